@@ -1,0 +1,11 @@
+//! What the two halves of vipd share: protocol types, the map ABI, and wire formats.
+//!
+//! `no_std`, no allocation, no IO. The XDP program (`vipd-ebpf`) and the daemon (`vipd`) both compile it.
+#![no_std]
+
+pub mod abi;
+pub mod types;
+
+pub mod wire;
+
+pub use types::{Family, Priority, Version, Vrid};

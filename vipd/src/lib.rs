@@ -1,0 +1,10 @@
+//! vipd keeps a virtual IP alive across machines: VRRP elections over an XDP data plane.
+//!
+//! The parts and who may use whom are described in `ARCHITECTURE.md`.
+
+pub mod announce;
+pub mod config;
+pub mod engine;
+pub mod host;
+pub mod time;
+pub mod vrrp;
