@@ -4,6 +4,7 @@
 
 pub mod announce;
 pub mod config;
+pub mod dataplane;
 pub mod engine;
 pub mod host;
 pub mod time;

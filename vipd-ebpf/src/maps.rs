@@ -1,0 +1,56 @@
+//! Every map: key, value, who writes, who reads, and why this size. All are pinned under their name.
+
+use aya_ebpf::{
+    btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
+    macros::btf_map,
+};
+use vipd_common::abi::{
+    Counters, EVENT_RING_BYTES, Event, Instance, InstanceCounters, InstanceKey, MAX_GROUPS, MAX_INSTANCES, MAX_VIPS,
+    VipEntry, VipKey,
+};
+
+/// The daemon maps the array into its memory and stores without a system call (Linux 5.5).
+const BPF_F_MMAPABLE: usize = 1 << 10;
+/// Entries are allocated as they are inserted.
+const BPF_F_NO_PREALLOC: usize = 1;
+
+/// A table of VIPs.
+pub type VipTable = HashMap<VipKey, VipEntry, { MAX_VIPS as usize }, BPF_F_NO_PREALLOC>;
+
+/// Ownership: group slot → time until which this node owns the group's VIPs (ns, boot-time clock); 0 is "not owner".
+/// Acquired, renewed and released by the daemon (compare-exchange), revoked by this program (store 0).
+#[btf_map]
+pub static LEASES: Array<u64, { MAX_GROUPS as usize }, BPF_F_MMAPABLE> = Array::new();
+
+/// Slot 0 points to the table in force, `VIPS_A` or `VIPS_B`. The daemon fills the other one and swaps the pointer, so
+/// that a packet sees the old configuration or the new one, never a mixture.
+#[btf_map]
+pub static VIPS: ArrayOfMaps<VipTable, 1> = ArrayOfMaps::new();
+
+/// One of the two tables behind `VIPS`. Written by the daemon.
+#[btf_map]
+pub static VIPS_A: VipTable = HashMap::new();
+
+/// The other one.
+#[btf_map]
+pub static VIPS_B: VipTable = HashMap::new();
+
+/// Instance slot → identity (written by the daemon) and what was last heard (written here).
+#[btf_map]
+pub static INSTANCES: Array<Instance, { MAX_INSTANCES as usize }, BPF_F_MMAPABLE> = Array::new();
+
+/// Interface, VLAN, family and VRID → instance slot. Written by the daemon.
+#[btf_map]
+pub static INSTANCE_INDEX: HashMap<InstanceKey, u32, { MAX_INSTANCES as usize }> = HashMap::new();
+
+/// Changes, for the daemon. See `EVENT_RING_BYTES` for what happens when it is full.
+#[btf_map]
+pub static EVENTS: RingBuf<Event, { EVENT_RING_BYTES as usize }> = RingBuf::new();
+
+/// One entry: what was done that belongs to no instance. Written here, summed over CPUs by the daemon.
+#[btf_map]
+pub static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
+
+/// Instance slot → adverts by verdict. Written here, summed over CPUs by the daemon.
+#[btf_map]
+pub static INSTANCE_COUNTERS: PerCpuArray<InstanceCounters, { MAX_INSTANCES as usize }> = PerCpuArray::new();

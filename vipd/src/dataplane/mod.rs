@@ -1,0 +1,302 @@
+//! The data plane: loads the XDP program, attaches it, pins and adopts it, and gives typed handles on its maps.
+//!
+//! The only module that knows aya. It decides nothing: who owns what comes from the engine, through [`LeasePage`].
+
+mod pages;
+mod pins;
+mod sys;
+mod tables;
+
+use std::{
+    fmt,
+    os::fd::{AsFd, BorrowedFd},
+    path::Path,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use aya::{
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    maps::{Map, MapData, PerCpuArray, RingBuf},
+    programs::{
+        ProgramError, Xdp, XdpMode,
+        links::{FdLink, PinnedLink},
+        xdp::XdpLink,
+    },
+};
+use vipd_common::abi::{Counters, Event, InstanceCounters, InstanceKey, VipEntry, VipKey};
+use zerocopy::FromBytes;
+
+pub use pages::{Heard, Identity, InstancePage, LeasePage};
+use pins::PinDir;
+use tables::Tables;
+
+/// The program, built by `cargo xtask build-ebpf` and embedded (see build.rs).
+static OBJECT: &[u8] = include_bytes_aligned!(env!("VIPD_BPF_OBJECT"));
+
+/// Name of the program, as `bpftool prog show` prints it.
+const PROGRAM: &str = "vipd_xdp";
+
+/// How the program is attached to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In the driver.
+    Native,
+    /// In the stack, on socket buffers: slower, for drivers without XDP.
+    Generic,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        })
+    }
+}
+
+/// What attaching came to.
+#[derive(Debug)]
+pub enum Attached {
+    New(Mode),
+    /// Native mode was refused for this reason, so the program runs in generic mode.
+    Fallback(anyhow::Error),
+    /// A pinned link of a predecessor was taken over; its program was replaced atomically.
+    Adopted,
+}
+
+/// Whether maps of a predecessor were found and adopted.
+#[derive(Debug)]
+pub enum Pinned {
+    Fresh,
+    Adopted,
+    /// They did not fit this program, for the reason given, and were removed.
+    Replaced(anyhow::Error),
+}
+
+/// The loaded program and its maps.
+pub struct Dataplane {
+    ebpf: Ebpf,
+    pins: PinDir,
+    links: Vec<PinnedLink>,
+    tables: Tables,
+    leases: LeasePage,
+    instances: InstancePage,
+    counters: PerCpuArray<MapData, Counters>,
+    instance_counters: PerCpuArray<MapData, InstanceCounters>,
+}
+
+impl fmt::Debug for Dataplane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dataplane").field("pins", &self.pins).field("links", &self.links).finish_non_exhaustive()
+    }
+}
+
+/// The events of the program. Readable (`AsFd`) when there are any.
+pub struct Events(RingBuf<MapData>);
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Events")
+    }
+}
+
+impl Events {
+    /// Takes the oldest event, if there is one.
+    pub fn pop(&mut self) -> Option<Event> {
+        let item = self.0.next()?;
+        // The ring is written by our own program, whose version the pin directory names: another size is our bug.
+        Some(Event::read_from_bytes(&item).expect("the ring holds events only"))
+    }
+}
+
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Dataplane {
+    /// Loads the program; its maps are those pinned under `bpffs`, or new ones pinned there. Nothing is attached yet.
+    ///
+    /// Events that a predecessor left unread are discarded.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's reason, with the privilege or mount it takes.
+    pub fn load(bpffs: &Path) -> Result<(Self, Events, Pinned)> {
+        let mut pins = PinDir::open(bpffs)?;
+        let pinned = match pins.check() {
+            Ok(true) => Pinned::Adopted,
+            Ok(false) => Pinned::Fresh,
+            Err(reason) => {
+                pins.remove()?;
+                pins = PinDir::open(bpffs)?;
+                Pinned::Replaced(reason)
+            }
+        };
+        let mut loader = EbpfLoader::new();
+        for (name, path) in pins.maps() {
+            loader.map_pin_path(name, path);
+        }
+        let mut ebpf = loader.load(OBJECT).context(
+            "load the XDP program; it takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and Linux 5.18 or later",
+        )?;
+        let program = xdp(&mut ebpf)?;
+        program.load().context("have the kernel verify the XDP program")?;
+
+        let leases = LeasePage::new(map_fd(&ebpf, "LEASES")?).context("map LEASES into memory")?;
+        let instances = InstancePage::new(map_fd(&ebpf, "INSTANCES")?).context("map INSTANCES into memory")?;
+        let active = sys::inner_map_id(map_fd(&ebpf, "VIPS")?, 0).context("read VIPS")?;
+        let tables = Tables::new(
+            active,
+            take(&mut ebpf, "VIPS")?,
+            [take(&mut ebpf, "VIPS_A")?, take(&mut ebpf, "VIPS_B")?],
+            take(&mut ebpf, "INSTANCE_INDEX")?,
+            &pins,
+        )?;
+        let mut events = Events(take(&mut ebpf, "EVENTS")?);
+        while events.pop().is_some() {}
+        let counters = take(&mut ebpf, "COUNTERS")?;
+        let instance_counters = take(&mut ebpf, "INSTANCE_COUNTERS")?;
+        let dataplane =
+            Self { ebpf, pins, links: Vec::new(), tables, leases, instances, counters, instance_counters };
+        Ok((dataplane, events, pinned))
+    }
+
+    /// Attaches the program to an interface and pins the link: natively, or else in generic mode and says why.
+    ///
+    /// # Errors
+    ///
+    /// Another XDP program is attached (it is left alone), or the kernel refuses both modes.
+    pub fn attach(&mut self, interface: &str, ifindex: u32) -> Result<Attached> {
+        let path = self.pins.link(ifindex);
+        if path.exists() {
+            match self.adopt(&path) {
+                Ok(()) => return Ok(Attached::Adopted),
+                // The interface went away and came back: the link is defunct.
+                Err(_) => {
+                    std::fs::remove_file(&path).with_context(|| format!("unpin the defunct {}", path.display()))?;
+                }
+            }
+        }
+        let program = xdp(&mut self.ebpf)?;
+        let (id, attached) = match program.attach_to_if_index(ifindex, XdpMode::Driver) {
+            Ok(id) => (id, Attached::New(Mode::Native)),
+            Err(error) if in_use(&error) => {
+                bail!(
+                    "{interface} already has an XDP program, which vipd does not replace; see it with \
+                     `bpftool net show dev {interface}` and detach it with its own tool"
+                );
+            }
+            Err(native) => match program.attach_to_if_index(ifindex, XdpMode::Skb) {
+                Ok(id) => (id, Attached::Fallback(anyhow!(native))),
+                Err(generic) => {
+                    return Err(anyhow!(generic)
+                        .context(format!("native mode was refused as well: {native:#}"))
+                        .context(format!("attach the XDP program to {interface}")));
+                }
+            },
+        };
+        let link: FdLink = program
+            .take_link(id)?
+            .try_into()
+            .map_err(|_| anyhow!("{interface}: the kernel made no link; vipd needs Linux 5.9 or later"))?;
+        self.links.push(link.pin(&path).with_context(|| format!("pin the link of {interface}"))?);
+        Ok(attached)
+    }
+
+    /// Detaches whatever links a predecessor pinned for interfaces that are not among `ifindexes`.
+    pub fn detach_others(&mut self, ifindexes: &[u32]) -> Result<()> {
+        for ifindex in self.pins.links()? {
+            if !ifindexes.contains(&ifindex) {
+                std::fs::remove_file(self.pins.link(ifindex))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Detaches everywhere and removes all pins.
+    pub fn remove(self) -> Result<()> {
+        let Self { ebpf, pins, links, .. } = self;
+        drop(links);
+        drop(ebpf);
+        pins.remove()
+    }
+
+    /// The lease words.
+    pub fn leases(&self) -> &LeasePage {
+        &self.leases
+    }
+
+    /// The instances.
+    pub fn instances(&self) -> &InstancePage {
+        &self.instances
+    }
+
+    /// Replaces the table of VIPs and the index of instances; packets see the old table or the new one.
+    ///
+    /// Takes an RCU grace period (7 to 16 ms measured): right for a reload, wrong for a takeover.
+    pub fn replace_tables(
+        &mut self,
+        vips: impl IntoIterator<Item = (VipKey, VipEntry)>,
+        index: impl IntoIterator<Item = (InstanceKey, u32)>,
+    ) -> Result<()> {
+        self.tables.replace(vips, index)
+    }
+
+    /// The counters that belong to no instance, summed over CPUs.
+    pub fn counters(&self) -> Result<Counters> {
+        let mut sum = Counters::default();
+        self.counters.get(&0, 0)?.iter().for_each(|cpu| sum.add(cpu));
+        Ok(sum)
+    }
+
+    /// The counters of an instance slot, summed over CPUs.
+    pub fn instance_counters(&self, slot: u32) -> Result<InstanceCounters> {
+        let mut sum = InstanceCounters::default();
+        self.instance_counters.get(&slot, 0)?.iter().for_each(|cpu| sum.add(cpu));
+        Ok(sum)
+    }
+
+    /// The program itself, for `BPF_PROG_TEST_RUN`.
+    pub fn program(&mut self) -> Result<&mut Xdp> {
+        xdp(&mut self.ebpf)
+    }
+
+    fn adopt(&mut self, path: &Path) -> Result<()> {
+        let link: FdLink = PinnedLink::from_pin(path)?.into();
+        let program = xdp(&mut self.ebpf)?;
+        let id = program.attach_to_link(XdpLink::try_from(link)?)?;
+        let link: FdLink = program.take_link(id)?.try_into()?;
+        // Dropping this descriptor does not detach: the pin holds the link.
+        drop(link);
+        self.links.push(PinnedLink::from_pin(path)?);
+        Ok(())
+    }
+}
+
+fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
+    let program = ebpf.program_mut(PROGRAM).with_context(|| format!("the XDP object has no program {PROGRAM}"))?;
+    Ok(program.try_into()?)
+}
+
+fn take<M>(ebpf: &mut Ebpf, name: &str) -> Result<M>
+where
+    M: TryFrom<Map>,
+    M::Error: std::error::Error + Send + Sync + 'static,
+{
+    let map = ebpf.take_map(name).with_context(|| format!("the XDP object has no map {name}"))?;
+    M::try_from(map).with_context(|| format!("use map {name}"))
+}
+
+fn map_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>> {
+    match ebpf.map(name) {
+        Some(Map::Array(map) | Map::ArrayOfMaps(map)) => Ok(map.fd().as_fd()),
+        _ => bail!("the XDP object has no array {name}"),
+    }
+}
+
+fn in_use(error: &ProgramError) -> bool {
+    let ProgramError::SyscallError(error) = error else { return false };
+    matches!(error.io_error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST))
+}

@@ -1,0 +1,234 @@
+//! The two maps that are mapped into this process: lease words and instances. All `unsafe` of the daemon's data plane is
+//! in here and in `sys`.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd},
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use vipd_common::abi::{Instance, InstanceKey, MAX_GROUPS, MAX_INSTANCES};
+
+use crate::time::Instant;
+
+/// A shared mapping of a `BPF_F_MMAPABLE` array of `T`.
+#[derive(Debug)]
+struct Mapping<T> {
+    base: NonNull<T>,
+    slots: usize,
+    bytes: usize,
+}
+
+// SAFETY: the mapping is plain shared memory that lives as long as the value; all access goes through atomics or volatile
+// accesses of single fields.
+unsafe impl<T> Send for Mapping<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Mapping<T> {}
+
+impl<T> Mapping<T> {
+    fn new(fd: impl AsFd, slots: u32) -> io::Result<Self> {
+        let slots = slots as usize;
+        // SAFETY: sysconf reads a constant.
+        let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).map_err(io::Error::other)?;
+        let bytes = (slots * size_of::<T>()).next_multiple_of(page);
+        // SAFETY: a new mapping at an address of the kernel's choice; the kernel refuses lengths beyond the map.
+        let base = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                fd.as_fd().as_raw_fd(),
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mmap returned address 0"))?;
+        Ok(Self { base, slots, bytes })
+    }
+
+    /// # Panics
+    ///
+    /// If `slot` is not below the map's capacity; slots are handed out by the daemon, never by a packet.
+    fn slot(&self, slot: u32) -> *mut T {
+        let slot = slot as usize;
+        assert!(slot < self.slots, "slot {slot} of {}", self.slots);
+        // SAFETY: inside the mapping, by the line above.
+        unsafe { self.base.as_ptr().add(slot) }
+    }
+}
+
+impl<T> Drop for Mapping<T> {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `new`; nothing borrows from it longer than `self`.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
+    }
+}
+
+/// The lease words: who owns what, until when.
+///
+/// ```text
+///            acquire                     renew (after a send)
+///   0 / past ─────────▶ deadline ───────────────▶ later deadline
+///      ▲                  │  │
+///      └── release, or ───┘  └── deadline passes: no longer owner
+///          revoked by XDP
+/// ```
+#[derive(Debug)]
+pub struct LeasePage(Mapping<u64>);
+
+impl LeasePage {
+    pub(super) fn new(fd: impl AsFd) -> io::Result<Self> {
+        Mapping::new(fd, MAX_GROUPS).map(Self)
+    }
+
+    fn word(&self, group: u32) -> &AtomicU64 {
+        // SAFETY: an aligned word that lives as long as `self`; the kernel's side also only loads and stores whole words.
+        unsafe { AtomicU64::from_ptr(self.0.slot(group)) }
+    }
+
+    /// The word as it stands; 0 if nobody holds the lease.
+    pub fn read(&self, group: u32) -> Instant {
+        Instant::from_nanos(self.word(group).load(Ordering::Acquire))
+    }
+
+    /// Makes this node the owner until `until`, by compare-exchange from whatever the word says: 0, a time that has
+    /// passed, or the deadline of this daemon's predecessor on this node (of which there is one at a time).
+    pub fn acquire(&self, group: u32, until: Instant) {
+        let word = self.word(group);
+        let mut found = word.load(Ordering::Acquire);
+        while let Err(now) =
+            word.compare_exchange(found, until.as_nanos(), Ordering::AcqRel, Ordering::Acquire)
+        {
+            found = now;
+        }
+    }
+
+    /// Moves the deadline from `from`, the value last written, to `to`.
+    ///
+    /// # Errors
+    ///
+    /// The word found instead, if it is not `from`: XDP has revoked the lease.
+    pub fn renew(&self, group: u32, from: Instant, to: Instant) -> Result<(), Instant> {
+        self.word(group)
+            .compare_exchange(from.as_nanos(), to.as_nanos(), Ordering::AcqRel, Ordering::Acquire)
+            .map(drop)
+            .map_err(Instant::from_nanos)
+    }
+
+    /// Gives the lease up.
+    pub fn release(&self, group: u32) {
+        self.word(group).store(0, Ordering::Release);
+    }
+}
+
+/// What the program is to know of one virtual router.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub key: InstanceKey,
+    pub group: u32,
+    /// Mapped if IPv4; all zero while the interface has none.
+    pub primary: [u8; 16],
+    pub destination: [u8; 16],
+    pub auth_type: u8,
+    pub auth_data: [u8; 8],
+    pub lease_ns: u64,
+    pub stale_after_ns: u64,
+    pub address_list_digest: u64,
+    pub interval_cs: u32,
+    pub priority: u8,
+    pub version: u8,
+}
+
+/// When the advert that the last event described was heard last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    pub generation: u64,
+    pub at: Instant,
+}
+
+/// The instances: identities for XDP to check against, and what it heard.
+#[derive(Debug)]
+pub struct InstancePage(Mapping<Instance>);
+
+impl InstancePage {
+    pub(super) fn new(fd: impl AsFd) -> io::Result<Self> {
+        Mapping::new(fd, MAX_INSTANCES).map(Self)
+    }
+
+    /// Which virtual router the slot describes; all zero if none.
+    pub fn key(&self, slot: u32) -> InstanceKey {
+        // SAFETY: a field of a mapped slot, plain data in any state, written by this process or its predecessor only.
+        unsafe { (&raw const (*self.0.slot(slot)).key).read_volatile() }
+    }
+
+    /// Writes the daemon's half of a slot. The program's half stays.
+    pub fn write(&self, slot: u32, identity: &Identity) {
+        let Identity {
+            key,
+            group,
+            primary,
+            destination,
+            auth_type,
+            auth_data,
+            lease_ns,
+            stale_after_ns,
+            address_list_digest,
+            interval_cs,
+            priority,
+            version,
+        } = identity;
+        let instance = self.0.slot(slot);
+        // SAFETY: fields of a mapped slot that only this process writes; the program may read them at any moment and
+        // takes a mixture of old and new for what it is, an advert that came while the configuration changed.
+        unsafe {
+            (&raw mut (*instance).key).write_volatile(*key);
+            (&raw mut (*instance).group).write_volatile(*group);
+            (&raw mut (*instance).primary).write_volatile(*primary);
+            (&raw mut (*instance).destination).write_volatile(*destination);
+            (&raw mut (*instance).auth_data).write_volatile(*auth_data);
+            (&raw mut (*instance).lease_ns).write_volatile(*lease_ns);
+            (&raw mut (*instance).stale_after_ns).write_volatile(*stale_after_ns);
+            (&raw mut (*instance).address_list_digest).write_volatile(*address_list_digest);
+            (&raw mut (*instance).interval_cs).write_volatile(*interval_cs);
+            (&raw mut (*instance).priority).write_volatile(*priority);
+            (&raw mut (*instance).version).write_volatile(*version);
+            (&raw mut (*instance).auth_type).write_volatile(*auth_type);
+        }
+        self.resync(slot);
+    }
+
+    /// Changes what adverts are ranked against: our effective priority and primary address.
+    pub fn rank(&self, slot: u32, priority: u8, primary: [u8; 16]) {
+        let instance = self.0.slot(slot);
+        // SAFETY: as in `write`.
+        unsafe {
+            (&raw mut (*instance).primary).write_volatile(primary);
+            (&raw mut (*instance).priority).write_volatile(priority);
+        }
+    }
+
+    /// Has the next valid advert reported even if it says nothing new.
+    pub fn resync(&self, slot: u32) {
+        // SAFETY: as in `write`; the program only ever clears it.
+        unsafe { (&raw mut (*self.0.slot(slot)).resync).write_volatile(1) };
+    }
+
+    /// The program's stamp.
+    pub fn heard(&self, slot: u32) -> Heard {
+        let instance = self.0.slot(slot);
+        // SAFETY: aligned 8-byte fields that the program writes whole.
+        let (generation, heard) = unsafe {
+            (
+                AtomicU64::from_ptr(&raw mut (*instance).generation),
+                AtomicU64::from_ptr(&raw mut (*instance).heard_ns),
+            )
+        };
+        // The stamp first: a generation that is still the expected one vouches for the stamp read before it.
+        let at = heard.load(Ordering::Acquire);
+        Heard { generation: generation.load(Ordering::Acquire), at: Instant::from_nanos(at) }
+    }
+}

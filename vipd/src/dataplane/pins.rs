@@ -1,0 +1,198 @@
+//! The pin directory: where maps and links outlive the process, and what is checked before any is adopted.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use aya::maps::{MapInfo, MapType};
+use vipd_common::abi::{
+    ABI_VERSION, Counters, EVENT_RING_BYTES, Instance, InstanceCounters, InstanceKey, MAX_GROUPS, MAX_INSTANCES,
+    MAX_VIPS, VipEntry, VipKey,
+};
+
+/// `BPF_FS_MAGIC` of include/uapi/linux/magic.h.
+const BPF_FS_MAGIC: libc::c_long = 0xcafe_4a11;
+const BPF_F_NO_PREALLOC: u32 = 1;
+const BPF_F_MMAPABLE: u32 = 1 << 10;
+
+/// What a pinned map must be like to be adopted.
+struct Shape {
+    name: &'static str,
+    kind: MapType,
+    key: usize,
+    value: usize,
+    entries: u32,
+    flags: u32,
+}
+
+/// Every map of the program (`vipd-ebpf/src/maps.rs`).
+const MAPS: [Shape; 9] = [
+    Shape { name: "LEASES", kind: MapType::Array, key: 4, value: 8, entries: MAX_GROUPS, flags: BPF_F_MMAPABLE },
+    Shape { name: "VIPS", kind: MapType::ArrayOfMaps, key: 4, value: 4, entries: 1, flags: 0 },
+    Shape {
+        name: "VIPS_A",
+        kind: MapType::Hash,
+        key: size_of::<VipKey>(),
+        value: size_of::<VipEntry>(),
+        entries: MAX_VIPS,
+        flags: BPF_F_NO_PREALLOC,
+    },
+    Shape {
+        name: "VIPS_B",
+        kind: MapType::Hash,
+        key: size_of::<VipKey>(),
+        value: size_of::<VipEntry>(),
+        entries: MAX_VIPS,
+        flags: BPF_F_NO_PREALLOC,
+    },
+    Shape {
+        name: "INSTANCES",
+        kind: MapType::Array,
+        key: 4,
+        value: size_of::<Instance>(),
+        entries: MAX_INSTANCES,
+        flags: BPF_F_MMAPABLE,
+    },
+    Shape {
+        name: "INSTANCE_INDEX",
+        kind: MapType::Hash,
+        key: size_of::<InstanceKey>(),
+        value: 4,
+        entries: MAX_INSTANCES,
+        flags: 0,
+    },
+    Shape { name: "EVENTS", kind: MapType::RingBuf, key: 0, value: 0, entries: EVENT_RING_BYTES, flags: 0 },
+    Shape { name: "COUNTERS", kind: MapType::PerCpuArray, key: 4, value: size_of::<Counters>(), entries: 1, flags: 0 },
+    Shape {
+        name: "INSTANCE_COUNTERS",
+        kind: MapType::PerCpuArray,
+        key: 4,
+        value: size_of::<InstanceCounters>(),
+        entries: MAX_INSTANCES,
+        flags: 0,
+    },
+];
+
+/// `<bpffs>/vipd/v<ABI_VERSION>`.
+#[derive(Clone, Debug)]
+pub struct PinDir(PathBuf);
+
+impl PinDir {
+    /// Makes the directory, mode 0700, if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// If `bpffs` is not on a mounted BPF file system, or belongs to another user.
+    pub fn open(bpffs: &Path) -> Result<Self> {
+        if let Some(parent) = bpffs.parent().filter(|_| !bpffs.exists()) {
+            check_bpffs(parent)?;
+        }
+        let dir = bpffs.join("vipd").join(format!("v{ABI_VERSION}"));
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
+            .with_context(|| format!("create the pin directory {}", dir.display()))?;
+        check_bpffs(&dir)?;
+        let owner = fs::metadata(&dir)?.uid();
+        // SAFETY: reads a property of this process.
+        let me = unsafe { libc::geteuid() };
+        if owner != me {
+            bail!("{} belongs to uid {owner}, expected {me}; remove it or choose another --bpffs-dir", dir.display());
+        }
+        Ok(Self(dir))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Names of all maps, with the path each is pinned at.
+    pub fn maps(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
+        MAPS.iter().map(|shape| (shape.name, self.0.join(shape.name)))
+    }
+
+    pub fn link(&self, ifindex: u32) -> PathBuf {
+        self.0.join(format!("link-{ifindex}"))
+    }
+
+    /// Interface indexes with a pinned link.
+    pub fn links(&self) -> io::Result<Vec<u32>> {
+        let mut links = Vec::new();
+        for entry in fs::read_dir(&self.0)? {
+            if let Some(ifindex) = entry?.file_name().to_str().and_then(|name| name.strip_prefix("link-")?.parse().ok())
+            {
+                links.push(ifindex);
+            }
+        }
+        Ok(links)
+    }
+
+    /// Checks every pinned map against the layout this program was built with. The kernel does not, and neither does aya.
+    ///
+    /// Returns whether there is anything to adopt.
+    ///
+    /// # Errors
+    ///
+    /// Names the first map that differs, or that is missing among others that are there.
+    pub fn check(&self) -> Result<bool> {
+        let present = self.maps().filter(|(_, path)| path.exists()).count();
+        if present == 0 {
+            return Ok(false);
+        }
+        for shape in &MAPS {
+            let path = self.0.join(shape.name);
+            if !path.exists() {
+                bail!("{} is missing among {present} pinned maps", path.display());
+            }
+            let info = MapInfo::from_pin(&path).with_context(|| format!("open {}", path.display()))?;
+            let found = (info.map_type()?, info.key_size(), info.value_size(), info.max_entries(), info.map_flags());
+            let expected =
+                (shape.kind, u32::try_from(shape.key)?, u32::try_from(shape.value)?, shape.entries, shape.flags);
+            if found != expected {
+                bail!(
+                    "{}: (type, key size, value size, entries, flags) is {found:?}, expected {expected:?}",
+                    path.display()
+                );
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes links, then maps, then the directories: the program detaches and the kernel frees everything.
+    pub fn remove(&self) -> Result<()> {
+        for ifindex in self.links().context("list pinned links")? {
+            let path = self.link(ifindex);
+            fs::remove_file(&path).with_context(|| format!("unpin {}", path.display()))?;
+        }
+        for (_, path) in self.maps() {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("unpin {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        fs::remove_dir(&self.0).with_context(|| format!("remove {}", self.0.display()))?;
+        // The parents may hold other versions, or be the operator's.
+        let mut parent = self.0.parent();
+        while let Some(dir) = parent.filter(|dir| fs::remove_dir(dir).is_ok()) {
+            parent = dir.parent();
+        }
+        Ok(())
+    }
+}
+
+fn check_bpffs(path: &Path) -> Result<()> {
+    let kind = nix::sys::statfs::statfs(path).with_context(|| format!("look at {}", path.display()))?.filesystem_type();
+    if i128::from(kind.0) != i128::from(BPF_FS_MAGIC) {
+        bail!(
+            "{} is not on a BPF file system; mount one (mount -t bpf bpf /sys/fs/bpf) or pass --bpffs-dir",
+            path.display()
+        );
+    }
+    Ok(())
+}
