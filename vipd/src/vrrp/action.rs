@@ -1,0 +1,177 @@
+//! What the election asks for: effects as values, and the words they use.
+
+use std::{fmt, net::IpAddr, time::Duration};
+
+use vipd_common::{Priority, types::ChecksumForm};
+
+use crate::time::Instant;
+
+/// Index of an instance in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InstanceId(pub u16);
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One thing for the driver to do, in the order in which they come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Compare-exchange the lease word from 0 or an expired value to `until`: XDP starts to answer.
+    ///
+    /// If the word holds anything else, answer with `LeaseLost`.
+    Acquire { instance: InstanceId, until: Instant },
+    /// Build and send one advert now.
+    ///
+    /// With `renew_for`, renew the lease to the time of sending plus that, and answer with `AdvertSent`,
+    /// `AdvertFailed` or, if the word was not what we last wrote, `LeaseLost`. Without, the lease is not to be
+    /// touched and no answer is wanted.
+    Advertise {
+        instance: InstanceId,
+        priority: Priority,
+        checksum: ChecksumForm,
+        renew_for: Option<Duration>,
+    },
+    /// Store 0 in the lease word, whatever it holds.
+    Release { instance: InstanceId },
+    /// Gratuitous ARP or unsolicited NA for every address, each `repeat` times.
+    Announce { instance: InstanceId, repeat: u8 },
+    /// Drop whatever announcement is still queued.
+    CancelAnnounce { instance: InstanceId },
+    /// What XDP is to compare adverts with from now on.
+    Publish { instance: InstanceId, rank: Rank },
+    /// Leaving: compare-exchange the lease word from the value last written to `until`.
+    ///
+    /// If the word holds anything else, answer with `LeaseLost`.
+    Extend { instance: InstanceId, until: Instant },
+    /// Adverts are sent with `checksum` from now on, because a peer that uses it was heard. For the log.
+    Mirroring {
+        instance: InstanceId,
+        checksum: ChecksumForm,
+    },
+    /// The state changed. `master` is the master as now known: ourselves, the router we follow or our successor.
+    Transition {
+        instance: InstanceId,
+        from: StateName,
+        to: StateName,
+        reason: Reason,
+        master: Option<(IpAddr, Priority)>,
+    },
+    /// After `Shutdown`, once: every instance has stopped. Only the engine says so.
+    Finished,
+}
+
+/// What XDP compares an advert with to decide who is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rank {
+    /// Any advert of a higher priority beats us. 0: any advert but another's goodbye.
+    pub priority: Priority,
+    /// An advert of equal priority from a greater address beats us. `None` only while not participating.
+    ///
+    /// Not a source address to recognise our own adverts by: a v2 owner publishes the greatest address there is.
+    pub address: Option<IpAddr>,
+    /// Whether adverts are of interest at all.
+    pub participating: bool,
+}
+
+impl Rank {
+    /// A router that takes no part; what a new instance starts with.
+    pub const ABSENT: Self = Self {
+        priority: Priority::LEAVING,
+        address: None,
+        participating: false,
+    };
+}
+
+/// A state as keepalived names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StateName {
+    Init,
+    Backup,
+    Master,
+    Fault,
+    Stopped,
+}
+
+impl StateName {
+    /// Name as `status` and notify scripts show it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Init => "INIT",
+            Self::Backup => "BACKUP",
+            Self::Master => "MASTER",
+            Self::Fault => "FAULT",
+            Self::Stopped => "STOP",
+        }
+    }
+}
+
+impl fmt::Display for StateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why an instance cannot take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaultReason {
+    LinkDown,
+    /// The interface has no usable primary address of the family.
+    NoAddress,
+}
+
+/// Why the state changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The interface became usable.
+    Started,
+    /// The interface became usable, and the router owns the addresses (priority 255).
+    Owner,
+    /// No master was heard for the master-down interval (RFC 8347 no-response).
+    MasterDown,
+    /// The master said goodbye (RFC 8347 priority).
+    MasterLeft,
+    /// The master heard has a lower priority (RFC 8347 preempted).
+    Preempting,
+    /// A better master was heard.
+    BetterMaster,
+    /// A router that we beat took over while we were silent.
+    Superseded,
+    /// We did not renew our lease in time: the process was frozen, or sending failed for too long.
+    LeaseLapsed,
+    /// The lease was revoked and the advert that did it is not known.
+    LeaseRevoked,
+    /// The first advert could not be sent.
+    SendFailed,
+    Fault(FaultReason),
+    /// Stopped as asked, without having been master.
+    Shutdown,
+    /// Stopped as asked; the successor was heard, or its advert revoked the lease.
+    HandedOver,
+    /// Stopped as asked; nobody was heard to take over.
+    NoSuccessor,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Started => "interface ready",
+            Self::Owner => "address owner",
+            Self::MasterDown => "no advert from a master",
+            Self::MasterLeft => "master left",
+            Self::Preempting => "master has lower priority",
+            Self::BetterMaster => "better master heard",
+            Self::Superseded => "another router took over while this one was silent",
+            Self::LeaseLapsed => "lease lapsed",
+            Self::LeaseRevoked => "lease revoked",
+            Self::SendFailed => "first advert could not be sent",
+            Self::Fault(FaultReason::LinkDown) => "link down",
+            Self::Fault(FaultReason::NoAddress) => "no usable address on the interface",
+            Self::Shutdown => "stopped",
+            Self::HandedOver => "handed over",
+            Self::NoSuccessor => "stopped, no successor heard",
+        })
+    }
+}

@@ -1,0 +1,736 @@
+//! The election state machine of one virtual router (RFC 9568 6.4).
+//!
+//! A state owns its timers and its address, so neither a timer of another state nor a backup without an address can
+//! be expressed. All of it is plain data: a step computes the next state from the present one.
+
+mod backup;
+mod master;
+
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use vipd_common::{Family, Priority, Version, types::ChecksumForm};
+
+use self::{backup::Backup, master::Master};
+use super::{Action, FaultReason, InstanceId, Rank, Reason, Settings, StateName};
+use crate::time::Instant;
+
+/// Most actions that one event causes.
+pub const MAX_ACTIONS: usize = 8;
+
+/// One valid advert of another router. Invalid ones and our own never get here: XDP drops them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advert {
+    pub source: IpAddr,
+    pub priority: Priority,
+    pub interval: Duration,
+    pub checksum: ChecksumForm,
+    /// When XDP saw it, which may be long before it is handled.
+    pub received_at: Instant,
+}
+
+/// Something that happened to one virtual router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An advert was received; `revoked`: XDP stored 0 in the lease word because of it.
+    Advert { advert: Advert, revoked: bool },
+    /// The advert last reported was heard again, last at `at`: same source, priority and interval.
+    Heard { at: Instant },
+    /// The interface is up, with this primary address.
+    Ready { address: IpAddr },
+    /// The interface is of no use now.
+    Fault { reason: FaultReason },
+    /// The lease word is not what we last wrote.
+    LeaseLost,
+    /// An advert that renews was sent at `at`, and the lease now ends at `lease_until`.
+    AdvertSent { at: Instant, lease_until: Instant },
+    /// An advert that renews could not be sent.
+    AdvertFailed,
+    /// Hand over and stop.
+    Shutdown,
+    /// Time has passed.
+    Timeout,
+}
+
+/// Another router, as it last advertised itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub address: IpAddr,
+    pub priority: Priority,
+    pub interval: Duration,
+}
+
+/// One virtual router.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    id: InstanceId,
+    settings: Settings,
+    state: State,
+    since: Instant,
+    /// The form adverts are sent in.
+    checksum: ChecksumForm,
+    /// The advert that [`Event::Heard`] repeats, kept whatever the state: XDP reports only what changed.
+    last_heard: Option<Advert>,
+    published: Rank,
+    last_reason: Option<Reason>,
+    counters: Counters,
+}
+
+/// What the machine counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Times it became master.
+    pub became_master: u64,
+    /// Adverts of others heard while master.
+    pub rivals_heard: u64,
+    /// Adverts sent at once because of a rival.
+    pub immediate_adverts: u64,
+    /// Rivals not answered at once because of the rate limit; one advert answers them all when it allows.
+    pub immediate_adverts_suppressed: u64,
+    /// Adverts from our own address: a loop, or a router that has it too.
+    pub own_source_heard: u64,
+    /// Greatest lateness of the advert timer.
+    pub advert_lateness_max: Duration,
+}
+
+/// A machine as `status` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    pub state: StateName,
+    /// Master, and on the way out: said goodbye and waits for the successor.
+    pub leaving: bool,
+    /// When `state` was entered.
+    pub since: Instant,
+    pub priority: Priority,
+    /// Our primary address; `None` while not taking part.
+    pub address: Option<IpAddr>,
+    /// The master heard; `None` if none is known or we are the master.
+    pub master: Option<Peer>,
+    /// The interval in use: the one learned as a backup, our own otherwise.
+    pub interval: Duration,
+    pub lease_until: Option<Instant>,
+    pub master_down_at: Option<Instant>,
+    pub next_advert: Option<Instant>,
+    /// The form adverts are sent in; differs from the configured one if a peer's is mirrored.
+    pub checksum: ChecksumForm,
+    pub last_reason: Option<Reason>,
+    pub counters: Counters,
+}
+
+impl Machine {
+    /// A router that waits for its interface. XDP is taken to know [`Rank::ABSENT`] of it.
+    pub fn new(id: InstanceId, settings: Settings) -> Self {
+        Self {
+            id,
+            checksum: settings.checksum,
+            settings,
+            state: State::Init,
+            since: Instant::default(),
+            last_heard: None,
+            published: Rank::ABSENT,
+            last_reason: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes one event at `now` and appends what is to be done to `out`: at most [`MAX_ACTIONS`].
+    pub fn handle(&mut self, event: Event, now: Instant, out: &mut VecDeque<Action>) {
+        let mut out = Out {
+            id: self.id,
+            queue: out,
+        };
+        if let State::Master(master) = self.state
+            && now >= master.lease_until
+        {
+            // DEVIATION 6.4.3: a master that was frozen steps down before anything else, and sends nothing: somebody
+            // may have taken over, and its adverts are still to be read.
+            let next = self.step_down(
+                Backup::new(&self.settings, master.address, now),
+                Reason::LeaseLapsed,
+                &mut out,
+            );
+            self.enter(next, now, &mut out);
+        }
+        if let Event::Advert { advert, .. } = event {
+            self.note(&advert, &mut out);
+        }
+        let next = self.step(event, now, &mut out);
+        self.enter(next, now, &mut out);
+        self.check_invariants();
+    }
+
+    /// When [`Event::Timeout`] is next wanted.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Init | State::Fault | State::Stopped => None,
+            State::Backup(backup) => Some(backup.down_at),
+            State::Master(master) => Some(master.deadline()),
+            State::Leaving(leaving) => Some(leaving.until),
+        }
+    }
+
+    /// Whether this is a backup whose down timer has fired: look at XDP's stamp before letting it act.
+    pub fn is_due(&self, now: Instant) -> bool {
+        matches!(self.state, State::Backup(backup) if now >= backup.down_at)
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.state == State::Stopped
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        let (master, interval) = match self.state {
+            State::Backup(backup) => (backup.master, backup.interval),
+            State::Init | State::Fault | State::Master(_) | State::Leaving(_) | State::Stopped => {
+                (None, self.settings.advert_interval)
+            }
+        };
+        let lease_until = match self.state {
+            State::Master(master) => Some(master.lease_until),
+            State::Leaving(leaving) => Some(leaving.until),
+            State::Init | State::Fault | State::Backup(_) | State::Stopped => None,
+        };
+        Snapshot {
+            state: self.state.name(),
+            leaving: matches!(self.state, State::Leaving(_)),
+            since: self.since,
+            priority: self.settings.priority,
+            address: self.state.address(),
+            master,
+            interval,
+            lease_until,
+            master_down_at: if let State::Backup(backup) = self.state {
+                Some(backup.down_at)
+            } else {
+                None
+            },
+            next_advert: if let State::Master(master) = self.state {
+                Some(master.next_advert)
+            } else {
+                None
+            },
+            checksum: self.checksum,
+            last_reason: self.last_reason,
+            counters: self.counters,
+        }
+    }
+
+    /// The transition table: every state and every event.
+    fn step(&mut self, event: Event, now: Instant, out: &mut Out<'_>) -> Next {
+        match (self.state, event) {
+            (State::Init | State::Fault, Event::Ready { address }) => self.start(address, now, out),
+            (State::Init, Event::Fault { reason }) => Next::to(State::Fault, Reason::Fault(reason)),
+            (state @ State::Fault, Event::Fault { .. }) => Next::stay(state),
+            (State::Init | State::Fault, Event::Shutdown) => Next::to(State::Stopped, Reason::Shutdown),
+            (state @ State::Stopped, Event::Ready { .. } | Event::Fault { .. } | Event::Shutdown) => {
+                Next::stay(state)
+            }
+            (
+                // RFC 9568 6.4.1: no advert is processed in Initialize. No lease is held and no timer runs either.
+                state @ (State::Init | State::Fault | State::Stopped),
+                Event::Advert { .. }
+                | Event::Heard { .. }
+                | Event::LeaseLost
+                | Event::AdvertSent { .. }
+                | Event::AdvertFailed
+                | Event::Timeout,
+            ) => Next::stay(state),
+
+            (State::Backup(backup), Event::Advert { advert, revoked: _ }) => {
+                Next::stay(State::Backup(backup.hear(&self.settings, &advert)))
+            }
+            (State::Backup(backup), Event::Heard { at }) => {
+                Next::stay(State::Backup(self.hear_again(backup, at)))
+            }
+            (State::Backup(backup), Event::Timeout) if now >= backup.down_at => {
+                // RFC 9568 6.4.2: Active_Down_Timer fires.
+                self.become_master(backup.address, backup.on_expiry, now, out)
+            }
+            (State::Backup(backup), Event::Ready { address }) => {
+                Next::stay(State::Backup(Backup { address, ..backup }))
+            }
+            (State::Backup(_), Event::Fault { reason }) => Next::to(State::Fault, Reason::Fault(reason)),
+            // RFC 9568 6.4.2: Shutdown: cancel the timer; no packet.
+            (State::Backup(_), Event::Shutdown) => Next::to(State::Stopped, Reason::Shutdown),
+            (
+                // Results that come after the mastership they belong to.
+                state @ State::Backup(_),
+                Event::LeaseLost | Event::AdvertSent { .. } | Event::AdvertFailed | Event::Timeout,
+            ) => Next::stay(state),
+
+            (State::Master(master), Event::Advert { advert, revoked }) => {
+                self.hear_rival(master, &advert, revoked, now, out)
+            }
+            (State::Master(master), Event::Timeout) => Next::stay(State::Master(self.tick(master, now, out))),
+            (State::Master(master), Event::AdvertSent { at, lease_until }) => {
+                Next::stay(State::Master(Master {
+                    lease_until,
+                    last_sent: Some(at),
+                    ..master
+                }))
+            }
+            (State::Master(master), Event::AdvertFailed) => match master.last_sent {
+                // The lease is not renewed: if this lasts it lapses.
+                Some(_) => Next::stay(State::Master(master)),
+                // Nobody knows of us.
+                None => self.step_down(
+                    Backup::new(&self.settings, master.address, now),
+                    Reason::SendFailed,
+                    out,
+                ),
+            },
+            // DEVIATION 6.4.3: whoever revoked the lease is served by now; its adverts will be heard as a backup.
+            (State::Master(master), Event::LeaseLost) => self.step_down(
+                Backup::new(&self.settings, master.address, now),
+                Reason::LeaseRevoked,
+                out,
+            ),
+            // XDP reports each advert to a live master.
+            (state @ State::Master(_), Event::Heard { .. }) => Next::stay(state),
+            (State::Master(master), Event::Ready { address }) => {
+                Next::stay(State::Master(Master { address, ..master }))
+            }
+            (State::Master(_), Event::Fault { reason }) => {
+                // No goodbye: the link would not carry it.
+                out.release();
+                Next::to(State::Fault, Reason::Fault(reason))
+            }
+            (State::Master(master), Event::Shutdown) => self.leave(master, now, out),
+
+            (state @ State::Leaving(leaving), Event::Advert { advert, revoked }) => {
+                let successor = advert.source != leaving.address && !advert.priority.is_leaving();
+                if successor || revoked {
+                    out.release();
+                    Next::to(State::Stopped, Reason::HandedOver).with_master(&advert)
+                } else {
+                    Next::stay(state)
+                }
+            }
+            (State::Leaving(_), Event::Fault { reason }) => {
+                out.release();
+                Next::to(State::Stopped, Reason::Fault(reason))
+            }
+            (State::Leaving(_), Event::LeaseLost) => {
+                out.release();
+                Next::to(State::Stopped, Reason::HandedOver)
+            }
+            (State::Leaving(leaving), Event::Timeout) if now >= leaving.until => {
+                out.release();
+                Next::to(State::Stopped, Reason::NoSuccessor)
+            }
+            (State::Leaving(leaving), Event::Ready { address }) => {
+                Next::stay(State::Leaving(Leaving { address, ..leaving }))
+            }
+            (
+                // A goodbye that could not be sent is not sent again: the backups' timers see to the rest.
+                state @ State::Leaving(_),
+                Event::Heard { .. }
+                | Event::AdvertSent { .. }
+                | Event::AdvertFailed
+                | Event::Shutdown
+                | Event::Timeout,
+            ) => Next::stay(state),
+        }
+    }
+
+    /// RFC 9568 6.4.1: Startup.
+    fn start(&mut self, address: IpAddr, now: Instant, out: &mut Out<'_>) -> Next {
+        if self.settings.priority.is_owner() {
+            self.become_master(address, Reason::Owner, now, out)
+        } else {
+            Next::to(
+                State::Backup(Backup::new(&self.settings, address, now)),
+                Reason::Started,
+            )
+        }
+    }
+
+    /// RFC 9568 6.4.2: the advert goes first, so that a former master has heard it when the announcements arrive.
+    fn become_master(&mut self, address: IpAddr, reason: Reason, now: Instant, out: &mut Out<'_>) -> Next {
+        let state = State::Master(Master::new(&self.settings, address, now));
+        // Before the lease: XDP must know whom we yield to. A backup's rank is a master's, so only an owner that
+        // starts has anything to publish.
+        self.publish(&state, out);
+        out.push(|instance| Action::Acquire {
+            instance,
+            until: now + self.settings.lease_length(),
+        });
+        self.advertise(out);
+        out.announce(self.settings.garp.repeat);
+        self.counters.became_master += 1;
+        Next::to(state, reason)
+    }
+
+    /// Ends mastership: silence first, then `backup`.
+    fn step_down(&self, backup: Backup, reason: Reason, out: &mut Out<'_>) -> Next {
+        out.release();
+        Next::to(State::Backup(backup), reason)
+    }
+
+    /// Planned handover: say goodbye, but answer until the successor is heard.
+    fn leave(&mut self, master: Master, now: Instant, out: &mut Out<'_>) -> Next {
+        // DEVIATION 6.4.3: the RFC stops at once, which leaves a gap of the successor's skew time.
+        let leaving = Leaving {
+            address: master.address,
+            until: now + self.settings.leaving_bound(),
+        };
+        let state = State::Leaving(leaving);
+        out.push(|instance| Action::Extend {
+            instance,
+            until: leaving.until,
+        });
+        self.publish(&state, out);
+        out.push(|instance| Action::CancelAnnounce { instance });
+        let checksum = self.checksum;
+        out.push(|instance| Action::Advertise {
+            instance,
+            priority: Priority::LEAVING,
+            checksum,
+            renew_for: None,
+        });
+        Next::stay(state)
+    }
+
+    /// A master's timers.
+    fn tick(&mut self, mut master: Master, now: Instant, out: &mut Out<'_>) -> Master {
+        if let Some(late) = master.take_advert_due(self.settings.advert_interval, now) {
+            // RFC 9568 6.4.3: Adver_Timer fires.
+            self.counters.advert_lateness_max = self.counters.advert_lateness_max.max(late);
+            self.advertise(out);
+        } else if master.take_trailing_advert_due(&self.settings, now) {
+            self.counters.immediate_adverts += 1;
+            self.advertise(out);
+        }
+        out.announce(master.take_announce_due(&self.settings, now));
+        master
+    }
+
+    /// RFC 9568 6.4.3: an advert is received by a master. Preempt_Mode plays no part.
+    fn hear_rival(
+        &mut self,
+        mut master: Master,
+        advert: &Advert,
+        revoked: bool,
+        now: Instant,
+        out: &mut Out<'_>,
+    ) -> Next {
+        let better = advert.beats(&self.settings, master.address);
+        // A revocation from before we acquired the lease is of another mastership.
+        let revoked = revoked && advert.received_at >= self.since;
+        let void = advert.is_void(&self.settings, master.address);
+        if void && !revoked {
+            // Above all no advert in answer to our own: the RFC's text would have us answer each at once, for ever.
+            return Next::stay(State::Master(master));
+        }
+        self.counters.rivals_heard += 1;
+
+        if revoked || better {
+            if better && !void {
+                // DEVIATION 6.4.3: one last advert tells the winner that it had a rival, so that it announces again.
+                // Not to a router that we beat: it would yield to it.
+                self.advertise_last(out);
+            }
+            let reason = if better {
+                Reason::BetterMaster
+            } else {
+                Reason::Superseded
+            };
+            let backup = Backup::new(&self.settings, master.address, advert.received_at);
+            return self.step_down(backup.hear(&self.settings, advert), reason, out);
+        }
+
+        // The last word must be ours, in the switches and in the hosts' caches too.
+        let repeat = master.rival.announce(&self.settings, now);
+        if advert.priority.is_leaving() {
+            // RFC 9568 6.4.3: Priority is zero: send an advert, Adver_Timer := Advertisement_Interval. The timer is
+            // left alone if the rate limit forbids the advert, or a flood of goodbyes would silence us.
+            if self.advertise_at_once(&mut master, now, out) {
+                master.next_advert = now + self.settings.advert_interval;
+            }
+        } else if !self.settings.lower_prio_no_advert {
+            // RFC 9568 6.4.3: lower priority, or equal and a lower address: send an advert at once. Adver_Timer is
+            // not restarted, so the period stands.
+            // DEVIATION RFC 3768 6.4.3: v2 discards silently; keepalived answers, and so do we.
+            self.advertise_at_once(&mut master, now, out);
+        }
+        out.announce(repeat);
+        Next::stay(State::Master(master))
+    }
+
+    fn advertise_at_once(&mut self, master: &mut Master, now: Instant, out: &mut Out<'_>) -> bool {
+        let allowed = master.rival.may_advertise(&self.settings, now);
+        if allowed {
+            self.counters.immediate_adverts += 1;
+            self.advertise(out);
+        } else {
+            self.counters.immediate_adverts_suppressed += 1;
+        }
+        allowed
+    }
+
+    /// A backup's advert record was stamped again at `at`.
+    fn hear_again(&mut self, backup: Backup, at: Instant) -> Backup {
+        match &mut self.last_heard {
+            Some(advert) if at > advert.received_at => {
+                advert.received_at = at;
+                backup.hear(&self.settings, advert)
+            }
+            Some(_) | None => backup,
+        }
+    }
+
+    /// What is kept of an advert in any state.
+    fn note(&mut self, advert: &Advert, out: &mut Out<'_>) {
+        if self.state.address() == Some(advert.source) {
+            self.counters.own_source_heard += 1;
+            return;
+        }
+        self.last_heard = Some(*advert);
+        let has_forms = self.settings.version == Version::V3 && self.settings.family == Family::V4;
+        if has_forms
+            && advert.checksum == ChecksumForm::MessageOnly
+            && self.checksum != ChecksumForm::MessageOnly
+        {
+            // RFC 9568 5.2.8 is message-only. What we send by default is what keepalived and FRR demand.
+            self.checksum = ChecksumForm::MessageOnly;
+            out.push(|instance| Action::Mirroring {
+                instance,
+                checksum: ChecksumForm::MessageOnly,
+            });
+        }
+    }
+
+    fn advertise(&self, out: &mut Out<'_>) {
+        let (priority, checksum) = (self.settings.priority, self.checksum);
+        let renew_for = Some(self.settings.lease_length());
+        out.push(|instance| Action::Advertise {
+            instance,
+            priority,
+            checksum,
+            renew_for,
+        });
+    }
+
+    fn advertise_last(&self, out: &mut Out<'_>) {
+        let (priority, checksum) = (self.settings.priority, self.checksum);
+        out.push(|instance| Action::Advertise {
+            instance,
+            priority,
+            checksum,
+            renew_for: None,
+        });
+    }
+
+    fn enter(&mut self, next: Next, now: Instant, out: &mut Out<'_>) {
+        let from = self.state.name();
+        self.publish(&next.state, out);
+        self.state = next.state;
+        if let Some(reason) = next.reason {
+            self.since = now;
+            self.last_reason = Some(reason);
+            let master = next.master.or(match self.state {
+                State::Backup(backup) => backup.master.map(|peer| (peer.address, peer.priority)),
+                State::Master(master) => Some((master.address, self.settings.priority)),
+                State::Init | State::Fault | State::Leaving(_) | State::Stopped => None,
+            });
+            let to = self.state.name();
+            out.push(|instance| Action::Transition {
+                instance,
+                from,
+                to,
+                reason,
+                master,
+            });
+        }
+    }
+
+    /// Tells XDP the rank of `state` unless it knows.
+    fn publish(&mut self, state: &State, out: &mut Out<'_>) {
+        let rank = state.rank(&self.settings);
+        if rank != self.published {
+            self.published = rank;
+            out.push(|instance| Action::Publish { instance, rank });
+        }
+    }
+
+    fn check_invariants(&self) {
+        debug_assert_eq!(
+            self.published,
+            self.state.rank(&self.settings),
+            "XDP knows another rank than ours"
+        );
+        debug_assert_eq!(self.published.participating, self.state.address().is_some());
+        debug_assert_eq!(
+            self.published.participating && self.published.priority.is_leaving(),
+            { matches!(self.state, State::Leaving(_)) }
+        );
+        if let State::Backup(backup) = self.state {
+            debug_assert!(backup.preempt_at.is_none() || self.settings.preempts());
+            debug_assert!(
+                self.settings.version == Version::V3 || backup.interval == self.settings.advert_interval
+            );
+        }
+    }
+}
+
+impl Advert {
+    /// Whether the advert is not to be acted on at all.
+    fn is_void(&self, settings: &Settings, own: IpAddr) -> bool {
+        // Erratum 8301: an interval of zero is discarded; it would make every backup fire at once.
+        self.source == own || self.interval.is_zero() || settings.is_deaf_owner()
+    }
+
+    /// RFC 9568 6.4.3: the higher priority wins; ties go to the greater address, unsigned in network order.
+    fn beats(&self, settings: &Settings, own: IpAddr) -> bool {
+        (self.priority, self.source) > (settings.priority, own)
+    }
+}
+
+impl From<&Advert> for Peer {
+    fn from(advert: &Advert) -> Self {
+        Self {
+            address: advert.source,
+            priority: advert.priority,
+            interval: advert.interval,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Init,
+    Fault,
+    Backup(Backup),
+    Master(Master),
+    /// Master, but on the way out: answers until a successor is heard, advertises no more.
+    Leaving(Leaving),
+    Stopped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Leaving {
+    address: IpAddr,
+    /// When waiting ends, and the lease with it.
+    until: Instant,
+}
+
+impl State {
+    fn name(&self) -> StateName {
+        match self {
+            Self::Init => StateName::Init,
+            Self::Fault => StateName::Fault,
+            Self::Backup(_) => StateName::Backup,
+            Self::Master(_) | Self::Leaving(_) => StateName::Master,
+            Self::Stopped => StateName::Stopped,
+        }
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Init | Self::Fault | Self::Stopped => None,
+            Self::Backup(backup) => Some(backup.address),
+            Self::Master(master) => Some(master.address),
+            Self::Leaving(leaving) => Some(leaving.address),
+        }
+    }
+
+    fn rank(&self, settings: &Settings) -> Rank {
+        let priority = match self {
+            Self::Init | Self::Fault | Self::Stopped => return Rank::ABSENT,
+            Self::Backup(_) | Self::Master(_) => settings.priority,
+            // Whoever speaks is our successor.
+            Self::Leaving(_) => Priority::LEAVING,
+        };
+        let address = if settings.is_deaf_owner() {
+            // Nobody's address is greater, so no tie-break revokes the lease.
+            Some(IpAddr::V4(Ipv4Addr::BROADCAST))
+        } else {
+            self.address()
+        };
+        Rank {
+            priority,
+            address,
+            participating: true,
+        }
+    }
+}
+
+/// Where a step leads; `reason` is there iff the named state changes.
+struct Next {
+    state: State,
+    reason: Option<Reason>,
+    master: Option<(IpAddr, Priority)>,
+}
+
+impl Next {
+    fn stay(state: State) -> Self {
+        Self {
+            state,
+            reason: None,
+            master: None,
+        }
+    }
+
+    fn to(state: State, reason: Reason) -> Self {
+        Self {
+            state,
+            reason: Some(reason),
+            master: None,
+        }
+    }
+
+    fn with_master(self, advert: &Advert) -> Self {
+        Self {
+            master: Some((advert.source, advert.priority)),
+            ..self
+        }
+    }
+}
+
+/// The action queue, as one instance sees it.
+struct Out<'a> {
+    id: InstanceId,
+    queue: &'a mut VecDeque<Action>,
+}
+
+impl Out<'_> {
+    fn push(&mut self, action: impl FnOnce(InstanceId) -> Action) {
+        self.queue.push_back(action(self.id));
+    }
+
+    /// The end of every mastership: no answer, and no announcement that still waits.
+    ///
+    /// The driver may feed back a failure with actions of the mastership still in the queue; those that would go on
+    /// the wire are taken out.
+    fn release(&mut self) {
+        let id = self.id;
+        self.queue.retain(|action| match action {
+            Action::Announce { instance, .. }
+            | Action::Advertise {
+                instance,
+                renew_for: Some(_),
+                ..
+            } => *instance != id,
+            Action::Acquire { .. }
+            | Action::Advertise { renew_for: None, .. }
+            | Action::Release { .. }
+            | Action::CancelAnnounce { .. }
+            | Action::Publish { .. }
+            | Action::Extend { .. }
+            | Action::Mirroring { .. }
+            | Action::Transition { .. }
+            | Action::Finished => true,
+        });
+        self.push(|instance| Action::Release { instance });
+        self.push(|instance| Action::CancelAnnounce { instance });
+    }
+
+    fn announce(&mut self, repeat: u8) {
+        if repeat > 0 {
+            self.push(|instance| Action::Announce { instance, repeat });
+        }
+    }
+}

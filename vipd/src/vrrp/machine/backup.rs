@@ -1,0 +1,92 @@
+//! A backup: whom it follows and when it stops waiting.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{Advert, Peer};
+use crate::{
+    time::Instant,
+    vrrp::{Reason, Settings},
+};
+
+/// The Backup state and its timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Backup {
+    pub address: IpAddr,
+    /// Active_Down_Timer.
+    pub down_at: Instant,
+    /// Active_Adver_Interval: learned from the master (v3), ours until then.
+    pub interval: Duration,
+    /// The master last heard, also one that is to be preempted.
+    pub master: Option<Peer>,
+    /// Until when a master of lower priority is tolerated; set by the first advert of such a one.
+    pub preempt_at: Option<Instant>,
+    /// What it means if the timer fires.
+    pub on_expiry: Reason,
+}
+
+impl Backup {
+    /// A backup that has heard nobody and waits the full interval from `start`.
+    pub fn new(settings: &Settings, address: IpAddr, start: Instant) -> Self {
+        // RFC 9568 6.4.1: Active_Adver_Interval := Advertisement_Interval, Active_Down_Timer := Active_Down_Interval.
+        let interval = settings.advert_interval;
+        Self {
+            address,
+            down_at: start + settings.master_down_interval(interval),
+            interval,
+            master: None,
+            preempt_at: None,
+            on_expiry: Reason::MasterDown,
+        }
+    }
+
+    /// Takes note of an advert, at the time at which it was received.
+    #[must_use]
+    pub fn hear(mut self, settings: &Settings, advert: &Advert) -> Self {
+        if advert.is_void(settings, self.address) {
+            return self;
+        }
+        if advert.priority.is_leaving() {
+            // RFC 9568 6.4.2: Priority is zero: Active_Down_Timer := Skew_Time, of the interval learned so far.
+            self.down_at = advert.received_at + settings.skew_time(self.interval);
+            self.master = None;
+            self.on_expiry = Reason::MasterLeft;
+            return self;
+        }
+
+        self.master = Some(Peer::from(advert));
+        let lower = advert.priority < settings.priority;
+        if lower && settings.preempts() && !self.tolerates(settings, advert.received_at) {
+            // RFC 9568 6.4.2: lower priority under Preempt_Mode: discard. The timer keeps running, nothing is learned.
+            self.on_expiry = Reason::Preempting;
+            return self;
+        }
+        if !lower {
+            self.preempt_at = None;
+        }
+        // RFC 9568 6.4.2: learn the interval, recompute, reset the timer. An equal priority counts, whatever the
+        // address: the tie-break is the master's.
+        self.interval = settings.learned(advert.interval);
+        self.down_at = advert.received_at + settings.master_down_interval(self.interval);
+        self.on_expiry = Reason::MasterDown;
+        self
+    }
+
+    /// Whether a master of lower priority heard at `at` is to be left alone for now.
+    fn tolerates(&mut self, settings: &Settings, at: Instant) -> bool {
+        let delay = settings.preempt_delay();
+        // DEVIATION 6.4.2: keepalived's preempt_delay, which runs from the first advert of a lower priority. While it
+        // does the router behaves as if Preempt_Mode were False. Without a master the plain timer applies.
+        !delay.is_zero() && at < *self.preempt_at.get_or_insert(at + delay)
+    }
+}
+
+impl Settings {
+    /// The interval to follow when the master advertises every `heard`.
+    fn learned(&self, heard: Duration) -> Duration {
+        match self.version {
+            // RFC 3768 6.4.2: nothing is learned; another interval does not pass reception anyway (7.1).
+            vipd_common::Version::V2 => self.advert_interval,
+            vipd_common::Version::V3 => heard,
+        }
+    }
+}
