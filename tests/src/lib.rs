@@ -1,1 +1,153 @@
-//! Lab.
+//! The lab: nodes in network namespaces around one switch, the daemons that run in them, and probes that watch
+//! the wire. Used by the namespace tests and by `cargo xtask demo` and `lab`.
+//!
+//! It never touches the host's own network: every interface is created inside a namespace of the lab, and no
+//! frame leaves it. Names are unique for each lab, so labs of several processes run side by side. It never
+//! depends on the `vipd` crate, because xtask uses it before the XDP object exists.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the ban keeps clocks out of the daemon's pure core; a lab measures"
+)]
+
+pub mod janitor;
+pub mod lab;
+pub mod netns;
+pub mod node;
+pub mod probe;
+pub mod process;
+pub mod xdp;
+
+use std::{
+    env,
+    fmt::Display,
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+pub use lab::{Block, Lab};
+pub use netns::Netns;
+pub use node::Node;
+pub use probe::Mac;
+pub use process::Daemon;
+
+/// Says whether namespace tests can run here: `None` (with a printed reason) if not.
+///
+/// # Panics
+///
+/// With `VIPD_REQUIRE_LAB=1` in the environment, which `cargo xtask test` sets for root: there nothing may be
+/// skipped silently.
+pub fn require_lab() -> Option<()> {
+    let Err(reason) = lab_possible() else {
+        return Some(());
+    };
+    assert!(
+        env::var_os("VIPD_REQUIRE_LAB").is_none_or(|v| v != "1"),
+        "the lab is required here but impossible: {reason:#}"
+    );
+    let test = thread::current().name().unwrap_or("?").to_owned();
+    eprintln!("SKIP {test}: {reason:#}");
+    // libtest hides the output of tests that pass; the summary of `cargo xtask test` reads this file.
+    if let Some(path) = env::var_os("VIPD_SKIP_LOG")
+        && let Ok(mut log) = OpenOptions::new().append(true).create(true).open(path)
+    {
+        let _ = writeln!(log, "{test}: {reason:#}");
+    }
+    None
+}
+
+/// Polls `cond` until it holds and returns how long that took; an error naming `what` after `timeout`.
+pub fn wait_for(what: impl Display, timeout: Duration, mut cond: impl FnMut() -> bool) -> Result<Duration> {
+    let start = Instant::now();
+    loop {
+        if cond() {
+            return Ok(start.elapsed());
+        }
+        if start.elapsed() >= timeout {
+            bail!("waited {timeout:?} in vain for {what}");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The `vipd` binary under test: `VIPD_BIN`, or the one that was built next to the running test.
+pub fn vipd_bin() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("VIPD_BIN") {
+        return Ok(path.into());
+    }
+    let exe = env::current_exe().context("where is this test's executable?")?;
+    // target/debug/deps/test-hash or target/debug/xtask
+    for dir in exe.ancestors().skip(1).take(2) {
+        let bin = dir.join("vipd");
+        if bin.is_file() {
+            return Ok(bin);
+        }
+    }
+    bail!(
+        "no vipd binary near {}; build it first: cargo build --package vipd",
+        exe.display()
+    )
+}
+
+fn lab_possible() -> Result<()> {
+    ensure!(nix::unistd::geteuid().is_root(), "namespaces and XDP need root");
+    for tool in ["ip", "ethtool", "nft"] {
+        ensure!(
+            find_program(tool).is_some(),
+            "{tool} is not installed; run: cargo xtask setup"
+        );
+    }
+    let bpffs = nix::sys::statfs::statfs(BPFFS).with_context(|| format!("{BPFFS} is missing"))?;
+    ensure!(
+        bpffs.filesystem_type() == nix::sys::statfs::BPF_FS_MAGIC,
+        "{BPFFS} is not a BPF filesystem; run: cargo xtask setup"
+    );
+    xdp::Program::pass()
+        .context("BPF programs cannot be loaded")
+        .map(drop)
+}
+
+/// Looks a program up as a shell would, plus the directories of system tools.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from))
+        .map(|dir| dir.join(name))
+        .find(|candidate| candidate.is_file())
+}
+
+/// Runs a command to its end and returns its stdout; an error with its stderr when it fails.
+pub(crate) fn checked(command: &mut Command) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {program}"))?;
+    ensure!(
+        output.status.success(),
+        "{program} {:?}: {}: {}",
+        command.get_args().collect::<Vec<_>>(),
+        output.status,
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The same, feeding `input` to its stdin.
+pub(crate) fn checked_with_input(
+    command: &mut Command,
+    input: &str,
+    scratch: &std::path::Path,
+) -> Result<String> {
+    fs::write(scratch, input).with_context(|| format!("cannot write {}", scratch.display()))?;
+    let stdin = File::open(scratch)?;
+    checked(command.stdin(stdin)).with_context(|| format!("with input:\n{input}"))
+}
+
+/// Where BPF pins live on every machine vipd supports.
+pub const BPFFS: &str = "/sys/fs/bpf";

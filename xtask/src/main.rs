@@ -1,1 +1,66 @@
-fn main() {}
+//! `cargo xtask`: everything one does with this repository, in commands that need nothing but cargo.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the ban keeps clocks out of the daemon's pure core; this is a tool"
+)]
+
+mod demo;
+mod ebpf;
+mod lab;
+mod scene;
+mod setup;
+mod sh;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// vipd's build, test and lab commands.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make this Debian 12 machine ready to build, test and run labs; does nothing twice
+    Setup,
+    /// Build the XDP object that vipd embeds, with whichever compiler for BPF is present
+    BuildEbpf,
+    /// Set up, build and run every test
+    Test(test::Args),
+    /// Check formatting and lints, then do what `test` does
+    Ci,
+    /// Two vipd nodes and a client to play with, in network namespaces
+    #[command(subcommand)]
+    Lab(lab::Command),
+    /// Kill a master's daemon, then cut its link, while a client keeps asking: the whole idea in a minute
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Command::Setup => setup::run()?,
+        Command::BuildEbpf => ebpf::build()?,
+        Command::Test(args) => return test::test(&args),
+        Command::Ci => return test::ci(),
+        Command::Lab(command) => return lab::run(command),
+        Command::Demo(args) => return demo::run(&args),
+    }
+    Ok(ExitCode::SUCCESS)
+}
