@@ -5,63 +5,22 @@
 
 mod backup;
 mod master;
+mod state;
 
-use std::{
-    collections::VecDeque,
-    net::{IpAddr, Ipv4Addr},
-    time::Duration,
-};
+use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
 use vipd_common::{Family, Priority, Version, types::ChecksumForm};
 
-use self::{backup::Backup, master::Master};
-use super::{Action, FaultReason, InstanceId, Rank, Reason, Settings, StateName};
+use self::{
+    backup::Backup,
+    master::Master,
+    state::{Leaving, Next, Out, State},
+};
+use super::{Action, Advert, Event, InstanceId, Peer, Rank, Reason, Settings, StateName};
 use crate::time::Instant;
 
 /// Most actions that one event causes.
 pub const MAX_ACTIONS: usize = 8;
-
-/// One valid advert of another router. Invalid ones and our own never get here: XDP drops them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Advert {
-    pub source: IpAddr,
-    pub priority: Priority,
-    pub interval: Duration,
-    pub checksum: ChecksumForm,
-    /// When XDP saw it, which may be long before it is handled.
-    pub received_at: Instant,
-}
-
-/// Something that happened to one virtual router.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// An advert was received; `revoked`: XDP stored 0 in the lease word because of it.
-    Advert { advert: Advert, revoked: bool },
-    /// The advert last reported was heard again, last at `at`: same source, priority and interval.
-    Heard { at: Instant },
-    /// The interface is up, with this primary address.
-    Ready { address: IpAddr },
-    /// The interface is of no use now.
-    Fault { reason: FaultReason },
-    /// The lease word is not what we last wrote.
-    LeaseLost,
-    /// An advert that renews was sent at `at`, and the lease now ends at `lease_until`.
-    AdvertSent { at: Instant, lease_until: Instant },
-    /// An advert that renews could not be sent.
-    AdvertFailed,
-    /// Hand over and stop.
-    Shutdown,
-    /// Time has passed.
-    Timeout,
-}
-
-/// Another router, as it last advertised itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    pub address: IpAddr,
-    pub priority: Priority,
-    pub interval: Duration,
-}
 
 /// One virtual router.
 #[derive(Clone, Debug)]
@@ -572,165 +531,6 @@ impl Machine {
             debug_assert!(
                 self.settings.version == Version::V3 || backup.interval == self.settings.advert_interval
             );
-        }
-    }
-}
-
-impl Advert {
-    /// Whether the advert is not to be acted on at all.
-    fn is_void(&self, settings: &Settings, own: IpAddr) -> bool {
-        // Erratum 8301: an interval of zero is discarded; it would make every backup fire at once.
-        self.source == own || self.interval.is_zero() || settings.is_deaf_owner()
-    }
-
-    /// RFC 9568 6.4.3: the higher priority wins; ties go to the greater address, unsigned in network order.
-    fn beats(&self, settings: &Settings, own: IpAddr) -> bool {
-        (self.priority, self.source) > (settings.priority, own)
-    }
-}
-
-impl From<&Advert> for Peer {
-    fn from(advert: &Advert) -> Self {
-        Self {
-            address: advert.source,
-            priority: advert.priority,
-            interval: advert.interval,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Init,
-    Fault,
-    Backup(Backup),
-    Master(Master),
-    /// Master, but on the way out: answers until a successor is heard, advertises no more.
-    Leaving(Leaving),
-    Stopped,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Leaving {
-    address: IpAddr,
-    /// When waiting ends, and the lease with it.
-    until: Instant,
-}
-
-impl State {
-    fn name(&self) -> StateName {
-        match self {
-            Self::Init => StateName::Init,
-            Self::Fault => StateName::Fault,
-            Self::Backup(_) => StateName::Backup,
-            Self::Master(_) | Self::Leaving(_) => StateName::Master,
-            Self::Stopped => StateName::Stopped,
-        }
-    }
-
-    fn address(&self) -> Option<IpAddr> {
-        match self {
-            Self::Init | Self::Fault | Self::Stopped => None,
-            Self::Backup(backup) => Some(backup.address),
-            Self::Master(master) => Some(master.address),
-            Self::Leaving(leaving) => Some(leaving.address),
-        }
-    }
-
-    fn rank(&self, settings: &Settings) -> Rank {
-        let priority = match self {
-            Self::Init | Self::Fault | Self::Stopped => return Rank::ABSENT,
-            Self::Backup(_) | Self::Master(_) => settings.priority,
-            // Whoever speaks is our successor.
-            Self::Leaving(_) => Priority::LEAVING,
-        };
-        let address = if settings.is_deaf_owner() {
-            // Nobody's address is greater, so no tie-break revokes the lease.
-            Some(IpAddr::V4(Ipv4Addr::BROADCAST))
-        } else {
-            self.address()
-        };
-        Rank {
-            priority,
-            address,
-            participating: true,
-        }
-    }
-}
-
-/// Where a step leads; `reason` is there iff the named state changes.
-struct Next {
-    state: State,
-    reason: Option<Reason>,
-    master: Option<(IpAddr, Priority)>,
-}
-
-impl Next {
-    fn stay(state: State) -> Self {
-        Self {
-            state,
-            reason: None,
-            master: None,
-        }
-    }
-
-    fn to(state: State, reason: Reason) -> Self {
-        Self {
-            state,
-            reason: Some(reason),
-            master: None,
-        }
-    }
-
-    fn with_master(self, advert: &Advert) -> Self {
-        Self {
-            master: Some((advert.source, advert.priority)),
-            ..self
-        }
-    }
-}
-
-/// The action queue, as one instance sees it.
-struct Out<'a> {
-    id: InstanceId,
-    queue: &'a mut VecDeque<Action>,
-}
-
-impl Out<'_> {
-    fn push(&mut self, action: impl FnOnce(InstanceId) -> Action) {
-        self.queue.push_back(action(self.id));
-    }
-
-    /// The end of every mastership: no answer, and no announcement that still waits.
-    ///
-    /// The driver may feed back a failure with actions of the mastership still in the queue; those that would go on
-    /// the wire are taken out.
-    fn release(&mut self) {
-        let id = self.id;
-        self.queue.retain(|action| match action {
-            Action::Announce { instance, .. }
-            | Action::Advertise {
-                instance,
-                renew_for: Some(_),
-                ..
-            } => *instance != id,
-            Action::Acquire { .. }
-            | Action::Advertise { renew_for: None, .. }
-            | Action::Release { .. }
-            | Action::CancelAnnounce { .. }
-            | Action::Publish { .. }
-            | Action::Extend { .. }
-            | Action::Mirroring { .. }
-            | Action::Transition { .. }
-            | Action::Finished => true,
-        });
-        self.push(|instance| Action::Release { instance });
-        self.push(|instance| Action::CancelAnnounce { instance });
-    }
-
-    fn announce(&mut self, repeat: u8) {
-        if repeat > 0 {
-            self.push(|instance| Action::Announce { instance, repeat });
         }
     }
 }

@@ -27,6 +27,7 @@
 //! adverts, and v2 routers that re-advertise to a lower rival and start from `down_timer_adverts` other than 3.
 
 mod action;
+mod event;
 mod machine;
 mod settings;
 pub mod timers;
@@ -39,5 +40,6 @@ mod properties;
 mod tests;
 
 pub use action::{Action, FaultReason, InstanceId, Rank, Reason, StateName};
-pub use machine::{Advert, Counters, Event, MAX_ACTIONS, Machine, Peer, Snapshot};
+pub use event::{Advert, Event, Peer};
+pub use machine::{Counters, MAX_ACTIONS, Machine, Snapshot};
 pub use settings::{GarpTiming, LeasePolicy, Settings};

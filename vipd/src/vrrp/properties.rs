@@ -85,6 +85,18 @@ fn routers() -> impl Strategy<Value = Vec<Settings>> {
     prop::collection::vec(router(), 2..=3)
 }
 
+/// One interval for all, as the RFC asks. A router that joins with a third of the master's or less takes over before
+/// it has heard it, and yields a round trip later: that is two owners for longer than I1 promises.
+fn of_one_interval() -> impl Strategy<Value = Vec<Settings>> {
+    routers().prop_map(|mut routers| {
+        let advert_interval = routers[0].advert_interval;
+        for router in &mut routers {
+            router.advert_interval = advert_interval;
+        }
+        routers
+    })
+}
+
 /// Everything works again; long enough for each to have waited for the slowest.
 fn settle(lan: &mut Lan) {
     lan.lose_every = 0;
@@ -136,7 +148,7 @@ proptest! {
 
     /// F-33, I1, I3: routers that start at any time settle on one, and two own the address for one message delay.
     #[test]
-    fn f33_a_faultless_lan_has_one_master(routers in routers(), starts in prop::collection::vec(0..9000_u64, 3)) {
+    fn f33_a_faultless_lan_has_one_master(routers in of_one_interval(), starts in prop::collection::vec(0..9000_u64, 3)) {
         let mut lan = Lan::new(DELAY, routers);
         for (i, wait) in (0..lan.nodes.len()).zip(starts) {
             lan.run(Duration::from_millis(wait));
@@ -149,7 +161,7 @@ proptest! {
 
     /// I1, I2: whatever befalls the nodes, two own the address for at most one message delay.
     #[test]
-    fn i1_nodes_that_freeze_or_lose_their_link(mut routers in routers(), ops in prop::collection::vec(node_fault(), 0..40)) {
+    fn i1_nodes_that_freeze_or_lose_their_link(mut routers in of_one_interval(), ops in prop::collection::vec(node_fault(), 0..40)) {
         // Two owners are a mistake: both start at once each time their link comes up, and the limit on immediate
         // adverts may then stand between them and the tie-break for a quarter of an interval.
         for router in &mut routers[1..] {

@@ -2,10 +2,11 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{Advert, Peer};
+use vipd_common::Version;
+
 use crate::{
     time::Instant,
-    vrrp::{Reason, Settings},
+    vrrp::{Advert, Peer, Reason, Settings},
 };
 
 /// The Backup state and its timer.
@@ -85,8 +86,8 @@ impl Settings {
     fn learned(&self, heard: Duration) -> Duration {
         match self.version {
             // RFC 3768 6.4.2: nothing is learned; another interval does not pass reception anyway (7.1).
-            vipd_common::Version::V2 => self.advert_interval,
-            vipd_common::Version::V3 => heard,
+            Version::V2 => self.advert_interval,
+            Version::V3 => heard,
         }
     }
 }
