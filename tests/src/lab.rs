@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{Mac, Netns, Node, checked, checked_with_input, janitor::Janitor, probe::Sniffer};
+use crate::{Mac, Netns, Node, checked, checked_with_input, janitor::Janitor, probe::Sniffer, xdp::Program};
 
 /// Namespaces, directories and pins of one lab, all removed on drop.
 #[derive(Debug)]
@@ -226,12 +226,13 @@ impl Lab {
             let _ = writeln!(configure, "addr add {address} dev eth0");
         }
         checked_with_input(ns.command("ip").args(["-batch", "-"]), &configure, &scratch)?;
-        // veth hands on what the other end sent with XDP_TX only while it polls, which GRO makes it do.
-        checked(self.switch.command("ethtool").args(["-K", &port, "gro", "on"]))?;
+        let pins = Path::new(crate::BPFFS).join(format!("{}-switch", self.prefix));
+        fs::create_dir_all(&pins).with_context(|| format!("cannot create {}", pins.display()))?;
+        Program::pass()?.attach(&self.switch, &port)?.pin(&pins.join(&port))?;
         // Without it TCP and UDP checksums on the wire are unfinished, and captures show them as wrong.
         checked(
             ns.command("ethtool")
-                .args(["-K", "eth0", "tx", "off", "gro", "on"]),
+                .args(["-K", "eth0", "tx", "off"]),
         )?;
         let bpffs_dir = Path::new(crate::BPFFS).join(format!("{}-{name}", self.prefix));
         self.nodes.push(Node::new(name, ns, dir, bpffs_dir, mac, ip));

@@ -1,12 +1,16 @@
 //! The two XDP programs a lab itself may need, two instructions each, without a compiler or a BPF library.
 //!
-//! veth hands on what its peer sends with `XDP_TX` only if it polls (NAPI): because GRO is on, which is what the
-//! lab does, or because it has an XDP program, for which there is [`Program::pass`].
+//! veth hands on what its peer sends with `XDP_TX` only if it has an XDP program itself: switch ports have
+//! [`Program::pass`]. With GRO alone (tried) the frames lie in its ring until another frame wakes it.
 
 use std::{
     ffi::CString,
     io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
 };
 
 use anyhow::{Context, Result};
@@ -19,8 +23,16 @@ pub struct Program(OwnedFd);
 
 /// An attachment; dropping it detaches.
 #[derive(Debug)]
-pub struct Link {
-    _fd: OwnedFd,
+pub struct Link(OwnedFd);
+
+impl Link {
+    /// Keeps the attachment for as long as `path`, on bpffs, is there.
+    pub fn pin(&self, path: &Path) -> Result<()> {
+        let name = CString::new(path.as_os_str().as_bytes()).context("a path without NUL")?;
+        let attr = ObjectPin { pathname: name.as_ptr() as u64, bpf_fd: fd_u32(&self.0), rest: [0; 3] };
+        syscall(BPF_OBJ_PIN, &attr).with_context(|| format!("cannot pin {}", path.display()))?;
+        Ok(())
+    }
 }
 
 impl Program {
@@ -47,9 +59,7 @@ impl Program {
             rest: [0; 6],
         };
         let fd = ns.run(|| bpf(BPF_LINK_CREATE, &attr))?;
-        Ok(Link {
-            _fd: fd.with_context(|| format!("cannot attach XDP to {ifname} in {}", ns.name()))?,
-        })
+        Ok(Link(fd.with_context(|| format!("cannot attach XDP to {ifname} in {}", ns.name()))?))
     }
 
     fn verdict(verdict: i32) -> Result<Self> {
@@ -71,15 +81,18 @@ fn fd_u32(fd: &OwnedFd) -> u32 {
     fd.as_raw_fd().cast_unsigned()
 }
 
+/// For the commands that return a descriptor.
 fn bpf<A>(command: libc::c_int, attr: &A) -> io::Result<OwnedFd> {
+    let fd = syscall(command, attr)?;
+    // SAFETY: the commands passed here return a new descriptor that nobody else owns; descriptors fit in an int.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
+}
+
+fn syscall<A>(command: libc::c_int, attr: &A) -> io::Result<libc::c_long> {
     // SAFETY: `attr` is a zero-padded prefix of `union bpf_attr` of the size that is passed, and what it points
     // to outlives the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<A>()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: both commands return a new descriptor that nobody else owns; descriptors fit in an int.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<A>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// The start of `union bpf_attr` for `BPF_PROG_LOAD`.
@@ -102,7 +115,16 @@ struct LinkCreate {
     rest: [u32; 6],
 }
 
+/// The start of `union bpf_attr` for `BPF_OBJ_PIN`.
+#[repr(C)]
+struct ObjectPin {
+    pathname: u64,
+    bpf_fd: u32,
+    rest: [u32; 3],
+}
+
 const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 const BPF_XDP: u32 = 37;

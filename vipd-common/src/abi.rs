@@ -300,7 +300,7 @@ const _: () = {
     assert!(size_of::<InstanceKey>() == 12);
     assert!(size_of::<Instance>() == 152);
     // Elements of a mappable array are 8-byte aligned: the daemon's stride is the struct's size.
-    assert!(size_of::<Instance>() % 8 == 0);
+    assert!(size_of::<Instance>().is_multiple_of(8));
     assert!(size_of::<Event>() == 56);
     assert!(EVENT_RING_BYTES.is_power_of_two());
 };

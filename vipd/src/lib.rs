@@ -3,7 +3,10 @@
 //! The parts and who may use whom are described in `ARCHITECTURE.md`.
 
 pub mod announce;
+pub mod cli;
 pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod dataplane;
 pub mod engine;
 pub mod host;

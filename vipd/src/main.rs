@@ -1,1 +1,7 @@
-fn main() {}
+//! The `vipd` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vipd::cli::main()
+}

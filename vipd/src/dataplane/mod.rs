@@ -9,7 +9,7 @@ mod tables;
 
 use std::{
     fmt,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     path::Path,
 };
 
@@ -18,11 +18,14 @@ use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{Map, MapData, PerCpuArray, RingBuf},
     programs::{
-        ProgramError, Xdp, XdpMode,
+        Xdp, XdpMode,
         links::{FdLink, PinnedLink},
+        loaded_programs,
         xdp::XdpLink,
     },
 };
+use aya_log::EbpfLogger;
+use tokio::io::{Interest, unix::AsyncFd};
 use vipd_common::abi::{Counters, Event, InstanceCounters, InstanceKey, VipEntry, VipKey};
 use zerocopy::FromBytes;
 
@@ -54,10 +57,10 @@ impl fmt::Display for Mode {
     }
 }
 
-/// What attaching came to.
+/// How the program got there.
 #[derive(Debug)]
 pub enum Attached {
-    New(Mode),
+    New,
     /// Native mode was refused for this reason, so the program runs in generic mode.
     Fallback(anyhow::Error),
     /// A pinned link of a predecessor was taken over; its program was replaced atomically.
@@ -115,15 +118,22 @@ impl AsFd for Events {
     }
 }
 
+impl AsRawFd for Events {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
 impl Dataplane {
     /// Loads the program; its maps are those pinned under `bpffs`, or new ones pinned there. Nothing is attached yet.
     ///
-    /// Events that a predecessor left unread are discarded.
+    /// Events that a predecessor left unread are discarded. With `log` the program's own diagnostics are compiled in and
+    /// go to the log, by a task on the current thread's runtime.
     ///
     /// # Errors
     ///
     /// The kernel's reason, with the privilege or mount it takes.
-    pub fn load(bpffs: &Path) -> Result<(Self, Events, Pinned)> {
+    pub fn load(bpffs: &Path, log: bool) -> Result<(Self, Events, Pinned)> {
         let mut pins = PinDir::open(bpffs)?;
         let pinned = match pins.check() {
             Ok(true) => Pinned::Adopted,
@@ -138,11 +148,15 @@ impl Dataplane {
         for (name, path) in pins.maps() {
             loader.map_pin_path(name, path);
         }
+        let level = if log { aya_log::Level::Info as u8 } else { 0 };
+        loader.override_global(aya_log::LEVEL, &level, true);
         let mut ebpf = loader.load(OBJECT).context(
             "load the XDP program; it takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and Linux 5.18 or later",
         )?;
-        let program = xdp(&mut ebpf)?;
-        program.load().context("have the kernel verify the XDP program")?;
+        xdp(&mut ebpf)?.load().context("have the kernel verify the XDP program")?;
+        if log {
+            forward_log(EbpfLogger::init_with_logger(&mut ebpf, Forward)?)?;
+        }
 
         let leases = LeasePage::new(map_fd(&ebpf, "LEASES")?).context("map LEASES into memory")?;
         let instances = InstancePage::new(map_fd(&ebpf, "INSTANCES")?).context("map INSTANCES into memory")?;
@@ -165,34 +179,40 @@ impl Dataplane {
 
     /// Attaches the program to an interface and pins the link: natively, or else in generic mode and says why.
     ///
+    /// `present` is the XDP program that the interface has now: its mode and id.
+    ///
     /// # Errors
     ///
-    /// Another XDP program is attached (it is left alone), or the kernel refuses both modes.
-    pub fn attach(&mut self, interface: &str, ifindex: u32) -> Result<Attached> {
+    /// Another program is attached (it is left alone), or the kernel refuses both modes.
+    pub fn attach(
+        &mut self,
+        interface: &str,
+        ifindex: u32,
+        present: Option<(Mode, u32)>,
+    ) -> Result<(Attached, Mode)> {
         let path = self.pins.link(ifindex);
         if path.exists() {
-            match self.adopt(&path) {
-                Ok(()) => return Ok(Attached::Adopted),
-                // The interface went away and came back: the link is defunct.
-                Err(_) => {
-                    std::fs::remove_file(&path).with_context(|| format!("unpin the defunct {}", path.display()))?;
-                }
+            match (self.adopt(&path), present) {
+                (Ok(()), Some((mode, _))) => return Ok((Attached::Adopted, mode)),
+                // The interface went away and another came: the link is defunct.
+                _ => std::fs::remove_file(&path).with_context(|| format!("unpin the defunct {}", path.display()))?,
             }
+        } else if let Some((_, id)) = present {
+            let name = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
+            bail!(
+                "{interface} already has an XDP program, {} with id {id}, which vipd does not replace; see it with \
+                 `bpftool prog show id {id}` and detach it with its own tool",
+                name.as_ref().and_then(|program| program.name_as_str()).unwrap_or("without a name")
+            );
         }
         let program = xdp(&mut self.ebpf)?;
-        let (id, attached) = match program.attach_to_if_index(ifindex, XdpMode::Driver) {
-            Ok(id) => (id, Attached::New(Mode::Native)),
-            Err(error) if in_use(&error) => {
-                bail!(
-                    "{interface} already has an XDP program, which vipd does not replace; see it with \
-                     `bpftool net show dev {interface}` and detach it with its own tool"
-                );
-            }
+        let (id, attached, mode) = match program.attach_to_if_index(ifindex, XdpMode::Driver) {
+            Ok(id) => (id, Attached::New, Mode::Native),
             Err(native) => match program.attach_to_if_index(ifindex, XdpMode::Skb) {
-                Ok(id) => (id, Attached::Fallback(anyhow!(native))),
+                Ok(id) => (id, Attached::Fallback(anyhow!(native)), Mode::Generic),
                 Err(generic) => {
                     return Err(anyhow!(generic)
-                        .context(format!("native mode was refused as well: {native:#}"))
+                        .context(format!("native mode was refused as well: {:#}", anyhow!(native)))
                         .context(format!("attach the XDP program to {interface}")));
                 }
             },
@@ -202,7 +222,7 @@ impl Dataplane {
             .try_into()
             .map_err(|_| anyhow!("{interface}: the kernel made no link; vipd needs Linux 5.9 or later"))?;
         self.links.push(link.pin(&path).with_context(|| format!("pin the link of {interface}"))?);
-        Ok(attached)
+        Ok((attached, mode))
     }
 
     /// Detaches whatever links a predecessor pinned for interfaces that are not among `ifindexes`.
@@ -275,6 +295,35 @@ impl Dataplane {
     }
 }
 
+/// Passes what the program logs on to `tracing`, with the rest of the log.
+struct Forward;
+
+impl log::Log for Forward {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        tracing::info!(xdp = true, "{}", record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+/// Starts a task that reads the program's log for ever; it goes with the runtime, and loses nothing but log lines.
+fn forward_log(logger: EbpfLogger<Forward>) -> Result<()> {
+    // SAFETY: the logger owns its ring's descriptor and never changes it.
+    let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
+    let mut logger = logger.context("watch the XDP program's log")?;
+    tokio::task::spawn_local(async move {
+        while let Ok(mut ready) = logger.readable_mut().await {
+            ready.get_inner_mut().flush();
+            ready.clear_ready();
+        }
+    });
+    Ok(())
+}
+
 fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
     let program = ebpf.program_mut(PROGRAM).with_context(|| format!("the XDP object has no program {PROGRAM}"))?;
     Ok(program.try_into()?)
@@ -294,9 +343,4 @@ fn map_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>> {
         Some(Map::Array(map) | Map::ArrayOfMaps(map)) => Ok(map.fd().as_fd()),
         _ => bail!("the XDP object has no array {name}"),
     }
-}
-
-fn in_use(error: &ProgramError) -> bool {
-    let ProgramError::SyscallError(error) = error else { return false };
-    matches!(error.io_error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST))
 }

@@ -1,0 +1,158 @@
+//! One loaded program, and what a row of a table looks like.
+
+use std::{
+    net::Ipv4Addr,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use aya::{TestRun, programs::TestRunOptions};
+use vipd::{
+    dataplane::{Dataplane, Events, Identity},
+    time::Instant,
+};
+use vipd_common::abi::{
+    Counters, Event, InstanceCounters, InstanceKey, VipEntry, VipKey, address_digest, mapped, ADDRESS_DIGEST_MASK,
+};
+
+pub const XDP_DROP: u32 = 1;
+pub const XDP_PASS: u32 = 2;
+pub const XDP_TX: u32 = 3;
+
+/// Where test frames come in.
+pub const IFINDEX: u32 = 1;
+/// Slots that are not 0, so that a mix-up of the two shows.
+pub const SLOT: u32 = 5;
+pub const GROUP: u32 = 9;
+pub const MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
+pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+pub const PRIMARY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+pub const GROUP_ADDRESS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+
+/// The program with its maps; gone on drop.
+pub struct Bench {
+    dataplane: Option<Dataplane>,
+    events: Events,
+    dir: PathBuf,
+}
+
+/// What one frame caused.
+#[derive(Debug)]
+pub struct Outcome {
+    pub verdict: u32,
+    pub frame: Vec<u8>,
+}
+
+impl Bench {
+    /// `None` if this machine cannot load programs; the reason has been printed.
+    pub fn new() -> Option<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        vipd_tests::require_lab()?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let dir = PathBuf::from(format!("/sys/fs/bpf/vdpacket-{}-{number}", std::process::id()));
+        let (dataplane, events, _) = Dataplane::load(&dir, false).expect("the program loads");
+        Some(Self { dataplane: Some(dataplane), events, dir })
+    }
+
+    pub fn dataplane(&mut self) -> &mut Dataplane {
+        self.dataplane.as_mut().expect("there until drop")
+    }
+
+    /// One VIP and one virtual router as `identity` says, in the slots above.
+    pub fn configure(&mut self, identity: &Identity, vips: &[(u32, Ipv4Addr)]) {
+        let entry = VipEntry { group: GROUP, instance: SLOT, mac: MAC, reserved: [0; 2] };
+        let vips: Vec<_> = vips
+            .iter()
+            .map(|(vlan, vip)| (VipKey { ifindex: IFINDEX, vlan: *vlan, address: mapped(vip.octets()) }, entry))
+            .collect();
+        self.dataplane().instances().write(SLOT, identity);
+        self.dataplane().replace_tables(vips, [(identity.key, SLOT)]).expect("tables are replaced");
+    }
+
+    /// Makes this node the owner for an hour from now, renewed `ago`.
+    pub fn own(&mut self, lease: Duration, ago: Duration) -> Instant {
+        let until = now() + lease - ago;
+        self.dataplane().leases().acquire(GROUP, until);
+        until
+    }
+
+    pub fn lease(&mut self) -> Instant {
+        self.dataplane().leases().read(GROUP)
+    }
+
+    pub fn run(&mut self, frame: &[u8]) -> Outcome {
+        let mut out = vec![0; 4096];
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        options.data_out = Some(&mut out);
+        let result = self.dataplane().program().expect("program").test_run(options).expect("test run");
+        out.truncate(result.data_size_out as usize);
+        Outcome { verdict: result.return_value, frame: out }
+    }
+
+    pub fn event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    pub fn counters(&mut self) -> Counters {
+        self.dataplane().counters().expect("counters")
+    }
+
+    pub fn instance_counters(&mut self) -> InstanceCounters {
+        self.dataplane().instance_counters(SLOT).expect("counters")
+    }
+
+    /// Runs `frame` and names every counter that moved, each with by how much.
+    pub fn moved(&mut self, frame: &[u8]) -> (Outcome, Vec<(&'static str, u64)>) {
+        let (global, instance) = (self.counters(), self.instance_counters());
+        let outcome = self.run(frame);
+        let (global_after, instance_after) = (self.counters(), self.instance_counters());
+        let global = global.iter().zip(global_after.iter());
+        let instance = instance.iter().zip(instance_after.iter());
+        let moved = global
+            .chain(instance)
+            .filter(|((_, before), (_, after))| before != after)
+            .map(|((name, before), (_, after))| (name, after - before))
+            .collect();
+        (outcome, moved)
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Some(dataplane) = self.dataplane.take() {
+            dataplane.remove().expect("pins are removed");
+        }
+        assert!(!self.dir.exists(), "{} is left", self.dir.display());
+    }
+}
+
+/// Now, on the clock that leases are compared with.
+pub fn now() -> Instant {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).expect("clock");
+    Instant::from_nanos(u64::try_from(Duration::from(time).as_nanos()).expect("not in 584 years"))
+}
+
+/// VRID 51, priority 100, interval 1 s, version 3, one VIP: the standard receiver of the vectors.
+pub fn identity() -> Identity {
+    Identity {
+        key: InstanceKey { ifindex: IFINDEX, vlan: 0, family: 4, vrid: 51, reserved: [0; 2] },
+        group: GROUP,
+        primary: mapped(PRIMARY.octets()),
+        destination: mapped(GROUP_ADDRESS.octets()),
+        auth_type: 0,
+        auth_data: [0; 8],
+        lease_ns: 4_000_000_000,
+        stale_after_ns: 1_500_000_000,
+        address_list_digest: digest(&[VIP]),
+        interval_cs: 100,
+        priority: 100,
+        version: 3,
+    }
+}
+
+pub fn digest(vips: &[Ipv4Addr]) -> u64 {
+    vips.iter().fold(0u64, |sum, vip| sum.wrapping_add(address_digest(u32::from_ne_bytes(vip.octets()))))
+        & ADDRESS_DIGEST_MASK
+}

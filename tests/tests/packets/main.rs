@@ -1,0 +1,10 @@
+//! The XDP program, frame by frame, through `BPF_PROG_TEST_RUN`.
+//!
+//! Each test loads the program into pins of its own. Frames come in on the loopback device, ifindex 1, which is what the
+//! kernel takes when the caller names none.
+
+mod adverts;
+mod bench;
+mod frames;
+mod vips;
+mod vectors;

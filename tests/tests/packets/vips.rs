@@ -1,0 +1,171 @@
+//! ARP and IP for VIPs: answered, dropped or passed, by ownership.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use vipd_common::abi::{event_kind, mapped};
+
+use crate::{
+    bench::{Bench, GROUP, MAC, SLOT, VIP, XDP_DROP, XDP_PASS, XDP_TX, identity, now},
+    frames::{Ipv4, PEER_MAC, arp, padded, tagged, unhex},
+};
+
+const ASKER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
+const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
+const UNSPECIFIED: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+const VLAN: u16 = 10;
+
+/// Whether this node owns the VIP in a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ownership {
+    Owned,
+    Never,
+    Expired,
+}
+use Ownership::{Expired, Never, Owned};
+
+struct Row {
+    what: &'static str,
+    frame: Vec<u8>,
+    ownership: Ownership,
+    verdict: u32,
+    counters: &'static [&'static str],
+}
+
+fn packet(destination: Ipv4Addr) -> Vec<u8> {
+    Ipv4 {
+        source: ASKER,
+        destination,
+        ttl: 64,
+        protocol: 6,
+        fragment: 0,
+        options: Vec::new(),
+        payload: vec![0xa5; 20],
+    }
+    .frame()
+}
+
+fn rows() -> Vec<Row> {
+    let row = |what, frame, ownership, verdict, counters| Row { what, frame, ownership, verdict, counters };
+    let ask = || arp(1, PEER_MAC, ASKER, VIP);
+    let mut other_hardware = ask();
+    other_hardware[15] = 6;
+    let mut rarp = ask();
+    rarp[21] = 3;
+    vec![
+        row("request, owner", ask(), Owned, XDP_TX, &["arp_replies"]),
+        row("request padded to 60 octets, owner", padded(ask()), Owned, XDP_TX, &["arp_replies"]),
+        row("RFC 5227 probe, owner", arp(1, PEER_MAC, UNSPECIFIED, VIP), Owned, XDP_TX, &["arp_replies"]),
+        row("request, backup", ask(), Never, XDP_DROP, &["arp_gated"]),
+        row("request, lease expired", ask(), Expired, XDP_DROP, &["arp_gated"]),
+        row("probe, backup", arp(1, PEER_MAC, UNSPECIFIED, VIP), Never, XDP_DROP, &["arp_gated"]),
+        row("request for another address, owner", arp(1, PEER_MAC, ASKER, OTHER), Owned, XDP_PASS, &[]),
+        row("reply of another station, owner", arp(2, PEER_MAC, OTHER, ASKER), Owned, XDP_PASS, &[]),
+        row("request in VLAN 10, owner elsewhere", tagged(&ask(), &[VLAN]), Owned, XDP_PASS, &[]),
+        row("request with a priority tag, owner", tagged(&ask(), &[0]), Owned, XDP_TX, &["arp_replies"]),
+        row("request of other hardware, owner", other_hardware, Owned, XDP_PASS, &[]),
+        row("other operation, owner", rarp, Owned, XDP_PASS, &[]),
+        row("request cut short, owner", ask()[..41].to_vec(), Owned, XDP_PASS, &[]),
+        row("gratuitous request of another, owner", arp(1, PEER_MAC, VIP, VIP), Owned, XDP_DROP, &["vip_conflicts"]),
+        row("gratuitous reply of another, owner", arp(2, PEER_MAC, VIP, VIP), Owned, XDP_DROP, &["vip_conflicts"]),
+        row("reply claiming, owner", arp(2, PEER_MAC, VIP, ASKER), Owned, XDP_DROP, &["vip_conflicts"]),
+        row("request from the VIP, owner", arp(1, PEER_MAC, VIP, OTHER), Owned, XDP_DROP, &["vip_conflicts"]),
+        // To the kernel the request form is a question about an address it holds: it must not see it.
+        row("gratuitous request, backup", arp(1, PEER_MAC, VIP, VIP), Never, XDP_DROP, &["vip_claims_seen"]),
+        row("gratuitous reply, backup", arp(2, PEER_MAC, VIP, VIP), Never, XDP_PASS, &["vip_claims_seen"]),
+        row("request from the VIP, backup", arp(1, PEER_MAC, VIP, OTHER), Never, XDP_PASS, &["vip_claims_seen"]),
+        row("own announcement looped back, owner", arp(1, MAC, VIP, VIP), Owned, XDP_DROP, &[]),
+        row("packet to the VIP, owner", packet(VIP), Owned, XDP_PASS, &[]),
+        row("packet to the VIP, backup", packet(VIP), Never, XDP_DROP, &["ip_gated"]),
+        row("packet to the VIP, lease expired", packet(VIP), Expired, XDP_DROP, &["ip_gated"]),
+        row("packet to the VIP in VLAN 10, backup", tagged(&packet(VIP), &[VLAN]), Never, XDP_PASS, &[]),
+        row("packet to another address, backup", packet(OTHER), Never, XDP_PASS, &[]),
+        row("IPv6, backup", [&[0; 12][..], &[0x86, 0xdd], &[0x60; 40]].concat(), Never, XDP_PASS, &[]),
+        row("LLDP, owner", [&[0; 12][..], &[0x88, 0xcc], &[0; 46]].concat(), Owned, XDP_PASS, &[]),
+        row("Ethernet header only, owner", ask()[..14].to_vec(), Owned, XDP_PASS, &[]),
+    ]
+}
+
+#[test]
+fn frames_about_vips_get_the_verdict_of_ownership() {
+    let Some(mut bench) = Bench::new() else { return };
+    bench.configure(&identity(), &[(0, VIP)]);
+    for row in rows() {
+        match row.ownership {
+            Owned => drop(bench.own(Duration::from_secs(3600), Duration::ZERO)),
+            Never => bench.dataplane().leases().release(GROUP),
+            Expired => bench.dataplane().leases().acquire(GROUP, now()),
+        }
+        let (outcome, moved) = bench.moved(&row.frame);
+        let moved: Vec<_> = moved.into_iter().map(|(name, _)| name).collect();
+        assert_eq!((outcome.verdict, &moved[..]), (row.verdict, row.counters), "{}", row.what);
+        if row.verdict != XDP_TX {
+            assert_eq!(outcome.frame, row.frame, "{}: the frame must not change", row.what);
+        }
+    }
+}
+
+/// The whole reply, octet by octet, from the public frames `arp-request-for-vip` and `arp-reply-from-active`; the MAC is
+/// the interface's here.
+#[test]
+fn the_reply_is_the_public_vector() {
+    let Some(mut bench) = Bench::new() else { return };
+    bench.configure(&identity(), &[(0, VIP)]);
+    bench.own(Duration::from_secs(60), Duration::ZERO);
+    let request = "ffffffffffff0200000000aa080600010800060400010200000000aac0000232000000000000c0000264";
+    let reply = "0200000000aa020000000001080600010800060400020200000000 01c00002640200000000aac0000232";
+    let outcome = bench.run(&unhex(request));
+    assert_eq!(outcome.verdict, XDP_TX);
+    assert_eq!(outcome.frame, unhex(&reply.replace(' ', "")));
+}
+
+#[test]
+fn a_vip_in_a_vlan_is_answered_in_that_vlan_only() {
+    let Some(mut bench) = Bench::new() else { return };
+    bench.configure(&identity(), &[(u32::from(VLAN), VIP), (u32::from(VLAN) << 12 | 20, OTHER)]);
+    bench.own(Duration::from_secs(60), Duration::ZERO);
+    let ask = |vip| arp(1, PEER_MAC, ASKER, vip);
+    for (what, frame, verdict) in [
+        ("its own VLAN", tagged(&ask(VIP), &[VLAN]), XDP_TX),
+        ("priority bits in the tag", tagged(&ask(VIP), &[VLAN | 0xe000]), XDP_TX),
+        ("untagged", ask(VIP), XDP_PASS),
+        ("another VLAN", tagged(&ask(VIP), &[20]), XDP_PASS),
+        ("two tags", tagged(&ask(OTHER), &[VLAN, 20]), XDP_TX),
+        ("two tags the wrong way round", tagged(&ask(OTHER), &[20, VLAN]), XDP_PASS),
+        ("three tags", tagged(&ask(OTHER), &[VLAN, 20, 30]), XDP_PASS),
+    ] {
+        let outcome = bench.run(&frame);
+        assert_eq!(outcome.verdict, verdict, "{what}");
+        if verdict == XDP_TX {
+            assert_eq!(outcome.frame[12..frame.len() - 28], frame[12..frame.len() - 28], "{what}: the tags stay");
+        }
+    }
+}
+
+#[test]
+fn a_conflict_is_reported_once_a_second() {
+    let Some(mut bench) = Bench::new() else { return };
+    bench.configure(&identity(), &[(0, VIP)]);
+    bench.own(Duration::from_secs(60), Duration::ZERO);
+    for _ in 0..100 {
+        bench.run(&arp(1, PEER_MAC, VIP, VIP));
+    }
+    let event = bench.event().expect("one event");
+    assert_eq!((event.kind, event.instance), (event_kind::CONFLICT, SLOT));
+    assert_eq!((event.source, event.mac), (mapped(VIP.octets()), PEER_MAC));
+    assert_eq!(bench.counters().vip_conflicts, 100);
+    assert!(bench.event().is_none(), "the other 99 came within the second");
+}
+
+/// A reload swaps tables: what is not in the new one is nobody's, at once.
+#[test]
+fn the_table_in_force_is_the_last_one() {
+    let Some(mut bench) = Bench::new() else { return };
+    bench.own(Duration::from_secs(60), Duration::ZERO);
+    for (table, (vip, other)) in [(&[VIP][..], (XDP_TX, XDP_PASS)), (&[OTHER], (XDP_PASS, XDP_TX)), (&[], (XDP_PASS, XDP_PASS))]
+    {
+        let table: Vec<_> = table.iter().map(|vip| (0, *vip)).collect();
+        bench.configure(&identity(), &table);
+        assert_eq!(bench.run(&arp(1, PEER_MAC, ASKER, VIP)).verdict, vip, "{table:?}");
+        assert_eq!(bench.run(&arp(1, PEER_MAC, ASKER, OTHER)).verdict, other, "{table:?}");
+    }
+}

@@ -1,0 +1,312 @@
+//! What the namespace tests share: the lab of two nodes and a client, configurations, and what invariants I1 and I2
+//! mean for what was seen on the wire.
+//!
+//! No test asserts how fast a busy machine is. Times are compared with each other, or with a bound that the protocol
+//! itself gives; [`SOON`] only ends a wait for something that never comes.
+
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+#[path = "../packets/frames.rs"]
+pub mod frames;
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::{Condvar, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use vipd_tests::{
+    Daemon, Lab, Mac, Node,
+    probe::{ArpProber, Sniffer, arp::Probe},
+    require_lab, vipd_bin,
+};
+
+pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
+pub const LB01: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5));
+pub const LB02: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 6));
+pub const INSTANCE: &str = "VI_1";
+/// Advert interval of [`conf`].
+pub const INTERVAL: Duration = Duration::from_millis(300);
+/// Priorities of lb01 and lb02. They are close, so that lb02's skew time leaves the lease a good part of an interval.
+pub const HIGH: u8 = 150;
+pub const LOW: u8 = 140;
+/// Time between two questions of [`Bed::prober`].
+pub const PROBE_PERIOD: Duration = Duration::from_millis(2);
+/// Ends a wait for what should have come long ago.
+pub const SOON: Duration = Duration::from_secs(20);
+/// Farthest that an advert may be from the moment it takes effect: mostly tens of microseconds, but either end may be
+/// kept from its processor for a while.
+pub const MESSAGE_DELAY: Duration = Duration::from_millis(25);
+
+/// VRRP version 3, adverts each [`INTERVAL`]. `extra` is put into the instance, one statement a line.
+pub fn conf(name: &str, state: &str, priority: u8, extra: &str) -> String {
+    instance("vrrp_version 3", name, state, priority, "0.3", extra)
+}
+
+/// VRRP version 2, adverts each second.
+pub fn conf_v2(name: &str, state: &str, priority: u8, extra: &str) -> String {
+    instance("vrrp_version 2", name, state, priority, "1", extra)
+}
+
+/// The usual configuration of a node.
+pub fn node_conf(priority: u8, extra: &str) -> String {
+    conf(INSTANCE, "BACKUP", priority, extra)
+}
+
+fn instance(global: &str, name: &str, state: &str, priority: u8, advert_int: &str, extra: &str) -> String {
+    format!(
+        "global_defs {{\n    {global}\n}}\nvrrp_instance {name} {{\n    state {state}\n    interface eth0\n    \
+         virtual_router_id 51\n    priority {priority}\n    advert_int {advert_int}\n    {extra}\n    \
+         virtual_ipaddress {{\n        {VIP}\n    }}\n}}\n"
+    )
+}
+
+/// Skew time of a version 3 router.
+pub fn skew(priority: u8) -> Duration {
+    INTERVAL * (256 - u32::from(priority)) / 256
+}
+
+/// Master-down interval of a version 3 router.
+pub fn master_down(priority: u8) -> Duration {
+    INTERVAL * 3 + skew(priority)
+}
+
+/// How long an advert keeps a VIP answered with the default lease.
+pub const LEASE: Duration = Duration::from_millis(4 * 300);
+
+/// A lab of lb01, lb02 and client, with nothing running, and the daemon to run in it.
+///
+/// Dropping it prints the logs, which libtest shows if the test has failed.
+#[derive(Debug)]
+pub struct Bed {
+    pub lab: Lab,
+    pub vipd: PathBuf,
+    // Last: given back when the lab is gone.
+    _permit: Permit,
+}
+
+impl Bed {
+    /// Waits for its turn: a few labs at a time, lest the machine be the subject of the test. `None` where labs are
+    /// impossible.
+    pub fn new() -> Result<Option<Self>> {
+        let Some(()) = require_lab() else { return Ok(None) };
+        let vipd = vipd_bin()?;
+        let permit = Permit::wait();
+        let lab = Lab::builder()
+            .node("lb01", "10.0.0.5/24")
+            .node("lb02", "10.0.0.6/24")
+            .node("client", "10.0.0.100/24")
+            .build()?;
+        Ok(Some(Self { lab, vipd, _permit: permit }))
+    }
+
+    pub fn lb01(&self) -> &Node {
+        self.lab.node("lb01")
+    }
+
+    pub fn lb02(&self) -> &Node {
+        self.lab.node("lb02")
+    }
+
+    pub fn client(&self) -> &Node {
+        self.lab.node("client")
+    }
+
+    /// Starts vipd on a node and waits until it answers on its control socket.
+    pub fn start(&self, node: &str, conf: &str) -> Result<Daemon> {
+        let node = self.lab.node(node);
+        node.write_vipd_conf(conf)?;
+        let daemon = node.start_vipd(&self.vipd)?;
+        node.wait_ready(&self.vipd, SOON)?;
+        Ok(daemon)
+    }
+
+    /// Starts vipd on a node with the configuration it has.
+    pub fn restart(&self, node: &str) -> Result<Daemon> {
+        self.lab.node(node).start_vipd(&self.vipd)
+    }
+
+    /// Waits until [`INSTANCE`] is in a state.
+    pub fn wait(&self, node: &str, state: &str) -> Result<()> {
+        self.lab.node(node).wait_state(&self.vipd, INSTANCE, state, SOON).map(drop)
+    }
+
+    /// What `vipd status --json` says of [`INSTANCE`].
+    pub fn status(&self, node: &str) -> Result<Value> {
+        let status = self.lab.node(node).status(&self.vipd)?;
+        let instances = status["instances"].as_array().context("no instances")?;
+        let ours = instances.iter().find(|i| i["name"] == INSTANCE);
+        ours.cloned().with_context(|| format!("no {INSTANCE} in {status}"))
+    }
+
+    pub fn state(&self, node: &str) -> Result<String> {
+        self.lab.node(node).state(&self.vipd, INSTANCE)
+    }
+
+    /// Asks for the VIP from the client, all the time.
+    pub fn prober(&self) -> Result<ArpProber> {
+        ArpProber::start(self.client().ns(), "eth0", &[VIP], PROBE_PERIOD)
+    }
+
+    /// Hears every advert and announcement, as the client does.
+    pub fn listener(&self) -> Result<Sniffer> {
+        self.lab.sniff_port("client")
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        for name in ["lb01", "lb02"] {
+            let log = std::fs::read_to_string(self.lab.node(name).vipd_log());
+            eprintln!("--- vipd on {name}\n{}", log.unwrap_or_default());
+        }
+    }
+}
+
+/// Both nodes run vipd: lb01 is MASTER, lb02 is BACKUP, and adverts are flowing.
+#[derive(Debug)]
+pub struct Pair {
+    pub lb01: Daemon,
+    pub lb02: Daemon,
+    pub bed: Bed,
+}
+
+/// A [`Pair`] with these configurations, of which lb01's must be the better.
+pub fn pair(lb01: &str, lb02: &str) -> Result<Option<Pair>> {
+    let Some(bed) = Bed::new()? else { return Ok(None) };
+    let pair = Pair { lb01: bed.start("lb01", lb01)?, lb02: bed.start("lb02", lb02)?, bed };
+    pair.bed.wait("lb01", "MASTER")?;
+    pair.bed.wait("lb02", "BACKUP")?;
+    Ok(Some(pair))
+}
+
+/// A pair with the default configuration plus `extra`.
+pub fn usual_pair(extra: &str) -> Result<Option<Pair>> {
+    pair(&node_conf(HIGH, extra), &node_conf(LOW, extra))
+}
+
+/// An advert as [`adverts`] keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    pub at: Instant,
+    pub from: IpAddr,
+    pub priority: u8,
+}
+
+/// The adverts a sniffer has seen, in order.
+pub fn adverts(sniffer: &Sniffer) -> Vec<Heard> {
+    let heard = sniffer.adverts().into_iter();
+    heard.map(|(seen, advert)| Heard { at: seen.at, from: advert.src, priority: advert.priority }).collect()
+}
+
+/// The first advert of a node after an instant that is not a goodbye.
+pub fn first_advert(sniffer: &Sniffer, from: IpAddr, after: Instant) -> Option<Instant> {
+    let live = |h: &&Heard| h.from == from && h.at > after && h.priority > 0;
+    adverts(sniffer).iter().find(live).map(|h| h.at)
+}
+
+/// The last advert of a node before an instant.
+pub fn last_advert(sniffer: &Sniffer, from: IpAddr, before: Instant) -> Option<Instant> {
+    adverts(sniffer).iter().rev().find(|h| h.from == from && h.at < before).map(|h| h.at)
+}
+
+/// Waits for the first advert of a node after an instant.
+pub fn wait_advert(sniffer: &Sniffer, from: IpAddr, after: Instant) -> Result<Instant> {
+    let mut at = None;
+    vipd_tests::wait_for(format_args!("an advert of {from}"), SOON, || {
+        at = first_advert(sniffer, from, after);
+        at.is_some()
+    })?;
+    at.context("found, then lost")
+}
+
+/// The moments at which another node than before began to advertise: where two owners may meet for an instant (I1).
+pub fn takeovers(sniffer: &Sniffer) -> Vec<Instant> {
+    let live: Vec<_> = adverts(sniffer).into_iter().filter(|h| h.priority > 0).collect();
+    let first = live.first().map(|h| h.at);
+    first.into_iter().chain(live.windows(2).filter(|w| w[0].from != w[1].from).map(|w| w[1].at)).collect()
+}
+
+/// I1: the questions that two stations answered although no takeover was on the wire at that moment.
+pub fn split_brain(probes: &[Probe], takeovers: &[Instant]) -> Vec<Probe> {
+    let during = |p: &Probe| {
+        takeovers.iter().any(|&at| at < p.sent + MESSAGE_DELAY && p.sent < at + MESSAGE_DELAY)
+    };
+    probes.iter().filter(|p| p.owners().len() > 1 && !during(p)).cloned().collect()
+}
+
+/// Asserts I1 over everything that was asked and heard.
+pub fn check_single_owner(probes: &[Probe], sniffer: &Sniffer) -> Result<()> {
+    ensure!(!probes.is_empty(), "nothing was asked");
+    let bad = split_brain(probes, &takeovers(sniffer));
+    ensure!(
+        bad.is_empty(),
+        "{} of {} questions had two answers with no takeover near, the first {:?}",
+        bad.len(),
+        probes.len(),
+        bad[0]
+    );
+    Ok(())
+}
+
+/// Asserts I2: of the questions asked in a span, hardly one went unanswered (a packet may be lost).
+pub fn check_answered(what: &str, probes: &[Probe], from: Instant, to: Instant) -> Result<()> {
+    let asked: Vec<_> = probes.iter().filter(|p| from <= p.sent && p.sent < to).collect();
+    let unanswered = asked.iter().filter(|p| p.answers.is_empty()).count();
+    println!("{what}: {unanswered} of {} unanswered", asked.len());
+    ensure!(asked.len() >= 10, "{what}: only {} questions in {:?}", asked.len(), to - from);
+    ensure!(
+        unanswered <= 3 + asked.len() / 100,
+        "{what}: {unanswered} of {} questions unanswered",
+        asked.len()
+    );
+    Ok(())
+}
+
+/// Questions asked in a span that a station answered.
+pub fn answered_by(probes: &[Probe], mac: Mac, from: Instant, to: Instant) -> usize {
+    let asked = probes.iter().filter(|p| from <= p.sent && p.sent < to);
+    asked.filter(|p| p.owners().contains(&mac)).count()
+}
+
+/// From the first to the last question that two stations answered in a span.
+pub fn overlap(probes: &[Probe], from: Instant, to: Instant) -> Duration {
+    let both: Vec<_> = probes
+        .iter()
+        .filter(|p| from <= p.sent && p.sent < to && p.owners().len() > 1)
+        .map(|p| p.sent)
+        .collect();
+    match (both.first(), both.last()) {
+        (Some(&first), Some(&last)) => last - first,
+        _ => Duration::ZERO,
+    }
+}
+
+/// The right to have a lab.
+#[derive(Debug)]
+struct Permit;
+
+const LABS_AT_ONCE: usize = 2;
+static LABS: Mutex<usize> = Mutex::new(0);
+static LAB_GONE: Condvar = Condvar::new();
+
+impl Permit {
+    fn wait() -> Self {
+        let labs = LABS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut labs = LAB_GONE
+            .wait_while(labs, |labs| *labs >= LABS_AT_ONCE)
+            .unwrap_or_else(PoisonError::into_inner);
+        *labs += 1;
+        Self
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        *LABS.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        LAB_GONE.notify_one();
+    }
+}

@@ -1,0 +1,143 @@
+//! The command line: arguments, exit codes, rendering.
+
+mod status;
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    config,
+    control::{self, ClientError, Request, Response},
+    daemon::{self, runtime_dir},
+};
+
+/// What went wrong, as an exit code. Documented in `vipd --help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    Success = 0,
+    /// Anything not named below.
+    Failure = 1,
+    /// clap's own code for bad arguments.
+    Usage = 2,
+    /// No vipd answers on the control socket.
+    NotRunning = 3,
+    /// The configuration file cannot be read or is refused.
+    Config = 6,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  success
+  1  failure: the environment or the kernel refused something
+  2  bad arguments
+  3  no vipd is running (status, stop)
+  6  the configuration cannot be read or is refused";
+
+/// Keeps a virtual IP alive across machines: VRRP elections over an XDP data plane.
+#[derive(Debug, Parser)]
+#[command(name = "vipd", version, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run in the foreground until `vipd stop`, SIGTERM or SIGINT
+    Run {
+        /// Configuration, in keepalived's format
+        #[arg(short = 'f', long, value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
+        config: PathBuf,
+        /// BPF file system to pin maps and links in, under `vipd/`
+        #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
+        bpffs_dir: PathBuf,
+        #[command(flatten)]
+        runtime: Runtime,
+        /// Log the XDP program's own diagnostics of revocations and conflicts too
+        #[arg(long)]
+        log_xdp: bool,
+    },
+    /// Show each instance: state, master, lease, VIPs, adverts
+    Status {
+        /// Print the whole status as one JSON object
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        runtime: Runtime,
+    },
+    /// Hand every VIP over, remove everything made, and exit
+    Stop {
+        #[command(flatten)]
+        runtime: Runtime,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Runtime {
+    /// Directory of the control socket, lock and saved host settings
+    #[arg(long, value_name = "DIR", default_value = "/run/vipd")]
+    runtime_dir: PathBuf,
+}
+
+/// Runs the command line's command.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        Command::Run { config, bpffs_dir, runtime, log_xdp } => {
+            run(daemon::Options { config, bpffs_dir, runtime_dir: runtime.runtime_dir, log_xdp })
+        }
+        Command::Status { json, runtime } => ask(&runtime, &Request::Status, |response| match response {
+            Response::Status(status) if json => {
+                let mut line = serde_json::to_vec_pretty(&status)?;
+                line.push(b'\n');
+                std::io::stdout().write_all(&line)
+            }
+            Response::Status(status) => status::render(&mut std::io::stdout().lock(), &status),
+            Response::Stopped | Response::Error { .. } => Ok(()),
+        }),
+        Command::Stop { runtime } => ask(&runtime, &Request::Stop, |_| Ok(())),
+    }
+    .into()
+}
+
+fn run(options: daemon::Options) -> Exit {
+    match daemon::run(&options) {
+        Ok(()) => Exit::Success,
+        Err(error) => match error.downcast_ref::<config::Failure>() {
+            Some(failure) => {
+                eprint!("{failure}");
+                Exit::Config
+            }
+            None => fail(&error),
+        },
+    }
+}
+
+fn ask(runtime: &Runtime, request: &Request, show: impl FnOnce(Response) -> std::io::Result<()>) -> Exit {
+    match control::request(&runtime_dir::socket(&runtime.runtime_dir), request) {
+        Ok(response) => match show(response) {
+            // A reader that has seen enough, as `vipd status | head -1`.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error.into()),
+            _ => Exit::Success,
+        },
+        Err(error @ ClientError::NotRunning(_)) => {
+            eprintln!("vipd: {error}");
+            Exit::NotRunning
+        }
+        Err(error) => fail(&error.into()),
+    }
+}
+
+/// Prints the chain of causes once.
+fn fail(error: &anyhow::Error) -> Exit {
+    eprintln!("vipd: {error:#}");
+    Exit::Failure
+}

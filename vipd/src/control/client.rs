@@ -1,0 +1,53 @@
+//! The client's side, blocking: what `vipd status` and `vipd stop` use.
+
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{Request, Response};
+
+/// Longest wait for an answer; a stop takes up to two advert intervals of up to 255 s, and is not bounded by it.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("no vipd is running with the control socket {}", .0.display())]
+    NotRunning(PathBuf),
+    #[error("talk to vipd over {}", path.display())]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Sends one request and waits for its answer.
+pub fn request(path: &Path, request: &Request) -> Result<Response, ClientError> {
+    let io_error = |source| ClientError::Io { path: path.to_owned(), source };
+    let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning(path.to_owned()),
+        _ => io_error(error),
+    })?;
+    if *request == Request::Status {
+        stream.set_read_timeout(Some(STATUS_TIMEOUT)).map_err(io_error)?;
+    }
+    let mut line = serde_json::to_vec(request).map_err(|error| io_error(error.into()))?;
+    line.push(b'\n');
+    stream.write_all(&line).map_err(io_error)?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).map_err(io_error)?;
+    if answer.is_empty() && *request == Request::Stop {
+        // The daemon was gone before it could say so.
+        return Ok(Response::Stopped);
+    }
+    match serde_json::from_str(&answer) {
+        Ok(Response::Error { message }) => Err(ClientError::Refused(message)),
+        Ok(response) => Ok(response),
+        Err(error) => Err(io_error(error.into())),
+    }
+}

@@ -1,0 +1,131 @@
+//! The control socket: a unix socket, one JSON object a line each way, permissions 0660.
+//!
+//! [`serve`] runs on the daemon's main thread and never touches the engine: a request becomes a [`Command`] in a bounded
+//! queue, and a peer that sends slowly, or too much, only keeps its own connection waiting.
+
+mod client;
+pub mod model;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{UnixListener, UnixStream},
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+pub use client::{ClientError, request};
+use model::Status;
+
+/// A request is shorter than this.
+const MAX_REQUEST_BYTES: u64 = 4096;
+/// A peer has this long to send its request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What can be asked, one a connection or many in turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Request {
+    Status,
+    /// Hand everything over, remove everything, exit. Answered when the handover is over.
+    Stop,
+}
+
+/// What comes back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Response {
+    Status(Box<Status>),
+    Stopped,
+    Error { message: String },
+}
+
+/// A request on its way to the daemon.
+#[derive(Debug)]
+pub enum Command {
+    Status(oneshot::Sender<Status>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// Binds the socket, replacing what a crash left: the caller holds the runtime directory's lock.
+pub fn bind(path: &Path) -> Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("remove {}", path.display()));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).with_context(|| format!("listen on {}", path.display()))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))
+        .with_context(|| format!("set the permissions of {}", path.display()))?;
+    Ok(listener)
+}
+
+/// Accepts connections for ever. Aborted with the daemon; a connection cut short loses an answer, nothing else.
+pub async fn serve(listener: UnixListener, commands: mpsc::Sender<Command>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::task::spawn_local(connection(stream, commands.clone()));
+            }
+            Err(error) => {
+                // Out of descriptors, say; accepting at once again would spin.
+                tracing::warn!(%error, "control connection not accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(mut stream: UnixStream, commands: mpsc::Sender<Command>) {
+    let (read, mut write) = stream.split();
+    let mut read = BufReader::new(read);
+    loop {
+        let mut line = Vec::new();
+        let mut limited = (&mut read).take(MAX_REQUEST_BYTES);
+        match timeout(REQUEST_TIMEOUT, limited.read_until(b'\n', &mut line)).await {
+            Ok(Ok(length)) if length > 0 => {}
+            // Closed, failed, or too slow.
+            _ => return,
+        }
+        let response = answer(&line, &commands).await;
+        let mut line = serde_json::to_vec(&response).expect("a response has only string keys");
+        line.push(b'\n');
+        if write.write_all(&line).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn answer(line: &[u8], commands: &mpsc::Sender<Command>) -> Response {
+    let gone = || Response::Error { message: "the daemon is stopping".into() };
+    match serde_json::from_slice(line) {
+        Ok(Request::Status) => {
+            let (reply, status) = oneshot::channel();
+            match commands.send(Command::Status(reply)).await {
+                Ok(()) => status.await.map_or_else(|_| gone(), |status| Response::Status(Box::new(status))),
+                Err(_) => gone(),
+            }
+        }
+        Ok(Request::Stop) => {
+            let (reply, stopped) = oneshot::channel();
+            match commands.send(Command::Stop(reply)).await {
+                // Also when the daemon goes before it answers: that is what was asked.
+                Ok(()) => {
+                    let _ = stopped.await;
+                    Response::Stopped
+                }
+                Err(_) => gone(),
+            }
+        }
+        Err(error) => Response::Error { message: format!("not a request: {error}") },
+    }
+}

@@ -1,0 +1,68 @@
+//! What `vipd status --json` prints. Names end in their unit; times are milliseconds.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// The daemon and its instances.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub pid: u32,
+    pub uptime_ms: u64,
+    /// Whether the engine thread runs under SCHED_FIFO.
+    pub real_time: bool,
+    pub instances: Vec<InstanceStatus>,
+    /// What the XDP program counted that belongs to no instance.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// One virtual router.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    pub name: String,
+    /// INIT, BACKUP, MASTER, FAULT or STOP.
+    pub state: String,
+    pub since_unix_ms: u64,
+    pub in_state_ms: u64,
+    /// Why the last transition happened.
+    pub reason: Option<String>,
+    pub interface: String,
+    pub vrid: u8,
+    /// VRRP version.
+    pub version: u8,
+    pub priority: u8,
+    pub advert_interval_ms: u64,
+    pub address: Option<IpAddr>,
+    /// The master as far as known: this node or the one last heard.
+    pub master: Option<MasterStatus>,
+    /// `overlap` or `strict`.
+    pub lease: String,
+    /// Time for which XDP goes on answering for the VIPs without a renewal; absent if it does not.
+    pub lease_remaining_ms: Option<u64>,
+    /// Time until this backup takes over if nothing is heard.
+    pub master_down_in_ms: Option<u64>,
+    pub vips: Vec<IpAddr>,
+    pub vips_excluded: Vec<IpAddr>,
+    pub adverts_sent: u64,
+    pub adverts_received: u64,
+    pub priority_zero_sent: u64,
+    pub priority_zero_received: u64,
+    /// Adverts not sent because the socket refused them.
+    pub send_errors: u64,
+    pub became_master: u64,
+    /// Times XDP took the lease back.
+    pub leases_revoked: u64,
+    /// Discarded adverts by reason; reasons that never occurred are left out.
+    pub discards: BTreeMap<String, u64>,
+    /// Latest that an advert has left after its time, in microseconds.
+    pub advert_lateness_max_us: u64,
+    /// `native` or `generic`.
+    pub xdp_mode: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MasterStatus {
+    pub address: IpAddr,
+    pub priority: u8,
+}

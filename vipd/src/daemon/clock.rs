@@ -1,0 +1,21 @@
+//! The one file that reads a clock.
+#![allow(clippy::disallowed_methods, reason = "this is the file that may")]
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
+
+use crate::time::Instant;
+
+/// Now, on the boot-time clock.
+pub fn now() -> Instant {
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has had CLOCK_BOOTTIME since 2.6.39");
+    Instant::from_nanos(crate::time::nanos(time.into()))
+}
+
+/// Milliseconds since 1970 of `at`, a point not after `now`; for people, never for decisions.
+pub fn unix_ms(at: Instant, now: Instant) -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let then = since_1970.saturating_sub(now.saturating_since(at));
+    u64::try_from(then.as_millis()).unwrap_or(u64::MAX)
+}

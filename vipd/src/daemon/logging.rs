@@ -1,0 +1,23 @@
+//! Logging to standard error, through a thread of its own: a terminal that is stopped or a full pipe never holds up an
+//! advert. Lines beyond the queue's 128,000 are lost, not waited for.
+
+use std::io::IsTerminal;
+
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging at the level of `RUST_LOG`, `info` by default. Dropping the guard writes what is left.
+pub fn start() -> WorkerGuard {
+    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
+    if let Err(error) = started {
+        eprintln!("vipd: logging was started before: {error}");
+    }
+    guard
+}

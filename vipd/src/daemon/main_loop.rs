@@ -1,0 +1,136 @@
+//! The main thread while the engine runs: signals, commands, link changes, and the host's rules.
+//!
+//! What takes time is done here, so that the engine thread never waits for it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot, watch},
+};
+
+use super::driver::{Message, Wish};
+use crate::{
+    control::Command,
+    dataplane::Dataplane,
+    host::{Host, LinkEvents, Plan},
+};
+
+/// Wait before the host is asked again to do what it has refused.
+const HOST_RETRY: Duration = Duration::from_secs(1);
+
+/// The main thread's queues while the engine runs.
+pub struct MainLoop {
+    pub messages: mpsc::Sender<Message>,
+    pub requested: mpsc::Receiver<Command>,
+    pub links: LinkEvents,
+    pub wished: watch::Receiver<Vec<Wish>>,
+    /// Clients that wait for the stop. Their answer is that their channel closes.
+    pub stops: Vec<oneshot::Sender<()>>,
+}
+
+type EngineEnd = oneshot::Receiver<Result<Dataplane>>;
+
+impl MainLoop {
+    /// Serves signals, commands, link changes and the host's rules until the engine has ended.
+    pub async fn run(&mut self, host: &mut Host, mut wishes: HostWishes, end: &mut EngineEnd) -> Result<Dataplane> {
+        let mut term = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut retry = false;
+        loop {
+            tokio::select! {
+                ended = &mut *end => return ended.context("the engine thread ended without a word")?,
+                _ = term.recv() => self.stop("SIGTERM").await,
+                _ = interrupt.recv() => self.stop("SIGINT").await,
+                Some(command) = self.requested.recv() => match command {
+                    Command::Status(reply) => self.send(Message::Status(reply)).await,
+                    Command::Stop(reply) => {
+                        self.stops.push(reply);
+                        self.stop("request").await;
+                    }
+                },
+                change = self.links.recv() => match change {
+                    Some(change) => {
+                        self.send(Message::Link(change)).await;
+                        // The kernel has dropped the routes that went out on the link, or came from its address.
+                        wishes.again = true;
+                        let wished = self.wished.borrow().clone();
+                        retry = !wishes.apply(host, &wished).await;
+                    }
+                    None => {
+                        tracing::error!("the kernel's link events have ended: stopping rather than running blind");
+                        self.stop("loss of link events").await;
+                        return end.await.context("the engine thread ended without a word")?;
+                    }
+                },
+                Ok(()) = self.wished.changed() => {
+                    let wished = self.wished.borrow_and_update().clone();
+                    retry = !wishes.apply(host, &wished).await;
+                }
+                () = tokio::time::sleep(HOST_RETRY), if retry => {
+                    let wished = self.wished.borrow().clone();
+                    retry = !wishes.apply(host, &wished).await;
+                }
+            }
+        }
+    }
+
+    async fn stop(&self, why: &str) {
+        tracing::info!(why, "stopping: handing over");
+        self.send(Message::Shutdown).await;
+    }
+
+    async fn send(&self, message: Message) {
+        // An engine that has ended is noticed by `end`.
+        let _ = self.messages.send(message).await;
+    }
+}
+
+/// Brings the host's routes and rules in line with the engine's wishes.
+pub struct HostWishes {
+    plan: Plan,
+    /// What was done of the last wishes.
+    applied: Vec<Wish>,
+    /// Whether the routes are to be looked at, whatever the wishes are.
+    again: bool,
+}
+
+impl HostWishes {
+    /// `applied` is how `install` has left the host.
+    pub fn new(plan: Plan, applied: Vec<Wish>) -> Self {
+        Self { plan, applied, again: false }
+    }
+
+    /// Returns whether all of it could be done.
+    async fn apply(&mut self, host: &mut Host, wished: &[Wish]) -> bool {
+        let result = self.try_apply(host, wished).await;
+        if let Err(error) = &result {
+            tracing::error!("the host's routing is not as it should be, trying again: {error:#}");
+        }
+        result.is_ok()
+    }
+
+    async fn try_apply(&mut self, host: &mut Host, wished: &[Wish]) -> Result<()> {
+        for ((instance, applied), wish) in self.plan.instances.iter_mut().zip(&mut self.applied).zip(wished) {
+            if wish.master != applied.master {
+                host.set_master(instance.key, wish.master).await?;
+                applied.master = wish.master;
+            }
+            if wish.masters_heard != applied.masters_heard && !wish.master {
+                host.forget_neighbours(instance.ifindex, &instance.vips).await?;
+                applied.masters_heard = wish.masters_heard;
+            }
+            if wish.source != applied.source {
+                instance.source = wish.source;
+                applied.source = wish.source;
+                self.again = true;
+            }
+        }
+        if self.again {
+            host.install(&self.plan).await?;
+            self.again = false;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! The runtime directory: the lock that makes this the only vipd in it, the pid, the control socket's place.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::{Flock, FlockArg};
+
+/// Name of the control socket in the runtime directory.
+const SOCKET: &str = "vipd.sock";
+const PID_FILE: &str = "vipd.pid";
+
+/// Path of the control socket.
+pub fn socket(dir: &Path) -> PathBuf {
+    dir.join(SOCKET)
+}
+
+/// A runtime directory that this process holds the lock of.
+#[derive(Debug)]
+pub struct RuntimeDir {
+    dir: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl RuntimeDir {
+    /// Makes the directory (mode 0755) and takes its lock, which the kernel drops with the process.
+    ///
+    /// # Errors
+    ///
+    /// Another vipd runs with the same directory; its pid is named.
+    pub fn lock(dir: &Path) -> Result<Self> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(dir)
+            .with_context(|| format!("create the runtime directory {}", dir.display()))?;
+        let path = dir.join(PID_FILE);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o644)
+            .open(&path)
+            .with_context(|| format!("open {}", path.display()))?;
+        let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((mut file, nix::Error::EWOULDBLOCK)) => {
+                let mut pid = String::new();
+                file.read_to_string(&mut pid)?;
+                bail!("vipd already runs with {}, as pid {}", dir.display(), pid.trim());
+            }
+            Err((_, error)) => return Err(error).with_context(|| format!("lock {}", path.display())),
+        };
+        lock.set_len(0)?;
+        writeln!(lock, "{}", std::process::id())?;
+        Ok(Self { dir: dir.to_owned(), _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Removes what this process made in the directory. The lock goes last, with the process.
+    pub fn clean(&self) {
+        for path in [socket(&self.dir), self.dir.join(PID_FILE)] {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::debug!(path = %path.display(), %error, "not removed");
+            }
+        }
+    }
+}

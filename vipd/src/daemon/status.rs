@@ -1,0 +1,90 @@
+//! What `vipd status` is told.
+
+use std::{collections::BTreeMap, process};
+
+use vipd_common::{Priority, abi::InstanceCounters};
+
+use super::{clock, driver::Driver};
+use crate::{
+    control::model::{InstanceStatus, MasterStatus, Status},
+    engine::{InstanceId, StateName},
+    time::Instant,
+    vrrp::LeasePolicy,
+};
+
+impl Driver {
+    pub(super) fn status(&self) -> Status {
+        let now = clock::now();
+        let counters = self.dataplane.counters().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the XDP program's counters cannot be read");
+            Default::default()
+        });
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: process::id(),
+            uptime_ms: ms(self.started, now),
+            real_time: self.granted.real_time,
+            instances: (0..self.slots.len()).filter_map(|i| self.instance_status(i, now)).collect(),
+            counters: counters.iter().map(|(name, value)| (name.into(), value)).collect(),
+        }
+    }
+
+    fn instance_status(&self, i: usize, now: Instant) -> Option<InstanceStatus> {
+        let slot = &self.slots[i];
+        let router = &slot.router;
+        let snapshot = self.engine.snapshot(InstanceId(u16::try_from(i).ok()?))?;
+        let counters = self.dataplane.instance_counters(router.slot).unwrap_or_default();
+        let own = |address| MasterStatus { address, priority: snapshot.priority.get() };
+        let master = match snapshot.state {
+            StateName::Master => router.address.map(own),
+            _ => snapshot.master.map(|peer| MasterStatus { address: peer.address, priority: peer.priority.get() }),
+        };
+        let lease = self.dataplane.leases().read(router.group());
+        Some(InstanceStatus {
+            name: router.spec.name.clone(),
+            state: snapshot.state.to_string(),
+            since_unix_ms: clock::unix_ms(snapshot.since, now),
+            in_state_ms: ms(snapshot.since, now),
+            reason: snapshot.last_reason.map(|reason| reason.to_string()),
+            interface: router.spec.interface.clone(),
+            vrid: router.spec.vrid.get(),
+            version: router.spec.version as u8,
+            priority: Priority::get(snapshot.priority),
+            advert_interval_ms: u64::try_from(router.spec.advert_interval.as_millis()).unwrap_or(u64::MAX),
+            address: router.address,
+            master,
+            lease: match router.settings.lease {
+                LeasePolicy::Overlap => "overlap".into(),
+                LeasePolicy::Strict => "strict".into(),
+            },
+            lease_remaining_ms: (lease > now).then(|| ms(now, lease)),
+            master_down_in_ms: snapshot.master_down_at.map(|at| ms(now, at)),
+            vips: router.spec.vips.iter().map(|vip| vip.address).collect(),
+            vips_excluded: router.spec.excluded.iter().map(|vip| vip.address).collect(),
+            adverts_sent: slot.adverts_sent,
+            adverts_received: counters.adverts_received,
+            priority_zero_sent: slot.priority_zero_sent,
+            priority_zero_received: counters.priority_zero_received,
+            send_errors: slot.send_errors,
+            became_master: snapshot.counters.became_master,
+            leases_revoked: counters.leases_revoked,
+            discards: discards(&counters),
+            advert_lateness_max_us: u64::try_from(snapshot.counters.advert_lateness_max.as_micros())
+                .unwrap_or(u64::MAX),
+            xdp_mode: self.modes.get(&router.ifindex).cloned().unwrap_or_default(),
+        })
+    }
+}
+
+fn discards(counters: &InstanceCounters) -> BTreeMap<String, u64> {
+    counters
+        .iter()
+        .skip(InstanceCounters::FIRST_DISCARD)
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| (name.into(), count))
+        .collect()
+}
+
+fn ms(from: Instant, to: Instant) -> u64 {
+    u64::try_from(to.saturating_since(from).as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,287 @@
+//! Links and their IPv4 addresses: looking one up, and hearing of changes.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    pin::Pin,
+};
+
+use futures_util::{FutureExt, Stream, StreamExt};
+use rtnetlink::{
+    Handle, MulticastGroup,
+    packet_core::{NetlinkMessage, NetlinkPayload},
+    packet_route::{
+        AddressFamily, RouteNetlinkMessage,
+        address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
+        link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached},
+    },
+};
+use vipd_common::wire::eth::MacAddr;
+
+use super::errno;
+
+/// A link as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkState {
+    pub name: String,
+    pub ifindex: u32,
+    /// All zero on links without an Ethernet address (loopback, tunnels).
+    pub mac: MacAddr,
+    pub mtu: u32,
+    /// Administratively up, with carrier, and operational (IFF_UP, IFF_LOWER_UP, IFF_RUNNING).
+    pub up: bool,
+    /// IPv4, in the kernel's order: its first primary one is what routes take as source.
+    pub addresses: Vec<LinkAddress>,
+    pub xdp: Option<XdpState>,
+}
+
+/// The XDP program on a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XdpState {
+    /// In the stack rather than in the driver.
+    pub generic: bool,
+    pub program_id: u32,
+}
+
+/// An address of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkAddress {
+    pub address: IpAddr,
+    pub prefix_len: u8,
+    pub secondary: bool,
+}
+
+impl LinkState {
+    /// The first address that is not a secondary one: the source of adverts.
+    pub fn primary_v4(&self) -> Option<Ipv4Addr> {
+        self.addresses
+            .iter()
+            .filter(|a| !a.secondary)
+            .find_map(|a| match a.address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            })
+    }
+}
+
+/// Why a link could not be looked up.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    #[error("interface {0} does not exist")]
+    NotFound(String),
+    #[error("interface {link}: {source}")]
+    Netlink { link: String, source: rtnetlink::Error },
+}
+
+pub(super) async fn by_name(handle: &Handle, name: &str) -> Result<LinkState, LinkError> {
+    let request = handle.link().get().match_name(name).execute();
+    complete(handle, name.to_owned(), request).await
+}
+
+pub(super) async fn by_index(handle: &Handle, ifindex: u32) -> Result<LinkState, LinkError> {
+    let request = handle.link().get().match_index(ifindex).execute();
+    complete(handle, format!("index {ifindex}"), request).await
+}
+
+async fn complete(
+    handle: &Handle,
+    link: String,
+    request: impl Stream<Item = Result<LinkMessage, rtnetlink::Error>>,
+) -> Result<LinkState, LinkError> {
+    let mut request = std::pin::pin!(request);
+    let message = match request.next().await {
+        Some(Ok(message)) => message,
+        Some(Err(error)) if errno(&error) == Some(libc::ENODEV) => return Err(LinkError::NotFound(link)),
+        Some(Err(source)) => return Err(LinkError::Netlink { link, source }),
+        None => return Err(LinkError::NotFound(link)),
+    };
+    let mut state = without_addresses(&message);
+    let mut get = handle.address().get();
+    get.message_mut().header.family = AddressFamily::Inet;
+    let mut addresses = std::pin::pin!(get.execute());
+    while let Some(message) = addresses.next().await {
+        let message = message.map_err(|source| LinkError::Netlink {
+            link: link.clone(),
+            source,
+        })?;
+        if message.header.index == state.ifindex {
+            state.addresses.extend(address(&message));
+        }
+    }
+    Ok(state)
+}
+
+fn without_addresses(message: &LinkMessage) -> LinkState {
+    let needed = LinkFlags::Up | LinkFlags::Running | LinkFlags::LowerUp;
+    let mut state = LinkState {
+        name: String::new(),
+        ifindex: message.header.index,
+        mac: MacAddr::ZERO,
+        mtu: 0,
+        up: message.header.flags.contains(needed),
+        addresses: Vec::new(),
+        xdp: None,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => state.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => state.mtu = *mtu,
+            LinkAttribute::Xdp(xdp) => state.xdp = xdp_state(xdp),
+            LinkAttribute::Address(mac) => {
+                state.mac = mac.as_slice().try_into().map_or(MacAddr::ZERO, MacAddr);
+            }
+            _ => {}
+        }
+    }
+    state
+}
+
+fn xdp_state(attributes: &[LinkXdp]) -> Option<XdpState> {
+    let generic = attributes.iter().find_map(|attribute| match attribute {
+        LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Hardware | XdpAttached::Multiple) => Some(false),
+        LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(true),
+        _ => None,
+    })?;
+    let program_id = attributes.iter().find_map(|attribute| match attribute {
+        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id) => Some(*id),
+        _ => None,
+    })?;
+    Some(XdpState { generic, program_id })
+}
+
+fn address(message: &AddressMessage) -> Option<LinkAddress> {
+    // On point-to-point links IFA_ADDRESS is the peer; IFA_LOCAL is always ours.
+    let address = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    })?;
+    Some(LinkAddress {
+        address,
+        prefix_len: message.header.prefix_len,
+        secondary: message.header.flags.contains(AddressHeaderFlags::Secondary),
+    })
+}
+
+/// What became of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkChange {
+    /// The link, with its addresses, as it is now. Several changes in a row may come as one.
+    State(LinkState),
+    Gone {
+        ifindex: u32,
+    },
+}
+
+/// Changes of links and IPv4 addresses, on all interfaces.
+///
+/// Notifications only mark an interface; its state is read afresh when it is reported. So nothing stale is reported,
+/// and after an overrun of the socket it is enough to mark all.
+pub struct LinkEvents {
+    handle: Handle,
+    messages: Pin<Box<dyn Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Send>>,
+    /// Bounded by the number of interfaces.
+    changed: BTreeSet<u32>,
+    /// What existed at last, to report what vanished during an overrun.
+    known: BTreeSet<u32>,
+    resync: bool,
+}
+
+impl fmt::Debug for LinkEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkEvents")
+            .field("changed", &self.changed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LinkEvents {
+    /// Subscribes, and spawns the task that reads the socket; the task ends when this is dropped.
+    pub(super) fn subscribe(handle: Handle) -> std::io::Result<Self> {
+        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr];
+        let (connection, _, messages) = rtnetlink::new_multicast_connection(&groups)?;
+        tokio::spawn(connection);
+        let messages = Box::pin(messages.map(|(message, _)| message));
+        Ok(Self {
+            handle,
+            messages,
+            changed: BTreeSet::new(),
+            known: BTreeSet::new(),
+            resync: false,
+        })
+    }
+
+    /// Waits for the next change; `None` when the netlink socket is gone. Cancelling it loses nothing.
+    pub async fn recv(&mut self) -> Option<LinkChange> {
+        loop {
+            while let Some(Some(message)) = self.messages.next().now_or_never() {
+                self.mark(&message.payload);
+            }
+            if self.resync {
+                self.mark_all().await;
+            }
+            let Some(&ifindex) = self.changed.first() else {
+                let message = self.messages.next().await?;
+                self.mark(&message.payload);
+                continue;
+            };
+            let change = match by_index(&self.handle, ifindex).await {
+                Ok(state) => {
+                    self.known.insert(ifindex);
+                    Some(LinkChange::State(state))
+                }
+                Err(LinkError::NotFound(_)) => {
+                    self.known.remove(&ifindex);
+                    Some(LinkChange::Gone { ifindex })
+                }
+                Err(LinkError::Netlink {
+                    source: rtnetlink::Error::RequestFailed,
+                    ..
+                }) => return None,
+                Err(error) => {
+                    tracing::warn!(ifindex, %error, "cannot read the state of a changed link");
+                    None
+                }
+            };
+            self.changed.remove(&ifindex);
+            if change.is_some() {
+                return change;
+            }
+        }
+    }
+
+    fn mark(&mut self, payload: &NetlinkPayload<RouteNetlinkMessage>) {
+        match payload {
+            NetlinkPayload::InnerMessage(
+                RouteNetlinkMessage::NewLink(link) | RouteNetlinkMessage::DelLink(link),
+            ) => {
+                self.changed.insert(link.header.index);
+            }
+            NetlinkPayload::InnerMessage(
+                RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address),
+            ) => {
+                self.changed.insert(address.header.index);
+            }
+            NetlinkPayload::Overrun(_) => self.resync = true,
+            _ => {}
+        }
+    }
+
+    async fn mark_all(&mut self) {
+        let mut links = std::pin::pin!(self.handle.link().get().execute());
+        while let Some(link) = links.next().await {
+            match link {
+                Ok(link) => {
+                    self.changed.insert(link.header.index);
+                }
+                Err(error) => {
+                    // `resync` stays set: the next call tries again.
+                    tracing::warn!(%error, "cannot list links after lost notifications");
+                    return;
+                }
+            }
+        }
+        self.changed.extend(&self.known);
+        self.resync = false;
+    }
+}
