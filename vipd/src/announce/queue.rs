@@ -54,6 +54,11 @@ impl AnnounceQueue {
         self.bursts.retain(|burst| burst.key != key);
     }
 
+    /// Whether the key has a burst under way.
+    pub fn is_announcing(&self, key: usize) -> bool {
+        self.bursts.iter().any(|burst| burst.key == key)
+    }
+
     /// When `next_batch` is next wanted.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.bursts.iter().map(|burst| burst.at).min()
@@ -158,7 +163,9 @@ mod tests {
         queue.push(1, vips(200), MAC, 5, Duration::ZERO, Instant::default());
         queue.push(2, vips(1), MAC, 1, Duration::ZERO, Instant::default());
         queue.next_batch(Instant::default());
+        assert!(queue.is_announcing(1));
         queue.cancel(1);
+        assert!(!queue.is_announcing(1));
         assert_eq!(drain(&mut queue), []);
     }
 }

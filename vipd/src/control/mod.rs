@@ -118,7 +118,7 @@ async fn answer(line: &[u8], commands: &mpsc::Sender<Command>) -> Response {
         Ok(Request::Stop) => {
             let (reply, stopped) = oneshot::channel();
             match commands.send(Command::Stop(reply)).await {
-                // Also when the daemon goes before it answers: that is what was asked.
+                // The channel closes with the daemon, and so does the connection: that is the answer.
                 Ok(()) => {
                     let _ = stopped.await;
                     Response::Stopped

@@ -156,9 +156,8 @@ impl Driver {
             self.link_to_engine(id);
         }
         while !self.finished {
-            self.turn();
-            if self.finished {
-                break;
+            if self.turn() {
+                continue;
             }
             let next = [self.engine.poll_timeout(), self.announcements.poll_timeout()].into_iter().flatten().min();
             self.timer.set(next).context("set the timer")?;
@@ -176,9 +175,14 @@ impl Driver {
     }
 
     /// One look at everything that may have happened: events first, so that no timer acts on old news.
-    fn turn(&mut self) {
-        for _ in 0..EVENTS_A_TURN {
-            let Some(event) = self.events.get_mut().pop() else { break };
+    ///
+    /// Returns whether another is wanted at once: more events wait, of which the ring gives no second notice.
+    fn turn(&mut self) -> bool {
+        let mut events = 0;
+        while events < EVENTS_A_TURN
+            && let Some(event) = self.events.get_mut().pop()
+        {
+            events += 1;
             self.event(&event);
         }
         for id in self.ids() {
@@ -202,6 +206,7 @@ impl Driver {
             self.act();
         }
         self.announce();
+        events == EVENTS_A_TURN || self.finished
     }
 
     fn ids(&self) -> impl Iterator<Item = InstanceId> + use<> {
@@ -337,7 +342,8 @@ impl Driver {
         let now = clock::now();
         let slot = &mut self.slots[usize::from(id.0)];
         let defended = slot.defended_at.is_some_and(|at| now.saturating_since(at) < DEFEND_INTERVAL);
-        if slot.held > now && !defended {
+        // A burst that is under way says it as well.
+        if slot.held > now && !defended && !self.announcements.is_announcing(id.0.into()) {
             slot.defended_at = Some(now);
             self.announcements.push(id.0.into(), vec![vip], slot.router.mac, 1, slot.router.spec.garp.interval, now);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
 };
 
@@ -20,13 +20,29 @@ use crate::{
 /// Wait before the host is asked again to do what it has refused.
 const HOST_RETRY: Duration = Duration::from_secs(1);
 
+/// The signals that stop the daemon, caught from the moment this is made.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub fn new() -> Result<Self> {
+        let catch = |kind| signal(kind).context("catch signals");
+        Ok(Self { terminate: catch(SignalKind::terminate())?, interrupt: catch(SignalKind::interrupt())? })
+    }
+}
+
 /// The main thread's queues while the engine runs.
+#[derive(Debug)]
 pub struct MainLoop {
+    pub signals: Signals,
     pub messages: mpsc::Sender<Message>,
     pub requested: mpsc::Receiver<Command>,
     pub links: LinkEvents,
     pub wished: watch::Receiver<Vec<Wish>>,
-    /// Clients that wait for the stop. Their answer is that their channel closes.
+    /// Clients that wait for the stop.
     pub stops: Vec<oneshot::Sender<()>>,
 }
 
@@ -35,14 +51,12 @@ type EngineEnd = oneshot::Receiver<Result<Dataplane>>;
 impl MainLoop {
     /// Serves signals, commands, link changes and the host's rules until the engine has ended.
     pub async fn run(&mut self, host: &mut Host, mut wishes: HostWishes, end: &mut EngineEnd) -> Result<Dataplane> {
-        let mut term = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
         let mut retry = false;
         loop {
             tokio::select! {
                 ended = &mut *end => return ended.context("the engine thread ended without a word")?,
-                _ = term.recv() => self.stop("SIGTERM").await,
-                _ = interrupt.recv() => self.stop("SIGINT").await,
+                _ = self.signals.terminate.recv() => self.stop("SIGTERM").await,
+                _ = self.signals.interrupt.recv() => self.stop("SIGINT").await,
                 Some(command) = self.requested.recv() => match command {
                     Command::Status(reply) => self.send(Message::Status(reply)).await,
                     Command::Stop(reply) => {

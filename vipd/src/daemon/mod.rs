@@ -29,7 +29,7 @@ use tokio::{
 
 use self::{
     driver::{Driver, Parts, Wish},
-    main_loop::{HostWishes, MainLoop},
+    main_loop::{HostWishes, MainLoop, Signals},
     runtime_dir::RuntimeDir,
     setup::Router,
 };
@@ -76,14 +76,18 @@ struct Made {
     host: Host,
     /// With the engine thread while that runs.
     dataplane: Option<Dataplane>,
+    /// Clients that wait for the stop. They are answered by the end of the connection, when everything is removed.
+    stops: Vec<oneshot::Sender<()>>,
 }
 
 async fn serve(options: &Options, config: config::Config, dir: &RuntimeDir) -> Result<()> {
+    // From here on a signal stops in order, whenever it comes.
+    let signals = Signals::new()?;
     let (host, links) = Host::open(dir.path())?;
     let routers = routers(options, config, &host).await?;
     let (dataplane, events) = load(options)?;
-    let mut made = Made { host, dataplane: Some(dataplane) };
-    let result = run_engine(options, dir, routers, links, events, &mut made).await;
+    let mut made = Made { host, dataplane: Some(dataplane), stops: Vec::new() };
+    let result = run_engine(options, dir, routers, links, events, signals, &mut made).await;
     // The reverse of the start: while a route stands, XDP stands in front of it.
     let removed = made.host.remove_all().await.context("undo routes, rules and settings");
     let detached = match made.dataplane {
@@ -135,6 +139,7 @@ async fn run_engine(
     mut routers: Vec<Router>,
     links: LinkEvents,
     events: Events,
+    signals: Signals,
     made: &mut Made,
 ) -> Result<()> {
     let dataplane = made.dataplane.as_mut().context("the data plane is loaded")?;
@@ -203,16 +208,15 @@ async fn run_engine(
         })
         .context("start the engine thread")?;
 
-    let mut main = MainLoop { messages, requested, links, wished, stops: Vec::new() };
+    let mut main = MainLoop { signals, messages, requested, links, wished, stops: Vec::new() };
     let wishes = HostWishes::new(plan, wishes_at_start);
     let result = main.run(&mut made.host, wishes, &mut end).await;
     if engine.join().is_err() {
         return Err(anyhow!("the engine thread panicked; leases run out by themselves"));
     }
-    made.dataplane = Some(result?);
     server.abort();
-    // The socket's clients are told last: what they asked for is done once everything is removed.
-    main.stops.into_iter().for_each(drop);
+    made.dataplane = Some(result?);
+    made.stops = main.stops;
     drop(memberships);
     Ok(())
 }
