@@ -10,7 +10,10 @@ fn main() {
     };
     println!("cargo::rerun-if-changed={}", object.display());
     if !object.is_file() {
-        println!("cargo::error=the XDP object {} is missing; build it first: cargo xtask build-ebpf", object.display());
+        println!(
+            "cargo::error=the XDP object {} is missing; build it first: cargo xtask build-ebpf",
+            object.display()
+        );
         exit(1);
     }
     println!("cargo::rustc-env=VIPD_BPF_OBJECT={}", object.display());

@@ -54,10 +54,7 @@ impl Drop for Janitor {
 
 /// Removes a lab that was kept.
 pub fn clean_up(prefix: &str, dir: &Path) -> Result<()> {
-    let status = script(":", prefix, dir)?
-        .stdin(Stdio::null())
-        .status()
-        .context("cannot run sh")?;
+    let status = script(":", prefix, dir)?.stdin(Stdio::null()).status().context("cannot run sh")?;
     ensure!(status.success(), "cleaning up lab {prefix} failed: {status}");
     Ok(())
 }
@@ -67,19 +64,10 @@ fn script(before: &str, prefix: &str, dir: &Path) -> Result<Command> {
         prefix.len() >= 6 && prefix.bytes().all(|b| b.is_ascii_alphanumeric()),
         "odd lab prefix {prefix:?}"
     );
-    ensure!(
-        dir.ends_with(prefix),
-        "lab directory {} is not named {prefix}",
-        dir.display()
-    );
+    ensure!(dir.ends_with(prefix), "lab directory {} is not named {prefix}", dir.display());
     let mut command = Command::new("sh");
     command
-        .args([
-            "-c",
-            &format!("trap '' INT TERM HUP\n{before}\n{CLEAN_UP}"),
-            "vipd-lab-janitor",
-            prefix,
-        ])
+        .args(["-c", &format!("trap '' INT TERM HUP\n{before}\n{CLEAN_UP}"), "vipd-lab-janitor", prefix])
         .arg(dir)
         .arg(BPFFS)
         .stdout(Stdio::null());

@@ -66,13 +66,7 @@ impl Builder {
         fs::create_dir(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let janitor = Janitor::start(&prefix, &dir)?;
         let switch = Netns::create(&format!("{prefix}-switch"))?;
-        let mut lab = Lab {
-            janitor,
-            prefix,
-            dir,
-            switch,
-            nodes: Vec::new(),
-        };
+        let mut lab = Lab { janitor, prefix, dir, switch, nodes: Vec::new() };
         lab.plug_switch()?;
         for (name, addresses) in self.nodes {
             lab.add_node(&name, &addresses)?;
@@ -109,22 +103,14 @@ impl Lab {
     ///
     /// If the lab has no such node: a mistake in the test.
     pub fn node(&self, name: &str) -> &Node {
-        self.nodes
-            .iter()
-            .find(|n| n.name() == name)
-            .unwrap_or_else(|| panic!("the lab has no node {name:?}"))
+        self.nodes.iter().find(|n| n.name() == name).unwrap_or_else(|| panic!("the lab has no node {name:?}"))
     }
 
     /// Plugs or unplugs a node's cable, at the switch; the node sees its carrier go.
     pub fn set_port(&self, node: &str, up: bool) -> Result<()> {
         let port = self.node(node).port();
         let state = if up { "up" } else { "down" };
-        checked(
-            self.switch
-                .command("ip")
-                .args(["link", "set", "dev", &port, state]),
-        )
-        .map(drop)
+        checked(self.switch.command("ip").args(["link", "set", "dev", &port, state])).map(drop)
     }
 
     /// Watches a node's cable at the switch: also what its XDP program drops or sends. `outgoing` frames are those
@@ -207,9 +193,7 @@ impl Lab {
         ns.sysctl("net/ipv6/conf/default/accept_dad", "0")?;
         let dir = self.dir.join(name);
         fs::create_dir(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        let ip = addresses
-            .iter()
-            .find_map(|a| a.split('/').next()?.parse::<Ipv4Addr>().ok());
+        let ip = addresses.iter().find_map(|a| a.split('/').next()?.parse::<Ipv4Addr>().ok());
         let number = u8::try_from(self.nodes.len() + 1).context("too many nodes")?;
         let [a, b, c, d] = ip.map_or([0, 0, 0, number], |ip| ip.octets());
         let mac = Mac([0x02, 0x00, a, b, c, d]);
@@ -230,10 +214,7 @@ impl Lab {
         fs::create_dir_all(&pins).with_context(|| format!("cannot create {}", pins.display()))?;
         Program::pass()?.attach(&self.switch, &port)?.pin(&pins.join(&port))?;
         // Without it TCP and UDP checksums on the wire are unfinished, and captures show them as wrong.
-        checked(
-            ns.command("ethtool")
-                .args(["-K", "eth0", "tx", "off"]),
-        )?;
+        checked(ns.command("ethtool").args(["-K", "eth0", "tx", "off"]))?;
         let bpffs_dir = Path::new(crate::BPFFS).join(format!("{}-{name}", self.prefix));
         self.nodes.push(Node::new(name, ns, dir, bpffs_dir, mac, ip));
         Ok(())
@@ -257,15 +238,9 @@ impl Lab {
 /// Process id, then random: unique among labs of one process, of parallel checkouts and of leftovers.
 fn unique_prefix() -> Result<String> {
     let mut random = [0; 4];
-    File::open("/dev/urandom")
-        .and_then(|mut f| f.read_exact(&mut random))
-        .context("/dev/urandom")?;
+    File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut random)).context("/dev/urandom")?;
     let random = u64::from(u32::from_ne_bytes(random) % 36u32.pow(4));
-    Ok(format!(
-        "vd{}{:0>4}",
-        base36(u64::from(process::id())),
-        base36(random)
-    ))
+    Ok(format!("vd{}{:0>4}", base36(u64::from(process::id())), base36(random)))
 }
 
 fn base36(mut n: u64) -> String {

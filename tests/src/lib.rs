@@ -89,28 +89,20 @@ pub fn vipd_bin() -> Result<PathBuf> {
             return Ok(bin);
         }
     }
-    bail!(
-        "no vipd binary near {}; build it first: cargo build --package vipd",
-        exe.display()
-    )
+    bail!("no vipd binary near {}; build it first: cargo build --package vipd", exe.display())
 }
 
 fn lab_possible() -> Result<()> {
     ensure!(nix::unistd::geteuid().is_root(), "namespaces and XDP need root");
     for tool in ["ip", "ethtool", "nft"] {
-        ensure!(
-            find_program(tool).is_some(),
-            "{tool} is not installed; run: cargo xtask setup"
-        );
+        ensure!(find_program(tool).is_some(), "{tool} is not installed; run: cargo xtask setup");
     }
     let bpffs = nix::sys::statfs::statfs(BPFFS).with_context(|| format!("{BPFFS} is missing"))?;
     ensure!(
         bpffs.filesystem_type() == nix::sys::statfs::BPF_FS_MAGIC,
         "{BPFFS} is not a BPF filesystem; run: cargo xtask setup"
     );
-    xdp::Program::pass()
-        .context("BPF programs cannot be loaded")
-        .map(drop)
+    xdp::Program::pass().context("BPF programs cannot be loaded").map(drop)
 }
 
 /// Looks a program up as a shell would, plus the directories of system tools.
@@ -125,9 +117,7 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
 /// Runs a command to its end and returns its stdout; an error with its stderr when it fails.
 pub(crate) fn checked(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run {program}"))?;
+    let output = command.output().with_context(|| format!("cannot run {program}"))?;
     ensure!(
         output.status.success(),
         "{program} {:?}: {}: {}",

@@ -48,14 +48,9 @@ impl Netns {
     /// Opens an existing namespace, which dropping then leaves alone.
     pub fn open(name: &str) -> Result<Self> {
         let path = path_of(name);
-        let fd = File::open(&path)
-            .with_context(|| format!("no network namespace {}", path.display()))?
-            .into();
-        Ok(Self(Arc::new(Inner {
-            name: name.to_owned(),
-            fd,
-            delete: AtomicBool::new(false),
-        })))
+        let fd =
+            File::open(&path).with_context(|| format!("no network namespace {}", path.display()))?.into();
+        Ok(Self(Arc::new(Inner { name: name.to_owned(), fd, delete: AtomicBool::new(false) })))
     }
 
     pub fn name(&self) -> &str {

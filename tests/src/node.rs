@@ -39,14 +39,7 @@ impl Node {
         mac: Mac,
         ip: Option<Ipv4Addr>,
     ) -> Self {
-        Self {
-            name: name.to_owned(),
-            ns,
-            dir,
-            bpffs_dir,
-            mac,
-            ip,
-        }
+        Self { name: name.to_owned(), ns, dir, bpffs_dir, mac, ip }
     }
 
     pub fn name(&self) -> &str {
@@ -112,22 +105,14 @@ impl Node {
     pub fn start_vipd(&self, vipd: &Path) -> Result<Daemon> {
         let mut command = self.command(vipd);
         command.arg("run").arg("-f").arg(self.vipd_conf());
-        command
-            .arg("--bpffs-dir")
-            .arg(&self.bpffs_dir)
-            .arg("--runtime-dir")
-            .arg(self.runtime_dir());
+        command.arg("--bpffs-dir").arg(&self.bpffs_dir).arg("--runtime-dir").arg(self.runtime_dir());
         Daemon::start(&format!("vipd on {}", self.name), &mut command, &self.vipd_log())
     }
 
     /// What `vipd status --json` says.
     pub fn status(&self, vipd: &Path) -> Result<Value> {
         let mut command = self.command(vipd);
-        let out = checked(
-            command
-                .args(["status", "--json", "--runtime-dir"])
-                .arg(self.runtime_dir()),
-        )?;
+        let out = checked(command.args(["status", "--json", "--runtime-dir"]).arg(self.runtime_dir()))?;
         serde_json::from_str(&out).with_context(|| format!("vipd status on {} said {out:?}", self.name))
     }
 
@@ -144,10 +129,8 @@ impl Node {
 
     /// Waits until vipd answers on its control socket.
     pub fn wait_ready(&self, vipd: &Path, timeout: Duration) -> Result<Duration> {
-        wait_for(format_args!("vipd on {} to answer", self.name), timeout, || {
-            self.status(vipd).is_ok()
-        })
-        .with_context(|| self.vipd_log_tail())
+        wait_for(format_args!("vipd on {} to answer", self.name), timeout, || self.status(vipd).is_ok())
+            .with_context(|| self.vipd_log_tail())
     }
 
     /// Waits until an instance is in a state.
@@ -158,22 +141,15 @@ impl Node {
         state: &str,
         timeout: Duration,
     ) -> Result<Duration> {
-        wait_for(
-            format_args!("{instance} on {} to be {state}", self.name),
-            timeout,
-            || self.state(vipd, instance).is_ok_and(|s| s == state),
-        )
+        wait_for(format_args!("{instance} on {} to be {state}", self.name), timeout, || {
+            self.state(vipd, instance).is_ok_and(|s| s == state)
+        })
         .with_context(|| self.vipd_log_tail())
     }
 
     /// Runs `vipd stop`.
     pub fn stop_vipd(&self, vipd: &Path) -> Result<()> {
-        checked(
-            self.command(vipd)
-                .args(["stop", "--runtime-dir"])
-                .arg(self.runtime_dir()),
-        )
-        .map(drop)
+        checked(self.command(vipd).args(["stop", "--runtime-dir"]).arg(self.runtime_dir())).map(drop)
     }
 
     /// Puts a `vipd` into a directory that fills in this node's own directories, for people's PATH.
@@ -203,11 +179,7 @@ impl Node {
         // -n -G -l: in the foreground, no syslog, to the console (here the log): without a syslog daemon it
         // would otherwise write to the machine's console and stall.
         command.args(["-n", "-G", "-l", "-D", "-P", "-f"]).arg(&file);
-        for (flag, name) in [
-            ("-p", "keepalived.pid"),
-            ("-r", "vrrp.pid"),
-            ("-c", "checkers.pid"),
-        ] {
+        for (flag, name) in [("-p", "keepalived.pid"), ("-r", "vrrp.pid"), ("-c", "checkers.pid")] {
             command.arg(flag).arg(self.dir.join(name));
         }
         let log = self.dir.join("keepalived.log");
@@ -234,18 +206,9 @@ impl Node {
         let file = dir.join("nginx.conf");
         fs::write(&file, conf)?;
         let mut command = self.command("nginx");
-        command
-            .arg("-p")
-            .arg(&dir)
-            .arg("-c")
-            .arg(&file)
-            .arg("-e")
-            .arg(dir.join("error.log"));
-        let mut nginx = Daemon::start(
-            &format!("nginx on {}", self.name),
-            &mut command,
-            &dir.join("nginx.log"),
-        )?;
+        command.arg("-p").arg(&dir).arg("-c").arg(&file).arg("-e").arg(dir.join("error.log"));
+        let mut nginx =
+            Daemon::start(&format!("nginx on {}", self.name), &mut command, &dir.join("nginx.log"))?;
         let tcp = format!("/proc/{}/net/tcp", nginx.pid());
         let listening = format!(
             "{:08X}:{:04X} 00000000:0000 0A",
@@ -257,12 +220,7 @@ impl Node {
             Duration::from_secs(5),
             || !nginx.is_running() || fs::read_to_string(&tcp).is_ok_and(|t| t.contains(&listening)),
         )?;
-        anyhow::ensure!(
-            nginx.is_running(),
-            "nginx on {} ended: {}",
-            self.name,
-            nginx.log()
-        );
+        anyhow::ensure!(nginx.is_running(), "nginx on {} ended: {}", self.name, nginx.log());
         Ok(nginx)
     }
 

@@ -42,13 +42,7 @@ impl Daemon {
             .stderr(err)
             .spawn()
             .with_context(|| format!("cannot start {name} ({})", command.get_program().display()))?;
-        Ok(Self {
-            child,
-            whole_group: false,
-            killed: false,
-            log: log.to_owned(),
-            name: name.to_owned(),
-        })
+        Ok(Self { child, whole_group: false, killed: false, log: log.to_owned(), name: name.to_owned() })
     }
 
     /// Makes signals go to the daemon's process group: for daemons that work in child processes (keepalived).
@@ -75,9 +69,7 @@ impl Daemon {
         let at = Instant::now();
         self.signal(Signal::SIGKILL)?;
         self.killed = true;
-        self.child
-            .wait()
-            .with_context(|| format!("cannot reap {}", self.name))?;
+        self.child.wait().with_context(|| format!("cannot reap {}", self.name))?;
         Ok(at)
     }
 
@@ -105,18 +97,10 @@ impl Daemon {
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         // `try_wait` keeps the process id ours: it is not reused before it is reaped.
         if let Some(status) = self.child.try_wait()? {
-            bail!(
-                "{} has already ended ({status}); its log:\n{}",
-                self.name,
-                self.log()
-            );
+            bail!("{} has already ended ({status}); its log:\n{}", self.name, self.log());
         }
         let pid = Pid::from_raw(i32::try_from(self.child.id()).context("pid out of range")?);
-        let sent = if self.whole_group {
-            killpg(pid, signal)
-        } else {
-            kill(pid, signal)
-        };
+        let sent = if self.whole_group { killpg(pid, signal) } else { kill(pid, signal) };
         sent.with_context(|| format!("cannot send {signal} to {} ({pid})", self.name))
     }
 
@@ -132,11 +116,7 @@ impl Daemon {
                 return Ok(status);
             }
             if Instant::now() >= deadline {
-                bail!(
-                    "{} still runs after {timeout:?}; its log:\n{}",
-                    self.name,
-                    self.log()
-                );
+                bail!("{} still runs after {timeout:?}; its log:\n{}", self.name, self.log());
             }
             thread::sleep(Duration::from_millis(2));
         }

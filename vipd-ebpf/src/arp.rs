@@ -31,7 +31,10 @@ const CONFLICT_EVENT_NS: u64 = 1_000_000_000;
 #[inline(always)]
 pub fn handle(ctx: &XdpContext, link: &Link) -> Option<u32> {
     let arp = link.network;
-    if be16(ctx, arp)? != HTYPE_ETHERNET || be16(ctx, arp + 2)? != PTYPE_IPV4 || be16(ctx, arp + 4)? != LENGTHS {
+    if be16(ctx, arp)? != HTYPE_ETHERNET
+        || be16(ctx, arp + 2)? != PTYPE_IPV4
+        || be16(ctx, arp + 4)? != LENGTHS
+    {
         return None;
     }
     let operation = be16(ctx, arp + OPERATION)?;

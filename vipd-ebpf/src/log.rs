@@ -13,5 +13,11 @@ pub fn conflict(ctx: &XdpContext, instance: u32, address: [u8; 4], mac: [u8; 6])
 
 #[inline(always)]
 pub fn revoked(ctx: &XdpContext, instance: u32, source: [u8; 4], priority: u8) {
-    info!(ctx, "instance {}: lease revoked by {:i}, priority {}", instance, u32::from_be_bytes(source), priority);
+    info!(
+        ctx,
+        "instance {}: lease revoked by {:i}, priority {}",
+        instance,
+        u32::from_be_bytes(source),
+        priority
+    );
 }

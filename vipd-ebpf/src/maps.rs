@@ -5,8 +5,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use vipd_common::abi::{
-    Counters, EVENT_RING_BYTES, Event, Instance, InstanceCounters, InstanceKey, MAX_GROUPS, MAX_INSTANCES, MAX_VIPS,
-    VipEntry, VipKey,
+    Counters, EVENT_RING_BYTES, Event, Instance, InstanceCounters, InstanceKey, MAX_GROUPS, MAX_INSTANCES,
+    MAX_VIPS, VipEntry, VipKey,
 };
 
 /// The daemon maps the array into its memory and stores without a system call (Linux 5.5).

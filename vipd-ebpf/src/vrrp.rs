@@ -10,8 +10,8 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use vipd_common::abi::{
-    ADDRESS_DIGEST_MASK, Count, Event, Instance, InstanceCount, InstanceKey, address_digest, auth_type, event_kind,
-    mapped,
+    ADDRESS_DIGEST_MASK, Count, Event, Instance, InstanceCount, InstanceKey, address_digest, auth_type,
+    event_kind, mapped,
 };
 
 use crate::{
@@ -64,7 +64,8 @@ struct Message {
 #[inline(always)]
 pub fn handle(ctx: &XdpContext, link: &Link, ip: &Header) -> Option<u32> {
     let vrid = if ip.total_length >= ip.length + 2 { read(ctx, ip.offset + ip.length + 1)? } else { 0 };
-    let key = InstanceKey { ifindex: link.ifindex, vlan: link.vlan, family: FAMILY_V4, vrid, reserved: [0; 2] };
+    let key =
+        InstanceKey { ifindex: link.ifindex, vlan: link.vlan, family: FAMILY_V4, vrid, reserved: [0; 2] };
     // SAFETY: a value of the map, written by the daemon as a whole.
     let slot = INSTANCE_INDEX.get_ptr(&key).map(|slot| unsafe { *slot });
     let instance = match slot {

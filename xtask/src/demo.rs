@@ -69,11 +69,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     } else {
         println!("\n{report}");
     }
-    Ok(if report.ok() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if report.ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 struct Show {
@@ -123,23 +119,14 @@ impl Show {
         self.until_owned_by("lb01", Instant::now())?;
         let server = (VIP, 80).into();
         let client = self.lab.node("client").ns();
-        self.http = Some(HttpProber::start(
-            client,
-            server,
-            REQUEST_PERIOD,
-            REQUEST_DEADLINE,
-        )?);
+        self.http = Some(HttpProber::start(client, server, REQUEST_PERIOD, REQUEST_DEADLINE)?);
         self.say(
             "client requests http://10.0.0.3/ every 20 ms, each within 2.5 s, and asks by ARP every 2 ms",
         );
         self.pause(Duration::from_secs(3))?;
 
         self.say("SIGKILL to the daemon on lb01");
-        let killed = self
-            .daemons
-            .get_mut("lb01")
-            .context("no daemon on lb01")?
-            .kill9()?;
+        let killed = self.daemons.get_mut("lb01").context("no daemon on lb01")?.kill9()?;
         self.until_owned_by("lb02", killed)?;
         self.pause(AFTERMATH)?;
 
@@ -192,9 +179,7 @@ impl Show {
         loop {
             self.look()?;
             let now = Instant::now();
-            let recent = self
-                .arp
-                .answers_between(now.checked_sub(SETTLED).unwrap_or(now).max(since), now);
+            let recent = self.arp.answers_between(now.checked_sub(SETTLED).unwrap_or(now).max(since), now);
             if recent.len() >= 10 && recent.iter().all(|a| a.mac == mac) {
                 return Ok(());
             }
@@ -221,11 +206,7 @@ impl Show {
         thread::sleep(Duration::from_millis(20));
         let now = Instant::now();
         let recent = |at: &Instant| now.saturating_duration_since(*at) < SILENCE;
-        let owner = self
-            .arp
-            .current_owner(VIP)
-            .filter(|a| recent(&a.at))
-            .map(|a| a.mac);
+        let owner = self.arp.current_owner(VIP).filter(|a| recent(&a.at)).map(|a| a.mac);
         if owner != self.shown_owner {
             self.shown_owner = owner;
             match owner {
@@ -246,10 +227,7 @@ impl Show {
                     }
                 }
                 let served: Vec<_> = served.iter().map(|(n, c)| format!("{n} {c:2}")).collect();
-                self.say(&format!(
-                    "    answers: {}   given up: {unanswered}",
-                    served.join("  ")
-                ));
+                self.say(&format!("    answers: {}   given up: {unanswered}", served.join("  ")));
             }
         }
         for daemon in self.daemons.values_mut() {
@@ -267,11 +245,7 @@ impl Show {
 
     fn say(&self, text: &str) {
         let line = format!("{:8.3} s  {text}", self.start.elapsed().as_secs_f64());
-        if self.quiet_stdout {
-            eprintln!("{line}")
-        } else {
-            println!("{line}")
-        }
+        if self.quiet_stdout { eprintln!("{line}") } else { println!("{line}") }
     }
 
     fn keep_logs(&self) -> Result<()> {

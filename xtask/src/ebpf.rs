@@ -36,9 +36,7 @@ pub fn build() -> Result<()> {
         }
         Some(Compiler::Nightly) => {
             let mut cargo = Command::new("rustup");
-            cargo
-                .current_dir(&workspace)
-                .args(["run", "nightly", "cargo", "build", "-Z", "build-std=core"]);
+            cargo.current_dir(&workspace).args(["run", "nightly", "cargo", "build", "-Z", "build-std=core"]);
             clear(&mut cargo);
             cargo
         }
@@ -50,25 +48,9 @@ pub fn build() -> Result<()> {
     };
     let build_dir = workspace.join("target/bpf-build");
     let linker_flag = format!("linker={}", linker.display());
-    let flags = [
-        "-C",
-        &linker_flag,
-        "-C",
-        "link-arg=--btf",
-        "-C",
-        "debuginfo=2",
-        "-C",
-        "panic=abort",
-    ];
+    let flags = ["-C", &linker_flag, "-C", "link-arg=--btf", "-C", "debuginfo=2", "-C", "panic=abort"];
     command
-        .args([
-            "--release",
-            "--package",
-            "vipd-ebpf",
-            "--target",
-            TARGET,
-            "--target-dir",
-        ])
+        .args(["--release", "--package", "vipd-ebpf", "--target", TARGET, "--target-dir"])
         .arg(&build_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     sh::run(&mut command)?;
@@ -76,11 +58,7 @@ pub fn build() -> Result<()> {
     let built = build_dir.join(TARGET).join("release/vipd-ebpf");
     let object = workspace.join("target/bpf/vipd.bpf.o");
     let changed = replace_if_changed(&built, &object)?;
-    eprintln!(
-        "build-ebpf: {} {}",
-        object.display(),
-        if changed { "is new" } else { "is unchanged" }
-    );
+    eprintln!("build-ebpf: {} {}", object.display(), if changed { "is new" } else { "is unchanged" });
     Ok(())
 }
 
@@ -101,11 +79,7 @@ pub fn bpf_linker() -> Option<PathBuf> {
 /// Whether rustup has a nightly that can build `core` itself.
 pub fn nightly_has_source() -> bool {
     let sysroot = sh::output(Command::new("rustup").args(["run", "nightly", "rustc", "--print", "sysroot"]));
-    sysroot.is_some_and(|root| {
-        Path::new(&root)
-            .join("lib/rustlib/src/rust/library/core")
-            .is_dir()
-    })
+    sysroot.is_some_and(|root| Path::new(&root).join("lib/rustlib/src/rust/library/core").is_dir())
 }
 
 /// For reports: which compiler makes the object.
@@ -133,10 +107,7 @@ fn compiler() -> Option<Compiler> {
 
 /// Takes away what the caller's own build would bring along: flags, wrappers and toolchains for the host.
 fn clear(command: &mut Command) {
-    for name in env::vars_os()
-        .map(|(name, _)| name)
-        .chain(INHERITED.map(OsString::from))
-    {
+    for name in env::vars_os().map(|(name, _)| name).chain(INHERITED.map(OsString::from)) {
         let text = name.to_string_lossy();
         if INHERITED.contains(&&*text)
             || text.starts_with("CARGO_PROFILE_")

@@ -68,30 +68,19 @@ pub fn run(command: Command) -> Result<ExitCode> {
 fn up(name: &Name) -> Result<()> {
     setup::ensure_for_root()?;
     let file = name.state_file()?;
-    ensure!(
-        !file.exists(),
-        "the lab {0:?} is up already; cargo xtask lab down --name {0}",
-        name.name
-    );
+    ensure!(!file.exists(), "the lab {0:?} is up already; cargo xtask lab down --name {0}", name.name);
     ebpf::build()?;
     let vipd = scene::build_vipd()?;
 
     let lab = scene::build()?;
     fs::create_dir_all(STATE_DIR)?;
     // Two `lab up` at once: the second fails here, and its lab goes as it came.
-    let mut state = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&file)
-        .context("another is coming up")?;
+    let mut state =
+        OpenOptions::new().write(true).create_new(true).open(&file).context("another is coming up")?;
     let started = start(&lab, &vipd).and_then(|()| {
-        let text = serde_json::to_string(&State {
-            prefix: lab.prefix().to_owned(),
-            dir: lab.dir().to_owned(),
-        })?;
-        state
-            .write_all(text.as_bytes())
-            .context("cannot write the state file")
+        let text =
+            serde_json::to_string(&State { prefix: lab.prefix().to_owned(), dir: lab.dir().to_owned() })?;
+        state.write_all(text.as_bytes()).context("cannot write the state file")
     });
     if let Err(error) = started {
         let _ = fs::remove_file(&file);
@@ -109,23 +98,15 @@ fn start(lab: &Lab, vipd: &std::path::Path) -> Result<()> {
         daemons.push(scene::start_nginx(node)?);
         node.write_vipd_wrapper(vipd)?;
     }
-    lab.node("lb01")
-        .wait_state(vipd, INSTANCE, "MASTER", Duration::from_secs(15))?;
+    lab.node("lb01").wait_state(vipd, INSTANCE, "MASTER", Duration::from_secs(15))?;
     daemons.into_iter().for_each(vipd_tests::Daemon::leave_running);
     Ok(())
 }
 
 fn describe(lab: &Lab, name: &Name) {
-    let option = if name.name == DEFAULT {
-        String::new()
-    } else {
-        format!("--name {} ", name.name)
-    };
+    let option = if name.name == DEFAULT { String::new() } else { format!("--name {} ", name.name) };
     let exec = format!("cargo xtask lab exec {option}");
-    println!(
-        "lab {:?} is up: lb01 and lb02 keep {VIP}, client can ask for it\n",
-        name.name
-    );
+    println!("lab {:?} is up: lb01 and lb02 keep {VIP}, client can ask for it\n", name.name);
     for node in lab.nodes() {
         println!(
             "  {:8}{:12} {} {}",
@@ -139,24 +120,15 @@ fn describe(lab: &Lab, name: &Name) {
         "\nfiles: {0}/lb01/vipd.conf, vipd.log, run/ (socket), nginx/; the same for lb02",
         lab.dir().display()
     );
-    println!(
-        "pins:  {} and likewise for lb02\n",
-        lab.node("lb01").bpffs_dir().display()
-    );
+    println!("pins:  {} and likewise for lb02\n", lab.node("lb01").bpffs_dir().display());
     for (line, why) in [
         ("client -- curl -s http://10.0.0.3/", "who serves"),
-        (
-            "client -- arping -c 3 -I eth0 10.0.0.3",
-            "who owns the VIP on the wire",
-        ),
+        ("client -- arping -c 3 -I eth0 10.0.0.3", "who owns the VIP on the wire"),
         ("lb01 -- vipd status", "what lb01 thinks (sockets are filled in)"),
         ("lb01 -- vipd stop", "a planned handover"),
         ("switch -- ip link set port-lb01 down", "pull lb01's cable"),
         ("client -- tcpdump -eni eth0 arp or vrrp", "watch"),
-        (
-            "lb01 -- bpftool map",
-            "what the kernel holds (maps are not in namespaces: all nodes')",
-        ),
+        ("lb01 -- bpftool map", "what the kernel holds (maps are not in namespaces: all nodes')"),
     ] {
         println!("  {exec}{line:45} # {why}");
     }
@@ -170,9 +142,7 @@ fn exec(name: &Name, node: &str, command: &[String]) -> Result<()> {
     let (program, args) = command.split_first().context("an empty command")?;
     let bin = state.dir.join(node).join("bin");
     let path = env::var_os("PATH").unwrap_or_default();
-    let path = [bin, "/usr/sbin".into(), "/sbin".into()]
-        .into_iter()
-        .chain(env::split_paths(&path));
+    let path = [bin, "/usr/sbin".into(), "/sbin".into()].into_iter().chain(env::split_paths(&path));
     // A name is looked up by the new PATH, which has this node's vipd first.
     let path = env::join_paths(path)?;
     Err(ns.command(program).args(args).env("PATH", path).exec())

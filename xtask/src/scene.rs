@@ -40,10 +40,7 @@ pub fn build() -> Result<Lab> {
 
 /// The configuration of a published two-node load balancer, as it stands there.
 pub fn conf(node: &str) -> String {
-    let (_, state, priority) = BALANCERS
-        .into_iter()
-        .find(|b| b.0 == node)
-        .unwrap_or(BALANCERS[1]);
+    let (_, state, priority) = BALANCERS.into_iter().find(|b| b.0 == node).unwrap_or(BALANCERS[1]);
     format!(
         "! Configuration File for keepalived
 
@@ -99,10 +96,7 @@ pub fn build_vipd() -> Result<PathBuf> {
     command.args(["build", "--release", "--package", "vipd", "--bin", "vipd"]);
     command.arg("--message-format=json-render-diagnostics");
     eprintln!("$ {}", sh::display(&command));
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(stderr().as_fd().try_clone_to_owned()?)
-        .spawn()?;
+    let mut child = command.stdout(Stdio::piped()).stderr(stderr().as_fd().try_clone_to_owned()?).spawn()?;
     let out = child.stdout.take().context("cargo has no stdout")?;
     let mut binary = None;
     for line in BufReader::new(out).lines() {

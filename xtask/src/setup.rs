@@ -50,10 +50,7 @@ pub fn run() -> Result<()> {
     install(&packages)?;
     for command in linker.iter().chain(&bpffs).flat_map(|m| &m.commands) {
         sh::run(
-            Command::new("sh")
-                .args(["-c", command])
-                .env_remove("CARGO_TARGET_DIR")
-                .env_remove("RUSTFLAGS"),
+            Command::new("sh").args(["-c", command]).env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS"),
         )?;
     }
     Ok(())
@@ -72,11 +69,7 @@ fn missing_packages() -> Vec<Missing> {
     packages
         .into_iter()
         .filter(|(name, _)| !installed(name))
-        .map(|(name, why)| Missing {
-            what: format!("package {name}"),
-            why,
-            commands: vec![name.to_owned()],
-        })
+        .map(|(name, why)| Missing { what: format!("package {name}"), why, commands: vec![name.to_owned()] })
         .collect()
 }
 
@@ -89,11 +82,7 @@ fn missing_linker() -> Vec<Missing> {
          --no-default-features --features llvm-22 --locked"
     );
     let why = "links BPF objects and writes their BTF";
-    vec![Missing {
-        what: format!("bpf-linker {BPF_LINKER_VERSION}"),
-        why,
-        commands: vec![command],
-    }]
+    vec![Missing { what: format!("bpf-linker {BPF_LINKER_VERSION}"), why, commands: vec![command] }]
 }
 
 fn missing_bpffs() -> Vec<Missing> {
@@ -104,11 +93,7 @@ fn missing_bpffs() -> Vec<Missing> {
     }
     let why = "pinned maps and links live there";
     let commands = vec![format!("mount -t bpf bpf {BPFFS}")];
-    vec![Missing {
-        what: format!("the BPF filesystem on {BPFFS}"),
-        why,
-        commands,
-    }]
+    vec![Missing { what: format!("the BPF filesystem on {BPFFS}"), why, commands }]
 }
 
 fn commands_for(packages: &[Missing]) -> Vec<String> {
@@ -116,10 +101,7 @@ fn commands_for(packages: &[Missing]) -> Vec<String> {
         return Vec::new();
     }
     let names: Vec<_> = packages.iter().flat_map(|m| m.commands.clone()).collect();
-    vec![
-        "apt-get update".to_owned(),
-        format!("apt-get install --no-install-recommends {}", names.join(" ")),
-    ]
+    vec!["apt-get update".to_owned(), format!("apt-get install --no-install-recommends {}", names.join(" "))]
 }
 
 /// Installs packages without letting any of them start a service.
@@ -150,9 +132,7 @@ impl NoServices {
         if path.exists() {
             return Ok(Self { made: None });
         }
-        let made = Self {
-            made: Some(path.clone()),
-        };
+        let made = Self { made: Some(path.clone()) };
         fs::write(&path, "#!/bin/sh\nexit 101\n")
             .with_context(|| format!("cannot write {}", path.display()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
@@ -183,10 +163,7 @@ fn is_debian_12() -> bool {
 fn warn_of_old_rust() {
     let wanted = env!("CARGO_PKG_RUST_VERSION");
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    match sh::output(Command::new(rustc).arg("--version"))
-        .as_deref()
-        .and_then(check_version)
-    {
+    match sh::output(Command::new(rustc).arg("--version")).as_deref().and_then(check_version) {
         Some((found, false)) => eprintln!(
             "setup: the Rust in use is {found}, this workspace needs {wanted} (Debian 12's own rustc is older): \
              install it with rustup"
@@ -248,10 +225,7 @@ mod tests {
         for (text, expect) in [
             ("rustc 1.63.0", Some(("1.63.0", false))),
             ("rustc 1.95.0 (59807616e 2026-04-14)", Some(("1.95.0", true))),
-            (
-                "rustc 1.97.0-nightly (0123456 2026-05-01)",
-                Some(("1.97.0-nightly", true)),
-            ),
+            ("rustc 1.97.0-nightly (0123456 2026-05-01)", Some(("1.97.0-nightly", true))),
             ("rustc 2.0.0", Some(("2.0.0", true))),
             ("clang version 22", None),
         ] {

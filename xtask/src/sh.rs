@@ -24,10 +24,7 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// Runs a command silently and returns what it prints; `None` if it cannot be run or fails.
 pub fn output(command: &mut Command) -> Option<String> {
     let output = command.stderr(Stdio::null()).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The command as one would type it.
@@ -35,25 +32,16 @@ pub fn display(command: &Command) -> String {
     let variables = command.get_envs().filter_map(|(k, v)| v.map(|v| (k, v)));
     let shown = variables.filter(|(k, _)| *k != "PATH").map(|(k, v)| {
         // The separator of encoded flags is not printable.
-        format!(
-            "{}={}",
-            k.display(),
-            quote(&v.to_string_lossy().replace('\x1f', " "))
-        )
+        format!("{}={}", k.display(), quote(&v.to_string_lossy().replace('\x1f', " ")))
     });
     let words = [command.get_program()].into_iter().chain(command.get_args());
-    shown
-        .chain(words.map(|w| quote(&w.to_string_lossy())))
-        .collect::<Vec<_>>()
-        .join(" ")
+    shown.chain(words.map(|w| quote(&w.to_string_lossy()))).collect::<Vec<_>>().join(" ")
 }
 
 /// The root of the workspace this xtask belongs to.
 pub fn workspace() -> PathBuf {
     let xtask = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    Path::new(&xtask)
-        .parent()
-        .map_or_else(|| ".".into(), Path::to_owned)
+    Path::new(&xtask).parent().map_or_else(|| ".".into(), Path::to_owned)
 }
 
 /// The cargo that runs us, at the root of the workspace.
@@ -75,9 +63,5 @@ pub fn is_root() -> bool {
 
 fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{word}'")
-    }
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{word}'") }
 }

@@ -24,9 +24,7 @@ pub fn ci() -> Result<ExitCode> {
     sh::run(sh::cargo().args(["fmt", "--all", "--", "--check"]))?;
     ebpf::build()?;
     sh::run(sh::cargo().args(["clippy", "--all-targets", "--", "-D", "warnings"]))?;
-    test(&Args {
-        cargo_test: Vec::new(),
-    })
+    test(&Args { cargo_test: Vec::new() })
 }
 
 /// Everything, with nothing skipped when root.
@@ -59,11 +57,7 @@ pub fn test(args: &Args) -> Result<ExitCode> {
     );
     tally.failed.iter().for_each(|name| println!("  failed: {name}"));
     skipped.lines().for_each(|line| println!("  skipped: {line}"));
-    Ok(if tally.success {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if tally.success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[derive(Debug, Default)]
@@ -77,10 +71,7 @@ struct Tally {
 /// Runs `cargo test`, passing its output through and counting.
 fn stream(command: &mut Command) -> Result<Tally> {
     eprintln!("$ {}", sh::display(command));
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot run cargo test")?;
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo test")?;
     let mut tally = Tally::default();
     let out = child.stdout.take().context("cargo test has no stdout")?;
     let mut reader = BufReader::new(out);
@@ -88,9 +79,7 @@ fn stream(command: &mut Command) -> Result<Tally> {
     while reader.read_until(b'\n', &mut line)? > 0 {
         stdout().write_all(&line)?;
         let text = String::from_utf8_lossy(&line);
-        if let Some(test) = text
-            .strip_prefix("test ")
-            .and_then(|t| t.trim_end().strip_suffix(" ... FAILED"))
+        if let Some(test) = text.strip_prefix("test ").and_then(|t| t.trim_end().strip_suffix(" ... FAILED"))
         {
             tally.failed.push(test.to_owned());
         }

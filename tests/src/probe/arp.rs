@@ -80,21 +80,14 @@ impl ArpProber {
             let (timeline, stop) = (timeline.clone(), stop.clone());
             move || probe(&socket, &targets, period, &timeline, &stop)
         })?;
-        Ok(Self {
-            timeline,
-            stop,
-            thread: Some(thread),
-            period,
-        })
+        Ok(Self { timeline, stop, thread: Some(thread), period })
     }
 
     /// Stops asking (after a last moment for answers) and returns the whole timeline.
     pub fn stop(mut self) -> Result<Vec<Probe>> {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            thread
-                .join()
-                .map_err(|_| anyhow::anyhow!("the ARP prober panicked"))???;
+            thread.join().map_err(|_| anyhow::anyhow!("the ARP prober panicked"))???;
         }
         Ok(self.timeline())
     }
@@ -109,7 +102,17 @@ impl ArpProber {
         self.lock().iter().map(|p| p.owners().len()).max().unwrap_or(0)
     }
 
-    /// The same, for questions asked in a span of time.
+    /// The greatest number of stations that answered two questions in a row.
+    ///
+    /// That is more than one only if they owned the address together for a whole period. One question can be answered by
+    /// two in the instant between a takeover and the arrival of its advert.
+    pub fn owners_seen_twice(&self) -> usize {
+        let probes = self.lock();
+        let pairs = probes.windows(2).map(|pair| pair[0].owners().intersection(&pair[1].owners()).count());
+        pairs.max().unwrap_or(0)
+    }
+
+    /// As [`owners_seen_together`](Self::owners_seen_together), for questions asked in a span of time.
     pub fn owners_seen_between(&self, from: Instant, to: Instant) -> usize {
         self.lock()
             .iter()
@@ -121,11 +124,7 @@ impl ArpProber {
 
     /// The questions that two or more stations answered.
     pub fn overlaps(&self) -> Vec<Probe> {
-        self.lock()
-            .iter()
-            .filter(|p| p.owners().len() > 1)
-            .cloned()
-            .collect()
+        self.lock().iter().filter(|p| p.owners().len() > 1).cloned().collect()
     }
 
     /// The times without an answer for a target that are longer than four periods.
@@ -142,45 +141,28 @@ impl ArpProber {
         let mut points = vec![before];
         points.extend(times.iter().filter(|&&t| from <= t && t < to));
         points.push(to);
-        points
-            .windows(2)
-            .map(|w| w[1].saturating_duration_since(w[0]))
-            .max()
-            .unwrap_or_default()
+        points.windows(2).map(|w| w[1].saturating_duration_since(w[0])).max().unwrap_or_default()
     }
 
     /// Answers that arrived in a span of time.
     pub fn answers_between(&self, from: Instant, to: Instant) -> Vec<Answer> {
         let answers = |p: &Probe| p.answers.clone();
-        let mut all: Vec<_> = self
-            .lock()
-            .iter()
-            .flat_map(answers)
-            .filter(|a| from <= a.at && a.at < to)
-            .collect();
+        let mut all: Vec<_> =
+            self.lock().iter().flat_map(answers).filter(|a| from <= a.at && a.at < to).collect();
         all.sort_by_key(|a| a.at);
         all
     }
 
     /// When a station last answered.
     pub fn last_answer_by(&self, mac: Mac) -> Option<Instant> {
-        self.lock()
-            .iter()
-            .flat_map(|p| &p.answers)
-            .filter(|a| a.mac == mac)
-            .map(|a| a.at)
-            .max()
+        self.lock().iter().flat_map(|p| &p.answers).filter(|a| a.mac == mac).map(|a| a.at).max()
     }
 
     /// When a station first answered a question that was asked after `after`.
     pub fn first_answer_by(&self, mac: Mac, after: Instant) -> Option<Instant> {
         let timeline = self.lock();
         let later = timeline.iter().rev().take_while(|p| p.sent >= after);
-        later
-            .flat_map(|p| &p.answers)
-            .filter(|a| a.mac == mac)
-            .map(|a| a.at)
-            .min()
+        later.flat_map(|p| &p.answers).filter(|a| a.mac == mac).map(|a| a.at).min()
     }
 
     /// Who answered last, and when. Looks at the newest questions only.
@@ -195,13 +177,8 @@ impl ArpProber {
     }
 
     fn answer_times(&self, of: impl Fn(&Probe) -> bool) -> Vec<Instant> {
-        let mut times: Vec<_> = self
-            .lock()
-            .iter()
-            .filter(|p| of(p))
-            .flat_map(|p| &p.answers)
-            .map(|a| a.at)
-            .collect();
+        let mut times: Vec<_> =
+            self.lock().iter().filter(|p| of(p)).flat_map(|p| &p.answers).map(|a| a.at).collect();
         times.sort();
         times
     }
@@ -246,12 +223,7 @@ fn probe(
                 let mut timeline = timeline.lock().unwrap_or_else(PoisonError::into_inner);
                 if timeline.len() < MAX_PROBES {
                     newest.insert((target, sender), timeline.len());
-                    timeline.push(Probe {
-                        id,
-                        target,
-                        sent: Instant::now(),
-                        answers: Vec::new(),
-                    });
+                    timeline.push(Probe { id, target, sent: Instant::now(), answers: Vec::new() });
                 }
                 drop(timeline);
                 // Fails while the prober's own link is down: a question without answers.
@@ -261,9 +233,7 @@ fn probe(
             // Starved for a while: ask on from here rather than in a burst.
             next = (next + period).max(now);
         }
-        let wait = next
-            .saturating_duration_since(Instant::now())
-            .min(Duration::from_millis(50));
+        let wait = next.saturating_duration_since(Instant::now()).min(Duration::from_millis(50));
         let Some(frame) = socket.receive(wait).context("the ARP prober's socket")? else {
             continue;
         };
@@ -274,10 +244,7 @@ fn probe(
             continue;
         }
         if let Some(&index) = newest.get(&(arp.sender_ip, arp.target_ip)) {
-            let answer = Answer {
-                at: frame.at,
-                mac: arp.sender_mac,
-            };
+            let answer = Answer { at: frame.at, mac: arp.sender_mac };
             let mut timeline = timeline.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(probe) = timeline.get_mut(index) {
                 probe.answers.push(answer);

@@ -87,11 +87,7 @@ impl Sniffer {
             let (seen, stop) = (seen.clone(), stop.clone());
             move || capture(&socket, &filter, &seen, &stop)
         })?;
-        Ok(Self {
-            seen,
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Self { seen, stop, thread: Some(thread) })
     }
 
     pub fn seen(&self) -> Vec<Seen> {
@@ -156,24 +152,14 @@ fn capture(
     stop: &AtomicBool,
 ) -> Result<()> {
     while !stop.load(Ordering::Relaxed) {
-        let Some(raw) = socket
-            .receive(Duration::from_millis(20))
-            .context("the sniffer's socket")?
-        else {
+        let Some(raw) = socket.receive(Duration::from_millis(20)).context("the sniffer's socket")? else {
             continue;
         };
         let (Some(dst_mac), Some(src_mac)) = (mac(&raw.bytes, 0), mac(&raw.bytes, 6)) else {
             continue;
         };
         let frame = parse(&raw.bytes).unwrap_or(Frame::Other);
-        let entry = Seen {
-            at: raw.at,
-            outgoing: raw.outgoing,
-            src_mac,
-            dst_mac,
-            frame,
-            bytes: raw.bytes,
-        };
+        let entry = Seen { at: raw.at, outgoing: raw.outgoing, src_mac, dst_mac, frame, bytes: raw.bytes };
         if filter(&entry) {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             if seen.len() < MAX_SEEN {

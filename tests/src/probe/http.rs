@@ -56,11 +56,7 @@ impl HttpProber {
             let (requests, stop) = (requests.clone(), stop.clone());
             move || keep_requesting(server, period, deadline, &requests, &stop)
         })?;
-        Ok(Self {
-            requests,
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Self { requests, stop, thread: Some(thread) })
     }
 
     /// Requests that have ended so far, in the order of their ends.
@@ -77,9 +73,7 @@ impl HttpProber {
     /// When a server first answered a request that was started after `after`.
     pub fn first_answer_by(&self, body: &str, after: Instant) -> Option<Instant> {
         let requests = self.lock();
-        let answers = requests
-            .iter()
-            .filter(|r| r.started >= after && r.answer.as_deref() == Ok(body));
+        let answers = requests.iter().filter(|r| r.started >= after && r.answer.as_deref() == Ok(body));
         answers.map(|r| r.ended).min()
     }
 
@@ -113,18 +107,9 @@ pub fn summarise(requests: &[Request], from: Instant, to: Instant) -> Summary {
             Err(_) => summary.lost += 1,
         }
     }
-    let mut answered: Vec<_> = requests
-        .iter()
-        .filter(|r| r.answer.is_ok())
-        .map(|r| r.ended)
-        .collect();
+    let mut answered: Vec<_> = requests.iter().filter(|r| r.answer.is_ok()).map(|r| r.ended).collect();
     answered.sort();
-    let before = answered
-        .iter()
-        .rev()
-        .find(|&&t| t < from)
-        .copied()
-        .unwrap_or(from);
+    let before = answered.iter().rev().find(|&&t| t < from).copied().unwrap_or(from);
     let mut points = vec![before];
     points.extend(answered.iter().filter(|&&t| from <= t && t < to));
     points.push(to);
@@ -146,19 +131,13 @@ fn keep_requesting(
         under_way.retain(|t| !t.is_finished());
         // Threads inherit the namespace of the thread that starts them. No more than one for each period of the
         // deadline is ever alive.
-        let started = thread::Builder::new()
-            .name("http-request".to_owned())
-            .stack_size(128 << 10)
-            .spawn({
-                let requests = requests.clone();
-                move || {
-                    let request = request(server, deadline);
-                    requests
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(request);
-                }
-            });
+        let started = thread::Builder::new().name("http-request".to_owned()).stack_size(128 << 10).spawn({
+            let requests = requests.clone();
+            move || {
+                let request = request(server, deadline);
+                requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+            }
+        });
         under_way.extend(started);
         next = (next + period).max(Instant::now());
         thread::sleep(next.saturating_duration_since(Instant::now()));
@@ -173,20 +152,12 @@ fn request(server: SocketAddr, deadline: Duration) -> Request {
     let end = started + deadline;
     let mut retried = false;
     let mut result = get(server, end);
-    if result
-        .as_ref()
-        .is_err_and(|e| e.kind() == ErrorKind::ConnectionReset)
-    {
+    if result.as_ref().is_err_and(|e| e.kind() == ErrorKind::ConnectionReset) {
         retried = true;
         result = get(server, end);
     }
     let answer = result.map_err(|e| e.to_string());
-    Request {
-        started,
-        ended: Instant::now(),
-        retried,
-        answer,
-    }
+    Request { started, ended: Instant::now(), retried, answer }
 }
 
 fn get(server: SocketAddr, end: Instant) -> io::Result<String> {
@@ -206,21 +177,16 @@ fn get(server: SocketAddr, end: Instant) -> io::Result<String> {
     match text.split_once("\r\n\r\n") {
         Some((head, body)) if head.contains(" 200 ") => Ok(body.trim().to_owned()),
         // A connection that closes before an answer is what a reset looks like to a reader that came late.
-        None if text.is_empty() => Err(io::Error::new(
-            ErrorKind::ConnectionReset,
-            "closed without an answer",
-        )),
+        None if text.is_empty() => {
+            Err(io::Error::new(ErrorKind::ConnectionReset, "closed without an answer"))
+        }
         _ => Err(io::Error::other(format!("an odd answer: {text:?}"))),
     }
 }
 
 fn left(end: Instant) -> io::Result<Duration> {
     let left = end.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        Err(ErrorKind::TimedOut.into())
-    } else {
-        Ok(left)
-    }
+    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 #[cfg(test)]
@@ -248,14 +214,8 @@ mod tests {
         let summary = summarise(&requests, at(100), at(500));
         assert_eq!((summary.requests, summary.lost, summary.retried), (4, 1, 1));
         assert_eq!(summary.longest_gap, Duration::from_millis(340));
-        assert_eq!(
-            summary.served_by,
-            BTreeMap::from([("lb01".to_owned(), 1), ("lb02".to_owned(), 2)])
-        );
+        assert_eq!(summary.served_by, BTreeMap::from([("lb01".to_owned(), 1), ("lb02".to_owned(), 2)]));
         // A gap that is still open at the end counts.
-        assert_eq!(
-            summarise(&requests, at(600), at(5000)).longest_gap,
-            Duration::from_millis(4390)
-        );
+        assert_eq!(summarise(&requests, at(600), at(5000)).longest_gap, Duration::from_millis(4390));
     }
 }

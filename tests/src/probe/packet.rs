@@ -63,10 +63,7 @@ impl PacketSocket {
         let named = unsafe { libc::getsockname(fd.as_raw_fd(), (&raw mut address).cast(), &raw mut size) };
         ensure!(named == 0, "getsockname: {}", io::Error::last_os_error());
         let [a, b, c, d, e, f, ..] = address.sll_addr;
-        Ok(Self {
-            fd,
-            mac: Mac([a, b, c, d, e, f]),
-        })
+        Ok(Self { fd, mac: Mac([a, b, c, d, e, f]) })
     }
 
     /// The interface's own address.
@@ -83,11 +80,7 @@ impl PacketSocket {
     /// The next frame, or `None` after `timeout`.
     pub fn receive(&self, timeout: Duration) -> Result<Option<Frame>> {
         // Not poll(2), whose unit is a millisecond.
-        match ppoll(
-            &mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)],
-            Some(timeout.into()),
-            None,
-        ) {
+        match ppoll(&mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)], Some(timeout.into()), None) {
             Ok(0) | Err(Errno::EINTR) => return Ok(None),
             other => other.context("poll")?,
         };
@@ -100,26 +93,17 @@ impl PacketSocket {
             Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => return Ok(None),
             other => other.context("recvmsg")?,
         };
-        let age = message
-            .cmsgs()
-            .context("control messages")?
-            .find_map(|c| match c {
-                ControlMessageOwned::ScmTimestampns(stamp) => {
-                    let stamp = SystemTime::UNIX_EPOCH + Duration::from(stamp);
-                    SystemTime::now().duration_since(stamp).ok()
-                }
-                _ => None,
-            });
+        let age = message.cmsgs().context("control messages")?.find_map(|c| match c {
+            ControlMessageOwned::ScmTimestampns(stamp) => {
+                let stamp = SystemTime::UNIX_EPOCH + Duration::from(stamp);
+                SystemTime::now().duration_since(stamp).ok()
+            }
+            _ => None,
+        });
         let now = Instant::now();
-        let outgoing = message
-            .address
-            .is_some_and(|a| a.pkttype() == libc::PACKET_OUTGOING);
+        let outgoing = message.address.is_some_and(|a| a.pkttype() == libc::PACKET_OUTGOING);
         let length = message.bytes;
         let at = age.and_then(|age| now.checked_sub(age)).unwrap_or(now);
-        Ok(Some(Frame {
-            at,
-            outgoing,
-            bytes: buffer[..length.min(2048)].to_vec(),
-        }))
+        Ok(Some(Frame { at, outgoing, bytes: buffer[..length.min(2048)].to_vec() }))
     }
 }

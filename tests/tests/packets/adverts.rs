@@ -49,7 +49,11 @@ fn a_lease_is_taken_back_by_whoever_has_won() {
         let event = bench.event().unwrap_or_else(|| panic!("{what}: an owner hears of every rival"));
         let kind = if revoked { event_kind::REVOKED } else { event_kind::ADVERT };
         assert_eq!((event.kind, event.instance), (kind, SLOT), "{what}");
-        assert_eq!((event.source, event.mac, event.priority), (mapped(source.octets()), PEER_MAC, priority), "{what}");
+        assert_eq!(
+            (event.source, event.mac, event.priority),
+            (mapped(source.octets()), PEER_MAC, priority),
+            "{what}"
+        );
         while bench.event().is_some() {}
         bench.dataplane().instances().resync(SLOT);
     }
@@ -178,7 +182,12 @@ fn what_is_no_advert_for_us_does_nothing() {
         ("header checksum", bad_ip_sum, XDP_DROP, "ip_checksum_errors"),
         ("frame cut short", cut, XDP_DROP, "packet_length_errors"),
         ("another VRID", packet(&|p| p.payload = v3(52, 255, 100, &[VIP])), XDP_PASS, "vrid_errors"),
-        ("another VRID, TTL 254", packet(&|p| (p.ttl, p.payload) = (254, v3(52, 255, 100, &[VIP]))), XDP_PASS, "foreign_ip_ttl_errors"),
+        (
+            "another VRID, TTL 254",
+            packet(&|p| (p.ttl, p.payload) = (254, v3(52, 255, 100, &[VIP]))),
+            XDP_PASS,
+            "foreign_ip_ttl_errors",
+        ),
         ("version 2", packet(&|p| p.payload = v2(51, 255, 1, &[VIP])), XDP_DROP, "version_errors"),
     ] {
         let (outcome, moved) = bench.moved(&frame);

@@ -13,7 +13,8 @@ use vipd::{
     time::Instant,
 };
 use vipd_common::abi::{
-    Counters, Event, InstanceCounters, InstanceKey, VipEntry, VipKey, address_digest, mapped, ADDRESS_DIGEST_MASK,
+    ADDRESS_DIGEST_MASK, Counters, Event, InstanceCounters, InstanceKey, VipEntry, VipKey, address_digest,
+    mapped,
 };
 
 pub const XDP_DROP: u32 = 1;
@@ -64,7 +65,9 @@ impl Bench {
         let entry = VipEntry { group: GROUP, instance: SLOT, mac: MAC, reserved: [0; 2] };
         let vips: Vec<_> = vips
             .iter()
-            .map(|(vlan, vip)| (VipKey { ifindex: IFINDEX, vlan: *vlan, address: mapped(vip.octets()) }, entry))
+            .map(|(vlan, vip)| {
+                (VipKey { ifindex: IFINDEX, vlan: *vlan, address: mapped(vip.octets()) }, entry)
+            })
             .collect();
         self.dataplane().instances().write(SLOT, identity);
         self.dataplane().replace_tables(vips, [(identity.key, SLOT)]).expect("tables are replaced");

@@ -6,5 +6,5 @@
 mod adverts;
 mod bench;
 mod frames;
-mod vips;
 mod vectors;
+mod vips;

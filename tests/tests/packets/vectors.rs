@@ -104,7 +104,8 @@ fn check(bench: &mut Bench, vector: &Vector, frame: &[u8], what: &str) {
     bench.configure(&identity, &[(0, VIP)]);
 
     let header = 14 + usize::from(frame[14] & 0xf) * 4;
-    let ours = frame.get(header + 1) == Some(&51) && u16::from_be_bytes([frame[16], frame[17]]) as usize > header - 14 + 1;
+    let ours = frame.get(header + 1) == Some(&51)
+        && u16::from_be_bytes([frame[16], frame[17]]) as usize > header - 14 + 1;
     let heard = bench.dataplane().instances().heard(crate::bench::SLOT);
     let (outcome, moved) = bench.moved(frame);
     let verdict = if vector.expect == "accept" || !ours { XDP_PASS } else { XDP_DROP };
@@ -125,8 +126,8 @@ fn check(bench: &mut Bench, vector: &Vector, frame: &[u8], what: &str) {
 #[test]
 fn public_ipv4_vectors() {
     let Some(mut bench) = Bench::new() else { return };
-    let vectors: Vec<Vector> =
-        serde_json::from_str(include_str!("../../data/vrrp_ipv4_vectors.json")).expect("the vectors are valid");
+    let vectors: Vec<Vector> = serde_json::from_str(include_str!("../../data/vrrp_ipv4_vectors.json"))
+        .expect("the vectors are valid");
     let (mut run, mut left_out) = (0, 0);
     for vector in &vectors {
         if let Some(reason) = not_ours(vector) {
@@ -141,12 +142,9 @@ fn public_ipv4_vectors() {
         run += 1;
         // The same with the pseudo-header in the checksum: accepted or refused for the same reason, whichever the form.
         if let Some(twin) = vector.hex_rfc5798.as_deref().filter(|_| !vector.name.contains("ip-options")) {
-            let frame = Ipv4 {
-                destination: vector.dst,
-                ttl: vector.ttl,
-                ..Ipv4::advert(vector.src, unhex(twin))
-            }
-            .frame();
+            let frame =
+                Ipv4 { destination: vector.dst, ttl: vector.ttl, ..Ipv4::advert(vector.src, unhex(twin)) }
+                    .frame();
             check(&mut bench, vector, &frame, &format!("{}, RFC 5798 checksum", vector.name));
             run += 1;
         }

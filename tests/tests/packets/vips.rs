@@ -65,14 +65,32 @@ fn rows() -> Vec<Row> {
         row("request of other hardware, owner", other_hardware, Owned, XDP_PASS, &[]),
         row("other operation, owner", rarp, Owned, XDP_PASS, &[]),
         row("request cut short, owner", ask()[..41].to_vec(), Owned, XDP_PASS, &[]),
-        row("gratuitous request of another, owner", arp(1, PEER_MAC, VIP, VIP), Owned, XDP_DROP, &["vip_conflicts"]),
-        row("gratuitous reply of another, owner", arp(2, PEER_MAC, VIP, VIP), Owned, XDP_DROP, &["vip_conflicts"]),
+        row(
+            "gratuitous request of another, owner",
+            arp(1, PEER_MAC, VIP, VIP),
+            Owned,
+            XDP_DROP,
+            &["vip_conflicts"],
+        ),
+        row(
+            "gratuitous reply of another, owner",
+            arp(2, PEER_MAC, VIP, VIP),
+            Owned,
+            XDP_DROP,
+            &["vip_conflicts"],
+        ),
         row("reply claiming, owner", arp(2, PEER_MAC, VIP, ASKER), Owned, XDP_DROP, &["vip_conflicts"]),
         row("request from the VIP, owner", arp(1, PEER_MAC, VIP, OTHER), Owned, XDP_DROP, &["vip_conflicts"]),
         // To the kernel the request form is a question about an address it holds: it must not see it.
         row("gratuitous request, backup", arp(1, PEER_MAC, VIP, VIP), Never, XDP_DROP, &["vip_claims_seen"]),
         row("gratuitous reply, backup", arp(2, PEER_MAC, VIP, VIP), Never, XDP_PASS, &["vip_claims_seen"]),
-        row("request from the VIP, backup", arp(1, PEER_MAC, VIP, OTHER), Never, XDP_PASS, &["vip_claims_seen"]),
+        row(
+            "request from the VIP, backup",
+            arp(1, PEER_MAC, VIP, OTHER),
+            Never,
+            XDP_PASS,
+            &["vip_claims_seen"],
+        ),
         row("own announcement looped back, owner", arp(1, MAC, VIP, VIP), Owned, XDP_DROP, &[]),
         row("packet to the VIP, owner", packet(VIP), Owned, XDP_PASS, &[]),
         row("packet to the VIP, backup", packet(VIP), Never, XDP_DROP, &["ip_gated"]),
@@ -136,7 +154,11 @@ fn a_vip_in_a_vlan_is_answered_in_that_vlan_only() {
         let outcome = bench.run(&frame);
         assert_eq!(outcome.verdict, verdict, "{what}");
         if verdict == XDP_TX {
-            assert_eq!(outcome.frame[12..frame.len() - 28], frame[12..frame.len() - 28], "{what}: the tags stay");
+            assert_eq!(
+                outcome.frame[12..frame.len() - 28],
+                frame[12..frame.len() - 28],
+                "{what}: the tags stay"
+            );
         }
     }
 }
@@ -161,7 +183,8 @@ fn a_conflict_is_reported_once_a_second() {
 fn the_table_in_force_is_the_last_one() {
     let Some(mut bench) = Bench::new() else { return };
     bench.own(Duration::from_secs(60), Duration::ZERO);
-    for (table, (vip, other)) in [(&[VIP][..], (XDP_TX, XDP_PASS)), (&[OTHER], (XDP_PASS, XDP_TX)), (&[], (XDP_PASS, XDP_PASS))]
+    for (table, (vip, other)) in
+        [(&[VIP][..], (XDP_TX, XDP_PASS)), (&[OTHER], (XDP_PASS, XDP_TX)), (&[], (XDP_PASS, XDP_PASS))]
     {
         let table: Vec<_> = table.iter().map(|vip| (0, *vip)).collect();
         bench.configure(&identity(), &table);

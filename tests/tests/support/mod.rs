@@ -231,9 +231,11 @@ pub fn takeovers(sniffer: &Sniffer) -> Vec<Instant> {
 }
 
 /// I1: the questions that two stations answered although no takeover was on the wire at that moment.
+///
+/// A question is on its way from when the prober meant to send it to when its last answer came.
 pub fn split_brain(probes: &[Probe], takeovers: &[Instant]) -> Vec<Probe> {
     let during = |p: &Probe| {
-        takeovers.iter().any(|&at| at < p.sent + MESSAGE_DELAY && p.sent < at + MESSAGE_DELAY)
+        takeovers.iter().any(|&at| p.sent < at + MESSAGE_DELAY && at < last_answer(p) + MESSAGE_DELAY)
     };
     probes.iter().filter(|p| p.owners().len() > 1 && !during(p)).cloned().collect()
 }
@@ -266,23 +268,28 @@ pub fn check_answered(what: &str, probes: &[Probe], from: Instant, to: Instant) 
     Ok(())
 }
 
-/// Questions asked in a span that a station answered.
+/// Questions asked and answered by a station within a span.
 pub fn answered_by(probes: &[Probe], mac: Mac, from: Instant, to: Instant) -> usize {
-    let asked = probes.iter().filter(|p| from <= p.sent && p.sent < to);
-    asked.filter(|p| p.owners().contains(&mac)).count()
+    let by = |p: &&Probe| p.answers.iter().any(|a| a.mac == mac && a.at < to);
+    probes.iter().filter(|p| from <= p.sent).filter(by).count()
 }
 
-/// From the first to the last question that two stations answered in a span.
+/// The questions asked and answered within a span that two stations answered.
+pub fn answered_twice(probes: &[Probe], from: Instant, to: Instant) -> Vec<&Probe> {
+    probes.iter().filter(|p| from <= p.sent && p.owners().len() > 1 && last_answer(p) < to).collect()
+}
+
+/// From the first to the last of [`answered_twice`].
 pub fn overlap(probes: &[Probe], from: Instant, to: Instant) -> Duration {
-    let both: Vec<_> = probes
-        .iter()
-        .filter(|p| from <= p.sent && p.sent < to && p.owners().len() > 1)
-        .map(|p| p.sent)
-        .collect();
+    let both = answered_twice(probes, from, to);
     match (both.first(), both.last()) {
-        (Some(&first), Some(&last)) => last - first,
+        (Some(first), Some(last)) => last_answer(last).saturating_duration_since(last_answer(first)),
         _ => Duration::ZERO,
     }
+}
+
+fn last_answer(probe: &Probe) -> Instant {
+    probe.answers.iter().map(|a| a.at).max().unwrap_or(probe.sent)
 }
 
 /// The right to have a lab.
@@ -296,9 +303,8 @@ static LAB_GONE: Condvar = Condvar::new();
 impl Permit {
     fn wait() -> Self {
         let labs = LABS.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut labs = LAB_GONE
-            .wait_while(labs, |labs| *labs >= LABS_AT_ONCE)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut labs =
+            LAB_GONE.wait_while(labs, |labs| *labs >= LABS_AT_ONCE).unwrap_or_else(PoisonError::into_inner);
         *labs += 1;
         Self
     }

@@ -30,7 +30,13 @@ impl Repr {
     ///
     /// The target MAC is the sender's, as errata 7947 and 7949 read the RFC. Receivers ignore it in a request.
     pub const fn gratuitous(mac: MacAddr, vip: Ipv4Addr) -> Self {
-        Self { operation: Operation::Request, sender_mac: mac, sender_ip: vip, target_mac: mac, target_ip: vip }
+        Self {
+            operation: Operation::Request,
+            sender_mac: mac,
+            sender_ip: vip,
+            target_mac: mac,
+            target_ip: vip,
+        }
     }
 
     pub fn emit(&self, buffer: &mut [u8; LENGTH]) {

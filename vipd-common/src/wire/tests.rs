@@ -38,7 +38,13 @@ fn adverts() {
     for (what, priority, addresses, body, expect) in [
         ("v2-basic", 100, &[VIP][..], v2(1, None), "213364010001b865c00002640000000000000000"),
         ("keepalived 2.2.7, live", 150, &[VIP], v2(1, None), "2133960100018665c00002640000000000000000"),
-        ("the same with PASS", 150, &[VIP], v2(1, Some(b"secret12")), "21339601010117e7c00002647365637265743132"),
+        (
+            "the same with PASS",
+            150,
+            &[VIP],
+            v2(1, Some(b"secret12")),
+            "21339601010117e7c00002647365637265743132",
+        ),
         ("PASS 1111", 100, &[VIP], v2(1, Some(b"1111\0\0\0\0")), "2133640101015503c00002643131313100000000"),
         ("v2-owner-255", 255, &[VIP], v2(1, None), "2133ff0100011d65c00002640000000000000000"),
         ("v2-interval-255s", 100, &[VIP], v2(255, None), "2133640100ffb767c00002640000000000000000"),
@@ -102,7 +108,10 @@ fn gratuitous_arp() {
 
 #[test]
 fn macs() {
-    assert_eq!(format!("{}", MacAddr::of_virtual_router(Family::V6, Vrid::new(255).unwrap())), "00:00:5e:00:02:ff");
+    assert_eq!(
+        format!("{}", MacAddr::of_virtual_router(Family::V6, Vrid::new(255).unwrap())),
+        "00:00:5e:00:02:ff"
+    );
     // RFC 1112 6.4: the 24th bit is not part of it.
     assert_eq!(MacAddr::of_multicast(Ipv4Addr::new(239, 129, 2, 3)).0, [1, 0, 0x5e, 1, 2, 3]);
 }

@@ -54,7 +54,8 @@ pub fn advert_frame(spec: &AdvertSpec<'_>, frame: &mut Vec<u8>) -> io::Result<()
             IpAddr::V6(_) => None,
         })
         .collect();
-    let interval = |value: u64| u16::try_from(value).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
+    let interval =
+        |value: u64| u16::try_from(value).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
     let body = match spec.version {
         Version::V2 => vrrp::Body::V2 {
             interval_s: u8::try_from(interval(spec.interval.as_secs())?)

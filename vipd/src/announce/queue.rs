@@ -42,7 +42,15 @@ impl AnnounceQueue {
     /// Queues `repeat` rounds over `vips`, as keepalived orders them: all addresses, then all again.
     ///
     /// With an `interval` each frame waits that long after the last.
-    pub fn push(&mut self, key: usize, vips: Vec<IpAddr>, mac: MacAddr, repeat: u8, interval: Duration, now: Instant) {
+    pub fn push(
+        &mut self,
+        key: usize,
+        vips: Vec<IpAddr>,
+        mac: MacAddr,
+        repeat: u8,
+        interval: Duration,
+        now: Instant,
+    ) {
         self.cancel(key);
         if repeat > 0 && !vips.is_empty() {
             self.bursts.push_back(Burst { key, vips, mac, rounds: repeat, next: 0, interval, at: now });
@@ -143,7 +151,8 @@ mod tests {
         let mut queue = AnnounceQueue::default();
         queue.push(1, vips(100), MAC, 1, Duration::ZERO, Instant::default());
         queue.push(2, vips(1), MAC, 1, Duration::ZERO, Instant::default());
-        let log: Vec<_> = drain(&mut queue).into_iter().map(|(at, key, frames)| (at, key, frames.len())).collect();
+        let log: Vec<_> =
+            drain(&mut queue).into_iter().map(|(at, key, frames)| (at, key, frames.len())).collect();
         assert_eq!(log, [(0, 1, 64), (0, 2, 1), (1_000_000, 1, 36)]);
     }
 

@@ -21,7 +21,10 @@ fn render_instance(out: &mut impl io::Write, i: &InstanceStatus) -> io::Result<(
     let reason = i.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     writeln!(out, "\n{}: {} for {}{reason}", i.name, i.state, age(i.in_state_ms))?;
     let mut row = |name: &str, value: &dyn Display| writeln!(out, "  {name:<10} {value}");
-    row("router", &format_args!("vrid {} on {}, VRRPv{}, XDP {}", i.vrid, i.interface, i.version, i.xdp_mode))?;
+    row(
+        "router",
+        &format_args!("vrid {} on {}, VRRPv{}, XDP {}", i.vrid, i.interface, i.version, i.xdp_mode),
+    )?;
     row("priority", &format_args!("{}, adverts every {} ms", i.priority, i.advert_interval_ms))?;
     match &i.master {
         Some(master) => row("master", &format_args!("{} priority {}", master.address, master.priority))?,

@@ -1,19 +1,66 @@
+//! The configuration file, in keepalived's language: text to a validated [`Config`], or everything wrong with it.
+//!
+//! `lexer` (words with places) -> `parser` (statements and blocks) -> `lower` (meaning, by the table in `keywords`)
+//! -> `model`. All pure; only [`load`] reads a file. Nothing is silently ignored: a keyword is supported, has no
+//! effect and says why, or is an error. Nothing here looks at the host, so an interface need not exist.
+
+mod diagnostic;
+mod keywords;
+mod lexer;
+mod lower;
 mod model;
-pub use model::*;
-use std::time::Duration;
-#[derive(Debug)] pub struct Failure; impl std::fmt::Display for Failure { fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { Ok(()) } } impl std::error::Error for Failure {}
-pub struct Loaded { pub config: Config, pub warnings: Vec<String> }
-pub fn load(p: &std::path::Path) -> Result<Loaded, Failure> {
-    let t = std::fs::read_to_string(p).map_err(|_| Failure)?;
-    let mut i = Instance { name: "VI_1".into(), interface: "eth0".into(), vrid: vipd_common::Vrid::new(51).unwrap(), version: vipd_common::Version::V2, family: vipd_common::Family::V4, priority: vipd_common::Priority::new(100), wanted: WantedState::Backup, advert_interval: Duration::from_secs(1), down_timer_adverts: 3, auth: Auth::None, vips: vec![], excluded: vec![], preempt: true, preempt_delay: Duration::ZERO, source: None, group: "224.0.0.18".parse().unwrap(), garp: Garp { repeat: 5, delay: Some(Duration::from_secs(5)), refresh: None, refresh_repeat: 1, lower_prio_delay: Some(Duration::from_secs(5)), lower_prio_repeat: 5, interval: Duration::ZERO }, checksum: vipd_common::types::ChecksumForm::PseudoHeader, lower_prio_no_advert: false, lease: LeasePolicy::Overlap, line: 1 };
-    for l in t.lines() { let w: Vec<&str> = l.split_whitespace().collect(); match &w[..] {
-        ["priority", p] => i.priority = vipd_common::Priority::new(p.parse().unwrap()),
-        ["advert_int", p] => i.advert_interval = Duration::from_millis((p.parse::<f64>().unwrap() * 1000.0).round() as u64),
-        ["vrrp_version", "3"] => i.version = vipd_common::Version::V3,
-        ["lease", "strict"] => i.lease = LeasePolicy::Strict,
-        ["nopreempt"] => i.preempt = false,
-        ["auth_pass", p] => { let mut d = [0; 8]; d[..p.len()].copy_from_slice(p.as_bytes()); i.auth = Auth::Pass(d) }
-        [a, ..] => if let Ok(ip) = a.split('/').next().unwrap().parse() { i.vips.push(Vip { address: ip, prefix_len: 32 }) },
-        _ => {} } }
-    Ok(Loaded { config: Config { router_id: None, instances: vec![i] }, warnings: vec![] })
+mod parser;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::{io::Read, path::Path};
+
+use self::diagnostic::Sink;
+pub use self::{
+    diagnostic::{Diagnostic, Failure, Severity},
+    model::{Auth, Config, Garp, Instance, LeasePolicy, Vip, WantedState},
+};
+
+/// A usable configuration and what was found odd about it, in source order.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<Diagnostic>,
 }
+
+/// Reads and checks a file. Bytes that are not UTF-8 may stand in comments.
+pub fn load(path: &Path) -> Result<Loaded, Failure> {
+    let name = path.display().to_string();
+    let failed = |message| Failure { diagnostics: vec![Diagnostic::about_file(&name, message)] };
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes));
+    match read {
+        Err(error) => Err(failed(format!("cannot be read: {error}"))),
+        Ok(length) if u64::try_from(length).is_ok_and(|length| length > MOST_BYTES) => {
+            Err(failed(format!("is larger than {MOST_BYTES} bytes")))
+        }
+        Ok(_) => parse(&name, &String::from_utf8_lossy(&bytes)),
+    }
+}
+
+/// Checks a text; `name` is what diagnostics call it.
+pub fn parse(name: &str, text: &str) -> Result<Loaded, Failure> {
+    let mut sink = Sink::new(name, text);
+    let lines = lexer::lex(text, &mut sink);
+    let nodes = parser::parse(lines, &mut sink);
+    let instances_seen = nodes.iter().any(|node| node.keyword.text == "vrrp_instance");
+    let config = lower::lower(&nodes, &mut sink);
+    let mut diagnostics = sink.finish();
+    let failed = diagnostics.iter().any(|d| d.severity == Severity::Error);
+    if !failed && !instances_seen {
+        let message = "no vrrp_instance is configured".to_owned();
+        diagnostics.push(Diagnostic::about_file(name, message));
+        return Err(Failure { diagnostics });
+    }
+    if failed { Err(Failure { diagnostics }) } else { Ok(Loaded { config, warnings: diagnostics }) }
+}
+
+/// Far beyond any configuration (255 addresses are some 10 kB), far below what would hurt.
+const MOST_BYTES: u64 = 4 << 20;

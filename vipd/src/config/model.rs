@@ -1,19 +1,18 @@
-//! The configuration as the daemon uses it: every value is valid, and none is left to be defaulted.
+//! The validated configuration: what the rest of vipd runs on. It cannot hold a value that makes no sense.
 
 use std::{fmt, net::IpAddr, time::Duration};
 
 use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
 
-/// Everything one file says.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub router_id: Option<String>,
-    /// In the order of the file; names are unique, and so is (interface, family, vrid).
+    /// At least one; names, and VRIDs per interface and family, are unique, and so is every address.
     pub instances: Vec<Instance>,
 }
 
-/// One virtual router (`vrrp_instance`).
-#[derive(Clone, Debug, PartialEq)]
+/// One virtual router.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     pub name: String,
     pub interface: String,
@@ -25,40 +24,37 @@ pub struct Instance {
     pub wanted: WantedState,
     /// v2: whole seconds, 1 to 255. v3: 10 ms to 40.95 s in steps of 10 ms.
     pub advert_interval: Duration,
-    /// Missed adverts before takeover, 1 to 100.
+    /// Missed adverts before a backup takes over, 1 to 100.
     pub down_timer_adverts: u8,
-    /// `None` in v3, which has no authentication.
+    /// `None` with v3.
     pub auth: Auth,
-    /// 1 to 255 addresses carried in adverts, in the order of the file.
+    /// Addresses carried in adverts, 1 to 255.
     pub vips: Vec<Vip>,
-    /// Addresses served but not carried in adverts.
+    /// Addresses held but not carried in adverts.
     pub excluded: Vec<Vip>,
     pub preempt: bool,
-    /// Zero unless `preempt`.
     pub preempt_delay: Duration,
-    /// Source address of adverts, if not the interface's own.
+    /// Source of adverts; `None` for the interface's own address.
     pub source: Option<IpAddr>,
     /// Multicast group of adverts.
     pub group: IpAddr,
     pub garp: Garp,
-    /// Always `MessageOnly` in v2.
     pub checksum: ChecksumForm,
-    /// An advert of lower priority is not answered with one of ours.
     pub lower_prio_no_advert: bool,
     pub lease: LeasePolicy,
-    /// Where the block starts in its file.
+    /// Where its block starts in the file.
     pub line: u32,
 }
 
-/// The state `state` asks for. It decides little: every instance starts as backup (keepalived too).
+/// The `state` keyword. Every instance starts as backup all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WantedState {
     Master,
     Backup,
 }
 
-/// RFC 2338 authentication, which other v2 routers may still demand.
-#[derive(Clone, PartialEq, Eq)]
+/// RFC 2338 authentication of v2 adverts.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Auth {
     None,
     /// Padded with zeros.
@@ -69,43 +65,39 @@ impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::None => "None",
-            Self::Pass(_) => "Pass(****)",
+            Self::Pass(_) => "Pass(hidden)",
         })
     }
 }
 
-/// A virtual address. vipd answers for it and puts it on no interface.
+/// When the data plane stops answering for an address if the daemon falls silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Vip {
-    /// Unicast.
-    pub address: IpAddr,
-    pub prefix_len: u8,
+pub enum LeasePolicy {
+    Overlap,
+    Strict,
 }
 
-/// When and how often the network is told where a VIP lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Gratuitous ARP: packets per address per burst, and when bursts happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Garp {
-    /// Packets per address and burst, at least 1.
+    /// At least 1.
     pub repeat: u8,
-    /// From becoming master to the second burst; `None`: no second burst.
+    /// From the first burst to the second; `None` for a single one.
     pub delay: Option<Duration>,
-    /// Between refresh bursts of a master; `None`: no refresh.
+    /// Between bursts while master.
     pub refresh: Option<Duration>,
     /// At least 1.
     pub refresh_repeat: u8,
-    /// As `delay`, after an advert of lower priority was heard.
     pub lower_prio_delay: Option<Duration>,
-    /// At least 1.
+    /// After a lower priority advert; 0 for no burst.
     pub lower_prio_repeat: u8,
-    /// Between two packets on an interface; zero: no pacing.
+    /// Between two packets; zero for no pacing.
     pub interval: Duration,
 }
 
-/// How the data plane's right to answer relates to the backup's takeover.
+/// A virtual address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeasePolicy {
-    /// A stalled master may answer a little past the backup's takeover: no gap, a short overlap.
-    Overlap,
-    /// A stalled master stops answering before a backup can take over: never two owners, a short gap.
-    Strict,
+pub struct Vip {
+    pub address: IpAddr,
+    pub prefix_len: u8,
 }

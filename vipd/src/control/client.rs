@@ -30,7 +30,9 @@ pub enum ClientError {
 pub fn request(path: &Path, request: &Request) -> Result<Response, ClientError> {
     let io_error = |source| ClientError::Io { path: path.to_owned(), source };
     let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning(path.to_owned()),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            ClientError::NotRunning(path.to_owned())
+        }
         _ => io_error(error),
     })?;
     if *request == Request::Status {

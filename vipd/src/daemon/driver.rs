@@ -4,12 +4,7 @@
 //! never waits for anything but its own descriptors: the host's rules follow through a `watch` channel in which the
 //! latest wish wins, and status answers go out through one-shot channels. It ends when the election has finished.
 
-use std::{
-    collections::HashMap,
-    io,
-    net::IpAddr,
-    time::Duration,
-};
+use std::{collections::HashMap, io, net::IpAddr, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::{
@@ -159,7 +154,8 @@ impl Driver {
             if self.turn() {
                 continue;
             }
-            let next = [self.engine.poll_timeout(), self.announcements.poll_timeout()].into_iter().flatten().min();
+            let next =
+                [self.engine.poll_timeout(), self.announcements.poll_timeout()].into_iter().flatten().min();
             self.timer.set(next).context("set the timer")?;
             tokio::select! {
                 ready = self.events.readable() => ready.context("wait for events")?.clear_ready(),
@@ -187,7 +183,9 @@ impl Driver {
         }
         for id in self.ids() {
             let slot = &self.slots[usize::from(id.0)];
-            if slot.held != Instant::default() && self.dataplane.leases().read(slot.router.group()) != slot.held {
+            if slot.held != Instant::default()
+                && self.dataplane.leases().read(slot.router.group()) != slot.held
+            {
                 self.input(Input::LeaseLost { instance: id });
             }
         }
@@ -293,7 +291,8 @@ impl Driver {
     }
 
     fn event(&mut self, event: &Event) {
-        let Some(id) = self.ids().find(|id| self.slots[usize::from(id.0)].router.slot == event.instance) else {
+        let Some(id) = self.ids().find(|id| self.slots[usize::from(id.0)].router.slot == event.instance)
+        else {
             return;
         };
         let slot = &mut self.slots[usize::from(id.0)];
@@ -345,7 +344,14 @@ impl Driver {
         // A burst that is under way says it as well.
         if slot.held > now && !defended && !self.announcements.is_announcing(id.0.into()) {
             slot.defended_at = Some(now);
-            self.announcements.push(id.0.into(), vec![vip], slot.router.mac, 1, slot.router.spec.garp.interval, now);
+            self.announcements.push(
+                id.0.into(),
+                vec![vip],
+                slot.router.mac,
+                1,
+                slot.router.spec.garp.interval,
+                now,
+            );
         }
     }
 

@@ -50,7 +50,12 @@ type EngineEnd = oneshot::Receiver<Result<Dataplane>>;
 
 impl MainLoop {
     /// Serves signals, commands, link changes and the host's rules until the engine has ended.
-    pub async fn run(&mut self, host: &mut Host, mut wishes: HostWishes, end: &mut EngineEnd) -> Result<Dataplane> {
+    pub async fn run(
+        &mut self,
+        host: &mut Host,
+        mut wishes: HostWishes,
+        end: &mut EngineEnd,
+    ) -> Result<Dataplane> {
         let mut retry = false;
         loop {
             tokio::select! {

@@ -35,8 +35,7 @@ use self::{
 };
 use crate::{
     announce::PacketSocket,
-    config,
-    control,
+    config, control,
     dataplane::{Attached, Dataplane, Events, Mode, Pinned},
     host::{Host, LinkEvents, multicast},
 };
@@ -101,10 +100,9 @@ async fn serve(options: &Options, config: config::Config, dir: &RuntimeDir) -> R
 async fn routers(options: &Options, config: config::Config, host: &Host) -> Result<Vec<Router>> {
     let mut routers = Vec::new();
     for instance in config.instances {
-        let link = host
-            .link(&instance.interface)
-            .await
-            .with_context(|| format!("{}:{}: instance {}", options.config.display(), instance.line, instance.name))?;
+        let link = host.link(&instance.interface).await.with_context(|| {
+            format!("{}:{}: instance {}", options.config.display(), instance.line, instance.name)
+        })?;
         for vip in instance.vips.iter().chain(&instance.excluded) {
             let configured = link.addresses.iter().any(|configured| configured.address == vip.address);
             if configured && !instance.priority.is_owner() {
@@ -168,8 +166,9 @@ async fn run_engine(
             );
         }
         if let Entry::Vacant(entry) = sockets.entry(router.ifindex) {
-            let socket = PacketSocket::open(router.ifindex)
-                .with_context(|| format!("open a packet socket on {} (CAP_NET_RAW)", router.spec.interface))?;
+            let socket = PacketSocket::open(router.ifindex).with_context(|| {
+                format!("open a packet socket on {} (CAP_NET_RAW)", router.spec.interface)
+            })?;
             entry.insert(socket);
         }
     }

@@ -23,7 +23,8 @@ pub fn request() -> Granted {
         let error = std::io::Error::last_os_error();
         tracing::warn!(%error, "no real-time scheduling: adverts may be late under load (CAP_SYS_NICE)");
     }
-    let locked = mlockall(MlockAllFlags::from_bits_retain(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT));
+    let locked =
+        mlockall(MlockAllFlags::from_bits_retain(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT));
     if let Err(error) = locked {
         tracing::warn!(%error, "memory is not locked: adverts may be late when the host swaps (CAP_IPC_LOCK)");
     }

@@ -37,7 +37,9 @@ impl Driver {
         let own = |address| MasterStatus { address, priority: snapshot.priority.get() };
         let master = match snapshot.state {
             StateName::Master => router.address.map(own),
-            _ => snapshot.master.map(|peer| MasterStatus { address: peer.address, priority: peer.priority.get() }),
+            _ => snapshot
+                .master
+                .map(|peer| MasterStatus { address: peer.address, priority: peer.priority.get() }),
         };
         let lease = self.dataplane.leases().read(router.group());
         Some(InstanceStatus {

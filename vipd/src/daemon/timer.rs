@@ -52,7 +52,9 @@ impl Timer {
         match at {
             // A time of 0 would disarm.
             Some(at) => self.fd.get_ref().0.set(
-                Expiration::OneShot(TimeSpec::from_duration(std::time::Duration::from_nanos(at.as_nanos().max(1)))),
+                Expiration::OneShot(TimeSpec::from_duration(std::time::Duration::from_nanos(
+                    at.as_nanos().max(1),
+                ))),
                 TimerSetTimeFlags::TFD_TIMER_ABSTIME,
             )?,
             None => self.fd.get_ref().0.unset()?,

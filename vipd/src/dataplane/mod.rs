@@ -90,7 +90,10 @@ pub struct Dataplane {
 
 impl fmt::Debug for Dataplane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dataplane").field("pins", &self.pins).field("links", &self.links).finish_non_exhaustive()
+        f.debug_struct("Dataplane")
+            .field("pins", &self.pins)
+            .field("links", &self.links)
+            .finish_non_exhaustive()
     }
 }
 
@@ -159,7 +162,8 @@ impl Dataplane {
         }
 
         let leases = LeasePage::new(map_fd(&ebpf, "LEASES")?).context("map LEASES into memory")?;
-        let instances = InstancePage::new(map_fd(&ebpf, "INSTANCES")?).context("map INSTANCES into memory")?;
+        let instances =
+            InstancePage::new(map_fd(&ebpf, "INSTANCES")?).context("map INSTANCES into memory")?;
         let active = sys::inner_map_id(map_fd(&ebpf, "VIPS")?, 0).context("read VIPS")?;
         let tables = Tables::new(
             active,
@@ -195,7 +199,8 @@ impl Dataplane {
             match (self.adopt(&path), present) {
                 (Ok(()), Some((mode, _))) => return Ok((Attached::Adopted, mode)),
                 // The interface went away and another came: the link is defunct.
-                _ => std::fs::remove_file(&path).with_context(|| format!("unpin the defunct {}", path.display()))?,
+                _ => std::fs::remove_file(&path)
+                    .with_context(|| format!("unpin the defunct {}", path.display()))?,
             }
         } else if let Some((_, id)) = present {
             let name = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
@@ -325,7 +330,8 @@ fn forward_log(logger: EbpfLogger<Forward>) -> Result<()> {
 }
 
 fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
-    let program = ebpf.program_mut(PROGRAM).with_context(|| format!("the XDP object has no program {PROGRAM}"))?;
+    let program =
+        ebpf.program_mut(PROGRAM).with_context(|| format!("the XDP object has no program {PROGRAM}"))?;
     Ok(program.try_into()?)
 }
 

@@ -9,8 +9,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use aya::maps::{MapInfo, MapType};
 use vipd_common::abi::{
-    ABI_VERSION, Counters, EVENT_RING_BYTES, Instance, InstanceCounters, InstanceKey, MAX_GROUPS, MAX_INSTANCES,
-    MAX_VIPS, VipEntry, VipKey,
+    ABI_VERSION, Counters, EVENT_RING_BYTES, Instance, InstanceCounters, InstanceKey, MAX_GROUPS,
+    MAX_INSTANCES, MAX_VIPS, VipEntry, VipKey,
 };
 
 /// `BPF_FS_MAGIC` of include/uapi/linux/magic.h.
@@ -30,7 +30,14 @@ struct Shape {
 
 /// Every map of the program (`vipd-ebpf/src/maps.rs`).
 const MAPS: [Shape; 9] = [
-    Shape { name: "LEASES", kind: MapType::Array, key: 4, value: 8, entries: MAX_GROUPS, flags: BPF_F_MMAPABLE },
+    Shape {
+        name: "LEASES",
+        kind: MapType::Array,
+        key: 4,
+        value: 8,
+        entries: MAX_GROUPS,
+        flags: BPF_F_MMAPABLE,
+    },
     Shape { name: "VIPS", kind: MapType::ArrayOfMaps, key: 4, value: 4, entries: 1, flags: 0 },
     Shape {
         name: "VIPS_A",
@@ -65,7 +72,14 @@ const MAPS: [Shape; 9] = [
         flags: 0,
     },
     Shape { name: "EVENTS", kind: MapType::RingBuf, key: 0, value: 0, entries: EVENT_RING_BYTES, flags: 0 },
-    Shape { name: "COUNTERS", kind: MapType::PerCpuArray, key: 4, value: size_of::<Counters>(), entries: 1, flags: 0 },
+    Shape {
+        name: "COUNTERS",
+        kind: MapType::PerCpuArray,
+        key: 4,
+        value: size_of::<Counters>(),
+        entries: 1,
+        flags: 0,
+    },
     Shape {
         name: "INSTANCE_COUNTERS",
         kind: MapType::PerCpuArray,
@@ -101,7 +115,10 @@ impl PinDir {
         // SAFETY: reads a property of this process.
         let me = unsafe { libc::geteuid() };
         if owner != me {
-            bail!("{} belongs to uid {owner}, expected {me}; remove it or choose another --bpffs-dir", dir.display());
+            bail!(
+                "{} belongs to uid {owner}, expected {me}; remove it or choose another --bpffs-dir",
+                dir.display()
+            );
         }
         Ok(Self(dir))
     }
@@ -123,7 +140,8 @@ impl PinDir {
     pub fn links(&self) -> io::Result<Vec<u32>> {
         let mut links = Vec::new();
         for entry in fs::read_dir(&self.0)? {
-            if let Some(ifindex) = entry?.file_name().to_str().and_then(|name| name.strip_prefix("link-")?.parse().ok())
+            if let Some(ifindex) =
+                entry?.file_name().to_str().and_then(|name| name.strip_prefix("link-")?.parse().ok())
             {
                 links.push(ifindex);
             }
@@ -149,9 +167,15 @@ impl PinDir {
                 bail!("{} is missing among {present} pinned maps", path.display());
             }
             let info = MapInfo::from_pin(&path).with_context(|| format!("open {}", path.display()))?;
-            let found = (info.map_type()?, info.key_size(), info.value_size(), info.max_entries(), info.map_flags());
-            let expected =
-                (shape.kind, u32::try_from(shape.key)?, u32::try_from(shape.value)?, shape.entries, shape.flags);
+            let found =
+                (info.map_type()?, info.key_size(), info.value_size(), info.max_entries(), info.map_flags());
+            let expected = (
+                shape.kind,
+                u32::try_from(shape.key)?,
+                u32::try_from(shape.value)?,
+                shape.entries,
+                shape.flags,
+            );
             if found != expected {
                 bail!(
                     "{}: (type, key size, value size, entries, flags) is {found:?}, expected {expected:?}",
@@ -187,7 +211,9 @@ impl PinDir {
 }
 
 fn check_bpffs(path: &Path) -> Result<()> {
-    let kind = nix::sys::statfs::statfs(path).with_context(|| format!("look at {}", path.display()))?.filesystem_type();
+    let kind = nix::sys::statfs::statfs(path)
+        .with_context(|| format!("look at {}", path.display()))?
+        .filesystem_type();
     if i128::from(kind.0) != i128::from(BPF_FS_MAGIC) {
         bail!(
             "{} is not on a BPF file system; mount one (mount -t bpf bpf /sys/fs/bpf) or pass --bpffs-dir",

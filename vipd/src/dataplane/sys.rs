@@ -30,7 +30,9 @@ pub fn inner_map_id(outer: impl AsFd, slot: u32) -> io::Result<Option<u32>> {
         flags: 0,
     };
     // SAFETY: key and value are 4 octets each, as the kernel demands of an array of maps, and outlive the call.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_ELEM, &raw const attr, size_of::<ElementAttr>()) };
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_ELEM, &raw const attr, size_of::<ElementAttr>())
+    };
     if result == 0 {
         return Ok(Some(id));
     }

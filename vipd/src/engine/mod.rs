@@ -19,28 +19,17 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     /// A valid advert of another router; `revoked`: XDP stored 0 in the lease word while processing it.
-    Advert {
-        instance: InstanceId,
-        advert: Advert,
-        revoked: bool,
-    },
+    Advert { instance: InstanceId, advert: Advert, revoked: bool },
     /// XDP's stamp: the advert last reported for this instance was heard again, last at `at`.
     Heard { instance: InstanceId, at: Instant },
     /// The interface is up with this primary address: also when the address changes.
     Ready { instance: InstanceId, address: IpAddr },
     /// The interface is down or has no address.
-    Fault {
-        instance: InstanceId,
-        reason: FaultReason,
-    },
+    Fault { instance: InstanceId, reason: FaultReason },
     /// The lease word is not what we last wrote, or could not be acquired.
     LeaseLost { instance: InstanceId },
     /// An advert with `renew_for` was sent at `at`, and the lease renewed to `lease_until`.
-    AdvertSent {
-        instance: InstanceId,
-        at: Instant,
-        lease_until: Instant,
-    },
+    AdvertSent { instance: InstanceId, at: Instant, lease_until: Instant },
     /// An advert with `renew_for` could not be sent.
     AdvertFailed { instance: InstanceId },
     /// Hand everything over, then [`Action::Finished`].
@@ -76,10 +65,7 @@ impl Engine {
     /// Instances in Init; the position in `instances` is the [`InstanceId`]. At most 65,536 count.
     pub fn new(instances: Vec<Settings>) -> Self {
         Self {
-            machines: (0..=u16::MAX)
-                .zip(instances)
-                .map(|(i, s)| Machine::new(InstanceId(i), s))
-                .collect(),
+            machines: (0..=u16::MAX).zip(instances).map(|(i, s)| Machine::new(InstanceId(i), s)).collect(),
             actions: VecDeque::new(),
             timed_out_at: None,
             shutdown: Shutdown::No,
@@ -89,22 +75,14 @@ impl Engine {
     /// Takes one input at `now`.
     pub fn handle(&mut self, input: Input, now: Instant) {
         match input {
-            Input::Advert {
-                instance,
-                advert,
-                revoked,
-            } => {
+            Input::Advert { instance, advert, revoked } => {
                 self.tell(instance, Event::Advert { advert, revoked }, now);
             }
             Input::Heard { instance, at } => self.tell(instance, Event::Heard { at }, now),
             Input::Ready { instance, address } => self.tell(instance, Event::Ready { address }, now),
             Input::Fault { instance, reason } => self.tell(instance, Event::Fault { reason }, now),
             Input::LeaseLost { instance } => self.tell(instance, Event::LeaseLost, now),
-            Input::AdvertSent {
-                instance,
-                at,
-                lease_until,
-            } => {
+            Input::AdvertSent { instance, at, lease_until } => {
                 self.tell(instance, Event::AdvertSent { at, lease_until }, now);
             }
             Input::AdvertFailed { instance } => self.tell(instance, Event::AdvertFailed, now),
@@ -130,10 +108,7 @@ impl Engine {
         self.finish();
         self.timed_out_at = self.timed_out_at.max(Some(now));
         debug_assert!(
-            self.machines
-                .iter()
-                .filter_map(Machine::deadline)
-                .all(|at| at > now),
+            self.machines.iter().filter_map(Machine::deadline).all(|at| at > now),
             "a timer did not advance past its firing at {now}"
         );
     }
@@ -142,10 +117,7 @@ impl Engine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let next = self.machines.iter().filter_map(Machine::deadline).min()?;
         // An advert that was received long ago may set a timer that has already passed.
-        Some(
-            self.timed_out_at
-                .map_or(next, |last| next.max(last + Duration::from_nanos(1))),
-        )
+        Some(self.timed_out_at.map_or(next, |last| next.max(last + Duration::from_nanos(1))))
     }
 
     /// The next thing to do.

@@ -27,10 +27,7 @@ fn settings(priority: u8) -> Settings {
 }
 
 fn ready(instance: u16) -> Input {
-    Input::Ready {
-        instance: InstanceId(instance),
-        address: IpAddr::from([192, 0, 2, 1]),
-    }
+    Input::Ready { instance: InstanceId(instance), address: IpAddr::from([192, 0, 2, 1]) }
 }
 
 fn drain(engine: &mut Engine) -> Vec<Action> {
@@ -38,10 +35,7 @@ fn drain(engine: &mut Engine) -> Vec<Action> {
 }
 
 fn states(engine: &Engine) -> Vec<StateName> {
-    (0..)
-        .map_while(|i| engine.snapshot(InstanceId(i)))
-        .map(|snapshot| snapshot.state)
-        .collect()
+    (0..).map_while(|i| engine.snapshot(InstanceId(i))).map(|snapshot| snapshot.state).collect()
 }
 
 #[test]
@@ -53,11 +47,7 @@ fn each_instance_has_its_own_timers() {
         engine.handle(ready(i), START);
     }
     assert_eq!(states(&engine), [Backup, Backup, Master, Init]);
-    assert_eq!(
-        engine.poll_timeout(),
-        Some(START + Duration::from_secs(1)),
-        "the owner's next advert"
-    );
+    assert_eq!(engine.poll_timeout(), Some(START + Duration::from_secs(1)), "the owner's next advert");
     let at = START + Duration::from_nanos(3_218_750_000);
     assert_eq!(engine.due(at).collect::<Vec<_>>(), [InstanceId(1)]);
     engine.handle_timeout(at);
@@ -81,16 +71,8 @@ fn finished_comes_once_and_last() {
     }
     drain(&mut engine);
     engine.handle(Input::Shutdown, START + Duration::from_millis(500));
-    assert!(
-        !drain(&mut engine).contains(&Action::Finished),
-        "two masters still answer"
-    );
-    engine.handle(
-        Input::LeaseLost {
-            instance: InstanceId(1),
-        },
-        START + Duration::from_millis(600),
-    );
+    assert!(!drain(&mut engine).contains(&Action::Finished), "two masters still answer");
+    engine.handle(Input::LeaseLost { instance: InstanceId(1) }, START + Duration::from_millis(600));
     assert!(!drain(&mut engine).contains(&Action::Finished));
     engine.handle_timeout(START + Duration::from_secs(5));
     assert_eq!(drain(&mut engine).last(), Some(&Action::Finished));
@@ -116,11 +98,7 @@ fn poll_timeout_is_past_the_last_timeout_even_for_an_old_advert() {
         received_at: START + Duration::from_secs(2),
     };
     engine.handle(
-        Input::Advert {
-            instance: InstanceId(0),
-            advert,
-            revoked: false,
-        },
+        Input::Advert { instance: InstanceId(0), advert, revoked: false },
         START + Duration::from_secs(3),
     );
     let next = engine.poll_timeout().unwrap();

@@ -55,13 +55,10 @@ pub struct LinkAddress {
 impl LinkState {
     /// The first address that is not a secondary one: the source of adverts.
     pub fn primary_v4(&self) -> Option<Ipv4Addr> {
-        self.addresses
-            .iter()
-            .filter(|a| !a.secondary)
-            .find_map(|a| match a.address {
-                IpAddr::V4(address) => Some(address),
-                IpAddr::V6(_) => None,
-            })
+        self.addresses.iter().filter(|a| !a.secondary).find_map(|a| match a.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
     }
 }
 
@@ -101,10 +98,7 @@ async fn complete(
     get.message_mut().header.family = AddressFamily::Inet;
     let mut addresses = std::pin::pin!(get.execute());
     while let Some(message) = addresses.next().await {
-        let message = message.map_err(|source| LinkError::Netlink {
-            link: link.clone(),
-            source,
-        })?;
+        let message = message.map_err(|source| LinkError::Netlink { link: link.clone(), source })?;
         if message.header.index == state.ifindex {
             state.addresses.extend(address(&message));
         }
@@ -144,7 +138,9 @@ fn xdp_state(attributes: &[LinkXdp]) -> Option<XdpState> {
         _ => None,
     })?;
     let program_id = attributes.iter().find_map(|attribute| match attribute {
-        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id) => Some(*id),
+        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id) => {
+            Some(*id)
+        }
         _ => None,
     })?;
     Some(XdpState { generic, program_id })
@@ -189,9 +185,7 @@ pub struct LinkEvents {
 
 impl fmt::Debug for LinkEvents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LinkEvents")
-            .field("changed", &self.changed)
-            .finish_non_exhaustive()
+        f.debug_struct("LinkEvents").field("changed", &self.changed).finish_non_exhaustive()
     }
 }
 
@@ -202,13 +196,7 @@ impl LinkEvents {
         let (connection, _, messages) = rtnetlink::new_multicast_connection(&groups)?;
         tokio::spawn(connection);
         let messages = Box::pin(messages.map(|(message, _)| message));
-        Ok(Self {
-            handle,
-            messages,
-            changed: BTreeSet::new(),
-            known: BTreeSet::new(),
-            resync: false,
-        })
+        Ok(Self { handle, messages, changed: BTreeSet::new(), known: BTreeSet::new(), resync: false })
     }
 
     /// Waits for the next change; `None` when the netlink socket is gone. Cancelling it loses nothing.
@@ -234,10 +222,7 @@ impl LinkEvents {
                     self.known.remove(&ifindex);
                     Some(LinkChange::Gone { ifindex })
                 }
-                Err(LinkError::Netlink {
-                    source: rtnetlink::Error::RequestFailed,
-                    ..
-                }) => return None,
+                Err(LinkError::Netlink { source: rtnetlink::Error::RequestFailed, .. }) => return None,
                 Err(error) => {
                     tracing::warn!(ifindex, %error, "cannot read the state of a changed link");
                     None

@@ -98,10 +98,7 @@ impl Host {
         let mut instances = BTreeMap::new();
         for instance in &plan.instances {
             if instances.insert(instance.key, instance.clone()).is_some() {
-                return Err(anyhow!(
-                    "our bug: two instances with key {} in the plan",
-                    instance.key
-                ));
+                return Err(anyhow!("our bug: two instances with key {} in the plan", instance.key));
             }
         }
         let local = local_routes(&instances)?;
@@ -135,10 +132,7 @@ impl Host {
         routes::remove(handle, stale(true)).await?;
         let skipped = routes::ensure(handle, &tables, &existing).await?;
         if skipped > 0 {
-            tracing::info!(
-                routes = skipped,
-                "links are down, their VIP routes come when they are up"
-            );
+            tracing::info!(routes = skipped, "links are down, their VIP routes come when they are up");
         }
         rules::move_local(handle, &existing_rules).await?;
         rules::ensure(handle, &wanted_rules, &existing_rules).await?;
@@ -162,19 +156,13 @@ impl Host {
             return Ok(());
         };
         let rule = instance_rule(instance);
-        if master {
-            rules::delete(&self.handle, &rule).await
-        } else {
-            rules::add(&self.handle, &rule).await
-        }
+        if master { rules::delete(&self.handle, &rule).await } else { rules::add(&self.handle, &rule).await }
     }
 
     /// The interface's primary address changed: replaces the source of the instance's routes.
     pub async fn set_source(&mut self, key: u16, source: IpAddr) -> Result<()> {
-        let instance = self
-            .instances
-            .get_mut(&key)
-            .ok_or_else(|| anyhow!("our bug: no instance with key {key}"))?;
+        let instance =
+            self.instances.get_mut(&key).ok_or_else(|| anyhow!("our bug: no instance with key {key}"))?;
         instance.source = Some(v4(source)?.into());
         let wanted = table_routes(instance)?;
         let existing = routes::list(&self.handle).await?;
@@ -196,9 +184,8 @@ impl Host {
         let handle = &self.handle;
         let existing = routes::list(handle).await?;
         let existing_rules = rules::list(handle).await?;
-        let (local, tables): (Routes, Routes) = existing
-            .into_iter()
-            .partition(|((table, _), _)| *table == TABLE_LOCAL);
+        let (local, tables): (Routes, Routes) =
+            existing.into_iter().partition(|((table, _), _)| *table == TABLE_LOCAL);
         let mut result = routes::remove(handle, local).await;
         result = result.and(rules::remove_others(handle, &[], &existing_rules).await);
         result = result.and(routes::remove(handle, tables).await);
@@ -209,18 +196,13 @@ impl Host {
 
 fn local_routes(instances: &BTreeMap<u16, PlannedInstance>) -> Result<Routes> {
     let vips = instances.values().flat_map(|instance| &instance.vips);
-    vips.map(|vip| Ok(((TABLE_LOCAL, v4(*vip)?), Target::Local)))
-        .collect()
+    vips.map(|vip| Ok(((TABLE_LOCAL, v4(*vip)?), Target::Local))).collect()
 }
 
 fn table_routes(instance: &PlannedInstance) -> Result<Routes> {
     let Some(source) = instance.source else { return Ok(Routes::new()) };
     let target = Target::Link { oif: instance.ifindex, src: v4(source)? };
-    instance
-        .vips
-        .iter()
-        .map(|vip| Ok(((table(instance.key), v4(*vip)?), target)))
-        .collect()
+    instance.vips.iter().map(|vip| Ok(((table(instance.key), v4(*vip)?), target))).collect()
 }
 
 fn instance_rule(instance: &PlannedInstance) -> Rule {

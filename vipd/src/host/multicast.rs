@@ -30,25 +30,15 @@ pub fn join(ifindex: u32, group: Ipv4Addr) -> io::Result<OwnedFd> {
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
 
     // BPF_RET | BPF_K with k = 0: keep no octet of any packet.
-    let mut drop_all = libc::sock_filter {
-        code: 0x06,
-        jt: 0,
-        jf: 0,
-        k: 0,
-    };
-    let program = libc::sock_fprog {
-        len: 1,
-        filter: &mut drop_all,
-    };
+    let mut drop_all = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 };
+    let program = libc::sock_fprog { len: 1, filter: &mut drop_all };
     set(&fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)?;
     set(&fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &0i32)?;
     set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, &0i32)?;
     drain(&fd);
 
     let request = libc::ip_mreqn {
-        imr_multiaddr: libc::in_addr {
-            s_addr: u32::from_ne_bytes(group.octets()),
-        },
+        imr_multiaddr: libc::in_addr { s_addr: u32::from_ne_bytes(group.octets()) },
         imr_address: libc::in_addr { s_addr: 0 },
         imr_ifindex: i32::try_from(ifindex).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?,
     };
@@ -74,9 +64,5 @@ fn set<T>(fd: &OwnedFd, level: i32, option: i32, value: &T) -> io::Result<()> {
             size_of::<T>() as libc::socklen_t,
         )
     };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

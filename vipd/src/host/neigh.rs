@@ -23,10 +23,7 @@ pub(super) async fn forget(handle: &Handle, ifindex: u32, vips: &[Ipv4Addr]) -> 
         while let Some(message) = dump.next().await {
             let message = message.map_err(|error| explain("list of neighbours", &error))?;
             if message.header.ifindex == ifindex
-                && !matches!(
-                    message.header.state,
-                    NeighbourState::Permanent | NeighbourState::Noarp
-                )
+                && !matches!(message.header.state, NeighbourState::Permanent | NeighbourState::Noarp)
                 && let Some(address) = address(&message)
                 && vips.contains(&address)
             {

@@ -37,11 +37,7 @@ pub(super) enum Target {
     /// `VIP dev OIF scope link src SRC`.
     Link { oif: u32, src: Ipv4Addr },
     /// Tagged as ours but of another shape: by a hand or another version. Replaced or removed.
-    Foreign {
-        oif: u32,
-        kind: RouteType,
-        scope: RouteScope,
-    },
+    Foreign { oif: u32, kind: RouteType, scope: RouteScope },
 }
 
 /// All routes that bear our tag.
@@ -68,15 +64,11 @@ pub(super) async fn list(handle: &Handle) -> Result<Routes> {
 ///
 /// On a link that is down the kernel takes no routes: those are skipped and counted. Returns how many.
 pub(super) async fn ensure(handle: &Handle, wanted: &Routes, existing: &Routes) -> Result<usize> {
-    let missing = wanted
-        .iter()
-        .filter(|(key, target)| existing.get(key) != Some(target));
+    let missing = wanted.iter().filter(|(key, target)| existing.get(key) != Some(target));
     stream::iter(missing)
         .map(|(&key, &target)| add(handle, key, target, existing.contains_key(&key)))
         .buffer_unordered(IN_FLIGHT)
-        .try_fold(0, async |skipped, added| {
-            Ok(if added { skipped } else { skipped + 1 })
-        })
+        .try_fold(0, async |skipped, added| Ok(if added { skipped } else { skipped + 1 }))
         .await
 }
 
@@ -128,22 +120,13 @@ fn message((table, vip): Key, target: Target) -> RouteMessage {
         .table_id(table)
         .protocol(RouteProtocol::Other(PROTOCOL_TAG));
     match target {
-        Target::Local => builder
-            .kind(RouteType::Local)
-            .scope(RouteScope::Host)
-            .output_interface(LOOPBACK),
-        Target::Link { oif, src } => builder
-            .kind(RouteType::Unicast)
-            .scope(RouteScope::Link)
-            .output_interface(oif)
-            .pref_source(src),
+        Target::Local => builder.kind(RouteType::Local).scope(RouteScope::Host).output_interface(LOOPBACK),
+        Target::Link { oif, src } => {
+            builder.kind(RouteType::Unicast).scope(RouteScope::Link).output_interface(oif).pref_source(src)
+        }
         Target::Foreign { oif, kind, scope } => {
             let builder = builder.kind(kind).scope(scope);
-            if oif == 0 {
-                builder
-            } else {
-                builder.output_interface(oif)
-            }
+            if oif == 0 { builder } else { builder.output_interface(oif) }
         }
     }
     .build()

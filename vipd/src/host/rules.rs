@@ -35,30 +35,15 @@ pub(super) struct Rule {
 
 impl Rule {
     pub fn instance(interface: &str, table: u32) -> Self {
-        Self {
-            pref: PREF_INSTANCE,
-            table,
-            not_iif: Some(interface.to_owned()),
-            protocol: TAG,
-        }
+        Self { pref: PREF_INSTANCE, table, not_iif: Some(interface.to_owned()), protocol: TAG }
     }
 
     const fn local_moved() -> Self {
-        Self {
-            pref: PREF_LOCAL,
-            table: TABLE_LOCAL,
-            not_iif: None,
-            protocol: TAG,
-        }
+        Self { pref: PREF_LOCAL, table: TABLE_LOCAL, not_iif: None, protocol: TAG }
     }
 
     const fn local_original() -> Self {
-        Self {
-            pref: 0,
-            table: TABLE_LOCAL,
-            not_iif: None,
-            protocol: RouteProtocol::Kernel,
-        }
+        Self { pref: 0, table: TABLE_LOCAL, not_iif: None, protocol: RouteProtocol::Kernel }
     }
 
     fn name(&self) -> String {

@@ -26,20 +26,14 @@ pub(super) struct Sysctls {
 
 impl Sysctls {
     pub fn new(state_dir: &Path) -> Self {
-        Self {
-            file: state_dir.join("sysctls.json"),
-            root: PathBuf::from("/proc/sys/net/ipv4/conf"),
-        }
+        Self { file: state_dir.join("sysctls.json"), root: PathBuf::from("/proc/sys/net/ipv4/conf") }
     }
 
     /// Raises the settings of these interfaces and restores those of others that vipd had raised.
     pub fn raise(&self, interfaces: &BTreeSet<&str>) -> Result<()> {
         let mut originals = self.load();
-        let others: Vec<String> = originals
-            .keys()
-            .filter(|name| !interfaces.contains(name.as_str()))
-            .cloned()
-            .collect();
+        let others: Vec<String> =
+            originals.keys().filter(|name| !interfaces.contains(name.as_str())).cloned().collect();
         for name in others {
             if let Some(values) = originals.get(&name) {
                 self.restore_interface(&name, values)?;

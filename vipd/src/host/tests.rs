@@ -29,15 +29,10 @@ fn in_namespace<F: Future<Output = ()>>(name: &str, test: impl FnOnce(PathBuf) -
                 ip("addr add 10.0.0.2/24 dev v0");
                 ip("link set v0 up");
                 ip("link set v1 up");
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
                     let limit = Duration::from_secs(30);
-                    tokio::time::timeout(limit, test(path))
-                        .await
-                        .expect("the test hangs");
+                    tokio::time::timeout(limit, test(path)).await.expect("the test hangs");
                 });
             })
             .join()
@@ -50,19 +45,13 @@ fn in_namespace<F: Future<Output = ()>>(name: &str, test: impl FnOnce(PathBuf) -
 
 fn ip(args: &str) -> String {
     let output = Command::new("ip").args(args.split_whitespace()).output().unwrap();
-    assert!(
-        output.status.success(),
-        "ip {args}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "ip {args}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// Lines with single spaces.
 fn lines(text: &str) -> Vec<String> {
-    text.lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
-        .collect()
+    text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
 fn rules() -> Vec<String> {
@@ -74,10 +63,7 @@ fn our_routes() -> Vec<String> {
 }
 
 fn sysctl(setting: &str) -> String {
-    fs::read_to_string(format!("/proc/sys/net/ipv4/conf/v0/{setting}"))
-        .unwrap()
-        .trim()
-        .to_owned()
+    fs::read_to_string(format!("/proc/sys/net/ipv4/conf/v0/{setting}")).unwrap().trim().to_owned()
 }
 
 fn set_sysctl(setting: &str, value: &str) {
@@ -86,11 +72,7 @@ fn set_sysctl(setting: &str, value: &str) {
 
 /// All that vipd could have changed.
 fn snapshot() -> (Vec<String>, Vec<String>, [String; 2]) {
-    (
-        rules(),
-        lines(&ip("-4 route show table all")),
-        [sysctl("arp_ignore"), sysctl("arp_announce")],
-    )
+    (rules(), lines(&ip("-4 route show table all")), [sysctl("arp_ignore"), sysctl("arp_announce")])
 }
 
 fn addr(s: &str) -> IpAddr {
@@ -106,22 +88,15 @@ async fn plan(host: &Host, vips: &[&str]) -> Plan {
         source: link.primary_v4().map(Into::into),
         vips: vips.iter().map(|vip| addr(vip)).collect(),
     };
-    Plan {
-        instances: vec![instance],
-    }
+    Plan { instances: vec![instance] }
 }
 
 const TABLE: &str = "1987051523";
 
 fn expected_routes(source: &str, vips: &[&str]) -> Vec<String> {
-    let mut routes: Vec<String> = vips
-        .iter()
-        .map(|vip| format!("{vip} dev v0 table {TABLE} scope link src {source}"))
-        .collect();
-    routes.extend(
-        vips.iter()
-            .map(|vip| format!("local {vip} dev lo table local scope host")),
-    );
+    let mut routes: Vec<String> =
+        vips.iter().map(|vip| format!("{vip} dev v0 table {TABLE} scope link src {source}")).collect();
+    routes.extend(vips.iter().map(|vip| format!("local {vip} dev lo table local scope host")));
     routes.sort();
     routes
 }
@@ -186,9 +161,7 @@ fn ten_thousand_vips_fit_through_the_socket() {
         let before = snapshot();
         let (mut host, _events) = Host::open(&dir).unwrap();
         let mut plan = plan(&host, &[]).await;
-        plan.instances[0].vips = (0..10_000)
-            .map(|n| Ipv4Addr::from(0x0a01_0000 + n).into())
-            .collect();
+        plan.instances[0].vips = (0..10_000).map(|n| Ipv4Addr::from(0x0a01_0000 + n).into()).collect();
         host.install(&plan).await.unwrap();
         assert_eq!(our_routes().len(), 20_000);
         host.remove_all().await.unwrap();
@@ -224,11 +197,7 @@ impl Monitor {
 
     fn readable(&self) -> bool {
         use std::os::fd::AsRawFd;
-        let mut poll = libc::pollfd {
-            fd: self.1.get_ref().as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
+        let mut poll = libc::pollfd { fd: self.1.get_ref().as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one live pollfd is given, and its count.
         unsafe { libc::poll(&mut poll, 1, 0) == 1 }
     }
@@ -242,10 +211,7 @@ impl Monitor {
     /// Everything up to and including the first line about 192.0.2.0/24.
     fn stop(&mut self) -> Vec<String> {
         let mut heard = Vec::new();
-        while !heard
-            .last()
-            .is_some_and(|line: &String| line.starts_with("192.0.2.0/24"))
-        {
+        while !heard.last().is_some_and(|line: &String| line.starts_with("192.0.2.0/24")) {
             heard.push(self.line());
         }
         heard
@@ -344,11 +310,7 @@ fn set_source_and_a_returning_link_repair_routes() {
 
         plan.instances[0].source = Some(addr("10.0.0.2"));
         ip("link set v0 down");
-        assert_eq!(
-            our_routes().len(),
-            VIPS.len(),
-            "the kernel drops the routes of a link that goes down"
-        );
+        assert_eq!(our_routes().len(), VIPS.len(), "the kernel drops the routes of a link that goes down");
         host.install(&plan).await.unwrap();
         ip("link set v0 up");
         host.install(&plan).await.unwrap();
@@ -383,10 +345,7 @@ fn neighbours_are_forgotten_but_permanent_ones() {
         host.forget_neighbours(link.ifindex, &vips).await.unwrap();
         let left = ip("-4 neigh show dev v0");
         assert!(!left.contains("10.0.0.100"), "{left}");
-        assert!(
-            left.contains("10.0.0.101") && left.contains("10.0.0.50"),
-            "{left}"
-        );
+        assert!(left.contains("10.0.0.101") && left.contains("10.0.0.50"), "{left}");
     });
 }
 
@@ -395,15 +354,8 @@ fn links_are_read_and_changes_heard() {
     in_namespace("links", async |dir| {
         let (host, mut events) = Host::open(&dir).unwrap();
         let link = host.link("v0").await.unwrap();
-        let address = |s, secondary| LinkAddress {
-            address: addr(s),
-            prefix_len: 24,
-            secondary,
-        };
-        assert_eq!(
-            link.addresses,
-            [address("10.0.0.1", false), address("10.0.0.2", true)]
-        );
+        let address = |s, secondary| LinkAddress { address: addr(s), prefix_len: 24, secondary };
+        assert_eq!(link.addresses, [address("10.0.0.1", false), address("10.0.0.2", true)]);
         assert_eq!(link.primary_v4(), Some(Ipv4Addr::new(10, 0, 0, 1)));
         assert!(link.up && link.mtu == 1500);
         assert!(ip("link show v0").contains(&link.mac.to_string()));
@@ -479,22 +431,14 @@ fn membership_is_held_and_nothing_is_received() {
         let mut byte = 0u8;
         // SAFETY: the buffer is one live octet.
         let got = unsafe {
-            libc::recv(
-                std::os::fd::AsRawFd::as_raw_fd(&member),
-                std::ptr::from_mut(&mut byte).cast(),
-                1,
-                0,
-            )
+            libc::recv(std::os::fd::AsRawFd::as_raw_fd(&member), std::ptr::from_mut(&mut byte).cast(), 1, 0)
         };
         assert_eq!(got, -1);
         drop(member);
         assert!(!joined());
 
         ip("link set v1 down");
-        assert!(
-            socket.send(&frame).is_err(),
-            "a frame that cannot leave is an error"
-        );
+        assert!(socket.send(&frame).is_err(), "a frame that cannot leave is an error");
         let (sent, error) = socket.send_batch(&frames);
         assert!(sent == 0 && error.is_some());
     });

@@ -47,10 +47,7 @@ pub enum Action {
     /// If the word holds anything else, answer with `LeaseLost`.
     Extend { instance: InstanceId, until: Instant },
     /// Adverts are sent with `checksum` from now on, because a peer that uses it was heard. For the log.
-    Mirroring {
-        instance: InstanceId,
-        checksum: ChecksumForm,
-    },
+    Mirroring { instance: InstanceId, checksum: ChecksumForm },
     /// The state changed. `master` is the master as now known: ourselves, the router we follow or our successor.
     Transition {
         instance: InstanceId,
@@ -78,11 +75,7 @@ pub struct Rank {
 
 impl Rank {
     /// A router that takes no part; what a new instance starts with.
-    pub const ABSENT: Self = Self {
-        priority: Priority::LEAVING,
-        address: None,
-        participating: false,
-    };
+    pub const ABSENT: Self = Self { priority: Priority::LEAVING, address: None, participating: false };
 }
 
 /// A state as keepalived names it.

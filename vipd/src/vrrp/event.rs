@@ -64,10 +64,6 @@ impl Advert {
 
 impl From<&Advert> for Peer {
     fn from(advert: &Advert) -> Self {
-        Self {
-            address: advert.source,
-            priority: advert.priority,
-            interval: advert.interval,
-        }
+        Self { address: advert.source, priority: advert.priority, interval: advert.interval }
     }
 }

@@ -95,14 +95,8 @@ impl Lan {
         self.input(
             i,
             match up {
-                true => Input::Ready {
-                    instance: ID,
-                    address,
-                },
-                false => Input::Fault {
-                    instance: ID,
-                    reason: FaultReason::LinkDown,
-                },
+                true => Input::Ready { instance: ID, address },
+                false => Input::Fault { instance: ID, reason: FaultReason::LinkDown },
             },
         );
     }
@@ -124,9 +118,7 @@ impl Lan {
 
     /// Nodes that answer for the address now.
     pub fn owners(&self) -> Vec<usize> {
-        (0..self.nodes.len())
-            .filter(|i| self.nodes[*i].lease > self.now)
-            .collect()
+        (0..self.nodes.len()).filter(|i| self.nodes[*i].lease > self.now).collect()
     }
 
     pub fn snapshot(&self, i: usize) -> Snapshot {
@@ -134,19 +126,13 @@ impl Lan {
     }
 
     pub fn masters(&self) -> Vec<usize> {
-        (0..self.nodes.len())
-            .filter(|i| self.snapshot(*i).state == StateName::Master)
-            .collect()
+        (0..self.nodes.len()).filter(|i| self.snapshot(*i).state == StateName::Master).collect()
     }
 
     pub fn run(&mut self, time: Duration) {
         let until = self.now + time;
         loop {
-            let timers = self
-                .nodes
-                .iter()
-                .filter(|n| !n.frozen)
-                .filter_map(|n| n.engine.poll_timeout());
+            let timers = self.nodes.iter().filter(|n| !n.frozen).filter_map(|n| n.engine.poll_timeout());
             let leases = self.nodes.iter().map(|n| n.lease).filter(|at| *at > self.now);
             let frames = self.wire.front().map(|frame| frame.0);
             let Some(next) = timers.chain(leases).chain(frames).min().filter(|at| *at <= until) else {
@@ -171,14 +157,7 @@ impl Lan {
             return;
         }
         while let Some((advert, revoked)) = self.nodes[i].inbox.pop_front() {
-            self.input(
-                i,
-                Input::Advert {
-                    instance: ID,
-                    advert,
-                    revoked,
-                },
-            );
+            self.input(i, Input::Advert { instance: ID, advert, revoked });
         }
         if self.nodes[i].engine.poll_timeout().is_none_or(|at| at > self.now) {
             return;
@@ -190,10 +169,7 @@ impl Lan {
         self.nodes[i].engine.handle_timeout(self.now);
         self.drain(i);
         let next = self.nodes[i].engine.poll_timeout();
-        assert!(
-            next.is_none_or(|at| at > self.now),
-            "poll_timeout did not advance"
-        );
+        assert!(next.is_none_or(|at| at > self.now), "poll_timeout did not advance");
     }
 
     fn input(&mut self, i: usize, input: Input) {
@@ -203,10 +179,7 @@ impl Lan {
         // A lease comes from a takeover or a sent advert, and is extended only to leave.
         let renews = matches!(input, Input::AdvertSent { .. } | Input::Shutdown);
         let starts = matches!(input, Input::Ready { .. });
-        assert!(
-            renews || starts || after.is_none() || after == before,
-            "{input:?}: {before:?} to {after:?}"
-        );
+        assert!(renews || starts || after.is_none() || after == before, "{input:?}: {before:?} to {after:?}");
         self.drain(i);
     }
 
@@ -234,9 +207,7 @@ impl Lan {
             }
             Action::Release { .. } => node.lease = NEVER,
             Action::Publish { rank, .. } => node.rank = rank,
-            Action::Advertise {
-                priority, renew_for, ..
-            } => {
+            Action::Advertise { priority, renew_for, .. } => {
                 if node.down {
                     if renew_for.is_some() {
                         self.input(i, Input::AdvertFailed { instance: ID });
@@ -259,14 +230,7 @@ impl Lan {
                 self.broadcast(i, advert);
                 match (renewal, held) {
                     (Some(lease_until), true) => {
-                        self.input(
-                            i,
-                            Input::AdvertSent {
-                                instance: ID,
-                                at: now,
-                                lease_until,
-                            },
-                        );
+                        self.input(i, Input::AdvertSent { instance: ID, at: now, lease_until });
                     }
                     (Some(_), false) => self.input(i, Input::LeaseLost { instance: ID }),
                     (None, _) => {}
@@ -323,11 +287,7 @@ impl Lan {
         for (i, node) in self.nodes.iter().enumerate() {
             let snapshot = node.engine.snapshot(ID).unwrap();
             let active = snapshot.state == StateName::Master;
-            assert!(
-                active || node.lease == NEVER,
-                "node {i} holds a lease as {}",
-                snapshot.state
-            );
+            assert!(active || node.lease == NEVER, "node {i} holds a lease as {}", snapshot.state);
             if active && node.lease != NEVER {
                 assert_eq!(
                     Some(node.lease),
@@ -337,8 +297,7 @@ impl Lan {
             }
         }
         let owners = self.owners();
-        self.both_since
-            .retain(|(a, b), _| owners.contains(a) && owners.contains(b));
+        self.both_since.retain(|(a, b), _| owners.contains(a) && owners.contains(b));
         for (n, a) in owners.iter().enumerate() {
             for b in &owners[n + 1..] {
                 let since = *self.both_since.entry((*a, *b)).or_insert(self.now);

@@ -97,10 +97,7 @@ impl Machine {
 
     /// Takes one event at `now` and appends what is to be done to `out`: at most [`MAX_ACTIONS`].
     pub fn handle(&mut self, event: Event, now: Instant, out: &mut VecDeque<Action>) {
-        let mut out = Out {
-            id: self.id,
-            queue: out,
-        };
+        let mut out = Out { id: self.id, queue: out };
         if let State::Master(master) = self.state
             && now >= master.lease_until
         {
@@ -161,16 +158,8 @@ impl Machine {
             master,
             interval,
             lease_until,
-            master_down_at: if let State::Backup(backup) = self.state {
-                Some(backup.down_at)
-            } else {
-                None
-            },
-            next_advert: if let State::Master(master) = self.state {
-                Some(master.next_advert)
-            } else {
-                None
-            },
+            master_down_at: if let State::Backup(backup) = self.state { Some(backup.down_at) } else { None },
+            next_advert: if let State::Master(master) = self.state { Some(master.next_advert) } else { None },
             checksum: self.checksum,
             last_reason: self.last_reason,
             counters: self.counters,
@@ -225,28 +214,20 @@ impl Machine {
             }
             (State::Master(master), Event::Timeout) => Next::stay(State::Master(self.tick(master, now, out))),
             (State::Master(master), Event::AdvertSent { at, lease_until }) => {
-                Next::stay(State::Master(Master {
-                    lease_until,
-                    last_sent: Some(at),
-                    ..master
-                }))
+                Next::stay(State::Master(Master { lease_until, last_sent: Some(at), ..master }))
             }
             (State::Master(master), Event::AdvertFailed) => match master.last_sent {
                 // The lease is not renewed: if this lasts it lapses.
                 Some(_) => Next::stay(State::Master(master)),
                 // Nobody knows of us.
-                None => self.step_down(
-                    Backup::new(&self.settings, master.address, now),
-                    Reason::SendFailed,
-                    out,
-                ),
+                None => {
+                    self.step_down(Backup::new(&self.settings, master.address, now), Reason::SendFailed, out)
+                }
             },
             // DEVIATION 6.4.3: whoever revoked the lease is served by now; its adverts will be heard as a backup.
-            (State::Master(master), Event::LeaseLost) => self.step_down(
-                Backup::new(&self.settings, master.address, now),
-                Reason::LeaseRevoked,
-                out,
-            ),
+            (State::Master(master), Event::LeaseLost) => {
+                self.step_down(Backup::new(&self.settings, master.address, now), Reason::LeaseRevoked, out)
+            }
             // XDP reports each advert to a live master.
             (state @ State::Master(_), Event::Heard { .. }) => Next::stay(state),
             (State::Master(master), Event::Ready { address }) => {
@@ -300,10 +281,7 @@ impl Machine {
         if self.settings.priority.is_owner() {
             self.become_master(address, Reason::Owner, now, out)
         } else {
-            Next::to(
-                State::Backup(Backup::new(&self.settings, address, now)),
-                Reason::Started,
-            )
+            Next::to(State::Backup(Backup::new(&self.settings, address, now)), Reason::Started)
         }
     }
 
@@ -313,10 +291,7 @@ impl Machine {
         // Before the lease: XDP must know whom we yield to. A backup's rank is a master's, so only an owner that
         // starts has anything to publish.
         self.publish(&state, out);
-        out.push(|instance| Action::Acquire {
-            instance,
-            until: now + self.settings.lease_length(),
-        });
+        out.push(|instance| Action::Acquire { instance, until: now + self.settings.lease_length() });
         self.advertise(out);
         out.announce(self.settings.garp.repeat);
         self.counters.became_master += 1;
@@ -332,15 +307,9 @@ impl Machine {
     /// Planned handover: say goodbye, but answer until the successor is heard.
     fn leave(&mut self, master: Master, now: Instant, out: &mut Out<'_>) -> Next {
         // DEVIATION 6.4.3: the RFC stops at once, which leaves a gap of the successor's skew time.
-        let leaving = Leaving {
-            address: master.address,
-            until: now + self.settings.leaving_bound(),
-        };
+        let leaving = Leaving { address: master.address, until: now + self.settings.leaving_bound() };
         let state = State::Leaving(leaving);
-        out.push(|instance| Action::Extend {
-            instance,
-            until: leaving.until,
-        });
+        out.push(|instance| Action::Extend { instance, until: leaving.until });
         self.publish(&state, out);
         out.push(|instance| Action::CancelAnnounce { instance });
         let checksum = self.checksum;
@@ -392,11 +361,7 @@ impl Machine {
                 // Not to a router that we beat: it would yield to it.
                 self.advertise_last(out);
             }
-            let reason = if better {
-                Reason::BetterMaster
-            } else {
-                Reason::Superseded
-            };
+            let reason = if better { Reason::BetterMaster } else { Reason::Superseded };
             let backup = Backup::new(&self.settings, master.address, advert.received_at);
             return self.step_down(backup.hear(&self.settings, advert), reason, out);
         }
@@ -455,32 +420,19 @@ impl Machine {
         {
             // RFC 9568 5.2.8 is message-only. What we send by default is what keepalived and FRR demand.
             self.checksum = ChecksumForm::MessageOnly;
-            out.push(|instance| Action::Mirroring {
-                instance,
-                checksum: ChecksumForm::MessageOnly,
-            });
+            out.push(|instance| Action::Mirroring { instance, checksum: ChecksumForm::MessageOnly });
         }
     }
 
     fn advertise(&self, out: &mut Out<'_>) {
         let (priority, checksum) = (self.settings.priority, self.checksum);
         let renew_for = Some(self.settings.lease_length());
-        out.push(|instance| Action::Advertise {
-            instance,
-            priority,
-            checksum,
-            renew_for,
-        });
+        out.push(|instance| Action::Advertise { instance, priority, checksum, renew_for });
     }
 
     fn advertise_last(&self, out: &mut Out<'_>) {
         let (priority, checksum) = (self.settings.priority, self.checksum);
-        out.push(|instance| Action::Advertise {
-            instance,
-            priority,
-            checksum,
-            renew_for: None,
-        });
+        out.push(|instance| Action::Advertise { instance, priority, checksum, renew_for: None });
     }
 
     fn enter(&mut self, next: Next, now: Instant, out: &mut Out<'_>) {
@@ -496,13 +448,7 @@ impl Machine {
                 State::Init | State::Fault | State::Leaving(_) | State::Stopped => None,
             });
             let to = self.state.name();
-            out.push(|instance| Action::Transition {
-                instance,
-                from,
-                to,
-                reason,
-                master,
-            });
+            out.push(|instance| Action::Transition { instance, from, to, reason, master });
         }
     }
 
@@ -516,16 +462,11 @@ impl Machine {
     }
 
     fn check_invariants(&self) {
-        debug_assert_eq!(
-            self.published,
-            self.state.rank(&self.settings),
-            "XDP knows another rank than ours"
-        );
+        debug_assert_eq!(self.published, self.state.rank(&self.settings), "XDP knows another rank than ours");
         debug_assert_eq!(self.published.participating, self.state.address().is_some());
-        debug_assert_eq!(
-            self.published.participating && self.published.priority.is_leaving(),
-            { matches!(self.state, State::Leaving(_)) }
-        );
+        debug_assert_eq!(self.published.participating && self.published.priority.is_leaving(), {
+            matches!(self.state, State::Leaving(_))
+        });
         if let State::Backup(backup) = self.state {
             debug_assert!(backup.preempt_at.is_none() || self.settings.preempts());
             debug_assert!(

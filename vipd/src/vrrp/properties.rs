@@ -61,24 +61,15 @@ fn any_fault() -> impl Strategy<Value = Op> {
 fn router() -> impl Strategy<Value = Settings> {
     let priority = prop_oneof![Just(100_u8), Just(255), 1..=255_u8];
     let interval = prop_oneof![Just(1000_u64), Just(1000), Just(500), Just(2000)];
-    (
-        priority,
-        interval,
-        any::<bool>(),
-        prop_oneof![Just(0_u64), Just(4000)],
-        any::<bool>(),
-    )
-        .prop_map(|(priority, interval, preempt, preempt_delay, strict)| Settings {
+    (priority, interval, any::<bool>(), prop_oneof![Just(0_u64), Just(4000)], any::<bool>()).prop_map(
+        |(priority, interval, preempt, preempt_delay, strict)| Settings {
             advert_interval: Duration::from_millis(interval),
             preempt,
             preempt_delay: Duration::from_millis(if preempt { preempt_delay } else { 0 }),
-            lease: if strict {
-                LeasePolicy::Strict
-            } else {
-                LeasePolicy::Overlap
-            },
+            lease: if strict { LeasePolicy::Strict } else { LeasePolicy::Overlap },
             ..settings(priority)
-        })
+        },
+    )
 }
 
 fn routers() -> impl Strategy<Value = Vec<Settings>> {
@@ -135,12 +126,7 @@ fn check_settled(lan: &mut Lan) {
     // I3: nothing changes by itself.
     let before: Vec<usize> = lan.nodes.iter().map(|node| node.transitions.len()).collect();
     lan.run(Duration::from_secs(60));
-    assert!(
-        lan.nodes
-            .iter()
-            .zip(before)
-            .all(|(node, before)| node.transitions.len() == before)
-    );
+    assert!(lan.nodes.iter().zip(before).all(|(node, before)| node.transitions.len() == before));
 }
 
 proptest! {
@@ -270,27 +256,13 @@ fn x04_two_routers_of_one_address_do_not_storm() {
 
 #[test]
 fn x05_a_thawed_master_yields_to_its_nopreempt_successor_without_an_advert() {
-    let nopreempt = Settings {
-        preempt: false,
-        priority: Priority::new(100),
-        ..settings(100)
-    };
-    let mut lan = all_up(vec![
-        Settings {
-            preempt: false,
-            ..settings(200)
-        },
-        nopreempt,
-    ]);
+    let nopreempt = Settings { preempt: false, priority: Priority::new(100), ..settings(100) };
+    let mut lan = all_up(vec![Settings { preempt: false, ..settings(200) }, nopreempt]);
     lan.run(Duration::from_secs(10));
     assert_eq!(lan.owners(), [0]);
     lan.nodes[0].frozen = true;
     lan.run(Duration::from_secs(8));
-    assert_eq!(
-        lan.owners(),
-        [1],
-        "XDP gave the address up while the process was frozen"
-    );
+    assert_eq!(lan.owners(), [1], "XDP gave the address up while the process was frozen");
     let sent = lan.nodes[0].sent;
     lan.thaw(0);
     lan.run(Duration::from_secs(20));

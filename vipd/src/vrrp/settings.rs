@@ -37,11 +37,7 @@ impl Settings {
 
     /// How long a master of lower priority is tolerated.
     pub fn preempt_delay(&self) -> Duration {
-        if self.priority.is_owner() {
-            Duration::ZERO
-        } else {
-            self.preempt_delay
-        }
+        if self.priority.is_owner() { Duration::ZERO } else { self.preempt_delay }
     }
 
     /// Whether this is an address owner that hears no adverts at all.

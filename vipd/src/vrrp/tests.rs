@@ -23,11 +23,7 @@ pub(super) fn settings(priority: u8) -> Settings {
         preempt: true,
         preempt_delay: Duration::ZERO,
         lease: LeasePolicy::Overlap,
-        garp: GarpTiming {
-            delay: None,
-            lower_prio_delay: None,
-            ..GarpTiming::default()
-        },
+        garp: GarpTiming { delay: None, lower_prio_delay: None, ..GarpTiming::default() },
         lower_prio_no_advert: false,
         checksum: ChecksumForm::PseudoHeader,
     }
@@ -70,11 +66,7 @@ struct Rig {
 
 impl Rig {
     fn new(settings: Settings) -> Self {
-        Self {
-            machine: Machine::new(ID, settings),
-            sent: Vec::new(),
-            sending_works: true,
-        }
+        Self { machine: Machine::new(ID, settings), sent: Vec::new(), sending_works: true }
     }
 
     fn backup(settings: Settings) -> Self {
@@ -106,21 +98,13 @@ impl Rig {
     }
 
     fn hear(&mut self, advert: Advert) -> String {
-        self.event(
-            Event::Advert {
-                advert,
-                revoked: false,
-            },
-            advert.received_at,
-        )
+        self.event(Event::Advert { advert, revoked: false }, advert.received_at)
     }
 
     fn perform(&mut self, action: Action, now: Instant) -> String {
         match action {
             Action::Acquire { until, .. } => format!("acquire+{}", until.saturating_since(now).as_millis()),
-            Action::Advertise {
-                priority, renew_for, ..
-            } => {
+            Action::Advertise { priority, renew_for, .. } => {
                 if self.sending_works {
                     self.sent.push((now, priority.get()));
                 }
@@ -128,10 +112,7 @@ impl Rig {
                 match renew_for {
                     Some(d) if self.sending_works => {
                         self.machine.handle(
-                            Event::AdvertSent {
-                                at: now,
-                                lease_until: now + d,
-                            },
+                            Event::AdvertSent { at: now, lease_until: now + d },
                             now,
                             &mut none,
                         );
@@ -144,12 +125,7 @@ impl Rig {
             Action::Release { .. } => "release".into(),
             Action::Announce { repeat, .. } => format!("ann{repeat}"),
             Action::CancelAnnounce { .. } => "cancel".into(),
-            Action::Publish {
-                rank: Rank {
-                    participating: false, ..
-                },
-                ..
-            } => "pub-".into(),
+            Action::Publish { rank: Rank { participating: false, .. }, .. } => "pub-".into(),
             Action::Publish { rank, .. } => format!("pub{}", rank.priority),
             Action::Extend { until, .. } => format!("extend+{}", until.saturating_since(now).as_millis()),
             Action::Mirroring { .. } => "mirror".into(),
@@ -163,10 +139,7 @@ impl Rig {
         let mut words = Vec::new();
         while let Some(at) = self.machine.deadline().filter(|at| *at <= until) {
             words.push(self.event(Event::Timeout, at));
-            assert!(
-                self.machine.deadline().is_none_or(|next| next > at),
-                "the timer did not advance"
-            );
+            assert!(self.machine.deadline().is_none_or(|next| next > at), "the timer did not advance");
         }
         words.retain(|w| !w.is_empty());
         words.join(" ")
@@ -178,11 +151,7 @@ impl Rig {
 
     fn state(&self) -> &'static str {
         let snapshot = self.snapshot();
-        if snapshot.leaving {
-            "LEAVING"
-        } else {
-            snapshot.state.as_str()
-        }
+        if snapshot.leaving { "LEAVING" } else { snapshot.state.as_str() }
     }
 
     fn down_at(&self) -> Instant {
@@ -202,12 +171,7 @@ fn in_state(name: &str) -> (Rig, Instant) {
         _ => (Rig::new(settings(100)), START),
     };
     match name {
-        "FAULT" => drop(rig.event(
-            Event::Fault {
-                reason: FaultReason::LinkDown,
-            },
-            at,
-        )),
+        "FAULT" => drop(rig.event(Event::Fault { reason: FaultReason::LinkDown }, at)),
         "LEAVING" => drop(rig.event(Event::Shutdown, at + ms(100))),
         "STOP" => drop(rig.event(Event::Shutdown, at)),
         _ => {}
@@ -244,9 +208,7 @@ fn every_state_and_event() {
         ),
         (
             "ready, other address",
-            |_| Event::Ready {
-                address: ip("192.0.2.77"),
-            },
+            |_| Event::Ready { address: ip("192.0.2.77") },
             [
                 "BACKUP: pub100 BACKUP:Started",
                 "BACKUP: pub100 BACKUP:Started",
@@ -258,9 +220,7 @@ fn every_state_and_event() {
         ),
         (
             "fault",
-            |_| Event::Fault {
-                reason: FaultReason::LinkDown,
-            },
+            |_| Event::Fault { reason: FaultReason::LinkDown },
             [
                 "FAULT: FAULT:Fault(LinkDown)",
                 "FAULT:",
@@ -273,78 +233,28 @@ fn every_state_and_event() {
         (
             "higher",
             |t| event(advert(101, t), false),
-            live(
-                "BACKUP:",
-                "BACKUP: adv100 release cancel BACKUP:BetterMaster",
-                HANDED,
-            ),
+            live("BACKUP:", "BACKUP: adv100 release cancel BACKUP:BetterMaster", HANDED),
         ),
         (
             "equal from above",
             |t| event(advert(100, t), false),
-            live(
-                "BACKUP:",
-                "BACKUP: adv100 release cancel BACKUP:BetterMaster",
-                HANDED,
-            ),
+            live("BACKUP:", "BACKUP: adv100 release cancel BACKUP:BetterMaster", HANDED),
         ),
         (
             "equal from below",
-            |t| {
-                event(
-                    Advert {
-                        source: ip("192.0.2.1"),
-                        ..advert(100, t)
-                    },
-                    false,
-                )
-            },
+            |t| event(Advert { source: ip("192.0.2.1"), ..advert(100, t) }, false),
             live("BACKUP:", "MASTER: adv100+", HANDED),
         ),
-        (
-            "lower",
-            |t| event(advert(99, t), false),
-            live("BACKUP:", "MASTER: adv100+", HANDED),
-        ),
-        (
-            "priority 0",
-            |t| event(advert(0, t), false),
-            live("BACKUP:", "MASTER: adv100+", "LEAVING:"),
-        ),
-        (
-            "own source",
-            |t| {
-                event(
-                    Advert {
-                        source: own(),
-                        ..advert(200, t)
-                    },
-                    false,
-                )
-            },
-            QUIET,
-        ),
-        (
-            "interval 0",
-            |t| {
-                event(
-                    Advert {
-                        interval: Duration::ZERO,
-                        ..advert(200, t)
-                    },
-                    false,
-                )
-            },
-            { live("BACKUP:", "MASTER:", HANDED) },
-        ),
+        ("lower", |t| event(advert(99, t), false), live("BACKUP:", "MASTER: adv100+", HANDED)),
+        ("priority 0", |t| event(advert(0, t), false), live("BACKUP:", "MASTER: adv100+", "LEAVING:")),
+        ("own source", |t| event(Advert { source: own(), ..advert(200, t) }, false), QUIET),
+        ("interval 0", |t| event(Advert { interval: Duration::ZERO, ..advert(200, t) }, false), {
+            live("BACKUP:", "MASTER:", HANDED)
+        }),
         (
             "higher, revoked",
             |t| event(advert(101, t), true),
-            live(
-                "BACKUP:",
-                "BACKUP: adv100 release cancel BACKUP:BetterMaster",
-                HANDED,
-            ),
+            live("BACKUP:", "BACKUP: adv100 release cancel BACKUP:BetterMaster", HANDED),
         ),
         (
             "lower, revoked",
@@ -357,14 +267,7 @@ fn every_state_and_event() {
             |_| Event::LeaseLost,
             live("BACKUP:", "BACKUP: release cancel BACKUP:LeaseRevoked", HANDED),
         ),
-        (
-            "sent",
-            |at| Event::AdvertSent {
-                at,
-                lease_until: at + secs(4),
-            },
-            QUIET,
-        ),
+        ("sent", |at| Event::AdvertSent { at, lease_until: at + secs(4) }, QUIET),
         ("not sent", |_| Event::AdvertFailed, QUIET),
         (
             "shutdown",
@@ -400,11 +303,7 @@ fn every_state_and_event() {
         let (mut rig, at) = in_state(state);
         let at = rig.machine.deadline().unwrap_or(at);
         let words = rig.event(Event::Timeout, at);
-        assert_eq!(
-            format!("{}: {words}", rig.state()).trim_end(),
-            expected,
-            "state {state}, timer fired"
-        );
+        assert_eq!(format!("{}: {words}", rig.state()).trim_end(), expected, "state {state}, timer fired");
     }
 }
 
@@ -425,10 +324,7 @@ fn f02_f03_a_silent_lan_is_taken_after_the_down_interval() {
     let mut rig = Rig::backup(settings(100));
     assert_eq!(rig.run(START + DOWN - Duration::from_nanos(1)), "");
     assert_eq!(rig.state(), "BACKUP");
-    assert_eq!(
-        rig.run(START + DOWN),
-        "acquire+4000 adv100+ ann5 MASTER:MasterDown"
-    );
+    assert_eq!(rig.run(START + DOWN), "acquire+4000 adv100+ ann5 MASTER:MasterDown");
     assert_eq!(rig.sent, [(START + DOWN, 100)]);
 }
 
@@ -440,18 +336,11 @@ fn f04_takeover_is_advert_announcement_and_the_next_advert_after_the_local_inter
         refresh_repeat: 2,
         ..GarpTiming::default()
     };
-    let mut rig = Rig::backup(Settings {
-        garp,
-        ..settings(100)
-    });
+    let mut rig = Rig::backup(Settings { garp, ..settings(100) });
     let t = START + DOWN;
     assert_eq!(rig.run(t), "acquire+4000 adv100+ ann5 MASTER:MasterDown");
     assert_eq!(rig.run(t + ms(4999)), ["adv100+"; 4].join(" "));
-    assert_eq!(
-        rig.run(t + secs(5)),
-        "adv100+ ann5",
-        "second burst after garp.delay"
-    );
+    assert_eq!(rig.run(t + secs(5)), "adv100+ ann5", "second burst after garp.delay");
     assert_eq!(rig.run(t + secs(16)), {
         let mut words = ["adv100+"; 13].to_vec();
         words[2] = "adv100+ ann2";
@@ -464,32 +353,15 @@ fn f04_takeover_is_advert_announcement_and_the_next_advert_after_the_local_inter
 
 #[test]
 fn f07_f08_f13_f28_v03_intervals_are_learned_from_the_master_that_is_followed() {
-    let v2 = Settings {
-        version: Version::V2,
-        ..settings(100)
-    };
-    let nopreempt = Settings {
-        preempt: false,
-        ..settings(100)
-    };
+    let v2 = Settings { version: Version::V2, ..settings(100) };
+    let nopreempt = Settings { preempt: false, ..settings(100) };
     let hear = |settings: Settings, priority, interval_ms| {
         let mut rig = Rig::backup(settings);
-        rig.hear(Advert {
-            interval: ms(interval_ms),
-            ..advert(priority, START + secs(1))
-        });
+        rig.hear(Advert { interval: ms(interval_ms), ..advert(priority, START + secs(1)) });
         rig.down_at().saturating_since(START + secs(1))
     };
-    assert_eq!(
-        hear(settings(100), 200, 500),
-        Duration::from_nanos(1_804_687_500),
-        "F-07"
-    );
-    assert_eq!(
-        hear(settings(100), 200, 4000),
-        Duration::from_nanos(14_437_500_000),
-        "F-08"
-    );
+    assert_eq!(hear(settings(100), 200, 500), Duration::from_nanos(1_804_687_500), "F-07");
+    assert_eq!(hear(settings(100), 200, 4000), Duration::from_nanos(14_437_500_000), "F-08");
     assert_eq!(
         hear(nopreempt, 50, 500),
         Duration::from_nanos(1_804_687_500),
@@ -503,24 +375,14 @@ fn f07_f08_f13_f28_v03_intervals_are_learned_from_the_master_that_is_followed() 
     assert_eq!(hear(v2, 200, 5000), DOWN, "V-03");
 
     let (mut rig, t) = Rig::master(settings(100));
-    rig.hear(Advert {
-        interval: ms(500),
-        ..advert(200, t + ms(300))
-    });
-    assert_eq!(
-        rig.down_at(),
-        t + ms(300) + Duration::from_nanos(1_804_687_500),
-        "F-28"
-    );
+    rig.hear(Advert { interval: ms(500), ..advert(200, t + ms(300)) });
+    assert_eq!(rig.down_at(), t + ms(300) + Duration::from_nanos(1_804_687_500), "F-28");
 }
 
 #[test]
 fn f09_a_promoted_backup_uses_its_own_interval() {
     let mut rig = Rig::backup(settings(100));
-    rig.hear(Advert {
-        interval: ms(500),
-        ..advert(200, START)
-    });
+    rig.hear(Advert { interval: ms(500), ..advert(200, START) });
     let t = START + Duration::from_nanos(1_804_687_500);
     assert_eq!(rig.run(t), "acquire+4000 adv100+ ann5 MASTER:MasterDown");
     assert_eq!(rig.snapshot().next_advert, Some(t + secs(1)));
@@ -539,26 +401,12 @@ fn f10_f11_a_goodbye_leaves_the_skew_time() {
     rig.hear(advert(50, START + ms(1550)));
     assert_eq!(rig.down_at(), START + ms(1500) + skew, "a lower one does not");
     rig.hear(advert(200, START + ms(1600)));
-    assert_eq!(
-        rig.down_at(),
-        START + ms(1600) + DOWN,
-        "F-11: a better master restores the full timer"
-    );
+    assert_eq!(rig.down_at(), START + ms(1600) + DOWN, "F-11: a better master restores the full timer");
     rig.hear(advert(0, START + secs(2)));
-    assert!(
-        rig.run(START + secs(2) + skew).ends_with("MASTER:MasterLeft"),
-        "O-03"
-    );
+    assert!(rig.run(START + secs(2) + skew).ends_with("MASTER:MasterLeft"), "O-03");
 
-    let mut v2 = Rig::backup(Settings {
-        version: Version::V2,
-        advert_interval: secs(10),
-        ..settings(100)
-    });
-    v2.hear(Advert {
-        interval: secs(10),
-        ..advert(0, START)
-    });
+    let mut v2 = Rig::backup(Settings { version: Version::V2, advert_interval: secs(10), ..settings(100) });
+    v2.hear(Advert { interval: secs(10), ..advert(0, START) });
     assert_eq!(v2.down_at(), START + skew, "V-01: not ten times that");
 }
 
@@ -568,12 +416,7 @@ fn f12_a_preempting_backup_does_not_wait_for_a_lower_master() {
     for s in 1..4 {
         rig.hear(advert(50, START + secs(s)));
         assert_eq!(rig.down_at(), START + DOWN);
-        rig.event(
-            Event::Heard {
-                at: START + secs(s) + ms(1),
-            },
-            START + secs(s) + ms(2),
-        );
+        rig.event(Event::Heard { at: START + secs(s) + ms(1) }, START + secs(s) + ms(2));
         assert_eq!(rig.down_at(), START + DOWN, "nor for its stamps");
     }
     assert!(rig.run(START + DOWN).ends_with("MASTER:Preempting"), "O-03");
@@ -581,19 +424,12 @@ fn f12_a_preempting_backup_does_not_wait_for_a_lower_master() {
 
 #[test]
 fn f14_nopreempt_follows_a_lower_master() {
-    let mut rig = Rig::backup(Settings {
-        preempt: false,
-        ..settings(100)
-    });
+    let mut rig = Rig::backup(Settings { preempt: false, ..settings(100) });
     rig.hear(advert(50, START));
     for s in 1..10 {
         assert_eq!(rig.run(START + secs(s)), "");
         rig.event(Event::Heard { at: START + secs(s) }, START + secs(s));
-        assert_eq!(
-            rig.down_at(),
-            START + secs(s) + DOWN,
-            "stamps count as adverts do"
-        );
+        assert_eq!(rig.down_at(), START + secs(s) + DOWN, "stamps count as adverts do");
     }
 }
 
@@ -601,21 +437,14 @@ fn f14_nopreempt_follows_a_lower_master() {
 fn f15_an_equal_master_is_followed_whatever_its_address() {
     for source in ["192.0.2.1", "192.0.2.9"] {
         let mut rig = Rig::backup(settings(100));
-        rig.hear(Advert {
-            source: ip(source),
-            ..advert(100, START + secs(2))
-        });
+        rig.hear(Advert { source: ip(source), ..advert(100, START + secs(2)) });
         assert_eq!(rig.down_at(), START + secs(2) + DOWN, "from {source}");
     }
 }
 
 #[test]
 fn f16_an_owner_preempts_although_told_not_to() {
-    let mut rig = Rig::new(Settings {
-        preempt: false,
-        preempt_delay: secs(60),
-        ..settings(255)
-    });
+    let mut rig = Rig::new(Settings { preempt: false, preempt_delay: secs(60), ..settings(255) });
     rig.event(Event::Ready { address: own() }, START);
     // As a backup, which an owner is only after it lost its lease.
     rig.event(Event::LeaseLost, START + ms(1));
@@ -628,28 +457,14 @@ fn f16_an_owner_preempts_although_told_not_to() {
 fn x06_timers_run_from_the_time_of_reception() {
     let mut rig = Rig::backup(settings(100));
     let late = START + secs(3);
-    rig.event(
-        Event::Advert {
-            advert: advert(200, START + secs(1)),
-            revoked: false,
-        },
-        late,
-    );
+    rig.event(Event::Advert { advert: advert(200, START + secs(1)), revoked: false }, late);
     assert_eq!(rig.down_at(), START + secs(1) + DOWN);
     let due = rig.down_at();
     assert!(rig.machine.is_due(due) && !rig.machine.is_due(due - Duration::from_nanos(1)));
     rig.event(Event::Heard { at: START + secs(4) }, due);
-    assert_eq!(
-        rig.down_at(),
-        START + secs(4) + DOWN,
-        "the stamp is looked at before the timer acts"
-    );
+    assert_eq!(rig.down_at(), START + secs(4) + DOWN, "the stamp is looked at before the timer acts");
     rig.event(Event::Heard { at: START + secs(2) }, due);
-    assert_eq!(
-        rig.down_at(),
-        START + secs(4) + DOWN,
-        "an older stamp says nothing"
-    );
+    assert_eq!(rig.down_at(), START + secs(4) + DOWN, "an older stamp says nothing");
     assert_eq!(rig.event(Event::Timeout, due), "");
 }
 
@@ -657,12 +472,7 @@ fn x06_timers_run_from_the_time_of_reception() {
 fn a_stamp_repeats_an_advert_reported_before_this_backup_was_one() {
     let (mut rig, t) = Rig::master(settings(100));
     rig.hear(advert(200, t + ms(10)));
-    rig.event(
-        Event::Fault {
-            reason: FaultReason::LinkDown,
-        },
-        t + ms(20),
-    );
+    rig.event(Event::Fault { reason: FaultReason::LinkDown }, t + ms(20));
     rig.event(Event::Ready { address: own() }, t + secs(10));
     rig.event(Event::Heard { at: t + secs(11) }, t + secs(12));
     assert_eq!(rig.down_at(), t + secs(11) + DOWN);
@@ -670,10 +480,7 @@ fn a_stamp_repeats_an_advert_reported_before_this_backup_was_one() {
 
 #[test]
 fn preempt_delay_tolerates_a_lower_master_from_its_first_advert_on() {
-    let delayed = Settings {
-        preempt_delay: secs(5),
-        ..settings(100)
-    };
+    let delayed = Settings { preempt_delay: secs(5), ..settings(100) };
     let mut rig = Rig::backup(delayed.clone());
     assert_eq!(rig.run(START + DOWN - ms(1)), "");
     for s in 1..=5 {
@@ -681,18 +488,10 @@ fn preempt_delay_tolerates_a_lower_master_from_its_first_advert_on() {
         assert_eq!(rig.down_at(), START + secs(s) + DOWN, "within the delay");
     }
     rig.hear(advert(50, START + secs(6)));
-    assert_eq!(
-        rig.down_at(),
-        START + secs(5) + DOWN,
-        "5 s after the first at 1 s"
-    );
+    assert_eq!(rig.down_at(), START + secs(5) + DOWN, "5 s after the first at 1 s");
     rig.hear(advert(200, START + secs(7)));
     rig.hear(advert(50, START + secs(8)));
-    assert_eq!(
-        rig.down_at(),
-        START + secs(8) + DOWN,
-        "a better master starts it anew"
-    );
+    assert_eq!(rig.down_at(), START + secs(8) + DOWN, "a better master starts it anew");
 
     let mut alone = Rig::backup(delayed);
     assert!(
@@ -740,32 +539,19 @@ fn f18_f19_f20_f21_a_better_router_is_yielded_to() {
     for preempt in [true, false] {
         for (ours, address, theirs, source, yields) in rows {
             let row = format!("{ours} {address} hears {theirs} {source}, preempt {preempt}");
-            let mut rig = Rig::new(Settings {
-                preempt,
-                ..settings(ours)
-            });
+            let mut rig = Rig::new(Settings { preempt, ..settings(ours) });
             rig.event(Event::Ready { address: ip(address) }, START);
             rig.run(START + DOWN);
             assert_eq!(rig.state(), "MASTER", "{row}");
             let now = START + DOWN + ms(300);
-            let words = rig.hear(Advert {
-                source: ip(source),
-                ..advert(theirs, now)
-            });
+            let words = rig.hear(Advert { source: ip(source), ..advert(theirs, now) });
             if yields {
-                assert_eq!(
-                    words,
-                    format!("adv{ours} release cancel BACKUP:BetterMaster"),
-                    "{row}"
-                );
+                assert_eq!(words, format!("adv{ours} release cancel BACKUP:BetterMaster"), "{row}");
                 rig.sent.clear();
                 rig.run(now + secs(3));
                 assert_eq!(rig.sent, [], "F-18: no further adverts: {row}");
             } else {
-                assert!(
-                    words.starts_with(&format!("adv{ours}+")),
-                    "F-22, F-23: {row}: {words}"
-                );
+                assert!(words.starts_with(&format!("adv{ours}+")), "F-22, F-23: {row}: {words}");
             }
         }
     }
@@ -776,21 +562,13 @@ fn f22_f23_an_immediate_advert_leaves_the_period_alone() {
     let (mut rig, t) = Rig::master(settings(100));
     assert_eq!(rig.hear(advert(99, t + ms(600))), "adv100+");
     assert_eq!(rig.snapshot().next_advert, Some(t + secs(1)));
-    assert_eq!(
-        rig.snapshot().lease_until,
-        Some(t + ms(4600)),
-        "it renews like any other"
-    );
+    assert_eq!(rig.snapshot().lease_until, Some(t + ms(4600)), "it renews like any other");
 }
 
 #[test]
 fn f24_lower_prio_no_advert_discards_silently_but_announces() {
     for version in [Version::V2, Version::V3] {
-        let settings = Settings {
-            version,
-            lower_prio_no_advert: true,
-            ..settings(100)
-        };
+        let settings = Settings { version, lower_prio_no_advert: true, ..settings(100) };
         let (mut rig, t) = Rig::master(settings);
         assert_eq!(rig.hear(advert(99, t + secs(1))), "ann5");
     }
@@ -813,11 +591,7 @@ fn a_flood_of_goodbyes_does_not_silence_a_master() {
         rig.hear(advert(0, now));
     }
     assert_eq!(rig.state(), "MASTER");
-    assert!(
-        (10..=50).contains(&rig.sent.len()),
-        "{} adverts in 10 s",
-        rig.sent.len()
-    );
+    assert!((10..=50).contains(&rig.sent.len()), "{} adverts in 10 s", rig.sent.len());
 }
 
 #[test]
@@ -828,13 +602,7 @@ fn x02_x04_our_own_address_is_never_answered() {
         let now = t + ms(n);
         rig.run(now);
         for priority in [0, 1, 100, 200] {
-            assert_eq!(
-                rig.hear(Advert {
-                    source: own(),
-                    ..advert(priority, now)
-                }),
-                ""
-            );
+            assert_eq!(rig.hear(Advert { source: own(), ..advert(priority, now) }), "");
         }
     }
     assert_eq!(rig.sent.len(), 10, "the plain rate");
@@ -861,23 +629,13 @@ fn x03_immediate_adverts_and_announcements_have_a_ceiling_and_a_last_word() {
     let counters = rig.snapshot().counters;
     assert_eq!(counters.rivals_heard, 20_000);
     assert!(counters.immediate_adverts <= 9, "{counters:?}");
-    assert!(
-        counters.immediate_adverts_suppressed >= 20_000 - 9,
-        "{counters:?}"
-    );
+    assert!(counters.immediate_adverts_suppressed >= 20_000 - 9, "{counters:?}");
     assert_eq!(announced, [start, start + secs(1)]);
     let words = rig.run(start + flood + secs(5));
-    assert_eq!(
-        words.matches("ann5").count(),
-        1,
-        "one announcement after the last rival: {words}"
-    );
+    assert_eq!(words.matches("ann5").count(), 1, "one announcement after the last rival: {words}");
 
     // At 10 ms the ceiling is one in 10 ms.
-    let (mut fast, t) = Rig::master(Settings {
-        advert_interval: ms(10),
-        ..settings(100)
-    });
+    let (mut fast, t) = Rig::master(Settings { advert_interval: ms(10), ..settings(100) });
     fast.sent.clear();
     for n in 1..=10_000 {
         let now = t + Duration::from_micros(n * 100);
@@ -905,10 +663,7 @@ fn a_rival_is_followed_by_a_second_announcement() {
         lower_prio_repeat: 3,
         ..GarpTiming::default()
     };
-    let (mut rig, t) = Rig::master(Settings {
-        garp,
-        ..settings(100)
-    });
+    let (mut rig, t) = Rig::master(Settings { garp, ..settings(100) });
     rig.run(t + secs(3));
     assert_eq!(rig.hear(advert(99, t + ms(3500))), "adv100+ ann3");
     assert_eq!(rig.run(t + ms(8499)), ["adv100+"; 5].join(" "));
@@ -919,18 +674,9 @@ fn a_rival_is_followed_by_a_second_announcement() {
 fn x05_a_frozen_master_steps_down_before_anything_else() {
     let inputs: [fn(Instant) -> Event; 6] = [
         |_| Event::Timeout,
-        |t| Event::Advert {
-            advert: advert(200, t),
-            revoked: false,
-        },
-        |t| Event::Advert {
-            advert: advert(50, t),
-            revoked: true,
-        },
-        |at| Event::AdvertSent {
-            at,
-            lease_until: at + secs(4),
-        },
+        |t| Event::Advert { advert: advert(200, t), revoked: false },
+        |t| Event::Advert { advert: advert(50, t), revoked: true },
+        |at| Event::AdvertSent { at, lease_until: at + secs(4) },
         |_| Event::AdvertFailed,
         |_| Event::LeaseLost,
     ];
@@ -959,22 +705,14 @@ fn a_master_that_cannot_send_gives_up() {
     let mut rig = Rig::backup(settings(100));
     rig.sending_works = false;
     rig.run(START + DOWN);
-    assert_eq!(
-        rig.event(Event::AdvertFailed, START + DOWN),
-        "release cancel BACKUP:SendFailed",
-        "the first"
-    );
+    assert_eq!(rig.event(Event::AdvertFailed, START + DOWN), "release cancel BACKUP:SendFailed", "the first");
     assert_eq!(rig.down_at(), START + DOWN + DOWN);
 
     let (mut rig, t) = Rig::master(settings(100));
     rig.sending_works = false;
     for n in 1..=3 {
         assert_eq!(rig.run(t + secs(n)), "adv100+");
-        assert_eq!(
-            rig.event(Event::AdvertFailed, t + secs(n)),
-            "",
-            "a later one only does not renew"
-        );
+        assert_eq!(rig.event(Event::AdvertFailed, t + secs(n)), "", "a later one only does not renew");
     }
     assert_eq!(rig.run(t + secs(4)), "release cancel BACKUP:LeaseLapsed");
 }
@@ -989,42 +727,25 @@ fn a_failure_takes_back_what_is_still_queued() {
         assert!(matches!(queue[1], Action::Advertise { .. }));
         (rig.machine, queue.split_off(at))
     };
-    for (done, failure) in [
-        (1, Event::LeaseLost),
-        (2, Event::AdvertFailed),
-        (2, Event::LeaseLost),
-    ] {
+    for (done, failure) in [(1, Event::LeaseLost), (2, Event::AdvertFailed), (2, Event::LeaseLost)] {
         let (mut machine, mut queue) = takeover(done);
         machine.handle(failure, START + DOWN, &mut queue);
         let on_the_wire = |a: &&Action| matches!(a, Action::Advertise { .. } | Action::Announce { .. });
-        assert_eq!(
-            queue.iter().find(on_the_wire),
-            None,
-            "{failure:?} after {done} actions"
-        );
+        assert_eq!(queue.iter().find(on_the_wire), None, "{failure:?} after {done} actions");
     }
 }
 
 #[test]
 fn a_revocation_of_an_earlier_lease_is_not_of_this_one() {
     let (mut rig, t) = Rig::master(settings(100));
-    let stale = Event::Advert {
-        advert: advert(50, t - ms(1)),
-        revoked: true,
-    };
+    let stale = Event::Advert { advert: advert(50, t - ms(1)), revoked: true };
     assert_eq!(rig.event(stale, t + ms(1)), "adv100+");
 }
 
 #[test]
 fn a_superseded_master_waits_a_full_timer_before_it_preempts() {
     let (mut rig, t) = Rig::master(settings(100));
-    rig.event(
-        Event::Advert {
-            advert: advert(50, t + secs(2)),
-            revoked: true,
-        },
-        t + ms(2500),
-    );
+    rig.event(Event::Advert { advert: advert(50, t + secs(2)), revoked: true }, t + ms(2500));
     assert_eq!(rig.down_at(), t + secs(2) + DOWN);
     rig.hear(advert(50, t + secs(3)));
     assert!(rig.run(t + secs(2) + DOWN).ends_with("MASTER:Preempting"));
@@ -1032,14 +753,8 @@ fn a_superseded_master_waits_a_full_timer_before_it_preempts() {
 
 #[test]
 fn a13_nothing_is_announced_after_yielding() {
-    let garp = GarpTiming {
-        refresh: Some(secs(1)),
-        ..GarpTiming::default()
-    };
-    let (mut rig, t) = Rig::master(Settings {
-        garp,
-        ..settings(100)
-    });
+    let garp = GarpTiming { refresh: Some(secs(1)), ..GarpTiming::default() };
+    let (mut rig, t) = Rig::master(Settings { garp, ..settings(100) });
     rig.hear(advert(99, t + ms(100)));
     let words = rig.hear(advert(200, t + ms(200)));
     assert_eq!(words, "adv100 release cancel BACKUP:BetterMaster");
@@ -1052,20 +767,11 @@ fn a13_nothing_is_announced_after_yielding() {
 
 #[test]
 fn a_v2_owner_is_deaf_but_for_its_lease() {
-    let (mut rig, t) = Rig::master(Settings {
-        version: Version::V2,
-        ..settings(255)
-    });
+    let (mut rig, t) = Rig::master(Settings { version: Version::V2, ..settings(255) });
     assert_eq!(rig.hear(advert(255, t + ms(1))), "");
     assert_eq!(rig.hear(advert(0, t + ms(2))), "");
-    let revoked = Event::Advert {
-        advert: advert(100, t + secs(2)),
-        revoked: true,
-    };
-    assert_eq!(
-        rig.event(revoked, t + secs(2)),
-        "release cancel BACKUP:Superseded"
-    );
+    let revoked = Event::Advert { advert: advert(100, t + secs(2)), revoked: true };
+    assert_eq!(rig.event(revoked, t + secs(2)), "release cancel BACKUP:Superseded");
 }
 
 // ---- end
@@ -1074,16 +780,10 @@ fn a_v2_owner_is_deaf_but_for_its_lease() {
 fn f26_a_leaving_master_says_one_goodbye_and_answers_until_its_successor_speaks() {
     let (mut rig, t) = Rig::master(settings(100));
     rig.sent.clear();
-    assert_eq!(
-        rig.event(Event::Shutdown, t + ms(100)),
-        "extend+1996 pub0 cancel adv0"
-    );
+    assert_eq!(rig.event(Event::Shutdown, t + ms(100)), "extend+1996 pub0 cancel adv0");
     assert_eq!(rig.state(), "LEAVING");
     assert_eq!(rig.run(t + ms(700)), "");
-    assert_eq!(
-        rig.hear(advert(1, t + ms(700))),
-        "release cancel pub- STOP:HandedOver"
-    );
+    assert_eq!(rig.hear(advert(1, t + ms(700))), "release cancel pub- STOP:HandedOver");
     assert_eq!(rig.sent, [(t + ms(100), 0)]);
 
     let (mut alone, t) = Rig::master(settings(100));
@@ -1091,11 +791,7 @@ fn f26_a_leaving_master_says_one_goodbye_and_answers_until_its_successor_speaks(
     let words = alone.run(t + secs(2));
     assert_eq!(words, "release cancel pub- STOP:NoSuccessor");
 
-    let v2 = Settings {
-        version: Version::V2,
-        advert_interval: secs(10),
-        ..settings(100)
-    };
+    let v2 = Settings { version: Version::V2, advert_interval: secs(10), ..settings(100) };
     let (mut v2, t) = Rig::master(v2);
     assert_eq!(
         v2.event(Event::Shutdown, t),
@@ -1114,39 +810,19 @@ fn f27_a_stopped_backup_sends_nothing() {
 #[test]
 fn f29_f30_link_and_address_changes() {
     let (mut rig, t) = Rig::master(settings(100));
-    rig.event(
-        Event::Ready {
-            address: ip("192.0.2.200"),
-        },
-        t + ms(1),
-    );
-    assert_eq!(
-        rig.hear(advert(100, t + ms(300))),
-        "adv100+",
-        "F-30: the new address breaks the tie"
-    );
+    rig.event(Event::Ready { address: ip("192.0.2.200") }, t + ms(1));
+    assert_eq!(rig.hear(advert(100, t + ms(300))), "adv100+", "F-30: the new address breaks the tie");
     rig.sent.clear();
-    rig.event(
-        Event::Fault {
-            reason: FaultReason::NoAddress,
-        },
-        t + ms(400),
-    );
+    rig.event(Event::Fault { reason: FaultReason::NoAddress }, t + ms(400));
     rig.run(t + secs(60));
     assert_eq!(rig.sent, [], "F-29");
-    assert_eq!(
-        rig.event(Event::Ready { address: own() }, t + secs(60)),
-        "pub100 BACKUP:Started"
-    );
+    assert_eq!(rig.event(Event::Ready { address: own() }, t + secs(60)), "pub100 BACKUP:Started");
     assert_eq!(rig.down_at(), t + secs(60) + DOWN);
 }
 
 #[test]
 fn the_checksum_of_a_peer_is_mirrored_once_and_kept() {
-    let message_only = |t| Advert {
-        checksum: ChecksumForm::MessageOnly,
-        ..advert(200, t)
-    };
+    let message_only = |t| Advert { checksum: ChecksumForm::MessageOnly, ..advert(200, t) };
     let mut rig = Rig::backup(settings(100));
     assert_eq!(rig.hear(message_only(START)), "mirror");
     assert_eq!(rig.hear(message_only(START)), "");
@@ -1154,18 +830,9 @@ fn the_checksum_of_a_peer_is_mirrored_once_and_kept() {
     assert_eq!(rig.snapshot().checksum, ChecksumForm::MessageOnly);
 
     for other in [
-        Settings {
-            version: Version::V2,
-            ..settings(100)
-        },
-        Settings {
-            family: Family::V6,
-            ..settings(100)
-        },
-        Settings {
-            checksum: ChecksumForm::MessageOnly,
-            ..settings(100)
-        },
+        Settings { version: Version::V2, ..settings(100) },
+        Settings { family: Family::V6, ..settings(100) },
+        Settings { checksum: ChecksumForm::MessageOnly, ..settings(100) },
     ] {
         let configured = other.checksum;
         let mut rig = Rig::backup(other);

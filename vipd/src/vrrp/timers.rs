@@ -109,11 +109,7 @@ mod tests {
             let priority = Priority::new(priority);
             let row = format!("{version:?} priority {priority} interval {interval:?}");
             assert_eq!(skew_time(version, priority, interval), ns(skew), "skew: {row}");
-            assert_eq!(
-                master_down_interval(version, priority, interval, 3),
-                ns(down),
-                "down: {row}"
-            );
+            assert_eq!(master_down_interval(version, priority, interval, 3), ns(down), "down: {row}");
         }
     }
 

@@ -69,10 +69,7 @@ impl Master {
             self.rival.trailing_announce,
             self.rival.second_announce,
         ];
-        optional
-            .into_iter()
-            .flatten()
-            .fold(self.next_advert.min(self.lease_until), Instant::min)
+        optional.into_iter().flatten().fold(self.next_advert.min(self.lease_until), Instant::min)
     }
 
     /// If the advert timer has fired, restarts it and returns by how much it is late.
@@ -138,10 +135,7 @@ impl Rival {
     ///
     /// An announcement always follows the last rival: what is held back is made when the window ends.
     pub fn announce(&mut self, settings: &Settings, now: Instant) -> u8 {
-        let GarpTiming {
-            lower_prio_repeat: repeat,
-            ..
-        } = settings.garp;
+        let GarpTiming { lower_prio_repeat: repeat, .. } = settings.garp;
         if repeat == 0 {
             return 0;
         }
@@ -156,19 +150,13 @@ impl Rival {
     fn announced(&mut self, settings: &Settings, now: Instant) {
         self.announce_after = now + settings.rival_announce_spacing();
         self.trailing_announce = None;
-        self.second_announce = after(
-            now,
-            settings.garp.lower_prio_delay,
-            settings.garp.lower_prio_repeat,
-        );
+        self.second_announce = after(now, settings.garp.lower_prio_delay, settings.garp.lower_prio_repeat);
     }
 }
 
 /// Time of an announcement that is due `delay` from `now`; `None` if it is turned off.
 fn after(now: Instant, delay: Option<Duration>, repeat: u8) -> Option<Instant> {
-    delay
-        .filter(|delay| !delay.is_zero() && repeat > 0)
-        .map(|delay| now + delay)
+    delay.filter(|delay| !delay.is_zero() && repeat > 0).map(|delay| now + delay)
 }
 
 /// Clears `timer` if it has fired.

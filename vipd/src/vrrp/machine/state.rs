@@ -64,11 +64,7 @@ impl State {
         } else {
             self.address()
         };
-        Rank {
-            priority,
-            address,
-            participating: true,
-        }
+        Rank { priority, address, participating: true }
     }
 }
 
@@ -81,26 +77,15 @@ pub(super) struct Next {
 
 impl Next {
     pub fn stay(state: State) -> Self {
-        Self {
-            state,
-            reason: None,
-            master: None,
-        }
+        Self { state, reason: None, master: None }
     }
 
     pub fn to(state: State, reason: Reason) -> Self {
-        Self {
-            state,
-            reason: Some(reason),
-            master: None,
-        }
+        Self { state, reason: Some(reason), master: None }
     }
 
     pub fn with_master(self, advert: &Advert) -> Self {
-        Self {
-            master: Some((advert.source, advert.priority)),
-            ..self
-        }
+        Self { master: Some((advert.source, advert.priority)), ..self }
     }
 }
 
@@ -122,12 +107,9 @@ impl Out<'_> {
     pub fn release(&mut self) {
         let id = self.id;
         self.queue.retain(|action| match action {
-            Action::Announce { instance, .. }
-            | Action::Advertise {
-                instance,
-                renew_for: Some(_),
-                ..
-            } => *instance != id,
+            Action::Announce { instance, .. } | Action::Advertise { instance, renew_for: Some(_), .. } => {
+                *instance != id
+            }
             Action::Acquire { .. }
             | Action::Advertise { renew_for: None, .. }
             | Action::Release { .. }

@@ -1,0 +1,193 @@
+//! The `vipd` command as scripts see it: exit codes, messages, the control socket.
+
+#![allow(clippy::disallowed_methods, reason = "tests measure")]
+
+mod support;
+
+use std::{
+    env, fs,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{self, Command, Output},
+};
+
+use anyhow::{Context, Result, ensure};
+use support::{Bed, HIGH, INSTANCE, SOON, VIP, node_conf};
+use vipd_tests::vipd_bin;
+
+#[test]
+fn help_documents_the_exit_codes() -> Result<()> {
+    let (code, out, _) = vipd(&["--help"])?;
+    assert_eq!(code, 0);
+    for line in
+        ["0  success", "1  failure", "2  bad arguments", "3  no vipd is running", "6  the configuration"]
+    {
+        ensure!(out.contains(line), "{line:?} is not in\n{out}");
+    }
+    Ok(())
+}
+
+#[test]
+fn bad_arguments_exit_2() -> Result<()> {
+    for arguments in [&[][..], &["frobnicate"], &["status", "--frobnicate"], &["run", "-f"]] {
+        let (code, _, err) = vipd(arguments)?;
+        ensure!(code == 2 && err.contains("Usage"), "{arguments:?}: {code}, {err}");
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_running_exits_3() -> Result<()> {
+    let dir = Scratch::new("nothing")?;
+    let missing = dir.0.join("missing");
+    for dir in [&dir.0, &missing] {
+        for command in [&["status"][..], &["status", "--json"], &["stop"]] {
+            let (code, out, err) = vipd(&[command, &["--runtime-dir", text(dir)]].concat())?;
+            ensure!(code == 3, "{command:?}: {code}, {out}, {err}");
+            ensure!(out.is_empty() && err.contains(text(dir)), "{command:?}: {out:?}, {err:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Each with the place and a word that its message must name.
+#[test]
+fn a_bad_configuration_exits_6() -> Result<()> {
+    // In a lab: were one of these accepted, it must not run on the machine itself.
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let good = node_conf(HIGH, "");
+    let line = 1 + good.lines().position(|l| l.trim() == "priority 150").context("it has a priority")?;
+    for (bad, column, word) in [
+        ("prioritty 150", 5, "priority"),
+        ("priority 256", 14, "256"),
+        ("advert_int fast", 16, "fast"),
+        ("authentication {\n auth_type AH\n auth_pass 1111\n }", 0, "AH"),
+        ("track_script {\n chk\n }", 5, "not supported"),
+    ] {
+        lb01.write_vipd_conf(&good.replace("priority 150", bad))?;
+        let mut daemon = bed.restart("lb01")?;
+        let status = daemon.wait(SOON).with_context(|| bad.to_owned())?;
+        let err = daemon.log();
+        fs::remove_file(daemon.log_path())?;
+        ensure!(status.code() == Some(6), "{bad}: {status}, {err}");
+        let place = match column {
+            0 => format!("{}:", lb01.vipd_conf().display()),
+            column => format!("{}:{line}:{column}", lb01.vipd_conf().display()),
+        };
+        ensure!(err.contains(&place) && err.contains(word), "{bad}: not both {place} and {word} in\n{err}");
+    }
+    fs::remove_file(lb01.vipd_conf())?;
+    let mut daemon = bed.restart("lb01")?;
+    let status = daemon.wait(SOON)?;
+    let err = daemon.log();
+    let path = lb01.vipd_conf();
+    ensure!(status.code() == Some(6) && err.contains(text(&path)), "missing file: {status}, {err}");
+    // Refused before anything is made.
+    ensure!(!lb01.runtime_dir().exists() && !lb01.bpffs_dir().exists(), "something was made");
+    Ok(())
+}
+
+#[test]
+fn a_missing_interface_exits_1() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    lb01.write_vipd_conf(&node_conf(HIGH, "").replace("interface eth0", "interface eth7"))?;
+    let mut daemon = bed.restart("lb01")?;
+    let status = daemon.wait(SOON)?;
+    let log = daemon.log();
+    ensure!(status.code() == Some(1), "{status}: {log}");
+    ensure!(log.contains("eth7") && log.contains(INSTANCE), "{log}");
+    ensure!(!lb01.bpffs_dir().join("vipd/v1").exists(), "pins were left");
+    Ok(())
+}
+
+#[test]
+fn a_running_daemon_answers_and_stops() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let run = lb01.runtime_dir();
+    let ask =
+        |command: &str| result(lb01.command(&bed.vipd).args([command, "--runtime-dir"]).arg(&run).output()?);
+    let mut daemon = bed.start("lb01", &node_conf(HIGH, ""))?;
+    bed.wait("lb01", "MASTER")?;
+
+    let socket = run.join("vipd.sock");
+    let metadata = fs::metadata(&socket).with_context(|| format!("no {}", socket.display()))?;
+    ensure!(metadata.file_type().is_socket(), "{metadata:?}");
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o660);
+
+    let (code, out, err) = ask("status")?;
+    ensure!(code == 0 && err.is_empty(), "{code}, {err}");
+    for word in [INSTANCE, "MASTER", &VIP.to_string(), "eth0", "vrid 51", "VRRPv3", "10.0.0.5", "native"] {
+        ensure!(out.contains(word), "{word} is not in\n{out}");
+    }
+
+    // However often it is repeated: a script may start the next daemon as soon as `vipd stop` has returned.
+    for round in 0..5 {
+        let (code, _, err) = ask("stop")?;
+        ensure!(code == 0, "{code}, {err}");
+        let link = lb01.exec(&["ip", "link", "show", "dev", "eth0"])?;
+        ensure!(!link.contains("xdp"), "XDP is still there:\n{link}");
+        let rules = lb01.exec(&["ip", "rule"])?;
+        ensure!(rules.starts_with("0:"), "rules are still there:\n{rules}");
+        let (code, out, err) = ask("status")?;
+        ensure!(code == 3, "round {round}: it is gone, but: {code}, {out}, {err}");
+        let status = daemon.wait(SOON)?;
+        ensure!(status.success(), "{status}: {}", daemon.log());
+        daemon = bed.restart("lb01")?;
+        lb01.wait_ready(&bed.vipd, SOON)?;
+    }
+    daemon.sigterm()?;
+    let status = daemon.wait(SOON)?;
+    ensure!(status.success(), "after SIGTERM: {status}: {}", daemon.log());
+    Ok(())
+}
+
+/// `vipd stop && vipd run`: the lock is free, the socket and the pins are gone.
+#[test]
+fn a_start_may_follow_a_stop_at_once() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let mut daemon = bed.start("lb01", &node_conf(HIGH, ""))?;
+    for round in 0..10 {
+        lb01.stop_vipd(&bed.vipd)?;
+        let next = bed.restart("lb01")?;
+        lb01.wait_ready(&bed.vipd, SOON).with_context(|| format!("round {round}"))?;
+        ensure!(daemon.wait(SOON)?.success(), "{}", daemon.log());
+        daemon = next;
+    }
+    Ok(())
+}
+
+/// Runs vipd outside of any lab: only for what never looks at the host.
+fn vipd(arguments: &[&str]) -> Result<(i32, String, String)> {
+    result(Command::new(vipd_bin()?).args(arguments).output()?)
+}
+
+/// Exit code, stdout, stderr.
+fn result(output: Output) -> Result<(i32, String, String)> {
+    let code = output.status.code().with_context(|| format!("{output:?}"))?;
+    Ok((code, String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("paths of tests are UTF-8")
+}
+
+/// A directory that goes with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Result<Self> {
+        let dir = env::temp_dir().join(format!("vipd-cli-{}-{name}", process::id()));
+        fs::create_dir(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
