@@ -24,7 +24,7 @@ const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 fn main() -> Result<()> {
     let dir = PathBuf::from(format!("/sys/fs/bpf/vdbench-{}", std::process::id()));
-    let (mut dataplane, _events, _) = Dataplane::load(&dir, false)?;
+    let (mut dataplane, _events) = Dataplane::load(&dir, false)?;
     let result = measure(&mut dataplane);
     dataplane.remove()?;
     result

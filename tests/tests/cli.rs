@@ -31,7 +31,7 @@ fn help_documents_the_exit_codes() -> Result<()> {
 fn bad_arguments_exit_2() -> Result<()> {
     for arguments in [&[][..], &["frobnicate"], &["status", "--frobnicate"], &["run", "-f"]] {
         let (code, _, err) = vipd(arguments)?;
-        ensure!(code == 2 && err.contains("Usage"), "{arguments:?}: {code}, {err}");
+        ensure!(code == 2 && err.contains("--help"), "{arguments:?}: {code}, {err}");
     }
     Ok(())
 }

@@ -52,7 +52,7 @@ impl Bench {
         vipd_tests::require_lab()?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = PathBuf::from(format!("/sys/fs/bpf/vdpacket-{}-{number}", std::process::id()));
-        let (dataplane, events, _) = Dataplane::load(&dir, false).expect("the program loads");
+        let (dataplane, events) = Dataplane::load(&dir, false).expect("the program loads");
         Some(Self { dataplane: Some(dataplane), events, dir })
     }
 

@@ -6,5 +6,6 @@
 mod adverts;
 mod bench;
 mod frames;
+mod pins;
 mod vectors;
 mod vips;

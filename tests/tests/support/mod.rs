@@ -35,8 +35,9 @@ pub const HIGH: u8 = 150;
 pub const LOW: u8 = 140;
 /// Time between two questions of [`Bed::prober`].
 pub const PROBE_PERIOD: Duration = Duration::from_millis(2);
-/// Ends a wait for what should have come long ago.
-pub const SOON: Duration = Duration::from_secs(20);
+/// Ends a wait for what should have come long ago. The kernel's rtnl lock and RCU are the whole machine's: beside other
+/// labs, on busy processors, starting vipd or asking for its status has been seen to take 20 s.
+pub const SOON: Duration = Duration::from_secs(60);
 /// Farthest that an advert may be from the moment it takes effect: mostly tens of microseconds, but either end may be
 /// kept from its processor for a while.
 pub const MESSAGE_DELAY: Duration = Duration::from_millis(25);

@@ -82,9 +82,9 @@ struct Made {
 async fn serve(options: &Options, config: config::Config, dir: &RuntimeDir) -> Result<()> {
     // From here on a signal stops in order, whenever it comes.
     let signals = Signals::new()?;
-    let (host, links) = Host::open(dir.path())?;
+    let (mut host, links) = Host::open(dir.path())?;
     let routers = routers(options, config, &host).await?;
-    let (dataplane, events) = load(options)?;
+    let (dataplane, events) = load(options, &mut host).await?;
     let mut made = Made { host, dataplane: Some(dataplane), stops: Vec::new() };
     let result = run_engine(options, dir, routers, links, events, signals, &mut made).await;
     // The reverse of the start: while a route stands, XDP stands in front of it.
@@ -119,15 +119,19 @@ async fn routers(options: &Options, config: config::Config, host: &Host) -> Resu
     Ok(routers)
 }
 
-/// Loads the XDP program and says what it found pinned.
-fn load(options: &Options) -> Result<(Dataplane, Events)> {
-    let (dataplane, events, pinned) = Dataplane::load(&options.bpffs_dir, options.log_xdp)?;
-    match pinned {
-        Pinned::Fresh => {}
-        Pinned::Adopted => tracing::info!("adopted the maps of a vipd that ended without cleaning up"),
-        Pinned::Replaced(reason) => tracing::warn!("pinned maps were not adopted but replaced: {reason:#}"),
+/// Loads the XDP program, adopting what a predecessor left pinned if that fits.
+async fn load(options: &Options, host: &mut Host) -> Result<(Dataplane, Events)> {
+    match Dataplane::inspect(&options.bpffs_dir)? {
+        Pinned::Nothing => {}
+        Pinned::Maps => tracing::info!("adopting the maps of a vipd that ended without cleaning up"),
+        Pinned::Misfits(reason) => {
+            tracing::warn!("what is pinned does not fit and is removed: {reason:#}");
+            // The program behind those pins still keeps the kernel from answering: the routes go first.
+            host.remove_all().await.context("remove what an earlier vipd left")?;
+            Dataplane::discard(&options.bpffs_dir)?;
+        }
     }
-    Ok((dataplane, events))
+    Dataplane::load(&options.bpffs_dir, options.log_xdp)
 }
 
 /// Fills the data plane and attaches it, then installs the host's part, then runs the election until it is over.
@@ -145,12 +149,14 @@ async fn run_engine(
     for router in &routers {
         dataplane.instances().write(router.slot, &router.identity());
     }
+    let plan = setup::plan(&routers);
+    made.host.retire(&plan).await?;
     dataplane.replace_tables(
         routers.iter().flat_map(Router::table),
         routers.iter().map(|router| (router.key(), router.slot)),
     )?;
     let modes = attach(dataplane, &routers, &made.host).await?;
-    made.host.install(&setup::plan(&routers)).await?;
+    made.host.install(&plan).await?;
 
     let mut memberships = Vec::new();
     let mut sockets = HashMap::new();
@@ -177,7 +183,6 @@ async fn run_engine(
     let server = tokio::task::spawn_local(control::serve(listener, requests));
 
     let (messages, received) = mpsc::channel(MESSAGES);
-    let plan = setup::plan(&routers);
     // As `install` has left it.
     let wishes_at_start: Vec<_> =
         routers.iter().map(|router| Wish { source: router.address, ..Wish::default() }).collect();

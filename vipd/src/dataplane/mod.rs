@@ -67,13 +67,14 @@ pub enum Attached {
     Adopted,
 }
 
-/// Whether maps of a predecessor were found and adopted.
+/// What is pinned before anything is loaded.
 #[derive(Debug)]
 pub enum Pinned {
-    Fresh,
-    Adopted,
-    /// They did not fit this program, for the reason given, and were removed.
-    Replaced(anyhow::Error),
+    Nothing,
+    /// Maps of a predecessor, which [`Dataplane::load`] adopts.
+    Maps,
+    /// Maps that do not fit this program, for the reason given: [`Dataplane::discard`] them.
+    Misfits(anyhow::Error),
 }
 
 /// The loaded program and its maps.
@@ -128,6 +129,22 @@ impl AsRawFd for Events {
 }
 
 impl Dataplane {
+    /// Looks at what is pinned under `bpffs`. The kernel reuses a pinned map whatever its layout; this compares it.
+    pub fn inspect(bpffs: &Path) -> Result<Pinned> {
+        Ok(match PinDir::open(bpffs)?.check() {
+            Ok(true) => Pinned::Maps,
+            Ok(false) => Pinned::Nothing,
+            Err(reason) => Pinned::Misfits(reason),
+        })
+    }
+
+    /// Detaches a predecessor's program and removes its pins.
+    ///
+    /// While local routes for VIPs stand, the kernel answers for them from then on.
+    pub fn discard(bpffs: &Path) -> Result<()> {
+        PinDir::open(bpffs)?.remove()
+    }
+
     /// Loads the program; its maps are those pinned under `bpffs`, or new ones pinned there. Nothing is attached yet.
     ///
     /// Events that a predecessor left unread are discarded. With `log` the program's own diagnostics are compiled in and
@@ -135,18 +152,10 @@ impl Dataplane {
     ///
     /// # Errors
     ///
-    /// The kernel's reason, with the privilege or mount it takes.
-    pub fn load(bpffs: &Path, log: bool) -> Result<(Self, Events, Pinned)> {
-        let mut pins = PinDir::open(bpffs)?;
-        let pinned = match pins.check() {
-            Ok(true) => Pinned::Adopted,
-            Ok(false) => Pinned::Fresh,
-            Err(reason) => {
-                pins.remove()?;
-                pins = PinDir::open(bpffs)?;
-                Pinned::Replaced(reason)
-            }
-        };
+    /// Pinned maps that do not fit, or the kernel's reason with the privilege or mount it takes.
+    pub fn load(bpffs: &Path, log: bool) -> Result<(Self, Events)> {
+        let pins = PinDir::open(bpffs)?;
+        pins.check()?;
         let mut loader = EbpfLoader::new();
         for (name, path) in pins.maps() {
             loader.map_pin_path(name, path);
@@ -178,7 +187,7 @@ impl Dataplane {
         let instance_counters = take(&mut ebpf, "INSTANCE_COUNTERS")?;
         let dataplane =
             Self { ebpf, pins, links: Vec::new(), tables, leases, instances, counters, instance_counters };
-        Ok((dataplane, events, pinned))
+        Ok((dataplane, events))
     }
 
     /// Attaches the program to an interface and pins the link: natively, or else in generic mode and says why.

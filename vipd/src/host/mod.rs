@@ -142,6 +142,19 @@ impl Host {
         routes::remove(handle, stale(false)).await
     }
 
+    /// Removes the local routes of an earlier run for VIPs that `plan` does not have.
+    ///
+    /// To be called while the earlier run's table of VIPs still stands in XDP: after it, nothing would keep the kernel from
+    /// answering for them (I4).
+    pub async fn retire(&mut self, plan: &Plan) -> Result<()> {
+        let planned: BTreeSet<IpAddr> = plan.instances.iter().flat_map(|i| i.vips.iter().copied()).collect();
+        let existing = routes::list(&self.handle).await?;
+        let retired = existing
+            .into_iter()
+            .filter(|((table, vip), _)| *table == TABLE_LOCAL && !planned.contains(&(*vip).into()));
+        routes::remove(&self.handle, retired).await
+    }
+
     /// Follows mastership: while an instance is master, its VIPs are local to this host.
     ///
     /// Before [`install`](Self::install) (a restart that adopts a lease) it only notes the master for it; the instance

@@ -254,6 +254,22 @@ fn leftovers_of_a_crash_are_adopted_or_removed() {
     });
 }
 
+/// Before a new table of VIPs is in force, the routes of VIPs that it does not have must be gone.
+#[test]
+fn retire_removes_local_routes_that_are_not_planned() {
+    in_namespace("retire", async |dir| {
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let old = plan(&host, &["10.0.0.100", "10.0.0.102"]).await;
+        host.install(&old).await.unwrap();
+        drop(host);
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let new = plan(&host, &VIPS).await;
+        host.retire(&new).await.unwrap();
+        let local: Vec<_> = our_routes().into_iter().filter(|route| route.starts_with("local")).collect();
+        assert_eq!(local, ["local 10.0.0.100 dev lo table local scope host"]);
+    });
+}
+
 #[test]
 fn set_master_moves_one_rule() {
     in_namespace("master", async |dir| {

@@ -1,0 +1,49 @@
+//! What is pinned is compared before it is adopted; the kernel and aya take any map of that name.
+
+use std::{path::Path, process::Command};
+
+use vipd::dataplane::{Dataplane, Pinned};
+use vipd_common::abi::ABI_VERSION;
+
+use crate::bench::GROUP;
+
+#[test]
+fn maps_are_adopted_if_they_fit_and_refused_if_not() {
+    let Some(()) = vipd_tests::require_lab() else { return };
+    let bpffs = format!("/sys/fs/bpf/vdpins-{}", std::process::id());
+    let bpffs = Path::new(&bpffs);
+    let pins = bpffs.join("vipd").join(format!("v{ABI_VERSION}"));
+
+    assert!(matches!(Dataplane::inspect(bpffs), Ok(Pinned::Nothing)));
+    let (dataplane, _events) = Dataplane::load(bpffs, false).expect("loads");
+    let until = crate::bench::now() + std::time::Duration::from_secs(60);
+    dataplane.leases().acquire(GROUP, until);
+    drop((dataplane, _events));
+    assert!(matches!(Dataplane::inspect(bpffs), Ok(Pinned::Maps)));
+    let (dataplane, _events) = Dataplane::load(bpffs, false).expect("adopts");
+    assert_eq!(dataplane.leases().read(GROUP), until, "the same map, not a new one");
+    drop((dataplane, _events));
+
+    // Somebody else's map of that name: values of 4 octets instead of 8.
+    std::fs::remove_file(pins.join("LEASES")).expect("unpin");
+    let foreign = Command::new("bpftool")
+        .args(["map", "create"])
+        .arg(pins.join("LEASES"))
+        .args([
+            "type", "array", "key", "4", "value", "4", "entries", "1024", "name", "LEASES", "flags", "1024",
+        ])
+        .status();
+    assert!(foreign.expect("bpftool runs").success());
+    let misfit = |what: &str| match Dataplane::inspect(bpffs) {
+        Ok(Pinned::Misfits(reason)) => assert!(format!("{reason:#}").contains(what), "{reason:#}"),
+        other => panic!("{other:?}"),
+    };
+    misfit("LEASES: (type, key size, value size, entries, flags)");
+    assert!(Dataplane::load(bpffs, false).is_err(), "nor is it loaded with it");
+
+    std::fs::remove_file(pins.join("LEASES")).expect("unpin");
+    misfit("LEASES is missing among 8 pinned maps");
+
+    Dataplane::discard(bpffs).expect("removed");
+    assert!(!bpffs.exists());
+}
