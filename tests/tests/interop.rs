@@ -339,6 +339,9 @@ impl Pair {
         let before = if vipd_runs { self.vipd_status()? } else { Value::Null };
         let from = Instant::now();
         thread::sleep(self.dialect.window);
+        wait_for("questions to be asked", SOON, || {
+            self.prober.timeline().iter().rev().take_while(|p| p.sent >= from).count() > 200
+        })?;
         let to = Instant::now() - Duration::from_millis(100);
 
         let probes = self.prober.timeline();

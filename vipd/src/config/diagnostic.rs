@@ -1,18 +1,35 @@
-//! What is wrong with a configuration, where, and how to mend it.
-//!
-//! Owns positions, the sink every stage reports to, and the rendering. A password never leaves the sink: the rest of
-//! a line after `auth_pass` (or something close to it) is masked in the shown source and in quoted words.
+//! What is said about a configuration file, and where it points.
 
-use std::fmt;
+use std::{error, fmt, io};
 
-use super::{keywords::distance, lexer::Token};
+/// One finding with its place in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    pub severity: Severity,
+    pub file: String,
+    /// From 1.
+    pub line: u32,
+    /// From 1, in characters.
+    pub column: u32,
+    pub message: String,
+    /// The line as it may be shown: passwords masked, control characters replaced. Empty: nothing to show.
+    pub source: String,
+    /// Column of the caret in `source`, from 1. It differs from `column` where a password was masked.
+    pub caret: u32,
+    /// Characters the caret underlines, at least 1.
+    pub width: u32,
+    /// The next step.
+    pub hint: Option<String>,
+}
 
-/// How bad it is. Only an error keeps a configuration from being used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
+    /// The file cannot be run.
     Error,
+    /// The file runs, but probably not as its author thinks.
     Warning,
-    Note,
+    /// Something has no meaning under vipd and can be removed.
+    Notice,
 }
 
 impl fmt::Display for Severity {
@@ -20,168 +37,60 @@ impl fmt::Display for Severity {
         f.write_str(match self {
             Self::Error => "error",
             Self::Warning => "warning",
-            Self::Note => "note",
+            Self::Notice => "notice",
         })
-    }
-}
-
-/// One finding. Line and column count characters from 1; line 0 means the file as a whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnostic {
-    pub severity: Severity,
-    pub file: String,
-    pub line: u32,
-    pub column: u32,
-    pub message: String,
-    pub source_line: String,
-    /// How many characters the caret line underlines.
-    pub width: usize,
-    pub hint: Option<String>,
-}
-
-impl Diagnostic {
-    /// A finding about the file itself, such as one that cannot be read.
-    pub fn about_file(file: &str, message: String) -> Self {
-        Self {
-            severity: Severity::Error,
-            file: file.to_owned(),
-            line: 0,
-            column: 0,
-            message,
-            source_line: String::new(),
-            width: 0,
-            hint: None,
-        }
     }
 }
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { severity, file, line, column, message, .. } = self;
-        if *line == 0 {
-            write!(f, "{file}: {severity}: {message}")?;
-        } else {
-            // Tabs stay tabs, so that the carets stand under the word whatever the terminal makes of a tab.
-            let before = self.source_line.chars().take(to_usize(*column).saturating_sub(1));
-            let indent: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-            let carets = "^".repeat(self.width.max(1));
-            write!(f, "{file}:{line}:{column}: {severity}: {message}")?;
-            write!(f, "\n  | {}\n  | {indent}{carets}", self.source_line)?;
+        write!(f, "{file}:{line}:{column}: {severity}: {message}")?;
+        if !self.source.is_empty() {
+            let blank = " ".repeat(self.caret.saturating_sub(1) as usize);
+            let carets = "^".repeat(self.width as usize);
+            write!(f, "\n  | {}\n  | {blank}{carets}", self.source)?;
         }
-        match &self.hint {
-            Some(hint) => write!(f, "\n  = help: {hint}"),
-            None => Ok(()),
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  = help: {hint}")?;
         }
+        Ok(())
     }
 }
 
-/// A configuration that cannot be used: everything found in it, in source order.
-#[derive(Debug)]
+/// A file that cannot be run: its errors, and the warnings found on the way, in the order of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+impl Failure {
+    pub(super) fn unreadable(file: &str, error: &io::Error) -> Self {
+        let diagnostic = Diagnostic {
+            severity: Severity::Error,
+            file: file.to_owned(),
+            line: 1,
+            column: 1,
+            message: format!("cannot read the file: {error}"),
+            source: String::new(),
+            caret: 1,
+            width: 1,
+            hint: None,
+        };
+        Self { diagnostics: vec![diagnostic] }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.diagnostics.iter().try_for_each(|diagnostic| writeln!(f, "{diagnostic}"))
-    }
-}
-
-impl std::error::Error for Failure {}
-
-/// A stretch of one source line, in characters from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    pub line: u32,
-    pub column: u32,
-    pub width: usize,
-}
-
-/// Collects the findings of all stages over one source text.
-pub struct Sink<'a> {
-    file: &'a str,
-    lines: Vec<&'a str>,
-    found: Vec<Diagnostic>,
-}
-
-impl<'a> Sink<'a> {
-    pub fn new(file: &'a str, text: &'a str) -> Self {
-        Self { file, lines: text.split('\n').collect(), found: Vec::new() }
-    }
-
-    pub fn error(&mut self, span: Span, message: impl Into<String>) {
-        self.push(Severity::Error, span, message.into(), None);
-    }
-
-    pub fn error_hint(&mut self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
-        self.push(Severity::Error, span, message.into(), Some(hint.into()));
-    }
-
-    pub fn warning(&mut self, span: Span, message: impl Into<String>) {
-        self.push(Severity::Warning, span, message.into(), None);
-    }
-
-    pub fn note(&mut self, span: Span, message: impl Into<String>) {
-        self.push(Severity::Note, span, message.into(), None);
-    }
-
-    /// The word in backquotes, unless it may be a password.
-    pub fn quote(&self, token: &Token) -> String {
-        let secret = self.line(token.span.line).and_then(secret_from);
-        match secret {
-            Some(start) if to_usize(token.span.column) > start => "(hidden)".to_owned(),
-            _ => format!("`{}`", token.text),
+        for (i, diagnostic) in self.diagnostics.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            diagnostic.fmt(f)?;
         }
-    }
-
-    /// Everything found, in source order.
-    pub fn finish(mut self) -> Vec<Diagnostic> {
-        self.found.sort_by_key(|d| (d.line, d.column, d.severity));
-        self.found
-    }
-
-    fn push(&mut self, severity: Severity, span: Span, message: String, hint: Option<String>) {
-        let source_line = self.line(span.line).map(shown).unwrap_or_default();
-        let Span { line, column, width } = span;
-        let file = self.file.to_owned();
-        self.found.push(Diagnostic { severity, file, line, column, message, source_line, width, hint });
-    }
-
-    fn line(&self, number: u32) -> Option<&'a str> {
-        self.lines.get(to_usize(number).checked_sub(1)?).copied()
+        Ok(())
     }
 }
 
-/// The line as it may be printed: no control characters, no password.
-fn shown(line: &str) -> String {
-    let secret = secret_from(line).unwrap_or(usize::MAX);
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    let chars = line.chars().enumerate().map(|(index, c)| match c {
-        '\t' => '\t',
-        c if c.is_control() => char::REPLACEMENT_CHARACTER,
-        c if index >= secret && !c.is_whitespace() && !matches!(c, '{' | '}' | '"') => '*',
-        c => c,
-    });
-    chars.collect()
-}
-
-/// Where (in characters from 0) a line stops being fit for the log.
-fn secret_from(line: &str) -> Option<usize> {
-    let mut word = String::new();
-    for (index, c) in line.chars().chain([' ']).enumerate() {
-        if !(c.is_whitespace() || matches!(c, '{' | '}' | '"')) {
-            word.push(c);
-            continue;
-        }
-        let exact = matches!(word.as_str(), "auth_hmac" | "key" | "password");
-        if exact || (word.len() <= 12 && distance(&word.to_lowercase(), "auth_pass") <= 2) {
-            return Some(index);
-        }
-        word.clear();
-    }
-    None
-}
-
-fn to_usize(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
-}
+impl error::Error for Failure {}

@@ -1,116 +1,170 @@
-//! Source text to logical lines: words, `{` and `}`, each with its place.
-//!
-//! `#` and `!` start a comment outside double quotes; `\#` and `\!` are the characters themselves. Braces outside
-//! quotes end a logical line, a line break ends one too. No keyword is known here.
+//! Source text to logical lines: words, and the braces that split them.
 
-use super::diagnostic::{Sink, Span};
+use super::report::Report;
 
-/// A word: bare, or what stood between double quotes.
+/// A logical line, or a brace outside quotes, which always stands alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    pub text: String,
-    pub span: Span,
-}
-
-/// A logical line. `Words` is never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
-    Words(Vec<Token>),
+pub enum Item {
+    /// At least one word.
+    Statement(Vec<Word>),
     Open(Span),
     Close(Span),
 }
 
-pub fn lex(text: &str, sink: &mut Sink<'_>) -> Vec<Line> {
-    let mut lines = Vec::new();
-    for (number, source) in (1u32..).zip(text.split('\n')) {
-        let source = source.strip_suffix('\r').unwrap_or(source);
-        let mut scanner = Scanner { line: number, chars: source.chars().collect(), at: 0, words: Vec::new() };
-        // A byte order mark is no word.
-        if number == 1 && scanner.chars.first() == Some(&'\u{feff}') {
-            scanner.at = 1;
-        }
-        scanner.scan(&mut lines, sink);
-    }
-    lines
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Without quotes and escapes.
+    pub text: String,
+    pub span: Span,
 }
 
-struct Scanner {
+/// A place in the file; counts characters from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub line: u32,
+    pub column: u32,
+    pub width: u32,
+}
+
+/// keepalived drops longer lines, so no file that runs under it has one.
+pub const LINE_LEN_MAX: usize = 1023;
+
+pub fn lex(text: &str, report: &mut Report) -> Vec<Item> {
+    let mut items = Vec::new();
+    for (line, text) in (1..).zip(text.lines()) {
+        let whole = Span { line, column: 1, width: 1 };
+        let len = text.chars().count();
+        if len > LINE_LEN_MAX {
+            report.hide(line, 1);
+            report.error(whole, format!("line of {len} characters, at most {LINE_LEN_MAX} are allowed"));
+        } else if text.contains('\0') {
+            report.hide(line, 1);
+            report.error(whole, "line with a NUL character");
+        } else {
+            Line { line, chars: text.chars().collect(), at: 0, words: Vec::new() }.lex(&mut items, report);
+        }
+    }
+    items
+}
+
+struct Line {
     line: u32,
     chars: Vec<char>,
     at: usize,
-    words: Vec<Token>,
+    /// Of the logical line being read.
+    words: Vec<Word>,
 }
 
-impl Scanner {
-    fn scan(mut self, lines: &mut Vec<Line>, sink: &mut Sink<'_>) {
-        while let Some(&c) = self.chars.get(self.at) {
+impl Line {
+    fn lex(mut self, items: &mut Vec<Item>, report: &mut Report) {
+        while let Some(c) = self.peek(0) {
+            let start = self.at;
             match c {
                 '#' | '!' => break,
                 '{' | '}' => {
-                    self.end_line(lines);
-                    let span = self.span(self.at, 1);
-                    lines.push(if c == '{' { Line::Open(span) } else { Line::Close(span) });
                     self.at += 1;
+                    self.end_statement(items);
+                    let span = self.span_from(start);
+                    items.push(if c == '{' { Item::Open(span) } else { Item::Close(span) });
                 }
-                '"' => self.quoted(sink),
-                c if c.is_whitespace() => self.at += 1,
-                _ => self.bare(sink),
+                '"' => self.quoted(report),
+                // A byte order mark is blank too: editors put it before the first word.
+                c if c.is_whitespace() || c == '\u{feff}' => self.at += 1,
+                _ => self.bare(report),
             }
         }
-        self.end_line(lines);
+        self.end_statement(items);
     }
 
-    fn end_line(&mut self, lines: &mut Vec<Line>) {
-        if !self.words.is_empty() {
-            lines.push(Line::Words(std::mem::take(&mut self.words)));
-        }
-    }
-
-    fn quoted(&mut self, sink: &mut Sink<'_>) {
+    fn quoted(&mut self, report: &mut Report) {
         let start = self.at;
-        let rest = self.chars.get(start + 1..).unwrap_or_default();
-        let length = rest.iter().position(|&c| c == '"');
-        let text: String = rest.iter().take(length.unwrap_or(rest.len())).collect();
-        self.at = match length {
-            Some(length) => start + length + 2,
-            None => {
-                sink.error(self.span(start, self.chars.len() - start), "this quoted string is never closed");
-                self.chars.len()
-            }
-        };
-        self.push(start, text, sink);
+        let rest = &self.chars[start + 1..];
+        let closing = rest.iter().position(|c| *c == '"');
+        let text: String = rest[..closing.unwrap_or(rest.len())].iter().collect();
+        self.at = closing.map_or(self.chars.len(), |len| start + len + 2);
+        if closing.is_none() {
+            let quote = Span { width: 1, ..self.span_from(start) };
+            report.error_hint(
+                quote,
+                "this `\"` is not closed on its line",
+                "end the text with a second `\"`",
+            );
+        }
+        self.push(text, start, report);
     }
 
-    fn bare(&mut self, sink: &mut Sink<'_>) {
+    fn bare(&mut self, report: &mut Report) {
         let start = self.at;
         let mut text = String::new();
-        while let Some(&c) = self.chars.get(self.at) {
-            let next = self.chars.get(self.at + 1).copied();
-            match (c, next) {
-                ('\\', Some(literal @ ('#' | '!'))) => {
-                    text.push(literal);
+        while let Some(c) = self.peek(0) {
+            match (c, self.peek(1)) {
+                // `\#` and `\!` are how a word holds a comment sign.
+                ('\\', Some(sign @ ('#' | '!'))) => {
+                    text.push(sign);
                     self.at += 2;
-                    continue;
                 }
-                ('#' | '!' | '{' | '}' | '"', _) => break,
+                ('#' | '!', _) => {
+                    self.warn_cut_password(report);
+                    break;
+                }
+                // The braces of `${NAME}` are part of the word.
+                ('$', Some('{')) if self.name_len() > 0 => {
+                    let end = self.at + self.name_len() + 3;
+                    text.extend(&self.chars[self.at..end]);
+                    self.at = end;
+                }
+                ('{' | '}' | '"', _) => break,
                 (c, _) if c.is_whitespace() => break,
-                (c, _) => text.push(c),
+                (c, _) => {
+                    text.push(c);
+                    self.at += 1;
+                }
             }
-            self.at += 1;
         }
-        self.push(start, text, sink);
+        self.push(text, start, report);
     }
 
-    fn push(&mut self, start: usize, mut text: String, sink: &mut Sink<'_>) {
-        let span = self.span(start, self.at - start);
-        if text.contains(|c: char| c.is_control() && c != '\t') {
-            sink.error(span, "a control character stands in this word");
-            text = text.replace(char::is_control, "\u{fffd}");
-        }
-        self.words.push(Token { text, span });
+    /// Length of the name in a `${NAME}` that starts here; 0: there is none.
+    fn name_len(&self) -> usize {
+        let name = self.chars.get(self.at + 2..).unwrap_or_default();
+        let len = name.iter().take_while(|c| c.is_alphanumeric() || **c == '_').count();
+        if name.get(len) == Some(&'}') { len } else { 0 }
     }
 
-    fn span(&self, start: usize, width: usize) -> Span {
-        Span { line: self.line, column: u32::try_from(start).unwrap_or(u32::MAX).saturating_add(1), width }
+    /// A comment sign glued to a password is more likely part of it.
+    fn warn_cut_password(&self, report: &mut Report) {
+        if self.words.first().is_some_and(|word| word.text == "auth_pass") {
+            let sign = Span { line: self.line, column: column(self.at), width: 1 };
+            let hint = "put the password in double quotes, or put a blank before the comment";
+            report.warning(sign, "a comment starts here, the password ends before it", hint);
+        }
     }
+
+    fn push(&mut self, text: String, start: usize, report: &mut Report) {
+        let span = self.span_from(start);
+        if text.contains(char::REPLACEMENT_CHARACTER) {
+            report.error_hint(span, "this word is not valid UTF-8", "save the file as UTF-8");
+        }
+        self.words.push(Word { text, span });
+    }
+
+    fn end_statement(&mut self, items: &mut Vec<Item>) {
+        if !self.words.is_empty() {
+            items.push(Item::Statement(std::mem::take(&mut self.words)));
+        }
+    }
+
+    fn peek(&self, ahead: usize) -> Option<char> {
+        self.chars.get(self.at + ahead).copied()
+    }
+
+    fn span_from(&self, start: usize) -> Span {
+        let column = column(start);
+        let end = u32::try_from(self.at).unwrap_or(u32::MAX).saturating_add(1);
+        Span { line: self.line, column, width: end.saturating_sub(column) }
+    }
+}
+
+fn column(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)
 }

@@ -1,127 +1,187 @@
-//! Tree to model: the meaning of every supported keyword, and the checks between statements.
-//!
-//! Here: the file as a whole and `global_defs`, which applies wherever it stands. `lower/statement.rs` reads one
-//! statement, `lower/instance.rs` one virtual router, `lower/addresses.rs` its address lists.
+//! Holds the tree against the keyword table: what each statement sets, and which statements are wrong by themselves.
 
-mod addresses;
-mod instance;
-mod statement;
+use std::collections::HashSet;
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::{IpAddr, Ipv4Addr},
-    time::Duration,
-};
-
-use vipd_common::{Family, Version, Vrid};
-
-use self::statement::{Shared, Statement, classify};
 use super::{
-    diagnostic::Sink,
-    keywords::{Block, GlobalKey, Key, RootKey},
-    model::{Config, Garp},
-    parser::Node,
-    values,
+    keywords::{self, Block, Form, Keyword, Status},
+    lexer::{Span, Word},
+    model::Config,
+    parser::{Node, title},
+    report::Report,
+    settings::Settings,
+    validate, values,
 };
 
-/// RFC 9568 5.1.1.2.
-const DEFAULT_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+/// Everything wrong goes to `report`; the configuration is of use only if there were no errors.
+pub fn lower(tree: &[Node], report: &mut Report) -> Config {
+    let mut lowering =
+        Lowering { report, global: Settings::default(), drafts: Vec::new(), noticed: HashSet::new() };
+    lowering.statements(tree, Block::Root, "at the top level", &mut Settings::default());
+    let Lowering { report, global, drafts, .. } = lowering;
+    // Only now, because `global_defs` counts wherever it stands.
+    validate::config(&drafts, &global, report)
+}
 
-/// Instances with errors are left out; the sink knows why.
-pub fn lower(nodes: &[Node], sink: &mut Sink<'_>) -> Config {
-    let mut globals = Globals::default();
-    let mut instances = Vec::new();
-    for node in nodes {
-        match classify(sink, Block::Root, "", node) {
-            Some(Key::Root(RootKey::GlobalDefs)) => globals.read(node, sink),
-            Some(Key::Root(RootKey::VrrpInstance)) => instances.push(node),
-            Some(Key::Global(_) | Key::Instance(_) | Key::Auth(_)) | None => {}
+/// One `vrrp_instance` as the file has it.
+pub struct Draft {
+    pub name: String,
+    /// `` `vrrp_instance NAME` ``.
+    pub title: String,
+    pub keyword_at: Span,
+    pub name_at: Span,
+    pub settings: Settings,
+}
+
+pub struct Lowering<'l, 't> {
+    pub report: &'l mut Report<'t>,
+    global: Settings,
+    drafts: Vec<Draft>,
+    /// Keywords without effect that were mentioned already.
+    noticed: HashSet<&'static str>,
+}
+
+impl Lowering<'_, '_> {
+    fn statements(&mut self, nodes: &[Node], block: Block, place: &str, settings: &mut Settings) {
+        for node in nodes {
+            match node.words.first() {
+                Some(first) if !node.unsupported => self.statement(node, first, block, place, settings),
+                _ => settings.partial = true,
+            }
         }
     }
-    let mut file = File {
-        sink,
-        globals,
-        names: HashMap::new(),
-        routers: HashMap::new(),
-        addresses: HashMap::new(),
-        noted: HashSet::new(),
-    };
-    let instances = instances.into_iter().filter_map(|node| instance::lower(node, &mut file)).collect();
-    Config { router_id: file.globals.router_id, instances }
-}
 
-/// What is known of the file while its instances are read.
-struct File<'s, 'a> {
-    sink: &'s mut Sink<'a>,
-    globals: Globals,
-    /// Instance names, each with its line.
-    names: HashMap<String, u32>,
-    /// Virtual routers, each with its line.
-    routers: HashMap<(String, Family, Vrid), u32>,
-    /// Addresses, each with its line.
-    addresses: HashMap<IpAddr, u32>,
-    /// Address options that were noted already.
-    noted: HashSet<String>,
-}
-
-/// `global_defs`: what instances start from.
-#[derive(Default)]
-struct Globals {
-    router_id: Option<String>,
-    version: Option<Version>,
-    group: Option<Ipv4Addr>,
-    garp_interval: Duration,
-    min_garp: bool,
-    shared: Shared,
-    seen: HashMap<Key, u32>,
-}
-
-impl Globals {
-    fn read(&mut self, node: &Node, sink: &mut Sink<'_>) {
-        Statement::new(sink, Block::Root, node).finish();
-        for node in node.body.iter().flat_map(|body| &body.nodes) {
-            match classify(sink, Block::Global, "global_defs", node) {
-                Some(Key::Global(key)) => {
-                    statement::warn_repeat(sink, &mut self.seen, Key::Global(key), node);
-                    self.apply(key, Statement::new(sink, Block::Global, node));
+    fn statement(&mut self, node: &Node, first: &Word, block: Block, place: &str, settings: &mut Settings) {
+        let Some(keyword) = keywords::find(block, &first.text) else {
+            return self.unknown(first, block, place, settings);
+        };
+        match &keyword.status {
+            Status::NotYet(advice) => self.not_yet(first, advice),
+            Status::NoEffect { reason, values } => {
+                self.notice(keyword, first.span, reason);
+                values::trailing(&node.words, 1 + values, block, self.report);
+            }
+            Status::Supported(form) => {
+                self.repeated(keyword, first, settings);
+                settings.seen.push((keyword.name, first.span));
+                if self.has_definition(&node.words, block) {
+                    return;
                 }
-                Some(Key::Root(_) | Key::Instance(_) | Key::Auth(_)) | None => {}
+                match (form, &node.block) {
+                    (Form::Block(inside), children) => {
+                        self.enter(*inside, node, children.as_deref().unwrap_or_default(), settings, place);
+                    }
+                    (_, Some(_)) => {
+                        let message = format!("{} takes no block", self.report.quote(first));
+                        self.report.error(first.span, message);
+                    }
+                    (form, None) => values::set(keyword, form, &node.words, block, settings, self.report),
+                }
             }
         }
     }
 
-    fn apply(&mut self, key: GlobalKey, mut statement: Statement<'_, '_, '_>) {
-        match key {
-            GlobalKey::RouterId => self.router_id = statement.text("a name").or(self.router_id.take()),
-            GlobalKey::Version => self.version = statement.version().or(self.version),
-            GlobalKey::McastGroup4 => {
-                self.group = statement.value("a multicast address", values::multicast).or(self.group);
+    fn enter(&mut self, block: Block, node: &Node, children: &[Node], settings: &mut Settings, place: &str) {
+        match block {
+            // No keyword opens these.
+            Block::Root | Block::VipOption => {}
+            Block::GlobalDefs => {
+                values::trailing(&node.words, 1, Block::Root, self.report);
+                let mut global = std::mem::take(&mut self.global);
+                self.statements(children, block, "in global_defs", &mut global);
+                self.global = global;
             }
-            GlobalKey::GarpInterval => {
-                let interval = statement.value("seconds", |word| values::seconds(word, 1000));
-                self.garp_interval = interval.unwrap_or(self.garp_interval);
+            Block::Instance => self.instance(node, children),
+            Block::Authentication => {
+                values::trailing(&node.words, 1, Block::Instance, self.report);
+                self.statements(
+                    children,
+                    block,
+                    &place.replacen("in ", "in authentication of ", 1),
+                    settings,
+                );
             }
-            GlobalKey::MinGarp => self.min_garp = statement.flag().unwrap_or(self.min_garp),
-            GlobalKey::Shared(key) => self.shared.apply(key, &mut statement),
+            Block::VirtualIpaddress | Block::VirtualIpaddressExcluded => {
+                values::trailing(&node.words, 1, Block::Instance, self.report);
+                for line in children {
+                    self.vip_line(line, block, settings);
+                }
+            }
         }
-        statement.finish();
     }
 
-    /// The gratuitous ARP settings of an instance that says `own`.
-    fn garp(&self, own: &Shared) -> Garp {
-        let global = &self.shared;
-        // vrrp_min_garp only stands in for what is not said.
-        let (repeat, delay) = if self.min_garp { (1, None) } else { (5, Some(Duration::from_secs(5))) };
-        let repeat = own.garp_repeat.or(global.garp_repeat).unwrap_or(repeat);
-        let delay = own.garp_delay.or(global.garp_delay).unwrap_or(delay);
-        Garp {
-            repeat,
-            delay,
-            refresh: own.garp_refresh.or(global.garp_refresh).unwrap_or(None),
-            refresh_repeat: own.garp_refresh_repeat.or(global.garp_refresh_repeat).unwrap_or(1),
-            lower_prio_delay: own.lower_prio_delay.or(global.lower_prio_delay).unwrap_or(delay),
-            lower_prio_repeat: own.lower_prio_repeat.or(global.lower_prio_repeat).unwrap_or(repeat),
-            interval: self.garp_interval,
+    fn instance(&mut self, node: &Node, children: &[Node]) {
+        values::trailing(&node.words, 2, Block::Root, self.report);
+        let Some(keyword) = node.words.first() else { return };
+        let name = node.words.get(1).filter(|name| !name.text.is_empty());
+        if name.is_none() {
+            let message = format!("{} needs a name", self.report.quote(keyword));
+            self.report.error_hint(keyword.span, message, "as in `vrrp_instance VI_1 {`");
         }
+        let title = title(&node.words, self.report);
+        let mut settings = Settings::default();
+        self.statements(children, Block::Instance, &format!("in {}", title.trim_matches('`')), &mut settings);
+        self.drafts.push(Draft {
+            name: name.map(|name| name.text.clone()).unwrap_or_default(),
+            title,
+            keyword_at: keyword.span,
+            name_at: name.unwrap_or(keyword).span,
+            settings,
+        });
+    }
+
+    fn unknown(&mut self, word: &Word, block: Block, place: &str, settings: &mut Settings) {
+        let message = format!("unknown keyword {} {place}", self.report.quote(word));
+        // An exact keyword of another block says more than a similar one of this block.
+        if let Some(home) = keywords::home_of(&word.text, block) {
+            let message_hint = format!("{} belongs in {home}", self.report.quote(word));
+            self.report.error_hint(word.span, message, message_hint);
+        } else if let Some(meant) = keywords::nearest(block, &word.text) {
+            // What was meant was given: do not call it missing as well.
+            settings.seen.push((meant.name, word.span));
+            self.report.error_hint(word.span, message, format!("did you mean `{}`?", meant.name));
+        } else {
+            self.report.error(word.span, message);
+        }
+    }
+
+    pub fn not_yet(&mut self, word: &Word, advice: &str) {
+        let message = format!("{} is not supported yet", self.report.quote(word));
+        self.report.error_hint(word.span, message, advice);
+    }
+
+    /// Mentions a keyword without effect once per file: what holds for one VIP line holds for all.
+    pub fn notice(&mut self, keyword: &Keyword, span: Span, reason: &str) {
+        if self.noticed.insert(keyword.name) {
+            self.report.notice(span, format!("`{}` has no effect", keyword.name), reason);
+        }
+    }
+
+    fn repeated(&mut self, keyword: &Keyword, word: &Word, settings: &Settings) {
+        if let Some(first) = settings.seen_at(keyword.name).filter(|_| !keyword.block) {
+            let hint = format!("it was given on line {} already", first.line);
+            self.report.warning(
+                word.span,
+                format!("`{}` given again: the last one counts", keyword.name),
+                hint,
+            );
+        }
+    }
+
+    /// Reports a `$NAME` or `${NAME}`, which keepalived would replace.
+    pub fn has_definition(&mut self, words: &[Word], block: Block) -> bool {
+        // A password may hold a `$`, and keepalived leaves undefined names as they stand; its own start with `_`.
+        let named = |c: char| {
+            if block == Block::Authentication { c == '_' } else { c == '_' || c.is_alphabetic() }
+        };
+        let used = |word: &&Word| {
+            let names = word.text.split('$').skip(1).map(|rest| rest.strip_prefix('{').unwrap_or(rest));
+            names.filter_map(|name| name.chars().next()).any(named)
+        };
+        let Some(word) = words.iter().find(used) else {
+            return false;
+        };
+        let hint = "write the value itself";
+        self.report.error_hint(word.span, "definitions (`$NAME`) are not supported yet", hint);
+        true
     }
 }

@@ -1,180 +1,222 @@
-//! Logical lines to a tree of statements and blocks.
+//! Logical lines to a tree of statements; finds what is wrong with braces and with the language itself.
 //!
-//! Looks at the keyword table only to recover: a block keyword without `{` is taken as opened, and a keyword that
-//! belongs further out shows where a `}` is missing, so that one slip costs one finding. What stands in a block
-//! that is not understood is dropped here, which also bounds the depth of the tree.
+//! It looks at the keyword table only to learn which statements open a block: without that, one missing brace
+//! would shift the meaning of the rest of the file.
 
 use super::{
-    diagnostic::{Sink, Span},
     keywords::{self, Block},
-    lexer::{Line, Token},
+    lexer::{Item, Span, Word},
+    report::Report,
 };
 
-/// A statement, with its block if one followed. The keyword is apart, so there is always one.
+/// A statement and, where braces follow it, the statements inside.
 #[derive(Debug)]
 pub struct Node {
-    pub keyword: Token,
-    pub args: Vec<Token>,
-    pub body: Option<Body>,
+    /// Empty only if `unsupported`.
+    pub words: Vec<Word>,
+    pub block: Option<Vec<Node>>,
+    /// Already reported, and its meaning is unknown: it may have held any keyword.
+    pub unsupported: bool,
 }
 
-#[derive(Debug)]
-pub struct Body {
-    pub open: Span,
-    pub nodes: Vec<Node>,
-}
-
-pub fn parse(lines: Vec<Line>, sink: &mut Sink<'_>) -> Vec<Node> {
-    let mut parser = Parser { root: Vec::new(), stack: Vec::new(), sink };
-    let mut lines = lines.into_iter().peekable();
-    while let Some(line) = lines.next() {
-        match line {
-            Line::Words(words) => parser.words(words, lines.peek()),
-            Line::Open(span) => parser.open(span),
-            Line::Close(span) => parser.close(span),
+/// Returns the statements at the top level.
+pub fn parse(items: Vec<Item>, report: &mut Report) -> Vec<Node> {
+    let mut parser = Parser { report, top: Vec::new(), open: Vec::new(), definition_until_line: 0 };
+    let mut items = items.into_iter().peekable();
+    let mut after_statement = false;
+    while let Some(item) = items.next() {
+        let opens = matches!(items.peek(), Some(Item::Open(_)));
+        match item {
+            Item::Statement(words) => after_statement = parser.statement(words, opens),
+            Item::Open(brace) => {
+                if parser.open.len() == DEPTH_MAX {
+                    parser.report.error(brace, format!("blocks are nested deeper than {DEPTH_MAX}"));
+                    return parser.top;
+                }
+                parser.open_brace(brace, after_statement);
+                after_statement = false;
+            }
+            Item::Close(brace) => {
+                parser.close_brace(brace);
+                after_statement = false;
+            }
         }
     }
     parser.end()
 }
 
-/// A block being filled. `node` is the statement that opened it.
-struct Frame {
-    node: Node,
-    open: Span,
-    kind: Block,
-    /// Blocks open inside it that are not kept.
-    skipped: usize,
-    /// Its `{` was there.
-    seen_open: bool,
+struct Parser<'p, 't> {
+    report: &'p mut Report<'t>,
+    top: Vec<Node>,
+    open: Vec<Open>,
+    /// Lines up to this one belong to the body of a `$NAME=` definition.
+    definition_until_line: u32,
 }
 
-struct Parser<'s, 'a> {
-    root: Vec<Node>,
-    stack: Vec<Frame>,
-    sink: &'s mut Sink<'a>,
+/// A block whose `}` has not come yet.
+struct Open {
+    node: Node,
+    at: Span,
+    children: Vec<Node>,
+    /// `None`: nothing is known about the keywords inside.
+    inside: Option<Block>,
 }
 
 impl Parser<'_, '_> {
-    fn kind(&self) -> Block {
-        self.stack.last().map_or(Block::Root, |frame| frame.kind)
+    /// Returns whether a `{` that follows belongs to this statement.
+    fn statement(&mut self, words: Vec<Word>, opens: bool) -> bool {
+        let Some(first) = words.first() else { return false };
+        if first.span.line <= self.definition_until_line {
+            return false;
+        }
+        if opens && self.starts_top_level(&words) {
+            self.report_unclosed("before the next block starts");
+            self.close_all();
+        }
+        if let Some(directive) = directive(&words) {
+            self.directive(directive, first.span);
+            self.push(Node { words, block: None, unsupported: true });
+            return true;
+        }
+        let (first, name) = (first.clone(), title(&words, self.report));
+        let misses_brace = !opens
+            && self.inside().and_then(|block| keywords::find(block, &first.text)).is_some_and(|k| k.block);
+        let inside = self.block_of(&first.text);
+        let node = Node { words, block: None, unsupported: false };
+        if misses_brace {
+            self.report.error_hint(
+                first.span,
+                format!("{name} lacks its `{{`"),
+                "put `{` at the end of the line",
+            );
+            self.open.push(Open { node, at: first.span, children: Vec::new(), inside });
+        } else {
+            self.push(node);
+        }
+        !misses_brace
     }
 
-    fn words(&mut self, words: Vec<Token>, next: Option<&Line>) {
-        if self.kind() == Block::Opaque {
-            return;
-        }
-        let mut words = words.into_iter();
-        let Some(keyword) = words.next() else { return };
-        let opened = matches!(next, Some(Line::Open(_)));
-        self.leave_unclosed(&keyword.text);
-        let row = keywords::find(self.kind(), &keyword.text);
-        let span = keyword.span;
-        let node = Node { keyword, args: words.collect(), body: None };
-        let opens = row.and_then(|row| row.opens);
-        match opens {
-            // The brace follows and `open` gives the node its block.
-            _ if opened => self.push(node),
-            None => self.push(node),
-            Some(kind) => {
-                let name = &node.keyword.text;
-                let (message, hint) = (format!("`{name}` needs a `{{`"), format!("write `{name} ... {{`"));
-                self.sink.error_hint(span, message, hint);
-                // What follows is its content, unless it plainly belongs to the block around.
-                let inside = match next {
-                    Some(Line::Words(words)) => {
-                        words.first().is_some_and(|w| keywords::find(self.kind(), &w.text).is_none())
-                    }
-                    _ => false,
-                };
-                if inside {
-                    self.stack.push(Frame { node, open: span, kind, skipped: 0, seen_open: false });
-                }
+    fn open_brace(&mut self, brace: Span, after_statement: bool) {
+        let header = if after_statement { self.siblings().pop() } else { None };
+        let Some(node) = header else {
+            if brace.line > self.definition_until_line {
+                self.report.error(brace, "stray `{`: no keyword stands before it");
             }
-        }
-    }
-
-    /// Ends the blocks whose `}` is missing when `word` can only stand further out.
-    fn leave_unclosed(&mut self, word: &str) {
-        if self.kind() == Block::Root || keywords::find(self.kind(), word).is_some() {
+            let node = Node { words: Vec::new(), block: None, unsupported: true };
+            self.open.push(Open { node, at: brace, children: Vec::new(), inside: None });
             return;
-        }
-        let home = self.stack.iter().rposition(|frame| keywords::find(frame.kind, word).is_some());
-        let keep = match home {
-            Some(index) => index + 1,
-            None if keywords::find(Block::Root, word).is_some_and(|row| row.opens.is_some()) => 0,
-            None => return,
         };
-        while self.stack.len() > keep {
-            self.unclosed();
-        }
+        let first = node.words.first();
+        let inside = first.filter(|_| !node.unsupported).and_then(|word| self.block_of(&word.text));
+        let at = first.map_or(brace, |word| word.span);
+        self.open.push(Open { node, at, children: Vec::new(), inside });
     }
 
-    fn open(&mut self, span: Span) {
-        if let Some(frame) = self.stack.last_mut().filter(|frame| frame.kind == Block::Opaque) {
-            frame.skipped += 1;
-            return;
-        }
-        let outer = self.kind();
-        let nodes = self.stack.last_mut().map_or(&mut self.root, |frame| match &mut frame.node.body {
-            Some(body) => &mut body.nodes,
-            none => &mut none.insert(Body { open: frame.open, nodes: Vec::new() }).nodes,
-        });
-        match nodes.pop_if(|node| node.body.is_none()) {
-            Some(node) => {
-                let row = keywords::find(outer, &node.keyword.text);
-                let kind = row.and_then(|row| row.opens).unwrap_or(Block::Opaque);
-                self.stack.push(Frame { node, open: span, kind, skipped: 0, seen_open: true });
-            }
-            None => {
-                self.sink.error(span, "a `{` with no keyword before it");
-                let keyword = Token { text: String::new(), span };
-                let node = Node { keyword, args: Vec::new(), body: None };
-                self.stack.push(Frame { node, open: span, kind: Block::Opaque, skipped: 0, seen_open: true });
-            }
-        }
-    }
-
-    fn close(&mut self, span: Span) {
-        match self.stack.last_mut() {
-            None => self.sink.error(span, "a `}` with no block to close"),
-            Some(frame) if frame.skipped > 0 => frame.skipped -= 1,
-            Some(_) => self.pop(),
-        }
-    }
-
-    fn unclosed(&mut self) {
-        if let Some(frame) = self.stack.last().filter(|frame| frame.seen_open) {
-            let name = &frame.node.keyword.text;
-            let message = format!("the block of `{name}` opened here is never closed");
-            self.sink.error_hint(frame.open, message, "add the missing `}`");
-        }
-        self.pop();
-    }
-
-    fn pop(&mut self) {
-        let Some(mut frame) = self.stack.pop() else { return };
-        frame.node.body.get_or_insert_with(|| Body { open: frame.open, nodes: Vec::new() });
-        // The `{` without a keyword is reported already.
-        if !frame.node.keyword.text.is_empty() || !frame.node.args.is_empty() {
-            self.push(frame.node);
-        }
-    }
-
-    fn push(&mut self, node: Node) {
-        match self.stack.last_mut() {
-            None => self.root.push(node),
-            Some(frame) => {
-                let body =
-                    frame.node.body.get_or_insert_with(|| Body { open: frame.open, nodes: Vec::new() });
-                body.nodes.push(node);
-            }
+    fn close_brace(&mut self, brace: Span) {
+        if !self.close_one() && brace.line > self.definition_until_line {
+            self.report.error(brace, "stray `}`: no block is open here");
         }
     }
 
     fn end(mut self) -> Vec<Node> {
-        while !self.stack.is_empty() {
-            self.unclosed();
+        self.report_unclosed("at the end of the file");
+        self.close_all();
+        self.top
+    }
+
+    fn report_unclosed(&mut self, when: &str) {
+        for open in &self.open {
+            let name = title(&open.node.words, self.report);
+            self.report.error_hint(open.at, format!("{name} is not closed {when}"), "add the missing `}`");
         }
-        self.root
+    }
+
+    fn close_all(&mut self) {
+        while self.close_one() {}
+    }
+
+    fn close_one(&mut self) -> bool {
+        let Some(mut open) = self.open.pop() else {
+            return false;
+        };
+        open.node.block = Some(open.children);
+        self.push(open.node);
+        true
+    }
+
+    /// A named top-level block inside another block: the `}` before it is missing.
+    fn starts_top_level(&self, words: &[Word]) -> bool {
+        let Some(first) = words.first() else { return false };
+        let top = keywords::find(Block::Root, &first.text).is_some_and(|keyword| keyword.block);
+        let known_here = self.inside().is_some_and(|block| keywords::find(block, &first.text).is_some());
+        !self.open.is_empty() && top && !known_here && (words.len() > 1 || first.text == "global_defs")
+    }
+
+    fn directive(&mut self, what: Directive, at: Span) {
+        let (text, hint) = match what {
+            Directive::Include => ("include files are", "write the included text here"),
+            Directive::Conditional => ("conditional lines (`@id`) are", "keep one file per machine"),
+            Directive::Generator => ("generators (`~SEQ`, `~LST`) are", "write the lines out"),
+            Directive::Definition => {
+                self.definition_until_line = self.report.continued_until(at.line);
+                ("definitions (`$NAME=`) are", "write the value where it is used")
+            }
+        };
+        self.report.error_hint(at, format!("{text} not supported yet"), hint);
+    }
+
+    fn push(&mut self, node: Node) {
+        self.siblings().push(node);
+    }
+
+    fn siblings(&mut self) -> &mut Vec<Node> {
+        match self.open.last_mut() {
+            Some(open) => &mut open.children,
+            None => &mut self.top,
+        }
+    }
+
+    /// The block being read, if its keywords are known.
+    fn inside(&self) -> Option<Block> {
+        self.open.last().map_or(Some(Block::Root), |open| open.inside)
+    }
+
+    fn block_of(&self, keyword: &str) -> Option<Block> {
+        keywords::find(self.inside()?, keyword)?.opens()
     }
 }
+
+/// What changes the text of the file rather than being a statement.
+enum Directive {
+    Include,
+    Conditional,
+    Definition,
+    Generator,
+}
+
+fn directive(words: &[Word]) -> Option<Directive> {
+    let first = words.first()?.text.as_str();
+    if words.iter().any(|word| word.text.contains("~SEQ") || word.text.contains("~LST")) {
+        return Some(Directive::Generator);
+    }
+    match first {
+        "include" | "includea" | "includeb" | "includem" | "includer" | "includew" => {
+            Some(Directive::Include)
+        }
+        _ if first.starts_with('@') => Some(Directive::Conditional),
+        _ if first.starts_with('$') && first.contains('=') => Some(Directive::Definition),
+        _ => None,
+    }
+}
+
+/// A statement's keyword and name as a message calls it.
+pub fn title(words: &[Word], report: &Report) -> String {
+    match words {
+        [] => "block".to_owned(),
+        [keyword] => report.quote(keyword),
+        [keyword, name, ..] => report.quote_pair(keyword, name),
+    }
+}
+
+/// keepalived's own deepest nesting is five; the limit keeps recursion over the tree bounded.
+const DEPTH_MAX: usize = 16;

@@ -1,123 +1,178 @@
-//! The grammars of values: numbers, seconds, booleans, addresses, names.
-//!
-//! Each function takes a word and returns the value or a sentence of what is wrong, without the word itself: that is
-//! the caller's to quote.
+//! Reads the words after a keyword as its form demands and hands the value to the form's setter.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
-use super::model::Vip;
+use super::{
+    keywords::{self, Block, Form, Keyword},
+    lexer::Word,
+    report::Report,
+    settings::{Settings, Spanned},
+};
 
-/// A whole number from `low` to `high`.
-pub fn number(word: &str, low: u32, high: u32) -> Result<u32, String> {
-    let digits = word.chars().take_while(char::is_ascii_digit).count();
-    if digits == 0 || digits != word.len() {
-        return Err(not_a("whole number", &word[..digits]));
+/// Sets what the statement `words` says; `words` starts with `keyword` itself.
+pub fn set(
+    keyword: &Keyword,
+    form: &Form,
+    words: &[Word],
+    block: Block,
+    into: &mut Settings,
+    report: &mut Report,
+) {
+    let Some(first) = words.first() else { return };
+    let value = words.get(1).filter(|word| !word.text.is_empty());
+    match (form, value) {
+        // Their inside is read by `lower`.
+        (Form::Block(_), _) => {}
+        (Form::Bare(set), _) => {
+            set(into, Spanned::new((), first));
+            trailing(words, 1, block, report);
+        }
+        (Form::Flag(set), None) => set(into, Spanned::new(true, first)),
+        (_, None) => {
+            let message = format!("{} needs a value", report.quote(first));
+            report.error_hint(first.span, message, expectation(keyword, form));
+        }
+        (Form::Flag(_), Some(word)) if keywords::find(block, &word.text).is_some() => {
+            trailing(words, 1, block, report);
+        }
+        (form, Some(word)) => match apply(form, word, into) {
+            Ok(()) => trailing(words, 2, block, report),
+            Err(problem) => {
+                let message = format!("{} {} {problem}", report.bare(first), report.quote(word));
+                report.error_hint(word.span, message, expectation(keyword, form));
+            }
+        },
     }
-    // Only overflow is left to fail, which is out of range as well.
-    let value = word.parse::<u32>().ok().filter(|value| (low..=high).contains(value));
-    value.ok_or_else(|| format!("is out of range, {low} to {high}"))
 }
 
-/// A whole number from `low` to 255.
-pub fn octet(word: &str, low: u8) -> Result<u8, String> {
-    let value = number(word, u32::from(low), 255)?;
-    u8::try_from(value).map_err(|_| format!("is out of range, {low} to 255"))
-}
-
-/// Whole seconds from 0 to a day; 0 is no time at all.
-pub fn seconds_or_off(word: &str) -> Result<Option<Duration>, String> {
-    let seconds = number(word, 0, 86_400)?;
-    Ok((seconds > 0).then(|| Duration::from_secs(u64::from(seconds))))
-}
-
-/// Seconds with up to nine decimals, at most `most`.
-pub fn seconds(word: &str, most: u32) -> Result<Duration, String> {
-    let (whole, fraction) = match word.split_once('.') {
-        Some((whole, fraction)) => (whole, fraction),
-        None => (word, "0"),
+/// Reports words after the first `used`, which keepalived would swallow.
+pub fn trailing(words: &[Word], used: usize, block: Block, report: &mut Report) {
+    let (Some(extra), Some(first)) = (words.get(used), words.first()) else {
+        return;
     };
-    let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    if !all_digits(whole) || !all_digits(fraction) {
-        let good = word.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
-        return Err(not_a("number of seconds", &word[..good]));
-    }
-    let fraction = fraction.trim_end_matches('0');
-    if fraction.len() > 9 {
-        return Err("has more than nine decimals".to_owned());
-    }
-    let range = || format!("is out of range, 0 to {most}");
-    let nanos = format!("{fraction:0<9}").parse::<u32>().map_err(|_| range())?;
-    let whole = whole.parse::<u32>().map_err(|_| range())?;
-    let value = Duration::new(u64::from(whole), nanos);
-    if value > Duration::from_secs(u64::from(most)) { Err(range()) } else { Ok(value) }
-}
-
-/// keepalived's booleans.
-pub fn boolean(word: &str) -> Result<bool, String> {
-    match word {
-        "on" | "true" | "yes" => Ok(true),
-        "off" | "false" | "no" => Ok(false),
-        _ => Err("is none of on, off, true, false, yes, no".to_owned()),
-    }
-}
-
-/// A network interface name as the kernel takes it (`dev_valid_name`).
-pub fn interface(word: &str) -> Result<String, String> {
-    let odd = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
-    if word.is_empty() || word.len() > 15 {
-        Err("is no interface name: 1 to 15 bytes".to_owned())
-    } else if word == "." || word == ".." || word.contains(odd) {
-        Err("is no interface name: no `/`, `:` or space".to_owned())
+    let (shown, keyword) = (report.quote(extra), report.quote(first));
+    if keywords::find(block, &extra.text).is_some() {
+        let message = format!("second statement on one line: {shown} after {keyword}");
+        report.error_hint(extra.span, message, format!("put {shown} on a line of its own"));
     } else {
-        Ok(word.to_owned())
+        let hint = "put text with blanks in double quotes; a comment starts with `#`";
+        report.error_hint(extra.span, format!("unexpected {shown} after {keyword}"), hint);
     }
 }
 
-/// An IPv4 address in dotted form.
-pub fn ipv4(word: &str) -> Result<Ipv4Addr, String> {
-    match word.parse::<IpAddr>() {
-        Ok(IpAddr::V4(address)) => Ok(address),
-        Ok(IpAddr::V6(_)) => Err("is an IPv6 address, which is not supported yet".to_owned()),
-        Err(_) => Err("is no IPv4 address".to_owned()),
+fn apply(form: &Form, word: &Word, into: &mut Settings) -> Result<(), String> {
+    let text = word.text.as_str();
+    match form {
+        Form::Block(_) | Form::Bare(_) => {}
+        Form::Flag(set) => set(into, Spanned::new(boolean(text)?, word)),
+        Form::Text(set) => set(into, Spanned::new(text.to_owned(), word)),
+        Form::Choice { of, set } => {
+            let choice = of.iter().find(|choice| **choice == text);
+            set(into, Spanned::new(choice.ok_or("is not a known value")?, word));
+        }
+        Form::Whole { min, max, set } => set(into, Spanned::new(whole(text, *min, *max)?, word)),
+        Form::Seconds { max_s, set } => {
+            let seconds = whole(text, 0, *max_s)?;
+            set(into, Spanned::new(Duration::from_secs(seconds.into()), word));
+        }
+        Form::Decimal { min_us, max_us, set } => {
+            let us = decimal_us(text)?;
+            if us.is_none_or(|us| !(*min_us..=*max_us).contains(&us)) {
+                return Err(format!("is out of range: {} to {} s", seconds(*min_us), seconds(*max_us)));
+            }
+            set(into, Spanned::new(Duration::from_micros(us.unwrap_or(*max_us)), word));
+        }
+        Form::Unicast(set) => set(into, Spanned::new(unicast(text)?, word)),
+        Form::Multicast(set) => {
+            let address = ipv4(text)?;
+            if !address.is_multicast() {
+                return Err("is not a multicast address".to_owned());
+            }
+            set(into, Spanned::new(address, word));
+        }
     }
+    Ok(())
 }
 
-/// An IPv4 address that one host can hold.
-pub fn unicast(word: &str) -> Result<Ipv4Addr, String> {
-    let address = ipv4(word)?;
-    // 0/8 and 240/4 (which ends in the broadcast address) are nobody's (RFC 1122 3.2.1.3, RFC 1112 4).
-    let first = address.octets()[0];
-    if first == 0 || first >= 224 || address.is_loopback() {
-        return Err("is no unicast address of a network".to_owned());
+/// An IPv4 address that one host can have.
+pub fn unicast(text: &str) -> Result<Ipv4Addr, String> {
+    let address = ipv4(text)?;
+    let first_octet = address.octets()[0];
+    // 0/8 is "this network", 127/8 never leaves the host, 224/4 and above are groups, reserved or broadcast.
+    if first_octet == 0 || first_octet == 127 || first_octet >= 224 {
+        return Err("is not a unicast address".to_owned());
     }
     Ok(address)
 }
 
-pub fn multicast(word: &str) -> Result<Ipv4Addr, String> {
-    let address = ipv4(word)?;
-    if address.is_multicast() { Ok(address) } else { Err("is no multicast address".to_owned()) }
+fn ipv4(text: &str) -> Result<Ipv4Addr, String> {
+    match text.parse() {
+        Ok(IpAddr::V4(address)) => Ok(address),
+        Ok(IpAddr::V6(_)) => Err("is an IPv6 address: IPv6 is not supported yet".to_owned()),
+        Err(_) => Err("is not an IPv4 address".to_owned()),
+    }
 }
 
-/// `ADDR[/LEN]`; without a length the address stands alone, /32.
-pub fn vip(word: &str) -> Result<Vip, String> {
-    let (address, length) = match word.split_once('/') {
-        Some((address, length)) => (address, Some(length)),
-        None => (word, None),
-    };
-    let address = IpAddr::V4(unicast(address)?);
-    let prefix_len = match length {
-        None => 32,
-        Some(length) => {
-            let length = number(length, 1, 32).map_err(|why| format!("has a prefix length that {why}"))?;
-            u8::try_from(length).map_err(|_| "has a prefix length out of range".to_owned())?
+/// A whole number in `min..=max`.
+pub fn whole(text: &str, min: u32, max: u32) -> Result<u32, String> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("is not a whole number".to_owned());
+    }
+    // All digits: what does not parse is too large.
+    let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+    number.ok_or_else(|| format!("is out of range: {min} to {max}"))
+}
+
+/// Microseconds of decimal seconds; `None` if they exceed every range.
+fn decimal_us(text: &str) -> Result<Option<u64>, String> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(seconds) || !digits(fraction) {
+        return Err("is not a number of seconds".to_owned());
+    }
+    if fraction.trim_end_matches('0').len() > 6 {
+        return Err("is finer than a microsecond".to_owned());
+    }
+    let micros = fraction.chars().chain(std::iter::repeat('0')).take(6).filter_map(|c| c.to_digit(10));
+    let micros = micros.fold(0, |sum, digit| sum * 10 + u64::from(digit));
+    let whole = seconds.parse::<u64>().ok().and_then(|seconds| seconds.checked_mul(1_000_000));
+    Ok(whole.and_then(|whole| whole.checked_add(micros)))
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "on" | "true" | "yes" => Ok(true),
+        "off" | "false" | "no" => Ok(false),
+        _ => Err("is not a boolean".to_owned()),
+    }
+}
+
+/// What the keyword wants, for a hint.
+fn expectation(keyword: &Keyword, form: &Form) -> String {
+    let wants = match form {
+        Form::Block(_) => "a block in braces".to_owned(),
+        Form::Bare(_) => "nothing".to_owned(),
+        Form::Flag(_) => "`on`, `off` or nothing, which means `on`".to_owned(),
+        Form::Text(_) => "one word, or text in double quotes".to_owned(),
+        Form::Choice { of, .. } => format!("one of {}", of.join(", ")),
+        Form::Whole { min, max, .. } => format!("a whole number, {min} to {max}"),
+        Form::Seconds { max_s, .. } => format!("whole seconds, 0 to {max_s}"),
+        Form::Decimal { min_us, max_us, .. } => {
+            format!("{} to {} seconds", seconds(*min_us), seconds(*max_us))
         }
+        Form::Unicast(_) => "a unicast IPv4 address".to_owned(),
+        Form::Multicast(_) => "an IPv4 address in 224.0.0.0/4".to_owned(),
     };
-    Ok(Vip { address, prefix_len })
+    let default =
+        keyword.default.map_or(String::new(), |default| format!("; without the keyword it is {default}"));
+    format!("`{}` takes {wants}{default}", keyword.name)
 }
 
-fn not_a(what: &str, good: &str) -> String {
-    if good.is_empty() { format!("is no {what}") } else { format!("is no {what}: something follows {good}") }
+/// Microseconds as decimal seconds, without trailing zeros.
+pub fn seconds(us: u64) -> String {
+    let text = format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

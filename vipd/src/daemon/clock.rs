@@ -13,9 +13,8 @@ pub fn now() -> Instant {
     Instant::from_nanos(crate::time::nanos(time.into()))
 }
 
-/// Milliseconds since 1970 of `at`, a point not after `now`; for people, never for decisions.
-pub fn unix_ms(at: Instant, now: Instant) -> u64 {
+/// Milliseconds since 1970; for people, never for decisions.
+pub fn unix_ms() -> u64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let then = since_1970.saturating_sub(now.saturating_since(at));
-    u64::try_from(then.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }

@@ -68,6 +68,8 @@ pub(super) struct Slot {
     generation: u64,
     master_mac: Option<[u8; 6]>,
     defended_at: Option<Instant>,
+    /// When the state was entered, for people: looked up once, since the two clocks drift apart.
+    pub since_unix_ms: u64,
     pub adverts_sent: u64,
     pub priority_zero_sent: u64,
     pub send_errors: u64,
@@ -121,6 +123,7 @@ impl Driver {
                 generation: 0,
                 master_mac: None,
                 defended_at: None,
+                since_unix_ms: clock::unix_ms(),
                 adverts_sent: 0,
                 priority_zero_sent: 0,
                 send_errors: 0,
@@ -472,6 +475,7 @@ impl Driver {
             master_priority = master_priority.map(tracing::field::display),
             "state changed"
         );
+        slot.since_unix_ms = clock::unix_ms();
         if to == StateName::Master {
             // Whoever is heard next is a new master to the kernel.
             slot.master_mac = None;

@@ -63,6 +63,9 @@ pub fn run(options: &Options) -> Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    if loaded.config.instances.is_empty() {
+        bail!("{} has no vrrp_instance: there is nothing to do", options.config.display());
+    }
     let dir = RuntimeDir::lock(&options.runtime_dir)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let result = LocalSet::new().block_on(&runtime, serve(options, loaded.config, &dir));

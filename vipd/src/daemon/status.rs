@@ -45,7 +45,7 @@ impl Driver {
         Some(InstanceStatus {
             name: router.spec.name.clone(),
             state: snapshot.state.to_string(),
-            since_unix_ms: clock::unix_ms(snapshot.since, now),
+            since_unix_ms: slot.since_unix_ms,
             in_state_ms: ms(snapshot.since, now),
             reason: snapshot.last_reason.map(|reason| reason.to_string()),
             interface: router.spec.interface.clone(),

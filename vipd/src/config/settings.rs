@@ -1,0 +1,110 @@
+//! What one block says, value by value: each is in range by itself, whether they fit together is not known yet.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use super::{
+    lexer::{Span, Word},
+    model::{LeasePolicy, Vip, WantedState},
+};
+
+/// The keywords of `global_defs` or of one `vrrp_instance`, its sub-blocks included. `None`: not given.
+#[derive(Debug, Default)]
+pub struct Settings {
+    pub router_id: Slot<String>,
+    pub group: Slot<Ipv4Addr>,
+    pub min_garp: Slot<bool>,
+    pub garp_interval: Slot<Duration>,
+
+    pub state: Slot<WantedState>,
+    pub interface: Slot<String>,
+    pub vrid: Slot<u32>,
+    pub priority: Slot<u32>,
+    pub advert_interval: Slot<Duration>,
+    pub auth_type: Slot<AuthType>,
+    pub auth_pass: Slot<String>,
+    pub source: Slot<Ipv4Addr>,
+    pub preempt: Slot<()>,
+    pub nopreempt: Slot<()>,
+    pub preempt_delay: Slot<Duration>,
+    pub accept: Slot<bool>,
+    pub vips: Vec<Spanned<Vip>>,
+    pub excluded: Vec<Spanned<Vip>>,
+    /// Each `dev` of a VIP line.
+    pub vip_interfaces: Vec<Spanned<String>>,
+
+    pub shared: Shared,
+    /// Keywords given, with the place they were first, whether or not their value could be used.
+    pub seen: Vec<(&'static str, Span)>,
+    /// Part of the block could not be read, so what is missing may be there.
+    pub partial: bool,
+}
+
+/// Settings that `global_defs` gives to every instance and an instance may give itself.
+#[derive(Clone, Debug, Default)]
+pub struct Shared {
+    pub version: Slot<u32>,
+    pub garp_delay: Slot<Duration>,
+    pub garp_repeat: Slot<u32>,
+    pub garp_refresh: Slot<Duration>,
+    pub garp_refresh_repeat: Slot<u32>,
+    pub garp_lower_prio_delay: Slot<Duration>,
+    pub garp_lower_prio_repeat: Slot<u32>,
+    pub down_timer_adverts: Slot<u32>,
+    pub lower_prio_no_advert: Slot<bool>,
+    pub v3_checksum_as_v2: Slot<bool>,
+    pub lease: Slot<LeasePolicy>,
+}
+
+pub type Slot<T> = Option<Spanned<T>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthType {
+    Pass,
+    Ah,
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spanned<T> {
+    pub value: T,
+    pub span: Span,
+}
+
+impl Settings {
+    pub fn seen_at(&self, keyword: &str) -> Option<Span> {
+        self.seen.iter().find(|(seen, _)| *seen == keyword).map(|(_, span)| *span)
+    }
+}
+
+impl Shared {
+    /// These settings, and `global`'s where there are none.
+    pub fn or(&self, global: &Self) -> Self {
+        fn first<T: Clone>(own: &Slot<T>, global: &Slot<T>) -> Slot<T> {
+            own.as_ref().or(global.as_ref()).cloned()
+        }
+        Self {
+            version: first(&self.version, &global.version),
+            garp_delay: first(&self.garp_delay, &global.garp_delay),
+            garp_repeat: first(&self.garp_repeat, &global.garp_repeat),
+            garp_refresh: first(&self.garp_refresh, &global.garp_refresh),
+            garp_refresh_repeat: first(&self.garp_refresh_repeat, &global.garp_refresh_repeat),
+            garp_lower_prio_delay: first(&self.garp_lower_prio_delay, &global.garp_lower_prio_delay),
+            garp_lower_prio_repeat: first(&self.garp_lower_prio_repeat, &global.garp_lower_prio_repeat),
+            down_timer_adverts: first(&self.down_timer_adverts, &global.down_timer_adverts),
+            lower_prio_no_advert: first(&self.lower_prio_no_advert, &global.lower_prio_no_advert),
+            v3_checksum_as_v2: first(&self.v3_checksum_as_v2, &global.v3_checksum_as_v2),
+            lease: first(&self.lease, &global.lease),
+        }
+    }
+}
+
+impl<T> Spanned<T> {
+    pub fn new(value: T, word: &Word) -> Self {
+        Self { value, span: word.span }
+    }
+}
+
+/// The value, or `default` where none was given.
+pub fn value_or<T: Clone>(slot: &Slot<T>, default: T) -> T {
+    slot.as_ref().map_or(default, |given| given.value.clone())
+}

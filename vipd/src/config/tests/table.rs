@@ -1,0 +1,142 @@
+//! The keyword table itself.
+
+use std::collections::HashSet;
+
+use super::{check, findings, with};
+use crate::config::{
+    keywords::{Block, Form, Status, find, rows},
+    parse,
+};
+
+const BLOCKS: [Block; 5] =
+    [Block::Root, Block::GlobalDefs, Block::Instance, Block::Authentication, Block::VipOption];
+
+#[test]
+fn keywords_are_unique_in_their_block() {
+    for block in BLOCKS {
+        let mut names = HashSet::new();
+        for keyword in rows(block) {
+            assert!(names.insert(keyword.name), "{block:?}: {} twice", keyword.name);
+        }
+    }
+}
+
+/// The file with `line` in `block`, and where the line stands.
+fn place(block: Block, line: &str) -> Option<(String, &'static str)> {
+    let auth = |rest: &str| with(&format!("authentication {{\n{line}\n{rest}\n}}"));
+    match block {
+        Block::Root => Some((with("") + line, "9:1")),
+        Block::GlobalDefs => Some((format!("global_defs {{\n{line}\n}}\n") + &with(""), "2:1")),
+        Block::Instance => Some((with(line), "2:1")),
+        Block::Authentication if line.starts_with("auth_type") => Some((auth("auth_pass x"), "3:1")),
+        Block::Authentication => Some((auth("auth_type PASS"), "3:1")),
+        Block::VipOption => {
+            Some((with(&format!("virtual_ipaddress_excluded {{\n10.9.9.9 {line}\n}}")), "3:10"))
+        }
+        Block::VirtualIpaddress | Block::VirtualIpaddressExcluded => None,
+    }
+}
+
+#[test]
+fn what_is_not_supported_is_never_silent() {
+    for block in BLOCKS {
+        for keyword in rows(block) {
+            let (name, braces) = (keyword.name, if keyword.block { " x {\nanything {\n}\n}" } else { "" });
+            let (values, message) = match keyword.status {
+                Status::Supported(_) => continue,
+                Status::NotYet(_) => ("", format!("error: `{name}` is not supported yet")),
+                Status::NoEffect { values: 0, .. } => ("", format!("notice: `{name}` has no effect")),
+                Status::NoEffect { .. } => (" 1", format!("notice: `{name}` has no effect")),
+            };
+            let Some((text, at)) = place(block, &format!("{name}{values}{braces}")) else {
+                continue;
+            };
+            check(&text, &[&format!("{at}: {message}")]);
+        }
+    }
+}
+
+#[test]
+fn every_default_is_what_absence_means() {
+    for block in BLOCKS {
+        for keyword in rows(block) {
+            let Some(default) = keyword.default else { continue };
+            let Some((text, _)) = place(block, &format!("{} {default}", keyword.name)) else {
+                continue;
+            };
+            let without = text.replace(&format!("{} {default}\n", keyword.name), "\n");
+            let (given, absent) = (parse("k", &text).unwrap(), parse("k", &without).unwrap());
+            assert_eq!(given.config, absent.config, "{}", keyword.name);
+        }
+    }
+}
+
+/// A setter that sets nothing shows here; what each sets exactly is in `model`.
+#[test]
+fn every_supported_keyword_changes_the_configuration_or_is_a_pure_switch() {
+    for block in BLOCKS {
+        for keyword in rows(block) {
+            let Status::Supported(form) = &keyword.status else {
+                continue;
+            };
+            let name = keyword.name;
+            let value = match (name, form) {
+                (_, Form::Block(_)) => continue,
+                // These mean the default or are checked, and change nothing by themselves.
+                ("preempt" | "accept" | "dev" | "auth_type" | "interface" | "virtual_router_id", _) => {
+                    continue;
+                }
+                (_, Form::Bare(_)) => "",
+                (_, Form::Flag(_)) => "on",
+                (_, Form::Text(_)) => "text",
+                ("state", Form::Choice { .. }) => "MASTER",
+                (_, Form::Choice { .. }) => "strict",
+                (_, Form::Whole { max: 3, .. }) => "3",
+                (_, Form::Whole { .. } | Form::Seconds { .. } | Form::Decimal { .. }) => "77",
+                (_, Form::Unicast(_)) => "10.7.7.7",
+                (_, Form::Multicast(_)) => "224.7.7.7",
+            };
+            // The checksum is a choice in version 3 only.
+            let line = match name {
+                "v3_checksum_as_v2" if block == Block::Instance => format!("version 3\n{name} {value}"),
+                "v3_checksum_as_v2" => format!("vrrp_version 3\n{name} {value}"),
+                _ => format!("{name} {value}"),
+            };
+            let Some((text, _)) = place(block, &line) else {
+                continue;
+            };
+            let base = text.replace(
+                &format!("{name} {value}"),
+                if name == "auth_pass" { "auth_pass other" } else { "" },
+            );
+            let (with, without) = (parse("k", &text).unwrap().config, parse("k", &base).unwrap().config);
+            assert_ne!(with, without, "{block:?} {name}");
+            assert!(findings(&base).is_empty(), "{name}: {:?}", findings(&base));
+        }
+    }
+}
+
+/// `vrrp_x` in `global_defs` does what `x` does in the instance, so a setter that sets its neighbour shows here.
+#[test]
+fn global_keywords_mean_what_the_instances_mean() {
+    let mut compared = 0;
+    for keyword in rows(Block::GlobalDefs) {
+        let own = find(Block::Instance, keyword.name.trim_start_matches("vrrp_"));
+        let (Status::Supported(form), Some(own)) = (&keyword.status, own) else {
+            continue;
+        };
+        let value = match form {
+            Form::Choice { .. } => "strict",
+            Form::Flag(_) => "on",
+            Form::Whole { max: 3, .. } => "3",
+            _ => "77",
+        };
+        let file = |global: &str, own: &str| format!("global_defs {{ {global} }}\n") + &with(own);
+        let global = file(&format!("{} {value}", keyword.name), "");
+        let own = file("", &format!("{} {value}", own.name));
+        let (global, own) = (parse("k", &global).unwrap().config, parse("k", &own).unwrap().config);
+        assert_eq!(global, own, "{}", keyword.name);
+        compared += 1;
+    }
+    assert_eq!(compared, 11, "the settings both blocks have");
+}
