@@ -62,7 +62,7 @@ fn a_bad_configuration_exits_6() -> Result<()> {
         ("prioritty 150", 5, "priority"),
         ("priority 256", 14, "256"),
         ("advert_int fast", 16, "fast"),
-        ("authentication {\n auth_type AH\n auth_pass 1111\n }", 0, "AH"),
+        ("version 2\n authentication {\n auth_type AH\n auth_pass 1111\n }", 0, "AH"),
         ("track_script {\n chk\n }", 5, "not supported"),
     ] {
         lb01.write_vipd_conf(&good.replace("priority 150", bad))?;

@@ -305,8 +305,7 @@ impl Driver {
             event_kind::ADVERT => false,
             event_kind::REVOKED => true,
             event_kind::CONFLICT => {
-                tracing::warn!(instance = name, vip = %source, mac = %MacAddr(event.mac), "another station claims a VIP");
-                self.defend(id, source);
+                self.conflict(id, source, MacAddr(event.mac));
                 return;
             }
             kind => {
@@ -337,6 +336,20 @@ impl Driver {
             received_at: Instant::from_nanos(event.at_ns),
         };
         self.input(Input::Advert { instance: id, advert, revoked });
+    }
+
+    /// Another station claims a VIP that we own.
+    fn conflict(&mut self, id: InstanceId, vip: IpAddr, mac: MacAddr) {
+        let router = &self.slots[usize::from(id.0)].router;
+        let name = &router.spec.name;
+        let since = self.engine.snapshot(id).map(|snapshot| snapshot.since);
+        if since.is_some_and(|since| clock::now().saturating_since(since) < router.spec.advert_interval) {
+            // The former master's last words, sent before it heard of us.
+            tracing::debug!(instance = name, %vip, %mac, "another station claims a VIP just taken over");
+        } else {
+            tracing::warn!(instance = name, %vip, %mac, "another station claims a VIP");
+        }
+        self.defend(id, vip);
     }
 
     /// Says once more who has the VIP, if we do and have not just said so.

@@ -126,7 +126,7 @@ async fn routers(options: &Options, config: config::Config, host: &Host) -> Resu
 async fn load(options: &Options, host: &mut Host) -> Result<(Dataplane, Events)> {
     match Dataplane::inspect(&options.bpffs_dir)? {
         Pinned::Nothing => {}
-        Pinned::Maps => tracing::info!("adopting the maps of a vipd that ended without cleaning up"),
+        Pinned::Maps => tracing::info!("maps of a vipd that ended without cleaning up are adopted"),
         Pinned::Misfits(reason) => {
             tracing::warn!("what is pinned does not fit and is removed: {reason:#}");
             // The program behind those pins still keeps the kernel from answering: the routes go first.
