@@ -209,6 +209,7 @@ const COMPILER_PACKAGES: &[(&str, &str)] = &[
 ];
 
 const LINKER_PACKAGES: &[(&str, &str)] = &[
+    ("g++", "to build bpf-linker"),
     ("llvm-22-dev", "to build bpf-linker"),
     ("libpolly-22-dev", "to build bpf-linker"),
     ("zlib1g-dev", "to build bpf-linker"),

@@ -68,8 +68,12 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let dir = RuntimeDir::lock(&options.runtime_dir)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    let result = LocalSet::new().block_on(&runtime, serve(options, loaded.config, &dir));
+    let local = LocalSet::new();
+    let result = local.block_on(&runtime, serve(options, loaded.config, &dir));
     dir.clean();
+    drop(dir);
+    // With it end the connections of those who asked for the stop: now another vipd may start.
+    drop(local);
     result
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -39,26 +39,38 @@ impl RuntimeDir {
             .create(dir)
             .with_context(|| format!("create the runtime directory {}", dir.display()))?;
         let path = dir.join(PID_FILE);
+        let mut lock = loop {
+            let lock = Self::try_lock(dir, &path)?;
+            // A vipd that has just stopped has removed the file it had locked: that lock is worth nothing.
+            if fs::metadata(&path)
+                .is_ok_and(|named| lock.metadata().is_ok_and(|held| held.ino() == named.ino()))
+            {
+                break lock;
+            }
+        };
+        lock.set_len(0)?;
+        writeln!(lock, "{}", std::process::id())?;
+        Ok(Self { dir: dir.to_owned(), _lock: lock })
+    }
+
+    fn try_lock(dir: &Path, path: &Path) -> Result<Flock<File>> {
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .read(true)
             .write(true)
             .mode(0o644)
-            .open(&path)
+            .open(path)
             .with_context(|| format!("open {}", path.display()))?;
-        let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(lock),
             Err((mut file, nix::Error::EWOULDBLOCK)) => {
                 let mut pid = String::new();
                 file.read_to_string(&mut pid)?;
                 bail!("vipd already runs with {}, as pid {}", dir.display(), pid.trim());
             }
-            Err((_, error)) => return Err(error).with_context(|| format!("lock {}", path.display())),
-        };
-        lock.set_len(0)?;
-        writeln!(lock, "{}", std::process::id())?;
-        Ok(Self { dir: dir.to_owned(), _lock: lock })
+            Err((_, error)) => Err(error).with_context(|| format!("lock {}", path.display())),
+        }
     }
 
     pub fn path(&self) -> &Path {

@@ -208,8 +208,7 @@ impl Dataplane {
             match (self.adopt(&path), present) {
                 (Ok(()), Some((mode, _))) => return Ok((Attached::Adopted, mode)),
                 // The interface went away and another came: the link is defunct.
-                _ => std::fs::remove_file(&path)
-                    .with_context(|| format!("unpin the defunct {}", path.display()))?,
+                _ => self.pins.detach(ifindex)?,
             }
         } else if let Some((_, id)) = present {
             let name = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
@@ -243,7 +242,7 @@ impl Dataplane {
     pub fn detach_others(&mut self, ifindexes: &[u32]) -> Result<()> {
         for ifindex in self.pins.links()? {
             if !ifindexes.contains(&ifindex) {
-                std::fs::remove_file(self.pins.link(ifindex))?;
+                self.pins.detach(ifindex)?;
             }
         }
         Ok(())

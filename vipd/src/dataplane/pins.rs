@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::sys;
 use anyhow::{Context, Result, bail};
 use aya::maps::{MapInfo, MapType};
 use vipd_common::abi::{
@@ -186,11 +187,17 @@ impl PinDir {
         Ok(true)
     }
 
+    /// Detaches the interface's program and removes the link's pin.
+    pub fn detach(&self, ifindex: u32) -> Result<()> {
+        let path = self.link(ifindex);
+        sys::detach_pinned_link(&path).with_context(|| format!("detach {}", path.display()))?;
+        fs::remove_file(&path).with_context(|| format!("unpin {}", path.display()))
+    }
+
     /// Removes links, then maps, then the directories: the program detaches and the kernel frees everything.
     pub fn remove(&self) -> Result<()> {
         for ifindex in self.links().context("list pinned links")? {
-            let path = self.link(ifindex);
-            fs::remove_file(&path).with_context(|| format!("unpin {}", path.display()))?;
+            self.detach(ifindex)?;
         }
         for (_, path) in self.maps() {
             match fs::remove_file(&path) {

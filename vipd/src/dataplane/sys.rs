@@ -1,11 +1,18 @@
-//! The one call of bpf(2) that aya does not offer.
+//! The calls of bpf(2) that aya does not offer.
 
 use std::{
+    ffi::CString,
     io,
-    os::fd::{AsFd, AsRawFd},
+    os::{
+        fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
 };
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
+const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_LINK_DETACH: libc::c_int = 34;
 
 /// The part of `union bpf_attr` that map element commands use (include/uapi/linux/bpf.h).
 #[repr(C)]
@@ -40,4 +47,31 @@ pub fn inner_map_id(outer: impl AsFd, slot: u32) -> io::Result<Option<u32>> {
         error if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         error => Err(error),
     }
+}
+
+/// Detaches a pinned link; returns when it is done.
+///
+/// Removing the pin is not enough: the kernel lets go of a pinned link in a work queue, some time later.
+pub fn detach_pinned_link(path: &Path) -> io::Result<()> {
+    /// The part of `union bpf_attr` for `BPF_OBJ_GET`.
+    #[repr(C)]
+    struct ObjectAttr {
+        pathname: u64,
+        bpf_fd: u32,
+        file_flags: u32,
+    }
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let attr = ObjectAttr { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
+    // SAFETY: the path outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw const attr, size_of::<ObjectAttr>()) };
+    let fd = libc::c_int::try_from(fd).map_err(io::Error::other)?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nobody else owns.
+    let link = unsafe { OwnedFd::from_raw_fd(fd) };
+    let attr = u32::try_from(link.as_raw_fd()).map_err(io::Error::other)?;
+    // SAFETY: `attr` is all of the attributes that the command has.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_DETACH, &raw const attr, size_of::<u32>()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
