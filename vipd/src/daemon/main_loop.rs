@@ -8,13 +8,14 @@ use anyhow::{Context, Result};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
 };
 
 use super::driver::{Message, Wish};
 use crate::{
     control::Command,
     dataplane::Dataplane,
-    host::{Host, LinkEvents, Plan},
+    host::{Host, LinkChange, LinkEvents, Plan},
 };
 
 /// Wait before the host is asked again to do what it has refused.
@@ -56,7 +57,7 @@ impl MainLoop {
         mut wishes: HostWishes,
         end: &mut EngineEnd,
     ) -> Result<Dataplane> {
-        let mut retry = false;
+        let mut retry_at = None;
         loop {
             tokio::select! {
                 ended = &mut *end => return ended.context("the engine thread ended without a word")?,
@@ -70,12 +71,14 @@ impl MainLoop {
                     }
                 },
                 change = self.links.recv() => match change {
+                    // Containers come and go on busy hosts: only the interfaces in use are of interest.
+                    Some(change) if !wishes.concern(&change) => {}
                     Some(change) => {
                         self.send(Message::Link(change)).await;
                         // The kernel has dropped the routes that went out on the link, or came from its address.
                         wishes.again = true;
                         let wished = self.wished.borrow().clone();
-                        retry = !wishes.apply(host, &wished).await;
+                        retry_at = wishes.apply(host, &wished).await;
                     }
                     None => {
                         tracing::error!("the kernel's link events have ended: stopping rather than running blind");
@@ -85,11 +88,11 @@ impl MainLoop {
                 },
                 Ok(()) = self.wished.changed() => {
                     let wished = self.wished.borrow_and_update().clone();
-                    retry = !wishes.apply(host, &wished).await;
+                    retry_at = wishes.apply(host, &wished).await;
                 }
-                () = tokio::time::sleep(HOST_RETRY), if retry => {
+                () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
                     let wished = self.wished.borrow().clone();
-                    retry = !wishes.apply(host, &wished).await;
+                    retry_at = wishes.apply(host, &wished).await;
                 }
             }
         }
@@ -121,13 +124,20 @@ impl HostWishes {
         Self { plan, applied, again: false }
     }
 
-    /// Returns whether all of it could be done.
-    async fn apply(&mut self, host: &mut Host, wished: &[Wish]) -> bool {
-        let result = self.try_apply(host, wished).await;
-        if let Err(error) = &result {
-            tracing::error!("the host's routing is not as it should be, trying again: {error:#}");
-        }
-        result.is_ok()
+    /// Whether the change is one of an interface in use.
+    fn concern(&self, change: &LinkChange) -> bool {
+        let changed = match change {
+            LinkChange::State(link) => link.ifindex,
+            LinkChange::Gone { ifindex } => *ifindex,
+        };
+        self.plan.instances.iter().any(|instance| instance.ifindex == changed)
+    }
+
+    /// Returns when to try again, if not all of it could be done.
+    async fn apply(&mut self, host: &mut Host, wished: &[Wish]) -> Option<Instant> {
+        let error = self.try_apply(host, wished).await.err()?;
+        tracing::error!("the host's routing is not as it should be, trying again: {error:#}");
+        Some(Instant::now() + HOST_RETRY)
     }
 
     async fn try_apply(&mut self, host: &mut Host, wished: &[Wish]) -> Result<()> {
