@@ -9,10 +9,10 @@ use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 use anyhow::{Context, Result};
 use aya::{TestRun, programs::TestRunOptions};
 use vipd::{
-    dataplane::{Dataplane, Identity},
+    dataplane::{Contents, Dataplane, Identity},
     time::Instant,
 };
-use vipd_common::abi::{InstanceKey, VipEntry, VipKey, mapped};
+use vipd_common::abi::{InstanceHead, InstanceKey, VipEntry, VipKey, mapped};
 
 const ROUNDS: usize = 15;
 const FRAMES: u32 = 200_000;
@@ -35,8 +35,7 @@ fn measure(dataplane: &mut Dataplane) -> Result<()> {
     dataplane.instances().write(
         0,
         &Identity {
-            key,
-            group: 0,
+            head: InstanceHead { key, group: 0 },
             primary: mapped([192, 0, 2, 10]),
             destination: mapped([224, 0, 0, 18]),
             auth_type: 0,
@@ -47,13 +46,16 @@ fn measure(dataplane: &mut Dataplane) -> Result<()> {
             interval_cs: 100,
             priority: 100,
             version: 3,
+            flags: 0,
+            mac: MAC,
         },
     );
-    let entry = VipEntry { group: 0, instance: 0, mac: MAC, reserved: [0; 2] };
-    dataplane.replace_tables(
-        [(VipKey { ifindex: IFINDEX, vlan: 0, address: mapped(VIP.octets()) }, entry)],
-        [(key, 0)],
-    )?;
+    let entry = VipEntry { group: 0, instance: 0, mac: MAC, flags: 0, reserved: 0 };
+    dataplane.replace_tables(&Contents {
+        vips: vec![(VipKey { ifindex: IFINDEX, vlan: 0, address: mapped(VIP.octets()) }, entry)],
+        index: vec![(key, 0)],
+        peers: Vec::new(),
+    })?;
 
     let lldp = [&[0; 12][..], &[0x88, 0xcc], &[0; 46]].concat();
     // The public vector v3-ipv4-message-only, from 192.0.2.2.

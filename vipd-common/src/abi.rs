@@ -4,13 +4,16 @@
 //! because the kernel reuses a pinned map without looking at its layout. A change of anything here is a new
 //! [`ABI_VERSION`], and with it a new pin directory.
 //!
+//! Two things are promised to later versions, which read them to carry leases over an upgrade: `LEASES` is an array of
+//! `u64` deadlines, and a value of `INSTANCES` starts with an [`InstanceHead`].
+//!
 //! Addresses are 16 octets in network order; IPv4 is mapped (`::ffff:a.b.c.d`, RFC 4291 2.5.5.2), so one key serves both
 //! families. Times are nanoseconds on the boot-time clock (`CLOCK_BOOTTIME`, `bpf_ktime_get_boot_ns`).
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Part of the pin directory's name: `<bpffs>/vipd/v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Virtual routers one daemon can run: slots of `INSTANCES` and `INSTANCE_COUNTERS`.
 pub const MAX_INSTANCES: u32 = 1024;
@@ -18,6 +21,8 @@ pub const MAX_INSTANCES: u32 = 1024;
 pub const MAX_GROUPS: u32 = 1024;
 /// Virtual addresses in each of the two tables that `VIPS` points to (allocated as they are used).
 pub const MAX_VIPS: u32 = 65_536;
+/// Unicast peers of all instances together: entries of `PEERS`.
+pub const MAX_PEERS: u32 = 16_384;
 /// Bytes of the event ring: room for 4,096 events. When it is full the event is lost, counted in
 /// `InstanceCounters::events_lost`, and reported again by the next advert of the same kind.
 pub const EVENT_RING_BYTES: u32 = 256 * 1024;
@@ -47,7 +52,15 @@ pub struct VipEntry {
     pub instance: u32,
     /// The MAC that ARP and ND answers carry: the interface's own, or the virtual router's.
     pub mac: [u8; 6],
-    pub reserved: [u8; 2],
+    /// Of [`vip_flag`].
+    pub flags: u8,
+    pub reserved: u8,
+}
+
+/// Bits of [`VipEntry::flags`].
+pub mod vip_flag {
+    /// Packets to the address are not for this host, even while it owns the address (RFC 9568 6.1, Accept_Mode False).
+    pub const NO_ACCEPT: u8 = 1;
 }
 
 /// Key of `INSTANCE_INDEX`: where an advert's virtual router is found (RFC 9568 7.1: VRID on the receiving interface).
@@ -60,6 +73,43 @@ pub struct InstanceKey {
     /// 4 or 6.
     pub family: u8,
     pub vrid: u8,
+    pub reserved: [u8; 2],
+}
+
+/// How every value of `INSTANCES` starts, in this and all later versions.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+pub struct InstanceHead {
+    pub key: InstanceKey,
+    /// Slot of `LEASES`.
+    pub group: u32,
+}
+
+/// Bits of [`Instance::flags`].
+pub mod instance_flag {
+    /// The VIPs are answered for with the virtual MAC (RFC 9568 7.3): frames to it are ours, and gated by ownership.
+    pub const VIRTUAL_MAC: u8 = 1;
+    /// Adverts come by unicast, to our primary address.
+    pub const UNICAST: u8 = 1 << 1;
+    /// Unicast adverts must come from one of `PEERS`.
+    pub const CHECK_SOURCE: u8 = 1 << 2;
+}
+
+/// Key of `PEERS`: a unicast peer of an instance.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable)]
+pub struct PeerKey {
+    /// Slot of `INSTANCES`.
+    pub instance: u32,
+    pub address: [u8; 16],
+}
+
+/// Value of `PEERS`: the TTL or hop limit that the peer's adverts may arrive with.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+pub struct PeerEntry {
+    pub min_ttl: u8,
+    pub max_ttl: u8,
     pub reserved: [u8; 2],
 }
 
@@ -78,12 +128,10 @@ pub mod auth_type {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 pub struct Instance {
     // Written by the daemon.
-    pub key: InstanceKey,
-    /// Slot of `LEASES`.
-    pub group: u32,
+    pub head: InstanceHead,
     /// Our primary address: the tie-break (RFC 9568 6.4.3) and the own-packet check.
     pub primary: [u8; 16],
-    /// Destination that adverts must have.
+    /// Group that adverts must be sent to; with [`instance_flag::UNICAST`] it is `primary` instead.
     pub destination: [u8; 16],
     /// RFC 2338 simple text password, zero-filled.
     pub auth_data: [u8; 8],
@@ -101,7 +149,11 @@ pub struct Instance {
     pub version: u8,
     /// One of [`auth_type`]; only for version 2.
     pub auth_type: u8,
-    pub reserved: u8,
+    /// Of [`instance_flag`].
+    pub flags: u8,
+    /// The interface's own MAC: what frames to the virtual MAC are readdressed to.
+    pub mac: [u8; 6],
+    pub reserved: [u8; 2],
     /// Not 0: report the next valid advert whatever it says. The program clears it.
     pub resync: u32,
 
@@ -166,8 +218,19 @@ pub const ADDRESS_DIGEST_MASK: u64 = (1 << 47) - 1;
 /// matter (RFC 9568 5.2.9).
 #[inline(always)]
 pub const fn address_digest(word: u32) -> u64 {
-    // The 64-bit finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection with full avalanche.
-    let mut z = (word as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mix(word as u64)
+}
+
+/// As [`address_digest`], of an IPv6 address as native-endian loads of its upper and lower eight octets.
+#[inline(always)]
+pub const fn address_digest_v6(upper: u64, lower: u64) -> u64 {
+    mix(mix(upper) ^ lower)
+}
+
+/// The 64-bit finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection with full avalanche.
+#[inline(always)]
+const fn mix(word: u64) -> u64 {
+    let mut z = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
@@ -212,14 +275,28 @@ counters! {
         arp_replies = ArpReplies,
         /// ARP requests for VIPs that are not owned here, dropped.
         arp_gated = ArpGated,
+        /// Neighbor Solicitations for owned VIPs answered with `XDP_TX`.
+        nd_replies = NdReplies,
+        /// Neighbor Solicitations for VIPs that are not owned here, dropped.
+        nd_gated = NdGated,
+        /// Neighbor Discovery messages about VIPs that RFC 4861 7.1 has a receiver discard, dropped.
+        nd_invalid = NdInvalid,
         /// IP packets to VIPs that are not owned here, dropped.
         ip_gated = IpGated,
+        /// IP packets to VIPs that are owned here but not accepted (Accept_Mode False), dropped.
+        ip_not_accepted = IpNotAccepted,
+        /// Frames to a virtual MAC whose VIPs are owned here, readdressed to the interface.
+        vmac_rewritten = VmacRewritten,
+        /// Frames to a virtual MAC whose VIPs are not owned here, dropped.
+        vmac_gated = VmacGated,
         /// Other stations' claims of VIPs owned here, dropped.
         vip_conflicts = VipConflicts,
         /// Other stations' claims of VIPs not owned here: the master announcing itself.
         vip_claims_seen = VipClaimsSeen,
         /// Adverts in IP fragments, passed unread.
         advert_fragments = AdvertFragments,
+        /// Adverts behind IPv6 extension headers, passed unread.
+        advert_extension_headers = AdvertExtensionHeaders,
         /// Well-formed adverts of virtual routers that are not ours, passed (RFC 6527 vrrpv3RouterVrIdErrors).
         vrid_errors = VridErrors,
         /// Adverts of virtual routers that are not ours and fail the check named, passed.
@@ -251,15 +328,17 @@ counters! {
         interval_differs = IntervalDiffers,
         /// Valid adverts listing other addresses than ours.
         address_list_differs = AddressListDiffers,
+        /// Valid v3 adverts over IPv6 whose first address is not link-local (erratum 8300; keepalived and FRR send them).
+        first_addr_not_link_local = FirstAddrNotLinkLocal,
         /// Times the program took the lease back.
         leases_revoked = LeasesRevoked,
         /// Events that found the ring full.
         events_lost = EventsLost,
-        /// Not sent to the group that the instance listens to.
+        /// Not sent to the group, or unicast address, that the instance listens to.
         dst_not_group = DstNotGroup,
         /// IPv4 header checksum wrong (the stack would have dropped it).
         ip_checksum_errors = IpChecksumErrors,
-        /// TTL or hop limit is not 255 (RFC 9568 5.1.1.3).
+        /// TTL or hop limit is not 255 (RFC 9568 5.1.1.3), or outside of what a unicast peer may have.
         ip_ttl_errors = IpTtlErrors,
         /// Shorter or longer than its address count says.
         packet_length_errors = PacketLengthErrors,
@@ -272,8 +351,6 @@ counters! {
         checksum_errors = ChecksumErrors,
         /// Max Advertise Interval 0 (erratum 8301).
         interval_zero = IntervalZero,
-        /// v3 over IPv6: first address is not link-local (erratum 8300).
-        first_addr_not_link_local = FirstAddrNotLinkLocal,
         /// v2: unknown authentication type.
         invalid_auth_type = InvalidAuthType,
         /// v2: another authentication type than configured.
@@ -286,6 +363,8 @@ counters! {
         interval_mismatch = IntervalMismatch,
         /// Sent by ourselves and looped back.
         own_source = OwnSource,
+        /// Unicast, and not from a configured peer.
+        unknown_peer = UnknownPeer,
     }
 }
 
@@ -298,7 +377,11 @@ const _: () = {
     assert!(size_of::<VipKey>() == 24);
     assert!(size_of::<VipEntry>() == 16);
     assert!(size_of::<InstanceKey>() == 12);
-    assert!(size_of::<Instance>() == 152);
+    assert!(size_of::<InstanceHead>() == 16);
+    assert!(core::mem::offset_of!(Instance, head) == 0);
+    assert!(size_of::<Instance>() == 160);
+    assert!(size_of::<PeerKey>() == 20);
+    assert!(size_of::<PeerEntry>() == 4);
     // Elements of a mappable array are 8-byte aligned: the daemon's stride is the struct's size.
     assert!(size_of::<Instance>().is_multiple_of(8));
     assert!(size_of::<Event>() == 56);
@@ -307,7 +390,9 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{Counters, Event, Instance, InstanceCounters, InstanceKey, VipEntry, VipKey};
+    use super::{
+        Counters, Event, Instance, InstanceCounters, InstanceKey, PeerEntry, PeerKey, VipEntry, VipKey,
+    };
 
     // SAFETY: all are `#[repr(C)]` without padding (zerocopy's IntoBytes) and any bits are valid (FromBytes).
     unsafe impl aya::Pod for VipKey {}
@@ -317,6 +402,10 @@ mod user {
     unsafe impl aya::Pod for InstanceKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Instance {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for PeerKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for PeerEntry {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Event {}
     // SAFETY: as above.

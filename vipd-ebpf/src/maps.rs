@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use vipd_common::abi::{
     Counters, EVENT_RING_BYTES, Event, Instance, InstanceCounters, InstanceKey, MAX_GROUPS, MAX_INSTANCES,
-    MAX_VIPS, VipEntry, VipKey,
+    MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
 };
 
 /// The daemon maps the array into its memory and stores without a system call (Linux 5.5).
@@ -42,6 +42,10 @@ pub static INSTANCES: Array<Instance, { MAX_INSTANCES as usize }, BPF_F_MMAPABLE
 /// Interface, VLAN, family and VRID → instance slot. Written by the daemon.
 #[btf_map]
 pub static INSTANCE_INDEX: HashMap<InstanceKey, u32, { MAX_INSTANCES as usize }> = HashMap::new();
+
+/// Instance slot and address → what a unicast peer's adverts may look like. Written by the daemon.
+#[btf_map]
+pub static PEERS: HashMap<PeerKey, PeerEntry, { MAX_PEERS as usize }, BPF_F_NO_PREALLOC> = HashMap::new();
 
 /// Changes, for the daemon. See `EVENT_RING_BYTES` for what happens when it is full.
 #[btf_map]

@@ -288,7 +288,7 @@ enum Tenure {
 /// whoever speaks has taken over. A router that is leaving (priority 0) takes nothing.
 #[inline(always)]
 fn tenure(ours: &Instance, source: &[u8; 16], priority: u8, now: u64) -> Tenure {
-    let Some(word) = ownership::lease(ours.group) else { return Tenure::None };
+    let Some(word) = ownership::lease(ours.head.group) else { return Tenure::None };
     // SAFETY: an aligned 8-byte word of the map; the daemon stores to it with atomic operations.
     let until = unsafe { ptr::read_volatile(word) };
     if now >= until {

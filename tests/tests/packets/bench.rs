@@ -9,12 +9,12 @@ use std::{
 
 use aya::{TestRun, programs::TestRunOptions};
 use vipd::{
-    dataplane::{Dataplane, Events, Identity},
+    dataplane::{Contents, Dataplane, Events, Identity},
     time::Instant,
 };
 use vipd_common::abi::{
-    ADDRESS_DIGEST_MASK, Counters, Event, InstanceCounters, InstanceKey, VipEntry, VipKey, address_digest,
-    mapped,
+    ADDRESS_DIGEST_MASK, Counters, Event, InstanceCounters, InstanceHead, InstanceKey, VipEntry, VipKey,
+    address_digest, mapped,
 };
 
 pub const XDP_DROP: u32 = 1;
@@ -62,7 +62,7 @@ impl Bench {
 
     /// One VIP and one virtual router as `identity` says, in the slots above.
     pub fn configure(&mut self, identity: &Identity, vips: &[(u32, Ipv4Addr)]) {
-        let entry = VipEntry { group: GROUP, instance: SLOT, mac: MAC, reserved: [0; 2] };
+        let entry = VipEntry { group: GROUP, instance: SLOT, mac: MAC, flags: 0, reserved: 0 };
         let vips: Vec<_> = vips
             .iter()
             .map(|(vlan, vip)| {
@@ -70,7 +70,9 @@ impl Bench {
             })
             .collect();
         self.dataplane().instances().write(SLOT, identity);
-        self.dataplane().replace_tables(vips, [(identity.key, SLOT)]).expect("tables are replaced");
+        let index = vec![(identity.head.key, SLOT)];
+        let contents = Contents { vips, index, peers: Vec::new() };
+        self.dataplane().replace_tables(&contents).expect("tables are replaced");
     }
 
     /// Makes this node the owner for an hour from now, renewed `ago`.
@@ -140,8 +142,10 @@ pub fn now() -> Instant {
 /// VRID 51, priority 100, interval 1 s, version 3, one VIP: the standard receiver of the vectors.
 pub fn identity() -> Identity {
     Identity {
-        key: InstanceKey { ifindex: IFINDEX, vlan: 0, family: 4, vrid: 51, reserved: [0; 2] },
-        group: GROUP,
+        head: InstanceHead {
+            key: InstanceKey { ifindex: IFINDEX, vlan: 0, family: 4, vrid: 51, reserved: [0; 2] },
+            group: GROUP,
+        },
         primary: mapped(PRIMARY.octets()),
         destination: mapped(GROUP_ADDRESS.octets()),
         auth_type: 0,
@@ -152,6 +156,8 @@ pub fn identity() -> Identity {
         interval_cs: 100,
         priority: 100,
         version: 3,
+        flags: 0,
+        mac: MAC,
     }
 }
 

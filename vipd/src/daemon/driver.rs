@@ -269,10 +269,7 @@ impl Driver {
 
     fn fill_tables(&mut self) -> Result<()> {
         let Self { dataplane, slots, .. } = self;
-        dataplane.replace_tables(
-            slots.iter().flat_map(|slot| slot.router.table()),
-            slots.iter().map(|slot| (slot.router.key(), slot.router.slot)),
-        )
+        dataplane.replace_tables(&setup::contents(slots.iter().map(|slot| &slot.router)))
     }
 
     fn link_to_engine(&mut self, id: InstanceId) {

@@ -158,10 +158,7 @@ async fn run_engine(
     }
     let plan = setup::plan(&routers);
     made.host.retire(&plan).await?;
-    dataplane.replace_tables(
-        routers.iter().flat_map(Router::table),
-        routers.iter().map(|router| (router.key(), router.slot)),
-    )?;
+    dataplane.replace_tables(&setup::contents(routers.iter()))?;
     let modes = attach(dataplane, &routers, &made.host).await?;
     made.host.install(&plan).await?;
 

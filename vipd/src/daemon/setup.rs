@@ -10,14 +10,15 @@ use anyhow::{Context, Result};
 use vipd_common::{
     Family, Version,
     abi::{
-        ADDRESS_DIGEST_MASK, InstanceKey, MAX_INSTANCES, VipEntry, VipKey, address_digest, auth_type, mapped,
+        ADDRESS_DIGEST_MASK, InstanceHead, InstanceKey, MAX_INSTANCES, VipEntry, VipKey, address_digest,
+        auth_type, mapped,
     },
     wire::eth::MacAddr,
 };
 
 use crate::{
     config::{self, Auth},
-    dataplane::{Identity, InstancePage, LeasePage},
+    dataplane::{Contents, Identity, InstancePage, LeasePage},
     host::{LinkState, Plan, PlannedInstance},
     time::nanos,
     vrrp::{GarpTiming, LeasePolicy, Settings},
@@ -77,7 +78,8 @@ impl Router {
 
     /// The entries of the VIP table.
     pub fn table(&self) -> impl Iterator<Item = (VipKey, VipEntry)> {
-        let entry = VipEntry { group: self.group(), instance: self.slot, mac: self.mac.0, reserved: [0; 2] };
+        let entry =
+            VipEntry { group: self.group(), instance: self.slot, mac: self.mac.0, flags: 0, reserved: 0 };
         self.vips().map(move |vip| (VipKey { ifindex: self.ifindex, vlan: 0, address: octets(vip) }, entry))
     }
 
@@ -89,8 +91,7 @@ impl Router {
             IpAddr::V6(_) => sum,
         });
         Identity {
-            key: self.key(),
-            group: self.group(),
+            head: InstanceHead { key: self.key(), group: self.group() },
             primary: self.address.map_or([0; 16], octets),
             destination: octets(self.spec.group),
             auth_type: if self.auth_data().is_some() { auth_type::SIMPLE_TEXT } else { auth_type::NONE },
@@ -101,6 +102,8 @@ impl Router {
             interval_cs: centiseconds(interval),
             priority: self.spec.priority.get(),
             version: self.spec.version as u8,
+            flags: 0,
+            mac: self.mac.0,
         }
     }
 }
@@ -138,6 +141,15 @@ pub fn primary_address(spec: &config::Instance, link: &LinkState) -> Option<IpAd
         .filter(|candidate| spec.priority.is_owner() || !vips.contains(&candidate.address))
         .min_by_key(|candidate| candidate.secondary)
         .map(|candidate| candidate.address)
+}
+
+/// What the data plane's tables are to hold for all of them.
+pub fn contents<'a>(routers: impl Iterator<Item = &'a Router> + Clone) -> Contents {
+    Contents {
+        vips: routers.clone().flat_map(Router::table).collect(),
+        index: routers.map(|router| (router.key(), router.slot)).collect(),
+        peers: Vec::new(),
+    }
 }
 
 /// What the host is asked to make for all of them.

@@ -26,11 +26,12 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
-use vipd_common::abi::{Counters, Event, InstanceCounters, InstanceKey, VipEntry, VipKey};
+use vipd_common::abi::{Counters, Event, InstanceCounters};
 use zerocopy::FromBytes;
 
 pub use pages::{Heard, Identity, InstancePage, LeasePage};
 use pins::PinDir;
+pub use tables::Contents;
 use tables::Tables;
 
 /// The program, built by `cargo xtask build-ebpf` and embedded (see build.rs).
@@ -179,6 +180,7 @@ impl Dataplane {
             take(&mut ebpf, "VIPS")?,
             [take(&mut ebpf, "VIPS_A")?, take(&mut ebpf, "VIPS_B")?],
             take(&mut ebpf, "INSTANCE_INDEX")?,
+            take(&mut ebpf, "PEERS")?,
             &pins,
         )?;
         let mut events = Events(take(&mut ebpf, "EVENTS")?);
@@ -266,15 +268,11 @@ impl Dataplane {
         &self.instances
     }
 
-    /// Replaces the table of VIPs and the index of instances; packets see the old table or the new one.
+    /// Replaces the table of VIPs, the index of instances and their peers; packets see the old table of VIPs or the new.
     ///
     /// Takes an RCU grace period (7 to 16 ms measured): right for a reload, wrong for a takeover.
-    pub fn replace_tables(
-        &mut self,
-        vips: impl IntoIterator<Item = (VipKey, VipEntry)>,
-        index: impl IntoIterator<Item = (InstanceKey, u32)>,
-    ) -> Result<()> {
-        self.tables.replace(vips, index)
+    pub fn replace_tables(&mut self, contents: &Contents) -> Result<()> {
+        self.tables.replace(contents)
     }
 
     /// The counters that belong to no instance, summed over CPUs.

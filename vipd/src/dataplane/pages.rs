@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use vipd_common::abi::{Instance, InstanceKey, MAX_GROUPS, MAX_INSTANCES};
+use vipd_common::abi::{Instance, InstanceHead, InstanceKey, MAX_GROUPS, MAX_INSTANCES};
 
 use crate::time::Instant;
 
@@ -128,8 +128,7 @@ impl LeasePage {
 /// What the program is to know of one virtual router.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    pub key: InstanceKey,
-    pub group: u32,
+    pub head: InstanceHead,
     /// Mapped if IPv4; all zero while the interface has none.
     pub primary: [u8; 16],
     pub destination: [u8; 16],
@@ -141,6 +140,10 @@ pub struct Identity {
     pub interval_cs: u32,
     pub priority: u8,
     pub version: u8,
+    /// Of [`vipd_common::abi::instance_flag`].
+    pub flags: u8,
+    /// The interface's own MAC.
+    pub mac: [u8; 6],
 }
 
 /// When the advert that the last event described was heard last.
@@ -162,14 +165,13 @@ impl InstancePage {
     /// Which virtual router the slot describes; all zero if none.
     pub fn key(&self, slot: u32) -> InstanceKey {
         // SAFETY: a field of a mapped slot, plain data in any state, written by this process or its predecessor only.
-        unsafe { (&raw const (*self.0.slot(slot)).key).read_volatile() }
+        unsafe { (&raw const (*self.0.slot(slot)).head.key).read_volatile() }
     }
 
     /// Writes the daemon's half of a slot. The program's half stays.
     pub fn write(&self, slot: u32, identity: &Identity) {
         let Identity {
-            key,
-            group,
+            head,
             primary,
             destination,
             auth_type,
@@ -180,13 +182,14 @@ impl InstancePage {
             interval_cs,
             priority,
             version,
+            flags,
+            mac,
         } = identity;
         let instance = self.0.slot(slot);
         // SAFETY: fields of a mapped slot that only this process writes; the program may read them at any moment and
         // takes a mixture of old and new for what it is, an advert that came while the configuration changed.
         unsafe {
-            (&raw mut (*instance).key).write_volatile(*key);
-            (&raw mut (*instance).group).write_volatile(*group);
+            (&raw mut (*instance).head).write_volatile(*head);
             (&raw mut (*instance).primary).write_volatile(*primary);
             (&raw mut (*instance).destination).write_volatile(*destination);
             (&raw mut (*instance).auth_data).write_volatile(*auth_data);
@@ -197,6 +200,8 @@ impl InstancePage {
             (&raw mut (*instance).priority).write_volatile(*priority);
             (&raw mut (*instance).version).write_volatile(*version);
             (&raw mut (*instance).auth_type).write_volatile(*auth_type);
+            (&raw mut (*instance).flags).write_volatile(*flags);
+            (&raw mut (*instance).mac).write_volatile(*mac);
         }
         self.resync(slot);
     }
@@ -209,6 +214,12 @@ impl InstancePage {
             (&raw mut (*instance).primary).write_volatile(primary);
             (&raw mut (*instance).priority).write_volatile(priority);
         }
+    }
+
+    /// The interface has another MAC now.
+    pub fn set_mac(&self, slot: u32, mac: [u8; 6]) {
+        // SAFETY: as in `write`; a frame that meets a mixture of both is lost, as is one that meets the old MAC.
+        unsafe { (&raw mut (*self.0.slot(slot)).mac).write_volatile(mac) };
     }
 
     /// Has the next valid advert reported even if it says nothing new.

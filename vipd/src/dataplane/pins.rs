@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use aya::maps::{MapInfo, MapType};
 use vipd_common::abi::{
     ABI_VERSION, Counters, EVENT_RING_BYTES, Instance, InstanceCounters, InstanceKey, MAX_GROUPS,
-    MAX_INSTANCES, MAX_VIPS, VipEntry, VipKey,
+    MAX_INSTANCES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
 };
 
 /// `BPF_FS_MAGIC` of include/uapi/linux/magic.h.
@@ -30,7 +30,7 @@ struct Shape {
 }
 
 /// Every map of the program (`vipd-ebpf/src/maps.rs`).
-const MAPS: [Shape; 9] = [
+const MAPS: [Shape; 10] = [
     Shape {
         name: "LEASES",
         kind: MapType::Array,
@@ -71,6 +71,14 @@ const MAPS: [Shape; 9] = [
         value: 4,
         entries: MAX_INSTANCES,
         flags: 0,
+    },
+    Shape {
+        name: "PEERS",
+        kind: MapType::Hash,
+        key: size_of::<PeerKey>(),
+        value: size_of::<PeerEntry>(),
+        entries: MAX_PEERS,
+        flags: BPF_F_NO_PREALLOC,
     },
     Shape { name: "EVENTS", kind: MapType::RingBuf, key: 0, value: 0, entries: EVENT_RING_BYTES, flags: 0 },
     Shape {

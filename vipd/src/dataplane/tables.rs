@@ -1,8 +1,13 @@
-//! The table of VIPs behind its pointer, and the index of instances.
+//! The table of VIPs behind its pointer, the index of instances, and their unicast peers.
+
+use std::collections::HashSet;
 
 use anyhow::{Context, Result, bail};
-use aya::maps::{ArrayOfMaps, HashMap, MapData, MapInfo};
-use vipd_common::abi::{InstanceKey, MAX_VIPS, VipEntry, VipKey};
+use aya::{
+    Pod,
+    maps::{ArrayOfMaps, HashMap, MapData, MapInfo},
+};
+use vipd_common::abi::{InstanceKey, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey};
 
 use super::pins::PinDir;
 
@@ -14,6 +19,16 @@ pub struct Tables {
     /// Which of `tables` the pointer points to.
     active: Option<usize>,
     index: HashMap<MapData, InstanceKey, u32>,
+    peers: HashMap<MapData, PeerKey, PeerEntry>,
+}
+
+/// What the tables are to hold.
+#[derive(Debug, Default)]
+pub struct Contents {
+    pub vips: Vec<(VipKey, VipEntry)>,
+    /// Virtual router to instance slot.
+    pub index: Vec<(InstanceKey, u32)>,
+    pub peers: Vec<(PeerKey, PeerEntry)>,
 }
 
 impl Tables {
@@ -23,6 +38,7 @@ impl Tables {
         pointer: ArrayOfMaps<MapData, VipTable>,
         tables: [VipTable; 2],
         index: HashMap<MapData, InstanceKey, u32>,
+        peers: HashMap<MapData, PeerKey, PeerEntry>,
         pins: &PinDir,
     ) -> Result<Self> {
         let active = match active {
@@ -40,18 +56,15 @@ impl Tables {
                 active
             }
         };
-        Ok(Self { pointer, tables, active, index })
+        Ok(Self { pointer, tables, active, index, peers })
     }
 
-    /// Fills the table that is not in use, points to it, then empties the other.
-    pub fn replace(
-        &mut self,
-        vips: impl IntoIterator<Item = (VipKey, VipEntry)>,
-        index: impl IntoIterator<Item = (InstanceKey, u32)>,
-    ) -> Result<()> {
+    /// Fills the table that is not in use, points to it, then empties the other; then the index and the peers, entry by
+    /// entry.
+    pub fn replace(&mut self, contents: &Contents) -> Result<()> {
         let next = self.active.map_or(0, |active| 1 - active);
         clear(&mut self.tables[next])?;
-        for (key, entry) in vips {
+        for (key, entry) in &contents.vips {
             self.tables[next]
                 .insert(key, entry, 0)
                 .with_context(|| format!("add a VIP to the table of at most {MAX_VIPS}"))?;
@@ -60,16 +73,28 @@ impl Tables {
         if let Some(active) = self.active.replace(next) {
             clear(&mut self.tables[active])?;
         }
-        let index: std::collections::HashMap<_, _> = index.into_iter().collect();
-        let gone: Vec<_> = self.index.keys().collect::<Result<_, _>>()?;
-        for key in gone.iter().filter(|key| !index.contains_key(key)) {
-            self.index.remove(key)?;
-        }
-        for (key, slot) in index {
-            self.index.insert(key, slot, 0).context("add a virtual router to the index")?;
-        }
-        Ok(())
+        // Peers before the index: an instance that is found is complete.
+        bring_to(&mut self.peers, &contents.peers)
+            .with_context(|| format!("fill the table of at most {MAX_PEERS} unicast peers"))?;
+        bring_to(&mut self.index, &contents.index).context("fill the index of virtual routers")
     }
+}
+
+/// Makes `map` hold exactly `wanted`, without a moment at which an entry that stays is missing.
+fn bring_to<K, V>(map: &mut HashMap<MapData, K, V>, wanted: &[(K, V)]) -> Result<()>
+where
+    K: Pod + Eq + std::hash::Hash,
+    V: Pod,
+{
+    let keys: HashSet<K> = wanted.iter().map(|(key, _)| *key).collect();
+    let present: Vec<K> = map.keys().collect::<Result<_, _>>()?;
+    for key in present.iter().filter(|key| !keys.contains(key)) {
+        map.remove(key)?;
+    }
+    for (key, value) in wanted {
+        map.insert(key, value, 0)?;
+    }
+    Ok(())
 }
 
 fn clear(table: &mut VipTable) -> Result<()> {
