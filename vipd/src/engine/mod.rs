@@ -22,6 +22,10 @@ pub enum Input {
     Advert { instance: InstanceId, advert: Advert, revoked: bool },
     /// XDP's stamp: the advert last reported for this instance was heard again, last at `at`.
     Heard { instance: InstanceId, at: Instant },
+    /// Before the first `Ready`: the lease word that a predecessor on this node left stands until `lease_until`.
+    ///
+    /// What is to be done with it comes as actions: nothing, if its mastership goes on.
+    Inherited { instance: InstanceId, lease_until: Instant },
     /// The interface is up with this primary address: also when the address changes.
     Ready { instance: InstanceId, address: IpAddr },
     /// The interface is down or has no address.
@@ -79,6 +83,9 @@ impl Engine {
                 self.tell(instance, Event::Advert { advert, revoked }, now);
             }
             Input::Heard { instance, at } => self.tell(instance, Event::Heard { at }, now),
+            Input::Inherited { instance, lease_until } => {
+                self.tell(instance, Event::Inherited { lease_until }, now);
+            }
             Input::Ready { instance, address } => self.tell(instance, Event::Ready { address }, now),
             Input::Fault { instance, reason } => self.tell(instance, Event::Fault { reason }, now),
             Input::LeaseLost { instance } => self.tell(instance, Event::LeaseLost, now),

@@ -120,6 +120,8 @@ pub enum FaultReason {
 pub enum Reason {
     /// The interface became usable.
     Started,
+    /// The lease of the vipd before this one still stood: its mastership goes on.
+    Inherited,
     /// The interface became usable, and the router owns the addresses (priority 255).
     Owner,
     /// No master was heard for the master-down interval (RFC 8347 no-response).
@@ -151,6 +153,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Started => "interface ready",
+            Self::Inherited => "lease taken over from the vipd before",
             Self::Owner => "address owner",
             Self::MasterDown => "no advert from a master",
             Self::MasterLeft => "master left",

@@ -25,6 +25,8 @@ pub enum Event {
     Advert { advert: Advert, revoked: bool },
     /// The advert last reported was heard again, last at `at`: same source, priority and interval.
     Heard { at: Instant },
+    /// Before the first `Ready`: the vipd before this one left the lease standing until `lease_until`.
+    Inherited { lease_until: Instant },
     /// The interface is up, with this primary address.
     Ready { address: IpAddr },
     /// The interface is of no use now.

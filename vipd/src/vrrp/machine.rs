@@ -86,7 +86,7 @@ impl Machine {
             id,
             checksum: settings.checksum,
             settings,
-            state: State::Init,
+            state: State::Init { inherited: None },
             since: Instant::default(),
             last_heard: None,
             published: Rank::ABSENT,
@@ -121,7 +121,7 @@ impl Machine {
     /// When [`Event::Timeout`] is next wanted.
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Init | State::Fault | State::Stopped => None,
+            State::Init { .. } | State::Fault | State::Stopped => None,
             State::Backup(backup) => Some(backup.down_at),
             State::Master(master) => Some(master.deadline()),
             State::Leaving(leaving) => Some(leaving.until),
@@ -140,14 +140,14 @@ impl Machine {
     pub fn snapshot(&self) -> Snapshot {
         let (master, interval) = match self.state {
             State::Backup(backup) => (backup.master, backup.interval),
-            State::Init | State::Fault | State::Master(_) | State::Leaving(_) | State::Stopped => {
+            State::Init { .. } | State::Fault | State::Master(_) | State::Leaving(_) | State::Stopped => {
                 (None, self.settings.advert_interval)
             }
         };
         let lease_until = match self.state {
             State::Master(master) => Some(master.lease_until),
             State::Leaving(leaving) => Some(leaving.until),
-            State::Init | State::Fault | State::Backup(_) | State::Stopped => None,
+            State::Init { .. } | State::Fault | State::Backup(_) | State::Stopped => None,
         };
         Snapshot {
             state: self.state.name(),
@@ -169,16 +169,49 @@ impl Machine {
     /// The transition table: every state and every event.
     fn step(&mut self, event: Event, now: Instant, out: &mut Out<'_>) -> Next {
         match (self.state, event) {
-            (State::Init | State::Fault, Event::Ready { address }) => self.start(address, now, out),
-            (State::Init, Event::Fault { reason }) => Next::to(State::Fault, Reason::Fault(reason)),
+            (State::Init { .. }, Event::Inherited { lease_until }) => {
+                Next::stay(State::Init { inherited: Some(lease_until) })
+            }
+            (State::Init { inherited: Some(lease_until) }, Event::Ready { address }) if now < lease_until => {
+                // DEVIATION 6.4.1: no Initialize for a router that everyone takes for the master, and rightly: whoever
+                // had taken over would have had XDP revoke the lease.
+                let master = Master::inherited(&self.settings, address, lease_until, now);
+                Next::to(State::Master(master), Reason::Inherited)
+            }
+            (State::Init { inherited: Some(_) }, Event::LeaseLost) => {
+                Next::stay(State::Init { inherited: None })
+            }
+            (State::Init { inherited: Some(_) }, Event::Fault { reason }) => {
+                out.release();
+                Next::to(State::Fault, Reason::Fault(reason))
+            }
+            (State::Init { inherited: Some(_) }, Event::Shutdown) => {
+                out.release();
+                Next::to(State::Stopped, Reason::Shutdown)
+            }
+            (State::Init { .. } | State::Fault, Event::Ready { address }) => self.start(address, now, out),
+            (State::Init { inherited: None }, Event::Fault { reason }) => {
+                Next::to(State::Fault, Reason::Fault(reason))
+            }
             (state @ State::Fault, Event::Fault { .. }) => Next::stay(state),
-            (State::Init | State::Fault, Event::Shutdown) => Next::to(State::Stopped, Reason::Shutdown),
+            (State::Init { inherited: None } | State::Fault, Event::Shutdown) => {
+                Next::to(State::Stopped, Reason::Shutdown)
+            }
             (state @ State::Stopped, Event::Ready { .. } | Event::Fault { .. } | Event::Shutdown) => {
                 Next::stay(state)
             }
             (
+                // Only a router that has not begun inherits.
+                state @ (State::Fault
+                | State::Backup(_)
+                | State::Master(_)
+                | State::Leaving(_)
+                | State::Stopped),
+                Event::Inherited { .. },
+            ) => Next::stay(state),
+            (
                 // RFC 9568 6.4.1: no advert is processed in Initialize. No lease is held and no timer runs either.
-                state @ (State::Init | State::Fault | State::Stopped),
+                state @ (State::Init { .. } | State::Fault | State::Stopped),
                 Event::Advert { .. }
                 | Event::Heard { .. }
                 | Event::LeaseLost
@@ -445,7 +478,7 @@ impl Machine {
             let master = next.master.or(match self.state {
                 State::Backup(backup) => backup.master.map(|peer| (peer.address, peer.priority)),
                 State::Master(master) => Some((master.address, self.settings.priority)),
-                State::Init | State::Fault | State::Leaving(_) | State::Stopped => None,
+                State::Init { .. } | State::Fault | State::Leaving(_) | State::Stopped => None,
             });
             let to = self.state.name();
             out.push(|instance| Action::Transition { instance, from, to, reason, master });

@@ -60,6 +60,21 @@ impl Master {
         }
     }
 
+    /// The mastership of a predecessor on this node, whose last advert was sent one lease's length before `lease_until`.
+    ///
+    /// The advert period goes on; nothing is announced, since nothing has changed for anyone.
+    pub fn inherited(settings: &Settings, address: IpAddr, lease_until: Instant, now: Instant) -> Self {
+        // A lease of another length, under another configuration, says less: then the next advert is sent at once.
+        let sent = (lease_until - settings.lease_length()).min(now);
+        Self {
+            lease_until,
+            last_sent: Some(sent),
+            next_advert: (sent + settings.advert_interval).max(now),
+            second_announce: None,
+            ..Self::new(settings, address, now)
+        }
+    }
+
     /// When this state next needs attention.
     pub fn deadline(&self) -> Instant {
         let optional = [

@@ -15,7 +15,10 @@ use crate::{
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    Init,
+    /// With the end of the lease that a predecessor on this node left, if there is one.
+    Init {
+        inherited: Option<Instant>,
+    },
     Fault,
     Backup(Backup),
     Master(Master),
@@ -34,7 +37,7 @@ pub(super) struct Leaving {
 impl State {
     pub fn name(&self) -> StateName {
         match self {
-            Self::Init => StateName::Init,
+            Self::Init { .. } => StateName::Init,
             Self::Fault => StateName::Fault,
             Self::Backup(_) => StateName::Backup,
             Self::Master(_) | Self::Leaving(_) => StateName::Master,
@@ -44,7 +47,7 @@ impl State {
 
     pub fn address(&self) -> Option<IpAddr> {
         match self {
-            Self::Init | Self::Fault | Self::Stopped => None,
+            Self::Init { .. } | Self::Fault | Self::Stopped => None,
             Self::Backup(backup) => Some(backup.address),
             Self::Master(master) => Some(master.address),
             Self::Leaving(leaving) => Some(leaving.address),
@@ -53,7 +56,7 @@ impl State {
 
     pub fn rank(&self, settings: &Settings) -> Rank {
         let priority = match self {
-            Self::Init | Self::Fault | Self::Stopped => return Rank::ABSENT,
+            Self::Init { .. } | Self::Fault | Self::Stopped => return Rank::ABSENT,
             Self::Backup(_) | Self::Master(_) => settings.priority,
             // Whoever speaks is our successor.
             Self::Leaving(_) => Priority::LEAVING,
