@@ -111,6 +111,18 @@ impl Lan {
         self.input(i, Input::Shutdown);
     }
 
+    /// Kills the daemon and starts another, which finds the lease word and what XDP was told.
+    pub fn restart(&mut self, i: usize) {
+        let node = &mut self.nodes[i];
+        node.engine = Engine::new(vec![node.settings.clone()]);
+        node.written = node.lease;
+        (node.reported, node.stamp, node.frozen) = (None, None, false);
+        node.inbox.clear();
+        let (lease_until, up) = (node.lease, !node.down);
+        self.input(i, Input::Inherited { instance: ID, lease_until });
+        self.link(i, up);
+    }
+
     pub fn thaw(&mut self, i: usize) {
         self.nodes[i].frozen = false;
         self.wake(i);

@@ -178,6 +178,11 @@ impl Machine {
                 let master = Master::inherited(&self.settings, address, lease_until, now);
                 Next::to(State::Master(master), Reason::Inherited)
             }
+            (State::Init { inherited: Some(_) }, Event::Ready { address }) => {
+                // It has run out.
+                out.release();
+                self.start(address, now, out)
+            }
             (State::Init { inherited: Some(_) }, Event::LeaseLost) => {
                 Next::stay(State::Init { inherited: None })
             }
@@ -189,7 +194,9 @@ impl Machine {
                 out.release();
                 Next::to(State::Stopped, Reason::Shutdown)
             }
-            (State::Init { .. } | State::Fault, Event::Ready { address }) => self.start(address, now, out),
+            (State::Init { inherited: None } | State::Fault, Event::Ready { address }) => {
+                self.start(address, now, out)
+            }
             (State::Init { inherited: None }, Event::Fault { reason }) => {
                 Next::to(State::Fault, Reason::Fault(reason))
             }

@@ -14,6 +14,7 @@ enum Op {
     Run(u64),
     Freeze(usize),
     Thaw(usize),
+    Restart(usize),
     LinkDown(usize),
     LinkUp(usize),
     Cut(usize),
@@ -28,6 +29,7 @@ fn apply(lan: &mut Lan, op: Op) {
         Op::Run(ms) => lan.run(Duration::from_millis(ms)),
         Op::Freeze(i) => lan.nodes[i % n].frozen = true,
         Op::Thaw(i) => lan.thaw(i % n),
+        Op::Restart(i) => lan.restart(i % n),
         // A daemon learns of its link when it runs.
         Op::LinkDown(i) | Op::LinkUp(i) if lan.nodes[i % n].frozen => {}
         Op::LinkDown(i) => lan.link(i % n, false),
@@ -44,6 +46,7 @@ fn node_fault() -> impl Strategy<Value = Op> {
         6 => (0..6000_u64).prop_map(Op::Run),
         1 => (0..3_usize).prop_map(Op::Freeze),
         2 => (0..3_usize).prop_map(Op::Thaw),
+        1 => (0..3_usize).prop_map(Op::Restart),
         1 => (0..3_usize).prop_map(Op::LinkDown),
         2 => (0..3_usize).prop_map(Op::LinkUp),
     ]
@@ -145,7 +148,7 @@ proptest! {
         prop_assert!(lan.longest_overlap <= DELAY, "{:?}", lan.longest_overlap);
     }
 
-    /// I1, I2: whatever befalls the nodes, two own the address for at most one message delay.
+    /// I1, I2: whatever befalls the nodes, restarts included, two own the address for at most one message delay.
     #[test]
     fn i1_nodes_that_freeze_or_lose_their_link(mut routers in of_one_interval(), ops in prop::collection::vec(node_fault(), 0..40)) {
         // Two owners are a mistake: both start at once each time their link comes up, and the limit on immediate
