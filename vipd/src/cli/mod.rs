@@ -51,7 +51,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run in the foreground until `vipd stop`, SIGTERM or SIGINT
+    /// Run in the foreground until `vipd stop`, SIGTERM, SIGINT or SIGQUIT
     Run {
         /// Configuration, in keepalived's format
         #[arg(short = 'f', long, value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
@@ -75,6 +75,9 @@ enum Command {
     },
     /// Hand every VIP over, remove everything made, and exit
     Stop {
+        /// Leave the VIPs answered until their leases end, for a vipd that is started at once (as does SIGQUIT)
+        #[arg(long)]
+        for_restart: bool,
         #[command(flatten)]
         runtime: Runtime,
     },
@@ -103,7 +106,10 @@ pub fn main() -> ExitCode {
             Response::Status(status) => status::render(&mut std::io::stdout().lock(), &status),
             Response::Stopped | Response::Error { .. } => Ok(()),
         }),
-        Command::Stop { runtime } => ask(&runtime, &Request::Stop, |_| Ok(())),
+        Command::Stop { for_restart, runtime } => {
+            let request = if for_restart { Request::Leave } else { Request::Stop };
+            ask(&runtime, &request, |_| Ok(()))
+        }
     }
     .into()
 }

@@ -35,6 +35,13 @@ fn render_instance(out: &mut impl io::Write, i: &InstanceStatus) -> io::Result<(
         (None, Some(ms)) => row("takeover", &format_args!("in {ms} ms of silence"))?,
         (None, None) => {}
     }
+    if let Some(mac) = &i.virtual_mac {
+        row("mac", mac)?;
+    }
+    if !i.unicast_peers.is_empty() {
+        let peers: Vec<_> = i.unicast_peers.iter().map(ToString::to_string).collect();
+        row("peers", &peers.join(" "))?;
+    }
     let vips: Vec<_> = i.vips.iter().chain(&i.vips_excluded).map(ToString::to_string).collect();
     row("vips", &vips.join(" "))?;
     row("adverts", &format_args!("{} sent, {} received", i.adverts_sent, i.adverts_received))?;

@@ -43,7 +43,7 @@ pub fn request(path: &Path, request: &Request) -> Result<Response, ClientError> 
     stream.write_all(&line).map_err(io_error)?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).map_err(io_error)?;
-    if answer.is_empty() && *request == Request::Stop {
+    if answer.is_empty() && matches!(request, Request::Stop | Request::Leave) {
         // The daemon was gone before it could say so.
         return Ok(Response::Stopped);
     }

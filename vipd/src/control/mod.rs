@@ -32,6 +32,8 @@ pub enum Request {
     Status,
     /// Hand everything over, remove everything, exit. Answered when the handover is over.
     Stop,
+    /// Exit at once and leave the VIPs, answered until their leases end, to the next vipd.
+    Leave,
 }
 
 /// What comes back.
@@ -48,6 +50,7 @@ pub enum Response {
 pub enum Command {
     Status(oneshot::Sender<Status>),
     Stop(oneshot::Sender<()>),
+    Leave(oneshot::Sender<()>),
 }
 
 /// Binds the socket, replacing what a crash left: the caller holds the runtime directory's lock.
@@ -101,7 +104,6 @@ async fn connection(mut stream: UnixStream, commands: mpsc::Sender<Command>) {
 }
 
 async fn answer(line: &[u8], commands: &mpsc::Sender<Command>) -> Response {
-    let gone = || Response::Error { message: "the daemon is stopping".into() };
     match serde_json::from_slice(line) {
         Ok(Request::Status) => {
             let (reply, status) = oneshot::channel();
@@ -110,17 +112,24 @@ async fn answer(line: &[u8], commands: &mpsc::Sender<Command>) -> Response {
                 Err(_) => gone(),
             }
         }
-        Ok(Request::Stop) => {
-            let (reply, stopped) = oneshot::channel();
-            match commands.send(Command::Stop(reply)).await {
-                // The channel closes with the daemon, and so does the connection: that is the answer.
-                Ok(()) => {
-                    let _ = stopped.await;
-                    Response::Stopped
-                }
-                Err(_) => gone(),
-            }
-        }
+        Ok(Request::Stop) => end(commands, Command::Stop).await,
+        Ok(Request::Leave) => end(commands, Command::Leave).await,
         Err(error) => Response::Error { message: format!("not a request: {error}") },
     }
+}
+
+/// Asks for the end. The channel closes with the daemon, and so does the connection: that is the answer.
+async fn end(commands: &mpsc::Sender<Command>, command: impl FnOnce(oneshot::Sender<()>) -> Command) -> Response {
+    let (reply, ended) = oneshot::channel();
+    match commands.send(command(reply)).await {
+        Ok(()) => {
+            let _ = ended.await;
+            Response::Stopped
+        }
+        Err(_) => gone(),
+    }
+}
+
+fn gone() -> Response {
+    Response::Error { message: "the daemon is stopping".into() }
 }

@@ -31,6 +31,14 @@ pub struct InstanceStatus {
     pub vrid: u8,
     /// VRRP version.
     pub version: u8,
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// The MAC that its VIPs are answered for with, where it is not the interface's own (`use_vmac`).
+    pub virtual_mac: Option<String>,
+    /// Where adverts go, if not to a multicast group.
+    pub unicast_peers: Vec<IpAddr>,
+    /// Whether packets to the VIPs are for this host while it is the master.
+    pub accept: bool,
     pub priority: u8,
     pub advert_interval_ms: u64,
     pub address: Option<IpAddr>,
@@ -42,6 +50,13 @@ pub struct InstanceStatus {
     pub lease_remaining_ms: Option<u64>,
     /// Time until this backup takes over if nothing is heard.
     pub master_down_in_ms: Option<u64>,
+    /// Master_Down_Interval in centiseconds and Skew_Time in microseconds (RFC 8347 master-down-interval, skew-time).
+    pub master_down_interval_cs: u64,
+    pub skew_time_us: u64,
+    /// Source of the last valid advert (RFC 8347 last-adv-source).
+    pub last_adv_source: Option<IpAddr>,
+    /// RFC 8347 new-master-reason: `not-master`, `priority`, `preempted` or `no-response`.
+    pub new_master_reason: String,
     pub vips: Vec<IpAddr>,
     pub vips_excluded: Vec<IpAddr>,
     pub adverts_sent: u64,

@@ -4,7 +4,7 @@
 //! never waits for anything but its own descriptors: the host's rules follow through a `watch` channel in which the
 //! latest wish wins, and status answers go out through one-shot channels. It ends when the election has finished.
 
-use std::{collections::HashMap, io, net::IpAddr, time::Duration};
+use std::{collections::HashMap, net::{IpAddr, Ipv4Addr, Ipv6Addr}, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::{
@@ -21,11 +21,13 @@ use vipd_common::{
 use super::{
     clock,
     realtime::Granted,
-    setup::{self, Router},
+    router::{self, Router},
+    setup,
+    sockets::Sockets,
     timer::Timer,
 };
 use crate::{
-    announce::{AdvertSpec, AnnounceQueue, PacketSocket, advert_frame},
+    announce::{AnnounceQueue, Station},
     control::model::Status,
     dataplane::{Dataplane, Events},
     engine::{Action, Advert, Engine, FaultReason, Input, InstanceId, Reason, StateName},
@@ -46,14 +48,25 @@ pub enum Message {
     Status(oneshot::Sender<Status>),
     /// Hand everything over and finish.
     Shutdown,
+    /// Finish at once and leave every lease to the next vipd.
+    Leave,
+}
+
+/// How the election has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Everything is handed over: what was made is to be removed.
+    Finished,
+    /// Leases, tables, routes and the attached program are to stand for the next vipd.
+    Left,
 }
 
 /// What the host's rules are to say about one router: the latest wish is the one that counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     pub master: bool,
-    /// Our own address on the interface, the source of the host's own traffic to the VIPs.
-    pub source: Option<IpAddr>,
+    /// Our own addresses on each of its interfaces, the sources of the host's own traffic to the VIPs.
+    pub sources: Vec<(Option<Ipv4Addr>, Option<Ipv6Addr>)>,
     /// Rises when another master than before was heard: what the kernel knows of the VIPs' neighbours is out of date.
     pub masters_heard: u64,
 }
@@ -62,6 +75,8 @@ pub struct Wish {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub router: Router,
+    /// What it announces.
+    stations: Arc<[Station]>,
     /// The lease word as last written; 0 when released.
     held: Instant,
     /// Generation of the last event: a stamp of another one is of an advert that is still to come.
@@ -82,16 +97,15 @@ pub struct Driver {
     events: AsyncFd<Events>,
     pub(super) engine: Engine,
     pub(super) slots: Vec<Slot>,
-    sockets: HashMap<u32, PacketSocket>,
+    sockets: Sockets,
     announcements: AnnounceQueue,
     timer: Timer,
     messages: mpsc::Receiver<Message>,
     wishes: watch::Sender<Vec<Wish>>,
-    ip_id: u16,
     pub(super) modes: HashMap<u32, String>,
     pub(super) granted: Granted,
     pub(super) started: Instant,
-    finished: bool,
+    end: Option<End>,
 }
 
 /// What the driver starts from. The data plane is filled and attached.
@@ -100,7 +114,7 @@ pub struct Parts {
     pub dataplane: Dataplane,
     pub events: Events,
     pub routers: Vec<Router>,
-    pub sockets: HashMap<u32, PacketSocket>,
+    pub sockets: Sockets,
     pub messages: mpsc::Receiver<Message>,
     pub wishes: watch::Sender<Vec<Wish>>,
     /// XDP mode of each interface.
@@ -119,7 +133,9 @@ impl Driver {
         let slots = routers
             .into_iter()
             .map(|router| Slot {
-                held: Instant::default(),
+                // What a predecessor left; nobody else writes to the word before we do, but XDP.
+                held: dataplane.leases().read(router.group()),
+                stations: router.stations(),
                 generation: 0,
                 master_mac: None,
                 defended_at: None,
@@ -140,21 +156,28 @@ impl Driver {
             timer: Timer::new().context("make a timer")?,
             messages,
             wishes,
-            ip_id: 0,
             modes,
             granted,
             started: clock::now(),
-            finished: false,
+            end: None,
         })
     }
 
-    /// Runs the election until it has finished; gives the data plane back, for the main thread to take down.
-    pub async fn run(mut self) -> Result<Dataplane> {
+    /// Runs the election until it has ended; gives the data plane back, for the main thread to take down or leave.
+    pub async fn run(mut self) -> Result<(Dataplane, End)> {
         for id in self.ids() {
+            let lease_until = self.slots[usize::from(id.0)].held;
+            if lease_until != Instant::default() {
+                self.input(Input::Inherited { instance: id, lease_until });
+            }
             self.link_to_engine(id);
         }
-        while !self.finished {
-            if self.turn() {
+        loop {
+            let more = self.turn();
+            if let Some(end) = self.end {
+                return Ok((self.dataplane, end));
+            }
+            if more {
                 continue;
             }
             let next =
@@ -170,7 +193,6 @@ impl Driver {
                 },
             }
         }
-        Ok(self.dataplane)
     }
 
     /// One look at everything that may have happened: events first, so that no timer acts on old news.
@@ -207,7 +229,7 @@ impl Driver {
             self.act();
         }
         self.announce();
-        events == EVENTS_A_TURN || self.finished
+        events == EVENTS_A_TURN
     }
 
     fn ids(&self) -> impl Iterator<Item = InstanceId> + use<> {
@@ -228,7 +250,21 @@ impl Driver {
                 let _ = reply.send(self.status());
             }
             Message::Shutdown => self.input(Input::Shutdown),
+            Message::Leave => self.leave(),
         }
+    }
+
+    /// Renews every lease once more, so that the next vipd has all of its length, and ends.
+    fn leave(&mut self) {
+        for id in self.ids() {
+            if let Some(master) =
+                self.engine.snapshot(id).filter(|snapshot| snapshot.state == StateName::Master && !snapshot.leaving)
+            {
+                let renew_for = self.slots[usize::from(id.0)].router.settings.lease_length();
+                self.advertise(id, master.priority, master.checksum, Some(renew_for));
+            }
+        }
+        self.end = Some(End::Left);
     }
 
     /// An interface changed: tell every router on it.
@@ -236,17 +272,16 @@ impl Driver {
         let mut mac_changed = false;
         for id in self.ids() {
             let slot = &mut self.slots[usize::from(id.0)];
-            if slot.router.ifindex != link.ifindex {
+            let macs = |router: &Router| router.links.iter().map(|link| link.mac).collect::<Vec<_>>();
+            let before = macs(&slot.router);
+            if !slot.router.update(link) {
                 continue;
             }
-            let address = setup::primary_address(&slot.router.spec, link);
-            if (slot.router.mac, slot.router.up, slot.router.address) == (link.mac, link.up, address) {
-                continue;
+            if macs(&slot.router) != before {
+                mac_changed = true;
+                slot.stations = slot.router.stations();
+                self.dataplane.instances().set_mac(slot.router.slot, slot.router.link().mac.0);
             }
-            mac_changed |= slot.router.mac != link.mac;
-            slot.router.mac = link.mac;
-            slot.router.up = link.up;
-            slot.router.address = address;
             self.link_to_engine(id);
         }
         if mac_changed {
@@ -259,9 +294,7 @@ impl Driver {
 
     fn link_gone(&mut self, ifindex: u32) {
         for id in self.ids() {
-            let router = &mut self.slots[usize::from(id.0)].router;
-            if router.ifindex == ifindex {
-                router.up = false;
+            if self.slots[usize::from(id.0)].router.gone(ifindex) {
                 self.link_to_engine(id);
             }
         }
@@ -274,13 +307,12 @@ impl Driver {
 
     fn link_to_engine(&mut self, id: InstanceId) {
         let router = &self.slots[usize::from(id.0)].router;
-        let (up, address) = (router.up, router.address);
+        let (up, address) = (router.up(), router.address);
+        let sources: Vec<_> = router.links.iter().map(|link| (link.source_v4, link.source_v6)).collect();
         self.wishes.send_if_modified(|wishes| {
             let wish = &mut wishes[usize::from(id.0)];
-            let changed = address.is_some() && wish.source != address;
-            if changed {
-                wish.source = address;
-            }
+            let changed = wish.sources != sources;
+            wish.sources = sources;
             changed
         });
         self.input(match address {
@@ -297,7 +329,7 @@ impl Driver {
         };
         let slot = &mut self.slots[usize::from(id.0)];
         let name = &slot.router.spec.name;
-        let source = setup::address(event.source);
+        let source = router::address(event.source);
         let revoked = match event.kind {
             event_kind::ADVERT => false,
             event_kind::REVOKED => true,
@@ -314,7 +346,7 @@ impl Driver {
         if event.address_list_differs != 0 {
             tracing::warn!(instance = name, peer = %source, "advert lists other addresses than ours");
         }
-        if event.interval_cs != setup::centiseconds(slot.router.spec.advert_interval) {
+        if event.interval_cs != router::centiseconds(slot.router.spec.advert_interval) {
             tracing::warn!(
                 instance = name,
                 peer = %source,
@@ -357,14 +389,8 @@ impl Driver {
         // A burst that is under way says it as well.
         if slot.held > now && !defended && !self.announcements.is_announcing(id.0.into()) {
             slot.defended_at = Some(now);
-            self.announcements.push(
-                id.0.into(),
-                vec![vip],
-                slot.router.mac,
-                1,
-                slot.router.spec.garp.interval,
-                now,
-            );
+            let station = slot.stations.iter().filter(|station| station.address == vip).copied().collect();
+            self.announcements.push(id.0.into(), station, 1, slot.router.pace(), now);
         }
     }
 
@@ -391,15 +417,15 @@ impl Driver {
                 slot.held = Instant::default();
             }
             Action::Announce { instance, repeat } => {
-                let router = &self.slots[usize::from(instance.0)].router;
-                let (vips, interval) = (router.vips().collect(), router.spec.garp.interval);
-                self.announcements.push(instance.0.into(), vips, router.mac, repeat, interval, now);
+                let slot = &self.slots[usize::from(instance.0)];
+                let (stations, pace) = (Arc::clone(&slot.stations), slot.router.pace());
+                self.announcements.push(instance.0.into(), stations, repeat, pace, now);
                 self.announce();
             }
             Action::CancelAnnounce { instance } => self.announcements.cancel(instance.0.into()),
             Action::Publish { instance, rank } => {
                 let router = &self.slots[usize::from(instance.0)].router;
-                let primary = router.address.map_or([0; 16], setup::octets);
+                let primary = router.address.map_or([0; 16], router::octets);
                 self.dataplane.instances().rank(router.slot, rank.priority.get(), primary);
             }
             Action::Extend { instance, until } => {
@@ -416,7 +442,7 @@ impl Driver {
             Action::Transition { instance, from, to, reason, master } => {
                 self.transition(instance, from, to, reason, master);
             }
-            Action::Finished => self.finished = true,
+            Action::Finished => self.end = Some(End::Finished),
         }
     }
 
@@ -435,9 +461,8 @@ impl Driver {
             self.engine.handle(Input::LeaseLost { instance }, clock::now());
             return;
         }
-        self.ip_id = self.ip_id.wrapping_add(1);
         let at = clock::now();
-        let result = send_advert(&self.sockets, &slot.router, priority, checksum, self.ip_id);
+        let result = self.sockets.advertise(&slot.router, priority, checksum);
         match &result {
             Ok(()) if priority.is_leaving() => {
                 slot.adverts_sent += 1;
@@ -498,44 +523,13 @@ impl Driver {
 
     /// Sends the announcements that are due.
     fn announce(&mut self) {
-        let now = clock::now();
-        for (key, frames) in self.announcements.next_batch(now) {
-            let Some(slot) = self.slots.get(key) else { continue };
-            let Some(socket) = self.sockets.get(&slot.router.ifindex) else { continue };
-            if let (sent, Some(error)) = socket.send_batch(&frames) {
+        for batch in self.announcements.next_batch(clock::now()) {
+            let Some(slot) = self.slots.get(batch.key) else { continue };
+            if let (sent, Some(error)) = self.sockets.announce(&batch) {
                 // Announcements are repeated, and every client asks again by itself.
-                tracing::debug!(instance = slot.router.spec.name, sent, of = frames.len(), %error, "not all announced");
+                let of = batch.frames.len();
+                tracing::debug!(instance = slot.router.spec.name, sent, of, %error, "not all announced");
             }
         }
     }
-}
-
-fn send_advert(
-    sockets: &HashMap<u32, PacketSocket>,
-    router: &Router,
-    priority: Priority,
-    checksum: ChecksumForm,
-    ip_id: u16,
-) -> io::Result<()> {
-    let source = router.address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
-    let socket = sockets.get(&router.ifindex).ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
-    let vips: Vec<IpAddr> = router.spec.vips.iter().map(|vip| vip.address).collect();
-    let mut frame = Vec::new();
-    advert_frame(
-        &AdvertSpec {
-            version: router.spec.version,
-            vrid: router.spec.vrid,
-            priority,
-            interval: router.spec.advert_interval,
-            source,
-            group: router.spec.group,
-            source_mac: router.mac,
-            vips: &vips,
-            auth: router.auth_data(),
-            checksum,
-            ip_id,
-        },
-        &mut frame,
-    )?;
-    socket.send(&frame)
 }

@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::driver::{Message, Wish};
+use super::driver::{End, Message, Wish};
 use crate::{
     control::Command,
     dataplane::Dataplane,
@@ -21,17 +21,22 @@ use crate::{
 /// Wait before the host is asked again to do what it has refused.
 const HOST_RETRY: Duration = Duration::from_secs(1);
 
-/// The signals that stop the daemon, caught from the moment this is made.
+/// The signals that end the daemon, caught from the moment this is made.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    quit: Signal,
 }
 
 impl Signals {
     pub fn new() -> Result<Self> {
         let catch = |kind| signal(kind).context("catch signals");
-        Ok(Self { terminate: catch(SignalKind::terminate())?, interrupt: catch(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: catch(SignalKind::terminate())?,
+            interrupt: catch(SignalKind::interrupt())?,
+            quit: catch(SignalKind::quit())?,
+        })
     }
 }
 
@@ -47,7 +52,7 @@ pub struct MainLoop {
     pub stops: Vec<oneshot::Sender<()>>,
 }
 
-type EngineEnd = oneshot::Receiver<Result<Dataplane>>;
+type EngineEnd = oneshot::Receiver<Result<(Dataplane, End)>>;
 
 impl MainLoop {
     /// Serves signals, commands, link changes and the host's rules until the engine has ended.
@@ -56,18 +61,23 @@ impl MainLoop {
         host: &mut Host,
         mut wishes: HostWishes,
         end: &mut EngineEnd,
-    ) -> Result<Dataplane> {
+    ) -> Result<(Dataplane, End)> {
         let mut retry_at = None;
         loop {
             tokio::select! {
                 ended = &mut *end => return ended.context("the engine thread ended without a word")?,
                 _ = self.signals.terminate.recv() => self.stop("SIGTERM").await,
                 _ = self.signals.interrupt.recv() => self.stop("SIGINT").await,
+                _ = self.signals.quit.recv() => self.leave("SIGQUIT").await,
                 Some(command) = self.requested.recv() => match command {
                     Command::Status(reply) => self.send(Message::Status(reply)).await,
                     Command::Stop(reply) => {
                         self.stops.push(reply);
                         self.stop("request").await;
+                    }
+                    Command::Leave(reply) => {
+                        self.stops.push(reply);
+                        self.leave("request").await;
                     }
                 },
                 change = self.links.recv() => match change {
@@ -103,6 +113,11 @@ impl MainLoop {
         self.send(Message::Shutdown).await;
     }
 
+    async fn leave(&self, why: &str) {
+        tracing::info!(why, "ending, and leaving the VIPs to the next vipd");
+        self.send(Message::Leave).await;
+    }
+
     async fn send(&self, message: Message) {
         // An engine that has ended is noticed by `end`.
         let _ = self.messages.send(message).await;
@@ -130,7 +145,7 @@ impl HostWishes {
             LinkChange::State(link) => link.ifindex,
             LinkChange::Gone { ifindex } => *ifindex,
         };
-        self.plan.instances.iter().any(|instance| instance.ifindex == changed)
+        self.plan.instances.iter().flat_map(|instance| &instance.links).any(|link| link.ifindex == changed)
     }
 
     /// Returns when to try again, if not all of it could be done.
@@ -147,12 +162,16 @@ impl HostWishes {
                 applied.master = wish.master;
             }
             if wish.masters_heard != applied.masters_heard && !wish.master {
-                host.forget_neighbours(instance.ifindex, &instance.vips).await?;
+                for link in &instance.links {
+                    host.forget_neighbours(link.ifindex, &link.vips).await?;
+                }
                 applied.masters_heard = wish.masters_heard;
             }
-            if wish.source != applied.source {
-                instance.source = wish.source;
-                applied.source = wish.source;
+            if wish.sources != applied.sources {
+                for (link, source) in instance.links.iter_mut().zip(&wish.sources) {
+                    (link.source_v4, link.source_v6) = *source;
+                }
+                applied.sources.clone_from(&wish.sources);
                 self.again = true;
             }
         }

@@ -8,14 +8,15 @@ mod driver;
 mod logging;
 mod main_loop;
 mod realtime;
+mod router;
 pub mod runtime_dir;
 mod setup;
+mod sockets;
 mod status;
 mod timer;
 
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
-    net::IpAddr,
+    collections::{BTreeMap, HashMap},
     path::PathBuf,
     thread,
 };
@@ -28,16 +29,17 @@ use tokio::{
 };
 
 use self::{
-    driver::{Driver, Parts, Wish},
+    driver::{Driver, End, Parts, Wish},
     main_loop::{HostWishes, MainLoop, Signals},
+    router::Router,
     runtime_dir::RuntimeDir,
-    setup::Router,
+    sockets::Sockets,
 };
 use crate::{
-    announce::PacketSocket,
     config, control,
-    dataplane::{Attached, Dataplane, Events, Mode, Pinned},
-    host::{Host, LinkEvents, multicast},
+    dataplane::{Attached, Dataplane, Events, Mode, Pinned, Predecessor},
+    host::{Host, LinkEvents, multicast::Memberships},
+    time::Instant,
 };
 
 /// Messages waiting for the engine thread. It answers in microseconds; when it is frozen, the main thread waits.
@@ -52,7 +54,7 @@ pub struct Options {
     pub log_xdp: bool,
 }
 
-/// Runs until stopped. On return nothing of what was made is left.
+/// Runs until stopped. On return nothing of what was made is left, unless it was to be left to the next vipd.
 ///
 /// # Errors
 ///
@@ -94,34 +96,37 @@ async fn serve(options: &Options, config: config::Config, dir: &RuntimeDir) -> R
     let (dataplane, events) = load(options, &mut host).await?;
     let mut made = Made { host, dataplane: Some(dataplane), stops: Vec::new() };
     let result = run_engine(options, dir, routers, links, events, signals, &mut made).await;
+    if matches!(result, Ok(End::Left)) {
+        // All of it is pinned or in the kernel: the next vipd finds it.
+        return Ok(());
+    }
     // The reverse of the start: while a route stands, XDP stands in front of it.
     let removed = made.host.remove_all().await.context("undo routes, rules and settings");
     let detached = match made.dataplane {
         Some(dataplane) => removed.and_then(|()| dataplane.remove().context("detach XDP")),
         None => removed.and(Err(anyhow!("the engine thread has not given the data plane back"))),
     };
-    result.and(detached)
+    result.map(drop).and(detached)
 }
 
-/// Looks at the interface of each instance.
+/// Looks at the interfaces of each instance.
 async fn routers(options: &Options, config: config::Config, host: &Host) -> Result<Vec<Router>> {
     let mut routers = Vec::new();
     for instance in config.instances {
-        let link = host.link(&instance.interface).await.with_context(|| {
-            format!("{}:{}: instance {}", options.config.display(), instance.line, instance.name)
-        })?;
-        for vip in instance.vips.iter().chain(&instance.excluded) {
-            let configured = link.addresses.iter().any(|configured| configured.address == vip.address);
-            if configured && !instance.priority.is_owner() {
+        let place = format!("{}:{}: instance {}", options.config.display(), instance.line, instance.name);
+        let router = setup::router(instance, host).await.context(place)?;
+        for link in router.links.iter().filter(|_| !router.spec.priority.is_owner()) {
+            let state = host.link(&link.name).await?;
+            for vip in link.vips.iter().filter(|vip| state.addresses.iter().any(|a| a.address == **vip)) {
                 tracing::warn!(
-                    instance = instance.name,
-                    vip = %vip.address,
+                    instance = router.spec.name,
+                    %vip,
                     interface = link.name,
                     "the VIP is an address of the interface; another program's leftover? vipd needs none there"
                 );
             }
         }
-        routers.push(Router::new(instance, &link));
+        routers.push(router);
     }
     Ok(routers)
 }
@@ -150,46 +155,41 @@ async fn run_engine(
     events: Events,
     signals: Signals,
     made: &mut Made,
-) -> Result<()> {
+) -> Result<End> {
     let dataplane = made.dataplane.as_mut().context("the data plane is loaded")?;
     setup::assign_slots(&mut routers, dataplane.instances(), dataplane.leases())?;
+    let predecessors = dataplane.predecessors()?;
+    let carried = carry_over(&predecessors, &routers, dataplane);
     for router in &routers {
         dataplane.instances().write(router.slot, &router.identity());
     }
-    let plan = setup::plan(&routers);
+    let plan = setup::plan(routers.iter());
     made.host.retire(&plan).await?;
     dataplane.replace_tables(&setup::contents(routers.iter()))?;
-    let modes = attach(dataplane, &routers, &made.host).await?;
+    let modes = attach(dataplane, &routers, &mut made.host).await?;
+    // Until now the predecessor's program may have revoked what was carried over.
+    carried.into_iter().filter(|carried| !carried.stands()).for_each(|c| dataplane.leases().release(c.group));
+    predecessors.into_iter().try_for_each(Predecessor::remove).context("remove an earlier version's pins")?;
+    let mut wishes_at_start = Vec::new();
+    for router in &routers {
+        let master = dataplane.leases().read(router.group()) > clock::now();
+        if master {
+            // The mastership of the vipd before this one goes on: its VIPs stay local.
+            made.host.set_master(router.host_key(), true).await?;
+        }
+        let sources = router.links.iter().map(|link| (link.source_v4, link.source_v6)).collect();
+        wishes_at_start.push(Wish { master, sources, masters_heard: 0 });
+    }
     made.host.install(&plan).await?;
 
-    let mut memberships = Vec::new();
-    let mut sockets = HashMap::new();
-    let mut joined = HashSet::new();
-    for router in &routers {
-        if joined.insert((router.ifindex, router.spec.group)) {
-            let IpAddr::V4(group) = router.spec.group else {
-                bail!("instance {}: IPv6 groups are not supported yet", router.spec.name);
-            };
-            memberships.push(
-                multicast::join(router.ifindex, group)
-                    .with_context(|| format!("join {group} on {} (CAP_NET_RAW)", router.spec.interface))?,
-            );
-        }
-        if let Entry::Vacant(entry) = sockets.entry(router.ifindex) {
-            let socket = PacketSocket::open(router.ifindex).with_context(|| {
-                format!("open a packet socket on {} (CAP_NET_RAW)", router.spec.interface)
-            })?;
-            entry.insert(socket);
-        }
-    }
+    let memberships = Memberships::join(setup::groups(&routers))
+        .context("join the multicast groups of adverts and VIPs (CAP_NET_RAW)")?;
+    let sockets = Sockets::open(&routers)?;
     let listener = control::bind(&runtime_dir::socket(dir.path()))?;
     let (requests, requested) = mpsc::channel(MESSAGES);
     let server = tokio::task::spawn_local(control::serve(listener, requests));
 
     let (messages, received) = mpsc::channel(MESSAGES);
-    // As `install` has left it.
-    let wishes_at_start: Vec<_> =
-        routers.iter().map(|router| Wish { source: router.address, ..Wish::default() }).collect();
     let (wishes, wished) = watch::channel(wishes_at_start.clone());
     let dataplane = made.dataplane.take().context("the data plane is loaded")?;
     tracing::info!(instances = routers.len(), config = %options.config.display(), "started");
@@ -198,7 +198,7 @@ async fn run_engine(
         .name("engine".into())
         .spawn(move || {
             let granted = realtime::request();
-            for router in routers.iter().filter(|router| !granted.real_time && setup::is_short(&router.spec)) {
+            for router in routers.iter().filter(|router| !granted.real_time && router.is_short()) {
                 tracing::warn!(
                     instance = router.spec.name,
                     interval_ms = router.spec.advert_interval.as_millis(),
@@ -223,25 +223,78 @@ async fn run_engine(
         return Err(anyhow!("the engine thread panicked; leases run out by themselves"));
     }
     server.abort();
-    made.dataplane = Some(result?);
+    let (dataplane, end) = result?;
+    made.dataplane = Some(dataplane);
     made.stops = main.stops;
     drop(memberships);
-    Ok(())
+    Ok(end)
+}
+
+/// A lease that an earlier version's vipd held.
+struct Carried<'a> {
+    predecessor: &'a Predecessor,
+    /// Where it was.
+    from: u32,
+    deadline: Instant,
+    /// Where it is now.
+    group: u32,
+}
+
+impl Carried<'_> {
+    /// Whether the predecessor's program has left it alone until now.
+    fn stands(&self) -> bool {
+        self.predecessor.lease(self.from).is_ok_and(|deadline| deadline == self.deadline)
+    }
+}
+
+/// Takes over the leases that another version's maps hold for the same virtual routers.
+fn carry_over<'a>(
+    predecessors: &'a [Predecessor],
+    routers: &[Router],
+    dataplane: &Dataplane,
+) -> Vec<Carried<'a>> {
+    let mut carried = Vec::new();
+    for predecessor in predecessors {
+        let held = predecessor.leases().unwrap_or_else(|error| {
+            tracing::warn!("leases of an earlier version are given up: {error:#}");
+            Vec::new()
+        });
+        for (head, deadline) in held.into_iter().filter(|(_, deadline)| *deadline > clock::now()) {
+            if let Some(router) = routers.iter().find(|router| router.key() == head.key) {
+                dataplane.leases().acquire(router.group(), deadline);
+                carried.push(Carried { predecessor, from: head.group, deadline, group: router.group() });
+            }
+        }
+    }
+    carried
 }
 
 /// Attaches the program to every interface in use, and reports how.
-async fn attach(dataplane: &mut Dataplane, routers: &[Router], host: &Host) -> Result<HashMap<u32, String>> {
+async fn attach(
+    dataplane: &mut Dataplane,
+    routers: &[Router],
+    host: &mut Host,
+) -> Result<HashMap<u32, String>> {
+    let wires: BTreeMap<u32, (&str, bool)> = routers.iter().flat_map(|router| &router.links).fold(
+        BTreeMap::new(),
+        |mut wires, link| {
+            let (_, tagged) = wires.entry(link.wire.ifindex).or_insert((&link.wire.interface, false));
+            *tagged |= link.wire.vlan != 0;
+            wires
+        },
+    );
     let mut modes = HashMap::new();
-    for router in routers {
-        if modes.contains_key(&router.ifindex) {
-            continue;
+    for (&ifindex, &(interface, tagged)) in &wires {
+        if tagged {
+            // A NIC that strips tags shows XDP two VLANs that look alike.
+            host.set_rx_vlan(interface, false).await?;
         }
-        let interface = &router.spec.interface;
-        let present = host.link(interface).await?.xdp.map(|xdp| {
+        let link = host.link(interface).await?;
+        let present = link.xdp.map(|xdp| {
             let mode = if xdp.generic { Mode::Generic } else { Mode::Native };
             (mode, xdp.program_id)
         });
-        let (attached, mode) = dataplane.attach(interface, router.ifindex, present)?;
+        let (attached, mode) = dataplane.attach(interface, ifindex, link.mtu, present)?;
         match attached {
             Attached::New => tracing::info!(interface, %mode, "XDP attached"),
             Attached::Adopted => tracing::info!(interface, %mode, "XDP program replaced in the link found"),
@@ -249,7 +302,7 @@ async fn attach(dataplane: &mut Dataplane, routers: &[Router], host: &Host) -> R
                 tracing::warn!(interface, %mode, "XDP runs in the stack, not in the driver, which refused: {reason:#}");
             }
         }
-        modes.insert(router.ifindex, mode.to_string());
+        modes.insert(ifindex, mode.to_string());
     }
     let ifindexes: Vec<u32> = modes.keys().copied().collect();
     dataplane.detach_others(&ifindexes)?;

@@ -1,167 +1,96 @@
-//! From the validated configuration and the interfaces as they are, to what each part of the daemon is told.
+//! From the routers to what the data plane and the host are told, all of them together.
 
 use std::{
-    collections::HashSet,
-    net::{IpAddr, Ipv4Addr},
-    time::Duration,
+    collections::{BTreeSet, HashSet},
+    net::IpAddr,
 };
 
 use anyhow::{Context, Result};
 use vipd_common::{
-    Family, Version,
-    abi::{
-        ADDRESS_DIGEST_MASK, InstanceHead, InstanceKey, MAX_INSTANCES, VipEntry, VipKey, address_digest,
-        auth_type, mapped,
-    },
-    wire::eth::MacAddr,
+    Family,
+    abi::{InstanceKey, MAX_INSTANCES},
 };
 
+use super::router::{Router, RouterLink, Wire, interfaces};
 use crate::{
-    config::{self, Auth},
-    dataplane::{Contents, Identity, InstancePage, LeasePage},
-    host::{LinkState, Plan, PlannedInstance},
-    time::nanos,
-    vrrp::{GarpTiming, LeasePolicy, Settings},
+    config,
+    dataplane::{Contents, InstancePage, LeasePage},
+    host::{self, Host, LinkError, LinkState, Plan, PlannedInstance, PlannedLink, multicast},
 };
 
-/// One virtual router: its configuration, its interface as last seen, and its slot in the maps.
-#[derive(Clone, Debug)]
-pub struct Router {
-    pub spec: config::Instance,
-    pub settings: Settings,
-    pub ifindex: u32,
-    pub mac: MacAddr,
-    pub up: bool,
-    pub address: Option<IpAddr>,
-    /// Slot of `INSTANCES`; its group's slot of `LEASES` has the same number while there are no sync groups.
-    pub slot: u32,
+/// Most VLAN tags in a frame that the XDP program reads.
+const MAX_TAGS: u32 = 2;
+
+/// Looks at the interfaces of one instance.
+pub async fn router(spec: config::Instance, host: &Host) -> Result<Router> {
+    let mut links = Vec::new();
+    for name in interfaces(&spec) {
+        let state = host.link(name).await?;
+        let wire = wire(&state, host).await?;
+        links.push((state, wire));
+    }
+    Ok(Router::new(spec, links))
 }
 
-impl Router {
-    /// A virtual router on `link`. Its slot is not known yet.
-    pub fn new(spec: config::Instance, link: &LinkState) -> Self {
-        let settings = settings(&spec);
-        let address = primary_address(&spec, link);
-        Self { settings, ifindex: link.ifindex, mac: link.mac, up: link.up, address, slot: 0, spec }
+/// Follows a VLAN interface down to the one that its frames come in on.
+async fn wire(state: &LinkState, host: &Host) -> Result<Wire> {
+    let mut wire = Wire { interface: state.name.clone(), ifindex: state.ifindex, vlan: 0 };
+    let mut vlan = state.vlan;
+    let mut tags = 0;
+    while let Some(tag) = vlan {
+        anyhow::ensure!(tags < MAX_TAGS, "{} has more than {MAX_TAGS} VLAN tags", state.name);
+        let parent: Result<LinkState, LinkError> = host.link_by_index(tag.parent).await;
+        let parent = parent.with_context(|| format!("the interface below {}", wire.interface))?;
+        // The inner tag is found first, and stands in the lower bits.
+        wire.vlan |= u32::from(tag.id) << (12 * tags);
+        tags += 1;
+        (wire.interface, wire.ifindex, vlan) = (parent.name, parent.ifindex, parent.vlan);
     }
-
-    pub fn group(&self) -> u32 {
-        self.slot
-    }
-
-    /// Its key in the host's plan.
-    pub fn host_key(&self) -> u16 {
-        u16::try_from(self.slot).expect("slots are below MAX_INSTANCES, 1024")
-    }
-
-    /// All its VIPs, those in adverts first.
-    pub fn vips(&self) -> impl Iterator<Item = IpAddr> {
-        self.spec.vips.iter().chain(&self.spec.excluded).map(|vip| vip.address)
-    }
-
-    pub fn key(&self) -> InstanceKey {
-        InstanceKey {
-            ifindex: self.ifindex,
-            vlan: 0,
-            family: self.spec.family as u8,
-            vrid: self.spec.vrid.get(),
-            reserved: [0; 2],
-        }
-    }
-
-    pub fn auth_data(&self) -> Option<[u8; 8]> {
-        match self.spec.auth {
-            Auth::None => None,
-            Auth::Pass(data) => Some(data),
-        }
-    }
-
-    /// The entries of the VIP table.
-    pub fn table(&self) -> impl Iterator<Item = (VipKey, VipEntry)> {
-        let entry =
-            VipEntry { group: self.group(), instance: self.slot, mac: self.mac.0, flags: 0, reserved: 0 };
-        self.vips().map(move |vip| (VipKey { ifindex: self.ifindex, vlan: 0, address: octets(vip) }, entry))
-    }
-
-    /// What XDP checks adverts against, for a router that takes no part yet.
-    pub fn identity(&self) -> Identity {
-        let interval = self.spec.advert_interval;
-        let digest = self.spec.vips.iter().fold(0u64, |sum, vip| match vip.address {
-            IpAddr::V4(v4) => sum.wrapping_add(address_digest(u32::from_ne_bytes(v4.octets()))),
-            IpAddr::V6(_) => sum,
-        });
-        Identity {
-            head: InstanceHead { key: self.key(), group: self.group() },
-            primary: self.address.map_or([0; 16], octets),
-            destination: octets(self.spec.group),
-            auth_type: if self.auth_data().is_some() { auth_type::SIMPLE_TEXT } else { auth_type::NONE },
-            auth_data: self.auth_data().unwrap_or_default(),
-            lease_ns: nanos(self.settings.lease_length()),
-            stale_after_ns: nanos(interval + interval / 2),
-            address_list_digest: digest & ADDRESS_DIGEST_MASK,
-            interval_cs: centiseconds(interval),
-            priority: self.spec.priority.get(),
-            version: self.spec.version as u8,
-            flags: 0,
-            mac: self.mac.0,
-        }
-    }
+    Ok(wire)
 }
 
-/// 16 octets as the maps have them.
-pub fn octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(v4) => mapped(v4.octets()),
-        IpAddr::V6(v6) => v6.octets(),
-    }
-}
-
-/// The address that 16 octets of a map stand for.
-pub fn address(octets: [u8; 16]) -> IpAddr {
-    IpAddr::from(octets).to_canonical()
-}
-
-pub fn centiseconds(interval: Duration) -> u32 {
-    u32::try_from(interval.as_millis() / 10).unwrap_or(u32::MAX)
-}
-
-/// The address that adverts are sent from: the configured one, or the interface's first that is no VIP.
-///
-/// RFC 9568 1.7: the primary address is one that is chosen from the interface's real addresses.
-pub fn primary_address(spec: &config::Instance, link: &LinkState) -> Option<IpAddr> {
-    if spec.source.is_some() {
-        return spec.source;
-    }
-    let vips: HashSet<IpAddr> = spec.vips.iter().chain(&spec.excluded).map(|vip| vip.address).collect();
-    let candidates = link.addresses.iter().filter(|candidate| match spec.family {
-        Family::V4 => matches!(candidate.address, IpAddr::V4(v4) if v4 != Ipv4Addr::UNSPECIFIED),
-        Family::V6 => matches!(candidate.address, IpAddr::V6(v6) if v6.is_unicast_link_local()),
-    });
-    candidates
-        .filter(|candidate| spec.priority.is_owner() || !vips.contains(&candidate.address))
-        .min_by_key(|candidate| candidate.secondary)
-        .map(|candidate| candidate.address)
-}
-
-/// What the data plane's tables are to hold for all of them.
+/// What the data plane's tables are to hold.
 pub fn contents<'a>(routers: impl Iterator<Item = &'a Router> + Clone) -> Contents {
     Contents {
         vips: routers.clone().flat_map(Router::table).collect(),
-        index: routers.map(|router| (router.key(), router.slot)).collect(),
-        peers: Vec::new(),
+        index: routers.clone().map(|router| (router.key(), router.slot)).collect(),
+        peers: routers.flat_map(Router::peers).collect(),
     }
 }
 
-/// What the host is asked to make for all of them.
-pub fn plan(routers: &[Router]) -> Plan {
+/// What the host is asked to make.
+pub fn plan<'a>(routers: impl Iterator<Item = &'a Router>) -> Plan {
+    let link = |link: &RouterLink| PlannedLink {
+        ifindex: link.ifindex,
+        interface: link.name.clone(),
+        source_v4: link.source_v4,
+        source_v6: link.source_v6,
+        vips: link.vips.clone(),
+    };
     let instance = |router: &Router| PlannedInstance {
         key: router.host_key(),
-        ifindex: router.ifindex,
-        interface: router.spec.interface.clone(),
-        source: router.address,
-        vips: router.vips().collect(),
+        links: router.links.iter().map(link).collect(),
+        virtual_mac: router.virtual_mac(),
+        routes: router.spec.virtual_routes.iter().map(virtual_route).collect(),
+        rules: router.spec.virtual_rules.iter().map(virtual_rule).collect(),
     };
-    Plan { instances: routers.iter().map(instance).collect() }
+    Plan { instances: routers.map(instance).collect() }
+}
+
+/// The groups to be a member of, with the interface of each: that of adverts, and the solicited-node groups of IPv6 VIPs
+/// (RFC 9568 6.4.3; on a backup too, since nothing is configured at takeover).
+pub fn groups(routers: &[Router]) -> BTreeSet<(u32, IpAddr)> {
+    let adverts = routers
+        .iter()
+        .filter(|router| router.spec.unicast.is_none())
+        .map(|router| (router.link().ifindex, router.spec.group));
+    let solicited = routers.iter().flat_map(|router| &router.links).flat_map(|link| {
+        link.vips.iter().filter_map(|vip| match vip {
+            IpAddr::V6(v6) => Some((link.ifindex, multicast::solicited_node(*v6).into())),
+            IpAddr::V4(_) => None,
+        })
+    });
+    adverts.chain(solicited).collect()
 }
 
 /// Gives each router a slot, keeping the one that a predecessor on this node had for the same virtual router, so that
@@ -183,7 +112,6 @@ pub fn assign_slots(routers: &mut [Router], instances: &InstancePage, leases: &L
     let mut free = (0..MAX_INSTANCES).filter(|slot| !taken.contains(slot)).collect::<Vec<_>>().into_iter();
     for i in without {
         routers[i].slot = free.next().with_context(|| format!("more than {MAX_INSTANCES} instances"))?;
-        taken.insert(routers[i].slot);
         leases.release(routers[i].group());
     }
     for slot in free {
@@ -192,34 +120,50 @@ pub fn assign_slots(routers: &mut [Router], instances: &InstancePage, leases: &L
     Ok(())
 }
 
-fn settings(spec: &config::Instance) -> Settings {
-    Settings {
-        version: spec.version,
-        family: spec.family,
-        vrid: spec.vrid,
-        priority: spec.priority,
-        advert_interval: spec.advert_interval,
-        down_timer_adverts: spec.down_timer_adverts,
-        preempt: spec.preempt,
-        preempt_delay: spec.preempt_delay,
-        lease: match spec.lease {
-            config::LeasePolicy::Overlap => LeasePolicy::Overlap,
-            config::LeasePolicy::Strict => LeasePolicy::Strict,
+fn virtual_route(route: &config::VirtualRoute) -> host::VirtualRoute {
+    host::VirtualRoute {
+        kind: match route.kind {
+            config::RouteKind::Unicast => host::RouteKind::Unicast,
+            config::RouteKind::Blackhole => host::RouteKind::Blackhole,
+            config::RouteKind::Unreachable => host::RouteKind::Unreachable,
+            config::RouteKind::Prohibit => host::RouteKind::Prohibit,
+            config::RouteKind::Throw => host::RouteKind::Throw,
         },
-        garp: GarpTiming {
-            repeat: spec.garp.repeat,
-            delay: spec.garp.delay,
-            refresh: spec.garp.refresh,
-            refresh_repeat: spec.garp.refresh_repeat,
-            lower_prio_repeat: spec.garp.lower_prio_repeat,
-            lower_prio_delay: spec.garp.lower_prio_delay,
-        },
-        lower_prio_no_advert: spec.lower_prio_no_advert,
-        checksum: spec.checksum,
+        destination: (route.destination.address, route.destination.len),
+        hops: route
+            .hops
+            .iter()
+            .map(|hop| host::Hop {
+                via: hop.via,
+                interface: hop.interface.clone(),
+                weight: hop.weight,
+                onlink: hop.onlink,
+            })
+            .collect(),
+        source: route.source,
+        table: route.table,
+        metric: route.metric,
+        scope: route.scope,
+        mtu: route.mtu,
     }
 }
 
-/// v3 intervals shorter than this need real-time scheduling to be kept on a busy host.
-pub fn is_short(spec: &config::Instance) -> bool {
-    spec.version == Version::V3 && spec.advert_interval < Duration::from_millis(50)
+fn virtual_rule(rule: &config::VirtualRule) -> host::VirtualRule {
+    let prefix = |prefix: &config::Prefix| (prefix.address, prefix.len);
+    host::VirtualRule {
+        not: rule.not,
+        family_v6: rule.family == Family::V6,
+        from: rule.from.as_ref().map(prefix),
+        to: rule.to.as_ref().map(prefix),
+        iif: rule.iif.clone(),
+        oif: rule.oif.clone(),
+        fwmark: rule.fwmark,
+        preference: rule.preference,
+        action: match rule.action {
+            config::RuleAction::Table(table) => host::RuleKind::Table(table),
+            config::RuleAction::Blackhole => host::RuleKind::Blackhole,
+            config::RuleAction::Unreachable => host::RuleKind::Unreachable,
+            config::RuleAction::Prohibit => host::RuleKind::Prohibit,
+        },
+    }
 }

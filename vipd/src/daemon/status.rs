@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, process};
 
-use vipd_common::{Priority, abi::InstanceCounters};
+use vipd_common::{Family, Priority, abi::InstanceCounters};
 
 use super::{clock, driver::Driver};
 use crate::{
     control::model::{InstanceStatus, MasterStatus, Status},
-    engine::{InstanceId, StateName},
+    engine::{InstanceId, Reason, Snapshot, StateName},
     time::Instant,
     vrrp::LeasePolicy,
 };
@@ -49,10 +49,17 @@ impl Driver {
             in_state_ms: ms(snapshot.since, now),
             reason: snapshot.last_reason.map(|reason| reason.to_string()),
             interface: router.spec.interface.clone(),
+            family: match router.spec.family {
+                Family::V4 => "ipv4".into(),
+                Family::V6 => "ipv6".into(),
+            },
+            virtual_mac: router.virtual_mac().map(|mac| mac.to_string()),
+            unicast_peers: router.spec.unicast.iter().flat_map(|u| &u.peers).map(|peer| peer.address).collect(),
+            accept: router.accepts(),
             vrid: router.spec.vrid.get(),
             version: router.spec.version as u8,
             priority: Priority::get(snapshot.priority),
-            advert_interval_ms: u64::try_from(router.spec.advert_interval.as_millis()).unwrap_or(u64::MAX),
+            advert_interval_ms: whole(router.spec.advert_interval.as_millis()),
             address: router.address,
             master,
             lease: match router.settings.lease {
@@ -61,6 +68,12 @@ impl Driver {
             },
             lease_remaining_ms: (lease > now).then(|| ms(now, lease)),
             master_down_in_ms: snapshot.master_down_at.map(|at| ms(now, at)),
+            master_down_interval_cs: whole(
+                router.settings.master_down_interval(snapshot.interval).as_millis() / 10,
+            ),
+            skew_time_us: whole(router.settings.skew_time(snapshot.interval).as_micros()),
+            last_adv_source: snapshot.last_source,
+            new_master_reason: new_master_reason(&snapshot).into(),
             vips: router.spec.vips.iter().map(|vip| vip.address).collect(),
             vips_excluded: router.spec.excluded.iter().map(|vip| vip.address).collect(),
             adverts_sent: slot.adverts_sent,
@@ -71,9 +84,8 @@ impl Driver {
             became_master: snapshot.counters.became_master,
             leases_revoked: counters.leases_revoked,
             discards: discards(&counters),
-            advert_lateness_max_us: u64::try_from(snapshot.counters.advert_lateness_max.as_micros())
-                .unwrap_or(u64::MAX),
-            xdp_mode: self.modes.get(&router.ifindex).cloned().unwrap_or_default(),
+            advert_lateness_max_us: whole(snapshot.counters.advert_lateness_max.as_micros()),
+            xdp_mode: self.modes.get(&router.link().wire.ifindex).cloned().unwrap_or_default(),
         })
     }
 }
@@ -88,5 +100,19 @@ fn discards(counters: &InstanceCounters) -> BTreeMap<String, u64> {
 }
 
 fn ms(from: Instant, to: Instant) -> u64 {
-    u64::try_from(to.saturating_since(from).as_millis()).unwrap_or(u64::MAX)
+    whole(to.saturating_since(from).as_millis())
+}
+
+fn whole(n: u128) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+/// RFC 8347 new-master-reason, of the mastership that lasts.
+fn new_master_reason(snapshot: &Snapshot) -> &'static str {
+    match (snapshot.state, snapshot.last_reason) {
+        (StateName::Master, Some(Reason::MasterLeft | Reason::Owner)) => "priority",
+        (StateName::Master, Some(Reason::Preempting)) => "preempted",
+        (StateName::Master, _) => "no-response",
+        _ => "not-master",
+    }
 }

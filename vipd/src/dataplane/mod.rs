@@ -4,6 +4,7 @@
 
 mod pages;
 mod pins;
+mod predecessor;
 mod sys;
 mod tables;
 
@@ -18,11 +19,12 @@ use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{Map, MapData, PerCpuArray, RingBuf},
     programs::{
-        Xdp, XdpMode,
+        ProgramError, Xdp, XdpMode,
         links::{FdLink, PinnedLink},
         loaded_programs,
         xdp::XdpLink,
     },
+    sys::SyscallError,
 };
 use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
@@ -31,6 +33,7 @@ use zerocopy::FromBytes;
 
 pub use pages::{Heard, Identity, InstancePage, LeasePage};
 use pins::PinDir;
+pub use predecessor::Predecessor;
 pub use tables::Contents;
 use tables::Tables;
 
@@ -174,7 +177,10 @@ impl Dataplane {
         let leases = LeasePage::new(map_fd(&ebpf, "LEASES")?).context("map LEASES into memory")?;
         let instances =
             InstancePage::new(map_fd(&ebpf, "INSTANCES")?).context("map INSTANCES into memory")?;
-        let active = sys::inner_map_id(map_fd(&ebpf, "VIPS")?, 0).context("read VIPS")?;
+        let mut active = [0; 4];
+        let active = sys::lookup(map_fd(&ebpf, "VIPS")?, 0, &mut active)
+            .context("read VIPS")?
+            .then(|| u32::from_ne_bytes(active));
         let tables = Tables::new(
             active,
             take(&mut ebpf, "VIPS")?,
@@ -192,6 +198,11 @@ impl Dataplane {
         Ok((dataplane, events))
     }
 
+    /// What vipds of other versions have left; to be removed when the program is attached.
+    pub fn predecessors(&self) -> Result<Vec<Predecessor>> {
+        Predecessor::all(&self.pins)
+    }
+
     /// Attaches the program to an interface and pins the link: natively, or else in generic mode and says why.
     ///
     /// `present` is the XDP program that the interface has now: its mode and id.
@@ -203,10 +214,11 @@ impl Dataplane {
         &mut self,
         interface: &str,
         ifindex: u32,
+        mtu: u32,
         present: Option<(Mode, u32)>,
     ) -> Result<(Attached, Mode)> {
         let path = self.pins.link(ifindex);
-        if path.exists() {
+        if path.exists() || self.pins.claim_link(ifindex).context("take over another version's link")? {
             match (self.adopt(&path), present) {
                 (Ok(()), Some((mode, _))) => return Ok((Attached::Adopted, mode)),
                 // The interface went away and another came: the link is defunct.
@@ -224,10 +236,10 @@ impl Dataplane {
         let (id, attached, mode) = match program.attach_to_if_index(ifindex, XdpMode::Driver) {
             Ok(id) => (id, Attached::New, Mode::Native),
             Err(native) => match program.attach_to_if_index(ifindex, XdpMode::Skb) {
-                Ok(id) => (id, Attached::Fallback(anyhow!(native)), Mode::Generic),
+                Ok(id) => (id, Attached::Fallback(refusal(native, mtu)), Mode::Generic),
                 Err(generic) => {
-                    return Err(anyhow!(generic)
-                        .context(format!("native mode was refused as well: {:#}", anyhow!(native)))
+                    return Err(refusal(generic, mtu)
+                        .context(format!("native mode was refused as well: {:#}", refusal(native, mtu)))
                         .context(format!("attach the XDP program to {interface}")));
                 }
             },
@@ -304,6 +316,35 @@ impl Dataplane {
         self.links.push(PinnedLink::from_pin(path)?);
         Ok(())
     }
+}
+
+/// Why the kernel did not attach the program, and what to do. The driver's own words stay in the kernel: it gives no
+/// extended acknowledgement to link creation.
+fn refusal(error: ProgramError, mtu: u32) -> anyhow::Error {
+    let errno = match &error {
+        ProgramError::SyscallError(SyscallError { io_error, .. }) => io_error.raw_os_error(),
+        _ => None,
+    };
+    match errno.and_then(|errno| hint(errno, mtu)) {
+        Some(hint) => anyhow!(error).context(hint),
+        None => anyhow!(error),
+    }
+}
+
+fn hint(errno: i32, mtu: u32) -> Option<String> {
+    Some(match errno {
+        libc::EOPNOTSUPP => "the driver has no XDP in this mode".into(),
+        libc::EBUSY => "another XDP program is attached; detach it with its own tool".into(),
+        libc::EINVAL | libc::ERANGE | libc::E2BIG | libc::EMSGSIZE => format!(
+            "the driver does not take XDP with the interface as it is set up: its MTU of {mtu} may be too large for the \
+             driver's XDP buffers (many take about 3,500), or LRO or the number of queues in the way (ethtool -k, -l)"
+        ),
+        libc::ENOMEM | libc::ENOSPC => {
+            "the driver has no memory or queues left for XDP; fewer queues may help (ethtool -L)".into()
+        }
+        libc::EPERM => "attaching takes CAP_NET_ADMIN and CAP_BPF".into(),
+        _ => return None,
+    })
 }
 
 /// Passes what the program logs on to `tracing`, with the rest of the log.

@@ -136,6 +136,33 @@ impl PinDir {
         &self.0
     }
 
+    /// The pin directories of other versions.
+    pub fn others(&self) -> io::Result<Vec<PathBuf>> {
+        let Some(parent) = self.0.parent() else { return Ok(Vec::new()) };
+        let version = |path: &Path| path.file_name()?.to_str()?.strip_prefix('v')?.parse::<u32>().ok();
+        let mut others = Vec::new();
+        for entry in fs::read_dir(parent)? {
+            let path = entry?.path();
+            if path != self.0 && version(&path).is_some() {
+                others.push(path);
+            }
+        }
+        Ok(others)
+    }
+
+    /// Moves the link of an interface here that another version has pinned; false if none has.
+    pub fn claim_link(&self, ifindex: u32) -> io::Result<bool> {
+        let link = self.link(ifindex);
+        let name = link.file_name().expect("a link's path ends in its name");
+        for other in self.others()? {
+            match fs::rename(other.join(name), &link) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                done => return done.map(|()| true),
+            }
+        }
+        Ok(false)
+    }
+
     /// Names of all maps, with the path each is pinned at.
     pub fn maps(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
         MAPS.iter().map(|shape| (shape.name, self.0.join(shape.name)))

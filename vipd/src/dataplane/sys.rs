@@ -24,27 +24,29 @@ struct ElementAttr {
     flags: u64,
 }
 
-/// Reads the id of the map that `slot` of an array of maps points to; `None` if it points to none.
+/// Reads the element at `index` of an array into `value`, which is as long as the map's values; of an array of maps that is
+/// an id of 4 octets. False if there is none.
 ///
 /// aya's `ArrayOfMaps::get` opens the inner map by its id, for which the kernel asks CAP_SYS_ADMIN; the id itself is free.
-pub fn inner_map_id(outer: impl AsFd, slot: u32) -> io::Result<Option<u32>> {
-    let mut id = 0u32;
+/// Its `Array` wants the type of the value, which is not known of another version's.
+pub fn lookup(map: impl AsFd, index: u32, value: &mut [u8]) -> io::Result<bool> {
     let attr = ElementAttr {
-        map_fd: u32::try_from(outer.as_fd().as_raw_fd()).map_err(io::Error::other)?,
+        map_fd: u32::try_from(map.as_fd().as_raw_fd()).map_err(io::Error::other)?,
         reserved: 0,
-        key: (&raw const slot) as u64,
-        value: (&raw mut id) as u64,
+        key: (&raw const index) as u64,
+        value: value.as_mut_ptr() as u64,
         flags: 0,
     };
-    // SAFETY: key and value are 4 octets each, as the kernel demands of an array of maps, and outlive the call.
+    // SAFETY: the key is 4 octets, as the kernel demands of an array, and the value as long as the caller has found the
+    // map's values to be; both outlive the call.
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_ELEM, &raw const attr, size_of::<ElementAttr>())
     };
     if result == 0 {
-        return Ok(Some(id));
+        return Ok(true);
     }
     match io::Error::last_os_error() {
-        error if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        error if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         error => Err(error),
     }
 }

@@ -68,6 +68,8 @@ pub struct Snapshot {
     pub address: Option<IpAddr>,
     /// The master heard; `None` if none is known or we are the master.
     pub master: Option<Peer>,
+    /// Source of the last advert of another router, whatever came of it.
+    pub last_source: Option<IpAddr>,
     /// The interval in use: the one learned as a backup, our own otherwise.
     pub interval: Duration,
     pub lease_until: Option<Instant>,
@@ -156,6 +158,7 @@ impl Machine {
             priority: self.settings.priority,
             address: self.state.address(),
             master,
+            last_source: self.last_heard.map(|advert| advert.source),
             interval,
             lease_until,
             master_down_at: if let State::Backup(backup) = self.state { Some(backup.down_at) } else { None },

@@ -1,0 +1,340 @@
+//! One virtual router as the daemon knows it: its configuration, its interfaces as last seen, its slot in the maps.
+
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
+
+use vipd_common::{
+    Family, Version,
+    abi::{
+        ADDRESS_DIGEST_MASK, InstanceHead, InstanceKey, PeerEntry, PeerKey, VipEntry, VipKey, address_digest,
+        address_digest_v6, auth_type, instance_flag, mapped, vip_flag,
+    },
+    wire::eth::MacAddr,
+};
+
+use crate::{
+    announce::{Pace, Station},
+    config::{self, Auth},
+    dataplane::Identity,
+    host::LinkState,
+    time::nanos,
+    vrrp::{GarpTiming, LeasePolicy, Settings},
+};
+
+/// One virtual router.
+#[derive(Clone, Debug)]
+pub struct Router {
+    pub spec: config::Instance,
+    pub settings: Settings,
+    /// Its own interface, then those that single VIPs name.
+    pub links: Vec<RouterLink>,
+    /// The primary address: what adverts are sent from (RFC 9568 1.7).
+    pub address: Option<IpAddr>,
+    /// Slot of `INSTANCES`; its group's slot of `LEASES` has the same number while there are no sync groups.
+    pub slot: u32,
+}
+
+/// An interface with VIPs of a router.
+#[derive(Clone, Debug)]
+pub struct RouterLink {
+    pub name: String,
+    pub ifindex: u32,
+    pub wire: Wire,
+    /// The interface's own.
+    pub mac: MacAddr,
+    pub up: bool,
+    /// Whether the router is in fault while it is down.
+    pub tracked: bool,
+    /// The sources of this host's own traffic to the VIPs.
+    pub source_v4: Option<Ipv4Addr>,
+    pub source_v6: Option<Ipv6Addr>,
+    /// Those in adverts first.
+    pub vips: Vec<IpAddr>,
+}
+
+/// Where XDP sees an interface's frames: a VLAN's on its parent, tagged.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Wire {
+    pub interface: String,
+    pub ifindex: u32,
+    /// As in `abi::VipKey::vlan`.
+    pub vlan: u32,
+}
+
+impl Router {
+    /// A virtual router whose interfaces are `links`, in the order of [`interfaces`]. Its slot is not known yet.
+    pub fn new(spec: config::Instance, links: Vec<(LinkState, Wire)>) -> Self {
+        let links = links.into_iter().enumerate().map(|(i, (state, wire))| {
+            let on_it = |vip: &&config::Vip| vip.interface.as_ref().unwrap_or(&spec.interface) == &state.name;
+            let on_it = || spec.vips.iter().chain(&spec.excluded).filter(on_it);
+            let mut link = RouterLink {
+                name: state.name.clone(),
+                ifindex: state.ifindex,
+                wire,
+                mac: state.mac,
+                up: state.up,
+                tracked: i == 0 || on_it().any(|vip| vip.tracked),
+                source_v4: None,
+                source_v6: None,
+                vips: on_it().map(|vip| vip.address).collect(),
+            };
+            link.sources(&spec, &state);
+            (link, state)
+        });
+        let (links, states): (Vec<_>, Vec<_>) = links.unzip();
+        let address = states.first().and_then(|own| primary_address(&spec, own));
+        Self { settings: settings(&spec), links, address, slot: 0, spec }
+    }
+
+    /// Takes note of an interface; returns whether anything about it is new to this router.
+    pub fn update(&mut self, state: &LinkState) -> bool {
+        let mut changed = false;
+        for (i, link) in self.links.iter_mut().enumerate() {
+            if link.ifindex != state.ifindex {
+                continue;
+            }
+            let before = (link.mac, link.up, link.source_v4, link.source_v6);
+            (link.mac, link.up) = (state.mac, state.up);
+            link.sources(&self.spec, state);
+            changed |= before != (link.mac, link.up, link.source_v4, link.source_v6);
+            if i == 0 {
+                let address = primary_address(&self.spec, state);
+                changed |= self.address != address;
+                self.address = address;
+            }
+        }
+        changed
+    }
+
+    /// The interface is gone; returns whether it is one of this router's.
+    pub fn gone(&mut self, ifindex: u32) -> bool {
+        let mut links = self.links.iter_mut().filter(|link| link.ifindex == ifindex).peekable();
+        let any = links.peek().is_some();
+        links.for_each(|link| link.up = false);
+        any
+    }
+
+    /// The interface of its adverts.
+    pub fn link(&self) -> &RouterLink {
+        &self.links[0]
+    }
+
+    /// Whether every interface it depends on is up.
+    pub fn up(&self) -> bool {
+        self.links.iter().all(|link| link.up || !link.tracked)
+    }
+
+    pub fn group(&self) -> u32 {
+        self.slot
+    }
+
+    /// Its key in the host's plan.
+    pub fn host_key(&self) -> u16 {
+        u16::try_from(self.slot).expect("slots are below MAX_INSTANCES, 1024")
+    }
+
+    pub fn key(&self) -> InstanceKey {
+        let Wire { ifindex, vlan, .. } = self.link().wire;
+        InstanceKey { ifindex, vlan, family: self.spec.family as u8, vrid: self.spec.vrid.get(), reserved: [0; 2] }
+    }
+
+    pub fn auth_data(&self) -> Option<[u8; 8]> {
+        match self.spec.auth {
+            Auth::None => None,
+            Auth::Pass(data) => Some(data),
+        }
+    }
+
+    /// With `use_vmac`, the MAC of RFC 9568 7.3.
+    pub fn virtual_mac(&self) -> Option<MacAddr> {
+        self.spec.use_vmac.then(|| MacAddr::virtual_router(self.spec.family, self.spec.vrid))
+    }
+
+    /// The Ethernet source of its adverts.
+    pub fn advert_mac(&self) -> MacAddr {
+        self.virtual_mac().filter(|_| !self.spec.vmac_xmit_base).unwrap_or(self.link().mac)
+    }
+
+    /// Whether packets to its VIPs are for this host while it is the master (RFC 9568 6.1: an owner always accepts).
+    pub fn accepts(&self) -> bool {
+        self.spec.accept || self.spec.priority.is_owner()
+    }
+
+    /// Each interface with the MAC that its VIPs are answered for with. The virtual MAC is that of the first one only:
+    /// on another the same VRID may be another virtual router's.
+    fn answering(&self) -> impl Iterator<Item = (&RouterLink, MacAddr)> {
+        let first = self.virtual_mac();
+        self.links.iter().enumerate().map(move |(i, link)| (link, first.filter(|_| i == 0).unwrap_or(link.mac)))
+    }
+
+    /// The entries of the VIP table.
+    pub fn table(&self) -> impl Iterator<Item = (VipKey, VipEntry)> {
+        let flags = if self.accepts() { 0 } else { vip_flag::NO_ACCEPT };
+        self.answering().flat_map(move |(link, mac)| {
+            let Wire { ifindex, vlan, .. } = link.wire;
+            let entry = VipEntry { group: self.group(), instance: self.slot, mac: mac.0, flags, reserved: 0 };
+            link.vips.iter().map(move |vip| (VipKey { ifindex, vlan, address: octets(*vip) }, entry))
+        })
+    }
+
+    /// The entries of the table of unicast peers.
+    pub fn peers(&self) -> impl Iterator<Item = (PeerKey, PeerEntry)> {
+        self.spec.unicast.iter().flat_map(|unicast| &unicast.peers).map(|peer| {
+            let key = PeerKey { instance: self.slot, address: octets(peer.address) };
+            (key, PeerEntry { min_ttl: peer.min_ttl, max_ttl: peer.max_ttl, reserved: [0; 2] })
+        })
+    }
+
+    /// What is announced when it becomes master.
+    pub fn stations(&self) -> Arc<[Station]> {
+        self.answering()
+            .flat_map(|(link, mac)| {
+                link.vips.iter().map(move |vip| Station { ifindex: link.ifindex, mac, address: *vip })
+            })
+            .collect()
+    }
+
+    pub fn pace(&self) -> Pace {
+        Pace { arp: self.spec.garp.interval, na: self.spec.garp.na_interval }
+    }
+
+    /// What XDP checks adverts against, for a router that takes no part yet.
+    pub fn identity(&self) -> Identity {
+        let interval = self.spec.advert_interval;
+        let digest = self.spec.vips.iter().fold(0u64, |sum, vip| sum.wrapping_add(digest(vip.address)));
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let unicast = self.spec.unicast.as_ref();
+        Identity {
+            head: InstanceHead { key: self.key(), group: self.group() },
+            primary: self.address.map_or([0; 16], octets),
+            destination: octets(self.spec.group),
+            auth_type: if self.auth_data().is_some() { auth_type::SIMPLE_TEXT } else { auth_type::NONE },
+            auth_data: self.auth_data().unwrap_or_default(),
+            lease_ns: nanos(self.settings.lease_length()),
+            stale_after_ns: nanos(interval + interval / 2),
+            address_list_digest: digest & ADDRESS_DIGEST_MASK,
+            interval_cs: centiseconds(interval),
+            priority: self.spec.priority.get(),
+            version: self.spec.version as u8,
+            flags: flag(self.spec.use_vmac, instance_flag::VIRTUAL_MAC)
+                | flag(unicast.is_some(), instance_flag::UNICAST)
+                | flag(unicast.is_some_and(|unicast| unicast.check_source), instance_flag::CHECK_SOURCE),
+            mac: self.link().mac.0,
+        }
+    }
+
+    /// v3 intervals this short need real-time scheduling to be kept on a busy host.
+    pub fn is_short(&self) -> bool {
+        self.spec.version == Version::V3 && self.spec.advert_interval < Duration::from_millis(50)
+    }
+}
+
+impl RouterLink {
+    /// The interface's addresses that are no VIPs: a VIP as a source would make this host talk to itself.
+    fn sources(&mut self, spec: &config::Instance, state: &LinkState) {
+        let vips = vips(spec);
+        let real = || state.addresses.iter().filter(|a| !vips.contains(&a.address)).map(|a| a.address);
+        let v6 = || real().filter_map(|address| if let IpAddr::V6(v6) = address { Some(v6) } else { None });
+        self.source_v4 = real().find_map(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None });
+        self.source_v6 = v6().find(|v6| !v6.is_unicast_link_local()).or_else(|| v6().next());
+    }
+}
+
+/// The interfaces that a virtual router needs: its own first.
+pub fn interfaces(spec: &config::Instance) -> Vec<&str> {
+    let mut names = vec![spec.interface.as_str()];
+    for vip in spec.vips.iter().chain(&spec.excluded) {
+        if let Some(interface) = vip.interface.as_deref().filter(|name| !names.contains(name)) {
+            names.push(interface);
+        }
+    }
+    names
+}
+
+/// 16 octets as the maps have them.
+pub fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => mapped(v4.octets()),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+/// The address that 16 octets of a map stand for.
+pub fn address(octets: [u8; 16]) -> IpAddr {
+    IpAddr::from(octets).to_canonical()
+}
+
+pub fn centiseconds(interval: Duration) -> u32 {
+    u32::try_from(interval.as_millis() / 10).unwrap_or(u32::MAX)
+}
+
+/// The address that adverts are sent from: the configured one, or the interface's first that is no VIP.
+///
+/// RFC 9568 1.7: the primary address is one that is chosen from the interface's real addresses; 5.1.2.1: over IPv6 it is
+/// link-local. To unicast peers that are not on the link it cannot be.
+fn primary_address(spec: &config::Instance, state: &LinkState) -> Option<IpAddr> {
+    if spec.source.is_some() {
+        return spec.source;
+    }
+    let global = spec.unicast.as_ref().is_some_and(|unicast| {
+        unicast.peers.iter().any(|peer| matches!(peer.address, IpAddr::V6(v6) if !v6.is_unicast_link_local()))
+    });
+    let vips = if spec.priority.is_owner() { HashSet::new() } else { vips(spec) };
+    let candidates = state.addresses.iter().filter(|candidate| match (spec.family, candidate.address) {
+        (Family::V4, IpAddr::V4(v4)) => !v4.is_unspecified(),
+        (Family::V6, IpAddr::V6(v6)) => v6.is_unicast_link_local() != global,
+        (Family::V4, IpAddr::V6(_)) | (Family::V6, IpAddr::V4(_)) => false,
+    });
+    candidates
+        .filter(|candidate| !vips.contains(&candidate.address))
+        .min_by_key(|candidate| candidate.secondary)
+        .map(|candidate| candidate.address)
+}
+
+fn vips(spec: &config::Instance) -> HashSet<IpAddr> {
+    spec.vips.iter().chain(&spec.excluded).map(|vip| vip.address).collect()
+}
+
+fn digest(address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(v4) => address_digest(u32::from_ne_bytes(v4.octets())),
+        IpAddr::V6(v6) => {
+            let [upper, lower] = zerocopy::transmute!(v6.octets());
+            address_digest_v6(upper, lower)
+        }
+    }
+}
+
+fn settings(spec: &config::Instance) -> Settings {
+    Settings {
+        version: spec.version,
+        family: spec.family,
+        vrid: spec.vrid,
+        priority: spec.priority,
+        advert_interval: spec.advert_interval,
+        down_timer_adverts: spec.down_timer_adverts,
+        preempt: spec.preempt,
+        preempt_delay: spec.preempt_delay,
+        lease: match spec.lease {
+            config::LeasePolicy::Overlap => LeasePolicy::Overlap,
+            config::LeasePolicy::Strict => LeasePolicy::Strict,
+        },
+        garp: GarpTiming {
+            repeat: spec.garp.repeat,
+            delay: spec.garp.delay,
+            refresh: spec.garp.refresh,
+            refresh_repeat: spec.garp.refresh_repeat,
+            lower_prio_repeat: spec.garp.lower_prio_repeat,
+            lower_prio_delay: spec.garp.lower_prio_delay,
+        },
+        lower_prio_no_advert: spec.lower_prio_no_advert,
+        checksum: spec.checksum,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! What a configuration and its interfaces become.
+
+use vipd_common::Vrid;
+
+use super::*;
+use crate::host::LinkAddress;
+
+const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 5]);
+const OTHER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 6]);
+
+fn spec(lines: &str, vips: &str) -> config::Instance {
+    let text = format!(
+        "vrrp_instance VI_1 {{\n    interface eth0\n    virtual_router_id 51\n    {lines}\n    \
+         virtual_ipaddress {{\n        {vips}\n    }}\n}}\n"
+    );
+    let loaded = config::parse("test.conf", &text).unwrap_or_else(|failure| panic!("{failure}"));
+    loaded.config.instances.into_iter().next().unwrap()
+}
+
+fn link(name: &str, ifindex: u32, mac: MacAddr, addresses: &[&str]) -> LinkState {
+    let address = |text: &&str| LinkAddress { address: text.parse().unwrap(), prefix_len: 24, secondary: false };
+    LinkState {
+        name: name.into(),
+        ifindex,
+        mac,
+        mtu: 1500,
+        up: true,
+        addresses: addresses.iter().map(address).collect(),
+        xdp: None,
+        vlan: None,
+    }
+}
+
+fn untagged(state: LinkState) -> (LinkState, Wire) {
+    let wire = Wire { interface: state.name.clone(), ifindex: state.ifindex, vlan: 0 };
+    (state, wire)
+}
+
+fn router(lines: &str, vips: &str, addresses: &[&str]) -> Router {
+    Router::new(spec(lines, vips), vec![untagged(link("eth0", 7, MAC, addresses))])
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// W-19, W-20: what adverts come from.
+#[test]
+fn w19_w20_the_primary_address_is_no_vip() {
+    let v6 = ["2001:db8::5", "fe80::100", "fe80::5"];
+    for (what, lines, vips, addresses, primary) in [
+        ("the first", "", "10.0.0.3", &["10.0.0.5", "10.0.0.6"][..], Some("10.0.0.5")),
+        ("a VIP that is there, below", "", "10.0.0.3", &["10.0.0.3", "10.0.0.5"], Some("10.0.0.5")),
+        ("an owner's VIP", "priority 255", "10.0.0.3", &["10.0.0.3", "10.0.0.5"], Some("10.0.0.3")),
+        ("none left", "", "10.0.0.3", &["10.0.0.3"], None),
+        ("another family", "", "10.0.0.3", &["fe80::5"], None),
+        ("configured", "mcast_src_ip 10.0.0.9", "10.0.0.3", &["10.0.0.5"], Some("10.0.0.9")),
+        ("link-local, not the VIP", "", "fe80::100", &v6, Some("fe80::5")),
+        ("no link-local", "", "fe80::100", &["2001:db8::5"], None),
+        (
+            "global, for peers that are not on the link",
+            "unicast_src_ip 2001:db8::5\n    unicast_peer {\n 2001:db8::6\n }",
+            "fe80::100",
+            &v6,
+            Some("2001:db8::5"),
+        ),
+        ("link-local peers", "unicast_peer {\n fe80::6\n }", "fe80::100", &v6, Some("fe80::5")),
+        ("global peers", "unicast_peer {\n 2001:db8::6\n }", "fe80::100", &v6, Some("2001:db8::5")),
+    ] {
+        assert_eq!(router(lines, vips, addresses).address, primary.map(ip), "{what}");
+    }
+}
+
+#[test]
+fn the_virtual_mac_is_that_of_family_and_vrid() {
+    let virtual_v4 = MacAddr([0, 0, 0x5e, 0, 1, 51]);
+    let virtual_v6 = MacAddr([0, 0, 0x5e, 0, 2, 51]);
+    for (lines, vips, answering, adverts) in [
+        ("", "10.0.0.3", MAC, MAC),
+        ("use_vmac", "10.0.0.3", virtual_v4, virtual_v4),
+        ("use_vmac\n    vmac_xmit_base", "10.0.0.3", virtual_v4, MAC),
+        ("use_vmac", "fe80::100", virtual_v6, virtual_v6),
+    ] {
+        let router = router(lines, vips, &["10.0.0.5", "fe80::5"]);
+        assert_eq!(router.table().map(|(_, entry)| MacAddr(entry.mac)).collect::<Vec<_>>(), [answering], "{lines}");
+        assert_eq!(router.stations().iter().map(|station| station.mac).collect::<Vec<_>>(), [answering]);
+        assert_eq!(router.advert_mac(), adverts, "{lines}");
+        let identity = router.identity();
+        assert_eq!(identity.flags & instance_flag::VIRTUAL_MAC != 0, answering != MAC);
+        assert_eq!(identity.mac, MAC.0, "where frames to the virtual MAC go");
+    }
+}
+
+/// D-04, D-05.
+#[test]
+fn d04_d05_who_accepts() {
+    for (lines, accepts) in
+        [("", true), ("no_accept", false), ("no_accept\n    priority 255", true), ("accept", true)]
+    {
+        let router = router(&format!("version 3\n    {lines}"), "10.0.0.3", &["10.0.0.5"]);
+        let flags: Vec<u8> = router.table().map(|(_, entry)| entry.flags).collect();
+        assert_eq!(flags, [if accepts { 0 } else { vip_flag::NO_ACCEPT }], "{lines}");
+    }
+}
+
+/// R-25: a VLAN's frames come in on its parent, tagged.
+#[test]
+fn r25_a_vlan_is_part_of_every_key() {
+    let wire = Wire { interface: "eth0".into(), ifindex: 2, vlan: 10 << 12 | 20 };
+    let router = Router::new(spec("", "10.0.0.3"), vec![(link("eth0.10.20", 9, MAC, &["10.0.0.5"]), wire)]);
+    assert_eq!((router.key().ifindex, router.key().vlan), (2, 10 << 12 | 20));
+    let keys: Vec<_> = router.table().map(|(key, _)| (key.ifindex, key.vlan)).collect();
+    assert_eq!(keys, [(2, 10 << 12 | 20)]);
+    assert_eq!(router.stations()[0].ifindex, 9, "what is sent leaves by the VLAN's own interface");
+}
+
+#[test]
+fn vips_of_another_interface_are_answered_there_with_its_mac() {
+    let spec = spec("use_vmac", "10.0.0.3\n 10.1.0.3 dev eth1\n 10.2.0.3 dev eth2 no_track");
+    assert_eq!(interfaces(&spec), ["eth0", "eth1", "eth2"]);
+    let links = [
+        link("eth0", 7, MAC, &["10.0.0.5"]),
+        link("eth1", 8, OTHER_MAC, &["10.1.0.5", "10.1.0.3"]),
+        link("eth2", 9, OTHER_MAC, &[]),
+    ];
+    let mut router = Router::new(spec, links.clone().into_iter().map(untagged).collect());
+    let table: Vec<_> = router.table().map(|(key, entry)| (key.ifindex, address(key.address), entry.mac)).collect();
+    let vmac = MacAddr::virtual_router(Family::V4, Vrid::new(51).unwrap());
+    let expected = [
+        (7, ip("10.0.0.3"), vmac.0),
+        (8, ip("10.1.0.3"), OTHER_MAC.0),
+        (9, ip("10.2.0.3"), OTHER_MAC.0),
+    ];
+    assert_eq!(table, expected);
+    assert_eq!(router.links[1].source_v4, Some(Ipv4Addr::new(10, 1, 0, 5)));
+
+    // The router is in fault with any of its interfaces, but for one that is not tracked.
+    for (i, fault) in [(0, true), (1, true), (2, false)] {
+        let down = LinkState { up: false, ..links[i].clone() };
+        assert!(router.update(&down), "news");
+        assert!(!router.update(&down), "known");
+        assert_eq!(!router.up(), fault, "{}", down.name);
+        assert!(router.update(&links[i]));
+        assert!(router.up());
+    }
+    assert!(router.gone(8) && !router.up());
+    assert!(!router.gone(77));
+}
+
+#[test]
+fn unicast_peers_are_in_their_table() {
+    let lines = "check_unicast_src\n    unicast_src_ip 10.0.0.5\n    unicast_peer {\n 10.0.0.6\n 10.0.9.7 min_ttl 60 max_ttl 64\n }";
+    let router = router(lines, "10.0.0.3", &["10.0.0.5"]);
+    let peers: Vec<_> = router.peers().map(|(key, peer)| (address(key.address), peer.min_ttl, peer.max_ttl)).collect();
+    assert_eq!(peers, [(ip("10.0.0.6"), 0, 255), (ip("10.0.9.7"), 60, 64)]);
+    let flags = instance_flag::UNICAST | instance_flag::CHECK_SOURCE;
+    assert_eq!(router.identity().flags & flags, flags);
+}

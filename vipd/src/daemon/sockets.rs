@@ -1,0 +1,103 @@
+//! The engine's sockets: one for frames on each interface, one for unicast packets where an instance has peers.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    io,
+    net::IpAddr,
+};
+
+use anyhow::{Context, Result};
+use vipd_common::{Family, Priority, types::ChecksumForm};
+
+use super::router::Router;
+use crate::announce::{AdvertSpec, Batch, PacketSocket, UnicastSocket, advert_frame, advert_packet};
+
+/// TTL and hop limit of multicast adverts (RFC 9568 5.1.1.3, 5.1.2.3).
+const MULTICAST_TTL: u8 = 255;
+
+/// What adverts and announcements leave by.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// By interface index.
+    frames: HashMap<u32, PacketSocket>,
+    unicast: HashMap<(Family, u32), UnicastSocket>,
+    /// Identification of the last IPv4 packet.
+    ip_id: u16,
+    /// The advert being built.
+    buffer: Vec<u8>,
+}
+
+impl Sockets {
+    /// Opens what `routers` need.
+    pub fn open(routers: &[Router]) -> Result<Self> {
+        let mut sockets = Self::default();
+        for router in routers {
+            for link in &router.links {
+                if let Entry::Vacant(entry) = sockets.frames.entry(link.ifindex) {
+                    let socket = PacketSocket::open(link.ifindex);
+                    let socket =
+                        socket.with_context(|| format!("open a packet socket on {} (CAP_NET_RAW)", link.name))?;
+                    entry.insert(socket);
+                }
+            }
+            let key = (router.spec.family, router.link().ifindex);
+            if router.spec.unicast.is_some()
+                && let Entry::Vacant(entry) = sockets.unicast.entry(key)
+            {
+                let socket = UnicastSocket::open(key.0, key.1);
+                entry.insert(socket.context("open a raw socket for unicast peers (CAP_NET_RAW)")?);
+            }
+        }
+        Ok(sockets)
+    }
+
+    /// Sends one advert: to the group, or to each peer in the order of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// The last one, if it has left for nobody: the lease must not be renewed then.
+    pub fn advertise(&mut self, router: &Router, priority: Priority, checksum: ChecksumForm) -> io::Result<()> {
+        let source = router.address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+        self.ip_id = self.ip_id.wrapping_add(1);
+        let vips: Vec<IpAddr> = router.spec.vips.iter().map(|vip| vip.address).collect();
+        let mut spec = AdvertSpec {
+            version: router.spec.version,
+            vrid: router.spec.vrid,
+            priority,
+            interval: router.spec.advert_interval,
+            source,
+            destination: router.spec.group,
+            ttl: MULTICAST_TTL,
+            vips: &vips,
+            auth: router.auth_data(),
+            checksum,
+            ip_id: self.ip_id,
+        };
+        let not_connected = || io::Error::from(io::ErrorKind::NotConnected);
+        let Some(unicast) = &router.spec.unicast else {
+            advert_frame(&spec, router.advert_mac(), &mut self.buffer)?;
+            return self.frames.get(&router.link().ifindex).ok_or_else(not_connected)?.send(&self.buffer);
+        };
+        let socket =
+            self.unicast.get(&(router.spec.family, router.link().ifindex)).ok_or_else(not_connected)?;
+        spec.ttl = unicast.ttl;
+        let mut result = Err(not_connected());
+        for peer in &unicast.peers {
+            spec.destination = peer.address;
+            advert_packet(&spec, &mut self.buffer)?;
+            let sent = socket.send(&self.buffer, peer.address);
+            if result.is_err() || sent.is_ok() {
+                result = sent;
+            }
+        }
+        result
+    }
+
+    /// Sends announcements; returns how many have left, and what stopped the rest.
+    pub fn announce(&self, batch: &Batch) -> (usize, Option<io::Error>) {
+        match self.frames.get(&batch.ifindex) {
+            Some(socket) => socket.send_batch(&batch.frames),
+            None => (0, Some(io::ErrorKind::NotConnected.into())),
+        }
+    }
+}

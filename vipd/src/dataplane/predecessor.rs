@@ -1,0 +1,83 @@
+//! What another version's vipd has left pinned: its leases are read, its links taken over, the rest removed.
+//!
+//! Of another version's maps only what `vipd_common::abi` promises is read.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result, bail};
+use aya::maps::{MapData, MapInfo, MapType};
+use vipd_common::abi::InstanceHead;
+use zerocopy::FromBytes;
+
+use super::{pins::PinDir, sys};
+use crate::time::Instant;
+
+/// The pin directory of another version.
+#[derive(Debug)]
+pub struct Predecessor(PathBuf);
+
+impl Predecessor {
+    pub(super) fn all(pins: &PinDir) -> Result<Vec<Self>> {
+        Ok(pins.others().context("look for other versions' pins")?.into_iter().map(Self).collect())
+    }
+
+    /// The leases that are not released, with the virtual router that holds each.
+    ///
+    /// # Errors
+    ///
+    /// If the maps are not there, or not as they were promised to be.
+    pub fn leases(&self) -> Result<Vec<(InstanceHead, Instant)>> {
+        let (instances, value_size) = self.array("INSTANCES")?;
+        if value_size < size_of::<InstanceHead>() {
+            bail!("{}: INSTANCES has values of {value_size} octets", self.0.display());
+        }
+        let mut value = vec![0; value_size];
+        let mut leases = Vec::new();
+        let entries = MapInfo::from_pin(self.0.join("INSTANCES"))?.max_entries();
+        for slot in 0..entries {
+            sys::lookup(instances.fd(), slot, &mut value)?;
+            let (head, _) = InstanceHead::read_from_prefix(&value).expect("the length was checked");
+            if head.key.vrid == 0 {
+                continue;
+            }
+            let deadline = self.lease(head.group)?;
+            if deadline != Instant::default() {
+                leases.push((head, deadline));
+            }
+        }
+        Ok(leases)
+    }
+
+    /// The lease word of one of its groups.
+    pub fn lease(&self, group: u32) -> Result<Instant> {
+        let (leases, value_size) = self.array("LEASES")?;
+        if value_size != size_of::<u64>() {
+            bail!("{}: LEASES has values of {value_size} octets", self.0.display());
+        }
+        let mut deadline = [0; size_of::<u64>()];
+        sys::lookup(leases.fd(), group, &mut deadline)?;
+        Ok(Instant::from_nanos(u64::from_ne_bytes(deadline)))
+    }
+
+    /// Detaches what is still attached and removes every pin.
+    pub fn remove(self) -> Result<()> {
+        for entry in fs::read_dir(&self.0).with_context(|| format!("list {}", self.0.display()))? {
+            let path = entry?.path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("link-")) {
+                sys::detach_pinned_link(&path).with_context(|| format!("detach {}", path.display()))?;
+            }
+            fs::remove_file(&path).with_context(|| format!("unpin {}", path.display()))?;
+        }
+        fs::remove_dir(&self.0).with_context(|| format!("remove {}", self.0.display()))
+    }
+
+    fn array(&self, name: &str) -> Result<(MapData, usize)> {
+        let path = self.0.join(name);
+        let info = MapInfo::from_pin(&path).with_context(|| format!("open {}", path.display()))?;
+        if info.map_type()? != MapType::Array {
+            bail!("{} is no array", path.display());
+        }
+        let value_size = usize::try_from(info.value_size())?;
+        Ok((MapData::from_pin(&path).with_context(|| format!("open {}", path.display()))?, value_size))
+    }
+}
