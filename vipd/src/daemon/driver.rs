@@ -4,7 +4,7 @@
 //! never waits for anything but its own descriptors: the host's rules follow through a `watch` channel in which the
 //! latest wish wins, and status answers go out through one-shot channels. It ends when the election has finished.
 
-use std::{collections::HashMap, io, net::IpAddr, time::Duration};
+use std::{collections::HashMap, io, net::IpAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::{
@@ -25,7 +25,7 @@ use super::{
     timer::Timer,
 };
 use crate::{
-    announce::{AdvertSpec, AnnounceQueue, PacketSocket, advert_frame},
+    announce::{AdvertSpec, AnnounceQueue, Pace, PacketSocket, Station, advert_frame},
     control::model::Status,
     dataplane::{Dataplane, Events},
     engine::{Action, Advert, Engine, FaultReason, Input, InstanceId, Reason, StateName},
@@ -360,14 +360,8 @@ impl Driver {
         // A burst that is under way says it as well.
         if slot.held > now && !defended && !self.announcements.is_announcing(id.0.into()) {
             slot.defended_at = Some(now);
-            self.announcements.push(
-                id.0.into(),
-                vec![vip],
-                slot.router.mac,
-                1,
-                slot.router.spec.garp.interval,
-                now,
-            );
+            let station = stations(&slot.router, [vip]);
+            self.announcements.push(id.0.into(), station, 1, pace(&slot.router), now);
         }
     }
 
@@ -395,8 +389,8 @@ impl Driver {
             }
             Action::Announce { instance, repeat } => {
                 let router = &self.slots[usize::from(instance.0)].router;
-                let (vips, interval) = (router.vips().collect(), router.spec.garp.interval);
-                self.announcements.push(instance.0.into(), vips, router.mac, repeat, interval, now);
+                let stations = stations(router, router.vips());
+                self.announcements.push(instance.0.into(), stations, repeat, pace(router), now);
                 self.announce();
             }
             Action::CancelAnnounce { instance } => self.announcements.cancel(instance.0.into()),
@@ -502,15 +496,26 @@ impl Driver {
     /// Sends the announcements that are due.
     fn announce(&mut self) {
         let now = clock::now();
-        for (key, frames) in self.announcements.next_batch(now) {
-            let Some(slot) = self.slots.get(key) else { continue };
-            let Some(socket) = self.sockets.get(&slot.router.ifindex) else { continue };
-            if let (sent, Some(error)) = socket.send_batch(&frames) {
+        for batch in self.announcements.next_batch(now) {
+            let Some(slot) = self.slots.get(batch.key) else { continue };
+            let Some(socket) = self.sockets.get(&batch.ifindex) else { continue };
+            if let (sent, Some(error)) = socket.send_batch(&batch.frames) {
                 // Announcements are repeated, and every client asks again by itself.
-                tracing::debug!(instance = slot.router.spec.name, sent, of = frames.len(), %error, "not all announced");
+                let of = batch.frames.len();
+                tracing::debug!(instance = slot.router.spec.name, sent, of, %error, "not all announced");
             }
         }
     }
+}
+
+fn stations(router: &Router, vips: impl IntoIterator<Item = IpAddr>) -> Arc<[Station]> {
+    let Router { ifindex, mac, .. } = *router;
+    vips.into_iter().map(|address| Station { ifindex, mac, address }).collect()
+}
+
+fn pace(router: &Router) -> Pace {
+    let interval = router.spec.garp.interval;
+    Pace { arp: interval, na: interval }
 }
 
 fn send_advert(
@@ -531,13 +536,14 @@ fn send_advert(
             priority,
             interval: router.spec.advert_interval,
             source,
-            group: router.spec.group,
-            source_mac: router.mac,
+            destination: router.spec.group,
+            ttl: 255,
             vips: &vips,
             auth: router.auth_data(),
             checksum,
             ip_id,
         },
+        router.mac,
         &mut frame,
     )?;
     socket.send(&frame)
