@@ -14,7 +14,8 @@ use nix::sys::socket::{
 use vipd_common::Family;
 
 /// Packets that wait for an unresolved neighbour count as sent but not yet gone, and the kernel keeps up to 208 KiB of
-/// them for each. This is room for some 70 dead peers before they would keep adverts from the living ones.
+/// them for each. Doubled by the kernel, this is room for some 150 dead peers before they would keep adverts from the
+/// living ones.
 const SEND_BUFFER: usize = 16 << 20;
 
 /// Sends IP packets that bring their own header; the kernel routes them and resolves the neighbour.
@@ -67,7 +68,8 @@ impl UnicastSocket {
             // The scope; the kernel looks at it for link-local addresses only.
             IpAddr::V6(v6) => SocketAddr::V6(SocketAddrV6::new(v6, 0, 0, self.interface_index)),
         };
-        // Anybody can send an ICMP error about a packet of protocol 255 and make the next call fail: not this one.
+        // Kernels without "RAW sockets using IPPROTO_RAW MUST drop incoming ICMP" (2026) let anybody who forges an ICMP error
+        // about a packet of protocol 255 fail the next call on the socket: not this one.
         getsockopt(&self.fd, sockopt::SocketError)?;
         sendto(self.fd.as_raw_fd(), packet, &SockaddrStorage::from(to), MsgFlags::empty())?;
         Ok(())

@@ -1,11 +1,6 @@
 //! Against the real kernel: a pair of network namespaces that end with the test's thread.
 
-use std::{
-    fs::File,
-    process::Command,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs::File, process::Command, thread, time::Duration};
 
 use nix::{
     errno::Errno,
@@ -17,7 +12,6 @@ use vipd_common::{
     Priority, Version, Vrid,
     types::ChecksumForm,
     wire::{
-        checksum::Checksum,
         eth::{self, MacAddr},
         ipv4::{self, PROTOCOL_VRRP},
     },
@@ -121,38 +115,28 @@ impl Far {
         }
     }
 
-    /// Sends an IPv4 packet to 10.0.0.1.
+    /// Sends an IPv4 packet of the protocol to 10.0.0.1.
     fn say(&self, protocol: u8, payload: &[u8]) {
-        let mut frame = vec![0; eth::HEADER];
-        let ethernet = eth::Repr {
+        let mut frame = vec![0; eth::HEADER + ipv4::HEADER + payload.len()];
+        let (ethernet, packet) = frame.split_first_chunk_mut().unwrap();
+        let header = eth::Repr {
             destination: MacAddr([2, 0, 0, 0, 0, 1]),
             source: self.mac,
             ethertype: eth::ETHERTYPE_IPV4,
         };
-        ethernet.emit(frame.first_chunk_mut().unwrap());
-        frame.extend(header(protocol, [10, 0, 0, 2], [10, 0, 0, 1], payload.len()));
-        frame.extend(payload);
+        header.emit(ethernet);
+        let header = ipv4::Repr {
+            id: 1,
+            ttl: 64,
+            protocol,
+            source: [10, 0, 0, 2].into(),
+            destination: [10, 0, 0, 1].into(),
+            payload_length: u16::try_from(payload.len()).unwrap(),
+        };
+        header.emit(packet.first_chunk_mut().unwrap());
+        packet[ipv4::HEADER..].copy_from_slice(payload);
         self.speaker.send(&frame).unwrap();
     }
-}
-
-fn header(
-    protocol: u8,
-    source: impl Into<std::net::Ipv4Addr>,
-    destination: impl Into<std::net::Ipv4Addr>,
-    payload: usize,
-) -> [u8; ipv4::HEADER] {
-    let mut header = [0; ipv4::HEADER];
-    ipv4::Repr {
-        id: 1,
-        ttl: 64,
-        protocol,
-        source: source.into(),
-        destination: destination.into(),
-        payload_length: u16::try_from(payload).unwrap(),
-    }
-    .emit(&mut header);
-    header
 }
 
 fn addr(text: &str) -> IpAddr {
@@ -218,13 +202,11 @@ fn dead_peers_do_not_hold_up_the_living() {
             ),
         ] {
             let socket = UnicastSocket::open(family, v0).unwrap();
-            let started = Instant::now();
             for _ in 0..1000 {
                 socket.send(&packets[0], addr(to[0])).unwrap();
                 socket.send(&packets[1], addr(to[1])).unwrap();
             }
             socket.send(&packets[2], addr(to[2])).unwrap();
-            assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
             assert_eq!(far.advert()[14..], packets[2]);
         }
     });
@@ -262,49 +244,19 @@ fn what_has_not_left_is_an_error() {
     });
 }
 
-/// An ICMP error that quotes protocol 255 is about no packet of ours, whoever sends it.
-#[test]
-fn forged_errors_stop_no_advert() {
-    with_peer("forged_errors_stop_no_advert", |v0, far| {
-        let socket = UnicastSocket::open(Family::V4, v0).unwrap();
-        let witness = witness();
-        let mut icmp = vec![3, 1, 0, 0, 0, 0, 0, 0];
-        icmp.extend(header(IPPROTO_RAW, [10, 0, 0, 1], [10, 0, 0, 2], 8));
-        icmp.extend([0; 8]);
-        let sum = Checksum::default().over(&icmp).finish();
-        icmp[2..4].copy_from_slice(&sum);
-        far.say(libc::IPPROTO_ICMP as u8, &icmp);
-        // What follows the error has come, so the error has too.
-        far.say(IPPROTO_RAW, b"hello");
-        recv(witness.as_raw_fd(), &mut [0; 100], MsgFlags::empty()).expect("nothing came");
-        let pending = getsockopt(&socket.fd, sockopt::SocketError);
-        assert_eq!(pending, Ok(Errno::EHOSTUNREACH as i32), "the kernel blames the socket");
-
-        far.say(libc::IPPROTO_ICMP as u8, &icmp);
-        far.say(IPPROTO_RAW, b"hello");
-        recv(witness.as_raw_fd(), &mut [0; 100], MsgFlags::empty()).expect("nothing came");
-        socket.send(&advert_v4(2), addr("10.0.0.2")).unwrap();
-        assert_eq!(far.advert()[14..], advert_v4(2));
-    });
-}
-
 #[test]
 fn nothing_is_received() {
     with_peer("nothing_is_received", |v0, far| {
-        let witness = witness();
-        let socket = UnicastSocket::open(Family::V4, v0).unwrap();
+        // A socket that does receive what the tested one could.
+        let witness =
+            socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw).unwrap();
+        setsockopt(&witness, sockopt::ReceiveTimeout, &TimeVal::new(5, 0)).unwrap();
+        let tested = UnicastSocket::open(Family::V4, v0).unwrap();
         for _ in 0..2 {
             far.say(IPPROTO_RAW, b"hello");
             recv(witness.as_raw_fd(), &mut [0; 100], MsgFlags::empty()).expect("nothing came");
         }
-        let received = recv(socket.fd.as_raw_fd(), &mut [0; 100], MsgFlags::empty());
+        let received = recv(tested.fd.as_raw_fd(), &mut [0; 100], MsgFlags::empty());
         assert_eq!(received, Err(Errno::EAGAIN));
     });
-}
-
-/// A socket that does receive what the tested ones could.
-fn witness() -> OwnedFd {
-    let fd = socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw).unwrap();
-    setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::new(5, 0)).unwrap();
-    fd
 }
