@@ -18,6 +18,12 @@ impl Checksum {
         self
     }
 
+    /// Adds the pseudo-header of RFC 8200 8.1 or, which sums the same, the one that IPv4 has in UDP and TCP.
+    #[must_use]
+    pub fn pseudo_header(self, source: &[u8], destination: &[u8], next_header: u8, length: u16) -> Self {
+        self.over(source).over(destination).over(&[0, next_header]).over(&length.to_be_bytes())
+    }
+
     /// The checksum: the complement of the folded sum. 0 stays 0 (VRRP has no substitution as UDP has).
     pub fn finish(self) -> [u8; 2] {
         let mut sum = self.0;

@@ -1,6 +1,6 @@
 //! Ethernet: addresses and the header.
 
-use core::{fmt, net::Ipv4Addr};
+use core::{fmt, net::IpAddr};
 
 use crate::{Family, Vrid};
 
@@ -8,6 +8,7 @@ use crate::{Family, Vrid};
 pub const HEADER: usize = 14;
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
 pub const ETHERTYPE_ARP: u16 = 0x0806;
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 
 /// A 48-bit MAC address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,17 +20,25 @@ impl MacAddr {
     pub const BROADCAST: Self = Self([0xff; 6]);
 
     /// The MAC of a virtual router (RFC 9568 7.3).
-    pub const fn of_virtual_router(family: Family, vrid: Vrid) -> Self {
+    pub const fn virtual_router(family: Family, vrid: Vrid) -> Self {
         match family {
             Family::V4 => Self([0x00, 0x00, 0x5e, 0x00, 0x01, vrid.get()]),
             Family::V6 => Self([0x00, 0x00, 0x5e, 0x00, 0x02, vrid.get()]),
         }
     }
 
-    /// The MAC that an IPv4 multicast group maps to (RFC 1112 6.4): its low 23 bits.
-    pub const fn of_multicast(group: Ipv4Addr) -> Self {
-        let [_, b, c, d] = group.octets();
-        Self([0x01, 0x00, 0x5e, b & 0x7f, c, d])
+    /// The MAC that a multicast group maps to: its low 23 bits (RFC 1112 6.4), in IPv6 32 (RFC 2464 7).
+    pub const fn of_multicast(group: IpAddr) -> Self {
+        match group {
+            IpAddr::V4(v4) => {
+                let [_, b, c, d] = v4.octets();
+                Self([0x01, 0x00, 0x5e, b & 0x7f, c, d])
+            }
+            IpAddr::V6(v6) => {
+                let [.., a, b, c, d] = v6.octets();
+                Self([0x33, 0x33, a, b, c, d])
+            }
+        }
     }
 }
 

@@ -6,6 +6,8 @@ pub mod arp;
 pub mod checksum;
 pub mod eth;
 pub mod ipv4;
+pub mod ipv6;
+pub mod ndp;
 pub mod vrrp;
 
 #[cfg(test)]

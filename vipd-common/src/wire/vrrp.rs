@@ -1,9 +1,9 @@
-//! VRRP adverts over IPv4: version 2 (RFC 3768 5.1, with RFC 2338's password) and version 3 (RFC 9568 5.1).
+//! VRRP adverts: version 2 (RFC 3768 5.1, with RFC 2338's password) and version 3 (RFC 9568 5.1).
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{checksum::Checksum, ipv4::PROTOCOL_VRRP};
-use crate::{Priority, Vrid, types::ChecksumForm};
+use crate::{Family, Priority, Vrid, types::ChecksumForm};
 
 /// Octets before the addresses.
 pub const HEADER: usize = 8;
@@ -16,6 +16,7 @@ const AUTH_SIMPLE_TEXT: u8 = 1;
 /// What depends on the version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
+    /// Over IPv4 only.
     V2 {
         /// 1 to 255 seconds.
         interval_s: u8,
@@ -25,28 +26,55 @@ pub enum Body {
     V3 {
         /// 1 to 4095 centiseconds.
         interval_cs: u16,
+        /// Of IPv4; IPv6 knows only the pseudo-header.
         checksum: ChecksumForm,
     },
 }
 
+/// What an advert lists: addresses of the version of IP that carries it (RFC 9568 5.2.9).
+pub trait Address: Copy {
+    const FAMILY: Family;
+    type Octets: AsRef<[u8]>;
+
+    fn octets(self) -> Self::Octets;
+}
+
+impl Address for Ipv4Addr {
+    const FAMILY: Family = Family::V4;
+    type Octets = [u8; 4];
+
+    fn octets(self) -> Self::Octets {
+        Self::octets(&self)
+    }
+}
+
+impl Address for Ipv6Addr {
+    const FAMILY: Family = Family::V6;
+    type Octets = [u8; 16];
+
+    fn octets(self) -> Self::Octets {
+        Self::octets(&self)
+    }
+}
+
 /// An advert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Repr<'a> {
+pub struct Repr<'a, A> {
     pub vrid: Vrid,
     pub priority: Priority,
     /// 1 to 255; more are left out.
-    pub addresses: &'a [Ipv4Addr],
+    pub addresses: &'a [A],
     pub body: Body,
 }
 
-impl Repr<'_> {
+impl<A: Address> Repr<'_, A> {
     /// Octets of the message.
     pub fn length(&self) -> usize {
         let trailer = match self.body {
             Body::V2 { .. } => AUTH_DATA,
             Body::V3 { .. } => 0,
         };
-        HEADER + usize::from(self.count()) * 4 + trailer
+        HEADER + usize::from(self.count()) * size_of::<A::Octets>() + trailer
     }
 
     /// Writes the message. Source and destination are for version 3's pseudo-header.
@@ -54,7 +82,7 @@ impl Repr<'_> {
     /// # Panics
     ///
     /// If `buffer` is not [`length`](Self::length) octets long.
-    pub fn emit(&self, buffer: &mut [u8], source: Ipv4Addr, destination: Ipv4Addr) {
+    pub fn emit(&self, buffer: &mut [u8], source: A, destination: A) {
         assert_eq!(buffer.len(), self.length(), "a buffer of the message's length");
         let (version, word) = match self.body {
             Body::V2 { interval_s, password } => {
@@ -70,22 +98,25 @@ impl Repr<'_> {
         buffer[4..6].copy_from_slice(&word);
         buffer[6..8].fill(0);
         let addresses = &self.addresses[..usize::from(self.count())];
-        let (slots, trailer) = buffer[HEADER..].split_at_mut(addresses.len() * 4);
-        for (slot, address) in slots.chunks_exact_mut(4).zip(addresses) {
-            slot.copy_from_slice(&address.octets());
+        let (slots, trailer) = buffer[HEADER..].split_at_mut(addresses.len() * size_of::<A::Octets>());
+        for (slot, address) in slots.chunks_exact_mut(size_of::<A::Octets>()).zip(addresses) {
+            slot.copy_from_slice(address.octets().as_ref());
         }
         if let Body::V2 { password, .. } = self.body {
             trailer.copy_from_slice(&password.unwrap_or_default());
         }
         let sum = Checksum::default().over(buffer);
-        let sum = match self.body {
-            Body::V3 { checksum: ChecksumForm::PseudoHeader, .. } => sum
-                .over(&source.octets())
-                .over(&destination.octets())
-                .over(&[0, PROTOCOL_VRRP])
-                // At most 1036.
-                .over(&(buffer.len() as u16).to_be_bytes()),
-            Body::V2 { .. } | Body::V3 { checksum: ChecksumForm::MessageOnly, .. } => sum,
+        let sum = match (A::FAMILY, self.body) {
+            // RFC 9568 5.2.8: always in IPv6; in IPv4 only as RFC 5798 was read.
+            (Family::V6, _) | (Family::V4, Body::V3 { checksum: ChecksumForm::PseudoHeader, .. }) => sum
+                .pseudo_header(
+                    source.octets().as_ref(),
+                    destination.octets().as_ref(),
+                    PROTOCOL_VRRP,
+                    // At most 4088.
+                    buffer.len() as u16,
+                ),
+            (Family::V4, Body::V2 { .. } | Body::V3 { checksum: ChecksumForm::MessageOnly, .. }) => sum,
         };
         buffer[6..8].copy_from_slice(&sum.finish());
     }

@@ -1,11 +1,16 @@
-//! Frames out: adverts and gratuitous ARP, on packet sockets. The only module that knows those.
+//! Frames and packets out: adverts, gratuitous ARP and unsolicited neighbour advertisements. The only module that knows
+//! packet sockets and raw ones that send.
 //!
-//! It receives nothing and keeps no time: the driver says when, and what the socket refuses comes back as an error.
+//! It receives nothing and keeps no time: the driver says when, and what a socket refuses comes back as an error.
 
-mod frames;
+mod advert;
+mod packet;
 mod queue;
-mod socket;
+mod station;
+mod unicast;
 
-pub use frames::{AdvertSpec, advert_frame, gratuitous_arp};
-pub use queue::AnnounceQueue;
-pub use socket::PacketSocket;
+pub use advert::{AdvertSpec, advert_frame, advert_packet};
+pub use packet::PacketSocket;
+pub use queue::{AnnounceQueue, Batch, Pace};
+pub use station::{Frame, Station};
+pub use unicast::UnicastSocket;

@@ -1,10 +1,8 @@
 //! Announcements that are still to be sent, paced.
 
-use std::{collections::VecDeque, net::IpAddr, time::Duration};
+use std::{collections::VecDeque, net::IpAddr, sync::Arc, time::Duration};
 
-use vipd_common::wire::{arp, eth, eth::MacAddr};
-
-use super::gratuitous_arp;
+use super::{Frame, Station};
 use crate::time::Instant;
 
 /// Frames sent at once; a NIC's ring is no shorter.
@@ -13,8 +11,25 @@ const BATCH: usize = 64;
 /// nor a switch's ARP policer lose them.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// One frame to send, and the interface's owner of it.
-pub type Frame = [u8; eth::HEADER + arp::LENGTH];
+/// How long a burst waits after each frame. Zero: not at all, in batches of 64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// After a gratuitous ARP (`vrrp_garp_interval`).
+    pub arp: Duration,
+    /// After an unsolicited neighbour advertisement (`vrrp_gna_interval`).
+    ///
+    /// DEVIATION RFC 4861 7.2.6: it allows three for an address, a second apart. A takeover cannot wait that long for
+    /// clients that lost the first ones, so the number and the spacing are as configured.
+    pub na: Duration,
+}
+
+/// Frames to be sent on one interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    pub key: usize,
+    pub ifindex: u32,
+    pub frames: Vec<Frame>,
+}
 
 /// Bursts of announcements, one at a time for each key.
 ///
@@ -28,32 +43,21 @@ pub struct AnnounceQueue {
 #[derive(Debug)]
 struct Burst {
     key: usize,
-    vips: Vec<IpAddr>,
-    mac: MacAddr,
-    /// Rounds over all addresses that are left, this one included.
+    stations: Arc<[Station]>,
+    /// Rounds over all stations that are left, this one included.
     rounds: u8,
-    /// The address that is next in this round.
+    /// The station that is next in this round.
     next: usize,
-    interval: Duration,
+    pace: Pace,
     at: Instant,
 }
 
 impl AnnounceQueue {
-    /// Queues `repeat` rounds over `vips`, as keepalived orders them: all addresses, then all again.
-    ///
-    /// With an `interval` each frame waits that long after the last.
-    pub fn push(
-        &mut self,
-        key: usize,
-        vips: Vec<IpAddr>,
-        mac: MacAddr,
-        repeat: u8,
-        interval: Duration,
-        now: Instant,
-    ) {
+    /// Queues `repeat` rounds over `stations`, as keepalived orders them: all addresses, then all again.
+    pub fn push(&mut self, key: usize, stations: Arc<[Station]>, repeat: u8, pace: Pace, now: Instant) {
         self.cancel(key);
-        if repeat > 0 && !vips.is_empty() {
-            self.bursts.push_back(Burst { key, vips, mac, rounds: repeat, next: 0, interval, at: now });
+        if repeat > 0 && !stations.is_empty() {
+            self.bursts.push_back(Burst { key, stations, rounds: repeat, next: 0, pace, at: now });
         }
     }
 
@@ -72,12 +76,12 @@ impl AnnounceQueue {
         self.bursts.iter().map(|burst| burst.at).min()
     }
 
-    /// The frames that are due, by key.
-    pub fn next_batch(&mut self, now: Instant) -> Vec<(usize, Vec<Frame>)> {
+    /// The frames that are due: at most 64 of each key, in the order of its stations on each interface.
+    pub fn next_batch(&mut self, now: Instant) -> Vec<Batch> {
         let mut batches = Vec::new();
         for burst in &mut self.bursts {
             if burst.at <= now {
-                batches.push((burst.key, burst.batch(now)));
+                burst.take(now, &mut batches);
             }
         }
         self.bursts.retain(|burst| burst.rounds > 0);
@@ -86,44 +90,77 @@ impl AnnounceQueue {
 }
 
 impl Burst {
-    fn batch(&mut self, now: Instant) -> Vec<Frame> {
-        let (most, pause) = if self.interval.is_zero() { (BATCH, PAUSE) } else { (1, self.interval) };
-        let mut frames = Vec::with_capacity(most);
-        while frames.len() < most && self.rounds > 0 {
-            match self.vips[self.next] {
-                IpAddr::V4(vip) => frames.push(gratuitous_arp(self.mac, vip)),
-                // Unsolicited NA comes with IPv6; the configuration refuses such VIPs until then.
-                IpAddr::V6(_) => {}
+    fn take(&mut self, now: Instant, batches: &mut Vec<Batch>) {
+        let first = batches.len();
+        let mut taken = 0;
+        let mut pause = Duration::ZERO;
+        while pause.is_zero() && self.rounds > 0 {
+            let station = &self.stations[self.next];
+            let frame = Frame::announcing(station);
+            match batches[first..].iter_mut().find(|batch| batch.ifindex == station.ifindex) {
+                Some(batch) => batch.frames.push(frame),
+                None => {
+                    batches.push(Batch { key: self.key, ifindex: station.ifindex, frames: vec![frame] });
+                }
+            }
+            taken += 1;
+            pause = match station.address {
+                IpAddr::V4(_) => self.pace.arp,
+                IpAddr::V6(_) => self.pace.na,
+            };
+            if pause.is_zero() && taken == BATCH {
+                pause = PAUSE;
             }
             self.next += 1;
-            if self.next == self.vips.len() {
+            if self.next == self.stations.len() {
                 self.next = 0;
                 self.rounds -= 1;
             }
         }
         self.at = now + pause;
-        frames
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use vipd_common::wire::eth::MacAddr;
 
     use super::*;
 
-    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+    const UNPACED: Pace = Pace { arp: Duration::ZERO, na: Duration::ZERO };
 
-    fn vips(count: u32) -> Vec<IpAddr> {
-        (1..=count).map(|i| Ipv4Addr::from_bits(0x0a00_0000 + i).into()).collect()
+    fn station(ifindex: u32, address: impl Into<IpAddr>) -> Station {
+        Station { ifindex, mac: MacAddr([2, 0, 0, 0, 0, 1]), address: address.into() }
     }
 
-    /// Last octets of the announced addresses, in order, with the time of each batch.
-    fn drain(queue: &mut AnnounceQueue) -> Vec<(u64, usize, Vec<u8>)> {
+    fn v4(last: u32) -> Ipv4Addr {
+        Ipv4Addr::from_bits(0x0a00_0000 + last)
+    }
+
+    fn v6(last: u16) -> Ipv6Addr {
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last)
+    }
+
+    fn stations(count: u32) -> Arc<[Station]> {
+        (1..=count).map(|last| station(3, v4(last))).collect()
+    }
+
+    /// Last octet of the address that a frame announces.
+    fn announced(frame: &Frame) -> u8 {
+        match frame {
+            Frame::GratuitousArp(frame) => frame[31],
+            Frame::NeighborAdvertisement(frame) => frame[77],
+        }
+    }
+
+    /// Time, key, interface and the last octets of the announced addresses of each batch, in order.
+    fn drain(queue: &mut AnnounceQueue) -> Vec<(u64, usize, u32, Vec<u8>)> {
         let mut log = Vec::new();
         while let Some(at) = queue.poll_timeout() {
-            for (key, frames) in queue.next_batch(at) {
-                log.push((at.as_nanos(), key, frames.iter().map(|frame| frame[31]).collect()));
+            for Batch { key, ifindex, frames } in queue.next_batch(at) {
+                log.push((at.as_nanos(), key, ifindex, frames.iter().map(announced).collect()));
             }
             assert!(queue.poll_timeout().is_none_or(|next| next > at), "time goes on");
             assert!(log.len() < 1000, "it ends");
@@ -134,43 +171,82 @@ mod tests {
     #[test]
     fn rounds_over_all_addresses() {
         let mut queue = AnnounceQueue::default();
-        queue.push(7, vips(3), MAC, 2, Duration::ZERO, Instant::from_nanos(5));
-        assert_eq!(drain(&mut queue), [(5, 7, vec![1, 2, 3, 1, 2, 3])]);
+        queue.push(7, stations(3), 2, UNPACED, Instant::from_nanos(5));
+        assert_eq!(drain(&mut queue), [(5, 7, 3, vec![1, 2, 3, 1, 2, 3])]);
+    }
+
+    #[test]
+    fn nothing_to_announce() {
+        let mut queue = AnnounceQueue::default();
+        queue.push(7, stations(0), 2, UNPACED, Instant::default());
+        queue.push(8, stations(2), 0, UNPACED, Instant::default());
+        assert_eq!(queue.poll_timeout(), None);
     }
 
     #[test]
     fn an_interval_spaces_single_frames() {
         let mut queue = AnnounceQueue::default();
-        queue.push(7, vips(2), MAC, 2, Duration::from_nanos(100), Instant::from_nanos(5));
-        let expect = [(5, 7, vec![1]), (105, 7, vec![2]), (205, 7, vec![1]), (305, 7, vec![2])];
+        let pace = Pace { arp: Duration::from_nanos(100), ..UNPACED };
+        queue.push(7, stations(2), 2, pace, Instant::from_nanos(5));
+        let expect = [(5, 7, 3, vec![1]), (105, 7, 3, vec![2]), (205, 7, 3, vec![1]), (305, 7, 3, vec![2])];
+        assert_eq!(drain(&mut queue), expect);
+    }
+
+    #[test]
+    fn each_family_has_its_interval() {
+        let both = [station(3, v4(1)), station(3, v6(2)), station(3, v6(3)), station(3, v4(4))];
+        for (pace, expect) in [
+            (UNPACED, vec![(0, 7, 3, vec![1, 2, 3, 4])]),
+            (
+                Pace { arp: Duration::from_nanos(10), ..UNPACED },
+                vec![(0, 7, 3, vec![1]), (10, 7, 3, vec![2, 3, 4])],
+            ),
+            (
+                Pace { na: Duration::from_nanos(100), ..UNPACED },
+                vec![(0, 7, 3, vec![1, 2]), (100, 7, 3, vec![3]), (200, 7, 3, vec![4])],
+            ),
+        ] {
+            let mut queue = AnnounceQueue::default();
+            queue.push(7, both.into(), 1, pace, Instant::default());
+            assert_eq!(drain(&mut queue), expect, "{pace:?}");
+        }
+    }
+
+    #[test]
+    fn a_batch_for_each_interface() {
+        let mixed = [station(3, v4(1)), station(4, v4(2)), station(3, v6(3)), station(4, v6(4))];
+        let mut queue = AnnounceQueue::default();
+        queue.push(7, mixed.into(), 2, UNPACED, Instant::default());
+        queue.push(8, [station(3, v4(9))].into(), 1, UNPACED, Instant::default());
+        let expect = [(0, 7, 3, vec![1, 3, 1, 3]), (0, 7, 4, vec![2, 4, 2, 4]), (0, 8, 3, vec![9])];
         assert_eq!(drain(&mut queue), expect);
     }
 
     #[test]
     fn long_bursts_come_in_batches_and_take_turns() {
         let mut queue = AnnounceQueue::default();
-        queue.push(1, vips(100), MAC, 1, Duration::ZERO, Instant::default());
-        queue.push(2, vips(1), MAC, 1, Duration::ZERO, Instant::default());
+        queue.push(1, stations(100), 1, UNPACED, Instant::default());
+        queue.push(2, stations(1), 1, UNPACED, Instant::default());
         let log: Vec<_> =
-            drain(&mut queue).into_iter().map(|(at, key, frames)| (at, key, frames.len())).collect();
+            drain(&mut queue).into_iter().map(|(at, key, _, frames)| (at, key, frames.len())).collect();
         assert_eq!(log, [(0, 1, 64), (0, 2, 1), (1_000_000, 1, 36)]);
     }
 
     #[test]
     fn a_new_burst_replaces_what_is_left() {
         let mut queue = AnnounceQueue::default();
-        queue.push(1, vips(200), MAC, 5, Duration::ZERO, Instant::default());
+        queue.push(1, stations(200), 5, UNPACED, Instant::default());
         queue.next_batch(Instant::default());
-        queue.push(1, vips(1), MAC, 1, Duration::ZERO, Instant::from_nanos(9));
-        assert_eq!(drain(&mut queue), [(9, 1, vec![1])]);
+        queue.push(1, stations(1), 1, UNPACED, Instant::from_nanos(9));
+        assert_eq!(drain(&mut queue), [(9, 1, 3, vec![1])]);
     }
 
     /// a node that has yielded announces nothing more.
     #[test]
     fn cancelled_bursts_send_nothing() {
         let mut queue = AnnounceQueue::default();
-        queue.push(1, vips(200), MAC, 5, Duration::ZERO, Instant::default());
-        queue.push(2, vips(1), MAC, 1, Duration::ZERO, Instant::default());
+        queue.push(1, stations(200), 5, UNPACED, Instant::default());
+        queue.push(2, stations(1), 1, UNPACED, Instant::default());
         queue.next_batch(Instant::default());
         assert!(queue.is_announcing(1));
         queue.cancel(1);
