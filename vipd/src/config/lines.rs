@@ -81,11 +81,13 @@ impl Lowering<'_, '_> {
                 self.report.error_hint(first.span, message, "is the `}` of the addresses missing?");
                 return None;
             }
-            if first.text.contains('%') && options == Block::VipOption {
-                let hint = "remove the zone; `dev IF` after the address names another interface";
-                self.report.error_hint(first.span, message, hint);
-            } else {
-                self.report.error(first.span, message);
+            match (first.text.contains('%'), options) {
+                (true, Block::VipOption) => {
+                    let hint = "remove the zone; `dev IF` after the address names another interface";
+                    self.report.error_hint(first.span, message, hint);
+                }
+                (true, _) => self.report.error_hint(first.span, message, "remove the zone"),
+                (false, _) => self.report.error(first.span, message),
             }
         }
         let mut line = Settings::default();

@@ -85,6 +85,12 @@ impl Lowering<'_, '_> {
                 same_family("gateway", own, via.span, family, self.report);
             }
         }
+        if let Some(via) = line.via.as_ref().filter(|via| values::is_link_local(via.value))
+            && part.words.seen_at("dev").is_none()
+        {
+            let hint = "every interface has the same link-local addresses: add `dev INTERFACE`";
+            self.report.error_hint(via.span, "link-local gateway without interface", hint);
+        }
         Hop {
             via: line.via.as_ref().map(|via| via.value),
             interface: line.interface.as_ref().map(|interface| interface.value.clone()),

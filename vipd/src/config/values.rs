@@ -126,8 +126,8 @@ pub fn unicast(text: &str) -> Result<IpAddr, String> {
 /// A group that adverts can go to.
 fn multicast(text: &str, family: Option<Family>) -> Result<IpAddr, String> {
     let address = address(text)?;
-    if family.is_some_and(|family| family != family_of(address)) {
-        return Err(format!("is not an {} address", name(family.unwrap_or(Family::V4))));
+    if let Some(family) = family.filter(|family| *family != family_of(address)) {
+        return Err(format!("is not an {} address", name(family)));
     }
     match address {
         address if !address.is_multicast() => Err("is not a multicast address".to_owned()),
@@ -193,6 +193,11 @@ pub fn interface(text: &str) -> Result<String, String> {
 
 pub fn family_of(address: IpAddr) -> Family {
     if address.is_ipv4() { Family::V4 } else { Family::V6 }
+}
+
+/// IPv6 only: vipd makes no difference between 169.254/16 and other IPv4 addresses.
+pub fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 /// As messages call it.

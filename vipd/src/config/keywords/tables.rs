@@ -78,6 +78,6 @@ pub const SCRIPT: &str = "remove it: vipd runs no scripts yet";
 pub const STATIC: &str = "configure it with the system's network tools";
 pub const TRACK: &str = "remove it: vipd does no tracking yet";
 
-pub const NO_INTERFACE: &str = "vipd makes no interface: XDP answers with the virtual MAC on the real one";
+pub const NO_INTERFACE: &str = "vipd makes no interface of its own";
 pub const NO_ADDRESS: &str = "vipd puts no address on the interface";
 pub const SCHEDULING: &str = "vipd always asks for real-time scheduling and locked memory";

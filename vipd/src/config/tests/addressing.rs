@@ -223,6 +223,7 @@ fn hints_say_what_to_do() {
             "use_vmac 02:00:00:00:00:01",
             "the virtual MAC is 00-00-5E-00-01-{VRID} for IPv4 and 00-00-5E-00-02-{VRID} for IPv6",
         ),
+        ("unicast_peer {\nfe80::1%eth0\n}", "remove the zone"),
         ("unicast_peer {\n10.0.0.8 max_tll 3\n}", "did you mean `max_ttl`?"),
         (
             "unicast_peer {\n}",

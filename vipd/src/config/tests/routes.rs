@@ -56,10 +56,13 @@ fn routes_mean_what_ip_route_means() {
         ("unicast 10.1.0.0/16 via inet 10.0.0.1", via(route("10.1.0.0", 16), "10.0.0.1")),
         ("via 10.0.0.1 10.1.2.3", via(route("10.1.2.3", 32), "10.0.0.1")),
         ("default via 10.0.0.1", via(route("0.0.0.0", 0), "10.0.0.1")),
-        ("default via fe80::1", via(route("::", 0), "fe80::1")),
-        ("2001:db8::/32 via inet6 fe80::1", via(route("2001:db8::", 32), "fe80::1")),
-        // RFC 8950 is where this comes from.
-        ("10.1.0.0/16 via inet6 fe80::1", via(route("10.1.0.0", 16), "fe80::1")),
+        ("default via 2001:db8::1", via(route("::", 0), "2001:db8::1")),
+        ("2001:db8::/32 via inet6 2001:db8::1", via(route("2001:db8::", 32), "2001:db8::1")),
+        // An IPv4 route with an IPv6 gateway, as RFC 8950 speakers make them.
+        (
+            "10.1.0.0/16 via inet6 fe80::1 dev eth1",
+            VirtualRoute { hops: vec![hop(Some("fe80::1"), Some("eth1"))], ..route("10.1.0.0", 16) },
+        ),
         ("default dev eth1", VirtualRoute { hops: vec![hop(None, Some("eth1"))], ..route("0.0.0.0", 0) }),
         (
             "src 10.0.0.3 to 10.1.0.0/16 via 10.0.0.1 oif eth1 table 100 metric 7 scope link mtu 1400 onlink",
@@ -169,7 +172,7 @@ fn wrong_routes_are_told_where() {
             "10.1.0.0/16 via 10.0.0.1 nexthop via 10.0.0.2",
             &["3:26: error: `nexthop` in a route that has `via` or `dev`"],
         ),
-        ("10.1.0.0/16 via fe80::1", &["3:17: error: IPv6 gateway in a line about IPv4"]),
+        ("10.1.0.0/16 via 2001:db8::1", &["3:17: error: IPv6 gateway in a line about IPv4"]),
         ("2001:db8::/32 via 10.0.0.1", &["3:19: error: IPv4 gateway in a line about IPv6"]),
         ("2001:db8::/32 via inet6 10.0.0.1", &["3:25: error: the gateway is an IPv4 address"]),
         ("10.1.0.0/16 dev eth1 src fe80::1", &["3:26: error: IPv6 source in a line about IPv4"]),
@@ -186,6 +189,7 @@ fn wrong_routes_are_told_where() {
         ),
         ("10.1.0.0/16 via default", &["3:17: error: via `default` is not an IP address"]),
         ("10.1.0.0/16 onlink", &["3:1: error: a way of this route has neither gateway nor interface"]),
+        ("default via fe80::1", &["3:13: error: link-local gateway without interface"]),
         ("10.1.0.0/16 nexthop via x", &["3:25: error: via `x` is not an IP address"]),
         ("10.1.0.0/16 dev", &["3:13: error: `dev` needs a value"]),
         (

@@ -43,7 +43,7 @@ pub fn check_vips(draft: &Draft, family: Family, report: &mut Report) {
         report.error_hint(beyond.span, message, hint);
     }
     if let Some(first) = settings.vips.first().filter(|_| family == Family::V6)
-        && !settings.vips.iter().any(|vip| is_link_local(vip.value.address))
+        && !settings.vips.iter().any(|vip| values::is_link_local(vip.value.address))
     {
         let message = format!("no link-local address in virtual_ipaddress of {title}");
         let hint = "routers that follow RFC 9568 5.2.9 expect one, such as `fe80::1`, in each advert";
@@ -61,7 +61,7 @@ pub fn vips(given: &[Spanned<Vip>], interface: &str) -> Vec<Vip> {
         })
         .collect();
     // RFC 9568 5.2.9: the first address is link-local. The sort is stable.
-    vips.sort_by_key(|vip| !is_link_local(vip.address));
+    vips.sort_by_key(|vip| !values::is_link_local(vip.address));
     vips
 }
 
@@ -76,7 +76,7 @@ pub fn source(settings: &Settings, family: Family, report: &mut Report) -> Optio
     let source = settings.unicast_source.as_ref().or(settings.multicast_source.as_ref())?;
     of_family("source of adverts", source, family, report);
     // RFC 9568 5.1.2.1.
-    if family == Family::V6 && !unicast && source.value.is_ipv6() && !is_link_local(source.value) {
+    if family == Family::V6 && !unicast && source.value.is_ipv6() && !values::is_link_local(source.value) {
         let hint = "RFC 9568 5.1.2.1: write a link-local address of the interface, or remove the line";
         report.error_hint(source.span, "the source of IPv6 multicast adverts must be link-local", hint);
     }
@@ -104,7 +104,7 @@ pub fn unicast(settings: &Settings, shared: &Shared, family: Family, report: &mu
         return None;
     };
     if settings.peers.is_empty() && !settings.partial {
-        // DEVIATION keepalived: it multicasts then, which is seldom what was meant.
+        // keepalived multicasts then, with a word in its log; whoever wrote the block meant something else.
         let hint = "list the other routers, one address a line, or remove the block to use multicast";
         report.error_hint(block, "unicast_peer holds no address", hint);
     }
@@ -151,10 +151,6 @@ fn of_family(what: &str, address: &Spanned<IpAddr>, family: Family, report: &mut
         let message = format!("{own} {what} for {family} addresses");
         report.error_hint(address.span, message, format!("write an {family} address"));
     }
-}
-
-pub fn is_link_local(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 /// RFC 9568 5.1.1.2 and 5.1.2.2.

@@ -12,6 +12,7 @@ use super::{
         lower::Draft,
         report::Report,
         settings::{Settings, Spanned},
+        values,
     },
     addressing,
 };
@@ -69,7 +70,7 @@ fn addresses(drafts: &[Draft], report: &mut Report) {
             let interface =
                 vip.interface.as_deref().or(settings.interface.as_ref().map(|i| i.value.as_str()));
             // RFC 4291 2.5.6: a link-local address is unique on its link only.
-            let link = interface.filter(|_| addressing::is_link_local(vip.address));
+            let link = interface.filter(|_| values::is_link_local(vip.address));
             if let Some(line) = addresses.get(&(vip.address, link)) {
                 report.error(*span, format!("address {} is on line {line} already", vip.address));
             } else {
