@@ -1,18 +1,25 @@
 //! Every keyword of the language: what it takes, what it sets, and whether vipd does anything with it.
 //!
 //! A supported row holds the setter itself, so no row can be supported and unhandled. A keyword that is not in
-//! [`tables`] is a mistake in the file; one that is there but not supported is refused with advice.
+//! a table is a mistake in the file; one that is there but not supported is refused with advice.
 
+mod global;
+mod instance;
+mod lines;
 mod tables;
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
-use super::settings::{Settings, Spanned};
+use vipd_common::Family;
+
+use super::settings::{Settings, Spanned, Target};
 
 /// One row of the table.
 #[derive(Debug)]
 pub struct Keyword {
     pub name: &'static str,
+    /// The keyword that sets the same; its own name unless it is a synonym or the opposite.
+    pub means: &'static str,
     /// Whether a `{` must follow.
     pub block: bool,
     /// As one would write it; what absence means.
@@ -30,6 +37,8 @@ pub enum Status {
     },
     /// keepalived knows it, vipd not yet; what to do.
     NotYet(&'static str),
+    /// keepalived knows it, vipd never will; why.
+    Refused(&'static str),
 }
 
 /// What follows a keyword, and where it goes.
@@ -61,8 +70,28 @@ pub enum Form {
         max_us: u64,
         set: fn(&mut Settings, Spanned<Duration>),
     },
-    Unicast(fn(&mut Settings, Spanned<Ipv4Addr>)),
-    Multicast(fn(&mut Settings, Spanned<Ipv4Addr>)),
+    /// The name of an interface.
+    Interface(fn(&mut Settings, Spanned<String>)),
+    /// An address of either family.
+    Unicast(fn(&mut Settings, Spanned<IpAddr>)),
+    /// `None`: of either family.
+    Multicast {
+        family: Option<Family>,
+        set: fn(&mut Settings, Spanned<IpAddr>),
+    },
+    /// `ADDR[/LEN]` or `default`.
+    Target(fn(&mut Settings, Spanned<Target>)),
+    /// A whole number or one of the names.
+    Named {
+        of: &'static [(&'static str, u32)],
+        min: u32,
+        max: u32,
+        set: fn(&mut Settings, Spanned<u32>),
+    },
+    /// `VALUE[/MASK]`, decimal or hexadecimal.
+    Mark(fn(&mut Settings, Spanned<(u32, u32)>)),
+    /// What may follow `use_vmac`: a name, a number, a MAC address and more. None of it changes anything.
+    Vmac(fn(&mut Settings, Spanned<()>)),
 }
 
 /// The blocks whose keywords or lines vipd reads.
@@ -74,8 +103,19 @@ pub enum Block {
     Authentication,
     VirtualIpaddress,
     VirtualIpaddressExcluded,
-    /// The words after the address on a line of the two blocks above.
+    UnicastPeer,
+    VirtualRoutes,
+    VirtualRules,
+    /// The words after the address on a line of `VirtualIpaddress` and `VirtualIpaddressExcluded`.
     VipOption,
+    /// The words after the address on a line of `UnicastPeer`.
+    PeerOption,
+    /// The words on a line of `VirtualRoutes` up to the first `nexthop`.
+    Route,
+    /// The words after a `nexthop`.
+    Hop,
+    /// The words on a line of `VirtualRules`.
+    Rule,
 }
 
 impl Keyword {
@@ -85,6 +125,13 @@ impl Keyword {
             Status::Supported(Form::Block(block)) => Some(block),
             _ => None,
         }
+    }
+}
+
+impl Form {
+    /// How many words a line's keyword of this form takes after itself.
+    pub fn values(&self) -> usize {
+        usize::from(!matches!(self, Self::Block(_) | Self::Bare(_)))
     }
 }
 
@@ -120,12 +167,20 @@ pub fn home_of(name: &str, block: Block) -> Option<&'static str> {
 pub fn rows(block: Block) -> &'static [Keyword] {
     match block {
         Block::Root => tables::ROOT,
-        Block::GlobalDefs => tables::GLOBAL_DEFS,
-        Block::Instance => tables::INSTANCE,
-        Block::Authentication => tables::AUTHENTICATION,
-        // Their lines start with an address.
-        Block::VirtualIpaddress | Block::VirtualIpaddressExcluded => &[],
-        Block::VipOption => tables::VIP_OPTION,
+        Block::GlobalDefs => global::GLOBAL_DEFS,
+        Block::Instance => instance::INSTANCE,
+        Block::Authentication => instance::AUTHENTICATION,
+        // They hold lines, not statements.
+        Block::VirtualIpaddress
+        | Block::VirtualIpaddressExcluded
+        | Block::UnicastPeer
+        | Block::VirtualRoutes
+        | Block::VirtualRules => &[],
+        Block::VipOption => lines::VIP_OPTION,
+        Block::PeerOption => lines::PEER_OPTION,
+        Block::Route => lines::ROUTE,
+        Block::Hop => lines::HOP,
+        Block::Rule => lines::RULE,
     }
 }
 

@@ -56,13 +56,13 @@ impl Lowering<'_, '_> {
         };
         match &keyword.status {
             Status::NotYet(advice) => self.not_yet(first, advice),
+            Status::Refused(reason) => self.refused(first, reason),
             Status::NoEffect { reason, values } => {
                 self.notice(keyword, first.span, reason);
                 values::trailing(&node.words, 1 + values, block, self.report);
             }
             Status::Supported(form) => {
-                self.repeated(keyword, first, settings);
-                settings.seen.push((keyword.name, first.span));
+                self.mark_seen(keyword, first, settings);
                 if self.has_definition(&node.words, block) {
                     return;
                 }
@@ -83,7 +83,7 @@ impl Lowering<'_, '_> {
     fn enter(&mut self, block: Block, node: &Node, children: &[Node], settings: &mut Settings, place: &str) {
         match block {
             // No keyword opens these.
-            Block::Root | Block::VipOption => {}
+            Block::Root | Block::VipOption | Block::PeerOption | Block::Route | Block::Hop | Block::Rule => {}
             Block::GlobalDefs => {
                 values::trailing(&node.words, 1, Block::Root, self.report);
                 let mut global = std::mem::take(&mut self.global);
@@ -100,10 +100,14 @@ impl Lowering<'_, '_> {
                     settings,
                 );
             }
-            Block::VirtualIpaddress | Block::VirtualIpaddressExcluded => {
+            Block::VirtualIpaddress
+            | Block::VirtualIpaddressExcluded
+            | Block::UnicastPeer
+            | Block::VirtualRoutes
+            | Block::VirtualRules => {
                 values::trailing(&node.words, 1, Block::Instance, self.report);
                 for line in children {
-                    self.vip_line(line, block, settings);
+                    self.line(line, block, settings);
                 }
             }
         }
@@ -137,7 +141,7 @@ impl Lowering<'_, '_> {
             self.report.error_hint(word.span, message, message_hint);
         } else if let Some(meant) = keywords::nearest(block, &word.text) {
             // What was meant was given: do not call it missing as well.
-            settings.seen.push((meant.name, word.span));
+            settings.seen.push((meant.means, word.span));
             self.report.error_hint(word.span, message, format!("did you mean `{}`?", meant.name));
         } else {
             self.report.error(word.span, message);
@@ -149,6 +153,11 @@ impl Lowering<'_, '_> {
         self.report.error_hint(word.span, message, advice);
     }
 
+    pub fn refused(&mut self, word: &Word, reason: &str) {
+        let message = format!("{} is not supported", self.report.quote(word));
+        self.report.error_hint(word.span, message, reason);
+    }
+
     /// Mentions a keyword without effect once per file: what holds for one VIP line holds for all.
     pub fn notice(&mut self, keyword: &Keyword, span: Span, reason: &str) {
         if self.noticed.insert(keyword.name) {
@@ -156,15 +165,14 @@ impl Lowering<'_, '_> {
         }
     }
 
-    fn repeated(&mut self, keyword: &Keyword, word: &Word, settings: &Settings) {
-        if let Some(first) = settings.seen_at(keyword.name).filter(|_| !keyword.block) {
-            let hint = format!("it was given on line {} already", first.line);
-            self.report.warning(
-                word.span,
-                format!("`{}` given again: the last one counts", keyword.name),
-                hint,
-            );
+    /// Notes that a keyword was given, and says so if it, or another that sets the same, was given before.
+    pub fn mark_seen(&mut self, keyword: &Keyword, word: &Word, settings: &mut Settings) {
+        if let Some(first) = settings.seen_at(keyword.means).filter(|_| !keyword.block) {
+            let again = if keyword.name == keyword.means { "" } else { " with another keyword" };
+            let message = format!("`{}` given again{again}: the last one counts", keyword.means);
+            self.report.warning(word.span, message, format!("it was given on line {} already", first.line));
         }
+        settings.seen.push((keyword.means, word.span));
     }
 
     /// Reports a `$NAME` or `${NAME}`, which keepalived would replace.

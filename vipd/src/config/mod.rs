@@ -8,14 +8,16 @@
 mod diagnostic;
 mod keywords;
 mod lexer;
+mod lines;
 mod lower;
 mod model;
 mod parser;
 mod report;
+mod routes;
 mod settings;
 mod validate;
 mod values;
-mod vip;
+mod vmac;
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +25,10 @@ mod tests;
 use std::{fs, path::Path};
 
 pub use diagnostic::{Diagnostic, Failure, Severity};
-pub use model::{Auth, Config, Garp, Instance, LeasePolicy, Vip, WantedState};
+pub use model::{
+    Auth, Config, Garp, Hop, Instance, LeasePolicy, Prefix, RouteKind, RuleAction, Unicast, UnicastPeer, Vip,
+    VirtualRoute, VirtualRule, WantedState,
+};
 
 use report::Report;
 

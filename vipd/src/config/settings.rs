@@ -1,19 +1,23 @@
 //! What one block says, value by value: each is in range by itself, whether they fit together is not known yet.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::IpAddr, time::Duration};
+
+use vipd_common::Family;
 
 use super::{
     lexer::{Span, Word},
-    model::{LeasePolicy, Vip, WantedState},
+    model::{LeasePolicy, RouteKind, UnicastPeer, Vip, VirtualRoute, VirtualRule, WantedState},
 };
 
 /// The keywords of `global_defs` or of one `vrrp_instance`, its sub-blocks included. `None`: not given.
 #[derive(Debug, Default)]
 pub struct Settings {
     pub router_id: Slot<String>,
-    pub group: Slot<Ipv4Addr>,
+    pub group4: Slot<IpAddr>,
+    pub group6: Slot<IpAddr>,
     pub min_garp: Slot<bool>,
     pub garp_interval: Slot<Duration>,
+    pub na_interval: Slot<Duration>,
 
     pub state: Slot<WantedState>,
     pub interface: Slot<String>,
@@ -22,18 +26,26 @@ pub struct Settings {
     pub advert_interval: Slot<Duration>,
     pub auth_type: Slot<AuthType>,
     pub auth_pass: Slot<String>,
-    pub source: Slot<Ipv4Addr>,
+    pub multicast_source: Slot<IpAddr>,
+    pub unicast_source: Slot<IpAddr>,
+    pub group: Slot<IpAddr>,
+    pub peers: Vec<Spanned<UnicastPeer>>,
+    pub unicast_ttl: Slot<u32>,
+    pub use_vmac: Slot<()>,
+    pub vmac_xmit_base: Slot<()>,
     pub preempt: Slot<()>,
     pub nopreempt: Slot<()>,
     pub preempt_delay: Slot<Duration>,
     pub accept: Slot<bool>,
+    /// With the interface of each `dev`, even where it is the instance's own.
     pub vips: Vec<Spanned<Vip>>,
     pub excluded: Vec<Spanned<Vip>>,
-    /// Each `dev` of a VIP line.
-    pub vip_interfaces: Vec<Spanned<String>>,
+    pub routes: Vec<VirtualRoute>,
+    pub rules: Vec<VirtualRule>,
 
     pub shared: Shared,
-    /// Keywords given, with the place they were first, whether or not their value could be used.
+    pub line: Line,
+    /// What was given, by the `means` of its keyword, with the place it was first, whether or not its value could be used.
     pub seen: Vec<(&'static str, Span)>,
     /// Part of the block could not be read, so what is missing may be there.
     pub partial: bool,
@@ -52,7 +64,45 @@ pub struct Shared {
     pub down_timer_adverts: Slot<u32>,
     pub lower_prio_no_advert: Slot<bool>,
     pub v3_checksum_as_v2: Slot<bool>,
+    pub check_unicast_src: Slot<bool>,
     pub lease: Slot<LeasePolicy>,
+}
+
+/// The words of one line of addresses, peers, routes or rules. Each line is read into [`Settings`] of its own.
+#[derive(Debug, Default)]
+pub struct Line {
+    pub interface: Slot<String>,
+    pub no_track: Slot<()>,
+    pub min_ttl: Slot<u32>,
+    pub max_ttl: Slot<u32>,
+    /// What a route or rule does with a packet, where it says more than `table`.
+    pub kind: Slot<RouteKind>,
+    pub to: Slot<Target>,
+    pub from: Slot<Target>,
+    pub via: Slot<IpAddr>,
+    pub source: Slot<IpAddr>,
+    pub table: Slot<u32>,
+    pub metric: Slot<u32>,
+    pub scope: Slot<u32>,
+    pub mtu: Slot<u32>,
+    pub weight: Slot<u32>,
+    pub onlink: Slot<()>,
+    pub not: Slot<()>,
+    pub iif: Slot<String>,
+    pub oif: Slot<String>,
+    pub fwmark: Slot<(u32, u32)>,
+    pub family: Slot<Family>,
+}
+
+/// A prefix as written, or `default`, which has no family of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    Everything,
+    /// Bits beyond the length may be set still.
+    Prefix {
+        address: IpAddr,
+        len: u8,
+    },
 }
 
 pub type Slot<T> = Option<Spanned<T>>;
@@ -71,8 +121,9 @@ pub struct Spanned<T> {
 }
 
 impl Settings {
-    pub fn seen_at(&self, keyword: &str) -> Option<Span> {
-        self.seen.iter().find(|(seen, _)| *seen == keyword).map(|(_, span)| *span)
+    /// Where a keyword was given; `means` is its own name unless it is a synonym.
+    pub fn seen_at(&self, means: &str) -> Option<Span> {
+        self.seen.iter().find(|(seen, _)| *seen == means).map(|(_, span)| *span)
     }
 }
 
@@ -93,6 +144,7 @@ impl Shared {
             down_timer_adverts: first(&self.down_timer_adverts, &global.down_timer_adverts),
             lower_prio_no_advert: first(&self.lower_prio_no_advert, &global.lower_prio_no_advert),
             v3_checksum_as_v2: first(&self.v3_checksum_as_v2, &global.v3_checksum_as_v2),
+            check_unicast_src: first(&self.check_unicast_src, &global.check_unicast_src),
             lease: first(&self.lease, &global.lease),
         }
     }

@@ -1,10 +1,14 @@
 //! What files mean, and what is said about wrong ones. Rows are (file, what is expected of it).
 
+mod addressing;
 mod language;
 mod model;
+mod routes;
 mod table;
 
-use super::{Diagnostic, Instance, Severity, parse};
+use std::net::IpAddr;
+
+use super::{Diagnostic, Instance, Severity, Vip, parse};
 
 /// The whole file is right; returns its only instance.
 fn instance(text: &str) -> Instance {
@@ -54,9 +58,23 @@ fn check_all<'e>(rows: impl IntoIterator<Item = (String, &'e [&'e str])>) {
     assert!(failing.is_empty(), "{}", failing.join("\n\n"));
 }
 
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// On the interface of the instance.
+fn vip(address: &str, prefix_len: u8) -> Vip {
+    Vip { address: ip(address), prefix_len, interface: None, tracked: true }
+}
+
 /// A right instance with `lines` in it; they start on line 2, column 1.
 fn with(lines: &str) -> String {
     format!(
         "vrrp_instance VI_1 {{\n{lines}\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {{\n10.0.0.3\n}}\n}}\n"
     )
+}
+
+/// As [`with`], with IPv6 addresses.
+fn with6(lines: &str) -> String {
+    with(lines).replace("10.0.0.3", "fe80::3/64\n2001:db8::3/64")
 }

@@ -1,17 +1,16 @@
 //! Settings to the model: what must be there, what must fit together, and what must be unique in the file.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv4Addr},
-    time::Duration,
-};
+mod addressing;
+mod unique;
+
+use std::time::Duration;
 
 use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
 
 use super::{
     lexer::Span,
     lower::Draft,
-    model::{Auth, Config, Garp, Instance, LeasePolicy, Vip, WantedState},
+    model::{Auth, Config, Garp, Instance, LeasePolicy, WantedState},
     report::Report,
     settings::{AuthType, Settings, Shared, Spanned, value_or},
     values,
@@ -19,7 +18,7 @@ use super::{
 
 /// Instances that cannot be built are left out; then `report` says why.
 pub fn config(drafts: &[Draft], global: &Settings, report: &mut Report) -> Config {
-    unique(drafts, report);
+    unique::check(drafts, report);
     // After an error it may be the instance that could not be read.
     if drafts.is_empty() && !report.has_errors() {
         let start = Span { line: 1, column: 1, width: 1 };
@@ -37,46 +36,121 @@ fn instance(draft: &Draft, global: &Settings, report: &mut Report) -> Option<Ins
         }
     }
     let shared = settings.shared.or(&global.shared);
-    let version = if value_or(&shared.version, 2) == 3 { Version::V3 } else { Version::V2 };
+    let family = addressing::family(settings);
+    let version = version(settings, &shared, family, report);
     let wanted = value_or(&settings.state, WantedState::Backup);
     let priority = priority(settings, wanted, report);
     let (preempt, preempt_delay) = preemption(settings, wanted, priority, report);
     let advert_interval = advert_interval(settings, version, report);
-    let auth = authentication(settings, version, report);
-    addresses(draft, report);
-    if let Some(accept) = settings.accept.as_ref().filter(|accept| !accept.value) {
-        report.error_hint(
-            accept.span,
-            "`accept off` is not supported yet",
-            "vipd accepts traffic for its VIPs",
-        );
-    }
-    let interface = interface(settings, report)?;
+    let auth = authentication(settings, version, family, report);
+    addressing::check_vips(draft, family, report);
+    let source = addressing::source(settings, family, report);
+    let group = addressing::group(settings, global, family, report);
+    let unicast = addressing::unicast(settings, &shared, family, report);
+    let (use_vmac, vmac_xmit_base) = virtual_mac(settings, report);
+    let accept = accept(settings, version, priority, report);
+    let checksum = checksum(settings, &shared, version, family, report);
+    let interface = settings.interface.as_ref()?.value.clone();
     let vrid = settings.vrid.as_ref().and_then(|vrid| Vrid::new(octet(vrid.value)))?;
-    let message_only = version == Version::V2 || value_or(&shared.v3_checksum_as_v2, false);
     Some(Instance {
         name: draft.name.clone(),
+        vips: addressing::vips(&settings.vips, &interface),
+        excluded: addressing::vips(&settings.excluded, &interface),
         interface,
         vrid,
         version,
-        family: Family::V4,
+        family,
         priority,
         wanted,
         advert_interval,
         down_timer_adverts: octet(value_or(&shared.down_timer_adverts, 3)),
         auth,
-        vips: settings.vips.iter().map(|vip| vip.value).collect(),
-        excluded: settings.excluded.iter().map(|vip| vip.value).collect(),
         preempt,
         preempt_delay,
-        source: settings.source.as_ref().map(|source| IpAddr::V4(source.value)),
-        group: IpAddr::V4(value_or(&global.group, VRRP_GROUP)),
+        source,
+        group,
+        unicast,
+        use_vmac,
+        vmac_xmit_base,
+        accept,
+        virtual_routes: settings.routes.clone(),
+        virtual_rules: settings.rules.clone(),
         garp: garp(&shared, global),
-        checksum: if message_only { ChecksumForm::MessageOnly } else { ChecksumForm::PseudoHeader },
+        checksum,
         lower_prio_no_advert: value_or(&shared.lower_prio_no_advert, false),
         lease: value_or(&shared.lease, LeasePolicy::Overlap),
         line: draft.keyword_at.line,
     })
+}
+
+/// IPv6 forces version 3, as in keepalived; what the instance itself says must agree.
+fn version(settings: &Settings, shared: &Shared, family: Family, report: &mut Report) -> Version {
+    if family == Family::V6 {
+        if let Some(version) = settings.shared.version.as_ref().filter(|version| version.value == 2) {
+            let hint = "write `version 3` or remove the line";
+            report.error_hint(version.span, "version 2 with IPv6 addresses, which only version 3 has", hint);
+        }
+        return Version::V3;
+    }
+    if value_or(&shared.version, 2) == 3 { Version::V3 } else { Version::V2 }
+}
+
+/// Whether the VIPs have the virtual MAC, and whether adverts have the interface's all the same.
+fn virtual_mac(settings: &Settings, report: &mut Report) -> (bool, bool) {
+    let Some(use_vmac) = &settings.use_vmac else {
+        if let Some(base) = &settings.vmac_xmit_base {
+            let hint = "adverts have the interface's own MAC anyway";
+            report.warning(base.span, "`vmac_xmit_base` is ignored without `use_vmac`", hint);
+        }
+        return (false, false);
+    };
+    if settings.seen_at("unicast_peer").is_some() {
+        let hint =
+            "they reach the peers' ports only; gratuitous ARP and neighbour advertisements do it instead";
+        report.notice(
+            use_vmac.span,
+            "unicast adverts do not move the virtual MAC to another port of a switch",
+            hint,
+        );
+    }
+    (true, settings.vmac_xmit_base.is_some())
+}
+
+fn accept(settings: &Settings, version: Version, priority: Priority, report: &mut Report) -> bool {
+    let Some(off) = settings.accept.as_ref().filter(|accept| !accept.value) else {
+        return true;
+    };
+    // RFC 9568 6.4.3: the owner accepts whatever Accept_Mode says.
+    if priority.is_owner() {
+        let hint = "give every router a priority below 255";
+        report.warning(off.span, "`accept off` is ignored with priority 255", hint);
+        return true;
+    }
+    // DEVIATION RFC 3768 6.4.3: there a master that is not the owner never accepts and there is no choice.
+    if version == Version::V2 {
+        let hint = "RFC 3768 has no accept mode; `version 3` on every router has";
+        report.warning(off.span, "`accept off` with version 2 is an extension of vipd and keepalived", hint);
+    }
+    false
+}
+
+fn checksum(
+    settings: &Settings,
+    shared: &Shared,
+    version: Version,
+    family: Family,
+    report: &mut Report,
+) -> ChecksumForm {
+    if family == Family::V6 {
+        if let Some(as_v2) = settings.shared.v3_checksum_as_v2.as_ref().filter(|as_v2| as_v2.value) {
+            // RFC 9568 5.2.8: always with the pseudo-header.
+            let hint = "IPv6 has one form of checksum: remove the line";
+            report.warning(as_v2.span, "`v3_checksum_as_v2` is ignored with IPv6 addresses", hint);
+        }
+        return ChecksumForm::PseudoHeader;
+    }
+    let message_only = version == Version::V2 || value_or(&shared.v3_checksum_as_v2, false);
+    if message_only { ChecksumForm::MessageOnly } else { ChecksumForm::PseudoHeader }
 }
 
 fn priority(settings: &Settings, wanted: WantedState, report: &mut Report) -> Priority {
@@ -155,10 +229,15 @@ fn advert_interval(settings: &Settings, version: Version, report: &mut Report) -
     value
 }
 
-fn authentication(settings: &Settings, version: Version, report: &mut Report) -> Auth {
+fn authentication(settings: &Settings, version: Version, family: Family, report: &mut Report) -> Auth {
     let Some(block) = settings.seen_at("authentication") else {
         return Auth::None;
     };
+    if family == Family::V6 {
+        let hint = "remove the block: VRRP for IPv6 is version 3";
+        report.warning(block, "authentication is ignored: VRRP for IPv6 has none", hint);
+        return Auth::None;
+    }
     if version == Version::V3 {
         report.warning(block, "authentication is ignored: VRRP version 3 has none", "remove the block");
         return Auth::None;
@@ -188,40 +267,6 @@ fn authentication(settings: &Settings, version: Version, report: &mut Report) ->
     Auth::Pass(octets)
 }
 
-fn addresses(draft: &Draft, report: &mut Report) {
-    let Draft { settings, title, .. } = draft;
-    let block = settings.seen_at("virtual_ipaddress");
-    if let Some(block) = block.filter(|_| settings.vips.is_empty() && !settings.partial) {
-        let hint = "adverts carry at least one; further ones may be in virtual_ipaddress_excluded";
-        report.error_hint(block, format!("virtual_ipaddress of {title} holds no address"), hint);
-    }
-    if let Some(beyond) = settings.vips.get(VIPS_MAX) {
-        let (len, hint) = (settings.vips.len(), "move the rest to virtual_ipaddress_excluded");
-        let message =
-            format!("{len} addresses in virtual_ipaddress of {title}, an advert carries {VIPS_MAX}");
-        report.error_hint(beyond.span, message, hint);
-    }
-    let Some(interface) = &settings.interface else {
-        return;
-    };
-    for dev in settings.vip_interfaces.iter().filter(|dev| dev.value != interface.value) {
-        let message = "`dev` other than the interface of the instance is not supported yet";
-        report.error_hint(dev.span, message, "give the other interface a vrrp_instance of its own");
-    }
-}
-
-fn interface(settings: &Settings, report: &mut Report) -> Option<String> {
-    let Spanned { value, span } = settings.interface.as_ref()?;
-    let possible = value.len() <= INTERFACE_NAME_LEN_MAX
-        && !matches!(value.as_str(), "." | "..")
-        && !value.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
-    if !possible {
-        let hint = format!("1 to {INTERFACE_NAME_LEN_MAX} bytes without blank, `/` and `:`");
-        report.error_hint(*span, "no interface can have this name", hint);
-    }
-    possible.then(|| value.clone())
-}
-
 fn garp(shared: &Shared, global: &Settings) -> Garp {
     // `vrrp_min_garp` changes what holds where nothing is said.
     let minimal = value_or(&global.min_garp, false);
@@ -239,36 +284,7 @@ fn garp(shared: &Shared, global: &Settings) -> Garp {
         lower_prio_delay: unless_zero(value_or(&shared.garp_lower_prio_delay, delay)),
         lower_prio_repeat: at_least_one(value_or(&shared.garp_lower_prio_repeat, repeat)),
         interval: value_or(&global.garp_interval, Duration::ZERO),
-    }
-}
-
-fn unique(drafts: &[Draft], report: &mut Report) {
-    let mut names: HashMap<&str, u32> = HashMap::new();
-    let mut routers: HashMap<(&str, u32), (u32, &str)> = HashMap::new();
-    let mut addresses: HashMap<IpAddr, u32> = HashMap::new();
-    for Draft { name, title, keyword_at, name_at, settings } in drafts {
-        if let Some(line) = names.get(name.as_str()).filter(|_| !name.is_empty()) {
-            report.error(*name_at, format!("second {title}; the first is on line {line}"));
-        } else {
-            names.insert(name, keyword_at.line);
-        }
-        if let (Some(interface), Some(vrid)) = (&settings.interface, &settings.vrid) {
-            let key = (interface.value.as_str(), vrid.value);
-            if let Some((line, other)) = routers.get(&key) {
-                let message = format!("virtual_router_id {} is taken by {other} on line {line}", vrid.value);
-                let hint = "two virtual routers on one interface need different ids";
-                report.error_hint(vrid.span, message, hint);
-            } else {
-                routers.insert(key, (vrid.span.line, title));
-            }
-        }
-        for Spanned { value: Vip { address, .. }, span } in settings.vips.iter().chain(&settings.excluded) {
-            if let Some(line) = addresses.get(address) {
-                report.error(*span, format!("address {address} is on line {line} already"));
-            } else {
-                addresses.insert(*address, span.line);
-            }
-        }
+        na_interval: value_or(&global.na_interval, Duration::ZERO),
     }
 }
 
@@ -277,11 +293,5 @@ fn octet(value: u32) -> u8 {
     u8::try_from(value).unwrap_or(u8::MAX)
 }
 
-/// RFC 9568 5.1.1.2.
-const VRRP_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
-/// The count of addresses in an advert is one octet.
-const VIPS_MAX: usize = 255;
 /// RFC 2338 5.3.10: eight octets of authentication data.
 const AUTH_LEN: usize = 8;
-/// IFNAMSIZ without the final NUL.
-const INTERFACE_NAME_LEN_MAX: usize = 15;

@@ -1,15 +1,18 @@
 //! Reads the words after a keyword as its form demands and hands the value to the form's setter.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv6Addr},
     time::Duration,
 };
+
+use vipd_common::Family;
 
 use super::{
     keywords::{self, Block, Form, Keyword},
     lexer::Word,
     report::Report,
-    settings::{Settings, Spanned},
+    settings::{Settings, Spanned, Target},
+    vmac,
 };
 
 /// Sets what the statement `words` says; `words` starts with `keyword` itself.
@@ -31,6 +34,10 @@ pub fn set(
             trailing(words, 1, block, report);
         }
         (Form::Flag(set), None) => set(into, Spanned::new(true, first)),
+        (Form::Vmac(set), _) => {
+            set(into, Spanned::new((), first));
+            vmac::words(&words[1..], report);
+        }
         (_, None) => {
             let message = format!("{} needs a value", report.quote(first));
             report.error_hint(first.span, message, expectation(keyword, form));
@@ -66,7 +73,7 @@ pub fn trailing(words: &[Word], used: usize, block: Block, report: &mut Report) 
 fn apply(form: &Form, word: &Word, into: &mut Settings) -> Result<(), String> {
     let text = word.text.as_str();
     match form {
-        Form::Block(_) | Form::Bare(_) => {}
+        Form::Block(_) | Form::Bare(_) | Form::Vmac(_) => {}
         Form::Flag(set) => set(into, Spanned::new(boolean(text)?, word)),
         Form::Text(set) => set(into, Spanned::new(text.to_owned(), word)),
         Form::Choice { of, set } => {
@@ -86,33 +93,118 @@ fn apply(form: &Form, word: &Word, into: &mut Settings) -> Result<(), String> {
             set(into, Spanned::new(Duration::from_micros(us.unwrap_or(*max_us)), word));
         }
         Form::Unicast(set) => set(into, Spanned::new(unicast(text)?, word)),
-        Form::Multicast(set) => {
-            let address = ipv4(text)?;
-            if !address.is_multicast() {
-                return Err("is not a multicast address".to_owned());
-            }
-            set(into, Spanned::new(address, word));
+        Form::Interface(set) => set(into, Spanned::new(interface(text)?, word)),
+        Form::Multicast { family, set } => {
+            set(into, Spanned::new(multicast(text, *family)?, word));
         }
+        Form::Target(set) => set(into, Spanned::new(target(text)?, word)),
+        Form::Named { of, min, max, set } => {
+            let named = of.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
+            let number = match named {
+                Some(number) => number,
+                None if text.starts_with(|c: char| c.is_ascii_digit()) => whole(text, *min, *max)?,
+                None => return Err("is neither a number nor a known name".to_owned()),
+            };
+            set(into, Spanned::new(number, word));
+        }
+        Form::Mark(set) => set(into, Spanned::new(mark(text)?, word)),
     }
     Ok(())
 }
 
-/// An IPv4 address that one host can have.
-pub fn unicast(text: &str) -> Result<Ipv4Addr, String> {
-    let address = ipv4(text)?;
-    let first_octet = address.octets()[0];
-    // 0/8 is "this network", 127/8 never leaves the host, 224/4 and above are groups, reserved or broadcast.
-    if first_octet == 0 || first_octet == 127 || first_octet >= 224 {
-        return Err("is not a unicast address".to_owned());
-    }
-    Ok(address)
+/// An address that one host can have and that leaves the host.
+pub fn unicast(text: &str) -> Result<IpAddr, String> {
+    let address = address(text)?;
+    let possible = match address {
+        // 0/8 is "this network", 127/8 never leaves the host, 224/4 and above are groups, reserved or broadcast.
+        IpAddr::V4(v4) => !matches!(v4.octets()[0], 0 | 127 | 224..),
+        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_loopback() && !v6.is_multicast(),
+    };
+    if possible { Ok(address) } else { Err("is not a unicast address".to_owned()) }
 }
 
-fn ipv4(text: &str) -> Result<Ipv4Addr, String> {
+/// A group that adverts can go to.
+fn multicast(text: &str, family: Option<Family>) -> Result<IpAddr, String> {
+    let address = address(text)?;
+    if let Some(family) = family.filter(|family| *family != family_of(address)) {
+        return Err(format!("is not an {} address", name(family)));
+    }
+    match address {
+        address if !address.is_multicast() => Err("is not a multicast address".to_owned()),
+        // RFC 9568 5.1.2.2: link-local scope, which routers do not forward.
+        IpAddr::V6(v6) if v6.octets()[1] & 0x0f != LINK_LOCAL_SCOPE => {
+            Err("is not of link-local scope".to_owned())
+        }
+        address => Ok(address),
+    }
+}
+
+pub fn address(text: &str) -> Result<IpAddr, String> {
+    // An address of a zone is told apart by its interface in vipd, not by its text.
+    if text.split_once('%').is_some_and(|(address, _)| address.parse::<Ipv6Addr>().is_ok()) {
+        return Err(
+            "has a zone (`%`): link-local addresses are those of the interface they are used on".to_owned()
+        );
+    }
     match text.parse() {
-        Ok(IpAddr::V4(address)) => Ok(address),
-        Ok(IpAddr::V6(_)) => Err("is an IPv6 address: IPv6 is not supported yet".to_owned()),
-        Err(_) => Err("is not an IPv4 address".to_owned()),
+        // It never stands in a packet; the packet would hold the IPv4 address.
+        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => {
+            Err("is an IPv4 address written as IPv6".to_owned())
+        }
+        Ok(address) => Ok(address),
+        Err(_) => Err("is not an IP address".to_owned()),
+    }
+}
+
+/// `ADDR` or `ADDR/LEN`; without a length it is the host alone.
+pub fn prefix(text: &str, address: fn(&str) -> Result<IpAddr, String>) -> Result<(IpAddr, u8), String> {
+    let (text, len) = text.split_once('/').map_or((text, None), |(text, len)| (text, Some(len)));
+    let address = address(text)?;
+    let width = if address.is_ipv4() { 32 } else { 128 };
+    let len = len.map_or(Ok(width), |len| whole(len, 0, width));
+    let len = len.map_err(|problem| format!("has a prefix length that {problem}"))?;
+    Ok((address, u8::try_from(len).unwrap_or(u8::MAX)))
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    if matches!(text, "default" | "any" | "all") {
+        return Ok(Target::Everything);
+    }
+    prefix(text, address).map(|(address, len)| Target::Prefix { address, len })
+}
+
+/// `VALUE[/MASK]`; without a mask all bits count.
+fn mark(text: &str) -> Result<(u32, u32), String> {
+    let number = |text: &str| {
+        let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |digits| (digits, 16));
+        let all_digits = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
+        all_digits.then(|| u32::from_str_radix(digits, radix).ok()).flatten()
+    };
+    let (value, mask) = text.split_once('/').unwrap_or((text, "0xffffffff"));
+    number(value).zip(number(mask)).ok_or_else(|| "is not a 32-bit mark".to_owned())
+}
+
+pub fn interface(text: &str) -> Result<String, String> {
+    let possible = (1..=INTERFACE_NAME_LEN_MAX).contains(&text.len())
+        && !matches!(text, "." | "..")
+        && !text.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
+    if possible { Ok(text.to_owned()) } else { Err("cannot be the name of an interface".to_owned()) }
+}
+
+pub fn family_of(address: IpAddr) -> Family {
+    if address.is_ipv4() { Family::V4 } else { Family::V6 }
+}
+
+/// IPv6 only: vipd makes no difference between 169.254/16 and other IPv4 addresses.
+pub fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+/// As messages call it.
+pub fn name(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "IPv4",
+        Family::V6 => "IPv6",
     }
 }
 
@@ -163,8 +255,20 @@ fn expectation(keyword: &Keyword, form: &Form) -> String {
         Form::Decimal { min_us, max_us, .. } => {
             format!("{} to {} seconds", seconds(*min_us), seconds(*max_us))
         }
-        Form::Unicast(_) => "a unicast IPv4 address".to_owned(),
-        Form::Multicast(_) => "an IPv4 address in 224.0.0.0/4".to_owned(),
+        Form::Interface(_) => {
+            format!("1 to {INTERFACE_NAME_LEN_MAX} bytes without blank, `/` and `:`")
+        }
+        Form::Unicast(_) => "a unicast address".to_owned(),
+        Form::Multicast { family: Some(Family::V4), .. } => "an IPv4 address in 224.0.0.0/4".to_owned(),
+        Form::Multicast { family: Some(Family::V6), .. } => "an IPv6 address in ff02::/16".to_owned(),
+        Form::Multicast { family: None, .. } => "an address in 224.0.0.0/4 or ff02::/16".to_owned(),
+        Form::Target(_) => "`ADDRESS/LENGTH` or `default`".to_owned(),
+        Form::Named { of, min, max, .. } => {
+            let names: Vec<_> = of.iter().map(|(name, _)| *name).collect();
+            format!("a number, {min} to {max}, or one of {}", names.join(", "))
+        }
+        Form::Mark(_) => "`VALUE` or `VALUE/MASK`, decimal or with `0x`".to_owned(),
+        Form::Vmac(_) => "nothing".to_owned(),
     };
     let default =
         keyword.default.map_or(String::new(), |default| format!("; without the keyword it is {default}"));
@@ -176,3 +280,8 @@ pub fn seconds(us: u64) -> String {
     let text = format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
+
+/// IFNAMSIZ without the final NUL.
+const INTERFACE_NAME_LEN_MAX: usize = 15;
+/// The low half of an IPv6 group's second octet (RFC 4291 2.7).
+const LINK_LOCAL_SCOPE: u8 = 2;

@@ -1,10 +1,10 @@
 //! What right files mean.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
 
-use super::{check, instance, with};
+use super::{check, instance, ip, vip, with};
 use crate::config::{Auth, Config, Garp, Instance, LeasePolicy, Vip, WantedState, load, parse};
 
 /// Seed 000, section 2.1.3: the master's file.
@@ -30,10 +30,6 @@ vrrp_instance VI_1 {
 }
 ";
 
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
 fn lb(router_id: &str, wanted: WantedState, priority: u8) -> Config {
     let instance = Instance {
         name: "VI_1".to_owned(),
@@ -46,12 +42,18 @@ fn lb(router_id: &str, wanted: WantedState, priority: u8) -> Config {
         advert_interval: Duration::from_secs(1),
         down_timer_adverts: 3,
         auth: Auth::Pass(*b"1111\0\0\0\0"),
-        vips: vec![Vip { address: ip("10.0.0.3"), prefix_len: 32 }],
+        vips: vec![vip("10.0.0.3", 32)],
         excluded: Vec::new(),
         preempt: true,
         preempt_delay: Duration::ZERO,
         source: None,
         group: ip("224.0.0.18"),
+        unicast: None,
+        use_vmac: false,
+        vmac_xmit_base: false,
+        accept: true,
+        virtual_routes: Vec::new(),
+        virtual_rules: Vec::new(),
         garp: Garp {
             repeat: 5,
             delay: Some(Duration::from_secs(5)),
@@ -60,6 +62,7 @@ fn lb(router_id: &str, wanted: WantedState, priority: u8) -> Config {
             lower_prio_delay: Some(Duration::from_secs(5)),
             lower_prio_repeat: 5,
             interval: Duration::ZERO,
+            na_interval: Duration::ZERO,
         },
         checksum: ChecksumForm::MessageOnly,
         lower_prio_no_advert: false,
@@ -156,6 +159,7 @@ fn keywords_change_what_they_should() {
         ("vrrp_min_garp off", "", |_| {}),
         ("vrrp_garp_interval 0.001", "", |i| i.garp.interval = Duration::from_millis(1)),
         ("vrrp_garp_interval 0", "", |_| {}),
+        ("vrrp_gna_interval 0.5", "", |i| i.garp.na_interval = Duration::from_millis(500)),
         ("vrrp_garp_master_repeat 3", "garp_master_repeat 4", |i| {
             (i.garp.repeat, i.garp.lower_prio_repeat) = (4, 4);
         }),
@@ -176,7 +180,6 @@ fn keywords_change_what_they_should() {
             i.advert_interval = Duration::from_millis(40_950);
         }),
         ("", "virtual_ipaddress_excluded {\n10.0.1.0/24 dev eth0\n10.0.1.9\n}", |i| {
-            let vip = |text: &str, prefix_len| Vip { address: text.parse().unwrap(), prefix_len };
             i.excluded = vec![vip("10.0.1.0", 24), vip("10.0.1.9", 32)];
         }),
         ("", "authentication {\nauth_type PASS\nauth_pass \"a b#c{$d\"\n}", |i| {
@@ -184,6 +187,20 @@ fn keywords_change_what_they_should() {
         }),
         ("", "authentication {\nauth_type PASS\nauth_pass a\\#b\\!c\n}", |i| {
             i.auth = Auth::Pass(*b"a#b!c\0\0\0")
+        }),
+        ("", "version 3\nno_accept", |i| {
+            (i.version, i.checksum, i.accept) = (Version::V3, ChecksumForm::PseudoHeader, false);
+        }),
+        ("", "no_accept off", |_| {}),
+        ("", "use_vmac", |i| i.use_vmac = true),
+        ("", "use_vmac\nvmac_xmit_base", |i| (i.use_vmac, i.vmac_xmit_base) = (true, true)),
+        ("vrrp_mcast_group4 224.0.0.99", "mcast_dst_ip 224.0.0.77", |i| i.group = ip("224.0.0.77")),
+        // The other family's group is not ours.
+        ("vrrp_mcast_group6 ff02::99", "", |_| {}),
+        ("vrrp_check_unicast_src", "", |_| {}),
+        ("", "virtual_ipaddress_excluded {\nfe80::9/64 dev eth1 no_track\n}", |i| {
+            let vip = vip("fe80::9", 64);
+            i.excluded = vec![Vip { interface: Some("eth1".to_owned()), tracked: false, ..vip }];
         }),
         ("", "preempt\naccept\nadvert_int 1.0", |_| {}),
     ];

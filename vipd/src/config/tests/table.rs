@@ -2,14 +2,25 @@
 
 use std::collections::HashSet;
 
+use vipd_common::Family;
+
 use super::{check, findings, with};
 use crate::config::{
     keywords::{Block, Form, Status, find, rows},
     parse,
 };
 
-const BLOCKS: [Block; 5] =
-    [Block::Root, Block::GlobalDefs, Block::Instance, Block::Authentication, Block::VipOption];
+const BLOCKS: [Block; 9] = [
+    Block::Root,
+    Block::GlobalDefs,
+    Block::Instance,
+    Block::Authentication,
+    Block::VipOption,
+    Block::PeerOption,
+    Block::Route,
+    Block::Hop,
+    Block::Rule,
+];
 
 #[test]
 fn keywords_are_unique_in_their_block() {
@@ -18,6 +29,32 @@ fn keywords_are_unique_in_their_block() {
         for keyword in rows(block) {
             assert!(names.insert(keyword.name), "{block:?}: {} twice", keyword.name);
         }
+    }
+}
+
+#[test]
+fn a_synonym_sets_what_another_keyword_sets() {
+    for block in BLOCKS {
+        for keyword in rows(block).iter().filter(|keyword| keyword.name != keyword.means) {
+            // Words such as `blackhole` exclude one another, and a route has no keyword for that.
+            let meant = find(block, keyword.means).map_or("type", |meant| meant.means);
+            assert_eq!(meant, keyword.means, "{block:?}: {}", keyword.name);
+        }
+    }
+}
+
+/// What `name` needs around it to mean anything.
+fn dress(name: &str, text: &str) -> String {
+    let beside = |line: &str| text.replace("interface eth0", &format!("interface eth0\n{line}"));
+    match name {
+        "unicast_src_ip" | "unicast_ttl" | "check_unicast_src" | "vrrp_check_unicast_src" => {
+            beside("unicast_peer {\n10.8.8.8\n}")
+        }
+        "vmac_xmit_base" => beside("use_vmac"),
+        // The checksum is a choice in version 3 only.
+        "v3_checksum_as_v2" => beside("version 3"),
+        "vrrp_mcast_group6" => text.replace("10.0.0.3", "fe80::3"),
+        _ => text.to_owned(),
     }
 }
 
@@ -33,7 +70,17 @@ fn place(block: Block, line: &str) -> Option<(String, &'static str)> {
         Block::VipOption => {
             Some((with(&format!("virtual_ipaddress_excluded {{\n10.9.9.9 {line}\n}}")), "3:10"))
         }
-        Block::VirtualIpaddress | Block::VirtualIpaddressExcluded => None,
+        Block::PeerOption => Some((with(&format!("unicast_peer {{\n10.9.9.9 {line}\n}}")), "3:10")),
+        Block::Route => Some((with(&format!("virtual_routes {{\n10.9.9.0/24 dev eth9 {line}\n}}")), "3:22")),
+        Block::Hop => {
+            Some((with(&format!("virtual_routes {{\n10.9.9.0/24 nexthop dev eth9 {line}\n}}")), "3:30"))
+        }
+        Block::Rule => Some((with(&format!("virtual_rules {{\nfrom 10.9.9.9 table 5 {line}\n}}")), "3:23")),
+        Block::VirtualIpaddress
+        | Block::VirtualIpaddressExcluded
+        | Block::UnicastPeer
+        | Block::VirtualRoutes
+        | Block::VirtualRules => None,
     }
 }
 
@@ -45,6 +92,7 @@ fn what_is_not_supported_is_never_silent() {
             let (values, message) = match keyword.status {
                 Status::Supported(_) => continue,
                 Status::NotYet(_) => ("", format!("error: `{name}` is not supported yet")),
+                Status::Refused(_) => ("", format!("error: `{name}` is not supported")),
                 Status::NoEffect { values: 0, .. } => ("", format!("notice: `{name}` has no effect")),
                 Status::NoEffect { .. } => (" 1", format!("notice: `{name}` has no effect")),
             };
@@ -64,6 +112,7 @@ fn every_default_is_what_absence_means() {
             let Some((text, _)) = place(block, &format!("{} {default}", keyword.name)) else {
                 continue;
             };
+            let text = dress(keyword.name, &text);
             let without = text.replace(&format!("{} {default}\n", keyword.name), "\n");
             let (given, absent) = (parse("k", &text).unwrap(), parse("k", &without).unwrap());
             assert_eq!(given.config, absent.config, "{}", keyword.name);
@@ -83,9 +132,12 @@ fn every_supported_keyword_changes_the_configuration_or_is_a_pure_switch() {
             let value = match (name, form) {
                 (_, Form::Block(_)) => continue,
                 // These mean the default or are checked, and change nothing by themselves.
-                ("preempt" | "accept" | "dev" | "auth_type" | "interface" | "virtual_router_id", _) => {
+                ("preempt" | "accept" | "auth_type" | "interface" | "virtual_router_id", _) => {
                     continue;
                 }
+                // These exclude what the file has, or say what it says: see `routes`.
+                ("type" | "unicast" | "blackhole" | "unreachable" | "prohibit" | "throw", _) => continue,
+                ("inet" | "inet6", _) => continue,
                 (_, Form::Bare(_)) => "",
                 (_, Form::Flag(_)) => "on",
                 (_, Form::Text(_)) => "text",
@@ -93,18 +145,18 @@ fn every_supported_keyword_changes_the_configuration_or_is_a_pure_switch() {
                 (_, Form::Choice { .. }) => "strict",
                 (_, Form::Whole { max: 3, .. }) => "3",
                 (_, Form::Whole { .. } | Form::Seconds { .. } | Form::Decimal { .. }) => "77",
-                (_, Form::Unicast(_)) => "10.7.7.7",
-                (_, Form::Multicast(_)) => "224.7.7.7",
+                (_, Form::Unicast(_) | Form::Target(_)) => "10.7.7.7",
+                (_, Form::Multicast { family: Some(Family::V6), .. }) => "ff02::77",
+                (_, Form::Multicast { .. }) => "224.7.7.7",
+                (_, Form::Interface(_)) => "eth7",
+                (_, Form::Named { .. } | Form::Mark(_)) => "77",
+                (_, Form::Vmac(_)) => "",
             };
-            // The checksum is a choice in version 3 only.
-            let line = match name {
-                "v3_checksum_as_v2" if block == Block::Instance => format!("version 3\n{name} {value}"),
-                "v3_checksum_as_v2" => format!("vrrp_version 3\n{name} {value}"),
-                _ => format!("{name} {value}"),
-            };
+            let line = format!("{name} {value}");
             let Some((text, _)) = place(block, &line) else {
                 continue;
             };
+            let text = dress(name, &text);
             let base = text.replace(
                 &format!("{name} {value}"),
                 if name == "auth_pass" { "auth_pass other" } else { "" },
@@ -131,12 +183,14 @@ fn global_keywords_mean_what_the_instances_mean() {
             Form::Whole { max: 3, .. } => "3",
             _ => "77",
         };
-        let file = |global: &str, own: &str| format!("global_defs {{ {global} }}\n") + &with(own);
+        let file = |global: &str, own: &str| {
+            dress(keyword.name, &(format!("global_defs {{ {global} }}\n") + &with(own)))
+        };
         let global = file(&format!("{} {value}", keyword.name), "");
         let own = file("", &format!("{} {value}", own.name));
         let (global, own) = (parse("k", &global).unwrap().config, parse("k", &own).unwrap().config);
         assert_eq!(global, own, "{}", keyword.name);
         compared += 1;
     }
-    assert_eq!(compared, 11, "the settings both blocks have");
+    assert_eq!(compared, 12, "the settings both blocks have");
 }

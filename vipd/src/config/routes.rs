@@ -1,0 +1,229 @@
+//! The lines of `virtual_routes` and `virtual_rules`, in the language of `ip route` and `ip rule`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use vipd_common::Family;
+
+use super::{
+    keywords::{self, Block},
+    lexer::{Span, Word},
+    lower::Lowering,
+    model::{Hop, Prefix, RouteKind, RuleAction, VirtualRoute, VirtualRule},
+    report::Report,
+    settings::{Line, Settings, Spanned, Target, value_or},
+    values,
+};
+
+impl Lowering<'_, '_> {
+    pub fn route_line(&mut self, words: &[Word], settings: &mut Settings) {
+        let Some(first) = words.first().map(|word| word.span) else { return };
+        let at_nexthop = words.iter().filter(|word| word.text == "nexthop").map(|word| word.span);
+        let mut parts = words.split(|word| word.text == "nexthop");
+        let route = self.part(parts.next().unwrap_or_default(), first, Block::Route);
+        let mut hops: Vec<Part> =
+            parts.zip(at_nexthop).map(|(part, at)| self.part(part, at, Block::Hop)).collect();
+        let partial = route.words.partial || hops.iter().any(|hop| hop.words.partial);
+        let Some(to) = route.words.line.to.clone() else {
+            if !partial && route.words.seen_at("to").is_none() {
+                let hint = "write it first, as in `10.1.0.0/16 via 10.0.0.1` or `default via 10.0.0.1`";
+                self.report.error_hint(first, "this route has no destination", hint);
+            }
+            return;
+        };
+        let line = &route.words.line;
+        let kind = value_or(&line.kind, RouteKind::Unicast);
+        let family = route_family(line, &to, &hops);
+        if let Some(source) = &line.source {
+            same_family("source", values::family_of(source.value), source.span, family, self.report);
+        }
+        let read = VirtualRoute {
+            kind,
+            destination: prefix(&to, family, self.report),
+            hops: Vec::new(),
+            source: line.source.as_ref().map(|source| source.value),
+            table: value_or(&line.table, MAIN),
+            metric: line.metric.as_ref().map(|metric| metric.value),
+            scope: line.scope.as_ref().and_then(|scope| u8::try_from(scope.value).ok()),
+            mtu: line.mtu.as_ref().map(|mtu| mtu.value),
+        };
+        if ["via", "dev", "onlink"].iter().any(|word| route.words.seen_at(word).is_some()) {
+            if let Some(hop) = hops.first() {
+                let hint = "give each way a `nexthop` of its own";
+                self.report.error_hint(hop.at, "`nexthop` in a route that has `via` or `dev`", hint);
+            }
+            hops.insert(0, route);
+        }
+        match (kind, hops.is_empty()) {
+            (RouteKind::Unicast, true) if !partial => {
+                let hint = "add `via GATEWAY`, `dev INTERFACE` or `nexthop via GATEWAY`";
+                self.report.error_hint(first, "this route leads nowhere", hint);
+            }
+            (RouteKind::Unicast, _) | (_, true) => {}
+            (_, false) => {
+                let hint = "remove `via`, `dev`, `onlink` and `nexthop`, or the word that drops the packets";
+                self.report.error_hint(first, "this route drops packets and leads somewhere", hint);
+            }
+        }
+        let hops = hops.iter().map(|hop| self.hop(hop, family)).collect();
+        settings.routes.push(VirtualRoute { hops, ..read });
+    }
+
+    fn hop(&mut self, part: &Part, family: Family) -> Hop {
+        let line = &part.words.line;
+        let named = ["via", "dev"].iter().any(|word| part.words.seen_at(word).is_some());
+        if !named && !part.words.partial {
+            let hint = "add `via GATEWAY` or `dev INTERFACE`";
+            self.report.error_hint(part.at, "a way of this route has neither gateway nor interface", hint);
+        }
+        if let Some(via) = &line.via {
+            let own = values::family_of(via.value);
+            if part.gateway.is_some_and(|said| said != own) {
+                let message = format!("the gateway is an {} address", values::name(own));
+                self.report.error_hint(via.span, message, "remove `inet` or `inet6` before it");
+            } else if (family, part.gateway) != (Family::V4, Some(Family::V6)) {
+                // Otherwise it is an IPv4 route with an IPv6 gateway, which Linux has and `inet6` asks for.
+                same_family("gateway", own, via.span, family, self.report);
+            }
+        }
+        if let Some(via) = line.via.as_ref().filter(|via| values::is_link_local(via.value))
+            && part.words.seen_at("dev").is_none()
+        {
+            let hint = "every interface has the same link-local addresses: add `dev INTERFACE`";
+            self.report.error_hint(via.span, "link-local gateway without interface", hint);
+        }
+        Hop {
+            via: line.via.as_ref().map(|via| via.value),
+            interface: line.interface.as_ref().map(|interface| interface.value.clone()),
+            weight: u8::try_from(value_or(&line.weight, 1)).unwrap_or(u8::MAX),
+            onlink: line.onlink.is_some(),
+        }
+    }
+
+    pub fn rule_line(&mut self, words: &[Word], settings: &mut Settings) {
+        let Some(first) = words.first().map(|word| word.span) else { return };
+        let mut rule = Settings::default();
+        self.options(words, Block::Rule, &mut rule);
+        let line = &rule.line;
+        let of_target = |target: &Spanned<Target>| match target.value {
+            Target::Everything => None,
+            Target::Prefix { address, .. } => Some(values::family_of(address)),
+        };
+        let given = [&line.from, &line.to].into_iter().flatten().find_map(of_target);
+        // As `ip rule` has it: IPv4 unless something says otherwise.
+        let family = line.family.as_ref().map(|family| family.value).or(given).unwrap_or(Family::V4);
+        let mut side = |target: &Option<Spanned<Target>>| {
+            let target = target.as_ref().filter(|target| target.value != Target::Everything)?;
+            Some(prefix(target, family, self.report))
+        };
+        let (from, to) = (side(&line.from), side(&line.to));
+        let action = match (&line.kind, &line.table) {
+            (Some(Spanned { value: RouteKind::Blackhole, .. }), None) => RuleAction::Blackhole,
+            (Some(Spanned { value: RouteKind::Unreachable, .. }), None) => RuleAction::Unreachable,
+            (Some(Spanned { value: RouteKind::Prohibit, .. }), None) => RuleAction::Prohibit,
+            (Some(Spanned { value: RouteKind::Unicast, .. }) | None, Some(table)) => {
+                RuleAction::Table(table.value)
+            }
+            (Some(kind), Some(_)) => {
+                let hint = "keep one of the two";
+                self.report.error_hint(kind.span, "this rule drops packets and looks up a table", hint);
+                return;
+            }
+            (_, None) => {
+                // `type unicast` needs a table; another word after `type` has been reported.
+                let typed = rule.seen_at("type").is_some() && line.kind.is_none();
+                if !rule.partial && !typed && rule.seen_at("table").is_none() {
+                    let hint = "add `table N`, `blackhole`, `unreachable` or `prohibit`";
+                    self.report.error_hint(first, "this rule does nothing", hint);
+                }
+                return;
+            }
+        };
+        settings.rules.push(VirtualRule {
+            not: line.not.is_some(),
+            family,
+            from,
+            to,
+            iif: line.iif.as_ref().map(|iif| iif.value.clone()),
+            oif: line.oif.as_ref().map(|oif| oif.value.clone()),
+            fwmark: line.fwmark.as_ref().map(|mark| mark.value),
+            preference: line.metric.as_ref().map(|preference| preference.value),
+            action,
+        });
+    }
+
+    /// Reads the words of a route or of one `nexthop`.
+    fn part(&mut self, words: &[Word], at: Span, block: Block) -> Part {
+        let mut gateway = None;
+        let mut kept = Vec::with_capacity(words.len());
+        for (i, word) in words.iter().enumerate() {
+            let after_via = i > 0 && matches!(words[i - 1].text.as_str(), "via" | "gw");
+            match word.text.as_str() {
+                "inet" if after_via => gateway = Some(Family::V4),
+                "inet6" if after_via => gateway = Some(Family::V6),
+                _ => kept.push(word.clone()),
+            }
+        }
+        let mut read = Settings::default();
+        self.options(&kept, block, &mut read);
+        Part { words: read, gateway, at }
+    }
+
+    /// Takes a word that is no keyword as the destination of a route, if it looks like one.
+    pub fn destination(&mut self, word: &Word, block: Block, line: &mut Settings) -> bool {
+        let address = word.text.starts_with(|c: char| c.is_ascii_digit()) || word.text.contains(':');
+        let target = address || matches!(word.text.as_str(), "default" | "any" | "all");
+        let Some(to) = keywords::find(Block::Route, "to").filter(|_| target && block == Block::Route) else {
+            return false;
+        };
+        self.mark_seen(to, word, line);
+        if let keywords::Status::Supported(form) = &to.status {
+            let statement = [Word { text: to.name.to_owned(), span: word.span }, word.clone()];
+            values::set(to, form, &statement, block, line, self.report);
+        }
+        true
+    }
+}
+
+/// What a route says up to the first `nexthop`, or one `nexthop`.
+struct Part {
+    words: Settings,
+    /// Which family the gateway is said to have.
+    gateway: Option<Family>,
+    /// The `nexthop`, or the start of the line.
+    at: Span,
+}
+
+/// `default` has the family of the addresses around it, else IPv4, as `ip route` has it.
+fn route_family(line: &Line, to: &Spanned<Target>, hops: &[Part]) -> Family {
+    if let Target::Prefix { address, .. } = to.value {
+        return values::family_of(address);
+    }
+    let gateways = std::iter::once(&line.via).chain(hops.iter().map(|hop| &hop.words.line.via));
+    let near = std::iter::once(&line.source).chain(gateways).flatten().next();
+    near.map_or(Family::V4, |address| values::family_of(address.value))
+}
+
+fn prefix(target: &Spanned<Target>, family: Family, report: &mut Report) -> Prefix {
+    let (address, len) = match (target.value, family) {
+        (Target::Prefix { address, len }, _) => (address, len),
+        (Target::Everything, Family::V4) => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        (Target::Everything, Family::V6) => (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
+    };
+    same_family("prefix", values::family_of(address), target.span, family, report);
+    let prefix = Prefix::new(address, len);
+    if prefix.address != address {
+        let message = format!("{address}/{len} has bits beyond its length");
+        report.warning(target.span, message, format!("write `{}/{len}`", prefix.address));
+    }
+    prefix
+}
+
+fn same_family(what: &str, own: Family, at: Span, family: Family, report: &mut Report) {
+    if own != family {
+        let message = format!("{} {what} in a line about {}", values::name(own), values::name(family));
+        report.error_hint(at, message, "use addresses of one family");
+    }
+}
+
+/// `RT_TABLE_MAIN`.
+const MAIN: u32 = 254;

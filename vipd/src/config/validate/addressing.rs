@@ -1,0 +1,162 @@
+//! Which addresses an instance has and which its adverts use: VIPs, source, group and peers, all of one family.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use vipd_common::Family;
+
+use super::super::{
+    lower::Draft,
+    model::{Unicast, UnicastPeer, Vip},
+    report::Report,
+    settings::{Settings, Shared, Spanned, value_or},
+    values,
+};
+
+/// Of the VIPs in adverts; IPv4 where there are none.
+pub fn family(settings: &Settings) -> Family {
+    settings.vips.first().map_or(Family::V4, |first| values::family_of(first.value.address))
+}
+
+pub fn check_vips(draft: &Draft, family: Family, report: &mut Report) {
+    let Draft { settings, title, .. } = draft;
+    let block = settings.seen_at("virtual_ipaddress");
+    if let Some(block) = block.filter(|_| settings.vips.is_empty() && !settings.partial) {
+        let hint = "adverts carry at least one; further ones may be in virtual_ipaddress_excluded";
+        report.error_hint(block, format!("virtual_ipaddress of {title} holds no address"), hint);
+    }
+    let foreign = |vip: &&Spanned<Vip>| values::family_of(vip.value.address) != family;
+    // RFC 9568 5.2.9: the addresses of an advert are of one family.
+    if let Some(vip) = settings.vips.iter().find(foreign) {
+        let (own, family) = (values::name(values::family_of(vip.value.address)), values::name(family));
+        let message = format!("{own} address in a virtual_ipaddress that starts with {family}");
+        let hint =
+            format!("move all {own} addresses to virtual_ipaddress_excluded, or give them a vrrp_instance");
+        report.error_hint(vip.span, message, hint);
+    }
+    let most = match family {
+        Family::V4 => VIPS_MAX,
+        Family::V6 => VIPS_MAX_IPV6,
+    };
+    if let Some(beyond) = settings.vips.get(most) {
+        let (len, hint) = (settings.vips.len(), "move the rest to virtual_ipaddress_excluded");
+        let message = format!("{len} addresses in virtual_ipaddress of {title}, an advert carries {most}");
+        report.error_hint(beyond.span, message, hint);
+    }
+    if let Some(first) = settings.vips.first().filter(|_| family == Family::V6)
+        && !settings.vips.iter().any(|vip| values::is_link_local(vip.value.address))
+    {
+        let message = format!("no link-local address in virtual_ipaddress of {title}");
+        let hint = "routers that follow RFC 9568 5.2.9 expect one, such as `fe80::1`, in each advert";
+        report.warning(first.span, message, hint);
+    }
+}
+
+/// The VIPs in the order of adverts, each with an interface only if it is not the instance's.
+pub fn vips(given: &[Spanned<Vip>], interface: &str) -> Vec<Vip> {
+    let mut vips: Vec<Vip> = given
+        .iter()
+        .map(|Spanned { value, .. }| Vip {
+            interface: value.interface.clone().filter(|dev| dev != interface),
+            ..value.clone()
+        })
+        .collect();
+    // RFC 9568 5.2.9: the first address is link-local. The sort is stable.
+    vips.sort_by_key(|vip| !values::is_link_local(vip.address));
+    vips
+}
+
+pub fn source(settings: &Settings, family: Family, report: &mut Report) -> Option<IpAddr> {
+    let unicast = settings.seen_at("unicast_peer").is_some();
+    if let (Some(unicast), Some(multicast)) = (&settings.unicast_source, &settings.multicast_source)
+        && unicast.value != multicast.value
+    {
+        let message = "`mcast_src_ip` and `unicast_src_ip` differ";
+        report.error_hint(multicast.span, message, "adverts have one source: keep one of the two");
+    }
+    let source = settings.unicast_source.as_ref().or(settings.multicast_source.as_ref())?;
+    of_family("source of adverts", source, family, report);
+    // RFC 9568 5.1.2.1.
+    if family == Family::V6 && !unicast && source.value.is_ipv6() && !values::is_link_local(source.value) {
+        let hint = "RFC 9568 5.1.2.1: write a link-local address of the interface, or remove the line";
+        report.error_hint(source.span, "the source of IPv6 multicast adverts must be link-local", hint);
+    }
+    Some(source.value)
+}
+
+pub fn group(settings: &Settings, global: &Settings, family: Family, report: &mut Report) -> IpAddr {
+    if let Some(group) = &settings.group {
+        of_family("group", group, family, report);
+        if settings.seen_at("unicast_peer").is_some() {
+            let hint = "adverts go to the peers only";
+            report.warning(group.span, "`mcast_dst_ip` is ignored with `unicast_peer`", hint);
+        }
+        return group.value;
+    }
+    match family {
+        Family::V4 => value_or(&global.group4, IpAddr::V4(VRRP_GROUP4)),
+        Family::V6 => value_or(&global.group6, IpAddr::V6(VRRP_GROUP6)),
+    }
+}
+
+pub fn unicast(settings: &Settings, shared: &Shared, family: Family, report: &mut Report) -> Option<Unicast> {
+    let Some(block) = settings.seen_at("unicast_peer") else {
+        unicast_without_peers(settings, report);
+        return None;
+    };
+    if settings.peers.is_empty() && !settings.partial {
+        // keepalived multicasts then, with a word in its log; whoever wrote the block meant something else.
+        let hint = "list the other routers, one address a line, or remove the block to use multicast";
+        report.error_hint(block, "unicast_peer holds no address", hint);
+    }
+    let own = settings.unicast_source.as_ref().or(settings.multicast_source.as_ref());
+    for (i, peer) in settings.peers.iter().enumerate() {
+        let Spanned { value: UnicastPeer { address, .. }, span } = peer;
+        of_family("peer", &Spanned { value: *address, span: *span }, family, report);
+        if own.is_some_and(|own| own.value == *address) {
+            let hint = "list the other routers only";
+            report.error_hint(*span, format!("peer {address} is the source of our own adverts"), hint);
+        }
+        if let Some(first) = settings.peers[..i].iter().find(|other| other.value.address == *address) {
+            let message = format!("peer {address} is on line {} already", first.span.line);
+            report.error_hint(*span, message, "it would get each advert twice: remove one");
+        }
+    }
+    Some(Unicast {
+        peers: settings.peers.iter().map(|peer| peer.value.clone()).collect(),
+        ttl: super::octet(value_or(&settings.unicast_ttl, 255)),
+        check_source: value_or(&shared.check_unicast_src, false),
+    })
+}
+
+fn unicast_without_peers(settings: &Settings, report: &mut Report) {
+    if settings.partial {
+        return;
+    }
+    if let Some(source) = &settings.unicast_source {
+        let hint = "list the other routers in `unicast_peer { }`, or write `mcast_src_ip` to use multicast";
+        report.error_hint(source.span, "`unicast_src_ip` without `unicast_peer`", hint);
+    }
+    let own_check = settings.shared.check_unicast_src.as_ref().map(|check| ("check_unicast_src", check.span));
+    let ttl = settings.unicast_ttl.as_ref().map(|ttl| ("unicast_ttl", ttl.span));
+    for (keyword, span) in [own_check, ttl].into_iter().flatten() {
+        let hint = "adverts are multicast: remove it, or list the other routers in `unicast_peer { }`";
+        report.warning(span, format!("`{keyword}` is ignored without `unicast_peer`"), hint);
+    }
+}
+
+fn of_family(what: &str, address: &Spanned<IpAddr>, family: Family, report: &mut Report) {
+    let own = values::family_of(address.value);
+    if own != family {
+        let (own, family) = (values::name(own), values::name(family));
+        let message = format!("{own} {what} for {family} addresses");
+        report.error_hint(address.span, message, format!("write an {family} address"));
+    }
+}
+
+/// RFC 9568 5.1.1.2 and 5.1.2.2.
+const VRRP_GROUP4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+const VRRP_GROUP6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
+/// The count of addresses in an advert is one octet.
+const VIPS_MAX: usize = 255;
+/// An advert is one packet of at most 1500 octets: 40 of IPv6, 8 of VRRP, 16 for each address.
+const VIPS_MAX_IPV6: usize = (1500 - 40 - 8) / 16;
