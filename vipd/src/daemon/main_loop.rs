@@ -2,7 +2,7 @@
 //!
 //! What takes time is done here, so that the engine thread never waits for it.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::{
@@ -130,7 +130,7 @@ impl HostWishes {
             LinkChange::State(link) => link.ifindex,
             LinkChange::Gone { ifindex } => *ifindex,
         };
-        self.plan.instances.iter().any(|instance| instance.ifindex == changed)
+        self.plan.instances.iter().flat_map(|instance| &instance.links).any(|link| link.ifindex == changed)
     }
 
     /// Returns when to try again, if not all of it could be done.
@@ -147,11 +147,15 @@ impl HostWishes {
                 applied.master = wish.master;
             }
             if wish.masters_heard != applied.masters_heard && !wish.master {
-                host.forget_neighbours(instance.ifindex, &instance.vips).await?;
+                for link in &instance.links {
+                    host.forget_neighbours(link.ifindex, &link.vips).await?;
+                }
                 applied.masters_heard = wish.masters_heard;
             }
             if wish.source != applied.source {
-                instance.source = wish.source;
+                if let (Some(link), Some(IpAddr::V4(source))) = (instance.links.first_mut(), wish.source) {
+                    link.source_v4 = Some(source);
+                }
                 applied.source = wish.source;
                 self.again = true;
             }

@@ -14,8 +14,7 @@ mod status;
 mod timer;
 
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
-    net::IpAddr,
+    collections::{HashMap, hash_map::Entry},
     path::PathBuf,
     thread,
 };
@@ -37,7 +36,7 @@ use crate::{
     announce::PacketSocket,
     config, control,
     dataplane::{Attached, Dataplane, Events, Mode, Pinned},
-    host::{Host, LinkEvents, multicast},
+    host::{Host, LinkEvents, multicast::Memberships},
 };
 
 /// Messages waiting for the engine thread. It answers in microseconds; when it is frozen, the main thread waits.
@@ -165,19 +164,10 @@ async fn run_engine(
     let modes = attach(dataplane, &routers, &made.host).await?;
     made.host.install(&plan).await?;
 
-    let mut memberships = Vec::new();
+    let groups = routers.iter().map(|router| (router.ifindex, router.spec.group));
+    let memberships = Memberships::join(groups).context("join the adverts' group (CAP_NET_RAW)")?;
     let mut sockets = HashMap::new();
-    let mut joined = HashSet::new();
     for router in &routers {
-        if joined.insert((router.ifindex, router.spec.group)) {
-            let IpAddr::V4(group) = router.spec.group else {
-                bail!("instance {}: IPv6 groups are not supported yet", router.spec.name);
-            };
-            memberships.push(
-                multicast::join(router.ifindex, group)
-                    .with_context(|| format!("join {group} on {} (CAP_NET_RAW)", router.spec.interface))?,
-            );
-        }
         if let Entry::Vacant(entry) = sockets.entry(router.ifindex) {
             let socket = PacketSocket::open(router.ifindex).with_context(|| {
                 format!("open a packet socket on {} (CAP_NET_RAW)", router.spec.interface)

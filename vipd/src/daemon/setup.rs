@@ -18,7 +18,7 @@ use vipd_common::{
 use crate::{
     config::{self, Auth},
     dataplane::{Identity, InstancePage, LeasePage},
-    host::{LinkState, Plan, PlannedInstance},
+    host::{LinkState, Plan, PlannedInstance, PlannedLink},
     time::nanos,
     vrrp::{GarpTiming, LeasePolicy, Settings},
 };
@@ -144,10 +144,19 @@ pub fn primary_address(spec: &config::Instance, link: &LinkState) -> Option<IpAd
 pub fn plan(routers: &[Router]) -> Plan {
     let instance = |router: &Router| PlannedInstance {
         key: router.host_key(),
-        ifindex: router.ifindex,
-        interface: router.spec.interface.clone(),
-        source: router.address,
-        vips: router.vips().collect(),
+        links: vec![PlannedLink {
+            ifindex: router.ifindex,
+            interface: router.spec.interface.clone(),
+            source_v4: router.address.and_then(|address| match address {
+                IpAddr::V4(v4) => Some(v4),
+                IpAddr::V6(_) => None,
+            }),
+            source_v6: None,
+            vips: router.vips().collect(),
+        }],
+        virtual_mac: None,
+        routes: Vec::new(),
+        rules: Vec::new(),
     };
     Plan { instances: routers.iter().map(instance).collect() }
 }

@@ -1,0 +1,78 @@
+//! Memberships.
+
+use super::{
+    super::multicast::{Memberships, solicited_node},
+    *,
+};
+
+#[test]
+fn membership_is_held_and_nothing_is_received() {
+    in_namespace("multicast", async |dir| {
+        let (host, _events) = Host::open(&dir).unwrap();
+        let link = host.link("v0").await.unwrap();
+        let joined = || ip("maddr show dev v0").contains("224.0.0.18");
+        assert!(!joined());
+        let groups = [(link.ifindex, addr("224.0.0.18"))];
+        let member = Memberships::join(groups).unwrap();
+        assert!(joined());
+        assert!(ip("maddr show dev v0").contains("01:00:5e:00:00:12"));
+
+        // An advert from the other end of the pair: the kernel delivers it to the raw socket, whose filter drops it.
+        let peer = host.link("v1").await.unwrap();
+        let socket = crate::announce::PacketSocket::open(peer.ifindex).unwrap();
+        let mut frame = Vec::new();
+        let vips = [addr("10.0.0.100")];
+        let spec = crate::announce::AdvertSpec {
+            version: vipd_common::Version::V3,
+            vrid: vipd_common::Vrid::new(51).unwrap(),
+            priority: vipd_common::Priority::DEFAULT,
+            interval: Duration::from_secs(1),
+            source: addr("10.0.0.9"),
+            group: addr("224.0.0.18"),
+            source_mac: peer.mac,
+            vips: &vips,
+            auth: None,
+            checksum: vipd_common::types::ChecksumForm::PseudoHeader,
+            ip_id: 1,
+        };
+        crate::announce::advert_frame(&spec, &mut frame).unwrap();
+        let received = || rx_packets("v0");
+        let before = received();
+        socket.send(&frame).unwrap();
+        let frames = vec![frame.clone(); 150];
+        let (sent, error) = socket.send_batch(&frames);
+        assert!(error.is_none() && sent == 150, "{sent} {error:?}");
+        for _ in 0..200 {
+            if received() >= before + 151 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(received() >= before + 151, "the frames did not arrive");
+        let mut byte = 0u8;
+        // SAFETY: the buffer is one live octet.
+        let got = unsafe {
+            libc::recv(
+                std::os::fd::AsRawFd::as_raw_fd(member.sockets().next().unwrap()),
+                std::ptr::from_mut(&mut byte).cast(),
+                1,
+                0,
+            )
+        };
+        assert_eq!(got, -1);
+        drop(member);
+        assert!(!joined());
+
+        ip("link set v1 down");
+        assert!(socket.send(&frame).is_err(), "a frame that cannot leave is an error");
+        let (sent, error) = socket.send_batch(&frames);
+        assert!(sent == 0 && error.is_some());
+    });
+}
+
+fn rx_packets(interface: &str) -> u64 {
+    let text = ip(&format!("-s -o link show dev {interface}"));
+    let after = text.split("RX:").nth(1).unwrap();
+    let numbers = after.split('\\').nth(1).unwrap();
+    numbers.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
