@@ -1,7 +1,7 @@
 //! IPv6 VIPs as addresses on `lo`: bind() takes an IPv6 address only if it is one of the host's.
 //!
 //! ```text
-//! inet6 2001:db8::100/128 dev lo scope global nodad deprecated proto 118
+//! inet6 2001:db8::100/128 dev lo scope global nodad deprecated noprefixroute proto 118
 //! ```
 //!
 //! The kernel makes the route in the local table itself, and answers no neighbour solicitation for an address that is only
@@ -165,7 +165,8 @@ fn message(vip: Ipv6Addr) -> AddressMessage {
     message.header.index = LOOPBACK;
     message.attributes = vec![
         AddressAttribute::Local(vip.into()),
-        AddressAttribute::Flags(AddressFlags::Nodad),
+        // Without a route to its prefix, which the kernel would look through all addresses for at each removal.
+        AddressAttribute::Flags(AddressFlags::Nodad | AddressFlags::Noprefixroute),
         AddressAttribute::CacheInfo(lifetime),
         AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL_TAG)),
     ];

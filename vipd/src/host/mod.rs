@@ -226,7 +226,6 @@ impl Host {
         let existing = routes::list(handle).await?;
         let (local, tables): (Routes, Routes) = existing.into_iter().partition(|(key, _)| key.is_local());
         problems.note(routes::remove(handle, local).await);
-        problems.note(self.remove_addresses().await);
         let mut existing_rules = Vec::new();
         for family in FAMILIES {
             match rules::list(handle, family).await {
@@ -238,6 +237,8 @@ impl Host {
             }
         }
         problems.note(routes::remove(handle, tables).await);
+        // Not with the local routes: the kernel answers for no address of `lo`, and walks all its routes for each removal.
+        problems.note(self.remove_addresses().await);
         for existing in &existing_rules {
             problems.note(rules::restore_local(handle, existing).await);
         }

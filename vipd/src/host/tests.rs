@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+use vipd_common::wire::eth::MacAddr;
+
 use super::*;
 
 /// Runs a test in a fresh namespace with `lo`, and a veth pair `v0` (10.0.0.1, 10.0.0.2 secondary) and `v1`, all up.

@@ -96,11 +96,11 @@ fn a_second_install_changes_nothing() {
         let (mut host, _events) = Host::open(&dir).unwrap();
         let plan = plan(&host, &VIPS).await;
         host.install(&plan).await.unwrap();
-        let mut monitor = Monitor::start();
+        let mut monitor = Monitor::start("-4");
         host.install(&plan).await.unwrap();
         // The monitor proves that it hears: this one line, and nothing before it.
         ip("route add 192.0.2.0/24 dev v0");
-        assert_eq!(monitor.stop(), ["192.0.2.0/24 dev v0 scope link"]);
+        assert_eq!(monitor.stop("192.0.2.0/24"), ["192.0.2.0/24 dev v0 scope link"]);
         assert_installed(&VIPS);
     });
 }
@@ -121,12 +121,13 @@ fn ten_thousand_vips_fit_through_the_socket() {
 }
 
 /// `ip monitor` on routes and rules.
-struct Monitor(std::process::Child, std::io::BufReader<std::process::ChildStdout>);
+pub(super) struct Monitor(std::process::Child, std::io::BufReader<std::process::ChildStdout>);
 
 impl Monitor {
-    fn start() -> Self {
+    /// On one family (`-4`), or all (`-0`).
+    pub(super) fn start(family: &str) -> Self {
         let mut child = Command::new("ip")
-            .args(["-4", "monitor", "route", "rule"])
+            .args([family, "monitor", "route", "rule"])
             .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
@@ -159,10 +160,10 @@ impl Monitor {
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// Everything up to and including the first line about 192.0.2.0/24.
-    fn stop(&mut self) -> Vec<String> {
+    /// Everything up to and including the first line about `marker`.
+    pub(super) fn stop(&mut self, marker: &str) -> Vec<String> {
         let mut heard = Vec::new();
-        while !heard.last().is_some_and(|line: &String| line.starts_with("192.0.2.0/24")) {
+        while !heard.last().is_some_and(|line: &String| line.starts_with(marker)) {
             heard.push(self.line());
         }
         heard

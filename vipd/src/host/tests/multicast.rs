@@ -1,5 +1,7 @@
 //! Memberships.
 
+use std::{net::Ipv6Addr, time::Instant};
+
 use super::{
     super::multicast::{Memberships, solicited_node},
     *,
@@ -75,4 +77,52 @@ fn rx_packets(interface: &str) -> u64 {
     let after = text.split("RX:").nth(1).unwrap();
     let numbers = after.split('\\').nth(1).unwrap();
     numbers.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn more_groups_than_a_socket_takes() {
+    in_namespace("groups", async |dir| {
+        let (host, _events) = Host::open(&dir).unwrap();
+        let ifindex = host.link("v0").await.unwrap().ifindex;
+        let v4 = (1..=50).map(|n| (ifindex, addr(&format!("239.1.1.{n}"))));
+        let vips = (0..10_000).map(|n| Ipv6Addr::from_bits((0x2001_0db8 << 96) + n));
+        let v6 = vips.map(|vip| (ifindex, solicited_node(vip).into()));
+        // One group twice, as two instances on an interface have it.
+        let twice = [(ifindex, addr("224.0.0.18")); 2];
+        let start = Instant::now();
+        let member = Memberships::join(v4.chain(v6).chain(twice)).unwrap();
+        let joined = start.elapsed();
+        let sockets = member.sockets().count();
+        let groups = ip("maddr show dev v0");
+        assert_eq!(groups.matches("inet 239.1.1.").count(), 50);
+        assert_eq!(groups.matches("inet6 ff02::1:ff00:").count(), 10_000);
+        let start = Instant::now();
+        drop(member);
+        eprintln!(
+            "10,051 groups: joined in {joined:?} with {sockets} sockets, left in {:?}",
+            start.elapsed()
+        );
+        assert!(!ip("maddr show dev v0").contains("239.1.1."));
+        assert!(joined < Duration::from_secs(10), "{joined:?}");
+    });
+}
+
+#[test]
+fn without_a_group_there_is_still_a_socket_of_each_family() {
+    in_namespace("no-groups", async |_dir| {
+        let member = Memberships::join([]).unwrap();
+        assert_eq!(member.sockets().count(), 2);
+        let error = Memberships::join([(4711, addr("224.0.0.18"))]).unwrap_err();
+        assert!(
+            error.to_string().starts_with("join 224.0.0.18 on interface 4711: No such device"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn solicited_node_groups() {
+    // RFC 4291 2.7.1 has this example.
+    let address = "4037::01:800:200e:8c6c".parse().unwrap();
+    assert_eq!(solicited_node(address), "ff02::1:ff0e:8c6c".parse::<Ipv6Addr>().unwrap());
 }
