@@ -254,9 +254,10 @@ impl Host {
     async fn sync_virtual(&self) -> Result<()> {
         let (routes, rules) = self.instances.virtual_objects(&self.masters);
         let mut problems = Problems::default();
-        // Rules in front of their routes would lead into empty tables.
+        // Rules never stand without their routes; and the kernel looks a new route's gateway up by the rules there are.
+        problems.note(virtual_rules::remove_others(&self.handle, &rules).await);
         problems.note(virtual_routes::sync(&self.handle, &routes).await);
-        problems.note(virtual_rules::sync(&self.handle, &rules).await);
+        problems.note(virtual_rules::ensure(&self.handle, &rules).await);
         problems.into_result()
     }
 }

@@ -46,21 +46,28 @@ pub enum RuleKind {
     Prohibit,
 }
 
-/// Makes the tagged rules be `wanted`: deletes the others, adds what is missing. Goes on after an error.
-pub(super) async fn sync(handle: &Handle, wanted: &[&VirtualRule]) -> Result<()> {
+/// Deletes the tagged rules that are not `wanted`. Goes on after an error.
+pub(super) async fn remove_others(handle: &Handle, wanted: &[&VirtualRule]) -> Result<()> {
     let wanted: Vec<VirtualRule> = wanted.iter().map(|rule| rule.normal()).collect();
     let mut problems = Problems::default();
-    let mut kept = Vec::new();
     for (have, message) in list(handle).await? {
-        match have {
-            Some(have) if wanted.contains(&have) => kept.push(have),
-            _ => problems.note(delete(handle, message).await),
+        if !have.is_some_and(|have| wanted.contains(&have)) {
+            problems.note(delete(handle, message).await);
         }
     }
-    for rule in wanted {
-        if !kept.contains(&rule) {
+    problems.into_result()
+}
+
+/// Adds what is missing of `wanted`. Goes on after an error.
+pub(super) async fn ensure(handle: &Handle, wanted: &[&VirtualRule]) -> Result<()> {
+    let mut present: Vec<VirtualRule> =
+        list(handle).await?.into_iter().filter_map(|(rule, _)| rule).collect();
+    let mut problems = Problems::default();
+    for rule in wanted.iter().map(|rule| rule.normal()) {
+        if !present.contains(&rule) {
             problems.note(add(handle, &rule).await);
-            kept.push(rule);
+            // The same rule of another instance needs no second.
+            present.push(rule);
         }
     }
     problems.into_result()

@@ -96,7 +96,7 @@ fn a_second_install_changes_nothing() {
         let (mut host, _events) = Host::open(&dir).unwrap();
         let plan = plan(&host, &VIPS).await;
         host.install(&plan).await.unwrap();
-        let mut monitor = Monitor::start("-4");
+        let mut monitor = Monitor::start(Some("-4"));
         host.install(&plan).await.unwrap();
         // The monitor proves that it hears: this one line, and nothing before it.
         ip("route add 192.0.2.0/24 dev v0");
@@ -124,10 +124,11 @@ fn ten_thousand_vips_fit_through_the_socket() {
 pub(super) struct Monitor(std::process::Child, std::io::BufReader<std::process::ChildStdout>);
 
 impl Monitor {
-    /// On one family (`-4`), or all (`-0`).
-    pub(super) fn start(family: &str) -> Self {
+    /// On one family, or all.
+    pub(super) fn start(family: Option<&str>) -> Self {
         let mut child = Command::new("ip")
-            .args([family, "monitor", "route", "rule"])
+            .args(family)
+            .args(["monitor", "route", "rule"])
             .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();

@@ -89,6 +89,7 @@ fn install_then_remove_all_leaves_no_trace() {
         let (mut host, _events) = Host::open(&dir).unwrap();
         let link = planned_link(&host, "v0", &[VIP, LINK_LOCAL_VIP]).await;
         let ifindex = link.ifindex;
+        link_with(&host, "v1", |v6| v6.is_unicast_link_local()).await;
         let before = snapshot();
         let v4_rules = ip("-4 rule show");
         let plan = plan(vec![link]);
@@ -236,6 +237,7 @@ fn links_have_their_own_tables_and_may_share_a_link_local_vip() {
             planned_link(&host, "v0", &[LINK_LOCAL_VIP]).await,
             planned_link(&host, "v1", &[LINK_LOCAL_VIP, "10.0.0.100"]).await,
         ];
+        link_with(&host, "v1", |v6| v6.is_unicast_link_local()).await;
         let before = snapshot();
         host.install(&plan(links)).await.unwrap();
         for name in ["v0", "v1"] {
@@ -288,6 +290,7 @@ fn ten_thousand_vips_in_a_few_seconds() {
     in_namespace("v6-many", async |dir| {
         let (mut host, _events) = Host::open(&dir).unwrap();
         let mut link = planned_link(&host, "v0", &[]).await;
+        link_with(&host, "v1", |v6| v6.is_unicast_link_local()).await;
         let before = snapshot();
         link.vips =
             (0..10_000).map(|n| Ipv6Addr::from_bits((0x2001_0db8 << 96) + 0x10000 + n).into()).collect();

@@ -85,7 +85,7 @@ fn more_groups_than_a_socket_takes() {
         let (host, _events) = Host::open(&dir).unwrap();
         let ifindex = host.link("v0").await.unwrap().ifindex;
         let v4 = (1..=50).map(|n| (ifindex, addr(&format!("239.1.1.{n}"))));
-        let vips = (0..10_000).map(|n| Ipv6Addr::from_bits((0x2001_0db8 << 96) + n));
+        let vips = (0..10_000).map(|n| Ipv6Addr::from_bits((0x2001_0db8 << 96) + 0x1000 + n));
         let v6 = vips.map(|vip| (ifindex, solicited_node(vip).into()));
         // One group twice, as two instances on an interface have it.
         let twice = [(ifindex, addr("224.0.0.18")); 2];
@@ -94,8 +94,8 @@ fn more_groups_than_a_socket_takes() {
         let joined = start.elapsed();
         let sockets = member.sockets().count();
         let groups = ip("maddr show dev v0");
-        assert_eq!(groups.matches("inet 239.1.1.").count(), 50);
-        assert_eq!(groups.matches("inet6 ff02::1:ff00:").count(), 10_000);
+        assert_eq!(groups.matches(" 239.1.1.").count(), 50);
+        assert_eq!(groups.matches(" ff02::1:ff00:").count(), 10_000);
         let start = Instant::now();
         drop(member);
         eprintln!(
