@@ -1,9 +1,8 @@
 //! IPv6: addresses on `lo`, link-local VIPs, routes and rules, with another host on the wire.
 
-use std::{
-    net::{Ipv6Addr, SocketAddrV6, UdpSocket},
-    time::Instant,
-};
+use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
+
+use tokio::time::Instant;
 
 use super::*;
 
@@ -190,7 +189,7 @@ fn the_hosts_own_traffic_reaches_the_owner() {
     in_namespace("v6-own", async |dir| {
         let peer = Peer::new();
         ip("addr add 2001:db8::1/64 dev v0 nodad");
-        let peer_mac = peer.run(|| {
+        let owner = peer.run(|| {
             // The other node is the owner, here one whose kernel answers.
             ip("addr add 2001:db8::100/64 dev v1 nodad");
             ip("addr add fe80::100/64 dev v1 nodad");
@@ -213,7 +212,7 @@ fn the_hosts_own_traffic_reaches_the_owner() {
         peer.run(move || {
             let mut buffer = [0; 16];
             for _ in 0..2 {
-                let (_, from) = peer_mac.recv_from(&mut buffer).unwrap();
+                let (_, from) = owner.recv_from(&mut buffer).unwrap();
                 assert_eq!(from.ip(), addr("2001:db8::1"));
             }
         });

@@ -1,6 +1,8 @@
 //! Memberships.
 
-use std::{net::Ipv6Addr, time::Instant};
+use std::net::Ipv6Addr;
+
+use tokio::time::Instant;
 
 use super::{
     super::multicast::{Memberships, solicited_node},
