@@ -1,4 +1,4 @@
-//! IPv4: routes, rules, sysctls, neighbours.
+//! IPv4: routes, rules, sysctls; neighbours of both families.
 
 use std::{fs, net::Ipv4Addr};
 
@@ -310,10 +310,14 @@ fn neighbours_are_forgotten_but_permanent_ones() {
         ip("neigh add 10.0.0.100 lladdr 02:00:00:00:00:64 dev v0 nud reachable");
         ip("neigh add 10.0.0.101 lladdr 02:00:00:00:00:65 dev v0 nud permanent");
         ip("neigh add 10.0.0.50 lladdr 02:00:00:00:00:32 dev v0 nud reachable");
-        let vips = [addr("10.0.0.100"), addr("10.0.0.101"), addr("10.0.0.102")];
+        ip("neigh add 2001:db8::100 lladdr 02:00:00:00:00:64 dev v0 nud reachable");
+        ip("neigh add 2001:db8::50 lladdr 02:00:00:00:00:32 dev v0 nud reachable");
+        let vips = ["10.0.0.100", "10.0.0.101", "10.0.0.102", "2001:db8::100"].map(addr);
         host.forget_neighbours(link.ifindex, &vips).await.unwrap();
         let left = ip("-4 neigh show dev v0");
         assert!(!left.contains("10.0.0.100"), "{left}");
         assert!(left.contains("10.0.0.101") && left.contains("10.0.0.50"), "{left}");
+        let left = ip("-6 neigh show dev v0");
+        assert!(!left.contains("2001:db8::100") && left.contains("2001:db8::50"), "{left}");
     });
 }
