@@ -1,4 +1,4 @@
-//! Links and their IPv4 addresses: looking one up, and hearing of changes.
+//! Links and their addresses: looking one up, and hearing of changes.
 
 use std::{
     collections::BTreeSet,
@@ -12,14 +12,17 @@ use rtnetlink::{
     Handle, MulticastGroup,
     packet_core::{NetlinkMessage, NetlinkPayload},
     packet_route::{
-        AddressFamily, RouteNetlinkMessage,
-        address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
-        link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached},
+        RouteNetlinkMessage,
+        address::{AddressAttribute, AddressFlags, AddressMessage},
+        link::{
+            InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
+            VlanProtocol, XdpAttached,
+        },
     },
 };
 use vipd_common::wire::eth::MacAddr;
 
-use super::errno;
+use super::netlink::{FAMILIES, LOOPBACK, address_family, errno, supported};
 
 /// A link as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +34,10 @@ pub struct LinkState {
     pub mtu: u32,
     /// Administratively up, with carrier, and operational (IFF_UP, IFF_LOWER_UP, IFF_RUNNING).
     pub up: bool,
-    /// IPv4, in the kernel's order: its first primary one is what routes take as source.
+    /// IPv4, then IPv6, each in the kernel's order: its first primary IPv4 one is what routes take as source.
     pub addresses: Vec<LinkAddress>,
+    /// Of a VLAN sub-interface whose parent is in this network namespace.
+    pub vlan: Option<VlanState>,
     pub xdp: Option<XdpState>,
 }
 
@@ -44,11 +49,22 @@ pub struct XdpState {
     pub program_id: u32,
 }
 
-/// An address of a link.
+/// What a VLAN sub-interface is of its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VlanState {
+    /// Index of the parent.
+    pub parent: u32,
+    pub id: u16,
+    /// A service tag (802.1ad) rather than a customer's (802.1Q).
+    pub stag: bool,
+}
+
+/// An address of a link that can be used now: not one that is tentative, unless optimistically, or a duplicate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkAddress {
     pub address: IpAddr,
     pub prefix_len: u8,
+    /// IPv6: a temporary one (RFC 8981).
     pub secondary: bool,
 }
 
@@ -94,19 +110,28 @@ async fn complete(
         None => return Err(LinkError::NotFound(link)),
     };
     let mut state = without_addresses(&message);
-    let mut get = handle.address().get();
-    get.message_mut().header.family = AddressFamily::Inet;
-    let mut addresses = std::pin::pin!(get.execute());
-    while let Some(message) = addresses.next().await {
-        let message = message.map_err(|source| LinkError::Netlink { link: link.clone(), source })?;
-        if message.header.index == state.ifindex {
-            state.addresses.extend(address(&message));
+    for family in FAMILIES.into_iter().filter(|family| supported(*family)) {
+        let mut get = handle.address().get();
+        let family = address_family(family);
+        // The kernel filters (strict checking is on): thousands of VIPs on `lo` stay out of this dump.
+        get.message_mut().header.family = family;
+        get.message_mut().header.index = state.ifindex;
+        let mut addresses = std::pin::pin!(get.execute());
+        while let Some(message) = addresses.next().await {
+            match message {
+                Ok(message) if message.header.family == family && message.header.index == state.ifindex => {
+                    state.addresses.extend(address(&message));
+                }
+                Ok(_) => {}
+                Err(error) if errno(&error) == Some(libc::ENODEV) => return Err(LinkError::NotFound(link)),
+                Err(source) => return Err(LinkError::Netlink { link, source }),
+            }
         }
     }
     Ok(state)
 }
 
-fn without_addresses(message: &LinkMessage) -> LinkState {
+pub(super) fn without_addresses(message: &LinkMessage) -> LinkState {
     let needed = LinkFlags::Up | LinkFlags::Running | LinkFlags::LowerUp;
     let mut state = LinkState {
         name: String::new(),
@@ -115,6 +140,7 @@ fn without_addresses(message: &LinkMessage) -> LinkState {
         mtu: 0,
         up: message.header.flags.contains(needed),
         addresses: Vec::new(),
+        vlan: vlan_state(&message.attributes),
         xdp: None,
     };
     for attribute in &message.attributes {
@@ -146,16 +172,54 @@ fn xdp_state(attributes: &[LinkXdp]) -> Option<XdpState> {
     Some(XdpState { generic, program_id })
 }
 
-fn address(message: &AddressMessage) -> Option<LinkAddress> {
-    // On point-to-point links IFA_ADDRESS is the peer; IFA_LOCAL is always ours.
-    let address = message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Local(address) => Some(*address),
+fn vlan_state(attributes: &[LinkAttribute]) -> Option<VlanState> {
+    let (mut parent, mut info) = (None, None);
+    for attribute in attributes {
+        match attribute {
+            LinkAttribute::Link(index) => parent = Some(*index),
+            LinkAttribute::LinkInfo(attributes) => info = Some(attributes),
+            // The parent's index is one of another namespace, where we can attach nothing.
+            LinkAttribute::LinkNetNsId(_) => return None,
+            _ => {}
+        }
+    }
+    let info = info?;
+    if !info.contains(&LinkInfo::Kind(InfoKind::Vlan)) {
+        return None;
+    }
+    let data = info.iter().find_map(|attribute| match attribute {
+        LinkInfo::Data(InfoData::Vlan(data)) => Some(data),
         _ => None,
     })?;
+    let id = data.iter().find_map(|attribute| match attribute {
+        InfoVlan::Id(id) => Some(*id),
+        _ => None,
+    })?;
+    let stag = data.contains(&InfoVlan::Protocol(VlanProtocol::Ieee8021Ad));
+    Some(VlanState { parent: parent?, id, stag })
+}
+
+pub(super) fn address(message: &AddressMessage) -> Option<LinkAddress> {
+    let (mut local, mut address) = (None, None);
+    let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(ip) => local = Some(*ip),
+            AddressAttribute::Address(ip) => address = Some(*ip),
+            AddressAttribute::Flags(all) => flags = *all,
+            _ => {}
+        }
+    }
+    // RFC 4862 5.4: a tentative address is not assigned yet; RFC 4429 3.3: an optimistic one may be used meanwhile.
+    let tentative = flags.contains(AddressFlags::Tentative) && !flags.contains(AddressFlags::Optimistic);
+    if tentative || flags.contains(AddressFlags::Dadfailed) {
+        return None;
+    }
     Some(LinkAddress {
-        address,
+        // With a peer IFA_ADDRESS is the peer's; IFA_LOCAL is always ours, and missing on most IPv6 addresses.
+        address: local.or(address)?,
         prefix_len: message.header.prefix_len,
-        secondary: message.header.flags.contains(AddressHeaderFlags::Secondary),
+        secondary: flags.contains(AddressFlags::Secondary),
     })
 }
 
@@ -169,7 +233,7 @@ pub enum LinkChange {
     },
 }
 
-/// Changes of links and IPv4 addresses, on all interfaces.
+/// Changes of links, on all interfaces, and of their addresses, but for those of `lo`: the VIPs come and go there.
 ///
 /// Notifications only mark an interface; its state is read afresh when it is reported. So nothing stale is reported,
 /// and after an overrun of the socket it is enough to mark all.
@@ -192,7 +256,7 @@ impl fmt::Debug for LinkEvents {
 impl LinkEvents {
     /// Subscribes, and spawns the task that reads the socket; the task ends when this is dropped.
     pub(super) fn subscribe(handle: Handle) -> std::io::Result<Self> {
-        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr];
+        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
         let (connection, _, messages) = rtnetlink::new_multicast_connection(&groups)?;
         tokio::spawn(connection);
         let messages = Box::pin(messages.map(|(message, _)| message));
@@ -244,7 +308,7 @@ impl LinkEvents {
             }
             NetlinkPayload::InnerMessage(
                 RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address),
-            ) => {
+            ) if address.header.index != LOOPBACK => {
                 self.changed.insert(address.header.index);
             }
             NetlinkPayload::Overrun(_) => self.resync = true,

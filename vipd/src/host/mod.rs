@@ -1,17 +1,27 @@
-//! What vipd changes in the host: routes, policy rules, sysctls, neighbours, multicast membership.
+//! What vipd changes in the host: routes, policy rules, addresses on `lo`, MAC filters, sysctls, neighbours, multicast
+//! membership.
 //!
-//! The only module that knows rtnetlink. It decides nothing about mastership and never touches an interface's addresses.
-//! Whatever it makes is tagged with [`PROTOCOL_TAG`]; leftovers of a crash are recognised by it.
+//! The only module that knows rtnetlink. It decides nothing about mastership and never touches the addresses of an
+//! interface other than `lo`. Whatever it makes is tagged with [`PROTOCOL_TAG`] or [`VIRTUAL_TAG`], or remembered in a file
+//! of the runtime directory where the kernel keeps no tag; leftovers of a crash are recognised by that.
 //!
 //! [`Host::open`] spawns two tasks on the current runtime that carry netlink messages. They end when [`Host`] and
 //! [`LinkEvents`] are dropped; they hold no state of ours, so ending them at any point is safe.
 
+mod addresses;
+mod fdb;
 mod links;
 pub mod multicast;
 mod neigh;
+mod netlink;
+mod offload;
+mod plan;
 mod routes;
 mod rules;
+mod saved;
 mod sysctl;
+mod virtual_routes;
+mod virtual_rules;
 
 #[cfg(test)]
 mod tests;
@@ -22,46 +32,36 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result, anyhow};
+use addresses::Addresses;
+use anyhow::{Context, Result};
+use fdb::VirtualMacs;
+use netlink::{FAMILIES, Problems};
+use offload::RxVlan;
+use plan::Instances;
+use routes::Routes;
 use rtnetlink::Handle;
-
-pub use links::{LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, XdpState};
-use routes::{Routes, TABLE_LOCAL, Target, v4};
-use rules::Rule;
 use sysctl::Sysctls;
 
-/// Protocol number of every route and rule that vipd makes ('v'); `ip route show table all proto 118` lists them.
+pub use links::{LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState};
+pub use plan::{Plan, PlannedInstance, PlannedLink, TABLE_BASE};
+pub use virtual_routes::{Hop, RouteKind, VirtualRoute};
+pub use virtual_rules::{DEFAULT_PREFERENCE, RuleKind, VirtualRule};
+
+/// Protocol number of every route, rule and address that vipd makes for VIPs ('v'); `ip route show table all proto 118`
+/// lists the routes.
 pub const PROTOCOL_TAG: u8 = b'v';
+/// Protocol number of `virtual_routes` and `virtual_rules`.
+pub const VIRTUAL_TAG: u8 = b'w';
 
-/// Routing table of instance 0; instance `key` has `TABLE_BASE + key`. "vp" in the upper half: distributions number
-/// tables from 1, VRF managers and Cilium use small or `0x3f..` ids.
-pub const TABLE_BASE: u32 = 0x7670_0000;
-
-/// What the host should look like.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    pub instances: Vec<PlannedInstance>,
-}
-
-/// One VRRP instance as the host sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlannedInstance {
-    /// Unique; names the instance's routing table.
-    pub key: u16,
-    pub ifindex: u32,
-    pub interface: String,
-    /// The interface's primary address, the source of the host's own traffic to the VIPs; without one they have no
-    /// routes on the link yet.
-    pub source: Option<IpAddr>,
-    pub vips: Vec<IpAddr>,
-}
-
-/// The host's routes, rules and sysctls.
+/// The host's routes, rules, addresses, filters and sysctls.
 #[derive(Debug)]
 pub struct Host {
     handle: Handle,
     sysctls: Sysctls,
-    instances: BTreeMap<u16, PlannedInstance>,
+    addresses: Addresses,
+    virtual_macs: VirtualMacs,
+    rx_vlan: RxVlan,
+    instances: Instances,
     masters: BTreeSet<u16>,
 }
 
@@ -75,7 +75,10 @@ impl Host {
         let host = Self {
             handle,
             sysctls: Sysctls::new(state_dir),
-            instances: BTreeMap::new(),
+            addresses: Addresses::new(state_dir),
+            virtual_macs: VirtualMacs::new(state_dir),
+            rx_vlan: RxVlan::new(state_dir),
+            instances: Instances::default(),
             masters: BTreeSet::new(),
         };
         Ok((host, events))
@@ -93,158 +96,168 @@ impl Host {
     ///
     /// Call it after XDP is attached and its maps are filled (I4), and again whenever an interface of the plan came up
     /// or changed its addresses: the kernel drops routes with their link or source address. A link that is down gets
-    /// its routes then. Idempotent. Instances that were [`set_master`](Self::set_master) keep their rule away.
+    /// its routes then. Idempotent. Instances that were [`set_master`](Self::set_master) keep their rules away, and their
+    /// virtual routes and rules in place.
     pub async fn install(&mut self, plan: &Plan) -> Result<()> {
-        let mut instances = BTreeMap::new();
-        for instance in &plan.instances {
-            if instances.insert(instance.key, instance.clone()).is_some() {
-                return Err(anyhow!("our bug: two instances with key {} in the plan", instance.key));
-            }
-        }
-        let local = local_routes(&instances)?;
-        let mut tables = Routes::new();
-        for instance in instances.values() {
-            tables.extend(table_routes(instance)?);
-        }
-        self.masters.retain(|key| instances.contains_key(key));
-        self.instances = instances;
-        let wanted_rules: Vec<Rule> = self
-            .instances
-            .values()
-            .filter(|instance| !self.masters.contains(&instance.key))
-            .map(instance_rule)
-            .collect();
-
-        let interfaces = self.instances.values().map(|i| i.interface.as_str()).collect();
-        self.sysctls.raise(&interfaces)?;
+        self.instances = Instances::check(plan)?;
+        self.masters.retain(|key| self.instances.0.contains_key(key));
+        self.sysctls.raise(&self.instances.arp_interfaces())?;
+        self.virtual_macs.apply(&self.handle, &self.instances.virtual_macs()).await?;
 
         let handle = &self.handle;
         let existing = routes::list(handle).await?;
-        let existing_rules = rules::list(handle).await?;
+        let existing_addresses = self.addresses.list(handle).await?;
+        let local = self.instances.local_routes(&existing_addresses);
+        let tables = self.instances.table_routes();
+        let addresses = self.instances.addresses();
+        let backup_rules = self.instances.backup_rules(&self.masters);
         let stale = |want_local: bool| {
             existing
                 .iter()
-                .filter(move |((table, _), _)| (*table == TABLE_LOCAL) == want_local)
+                .filter(move |(key, _)| key.is_local() == want_local)
                 .filter(|(key, _)| !local.contains_key(key) && !tables.contains_key(key))
                 .map(|(key, target)| (*key, *target))
         };
 
         routes::remove(handle, stale(true)).await?;
+        self.addresses.remove_others(handle, &addresses, &existing_addresses).await?;
         let skipped = routes::ensure(handle, &tables, &existing).await?;
         if skipped > 0 {
             tracing::info!(routes = skipped, "links are down, their VIP routes come when they are up");
         }
-        rules::move_local(handle, &existing_rules).await?;
-        rules::ensure(handle, &wanted_rules, &existing_rules).await?;
-        // I4: last, when nothing is missing that keeps the kernel from answering by itself.
+        let mut existing_rules = BTreeMap::new();
+        for family in FAMILIES {
+            let existing = rules::list(handle, family).await?;
+            if self.instances.have(family) {
+                rules::move_local(handle, &existing).await?;
+                rules::ensure(handle, &backup_rules, &existing).await?;
+            }
+            existing_rules.insert(family, existing);
+        }
+        // I4: last, when nothing is missing that keeps the kernel from answering by itself. A link that is down gets its
+        // link-local VIPs when it is up, as the routes above.
         routes::ensure(handle, &local, &existing).await?;
-        rules::remove_others(handle, &wanted_rules, &existing_rules).await?;
-        routes::remove(handle, stale(false)).await
+        self.addresses.ensure(handle, &addresses, &existing_addresses).await?;
+        for (family, existing) in &existing_rules {
+            rules::remove_others(handle, &backup_rules, existing).await?;
+            if !self.instances.have(*family) {
+                rules::restore_local(handle, existing).await?;
+            }
+        }
+        routes::remove(handle, stale(false)).await?;
+        self.sync_virtual().await
     }
 
-    /// Removes the local routes of an earlier run for VIPs that `plan` does not have.
+    /// Removes the local routes and addresses of an earlier run for VIPs that `plan` does not have.
     ///
     /// To be called while the earlier run's table of VIPs still stands in XDP: after it, nothing would keep the kernel from
     /// answering for them (I4).
     pub async fn retire(&mut self, plan: &Plan) -> Result<()> {
-        let planned: BTreeSet<IpAddr> = plan.instances.iter().flat_map(|i| i.vips.iter().copied()).collect();
+        let planned = Instances::check(plan)?;
+        let existing_addresses = self.addresses.list(&self.handle).await?;
+        let local = planned.local_routes(&existing_addresses);
         let existing = routes::list(&self.handle).await?;
-        let retired = existing
-            .into_iter()
-            .filter(|((table, vip), _)| *table == TABLE_LOCAL && !planned.contains(&(*vip).into()));
-        routes::remove(&self.handle, retired).await
+        let retired = existing.into_iter().filter(|(key, _)| key.is_local() && !local.contains_key(key));
+        routes::remove(&self.handle, retired).await?;
+        self.addresses.remove_others(&self.handle, &planned.addresses(), &existing_addresses).await
     }
 
-    /// Follows mastership: while an instance is master, its VIPs are local to this host.
+    /// Follows mastership: while an instance is master, its VIPs are local to this host, and its virtual routes and rules
+    /// exist.
     ///
     /// Before [`install`](Self::install) (a restart that adopts a lease) it only notes the master for it; the instance
-    /// must then be in that plan.
+    /// must then be in that plan. After an error it may be called again, and does what is missing.
     pub async fn set_master(&mut self, key: u16, master: bool) -> Result<()> {
         if master {
             self.masters.insert(key);
         } else {
             self.masters.remove(&key);
         }
-        let Some(instance) = self.instances.get(&key) else {
+        let Some(instance) = self.instances.0.get(&key) else {
             return Ok(());
         };
-        let rule = instance_rule(instance);
-        if master { rules::delete(&self.handle, &rule).await } else { rules::add(&self.handle, &rule).await }
+        let mut problems = Problems::default();
+        let has_virtual = !instance.routes.is_empty() || !instance.rules.is_empty();
+        if has_virtual && !master {
+            problems.note(self.sync_virtual().await);
+        }
+        for rule in instance.backup_rules() {
+            let changed = if master {
+                rules::delete(&self.handle, &rule).await
+            } else {
+                rules::add(&self.handle, &rule).await
+            };
+            problems.note(changed);
+        }
+        if has_virtual && master {
+            problems.note(self.sync_virtual().await);
+        }
+        problems.into_result()
     }
 
-    /// The interface's primary address changed: replaces the source of the instance's routes.
-    pub async fn set_source(&mut self, key: u16, source: IpAddr) -> Result<()> {
-        let instance =
-            self.instances.get_mut(&key).ok_or_else(|| anyhow!("our bug: no instance with key {key}"))?;
-        instance.source = Some(v4(source)?.into());
-        let wanted = table_routes(instance)?;
-        let existing = routes::list(&self.handle).await?;
-        routes::ensure(&self.handle, &wanted, &existing).await?;
-        Ok(())
+    /// Turns the stripping of VLAN tags on reception on or off; [`remove_all`](Self::remove_all) restores it.
+    pub fn set_rx_vlan(&mut self, interface: &str, on: bool) -> Result<()> {
+        self.rx_vlan.set(interface, on)
     }
 
     /// Forgets who answered for these VIPs on a link: their master changed. Permanent entries stay.
     pub async fn forget_neighbours(&self, ifindex: u32, vips: &[IpAddr]) -> Result<()> {
-        let vips = vips.iter().map(|vip| v4(*vip)).collect::<Result<Vec<_>>>()?;
-        neigh::forget(&self.handle, ifindex, &vips).await
+        neigh::forget(&self.handle, ifindex, vips).await
     }
 
-    /// Undoes everything that bears our tag, in reverse order, and restores the sysctls. Needs no plan, so it also
-    /// clears what a crash left. Goes on after an error and returns the first.
+    /// Undoes everything that bears our tags or is remembered, in reverse order. Needs no plan, so it also clears what a
+    /// crash left. Goes on after an error, and names them all.
     pub async fn remove_all(&mut self) -> Result<()> {
-        self.instances.clear();
+        self.instances = Instances::default();
         self.masters.clear();
+        let mut problems = Problems::default();
+        problems.note(self.sync_virtual().await);
+        problems.note(self.remove_vips().await);
+        problems.note(self.virtual_macs.apply(&self.handle, &fdb::Wanted::new()).await);
+        problems.note(self.rx_vlan.restore());
+        problems.note(self.sysctls.restore());
+        problems.into_result()
+    }
+
+    /// Removes all routes, rules and addresses of VIPs.
+    async fn remove_vips(&self) -> Result<()> {
         let handle = &self.handle;
+        let mut problems = Problems::default();
         let existing = routes::list(handle).await?;
-        let existing_rules = rules::list(handle).await?;
-        let (local, tables): (Routes, Routes) =
-            existing.into_iter().partition(|((table, _), _)| *table == TABLE_LOCAL);
-        let mut result = routes::remove(handle, local).await;
-        result = result.and(rules::remove_others(handle, &[], &existing_rules).await);
-        result = result.and(routes::remove(handle, tables).await);
-        result = result.and(rules::restore_local(handle, &existing_rules).await);
-        result.and(self.sysctls.restore())
+        let (local, tables): (Routes, Routes) = existing.into_iter().partition(|(key, _)| key.is_local());
+        problems.note(routes::remove(handle, local).await);
+        let mut existing_rules = Vec::new();
+        for family in FAMILIES {
+            match rules::list(handle, family).await {
+                Ok(existing) => {
+                    problems.note(rules::remove_others(handle, &[], &existing).await);
+                    existing_rules.push(existing);
+                }
+                Err(error) => problems.note(Err(error)),
+            }
+        }
+        problems.note(routes::remove(handle, tables).await);
+        // Not with the local routes: the kernel answers for no address of `lo`, and walks all its routes for each removal.
+        problems.note(self.remove_addresses().await);
+        for existing in &existing_rules {
+            problems.note(rules::restore_local(handle, existing).await);
+        }
+        problems.into_result()
     }
-}
 
-fn local_routes(instances: &BTreeMap<u16, PlannedInstance>) -> Result<Routes> {
-    let vips = instances.values().flat_map(|instance| &instance.vips);
-    vips.map(|vip| Ok(((TABLE_LOCAL, v4(*vip)?), Target::Local))).collect()
-}
-
-fn table_routes(instance: &PlannedInstance) -> Result<Routes> {
-    let Some(source) = instance.source else { return Ok(Routes::new()) };
-    let target = Target::Link { oif: instance.ifindex, src: v4(source)? };
-    instance.vips.iter().map(|vip| Ok(((table(instance.key), v4(*vip)?), target))).collect()
-}
-
-fn instance_rule(instance: &PlannedInstance) -> Rule {
-    Rule::instance(&instance.interface, table(instance.key))
-}
-
-fn table(key: u16) -> u32 {
-    TABLE_BASE + u32::from(key)
-}
-
-/// The error number of a netlink answer.
-fn errno(error: &rtnetlink::Error) -> Option<i32> {
-    match error {
-        rtnetlink::Error::NetlinkError(message) => Some(message.raw_code().abs()),
-        _ => None,
+    async fn remove_addresses(&self) -> Result<()> {
+        let existing = self.addresses.list(&self.handle).await?;
+        self.addresses.remove_others(&self.handle, &BTreeSet::new(), &existing).await
     }
-}
 
-/// Names the object an answer is about, and what to do about it where that is known.
-fn explain(object: &str, error: &rtnetlink::Error) -> anyhow::Error {
-    let rtnetlink::Error::NetlinkError(message) = error else {
-        return anyhow!("{object}: {error}");
-    };
-    let hint = match message.raw_code().abs() {
-        libc::EPERM | libc::EACCES => " (needs CAP_NET_ADMIN)",
-        libc::EEXIST => " (made by somebody else)",
-        libc::ENETDOWN => " (is the loopback interface up?)",
-        libc::EINVAL => " (is the source address configured on this host?)",
-        _ => "",
-    };
-    anyhow!(message.to_io()).context(format!("{object}{hint}"))
+    /// Makes the virtual routes and rules be those of the masters.
+    async fn sync_virtual(&self) -> Result<()> {
+        let (routes, rules) = self.instances.virtual_objects(&self.masters);
+        let mut problems = Problems::default();
+        // Rules never stand without their routes; and the kernel looks a new route's gateway up by the rules there are.
+        problems.note(virtual_rules::remove_others(&self.handle, &rules).await);
+        problems.note(virtual_routes::sync(&self.handle, &routes).await);
+        problems.note(virtual_rules::ensure(&self.handle, &rules).await);
+        problems.into_result()
+    }
 }

@@ -1,28 +1,88 @@
 //! Multicast membership without reception.
 
 use std::{
+    collections::BTreeSet,
     io,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv6Addr},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     ptr,
 };
 
-use vipd_common::wire::ipv4::PROTOCOL_VRRP;
+use vipd_common::{Family, wire::ipv4::PROTOCOL_VRRP};
 
-/// Joins an IPv4 group on a link; the membership (IGMP reports, NIC filter) lasts as long as the descriptor.
+use super::netlink::family;
+
+/// Groups that are joined on links; the memberships (reports to switches, NIC filter) last as long as this.
 ///
-/// The socket is a raw one of protocol 112 whose filter drops everything: adverts are received in XDP. A raw socket
-/// rather than UDP, because while one exists the kernel does not answer unicast adverts with "protocol unreachable".
-/// Needs CAP_NET_RAW.
-pub fn join(ifindex: u32, group: Ipv4Addr) -> io::Result<OwnedFd> {
-    // SAFETY: socket() takes no pointers.
-    let fd = unsafe {
-        libc::socket(
-            libc::AF_INET,
-            libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
-            i32::from(PROTOCOL_VRRP),
-        )
+/// The sockets are raw ones of protocol 112 whose filter drops everything: adverts are received in XDP. Raw sockets rather
+/// than UDP, because while one exists the kernel does not answer unicast adverts with "protocol unreachable" or, IPv6, with
+/// a parameter problem. So there is one of each family even without a group.
+#[derive(Debug)]
+pub struct Memberships {
+    v4: Vec<OwnedFd>,
+    /// Empty where the kernel has no IPv6.
+    v6: Vec<OwnedFd>,
+}
+
+impl Memberships {
+    /// Joins each group on its link, with as many sockets as the kernel's limits per socket ask for
+    /// (`net.ipv4.igmp_max_memberships`; for IPv6 `net.core.optmem_max`). Needs CAP_NET_RAW.
+    pub fn join(wanted: impl IntoIterator<Item = (u32, IpAddr)>) -> io::Result<Self> {
+        let v6 = match open(Family::V6) {
+            Ok(socket) => vec![socket],
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let mut memberships = Self { v4: vec![open(Family::V4)?], v6 };
+        // A socket joins a group on a link once.
+        for (ifindex, group) in wanted.into_iter().collect::<BTreeSet<_>>() {
+            memberships.add(ifindex, group).map_err(|error| {
+                io::Error::new(error.kind(), format!("join {group} on interface {ifindex}: {error}"))
+            })?;
+        }
+        Ok(memberships)
+    }
+
+    fn add(&mut self, ifindex: u32, group: IpAddr) -> io::Result<()> {
+        let family = family(group);
+        let sockets = match family {
+            Family::V4 => &mut self.v4,
+            Family::V6 => &mut self.v6,
+        };
+        if let Some(socket) = sockets.last() {
+            match add_membership(socket, ifindex, group) {
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM)) => {}
+                joined => return joined,
+            }
+        }
+        let socket = open(family)?;
+        add_membership(&socket, ifindex, group)?;
+        sockets.push(socket);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Memberships {
+    pub(super) fn sockets(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.v4.iter().chain(&self.v6)
+    }
+}
+
+/// The group that neighbour solicitations for an address are sent to (RFC 4291 2.7.1).
+pub fn solicited_node(vip: Ipv6Addr) -> Ipv6Addr {
+    let [.., high, low] = vip.segments();
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | (high & 0xff), low)
+}
+
+fn open(family: Family) -> io::Result<OwnedFd> {
+    let domain = match family {
+        Family::V4 => libc::AF_INET,
+        Family::V6 => libc::AF_INET6,
     };
+    let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: socket() takes no pointers.
+    let fd = unsafe { libc::socket(domain, kind, i32::from(PROTOCOL_VRRP)) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -34,16 +94,33 @@ pub fn join(ifindex: u32, group: Ipv4Addr) -> io::Result<OwnedFd> {
     let program = libc::sock_fprog { len: 1, filter: &mut drop_all };
     set(&fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)?;
     set(&fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &0i32)?;
-    set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, &0i32)?;
+    match family {
+        Family::V4 => set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, &0i32)?,
+        Family::V6 => set(&fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_ALL, &0i32)?,
+    }
     drain(&fd);
-
-    let request = libc::ip_mreqn {
-        imr_multiaddr: libc::in_addr { s_addr: u32::from_ne_bytes(group.octets()) },
-        imr_address: libc::in_addr { s_addr: 0 },
-        imr_ifindex: i32::try_from(ifindex).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?,
-    };
-    set(&fd, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &request)?;
     Ok(fd)
+}
+
+fn add_membership(fd: &OwnedFd, ifindex: u32, group: IpAddr) -> io::Result<()> {
+    match group {
+        IpAddr::V4(group) => {
+            let request = libc::ip_mreqn {
+                imr_multiaddr: libc::in_addr { s_addr: u32::from_ne_bytes(group.octets()) },
+                imr_address: libc::in_addr { s_addr: 0 },
+                imr_ifindex: i32::try_from(ifindex)
+                    .map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?,
+            };
+            set(fd, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &request)
+        }
+        IpAddr::V6(group) => {
+            let request = libc::ipv6_mreq {
+                ipv6mr_multiaddr: libc::in6_addr { s6_addr: group.octets() },
+                ipv6mr_interface: ifindex,
+            };
+            set(fd, libc::IPPROTO_IPV6, libc::IPV6_ADD_MEMBERSHIP, &request)
+        }
+    }
 }
 
 /// Discards what came before the filter stood.

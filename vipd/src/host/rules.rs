@@ -1,4 +1,4 @@
-//! The policy rules vipd makes: one per instance that is not master, and the `local` rule behind them.
+//! The policy rules vipd makes: one per instance that is not master, link and family, and the `local` rule behind them.
 //!
 //! ```text
 //! 90:  not from all iif eth0 lookup 1987051571   this host's own traffic to a VIP leaves by the link
@@ -10,13 +10,18 @@ use futures_util::StreamExt;
 use rtnetlink::{
     Handle, IpVersion,
     packet_route::{
-        AddressFamily,
         route::RouteProtocol,
         rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage},
     },
 };
 
-use super::{PROTOCOL_TAG, errno, explain, routes::TABLE_LOCAL};
+use vipd_common::Family;
+
+use super::{
+    PROTOCOL_TAG,
+    netlink::{address_family, errno, explain, supported},
+    routes::TABLE_LOCAL,
+};
 
 /// Where the instances' rules stand.
 pub(super) const PREF_INSTANCE: u32 = 90;
@@ -26,6 +31,7 @@ pub(super) const PREF_LOCAL: u32 = 100;
 /// A rule as far as vipd looks at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
+    pub family: Family,
     pub pref: u32,
     pub table: u32,
     /// `not iif NAME`.
@@ -34,28 +40,33 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    pub fn instance(interface: &str, table: u32) -> Self {
-        Self { pref: PREF_INSTANCE, table, not_iif: Some(interface.to_owned()), protocol: TAG }
+    pub fn instance(family: Family, interface: &str, table: u32) -> Self {
+        Self { family, pref: PREF_INSTANCE, table, not_iif: Some(interface.to_owned()), protocol: TAG }
     }
 
-    const fn local_moved() -> Self {
-        Self { pref: PREF_LOCAL, table: TABLE_LOCAL, not_iif: None, protocol: TAG }
+    const fn local_moved(family: Family) -> Self {
+        Self { family, pref: PREF_LOCAL, table: TABLE_LOCAL, not_iif: None, protocol: TAG }
     }
 
-    const fn local_original() -> Self {
-        Self { pref: 0, table: TABLE_LOCAL, not_iif: None, protocol: RouteProtocol::Kernel }
+    const fn local_original(family: Family) -> Self {
+        Self { family, pref: 0, table: TABLE_LOCAL, not_iif: None, protocol: RouteProtocol::Kernel }
     }
 
     fn name(&self) -> String {
+        let Self { pref, table, .. } = self;
+        let family = match self.family {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        };
         match &self.not_iif {
-            Some(iif) => format!("rule {}: not iif {iif} lookup {}", self.pref, self.table),
-            None => format!("rule {}: lookup {}", self.pref, self.table),
+            Some(iif) => format!("{family} rule {pref}: not iif {iif} lookup {table}"),
+            None => format!("{family} rule {pref}: lookup {table}"),
         }
     }
 
     fn message(&self) -> RuleMessage {
         let mut message = RuleMessage::default();
-        message.header.family = AddressFamily::Inet;
+        message.header.family = address_family(self.family);
         message.header.action = RuleAction::ToTable;
         message.attributes = vec![
             RuleAttribute::Priority(self.pref),
@@ -72,7 +83,7 @@ impl Rule {
 
 /// Adds a rule; one that is there already is fine.
 pub(super) async fn add(handle: &Handle, rule: &Rule) -> Result<()> {
-    let mut request = handle.rule().add().v4();
+    let mut request = handle.rule().add();
     *request.message_mut() = rule.message();
     match request.execute().await {
         Err(error) if errno(&error) == Some(libc::EEXIST) => Ok(()),
@@ -94,9 +105,10 @@ async fn delete_message(handle: &Handle, message: RuleMessage, name: &str) -> Re
     }
 }
 
-/// What of the rules concerns vipd.
-#[derive(Debug, Default)]
+/// What of a family's rules concerns vipd.
+#[derive(Debug)]
 pub(super) struct Existing {
+    family: Family,
     /// Ours, the moved `local` rule left out, with the messages that name them exactly.
     tagged: Vec<(Rule, RuleMessage)>,
     /// Whether our `local` rule stands at [`PREF_LOCAL`].
@@ -105,13 +117,20 @@ pub(super) struct Existing {
     local_original: bool,
 }
 
-pub(super) async fn list(handle: &Handle) -> Result<Existing> {
-    let mut existing = Existing::default();
-    let mut dump = std::pin::pin!(handle.rule().get(IpVersion::V4).execute());
+pub(super) async fn list(handle: &Handle, family: Family) -> Result<Existing> {
+    let mut existing = Existing { family, tagged: Vec::new(), local_moved: false, local_original: false };
+    if !supported(family) {
+        return Ok(existing);
+    }
+    let version = match family {
+        Family::V4 => IpVersion::V4,
+        Family::V6 => IpVersion::V6,
+    };
+    let mut dump = std::pin::pin!(handle.rule().get(version).execute());
     while let Some(message) = dump.next().await {
         let message = message.map_err(|error| explain("list of rules", &error))?;
-        let Some(rule) = parse(&message) else { continue };
-        if rule == Rule::local_moved() {
+        let Some(rule) = parse(&message, family) else { continue };
+        if rule == Rule::local_moved(family) {
             existing.local_moved = true;
         } else if rule.protocol == TAG {
             existing.tagged.push((rule, message));
@@ -122,15 +141,15 @@ pub(super) async fn list(handle: &Handle) -> Result<Existing> {
     Ok(existing)
 }
 
-/// Puts the `local` rule behind the instances' rules. There is one at every moment.
+/// Puts the family's `local` rule behind the instances' rules. There is one at every moment.
 ///
 /// If somebody else has moved it already (no rule at 0), theirs is left as it is.
 pub(super) async fn move_local(handle: &Handle, existing: &Existing) -> Result<()> {
     if existing.local_original {
         if !existing.local_moved {
-            add(handle, &Rule::local_moved()).await?;
+            add(handle, &Rule::local_moved(existing.family)).await?;
         }
-        delete(handle, &Rule::local_original()).await?;
+        delete(handle, &Rule::local_original(existing.family)).await?;
     }
     Ok(())
 }
@@ -139,16 +158,16 @@ pub(super) async fn move_local(handle: &Handle, existing: &Existing) -> Result<(
 pub(super) async fn restore_local(handle: &Handle, existing: &Existing) -> Result<()> {
     if existing.local_moved {
         if !existing.local_original {
-            add(handle, &Rule::local_original()).await?;
+            add(handle, &Rule::local_original(existing.family)).await?;
         }
-        delete(handle, &Rule::local_moved()).await?;
+        delete(handle, &Rule::local_moved(existing.family)).await?;
     }
     Ok(())
 }
 
-/// Adds what is missing of `wanted`.
+/// Adds what is missing of `wanted` in the family.
 pub(super) async fn ensure(handle: &Handle, wanted: &[Rule], existing: &Existing) -> Result<()> {
-    for rule in wanted {
+    for rule in wanted.iter().filter(|rule| rule.family == existing.family) {
         if !existing.tagged.iter().any(|(have, _)| have == rule) {
             add(handle, rule).await?;
         }
@@ -156,7 +175,7 @@ pub(super) async fn ensure(handle: &Handle, wanted: &[Rule], existing: &Existing
     Ok(())
 }
 
-/// Deletes tagged rules that are not `wanted`.
+/// Deletes the family's tagged rules that are not `wanted`.
 pub(super) async fn remove_others(handle: &Handle, wanted: &[Rule], existing: &Existing) -> Result<()> {
     for (rule, message) in &existing.tagged {
         if !wanted.contains(rule) {
@@ -166,12 +185,13 @@ pub(super) async fn remove_others(handle: &Handle, wanted: &[Rule], existing: &E
     Ok(())
 }
 
-fn parse(message: &RuleMessage) -> Option<Rule> {
+fn parse(message: &RuleMessage, family: Family) -> Option<Rule> {
     if message.header.action != RuleAction::ToTable {
         return None;
     }
     let inverted = message.header.flags.contains(RuleFlags::Invert);
     let mut rule = Rule {
+        family,
         pref: 0,
         table: u32::from(message.header.table),
         not_iif: None,

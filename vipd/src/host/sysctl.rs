@@ -2,16 +2,21 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
 
+use super::saved::Saved;
+
 /// The least value each must have while VIPs are local routes.
 ///
 /// `arp_ignore` 1: no answer for an address that is not on the interface itself, should XDP not stand in front.
 /// `arp_announce` 2: no ARP request with a VIP as its sender from a node that does not own it.
+///
+/// IPv6 has nothing of the kind and needs none: the kernel answers a neighbour solicitation only for an address of the
+/// interface that it came in by (RFC 4861 7.2.3), and the VIPs are none.
 const MINIMUM: [(&str, u32); 2] = [("arp_ignore", 1), ("arp_announce", 2)];
 
 /// Interface, then setting, to the value before vipd.
@@ -19,19 +24,19 @@ type Originals = BTreeMap<String, BTreeMap<String, u32>>;
 
 #[derive(Debug)]
 pub(super) struct Sysctls {
-    file: PathBuf,
+    saved: Saved<Originals>,
     /// Where `conf/IFACE/` lies, of the calling task's network namespace.
     root: PathBuf,
 }
 
 impl Sysctls {
     pub fn new(state_dir: &Path) -> Self {
-        Self { file: state_dir.join("sysctls.json"), root: PathBuf::from("/proc/sys/net/ipv4/conf") }
+        Self { saved: Saved::new(state_dir, "sysctls.json"), root: PathBuf::from("/proc/sys/net/ipv4/conf") }
     }
 
     /// Raises the settings of these interfaces and restores those of others that vipd had raised.
     pub fn raise(&self, interfaces: &BTreeSet<&str>) -> Result<()> {
-        let mut originals = self.load();
+        let mut originals = self.saved.load();
         let others: Vec<String> =
             originals.keys().filter(|name| !interfaces.contains(name.as_str())).cloned().collect();
         for name in others {
@@ -53,7 +58,7 @@ impl Sysctls {
             }
         }
         // First remembered, then changed: a crash between the two loses nothing.
-        self.save(&originals)?;
+        self.saved.save(&originals)?;
         for (interface, setting, value) in changes {
             self.write(interface, setting, value)?;
         }
@@ -62,10 +67,10 @@ impl Sysctls {
 
     /// Restores what was raised and deletes the file. What the operator changed meanwhile is left alone.
     pub fn restore(&self) -> Result<()> {
-        for (interface, values) in self.load() {
+        for (interface, values) in self.saved.load() {
             self.restore_interface(&interface, &values)?;
         }
-        self.save(&Originals::new())
+        self.saved.save(&Originals::new())
     }
 
     fn restore_interface(&self, interface: &str, values: &BTreeMap<String, u32>) -> Result<()> {
@@ -80,35 +85,6 @@ impl Sysctls {
             }
         }
         Ok(())
-    }
-
-    fn load(&self) -> Originals {
-        let text = match fs::read_to_string(&self.file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Originals::new(),
-            Err(error) => {
-                tracing::warn!(file = %self.file.display(), %error, "cannot read saved sysctls");
-                return Originals::new();
-            }
-        };
-        serde_json::from_str(&text).unwrap_or_else(|error| {
-            tracing::warn!(file = %self.file.display(), %error, "saved sysctls are damaged, not restored");
-            Originals::new()
-        })
-    }
-
-    fn save(&self, originals: &Originals) -> Result<()> {
-        let context = || format!("saved sysctls {}", self.file.display());
-        if originals.is_empty() {
-            return match fs::remove_file(&self.file) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).with_context(context),
-                _ => Ok(()),
-            };
-        }
-        let text = serde_json::to_string_pretty(originals).with_context(context)?;
-        let fresh = self.file.with_extension("json.new");
-        fs::write(&fresh, text).with_context(context)?;
-        fs::rename(&fresh, &self.file).with_context(context)
     }
 
     fn read(&self, interface: &str, setting: &str) -> Result<u32> {

@@ -1,0 +1,193 @@
+//! Virtual MACs in the filters of NICs, so that their frames come in at all.
+//!
+//! A secondary unicast address (`bridge fdb add MAC dev IF self permanent`); where the driver takes none, promiscuous mode.
+//! Both outlive the process, as the lease does: the VIPs of a daemon that was killed are served until it runs out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use futures_util::StreamExt;
+use rtnetlink::{
+    Handle, LinkUnspec,
+    packet_route::{
+        AddressFamily,
+        link::LinkFlags,
+        neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
+    },
+};
+use serde::{Deserialize, Serialize};
+use vipd_common::wire::eth::MacAddr;
+
+use super::{
+    netlink::{Problems, errno, refusal},
+    saved::Saved,
+};
+
+/// What is wanted: by interface name, its index and the MACs.
+pub(super) type Wanted<'a> = BTreeMap<&'a str, (u32, BTreeSet<MacAddr>)>;
+
+/// What was added: by interface name. The kernel's list says not who added what, and macvlans of others are on it too.
+type Added = BTreeMap<String, Filter>;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Filter {
+    macs: BTreeSet<[u8; 6]>,
+    promiscuous: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct VirtualMacs {
+    saved: Saved<Added>,
+}
+
+enum Outcome {
+    Added,
+    Present,
+    Refused(rtnetlink::Error),
+}
+
+impl VirtualMacs {
+    pub fn new(state_dir: &Path) -> Self {
+        Self { saved: Saved::new(state_dir, "virtual_macs.json") }
+    }
+
+    /// Adds what is missing of `wanted`, and removes what was added earlier and is not wanted. Goes on after an error.
+    pub async fn apply(&self, handle: &Handle, wanted: &Wanted<'_>) -> Result<()> {
+        let before = self.saved.load();
+        let mut added = before.clone();
+        let mut problems = Problems::default();
+        for (interface, filter) in &mut added {
+            let keep = wanted.get(interface.as_str()).map(|(_, macs)| macs);
+            problems.note(withdraw(handle, interface, filter, keep).await);
+        }
+        for (&interface, (ifindex, macs)) in wanted {
+            let filter = added.entry(interface.to_owned()).or_default();
+            problems.note(admit(handle, interface, *ifindex, macs, filter).await);
+        }
+        added.retain(|_, filter| *filter != Filter::default());
+        // Remembered after it is made: a crash between the two leaves a NIC that hears a little too much, the other order
+        // could take away an entry of somebody else's.
+        if added != before {
+            problems.note(self.saved.save(&added));
+        }
+        problems.into_result()
+    }
+}
+
+async fn admit(
+    handle: &Handle,
+    interface: &str,
+    ifindex: u32,
+    macs: &BTreeSet<MacAddr>,
+    filter: &mut Filter,
+) -> Result<()> {
+    for mac in macs {
+        match add(handle, ifindex, *mac).await {
+            Outcome::Added => {
+                filter.macs.insert(mac.0);
+            }
+            // Ours of an earlier time if the file has it, else somebody else's.
+            Outcome::Present => {}
+            Outcome::Refused(error) if is_the_drivers(&error) => {
+                if promiscuous(handle, ifindex).await? {
+                    continue;
+                }
+                tracing::warn!(
+                    interface, %mac, %error,
+                    "the driver takes no second MAC address: the interface is set to promiscuous mode"
+                );
+                set_promiscuous(handle, interface, ifindex, true).await?;
+                filter.promiscuous = true;
+            }
+            Outcome::Refused(error) => return Err(refusal(&name(interface, *mac), &error)),
+        }
+    }
+    Ok(())
+}
+
+/// Removes what `filter` says was added, but those to `keep`. Promiscuous mode goes with the last MAC.
+async fn withdraw(
+    handle: &Handle,
+    interface: &str,
+    filter: &mut Filter,
+    keep: Option<&BTreeSet<MacAddr>>,
+) -> Result<()> {
+    let keeps = |mac: &MacAddr| keep.is_some_and(|macs| macs.contains(mac));
+    let stale: Vec<MacAddr> = filter.macs.iter().copied().map(MacAddr).filter(|mac| !keeps(mac)).collect();
+    let quiet = filter.promiscuous && keep.is_none();
+    if stale.is_empty() && !quiet {
+        return Ok(());
+    }
+    // By name: the file may be of a time when the interface had another index.
+    let ifindex = match nix::net::if_::if_nametoindex(interface) {
+        Ok(ifindex) => ifindex,
+        // Its filter is gone with it.
+        Err(nix::Error::ENODEV) => {
+            *filter = Filter::default();
+            return Ok(());
+        }
+        Err(error) => return Err(error).with_context(|| format!("interface {interface}")),
+    };
+    for mac in stale {
+        match handle.neighbours().del(entry(ifindex, mac)).execute().await {
+            Err(error) if !matches!(errno(&error), Some(libc::ENOENT | libc::ENODEV)) => {
+                return Err(refusal(&name(interface, mac), &error));
+            }
+            _ => filter.macs.remove(&mac.0),
+        };
+    }
+    if quiet {
+        set_promiscuous(handle, interface, ifindex, false).await?;
+        filter.promiscuous = false;
+    }
+    Ok(())
+}
+
+async fn add(handle: &Handle, ifindex: u32, mac: MacAddr) -> Outcome {
+    let mut request = handle.neighbours().add_bridge(ifindex, &mac.0);
+    *request.message_mut() = entry(ifindex, mac);
+    match request.execute().await {
+        Ok(()) => Outcome::Added,
+        Err(error) if errno(&error) == Some(libc::EEXIST) => Outcome::Present,
+        Err(error) => Outcome::Refused(error),
+    }
+}
+
+/// Whether the refusal is about what the driver can do (no filter, or a full one), not about rights or the interface.
+fn is_the_drivers(error: &rtnetlink::Error) -> bool {
+    !matches!(errno(error), None | Some(libc::EPERM | libc::ENODEV))
+}
+
+fn entry(ifindex: u32, mac: MacAddr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    message.header.ifindex = ifindex;
+    message.header.state = NeighbourState::Permanent;
+    message.header.flags = NeighbourFlags::Own;
+    message.attributes = vec![NeighbourAttribute::LinkLayerAddress(mac.0.to_vec())];
+    message
+}
+
+/// Whether it is in promiscuous mode by somebody's explicit wish.
+async fn promiscuous(handle: &Handle, ifindex: u32) -> Result<bool> {
+    let mut links = std::pin::pin!(handle.link().get().match_index(ifindex).execute());
+    let link = links.next().await.context("the kernel's answer about a link is empty")?;
+    let link = link.map_err(|error| refusal(&format!("interface {ifindex}"), &error))?;
+    Ok(link.header.flags.contains(LinkFlags::Promisc))
+}
+
+async fn set_promiscuous(handle: &Handle, interface: &str, ifindex: u32, on: bool) -> Result<()> {
+    let message = LinkUnspec::new_with_index(ifindex).promiscuous(on).build();
+    match handle.link().set(message).execute().await {
+        Err(error) if errno(&error) == Some(libc::ENODEV) => Ok(()),
+        Err(error) => Err(refusal(&format!("promiscuous mode of {interface}"), &error)),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn name(interface: &str, mac: MacAddr) -> String {
+    format!("virtual MAC {mac} in the filter of {interface}")
+}

@@ -1,0 +1,323 @@
+//! IPv4: routes, rules, sysctls; neighbours of both families.
+
+use std::{fs, net::Ipv4Addr};
+
+use super::*;
+
+const VIPS: [&str; 2] = ["10.0.0.100", "10.0.0.101"];
+
+fn rules() -> Vec<String> {
+    lines(&ip("-4 -d rule show"))
+}
+
+fn our_routes() -> Vec<String> {
+    lines(&ip("-4 route show table all proto 118"))
+}
+
+fn sysctl(setting: &str) -> String {
+    fs::read_to_string(format!("/proc/sys/net/ipv4/conf/v0/{setting}")).unwrap().trim().to_owned()
+}
+
+fn set_sysctl(setting: &str, value: &str) {
+    fs::write(format!("/proc/sys/net/ipv4/conf/v0/{setting}"), value).unwrap();
+}
+
+/// All that vipd could have changed.
+fn snapshot() -> (Vec<String>, Vec<String>, [String; 2]) {
+    (rules(), lines(&ip("-4 route show table all")), [sysctl("arp_ignore"), sysctl("arp_announce")])
+}
+
+async fn plan(host: &Host, vips: &[&str]) -> Plan {
+    let link = host.link("v0").await.unwrap();
+    let link = PlannedLink {
+        ifindex: link.ifindex,
+        interface: link.name.clone(),
+        source_v4: link.primary_v4(),
+        source_v6: None,
+        vips: vips.iter().map(|vip| addr(vip)).collect(),
+    };
+    let instance = PlannedInstance {
+        key: 3,
+        links: vec![link],
+        virtual_mac: None,
+        routes: Vec::new(),
+        rules: Vec::new(),
+    };
+    Plan { instances: vec![instance] }
+}
+
+const TABLE: &str = "1987051523";
+
+fn expected_routes(source: &str, vips: &[&str]) -> Vec<String> {
+    let mut routes: Vec<String> =
+        vips.iter().map(|vip| format!("{vip} dev v0 table {TABLE} scope link src {source}")).collect();
+    routes.extend(vips.iter().map(|vip| format!("local {vip} dev lo table local scope host")));
+    routes.sort();
+    routes
+}
+
+fn backup_rules() -> Vec<String> {
+    vec![
+        format!("90: not from all iif v0 lookup {TABLE} proto 118"),
+        "100: from all lookup local proto 118".to_owned(),
+        "32766: from all lookup main proto kernel".to_owned(),
+        "32767: from all lookup default proto kernel".to_owned(),
+    ]
+}
+
+fn assert_installed(vips: &[&str]) {
+    assert_eq!(rules(), backup_rules());
+    assert_eq!(sorted(our_routes()), expected_routes("10.0.0.1", vips));
+}
+
+#[test]
+fn install_then_remove_all_leaves_no_trace() {
+    in_namespace("install", async |dir| {
+        let before = snapshot();
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let plan = plan(&host, &VIPS).await;
+        host.install(&plan).await.unwrap();
+        assert_installed(&VIPS);
+        assert_eq!([sysctl("arp_ignore"), sysctl("arp_announce")], ["1", "2"]);
+        // What it is for: the host's own traffic leaves by the link, with the interface's own address.
+        assert!(ip("route get 10.0.0.100").contains("10.0.0.100 dev v0 table 1987051523 src 10.0.0.1"));
+
+        host.remove_all().await.unwrap();
+        assert_eq!(snapshot(), before);
+        assert!(!dir.join("sysctls.json").exists());
+        host.remove_all().await.unwrap();
+        assert_eq!(snapshot(), before);
+    });
+}
+
+#[test]
+fn a_second_install_changes_nothing() {
+    in_namespace("twice", async |dir| {
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let plan = plan(&host, &VIPS).await;
+        host.install(&plan).await.unwrap();
+        let mut monitor = Monitor::start(Some("-4"));
+        host.install(&plan).await.unwrap();
+        // The monitor proves that it hears: this one line, and nothing before it.
+        ip("route add 192.0.2.0/24 dev v0");
+        assert_eq!(monitor.stop("192.0.2.0/24"), ["192.0.2.0/24 dev v0 scope link"]);
+        assert_installed(&VIPS);
+    });
+}
+
+#[test]
+fn ten_thousand_vips_fit_through_the_socket() {
+    in_namespace("many", async |dir| {
+        let before = snapshot();
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let mut plan = plan(&host, &[]).await;
+        plan.instances[0].links[0].vips =
+            (0..10_000).map(|n| Ipv4Addr::from(0x0a01_0000 + n).into()).collect();
+        host.install(&plan).await.unwrap();
+        assert_eq!(our_routes().len(), 20_000);
+        host.remove_all().await.unwrap();
+        assert_eq!(snapshot(), before);
+    });
+}
+
+/// `ip monitor` on routes and rules.
+pub(super) struct Monitor(std::process::Child, std::io::BufReader<std::process::ChildStdout>);
+
+impl Monitor {
+    /// On one family, or all.
+    pub(super) fn start(family: Option<&str>) -> Self {
+        let mut child = Command::new("ip")
+            .args(family)
+            .args(["monitor", "route", "rule"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut monitor = Self(child, out);
+        // It listens once it reports a marker.
+        for _ in 0..500 {
+            ip("route replace 198.51.100.0/24 dev v0");
+            if monitor.readable() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        // Only markers are queued now; the last one is followed by this deletion.
+        ip("route del 198.51.100.0/24 dev v0");
+        while !monitor.line().starts_with("Deleted 198.51.100.0/24") {}
+        monitor
+    }
+
+    fn readable(&self) -> bool {
+        use std::os::fd::AsRawFd;
+        let mut poll = libc::pollfd { fd: self.1.get_ref().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one live pollfd is given, and its count.
+        unsafe { libc::poll(&mut poll, 1, 0) == 1 }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut self.1, &mut line).unwrap();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// Everything up to and including the first line about `marker`.
+    pub(super) fn stop(&mut self, marker: &str) -> Vec<String> {
+        let mut heard = Vec::new();
+        while !heard.last().is_some_and(|line: &String| line.starts_with(marker)) {
+            heard.push(self.line());
+        }
+        heard
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn leftovers_of_a_crash_are_adopted_or_removed() {
+    in_namespace("leftovers", async |dir| {
+        let before = snapshot();
+        {
+            let (mut host, _events) = Host::open(&dir).unwrap();
+            let plan = plan(&host, &["10.0.0.100", "10.0.0.102"]).await;
+            host.install(&plan).await.unwrap();
+            ip("route add 10.0.0.101 dev v1 table 1987051523 proto 118");
+            ip("rule add pref 90 not iif v1 lookup 1987051599 proto 118");
+            // Not ours: the same table and preference, another protocol.
+            ip("route add 10.0.0.200 dev v0 table 1987051523");
+            ip("rule add pref 90 iif v1 lookup 77");
+        }
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let plan = plan(&host, &VIPS).await;
+        host.install(&plan).await.unwrap();
+        ip("route del 10.0.0.200 dev v0 table 1987051523");
+        ip("rule del pref 90 iif v1 lookup 77");
+        assert_installed(&VIPS);
+
+        // And without a plan at all.
+        drop(host);
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        host.remove_all().await.unwrap();
+        assert_eq!(snapshot(), before);
+    });
+}
+
+/// Before a new table of VIPs is in force, the routes of VIPs that it does not have must be gone.
+#[test]
+fn retire_removes_local_routes_that_are_not_planned() {
+    in_namespace("retire", async |dir| {
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let old = plan(&host, &["10.0.0.100", "10.0.0.102"]).await;
+        host.install(&old).await.unwrap();
+        drop(host);
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let new = plan(&host, &VIPS).await;
+        host.retire(&new).await.unwrap();
+        let local: Vec<_> = our_routes().into_iter().filter(|route| route.starts_with("local")).collect();
+        assert_eq!(local, ["local 10.0.0.100 dev lo table local scope host"]);
+    });
+}
+
+#[test]
+fn set_master_moves_one_rule() {
+    in_namespace("master", async |dir| {
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let plan = plan(&host, &VIPS).await;
+        host.install(&plan).await.unwrap();
+        for _ in 0..2 {
+            host.set_master(3, true).await.unwrap();
+            assert_eq!(rules(), backup_rules()[1..]);
+            assert!(ip("route get 10.0.0.100").starts_with("local 10.0.0.100 dev lo"));
+            assert_eq!(sorted(our_routes()), expected_routes("10.0.0.1", &VIPS));
+        }
+        host.install(&plan).await.unwrap();
+        assert_eq!(rules(), backup_rules()[1..], "install keeps a master's rule away");
+        for _ in 0..2 {
+            host.set_master(3, false).await.unwrap();
+            assert_installed(&VIPS);
+        }
+        // A restart that adopts its lease says so before it installs.
+        drop(host);
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        host.set_master(3, true).await.unwrap();
+        host.install(&plan).await.unwrap();
+        assert_eq!(rules(), backup_rules()[1..]);
+    });
+}
+
+#[test]
+fn sysctls_are_raised_not_lowered_and_survive_a_crash() {
+    in_namespace("sysctl", async |dir| {
+        set_sysctl("arp_ignore", "8");
+        set_sysctl("arp_announce", "1");
+        for _ in 0..2 {
+            // The second round finds the file of the first: a crash.
+            let (mut host, _events) = Host::open(&dir).unwrap();
+            let plan = plan(&host, &VIPS).await;
+            host.install(&plan).await.unwrap();
+            assert_eq!([sysctl("arp_ignore"), sysctl("arp_announce")], ["8", "2"]);
+        }
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        host.remove_all().await.unwrap();
+        assert_eq!([sysctl("arp_ignore"), sysctl("arp_announce")], ["8", "1"]);
+    });
+}
+
+#[test]
+fn a_new_source_and_a_returning_link_repair_routes() {
+    in_namespace("source", async |dir| {
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let mut plan = plan(&host, &VIPS).await;
+        host.install(&plan).await.unwrap();
+        plan.instances[0].links[0].source_v4 = Some(Ipv4Addr::new(10, 0, 0, 2));
+        host.install(&plan).await.unwrap();
+        assert_eq!(sorted(our_routes()), expected_routes("10.0.0.2", &VIPS));
+
+        ip("link set v0 down");
+        assert_eq!(our_routes().len(), VIPS.len(), "the kernel drops the routes of a link that goes down");
+        host.install(&plan).await.unwrap();
+        ip("link set v0 up");
+        host.install(&plan).await.unwrap();
+        assert_eq!(sorted(our_routes()), expected_routes("10.0.0.2", &VIPS));
+    });
+}
+
+/// An address owner's VIP is an address of the interface: its route is the kernel's, and stays the kernel's.
+#[test]
+fn an_address_of_the_host_keeps_its_own_route() {
+    in_namespace("owner", async |dir| {
+        let before = snapshot();
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let plan = plan(&host, &["10.0.0.2", "10.0.0.100"]).await;
+        host.install(&plan).await.unwrap();
+        let local: Vec<_> = our_routes().into_iter().filter(|route| route.starts_with("local")).collect();
+        assert_eq!(local, ["local 10.0.0.100 dev lo table local scope host"]);
+        host.remove_all().await.unwrap();
+        assert_eq!(snapshot(), before);
+    });
+}
+
+#[test]
+fn neighbours_are_forgotten_but_permanent_ones() {
+    in_namespace("neigh", async |dir| {
+        let (host, _events) = Host::open(&dir).unwrap();
+        let link = host.link("v0").await.unwrap();
+        ip("neigh add 10.0.0.100 lladdr 02:00:00:00:00:64 dev v0 nud reachable");
+        ip("neigh add 10.0.0.101 lladdr 02:00:00:00:00:65 dev v0 nud permanent");
+        ip("neigh add 10.0.0.50 lladdr 02:00:00:00:00:32 dev v0 nud reachable");
+        ip("neigh add 2001:db8::100 lladdr 02:00:00:00:00:64 dev v0 nud reachable");
+        ip("neigh add 2001:db8::50 lladdr 02:00:00:00:00:32 dev v0 nud reachable");
+        let vips = ["10.0.0.100", "10.0.0.101", "10.0.0.102", "2001:db8::100"].map(addr);
+        host.forget_neighbours(link.ifindex, &vips).await.unwrap();
+        let left = ip("-4 neigh show dev v0");
+        assert!(!left.contains("10.0.0.100"), "{left}");
+        assert!(left.contains("10.0.0.101") && left.contains("10.0.0.50"), "{left}");
+        let left = ip("-6 neigh show dev v0");
+        assert!(!left.contains("2001:db8::100") && left.contains("2001:db8::50"), "{left}");
+    });
+}

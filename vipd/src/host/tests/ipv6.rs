@@ -1,0 +1,312 @@
+//! IPv6: addresses on `lo`, link-local VIPs, routes and rules, with another host on the wire.
+
+use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
+
+use tokio::time::Instant;
+
+use super::*;
+
+const VIP: &str = "2001:db8::100";
+const LINK_LOCAL_VIP: &str = "fe80::100";
+const TABLE: &str = "1987051523";
+
+fn rules() -> Vec<String> {
+    lines(&ip("-6 rule show"))
+}
+
+fn on_loopback() -> Vec<String> {
+    let mut addresses = Vec::new();
+    for line in lines(&ip("-6 -o addr show dev lo")) {
+        addresses.extend(line.split(' ').nth(3).filter(|address| *address != "::1/128").map(str::to_owned));
+    }
+    addresses
+}
+
+fn our_routes() -> Vec<String> {
+    sorted(lines(&ip("-6 route show table all proto 118")))
+}
+
+/// All that vipd could have changed.
+fn snapshot() -> (Vec<String>, Vec<String>, Vec<String>) {
+    (rules(), sorted(lines(&ip("-6 route show table all"))), on_loopback())
+}
+
+/// Waits until an address is not tentative any more, and gives its link.
+async fn link_with(host: &Host, name: &str, wanted: impl Fn(Ipv6Addr) -> bool) -> (LinkState, Ipv6Addr) {
+    loop {
+        let link = host.link(name).await.unwrap();
+        let found = link.addresses.iter().find_map(|a| match a.address {
+            IpAddr::V6(v6) if wanted(v6) => Some(v6),
+            _ => None,
+        });
+        if let Some(found) = found {
+            return (link, found);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn planned_link(host: &Host, name: &str, vips: &[&str]) -> PlannedLink {
+    let (link, source) = link_with(host, name, |v6| v6.is_unicast_link_local()).await;
+    let global = link.addresses.iter().find_map(|a| match a.address {
+        IpAddr::V6(v6) if !v6.is_unicast_link_local() => Some(v6),
+        _ => None,
+    });
+    PlannedLink {
+        ifindex: link.ifindex,
+        interface: name.to_owned(),
+        source_v4: None,
+        source_v6: global.or(Some(source)),
+        vips: vips.iter().map(|vip| addr(vip)).collect(),
+    }
+}
+
+fn plan(links: Vec<PlannedLink>) -> Plan {
+    let instance =
+        PlannedInstance { key: 3, links, virtual_mac: None, routes: Vec::new(), rules: Vec::new() };
+    Plan { instances: vec![instance] }
+}
+
+/// Whether somebody answers for an address: three solicitations are sent, a second apart (RFC 4861 10).
+fn resolves(address: SocketAddrV6) -> bool {
+    let socket = UdpSocket::bind("[::]:0").unwrap();
+    socket.send_to(b"x", address).unwrap();
+    let until = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < until {
+        if ip(&format!("-6 neigh show {} dev v1", address.ip())).contains("lladdr") {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    false
+}
+
+#[test]
+fn install_then_remove_all_leaves_no_trace() {
+    in_namespace("v6-install", async |dir| {
+        ip("addr add 2001:db8::1/64 dev v0 nodad");
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let link = planned_link(&host, "v0", &[VIP, LINK_LOCAL_VIP]).await;
+        let ifindex = link.ifindex;
+        link_with(&host, "v1", |v6| v6.is_unicast_link_local()).await;
+        let before = snapshot();
+        let v4_rules = ip("-4 rule show");
+        let plan = plan(vec![link]);
+        host.install(&plan).await.unwrap();
+        let backup = [
+            &format!("90: not from all iif v0 lookup {TABLE} proto 118"),
+            "100: from all lookup local proto 118",
+            "32766: from all lookup main",
+        ];
+        assert_eq!(rules(), backup);
+        assert_eq!(ip("-4 rule show"), v4_rules, "there are no IPv4 VIPs");
+        assert_eq!(on_loopback(), ["2001:db8::100/128"]);
+        let routes = [
+            format!("2001:db8::100 dev v0 table {TABLE} src 2001:db8::1 metric 1024 pref medium"),
+            format!("fe80::100 dev v0 table {TABLE} src 2001:db8::1 metric 1024 pref medium"),
+            format!("local fe80::100 dev v0 table local metric {ifindex} pref medium"),
+        ];
+        assert_eq!(our_routes(), routes);
+        // I5: a backup's own connection leaves by the link, a master's is local; and a service can be bound.
+        assert!(ip("route get 2001:db8::100").contains("dev v0 table 1987051523"));
+        assert!(ip("route get fe80::100 oif v0").contains("dev v0 table 1987051523"));
+        UdpSocket::bind("[2001:db8::100]:0").unwrap();
+        // Nothing picks the VIP as its source.
+        ip("-6 route add default via fe80::99 dev v0");
+        assert!(ip("route get 2001:db8:ffff::1").contains("src 2001:db8::1 "));
+        ip("-6 route del default via fe80::99 dev v0");
+        host.install(&plan).await.unwrap();
+        assert_eq!(
+            (rules(), our_routes(), on_loopback()),
+            (backup.map(str::to_owned).to_vec(), routes.to_vec(), vec!["2001:db8::100/128".to_owned()])
+        );
+
+        for _ in 0..2 {
+            host.set_master(3, true).await.unwrap();
+            assert_eq!(rules(), backup[1..]);
+            assert!(ip("route get 2001:db8::100").starts_with("local 2001:db8::100"));
+            assert!(ip("route get fe80::100 oif v0").starts_with("local fe80::100"));
+        }
+        for _ in 0..2 {
+            host.set_master(3, false).await.unwrap();
+            assert_eq!(rules(), backup);
+        }
+
+        // After a crash, without a plan.
+        drop(host);
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        host.remove_all().await.unwrap();
+        assert_eq!(snapshot(), before);
+        assert!(!dir.join("addresses.json").exists());
+    });
+}
+
+/// The data plane is the only one to answer for a VIP; once something resolves it, its packets are delivered.
+#[test]
+fn the_kernel_answers_no_solicitation_but_takes_the_packets() {
+    in_namespace("v6-wire", async |dir| {
+        let peer = Peer::new();
+        ip("addr add 2001:db8::1/64 dev v0 nodad");
+        peer.run(|| ip("addr add 2001:db8::9/64 dev v1 nodad"));
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let link = planned_link(&host, "v0", &[VIP, LINK_LOCAL_VIP]).await;
+        let mac = host.link("v0").await.unwrap().mac;
+        host.install(&plan(vec![link])).await.unwrap();
+        // A wildcard socket, and one that is bound to the VIP itself.
+        let wildcard = UdpSocket::bind("[::]:0").unwrap();
+        let bound = UdpSocket::bind(format!("[{VIP}]:0")).unwrap();
+        let ports = [wildcard.local_addr().unwrap().port(), bound.local_addr().unwrap().port()];
+        for master in [false, true] {
+            host.set_master(3, master).await.unwrap();
+            peer.run(move || {
+                let scope = nix::net::if_::if_nametoindex("v1").unwrap();
+                let target = |s: &str, port, scope| SocketAddrV6::new(s.parse().unwrap(), port, 0, scope);
+                ip("-6 neigh flush dev v1 nud all");
+                assert!(resolves(target("2001:db8::1", 9, 0)), "the wire works");
+                assert!(!resolves(target(VIP, 9, 0)));
+                assert!(!resolves(target(LINK_LOCAL_VIP, 9, scope)));
+                let socket = UdpSocket::bind("[::]:0").unwrap();
+                for vip in [VIP, LINK_LOCAL_VIP] {
+                    ip(&format!("-6 neigh replace {vip} lladdr {mac} dev v1 nud permanent"));
+                }
+                socket.send_to(b"global", target(VIP, ports[1], 0)).unwrap();
+                socket.send_to(b"link-local", target(LINK_LOCAL_VIP, ports[0], scope)).unwrap();
+            });
+            let mut buffer = [0; 16];
+            for (socket, expected) in [(&bound, &b"global"[..]), (&wildcard, b"link-local")] {
+                socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                let (length, from) = socket.recv_from(&mut buffer).unwrap();
+                assert_eq!(&buffer[..length], expected);
+                assert!(from.is_ipv6());
+            }
+        }
+    });
+}
+
+/// I5 on the wire: a backup's own datagram to the VIP reaches the master, a master's stays.
+#[test]
+fn the_hosts_own_traffic_reaches_the_owner() {
+    in_namespace("v6-own", async |dir| {
+        let peer = Peer::new();
+        ip("addr add 2001:db8::1/64 dev v0 nodad");
+        let owner = peer.run(|| {
+            // The other node is the owner, here one whose kernel answers.
+            ip("addr add 2001:db8::100/64 dev v1 nodad");
+            ip("addr add fe80::100/64 dev v1 nodad");
+            let socket = UdpSocket::bind("[::]:7777").unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            socket
+        });
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let link = planned_link(&host, "v0", &[VIP, LINK_LOCAL_VIP]).await;
+        let ifindex = link.ifindex;
+        host.install(&plan(vec![link])).await.unwrap();
+        let socket = UdpSocket::bind("[::]:0").unwrap();
+        let targets = [
+            SocketAddrV6::new(VIP.parse().unwrap(), 7777, 0, 0),
+            SocketAddrV6::new(LINK_LOCAL_VIP.parse().unwrap(), 7777, 0, ifindex),
+        ];
+        for target in targets {
+            socket.send_to(b"to the owner", target).unwrap();
+        }
+        peer.run(move || {
+            let mut buffer = [0; 16];
+            for _ in 0..2 {
+                let (_, from) = owner.recv_from(&mut buffer).unwrap();
+                assert_eq!(from.ip(), addr("2001:db8::1"));
+            }
+        });
+
+        let own = UdpSocket::bind("[::]:7777").unwrap();
+        own.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        host.set_master(3, true).await.unwrap();
+        for target in targets {
+            socket.send_to(b"mine", target).unwrap();
+            let mut buffer = [0; 16];
+            assert_eq!(own.recv_from(&mut buffer).unwrap().0, 4);
+        }
+    });
+}
+
+#[test]
+fn links_have_their_own_tables_and_may_share_a_link_local_vip() {
+    in_namespace("v6-links", async |dir| {
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let links = vec![
+            planned_link(&host, "v0", &[LINK_LOCAL_VIP]).await,
+            planned_link(&host, "v1", &[LINK_LOCAL_VIP, "10.0.0.100"]).await,
+        ];
+        link_with(&host, "v1", |v6| v6.is_unicast_link_local()).await;
+        let before = snapshot();
+        host.install(&plan(links)).await.unwrap();
+        for name in ["v0", "v1"] {
+            assert!(our_routes().iter().any(|r| r.starts_with(&format!("local fe80::100 dev {name} "))));
+        }
+        // 1987051523 + (1 << 10)
+        let second = "90: not from all iif v1 lookup 1987052547 proto 118";
+        assert_eq!(rules()[1], second);
+        assert!(lines(&ip("-4 rule show")).contains(&second.to_owned()));
+        assert_eq!(rules().iter().filter(|rule| rule.starts_with("90:")).count(), 2);
+        for name in ["v0", "v1"] {
+            assert!(ip(&format!("route get fe80::100 oif {name}")).contains(&format!("dev {name} table")));
+        }
+        host.set_master(3, true).await.unwrap();
+        for name in ["v0", "v1"] {
+            assert!(ip(&format!("route get fe80::100 oif {name}")).starts_with("local fe80::100"));
+        }
+        host.remove_all().await.unwrap();
+        assert_eq!(snapshot(), before);
+    });
+}
+
+#[test]
+fn leftovers_are_retired_and_other_peoples_addresses_stay() {
+    in_namespace("v6-retire", async |dir| {
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        ip("addr add 2001:db8::55/128 dev lo nodad preferred_lft 0");
+        ip("addr add 2001:db8::66/64 dev v0 nodad");
+        ip("addr add fe80::66/64 dev v0 nodad");
+        let vips = ["2001:db8::55", "2001:db8::66", "fe80::66", VIP, "2001:db8::101", LINK_LOCAL_VIP];
+        let old = plan(vec![planned_link(&host, "v0", &vips).await]);
+        host.install(&old).await.unwrap();
+        // An operator's address and an owner's keep what they had.
+        assert_eq!(sorted(on_loopback()), ["2001:db8::100/128", "2001:db8::101/128", "2001:db8::55/128"]);
+        assert!(!our_routes().iter().any(|route| route.starts_with("local fe80::66")));
+
+        drop(host);
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let new = plan(vec![planned_link(&host, "v0", &[VIP]).await]);
+        host.retire(&new).await.unwrap();
+        assert_eq!(sorted(on_loopback()), ["2001:db8::100/128", "2001:db8::55/128"]);
+        assert!(!our_routes().iter().any(|route| route.starts_with("local")));
+        host.remove_all().await.unwrap();
+        assert_eq!(on_loopback(), ["2001:db8::55/128"]);
+    });
+}
+
+#[test]
+fn ten_thousand_vips_in_a_few_seconds() {
+    in_namespace("v6-many", async |dir| {
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let mut link = planned_link(&host, "v0", &[]).await;
+        link_with(&host, "v1", |v6| v6.is_unicast_link_local()).await;
+        let before = snapshot();
+        link.vips =
+            (0..10_000).map(|n| Ipv6Addr::from_bits((0x2001_0db8 << 96) + 0x10000 + n).into()).collect();
+        let plan = plan(vec![link]);
+        let start = Instant::now();
+        host.install(&plan).await.unwrap();
+        let installed = start.elapsed();
+        assert_eq!(on_loopback().len(), 10_000);
+        assert_eq!(our_routes().len(), 10_000);
+        let start = Instant::now();
+        host.install(&plan).await.unwrap();
+        let again = start.elapsed();
+        let start = Instant::now();
+        host.remove_all().await.unwrap();
+        let removed = start.elapsed();
+        assert_eq!(snapshot(), before);
+        eprintln!("10,000 IPv6 VIPs: installed in {installed:?}, again in {again:?}, removed in {removed:?}");
+        assert!(installed < Duration::from_secs(10), "{installed:?}");
+    });
+}

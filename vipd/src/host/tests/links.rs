@@ -1,0 +1,105 @@
+//! Links, their addresses, and changes of both.
+
+use std::net::Ipv4Addr;
+
+use rtnetlink::packet_route::{
+    address::{AddressAttribute, AddressFlags, AddressMessage},
+    link::{InfoData, InfoKind, InfoVlan, LinkAttribute, LinkInfo, LinkMessage, VlanProtocol},
+};
+
+use super::{
+    super::links::{address, without_addresses},
+    *,
+};
+
+#[test]
+fn links_are_read_and_changes_heard() {
+    in_namespace("links", async |dir| {
+        let (host, mut events) = Host::open(&dir).unwrap();
+        let link = host.link("v0").await.unwrap();
+        let address = |s, secondary| LinkAddress { address: addr(s), prefix_len: 24, secondary };
+        // Its IPv6 address is still tentative.
+        assert_eq!(link.addresses, [address("10.0.0.1", false), address("10.0.0.2", true)]);
+        assert_eq!(link.primary_v4(), Some(Ipv4Addr::new(10, 0, 0, 1)));
+        assert!(link.up && link.mtu == 1500);
+        assert!(ip("link show v0").contains(&link.mac.to_string()));
+        assert_eq!(host.link_by_index(link.ifindex).await.unwrap(), link);
+        assert!(matches!(host.link("none").await, Err(LinkError::NotFound(name)) if name == "none"));
+
+        let mut until = async |wanted: &dyn Fn(&LinkChange) -> bool| loop {
+            let change = events.recv().await.expect("events go on");
+            if wanted(&change) {
+                break;
+            }
+        };
+        let ifindex = link.ifindex;
+        let state = |change: &LinkChange| match change {
+            LinkChange::State(state) if state.ifindex == ifindex => Some(state.clone()),
+            _ => None,
+        };
+        ip("addr add 10.0.1.1/24 dev v0");
+        until(&|c| state(c).is_some_and(|s| s.addresses.len() >= 3)).await;
+        // The end of duplicate address detection is heard.
+        let is_link_local =
+            |a: &LinkAddress| matches!(a.address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        until(&|c| state(c).is_some_and(|s| s.addresses.iter().any(is_link_local))).await;
+        // The peer going down takes the carrier.
+        ip("link set v1 down");
+        until(&|c| state(c).is_some_and(|s| !s.up)).await;
+        ip("link set v1 up");
+        until(&|c| state(c).is_some_and(|s| s.up)).await;
+        ip("link del v0");
+        until(&|c| *c == LinkChange::Gone { ifindex }).await;
+    });
+}
+
+#[test]
+fn vlan_sub_interfaces_are_recognised() {
+    let message = |attributes: Vec<LinkAttribute>| {
+        let mut message = LinkMessage::default();
+        message.header.index = 7;
+        message.attributes = attributes;
+        without_addresses(&message).vlan
+    };
+    let info = |kind, protocol| {
+        let data = InfoData::Vlan(vec![InfoVlan::Id(42), InfoVlan::Protocol(protocol)]);
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)])
+    };
+    let tagged = || info(InfoKind::Vlan, VlanProtocol::Ieee8021Q);
+    let vlan = VlanState { parent: 3, id: 42, stag: false };
+    assert_eq!(message(vec![LinkAttribute::Link(3), tagged()]), Some(vlan));
+    let service = info(InfoKind::Vlan, VlanProtocol::Ieee8021Ad);
+    assert_eq!(message(vec![LinkAttribute::Link(3), service]), Some(VlanState { stag: true, ..vlan }));
+    // The parent is in another namespace; a macvlan; and no sub-interface at all.
+    assert_eq!(message(vec![LinkAttribute::Link(3), tagged(), LinkAttribute::LinkNetNsId(1)]), None);
+    assert_eq!(
+        message(vec![
+            LinkAttribute::Link(3),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::MacVlan)])
+        ]),
+        None
+    );
+    assert_eq!(message(vec![]), None);
+}
+
+#[test]
+fn only_usable_addresses_are_listed() {
+    let with = |flags| {
+        let mut message = AddressMessage::default();
+        message.header.prefix_len = 64;
+        message.attributes =
+            vec![AddressAttribute::Address(addr("2001:db8::1")), AddressAttribute::Flags(flags)];
+        address(&message)
+    };
+    let usable = LinkAddress { address: addr("2001:db8::1"), prefix_len: 64, secondary: false };
+    let rows = [
+        (AddressFlags::Permanent, Some(usable)),
+        (AddressFlags::Tentative, None),
+        (AddressFlags::Tentative | AddressFlags::Optimistic, Some(usable)),
+        (AddressFlags::Dadfailed | AddressFlags::Permanent, None),
+        (AddressFlags::Secondary, Some(LinkAddress { secondary: true, ..usable })),
+    ];
+    for (flags, expected) in rows {
+        assert_eq!(with(flags), expected, "{flags:?}");
+    }
+}

@@ -1,0 +1,400 @@
+//! `virtual_routes`: routes of the operator's that follow mastership.
+//!
+//! They bear a protocol number of their own, so that leftovers are recognised and never taken for the routes to VIPs. A
+//! route of somebody else's is never replaced.
+
+use std::{fmt, net::IpAddr};
+
+use anyhow::{Context, Result};
+use futures_util::StreamExt;
+use rtnetlink::{
+    Handle,
+    packet_route::route::{
+        RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteNextHop, RouteNextHopFlags,
+        RouteProtocol, RouteScope, RouteType, RouteVia,
+    },
+};
+use vipd_common::Family;
+
+use super::{
+    VIRTUAL_TAG,
+    netlink::{FAMILIES, Problems, address_family, errno, explain, family, full_length, supported},
+    routes::ip,
+};
+
+/// A route that exists while its instance is master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualRoute {
+    pub kind: RouteKind,
+    /// Address and prefix length; host bits are ignored.
+    pub destination: (IpAddr, u8),
+    /// None for kinds other than unicast; several are a multipath route.
+    pub hops: Vec<Hop>,
+    pub source: Option<IpAddr>,
+    /// 254 is `main`.
+    pub table: u32,
+    /// `None` is the kernel's default: 0 for IPv4, 1024 for IPv6.
+    pub metric: Option<u32>,
+    /// `None` is `link` for an IPv4 route without a gateway, else `global`. IPv6 has none.
+    pub scope: Option<u8>,
+    pub mtu: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteKind {
+    Unicast,
+    Blackhole,
+    Unreachable,
+    Prohibit,
+    Throw,
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// The gateway, of either family.
+    pub via: Option<IpAddr>,
+    pub interface: Option<String>,
+    /// 1 to 255; counts with several hops only.
+    pub weight: u8,
+    /// The gateway is on the link, whatever the addresses say.
+    pub onlink: bool,
+}
+
+/// A route in the kernel's terms: interfaces by index, defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Resolved {
+    kind: RouteType,
+    destination: (IpAddr, u8),
+    table: u32,
+    metric: u32,
+    scope: RouteScope,
+    source: Option<IpAddr>,
+    mtu: Option<u32>,
+    hops: Vec<ResolvedHop>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ResolvedHop {
+    via: Option<IpAddr>,
+    /// 0 leaves the choice to the kernel.
+    oif: u32,
+    weight: u8,
+    onlink: bool,
+}
+
+/// Makes the tagged routes be `wanted`: deletes the others, adds what is missing. Goes on after an error.
+pub(super) async fn sync(handle: &Handle, wanted: &[&VirtualRoute]) -> Result<()> {
+    let existing = list(handle).await?;
+    let mut problems = Problems::default();
+    let mut resolved = Vec::new();
+    for route in wanted {
+        match route.resolve() {
+            Ok(kernel) => resolved.push((route, kernel)),
+            Err(error) => problems.note(Err(error)),
+        }
+    }
+    let mut kept = Vec::new();
+    for have in existing {
+        if resolved.iter().any(|(_, want)| want.is_met_by(&have)) {
+            kept.push(have);
+        } else {
+            problems.note(delete(handle, &have).await);
+        }
+    }
+    for (route, want) in resolved {
+        if !kept.iter().any(|have| want.is_met_by(have)) {
+            let added = add(handle, &want).await.map_err(|error| explain(&format!("route {route}"), &error));
+            if added.is_ok() {
+                // The same route of another instance needs no second.
+                kept.push(want);
+            }
+            problems.note(added);
+        }
+    }
+    problems.into_result()
+}
+
+async fn list(handle: &Handle) -> Result<Vec<Resolved>> {
+    let mut routes = Vec::new();
+    for family in FAMILIES.into_iter().filter(|family| supported(*family)) {
+        let mut filter = RouteMessage::default();
+        filter.header.address_family = address_family(family);
+        filter.header.protocol = TAG;
+        let mut dump = std::pin::pin!(handle.route().get(filter).execute());
+        while let Some(message) = dump.next().await {
+            let message = message.map_err(|error| explain("list of routes", &error))?;
+            if message.header.protocol == TAG && message.header.address_family == address_family(family) {
+                routes.push(parse(&message, family));
+            }
+        }
+    }
+    Ok(routes)
+}
+
+async fn add(handle: &Handle, route: &Resolved) -> Result<(), rtnetlink::Error> {
+    handle.route().add(route.message()).execute().await
+}
+
+async fn delete(handle: &Handle, route: &Resolved) -> Result<()> {
+    match handle.route().del(route.deletion()).execute().await {
+        Err(error) if matches!(errno(&error), Some(libc::ESRCH | libc::ENODEV)) => Ok(()),
+        Err(error) => {
+            let (address, length) = route.destination;
+            Err(explain(&format!("delete route {address}/{length} table {}", route.table), &error))
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+impl VirtualRoute {
+    fn resolve(&self) -> Result<Resolved> {
+        let family = family(self.destination.0);
+        let hops: Result<Vec<ResolvedHop>> = self.hops.iter().map(Hop::resolve).collect();
+        let hops = hops.with_context(|| format!("route {self}"))?;
+        let kind = match self.kind {
+            RouteKind::Unicast => RouteType::Unicast,
+            RouteKind::Blackhole => RouteType::BlackHole,
+            RouteKind::Unreachable => RouteType::Unreachable,
+            RouteKind::Prohibit => RouteType::Prohibit,
+            RouteKind::Throw => RouteType::Throw,
+        };
+        let scope = match (family, self.scope) {
+            (Family::V6, _) => RouteScope::Universe,
+            (Family::V4, Some(scope)) => scope.into(),
+            (Family::V4, None) if kind == RouteType::Unicast && hops.iter().all(|hop| hop.via.is_none()) => {
+                RouteScope::Link
+            }
+            (Family::V4, None) => RouteScope::Universe,
+        };
+        let default_metric = if family == Family::V6 { 1024 } else { 0 };
+        let (address, length) = self.destination;
+        Ok(Resolved {
+            kind,
+            destination: (network(address, length), length),
+            table: self.table,
+            metric: self.metric.unwrap_or(default_metric),
+            scope,
+            source: self.source,
+            mtu: self.mtu,
+            hops,
+        })
+    }
+}
+
+impl Hop {
+    fn resolve(&self) -> Result<ResolvedHop> {
+        let oif = match &self.interface {
+            None => 0,
+            Some(name) => {
+                nix::net::if_::if_nametoindex(name.as_str()).with_context(|| format!("interface {name}"))?
+            }
+        };
+        Ok(ResolvedHop { via: self.via, oif, weight: self.weight, onlink: self.onlink })
+    }
+}
+
+impl Resolved {
+    /// Whether the kernel's route is the one that is wanted.
+    fn is_met_by(&self, have: &Self) -> bool {
+        let hop = |want: &ResolvedHop, have: &ResolvedHop| {
+            want.via == have.via
+                && (want.oif == 0 || want.oif == have.oif)
+                && want.onlink == have.onlink
+                && (self.hops.len() == 1 || want.weight == have.weight)
+        };
+        // IPv6 shows the other kinds as leading to `lo`.
+        let hops_met = self.kind != RouteType::Unicast
+            || (self.hops.len() == have.hops.len()
+                && self.hops.iter().all(|want| have.hops.iter().any(|have| hop(want, have))));
+        hops_met && Self { hops: Vec::new(), ..self.clone() } == Self { hops: Vec::new(), ..have.clone() }
+    }
+
+    fn message(&self) -> RouteMessage {
+        let mut message = self.naming();
+        message.header.scope = self.scope;
+        let attributes = &mut message.attributes;
+        attributes.extend(self.source.map(|source| RouteAttribute::PrefSource(source.into())));
+        attributes.extend(self.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
+        match self.hops.as_slice() {
+            [] => {}
+            [hop] => {
+                attributes.extend(hop.gateway(family(self.destination.0)));
+                if hop.oif != 0 {
+                    attributes.push(RouteAttribute::Oif(hop.oif));
+                }
+                if hop.onlink {
+                    message.header.flags = RouteFlags::Onlink;
+                }
+            }
+            hops => {
+                let hops = hops.iter().map(|hop| hop.message(family(self.destination.0)));
+                attributes.push(RouteAttribute::MultiPath(hops.collect()));
+            }
+        }
+        message
+    }
+
+    /// Names the route for deletion: with any next hops, but only with our tag.
+    fn deletion(&self) -> RouteMessage {
+        let mut message = self.naming();
+        message.header.scope = RouteScope::NoWhere;
+        message
+    }
+
+    fn naming(&self) -> RouteMessage {
+        let (address, length) = self.destination;
+        let mut message = RouteMessage::default();
+        message.header.address_family = address_family(family(address));
+        message.header.destination_prefix_length = length;
+        message.header.protocol = TAG;
+        message.header.kind = self.kind;
+        message.attributes = vec![RouteAttribute::Table(self.table)];
+        if length > 0 {
+            message.attributes.push(RouteAttribute::Destination(address.into()));
+        }
+        if self.metric != 0 {
+            message.attributes.push(RouteAttribute::Priority(self.metric));
+        }
+        message
+    }
+}
+
+impl ResolvedHop {
+    fn gateway(&self, route: Family) -> Option<RouteAttribute> {
+        let via = self.via?;
+        // RFC 8950: an IPv4 route by an IPv6 gateway.
+        Some(if family(via) == route {
+            RouteAttribute::Gateway(via.into())
+        } else {
+            RouteAttribute::Via(via.into())
+        })
+    }
+
+    fn message(&self, route: Family) -> RouteNextHop {
+        let mut hop = RouteNextHop::default();
+        hop.hops = self.weight.saturating_sub(1);
+        hop.interface_index = self.oif;
+        if self.onlink {
+            hop.flags = RouteNextHopFlags::Onlink;
+        }
+        hop.attributes = self.gateway(route).into_iter().collect();
+        hop
+    }
+}
+
+fn parse(message: &RouteMessage, family: Family) -> Resolved {
+    let header = &message.header;
+    let mut single =
+        ResolvedHop { via: None, oif: 0, weight: 1, onlink: header.flags.contains(RouteFlags::Onlink) };
+    let mut route = Resolved {
+        kind: header.kind,
+        destination: (network(any(family), 0), header.destination_prefix_length),
+        table: u32::from(header.table),
+        metric: 0,
+        scope: header.scope,
+        source: None,
+        mtu: None,
+        hops: Vec::new(),
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Table(table) => route.table = *table,
+            RouteAttribute::Destination(address) => route.destination.0 = ip(address).unwrap_or(any(family)),
+            RouteAttribute::Priority(metric) => route.metric = *metric,
+            RouteAttribute::PrefSource(source) => route.source = ip(source),
+            RouteAttribute::Metrics(metrics) => {
+                route.mtu = metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(mtu) => Some(*mtu),
+                    _ => None,
+                });
+            }
+            RouteAttribute::Oif(index) => single.oif = *index,
+            RouteAttribute::MultiPath(hops) => route.hops = hops.iter().map(parse_hop).collect(),
+            other => single.via = gateway(other).or(single.via),
+        }
+    }
+    if route.hops.is_empty() && single.oif != 0 {
+        route.hops.push(single);
+    }
+    route
+}
+
+fn parse_hop(hop: &RouteNextHop) -> ResolvedHop {
+    ResolvedHop {
+        via: hop.attributes.iter().find_map(gateway),
+        oif: hop.interface_index,
+        weight: hop.hops.saturating_add(1),
+        onlink: hop.flags.contains(RouteNextHopFlags::Onlink),
+    }
+}
+
+fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
+    match attribute {
+        RouteAttribute::Gateway(address) => ip(address),
+        RouteAttribute::Via(RouteVia::Inet(v4)) => Some((*v4).into()),
+        RouteAttribute::Via(RouteVia::Inet6(v6)) => Some((*v6).into()),
+        _ => None,
+    }
+}
+
+fn any(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => IpAddr::V4(0.into()),
+        Family::V6 => IpAddr::V6(0.into()),
+    }
+}
+
+/// The address without its host bits.
+fn network(address: IpAddr, length: u8) -> IpAddr {
+    let host = u32::from(full_length(family(address)).saturating_sub(length));
+    match address {
+        IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() & u32::MAX.checked_shl(host).unwrap_or(0)).into()),
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & u128::MAX.checked_shl(host).unwrap_or(0)).into()),
+    }
+}
+
+/// As `ip route` takes it.
+impl fmt::Display for VirtualRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            RouteKind::Unicast => "",
+            RouteKind::Blackhole => "blackhole ",
+            RouteKind::Unreachable => "unreachable ",
+            RouteKind::Prohibit => "prohibit ",
+            RouteKind::Throw => "throw ",
+        };
+        let (address, length) = self.destination;
+        write!(f, "{kind}{address}/{length}")?;
+        for hop in &self.hops {
+            if self.hops.len() > 1 {
+                write!(f, " nexthop")?;
+            }
+            if let Some(via) = hop.via {
+                let other = if family(via) == family(address) { "" } else { "inet6 " };
+                write!(f, " via {other}{via}")?;
+            }
+            if let Some(interface) = &hop.interface {
+                write!(f, " dev {interface}")?;
+            }
+            if self.hops.len() > 1 {
+                write!(f, " weight {}", hop.weight)?;
+            }
+            if hop.onlink {
+                write!(f, " onlink")?;
+            }
+        }
+        let number = |f: &mut fmt::Formatter<'_>, word, value: Option<u32>| {
+            value.map_or(Ok(()), |value| write!(f, " {word} {value}"))
+        };
+        if let Some(source) = self.source {
+            write!(f, " src {source}")?;
+        }
+        number(f, "table", (self.table != 254).then_some(self.table))?;
+        number(f, "metric", self.metric)?;
+        number(f, "scope", self.scope.map(u32::from))?;
+        number(f, "mtu", self.mtu)
+    }
+}
+
+const TAG: RouteProtocol = RouteProtocol::Other(VIRTUAL_TAG);
