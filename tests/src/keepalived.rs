@@ -22,8 +22,8 @@ impl Node {
         Ok(Daemon::start(&format!("keepalived on {}", self.name()), &mut command, &log)?.signal_group())
     }
 
-    /// The state of a keepalived instance, such as `MASTER`, as last told in its log (a dump takes a signal, a file in /tmp
-    /// that all nodes share, and patience); `None` before the first.
+    /// The state of a keepalived instance, such as `MASTER`, as last told in its log (a dump takes a signal, a file
+    /// in /tmp that all nodes share, and patience); `None` before the first.
     pub fn keepalived_state(&self, instance: &str) -> Result<Option<String>> {
         let file = self.keepalived_log();
         let log =

@@ -1,5 +1,5 @@
-//! A lab: one switch (a namespace with a bridge for each segment) and nodes, each with `eth0` plugged into `br0`, and `eth1`,
-//! where it has one, into `br1`.
+//! A lab: one switch (a namespace with a bridge for each segment) and nodes, each with `eth0` plugged into `br0`, and
+//! `eth1`, where it has one, into `br1`.
 //!
 //! ```text
 //!   lb01 [eth0]----[port-lb01]\
@@ -212,8 +212,8 @@ impl Lab {
             }
         }
         for n in 0..segments {
-            // Snooping off: with it, and with no querier, the bridge hands multicast only to ports that have reported the
-            // group to it. Adverts to ff02::12 and solicitations then depend on when reports were sent and on their
+            // Snooping off: with it, and with no querier, the bridge hands multicast only to ports that have reported
+            // the group to it. Adverts to ff02::12 and solicitations then depend on when reports were sent and on their
             // timers, and a test would measure the bridge.
             let bridge = format!(
                 "link add br{n} up address 02:00:00:00:{n:02x}:fe type bridge stp_state 0 mcast_snooping 0 forward_delay 0\n"

@@ -10,6 +10,7 @@
     reason = "the ban keeps clocks out of the daemon's pure core; a lab measures"
 )]
 
+pub mod frr;
 pub mod janitor;
 mod keepalived;
 pub mod lab;

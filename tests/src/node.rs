@@ -215,8 +215,8 @@ impl Node {
         Ok(bin)
     }
 
-    /// What this node knows of its neighbours on all interfaces. Entries that hold nothing, such as a question under way,
-    /// have no MAC.
+    /// What this node knows of its neighbours on all interfaces. Entries that hold nothing, such as a question under
+    /// way, have no MAC.
     pub fn neighbours(&self) -> Result<BTreeMap<IpAddr, Neighbour>> {
         let out = self.exec(&["ip", "-json", "neighbour", "show", "nud", "all"])?;
         let entries: Vec<Value> = serde_json::from_str(&out).with_context(|| format!("ip said {out:?}"))?;

@@ -85,8 +85,8 @@ pub struct NeighbourAdvert {
 }
 
 impl NeighbourAdvert {
-    /// Whether it is for everyone: an announcement, or the answer to a DAD solicitation (RFC 4861 7.2.4), which looks the
-    /// same.
+    /// Whether it is for everyone: an announcement, or the answer to a DAD solicitation (RFC 4861 7.2.4), which looks
+    /// the same.
     pub fn is_unsolicited(&self) -> bool {
         !self.solicited && self.dst.is_multicast()
     }

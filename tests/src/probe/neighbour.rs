@@ -132,8 +132,8 @@ impl NeighbourProber {
 
     /// The greatest number of stations that answered two questions in a row for one target.
     ///
-    /// That is more than one only if they owned the address together for a whole period. One question can be answered by
-    /// two in the instant between a takeover and the arrival of its advert.
+    /// That is more than one only if they owned the address together for a whole period. One question can be answered
+    /// by two in the instant between a takeover and the arrival of its advert.
     pub fn owners_seen_twice(&self) -> usize {
         let mut before = HashMap::new();
         let together = |probe: &Probe| {

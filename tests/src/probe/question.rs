@@ -29,8 +29,8 @@ pub struct Question {
 }
 
 impl Question {
-    /// The question number `id` for `target`, from the station `from`. Never asks from an address in `avoid`: whoever has
-    /// one would take it for a conflict.
+    /// The question number `id` for `target`, from the station `from`. Never asks from an address in `avoid`: whoever
+    /// has one would take it for a conflict.
     pub fn new(form: Form, from: Mac, target: IpAddr, avoid: &HashSet<IpAddr>, id: u64) -> Self {
         match target {
             IpAddr::V4(target) => {
