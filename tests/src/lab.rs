@@ -1,23 +1,29 @@
-//! A lab: one switch (a bridge in a namespace of its own) and nodes, each with `eth0` plugged into it.
+//! A lab: one switch (a namespace with a bridge for each segment) and nodes, each with `eth0` plugged into `br0`, and
+//! `eth1`, where it has one, into `br1`.
 //!
 //! ```text
 //!   lb01 [eth0]----[port-lb01]\
 //!   lb02 [eth0]----[port-lb02]-- br0    every box a network namespace <prefix>-<name>,
 //! client [eth0]----[port-client]/        the switch is <prefix>-switch
+//!   lb01 [eth1]----[eth1-lb01]---- br1
 //! ```
 
 use std::{
     fmt::Write,
     fs::{self, File},
     io::Read,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     process,
+    str::FromStr,
 };
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
-use crate::{Mac, Netns, Node, checked, checked_with_input, janitor::Janitor, probe::Sniffer, xdp::Program};
+use crate::{
+    Mac, Netns, Node, checked, checked_with_input, janitor::Janitor, node::Link, probe::Sniffer, xdp::Program,
+};
 
 /// Namespaces, directories and pins of one lab, all removed on drop.
 #[derive(Debug)]
@@ -42,20 +48,35 @@ pub enum Block {
 /// Collects the nodes of a lab.
 #[derive(Debug, Default)]
 pub struct Builder {
-    nodes: Vec<(String, Vec<String>)>,
+    nodes: Vec<NodeSpec>,
+}
+
+#[derive(Debug)]
+struct NodeSpec {
+    name: String,
+    /// The addresses of `eth0`, of `eth1` and so on.
+    links: Vec<Vec<String>>,
 }
 
 impl Builder {
-    /// Adds a node whose `eth0` has `address`, in the form `10.0.0.5/24`.
+    /// Adds a node whose `eth0` has `address`, in the form `10.0.0.5/24` or `2001:db8::5/64`.
     pub fn node(mut self, name: &str, address: &str) -> Self {
-        self.nodes.push((name.to_owned(), vec![address.to_owned()]));
+        self.nodes.push(NodeSpec { name: name.to_owned(), links: vec![vec![address.to_owned()]] });
         self
     }
 
-    /// Gives the last added node another address.
+    /// Gives the last added interface another address.
     pub fn address(mut self, address: &str) -> Self {
-        if let Some((_, addresses)) = self.nodes.last_mut() {
-            addresses.push(address.to_owned());
+        if let Some(link) = self.nodes.last_mut().and_then(|node| node.links.last_mut()) {
+            link.push(address.to_owned());
+        }
+        self
+    }
+
+    /// Gives the last added node another interface, `eth1` and so on. All `eth1` share one segment.
+    pub fn link(mut self, address: &str) -> Self {
+        if let Some(node) = self.nodes.last_mut() {
+            node.links.push(vec![address.to_owned()]);
         }
         self
     }
@@ -67,9 +88,9 @@ impl Builder {
         let janitor = Janitor::start(&prefix, &dir)?;
         let switch = Netns::create(&format!("{prefix}-switch"))?;
         let mut lab = Lab { janitor, prefix, dir, switch, nodes: Vec::new() };
-        lab.plug_switch()?;
-        for (name, addresses) in self.nodes {
-            lab.add_node(&name, &addresses)?;
+        lab.plug_switch(self.nodes.iter().map(|node| node.links.len()).max().unwrap_or(1))?;
+        for node in self.nodes {
+            lab.add_node(&node)?;
         }
         Ok(lab)
     }
@@ -106,17 +127,43 @@ impl Lab {
         self.nodes.iter().find(|n| n.name() == name).unwrap_or_else(|| panic!("the lab has no node {name:?}"))
     }
 
-    /// Plugs or unplugs a node's cable, at the switch; the node sees its carrier go.
+    /// Plugs or unplugs the cable of a node's `eth0`, at the switch; the node sees its carrier go.
     pub fn set_port(&self, node: &str, up: bool) -> Result<()> {
-        let port = self.node(node).port();
-        let state = if up { "up" } else { "down" };
-        checked(self.switch.command("ip").args(["link", "set", "dev", &port, state])).map(drop)
+        self.set_link(node, "eth0", up)
     }
 
-    /// Watches a node's cable at the switch: also what its XDP program drops or sends. `outgoing` frames are those
-    /// that go to the node.
+    /// The same for any interface of a node.
+    pub fn set_link(&self, node: &str, ifname: &str, up: bool) -> Result<()> {
+        let state = if up { "up" } else { "down" };
+        let port = &self.node(node).link(ifname).port;
+        checked(self.switch.command("ip").args(["link", "set", "dev", port, state])).map(drop)
+    }
+
+    /// Watches the cable of a node's `eth0` at the switch: also what its XDP program drops or sends. `outgoing` frames
+    /// are those that go to the node.
     pub fn sniff_port(&self, node: &str) -> Result<Sniffer> {
-        Sniffer::start(&self.switch, &self.node(node).port(), |_| true)
+        self.sniff_link(node, "eth0")
+    }
+
+    /// The same for any interface of a node.
+    pub fn sniff_link(&self, node: &str, ifname: &str) -> Result<Sniffer> {
+        Sniffer::start(&self.switch, &self.node(node).link(ifname).port, |_| true)
+    }
+
+    /// The node to whose port the switch sends frames for `mac`; `None` while it has not learned the address (or has
+    /// forgotten it) and floods them.
+    pub fn fdb_port_of(&self, mac: Mac) -> Result<Option<String>> {
+        let out = checked(self.switch.command("bridge").args(["-json", "fdb", "show"]))?;
+        let entries: Vec<Value> =
+            serde_json::from_str(&out).with_context(|| format!("bridge said {out:?}"))?;
+        // Permanent entries are the ports' own addresses.
+        let learned = |e: &&Value| {
+            e["state"] != "permanent"
+                && e["mac"].as_str().is_some_and(|m| m.parse().is_ok_and(|m: Mac| m == mac))
+        };
+        let port = entries.iter().find(learned).and_then(|e| e["ifname"].as_str());
+        let node = port.and_then(|port| self.nodes.iter().find(|n| n.links().iter().any(|l| l.port == port)));
+        Ok(node.map(|node| node.name().to_owned()))
     }
 
     /// Drops frames that one node sends to another, in this direction only.
@@ -151,7 +198,7 @@ impl Lab {
         self.janitor.keep()
     }
 
-    fn plug_switch(&self) -> Result<()> {
+    fn plug_switch(&self, segments: usize) -> Result<()> {
         for (path, value) in [
             ("net/ipv6/conf/all/disable_ipv6", "1"),
             ("net/ipv6/conf/default/disable_ipv6", "1"),
@@ -164,26 +211,24 @@ impl Lab {
                 self.switch.sysctl(path, value)?;
             }
         }
-        checked(self.switch.command("ip").args([
-            "link",
-            "add",
-            "br0",
-            "up",
-            "address",
-            "02:00:00:00:00:fe",
-            "type",
-            "bridge",
-            "stp_state",
-            "0",
-            "mcast_snooping",
-            "0",
-            "forward_delay",
-            "0",
-        ]))?;
+        for n in 0..segments {
+            // Snooping off: with it, and with no querier, the bridge hands multicast only to ports that have reported
+            // the group to it. Adverts to ff02::12 and solicitations then depend on when reports were sent and on their
+            // timers, and a test would measure the bridge.
+            let bridge = format!(
+                "link add br{n} up address 02:00:00:00:{n:02x}:fe type bridge stp_state 0 mcast_snooping 0 forward_delay 0\n"
+            );
+            checked_with_input(
+                self.switch.command("ip").args(["-batch", "-"]),
+                &bridge,
+                &self.dir.join("batch"),
+            )?;
+        }
         self.nft("table bridge lab { chain block { type filter hook forward priority 0; }; }\n")
     }
 
-    fn add_node(&mut self, name: &str, addresses: &[String]) -> Result<()> {
+    fn add_node(&mut self, spec: &NodeSpec) -> Result<()> {
+        let name = &spec.name;
         ensure!(
             !name.is_empty() && name.len() <= 10 && name.bytes().all(|b| b.is_ascii_alphanumeric()),
             "node name {name:?} must be 1 to 10 letters and digits"
@@ -193,46 +238,84 @@ impl Lab {
         ns.sysctl("net/ipv6/conf/default/accept_dad", "0")?;
         let dir = self.dir.join(name);
         fs::create_dir(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        let ip = addresses.iter().find_map(|a| a.split('/').next()?.parse::<Ipv4Addr>().ok());
         let number = u8::try_from(self.nodes.len() + 1).context("too many nodes")?;
-        let [a, b, c, d] = ip.map_or([0, 0, 0, number], |ip| ip.octets());
-        let mac = Mac([0x02, 0x00, a, b, c, d]);
+        let mut links = Vec::new();
+        for (n, addresses) in spec.links.iter().enumerate() {
+            let n = u8::try_from(n).ok().filter(|n| *n < 10).context("too many interfaces")?;
+            links.push(self.plug(&ns, name, number, n, addresses)?);
+        }
+        let bpffs_dir = Path::new(crate::BPFFS).join(format!("{}-{name}", self.prefix));
+        let mut links = links.into_iter();
+        let eth0 = links.next().context("a node has eth0")?;
+        let mut node = Node::new(name, ns, dir, bpffs_dir, eth0);
+        links.for_each(|link| node.push_link(link));
+        self.nodes.push(node);
+        Ok(())
+    }
 
-        let port = format!("port-{name}");
+    /// Makes interface `eth<n>` of a node and plugs it into `br<n>`.
+    fn plug(&self, ns: &Netns, node: &str, number: u8, n: u8, addresses: &[String]) -> Result<Link> {
+        let name = format!("eth{n}");
+        let port = if n == 0 { format!("port-{node}") } else { format!("{name}-{node}") };
+        let (ip, prefix_length) = first_of::<Ipv4Addr>(addresses).unzip();
+        let ip6 = first_of::<Ipv6Addr>(addresses).map(|(ip, _)| ip);
+        let [a, b, c, d] = ip.map_or([0, 0, 0, number], |ip| ip.octets());
+        let mac = Mac([0x02, n, a, b, c, d]);
+        let host = match (ip, ip6) {
+            (Some(ip), _) => u32::from(ip) & u32::MAX.checked_shr(prefix_length.unwrap_or(0)).unwrap_or(0),
+            (None, Some(ip)) => u128::from(ip) as u32,
+            (None, None) => u32::from(number),
+        };
+        let link_local = Ipv6Addr::from((0xfe80 << 112) | u128::from(host));
+
         let (peer, scratch) = (ns.name(), self.dir.join("batch"));
         let plug = format!(
-            "link add {port} type veth peer name eth0 address {mac} netns {peer}\n\
-             link set dev {port} master br0 up\n"
+            "link add {port} type veth peer name {name} address {mac} netns {peer}\n\
+             link set dev {port} master br{n} up\n"
         );
         checked_with_input(self.switch.command("ip").args(["-batch", "-"]), &plug, &scratch)?;
-        let mut configure = "link set dev eth0 up\n".to_owned();
+        // The kernel would make a link-local address from the MAC; this one can be read off a capture.
+        let mut configure = format!(
+            "link set dev {name} addrgenmode none\nlink set dev {name} up\naddr add {link_local}/64 dev {name} nodad\n"
+        );
         for address in addresses {
-            let _ = writeln!(configure, "addr add {address} dev eth0");
+            let nodad = if address.contains(':') { " nodad" } else { "" };
+            let _ = writeln!(configure, "addr add {address} dev {name}{nodad}");
         }
         checked_with_input(ns.command("ip").args(["-batch", "-"]), &configure, &scratch)?;
         let pins = Path::new(crate::BPFFS).join(format!("{}-switch", self.prefix));
         fs::create_dir_all(&pins).with_context(|| format!("cannot create {}", pins.display()))?;
         Program::pass()?.attach(&self.switch, &port)?.pin(&pins.join(&port))?;
         // Without it TCP and UDP checksums on the wire are unfinished, and captures show them as wrong.
-        checked(ns.command("ethtool").args(["-K", "eth0", "tx", "off"]))?;
-        let bpffs_dir = Path::new(crate::BPFFS).join(format!("{}-{name}", self.prefix));
-        self.nodes.push(Node::new(name, ns, dir, bpffs_dir, mac, ip));
-        Ok(())
+        checked(ns.command("ethtool").args(["-K", &name, "tx", "off"]))?;
+        Ok(Link { name, port, mac, ip, ip6, link_local })
     }
 
     fn block_rules(&self, from: &str, to: &str, what: Block) -> String {
-        let (from, to) = (self.node(from).port(), self.node(to).port());
-        let rule = format!("add rule bridge lab block iifname {from} oifname {to}");
-        match what {
-            Block::All => format!("{rule} drop\n"),
-            Block::Adverts => format!("{rule} ip protocol 112 drop\n{rule} ip6 nexthdr 112 drop\n"),
+        let mut rules = String::new();
+        // Only ports of one segment reach each other.
+        for (from, to) in self.node(from).links().iter().zip(self.node(to).links()) {
+            let rule = format!("add rule bridge lab block iifname {} oifname {}", from.port, to.port);
+            rules += &match what {
+                Block::All => format!("{rule} drop\n"),
+                Block::Adverts => format!("{rule} ip protocol 112 drop\n{rule} ip6 nexthdr 112 drop\n"),
+            };
         }
+        rules
     }
 
     fn nft(&self, rules: &str) -> Result<()> {
         let scratch = self.dir.join("rules");
         checked_with_input(self.switch.command("nft").args(["-f", "-"]), rules, &scratch).map(drop)
     }
+}
+
+/// The first address of a family, and its prefix length.
+fn first_of<A: FromStr>(addresses: &[String]) -> Option<(A, u32)> {
+    addresses.iter().find_map(|address| {
+        let (ip, length) = address.split_once('/')?;
+        Some((ip.parse().ok()?, length.parse().ok()?))
+    })
 }
 
 /// Process id, then random: unique among labs of one process, of parallel checkouts and of leftovers.

@@ -10,9 +10,12 @@
     reason = "the ban keeps clocks out of the daemon's pure core; a lab measures"
 )]
 
+pub mod frr;
 pub mod janitor;
+mod keepalived;
 pub mod lab;
 pub mod netns;
+mod nginx;
 pub mod node;
 pub mod probe;
 pub mod process;
@@ -94,7 +97,7 @@ pub fn vipd_bin() -> Result<PathBuf> {
 
 fn lab_possible() -> Result<()> {
     ensure!(nix::unistd::geteuid().is_root(), "namespaces and XDP need root");
-    for tool in ["ip", "ethtool", "nft"] {
+    for tool in ["ip", "bridge", "ethtool", "nft"] {
         ensure!(find_program(tool).is_some(), "{tool} is not installed; run: cargo xtask setup");
     }
     let bpffs = nix::sys::statfs::statfs(BPFFS).with_context(|| format!("{BPFFS} is missing"))?;

@@ -1,9 +1,10 @@
-//! A node of a lab and the daemons it can run: vipd, keepalived, nginx.
+//! A node of a lab, and vipd on it. Other daemons: `keepalived.rs`, `frr.rs`, `nginx.rs`.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, OpenOptions},
     io::Write,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Command,
@@ -26,20 +27,37 @@ pub struct Node {
     ns: Netns,
     dir: PathBuf,
     bpffs_dir: PathBuf,
-    mac: Mac,
-    ip: Option<Ipv4Addr>,
+    links: Vec<Link>,
+}
+
+/// An interface of a node and the port of the switch that it is plugged into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// `eth0`, `eth1` and so on.
+    pub name: String,
+    pub port: String,
+    pub mac: Mac,
+    pub ip: Option<Ipv4Addr>,
+    /// The global one.
+    pub ip6: Option<Ipv6Addr>,
+    pub link_local: Ipv6Addr,
+}
+
+/// What a node's kernel holds of a neighbour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    pub mac: Option<Mac>,
+    /// The kernel's word, such as `REACHABLE`.
+    pub state: String,
 }
 
 impl Node {
-    pub(crate) fn new(
-        name: &str,
-        ns: Netns,
-        dir: PathBuf,
-        bpffs_dir: PathBuf,
-        mac: Mac,
-        ip: Option<Ipv4Addr>,
-    ) -> Self {
-        Self { name: name.to_owned(), ns, dir, bpffs_dir, mac, ip }
+    pub(crate) fn new(name: &str, ns: Netns, dir: PathBuf, bpffs_dir: PathBuf, eth0: Link) -> Self {
+        Self { name: name.to_owned(), ns, dir, bpffs_dir, links: vec![eth0] }
+    }
+
+    pub(crate) fn push_link(&mut self, link: Link) {
+        self.links.push(link);
     }
 
     pub fn name(&self) -> &str {
@@ -71,18 +89,44 @@ impl Node {
         self.dir.join("vipd.log")
     }
 
-    /// The address of `eth0`.
+    /// `eth0` first.
+    pub fn links(&self) -> &[Link] {
+        &self.links
+    }
+
+    /// The interface of that name.
+    ///
+    /// # Panics
+    ///
+    /// If the node has no such interface: a mistake in the test.
+    pub fn link(&self, ifname: &str) -> &Link {
+        let link = self.links.iter().find(|l| l.name == ifname);
+        link.unwrap_or_else(|| panic!("{} has no interface {ifname:?}", self.name))
+    }
+
+    /// The Ethernet address of `eth0`.
     pub fn mac(&self) -> Mac {
-        self.mac
+        self.links[0].mac
     }
 
+    /// The IPv4 address of `eth0`.
     pub fn ip(&self) -> Option<Ipv4Addr> {
-        self.ip
+        self.links[0].ip
     }
 
-    /// The interface of the switch that this node is plugged into.
+    /// The global IPv6 address of `eth0`.
+    pub fn ip6(&self) -> Option<Ipv6Addr> {
+        self.links[0].ip6
+    }
+
+    /// The link-local address of `eth0`, such as `fe80::5` for a node with `10.0.0.5/24`.
+    pub fn link_local(&self) -> Ipv6Addr {
+        self.links[0].link_local
+    }
+
+    /// The interface of the switch that `eth0` is plugged into.
     pub fn port(&self) -> String {
-        format!("port-{}", self.name)
+        self.links[0].port.clone()
     }
 
     /// A command to be run on this node.
@@ -171,62 +215,19 @@ impl Node {
         Ok(bin)
     }
 
-    /// Starts Debian's keepalived with `conf`, VRRP only.
-    pub fn start_keepalived(&self, conf: &str) -> Result<Daemon> {
-        let file = self.dir.join("keepalived.conf");
-        write_conf(&file, conf)?;
-        let mut command = self.command("keepalived");
-        // -n -G -l: in the foreground, no syslog, to the console (here the log): without a syslog daemon it
-        // would otherwise write to the machine's console and stall.
-        command.args(["-n", "-G", "-l", "-D", "-P", "-f"]).arg(&file);
-        for (flag, name) in [("-p", "keepalived.pid"), ("-r", "vrrp.pid"), ("-c", "checkers.pid")] {
-            command.arg(flag).arg(self.dir.join(name));
-        }
-        let log = self.dir.join("keepalived.log");
-        Ok(Daemon::start(&format!("keepalived on {}", self.name), &mut command, &log)?.signal_group())
-    }
-
-    /// Starts an nginx that answers every request with this node's name, and waits until it listens.
-    ///
-    /// The address must be bindable: vipd makes a VIP bindable on every node; for others set
-    /// [`Node::allow_nonlocal_bind`] first.
-    pub fn start_nginx(&self, listen: SocketAddrV4) -> Result<Daemon> {
-        let dir = self.dir.join("nginx");
-        fs::create_dir_all(&dir)?;
-        let d = dir.display();
-        let conf = format!(
-            "daemon off;\nmaster_process off;\nuser root;\npid {d}/pid;\nerror_log {d}/error.log;\n\
-             events {{ worker_connections 1024; }}\n\
-             http {{\n  access_log off;\n  keepalive_timeout 0;\n  default_type text/plain;\n\
-             \x20 client_body_temp_path {d}/body;\n  proxy_temp_path {d}/proxy;\n  fastcgi_temp_path {d}/fastcgi;\n\
-             \x20 uwsgi_temp_path {d}/uwsgi;\n  scgi_temp_path {d}/scgi;\n\
-             \x20 server {{ listen {listen}; location / {{ return 200 \"{}\\n\"; }} }}\n}}\n",
-            self.name
-        );
-        let file = dir.join("nginx.conf");
-        fs::write(&file, conf)?;
-        let mut command = self.command("nginx");
-        command.arg("-p").arg(&dir).arg("-c").arg(&file).arg("-e").arg(dir.join("error.log"));
-        let mut nginx =
-            Daemon::start(&format!("nginx on {}", self.name), &mut command, &dir.join("nginx.log"))?;
-        let tcp = format!("/proc/{}/net/tcp", nginx.pid());
-        let listening = format!(
-            "{:08X}:{:04X} 00000000:0000 0A",
-            u32::from_ne_bytes(listen.ip().octets()),
-            listen.port()
-        );
-        wait_for(
-            format_args!("nginx on {} to listen on {listen}", self.name),
-            Duration::from_secs(5),
-            || !nginx.is_running() || fs::read_to_string(&tcp).is_ok_and(|t| t.contains(&listening)),
-        )?;
-        anyhow::ensure!(nginx.is_running(), "nginx on {} ended: {}", self.name, nginx.log());
-        Ok(nginx)
-    }
-
-    /// Lets programs of this node bind to addresses it does not have.
-    pub fn allow_nonlocal_bind(&self) -> Result<()> {
-        self.ns.sysctl("net/ipv4/ip_nonlocal_bind", "1")
+    /// What this node knows of its neighbours on all interfaces. Entries that hold nothing, such as a question under
+    /// way, have no MAC.
+    pub fn neighbours(&self) -> Result<BTreeMap<IpAddr, Neighbour>> {
+        let out = self.exec(&["ip", "-json", "neighbour", "show", "nud", "all"])?;
+        let entries: Vec<Value> = serde_json::from_str(&out).with_context(|| format!("ip said {out:?}"))?;
+        let entry = |entry: &Value| {
+            let address = entry["dst"].as_str()?.parse().ok()?;
+            let mac = entry["lladdr"].as_str().and_then(|mac| mac.parse().ok());
+            let state = entry["state"][0].as_str()?.to_owned();
+            Some((address, Neighbour { mac, state }))
+        };
+        let parsed = entries.iter().map(|e| entry(e).with_context(|| format!("an odd neighbour: {e}")));
+        parsed.collect()
     }
 
     /// Sends one Ethernet frame out of `eth0`.
@@ -260,7 +261,7 @@ impl Node {
 }
 
 /// keepalived refuses configurations that others may write or, with passwords in them, read.
-fn write_conf(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write_conf(path: &Path, text: &str) -> Result<()> {
     OpenOptions::new()
         .write(true)
         .create(true)

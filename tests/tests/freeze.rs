@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use support::*;
 use vipd_tests::{
     Block,
-    probe::{Sniffer, arp::Probe},
+    probe::{Sniffer, neighbour::Probe},
 };
 
 /// What was seen of a freeze and a thaw of lb01.

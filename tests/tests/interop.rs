@@ -140,7 +140,8 @@ fn wireshark_decodes_what_vipd_sends() -> Result<()> {
         bed.lab.node(node).stop_vipd(&bed.vipd)?;
     }
     let macs = [bed.lb01().mac(), bed.lb02().mac()];
-    let ours = |s: &Seen| macs.contains(&s.src_mac) && s.frame != Frame::Other;
+    let vrrp_or_arp = |s: &Seen| matches!(s.frame, Frame::Advert(_) | Frame::Arp(_));
+    let ours = |s: &Seen| macs.contains(&s.src_mac) && vrrp_or_arp(s);
     let frames: Vec<_> = wire.seen().into_iter().filter(ours).collect();
     let file = bed.lab.dir().join("vipd.pcap");
     write_pcap(&file, &frames)?;

@@ -1,6 +1,11 @@
 //! `setup`: what building, testing and the lab need, on Debian 12. Installs only what is missing.
 
-use std::{env, fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
+use std::{
+    env, fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use vipd_tests::BPFFS;
@@ -116,8 +121,24 @@ fn install(packages: &[Missing]) -> Result<()> {
         apt
     };
     sh::run(&mut apt(&["update"]))?;
-    let names = packages.iter().flat_map(|m| &m.commands);
-    sh::run(apt(&["install", "--yes", "--no-install-recommends"]).args(names))
+    let names: Vec<_> = packages.iter().flat_map(|m| &m.commands).collect();
+    sh::run(apt(&["install", "--yes", "--no-install-recommends"]).args(&names))?;
+    let services = SERVICES.iter().filter(|(package, _)| names.contains(&&(*package).to_owned()));
+    services.map(|(_, unit)| unit).try_for_each(|unit| stay_off(unit))
+}
+
+/// Keeps a service that was just installed from starting at boot, and ends it if a policy-rc.d of the administrator's
+/// let it start: the lab starts its own, in namespaces.
+fn stay_off(unit: &str) -> Result<()> {
+    if vipd_tests::find_program("systemctl").is_none() {
+        return Ok(()); // A container: nothing starts services there.
+    }
+    // Disabling edits links and works without a running systemd; stopping needs one.
+    sh::run(Command::new("systemctl").args(["disable", unit]))?;
+    if Path::new("/run/systemd/system").exists() {
+        sh::run(Command::new("systemctl").args(["stop", unit]))?;
+    }
+    Ok(())
 }
 
 /// A policy-rc.d that forbids starting services, for as long as the value lives. One that exists is the
@@ -195,6 +216,7 @@ const LAB_PACKAGES: &[(&str, &str)] = &[
     ("nftables", "blocks traffic inside a lab"),
     ("ethtool", "sets offloads of the lab's links"),
     ("keepalived", "the other router of the interop tests"),
+    ("frr", "the third router of the interop tests"),
     ("nginx-light", "the service on the VIP"),
     ("curl", "asks for pages in a lab"),
     ("tcpdump", "captures in a lab"),
@@ -202,6 +224,10 @@ const LAB_PACKAGES: &[(&str, &str)] = &[
     ("iputils-arping", "asks who owns a VIP"),
     ("bpftool", "shows programs and maps"),
 ];
+
+/// The units of lab packages that are services.
+const SERVICES: &[(&str, &str)] =
+    &[("keepalived", "keepalived.service"), ("frr", "frr.service"), ("nginx-light", "nginx.service")];
 
 const COMPILER_PACKAGES: &[(&str, &str)] = &[
     ("rustc-web", "a rustc that compiles for BPF"),

@@ -1,7 +1,7 @@
-//! Adverts and ARP on a wire, decoded without any of vipd's code, so that its tests have a second opinion.
+//! What passes an interface, kept with its time and direction.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +12,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{Mac, packet::PacketSocket};
+pub use super::decode::{Advert, Arp, ChecksumForm, Frame, IcmpError, IcmpErrorKind, NeighbourAdvert, parse};
+use super::{Mac, decode::mac, packet::PacketSocket};
 use crate::{Netns, wait_for};
 
 /// A running capture; dropping it stops it.
@@ -34,47 +35,21 @@ pub struct Seen {
     pub bytes: Vec<u8>,
 }
 
-/// What was understood of a frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Frame {
-    Advert(Advert),
-    Arp(Arp),
-    Other,
+/// A station's word, to everyone, that it has an address: gratuitous ARP or an unsolicited neighbour advertisement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Announcement {
+    pub at: Instant,
+    pub address: IpAddr,
+    /// The address hosts learn; for an advertisement without the option that they would need, the frame's source.
+    pub mac: Mac,
+    pub kind: AnnouncementKind,
 }
 
-/// The fields of a VRRP advert, not validated.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Advert {
-    pub src: IpAddr,
-    pub ttl: u8,
-    pub version: u8,
-    pub vrid: u8,
-    pub priority: u8,
-    pub count: u8,
-    /// Version 2: its seconds; version 3: its centiseconds.
-    pub interval: Duration,
-    /// The VRRP message, from its first byte to the end of the IP packet.
-    pub message: Vec<u8>,
-}
-
-/// An ARP message for IPv4 over Ethernet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arp {
-    pub operation: u16,
-    pub sender_mac: Mac,
-    pub sender_ip: Ipv4Addr,
-    pub target_mac: Mac,
-    pub target_ip: Ipv4Addr,
-}
-
-impl Arp {
-    pub const REQUEST: u16 = 1;
-    pub const REPLY: u16 = 2;
-
-    /// Whether it announces its sender rather than asks or answers.
-    pub fn is_gratuitous(&self) -> bool {
-        self.sender_ip == self.target_ip
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnnouncementKind {
+    ArpRequest,
+    ArpReply,
+    NeighbourAdvert,
 }
 
 impl Sniffer {
@@ -116,6 +91,29 @@ impl Sniffer {
         self.lock().iter().filter_map(arp).collect()
     }
 
+    pub fn neighbour_adverts(&self) -> Vec<(Seen, NeighbourAdvert)> {
+        let advert = |s: &Seen| match &s.frame {
+            Frame::NeighbourAdvert(a) => Some((s.clone(), *a)),
+            _ => None,
+        };
+        self.lock().iter().filter_map(advert).collect()
+    }
+
+    /// Gratuitous ARP and unsolicited neighbour advertisements, in order.
+    pub fn announcements(&self) -> Vec<Announcement> {
+        self.lock().iter().filter_map(Announcement::of).collect()
+    }
+
+    /// Destination unreachable and parameter problem messages of either family: nothing a virtual router does may
+    /// provoke one.
+    pub fn icmp_errors(&self) -> Vec<(Seen, IcmpError)> {
+        let error = |s: &Seen| match &s.frame {
+            Frame::IcmpError(e) => Some((s.clone(), *e)),
+            _ => None,
+        };
+        self.lock().iter().filter_map(error).collect()
+    }
+
     /// Waits for a frame.
     pub fn wait(&self, what: &str, timeout: Duration, like: impl Fn(&Seen) -> bool) -> Result<Seen> {
         let mut found = None;
@@ -133,6 +131,24 @@ impl Sniffer {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Seen>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Announcement {
+    fn of(seen: &Seen) -> Option<Self> {
+        let (address, mac, kind) = match &seen.frame {
+            Frame::Arp(arp) if arp.is_gratuitous() => {
+                let reply = arp.operation == Arp::REPLY;
+                let kind = if reply { AnnouncementKind::ArpReply } else { AnnouncementKind::ArpRequest };
+                (arp.sender_ip.into(), arp.sender_mac, kind)
+            }
+            Frame::NeighbourAdvert(na) if na.is_unsolicited() => {
+                let mac = na.target_mac.unwrap_or(seen.src_mac);
+                (na.target.into(), mac, AnnouncementKind::NeighbourAdvert)
+            }
+            _ => return None,
+        };
+        Some(Self { at: seen.at, address, mac, kind })
     }
 }
 
@@ -170,71 +186,5 @@ fn capture(
     Ok(())
 }
 
-/// Decodes an untagged Ethernet frame; `None` if it is neither an advert nor ARP.
-pub fn parse(frame: &[u8]) -> Option<Frame> {
-    let payload = frame.get(14..)?;
-    match frame.get(12..14)? {
-        [0x08, 0x06] => parse_arp(payload).map(Frame::Arp),
-        [0x08, 0x00] => {
-            let header = usize::from(payload.first()? & 0x0f) * 4;
-            let total = usize::from(u16::from_be_bytes([*payload.get(2)?, *payload.get(3)?]));
-            if *payload.get(9)? != IPPROTO_VRRP {
-                return None;
-            }
-            let src = IpAddr::V4(ip(payload, 12)?);
-            parse_advert(src, *payload.get(8)?, payload.get(header..total)?).map(Frame::Advert)
-        }
-        [0x86, 0xdd] => {
-            if *payload.get(6)? != IPPROTO_VRRP {
-                return None;
-            }
-            let length = usize::from(u16::from_be_bytes([*payload.get(4)?, *payload.get(5)?]));
-            let src: [u8; 16] = payload.get(8..24)?.try_into().ok()?;
-            let src = IpAddr::V6(Ipv6Addr::from(src));
-            parse_advert(src, *payload.get(7)?, payload.get(40..40 + length)?).map(Frame::Advert)
-        }
-        _ => None,
-    }
-}
-
-fn parse_arp(p: &[u8]) -> Option<Arp> {
-    (p.get(..6)? == [0, 1, 0x08, 0x00, 6, 4]).then_some(())?;
-    Some(Arp {
-        operation: u16::from_be_bytes([*p.get(6)?, *p.get(7)?]),
-        sender_mac: mac(p, 8)?,
-        sender_ip: ip(p, 14)?,
-        target_mac: mac(p, 18)?,
-        target_ip: ip(p, 24)?,
-    })
-}
-
-fn parse_advert(src: IpAddr, ttl: u8, m: &[u8]) -> Option<Advert> {
-    let version = m.first()? >> 4;
-    let interval = match version {
-        2 => Duration::from_secs(u64::from(*m.get(5)?)),
-        _ => Duration::from_millis(10 * u64::from(u16::from_be_bytes([m.get(4)? & 0x0f, *m.get(5)?]))),
-    };
-    Some(Advert {
-        src,
-        ttl,
-        version,
-        vrid: *m.get(1)?,
-        priority: *m.get(2)?,
-        count: *m.get(3)?,
-        interval,
-        message: m.to_vec(),
-    })
-}
-
-fn mac(bytes: &[u8], at: usize) -> Option<Mac> {
-    Some(Mac(bytes.get(at..at + 6)?.try_into().ok()?))
-}
-
-fn ip(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
-    let octets: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
-    Some(octets.into())
-}
-
-const IPPROTO_VRRP: u8 = 112;
 /// Frames after these are not kept.
 const MAX_SEEN: usize = 500_000;

@@ -163,7 +163,7 @@ fn request(server: SocketAddr, deadline: Duration) -> Request {
 fn get(server: SocketAddr, end: Instant) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&server, left(end)?)?;
     stream.set_write_timeout(Some(left(end)?))?;
-    stream.write_all(format!("GET / HTTP/1.0\r\nHost: {}\r\n\r\n", server.ip()).as_bytes())?;
+    stream.write_all(format!("GET / HTTP/1.0\r\nHost: {server}\r\n\r\n").as_bytes())?;
     let mut text = Vec::new();
     let mut buffer = [0; 1024];
     loop {

@@ -20,7 +20,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use vipd_tests::{
     Daemon, Lab, Mac, Node,
-    probe::{ArpProber, Sniffer, arp::Probe},
+    probe::{ArpProber, Sniffer, neighbour::Probe},
     require_lab, vipd_bin,
 };
 
