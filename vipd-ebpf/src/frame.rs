@@ -1,16 +1,23 @@
 //! The only pointer arithmetic on packets, and the link layer.
 
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{
+    helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len},
+    programs::XdpContext,
+};
 use vipd_common::abi::VipKey;
+
+use crate::address::Address;
 
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
 pub const ETHERTYPE_ARP: u16 = 0x0806;
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERTYPE_VLAN: u16 = 0x8100;
 const ETHERTYPE_QINQ: u16 = 0x88a8;
 
-/// Octets before the network header, at most: Ethernet and two VLAN tags.
 const ETHERNET_HEADER: usize = 14;
 const VLAN_TAG: usize = 4;
+/// Octets before the network header, at most: Ethernet and two VLAN tags.
+pub const MAX_NETWORK: usize = ETHERNET_HEADER + 2 * VLAN_TAG;
 
 /// Points to a `T` at `offset` octets into the frame, or nowhere if the frame ends before its end.
 #[inline(always)]
@@ -43,6 +50,17 @@ pub fn be16(ctx: &XdpContext, offset: usize) -> Option<u16> {
     Some(u16::from_be_bytes(read(ctx, offset)?))
 }
 
+/// Makes the frame `length` octets long. What it gains holds whatever was there.
+#[inline(always)]
+pub fn resize(ctx: &XdpContext, length: usize) -> Option<()> {
+    // SAFETY: helpers on the frame that this run is about; pointers into it are made anew by every `at`.
+    let result = unsafe {
+        let delta = length as i64 - bpf_xdp_get_buff_len(ctx.ctx) as i64;
+        bpf_xdp_adjust_tail(ctx.ctx, delta as i32)
+    };
+    (result == 0).then_some(())
+}
+
 /// Where a frame came in and where its network header starts.
 #[derive(Clone, Copy)]
 pub struct Link {
@@ -58,26 +76,22 @@ impl Link {
     /// Reads the Ethernet header and up to two VLAN tags.
     #[inline(always)]
     pub fn parse(ctx: &XdpContext) -> Option<Self> {
-        let mut link = Self {
-            ifindex: ctx.ingress_ifindex() as u32,
-            vlan: 0,
-            ethertype: be16(ctx, 12)?,
-            network: ETHERNET_HEADER,
-        };
+        let mut vlan = 0;
+        let mut network = ETHERNET_HEADER;
+        let mut ethertype = be16(ctx, network - 2)?;
         for _ in 0..2 {
-            if link.ethertype != ETHERTYPE_VLAN && link.ethertype != ETHERTYPE_QINQ {
+            if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ {
                 break;
             }
-            let tci = be16(ctx, link.network)?;
-            link.vlan = link.vlan << 12 | u32::from(tci & 0x0fff);
-            link.ethertype = be16(ctx, link.network + 2)?;
-            link.network += VLAN_TAG;
+            vlan = vlan << 12 | u32::from(be16(ctx, network)? & 0x0fff);
+            ethertype = be16(ctx, network + 2)?;
+            network += VLAN_TAG;
         }
-        Some(link)
+        Some(Self { ifindex: ctx.ingress_ifindex() as u32, vlan, ethertype, network })
     }
 
     #[inline(always)]
-    pub fn vip_key(&self, address: [u8; 16]) -> VipKey {
-        VipKey { ifindex: self.ifindex, vlan: self.vlan, address }
+    pub fn vip_key(&self, address: Address) -> VipKey {
+        VipKey { ifindex: self.ifindex, vlan: self.vlan, address: address.octets() }
     }
 }

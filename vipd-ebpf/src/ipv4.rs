@@ -1,63 +1,78 @@
 //! IPv4: adverts to `vrrp`, packets to our VIPs gated by ownership, everything else untouched.
 
-use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
-use vipd_common::abi::{Count, mapped};
+use aya_ebpf::programs::XdpContext;
+use vipd_common::abi::Count;
 
 use crate::{
+    Verdict,
+    address::Address,
     count::count,
     frame::{Link, be16, read},
-    ownership, vrrp,
+    instance::FAMILY_V4,
+    ownership, sums,
+    vrrp::{self, Envelope},
 };
 
-const PROTOCOL_VRRP: u8 = 112;
-/// More Fragments and the fragment offset (RFC 791 3.1).
-const FRAGMENT: u16 = 0x3fff;
-const MIN_HEADER: usize = 20;
+/// Offsets of fields (RFC 791 3.1).
+const TOTAL_LENGTH: usize = 2;
+const FRAGMENT: usize = 6;
+const TTL: usize = 8;
+const PROTOCOL: usize = 9;
+const SOURCE: usize = 12;
+const DESTINATION: usize = 16;
 
-/// The header fields that are looked at.
-#[derive(Clone, Copy)]
-pub struct Header {
-    /// Offset of the header in the frame.
-    pub offset: usize,
-    /// Length of the header with its options, 20 to 60 octets.
-    pub length: usize,
-    /// Length of the packet by its own account; Ethernet padding is outside it.
-    pub total_length: usize,
-    pub ttl: u8,
-    pub source: [u8; 4],
-    pub destination: [u8; 4],
-}
+/// More Fragments and the fragment offset.
+const FRAGMENT_MASK: u16 = 0x3fff;
+/// In words of four octets.
+const MIN_IHL: u8 = 5;
+const MAX_IHL: usize = 15;
 
 #[inline(always)]
-pub fn handle(ctx: &XdpContext, link: &Link) -> Option<u32> {
+pub fn handle(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
     let ip = link.network;
     let version_ihl: u8 = read(ctx, ip)?;
-    let length = usize::from(version_ihl & 0x0f) * 4;
-    if version_ihl >> 4 != 4 || length < MIN_HEADER {
+    if version_ihl >> 4 != 4 || version_ihl & 0x0f < MIN_IHL {
         return None;
     }
-    let header = Header {
-        offset: ip,
-        length,
-        total_length: usize::from(be16(ctx, ip + 2)?),
-        ttl: read(ctx, ip + 8)?,
-        source: read(ctx, ip + 12)?,
-        destination: read(ctx, ip + 16)?,
-    };
-    if let Some(vip) = ownership::find(&link.vip_key(mapped(header.destination))) {
-        if vip.owned {
-            return Some(xdp_action::XDP_PASS);
+    // Before the VIPs: the primary address of an address owner, to which its unicast peers send, is one of them.
+    if read::<u8>(ctx, ip + PROTOCOL)? == vrrp::PROTOCOL {
+        if be16(ctx, ip + FRAGMENT)? & FRAGMENT_MASK != 0 {
+            count(Count::AdvertFragments);
+        } else if let Some(verdict) = vrrp::handle(ctx) {
+            return Some(verdict);
         }
-        count(Count::IpGated);
-        return Some(xdp_action::XDP_DROP);
     }
-    let protocol: u8 = read(ctx, ip + 9)?;
-    if protocol != PROTOCOL_VRRP {
-        return None;
+    let destination: [u8; 4] = read(ctx, ip + DESTINATION)?;
+    let vip = ownership::find(&link.vip_key(Address::from_v4(destination)))?;
+    Some(ownership::gate(&vip, false))
+}
+
+/// What the checks of an advert want of the header.
+#[inline(always)]
+pub fn envelope(ctx: &XdpContext, ip: usize) -> Option<Envelope> {
+    let header = usize::from(read::<u8>(ctx, ip)? & 0x0f) * 4;
+    Some(Envelope {
+        family: FAMILY_V4,
+        hop_limit: read(ctx, ip + TTL)?,
+        intact: checksum_ok(ctx, ip, header),
+        source: Address::from_v4(read(ctx, ip + SOURCE)?),
+        destination: Address::from_v4(read(ctx, ip + DESTINATION)?),
+        message: ip + header,
+        // By the header's own account; Ethernet padding is outside it.
+        length: usize::from(be16(ctx, ip + TOTAL_LENGTH)?).saturating_sub(header),
+    })
+}
+
+/// The stack would check it; a program in front of the stack has to.
+#[inline(always)]
+fn checksum_ok(ctx: &XdpContext, ip: usize, header: usize) -> bool {
+    let mut sum = 0u64;
+    for i in 0..MAX_IHL {
+        if i * 4 >= header {
+            break;
+        }
+        let Some(word) = read::<u32>(ctx, ip + i * 4) else { return false };
+        sum += u64::from(word);
     }
-    if be16(ctx, ip + 6)? & FRAGMENT != 0 {
-        count(Count::AdvertFragments);
-        return None;
-    }
-    vrrp::handle(ctx, link, &header)
+    sums::fold(sum) == 0xffff
 }

@@ -1,35 +1,58 @@
 //! vipd's XDP program: one per interface in use.
 //!
-//! It answers ARP for the VIPs this node owns, drops what is meant for VIPs it does not own, and validates and stamps
-//! VRRP adverts. Ownership is one word per group in `LEASES`. Frames that concern no configured VIP or virtual router
-//! are passed untouched.
+//! It answers ARP and Neighbor Discovery for the VIPs this node owns, drops what is meant for VIPs and virtual MACs it
+//! does not own, and validates and stamps VRRP adverts. Ownership is one word per group in `LEASES`. Frames that concern
+//! no configured VIP or virtual router are passed untouched.
 #![no_std]
 #![no_main]
 
+mod address;
 mod arp;
+mod claim;
 mod count;
 mod events;
 mod frame;
+mod global;
+mod instance;
 mod ipv4;
+mod ipv6;
 mod log;
 mod maps;
+mod ndp;
 mod ownership;
+mod sums;
+mod vmac;
 mod vrrp;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 
+/// What becomes of a frame that is ours to judge.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub enum Verdict {
+    Drop = xdp_action::XDP_DROP,
+    Pass = xdp_action::XDP_PASS,
+    /// Send it back where it came from.
+    Tx = xdp_action::XDP_TX,
+}
+
 #[xdp(frags)]
 pub fn vipd_xdp(ctx: XdpContext) -> u32 {
     // Open for traffic: what cannot be read as one of ours passes.
-    decide(&ctx).unwrap_or(xdp_action::XDP_PASS)
+    decide(&ctx).unwrap_or(Verdict::Pass) as u32
 }
 
 #[inline(always)]
-fn decide(ctx: &XdpContext) -> Option<u32> {
+fn decide(ctx: &XdpContext) -> Option<Verdict> {
     let link = frame::Link::parse(ctx)?;
+    // What is not dropped here has the interface's own address now, and is handled on as any frame.
+    if let Some(verdict) = vmac::handle(ctx, &link) {
+        return Some(verdict);
+    }
     match link.ethertype {
-        frame::ETHERTYPE_ARP => arp::handle(ctx, &link),
+        frame::ETHERTYPE_ARP => arp::handle(ctx),
         frame::ETHERTYPE_IPV4 => ipv4::handle(ctx, &link),
+        frame::ETHERTYPE_IPV6 => ipv6::handle(ctx, &link),
         _ => None,
     }
 }

@@ -2,11 +2,12 @@
 
 use core::ptr;
 
-use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
-use vipd_common::abi::{Count, VipEntry, VipKey};
+use vipd_common::abi::{Count, VipEntry, VipKey, vip_flag};
 
 use crate::{
+    Verdict,
     count::count,
+    events,
     maps::{LEASES, VIPS},
 };
 
@@ -26,6 +27,22 @@ pub fn find(key: &VipKey) -> Option<Vip> {
     Some(Vip { entry, owned: owned(entry.group) })
 }
 
+/// The verdict on an IP packet to a VIP; `accept_always` if Accept_Mode is not to be asked.
+#[inline(always)]
+pub fn gate(vip: &Vip, accept_always: bool) -> Verdict {
+    if !vip.owned {
+        // RFC 9568 6.4.2: a backup does not accept packets to the virtual address.
+        count(Count::IpGated);
+        return Verdict::Drop;
+    }
+    // RFC 9568 6.4.3: nor does a master that is not the address owner, if Accept_Mode is False.
+    if vip.entry.flags & vip_flag::NO_ACCEPT != 0 && !accept_always {
+        count(Count::IpNotAccepted);
+        return Verdict::Drop;
+    }
+    Verdict::Pass
+}
+
 /// The lease word of `group`.
 #[inline(always)]
 pub fn lease(group: u32) -> Option<*mut u64> {
@@ -36,11 +53,12 @@ pub fn lease(group: u32) -> Option<*mut u64> {
     word
 }
 
+/// Whether this node owns the VIPs of `group` now.
 #[inline(always)]
-fn owned(group: u32) -> bool {
+pub fn owned(group: u32) -> bool {
     match lease(group) {
         // SAFETY: an aligned 8-byte word of the map; the daemon stores to it with atomic operations.
-        Some(word) => unsafe { bpf_ktime_get_boot_ns() < ptr::read_volatile(word) },
+        Some(word) => events::now() < unsafe { ptr::read_volatile(word) },
         // Closed for identity: doubt about owning a VIP means no answer.
         None => false,
     }

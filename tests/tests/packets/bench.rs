@@ -1,7 +1,7 @@
 //! One loaded program, and what a row of a table looks like.
 
 use std::{
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -13,8 +13,8 @@ use vipd::{
     time::Instant,
 };
 use vipd_common::abi::{
-    ADDRESS_DIGEST_MASK, Counters, Event, InstanceCounters, InstanceHead, InstanceKey, VipEntry, VipKey,
-    address_digest, mapped,
+    ADDRESS_DIGEST_MASK, Counters, Event, InstanceCounters, InstanceHead, InstanceKey, PeerEntry, PeerKey,
+    VipEntry, VipKey, address_digest, address_digest_v6, mapped,
 };
 
 pub const XDP_DROP: u32 = 1;
@@ -30,6 +30,11 @@ pub const MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
 pub const PRIMARY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 pub const GROUP_ADDRESS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+/// 2001:db8::100, the VIP of the public IPv6 frames.
+pub const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100);
+pub const LINK_LOCAL_VIP6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x100);
+pub const PRIMARY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x10);
+pub const GROUP_ADDRESS6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 
 /// The program with its maps; gone on drop.
 pub struct Bench {
@@ -60,18 +65,28 @@ impl Bench {
         self.dataplane.as_mut().expect("there until drop")
     }
 
-    /// One VIP and one virtual router as `identity` says, in the slots above.
-    pub fn configure(&mut self, identity: &Identity, vips: &[(u32, Ipv4Addr)]) {
+    /// VIPs, each with its VLAN, of one virtual router as `identity` says, in the slots above.
+    pub fn configure(&mut self, identity: &Identity, vips: &[(u32, impl Into<IpAddr> + Copy)]) {
         let entry = VipEntry { group: GROUP, instance: SLOT, mac: MAC, flags: 0, reserved: 0 };
-        let vips: Vec<_> = vips
-            .iter()
-            .map(|(vlan, vip)| {
-                (VipKey { ifindex: IFINDEX, vlan: *vlan, address: mapped(vip.octets()) }, entry)
-            })
-            .collect();
+        self.fill(identity, entry, vips, &[]);
+    }
+
+    /// The same, with what answers for the VIPs and with unicast peers.
+    pub fn fill(
+        &mut self,
+        identity: &Identity,
+        entry: VipEntry,
+        vips: &[(u32, impl Into<IpAddr> + Copy)],
+        peers: &[(IpAddr, PeerEntry)],
+    ) {
+        let key = |(vlan, vip): &(u32, _)| VipKey { ifindex: IFINDEX, vlan: *vlan, address: octets(*vip) };
+        let peer = |address| PeerKey { instance: SLOT, address: octets(address) };
         self.dataplane().instances().write(SLOT, identity);
-        let index = vec![(identity.head.key, SLOT)];
-        let contents = Contents { vips, index, peers: Vec::new() };
+        let contents = Contents {
+            vips: vips.iter().map(|vip| (key(vip), entry)).collect(),
+            index: vec![(identity.head.key, SLOT)],
+            peers: peers.iter().map(|(address, entry)| (peer(*address), *entry)).collect(),
+        };
         self.dataplane().replace_tables(&contents).expect("tables are replaced");
     }
 
@@ -87,7 +102,7 @@ impl Bench {
     }
 
     pub fn run(&mut self, frame: &[u8]) -> Outcome {
-        let mut out = vec![0; 4096];
+        let mut out = vec![0; 8192];
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
         options.data_out = Some(&mut out);
@@ -161,7 +176,33 @@ pub fn identity() -> Identity {
     }
 }
 
-pub fn digest(vips: &[Ipv4Addr]) -> u64 {
-    vips.iter().fold(0u64, |sum, vip| sum.wrapping_add(address_digest(u32::from_ne_bytes(vip.octets()))))
-        & ADDRESS_DIGEST_MASK
+/// The same over IPv6, with a link-local VIP and a global one.
+pub fn identity6() -> Identity {
+    let mut identity = identity();
+    identity.head.key.family = 6;
+    identity.primary = PRIMARY6.octets();
+    identity.destination = GROUP_ADDRESS6.octets();
+    identity.address_list_digest = digest(&[LINK_LOCAL_VIP6, VIP6]);
+    identity
+}
+
+/// An address as the maps have it.
+pub fn octets(address: impl Into<IpAddr>) -> [u8; 16] {
+    match address.into() {
+        IpAddr::V4(address) => mapped(address.octets()),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+pub fn digest(vips: &[impl Into<IpAddr> + Copy]) -> u64 {
+    let mix = |vip: IpAddr| match vip {
+        IpAddr::V4(vip) => address_digest(u32::from_ne_bytes(vip.octets())),
+        IpAddr::V6(vip) => {
+            let octets = vip.octets();
+            let (upper, lower) = octets.split_at(8);
+            let word = |half: &[u8]| u64::from_ne_bytes(half.try_into().expect("eight octets"));
+            address_digest_v6(word(upper), word(lower))
+        }
+    };
+    vips.iter().fold(0u64, |sum, vip| sum.wrapping_add(mix((*vip).into()))) & ADDRESS_DIGEST_MASK
 }

@@ -1,7 +1,7 @@
 //! Frames as other stations send them, written here octet by octet, so that nothing of vipd's own encoders is tested
 //! with itself.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 pub const PEER_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0xaa];
 const BROADCAST: [u8; 6] = [0xff; 6];
@@ -62,6 +62,79 @@ impl Ipv4 {
         frame.extend(&self.payload);
         frame
     }
+}
+
+/// An IPv6 packet in a frame; `extensions` stand between the fixed header and the payload.
+#[derive(Clone)]
+pub struct Ipv6 {
+    pub source: Ipv6Addr,
+    pub destination: Ipv6Addr,
+    pub hop_limit: u8,
+    pub next_header: u8,
+    pub extensions: Vec<u8>,
+    pub payload: Vec<u8>,
+}
+
+impl Ipv6 {
+    /// An advert: to ff02::12 with hop limit 255.
+    pub fn advert(source: Ipv6Addr, vrid: u8, priority: u8, vips: &[Ipv6Addr]) -> Self {
+        let mut payload = vec![0x31, vrid, priority, vips.len() as u8, 0, 100, 0, 0];
+        vips.iter().for_each(|vip| payload.extend(vip.octets()));
+        Self {
+            source,
+            destination: Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12),
+            hop_limit: 255,
+            next_header: 112,
+            extensions: Vec::new(),
+            payload,
+        }
+        .summed(112, 6)
+    }
+
+    /// With the checksum at `offset` of the payload made right, for `protocol` in the pseudo-header (RFC 8200 8.1).
+    pub fn summed(mut self, protocol: u8, offset: usize) -> Self {
+        self.payload[offset..offset + 2].fill(0);
+        let length = (self.payload.len() as u32).to_be_bytes();
+        let sum = checksum(&[
+            &self.source.octets(),
+            &self.destination.octets(),
+            &length,
+            &[0, 0, 0, protocol],
+            &self.payload,
+        ]);
+        self.payload[offset..offset + 2].copy_from_slice(&sum.to_be_bytes());
+        self
+    }
+
+    pub fn frame(&self) -> Vec<u8> {
+        let mut frame = vec![0x33, 0x33];
+        frame.extend(&self.destination.octets()[12..]);
+        frame.extend(PEER_MAC);
+        frame.extend([0x86, 0xdd, 0x6c, 0, 0, 0]);
+        frame.extend(((self.extensions.len() + self.payload.len()) as u16).to_be_bytes());
+        frame.extend([self.next_header, self.hop_limit]);
+        frame.extend(self.source.octets());
+        frame.extend(self.destination.octets());
+        frame.extend(&self.extensions);
+        frame.extend(&self.payload);
+        frame
+    }
+}
+
+/// A Neighbor Solicitation (135) or Advertisement (136), its checksum right.
+pub fn neighbor(
+    kind: u8,
+    flags: u8,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    target: Ipv6Addr,
+    options: &[u8],
+) -> Ipv6 {
+    let mut payload = vec![kind, 0, 0, 0, flags, 0, 0, 0];
+    payload.extend(target.octets());
+    payload.extend(options);
+    let (next_header, extensions) = (58, Vec::new());
+    Ipv6 { source, destination, hop_limit: 255, next_header, extensions, payload }.summed(58, 2)
 }
 
 /// RFC 1071, as plainly as it can be written.

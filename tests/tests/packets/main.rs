@@ -4,8 +4,13 @@
 //! kernel takes when the caller names none.
 
 mod adverts;
+mod adverts6;
 mod bench;
 mod frames;
+mod neighbors;
 mod pins;
+mod rows;
+mod unicast;
 mod vectors;
 mod vips;
+mod vmacs;

@@ -1,3 +1,5 @@
+//! What is loaded: its size to the verifier, and its pins.
+//!
 //! What is pinned is compared before it is adopted; the kernel and aya take any map of that name.
 
 use std::{path::Path, process::Command};
@@ -5,7 +7,17 @@ use std::{path::Path, process::Command};
 use vipd::dataplane::{Dataplane, Pinned};
 use vipd_common::abi::ABI_VERSION;
 
-use crate::bench::GROUP;
+use crate::bench::{Bench, GROUP};
+
+/// Another kernel's verifier may take more steps; the limit is a million.
+#[test]
+fn the_program_is_well_under_the_verifiers_limit() {
+    let Some(mut bench) = Bench::new() else { return };
+    let info = bench.dataplane().program().expect("program").info().expect("info");
+    let verified = info.verified_instruction_count().expect("Linux 5.16 or later");
+    println!("{verified} instructions verified");
+    assert!(verified < 250_000, "{verified} instructions verified");
+}
 
 #[test]
 fn maps_are_adopted_if_they_fit_and_refused_if_not() {

@@ -5,31 +5,18 @@ use std::{net::Ipv4Addr, time::Duration};
 use vipd_common::abi::{event_kind, mapped};
 
 use crate::{
-    bench::{Bench, GROUP, MAC, SLOT, VIP, XDP_DROP, XDP_PASS, XDP_TX, identity, now},
+    bench::{Bench, MAC, SLOT, VIP, XDP_DROP, XDP_PASS, XDP_TX, identity},
     frames::{Ipv4, PEER_MAC, arp, padded, tagged, unhex},
+    rows::{
+        Ownership::{Expired, Never, Owned},
+        Row, row, run,
+    },
 };
 
 const ASKER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
 const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 const UNSPECIFIED: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 const VLAN: u16 = 10;
-
-/// Whether this node owns the VIP in a row.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Ownership {
-    Owned,
-    Never,
-    Expired,
-}
-use Ownership::{Expired, Never, Owned};
-
-struct Row {
-    what: &'static str,
-    frame: Vec<u8>,
-    ownership: Ownership,
-    verdict: u32,
-    counters: &'static [&'static str],
-}
 
 fn packet(destination: Ipv4Addr) -> Vec<u8> {
     Ipv4 {
@@ -45,7 +32,6 @@ fn packet(destination: Ipv4Addr) -> Vec<u8> {
 }
 
 fn rows() -> Vec<Row> {
-    let row = |what, frame, ownership, verdict, counters| Row { what, frame, ownership, verdict, counters };
     let ask = || arp(1, PEER_MAC, ASKER, VIP);
     let mut other_hardware = ask();
     other_hardware[15] = 6;
@@ -107,19 +93,7 @@ fn rows() -> Vec<Row> {
 fn frames_about_vips_get_the_verdict_of_ownership() {
     let Some(mut bench) = Bench::new() else { return };
     bench.configure(&identity(), &[(0, VIP)]);
-    for row in rows() {
-        match row.ownership {
-            Owned => drop(bench.own(Duration::from_secs(3600), Duration::ZERO)),
-            Never => bench.dataplane().leases().release(GROUP),
-            Expired => bench.dataplane().leases().acquire(GROUP, now()),
-        }
-        let (outcome, moved) = bench.moved(&row.frame);
-        let moved: Vec<_> = moved.into_iter().map(|(name, _)| name).collect();
-        assert_eq!((outcome.verdict, &moved[..]), (row.verdict, row.counters), "{}", row.what);
-        if row.verdict != XDP_TX {
-            assert_eq!(outcome.frame, row.frame, "{}: the frame must not change", row.what);
-        }
-    }
+    run(&mut bench, rows());
 }
 
 /// The whole reply, octet by octet, from the public frames `arp-request-for-vip` and `arp-reply-from-active`; the MAC is

@@ -1,0 +1,26 @@
+//! Functions that the verifier checks once each, by their signature, and not along every path that leads to them.
+//!
+//! One per protocol, or the paths through all of them would multiply beyond its limit. A global function (in the sense of
+//! the kernel's BTF) takes the context and numbers, and returns a number. It reads the link layer again: an offset that is
+//! passed to it is any number to the verifier, and LLVM leaves checks out that the verifier would have to see.
+
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+
+use crate::{Verdict, frame::Link};
+
+/// No verdict, as a number: not one of `Verdict`'s.
+const UNDECIDED: u32 = 0;
+
+/// The body of a global function: `decide` on the frame.
+#[inline(always)]
+pub fn enter(ctx: *mut xdp_md, decide: impl FnOnce(&XdpContext, &Link) -> Option<Verdict>) -> u32 {
+    let ctx = &XdpContext::new(ctx);
+    let verdict = Link::parse(ctx).and_then(|link| decide(ctx, &link));
+    verdict.map_or(UNDECIDED, |verdict| verdict as u32)
+}
+
+/// What a global function returned.
+#[inline(always)]
+pub fn verdict(number: u32) -> Option<Verdict> {
+    [Verdict::Drop, Verdict::Pass, Verdict::Tx].into_iter().find(|verdict| *verdict as u32 == number)
+}

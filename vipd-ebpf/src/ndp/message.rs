@@ -1,0 +1,135 @@
+//! Whether a Neighbor Solicitation or Advertisement is valid (RFC 4861 7.1.1, 7.1.2), and the link-layer address it has.
+
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+
+use super::{HOP_LIMIT, ICMPV6, SOLICITATION, TARGET_LINK_ADDRESS};
+use crate::{
+    address::Address,
+    frame::{self, Link, be16, read},
+    ipv6, sums,
+};
+
+const SOURCE_LINK_ADDRESS: u8 = 1;
+/// Offsets of ICMPv6's code and of an advertisement's flags.
+const CODE: usize = 1;
+const FLAGS: usize = 4;
+const SOLICITED: u8 = 0x40;
+
+/// Messages and options are made of units of eight octets.
+const UNIT: u32 = 8;
+/// Up to the target's end: the ICMPv6 header, the flags, the target.
+const FIXED_UNITS: u32 = 3;
+/// 2 KiB, more than an Ethernet frame holds. A longer message counts as invalid.
+const MAX_UNITS: u32 = 256;
+/// SEcure Neighbor Discovery (RFC 3971) comes to five. A message with more counts as invalid.
+const MAX_OPTIONS: u32 = 16;
+/// A message starts here at the farthest.
+const MAX_OFFSET: u32 = (frame::MAX_NETWORK + ipv6::HEADER) as u32;
+
+/// `None` if the message is invalid, else its option with a link-layer address, if it has one.
+///
+/// The target is not looked at: it is a VIP, hence no multicast address.
+#[inline(always)]
+pub fn check(ctx: &XdpContext) -> Option<Option<[u8; 6]>> {
+    let found = check_neighbor_message(ctx.ctx);
+    if found & INVALID != 0 {
+        return None;
+    }
+    let [a, b, c, d, e, f, ..] = found.to_le_bytes();
+    Some((found & FOUND != 0).then_some([a, b, c, d, e, f]))
+}
+
+/// What [`check_neighbor_message`] returns: one of these, the latter with the link-layer address below it, or 0.
+const INVALID: u64 = 1 << 63;
+const FOUND: u64 = 1 << 62;
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn check_neighbor_message(ctx: *mut xdp_md) -> u64 {
+    let ctx = &XdpContext::new(ctx);
+    Link::parse(ctx).and_then(|link| read_checked(ctx, &link)).unwrap_or(INVALID)
+}
+
+#[inline(always)]
+fn read_checked(ctx: &XdpContext, link: &Link) -> Option<u64> {
+    let ip = link.network;
+    let message = ip + ipv6::HEADER;
+    let length = be16(ctx, ip + ipv6::PAYLOAD_LENGTH)?;
+    let units = u32::from(length) / UNIT;
+    if read::<u8>(ctx, ip + ipv6::HOP_LIMIT)? != HOP_LIMIT
+        || read::<u8>(ctx, message + CODE)? != 0
+        || !u32::from(length).is_multiple_of(UNIT)
+        || !(FIXED_UNITS..=MAX_UNITS).contains(&units)
+    {
+        return None;
+    }
+    let source: Address = read(ctx, ip + ipv6::SOURCE)?;
+    let destination: Address = read(ctx, ip + ipv6::DESTINATION)?;
+    // RFC 4291 2.7: a source is never multicast.
+    if source.is_multicast() {
+        return None;
+    }
+    let sum = sum_units(ctx.ctx, message as u32, units);
+    if sum == TRUNCATED
+        || sums::fold(sum + sums::pseudo_header(source, destination, ICMPV6, length)) != 0xffff
+    {
+        return None;
+    }
+    if read::<u8>(ctx, message)? == SOLICITATION {
+        let link_address = link_address(ctx, message, units, SOURCE_LINK_ADDRESS)?;
+        // A station without an address asks the target's group, and gives no address to send the answer to.
+        let stray = source == Address::UNSPECIFIED && (link_address != 0 || !destination.is_solicited_node());
+        (!stray).then_some(link_address)
+    } else {
+        let link_address = link_address(ctx, message, units, TARGET_LINK_ADDRESS)?;
+        let stray = destination.is_multicast() && read::<u8>(ctx, message + FLAGS)? & SOLICITED != 0;
+        (!stray).then_some(link_address)
+    }
+}
+
+/// Walks the options; `None` if one is invalid, 0 if none is `wanted`.
+#[inline(always)]
+fn link_address(ctx: &XdpContext, message: usize, units: u32, wanted: u8) -> Option<u64> {
+    let mut found = 0;
+    let mut next = FIXED_UNITS;
+    for _ in 0..MAX_OPTIONS {
+        if next >= units {
+            break;
+        }
+        let option: [u8; 8] = read(ctx, message + (next * UNIT) as usize)?;
+        let [kind, length, ..] = option;
+        // RFC 4861 4.6: a length of 0 is invalid; 4.6.1: an Ethernet address takes one unit.
+        if length == 0 || kind == wanted && length != 1 {
+            return None;
+        }
+        // Of several, the first counts.
+        if kind == wanted && found == 0 {
+            found = FOUND | u64::from_le_bytes(option) >> 16;
+        }
+        next += u32::from(length);
+    }
+    // The last one ends where the message does.
+    (next == units).then_some(found)
+}
+
+const TRUNCATED: u64 = u64::MAX;
+
+/// Sums `units` units at `offset`; [`TRUNCATED`] if the frame ends before their end.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sum_units(ctx: *mut xdp_md, offset: u32, units: u32) -> u64 {
+    // What callers know and the verifier does not.
+    if offset > MAX_OFFSET {
+        return TRUNCATED;
+    }
+    let ctx = XdpContext::new(ctx);
+    let mut sum = 0u64;
+    for i in 0..MAX_UNITS {
+        if i >= units {
+            break;
+        }
+        let Some(unit) = read::<u64>(&ctx, (offset + i * UNIT) as usize) else { return TRUNCATED };
+        sum += sums::word_pair(unit);
+    }
+    sum
+}

@@ -1,0 +1,67 @@
+//! Neighbor Discovery for our VIPs: solicitations answered if owned, dropped if not; other stations' claims are noticed.
+
+mod answer;
+mod message;
+
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use vipd_common::abi::Count;
+
+use crate::{
+    Verdict, claim,
+    count::count,
+    frame::{Link, read},
+    global, ipv6,
+};
+
+pub const ICMPV6: u8 = 58;
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
+/// RFC 4861 7.1: so that no router has forwarded it.
+const HOP_LIMIT: u8 = 255;
+/// Offset of the target in both messages (RFC 4861 4.3, 4.4).
+const TARGET: usize = 8;
+/// Of the options of both.
+const TARGET_LINK_ADDRESS: u8 = 2;
+
+/// Whether the ICMPv6 message is a Neighbor Solicitation or Advertisement.
+#[inline(always)]
+pub fn is_about_neighbors(ctx: &XdpContext, link: &Link) -> bool {
+    matches!(read(ctx, link.network + ipv6::HEADER), Some(SOLICITATION | ADVERTISEMENT))
+}
+
+/// The verdict on one of these if its target is a VIP.
+#[inline(always)]
+pub fn handle(ctx: &XdpContext) -> Option<Verdict> {
+    global::verdict(handle_neighbor(ctx.ctx))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn handle_neighbor(ctx: *mut xdp_md) -> u32 {
+    global::enter(ctx, decide)
+}
+
+#[inline(always)]
+fn decide(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
+    let message = link.network + ipv6::HEADER;
+    let target = read(ctx, message + TARGET)?;
+    let vip = ipv6::find_vip(link, target)?;
+    let solicitation = read::<u8>(ctx, message)? == SOLICITATION;
+    if solicitation && !vip.owned {
+        // RFC 9568 6.4.2: a backup must not respond.
+        count(Count::NdGated);
+        return Some(Verdict::Drop);
+    }
+    let Some(link_address) = message::check(ctx) else {
+        count(Count::NdInvalid);
+        return Some(Verdict::Drop);
+    };
+    let mac = match link_address {
+        Some(mac) => mac,
+        None => read(ctx, 6)?,
+    };
+    if solicitation {
+        return answer::send(ctx, vip.entry.mac, mac);
+    }
+    claim::handle(&vip, read(ctx, message + TARGET)?, mac, Verdict::Pass)
+}

@@ -1,0 +1,104 @@
+//! Adverts: validated, stamped, and only what changed told to the daemon. Takes the lease back when a rival has won.
+//!
+//! Both families go the same way: `check` says whether an advert is valid, `record` takes note of it. Adverts of virtual
+//! routers that are not ours pass untouched, since another VRRP daemon may live here.
+
+mod check;
+mod list;
+mod record;
+
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use vipd_common::abi::{Count, InstanceCount};
+
+use crate::{
+    Verdict,
+    address::Address,
+    count::{count, count_instance},
+    frame::{ETHERTYPE_IPV6, Link, read},
+    global, instance, ipv4, ipv6,
+};
+
+/// IP protocol and IPv6 next header.
+pub const PROTOCOL: u8 = 112;
+
+/// What IP says of an advert.
+pub struct Envelope {
+    /// 4 or 6.
+    pub family: u8,
+    /// TTL or Hop Limit.
+    pub hop_limit: u8,
+    /// Whether the IP header's own checksum, if it has one, is right.
+    pub intact: bool,
+    pub source: Address,
+    pub destination: Address,
+    /// Offset of the VRRP message in the frame.
+    pub message: usize,
+    /// Its length by IP's account.
+    pub length: usize,
+}
+
+/// A valid advert.
+struct Advert {
+    priority: u8,
+    interval_cs: u32,
+    /// One of the `CHECKSUM_` constants.
+    checksum: u8,
+    address_digest: u64,
+    /// RFC 9568 5.2.9 and erratum 8300: over IPv6 the first address has to be link-local.
+    first_not_link_local: bool,
+}
+
+/// Values of a `ChecksumForm`.
+const CHECKSUM_PSEUDO_HEADER: u8 = 0;
+const CHECKSUM_MESSAGE_ONLY: u8 = 1;
+
+/// The verdict on an advert of one of our virtual routers.
+#[inline(always)]
+pub fn handle(ctx: &XdpContext) -> Option<Verdict> {
+    global::verdict(handle_advert(ctx.ctx))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn handle_advert(ctx: *mut xdp_md) -> u32 {
+    global::enter(ctx, decide)
+}
+
+#[inline(always)]
+fn decide(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
+    let envelope = &match link.ethertype {
+        ETHERTYPE_IPV6 => ipv6::envelope(ctx, link.network)?,
+        _ => ipv4::envelope(ctx, link.network)?,
+    };
+    let vrid = if envelope.length >= 2 { read(ctx, envelope.message + 1)? } else { 0 };
+    let Some((slot, instance)) = instance::find(link, envelope.family, vrid) else {
+        count_foreign(check::foreign(ctx, envelope));
+        return None;
+    };
+    // SAFETY: the daemon's half of the value; each field is read once, and a mixture of two states of the daemon can
+    // only misjudge an advert that arrived while it was changing its mind.
+    match check::ours(ctx, envelope, slot, unsafe { &*instance }) {
+        Err(reason) => {
+            count_instance(slot, reason);
+            Some(Verdict::Drop)
+        }
+        Ok(advert) => {
+            record::accept(ctx, slot, instance, envelope.source, &advert);
+            Some(Verdict::Pass)
+        }
+    }
+}
+
+/// Counts an advert of a virtual router that is not ours.
+#[inline(always)]
+fn count_foreign(verdict: Result<Advert, InstanceCount>) {
+    count(match verdict {
+        Err(InstanceCount::IpTtlErrors) => Count::ForeignIpTtlErrors,
+        Err(InstanceCount::PacketLengthErrors) => Count::ForeignPacketLengthErrors,
+        Err(InstanceCount::VersionErrors) => Count::ForeignVersionErrors,
+        Err(InstanceCount::InvalidType) => Count::ForeignInvalidType,
+        Err(InstanceCount::AddrCountZero) => Count::ForeignAddrCountZero,
+        Err(_) => Count::ForeignChecksumErrors,
+        Ok(_) => Count::VridErrors,
+    });
+}
