@@ -89,17 +89,22 @@ fn restarts_change_nothing_on_the_wire() -> Result<()> {
 
     let lost = probes.iter().filter(|p| p.sent < ended - MESSAGE_DELAY * 4 && p.answers.is_empty()).count();
     ensure!(lost == 0, "{lost} of {} questions unanswered", probes.len());
-    let owners: std::collections::BTreeSet<_> = probes.iter().flat_map(vipd_tests::probe::arp::Probe::owners).collect();
+    let owners: std::collections::BTreeSet<_> =
+        probes.iter().flat_map(vipd_tests::probe::neighbour::Probe::owners).collect();
     ensure!(owners == [pair.bed.lb01().mac()].into(), "answers of {owners:?}");
     let foreign: Vec<_> = adverts(&listener).into_iter().filter(|heard| heard.from != LB01).collect();
     ensure!(foreign.is_empty(), "another node advertised: {foreign:?}");
     ensure!(adverts(&listener).iter().all(|heard| heard.priority == HIGH), "a goodbye was said");
-    let announced = listener.arps().into_iter().filter(|(seen, arp)| seen.at > began && arp.is_gratuitous()).count();
+    let announced =
+        listener.arps().into_iter().filter(|(seen, arp)| seen.at > began && arp.is_gratuitous()).count();
     ensure!(announced == 0, "{announced} announcements: to clients something has changed");
 
     let peer = pair.bed.status("lb02")?;
     for field in ["state", "since_unix_ms", "became_master"] {
-        ensure!(peer[field] == peer_before[field], "the peer has seen a transition: {peer_before} then {peer}");
+        ensure!(
+            peer[field] == peer_before[field],
+            "the peer has seen a transition: {peer_before} then {peer}"
+        );
     }
     Ok(())
 }
@@ -135,7 +140,9 @@ fn a_lease_that_was_revoked_is_not_adopted() -> Result<()> {
     pair.bed.wait("lb01", "BACKUP")?;
     sleep(INTERVAL * 5);
     ensure!(pair.bed.state("lb02")? == "MASTER" && pair.bed.state("lb01")? == "BACKUP");
-    let late = adverts(&listener).into_iter().filter(|heard| heard.from == LB01 && heard.at > killed + MESSAGE_DELAY);
+    let late = adverts(&listener)
+        .into_iter()
+        .filter(|heard| heard.from == LB01 && heard.at > killed + MESSAGE_DELAY);
     ensure!(late.count() == 0, "the restarted node advertised");
     Ok(())
 }
@@ -199,7 +206,10 @@ fn leftovers_that_make_no_sense_are_removed() -> Result<()> {
         let probes = prober.stop()?;
         check_single_owner(&probes, &listener).with_context(|| what.to_owned())?;
         ensure!(!pins(&pair.bed.lab, ABI_VERSION - 1).exists(), "{what}: another version's pins are left");
-        println!("{what}: {}", pair.lb01.log().lines().filter(|line| line.contains("WARN")).collect::<String>());
+        println!(
+            "{what}: {}",
+            pair.lb01.log().lines().filter(|line| line.contains("WARN")).collect::<String>()
+        );
     }
     Ok(())
 }

@@ -138,6 +138,11 @@ impl Lowering<'_, '_> {
                 return;
             }
         };
+        if let Some(preference) = line.metric.as_ref().filter(|preference| preference.value <= LOCAL_RULE) {
+            let message = format!("preference {} would come before local delivery", preference.value);
+            let hint = "vipd moves the `local` rule to 100: use a greater preference";
+            self.report.error_hint(preference.span, message, hint);
+        }
         settings.rules.push(VirtualRule {
             not: line.not.is_some(),
             family,
@@ -227,3 +232,6 @@ fn same_family(what: &str, own: Family, at: Span, family: Family, report: &mut R
 
 /// `RT_TABLE_MAIN`.
 const MAIN: u32 = 254;
+
+/// Where the host's `local` rule stands while vipd runs.
+const LOCAL_RULE: u32 = 100;

@@ -119,7 +119,10 @@ async fn answer(line: &[u8], commands: &mpsc::Sender<Command>) -> Response {
 }
 
 /// Asks for the end. The channel closes with the daemon, and so does the connection: that is the answer.
-async fn end(commands: &mpsc::Sender<Command>, command: impl FnOnce(oneshot::Sender<()>) -> Command) -> Response {
+async fn end(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<()>) -> Command,
+) -> Response {
     let (reply, ended) = oneshot::channel();
     match commands.send(command(reply)).await {
         Ok(()) => {

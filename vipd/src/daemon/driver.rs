@@ -4,7 +4,12 @@
 //! never waits for anything but its own descriptors: the host's rules follow through a `watch` channel in which the
 //! latest wish wins, and status answers go out through one-shot channels. It ends when the election has finished.
 
-use std::{collections::HashMap, net::{IpAddr, Ipv4Addr, Ipv6Addr}, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use tokio::{
@@ -257,8 +262,10 @@ impl Driver {
     /// Renews every lease once more, so that the next vipd has all of its length, and ends.
     fn leave(&mut self) {
         for id in self.ids() {
-            if let Some(master) =
-                self.engine.snapshot(id).filter(|snapshot| snapshot.state == StateName::Master && !snapshot.leaving)
+            if let Some(master) = self
+                .engine
+                .snapshot(id)
+                .filter(|snapshot| snapshot.state == StateName::Master && !snapshot.leaving)
             {
                 let renew_for = self.slots[usize::from(id.0)].router.settings.lease_length();
                 self.advertise(id, master.priority, master.checksum, Some(renew_for));

@@ -275,19 +275,17 @@ async fn attach(
     routers: &[Router],
     host: &mut Host,
 ) -> Result<HashMap<u32, String>> {
-    let wires: BTreeMap<u32, (&str, bool)> = routers.iter().flat_map(|router| &router.links).fold(
-        BTreeMap::new(),
-        |mut wires, link| {
+    let wires: BTreeMap<u32, (&str, bool)> =
+        routers.iter().flat_map(|router| &router.links).fold(BTreeMap::new(), |mut wires, link| {
             let (_, tagged) = wires.entry(link.wire.ifindex).or_insert((&link.wire.interface, false));
             *tagged |= link.wire.vlan != 0;
             wires
-        },
-    );
+        });
     let mut modes = HashMap::new();
     for (&ifindex, &(interface, tagged)) in &wires {
         if tagged {
             // A NIC that strips tags shows XDP two VLANs that look alike.
-            host.set_rx_vlan(interface, false).await?;
+            host.set_rx_vlan(interface, false)?;
         }
         let link = host.link(interface).await?;
         let present = link.xdp.map(|xdp| {

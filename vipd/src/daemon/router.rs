@@ -1,5 +1,8 @@
 //! One virtual router as the daemon knows it: its configuration, its interfaces as last seen, its slot in the maps.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::HashSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -139,7 +142,13 @@ impl Router {
 
     pub fn key(&self) -> InstanceKey {
         let Wire { ifindex, vlan, .. } = self.link().wire;
-        InstanceKey { ifindex, vlan, family: self.spec.family as u8, vrid: self.spec.vrid.get(), reserved: [0; 2] }
+        InstanceKey {
+            ifindex,
+            vlan,
+            family: self.spec.family as u8,
+            vrid: self.spec.vrid.get(),
+            reserved: [0; 2],
+        }
     }
 
     pub fn auth_data(&self) -> Option<[u8; 8]> {
@@ -159,21 +168,19 @@ impl Router {
         self.virtual_mac().filter(|_| !self.spec.vmac_xmit_base).unwrap_or(self.link().mac)
     }
 
-    /// Whether packets to its VIPs are for this host while it is the master (RFC 9568 6.1: an owner always accepts).
-    pub fn accepts(&self) -> bool {
-        self.spec.accept || self.spec.priority.is_owner()
-    }
-
     /// Each interface with the MAC that its VIPs are answered for with. The virtual MAC is that of the first one only:
     /// on another the same VRID may be another virtual router's.
     fn answering(&self) -> impl Iterator<Item = (&RouterLink, MacAddr)> {
         let first = self.virtual_mac();
-        self.links.iter().enumerate().map(move |(i, link)| (link, first.filter(|_| i == 0).unwrap_or(link.mac)))
+        self.links
+            .iter()
+            .enumerate()
+            .map(move |(i, link)| (link, first.filter(|_| i == 0).unwrap_or(link.mac)))
     }
 
     /// The entries of the VIP table.
     pub fn table(&self) -> impl Iterator<Item = (VipKey, VipEntry)> {
-        let flags = if self.accepts() { 0 } else { vip_flag::NO_ACCEPT };
+        let flags = if self.spec.accept { 0 } else { vip_flag::NO_ACCEPT };
         self.answering().flat_map(move |(link, mac)| {
             let Wire { ifindex, vlan, .. } = link.wire;
             let entry = VipEntry { group: self.group(), instance: self.slot, mac: mac.0, flags, reserved: 0 };
@@ -239,7 +246,8 @@ impl RouterLink {
         let vips = vips(spec);
         let real = || state.addresses.iter().filter(|a| !vips.contains(&a.address)).map(|a| a.address);
         let v6 = || real().filter_map(|address| if let IpAddr::V6(v6) = address { Some(v6) } else { None });
-        self.source_v4 = real().find_map(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None });
+        self.source_v4 =
+            real().find_map(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None });
         self.source_v6 = v6().find(|v6| !v6.is_unicast_link_local()).or_else(|| v6().next());
     }
 }
@@ -335,6 +343,3 @@ fn settings(spec: &config::Instance) -> Settings {
         checksum: spec.checksum,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -35,8 +35,8 @@ impl Sockets {
             for link in &router.links {
                 if let Entry::Vacant(entry) = sockets.frames.entry(link.ifindex) {
                     let socket = PacketSocket::open(link.ifindex);
-                    let socket =
-                        socket.with_context(|| format!("open a packet socket on {} (CAP_NET_RAW)", link.name))?;
+                    let socket = socket
+                        .with_context(|| format!("open a packet socket on {} (CAP_NET_RAW)", link.name))?;
                     entry.insert(socket);
                 }
             }
@@ -56,7 +56,12 @@ impl Sockets {
     /// # Errors
     ///
     /// The last one, if it has left for nobody: the lease must not be renewed then.
-    pub fn advertise(&mut self, router: &Router, priority: Priority, checksum: ChecksumForm) -> io::Result<()> {
+    pub fn advertise(
+        &mut self,
+        router: &Router,
+        priority: Priority,
+        checksum: ChecksumForm,
+    ) -> io::Result<()> {
         let source = router.address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
         self.ip_id = self.ip_id.wrapping_add(1);
         let vips: Vec<IpAddr> = router.spec.vips.iter().map(|vip| vip.address).collect();

@@ -54,8 +54,14 @@ impl Driver {
                 Family::V6 => "ipv6".into(),
             },
             virtual_mac: router.virtual_mac().map(|mac| mac.to_string()),
-            unicast_peers: router.spec.unicast.iter().flat_map(|u| &u.peers).map(|peer| peer.address).collect(),
-            accept: router.accepts(),
+            unicast_peers: router
+                .spec
+                .unicast
+                .iter()
+                .flat_map(|u| &u.peers)
+                .map(|peer| peer.address)
+                .collect(),
+            accept: router.spec.accept,
             vrid: router.spec.vrid.get(),
             version: router.spec.version as u8,
             priority: Priority::get(snapshot.priority),

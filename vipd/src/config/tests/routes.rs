@@ -109,7 +109,7 @@ fn rules_mean_what_ip_rule_means() {
         ("from 10.1.0.0/16 table 100", VirtualRule { from: prefix("10.1.0.0", 16), ..table(100) }),
         ("from all lookup main", table(254)),
         (
-            "not from 10.1.2.3 to 10.2.0.0/16 iif eth0 oif eth1 fwmark 0x10/0xff preference 77 table 100",
+            "not from 10.1.2.3 to 10.2.0.0/16 iif eth0 oif eth1 fwmark 0x10/0xff preference 177 table 100",
             VirtualRule {
                 not: true,
                 from: prefix("10.1.2.3", 32),
@@ -117,16 +117,16 @@ fn rules_mean_what_ip_rule_means() {
                 iif: Some("eth0".to_owned()),
                 oif: Some("eth1".to_owned()),
                 fwmark: Some((0x10, 0xff)),
-                preference: Some(77),
+                preference: Some(177),
                 ..table(100)
             },
         ),
         (
-            "dev eth0 fwmark 9 order 1 type unicast table 5",
+            "dev eth0 fwmark 9 order 101 type unicast table 5",
             VirtualRule {
                 iif: Some("eth0".to_owned()),
                 fwmark: Some((9, u32::MAX)),
-                preference: Some(1),
+                preference: Some(101),
                 ..table(5)
             },
         ),
@@ -135,11 +135,11 @@ fn rules_mean_what_ip_rule_means() {
             VirtualRule { family: Family::V6, iif: Some("eth0".to_owned()), ..table(5) },
         ),
         (
-            "to 2001:db8::/32 priority 3 blackhole",
+            "to 2001:db8::/32 priority 103 blackhole",
             VirtualRule {
                 family: Family::V6,
                 to: prefix("2001:db8::", 32),
-                preference: Some(3),
+                preference: Some(103),
                 ..rule(RuleAction::Blackhole)
             },
         ),
@@ -224,6 +224,10 @@ fn wrong_rules_are_told_where() {
         ("from 10.1.2.3 fwmark 0x table 5", &["3:22: error: fwmark `0x` is not a 32-bit mark"]),
         ("fwmark 1/2/3 table 5", &["3:8: error: fwmark `1/2/3` is not a 32-bit mark"]),
         ("fwmark 4294967296 table 5", &["3:8: error: fwmark `4294967296` is not a 32-bit mark"]),
+        (
+            "from 10.1.2.3 preference 100 table 5",
+            &["3:26: error: preference 100 would come before local delivery"],
+        ),
         ("from 10.1.2.3 goto 5", &["3:15: error: `goto` is not supported yet"]),
         ("from 10.1.2.3 protocol 5 table 5", &["3:15: error: `protocol` is not supported"]),
         ("form 10.1.2.3 table 5", &["3:1: error: unknown word `form` in a rule"]),

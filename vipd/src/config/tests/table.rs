@@ -144,6 +144,8 @@ fn every_supported_keyword_changes_the_configuration_or_is_a_pure_switch() {
                 ("state", Form::Choice { .. }) => "MASTER",
                 (_, Form::Choice { .. }) => "strict",
                 (_, Form::Whole { max: 3, .. }) => "3",
+                // Not before the `local` rule.
+                ("preference" | "priority" | "order", Form::Whole { .. }) => "177",
                 (_, Form::Whole { .. } | Form::Seconds { .. } | Form::Decimal { .. }) => "77",
                 (_, Form::Unicast(_) | Form::Target(_)) => "10.7.7.7",
                 (_, Form::Multicast { family: Some(Family::V6), .. }) => "ff02::77",

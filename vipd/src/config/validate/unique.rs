@@ -1,19 +1,11 @@
 //! What must be unique in a file: names of instances, virtual routers on a link, addresses.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::IpAddr,
-};
+use std::{collections::HashMap, net::IpAddr};
 
 use vipd_common::Family;
 
 use super::{
-    super::{
-        lower::Draft,
-        report::Report,
-        settings::{Settings, Spanned},
-        values,
-    },
+    super::{lower::Draft, report::Report, settings::Spanned, values},
     addressing,
 };
 
@@ -36,31 +28,21 @@ fn names(drafts: &[Draft], report: &mut Report) {
 
 /// RFC 9568 1.7: a virtual router is a VRID on a link, and there is one of each family.
 fn routers(drafts: &[Draft], report: &mut Report) {
-    let mut routers: HashMap<(&str, Family, u32), Vec<&Draft>> = HashMap::new();
+    let mut routers: HashMap<(&str, Family, u32), &Draft> = HashMap::new();
     for draft in drafts {
         let settings = &draft.settings;
         let (Some(interface), Some(vrid)) = (&settings.interface, &settings.vrid) else { continue };
         let key = (interface.value.as_str(), addressing::family(settings), vrid.value);
-        let same = routers.entry(key).or_default();
-        if let Some(first) = same.iter().find(|other| collide(settings, &other.settings)) {
+        if let Some(first) = routers.get(&key) {
             let line = first.settings.vrid.as_ref().map_or(first.keyword_at.line, |vrid| vrid.span.line);
             let message =
                 format!("virtual_router_id {} is taken by {} on line {line}", vrid.value, first.title);
-            let hint = "two virtual routers on one interface need different ids, unless both are unicast to \
-                        different peers";
-            report.error_hint(vrid.span, message, hint);
+            // keepalived allows it of unicast routers without a peer in common: XDP knows a router by interface and id.
+            report.error_hint(vrid.span, message, "two virtual routers on one interface need different ids");
+        } else {
+            routers.insert(key, draft);
         }
-        same.push(draft);
     }
-}
-
-/// Adverts of unicast routers are told apart by who sends them.
-fn collide(one: &Settings, other: &Settings) -> bool {
-    let peers = |settings: &Settings| -> HashSet<IpAddr> {
-        settings.peers.iter().map(|peer| peer.value.address).collect()
-    };
-    let (one, other) = (peers(one), peers(other));
-    one.is_empty() || other.is_empty() || !one.is_disjoint(&other)
 }
 
 fn addresses(drafts: &[Draft], report: &mut Report) {

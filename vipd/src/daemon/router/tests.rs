@@ -18,7 +18,8 @@ fn spec(lines: &str, vips: &str) -> config::Instance {
 }
 
 fn link(name: &str, ifindex: u32, mac: MacAddr, addresses: &[&str]) -> LinkState {
-    let address = |text: &&str| LinkAddress { address: text.parse().unwrap(), prefix_len: 24, secondary: false };
+    let address =
+        |text: &&str| LinkAddress { address: text.parse().unwrap(), prefix_len: 24, secondary: false };
     LinkState {
         name: name.into(),
         ifindex,
@@ -82,7 +83,11 @@ fn the_virtual_mac_is_that_of_family_and_vrid() {
         ("use_vmac", "fe80::100", virtual_v6, virtual_v6),
     ] {
         let router = router(lines, vips, &["10.0.0.5", "fe80::5"]);
-        assert_eq!(router.table().map(|(_, entry)| MacAddr(entry.mac)).collect::<Vec<_>>(), [answering], "{lines}");
+        assert_eq!(
+            router.table().map(|(_, entry)| MacAddr(entry.mac)).collect::<Vec<_>>(),
+            [answering],
+            "{lines}"
+        );
         assert_eq!(router.stations().iter().map(|station| station.mac).collect::<Vec<_>>(), [answering]);
         assert_eq!(router.advert_mac(), adverts, "{lines}");
         let identity = router.identity();
@@ -107,7 +112,8 @@ fn d04_d05_who_accepts() {
 #[test]
 fn r25_a_vlan_is_part_of_every_key() {
     let wire = Wire { interface: "eth0".into(), ifindex: 2, vlan: 10 << 12 | 20 };
-    let router = Router::new(spec("", "10.0.0.3"), vec![(link("eth0.10.20", 9, MAC, &["10.0.0.5"]), wire)]);
+    let spec = config::Instance { interface: "eth0.10.20".into(), ..spec("", "10.0.0.3") };
+    let router = Router::new(spec, vec![(link("eth0.10.20", 9, MAC, &["10.0.0.5"]), wire)]);
     assert_eq!((router.key().ifindex, router.key().vlan), (2, 10 << 12 | 20));
     let keys: Vec<_> = router.table().map(|(key, _)| (key.ifindex, key.vlan)).collect();
     assert_eq!(keys, [(2, 10 << 12 | 20)]);
@@ -124,13 +130,11 @@ fn vips_of_another_interface_are_answered_there_with_its_mac() {
         link("eth2", 9, OTHER_MAC, &[]),
     ];
     let mut router = Router::new(spec, links.clone().into_iter().map(untagged).collect());
-    let table: Vec<_> = router.table().map(|(key, entry)| (key.ifindex, address(key.address), entry.mac)).collect();
+    let table: Vec<_> =
+        router.table().map(|(key, entry)| (key.ifindex, address(key.address), entry.mac)).collect();
     let vmac = MacAddr::virtual_router(Family::V4, Vrid::new(51).unwrap());
-    let expected = [
-        (7, ip("10.0.0.3"), vmac.0),
-        (8, ip("10.1.0.3"), OTHER_MAC.0),
-        (9, ip("10.2.0.3"), OTHER_MAC.0),
-    ];
+    let expected =
+        [(7, ip("10.0.0.3"), vmac.0), (8, ip("10.1.0.3"), OTHER_MAC.0), (9, ip("10.2.0.3"), OTHER_MAC.0)];
     assert_eq!(table, expected);
     assert_eq!(router.links[1].source_v4, Some(Ipv4Addr::new(10, 1, 0, 5)));
 
@@ -151,7 +155,8 @@ fn vips_of_another_interface_are_answered_there_with_its_mac() {
 fn unicast_peers_are_in_their_table() {
     let lines = "check_unicast_src\n    unicast_src_ip 10.0.0.5\n    unicast_peer {\n 10.0.0.6\n 10.0.9.7 min_ttl 60 max_ttl 64\n }";
     let router = router(lines, "10.0.0.3", &["10.0.0.5"]);
-    let peers: Vec<_> = router.peers().map(|(key, peer)| (address(key.address), peer.min_ttl, peer.max_ttl)).collect();
+    let peers: Vec<_> =
+        router.peers().map(|(key, peer)| (address(key.address), peer.min_ttl, peer.max_ttl)).collect();
     assert_eq!(peers, [(ip("10.0.0.6"), 0, 255), (ip("10.0.9.7"), 60, 64)]);
     let flags = instance_flag::UNICAST | instance_flag::CHECK_SOURCE;
     assert_eq!(router.identity().flags & flags, flags);

@@ -32,14 +32,14 @@ fn membership_is_held_and_nothing_is_received() {
             priority: vipd_common::Priority::DEFAULT,
             interval: Duration::from_secs(1),
             source: addr("10.0.0.9"),
-            group: addr("224.0.0.18"),
-            source_mac: peer.mac,
+            destination: addr("224.0.0.18"),
+            ttl: 255,
             vips: &vips,
             auth: None,
             checksum: vipd_common::types::ChecksumForm::PseudoHeader,
             ip_id: 1,
         };
-        crate::announce::advert_frame(&spec, &mut frame).unwrap();
+        crate::announce::advert_frame(&spec, peer.mac, &mut frame).unwrap();
         let received = || rx_packets("v0");
         let before = received();
         socket.send(&frame).unwrap();

@@ -24,7 +24,7 @@ fn a_restart_within_an_interval_goes_on_with_the_same_period() {
     );
     assert_eq!(rig.snapshot().lease_until, Some(UNTIL));
     // An announcement would say that something has changed.
-    assert_eq!(rig.run(START + secs(10)), vec!["adv100+"; 10].join(" "));
+    assert_eq!(rig.run(START + secs(10)), ["adv100+"; 10].join(" "));
     let expected: Vec<_> = (1..=10).map(|n| (START + secs(n), 100)).collect();
     assert_eq!(rig.sent, expected, "as if nothing had happened");
 }
