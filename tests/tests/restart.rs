@@ -18,7 +18,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::*;
 use vipd_common::abi::ABI_VERSION;
-use vipd_tests::{Daemon, Lab, wait_for};
+use vipd_tests::{Daemon, Lab, probe::HttpProber, wait_for};
 
 /// Restarts in a row, as many as an operator makes in a year.
 const RESTARTS: usize = 50;
@@ -32,6 +32,8 @@ fn slow(priority: u8) -> String {
 fn slow_pair() -> Result<Option<Pair>> {
     pair(&slow(HIGH), &slow(LOW))
 }
+
+const HTTP_PERIOD: Duration = Duration::from_millis(20);
 
 /// How one vipd ends and leaves its VIPs to the next.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +70,8 @@ fn restarts_change_nothing_on_the_wire() -> Result<()> {
     // The second burst of announcements of the one takeover there was.
     sleep(Duration::from_secs(6));
     let (listener, prober) = (pair.bed.listener()?, pair.bed.prober()?);
+    let _nginx = pair.bed.lb01().start_nginx((VIP, 80))?;
+    let client = HttpProber::start(pair.bed.client().ns(), (VIP, 80).into(), HTTP_PERIOD, SOON)?;
     let peer_before = pair.bed.status("lb02")?;
     wait_advert(&listener, LB01, Instant::now())?;
     let began = Instant::now();
@@ -84,8 +88,20 @@ fn restarts_change_nothing_on_the_wire() -> Result<()> {
     }
     sleep(Duration::from_secs(3));
     let ended = Instant::now();
-    let probes = prober.stop()?;
-    println!("{RESTARTS} restarts, the slowest took {slowest:?}; {} questions", probes.len());
+    let (probes, requests) = (prober.stop()?, client.stop());
+    println!(
+        "{RESTARTS} restarts, the slowest took {slowest:?}; {} questions, {} requests",
+        probes.len(),
+        requests.len()
+    );
+    let failed: Vec<_> =
+        requests.iter().filter(|request| request.answer.is_err() || request.retried).collect();
+    ensure!(
+        requests.len() > 100 && failed.is_empty(),
+        "{} of {} requests failed",
+        failed.len(),
+        requests.len()
+    );
 
     let lost = probes.iter().filter(|p| p.sent < ended - MESSAGE_DELAY * 4 && p.answers.is_empty()).count();
     ensure!(lost == 0, "{lost} of {} questions unanswered", probes.len());
