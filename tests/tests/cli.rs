@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use support::{Bed, HIGH, INSTANCE, SOON, VIP, node_conf};
+use support::{Bed, HIGH, INSTANCE, SOON, VIP, node_conf, pins};
 use vipd_tests::vipd_bin;
 
 #[test]
@@ -98,7 +98,7 @@ fn a_missing_interface_exits_1() -> Result<()> {
     let log = daemon.log();
     ensure!(status.code() == Some(1), "{status}: {log}");
     ensure!(log.contains("eth7") && log.contains(INSTANCE), "{log}");
-    ensure!(!lb01.bpffs_dir().join("vipd/v1").exists(), "pins were left");
+    ensure!(!pins(lb01).exists(), "pins were left");
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
-use support::{Bed, HIGH, INTERVAL, LEASE, LOW, MESSAGE_DELAY, SOON, VIP, node_conf};
+use support::{Bed, HIGH, INTERVAL, LEASE, LOW, MESSAGE_DELAY, SOON, VIP, node_conf, pins};
 use vipd_tests::{
     Daemon, Netns, Node,
     probe::{
@@ -174,7 +174,7 @@ fn everyone_reaches_the_master() -> Result<()> {
     everyone_reaches("lb01")
 }
 
-/// A crash leaves everything standing, the next start adopts it, and a stop leaves the host as the first start found
+/// A crash leaves everything standing, the next start goes on with it, and a stop leaves the host as the first start found
 /// it.
 #[test]
 fn a_stop_removes_what_a_crash_left() -> Result<()> {
@@ -184,8 +184,10 @@ fn a_stop_removes_what_a_crash_left() -> Result<()> {
     ensure!(before.xdp.is_none(), "{before:#?}");
 
     let mut vipd = bed.start("lb01", &node_conf(HIGH, ""))?;
-    let backup = HostState::of(lb01)?;
     bed.wait("lb01", "MASTER")?;
+    wait_for("the rule of a backup to go", SOON, || {
+        HostState::of(lb01).is_ok_and(|state| !state.rules.contains("90:"))
+    })?;
     vipd.kill9()?;
     let crashed = HostState::of(lb01)?;
     for (what, same) in [
@@ -202,14 +204,14 @@ fn a_stop_removes_what_a_crash_left() -> Result<()> {
     let adopted = HostState::of(lb01)?;
     ensure!(
         (&adopted.routes, &adopted.rules, &adopted.settings)
-            == (&backup.routes, &backup.rules, &backup.settings),
-        "{adopted:#?} instead of {backup:#?}"
+            == (&crashed.routes, &crashed.rules, &crashed.settings),
+        "{adopted:#?} instead of {crashed:#?}"
     );
     bed.wait("lb01", "MASTER")?;
     lb01.stop_vipd(&bed.vipd)?;
     let stopped = HostState::of(lb01)?;
     ensure!(stopped == before, "{stopped:#?} instead of {before:#?}");
-    ensure!(!lb01.bpffs_dir().join("vipd/v1").exists(), "pins were left");
+    ensure!(!pins(lb01).exists(), "pins were left");
     ensure!(vipd.wait(SOON)?.success(), "{}", vipd.log());
     let left: Vec<_> = fs::read_dir(lb01.runtime_dir())?.filter_map(|e| Some(e.ok()?.file_name())).collect();
     ensure!(left.is_empty(), "left in the runtime directory: {left:?}");
@@ -287,7 +289,7 @@ fn bpftool_shows_names() -> Result<()> {
 
     let instances = dump("INSTANCES")?;
     let ours = rows(&instances).into_iter().map(|row| row["formatted"]["value"].clone());
-    let ours: Vec<_> = ours.filter(|instance| instance["key"]["vrid"] == 51).collect();
+    let ours: Vec<_> = ours.filter(|instance| instance["head"]["key"]["vrid"] == 51).collect();
     ensure!(ours.len() == 1, "{ours:?}");
     for (name, expected) in [("priority", u64::from(HIGH)), ("version", 3), ("interval_cs", 30)] {
         ensure!(ours[0][name] == expected, "{name} is not {expected}: {}", ours[0]);
@@ -349,10 +351,6 @@ impl HostState {
             xdp: link[0]["xdp"]["prog"]["id"].as_u64(),
         })
     }
-}
-
-fn pins(node: &Node) -> PathBuf {
-    node.bpffs_dir().join("vipd/v1")
 }
 
 /// bpftool writes the elements of a `[u8]` as numbers or as hexadecimal strings, depending on its version.

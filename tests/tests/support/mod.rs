@@ -18,6 +18,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use vipd_common::abi::ABI_VERSION;
 use vipd_tests::{
     Daemon, Lab, Mac, Node,
     probe::{ArpProber, Sniffer, neighbour::Probe},
@@ -50,6 +51,11 @@ pub fn conf(name: &str, state: &str, priority: u8, extra: &str) -> String {
 /// VRRP version 2, adverts each second.
 pub fn conf_v2(name: &str, state: &str, priority: u8, extra: &str) -> String {
     instance("vrrp_version 2", name, state, priority, "1", extra)
+}
+
+/// Where vipd on a node pins its maps and links.
+pub fn pins(node: &Node) -> PathBuf {
+    node.bpffs_dir().join("vipd").join(format!("v{ABI_VERSION}"))
 }
 
 /// The usual configuration of a node.
