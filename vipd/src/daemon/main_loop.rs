@@ -139,13 +139,18 @@ impl HostWishes {
         Self { plan, applied, again: false }
     }
 
-    /// Whether the change is one of an interface in use.
+    /// Whether the change is one of an interface in use, for VIPs or by a virtual route.
     fn concern(&self, change: &LinkChange) -> bool {
-        let changed = match change {
-            LinkChange::State(link) => link.ifindex,
-            LinkChange::Gone { ifindex } => *ifindex,
+        let (ifindex, name) = match change {
+            LinkChange::State(link) => (link.ifindex, Some(&link.name)),
+            // Routes go with their interface, and are made again when it is back.
+            LinkChange::Gone { ifindex } => (*ifindex, None),
         };
-        self.plan.instances.iter().flat_map(|instance| &instance.links).any(|link| link.ifindex == changed)
+        self.plan.instances.iter().any(|instance| {
+            let mut hops = instance.routes.iter().flat_map(|route| &route.hops);
+            instance.links.iter().any(|link| link.ifindex == ifindex)
+                || hops.any(|hop| hop.interface.is_some() && hop.interface.as_ref() == name)
+        })
     }
 
     /// Returns when to try again, if not all of it could be done.

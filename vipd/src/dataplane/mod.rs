@@ -5,6 +5,7 @@
 mod pages;
 mod pins;
 mod predecessor;
+mod refusal;
 mod sys;
 mod tables;
 
@@ -19,12 +20,11 @@ use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{Map, MapData, PerCpuArray, RingBuf},
     programs::{
-        ProgramError, Xdp, XdpMode,
+        Xdp, XdpMode,
         links::{FdLink, PinnedLink},
         loaded_programs,
         xdp::XdpLink,
     },
-    sys::SyscallError,
 };
 use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
@@ -34,6 +34,7 @@ use zerocopy::FromBytes;
 pub use pages::{Heard, Identity, InstancePage, LeasePage};
 use pins::PinDir;
 pub use predecessor::Predecessor;
+use refusal::refusal;
 pub use tables::Contents;
 use tables::Tables;
 
@@ -316,35 +317,6 @@ impl Dataplane {
         self.links.push(PinnedLink::from_pin(path)?);
         Ok(())
     }
-}
-
-/// Why the kernel did not attach the program, and what to do. The driver's own words stay in the kernel: it gives no
-/// extended acknowledgement to link creation.
-fn refusal(error: ProgramError, mtu: u32) -> anyhow::Error {
-    let errno = match &error {
-        ProgramError::SyscallError(SyscallError { io_error, .. }) => io_error.raw_os_error(),
-        _ => None,
-    };
-    match errno.and_then(|errno| hint(errno, mtu)) {
-        Some(hint) => anyhow!(error).context(hint),
-        None => anyhow!(error),
-    }
-}
-
-fn hint(errno: i32, mtu: u32) -> Option<String> {
-    Some(match errno {
-        libc::EOPNOTSUPP => "the driver has no XDP in this mode".into(),
-        libc::EBUSY => "another XDP program is attached; detach it with its own tool".into(),
-        libc::EINVAL | libc::ERANGE | libc::E2BIG | libc::EMSGSIZE => format!(
-            "the driver does not take XDP with the interface as it is set up: its MTU of {mtu} may be too large for the \
-             driver's XDP buffers (many take about 3,500), or LRO or the number of queues in the way (ethtool -k, -l)"
-        ),
-        libc::ENOMEM | libc::ENOSPC => {
-            "the driver has no memory or queues left for XDP; fewer queues may help (ethtool -L)".into()
-        }
-        libc::EPERM => "attaching takes CAP_NET_ADMIN and CAP_BPF".into(),
-        _ => return None,
-    })
 }
 
 /// Passes what the program logs on to `tracing`, with the rest of the log.
