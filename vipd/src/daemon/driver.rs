@@ -228,7 +228,7 @@ impl Driver {
                 self.input(Input::Heard { instance: id, at: heard.at });
             }
         }
-        let now = clock::now();
+        // The same `now`: a down timer that fires only after the stamps were read must wait for the next turn's.
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now);
             self.act();
