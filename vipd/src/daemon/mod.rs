@@ -275,14 +275,16 @@ async fn attach(
     routers: &[Router],
     host: &mut Host,
 ) -> Result<HashMap<u32, String>> {
-    let wires: BTreeMap<u32, (&str, bool)> =
-        routers.iter().flat_map(|router| &router.links).fold(BTreeMap::new(), |mut wires, link| {
-            let (_, tagged) = wires.entry(link.wire.ifindex).or_insert((&link.wire.interface, false));
-            *tagged |= link.wire.vlan != 0;
-            wires
-        });
+    let mut wires: BTreeMap<u32, WireUse<'_>> = BTreeMap::new();
+    for router in routers {
+        for (i, link) in router.links.iter().enumerate() {
+            let wire = wires.entry(link.wire.ifindex).or_insert(WireUse::of(&link.wire.interface));
+            wire.tagged |= link.wire.vlan != 0;
+            wire.virtual_mac |= i == 0 && router.spec.use_vmac;
+        }
+    }
     let mut modes = HashMap::new();
-    for (&ifindex, &(interface, tagged)) in &wires {
+    for (&ifindex, &WireUse { interface, tagged, virtual_mac }) in &wires {
         if tagged {
             // A NIC that strips tags shows XDP two VLANs that look alike.
             host.set_rx_vlan(interface, false)?;
@@ -292,12 +294,13 @@ async fn attach(
             let mode = if xdp.generic { Mode::Generic } else { Mode::Native };
             (mode, xdp.program_id)
         });
-        let (attached, mode) = dataplane.attach(interface, ifindex, link.mtu, present)?;
+        let avoid_native = (virtual_mac && link.veth).then_some(VETH_AND_VIRTUAL_MAC);
+        let (attached, mode) = dataplane.attach(interface, ifindex, link.mtu, present, avoid_native)?;
         match attached {
             Attached::New => tracing::info!(interface, %mode, "XDP attached"),
             Attached::Adopted => tracing::info!(interface, %mode, "XDP program replaced in the link found"),
             Attached::Fallback(reason) => {
-                tracing::warn!(interface, %mode, "XDP runs in the stack, not in the driver, which refused: {reason:#}");
+                tracing::warn!(interface, %mode, "XDP runs in the stack, not in the driver: {reason:#}");
             }
         }
         modes.insert(ifindex, mode.to_string());
@@ -306,3 +309,21 @@ async fn attach(
     dataplane.detach_others(&ifindexes)?;
     Ok(modes)
 }
+
+/// What an interface is used for.
+struct WireUse<'a> {
+    interface: &'a str,
+    tagged: bool,
+    virtual_mac: bool,
+}
+
+impl<'a> WireUse<'a> {
+    fn of(interface: &'a str) -> Self {
+        Self { interface, tagged: false, virtual_mac: false }
+    }
+}
+
+/// drivers/net/veth.c marks a frame before its XDP program runs, and does not look again; other drivers make their socket
+/// buffers afterwards, and generic mode looks again.
+const VETH_AND_VIRTUAL_MAC: &str =
+    "veth decides before XDP that a frame to the virtual MAC is for another host";

@@ -66,7 +66,7 @@ impl fmt::Display for Mode {
 #[derive(Debug)]
 pub enum Attached {
     New,
-    /// Native mode was refused for this reason, so the program runs in generic mode.
+    /// Native mode was refused or avoided for this reason, so the program runs in generic mode.
     Fallback(anyhow::Error),
     /// A pinned link of a predecessor was taken over; its program was replaced atomically.
     Adopted,
@@ -206,7 +206,8 @@ impl Dataplane {
 
     /// Attaches the program to an interface and pins the link: natively, or else in generic mode and says why.
     ///
-    /// `present` is the XDP program that the interface has now: its mode and id.
+    /// `present` is the XDP program that the interface has now: its mode and id. With `avoid_native`, a reason, native mode
+    /// is not tried.
     ///
     /// # Errors
     ///
@@ -217,12 +218,17 @@ impl Dataplane {
         ifindex: u32,
         mtu: u32,
         present: Option<(Mode, u32)>,
+        avoid_native: Option<&'static str>,
     ) -> Result<(Attached, Mode)> {
         let path = self.pins.link(ifindex);
         if path.exists() || self.pins.claim_link(ifindex).context("take over another version's link")? {
-            match (self.adopt(&path), present) {
-                (Ok(()), Some((mode, _))) => return Ok((Attached::Adopted, mode)),
-                // The interface went away and another came: the link is defunct.
+            match present {
+                Some((mode, _))
+                    if (avoid_native.is_none() || mode == Mode::Generic) && self.adopt(&path).is_ok() =>
+                {
+                    return Ok((Attached::Adopted, mode));
+                }
+                // The interface went away and another came, and the link is defunct; or the mode has to change.
                 _ => self.pins.detach(ifindex)?,
             }
         } else if let Some((_, id)) = present {
@@ -234,13 +240,19 @@ impl Dataplane {
             );
         }
         let program = xdp(&mut self.ebpf)?;
-        let (id, attached, mode) = match program.attach_to_if_index(ifindex, XdpMode::Driver) {
+        let native = match avoid_native {
+            Some(reason) => Err(anyhow!(reason)),
+            None => program
+                .attach_to_if_index(ifindex, XdpMode::Driver)
+                .map_err(|error| refusal(error, mtu).context("the driver refused native mode")),
+        };
+        let (id, attached, mode) = match native {
             Ok(id) => (id, Attached::New, Mode::Native),
             Err(native) => match program.attach_to_if_index(ifindex, XdpMode::Skb) {
-                Ok(id) => (id, Attached::Fallback(refusal(native, mtu)), Mode::Generic),
+                Ok(id) => (id, Attached::Fallback(native), Mode::Generic),
                 Err(generic) => {
                     return Err(refusal(generic, mtu)
-                        .context(format!("native mode was refused as well: {:#}", refusal(native, mtu)))
+                        .context(format!("{native:#}"))
                         .context(format!("attach the XDP program to {interface}")));
                 }
             },

@@ -38,6 +38,8 @@ pub struct LinkState {
     pub addresses: Vec<LinkAddress>,
     /// Of a VLAN sub-interface whose parent is in this network namespace.
     pub vlan: Option<VlanState>,
+    /// One end of a veth pair.
+    pub veth: bool,
     pub xdp: Option<XdpState>,
 }
 
@@ -141,12 +143,14 @@ pub(super) fn without_addresses(message: &LinkMessage) -> LinkState {
         up: message.header.flags.contains(needed),
         addresses: Vec::new(),
         vlan: vlan_state(&message.attributes),
+        veth: false,
         xdp: None,
     };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => state.name.clone_from(name),
             LinkAttribute::Mtu(mtu) => state.mtu = *mtu,
+            LinkAttribute::LinkInfo(info) => state.veth = info.contains(&LinkInfo::Kind(InfoKind::Veth)),
             LinkAttribute::Xdp(xdp) => state.xdp = xdp_state(xdp),
             LinkAttribute::Address(mac) => {
                 state.mac = mac.as_slice().try_into().map_or(MacAddr::ZERO, MacAddr);

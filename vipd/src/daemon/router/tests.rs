@@ -29,6 +29,7 @@ fn link(name: &str, ifindex: u32, mac: MacAddr, addresses: &[&str]) -> LinkState
         addresses: addresses.iter().map(address).collect(),
         xdp: None,
         vlan: None,
+        veth: false,
     }
 }
 
