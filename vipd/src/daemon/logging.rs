@@ -9,7 +9,11 @@ use tracing_subscriber::EnvFilter;
 /// Starts logging at the level of `RUST_LOG`, `info` by default. Dropping the guard writes what is left.
 pub fn start() -> WorkerGuard {
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
-    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
+    let filter = EnvFilter::builder()
+        .with_default_directive(tracing::Level::INFO.into())
+        .from_env_lossy()
+        // It warns of every notification that is still under way when its socket is closed.
+        .add_directive("netlink_proto=error".parse().expect("a directive"));
     let started = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
