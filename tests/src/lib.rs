@@ -34,7 +34,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-pub use lab::{Block, Lab};
+pub use lab::{Block, Builder, Lab};
 pub use netns::Netns;
 pub use node::Node;
 pub use probe::Mac;

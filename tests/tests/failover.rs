@@ -41,6 +41,13 @@ fn first_election() -> Result<()> {
         ensure!(status["xdp_mode"] == "native", "{status}");
         ensure!(status["discards"].as_object().is_some_and(serde_json::Map::is_empty), "{status}");
     }
+    // O-03 to O-05: 3 x 0.3 s and (256 - priority) / 256 x 0.3 s.
+    ensure!(one["master_down_interval_cs"] == 102 && two["master_down_interval_cs"] == 103, "{one} {two}");
+    ensure!(one["skew_time_us"] == 124_218 && two["skew_time_us"] == 135_937, "{one} {two}");
+    ensure!(["preempted", "no-response"].contains(&one["new_master_reason"].as_str().unwrap_or("")), "{one}");
+    ensure!(two["new_master_reason"] == "not-master", "{two}");
+    ensure!(two["last_adv_source"] == LB01.to_string() && two["reason"].is_string(), "{two}");
+    ensure!(one["since_unix_ms"].as_u64() > Some(0), "{one}");
     ensure!(one["lease_remaining_ms"].as_u64().is_some_and(|ms| ms > 0 && ms <= 1200), "{one}");
     ensure!(two["lease_remaining_ms"].is_null() && two["master_down_in_ms"].is_u64(), "{two}");
     ensure!(one["adverts_sent"].as_u64().is_some_and(|n| n >= 3), "{one}");
@@ -182,6 +189,9 @@ fn sigterm_hands_over_and_cleans_up() -> Result<()> {
     ensure!(status.code() == Some(0), "SIGTERM ended it with {status}");
     let takeover = wait_advert(&listener, LB02, stopped)?;
     bed.wait("lb02", "MASTER")?;
+    let successor = bed.status("lb02")?;
+    ensure!(successor["priority_zero_received"] == 1, "O-06: {successor}");
+    ensure!(successor["new_master_reason"] == "priority", "O-03: {successor}");
     let goodbye = adverts(&listener).into_iter().find(|h| h.from == LB01 && h.priority == 0);
     let goodbye = goodbye.context("no advert of priority 0")?.at;
     println!("takeover {:?} after the goodbye, skew time {:?}", takeover - goodbye, skew(LOW));

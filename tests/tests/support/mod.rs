@@ -20,7 +20,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use vipd_common::abi::ABI_VERSION;
 use vipd_tests::{
-    Daemon, Lab, Mac, Node,
+    Builder, Daemon, Lab, Mac, Node,
     probe::{ArpProber, Sniffer, neighbour::Probe},
     require_lab, vipd_bin,
 };
@@ -99,14 +99,25 @@ impl Bed {
     /// Waits for its turn: a few labs at a time, lest the machine be the subject of the test. `None` where labs are
     /// impossible.
     pub fn new() -> Result<Option<Self>> {
+        Self::with(|lab| {
+            lab.node("lb01", "10.0.0.5/24").node("lb02", "10.0.0.6/24").node("client", "10.0.0.100/24")
+        })
+    }
+
+    /// As [`Bed::new`], with IPv6 too: `2001:db8::5`, `::6` and `::64`, and as much IPv4 as 10,000 VIPs take.
+    pub fn dual() -> Result<Option<Self>> {
+        Self::with(|lab| {
+            let lab = lab.node("lb01", "10.0.0.5/16").address("2001:db8::5/64");
+            let lab = lab.node("lb02", "10.0.0.6/16").address("2001:db8::6/64");
+            lab.node("client", "10.0.0.100/16").address("2001:db8::64/64")
+        })
+    }
+
+    fn with(nodes: impl FnOnce(Builder) -> Builder) -> Result<Option<Self>> {
         let Some(()) = require_lab() else { return Ok(None) };
         let vipd = vipd_bin()?;
         let permit = Permit::wait();
-        let lab = Lab::builder()
-            .node("lb01", "10.0.0.5/24")
-            .node("lb02", "10.0.0.6/24")
-            .node("client", "10.0.0.100/24")
-            .build()?;
+        let lab = nodes(Lab::builder()).build()?;
         Ok(Some(Self { lab, vipd, _permit: permit }))
     }
 

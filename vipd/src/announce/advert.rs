@@ -225,6 +225,27 @@ mod tests {
         }
     }
 
+    /// W-07, W-08: octets 4 and 5 of the message, of which the upper four bits are reserved.
+    #[test]
+    fn every_interval_is_twelve_bits_in_centiseconds() {
+        let mut frame = Vec::new();
+        for (cs, octets) in [
+            (1, [0x00, 0x01]),
+            (10, [0x00, 0x0a]),
+            (100, [0x00, 0x64]),
+            (255, [0x00, 0xff]),
+            (256, [0x01, 0x00]),
+            (4095, [0x0f, 0xff]),
+        ] {
+            for spec in [AdvertSpec { version: Version::V3, ..spec() }, spec6()] {
+                let spec = AdvertSpec { interval: Duration::from_millis(cs * 10), ..spec };
+                advert_packet(&spec, &mut frame).unwrap();
+                let message = frame.len() - 8 - spec.vips.len() * if spec.source.is_ipv4() { 4 } else { 16 };
+                assert_eq!(frame[message + 4..message + 6], octets, "{cs} cs from {}", spec.source);
+            }
+        }
+    }
+
     /// The packet of the public vector `v2-basic`; with another TTL, and the header's checksum of RFC 1624 for it.
     #[test]
     fn packets_for_a_peer() {
