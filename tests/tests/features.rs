@@ -104,6 +104,34 @@ fn virtual_routes_and_rules_follow_mastership() -> Result<()> {
     wait_for("lb02's routes to go", SOON, || lacks(&pair, "lb02")).map(drop)
 }
 
+/// A virtual route that the kernel refuses holds up neither another instance nor a restart.
+#[test]
+fn a_refused_virtual_route_is_nobody_elses_problem() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let refused = "virtual_routes {\n 192.0.2.0/24 dev absent0\n }";
+    let made = "virtual_routes {\n 198.51.100.0/24 via 10.0.0.100\n }";
+    let second = conf("VI_2", "BACKUP", HIGH, made);
+    let second =
+        second.replace("virtual_router_id 51", "virtual_router_id 52").replace("10.0.0.3", "10.0.0.4");
+    let (_, second) = second.split_once("}\n").expect("global_defs end");
+    let mut vipd = bed.start("lb01", &(node_conf(HIGH, refused) + second))?;
+    let settled = || {
+        let routes = lb01.exec(&["ip", "route", "show", "proto", "119"]).unwrap_or_default();
+        let rules = lb01.exec(&["ip", "rule", "show", "pref", "90"]).unwrap_or_default();
+        routes.contains("198.51.100.0/24 via 10.0.0.100") && rules.is_empty()
+    };
+    bed.wait("lb01", "MASTER")?;
+    wait_for("the second instance's route, and no rule of a backup", SOON, settled)?;
+    ensure!(vipd.log().contains("route 192.0.2.0/24 dev absent0"), "{}", vipd.log());
+
+    vipd.kill9()?;
+    let _vipd = bed.restart("lb01")?;
+    lb01.wait_ready(&bed.vipd, SOON)?;
+    ensure!(bed.state("lb01")? == "MASTER", "the restart did not go on");
+    wait_for("the same after a restart", SOON, settled).map(drop)
+}
+
 /// A VIP with `dev` is answered for on that interface, and its link going down is a fault unless `no_track`.
 #[test]
 fn a_vip_on_another_interface_follows_its_instance() -> Result<()> {

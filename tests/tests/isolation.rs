@@ -257,6 +257,18 @@ fn a_second_vipd_is_refused() -> Result<()> {
     ensure!(status.code() == Some(1), "{status}: {log}");
     ensure!(log.contains(&format!("pid {}", first.pid())), "{} is not named: {log}", first.pid());
 
+    // Another runtime directory and other pins do not make it another host.
+    let mut command = lb01.command(&bed.vipd);
+    command.arg("run").arg("-f").arg(lb01.vipd_conf());
+    command
+        .arg("--bpffs-dir")
+        .arg(lb01.bpffs_dir().join("other"))
+        .arg("--runtime-dir")
+        .arg(lb01.dir().join("other"));
+    let mut third = Daemon::start("the third vipd", &mut command, &lb01.dir().join("third.log"))?;
+    ensure!(third.wait(SOON)?.code() == Some(1), "{}", third.log());
+    ensure!(third.log().contains("network namespace"), "{}", third.log());
+
     ensure!(first.is_running() && bed.state("lb01")? == "MASTER", "the first one suffered: {}", first.log());
     ensure!(HostState::of(lb01)? == before, "the second one changed the host");
     // Its socket and its lock are still there, too.

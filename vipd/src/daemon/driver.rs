@@ -287,6 +287,12 @@ impl Driver {
             if macs(&slot.router) != before {
                 mac_changed = true;
                 slot.stations = slot.router.stations();
+                if slot.held > clock::now() {
+                    // As a takeover: everyone has the old one in their caches.
+                    let (key, repeat) = (id.0.into(), slot.router.spec.garp.repeat);
+                    let stations = Arc::clone(&slot.stations);
+                    self.announcements.push(key, stations, repeat, slot.router.pace(), clock::now());
+                }
                 self.dataplane.instances().set_mac(slot.router.slot, slot.router.link().mac.0);
             }
             self.link_to_engine(id);
@@ -469,7 +475,12 @@ impl Driver {
             return;
         }
         let at = clock::now();
-        let result = self.sockets.advertise(&slot.router, priority, checksum);
+        let result = self.sockets.advertise(&slot.router, priority, checksum).map(|unreached| {
+            if let Some((peer, error)) = unreached {
+                slot.send_errors += 1;
+                tracing::warn!(instance = slot.router.spec.name, %peer, %error, "advert not sent to a peer");
+            }
+        });
         match &result {
             Ok(()) if priority.is_leaving() => {
                 slot.adverts_sent += 1;

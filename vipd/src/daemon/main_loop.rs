@@ -15,7 +15,7 @@ use super::driver::{End, Message, Wish};
 use crate::{
     control::Command,
     dataplane::Dataplane,
-    host::{Host, LinkChange, LinkEvents, Plan},
+    host::{Host, LinkChange, LinkEvents, Plan, Problems},
 };
 
 /// Wait before the host is asked again to do what it has refused.
@@ -50,6 +50,8 @@ pub struct MainLoop {
     pub wished: watch::Receiver<Vec<Wish>>,
     /// Clients that wait for the stop.
     pub stops: Vec<oneshot::Sender<()>>,
+    /// Whether the handover has begun.
+    pub stopping: bool,
 }
 
 type EngineEnd = oneshot::Receiver<Result<(Dataplane, End)>>;
@@ -62,7 +64,8 @@ impl MainLoop {
         mut wishes: HostWishes,
         end: &mut EngineEnd,
     ) -> Result<(Dataplane, End)> {
-        let mut retry_at = None;
+        // At once: a mastership that was inherited has its virtual routes and rules.
+        let mut retry_at = Some(Instant::now());
         loop {
             tokio::select! {
                 ended = &mut *end => return ended.context("the engine thread ended without a word")?,
@@ -108,12 +111,18 @@ impl MainLoop {
         }
     }
 
-    async fn stop(&self, why: &str) {
+    async fn stop(&mut self, why: &str) {
         tracing::info!(why, "stopping: handing over");
+        self.stopping = true;
         self.send(Message::Shutdown).await;
     }
 
-    async fn leave(&self, why: &str) {
+    async fn leave(&mut self, why: &str) {
+        if self.stopping {
+            // Who asked for the stop was promised that nothing is left.
+            tracing::warn!(why, "a stop is under way and goes on");
+            return;
+        }
         tracing::info!(why, "ending, and leaving the VIPs to the next vipd");
         self.send(Message::Leave).await;
     }
@@ -131,12 +140,14 @@ pub struct HostWishes {
     applied: Vec<Wish>,
     /// Whether the routes are to be looked at, whatever the wishes are.
     again: bool,
+    /// Whether virtual routes and rules are to be brought in line.
+    virtual_again: bool,
 }
 
 impl HostWishes {
     /// `applied` is how `install` has left the host.
     pub fn new(plan: Plan, applied: Vec<Wish>) -> Self {
-        Self { plan, applied, again: false }
+        Self { plan, applied, again: false, virtual_again: true }
     }
 
     /// Whether the change is one of an interface in use, for VIPs or by a virtual route.
@@ -161,16 +172,21 @@ impl HostWishes {
     }
 
     async fn try_apply(&mut self, host: &mut Host, wished: &[Wish]) -> Result<()> {
+        let mut problems = Problems::default();
         for ((instance, applied), wish) in self.plan.instances.iter_mut().zip(&mut self.applied).zip(wished) {
             if wish.master != applied.master {
-                host.set_master(instance.key, wish.master).await?;
-                applied.master = wish.master;
+                self.virtual_again = true;
+                match host.set_master(instance.key, wish.master).await {
+                    Ok(()) => applied.master = wish.master,
+                    // The others must not wait for this one.
+                    Err(error) => problems.note(Err(error)),
+                }
             }
             if wish.masters_heard != applied.masters_heard && !wish.master {
-                for link in &instance.links {
-                    host.forget_neighbours(link.ifindex, &link.vips).await?;
-                }
                 applied.masters_heard = wish.masters_heard;
+                for link in &instance.links {
+                    problems.note(host.forget_neighbours(link.ifindex, &link.vips).await);
+                }
             }
             if wish.sources != applied.sources {
                 for (link, source) in instance.links.iter_mut().zip(&wish.sources) {
@@ -181,9 +197,18 @@ impl HostWishes {
             }
         }
         if self.again {
-            host.install(&self.plan).await?;
-            self.again = false;
+            self.virtual_again = true;
+            match host.install(&self.plan).await {
+                Ok(()) => self.again = false,
+                Err(error) => problems.note(Err(error)),
+            }
         }
-        Ok(())
+        if self.virtual_again {
+            match host.sync_virtual().await {
+                Ok(()) => self.virtual_again = false,
+                Err(error) => problems.note(Err(error)),
+            }
+        }
+        problems.into_result()
     }
 }

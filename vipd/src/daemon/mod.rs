@@ -69,9 +69,12 @@ pub fn run(options: &Options) -> Result<()> {
         bail!("{} has no vrrp_instance: there is nothing to do", options.config.display());
     }
     let dir = RuntimeDir::lock(&options.runtime_dir)?;
+    // Before `dir`, which a waiting successor takes first.
+    let host_lock = runtime_dir::lock_host()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let local = LocalSet::new();
     let result = local.block_on(&runtime, serve(options, loaded.config, &dir));
+    drop(host_lock);
     dir.clean();
     drop(dir);
     // With it end the connections of those who asked for the stop: now another vipd may start.
@@ -135,7 +138,7 @@ async fn routers(options: &Options, config: config::Config, host: &Host) -> Resu
 async fn load(options: &Options, host: &mut Host) -> Result<(Dataplane, Events)> {
     match Dataplane::inspect(&options.bpffs_dir)? {
         Pinned::Nothing => {}
-        Pinned::Maps => tracing::info!("maps of a vipd that ended without cleaning up are adopted"),
+        Pinned::Maps => tracing::info!("maps that an earlier vipd left are adopted"),
         Pinned::Misfits(reason) => {
             tracing::warn!("what is pinned does not fit and is removed: {reason:#}");
             // The program behind those pins still keeps the kernel from answering: the routes go first.
@@ -158,14 +161,15 @@ async fn run_engine(
 ) -> Result<End> {
     let dataplane = made.dataplane.as_mut().context("the data plane is loaded")?;
     setup::assign_slots(&mut routers, dataplane.instances(), dataplane.leases())?;
-    let predecessors = dataplane.predecessors()?;
-    let carried = carry_over(&predecessors, &routers, dataplane);
     for router in &routers {
         dataplane.instances().write(router.slot, &router.identity());
     }
     let plan = setup::plan(routers.iter());
     made.host.retire(&plan).await?;
     dataplane.replace_tables(&setup::contents(routers.iter()))?;
+    // Not before: an earlier table of this version may have other VIPs in the same slots.
+    let predecessors = dataplane.predecessors()?;
+    let carried = carry_over(&predecessors, &routers, dataplane);
     let modes = attach(dataplane, &routers, &mut made.host).await?;
     // Until now the predecessor's program may have revoked what was carried over.
     carried.into_iter().filter(|carried| !carried.stands()).for_each(|c| dataplane.leases().release(c.group));
@@ -216,7 +220,8 @@ async fn run_engine(
         })
         .context("start the engine thread")?;
 
-    let mut main = MainLoop { signals, messages, requested, links, wished, stops: Vec::new() };
+    let mut main =
+        MainLoop { signals, messages, requested, links, wished, stops: Vec::new(), stopping: false };
     let wishes = HostWishes::new(plan, wishes_at_start);
     let result = main.run(&mut made.host, wishes, &mut end).await;
     if engine.join().is_err() {
@@ -261,6 +266,9 @@ fn carry_over<'a>(
         });
         for (head, deadline) in held.into_iter().filter(|(_, deadline)| *deadline > clock::now()) {
             if let Some(router) = routers.iter().find(|router| router.key() == head.key) {
+                if dataplane.leases().read(router.group()) >= deadline {
+                    continue;
+                }
                 dataplane.leases().acquire(router.group(), deadline);
                 carried.push(Carried { predecessor, from: head.group, deadline, group: router.group() });
             }

@@ -2,21 +2,47 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    io::{self, Read, Write},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::fcntl::{Flock, FlockArg};
 
 /// Name of the control socket in the runtime directory.
 const SOCKET: &str = "vipd.sock";
 const PID_FILE: &str = "vipd.pid";
+/// Name of the abstract socket that is the lock of a network namespace.
+const HOST_LOCK: &str = "vipd/host";
 
 /// Path of the control socket.
 pub fn socket(dir: &Path) -> PathBuf {
     dir.join(SOCKET)
+}
+
+/// Makes this the only vipd of its network namespace: routes and rules are recognised by their tag, whoever's they are.
+///
+/// An abstract unix socket belongs to the network namespace, and goes with the process.
+///
+/// # Errors
+///
+/// Another vipd runs in the network namespace, with another runtime directory.
+pub fn lock_host() -> Result<UnixDatagram> {
+    let address = SocketAddr::from_abstract_name(HOST_LOCK)?;
+    UnixDatagram::bind_addr(&address).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => anyhow!(
+            "another vipd runs in this network namespace; put all instances into its configuration, or give this one a \
+             network namespace of its own"
+        ),
+        _ => anyhow!(error).context("lock the network namespace"),
+    })
 }
 
 /// A runtime directory that this process holds the lock of.

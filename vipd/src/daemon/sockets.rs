@@ -10,7 +10,10 @@ use anyhow::{Context, Result};
 use vipd_common::{Family, Priority, types::ChecksumForm};
 
 use super::router::Router;
-use crate::announce::{AdvertSpec, Batch, PacketSocket, UnicastSocket, advert_frame, advert_packet};
+use crate::{
+    announce::{AdvertSpec, Batch, PacketSocket, UnicastSocket, advert_frame, advert_packet},
+    vrrp::LeasePolicy,
+};
 
 /// TTL and hop limit of multicast adverts (RFC 9568 5.1.1.3, 5.1.2.3).
 const MULTICAST_TTL: u8 = 255;
@@ -51,17 +54,18 @@ impl Sockets {
         Ok(sockets)
     }
 
-    /// Sends one advert: to the group, or to each peer in the order of the configuration.
+    /// Sends one advert: to the group, or to each peer in the order of the configuration. Returns a peer for whom it has not
+    /// left, if there is one.
     ///
     /// # Errors
     ///
-    /// The last one, if it has left for nobody: the lease must not be renewed then.
+    /// If it has left for nobody, or with `lease strict` not for all: the lease must not be renewed then.
     pub fn advertise(
         &mut self,
         router: &Router,
         priority: Priority,
         checksum: ChecksumForm,
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<(IpAddr, io::Error)>> {
         let source = router.address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
         self.ip_id = self.ip_id.wrapping_add(1);
         let vips: Vec<IpAddr> = router.spec.vips.iter().map(|vip| vip.address).collect();
@@ -81,21 +85,28 @@ impl Sockets {
         let not_connected = || io::Error::from(io::ErrorKind::NotConnected);
         let Some(unicast) = &router.spec.unicast else {
             advert_frame(&spec, router.advert_mac(), &mut self.buffer)?;
-            return self.frames.get(&router.link().ifindex).ok_or_else(not_connected)?.send(&self.buffer);
+            let socket = self.frames.get(&router.link().ifindex).ok_or_else(not_connected)?;
+            return socket.send(&self.buffer).map(|()| None);
         };
         let socket =
             self.unicast.get(&(router.spec.family, router.link().ifindex)).ok_or_else(not_connected)?;
         spec.ttl = unicast.ttl;
-        let mut result = Err(not_connected());
+        let mut reached = false;
+        let mut unreached = None;
         for peer in &unicast.peers {
             spec.destination = peer.address;
             advert_packet(&spec, &mut self.buffer)?;
-            let sent = socket.send(&self.buffer, peer.address);
-            if result.is_err() || sent.is_ok() {
-                result = sent;
+            match socket.send(&self.buffer, peer.address) {
+                Ok(()) => reached = true,
+                Err(error) => unreached = Some((peer.address, error)),
             }
         }
-        result
+        // A peer that hears nothing takes over, which a strict lease must not outlast.
+        let needs_all = router.settings.lease == LeasePolicy::Strict;
+        match unreached {
+            Some((_, error)) if !reached || needs_all => Err(error),
+            unreached => Ok(unreached),
+        }
     }
 
     /// Sends announcements; returns how many have left, and what stopped the rest.

@@ -35,7 +35,7 @@ use std::{
 use addresses::Addresses;
 use anyhow::{Context, Result};
 use fdb::VirtualMacs;
-use netlink::{FAMILIES, Problems};
+use netlink::FAMILIES;
 use offload::RxVlan;
 use plan::Instances;
 use routes::Routes;
@@ -43,6 +43,7 @@ use rtnetlink::Handle;
 use sysctl::Sysctls;
 
 pub use links::{LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState};
+pub use netlink::Problems;
 pub use plan::{Plan, PlannedInstance, PlannedLink, TABLE_BASE};
 pub use virtual_routes::{Hop, RouteKind, VirtualRoute};
 pub use virtual_rules::{DEFAULT_PREFERENCE, RuleKind, VirtualRule};
@@ -96,8 +97,7 @@ impl Host {
     ///
     /// Call it after XDP is attached and its maps are filled (I4), and again whenever an interface of the plan came up
     /// or changed its addresses: the kernel drops routes with their link or source address. A link that is down gets
-    /// its routes then. Idempotent. Instances that were [`set_master`](Self::set_master) keep their rules away, and their
-    /// virtual routes and rules in place.
+    /// its routes then. Idempotent. Instances that were [`set_master`](Self::set_master) keep their rules away.
     pub async fn install(&mut self, plan: &Plan) -> Result<()> {
         self.instances = Instances::check(plan)?;
         self.masters.retain(|key| self.instances.0.contains_key(key));
@@ -144,8 +144,7 @@ impl Host {
                 rules::restore_local(handle, existing).await?;
             }
         }
-        routes::remove(handle, stale(false)).await?;
-        self.sync_virtual().await
+        routes::remove(handle, stale(false)).await
     }
 
     /// Removes the local routes and addresses of an earlier run for VIPs that `plan` does not have.
@@ -162,8 +161,7 @@ impl Host {
         self.addresses.remove_others(&self.handle, &planned.addresses(), &existing_addresses).await
     }
 
-    /// Follows mastership: while an instance is master, its VIPs are local to this host, and its virtual routes and rules
-    /// exist.
+    /// Follows mastership: while an instance is master, its VIPs are local to this host.
     ///
     /// Before [`install`](Self::install) (a restart that adopts a lease) it only notes the master for it; the instance
     /// must then be in that plan. After an error it may be called again, and does what is missing.
@@ -177,10 +175,6 @@ impl Host {
             return Ok(());
         };
         let mut problems = Problems::default();
-        let has_virtual = !instance.routes.is_empty() || !instance.rules.is_empty();
-        if has_virtual && !master {
-            problems.note(self.sync_virtual().await);
-        }
         for rule in instance.backup_rules() {
             let changed = if master {
                 rules::delete(&self.handle, &rule).await
@@ -188,9 +182,6 @@ impl Host {
                 rules::add(&self.handle, &rule).await
             };
             problems.note(changed);
-        }
-        if has_virtual && master {
-            problems.note(self.sync_virtual().await);
         }
         problems.into_result()
     }
@@ -250,8 +241,8 @@ impl Host {
         self.addresses.remove_others(&self.handle, &BTreeSet::new(), &existing).await
     }
 
-    /// Makes the virtual routes and rules be those of the masters.
-    async fn sync_virtual(&self) -> Result<()> {
+    /// Makes the virtual routes and rules be those of the masters. What the kernel refuses is named, the rest is made.
+    pub async fn sync_virtual(&self) -> Result<()> {
         let (routes, rules) = self.instances.virtual_objects(&self.masters);
         let mut problems = Problems::default();
         // Rules never stand without their routes; and the kernel looks a new route's gateway up by the rules there are.

@@ -74,7 +74,8 @@ pub(super) fn refusal(object: &str, error: &rtnetlink::Error) -> anyhow::Error {
 
 /// Collects what went wrong where the rest is to be done all the same.
 #[derive(Debug, Default)]
-pub(super) struct Problems(Vec<anyhow::Error>);
+/// Errors of steps that are all to be tried.
+pub struct Problems(Vec<anyhow::Error>);
 
 impl Problems {
     pub fn note(&mut self, result: Result<()>) {

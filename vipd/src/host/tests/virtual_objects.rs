@@ -126,9 +126,11 @@ fn they_follow_mastership() {
         let (mut host, _events) = Host::open(&dir).unwrap();
         let plan = plan(&host, all_routes(), all_rules()).await;
         host.install(&plan).await.unwrap();
+        host.sync_virtual().await.unwrap();
         assert!(routes().is_empty() && rules().is_empty());
 
         host.set_master(3, true).await.unwrap();
+        host.sync_virtual().await.unwrap();
         let mut expected = vec![
             "192.0.2.0/24 via 10.0.0.254 dev v0",
             "default via 10.0.0.254 dev v0 table 100 src 10.0.0.100 metric 7 mtu 1400",
@@ -168,10 +170,12 @@ fn they_follow_mastership() {
         for _ in 0..2 {
             host.set_master(3, true).await.unwrap();
             host.install(&plan).await.unwrap();
+            host.sync_virtual().await.unwrap();
             drop(host);
             (host, _) = Host::open(&dir).unwrap();
             host.set_master(3, true).await.unwrap();
             host.install(&plan).await.unwrap();
+            host.sync_virtual().await.unwrap();
         }
         ip("route add 192.0.2.0/26 dev v0");
         let touched = monitor.stop("192.0.2.0/26").into_iter().filter(|line| line.contains("proto 119"));
@@ -180,6 +184,7 @@ fn they_follow_mastership() {
         assert_eq!((routes(), rules().len()), (before, 5));
 
         host.set_master(3, false).await.unwrap();
+        host.sync_virtual().await.unwrap();
         assert!(routes().is_empty() && rules().is_empty());
         assert!(ip("-4 route show proto 118 table all").contains("10.0.0.100"));
     });
@@ -198,7 +203,9 @@ fn a_refused_one_is_named_and_the_others_are_made() {
         ];
         let plan = plan(&host, wanted, vec![rule()]).await;
         host.install(&plan).await.unwrap();
-        let error = format!("{:#}", host.set_master(3, true).await.unwrap_err());
+        host.sync_virtual().await.unwrap();
+        host.set_master(3, true).await.unwrap();
+        let error = format!("{:#}", host.sync_virtual().await.unwrap_err());
         for part in [
             "route 192.0.2.0/24 via 172.16.9.9 metric 9 (is the gateway on a link of this host?)",
             "route 192.0.2.128/25 dev absent0: interface absent0",
@@ -214,7 +221,7 @@ fn a_refused_one_is_named_and_the_others_are_made() {
         ip("link set v1 name absent0");
         ip("link set absent0 up");
         ip("route del 198.51.100.0/24 dev v0");
-        host.set_master(3, true).await.unwrap_err();
+        host.sync_virtual().await.unwrap_err();
         let made = ["192.0.2.128/25 dev absent0 scope link", "198.51.100.0/24 dev v0 scope link"];
         assert_eq!(routes(), [made[0], made[1], "203.0.113.0/24 dev v0 scope link"]);
     });
@@ -228,6 +235,7 @@ fn leftovers_and_changes_are_put_right() {
         ip("addr add 2001:db8::1/64 dev v0 nodad");
         host.install(&old).await.unwrap();
         host.set_master(3, true).await.unwrap();
+        host.sync_virtual().await.unwrap();
 
         // A crash; the new configuration leads one of them elsewhere and has no rules.
         drop(host);
@@ -236,6 +244,7 @@ fn leftovers_and_changes_are_put_right() {
         let new = plan(&host, changed, Vec::new()).await;
         host.set_master(3, true).await.unwrap();
         host.install(&new).await.unwrap();
+        host.sync_virtual().await.unwrap();
         assert_eq!(routes(), ["192.0.2.0/24 via 10.0.0.253 dev v0"]);
         assert!(rules().is_empty());
 
@@ -243,9 +252,11 @@ fn leftovers_and_changes_are_put_right() {
         drop(host);
         let (mut host, _events) = Host::open(&dir).unwrap();
         host.install(&new).await.unwrap();
+        host.sync_virtual().await.unwrap();
         assert!(routes().is_empty());
 
         host.set_master(3, true).await.unwrap();
+        host.sync_virtual().await.unwrap();
         drop(host);
         let (mut host, _events) = Host::open(&dir).unwrap();
         host.remove_all().await.unwrap();
