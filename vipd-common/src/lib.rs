@@ -4,6 +4,8 @@
 #![no_std]
 
 pub mod abi;
+pub mod address;
+pub mod rival;
 pub mod types;
 
 pub mod wire;

@@ -6,7 +6,6 @@
 #![no_std]
 #![no_main]
 
-mod address;
 mod arp;
 mod claim;
 mod count;
@@ -25,6 +24,7 @@ mod vmac;
 mod vrrp;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use vipd_common::address;
 
 /// What becomes of a frame that is ours to judge.
 #[derive(Clone, Copy)]

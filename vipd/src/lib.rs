@@ -8,7 +8,6 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod dataplane;
-pub mod engine;
 pub mod host;
-pub mod time;
-pub mod vrrp;
+
+pub use vipd_core::{engine, keeper, time, vrrp};

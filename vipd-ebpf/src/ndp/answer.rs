@@ -75,7 +75,7 @@ fn build(ctx: &XdpContext, link: &Link, mac: [u8; 6], asker: [u8; 6]) -> Option<
     let option = [TARGET_LINK_ADDRESS, 1, a, b, c, d, e, f];
     let sum = sums::pseudo_header(target, to, ICMPV6, PAYLOAD)
         + sums::word_pair(u64::from_ne_bytes([ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0]))
-        + target.sum()
+        + sums::address(target)
         + sums::word_pair(u64::from_ne_bytes(option));
     // SAFETY: `at` has checked that all of it lies inside the frame, and it is made of octets, so it is aligned.
     let packet = unsafe { &mut *at::<Advertisement>(ctx, ip)? };

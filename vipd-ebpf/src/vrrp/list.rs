@@ -99,7 +99,7 @@ pub extern "C" fn sum_addresses_v6(ctx: *mut xdp_md, offset: u32, count: u32) ->
         let Some(address) = read::<Address>(&ctx, (offset + i * 16) as usize) else {
             return AddressList::TRUNCATED;
         };
-        sum += address.sum();
+        sum += sums::address(address);
         digest = digest.wrapping_add(address_digest_v6(address.upper, address.lower));
     }
     AddressList::pack(sum, digest)

@@ -3,13 +3,13 @@
 use core::ptr;
 
 use aya_ebpf::programs::XdpContext;
-use vipd_common::abi::{Event, Instance, InstanceCount, event_kind};
+use vipd_common::{
+    abi::{Event, Instance, InstanceCount, event_kind},
+    rival::{Rival, Tenure},
+};
 
 use super::{Advert, CHECKSUM_MESSAGE_ONLY};
 use crate::{address::Address, count::count_instance, events, frame::read, log, ownership};
-
-/// An unchanged rival is reported again after this time: often enough to answer it, too rarely to be a flood.
-const RIVAL_EVENT_NS: u64 = 10_000_000;
 
 /// Takes note of a valid advert, revokes our lease if it has to be, and tells the daemon what is new.
 #[inline(always)]
@@ -44,25 +44,20 @@ pub fn accept(ctx: &XdpContext, slot: u32, instance: *mut Instance, source: Addr
         count_instance(slot, InstanceCount::FirstAddrNotLinkLocal);
     }
 
-    let tenure = tenure(record, source, advert.priority, now);
-    let changed = record.resync != 0
-        || advert.priority == 0
-        || advert.priority != record.source_priority
-        || advert.interval_cs != record.source_interval_cs
-        || advert.checksum != record.source_checksum
-        || source != Address::from_octets(record.source);
-    let report = match tenure {
-        Tenure::Lost => {
-            count_instance(slot, InstanceCount::LeasesRevoked);
-            log::revoked(slot, source, advert.priority);
-            true
-        }
-        Tenure::Kept => changed || now.saturating_sub(record.rival_event_ns) >= RIVAL_EVENT_NS,
-        Tenure::None => changed,
+    let rival = Rival {
+        source,
+        priority: advert.priority,
+        interval_cs: advert.interval_cs,
+        checksum: advert.checksum,
     };
-    if report {
+    let tenure = take_lease(record, &rival, now);
+    if tenure == Tenure::Lost {
+        count_instance(slot, InstanceCount::LeasesRevoked);
+        log::revoked(slot, source, advert.priority);
+    }
+    if rival.is_to_be_reported(record, tenure, now) {
         let event = Event {
-            kind: if matches!(tenure, Tenure::Lost) { event_kind::REVOKED } else { event_kind::ADVERT },
+            kind: if tenure == Tenure::Lost { event_kind::REVOKED } else { event_kind::ADVERT },
             instance: slot,
             at_ns: now,
             generation: record.generation.wrapping_add(1),
@@ -79,51 +74,21 @@ pub fn accept(ctx: &XdpContext, slot: u32, instance: *mut Instance, source: Addr
             count_instance(slot, InstanceCount::EventsLost);
             return;
         }
-        record.generation = event.generation;
-        record.resync = 0;
-        record.rival_event_ns = now;
-        record.source = source.octets();
-        record.source_priority = advert.priority;
-        record.source_interval_cs = advert.interval_cs;
-        record.source_checksum = advert.checksum;
+        rival.describe(record, event.generation, now);
     }
     record.heard_ns = now;
 }
 
-/// What an advert does to our ownership.
-enum Tenure {
-    /// We were not the owner.
-    None,
-    /// We are, and stay it.
-    Kept,
-    /// We were.
-    Lost,
-}
-
-/// Decides whether `source` takes the VIPs from us, and if so takes the lease back here and now.
-///
-/// It does if it beats us (RFC 9568 6.4.3), or if our last renewal is so old that we must be dead or frozen: then
-/// whoever speaks has taken over. A router that is leaving (priority 0) takes nothing.
+/// Takes the lease back if `rival` has won it.
 #[inline(always)]
-fn tenure(ours: &Instance, source: Address, priority: u8, now: u64) -> Tenure {
+fn take_lease(ours: &Instance, rival: &Rival, now: u64) -> Tenure {
     let Some(word) = ownership::lease(ours.head.group) else { return Tenure::None };
     // SAFETY: an aligned 8-byte word of the map; the daemon stores to it with atomic operations.
-    let until = unsafe { ptr::read_volatile(word) };
-    if now >= until {
-        return Tenure::None;
+    let tenure = rival.tenure(ours, unsafe { ptr::read_volatile(word) }, now);
+    if tenure == Tenure::Lost {
+        // SAFETY: as above. A renewal that comes between is a compare-exchange against the old value: it fails, or it is
+        // overwritten here and the next one fails.
+        unsafe { ptr::write_volatile(word, 0) };
     }
-    if priority == 0 {
-        return Tenure::Kept;
-    }
-    let beats = priority > ours.priority
-        || priority == ours.priority && source.is_greater(Address::from_octets(ours.primary));
-    // The last renewal was at `until - lease_ns`.
-    let stale = now.wrapping_add(ours.lease_ns) > until.wrapping_add(ours.stale_after_ns);
-    if !beats && !stale {
-        return Tenure::Kept;
-    }
-    // SAFETY: as above. A renewal that comes between is a compare-exchange against the old value: it fails, or it is
-    // overwritten here and the next one fails.
-    unsafe { ptr::write_volatile(word, 0) };
-    Tenure::Lost
+    tenure
 }

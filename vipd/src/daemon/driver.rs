@@ -25,6 +25,7 @@ use vipd_common::{
 
 use super::{
     clock,
+    effects::Effects,
     realtime::Granted,
     router::{self, Router},
     setup,
@@ -32,11 +33,11 @@ use super::{
     timer::Timer,
 };
 use crate::{
-    announce::{AnnounceQueue, Station},
     control::model::Status,
     dataplane::{Dataplane, Events},
-    engine::{Action, Advert, Engine, FaultReason, Input, InstanceId, Reason, StateName},
+    engine::{Advert, FaultReason, Input, InstanceId},
     host::{LinkChange, LinkState},
+    keeper::{Keeper, Report},
     time::Instant,
 };
 
@@ -76,41 +77,18 @@ pub struct Wish {
     pub masters_heard: u64,
 }
 
-/// One router as the driver keeps it.
-#[derive(Debug)]
-pub(super) struct Slot {
-    pub router: Router,
-    /// What it announces.
-    stations: Arc<[Station]>,
-    /// The lease word as last written; 0 when released.
-    held: Instant,
-    /// Generation of the last event: a stamp of another one is of an advert that is still to come.
-    generation: u64,
-    master_mac: Option<[u8; 6]>,
-    defended_at: Option<Instant>,
-    /// When the state was entered, for people: looked up once, since the two clocks drift apart.
-    pub since_unix_ms: u64,
-    pub adverts_sent: u64,
-    pub priority_zero_sent: u64,
-    pub send_errors: u64,
-}
-
 /// Everything the engine thread owns.
 #[derive(Debug)]
 pub struct Driver {
-    pub(super) dataplane: Dataplane,
+    pub(super) keeper: Keeper,
+    pub(super) effects: Effects,
     events: AsyncFd<Events>,
-    pub(super) engine: Engine,
-    pub(super) slots: Vec<Slot>,
-    sockets: Sockets,
-    announcements: AnnounceQueue,
     timer: Timer,
     messages: mpsc::Receiver<Message>,
-    wishes: watch::Sender<Vec<Wish>>,
     pub(super) modes: HashMap<u32, String>,
     pub(super) granted: Granted,
     pub(super) started: Instant,
-    end: Option<End>,
+    left: bool,
 }
 
 /// What the driver starts from. The data plane is filled and attached.
@@ -134,59 +112,38 @@ impl Driver {
         // SAFETY: the ring owns its descriptor and never changes it.
         let events = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) };
         let events = events.context("watch the event ring")?;
-        let engine = Engine::new(routers.iter().map(|router| router.settings.clone()).collect());
-        let slots = routers
-            .into_iter()
-            .map(|router| Slot {
-                // What a predecessor left; nobody else writes to the word before we do, but XDP.
-                held: dataplane.leases().read(router.group()),
-                stations: router.stations(),
-                generation: 0,
-                master_mac: None,
-                defended_at: None,
-                since_unix_ms: clock::unix_ms(),
-                adverts_sent: 0,
-                priority_zero_sent: 0,
-                send_errors: 0,
-                router,
-            })
-            .collect();
+        let settings = routers.iter().map(|router| router.settings.clone()).collect();
+        let mut effects = Effects::new(dataplane, routers, sockets, wishes);
         Ok(Self {
-            dataplane,
+            keeper: Keeper::new(settings, &mut effects),
+            effects,
             events,
-            engine,
-            slots,
-            sockets,
-            announcements: AnnounceQueue::default(),
             timer: Timer::new().context("make a timer")?,
             messages,
-            wishes,
             modes,
             granted,
             started: clock::now(),
-            end: None,
+            left: false,
         })
     }
 
     /// Runs the election until it has ended; gives the data plane back, for the main thread to take down or leave.
     pub async fn run(mut self) -> Result<(Dataplane, End)> {
-        for id in self.ids() {
-            let lease_until = self.slots[usize::from(id.0)].held;
-            if lease_until != Instant::default() {
-                self.input(Input::Inherited { instance: id, lease_until });
-            }
+        for id in self.keeper.ids() {
             self.link_to_engine(id);
         }
         loop {
             let more = self.turn();
-            if let Some(end) = self.end {
-                return Ok((self.dataplane, end));
+            if let Some(end) = self.end() {
+                return Ok((self.effects.dataplane, end));
             }
             if more {
                 continue;
             }
-            let next =
-                [self.engine.poll_timeout(), self.announcements.poll_timeout()].into_iter().flatten().min();
+            let next = [self.keeper.poll_timeout(), self.effects.announcements.poll_timeout()]
+                .into_iter()
+                .flatten()
+                .min();
             self.timer.set(next).context("set the timer")?;
             tokio::select! {
                 ready = self.events.readable() => ready.context("wait for events")?.clear_ready(),
@@ -211,39 +168,21 @@ impl Driver {
             events += 1;
             self.event(&event);
         }
-        for id in self.ids() {
-            let slot = &self.slots[usize::from(id.0)];
-            if slot.held != Instant::default()
-                && self.dataplane.leases().read(slot.router.group()) != slot.held
-            {
-                self.input(Input::LeaseLost { instance: id });
-            }
-        }
-        let now = clock::now();
-        let due: Vec<InstanceId> = self.engine.due(now).collect();
-        for id in due {
-            let slot = &self.slots[usize::from(id.0)];
-            let heard = self.dataplane.instances().heard(slot.router.slot);
-            if heard.generation == slot.generation {
-                self.input(Input::Heard { instance: id, at: heard.at });
-            }
-        }
-        // The same `now`: a down timer that fires only after the stamps were read must wait for the next turn's.
-        if self.engine.poll_timeout().is_some_and(|at| at <= now) {
-            self.engine.handle_timeout(now);
-            self.act();
-        }
-        self.announce();
+        self.keeper.turn(&mut self.effects);
+        self.effects.send_announcements();
         events == EVENTS_A_TURN
     }
 
-    fn ids(&self) -> impl Iterator<Item = InstanceId> + use<> {
-        (0..u16::try_from(self.slots.len()).unwrap_or(u16::MAX)).map(InstanceId)
+    fn end(&self) -> Option<End> {
+        match (self.effects.finished, self.left) {
+            (true, _) => Some(End::Finished),
+            (false, true) => Some(End::Left),
+            (false, false) => None,
+        }
     }
 
     fn input(&mut self, input: Input) {
-        self.engine.handle(input, clock::now());
-        self.act();
+        self.keeper.input(input, &mut self.effects);
     }
 
     fn message(&mut self, message: Message) {
@@ -255,30 +194,18 @@ impl Driver {
                 let _ = reply.send(self.status());
             }
             Message::Shutdown => self.input(Input::Shutdown),
-            Message::Leave => self.leave(),
-        }
-    }
-
-    /// Renews every lease once more, so that the next vipd has all of its length, and ends.
-    fn leave(&mut self) {
-        for id in self.ids() {
-            if let Some(master) = self
-                .engine
-                .snapshot(id)
-                .filter(|snapshot| snapshot.state == StateName::Master && !snapshot.leaving)
-            {
-                let renew_for = self.slots[usize::from(id.0)].router.settings.lease_length();
-                self.advertise(id, master.priority, master.checksum, Some(renew_for));
+            Message::Leave => {
+                self.keeper.leave(&mut self.effects);
+                self.left = true;
             }
         }
-        self.end = Some(End::Left);
     }
 
     /// An interface changed: tell every router on it.
     fn link(&mut self, link: &LinkState) {
         let mut mac_changed = false;
-        for id in self.ids() {
-            let slot = &mut self.slots[usize::from(id.0)];
+        for id in self.keeper.ids() {
+            let slot = &mut self.effects.slots[usize::from(id.0)];
             let macs = |router: &Router| router.links.iter().map(|link| link.mac).collect::<Vec<_>>();
             let before = macs(&slot.router);
             if !slot.router.update(link) {
@@ -287,13 +214,13 @@ impl Driver {
             if macs(&slot.router) != before {
                 mac_changed = true;
                 slot.stations = slot.router.stations();
-                if slot.held > clock::now() {
+                if self.keeper.lease_written(id) > clock::now() {
                     // As a takeover: everyone has the old one in their caches.
                     let (key, repeat) = (id.0.into(), slot.router.spec.garp.repeat);
                     let stations = Arc::clone(&slot.stations);
-                    self.announcements.push(key, stations, repeat, slot.router.pace(), clock::now());
+                    self.effects.announcements.push(key, stations, repeat, slot.router.pace(), clock::now());
                 }
-                self.dataplane.instances().set_mac(slot.router.slot, slot.router.link().mac.0);
+                self.effects.dataplane.instances().set_mac(slot.router.slot, slot.router.link().mac.0);
             }
             self.link_to_engine(id);
         }
@@ -306,23 +233,23 @@ impl Driver {
     }
 
     fn link_gone(&mut self, ifindex: u32) {
-        for id in self.ids() {
-            if self.slots[usize::from(id.0)].router.gone(ifindex) {
+        for id in self.keeper.ids() {
+            if self.effects.slots[usize::from(id.0)].router.gone(ifindex) {
                 self.link_to_engine(id);
             }
         }
     }
 
     fn fill_tables(&mut self) -> Result<()> {
-        let Self { dataplane, slots, .. } = self;
+        let Effects { dataplane, slots, .. } = &mut self.effects;
         dataplane.replace_tables(&setup::contents(slots.iter().map(|slot| &slot.router)))
     }
 
     fn link_to_engine(&mut self, id: InstanceId) {
-        let router = &self.slots[usize::from(id.0)].router;
+        let router = &self.effects.slots[usize::from(id.0)].router;
         let (up, address) = (router.up(), router.address);
         let sources: Vec<_> = router.links.iter().map(|link| (link.source_v4, link.source_v6)).collect();
-        self.wishes.send_if_modified(|wishes| {
+        self.effects.wishes.send_if_modified(|wishes| {
             let wish = &mut wishes[usize::from(id.0)];
             let changed = wish.sources != sources;
             wish.sources = sources;
@@ -336,11 +263,12 @@ impl Driver {
     }
 
     fn event(&mut self, event: &Event) {
-        let Some(id) = self.ids().find(|id| self.slots[usize::from(id.0)].router.slot == event.instance)
+        let Some(id) =
+            self.keeper.ids().find(|id| self.effects.slots[usize::from(id.0)].router.slot == event.instance)
         else {
             return;
         };
-        let slot = &mut self.slots[usize::from(id.0)];
+        let slot = &mut self.effects.slots[usize::from(id.0)];
         let name = &slot.router.spec.name;
         let source = router::address(event.source);
         let revoked = match event.kind {
@@ -355,7 +283,6 @@ impl Driver {
                 return;
             }
         };
-        slot.generation = event.generation;
         if event.address_list_differs != 0 {
             tracing::warn!(instance = name, peer = %source, "advert lists other addresses than ours");
         }
@@ -368,7 +295,7 @@ impl Driver {
             );
         }
         if slot.master_mac.replace(event.mac) != Some(event.mac) {
-            self.wishes.send_modify(|wishes| wishes[usize::from(id.0)].masters_heard += 1);
+            self.effects.wishes.send_modify(|wishes| wishes[usize::from(id.0)].masters_heard += 1);
         }
         let advert = Advert {
             source,
@@ -377,14 +304,15 @@ impl Driver {
             checksum: ChecksumForm::from_u8(event.checksum),
             received_at: Instant::from_nanos(event.at_ns),
         };
-        self.input(Input::Advert { instance: id, advert, revoked });
+        let report = Report { instance: id, generation: event.generation, advert, revoked };
+        self.keeper.report(&report, &mut self.effects);
     }
 
     /// Another station claims a VIP that we own.
     fn conflict(&mut self, id: InstanceId, vip: IpAddr, mac: MacAddr) {
-        let router = &self.slots[usize::from(id.0)].router;
+        let router = &self.effects.slots[usize::from(id.0)].router;
         let name = &router.spec.name;
-        let since = self.engine.snapshot(id).map(|snapshot| snapshot.since);
+        let since = self.keeper.snapshot(id).map(|snapshot| snapshot.since);
         if since.is_some_and(|since| clock::now().saturating_since(since) < router.spec.advert_interval) {
             // The former master's last words, sent before it heard of us.
             tracing::debug!(instance = name, %vip, %mac, "another station claims a VIP just taken over");
@@ -397,157 +325,16 @@ impl Driver {
     /// Says once more who has the VIP, if we do and have not just said so.
     fn defend(&mut self, id: InstanceId, vip: IpAddr) {
         let now = clock::now();
-        let slot = &mut self.slots[usize::from(id.0)];
+        let slot = &mut self.effects.slots[usize::from(id.0)];
         let defended = slot.defended_at.is_some_and(|at| now.saturating_since(at) < DEFEND_INTERVAL);
         // A burst that is under way says it as well.
-        if slot.held > now && !defended && !self.announcements.is_announcing(id.0.into()) {
+        if self.keeper.lease_written(id) > now
+            && !defended
+            && !self.effects.announcements.is_announcing(id.0.into())
+        {
             slot.defended_at = Some(now);
             let station = slot.stations.iter().filter(|station| station.address == vip).copied().collect();
-            self.announcements.push(id.0.into(), station, 1, slot.router.pace(), now);
-        }
-    }
-
-    fn act(&mut self) {
-        while let Some(action) = self.engine.poll_action() {
-            self.perform(action);
-        }
-    }
-
-    fn perform(&mut self, action: Action) {
-        let now = clock::now();
-        match action {
-            Action::Acquire { instance, until } => {
-                let slot = &mut self.slots[usize::from(instance.0)];
-                self.dataplane.leases().acquire(slot.router.group(), until);
-                slot.held = until;
-            }
-            Action::Advertise { instance, priority, checksum, renew_for } => {
-                self.advertise(instance, priority, checksum, renew_for);
-            }
-            Action::Release { instance } => {
-                let slot = &mut self.slots[usize::from(instance.0)];
-                self.dataplane.leases().release(slot.router.group());
-                slot.held = Instant::default();
-            }
-            Action::Announce { instance, repeat } => {
-                let slot = &self.slots[usize::from(instance.0)];
-                let (stations, pace) = (Arc::clone(&slot.stations), slot.router.pace());
-                self.announcements.push(instance.0.into(), stations, repeat, pace, now);
-                self.announce();
-            }
-            Action::CancelAnnounce { instance } => self.announcements.cancel(instance.0.into()),
-            Action::Publish { instance, rank } => {
-                let router = &self.slots[usize::from(instance.0)].router;
-                let primary = router.address.map_or([0; 16], router::octets);
-                self.dataplane.instances().rank(router.slot, rank.priority.get(), primary);
-            }
-            Action::Extend { instance, until } => {
-                let slot = &mut self.slots[usize::from(instance.0)];
-                match self.dataplane.leases().renew(slot.router.group(), slot.held, until) {
-                    Ok(()) => slot.held = until,
-                    Err(_) => self.engine.handle(Input::LeaseLost { instance }, now),
-                }
-            }
-            Action::Mirroring { instance, checksum } => {
-                let name = &self.slots[usize::from(instance.0)].router.spec.name;
-                tracing::info!(instance = name, ?checksum, "sending the form of checksum that the peer uses");
-            }
-            Action::Transition { instance, from, to, reason, master } => {
-                self.transition(instance, from, to, reason, master);
-            }
-            Action::Finished => self.end = Some(End::Finished),
-        }
-    }
-
-    /// Sends one advert. A lease is renewed only if the word is still what we wrote and after the send has succeeded.
-    fn advertise(
-        &mut self,
-        instance: InstanceId,
-        priority: Priority,
-        checksum: ChecksumForm,
-        renew_for: Option<Duration>,
-    ) {
-        let slot = &mut self.slots[usize::from(instance.0)];
-        let group = slot.router.group();
-        if renew_for.is_some() && self.dataplane.leases().read(group) != slot.held {
-            // A process that wakes up without its lease sends nothing.
-            self.engine.handle(Input::LeaseLost { instance }, clock::now());
-            return;
-        }
-        let at = clock::now();
-        let result = self.sockets.advertise(&slot.router, priority, checksum).map(|unreached| {
-            if let Some((peer, error)) = unreached {
-                slot.send_errors += 1;
-                tracing::warn!(instance = slot.router.spec.name, %peer, %error, "advert not sent to a peer");
-            }
-        });
-        match &result {
-            Ok(()) if priority.is_leaving() => {
-                slot.adverts_sent += 1;
-                slot.priority_zero_sent += 1;
-            }
-            Ok(()) => slot.adverts_sent += 1,
-            Err(error) => {
-                slot.send_errors += 1;
-                tracing::warn!(instance = slot.router.spec.name, %error, "advert not sent");
-            }
-        }
-        let Some(renew_for) = renew_for else { return };
-        let input = match result {
-            Ok(()) => {
-                let lease_until = at + renew_for;
-                match self.dataplane.leases().renew(group, slot.held, lease_until) {
-                    Ok(()) => {
-                        slot.held = lease_until;
-                        Input::AdvertSent { instance, at, lease_until }
-                    }
-                    Err(_) => Input::LeaseLost { instance },
-                }
-            }
-            Err(_) => Input::AdvertFailed { instance },
-        };
-        self.engine.handle(input, clock::now());
-    }
-
-    fn transition(
-        &mut self,
-        instance: InstanceId,
-        from: StateName,
-        to: StateName,
-        reason: Reason,
-        master: Option<(IpAddr, Priority)>,
-    ) {
-        let slot = &mut self.slots[usize::from(instance.0)];
-        let (master, master_priority) = master.unzip();
-        tracing::info!(
-            instance = slot.router.spec.name,
-            %from,
-            %to,
-            %reason,
-            master = master.map(tracing::field::display),
-            master_priority = master_priority.map(tracing::field::display),
-            "state changed"
-        );
-        slot.since_unix_ms = clock::unix_ms();
-        if to == StateName::Master {
-            // Whoever is heard next is a new master to the kernel.
-            slot.master_mac = None;
-        }
-        self.wishes.send_if_modified(|wishes| {
-            let wish = &mut wishes[usize::from(instance.0)];
-            std::mem::replace(&mut wish.master, to == StateName::Master) != (to == StateName::Master)
-        });
-    }
-
-    /// Sends the announcements that are due.
-    fn announce(&mut self) {
-        for batch in self.announcements.next_batch(clock::now()) {
-            let Some(slot) = self.slots.get(batch.key) else { continue };
-            if let (sent, Some(error)) = self.sockets.announce(&batch) {
-                // Announcements are repeated, and every client asks again by itself.
-                let of = batch.frames.len();
-                tracing::debug!(instance = slot.router.spec.name, sent, of, %error, "not all announced");
-            }
+            self.effects.announcements.push(id.0.into(), station, 1, slot.router.pace(), now);
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod clock;
 mod driver;
+mod effects;
 mod logging;
 mod main_loop;
 mod realtime;

@@ -15,7 +15,7 @@ use crate::{
 impl Driver {
     pub(super) fn status(&self) -> Status {
         let now = clock::now();
-        let counters = self.dataplane.counters().unwrap_or_else(|error| {
+        let counters = self.effects.dataplane.counters().unwrap_or_else(|error| {
             tracing::warn!(%error, "the XDP program's counters cannot be read");
             Default::default()
         });
@@ -24,16 +24,16 @@ impl Driver {
             pid: process::id(),
             uptime_ms: ms(self.started, now),
             real_time: self.granted.real_time,
-            instances: (0..self.slots.len()).filter_map(|i| self.instance_status(i, now)).collect(),
+            instances: (0..self.effects.slots.len()).filter_map(|i| self.instance_status(i, now)).collect(),
             counters: counters.iter().map(|(name, value)| (name.into(), value)).collect(),
         }
     }
 
     fn instance_status(&self, i: usize, now: Instant) -> Option<InstanceStatus> {
-        let slot = &self.slots[i];
+        let slot = &self.effects.slots[i];
         let router = &slot.router;
-        let snapshot = self.engine.snapshot(InstanceId(u16::try_from(i).ok()?))?;
-        let counters = self.dataplane.instance_counters(router.slot).unwrap_or_default();
+        let snapshot = self.keeper.snapshot(InstanceId(u16::try_from(i).ok()?))?;
+        let counters = self.effects.dataplane.instance_counters(router.slot).unwrap_or_default();
         let own = |address| MasterStatus { address, priority: snapshot.priority.get() };
         let master = match snapshot.state {
             StateName::Master => router.address.map(own),
@@ -41,7 +41,7 @@ impl Driver {
                 .master
                 .map(|peer| MasterStatus { address: peer.address, priority: peer.priority.get() }),
         };
-        let lease = self.dataplane.leases().read(router.group());
+        let lease = self.effects.dataplane.leases().read(router.group());
         Some(InstanceStatus {
             name: router.spec.name.clone(),
             state: snapshot.state.to_string(),

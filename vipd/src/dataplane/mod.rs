@@ -31,7 +31,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 use vipd_common::abi::{Counters, Event, InstanceCounters};
 use zerocopy::FromBytes;
 
-pub use pages::{Heard, Identity, InstancePage, LeasePage};
+pub use pages::{Identity, InstancePage, LeasePage};
 use pins::PinDir;
 pub use predecessor::Predecessor;
 use refusal::refusal;

@@ -10,7 +10,7 @@ use std::{
 
 use vipd_common::abi::{Instance, InstanceHead, InstanceKey, MAX_GROUPS, MAX_INSTANCES};
 
-use crate::time::Instant;
+use crate::{keeper::Heard, time::Instant};
 
 /// A shared mapping of a `BPF_F_MMAPABLE` array of `T`.
 #[derive(Debug)]
@@ -144,13 +144,6 @@ pub struct Identity {
     pub flags: u8,
     /// The interface's own MAC.
     pub mac: [u8; 6],
-}
-
-/// When the advert that the last event described was heard last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heard {
-    pub generation: u64,
-    pub at: Instant,
 }
 
 /// The instances: identities for XDP to check against, and what it heard.

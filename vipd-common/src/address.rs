@@ -2,12 +2,10 @@
 //!
 //! As words because LLVM takes an array of octets apart and gives each of them a stack slot of its own.
 
-use vipd_common::abi::mapped;
-
-use crate::sums;
+use crate::abi::mapped;
 
 /// Native-endian loads of an address's upper and lower eight octets.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Address {
     pub upper: u64,
@@ -64,11 +62,5 @@ impl Address {
         let [a_upper, a_lower] = [self.upper, self.lower].map(u64::from_be);
         let [b_upper, b_lower] = [than.upper, than.lower].map(u64::from_be);
         a_upper > b_upper || a_upper == b_upper && a_lower > b_lower
-    }
-
-    /// A mapped IPv4 address sums as its four octets: `::ffff` adds 0xffff, which is 0 after folding.
-    #[inline(always)]
-    pub fn sum(self) -> u64 {
-        sums::word_pair(self.upper) + sums::word_pair(self.lower)
     }
 }

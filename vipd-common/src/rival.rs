@@ -1,0 +1,85 @@
+//! What a valid advert of another router means to the one that hears it: whether it takes the lease, and whether the
+//! daemon is to be told.
+//!
+//! The XDP program decides by these functions, and so does the simulation.
+
+use crate::{abi::Instance, address::Address};
+
+/// An unchanged rival is reported again after this time: often enough to answer it, too rarely to be a flood.
+pub const RIVAL_EVENT_NS: u64 = 10_000_000;
+
+/// A valid advert of another router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rival {
+    pub source: Address,
+    pub priority: u8,
+    pub interval_cs: u32,
+    /// A `ChecksumForm`.
+    pub checksum: u8,
+}
+
+/// What an advert does to our ownership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenure {
+    /// We were not the owner.
+    None,
+    /// We are, and stay it.
+    Kept,
+    /// We were: 0 is to be stored in the lease word now.
+    Lost,
+}
+
+impl Rival {
+    /// Whether the rival takes the VIPs from us, whose lease word is `until`.
+    ///
+    /// It does if it beats us (RFC 9568 6.4.3), or if our last renewal is so old that we must be dead or frozen: then
+    /// whoever speaks has taken over. A router that is leaving (priority 0) takes nothing.
+    #[inline(always)]
+    pub fn tenure(&self, ours: &Instance, until: u64, now: u64) -> Tenure {
+        if now >= until {
+            return Tenure::None;
+        }
+        if self.priority == 0 {
+            return Tenure::Kept;
+        }
+        let beats = self.priority > ours.priority
+            || self.priority == ours.priority && self.source.is_greater(Address::from_octets(ours.primary));
+        // The last renewal was at `until - lease_ns`.
+        let stale = now.wrapping_add(ours.lease_ns) > until.wrapping_add(ours.stale_after_ns);
+        if beats || stale { Tenure::Lost } else { Tenure::Kept }
+    }
+
+    /// Whether the daemon is to be told: of what is new, and to an owner of every rival now and then.
+    #[inline(always)]
+    pub fn is_to_be_reported(&self, record: &Instance, tenure: Tenure, now: u64) -> bool {
+        match tenure {
+            Tenure::Lost => true,
+            Tenure::Kept => {
+                self.is_news(record) || now.saturating_sub(record.rival_event_ns) >= RIVAL_EVENT_NS
+            }
+            Tenure::None => self.is_news(record),
+        }
+    }
+
+    #[inline(always)]
+    fn is_news(&self, record: &Instance) -> bool {
+        record.resync != 0
+            || self.priority == 0
+            || self.priority != record.source_priority
+            || self.interval_cs != record.source_interval_cs
+            || self.checksum != record.source_checksum
+            || self.source != Address::from_octets(record.source)
+    }
+
+    /// Describes the rival in the record, once the daemon has been told; the event had this `generation`.
+    #[inline(always)]
+    pub fn describe(&self, record: &mut Instance, generation: u64, now: u64) {
+        record.generation = generation;
+        record.resync = 0;
+        record.rival_event_ns = now;
+        record.source = self.source.octets();
+        record.source_priority = self.priority;
+        record.source_interval_cs = self.interval_cs;
+        record.source_checksum = self.checksum;
+    }
+}

@@ -1,0 +1,8 @@
+//! What vipd decides, as functions of time and input: the election, and the keeping of the leases that it wins.
+//!
+//! No clock is read here and nothing is done. The daemon drives it with the real ones, the simulation with made-up ones.
+
+pub mod engine;
+pub mod keeper;
+pub mod time;
+pub mod vrrp;
