@@ -13,7 +13,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Part of the pin directory's name: `<bpffs>/vipd/v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Virtual routers one daemon can run: slots of `INSTANCES` and `INSTANCE_COUNTERS`.
 pub const MAX_INSTANCES: u32 = 1024;
@@ -197,6 +197,8 @@ pub struct Event {
     pub at_ns: u64,
     /// [`Instance::generation`] after this advert.
     pub generation: u64,
+    /// When the advert of the generation before was heard last: the stamp that this one overwrites.
+    pub before_ns: u64,
     pub source: [u8; 16],
     /// Ethernet source of the frame (adverts), or the claiming station.
     pub mac: [u8; 6],
@@ -384,7 +386,7 @@ const _: () = {
     assert!(size_of::<PeerEntry>() == 4);
     // Elements of a mappable array are 8-byte aligned: the daemon's stride is the struct's size.
     assert!(size_of::<Instance>().is_multiple_of(8));
-    assert!(size_of::<Event>() == 56);
+    assert!(size_of::<Event>() == 64);
     assert!(EVENT_RING_BYTES.is_power_of_two());
 };
 

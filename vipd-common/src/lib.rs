@@ -5,6 +5,7 @@
 
 pub mod abi;
 pub mod address;
+pub mod lease;
 pub mod rival;
 pub mod types;
 

@@ -23,10 +23,21 @@ pub struct Rival {
 pub enum Tenure {
     /// We were not the owner.
     None,
+    /// We were, until our lease ran out, and somebody else speaks now: it is to be so also for a daemon that wakes up in
+    /// the middle of a renewal.
+    Lapsed,
     /// We are, and stay it.
     Kept,
-    /// We were: 0 is to be stored in the lease word now.
+    /// We were.
     Lost,
+}
+
+impl Tenure {
+    /// Whether 0 is to be stored in the lease word, here and now.
+    #[inline(always)]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Lapsed | Self::Lost)
+    }
 }
 
 impl Rival {
@@ -36,17 +47,29 @@ impl Rival {
     /// whoever speaks has taken over. A router that is leaving (priority 0) takes nothing.
     #[inline(always)]
     pub fn tenure(&self, ours: &Instance, until: u64, now: u64) -> Tenure {
-        if now >= until {
+        if until == 0 {
             return Tenure::None;
         }
+        let live = now < until;
         if self.priority == 0 {
-            return Tenure::Kept;
+            return if live { Tenure::Kept } else { Tenure::None };
+        }
+        if !live {
+            return Tenure::Lapsed;
         }
         let beats = self.priority > ours.priority
             || self.priority == ours.priority && self.source.is_greater(Address::from_octets(ours.primary));
-        // The last renewal was at `until - lease_ns`.
-        let stale = now.wrapping_add(ours.lease_ns) > until.wrapping_add(ours.stale_after_ns);
-        if beats || stale { Tenure::Lost } else { Tenure::Kept }
+        if beats || is_stale(ours, until, now) { Tenure::Lost } else { Tenure::Kept }
+    }
+
+    /// As [`tenure`](Self::tenure), of an address owner over version 2: it discards every advert (RFC 3768 7.1), but one
+    /// that is dead or frozen has a successor all the same.
+    #[inline(always)]
+    pub fn tenure_of_deaf_owner(&self, ours: &Instance, until: u64, now: u64) -> Tenure {
+        match self.tenure(ours, until, now) {
+            Tenure::Lost if !is_stale(ours, until, now) => Tenure::Kept,
+            tenure => tenure,
+        }
     }
 
     /// Whether the daemon is to be told: of what is new, and to an owner of every rival now and then.
@@ -57,7 +80,7 @@ impl Rival {
             Tenure::Kept => {
                 self.is_news(record) || now.saturating_sub(record.rival_event_ns) >= RIVAL_EVENT_NS
             }
-            Tenure::None => self.is_news(record),
+            Tenure::None | Tenure::Lapsed => self.is_news(record),
         }
     }
 
@@ -82,4 +105,10 @@ impl Rival {
         record.source_interval_cs = self.interval_cs;
         record.source_checksum = self.checksum;
     }
+}
+
+/// Whether the last renewal, at `until - lease_ns`, is too long ago for a daemon that is alive.
+#[inline(always)]
+fn is_stale(ours: &Instance, until: u64, now: u64) -> bool {
+    now.wrapping_add(ours.lease_ns) > until.wrapping_add(ours.stale_after_ns)
 }

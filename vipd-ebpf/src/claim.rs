@@ -47,6 +47,7 @@ pub extern "C" fn report_conflict(instance: u32, upper: u64, lower: u64, mac: u6
         instance,
         at_ns: now,
         generation: 0,
+        before_ns: 0,
         source: address.octets(),
         mac,
         priority: 0,

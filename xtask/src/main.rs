@@ -11,6 +11,7 @@ mod lab;
 mod scene;
 mod setup;
 mod sh;
+mod sim;
 mod test;
 
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ enum Command {
     Test(test::Args),
     /// Check formatting and lints, then do what `test` does
     Ci,
+    /// Simulate clusters under faults, and check the invariants after every event
+    Sim(sim::Args),
     /// Two vipd nodes and a client to play with, in network namespaces
     #[command(subcommand)]
     Lab(lab::Command),
@@ -59,6 +62,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::BuildEbpf => ebpf::build()?,
         Command::Test(args) => return test::test(&args),
         Command::Ci => return test::ci(),
+        Command::Sim(args) => return sim::run(&args),
         Command::Lab(command) => return lab::run(command),
         Command::Demo(args) => return demo::run(&args),
     }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{ebpf, setup, sh};
+use crate::{ebpf, setup, sh, sim};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -42,7 +42,11 @@ pub fn test(args: &Args) -> Result<ExitCode> {
     let skip_log = env::temp_dir().join(format!("vipd-skipped-{}", std::process::id()));
     command.env("VIPD_SKIP_LOG", &skip_log);
     let start = Instant::now();
-    let tally = stream(&mut command)?;
+    let mut tally = stream(&mut command)?;
+    if args.cargo_test.is_empty() && !sim::test()? {
+        tally.success = false;
+        tally.failed.push("cargo xtask sim".into());
+    }
     let skipped = fs::read_to_string(&skip_log).unwrap_or_default();
     let _ = fs::remove_file(&skip_log);
 

@@ -102,14 +102,19 @@ pub fn ours(
         return Err(InstanceCount::DstNotGroup);
     }
     let terms = Terms::of(slot, ours, envelope.source);
-    let Parsed { advert, version, auth, auth_data } =
+    let Parsed { mut advert, version, auth, auth_data } =
         parse(ctx, envelope, &terms, |version| version == ours.version)?;
     // RFC 9568 erratum 8301: an interval of 0 would make every backup fire at once.
     if version == 3 && advert.interval_cs == 0 {
         return Err(InstanceCount::IntervalZero);
     }
     if version == 2 {
-        check_v2(ours, auth, auth_data, advert.interval_cs)?;
+        check_v2_auth(ours, auth, auth_data)?;
+        // RFC 3768 7.1: an address owner discards it, whatever else is wrong with it.
+        advert.to_deaf_owner = ours.priority == OWNER;
+        if !advert.to_deaf_owner && advert.interval_cs != ours.interval_cs {
+            return Err(InstanceCount::IntervalMismatch);
+        }
     }
     if primary == envelope.source {
         return Err(InstanceCount::OwnSource);
@@ -188,13 +193,14 @@ fn parse(
         checksum,
         address_digest: digested.digest(),
         first_not_link_local: family == FAMILY_V6 && first & 0xffc0 != 0xfe80,
+        to_deaf_owner: false,
     };
     Ok(Parsed { advert, version, auth: message.word[0], auth_data })
 }
 
-/// RFC 3768 7.1 (and RFC 2338 for the password): what version 2 checks besides.
+/// RFC 3768 7.1 and RFC 2338: the password.
 #[inline(always)]
-fn check_v2(ours: &Instance, auth: u8, auth_data: u64, interval_cs: u32) -> Result<(), InstanceCount> {
+fn check_v2_auth(ours: &Instance, auth: u8, auth_data: u64) -> Result<(), InstanceCount> {
     if auth != auth_type::NONE && auth != auth_type::SIMPLE_TEXT && auth != auth_type::IP_AH {
         return Err(InstanceCount::InvalidAuthType);
     }
@@ -204,12 +210,6 @@ fn check_v2(ours: &Instance, auth: u8, auth_data: u64, interval_cs: u32) -> Resu
     // Compared as one word: the time says nothing about where they differ.
     if auth == auth_type::SIMPLE_TEXT && auth_data != u64::from_ne_bytes(ours.auth_data) {
         return Err(InstanceCount::AuthFailures);
-    }
-    if ours.priority == OWNER {
-        return Err(InstanceCount::LocalOwner);
-    }
-    if interval_cs != ours.interval_cs {
-        return Err(InstanceCount::IntervalMismatch);
     }
     Ok(())
 }

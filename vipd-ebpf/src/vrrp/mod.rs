@@ -46,6 +46,8 @@ struct Advert {
     address_digest: u64,
     /// RFC 9568 5.2.9 and erratum 8300: over IPv6 the first address has to be link-local.
     first_not_link_local: bool,
+    /// Over version 2 to the address owner, which hears nobody.
+    to_deaf_owner: bool,
 }
 
 /// Values of a `ChecksumForm`.
@@ -80,6 +82,12 @@ fn decide(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
     match check::ours(ctx, envelope, slot, unsafe { &*instance }) {
         Err(reason) => {
             count_instance(slot, reason);
+            Some(Verdict::Drop)
+        }
+        Ok(advert) if advert.to_deaf_owner => {
+            count_instance(slot, InstanceCount::LocalOwner);
+            // SAFETY: as above.
+            record::relieve(unsafe { &*instance }, envelope.source, &advert);
             Some(Verdict::Drop)
         }
         Ok(advert) => {

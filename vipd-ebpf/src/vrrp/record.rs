@@ -44,13 +44,8 @@ pub fn accept(ctx: &XdpContext, slot: u32, instance: *mut Instance, source: Addr
         count_instance(slot, InstanceCount::FirstAddrNotLinkLocal);
     }
 
-    let rival = Rival {
-        source,
-        priority: advert.priority,
-        interval_cs: advert.interval_cs,
-        checksum: advert.checksum,
-    };
-    let tenure = take_lease(record, &rival, now);
+    let rival = rival(source, advert);
+    let tenure = take_lease(record, |until| rival.tenure(record, until, now));
     if tenure == Tenure::Lost {
         count_instance(slot, InstanceCount::LeasesRevoked);
         log::revoked(slot, source, advert.priority);
@@ -61,6 +56,7 @@ pub fn accept(ctx: &XdpContext, slot: u32, instance: *mut Instance, source: Addr
             instance: slot,
             at_ns: now,
             generation: record.generation.wrapping_add(1),
+            before_ns: record.heard_ns,
             source: source.octets(),
             // SAFETY: a frame that holds an advert holds an Ethernet header.
             mac: read(ctx, 6).unwrap_or([0; 6]),
@@ -79,13 +75,25 @@ pub fn accept(ctx: &XdpContext, slot: u32, instance: *mut Instance, source: Addr
     record.heard_ns = now;
 }
 
-/// Takes the lease back if `rival` has won it.
+/// Takes the lease from an address owner that discards the advert, if it is dead or frozen: nobody beats one that is not.
 #[inline(always)]
-fn take_lease(ours: &Instance, rival: &Rival, now: u64) -> Tenure {
+pub fn relieve(ours: &Instance, source: Address, advert: &Advert) {
+    let (rival, now) = (rival(source, advert), events::now());
+    take_lease(ours, |until| rival.tenure_of_deaf_owner(ours, until, now));
+}
+
+#[inline(always)]
+fn rival(source: Address, advert: &Advert) -> Rival {
+    Rival { source, priority: advert.priority, interval_cs: advert.interval_cs, checksum: advert.checksum }
+}
+
+/// Takes the lease back if it is over, by what `tenure` says of the lease word.
+#[inline(always)]
+fn take_lease(ours: &Instance, tenure: impl FnOnce(u64) -> Tenure) -> Tenure {
     let Some(word) = ownership::lease(ours.head.group) else { return Tenure::None };
     // SAFETY: an aligned 8-byte word of the map; the daemon stores to it with atomic operations.
-    let tenure = rival.tenure(ours, unsafe { ptr::read_volatile(word) }, now);
-    if tenure == Tenure::Lost {
+    let tenure = tenure(unsafe { ptr::read_volatile(word) });
+    if tenure.is_over() {
         // SAFETY: as above. A renewal that comes between is a compare-exchange against the old value: it fails, or it is
         // overwritten here and the next one fails.
         unsafe { ptr::write_volatile(word, 0) };

@@ -1,7 +1,7 @@
 //! The keeping of leases: the order in which a node does what its election asks for.
 //!
-//! This order is what "one owner" rests on. A lease is renewed only after an advert was sent, and only from the value
-//! that was written last; no timer acts on old news; a process that wakes up without its lease sends nothing. It is
+//! This order is what "one owner" rests on. A lease is acquired or renewed only after an advert was sent, and renewed only
+//! from the value that was written last; no timer acts on old news; a process that wakes up without its lease sends nothing. It is
 //! written once, over a [`Node`]: the daemon's is the real one, the simulation's is made up.
 
 use std::{net::IpAddr, time::Duration};
@@ -13,6 +13,9 @@ use crate::{
     time::Instant,
     vrrp::{Action, Advert, InstanceId, Rank, Reason, Settings, Snapshot, StateName},
 };
+
+/// Reports handled in one turn, so that a flood of them cannot keep the timers waiting.
+const REPORTS_A_TURN: usize = 256;
 
 /// What a keeper acts on.
 pub trait Node {
@@ -27,8 +30,12 @@ pub trait Node {
     fn renew(&mut self, instance: InstanceId, from: Instant, until: Instant) -> bool;
     /// Stores 0 in the lease word, whatever it says.
     fn release(&mut self, instance: InstanceId);
+    /// The next advert that XDP reports and that was not taken yet.
+    fn next_report(&mut self) -> Option<Report>;
     /// XDP's stamp.
     fn heard(&mut self, instance: InstanceId) -> Heard;
+    /// Has XDP report the next advert, whatever it says.
+    fn resync(&mut self, instance: InstanceId);
     /// Has XDP compare adverts with `rank` from now on.
     fn publish(&mut self, instance: InstanceId, rank: Rank);
 
@@ -60,6 +67,8 @@ pub struct Report {
     pub instance: InstanceId,
     /// Of XDP's record after this advert: a stamp of another generation is of an advert that is still to be reported.
     pub generation: u64,
+    /// When the advert of the generation before was heard last.
+    pub before: Instant,
     pub advert: Advert,
     /// XDP stored 0 in the lease word while processing it.
     pub revoked: bool,
@@ -84,6 +93,8 @@ pub struct Keeper {
 
 #[derive(Clone, Copy, Debug)]
 struct Holding {
+    /// Between two adverts.
+    interval: Duration,
     /// How long a renewal lasts.
     length: Duration,
     /// The lease word as last written; zero when released.
@@ -96,6 +107,7 @@ impl Keeper {
     /// Begins where a predecessor on this node, if there was one, has left its lease words.
     pub fn new(instances: Vec<Settings>, node: &mut impl Node) -> Self {
         let holding = |settings: &Settings| Holding {
+            interval: settings.advert_interval,
             length: settings.lease_length(),
             lease: Instant::default(),
             generation: 0,
@@ -131,41 +143,57 @@ impl Keeper {
         self.engine.poll_timeout()
     }
 
-    /// Takes an advert from XDP.
-    pub fn report(&mut self, report: &Report, node: &mut impl Node) {
-        let Report { instance, generation, advert, revoked } = *report;
-        self.holding(instance).generation = generation;
-        self.input(Input::Advert { instance, advert, revoked }, node);
-    }
-
     /// Takes anything else that happened.
     pub fn input(&mut self, input: Input, node: &mut impl Node) {
         self.engine.handle(input, node.now());
         self.act(node);
     }
 
-    /// One look at what needs no telling, to be taken after every report that waits has been handed over: the lease
-    /// words, XDP's stamps and the timers.
-    pub fn turn(&mut self, node: &mut impl Node) {
-        for instance in self.ids() {
-            let written = self.lease_written(instance);
-            if written != Instant::default() && node.lease(instance) != written {
-                self.input(Input::LeaseLost { instance }, node);
+    /// One look at everything that may have happened: reports, the lease words, XDP's stamps and the timers.
+    ///
+    /// Returns whether another is wanted at once, since reports wait of which there may be no second notice.
+    pub fn turn(&mut self, node: &mut impl Node) -> bool {
+        let mut left = REPORTS_A_TURN;
+        let now = loop {
+            while left > 0
+                && let Some(report) = node.next_report()
+            {
+                left -= 1;
+                self.report(&report, node);
             }
-        }
-        let now = node.now();
-        let due: Vec<InstanceId> = self.engine.due(now).collect();
-        for instance in due {
-            let heard = node.heard(instance);
-            if heard.generation == self.holding(instance).generation {
-                self.input(Input::Heard { instance, at: heard.at }, node);
+            for instance in self.ids() {
+                let written = self.lease_written(instance);
+                if written != Instant::default() && node.lease(instance) != written {
+                    self.input(Input::LeaseLost { instance }, node);
+                }
             }
-        }
+            let now = node.now();
+            let mut overtaken = false;
+            let due: Vec<InstanceId> = self.engine.due(now).collect();
+            for instance in due {
+                let heard = node.heard(instance);
+                // In a flood of reports a stamp that is not understood yet still says that somebody is there.
+                if heard.generation == self.holding(instance).generation || left == 0 {
+                    self.input(Input::Heard { instance, at: heard.at }, node);
+                } else {
+                    overtaken = true;
+                }
+            }
+            // A report that came after the last was taken, and before the clock was read, must be heard before a down timer
+            // fires: this process may have been held up between the two.
+            if !overtaken || left == 0 {
+                break now;
+            }
+            let Some(report) = node.next_report() else { break now };
+            left -= 1;
+            self.report(&report, node);
+        };
         // The same `now`: a down timer that fires only after the stamps were read must wait for the next turn's.
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now);
             self.act(node);
         }
+        left == 0
     }
 
     /// Renews every lease once more, so that the next vipd on this node has all of its length.
@@ -175,8 +203,26 @@ impl Keeper {
             if let Some(master) = master {
                 let renew_for = Some(self.holding(instance).length);
                 self.advertise(instance, master.priority, master.checksum, renew_for, node);
+                // It may have been too late for that.
+                self.act(node);
             }
         }
+    }
+
+    fn report(&mut self, report: &Report, node: &mut impl Node) {
+        self.take_in(report, node);
+        self.act(node);
+    }
+
+    /// Tells the election of an advert.
+    fn take_in(&mut self, report: &Report, node: &mut impl Node) {
+        let Report { instance, generation, before, advert, revoked } = *report;
+        if self.holding(instance).generation.wrapping_add(1) == generation {
+            // The stamp is gone: of the advert before, this is the last that will be known.
+            self.engine.handle(Input::Heard { instance, at: before }, node.now());
+        }
+        self.holding(instance).generation = generation;
+        self.engine.handle(Input::Advert { instance, advert, revoked }, node.now());
     }
 
     fn holding(&mut self, instance: InstanceId) -> &mut Holding {
@@ -191,10 +237,6 @@ impl Keeper {
 
     fn perform(&mut self, action: Action, node: &mut impl Node) {
         match action {
-            Action::Acquire { instance, until } => {
-                node.acquire(instance, until);
-                self.holding(instance).lease = until;
-            }
             Action::Advertise { instance, priority, checksum, renew_for } => {
                 self.advertise(instance, priority, checksum, renew_for, node);
             }
@@ -210,17 +252,29 @@ impl Keeper {
                 }
             }
             Action::Publish { instance, rank } => node.publish(instance, rank),
-            Action::Announce { instance, repeat } => node.announce(instance, repeat),
+            Action::Announce { instance, repeat } => {
+                // XDP may have revoked the lease, and that be still to be read.
+                if node.lease(instance) == self.lease_written(instance) {
+                    node.announce(instance, repeat);
+                }
+            }
             Action::CancelAnnounce { instance } => node.cancel_announce(instance),
             Action::Mirroring { instance, checksum } => node.mirroring(instance, checksum),
             Action::Transition { instance, from, to, reason, master } => {
+                if to == StateName::Backup {
+                    // It may have been told of the master in another life, and of its interval.
+                    node.resync(instance);
+                }
                 node.transition(Transition { instance, from, to, reason, master });
             }
             Action::Finished => node.finished(),
         }
     }
 
-    /// Sends one advert. A lease is renewed only if the word is still what we wrote and after the send has succeeded.
+    /// Sends one advert, and then acquires the lease or renews it: nothing is answered that was not announced.
+    ///
+    /// A process that was held up on its way to the wire sends nothing, and a lease is renewed only if the word is still
+    /// what we wrote.
     fn advertise(
         &mut self,
         instance: InstanceId,
@@ -229,24 +283,56 @@ impl Keeper {
         renew_for: Option<Duration>,
         node: &mut impl Node,
     ) {
+        let Some(renew_for) = renew_for else {
+            node.send(instance, priority, checksum);
+            return;
+        };
         let written = self.lease_written(instance);
-        if renew_for.is_some() && node.lease(instance) != written {
-            // A process that wakes up without its lease sends nothing.
-            self.engine.handle(Input::LeaseLost { instance }, node.now());
+        let held = written != Instant::default();
+        let at = node.now();
+        let late = self.engine.lease_until(instance).is_none_or(|until| at >= until);
+        if late || held && node.lease(instance) != written {
+            self.engine.handle(Input::LeaseLost { instance }, at);
             return;
         }
-        let at = node.now();
         let sent = node.send(instance, priority, checksum);
-        let Some(renew_for) = renew_for else { return };
         let lease_until = at + renew_for;
         let input = if !sent {
             Input::AdvertFailed { instance }
-        } else if node.renew(instance, written, lease_until) {
+        } else if self.take(instance, at, lease_until, node) {
             self.holding(instance).lease = lease_until;
             Input::AdvertSent { instance, at, lease_until }
         } else {
             Input::LeaseLost { instance }
         };
-        self.engine.handle(input, node.now());
+        // As of the sending: later than that the lease it had before may have run out.
+        self.engine.handle(input, at);
+    }
+
+    /// Renews the lease, or acquires it if it is not held; whether that has succeeded. The advert was sent at `at`.
+    fn take(
+        &mut self,
+        instance: InstanceId,
+        at: Instant,
+        lease_until: Instant,
+        node: &mut impl Node,
+    ) -> bool {
+        let Holding { lease: written, interval, .. } = *self.holding(instance);
+        if written != Instant::default() {
+            return node.renew(instance, written, lease_until);
+        }
+        // Within an interval nobody has given us up again; later than that somebody may own what we announced.
+        if node.now() >= at + interval {
+            return false;
+        }
+        // A better router may have spoken at the same time.
+        while let Some(report) = node.next_report() {
+            self.take_in(&report, node);
+        }
+        let ours = self.engine.lease_until(instance).is_some();
+        if ours {
+            node.acquire(instance, lease_until);
+        }
+        ours
     }
 }

@@ -6,9 +6,8 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{Ipv4Addr, Ipv6Addr},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -16,35 +15,18 @@ use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::{mpsc, oneshot, watch},
 };
-use vipd_common::{
-    Priority,
-    abi::{Event, event_kind},
-    types::ChecksumForm,
-    wire::eth::MacAddr,
-};
 
 use super::{
-    clock,
-    effects::Effects,
-    realtime::Granted,
-    router::{self, Router},
-    setup,
-    sockets::Sockets,
-    timer::Timer,
+    clock, effects::Effects, realtime::Granted, router::Router, setup, sockets::Sockets, timer::Timer,
 };
 use crate::{
     control::model::Status,
     dataplane::{Dataplane, Events},
-    engine::{Advert, FaultReason, Input, InstanceId},
+    engine::{FaultReason, Input, InstanceId},
     host::{LinkChange, LinkState},
-    keeper::{Keeper, Report},
+    keeper::Keeper,
     time::Instant,
 };
-
-/// Events handled in one turn, so that a flood of them cannot keep the timers waiting.
-const EVENTS_A_TURN: usize = 256;
-/// RFC 5227 2.4 (c): a VIP is defended against another station's claim once in this time.
-const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What the main thread tells the engine thread.
 #[derive(Debug)]
@@ -82,7 +64,6 @@ pub struct Wish {
 pub struct Driver {
     pub(super) keeper: Keeper,
     pub(super) effects: Effects,
-    events: AsyncFd<Events>,
     timer: Timer,
     messages: mpsc::Receiver<Message>,
     pub(super) modes: HashMap<u32, String>,
@@ -113,11 +94,10 @@ impl Driver {
         let events = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) };
         let events = events.context("watch the event ring")?;
         let settings = routers.iter().map(|router| router.settings.clone()).collect();
-        let mut effects = Effects::new(dataplane, routers, sockets, wishes);
+        let mut effects = Effects::new(dataplane, events, routers, sockets, wishes);
         Ok(Self {
             keeper: Keeper::new(settings, &mut effects),
             effects,
-            events,
             timer: Timer::new().context("make a timer")?,
             messages,
             modes,
@@ -146,7 +126,7 @@ impl Driver {
                 .min();
             self.timer.set(next).context("set the timer")?;
             tokio::select! {
-                ready = self.events.readable() => ready.context("wait for events")?.clear_ready(),
+                ready = self.effects.events.readable() => ready.context("wait for events")?.clear_ready(),
                 expired = self.timer.expired() => expired.context("wait for the timer")?,
                 message = self.messages.recv() => match message {
                     Some(message) => self.message(message),
@@ -157,20 +137,11 @@ impl Driver {
         }
     }
 
-    /// One look at everything that may have happened: events first, so that no timer acts on old news.
-    ///
-    /// Returns whether another is wanted at once: more events wait, of which the ring gives no second notice.
+    /// One look at everything that may have happened; returns whether another is wanted at once.
     fn turn(&mut self) -> bool {
-        let mut events = 0;
-        while events < EVENTS_A_TURN
-            && let Some(event) = self.events.get_mut().pop()
-        {
-            events += 1;
-            self.event(&event);
-        }
-        self.keeper.turn(&mut self.effects);
+        let more = self.keeper.turn(&mut self.effects);
         self.effects.send_announcements();
-        events == EVENTS_A_TURN
+        more
     }
 
     fn end(&self) -> Option<End> {
@@ -260,81 +231,5 @@ impl Driver {
             None => Input::Fault { instance: id, reason: FaultReason::NoAddress },
             Some(address) => Input::Ready { instance: id, address },
         });
-    }
-
-    fn event(&mut self, event: &Event) {
-        let Some(id) =
-            self.keeper.ids().find(|id| self.effects.slots[usize::from(id.0)].router.slot == event.instance)
-        else {
-            return;
-        };
-        let slot = &mut self.effects.slots[usize::from(id.0)];
-        let name = &slot.router.spec.name;
-        let source = router::address(event.source);
-        let revoked = match event.kind {
-            event_kind::ADVERT => false,
-            event_kind::REVOKED => true,
-            event_kind::CONFLICT => {
-                self.conflict(id, source, MacAddr(event.mac));
-                return;
-            }
-            kind => {
-                tracing::error!(kind, "unknown event");
-                return;
-            }
-        };
-        if event.address_list_differs != 0 {
-            tracing::warn!(instance = name, peer = %source, "advert lists other addresses than ours");
-        }
-        if event.interval_cs != router::centiseconds(slot.router.spec.advert_interval) {
-            tracing::warn!(
-                instance = name,
-                peer = %source,
-                interval_ms = event.interval_cs * 10,
-                "advert interval differs from ours"
-            );
-        }
-        if slot.master_mac.replace(event.mac) != Some(event.mac) {
-            self.effects.wishes.send_modify(|wishes| wishes[usize::from(id.0)].masters_heard += 1);
-        }
-        let advert = Advert {
-            source,
-            priority: Priority::new(event.priority),
-            interval: Duration::from_millis(u64::from(event.interval_cs) * 10),
-            checksum: ChecksumForm::from_u8(event.checksum),
-            received_at: Instant::from_nanos(event.at_ns),
-        };
-        let report = Report { instance: id, generation: event.generation, advert, revoked };
-        self.keeper.report(&report, &mut self.effects);
-    }
-
-    /// Another station claims a VIP that we own.
-    fn conflict(&mut self, id: InstanceId, vip: IpAddr, mac: MacAddr) {
-        let router = &self.effects.slots[usize::from(id.0)].router;
-        let name = &router.spec.name;
-        let since = self.keeper.snapshot(id).map(|snapshot| snapshot.since);
-        if since.is_some_and(|since| clock::now().saturating_since(since) < router.spec.advert_interval) {
-            // The former master's last words, sent before it heard of us.
-            tracing::debug!(instance = name, %vip, %mac, "another station claims a VIP just taken over");
-        } else {
-            tracing::warn!(instance = name, %vip, %mac, "another station claims a VIP");
-        }
-        self.defend(id, vip);
-    }
-
-    /// Says once more who has the VIP, if we do and have not just said so.
-    fn defend(&mut self, id: InstanceId, vip: IpAddr) {
-        let now = clock::now();
-        let slot = &mut self.effects.slots[usize::from(id.0)];
-        let defended = slot.defended_at.is_some_and(|at| now.saturating_since(at) < DEFEND_INTERVAL);
-        // A burst that is under way says it as well.
-        if self.keeper.lease_written(id) > now
-            && !defended
-            && !self.effects.announcements.is_announcing(id.0.into())
-        {
-            slot.defended_at = Some(now);
-            let station = slot.stations.iter().filter(|station| station.address == vip).copied().collect();
-            self.effects.announcements.push(id.0.into(), station, 1, slot.router.pace(), now);
-        }
     }
 }

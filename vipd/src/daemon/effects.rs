@@ -2,7 +2,7 @@
 
 use std::{mem, sync::Arc};
 
-use tokio::sync::watch;
+use tokio::{io::unix::AsyncFd, sync::watch};
 use vipd_common::{Priority, types::ChecksumForm};
 
 use super::{
@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{
     announce::{AnnounceQueue, Station},
-    dataplane::Dataplane,
+    dataplane::{Dataplane, Events},
     engine::{InstanceId, StateName},
-    keeper::{Heard, Node, Transition},
+    keeper::{Heard, Node, Report, Transition},
     time::Instant,
     vrrp::Rank,
 };
@@ -28,7 +28,9 @@ pub(super) struct Slot {
     pub stations: Arc<[Station]>,
     pub master_mac: Option<[u8; 6]>,
     pub defended_at: Option<Instant>,
-    /// When the state was entered, for people: looked up once, since the two clocks drift apart.
+    /// When the state was entered.
+    pub since: Instant,
+    /// The same for people: looked up once, since the two clocks drift apart.
     pub since_unix_ms: u64,
     pub adverts_sent: u64,
     pub priority_zero_sent: u64,
@@ -39,6 +41,7 @@ pub(super) struct Slot {
 #[derive(Debug)]
 pub(super) struct Effects {
     pub dataplane: Dataplane,
+    pub events: AsyncFd<Events>,
     pub slots: Vec<Slot>,
     pub sockets: Sockets,
     pub announcements: AnnounceQueue,
@@ -50,6 +53,7 @@ pub(super) struct Effects {
 impl Effects {
     pub fn new(
         dataplane: Dataplane,
+        events: AsyncFd<Events>,
         routers: Vec<Router>,
         sockets: Sockets,
         wishes: watch::Sender<Vec<Wish>>,
@@ -58,6 +62,7 @@ impl Effects {
             stations: router.stations(),
             master_mac: None,
             defended_at: None,
+            since: clock::now(),
             since_unix_ms: clock::unix_ms(),
             adverts_sent: 0,
             priority_zero_sent: 0,
@@ -66,6 +71,7 @@ impl Effects {
         };
         Self {
             dataplane,
+            events,
             slots: routers.into_iter().map(slot).collect(),
             sockets,
             announcements: AnnounceQueue::default(),
@@ -116,9 +122,23 @@ impl Node for Effects {
         self.dataplane.leases().release(self.group(instance));
     }
 
+    fn next_report(&mut self) -> Option<Report> {
+        loop {
+            let event = self.events.get_mut().pop()?;
+            if let Some(report) = self.read(&event) {
+                return Some(report);
+            }
+        }
+    }
+
     fn heard(&mut self, instance: InstanceId) -> Heard {
         let slot = self.slot(instance).router.slot;
         self.dataplane.instances().heard(slot)
+    }
+
+    fn resync(&mut self, instance: InstanceId) {
+        let slot = self.slot(instance).router.slot;
+        self.dataplane.instances().resync(slot);
     }
 
     fn publish(&mut self, instance: InstanceId, rank: Rank) {
@@ -178,7 +198,7 @@ impl Node for Effects {
             master_priority = master_priority.map(tracing::field::display),
             "state changed"
         );
-        slot.since_unix_ms = clock::unix_ms();
+        (slot.since, slot.since_unix_ms) = (clock::now(), clock::unix_ms());
         if to == StateName::Master {
             // Whoever is heard next is a new master to the kernel.
             slot.master_mac = None;

@@ -9,6 +9,7 @@ mod effects;
 mod logging;
 mod main_loop;
 mod realtime;
+mod reports;
 mod router;
 pub mod runtime_dir;
 mod setup;

@@ -8,7 +8,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use vipd_common::abi::{Instance, InstanceHead, InstanceKey, MAX_GROUPS, MAX_INSTANCES};
+use vipd_common::{
+    abi::{Instance, InstanceHead, InstanceKey, MAX_GROUPS, MAX_INSTANCES},
+    lease::{self, Word},
+};
 
 use crate::{keeper::Heard, time::Instant};
 
@@ -68,60 +71,55 @@ impl<T> Drop for Mapping<T> {
     }
 }
 
-/// The lease words: who owns what, until when.
-///
-/// ```text
-///            acquire                     renew (after a send)
-///   0 / past ─────────▶ deadline ───────────────▶ later deadline
-///      ▲                  │  │
-///      └── release, or ───┘  └── deadline passes: no longer owner
-///          revoked by XDP
-/// ```
+/// The lease words: who owns what, until when. See [`lease`] for the protocol.
 #[derive(Debug)]
 pub struct LeasePage(Mapping<u64>);
+
+/// A word that XDP reads and writes as well.
+struct Shared<'a>(&'a AtomicU64);
 
 impl LeasePage {
     pub(super) fn new(fd: impl AsFd) -> io::Result<Self> {
         Mapping::new(fd, MAX_GROUPS).map(Self)
     }
 
-    fn word(&self, group: u32) -> &AtomicU64 {
+    fn word(&self, group: u32) -> Shared<'_> {
         // SAFETY: an aligned word that lives as long as `self`; the kernel's side also only loads and stores whole words.
-        unsafe { AtomicU64::from_ptr(self.0.slot(group)) }
+        Shared(unsafe { AtomicU64::from_ptr(self.0.slot(group)) })
     }
 
     /// The word as it stands; 0 if nobody holds the lease.
     pub fn read(&self, group: u32) -> Instant {
-        Instant::from_nanos(self.word(group).load(Ordering::Acquire))
+        Instant::from_nanos(self.word(group).load())
     }
 
-    /// Makes this node the owner until `until`, by compare-exchange from whatever the word says: 0, a time that has
-    /// passed, or the deadline of this daemon's predecessor on this node (of which there is one at a time).
+    /// See [`lease::acquire`].
     pub fn acquire(&self, group: u32, until: Instant) {
-        let word = self.word(group);
-        let mut found = word.load(Ordering::Acquire);
-        while let Err(now) =
-            word.compare_exchange(found, until.as_nanos(), Ordering::AcqRel, Ordering::Acquire)
-        {
-            found = now;
-        }
+        lease::acquire(&self.word(group), until.as_nanos());
     }
 
-    /// Moves the deadline from `from`, the value last written, to `to`.
-    ///
-    /// # Errors
-    ///
-    /// The word found instead, if it is not `from`: XDP has revoked the lease.
+    /// See [`lease::renew`].
     pub fn renew(&self, group: u32, from: Instant, to: Instant) -> Result<(), Instant> {
-        self.word(group)
-            .compare_exchange(from.as_nanos(), to.as_nanos(), Ordering::AcqRel, Ordering::Acquire)
-            .map(drop)
-            .map_err(Instant::from_nanos)
+        lease::renew(&self.word(group), from.as_nanos(), to.as_nanos()).map_err(Instant::from_nanos)
     }
 
-    /// Gives the lease up.
+    /// See [`lease::release`].
     pub fn release(&self, group: u32) {
-        self.word(group).store(0, Ordering::Release);
+        lease::release(&self.word(group));
+    }
+}
+
+impl Word for Shared<'_> {
+    fn load(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn store(&self, value: u64) {
+        self.0.store(value, Ordering::Release);
+    }
+
+    fn compare_exchange(&self, old: u64, new: u64) -> Result<(), u64> {
+        self.0.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).map(drop)
     }
 }
 

@@ -140,6 +140,11 @@ impl Engine {
             .map(|(i, _)| InstanceId(i))
     }
 
+    /// When the lease of a master ends, by what it knows; `None` if it is none.
+    pub fn lease_until(&self, instance: InstanceId) -> Option<Instant> {
+        self.machines.get(usize::from(instance.0))?.lease_until()
+    }
+
     /// The instance as it stands; `None` if there is no such instance.
     pub fn snapshot(&self, instance: InstanceId) -> Option<Snapshot> {
         self.machines.get(usize::from(instance.0)).map(Machine::snapshot)

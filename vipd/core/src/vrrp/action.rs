@@ -19,15 +19,11 @@ impl fmt::Display for InstanceId {
 /// One thing for the driver to do, in the order in which they come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Compare-exchange the lease word from 0 or an expired value to `until`: XDP starts to answer.
-    ///
-    /// If the word holds anything else, answer with `LeaseLost`.
-    Acquire { instance: InstanceId, until: Instant },
     /// Build and send one advert now.
     ///
-    /// With `renew_for`, renew the lease to the time of sending plus that, and answer with `AdvertSent`,
-    /// `AdvertFailed` or, if the word was not what we last wrote, `LeaseLost`. Without, the lease is not to be
-    /// touched and no answer is wanted.
+    /// With `renew_for`, the lease is then to last until the time of sending plus that: acquire it if it is not held, so
+    /// that XDP starts to answer, or renew it. Answer with `AdvertSent`, `AdvertFailed` or, if it was held and the word
+    /// was not what we last wrote, `LeaseLost`. Without, the lease is not to be touched and no answer is wanted.
     Advertise {
         instance: InstanceId,
         priority: Priority,

@@ -139,17 +139,21 @@ impl Machine {
         self.state == State::Stopped
     }
 
+    /// When the lease of a master ends, by what it knows.
+    pub fn lease_until(&self) -> Option<Instant> {
+        match self.state {
+            State::Master(master) => Some(master.lease_until),
+            State::Leaving(leaving) => Some(leaving.until),
+            State::Init { .. } | State::Fault | State::Backup(_) | State::Stopped => None,
+        }
+    }
+
     pub fn snapshot(&self) -> Snapshot {
         let (master, interval) = match self.state {
             State::Backup(backup) => (backup.master, backup.interval),
             State::Init { .. } | State::Fault | State::Master(_) | State::Leaving(_) | State::Stopped => {
                 (None, self.settings.advert_interval)
             }
-        };
-        let lease_until = match self.state {
-            State::Master(master) => Some(master.lease_until),
-            State::Leaving(leaving) => Some(leaving.until),
-            State::Init { .. } | State::Fault | State::Backup(_) | State::Stopped => None,
         };
         Snapshot {
             state: self.state.name(),
@@ -160,7 +164,7 @@ impl Machine {
             master,
             last_source: self.last_heard.map(|advert| advert.source),
             interval,
-            lease_until,
+            lease_until: self.lease_until(),
             master_down_at: if let State::Backup(backup) = self.state { Some(backup.down_at) } else { None },
             next_advert: if let State::Master(master) = self.state { Some(master.next_advert) } else { None },
             checksum: self.checksum,
@@ -187,6 +191,7 @@ impl Machine {
                 self.start(address, now, out)
             }
             (State::Init { inherited: Some(_) }, Event::LeaseLost) => {
+                out.release();
                 Next::stay(State::Init { inherited: None })
             }
             (State::Init { inherited: Some(_) }, Event::Fault { reason }) => {
@@ -328,13 +333,13 @@ impl Machine {
         }
     }
 
-    /// RFC 9568 6.4.2: the advert goes first, so that a former master has heard it when the announcements arrive.
+    /// RFC 9568 6.4.2: the advert goes first, so that a former master has heard it when we begin to answer, and when the
+    /// announcements arrive. The lease comes with it.
     fn become_master(&mut self, address: IpAddr, reason: Reason, now: Instant, out: &mut Out<'_>) -> Next {
         let state = State::Master(Master::new(&self.settings, address, now));
         // Before the lease: XDP must know whom we yield to. A backup's rank is a master's, so only an owner that
         // starts has anything to publish.
         self.publish(&state, out);
-        out.push(|instance| Action::Acquire { instance, until: now + self.settings.lease_length() });
         self.advertise(out);
         out.announce(self.settings.garp.repeat);
         self.counters.became_master += 1;
@@ -441,7 +446,7 @@ impl Machine {
     /// A backup's advert record was stamped again at `at`.
     fn hear_again(&mut self, backup: Backup, at: Instant) -> Backup {
         match &mut self.last_heard {
-            Some(advert) if at > advert.received_at => {
+            Some(advert) if at > advert.received_at && at >= backup.began => {
                 advert.received_at = at;
                 backup.hear(&self.settings, advert)
             }

@@ -33,10 +33,6 @@ mod settings;
 pub mod timers;
 
 #[cfg(test)]
-mod lan;
-#[cfg(test)]
-mod properties;
-#[cfg(test)]
 mod tests;
 
 pub use action::{Action, FaultReason, InstanceId, Rank, Reason, StateName};

@@ -106,7 +106,6 @@ impl Rig {
 
     fn perform(&mut self, action: Action, now: Instant) -> String {
         match action {
-            Action::Acquire { until, .. } => format!("acquire+{}", until.saturating_since(now).as_millis()),
             Action::Advertise { priority, renew_for, .. } => {
                 if self.sending_works {
                     self.sent.push((now, priority.get()));
@@ -169,7 +168,7 @@ fn f01_an_owner_is_master_at_once() {
     let mut rig = Rig::new(settings(255));
     assert_eq!(
         rig.event(Event::Ready { address: own() }, START),
-        "pub255 acquire+4000 adv255+ ann5 MASTER:Owner",
+        "pub255 adv255+ ann5 MASTER:Owner",
         "XDP has the rank before the lease"
     );
 }
@@ -179,7 +178,7 @@ fn f02_f03_a_silent_lan_is_taken_after_the_down_interval() {
     let mut rig = Rig::backup(settings(100));
     assert_eq!(rig.run(START + DOWN - Duration::from_nanos(1)), "");
     assert_eq!(rig.state(), "BACKUP");
-    assert_eq!(rig.run(START + DOWN), "acquire+4000 adv100+ ann5 MASTER:MasterDown");
+    assert_eq!(rig.run(START + DOWN), "adv100+ ann5 MASTER:MasterDown");
     assert_eq!(rig.sent, [(START + DOWN, 100)]);
 }
 
@@ -193,7 +192,7 @@ fn f04_takeover_is_advert_announcement_and_the_next_advert_after_the_local_inter
     };
     let mut rig = Rig::backup(Settings { garp, ..settings(100) });
     let t = START + DOWN;
-    assert_eq!(rig.run(t), "acquire+4000 adv100+ ann5 MASTER:MasterDown");
+    assert_eq!(rig.run(t), "adv100+ ann5 MASTER:MasterDown");
     assert_eq!(rig.run(t + ms(4999)), ["adv100+"; 4].join(" "));
     assert_eq!(rig.run(t + secs(5)), "adv100+ ann5", "second burst after garp.delay");
     assert_eq!(rig.run(t + secs(16)), {
@@ -239,7 +238,7 @@ fn f09_a_promoted_backup_uses_its_own_interval() {
     let mut rig = Rig::backup(settings(100));
     rig.hear(Advert { interval: ms(500), ..advert(200, START) });
     let t = START + Duration::from_nanos(1_804_687_500);
-    assert_eq!(rig.run(t), "acquire+4000 adv100+ ann5 MASTER:MasterDown");
+    assert_eq!(rig.run(t), "adv100+ ann5 MASTER:MasterDown");
     assert_eq!(rig.snapshot().next_advert, Some(t + secs(1)));
     assert_eq!(rig.snapshot().interval, secs(1));
 }
@@ -578,11 +577,10 @@ fn a_failure_takes_back_what_is_still_queued() {
         let mut rig = Rig::backup(settings(100));
         let mut queue = VecDeque::new();
         rig.machine.handle(Event::Timeout, START + DOWN, &mut queue);
-        assert!(matches!(queue[0], Action::Acquire { .. }));
-        assert!(matches!(queue[1], Action::Advertise { .. }));
+        assert!(matches!(queue[0], Action::Advertise { .. }));
         (rig.machine, queue.split_off(at))
     };
-    for (done, failure) in [(1, Event::LeaseLost), (2, Event::AdvertFailed), (2, Event::LeaseLost)] {
+    for (done, failure) in [(1, Event::AdvertFailed), (1, Event::LeaseLost)] {
         let (mut machine, mut queue) = takeover(done);
         machine.handle(failure, START + DOWN, &mut queue);
         let on_the_wire = |a: &&Action| matches!(a, Action::Advertise { .. } | Action::Announce { .. });

@@ -13,6 +13,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Backup {
     pub address: IpAddr,
+    /// From when on what is heard counts: the beginning of the wait, or an advert from before that was still to be read.
+    pub began: Instant,
     /// Active_Down_Timer.
     pub down_at: Instant,
     /// Active_Adver_Interval: learned from the master (v3), ours until then.
@@ -32,6 +34,7 @@ impl Backup {
         let interval = settings.advert_interval;
         Self {
             address,
+            began: start,
             down_at: start + settings.master_down_interval(interval),
             interval,
             master: None,
@@ -46,7 +49,13 @@ impl Backup {
         if advert.is_void(settings, self.address) {
             return self;
         }
+        self.began = self.began.min(advert.received_at);
         if advert.priority.is_leaving() {
+            if self.master.is_some_and(|master| master.address != advert.source) {
+                // DEVIATION 6.4.2: it is not the one who is followed. Its goodbye may have been overtaken by the first
+                // advert of its successor, or be somebody's who never was the master here.
+                return self;
+            }
             // RFC 9568 6.4.2: Priority is zero: Active_Down_Timer := Skew_Time, of the interval learned so far.
             self.down_at = advert.received_at + settings.skew_time(self.interval);
             self.master = None;

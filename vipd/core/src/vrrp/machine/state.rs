@@ -113,8 +113,7 @@ impl Out<'_> {
             Action::Announce { instance, .. } | Action::Advertise { instance, renew_for: Some(_), .. } => {
                 *instance != id
             }
-            Action::Acquire { .. }
-            | Action::Advertise { renew_for: None, .. }
+            Action::Advertise { renew_for: None, .. }
             | Action::Release { .. }
             | Action::CancelAnnounce { .. }
             | Action::Publish { .. }

@@ -1,0 +1,262 @@
+//! One machine: its kernel with XDP and the maps, and the process on it.
+
+use std::collections::VecDeque;
+
+use vipd_common::{
+    Priority, Version,
+    abi::{Instance, mapped},
+    address::Address,
+    rival::{Rival, Tenure},
+    types::ChecksumForm,
+};
+use vipd_core::{
+    keeper::{Keeper, Report},
+    time::Instant,
+    vrrp::{Advert, InstanceId, LeasePolicy, Settings},
+};
+use zerocopy::FromZeros;
+
+use crate::{
+    clock::{Clock, Time, ns},
+    peer::Peer,
+    plan::{Kind, NodePlan},
+};
+
+/// An advert on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet {
+    pub from: usize,
+    pub instance: usize,
+    pub source: std::net::Ipv4Addr,
+    pub version: Version,
+    pub priority: Priority,
+    pub interval: std::time::Duration,
+    pub checksum: ChecksumForm,
+    pub sent: Time,
+}
+
+/// What XDP makes of an advert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It fails a check.
+    Discarded,
+    /// The daemon would have to be told, and the ring is full: as if it had not come.
+    Unreported,
+    Heard(Tenure),
+}
+
+/// The pinned half: it outlives the process, and goes with the machine.
+#[derive(Debug)]
+pub struct Kernel {
+    pub attached: bool,
+    pub leases: Vec<u64>,
+    pub records: Vec<Instance>,
+    pub ring: VecDeque<Report>,
+    ring_size: usize,
+}
+
+impl Kernel {
+    fn new(instances: usize, ring_size: usize) -> Self {
+        Self {
+            attached: false,
+            leases: vec![0; instances],
+            records: vec![Instance::new_zeroed(); instances],
+            ring: VecDeque::new(),
+            ring_size,
+        }
+    }
+
+    /// What a daemon writes before it attaches, as `daemon::router` does.
+    fn identify(&mut self, instance: usize, settings: &Settings, address: std::net::Ipv4Addr) {
+        let interval = ns(settings.advert_interval);
+        let record = &mut self.records[instance];
+        record.primary = mapped(address.octets());
+        record.lease_ns = ns(settings.lease_length());
+        record.stale_after_ns = interval + interval / 2;
+        record.interval_cs = (interval / 10_000_000) as u32;
+        record.priority = settings.priority.get();
+        record.version = settings.version as u8;
+        record.resync = 1;
+    }
+
+    /// `vipd-ebpf`'s checks as far as these packets can fail them, and what it does with a valid advert.
+    pub fn receive(&mut self, packet: &Packet, now: Instant) -> Verdict {
+        let record = &mut self.records[packet.instance];
+        let word = &mut self.leases[packet.instance];
+        let interval_cs = (ns(packet.interval) / 10_000_000) as u32;
+        // `OwnSource` and `VersionErrors`.
+        if mapped(packet.source.octets()) == record.primary || packet.version as u8 != record.version {
+            return Verdict::Discarded;
+        }
+        let rival = Rival {
+            source: Address::from_v4(packet.source.octets()),
+            priority: packet.priority.get(),
+            interval_cs,
+            checksum: packet.checksum as u8,
+        };
+        if record.version == 2 && record.priority == 255 {
+            if rival.tenure_of_deaf_owner(record, *word, now.as_nanos()).is_over() {
+                *word = 0;
+            }
+            return Verdict::Discarded;
+        }
+        if record.version == 2 && interval_cs != record.interval_cs {
+            return Verdict::Discarded;
+        }
+        let tenure = rival.tenure(record, *word, now.as_nanos());
+        if tenure.is_over() {
+            *word = 0;
+        }
+        if rival.is_to_be_reported(record, tenure, now.as_nanos()) {
+            if self.ring.len() >= self.ring_size {
+                return Verdict::Unreported;
+            }
+            let generation = record.generation.wrapping_add(1);
+            self.ring.push_back(Report {
+                instance: InstanceId(packet.instance as u16),
+                generation,
+                before: Instant::from_nanos(record.heard_ns),
+                advert: Advert {
+                    source: packet.source.into(),
+                    priority: packet.priority,
+                    interval: packet.interval,
+                    checksum: packet.checksum,
+                    received_at: now,
+                },
+                revoked: tenure == Tenure::Lost,
+            });
+            rival.describe(record, generation, now.as_nanos());
+        }
+        record.heard_ns = now.as_nanos();
+        Verdict::Heard(tenure)
+    }
+}
+
+/// What the process is told besides adverts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    Link(bool),
+    Shutdown,
+    Leave,
+}
+
+#[derive(Debug)]
+pub struct Node {
+    pub plan: NodePlan,
+    pub settings: Vec<Settings>,
+    pub clock: Clock,
+    // The machine.
+    pub up: bool,
+    /// Its clock when it was paused.
+    pub paused: Option<Instant>,
+    pub link_faults: u32,
+    pub send_faults: u32,
+    /// The longest that its processes are held up now, and by how many faults.
+    pub busy_faults: Vec<Time>,
+    pub kernel: Kernel,
+    // The process.
+    /// Rises with each process.
+    pub life: u32,
+    pub running: bool,
+    pub frozen_until: Time,
+    /// On the stack: it is in the middle of a turn.
+    pub in_turn: bool,
+    pub keeper: Option<Keeper>,
+    pub mailbox: VecDeque<Message>,
+    pub wakes_at: Option<Time>,
+    pub finished: bool,
+    pub left: bool,
+    /// What its keepalived is, if it is one.
+    pub peer: Peer,
+}
+
+impl Node {
+    pub fn new(plan: &NodePlan) -> Self {
+        let count = plan.instances.len();
+        Self {
+            settings: plan.instances.clone(),
+            clock: Clock::new(0, plan.clock, plan.ppm),
+            up: true,
+            paused: None,
+            link_faults: 0,
+            send_faults: 0,
+            busy_faults: Vec::new(),
+            kernel: Kernel::new(count, plan.ring),
+            life: 0,
+            running: false,
+            frozen_until: 0,
+            in_turn: false,
+            keeper: None,
+            mailbox: VecDeque::new(),
+            wakes_at: None,
+            finished: false,
+            left: false,
+            peer: Peer::new(count),
+            plan: plan.clone(),
+        }
+    }
+
+    pub fn is_vipd(&self) -> bool {
+        self.plan.kind == Kind::Vipd
+    }
+
+    pub fn link(&self) -> bool {
+        self.link_faults == 0
+    }
+
+    /// Whether frames reach it and leave it.
+    pub fn is_reachable(&self) -> bool {
+        self.up && self.paused.is_none() && self.link()
+    }
+
+    /// Whether its process runs, or could.
+    pub fn can_run(&self, now: Time) -> bool {
+        self.running && self.up && self.paused.is_none() && self.frozen_until <= now
+    }
+
+    /// Whether the world sees it answer for the address.
+    pub fn owns(&self, instance: usize, now: Time) -> bool {
+        if !self.is_reachable() {
+            return false;
+        }
+        if self.is_vipd() {
+            self.kernel.attached && self.clock.read(now).as_nanos() < self.kernel.leases[instance]
+        } else {
+            self.peer.has_address(instance)
+        }
+    }
+
+    /// The next moment at which a lease of it runs out.
+    pub fn next_expiry(&self, now: Time) -> Option<Time> {
+        if !self.is_reachable() || !self.kernel.attached {
+            return None;
+        }
+        let local = self.clock.read(now).as_nanos();
+        let standing = self.kernel.leases.iter().filter(|until| **until > local);
+        standing.min().map(|until| self.clock.when(Instant::from_nanos(*until)))
+    }
+
+    /// Everything that a boot takes away.
+    pub fn forget(&mut self) {
+        self.kernel = Kernel::new(self.settings.len(), self.plan.ring);
+        self.peer = Peer::new(self.settings.len());
+    }
+
+    /// What a daemon that starts does before it attaches.
+    pub fn prepare(&mut self) {
+        if !self.kernel.attached {
+            self.kernel.leases.fill(0);
+            self.kernel.records.fill(Instance::new_zeroed());
+        }
+        self.kernel.ring.clear();
+        for (i, settings) in self.settings.iter().enumerate() {
+            self.kernel.identify(i, settings, self.plan.address);
+        }
+        self.kernel.attached = true;
+    }
+
+    /// Whether the leases of an instance overlap the wait of the backups.
+    pub fn overlaps(&self, instance: usize) -> bool {
+        self.settings[instance].lease == LeasePolicy::Overlap
+    }
+}

@@ -1,0 +1,93 @@
+//! Many seeds, on every core, and what is to be said of the first that fails.
+
+use std::{
+    ops::Range,
+    panic,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use crate::{
+    clock::Time,
+    oracle::Violation,
+    plan::Plan,
+    world::{Stats, World},
+};
+
+/// How a seed ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    Held(Stats),
+    Broken(Violation),
+    /// The code under test panicked.
+    Panicked,
+}
+
+/// Runs one plan.
+pub fn run(plan: Plan) -> Outcome {
+    let result = panic::catch_unwind(|| {
+        let mut world = World::new(plan, false);
+        world.run();
+        match world.violation {
+            Some(violation) => Outcome::Broken(violation),
+            None => Outcome::Held(world.stats),
+        }
+    });
+    result.unwrap_or(Outcome::Panicked)
+}
+
+/// What came of many seeds.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    pub seeds: u64,
+    pub stats: Stats,
+    /// The least seed that failed, of those that were run.
+    pub failed: Option<(u64, Failure)>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Failure {
+    Broken(Violation),
+    Panicked,
+}
+
+/// Runs seeds until one fails, or all are run, or so many simulated nanoseconds have passed.
+pub fn run_all(seeds: Range<u64>, simulated: Option<Time>, threads: usize) -> Report {
+    let next = AtomicU64::new(seeds.start);
+    let enough = AtomicBool::new(false);
+    let report = Mutex::new(Report::default());
+    thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                while !enough.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    let outcome = run(Plan::of(seed));
+                    let mut report = report.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    report.seeds += 1;
+                    let failure = match outcome {
+                        Outcome::Held(stats) => {
+                            report.stats += stats;
+                            if simulated.is_some_and(|limit| report.stats.simulated >= limit) {
+                                enough.store(true, Ordering::Relaxed);
+                            }
+                            continue;
+                        }
+                        Outcome::Broken(violation) => Failure::Broken(violation),
+                        Outcome::Panicked => Failure::Panicked,
+                    };
+                    if report.failed.as_ref().is_none_or(|(least, _)| seed < *least) {
+                        report.failed = Some((seed, failure));
+                    }
+                    enough.store(true, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    report.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,710 @@
+//! The world: one queue of things to come, the machines, the network between them, and what has become of it all.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use fastrand::Rng;
+use vipd_core::{
+    engine::{FaultReason, Input, InstanceId},
+    keeper::{Keeper, Node as _},
+    time::Instant,
+    vrrp::{Reason, StateName},
+};
+
+use crate::{
+    clock::{Clock, MICRO, MILLI, Time},
+    hands::Hands,
+    node::{Message, Node, Packet, Verdict},
+    oracle::{Cause, Oracle, Violation},
+    plan::{Fault, Plan, chance},
+};
+
+/// A process that is held up for longer than this is said to have been.
+pub const NOTABLE_STALL: Time = MILLI / 5;
+/// Turns of one process at one moment from which on it is spinning.
+const TURNS_AT_ONCE: u32 = 10_000;
+
+#[derive(Debug)]
+enum Item {
+    Arrive { to: usize, packet: Packet },
+    Wake { node: usize },
+    Tell { node: usize, life: u32, message: Message },
+    Begin(Fault),
+    End(Fault, Again),
+    Start { node: usize },
+}
+
+/// What the end of a fault needs to know of its beginning.
+#[derive(Clone, Copy, Debug)]
+struct Again {
+    /// The life of the process it ended, if it did.
+    life: Option<u32>,
+    was: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: Time,
+    number: u64,
+    item: Item,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+/// What was counted in a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub events: u64,
+    pub simulated: Time,
+    pub adverts: u64,
+    pub takeovers: u64,
+    pub longest_overlap: Time,
+    pub violations: u64,
+}
+
+impl std::ops::AddAssign for Stats {
+    fn add_assign(&mut self, other: Self) {
+        self.events += other.events;
+        self.simulated += other.simulated;
+        self.adverts += other.adverts;
+        self.takeovers += other.takeovers;
+        self.longest_overlap = self.longest_overlap.max(other.longest_overlap);
+        self.violations += other.violations;
+    }
+}
+
+/// A change of state.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    pub at: Time,
+    pub node: usize,
+    pub router: usize,
+    pub to: StateName,
+    pub reason: Reason,
+}
+
+pub struct World {
+    pub plan: Plan,
+    pub now: Time,
+    pub nodes: Vec<Node>,
+    pub oracle: Oracle,
+    pub violation: Option<Violation>,
+    pub stats: Stats,
+    pub history: Vec<Change>,
+    /// What happened, if it is wanted.
+    log: Option<Vec<(Time, String)>>,
+    queue: BinaryHeap<Reverse<Entry>>,
+    number: u64,
+    rng: Rng,
+    /// Faults that keep frames of one node from another.
+    cuts: Vec<Vec<u32>>,
+    losses: Vec<u32>,
+    /// When the newest advert that has come was sent, by sender, receiver and router.
+    newest: Vec<Vec<Vec<Time>>>,
+    spinning: (Time, u32),
+    in_flight: u64,
+    pub delivered: u64,
+    pub lost: u64,
+}
+
+impl World {
+    pub fn new(plan: Plan, logging: bool) -> Self {
+        let nodes: Vec<Node> = plan.nodes.iter().map(Node::new).collect();
+        let count = nodes.len();
+        let mut world = Self {
+            now: 0,
+            oracle: Oracle::new(count, plan.nodes[0].instances.len()),
+            violation: None,
+            stats: Stats::default(),
+            history: Vec::new(),
+            log: logging.then(Vec::new),
+            queue: BinaryHeap::new(),
+            number: 0,
+            rng: Rng::with_seed(plan.seed ^ 0x5eed),
+            cuts: vec![vec![0; count]; count],
+            losses: Vec::new(),
+            newest: vec![vec![vec![0; plan.nodes[0].instances.len()]; count]; count],
+            spinning: (0, 0),
+            in_flight: 0,
+            delivered: 0,
+            lost: 0,
+            nodes,
+            plan,
+        };
+        for node in 0..count {
+            world.push(world.plan.nodes[node].starts, Item::Start { node });
+        }
+        for (at, fault) in world.plan.faults.clone() {
+            world.push(at, Item::Begin(fault));
+        }
+        world
+    }
+
+    /// Runs to the end of the plan, or to the first violation.
+    pub fn run(&mut self) {
+        let (settled, end) = (self.plan.settled, self.plan.end);
+        self.run_until(settled);
+        self.settled();
+        self.run_until(end);
+        self.over();
+        self.stats.simulated = self.now;
+        self.stats.violations = self.violation.is_some().into();
+    }
+
+    /// What happened, oldest first; empty unless it was asked for.
+    pub fn log(&self) -> &[(Time, String)] {
+        self.log.as_deref().unwrap_or_default()
+    }
+
+    pub fn note(&mut self, text: impl FnOnce(&Self) -> String) {
+        if self.log.is_some() {
+            let text = text(self);
+            self.log.iter_mut().for_each(|log| log.push((self.now, text.clone())));
+        }
+    }
+
+    pub fn local(&self, node: usize) -> Instant {
+        let node = &self.nodes[node];
+        node.paused.unwrap_or_else(|| node.clock.read(self.now))
+    }
+
+    fn push(&mut self, at: Time, item: Item) {
+        self.number += 1;
+        self.queue.push(Reverse(Entry { at, number: self.number, item }));
+    }
+
+    /// Lets everything happen that is to happen until `until`, and makes it that time.
+    pub fn run_until(&mut self, until: Time) {
+        let until = until.min(self.plan.end);
+        while self.violation.is_none() && self.queue.peek().is_some_and(|Reverse(next)| next.at <= until) {
+            self.step();
+        }
+        if self.violation.is_none() {
+            self.advance(until);
+        }
+    }
+
+    /// Lets the next thing happen; false if there is nothing more in this plan.
+    pub fn step(&mut self) -> bool {
+        let next = self.queue.peek().map(|Reverse(next)| next.at);
+        if self.violation.is_some() || next.is_none_or(|at| at > self.plan.end) {
+            return false;
+        }
+        let Some(Reverse(entry)) = self.queue.pop() else { return false };
+        self.advance(entry.at);
+        if self.violation.is_some() {
+            return false;
+        }
+        self.stats.events += 1;
+        self.happen(entry.item);
+        self.check();
+        true
+    }
+
+    /// Moves the time, with a look at each moment at which a lease runs out.
+    fn advance(&mut self, to: Time) {
+        while let Some(expiry) =
+            self.nodes.iter().filter_map(|node| node.next_expiry(self.now)).min().filter(|at| *at <= to)
+        {
+            self.pass_to(expiry.max(self.now));
+            self.check();
+        }
+        self.pass_to(to.max(self.now));
+    }
+
+    fn pass_to(&mut self, to: Time) {
+        if self.violation.is_none() {
+            self.time_passes(to);
+        }
+        self.now = to;
+    }
+
+    fn happen(&mut self, item: Item) {
+        match item {
+            Item::Arrive { to, packet } => self.arrive(to, &packet),
+            Item::Wake { node } => {
+                if self.nodes[node].wakes_at == Some(self.now) {
+                    self.nodes[node].wakes_at = None;
+                    self.turn(node);
+                }
+            }
+            Item::Tell { node, life, message } => {
+                if self.nodes[node].life == life {
+                    self.nodes[node].mailbox.push_back(message);
+                    self.wake_soon(node);
+                }
+            }
+            Item::Begin(fault) => self.begin(fault),
+            Item::End(fault, again) => self.end(&fault, again),
+            Item::Start { node } => self.start(node),
+        }
+    }
+
+    // The network.
+
+    pub fn broadcast(&mut self, packet: &Packet) {
+        self.stats.adverts += 1;
+        self.note(|_| {
+            let Packet { instance, priority, .. } = packet;
+            format!("node {} sends an advert of router {instance}, priority {priority}", packet.from)
+        });
+        self.sent(packet);
+        for to in (0..self.nodes.len()).filter(|to| *to != packet.from) {
+            let network = &self.plan.network;
+            let calm = self.now >= self.plan.calm;
+            let loss = self.losses.last().copied().unwrap_or(if calm { 0 } else { network.loss });
+            let cut = self.cuts[packet.from][to] > 0;
+            if cut || !self.nodes[packet.from].is_reachable() || chance(&mut self.rng, loss) {
+                self.lose(packet, to);
+                continue;
+            }
+            let mut delay = network.delay + self.rng.u64(0..=network.jitter);
+            if !calm && chance(&mut self.rng, network.late) {
+                delay += self.rng.u64(0..=network.lateness);
+            }
+            if delay > network.longest() {
+                self.missed(packet, to);
+            }
+            let network = &self.plan.network;
+            let twice = chance(&mut self.rng, network.duplicates);
+            let again = delay + self.rng.u64(0..=network.jitter);
+            self.in_flight += 1;
+            self.push(self.now + delay, Item::Arrive { to, packet: *packet });
+            if twice {
+                self.in_flight += 1;
+                self.push(self.now + again, Item::Arrive { to, packet: *packet });
+            }
+        }
+    }
+
+    fn lose(&mut self, packet: &Packet, to: usize) {
+        self.lost += 1;
+        self.note(|_| format!("lost: node {} to node {to}, router {}", packet.from, packet.instance));
+        self.missed(packet, to);
+    }
+
+    fn arrive(&mut self, to: usize, packet: &Packet) {
+        self.in_flight -= 1;
+        if !self.nodes[to].is_reachable() {
+            return self.lose(packet, to);
+        }
+        self.delivered += 1;
+        let newest = &mut self.newest[packet.from][to][packet.instance];
+        let overtaken = packet.sent < *newest;
+        *newest = packet.sent.max(*newest);
+        if overtaken || self.now - packet.sent > self.plan.network.longest() {
+            // It comes, but not when the invariants count on it.
+            self.missed(packet, to);
+        }
+        let now = self.local(to);
+        let node = &mut self.nodes[to];
+        if !node.is_vipd() {
+            if node.running {
+                node.peer.receive(packet);
+                self.wake_soon(to);
+            }
+            return;
+        }
+        if !node.kernel.attached {
+            return;
+        }
+        let was = node.kernel.leases[packet.instance];
+        let events = node.kernel.ring.len();
+        let verdict = node.kernel.receive(packet, now);
+        let told = node.kernel.ring.len() > events;
+        self.note(|_| {
+            format!("node {to} hears node {} of router {}: {verdict:?}", packet.from, packet.instance)
+        });
+        match verdict {
+            Verdict::Discarded => self.unheard(packet, to, was),
+            Verdict::Unreported => {
+                self.unheard(packet, to, was);
+                self.missed(packet, to);
+            }
+            Verdict::Heard(_) => self.heard(packet, to, was),
+        }
+        if told {
+            self.wake_soon(to);
+        }
+    }
+
+    // Processes.
+
+    /// How long a process is held up now.
+    pub fn stall(&mut self, node: usize) -> Time {
+        let network = &self.plan.network;
+        let (share, at_most) = match self.nodes[node].busy_faults.iter().max() {
+            Some(at_most) => (50_000, *at_most),
+            None if self.now >= self.plan.calm => return 0,
+            None => (network.stall, network.stall_at_most),
+        };
+        if at_most == 0 || !chance(&mut self.rng, share) {
+            return 0;
+        }
+        // Most are short.
+        let scale = [1000, 100, 10, 1][self.rng.usize(..4)];
+        self.rng.u64(0..=at_most / scale)
+    }
+
+    fn wake_soon(&mut self, node: usize) {
+        let latency = self.rng.u64(self.plan.network.wake.clone());
+        self.wake_at(node, self.now + latency);
+    }
+
+    fn wake_at(&mut self, node: usize, at: Time) {
+        if self.nodes[node].wakes_at.is_none_or(|before| at < before) {
+            self.nodes[node].wakes_at = Some(at);
+            self.push(at, Item::Wake { node });
+        }
+    }
+
+    fn start(&mut self, i: usize) {
+        let node = &mut self.nodes[i];
+        if !node.up {
+            return;
+        }
+        node.life += 1;
+        (node.running, node.frozen_until, node.in_turn) = (true, 0, false);
+        (node.finished, node.left, node.keeper) = (false, false, None);
+        node.mailbox.clear();
+        let (life, link) = (node.life, node.link());
+        self.note(|_| format!("node {i} starts"));
+        self.started(i);
+        let node = &mut self.nodes[i];
+        if node.is_vipd() {
+            node.prepare();
+            node.in_turn = true;
+            let settings = node.settings.clone();
+            let mut hands = Hands { world: self, node: i, life };
+            let keeper = Keeper::new(settings, &mut hands);
+            if hands.is_alive() {
+                self.nodes[i].in_turn = false;
+                self.nodes[i].keeper = Some(keeper);
+            } else {
+                return;
+            }
+        } else {
+            node.peer.start();
+        }
+        // What it sees when it looks; a change since is told.
+        self.nodes[i].mailbox.push_front(Message::Link(link));
+        self.wake_soon(i);
+    }
+
+    /// Ends the process without asking it.
+    fn kill(&mut self, i: usize) {
+        let node = &mut self.nodes[i];
+        node.life += 1;
+        (node.running, node.in_turn, node.keeper) = (false, false, None);
+        self.ended(i);
+    }
+
+    /// A turn of a process: what `daemon::driver` does between two waits.
+    fn turn(&mut self, i: usize) {
+        let node = &self.nodes[i];
+        if !node.can_run(self.now) || node.in_turn {
+            return;
+        }
+        self.spinning =
+            if self.spinning.0 == self.now { (self.now, self.spinning.1 + 1) } else { (self.now, 0) };
+        if self.spinning.1 > TURNS_AT_ONCE {
+            self.fail(Cause::Spinning { node: i });
+            return;
+        }
+        if !node.is_vipd() {
+            return self.turn_of_peer(i);
+        }
+        let life = node.life;
+        let Some(mut keeper) = self.nodes[i].keeper.take() else { return };
+        self.nodes[i].in_turn = true;
+        self.turn_begins(i);
+        let mut hands = Hands { world: self, node: i, life };
+        loop {
+            while keeper.turn(&mut hands) {}
+            let Some(message) = hands.next_message() else { break };
+            match message {
+                Message::Link(up) => {
+                    let address = hands.world.nodes[i].plan.address.into();
+                    for instance in keeper.ids() {
+                        let input = match up {
+                            true => Input::Ready { instance, address },
+                            false => Input::Fault { instance, reason: FaultReason::LinkDown },
+                        };
+                        keeper.input(input, &mut hands);
+                    }
+                }
+                Message::Shutdown => keeper.input(Input::Shutdown, &mut hands),
+                Message::Leave => {
+                    keeper.leave(&mut hands);
+                    if hands.is_alive() {
+                        hands.world.nodes[i].left = true;
+                    }
+                }
+            }
+        }
+        if !hands.is_alive() {
+            return;
+        }
+        let now = hands.now();
+        if !hands.is_alive() {
+            return;
+        }
+        let next = keeper.poll_timeout();
+        self.nodes[i].in_turn = false;
+        for instance in 0..self.nodes[i].settings.len() {
+            let snapshot = keeper.snapshot(InstanceId(instance as u16));
+            self.believes(i, instance, snapshot.as_ref());
+        }
+        if self.nodes[i].finished {
+            self.note(|_| format!("node {i} has handed over"));
+            // Tables, routes and program go with it.
+            self.nodes[i].forget();
+            return self.kill(i);
+        }
+        if self.nodes[i].left {
+            self.note(|_| format!("node {i} has left"));
+            return self.kill(i);
+        }
+        self.nodes[i].keeper = Some(keeper);
+        if let Some(next) = next {
+            let at = if next <= now { self.now } else { self.nodes[i].clock.when(next) };
+            let latency = self.rng.u64(self.plan.network.wake.clone());
+            self.wake_at(i, at + latency);
+        }
+        if !self.nodes[i].kernel.ring.is_empty() || !self.nodes[i].mailbox.is_empty() {
+            self.wake_soon(i);
+        }
+    }
+
+    fn turn_of_peer(&mut self, i: usize) {
+        let now = self.now;
+        let mut wanted = Vec::new();
+        let Node { mailbox, peer, settings, plan, .. } = &mut self.nodes[i];
+        let mut gone = false;
+        while let Some(message) = mailbox.pop_front() {
+            match message {
+                Message::Link(up) => peer.link(up, settings, now),
+                Message::Shutdown => {
+                    wanted.extend(peer.stop());
+                    gone = true;
+                }
+                // keepalived has no such thing.
+                Message::Leave => {}
+            }
+        }
+        if !gone {
+            wanted.extend(peer.turn(settings, plan.address, now));
+        }
+        let next = peer.deadline();
+        for wanted in wanted {
+            let settings = &self.nodes[i].settings[wanted.instance];
+            let packet = Packet {
+                from: i,
+                instance: wanted.instance,
+                source: self.nodes[i].plan.address,
+                version: settings.version,
+                priority: wanted.priority,
+                interval: settings.advert_interval,
+                checksum: settings.checksum,
+                sent: now,
+            };
+            self.broadcast(&packet);
+        }
+        if gone {
+            return self.kill(i);
+        }
+        if let Some(next) = next {
+            let latency = self.rng.u64(self.plan.network.wake.clone());
+            self.wake_at(i, next.max(now) + latency);
+        }
+    }
+
+    // Faults.
+
+    fn begin(&mut self, fault: Fault) {
+        self.note(|_| format!("fault: {fault:?}"));
+        let end = self.now + fault.duration();
+        let mut again = Again { life: None, was: 0 };
+        match fault {
+            Fault::Freeze { node, .. } => {
+                let node = &mut self.nodes[node];
+                node.frozen_until = node.frozen_until.max(end);
+            }
+            Fault::Pause { node: i, .. } => {
+                let now = self.local(i);
+                let node = &mut self.nodes[i];
+                if node.paused.is_some() || !node.up {
+                    return;
+                }
+                node.paused = Some(now);
+                again.was = node.life;
+            }
+            Fault::Kill { node, .. } => {
+                if !self.nodes[node].running {
+                    return;
+                }
+                self.kill(node);
+                again.life = Some(self.nodes[node].life);
+            }
+            Fault::Restart { node, .. } | Fault::Stop { node, .. } => {
+                if !self.nodes[node].running {
+                    return;
+                }
+                let vipd = self.nodes[node].is_vipd();
+                let message = match fault {
+                    Fault::Restart { .. } if vipd => Message::Leave,
+                    _ => Message::Shutdown,
+                };
+                self.nodes[node].mailbox.push_back(message);
+                self.asked(node, message);
+                self.wake_soon(node);
+                again.life = Some(self.nodes[node].life);
+            }
+            Fault::Crash { node, .. } => {
+                if !self.nodes[node].up {
+                    return;
+                }
+                self.kill(node);
+                let node = &mut self.nodes[node];
+                (node.up, node.paused) = (false, None);
+                node.forget();
+                again.life = Some(node.life);
+            }
+            Fault::LinkDown { node, .. } => {
+                self.nodes[node].link_faults += 1;
+                self.link_changed(node);
+            }
+            Fault::Cut { from, to, .. } => self.cuts[from][to] += 1,
+            Fault::Partition { side, .. } => self.part(side, true),
+            Fault::Loss { share, .. } => self.losses.push(share),
+            Fault::SendFails { node, .. } => self.nodes[node].send_faults += 1,
+            Fault::Busy { node, at_most, .. } => self.nodes[node].busy_faults.push(at_most),
+        }
+        self.push(end, Item::End(fault, again));
+    }
+
+    fn end(&mut self, fault: &Fault, again: Again) {
+        self.note(|_| format!("over: {fault:?}"));
+        match fault {
+            Fault::Freeze { node, .. } => {
+                if self.nodes[*node].frozen_until <= self.now {
+                    self.resumed(*node);
+                    self.wake_soon(*node);
+                }
+            }
+            Fault::Pause { node: i, clock_stops, .. } => {
+                let node = &mut self.nodes[*i];
+                if let Some(local) = node.paused.take() {
+                    if *clock_stops {
+                        let stood = self.now - node.clock.when(local);
+                        node.clock.resume(local, self.now);
+                        self.clock_stood(*i, stood);
+                    }
+                    self.linked(*i);
+                    self.wake_soon(*i);
+                }
+            }
+            Fault::Kill { node, .. } => self.start_again(*node, again),
+            Fault::Restart { node, instances, .. } => {
+                let same = self.is_same(*node, again);
+                if let (true, Some(instances)) = (same, instances) {
+                    self.reconfigured(*node);
+                    self.nodes[*node].settings.clone_from(instances);
+                }
+                self.start_again(*node, again);
+            }
+            Fault::Stop { node, .. } => self.start_again(*node, again),
+            Fault::Crash { node: i, .. } => {
+                let local = self.rng.u64(MILLI..1000 * MILLI);
+                let node = &mut self.nodes[*i];
+                node.up = true;
+                node.clock = Clock::new(self.now, local, node.plan.ppm);
+                self.start_again(*i, again);
+            }
+            Fault::LinkDown { node, .. } => {
+                self.nodes[*node].link_faults -= 1;
+                self.link_changed(*node);
+            }
+            Fault::Cut { from, to, .. } => self.cuts[*from][*to] -= 1,
+            Fault::Partition { side, .. } => self.part(*side, false),
+            Fault::Loss { share, .. } => {
+                if let Some(i) = self.losses.iter().position(|loss| loss == share) {
+                    self.losses.remove(i);
+                }
+            }
+            Fault::SendFails { node, .. } => {
+                self.nodes[*node].send_faults -= 1;
+                self.resumed(*node);
+            }
+            Fault::Busy { node, at_most, .. } => {
+                let busy = &mut self.nodes[*node].busy_faults;
+                if let Some(i) = busy.iter().position(|other| other == at_most) {
+                    busy.remove(i);
+                }
+            }
+        }
+    }
+
+    /// Whether the process, or the lack of one, is still what a fault left.
+    fn is_same(&self, node: usize, again: Again) -> bool {
+        let node = &self.nodes[node];
+        // One that was asked to end is gone by now, or still at it.
+        again.life.is_some_and(|life| node.life == life || node.life == life + 1 && !node.running)
+    }
+
+    fn start_again(&mut self, node: usize, again: Again) {
+        if self.is_same(node, again) {
+            if self.nodes[node].running {
+                // It has been asked for long enough.
+                self.kill(node);
+            }
+            self.start(node);
+        }
+    }
+
+    fn link_changed(&mut self, node: usize) {
+        self.linked(node);
+        let Node { life, running, .. } = self.nodes[node];
+        if running {
+            let up = self.nodes[node].link();
+            // In the order in which they happen.
+            let latency = 100 * MICRO;
+            self.push(self.now + latency, Item::Tell { node, life, message: Message::Link(up) });
+        }
+    }
+
+    fn part(&mut self, side: u32, cut: bool) {
+        for from in 0..self.nodes.len() {
+            for to in 0..self.nodes.len() {
+                if (side >> from & 1) != (side >> to & 1) {
+                    let count = &mut self.cuts[from][to];
+                    *count = if cut { *count + 1 } else { *count - 1 };
+                }
+            }
+        }
+    }
+
+    /// Whether every frame to every node is accounted for.
+    pub fn frames_add_up(&self) -> bool {
+        let arriving =
+            self.queue.iter().filter(|Reverse(e)| matches!(e.item, Item::Arrive { .. })).count() as u64;
+        arriving == self.in_flight
+    }
+}

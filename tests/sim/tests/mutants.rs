@@ -1,0 +1,271 @@
+//! Faults planted in the shipped code, each of which the simulation must find.
+//!
+//! Each is one edit of a copy of the pure crates, which is built and run. The shipped code has no hook for it.
+
+#![allow(clippy::disallowed_methods, reason = "the time it takes is printed")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+struct Mutant {
+    name: &'static str,
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+}
+
+const KEEPER: &str = "vipd/core/src/keeper.rs";
+const RIVAL: &str = "vipd-common/src/rival.rs";
+const TIMERS: &str = "vipd/core/src/vrrp/timers.rs";
+const BACKUP: &str = "vipd/core/src/vrrp/machine/backup.rs";
+const MASTER: &str = "vipd/core/src/vrrp/machine/master.rs";
+const MACHINE: &str = "vipd/core/src/vrrp/machine.rs";
+
+const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "lease renewed before the send",
+        file: KEEPER,
+        from: "let sent = node.send(instance, priority, checksum);\n        let lease_until = at + renew_for;\n        let input = if !sent {",
+        to: "let lease_until = at + renew_for;\n        if held && node.renew(instance, written, lease_until) {\n            self.holding(instance).lease = lease_until;\n        }\n        let sent = node.send(instance, priority, checksum);\n        let input = if !sent {",
+    },
+    Mutant {
+        name: "lease acquired before the first advert",
+        file: KEEPER,
+        from: "        let sent = node.send(instance, priority, checksum);\n        let lease_until",
+        to: "        if !held {\n            node.acquire(instance, at + renew_for);\n        }\n        let sent = node.send(instance, priority, checksum);\n        let lease_until",
+    },
+    Mutant {
+        name: "lease renewed whatever the word says",
+        file: KEEPER,
+        from: "return node.renew(instance, written, lease_until);",
+        to: "node.acquire(instance, lease_until);\n            return true;",
+    },
+    Mutant {
+        name: "a stamp is not looked at",
+        file: KEEPER,
+        from: "                    self.input(Input::Heard { instance, at: heard.at }, node);\n                } else {",
+        to: "                } else {",
+    },
+    Mutant {
+        name: "a stamp of an advert that is still to be read is passed over",
+        file: KEEPER,
+        from: "overtaken = true;",
+        to: "overtaken = false;",
+    },
+    Mutant {
+        name: "the stamp that a new advert overwrites is lost",
+        file: KEEPER,
+        from: "self.engine.handle(Input::Heard { instance, at: before }, node.now());",
+        to: "let _ = before;",
+    },
+    Mutant {
+        name: "timers by a later clock reading than the stamps",
+        file: KEEPER,
+        from: "        if self.engine.poll_timeout().is_some_and(|at| at <= now) {",
+        to: "        let now = node.now();\n        if self.engine.poll_timeout().is_some_and(|at| at <= now) {",
+    },
+    Mutant {
+        name: "announced without a look at the lease",
+        file: KEEPER,
+        from: "if node.lease(instance) == self.lease_written(instance) {\n                    node.announce",
+        to: "if true {\n                    node.announce",
+    },
+    Mutant {
+        name: "XDP does not yield to a better router",
+        file: RIVAL,
+        from: "if beats || is_stale(ours, until, now) {",
+        to: "if is_stale(ours, until, now) {",
+    },
+    Mutant {
+        name: "XDP does not see that its daemon is dead",
+        file: RIVAL,
+        from: "if beats || is_stale(ours, until, now) {",
+        to: "if beats {",
+    },
+    Mutant {
+        name: "XDP's tie-break reversed",
+        file: RIVAL,
+        from: "&& self.source.is_greater(Address::from_octets(ours.primary));",
+        to: "&& !self.source.is_greater(Address::from_octets(ours.primary));",
+    },
+    Mutant {
+        name: "XDP leaves a lapsed lease to be renewed",
+        file: RIVAL,
+        from: "return Tenure::Lapsed;",
+        to: "return Tenure::None;",
+    },
+    Mutant {
+        name: "the election's tie-break reversed",
+        file: "vipd/core/src/vrrp/event.rs",
+        from: "(self.priority, self.source) > (settings.priority, own)",
+        to: "(self.priority, own) > (settings.priority, self.source)",
+    },
+    Mutant {
+        name: "no skew time",
+        file: TIMERS,
+        from: "silence.saturating_add(skew_time(version, priority, interval))",
+        to: "{\n        let _ = (version, priority);\n        silence\n    }",
+    },
+    Mutant {
+        name: "an overlapping lease one advert too short",
+        file: TIMERS,
+        from: "LeasePolicy::Overlap => 1,",
+        to: "LeasePolicy::Overlap => 0,",
+    },
+    Mutant {
+        name: "a strict lease one advert too long",
+        file: TIMERS,
+        from: "LeasePolicy::Strict => 0,",
+        to: "LeasePolicy::Strict => 1,",
+    },
+    Mutant {
+        name: "the down timer is not restarted",
+        file: BACKUP,
+        from: "        self.down_at = advert.received_at + settings.master_down_interval(self.interval);\n        self.on_expiry = Reason::MasterDown;",
+        to: "        self.on_expiry = Reason::MasterDown;",
+    },
+    Mutant {
+        name: "a goodbye is taken for an advert",
+        file: BACKUP,
+        from: "if advert.priority.is_leaving() {",
+        to: "if advert.priority.is_leaving() && advert.interval.is_zero() {",
+    },
+    Mutant {
+        name: "anybody's goodbye is the master's",
+        file: BACKUP,
+        from: "self.master.is_some_and(|master| master.address != advert.source)",
+        to: "self.master.is_some_and(|master| master.address == self.address)",
+    },
+    Mutant {
+        name: "nopreempt preempts",
+        file: "vipd/core/src/vrrp/settings.rs",
+        from: "self.preempt || self.priority.is_owner()",
+        to: "true",
+    },
+    Mutant {
+        name: "a leaving master does not wait for its successor",
+        file: MACHINE,
+        from: "        out.push(|instance| Action::Extend { instance, until: leaving.until });",
+        to: "        out.release();",
+    },
+    Mutant {
+        name: "a lapsed lease is inherited",
+        file: MACHINE,
+        from: "Event::Ready { address }) if now < lease_until => {",
+        to: "Event::Ready { address }) if now.as_nanos() > 0 => {",
+    },
+    Mutant {
+        name: "adverts of rivals answered without limit",
+        file: MASTER,
+        from: "let allowed = now >= self.advert_after;",
+        to: "let allowed = true;",
+    },
+];
+
+/// More than enough for each.
+const SEEDS: u64 = 20_000;
+
+#[test]
+fn each_planted_fault_is_found() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let scratch =
+        std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from).join("mutants");
+    let copy = scratch.join("tree");
+    let mut missed = Vec::new();
+    // As it stands, so that what a mutant is caught by is not there without it.
+    restore(&root, &copy);
+    assert_eq!(caught(&copy, &scratch, 500), None, "the copy is not sound");
+    for mutant in MUTANTS {
+        let begin = Instant::now();
+        let path = copy.join(mutant.file);
+        let source = fs::read_to_string(&path).unwrap();
+        assert_eq!(
+            source.matches(mutant.from).count(),
+            1,
+            "{}: {} is not in {} once",
+            mutant.name,
+            mutant.from,
+            mutant.file
+        );
+        fs::write(&path, source.replace(mutant.from, mutant.to)).unwrap();
+        match caught(&copy, &scratch, SEEDS) {
+            Some((seeds, cause)) => println!(
+                "{:<62} {cause:<22} after {seeds:>5} seeds ({:.1} s)",
+                mutant.name,
+                begin.elapsed().as_secs_f64()
+            ),
+            None => {
+                println!("{:<62} NOT FOUND in {SEEDS} seeds", mutant.name);
+                missed.push(mutant.name);
+            }
+        }
+        fs::write(&path, source).unwrap();
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+/// Makes `copy` a workspace of the pure crates and the simulation.
+fn restore(root: &Path, copy: &Path) {
+    let _ = fs::remove_dir_all(copy);
+    for dir in ["vipd-common", "vipd/core", "tests/sim"] {
+        for part in ["Cargo.toml", "src"] {
+            copy_all(&root.join(dir).join(part), &copy.join(dir).join(part));
+        }
+    }
+    fs::copy(root.join("Cargo.lock"), copy.join("Cargo.lock")).unwrap();
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let manifest: Vec<&str> = manifest
+        .lines()
+        .filter(|line| !line.starts_with("members") && !line.starts_with("default-members"))
+        .collect();
+    let manifest = manifest.join("\n").replacen(
+        "[workspace]",
+        "[workspace]\nmembers = [\"vipd-common\", \"vipd/core\", \"tests/sim\"]",
+        1,
+    );
+    fs::write(copy.join("Cargo.toml"), manifest).unwrap();
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    if from.is_file() {
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, to).unwrap();
+        return;
+    }
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        copy_all(&entry.path(), &to.join(entry.file_name()));
+    }
+}
+
+/// Builds what stands in `copy` and runs it; how many seeds it took, and what was broken.
+fn caught(copy: &Path, scratch: &Path, seeds: u64) -> Option<(u64, String)> {
+    let cargo = || {
+        let mut command = Command::new(env!("CARGO"));
+        command.current_dir(copy).env("CARGO_TARGET_DIR", scratch.join("build"));
+        command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+        // Built more often than run for long.
+        command.env("CARGO_PROFILE_SIM_OPT_LEVEL", "1").env("CARGO_PROFILE_SIM_INCREMENTAL", "true");
+        command.env("CARGO_PROFILE_SIM_DEBUG", "false");
+        command
+    };
+    let built = cargo()
+        .args(["build", "--quiet", "--offline", "--profile", "sim", "-p", "vipd-sim"])
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let program = scratch.join("build/sim/vipd-sim");
+    let run = Command::new(program).args(["--seeds", &seeds.to_string(), "--lines", "0"]).output().unwrap();
+    let out = String::from_utf8_lossy(&run.stdout);
+    if run.status.success() {
+        return None;
+    }
+    let ran = out.split(" seeds:").next().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{out}"));
+    let cause = out.lines().rev().find_map(|line| line.strip_prefix("seed ")?.split(": ").nth(1));
+    let cause = cause.and_then(|cause| cause.split(' ').next()).unwrap_or("?");
+    Some((ran, cause.to_owned()))
+}
