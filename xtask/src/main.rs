@@ -7,6 +7,7 @@
 
 mod demo;
 mod ebpf;
+mod fuzz;
 mod lab;
 mod scene;
 mod setup;
@@ -36,6 +37,8 @@ enum Command {
     Test(test::Args),
     /// Check formatting and lints, then do what `test` does
     Ci,
+    /// Look for inputs that break a property of vipd, with libFuzzer
+    Fuzz(fuzz::Args),
     /// Two vipd nodes and a client to play with, in network namespaces
     #[command(subcommand)]
     Lab(lab::Command),
@@ -59,6 +62,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::BuildEbpf => ebpf::build()?,
         Command::Test(args) => return test::test(&args),
         Command::Ci => return test::ci(),
+        Command::Fuzz(args) => return fuzz::run(&args),
         Command::Lab(command) => return lab::run(command),
         Command::Demo(args) => return demo::run(&args),
     }

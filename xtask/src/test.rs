@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{ebpf, setup, sh};
+use crate::{ebpf, fuzz, setup, sh};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -24,6 +24,7 @@ pub fn ci() -> Result<ExitCode> {
     sh::run(sh::cargo().args(["fmt", "--all", "--", "--check"]))?;
     ebpf::build()?;
     sh::run(sh::cargo().args(["clippy", "--all-targets", "--", "-D", "warnings"]))?;
+    fuzz::check()?;
     test(&Args { cargo_test: Vec::new() })
 }
 
