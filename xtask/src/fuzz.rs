@@ -3,7 +3,8 @@
 //! It takes neither cargo-fuzz nor a nightly. What it finds goes under `target/`, never into the tree.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
@@ -41,6 +42,19 @@ impl Target {
             Self::Control => "control",
             Self::Config => "config",
             Self::Xdp => "xdp",
+        }
+    }
+
+    /// Longest input tried, in octets.
+    fn max_len(self) -> u32 {
+        match self {
+            Self::Wire => 8192,
+            // A request's limit and more.
+            Self::Control => 4200,
+            // A line's limit, twice.
+            Self::Config => 3000,
+            // A jumbo frame, whose end the program does not see.
+            Self::Xdp => 9216,
         }
     }
 }
@@ -154,21 +168,42 @@ fn fuzz(target: Target, bin_dir: &Path, seconds: u32) -> Result<Option<String>> 
     command.arg(format!("-artifact_prefix={}/", artifacts.display()));
     command.arg(format!("-max_total_time={seconds}"));
     command.args([format!("-timeout={TIMEOUT_S}"), format!("-rss_limit_mb={RSS_LIMIT_MB}")]);
-    command.args(["-print_final_stats=1", "-verbosity=1"]);
+    command.args([format!("-max_len={}", target.max_len()), "-print_final_stats=1".into()]);
+    command.arg("-verbosity=0");
     if dictionary.is_file() {
         command.arg(format!("-dict={}", dictionary.display()));
     }
     eprintln!("$ {}", sh::display(&command));
+    let log_path = workspace.join(format!("target/fuzz/{name}.log"));
+    let log = File::create(&log_path).with_context(|| format!("cannot write {}", log_path.display()))?;
+    command.stdout(log.try_clone()?).stderr(log);
     let status = command.status().with_context(|| format!("cannot run {name}"))?;
+    let log = String::from_utf8_lossy(&fs::read(&log_path)?).into_owned();
     if status.success() {
+        let figure = |of: &str| statistic(&log, of).unwrap_or("?");
+        println!(
+            "fuzz: {name}: {} runs, {} a second, {} inputs found, {} MB",
+            figure("number_of_executed_units"),
+            figure("average_exec_per_sec"),
+            figure("new_units_added"),
+            figure("peak_rss_mb")
+        );
         return Ok(None);
     }
+    eprintln!("{log}");
     let artifact = files(&artifacts)?.into_iter().find(|path| !before.contains(path));
     let Some(artifact) = artifact else {
         // The same input as in an earlier run, or the target did not start.
         return Ok(Some(sh::display(&command)));
     };
     Ok(Some(sh::display(Command::new(bin_dir.join(name)).arg(artifact))))
+}
+
+/// A figure of libFuzzer's final statistics.
+fn statistic<'a>(log: &'a str, name: &str) -> Option<&'a str> {
+    log.lines()
+        .find_map(|line| line.strip_prefix("stat::")?.strip_prefix(name)?.strip_prefix(':'))
+        .map(str::trim)
 }
 
 fn files(dir: &Path) -> Result<Vec<PathBuf>> {

@@ -23,7 +23,7 @@ use vipd_common::abi::{
     instance_flag, mapped, vip_flag,
 };
 
-use oracle::Expected;
+use oracle::{Expected, INTERVAL_S, PRIORITY};
 use routers::{MAC, ROUTERS, Router};
 
 const XDP_DROP: u32 = 1;
@@ -96,7 +96,7 @@ impl Program {
             }
             verdict => panic!("verdict {verdict} on {}", hex(frame)),
         }
-        self.check_leases(&expected, frame);
+        self.check_leases(&expected, result.return_value, frame);
         while let Some(event) = self.events.pop() {
             let about =
                 expected.advert_of == Some(event.instance) || expected.claim_of == Some(event.instance);
@@ -130,14 +130,15 @@ impl Program {
         }
     }
 
-    /// Nothing but an advert takes a lease, and only that of its own virtual router; nothing gives one.
-    fn check_leases(&self, expected: &Expected, frame: &[u8]) {
+    /// A valid advert takes the lease of its own virtual router if it beats us; nothing else does, and nothing gives one.
+    fn check_leases(&self, expected: &Expected, verdict: u32, frame: &[u8]) {
         for (slot, router) in (0..).zip(&ROUTERS) {
             let lease = self.dataplane.leases().read(group(slot));
-            let kept =
-                lease == if router.owned { Instant::default() + OWNED_UNTIL } else { Instant::default() };
-            let revoked = lease == Instant::default() && expected.advert_of == Some(slot);
-            assert!(kept || revoked, "slot {slot}: lease {lease:?} after {}", hex(frame));
+            // An advert too long to be read is dropped and does nothing.
+            let revoked = verdict == XDP_PASS && expected.revokes && expected.advert_of == Some(slot);
+            let held = router.owned && !revoked;
+            let until = if held { Instant::default() + OWNED_UNTIL } else { Instant::default() };
+            assert_eq!(lease, until, "slot {slot} after {}", hex(frame));
         }
     }
 }
@@ -185,8 +186,8 @@ fn identity(slot: u32, router: &Router) -> Identity {
         lease_ns: if router.stale { Instant::default() + OWNED_UNTIL } else { Instant::default() }.as_nanos(),
         stale_after_ns: 1_500_000_000,
         address_list_digest: 0,
-        interval_cs: 100,
-        priority: 100,
+        interval_cs: u32::from(INTERVAL_S) * 100,
+        priority: PRIORITY,
         version: router.version,
         flags,
         mac: MAC,

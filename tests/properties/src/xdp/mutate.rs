@@ -26,6 +26,7 @@ pub fn mutate(
             0 => frame = template(&mut random),
             1 => retag(&mut frame, &mut random),
             2 => frame.truncate(random.below(frame.len() + 1)),
+            3 if random.below(8) == 0 => frame.resize(random.below(max_size + 1), random.octet()),
             3 => frame.resize(frame.len() + random.below(64), random.octet()),
             4..=8 => readdress(&mut frame, &mut random),
             _ => {

@@ -1,7 +1,6 @@
 //! What may become of a frame, written from the design's table of decisions and the RFCs, not from the program.
 //!
-//! Exact wherever that is simple. Where it is not, both verdicts are allowed: whether an advert of one of our routers is
-//! valid, and messages at the limits of what the program reads.
+//! Exact, except at the limits of what the program reads.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -17,8 +16,10 @@ pub struct Expected {
     pub reply: Option<Vec<u8>>,
     /// The destination MAC of a frame that passes, if it is not the one it came with.
     pub readdressed: Option<[u8; 6]>,
-    /// Slot of the router that it is an advert of.
+    /// Slot of the router that it is a valid advert of.
     pub advert_of: Option<u32>,
+    /// The advert takes that router's lease.
+    pub revokes: bool,
     /// Slot of the router whose VIP somebody says is his.
     pub claim_of: Option<u32>,
 }
@@ -30,6 +31,10 @@ const MANY_OPTIONS: usize = 16;
 
 const PASS: fn() -> Expected = || Expected { pass: true, ..Expected::default() };
 const DROP: fn() -> Expected = || Expected { drop: true, ..Expected::default() };
+/// What the routers are configured with.
+pub const PRIORITY: u8 = 100;
+pub const INTERVAL_S: u8 = 1;
+
 const EITHER: fn() -> Expected = || Expected { pass: true, drop: true, ..Expected::default() };
 
 pub fn expect(frame: &[u8]) -> Expected {
@@ -84,9 +89,10 @@ impl<'a> Link<'a> {
         })
     }
 
-    fn router(&self, v6: bool, vrid: u8) -> Option<u32> {
+    fn router(&self, v6: bool, vrid: u8) -> Option<(u32, &'static Router)> {
+        const TABLE: &[Router] = &ROUTERS;
         let is = |router: &Router| router.vlan == self.vlan && router.is_v6() == v6 && router.vrid == vrid;
-        (0..).zip(&ROUTERS).find(|(_, router)| is(router)).map(|(slot, _)| slot)
+        (0..).zip(TABLE).find(|(_, router)| is(router))
     }
 
     /// The headers of an answer: same tags, from `mac`.
@@ -159,9 +165,16 @@ fn ipv4(link: &Link<'_>) -> Option<Expected> {
     if ip[9] == 112
         && !fragment
         && length >= header + 2
-        && let Some(slot) = ip.get(header + 1).and_then(|vrid| link.router(false, *vrid))
+        && let Some(router) = ip.get(header + 1).and_then(|vrid| link.router(false, *vrid))
     {
-        return Some(Expected { advert_of: Some(slot), ..EITHER() });
+        let advert = Advert {
+            source: Ipv4Addr::from(array::<4>(ip, 12)?).into(),
+            destination: Ipv4Addr::from(array::<4>(ip, 16)?).into(),
+            hop_limit: ip[8],
+            intact: internet_sum(&[&ip[..header]]) == 0xffff,
+            message: ip.get(header..length),
+        };
+        return Some(advert.expect(link, router));
     }
     Some(vip?.packet(false))
 }
@@ -180,13 +193,84 @@ fn ipv6(link: &Link<'_>) -> Option<Expected> {
     {
         return Some(neighbor_discovery(link, &vip, message));
     }
+    let length = usize::from(u16_at(ip, 4)?);
     if ip[6] == 112
-        && u16_at(ip, 4)? >= 2
-        && let Some(slot) = message.get(1).and_then(|vrid| link.router(true, *vrid))
+        && length >= 2
+        && let Some(router) = message.get(1).and_then(|vrid| link.router(true, *vrid))
     {
-        return Some(Expected { advert_of: Some(slot), ..EITHER() });
+        let advert = Advert {
+            source: Ipv6Addr::from(array::<16>(ip, 8)?).into(),
+            destination: destination.into(),
+            hop_limit: ip[7],
+            intact: true,
+            message: message.get(..length),
+        };
+        return Some(advert.expect(link, router));
     }
     Some(link.vip(destination)?.packet(neighbor))
+}
+
+struct Advert<'a> {
+    source: IpAddr,
+    destination: IpAddr,
+    /// TTL or Hop Limit.
+    hop_limit: u8,
+    /// Whether the IPv4 header's checksum is right.
+    intact: bool,
+    /// As long as IP says, if the frame holds that much.
+    message: Option<&'a [u8]>,
+}
+
+impl Advert<'_> {
+    fn expect(&self, link: &Link<'_>, (slot, router): (u32, &Router)) -> Expected {
+        let valid = self.message.filter(|message| self.is_valid(message, router));
+        let Some(message) = valid else { return DROP() };
+        // RFC 9568 6.4.3; and whoever speaks long after our last renewal has taken over.
+        let priority = message[2];
+        let beats = priority > PRIORITY || priority == PRIORITY && self.source > router.primary;
+        let revokes = router.owned && priority != 0 && (beats || router.stale);
+        Expected { advert_of: Some(slot), revokes, drop: link.frame.len() > LINEAR, ..PASS() }
+    }
+
+    /// RFC 9568 7.1 with its errata, RFC 3768 7.1, RFC 2338's password, and keepalived's rules for unicast.
+    fn is_valid(&self, message: &[u8], router: &Router) -> bool {
+        let [first, _, _, count, word0, word1, ..] = *message else { return false };
+        let (v2, v6) = (router.version == 2, router.is_v6());
+        let (destination, expected_sender) = match router.peer {
+            Some(peer) => (router.primary, self.source == peer),
+            None => (router.multicast_group(), self.hop_limit == 255),
+        };
+        let list = usize::from(count) * if v6 { 16 } else { 4 };
+        let length = 8 + list + if v2 { 8 } else { 0 };
+        if self.destination != destination
+            || !expected_sender
+            || self.source == router.primary
+            || !self.intact
+            || first != router.version << 4 | 1
+            || count == 0
+            || message.len() != length
+        {
+            return false;
+        }
+        // Version 3 over IPv4 may cover the pseudo-header or not; RFC 9568 5.2.8.
+        let plain = internet_sum(&[message]) == 0xffff;
+        let address = |address| match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        let mut covered = [address(self.source), address(self.destination), vec![0, 112]].concat();
+        covered.extend((length as u16).to_be_bytes());
+        let with_pseudo_header = internet_sum(&[&covered, message]) == 0xffff;
+        if v2 {
+            let password = router.password;
+            let auth = u8::from(password.is_some());
+            return plain
+                && (word0, word1) == (auth, INTERVAL_S)
+                && password.is_none_or(|password| message.ends_with(&password));
+        }
+        let interval = u16::from_be_bytes([word0 & 0xf, word1]);
+        interval != 0 && (with_pseudo_header || plain && !v6)
+    }
 }
 
 /// A message about a VIP.
