@@ -27,5 +27,5 @@ fuzz_target!(|frame: &[u8]| {
 });
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    mutate::mutate(data, size, max_size, seed, |data, size, max_size| fuzzer_mutate(data, size, max_size))
+    mutate::mutate(data, size, max_size, seed, fuzzer_mutate)
 });

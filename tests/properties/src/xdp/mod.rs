@@ -23,7 +23,7 @@ use vipd_common::abi::{
     instance_flag, mapped, vip_flag,
 };
 
-use oracle::{Expected, INTERVAL_S, PRIORITY};
+use oracle::{Expected, INTERVAL_S};
 use routers::{MAC, ROUTERS, Router};
 
 const XDP_DROP: u32 = 1;
@@ -86,13 +86,13 @@ impl Program {
                 if let Some(mac) = expected.readdressed {
                     unaltered[..6].copy_from_slice(&mac);
                 }
-                assert_eq!(hex(output), hex(&unaltered), "altered and passed");
+                assert!(output == unaltered, "{} became {}", hex(frame), hex(output));
             }
             XDP_DROP => assert!(expected.drop, "dropped, expected {expected:02x?}: {}", hex(frame)),
             XDP_TX => {
                 let reply = expected.reply.as_ref();
                 let reply = reply.unwrap_or_else(|| panic!("answered {}: {}", hex(frame), hex(output)));
-                assert_eq!(hex(output), hex(reply), "the answer to {}", hex(frame));
+                assert!(output == reply, "{} got {}, expected {}", hex(frame), hex(output), hex(reply));
             }
             verdict => panic!("verdict {verdict} on {}", hex(frame)),
         }
@@ -187,7 +187,7 @@ fn identity(slot: u32, router: &Router) -> Identity {
         stale_after_ns: 1_500_000_000,
         address_list_digest: 0,
         interval_cs: u32::from(INTERVAL_S) * 100,
-        priority: PRIORITY,
+        priority: router.priority,
         version: router.version,
         flags,
         mac: MAC,

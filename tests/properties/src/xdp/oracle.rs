@@ -31,8 +31,7 @@ const MANY_OPTIONS: usize = 16;
 
 const PASS: fn() -> Expected = || Expected { pass: true, ..Expected::default() };
 const DROP: fn() -> Expected = || Expected { drop: true, ..Expected::default() };
-/// What the routers are configured with.
-pub const PRIORITY: u8 = 100;
+/// Of every router.
 pub const INTERVAL_S: u8 = 1;
 
 const EITHER: fn() -> Expected = || Expected { pass: true, drop: true, ..Expected::default() };
@@ -227,7 +226,7 @@ impl Advert<'_> {
         let Some(message) = valid else { return DROP() };
         // RFC 9568 6.4.3; and whoever speaks long after our last renewal has taken over.
         let priority = message[2];
-        let beats = priority > PRIORITY || priority == PRIORITY && self.source > router.primary;
+        let beats = priority > router.priority || priority == router.priority && self.source > router.primary;
         let revokes = router.owned && priority != 0 && (beats || router.stale);
         Expected { advert_of: Some(slot), revokes, drop: link.frame.len() > LINEAR, ..PASS() }
     }
@@ -264,7 +263,9 @@ impl Advert<'_> {
         if v2 {
             let password = router.password;
             let auth = u8::from(password.is_some());
+            // RFC 3768 7.1: the address owner discards all of them.
             return plain
+                && router.priority != 255
                 && (word0, word1) == (auth, INTERVAL_S)
                 && password.is_none_or(|password| message.ends_with(&password));
         }

@@ -8,6 +8,7 @@ pub struct Router {
     pub vlan: u32,
     pub vrid: u8,
     pub version: u8,
+    pub priority: u8,
     pub owned: bool,
     pub use_vmac: bool,
     /// Whether the last renewal of the lease is long ago.
@@ -46,6 +47,7 @@ const PLAIN: Router = Router {
     vlan: 0,
     vrid: 51,
     version: 3,
+    priority: 100,
     owned: true,
     use_vmac: false,
     stale: false,
@@ -56,7 +58,7 @@ const PLAIN: Router = Router {
 };
 
 /// Slot by slot. Untagged and in VLAN 10 the same addresses are owned and not.
-pub const ROUTERS: [Router; 7] = [
+pub const ROUTERS: [Router; 8] = [
     Router { vips: &[(v4(192, 0, 2, 100), true), (v4(192, 0, 2, 101), false)], ..PLAIN },
     Router {
         use_vmac: true,
@@ -100,6 +102,16 @@ pub const ROUTERS: [Router; 7] = [
         primary: v6(0x2001, 0xdb8, 0x10),
         peer: Some(v6(0x2001, 0xdb8, 0x20)),
         vips: &[(v6(0x2001, 0xdb8, 0x102), true)],
+        ..PLAIN
+    },
+    // The address owner.
+    Router {
+        vlan: 30,
+        vrid: 53,
+        version: 2,
+        priority: 255,
+        primary: v4(192, 0, 2, 100),
+        vips: &[(v4(192, 0, 2, 100), true)],
         ..PLAIN
     },
 ];
