@@ -7,6 +7,7 @@
 
 mod demo;
 mod ebpf;
+mod fuzz;
 mod lab;
 mod scene;
 mod setup;
@@ -39,6 +40,8 @@ enum Command {
     Ci,
     /// Simulate clusters under faults, and check the invariants after every event
     Sim(sim::Args),
+    /// Look for inputs that break a property of vipd, with libFuzzer
+    Fuzz(fuzz::Args),
     /// Two vipd nodes and a client to play with, in network namespaces
     #[command(subcommand)]
     Lab(lab::Command),
@@ -63,6 +66,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Test(args) => return test::test(&args),
         Command::Ci => return test::ci(),
         Command::Sim(args) => return sim::run(&args),
+        Command::Fuzz(args) => return fuzz::run(&args),
         Command::Lab(command) => return lab::run(command),
         Command::Demo(args) => return demo::run(&args),
     }

@@ -212,6 +212,7 @@ pub fn ensure_for_root() -> Result<()> {
 
 const LAB_PACKAGES: &[(&str, &str)] = &[
     ("gcc", "the linker for Rust programs"),
+    ("g++", "builds libFuzzer and bpf-linker"),
     ("iproute2", "makes the lab's namespaces and links"),
     ("nftables", "blocks traffic inside a lab"),
     ("ethtool", "sets offloads of the lab's links"),
@@ -235,7 +236,6 @@ const COMPILER_PACKAGES: &[(&str, &str)] = &[
 ];
 
 const LINKER_PACKAGES: &[(&str, &str)] = &[
-    ("g++", "to build bpf-linker"),
     ("llvm-22-dev", "to build bpf-linker"),
     ("libpolly-22-dev", "to build bpf-linker"),
     ("zlib1g-dev", "to build bpf-linker"),

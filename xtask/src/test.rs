@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{ebpf, setup, sh, sim};
+use crate::{ebpf, fuzz, setup, sh, sim};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -24,6 +24,7 @@ pub fn ci() -> Result<ExitCode> {
     sh::run(sh::cargo().args(["fmt", "--all", "--", "--check"]))?;
     ebpf::build()?;
     sh::run(sh::cargo().args(["clippy", "--all-targets", "--", "-D", "warnings"]))?;
+    fuzz::check()?;
     test(&Args { cargo_test: Vec::new() })
 }
 
@@ -43,9 +44,13 @@ pub fn test(args: &Args) -> Result<ExitCode> {
     command.env("VIPD_SKIP_LOG", &skip_log);
     let start = Instant::now();
     let mut tally = stream(&mut command)?;
-    if args.cargo_test.is_empty() && !sim::test()? {
-        tally.success = false;
-        tally.failed.push("cargo xtask sim".into());
+    if args.cargo_test.is_empty() {
+        for (held, name) in [(sim::test()?, "cargo xtask sim"), (fuzz::test()?, "cargo xtask fuzz")] {
+            if !held {
+                tally.success = false;
+                tally.failed.push(name.into());
+            }
+        }
     }
     let skipped = fs::read_to_string(&skip_log).unwrap_or_default();
     let _ = fs::remove_file(&skip_log);

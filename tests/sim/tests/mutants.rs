@@ -3,6 +3,7 @@
 //! Each is one edit of a copy of the pure crates, which is built and run. The shipped code has no hook for it.
 
 #![allow(clippy::disallowed_methods, reason = "the time it takes is printed")]
+#![allow(clippy::unwrap_used, reason = "all of it is a test")]
 
 use std::{
     fs,
@@ -218,15 +219,10 @@ fn restore(root: &Path, copy: &Path) {
     }
     fs::copy(root.join("Cargo.lock"), copy.join("Cargo.lock")).unwrap();
     let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
-    let manifest: Vec<&str> = manifest
-        .lines()
-        .filter(|line| !line.starts_with("members") && !line.starts_with("default-members"))
-        .collect();
-    let manifest = manifest.join("\n").replacen(
-        "[workspace]",
-        "[workspace]\nmembers = [\"vipd-common\", \"vipd/core\", \"tests/sim\"]",
-        1,
-    );
+    let (_, rest) = manifest.split_once("\n[workspace.package]").expect("the members come first");
+    let members =
+        "[workspace]\nresolver = \"3\"\nmembers = [\"vipd-common\", \"vipd/core\", \"tests/sim\"]\n";
+    let manifest = format!("{members}\n[workspace.package]{rest}");
     fs::write(copy.join("Cargo.toml"), manifest).unwrap();
 }
 

@@ -27,13 +27,13 @@ fn cluster_of(nodes: &[Settings]) -> Plan {
 /// Lets it run until `until`, in which no invariant breaks.
 fn run(world: &mut World, until: Time) {
     world.run_until(until);
-    assert!(world.violation.is_none(), "{}", world.violation.as_ref().unwrap());
+    assert!(world.violation.is_none(), "{}", world.violation.as_ref().expect("just seen"));
 }
 
 fn run_all(plan: Plan) -> World {
     let mut world = World::new(plan, false);
     world.run();
-    assert!(world.violation.is_none(), "{}", world.violation.as_ref().unwrap());
+    assert!(world.violation.is_none(), "{}", world.violation.as_ref().expect("just seen"));
     world
 }
 

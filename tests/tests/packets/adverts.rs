@@ -73,12 +73,16 @@ fn a_leaving_owner_yields_to_anyone() {
 }
 
 #[test]
-fn an_expired_lease_is_nobodys_to_take() {
+fn an_expired_lease_is_cleared_but_not_revoked() {
     let Some(mut bench) = bench() else { return };
     let until = now();
     bench.dataplane().leases().acquire(GROUP, until);
-    bench.run(&advert(PEER, 200));
-    assert_eq!(bench.lease(), until);
+    bench.run(&advert(PEER, 0));
+    assert_eq!(bench.lease(), until, "a goodbye takes nothing");
+    assert_eq!(bench.event().map(|event| event.kind), Some(event_kind::ADVERT));
+    bench.run(&advert(PEER, 1));
+    // So that a daemon that wakes up in the middle of a renewal finds out.
+    assert_eq!(bench.lease(), Instant::default());
     assert_eq!(bench.event().map(|event| event.kind), Some(event_kind::ADVERT));
     assert_eq!(bench.instance_counters().leases_revoked, 0);
 }
@@ -200,15 +204,22 @@ fn what_is_no_advert_for_us_does_nothing() {
     assert_eq!(bench.lease(), Instant::default());
 }
 
-/// RFC 3768 7.1: the owner of the addresses discards every advert.
+/// RFC 3768 7.1: the owner of the addresses discards every advert. One that is silent itself has a successor all the same.
 #[test]
 fn a_v2_owner_hears_nobody() {
     let Some(mut bench) = Bench::new() else { return };
     bench.configure(&vipd::dataplane::Identity { version: 2, priority: 255, ..identity() }, &[(0, VIP)]);
+    let mut discards = |bench: &mut Bench, source, priority| {
+        let (outcome, moved) = bench.moved(&Ipv4::advert(source, v2(51, priority, 1, &[VIP])).frame());
+        assert_eq!((outcome.verdict, &moved[..]), (XDP_DROP, &[("local_owner", 1)][..]));
+        assert!(bench.event().is_none());
+        bench.lease()
+    };
+    let until = bench.own(LEASE, Duration::from_secs(1));
+    assert_eq!(discards(&mut bench, GREATER, 255), until);
     let until = bench.own(LEASE, Duration::from_secs(3));
-    let (outcome, moved) = bench.moved(&Ipv4::advert(GREATER, v2(51, 255, 1, &[VIP])).frame());
-    assert_eq!((outcome.verdict, &moved[..]), (XDP_DROP, &[("local_owner", 1)][..]));
-    assert_eq!(bench.lease(), until);
+    assert_eq!(discards(&mut bench, GREATER, 0), until, "a goodbye takes nothing");
+    assert_eq!(discards(&mut bench, PEER, 1), Instant::default());
 }
 
 /// A digest of the addresses, not their order (RFC 9568 5.2.9), decides whether a list differs.

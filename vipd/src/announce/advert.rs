@@ -12,6 +12,9 @@ use vipd_common::{
     },
 };
 
+/// Twelve bits (RFC 9568 5.2.7).
+const MAX_INTERVAL_CS: u16 = 0x0fff;
+
 /// An advert as it is to be on the wire. All of its addresses are of one family.
 #[derive(Clone, Copy, Debug)]
 pub struct AdvertSpec<'a> {
@@ -124,15 +127,23 @@ fn message<'a, A: Address>(spec: &AdvertSpec<'_>, addresses: &'a [A]) -> io::Res
     let unfit = || invalid("the version cannot express the advert interval");
     let body = match spec.version {
         Version::V2 => Body::V2 {
-            interval_s: u8::try_from(spec.interval.as_secs()).map_err(|_| unfit())?,
+            interval_s: in_units(spec.interval, Duration::from_secs(1), u8::MAX).ok_or_else(unfit)?,
             password: spec.auth,
         },
         Version::V3 => Body::V3 {
-            interval_cs: u16::try_from(spec.interval.as_millis() / 10).map_err(|_| unfit())?,
+            interval_cs: in_units(spec.interval, Duration::from_millis(10), MAX_INTERVAL_CS)
+                .ok_or_else(unfit)?,
             checksum: spec.checksum,
         },
     };
     Ok(Repr { vrid: spec.vrid, priority: spec.priority, addresses, body })
+}
+
+/// Whole units from 1 to `most`. Of any other interval the advert would say something else, and backups believe it.
+fn in_units<N: TryFrom<u128> + PartialOrd>(interval: Duration, unit: Duration, most: N) -> Option<N> {
+    let (interval, unit) = (interval.as_nanos(), unit.as_nanos());
+    let units = interval.is_multiple_of(unit).then_some(interval / unit).filter(|units| *units > 0)?;
+    N::try_from(units).ok().filter(|units| *units <= most)
 }
 
 /// Makes the buffer as long as the packet; returns where the IP header and what follows it go.
@@ -266,7 +277,12 @@ mod tests {
     fn what_cannot_be_sent() {
         for (what, spec) in [
             ("interval of 256 s in v2", AdvertSpec { interval: Duration::from_secs(256), ..spec() }),
+            ("interval of 0 in v2", AdvertSpec { interval: Duration::ZERO, ..spec() }),
+            ("interval of 1.5 s in v2", AdvertSpec { interval: Duration::from_millis(1500), ..spec() }),
             ("interval of 656 s in v3", AdvertSpec { interval: Duration::from_secs(656), ..spec6() }),
+            ("thirteen bits of interval in v3", AdvertSpec { interval: Duration::from_secs(41), ..spec6() }),
+            ("interval of 15 ms in v3", AdvertSpec { interval: Duration::from_millis(15), ..spec6() }),
+            ("interval of 0 in v3", AdvertSpec { interval: Duration::ZERO, ..spec6() }),
             ("v2 over IPv6", AdvertSpec { version: Version::V2, ..spec6() }),
             ("source of the other family", AdvertSpec { source: address("fe80::2"), ..spec() }),
             ("IPv6 VIP over IPv4", AdvertSpec { vips: &VIPS6, ..spec() }),

@@ -1,6 +1,6 @@
 //! The command line: arguments, exit codes, rendering.
 
-mod status;
+pub mod status;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 

@@ -145,9 +145,13 @@ pub fn nearest(block: Block, name: &str) -> Option<&'static Keyword> {
     if name.len() > 2 * KEYWORD_LEN_MAX {
         return None;
     }
-    let distance = |keyword: &&Keyword| edit_distance(keyword.name, name);
-    let best = rows(block).iter().min_by_key(distance)?;
-    (distance(&best) <= (best.name.len() / 3).clamp(1, 3)).then_some(best)
+    // The distance is at least the difference of the lengths: most keywords need not be compared.
+    let len = name.chars().count();
+    let close = rows(block).iter().filter(|keyword| keyword.name.len().abs_diff(len) <= MISSPELT_MAX);
+    let (distance, best) = close
+        .map(|keyword| (edit_distance(keyword.name, name), keyword))
+        .min_by_key(|(distance, _)| *distance)?;
+    (distance <= (best.name.len() / 3).clamp(1, MISSPELT_MAX)).then_some(best)
 }
 
 /// The block other than `block` that has this keyword, as the file calls it.
@@ -187,21 +191,26 @@ pub fn rows(block: Block) -> &'static [Keyword] {
 /// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
 fn edit_distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=b.len()).collect();
+    let row_of = |_| vec![0; b.len() + 1];
+    let [mut before, mut above, mut row] = [0, 1, 2].map(row_of);
+    above.iter_mut().enumerate().for_each(|(j, cell)| *cell = j);
     for i in 1..=a.len() {
-        let mut row = vec![i];
+        row[0] = i;
         for j in 1..=b.len() {
             let replace = above[j - 1] + usize::from(a[i - 1] != b[j - 1]);
             let mut least = replace.min(above[j] + 1).min(row[j - 1] + 1);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 least = least.min(before[j - 2] + 1);
             }
-            row.push(least);
+            row[j] = least;
         }
-        before = std::mem::replace(&mut above, row);
+        // The oldest row is written over next.
+        std::mem::swap(&mut before, &mut above);
+        std::mem::swap(&mut above, &mut row);
     }
     above.last().copied().unwrap_or(0)
 }
 
 const KEYWORD_LEN_MAX: usize = 48;
+/// A word that is farther from every keyword is another word.
+const MISSPELT_MAX: usize = 3;

@@ -1,0 +1,211 @@
+//! The XDP program through `BPF_PROG_TEST_RUN`: what it does with a frame is what [`oracle`] allows.
+
+pub mod mutate;
+mod oracle;
+mod routers;
+
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use aya::{TestRun, programs::TestRunOptions};
+use vipd::{
+    dataplane::{Contents, Dataplane, Events, Identity},
+    time::Instant,
+};
+use vipd_common::abi::{
+    Counters, InstanceCounters, InstanceHead, InstanceKey, PeerEntry, PeerKey, VipEntry, VipKey, auth_type,
+    instance_flag, mapped, vip_flag,
+};
+
+use oracle::{Expected, INTERVAL_S};
+use routers::{MAC, ROUTERS, Router};
+
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
+
+/// Loopback, where test frames come in.
+const IFINDEX: u32 = 1;
+/// `BPF_PROG_TEST_RUN` takes no less than an Ethernet header.
+const MIN_FRAME: usize = 14;
+/// Jumbo frames and then some.
+const MAX_FRAME: usize = 9_216;
+/// Leases of routers that own their VIPs: a year after boot.
+const OWNED_UNTIL: Duration = Duration::from_secs(365 * 86_400);
+
+/// The loaded program, serving [`ROUTERS`]. Nothing of it is pinned, so it goes with the process however that ends.
+pub struct Program {
+    dataplane: Dataplane,
+    events: Events,
+    output: Vec<u8>,
+    /// Values of all counters, as they were last read.
+    counters: Vec<u64>,
+}
+
+impl Program {
+    pub fn load() -> Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let dir = PathBuf::from(format!("/sys/fs/bpf/vdfuzz-{}-{number}", process::id()));
+        let loaded = Dataplane::load(&dir, false);
+        Dataplane::discard(&dir).context("unpin")?;
+        let (mut dataplane, events) = loaded?;
+        for (slot, router) in (0..).zip(&ROUTERS) {
+            dataplane.instances().write(slot, &identity(slot, router));
+        }
+        dataplane.replace_tables(&contents())?;
+        let mut program = Self { dataplane, events, output: vec![0; MAX_FRAME + 256], counters: Vec::new() };
+        program.counters = program.read_counters();
+        Ok(program)
+    }
+
+    /// Runs the program over a frame. Frames that the kernel would not take from a link are left out.
+    pub fn check(&mut self, frame: &[u8]) {
+        if !(MIN_FRAME..=MAX_FRAME).contains(&frame.len()) {
+            return;
+        }
+        let expected = oracle::expect(frame);
+        self.set_leases();
+        self.output.fill(0xa5);
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        options.data_out = Some(&mut self.output);
+        let program = self.dataplane.program().expect("the program is loaded");
+        let result = program.test_run(options).expect("the program runs");
+        let output = &self.output[..result.data_size_out as usize];
+        match result.return_value {
+            XDP_PASS => {
+                assert!(expected.pass, "passed, expected {expected:02x?}: {}", hex(frame));
+                let mut unaltered = frame.to_vec();
+                if let Some(mac) = expected.readdressed {
+                    unaltered[..6].copy_from_slice(&mac);
+                }
+                assert!(output == unaltered, "{} became {}", hex(frame), hex(output));
+            }
+            XDP_DROP => assert!(expected.drop, "dropped, expected {expected:02x?}: {}", hex(frame)),
+            XDP_TX => {
+                let reply = expected.reply.as_ref();
+                let reply = reply.unwrap_or_else(|| panic!("answered {}: {}", hex(frame), hex(output)));
+                assert!(output == reply, "{} got {}, expected {}", hex(frame), hex(output), hex(reply));
+            }
+            verdict => panic!("verdict {verdict} on {}", hex(frame)),
+        }
+        self.check_leases(&expected, result.return_value, frame);
+        while let Some(event) = self.events.pop() {
+            let about =
+                expected.advert_of == Some(event.instance) || expected.claim_of == Some(event.instance);
+            assert!(about, "{event:?} after {}", hex(frame));
+        }
+    }
+
+    /// Which counters, and which verdicts of the oracle's, the last frame moved.
+    pub fn moved(&mut self) -> impl Iterator<Item = bool> {
+        let counters = self.read_counters();
+        let before = std::mem::replace(&mut self.counters, counters.clone());
+        before.into_iter().zip(counters).map(|(before, after)| before != after)
+    }
+
+    fn read_counters(&self) -> Vec<u64> {
+        let global: Counters = self.dataplane.counters().expect("counters can be read");
+        let slots = 0..ROUTERS.len() as u32;
+        let of = |slot| -> InstanceCounters {
+            self.dataplane.instance_counters(slot).expect("counters can be read")
+        };
+        let instances: Vec<InstanceCounters> = slots.map(of).collect();
+        let instances = instances.iter().flat_map(InstanceCounters::iter);
+        global.iter().chain(instances).map(|(_, value)| value).collect()
+    }
+
+    fn set_leases(&self) {
+        for (slot, router) in (0..).zip(&ROUTERS) {
+            if router.owned {
+                self.dataplane.leases().acquire(group(slot), Instant::default() + OWNED_UNTIL);
+            }
+        }
+    }
+
+    /// A valid advert takes the lease of its own virtual router if it beats us; nothing else does, and nothing gives one.
+    fn check_leases(&self, expected: &Expected, verdict: u32, frame: &[u8]) {
+        for (slot, router) in (0..).zip(&ROUTERS) {
+            let lease = self.dataplane.leases().read(group(slot));
+            // An advert too long to be read is dropped and does nothing.
+            let revoked = verdict == XDP_PASS && expected.revokes && expected.advert_of == Some(slot);
+            let held = router.owned && !revoked;
+            let until = if held { Instant::default() + OWNED_UNTIL } else { Instant::default() };
+            assert_eq!(lease, until, "slot {slot} after {}", hex(frame));
+        }
+    }
+}
+
+/// Not the slot, so that a mix-up of the two shows.
+fn group(slot: u32) -> u32 {
+    slot + 16
+}
+
+fn contents() -> Contents {
+    let mut contents = Contents::default();
+    for (slot, router) in (0..).zip(&ROUTERS) {
+        contents.index.push((key(router), slot));
+        for (vip, accept) in router.vips {
+            let key = VipKey { ifindex: IFINDEX, vlan: router.vlan, address: octets(*vip) };
+            let flags = if *accept { 0 } else { vip_flag::NO_ACCEPT };
+            let mac = router.answering_mac();
+            contents
+                .vips
+                .push((key, VipEntry { group: group(slot), instance: slot, mac, flags, reserved: 0 }));
+        }
+        if let Some(peer) = router.peer {
+            let entry = PeerEntry { min_ttl: 1, max_ttl: 255, reserved: [0; 2] };
+            contents.peers.push((PeerKey { instance: slot, address: octets(peer) }, entry));
+        }
+    }
+    contents
+}
+
+fn identity(slot: u32, router: &Router) -> Identity {
+    let mut flags = 0;
+    if router.use_vmac {
+        flags |= instance_flag::VIRTUAL_MAC;
+    }
+    if router.peer.is_some() {
+        flags |= instance_flag::UNICAST | instance_flag::CHECK_SOURCE;
+    }
+    Identity {
+        head: InstanceHead { key: key(router), group: group(slot) },
+        primary: octets(router.primary),
+        destination: octets(if router.peer.is_some() { router.primary } else { router.multicast_group() }),
+        auth_type: if router.password.is_some() { auth_type::SIMPLE_TEXT } else { auth_type::NONE },
+        auth_data: router.password.unwrap_or_default(),
+        // As if renewed at boot, so any advert of another takes the lease; or as if renewed in a year, so a better one.
+        lease_ns: if router.stale { Instant::default() + OWNED_UNTIL } else { Instant::default() }.as_nanos(),
+        stale_after_ns: 1_500_000_000,
+        address_list_digest: 0,
+        interval_cs: u32::from(INTERVAL_S) * 100,
+        priority: router.priority,
+        version: router.version,
+        flags,
+        mac: MAC,
+    }
+}
+
+fn key(router: &Router) -> InstanceKey {
+    let family = if router.is_v6() { 6 } else { 4 };
+    InstanceKey { ifindex: IFINDEX, vlan: router.vlan, family, vrid: router.vrid, reserved: [0; 2] }
+}
+
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => mapped(address.octets()),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
