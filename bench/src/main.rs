@@ -1,188 +1,69 @@
-//! What the XDP program costs per frame, by kind of frame: `BPF_PROG_TEST_RUN` on one CPU, no driver.
+//! `vipd-bench`: what vipd, keepalived and FRR do in the same situations, in the same lab, one after the other.
 //!
-//! Prints one JSON object per kind: the median over several rounds and their spread, in nanoseconds. The kernel's own
-//! overhead of a test run is in every figure; compare kinds with each other. Frames that the program rewrites are run one
-//! at a time, since a repeated run would feed the reply back in; that costs more, so those have their own baseline.
+//! Nothing here passes or fails: the figures go to `bench/results/`, medians with their spread.
 
-use std::{
-    net::{Ipv4Addr, Ipv6Addr},
-    path::PathBuf,
-    time::Duration,
-};
+#![allow(clippy::disallowed_methods, reason = "a bench measures")]
+
+mod outage;
+mod ping;
+mod report;
+mod routers;
+mod xdp_cost;
+
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use aya::{TestRun, programs::TestRunOptions};
-use vipd::{
-    dataplane::{Contents, Dataplane, Identity},
-    time::Instant,
-};
-use vipd_common::abi::{InstanceHead, InstanceKey, VipEntry, VipKey, instance_flag, mapped};
+use clap::{Parser, ValueEnum};
 
-const ROUNDS: usize = 15;
-const FRAMES: u32 = 200_000;
-/// Loopback, where test frames come in.
-const IFINDEX: u32 = 1;
-const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
-const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
-const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
-const VIRTUAL_MAC: [u8; 6] = [0, 0, 0x5e, 0, 1, 51];
-const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100);
-const OTHER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x50);
-const ANOTHER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x51);
-const PRIMARY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x10);
-const PRIMARY6_OF_PEER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
-const ADVERTS6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
-const GROUP_OF_VIP6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0x100);
+use report::Report;
+
+/// Measures vipd beside keepalived and FRR
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask bench")]
+struct Args {
+    /// What to measure; everything if nothing is named
+    parts: Vec<Part>,
+    #[command(flatten)]
+    options: Options,
+    /// Where to write results.json, results.md and the plots
+    #[arg(long, default_value = "bench/results")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// How often to repeat each measurement
+    #[arg(long, default_value_t = 10)]
+    pub runs: usize,
+    /// How long to watch for false failovers, in seconds
+    #[arg(long, default_value_t = 600)]
+    pub watch: u64,
+    /// Advert intervals, in milliseconds
+    #[arg(long, value_delimiter = ',', default_values_t = [1000, 100, 10])]
+    pub intervals: Vec<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// What a client sees of kill -9, SIGTERM, SIGSTOP, a cut link, a partition, and the return; and for how long two answer
+    Outage,
+    /// The XDP program's time per frame
+    XdpCost,
+}
 
 fn main() -> Result<()> {
-    let dir = PathBuf::from(format!("/sys/fs/bpf/vdbench-{}", std::process::id()));
-    let (mut dataplane, _events) = Dataplane::load(&dir, false)?;
-    let result = measure(&mut dataplane);
-    dataplane.remove()?;
-    result
-}
-
-fn measure(dataplane: &mut Dataplane) -> Result<()> {
-    let key = |family| InstanceKey { ifindex: IFINDEX, vlan: 0, family, vrid: 51, reserved: [0; 2] };
-    let four = Identity {
-        head: InstanceHead { key: key(4), group: 0 },
-        primary: mapped([192, 0, 2, 10]),
-        destination: mapped([224, 0, 0, 18]),
-        auth_type: 0,
-        auth_data: [0; 8],
-        lease_ns: 4_000_000_000,
-        stale_after_ns: 1_500_000_000,
-        address_list_digest: 0,
-        interval_cs: 100,
-        priority: 100,
-        version: 3,
-        flags: instance_flag::VIRTUAL_MAC,
-        mac: MAC,
-    };
-    let six = Identity {
-        head: InstanceHead { key: key(6), group: 0 },
-        primary: PRIMARY6.octets(),
-        destination: ADVERTS6.octets(),
-        ..four.clone()
-    };
-    dataplane.instances().write(0, &four);
-    dataplane.instances().write(1, &six);
-    let entry = VipEntry { group: 0, instance: 0, mac: MAC, flags: 0, reserved: 0 };
-    let vip = |address| (VipKey { ifindex: IFINDEX, vlan: 0, address }, entry);
-    dataplane.replace_tables(&Contents {
-        vips: vec![vip(mapped(VIP.octets())), vip(VIP6.octets())],
-        index: vec![(key(4), 0), (key(6), 1)],
-        peers: Vec::new(),
-    })?;
-    let verified = dataplane.program()?.info()?.verified_instruction_count();
-    println!("{}", serde_json::json!({ "verified_instructions": verified }));
-
-    let lldp = [&[0; 12][..], &[0x88, 0xcc], &[0; 46]].concat();
-    // The public vector v3-ipv4-message-only, from 192.0.2.2.
-    let advert = [
-        &[0x01, 0x00, 0x5e, 0x00, 0x00, 0x12, 2, 0, 0, 0, 0, 0xaa, 8, 0][..],
-        &[
-            0x45, 0xc0, 0x00, 0x20, 0x00, 0x01, 0x00, 0x00, 0xff, 0x70, 0x18, 0x98, 192, 0, 2, 2, 224, 0, 0,
-            18,
-        ],
-        &[0x31, 0x33, 0x64, 0x01, 0x00, 0x64, 0xa8, 0x02, 192, 0, 2, 100],
-    ]
-    .concat();
-    let advert6 = ipv6(112, PRIMARY6_OF_PEER, ADVERTS6, &advert6_message());
-    let solicitation = ipv6(58, OTHER6, GROUP_OF_VIP6, &solicitation_message());
-    let mut to_virtual_mac = ipv4(OTHER);
-    to_virtual_mac[..6].copy_from_slice(&VIRTUAL_MAC);
-    for (kind, owned, frame, repeat) in [
-        ("not IP", false, &lldp, FRAMES),
-        ("IPv4 to another address", false, &ipv4(OTHER), FRAMES),
-        ("IPv4 to a VIP owned elsewhere, dropped", false, &ipv4(VIP), FRAMES),
-        ("IPv4 to an owned VIP, passed", true, &ipv4(VIP), FRAMES),
-        ("ARP request for another address", false, &arp(OTHER), FRAMES),
-        ("ARP request for a VIP owned elsewhere, dropped", false, &arp(VIP), FRAMES),
-        ("advert of another router, stamped", false, &advert, FRAMES),
-        ("IPv6 to another address", false, &ipv6(6, OTHER6, ANOTHER6, &[0; 20]), FRAMES),
-        ("IPv6 to a VIP owned elsewhere, dropped", false, &ipv6(6, OTHER6, VIP6, &[0; 20]), FRAMES),
-        ("NS for a VIP owned elsewhere, dropped", false, &solicitation, FRAMES),
-        ("advert of another router over IPv6, stamped", false, &advert6, FRAMES),
-        ("frame to a virtual MAC owned elsewhere, dropped", false, &to_virtual_mac, FRAMES),
-        ("not IP, one at a time", false, &lldp, 1),
-        ("ARP request for an owned VIP, answered, one at a time", true, &arp(VIP), 1),
-        ("NS for an owned VIP, answered, one at a time", true, &solicitation, 1),
-        ("frame to an owned virtual MAC, readdressed, one at a time", true, &to_virtual_mac, 1),
-    ] {
-        // An hour from boot plus a year: owned for as long as this runs.
-        let until =
-            if owned { Instant::default() + Duration::from_secs(365 * 86_400) } else { Instant::default() };
-        dataplane.leases().acquire(0, until);
-        let mut rounds = (0..ROUNDS).map(|_| round(dataplane, frame, repeat)).collect::<Result<Vec<_>>>()?;
-        rounds.sort_unstable();
-        println!(
-            "{}",
-            serde_json::json!({
-                "frame": kind,
-                "median_ns": rounds[ROUNDS / 2],
-                "min_ns": rounds[0],
-                "max_ns": rounds[ROUNDS - 1],
-                "rounds": ROUNDS,
-            })
-        );
+    let args = Args::parse();
+    let parts = if args.parts.is_empty() { Part::value_variants() } else { &args.parts };
+    let mut report = Report::new();
+    for part in parts {
+        match part {
+            Part::Outage => outage::run(&args.options, &mut report),
+            Part::XdpCost => xdp_cost::run(&mut report),
+        }
+        .with_context(|| format!("{part:?}"))?;
+        // After each part, so that an end in the middle loses little.
+        report.write(&args.out)?;
     }
+    println!("{}", report.markdown());
     Ok(())
-}
-
-/// Mean time of one run, in nanoseconds.
-fn round(dataplane: &mut Dataplane, frame: &[u8], repeat: u32) -> Result<u128> {
-    let runs = if repeat == 1 { 2_000 } else { 1 };
-    let mut total = Duration::ZERO;
-    for _ in 0..runs {
-        let mut options = TestRunOptions::new();
-        options.data_in = Some(frame);
-        options.repeat = repeat;
-        // With `repeat` the kernel reports the mean of the repeats.
-        total += dataplane.program()?.test_run(options).context("run the program")?.duration;
-    }
-    Ok(total.as_nanos() / runs)
-}
-
-fn arp(target: Ipv4Addr) -> Vec<u8> {
-    let mut frame = [&[0xff; 6][..], &[2, 0, 0, 0, 0, 0xaa, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1]].concat();
-    frame.extend([2, 0, 0, 0, 0, 0xaa, 192, 0, 2, 77, 0, 0, 0, 0, 0, 0]);
-    frame.extend(target.octets());
-    frame
-}
-
-fn ipv4(destination: Ipv4Addr) -> Vec<u8> {
-    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0xaa, 8, 0];
-    frame.extend([0x45, 0, 0, 40, 0, 1, 0, 0, 64, 6, 0, 0, 192, 0, 2, 77]);
-    frame.extend(destination.octets());
-    frame.extend([0; 20]);
-    frame
-}
-
-/// From `source` with the hop limit of messages that no router forwards.
-fn ipv6(next_header: u8, source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0xaa, 0x86, 0xdd, 0x60, 0, 0, 0];
-    // At most 40 octets.
-    frame.extend((payload.len() as u16).to_be_bytes());
-    frame.extend([next_header, 255]);
-    frame.extend(source.octets());
-    frame.extend(destination.octets());
-    frame.extend(payload);
-    frame
-}
-
-/// The public vector v3-ipv6-basic, from fe80::2.
-fn advert6_message() -> Vec<u8> {
-    let mut message = vec![0x31, 0x33, 0x64, 0x02, 0x00, 0x64, 0x3d, 0xfc];
-    message.extend(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x100).octets());
-    message.extend(VIP6.octets());
-    message
-}
-
-/// The public frame ns-for-vip, from 2001:db8::50.
-fn solicitation_message() -> Vec<u8> {
-    let mut message = vec![0x87, 0x00, 0x19, 0x33, 0, 0, 0, 0];
-    message.extend(VIP6.octets());
-    message.extend([1, 1, 2, 0, 0, 0, 0, 0xaa]);
-    message
 }

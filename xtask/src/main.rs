@@ -5,6 +5,7 @@
     reason = "the ban keeps clocks out of the daemon's pure core; this is a tool"
 )]
 
+mod bench;
 mod demo;
 mod ebpf;
 mod fuzz;
@@ -42,6 +43,8 @@ enum Command {
     Sim(sim::Args),
     /// Look for inputs that break a property of vipd, with libFuzzer
     Fuzz(fuzz::Args),
+    /// Measure vipd beside keepalived and FRR; the figures go to bench/results
+    Bench(bench::Args),
     /// Two vipd nodes and a client to play with, in network namespaces
     #[command(subcommand)]
     Lab(lab::Command),
@@ -67,6 +70,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Ci => return test::ci(),
         Command::Sim(args) => return sim::run(&args),
         Command::Fuzz(args) => return fuzz::run(&args),
+        Command::Bench(args) => bench::run(&args)?,
         Command::Lab(command) => return lab::run(command),
         Command::Demo(args) => return demo::run(&args),
     }

@@ -209,7 +209,7 @@ fn what_is_no_advert_for_us_does_nothing() {
 fn a_v2_owner_hears_nobody() {
     let Some(mut bench) = Bench::new() else { return };
     bench.configure(&vipd::dataplane::Identity { version: 2, priority: 255, ..identity() }, &[(0, VIP)]);
-    let mut discards = |bench: &mut Bench, source, priority| {
+    let discards = |bench: &mut Bench, source, priority| {
         let (outcome, moved) = bench.moved(&Ipv4::advert(source, v2(51, priority, 1, &[VIP])).frame());
         assert_eq!((outcome.verdict, &moved[..]), (XDP_DROP, &[("local_owner", 1)][..]));
         assert!(bench.event().is_none());

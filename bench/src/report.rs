@@ -1,0 +1,251 @@
+//! Figures, and what is written of them: JSON with every value, a Markdown table and a plot of medians and spreads.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+/// Everything that was measured in one run of the bench.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// What the machine is.
+    pub machine: String,
+    pub notes: Vec<String>,
+    pub figures: Vec<Figure>,
+}
+
+/// One quantity of one daemon in one situation, over several runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figure {
+    pub part: String,
+    /// The situation, such as `kill -9, adverts every 1 s`.
+    pub what: String,
+    pub daemon: String,
+    pub metric: String,
+    pub unit: String,
+    pub values: Vec<f64>,
+}
+
+impl Figure {
+    fn sorted(&self) -> Vec<f64> {
+        let mut values = self.values.clone();
+        values.sort_by(f64::total_cmp);
+        values
+    }
+
+    pub fn median(&self) -> f64 {
+        let values = self.sorted();
+        let middle = values.len() / 2;
+        match values.len() {
+            0 => f64::NAN,
+            n if n % 2 == 1 => values[middle],
+            _ => f64::midpoint(values[middle - 1], values[middle]),
+        }
+    }
+
+    fn spread(&self) -> (f64, f64) {
+        let values = self.sorted();
+        (values.first().copied().unwrap_or(f64::NAN), values.last().copied().unwrap_or(f64::NAN))
+    }
+}
+
+/// Set to print each value as it comes.
+static VERBOSE: AtomicBool = AtomicBool::new(true);
+
+impl Report {
+    pub fn new() -> Self {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let cpu = read("/proc/cpuinfo");
+        let model =
+            cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|m| m.1);
+        let kernel = read("/proc/sys/kernel/osrelease");
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let machine = format!("{cores} cores, {}, Linux {}", model.unwrap_or("unknown CPU"), kernel.trim());
+        Self { machine, ..Self::default() }
+    }
+
+    /// Keeps one value.
+    pub fn add(&mut self, part: &str, what: &str, daemon: &str, metric: &str, unit: &str, value: f64) {
+        if VERBOSE.load(Ordering::Relaxed) {
+            eprintln!("{part}: {what}: {daemon}: {metric}: {} {unit}", short(value));
+        }
+        let same =
+            |f: &&mut Figure| f.part == part && f.what == what && f.daemon == daemon && f.metric == metric;
+        match self.figures.iter_mut().find(same) {
+            Some(figure) => figure.values.push(value),
+            None => self.figures.push(Figure {
+                part: part.into(),
+                what: what.into(),
+                daemon: daemon.into(),
+                metric: metric.into(),
+                unit: unit.into(),
+                values: vec![value],
+            }),
+        }
+    }
+
+    pub fn note(&mut self, note: String) {
+        eprintln!("{note}");
+        self.notes.push(note);
+    }
+
+    /// Writes `results.json`, `results.md` and a plot of each part into `dir`.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        fs::write(dir.join("results.json"), serde_json::to_string_pretty(self)? + "\n")?;
+        fs::write(dir.join("results.md"), self.markdown())?;
+        for part in self.parts() {
+            let name: String = part.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
+            fs::write(dir.join(format!("{}.svg", name.to_lowercase())), self.plot(part))?;
+        }
+        Ok(())
+    }
+
+    /// In the order in which they were measured.
+    fn parts(&self) -> Vec<&str> {
+        distinct(self.figures.iter().map(|f| f.part.as_str()))
+    }
+
+    pub fn markdown(&self) -> String {
+        let mut text = format!("Measured on {}. Medians, in brackets least and greatest.\n", self.machine);
+        for part in self.parts() {
+            let figures: Vec<&Figure> = self.figures.iter().filter(|f| f.part == part).collect();
+            let daemons = distinct(figures.iter().map(|f| f.daemon.as_str()));
+            let _ = write!(text, "\n## {part}\n\n| | |");
+            daemons.iter().for_each(|daemon| {
+                let _ = write!(text, " {daemon} |");
+            });
+            let _ = writeln!(text, " runs |\n|---|---|{}---|", "---|".repeat(daemons.len()));
+            let rows = distinct(figures.iter().map(|f| (f.what.as_str(), f.metric.as_str())));
+            for (what, metric) in rows {
+                let of = |daemon: &&str| {
+                    figures.iter().find(|f| f.what == what && f.metric == metric && f.daemon == *daemon)
+                };
+                let unit = figures.iter().find(|f| f.metric == metric).map_or("", |f| f.unit.as_str());
+                let runs = daemons.iter().filter_map(of).map(|f| f.values.len()).max().unwrap_or(0);
+                let _ = write!(text, "| {what} | {metric}, {unit} |");
+                for daemon in &daemons {
+                    let cell = of(daemon).map_or(String::new(), |figure| {
+                        let (least, greatest) = figure.spread();
+                        let median = figure.median();
+                        format!("{} ({}-{})", short(median), short(least), short(greatest))
+                    });
+                    let _ = write!(text, " {cell} |");
+                }
+                let _ = writeln!(text, " {runs} |");
+            }
+        }
+        if !self.notes.is_empty() {
+            text.push_str("\n## Notes\n\n");
+            self.notes.iter().for_each(|note| {
+                let _ = writeln!(text, "- {note}");
+            });
+        }
+        text
+    }
+
+    /// Bars on a logarithmic scale, one row for each situation and metric, one bar for each daemon.
+    fn plot(&self, part: &str) -> String {
+        const LEFT: f64 = 360.0;
+        const WIDTH: f64 = 460.0;
+        const BAR: f64 = 13.0;
+        let figures: Vec<&Figure> = self.figures.iter().filter(|f| f.part == part).collect();
+        let daemons = distinct(figures.iter().map(|f| f.daemon.as_str()));
+        let positive = || figures.iter().flat_map(|f| &f.values).copied().filter(|v| *v > 0.0);
+        let low = positive().fold(f64::INFINITY, f64::min).log10().floor();
+        let high = positive().fold(0.0, f64::max).log10().ceil().max(low + 1.0);
+        let x = |value: f64| LEFT + WIDTH * ((value.log10() - low) / (high - low)).clamp(0.0, 1.0);
+        let mut body = String::new();
+        let mut y = 48.0;
+        for (what, metric) in distinct(figures.iter().map(|f| (f.what.as_str(), f.metric.as_str()))) {
+            let unit = figures.iter().find(|f| f.metric == metric).map_or("", |f| f.unit.as_str());
+            let label = format!("{what}: {metric}, {unit}");
+            let _ = writeln!(body, r#"<text x="8" y="{}">{}</text>"#, y + BAR - 3.0, escape(&label));
+            for figure in figures.iter().filter(|f| f.what == what && f.metric == metric) {
+                let colour = ["#1f77b4", "#d62728", "#7f7f7f", "#2ca02c"]
+                    [daemons.iter().position(|d| *d == figure.daemon).unwrap_or(0) % 4];
+                let (least, greatest) = figure.spread();
+                let median = figure.median();
+                let _ = writeln!(
+                    body,
+                    r#"<rect x="{LEFT}" y="{y}" width="{:.1}" height="{}" fill="{colour}"/><line x1="{:.1}" x2="{:.1}" y1="{mid}" y2="{mid}" stroke="black"/><text x="{:.1}" y="{}">{}</text>"#,
+                    (x(median) - LEFT).max(1.0),
+                    BAR - 2.0,
+                    x(least),
+                    x(greatest),
+                    x(greatest) + 5.0,
+                    y + BAR - 3.0,
+                    short(median),
+                    mid = y + BAR / 2.0 - 1.0,
+                );
+                y += BAR;
+            }
+            y += 5.0;
+        }
+        let mut head = String::new();
+        for (i, daemon) in daemons.iter().enumerate() {
+            let colour = ["#1f77b4", "#d62728", "#7f7f7f", "#2ca02c"][i % 4];
+            let at = LEFT + 130.0 * i as f64;
+            let _ = writeln!(
+                head,
+                r#"<rect x="{at}" y="26" width="10" height="10" fill="{colour}"/><text x="{}" y="35">{}</text>"#,
+                at + 14.0,
+                escape(daemon)
+            );
+        }
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" font-family=\"sans-serif\" \
+             font-size=\"11\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n<text x=\"8\" y=\"16\" \
+             font-size=\"13\">{}: medians and spread, logarithmic</text>\n{head}{body}</svg>\n",
+            LEFT + WIDTH + 90.0,
+            y + 10.0,
+            escape(part)
+        )
+    }
+}
+
+/// Each once, in the order of their first appearance.
+fn distinct<T: Copy + Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut seen = BTreeSet::new();
+    items.filter(|item| seen.insert(*item)).collect()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
+}
+
+/// Three digits that count.
+fn short(value: f64) -> String {
+    match value.abs() {
+        v if !v.is_finite() => "-".into(),
+        v if v >= 100.0 || v == 0.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        v if v >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_medians_spreads_and_a_column_for_each_daemon() {
+        let mut report = Report { machine: "m".into(), ..Report::default() };
+        for (daemon, values) in [("vipd", [1.0, 3.0, 2.0]), ("keepalived", [40.0, 10.0, 20.0])] {
+            for value in values {
+                report.add("Outage", "kill -9", daemon, "gap", "ms", value);
+            }
+        }
+        let text = report.markdown();
+        assert!(text.contains("| | | vipd | keepalived | runs |"), "{text}");
+        assert!(text.contains("| kill -9 | gap, ms | 2.00 (1.00-3.00) | 20.0 (10.0-40.0) | 3 |"), "{text}");
+        assert!(report.plot("Outage").contains("keepalived"));
+    }
+}
