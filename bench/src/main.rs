@@ -4,10 +4,12 @@
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures")]
 
+mod cpu;
 mod outage;
 mod ping;
 mod report;
 mod routers;
+mod scale;
 mod xdp_cost;
 
 use std::path::PathBuf;
@@ -47,6 +49,10 @@ pub struct Options {
 enum Part {
     /// What a client sees of kill -9, SIGTERM, SIGSTOP, a cut link, a partition, and the return; and for how long two answer
     Outage,
+    /// Takeover, start and memory by the number of VIPs
+    Scale,
+    /// CPU time and wake-ups of the daemons by the number of virtual routers
+    Cpu,
     /// The XDP program's time per frame
     XdpCost,
 }
@@ -58,6 +64,8 @@ fn main() -> Result<()> {
     for part in parts {
         match part {
             Part::Outage => outage::run(&args.options, &mut report),
+            Part::Scale => scale::run(&args.options, &mut report),
+            Part::Cpu => cpu::run(&args.options, &mut report),
             Part::XdpCost => xdp_cost::run(&mut report),
         }
         .with_context(|| format!("{part:?}"))?;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use vipd_tests::{Block, Lab, probe::NeighbourProber, wait_for};
 
@@ -40,7 +40,8 @@ struct Stage {
     kind: Kind,
     spec: Spec,
     lab: Lab,
-    master: Router,
+    /// `None` only in the moment of a restart.
+    master: Option<Router>,
     backup: Router,
     pinger: Pinger,
     prober: NeighbourProber,
@@ -57,7 +58,7 @@ impl Stage {
         let client = lab.node("client");
         let pinger = Pinger::start(client.ns(), VIP, PERIOD)?;
         let prober = NeighbourProber::start(client.ns(), "eth0", &[VIP], QUESTION)?;
-        let stage = Self { kind, spec, lab, master, backup, pinger, prober };
+        let stage = Self { kind, spec, lab, master: Some(master), backup, pinger, prober };
         stage.settle()?;
         Ok(stage)
     }
@@ -67,23 +68,23 @@ impl Stage {
         let back = self.spec.master_down(150);
 
         let begin = Instant::now();
-        self.master.daemon().kill9()?;
+        self.master()?.daemon().kill9()?;
         self.watch(report, "kill -9", begin, down)?;
         let begin = Instant::now();
         self.restart()?;
         self.watch(report, "return of the better node", begin, back)?;
 
         let begin = Instant::now();
-        self.master.terminate()?;
+        self.master()?.terminate()?;
         self.watch(report, "SIGTERM", begin, self.spec.interval * 2)?;
         self.restart()?;
         self.settle()?;
 
         let begin = Instant::now();
-        self.master.signal(Signal::SIGSTOP)?;
+        self.master()?.signal(Signal::SIGSTOP)?;
         self.watch(report, "SIGSTOP", begin, down)?;
         let begin = Instant::now();
-        self.master.signal(Signal::SIGCONT)?;
+        self.master()?.signal(Signal::SIGCONT)?;
         self.watch(report, "SIGCONT", begin, back)?;
         self.settle()?;
 
@@ -105,15 +106,20 @@ impl Stage {
         Ok(())
     }
 
+    fn master(&mut self) -> Result<&mut Router> {
+        self.master.as_mut().context("between two lives")
+    }
+
     fn restart(&mut self) -> Result<()> {
-        let node = self.lab.node("lb01");
-        self.master = Router::start(node, self.kind, &self.spec, 150)?;
+        // What is left of the old one goes first: FRR's interfaces.
+        drop(self.master.take());
+        self.master = Some(Router::start(self.lab.node("lb01"), self.kind, &self.spec, 150)?);
         Ok(())
     }
 
     /// Waits until lb01 is master and the client is served.
     fn settle(&self) -> Result<()> {
-        self.master.wait(self.lab.node("lb01"), "MASTER")?;
+        self.master.as_ref().context("between two lives")?.wait(self.lab.node("lb01"), "MASTER")?;
         self.backup.wait(self.lab.node("lb02"), "BACKUP")?;
         wait_for("the client to be served", PATIENCE, || self.pinger.is_answered(100))?;
         thread::sleep(self.spec.interval * 2);

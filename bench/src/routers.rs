@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write,
+    fs,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
     time::Duration,
@@ -105,7 +106,13 @@ impl Router {
                 node.write_vipd_conf(&spec.conf(priority))?;
                 Self::Vipd(node.start_vipd(&vipd()?)?)
             }
-            Kind::Keepalived => Self::Keepalived(node.start_keepalived(&spec.conf(priority))?),
+            Kind::Keepalived => {
+                // One that was killed leaves them, and where nobody reaps orphans they name what looks like processes.
+                for name in ["keepalived.pid", "vrrp.pid", "checkers.pid"] {
+                    let _ = fs::remove_file(node.dir().join(name));
+                }
+                Self::Keepalived(node.start_keepalived(&spec.conf(priority))?)
+            }
             Kind::Frr => Self::Frr(node.start_frr_vrrp(&VrrpSpec {
                 interface: "eth0",
                 vrid: VRID - 50,
@@ -153,16 +160,11 @@ impl Router {
 
 /// Two nodes of priority 150 and 100 around a switch, with a client.
 pub fn lab() -> Result<Lab> {
-    let lab = Lab::builder()
+    Lab::builder()
         .node("lb01", "10.0.0.5/8")
         .node("lb02", "10.0.0.6/8")
         .node("client", "10.0.0.100/8")
-        .build()?;
-    for name in ["lb01", "lb02"] {
-        // keepalived and FRR answer with the interface's kernel; neighbours are not to be asked by the wrong one.
-        lab.node(name).ns().sysctl("net.ipv4.conf.all.arp_ignore", "0")?;
-    }
-    Ok(lab)
+        .build()
 }
 
 /// The release build, which `cargo xtask bench` names.
