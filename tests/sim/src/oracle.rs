@@ -262,6 +262,10 @@ struct Health {
     /// Its clock, as its process has read it in this turn.
     reads: Vec<Reading>,
     turn_began: Time,
+    /// When the machine was last paused until.
+    woke: Time,
+    /// What disturbed it last before that.
+    disturbed_before: Time,
     send_failed: Time,
     /// When it last found no report waiting, and when it last had before this turn.
     drained: Time,
@@ -419,6 +423,13 @@ impl World {
 
     pub fn resumed(&mut self, node: usize) {
         self.oracle.health[node].disturbed = self.now;
+    }
+
+    /// The machine was paused until now, and its clock says so.
+    pub fn woke(&mut self, node: usize) {
+        self.oracle.health[node].disturbed_before = self.oracle.health[node].disturbed;
+        self.linked(node);
+        self.oracle.health[node].woke = self.now;
     }
 
     /// Its clock knows nothing of the last `for_`.
@@ -668,7 +679,23 @@ impl World {
             Reason::MasterDown | Reason::MasterLeft | Reason::Preempting => {
                 // A decision stands by what was known when it was made. Time runs by its own clock.
                 let tolerance = drift(down(settings, self.slowest(router)));
-                let early = health.reads.iter().map(|read| read.low[router].saturating_sub(read.at)).min();
+                // After a pause of the machine the master gets the time for another advert.
+                let due = |read: &Reading| {
+                    let low = read.low[router];
+                    let known = settings.preempt_delay.is_zero();
+                    // It waits once.
+                    let first = health.disturbed_before <= low;
+                    if known
+                        && first
+                        && health.woke > low + track.interval.1 * 5 / 4
+                        && read.at >= health.woke
+                    {
+                        low.max(health.woke + track.interval.0)
+                    } else {
+                        low
+                    }
+                };
+                let early = health.reads.iter().map(|read| due(read).saturating_sub(read.at)).min();
                 return early.map(|early| if early > tolerance { early } else { 0 });
             }
             Reason::Started => true,
@@ -801,7 +828,13 @@ impl World {
             && track.state == StateName::Backup
             && n.mailbox.is_empty();
         let slack = drift(track.high.saturating_sub(track.since)) + 3 * MILLI;
-        healthy.then(|| track.high.max(self.oracle.health[node].disturbed).saturating_add(slack))
+        let settings = self.settings(node, router);
+        let disturbed = self.oracle.health[node].disturbed;
+        // A timer that is seen to have fired long ago waits for one more advert.
+        let interval = track.interval.1;
+        let late = disturbed > track.low;
+        let reprieve = if late { interval + skew(settings, interval) } else { 0 };
+        healthy.then(|| track.high.max(disturbed.saturating_add(reprieve)).saturating_add(slack))
     }
 
     /// Who owns what now.

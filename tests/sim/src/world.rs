@@ -617,7 +617,11 @@ impl World {
                         node.clock.resume(local, self.now);
                         self.clock_stood(*i, stood);
                     }
-                    self.linked(*i);
+                    if *clock_stops {
+                        self.linked(*i);
+                    } else {
+                        self.woke(*i);
+                    }
                     self.wake_soon(*i);
                 }
             }

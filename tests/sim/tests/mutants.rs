@@ -142,6 +142,12 @@ const MUTANTS: &[Mutant] = &[
         to: "self.master.is_some_and(|master| master.address == self.address)",
     },
     Mutant {
+        name: "a machine that slept takes over at once",
+        file: BACKUP,
+        from: "(late && !self.reprieved)",
+        to: "(late && self.reprieved)",
+    },
+    Mutant {
         name: "nopreempt preempts",
         file: "vipd/core/src/vrrp/settings.rs",
         from: "self.preempt || self.priority.is_owner()",

@@ -104,5 +104,8 @@ fn poll_timeout_is_past_the_last_timeout_even_for_an_old_advert() {
     let next = engine.poll_timeout().unwrap();
     assert_eq!(next, START + Duration::from_secs(3) + Duration::from_nanos(1));
     engine.handle_timeout(next);
+    assert_eq!(states(&engine), [StateName::Backup], "it may have slept, and the master be well");
+    let next = engine.poll_timeout().unwrap();
+    engine.handle_timeout(next);
     assert_eq!(states(&engine), [StateName::Master]);
 }

@@ -242,8 +242,11 @@ impl Machine {
                 Next::stay(State::Backup(self.hear_again(backup, at)))
             }
             (State::Backup(backup), Event::Timeout) if now >= backup.down_at => {
-                // RFC 9568 6.4.2: Active_Down_Timer fires.
-                self.become_master(backup.address, backup.on_expiry, now, out)
+                match backup.reprieve(&self.settings, now) {
+                    Some(backup) => Next::stay(State::Backup(backup)),
+                    // RFC 9568 6.4.2: Active_Down_Timer fires.
+                    None => self.become_master(backup.address, backup.on_expiry, now, out),
+                }
             }
             (State::Backup(backup), Event::Ready { address }) => {
                 Next::stay(State::Backup(Backup { address, ..backup }))

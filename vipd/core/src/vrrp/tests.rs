@@ -322,6 +322,27 @@ fn x06_timers_run_from_the_time_of_reception() {
     assert_eq!(rig.event(Event::Timeout, due), "");
 }
 
+/// A whole machine that slept has heard nothing, not even in XDP.
+#[test]
+fn x06_a_timer_that_fired_long_ago_waits_for_one_more_advert() {
+    let awake = START + DOWN + secs(1) + Duration::from_nanos(1);
+    let mut rig = Rig::backup(settings(100));
+    assert_eq!(rig.event(Event::Timeout, awake), "");
+    let skew = DOWN - secs(3);
+    assert_eq!(rig.down_at(), awake + secs(1) + skew, "one interval and the skew time");
+    rig.hear(advert(200, awake + ms(500)));
+    assert_eq!(rig.down_at(), awake + ms(500) + DOWN, "the master is well");
+
+    let mut rig = Rig::backup(settings(100));
+    rig.event(Event::Timeout, awake);
+    // Once: a machine that is always late takes over all the same.
+    assert!(rig.event(Event::Timeout, awake + secs(10)).contains("MASTER:MasterDown"));
+
+    let mut rig = Rig::backup(settings(100));
+    let in_time = awake - Duration::from_nanos(1);
+    assert!(rig.event(Event::Timeout, in_time).contains("MASTER:MasterDown"), "late by an interval");
+}
+
 #[test]
 fn a_stamp_repeats_an_advert_reported_before_this_backup_was_one() {
     let (mut rig, t) = Rig::master(settings(100));

@@ -25,6 +25,8 @@ pub(super) struct Backup {
     pub preempt_at: Option<Instant>,
     /// What it means if the timer fires.
     pub on_expiry: Reason,
+    /// The timer was found to be late, and set once more.
+    pub reprieved: bool,
 }
 
 impl Backup {
@@ -40,7 +42,18 @@ impl Backup {
             master: None,
             preempt_at: None,
             on_expiry: Reason::MasterDown,
+            reprieved: false,
         }
+    }
+
+    /// The wait once more for an advert, if the timer is seen to have fired long ago; `None` if it is to act now.
+    ///
+    /// DEVIATION 6.4.2: then this process has not run for more than an interval. If the whole machine has not, a paused
+    /// virtual machine, XDP has heard nothing either, and the master may be well: its next advert says so.
+    pub fn reprieve(self, settings: &Settings, now: Instant) -> Option<Self> {
+        let late = now.saturating_since(self.down_at) > self.interval;
+        let down_at = now + self.interval + settings.skew_time(self.interval);
+        (late && !self.reprieved).then_some(Self { down_at, reprieved: true, ..self })
     }
 
     /// Takes note of an advert, at the time at which it was received.
@@ -58,6 +71,7 @@ impl Backup {
             }
             // RFC 9568 6.4.2: Priority is zero: Active_Down_Timer := Skew_Time, of the interval learned so far.
             self.down_at = advert.received_at + settings.skew_time(self.interval);
+            self.reprieved = false;
             self.master = None;
             self.on_expiry = Reason::MasterLeft;
             return self;
@@ -77,6 +91,7 @@ impl Backup {
         // address: the tie-break is the master's.
         self.interval = settings.learned(advert.interval);
         self.down_at = advert.received_at + settings.master_down_interval(self.interval);
+        self.reprieved = false;
         self.on_expiry = Reason::MasterDown;
         self
     }
