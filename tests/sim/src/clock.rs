@@ -35,7 +35,7 @@ impl Clock {
     /// What the clock shows at `at`.
     pub fn read(&self, at: Time) -> Instant {
         let passed = i128::from(at) - i128::from(self.world);
-        let local = i128::from(self.local) + passed * (MILLION + self.ppm) / MILLION;
+        let local = i128::from(self.local) + (passed * (MILLION + self.ppm)).div_euclid(MILLION);
         Instant::from_nanos(local.max(0) as u64)
     }
 
