@@ -105,7 +105,6 @@ fn more_groups_than_a_socket_takes() {
             start.elapsed()
         );
         assert!(!ip("maddr show dev v0").contains("239.1.1."));
-        assert!(joined < Duration::from_secs(10), "{joined:?}");
     });
 }
 
