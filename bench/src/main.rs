@@ -4,10 +4,13 @@
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures")]
 
+mod arp;
+mod flood;
 mod outage;
 mod ping;
 mod report;
 mod routers;
+mod traffic;
 mod xdp_cost;
 
 use std::path::PathBuf;
@@ -49,6 +52,10 @@ enum Part {
     Outage,
     /// The XDP program's time per frame
     XdpCost,
+    /// ARP and NS answers per second and the share answered, beside the kernel's own
+    ArpRate,
+    /// TCP and UDP throughput with and without vipd in front
+    Traffic,
 }
 
 fn main() -> Result<()> {
@@ -59,6 +66,8 @@ fn main() -> Result<()> {
         match part {
             Part::Outage => outage::run(&args.options, &mut report),
             Part::XdpCost => xdp_cost::run(&mut report),
+            Part::ArpRate => arp::run(&args.options, &mut report),
+            Part::Traffic => traffic::run(&args.options, &mut report),
         }
         .with_context(|| format!("{part:?}"))?;
         // After each part, so that an end in the middle loses little.
