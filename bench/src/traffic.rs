@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use nix::{
     errno::Errno,
     sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, setsockopt, sockopt},
@@ -52,11 +52,11 @@ enum Front {
 }
 
 /// Keeps it there.
-#[expect(dead_code, reason = "held for their drop")]
-enum Standing {
-    None,
-    PassProgram(Link),
-    Vipd(Router),
+#[derive(Debug, Default)]
+struct Standing {
+    /// Held for its drop.
+    program: Option<Link>,
+    router: Option<Router>,
 }
 
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
@@ -67,7 +67,7 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
         for front in fronts {
             let lab = Lab::builder().node("lb01", "10.0.0.5/8").node("client", "10.0.0.100/8").build()?;
             let (node, client) = (lab.node("lb01"), lab.node("client"));
-            let _standing = front.set(node)?;
+            let standing = front.set(node)?;
             for (target, name) in [(NODE, "the node's own address"), (VIP, "a VIP of the node")] {
                 let target = SocketAddrV4::new(target, PORT);
                 let gbits = tcp(node.ns(), client.ns(), target)?;
@@ -76,6 +76,9 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
                 let what = format!("UDP, {SMALL} octets, to {name}");
                 report.add(PART, &what, front.name(), "packets sent", "1/s", sent);
                 report.add(PART, &what, front.name(), "packets received", "1/s", received);
+            }
+            if let Some(router) = standing.router {
+                ensure!(router.is(node, "MASTER"), "vipd is no longer master: its VIP was not served");
             }
         }
     }
@@ -96,15 +99,17 @@ impl Front {
         if matches!(self, Self::None | Self::PassProgram) {
             node.exec(&["ip", "address", "add", &format!("{VIP}/8"), "dev", "eth0"])?;
         }
-        Ok(match self {
-            Self::None => Standing::None,
-            Self::PassProgram => Standing::PassProgram(Program::pass()?.attach(node.ns(), "eth0")?),
+        let mut standing = Standing::default();
+        match self {
+            Self::None => {}
+            Self::PassProgram => standing.program = Some(Program::pass()?.attach(node.ns(), "eth0")?),
             Self::Vipd => {
                 let router = Router::start(node, Kind::Vipd, &Spec::single(Duration::from_secs(1)), 150)?;
                 router.wait(node, "MASTER")?;
-                Standing::Vipd(router)
+                standing.router = Some(router);
             }
-        })
+        }
+        Ok(standing)
     }
 }
 
