@@ -4,12 +4,15 @@
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures")]
 
+mod arp;
 mod cpu;
+mod flood;
 mod outage;
 mod ping;
 mod report;
 mod routers;
 mod scale;
+mod traffic;
 mod xdp_cost;
 
 use std::path::PathBuf;
@@ -55,6 +58,10 @@ enum Part {
     Cpu,
     /// The XDP program's time per frame
     XdpCost,
+    /// ARP and NS answers per second and the share answered, beside the kernel's own
+    ArpRate,
+    /// TCP and UDP throughput with and without vipd in front
+    Traffic,
 }
 
 fn main() -> Result<()> {
@@ -67,6 +74,8 @@ fn main() -> Result<()> {
             Part::Scale => scale::run(&args.options, &mut report),
             Part::Cpu => cpu::run(&args.options, &mut report),
             Part::XdpCost => xdp_cost::run(&mut report),
+            Part::ArpRate => arp::run(&args.options, &mut report),
+            Part::Traffic => traffic::run(&args.options, &mut report),
         }
         .with_context(|| format!("{part:?}"))?;
         // After each part, so that an end in the middle loses little.
