@@ -4,10 +4,13 @@
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures")]
 
+mod load;
 mod outage;
 mod ping;
 mod report;
 mod routers;
+mod stress;
+mod wire;
 mod xdp_cost;
 
 use std::path::PathBuf;
@@ -47,6 +50,8 @@ pub struct Options {
 enum Part {
     /// What a client sees of kill -9, SIGTERM, SIGSTOP, a cut link, a partition, and the return; and for how long two answer
     Outage,
+    /// Takeovers with nothing wrong but that the machine is busy, one watch for each load
+    FalseFailovers,
     /// The XDP program's time per frame
     XdpCost,
 }
@@ -58,6 +63,7 @@ fn main() -> Result<()> {
     for part in parts {
         match part {
             Part::Outage => outage::run(&args.options, &mut report),
+            Part::FalseFailovers => stress::run(&args.options, &mut report),
             Part::XdpCost => xdp_cost::run(&mut report),
         }
         .with_context(|| format!("{part:?}"))?;
