@@ -4,6 +4,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures")]
 
+mod adversary;
+mod frames;
 mod load;
 mod outage;
 mod ping;
@@ -52,6 +54,8 @@ enum Part {
     Outage,
     /// Takeovers with nothing wrong but that the machine is busy, one watch for each load
     FalseFailovers,
+    /// What a stranger's floods do to a pair in service
+    Adversary,
     /// The XDP program's time per frame
     XdpCost,
 }
@@ -64,6 +68,7 @@ fn main() -> Result<()> {
         match part {
             Part::Outage => outage::run(&args.options, &mut report),
             Part::FalseFailovers => stress::run(&args.options, &mut report),
+            Part::Adversary => adversary::run(&args.options, &mut report),
             Part::XdpCost => xdp_cost::run(&mut report),
         }
         .with_context(|| format!("{part:?}"))?;

@@ -16,7 +16,7 @@ use crate::{
     Options,
     load::{self, Load, RT_PRIORITY},
     report::Report,
-    routers::{self, Kind, PATIENCE, Router, Spec},
+    routers::{self, Kind, Router, Spec},
     wire::Wire,
 };
 
@@ -100,7 +100,6 @@ impl Pair {
         };
         let lab = routers::lab()?;
         let (lb01, lb02) = (lab.node("lb01"), lab.node("lb02"));
-        // FRR advertises from its interface's address too.
         let master = lb01.ip().context("a master has an address")?;
         let wire = Wire::watch(lab.node("client").ns(), spec.interval, &[master.into()], None)?;
         let better = Router::start(lb01, kind, &spec, 150)?;
@@ -113,7 +112,7 @@ impl Pair {
     fn settle(&self, what: &str, report: &mut Report) -> Result<()> {
         let begin = Instant::now();
         let all = self.spec.vips.len();
-        while begin.elapsed() < SETTLING.min(PATIENCE) {
+        while begin.elapsed() < SETTLING {
             self.wire.restart()?;
             thread::sleep(QUIET);
             let seen = self.wire.seen()?;
@@ -142,6 +141,7 @@ impl Pair {
             ("changes of the sender", "changes", seen.changes as f64),
             ("later than 1.5 intervals", "adverts", seen.late as f64),
             ("longest gap", "intervals", gap),
+            ("silent at the end", "virtual routers", seen.silent as f64),
         ] {
             report.add(PART, &what, &self.name, metric, unit, value);
         }

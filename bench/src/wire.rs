@@ -39,6 +39,8 @@ pub struct Seen {
     pub routers: usize,
     /// Those whose last advert was the rightful master's.
     pub rightful: usize,
+    /// Those that nobody has advertised for 10 intervals.
+    pub silent: usize,
     /// Adverts by another sender than the one before of the same virtual router: a takeover and the return are two.
     pub changes: u64,
     /// Those of the changes that were away from the rightful master.
@@ -149,11 +151,12 @@ impl Tally {
     }
 
     fn seen(&self, now: SystemTime) -> Seen {
-        let silences = self.last.values().filter_map(|last| now.duration_since(last.at).ok());
+        let silences = || self.last.values().filter_map(|last| now.duration_since(last.at).ok());
         Seen {
             routers: self.last.len(),
             rightful: self.last.values().filter(|last| self.masters.contains(&last.sender)).count(),
-            longest_gap: silences.chain([self.seen.longest_gap]).max().unwrap_or_default(),
+            silent: silences().filter(|silence| *silence > self.interval * 10).count(),
+            longest_gap: silences().chain([self.seen.longest_gap]).max().unwrap_or_default(),
             ..self.seen
         }
     }
@@ -200,6 +203,7 @@ mod tests {
         assert_eq!((seen.changes, seen.takeovers, seen.late), (2, 1, 2));
         assert_eq!((seen.routers, seen.rightful), (1, 1));
         assert_eq!(seen.longest_gap, Duration::from_millis(39));
+        assert_eq!((seen.silent, tally.seen(at(182)).silent), (0, 1));
         assert_eq!(tally.seen(at(181)).longest_gap, Duration::from_millis(100));
     }
 }
