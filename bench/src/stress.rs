@@ -130,11 +130,17 @@ impl Pair {
 
     fn tell(&mut self, load: &str, report: &mut Report) -> Result<()> {
         let seen = self.wire.seen()?;
+        let what = format!("{load}, adverts every {} ms", self.spec.interval.as_millis());
         for router in &mut self.routers {
             let daemon = router.daemon();
             ensure!(daemon.is_running(), "{} has ended:\n{}", daemon.name, daemon.log());
+            // The kernel kills keepalived at its own limit of real time, and its parent starts it again, later each time.
+            let deaths = daemon.log().matches("died: Respawning").count();
+            if deaths > 0 {
+                let who = format!("{} ({})", daemon.name, self.name);
+                report.note(format!("{PART}: {what}: {who} was killed and restarted {deaths} times so far"));
+            }
         }
-        let what = format!("{load}, adverts every {} ms", self.spec.interval.as_millis());
         let gap = seen.longest_gap.as_secs_f64() / self.spec.interval.as_secs_f64();
         for (metric, unit, value) in [
             ("false failovers", "takeovers", seen.takeovers as f64),
