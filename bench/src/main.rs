@@ -4,15 +4,20 @@
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures")]
 
+mod adversary;
 mod arp;
 mod cpu;
 mod flood;
+mod frames;
+mod load;
 mod outage;
 mod ping;
 mod report;
 mod routers;
 mod scale;
+mod stress;
 mod traffic;
+mod wire;
 mod xdp_cost;
 
 use std::path::PathBuf;
@@ -56,6 +61,10 @@ enum Part {
     Scale,
     /// CPU time and wake-ups of the daemons by the number of virtual routers
     Cpu,
+    /// Takeovers with nothing wrong but that the machine is busy, one watch for each load
+    FalseFailovers,
+    /// What a stranger's floods do to a pair in service
+    Adversary,
     /// The XDP program's time per frame
     XdpCost,
     /// ARP and NS answers per second and the share answered, beside the kernel's own
@@ -73,6 +82,8 @@ fn main() -> Result<()> {
             Part::Outage => outage::run(&args.options, &mut report),
             Part::Scale => scale::run(&args.options, &mut report),
             Part::Cpu => cpu::run(&args.options, &mut report),
+            Part::FalseFailovers => stress::run(&args.options, &mut report),
+            Part::Adversary => adversary::run(&args.options, &mut report),
             Part::XdpCost => xdp_cost::run(&mut report),
             Part::ArpRate => arp::run(&args.options, &mut report),
             Part::Traffic => traffic::run(&args.options, &mut report),

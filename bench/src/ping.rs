@@ -1,7 +1,7 @@
-//! A client that asks a VIP for an ICMP echo at a steady pace, through its kernel's neighbour cache as any client.
+//! A client that asks a VIP for an ICMP echo, of either family, at a steady pace, through its kernel's neighbour cache as any client.
 
 use std::{
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     sync::{
         Arc, Mutex, PoisonError,
@@ -12,11 +12,15 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nix::sys::socket::{MsgFlags, SockaddrIn, recv, sendto};
+use nix::sys::socket::{MsgFlags, SockaddrStorage, recv, sendto};
 use vipd_tests::Netns;
 
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REPLY: u8 = 0;
+const ECHO_REQUEST6: u8 = 128;
+const ECHO_REPLY6: u8 = 129;
+/// `ICMPV6_FILTER` of linux/icmpv6.h.
+const FILTER6: libc::c_int = 1;
 
 /// A running pinger; dropping it stops it.
 #[derive(Debug)]
@@ -48,9 +52,10 @@ pub struct Seen {
 
 impl Pinger {
     /// Asks `target` every `period` from inside `ns`.
-    pub fn start(ns: &Netns, target: Ipv4Addr, period: Duration) -> Result<Self> {
+    pub fn start(ns: &Netns, target: impl Into<IpAddr>, period: Duration) -> Result<Self> {
+        let target = target.into();
         let shared = Arc::new(Shared::default());
-        let sending = Arc::new(ns.run(open)??);
+        let sending = Arc::new(ns.run(|| open(target))??);
         let (asking, listening) = (Arc::clone(&sending), sending);
         let (here, there) = (Arc::clone(&shared), Arc::clone(&shared));
         let threads = vec![
@@ -91,20 +96,40 @@ impl Drop for Pinger {
     }
 }
 
-fn open() -> Result<OwnedFd> {
+fn open(target: IpAddr) -> Result<OwnedFd> {
+    let (domain, protocol) = match target {
+        IpAddr::V4(_) => (libc::AF_INET, libc::IPPROTO_ICMP),
+        IpAddr::V6(_) => (libc::AF_INET6, libc::IPPROTO_ICMPV6),
+    };
     // SAFETY: a new descriptor, checked below and owned from here on.
-    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::IPPROTO_ICMP) };
+    let fd = unsafe { libc::socket(domain, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) };
     if fd < 0 {
         return Err(std::io::Error::last_os_error()).context("open a raw socket");
     }
     // SAFETY: just opened, and nobody else's.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    if target.is_ipv6() {
+        // A bit set is a type not wanted: neighbour discovery comes this way too, and would take the replies' room.
+        let mut unwanted = [u32::MAX; 8];
+        unwanted[usize::from(ECHO_REPLY6 / 32)] &= !(1 << (ECHO_REPLY6 % 32));
+        set(&fd, libc::SOL_ICMPV6, FILTER6, &unwanted).context("ICMPV6_FILTER")?;
+    }
+    Ok(fd)
 }
 
-fn ask(socket: &OwnedFd, target: Ipv4Addr, period: Duration, shared: &Shared) -> Result<()> {
+fn set<T: Copy>(socket: &OwnedFd, level: libc::c_int, name: libc::c_int, value: &T) -> std::io::Result<()> {
+    let size = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the value is of the size given.
+    match unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const *value).cast(), size) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+fn ask(socket: &OwnedFd, target: IpAddr, period: Duration, shared: &Shared) -> Result<()> {
     // SAFETY: a setting of this thread.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_000) };
-    let to = SockaddrIn::from(SocketAddrV4::new(target, 0));
+    let to = SockaddrStorage::from(SocketAddr::new(target, 0));
     let mut next = Instant::now();
     while !shared.stop.load(Ordering::Relaxed) {
         let number = {
@@ -113,17 +138,17 @@ fn ask(socket: &OwnedFd, target: Ipv4Addr, period: Duration, shared: &Shared) ->
             (record.len() - 1) as u32
         };
         // No neighbour, no link: a question that is not answered.
-        let _ = sendto(socket.as_raw_fd(), &request(number), &to, MsgFlags::MSG_DONTWAIT);
+        let _ = sendto(socket.as_raw_fd(), &request(target, number), &to, MsgFlags::MSG_DONTWAIT);
         next += period;
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
     Ok(())
 }
 
-/// The number in identifier and sequence number.
-fn request(number: u32) -> [u8; 16] {
+/// The number in identifier and sequence number. Over IPv6 the kernel writes a checksum of its own.
+fn request(target: IpAddr, number: u32) -> [u8; 16] {
     let mut packet = [0; 16];
-    packet[0] = ECHO_REQUEST;
+    packet[0] = if target.is_ipv4() { ECHO_REQUEST } else { ECHO_REQUEST6 };
     packet[4..8].copy_from_slice(&number.to_be_bytes());
     let sum: u32 = packet.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
     let folded = (sum & 0xffff) + (sum >> 16);
@@ -133,23 +158,14 @@ fn request(number: u32) -> [u8; 16] {
 
 fn listen(socket: &OwnedFd, shared: &Shared) -> Result<()> {
     let timeout = libc::timeval { tv_sec: 0, tv_usec: 50_000 };
-    // SAFETY: the value is of the size given.
-    unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_RCVTIMEO,
-            (&raw const timeout).cast(),
-            size_of_val(&timeout) as u32,
-        )
-    };
+    set(socket, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &timeout).context("SO_RCVTIMEO")?;
     let mut buffer = [0; 2048];
     while !shared.stop.load(Ordering::Relaxed) {
         let Ok(length) = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) else { continue };
         let now = Instant::now();
-        // The kernel gives raw sockets the IP header too.
-        let header = usize::from(buffer[0] & 0x0f) * 4;
-        let Some(&[ECHO_REPLY, _, _, _, a, b, c, d]) =
+        // The kernel gives raw sockets the IP header too, of IPv4 only; no ICMPv6 message that passes starts like one.
+        let header = if buffer[0] == ECHO_REPLY6 { 0 } else { usize::from(buffer[0] & 0x0f) * 4 };
+        let Some(&[ECHO_REPLY | ECHO_REPLY6, _, _, _, a, b, c, d]) =
             buffer[..length].get(header..header + 8).and_then(|icmp| icmp.first_chunk())
         else {
             continue;

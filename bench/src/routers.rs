@@ -49,12 +49,14 @@ pub struct Spec {
     /// Of each virtual router, whose ids count from [`VRID`] on.
     pub vips: Vec<Vec<IpAddr>>,
     pub use_vmac: bool,
+    /// `vrrp_rt_priority`: keepalived runs under SCHED_FIFO only if asked to; vipd does whenever it may.
+    pub rt_priority: Option<u8>,
 }
 
 impl Spec {
     /// One virtual router with one VIP.
     pub fn single(interval: Duration) -> Self {
-        Self { interval, vips: vec![vec![VIP.into()]], use_vmac: false }
+        Self { interval, vips: vec![vec![VIP.into()]], use_vmac: false, rt_priority: None }
     }
 
     /// How long a backup of the priority waits.
@@ -64,7 +66,11 @@ impl Spec {
 
     /// The configuration of vipd and of keepalived.
     fn conf(&self, priority: u8) -> String {
-        let mut text = String::from("global_defs {\n vrrp_version 3\n vrrp_garp_master_refresh 0\n}\n");
+        let mut text = String::from("global_defs {\n vrrp_version 3\n vrrp_garp_master_refresh 0\n");
+        if let Some(priority) = self.rt_priority {
+            let _ = writeln!(text, " vrrp_rt_priority {priority}");
+        }
+        text.push_str("}\n");
         for (i, vips) in self.vips.iter().enumerate() {
             let vmac = if self.use_vmac { " use_vmac\n" } else { "" };
             let _ = write!(

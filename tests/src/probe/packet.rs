@@ -1,7 +1,7 @@
 //! An AF_PACKET socket with the kernel's arrival times.
 
 use std::{
-    io::{self, IoSliceMut},
+    io::{self, IoSlice, IoSliceMut},
     mem,
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
     time::{Duration, Instant, SystemTime},
@@ -13,7 +13,9 @@ use nix::{
     net::if_::if_nametoindex,
     poll::{PollFd, PollFlags, ppoll},
     sys::{
-        socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt},
+        socket::{
+            ControlMessageOwned, LinkAddr, MsgFlags, MultiHeaders, recvmsg, sendmmsg, setsockopt, sockopt,
+        },
         time::TimeSpec,
     },
 };
@@ -32,6 +34,8 @@ pub struct PacketSocket {
 pub struct Frame {
     /// When the kernel saw it, not when we were scheduled to look.
     pub at: Instant,
+    /// The same by the kernel's wall clock: the time between two frames has nothing of our own scheduling in it.
+    pub stamp: SystemTime,
     pub outgoing: bool,
     pub bytes: Vec<u8>,
 }
@@ -77,6 +81,57 @@ impl PacketSocket {
         Ok(())
     }
 
+    /// Sends frames in one system call; returns how many were accepted.
+    pub fn send_all(&self, frames: &[Vec<u8>]) -> Result<usize> {
+        let parts: Vec<_> = frames.iter().map(|frame| [IoSlice::new(frame)]).collect();
+        let to = vec![None::<LinkAddr>; frames.len()];
+        let mut headers = MultiHeaders::preallocate(frames.len(), None);
+        match sendmmsg(self.fd.as_raw_fd(), &mut headers, &parts, to, [], MsgFlags::empty()) {
+            Ok(sent) => Ok(sent.count()),
+            // The device's queue is full.
+            Err(Errno::ENOBUFS | Errno::EINTR) => Ok(0),
+            Err(error) => Err(error).context("sendmmsg"),
+        }
+    }
+
+    /// Lets the kernel keep only frames that a classic BPF program takes, from now on.
+    pub fn attach_filter(&self, program: &mut [libc::sock_filter]) -> Result<()> {
+        let length = u16::try_from(program.len()).context("filter too long")?;
+        let filter = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
+        let size = size_of_val(&filter) as libc::socklen_t;
+        // SAFETY: `filter` and the program that it points to outlive the call, which copies both.
+        let attached = unsafe {
+            libc::setsockopt(
+                self.fd.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_ATTACH_FILTER,
+                (&raw const filter).cast(),
+                size,
+            )
+        };
+        ensure!(attached == 0, "SO_ATTACH_FILTER: {}", io::Error::last_os_error());
+        Ok(())
+    }
+
+    /// How many frames found no room in the socket since this was last asked.
+    pub fn dropped(&self) -> Result<u32> {
+        // struct tpacket_stats: tp_packets, tp_drops.
+        let mut statistics = [0_u32; 2];
+        let mut size = size_of_val(&statistics) as libc::socklen_t;
+        // SAFETY: the kernel writes at most `size` bytes.
+        let read = unsafe {
+            libc::getsockopt(
+                self.fd.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_STATISTICS,
+                statistics.as_mut_ptr().cast(),
+                &raw mut size,
+            )
+        };
+        ensure!(read == 0, "PACKET_STATISTICS: {}", io::Error::last_os_error());
+        Ok(statistics[1])
+    }
+
     /// The next frame, or `None` after `timeout`.
     pub fn receive(&self, timeout: Duration) -> Result<Option<Frame>> {
         // Not poll(2), whose unit is a millisecond.
@@ -93,17 +148,18 @@ impl PacketSocket {
             Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => return Ok(None),
             other => other.context("recvmsg")?,
         };
-        let age = message.cmsgs().context("control messages")?.find_map(|c| match c {
+        let stamp = message.cmsgs().context("control messages")?.find_map(|c| match c {
             ControlMessageOwned::ScmTimestampns(stamp) => {
-                let stamp = SystemTime::UNIX_EPOCH + Duration::from(stamp);
-                SystemTime::now().duration_since(stamp).ok()
+                Some(SystemTime::UNIX_EPOCH + Duration::from(stamp))
             }
             _ => None,
         });
-        let now = Instant::now();
+        let (wall, now) = (SystemTime::now(), Instant::now());
+        let stamp = stamp.unwrap_or(wall);
         let outgoing = message.address.is_some_and(|a| a.pkttype() == libc::PACKET_OUTGOING);
         let length = message.bytes;
-        let at = age.and_then(|age| now.checked_sub(age)).unwrap_or(now);
-        Ok(Some(Frame { at, outgoing, bytes: buffer[..length.min(2048)].to_vec() }))
+        let age = wall.duration_since(stamp).unwrap_or_default();
+        let at = now.checked_sub(age).unwrap_or(now);
+        Ok(Some(Frame { at, stamp, outgoing, bytes: buffer[..length.min(2048)].to_vec() }))
     }
 }
