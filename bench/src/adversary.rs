@@ -152,11 +152,12 @@ impl Stage {
                 vec![advert(master, VRID, 50, None)],
             ),
             Attack::flood("goodbyes from a stranger's address", vec![advert(STRANGER, VRID, 0, None)]),
-            // In a flood each would be followed by another before a backup has done anything.
+            // In a flood each would be followed by another before a backup has done anything. No multiple of the interval,
+            // so that each meets another moment between two adverts.
             Attack {
-                what: "a goodbye each 400 ms from a stranger's address",
+                what: "a goodbye each 430 ms from a stranger's address",
                 frames: vec![advert(STRANGER, VRID, 0, None)],
-                pace: Some(INTERVAL * 4),
+                pace: Some(INTERVAL * 43 / 10),
             },
             Attack::flood("adverts of 254 other virtual routers", others.collect()),
             Attack::flood("ARP requests for the VIP", vec![arp_request(from, ip(attacker)?, VIP)]),
