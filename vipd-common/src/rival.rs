@@ -86,8 +86,8 @@ impl Rival {
 
     #[inline(always)]
     fn is_news(&self, record: &Instance) -> bool {
+        // A goodbye that is repeated is stamped as any advert, and waited for no differently.
         record.resync != 0
-            || self.priority == 0
             || self.priority != record.source_priority
             || self.interval_cs != record.source_interval_cs
             || self.checksum != record.source_checksum

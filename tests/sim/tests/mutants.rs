@@ -126,8 +126,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the down timer is not restarted",
         file: BACKUP,
-        from: "        self.down_at = advert.received_at + settings.master_down_interval(self.interval);\n        self.on_expiry = Reason::MasterDown;",
-        to: "        self.on_expiry = Reason::MasterDown;",
+        from: "self.down_at = advert.received_at + settings.master_down_interval(self.interval);",
+        to: "let _ = settings.master_down_interval(self.interval);",
     },
     Mutant {
         name: "a goodbye is taken for an advert",
