@@ -1,12 +1,6 @@
 //! Figures, and what is written of them: JSON with every value, a Markdown table and a plot of medians and spreads.
 
-use std::{
-    collections::BTreeSet,
-    fmt::Write,
-    fs,
-    path::Path,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -55,9 +49,6 @@ impl Figure {
     }
 }
 
-/// Set to print each value as it comes.
-static VERBOSE: AtomicBool = AtomicBool::new(true);
-
 impl Report {
     pub fn new() -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
@@ -72,9 +63,7 @@ impl Report {
 
     /// Keeps one value.
     pub fn add(&mut self, part: &str, what: &str, daemon: &str, metric: &str, unit: &str, value: f64) {
-        if VERBOSE.load(Ordering::Relaxed) {
-            eprintln!("{part}: {what}: {daemon}: {metric}: {} {unit}", short(value));
-        }
+        eprintln!("{part}: {what}: {daemon}: {metric}: {} {unit}", short(value));
         let same =
             |f: &&mut Figure| f.part == part && f.what == what && f.daemon == daemon && f.metric == metric;
         match self.figures.iter_mut().find(same) {

@@ -12,7 +12,7 @@ use vipd_common::{
 use vipd_core::{
     keeper::{Keeper, Report},
     time::Instant,
-    vrrp::{Advert, InstanceId, LeasePolicy, Settings},
+    vrrp::{Advert, InstanceId, Settings},
 };
 use zerocopy::FromZeros;
 
@@ -253,10 +253,5 @@ impl Node {
             self.kernel.identify(i, settings, self.plan.address);
         }
         self.kernel.attached = true;
-    }
-
-    /// Whether the leases of an instance overlap the wait of the backups.
-    pub fn overlaps(&self, instance: usize) -> bool {
-        self.settings[instance].lease == LeasePolicy::Overlap
     }
 }

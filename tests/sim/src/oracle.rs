@@ -3,7 +3,7 @@
 //! The oracle sees what the world does, frame by frame and word by word, and knows the rules by heart: it shares no
 //! timer arithmetic with the code it judges.
 
-use std::fmt;
+mod violation;
 
 use vipd_common::Version;
 use vipd_core::{
@@ -12,156 +12,13 @@ use vipd_core::{
     vrrp::{LeasePolicy, Reason, Settings, Snapshot, StateName},
 };
 
+pub use violation::{Cause, Violation};
+
 use crate::{
     clock::{MICRO, MILLI, Time, ns},
     node::{Message, Packet},
     world::{Change, NOTABLE_STALL, World},
 };
-
-/// A broken invariant.
-#[derive(Clone, Debug)]
-pub struct Violation {
-    pub at: Time,
-    pub cause: Cause,
-}
-
-#[derive(Clone, Debug)]
-pub enum Cause {
-    /// I1.
-    TwoOwners {
-        router: usize,
-        nodes: (usize, usize),
-        for_: Time,
-        allowed: Time,
-    },
-    /// I2.
-    NoOwner {
-        router: usize,
-        node: usize,
-        for_: Time,
-    },
-    /// I2: a lease that ends otherwise than the policy says.
-    LeaseLength {
-        router: usize,
-        node: usize,
-        length: Time,
-        expected: Time,
-    },
-    /// I2.
-    LeftTooSoon {
-        router: usize,
-        node: usize,
-    },
-    /// I1: taken back what XDP had revoked.
-    TakenBack {
-        router: usize,
-        node: usize,
-    },
-    /// I1: acquired without an advert that tells the former owner.
-    Unannounced {
-        router: usize,
-        node: usize,
-    },
-    /// I1: somebody was heard after it ran out.
-    LapsedLeaseRenewed {
-        router: usize,
-        node: usize,
-    },
-    /// I3.
-    TakeoverTooSoon {
-        router: usize,
-        node: usize,
-        by: Time,
-    },
-    /// I3.
-    NoCause {
-        router: usize,
-        node: usize,
-        reason: Reason,
-    },
-    /// I3: with every fault long over.
-    Restless {
-        router: usize,
-        node: usize,
-    },
-    /// I2, or I1, with every fault long over.
-    Owners {
-        router: usize,
-        owners: Vec<usize>,
-    },
-    /// A router that would have to preempt the owner does not.
-    NotTheBest {
-        router: usize,
-        owner: usize,
-        better: usize,
-    },
-    /// I5.
-    HostDisagrees {
-        router: usize,
-        node: usize,
-    },
-    /// A lease that is held in another state than master, or another one than the election knows.
-    StrayLease {
-        router: usize,
-        node: usize,
-        state: StateName,
-    },
-    /// An announcement of a VIP that is not owned.
-    StrayAnnouncement {
-        router: usize,
-        node: usize,
-    },
-    Miscounted {
-        router: usize,
-        node: usize,
-        counted: u64,
-        seen: u64,
-    },
-    FramesMiscounted,
-    /// More adverts than any rule asks for.
-    Storm {
-        router: usize,
-        node: usize,
-        adverts: u32,
-    },
-    /// Timers that do not advance.
-    Spinning {
-        node: usize,
-    },
-}
-
-impl Cause {
-    /// The name by which the tests know it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::TwoOwners { .. } => "two-owners",
-            Self::NoOwner { .. } => "no-owner",
-            Self::LeaseLength { .. } => "lease-length",
-            Self::LeftTooSoon { .. } => "left-too-soon",
-            Self::TakenBack { .. } => "taken-back",
-            Self::Unannounced { .. } => "unannounced",
-            Self::LapsedLeaseRenewed { .. } => "lapsed-lease-renewed",
-            Self::TakeoverTooSoon { .. } => "takeover-too-soon",
-            Self::NoCause { .. } => "no-cause",
-            Self::Restless { .. } => "restless",
-            Self::Owners { .. } => "owners",
-            Self::NotTheBest { .. } => "not-the-best",
-            Self::HostDisagrees { .. } => "host-disagrees",
-            Self::StrayLease { .. } => "stray-lease",
-            Self::StrayAnnouncement { .. } => "stray-announcement",
-            Self::Miscounted { .. } => "miscounted",
-            Self::FramesMiscounted => "frames-miscounted",
-            Self::Storm { .. } => "storm",
-            Self::Spinning { .. } => "spinning",
-        }
-    }
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {:.6} s: {:?}", self.cause.name(), self.at as f64 / 1e9, self.cause)
-    }
-}
 
 /// A write to a lease word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -808,12 +665,10 @@ impl World {
         // The network carries everything: the later owner's first advert ends it, or the answer of one that has come back
         // to life in this very moment.
         let Some(first) = self.oracle.tracks[new][router].first_send else { return Some(general) };
-        let strict = one.lease == LeasePolicy::Strict && other.lease == LeasePolicy::Strict;
         let replaced = &self.oracle.tracks[old][router];
         if replaced.last_send > since {
             return Some(first.max(replaced.last_send) + 2 * longest + MICRO);
         }
-        let _ = strict;
         Some(first.max(since) + longest + MICRO)
     }
 

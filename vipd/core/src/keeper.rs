@@ -143,7 +143,7 @@ impl Keeper {
         self.engine.poll_timeout()
     }
 
-    /// Takes anything else that happened.
+    /// Takes one thing that happened; reports are taken by [`Self::turn`].
     pub fn input(&mut self, input: Input, node: &mut impl Node) {
         self.engine.handle(input, node.now());
         self.act(node);
