@@ -46,6 +46,8 @@ struct Burst {
 struct Track {
     state: StateName,
     since: Time,
+    /// Why it is in that state.
+    reason: Option<Reason>,
     /// When its backup's wait ends at the earliest and at the latest, by what it has been sent.
     low: Time,
     high: Time,
@@ -78,6 +80,7 @@ impl Track {
         Self {
             state: StateName::Init,
             since: NEVER,
+            reason: None,
             low: NEVER,
             high: Time::MAX,
             heard_at: NEVER,
@@ -442,6 +445,9 @@ impl World {
                 if local >= was && track.rival_at > lapsed {
                     self.fail(Cause::LapsedLeaseRenewed { router, node });
                 }
+                if track.goodbye_at.is_some() {
+                    self.fail(Cause::RenewedAfterGoodbye { router, node });
+                }
             }
             Write::Release => {
                 let health = &self.oracle.health[node];
@@ -460,14 +466,14 @@ impl World {
         }
         self.track(node, router).lease_until = until;
         let expected = lease_length(&settings);
-        let lengths = [expected, farewell(&settings)];
-        let allowed =
-            if self.oracle.health[node].asked_to_stop.is_some() { &lengths[..] } else { &lengths[..1] };
-        let from_a_reading = |length: &Time| {
-            let from = until.as_nanos().wrapping_sub(*length);
+        let from_a_reading = |length: Time| {
+            let from = until.as_nanos().wrapping_sub(length);
             self.oracle.health[node].reads.iter().any(|read| read.local.as_nanos() == from)
         };
-        if !allowed.iter().any(from_a_reading) {
+        let shortened = self.oracle.health[node].asked_to_stop.is_some()
+            && until <= was
+            && (until == was || from_a_reading(farewell(&settings)));
+        if !shortened && !from_a_reading(expected) {
             let length = until.as_nanos().saturating_sub(local.as_nanos());
             self.fail(Cause::LeaseLength { router, node, length, expected });
         }
@@ -519,7 +525,7 @@ impl World {
             }
         }
         let track = self.track(node, router);
-        (track.state, track.since) = (to, now);
+        (track.state, track.since, track.reason) = (to, now, Some(reason));
         track.changes += 1;
         if to == StateName::Master {
             track.goodbye_at = None;
@@ -666,10 +672,32 @@ impl World {
         // to life in this very moment.
         let Some(first) = self.oracle.tracks[new][router].first_send else { return Some(general) };
         let replaced = &self.oracle.tracks[old][router];
+        if self.outwaited(router, old, new) {
+            return Some(since);
+        }
         if replaced.last_send > since {
             return Some(first.max(replaced.last_send) + 2 * longest + MICRO);
         }
         Some(first.max(since) + longest + MICRO)
+    }
+
+    /// Whether `new` took over because it heard nothing of `old` for longer than any strict lease, which it could.
+    fn outwaited(&self, router: usize, old: usize, new: usize) -> bool {
+        let strict = |node: usize| self.settings(node, router).lease == LeasePolicy::Strict;
+        let (Some(owned_since), track) =
+            (self.oracle.tracks[old][router].owned_since, &self.oracle.tracks[new][router])
+        else {
+            return false;
+        };
+        let silent = track.state == StateName::Master
+            && track.reason == Some(Reason::MasterDown)
+            && !is_deaf(self.settings(new, router));
+        // What it had still to read, and what it had decided before, was settled an interval ago.
+        let settled = track.first_send.is_some_and(|first| {
+            let before = first.saturating_sub(ns(self.settings(new, router).advert_interval));
+            owned_since < before && self.oracle.health[new].disturbed < before && track.since >= first
+        });
+        strict(old) && strict(new) && silent && settled
     }
 
     /// By when a healthy backup of a router without an owner must have taken over.

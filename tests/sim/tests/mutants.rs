@@ -156,8 +156,26 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a leaving master does not wait for its successor",
         file: MACHINE,
-        from: "        out.push(|instance| Action::Extend { instance, until: leaving.until });",
+        from: "        out.push(|instance| Action::Shorten { instance, until });",
         to: "        out.release();",
+    },
+    Mutant {
+        name: "a leaving master stays for longer than its lease",
+        file: MACHINE,
+        from: "let until = master.lease_until.min(now + self.settings.leaving_bound());",
+        to: "let until = now + self.settings.leaving_bound();",
+    },
+    Mutant {
+        name: "a goodbye renews the lease",
+        file: MACHINE,
+        from: "            priority: Priority::LEAVING,\n            checksum,\n            renew_for: None,",
+        to: "            priority: Priority::LEAVING,\n            checksum,\n            renew_for: Some(self.settings.lease_length()),",
+    },
+    Mutant {
+        name: "a strict lease is as long as any",
+        file: TIMERS,
+        from: "LeasePolicy::Strict => 0,",
+        to: "LeasePolicy::Strict => 1,",
     },
     Mutant {
         name: "a lapsed lease is inherited",

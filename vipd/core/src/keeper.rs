@@ -244,7 +244,7 @@ impl Keeper {
                 node.release(instance);
                 self.holding(instance).lease = Instant::default();
             }
-            Action::Extend { instance, until } => {
+            Action::Shorten { instance, until } => {
                 if node.renew(instance, self.lease_written(instance), until) {
                     self.holding(instance).lease = until;
                 } else {

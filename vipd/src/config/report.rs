@@ -67,7 +67,9 @@ impl<'t> Report<'t> {
 
     /// A word of the file fit for a message.
     pub fn bare(&self, word: &Word) -> String {
-        if self.hidden.get(&word.span.line).is_some_and(|from| word.span.column >= *from) {
+        let end = word.span.column + word.span.width;
+        // Also a word that only ends there: a password may be glued to its keyword.
+        if self.hidden.get(&word.span.line).is_some_and(|from| end > *from) {
             return MASK.to_owned();
         }
         let mut text = word.text.chars();

@@ -55,6 +55,11 @@ pub enum Cause {
         router: usize,
         node: usize,
     },
+    /// I1: after the goodbye that gave it up.
+    RenewedAfterGoodbye {
+        router: usize,
+        node: usize,
+    },
     /// I3.
     TakeoverTooSoon {
         router: usize,
@@ -129,6 +134,7 @@ impl Cause {
             Self::TakenBack { .. } => "taken-back",
             Self::Unannounced { .. } => "unannounced",
             Self::LapsedLeaseRenewed { .. } => "lapsed-lease-renewed",
+            Self::RenewedAfterGoodbye { .. } => "renewed-after-goodbye",
             Self::TakeoverTooSoon { .. } => "takeover-too-soon",
             Self::NoCause { .. } => "no-cause",
             Self::Restless { .. } => "restless",

@@ -38,10 +38,11 @@ pub enum Action {
     CancelAnnounce { instance: InstanceId },
     /// What XDP is to compare adverts with from now on.
     Publish { instance: InstanceId, rank: Rank },
-    /// Leaving: compare-exchange the lease word from the value last written to `until`.
+    /// Leaving: compare-exchange the lease word from the value last written to `until`, which is no later.
     ///
+    /// The last renewal then looks that much older, so that any successor's advert revokes the lease.
     /// If the word holds anything else, answer with `LeaseLost`.
-    Extend { instance: InstanceId, until: Instant },
+    Shorten { instance: InstanceId, until: Instant },
     /// Adverts are sent with `checksum` from now on, because a peer that uses it was heard. For the log.
     Mirroring { instance: InstanceId, checksum: ChecksumForm },
     /// The state changed. `master` is the master as now known: ourselves, the router we follow or our successor.

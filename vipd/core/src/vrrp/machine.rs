@@ -358,9 +358,9 @@ impl Machine {
     /// Planned handover: say goodbye, but answer until the successor is heard.
     fn leave(&mut self, master: Master, now: Instant, out: &mut Out<'_>) -> Next {
         // DEVIATION 6.4.3: the RFC stops at once, which leaves a gap of the successor's skew time.
-        let leaving = Leaving { address: master.address, until: now + self.settings.leaving_bound() };
-        let state = State::Leaving(leaving);
-        out.push(|instance| Action::Extend { instance, until: leaving.until });
+        let until = master.lease_until.min(now + self.settings.leaving_bound());
+        let state = State::Leaving(Leaving { address: master.address, until });
+        out.push(|instance| Action::Shorten { instance, until });
         self.publish(&state, out);
         out.push(|instance| Action::CancelAnnounce { instance });
         let checksum = self.checksum;

@@ -129,7 +129,7 @@ impl Rig {
             Action::CancelAnnounce { .. } => "cancel".into(),
             Action::Publish { rank: Rank { participating: false, .. }, .. } => "pub-".into(),
             Action::Publish { rank, .. } => format!("pub{}", rank.priority),
-            Action::Extend { until, .. } => format!("extend+{}", until.saturating_since(now).as_millis()),
+            Action::Shorten { until, .. } => format!("until+{}", until.saturating_since(now).as_millis()),
             Action::Mirroring { .. } => "mirror".into(),
             Action::Transition { to, reason, .. } => format!("{to}:{reason:?}"),
             Action::Finished => "finished".into(),
@@ -654,7 +654,7 @@ fn a_v2_owner_is_deaf_but_for_its_lease() {
 fn f26_a_leaving_master_says_one_goodbye_and_answers_until_its_successor_speaks() {
     let (mut rig, t) = Rig::master(settings(100));
     rig.sent.clear();
-    assert_eq!(rig.event(Event::Shutdown, t + ms(100)), "extend+1996 pub0 cancel adv0");
+    assert_eq!(rig.event(Event::Shutdown, t + ms(100)), "until+1996 pub0 cancel adv0");
     assert_eq!(rig.state(), "LEAVING");
     assert_eq!(rig.run(t + ms(700)), "");
     assert_eq!(rig.hear(advert(1, t + ms(700))), "release cancel pub- STOP:HandedOver");
@@ -669,9 +669,15 @@ fn f26_a_leaving_master_says_one_goodbye_and_answers_until_its_successor_speaks(
     let (mut v2, t) = Rig::master(v2);
     assert_eq!(
         v2.event(Event::Shutdown, t),
-        "extend+10996 pub0 cancel adv0",
+        "until+10996 pub0 cancel adv0",
         "skew under a second, one interval"
     );
+
+    // It could not send for two intervals, and has no more than what its lease has left.
+    let (mut mute, t) = Rig::master(Settings { lease: LeasePolicy::Strict, ..settings(100) });
+    mute.sending_works = false;
+    mute.run(t + ms(2500));
+    assert_eq!(mute.event(Event::Shutdown, t + ms(2500)), "until+500 pub0 cancel adv0");
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl Out<'_> {
             | Action::Release { .. }
             | Action::CancelAnnounce { .. }
             | Action::Publish { .. }
-            | Action::Extend { .. }
+            | Action::Shorten { .. }
             | Action::Mirroring { .. }
             | Action::Transition { .. }
             | Action::Finished => true,

@@ -117,7 +117,7 @@ fn every_state_and_event() {
                 "STOP: STOP:Shutdown",
                 "STOP: STOP:Shutdown",
                 "STOP: pub- STOP:Shutdown",
-                "LEAVING: extend+1996 pub0 cancel adv0",
+                "LEAVING: until+1996 pub0 cancel adv0",
                 "LEAVING:",
                 "STOP:",
             ],
