@@ -7,6 +7,7 @@ pub mod abi;
 pub mod address;
 pub mod lease;
 pub mod rival;
+pub mod sieve;
 pub mod types;
 
 pub mod wire;

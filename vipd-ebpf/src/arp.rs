@@ -51,7 +51,7 @@ fn decide(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
     let sender_mac: [u8; 6] = read(ctx, arp + SENDER_MAC)?;
     if operation == OP_REQUEST {
         let target_ip: [u8; 4] = read(ctx, arp + TARGET_IP)?;
-        if let Some(vip) = ownership::find(&link.vip_key(Address::from_v4(target_ip))) {
+        if let Some(vip) = ownership::find(link, Address::from_v4(target_ip)) {
             if sender_ip == target_ip {
                 // The kernel takes the request form for a question about an address it holds: it never sees it.
                 return claim::handle(&vip, Address::from_v4(target_ip), sender_mac, Verdict::Drop);
@@ -65,7 +65,7 @@ fn decide(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
     } else if operation != OP_REPLY {
         return None;
     }
-    let vip = ownership::find(&link.vip_key(Address::from_v4(sender_ip)))?;
+    let vip = ownership::find(link, Address::from_v4(sender_ip))?;
     // The reply form goes on to the kernel's neighbour cache.
     claim::handle(&vip, Address::from_v4(sender_ip), sender_mac, Verdict::Pass)
 }

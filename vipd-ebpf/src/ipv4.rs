@@ -43,7 +43,7 @@ pub fn handle(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
         }
     }
     let destination: [u8; 4] = read(ctx, ip + DESTINATION)?;
-    let vip = ownership::find(&link.vip_key(Address::from_v4(destination)))?;
+    let vip = ownership::find(link, Address::from_v4(destination))?;
     Some(ownership::gate(&vip, false))
 }
 

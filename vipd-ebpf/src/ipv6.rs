@@ -66,9 +66,7 @@ pub fn handle(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
 /// Looks a virtual IPv6 address up. A mapped address in an IPv6 packet is not the IPv4 VIP of the same key.
 #[inline(always)]
 pub fn find_vip(link: &Link, address: Address) -> Option<Vip> {
-    let key = link.vip_key(address);
-    // The key's copy of the address, so that the other need not be kept across the look-up: the stack is short.
-    ownership::find(&key).filter(|_| !Address::from_octets(key.address).is_mapped_v4())
+    if address.is_mapped_v4() { None } else { ownership::find(link, address) }
 }
 
 /// What the checks of an advert want of the header.

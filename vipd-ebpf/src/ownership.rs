@@ -2,13 +2,18 @@
 
 use core::ptr;
 
-use vipd_common::abi::{Count, VipEntry, VipKey, vip_flag};
+use vipd_common::{
+    abi::{Count, VipEntry, vip_flag},
+    sieve,
+};
 
 use crate::{
     Verdict,
+    address::Address,
     count::count,
     events,
-    maps::{LEASES, VIPS},
+    frame::Link,
+    maps::{LEASES, SIEVE, VIPS},
 };
 
 /// A VIP's table entry and whether this node owns it.
@@ -18,13 +23,25 @@ pub struct Vip {
     pub owned: bool,
 }
 
-/// Looks a virtual address up; `None` if it is none of ours.
+/// Looks a virtual address of the receiving interface and VLAN up; `None` if it is none of ours.
 #[inline(always)]
-pub fn find(key: &VipKey) -> Option<Vip> {
+pub fn find(link: &Link, address: Address) -> Option<Vip> {
+    if !may_be_vip(address) {
+        return None;
+    }
     let table = VIPS.get(0)?;
     // SAFETY: entries are written by the daemon before the table is swapped in, never after.
-    let entry = unsafe { *table.get_ptr(key)? };
+    let entry = unsafe { *table.get_ptr(link.vip_key(address))? };
     Some(Vip { entry, owned: owned(entry.group) })
+}
+
+/// Whether an address is worth looking up.
+#[inline(always)]
+fn may_be_vip(address: Address) -> bool {
+    let (word, bit) = sieve::place(sieve::bit(address));
+    let Some(bits) = SIEVE.get_ptr(0) else { return true };
+    // SAFETY: inside the array by `place`; whole aligned words, which the daemon stores with atomic operations.
+    unsafe { ptr::read_volatile(bits.cast::<u64>().add(word)) & bit != 0 }
 }
 
 /// The verdict on an IP packet to a VIP; `accept_always` if Accept_Mode is not to be asked.

@@ -13,8 +13,8 @@ use vipd::{
     time::Instant,
 };
 use vipd_common::abi::{
-    ADDRESS_DIGEST_MASK, Counters, Event, InstanceCounters, InstanceHead, InstanceKey, PeerEntry, PeerKey,
-    VipEntry, VipKey, address_digest, address_digest_v6, mapped,
+    ABI_VERSION, ADDRESS_DIGEST_MASK, Counters, Event, InstanceCounters, InstanceHead, InstanceKey,
+    PeerEntry, PeerKey, VipEntry, VipKey, address_digest, address_digest_v6, mapped,
 };
 
 pub const XDP_DROP: u32 = 1;
@@ -109,6 +109,11 @@ impl Bench {
         let result = self.dataplane().program().expect("program").test_run(options).expect("test run");
         out.truncate(result.data_size_out as usize);
         Outcome { verdict: result.return_value, frame: out }
+    }
+
+    /// Where a map is pinned.
+    pub fn pin(&self, map: &str) -> PathBuf {
+        self.dir.join("vipd").join(format!("v{ABI_VERSION}")).join(map)
     }
 
     pub fn event(&mut self) -> Option<Event> {

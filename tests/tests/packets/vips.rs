@@ -1,8 +1,13 @@
 //! ARP and IP for VIPs: answered, dropped or passed, by ownership.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{collections::HashSet, net::Ipv4Addr, time::Duration};
 
-use vipd_common::abi::{event_kind, mapped};
+use aya::maps::{Array, Map, MapData};
+use vipd_common::{
+    abi::{event_kind, mapped},
+    address::Address,
+    sieve,
+};
 
 use crate::{
     bench::{Bench, MAC, SLOT, VIP, XDP_DROP, XDP_PASS, XDP_TX, identity},
@@ -164,5 +169,33 @@ fn the_table_in_force_is_the_last_one() {
         bench.configure(&identity(), &table);
         assert_eq!(bench.run(&arp(1, PEER_MAC, ASKER, VIP)).verdict, vip, "{table:?}");
         assert_eq!(bench.run(&arp(1, PEER_MAC, ASKER, OTHER)).verdict, other, "{table:?}");
+    }
+}
+
+#[test]
+fn the_sieve_follows_the_table() {
+    let Some(mut bench) = Bench::new() else { return };
+    let vips = |network: u8| -> Vec<(u32, Ipv4Addr)> {
+        (0..=255).map(|host| (0, Ipv4Addr::new(10, network, network, host))).collect()
+    };
+    let bit = |address: &Ipv4Addr| sieve::bit(Address::from_v4(address.octets()));
+    let verdict = |bench: &mut Bench, address: Ipv4Addr| bench.run(&packet(address)).verdict;
+    // One after the other, so that each is in either table once.
+    for (network, before) in [(1, 2), (2, 1), (3, 2)] {
+        let present = vips(network);
+        bench.configure(&identity(), &present);
+        for (_, vip) in &present {
+            assert_eq!(verdict(&mut bench, *vip), XDP_DROP, "{vip} is a VIP that is not owned");
+        }
+        for (_, other) in vips(before) {
+            assert_eq!(verdict(&mut bench, other), XDP_PASS, "{other} is none, or no longer");
+        }
+        let bits: HashSet<usize> = present.iter().map(|(_, vip)| bit(vip)).collect();
+        let same_bit = (0..).map(Ipv4Addr::from_bits).find(|address| bits.contains(&bit(address))).unwrap();
+        assert_eq!(verdict(&mut bench, same_bit), XDP_PASS, "{same_bit} has a VIP's bit and is none");
+        let map = Map::Array(MapData::from_pin(bench.pin("SIEVE")).expect("pinned"));
+        let words = Array::<_, [u64; sieve::WORDS]>::try_from(map).expect("an array").get(&0, 0);
+        let set: usize = words.expect("one entry").iter().map(|word| word.count_ones() as usize).sum();
+        assert_eq!(set, bits.len(), "nothing is left of the table before");
     }
 }

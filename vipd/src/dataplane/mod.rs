@@ -31,6 +31,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 use vipd_common::abi::{Counters, Event, InstanceCounters};
 use zerocopy::FromBytes;
 
+use pages::SievePage;
 pub use pages::{Identity, InstancePage, LeasePage};
 use pins::PinDir;
 pub use predecessor::Predecessor;
@@ -186,6 +187,7 @@ impl Dataplane {
             active,
             take(&mut ebpf, "VIPS")?,
             [take(&mut ebpf, "VIPS_A")?, take(&mut ebpf, "VIPS_B")?],
+            SievePage::new(map_fd(&ebpf, "SIEVE")?).context("map SIEVE into memory")?,
             take(&mut ebpf, "INSTANCE_INDEX")?,
             take(&mut ebpf, "PEERS")?,
             &pins,

@@ -1,4 +1,4 @@
-//! The two maps that are mapped into this process: lease words and instances. All `unsafe` of the daemon's data plane is
+//! The maps that are mapped into this process: lease words, instances, and the sieve of VIPs. All `unsafe` of the daemon's data plane is
 //! in here and in `sys`.
 
 use std::{
@@ -11,6 +11,7 @@ use std::{
 use vipd_common::{
     abi::{Instance, InstanceHead, InstanceKey, MAX_GROUPS, MAX_INSTANCES},
     lease::{self, Word},
+    sieve,
 };
 
 use crate::{keeper::Heard, time::Instant};
@@ -120,6 +121,35 @@ impl Word for Shared<'_> {
 
     fn compare_exchange(&self, old: u64, new: u64) -> Result<(), u64> {
         self.0.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).map(drop)
+    }
+}
+
+/// The bits of all VIPs; see [`sieve`].
+#[derive(Debug)]
+pub struct SievePage(Mapping<u64>);
+
+impl SievePage {
+    pub(super) fn new(fd: impl AsFd) -> io::Result<Self> {
+        Mapping::new(fd, sieve::WORDS as u32).map(Self)
+    }
+
+    /// Sets the bits that are set in `bits`, and leaves the others.
+    pub fn add(&self, bits: &sieve::Bits) {
+        for (word, bits) in self.words().zip(bits) {
+            word.fetch_or(*bits, Ordering::Release);
+        }
+    }
+
+    /// Clears the bits that are not set in `bits`.
+    pub fn keep(&self, bits: &sieve::Bits) {
+        for (word, bits) in self.words().zip(bits) {
+            word.fetch_and(*bits, Ordering::Release);
+        }
+    }
+
+    fn words(&self) -> impl Iterator<Item = &AtomicU64> {
+        // SAFETY: aligned words that live as long as `self`; the program only loads whole words.
+        (0..sieve::WORDS as u32).map(|word| unsafe { AtomicU64::from_ptr(self.0.slot(word)) })
     }
 }
 

@@ -9,9 +9,12 @@ use std::{
 use super::sys;
 use anyhow::{Context, Result, bail};
 use aya::maps::{MapInfo, MapType};
-use vipd_common::abi::{
-    ABI_VERSION, Counters, EVENT_RING_BYTES, Instance, InstanceCounters, InstanceKey, MAX_GROUPS,
-    MAX_INSTANCES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
+use vipd_common::{
+    abi::{
+        ABI_VERSION, Counters, EVENT_RING_BYTES, Instance, InstanceCounters, InstanceKey, MAX_GROUPS,
+        MAX_INSTANCES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
+    },
+    sieve::Bits,
 };
 
 /// `BPF_FS_MAGIC` of include/uapi/linux/magic.h.
@@ -30,13 +33,21 @@ struct Shape {
 }
 
 /// Every map of the program (`vipd-ebpf/src/maps.rs`).
-const MAPS: [Shape; 10] = [
+const MAPS: [Shape; 11] = [
     Shape {
         name: "LEASES",
         kind: MapType::Array,
         key: 4,
         value: 8,
         entries: MAX_GROUPS,
+        flags: BPF_F_MMAPABLE,
+    },
+    Shape {
+        name: "SIEVE",
+        kind: MapType::Array,
+        key: 4,
+        value: size_of::<Bits>(),
+        entries: 1,
         flags: BPF_F_MMAPABLE,
     },
     Shape { name: "VIPS", kind: MapType::ArrayOfMaps, key: 4, value: 4, entries: 1, flags: 0 },

@@ -1,4 +1,4 @@
-//! The table of VIPs behind its pointer, the index of instances, and their unicast peers.
+//! The table of VIPs behind its pointer and its sieve, the index of instances, and their unicast peers.
 
 use std::collections::HashSet;
 
@@ -7,9 +7,13 @@ use aya::{
     Pod,
     maps::{ArrayOfMaps, HashMap, MapData, MapInfo},
 };
-use vipd_common::abi::{InstanceKey, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey};
+use vipd_common::{
+    abi::{InstanceKey, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey},
+    address::Address,
+    sieve,
+};
 
-use super::pins::PinDir;
+use super::{pages::SievePage, pins::PinDir};
 
 type VipTable = HashMap<MapData, VipKey, VipEntry>;
 
@@ -18,6 +22,7 @@ pub struct Tables {
     tables: [VipTable; 2],
     /// Which of `tables` the pointer points to.
     active: Option<usize>,
+    sieve: SievePage,
     index: HashMap<MapData, InstanceKey, u32>,
     peers: HashMap<MapData, PeerKey, PeerEntry>,
 }
@@ -37,6 +42,7 @@ impl Tables {
         active: Option<u32>,
         pointer: ArrayOfMaps<MapData, VipTable>,
         tables: [VipTable; 2],
+        sieve: SievePage,
         index: HashMap<MapData, InstanceKey, u32>,
         peers: HashMap<MapData, PeerKey, PeerEntry>,
         pins: &PinDir,
@@ -56,7 +62,7 @@ impl Tables {
                 active
             }
         };
-        Ok(Self { pointer, tables, active, index, peers })
+        Ok(Self { pointer, tables, active, sieve, index, peers })
     }
 
     /// Fills the table that is not in use, points to it, then empties the other; then the index and the peers, entry by
@@ -69,10 +75,13 @@ impl Tables {
                 .insert(key, entry, 0)
                 .with_context(|| format!("add a VIP to the table of at most {MAX_VIPS}"))?;
         }
+        let bits = sieve_of(&contents.vips);
+        self.sieve.add(&bits);
         self.pointer.set(0, &self.tables[next], 0).context("swap the table of VIPs")?;
         if let Some(active) = self.active.replace(next) {
             clear(&mut self.tables[active])?;
         }
+        self.sieve.keep(&bits);
         // Peers before the index: an instance that is found is complete.
         bring_to(&mut self.peers, &contents.peers)
             .with_context(|| format!("fill the table of at most {MAX_PEERS} unicast peers"))?;
@@ -95,6 +104,15 @@ where
         map.insert(key, value, 0)?;
     }
     Ok(())
+}
+
+fn sieve_of(vips: &[(VipKey, VipEntry)]) -> sieve::Bits {
+    let mut bits = [0; sieve::WORDS];
+    for (key, _) in vips {
+        let (word, bit) = sieve::place(sieve::bit(Address::from_octets(key.address)));
+        bits[word] |= bit;
+    }
+    bits
 }
 
 fn clear(table: &mut VipTable) -> Result<()> {
