@@ -7,6 +7,7 @@
 mod adversary;
 mod arp;
 mod cpu;
+mod filter;
 mod flood;
 mod frames;
 mod load;

@@ -23,6 +23,8 @@ use vipd_tests::{
     },
 };
 
+use crate::filter;
+
 /// A running watch of one interface; dropping it stops it.
 #[derive(Debug)]
 pub struct Wire {
@@ -58,7 +60,7 @@ impl Wire {
     pub fn watch(ns: &Netns, interval: Duration, masters: &[IpAddr], stranger: Option<Mac>) -> Result<Self> {
         let socket = ns.run(|| {
             let socket = PacketSocket::open("eth0", libc::ETH_P_ALL as u16)?;
-            socket.attach_filter(&mut adverts_but_of(stranger))?;
+            socket.attach_filter(&mut filter::adverts_but_of(stranger))?;
             anyhow::Ok(Arc::new(socket))
         })??;
         let tally = Arc::new(Mutex::new(Tally::new(interval, masters.to_vec())));
@@ -160,29 +162,6 @@ impl Tally {
             ..self.seen
         }
     }
-}
-
-/// A classic BPF program that takes untagged adverts of either family, unless they are from the station.
-fn adverts_but_of(stranger: Option<Mac>) -> [libc::sock_filter; 11] {
-    let Mac([_, _, a, b, c, d]) = stranger.unwrap_or(Mac([0; 6]));
-    let load = |size: u32, k| (libc::BPF_LD | size | libc::BPF_ABS, 0, 0, k);
-    let equal = |k, then, otherwise| (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, then, otherwise, k);
-    let give = |k| (libc::BPF_RET | libc::BPF_K, 0, 0, k);
-    [
-        // The last four octets of the source are enough to know a station of a lab by.
-        load(libc::BPF_W, 8),
-        equal(u32::from_be_bytes([a, b, c, d]), 8, 0),
-        load(libc::BPF_H, 12),
-        equal(0x0800, 0, 2),
-        load(libc::BPF_B, 23),
-        equal(112, 3, 4),
-        equal(0x86dd, 0, 3),
-        load(libc::BPF_B, 20),
-        equal(112, 0, 1),
-        give(0xffff),
-        give(0),
-    ]
-    .map(|(code, jt, jf, k)| libc::sock_filter { code: code as u16, jt, jf, k })
 }
 
 #[cfg(test)]
