@@ -54,8 +54,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a stamp of an advert that is still to be read is passed over",
         file: KEEPER,
-        from: "overtaken = true;",
-        to: "overtaken = false;",
+        from: "overtaken |= fired;",
+        to: "overtaken |= false;",
     },
     Mutant {
         name: "the stamp that a new advert overwrites is lost",

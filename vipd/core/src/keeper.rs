@@ -9,7 +9,7 @@ use std::{net::IpAddr, time::Duration};
 use vipd_common::{Priority, types::ChecksumForm};
 
 use crate::{
-    engine::{Engine, Input},
+    engine::{Due, Engine, Input},
     time::Instant,
     vrrp::{Action, Advert, InstanceId, Rank, Reason, Settings, Snapshot, StateName},
 };
@@ -169,14 +169,13 @@ impl Keeper {
             }
             let now = node.now();
             let mut overtaken = false;
-            let due: Vec<InstanceId> = self.engine.due(now).collect();
-            for instance in due {
+            for Due { instance, now: fired } in self.engine.due(now) {
                 let heard = node.heard(instance);
                 // In a flood of reports a stamp that is not understood yet still says that somebody is there.
-                if heard.generation == self.holding(instance).generation || left == 0 {
+                if heard.generation == self.holding(instance).generation || fired && left == 0 {
                     self.input(Input::Heard { instance, at: heard.at }, node);
                 } else {
-                    overtaken = true;
+                    overtaken |= fired;
                 }
             }
             // A report that came after the last was taken, and before the clock was read, must be heard before a down timer

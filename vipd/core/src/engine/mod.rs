@@ -58,6 +58,14 @@ pub struct Engine {
     shutdown: Shutdown,
 }
 
+/// A backup whose down timer has fired, or will soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub instance: InstanceId,
+    /// It has fired.
+    pub now: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shutdown {
     No,
@@ -133,11 +141,18 @@ impl Engine {
     }
 
     /// Backups whose down timer has fired at `now`: read XDP's stamp of each before `handle_timeout(now)`.
-    pub fn due(&self, now: Instant) -> impl Iterator<Item = InstanceId> {
-        (0..=u16::MAX)
-            .zip(&self.machines)
-            .filter(move |(_, machine)| machine.is_due(now))
-            .map(|(i, _)| InstanceId(i))
+    ///
+    /// If there are any, also those whose timer will fire within an interval: so hundreds of routers take one look together,
+    /// not one each.
+    pub fn due(&self, now: Instant) -> Vec<Due> {
+        let all = || (0..=u16::MAX).map(InstanceId).zip(&self.machines);
+        if !all().any(|(_, machine)| machine.is_due(now)) {
+            return Vec::new();
+        }
+        all()
+            .filter(|(_, machine)| machine.is_due_soon(now))
+            .map(|(instance, machine)| Due { instance, now: machine.is_due(now) })
+            .collect()
     }
 
     /// When the lease of a master ends, by what it knows; `None` if it is none.

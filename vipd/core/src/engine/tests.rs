@@ -49,7 +49,9 @@ fn each_instance_has_its_own_timers() {
     assert_eq!(states(&engine), [Backup, Backup, Master, Init]);
     assert_eq!(engine.poll_timeout(), Some(START + Duration::from_secs(1)), "the owner's next advert");
     let at = START + Duration::from_nanos(3_218_750_000);
-    assert_eq!(engine.due(at).collect::<Vec<_>>(), [InstanceId(1)]);
+    assert_eq!(engine.due(at - Duration::from_nanos(1)), [], "soon, but nobody has to look yet");
+    let due = |instance, now| Due { instance: InstanceId(instance), now };
+    assert_eq!(engine.due(at), [due(0, false), due(1, true)]);
     engine.handle_timeout(at);
     assert_eq!(states(&engine), [Backup, Master, Master, Init]);
     assert!(engine.poll_timeout() > Some(at));

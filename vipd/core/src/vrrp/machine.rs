@@ -135,6 +135,11 @@ impl Machine {
         matches!(self.state, State::Backup(backup) if now >= backup.down_at)
     }
 
+    /// Whether this is a backup whose down timer has fired or will within an interval.
+    pub fn is_due_soon(&self, now: Instant) -> bool {
+        matches!(self.state, State::Backup(backup) if now + backup.interval >= backup.down_at)
+    }
+
     pub fn is_stopped(&self) -> bool {
         self.state == State::Stopped
     }
