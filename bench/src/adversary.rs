@@ -46,8 +46,8 @@ const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 66);
 const VRID: u8 = 1;
 
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
-    report.note(format!(
-        "{PART}: each attack lasts {} s; frames per second are those that came through the attacker's port; an advert of \
+    report.note(PART, format!(
+        "each attack lasts {} s; frames per second are those that came through the attacker's port; an advert of \
          a higher priority is a takeover by VRRP's rules, so it is not among the attacks",
         ATTACK.as_secs()
     ));
@@ -208,7 +208,7 @@ impl Stage {
         }
         add("frames per second", "frames/s", carried as f64 / (end - begin).as_secs_f64());
         if seen.missed > 0 {
-            report.note(format!("{PART}: {what}: {}: the watch missed {}", self.kind.name(), seen.missed));
+            report.note(PART, format!("{what}: {}: the watch missed {}", self.kind.name(), seen.missed));
         }
         Ok(())
     }

@@ -42,8 +42,8 @@ enum Answerer {
 }
 
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
-    report.note(format!(
-        "{PART}: the kernel answers only askers that it has room for among its neighbours, {} (gc_thresh3) in all namespaces \
+    report.note(PART, format!(
+        "the kernel answers only askers that it has room for among its neighbours, {} (gc_thresh3) in all namespaces \
          together",
         std::fs::read_to_string("/proc/sys/net/ipv4/neigh/default/gc_thresh3")?.trim()
     ));

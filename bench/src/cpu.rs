@@ -12,7 +12,7 @@ use crate::{
 };
 
 const PART: &str = "CPU";
-const WATCH: Duration = Duration::from_secs(5);
+const WATCH: Duration = Duration::from_secs(3);
 
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     for _ in 0..options.runs {
@@ -44,7 +44,7 @@ fn watch(kind: Kind, interval: Duration, count: u8, report: &mut Report) -> Resu
         let (before, after) = (before?, Usage::of(pid)?);
         let seconds = WATCH.as_secs_f64();
         let what = format!("{role}, {count} routers, adverts every {} ms", interval.as_millis());
-        let cpu = (after.ticks - before.ticks) as f64 / 100.0 / seconds * 100.0;
+        let cpu = (after.time - before.time).as_secs_f64() / seconds * 100.0;
         report.add(PART, &what, kind.name(), "CPU", "% of a core", cpu);
         let wakeups = (after.switches - before.switches) as f64 / seconds;
         report.add(PART, &what, kind.name(), "wake-ups", "per second", wakeups);
@@ -54,28 +54,26 @@ fn watch(kind: Kind, interval: Duration, count: u8, report: &mut Report) -> Resu
 
 /// What a process, its threads and its children have used.
 struct Usage {
-    /// In user and kernel mode, in hundredths of a second (USER_HZ).
-    ticks: u64,
+    /// On a CPU, in user and kernel mode.
+    time: Duration,
     /// Voluntary context switches.
     switches: u64,
 }
 
 impl Usage {
     fn of(pid: u32) -> Result<Self> {
-        let mut usage = Self { ticks: 0, switches: 0 };
+        let mut usage = Self { time: Duration::ZERO, switches: 0 };
         usage.add(pid).with_context(|| format!("process {pid}"))?;
         Ok(usage)
     }
 
     fn add(&mut self, pid: u32) -> Result<()> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The name, in brackets, may hold anything.
-        let (_, fields) = stat.rsplit_once(") ").context("stat")?;
-        let fields: Vec<&str> = fields.split(' ').collect();
-        // proc_pid_stat(5): fields 14 and 15, of which 2 are gone.
-        self.ticks += fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
             let thread = thread?.path();
+            // Documentation/scheduler/sched-stats.rst: time on a CPU, in nanoseconds, comes first.
+            let schedstat = fs::read_to_string(thread.join("schedstat"))?;
+            let time = schedstat.split(' ').next().context("schedstat")?;
+            self.time += Duration::from_nanos(time.parse()?);
             let status = fs::read_to_string(thread.join("status")).unwrap_or_default();
             let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
             self.switches += switches.and_then(|n| n.trim().parse::<u64>().ok()).unwrap_or(0);

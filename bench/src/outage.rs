@@ -126,9 +126,11 @@ impl Stage {
         Ok(())
     }
 
-    /// Watches until what was begun is over: `expected`, and as much again.
+    /// Watches until what was begun is over, which takes `expected`, and for another interval and 300 ms.
     fn watch(&self, report: &mut Report, event: &str, begin: Instant, expected: Duration) -> Result<()> {
-        thread::sleep((expected * 2 + Duration::from_millis(300)).saturating_sub(begin.elapsed()));
+        thread::sleep(
+            (expected + self.spec.interval + Duration::from_millis(300)).saturating_sub(begin.elapsed()),
+        );
         // A client that is stuck is part of the figure.
         wait_for("the client to be served again", PATIENCE, || self.pinger.is_answered(100))?;
         let end = Instant::now() - Duration::from_millis(15);

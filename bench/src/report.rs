@@ -3,19 +3,26 @@
 use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// Everything that was measured in one run of the bench.
-#[derive(Debug, Default, Serialize)]
+/// Everything that was measured, each part of it in one run of the bench.
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     /// What the machine is.
     pub machine: String,
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     pub figures: Vec<Figure>,
 }
 
+/// What the figures of a part do not say.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Note {
+    pub part: String,
+    pub text: String,
+}
+
 /// One quantity of one daemon in one situation, over several runs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Figure {
     pub part: String,
     /// The situation, such as `kill -9, adverts every 1 s`.
@@ -79,16 +86,25 @@ impl Report {
         }
     }
 
-    pub fn note(&mut self, note: String) {
-        eprintln!("{note}");
-        self.notes.push(note);
+    pub fn note(&mut self, part: &str, text: String) {
+        eprintln!("{part}: {text}");
+        self.notes.push(Note { part: part.into(), text });
     }
 
     /// Writes `results.json`, `results.md` and a plot of each part into `dir`.
+    ///
+    /// Parts that were not measured this time stay as they are there, if they are of the same machine.
     pub fn write(&self, dir: &Path) -> Result<()> {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        fs::write(dir.join("results.json"), serde_json::to_string_pretty(self)? + "\n")?;
-        fs::write(dir.join("results.md"), self.markdown())?;
+        let json = dir.join("results.json");
+        let earlier = match fs::read(&json) {
+            Ok(text) => serde_json::from_slice(&text)
+                .with_context(|| format!("{} is not of this bench; remove it", json.display()))?,
+            Err(_) => Self::default(),
+        };
+        let all = self.beside(earlier);
+        fs::write(json, serde_json::to_string_pretty(&all)? + "\n")?;
+        fs::write(dir.join("results.md"), all.markdown())?;
         for part in self.parts() {
             let name: String = part.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
             fs::write(dir.join(format!("{}.svg", name.to_lowercase())), self.plot(part))?;
@@ -96,7 +112,24 @@ impl Report {
         Ok(())
     }
 
-    /// In the order in which they were measured.
+    /// What was measured now, and of what was measured earlier on this machine the other parts.
+    fn beside(&self, earlier: Self) -> Self {
+        let measured = self.parts();
+        let kept = |part: &str| earlier.machine == self.machine && !measured.contains(&part);
+        let figures = earlier.figures.into_iter().filter(|f| kept(&f.part));
+        let notes = earlier.notes.into_iter().filter(|note| kept(&note.part));
+        let mut all = Self {
+            machine: self.machine.clone(),
+            notes: notes.chain(self.notes.iter().cloned()).collect(),
+            figures: figures.chain(self.figures.iter().cloned()).collect(),
+        };
+        // Whatever was measured last: a part has its place.
+        all.figures.sort_by(|a, b| a.part.cmp(&b.part));
+        all.notes.sort_by(|a, b| a.part.cmp(&b.part));
+        all
+    }
+
+    /// In their order in the figures.
     fn parts(&self) -> Vec<&str> {
         distinct(self.figures.iter().map(|f| f.part.as_str()))
     }
@@ -133,7 +166,7 @@ impl Report {
         if !self.notes.is_empty() {
             text.push_str("\n## Notes\n\n");
             self.notes.iter().for_each(|note| {
-                let _ = writeln!(text, "- {note}");
+                let _ = writeln!(text, "- {}: {}", note.part, note.text);
             });
         }
         text
@@ -236,5 +269,24 @@ mod tests {
         assert!(text.contains("| | | vipd | keepalived | runs |"), "{text}");
         assert!(text.contains("| kill -9 | gap, ms | 2.00 (1.00-3.00) | 20.0 (10.0-40.0) | 3 |"), "{text}");
         assert!(report.plot("Outage").contains("keepalived"));
+    }
+
+    #[test]
+    fn parts_that_were_not_measured_again_are_kept() {
+        let measured = |parts: &[(&str, f64)], machine: &str| {
+            let mut report = Report { machine: machine.into(), ..Report::default() };
+            for (part, value) in parts {
+                report.add(part, "what", "vipd", "gap", "ms", *value);
+                report.note(part, value.to_string());
+            }
+            report
+        };
+        let now = measured(&[("Outage", 1.0)], "m");
+        let all = now.beside(measured(&[("Outage", 2.0), ("CPU", 3.0)], "m"));
+        let values = |report: &Report| report.figures.iter().map(|f| f.values[0]).collect::<Vec<_>>();
+        assert_eq!(values(&all), [3.0, 1.0]);
+        assert_eq!(all.notes.iter().map(|note| &*note.text).collect::<Vec<_>>(), ["3", "1"]);
+        let elsewhere = now.beside(measured(&[("CPU", 3.0)], "another machine"));
+        assert_eq!(values(&elsewhere), [1.0]);
     }
 }

@@ -34,7 +34,7 @@ const CONTENDERS: [(Kind, Option<u8>); 4] =
 
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     let watch = Duration::from_secs(options.watch);
-    report.note(format!("{PART}: one watch of {} s for each load; {}", options.watch, load::throttling()));
+    report.note(PART, format!("one watch of {} s for each load; {}", options.watch, load::throttling()));
     under_loads(watch, report)?;
     with_many_instances(watch, report)
 }
@@ -53,7 +53,7 @@ fn under_loads(watch: Duration, report: &mut Report) -> Result<()> {
         let hogs = match load.start() {
             Ok(hogs) => hogs,
             Err(error) => {
-                report.note(format!("{PART}: no load {:?}: {error:#}", load.name()));
+                report.note(PART, format!("no load {:?}: {error:#}", load.name()));
                 continue;
             }
         };
@@ -120,11 +120,14 @@ impl Pair {
                 return Ok(());
             }
         }
-        report.note(format!(
-            "{PART}: {}, adverts every {} ms: not at rest before the watch ({what})",
-            self.name,
-            self.spec.interval.as_millis()
-        ));
+        report.note(
+            PART,
+            format!(
+                "{}, adverts every {} ms: not at rest before the watch ({what})",
+                self.name,
+                self.spec.interval.as_millis()
+            ),
+        );
         Ok(())
     }
 
@@ -138,7 +141,7 @@ impl Pair {
             let deaths = daemon.log().matches("died: Respawning").count();
             if deaths > 0 {
                 let who = format!("{} ({})", daemon.name, self.name);
-                report.note(format!("{PART}: {what}: {who} was killed and restarted {deaths} times so far"));
+                report.note(PART, format!("{what}: {who} was killed and restarted {deaths} times so far"));
             }
         }
         let gap = seen.longest_gap.as_secs_f64() / self.spec.interval.as_secs_f64();
@@ -152,7 +155,7 @@ impl Pair {
             report.add(PART, &what, &self.name, metric, unit, value);
         }
         if seen.missed > 0 {
-            report.note(format!("{PART}: {what}: {}: the watch missed {} frames", self.name, seen.missed));
+            report.note(PART, format!("{what}: {}: the watch missed {} frames", self.name, seen.missed));
         }
         Ok(())
     }

@@ -84,7 +84,7 @@ fn measure(dataplane: &mut Dataplane, report: &mut Report) -> Result<()> {
         peers: Vec::new(),
     })?;
     let verified = dataplane.program()?.info()?.verified_instruction_count();
-    report.note(format!("{PART}: the verifier looked at {} instructions", verified.unwrap_or_default()));
+    report.note(PART, format!("the verifier looked at {} instructions", verified.unwrap_or_default()));
 
     let lldp = [&[0; 12][..], &[0x88, 0xcc], &[0; 46]].concat();
     // The public vector v3-ipv4-message-only, from 192.0.2.2.

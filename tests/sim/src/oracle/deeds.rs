@@ -1,0 +1,205 @@
+//! What a process does, and whether it had reason to.
+
+use vipd_core::{
+    keeper::Transition,
+    time::Instant,
+    vrrp::{Reason, Snapshot, StateName},
+};
+
+use super::{Cause, Reading, Write, timing::*};
+use crate::{
+    clock::{MILLI, Time, ns},
+    world::{Change, NOTABLE_STALL, World},
+};
+
+impl World {
+    /// A process has written a lease word.
+    pub fn written(&mut self, node: usize, router: usize, was: Instant, until: Instant, write: Write) {
+        self.note(|world| {
+            let left = i128::from(until.as_nanos()) - i128::from(world.local(node).as_nanos());
+            format!("node {node}, router {router}: {write:?}, {:.3} ms from now", left.max(0) as f64 / 1e6)
+        });
+        let settings = self.settings(node, router).clone();
+        let local = self.local(node);
+        let track = *self.track(node, router);
+        match write {
+            Write::Acquire => {
+                if track.last_send < self.oracle.health[node].turn_began {
+                    self.fail(Cause::Unannounced { router, node });
+                }
+                if track.state == StateName::Master && was == Instant::default() {
+                    self.fail(Cause::TakenBack { router, node });
+                }
+                let hesitated = self.now - track.last_send > NOTABLE_STALL;
+                let track = self.track(node, router);
+                (track.first_send, track.hesitated) = (Some(track.last_send), hesitated);
+            }
+            Write::Renew => {
+                let lapsed = self.nodes[node].clock.when(was);
+                if local >= was && track.rival_at > lapsed {
+                    self.fail(Cause::LapsedLeaseRenewed { router, node });
+                }
+                if track.goodbye_at.is_some() {
+                    self.fail(Cause::RenewedAfterGoodbye { router, node });
+                }
+            }
+            Write::Release => {
+                let health = &self.oracle.health[node];
+                if let Some(asked) = health.asked_to_stop
+                    && was != Instant::default()
+                {
+                    // How long that is was checked when it was written.
+                    let waited = local >= track.lease_until;
+                    let relieved = track.rival_at.max(track.revoked_at) >= asked.min(health.drained_before);
+                    if !waited && !relieved && health.deafened + MILLI < asked && self.nodes[node].link() {
+                        self.fail(Cause::LeftTooSoon { router, node });
+                    }
+                }
+                return;
+            }
+        }
+        self.track(node, router).lease_until = until;
+        let expected = lease_length(&settings);
+        let from_a_reading = |length: Time| {
+            let from = until.as_nanos().wrapping_sub(length);
+            self.oracle.health[node].reads.iter().any(|read| read.local.as_nanos() == from)
+        };
+        let shortened = self.oracle.health[node].asked_to_stop.is_some()
+            && until <= was
+            && (until == was || from_a_reading(farewell(&settings)));
+        if !shortened && !from_a_reading(expected) {
+            let length = until.as_nanos().saturating_sub(local.as_nanos());
+            self.fail(Cause::LeaseLength { router, node, length, expected });
+        }
+    }
+
+    pub fn announced(&mut self, node: usize, router: usize) {
+        let track = &self.oracle.tracks[node][router];
+        let revoked = track.revoked_at >= self.oracle.health[node].turn_began;
+        if self.nodes[node].kernel.leases[router] == 0 && !revoked {
+            self.fail(Cause::StrayAnnouncement { router, node });
+        }
+    }
+
+    /// A state has changed, by the election's own account.
+    pub fn changed(&mut self, node: usize, transition: &Transition) {
+        let router = usize::from(transition.instance.0);
+        let Transition { to, reason, .. } = *transition;
+        self.note(|_| format!("node {node}, router {router}: {to}, {reason}"));
+        let now = self.now;
+        let settings = self.settings(node, router).clone();
+        self.history.push(Change { at: now, node, router, to, reason });
+        let Some(cause) = self.has_cause(node, router, transition) else {
+            return self.fail(Cause::NoCause { router, node, reason });
+        };
+        if cause > 0 {
+            return self.fail(Cause::TakeoverTooSoon { router, node, by: cause });
+        }
+        // What it takes for now it has read in this turn.
+        let read_at = self.oracle.health[node].reads.first().map_or(now, |read| read.at);
+        let drained = self.oracle.health[node].drained_before;
+        let own = ns(settings.advert_interval);
+        let track = self.track(node, router);
+        if to == StateName::Master {
+            track.takeovers += u64::from(reason != Reason::Inherited);
+            self.stats.takeovers += u64::from(reason != Reason::Inherited);
+        } else if to == StateName::Backup {
+            let waited_for = down(&settings, own);
+            // What is still to be read may set the timer back to when it came.
+            let pending = track.heard_at >= drained;
+            if matches!(reason, Reason::BetterMaster | Reason::Superseded) || pending {
+                track.low = track.low.min(read_at + waited_for);
+                let (low, high) = track.interval;
+                track.interval = (low.min(own), high.max(own));
+                track.high = (now + down(&settings, own.max(high))).max(track.high.min(now + waited_for));
+            } else {
+                track.interval = (own, own);
+                track.master = None;
+                (track.low, track.high) = (read_at + waited_for, now + waited_for);
+            }
+        }
+        let track = self.track(node, router);
+        (track.state, track.since, track.reason) = (to, now, Some(reason));
+        track.changes += 1;
+        if to == StateName::Master {
+            track.goodbye_at = None;
+        }
+    }
+
+    /// Whether a change of state has a cause in what happened; a takeover also by how much it comes too soon.
+    fn has_cause(&self, node: usize, router: usize, transition: &Transition) -> Option<Time> {
+        let track = &self.oracle.tracks[node][router];
+        let health = &self.oracle.health[node];
+        let settings = self.settings(node, router);
+        let spell = track.since.min(health.turn_began).min(health.drained_before);
+        let cause = match transition.reason {
+            Reason::MasterDown | Reason::MasterLeft | Reason::Preempting => {
+                // A decision stands by what was known when it was made. Time runs by its own clock.
+                let tolerance = drift(down(settings, self.slowest(router)));
+                // After a pause of the machine the master gets the time for another advert.
+                let due = |read: &Reading| {
+                    let low = read.low[router];
+                    let known = settings.preempt_delay.is_zero();
+                    // It waits once.
+                    let first = health.disturbed_before <= low;
+                    if known
+                        && first
+                        && health.woke > low + track.interval.1 * 5 / 4
+                        && read.at >= health.woke
+                    {
+                        low.max(health.woke + track.interval.0)
+                    } else {
+                        low
+                    }
+                };
+                let early = health.reads.iter().map(|read| due(read).saturating_sub(read.at)).min();
+                return early.map(|early| if early > tolerance { early } else { 0 });
+            }
+            Reason::Started => true,
+            Reason::Owner => settings.priority.is_owner(),
+            Reason::Inherited => {
+                let word = self.nodes[node].kernel.leases[router];
+                let stood = health.reads.iter().any(|read| read.local.as_nanos() < word);
+                stood || track.revoked_at >= health.turn_began
+            }
+            Reason::BetterMaster => track.better_at >= spell,
+            Reason::Superseded | Reason::LeaseRevoked => {
+                // Or held up for so long between the advert of its takeover and the lease that it let it be.
+                let local = |read: &Reading| read.local.as_nanos();
+                let turn = health.reads.last().map_or(0, local) - health.reads.first().map_or(0, local);
+                let given_up = turn >= ns(settings.advert_interval) && track.owned_since.is_none();
+                track.revoked_at >= spell || track.revoked_at >= track.since || given_up
+            }
+            Reason::LeaseLapsed => {
+                // Also one that was held up between its decision to take over and the wire.
+                health.reads.iter().any(|read| read.local >= track.lease_until)
+            }
+            Reason::SendFailed => health.send_failed >= health.turn_began,
+            Reason::Fault(_) => true,
+            Reason::Shutdown | Reason::HandedOver | Reason::NoSuccessor => health.asked_to_stop.is_some(),
+        };
+        cause.then_some(0)
+    }
+
+    /// What a node's election says of itself at the end of a turn.
+    pub fn believes(&mut self, node: usize, router: usize, snapshot: Option<&Snapshot>) {
+        let Some(snapshot) = snapshot else { return };
+        let word = self.nodes[node].kernel.leases[router];
+        let track = *self.track(node, router);
+        if snapshot.state != track.state {
+            return self.fail(Cause::HostDisagrees { router, node });
+        }
+        let counted = snapshot.counters.became_master;
+        if counted != track.takeovers {
+            return self.fail(Cause::Miscounted { router, node, counted, seen: track.takeovers });
+        }
+        let known = match snapshot.state {
+            StateName::Master => snapshot.lease_until.is_some_and(|until| until.as_nanos() == word),
+            StateName::Init => true,
+            StateName::Backup | StateName::Fault | StateName::Stopped => false,
+        };
+        if word != 0 && !known {
+            self.fail(Cause::StrayLease { router, node, state: snapshot.state });
+        }
+    }
+}

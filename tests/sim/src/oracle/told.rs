@@ -1,0 +1,184 @@
+//! What happens to machines, and what is on the wire: what the oracle knows beside what the processes say.
+
+use vipd_common::Version;
+use vipd_core::time::Instant;
+
+use super::{Burst, Reading, Track, timing::*};
+use crate::{
+    clock::{MICRO, Time, ns},
+    node::{Message, Packet},
+    oracle::Cause,
+    world::{NOTABLE_STALL, World},
+};
+
+impl World {
+    pub fn started(&mut self, node: usize) {
+        self.oracle.health[node].disturbed = self.now;
+        self.oracle.health[node].asked_to_stop = None;
+        self.oracle.health[node].reads.clear();
+        // A boot sets the clock.
+        let pinned = self.nodes[node].kernel.attached;
+        for router in 0..self.nodes[node].settings.len() {
+            let old = *self.track(node, router);
+            *self.track(node, router) = Track {
+                owned_since: old.owned_since,
+                first_send: old.first_send,
+                hesitated: old.hesitated,
+                last_send: old.last_send,
+                lease_until: if pinned { old.lease_until } else { Instant::default() },
+                adverts: old.adverts,
+                changes: old.changes,
+                rival_at: old.rival_at,
+                revoked_at: old.revoked_at,
+                burst: old.burst,
+                ..Track::new()
+            };
+        }
+    }
+
+    pub fn ended(&mut self, node: usize) {
+        self.oracle.health[node].disturbed = self.now;
+    }
+
+    pub fn reconfigured(&mut self, node: usize) {
+        self.oracle.health[node].deafened = self.now;
+    }
+
+    pub fn resumed(&mut self, node: usize) {
+        self.oracle.health[node].disturbed = self.now;
+    }
+
+    /// The machine was paused until now, and its clock says so.
+    pub fn woke(&mut self, node: usize) {
+        self.oracle.health[node].disturbed_before = self.oracle.health[node].disturbed;
+        self.linked(node);
+        self.oracle.health[node].woke = self.now;
+    }
+
+    /// Its clock knows nothing of the last `for_`.
+    pub fn clock_stood(&mut self, node: usize, for_: Time) {
+        for track in &mut self.oracle.tracks[node] {
+            track.low = track.low.saturating_add(for_);
+            track.high = track.high.saturating_add(for_);
+        }
+    }
+
+    /// The machine can be reached again, or no longer.
+    pub fn linked(&mut self, node: usize) {
+        self.oracle.health[node].disturbed = self.now;
+        self.oracle.health[node].deafened = self.now;
+    }
+
+    pub fn held_up(&mut self, node: usize, for_: Time) {
+        if for_ > NOTABLE_STALL {
+            self.oracle.health[node].disturbed = self.now;
+            self.note(|_| format!("node {node} was held up for {} us", for_ / MICRO));
+        }
+    }
+
+    pub fn asked(&mut self, node: usize, message: Message) {
+        if message == Message::Shutdown {
+            self.oracle.health[node].asked_to_stop = Some(self.now);
+        }
+    }
+
+    pub fn turn_begins(&mut self, node: usize) {
+        let now = self.now;
+        let health = &mut self.oracle.health[node];
+        health.reads.clear();
+        health.turn_began = now;
+        health.drained_before = health.drained;
+    }
+
+    pub fn send_failed(&mut self, node: usize) {
+        self.oracle.health[node].send_failed = self.now;
+    }
+
+    pub fn drained(&mut self, node: usize) {
+        self.oracle.health[node].drained = self.now;
+    }
+
+    pub fn read_clock(&mut self, node: usize) {
+        let low = self.oracle.tracks[node].iter().map(|track| track.low).collect();
+        let reading = Reading { at: self.now, local: self.local(node), low };
+        self.oracle.health[node].reads.push(reading);
+    }
+
+    pub fn sent(&mut self, packet: &Packet) {
+        let (node, router, now) = (packet.from, packet.instance, self.now);
+        let interval = ns(packet.interval);
+        let track = self.track(node, router);
+        if packet.priority.is_leaving() {
+            track.goodbye_at = Some(now);
+            return;
+        }
+        track.adverts += 1;
+        track.last_send = now;
+        track.first_send.get_or_insert(now);
+        if now - track.burst.at > interval {
+            track.burst = Burst { at: now, adverts: 0, changes: track.changes };
+        }
+        track.burst.adverts += 1;
+        let adverts = track.burst.adverts;
+        // The period's two, and an answer each quarter of it; the first and the last words of a mastership.
+        let changes = (track.changes - track.burst.changes) as u32;
+        if self.nodes[node].is_vipd() && adverts > 7 + 3 * changes {
+            self.fail(Cause::Storm { router, node, adverts });
+        }
+    }
+
+    /// An advert does not come to `to`, or too late.
+    pub fn missed(&mut self, packet: &Packet, to: usize) {
+        self.oracle.missed[packet.from][to][packet.instance] = self.now;
+    }
+
+    /// An advert that the daemon is not told of has come to `to`, where the lease word was `was`.
+    pub fn unheard(&mut self, packet: &Packet, to: usize, was: u64) {
+        let now = self.now;
+        if was != 0 && self.nodes[to].kernel.leases[packet.instance] == 0 {
+            self.track(to, packet.instance).revoked_at = now;
+        }
+    }
+
+    /// An advert has passed XDP's checks at `to`, where the lease word was `was`.
+    pub fn heard(&mut self, packet: &Packet, to: usize, was: u64) {
+        let (router, now) = (packet.instance, self.now);
+        let word = self.nodes[to].kernel.leases[router];
+        let settings = self.settings(to, router).clone();
+        let own = self.nodes[to].plan.address;
+        let (priority, heard) = (packet.priority, ns(packet.interval));
+        let track = self.track(to, router);
+        if was != 0 && word == 0 {
+            track.revoked_at = now;
+        }
+        if is_deaf(&settings) && track.goodbye_at.is_none() {
+            return;
+        }
+        track.heard_at = now;
+        if priority.is_leaving() {
+            if track.master.is_some_and(|master| master != packet.from) {
+                return;
+            }
+            track.master = None;
+            track.low = now + skew(&settings, track.interval.0);
+            track.high = now + skew(&settings, track.interval.1);
+            return;
+        }
+        track.rival_at = now;
+        track.master = Some(packet.from);
+        if (priority, packet.source) > (settings.priority, own) {
+            track.better_at = now;
+        }
+        let v2 = settings.version == Version::V2;
+        let interval = if v2 { ns(settings.advert_interval) } else { heard };
+        let due = now + down(&settings, interval);
+        if priority >= settings.priority || !preempts(&settings) {
+            track.interval = (interval, interval);
+            (track.low, track.high) = (due, due);
+        } else if !settings.preempt_delay.is_zero() {
+            // Tolerated or not.
+            track.interval = (track.interval.0.min(interval), track.interval.1.max(interval));
+            (track.low, track.high) = (track.low.min(due), track.high.max(due));
+        }
+    }
+}

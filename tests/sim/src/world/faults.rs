@@ -1,0 +1,177 @@
+//! What goes wrong, and how it ends.
+
+use super::{Again, Item, World};
+use crate::{
+    clock::{Clock, MICRO, MILLI},
+    node::{Message, Node},
+    plan::Fault,
+};
+
+impl World {
+    pub(super) fn begin(&mut self, fault: Fault) {
+        self.note(|_| format!("fault: {fault:?}"));
+        let end = self.now + fault.duration();
+        let mut again = Again { life: None, was: 0 };
+        match fault {
+            Fault::Freeze { node, .. } => {
+                let node = &mut self.nodes[node];
+                node.frozen_until = node.frozen_until.max(end);
+            }
+            Fault::Pause { node: i, .. } => {
+                let now = self.local(i);
+                let node = &mut self.nodes[i];
+                if node.paused.is_some() || !node.up {
+                    return;
+                }
+                node.paused = Some(now);
+                again.was = node.life;
+            }
+            Fault::Kill { node, .. } => {
+                if !self.nodes[node].running {
+                    return;
+                }
+                self.kill(node);
+                again.life = Some(self.nodes[node].life);
+            }
+            Fault::Restart { node, .. } | Fault::Stop { node, .. } => {
+                if !self.nodes[node].running {
+                    return;
+                }
+                let vipd = self.nodes[node].is_vipd();
+                let message = match fault {
+                    Fault::Restart { .. } if vipd => Message::Leave,
+                    _ => Message::Shutdown,
+                };
+                self.nodes[node].mailbox.push_back(message);
+                self.asked(node, message);
+                self.wake_soon(node);
+                again.life = Some(self.nodes[node].life);
+            }
+            Fault::Crash { node, .. } => {
+                if !self.nodes[node].up {
+                    return;
+                }
+                self.kill(node);
+                let node = &mut self.nodes[node];
+                (node.up, node.paused) = (false, None);
+                node.forget();
+                again.life = Some(node.life);
+            }
+            Fault::LinkDown { node, .. } => {
+                self.nodes[node].link_faults += 1;
+                self.link_changed(node);
+            }
+            Fault::Cut { from, to, .. } => self.cuts[from][to] += 1,
+            Fault::Partition { side, .. } => self.part(side, true),
+            Fault::Loss { share, .. } => self.losses.push(share),
+            Fault::SendFails { node, .. } => self.nodes[node].send_faults += 1,
+            Fault::Busy { node, at_most, .. } => self.nodes[node].busy_faults.push(at_most),
+        }
+        self.push(end, Item::End(fault, again));
+    }
+
+    pub(super) fn end(&mut self, fault: &Fault, again: Again) {
+        self.note(|_| format!("over: {fault:?}"));
+        match fault {
+            Fault::Freeze { node, .. } => {
+                if self.nodes[*node].frozen_until <= self.now {
+                    self.resumed(*node);
+                    self.wake_soon(*node);
+                }
+            }
+            Fault::Pause { node: i, clock_stops, .. } => {
+                let node = &mut self.nodes[*i];
+                if let Some(local) = node.paused.take() {
+                    if *clock_stops {
+                        let stood = self.now - node.clock.when(local);
+                        node.clock.resume(local, self.now);
+                        self.clock_stood(*i, stood);
+                    }
+                    if *clock_stops {
+                        self.linked(*i);
+                    } else {
+                        self.woke(*i);
+                    }
+                    self.wake_soon(*i);
+                }
+            }
+            Fault::Kill { node, .. } => self.start_again(*node, again),
+            Fault::Restart { node, instances, .. } => {
+                let same = self.is_same(*node, again);
+                if let (true, Some(instances)) = (same, instances) {
+                    self.reconfigured(*node);
+                    self.nodes[*node].settings.clone_from(instances);
+                }
+                self.start_again(*node, again);
+            }
+            Fault::Stop { node, .. } => self.start_again(*node, again),
+            Fault::Crash { node: i, .. } => {
+                let local = self.rng.u64(MILLI..1000 * MILLI);
+                let node = &mut self.nodes[*i];
+                node.up = true;
+                node.clock = Clock::new(self.now, local, node.plan.ppm);
+                self.start_again(*i, again);
+            }
+            Fault::LinkDown { node, .. } => {
+                self.nodes[*node].link_faults -= 1;
+                self.link_changed(*node);
+            }
+            Fault::Cut { from, to, .. } => self.cuts[*from][*to] -= 1,
+            Fault::Partition { side, .. } => self.part(*side, false),
+            Fault::Loss { share, .. } => {
+                if let Some(i) = self.losses.iter().position(|loss| loss == share) {
+                    self.losses.remove(i);
+                }
+            }
+            Fault::SendFails { node, .. } => {
+                self.nodes[*node].send_faults -= 1;
+                self.resumed(*node);
+            }
+            Fault::Busy { node, at_most, .. } => {
+                let busy = &mut self.nodes[*node].busy_faults;
+                if let Some(i) = busy.iter().position(|other| other == at_most) {
+                    busy.remove(i);
+                }
+            }
+        }
+    }
+
+    /// Whether the process, or the lack of one, is still what a fault left.
+    fn is_same(&self, node: usize, again: Again) -> bool {
+        let node = &self.nodes[node];
+        // One that was asked to end is gone by now, or still at it.
+        again.life.is_some_and(|life| node.life == life || node.life == life + 1 && !node.running)
+    }
+
+    fn start_again(&mut self, node: usize, again: Again) {
+        if self.is_same(node, again) {
+            if self.nodes[node].running {
+                // It has been asked for long enough.
+                self.kill(node);
+            }
+            self.start(node);
+        }
+    }
+
+    fn link_changed(&mut self, node: usize) {
+        self.linked(node);
+        let Node { life, running, .. } = self.nodes[node];
+        if running {
+            let up = self.nodes[node].link();
+            // In the order in which they happen.
+            let latency = 100 * MICRO;
+            self.push(self.now + latency, Item::Tell { node, life, message: Message::Link(up) });
+        }
+    }
+
+    fn part(&mut self, side: u32, cut: bool) {
+        for from in 0..self.nodes.len() {
+            for to in 0..self.nodes.len() {
+                if (side >> from & 1) != (side >> to & 1) {
+                    let count = &mut self.cuts[from][to];
+                    *count = if cut { *count + 1 } else { *count - 1 };
+                }
+            }
+        }
+    }
+}
