@@ -1,26 +1,27 @@
 //! How many questions for a VIP are answered, ARP and NS, from one asker and from very many: by vipd's XDP program, and by
 //! the kernel with the address on its interface.
 //!
-//! Asker and answerer share the machine, and most of the way a frame takes is the lab's (two veths and a bridge, each way).
-//! What is sent through a veth is mostly received in the sender's own time, so a slow answerer slows the asker, and too much
-//! at once shows as a lower rate asked more than as questions lost. So there are steady rates besides flat out.
+//! At steady rates the questions go through the lab's switch, as any client's do. Asker and answerer share the machine, and most of
+//! what a frame costs is the way there and back, two veths and a bridge each: that bounds the rate, not who answers. So flat
+//! out the asker is XDP at the other end of the node's cable, which costs little. It runs on the answerer's core, and no
+//! question is sent before the last 64 are done with: the slower the answers, the fewer questions.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
 use vipd_tests::{
     Lab, Mac, Node,
     probe::question::{arp_request, solicitation},
-    xdp::Counter,
+    xdp::{Counter, Generator, Program, Varying},
 };
 
 use crate::{
     Options,
-    flood::{flood, packet_socket},
+    flood::{Sent, flood, packet_socket},
     report::Report,
     routers::{Kind, PATIENCE, Router, Spec, VIP, vipd},
 };
@@ -31,8 +32,11 @@ const SPAN: Duration = Duration::from_secs(2);
 /// For the last answers to arrive.
 const STRAGGLERS: Duration = Duration::from_millis(100);
 const ASKERS: [usize; 2] = [1, 65_536];
-/// Questions per second; `None` is flat out.
-const RATES: [Option<u64>; 4] = [Some(20_000), Some(100_000), Some(300_000), None];
+/// Questions per second.
+const RATES: [u64; 3] = [20_000, 100_000, 300_000];
+/// Questions that the generator sends without a look at the clock.
+const VOLLEY: u32 = 65_536;
+const ASKER: Mac = Mac([0x02, 0, 0, 0, 0, 0x64]);
 const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 3);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +56,14 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
         let mut answerers = [Answerer::Vipd, Answerer::Kernel];
         answerers.rotate_left(run % 2);
         for answerer in answerers {
-            measure(answerer, report)?;
+            at_steady_rates(answerer, report)?;
+            flat_out(answerer, report)?;
         }
     }
     Ok(())
 }
 
-fn measure(answerer: Answerer, report: &mut Report) -> Result<()> {
+fn at_steady_rates(answerer: Answerer, report: &mut Report) -> Result<()> {
     let lab = Lab::builder()
         .node("lb01", "10.0.0.5/8")
         .address("2001:db8::5/64")
@@ -78,20 +83,61 @@ fn measure(answerer: Answerer, report: &mut Report) -> Result<()> {
                 // Neighbours that the last askers made would be in the way of these.
                 node.exec(&["ip", "neighbour", "flush", "dev", "eth0"])?;
                 let before = counter.count()?;
-                let asked = client.ns().run(|| flood(&packet_socket("eth0")?, &questions, rate, SPAN))??;
+                let send = || flood(&packet_socket("eth0")?, &questions, Some(rate), SPAN);
+                let asked = client.ns().run(send)??;
                 thread::sleep(STRAGGLERS);
-                let answers = (counter.count()? - before) as f64;
-                let message = if vip.is_ipv4() { "ARP" } else { "NS" };
-                let rate = rate.map_or("flat out".into(), |rate| format!("{}k/s", rate / 1_000));
-                let what = format!("{message}, {} askers, {rate}", questions.len());
-                let seconds = asked.elapsed.as_secs_f64();
-                let daemon = answerer.name();
-                report.add(PART, &what, daemon, "asked", "1/s", asked.count as f64 / seconds);
-                report.add(PART, &what, daemon, "answers", "1/s", answers / seconds);
-                report.add(PART, &what, daemon, "answered", "%", 100.0 * answers / asked.count as f64);
+                let answers = counter.count()? - before;
+                let what = what(vip, askers, &format!("{}k/s", rate / 1_000));
+                tell(report, answerer, &what, asked, answers);
             }
         }
     }
+    check(router, node)
+}
+
+fn flat_out(answerer: Answerer, report: &mut Report) -> Result<()> {
+    let lab = Lab::builder().node("lb01", "10.0.0.5/8").address("2001:db8::5/64").build()?;
+    let node = lab.node("lb01");
+    let port = lab.take_port("lb01")?;
+    let router = answerer.set(node)?;
+    // What the kernel answers is on its way through an XDP program too, or the port would not take frames from XDP.
+    let pass = Program::pass()?;
+    let _passing = (answerer == Answerer::Kernel).then(|| pass.attach(node.ns(), "eth0")).transpose()?;
+    for vip in [IpAddr::from(VIP), IpAddr::from(VIP6)] {
+        let counter = Counter::new(&answers_to(ASKER, vip))?;
+        let _attached = counter.attach(lab.switch(), port)?;
+        for askers in ASKERS {
+            node.exec(&["ip", "neighbour", "flush", "dev", "eth0"])?;
+            let generator = Generator::new((askers > 1).then(|| sender(vip)))?;
+            let question = question(ASKER, 0, vip);
+            let before = counter.count()?;
+            let mut asked = Sent { count: 0, elapsed: Duration::ZERO };
+            let begin = Instant::now();
+            while asked.elapsed < SPAN {
+                generator.send(lab.switch(), port, &question, VOLLEY)?;
+                asked = Sent { count: asked.count + u64::from(VOLLEY), elapsed: begin.elapsed() };
+            }
+            thread::sleep(STRAGGLERS);
+            let answers = counter.count()? - before;
+            tell(report, answerer, &what(vip, askers, "flat out"), asked, answers);
+        }
+    }
+    check(router, node)
+}
+
+fn what(vip: IpAddr, askers: usize, rate: &str) -> String {
+    format!("{}, {askers} askers, {rate}", if vip.is_ipv4() { "ARP" } else { "NS" })
+}
+
+fn tell(report: &mut Report, answerer: Answerer, what: &str, asked: Sent, answers: u64) {
+    let (seconds, answers) = (asked.elapsed.as_secs_f64(), answers as f64);
+    let daemon = answerer.name();
+    report.add(PART, what, daemon, "asked", "1/s", asked.count as f64 / seconds);
+    report.add(PART, what, daemon, "answers", "1/s", answers / seconds);
+    report.add(PART, what, daemon, "answered", "%", 100.0 * answers / asked.count as f64);
+}
+
+fn check(router: Option<Router>, node: &Node) -> Result<()> {
     if let Some(router) = router {
         ensure!(router.is(node, "MASTER"), "vipd is no longer master: the figures are of someone else");
     }
@@ -127,12 +173,21 @@ impl Answerer {
     }
 }
 
+/// Where the sender's address, with which askers differ, has its last two octets.
+fn sender(vip: IpAddr) -> Varying {
+    match vip {
+        IpAddr::V4(_) => Varying { word: 30, complement: None },
+        // The two octets before make up for it in the checksum.
+        IpAddr::V6(_) => Varying { word: 36, complement: Some(34) },
+    }
+}
+
 /// From the asker of that number, who has the station `from`.
 fn question(from: Mac, asker: u16, vip: IpAddr) -> Vec<u8> {
     let [high, low] = asker.to_be_bytes();
     match vip {
         IpAddr::V4(vip) => arp_request(from, Ipv4Addr::new(10, 1, high, low), vip),
-        IpAddr::V6(vip) => solicitation(from, Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 1, asker), vip),
+        IpAddr::V6(vip) => solicitation(from, Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, !asker, asker), vip),
     }
 }
 

@@ -139,6 +139,15 @@ impl Lab {
         checked(self.switch.command("ip").args(["link", "set", "dev", port, state])).map(drop)
     }
 
+    /// Takes the cable of a node's `eth0` out of the switch. Whoever uses the port, in the switch's namespace, has the node
+    /// to himself; the port has no XDP program any more.
+    pub fn take_port(&self, node: &str) -> Result<&str> {
+        let port = &self.node(node).links()[0].port;
+        checked(self.switch.command("ip").args(["link", "set", "dev", port, "nomaster"]))?;
+        fs::remove_file(self.port_pins().join(port)).with_context(|| format!("unpin {port}"))?;
+        Ok(port)
+    }
+
     /// Watches the cable of a node's `eth0` at the switch: also what its XDP program drops or sends. `outgoing` frames
     /// are those that go to the node.
     pub fn sniff_port(&self, node: &str) -> Result<Sniffer> {
@@ -283,12 +292,17 @@ impl Lab {
             let _ = writeln!(configure, "addr add {address} dev {name}{nodad}");
         }
         checked_with_input(ns.command("ip").args(["-batch", "-"]), &configure, &scratch)?;
-        let pins = Path::new(crate::BPFFS).join(format!("{}-switch", self.prefix));
+        let pins = self.port_pins();
         fs::create_dir_all(&pins).with_context(|| format!("cannot create {}", pins.display()))?;
         Program::pass()?.attach(&self.switch, &port)?.pin(&pins.join(&port))?;
         // Without it TCP and UDP checksums on the wire are unfinished, and captures show them as wrong.
         checked(ns.command("ethtool").args(["-K", &name, "tx", "off"]))?;
         Ok(Link { name, port, mac, ip, ip6, link_local })
+    }
+
+    /// Where the links of the ports' XDP programs are pinned.
+    fn port_pins(&self) -> PathBuf {
+        Path::new(crate::BPFFS).join(format!("{}-switch", self.prefix))
     }
 
     fn block_rules(&self, from: &str, to: &str, what: Block) -> String {

@@ -4,6 +4,8 @@
 //! [`Program::pass`]. With GRO alone (tried) the frames lie in its ring until another frame wakes it.
 
 mod counter;
+mod generator;
+mod instructions;
 
 use std::{
     cell::Cell,
@@ -20,6 +22,7 @@ use std::{
 use anyhow::{Context, Result};
 
 pub use counter::Counter;
+pub use generator::{Generator, Varying};
 
 use crate::Netns;
 
@@ -72,14 +75,10 @@ impl Program {
     pub fn test_run(&self, frame: &[u8], repeat: u32) -> Result<Duration> {
         let attr = TestRun {
             prog_fd: fd_u32(&self.0),
-            retval: Cell::new(0),
             data_size_in: u32::try_from(frame.len()).context("a short frame")?,
-            data_size_out: Cell::new(0),
             data_in: frame.as_ptr() as u64,
-            data_out: 0,
             repeat,
-            duration: Cell::new(0),
-            rest: [0; 8],
+            ..TestRun::default()
         };
         syscall(BPF_PROG_TEST_RUN, &attr).context("BPF_PROG_TEST_RUN")?;
         Ok(Duration::from_nanos(attr.duration.get().into()))
@@ -143,6 +142,7 @@ struct LinkCreate {
 
 /// The start of `union bpf_attr` for `BPF_PROG_TEST_RUN`; cells are what the kernel writes.
 #[repr(C)]
+#[derive(Default)]
 struct TestRun {
     prog_fd: u32,
     retval: Cell<u32>,
@@ -152,7 +152,14 @@ struct TestRun {
     data_out: u64,
     repeat: u32,
     duration: Cell<u32>,
-    rest: [u32; 8],
+    ctx_size_in: u32,
+    ctx_size_out: Cell<u32>,
+    ctx_in: u64,
+    ctx_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    reserved: u32,
 }
 
 /// The start of `union bpf_attr` for `BPF_OBJ_PIN`.

@@ -4,7 +4,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result};
 
-use super::{Link, Program, XDP_PASS, bpf, fd_u32, syscall};
+use super::{
+    Link, Program, XDP_PASS, bpf, fd_u32,
+    instructions::{EXIT, check_length, instruction},
+    syscall,
+};
 use crate::Netns;
 
 /// Counts, and drops, frames that have all of the given big-endian words; lets others pass.
@@ -55,14 +59,8 @@ fn instructions(words: &[(u16, u16)], map: &OwnedFd) -> Vec<u64> {
     let length = words.iter().map(|(offset, _)| u32::from(*offset) + 2).max().unwrap_or(0);
     // After each comparison: the comparisons that follow, with their loads, and the counting.
     let to_exit = |following: usize| (2 * following + COUNTING) as u16;
-    let mut program = vec![
-        instruction(0xb7, 0, 0, 0, XDP_PASS.cast_unsigned()), // r0 = XDP_PASS
-        instruction(0x61, 2, 1, 0, 0),                        // r2 = data
-        instruction(0x61, 3, 1, 4, 0),                        // r3 = data_end
-        instruction(0xbf, 4, 2, 0, 0),                        // r4 = r2
-        instruction(0x07, 4, 0, 0, length),                   // r4 += length
-        instruction(0x2d, 4, 3, to_exit(words.len()), 0),     // if r4 > r3 goto exit
-    ];
+    let mut program = vec![instruction(0xb7, 0, 0, 0, XDP_PASS.cast_unsigned())]; // r0 = XDP_PASS
+    program.extend(check_length(1, length, to_exit(words.len()).into()));
     for (i, (offset, word)) in words.iter().enumerate() {
         program.push(instruction(0x69, 5, 2, *offset, 0)); // r5 = word at offset
         program.push(instruction(0x55, 5, 0, to_exit(words.len() - 1 - i), u32::from(word.to_be()))); // if r5 != word goto exit
@@ -75,14 +73,8 @@ fn instructions(words: &[(u16, u16)], map: &OwnedFd) -> Vec<u64> {
         instruction(0xb7, 0, 0, 0, XDP_DROP), // r0 = XDP_DROP
     ];
     program.extend(counting);
-    program.push(instruction(0x95, 0, 0, 0, 0)); // exit: return r0
+    program.push(EXIT);
     program
-}
-
-/// `struct bpf_insn`.
-fn instruction(code: u8, destination: u8, source: u8, offset: u16, immediate: u32) -> u64 {
-    let registers = u64::from(destination | (source << 4));
-    u64::from(code) | (registers << 8) | (u64::from(offset) << 16) | (u64::from(immediate) << 32)
 }
 
 /// The start of `union bpf_attr` for `BPF_MAP_CREATE`.
