@@ -1,7 +1,7 @@
 //! The configuration: no text makes the parser panic, every diagnostic points into the text, and what is accepted is
 //! what `model` promises.
 
-use std::{collections::HashSet, net::IpAddr};
+use std::{collections::HashSet, net::IpAddr, path::Path};
 
 use vipd::config::{
     self, Auth, Config, Diagnostic, Hop, Instance, Prefix, RouteKind, VirtualRoute, VirtualRule,
@@ -15,7 +15,8 @@ const MASK_LEN: usize = 5;
 
 pub fn check(octets: &[u8]) {
     let text = String::from_utf8_lossy(octets);
-    let parsed = config::parse("fuzz.conf", &text);
+    let parse = |text: &str| config::parse(Path::new("fuzz.conf"), text, &config::Nothing);
+    let parsed = parse(&text);
     let (diagnostics, text_of_all) = match &parsed {
         Ok(loaded) => (&loaded.warnings, None),
         Err(failure) => {
@@ -39,7 +40,7 @@ pub fn check(octets: &[u8]) {
         valid(&loaded.config);
         assert!(may_show_secret || !format!("{:?}", loaded.config).contains(SECRET), "a password is shown");
         // What an editor does to line ends says nothing.
-        let again = config::parse("fuzz.conf", &(lines.join("\r\n") + "\r\n! the end"));
+        let again = parse(&(lines.join("\r\n") + "\r\n! the end"));
         assert_eq!(again.map(|again| again.config).as_ref(), Ok(&loaded.config));
     }
 }

@@ -66,7 +66,7 @@ fn instructions(Varying { word, complement }: Varying) -> Vec<u64> {
         writes.push(instruction(0x6b, 2, 0, complement, 0)); // *(u16 *)(r2 + complement) = r0
     }
     let mut program = vec![
-        instruction(0xbf, 6, 1, 0, 0),                       // r6 = r1
+        instruction(0xbf, 6, 1, 0, 0),                        // r6 = r1
         instruction(0x85, 0, 0, 0, BPF_FUNC_GET_PRANDOM_U32), // r0 = get_prandom_u32()
     ];
     program.extend(check_length(6, length, writes.len()));

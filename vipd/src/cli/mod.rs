@@ -56,6 +56,9 @@ enum Command {
         /// Configuration, in keepalived's format
         #[arg(short = 'f', long, value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
         config: PathBuf,
+        /// What lines that start with `@ID` are for; the host's name up to its first dot if not given
+        #[arg(short = 'i', long, value_name = "ID")]
+        config_id: Option<String>,
         /// BPF file system to pin maps and links in, under `vipd/`
         #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
         bpffs_dir: PathBuf,
@@ -94,8 +97,8 @@ struct Runtime {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        Command::Run { config, bpffs_dir, runtime, log_xdp } => {
-            run(daemon::Options { config, bpffs_dir, runtime_dir: runtime.runtime_dir, log_xdp })
+        Command::Run { config, config_id, bpffs_dir, runtime, log_xdp } => {
+            run(daemon::Options { config, config_id, bpffs_dir, runtime_dir: runtime.runtime_dir, log_xdp })
         }
         Command::Status { json, runtime } => ask(&runtime, &Request::Status, |response| match response {
             Response::Status(status) if json => {

@@ -18,6 +18,8 @@ pub struct Diagnostic {
     pub caret: u32,
     /// Characters the caret underlines, at least 1.
     pub width: u32,
+    /// What the line became, and how it came in.
+    pub notes: Vec<String>,
     /// The next step.
     pub hint: Option<String>,
 }
@@ -51,6 +53,9 @@ impl fmt::Display for Diagnostic {
             let carets = "^".repeat(self.width as usize);
             write!(f, "\n  | {}\n  | {blank}{carets}", self.source)?;
         }
+        for note in &self.notes {
+            write!(f, "\n  = note: {note}")?;
+        }
         if let Some(hint) = &self.hint {
             write!(f, "\n  = help: {hint}")?;
         }
@@ -75,6 +80,7 @@ impl Failure {
             source: String::new(),
             caret: 1,
             width: 1,
+            notes: Vec::new(),
             hint: None,
         };
         Self { diagnostics: vec![diagnostic] }

@@ -1,6 +1,9 @@
 //! Source text to logical lines: words, and the braces that split them.
 
-use super::report::Report;
+use super::{
+    expand::{self, Columns},
+    report::Report,
+};
 
 /// A logical line, or a brace outside quotes, which always stands alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +21,10 @@ pub struct Word {
     pub span: Span,
 }
 
-/// A place in the file; counts characters from 1.
+/// A place in what was written; columns count characters from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
+    /// Number of the logical line, see [`super::report::Place`].
     pub line: u32,
     pub column: u32,
     pub width: u32,
@@ -29,26 +33,17 @@ pub struct Span {
 /// keepalived drops longer lines, so no file that runs under it has one.
 pub const LINE_LEN_MAX: usize = 1023;
 
-pub fn lex(text: &str, report: &mut Report) -> Vec<Item> {
+pub fn lex(lines: Vec<expand::Line>, report: &mut Report) -> Vec<Item> {
     let mut items = Vec::new();
-    for (line, text) in (1..).zip(text.lines()) {
-        let whole = Span { line, column: 1, width: 1 };
-        let len = text.chars().count();
-        if len > LINE_LEN_MAX {
-            report.hide(line, 1);
-            report.error(whole, format!("line of {len} characters, at most {LINE_LEN_MAX} are allowed"));
-        } else if text.contains('\0') {
-            report.hide(line, 1);
-            report.error(whole, "line with a NUL character");
-        } else {
-            Line { line, chars: text.chars().collect(), at: 0, words: Vec::new() }.lex(&mut items, report);
-        }
+    for expand::Line { id, text, columns } in lines {
+        Line { id, columns, chars: text.chars().collect(), at: 0, words: Vec::new() }.lex(&mut items, report);
     }
     items
 }
 
 struct Line {
-    line: u32,
+    id: u32,
+    columns: Columns,
     chars: Vec<char>,
     at: usize,
     /// Of the logical line being read.
@@ -134,7 +129,7 @@ impl Line {
     /// A comment sign glued to a password is more likely part of it.
     fn warn_cut_password(&self, report: &mut Report) {
         if self.words.first().is_some_and(|word| word.text == "auth_pass") {
-            let sign = Span { line: self.line, column: column(self.at), width: 1 };
+            let sign = self.span(self.at, self.at + 1);
             let hint = "put the password in double quotes, or put a blank before the comment";
             report.warning(sign, "a comment starts here, the password ends before it", hint);
         }
@@ -159,12 +154,12 @@ impl Line {
     }
 
     fn span_from(&self, start: usize) -> Span {
-        let column = column(start);
-        let end = u32::try_from(self.at).unwrap_or(u32::MAX).saturating_add(1);
-        Span { line: self.line, column, width: end.saturating_sub(column) }
+        self.span(start, self.at)
     }
-}
 
-fn column(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)
+    fn span(&self, from: usize, to: usize) -> Span {
+        let index = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let (column, width) = self.columns.span(index(from), index(to));
+        Span { line: self.id, column, width }
+    }
 }

@@ -12,15 +12,13 @@ use super::{
     values,
 };
 
-impl Lowering<'_, '_> {
+impl Lowering<'_> {
     pub fn line(&mut self, line: &Node, block: Block, settings: &mut Settings) {
         let Some(first) = line.words.first().filter(|_| !line.unsupported) else {
             settings.partial = true;
             return;
         };
-        if self.has_definition(&line.words, block) {
-            settings.partial = true;
-        } else if line.block.is_some() {
+        if line.block.is_some() {
             settings.partial = true;
             let message = format!("{} takes no block", self.report.quote(first));
             self.report.error(first.span, message);

@@ -32,15 +32,15 @@ pub struct Draft {
     pub settings: Settings,
 }
 
-pub struct Lowering<'l, 't> {
-    pub report: &'l mut Report<'t>,
+pub struct Lowering<'l> {
+    pub report: &'l mut Report,
     global: Settings,
     drafts: Vec<Draft>,
     /// Keywords without effect that were mentioned already.
     noticed: HashSet<&'static str>,
 }
 
-impl Lowering<'_, '_> {
+impl Lowering<'_> {
     fn statements(&mut self, nodes: &[Node], block: Block, place: &str, settings: &mut Settings) {
         for node in nodes {
             match node.words.first() {
@@ -63,9 +63,6 @@ impl Lowering<'_, '_> {
             }
             Status::Supported(form) => {
                 self.mark_seen(keyword, first, settings);
-                if self.has_definition(&node.words, block) {
-                    return;
-                }
                 match (form, &node.block) {
                     (Form::Block(inside), children) => {
                         self.enter(*inside, node, children.as_deref().unwrap_or_default(), settings, place);
@@ -170,26 +167,12 @@ impl Lowering<'_, '_> {
         if let Some(first) = settings.seen_at(keyword.means).filter(|_| !keyword.block) {
             let again = if keyword.name == keyword.means { "" } else { " with another keyword" };
             let message = format!("`{}` given again{again}: the last one counts", keyword.means);
-            self.report.warning(word.span, message, format!("it was given on line {} already", first.line));
+            self.report.warning(
+                word.span,
+                message,
+                format!("it was given on {} already", self.report.line_of(first, word.span)),
+            );
         }
         settings.seen.push((keyword.means, word.span));
-    }
-
-    /// Reports a `$NAME` or `${NAME}`, which keepalived would replace.
-    pub fn has_definition(&mut self, words: &[Word], block: Block) -> bool {
-        // A password may hold a `$`, and keepalived leaves undefined names as they stand; its own start with `_`.
-        let named = |c: char| {
-            if block == Block::Authentication { c == '_' } else { c == '_' || c.is_alphabetic() }
-        };
-        let used = |word: &&Word| {
-            let names = word.text.split('$').skip(1).map(|rest| rest.strip_prefix('{').unwrap_or(rest));
-            names.filter_map(|name| name.chars().next()).any(named)
-        };
-        let Some(word) = words.iter().find(used) else {
-            return false;
-        };
-        let hint = "write the value itself";
-        self.report.error_hint(word.span, "definitions (`$NAME`) are not supported yet", hint);
-        true
     }
 }

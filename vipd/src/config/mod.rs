@@ -1,11 +1,12 @@
 //! Reads keepalived's configuration language into a configuration that cannot hold an invalid value.
 //!
-//! Text goes through `lexer` (logical lines), `parser` (a tree of statements), `lower` (the tree against the table
+//! Text goes through `expand` (includes, conditions, definitions and generators), `lexer` (words), `parser` (a tree of statements), `lower` (the tree against the table
 //! in `keywords`, giving `settings`) and `validate` (settings that must fit together, giving `model`). Everything
 //! wrong in a file is reported at once, each with its place. There is no clock, socket or task here, and only
 //! [`load`] touches a file.
 
 mod diagnostic;
+mod expand;
 mod keywords;
 mod lexer;
 mod lines;
@@ -22,9 +23,10 @@ mod vmac;
 #[cfg(test)]
 mod tests;
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Failure, Severity};
+pub use expand::{Host, Nothing, Outside};
 pub use model::{
     Auth, Config, Garp, Hop, Instance, LeasePolicy, Prefix, RouteKind, RuleAction, Unicast, UnicastPeer, Vip,
     VirtualRoute, VirtualRule, WantedState,
@@ -40,20 +42,20 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Reads and checks the file at `path`.
-pub fn load(path: &Path) -> Result<Loaded, Failure> {
-    let name = path.display().to_string();
-    match fs::read(path) {
+/// Reads and checks the file at `path`, and what it includes; `outside` is the machine it is for.
+pub fn load(path: &Path, outside: &dyn Outside) -> Result<Loaded, Failure> {
+    match outside.read(path) {
         // Comments in other encodings are common and harmless; the lexer refuses such bytes in a word.
-        Ok(bytes) => parse(&name, &String::from_utf8_lossy(&bytes)),
-        Err(error) => Err(Failure::unreadable(&name, &error)),
+        Ok(bytes) => parse(path, &String::from_utf8_lossy(&bytes), outside),
+        Err(error) => Err(Failure::unreadable(&path.display().to_string(), &error)),
     }
 }
 
-/// Checks `text`; `name` is how diagnostics call it.
-pub fn parse(name: &str, text: &str) -> Result<Loaded, Failure> {
-    let mut report = Report::new(name, text);
-    let items = lexer::lex(text, &mut report);
+/// Checks `text` as if it were in the file at `path`.
+pub fn parse(path: &Path, text: &str, outside: &dyn Outside) -> Result<Loaded, Failure> {
+    let mut report = Report::default();
+    let lines = expand::expand(path, text, outside, &mut report);
+    let items = lexer::lex(lines, &mut report);
     report.hide_secrets(&items);
     let tree = parser::parse(items, &mut report);
     let config = lower::lower(&tree, &mut report);

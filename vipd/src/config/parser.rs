@@ -21,7 +21,7 @@ pub struct Node {
 
 /// Returns the statements at the top level.
 pub fn parse(items: Vec<Item>, report: &mut Report) -> Vec<Node> {
-    let mut parser = Parser { report, top: Vec::new(), open: Vec::new(), definition_until_line: 0 };
+    let mut parser = Parser { report, top: Vec::new(), open: Vec::new() };
     let mut items = items.into_iter().peekable();
     let mut after_statement = false;
     while let Some(item) = items.next() {
@@ -45,12 +45,10 @@ pub fn parse(items: Vec<Item>, report: &mut Report) -> Vec<Node> {
     parser.end()
 }
 
-struct Parser<'p, 't> {
-    report: &'p mut Report<'t>,
+struct Parser<'p> {
+    report: &'p mut Report,
     top: Vec<Node>,
     open: Vec<Open>,
-    /// Lines up to this one belong to the body of a `$NAME=` definition.
-    definition_until_line: u32,
 }
 
 /// A block whose `}` has not come yet.
@@ -62,21 +60,13 @@ struct Open {
     inside: Option<Block>,
 }
 
-impl Parser<'_, '_> {
+impl Parser<'_> {
     /// Returns whether a `{` that follows belongs to this statement.
     fn statement(&mut self, words: Vec<Word>, opens: bool) -> bool {
         let Some(first) = words.first() else { return false };
-        if first.span.line <= self.definition_until_line {
-            return false;
-        }
         if opens && self.starts_top_level(&words) {
             self.report_unclosed("before the next block starts");
             self.close_all();
-        }
-        if let Some(directive) = directive(&words) {
-            self.directive(directive, first.span);
-            self.push(Node { words, block: None, unsupported: true });
-            return true;
         }
         let (first, name) = (first.clone(), title(&words, self.report));
         let misses_brace = !opens
@@ -99,9 +89,7 @@ impl Parser<'_, '_> {
     fn open_brace(&mut self, brace: Span, after_statement: bool) {
         let header = if after_statement { self.siblings().pop() } else { None };
         let Some(node) = header else {
-            if brace.line > self.definition_until_line {
-                self.report.error(brace, "stray `{`: no keyword stands before it");
-            }
+            self.report.error(brace, "stray `{`: no keyword stands before it");
             let node = Node { words: Vec::new(), block: None, unsupported: true };
             self.open.push(Open { node, at: brace, children: Vec::new(), inside: None });
             return;
@@ -113,7 +101,7 @@ impl Parser<'_, '_> {
     }
 
     fn close_brace(&mut self, brace: Span) {
-        if !self.close_one() && brace.line > self.definition_until_line {
+        if !self.close_one() {
             self.report.error(brace, "stray `}`: no block is open here");
         }
     }
@@ -152,19 +140,6 @@ impl Parser<'_, '_> {
         !self.open.is_empty() && top && !known_here && (words.len() > 1 || first.text == "global_defs")
     }
 
-    fn directive(&mut self, what: Directive, at: Span) {
-        let (text, hint) = match what {
-            Directive::Include => ("include files are", "write the included text here"),
-            Directive::Conditional => ("conditional lines (`@id`) are", "keep one file per machine"),
-            Directive::Generator => ("generators (`~SEQ`, `~LST`) are", "write the lines out"),
-            Directive::Definition => {
-                self.definition_until_line = self.report.continued_until(at.line);
-                ("definitions (`$NAME=`) are", "write the value where it is used")
-            }
-        };
-        self.report.error_hint(at, format!("{text} not supported yet"), hint);
-    }
-
     fn push(&mut self, node: Node) {
         self.siblings().push(node);
     }
@@ -183,29 +158,6 @@ impl Parser<'_, '_> {
 
     fn block_of(&self, keyword: &str) -> Option<Block> {
         keywords::find(self.inside()?, keyword)?.opens()
-    }
-}
-
-/// What changes the text of the file rather than being a statement.
-enum Directive {
-    Include,
-    Conditional,
-    Definition,
-    Generator,
-}
-
-fn directive(words: &[Word]) -> Option<Directive> {
-    let first = words.first()?.text.as_str();
-    if words.iter().any(|word| word.text.contains("~SEQ") || word.text.contains("~LST")) {
-        return Some(Directive::Generator);
-    }
-    match first {
-        "include" | "includea" | "includeb" | "includem" | "includer" | "includew" => {
-            Some(Directive::Include)
-        }
-        _ if first.starts_with('@') => Some(Directive::Conditional),
-        _ if first.starts_with('$') && first.contains('=') => Some(Directive::Definition),
-        _ => None,
     }
 }
 

@@ -3,19 +3,42 @@
 //! Passwords are masked here and nowhere else: text of the file enters a message only through [`Report::quote`], and
 //! a shown line only through [`Report::finish`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 use super::{
     diagnostic::{Diagnostic, Severity},
     lexer::{Item, LINE_LEN_MAX, Span, Word},
 };
 
-pub struct Report<'t> {
-    file: &'t str,
-    lines: Vec<&'t str>,
-    /// Line to the first column that must not be shown.
+#[derive(Default)]
+pub struct Report {
+    files: Vec<String>,
+    /// Of logical lines, whose numbers count from 1.
+    places: Vec<Place>,
+    /// Logical line to the first column that must not be shown.
     hidden: BTreeMap<u32, u32>,
     findings: Vec<Finding>,
+}
+
+/// Where a logical line comes from.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Of [`Report::add_file`].
+    pub file: u32,
+    /// Of the line in the file, from 1.
+    pub number: u32,
+    /// As written.
+    pub source: Rc<str>,
+    /// What definitions and generators have made of it, if they have.
+    pub becomes: Option<String>,
+    pub via: Option<Rc<Via>>,
+}
+
+/// What brought a line in.
+#[derive(Clone, Debug)]
+pub enum Via {
+    Include { file: u32, line: u32, outer: Option<Rc<Via>> },
+    Definition { name: String, file: u32, line: u32, outer: Option<Rc<Via>> },
 }
 
 struct Finding {
@@ -25,18 +48,47 @@ struct Finding {
     hint: Option<String>,
 }
 
-impl<'t> Report<'t> {
-    pub fn new(file: &'t str, text: &'t str) -> Self {
-        let mut report =
-            Self { file, lines: text.lines().collect(), hidden: BTreeMap::new(), findings: Vec::new() };
+impl Report {
+    /// Takes note of a file, and gives its number; the first is the one that was asked for.
+    pub fn add_file(&mut self, name: &str) -> u32 {
+        self.files.push(name.to_owned());
+        self.files.len() as u32 - 1
+    }
+
+    /// Takes note of a logical line, and gives its number.
+    pub fn add_place(&mut self, place: Place) -> u32 {
+        let line = self.places.len() as u32 + 1;
         // By text, not by word: a password may stand in a comment or in a line that cannot be read.
-        for (line, text) in (1..).zip(text.lines()) {
-            if let Some(at) = text.find(PASSWORD_KEYWORD) {
-                let end = at + PASSWORD_KEYWORD.len();
-                report.hide(line, columns(&text[..end]) + 1);
-            }
+        if let Some(at) = place.source.find(PASSWORD_KEYWORD) {
+            let end = at + PASSWORD_KEYWORD.len();
+            self.hide(line, columns(&place.source[..end]) + 1);
         }
-        report
+        self.places.push(place);
+        line
+    }
+
+    /// The line's number in its file.
+    pub fn number(&self, span: Span) -> u32 {
+        self.place(span.line).map_or(1, |place| place.number)
+    }
+
+    /// Where something is, seen from `from`: `line 7`, or `line 7 of other.conf`.
+    pub fn line_of(&self, span: Span, from: Span) -> String {
+        let file = |span: Span| self.place(span.line).map_or(0, |place| place.file);
+        let number = self.number(span);
+        if file(span) == file(from) {
+            format!("line {number}")
+        } else {
+            format!("line {number} of {}", self.file(file(span)))
+        }
+    }
+
+    fn place(&self, line: u32) -> Option<&Place> {
+        self.places.get(line.checked_sub(1)? as usize)
+    }
+
+    fn file(&self, file: u32) -> &str {
+        self.files.get(file as usize).map_or("", String::as_str)
     }
 
     pub fn error(&mut self, span: Span, message: impl Into<String>) {
@@ -72,19 +124,7 @@ impl<'t> Report<'t> {
         if self.hidden.get(&word.span.line).is_some_and(|from| end > *from) {
             return MASK.to_owned();
         }
-        let mut text = word.text.chars();
-        let mut shown: String = text.by_ref().take(QUOTE_LEN_MAX).flat_map(char::escape_debug).collect();
-        if text.next().is_some() {
-            shown.push('…');
-        }
-        shown
-    }
-
-    /// The last line of a text that starts on `line` and goes on wherever a line ends with `\`.
-    pub fn continued_until(&self, line: u32) -> u32 {
-        let from = self.lines.iter().skip(line.saturating_sub(1) as usize);
-        let continued = from.take_while(|text| text.trim_end().ends_with('\\')).count();
-        line.saturating_add(u32::try_from(continued).unwrap_or(u32::MAX))
+        fit(&word.text)
     }
 
     /// Marks what may be a password. Generous on purpose: a misspelt keyword must not print the secret after it.
@@ -138,9 +178,11 @@ impl<'t> Report<'t> {
     fn diagnostic(&self, finding: Finding) -> Diagnostic {
         let Finding { severity, span, message, hint } = finding;
         let Span { line, column, width } = span;
-        let text = self.lines.get(line.saturating_sub(1) as usize).copied().unwrap_or_default();
+        let place = self.place(line);
+        let text = place.map_or("", |place| &*place.source);
         let (mut source, mut caret, mut width) = (showable(text), column, width.max(1));
-        if let Some(from) = self.hidden.get(&line).copied() {
+        let hidden = self.hidden.get(&line).copied();
+        if let Some(from) = hidden {
             let kept = from.saturating_sub(1) as usize;
             if source.chars().count() > kept {
                 source = source.chars().take(kept).collect::<String>() + " " + MASK;
@@ -152,9 +194,40 @@ impl<'t> Report<'t> {
                 width = width.min(from - caret);
             }
         }
-        let file = self.file.to_owned();
-        Diagnostic { severity, file, line, column, message, source, caret, width, hint }
+        let file = self.file(place.map_or(0, |place| place.file)).to_owned();
+        let becomes = place.and_then(|place| place.becomes.as_ref()).filter(|_| hidden.is_none());
+        let becomes = becomes.map(|becomes| format!("it becomes `{}`", showable(becomes)));
+        let notes = becomes.into_iter().chain(self.trail(place)).collect();
+        let line = place.map_or(1, |place| place.number);
+        Diagnostic { severity, file, line, column, message, source, caret, width, notes, hint }
     }
+
+    /// How a line came in, the innermost first.
+    fn trail(&self, place: Option<&Place>) -> Vec<String> {
+        let mut trail = Vec::new();
+        let mut via = place.and_then(|place| place.via.as_deref());
+        while let Some(step) = via.filter(|_| trail.len() < TRAIL_MAX) {
+            let (what, file, line, outer) = match step {
+                Via::Include { file, line, outer } => ("included".to_owned(), file, line, outer),
+                Via::Definition { name, file, line, outer } => {
+                    (format!("in `{name}`, used"), file, line, outer)
+                }
+            };
+            trail.push(format!("{what} at {}:{line}", self.file(*file)));
+            via = outer.as_deref();
+        }
+        trail
+    }
+}
+
+/// A piece of the file, fit for a message.
+pub fn fit(text: &str) -> String {
+    let mut text = text.chars();
+    let mut shown: String = text.by_ref().take(QUOTE_LEN_MAX).flat_map(char::escape_debug).collect();
+    if text.next().is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// Replaces what would move the caret or speak to the terminal.
@@ -172,6 +245,8 @@ fn columns(text: &str) -> u32 {
 }
 
 const PASSWORD_KEYWORD: &str = "auth_pass";
+/// Steps of a trail that are shown.
+const TRAIL_MAX: usize = 6;
 const MASK: &str = "****";
 /// Longer words are cut in messages.
 const QUOTE_LEN_MAX: usize = 60;

@@ -14,7 +14,7 @@ use super::{
     values,
 };
 
-impl Lowering<'_, '_> {
+impl Lowering<'_> {
     pub fn route_line(&mut self, words: &[Word], settings: &mut Settings) {
         let Some(first) = words.first().map(|word| word.span) else { return };
         let at_nexthop = words.iter().filter(|word| word.text == "nexthop").map(|word| word.span);

@@ -1,18 +1,23 @@
 //! What files mean, and what is said about wrong ones. Rows are (file, what is expected of it).
 
 mod addressing;
+mod expand;
 mod language;
 mod model;
 mod routes;
 mod table;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::Path};
 
-use super::{Diagnostic, Instance, Severity, Vip, parse};
+use super::{Diagnostic, Failure, Instance, Loaded, Nothing, Severity, Vip};
+
+fn parse(text: &str) -> Result<Loaded, Failure> {
+    super::parse(Path::new("k.conf"), text, &Nothing)
+}
 
 /// The whole file is right; returns its only instance.
 fn instance(text: &str) -> Instance {
-    match parse("k.conf", text) {
+    match parse(text) {
         Ok(loaded) => loaded.config.instances.into_iter().next().expect("one instance"),
         Err(failure) => panic!("{text}\n{failure}"),
     }
@@ -27,7 +32,7 @@ fn findings(text: &str) -> Vec<String> {
 }
 
 fn diagnostics(text: &str) -> Vec<Diagnostic> {
-    match parse("k.conf", text) {
+    match parse(text) {
         Ok(loaded) => {
             assert!(loaded.warnings.iter().all(|d| d.severity != Severity::Error), "an error in a success");
             loaded.warnings

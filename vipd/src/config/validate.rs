@@ -79,7 +79,7 @@ fn instance(draft: &Draft, global: &Settings, report: &mut Report) -> Option<Ins
         checksum,
         lower_prio_no_advert: value_or(&shared.lower_prio_no_advert, false),
         lease: value_or(&shared.lease, LeasePolicy::Overlap),
-        line: draft.keyword_at.line,
+        line: report.number(draft.keyword_at),
     })
 }
 

@@ -51,6 +51,8 @@ const MESSAGES: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Options {
     pub config: PathBuf,
+    /// What lines with `@id` are for; the host's name up to its first dot unless given.
+    pub config_id: Option<String>,
     pub bpffs_dir: PathBuf,
     pub runtime_dir: PathBuf,
     pub log_xdp: bool,
@@ -62,7 +64,7 @@ pub struct Options {
 ///
 /// [`config::Failure`] if the configuration is refused; anything else is the environment's.
 pub fn run(options: &Options) -> Result<()> {
-    let loaded = config::load(&options.config)?;
+    let loaded = config::load(&options.config, &config::Host::new(options.config_id.as_deref()))?;
     let _logging = logging::start();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");

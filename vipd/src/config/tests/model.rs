@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
 
-use super::{check, instance, ip, vip, with};
-use crate::config::{Auth, Config, Garp, Instance, LeasePolicy, Vip, WantedState, load, parse};
+use super::{check, instance, ip, parse, vip, with};
+use crate::config::{Auth, Config, Garp, Instance, LeasePolicy, Vip, WantedState, load};
 
 /// Seed 000, section 2.1.3: the master's file.
 const LB01: &str = "! Configuration File for keepalived
@@ -78,7 +78,7 @@ fn the_seed_files_parse_to_the_exact_model() {
     for (text, expect) in
         [(LB01, lb("lb01", WantedState::Master, 150)), (&lb02, lb("lb02", WantedState::Backup, 100))]
     {
-        let loaded = parse("k.conf", text).unwrap();
+        let loaded = parse(text).unwrap();
         assert_eq!(loaded.config, expect);
         assert_eq!(loaded.warnings, []);
     }
@@ -240,7 +240,7 @@ fn a_dropped_keyword_has_no_effect() {
 
 #[test]
 fn debug_output_holds_no_password() {
-    let shown = format!("{:?}", parse("k.conf", LB01).unwrap());
+    let shown = format!("{:?}", parse(LB01).unwrap());
     assert!(shown.contains("Pass(****)") && !shown.contains("49, 49"), "{shown}");
 }
 
@@ -266,16 +266,16 @@ fn load_reads_files_and_names_those_it_cannot() {
     let dir = std::env::temp_dir().join(format!("vipd-config-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let path = dir.join("keepalived.conf");
-    let failure = load(&path).unwrap_err().to_string();
+    let failure = load(&path, &crate::config::Host::new(None)).unwrap_err().to_string();
     assert!(
         failure.starts_with(&format!("{}:1:1: error: cannot read the file: ", path.display())),
         "{failure}"
     );
     // A comment in Latin-1.
     std::fs::write(&path, [b"# caf\xe9\n", LB01.as_bytes()].concat()).unwrap();
-    assert_eq!(load(&path).unwrap().config.instances[0].line, 8);
+    assert_eq!(load(&path, &crate::config::Host::new(None)).unwrap().config.instances[0].line, 8);
     std::fs::write(&path, b"global_defs {\nrouter_id caf\xe9\n}\n").unwrap();
-    let failure = load(&path).unwrap_err().to_string();
+    let failure = load(&path, &crate::config::Host::new(None)).unwrap_err().to_string();
     assert!(failure.contains("2:11: error: this word is not valid UTF-8"), "{failure}");
     std::fs::remove_dir_all(&dir).unwrap();
 }

@@ -4,11 +4,8 @@ use std::collections::HashSet;
 
 use vipd_common::Family;
 
-use super::{check, findings, with};
-use crate::config::{
-    keywords::{Block, Form, Status, find, rows},
-    parse,
-};
+use super::{check, findings, parse, with};
+use crate::config::keywords::{Block, Form, Status, find, rows};
 
 const BLOCKS: [Block; 9] = [
     Block::Root,
@@ -114,7 +111,7 @@ fn every_default_is_what_absence_means() {
             };
             let text = dress(keyword.name, &text);
             let without = text.replace(&format!("{} {default}\n", keyword.name), "\n");
-            let (given, absent) = (parse("k", &text).unwrap(), parse("k", &without).unwrap());
+            let (given, absent) = (parse(&text).unwrap(), parse(&without).unwrap());
             assert_eq!(given.config, absent.config, "{}", keyword.name);
         }
     }
@@ -163,7 +160,7 @@ fn every_supported_keyword_changes_the_configuration_or_is_a_pure_switch() {
                 &format!("{name} {value}"),
                 if name == "auth_pass" { "auth_pass other" } else { "" },
             );
-            let (with, without) = (parse("k", &text).unwrap().config, parse("k", &base).unwrap().config);
+            let (with, without) = (parse(&text).unwrap().config, parse(&base).unwrap().config);
             assert_ne!(with, without, "{block:?} {name}");
             assert!(findings(&base).is_empty(), "{name}: {:?}", findings(&base));
         }
@@ -190,7 +187,7 @@ fn global_keywords_mean_what_the_instances_mean() {
         };
         let global = file(&format!("{} {value}", keyword.name), "");
         let own = file("", &format!("{} {value}", own.name));
-        let (global, own) = (parse("k", &global).unwrap().config, parse("k", &own).unwrap().config);
+        let (global, own) = (parse(&global).unwrap().config, parse(&own).unwrap().config);
         assert_eq!(global, own, "{}", keyword.name);
         compared += 1;
     }

@@ -117,7 +117,7 @@ pub fn unicast(settings: &Settings, shared: &Shared, family: Family, report: &mu
             report.error_hint(*span, format!("peer {address} is the source of our own adverts"), hint);
         }
         if let Some(first) = settings.peers[..i].iter().find(|other| other.value.address == *address) {
-            let message = format!("peer {address} is on line {} already", first.span.line);
+            let message = format!("peer {address} is on {} already", report.line_of(first.span, *span));
             report.error_hint(*span, message, "it would get each advert twice: remove one");
         }
     }

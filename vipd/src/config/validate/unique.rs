@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr};
 use vipd_common::Family;
 
 use super::{
-    super::{lower::Draft, report::Report, settings::Spanned, values},
+    super::{lexer::Span, lower::Draft, report::Report, settings::Spanned, values},
     addressing,
 };
 
@@ -16,12 +16,13 @@ pub fn check(drafts: &[Draft], report: &mut Report) {
 }
 
 fn names(drafts: &[Draft], report: &mut Report) {
-    let mut names: HashMap<&str, u32> = HashMap::new();
+    let mut names: HashMap<&str, Span> = HashMap::new();
     for Draft { name, title, keyword_at, name_at, .. } in drafts {
-        if let Some(line) = names.get(name.as_str()).filter(|_| !name.is_empty()) {
-            report.error(*name_at, format!("second {title}; the first is on line {line}"));
+        if let Some(first) = names.get(name.as_str()).filter(|_| !name.is_empty()) {
+            let line = report.line_of(*first, *name_at);
+            report.error(*name_at, format!("second {title}; the first is on {line}"));
         } else {
-            names.insert(name, keyword_at.line);
+            names.insert(name, *keyword_at);
         }
     }
 }
@@ -34,9 +35,9 @@ fn routers(drafts: &[Draft], report: &mut Report) {
         let (Some(interface), Some(vrid)) = (&settings.interface, &settings.vrid) else { continue };
         let key = (interface.value.as_str(), addressing::family(settings), vrid.value);
         if let Some(first) = routers.get(&key) {
-            let line = first.settings.vrid.as_ref().map_or(first.keyword_at.line, |vrid| vrid.span.line);
-            let message =
-                format!("virtual_router_id {} is taken by {} on line {line}", vrid.value, first.title);
+            let at = first.settings.vrid.as_ref().map_or(first.keyword_at, |vrid| vrid.span);
+            let line = report.line_of(at, vrid.span);
+            let message = format!("virtual_router_id {} is taken by {} on {line}", vrid.value, first.title);
             // keepalived allows it of unicast routers without a peer in common: XDP knows a router by interface and id.
             report.error_hint(vrid.span, message, "two virtual routers on one interface need different ids");
         } else {
@@ -46,17 +47,18 @@ fn routers(drafts: &[Draft], report: &mut Report) {
 }
 
 fn addresses(drafts: &[Draft], report: &mut Report) {
-    let mut addresses: HashMap<(IpAddr, Option<&str>), u32> = HashMap::new();
+    let mut addresses: HashMap<(IpAddr, Option<&str>), Span> = HashMap::new();
     for Draft { settings, .. } in drafts {
         for Spanned { value: vip, span } in settings.vips.iter().chain(&settings.excluded) {
             let interface =
                 vip.interface.as_deref().or(settings.interface.as_ref().map(|i| i.value.as_str()));
             // RFC 4291 2.5.6: a link-local address is unique on its link only.
             let link = interface.filter(|_| values::is_link_local(vip.address));
-            if let Some(line) = addresses.get(&(vip.address, link)) {
-                report.error(*span, format!("address {} is on line {line} already", vip.address));
+            if let Some(first) = addresses.get(&(vip.address, link)) {
+                let line = report.line_of(*first, *span);
+                report.error(*span, format!("address {} is on {line} already", vip.address));
             } else {
-                addresses.insert((vip.address, link), span.line);
+                addresses.insert((vip.address, link), *span);
             }
         }
     }

@@ -1,0 +1,246 @@
+//! `include` and its five stricter forms.
+
+use std::{io, path::Path, rc::Rc};
+
+use super::{Cells, Expander, Origin, Via, fit};
+
+/// What makes an include fail rather than be passed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checks {
+    /// A file that cannot be read, is a directory or executable.
+    readable: bool,
+    /// A file that is named and is not there.
+    exists: bool,
+    /// A pattern that nothing matches.
+    wildcard: bool,
+    /// An alternative in braces that nothing matches.
+    brace: bool,
+}
+
+impl Checks {
+    const ALL: Self = Self { readable: true, exists: true, wildcard: true, brace: true };
+
+    /// Takes note of an `include_check`: words with `+` or without switch a check on, with `-` off; no word at all means all
+    /// of them.
+    pub fn note(&mut self, line: &str) {
+        let mut words = line.split_whitespace();
+        if words.next() != Some("include_check") {
+            return;
+        }
+        let words: Vec<&str> = words.collect();
+        // Without signs the words say it all.
+        if words.iter().all(|word| !word.starts_with(['+', '-'])) {
+            *self = if words.is_empty() { Self::ALL } else { Self::default() };
+        }
+        for word in words {
+            let (on, name) = match word.strip_prefix('-') {
+                Some(name) => (false, name),
+                None => (true, word.strip_prefix('+').unwrap_or(word)),
+            };
+            match name {
+                "read" | "readable" => self.readable = on,
+                "match" => self.exists = on,
+                "wildcard_match" => self.wildcard = on,
+                "brace_match" => self.brace = on,
+                // Said where the keyword is read.
+                _ => {}
+            }
+        }
+    }
+}
+
+/// An `include` line.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    /// `None`: as `include_check` says.
+    checks: Option<Checks>,
+    /// Characters of the keyword.
+    len: usize,
+}
+
+pub fn form(cells: &Cells) -> Option<Form> {
+    let text = cells.text();
+    let keyword = text.split(|c: char| c.is_whitespace() || c == '"').next()?;
+    let readable = Checks { readable: true, ..Checks::default() };
+    let checks = match keyword {
+        "include" => None,
+        "includer" => Some(readable),
+        "includem" => Some(Checks { exists: true, ..readable }),
+        "includew" => Some(Checks { wildcard: true, ..readable }),
+        "includeb" => Some(Checks { brace: true, ..readable }),
+        "includea" => Some(Checks::ALL),
+        _ => return None,
+    };
+    Some(Form { checks, len: keyword.len() })
+}
+
+impl Expander<'_> {
+    pub(super) fn include(&mut self, form: Form, cells: Cells, origin: &Origin) {
+        let all = cells.len();
+        let span = self.span(&cells, 0, all, origin);
+        let mut cells = cells;
+        cells.skip(form.len);
+        for _ in 0..super::REPLACEMENTS_MAX {
+            if !self.replace(&mut cells, origin) {
+                break;
+            }
+        }
+        let pattern = unquoted(&cells.text());
+        if pattern.is_empty() {
+            return self.report.error_hint(span, "`include` needs a file", "as in `include conf.d/*.conf`");
+        }
+        if self.chain.len() >= DEPTH_MAX {
+            return self.report.error(span, format!("includes are nested deeper than {DEPTH_MAX}"));
+        }
+        let checks = form.checks.unwrap_or(self.checks);
+        let dir = self.chain.last().and_then(|path| path.parent()).map(Path::to_owned).unwrap_or_default();
+        let mut found = Vec::new();
+        let alternatives = braces(&pattern);
+        for alternative in &alternatives {
+            let path = dir.join(alternative);
+            if !alternative.contains(['*', '?', '[']) {
+                found.push((path, false));
+                continue;
+            }
+            let paths = self.outside.glob(&path.to_string_lossy());
+            if paths.is_empty() {
+                let message = format!("no file matches `{}`", fit(alternative));
+                if checks.wildcard || checks.brace && alternatives.len() > 1 {
+                    self.report.error(span, message);
+                } else {
+                    self.report.notice(span, message, "`includew` would make it an error");
+                }
+            }
+            found.extend(paths.into_iter().map(|path| (path, true)));
+        }
+        for (path, matched) in found {
+            self.include_file(&path, matched, checks, alternatives.len() > 1, span, origin);
+        }
+    }
+
+    fn include_file(
+        &mut self,
+        path: &Path,
+        matched: bool,
+        checks: Checks,
+        alternative: bool,
+        span: super::Span,
+        origin: &Origin,
+    ) {
+        if self.chain.iter().any(|open| open == path) {
+            let message = format!("{} includes itself", fit(&path.to_string_lossy()));
+            return self.report.error(span, message);
+        }
+        if !self.spend(origin) {
+            return;
+        }
+        match self.outside.read(path) {
+            Ok(octets) => {
+                let via = Via::Include { file: origin.file, line: origin.number, outer: origin.via.clone() };
+                self.file(path, &String::from_utf8_lossy(&octets), Some(Rc::new(via)));
+            }
+            Err(error) => {
+                let missing = error.kind() == io::ErrorKind::NotFound;
+                let fails = if missing && !matched {
+                    checks.exists || checks.brace && alternative
+                } else {
+                    checks.readable
+                };
+                let message = format!("cannot include {}: {error}", fit(&path.to_string_lossy()));
+                if fails {
+                    self.report.error(span, message);
+                } else {
+                    let hint = "keepalived passes over it without a word; `includea` makes it an error";
+                    self.report.warning(span, message, hint);
+                }
+            }
+        }
+    }
+}
+
+/// What is left without quotes and comment.
+fn unquoted(text: &str) -> String {
+    let mut quoted = false;
+    let kept = text.chars().take_while(|c| {
+        quoted ^= *c == '"';
+        quoted || !matches!(c, '#' | '!')
+    });
+    kept.filter(|c| *c != '"').collect::<String>().trim().to_owned()
+}
+
+/// `a{b,c}d` is `abd` and `acd`, as csh has it; at most 1,000 of them.
+fn braces(pattern: &str) -> Vec<String> {
+    let mut done = Vec::new();
+    let mut open = vec![pattern.to_owned()];
+    while let Some(pattern) = open.pop() {
+        if done.len() + open.len() > ALTERNATIVES_MAX {
+            break;
+        }
+        let Some((before, inside, after)) = first_brace(&pattern) else {
+            done.push(pattern);
+            continue;
+        };
+        open.extend(inside.iter().rev().map(|alternative| format!("{before}{alternative}{after}")));
+    }
+    done
+}
+
+/// What stands before, between the commas of, and after the first pair of braces that has a comma.
+fn first_brace(pattern: &str) -> Option<(&str, Vec<&str>, &str)> {
+    let start = pattern.find('{')?;
+    let mut depth = 0;
+    let mut from = start + 1;
+    let mut inside = Vec::new();
+    for (at, c) in pattern.char_indices().skip_while(|(at, _)| *at < start) {
+        match c {
+            '{' => depth += 1,
+            ',' if depth == 1 => {
+                inside.push(&pattern[from..at]);
+                from = at + 1;
+            }
+            '}' if depth == 1 => {
+                inside.push(&pattern[from..at]);
+                return Some((&pattern[..start], inside, &pattern[at + 1..]));
+            }
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Files in files.
+const DEPTH_MAX: usize = 32;
+const ALTERNATIVES_MAX: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alternatives() {
+        assert_eq!(braces("a{b,c}d"), ["abd", "acd"]);
+        assert_eq!(braces("{a,b{1,2}}/{x,}"), ["a/x", "a/", "b1/x", "b1/", "b2/x", "b2/"]);
+        assert_eq!(braces("a{b"), ["a{b"]);
+        assert_eq!(braces("plain"), ["plain"]);
+    }
+
+    #[test]
+    fn checks_are_switched() {
+        let mut checks = Checks::default();
+        checks.note("include_check");
+        assert_eq!(checks, Checks::ALL);
+        checks.note("include_check -brace_match");
+        assert_eq!(checks, Checks { brace: false, ..Checks::ALL });
+        checks.note("  include_check match");
+        assert_eq!(checks, Checks { exists: true, ..Checks::default() });
+        checks.note("include_check +read");
+        assert_eq!(checks, Checks { exists: true, readable: true, ..Checks::default() });
+    }
+
+    #[test]
+    fn arguments() {
+        assert_eq!(unquoted("  \"a b\" # c"), "a b");
+        assert_eq!(unquoted(" x.conf!"), "x.conf");
+    }
+}

@@ -1,0 +1,105 @@
+//! What a configuration may ask of the machine it is read on.
+
+use std::{
+    env, fs,
+    hash::{BuildHasher, RandomState},
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+pub trait Outside {
+    /// What `@id` is compared with.
+    fn config_id(&self) -> &str;
+    /// The octets of a regular file that is not executable; others are an error.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// The paths that a pattern matches, in their order.
+    fn glob(&self, pattern: &str) -> Vec<PathBuf>;
+    fn absolute(&self, path: &Path) -> PathBuf;
+    fn environment(&self, name: &str) -> Option<String>;
+    /// Any number from `min` to `max`.
+    fn random(&self, min: u32, max: u32) -> u32;
+}
+
+/// This machine.
+#[derive(Clone, Debug)]
+pub struct Host {
+    pub config_id: String,
+}
+
+impl Host {
+    /// With the host's name, up to its first dot, for the id: keepalived's default.
+    pub fn new(config_id: Option<&str>) -> Self {
+        let name = || {
+            let name = nix::unistd::gethostname().unwrap_or_default();
+            name.to_string_lossy().split('.').next().unwrap_or_default().to_owned()
+        };
+        Self { config_id: config_id.map_or_else(name, str::to_owned) }
+    }
+}
+
+impl Outside for Host {
+    fn config_id(&self) -> &str {
+        &self.config_id
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let metadata = fs::metadata(path)?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        if metadata.permissions().mode() & 0o111 != 0 {
+            return Err(io::Error::other("it is executable; a configuration is not (chmod a-x)"));
+        }
+        fs::read(path)
+    }
+
+    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
+        glob::glob(pattern).into_iter().flatten().flatten().collect()
+    }
+
+    fn absolute(&self, path: &Path) -> PathBuf {
+        fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+    }
+
+    fn environment(&self, name: &str) -> Option<String> {
+        env::var(name).ok()
+    }
+
+    fn random(&self, min: u32, max: u32) -> u32 {
+        let span = u64::from(max - min) + 1;
+        // Each `RandomState` has keys of its own.
+        let number = RandomState::new().hash_one(0) % span;
+        min + u32::try_from(number).unwrap_or(0)
+    }
+}
+
+/// A machine without files or environment, whose id is `host`.
+#[derive(Clone, Copy, Debug)]
+pub struct Nothing;
+
+impl Outside for Nothing {
+    fn config_id(&self) -> &str {
+        "host"
+    }
+
+    fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn glob(&self, _: &str) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    fn absolute(&self, path: &Path) -> PathBuf {
+        path.to_owned()
+    }
+
+    fn environment(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn random(&self, min: u32, _: u32) -> u32 {
+        min
+    }
+}

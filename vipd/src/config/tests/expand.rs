@@ -1,0 +1,279 @@
+//! Includes, conditions, definitions and generators.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::*;
+use crate::config::{self, Outside};
+
+/// Files by their path, on a machine called `lb01`.
+struct Files(BTreeMap<PathBuf, String>);
+
+impl Files {
+    fn new<const N: usize>(files: [(&str, &str); N]) -> Self {
+        Self(files.into_iter().map(|(path, text)| (path.into(), text.to_owned())).collect())
+    }
+}
+
+impl Outside for Files {
+    fn config_id(&self) -> &str {
+        "lb01"
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        match self.0.get(path) {
+            Some(text) if text == "DIRECTORY" => Err(io::Error::other("it is not a regular file")),
+            Some(text) => Ok(text.clone().into_bytes()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// `*` only, and only before the end.
+    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
+        let (start, end) = pattern.split_once('*').unwrap_or((pattern, ""));
+        let matches = |path: &&PathBuf| {
+            let path = path.to_string_lossy();
+            path.starts_with(start) && path.ends_with(end)
+        };
+        self.0.keys().filter(matches).cloned().collect()
+    }
+
+    fn absolute(&self, path: &Path) -> PathBuf {
+        Path::new("/root").join(path)
+    }
+
+    fn environment(&self, name: &str) -> Option<String> {
+        (name == "VIP").then(|| "10.9.9.9".to_owned())
+    }
+
+    fn random(&self, min: u32, max: u32) -> u32 {
+        u32::midpoint(min, max)
+    }
+}
+
+fn load(files: &Files) -> Result<Loaded, Failure> {
+    config::load(Path::new("k.conf"), files)
+}
+
+/// The lines that the parser is given.
+fn lines(text: &str) -> Vec<String> {
+    lines_of(&Files::new([("k.conf", text)]))
+}
+
+fn lines_of(files: &Files) -> Vec<String> {
+    let mut report = config::report::Report::default();
+    let text = &files.0[Path::new("k.conf")];
+    let lines = config::expand::expand(Path::new("k.conf"), text, files, &mut report);
+    let findings = report.finish();
+    assert!(findings.is_empty(), "{text}\n{findings:?}");
+    lines.into_iter().map(|line| line.text).filter(|text| !text.is_empty()).collect()
+}
+
+fn found(files: &Files) -> Vec<String> {
+    let diagnostics = match load(files) {
+        Ok(loaded) => loaded.warnings,
+        Err(failure) => failure.diagnostics,
+    };
+    diagnostics
+        .iter()
+        .map(|d| format!("{}:{}:{}: {}: {}", d.file, d.line, d.column, d.severity, d.message))
+        .collect()
+}
+
+#[test]
+fn lines_become_what_keepalived_makes_of_them() {
+    for (text, expected) in [
+        ("a\n\tb  c # d\n", &["a", "b  c # d"][..]),
+        // Conditions.
+        ("@lb01 a\n@lb02 b\n@^lb01 c\n@^lb02  d", &["a", "d"]),
+        ("@lb01 $P=1\n@lb02 $P=2\nx $P", &["x 1"]),
+        ("$IF_MAIN=@lb01\n$IF_MAIN priority 240\n$OTHER=@lb02\n$OTHER priority 1", &["priority 240"]),
+        // Definitions.
+        ("$A=one\nx $A ${A}z", &["x one onez"]),
+        ("  $A=one two \nx $A", &["x one two"]),
+        ("$E=\nx ${E}y", &["x y"]),
+        ("$BASE=10.2.${SUB}\n$SUB=0\n${BASE}.100\n$SUB=10\n${BASE}.100", &["10.2.0.100", "10.2.10.100"]),
+        ("$A=one\nx \"${A} #1\" # $A", &["x \"one #1\" # $A"]),
+        ("$A=b # c\nx $A", &["x b # c"]),
+        ("$K=x {\n$K\n}", &["x {", "}"]),
+        (
+            "$B= \\\n p $N \\\n q # r \\\n s\n$N=1\n$B\n$N=2\n${B}",
+            &["p 1", "q # r", "s", "p 2", "q # r", "s"],
+        ),
+        ("$B=p \\\n\nx", &["x"]),
+        ("$I= \\\n i $N\n$O= \\\n $N=1 \\\n $I \\\n $N=2 \\\n $I\n$O", &["i 1", "i 2"]),
+        ("$A=1\n$A=2\nx $A", &["x 2"]),
+        // keepalived's own.
+        ("x ${_INSTANCE} $_PWD ${_HASH}1 ${_BANG} \"${_HASH}\"", &["x lb01 /root/. \\#1 \\! \"#\""]),
+        ("x ${_RANDOM 4 8} ${_ENV VIP}", &["x 6 10.9.9.9"]),
+        // Generators.
+        ("~SEQ(i, 3) 10.0.0.${i}", &["10.0.0.1", "10.0.0.2", "10.0.0.3"]),
+        ("~SEQx(i, 8, 2, 12) fe80::$i", &["fe80::8", "fe80::a", "fe80::c"]),
+        ("~SEQ(a, 1, 2) ~SEQ(b,5,6) ${a}.${b}", &["1.5", "1.6", "2.5", "2.6"]),
+        ("~LST(v, a, b) x$v", &["xa", "xb"]),
+        ("~LST({v,w}, {a,1}, {b,2}) ${v}${w}", &["a1", "b2"]),
+        ("$B= \\\n p $i \\\n q\n~SEQ(i, 1, 2) $B", &["p 1", "q", "p 2", "q"]),
+        ("$N=2\n~SEQ(i, ${N}) $i", &["1", "2"]),
+        ("@lb01 ~SEQ(i, 2) $i\n$S=~SEQ(i, 2) s$i\n$S", &["1", "2", "s1", "s2"]),
+        ("$i=before\n~SEQ(i, 1) $i\nx $i", &["1", "x before"]),
+    ] {
+        assert_eq!(lines(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn includes_are_relative_to_their_file() {
+    let files = Files::new([
+        (
+            "k.conf",
+            "a\ninclude d/*.conf\nb\ninclude d/sub/{x,y}\n@lb02 include d/1.conf\n$F=d/1.conf\ninclude $F # c",
+        ),
+        ("d/1.conf", "one\ninclude sub/x"),
+        ("d/2.conf", "two ${_PWD}"),
+        ("d/sub/x", "x"),
+        ("d/sub/y", "y"),
+    ]);
+    assert_eq!(lines_of(&files), ["a", "one", "x", "two /root/d", "b", "x", "y", "one", "x"]);
+}
+
+#[test]
+fn includes_that_find_nothing() {
+    let none = |line: &str| Files::new([("k.conf", line), ("dir", "DIRECTORY"), ("there", "")]);
+    for (line, expected) in [
+        ("include no.conf", &["k.conf:1:1: warning: cannot include no.conf: entity not found"][..]),
+        ("includer no.conf", &["k.conf:1:1: warning: cannot include no.conf: entity not found"]),
+        ("includem no.conf", &["k.conf:1:1: error: cannot include no.conf: entity not found"]),
+        ("include no*.conf", &["k.conf:1:1: notice: no file matches `no*.conf`"]),
+        ("includem no*.conf", &["k.conf:1:1: notice: no file matches `no*.conf`"]),
+        ("includew no*.conf", &["k.conf:1:1: error: no file matches `no*.conf`"]),
+        ("includeb {no*,there}", &["k.conf:1:1: error: no file matches `no*`"]),
+        ("includeb {no,there}", &["k.conf:1:1: error: cannot include no: entity not found"]),
+        ("includea no*", &["k.conf:1:1: error: no file matches `no*`"]),
+        ("include dir", &["k.conf:1:1: warning: cannot include dir: it is not a regular file"]),
+        ("includer dir", &["k.conf:1:1: error: cannot include dir: it is not a regular file"]),
+        ("  include", &["k.conf:1:3: error: `include` needs a file"]),
+        ("include k.conf", &["k.conf:1:1: error: k.conf includes itself"]),
+    ] {
+        let found: Vec<_> =
+            found(&none(line)).into_iter().filter(|found| !found.contains("no vrrp_instance")).collect();
+        assert_eq!(found, expected, "{line}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_them() {
+    for (lines, expected) in [
+        (
+            "priority $PRIO",
+            &[
+                "2:10: warning: `$PRIO` is not defined, and stays as it is",
+                "2:10: error: priority `$PRIO` is not a whole number",
+            ][..],
+        ),
+        (
+            "$P=200\npriority $P.",
+            &[
+                "3:10: warning: `$P` is not replaced here: no blank follows it",
+                "3:10: error: priority `$P.` is not a whole number",
+            ],
+        ),
+        ("$1=x", &["2:1: error: `$1` cannot be defined"]),
+        ("$_PWD=x", &["2:1: error: `$_PWD` cannot be defined"]),
+        ("$A=${A}\npriority $A", &["3:1: error: the definitions on this line do not come to an end"]),
+        ("$A= \\\n$A\n$A", &["3:1: error: definitions are nested deeper than 64"]),
+        (
+            "$B= \\\nx\npriority $B",
+            &[
+                "4:10: error: `$B` has several lines and is not alone on this one",
+                "4:1: error: `priority` needs a value",
+            ],
+        ),
+        ("~SEQ(i) x", &["2:1: error: a sequence takes a name and one to three numbers"]),
+        ("~SEQ i, 3 x", &["2:1: error: this generator has no `(...)`"]),
+        ("~LST(i) x", &["2:1: error: a list needs a value"]),
+        (
+            "~SEQ(i, 1, 1000000) ~SEQ(j, 1, 1000000) @no",
+            &["2:1: error: more than 1000000 lines after includes and generators"],
+        ),
+        (
+            "priority ${_RANDOM 5 1}",
+            &[
+                "2:10: error: `_RANDOM` takes a least and a greatest number",
+                "2:1: error: `priority` needs a value",
+            ],
+        ),
+        (
+            "priority ${_ENV NO}",
+            &["2:10: error: no environment variable `NO`", "2:1: error: `priority` needs a value"],
+        ),
+        (
+            "virtual_ipaddress {\n10.0.0.~SEQ(x, 1, 9)\n}",
+            &[
+                "3:8: warning: a generator in the middle of a line is none",
+                "3:1: error: `10.0.0.~SEQ(x,` is not an IP address",
+                "3:16: error: unknown word `1,` after an address",
+            ],
+        ),
+    ] {
+        let mut found = findings(&with(lines));
+        found.sort();
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{lines}");
+    }
+}
+
+#[test]
+fn a_generated_line_points_at_what_was_written() {
+    let files = Files::new([
+        ("k.conf", "$P=2OO\ninclude vi.conf\n"),
+        (
+            "vi.conf",
+            "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\n  priority ${P} # high\nvirtual_ipaddress {\n\
+             ~SEQ(i, 255, 256) 10.0.0.${i}\n}\n}",
+        ),
+    ]);
+    let failure = load(&files).unwrap_err().to_string();
+    let expected = "vi.conf:4:12: error: priority `2OO` is not a whole number
+  |   priority ${P} # high
+  |            ^^^^
+  = note: it becomes `priority 2OO # high`
+  = note: included at k.conf:2
+  = help: `priority` takes a whole number, 1 to 255; without the keyword it is 100
+vi.conf:6:19: error: `10.0.0.256` is not an IP address
+  | ~SEQ(i, 255, 256) 10.0.0.${i}
+  |                   ^^^^^^^^^^^
+  = note: it becomes `10.0.0.256`
+  = note: included at k.conf:2";
+    assert!(failure.starts_with(expected), "{failure}");
+}
+
+#[test]
+fn the_body_of_a_definition_says_where_it_was_used() {
+    let text = "$B= \\\nprioritty 100\nvrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n10.0.0.3\n}\n$B\n}";
+    let failure = parse(text).unwrap_err().to_string();
+    let expected = "k.conf:2:1: error: unknown keyword `prioritty` in vrrp_instance VI_1
+  | prioritty 100
+  | ^^^^^^^^^
+  = note: in `$B`, used at k.conf:9
+  = help: did you mean `priority`?";
+    assert_eq!(failure, expected);
+}
+
+#[test]
+fn a_password_stays_secret_in_a_definition() {
+    for text in [
+        "$PW=S3cret x\n$1=S3cret\nauthentication {\nauth_type PASS\nauth_pass $PW\n}",
+        "$_PW=S3cret",
+        "$PW=S3cret\nauthentication {\nauth_type PASS\nauth_pas $PW\n}",
+        "$B= \\\nauthentication { \\\nauth_type PASS \\\nauth_pass S3cret x \\\n}\n$B",
+        "$B= \\\nauthentication { \\\nauth_type PASS \\\nauth_pass ${PW} x \\\n}\n$PW=S3cret\n$B",
+    ] {
+        let shown: Vec<String> = diagnostics(&with(text)).iter().map(ToString::to_string).collect();
+        assert!(!shown.is_empty(), "{text}: nothing to check");
+        assert!(!shown.join("\n").contains("S3cret"), "{text}\n{}", shown.join("\n"));
+    }
+}
