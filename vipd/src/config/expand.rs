@@ -17,6 +17,7 @@ use std::{
 use cells::Cells;
 pub use cells::Columns;
 use include::Checks;
+pub use include::is_check as is_include_check;
 pub use outside::{Host, Nothing, Outside};
 
 use super::{

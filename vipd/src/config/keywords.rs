@@ -92,6 +92,8 @@ pub enum Form {
     Mark(fn(&mut Settings, Spanned<(u32, u32)>)),
     /// What may follow `use_vmac`: a name, a number, a MAC address and more. None of it changes anything.
     Vmac(fn(&mut Settings, Spanned<()>)),
+    /// What may follow `include_check`. `expand` has acted on it: here it is only checked.
+    IncludeCheck,
 }
 
 /// The blocks whose keywords or lines vipd reads.
@@ -131,7 +133,7 @@ impl Keyword {
 impl Form {
     /// How many words a line's keyword of this form takes after itself.
     pub fn values(&self) -> usize {
-        usize::from(!matches!(self, Self::Block(_) | Self::Bare(_)))
+        usize::from(!matches!(self, Self::Block(_) | Self::Bare(_) | Self::IncludeCheck))
     }
 }
 

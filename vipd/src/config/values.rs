@@ -8,6 +8,7 @@ use std::{
 use vipd_common::Family;
 
 use super::{
+    expand,
     keywords::{self, Block, Form, Keyword},
     lexer::Word,
     report::Report,
@@ -37,6 +38,13 @@ pub fn set(
         (Form::Vmac(set), _) => {
             set(into, Spanned::new((), first));
             vmac::words(&words[1..], report);
+        }
+        (Form::IncludeCheck, _) => {
+            for word in words[1..].iter().filter(|word| !expand::is_include_check(&word.text)) {
+                let message = format!("unknown check {} after {}", report.quote(word), report.quote(first));
+                let hint = "known are readable, match, wildcard_match and brace_match, each with `+`, `-` or nothing before it";
+                report.error_hint(word.span, message, hint);
+            }
         }
         (_, None) => {
             let message = format!("{} needs a value", report.quote(first));
@@ -73,7 +81,7 @@ pub fn trailing(words: &[Word], used: usize, block: Block, report: &mut Report) 
 fn apply(form: &Form, word: &Word, into: &mut Settings) -> Result<(), String> {
     let text = word.text.as_str();
     match form {
-        Form::Block(_) | Form::Bare(_) | Form::Vmac(_) => {}
+        Form::Block(_) | Form::Bare(_) | Form::Vmac(_) | Form::IncludeCheck => {}
         Form::Flag(set) => set(into, Spanned::new(boolean(text)?, word)),
         Form::Text(set) => set(into, Spanned::new(text.to_owned(), word)),
         Form::Choice { of, set } => {
@@ -268,7 +276,7 @@ fn expectation(keyword: &Keyword, form: &Form) -> String {
             format!("a number, {min} to {max}, or one of {}", names.join(", "))
         }
         Form::Mark(_) => "`VALUE` or `VALUE/MASK`, decimal or with `0x`".to_owned(),
-        Form::Vmac(_) => "nothing".to_owned(),
+        Form::Vmac(_) | Form::IncludeCheck => "nothing".to_owned(),
     };
     let default =
         keyword.default.map_or(String::new(), |default| format!("; without the keyword it is {default}"));

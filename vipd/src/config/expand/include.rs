@@ -37,16 +37,27 @@ impl Checks {
                 Some(name) => (false, name),
                 None => (true, word.strip_prefix('+').unwrap_or(word)),
             };
-            match name {
-                "read" | "readable" => self.readable = on,
-                "match" => self.exists = on,
-                "wildcard_match" => self.wildcard = on,
-                "brace_match" => self.brace = on,
-                // Said where the keyword is read.
-                _ => {}
+            // What is unknown is said where the keyword is read.
+            if let Some(check) = self.check(name) {
+                *check = on;
             }
         }
     }
+
+    fn check(&mut self, name: &str) -> Option<&mut bool> {
+        Some(match name {
+            "read" | "readable" => &mut self.readable,
+            "match" => &mut self.exists,
+            "wildcard_match" => &mut self.wildcard,
+            "brace_match" => &mut self.brace,
+            _ => return None,
+        })
+    }
+}
+
+/// Whether a word of `include_check` means anything.
+pub fn is_check(word: &str) -> bool {
+    Checks::default().check(word.strip_prefix(['+', '-']).unwrap_or(word)).is_some()
 }
 
 /// An `include` line.

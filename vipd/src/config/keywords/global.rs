@@ -69,6 +69,7 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     value("vrrp_lower_prio_no_advert", Some("off"), Flag(|s, v| s.shared.lower_prio_no_advert = Some(v))),
     value("v3_checksum_as_v2", Some("off"), Flag(|s, v| s.shared.v3_checksum_as_v2 = Some(v))),
     value("vrrp_check_unicast_src", Some("off"), Flag(|s, v| s.shared.check_unicast_src = Some(v))),
+    value("include_check", None, Form::IncludeCheck),
     // vipd's own; keepalived has no lease.
     value("lease", Some("overlap"), Choice { of: LEASES, set: |s, v| s.shared.lease = Some(lease(v)) }),
     later_block("notification_email", MAIL),
@@ -193,7 +194,6 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     later("reload_time_file", REMOVE),
     later("reload_repeat", REMOVE),
     later("reload_file", REMOVE),
-    later("include_check", REMOVE),
 ];
 
 const FIREWALL: &str = "remove it: vipd makes no firewall rules; `no_accept` is kept in XDP";

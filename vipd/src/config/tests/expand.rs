@@ -164,6 +164,20 @@ fn includes_that_find_nothing() {
 }
 
 #[test]
+fn include_check_makes_a_plain_include_strict() {
+    let files =
+        |check: &str| Files::new([("k.conf", &*format!("global_defs {{\n{check}\n}}\ninclude no.conf"))]);
+    let severity = |check: &str| found(&files(check))[0].split(": ").nth(1).unwrap().to_owned();
+    assert_eq!(severity("router_id x"), "warning");
+    assert_eq!(severity("include_check"), "error");
+    assert_eq!(severity("include_check readable wildcard_match"), "warning");
+    assert_eq!(severity("include_check\ninclude_check -match"), "warning");
+    assert_eq!(severity("include_check +match"), "error");
+    let wrong = found(&files("include_check +readable matches"));
+    assert_eq!(wrong[0], "k.conf:2:25: error: unknown check `matches` after `include_check`");
+}
+
+#[test]
 fn what_is_wrong_with_them() {
     for (lines, expected) in [
         (
