@@ -88,6 +88,45 @@ fn a_bad_configuration_exits_6() -> Result<()> {
     Ok(())
 }
 
+/// It needs no privilege and makes nothing.
+#[test]
+fn check_says_how_bad_a_file_is() -> Result<()> {
+    let dir = Scratch::new("check")?;
+    let (conf, part) = (dir.0.join("k.conf"), dir.0.join("part.conf"));
+    fs::write(&part, "@lb01 priority $PRIO\n@^lb01 priority 9OO\n")?;
+    let good =
+        "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n10.0.0.3\n}\n";
+    let check = |more: &[&str]| vipd(&[&["check", "-f", text(&conf)], more].concat());
+    fs::write(&conf, format!("$PRIO=150\n{good}include part.conf\n}}\n"))?;
+    let (code, out, err) = check(&["-i", "lb01"])?;
+    ensure!(code == 0 && out.contains("nothing to say") && err.is_empty(), "{code}: {out}, {err}");
+
+    let (code, out, _) = check(&["-i", "lb02"])?;
+    ensure!(code == 2 && out.contains("1 error"), "{code}: {out}");
+    ensure!(out.contains(&format!("{}:2:17", text(&part))) && out.contains("9OO"), "{out}");
+    ensure!(!out.contains('\x1b'), "colours into a pipe: {out:?}");
+    let (code, out, _) = check(&["-i", "lb02", "--json"])?;
+    let json: serde_json::Value = serde_json::from_str(&out)?;
+    let finding = &json["diagnostics"][0];
+    ensure!(code == 2 && json["errors"] == 1 && json["warnings"] == 0, "{code}: {out}");
+    ensure!(finding["file"] == text(&part) && finding["code"] == "bad-value", "{out}");
+    ensure!(
+        (&finding["line"], &finding["column"], &finding["end"]) == (&2.into(), &17.into(), &20.into()),
+        "{out}"
+    );
+    ensure!(finding["notes"][0] == format!("included at {}:8", text(&conf)), "{out}");
+
+    fs::write(&conf, format!("{good}priority 100\npriority 101\n}}\n"))?;
+    for (more, expected) in [(&[][..], 0), (&["--strict"], 1), (&["--strict", "--json"], 1)] {
+        let (code, out, _) = check(more)?;
+        ensure!(code == expected && out.contains("given again"), "{more:?}: {code}, {out}");
+    }
+    fs::remove_file(&conf)?;
+    let (code, out, _) = check(&[])?;
+    ensure!(code == 2 && out.contains("cannot read the file"), "{code}: {out}");
+    Ok(())
+}
+
 #[test]
 fn a_missing_interface_exits_1() -> Result<()> {
     let Some(bed) = Bed::new()? else { return Ok(()) };

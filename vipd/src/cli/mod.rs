@@ -1,5 +1,6 @@
 //! The command line: arguments, exit codes, rendering.
 
+mod check;
 pub mod status;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
@@ -19,7 +20,7 @@ pub enum Exit {
     Success = 0,
     /// Anything not named below.
     Failure = 1,
-    /// clap's own code for bad arguments.
+    /// clap's own code for bad arguments, and that of `check` for a file that cannot be run.
     Usage = 2,
     /// No vipd answers on the control socket.
     NotRunning = 3,
@@ -36,8 +37,8 @@ impl From<Exit> for ExitCode {
 const AFTER_HELP: &str = "\
 Exit codes:
   0  success
-  1  failure: the environment or the kernel refused something
-  2  bad arguments
+  1  failure: the environment or the kernel refused something; check --strict: there are warnings
+  2  bad arguments; check: the configuration cannot be run
   3  no vipd is running (status, stop)
   6  the configuration cannot be read or is refused";
 
@@ -67,6 +68,23 @@ enum Command {
         /// Log the XDP program's own diagnostics of revocations and conflicts too
         #[arg(long)]
         log_xdp: bool,
+    },
+    /// Check a configuration, and what it includes, without running it: every error, warning and notice at once
+    ///
+    /// Exit codes: 0 it can be run; 1 it can be run, but there are warnings and --strict was given; 2 it cannot be run.
+    Check {
+        /// Configuration, in keepalived's format
+        #[arg(short = 'f', long, value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
+        config: PathBuf,
+        /// What lines that start with `@ID` are for; the host's name up to its first dot if not given
+        #[arg(short = 'i', long, value_name = "ID")]
+        config_id: Option<String>,
+        /// Print one JSON object: counts, and for each finding file, line, column, end, severity, code, message, notes, help
+        #[arg(long)]
+        json: bool,
+        /// Let warnings fail too
+        #[arg(long)]
+        strict: bool,
     },
     /// Show each instance: state, master, lease, VIPs, adverts
     Status {
@@ -100,6 +118,14 @@ pub fn main() -> ExitCode {
         Command::Run { config, config_id, bpffs_dir, runtime, log_xdp } => {
             run(daemon::Options { config, config_id, bpffs_dir, runtime_dir: runtime.runtime_dir, log_xdp })
         }
+        Command::Check { config, config_id, json, strict } => {
+            match check::check(&config, config_id.as_deref(), json, strict) {
+                // A reader that has seen enough.
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Success,
+                Err(error) => fail(&error.into()),
+                Ok(exit) => exit,
+            }
+        }
         Command::Status { json, runtime } => ask(&runtime, &Request::Status, |response| match response {
             Response::Status(status) if json => {
                 let mut line = serde_json::to_vec_pretty(&status)?;
@@ -122,7 +148,7 @@ fn run(options: daemon::Options) -> Exit {
         Ok(()) => Exit::Success,
         Err(error) => match error.downcast_ref::<config::Failure>() {
             Some(failure) => {
-                eprint!("{failure}");
+                eprintln!("{failure}");
                 Exit::Config
             }
             None => fail(&error),

@@ -8,6 +8,7 @@ mod generator;
 mod include;
 mod outside;
 
+use crate::config::diagnostic::Code;
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -102,11 +103,11 @@ impl Expander<'_> {
                 let span = self.whole(&origin);
                 self.report.hide(span.line, 1);
                 let message = format!("line of {len} characters, at most {LINE_LEN_MAX} are allowed");
-                self.report.error(span, message);
+                self.report.error(Code::LineTooLong, span, message);
             } else if text.contains('\0') {
                 let span = self.whole(&origin);
                 self.report.hide(span.line, 1);
-                self.report.error(span, "line with a NUL character");
+                self.report.error(Code::NulCharacter, span, "line with a NUL character");
             } else if let Some((name, first)) = definition(text).filter(|(_, value)| continues(value)) {
                 let mut body = Vec::new();
                 let first = without_backslash(first);
@@ -162,7 +163,12 @@ impl Expander<'_> {
         }
         let span = self.whole(origin);
         let hint = "a definition must not contain itself";
-        self.report.error_hint(span, "the definitions on this line do not come to an end", hint);
+        self.report.error_hint(
+            Code::Definition,
+            span,
+            "the definitions on this line do not come to an end",
+            hint,
+        );
     }
 
     fn push(&mut self, cells: Cells, origin: &Origin) {
@@ -172,7 +178,12 @@ impl Expander<'_> {
         if let Some(at) = cells.text().find("~SEQ(").or_else(|| cells.text().find("~LST(")) {
             let at = cells.text()[..at].chars().count();
             let span = self.span(&cells, at, at + 4, origin);
-            self.report.warning(span, "a generator in the middle of a line is none", "put it at the start");
+            self.report.warning(
+                Code::Generator,
+                span,
+                "a generator in the middle of a line is none",
+                "put it at the start",
+            );
         }
         let (text, columns) = cells.into_line();
         let text = text.trim_end().to_owned();
@@ -187,7 +198,11 @@ impl Expander<'_> {
         self.spent += 1;
         if self.spent == LINES_MAX {
             let span = self.whole(origin);
-            self.report.error(span, format!("more than {LINES_MAX} lines after includes and generators"));
+            self.report.error(
+                Code::TooManyLines,
+                span,
+                format!("more than {LINES_MAX} lines after includes and generators"),
+            );
         }
         self.spent < LINES_MAX
     }
@@ -213,7 +228,7 @@ impl Expander<'_> {
             self.hide_value(span, origin);
             let message = format!("`${name}` cannot be defined");
             let hint = "names start with a letter; those with `_` are keepalived's own";
-            return self.report.error_hint(span, message, hint);
+            return self.report.error_hint(Code::Definition, span, message, hint);
         }
         self.definitions.insert(name.to_owned(), definition);
     }
@@ -240,6 +255,7 @@ impl Expander<'_> {
             let span = self.whole(origin);
             let hint = "a definition must not contain itself";
             return self.report.error_hint(
+                Code::Definition,
                 span,
                 format!("definitions are nested deeper than {DEPTH_MAX}"),
                 hint,
@@ -281,7 +297,7 @@ impl Expander<'_> {
                                 let span = self.whole(origin);
                                 let message =
                                     format!("this line becomes longer than {EXPANDED_LEN_MAX} characters");
-                                self.report.error(span, message);
+                                self.report.error(Code::LineTooLong, span, message);
                                 cells.truncate(at);
                                 return false;
                             }
@@ -307,7 +323,7 @@ impl Expander<'_> {
             let span = self.span(cells, at, name.end, origin);
             let message = format!("`${}` is not defined, and stays as it is", name.text);
             let hint = format!("define it on an earlier line: `${}=...`", name.text);
-            self.report.warning(span, message, hint);
+            self.report.warning(Code::UndefinedName, span, message, hint);
         }
         replaced
     }
@@ -338,7 +354,12 @@ impl Expander<'_> {
                 if value.is_none() {
                     let span = self.span(cells, at, name.end, origin);
                     let message = format!("no environment variable `{}`", fit(variable));
-                    self.report.error_hint(span, message, "as in `${_ENV HOME}`, set where vipd is started");
+                    self.report.error_hint(
+                        Code::UndefinedName,
+                        span,
+                        message,
+                        "as in `${_ENV HOME}`, set where vipd is started",
+                    );
                 }
                 return Some(value.unwrap_or_default());
             }
@@ -349,14 +370,14 @@ impl Expander<'_> {
             Some(Definition::Body(_)) => {
                 let span = self.span(cells, at, name.end, origin);
                 let message = format!("`${}` has several lines and is not alone on this one", name.text);
-                self.report.error_hint(span, message, "put it on a line of its own");
+                self.report.error_hint(Code::Definition, span, message, "put it on a line of its own");
                 Some(String::new())
             }
             Some(Definition::Text(value)) if name.delimited => Some(value.clone()),
             Some(Definition::Text(_)) => {
                 let span = self.span(cells, at, name.end, origin);
                 let message = format!("`${}` is not replaced here: no blank follows it", name.text);
-                self.report.warning(span, message, format!("write `${{{}}}`", name.text));
+                self.report.warning(Code::Definition, span, message, format!("write `${{{}}}`", name.text));
                 None
             }
         }
@@ -371,7 +392,12 @@ impl Expander<'_> {
             _ => {
                 let span = self.span(cells, at, name.end, origin);
                 let hint = "as in `${_RANDOM 1 100}`";
-                self.report.error_hint(span, "`_RANDOM` takes a least and a greatest number", hint);
+                self.report.error_hint(
+                    Code::BadValue,
+                    span,
+                    "`_RANDOM` takes a least and a greatest number",
+                    hint,
+                );
                 return Some(String::new());
             }
         };

@@ -4,6 +4,7 @@ use super::{
     expand::{self, Columns},
     report::Report,
 };
+use crate::config::diagnostic::Code;
 
 /// A logical line, or a brace outside quotes, which always stands alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +81,7 @@ impl Line {
         if closing.is_none() {
             let quote = Span { width: 1, ..self.span_from(start) };
             report.error_hint(
+                Code::UnclosedQuote,
                 quote,
                 "this `\"` is not closed on its line",
                 "end the text with a second `\"`",
@@ -131,14 +133,19 @@ impl Line {
         if self.words.first().is_some_and(|word| word.text == "auth_pass") {
             let sign = self.span(self.at, self.at + 1);
             let hint = "put the password in double quotes, or put a blank before the comment";
-            report.warning(sign, "a comment starts here, the password ends before it", hint);
+            report.warning(
+                Code::PasswordCut,
+                sign,
+                "a comment starts here, the password ends before it",
+                hint,
+            );
         }
     }
 
     fn push(&mut self, text: String, start: usize, report: &mut Report) {
         let span = self.span_from(start);
         if text.contains(char::REPLACEMENT_CHARACTER) {
-            report.error_hint(span, "this word is not valid UTF-8", "save the file as UTF-8");
+            report.error_hint(Code::NotUtf8, span, "this word is not valid UTF-8", "save the file as UTF-8");
         }
         self.words.push(Word { text, span });
     }

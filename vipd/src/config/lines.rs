@@ -11,6 +11,7 @@ use super::{
     settings::{Settings, Spanned, value_or},
     values,
 };
+use crate::config::diagnostic::Code;
 
 impl Lowering<'_> {
     pub fn line(&mut self, line: &Node, block: Block, settings: &mut Settings) {
@@ -21,7 +22,7 @@ impl Lowering<'_> {
         if line.block.is_some() {
             settings.partial = true;
             let message = format!("{} takes no block", self.report.quote(first));
-            self.report.error(first.span, message);
+            self.report.error(Code::TakesNoBlock, first.span, message);
         } else {
             match block {
                 Block::UnicastPeer => self.peer_line(&line.words, settings),
@@ -59,7 +60,12 @@ impl Lowering<'_> {
         let (min_ttl, max_ttl) = (ttl(&line.line.min_ttl, 0), ttl(&line.line.max_ttl, 255));
         if let Some(min) = line.line.min_ttl.filter(|_| min_ttl > max_ttl) {
             let message = format!("min_ttl {min_ttl} is above max_ttl {max_ttl}");
-            self.report.error_hint(min.span, message, "no advert of this peer would be taken");
+            self.report.error_hint(
+                Code::Conflict,
+                min.span,
+                message,
+                "no advert of this peer would be taken",
+            );
         }
         settings.peers.push(Spanned::new(UnicastPeer { address, min_ttl, max_ttl }, first));
     }
@@ -76,16 +82,21 @@ impl Lowering<'_> {
         if let Err(problem) = &value {
             let message = format!("{} {problem}", self.report.quote(first));
             if keywords::find(Block::Instance, &first.text).is_some() {
-                self.report.error_hint(first.span, message, "is the `}` of the addresses missing?");
+                self.report.error_hint(
+                    Code::BadValue,
+                    first.span,
+                    message,
+                    "is the `}` of the addresses missing?",
+                );
                 return None;
             }
             match (first.text.contains('%'), options) {
                 (true, Block::VipOption) => {
                     let hint = "remove the zone; `dev IF` after the address names another interface";
-                    self.report.error_hint(first.span, message, hint);
+                    self.report.error_hint(Code::BadValue, first.span, message, hint);
                 }
-                (true, _) => self.report.error_hint(first.span, message, "remove the zone"),
-                (false, _) => self.report.error(first.span, message),
+                (true, _) => self.report.error_hint(Code::BadValue, first.span, message, "remove the zone"),
+                (false, _) => self.report.error(Code::BadValue, first.span, message),
             }
         }
         let mut line = Settings::default();
@@ -117,7 +128,7 @@ impl Lowering<'_> {
                     self.notice(keyword, word.span, reason);
                     if rest.len() < *values {
                         let message = format!("{} needs a value", self.report.quote(word));
-                        self.report.error(word.span, message);
+                        self.report.error(Code::MissingValue, word.span, message);
                     }
                     *values
                 }
@@ -150,13 +161,18 @@ impl Lowering<'_> {
         };
         if lists_addresses && values::prefix(&word.text, values::unicast).is_ok() {
             let hint = format!("put {shown} on a line of its own");
-            self.report.error_hint(word.span, format!("second address on one line: {shown}"), hint);
+            self.report.error_hint(
+                Code::TwoStatements,
+                word.span,
+                format!("second address on one line: {shown}"),
+                hint,
+            );
             return;
         }
         let hint = match keywords::nearest(block, &word.text) {
             Some(meant) => format!("did you mean `{}`?", meant.name),
             None => "a comment starts with `#`".to_owned(),
         };
-        self.report.error_hint(word.span, format!("unknown word {shown} {place}"), hint);
+        self.report.error_hint(Code::UnknownWord, word.span, format!("unknown word {shown} {place}"), hint);
     }
 }

@@ -1,5 +1,6 @@
 //! Holds the tree against the keyword table: what each statement sets, and which statements are wrong by themselves.
 
+use crate::config::diagnostic::Code;
 use std::collections::HashSet;
 
 use super::{
@@ -69,7 +70,7 @@ impl Lowering<'_> {
                     }
                     (_, Some(_)) => {
                         let message = format!("{} takes no block", self.report.quote(first));
-                        self.report.error(first.span, message);
+                        self.report.error(Code::TakesNoBlock, first.span, message);
                     }
                     (form, None) => values::set(keyword, form, &node.words, block, settings, self.report),
                 }
@@ -116,7 +117,7 @@ impl Lowering<'_> {
         let name = node.words.get(1).filter(|name| !name.text.is_empty());
         if name.is_none() {
             let message = format!("{} needs a name", self.report.quote(keyword));
-            self.report.error_hint(keyword.span, message, "as in `vrrp_instance VI_1 {`");
+            self.report.error_hint(Code::MissingName, keyword.span, message, "as in `vrrp_instance VI_1 {`");
         }
         let title = title(&node.words, self.report);
         let mut settings = Settings::default();
@@ -135,30 +136,35 @@ impl Lowering<'_> {
         // An exact keyword of another block says more than a similar one of this block.
         if let Some(home) = keywords::home_of(&word.text, block) {
             let message_hint = format!("{} belongs in {home}", self.report.quote(word));
-            self.report.error_hint(word.span, message, message_hint);
+            self.report.error_hint(Code::UnknownKeyword, word.span, message, message_hint);
         } else if let Some(meant) = keywords::nearest(block, &word.text) {
             // What was meant was given: do not call it missing as well.
             settings.seen.push((meant.means, word.span));
-            self.report.error_hint(word.span, message, format!("did you mean `{}`?", meant.name));
+            self.report.error_hint(
+                Code::UnknownKeyword,
+                word.span,
+                message,
+                format!("did you mean `{}`?", meant.name),
+            );
         } else {
-            self.report.error(word.span, message);
+            self.report.error(Code::UnknownKeyword, word.span, message);
         }
     }
 
     pub fn not_yet(&mut self, word: &Word, advice: &str) {
         let message = format!("{} is not supported yet", self.report.quote(word));
-        self.report.error_hint(word.span, message, advice);
+        self.report.error_hint(Code::NotSupportedYet, word.span, message, advice);
     }
 
     pub fn refused(&mut self, word: &Word, reason: &str) {
         let message = format!("{} is not supported", self.report.quote(word));
-        self.report.error_hint(word.span, message, reason);
+        self.report.error_hint(Code::NotSupported, word.span, message, reason);
     }
 
     /// Mentions a keyword without effect once per file: what holds for one VIP line holds for all.
     pub fn notice(&mut self, keyword: &Keyword, span: Span, reason: &str) {
         if self.noticed.insert(keyword.name) {
-            self.report.notice(span, format!("`{}` has no effect", keyword.name), reason);
+            self.report.notice(Code::NoEffect, span, format!("`{}` has no effect", keyword.name), reason);
         }
     }
 
@@ -168,6 +174,7 @@ impl Lowering<'_> {
             let again = if keyword.name == keyword.means { "" } else { " with another keyword" };
             let message = format!("`{}` given again{again}: the last one counts", keyword.means);
             self.report.warning(
+                Code::Repeated,
                 word.span,
                 message,
                 format!("it was given on {} already", self.report.line_of(first, word.span)),

@@ -25,7 +25,7 @@ mod tests;
 
 use std::path::Path;
 
-pub use diagnostic::{Diagnostic, Failure, Severity};
+pub use diagnostic::{Code, Diagnostic, Failure, Severity};
 pub use expand::{Host, Nothing, Outside};
 pub use model::{
     Auth, Config, Garp, Hop, Instance, LeasePolicy, Prefix, RouteKind, RuleAction, Unicast, UnicastPeer, Vip,

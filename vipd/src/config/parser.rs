@@ -8,6 +8,7 @@ use super::{
     lexer::{Item, Span, Word},
     report::Report,
 };
+use crate::config::diagnostic::Code;
 
 /// A statement and, where braces follow it, the statements inside.
 #[derive(Debug)]
@@ -30,7 +31,11 @@ pub fn parse(items: Vec<Item>, report: &mut Report) -> Vec<Node> {
             Item::Statement(words) => after_statement = parser.statement(words, opens),
             Item::Open(brace) => {
                 if parser.open.len() == DEPTH_MAX {
-                    parser.report.error(brace, format!("blocks are nested deeper than {DEPTH_MAX}"));
+                    parser.report.error(
+                        Code::TooDeep,
+                        brace,
+                        format!("blocks are nested deeper than {DEPTH_MAX}"),
+                    );
                     return parser.top;
                 }
                 parser.open_brace(brace, after_statement);
@@ -75,6 +80,7 @@ impl Parser<'_> {
         let node = Node { words, block: None, unsupported: false };
         if misses_brace {
             self.report.error_hint(
+                Code::MissingBrace,
                 first.span,
                 format!("{name} lacks its `{{`"),
                 "put `{` at the end of the line",
@@ -89,7 +95,7 @@ impl Parser<'_> {
     fn open_brace(&mut self, brace: Span, after_statement: bool) {
         let header = if after_statement { self.siblings().pop() } else { None };
         let Some(node) = header else {
-            self.report.error(brace, "stray `{`: no keyword stands before it");
+            self.report.error(Code::StrayBrace, brace, "stray `{`: no keyword stands before it");
             let node = Node { words: Vec::new(), block: None, unsupported: true };
             self.open.push(Open { node, at: brace, children: Vec::new(), inside: None });
             return;
@@ -102,7 +108,7 @@ impl Parser<'_> {
 
     fn close_brace(&mut self, brace: Span) {
         if !self.close_one() {
-            self.report.error(brace, "stray `}`: no block is open here");
+            self.report.error(Code::StrayBrace, brace, "stray `}`: no block is open here");
         }
     }
 
@@ -115,7 +121,12 @@ impl Parser<'_> {
     fn report_unclosed(&mut self, when: &str) {
         for open in &self.open {
             let name = title(&open.node.words, self.report);
-            self.report.error_hint(open.at, format!("{name} is not closed {when}"), "add the missing `}`");
+            self.report.error_hint(
+                Code::UnclosedBlock,
+                open.at,
+                format!("{name} is not closed {when}"),
+                "add the missing `}`",
+            );
         }
     }
 

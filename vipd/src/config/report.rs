@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use super::{
-    diagnostic::{Diagnostic, Severity},
+    diagnostic::{Code, Diagnostic, Severity},
     lexer::{Item, LINE_LEN_MAX, Span, Word},
 };
 
@@ -43,6 +43,7 @@ pub enum Via {
 
 struct Finding {
     severity: Severity,
+    code: Code,
     span: Span,
     message: String,
     hint: Option<String>,
@@ -91,20 +92,26 @@ impl Report {
         self.files.get(file as usize).map_or("", String::as_str)
     }
 
-    pub fn error(&mut self, span: Span, message: impl Into<String>) {
-        self.add(Severity::Error, span, message.into(), None);
+    pub fn error(&mut self, code: Code, span: Span, message: impl Into<String>) {
+        self.add(Severity::Error, code, span, message.into(), None);
     }
 
-    pub fn error_hint(&mut self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
-        self.add(Severity::Error, span, message.into(), Some(hint.into()));
+    pub fn error_hint(
+        &mut self,
+        code: Code,
+        span: Span,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.add(Severity::Error, code, span, message.into(), Some(hint.into()));
     }
 
-    pub fn warning(&mut self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
-        self.add(Severity::Warning, span, message.into(), Some(hint.into()));
+    pub fn warning(&mut self, code: Code, span: Span, message: impl Into<String>, hint: impl Into<String>) {
+        self.add(Severity::Warning, code, span, message.into(), Some(hint.into()));
     }
 
-    pub fn notice(&mut self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
-        self.add(Severity::Notice, span, message.into(), Some(hint.into()));
+    pub fn notice(&mut self, code: Code, span: Span, message: impl Into<String>, hint: impl Into<String>) {
+        self.add(Severity::Notice, code, span, message.into(), Some(hint.into()));
     }
 
     /// A word of the file in backticks, fit for a message.
@@ -171,12 +178,12 @@ impl Report {
         findings.into_iter().map(|finding| self.diagnostic(finding)).collect()
     }
 
-    fn add(&mut self, severity: Severity, span: Span, message: String, hint: Option<String>) {
-        self.findings.push(Finding { severity, span, message, hint });
+    fn add(&mut self, severity: Severity, code: Code, span: Span, message: String, hint: Option<String>) {
+        self.findings.push(Finding { severity, code, span, message, hint });
     }
 
     fn diagnostic(&self, finding: Finding) -> Diagnostic {
-        let Finding { severity, span, message, hint } = finding;
+        let Finding { severity, code, span, message, hint } = finding;
         let Span { line, column, width } = span;
         let place = self.place(line);
         let text = place.map_or("", |place| &*place.source);
@@ -199,7 +206,7 @@ impl Report {
         let becomes = becomes.map(|becomes| format!("it becomes `{}`", showable(becomes)));
         let notes = becomes.into_iter().chain(self.trail(place)).collect();
         let line = place.map_or(1, |place| place.number);
-        Diagnostic { severity, file, line, column, message, source, caret, width, notes, hint }
+        Diagnostic { severity, code, file, line, column, message, source, caret, width, notes, hint }
     }
 
     /// How a line came in, the innermost first.

@@ -1,5 +1,6 @@
 //! The lines of `virtual_routes` and `virtual_rules`, in the language of `ip route` and `ip rule`.
 
+use crate::config::diagnostic::Code;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vipd_common::Family;
@@ -26,7 +27,7 @@ impl Lowering<'_> {
         let Some(to) = route.words.line.to.clone() else {
             if !partial && route.words.seen_at("to").is_none() {
                 let hint = "write it first, as in `10.1.0.0/16 via 10.0.0.1` or `default via 10.0.0.1`";
-                self.report.error_hint(first, "this route has no destination", hint);
+                self.report.error_hint(Code::BadRoute, first, "this route has no destination", hint);
             }
             return;
         };
@@ -49,19 +50,29 @@ impl Lowering<'_> {
         if ["via", "dev", "onlink"].iter().any(|word| route.words.seen_at(word).is_some()) {
             if let Some(hop) = hops.first() {
                 let hint = "give each way a `nexthop` of its own";
-                self.report.error_hint(hop.at, "`nexthop` in a route that has `via` or `dev`", hint);
+                self.report.error_hint(
+                    Code::BadRoute,
+                    hop.at,
+                    "`nexthop` in a route that has `via` or `dev`",
+                    hint,
+                );
             }
             hops.insert(0, route);
         }
         match (kind, hops.is_empty()) {
             (RouteKind::Unicast, true) if !partial => {
                 let hint = "add `via GATEWAY`, `dev INTERFACE` or `nexthop via GATEWAY`";
-                self.report.error_hint(first, "this route leads nowhere", hint);
+                self.report.error_hint(Code::BadRoute, first, "this route leads nowhere", hint);
             }
             (RouteKind::Unicast, _) | (_, true) => {}
             (_, false) => {
                 let hint = "remove `via`, `dev`, `onlink` and `nexthop`, or the word that drops the packets";
-                self.report.error_hint(first, "this route drops packets and leads somewhere", hint);
+                self.report.error_hint(
+                    Code::BadRoute,
+                    first,
+                    "this route drops packets and leads somewhere",
+                    hint,
+                );
             }
         }
         let hops = hops.iter().map(|hop| self.hop(hop, family)).collect();
@@ -73,13 +84,23 @@ impl Lowering<'_> {
         let named = ["via", "dev"].iter().any(|word| part.words.seen_at(word).is_some());
         if !named && !part.words.partial {
             let hint = "add `via GATEWAY` or `dev INTERFACE`";
-            self.report.error_hint(part.at, "a way of this route has neither gateway nor interface", hint);
+            self.report.error_hint(
+                Code::BadRoute,
+                part.at,
+                "a way of this route has neither gateway nor interface",
+                hint,
+            );
         }
         if let Some(via) = &line.via {
             let own = values::family_of(via.value);
             if part.gateway.is_some_and(|said| said != own) {
                 let message = format!("the gateway is an {} address", values::name(own));
-                self.report.error_hint(via.span, message, "remove `inet` or `inet6` before it");
+                self.report.error_hint(
+                    Code::MixedFamilies,
+                    via.span,
+                    message,
+                    "remove `inet` or `inet6` before it",
+                );
             } else if (family, part.gateway) != (Family::V4, Some(Family::V6)) {
                 // Otherwise it is an IPv4 route with an IPv6 gateway, which Linux has and `inet6` asks for.
                 same_family("gateway", own, via.span, family, self.report);
@@ -89,7 +110,7 @@ impl Lowering<'_> {
             && part.words.seen_at("dev").is_none()
         {
             let hint = "every interface has the same link-local addresses: add `dev INTERFACE`";
-            self.report.error_hint(via.span, "link-local gateway without interface", hint);
+            self.report.error_hint(Code::BadRoute, via.span, "link-local gateway without interface", hint);
         }
         Hop {
             via: line.via.as_ref().map(|via| via.value),
@@ -125,7 +146,12 @@ impl Lowering<'_> {
             }
             (Some(kind), Some(_)) => {
                 let hint = "keep one of the two";
-                self.report.error_hint(kind.span, "this rule drops packets and looks up a table", hint);
+                self.report.error_hint(
+                    Code::BadRule,
+                    kind.span,
+                    "this rule drops packets and looks up a table",
+                    hint,
+                );
                 return;
             }
             (_, None) => {
@@ -133,7 +159,7 @@ impl Lowering<'_> {
                 let typed = rule.seen_at("type").is_some() && line.kind.is_none();
                 if !rule.partial && !typed && rule.seen_at("table").is_none() {
                     let hint = "add `table N`, `blackhole`, `unreachable` or `prohibit`";
-                    self.report.error_hint(first, "this rule does nothing", hint);
+                    self.report.error_hint(Code::BadRule, first, "this rule does nothing", hint);
                 }
                 return;
             }
@@ -141,7 +167,7 @@ impl Lowering<'_> {
         if let Some(preference) = line.metric.as_ref().filter(|preference| preference.value <= LOCAL_RULE) {
             let message = format!("preference {} would come before local delivery", preference.value);
             let hint = "vipd moves the `local` rule to 100: use a greater preference";
-            self.report.error_hint(preference.span, message, hint);
+            self.report.error_hint(Code::BadRule, preference.span, message, hint);
         }
         settings.rules.push(VirtualRule {
             not: line.not.is_some(),
@@ -218,7 +244,7 @@ fn prefix(target: &Spanned<Target>, family: Family, report: &mut Report) -> Pref
     let prefix = Prefix::new(address, len);
     if prefix.address != address {
         let message = format!("{address}/{len} has bits beyond its length");
-        report.warning(target.span, message, format!("write `{}/{len}`", prefix.address));
+        report.warning(Code::HostBits, target.span, message, format!("write `{}/{len}`", prefix.address));
     }
     prefix
 }
@@ -226,7 +252,7 @@ fn prefix(target: &Spanned<Target>, family: Family, report: &mut Report) -> Pref
 fn same_family(what: &str, own: Family, at: Span, family: Family, report: &mut Report) {
     if own != family {
         let message = format!("{} {what} in a line about {}", values::name(own), values::name(family));
-        report.error_hint(at, message, "use addresses of one family");
+        report.error_hint(Code::MixedFamilies, at, message, "use addresses of one family");
     }
 }
 

@@ -3,6 +3,7 @@
 mod addressing;
 mod unique;
 
+use crate::config::diagnostic::Code;
 use std::time::Duration;
 
 use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
@@ -22,7 +23,12 @@ pub fn config(drafts: &[Draft], global: &Settings, report: &mut Report) -> Confi
     // After an error it may be the instance that could not be read.
     if drafts.is_empty() && !report.has_errors() {
         let start = Span { line: 1, column: 1, width: 1 };
-        report.warning(start, "no vrrp_instance in this file", "vipd serves no address until there is one");
+        report.warning(
+            Code::NoInstance,
+            start,
+            "no vrrp_instance in this file",
+            "vipd serves no address until there is one",
+        );
     }
     let instances = drafts.iter().filter_map(|draft| instance(draft, global, report)).collect();
     Config { router_id: global.router_id.as_ref().map(|id| id.value.clone()), instances }
@@ -32,7 +38,7 @@ fn instance(draft: &Draft, global: &Settings, report: &mut Report) -> Option<Ins
     let settings = &draft.settings;
     for keyword in ["interface", "virtual_router_id", "virtual_ipaddress"] {
         if settings.seen_at(keyword).is_none() && !settings.partial {
-            report.error(draft.name_at, format!("{} has no `{keyword}`", draft.title));
+            report.error(Code::MissingKeyword, draft.name_at, format!("{} has no `{keyword}`", draft.title));
         }
     }
     let shared = settings.shared.or(&global.shared);
@@ -88,7 +94,12 @@ fn version(settings: &Settings, shared: &Shared, family: Family, report: &mut Re
     if family == Family::V6 {
         if let Some(version) = settings.shared.version.as_ref().filter(|version| version.value == 2) {
             let hint = "write `version 3` or remove the line";
-            report.error_hint(version.span, "version 2 with IPv6 addresses, which only version 3 has", hint);
+            report.error_hint(
+                Code::Conflict,
+                version.span,
+                "version 2 with IPv6 addresses, which only version 3 has",
+                hint,
+            );
         }
         return Version::V3;
     }
@@ -100,7 +111,7 @@ fn virtual_mac(settings: &Settings, report: &mut Report) -> (bool, bool) {
     let Some(use_vmac) = &settings.use_vmac else {
         if let Some(base) = &settings.vmac_xmit_base {
             let hint = "adverts have the interface's own MAC anyway";
-            report.warning(base.span, "`vmac_xmit_base` is ignored without `use_vmac`", hint);
+            report.warning(Code::Ignored, base.span, "`vmac_xmit_base` is ignored without `use_vmac`", hint);
         }
         return (false, false);
     };
@@ -108,6 +119,7 @@ fn virtual_mac(settings: &Settings, report: &mut Report) -> (bool, bool) {
         let hint =
             "they reach the peers' ports only; gratuitous ARP and neighbour advertisements do it instead";
         report.notice(
+            Code::Advice,
             use_vmac.span,
             "unicast adverts do not move the virtual MAC to another port of a switch",
             hint,
@@ -123,13 +135,18 @@ fn accept(settings: &Settings, version: Version, priority: Priority, report: &mu
     // RFC 9568 6.4.3: the owner accepts whatever Accept_Mode says.
     if priority.is_owner() {
         let hint = "give every router a priority below 255";
-        report.warning(off.span, "`accept off` is ignored with priority 255", hint);
+        report.warning(Code::Ignored, off.span, "`accept off` is ignored with priority 255", hint);
         return true;
     }
     // DEVIATION RFC 3768 6.4.3: there a master that is not the owner never accepts and there is no choice.
     if version == Version::V2 {
         let hint = "RFC 3768 has no accept mode; `version 3` on every router has";
-        report.warning(off.span, "`accept off` with version 2 is an extension of vipd and keepalived", hint);
+        report.warning(
+            Code::Extension,
+            off.span,
+            "`accept off` with version 2 is an extension of vipd and keepalived",
+            hint,
+        );
     }
     false
 }
@@ -145,7 +162,12 @@ fn checksum(
         if let Some(as_v2) = settings.shared.v3_checksum_as_v2.as_ref().filter(|as_v2| as_v2.value) {
             // RFC 9568 5.2.8: always with the pseudo-header.
             let hint = "IPv6 has one form of checksum: remove the line";
-            report.warning(as_v2.span, "`v3_checksum_as_v2` is ignored with IPv6 addresses", hint);
+            report.warning(
+                Code::Ignored,
+                as_v2.span,
+                "`v3_checksum_as_v2` is ignored with IPv6 addresses",
+                hint,
+            );
         }
         return ChecksumForm::PseudoHeader;
     }
@@ -159,7 +181,12 @@ fn priority(settings: &Settings, wanted: WantedState, report: &mut Report) -> Pr
         (None, Some(state)) if wanted == WantedState::Master => {
             if settings.seen_at("priority").is_none() {
                 let hint = "write `priority 255` if this router owns the addresses, a lower one if not";
-                report.warning(state.span, "`state MASTER` without `priority` means priority 255", hint);
+                report.warning(
+                    Code::Implied,
+                    state.span,
+                    "`state MASTER` without `priority` means priority 255",
+                    hint,
+                );
             }
             Priority::OWNER
         }
@@ -188,7 +215,7 @@ fn preemption(
             ("", "")
         };
         if preempt {
-            report.warning(nopreempt.span, message, hint);
+            report.warning(Code::Ignored, nopreempt.span, message, hint);
         }
     }
     let Some(delay) = settings.preempt_delay.as_ref().filter(|delay| !delay.value.is_zero()) else {
@@ -196,10 +223,15 @@ fn preemption(
     };
     if master {
         let hint = "use `state BACKUP` on every router";
-        report.warning(delay.span, "`preempt_delay` is ignored with `state MASTER`", hint);
+        report.warning(Code::Ignored, delay.span, "`preempt_delay` is ignored with `state MASTER`", hint);
         (preempt, Duration::ZERO)
     } else if !preempt {
-        report.warning(delay.span, "`preempt_delay` is ignored with `nopreempt`", "remove one of the two");
+        report.warning(
+            Code::Ignored,
+            delay.span,
+            "`preempt_delay` is ignored with `nopreempt`",
+            "remove one of the two",
+        );
         (preempt, Duration::ZERO)
     } else {
         (preempt, delay.value)
@@ -215,14 +247,22 @@ fn advert_interval(settings: &Settings, version: Version, report: &mut Report) -
     match version {
         Version::V2 if us % 1_000_000 != 0 => {
             let message = format!("advert_int {written} with version 2, which has whole seconds only");
-            report.error_hint(span, message, "`version 3` on every router allows 0.01 to 40.95 s");
+            report.error_hint(
+                Code::BadValue,
+                span,
+                message,
+                "`version 3` on every router allows 0.01 to 40.95 s",
+            );
         }
         Version::V3 if us > 40_950_000 => {
-            report
-                .error(span, format!("advert_int {written} with version 3 is out of range: 0.01 to 40.95 s"));
+            report.error(
+                Code::BadValue,
+                span,
+                format!("advert_int {written} with version 3 is out of range: 0.01 to 40.95 s"),
+            );
         }
         Version::V3 if us % 10_000 != 0 => {
-            report.error(span, format!("advert_int {written} is not a multiple of 0.01 s"));
+            report.error(Code::BadValue, span, format!("advert_int {written} is not a multiple of 0.01 s"));
         }
         Version::V2 | Version::V3 => {}
     }
@@ -235,20 +275,25 @@ fn authentication(settings: &Settings, version: Version, family: Family, report:
     };
     if family == Family::V6 {
         let hint = "remove the block: VRRP for IPv6 is version 3";
-        report.warning(block, "authentication is ignored: VRRP for IPv6 has none", hint);
+        report.warning(Code::Ignored, block, "authentication is ignored: VRRP for IPv6 has none", hint);
         return Auth::None;
     }
     if version == Version::V3 {
-        report.warning(block, "authentication is ignored: VRRP version 3 has none", "remove the block");
+        report.warning(
+            Code::Ignored,
+            block,
+            "authentication is ignored: VRRP version 3 has none",
+            "remove the block",
+        );
         return Auth::None;
     }
     if let Some(kind) = settings.auth_type.as_ref().filter(|kind| kind.value == AuthType::Ah) {
         let hint = "use `auth_type PASS` on every router, or none: RFC 3768 withdrew both";
-        report.error_hint(kind.span, "auth_type AH is not supported", hint);
+        report.error_hint(Code::NotSupported, kind.span, "auth_type AH is not supported", hint);
     }
     for keyword in ["auth_type", "auth_pass"] {
         if settings.seen_at(keyword).is_none() && !settings.partial {
-            report.error(block, format!("authentication has no `{keyword}`"));
+            report.error(Code::MissingKeyword, block, format!("authentication has no `{keyword}`"));
         }
     }
     let Some(pass) = &settings.auth_pass else {
@@ -258,6 +303,7 @@ fn authentication(settings: &Settings, version: Version, family: Family, report:
     if pass.value.len() > AUTH_LEN {
         let hint = "VRRP has room for 8 bytes; keepalived cuts it too";
         report.warning(
+            Code::PasswordCut,
             pass.span,
             format!("auth_pass is longer than {AUTH_LEN} bytes: the rest is ignored"),
             hint,

@@ -1,5 +1,6 @@
 //! Reads the words after a keyword as its form demands and hands the value to the form's setter.
 
+use crate::config::diagnostic::Code;
 use std::{
     net::{IpAddr, Ipv6Addr},
     time::Duration,
@@ -43,12 +44,12 @@ pub fn set(
             for word in words[1..].iter().filter(|word| !expand::is_include_check(&word.text)) {
                 let message = format!("unknown check {} after {}", report.quote(word), report.quote(first));
                 let hint = "known are readable, match, wildcard_match and brace_match, each with `+`, `-` or nothing before it";
-                report.error_hint(word.span, message, hint);
+                report.error_hint(Code::UnknownWord, word.span, message, hint);
             }
         }
         (_, None) => {
             let message = format!("{} needs a value", report.quote(first));
-            report.error_hint(first.span, message, expectation(keyword, form));
+            report.error_hint(Code::MissingValue, first.span, message, expectation(keyword, form));
         }
         (Form::Flag(_), Some(word)) if keywords::find(block, &word.text).is_some() => {
             trailing(words, 1, block, report);
@@ -57,7 +58,7 @@ pub fn set(
             Ok(()) => trailing(words, 2, block, report),
             Err(problem) => {
                 let message = format!("{} {} {problem}", report.bare(first), report.quote(word));
-                report.error_hint(word.span, message, expectation(keyword, form));
+                report.error_hint(Code::BadValue, word.span, message, expectation(keyword, form));
             }
         },
     }
@@ -71,10 +72,20 @@ pub fn trailing(words: &[Word], used: usize, block: Block, report: &mut Report) 
     let (shown, keyword) = (report.quote(extra), report.quote(first));
     if keywords::find(block, &extra.text).is_some() {
         let message = format!("second statement on one line: {shown} after {keyword}");
-        report.error_hint(extra.span, message, format!("put {shown} on a line of its own"));
+        report.error_hint(
+            Code::TwoStatements,
+            extra.span,
+            message,
+            format!("put {shown} on a line of its own"),
+        );
     } else {
         let hint = "put text with blanks in double quotes; a comment starts with `#`";
-        report.error_hint(extra.span, format!("unexpected {shown} after {keyword}"), hint);
+        report.error_hint(
+            Code::UnexpectedWord,
+            extra.span,
+            format!("unexpected {shown} after {keyword}"),
+            hint,
+        );
     }
 }
 

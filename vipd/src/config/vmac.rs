@@ -5,6 +5,7 @@ use super::{
     report::Report,
     values,
 };
+use crate::config::diagnostic::Code;
 
 /// `[[NAME] NUMBER] [MAC] [netlink_notify_msg] [group GROUP]`.
 pub fn words(words: &[Word], report: &mut Report) {
@@ -14,11 +15,16 @@ pub fn words(words: &[Word], report: &mut Report) {
         match word.text.as_str() {
             "netlink_notify_msg" => no_effect("`netlink_notify_msg`", word.span, report),
             "group" if rest.next().is_some() => no_effect("the group", word.span, report),
-            "group" => report.error(word.span, "`group` needs a value"),
+            "group" => report.error(Code::MissingValue, word.span, "`group` needs a value"),
             text if is_mac(text) => {
                 let hint =
                     "the virtual MAC is 00-00-5E-00-01-{VRID} for IPv4 and 00-00-5E-00-02-{VRID} for IPv6";
-                report.error_hint(word.span, "a MAC address of one's own is not supported", hint);
+                report.error_hint(
+                    Code::NotSupported,
+                    word.span,
+                    "a MAC address of one's own is not supported",
+                    hint,
+                );
             }
             text if text.bytes().all(|byte| byte.is_ascii_digit()) && !numbered => {
                 numbered = true;
@@ -26,7 +32,7 @@ pub fn words(words: &[Word], report: &mut Report) {
                     Ok(_) => no_effect("the number", word.span, report),
                     Err(problem) => {
                         let message = format!("number {} after `use_vmac` {problem}", report.quote(word));
-                        report.error(word.span, message);
+                        report.error(Code::BadValue, word.span, message);
                     }
                 }
             }
@@ -36,7 +42,7 @@ pub fn words(words: &[Word], report: &mut Report) {
             }
             _ => {
                 let message = format!("unexpected {} after `use_vmac`", report.quote(word));
-                report.error_hint(word.span, message, "`use_vmac` stands alone");
+                report.error_hint(Code::UnexpectedWord, word.span, message, "`use_vmac` stands alone");
             }
         }
     }
@@ -44,7 +50,7 @@ pub fn words(words: &[Word], report: &mut Report) {
 
 fn no_effect(what: &str, span: Span, report: &mut Report) {
     let hint = "vipd makes no interface: XDP answers with the virtual MAC on the real one";
-    report.notice(span, format!("{what} after `use_vmac` has no effect"), hint);
+    report.notice(Code::NoEffect, span, format!("{what} after `use_vmac` has no effect"), hint);
 }
 
 fn is_mac(text: &str) -> bool {

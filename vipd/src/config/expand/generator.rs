@@ -1,6 +1,7 @@
 //! `~SEQ(var, [start, [step,]] end)`, `~SEQx(...)` and `~LST(var, value...)`: the rest of the line, once for each value.
 
 use super::{Cells, Definition, Expander, Origin, fit};
+use crate::config::diagnostic::Code;
 
 /// The names that a generator sets, and what it sets them to, in turn.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,7 +17,7 @@ impl Expander<'_> {
             text.split_once('(').zip(end_of(&text)).map(|((keyword, _), end)| (keyword, end))
         else {
             let span = self.span(&cells, 0, 4, origin);
-            return self.report.error_hint(span, "this generator has no `(...)`", EXAMPLE);
+            return self.report.error_hint(Code::Generator, span, "this generator has no `(...)`", EXAMPLE);
         };
         let keyword = keyword.trim_end();
         let from = text.chars().position(|c| c == '(').unwrap_or(0) + 1;
@@ -37,7 +38,7 @@ impl Expander<'_> {
             Ok(generator) => generator,
             Err(problem) => {
                 let span = self.span(&cells, 0, end + 1, origin);
-                return self.report.error_hint(span, problem, EXAMPLE);
+                return self.report.error_hint(Code::Generator, span, problem, EXAMPLE);
             }
         };
         cells.skip(end + 1);

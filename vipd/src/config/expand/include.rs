@@ -1,5 +1,6 @@
 //! `include` and its five stricter forms.
 
+use crate::config::diagnostic::Code;
 use std::{io, path::Path, rc::Rc};
 
 use super::{Cells, Expander, Origin, Via, fit};
@@ -98,10 +99,19 @@ impl Expander<'_> {
         }
         let pattern = unquoted(&cells.text());
         if pattern.is_empty() {
-            return self.report.error_hint(span, "`include` needs a file", "as in `include conf.d/*.conf`");
+            return self.report.error_hint(
+                Code::MissingValue,
+                span,
+                "`include` needs a file",
+                "as in `include conf.d/*.conf`",
+            );
         }
         if self.chain.len() >= DEPTH_MAX {
-            return self.report.error(span, format!("includes are nested deeper than {DEPTH_MAX}"));
+            return self.report.error(
+                Code::TooDeep,
+                span,
+                format!("includes are nested deeper than {DEPTH_MAX}"),
+            );
         }
         let checks = form.checks.unwrap_or(self.checks);
         let dir = self.chain.last().and_then(|path| path.parent()).map(Path::to_owned).unwrap_or_default();
@@ -117,9 +127,9 @@ impl Expander<'_> {
             if paths.is_empty() {
                 let message = format!("no file matches `{}`", fit(alternative));
                 if checks.wildcard || checks.brace && alternatives.len() > 1 {
-                    self.report.error(span, message);
+                    self.report.error(Code::Include, span, message);
                 } else {
-                    self.report.notice(span, message, "`includew` would make it an error");
+                    self.report.notice(Code::Include, span, message, "`includew` would make it an error");
                 }
             }
             found.extend(paths.into_iter().map(|path| (path, true)));
@@ -140,7 +150,7 @@ impl Expander<'_> {
     ) {
         if self.chain.iter().any(|open| open == path) {
             let message = format!("{} includes itself", fit(&path.to_string_lossy()));
-            return self.report.error(span, message);
+            return self.report.error(Code::Include, span, message);
         }
         if !self.spend(origin) {
             return;
@@ -159,10 +169,10 @@ impl Expander<'_> {
                 };
                 let message = format!("cannot include {}: {error}", fit(&path.to_string_lossy()));
                 if fails {
-                    self.report.error(span, message);
+                    self.report.error(Code::Include, span, message);
                 } else {
                     let hint = "keepalived passes over it without a word; `includea` makes it an error";
-                    self.report.warning(span, message, hint);
+                    self.report.warning(Code::Include, span, message, hint);
                 }
             }
         }

@@ -251,15 +251,21 @@ fn a_generated_line_points_at_what_was_written() {
         ),
     ]);
     let failure = load(&files).unwrap_err().to_string();
-    let expected = "vi.conf:4:12: error: priority `2OO` is not a whole number
-  |   priority ${P} # high
+    let expected = "error[bad-value]: priority `2OO` is not a whole number
+ --> vi.conf:4:12
+  |
+4 |   priority ${P} # high
   |            ^^^^
+  |
   = note: it becomes `priority 2OO # high`
   = note: included at k.conf:2
   = help: `priority` takes a whole number, 1 to 255; without the keyword it is 100
-vi.conf:6:19: error: `10.0.0.256` is not an IP address
-  | ~SEQ(i, 255, 256) 10.0.0.${i}
+error[bad-value]: `10.0.0.256` is not an IP address
+ --> vi.conf:6:19
+  |
+6 | ~SEQ(i, 255, 256) 10.0.0.${i}
   |                   ^^^^^^^^^^^
+  |
   = note: it becomes `10.0.0.256`
   = note: included at k.conf:2";
     assert!(failure.starts_with(expected), "{failure}");
@@ -269,9 +275,12 @@ vi.conf:6:19: error: `10.0.0.256` is not an IP address
 fn the_body_of_a_definition_says_where_it_was_used() {
     let text = "$B= \\\nprioritty 100\nvrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n10.0.0.3\n}\n$B\n}";
     let failure = parse(text).unwrap_err().to_string();
-    let expected = "k.conf:2:1: error: unknown keyword `prioritty` in vrrp_instance VI_1
-  | prioritty 100
+    let expected = "error[unknown-keyword]: unknown keyword `prioritty` in vrrp_instance VI_1
+ --> k.conf:2:1
+  |
+2 | prioritty 100
   | ^^^^^^^^^
+  |
   = note: in `$B`, used at k.conf:9
   = help: did you mean `priority`?";
     assert_eq!(failure, expected);

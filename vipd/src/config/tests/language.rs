@@ -244,9 +244,12 @@ fn hints_say_what_to_do() {
 #[test]
 fn a_diagnostic_shows_the_line_and_the_place() {
     let failure = parse(&with("\tprioritty 100 # x")).unwrap_err().to_string();
-    let expect = "k.conf:2:2: error: unknown keyword `prioritty` in vrrp_instance VI_1
-  |  prioritty 100 # x
+    let expect = "error[unknown-keyword]: unknown keyword `prioritty` in vrrp_instance VI_1
+ --> k.conf:2:2
+  |
+2 |  prioritty 100 # x
   |  ^^^^^^^^^
+  |
   = help: did you mean `priority`?";
     assert_eq!(failure, expect);
 }
@@ -277,8 +280,8 @@ fn passwords_are_never_shown() {
     }
     let shown =
         parse(&with("authentication {\nauth_type PASS\nauth_pass S3cret x\n}")).unwrap_err().to_string();
-    let expect =
-        "k.conf:4:18: error: unexpected `****` after `auth_pass`\n  | auth_pass ****\n  |           ^^^^\n";
+    let expect = "error[unexpected-word]: unexpected `****` after `auth_pass`\n --> k.conf:4:11\n  |\n\
+        4 | auth_pass ****\n  |           ^^^^\n";
     assert!(shown.starts_with(expect), "{shown}");
 }
 

@@ -268,7 +268,8 @@ fn load_reads_files_and_names_those_it_cannot() {
     let path = dir.join("keepalived.conf");
     let failure = load(&path, &crate::config::Host::new(None)).unwrap_err().to_string();
     assert!(
-        failure.starts_with(&format!("{}:1:1: error: cannot read the file: ", path.display())),
+        failure.starts_with("error[unreadable]: cannot read the file: ")
+            && failure.contains(&*path.to_string_lossy()),
         "{failure}"
     );
     // A comment in Latin-1.
@@ -276,6 +277,6 @@ fn load_reads_files_and_names_those_it_cannot() {
     assert_eq!(load(&path, &crate::config::Host::new(None)).unwrap().config.instances[0].line, 8);
     std::fs::write(&path, b"global_defs {\nrouter_id caf\xe9\n}\n").unwrap();
     let failure = load(&path, &crate::config::Host::new(None)).unwrap_err().to_string();
-    assert!(failure.contains("2:11: error: this word is not valid UTF-8"), "{failure}");
+    assert!(failure.contains("this word is not valid UTF-8") && failure.contains(":2:11"), "{failure}");
     std::fs::remove_dir_all(&dir).unwrap();
 }

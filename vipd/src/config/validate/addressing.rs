@@ -1,5 +1,6 @@
 //! Which addresses an instance has and which its adverts use: VIPs, source, group and peers, all of one family.
 
+use crate::config::diagnostic::Code;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vipd_common::Family;
@@ -22,7 +23,12 @@ pub fn check_vips(draft: &Draft, family: Family, report: &mut Report) {
     let block = settings.seen_at("virtual_ipaddress");
     if let Some(block) = block.filter(|_| settings.vips.is_empty() && !settings.partial) {
         let hint = "adverts carry at least one; further ones may be in virtual_ipaddress_excluded";
-        report.error_hint(block, format!("virtual_ipaddress of {title} holds no address"), hint);
+        report.error_hint(
+            Code::EmptyBlock,
+            block,
+            format!("virtual_ipaddress of {title} holds no address"),
+            hint,
+        );
     }
     let foreign = |vip: &&Spanned<Vip>| values::family_of(vip.value.address) != family;
     // RFC 9568 5.2.9: the addresses of an advert are of one family.
@@ -31,7 +37,7 @@ pub fn check_vips(draft: &Draft, family: Family, report: &mut Report) {
         let message = format!("{own} address in a virtual_ipaddress that starts with {family}");
         let hint =
             format!("move all {own} addresses to virtual_ipaddress_excluded, or give them a vrrp_instance");
-        report.error_hint(vip.span, message, hint);
+        report.error_hint(Code::MixedFamilies, vip.span, message, hint);
     }
     let most = match family {
         Family::V4 => VIPS_MAX,
@@ -40,14 +46,14 @@ pub fn check_vips(draft: &Draft, family: Family, report: &mut Report) {
     if let Some(beyond) = settings.vips.get(most) {
         let (len, hint) = (settings.vips.len(), "move the rest to virtual_ipaddress_excluded");
         let message = format!("{len} addresses in virtual_ipaddress of {title}, an advert carries {most}");
-        report.error_hint(beyond.span, message, hint);
+        report.error_hint(Code::TooMany, beyond.span, message, hint);
     }
     if let Some(first) = settings.vips.first().filter(|_| family == Family::V6)
         && !settings.vips.iter().any(|vip| values::is_link_local(vip.value.address))
     {
         let message = format!("no link-local address in virtual_ipaddress of {title}");
         let hint = "routers that follow RFC 9568 5.2.9 expect one, such as `fe80::1`, in each advert";
-        report.warning(first.span, message, hint);
+        report.warning(Code::Advice, first.span, message, hint);
     }
 }
 
@@ -71,14 +77,24 @@ pub fn source(settings: &Settings, family: Family, report: &mut Report) -> Optio
         && unicast.value != multicast.value
     {
         let message = "`mcast_src_ip` and `unicast_src_ip` differ";
-        report.error_hint(multicast.span, message, "adverts have one source: keep one of the two");
+        report.error_hint(
+            Code::Conflict,
+            multicast.span,
+            message,
+            "adverts have one source: keep one of the two",
+        );
     }
     let source = settings.unicast_source.as_ref().or(settings.multicast_source.as_ref())?;
     of_family("source of adverts", source, family, report);
     // RFC 9568 5.1.2.1.
     if family == Family::V6 && !unicast && source.value.is_ipv6() && !values::is_link_local(source.value) {
         let hint = "RFC 9568 5.1.2.1: write a link-local address of the interface, or remove the line";
-        report.error_hint(source.span, "the source of IPv6 multicast adverts must be link-local", hint);
+        report.error_hint(
+            Code::BadValue,
+            source.span,
+            "the source of IPv6 multicast adverts must be link-local",
+            hint,
+        );
     }
     Some(source.value)
 }
@@ -88,7 +104,7 @@ pub fn group(settings: &Settings, global: &Settings, family: Family, report: &mu
         of_family("group", group, family, report);
         if settings.seen_at("unicast_peer").is_some() {
             let hint = "adverts go to the peers only";
-            report.warning(group.span, "`mcast_dst_ip` is ignored with `unicast_peer`", hint);
+            report.warning(Code::Ignored, group.span, "`mcast_dst_ip` is ignored with `unicast_peer`", hint);
         }
         return group.value;
     }
@@ -106,7 +122,7 @@ pub fn unicast(settings: &Settings, shared: &Shared, family: Family, report: &mu
     if settings.peers.is_empty() && !settings.partial {
         // keepalived multicasts then, with a word in its log; whoever wrote the block meant something else.
         let hint = "list the other routers, one address a line, or remove the block to use multicast";
-        report.error_hint(block, "unicast_peer holds no address", hint);
+        report.error_hint(Code::EmptyBlock, block, "unicast_peer holds no address", hint);
     }
     let own = settings.unicast_source.as_ref().or(settings.multicast_source.as_ref());
     for (i, peer) in settings.peers.iter().enumerate() {
@@ -114,11 +130,16 @@ pub fn unicast(settings: &Settings, shared: &Shared, family: Family, report: &mu
         of_family("peer", &Spanned { value: *address, span: *span }, family, report);
         if own.is_some_and(|own| own.value == *address) {
             let hint = "list the other routers only";
-            report.error_hint(*span, format!("peer {address} is the source of our own adverts"), hint);
+            report.error_hint(
+                Code::Conflict,
+                *span,
+                format!("peer {address} is the source of our own adverts"),
+                hint,
+            );
         }
         if let Some(first) = settings.peers[..i].iter().find(|other| other.value.address == *address) {
             let message = format!("peer {address} is on {} already", report.line_of(first.span, *span));
-            report.error_hint(*span, message, "it would get each advert twice: remove one");
+            report.error_hint(Code::Duplicate, *span, message, "it would get each advert twice: remove one");
         }
     }
     Some(Unicast {
@@ -134,13 +155,13 @@ fn unicast_without_peers(settings: &Settings, report: &mut Report) {
     }
     if let Some(source) = &settings.unicast_source {
         let hint = "list the other routers in `unicast_peer { }`, or write `mcast_src_ip` to use multicast";
-        report.error_hint(source.span, "`unicast_src_ip` without `unicast_peer`", hint);
+        report.error_hint(Code::Conflict, source.span, "`unicast_src_ip` without `unicast_peer`", hint);
     }
     let own_check = settings.shared.check_unicast_src.as_ref().map(|check| ("check_unicast_src", check.span));
     let ttl = settings.unicast_ttl.as_ref().map(|ttl| ("unicast_ttl", ttl.span));
     for (keyword, span) in [own_check, ttl].into_iter().flatten() {
         let hint = "adverts are multicast: remove it, or list the other routers in `unicast_peer { }`";
-        report.warning(span, format!("`{keyword}` is ignored without `unicast_peer`"), hint);
+        report.warning(Code::Ignored, span, format!("`{keyword}` is ignored without `unicast_peer`"), hint);
     }
 }
 
@@ -149,7 +170,7 @@ fn of_family(what: &str, address: &Spanned<IpAddr>, family: Family, report: &mut
     if own != family {
         let (own, family) = (values::name(own), values::name(family));
         let message = format!("{own} {what} for {family} addresses");
-        report.error_hint(address.span, message, format!("write an {family} address"));
+        report.error_hint(Code::MixedFamilies, address.span, message, format!("write an {family} address"));
     }
 }
 

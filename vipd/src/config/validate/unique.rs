@@ -1,5 +1,6 @@
 //! What must be unique in a file: names of instances, virtual routers on a link, addresses.
 
+use crate::config::diagnostic::Code;
 use std::{collections::HashMap, net::IpAddr};
 
 use vipd_common::Family;
@@ -20,7 +21,7 @@ fn names(drafts: &[Draft], report: &mut Report) {
     for Draft { name, title, keyword_at, name_at, .. } in drafts {
         if let Some(first) = names.get(name.as_str()).filter(|_| !name.is_empty()) {
             let line = report.line_of(*first, *name_at);
-            report.error(*name_at, format!("second {title}; the first is on {line}"));
+            report.error(Code::Duplicate, *name_at, format!("second {title}; the first is on {line}"));
         } else {
             names.insert(name, *keyword_at);
         }
@@ -39,7 +40,12 @@ fn routers(drafts: &[Draft], report: &mut Report) {
             let line = report.line_of(at, vrid.span);
             let message = format!("virtual_router_id {} is taken by {} on {line}", vrid.value, first.title);
             // keepalived allows it of unicast routers without a peer in common: XDP knows a router by interface and id.
-            report.error_hint(vrid.span, message, "two virtual routers on one interface need different ids");
+            report.error_hint(
+                Code::Duplicate,
+                vrid.span,
+                message,
+                "two virtual routers on one interface need different ids",
+            );
         } else {
             routers.insert(key, draft);
         }
@@ -56,7 +62,7 @@ fn addresses(drafts: &[Draft], report: &mut Report) {
             let link = interface.filter(|_| values::is_link_local(vip.address));
             if let Some(first) = addresses.get(&(vip.address, link)) {
                 let line = report.line_of(*first, *span);
-                report.error(*span, format!("address {} is on {line} already", vip.address));
+                report.error(Code::Duplicate, *span, format!("address {} is on {line} already", vip.address));
             } else {
                 addresses.insert((vip.address, link), *span);
             }

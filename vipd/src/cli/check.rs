@@ -1,0 +1,94 @@
+//! `vipd check`: what is wrong with a configuration, for people or for programs.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use annotate_snippets::Renderer;
+use serde::Serialize;
+
+use super::Exit;
+use crate::config::{self, Diagnostic, Host, Severity};
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Findings<'f> {
+    errors: usize,
+    warnings: usize,
+    notices: usize,
+    /// In the order of the file.
+    diagnostics: Vec<Finding<'f>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding<'f> {
+    file: &'f str,
+    /// From 1.
+    line: u32,
+    /// From 1, in characters.
+    column: u32,
+    /// Column behind the last character.
+    end: u32,
+    /// `error`, `warning` or `notice`.
+    severity: String,
+    code: &'static str,
+    message: &'f str,
+    notes: &'f [String],
+    help: Option<&'f str>,
+}
+
+/// Prints what is found in the file at `path`; the exit code says how bad it is.
+pub fn check(path: &Path, config_id: Option<&str>, json: bool, strict: bool) -> io::Result<Exit> {
+    let diagnostics = match config::load(path, &Host::new(config_id)) {
+        Ok(loaded) => loaded.warnings,
+        Err(failure) => failure.diagnostics,
+    };
+    let count = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
+    let [errors, warnings, notices] = [Severity::Error, Severity::Warning, Severity::Notice].map(count);
+    if json {
+        let diagnostics = diagnostics.iter().map(finding).collect();
+        let findings = Findings { errors, warnings, notices, diagnostics };
+        let mut text = serde_json::to_vec_pretty(&findings)?;
+        text.push(b'\n');
+        io::stdout().write_all(&text)?;
+    } else {
+        people(path, &diagnostics, [(errors, "error"), (warnings, "warning"), (notices, "notice")])?;
+    }
+    Ok(match (errors, warnings) {
+        (0, 0) => Exit::Success,
+        (0, _) if strict => Exit::Failure,
+        (0, _) => Exit::Success,
+        _ => Exit::Usage,
+    })
+}
+
+fn people(path: &Path, diagnostics: &[Diagnostic], counts: [(usize, &str); 3]) -> io::Result<()> {
+    // Colours only where they are seen, and not with NO_COLOR.
+    let mut out = anstream::stdout().lock();
+    for diagnostic in diagnostics {
+        writeln!(out, "{}\n", diagnostic.render(&Renderer::styled()))?;
+    }
+    let counts: Vec<String> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
+        .collect();
+    let verdict = if counts.is_empty() { "nothing to say".to_owned() } else { counts.join(", ") };
+    writeln!(out, "{}: {verdict}", path.display())
+}
+
+fn finding(diagnostic: &Diagnostic) -> Finding<'_> {
+    let Diagnostic { severity, code, file, line, column, message, width, notes, hint, .. } = diagnostic;
+    Finding {
+        file,
+        line: *line,
+        column: *column,
+        end: column.saturating_add(*width),
+        severity: severity.to_string(),
+        code: code.name(),
+        message,
+        notes,
+        help: hint.as_deref(),
+    }
+}
