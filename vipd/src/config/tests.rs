@@ -4,6 +4,7 @@ mod addressing;
 mod expand;
 mod language;
 mod model;
+mod reference;
 mod routes;
 mod table;
 

@@ -263,7 +263,14 @@ fn boolean(text: &str) -> Result<bool, String> {
 
 /// What the keyword wants, for a hint.
 fn expectation(keyword: &Keyword, form: &Form) -> String {
-    let wants = match form {
+    let default =
+        keyword.default.map_or(String::new(), |default| format!("; without the keyword it is {default}"));
+    format!("`{}` takes {}{default}", keyword.name, wants(form))
+}
+
+/// What follows a keyword of the form.
+pub fn wants(form: &Form) -> String {
+    match form {
         Form::Block(_) => "a block in braces".to_owned(),
         Form::Bare(_) => "nothing".to_owned(),
         Form::Flag(_) => "`on`, `off` or nothing, which means `on`".to_owned(),
@@ -287,11 +294,12 @@ fn expectation(keyword: &Keyword, form: &Form) -> String {
             format!("a number, {min} to {max}, or one of {}", names.join(", "))
         }
         Form::Mark(_) => "`VALUE` or `VALUE/MASK`, decimal or with `0x`".to_owned(),
-        Form::Vmac(_) | Form::IncludeCheck => "nothing".to_owned(),
-    };
-    let default =
-        keyword.default.map_or(String::new(), |default| format!("; without the keyword it is {default}"));
-    format!("`{}` takes {wants}{default}", keyword.name)
+        Form::Vmac(_) => "nothing; what keepalived lets follow has no effect".to_owned(),
+        Form::IncludeCheck => {
+            "nothing, or some of readable, match, wildcard_match and brace_match, each with `+`, `-` or nothing before it"
+                .to_owned()
+        }
+    }
 }
 
 /// Microseconds as decimal seconds, without trailing zeros.
