@@ -101,6 +101,10 @@ fn check_says_how_bad_a_file_is() -> Result<()> {
     let (code, out, err) = check(&["-i", "lb01"])?;
     ensure!(code == 0 && out.contains("nothing to say") && err.is_empty(), "{code}: {out}, {err}");
 
+    let (code, out, err) = check(&["-i", "lb01", "--explain"])?;
+    ensure!(code == 0 && out.contains("priority 150") && out.contains("part.conf:1"), "{code}: {out}");
+    ensure!(err.contains("nothing to say"), "{err}");
+
     let (code, out, _) = check(&["-i", "lb02"])?;
     ensure!(code == 2 && out.contains("1 error"), "{code}: {out}");
     ensure!(out.contains(&format!("{}:2:17", text(&part))) && out.contains("9OO"), "{out}");

@@ -42,7 +42,24 @@ pub fn check(octets: &[u8]) {
         // What an editor does to line ends says nothing.
         let again = parse(&(lines.join("\r\n") + "\r\n! the end"));
         assert_eq!(again.map(|again| again.config).as_ref(), Ok(&loaded.config));
+        printed_reads_the_same(loaded.config);
     }
+}
+
+fn printed_reads_the_same(config: Config) {
+    // A password that is cut within a character cannot be written.
+    let pass = |i: &Instance| if let Auth::Pass(octets) = i.auth { Some(octets) } else { None };
+    if config.instances.iter().filter_map(pass).any(|octets| std::str::from_utf8(&octets).is_err()) {
+        return;
+    }
+    let without_lines = |mut config: Config| {
+        config.instances.iter_mut().for_each(|instance| instance.line = 0);
+        config
+    };
+    let printed = config::print(&config);
+    let again = config::parse(Path::new("printed.conf"), &printed, &config::Nothing)
+        .unwrap_or_else(|failure| panic!("{printed}\n{failure}"));
+    assert_eq!(without_lines(again.config), without_lines(config), "{printed}");
 }
 
 fn points_into(diagnostic: &Diagnostic, lines: &[&str]) {

@@ -38,22 +38,42 @@ struct Finding<'f> {
     help: Option<&'f str>,
 }
 
+/// How the findings are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    People,
+    Json,
+    /// Below the configuration in force, if there is one.
+    Explain,
+}
+
 /// Prints what is found in the file at `path`; the exit code says how bad it is.
-pub fn check(path: &Path, config_id: Option<&str>, json: bool, strict: bool) -> io::Result<Exit> {
+pub fn check(path: &Path, config_id: Option<&str>, form: Form, strict: bool) -> io::Result<Exit> {
     let diagnostics = match config::load(path, &Host::new(config_id)) {
-        Ok(loaded) => loaded.warnings,
+        Ok(loaded) => {
+            if form == Form::Explain {
+                io::stdout().write_all(config::explain(&loaded.config, &loaded.origins).as_bytes())?;
+            }
+            loaded.warnings
+        }
         Err(failure) => failure.diagnostics,
     };
     let count = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
     let [errors, warnings, notices] = [Severity::Error, Severity::Warning, Severity::Notice].map(count);
-    if json {
+    if form == Form::Json {
         let diagnostics = diagnostics.iter().map(finding).collect();
         let findings = Findings { errors, warnings, notices, diagnostics };
         let mut text = serde_json::to_vec_pretty(&findings)?;
         text.push(b'\n');
         io::stdout().write_all(&text)?;
     } else {
-        people(path, &diagnostics, [(errors, "error"), (warnings, "warning"), (notices, "notice")])?;
+        let counts = [(errors, "error"), (warnings, "warning"), (notices, "notice")];
+        // Colours only where they are seen, and not with NO_COLOR. What is explained can be redirected by itself.
+        if form == Form::Explain {
+            people(anstream::stderr().lock(), path, &diagnostics, counts)?;
+        } else {
+            people(anstream::stdout().lock(), path, &diagnostics, counts)?;
+        }
     }
     Ok(match (errors, warnings) {
         (0, 0) => Exit::Success,
@@ -63,9 +83,12 @@ pub fn check(path: &Path, config_id: Option<&str>, json: bool, strict: bool) -> 
     })
 }
 
-fn people(path: &Path, diagnostics: &[Diagnostic], counts: [(usize, &str); 3]) -> io::Result<()> {
-    // Colours only where they are seen, and not with NO_COLOR.
-    let mut out = anstream::stdout().lock();
+fn people(
+    mut out: impl Write,
+    path: &Path,
+    diagnostics: &[Diagnostic],
+    counts: [(usize, &str); 3],
+) -> io::Result<()> {
     for diagnostic in diagnostics {
         writeln!(out, "{}\n", diagnostic.render(&Renderer::styled()))?;
     }

@@ -79,8 +79,12 @@ enum Command {
         /// What lines that start with `@ID` are for; the host's name up to its first dot if not given
         #[arg(short = 'i', long, value_name = "ID")]
         config_id: Option<String>,
-        /// Print one JSON object: counts, and for each finding file, line, column, end, severity, code, message, notes, help
+        /// Print the configuration in force, with defaults filled in and the place each value comes from; findings go to
+        /// standard error
         #[arg(long)]
+        explain: bool,
+        /// Print one JSON object: counts, and for each finding file, line, column, end, severity, code, message, notes, help
+        #[arg(long, conflicts_with = "explain")]
         json: bool,
         /// Let warnings fail too
         #[arg(long)]
@@ -118,8 +122,13 @@ pub fn main() -> ExitCode {
         Command::Run { config, config_id, bpffs_dir, runtime, log_xdp } => {
             run(daemon::Options { config, config_id, bpffs_dir, runtime_dir: runtime.runtime_dir, log_xdp })
         }
-        Command::Check { config, config_id, json, strict } => {
-            match check::check(&config, config_id.as_deref(), json, strict) {
+        Command::Check { config, config_id, explain, json, strict } => {
+            let form = match (json, explain) {
+                (true, _) => check::Form::Json,
+                (_, true) => check::Form::Explain,
+                _ => check::Form::People,
+            };
+            match check::check(&config, config_id.as_deref(), form, strict) {
                 // A reader that has seen enough.
                 Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Success,
                 Err(error) => fail(&error.into()),

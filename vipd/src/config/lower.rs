@@ -4,6 +4,7 @@ use crate::config::diagnostic::Code;
 use std::collections::HashSet;
 
 use super::{
+    explain::Origins,
     keywords::{self, Block, Form, Keyword, Status},
     lexer::{Span, Word},
     model::Config,
@@ -14,13 +15,15 @@ use super::{
 };
 
 /// Everything wrong goes to `report`; the configuration is of use only if there were no errors.
-pub fn lower(tree: &[Node], report: &mut Report) -> Config {
+pub fn lower(tree: &[Node], report: &mut Report) -> (Config, Origins) {
     let mut lowering =
         Lowering { report, global: Settings::default(), drafts: Vec::new(), noticed: HashSet::new() };
     lowering.statements(tree, Block::Root, "at the top level", &mut Settings::default());
     let Lowering { report, global, drafts, .. } = lowering;
     // Only now, because `global_defs` counts wherever it stands.
-    validate::config(&drafts, &global, report)
+    let config = validate::config(&drafts, &global, report);
+    let origins = Origins::new(&global, &drafts, report);
+    (config, origins)
 }
 
 /// One `vrrp_instance` as the file has it.

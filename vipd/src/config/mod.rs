@@ -7,6 +7,7 @@
 
 mod diagnostic;
 mod expand;
+mod explain;
 mod keywords;
 mod lexer;
 mod lines;
@@ -27,6 +28,7 @@ use std::path::Path;
 
 pub use diagnostic::{Code, Diagnostic, Failure, Severity};
 pub use expand::{Host, Nothing, Outside};
+pub use explain::{Origins, explain, print};
 pub use model::{
     Auth, Config, Garp, Hop, Instance, LeasePolicy, Prefix, RouteKind, RuleAction, Unicast, UnicastPeer, Vip,
     VirtualRoute, VirtualRule, WantedState,
@@ -40,6 +42,8 @@ pub struct Loaded {
     pub config: Config,
     /// Warnings and notices in the order of the file.
     pub warnings: Vec<Diagnostic>,
+    /// Where what the configuration says was said.
+    pub origins: Origins,
 }
 
 /// Reads and checks the file at `path`, and what it includes; `outside` is the machine it is for.
@@ -58,8 +62,8 @@ pub fn parse(path: &Path, text: &str, outside: &dyn Outside) -> Result<Loaded, F
     let items = lexer::lex(lines, &mut report);
     report.hide_secrets(&items);
     let tree = parser::parse(items, &mut report);
-    let config = lower::lower(&tree, &mut report);
+    let (config, origins) = lower::lower(&tree, &mut report);
     let failed = report.has_errors();
     let diagnostics = report.finish();
-    if failed { Err(Failure { diagnostics }) } else { Ok(Loaded { config, warnings: diagnostics }) }
+    if failed { Err(Failure { diagnostics }) } else { Ok(Loaded { config, warnings: diagnostics, origins }) }
 }

@@ -84,6 +84,12 @@ impl Report {
         }
     }
 
+    /// `FILE:LINE`.
+    pub fn describe(&self, span: Span) -> String {
+        let file = self.place(span.line).map_or(0, |place| place.file);
+        format!("{}:{}", self.file(file), self.number(span))
+    }
+
     fn place(&self, line: u32) -> Option<&Place> {
         self.places.get(line.checked_sub(1)? as usize)
     }

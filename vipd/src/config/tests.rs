@@ -2,6 +2,7 @@
 
 mod addressing;
 mod expand;
+mod explain;
 mod language;
 mod model;
 mod reference;

@@ -1,0 +1,317 @@
+//! The configuration as it is in force, written in the language it was read from: every value, and where each comes from.
+
+use std::{collections::HashMap, fmt::Write, time::Duration};
+
+use vipd_common::{Family, Version, types::ChecksumForm};
+
+use super::{
+    lower::Draft,
+    model::{
+        Auth, Config, Garp, Hop, Instance, LeasePolicy, Prefix, RouteKind, RuleAction, Unicast, Vip,
+        VirtualRoute, VirtualRule, WantedState,
+    },
+    report::Report,
+    settings::Settings,
+    values,
+};
+
+/// Where the keywords of a configuration were given, by their names: the last place of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins {
+    global: HashMap<&'static str, String>,
+    /// In the order of the instances.
+    instances: Vec<HashMap<&'static str, String>>,
+}
+
+impl Origins {
+    pub(super) fn new(global: &Settings, drafts: &[Draft], report: &Report) -> Self {
+        let of = |settings: &Settings| {
+            settings.seen.iter().map(|(keyword, span)| (*keyword, report.describe(*span))).collect()
+        };
+        Self { global: of(global), instances: drafts.iter().map(|draft| of(&draft.settings)).collect() }
+    }
+
+    fn of(&self, instance: Option<usize>, keyword: &str) -> String {
+        let own = match instance {
+            Some(instance) => self.instances.get(instance),
+            None => Some(&self.global),
+        };
+        if let Some(place) = own.and_then(|own| own.get(keyword)) {
+            return place.clone();
+        }
+        let global = GLOBAL.iter().find(|(own, _)| *own == keyword).map_or(keyword, |(_, global)| *global);
+        match self.global.get(global).filter(|_| instance.is_some()) {
+            Some(place) => format!("{place}, global_defs"),
+            None => "default".to_owned(),
+        }
+    }
+}
+
+/// Keywords of an instance, and what gives them to all instances in `global_defs` under another name.
+const GLOBAL: &[(&str, &str)] = &[
+    ("version", "vrrp_version"),
+    ("garp_master_delay", "vrrp_garp_master_delay"),
+    ("garp_master_repeat", "vrrp_garp_master_repeat"),
+    ("garp_master_refresh", "vrrp_garp_master_refresh"),
+    ("garp_master_refresh_repeat", "vrrp_garp_master_refresh_repeat"),
+    ("garp_lower_prio_delay", "vrrp_garp_lower_prio_delay"),
+    ("garp_lower_prio_repeat", "vrrp_garp_lower_prio_repeat"),
+    ("down_timer_adverts", "vrrp_down_timer_adverts"),
+    ("lower_prio_no_advert", "vrrp_lower_prio_no_advert"),
+    ("check_unicast_src", "vrrp_check_unicast_src"),
+];
+
+/// The effective configuration, each value with its place in a comment; passwords are masked.
+pub fn explain(config: &Config, origins: &Origins) -> String {
+    let mut text = String::new();
+    for Line { depth, words, keyword, instance } in lines(config, false) {
+        let statement = format!("{}{words}", "    ".repeat(depth));
+        let _ = match keyword {
+            Some(keyword) => writeln!(text, "{statement:<44} # {}", origins.of(instance, keyword)),
+            None => writeln!(text, "{statement}"),
+        };
+    }
+    text
+}
+
+/// The same without comments, but with the passwords, so not to be shown: reading it gives the same configuration.
+pub fn print(config: &Config) -> String {
+    let line = |line: Line| "\t".repeat(line.depth) + &line.words + "\n";
+    lines(config, true).into_iter().map(line).collect()
+}
+
+/// A statement, or the `}` of a block.
+struct Line {
+    depth: usize,
+    words: String,
+    /// Whose place is shown.
+    keyword: Option<&'static str>,
+    instance: Option<usize>,
+}
+
+struct Printer {
+    lines: Vec<Line>,
+    depth: usize,
+    instance: Option<usize>,
+    secrets: bool,
+}
+
+fn lines(config: &Config, secrets: bool) -> Vec<Line> {
+    let mut printer = Printer { lines: Vec::new(), depth: 0, instance: None, secrets };
+    printer.global(config);
+    for (i, instance) in config.instances.iter().enumerate() {
+        printer.instance = Some(i);
+        printer.instance(instance);
+    }
+    printer.lines
+}
+
+impl Printer {
+    fn line(&mut self, keyword: Option<&'static str>, words: String) {
+        let (depth, instance) = (self.depth, self.instance);
+        self.lines.push(Line { depth, words, keyword, instance });
+    }
+
+    fn value(&mut self, keyword: &'static str, value: impl std::fmt::Display) {
+        self.line(Some(keyword), format!("{keyword} {value}"));
+    }
+
+    fn bare(&mut self, keyword: &'static str, given: bool) {
+        if given {
+            self.line(Some(keyword), keyword.to_owned());
+        }
+    }
+
+    fn open(&mut self, words: String, keyword: Option<&'static str>) {
+        self.line(keyword, words + " {");
+        self.depth += 1;
+    }
+
+    fn close(&mut self) {
+        self.depth -= 1;
+        self.line(None, "}".to_owned());
+    }
+
+    /// A block of lines, if there are any.
+    fn block<T>(&mut self, keyword: &'static str, items: &[T], line: impl Fn(&T) -> String) {
+        if !items.is_empty() {
+            self.open(keyword.to_owned(), Some(keyword));
+            items.iter().for_each(|item| self.line(None, line(item)));
+            self.close();
+        }
+    }
+
+    fn global(&mut self, config: &Config) {
+        self.open("global_defs".to_owned(), None);
+        if let Some(id) = &config.router_id {
+            self.value("router_id", word(id));
+        }
+        // All instances have the same.
+        if let Some(Instance { garp: Garp { interval, na_interval, .. }, .. }) = config.instances.first() {
+            self.value("vrrp_garp_interval", seconds(*interval));
+            self.value("vrrp_gna_interval", seconds(*na_interval));
+        }
+        self.close();
+    }
+
+    fn instance(&mut self, instance: &Instance) {
+        self.open(format!("vrrp_instance {}", word(&instance.name)), None);
+        self.value("state", if instance.wanted == WantedState::Master { "MASTER" } else { "BACKUP" });
+        self.value("interface", word(&instance.interface));
+        self.value("virtual_router_id", instance.vrid.get());
+        self.value("priority", instance.priority.get());
+        self.value("version", if instance.version == Version::V2 { 2 } else { 3 });
+        self.value("advert_int", seconds(instance.advert_interval));
+        self.value("down_timer_adverts", instance.down_timer_adverts);
+        self.authentication(&instance.auth);
+        self.bare("nopreempt", !instance.preempt);
+        self.value("preempt_delay", seconds(instance.preempt_delay));
+        self.peers(instance);
+        self.bare("use_vmac", instance.use_vmac);
+        self.bare("vmac_xmit_base", instance.vmac_xmit_base);
+        self.value("accept", on(instance.accept));
+        self.garp(&instance.garp);
+        if instance.version == Version::V3 && instance.family == Family::V4 {
+            self.value("v3_checksum_as_v2", on(instance.checksum == ChecksumForm::MessageOnly));
+        }
+        self.value("lower_prio_no_advert", on(instance.lower_prio_no_advert));
+        self.value("lease", if instance.lease == LeasePolicy::Strict { "strict" } else { "overlap" });
+        self.block("virtual_ipaddress", &instance.vips, vip);
+        self.block("virtual_ipaddress_excluded", &instance.excluded, vip);
+        self.block("virtual_routes", &instance.virtual_routes, route);
+        self.block("virtual_rules", &instance.virtual_rules, rule);
+        self.close();
+    }
+
+    fn authentication(&mut self, auth: &Auth) {
+        let Auth::Pass(octets) = auth else { return };
+        self.open("authentication".to_owned(), Some("authentication"));
+        self.value("auth_type", "PASS");
+        let pass = String::from_utf8_lossy(octets);
+        let pass = if self.secrets { word(pass.trim_end_matches('\0')) } else { "****".to_owned() };
+        self.value("auth_pass", pass);
+        self.close();
+    }
+
+    fn peers(&mut self, instance: &Instance) {
+        let Some(Unicast { peers, ttl, check_source }) = &instance.unicast else {
+            if let Some(source) = instance.source {
+                self.value("mcast_src_ip", source);
+            }
+            return self.value("mcast_dst_ip", instance.group);
+        };
+        if let Some(source) = instance.source {
+            self.value("unicast_src_ip", source);
+        }
+        self.block("unicast_peer", peers, |peer| {
+            format!("{} min_ttl {} max_ttl {}", peer.address, peer.min_ttl, peer.max_ttl)
+        });
+        self.value("unicast_ttl", ttl);
+        self.value("check_unicast_src", on(*check_source));
+    }
+
+    fn garp(&mut self, garp: &Garp) {
+        let or_zero = |time: Option<Duration>| seconds(time.unwrap_or_default());
+        self.value("garp_master_delay", or_zero(garp.delay));
+        self.value("garp_master_repeat", garp.repeat);
+        self.value("garp_master_refresh", or_zero(garp.refresh));
+        self.value("garp_master_refresh_repeat", garp.refresh_repeat);
+        self.value("garp_lower_prio_delay", or_zero(garp.lower_prio_delay));
+        self.value("garp_lower_prio_repeat", garp.lower_prio_repeat);
+    }
+}
+
+fn vip(vip: &Vip) -> String {
+    let mut text = format!("{}/{}", vip.address, vip.prefix_len);
+    if let Some(interface) = &vip.interface {
+        let _ = write!(text, " dev {}", word(interface));
+    }
+    if !vip.tracked {
+        text += " no_track";
+    }
+    text
+}
+
+fn route(route: &VirtualRoute) -> String {
+    let kind = match route.kind {
+        RouteKind::Unicast => "",
+        RouteKind::Blackhole => "blackhole ",
+        RouteKind::Unreachable => "unreachable ",
+        RouteKind::Prohibit => "prohibit ",
+        RouteKind::Throw => "throw ",
+    };
+    let mut text = format!("{kind}{}", prefix(&route.destination));
+    if let Some(source) = route.source {
+        let _ = write!(text, " src {source}");
+    }
+    let _ = write!(text, " table {}", route.table);
+    for (word, value) in [("metric", route.metric), ("scope", route.scope.map(u32::from)), ("mtu", route.mtu)]
+    {
+        if let Some(value) = value {
+            let _ = write!(text, " {word} {value}");
+        }
+    }
+    // One way may stand in the route itself, but then it has no weight.
+    if let [hop @ Hop { weight: 1, .. }] = &route.hops[..] {
+        return text + &way(hop);
+    }
+    for hop in &route.hops {
+        let _ = write!(text, " nexthop{} weight {}", way(hop), hop.weight);
+    }
+    text
+}
+
+fn way(hop: &Hop) -> String {
+    let mut text = String::new();
+    if let Some(via) = hop.via {
+        let _ = write!(text, " via {via}");
+    }
+    if let Some(interface) = &hop.interface {
+        let _ = write!(text, " dev {}", word(interface));
+    }
+    if hop.onlink {
+        text += " onlink";
+    }
+    text
+}
+
+fn rule(rule: &VirtualRule) -> String {
+    let mut words = Vec::new();
+    if rule.not {
+        words.push("not".to_owned());
+    }
+    words.push(if rule.family == Family::V4 { "inet" } else { "inet6" }.to_owned());
+    for (word, value) in [("from", rule.from), ("to", rule.to)] {
+        words.extend(value.map(|value| format!("{word} {}", prefix(&value))));
+    }
+    for (name, value) in [("iif", &rule.iif), ("oif", &rule.oif)] {
+        words.extend(value.as_ref().map(|value| format!("{name} {}", word(value))));
+    }
+    words.extend(rule.fwmark.map(|(mark, mask)| format!("fwmark {mark:#x}/{mask:#x}")));
+    words.extend(rule.preference.map(|preference| format!("preference {preference}")));
+    words.push(match rule.action {
+        RuleAction::Table(table) => format!("table {table}"),
+        RuleAction::Blackhole => "blackhole".to_owned(),
+        RuleAction::Unreachable => "unreachable".to_owned(),
+        RuleAction::Prohibit => "prohibit".to_owned(),
+    });
+    words.join(" ")
+}
+
+fn prefix(prefix: &Prefix) -> String {
+    format!("{}/{}", prefix.address, prefix.len)
+}
+
+fn on(value: bool) -> &'static str {
+    if value { "on" } else { "off" }
+}
+
+fn seconds(time: Duration) -> String {
+    values::seconds(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// In quotes where it has to be.
+fn word(text: &str) -> String {
+    let plain = |c: char| !c.is_whitespace() && !matches!(c, '#' | '!' | '{' | '}' | '\\' | '\u{feff}');
+    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("\"{text}\"") }
+}
