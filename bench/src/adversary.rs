@@ -32,7 +32,7 @@ use crate::{
 
 const PART: &str = "Adversary";
 const INTERVAL: Duration = Duration::from_millis(100);
-const ATTACK: Duration = Duration::from_secs(5);
+const ATTACK: Duration = Duration::from_secs(2);
 /// Between two echo requests of a family.
 const PERIOD: Duration = Duration::from_millis(5);
 /// Frames for one system call.

@@ -28,7 +28,7 @@ use crate::{
 
 const PART: &str = "ARP and NS answers";
 /// Of one measurement.
-const SPAN: Duration = Duration::from_secs(2);
+const SPAN: Duration = Duration::from_secs(1);
 /// For the last answers to arrive.
 const STRAGGLERS: Duration = Duration::from_millis(100);
 const ASKERS: [usize; 2] = [1, 65_536];
@@ -108,13 +108,12 @@ fn flat_out(answerer: Answerer, report: &mut Report) -> Result<()> {
         let _attached = counter.attach(lab.switch(), port)?;
         for askers in ASKERS {
             node.exec(&["ip", "neighbour", "flush", "dev", "eth0"])?;
-            let generator = Generator::new((askers > 1).then(|| sender(vip)))?;
-            let question = question(ASKER, 0, vip);
+            let generator = Generator::new(question(ASKER, 0, vip), (askers > 1).then(|| sender(vip)))?;
             let before = counter.count()?;
             let mut asked = Sent { count: 0, elapsed: Duration::ZERO };
             let begin = Instant::now();
             while asked.elapsed < SPAN {
-                generator.send(lab.switch(), port, &question, VOLLEY)?;
+                generator.send(lab.switch(), port, VOLLEY)?;
                 asked = Sent { count: asked.count + u64::from(VOLLEY), elapsed: begin.elapsed() };
             }
             thread::sleep(STRAGGLERS);
