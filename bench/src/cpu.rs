@@ -44,9 +44,9 @@ fn watch(kind: Kind, interval: Duration, count: u8, report: &mut Report) -> Resu
         let (before, after) = (before?, Usage::of(pid)?);
         let seconds = WATCH.as_secs_f64();
         let what = format!("{role}, {count} routers, adverts every {} ms", interval.as_millis());
-        let cpu = (after.time - before.time).as_secs_f64() / seconds * 100.0;
+        let cpu = after.time.saturating_sub(before.time).as_secs_f64() / seconds * 100.0;
         report.add(PART, &what, kind.name(), "CPU", "% of a core", cpu);
-        let wakeups = (after.switches - before.switches) as f64 / seconds;
+        let wakeups = after.switches.saturating_sub(before.switches) as f64 / seconds;
         report.add(PART, &what, kind.name(), "wake-ups", "per second", wakeups);
     }
     Ok(())
@@ -71,7 +71,8 @@ impl Usage {
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
             let thread = thread?.path();
             // Documentation/scheduler/sched-stats.rst: time on a CPU, in nanoseconds, comes first.
-            let schedstat = fs::read_to_string(thread.join("schedstat"))?;
+            // A thread that has just ended is passed over.
+            let Ok(schedstat) = fs::read_to_string(thread.join("schedstat")) else { continue };
             let time = schedstat.split(' ').next().context("schedstat")?;
             self.time += Duration::from_nanos(time.parse()?);
             let status = fs::read_to_string(thread.join("status")).unwrap_or_default();

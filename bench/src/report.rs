@@ -102,6 +102,9 @@ impl Report {
                 .with_context(|| format!("{} is not of this bench; remove it", json.display()))?,
             Err(_) => Self::default(),
         };
+        if !earlier.machine.is_empty() && earlier.machine != self.machine {
+            eprintln!("{} was of another machine ({}) and goes", json.display(), earlier.machine);
+        }
         let all = self.beside(earlier);
         fs::write(json, serde_json::to_string_pretty(&all)? + "\n")?;
         fs::write(dir.join("results.md"), all.markdown())?;

@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// The part of `test`; whether nothing was found.
 ///
-/// From the same start each time: a change is blamed for what it breaks, and not for the luck of its run.
+/// From the same start each time, so that in a fresh checkout much the same is tried.
 pub fn test() -> Result<bool> {
     holds(&Args { target: None, seconds: SECONDS, seed: Some(1) })
 }

@@ -166,6 +166,12 @@ const MUTANTS: &[Mutant] = &[
         to: "let until = now + self.settings.leaving_bound();",
     },
     Mutant {
+        name: "a leaving master stays until its lease ends",
+        file: MACHINE,
+        from: "let until = master.lease_until.min(now + self.settings.leaving_bound());",
+        to: "let until = master.lease_until;",
+    },
+    Mutant {
         name: "a goodbye renews the lease",
         file: MACHINE,
         from: "            priority: Priority::LEAVING,\n            checksum,\n            renew_for: None,",

@@ -48,39 +48,39 @@ pub enum Form {
 }
 
 /// Prints what is found in the file at `path`; the exit code says how bad it is.
-pub fn check(path: &Path, config_id: Option<&str>, form: Form, strict: bool) -> io::Result<Exit> {
-    let diagnostics = match config::load(path, &Host::new(config_id)) {
-        Ok(loaded) => {
-            if form == Form::Explain {
-                io::stdout().write_all(config::explain(&loaded.config, &loaded.origins).as_bytes())?;
-            }
-            loaded.warnings
-        }
-        Err(failure) => failure.diagnostics,
+pub fn check(path: &Path, config_id: Option<&str>, form: Form, strict: bool) -> (Exit, io::Result<()>) {
+    let (explained, diagnostics) = match config::load(path, &Host::new(config_id)) {
+        Ok(loaded) => (config::explain(&loaded.config, &loaded.origins), loaded.warnings),
+        Err(failure) => (String::new(), failure.diagnostics),
     };
+    let has = |severity| diagnostics.iter().any(|d| d.severity == severity);
+    let exit = match (has(Severity::Error), has(Severity::Warning)) {
+        (true, _) => Exit::Usage,
+        (false, true) if strict => Exit::Failure,
+        (false, _) => Exit::Success,
+    };
+    (exit, print(path, form, &explained, &diagnostics))
+}
+
+fn print(path: &Path, form: Form, explained: &str, diagnostics: &[Diagnostic]) -> io::Result<()> {
     let count = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
     let [errors, warnings, notices] = [Severity::Error, Severity::Warning, Severity::Notice].map(count);
-    if form == Form::Json {
-        let diagnostics = diagnostics.iter().map(finding).collect();
-        let findings = Findings { errors, warnings, notices, diagnostics };
-        let mut text = serde_json::to_vec_pretty(&findings)?;
-        text.push(b'\n');
-        io::stdout().write_all(&text)?;
-    } else {
-        let counts = [(errors, "error"), (warnings, "warning"), (notices, "notice")];
-        // Colours only where they are seen, and not with NO_COLOR. What is explained can be redirected by itself.
-        if form == Form::Explain {
-            people(anstream::stderr().lock(), path, &diagnostics, counts)?;
-        } else {
-            people(anstream::stdout().lock(), path, &diagnostics, counts)?;
+    let counts = [(errors, "error"), (warnings, "warning"), (notices, "notice")];
+    match form {
+        Form::Json => {
+            let diagnostics = diagnostics.iter().map(finding).collect();
+            let mut text = serde_json::to_vec_pretty(&Findings { errors, warnings, notices, diagnostics })?;
+            text.push(b'\n');
+            io::stdout().write_all(&text)
+        }
+        // Colours only where they are seen, and not with NO_COLOR.
+        Form::People => people(anstream::stdout().lock(), path, diagnostics, counts),
+        // What is explained can be redirected by itself.
+        Form::Explain => {
+            io::stdout().write_all(explained.as_bytes())?;
+            people(anstream::stderr().lock(), path, diagnostics, counts)
         }
     }
-    Ok(match (errors, warnings) {
-        (0, 0) => Exit::Success,
-        (0, _) if strict => Exit::Failure,
-        (0, _) => Exit::Success,
-        _ => Exit::Usage,
-    })
 }
 
 fn people(

@@ -129,10 +129,9 @@ pub fn main() -> ExitCode {
                 _ => check::Form::People,
             };
             match check::check(&config, config_id.as_deref(), form, strict) {
-                // A reader that has seen enough.
-                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Success,
-                Err(error) => fail(&error.into()),
-                Ok(exit) => exit,
+                (_, Err(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error.into()),
+                // Printed, or the reader has seen enough.
+                (exit, _) => exit,
             }
         }
         Command::Status { json, runtime } => ask(&runtime, &Request::Status, |response| match response {

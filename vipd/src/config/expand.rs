@@ -8,7 +8,6 @@ mod generator;
 mod include;
 mod outside;
 
-use crate::config::diagnostic::Code;
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -22,6 +21,7 @@ pub use include::is_check as is_include_check;
 pub use outside::{Host, Nothing, Outside};
 
 use super::{
+    diagnostic::Code,
     lexer::{LINE_LEN_MAX, Span},
     report::{Place, Report, Via, fit},
 };
@@ -45,11 +45,13 @@ pub fn expand(path: &Path, text: &str, outside: &dyn Outside, report: &mut Repor
         chain: Vec::new(),
         checks: Checks::default(),
         depth: 0,
-        spent: 0,
+        lines_spent: 0,
+        characters_spent: 0,
     };
     expander.file(path, text, None);
     // What is wrong with a part of a file says nothing.
-    if expander.spent < LINES_MAX { expander.lines } else { Vec::new() }
+    let all = expander.lines_spent < LINES_MAX && expander.characters_spent < CHARACTERS_MAX;
+    if all { expander.lines } else { Vec::new() }
 }
 
 struct Expander<'e> {
@@ -63,8 +65,9 @@ struct Expander<'e> {
     checks: Checks,
     /// Replacements within replacements.
     depth: usize,
-    /// Lines, files and values of generators so far.
-    spent: usize,
+    /// Lines, files and values of generators so far, and the characters of all lines.
+    lines_spent: usize,
+    characters_spent: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -95,38 +98,100 @@ impl Expander<'_> {
     fn file(&mut self, path: &Path, text: &str, via: Option<Rc<Via>>) {
         let file = self.report.add_file(&path.display().to_string());
         self.chain.push(path.to_owned());
+        // What a file asks of its includes is its own affair.
+        let checks = self.checks;
         let mut lines = (1..).zip(text.lines());
         while let Some((number, text)) = lines.next() {
             let origin = Origin { file, number, source: text.into(), via: via.clone() };
-            let len = text.chars().count();
-            if len > LINE_LEN_MAX {
-                let span = self.whole(&origin);
-                self.report.hide(span.line, 1);
-                let message = format!("line of {len} characters, at most {LINE_LEN_MAX} are allowed");
-                self.report.error(Code::LineTooLong, span, message);
-            } else if text.contains('\0') {
-                let span = self.whole(&origin);
-                self.report.hide(span.line, 1);
-                self.report.error(Code::NulCharacter, span, "line with a NUL character");
-            } else if let Some((name, first)) = definition(text).filter(|(_, value)| continues(value)) {
-                let mut body = Vec::new();
-                let first = without_backslash(first);
-                if !first.trim().is_empty() {
-                    body.push(BodyLine { file, number, text: first.to_owned() });
-                }
-                for (number, text) in lines.by_ref() {
-                    let goes_on = continues(text);
-                    body.push(BodyLine { file, number, text: without_backslash(text).to_owned() });
-                    if !goes_on {
-                        break;
-                    }
-                }
-                self.define(name, Definition::Body(body.into()), &origin);
-            } else {
+            if !self.is_readable(text, &origin) {
+                continue;
+            }
+            let (ours, rest) = self.conditions(text);
+            let Some((name, value)) = definition(rest).filter(|_| continues(text)) else {
+                let text = self.without_comment(text, &origin);
                 self.line(Cells::written(text), &origin);
+                continue;
+            };
+            let mut body = Vec::new();
+            let first = self.without_comment(without_backslash(value), &origin);
+            if !first.trim().is_empty() {
+                body.push(BodyLine { file, number, text: first.to_owned() });
+            }
+            for (number, text) in lines.by_ref() {
+                let origin = Origin { file, number, source: text.into(), via: via.clone() };
+                if self.is_readable(text, &origin) {
+                    let text = self.without_comment(without_backslash(text), &origin).to_owned();
+                    body.push(BodyLine { file, number, text });
+                }
+                if !continues(text) {
+                    break;
+                }
+            }
+            if ours {
+                self.define(name, Definition::Body(body.into()), &origin);
             }
         }
+        self.checks = checks;
         self.chain.pop();
+    }
+
+    fn is_readable(&mut self, text: &str, origin: &Origin) -> bool {
+        let len = text.chars().count();
+        let (code, message) = if len > LINE_LEN_MAX {
+            (Code::LineTooLong, format!("line of {len} characters, at most {LINE_LEN_MAX} are allowed"))
+        } else if text.contains('\0') {
+            (Code::NulCharacter, "line with a NUL character".to_owned())
+        } else {
+            return true;
+        };
+        let span = self.whole(origin);
+        self.report.hide(span.line, 1);
+        self.report.error(code, span, message);
+        false
+    }
+
+    /// Whether the conditions of a line hold, and what stands behind them.
+    fn conditions<'t>(&self, text: &'t str) -> (bool, &'t str) {
+        let (mut ours, mut text) = (true, text.trim_start());
+        while let Some(condition) = text.strip_prefix('@') {
+            let (id, rest) = condition.split_once(char::is_whitespace).unwrap_or((condition, ""));
+            ours &= self.is_for_us(id);
+            text = rest.trim_start();
+        }
+        (ours, text)
+    }
+
+    /// Whether lines with `@` and these characters are to be read.
+    fn is_for_us(&self, id: &str) -> bool {
+        match id.strip_prefix('^') {
+            Some(id) => id != self.outside.config_id(),
+            None => id == self.outside.config_id(),
+        }
+    }
+
+    /// Cuts the comment off, which starts with a `#` or `!` outside quotes.
+    fn without_comment<'t>(&mut self, text: &'t str, origin: &Origin) -> &'t str {
+        let mut quoted = false;
+        let mut escaped = false;
+        let comment = text.char_indices().find(|(_, c)| {
+            let starts = !quoted && !escaped && matches!(c, '#' | '!');
+            quoted ^= *c == '"';
+            escaped = !quoted && *c == '\\';
+            starts
+        });
+        let Some((at, _)) = comment else { return text };
+        let kept = &text[..at];
+        let statement = kept.rsplit(['{', '}']).next().unwrap_or_default().trim_start();
+        // A comment sign glued to a password is more likely part of it.
+        if statement.starts_with("auth_pass") && !kept.ends_with(char::is_whitespace) {
+            let skipped = origin.source.find(text).unwrap_or(0);
+            let column = origin.source[..skipped + at].chars().count() as u32 + 1;
+            let span = Span { line: self.place(origin, None), column, width: 1 };
+            let hint = "put the password in double quotes, or put a blank before the comment";
+            let message = "a comment starts here, the password ends before it";
+            self.report.warning(Code::PasswordCut, span, message, hint);
+        }
+        kept
     }
 
     /// One line as it stands after the replacements so far.
@@ -135,12 +200,7 @@ impl Expander<'_> {
         for _ in 0..REPLACEMENTS_MAX {
             cells.trim_start();
             if cells.starts_with("@") {
-                let word = cells.take_word();
-                let (negated, id) = match word[1..].strip_prefix('^') {
-                    Some(id) => (true, id),
-                    None => (false, &word[1..]),
-                };
-                if (id == self.outside.config_id()) == negated {
+                if !self.is_for_us(&cells.take_word()[1..]) {
                     return;
                 }
                 continue;
@@ -150,6 +210,12 @@ impl Expander<'_> {
             }
             if let Some((name, value)) = definition(&cells.text()) {
                 return self.define(name, Definition::Text(value.trim().to_owned()), origin);
+            }
+            if let Some(at) = blank_before_equals(&cells.text()) {
+                let span = self.span(&cells, at, at + 1, origin);
+                self.hide_value(span, origin);
+                let message = "a blank before the `=` of a definition";
+                return self.report.error_hint(Code::Definition, span, message, "write `$NAME=VALUE`");
             }
             if let Some(form) = include::form(&cells) {
                 return self.include(form, cells, origin);
@@ -172,39 +238,61 @@ impl Expander<'_> {
     }
 
     fn push(&mut self, cells: Cells, origin: &Origin) {
-        if !self.spend(origin) {
+        if !self.spend(cells.len(), origin) {
             return;
         }
-        if let Some(at) = cells.text().find("~SEQ(").or_else(|| cells.text().find("~LST(")) {
-            let at = cells.text()[..at].chars().count();
-            let span = self.span(&cells, at, at + 4, origin);
-            self.report.warning(
-                Code::Generator,
-                span,
-                "a generator in the middle of a line is none",
-                "put it at the start",
-            );
-        }
+        let undefined = self.undefined(&cells);
+        let generator = generator::position(&cells).map(|at| cells.columns(at, at + 4));
         let (text, columns) = cells.into_line();
         let text = text.trim_end().to_owned();
         let becomes = (!columns.is_written()).then(|| text.clone());
-        let id = self.place(origin, becomes);
+        let line = self.place(origin, becomes);
+        if let Some((column, width)) = generator {
+            let span = Span { line, column, width };
+            let message = "a generator in the middle of a line is none";
+            self.report.warning(Code::Generator, span, message, "put it at the start");
+        }
+        for (name, (column, width)) in undefined {
+            let span = Span { line, column, width };
+            let message = format!("`${name}` is not defined, and stays as it is");
+            let hint = format!("define it on an earlier line: `${name}=...`");
+            self.report.warning(Code::UndefinedName, span, message, hint);
+        }
         self.checks.note(&text);
-        self.lines.push(Line { id, text, columns });
+        self.lines.push(Line { id: line, text, columns });
     }
 
-    /// Whether there is to be more; says so when there is not.
-    fn spend(&mut self, origin: &Origin) -> bool {
-        self.spent += 1;
-        if self.spent == LINES_MAX {
-            let span = self.whole(origin);
-            self.report.error(
-                Code::TooManyLines,
-                span,
-                format!("more than {LINES_MAX} lines after includes and generators"),
-            );
+    /// Names that nobody has defined, and the columns that they stand in.
+    fn undefined(&self, cells: &Cells) -> Vec<(String, (u32, u32))> {
+        // A password may hold a `$`.
+        if cells.starts_with("auth") {
+            return Vec::new();
         }
-        self.spent < LINES_MAX
+        let name = |at: usize| {
+            let name = Name::read(cells, at).filter(|_| cells.char(at) == Some('$'))?;
+            let parameter = name.text.starts_with(|c: char| c.is_ascii_digit());
+            let known = OWN_NAMES.contains(&&*name.text) || self.definitions.contains_key(&name.text);
+            (!parameter && !known).then(|| (name.text, cells.columns(at, name.end)))
+        };
+        (0..cells.len()).filter_map(name).collect()
+    }
+
+    /// Whether there is to be more, of that many characters; says so when there is not.
+    fn spend(&mut self, characters: usize, origin: &Origin) -> bool {
+        if self.lines_spent >= LINES_MAX || self.characters_spent >= CHARACTERS_MAX {
+            return false;
+        }
+        self.lines_spent += 1;
+        self.characters_spent += characters;
+        if self.lines_spent < LINES_MAX && self.characters_spent < CHARACTERS_MAX {
+            return true;
+        }
+        let span = self.whole(origin);
+        let message = format!(
+            "more than {LINES_MAX} lines or {CHARACTERS_MAX} characters after includes and generators"
+        );
+        self.report.error(Code::TooManyLines, span, message);
+        false
     }
 
     fn place(&mut self, origin: &Origin, becomes: Option<String>) -> u32 {
@@ -251,134 +339,109 @@ impl Expander<'_> {
     }
 
     fn body(&mut self, body: &Rc<[BodyLine]>, cells: &Cells, origin: &Origin) {
-        if self.depth >= DEPTH_MAX {
-            let span = self.whole(origin);
-            let hint = "a definition must not contain itself";
-            return self.report.error_hint(
-                Code::Definition,
-                span,
-                format!("definitions are nested deeper than {DEPTH_MAX}"),
-                hint,
-            );
-        }
-        self.depth += 1;
         let via = Rc::new(Via::Definition {
             name: cells.text().trim_end().to_owned(),
             file: origin.file,
             line: origin.number,
             outer: origin.via.clone(),
         });
-        for line in body.iter() {
-            if !self.spend(origin) {
-                break;
+        self.nest(origin, |expander| {
+            for line in body.iter() {
+                if !expander.spend(0, origin) {
+                    break;
+                }
+                let source = line.text.as_str().into();
+                let via = Some(Rc::clone(&via));
+                let origin = Origin { file: line.file, number: line.number, source, via };
+                expander.line(Cells::written(&line.text), &origin);
             }
-            let source = line.text.as_str().into();
-            let origin = Origin { file: line.file, number: line.number, source, via: Some(Rc::clone(&via)) };
-            self.line(Cells::written(&line.text), &origin);
+        });
+    }
+
+    /// Lines within a line: not too deep.
+    fn nest(&mut self, origin: &Origin, inside: impl FnOnce(&mut Self)) {
+        if self.depth >= DEPTH_MAX {
+            let span = self.whole(origin);
+            let message = format!("definitions and generators are nested deeper than {DEPTH_MAX}");
+            return self.report.error_hint(
+                Code::Definition,
+                span,
+                message,
+                "a definition must not contain itself",
+            );
         }
+        self.depth += 1;
+        inside(self);
         self.depth -= 1;
     }
 
-    /// Replaces the names that are defined, outside comments; whether there were any.
+    /// Replaces the names that are defined; whether there were any.
     fn replace(&mut self, cells: &mut Cells, origin: &Origin) -> bool {
         let mut replaced = false;
-        let mut undefined = Vec::new();
         let mut at = 0;
-        let mut quoted = false;
         while let Some(c) = cells.char(at) {
-            match c {
-                '"' => quoted = !quoted,
-                '\\' if !quoted && matches!(cells.char(at + 1), Some('#' | '!')) => at += 1,
-                '#' | '!' if !quoted => break,
-                '$' => {
-                    if let Some(name) = Name::read(cells, at) {
-                        if let Some(value) = self.value(&name, quoted, cells, at, origin) {
-                            if cells.len() + value.len() > EXPANDED_LEN_MAX {
-                                let span = self.whole(origin);
-                                let message =
-                                    format!("this line becomes longer than {EXPANDED_LEN_MAX} characters");
-                                self.report.error(Code::LineTooLong, span, message);
-                                cells.truncate(at);
-                                return false;
-                            }
-                            cells.replace(at, name.end, &value);
-                            replaced = true;
-                            // What it brings in is looked at next time.
-                            at += value.chars().count();
-                            continue;
-                        }
-                        let parameter = name.text.starts_with(|c: char| c.is_ascii_digit());
-                        if !parameter && !self.definitions.contains_key(&name.text) {
-                            undefined.push((at, name));
-                        }
-                    }
-                }
-                _ => {}
+            let name = if c == '$' { Name::read(cells, at) } else { None };
+            let Some((end, value)) =
+                name.and_then(|name| Some((name.end, self.value(&name, cells, at, origin)?)))
+            else {
+                at += 1;
+                continue;
+            };
+            let len = value.chars().count();
+            if cells.len() + len > EXPANDED_LEN_MAX {
+                let span = self.whole(origin);
+                let message = format!("this line becomes longer than {EXPANDED_LEN_MAX} characters");
+                self.report.error(Code::LineTooLong, span, message);
+                cells.truncate(at);
+                return false;
             }
-            at += 1;
-        }
-        // A password may hold a `$`.
-        let secret = cells.text().trim_start().starts_with("auth");
-        for (at, name) in undefined.into_iter().filter(|_| !replaced && !secret) {
-            let span = self.span(cells, at, name.end, origin);
-            let message = format!("`${}` is not defined, and stays as it is", name.text);
-            let hint = format!("define it on an earlier line: `${}=...`", name.text);
-            self.report.warning(Code::UndefinedName, span, message, hint);
+            cells.replace(at, end, &value);
+            replaced = true;
+            // What it brings in is looked at next time.
+            at += len;
         }
         replaced
     }
 
     /// What stands for a name; `None`: it stays as it is.
-    fn value(
-        &mut self,
-        name: &Name,
-        quoted: bool,
-        cells: &Cells,
-        at: usize,
-        origin: &Origin,
-    ) -> Option<String> {
-        let sign = |sign: char| if quoted { sign.to_string() } else { format!("\\{sign}") };
-        match name.text.as_str() {
-            "_PWD" => {
+    fn value(&mut self, name: &Name, cells: &Cells, at: usize, origin: &Origin) -> Option<String> {
+        let own = OWN_NAMES.contains(&&*name.text);
+        let definition = self.definitions.get(&name.text).cloned();
+        if !name.delimited && (own || definition.is_some()) {
+            let span = self.span(cells, at, name.end, origin);
+            let message = format!("`${}` is not replaced here: no blank follows it", name.text);
+            self.report.warning(Code::Definition, span, message, format!("write `${{{}}}`", name.text));
+            return None;
+        }
+        match (name.text.as_str(), definition) {
+            ("_PWD", _) => {
                 let dir = self.chain.last().and_then(|path| path.parent()).unwrap_or(Path::new(""));
                 let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-                return Some(self.outside.absolute(dir).display().to_string());
+                Some(self.outside.absolute(dir).display().to_string())
             }
-            "_INSTANCE" => return Some(self.outside.config_id().to_owned()),
-            "_HASH" => return Some(sign('#')),
-            "_BANG" => return Some(sign('!')),
-            "_RANDOM" => return self.random(name, cells, at, origin),
-            "_ENV" => {
+            ("_INSTANCE", _) => Some(self.outside.config_id().to_owned()),
+            // Comments are gone: these are characters like any other.
+            ("_HASH", _) => Some("#".to_owned()),
+            ("_BANG", _) => Some("!".to_owned()),
+            ("_RANDOM", _) => self.random(name, cells, at, origin),
+            ("_ENV", _) => {
                 let variable = name.arguments.first().map(String::as_str).unwrap_or_default();
                 let value = self.outside.environment(variable);
                 if value.is_none() {
                     let span = self.span(cells, at, name.end, origin);
                     let message = format!("no environment variable `{}`", fit(variable));
-                    self.report.error_hint(
-                        Code::UndefinedName,
-                        span,
-                        message,
-                        "as in `${_ENV HOME}`, set where vipd is started",
-                    );
+                    let hint = "as in `${_ENV HOME}`, set where vipd is started";
+                    self.report.error_hint(Code::UndefinedName, span, message, hint);
                 }
-                return Some(value.unwrap_or_default());
+                Some(value.unwrap_or_default())
             }
-            _ => {}
-        }
-        match self.definitions.get(&name.text) {
-            None => None,
-            Some(Definition::Body(_)) => {
+            (_, None) => None,
+            (_, Some(Definition::Text(value))) => Some(value),
+            (text, Some(Definition::Body(_))) => {
                 let span = self.span(cells, at, name.end, origin);
-                let message = format!("`${}` has several lines and is not alone on this one", name.text);
+                let message = format!("`${text}` has several lines and is not alone on this one");
                 self.report.error_hint(Code::Definition, span, message, "put it on a line of its own");
                 Some(String::new())
-            }
-            Some(Definition::Text(value)) if name.delimited => Some(value.clone()),
-            Some(Definition::Text(_)) => {
-                let span = self.span(cells, at, name.end, origin);
-                let message = format!("`${}` is not replaced here: no blank follows it", name.text);
-                self.report.warning(Code::Definition, span, message, format!("write `${{{}}}`", name.text));
-                None
             }
         }
     }
@@ -454,6 +517,13 @@ fn definition(text: &str) -> Option<(&str, &str)> {
     is_name(name).then_some((name, value))
 }
 
+/// Where the `=` of a `$NAME =` is.
+fn blank_before_equals(text: &str) -> Option<usize> {
+    let (name, _) = text.strip_prefix('$')?.split_once('=')?;
+    let blanks = name.len() > name.trim_end().len();
+    (blanks && is_name(name.trim_end())).then(|| name.chars().count() + 1)
+}
+
 fn continues(text: &str) -> bool {
     text.trim_end().ends_with('\\')
 }
@@ -463,6 +533,8 @@ fn without_backslash(text: &str) -> &str {
     text.strip_suffix('\\').unwrap_or(text)
 }
 
+/// What keepalived defines itself.
+const OWN_NAMES: [&str; 6] = ["_PWD", "_INSTANCE", "_RANDOM", "_ENV", "_HASH", "_BANG"];
 /// Rounds of replacements on one line.
 const REPLACEMENTS_MAX: usize = 32;
 /// Definitions in definitions.
@@ -471,5 +543,7 @@ const DEPTH_MAX: usize = 64;
 const EXPANDED_LEN_MAX: usize = 8_192;
 /// Likewise a generator: ten times what 65,536 VIPs take.
 const LINES_MAX: usize = 1_000_000;
+/// The same in characters: a hundred times what 65,536 VIPs take.
+const CHARACTERS_MAX: usize = 64 << 20;
 /// Of `_RANDOM` unless given.
 const RANDOM_MAX: u32 = 32_767;

@@ -10,7 +10,7 @@ use super::{
         Auth, Config, Garp, Hop, Instance, LeasePolicy, Prefix, RouteKind, RuleAction, Unicast, Vip,
         VirtualRoute, VirtualRule, WantedState,
     },
-    report::Report,
+    report::{Report, showable},
     settings::Settings,
     values,
 };
@@ -31,44 +31,46 @@ impl Origins {
         Self { global: of(global), instances: drafts.iter().map(|draft| of(&draft.settings)).collect() }
     }
 
-    fn of(&self, instance: Option<usize>, keyword: &str) -> String {
-        let own = match instance {
-            Some(instance) => self.instances.get(instance),
-            None => Some(&self.global),
-        };
-        if let Some(place) = own.and_then(|own| own.get(keyword)) {
-            return place.clone();
-        }
-        let global = GLOBAL.iter().find(|(own, _)| *own == keyword).map_or(keyword, |(_, global)| *global);
-        match self.global.get(global).filter(|_| instance.is_some()) {
-            Some(place) => format!("{place}, global_defs"),
-            None => "default".to_owned(),
-        }
+    /// The place of the first of the keywords that was given, and its name if it is not the first.
+    fn of(&self, instance: Option<usize>, keywords: &[&str]) -> String {
+        let own = instance.and_then(|instance| self.instances.get(instance));
+        let given = keywords.iter().enumerate().find_map(|(i, keyword)| {
+            // One of an instance may bear the name of another in `global_defs`.
+            let place = own.and_then(|own| own.get(keyword)).or_else(|| self.global.get(keyword))?;
+            Some(if i == 0 { place.clone() } else { format!("{place}, {keyword}") })
+        });
+        given.unwrap_or_else(|| "default".to_owned())
     }
 }
 
-/// Keywords of an instance, and what gives them to all instances in `global_defs` under another name.
-const GLOBAL: &[(&str, &str)] = &[
-    ("version", "vrrp_version"),
-    ("garp_master_delay", "vrrp_garp_master_delay"),
-    ("garp_master_repeat", "vrrp_garp_master_repeat"),
-    ("garp_master_refresh", "vrrp_garp_master_refresh"),
-    ("garp_master_refresh_repeat", "vrrp_garp_master_refresh_repeat"),
-    ("garp_lower_prio_delay", "vrrp_garp_lower_prio_delay"),
-    ("garp_lower_prio_repeat", "vrrp_garp_lower_prio_repeat"),
-    ("down_timer_adverts", "vrrp_down_timer_adverts"),
-    ("lower_prio_no_advert", "vrrp_lower_prio_no_advert"),
-    ("check_unicast_src", "vrrp_check_unicast_src"),
+/// What else may have given the value of a keyword, in the order in which they are asked.
+const INSTEAD: &[(&str, &[&str])] = &[
+    ("garp_master_delay", &["vrrp_garp_master_delay", "vrrp_min_garp"]),
+    ("garp_master_repeat", &["vrrp_garp_master_repeat", "vrrp_min_garp"]),
+    ("garp_master_refresh", &["vrrp_garp_master_refresh"]),
+    ("garp_master_refresh_repeat", &["vrrp_garp_master_refresh_repeat"]),
+    (
+        "garp_lower_prio_delay",
+        &["vrrp_garp_lower_prio_delay", "garp_master_delay", "vrrp_garp_master_delay", "vrrp_min_garp"],
+    ),
+    (
+        "garp_lower_prio_repeat",
+        &["vrrp_garp_lower_prio_repeat", "garp_master_repeat", "vrrp_garp_master_repeat", "vrrp_min_garp"],
+    ),
+    ("down_timer_adverts", &["vrrp_down_timer_adverts"]),
+    ("lower_prio_no_advert", &["vrrp_lower_prio_no_advert"]),
+    ("check_unicast_src", &["vrrp_check_unicast_src"]),
 ];
 
 /// The effective configuration, each value with its place in a comment; passwords are masked.
 pub fn explain(config: &Config, origins: &Origins) -> String {
     let mut text = String::new();
-    for Line { depth, words, keyword, instance } in lines(config, false) {
-        let statement = format!("{}{words}", "    ".repeat(depth));
-        let _ = match keyword {
-            Some(keyword) => writeln!(text, "{statement:<44} # {}", origins.of(instance, keyword)),
-            None => writeln!(text, "{statement}"),
+    for Line { depth, words, keywords, instance } in lines(config, false) {
+        let statement = "    ".repeat(depth) + &showable(&words);
+        let _ = if keywords.is_empty() {
+            writeln!(text, "{statement}")
+        } else {
+            writeln!(text, "{statement:<44} # {}", origins.of(instance, &keywords))
         };
     }
     text
@@ -84,8 +86,8 @@ pub fn print(config: &Config) -> String {
 struct Line {
     depth: usize,
     words: String,
-    /// Whose place is shown.
-    keyword: Option<&'static str>,
+    /// Whose place is shown: that of the first that was given.
+    keywords: Vec<&'static str>,
     instance: Option<usize>,
 }
 
@@ -108,12 +110,23 @@ fn lines(config: &Config, secrets: bool) -> Vec<Line> {
 
 impl Printer {
     fn line(&mut self, keyword: Option<&'static str>, words: String) {
+        let instead = INSTEAD.iter().find(|(of, _)| Some(*of) == keyword).map_or(&[][..], |(_, names)| names);
+        let keywords = keyword.into_iter().chain(instead.iter().copied()).collect();
+        self.line_of(keywords, words);
+    }
+
+    fn line_of(&mut self, keywords: Vec<&'static str>, words: String) {
         let (depth, instance) = (self.depth, self.instance);
-        self.lines.push(Line { depth, words, keyword, instance });
+        self.lines.push(Line { depth, words, keywords, instance });
     }
 
     fn value(&mut self, keyword: &'static str, value: impl std::fmt::Display) {
         self.line(Some(keyword), format!("{keyword} {value}"));
+    }
+
+    /// A value that another keyword may have given.
+    fn value_or_of(&mut self, keyword: &'static str, other: &'static str, value: impl std::fmt::Display) {
+        self.line_of(vec![keyword, other], format!("{keyword} {value}"));
     }
 
     fn bare(&mut self, keyword: &'static str, given: bool) {
@@ -159,8 +172,15 @@ impl Printer {
         self.value("state", if instance.wanted == WantedState::Master { "MASTER" } else { "BACKUP" });
         self.value("interface", word(&instance.interface));
         self.value("virtual_router_id", instance.vrid.get());
-        self.value("priority", instance.priority.get());
-        self.value("version", if instance.version == Version::V2 { 2 } else { 3 });
+        if instance.priority.is_owner() {
+            self.value_or_of("priority", "state", 255);
+        } else {
+            self.value("priority", instance.priority.get());
+        }
+        let version = if instance.version == Version::V2 { 2 } else { 3 };
+        // IPv6 is version 3, whatever `global_defs` says.
+        let other = if instance.family == Family::V6 { "virtual_ipaddress" } else { "vrrp_version" };
+        self.value_or_of("version", other, version);
         self.value("advert_int", seconds(instance.advert_interval));
         self.value("down_timer_adverts", instance.down_timer_adverts);
         self.authentication(&instance.auth);
@@ -198,7 +218,8 @@ impl Printer {
             if let Some(source) = instance.source {
                 self.value("mcast_src_ip", source);
             }
-            return self.value("mcast_dst_ip", instance.group);
+            let group = if instance.family == Family::V4 { "vrrp_mcast_group4" } else { "vrrp_mcast_group6" };
+            return self.value_or_of("mcast_dst_ip", group, instance.group);
         };
         if let Some(source) = instance.source {
             self.value("unicast_src_ip", source);

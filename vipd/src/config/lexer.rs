@@ -1,10 +1,10 @@
 //! Source text to logical lines: words, and the braces that split them.
 
 use super::{
+    diagnostic::Code,
     expand::{self, Columns},
     report::Report,
 };
-use crate::config::diagnostic::Code;
 
 /// A logical line, or a brace outside quotes, which always stands alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,6 @@ impl Line {
         while let Some(c) = self.peek(0) {
             let start = self.at;
             match c {
-                '#' | '!' => break,
                 '{' | '}' => {
                     self.at += 1;
                     self.end_statement(items);
@@ -95,14 +94,10 @@ impl Line {
         let mut text = String::new();
         while let Some(c) = self.peek(0) {
             match (c, self.peek(1)) {
-                // `\#` and `\!` are how a word holds a comment sign.
+                // How a word holds a comment sign; comments themselves are gone.
                 ('\\', Some(sign @ ('#' | '!'))) => {
                     text.push(sign);
                     self.at += 2;
-                }
-                ('#' | '!', _) => {
-                    self.warn_cut_password(report);
-                    break;
                 }
                 // The braces of `${NAME}` are part of the word.
                 ('$', Some('{')) if self.name_len() > 0 => {
@@ -126,20 +121,6 @@ impl Line {
         let name = self.chars.get(self.at + 2..).unwrap_or_default();
         let len = name.iter().take_while(|c| c.is_alphanumeric() || **c == '_').count();
         if name.get(len) == Some(&'}') { len } else { 0 }
-    }
-
-    /// A comment sign glued to a password is more likely part of it.
-    fn warn_cut_password(&self, report: &mut Report) {
-        if self.words.first().is_some_and(|word| word.text == "auth_pass") {
-            let sign = self.span(self.at, self.at + 1);
-            let hint = "put the password in double quotes, or put a blank before the comment";
-            report.warning(
-                Code::PasswordCut,
-                sign,
-                "a comment starts here, the password ends before it",
-                hint,
-            );
-        }
     }
 
     fn push(&mut self, text: String, start: usize, report: &mut Report) {

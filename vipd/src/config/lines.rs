@@ -3,6 +3,7 @@
 //! A line is an address, or nothing, and then words of a table in `keywords`, each with its value.
 
 use super::{
+    diagnostic::Code,
     keywords::{self, Block, Form, Keyword, Status},
     lexer::Word,
     lower::Lowering,
@@ -11,7 +12,6 @@ use super::{
     settings::{Settings, Spanned, value_or},
     values,
 };
-use crate::config::diagnostic::Code;
 
 impl Lowering<'_> {
     pub fn line(&mut self, line: &Node, block: Block, settings: &mut Settings) {

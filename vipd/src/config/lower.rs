@@ -1,9 +1,9 @@
 //! Holds the tree against the keyword table: what each statement sets, and which statements are wrong by themselves.
 
-use crate::config::diagnostic::Code;
 use std::collections::HashSet;
 
 use super::{
+    diagnostic::Code,
     explain::Origins,
     keywords::{self, Block, Form, Keyword, Status},
     lexer::{Span, Word},

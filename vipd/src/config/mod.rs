@@ -2,8 +2,8 @@
 //!
 //! Text goes through `expand` (includes, conditions, definitions and generators), `lexer` (words), `parser` (a tree of statements), `lower` (the tree against the table
 //! in `keywords`, giving `settings`) and `validate` (settings that must fit together, giving `model`). Everything
-//! wrong in a file is reported at once, each with its place. There is no clock, socket or task here, and only
-//! [`load`] touches a file.
+//! wrong in a file is reported at once, each with its place. There is no clock, socket or task here; what a file asks of
+//! the machine (other files, the environment, random numbers) it asks through [`Outside`].
 
 mod diagnostic;
 mod expand;

@@ -4,11 +4,11 @@
 //! would shift the meaning of the rest of the file.
 
 use super::{
+    diagnostic::Code,
     keywords::{self, Block},
     lexer::{Item, Span, Word},
     report::Report,
 };
-use crate::config::diagnostic::Code;
 
 /// A statement and, where braces follow it, the statements inside.
 #[derive(Debug)]

@@ -59,10 +59,14 @@ impl Report {
     /// Takes note of a logical line, and gives its number.
     pub fn add_place(&mut self, place: Place) -> u32 {
         let line = self.places.len() as u32 + 1;
-        // By text, not by word: a password may stand in a comment or in a line that cannot be read.
+        // By text, not by word: a password may stand in a comment, in a line that cannot be read, or in a list.
+        let is_made = place.becomes.as_ref().is_some_and(|becomes| becomes.contains(PASSWORD_KEYWORD));
         if let Some(at) = place.source.find(PASSWORD_KEYWORD) {
             let end = at + PASSWORD_KEYWORD.len();
-            self.hide(line, columns(&place.source[..end]) + 1);
+            let list = place.source.find("~LST(").filter(|list| *list < at);
+            self.hide(line, columns(&place.source[..list.unwrap_or(end)]) + 1);
+        } else if is_made {
+            self.hide(line, 1);
         }
         self.places.push(place);
         line
@@ -161,7 +165,10 @@ impl Report {
                     let shown = |(i, word): &(usize, &Word)| *i < known || word.text.starts_with("auth");
                     let last = words.iter().enumerate().rfind(shown);
                     let from = last.map_or(first.span.column, |(_, word)| word.span.column + word.span.width);
-                    self.hide(first.span.line, from);
+                    // Words that one definition stands for are where its name is.
+                    let behind = &words[last.map_or(0, |(i, _)| i + 1)..];
+                    let apart = behind.iter().all(|word| word.span.column >= from);
+                    self.hide(first.span.line, if apart { from } else { 1 });
                 }
             }
         }
@@ -180,6 +187,9 @@ impl Report {
     /// The diagnostics in the order of the file.
     pub fn finish(mut self) -> Vec<Diagnostic> {
         let mut findings = std::mem::take(&mut self.findings);
+        // A password may look like a name that is not defined.
+        let hidden = |f: &Finding| self.hidden.get(&f.span.line).is_some_and(|from| f.span.column >= *from);
+        findings.retain(|finding| finding.code != Code::UndefinedName || !hidden(finding));
         findings.sort_by_key(|finding| (finding.span.line, finding.span.column));
         findings.into_iter().map(|finding| self.diagnostic(finding)).collect()
     }
@@ -244,7 +254,7 @@ pub fn fit(text: &str) -> String {
 }
 
 /// Replaces what would move the caret or speak to the terminal.
-fn showable(text: &str) -> String {
+pub fn showable(text: &str) -> String {
     let clean = |c: char| match c {
         '\t' => ' ',
         c if c.is_control() => char::REPLACEMENT_CHARACTER,

@@ -1,11 +1,11 @@
 //! The lines of `virtual_routes` and `virtual_rules`, in the language of `ip route` and `ip rule`.
 
-use crate::config::diagnostic::Code;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vipd_common::Family;
 
 use super::{
+    diagnostic::Code,
     keywords::{self, Block},
     lexer::{Span, Word},
     lower::Lowering,

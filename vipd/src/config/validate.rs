@@ -3,12 +3,12 @@
 mod addressing;
 mod unique;
 
-use crate::config::diagnostic::Code;
 use std::time::Duration;
 
 use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
 
 use super::{
+    diagnostic::Code,
     lexer::Span,
     lower::Draft,
     model::{Auth, Config, Garp, Instance, LeasePolicy, WantedState},

@@ -1,6 +1,5 @@
 //! Reads the words after a keyword as its form demands and hands the value to the form's setter.
 
-use crate::config::diagnostic::Code;
 use std::{
     net::{IpAddr, Ipv6Addr},
     time::Duration,
@@ -9,6 +8,7 @@ use std::{
 use vipd_common::Family;
 
 use super::{
+    diagnostic::Code,
     expand,
     keywords::{self, Block, Form, Keyword},
     lexer::Word,

@@ -1,11 +1,11 @@
 //! The words after `use_vmac`. They are about the interface that keepalived makes for the virtual MAC; vipd makes none.
 
 use super::{
+    diagnostic::Code,
     lexer::{Span, Word},
     report::Report,
     values,
 };
-use crate::config::diagnostic::Code;
 
 /// `[[NAME] NUMBER] [MAC] [netlink_notify_msg] [group GROUP]`.
 pub fn words(words: &[Word], report: &mut Report) {

@@ -64,9 +64,13 @@ impl World {
             let from = until.as_nanos().wrapping_sub(length);
             self.oracle.health[node].reads.iter().any(|read| read.local.as_nanos() == from)
         };
+        // To the end of the farewell, or where the lease ends before that.
+        let stays_for = farewell(&settings);
+        let ends_before =
+            |read: &Reading| until == was && was.as_nanos() <= read.local.as_nanos() + stays_for;
         let shortened = self.oracle.health[node].asked_to_stop.is_some()
             && until <= was
-            && (until == was || from_a_reading(farewell(&settings)));
+            && (from_a_reading(stays_for) || self.oracle.health[node].reads.iter().any(ends_before));
         if !shortened && !from_a_reading(expected) {
             let length = until.as_nanos().saturating_sub(local.as_nanos());
             self.fail(Cause::LeaseLength { router, node, length, expected });

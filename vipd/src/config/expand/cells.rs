@@ -31,7 +31,12 @@ impl Cells {
     }
 
     pub fn starts_with(&self, text: &str) -> bool {
-        text.chars().enumerate().all(|(i, c)| self.char(i) == Some(c))
+        self.has(0, text)
+    }
+
+    /// Whether the text stands at that position.
+    pub fn has(&self, at: usize, text: &str) -> bool {
+        text.chars().zip(at..).all(|(c, at)| self.char(at) == Some(c))
     }
 
     pub fn trim_start(&mut self) {

@@ -1,58 +1,86 @@
 //! `~SEQ(var, [start, [step,]] end)`, `~SEQx(...)` and `~LST(var, value...)`: the rest of the line, once for each value.
 
-use super::{Cells, Definition, Expander, Origin, fit};
-use crate::config::diagnostic::Code;
+use super::{Cells, Code, Definition, Expander, Origin, REPLACEMENTS_MAX, fit};
 
 /// The names that a generator sets, and what it sets them to, in turn.
 #[derive(Debug, PartialEq, Eq)]
 struct Generator {
     names: Vec<String>,
-    values: Vec<Vec<String>>,
+    values: Values,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Values {
+    Sequence { start: i64, step: i64, count: i64, hexadecimal: bool },
+    List(Vec<Vec<String>>),
+}
+
+impl Values {
+    /// Made as they are asked for: a line may hold many generators of many values.
+    fn at(&self, index: i64) -> Option<Vec<String>> {
+        match self {
+            Self::Sequence { start, step, count, hexadecimal } => (index < *count).then(|| {
+                let number = start + index * step;
+                vec![if *hexadecimal { format!("{number:x}") } else { number.to_string() }]
+            }),
+            Self::List(values) => values.get(usize::try_from(index).ok()?).cloned(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = Vec<String>> {
+        (0..).map_while(|index| self.at(index))
+    }
 }
 
 impl Expander<'_> {
     pub(super) fn generator(&mut self, mut cells: Cells, origin: &Origin) {
         let text = cells.text();
-        let Some((keyword, end)) =
-            text.split_once('(').zip(end_of(&text)).map(|((keyword, _), end)| (keyword, end))
-        else {
+        let Some(end) = end_of(&text) else {
             let span = self.span(&cells, 0, 4, origin);
-            return self.report.error_hint(Code::Generator, span, "this generator has no `(...)`", EXAMPLE);
+            let message = "this generator has no `(...)`";
+            return self.report.error_hint(Code::Generator, span, message, EXAMPLE);
         };
-        let keyword = keyword.trim_end();
         let from = text.chars().position(|c| c == '(').unwrap_or(0) + 1;
         // Names in the parentheses are replaced; those behind them may be the generator's own.
         let mut arguments = cells.clone();
         arguments.truncate(end);
         arguments.skip(from);
-        let rounds = (0..8).take_while(|_| self.replace(&mut arguments, origin)).count();
+        let rounds = (0..REPLACEMENTS_MAX).take_while(|_| self.replace(&mut arguments, origin)).count();
         let arguments = arguments.text();
-        let generator = match keyword {
-            _ if rounds == 8 => Err("the definitions in this generator do not come to an end".to_owned()),
-            "~SEQ" => sequence(&arguments, |n| n.to_string()),
-            "~SEQx" => sequence(&arguments, |n| format!("{n:x}")),
+        let generator = match text.split('(').next().unwrap_or_default().trim_end() {
+            _ if rounds == REPLACEMENTS_MAX => {
+                Err("the definitions in this generator do not come to an end".to_owned())
+            }
+            "~SEQ" => sequence(&arguments, false),
+            "~SEQx" => sequence(&arguments, true),
             "~LST" => list(&arguments),
-            _ => Err(format!("no generator `{}`", fit(keyword))),
+            keyword => Err(format!("no generator `{}`", fit(keyword))),
         };
         let generator = match generator {
             Ok(generator) => generator,
             Err(problem) => {
-                let span = self.span(&cells, 0, end + 1, origin);
+                let span = self.span(&cells, 0, from, origin);
+                // A list may hold passwords.
+                if text.starts_with("~LST") {
+                    self.report.hide(span.line, span.column + span.width);
+                }
                 return self.report.error_hint(Code::Generator, span, problem, EXAMPLE);
             }
         };
         cells.skip(end + 1);
         let before: Vec<_> =
             generator.names.iter().map(|name| (name.clone(), self.definitions.get(name).cloned())).collect();
-        for values in generator.values {
-            if !self.spend(origin) {
-                break;
+        self.nest(origin, |expander| {
+            for values in generator.values.all() {
+                if !expander.spend(0, origin) {
+                    break;
+                }
+                for (name, value) in generator.names.iter().zip(values) {
+                    expander.definitions.insert(name.clone(), Definition::Text(value));
+                }
+                expander.line(cells.clone(), origin);
             }
-            for (name, value) in generator.names.iter().zip(values) {
-                self.definitions.insert(name.clone(), Definition::Text(value));
-            }
-            self.line(cells.clone(), origin);
-        }
+        });
         for (name, definition) in before {
             match definition {
                 Some(definition) => self.definitions.insert(name, definition),
@@ -60,6 +88,15 @@ impl Expander<'_> {
             };
         }
     }
+}
+
+/// Where a line has a generator that does nothing: behind its start, and not in quotes.
+pub fn position(cells: &Cells) -> Option<usize> {
+    let mut quoted = false;
+    (0..cells.len()).find(|at| {
+        quoted ^= cells.char(*at) == Some('"');
+        !quoted && ["~SEQ(", "~LST("].iter().any(|start| cells.has(*at, start))
+    })
 }
 
 /// Position of the parenthesis that closes the first one.
@@ -76,7 +113,7 @@ fn end_of(text: &str) -> Option<usize> {
     None
 }
 
-fn sequence(arguments: &str, write: impl Fn(i64) -> String) -> Result<Generator, String> {
+fn sequence(arguments: &str, hexadecimal: bool) -> Result<Generator, String> {
     let words: Vec<&str> = arguments.split(',').map(str::trim).collect();
     let (name, numbers) = words.split_first().ok_or("a sequence needs a name")?;
     let numbers: Vec<i64> = numbers
@@ -93,11 +130,7 @@ fn sequence(arguments: &str, write: impl Fn(i64) -> String) -> Result<Generator,
     if step == 0 || (end - start).signum() * step.signum() < 0 {
         return Err(format!("from {start} by {step} one does not come to {end}"));
     }
-    let count = (end - start) / step;
-    if count >= VALUES_MAX {
-        return Err(format!("more than {VALUES_MAX} values"));
-    }
-    let values = (0..=count).map(|n| vec![write(start + n * step)]).collect();
+    let values = Values::Sequence { start, step, count: (end - start) / step + 1, hexadecimal };
     Ok(Generator { names: vec![named(name)?], values })
 }
 
@@ -111,7 +144,7 @@ fn list(arguments: &str) -> Result<Generator, String> {
     if let Some(group) = values.iter().find(|group| group.len() != names.len()) {
         return Err(format!("{} values for {} names", group.len(), names.len()));
     }
-    Ok(Generator { names, values: values.to_vec() })
+    Ok(Generator { names, values: Values::List(values.to_vec()) })
 }
 
 /// What stands between commas; in braces, each of what stands between commas there.
@@ -164,35 +197,32 @@ fn number(word: &str) -> Option<i64> {
 }
 
 const EXAMPLE: &str = "as in `~SEQ(i, 1, 10) 10.0.0.${i}` or `~LST(i, 3, 7) 10.0.0.${i}`";
-/// Of one generator.
-const VALUES_MAX: i64 = 1_000_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn values(generator: Result<Generator, String>) -> Vec<String> {
-        generator.unwrap().values.into_iter().map(|values| values.join("+")).collect()
+        generator.unwrap().values.all().map(|values| values.join("+")).collect()
     }
 
     #[test]
     fn sequences() {
-        let decimal = |text: &str| values(sequence(text, |n| n.to_string()));
+        let decimal = |text: &str| values(sequence(text, false));
         assert_eq!(decimal("i, 3"), ["1", "2", "3"]);
         assert_eq!(decimal("i, -2"), ["-1", "-2"]);
         assert_eq!(decimal("i, 5, 3"), ["5", "4", "3"]);
         assert_eq!(decimal("i,1,2,6"), ["1", "3", "5"]);
         assert_eq!(decimal("i, 7, 7"), ["7"]);
-        assert_eq!(values(sequence("i, 0x90, 0x10, 0xb0", |n| format!("{n:x}"))), ["90", "a0", "b0"]);
+        assert_eq!(values(sequence("i, 0x90, 0x10, 0xb0", true)), ["90", "a0", "b0"]);
         for (text, problem) in [
             ("i, 1, 0, 3", "from 1 by 0 one does not come to 3"),
             ("i, 1, -1, 3", "from 1 by -1 one does not come to 3"),
             ("i, x", "`x` is no number"),
             ("i", "a sequence takes a name and one to three numbers"),
             ("1, 2", "`1` is no name"),
-            ("i, 4294967295", "more than 1000000 values"),
         ] {
-            assert_eq!(sequence(text, |n| n.to_string()).unwrap_err(), problem, "{text}");
+            assert_eq!(sequence(text, false).unwrap_err(), problem, "{text}");
         }
     }
 

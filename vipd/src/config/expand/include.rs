@@ -1,9 +1,8 @@
 //! `include` and its five stricter forms.
 
-use crate::config::diagnostic::Code;
 use std::{io, path::Path, rc::Rc};
 
-use super::{Cells, Expander, Origin, Via, fit};
+use super::{Cells, Code, Expander, Origin, Via, fit};
 
 /// What makes an include fail rather than be passed over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,10 +20,14 @@ pub struct Checks {
 impl Checks {
     const ALL: Self = Self { readable: true, exists: true, wildcard: true, brace: true };
 
-    /// Takes note of an `include_check`: words with `+` or without switch a check on, with `-` off; no word at all means all
-    /// of them.
+    /// Takes note of the `include_check`s of a line: words with `+` or without switch a check on, with `-` off; no word at
+    /// all means all of them.
     pub fn note(&mut self, line: &str) {
-        let mut words = line.split_whitespace();
+        line.split(['{', '}']).for_each(|statement| self.note_statement(statement));
+    }
+
+    fn note_statement(&mut self, statement: &str) {
+        let mut words = statement.split_whitespace();
         if words.next() != Some("include_check") {
             return;
         }
@@ -41,7 +44,19 @@ impl Checks {
             // What is unknown is said where the keyword is read.
             if let Some(check) = self.check(name) {
                 *check = on;
+                // What has to be there has to be readable.
+                self.readable |= on;
             }
+        }
+    }
+
+    /// The checks of both.
+    fn and(self, other: Self) -> Self {
+        Self {
+            readable: self.readable | other.readable,
+            exists: self.exists | other.exists,
+            wildcard: self.wildcard | other.wildcard,
+            brace: self.brace | other.brace,
         }
     }
 
@@ -64,8 +79,8 @@ pub fn is_check(word: &str) -> bool {
 /// An `include` line.
 #[derive(Clone, Copy, Debug)]
 pub struct Form {
-    /// `None`: as `include_check` says.
-    checks: Option<Checks>,
+    /// Besides what `include_check` says.
+    checks: Checks,
     /// Characters of the keyword.
     len: usize,
 }
@@ -75,12 +90,12 @@ pub fn form(cells: &Cells) -> Option<Form> {
     let keyword = text.split(|c: char| c.is_whitespace() || c == '"').next()?;
     let readable = Checks { readable: true, ..Checks::default() };
     let checks = match keyword {
-        "include" => None,
-        "includer" => Some(readable),
-        "includem" => Some(Checks { exists: true, ..readable }),
-        "includew" => Some(Checks { wildcard: true, ..readable }),
-        "includeb" => Some(Checks { brace: true, ..readable }),
-        "includea" => Some(Checks::ALL),
+        "include" => Checks::default(),
+        "includer" => readable,
+        "includem" => Checks { exists: true, ..readable },
+        "includew" => Checks { wildcard: true, ..readable },
+        "includeb" => Checks { brace: true, ..readable },
+        "includea" => Checks::ALL,
         _ => return None,
     };
     Some(Form { checks, len: keyword.len() })
@@ -97,7 +112,7 @@ impl Expander<'_> {
                 break;
             }
         }
-        let pattern = unquoted(&cells.text());
+        let pattern = cells.text().replace('"', "").trim().to_owned();
         if pattern.is_empty() {
             return self.report.error_hint(
                 Code::MissingValue,
@@ -113,23 +128,29 @@ impl Expander<'_> {
                 format!("includes are nested deeper than {DEPTH_MAX}"),
             );
         }
-        let checks = form.checks.unwrap_or(self.checks);
+        let checks = form.checks.and(self.checks);
         let dir = self.chain.last().and_then(|path| path.parent()).map(Path::to_owned).unwrap_or_default();
         let mut found = Vec::new();
-        let alternatives = braces(&pattern);
+        let Some(alternatives) = braces(&pattern) else {
+            let message = format!("more than {ALTERNATIVES_MAX} alternatives in braces");
+            return self.report.error(Code::Include, span, message);
+        };
         for alternative in &alternatives {
-            let path = dir.join(alternative);
             if !alternative.contains(['*', '?', '[']) {
-                found.push((path, false));
+                found.push((dir.join(alternative), false));
                 continue;
             }
-            let paths = self.outside.glob(&path.to_string_lossy());
+            let paths = self.outside.glob(&dir, alternative).unwrap_or_else(|problem| {
+                self.report.error(Code::Include, span, format!("`{}`: {problem}", fit(alternative)));
+                Vec::new()
+            });
             if paths.is_empty() {
                 let message = format!("no file matches `{}`", fit(alternative));
                 if checks.wildcard || checks.brace && alternatives.len() > 1 {
                     self.report.error(Code::Include, span, message);
                 } else {
-                    self.report.notice(Code::Include, span, message, "`includew` would make it an error");
+                    let hint = "`includew` would make it an error";
+                    self.report.notice(Code::Include, span, message, hint);
                 }
             }
             found.extend(paths.into_iter().map(|path| (path, true)));
@@ -152,7 +173,7 @@ impl Expander<'_> {
             let message = format!("{} includes itself", fit(&path.to_string_lossy()));
             return self.report.error(Code::Include, span, message);
         }
-        if !self.spend(origin) {
+        if !self.spend(0, origin) {
             return;
         }
         match self.outside.read(path) {
@@ -179,23 +200,13 @@ impl Expander<'_> {
     }
 }
 
-/// What is left without quotes and comment.
-fn unquoted(text: &str) -> String {
-    let mut quoted = false;
-    let kept = text.chars().take_while(|c| {
-        quoted ^= *c == '"';
-        quoted || !matches!(c, '#' | '!')
-    });
-    kept.filter(|c| *c != '"').collect::<String>().trim().to_owned()
-}
-
-/// `a{b,c}d` is `abd` and `acd`, as csh has it; at most 1,000 of them.
-fn braces(pattern: &str) -> Vec<String> {
+/// `a{b,c}d` is `abd` and `acd`, as csh has it; `None` if there are too many.
+fn braces(pattern: &str) -> Option<Vec<String>> {
     let mut done = Vec::new();
     let mut open = vec![pattern.to_owned()];
     while let Some(pattern) = open.pop() {
         if done.len() + open.len() > ALTERNATIVES_MAX {
-            break;
+            return None;
         }
         let Some((before, inside, after)) = first_brace(&pattern) else {
             done.push(pattern);
@@ -203,25 +214,30 @@ fn braces(pattern: &str) -> Vec<String> {
         };
         open.extend(inside.iter().rev().map(|alternative| format!("{before}{alternative}{after}")));
     }
-    done
+    Some(done)
 }
 
 /// What stands before, between the commas of, and after the first pair of braces that has a comma.
 fn first_brace(pattern: &str) -> Option<(&str, Vec<&str>, &str)> {
-    let start = pattern.find('{')?;
-    let mut depth = 0;
-    let mut from = start + 1;
-    let mut inside = Vec::new();
-    for (at, c) in pattern.char_indices().skip_while(|(at, _)| *at < start) {
+    pattern.match_indices('{').find_map(|(start, _)| {
+        let (inside, end) = alternatives(&pattern[start + 1..])?;
+        (inside.len() > 1).then(|| (&pattern[..start], inside, &pattern[start + 1 + end + 1..]))
+    })
+}
+
+/// What stands between commas up to the brace that closes, and where that is.
+fn alternatives(text: &str) -> Option<(Vec<&str>, usize)> {
+    let (mut depth, mut from, mut inside) = (0, 0, Vec::new());
+    for (at, c) in text.char_indices() {
         match c {
             '{' => depth += 1,
-            ',' if depth == 1 => {
-                inside.push(&pattern[from..at]);
+            ',' if depth == 0 => {
+                inside.push(&text[from..at]);
                 from = at + 1;
             }
-            '}' if depth == 1 => {
-                inside.push(&pattern[from..at]);
-                return Some((&pattern[..start], inside, &pattern[at + 1..]));
+            '}' if depth == 0 => {
+                inside.push(&text[from..at]);
+                return Some((inside, at));
             }
             '}' => depth -= 1,
             _ => {}
@@ -239,29 +255,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn alternatives() {
+    fn braces_are_alternatives() {
+        let braces = |pattern| braces(pattern).unwrap();
         assert_eq!(braces("a{b,c}d"), ["abd", "acd"]);
         assert_eq!(braces("{a,b{1,2}}/{x,}"), ["a/x", "a/", "b1/x", "b1/", "b2/x", "b2/"]);
-        assert_eq!(braces("a{b"), ["a{b"]);
-        assert_eq!(braces("plain"), ["plain"]);
+        assert_eq!(braces("a{b,{c,d}"), ["a{b,c", "a{b,d"]);
+        assert_eq!(braces("plain{x}{}"), ["plain{x}{}"]);
+        assert_eq!(super::braces(&"{a,b}".repeat(20)), None);
     }
 
     #[test]
     fn checks_are_switched() {
         let mut checks = Checks::default();
-        checks.note("include_check");
+        checks.note("global_defs { include_check }");
         assert_eq!(checks, Checks::ALL);
         checks.note("include_check -brace_match");
         assert_eq!(checks, Checks { brace: false, ..Checks::ALL });
-        checks.note("  include_check match");
-        assert_eq!(checks, Checks { exists: true, ..Checks::default() });
-        checks.note("include_check +read");
+        checks.note("  include_check read");
+        assert_eq!(checks, Checks { readable: true, ..Checks::default() });
+        checks.note("include_check +match");
         assert_eq!(checks, Checks { exists: true, readable: true, ..Checks::default() });
-    }
-
-    #[test]
-    fn arguments() {
-        assert_eq!(unquoted("  \"a b\" # c"), "a b");
-        assert_eq!(unquoted(" x.conf!"), "x.conf");
+        checks.note("include_check wildcard_match");
+        assert_eq!(checks, Checks { wildcard: true, readable: true, ..Checks::default() });
     }
 }

@@ -13,8 +13,8 @@ pub trait Outside {
     fn config_id(&self) -> &str;
     /// The octets of a regular file that is not executable; others are an error.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-    /// The paths that a pattern matches, in their order.
-    fn glob(&self, pattern: &str) -> Vec<PathBuf>;
+    /// The paths below a directory that a pattern matches, in their order; what is wrong with the pattern.
+    fn glob(&self, dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, String>;
     fn absolute(&self, path: &Path) -> PathBuf;
     fn environment(&self, name: &str) -> Option<String>;
     /// Any number from `min` to `max`.
@@ -54,8 +54,20 @@ impl Outside for Host {
         fs::read(path)
     }
 
-    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
-        glob::glob(pattern).into_iter().flatten().flatten().collect()
+    fn glob(&self, dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+        if pattern.contains("**") {
+            return Err("`**` is not supported: name the directories".to_owned());
+        }
+        let dir = glob::Pattern::escape(&dir.to_string_lossy());
+        let pattern = if dir.is_empty() || pattern.starts_with('/') {
+            pattern.to_owned()
+        } else {
+            format!("{dir}/{pattern}")
+        };
+        // As glob(3): an editor's hidden files are not meant.
+        let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
+        let paths = glob::glob_with(&pattern, options).map_err(|error| error.to_string())?;
+        paths.collect::<Result<_, _>>().map_err(|error| error.to_string())
     }
 
     fn absolute(&self, path: &Path) -> PathBuf {
@@ -87,8 +99,8 @@ impl Outside for Nothing {
         Err(io::ErrorKind::NotFound.into())
     }
 
-    fn glob(&self, _: &str) -> Vec<PathBuf> {
-        Vec::new()
+    fn glob(&self, _: &Path, _: &str) -> Result<Vec<PathBuf>, String> {
+        Ok(Vec::new())
     }
 
     fn absolute(&self, path: &Path) -> PathBuf {

@@ -32,13 +32,14 @@ impl Outside for Files {
     }
 
     /// `*` only, and only before the end.
-    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
-        let (start, end) = pattern.split_once('*').unwrap_or((pattern, ""));
+    fn glob(&self, dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+        let pattern = dir.join(pattern).to_string_lossy().into_owned();
+        let (start, end) = pattern.split_once('*').unwrap_or((&pattern, ""));
         let matches = |path: &&PathBuf| {
             let path = path.to_string_lossy();
             path.starts_with(start) && path.ends_with(end)
         };
-        self.0.keys().filter(matches).cloned().collect()
+        Ok(self.0.keys().filter(matches).cloned().collect())
     }
 
     fn absolute(&self, path: &Path) -> PathBuf {
@@ -86,7 +87,7 @@ fn found(files: &Files) -> Vec<String> {
 #[test]
 fn lines_become_what_keepalived_makes_of_them() {
     for (text, expected) in [
-        ("a\n\tb  c # d\n", &["a", "b  c # d"][..]),
+        ("a\n\tb  c # d\n  ! e\n\\# \"f # g\"! h", &["a", "b  c", "\\# \"f # g\""][..]),
         // Conditions.
         ("@lb01 a\n@lb02 b\n@^lb01 c\n@^lb02  d", &["a", "d"]),
         ("@lb01 $P=1\n@lb02 $P=2\nx $P", &["x 1"]),
@@ -96,18 +97,18 @@ fn lines_become_what_keepalived_makes_of_them() {
         ("  $A=one two \nx $A", &["x one two"]),
         ("$E=\nx ${E}y", &["x y"]),
         ("$BASE=10.2.${SUB}\n$SUB=0\n${BASE}.100\n$SUB=10\n${BASE}.100", &["10.2.0.100", "10.2.10.100"]),
-        ("$A=one\nx \"${A} #1\" # $A", &["x \"one #1\" # $A"]),
-        ("$A=b # c\nx $A", &["x b # c"]),
+        ("$A=one\nx \"${A} #1\" # $A", &["x \"one #1\""]),
+        ("$NET=10.1.0.0/16 # lab\n${NET} dev eth1", &["10.1.0.0/16 dev eth1"]),
+        ("$I= \\\n i\n$I # web", &["i"]),
+        ("@lb01 $V= \\\n a \\\n b\n@lb02 $W= \\\n c \\\n d\n$V\n@lb01 $V", &["a", "b", "a", "b"]),
+        ("$A=b # c\nx $A", &["x b"]),
         ("$K=x {\n$K\n}", &["x {", "}"]),
-        (
-            "$B= \\\n p $N \\\n q # r \\\n s\n$N=1\n$B\n$N=2\n${B}",
-            &["p 1", "q # r", "s", "p 2", "q # r", "s"],
-        ),
+        ("$B= \\\n p $N \\\n q # r \\\n s\n$N=1\n$B\n$N=2\n${B}", &["p 1", "q", "s", "p 2", "q", "s"]),
         ("$B=p \\\n\nx", &["x"]),
         ("$I= \\\n i $N\n$O= \\\n $N=1 \\\n $I \\\n $N=2 \\\n $I\n$O", &["i 1", "i 2"]),
         ("$A=1\n$A=2\nx $A", &["x 2"]),
         // keepalived's own.
-        ("x ${_INSTANCE} $_PWD ${_HASH}1 ${_BANG} \"${_HASH}\"", &["x lb01 /root/. \\#1 \\! \"#\""]),
+        ("x ${_INSTANCE} $_PWD ${_HASH}1 ${_BANG} \"${_HASH}\"", &["x lb01 /root/. #1 ! \"#\""]),
         ("x ${_RANDOM 4 8} ${_ENV VIP}", &["x 6 10.9.9.9"]),
         // Generators.
         ("~SEQ(i, 3) 10.0.0.${i}", &["10.0.0.1", "10.0.0.2", "10.0.0.3"]),
@@ -170,7 +171,14 @@ fn include_check_makes_a_plain_include_strict() {
     let severity = |check: &str| found(&files(check))[0].split(": ").nth(1).unwrap().to_owned();
     assert_eq!(severity("router_id x"), "warning");
     assert_eq!(severity("include_check"), "error");
-    assert_eq!(severity("include_check readable wildcard_match"), "warning");
+    assert_eq!(severity("include_check readable wildcard_match"), "warning", "the file is named");
+    // Only in its own file.
+    let part =
+        Files::new([("k.conf", "include part\ninclude no.conf"), ("part", "global_defs { include_check }")]);
+    assert!(found(&part)[0].contains("warning"), "{:?}", found(&part));
+    // A stricter form adds to it.
+    let more = Files::new([("k.conf", "global_defs { include_check }\nincluder no.conf")]);
+    assert!(found(&more)[0].contains("error"), "{:?}", found(&more));
     assert_eq!(severity("include_check\ninclude_check -match"), "warning");
     assert_eq!(severity("include_check +match"), "error");
     let wrong = found(&files("include_check +readable matches"));
@@ -197,7 +205,7 @@ fn what_is_wrong_with_them() {
         ("$1=x", &["2:1: error: `$1` cannot be defined"]),
         ("$_PWD=x", &["2:1: error: `$_PWD` cannot be defined"]),
         ("$A=${A}\npriority $A", &["3:1: error: the definitions on this line do not come to an end"]),
-        ("$A= \\\n$A\n$A", &["3:1: error: definitions are nested deeper than 64"]),
+        ("$A= \\\n$A\n$A", &["3:1: error: definitions and generators are nested deeper than 64"]),
         (
             "$B= \\\nx\npriority $B",
             &[
@@ -205,12 +213,21 @@ fn what_is_wrong_with_them() {
                 "4:1: error: `priority` needs a value",
             ],
         ),
+        ("$A=~SEQ(i,1) $A\n$A", &["3:1: error: definitions and generators are nested deeper than 64"]),
+        ("$A = 3", &["2:4: error: a blank before the `=` of a definition"]),
+        (
+            "priority $_INSTANCE/",
+            &[
+                "2:10: error: priority `$_INSTANCE/` is not a whole number",
+                "2:10: warning: `$_INSTANCE` is not replaced here: no blank follows it",
+            ],
+        ),
         ("~SEQ(i) x", &["2:1: error: a sequence takes a name and one to three numbers"]),
         ("~SEQ i, 3 x", &["2:1: error: this generator has no `(...)`"]),
         ("~LST(i) x", &["2:1: error: a list needs a value"]),
         (
             "~SEQ(i, 1, 1000000) ~SEQ(j, 1, 1000000) @no",
-            &["2:1: error: more than 1000000 lines after includes and generators"],
+            &["2:1: error: more than 1000000 lines or 67108864 characters after includes and generators"],
         ),
         (
             "priority ${_RANDOM 5 1}",
@@ -257,7 +274,7 @@ fn a_generated_line_points_at_what_was_written() {
 4 |   priority ${P} # high
   |            ^^^^
   |
-  = note: it becomes `priority 2OO # high`
+  = note: it becomes `priority 2OO`
   = note: included at k.conf:2
   = help: `priority` takes a whole number, 1 to 255; without the keyword it is 100
 error[bad-value]: `10.0.0.256` is not an IP address
@@ -291,6 +308,13 @@ fn a_password_stays_secret_in_a_definition() {
     for text in [
         "$PW=S3cret x\n$1=S3cret\nauthentication {\nauth_type PASS\nauth_pass $PW\n}",
         "$_PW=S3cret",
+        "$PW = S3cret",
+        "authentication {\nauth_type PASS\npass S3c$S3cret\n}",
+        "$L=auth_pass S3cret\n$L",
+        "authentication {\nauth_type PASS\n$L\n}\n$L=auth_pass S3cret x\nauthentication {\nauth_type PASS\n$L\n}",
+        "$L=auth_pas my S3cret\nauthentication {\nauth_type PASS\n$L\n}",
+        "~LST({id,pw}, {51,S3cret,x}) $VI",
+        "authentication {\nauth_type PASS\n~LST(p, S3cret, S3cret2) auth_pass ${p}\n}",
         "$PW=S3cret\nauthentication {\nauth_type PASS\nauth_pas $PW\n}",
         "$B= \\\nauthentication { \\\nauth_type PASS \\\nauth_pass S3cret x \\\n}\n$B",
         "$B= \\\nauthentication { \\\nauth_type PASS \\\nauth_pass ${PW} x \\\n}\n$PW=S3cret\n$B",

@@ -60,9 +60,26 @@ fn every_value_has_its_place() {
             .join(" ")
     };
     assert_eq!(line("priority"), "priority 7 # k.conf:6");
-    assert_eq!(line("version"), "version 2 # k.conf:2, global_defs");
+    assert_eq!(line("version"), "version 2 # k.conf:2, vrrp_version");
+    assert_eq!(line("garp_lower_prio_delay"), "garp_lower_prio_delay 2 # k.conf:12, garp_master_delay");
     assert_eq!(line("garp_master_delay"), "garp_master_delay 2 # k.conf:12");
     assert_eq!(line("advert_int"), "advert_int 1 # default");
     assert_eq!(line("auth_pass"), "auth_pass **** # k.conf:9");
     assert!(!explained.contains("S3cret"));
+
+    let text = "global_defs {\nvrrp_version 2\nvrrp_min_garp\nvrrp_mcast_group6 ff02::77\n}\n".to_owned()
+        + &with6("state MASTER");
+    let loaded = parse(&text).unwrap();
+    let explained = explain(&loaded.config, &loaded.origins);
+    for line in [
+        "priority 255 # k.conf:7, state",
+        "version 3 # k.conf:10, virtual_ipaddress",
+        "garp_master_repeat 1 # k.conf:3, vrrp_min_garp",
+        "garp_lower_prio_delay 0 # k.conf:3, vrrp_min_garp",
+        "mcast_dst_ip ff02::77 # k.conf:4, vrrp_mcast_group6",
+    ] {
+        let found =
+            explained.lines().any(|found| found.split_whitespace().collect::<Vec<_>>().join(" ") == line);
+        assert!(found, "no {line} in\n{explained}");
+    }
 }

@@ -1,11 +1,15 @@
 //! Which addresses an instance has and which its adverts use: VIPs, source, group and peers, all of one family.
 
-use crate::config::diagnostic::Code;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use vipd_common::Family;
 
 use super::super::{
+    diagnostic::Code,
+    lexer::Span,
     lower::Draft,
     model::{Unicast, UnicastPeer, Vip},
     report::Report,
@@ -125,7 +129,8 @@ pub fn unicast(settings: &Settings, shared: &Shared, family: Family, report: &mu
         report.error_hint(Code::EmptyBlock, block, "unicast_peer holds no address", hint);
     }
     let own = settings.unicast_source.as_ref().or(settings.multicast_source.as_ref());
-    for (i, peer) in settings.peers.iter().enumerate() {
+    let mut seen: HashMap<IpAddr, Span> = HashMap::new();
+    for peer in &settings.peers {
         let Spanned { value: UnicastPeer { address, .. }, span } = peer;
         of_family("peer", &Spanned { value: *address, span: *span }, family, report);
         if own.is_some_and(|own| own.value == *address) {
@@ -137,8 +142,8 @@ pub fn unicast(settings: &Settings, shared: &Shared, family: Family, report: &mu
                 hint,
             );
         }
-        if let Some(first) = settings.peers[..i].iter().find(|other| other.value.address == *address) {
-            let message = format!("peer {address} is on {} already", report.line_of(first.span, *span));
+        if let Some(first) = seen.insert(*address, *span) {
+            let message = format!("peer {address} is on {} already", report.line_of(first, *span));
             report.error_hint(Code::Duplicate, *span, message, "it would get each advert twice: remove one");
         }
     }

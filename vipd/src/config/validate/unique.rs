@@ -1,12 +1,11 @@
 //! What must be unique in a file: names of instances, virtual routers on a link, addresses.
 
-use crate::config::diagnostic::Code;
 use std::{collections::HashMap, net::IpAddr};
 
 use vipd_common::Family;
 
 use super::{
-    super::{lexer::Span, lower::Draft, report::Report, settings::Spanned, values},
+    super::{diagnostic::Code, lexer::Span, lower::Draft, report::Report, settings::Spanned, values},
     addressing,
 };
 
