@@ -130,6 +130,8 @@ pub enum Code {
     BadRoute,
     /// A rule that cannot be.
     BadRule,
+    /// Findings that are not shown.
+    More,
     /// A file that cannot be read.
     Unreadable,
 }
@@ -177,6 +179,7 @@ impl Code {
             Self::HostBits => "host-bits",
             Self::BadRoute => "bad-route",
             Self::BadRule => "bad-rule",
+            Self::More => "more",
             Self::Unreadable => "unreadable",
         }
     }

@@ -208,20 +208,25 @@ impl Expander<'_> {
             if cells.starts_with("~SEQ") || cells.starts_with("~LST") {
                 return self.generator(cells, origin);
             }
-            if let Some((name, value)) = definition(&cells.text()) {
-                return self.define(name, Definition::Text(value.trim().to_owned()), origin);
+            if cells.starts_with("$") {
+                let text = cells.text();
+                if let Some((name, value)) = definition(&text) {
+                    return self.define(name, Definition::Text(value.trim().to_owned()), origin);
+                }
+                if let Some(at) = blank_before_equals(&text) {
+                    let span = self.span(&cells, at, at + 1, origin);
+                    self.hide_value(span, origin);
+                    let message = "a blank before the `=` of a definition";
+                    return self.report.error_hint(Code::Definition, span, message, "write `$NAME=VALUE`");
+                }
+                if let Some(body) = self.body_alone(&text) {
+                    return self.body(&body, text.trim_end(), origin);
+                }
             }
-            if let Some(at) = blank_before_equals(&cells.text()) {
-                let span = self.span(&cells, at, at + 1, origin);
-                self.hide_value(span, origin);
-                let message = "a blank before the `=` of a definition";
-                return self.report.error_hint(Code::Definition, span, message, "write `$NAME=VALUE`");
-            }
-            if let Some(form) = include::form(&cells) {
+            if cells.starts_with("include")
+                && let Some(form) = include::form(&cells.text())
+            {
                 return self.include(form, cells, origin);
-            }
-            if let Some(body) = self.body_alone(&cells) {
-                return self.body(&body, &cells, origin);
             }
             if !self.replace(&mut cells, origin) {
                 return self.push(cells, origin);
@@ -328,8 +333,7 @@ impl Expander<'_> {
     }
 
     /// The lines of a definition, if the line is nothing but its name.
-    fn body_alone(&self, cells: &Cells) -> Option<Rc<[BodyLine]>> {
-        let text = cells.text();
+    fn body_alone(&self, text: &str) -> Option<Rc<[BodyLine]>> {
         let name = text.trim_end().strip_prefix('$')?;
         let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
         match self.definitions.get(name)? {
@@ -338,9 +342,9 @@ impl Expander<'_> {
         }
     }
 
-    fn body(&mut self, body: &Rc<[BodyLine]>, cells: &Cells, origin: &Origin) {
+    fn body(&mut self, body: &Rc<[BodyLine]>, name: &str, origin: &Origin) {
         let via = Rc::new(Via::Definition {
-            name: cells.text().trim_end().to_owned(),
+            name: name.to_owned(),
             file: origin.file,
             line: origin.number,
             outer: origin.via.clone(),
@@ -541,9 +545,9 @@ const REPLACEMENTS_MAX: usize = 32;
 const DEPTH_MAX: usize = 64;
 /// Keeps a definition that doubles itself from filling the memory.
 const EXPANDED_LEN_MAX: usize = 8_192;
-/// Likewise a generator: ten times what 65,536 VIPs take.
-const LINES_MAX: usize = 1_000_000;
-/// The same in characters: a hundred times what 65,536 VIPs take.
-const CHARACTERS_MAX: usize = 64 << 20;
+/// Likewise a generator: twice what 65,536 VIPs take.
+const LINES_MAX: usize = 150_000;
+/// The same in characters: ten times what 65,536 VIPs take.
+const CHARACTERS_MAX: usize = 16 << 20;
 /// Of `_RANDOM` unless given.
 const RANDOM_MAX: u32 = 32_767;

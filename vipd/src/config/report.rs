@@ -18,6 +18,10 @@ pub struct Report {
     /// Logical line to the first column that must not be shown.
     hidden: BTreeMap<u32, u32>,
     findings: Vec<Finding>,
+    /// By severity.
+    found: [usize; 3],
+    /// Where the first is of those that are not kept, and how many they are.
+    more: Option<(Span, usize)>,
 }
 
 /// Where a logical line comes from.
@@ -186,6 +190,11 @@ impl Report {
 
     /// The diagnostics in the order of the file.
     pub fn finish(mut self) -> Vec<Diagnostic> {
+        if let Some((span, count)) = self.more {
+            let message = format!("{count} more like these are not shown");
+            let finding = Finding { severity: Severity::Notice, code: Code::More, span, message, hint: None };
+            self.findings.push(finding);
+        }
         let mut findings = std::mem::take(&mut self.findings);
         // A password may look like a name that is not defined.
         let hidden = |f: &Finding| self.hidden.get(&f.span.line).is_some_and(|from| f.span.column >= *from);
@@ -195,6 +204,16 @@ impl Report {
     }
 
     fn add(&mut self, severity: Severity, code: Code, span: Span, message: String, hint: Option<String>) {
+        // Each severity by itself: a thousand warnings must not hide an error.
+        let found = &mut self.found[severity as usize];
+        *found += 1;
+        if *found > FINDINGS_MAX {
+            match &mut self.more {
+                Some((_, count)) => *count += 1,
+                more => *more = Some((span, 1)),
+            }
+            return;
+        }
         self.findings.push(Finding { severity, code, span, message, hint });
     }
 
@@ -267,6 +286,8 @@ fn columns(text: &str) -> u32 {
     u32::try_from(text.chars().count()).unwrap_or(u32::MAX)
 }
 
+/// Of one severity: nobody reads more.
+const FINDINGS_MAX: usize = 1_000;
 const PASSWORD_KEYWORD: &str = "auth_pass";
 /// Steps of a trail that are shown.
 const TRAIL_MAX: usize = 6;

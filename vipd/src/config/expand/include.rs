@@ -85,8 +85,7 @@ pub struct Form {
     len: usize,
 }
 
-pub fn form(cells: &Cells) -> Option<Form> {
-    let text = cells.text();
+pub fn form(text: &str) -> Option<Form> {
     let keyword = text.split(|c: char| c.is_whitespace() || c == '"').next()?;
     let readable = Checks { readable: true, ..Checks::default() };
     let checks = match keyword {

@@ -227,7 +227,7 @@ fn what_is_wrong_with_them() {
         ("~LST(i) x", &["2:1: error: a list needs a value"]),
         (
             "~SEQ(i, 1, 1000000) ~SEQ(j, 1, 1000000) @no",
-            &["2:1: error: more than 1000000 lines or 67108864 characters after includes and generators"],
+            &["2:1: error: more than 150000 lines or 16777216 characters after includes and generators"],
         ),
         (
             "priority ${_RANDOM 5 1}",
@@ -323,4 +323,12 @@ fn a_password_stays_secret_in_a_definition() {
         assert!(!shown.is_empty(), "{text}: nothing to check");
         assert!(!shown.join("\n").contains("S3cret"), "{text}\n{}", shown.join("\n"));
     }
+}
+
+#[test]
+fn a_thousand_findings_are_enough() {
+    let found = findings("~SEQ(i, 1, 1500) foo$i\n~SEQ(i, 1, 3) $E\nvrrp_instance {\n");
+    assert_eq!(found.iter().filter(|found| found.contains("error")).count(), 1_000);
+    assert_eq!(found.iter().filter(|found| found.contains("`$E` is not defined")).count(), 3);
+    assert!(found.iter().any(|found| found.ends_with("more like these are not shown")), "{:?}", found.last());
 }
