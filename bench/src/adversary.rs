@@ -204,7 +204,8 @@ impl Stage {
             seen.longest_gap.as_secs_f64() / INTERVAL.as_secs_f64(),
         );
         for (metric, pinger) in &self.pingers {
-            add(metric, "echoes of 1000", pinger.seen(begin, end, PERIOD).lost as f64);
+            let sent = (end - begin).as_secs_f64() / PERIOD.as_secs_f64();
+            add(metric, "%", 100.0 * pinger.seen(begin, end, PERIOD).lost as f64 / sent);
         }
         add("frames per second", "frames/s", carried as f64 / (end - begin).as_secs_f64());
         if seen.missed > 0 {
