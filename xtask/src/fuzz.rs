@@ -65,8 +65,8 @@ impl Target {
 /// How long to run each target unless told.
 const SECONDS: u32 = 30;
 const MANIFEST: &str = "tests/fuzz/Cargo.toml";
-/// An input that takes longer has hung.
-const TIMEOUT_S: u32 = 10;
+/// An input that takes longer has hung; with the sanitizer, the largest that a generator may make takes some seconds.
+const TIMEOUT_S: u32 = 30;
 const RSS_LIMIT_MB: u32 = 2048;
 
 /// As cargo-fuzz has them: coverage for libFuzzer, compared operands too. More codegen units would lose counters.
