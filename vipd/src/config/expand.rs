@@ -4,6 +4,7 @@
 //! a diagnostic can show what that became.
 
 mod cells;
+mod definition;
 mod generator;
 mod include;
 mod outside;
@@ -16,6 +17,9 @@ use std::{
 
 use cells::Cells;
 pub use cells::Columns;
+use definition::{
+    BodyLine, Definition, blank_before_equals, continues, definition, is_name, without_backslash,
+};
 use include::Checks;
 pub use include::is_check as is_include_check;
 pub use outside::{Host, Nothing, Outside};
@@ -45,13 +49,13 @@ pub fn expand(path: &Path, text: &str, outside: &dyn Outside, report: &mut Repor
         chain: Vec::new(),
         checks: Checks::default(),
         depth: 0,
-        lines_spent: 0,
-        characters_spent: 0,
+        characters: 0,
+        steps: 0,
+        exhausted: false,
     };
     expander.file(path, text, None);
     // What is wrong with a part of a file says nothing.
-    let all = expander.lines_spent < LINES_MAX && expander.characters_spent < CHARACTERS_MAX;
-    if all { expander.lines } else { Vec::new() }
+    if expander.exhausted { Vec::new() } else { expander.lines }
 }
 
 struct Expander<'e> {
@@ -65,23 +69,12 @@ struct Expander<'e> {
     checks: Checks,
     /// Replacements within replacements.
     depth: usize,
-    /// Lines, files and values of generators so far, and the characters of all lines.
-    lines_spent: usize,
-    characters_spent: usize,
-}
-
-#[derive(Clone, Debug)]
-enum Definition {
-    Text(String),
-    /// Lines to be read where the name stands alone.
-    Body(Rc<[BodyLine]>),
-}
-
-#[derive(Debug)]
-struct BodyLine {
-    file: u32,
-    number: u32,
-    text: String,
+    /// Of all lines.
+    characters: usize,
+    /// Lines, files and values of generators, whether or not a line came of them.
+    steps: usize,
+    /// There was more than there may be.
+    exhausted: bool,
 }
 
 /// Where a line comes from.
@@ -243,9 +236,10 @@ impl Expander<'_> {
     }
 
     fn push(&mut self, cells: Cells, origin: &Origin) {
-        if !self.spend(cells.len(), origin) {
+        if !self.has_room(origin) || cells.len() == 0 {
             return;
         }
+        self.characters += cells.len();
         let undefined = self.undefined(&cells);
         let generator = generator::position(&cells).map(|at| cells.columns(at, at + 4));
         let (text, columns) = cells.into_line();
@@ -267,37 +261,19 @@ impl Expander<'_> {
         self.lines.push(Line { id: line, text, columns });
     }
 
-    /// Names that nobody has defined, and the columns that they stand in.
-    fn undefined(&self, cells: &Cells) -> Vec<(String, (u32, u32))> {
-        // A password may hold a `$`.
-        if cells.starts_with("auth") {
-            return Vec::new();
+    /// Whether there may be more; says so, once, when there may not.
+    fn has_room(&mut self, origin: &Origin) -> bool {
+        self.steps += 1;
+        let room = self.lines.len() < LINES_MAX && self.characters < CHARACTERS_MAX && self.steps < STEPS_MAX;
+        if !room && !self.exhausted {
+            self.exhausted = true;
+            let span = self.whole(origin);
+            let message = format!(
+                "more than {LINES_MAX} lines, {CHARACTERS_MAX} characters or {STEPS_MAX} steps to make them"
+            );
+            self.report.error(Code::TooManyLines, span, message);
         }
-        let name = |at: usize| {
-            let name = Name::read(cells, at).filter(|_| cells.char(at) == Some('$'))?;
-            let parameter = name.text.starts_with(|c: char| c.is_ascii_digit());
-            let known = OWN_NAMES.contains(&&*name.text) || self.definitions.contains_key(&name.text);
-            (!parameter && !known).then(|| (name.text, cells.columns(at, name.end)))
-        };
-        (0..cells.len()).filter_map(name).collect()
-    }
-
-    /// Whether there is to be more, of that many characters; says so when there is not.
-    fn spend(&mut self, characters: usize, origin: &Origin) -> bool {
-        if self.lines_spent >= LINES_MAX || self.characters_spent >= CHARACTERS_MAX {
-            return false;
-        }
-        self.lines_spent += 1;
-        self.characters_spent += characters;
-        if self.lines_spent < LINES_MAX && self.characters_spent < CHARACTERS_MAX {
-            return true;
-        }
-        let span = self.whole(origin);
-        let message = format!(
-            "more than {LINES_MAX} lines or {CHARACTERS_MAX} characters after includes and generators"
-        );
-        self.report.error(Code::TooManyLines, span, message);
-        false
+        room
     }
 
     fn place(&mut self, origin: &Origin, becomes: Option<String>) -> u32 {
@@ -313,53 +289,6 @@ impl Expander<'_> {
     fn span(&mut self, cells: &Cells, from: usize, to: usize, origin: &Origin) -> Span {
         let (column, width) = cells.columns(from, to);
         Span { line: self.place(origin, None), column, width }
-    }
-
-    fn define(&mut self, name: &str, definition: Definition, origin: &Origin) {
-        if name.starts_with(|c: char| c.is_ascii_digit() || c == '_') {
-            let span = self.whole(origin);
-            self.hide_value(span, origin);
-            let message = format!("`${name}` cannot be defined");
-            let hint = "names start with a letter; those with `_` are keepalived's own";
-            return self.report.error_hint(Code::Definition, span, message, hint);
-        }
-        self.definitions.insert(name.to_owned(), definition);
-    }
-
-    /// A value may be a password.
-    fn hide_value(&mut self, span: Span, origin: &Origin) {
-        let name = origin.source.split('=').next().unwrap_or_default();
-        self.report.hide(span.line, name.chars().count() as u32 + 2);
-    }
-
-    /// The lines of a definition, if the line is nothing but its name.
-    fn body_alone(&self, text: &str) -> Option<Rc<[BodyLine]>> {
-        let name = text.trim_end().strip_prefix('$')?;
-        let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
-        match self.definitions.get(name)? {
-            Definition::Body(body) => Some(Rc::clone(body)),
-            Definition::Text(_) => None,
-        }
-    }
-
-    fn body(&mut self, body: &Rc<[BodyLine]>, name: &str, origin: &Origin) {
-        let via = Rc::new(Via::Definition {
-            name: name.to_owned(),
-            file: origin.file,
-            line: origin.number,
-            outer: origin.via.clone(),
-        });
-        self.nest(origin, |expander| {
-            for line in body.iter() {
-                if !expander.spend(0, origin) {
-                    break;
-                }
-                let source = line.text.as_str().into();
-                let via = Some(Rc::clone(&via));
-                let origin = Origin { file: line.file, number: line.number, source, via };
-                expander.line(Cells::written(&line.text), &origin);
-            }
-        });
     }
 
     /// Lines within a line: not too deep.
@@ -378,176 +307,15 @@ impl Expander<'_> {
         inside(self);
         self.depth -= 1;
     }
-
-    /// Replaces the names that are defined; whether there were any.
-    fn replace(&mut self, cells: &mut Cells, origin: &Origin) -> bool {
-        let mut replaced = false;
-        let mut at = 0;
-        while let Some(c) = cells.char(at) {
-            let name = if c == '$' { Name::read(cells, at) } else { None };
-            let Some((end, value)) =
-                name.and_then(|name| Some((name.end, self.value(&name, cells, at, origin)?)))
-            else {
-                at += 1;
-                continue;
-            };
-            let len = value.chars().count();
-            if cells.len() + len > EXPANDED_LEN_MAX {
-                let span = self.whole(origin);
-                let message = format!("this line becomes longer than {EXPANDED_LEN_MAX} characters");
-                self.report.error(Code::LineTooLong, span, message);
-                cells.truncate(at);
-                return false;
-            }
-            cells.replace(at, end, &value);
-            replaced = true;
-            // What it brings in is looked at next time.
-            at += len;
-        }
-        replaced
-    }
-
-    /// What stands for a name; `None`: it stays as it is.
-    fn value(&mut self, name: &Name, cells: &Cells, at: usize, origin: &Origin) -> Option<String> {
-        let own = OWN_NAMES.contains(&&*name.text);
-        let definition = self.definitions.get(&name.text).cloned();
-        if !name.delimited && (own || definition.is_some()) {
-            let span = self.span(cells, at, name.end, origin);
-            let message = format!("`${}` is not replaced here: no blank follows it", name.text);
-            self.report.warning(Code::Definition, span, message, format!("write `${{{}}}`", name.text));
-            return None;
-        }
-        match (name.text.as_str(), definition) {
-            ("_PWD", _) => {
-                let dir = self.chain.last().and_then(|path| path.parent()).unwrap_or(Path::new(""));
-                let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-                Some(self.outside.absolute(dir).display().to_string())
-            }
-            ("_INSTANCE", _) => Some(self.outside.config_id().to_owned()),
-            // Comments are gone: these are characters like any other.
-            ("_HASH", _) => Some("#".to_owned()),
-            ("_BANG", _) => Some("!".to_owned()),
-            ("_RANDOM", _) => self.random(name, cells, at, origin),
-            ("_ENV", _) => {
-                let variable = name.arguments.first().map(String::as_str).unwrap_or_default();
-                let value = self.outside.environment(variable);
-                if value.is_none() {
-                    let span = self.span(cells, at, name.end, origin);
-                    let message = format!("no environment variable `{}`", fit(variable));
-                    let hint = "as in `${_ENV HOME}`, set where vipd is started";
-                    self.report.error_hint(Code::UndefinedName, span, message, hint);
-                }
-                Some(value.unwrap_or_default())
-            }
-            (_, None) => None,
-            (_, Some(Definition::Text(value))) => Some(value),
-            (text, Some(Definition::Body(_))) => {
-                let span = self.span(cells, at, name.end, origin);
-                let message = format!("`${text}` has several lines and is not alone on this one");
-                self.report.error_hint(Code::Definition, span, message, "put it on a line of its own");
-                Some(String::new())
-            }
-        }
-    }
-
-    fn random(&mut self, name: &Name, cells: &Cells, at: usize, origin: &Origin) -> Option<String> {
-        let bounds: Option<Vec<u32>> = name.arguments.iter().map(|word| word.parse().ok()).collect();
-        let (min, max) = match bounds.as_deref() {
-            Some([]) => (0, RANDOM_MAX),
-            Some([min]) => (*min, RANDOM_MAX.max(*min)),
-            Some([min, max]) if min <= max => (*min, *max),
-            _ => {
-                let span = self.span(cells, at, name.end, origin);
-                let hint = "as in `${_RANDOM 1 100}`";
-                self.report.error_hint(
-                    Code::BadValue,
-                    span,
-                    "`_RANDOM` takes a least and a greatest number",
-                    hint,
-                );
-                return Some(String::new());
-            }
-        };
-        Some(self.outside.random(min, max).to_string())
-    }
 }
 
-/// `$NAME`, `${NAME}` or `${NAME ARGUMENT...}`.
-struct Name {
-    text: String,
-    arguments: Vec<String>,
-    /// Behind its last character.
-    end: usize,
-    /// In braces, or followed by a blank: keepalived replaces no other.
-    delimited: bool,
-}
-
-impl Name {
-    fn read(cells: &Cells, at: usize) -> Option<Self> {
-        let word = |from: usize| -> String {
-            (from..)
-                .map_while(|i| cells.char(i))
-                .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-                .collect()
-        };
-        if cells.char(at + 1) == Some('{') {
-            let inside: String =
-                (at + 2..).map_while(|i| cells.char(i)).take_while(|c| *c != '}' && *c != '"').collect();
-            let end = at + 2 + inside.chars().count();
-            if cells.char(end) != Some('}') {
-                return None;
-            }
-            let mut words = inside.split_whitespace().map(str::to_owned);
-            let text = words.next().filter(|text| inside.starts_with(text.as_str()) && is_name(text))?;
-            let arguments: Vec<String> = words.collect();
-            let takes_arguments = matches!(text.as_str(), "_RANDOM" | "_ENV");
-            let known = arguments.is_empty() || takes_arguments;
-            return known.then_some(Self { text, arguments, end: end + 1, delimited: true });
-        }
-        let text = word(at + 1);
-        let end = at + 1 + text.len();
-        let delimited = cells.char(end).is_none_or(|c| c.is_whitespace() || c == ',');
-        (!text.is_empty()).then_some(Self { text, arguments: Vec::new(), end, delimited })
-    }
-}
-
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-/// The name and the value of a `$NAME=VALUE`.
-fn definition(text: &str) -> Option<(&str, &str)> {
-    let (name, value) = text.trim_start().strip_prefix('$')?.split_once('=')?;
-    is_name(name).then_some((name, value))
-}
-
-/// Where the `=` of a `$NAME =` is.
-fn blank_before_equals(text: &str) -> Option<usize> {
-    let (name, _) = text.strip_prefix('$')?.split_once('=')?;
-    let blanks = name.len() > name.trim_end().len();
-    (blanks && is_name(name.trim_end())).then(|| name.chars().count() + 1)
-}
-
-fn continues(text: &str) -> bool {
-    text.trim_end().ends_with('\\')
-}
-
-fn without_backslash(text: &str) -> &str {
-    let text = text.trim_end();
-    text.strip_suffix('\\').unwrap_or(text)
-}
-
-/// What keepalived defines itself.
-const OWN_NAMES: [&str; 6] = ["_PWD", "_INSTANCE", "_RANDOM", "_ENV", "_HASH", "_BANG"];
 /// Rounds of replacements on one line.
 const REPLACEMENTS_MAX: usize = 32;
 /// Definitions in definitions.
 const DEPTH_MAX: usize = 64;
-/// Keeps a definition that doubles itself from filling the memory.
-const EXPANDED_LEN_MAX: usize = 8_192;
-/// Likewise a generator: twice what 65,536 VIPs take.
+/// Keeps a generator from filling the memory: twice what 65,536 VIPs take.
 const LINES_MAX: usize = 150_000;
 /// The same in characters: ten times what 65,536 VIPs take.
 const CHARACTERS_MAX: usize = 16 << 20;
-/// Of `_RANDOM` unless given.
-const RANDOM_MAX: u32 = 32_767;
+/// Keeps generators that generate nothing from taking for ever: four for each line, as nested ones take.
+const STEPS_MAX: usize = 4 * LINES_MAX;

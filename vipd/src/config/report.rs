@@ -1,7 +1,7 @@
 //! Collects findings while a file is read and turns them into diagnostics at the end.
 //!
-//! Passwords are masked here and nowhere else: text of the file enters a message only through [`Report::quote`], and
-//! a shown line only through [`Report::finish`].
+//! Passwords are masked here and nowhere else: words of the file enter a message through [`Report::quote`], and a shown line
+//! through [`Report::finish`]. What is wrong before there are words (`expand`) enters by [`fit`]: names, paths and numbers.
 
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -198,7 +198,7 @@ impl Report {
         let mut findings = std::mem::take(&mut self.findings);
         // A password may look like a name that is not defined.
         let hidden = |f: &Finding| self.hidden.get(&f.span.line).is_some_and(|from| f.span.column >= *from);
-        findings.retain(|finding| finding.code != Code::UndefinedName || !hidden(finding));
+        findings.retain(|f| (f.severity, f.code) != (Severity::Warning, Code::UndefinedName) || !hidden(f));
         findings.sort_by_key(|finding| (finding.span.line, finding.span.column));
         findings.into_iter().map(|finding| self.diagnostic(finding)).collect()
     }

@@ -2,29 +2,12 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
+use vipd_common::{Priority, types::ChecksumForm};
 
 use super::*;
-use crate::vrrp::{GarpTiming, LeasePolicy};
+use crate::vrrp::tests::settings;
 
 const START: Instant = Instant::from_nanos(1_000_000_000_000);
-
-fn settings(priority: u8) -> Settings {
-    Settings {
-        version: Version::V3,
-        family: Family::V4,
-        vrid: Vrid::new(51).unwrap(),
-        priority: Priority::new(priority),
-        advert_interval: Duration::from_secs(1),
-        down_timer_adverts: 3,
-        preempt: true,
-        preempt_delay: Duration::ZERO,
-        lease: LeasePolicy::Overlap,
-        garp: GarpTiming::default(),
-        lower_prio_no_advert: false,
-        checksum: ChecksumForm::PseudoHeader,
-    }
-}
 
 fn ready(instance: u16) -> Input {
     Input::Ready { instance: InstanceId(instance), address: IpAddr::from([192, 0, 2, 1]) }

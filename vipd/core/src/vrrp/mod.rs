@@ -33,7 +33,7 @@ mod settings;
 pub mod timers;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use action::{Action, FaultReason, InstanceId, Rank, Reason, StateName};
 pub use event::{Advert, Event, Peer};

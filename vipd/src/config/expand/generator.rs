@@ -72,7 +72,7 @@ impl Expander<'_> {
             generator.names.iter().map(|name| (name.clone(), self.definitions.get(name).cloned())).collect();
         self.nest(origin, |expander| {
             for values in generator.values.all() {
-                if !expander.spend(0, origin) {
+                if !expander.has_room(origin) {
                     break;
                 }
                 for (name, value) in generator.names.iter().zip(values) {

@@ -172,7 +172,7 @@ impl Expander<'_> {
             let message = format!("{} includes itself", fit(&path.to_string_lossy()));
             return self.report.error(Code::Include, span, message);
         }
-        if !self.spend(0, origin) {
+        if !self.has_room(origin) {
             return;
         }
         match self.outside.read(path) {

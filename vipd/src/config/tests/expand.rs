@@ -43,7 +43,7 @@ impl Outside for Files {
     }
 
     fn absolute(&self, path: &Path) -> PathBuf {
-        Path::new("/root").join(path)
+        Path::new("/etc").join(path)
     }
 
     fn environment(&self, name: &str) -> Option<String> {
@@ -70,7 +70,7 @@ fn lines_of(files: &Files) -> Vec<String> {
     let lines = config::expand::expand(Path::new("k.conf"), text, files, &mut report);
     let findings = report.finish();
     assert!(findings.is_empty(), "{text}\n{findings:?}");
-    lines.into_iter().map(|line| line.text).filter(|text| !text.is_empty()).collect()
+    lines.into_iter().map(|line| line.text).collect()
 }
 
 fn found(files: &Files) -> Vec<String> {
@@ -108,7 +108,7 @@ fn lines_become_what_keepalived_makes_of_them() {
         ("$I= \\\n i $N\n$O= \\\n $N=1 \\\n $I \\\n $N=2 \\\n $I\n$O", &["i 1", "i 2"]),
         ("$A=1\n$A=2\nx $A", &["x 2"]),
         // keepalived's own.
-        ("x ${_INSTANCE} $_PWD ${_HASH}1 ${_BANG} \"${_HASH}\"", &["x lb01 /root/. #1 ! \"#\""]),
+        ("x ${_INSTANCE} $_PWD ${_HASH}1 ${_BANG} \"${_HASH}\"", &["x lb01 /etc/. #1 ! \"#\""]),
         ("x ${_RANDOM 4 8} ${_ENV VIP}", &["x 6 10.9.9.9"]),
         // Generators.
         ("~SEQ(i, 3) 10.0.0.${i}", &["10.0.0.1", "10.0.0.2", "10.0.0.3"]),
@@ -137,7 +137,7 @@ fn includes_are_relative_to_their_file() {
         ("d/sub/x", "x"),
         ("d/sub/y", "y"),
     ]);
-    assert_eq!(lines_of(&files), ["a", "one", "x", "two /root/d", "b", "x", "y", "one", "x"]);
+    assert_eq!(lines_of(&files), ["a", "one", "x", "two /etc/d", "b", "x", "y", "one", "x"]);
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn what_is_wrong_with_them() {
         ("~LST(i) x", &["2:1: error: a list needs a value"]),
         (
             "~SEQ(i, 1, 1000000) ~SEQ(j, 1, 1000000) @no",
-            &["2:1: error: more than 150000 lines or 16777216 characters after includes and generators"],
+            &["2:1: error: more than 150000 lines, 16777216 characters or 600000 steps to make them"],
         ),
         (
             "priority ${_RANDOM 5 1}",
@@ -323,6 +323,37 @@ fn a_password_stays_secret_in_a_definition() {
         assert!(!shown.is_empty(), "{text}: nothing to check");
         assert!(!shown.join("\n").contains("S3cret"), "{text}\n{}", shown.join("\n"));
     }
+}
+
+#[test]
+fn as_many_lines_as_are_promised() {
+    let of = |count: u32| format!("~SEQ(i, {count}) # $i\n~SEQ(i, {count}) x\n");
+    assert_eq!(lines(&of(149_000)).len(), 149_000);
+    let found = findings(&of(150_001));
+    assert!(found[0].contains("more than 150000 lines"), "{found:?}");
+}
+
+/// Each name is looked for once, not to the end of the line from each `$`.
+#[test]
+fn names_that_do_not_end_are_read_in_no_time() {
+    let text = format!(
+        "$A={}\n$B=${{A}}${{A}}${{A}}${{A}}${{A}}${{A}}${{A}}${{A}}\n~SEQ(i, 100) $B\n",
+        "${".repeat(500)
+    );
+    let begin = std::time::Instant::now();
+    let _ = parse(&text);
+    let all = begin.elapsed();
+    let plain = text.replace("${${", "abcd");
+    let begin = std::time::Instant::now();
+    let _ = parse(&plain);
+    // As a ratio: the machine may be busy.
+    assert!(all < 20 * begin.elapsed(), "{all:?} against {:?}", begin.elapsed());
+}
+
+#[test]
+fn a_missing_environment_variable_is_an_error_wherever_it_is() {
+    let text = with("authentication {\nauth_type PASS\nauth_pass x${_ENV NO}\n}");
+    assert!(findings(&text).iter().any(|found| found.contains("error: no environment variable `NO`")));
 }
 
 #[test]
