@@ -4,7 +4,7 @@
 use std::{collections::HashSet, net::IpAddr, path::Path};
 
 use vipd::config::{
-    self, Auth, Config, Diagnostic, Hop, Instance, Prefix, RouteKind, VirtualRoute, VirtualRule,
+    self, Auth, Config, Diagnostic, Hop, Instance, Prefix, RouteKind, Unsupported, VirtualRoute, VirtualRule,
 };
 use vipd_common::{Family, Version, types::ChecksumForm};
 
@@ -15,7 +15,8 @@ const MASK_LEN: usize = 5;
 
 pub fn check(octets: &[u8]) {
     let text = String::from_utf8_lossy(octets);
-    let parse = |text: &str| config::parse(Path::new("fuzz.conf"), text, &config::Nothing);
+    let parse =
+        |text: &str| config::parse(Path::new("fuzz.conf"), text, &config::Nothing, Unsupported::Ignored);
     let parsed = parse(&text);
     let (diagnostics, text_of_all) = match &parsed {
         Ok(loaded) => (&loaded.warnings, None),
@@ -57,7 +58,7 @@ fn printed_reads_the_same(config: Config) {
         config
     };
     let printed = config::print(&config);
-    let again = config::parse(Path::new("printed.conf"), &printed, &config::Nothing)
+    let again = config::parse(Path::new("printed.conf"), &printed, &config::Nothing, Unsupported::Ignored)
         .unwrap_or_else(|failure| panic!("{printed}\n{failure}"));
     assert_eq!(without_lines(again.config), without_lines(config), "{printed}");
 }

@@ -9,7 +9,7 @@ use annotate_snippets::Renderer;
 use serde::Serialize;
 
 use super::Exit;
-use crate::config::{self, Diagnostic, Host, Severity};
+use crate::config::{self, Diagnostic, Severity, Source};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -47,9 +47,9 @@ pub enum Form {
     Explain,
 }
 
-/// Prints what is found in the file at `path`; the exit code says how bad it is.
-pub fn check(path: &Path, config_id: Option<&str>, form: Form, strict: bool) -> (Exit, io::Result<()>) {
-    let (explained, diagnostics) = match config::load(path, &Host::new(config_id)) {
+/// Prints what is found in a configuration; the exit code says how bad it is.
+pub fn check(source: &Source, form: Form, strict: bool) -> (Exit, io::Result<()>) {
+    let (explained, diagnostics) = match source.load() {
         Ok(loaded) => (config::explain(&loaded.config, &loaded.origins), loaded.warnings),
         Err(failure) => (String::new(), failure.diagnostics),
     };
@@ -59,7 +59,7 @@ pub fn check(path: &Path, config_id: Option<&str>, form: Form, strict: bool) -> 
         (false, true) if strict => Exit::Failure,
         (false, _) => Exit::Success,
     };
-    (exit, print(path, form, &explained, &diagnostics))
+    (exit, print(&source.path, form, &explained, &diagnostics))
 }
 
 fn print(path: &Path, form: Form, explained: &str, diagnostics: &[Diagnostic]) -> io::Result<()> {

@@ -5,7 +5,7 @@ pub mod status;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::{
     config,
@@ -54,12 +54,8 @@ struct Arguments {
 enum Command {
     /// Run in the foreground until `vipd stop`, SIGTERM, SIGINT or SIGQUIT
     Run {
-        /// Configuration, in keepalived's format
-        #[arg(short = 'f', long, value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
-        config: PathBuf,
-        /// What lines that start with `@ID` are for; the host's name up to its first dot if not given
-        #[arg(short = 'i', long, value_name = "ID")]
-        config_id: Option<String>,
+        #[command(flatten)]
+        source: Source,
         /// BPF file system to pin maps and links in, under `vipd/`
         #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
         bpffs_dir: PathBuf,
@@ -73,12 +69,8 @@ enum Command {
     ///
     /// Exit codes: 0 it can be run; 1 it can be run, but there are warnings and --strict was given; 2 it cannot be run.
     Check {
-        /// Configuration, in keepalived's format
-        #[arg(short = 'f', long, value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
-        config: PathBuf,
-        /// What lines that start with `@ID` are for; the host's name up to its first dot if not given
-        #[arg(short = 'i', long, value_name = "ID")]
-        config_id: Option<String>,
+        #[command(flatten)]
+        source: Source,
         /// Print the configuration in force, with defaults filled in and the place each value comes from; findings go to
         /// standard error
         #[arg(long)]
@@ -115,20 +107,46 @@ struct Runtime {
     runtime_dir: PathBuf,
 }
 
+/// Which configuration, and how it is read.
+#[derive(Debug, Args)]
+struct Source {
+    /// Configuration, in keepalived's format
+    #[arg(short = 'f', long, value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
+    config: PathBuf,
+    /// What lines that start with `@ID` are for; the host's name up to its first dot if not given
+    #[arg(short = 'i', long, value_name = "ID")]
+    config_id: Option<String>,
+    /// Warn of what vipd does not support yet (scripts, tracking, notifications, load balancing and more) and ignore it,
+    /// instead of refusing the file
+    #[arg(long)]
+    allow_unsupported: bool,
+}
+
+impl From<Source> for config::Source {
+    fn from(Source { config, config_id, allow_unsupported }: Source) -> Self {
+        let unsupported =
+            if allow_unsupported { config::Unsupported::Ignored } else { config::Unsupported::Refused };
+        Self { path: config, config_id, unsupported }
+    }
+}
+
 /// Runs the command line's command.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        Command::Run { config, config_id, bpffs_dir, runtime, log_xdp } => {
-            run(daemon::Options { config, config_id, bpffs_dir, runtime_dir: runtime.runtime_dir, log_xdp })
-        }
-        Command::Check { config, config_id, explain, json, strict } => {
+        Command::Run { source, bpffs_dir, runtime, log_xdp } => run(daemon::Options {
+            source: source.into(),
+            bpffs_dir,
+            runtime_dir: runtime.runtime_dir,
+            log_xdp,
+        }),
+        Command::Check { source, explain, json, strict } => {
             let form = match (json, explain) {
                 (true, _) => check::Form::Json,
                 (_, true) => check::Form::Explain,
                 _ => check::Form::People,
             };
-            match check::check(&config, config_id.as_deref(), form, strict) {
+            match check::check(&source.into(), form, strict) {
                 (_, Err(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error.into()),
                 // Printed, or the reader has seen enough.
                 (exit, _) => exit,

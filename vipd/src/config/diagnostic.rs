@@ -88,6 +88,8 @@ pub enum Code {
     UnknownKeyword,
     /// A word that means nothing in its place.
     UnknownWord,
+    /// A name that nothing bears.
+    UnknownName,
     /// A block that needs a name.
     MissingName,
     /// A keyword without its value.
@@ -158,6 +160,7 @@ impl Code {
             Self::TooManyLines => "too-many-lines",
             Self::UnknownKeyword => "unknown-keyword",
             Self::UnknownWord => "unknown-word",
+            Self::UnknownName => "unknown-name",
             Self::MissingName => "missing-name",
             Self::MissingValue => "missing-value",
             Self::BadValue => "bad-value",

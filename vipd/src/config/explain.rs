@@ -7,12 +7,12 @@ use vipd_common::{Family, Version, types::ChecksumForm};
 use super::{
     lower::Draft,
     model::{
-        Auth, Config, Garp, Hop, Instance, LeasePolicy, Prefix, RouteKind, RuleAction, Unicast, Vip,
-        VirtualRoute, VirtualRule, WantedState,
+        Auth, Config, Garp, Hop, Instance, LeasePolicy, Prefix, RouteKind, RuleAction, Statement, Unicast,
+        Vip, VirtualRoute, VirtualRule, WantedState,
     },
     report::{Report, showable},
     settings::Settings,
-    values,
+    values::{self, word},
 };
 
 /// Where the keywords of a configuration were given, by their names: the last place of each.
@@ -65,12 +65,16 @@ const INSTEAD: &[(&str, &[&str])] = &[
 /// The effective configuration, each value with its place in a comment; passwords are masked.
 pub fn explain(config: &Config, origins: &Origins) -> String {
     let mut text = String::new();
-    for Line { depth, words, keywords, instance } in lines(config, false) {
+    for Line { depth, words, from, instance } in lines(config, false) {
         let statement = "    ".repeat(depth) + &showable(&words);
-        let _ = if keywords.is_empty() {
-            writeln!(text, "{statement}")
-        } else {
-            writeln!(text, "{statement:<44} # {}", origins.of(instance, &keywords))
+        let _ = match from {
+            From::Nowhere => writeln!(text, "{statement}"),
+            From::Keywords(keywords) => {
+                writeln!(text, "{statement:<44} # {}", origins.of(instance, &keywords))
+            }
+            From::Place(place) => {
+                writeln!(text, "{statement:<44} # {}, not served", place.as_deref().unwrap_or("default"))
+            }
         };
     }
     text
@@ -86,9 +90,17 @@ pub fn print(config: &Config) -> String {
 struct Line {
     depth: usize,
     words: String,
-    /// Whose place is shown: that of the first that was given.
-    keywords: Vec<&'static str>,
+    from: From,
     instance: Option<usize>,
+}
+
+/// What is said about where a line comes from.
+enum From {
+    Nowhere,
+    /// The place of the first of these that was given.
+    Keywords(Vec<&'static str>),
+    /// Of a statement without an engine.
+    Place(Option<String>),
 }
 
 struct Printer {
@@ -116,8 +128,26 @@ impl Printer {
     }
 
     fn line_of(&mut self, keywords: Vec<&'static str>, words: String) {
+        let from = if keywords.is_empty() { From::Nowhere } else { From::Keywords(keywords) };
+        self.line_from(from, words);
+    }
+
+    fn line_from(&mut self, from: From, words: String) {
         let (depth, instance) = (self.depth, self.instance);
-        self.lines.push(Line { depth, words, keywords, instance });
+        self.lines.push(Line { depth, words, from, instance });
+    }
+
+    fn statement(&mut self, Statement { keyword, values, inside, place }: &Statement) {
+        let values = values.iter().map(|value| value.print(self.secrets));
+        let keyword = Some((*keyword).to_owned()).filter(|keyword| !keyword.is_empty());
+        let words: Vec<String> = keyword.into_iter().chain(values).collect();
+        let open = if inside.is_some() { " {" } else { "" };
+        self.line_from(From::Place(place.clone()), words.join(" ") + open);
+        if let Some(inside) = inside {
+            self.depth += 1;
+            inside.iter().for_each(|statement| self.statement(statement));
+            self.close();
+        }
     }
 
     fn value(&mut self, keyword: &'static str, value: impl std::fmt::Display) {
@@ -164,7 +194,12 @@ impl Printer {
             self.value("vrrp_garp_interval", seconds(*interval));
             self.value("vrrp_gna_interval", seconds(*na_interval));
         }
+        config.unserved.iter().for_each(|statement| self.statement(statement));
         self.close();
+        config.unserved_blocks.iter().for_each(|statement| self.statement(statement));
+        self.block("static_ipaddress", &config.static_addresses, vip);
+        self.block("static_routes", &config.static_routes, route);
+        self.block("static_rules", &config.static_rules, rule);
     }
 
     fn instance(&mut self, instance: &Instance) {
@@ -200,6 +235,7 @@ impl Printer {
         self.block("virtual_ipaddress_excluded", &instance.excluded, vip);
         self.block("virtual_routes", &instance.virtual_routes, route);
         self.block("virtual_rules", &instance.virtual_rules, rule);
+        instance.unserved.iter().for_each(|statement| self.statement(statement));
         self.close();
     }
 
@@ -329,10 +365,4 @@ fn on(value: bool) -> &'static str {
 
 fn seconds(time: Duration) -> String {
     values::seconds(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
-}
-
-/// In quotes where it has to be.
-fn word(text: &str) -> String {
-    let plain = |c: char| !c.is_whitespace() && !matches!(c, '#' | '!' | '{' | '}' | '\\' | '\u{feff}');
-    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("\"{text}\"") }
 }

@@ -1,18 +1,26 @@
 //! Every keyword of the language: what it takes, what it sets, and whether vipd does anything with it.
 //!
-//! A supported row holds the setter itself, so no row can be supported and unhandled. A keyword that is not in
-//! a table is a mistake in the file; one that is there but not supported is refused with advice.
+//! A supported row holds the setter itself, so no row can be supported and unhandled. A row without an engine holds the
+//! grammar of what follows. A keyword that is not in a table is a mistake in the file; one that is there but not supported is
+//! refused with advice.
 
+mod checkers;
 mod global;
+mod groups;
 mod instance;
 mod lines;
+mod lvs;
 mod tables;
+mod tracking;
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::HashSet, net::IpAddr, sync::LazyLock, time::Duration};
 
 use vipd_common::Family;
 
-use super::settings::{Settings, Spanned, Target};
+use super::{
+    grammar::{Arg, Kind},
+    settings::{Settings, Spanned, Target},
+};
 
 /// One row of the table.
 #[derive(Debug)]
@@ -24,21 +32,40 @@ pub struct Keyword {
     pub block: bool,
     /// As one would write it; what absence means.
     pub default: Option<&'static str>,
+    /// Its block is of no use without it. Of rows without an engine only: `validate` knows the others.
+    pub required: bool,
     pub status: Status,
 }
 
 #[derive(Debug)]
 pub enum Status {
     Supported(Form),
-    /// Has no meaning under vipd; why. `values` words may follow.
+    /// Has no meaning under vipd; why.
     NoEffect {
         reason: &'static str,
-        values: usize,
+        takes: &'static [Arg],
     },
-    /// keepalived knows it, vipd not yet; what to do.
+    /// keepalived knows it, vipd reads and checks it, and has no engine for it yet; what to do.
+    NoEngine {
+        advice: &'static str,
+        takes: &'static [Arg],
+        inside: Inside,
+    },
+    /// keepalived knows it, vipd not yet, and what it stands in would mean something else without it; what to do.
     NotYet(&'static str),
     /// keepalived knows it, vipd never will; why.
     Refused(&'static str),
+}
+
+/// What the braces after a keyword without an engine hold.
+#[derive(Clone, Copy, Debug)]
+pub enum Inside {
+    /// There are none.
+    Nothing,
+    Statements(Block),
+    Lines(&'static [Arg]),
+    /// Lines as in this block of an instance.
+    LinesOf(Block),
 }
 
 /// What follows a keyword, and where it goes.
@@ -118,6 +145,29 @@ pub enum Block {
     Hop,
     /// The words on a line of `VirtualRules`.
     Rule,
+    // Without an engine.
+    Script,
+    TrackProcess,
+    TrackFile,
+    SyncGroup,
+    TrackGroup,
+    GarpGroup,
+    Bfd,
+    AuthHmac,
+    Ssl,
+    VirtualServer,
+    RealServer,
+    TcpCheck,
+    HttpGet,
+    Url,
+    MiscCheck,
+    SmtpCheck,
+    SmtpHost,
+    DnsCheck,
+    PingCheck,
+    UdpCheck,
+    FileCheck,
+    BfdCheck,
 }
 
 impl Keyword {
@@ -125,6 +175,9 @@ impl Keyword {
     pub fn opens(&self) -> Option<Block> {
         match self.status {
             Status::Supported(Form::Block(block)) => Some(block),
+            Status::NoEngine { inside: Inside::Statements(block) | Inside::LinesOf(block), .. } => {
+                Some(block)
+            }
             _ => None,
         }
     }
@@ -158,16 +211,52 @@ pub fn nearest(block: Block, name: &str) -> Option<&'static Keyword> {
 
 /// The block other than `block` that has this keyword, as the file calls it.
 pub fn home_of(name: &str, block: Block) -> Option<&'static str> {
-    let homes = [
-        (Block::Root, "the top level"),
-        (Block::GlobalDefs, "`global_defs`"),
-        (Block::Instance, "`vrrp_instance`"),
-        (Block::Authentication, "`authentication`"),
-    ];
-    homes
-        .into_iter()
-        .find(|(home, _)| *home != block && find(*home, name).is_some())
-        .map(|(_, called)| called)
+    let has = |home: &&Block| **home != block && find(**home, name).is_some();
+    ALL.iter().filter(|home| called(**home).1).find(has).map(|home| called(*home).0)
+}
+
+/// A block as the file has it, and whether it holds statements.
+pub fn called(block: Block) -> (&'static str, bool) {
+    match block {
+        Block::Root => ("the top level", true),
+        Block::GlobalDefs => ("`global_defs`", true),
+        Block::Instance => ("`vrrp_instance`", true),
+        Block::Authentication => ("`authentication`", true),
+        Block::VirtualIpaddress => ("`virtual_ipaddress`", false),
+        Block::VirtualIpaddressExcluded => ("`virtual_ipaddress_excluded`", false),
+        Block::UnicastPeer => ("`unicast_peer`", false),
+        Block::VirtualRoutes => ("`virtual_routes`", false),
+        Block::VirtualRules => ("`virtual_rules`", false),
+        Block::VipOption => {
+            ("a line of `virtual_ipaddress`, `virtual_ipaddress_excluded` or `static_ipaddress`", false)
+        }
+        Block::PeerOption => ("a line of `unicast_peer`", false),
+        Block::Route => ("a line of `virtual_routes` or `static_routes`", false),
+        Block::Hop => ("a line of `virtual_routes` or `static_routes`, after `nexthop`", false),
+        Block::Rule => ("a line of `virtual_rules` or `static_rules`", false),
+        Block::Script => ("`vrrp_script`", true),
+        Block::TrackProcess => ("`vrrp_track_process`", true),
+        Block::TrackFile => ("`track_file`", true),
+        Block::Bfd => ("`bfd_instance`", true),
+        Block::SyncGroup => ("`vrrp_sync_group`", true),
+        Block::TrackGroup => ("`track_group`", true),
+        Block::GarpGroup => ("`garp_group`", true),
+        Block::AuthHmac => ("`auth_hmac`", true),
+        Block::Ssl => ("`SSL`", true),
+        Block::VirtualServer => ("`virtual_server`", true),
+        Block::RealServer => ("`real_server`", true),
+        Block::TcpCheck => ("`TCP_CHECK`", true),
+        Block::HttpGet => ("`HTTP_GET` and `SSL_GET`", true),
+        Block::Url => ("`url`", true),
+        Block::MiscCheck => ("`MISC_CHECK`", true),
+        Block::SmtpCheck => ("`SMTP_CHECK`", true),
+        Block::SmtpHost => ("`host` of `SMTP_CHECK`", true),
+        Block::DnsCheck => ("`DNS_CHECK`", true),
+        Block::PingCheck => ("`PING_CHECK`", true),
+        Block::UdpCheck => ("`UDP_CHECK`", true),
+        Block::FileCheck => ("`FILE_CHECK`", true),
+        Block::BfdCheck => ("`BFD_CHECK`", true),
+    }
 }
 
 pub fn rows(block: Block) -> &'static [Keyword] {
@@ -187,11 +276,44 @@ pub fn rows(block: Block) -> &'static [Keyword] {
         Block::Route => lines::ROUTE,
         Block::Hop => lines::HOP,
         Block::Rule => lines::RULE,
+        Block::Script => tracking::SCRIPT_BLOCK,
+        Block::TrackProcess => tracking::TRACK_PROCESS,
+        Block::TrackFile => tracking::TRACK_FILE,
+        Block::Bfd => tracking::BFD,
+        Block::SyncGroup => groups::SYNC_GROUP,
+        Block::TrackGroup => groups::TRACK_GROUP,
+        Block::GarpGroup => groups::GARP_GROUP,
+        Block::AuthHmac => instance::AUTH_HMAC,
+        Block::Ssl => lvs::SSL,
+        Block::VirtualServer => lvs::VIRTUAL_SERVER,
+        Block::RealServer => lvs::REAL_SERVER,
+        Block::TcpCheck => checkers::TCP_CHECK,
+        Block::HttpGet => checkers::HTTP_GET,
+        Block::Url => checkers::URL,
+        Block::MiscCheck => checkers::MISC_CHECK,
+        Block::SmtpCheck => checkers::SMTP_CHECK,
+        Block::SmtpHost => checkers::SMTP_HOST,
+        Block::DnsCheck => checkers::DNS_CHECK,
+        Block::PingCheck => checkers::PING_CHECK,
+        Block::UdpCheck => checkers::UDP_CHECK,
+        Block::FileCheck => checkers::FILE_CHECK,
+        Block::BfdCheck => checkers::BFD_CHECK,
     }
 }
 
+/// Whether what follows a keyword of this name is read as a shell would.
+pub fn is_command(name: &str) -> bool {
+    static COMMANDS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+        let takes_command = |keyword: &&Keyword| {
+            matches!(keyword.status, Status::NoEngine { takes: [Arg::One(Kind::Command), ..], .. })
+        };
+        ALL.iter().flat_map(|block| rows(*block)).filter(takes_command).map(|keyword| keyword.name).collect()
+    });
+    COMMANDS.contains(name)
+}
+
 /// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
-fn edit_distance(a: &str, b: &str) -> usize {
+pub fn edit_distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let row_of = |_| vec![0; b.len() + 1];
     let [mut before, mut above, mut row] = [0, 1, 2].map(row_of);
@@ -212,6 +334,41 @@ fn edit_distance(a: &str, b: &str) -> usize {
     }
     above.last().copied().unwrap_or(0)
 }
+
+/// Those with rows.
+pub const ALL: &[Block] = &[
+    Block::Root,
+    Block::GlobalDefs,
+    Block::Instance,
+    Block::Authentication,
+    Block::VipOption,
+    Block::PeerOption,
+    Block::Route,
+    Block::Hop,
+    Block::Rule,
+    Block::Script,
+    Block::TrackProcess,
+    Block::TrackFile,
+    Block::Bfd,
+    Block::SyncGroup,
+    Block::TrackGroup,
+    Block::GarpGroup,
+    Block::AuthHmac,
+    Block::Ssl,
+    Block::VirtualServer,
+    Block::RealServer,
+    Block::TcpCheck,
+    Block::HttpGet,
+    Block::Url,
+    Block::MiscCheck,
+    Block::SmtpCheck,
+    Block::SmtpHost,
+    Block::DnsCheck,
+    Block::PingCheck,
+    Block::UdpCheck,
+    Block::FileCheck,
+    Block::BfdCheck,
+];
 
 const KEYWORD_LEN_MAX: usize = 48;
 /// A word that is farther from every keyword is another word.

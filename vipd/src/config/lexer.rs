@@ -1,8 +1,10 @@
 //! Source text to logical lines: words, and the braces that split them.
 
 use super::{
+    command,
     diagnostic::Code,
     expand::{self, Columns},
+    keywords,
     report::Report,
 };
 
@@ -56,6 +58,7 @@ impl Line {
         while let Some(c) = self.peek(0) {
             let start = self.at;
             match c {
+                _ if self.after_command_keyword() && !matches!(c, '{' | '}') => self.shell_words(report),
                 '{' | '}' => {
                     self.at += 1;
                     self.end_statement(items);
@@ -69,6 +72,22 @@ impl Line {
             }
         }
         self.end_statement(items);
+    }
+
+    fn after_command_keyword(&self) -> bool {
+        matches!(&self.words[..], [keyword] if keywords::is_command(&keyword.text))
+    }
+
+    fn shell_words(&mut self, report: &mut Report) {
+        let from = self.at;
+        for (start, end, text) in command::words(&self.chars[from..]) {
+            self.at = from + end;
+            self.push(text, from + start, report);
+        }
+        // Blanks behind the last.
+        while self.peek(0).is_some_and(char::is_whitespace) {
+            self.at += 1;
+        }
     }
 
     fn quoted(&mut self, report: &mut Report) {

@@ -116,7 +116,7 @@ impl Lowering<'_> {
                 continue;
             };
             let values = match &keyword.status {
-                Status::NotYet(advice) => {
+                Status::NotYet(advice) | Status::NoEngine { advice, .. } => {
                     line.partial = true;
                     return self.not_yet(word, advice);
                 }
@@ -124,13 +124,10 @@ impl Lowering<'_> {
                     line.partial = true;
                     return self.refused(word, reason);
                 }
-                Status::NoEffect { reason, values } => {
+                Status::NoEffect { reason, takes } => {
                     self.notice(keyword, word.span, reason);
-                    if rest.len() < *values {
-                        let message = format!("{} needs a value", self.report.quote(word));
-                        self.report.error(Code::MissingValue, word.span, message);
-                    }
-                    *values
+                    self.words(takes, &words[..words.len().min(1 + takes.len())], 1, block);
+                    takes.len()
                 }
                 Status::Supported(form) => {
                     let values = form.values();

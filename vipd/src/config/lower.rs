@@ -10,18 +10,41 @@ use super::{
     model::Config,
     parser::{Node, title},
     report::Report,
+    sections::Names,
     settings::Settings,
     validate, values,
 };
 
+/// What becomes of a statement that vipd has no engine for yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsupported {
+    /// An error.
+    Refused,
+    /// A warning.
+    Ignored,
+}
+
 /// Everything wrong goes to `report`; the configuration is of use only if there were no errors.
-pub fn lower(tree: &[Node], report: &mut Report) -> (Config, Origins) {
-    let mut lowering =
-        Lowering { report, global: Settings::default(), drafts: Vec::new(), noticed: HashSet::new() };
-    lowering.statements(tree, Block::Root, "at the top level", &mut Settings::default());
-    let Lowering { report, global, drafts, .. } = lowering;
+pub fn lower(tree: &[Node], unsupported: Unsupported, report: &mut Report) -> (Config, Origins) {
+    let mut lowering = Lowering {
+        report,
+        unsupported,
+        global: Settings::default(),
+        statics: Settings::default(),
+        drafts: Vec::new(),
+        names: Names::default(),
+        noticed: HashSet::new(),
+    };
+    let mut top = Settings::default();
+    lowering.statements(tree, Block::Root, "at the top level", &mut top);
+    lowering.check_names(&top);
+    let Lowering { report, global, statics, drafts, .. } = lowering;
     // Only now, because `global_defs` counts wherever it stands.
-    let config = validate::config(&drafts, &global, report);
+    let mut config = validate::config(&drafts, &global, report);
+    config.unserved_blocks = top.unserved;
+    config.static_addresses = statics.vips.into_iter().map(|vip| vip.value).collect();
+    config.static_routes = statics.routes;
+    config.static_rules = statics.rules;
     let origins = Origins::new(&global, &drafts, report);
     (config, origins)
 }
@@ -38,14 +61,18 @@ pub struct Draft {
 
 pub struct Lowering<'l> {
     pub report: &'l mut Report,
+    unsupported: Unsupported,
     global: Settings,
-    drafts: Vec<Draft>,
+    /// Of `static_ipaddress`, `static_routes` and `static_rules`.
+    pub statics: Settings,
+    pub drafts: Vec<Draft>,
+    pub names: Names,
     /// Keywords without effect that were mentioned already.
     noticed: HashSet<&'static str>,
 }
 
 impl Lowering<'_> {
-    fn statements(&mut self, nodes: &[Node], block: Block, place: &str, settings: &mut Settings) {
+    pub fn statements(&mut self, nodes: &[Node], block: Block, place: &str, settings: &mut Settings) {
         for node in nodes {
             match node.words.first() {
                 Some(first) if !node.unsupported => self.statement(node, first, block, place, settings),
@@ -61,9 +88,16 @@ impl Lowering<'_> {
         match &keyword.status {
             Status::NotYet(advice) => self.not_yet(first, advice),
             Status::Refused(reason) => self.refused(first, reason),
-            Status::NoEffect { reason, values } => {
+            Status::NoEffect { reason, takes } => {
                 self.notice(keyword, first.span, reason);
-                values::trailing(&node.words, 1 + values, block, self.report);
+                self.takes_no_block(node, first);
+                self.words(takes, &node.words, 1, block);
+            }
+            Status::NoEngine { advice, takes, inside } => {
+                self.mark_seen(keyword, first, settings);
+                self.no_engine(first, advice);
+                let statement = self.section(node, keyword, takes, *inside, block);
+                settings.unserved.extend(statement);
             }
             Status::Supported(form) => {
                 self.mark_seen(keyword, first, settings);
@@ -71,10 +105,7 @@ impl Lowering<'_> {
                     (Form::Block(inside), children) => {
                         self.enter(*inside, node, children.as_deref().unwrap_or_default(), settings, place);
                     }
-                    (_, Some(_)) => {
-                        let message = format!("{} takes no block", self.report.quote(first));
-                        self.report.error(Code::TakesNoBlock, first.span, message);
-                    }
+                    (_, Some(_)) => self.takes_no_block(node, first),
                     (form, None) => values::set(keyword, form, &node.words, block, settings, self.report),
                 }
             }
@@ -83,8 +114,6 @@ impl Lowering<'_> {
 
     fn enter(&mut self, block: Block, node: &Node, children: &[Node], settings: &mut Settings, place: &str) {
         match block {
-            // No keyword opens these.
-            Block::Root | Block::VipOption | Block::PeerOption | Block::Route | Block::Hop | Block::Rule => {}
             Block::GlobalDefs => {
                 values::trailing(&node.words, 1, Block::Root, self.report);
                 let mut global = std::mem::take(&mut self.global);
@@ -111,6 +140,8 @@ impl Lowering<'_> {
                     self.line(line, block, settings);
                 }
             }
+            // No keyword with a setter opens the others.
+            _ => {}
         }
     }
 
@@ -134,7 +165,7 @@ impl Lowering<'_> {
         });
     }
 
-    fn unknown(&mut self, word: &Word, block: Block, place: &str, settings: &mut Settings) {
+    pub fn unknown(&mut self, word: &Word, block: Block, place: &str, settings: &mut Settings) {
         let message = format!("unknown keyword {} {place}", self.report.quote(word));
         // An exact keyword of another block says more than a similar one of this block.
         if let Some(home) = keywords::home_of(&word.text, block) {
@@ -151,6 +182,23 @@ impl Lowering<'_> {
             );
         } else {
             self.report.error(Code::UnknownKeyword, word.span, message);
+        }
+    }
+
+    pub fn takes_no_block(&mut self, node: &Node, first: &Word) {
+        if node.block.is_some() {
+            let message = format!("{} takes no block", self.report.quote(first));
+            self.report.error(Code::TakesNoBlock, first.span, message);
+        }
+    }
+
+    fn no_engine(&mut self, word: &Word, advice: &str) {
+        match self.unsupported {
+            Unsupported::Refused => self.not_yet(word, advice),
+            Unsupported::Ignored => {
+                let message = format!("{} is not supported yet, and is ignored", self.report.quote(word));
+                self.report.warning(Code::NotSupportedYet, word.span, message, advice);
+            }
         }
     }
 

@@ -1,13 +1,15 @@
 //! Reads keepalived's configuration language into a configuration that cannot hold an invalid value.
 //!
 //! Text goes through `expand` (includes, conditions, definitions and generators), `lexer` (words), `parser` (a tree of statements), `lower` (the tree against the table
-//! in `keywords`, giving `settings`) and `validate` (settings that must fit together, giving `model`). Everything
+//! in `keywords`, giving `settings`; `sections` for what has no engine) and `validate` (settings that must fit together, giving `model`). Everything
 //! wrong in a file is reported at once, each with its place. There is no clock, socket or task here; what a file asks of
 //! the machine (other files, the environment, random numbers) it asks through [`Outside`].
 
+mod command;
 mod diagnostic;
 mod expand;
 mod explain;
+mod grammar;
 mod keywords;
 mod lexer;
 mod lines;
@@ -16,6 +18,7 @@ mod model;
 mod parser;
 mod report;
 mod routes;
+mod sections;
 mod settings;
 mod validate;
 mod values;
@@ -24,14 +27,16 @@ mod vmac;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use diagnostic::{Code, Diagnostic, Failure, Severity};
 pub use expand::{Host, Nothing, Outside};
 pub use explain::{Origins, explain, print};
+pub use grammar::{Secret, Value};
+pub use lower::Unsupported;
 pub use model::{
-    Auth, Config, Garp, Hop, Instance, LeasePolicy, Prefix, RouteKind, RuleAction, Unicast, UnicastPeer, Vip,
-    VirtualRoute, VirtualRule, WantedState,
+    Auth, Config, Garp, Hop, Instance, LeasePolicy, Prefix, RouteKind, RuleAction, Statement, Unicast,
+    UnicastPeer, Vip, VirtualRoute, VirtualRule, WantedState,
 };
 
 use report::Report;
@@ -46,23 +51,44 @@ pub struct Loaded {
     pub origins: Origins,
 }
 
+/// Where a configuration is, and how it is read.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub path: PathBuf,
+    /// What lines with `@id` are for; the host's name up to its first dot unless given.
+    pub config_id: Option<String>,
+    pub unsupported: Unsupported,
+}
+
+impl Source {
+    /// Reads and checks it, on this machine.
+    pub fn load(&self) -> Result<Loaded, Failure> {
+        load(&self.path, &Host::new(self.config_id.as_deref()), self.unsupported)
+    }
+}
+
 /// Reads and checks the file at `path`, and what it includes; `outside` is the machine it is for.
-pub fn load(path: &Path, outside: &dyn Outside) -> Result<Loaded, Failure> {
+fn load(path: &Path, outside: &dyn Outside, unsupported: Unsupported) -> Result<Loaded, Failure> {
     match outside.read(path) {
         // Comments in other encodings are common and harmless; the lexer refuses such bytes in a word.
-        Ok(bytes) => parse(path, &String::from_utf8_lossy(&bytes), outside),
+        Ok(bytes) => parse(path, &String::from_utf8_lossy(&bytes), outside, unsupported),
         Err(error) => Err(Failure::unreadable(&path.display().to_string(), &error)),
     }
 }
 
 /// Checks `text` as if it were in the file at `path`.
-pub fn parse(path: &Path, text: &str, outside: &dyn Outside) -> Result<Loaded, Failure> {
+pub fn parse(
+    path: &Path,
+    text: &str,
+    outside: &dyn Outside,
+    unsupported: Unsupported,
+) -> Result<Loaded, Failure> {
     let mut report = Report::default();
     let lines = expand::expand(path, text, outside, &mut report);
     let items = lexer::lex(lines, &mut report);
     report.hide_secrets(&items);
     let tree = parser::parse(items, &mut report);
-    let (config, origins) = lower::lower(&tree, &mut report);
+    let (config, origins) = lower::lower(&tree, unsupported, &mut report);
     let failed = report.has_errors();
     let diagnostics = report.finish();
     if failed { Err(Failure { diagnostics }) } else { Ok(Loaded { config, warnings: diagnostics, origins }) }

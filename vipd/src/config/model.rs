@@ -8,13 +8,43 @@ use std::{
 
 use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
 
+use super::grammar::Value;
+
 /// Everything one file says.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     pub router_id: Option<String>,
     /// In the order of the file. Names are unique, and so is (interface, family, vrid), except among unicast instances
     /// that have no peer in common.
     pub instances: Vec<Instance>,
+    /// Of `global_defs`.
+    pub unserved: Vec<Statement>,
+    /// Blocks at the top level.
+    pub unserved_blocks: Vec<Statement>,
+    /// `static_ipaddress`, `static_routes` and `static_rules`, which nothing serves either.
+    pub static_addresses: Vec<Vip>,
+    pub static_routes: Vec<VirtualRoute>,
+    pub static_rules: Vec<VirtualRule>,
+}
+
+/// A statement that vipd has no engine for yet; what it says is valid by itself.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// As the file has it; none on a line of a block of lines.
+    pub keyword: &'static str,
+    pub values: Vec<Value>,
+    /// What its braces hold. Where a keyword with a default was not given, the default.
+    pub inside: Option<Vec<Statement>>,
+    /// `FILE:LINE`; `None`: a default.
+    pub place: Option<String>,
+}
+
+/// Two that say the same are the same wherever they stand.
+impl PartialEq for Statement {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { keyword, values, inside, place: _ } = self;
+        *keyword == other.keyword && *values == other.values && *inside == other.inside
+    }
 }
 
 /// One virtual router (`vrrp_instance`).
@@ -65,6 +95,7 @@ pub struct Instance {
     /// An advert of lower priority is not answered with one of ours.
     pub lower_prio_no_advert: bool,
     pub lease: LeasePolicy,
+    pub unserved: Vec<Statement>,
     /// Where the block starts in its file.
     pub line: u32,
 }

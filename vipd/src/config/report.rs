@@ -160,7 +160,7 @@ impl Report {
                 }
                 Item::Statement(words) => {
                     let Some(first) = words.first() else { continue };
-                    header = first.text.starts_with("auth");
+                    header = first.text.starts_with("auth") || first.text == "SSL";
                     if !blocks.last().copied().unwrap_or(false) {
                         continue;
                     }

@@ -6,11 +6,11 @@ use vipd_common::Family;
 
 use super::{
     lexer::{Span, Word},
-    model::{LeasePolicy, RouteKind, UnicastPeer, Vip, VirtualRoute, VirtualRule, WantedState},
+    model::{LeasePolicy, RouteKind, Statement, UnicastPeer, Vip, VirtualRoute, VirtualRule, WantedState},
 };
 
 /// The keywords of `global_defs` or of one `vrrp_instance`, its sub-blocks included. `None`: not given.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
     pub router_id: Slot<String>,
     pub group4: Slot<IpAddr>,
@@ -43,6 +43,9 @@ pub struct Settings {
     pub routes: Vec<VirtualRoute>,
     pub rules: Vec<VirtualRule>,
 
+    /// What has no engine.
+    pub unserved: Vec<Statement>,
+
     pub shared: Shared,
     pub line: Line,
     /// What was given, by the `means` of its keyword, with the place it was first, whether or not its value could be used.
@@ -65,11 +68,12 @@ pub struct Shared {
     pub lower_prio_no_advert: Slot<bool>,
     pub v3_checksum_as_v2: Slot<bool>,
     pub check_unicast_src: Slot<bool>,
+    pub strict: Slot<bool>,
     pub lease: Slot<LeasePolicy>,
 }
 
 /// The words of one line of addresses, peers, routes or rules. Each line is read into [`Settings`] of its own.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Line {
     pub interface: Slot<String>,
     pub no_track: Slot<()>,
@@ -145,6 +149,7 @@ impl Shared {
             lower_prio_no_advert: first(&self.lower_prio_no_advert, &global.lower_prio_no_advert),
             v3_checksum_as_v2: first(&self.v3_checksum_as_v2, &global.v3_checksum_as_v2),
             check_unicast_src: first(&self.check_unicast_src, &global.check_unicast_src),
+            strict: first(&self.strict, &global.strict),
             lease: first(&self.lease, &global.lease),
         }
     }

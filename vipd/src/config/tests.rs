@@ -7,14 +7,21 @@ mod language;
 mod model;
 mod reference;
 mod routes;
+mod sections;
+mod strict;
 mod table;
 
 use std::{net::IpAddr, path::Path};
 
-use super::{Diagnostic, Failure, Instance, Loaded, Nothing, Severity, Vip};
+use super::{Code, Diagnostic, Failure, Instance, Loaded, Nothing, Severity, Unsupported, Vip};
 
 fn parse(text: &str) -> Result<Loaded, Failure> {
-    super::parse(Path::new("k.conf"), text, &Nothing)
+    super::parse(Path::new("k.conf"), text, &Nothing, Unsupported::Refused)
+}
+
+/// With what has no engine.
+fn parse_all(text: &str) -> Result<Loaded, Failure> {
+    super::parse(Path::new("k.conf"), text, &Nothing, Unsupported::Ignored)
 }
 
 /// The whole file is right; returns its only instance.
@@ -33,8 +40,21 @@ fn findings(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// As [`findings`] with what has no engine, but that it is ignored.
+fn findings_of_all(text: &str) -> Vec<String> {
+    diagnostics_of(parse_all(text))
+        .iter()
+        .filter(|d| d.code != Code::NotSupportedYet)
+        .map(|d| format!("{}:{}: {}: {}", d.line, d.column, d.severity, d.message))
+        .collect()
+}
+
 fn diagnostics(text: &str) -> Vec<Diagnostic> {
-    match parse(text) {
+    diagnostics_of(parse(text))
+}
+
+fn diagnostics_of(parsed: Result<Loaded, Failure>) -> Vec<Diagnostic> {
+    match parsed {
         Ok(loaded) => {
             assert!(loaded.warnings.iter().all(|d| d.severity != Severity::Error), "an error in a success");
             loaded.warnings

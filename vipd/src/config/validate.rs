@@ -1,6 +1,7 @@
 //! Settings to the model: what must be there, what must fit together, and what must be unique in the file.
 
 mod addressing;
+mod strict;
 mod unique;
 
 use std::time::Duration;
@@ -31,7 +32,12 @@ pub fn config(drafts: &[Draft], global: &Settings, report: &mut Report) -> Confi
         );
     }
     let instances = drafts.iter().filter_map(|draft| instance(draft, global, report)).collect();
-    Config { router_id: global.router_id.as_ref().map(|id| id.value.clone()), instances }
+    Config {
+        router_id: global.router_id.as_ref().map(|id| id.value.clone()),
+        instances,
+        unserved: global.unserved.clone(),
+        ..Config::default()
+    }
 }
 
 fn instance(draft: &Draft, global: &Settings, report: &mut Report) -> Option<Instance> {
@@ -41,9 +47,11 @@ fn instance(draft: &Draft, global: &Settings, report: &mut Report) -> Option<Ins
             report.error(Code::MissingKeyword, draft.name_at, format!("{} has no `{keyword}`", draft.title));
         }
     }
-    let shared = settings.shared.or(&global.shared);
+    let mut shared = settings.shared.or(&global.shared);
     let family = addressing::family(settings);
     let version = version(settings, &shared, family, report);
+    let (settings, accepts) = strict::apply(draft, &mut shared, version, report);
+    let settings = &*settings;
     let wanted = value_or(&settings.state, WantedState::Backup);
     let priority = priority(settings, wanted, report);
     let (preempt, preempt_delay) = preemption(settings, wanted, priority, report);
@@ -54,7 +62,7 @@ fn instance(draft: &Draft, global: &Settings, report: &mut Report) -> Option<Ins
     let group = addressing::group(settings, global, family, report);
     let unicast = addressing::unicast(settings, &shared, family, report);
     let (use_vmac, vmac_xmit_base) = virtual_mac(settings, report);
-    let accept = accept(settings, version, priority, report);
+    let accept = accept(settings, accepts, version, priority, report);
     let checksum = checksum(settings, &shared, version, family, report);
     let interface = settings.interface.as_ref()?.value.clone();
     let vrid = settings.vrid.as_ref().and_then(|vrid| Vrid::new(octet(vrid.value)))?;
@@ -85,6 +93,7 @@ fn instance(draft: &Draft, global: &Settings, report: &mut Report) -> Option<Ins
         checksum,
         lower_prio_no_advert: value_or(&shared.lower_prio_no_advert, false),
         lease: value_or(&shared.lease, LeasePolicy::Overlap),
+        unserved: settings.unserved.clone(),
         line: report.number(draft.keyword_at),
     })
 }
@@ -128,9 +137,15 @@ fn virtual_mac(settings: &Settings, report: &mut Report) -> (bool, bool) {
     (true, settings.vmac_xmit_base.is_some())
 }
 
-fn accept(settings: &Settings, version: Version, priority: Priority, report: &mut Report) -> bool {
+fn accept(
+    settings: &Settings,
+    default: bool,
+    version: Version,
+    priority: Priority,
+    report: &mut Report,
+) -> bool {
     let Some(off) = settings.accept.as_ref().filter(|accept| !accept.value) else {
-        return true;
+        return default || settings.accept.is_some();
     };
     // RFC 9568 6.4.3: the owner accepts whatever Accept_Mode says.
     if priority.is_owner() {

@@ -238,7 +238,7 @@ pub fn whole(text: &str, min: u32, max: u32) -> Result<u32, String> {
 }
 
 /// Microseconds of decimal seconds; `None` if they exceed every range.
-fn decimal_us(text: &str) -> Result<Option<u64>, String> {
+pub fn decimal_us(text: &str) -> Result<Option<u64>, String> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(seconds) || !digits(fraction) {
@@ -253,7 +253,7 @@ fn decimal_us(text: &str) -> Result<Option<u64>, String> {
     Ok(whole.and_then(|whole| whole.checked_add(micros)))
 }
 
-fn boolean(text: &str) -> Result<bool, String> {
+pub fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "on" | "true" | "yes" => Ok(true),
         "off" | "false" | "no" => Ok(false),
@@ -306,6 +306,12 @@ pub fn wants(form: &Form) -> String {
 pub fn seconds(us: u64) -> String {
     let text = format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// In quotes where it has to be.
+pub fn word(text: &str) -> String {
+    let plain = |c: char| !c.is_whitespace() && !matches!(c, '#' | '!' | '{' | '}' | '\\' | '\u{feff}');
+    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("\"{text}\"") }
 }
 
 /// IFNAMSIZ without the final NUL.

@@ -50,9 +50,7 @@ const MESSAGES: usize = 64;
 /// What `vipd run` is given.
 #[derive(Clone, Debug)]
 pub struct Options {
-    pub config: PathBuf,
-    /// What lines with `@id` are for; the host's name up to its first dot unless given.
-    pub config_id: Option<String>,
+    pub source: config::Source,
     pub bpffs_dir: PathBuf,
     pub runtime_dir: PathBuf,
     pub log_xdp: bool,
@@ -64,13 +62,13 @@ pub struct Options {
 ///
 /// [`config::Failure`] if the configuration is refused; anything else is the environment's.
 pub fn run(options: &Options) -> Result<()> {
-    let loaded = config::load(&options.config, &config::Host::new(options.config_id.as_deref()))?;
+    let loaded = options.source.load()?;
     let _logging = logging::start();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     if loaded.config.instances.is_empty() {
-        bail!("{} has no vrrp_instance: there is nothing to do", options.config.display());
+        bail!("{} has no vrrp_instance: there is nothing to do", options.source.path.display());
     }
     let dir = RuntimeDir::lock(&options.runtime_dir)?;
     // Before `dir`, which a waiting successor takes first.
@@ -120,7 +118,8 @@ async fn serve(options: &Options, config: config::Config, dir: &RuntimeDir) -> R
 async fn routers(options: &Options, config: config::Config, host: &Host) -> Result<Vec<Router>> {
     let mut routers = Vec::new();
     for instance in config.instances {
-        let place = format!("{}:{}: instance {}", options.config.display(), instance.line, instance.name);
+        let place =
+            format!("{}:{}: instance {}", options.source.path.display(), instance.line, instance.name);
         let router = setup::router(instance, host).await.context(place)?;
         for link in router.links.iter().filter(|_| !router.spec.priority.is_owner()) {
             let state = host.link(&link.name).await?;
@@ -200,7 +199,7 @@ async fn run_engine(
     let (messages, received) = mpsc::channel(MESSAGES);
     let (wishes, wished) = watch::channel(wishes_at_start.clone());
     let dataplane = made.dataplane.take().context("the data plane is loaded")?;
-    tracing::info!(instances = routers.len(), config = %options.config.display(), "started");
+    tracing::info!(instances = routers.len(), config = %options.source.path.display(), "started");
     let (ended, mut end) = oneshot::channel();
     let engine = thread::Builder::new()
         .name("engine".into())

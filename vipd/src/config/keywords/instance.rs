@@ -1,7 +1,17 @@
 //! The rows of `vrrp_instance` and of the statements in its blocks.
 
-use super::{Block, Form, Keyword, tables::*};
+use super::{
+    Block, Form,
+    Inside::{Lines, Statements},
+    Keyword,
+    global::{EXTRA, NO_COMPARISON},
+    tables::*,
+};
 use crate::config::{
+    grammar::{
+        Arg::{self, One, Opt},
+        Kind,
+    },
     model::WantedState,
     settings::{AuthType, Spanned},
 };
@@ -78,52 +88,65 @@ pub const INSTANCE: &[Keyword] = &[
     ),
     value("lower_prio_no_advert", Some("off"), Flag(|s, v| s.shared.lower_prio_no_advert = Some(v))),
     value("v3_checksum_as_v2", Some("off"), Flag(|s, v| s.shared.v3_checksum_as_v2 = Some(v))),
+    value("strict_mode", Some("off"), Flag(|s, v| s.shared.strict = Some(v))),
     value("accept", Some("on"), Flag(|s, v| s.accept = Some(v))),
     synonym("no_accept", "accept", Flag(|s, v| s.accept = Some(Spanned { value: !v.value, span: v.span }))),
     value("lease", Some("overlap"), Choice { of: LEASES, set: |s, v| s.shared.lease = Some(lease(v)) }),
-    no_effect("unicast_fault_no_peer", 0, "vipd refuses an empty `unicast_peer` anyway"),
+    no_effect("unicast_fault_no_peer", NOTHING, "vipd refuses an empty `unicast_peer` anyway"),
     refused("old_unicast_checksum", "remove it: vipd speaks to no keepalived older than 1.3.7"),
-    later_block("track_script", TRACK),
-    later_block("track_interface", TRACK),
-    later_block("track_file", TRACK),
-    later_block("track_process", TRACK),
-    later_block("track_bfd", TRACK),
-    later("track_src_ip", TRACK),
-    later("dont_track_primary", TRACK),
-    later("notify_master", SCRIPT),
-    later("notify_backup", SCRIPT),
-    later("notify_fault", SCRIPT),
-    later("notify_stop", SCRIPT),
-    later("notify_deleted", SCRIPT),
-    later("notify_master_rx_lower_pri", SCRIPT),
-    later("notify", SCRIPT),
-    later("notify_priority_changes", SCRIPT),
-    later("smtp_alert", MAIL),
-    later("use_vmac_addr", "write `use_vmac`: the virtual MAC is for all addresses of an instance"),
-    no_effect("use_ipvlan", 2, NO_INTERFACE),
-    no_effect("garp_extra_if", 2, NO_INTERFACE),
-    no_effect("vmac_garp_intvl", 2, NO_INTERFACE),
-    later_block("auth_hmac", REMOVE),
-    later("no_virtual_ipaddress", REMOVE),
-    later("skip_check_adv_addr", REMOVE),
-    later("strict_mode", REMOVE),
-    later("timer_expired_backup", REMOVE),
-    later("thread_timer_expired", REMOVE),
-    later("higher_prio_send_advert", REMOVE),
-    later("owner_ignore_adverts", REMOVE),
-    later("kernel_rx_buf_size", REMOVE),
-    later("vrf", REMOVE),
-    later("linkbeat_use_polling", REMOVE),
-    later("lvs_sync_daemon_interface", LVS),
-    no_effect("native_ipv6", 0, "keepalived ignores it too"),
-    no_effect("promote_secondaries", 0, NO_ADDRESS),
-    no_effect("debug", 1, "how much vipd logs is set when it is started"),
+    later_block("track_script", NOTHING, Lines(TRACK_SCRIPT), TRACK),
+    later_block("track_interface", NOTHING, Lines(TRACK_INTERFACE), TRACK),
+    later_block("track_file", NOTHING, Lines(TRACKED_FILE), TRACK),
+    later_block("track_process", NOTHING, Lines(TRACKED_PROCESS), TRACK),
+    later_block("track_bfd", NOTHING, Lines(TRACK_BFD), TRACK),
+    later("track_src_ip", NOTHING, TRACK),
+    later("dont_track_primary", SWITCH, TRACK),
+    later("notify_master", COMMAND, SCRIPT),
+    later("notify_backup", COMMAND, SCRIPT),
+    later("notify_fault", COMMAND, SCRIPT),
+    later("notify_stop", COMMAND, SCRIPT),
+    later("notify_deleted", COMMAND, SCRIPT),
+    later("notify_master_rx_lower_pri", COMMAND, SCRIPT),
+    later("notify", COMMAND, SCRIPT),
+    later("notify_priority_changes", SWITCH, SCRIPT),
+    later("smtp_alert", SWITCH, MAIL),
+    refused("use_vmac_addr", "write `use_vmac`: the virtual MAC is for all addresses of an instance"),
+    no_effect("use_ipvlan", &[Opt(Kind::Text), Opt(Kind::Text)], NO_INTERFACE),
+    no_effect("garp_extra_if", EXTRA, NO_INTERFACE),
+    no_effect("vmac_garp_intvl", EXTRA, NO_INTERFACE),
+    later_block("auth_hmac", NOTHING, Statements(Block::AuthHmac), REMOVE),
+    later("no_virtual_ipaddress", NOTHING, REMOVE),
+    no_effect("skip_check_adv_addr", SWITCH, NO_COMPARISON),
+    no_effect("timer_expired_backup", LATE, LATE_TIMER),
+    no_effect("thread_timer_expired", LATE, LATE_TIMER),
+    later("higher_prio_send_advert", SWITCH, REMOVE),
+    later("owner_ignore_adverts", SWITCH, REMOVE),
+    no_effect("kernel_rx_buf_size", COUNT, BUFFERS),
+    later("vrf", TEXT, REMOVE),
+    no_effect("linkbeat_use_polling", NOTHING, NETLINK),
+    later("lvs_sync_daemon_interface", INTERFACE, LVS),
+    no_effect("native_ipv6", NOTHING, "keepalived ignores it too"),
+    no_effect("promote_secondaries", NOTHING, NO_ADDRESS),
+    no_effect(
+        "debug",
+        &[One(Kind::Whole { min: 0, max: 4 })],
+        "how much vipd logs is set when it is started",
+    ),
 ];
 
 pub const AUTHENTICATION: &[Keyword] = &[
     value("auth_type", None, Choice { of: AUTH_TYPES, set: |s, v| s.auth_type = Some(auth_type(v)) }),
     value("auth_pass", None, Text(|s, v| s.auth_pass = Some(v))),
 ];
+
+pub const AUTH_HMAC: &[Keyword] = &[
+    has("key", &[One(OCTET_FROM_1), One(Kind::Secret)]),
+    has("active_key", &[One(OCTET_FROM_1)]),
+    has("anti_replay", &[One(Kind::Choice(&["time", "monotonic"]))]),
+    has("time_window", COUNT),
+    has("mode", &[One(Kind::Choice(&["enforce", "permissive", "receive-only"]))]),
+];
+const OCTET_FROM_1: Kind = Kind::Whole { min: 1, max: 255 };
 
 fn state(word: Spanned<&str>) -> Spanned<WantedState> {
     let value = if word.value == "MASTER" { WantedState::Master } else { WantedState::Backup };
@@ -137,3 +160,5 @@ fn auth_type(word: Spanned<&str>) -> Spanned<AuthType> {
 
 const STATES: &[&str] = &["MASTER", "BACKUP"];
 const AUTH_TYPES: &[&str] = &["PASS", "AH"];
+const LATE: &[Arg] = &[Opt(Kind::Whole { min: 1, max: 254 })];
+const LATE_TIMER: &str = "vipd steps down when it wakes up without its lease";

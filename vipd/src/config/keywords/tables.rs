@@ -2,71 +2,152 @@
 //!
 //! Facts about keepalived's language are in its manual page; supported rows come first.
 
-use super::{Block, Form, Keyword, Status};
-use crate::config::{model::LeasePolicy, settings::Spanned};
+use super::{Block, Form, Inside, Keyword, Status, groups, lvs};
+use crate::config::{
+    grammar::{Arg, Kind},
+    model::LeasePolicy,
+    settings::Spanned,
+};
+
+use Arg::{Many, Named, One, Opt};
+use Inside::{Lines, LinesOf, Statements};
+use Kind::{Account, Command, Flag, Name, Of, Text, Whole};
 
 pub const ROOT: &[Keyword] = &[
     block("global_defs", Block::GlobalDefs),
     block("vrrp_instance", Block::Instance),
-    later_block("vrrp_script", TRACK),
-    later_block("vrrp_track_process", TRACK),
-    later_block("track_file", TRACK),
-    later_block("vrrp_track_file", TRACK),
-    later_block("vrrp_sync_group", REMOVE),
-    later_block("track_group", REMOVE),
-    later_block("bfd_instance", TRACK),
-    later_block("virtual_server", LVS),
-    later_block("virtual_server_group", LVS),
-    later_block("real_server", LVS),
-    later_block("SSL", LVS),
-    later_block("static_ipaddress", STATIC),
-    later_block("static_routes", STATIC),
-    later_block("static_rules", STATIC),
-    later_block("garp_group", REMOVE),
-    later_block("interface_up_down_delays", REMOVE),
-    later_block("linkbeat_interfaces", REMOVE),
-    later("linkbeat_use_polling", REMOVE),
-    later("net_namespace", REMOVE),
-    later("net_namespace_ipvs", REMOVE),
-    later("namespace_with_ipsets", REMOVE),
-    later("instance", REMOVE),
-    later("use_pid_dir", REMOVE),
-    no_effect("child_wait_time", 1, "vipd has no child processes to wait for"),
+    later_block("vrrp_script", NAME, Statements(Block::Script), TRACK),
+    later_block("vrrp_track_process", NAME, Statements(Block::TrackProcess), TRACK),
+    later_block("track_file", NAME, Statements(Block::TrackFile), TRACK),
+    later_block("vrrp_track_file", NAME, Statements(Block::TrackFile), TRACK).means("track_file"),
+    later_block("vrrp_sync_group", NAME, Statements(Block::SyncGroup), REMOVE),
+    later_block("track_group", NAME, Statements(Block::TrackGroup), REMOVE),
+    later_block("bfd_instance", NAME, Statements(Block::Bfd), TRACK),
+    later_block("virtual_server", lvs::ADDRESS, Statements(Block::VirtualServer), LVS),
+    later_block("virtual_server_group", NAME, Lines(lvs::GROUP_LINE), LVS),
+    later_block("SSL", NOTHING, Statements(Block::Ssl), LVS),
+    later_block("static_ipaddress", NOTHING, LinesOf(Block::VirtualIpaddress), STATIC),
+    later_block("static_routes", NOTHING, LinesOf(Block::VirtualRoutes), STATIC),
+    later_block("static_rules", NOTHING, LinesOf(Block::VirtualRules), STATIC),
+    later_block("garp_group", NOTHING, Statements(Block::GarpGroup), REMOVE),
+    later_block("interface_up_down_delays", NOTHING, Lines(groups::DELAY_LINE), REMOVE),
+    later_block("linkbeat_interfaces", NOTHING, Lines(groups::LINKBEAT_LINE), REMOVE),
+    no_effect("linkbeat_use_polling", NOTHING, NETLINK),
+    later("net_namespace", TEXT, "start vipd in the namespace: `ip netns exec NAME vipd run`"),
+    later("net_namespace_ipvs", TEXT, LVS),
+    no_effect("namespace_with_ipsets", NOTHING, NO_FIREWALL),
+    later("instance", TEXT, REMOVE),
+    no_effect("use_pid_dir", NOTHING, "vipd writes no pid file"),
+    no_effect(
+        "child_wait_time",
+        &[One(Whole { min: 0, max: i32::MAX as i64 })],
+        "vipd has no child processes to wait for",
+    ),
 ];
 
 pub const fn block(name: &'static str, block: Block) -> Keyword {
-    Keyword { name, means: name, block: true, default: None, status: Status::Supported(Form::Block(block)) }
+    row(name, true, Status::Supported(Form::Block(block)))
 }
 
 pub const fn value(name: &'static str, default: Option<&'static str>, form: Form) -> Keyword {
-    Keyword { name, means: name, block: false, default, status: Status::Supported(form) }
+    Keyword { default, ..row(name, false, Status::Supported(form)) }
 }
 
-pub const fn no_effect(name: &'static str, values: usize, reason: &'static str) -> Keyword {
-    Keyword { name, means: name, block: false, default: None, status: Status::NoEffect { reason, values } }
+pub const fn no_effect(name: &'static str, takes: &'static [Arg], reason: &'static str) -> Keyword {
+    row(name, false, Status::NoEffect { reason, takes })
 }
 
-pub const fn later(name: &'static str, advice: &'static str) -> Keyword {
-    Keyword { name, means: name, block: false, default: None, status: Status::NotYet(advice) }
+/// Without an engine.
+pub const fn later(name: &'static str, takes: &'static [Arg], advice: &'static str) -> Keyword {
+    row(name, false, Status::NoEngine { advice, takes, inside: Inside::Nothing })
 }
 
-pub const fn later_block(name: &'static str, advice: &'static str) -> Keyword {
-    Keyword { name, means: name, block: true, default: None, status: Status::NotYet(advice) }
+/// Without an engine, with braces.
+pub const fn later_block(
+    name: &'static str,
+    takes: &'static [Arg],
+    inside: Inside,
+    advice: &'static str,
+) -> Keyword {
+    row(name, true, Status::NoEngine { advice, takes, inside })
+}
+
+/// Inside a block without an engine, which says what to do.
+pub const fn has(name: &'static str, takes: &'static [Arg]) -> Keyword {
+    later(name, takes, "")
+}
+
+pub const fn has_block(name: &'static str, takes: &'static [Arg], inside: Inside) -> Keyword {
+    later_block(name, takes, inside, "")
+}
+
+/// A word of a line that would mean something else without it.
+pub const fn not_yet(name: &'static str, advice: &'static str) -> Keyword {
+    row(name, false, Status::NotYet(advice))
+}
+
+const fn row(name: &'static str, block: bool, status: Status) -> Keyword {
+    Keyword { name, means: name, block, default: None, required: false, status }
+}
+
+impl Keyword {
+    /// Sets what `means` sets.
+    pub const fn means(self, means: &'static str) -> Self {
+        Self { means, ..self }
+    }
+
+    pub const fn or(self, default: &'static str) -> Self {
+        Self { default: Some(default), ..self }
+    }
+
+    pub const fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
 }
 
 /// Sets what `means` sets.
 pub const fn synonym(name: &'static str, means: &'static str, form: Form) -> Keyword {
-    Keyword { name, means, block: false, default: None, status: Status::Supported(form) }
+    value(name, None, form).means(means)
 }
 
 pub const fn refused(name: &'static str, reason: &'static str) -> Keyword {
-    Keyword { name, means: name, block: false, default: None, status: Status::Refused(reason) }
+    row(name, false, Status::Refused(reason))
 }
 
 pub fn lease(word: Spanned<&str>) -> Spanned<LeasePolicy> {
     let value = if word.value == "strict" { LeasePolicy::Strict } else { LeasePolicy::Overlap };
     Spanned { value, span: word.span }
 }
+
+pub const NOTHING: &[Arg] = &[];
+pub const TEXT: &[Arg] = &[One(Text)];
+pub const MAYBE_TEXT: &[Arg] = &[Opt(Text)];
+pub const TEXTS: &[Arg] = &[Many(Text)];
+pub const NAME: &[Arg] = &[One(Name)];
+pub const SWITCH: &[Arg] = &[Opt(Flag)];
+pub const INTERFACE: &[Arg] = &[One(Kind::Interface)];
+pub const INTERFACES: &[Arg] = &[Many(Kind::Interface)];
+pub const ADDRESS: &[Arg] = &[One(Kind::Address)];
+/// With the user and group that it runs as.
+pub const COMMAND: &[Arg] = &[One(Command), Opt(Account), Opt(Account)];
+pub const ACCOUNT: &[Arg] = &[One(Account), Opt(Account)];
+pub const OCTET: &[Arg] = &[One(Whole { min: 0, max: 255 })];
+pub const PORT: &[Arg] = &[One(Whole { min: 0, max: 65_535 })];
+pub const COUNT: &[Arg] = &[One(ANY)];
+pub const INSTANCES: &[Arg] = &[Many(Of("vrrp_instance"))];
+/// Seconds that nobody exceeds.
+pub const SECONDS: &[Arg] = &[One(Kind::Seconds { min_us: 0, max_us: 1_000_000_000_000 })];
+/// Every whole number that keepalived stores.
+pub const ANY: Kind = Whole { min: 0, max: u32::MAX as i64 };
+
+/// Lines of `track_*` in an instance or a group.
+pub const TRACK_SCRIPT: &[Arg] = &[One(Of("vrrp_script")), WEIGHT_253];
+pub const TRACK_INTERFACE: &[Arg] = &[One(Kind::Interface), WEIGHT_253];
+pub const TRACKED_FILE: &[Arg] = &[One(Of("track_file")), WEIGHT_254];
+pub const TRACKED_PROCESS: &[Arg] = &[One(Of("vrrp_track_process")), WEIGHT_254];
+pub const TRACK_BFD: &[Arg] = &[One(Of("bfd_instance")), WEIGHT_253];
+const WEIGHT_253: Arg = Named(&[("weight", &[One(Whole { min: -253, max: 253 })]), ("reverse", NOTHING)]);
+const WEIGHT_254: Arg = Named(&[("weight", &[One(Whole { min: -254, max: 254 })]), ("reverse", NOTHING)]);
 
 pub const LEASES: &[&str] = &["strict", "overlap"];
 pub const DAY_S: u32 = 86_400;
@@ -81,3 +162,6 @@ pub const TRACK: &str = "remove it: vipd does no tracking yet";
 pub const NO_INTERFACE: &str = "vipd makes no interface of its own";
 pub const NO_ADDRESS: &str = "vipd puts no address on the interface";
 pub const SCHEDULING: &str = "vipd always asks for real-time scheduling and locked memory";
+pub const NO_FIREWALL: &str = "vipd makes no firewall rules: `no_accept` is kept in XDP";
+pub const NETLINK: &str = "vipd hears of links from the kernel";
+pub const BUFFERS: &str = "vipd sizes its own buffers";

@@ -173,7 +173,6 @@ fn each_error_points_at_its_place() {
         ("no_accept", &["2:1: warning: `accept off` with version 2 is an extension of vipd and keepalived"]),
         ("version 3\npriority 255\naccept no", &["4:8: warning: `accept off` is ignored with priority 255"]),
         ("no_accept\naccept", &["3:1: warning: `accept` given again: the last one counts"]),
-        ("strict_mode", &["2:1: error: `strict_mode` is not supported yet"]),
         ("no_virtual_ipaddress", &["2:1: error: `no_virtual_ipaddress` is not supported yet"]),
     ];
     check_all(rows.iter().map(|(lines, expect)| (with(lines), *expect)));

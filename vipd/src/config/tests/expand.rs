@@ -56,7 +56,7 @@ impl Outside for Files {
 }
 
 fn load(files: &Files) -> Result<Loaded, Failure> {
-    config::load(Path::new("k.conf"), files)
+    config::load(Path::new("k.conf"), files, Unsupported::Refused)
 }
 
 /// The lines that the parser is given.

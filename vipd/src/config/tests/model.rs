@@ -67,9 +67,10 @@ fn lb(router_id: &str, wanted: WantedState, priority: u8) -> Config {
         checksum: ChecksumForm::MessageOnly,
         lower_prio_no_advert: false,
         lease: LeasePolicy::Overlap,
+        unserved: Vec::new(),
         line: 7,
     };
-    Config { router_id: Some(router_id.to_owned()), instances: vec![instance] }
+    Config { router_id: Some(router_id.to_owned()), instances: vec![instance], ..Config::default() }
 }
 
 #[test]
@@ -86,6 +87,13 @@ fn the_seed_files_parse_to_the_exact_model() {
 
 #[test]
 fn a_file_of_the_other_seed_lacks_only_tracking() {
+    let script = "#Monitor haproxy process status and execute every 2 seconds
+vrrp_script chk_haproxy {
+    script \"/usr/local/keepalived/chk_haproxy.sh\"
+    interval 2
+    weight 2
+}
+";
     let text = "vrrp_instance VI_1 {
     state MASTER #Marked as MASTER
     interface eth0
@@ -104,7 +112,13 @@ fn a_file_of_the_other_seed_lacks_only_tracking() {
     }
 }
 ";
-    check(text, &["9:5: error: `track_script` is not supported yet"]);
+    check(
+        &(text.to_owned() + script),
+        &[
+            "9:5: error: `track_script` is not supported yet",
+            "19:1: error: `vrrp_script` is not supported yet",
+        ],
+    );
     let untracked = text.replace("track_script {\n        chk_haproxy #", "#").replace("status\n    }", "");
     assert_eq!(instance(&untracked).source, Some(ip("192.168.1.189")));
 }
@@ -266,7 +280,9 @@ fn load_reads_files_and_names_those_it_cannot() {
     let dir = std::env::temp_dir().join(format!("vipd-config-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let path = dir.join("keepalived.conf");
-    let failure = load(&path, &crate::config::Host::new(None)).unwrap_err().to_string();
+    let failure = load(&path, &crate::config::Host::new(None), crate::config::Unsupported::Refused)
+        .unwrap_err()
+        .to_string();
     assert!(
         failure.starts_with("error[unreadable]: cannot read the file: ")
             && failure.contains(&*path.to_string_lossy()),
@@ -274,9 +290,18 @@ fn load_reads_files_and_names_those_it_cannot() {
     );
     // A comment in Latin-1.
     std::fs::write(&path, [b"# caf\xe9\n", LB01.as_bytes()].concat()).unwrap();
-    assert_eq!(load(&path, &crate::config::Host::new(None)).unwrap().config.instances[0].line, 8);
+    assert_eq!(
+        load(&path, &crate::config::Host::new(None), crate::config::Unsupported::Refused)
+            .unwrap()
+            .config
+            .instances[0]
+            .line,
+        8
+    );
     std::fs::write(&path, b"global_defs {\nrouter_id caf\xe9\n}\n").unwrap();
-    let failure = load(&path, &crate::config::Host::new(None)).unwrap_err().to_string();
+    let failure = load(&path, &crate::config::Host::new(None), crate::config::Unsupported::Refused)
+        .unwrap_err()
+        .to_string();
     assert!(failure.contains("this word is not valid UTF-8") && failure.contains(":2:11"), "{failure}");
     std::fs::remove_dir_all(&dir).unwrap();
 }

@@ -3,7 +3,8 @@
 use std::{fmt::Write, fs, path::Path};
 
 use crate::config::{
-    keywords::{Block, Keyword, Status, rows},
+    grammar,
+    keywords::{ALL, Inside, Keyword, Status, called, rows},
     values::wants,
 };
 
@@ -13,42 +14,82 @@ const HEAD: &str = "\
 Made from the keyword table by `VIPD_WRITE_DOCS=1 cargo test -p vipd --lib reference`; a test compares. The language itself (comments,
 includes, conditions, definitions, generators) is keepalived's, see the README.
 
-What is marked *no effect* is read and mentioned, and changes nothing. What is *not yet* or *not* supported is refused, by line and
-column, with the advice given here. Nothing is passed over in silence.
-";
+What is marked *no effect* is read, checked and mentioned, and changes nothing. What has *no engine yet* is read and checked as well,
+and refused, by line and column, with the advice given here; `--allow-unsupported` makes that a warning and ignores it. What is *not yet*
+or *not* supported is always refused. Nothing is passed over in silence.
 
-const BLOCKS: [(Block, &str); 9] = [
-    (Block::Root, "Top level"),
-    (Block::GlobalDefs, "`global_defs`"),
-    (Block::Instance, "`vrrp_instance NAME`"),
-    (Block::Authentication, "`authentication`"),
-    (Block::VipOption, "After an address in `virtual_ipaddress` and `virtual_ipaddress_excluded`"),
-    (Block::PeerOption, "After an address in `unicast_peer`"),
-    (Block::Route, "On a line of `virtual_routes`"),
-    (Block::Hop, "After `nexthop` on a line of `virtual_routes`"),
-    (Block::Rule, "On a line of `virtual_rules`"),
-];
+## What differs from keepalived
+
+- An unknown keyword, a word that is left over, a value out of range or a name that nothing bears is an error here. keepalived 2.2.7
+  logs it and runs with the rest, reads the block of an unknown keyword as part of the block around it, and drops the words after
+  `script COMMAND` unless they are in quotes.
+- `global_defs` counts wherever it stands. In keepalived it does not for the instances before it.
+- An address may stand once in a file. keepalived advertises it twice.
+- Without a prefix length an address is a host, as there; vipd puts none on an interface, so what only says how (`label`, `brd` and so
+  on) has no effect. `ip address` does not list VIPs: `vipd status` does.
+- An advert is taken whatever addresses it lists, and those that differ are counted: `skip_check_adv_addr` has no effect.
+- `vrrp_strict` takes back what keepalived takes back, says that the addresses take no packet, and does so in XDP, without a firewall.
+- An empty `unicast_peer` is an error; keepalived falls back to multicast.
+";
 
 fn document() -> String {
     let mut text = HEAD.to_owned();
-    for (block, title) in BLOCKS {
-        let _ = writeln!(text, "\n## {title}\n\n| keyword | takes | default |\n|---|---|---|");
+    for block in ALL.iter().copied() {
+        let (title, statements) = called(block);
+        let title = if statements { format!("In {title}") } else { format!("On {title}") };
+        let _ = writeln!(text, "\n## {}", title.replacen("In the top", "At the top", 1));
         let of =
             |wanted: fn(&Status) -> bool| rows(block).iter().filter(move |keyword| wanted(&keyword.status));
-        for keyword in of(|status| matches!(status, Status::Supported(_))) {
-            let Status::Supported(form) = &keyword.status else { continue };
-            let takes = match keyword.means {
-                means if means == keyword.name => wants(form),
-                means => format!("{}; sets what `{means}` sets", wants(form)),
-            };
-            let default = keyword.default.map_or(String::new(), |default| format!("`{default}`"));
-            let _ = writeln!(text, "| `{}` | {} | {default} |", keyword.name, cell(&takes));
-        }
+        table(&mut text, "", of(|status| matches!(status, Status::Supported(_))));
+        table(&mut text, "No engine yet", of(|status| matches!(status, Status::NoEngine { .. })));
         section(&mut text, "No effect", of(|status| matches!(status, Status::NoEffect { .. })));
         section(&mut text, "Not supported yet", of(|status| matches!(status, Status::NotYet(_))));
         section(&mut text, "Not supported", of(|status| matches!(status, Status::Refused(_))));
     }
     text
+}
+
+/// Keywords with what they take.
+fn table(text: &mut String, title: &str, keywords: impl Iterator<Item = &'static Keyword>) {
+    let mut advices: Vec<&str> = Vec::new();
+    for (i, keyword) in keywords.enumerate() {
+        if i == 0 {
+            let title = if title.is_empty() { String::new() } else { format!("{title}:\n\n") };
+            let _ = writeln!(text, "\n{title}| keyword | takes | default |\n|---|---|---|");
+        }
+        let takes = match &keyword.status {
+            Status::Supported(form) => wants(form),
+            Status::NoEngine { takes, inside, advice } => {
+                if !advice.is_empty() && !advices.contains(advice) {
+                    advices.push(advice);
+                }
+                let block = match inside {
+                    Inside::Nothing => "",
+                    _ if takes.is_empty() => "a block",
+                    _ => ", and a block",
+                };
+                let takes =
+                    if takes.is_empty() && keyword.block { String::new() } else { grammar::wants(takes) };
+                let lines = match inside {
+                    Inside::Lines(args) => format!(" of lines: {}", grammar::wants(args)),
+                    Inside::LinesOf(block) => format!(" of lines as in {}", called(*block).0),
+                    _ => String::new(),
+                };
+                takes + block + &lines
+            }
+            _ => continue,
+        };
+        let also = match keyword.means {
+            means if means == keyword.name => "",
+            means => &format!("; sets what `{means}` sets"),
+        };
+        let must = if keyword.required { "; must be there" } else { "" };
+        let default = keyword.default.map_or(String::new(), |default| format!("`{default}`"));
+        let _ = writeln!(text, "| `{}` | {}{also}{must} | {default} |", keyword.name, cell(&takes));
+    }
+    if !advices.is_empty() {
+        let _ = writeln!(text, "\nUntil then: {}.", advices.join("; "));
+    }
 }
 
 /// Keywords of one kind, those with the same reason together.

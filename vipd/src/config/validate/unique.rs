@@ -61,7 +61,13 @@ fn addresses(drafts: &[Draft], report: &mut Report) {
             let link = interface.filter(|_| values::is_link_local(vip.address));
             if let Some(first) = addresses.get(&(vip.address, link)) {
                 let line = report.line_of(*first, *span);
-                report.error(Code::Duplicate, *span, format!("address {} is on {line} already", vip.address));
+                let message = format!("address {} is on {line} already", vip.address);
+                report.error_hint(
+                    Code::Duplicate,
+                    *span,
+                    message,
+                    "remove one, on every router of the group",
+                );
             } else {
                 addresses.insert((vip.address, link), *span);
             }

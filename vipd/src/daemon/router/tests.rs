@@ -13,8 +13,13 @@ fn spec(lines: &str, vips: &str) -> config::Instance {
         "vrrp_instance VI_1 {{\n    interface eth0\n    virtual_router_id 51\n    {lines}\n    \
          virtual_ipaddress {{\n        {vips}\n    }}\n}}\n"
     );
-    let loaded = config::parse(std::path::Path::new("test.conf"), &text, &config::Nothing)
-        .unwrap_or_else(|failure| panic!("{failure}"));
+    let loaded = config::parse(
+        std::path::Path::new("test.conf"),
+        &text,
+        &config::Nothing,
+        config::Unsupported::Refused,
+    )
+    .unwrap_or_else(|failure| panic!("{failure}"));
     loaded.config.instances.into_iter().next().unwrap()
 }
 

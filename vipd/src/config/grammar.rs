@@ -1,0 +1,364 @@
+//! What follows the keywords that have no setter of their own: read by a description, into values of a type.
+//!
+//! Their engines do not exist yet, or vipd has no use for them; the words are checked all the same.
+
+use std::{fmt, net::IpAddr, time::Duration};
+
+use super::{command, values};
+
+/// A part of what follows a keyword, in order.
+#[derive(Debug)]
+pub enum Arg {
+    One(Kind),
+    /// Nothing, or one.
+    Opt(Kind),
+    /// One or more, to the end of the line.
+    Many(Kind),
+    /// Any number, to the end of the line.
+    Any(Kind),
+    /// Any of these words, each once and with what follows it, in any order, to the end of the line.
+    Named(&'static [(&'static str, &'static [Arg])]),
+    /// If the next word is one of these it and what follows it, else the rest.
+    Either(&'static [(&'static str, &'static [Arg])], &'static [Arg]),
+}
+
+/// What one word is.
+#[derive(Debug)]
+pub enum Kind {
+    Text,
+    /// Never shown.
+    Secret,
+    /// Names the block that it opens; unique among the blocks of its keyword.
+    Name,
+    /// The name of a block that this keyword opens.
+    Of(&'static str),
+    Interface,
+    Whole {
+        min: i64,
+        max: i64,
+    },
+    /// To the microsecond.
+    Seconds {
+        min_us: u64,
+        max_us: u64,
+    },
+    /// Decimal milliseconds, to the microsecond.
+    Millis {
+        min_us: u64,
+        max_us: u64,
+    },
+    Flag,
+    Choice(&'static [&'static str]),
+    Address,
+    /// `ADDRESS` or `ADDRESS-LAST`, where LAST is the last octet or group.
+    Range,
+    /// A mask in dots, or a prefix length.
+    Netmask,
+    /// Octets in hexadecimal.
+    Hex,
+    /// Numbers and ranges of them, `200-299`.
+    StatusCodes,
+    /// A command and its arguments in one word, split as a shell would.
+    Command,
+    /// A user or a group of the system.
+    Account,
+}
+
+/// What a word said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    Text(String),
+    Secret(Secret),
+    /// Of the block that it opens.
+    Name(String),
+    /// The name of a block that this keyword opens.
+    Of(&'static str, String),
+    /// One of the words that a keyword knows.
+    Word(&'static str),
+    Number(i64),
+    Seconds(Duration),
+    Millis(Duration),
+    Flag(bool),
+    Address(IpAddr),
+    Command(Vec<String>),
+}
+
+/// What is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("****")
+    }
+}
+
+/// What is wrong with words.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// The words end too early.
+    Missing,
+    /// With the word of this index; how.
+    Bad(usize, String),
+    /// The word of this index belongs to nothing.
+    Extra(usize),
+    /// The word of this index was there before.
+    Again(usize),
+}
+
+/// The values of `words`; where one is wrong, those before it.
+pub fn read(args: &[Arg], words: &[&str]) -> (Vec<(usize, Value)>, Option<Problem>) {
+    let mut reader = Reader { words, at: 0, values: Vec::new() };
+    let problem = reader.args(args).and_then(|()| match reader.at < words.len() {
+        true => Err(Problem::Extra(reader.at)),
+        false => Ok(()),
+    });
+    (reader.values, problem.err())
+}
+
+struct Reader<'r> {
+    words: &'r [&'r str],
+    at: usize,
+    /// With the index of the word.
+    values: Vec<(usize, Value)>,
+}
+
+impl Reader<'_> {
+    fn args(&mut self, args: &[Arg]) -> Result<(), Problem> {
+        for arg in args {
+            match arg {
+                Arg::One(kind) => self.one(kind)?,
+                Arg::Opt(kind) if self.word().is_some() => self.one(kind)?,
+                Arg::Opt(_) => {}
+                Arg::Many(kind) | Arg::Any(kind) => {
+                    if matches!(arg, Arg::Many(_)) {
+                        self.one(kind)?;
+                    }
+                    while self.word().is_some() {
+                        self.one(kind)?;
+                    }
+                }
+                Arg::Named(names) => self.named(names)?,
+                Arg::Either(names, other) => {
+                    let found = self.word().and_then(|word| names.iter().find(|(name, _)| *name == word));
+                    match found {
+                        Some((name, args)) => self.literal(name, args)?,
+                        None => self.args(other)?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn named(&mut self, names: &[(&'static str, &[Arg])]) -> Result<(), Problem> {
+        let mut seen = Vec::new();
+        while let Some(word) = self.word() {
+            let Some((name, args)) = names.iter().find(|(name, _)| *name == word) else {
+                return Err(Problem::Extra(self.at));
+            };
+            if seen.contains(name) {
+                return Err(Problem::Again(self.at));
+            }
+            seen.push(name);
+            self.literal(name, args)?;
+        }
+        Ok(())
+    }
+
+    fn literal(&mut self, name: &'static str, args: &[Arg]) -> Result<(), Problem> {
+        self.values.push((self.at, Value::Word(name)));
+        self.at += 1;
+        self.args(args)
+    }
+
+    fn one(&mut self, kind: &Kind) -> Result<(), Problem> {
+        let word = self.word().ok_or(Problem::Missing)?;
+        let value = kind.read(word).map_err(|problem| Problem::Bad(self.at, problem))?;
+        self.values.push((self.at, value));
+        self.at += 1;
+        Ok(())
+    }
+
+    fn word(&self) -> Option<&str> {
+        self.words.get(self.at).copied()
+    }
+}
+
+impl Kind {
+    fn read(&self, text: &str) -> Result<Value, String> {
+        Ok(match self {
+            Self::Text | Self::Name | Self::Of(_) if text.is_empty() => return Err("is empty".to_owned()),
+            Self::Text => Value::Text(text.to_owned()),
+            Self::Name => Value::Name(text.to_owned()),
+            Self::Of(keyword) => Value::Of(keyword, text.to_owned()),
+            Self::Secret => Value::Secret(Secret(text.to_owned())),
+            Self::Interface => Value::Text(values::interface(text)?),
+            Self::Whole { min, max } => Value::Number(whole(text, *min, *max)?),
+            Self::Seconds { min_us, max_us } => {
+                Value::Seconds(time(values::decimal_us(text)?, *min_us, *max_us, 1, "s")?)
+            }
+            Self::Millis { min_us, max_us } => {
+                let ms = values::decimal_us(text)?;
+                Value::Millis(time(ms.map(|ms| ms / 1_000), *min_us, *max_us, 1_000, "ms")?)
+            }
+            Self::Flag => Value::Flag(values::boolean(text)?),
+            Self::Choice(of) => {
+                Value::Word(of.iter().find(|choice| **choice == text).ok_or("is not a known value")?)
+            }
+            Self::Address => Value::Address(values::address(text)?),
+            Self::Range => {
+                range(text)?;
+                Value::Text(text.to_owned())
+            }
+            Self::Netmask => {
+                netmask(text)?;
+                Value::Text(text.to_owned())
+            }
+            Self::Hex => {
+                let octets = text.len() % 2 == 0 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+                if !octets || text.is_empty() {
+                    return Err("is not an even number of hexadecimal digits".to_owned());
+                }
+                Value::Text(text.to_owned())
+            }
+            Self::StatusCodes => {
+                status_codes(text)?;
+                Value::Text(text.to_owned())
+            }
+            Self::Command => Value::Command(command::split(text)?),
+            Self::Account => {
+                let possible = |c: char| c.is_alphanumeric() || "._@-".contains(c);
+                if text.is_empty() || !text.chars().all(possible) {
+                    return Err("cannot be the name of a user or group".to_owned());
+                }
+                Value::Text(text.to_owned())
+            }
+        })
+    }
+
+    fn wants(&self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Secret => "a secret".to_owned(),
+            Self::Name => "a name".to_owned(),
+            Self::Of(keyword) => format!("the name of a `{keyword}`"),
+            Self::Interface => "an interface".to_owned(),
+            Self::Whole { min, max } if *max >= i64::from(u32::MAX) => format!("a whole number from {min}"),
+            Self::Whole { min, max } => format!("a whole number, {min} to {max}"),
+            Self::Seconds { min_us, max_us } => {
+                format!("{} to {} seconds", values::seconds(*min_us), values::seconds(*max_us))
+            }
+            Self::Millis { min_us, max_us } => {
+                format!("{} to {} milliseconds", millis(*min_us), millis(*max_us))
+            }
+            Self::Flag => "`on` or `off`".to_owned(),
+            Self::Choice(of) => format!("one of {}", of.join(", ")),
+            Self::Address => "an address".to_owned(),
+            Self::Range => "an address, or several as in `10.0.0.1-5`".to_owned(),
+            Self::Netmask => "a mask as in `255.255.255.0`, or a length, 1 to 128".to_owned(),
+            Self::Hex => "octets in hexadecimal".to_owned(),
+            Self::StatusCodes => "status codes as in `200` or `200-299`".to_owned(),
+            Self::Command => "a command, in double quotes if it has arguments".to_owned(),
+            Self::Account => "a user or group".to_owned(),
+        }
+    }
+}
+
+/// What follows a keyword, for a hint or the reference.
+pub fn wants(args: &[Arg]) -> String {
+    let parts: Vec<String> = args.iter().map(part).collect();
+    if parts.is_empty() { "nothing".to_owned() } else { parts.join(", then ") }
+}
+
+fn part(arg: &Arg) -> String {
+    let list = |names: &[(&str, &[Arg])]| {
+        let of = |(name, args): &(&str, &[Arg])| match args {
+            [] => format!("`{name}`"),
+            args => format!("`{name}` with {}", wants(args)),
+        };
+        names.iter().map(of).collect::<Vec<_>>().join("; ")
+    };
+    match arg {
+        Arg::One(kind) => kind.wants(),
+        Arg::Opt(kind) => format!("{} or nothing", kind.wants()),
+        Arg::Many(kind) => format!("{}, once or more", kind.wants()),
+        Arg::Any(kind) => format!("{}, any number", kind.wants()),
+        Arg::Named(names) => format!("any of: {}", list(names)),
+        Arg::Either(names, other) => format!("{}; or {}", list(names), wants(other)),
+    }
+}
+
+fn whole(text: &str, min: i64, max: i64) -> Result<i64, String> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("is not a whole number".to_owned());
+    }
+    let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+    number.ok_or_else(|| format!("is out of range: {min} to {max}"))
+}
+
+/// `us` of a time, if it is in range; messages have it in units of `us_a_unit`.
+fn time(us: Option<u64>, min_us: u64, max_us: u64, thousandths: u64, unit: &str) -> Result<Duration, String> {
+    let show = |us: u64| values::seconds(us.saturating_mul(thousandths));
+    us.filter(|us| (min_us..=max_us).contains(us))
+        .map(Duration::from_micros)
+        .ok_or_else(|| format!("is out of range: {} to {} {unit}", show(min_us), show(max_us)))
+}
+
+fn range(text: &str) -> Result<(), String> {
+    let (first, last) = text.split_once('-').map_or((text, None), |(first, last)| (first, Some(last)));
+    let address = values::address(first)?;
+    let (digits, radix) = if address.is_ipv4() { (255, 10) } else { (0xffff, 16) };
+    let of = |text: &str| u32::from_str_radix(text, radix).ok();
+    let from = first.rsplit(['.', ':']).next().and_then(of).unwrap_or(0);
+    match last.map(of) {
+        None => Ok(()),
+        Some(Some(to)) if (from..=digits).contains(&to) => Ok(()),
+        Some(_) => Err(format!("does not end between {first} and the last address of its kind")),
+    }
+}
+
+fn netmask(text: &str) -> Result<(), String> {
+    if text.contains('.') {
+        let mask: std::net::Ipv4Addr = text.parse().map_err(|_| "is not a mask".to_owned())?;
+        let contiguous = mask.to_bits().leading_ones() + mask.to_bits().trailing_zeros() >= 32;
+        return if contiguous { Ok(()) } else { Err("is not a mask: its ones are not in a row".to_owned()) };
+    }
+    values::whole(text, 1, 128).map(drop)
+}
+
+fn status_codes(text: &str) -> Result<(), String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let [first, last] = [first, last].map(|code| values::whole(code, 100, 599));
+    let in_order = first? <= last?;
+    if in_order { Ok(()) } else { Err("ends before it begins".to_owned()) }
+}
+
+/// Microseconds as decimal milliseconds.
+fn millis(us: u64) -> String {
+    values::seconds(us.saturating_mul(1_000))
+}
+
+impl Value {
+    /// As the language has it; a secret only if it may be seen.
+    pub fn print(&self, secrets: bool) -> String {
+        match self {
+            Self::Secret(_) if !secrets => "****".to_owned(),
+            Self::Text(text) | Self::Name(text) | Self::Of(_, text) | Self::Secret(Secret(text)) => {
+                values::word(text)
+            }
+            Self::Word(word) => (*word).to_owned(),
+            Self::Number(number) => number.to_string(),
+            Self::Seconds(time) => values::seconds(micros(*time)),
+            Self::Millis(time) => millis(micros(*time)),
+            Self::Flag(on) => if *on { "on" } else { "off" }.to_owned(),
+            Self::Address(address) => address.to_string(),
+            Self::Command(words) => command::join(words),
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,109 @@
+//! The rows of the checks of a real server.
+
+use super::{Block, Inside::Statements, Keyword, tables::*};
+use crate::config::grammar::{
+    Arg::{self, Many, Named, One, Opt},
+    Kind::{Address, Choice, Hex, Interface, Of, StatusCodes, Text, Whole},
+};
+
+/// What most checks have, with the default of `retry` and `delay_before_retry`, and rows of their own.
+macro_rules! check {
+    ($retry:literal, $delay:literal $(, $row:expr)* $(,)?) => {
+        &[
+            $($row,)*
+            has("connect_ip", ADDRESS),
+            has("connect_port", PORT),
+            has("bindto", ADDRESS),
+            has("bind_port", PORT),
+            has("bind_if", &[One(Interface)]),
+            has("connect_timeout", SECONDS).or("5"),
+            has("fwmark", COUNT),
+            has("retry", COUNT).or($retry),
+            has("delay_before_retry", SECONDS).or($delay),
+            has("warmup", SECONDS),
+            has("delay_loop", SECONDS),
+            has("alpha", SWITCH),
+            has("log_all_failures", SWITCH),
+        ]
+    };
+}
+
+pub const TCP_CHECK: &[Keyword] = check!("1", "1");
+
+pub const HTTP_GET: &[Keyword] = check!(
+    "1",
+    "3",
+    has_block("url", NOTHING, Statements(Block::Url)).required(),
+    has("http_protocol", &[One(Choice(&["1.0", "1.0C", "1.1", "1.0c"]))]).or("1.0"),
+    has("virtualhost", TEXT),
+    has("enable_sni", NOTHING),
+    has("sni_name", TEXT),
+    has("fast_recovery", SWITCH),
+    has("tls_compliant", SWITCH),
+    has("nb_get_retry", COUNT).means("retry"),
+);
+
+pub const URL: &[Keyword] = &[
+    has("path", TEXT).required(),
+    // An MD5 sum, from `genhash`.
+    has("digest", &[One(Hex)]),
+    has("status_code", &[Many(StatusCodes)]),
+    has("virtualhost", TEXT),
+    has("regex", TEXT),
+    has("regex_no_match", NOTHING),
+    has("regex_options", TEXTS),
+    has("regex_min_offset", COUNT),
+    has("regex_max_offset", COUNT),
+    has("regex_stack", &[One(ANY), Opt(ANY)]),
+    has("tls_compliant", SWITCH),
+];
+
+pub const MISC_CHECK: &[Keyword] = check!(
+    "0",
+    "1",
+    has("misc_path", &[One(crate::config::grammar::Kind::Command)]).required(),
+    has("misc_timeout", SECONDS),
+    has("misc_dynamic", NOTHING),
+    has("user", ACCOUNT),
+);
+
+pub const SMTP_CHECK: &[Keyword] = check!(
+    "1",
+    "1",
+    has("helo_name", TEXT).or("smtpchecker.keepalived.org"),
+    has_block("host", NOTHING, Statements(Block::SmtpHost)),
+);
+
+pub const SMTP_HOST: &[Keyword] = &[
+    has("connect_ip", &[One(Address)]),
+    has("connect_port", PORT),
+    has("bindto", &[One(Address)]),
+    has("bind_port", PORT),
+    has("bind_if", &[One(Interface)]),
+    has("connect_timeout", SECONDS),
+    has("fwmark", COUNT),
+];
+
+pub const DNS_CHECK: &[Keyword] =
+    check!("3", "1", has("type", &[One(Text)]).or("SOA"), has("name", TEXT).or("."));
+
+pub const PING_CHECK: &[Keyword] = check!("1", "1");
+
+pub const UDP_CHECK: &[Keyword] = check!(
+    "1",
+    "1",
+    has("payload", &[Many(Hex)]),
+    has("require_reply", &[Arg::Any(Hex)]),
+    has("min_reply_length", LENGTH),
+    has("max_reply_length", LENGTH),
+);
+
+pub const FILE_CHECK: &[Keyword] = &[
+    has("track_file", &[One(Of("track_file"))]).required(),
+    has("weight", &[One(Whole { min: -254, max: 254 }), Named(&[("reverse", NOTHING)])]),
+    has("alpha", SWITCH),
+];
+
+pub const BFD_CHECK: &[Keyword] = &[has("name", &[One(Of("bfd_instance"))]).required(), has("alpha", SWITCH)];
+
+const LENGTH: &[Arg] = &[One(Whole { min: 0, max: 65_535 })];

@@ -1,0 +1,41 @@
+//! The rows of groups of instances and of interfaces.
+
+use super::{Inside::Lines, Keyword, tables::*};
+use crate::config::grammar::{
+    Arg::{self, Named, One, Opt},
+    Kind::{Interface, Seconds, Whole},
+};
+
+pub const SYNC_GROUP: &[Keyword] = &[
+    has_block("group", NOTHING, Lines(INSTANCES)).required(),
+    has_block("track_script", NOTHING, Lines(TRACK_SCRIPT)),
+    has_block("track_interface", NOTHING, Lines(TRACK_INTERFACE)),
+    has_block("track_file", NOTHING, Lines(TRACKED_FILE)),
+    has_block("track_process", NOTHING, Lines(TRACKED_PROCESS)),
+    has_block("track_bfd", NOTHING, Lines(TRACK_BFD)),
+    has("notify_master", COMMAND),
+    has("notify_backup", COMMAND),
+    has("notify_fault", COMMAND),
+    has("notify_stop", COMMAND),
+    has("notify", COMMAND),
+    has("notify_priority_changes", SWITCH),
+    has("smtp_alert", SWITCH),
+    has("sync_group_tracking_weight", NOTHING),
+    has("global_tracking", NOTHING),
+];
+
+pub const TRACK_GROUP: &[Keyword] = &[has_block("group", NOTHING, Lines(INSTANCES)).required()];
+
+pub const GARP_GROUP: &[Keyword] = &[
+    has("garp_interval", PACING),
+    has("gna_interval", PACING),
+    has("interface", INTERFACE),
+    has_block("interfaces", NOTHING, Lines(INTERFACES)),
+];
+
+/// Seconds before a link counts as down, and as up.
+pub const DELAY_LINE: &[Arg] = &[One(Interface), One(DELAY), Opt(DELAY)];
+const DELAY: crate::config::grammar::Kind = Whole { min: 0, max: 255 };
+pub const LINKBEAT_LINE: &[Arg] =
+    &[One(Interface), Named(&[("MII", NOTHING), ("ETHTOOL", NOTHING), ("IOCTL", NOTHING)])];
+const PACING: &[Arg] = &[One(Seconds { min_us: 0, max_us: 1_000_000_000 })];

@@ -1,0 +1,302 @@
+//! What has no engine yet: read and checked all the same.
+
+use super::{table::sample, *};
+use crate::config::{
+    Statement, Value, explain,
+    grammar::{Arg, Kind},
+    keywords::{ALL, Block, Inside, Keyword, Status, rows},
+    print,
+};
+
+/// The file with `lines` in `block`, and the number of the first; what `lines` may ask for by name is there.
+fn place(block: Block, lines: &str) -> Option<(String, u32)> {
+    let server = |inside: &str| format!("virtual_server 10.7.7.7 80 {{\n{inside}\n}}\n");
+    let real = |inside: &str| server(&format!("real_server 10.7.7.8 80 {{\n{inside}\n}}"));
+    let check = |name: &str, rest: &str| real(&format!("{name} {{\n{lines}\n{rest}\n}}"));
+    let (text, line) = match block {
+        Block::Root => (format!("{lines}\n"), 1),
+        Block::GlobalDefs => (format!("global_defs {{\n{lines}\n}}\n"), 2),
+        Block::Instance => return Some((with(lines) + &named(lines), 2)),
+        Block::Script => (format!("vrrp_script VI_1 {{\n{lines}\n{}\n}}\n", unless(lines, "script /x")), 2),
+        Block::TrackProcess => {
+            (format!("vrrp_track_process VI_1 {{\n{lines}\n{}\n}}\n", unless(lines, "process x")), 2)
+        }
+        Block::TrackFile => (format!("track_file VI_1 {{\n{lines}\n{}\n}}\n", unless(lines, "file /x")), 2),
+        Block::Bfd => {
+            let address =
+                if lines.contains("neighbour_ip") { "" } else { unless(lines, "neighbor_ip 10.9.9.7") };
+            (format!("bfd_instance VI_1 {{\n{lines}\n{address}\n}}\n"), 2)
+        }
+        Block::SyncGroup => {
+            let group = if lines.starts_with("group") { "" } else { "group {\nVI_1\nVI_2\n}" };
+            (format!("vrrp_sync_group G {{\n{lines}\n{group}\n}}\n"), 2)
+        }
+        Block::TrackGroup => (format!("track_group G {{\n{lines}\n}}\n"), 2),
+        Block::GarpGroup => (format!("garp_group {{\n{lines}\n}}\n"), 2),
+        Block::AuthHmac => return Some((with(&format!("auth_hmac {{\n{lines}\n}}")), 3)),
+        Block::Ssl => (format!("SSL {{\n{lines}\n}}\n"), 2),
+        Block::VirtualServer => (server(&format!("{lines}\nreal_server 10.7.7.8 80 {{\nweight 9\n}}")), 2),
+        Block::RealServer => (real(lines), 3),
+        Block::TcpCheck => (check("TCP_CHECK", ""), 4),
+        Block::HttpGet => {
+            (check("HTTP_GET", if lines.starts_with("url {") { "" } else { "url {\npath /\n}" }), 4)
+        }
+        Block::Url => (real(&format!("SSL_GET {{\nurl {{\n{lines}\n{}\n}}\n}}", unless(lines, "path /"))), 5),
+        Block::MiscCheck => (check("MISC_CHECK", unless(lines, "misc_path /x")), 4),
+        Block::SmtpCheck => (check("SMTP_CHECK", ""), 4),
+        Block::SmtpHost => (real(&format!("SMTP_CHECK {{\nhost {{\n{lines}\n}}\n}}")), 5),
+        Block::DnsCheck => (check("DNS_CHECK", ""), 4),
+        Block::PingCheck => (check("PING_CHECK", ""), 4),
+        Block::UdpCheck => (check("UDP_CHECK", ""), 4),
+        Block::FileCheck => (check("FILE_CHECK", unless(lines, "track_file VI_1")), 4),
+        Block::BfdCheck => (check("BFD_CHECK", unless(lines, "name VI_1")), 4),
+        _ => return None,
+    };
+    let second = with("").replace("VI_1", "VI_2").replace("51", "52").replace("10.0.0.3", "10.0.0.4");
+    let named = named(&text);
+    Some((text + &with("") + &second + &named, line))
+}
+
+/// `statement`, unless its keyword is given.
+fn unless<'s>(lines: &str, statement: &'s str) -> &'s str {
+    let keyword = statement.split(' ').next().unwrap();
+    if lines.split_whitespace().next() == Some(keyword) { "" } else { statement }
+}
+
+/// One of everything that can be asked for by name, but for what `text` has.
+fn named(text: &str) -> String {
+    let blocks = [
+        ("vrrp_script VI_1", "script /x"),
+        ("track_file VI_1", "file /x"),
+        ("vrrp_track_process VI_1", "process x"),
+        ("bfd_instance VI_1", "neighbor_ip 10.9.9.7"),
+    ];
+    let text = text.replace("vrrp_track_file", "track_file");
+    let missing = blocks.iter().filter(|(head, _)| !text.contains(&format!("{head} {{")));
+    missing.map(|(head, inside)| format!("{head} {{\n{inside}\n}}\n")).collect()
+}
+
+/// Rows without an engine, with a file that holds each and the line where it is.
+fn rows_without_engine() -> Vec<(Block, &'static Keyword, String, String, u32)> {
+    let mut all = Vec::new();
+    for block in ALL {
+        for keyword in rows(*block) {
+            let Status::NoEngine { takes, inside, .. } = keyword.status else { continue };
+            let inside = match inside {
+                Inside::Nothing => String::new(),
+                Inside::Lines(line) => format!(" {{\n{}\n}}", sample(line).trim_start()),
+                Inside::LinesOf(Block::VirtualIpaddress) => " {\n10.6.6.6/24 dev eth0\n}".to_owned(),
+                Inside::LinesOf(Block::VirtualRoutes) => " {\n10.6.6.0/24 dev eth0\n}".to_owned(),
+                Inside::LinesOf(_) => " {\nfrom 10.6.6.6 table 7\n}".to_owned(),
+                Inside::Statements(block) => {
+                    let required = rows(block).iter().filter(|row| row.required);
+                    let of = |row: &Keyword| match row.status {
+                        Status::NoEngine { takes, inside: Inside::Nothing, .. } => {
+                            format!("{}{}\n", row.name, sample(takes))
+                        }
+                        _ if row.name == "url" => "url {\npath /\n}\n".to_owned(),
+                        _ => "group {\nVI_1\n}\n".to_owned(),
+                    };
+                    format!(" {{\n{}}}", required.map(of).collect::<String>())
+                }
+            };
+            let line = format!("{}{}{inside}", keyword.name, sample(takes));
+            let Some((text, number)) = place(*block, &line) else { panic!("no place for {block:?}") };
+            all.push((*block, keyword, text, line, number));
+        }
+    }
+    all
+}
+
+#[test]
+fn each_is_read_with_all_that_it_takes() {
+    let all = rows_without_engine();
+    assert!(all.len() > 250, "{}", all.len());
+    for (block, keyword, text, _, _) in all {
+        let loaded = parse_all(&text)
+            .unwrap_or_else(|failure| panic!("{block:?} {}\n{text}\n{failure}", keyword.name));
+        let printed = print(&loaded.config);
+        let again = parse_all(&printed).unwrap_or_else(|failure| panic!("{printed}\n{failure}"));
+        assert_eq!(print(&again.config), printed);
+        assert_eq!(again.config.unserved_blocks, loaded.config.unserved_blocks, "{printed}");
+        // Lines of static blocks are printed as what they mean.
+        let shown = explain(&loaded.config, &loaded.origins);
+        assert!(
+            shown.lines().any(|line| line.trim_start().starts_with(keyword.name)),
+            "{}\n{shown}",
+            keyword.name
+        );
+    }
+}
+
+#[test]
+fn none_takes_a_word_more() {
+    for (block, keyword, text, line, number) in rows_without_engine() {
+        // They take every word.
+        if matches!(keyword.status, Status::NoEngine { takes: [.., Arg::Many(Kind::Text)], .. }) {
+            continue;
+        }
+        let first = line.lines().next().unwrap();
+        let (head, brace) = first.strip_suffix(" {").map_or((first, ""), |head| (head, " {"));
+        let text = text.replacen(first, &format!("{head} ?{brace}"), 1);
+        let column = head.chars().count() + 2;
+        let found = findings_of_all(&text);
+        let here = format!("{number}:{column}: error: ");
+        assert!(
+            found.iter().any(|found| found.starts_with(&here)),
+            "{block:?} {}\n{text}\n{found:#?}",
+            keyword.name
+        );
+    }
+}
+
+#[test]
+fn a_whole_block_is_refused_at_its_head_alone() {
+    let text = with("") + "vrrp_script chk {\nscript /x\nweight -2\n}\n";
+    assert_eq!(
+        findings(&text),
+        ["9:1: error: `vrrp_script` is not supported yet", "9:13: warning: nothing uses `vrrp_script chk`"]
+    );
+}
+
+#[test]
+fn values_have_types_and_defaults_are_filled_in() {
+    let text = with("track_script {\nchk weight -20 reverse\n}")
+        + "vrrp_script chk {\nscript \"/bin/sh -c 'exit 1'\"\ninterval 0.5\nuser nobody nogroup\n}\n";
+    let config = parse_all(&text).unwrap().config;
+    let say = |statements: &[Statement]| -> Vec<String> {
+        statements
+            .iter()
+            .map(|s| {
+                format!("{} {:?}{}", s.keyword, s.values, if s.place.is_none() { " default" } else { "" })
+            })
+            .collect()
+    };
+    let script = config.unserved_blocks[0].inside.as_ref().unwrap();
+    assert_eq!(
+        say(script),
+        [
+            r#"script [Command(["/bin/sh", "-c", "exit 1"])]"#,
+            "interval [Seconds(500ms)]",
+            r#"user [Text("nobody"), Text("nogroup")]"#,
+            "weight [Number(0)] default",
+            "rise [Number(1)] default",
+            "fall [Number(1)] default",
+        ]
+    );
+    let tracked = config.instances[0].unserved[0].inside.as_ref().unwrap();
+    let wanted = [
+        Value::Of("vrrp_script", "chk".to_owned()),
+        Value::Word("weight"),
+        Value::Number(-20),
+        Value::Word("reverse"),
+    ];
+    assert_eq!(tracked[0].values, wanted);
+}
+
+#[test]
+fn commands_are_split_as_keepalived_splits_them() {
+    let split = |script: &str| {
+        let config =
+            parse_all(&(format!("vrrp_script s {{\nscript {script}\n}}\n") + &with("track_script {\ns\n}")));
+        let config = config.unwrap_or_else(|failure| panic!("{failure}")).config;
+        match config.unserved_blocks[0].inside.as_ref().unwrap()[0].values.as_slice() {
+            [Value::Command(words)] => words.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    // As keepalived 2.2.7 dumps them.
+    for (script, words) in [
+        ("/bin/true", &["/bin/true"][..]),
+        (r#""/bin/sh -c 'exit 0'""#, &["/bin/sh", "-c", "exit 0"]),
+        (r#"'/bin/sh -c "exit 0"'"#, &["/bin/sh", "-c", "exit 0"]),
+        (r"/bin/echo\040x", &["/bin/echo", "x"]),
+        (r#""killall -0 \"hap roxy\"""#, &["killall", "-0", "hap roxy"]),
+        (r#""/bin/echo {a} # no comment""#, &["/bin/echo", "{a}", "#", "no", "comment"]),
+        (r#""a\x41\tb""#, &["aA", "b"]),
+        (r#""a ''""#, &["a", ""]),
+    ] {
+        assert_eq!(split(script), words, "{script}");
+    }
+    // keepalived drops the words without saying so.
+    let text = "vrrp_script s {\nscript /bin/true now\n}\n".to_owned() + &with("track_script {\ns\n}");
+    assert_eq!(findings_of_all(&text), ["2:18: error: unexpected `now` after `/bin/true`"]);
+}
+
+#[test]
+fn names_must_be_there() {
+    let script = "vrrp_script chk_nginx {\nscript /x\n}\n";
+    let found = |text: &str| {
+        let found = diagnostics_of(parse_all(text)).into_iter().filter(|d| d.code != Code::NotSupportedYet);
+        found
+            .map(|d| format!("{}:{}: {}; {}", d.line, d.column, d.message, d.hint.unwrap_or_default()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        found(&(with("track_script {\nchk_ngnix\n}") + script)),
+        [
+            "3:1: no `vrrp_script` is called `chk_ngnix`; did you mean `chk_nginx`?",
+            "11:13: nothing uses `vrrp_script chk_nginx`; it is not run; track it in an instance"
+        ]
+    );
+    assert_eq!(
+        found(&with("track_file {\nf\n}")),
+        ["3:1: no `track_file` is called `f`; add a `track_file f`, or remove this"]
+    );
+    assert_eq!(
+        found(&(with("track_script {\nchk_nginx\n}") + script + script)),
+        ["14:13: `vrrp_script chk_nginx` is there already; the other is on line 11"]
+    );
+    let group = |name: &str| format!("vrrp_sync_group {name} {{\ngroup {{\nVI_1\nVI_2\n}}\n}}\n");
+    assert_eq!(
+        found(&(with("") + &group("G"))),
+        ["12:1: no `vrrp_instance` is called `VI_2`; did you mean `VI_1`?"]
+    );
+}
+
+#[test]
+fn what_does_not_fit_together() {
+    let servers = |head: &str| {
+        format!(
+            "virtual_server 10.7.7.7 80 {{\n{head}\nreal_server 10.7.7.8 80 {{\n}}\nreal_server 2001:db8::1 80 {{\n}}\n}}\n"
+        )
+    };
+    let process = "vrrp_track_process p {\nprocess x\nquorum 5\nquorum_max 3\n}\n";
+    let group = "vrrp_sync_group G {\ngroup {\nVI_1\n}\n}\n";
+    let twice = "vrrp_sync_group G {\ngroup {\nVI_1\nVI_1\n}\n}\n";
+    for (text, expected) in [
+        (servers(""), "5:13: error: `2001:db8::1` is of another family than the first real server"),
+        (
+            servers("quorum 3\nlb_kind TUN"),
+            "2:1: warning: quorum 3 is above the weight of all real servers, 2",
+        ),
+        (
+            "virtual_server fwmark 3 {\n}\n".to_owned(),
+            "1:1: warning: `virtual_server fwmark` has no `real_server`",
+        ),
+        (process.to_owned() + &with("track_process {\np\n}"), "4:1: error: quorum_max 3 is below quorum 5"),
+        (group.to_owned() + &with(""), "2:1: warning: a sync group with one instance"),
+        (twice.to_owned() + &with(""), "4:1: error: `VI_1` is in a sync group already"),
+        (
+            "vrrp_script s {\n}\n".to_owned() + &with("track_script {\ns\n}"),
+            "1:1: error: `vrrp_script s` has no `script`",
+        ),
+        (with("track_script {\n}"), "2:1: warning: `track_script` is empty"),
+    ] {
+        let text = if text.contains("vrrp_instance") { text } else { text + &with("") };
+        assert_eq!(findings_of_all(&text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let text =
+        "SSL {\npassword S3cret extra\nca /x\n}\n".to_owned() + &with("auth_hmac {\nkey 1 S3cret extra\n}");
+    for diagnostic in diagnostics_of(parse_all(&text)) {
+        assert!(!diagnostic.to_string().contains("S3cret"), "{diagnostic}");
+    }
+    let loaded = parse_all(&text.replace(" extra", "")).unwrap();
+    assert!(!explain(&loaded.config, &loaded.origins).contains("S3cret"));
+    assert!(!format!("{:?}", loaded.config).contains("S3cret"));
+    assert!(print(&loaded.config).contains("password S3cret"));
+}
