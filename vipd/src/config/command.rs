@@ -1,7 +1,16 @@
 //! Commands: keepalived reads the line of a script keyword as a shell would, and then the word after the keyword once more.
 
-/// The words of a line after a script keyword, each with where it starts and ends, in characters. Stops at a brace outside quotes.
-pub fn words(line: &[char]) -> Vec<(usize, usize, String)> {
+/// A word on a line, and where it starts and ends, in characters.
+pub struct Word {
+    pub text: String,
+    pub start: usize,
+    pub end: usize,
+    /// Where a quote starts that does not end.
+    pub unclosed: Option<usize>,
+}
+
+/// The words of a line after a script keyword, up to a brace outside quotes.
+pub fn words(line: &[char]) -> Vec<Word> {
     let mut words = Vec::new();
     let mut at = 0;
     while let Some(c) = line.get(at) {
@@ -9,35 +18,35 @@ pub fn words(line: &[char]) -> Vec<(usize, usize, String)> {
             '{' | '}' => break,
             c if c.is_whitespace() => at += 1,
             _ => {
-                let start = at;
-                let (text, end) = word(line, at, |c| c.is_whitespace() || matches!(c, '{' | '}'));
-                words.push((start, end, text));
-                at = end;
+                let word = word(line, at, |c| c.is_whitespace() || matches!(c, '{' | '}'));
+                at = word.end;
+                words.push(word);
             }
         }
     }
     words
 }
 
-/// One word of a line, and where it ends: before a character for which `ends`, outside quotes.
-fn word(line: &[char], mut at: usize, ends: fn(char) -> bool) -> (String, usize) {
+/// The word that starts at `start`; it ends before a character for which `ends`, outside quotes.
+fn word(line: &[char], start: usize, ends: fn(char) -> bool) -> Word {
     let mut text = String::new();
     let mut quote = None;
+    let mut at = start;
     while let Some(c) = line.get(at).copied() {
-        at += 1;
         match (c, quote) {
-            ('\\', None | Some('"')) => {
-                let (c, used) = escape(&line[at..]);
+            (c, None) if ends(c) => break,
+            ('\\', None | Some(('"', _))) => {
+                let (c, used) = escape(&line[at + 1..]);
                 text.extend(c);
                 at += used;
             }
-            (c, Some(open)) if c == open => quote = None,
-            ('"' | '\'', None) => quote = Some(c),
-            (c, None) if ends(c) => return (text, at - 1),
+            (c, Some((open, _))) if c == open => quote = None,
+            ('"' | '\'', None) => quote = Some((c, at)),
             (c, _) => text.push(c),
         }
+        at += 1;
     }
-    (text, at)
+    Word { text, start, end: at, unclosed: quote.map(|(_, at)| at) }
 }
 
 /// What a backslash and the characters after it stand for, and how many of them it takes.
@@ -77,6 +86,10 @@ pub fn split(text: &str) -> Result<Vec<String>, String> {
     if text.contains('\0') {
         return Err("has a NUL character".to_owned());
     }
+    // Editors and web pages make them.
+    if text.contains(['“', '”', '„', '‘', '’']) {
+        return Err("has typographic quotes: write `\"`".to_owned());
+    }
     let line: Vec<char> = text.chars().collect();
     let mut words = Vec::new();
     let mut at = 0;
@@ -85,9 +98,12 @@ pub fn split(text: &str) -> Result<Vec<String>, String> {
             at += 1;
             continue;
         }
-        let (text, end) = word(&line, at, char::is_whitespace);
-        words.push(text);
-        at = end;
+        let word = word(&line, at, char::is_whitespace);
+        if word.unclosed.is_some() {
+            return Err("has a quote that is not closed".to_owned());
+        }
+        at = word.end;
+        words.push(word.text);
     }
     if words.iter().any(|word| word.contains('\0')) {
         return Err("has a NUL character".to_owned());

@@ -80,8 +80,11 @@ impl Line {
 
     fn shell_words(&mut self, report: &mut Report) {
         let from = self.at;
-        for (start, end, text) in command::words(&self.chars[from..]) {
+        for command::Word { text, start, end, unclosed } in command::words(&self.chars[from..]) {
             self.at = from + end;
+            if let Some(quote) = unclosed {
+                self.unclosed(from + quote, report);
+            }
             self.push(text, from + start, report);
         }
         // Blanks behind the last.
@@ -97,15 +100,16 @@ impl Line {
         let text: String = rest[..closing.unwrap_or(rest.len())].iter().collect();
         self.at = closing.map_or(self.chars.len(), |len| start + len + 2);
         if closing.is_none() {
-            let quote = Span { width: 1, ..self.span_from(start) };
-            report.error_hint(
-                Code::UnclosedQuote,
-                quote,
-                "this `\"` is not closed on its line",
-                "end the text with a second `\"`",
-            );
+            self.unclosed(start, report);
         }
         self.push(text, start, report);
+    }
+
+    fn unclosed(&self, quote: usize, report: &mut Report) {
+        let sign = self.chars.get(quote).copied().unwrap_or('"');
+        let message = format!("this `{sign}` is not closed on its line");
+        let hint = format!("end the text with a second `{sign}`");
+        report.error_hint(Code::UnclosedQuote, self.span(quote, quote + 1), message, hint);
     }
 
     fn bare(&mut self, report: &mut Report) {

@@ -96,7 +96,13 @@ impl Lowering<'_> {
                     self.report.error_hint(Code::BadValue, first.span, message, hint);
                 }
                 (true, _) => self.report.error_hint(Code::BadValue, first.span, message, "remove the zone"),
-                (false, _) => self.report.error(Code::BadValue, first.span, message),
+                (false, _) => {
+                    let hint = match options {
+                        Block::VipOption => "as in `10.0.0.3/24` or `2001:db8::3/64`",
+                        _ => "as in `10.0.0.2` or `2001:db8::2`",
+                    };
+                    self.report.error_hint(Code::BadValue, first.span, message, hint);
+                }
             }
         }
         let mut line = Settings::default();

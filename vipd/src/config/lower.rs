@@ -194,7 +194,9 @@ impl Lowering<'_> {
 
     fn no_engine(&mut self, word: &Word, advice: &str) {
         match self.unsupported {
-            Unsupported::Refused => self.not_yet(word, advice),
+            Unsupported::Refused => {
+                self.not_yet(word, &format!("{advice}; `--allow-unsupported` ignores it"));
+            }
             Unsupported::Ignored => {
                 let message = format!("{} is not supported yet, and is ignored", self.report.quote(word));
                 self.report.warning(Code::NotSupportedYet, word.span, message, advice);

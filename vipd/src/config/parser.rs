@@ -22,7 +22,10 @@ pub struct Node {
 
 /// Returns the statements at the top level.
 pub fn parse(items: Vec<Item>, report: &mut Report) -> Vec<Node> {
-    let mut parser = Parser { report, top: Vec::new(), open: Vec::new() };
+    let count = |brace: fn(&Item) -> bool| items.iter().filter(|item| brace(item)).count();
+    let opened = count(|item| matches!(item, Item::Open(_)));
+    let unclosed = opened.saturating_sub(count(|item| matches!(item, Item::Close(_))));
+    let mut parser = Parser { report, top: Vec::new(), open: Vec::new(), unclosed };
     let mut items = items.into_iter().peekable();
     let mut after_statement = false;
     while let Some(item) = items.next() {
@@ -54,6 +57,8 @@ struct Parser<'p> {
     report: &'p mut Report,
     top: Vec<Node>,
     open: Vec<Open>,
+    /// `{` without a `}`, in all of the file, that were not found yet.
+    unclosed: usize,
 }
 
 /// A block whose `}` has not come yet.
@@ -70,8 +75,11 @@ impl Parser<'_> {
     fn statement(&mut self, words: Vec<Word>, opens: bool) -> bool {
         let Some(first) = words.first() else { return false };
         if opens && self.starts_top_level(&words) {
-            self.report_unclosed("before the next block starts");
+            self.report_unclosed(0, "before the next block starts");
             self.close_all();
+        } else if self.ends_block(first) {
+            self.report_unclosed(self.open.len() - 1, &format!("before `{}`", first.text));
+            self.close_one();
         }
         let (first, name) = (first.clone(), title(&words, self.report));
         let misses_brace = !opens
@@ -95,7 +103,8 @@ impl Parser<'_> {
     fn open_brace(&mut self, brace: Span, after_statement: bool) {
         let header = if after_statement { self.siblings().pop() } else { None };
         let Some(node) = header else {
-            self.report.error(Code::StrayBrace, brace, "stray `{`: no keyword stands before it");
+            let hint = "put the keyword of the block before it, or remove it";
+            self.report.error_hint(Code::StrayBrace, brace, "stray `{`: no keyword stands before it", hint);
             let node = Node { words: Vec::new(), block: None, unsupported: true };
             self.open.push(Open { node, at: brace, children: Vec::new(), inside: None });
             return;
@@ -108,18 +117,21 @@ impl Parser<'_> {
 
     fn close_brace(&mut self, brace: Span) {
         if !self.close_one() {
-            self.report.error(Code::StrayBrace, brace, "stray `}`: no block is open here");
+            let hint = "remove it, or add the `{` that it ends";
+            self.report.error_hint(Code::StrayBrace, brace, "stray `}`: no block is open here", hint);
         }
     }
 
     fn end(mut self) -> Vec<Node> {
-        self.report_unclosed("at the end of the file");
+        self.report_unclosed(0, "at the end of the file");
         self.close_all();
         self.top
     }
 
-    fn report_unclosed(&mut self, when: &str) {
-        for open in &self.open {
+    /// Of the blocks that are open, those from `from` on.
+    fn report_unclosed(&mut self, from: usize, when: &str) {
+        self.unclosed = self.unclosed.saturating_sub(self.open.len() - from);
+        for open in &self.open[from..] {
             let name = title(&open.node.words, self.report);
             self.report.error_hint(
                 Code::UnclosedBlock,
@@ -149,6 +161,14 @@ impl Parser<'_> {
         let top = keywords::find(Block::Root, &first.text).is_some_and(|keyword| keyword.block);
         let known_here = self.inside().is_some_and(|block| keywords::find(block, &first.text).is_some());
         !self.open.is_empty() && top && !known_here && (words.len() > 1 || first.text == "global_defs")
+    }
+
+    /// A keyword of the block around this one and not of this one, where a `}` is missing somewhere.
+    fn ends_block(&self, first: &Word) -> bool {
+        let [.., around, open] = &self.open[..] else { return false };
+        let (Some(around), Some(inside)) = (around.inside, open.inside) else { return false };
+        let is_here = |block| keywords::find(block, &first.text).is_some();
+        self.unclosed > 0 && !keywords::rows(inside).is_empty() && !is_here(inside) && is_here(around)
     }
 
     fn push(&mut self, node: Node) {

@@ -4,6 +4,7 @@ mod addressing;
 mod expand;
 mod explain;
 mod language;
+mod mistakes;
 mod model;
 mod reference;
 mod routes;

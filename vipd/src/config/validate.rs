@@ -42,9 +42,10 @@ pub fn config(drafts: &[Draft], global: &Settings, report: &mut Report) -> Confi
 
 fn instance(draft: &Draft, global: &Settings, report: &mut Report) -> Option<Instance> {
     let settings = &draft.settings;
-    for keyword in ["interface", "virtual_router_id", "virtual_ipaddress"] {
+    for (keyword, hint) in NEEDED {
         if settings.seen_at(keyword).is_none() && !settings.partial {
-            report.error(Code::MissingKeyword, draft.name_at, format!("{} has no `{keyword}`", draft.title));
+            let message = format!("{} has no `{keyword}`", draft.title);
+            report.error_hint(Code::MissingKeyword, draft.name_at, message, hint);
         }
     }
     let mut shared = settings.shared.or(&global.shared);
@@ -270,10 +271,12 @@ fn advert_interval(settings: &Settings, version: Version, report: &mut Report) -
             );
         }
         Version::V3 if us > 40_950_000 => {
-            report.error(
+            let message = format!("advert_int {written} with version 3 is out of range: 0.01 to 40.95 s");
+            report.error_hint(
                 Code::BadValue,
                 span,
-                format!("advert_int {written} with version 3 is out of range: 0.01 to 40.95 s"),
+                message,
+                "write 40.95 or less: the advert has 12 bits for it",
             );
         }
         Version::V3 if us % 10_000 != 0 => {
@@ -308,7 +311,9 @@ fn authentication(settings: &Settings, version: Version, family: Family, report:
     }
     for keyword in ["auth_type", "auth_pass"] {
         if settings.seen_at(keyword).is_none() && !settings.partial {
-            report.error(Code::MissingKeyword, block, format!("authentication has no `{keyword}`"));
+            let hint = "give both, `auth_type PASS` and an `auth_pass`, or remove the block on every router";
+            let message = format!("authentication has no `{keyword}`");
+            report.error_hint(Code::MissingKeyword, block, message, hint);
         }
     }
     let Some(pass) = &settings.auth_pass else {
@@ -316,7 +321,7 @@ fn authentication(settings: &Settings, version: Version, family: Family, report:
     };
     let mut octets = [0; AUTH_LEN];
     if pass.value.len() > AUTH_LEN {
-        let hint = "VRRP has room for 8 bytes; keepalived cuts it too";
+        let hint = "write 8 bytes or less: an advert holds no more, and keepalived cuts it too";
         report.warning(
             Code::PasswordCut,
             pass.span,
@@ -356,3 +361,10 @@ fn octet(value: u32) -> u8 {
 
 /// RFC 2338 5.3.10: eight octets of authentication data.
 const AUTH_LEN: usize = 8;
+
+/// What an instance cannot do without, and what to add.
+const NEEDED: [(&str, &str); 3] = [
+    ("interface", "add `interface IF`, the interface that its adverts go over"),
+    ("virtual_router_id", "add `virtual_router_id N`, 1 to 255, the same on every router of the group"),
+    ("virtual_ipaddress", "add a `virtual_ipaddress` block with an address on each line"),
+];

@@ -33,7 +33,7 @@ pub fn set(
         (Form::Block(_), _) => {}
         (Form::Bare(set), _) => {
             set(into, Spanned::new((), first));
-            trailing(words, 1, block, report);
+            rest(words, 1, block, into, report);
         }
         (Form::Flag(set), None) => set(into, Spanned::new(true, first)),
         (Form::Vmac(set), _) => {
@@ -52,16 +52,23 @@ pub fn set(
             report.error_hint(Code::MissingValue, first.span, message, expectation(keyword, form));
         }
         (Form::Flag(_), Some(word)) if keywords::find(block, &word.text).is_some() => {
-            trailing(words, 1, block, report);
+            rest(words, 1, block, into, report);
         }
         (form, Some(word)) => match apply(form, word, into) {
-            Ok(()) => trailing(words, 2, block, report),
+            Ok(()) => rest(words, 2, block, into, report),
             Err(problem) => {
                 let message = format!("{} {} {problem}", report.bare(first), report.quote(word));
                 report.error_hint(Code::BadValue, word.span, message, expectation(keyword, form));
             }
         },
     }
+}
+
+/// As [`trailing`]; a statement there was given, if in the wrong place: it is not missing as well.
+fn rest(words: &[Word], used: usize, block: Block, into: &mut Settings, report: &mut Report) {
+    let meant = words.get(used).and_then(|word| Some((keywords::find(block, &word.text)?.means, word.span)));
+    into.seen.extend(meant);
+    trailing(words, used, block, report);
 }
 
 /// Reports words after the first `used`, which keepalived would swallow.

@@ -20,7 +20,8 @@ fn names(drafts: &[Draft], report: &mut Report) {
     for Draft { name, title, keyword_at, name_at, .. } in drafts {
         if let Some(first) = names.get(name.as_str()).filter(|_| !name.is_empty()) {
             let line = report.line_of(*first, *name_at);
-            report.error(Code::Duplicate, *name_at, format!("second {title}; the first is on {line}"));
+            let message = format!("second {title}; the first is on {line}");
+            report.error_hint(Code::Duplicate, *name_at, message, "give it another name");
         } else {
             names.insert(name, *keyword_at);
         }
