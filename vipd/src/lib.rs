@@ -9,5 +9,8 @@ pub mod control;
 pub mod daemon;
 pub mod dataplane;
 pub mod host;
+pub mod notify;
+pub mod scripts;
+pub mod tracking;
 
 pub use vipd_core::{engine, keeper, time, vrrp};

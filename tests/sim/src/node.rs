@@ -10,6 +10,7 @@ use vipd_common::{
     types::ChecksumForm,
 };
 use vipd_core::{
+    engine::{FaultReason, Input},
     keeper::{Keeper, Report},
     time::Instant,
     vrrp::{Advert, InstanceId, Settings},
@@ -136,6 +137,15 @@ impl Kernel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
     Link(bool),
+    /// Whether what a router tracks is well.
+    Tracked {
+        router: usize,
+        well: bool,
+    },
+    Priority {
+        router: usize,
+        priority: Priority,
+    },
     Shutdown,
     Leave,
 }
@@ -143,7 +153,9 @@ pub enum Message {
 #[derive(Debug)]
 pub struct Node {
     pub plan: NodePlan,
+    /// With the priority that its process knows of.
     pub settings: Vec<Settings>,
+    pub configured: Vec<Settings>,
     pub clock: Clock,
     // The machine.
     pub up: bool,
@@ -151,6 +163,10 @@ pub struct Node {
     pub paused: Option<Instant>,
     pub link_faults: u32,
     pub send_faults: u32,
+    /// Of each router: what it tracks is not well, by so many faults.
+    pub track_faults: Vec<u32>,
+    /// Of each router: the priorities that faults give it, the last counts.
+    pub priorities: Vec<Vec<Priority>>,
     /// The longest that its processes are held up now, and by how many faults.
     pub busy_faults: Vec<Time>,
     pub kernel: Kernel,
@@ -163,6 +179,9 @@ pub struct Node {
     pub in_turn: bool,
     pub keeper: Option<Keeper>,
     pub mailbox: VecDeque<Message>,
+    /// What it was told last.
+    pub told_link: bool,
+    pub told_well: Vec<bool>,
     pub wakes_at: Option<Time>,
     pub finished: bool,
     pub left: bool,
@@ -175,11 +194,14 @@ impl Node {
         let count = plan.instances.len();
         Self {
             settings: plan.instances.clone(),
+            configured: plan.instances.clone(),
             clock: Clock::new(0, plan.clock, plan.ppm),
             up: true,
             paused: None,
             link_faults: 0,
             send_faults: 0,
+            track_faults: vec![0; count],
+            priorities: vec![Vec::new(); count],
             busy_faults: Vec::new(),
             kernel: Kernel::new(count, plan.ring),
             life: 0,
@@ -188,6 +210,8 @@ impl Node {
             in_turn: false,
             keeper: None,
             mailbox: VecDeque::new(),
+            told_link: false,
+            told_well: vec![true; count],
             wakes_at: None,
             finished: false,
             left: false,
@@ -202,6 +226,25 @@ impl Node {
 
     pub fn link(&self) -> bool {
         self.link_faults == 0
+    }
+
+    /// What the daemon makes of what it was told.
+    pub fn as_told(&self, instance: InstanceId) -> Input {
+        match (self.told_link, self.told_well[usize::from(instance.0)]) {
+            (true, true) => Input::Ready { instance, address: self.plan.address.into() },
+            (false, _) => Input::Fault { instance, reason: FaultReason::LinkDown },
+            (true, false) => Input::Fault { instance, reason: FaultReason::Tracked },
+        }
+    }
+
+    /// The priority that a router is to have.
+    pub fn priority(&self, router: usize) -> Priority {
+        self.priorities[router].last().copied().unwrap_or(self.configured[router].priority)
+    }
+
+    /// Whether what a router tracks may have a weight: not an owner's.
+    pub fn has_weights(&self, router: usize) -> bool {
+        self.is_vipd() && !self.configured[router].priority.is_owner()
     }
 
     /// Whether frames reach it and leave it.

@@ -9,7 +9,7 @@ mod timing;
 mod told;
 mod violation;
 
-use vipd_common::Version;
+use vipd_common::{Priority, Version};
 use vipd_core::{
     time::Instant,
     vrrp::{Reason, Settings, StateName},
@@ -58,6 +58,8 @@ struct Track {
     interval: (Time, Time),
     /// Whom it follows.
     master: Option<usize>,
+    /// Its priority and interval.
+    master_says: Option<(Priority, Time)>,
     goodbye_at: Option<Time>,
     /// Last adverts of others, by what they mean to it.
     rival_at: Time,
@@ -68,6 +70,8 @@ struct Track {
     first_send: Option<Time>,
     /// It was held up between that and the lease.
     hesitated: bool,
+    /// Its priority changed.
+    weighed_at: Time,
     last_send: Time,
     /// The lease word as the process last wrote it.
     lease_until: Instant,
@@ -88,6 +92,7 @@ impl Track {
             heard_at: NEVER,
             interval: (0, 0),
             master: None,
+            master_says: None,
             goodbye_at: None,
             rival_at: NEVER,
             better_at: NEVER,
@@ -95,6 +100,7 @@ impl Track {
             owned_since: None,
             first_send: None,
             hesitated: false,
+            weighed_at: NEVER,
             last_send: NEVER,
             lease_until: Instant::default(),
             adverts: 0,

@@ -84,6 +84,10 @@ pub enum Fault {
     Crash { node: usize, for_: Time },
     /// No carrier; the daemon is told.
     LinkDown { node: usize, for_: Time },
+    /// What a router tracks is not well.
+    Tracked { node: usize, router: usize, for_: Time },
+    /// What a router tracks gives it another priority.
+    Priority { node: usize, router: usize, priority: u8, for_: Time },
     /// No frame from one to the other, and nobody is told.
     Cut { from: usize, to: usize, for_: Time },
     /// No frames between those with a bit of `side` and those without.
@@ -106,6 +110,8 @@ impl Fault {
             | Self::Stop { for_, .. }
             | Self::Crash { for_, .. }
             | Self::LinkDown { for_, .. }
+            | Self::Tracked { for_, .. }
+            | Self::Priority { for_, .. }
             | Self::Cut { for_, .. }
             | Self::Partition { for_, .. }
             | Self::Loss { for_, .. }
@@ -339,7 +345,8 @@ fn fault(rng: &mut Rng, plan: &Plan, style: &Style, intervals: &[Duration], slow
         2 => rng.u64(5 * slow / 2..5 * slow),
         _ => rng.u64(0..12 * slow),
     };
-    match rng.u8(..26) {
+    let router = rng.usize(..plan.nodes[node].instances.len());
+    match rng.u8(..30) {
         0..5 => Fault::Freeze { node, for_ },
         5 | 6 => Fault::Pause { node, for_, clock_stops: rng.bool() },
         7..10 => Fault::Kill { node, for_ },
@@ -356,6 +363,8 @@ fn fault(rng: &mut Rng, plan: &Plan, style: &Style, intervals: &[Duration], slow
         20 | 21 => Fault::Partition { side: rng.u32(1..1 << count), for_ },
         22 => Fault::Loss { share: pick(rng, &[50_000, 300_000, 900_000]), for_ },
         23 => Fault::SendFails { node, for_ },
+        24 => Fault::Tracked { node, router, for_ },
+        25..28 => Fault::Priority { node, router, priority: rng.u8(1..=254), for_ },
         _ => Fault::Busy { node, for_, at_most: rng.u64(MILLI / 10..2 * slow) },
     }
 }

@@ -6,7 +6,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use fastrand::Rng;
 use vipd_core::{
-    engine::{FaultReason, Input, InstanceId},
+    engine::{Input, InstanceId},
     keeper::{Keeper, Node as _},
     time::Instant,
     vrrp::{Reason, StateName},
@@ -386,7 +386,11 @@ impl World {
         (node.running, node.frozen_until, node.in_turn) = (true, 0, false);
         (node.finished, node.left, node.keeper) = (false, false, None);
         node.mailbox.clear();
+        node.settings.clone_from(&node.configured);
         let (life, link) = (node.life, node.link());
+        let tracked: Vec<_> = (0..node.configured.len())
+            .map(|router| (node.track_faults[router] == 0, node.priority(router)))
+            .collect();
         self.note(|_| format!("node {i} starts"));
         self.started(i);
         let node = &mut self.nodes[i];
@@ -406,7 +410,12 @@ impl World {
             node.peer.start();
         }
         // What it sees when it looks; a change since is told.
-        self.nodes[i].mailbox.push_front(Message::Link(link));
+        let node = &mut self.nodes[i];
+        node.mailbox.push_front(Message::Link(link));
+        for (router, (well, priority)) in tracked.into_iter().enumerate() {
+            node.told_well[router] = well;
+            node.mailbox.push_front(Message::Priority { router, priority });
+        }
         self.wake_soon(i);
     }
 
@@ -443,14 +452,21 @@ impl World {
             let Some(message) = hands.next_message() else { break };
             match message {
                 Message::Link(up) => {
-                    let address = hands.world.nodes[i].plan.address.into();
+                    hands.world.nodes[i].told_link = up;
                     for instance in keeper.ids() {
-                        let input = match up {
-                            true => Input::Ready { instance, address },
-                            false => Input::Fault { instance, reason: FaultReason::LinkDown },
-                        };
+                        let input = hands.world.nodes[i].as_told(instance);
                         keeper.input(input, &mut hands);
                     }
+                }
+                Message::Tracked { router, well } => {
+                    hands.world.nodes[i].told_well[router] = well;
+                    let input = hands.world.nodes[i].as_told(InstanceId(router as u16));
+                    keeper.input(input, &mut hands);
+                }
+                Message::Priority { router, priority } => {
+                    let instance = InstanceId(router as u16);
+                    hands.world.reprioritised(i, router, priority);
+                    keeper.input(Input::Priority { instance, priority }, &mut hands);
                 }
                 Message::Shutdown => keeper.input(Input::Shutdown, &mut hands),
                 Message::Leave => {
@@ -507,8 +523,8 @@ impl World {
                     wanted.extend(peer.stop());
                     gone = true;
                 }
-                // keepalived has no such thing.
-                Message::Leave => {}
+                // keepalived has no such thing, and the model of it tracks nothing.
+                Message::Leave | Message::Tracked { .. } | Message::Priority { .. } => {}
             }
         }
         if !gone {

@@ -120,7 +120,8 @@ pub fn join(words: &[String]) -> String {
     format!("\"{}\"", words.join(" ").replace('\\', "\\\\"))
 }
 
-fn quoted(word: &str) -> String {
+/// One word as a shell reads it.
+pub fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     let needs_escape = |c: char| matches!(c, '\'' | '"' | '\\' | '$') || c.is_control();
     if !word.is_empty() && word.chars().all(is_plain) {

@@ -26,7 +26,7 @@ pub struct Origins {
 impl Origins {
     pub(super) fn new(global: &Settings, drafts: &[Draft], report: &Report) -> Self {
         let of = |settings: &Settings| {
-            settings.seen.iter().map(|(keyword, span)| (*keyword, report.describe(*span))).collect()
+            settings.seen.last().map(|(keyword, span)| (keyword, report.describe(span))).collect()
         };
         Self { global: of(global), instances: drafts.iter().map(|draft| of(&draft.settings)).collect() }
     }
@@ -73,7 +73,7 @@ pub fn explain(config: &Config, origins: &Origins) -> String {
                 writeln!(text, "{statement:<44} # {}", origins.of(instance, &keywords))
             }
             From::Place(place) => {
-                writeln!(text, "{statement:<44} # {}, not served", place.as_deref().unwrap_or("default"))
+                writeln!(text, "{statement:<44} # {place}")
             }
         };
     }
@@ -99,8 +99,7 @@ enum From {
     Nowhere,
     /// The place of the first of these that was given.
     Keywords(Vec<&'static str>),
-    /// Of a statement without an engine.
-    Place(Option<String>),
+    Place(String),
 }
 
 struct Printer {
@@ -137,12 +136,14 @@ impl Printer {
         self.lines.push(Line { depth, words, from, instance });
     }
 
-    fn statement(&mut self, Statement { keyword, values, inside, place }: &Statement) {
+    fn statement(&mut self, Statement { keyword, values, inside, place, served }: &Statement) {
         let values = values.iter().map(|value| value.print(self.secrets));
         let keyword = Some((*keyword).to_owned()).filter(|keyword| !keyword.is_empty());
         let words: Vec<String> = keyword.into_iter().chain(values).collect();
         let open = if inside.is_some() { " {" } else { "" };
-        self.line_from(From::Place(place.clone()), words.join(" ") + open);
+        let place = place.as_deref().unwrap_or("default");
+        let place = if *served { place.to_owned() } else { format!("{place}, not served") };
+        self.line_from(From::Place(place), words.join(" ") + open);
         if let Some(inside) = inside {
             self.depth += 1;
             inside.iter().for_each(|statement| self.statement(statement));
@@ -194,9 +195,9 @@ impl Printer {
             self.value("vrrp_garp_interval", seconds(*interval));
             self.value("vrrp_gna_interval", seconds(*na_interval));
         }
-        config.unserved.iter().for_each(|statement| self.statement(statement));
+        config.statements.iter().for_each(|statement| self.statement(statement));
         self.close();
-        config.unserved_blocks.iter().for_each(|statement| self.statement(statement));
+        config.blocks.iter().for_each(|statement| self.statement(statement));
         self.block("static_ipaddress", &config.static_addresses, vip);
         self.block("static_routes", &config.static_routes, route);
         self.block("static_rules", &config.static_rules, rule);
@@ -235,7 +236,7 @@ impl Printer {
         self.block("virtual_ipaddress_excluded", &instance.excluded, vip);
         self.block("virtual_routes", &instance.virtual_routes, route);
         self.block("virtual_rules", &instance.virtual_rules, rule);
-        instance.unserved.iter().for_each(|statement| self.statement(statement));
+        instance.statements.iter().for_each(|statement| self.statement(statement));
         self.close();
     }
 

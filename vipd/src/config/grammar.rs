@@ -50,7 +50,7 @@ pub enum Kind {
     Flag,
     Choice(&'static [&'static str]),
     Address,
-    /// `ADDRESS` or `ADDRESS-LAST`, where LAST is the last octet or group.
+    /// `ADDRESS`, `ADDRESS-LAST` where LAST is the last octet or group or another address, or `ADDRESS/LENGTH`.
     Range,
     /// A mask in dots, or a prefix length.
     Netmask,
@@ -58,6 +58,8 @@ pub enum Kind {
     Hex,
     /// Numbers and ranges of them, `200-299`.
     StatusCodes,
+    /// A word of a command line.
+    ShellWord,
     /// A command and its arguments in one word, split as a shell would.
     Command,
     /// A user or a group of the system.
@@ -80,6 +82,7 @@ pub enum Value {
     Millis(Duration),
     Flag(bool),
     Address(IpAddr),
+    ShellWord(String),
     Command(Vec<String>),
 }
 
@@ -109,11 +112,12 @@ pub enum Problem {
 /// The values of `words`; where one is wrong, those before it.
 pub fn read(args: &[Arg], words: &[&str]) -> (Vec<(usize, Value)>, Option<Problem>) {
     let mut reader = Reader { words, at: 0, values: Vec::new() };
-    let problem = reader.args(args).and_then(|()| match reader.at < words.len() {
-        true => Err(Problem::Extra(reader.at)),
-        false => Ok(()),
-    });
-    (reader.values, problem.err())
+    let extra = |at: usize| (at < words.len()).then_some(Problem::Extra(at));
+    let problem = match reader.args(args) {
+        Ok(()) => extra(reader.at),
+        Err(problem) => Some(problem),
+    };
+    (reader.values, problem)
 }
 
 struct Reader<'r> {
@@ -190,6 +194,7 @@ impl Kind {
         Ok(match self {
             Self::Text | Self::Name | Self::Of(_) if text.is_empty() => return Err("is empty".to_owned()),
             Self::Text => Value::Text(text.to_owned()),
+            Self::ShellWord => Value::ShellWord(text.to_owned()),
             Self::Name => Value::Name(text.to_owned()),
             Self::Of(keyword) => Value::Of(keyword, text.to_owned()),
             Self::Secret => Value::Secret(Secret(text.to_owned())),
@@ -216,7 +221,8 @@ impl Kind {
                 Value::Text(text.to_owned())
             }
             Self::Hex => {
-                let octets = text.len() % 2 == 0 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+                let octets =
+                    text.len().is_multiple_of(2) && text.bytes().all(|digit| digit.is_ascii_hexdigit());
                 if !octets || text.is_empty() {
                     return Err("is not an even number of hexadecimal digits".to_owned());
                 }
@@ -240,6 +246,7 @@ impl Kind {
     fn wants(&self) -> String {
         match self {
             Self::Text => "text".to_owned(),
+            Self::ShellWord => "a word, in quotes if it has blanks".to_owned(),
             Self::Secret => "a secret".to_owned(),
             Self::Name => "a name".to_owned(),
             Self::Of(keyword) => format!("the name of a `{keyword}`"),
@@ -255,7 +262,9 @@ impl Kind {
             Self::Flag => "`on` or `off`".to_owned(),
             Self::Choice(of) => format!("one of {}", of.join(", ")),
             Self::Address => "an address".to_owned(),
-            Self::Range => "an address, or several as in `10.0.0.1-5`".to_owned(),
+            Self::Range => {
+                "an address, or several as in `10.0.0.1-5`, `10.0.0.1-10.0.1.5` or `10.0.0.8/29`".to_owned()
+            }
             Self::Netmask => "a mask as in `255.255.255.0`, or a length, 1 to 128".to_owned(),
             Self::Hex => "octets in hexadecimal".to_owned(),
             Self::StatusCodes => "status codes as in `200` or `200-299`".to_owned(),
@@ -308,7 +317,14 @@ fn time(us: Option<u64>, min_us: u64, max_us: u64, thousandths: u64, unit: &str)
 
 fn range(text: &str) -> Result<(), String> {
     let (first, last) = text.split_once('-').map_or((text, None), |(first, last)| (first, Some(last)));
+    if last.is_none() {
+        return values::prefix(text, values::address).map(drop);
+    }
     let address = values::address(first)?;
+    if let Some(Ok(end)) = last.map(values::address) {
+        let in_order = address.is_ipv4() == end.is_ipv4() && address <= end;
+        return if in_order { Ok(()) } else { Err("ends before it begins".to_owned()) };
+    }
     let (digits, radix) = if address.is_ipv4() { (255, 10) } else { (0xffff, 16) };
     let of = |text: &str| u32::from_str_radix(text, radix).ok();
     let from = first.rsplit(['.', ':']).next().and_then(of).unwrap_or(0);
@@ -354,6 +370,7 @@ impl Value {
             Self::Millis(time) => millis(micros(*time)),
             Self::Flag(on) => if *on { "on" } else { "off" }.to_owned(),
             Self::Address(address) => address.to_string(),
+            Self::ShellWord(word) => command::quoted(word),
             Self::Command(words) => command::join(words),
         }
     }

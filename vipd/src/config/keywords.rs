@@ -1,7 +1,7 @@
 //! Every keyword of the language: what it takes, what it sets, and whether vipd does anything with it.
 //!
-//! A supported row holds the setter itself, so no row can be supported and unhandled. A row without an engine holds the
-//! grammar of what follows. A keyword that is not in a table is a mistake in the file; one that is there but not supported is
+//! A supported row holds the setter itself, so no row can be supported and unhandled. Other rows hold the grammar
+//! of what follows, and whether there is an engine for it. A keyword that is not in a table is a mistake in the file; one that is there but not supported is
 //! refused with advice.
 
 mod checkers;
@@ -32,7 +32,7 @@ pub struct Keyword {
     pub block: bool,
     /// As one would write it; what absence means.
     pub default: Option<&'static str>,
-    /// Its block is of no use without it. Of rows without an engine only: `validate` knows the others.
+    /// Its block is of no use without it. Of rows with a grammar only: `validate` knows the others.
     pub required: bool,
     pub status: Status,
 }
@@ -45,11 +45,11 @@ pub enum Status {
         reason: &'static str,
         takes: &'static [Arg],
     },
-    /// keepalived knows it, vipd reads and checks it, and has no engine for it yet; what to do.
-    NoEngine {
-        advice: &'static str,
+    /// Read by a grammar, and kept as it is.
+    Grammar {
         takes: &'static [Arg],
         inside: Inside,
+        engine: Engine,
     },
     /// keepalived knows it, vipd not yet, and what it stands in would mean something else without it; what to do.
     NotYet(&'static str),
@@ -57,7 +57,19 @@ pub enum Status {
     Refused(&'static str),
 }
 
-/// What the braces after a keyword without an engine hold.
+/// Whether vipd does what a statement asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Present,
+    /// keepalived does it, vipd not yet; what to do.
+    Missing(&'static str),
+    /// The same, and what it stands in would be something else without it: always refused.
+    Needed(&'static str),
+    /// As the block that it stands in.
+    OfBlock,
+}
+
+/// What the braces after a keyword with a grammar hold.
 #[derive(Clone, Copy, Debug)]
 pub enum Inside {
     /// There are none.
@@ -145,7 +157,7 @@ pub enum Block {
     Hop,
     /// The words on a line of `VirtualRules`.
     Rule,
-    // Without an engine.
+    // Read by grammars.
     Script,
     TrackProcess,
     TrackFile,
@@ -175,9 +187,7 @@ impl Keyword {
     pub fn opens(&self) -> Option<Block> {
         match self.status {
             Status::Supported(Form::Block(block)) => Some(block),
-            Status::NoEngine { inside: Inside::Statements(block) | Inside::LinesOf(block), .. } => {
-                Some(block)
-            }
+            Status::Grammar { inside: Inside::Statements(block) | Inside::LinesOf(block), .. } => Some(block),
             _ => None,
         }
     }
@@ -196,17 +206,26 @@ pub fn find(block: Block, name: &str) -> Option<&'static Keyword> {
 
 /// The keyword of `block` that `name` is most likely a misspelling of.
 pub fn nearest(block: Block, name: &str) -> Option<&'static Keyword> {
-    // Nothing that long is a keyword, and the distance costs its square.
-    if name.len() > 2 * KEYWORD_LEN_MAX {
-        return None;
-    }
-    // The distance is at least the difference of the lengths: most keywords need not be compared.
+    closest(rows(block).iter(), name, |keyword| keyword.name)
+}
+
+/// Of the candidates the one whose name `name` is most likely a misspelling of.
+pub fn closest<'c, T: Copy>(
+    candidates: impl Iterator<Item = T>,
+    name: &str,
+    name_of: impl Fn(T) -> &'c str,
+) -> Option<T> {
+    // The distance costs the square of the length, and is at least the difference of the lengths.
     let len = name.chars().count();
-    let close = rows(block).iter().filter(|keyword| keyword.name.len().abs_diff(len) <= MISSPELT_MAX);
-    let (distance, best) = close
-        .map(|keyword| (edit_distance(keyword.name, name), keyword))
+    let near = |candidate: &T| {
+        let other = name_of(*candidate).chars().count();
+        len.max(other) <= COMPARED_LEN_MAX && len.abs_diff(other) <= MISSPELT_MAX
+    };
+    let (distance, best) = candidates
+        .filter(near)
+        .map(|candidate| (edit_distance(name_of(candidate), name), candidate))
         .min_by_key(|(distance, _)| *distance)?;
-    (distance <= (best.name.len() / 3).clamp(1, MISSPELT_MAX)).then_some(best)
+    (distance <= (name_of(best).len() / 3).clamp(1, MISSPELT_MAX)).then_some(best)
 }
 
 /// The block other than `block` that has this keyword, as the file calls it.
@@ -305,7 +324,9 @@ pub fn rows(block: Block) -> &'static [Keyword] {
 pub fn is_command(name: &str) -> bool {
     static COMMANDS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
         let takes_command = |keyword: &&Keyword| {
-            matches!(keyword.status, Status::NoEngine { takes: [Arg::One(Kind::Command), ..], .. })
+            use Arg::{Many, One, Opt};
+            let Status::Grammar { takes: [first, ..], .. } = keyword.status else { return false };
+            matches!(first, One(Kind::Command) | Opt(Kind::Command) | Many(Kind::ShellWord))
         };
         ALL.iter().flat_map(|block| rows(*block)).filter(takes_command).map(|keyword| keyword.name).collect()
     });
@@ -313,7 +334,7 @@ pub fn is_command(name: &str) -> bool {
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
-pub fn edit_distance(a: &str, b: &str) -> usize {
+fn edit_distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let row_of = |_| vec![0; b.len() + 1];
     let [mut before, mut above, mut row] = [0, 1, 2].map(row_of);
@@ -333,6 +354,15 @@ pub fn edit_distance(a: &str, b: &str) -> usize {
         std::mem::swap(&mut above, &mut row);
     }
     above.last().copied().unwrap_or(0)
+}
+
+/// Whether a secret may follow a keyword of this name, somewhere.
+pub fn has_secret(name: &str) -> bool {
+    let takes_secret = |keyword: &Keyword| match keyword.status {
+        Status::Grammar { takes, .. } => takes.iter().any(|arg| matches!(arg, Arg::One(Kind::Secret))),
+        _ => false,
+    };
+    ALL.iter().filter_map(|block| find(*block, name)).any(takes_secret)
 }
 
 /// Those with rows.
@@ -370,6 +400,7 @@ pub const ALL: &[Block] = &[
     Block::BfdCheck,
 ];
 
-const KEYWORD_LEN_MAX: usize = 48;
+/// Of names that may be misspelt.
+const COMPARED_LEN_MAX: usize = 96;
 /// A word that is farther from every keyword is another word.
 const MISSPELT_MAX: usize = 3;

@@ -122,7 +122,7 @@ impl Lowering<'_> {
                 continue;
             };
             let values = match &keyword.status {
-                Status::NotYet(advice) | Status::NoEngine { advice, .. } => {
+                Status::NotYet(advice) => {
                     line.partial = true;
                     return self.not_yet(word, advice);
                 }
@@ -130,6 +130,8 @@ impl Lowering<'_> {
                     line.partial = true;
                     return self.refused(word, reason);
                 }
+                // A line's words have setters.
+                Status::Grammar { .. } => 0,
                 Status::NoEffect { reason, takes } => {
                     self.notice(keyword, word.span, reason);
                     self.words(takes, &words[..words.len().min(1 + takes.len())], 1, block);

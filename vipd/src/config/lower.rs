@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{
     diagnostic::Code,
     explain::Origins,
-    keywords::{self, Block, Form, Keyword, Status},
+    keywords::{self, Block, Engine, Form, Keyword, Status},
     lexer::{Span, Word},
     model::Config,
     parser::{Node, title},
@@ -41,7 +41,7 @@ pub fn lower(tree: &[Node], unsupported: Unsupported, report: &mut Report) -> (C
     let Lowering { report, global, statics, drafts, .. } = lowering;
     // Only now, because `global_defs` counts wherever it stands.
     let mut config = validate::config(&drafts, &global, report);
-    config.unserved_blocks = top.unserved;
+    config.blocks = top.statements;
     config.static_addresses = statics.vips.into_iter().map(|vip| vip.value).collect();
     config.static_routes = statics.routes;
     config.static_rules = statics.rules;
@@ -93,11 +93,16 @@ impl Lowering<'_> {
                 self.takes_no_block(node, first);
                 self.words(takes, &node.words, 1, block);
             }
-            Status::NoEngine { advice, takes, inside } => {
+            Status::Grammar { takes, inside, engine } => {
                 self.mark_seen(keyword, first, settings);
-                self.no_engine(first, advice);
-                let statement = self.section(node, keyword, takes, *inside, block);
-                settings.unserved.extend(statement);
+                match engine {
+                    Engine::Missing(advice) => self.no_engine(first, advice),
+                    Engine::Needed(advice) => self.not_yet(first, advice),
+                    Engine::Present | Engine::OfBlock => {}
+                }
+                let served = *engine == Engine::Present;
+                let statement = self.section(node, keyword, (takes, *inside), block, served);
+                settings.statements.extend(statement);
             }
             Status::Supported(form) => {
                 self.mark_seen(keyword, first, settings);
@@ -173,7 +178,7 @@ impl Lowering<'_> {
             self.report.error_hint(Code::UnknownKeyword, word.span, message, message_hint);
         } else if let Some(meant) = keywords::nearest(block, &word.text) {
             // What was meant was given: do not call it missing as well.
-            settings.seen.push((meant.means, word.span));
+            settings.seen.add(meant.means, word.span);
             self.report.error_hint(
                 Code::UnknownKeyword,
                 word.span,
@@ -233,6 +238,6 @@ impl Lowering<'_> {
                 format!("it was given on {} already", self.report.line_of(first, word.span)),
             );
         }
-        settings.seen.push((keyword.means, word.span));
+        settings.seen.add(keyword.means, word.span);
     }
 }

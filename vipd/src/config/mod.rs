@@ -18,8 +18,11 @@ mod model;
 mod parser;
 mod report;
 mod routes;
+mod scripts;
 mod sections;
 mod settings;
+mod statement;
+mod tracking;
 mod validate;
 mod values;
 mod vmac;
@@ -38,6 +41,8 @@ pub use model::{
     Auth, Config, Garp, Hop, Instance, LeasePolicy, Prefix, RouteKind, RuleAction, Statement, Unicast,
     UnicastPeer, Vip, VirtualRoute, VirtualRule, WantedState,
 };
+pub use scripts::{Account, Command, Fifo, Notify, ScriptPolicy};
+pub use tracking::{Script, Track, Tracked, TrackedFile, Tracking, Weight};
 
 use report::Report;
 

@@ -18,16 +18,16 @@ pub struct Config {
     /// that have no peer in common.
     pub instances: Vec<Instance>,
     /// Of `global_defs`.
-    pub unserved: Vec<Statement>,
+    pub statements: Vec<Statement>,
     /// Blocks at the top level.
-    pub unserved_blocks: Vec<Statement>,
-    /// `static_ipaddress`, `static_routes` and `static_rules`, which nothing serves either.
+    pub blocks: Vec<Statement>,
+    /// `static_ipaddress`, `static_routes` and `static_rules`, which nothing serves yet.
     pub static_addresses: Vec<Vip>,
     pub static_routes: Vec<VirtualRoute>,
     pub static_rules: Vec<VirtualRule>,
 }
 
-/// A statement that vipd has no engine for yet; what it says is valid by itself.
+/// A statement that was read by a grammar; what it says is valid by itself. `tracking` and `notify` look at those with an engine.
 #[derive(Clone, Debug)]
 pub struct Statement {
     /// As the file has it; none on a line of a block of lines.
@@ -37,12 +37,14 @@ pub struct Statement {
     pub inside: Option<Vec<Statement>>,
     /// `FILE:LINE`; `None`: a default.
     pub place: Option<String>,
+    /// Whether vipd does what it says.
+    pub served: bool,
 }
 
 /// Two that say the same are the same wherever they stand.
 impl PartialEq for Statement {
     fn eq(&self, other: &Self) -> bool {
-        let Self { keyword, values, inside, place: _ } = self;
+        let Self { keyword, values, inside, place: _, served: _ } = self;
         *keyword == other.keyword && *values == other.values && *inside == other.inside
     }
 }
@@ -95,7 +97,7 @@ pub struct Instance {
     /// An advert of lower priority is not answered with one of ours.
     pub lower_prio_no_advert: bool,
     pub lease: LeasePolicy,
-    pub unserved: Vec<Statement>,
+    pub statements: Vec<Statement>,
     /// Where the block starts in its file.
     pub line: u32,
 }

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use super::{
     diagnostic::{Code, Diagnostic, Severity},
+    keywords,
     lexer::{Item, LINE_LEN_MAX, Span, Word},
 };
 
@@ -138,6 +139,11 @@ impl Report {
         format!("`{} {}`", self.bare(keyword), self.bare(name))
     }
 
+    /// A keyword that the file may not have, and a name that it has.
+    pub fn quote_named(&self, keyword: &str, name: &Word) -> String {
+        format!("`{keyword} {}`", self.bare(name))
+    }
+
     /// A word of the file fit for a message.
     pub fn bare(&self, word: &Word) -> String {
         let end = word.span.column + word.span.width;
@@ -162,6 +168,9 @@ impl Report {
                     let Some(first) = words.first() else { continue };
                     header = first.text.starts_with("auth") || first.text == "SSL";
                     if !blocks.last().copied().unwrap_or(false) {
+                        if keywords::has_secret(&first.text) {
+                            self.hide(first.span.line, first.span.column + first.span.width);
+                        }
                         continue;
                     }
                     // Shown: keywords, and the type; what follows the last of them may be the password.

@@ -1,4 +1,6 @@
-//! Statements and blocks that vipd has no engine for: read by the grammar in their rows, checked, and kept.
+//! Statements and blocks that are read by the grammar in their rows, checked, and kept.
+
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use super::{
     diagnostic::Code,
@@ -8,6 +10,7 @@ use super::{
     lower::Lowering,
     model::Statement,
     parser::{Node, title},
+    report::fit,
     settings::Settings,
     values,
 };
@@ -15,21 +18,21 @@ use super::{
 /// Names of blocks, and where they are asked for. Each with the keyword that opens such a block.
 #[derive(Debug, Default)]
 pub struct Names {
-    given: Vec<(&'static str, Word)>,
+    given: HashMap<(&'static str, String), Span>,
     wanted: Vec<(&'static str, Word)>,
     /// Of sync groups.
-    members: Vec<Word>,
+    members: HashMap<String, Span>,
 }
 
 impl Lowering<'_> {
-    /// The statement of `node`, whose keyword has no engine and stands in `block`.
+    /// The statement of `node`, whose keyword stands in `block`; `served`: there is an engine for it.
     pub fn section(
         &mut self,
         node: &Node,
         keyword: &'static Keyword,
-        takes: &[Arg],
-        inside: Inside,
+        (takes, inside): (&[Arg], Inside),
         block: Block,
+        served: bool,
     ) -> Option<Statement> {
         let first = node.words.first()?;
         let values = self.words(takes, &node.words, 1, block);
@@ -42,8 +45,8 @@ impl Lowering<'_> {
                 self.takes_no_block(node, first);
                 None
             }
-            Inside::Statements(inside) => Some(self.inside(node, children, inside)),
-            Inside::Lines(args) => Some(self.lines(first, children, args, keyword, block)),
+            Inside::Statements(inside) => Some(self.inside(node, children, inside, served)),
+            Inside::Lines(args) => Some(self.lines(first, children, args, (keyword, block), served)),
             Inside::LinesOf(inside) => {
                 let mut statics = std::mem::take(&mut self.statics);
                 children.iter().for_each(|line| self.line(line, inside, &mut statics));
@@ -52,11 +55,11 @@ impl Lowering<'_> {
             }
         };
         let place = Some(self.report.describe(first.span));
-        Some(Statement { keyword: keyword.name, values, inside, place })
+        Some(Statement { keyword: keyword.name, values, inside, place, served })
     }
 
     /// The statements in a block, and the defaults of those that are not there.
-    fn inside(&mut self, node: &Node, children: &[Node], block: Block) -> Vec<Statement> {
+    fn inside(&mut self, node: &Node, children: &[Node], block: Block, served: bool) -> Vec<Statement> {
         let title = title(&node.words, self.report);
         let place = format!("in {}", title.trim_matches('`'));
         let mut settings = Settings::default();
@@ -66,16 +69,16 @@ impl Lowering<'_> {
                 continue;
             };
             match keywords::find(block, &first.text) {
-                Some(keyword @ Keyword { status: Status::NoEngine { takes, inside, .. }, .. }) => {
+                Some(keyword @ Keyword { status: Status::Grammar { takes, inside, .. }, .. }) => {
                     self.mark_seen(keyword, first, &mut settings);
-                    let statement = self.section(child, keyword, takes, *inside, block);
-                    settings.unserved.extend(statement);
+                    let statement = self.section(child, keyword, (takes, *inside), block, served);
+                    settings.statements.extend(statement);
                 }
                 Some(_) => {}
                 None => self.unknown(first, block, &place, &mut settings),
             }
         }
-        let Some(head) = node.words.first() else { return settings.unserved };
+        let Some(head) = node.words.first() else { return settings.statements };
         for row in keywords::rows(block).iter().filter(|row| row.name == row.means) {
             if settings.seen_at(row.means).is_some() {
                 continue;
@@ -84,14 +87,15 @@ impl Lowering<'_> {
                 let message = format!("{title} has no `{}`", row.name);
                 self.report.error(Code::MissingKeyword, head.span, message);
             }
-            if let (Some(default), Status::NoEngine { takes, .. }) = (row.default, &row.status) {
+            if let (Some(default), Status::Grammar { takes, .. }) = (row.default, &row.status) {
                 let words: Vec<&str> = default.split(' ').collect();
                 let values = grammar::read(takes, &words).0.into_iter().map(|(_, value)| value).collect();
-                settings.unserved.push(Statement { keyword: row.name, values, inside: None, place: None });
+                let keyword = row.name;
+                settings.statements.push(Statement { keyword, values, inside: None, place: None, served });
             }
         }
-        self.check_inside(block, children, &settings, head.span, &title);
-        settings.unserved
+        self.check_inside(block, node, children, &settings, &title);
+        settings.statements
     }
 
     fn lines(
@@ -99,8 +103,8 @@ impl Lowering<'_> {
         head: &Word,
         children: &[Node],
         args: &[Arg],
-        keyword: &Keyword,
-        block: Block,
+        (keyword, block): (&Keyword, Block),
+        served: bool,
     ) -> Vec<Statement> {
         if children.is_empty() {
             let message = format!("`{}` is empty", keyword.name);
@@ -115,7 +119,7 @@ impl Lowering<'_> {
             }
             let values = self.words(args, &line.words, 0, block);
             let place = Some(self.report.describe(first.span));
-            lines.push(Statement { keyword: "", values, inside: None, place });
+            lines.push(Statement { keyword: "", values, inside: None, place, served });
         }
         let members = lines.iter().map(|line| line.values.len()).sum::<usize>();
         if (keyword.name, block, members) == ("group", Block::SyncGroup, 1) {
@@ -127,12 +131,14 @@ impl Lowering<'_> {
 
     fn members(&mut self, words: &[Word]) {
         for word in words {
-            if let Some(other) = self.names.members.iter().find(|member| member.text == word.text) {
-                let message = format!("{} is in a sync group already", self.report.quote(word));
-                let hint = format!("it is on {} too", self.report.line_of(other.span, word.span));
-                self.report.error_hint(Code::Duplicate, word.span, message, hint);
+            match self.names.members.entry(word.text.clone()) {
+                Entry::Vacant(entry) => _ = entry.insert(word.span),
+                Entry::Occupied(entry) => {
+                    let message = format!("{} is in a sync group already", self.report.quote(word));
+                    let hint = format!("it is on {} too", self.report.line_of(*entry.get(), word.span));
+                    self.report.error_hint(Code::Duplicate, word.span, message, hint);
+                }
             }
-            self.names.members.push(word.clone());
         }
     }
 
@@ -146,12 +152,20 @@ impl Lowering<'_> {
             }
         }
         if let Some(problem) = problem {
-            self.problem(problem, args, words, skip, block);
+            let after_option = matches!(found.last(), Some((_, Value::Word(_))));
+            self.problem((problem, after_option), args, words, skip, block);
         }
         found.into_iter().map(|(_, value)| value).collect()
     }
 
-    fn problem(&mut self, problem: Problem, args: &[Arg], words: &[Word], skip: usize, block: Block) {
+    fn problem(
+        &mut self,
+        (problem, after_option): (Problem, bool),
+        args: &[Arg],
+        words: &[Word],
+        skip: usize,
+        block: Block,
+    ) {
         let Some(first) = words.first() else { return };
         let takes = match skip {
             0 => format!("a line takes {}", grammar::wants(args)),
@@ -169,7 +183,9 @@ impl Lowering<'_> {
             Problem::Bad(i, problem) => {
                 let Some(word) = words.get(skip + i) else { return };
                 let shown = self.report.quote(word);
-                let message = match (skip + i).checked_sub(1).and_then(|before| words.get(before)) {
+                // The word before says what it is, unless it is a value itself.
+                let named = (skip + i).checked_sub(1).filter(|_| i == 0 || after_option);
+                let message = match named.and_then(|before| words.get(before)) {
                     Some(before) => format!("{} {shown} {problem}", self.report.bare(before)),
                     None => format!("{shown} {problem}"),
                 };
@@ -196,13 +212,14 @@ impl Lowering<'_> {
 
     fn name(&mut self, keyword: &Keyword, words: &[Word]) {
         let (Some(first), Some(name)) = (words.first(), words.get(1)) else { return };
-        let same = |(of, other): &&(&str, Word)| *of == keyword.means && other.text == name.text;
-        if let Some((_, other)) = self.names.given.iter().find(same) {
-            let hint = format!("the other is on {}", self.report.line_of(other.span, name.span));
-            let message = format!("{} is there already", self.report.quote_pair(first, name));
-            self.report.error_hint(Code::Duplicate, name.span, message, hint);
+        match self.names.given.entry((keyword.means, name.text.clone())) {
+            Entry::Vacant(entry) => _ = entry.insert(name.span),
+            Entry::Occupied(entry) => {
+                let hint = format!("the other is on {}", self.report.line_of(*entry.get(), name.span));
+                let message = format!("{} is there already", self.report.quote_pair(first, name));
+                self.report.error_hint(Code::Duplicate, name.span, message, hint);
+            }
         }
-        self.names.given.push((keyword.means, name.clone()));
     }
 
     /// Whether what is asked for by name is there, and what is there is asked for.
@@ -211,33 +228,40 @@ impl Lowering<'_> {
         if top.partial {
             return;
         }
-        let Names { given, wanted, .. } = std::mem::take(&mut self.names);
+        let Names { mut given, wanted, .. } = std::mem::take(&mut self.names);
+        for draft in &self.drafts {
+            given.entry(("vrrp_instance", draft.name.clone())).or_insert(draft.name_at);
+        }
+        let mut used = HashSet::new();
+        let mut unknown = 0;
         for (of, word) in &wanted {
-            let instances = self.drafts.iter().filter(|_| *of == "vrrp_instance").map(|draft| &draft.name);
-            let others = given.iter().filter(|(keyword, _)| keyword == of).map(|(_, name)| &name.text);
-            let names: Vec<&str> = instances.chain(others).map(String::as_str).collect();
-            if names.contains(&word.text.as_str()) {
+            let key = (*of, word.text.clone());
+            if given.contains_key(&key) {
+                used.insert(key);
                 continue;
             }
-            let message = format!("no `{of}` is called {}", self.report.quote(word));
-            let hint = match names.iter().min_by_key(|name| keywords::edit_distance(name, &word.text)) {
-                Some(name) if word.text.len() <= NAME_COMPARED_MAX => {
-                    format!("did you mean `{}`?", super::report::fit(name))
-                }
-                _ => format!("add a `{of} {}`, or remove this", super::report::fit(&word.text)),
+            unknown += 1;
+            let names = given.keys().filter(|(keyword, _)| keyword == of).map(|(_, name)| name.as_str());
+            // Each is compared with all names.
+            let meant = if unknown <= COMPARED_MAX {
+                keywords::closest(names, &word.text, |name| name)
+            } else {
+                None
             };
+            let hint = match meant {
+                Some(name) => format!("did you mean `{}`?", fit(name)),
+                None => format!("add a {}, or remove this", self.report.quote_named(of, word)),
+            };
+            let message = format!("no `{of}` is called {}", self.report.quote(word));
             self.report.error_hint(Code::UnknownName, word.span, message, hint);
         }
-        for (of, word) in given.iter().filter(|(of, _)| TRACKED.contains(of)) {
-            if !wanted.iter().any(|(wanted, name)| wanted == of && name.text == word.text) {
-                let message = format!("nothing uses `{of} {}`", super::report::fit(&word.text));
-                self.report.warning(
-                    Code::Ignored,
-                    word.span,
-                    message,
-                    "it is not run; track it in an instance",
-                );
-            }
+        let mut unused: Vec<_> =
+            given.iter().filter(|(key, _)| TRACKED.contains(&key.0) && !used.contains(key)).collect();
+        unused.sort_by_key(|(_, span)| (span.line, span.column));
+        for ((of, name), span) in unused {
+            let word = Word { text: name.clone(), span: *span };
+            let message = format!("nothing uses {}", self.report.quote_named(of, &word));
+            self.report.warning(Code::Ignored, *span, message, "it is not run; track it in an instance");
         }
     }
 
@@ -245,13 +269,13 @@ impl Lowering<'_> {
     fn check_inside(
         &mut self,
         block: Block,
+        node: &Node,
         children: &[Node],
         settings: &Settings,
-        head: Span,
         title: &str,
     ) {
         let number = |keyword: &str| {
-            let given = settings.unserved.iter().rfind(|statement| statement.keyword == keyword)?;
+            let given = settings.statements.iter().rfind(|statement| statement.keyword == keyword)?;
             match given.values.first() {
                 Some(Value::Number(number)) => Some(*number),
                 _ => None,
@@ -260,22 +284,24 @@ impl Lowering<'_> {
         match block {
             Block::TrackProcess => {
                 let (Some(quorum), Some(max)) = (number("quorum"), number("quorum_max")) else { return };
-                if let Some(at) = settings.seen_at("quorum_max").filter(|_| max < quorum) {
+                // 0 is well while there is no such process.
+                if let Some(at) = settings.seen_at("quorum_max").filter(|_| max < quorum && max != 0) {
                     let message = format!("quorum_max {max} is below quorum {quorum}");
                     self.report.error_hint(Code::Conflict, at, message, "no number of processes is both");
                 }
             }
             Block::VirtualServer => {
-                let servers: Vec<&Statement> =
-                    settings.unserved.iter().filter(|statement| statement.keyword == "real_server").collect();
+                let servers: Vec<&Statement> = settings
+                    .statements
+                    .iter()
+                    .filter(|statement| statement.keyword == "real_server")
+                    .collect();
                 if servers.is_empty() && !settings.partial {
                     let hint = "it serves nobody, but for a `sorry_server`";
-                    self.report.warning(
-                        Code::EmptyBlock,
-                        head,
-                        format!("{title} has no `real_server`"),
-                        hint,
-                    );
+                    let message = format!("{title} has no `real_server`");
+                    let head =
+                        node.words.first().map_or(Span { line: 1, column: 1, width: 1 }, |word| word.span);
+                    self.report.warning(Code::EmptyBlock, head, message, hint);
                 }
                 let default = number("weight").unwrap_or(1);
                 let weight = |server: &&Statement| weight_of(server).unwrap_or(default);
@@ -286,31 +312,33 @@ impl Lowering<'_> {
                     let message = format!("quorum {quorum} is above the weight of all real servers, {total}");
                     self.report.warning(Code::Conflict, at, message, "the quorum is never reached");
                 }
-                self.check_families(children, settings);
+                self.check_families(node, children, settings);
             }
             _ => {}
         }
     }
 
-    /// Real servers are of the family of the virtual one, but for tunnels.
-    fn check_families(&mut self, children: &[Node], settings: &Settings) {
-        let tunnel = Value::Word("TUN");
-        if settings.unserved.iter().any(|statement| statement.values.first() == Some(&tunnel)) {
-            return;
-        }
-        let mut first = None;
-        for server in children {
-            let [keyword, address, ..] = &server.words[..] else { continue };
-            let Ok(parsed) = values::address(&address.text) else { continue };
-            if keyword.text == "real_server" && parsed.is_ipv4() != *first.get_or_insert(parsed.is_ipv4()) {
+    /// Real servers are of the family of the virtual one, but for those that are reached by tunnels.
+    fn check_families(&mut self, node: &Node, children: &[Node], settings: &Settings) {
+        let family = |word: &Word| values::address(&word.text).ok().map(|address| address.is_ipv4());
+        let tunnels = |statements: &[Statement], keywords: &[&str]| {
+            let method = statements.iter().rfind(|statement| keywords.contains(&statement.keyword));
+            method.map(|method| method.has("TUN"))
+        };
+        let default = tunnels(&settings.statements, &["lb_kind", "lvs_method"]).unwrap_or(false);
+        let servers = settings.statements.iter().filter(|statement| statement.keyword == "real_server");
+        let nodes =
+            children.iter().filter(|node| node.words.first().is_some_and(|word| word.text == "real_server"));
+        let mut first = node.words.get(1).and_then(family);
+        for (server, node) in servers.zip(nodes) {
+            let own = tunnels(server.inside.as_deref().unwrap_or_default(), &["lvs_method"]);
+            let Some(address) = node.words.get(1).filter(|_| !own.unwrap_or(default)) else { continue };
+            let Some(is_v4) = family(address) else { continue };
+            if is_v4 != *first.get_or_insert(is_v4) {
                 let message =
-                    format!("{} is of another family than the first real server", self.report.quote(address));
-                self.report.error_hint(
-                    Code::MixedFamilies,
-                    address.span,
-                    message,
-                    "only `lb_kind TUN` can mix them",
-                );
+                    format!("{} is of another family than its virtual server", self.report.quote(address));
+                let hint = "only by `lvs_method TUN` the families may differ";
+                self.report.error_hint(Code::MixedFamilies, address.span, message, hint);
             }
         }
     }
@@ -331,5 +359,5 @@ fn is_keyword(block: Block, word: Option<&Word>) -> bool {
 
 /// keepalived does not run what nobody tracks.
 const TRACKED: [&str; 3] = ["vrrp_script", "track_file", "vrrp_track_process"];
-/// The distance of two names costs its square.
-const NAME_COMPARED_MAX: usize = 64;
+/// Unknown names that are compared with those that are known.
+const COMPARED_MAX: usize = 20;

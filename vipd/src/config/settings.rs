@@ -1,6 +1,6 @@
 //! What one block says, value by value: each is in range by itself, whether they fit together is not known yet.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use vipd_common::Family;
 
@@ -44,12 +44,12 @@ pub struct Settings {
     pub rules: Vec<VirtualRule>,
 
     /// What has no engine.
-    pub unserved: Vec<Statement>,
+    pub statements: Vec<Statement>,
 
     pub shared: Shared,
     pub line: Line,
-    /// What was given, by the `means` of its keyword, with the place it was first, whether or not its value could be used.
-    pub seen: Vec<(&'static str, Span)>,
+    /// What was given, whether or not its value could be used.
+    pub seen: Seen,
     /// Part of the block could not be read, so what is missing may be there.
     pub partial: bool,
 }
@@ -124,10 +124,28 @@ pub struct Spanned<T> {
     pub span: Span,
 }
 
+/// Where keywords were given first and last, by their `means`.
+#[derive(Clone, Debug, Default)]
+pub struct Seen(HashMap<&'static str, (Span, Span)>);
+
+impl Seen {
+    pub fn add(&mut self, means: &'static str, span: Span) {
+        self.0.entry(means).and_modify(|(_, last)| *last = span).or_insert((span, span));
+    }
+
+    pub fn forget(&mut self, means: &str) {
+        self.0.remove(means);
+    }
+
+    pub fn last(&self) -> impl Iterator<Item = (&'static str, Span)> {
+        self.0.iter().map(|(means, (_, last))| (*means, *last))
+    }
+}
+
 impl Settings {
     /// Where a keyword was given; `means` is its own name unless it is a synonym.
     pub fn seen_at(&self, means: &str) -> Option<Span> {
-        self.seen.iter().find(|(seen, _)| *seen == means).map(|(_, span)| *span)
+        self.seen.0.get(means).map(|(first, _)| *first)
     }
 }
 

@@ -35,7 +35,7 @@ pub fn config(drafts: &[Draft], global: &Settings, report: &mut Report) -> Confi
     Config {
         router_id: global.router_id.as_ref().map(|id| id.value.clone()),
         instances,
-        unserved: global.unserved.clone(),
+        statements: global.statements.clone(),
         ..Config::default()
     }
 }
@@ -94,7 +94,7 @@ fn instance(draft: &Draft, global: &Settings, report: &mut Report) -> Option<Ins
         checksum,
         lower_prio_no_advert: value_or(&shared.lower_prio_no_advert, false),
         lease: value_or(&shared.lease, LeasePolicy::Overlap),
-        unserved: settings.unserved.clone(),
+        statements: settings.statements.clone(),
         line: report.number(draft.keyword_at),
     })
 }

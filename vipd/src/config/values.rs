@@ -66,8 +66,11 @@ pub fn set(
 
 /// As [`trailing`]; a statement there was given, if in the wrong place: it is not missing as well.
 fn rest(words: &[Word], used: usize, block: Block, into: &mut Settings, report: &mut Report) {
-    let meant = words.get(used).and_then(|word| Some((keywords::find(block, &word.text)?.means, word.span)));
-    into.seen.extend(meant);
+    if let Some(word) = words.get(used)
+        && let Some(meant) = keywords::find(block, &word.text)
+    {
+        into.seen.add(meant.means, word.span);
+    }
     trailing(words, used, block, report);
 }
 

@@ -25,7 +25,9 @@ use crate::{
     engine::{FaultReason, Input, InstanceId},
     host::{LinkChange, LinkState},
     keeper::Keeper,
+    notify::Notice,
     time::Instant,
+    tracking::Standing,
 };
 
 /// What the main thread tells the engine thread.
@@ -33,6 +35,11 @@ use crate::{
 pub enum Message {
     /// An interface or its addresses changed, or it is gone.
     Link(LinkChange),
+    /// What an instance tracks has changed how it stands.
+    Standing {
+        instance: usize,
+        standing: Standing,
+    },
     Status(oneshot::Sender<Status>),
     /// Hand everything over and finish.
     Shutdown,
@@ -70,6 +77,7 @@ pub struct Driver {
     pub(super) granted: Granted,
     pub(super) started: Instant,
     left: bool,
+    standings: Vec<Standing>,
 }
 
 /// What the driver starts from. The data plane is filled and attached.
@@ -81,20 +89,34 @@ pub struct Parts {
     pub sockets: Sockets,
     pub messages: mpsc::Receiver<Message>,
     pub wishes: watch::Sender<Vec<Wish>>,
+    pub notices: mpsc::UnboundedSender<Notice>,
     /// XDP mode of each interface.
     pub modes: HashMap<u32, String>,
     pub granted: Granted,
+    /// Of each router.
+    pub standings: Vec<Standing>,
 }
 
 impl Driver {
     /// To be called on the engine thread's runtime.
     pub fn new(parts: Parts) -> Result<Self> {
-        let Parts { dataplane, events, routers, sockets, messages, wishes, modes, granted } = parts;
+        let Parts {
+            dataplane,
+            events,
+            routers,
+            sockets,
+            messages,
+            wishes,
+            notices,
+            modes,
+            granted,
+            standings,
+        } = parts;
         // SAFETY: the ring owns its descriptor and never changes it.
         let events = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) };
         let events = events.context("watch the event ring")?;
         let settings = routers.iter().map(|router| router.settings.clone()).collect();
-        let mut effects = Effects::new(dataplane, events, routers, sockets, wishes);
+        let mut effects = Effects::new(dataplane, events, routers, sockets, wishes, notices);
         Ok(Self {
             keeper: Keeper::new(settings, &mut effects),
             effects,
@@ -104,13 +126,14 @@ impl Driver {
             granted,
             started: clock::now(),
             left: false,
+            standings,
         })
     }
 
     /// Runs the election until it has ended; gives the data plane back, for the main thread to take down or leave.
     pub async fn run(mut self) -> Result<(Dataplane, End)> {
         for id in self.keeper.ids() {
-            self.link_to_engine(id);
+            self.stand(id);
         }
         loop {
             let more = self.turn();
@@ -160,6 +183,11 @@ impl Driver {
         match message {
             Message::Link(LinkChange::State(link)) => self.link(&link),
             Message::Link(LinkChange::Gone { ifindex }) => self.link_gone(ifindex),
+            Message::Standing { instance, standing } => {
+                let Some(id) = self.keeper.ids().nth(instance) else { return };
+                self.standings[instance] = standing;
+                self.stand(id);
+            }
             Message::Status(reply) => {
                 // A client that has hung up wants no answer.
                 let _ = reply.send(self.status());
@@ -216,7 +244,16 @@ impl Driver {
         dataplane.replace_tables(&setup::contents(slots.iter().map(|slot| &slot.router)))
     }
 
+    /// Tells the election of what an instance tracks, and of its links, which decide with it.
+    fn stand(&mut self, id: InstanceId) {
+        let priority = self.standings[usize::from(id.0)].priority;
+        self.effects.slots[usize::from(id.0)].priority = priority;
+        self.input(Input::Priority { instance: id, priority });
+        self.link_to_engine(id);
+    }
+
     fn link_to_engine(&mut self, id: InstanceId) {
+        let standing = self.standings[usize::from(id.0)];
         let router = &self.effects.slots[usize::from(id.0)].router;
         let (up, address) = (router.up(), router.address);
         let sources: Vec<_> = router.links.iter().map(|link| (link.source_v4, link.source_v6)).collect();
@@ -226,9 +263,13 @@ impl Driver {
             wish.sources = sources;
             changed
         });
+        // A mastership that is inherited does not wait for the first result of a check.
+        let waits = !standing.known && self.keeper.lease_written(id) == Instant::default();
         self.input(match address {
             _ if !up => Input::Fault { instance: id, reason: FaultReason::LinkDown },
             None => Input::Fault { instance: id, reason: FaultReason::NoAddress },
+            Some(_) if standing.fault => Input::Fault { instance: id, reason: FaultReason::Tracked },
+            Some(_) if waits => return,
             Some(address) => Input::Ready { instance: id, address },
         });
     }

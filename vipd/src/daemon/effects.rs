@@ -2,7 +2,10 @@
 
 use std::{mem, sync::Arc};
 
-use tokio::{io::unix::AsyncFd, sync::watch};
+use tokio::{
+    io::unix::AsyncFd,
+    sync::{mpsc, watch},
+};
 use vipd_common::{Priority, types::ChecksumForm};
 
 use super::{
@@ -14,8 +17,9 @@ use super::{
 use crate::{
     announce::{AnnounceQueue, Station},
     dataplane::{Dataplane, Events},
-    engine::{InstanceId, StateName},
+    engine::{InstanceId, Reason, StateName},
     keeper::{Heard, Node, Report, Transition},
+    notify::Notice,
     time::Instant,
     vrrp::Rank,
 };
@@ -30,6 +34,8 @@ pub(super) struct Slot {
     pub defended_at: Option<Instant>,
     /// When the state was entered.
     pub since: Instant,
+    /// As what it tracks has it.
+    pub priority: Priority,
     /// The same for people: looked up once, since the two clocks drift apart.
     pub since_unix_ms: u64,
     pub adverts_sent: u64,
@@ -46,6 +52,7 @@ pub(super) struct Effects {
     pub sockets: Sockets,
     pub announcements: AnnounceQueue,
     pub wishes: watch::Sender<Vec<Wish>>,
+    pub notices: mpsc::UnboundedSender<Notice>,
     /// The election has ended.
     pub finished: bool,
 }
@@ -57,12 +64,14 @@ impl Effects {
         routers: Vec<Router>,
         sockets: Sockets,
         wishes: watch::Sender<Vec<Wish>>,
+        notices: mpsc::UnboundedSender<Notice>,
     ) -> Self {
         let slot = |router: Router| Slot {
             stations: router.stations(),
             master_mac: None,
             defended_at: None,
             since: clock::now(),
+            priority: router.spec.priority,
             since_unix_ms: clock::unix_ms(),
             adverts_sent: 0,
             priority_zero_sent: 0,
@@ -76,6 +85,7 @@ impl Effects {
             sockets,
             announcements: AnnounceQueue::default(),
             wishes,
+            notices,
             finished: false,
         }
     }
@@ -199,6 +209,13 @@ impl Node for Effects {
             "state changed"
         );
         (slot.since, slot.since_unix_ms) = (clock::now(), clock::unix_ms());
+        // To the world nothing has changed when a mastership goes on.
+        if reason != Reason::Inherited {
+            let notice = Notice { instance: instance.0.into(), state: to, priority: slot.priority.get() };
+            // The main thread may have failed.
+            let _ = self.notices.send(notice);
+        }
+        let slot = self.slot(instance);
         if to == StateName::Master {
             // Whoever is heard next is a new master to the kernel.
             slot.master_mac = None;

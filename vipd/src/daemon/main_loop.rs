@@ -16,6 +16,8 @@ use crate::{
     control::Command,
     dataplane::Dataplane,
     host::{Host, LinkChange, LinkEvents, Plan, Problems},
+    notify::{Notice, Notifier},
+    tracking::{Standing, Tracker},
 };
 
 /// Wait before the host is asked again to do what it has refused.
@@ -48,6 +50,10 @@ pub struct MainLoop {
     pub requested: mpsc::Receiver<Command>,
     pub links: LinkEvents,
     pub wished: watch::Receiver<Vec<Wish>>,
+    pub tracker: Tracker,
+    /// Changes of state, and who is told of them.
+    pub notices: mpsc::UnboundedReceiver<Notice>,
+    pub notifier: Notifier,
     /// Clients that wait for the stop.
     pub stops: Vec<oneshot::Sender<()>>,
     /// Whether the handover has begun.
@@ -83,10 +89,19 @@ impl MainLoop {
                         self.leave("request").await;
                     }
                 },
+                Some(news) = self.tracker.next() => {
+                    let changes = self.tracker.take(news);
+                    self.stand(changes).await;
+                }
+                Some(notice) = self.notices.recv() => self.notifier.tell(notice),
                 change = self.links.recv() => match change {
-                    // Containers come and go on busy hosts: only the interfaces in use are of interest.
-                    Some(change) if !wishes.concern(&change) => {}
                     Some(change) => {
+                        let changes = self.tracker.link(&change);
+                        self.stand(changes).await;
+                        // Containers come and go on busy hosts: only the interfaces in use are of interest.
+                        if !wishes.concern(&change) {
+                            continue;
+                        }
                         self.send(Message::Link(change)).await;
                         // The kernel has dropped the routes that went out on the link, or came from its address.
                         wishes.again = true;
@@ -109,6 +124,20 @@ impl MainLoop {
                 }
             }
         }
+    }
+
+    async fn stand(&self, changes: Vec<(usize, Standing)>) {
+        for (instance, standing) in changes {
+            self.send(Message::Standing { instance, standing }).await;
+        }
+    }
+
+    /// The engine has ended: tells those who are to know, and ends what was started.
+    pub async fn finish(mut self) {
+        while let Ok(notice) = self.notices.try_recv() {
+            self.notifier.tell(notice);
+        }
+        self.notifier.finish().await;
     }
 
     async fn stop(&mut self, why: &str) {

@@ -40,8 +40,11 @@ use self::{
 use crate::{
     config, control,
     dataplane::{Attached, Dataplane, Events, Mode, Pinned, Predecessor},
-    host::{Host, LinkEvents, multicast::Memberships},
+    host::{Host, LinkChange, LinkEvents, multicast::Memberships},
+    notify::Notifier,
+    scripts::Accounts,
     time::Instant,
+    tracking::Tracker,
 };
 
 /// Messages waiting for the engine thread. It answers in microseconds; when it is frozen, the main thread waits.
@@ -97,10 +100,20 @@ async fn serve(options: &Options, config: config::Config, dir: &RuntimeDir) -> R
     // From here on a signal stops in order, whenever it comes.
     let signals = Signals::new()?;
     let (mut host, links) = Host::open(dir.path())?;
+    let accounts = Accounts::new(&config::ScriptPolicy::of(&config)).context("script_user")?;
+    let mut tracker = Tracker::start(&config, &accounts);
+    for name in tracker.interfaces().map(str::to_owned).collect::<Vec<_>>() {
+        match host.link(&name).await {
+            Ok(link) => drop(tracker.link(&LinkChange::State(link))),
+            Err(error) => tracing::warn!(interface = name, %error, "a tracked interface counts as down"),
+        }
+    }
+    let notifier = Notifier::start(&config, &accounts);
     let routers = routers(options, config, &host).await?;
     let (dataplane, events) = load(options, &mut host).await?;
     let mut made = Made { host, dataplane: Some(dataplane), stops: Vec::new() };
-    let result = run_engine(options, dir, routers, links, events, signals, &mut made).await;
+    let outside = Outside { links, events, signals, tracker, notifier };
+    let result = run_engine(options, dir, routers, outside, &mut made).await;
     if matches!(result, Ok(End::Left)) {
         // All of it is pinned or in the kernel: the next vipd finds it.
         return Ok(());
@@ -157,11 +170,11 @@ async fn run_engine(
     options: &Options,
     dir: &RuntimeDir,
     mut routers: Vec<Router>,
-    links: LinkEvents,
-    events: Events,
-    signals: Signals,
+    outside: Outside,
     made: &mut Made,
 ) -> Result<End> {
+    let Outside { links, events, signals, tracker, notifier } = outside;
+    let standings = tracker.standings().to_vec();
     let dataplane = made.dataplane.as_mut().context("the data plane is loaded")?;
     setup::assign_slots(&mut routers, dataplane.instances(), dataplane.leases())?;
     for router in &routers {
@@ -198,6 +211,7 @@ async fn run_engine(
 
     let (messages, received) = mpsc::channel(MESSAGES);
     let (wishes, wished) = watch::channel(wishes_at_start.clone());
+    let (notices, noticed) = mpsc::unbounded_channel();
     let dataplane = made.dataplane.take().context("the data plane is loaded")?;
     tracing::info!(instances = routers.len(), config = %options.source.path.display(), "started");
     let (ended, mut end) = oneshot::channel();
@@ -212,7 +226,7 @@ async fn run_engine(
                     "so short an advert interval needs real-time scheduling: expect false failovers under load"
                 );
             }
-            let parts = Parts { dataplane, events, routers, sockets, messages: received, wishes, modes, granted };
+            let parts = Parts { dataplane, events, routers, sockets, messages: received, wishes, notices, modes, granted, standings };
             let result = runtime::Builder::new_current_thread()
                 .enable_io()
                 .build()
@@ -223,8 +237,18 @@ async fn run_engine(
         })
         .context("start the engine thread")?;
 
-    let mut main =
-        MainLoop { signals, messages, requested, links, wished, stops: Vec::new(), stopping: false };
+    let mut main = MainLoop {
+        signals,
+        messages,
+        requested,
+        links,
+        wished,
+        tracker,
+        notices: noticed,
+        notifier,
+        stops: Vec::new(),
+        stopping: false,
+    };
     let wishes = HostWishes::new(plan, wishes_at_start);
     let result = main.run(&mut made.host, wishes, &mut end).await;
     if engine.join().is_err() {
@@ -233,9 +257,19 @@ async fn run_engine(
     server.abort();
     let (dataplane, end) = result?;
     made.dataplane = Some(dataplane);
-    made.stops = main.stops;
+    made.stops = std::mem::take(&mut main.stops);
+    main.finish().await;
     drop(memberships);
     Ok(end)
+}
+
+/// What the daemon hears, and whom it tells.
+struct Outside {
+    links: LinkEvents,
+    events: Events,
+    signals: Signals,
+    tracker: Tracker,
+    notifier: Notifier,
 }
 
 /// A lease that an earlier version's vipd held.

@@ -30,14 +30,15 @@ impl World {
                 if track.state == StateName::Master && was == Instant::default() {
                     self.fail(Cause::TakenBack { router, node });
                 }
-                let hesitated = self.now - track.last_send > NOTABLE_STALL;
-                let track = self.track(node, router);
-                (track.first_send, track.hesitated) = (Some(track.last_send), hesitated);
+                self.owns_anew(node, router);
             }
             Write::Renew => {
                 let lapsed = self.nodes[node].clock.when(was);
                 if local >= was && track.rival_at > lapsed {
                     self.fail(Cause::LapsedLeaseRenewed { router, node });
+                }
+                if local >= was {
+                    self.owns_anew(node, router);
                 }
                 if track.goodbye_at.is_some() {
                     self.fail(Cause::RenewedAfterGoodbye { router, node });
@@ -75,6 +76,13 @@ impl World {
             let length = until.as_nanos().saturating_sub(local.as_nanos());
             self.fail(Cause::LeaseLength { router, node, length, expected });
         }
+    }
+
+    /// The advert that was sent last begins a spell of answering.
+    fn owns_anew(&mut self, node: usize, router: usize) {
+        let now = self.now;
+        let track = self.track(node, router);
+        (track.first_send, track.hesitated) = (Some(track.last_send), now - track.last_send > NOTABLE_STALL);
     }
 
     pub fn announced(&mut self, node: usize, router: usize) {
@@ -147,8 +155,9 @@ impl World {
                     // It waits once.
                     let first = health.disturbed_before <= low;
                     if known
+                        && track.weighed_at < health.woke
                         && first
-                        && health.woke > low + track.interval.1 * 5 / 4
+                        && health.woke > track.high.saturating_add(track.interval.1 * 5 / 4)
                         && read.at >= health.woke
                     {
                         low.max(health.woke + track.interval.0)

@@ -63,7 +63,9 @@ impl World {
         let whole = missed < horizon.max(1)
             && health(a).deafened < horizon.max(1)
             && health(b).deafened < horizon.max(1);
-        if !plain || !whole || self.oracle.tracks[new][router].hesitated {
+        // One that was worse when the other decided to replace it may be better now, and its answer must wait.
+        let weighed = |node: usize| self.oracle.tracks[node][router].weighed_at >= horizon.max(1);
+        if !plain || !whole || self.oracle.tracks[new][router].hesitated || weighed(old) || weighed(new) {
             return Some(general);
         }
         // The network carries everything: the later owner's first advert ends it, or the answer of one that has come back

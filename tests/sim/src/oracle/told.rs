@@ -1,7 +1,7 @@
 //! What happens to machines, and what is on the wire: what the oracle knows beside what the processes say.
 
-use vipd_common::Version;
-use vipd_core::time::Instant;
+use vipd_common::{Priority, Version};
+use vipd_core::{time::Instant, vrrp::StateName};
 
 use super::{Burst, Reading, Track, timing::*};
 use crate::{
@@ -127,6 +127,42 @@ impl World {
         }
     }
 
+    /// A process is told of another priority of a router.
+    pub fn reprioritised(&mut self, node: usize, router: usize, priority: Priority) {
+        let now = self.now;
+        let old = self.settings(node, router).clone();
+        if old.priority.is_owner() || old.priority == priority {
+            return;
+        }
+        self.note(|_| format!("node {node} has priority {priority} of router {router}"));
+        self.nodes[node].settings[router].priority = priority;
+        let new = self.settings(node, router).clone();
+        let track = self.track(node, router);
+        track.weighed_at = now;
+        let (was, is) = (skew(&old, track.interval.1), skew(&new, track.interval.1));
+        track.low = (track.low + skew(&new, track.interval.0)).saturating_sub(skew(&old, track.interval.0));
+        track.high = track.high.saturating_add(is).saturating_sub(was);
+        match track.master_says.filter(|_| track.master.is_some()) {
+            // The timer runs, and is looked at less often than adverts come.
+            Some((master, _)) if preempts(&new) && master < priority => track.low = track.low.min(now),
+            Some((master, heard)) => {
+                // It is followed, from now on or from its last advert on.
+                let v2 = new.version == Version::V2;
+                let interval = if v2 { ns(new.advert_interval) } else { heard };
+                if master < old.priority {
+                    track.interval = (track.interval.0.min(interval), track.interval.1.max(interval));
+                }
+                track.low = track.low.min(track.heard_at + down(&new, interval));
+                track.high = track.high.max(now + down(&new, interval));
+            }
+            None => {}
+        }
+        if priority < old.priority {
+            // What is still to be read may be better now.
+            track.better_at = now;
+        }
+    }
+
     /// An advert does not come to `to`, or too late.
     pub fn missed(&mut self, packet: &Packet, to: usize) {
         self.oracle.missed[packet.from][to][packet.instance] = self.now;
@@ -160,12 +196,18 @@ impl World {
                 return;
             }
             track.master = None;
-            track.low = now + skew(&settings, track.interval.0);
+            // A master that was frozen begins to wait at its own pace.
+            let own = ns(settings.advert_interval);
+            let master = track.state == StateName::Master;
+            let fastest = if master { track.interval.0.min(own) } else { track.interval.0 };
+            track.low = now + skew(&settings, fastest);
             track.high = now + skew(&settings, track.interval.1);
             return;
         }
         track.rival_at = now;
-        track.master = Some(packet.from);
+        let followed = track.master == Some(packet.from)
+            && track.master_says.is_some_and(|(before, _)| before >= settings.priority);
+        (track.master, track.master_says) = (Some(packet.from), Some((priority, heard)));
         if (priority, packet.source) > (settings.priority, own) {
             track.better_at = now;
         }
@@ -175,7 +217,12 @@ impl World {
         if priority >= settings.priority || !preempts(&settings) {
             track.interval = (interval, interval);
             (track.low, track.high) = (due, due);
-        } else if !settings.preempt_delay.is_zero() {
+        } else if settings.preempt_delay.is_zero() || settings.priority.is_owner() {
+            if followed {
+                // It says that it is worse than it was.
+                track.low = track.low.min(now + skew(&settings, track.interval.0));
+            }
+        } else {
             // Tolerated or not.
             track.interval = (track.interval.0.min(interval), track.interval.1.max(interval));
             (track.low, track.high) = (track.low.min(due), track.high.max(due));

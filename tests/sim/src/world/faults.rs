@@ -1,6 +1,8 @@
 //! What goes wrong, and how it ends.
 
 use super::{Again, Item, World};
+use vipd_common::Priority;
+
 use crate::{
     clock::{Clock, MICRO, MILLI},
     node::{Message, Node},
@@ -61,6 +63,17 @@ impl World {
                 self.nodes[node].link_faults += 1;
                 self.link_changed(node);
             }
+            Fault::Tracked { node, router, .. } => {
+                self.nodes[node].track_faults[router] += 1;
+                self.tracked(node, router);
+            }
+            Fault::Priority { node, router, priority, .. } => {
+                if !self.nodes[node].has_weights(router) {
+                    return;
+                }
+                self.nodes[node].priorities[router].push(Priority::new(priority));
+                self.weighed(node, router);
+            }
             Fault::Cut { from, to, .. } => self.cuts[from][to] += 1,
             Fault::Partition { side, .. } => self.part(side, true),
             Fault::Loss { share, .. } => self.losses.push(share),
@@ -100,7 +113,7 @@ impl World {
                 let same = self.is_same(*node, again);
                 if let (true, Some(instances)) = (same, instances) {
                     self.reconfigured(*node);
-                    self.nodes[*node].settings.clone_from(instances);
+                    self.nodes[*node].configured.clone_from(instances);
                 }
                 self.start_again(*node, again);
             }
@@ -115,6 +128,17 @@ impl World {
             Fault::LinkDown { node, .. } => {
                 self.nodes[*node].link_faults -= 1;
                 self.link_changed(*node);
+            }
+            Fault::Tracked { node, router, .. } => {
+                self.nodes[*node].track_faults[*router] -= 1;
+                self.tracked(*node, *router);
+            }
+            Fault::Priority { node, router, priority, .. } => {
+                let priorities = &mut self.nodes[*node].priorities[*router];
+                if let Some(i) = priorities.iter().position(|other| other.get() == *priority) {
+                    priorities.remove(i);
+                }
+                self.weighed(*node, *router);
             }
             Fault::Cut { from, to, .. } => self.cuts[*from][*to] -= 1,
             Fault::Partition { side, .. } => self.part(*side, false),
@@ -161,6 +185,23 @@ impl World {
             // In the order in which they happen.
             let latency = 100 * MICRO;
             self.push(self.now + latency, Item::Tell { node, life, message: Message::Link(up) });
+        }
+    }
+
+    fn tracked(&mut self, node: usize, router: usize) {
+        let well = self.nodes[node].track_faults[router] == 0;
+        self.tell_soon(node, Message::Tracked { router, well });
+    }
+
+    fn weighed(&mut self, node: usize, router: usize) {
+        let priority = self.nodes[node].priority(router);
+        self.tell_soon(node, Message::Priority { router, priority });
+    }
+
+    fn tell_soon(&mut self, node: usize, message: Message) {
+        let Node { life, running, .. } = self.nodes[node];
+        if running && self.nodes[node].is_vipd() {
+            self.push(self.now + 100 * MICRO, Item::Tell { node, life, message });
         }
     }
 

@@ -7,6 +7,8 @@ mod tests;
 
 use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
+use vipd_common::Priority;
+
 pub use crate::vrrp::{
     Action, Advert, Counters, FaultReason, InstanceId, Peer, Rank, Reason, Snapshot, StateName,
 };
@@ -28,8 +30,10 @@ pub enum Input {
     Inherited { instance: InstanceId, lease_until: Instant },
     /// The interface is up with this primary address: also when the address changes.
     Ready { instance: InstanceId, address: IpAddr },
-    /// The interface is down or has no address.
+    /// The interface is down or has no address, or what is tracked is not well.
     Fault { instance: InstanceId, reason: FaultReason },
+    /// What is tracked has changed the priority, from now on.
+    Priority { instance: InstanceId, priority: Priority },
     /// The lease word is not what we last wrote, or could not be acquired.
     LeaseLost { instance: InstanceId },
     /// An advert with `renew_for` was sent at `at`, and the lease renewed to `lease_until`.
@@ -96,6 +100,7 @@ impl Engine {
             }
             Input::Ready { instance, address } => self.tell(instance, Event::Ready { address }, now),
             Input::Fault { instance, reason } => self.tell(instance, Event::Fault { reason }, now),
+            Input::Priority { instance, priority } => self.tell(instance, Event::Priority { priority }, now),
             Input::LeaseLost { instance } => self.tell(instance, Event::LeaseLost, now),
             Input::AdvertSent { instance, at, lease_until } => {
                 self.tell(instance, Event::AdvertSent { at, lease_until }, now);

@@ -110,6 +110,8 @@ pub enum FaultReason {
     LinkDown,
     /// The interface has no usable primary address of the family.
     NoAddress,
+    /// Something that is tracked without a weight is not well. The link is: a master says goodbye.
+    Tracked,
 }
 
 /// Why the state changed.
@@ -162,6 +164,7 @@ impl fmt::Display for Reason {
             Self::SendFailed => "first advert could not be sent",
             Self::Fault(FaultReason::LinkDown) => "link down",
             Self::Fault(FaultReason::NoAddress) => "no usable address on the interface",
+            Self::Fault(FaultReason::Tracked) => "what it tracks is not well",
             Self::Shutdown => "stopped",
             Self::HandedOver => "handed over",
             Self::NoSuccessor => "stopped, no successor heard",

@@ -29,8 +29,10 @@ pub enum Event {
     Inherited { lease_until: Instant },
     /// The interface is up, with this primary address.
     Ready { address: IpAddr },
-    /// The interface is of no use now.
+    /// The interface is of no use now, or what the router depends on is not well.
     Fault { reason: FaultReason },
+    /// What the router depends on has changed its priority; of no effect on an owner.
+    Priority { priority: Priority },
     /// The lease word is not what we last wrote.
     LeaseLost,
     /// An advert that renews was sent at `at`, and the lease now ends at `lease_until`.

@@ -16,7 +16,7 @@ use self::{
     master::Master,
     state::{Leaving, Next, Out, State},
 };
-use super::{Action, Advert, Event, InstanceId, Peer, Rank, Reason, Settings, StateName};
+use super::{Action, Advert, Event, FaultReason, InstanceId, Peer, Rank, Reason, Settings, StateName};
 use crate::time::Instant;
 
 /// Most actions that one event causes.
@@ -115,8 +115,12 @@ impl Machine {
         if let Event::Advert { advert, .. } = event {
             self.note(&advert, &mut out);
         }
-        let next = self.step(event, now, &mut out);
-        self.enter(next, now, &mut out);
+        if let Event::Priority { priority } = event {
+            self.set_priority(priority, now, &mut out);
+        } else {
+            let next = self.step(event, now, &mut out);
+            self.enter(next, now, &mut out);
+        }
         self.check_invariants();
     }
 
@@ -181,6 +185,8 @@ impl Machine {
     /// The transition table: every state and every event.
     fn step(&mut self, event: Event, now: Instant, out: &mut Out<'_>) -> Next {
         match (self.state, event) {
+            // It changes no state, see `set_priority`.
+            (state, Event::Priority { .. }) => Next::stay(state),
             (State::Init { .. }, Event::Inherited { lease_until }) => {
                 Next::stay(State::Init { inherited: Some(lease_until) })
             }
@@ -290,7 +296,11 @@ impl Machine {
                 Next::stay(State::Master(Master { address, ..master }))
             }
             (State::Master(_), Event::Fault { reason }) => {
-                // No goodbye: the link would not carry it.
+                if reason == FaultReason::Tracked {
+                    // Nothing is gained by answering until a successor is heard: what answers is not well.
+                    self.say_goodbye(out);
+                }
+                // Of a link or an address that is gone no goodbye: it would not be carried.
                 out.release();
                 Next::to(State::Fault, Reason::Fault(reason))
             }
@@ -305,6 +315,8 @@ impl Machine {
                     Next::stay(state)
                 }
             }
+            // It has said goodbye, and does not leave its successor a gap.
+            (state @ State::Leaving(_), Event::Fault { reason: FaultReason::Tracked }) => Next::stay(state),
             (State::Leaving(_), Event::Fault { reason }) => {
                 out.release();
                 Next::to(State::Stopped, Reason::Fault(reason))
@@ -368,14 +380,36 @@ impl Machine {
         out.push(|instance| Action::Shorten { instance, until });
         self.publish(&state, out);
         out.push(|instance| Action::CancelAnnounce { instance });
-        let checksum = self.checksum;
-        out.push(|instance| Action::Advertise {
-            instance,
-            priority: Priority::LEAVING,
-            checksum,
-            renew_for: None,
-        });
+        self.say_goodbye(out);
         Next::stay(state)
+    }
+
+    fn say_goodbye(&self, out: &mut Out<'_>) {
+        let (priority, checksum) = (Priority::LEAVING, self.checksum);
+        out.push(|instance| Action::Advertise { instance, priority, checksum, renew_for: None });
+    }
+
+    /// What is tracked has changed the priority.
+    fn set_priority(&mut self, priority: Priority, now: Instant, out: &mut Out<'_>) {
+        let fixed = |priority: Priority| priority.is_owner() || priority.is_leaving();
+        if fixed(self.settings.priority) || fixed(priority) || priority == self.settings.priority {
+            return;
+        }
+        let before = std::mem::replace(&mut self.settings.priority, priority);
+        match &mut self.state {
+            State::Backup(backup) => *backup = backup.with_priority(&self.settings, before, now),
+            State::Master(master) => {
+                let mut master = *master;
+                let state = State::Master(master);
+                // Before the advert: who answers it must be compared with the new one.
+                self.publish(&state, out);
+                self.advertise_at_once(&mut master, now, out);
+                self.state = State::Master(master);
+            }
+            State::Init { .. } | State::Fault | State::Leaving(_) | State::Stopped => {}
+        }
+        let state = self.state;
+        self.publish(&state, out);
     }
 
     /// A master's timers.

@@ -12,6 +12,7 @@ mod inherited;
 mod leaving;
 mod master;
 mod table;
+mod tracking;
 
 const ID: InstanceId = InstanceId(7);
 const START: Instant = Instant::from_nanos(1_000_000_000_000);

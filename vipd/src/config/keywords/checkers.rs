@@ -6,9 +6,9 @@ use crate::config::grammar::{
     Kind::{Address, Choice, Hex, Interface, Of, StatusCodes, Text, Whole},
 };
 
-/// What most checks have, with the default of `retry` and `delay_before_retry`, and rows of their own.
+/// What most checks have, besides rows of their own. What is not given is that of the real or virtual server.
 macro_rules! check {
-    ($retry:literal, $delay:literal $(, $row:expr)* $(,)?) => {
+    ($($row:expr),* $(,)?) => {
         &[
             $($row,)*
             has("connect_ip", ADDRESS),
@@ -16,10 +16,10 @@ macro_rules! check {
             has("bindto", ADDRESS),
             has("bind_port", PORT),
             has("bind_if", &[One(Interface)]),
-            has("connect_timeout", SECONDS).or("5"),
+            has("connect_timeout", SECONDS),
             has("fwmark", COUNT),
-            has("retry", COUNT).or($retry),
-            has("delay_before_retry", SECONDS).or($delay),
+            has("retry", COUNT),
+            has("delay_before_retry", SECONDS),
             has("warmup", SECONDS),
             has("delay_loop", SECONDS),
             has("alpha", SWITCH),
@@ -28,11 +28,9 @@ macro_rules! check {
     };
 }
 
-pub const TCP_CHECK: &[Keyword] = check!("1", "1");
+pub const TCP_CHECK: &[Keyword] = check!();
 
 pub const HTTP_GET: &[Keyword] = check!(
-    "1",
-    "3",
     has_block("url", NOTHING, Statements(Block::Url)).required(),
     has("http_protocol", &[One(Choice(&["1.0", "1.0C", "1.1", "1.0c"]))]).or("1.0"),
     has("virtualhost", TEXT),
@@ -58,18 +56,20 @@ pub const URL: &[Keyword] = &[
     has("tls_compliant", SWITCH),
 ];
 
-pub const MISC_CHECK: &[Keyword] = check!(
-    "0",
-    "1",
+pub const MISC_CHECK: &[Keyword] = &[
     has("misc_path", &[One(crate::config::grammar::Kind::Command)]).required(),
     has("misc_timeout", SECONDS),
     has("misc_dynamic", NOTHING),
     has("user", ACCOUNT),
-);
+    has("retry", COUNT),
+    has("delay_before_retry", SECONDS),
+    has("warmup", SECONDS),
+    has("delay_loop", SECONDS),
+    has("alpha", SWITCH),
+    has("log_all_failures", SWITCH),
+];
 
 pub const SMTP_CHECK: &[Keyword] = check!(
-    "1",
-    "1",
     has("helo_name", TEXT).or("smtpchecker.keepalived.org"),
     has_block("host", NOTHING, Statements(Block::SmtpHost)),
 );
@@ -84,23 +84,23 @@ pub const SMTP_HOST: &[Keyword] = &[
     has("fwmark", COUNT),
 ];
 
-pub const DNS_CHECK: &[Keyword] =
-    check!("3", "1", has("type", &[One(Text)]).or("SOA"), has("name", TEXT).or("."));
+pub const DNS_CHECK: &[Keyword] = check!(has("type", &[One(Text)]).or("SOA"), has("name", TEXT).or("."));
 
-pub const PING_CHECK: &[Keyword] = check!("1", "1");
+pub const PING_CHECK: &[Keyword] = check!();
 
 pub const UDP_CHECK: &[Keyword] = check!(
-    "1",
-    "1",
-    has("payload", &[Many(Hex)]),
-    has("require_reply", &[Arg::Any(Hex)]),
+    has("payload", &[Many(Text)]),
+    has("require_reply", &[Arg::Any(Text)]),
     has("min_reply_length", LENGTH),
     has("max_reply_length", LENGTH),
 );
 
 pub const FILE_CHECK: &[Keyword] = &[
     has("track_file", &[One(Of("track_file"))]).required(),
-    has("weight", &[One(Whole { min: -254, max: 254 }), Named(&[("reverse", NOTHING)])]),
+    has(
+        "weight",
+        &[One(Whole { min: -(i32::MAX as i64), max: i32::MAX as i64 }), Named(&[("reverse", NOTHING)])],
+    ),
     has("alpha", SWITCH),
 ];
 

@@ -88,8 +88,8 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     later("no_email_faults", NOTHING, MAIL),
     later("no_checker_emails", NOTHING, MAIL),
     later("checker_log_all_failures", SWITCH, LVS),
-    later("script_user", ACCOUNT, SCRIPT),
-    later("enable_script_security", NOTHING, SCRIPT),
+    does("script_user", ACCOUNT),
+    does("enable_script_security", NOTHING),
     later("startup_script", COMMAND, SCRIPT),
     later("shutdown_script", COMMAND, SCRIPT),
     later("startup_script_timeout", SCRIPT_TIMEOUT, SCRIPT),
@@ -122,7 +122,7 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     no_effect("checker_process_name", TEXT, ONE_PROCESS),
     no_effect("lvs_process_name", TEXT, ONE_PROCESS),
     no_effect("bfd_process_name", TEXT, ONE_PROCESS),
-    no_effect("umask", TEXT, "what vipd makes is for its owner, or its group, alone"),
+    no_effect("umask", &[Arg::Any(Kind::Text)], "what vipd makes is for its owner, or its group, alone"),
     no_effect("random_seed", COUNT, "`_RANDOM` takes its numbers from the kernel"),
     no_effect("tmp_config_directory", TEXT, "vipd keeps the configuration in memory"),
     later("config_save_dir", TEXT, REMOVE),
@@ -173,11 +173,11 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     later("lvs_flush_onstop", FLUSH, LVS).means("lvs_flush_on_stop"),
     later("lvs_sync_daemon", LVS_SYNC, LVS),
     later("rs_init_notifies", NOTHING, LVS),
-    later("notify_fifo", TEXT, SCRIPT),
-    later("notify_fifo_script", COMMAND, SCRIPT),
-    later("vrrp_notify_fifo", TEXT, SCRIPT),
-    later("vrrp_notify_fifo_script", COMMAND, SCRIPT),
-    later("lvs_notify_fifo", TEXT, LVS),
+    does("notify_fifo", FIFO),
+    does("notify_fifo_script", COMMAND),
+    does("vrrp_notify_fifo", FIFO),
+    does("vrrp_notify_fifo_script", COMMAND),
+    later("lvs_notify_fifo", FIFO, LVS),
     later("lvs_notify_fifo_script", COMMAND, LVS),
     later("fifo_write_vrrp_states_on_reload", NOTHING, SCRIPT),
     later("snmp_socket", TEXT, REMOVE),
@@ -214,16 +214,28 @@ const FLUSH: &[Arg] = &[Opt(Kind::Choice(&["VS"]))];
 const LVS_TIMEOUT: &[Arg] = &[One(Kind::Whole { min: 0, max: 31 * DAY_S as i64 })];
 const LVS_SYNC: &[Arg] = &[
     One(Kind::Interface),
-    One(Kind::Of("vrrp_instance")),
-    Named(&[
-        ("id", OCTET),
-        ("maxlen", PORT),
-        ("port", PORT),
-        ("ttl", OCTET),
-        ("group", ADDRESS),
-        ("inst", &[One(Kind::Of("vrrp_instance"))]),
-    ]),
+    Arg::Either(
+        &[
+            ("inst", &[One(Kind::Of("vrrp_instance")), LVS_SYNC_REST]),
+            ("id", &[One(LVS_OCTET), LVS_SYNC_REST]),
+            ("maxlen", &[One(LVS_PORT), LVS_SYNC_REST]),
+            ("port", &[One(LVS_PORT), LVS_SYNC_REST]),
+            ("ttl", &[One(LVS_OCTET), LVS_SYNC_REST]),
+            ("group", &[One(Kind::Address), LVS_SYNC_REST]),
+        ],
+        &[Opt(Kind::Of("vrrp_instance")), LVS_SYNC_REST],
+    ),
 ];
+const LVS_OCTET: Kind = Kind::Whole { min: 0, max: 255 };
+const LVS_PORT: Kind = Kind::Whole { min: 0, max: 65_535 };
+const LVS_SYNC_REST: Arg = Named(&[
+    ("id", OCTET),
+    ("maxlen", PORT),
+    ("port", PORT),
+    ("ttl", OCTET),
+    ("group", ADDRESS),
+    ("inst", INSTANCES),
+]);
 /// Seconds, for all interfaces if so said.
 pub const EXTRA: &[Arg] = &[Arg::Either(&[("all", DAY)], DAY)];
 const DAY: &[Arg] = &[One(Kind::Whole { min: 0, max: DAY_S as i64 })];

@@ -3,7 +3,7 @@
 use super::{Inside::Lines, Keyword, tables::*};
 use crate::config::grammar::{
     Arg::{self, Named, One, Opt},
-    Kind::{Interface, Seconds, Whole},
+    Kind::{Interface, Seconds},
 };
 
 pub const SYNC_GROUP: &[Keyword] = &[
@@ -35,7 +35,7 @@ pub const GARP_GROUP: &[Keyword] = &[
 
 /// Seconds before a link counts as down, and as up.
 pub const DELAY_LINE: &[Arg] = &[One(Interface), One(DELAY), Opt(DELAY)];
-const DELAY: crate::config::grammar::Kind = Whole { min: 0, max: 255 };
+const DELAY: crate::config::grammar::Kind = Seconds { min_us: 0, max_us: 255_000_000 };
 pub const LINKBEAT_LINE: &[Arg] =
     &[One(Interface), Named(&[("MII", NOTHING), ("ETHTOOL", NOTHING), ("IOCTL", NOTHING)])];
 const PACING: &[Arg] = &[One(Seconds { min_us: 0, max_us: 1_000_000_000 })];

@@ -23,7 +23,7 @@ pub const VIP_OPTION: &[Keyword] = &[
     no_effect("autojoin", NOTHING, NO_ADDRESS),
     refused("peer", "vipd answers ARP and ND; a point-to-point link has neither"),
     refused("use_vmac", "write `use_vmac` in the instance, where it is for all its addresses"),
-    not_yet("track_group", REMOVE),
+    no_effect("track_group", TEXT, NO_GROUP),
 ];
 
 pub const PEER_OPTION: &[Keyword] = &[
@@ -90,7 +90,7 @@ pub const ROUTE: &[Keyword] = &[
     not_yet("add", REMOVE),
     not_yet("append", REMOVE),
     not_yet("prepend", REMOVE),
-    not_yet("track_group", REMOVE),
+    no_effect("track_group", TEXT, NO_GROUP),
 ];
 
 pub const HOP: &[Keyword] = &[
@@ -141,7 +141,7 @@ pub const RULE: &[Keyword] = &[
     not_yet("sup_pl", REMOVE),
     not_yet("suppress_ifgroup", REMOVE),
     not_yet("sup_group", REMOVE),
-    not_yet("track_group", REMOVE),
+    no_effect("track_group", TEXT, NO_GROUP),
 ];
 
 fn kind(word: Spanned<()>, value: RouteKind) -> Spanned<RouteKind> {
@@ -172,3 +172,4 @@ const SCOPES: &[(&str, u32)] =
 const RULE_TYPES: &[&str] = &["unicast", "blackhole", "unreachable", "prohibit"];
 
 const NOT_TRACKED: &str = "no instance of vipd depends on its routes and rules";
+const NO_GROUP: &str = "nothing that vipd does can have a track group";

@@ -12,14 +12,15 @@ pub const ADDRESS: &[Arg] = &[Either(
     &[One(Address), Opt(PORT_NUMBER)],
 )];
 
-pub const GROUP_LINE: &[Arg] = &[Either(&[("fwmark", &[One(MARK)])], &[One(Range), Opt(PORT_NUMBER)])];
+pub const GROUP_LINE: &[Arg] =
+    &[Either(&[("fwmark", &[One(MARK), Opt(Choice(&["inet", "inet6"]))])], &[One(Range), Opt(PORT_NUMBER)])];
 
 pub const VIRTUAL_SERVER: &[Keyword] = &[
-    has("lb_algo", ALGORITHM).or("wlc"),
+    has("lb_algo", ALGORITHM),
     has("lvs_sched", ALGORITHM).means("lb_algo"),
-    has("lb_kind", METHOD).or("NAT"),
+    has("lb_kind", METHOD),
     has("lvs_method", METHOD).means("lb_kind"),
-    has("protocol", &[One(Choice(&["TCP", "UDP", "SCTP"]))]).or("TCP"),
+    has("protocol", &[One(Choice(&["TCP", "UDP", "SCTP", "tcp", "udp", "sctp"]))]),
     has("persistence_timeout", &[Opt(ANY)]),
     has("persistence_granularity", &[One(Netmask)]),
     has("persistence_engine", TEXT),
@@ -90,7 +91,7 @@ pub const SSL: &[Keyword] =
 
 const MARK: Kind = Whole { min: 1, max: u32::MAX as i64 };
 pub const PORT_NUMBER: Kind = Whole { min: 0, max: 65_535 };
-const WEIGHT: &[Arg] = PORT;
+const WEIGHT: &[Arg] = &[One(Whole { min: 0, max: i32::MAX as i64 })];
 const SERVER: &[Arg] = &[One(Address), Opt(PORT_NUMBER)];
 const ALGORITHM: &[Arg] = &[One(Choice(&[
     "rr", "wrr", "lc", "wlc", "lblc", "sh", "mh", "dh", "fo", "ovf", "lblcr", "sed", "nq", "twos",

@@ -2,7 +2,7 @@
 //!
 //! Facts about keepalived's language are in its manual page; supported rows come first.
 
-use super::{Block, Form, Inside, Keyword, Status, groups, lvs};
+use super::{Block, Engine, Form, Inside, Keyword, Status, groups, lvs};
 use crate::config::{
     grammar::{Arg, Kind},
     model::LeasePolicy,
@@ -16,10 +16,10 @@ use Kind::{Account, Command, Flag, Name, Of, Text, Whole};
 pub const ROOT: &[Keyword] = &[
     block("global_defs", Block::GlobalDefs),
     block("vrrp_instance", Block::Instance),
-    later_block("vrrp_script", NAME, Statements(Block::Script), TRACK),
+    does_block("vrrp_script", NAME, Statements(Block::Script)),
     later_block("vrrp_track_process", NAME, Statements(Block::TrackProcess), TRACK),
-    later_block("track_file", NAME, Statements(Block::TrackFile), TRACK),
-    later_block("vrrp_track_file", NAME, Statements(Block::TrackFile), TRACK).means("track_file"),
+    does_block("track_file", NAME, Statements(Block::TrackFile)),
+    does_block("vrrp_track_file", NAME, Statements(Block::TrackFile)).means("track_file"),
     later_block("vrrp_sync_group", NAME, Statements(Block::SyncGroup), REMOVE),
     later_block("track_group", NAME, Statements(Block::TrackGroup), REMOVE),
     later_block("bfd_instance", NAME, Statements(Block::Bfd), TRACK),
@@ -33,8 +33,8 @@ pub const ROOT: &[Keyword] = &[
     later_block("interface_up_down_delays", NOTHING, Lines(groups::DELAY_LINE), REMOVE),
     later_block("linkbeat_interfaces", NOTHING, Lines(groups::LINKBEAT_LINE), REMOVE),
     no_effect("linkbeat_use_polling", NOTHING, NETLINK),
-    later("net_namespace", TEXT, "start vipd in the namespace: `ip netns exec NAME vipd run`"),
-    later("net_namespace_ipvs", TEXT, LVS),
+    needed("net_namespace", TEXT, NOTHING_INSIDE, "start vipd in the namespace, with `nsenter --net=`"),
+    later("net_namespace_ipvs", MAYBE_TEXT, LVS),
     no_effect("namespace_with_ipsets", NOTHING, NO_FIREWALL),
     later("instance", TEXT, REMOVE),
     no_effect("use_pid_dir", NOTHING, "vipd writes no pid file"),
@@ -59,7 +59,7 @@ pub const fn no_effect(name: &'static str, takes: &'static [Arg], reason: &'stat
 
 /// Without an engine.
 pub const fn later(name: &'static str, takes: &'static [Arg], advice: &'static str) -> Keyword {
-    row(name, false, Status::NoEngine { advice, takes, inside: Inside::Nothing })
+    row(name, false, Status::Grammar { takes, inside: Inside::Nothing, engine: Engine::Missing(advice) })
 }
 
 /// Without an engine, with braces.
@@ -69,16 +69,39 @@ pub const fn later_block(
     inside: Inside,
     advice: &'static str,
 ) -> Keyword {
-    row(name, true, Status::NoEngine { advice, takes, inside })
+    row(name, true, Status::Grammar { takes, inside, engine: Engine::Missing(advice) })
 }
 
-/// Inside a block without an engine, which says what to do.
+/// With an engine.
+pub const fn does(name: &'static str, takes: &'static [Arg]) -> Keyword {
+    row(name, false, Status::Grammar { takes, inside: Inside::Nothing, engine: Engine::Present })
+}
+
+/// With an engine, with braces.
+pub const fn does_block(name: &'static str, takes: &'static [Arg], inside: Inside) -> Keyword {
+    row(name, true, Status::Grammar { takes, inside, engine: Engine::Present })
+}
+
+/// Without an engine, and not to be done without.
+pub const fn needed(
+    name: &'static str,
+    takes: &'static [Arg],
+    inside: Inside,
+    advice: &'static str,
+) -> Keyword {
+    let block = !matches!(inside, Inside::Nothing);
+    row(name, block, Status::Grammar { takes, inside, engine: Engine::Needed(advice) })
+}
+
+pub const NOTHING_INSIDE: Inside = Inside::Nothing;
+
+/// Inside a block that is read by grammars.
 pub const fn has(name: &'static str, takes: &'static [Arg]) -> Keyword {
-    later(name, takes, "")
+    row(name, false, Status::Grammar { takes, inside: Inside::Nothing, engine: Engine::OfBlock })
 }
 
 pub const fn has_block(name: &'static str, takes: &'static [Arg], inside: Inside) -> Keyword {
-    later_block(name, takes, inside, "")
+    row(name, true, Status::Grammar { takes, inside, engine: Engine::OfBlock })
 }
 
 /// A word of a line that would mean something else without it.
@@ -130,6 +153,9 @@ pub const INTERFACES: &[Arg] = &[Many(Kind::Interface)];
 pub const ADDRESS: &[Arg] = &[One(Kind::Address)];
 /// With the user and group that it runs as.
 pub const COMMAND: &[Arg] = &[One(Command), Opt(Account), Opt(Account)];
+pub const MAYBE_COMMAND: &[Arg] = &[Opt(Command), Opt(Account), Opt(Account)];
+/// With the user and group that it belongs to.
+pub const FIFO: &[Arg] = &[One(Text), Opt(Account), Opt(Account)];
 pub const ACCOUNT: &[Arg] = &[One(Account), Opt(Account)];
 pub const OCTET: &[Arg] = &[One(Whole { min: 0, max: 255 })];
 pub const PORT: &[Arg] = &[One(Whole { min: 0, max: 65_535 })];
@@ -146,8 +172,10 @@ pub const TRACK_INTERFACE: &[Arg] = &[One(Kind::Interface), WEIGHT_253];
 pub const TRACKED_FILE: &[Arg] = &[One(Of("track_file")), WEIGHT_254];
 pub const TRACKED_PROCESS: &[Arg] = &[One(Of("vrrp_track_process")), WEIGHT_254];
 pub const TRACK_BFD: &[Arg] = &[One(Of("bfd_instance")), WEIGHT_253];
-const WEIGHT_253: Arg = Named(&[("weight", &[One(Whole { min: -253, max: 253 })]), ("reverse", NOTHING)]);
-const WEIGHT_254: Arg = Named(&[("weight", &[One(Whole { min: -254, max: 254 })]), ("reverse", NOTHING)]);
+const WEIGHT_253: Arg =
+    Named(&[("weight", &[One(Whole { min: -253, max: 253 })]), ("reverse", NOTHING), ("noreverse", NOTHING)]);
+const WEIGHT_254: Arg =
+    Named(&[("weight", &[One(Whole { min: -254, max: 254 })]), ("reverse", NOTHING), ("noreverse", NOTHING)]);
 
 pub const LEASES: &[&str] = &["strict", "overlap"];
 pub const DAY_S: u32 = 86_400;

@@ -2,8 +2,8 @@
 
 use super::{Keyword, tables::*};
 use crate::config::grammar::{
-    Arg::{self, Named, One, Opt},
-    Kind::{Address, Choice, Command, Flag, Millis, Seconds, Text, Whole},
+    Arg::{self, Many, Named, One, Opt},
+    Kind::{Address, Choice, Command, Flag, Millis, Seconds, ShellWord, Text, Whole},
 };
 
 pub const SCRIPT_BLOCK: &[Keyword] = &[
@@ -19,7 +19,7 @@ pub const SCRIPT_BLOCK: &[Keyword] = &[
 ];
 
 pub const TRACK_PROCESS: &[Keyword] = &[
-    has("process", &[One(Command)]).required(),
+    has("process", &[Many(ShellWord)]).required(),
     has("param_match", &[One(Choice(&["initial", "partial"]))]),
     has("full_command", NOTHING),
     has("weight", WEIGHT_254).or("0"),
@@ -36,7 +36,7 @@ pub const TRACK_FILE: &[Keyword] = &[
     has(
         "init_file",
         &[Arg::Either(
-            &[("overwrite", NOTHING)],
+            &[("overwrite", &[Opt(Whole { min: i32::MIN as i64, max: i32::MAX as i64 })])],
             &[Opt(Whole { min: i32::MIN as i64, max: i32::MAX as i64 }), Named(&[("overwrite", NOTHING)])],
         )],
     ),

@@ -335,6 +335,7 @@ fn as_many_lines_as_are_promised() {
 
 /// Each name is looked for once, not to the end of the line from each `$`.
 #[test]
+#[allow(clippy::disallowed_methods, reason = "tests measure")]
 fn names_that_do_not_end_are_read_in_no_time() {
     let text = format!(
         "$A={}\n$B=${{A}}${{A}}${{A}}${{A}}${{A}}${{A}}${{A}}${{A}}\n~SEQ(i, 100) $B\n",

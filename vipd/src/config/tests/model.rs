@@ -67,7 +67,7 @@ fn lb(router_id: &str, wanted: WantedState, priority: u8) -> Config {
         checksum: ChecksumForm::MessageOnly,
         lower_prio_no_advert: false,
         lease: LeasePolicy::Overlap,
-        unserved: Vec::new(),
+        statements: Vec::new(),
         line: 7,
     };
     Config { router_id: Some(router_id.to_owned()), instances: vec![instance], ..Config::default() }
@@ -86,7 +86,7 @@ fn the_seed_files_parse_to_the_exact_model() {
 }
 
 #[test]
-fn a_file_of_the_other_seed_lacks_only_tracking() {
+fn a_file_of_the_other_seed_is_right() {
     let script = "#Monitor haproxy process status and execute every 2 seconds
 vrrp_script chk_haproxy {
     script \"/usr/local/keepalived/chk_haproxy.sh\"
@@ -112,13 +112,7 @@ vrrp_script chk_haproxy {
     }
 }
 ";
-    check(
-        &(text.to_owned() + script),
-        &[
-            "9:5: error: `track_script` is not supported yet",
-            "19:1: error: `vrrp_script` is not supported yet",
-        ],
-    );
+    check(&(text.to_owned() + script), &[]);
     let untracked = text.replace("track_script {\n        chk_haproxy #", "#").replace("status\n    }", "");
     assert_eq!(instance(&untracked).source, Some(ip("192.168.1.189")));
 }

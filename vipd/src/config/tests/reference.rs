@@ -4,7 +4,7 @@ use std::{fmt::Write, fs, path::Path};
 
 use crate::config::{
     grammar,
-    keywords::{ALL, Inside, Keyword, Status, called, rows},
+    keywords::{ALL, Engine, Inside, Keyword, Status, called, rows},
     values::wants,
 };
 
@@ -40,8 +40,16 @@ fn document() -> String {
         let _ = writeln!(text, "\n## {}", title.replacen("In the top", "At the top", 1));
         let of =
             |wanted: fn(&Status) -> bool| rows(block).iter().filter(move |keyword| wanted(&keyword.status));
-        table(&mut text, "", of(|status| matches!(status, Status::Supported(_))));
-        table(&mut text, "No engine yet", of(|status| matches!(status, Status::NoEngine { .. })));
+        let served = |status: &Status| match status {
+            Status::Supported(_) => true,
+            Status::Grammar { engine, .. } => !matches!(engine, Engine::Missing(_) | Engine::Needed(_)),
+            _ => false,
+        };
+        table(&mut text, "", of(served));
+        let missing = |status: &Status| {
+            matches!(status, Status::Grammar { engine: Engine::Missing(_) | Engine::Needed(_), .. })
+        };
+        table(&mut text, "No engine yet", of(missing));
         section(&mut text, "No effect", of(|status| matches!(status, Status::NoEffect { .. })));
         section(&mut text, "Not supported yet", of(|status| matches!(status, Status::NotYet(_))));
         section(&mut text, "Not supported", of(|status| matches!(status, Status::Refused(_))));
@@ -59,8 +67,10 @@ fn table(text: &mut String, title: &str, keywords: impl Iterator<Item = &'static
         }
         let takes = match &keyword.status {
             Status::Supported(form) => wants(form),
-            Status::NoEngine { takes, inside, advice } => {
-                if !advice.is_empty() && !advices.contains(advice) {
+            Status::Grammar { takes, inside, engine } => {
+                if let Engine::Missing(advice) | Engine::Needed(advice) = engine
+                    && !advices.contains(advice)
+                {
                     advices.push(advice);
                 }
                 let block = match inside {

@@ -10,7 +10,6 @@ fn strict(lines: &str) -> String {
 fn an_address_that_takes_no_packet_is_said() {
     let silent =
         "4:15: warning: `vrrp_instance VI_1` takes no packet that is sent to its addresses: `vrrp_strict`";
-    let v2 = "`accept off` with version 2";
     for (lines, expected) in [
         ("", &[silent][..]),
         ("version 3", &[silent]),
@@ -22,7 +21,6 @@ fn an_address_that_takes_no_packet_is_said() {
     ] {
         let found = findings(&strict(lines));
         assert_eq!(found, expected, "{lines}");
-        assert!(found.iter().all(|found| !found.contains(v2)));
     }
     assert!(!instance(&strict("")).accept);
     assert!(!instance(&strict("accept")).accept);

@@ -7,7 +7,7 @@ use vipd_common::Family;
 use super::{findings, parse, with};
 use crate::config::{
     grammar::{Arg, Kind},
-    keywords::{ALL, Block, Form, Status, find, rows},
+    keywords::{ALL, Block, Engine, Form, Status, find, rows},
 };
 
 #[test]
@@ -72,7 +72,7 @@ fn place(block: Block, line: &str) -> Option<(String, &'static str)> {
 /// Words that the grammar takes, the optional ones too, with a blank before each.
 pub fn sample(args: &[Arg]) -> String {
     let kind = |kind: &Kind| match kind {
-        Kind::Text | Kind::Secret => "text".to_owned(),
+        Kind::Text | Kind::Secret | Kind::ShellWord => "text".to_owned(),
         Kind::Name | Kind::Of(_) => "VI_1".to_owned(),
         Kind::Interface => "eth0".to_owned(),
         Kind::Whole { min, max } => 7.clamp(*min, *max).to_string(),
@@ -111,7 +111,10 @@ fn what_is_not_supported_is_never_silent() {
                 Status::Refused(_) => (String::new(), "error", "is not supported"),
                 Status::NoEffect { takes, .. } => (sample(takes), "notice", "has no effect"),
                 // Those of blocks without an engine are, with their blocks.
-                Status::NoEngine { takes, .. } => (sample(takes), "error", "is not supported yet"),
+                Status::Grammar { takes, engine: Engine::Missing(_) | Engine::Needed(_), .. } => {
+                    (sample(takes), "error", "is not supported yet")
+                }
+                Status::Grammar { .. } => continue,
             };
             let braces = if keyword.block { " {\n}" } else { "" };
             let Some((text, at)) = place(block, &format!("{name}{values}{braces}")) else {

@@ -29,7 +29,7 @@ pub fn apply<'d>(
     };
     if let Some(span) = settings.seen_at("authentication") {
         ignored(span, "`authentication`", "remove it on every router, or remove `vrrp_strict`");
-        settings.seen.retain(|(keyword, _)| *keyword != "authentication");
+        settings.seen.forget("authentication");
         (settings.auth_type, settings.auth_pass) = (None, None);
     }
     if let Some(delay) = settings.preempt_delay.take_if(|delay| !delay.value.is_zero()) {

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use vipd_common::Version;
+use vipd_common::{Priority, Version};
 
 use crate::{
     time::Instant,
@@ -77,11 +77,17 @@ impl Backup {
             return self;
         }
 
-        self.master = Some(Peer::from(advert));
+        let before = self.master.replace(Peer::from(advert));
         let lower = advert.priority < settings.priority;
         if lower && settings.preempts() && !self.tolerates(settings, advert.received_at) {
             // RFC 9568 6.4.2: lower priority under Preempt_Mode: discard. The timer keeps running, nothing is learned.
             self.on_expiry = Reason::Preempting;
+            let followed = |peer: Peer| peer.address == advert.source && peer.priority >= settings.priority;
+            if before.is_some_and(followed) {
+                // DEVIATION 6.4.2: the master that was followed says that it is worse now. It would be silly to wait as
+                // for one that may be dead: as after a goodbye, the best backup comes first.
+                self.down_at = self.down_at.min(advert.received_at + settings.skew_time(self.interval));
+            }
             return self;
         }
         if !lower {
@@ -93,6 +99,27 @@ impl Backup {
         self.down_at = advert.received_at + settings.master_down_interval(self.interval);
         self.reprieved = false;
         self.on_expiry = Reason::MasterDown;
+        self
+    }
+
+    /// The same wait with the priority that `settings` now has; it was `before`.
+    pub fn with_priority(mut self, settings: &Settings, before: Priority, now: Instant) -> Self {
+        let was = Settings { priority: before, ..settings.clone() };
+        // Only the skew time depends on it.
+        self.down_at = self.down_at - was.skew_time(self.interval) + settings.skew_time(self.interval);
+        let Some(master) = self.master else { return self };
+        let (was_lower, is_lower) = (master.priority < before, master.priority < settings.priority);
+        if was_lower && !is_lower {
+            // From now on it is followed, at its own pace; XDP does not report it again. Older stamps would make the timer
+            // look late.
+            self.began = now;
+            self.interval = settings.learned(master.interval);
+            self.down_at = now + settings.master_down_interval(self.interval);
+            (self.preempt_at, self.reprieved, self.on_expiry) = (None, false, Reason::MasterDown);
+        } else if !was_lower && is_lower && settings.preempts() && settings.preempt_delay().is_zero() {
+            self.on_expiry = Reason::Preempting;
+            self.down_at = self.down_at.min(now + settings.skew_time(self.interval));
+        }
         self
     }
 

@@ -34,7 +34,7 @@ fn every_state_and_event() {
         Event::Advert { advert, revoked }
     }
     const HANDED: &str = "STOP: release cancel pub- STOP:HandedOver";
-    let rows: [(&str, MakeEvent, [&str; 6]); 19] = [
+    let rows: [(&str, MakeEvent, [&str; 6]); 21] = [
         (
             "ready",
             |_| Event::Ready { address: own() },
@@ -70,6 +70,23 @@ fn every_state_and_event() {
                 "STOP: release cancel pub- STOP:Fault(LinkDown)",
                 "STOP:",
             ],
+        ),
+        (
+            "fault of what is tracked",
+            |_| Event::Fault { reason: FaultReason::Tracked },
+            [
+                "FAULT: FAULT:Fault(Tracked)",
+                "FAULT:",
+                "FAULT: pub- FAULT:Fault(Tracked)",
+                "FAULT: adv0 release cancel pub- FAULT:Fault(Tracked)",
+                "LEAVING:",
+                "STOP:",
+            ],
+        ),
+        (
+            "another priority",
+            |_| Event::Priority { priority: Priority::new(90) },
+            live("BACKUP: pub90", "MASTER: pub90 adv90+", "LEAVING:"),
         ),
         (
             "higher",

@@ -1,0 +1,232 @@
+//! What instances track, and whom they tell: scripts, files, interfaces, notify scripts and FIFOs, with real processes.
+
+#![allow(clippy::disallowed_methods, reason = "tests measure")]
+
+mod support;
+
+use std::{fs, path::Path, thread, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use support::*;
+use vipd_tests::{Node, wait_for};
+
+/// A `vrrp_script` that succeeds while the file is there.
+fn check(file: &Path, rest: &str) -> String {
+    format!(
+        "vrrp_script chk {{\n script \"/usr/bin/test -e {}\"\n interval 0.1\n {rest}\n}}\n",
+        file.display()
+    )
+}
+
+fn priority(bed: &Bed, node: &str) -> Result<u64> {
+    bed.status(node)?["priority"].as_u64().context("it has a priority")
+}
+
+fn wait_priority(bed: &Bed, node: &str, wanted: u64) -> Result<()> {
+    wait_for(format_args!("priority {wanted} of {node}"), SOON, || {
+        priority(bed, node).is_ok_and(|found| found == wanted)
+    })
+    .map(drop)
+}
+
+/// A failing check moves the VIP by its weight, and back; nobody else's adverts are needed for it.
+#[test]
+fn a_weighted_check_moves_the_vip_and_back() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let flag = bed.lb01().dir().join("healthy");
+    fs::write(&flag, "")?;
+    let script = check(&flag, "weight -20\n fall 2\n rise 2");
+    let _lb01 = bed.start("lb01", &(script + &node_conf(HIGH, "track_script {\n chk\n }")))?;
+    let _lb02 = bed.start("lb02", &node_conf(LOW, ""))?;
+    bed.wait("lb01", "MASTER")?;
+    bed.wait("lb02", "BACKUP")?;
+    let (listener, prober) = (bed.listener()?, bed.prober()?);
+
+    fs::remove_file(&flag)?;
+    bed.wait("lb02", "MASTER")?;
+    bed.wait("lb01", "BACKUP")?;
+    ensure!(priority(&bed, "lb01")? == u64::from(HIGH) - 20);
+    ensure!(adverts(&listener).iter().any(|heard| heard.from == LB01 && heard.priority == HIGH - 20));
+
+    fs::write(&flag, "")?;
+    bed.wait("lb01", "MASTER")?;
+    bed.wait("lb02", "BACKUP")?;
+    ensure!(priority(&bed, "lb01")? == u64::from(HIGH));
+    check_single_owner(&prober.stop()?, &listener)
+}
+
+/// Without a weight it is a fault: the master says goodbye and falls silent.
+#[test]
+fn a_check_without_weight_is_a_fault() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let flag = bed.lb01().dir().join("healthy");
+    let conf = check(&flag, "") + &node_conf(HIGH, "track_script {\n chk\n }");
+    let _lb01 = bed.start("lb01", &conf)?;
+    bed.wait("lb01", "FAULT")?;
+    fs::write(&flag, "")?;
+    bed.wait("lb01", "MASTER")?;
+    let _lb02 = bed.start("lb02", &node_conf(LOW, ""))?;
+    bed.wait("lb02", "BACKUP")?;
+    let listener = bed.listener()?;
+
+    fs::remove_file(&flag)?;
+    bed.wait("lb02", "MASTER")?;
+    ensure!(bed.state("lb01")? == "FAULT");
+    ensure!(adverts(&listener).iter().any(|heard| heard.from == LB01 && heard.priority == 0), "no goodbye");
+    ensure!(bed.status("lb01")?["lease_remaining_ms"].is_null());
+    Ok(())
+}
+
+/// A check that hangs has failed, is ended with everything that it started, and delays no advert.
+#[test]
+fn a_check_that_hangs_fails_and_is_ended() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let mark = format!("{}", 1_000_000 + std::process::id());
+    let script = format!(
+        "vrrp_script hangs {{\n script \"/bin/sh -c 'trap : TERM; sleep {mark} & wait; sleep {mark}'\"\n interval 0.3\n timeout 0.2\n \
+         weight 5\n}}\nvrrp_script works {{\n script /bin/true\n interval 0.1\n weight 1\n}}\n"
+    );
+    let conf = script + &node_conf(HIGH, "track_script {\n hangs\n works\n }");
+    let mut lb01 = bed.start("lb01", &conf)?;
+    bed.wait("lb01", "MASTER")?;
+    wait_priority(&bed, "lb01", u64::from(HIGH) + 1)?;
+    wait_for("the check to be ended", SOON, || lb01.log().contains("timed out"))?;
+    let listener = bed.listener()?;
+    thread::sleep(INTERVAL * 4);
+    ensure!(adverts(&listener).len() >= 2, "no adverts while a check hangs");
+    lb01.sigterm()?;
+    lb01.wait(SOON)?;
+    wait_for("what the check has started to be gone", SOON, || !runs(&mark))?;
+    Ok(())
+}
+
+/// Whether a process has this word among its arguments.
+fn runs(word: &str) -> bool {
+    let Ok(processes) = fs::read_dir("/proc") else { return false };
+    processes.flatten().any(|process| {
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        line.split(|octet| *octet == 0).any(|argument| argument == word.as_bytes())
+    })
+}
+
+/// A file's number is added, a link's weight taken off, and the sum stays in range.
+#[test]
+fn files_and_interfaces_are_weighed() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    lb01.exec(&["ip", "link", "add", "eth7", "type", "veth", "peer", "name", "eth8"])?;
+    lb01.exec(&["ip", "link", "set", "eth7", "up"])?;
+    lb01.exec(&["ip", "link", "set", "eth8", "up"])?;
+    let file = lb01.dir().join("weight");
+    let conf = format!(
+        "track_file load {{\n file {}\n weight 2\n init_file 3 overwrite\n}}\n{}",
+        file.display(),
+        node_conf(100, "track_file {\n load\n }\n track_interface {\n eth7 weight -30\n }")
+    );
+    let _lb01 = bed.start("lb01", &conf)?;
+    bed.wait("lb01", "MASTER")?;
+    wait_priority(&bed, "lb01", 106)?;
+    ensure!(fs::read_to_string(&file)?.trim() == "3");
+
+    fs::write(&file, "-10\n")?;
+    wait_priority(&bed, "lb01", 80)?;
+    // As careful programs write: elsewhere, and moved.
+    let beside = lb01.dir().join("weight.new");
+    fs::write(&beside, "500")?;
+    fs::rename(&beside, &file)?;
+    wait_priority(&bed, "lb01", 254)?;
+    fs::write(&file, "0")?;
+    wait_priority(&bed, "lb01", 100)?;
+    lb01.exec(&["ip", "link", "set", "eth8", "down"])?;
+    wait_priority(&bed, "lb01", 70)?;
+    lb01.exec(&["ip", "link", "set", "eth8", "up"])?;
+    wait_priority(&bed, "lb01", 100)?;
+    lb01.exec(&["ip", "link", "del", "eth7"])?;
+    wait_priority(&bed, "lb01", 70)?;
+    // -254 is a fault.
+    fs::write(&file, "-127")?;
+    bed.wait("lb01", "FAULT")
+}
+
+/// Every change is told, in order, to scripts and to the FIFO, with keepalived's words.
+#[test]
+fn changes_are_told_in_order() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let dir = bed.lb01().dir().to_owned();
+    let (told, flag, fifo) = (dir.join("told"), dir.join("healthy"), dir.join("fifo"));
+    // Slow on purpose: what comes later must wait.
+    let script = dir.join("notify.sh");
+    fs::write(&script, format!("#!/bin/sh\nsleep 0.2\necho \"$@\" >> {}\n", told.display()))?;
+    executable(&script)?;
+    let reader = dir.join("reader.sh");
+    fs::write(&reader, format!("#!/bin/sh\ncat \"$1\" >> {}\n", dir.join("read").display()))?;
+    executable(&reader)?;
+    fs::write(&flag, "")?;
+    let (script, reader) = (script.display(), reader.display());
+    let conf = format!(
+        "global_defs {{\n vrrp_notify_fifo {}\n vrrp_notify_fifo_script {reader}\n}}\n{}{}",
+        fifo.display(),
+        check(&flag, ""),
+        node_conf(
+            HIGH,
+            &format!(
+                "track_script {{\n chk\n }}\n notify_master \"{script} master\"\n notify_backup \"{script} 'to backup'\"\n \
+                 notify_fault \"{script} fault\" root root\n notify_stop \"{script} stop\"\n notify {script}"
+            )
+        )
+    );
+    let mut lb01 = bed.start("lb01", &conf)?;
+    bed.wait("lb01", "MASTER")?;
+    fs::remove_file(&flag)?;
+    bed.wait("lb01", "FAULT")?;
+    fs::write(&flag, "")?;
+    bed.wait("lb01", "MASTER")?;
+    lb01.sigterm()?;
+    lb01.wait(SOON)?;
+
+    let instance = |state: &str| format!("INSTANCE {INSTANCE} {state} {HIGH}\n");
+    let to = |words: &str, state: &str| format!("{words}\n{}", instance(state));
+    let backup = to("to backup", "BACKUP");
+    let master = to("master", "MASTER");
+    let expected = format!("{backup}{master}{}{backup}{master}{}", to("fault", "FAULT"), to("stop", "STOP"));
+    let found = fs::read_to_string(&told)?;
+    ensure!(found == expected, "told:\n{found}\nexpected:\n{expected}\n{}", lb01.log());
+
+    let line = |state: &str| format!("INSTANCE \"{INSTANCE}\" {state} {HIGH}\n");
+    let states = ["BACKUP", "MASTER", "FAULT", "BACKUP", "MASTER"];
+    let expected: String = states.iter().map(|state| line(state)).collect();
+    let read = fs::read_to_string(dir.join("read"))?;
+    ensure!(read.starts_with(&expected), "read:\n{read}\nexpected:\n{expected}");
+    ensure!(!fifo.exists(), "the FIFO that vipd made is left");
+    Ok(())
+}
+
+fn executable(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
+}
+
+/// A restart that finds its lease does not wait for the first result of a check, and tells nobody.
+#[test]
+fn a_restart_keeps_the_mastership_of_one_that_is_checked() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01: &Node = bed.lb01();
+    let told = lb01.dir().join("told");
+    let slow = "vrrp_script slow {\n script \"/bin/sh -c 'sleep 0.5'\"\n interval 1\n timeout 5\n}\n";
+    let notify = format!("track_script {{\n slow\n }}\n notify_master \"/usr/bin/touch {}\"", told.display());
+    let mut daemon = bed.start("lb01", &(slow.to_owned() + &node_conf(HIGH, &notify)))?;
+    bed.wait("lb01", "MASTER")?;
+    wait_for("to be told", SOON, || told.exists())?;
+    fs::remove_file(&told)?;
+    let _lb02 = bed.start("lb02", &node_conf(LOW, ""))?;
+    bed.wait("lb02", "BACKUP")?;
+
+    daemon.kill9()?;
+    let _lb01 = bed.restart("lb01")?;
+    bed.wait("lb01", "MASTER")?;
+    ensure!(bed.status("lb01")?["reason"] == "lease taken over from the vipd before");
+    thread::sleep(Duration::from_secs(2));
+    ensure!(bed.state("lb01")? == "MASTER" && bed.state("lb02")? == "BACKUP");
+    ensure!(!told.exists(), "told of a mastership that went on");
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! Commands of the configuration, run: as whom, in a process group of their own, and ended when they take too long.
+
+mod resolve;
+
+use std::{
+    fmt, io,
+    os::unix::process::ExitStatusExt,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tokio::{
+    process::{Child, Command},
+    time::{sleep, timeout},
+};
+
+pub use resolve::{Accounts, Executable, Unusable};
+
+/// What a command that is told to end is given to do so.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How a run has ended.
+#[derive(Debug)]
+pub enum Outcome {
+    Exited(ExitStatus),
+    /// It, and what it had started, was ended.
+    TimedOut,
+    NotRun(io::Error),
+}
+
+impl Outcome {
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Exited(status) if status.success())
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(status) => match (status.code(), status.signal()) {
+                (Some(code), _) => write!(f, "exit code {code}"),
+                (None, Some(signal)) => write!(f, "ended by signal {signal}"),
+                (None, None) => write!(f, "{status}"),
+            },
+            Self::TimedOut => f.write_str("timed out"),
+            Self::NotRun(error) => write!(f, "cannot be run: {error}"),
+        }
+    }
+}
+
+impl Executable {
+    /// Starts it with more arguments; it has a process group of its own, and ends when vipd is gone.
+    pub fn spawn(&self, arguments: &[&str]) -> io::Result<Child> {
+        let mut command = Command::new(&self.path);
+        command.args(&self.arguments).args(arguments).current_dir("/").process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // What a shell or the dynamic linker would be led astray by.
+        for variable in ["IFS", "LD_PRELOAD", "LD_LIBRARY_PATH"] {
+            command.env_remove(variable);
+        }
+        if let Some((uid, gid)) = self.account {
+            command.gid(gid.as_raw()).uid(uid.as_raw());
+        }
+        // SAFETY: prctl is async-signal-safe, and the closure does nothing else. It runs after the change of the user, which
+        // would undo it.
+        unsafe {
+            command.pre_exec(|| {
+                nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
+                Ok(())
+            });
+        }
+        command.spawn()
+    }
+
+    /// Runs it to its end, or for `limit`.
+    pub async fn run(&self, limit: Duration) -> Outcome {
+        let mut child = match self.spawn(&[]) {
+            Ok(child) => child,
+            Err(error) => return Outcome::NotRun(error),
+        };
+        let group = Group::of(&child);
+        let ended = timeout(limit, child.wait()).await;
+        if ended.is_err() {
+            end(&mut child).await;
+        }
+        // What it has started and left running is meant to be.
+        group.leave();
+        match ended {
+            Ok(ended) => ended.map_or_else(Outcome::NotRun, Outcome::Exited),
+            Err(_) => Outcome::TimedOut,
+        }
+    }
+}
+
+/// The process group of a command: killed if whoever waits for the command is gone.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+    }
+
+    fn leave(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may have ended in this moment.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
+/// Ends a command and everything in its process group.
+pub async fn end(child: &mut Child) {
+    let Some(group) = Group::of(child).0.take() else { return };
+    // It may have ended by itself, but not what it has started.
+    let _ = killpg(group, Signal::SIGTERM);
+    tokio::select! {
+        _ = child.wait() => {}
+        () = sleep(GRACE) => {}
+    }
+    let _ = killpg(group, Signal::SIGKILL);
+    if let Err(error) = child.wait().await {
+        tracing::warn!(%error, "a command that was ended cannot be waited for");
+    }
+}

@@ -1,0 +1,182 @@
+//! From the words of the configuration to a file that is run by somebody.
+
+use std::{
+    env, fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::{Gid, Group, Uid, User};
+use thiserror::Error;
+
+use crate::config::{Account, Command, ScriptPolicy};
+
+/// A command that can be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Executable {
+    pub path: PathBuf,
+    pub arguments: Vec<String>,
+    /// `None`: as vipd itself.
+    pub account: Option<(Uid, Gid)>,
+}
+
+/// Why a command cannot be run.
+#[derive(Debug, Error)]
+pub enum Unusable {
+    #[error("there is no user `{0}`")]
+    NoUser(String),
+    #[error("there is no group `{0}`")]
+    NoGroup(String),
+    #[error("{path} cannot be looked at: {error}")]
+    Unreadable { path: PathBuf, error: io::Error },
+    #[error("{0} is not an executable file")]
+    NotExecutable(PathBuf),
+    #[error("{0} may be changed by others than root, and root would run it: `enable_script_security`")]
+    Insecure(PathBuf),
+}
+
+/// Who runs what does not say who.
+#[derive(Debug)]
+pub struct Accounts {
+    default: Option<(Uid, Gid)>,
+    secure: bool,
+}
+
+/// The user that keepalived takes unless told.
+const DEFAULT_USER: &str = "keepalived_script";
+
+impl Accounts {
+    pub fn new(policy: &ScriptPolicy) -> Result<Self, Unusable> {
+        let default = match &policy.account {
+            Some(account) => Some(look_up(account)?),
+            None => look_up(&Account { user: DEFAULT_USER.to_owned(), group: None }).ok(),
+        };
+        // Another user than root can only be itself.
+        let default = default.filter(|_| Uid::effective().is_root());
+        Ok(Self { default, secure: policy.secure })
+    }
+
+    /// Whom something made for commands belongs to; `None`: to vipd's own user.
+    pub fn owner(&self, account: Option<&Account>) -> Result<Option<(Uid, Gid)>, Unusable> {
+        match account {
+            Some(account) => Ok(Some(look_up(account)?).filter(|_| Uid::effective().is_root())),
+            None => Ok(self.default),
+        }
+    }
+
+    /// What is to be run for a command.
+    pub fn resolve(&self, command: &Command) -> Result<Executable, Unusable> {
+        let account = self.owner(command.account.as_ref())?;
+        let first = command.words.first().map(String::as_str).unwrap_or_default();
+        let executable = match find(first)? {
+            Some(path) => Executable { path, arguments: command.words[1..].to_vec(), account },
+            // As keepalived: what is no file is for the shell.
+            None => {
+                let script = command.words.join(" ");
+                Executable { path: "/bin/sh".into(), arguments: vec!["-c".to_owned(), script], account }
+            }
+        };
+        let by_root = account.map_or_else(Uid::effective, |(uid, _)| uid).is_root();
+        if self.secure && by_root {
+            check_secure(&executable.path)?;
+        }
+        Ok(executable)
+    }
+}
+
+fn look_up(account: &Account) -> Result<(Uid, Gid), Unusable> {
+    let no_user = || Unusable::NoUser(account.user.clone());
+    let user = User::from_name(&account.user).ok().flatten().ok_or_else(no_user)?;
+    let Some(name) = &account.group else { return Ok((user.uid, user.gid)) };
+    let group = Group::from_name(name).ok().flatten().ok_or_else(|| Unusable::NoGroup(name.clone()))?;
+    Ok((user.uid, group.gid))
+}
+
+/// The file of a command; `None`: it names none.
+fn find(word: &str) -> Result<Option<PathBuf>, Unusable> {
+    if word.contains('/') && !word.starts_with(['<', '>']) {
+        let path = PathBuf::from(word);
+        let metadata =
+            fs::metadata(&path).map_err(|error| Unusable::Unreadable { path: path.clone(), error })?;
+        return if is_executable(&metadata) { Ok(Some(path)) } else { Err(Unusable::NotExecutable(path)) };
+    }
+    let path = env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
+    let found = env::split_paths(&path).map(|dir| dir.join(word)).find(|path| {
+        path.is_absolute() && !word.is_empty() && fs::metadata(path).is_ok_and(|m| is_executable(&m))
+    });
+    Ok(found)
+}
+
+fn is_executable(metadata: &fs::Metadata) -> bool {
+    metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
+}
+
+/// Whether root alone may change the file, and what leads to it, links followed.
+fn check_secure(path: &Path) -> Result<(), Unusable> {
+    let unreadable = |path: &Path, error| Unusable::Unreadable { path: path.to_owned(), error };
+    let real = fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
+    for part in real.ancestors() {
+        let metadata = fs::metadata(part).map_err(|error| unreadable(part, error))?;
+        let mode = metadata.permissions().mode();
+        let sticky_directory = metadata.is_dir() && mode & 0o1000 != 0;
+        let by_group = mode & 0o020 != 0 && metadata.gid() != 0;
+        let by_others = mode & 0o002 != 0;
+        if metadata.uid() != 0 || (by_group || by_others) && !sticky_directory {
+            return Err(Unusable::Insecure(part.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(words: &[&str]) -> Command {
+        Command { words: words.iter().map(|word| (*word).to_owned()).collect(), account: None }
+    }
+
+    #[test]
+    fn a_command_is_a_file_or_for_the_shell() {
+        let accounts = Accounts::new(&ScriptPolicy::default()).unwrap();
+        let resolve = |words: &[&str]| accounts.resolve(&command(words));
+        let found = resolve(&["/bin/sh", "-c", "exit 3"]).unwrap();
+        assert_eq!((found.path, found.arguments), ("/bin/sh".into(), vec!["-c".into(), "exit 3".into()]));
+        assert!(resolve(&["sh"]).unwrap().path.ends_with("sh"), "by search");
+        let shell = resolve(&["</dev/null", "cat"]).unwrap();
+        assert_eq!(
+            (shell.path, shell.arguments),
+            ("/bin/sh".into(), vec!["-c".into(), "</dev/null cat".into()])
+        );
+        assert!(matches!(resolve(&["/nowhere/x"]), Err(Unusable::Unreadable { .. })));
+        assert!(matches!(resolve(&["/etc/passwd"]), Err(Unusable::NotExecutable(_))));
+        assert!(matches!(resolve(&["/etc"]), Err(Unusable::NotExecutable(_))));
+        let account = Some(Account { user: "no-such-user".into(), group: None });
+        let unknown = Command { account, ..command(&["sh"]) };
+        assert!(matches!(accounts.resolve(&unknown), Err(Unusable::NoUser(_))));
+    }
+
+    #[test]
+    fn what_others_may_change_is_not_run_by_root() {
+        if !Uid::effective().is_root() {
+            println!("SKIPPED: needs root");
+            return;
+        }
+        let dir = env::temp_dir().join(format!("vipd-scripts-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let script = dir.join("check");
+        fs::write(&script, "#!/bin/sh\n").unwrap();
+        let mode = |mode| fs::set_permissions(&script, fs::Permissions::from_mode(mode)).unwrap();
+        let policy = |user: &str| {
+            let account = Some(Account { user: user.to_owned(), group: None });
+            Accounts::new(&ScriptPolicy { account, secure: true }).unwrap()
+        };
+        let words = command(&[script.to_str().unwrap()]);
+        mode(0o755);
+        policy("root").resolve(&words).unwrap();
+        mode(0o757);
+        assert!(matches!(policy("root").resolve(&words), Err(Unusable::Insecure(_))));
+        policy("nobody").resolve(&words).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -1,0 +1,103 @@
+//! One `track_file`: its first number, as it changes.
+
+use std::{fs, io, os::fd::AsRawFd, path::Path, time::Duration};
+
+use anyhow::{Context, Result};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::sleep,
+};
+
+use super::standing::Health;
+use crate::config::TrackedFile;
+
+/// Between two looks at a file whose directory cannot be watched.
+const POLL: Duration = Duration::from_secs(1);
+/// More is no number.
+const LEN_MAX: usize = 128;
+
+/// Writes what the file is to hold at the start, if the configuration says so.
+pub fn init(file: &TrackedFile) -> Result<()> {
+    let Some(value) = file.init else { return Ok(()) };
+    if !file.overwrite && Path::new(&file.path).exists() {
+        return Ok(());
+    }
+    fs::write(&file.path, format!("{value}\n")).with_context(|| format!("cannot write {}", file.path))
+}
+
+/// Watches a file for ever.
+pub async fn watch(file: TrackedFile, tell: impl Fn(Health)) {
+    let mut told = None;
+    let mut look = || {
+        let value = read(&file);
+        if told.replace(value) != Some(value) {
+            tracing::info!(file = file.name, value, "the tracked file's value");
+            tell(Health::Value(value));
+        }
+    };
+    let mut watched = Directory::of(Path::new(&file.path)).inspect_err(|error| {
+        tracing::warn!(file = file.name, error = format!("{error:#}"), "looked at every second instead");
+    });
+    loop {
+        look();
+        match &mut watched {
+            Ok(directory) => {
+                if let Err(error) = directory.changed().await {
+                    tracing::warn!(file = file.name, %error, "looked at every second from now on");
+                    watched = Err(error.into());
+                }
+            }
+            Err(_) => sleep(POLL).await,
+        }
+    }
+}
+
+/// The first number in the file; 0 if there is none, as keepalived has it.
+fn read(file: &TrackedFile) -> i32 {
+    let text = fs::read(&file.path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text[..text.len().min(LEN_MAX)]).into_owned();
+    let first = text.split_whitespace().next().unwrap_or("0");
+    first.parse().unwrap_or_else(|_| {
+        tracing::warn!(file = file.name, path = file.path, "it does not start with a number: taken for 0");
+        0
+    })
+}
+
+/// The directory of a file, watched: files are replaced as often as they are written.
+struct Directory(AsyncFd<Watch>);
+
+struct Watch(Inotify);
+
+impl AsRawFd for Watch {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        use std::os::fd::AsFd;
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+impl Directory {
+    fn of(file: &Path) -> Result<Self> {
+        let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        let events = AddWatchFlags::IN_CLOSE_WRITE
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_MOVED_FROM
+            | AddWatchFlags::IN_DELETE;
+        inotify.add_watch(dir, events).with_context(|| format!("cannot watch {}", dir.display()))?;
+        // SAFETY: the descriptor is owned by what is registered, and never changed.
+        let watch = unsafe { AsyncFd::register_with_interest(Watch(inotify), Interest::READABLE) };
+        Ok(Self(watch?))
+    }
+
+    /// Something in it has changed.
+    async fn changed(&mut self) -> io::Result<()> {
+        loop {
+            let mut ready = self.0.readable_mut().await?;
+            match ready.try_io(|watch| Ok(watch.get_ref().0.read_events()?)) {
+                Ok(events) => return events.map(drop),
+                Err(_) => continue,
+            }
+        }
+    }
+}
