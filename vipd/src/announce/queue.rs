@@ -5,13 +5,14 @@ use std::{collections::VecDeque, net::IpAddr, sync::Arc, time::Duration};
 use super::{Frame, Station};
 use crate::time::Instant;
 
-/// Frames sent at once. Answers wait behind them wherever there is a queue: in the switch, in the client.
+/// Frames sent at once, of all bursts together. Answers wait behind them wherever there is a queue: in the switch, in the
+/// client. So do adverts, and no backup waits longer for that.
 const BATCH: usize = 16;
-/// Pause between batches when no interval between frames is configured: 64,000 frames/s, so that neither the host's rings
-/// nor a switch's ARP policer lose them.
+/// Least time from one batch to the next: 64,000 frames/s, so that neither the host's rings nor a switch's ARP policer lose
+/// them.
 const PAUSE: Duration = Duration::from_micros(250);
 
-/// How long a burst waits after each frame. Zero: not at all, in batches of 16.
+/// How long a burst waits after each frame. Zero: not at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
     /// After a gratuitous ARP (`vrrp_garp_interval`).
@@ -33,11 +34,15 @@ pub struct Batch {
 
 /// Bursts of announcements, one at a time for each key.
 ///
-/// Bounded by that: a new burst of a key replaces what is left of its last one. Bursts take turns, batch by batch, so a
-/// long one does not hold up the others. Pure: the caller passes the time and sends the frames.
+/// Bounded by that: a new burst of a key replaces what is left of its last one. Bursts take turns, batch by batch and round by
+/// round, so a long one does not hold up the others. Pure: the caller passes the time and sends the frames.
 #[derive(Debug, Default)]
 pub struct AnnounceQueue {
+    /// Whose turn is next comes first.
     bursts: VecDeque<Burst>,
+    /// Frames that may leave before `refill_at`.
+    room: usize,
+    refill_at: Instant,
 }
 
 #[derive(Debug)]
@@ -73,31 +78,39 @@ impl AnnounceQueue {
 
     /// When `next_batch` is next wanted.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.bursts.iter().map(|burst| burst.at).min()
+        let next = self.bursts.iter().map(|burst| burst.at).min()?;
+        Some(if self.room == 0 { next.max(self.refill_at) } else { next })
     }
 
-    /// The frames that are due: at most 16 of each key, in the order of its stations on each interface.
+    /// The frames that are due: at most 16, in the order of each key's stations on each interface.
     pub fn next_batch(&mut self, now: Instant) -> Vec<Batch> {
+        if now >= self.refill_at {
+            (self.room, self.refill_at) = (BATCH, now + PAUSE);
+        }
         let mut batches = Vec::new();
-        for burst in &mut self.bursts {
-            if burst.at <= now {
-                burst.take(now, &mut batches);
+        while self.room > 0
+            && let Some(due) = self.bursts.iter().position(|burst| burst.at <= now)
+            && let Some(mut burst) = self.bursts.remove(due)
+        {
+            self.room -= burst.take(now, self.room, &mut batches);
+            if burst.rounds > 0 {
+                self.bursts.push_back(burst);
             }
         }
-        self.bursts.retain(|burst| burst.rounds > 0);
         batches
     }
 }
 
 impl Burst {
-    fn take(&mut self, now: Instant, batches: &mut Vec<Batch>) {
-        let first = batches.len();
+    /// Takes what is left of a round, or up to a frame after which it waits, or `room` frames; returns how many.
+    fn take(&mut self, now: Instant, room: usize, batches: &mut Vec<Batch>) -> usize {
         let mut taken = 0;
         let mut pause = Duration::ZERO;
-        while pause.is_zero() && self.rounds > 0 {
+        while pause.is_zero() && taken < room {
             let station = &self.stations[self.next];
             let frame = Frame::announcing(station);
-            match batches[first..].iter_mut().find(|batch| batch.ifindex == station.ifindex) {
+            let of_same = |batch: &&mut Batch| (batch.key, batch.ifindex) == (self.key, station.ifindex);
+            match batches.iter_mut().find(of_same) {
                 Some(batch) => batch.frames.push(frame),
                 None => {
                     batches.push(Batch { key: self.key, ifindex: station.ifindex, frames: vec![frame] });
@@ -108,16 +121,15 @@ impl Burst {
                 IpAddr::V4(_) => self.pace.arp,
                 IpAddr::V6(_) => self.pace.na,
             };
-            if pause.is_zero() && taken == BATCH {
-                pause = PAUSE;
-            }
             self.next += 1;
             if self.next == self.stations.len() {
                 self.next = 0;
                 self.rounds -= 1;
+                break;
             }
         }
         self.at = now + pause;
+        taken
     }
 }
 
@@ -229,7 +241,20 @@ mod tests {
         queue.push(2, stations(1), 1, UNPACED, Instant::default());
         let log: Vec<_> =
             drain(&mut queue).into_iter().map(|(at, key, _, frames)| (at, key, frames.len())).collect();
-        assert_eq!(log, [(0, 1, 16), (0, 2, 1), (250_000, 1, 9)]);
+        assert_eq!(log, [(0, 1, 16), (250_000, 2, 1), (250_000, 1, 9)]);
+    }
+
+    /// Hundreds of routers that take over together: no more frames at once than of one, and nobody waits for another's
+    /// repetitions.
+    #[test]
+    fn bursts_share_the_batches() {
+        let mut queue = AnnounceQueue::default();
+        for key in 0..20 {
+            queue.push(key, stations(1), 2, UNPACED, Instant::default());
+        }
+        let log: Vec<_> = drain(&mut queue).into_iter().map(|(at, key, ..)| (at, key)).collect();
+        let expect: Vec<_> = (0..40).map(|n| (n as u64 / 16 * 250_000, n % 20)).collect();
+        assert_eq!(log, expect);
     }
 
     #[test]
@@ -238,7 +263,7 @@ mod tests {
         queue.push(1, stations(200), 5, UNPACED, Instant::default());
         queue.next_batch(Instant::default());
         queue.push(1, stations(1), 1, UNPACED, Instant::from_nanos(9));
-        assert_eq!(drain(&mut queue), [(9, 1, 3, vec![1])]);
+        assert_eq!(drain(&mut queue), [(250_000, 1, 3, vec![1])]);
     }
 
     /// a node that has yielded announces nothing more.
@@ -251,6 +276,6 @@ mod tests {
         assert!(queue.is_announcing(1));
         queue.cancel(1);
         assert!(!queue.is_announcing(1));
-        assert_eq!(drain(&mut queue), []);
+        assert_eq!(drain(&mut queue), [(250_000, 2, 3, vec![1])]);
     }
 }

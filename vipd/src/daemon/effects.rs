@@ -182,8 +182,8 @@ impl Node for Effects {
     fn announce(&mut self, instance: InstanceId, repeat: u8) {
         let slot = &self.slots[usize::from(instance.0)];
         let (stations, pace) = (Arc::clone(&slot.stations), slot.router.pace());
+        // Sent when the turn is over: an advert that is due does not wait for another router's announcements.
         self.announcements.push(instance.0.into(), stations, repeat, pace, clock::now());
-        self.send_announcements();
     }
 
     fn cancel_announce(&mut self, instance: InstanceId) {

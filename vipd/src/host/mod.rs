@@ -97,7 +97,7 @@ impl Host {
     ///
     /// Call it after XDP is attached and its maps are filled (I4), and again whenever an interface of the plan came up
     /// or changed its addresses: the kernel drops routes with their link or source address. A link that is down gets
-    /// its routes then. Idempotent. Instances that were [`set_master`](Self::set_master) keep their rules away.
+    /// its routes then. Idempotent. Instances that were [`set_master`](Self::set_master) keep what is a backup's away.
     pub async fn install(&mut self, plan: &Plan) -> Result<()> {
         self.instances = Instances::check(plan)?;
         self.masters.retain(|key| self.instances.0.contains_key(key));
@@ -108,7 +108,7 @@ impl Host {
         let existing = routes::list(handle).await?;
         let existing_addresses = self.addresses.list(handle).await?;
         let local = self.instances.local_routes(&existing_addresses);
-        let tables = self.instances.table_routes();
+        let tables = self.instances.table_routes(&self.masters);
         let addresses = self.instances.addresses();
         let backup_rules = self.instances.backup_rules(&self.masters);
         let stale = |want_local: bool| {
@@ -175,13 +175,19 @@ impl Host {
             return Ok(());
         };
         let mut problems = Problems::default();
-        for rule in instance.backup_rules() {
-            let changed = if master {
-                rules::delete(&self.handle, &rule).await
-            } else {
-                rules::add(&self.handle, &rule).await
-            };
-            problems.note(changed);
+        let routes = instance.backup_routes();
+        if master {
+            let others = self.instances.backup_rules(&self.masters);
+            for rule in instance.backup_rules().iter().filter(|rule| !others.contains(rule)) {
+                problems.note(rules::delete(&self.handle, rule).await);
+            }
+            problems.note(routes::remove(&self.handle, routes).await);
+        } else {
+            // A link that is down gets its routes by `install`.
+            problems.note(routes::put(&self.handle, &routes).await);
+            for rule in instance.backup_rules() {
+                problems.note(rules::add(&self.handle, &rule).await);
+            }
         }
         problems.into_result()
     }

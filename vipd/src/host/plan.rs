@@ -24,6 +24,12 @@ pub const TABLE_BASE: u32 = 0x7670_0000;
 const MAX_KEYS: u16 = 1 << KEY_BITS;
 const KEY_BITS: u32 = 10;
 const MAX_LINKS: usize = 1 << (16 - KEY_BITS);
+/// Routing table of the link with index 0 that instances with few VIPs share while they are not master; others follow.
+///
+/// Every rule costs every packet that this host receives a look-up, for its source: with a rule for each of 255 backups 12 us.
+const SHARED_TABLE_BASE: u32 = TABLE_BASE + (1 << 16);
+/// VIPs on a link up to which an instance shares its table. With more, one rule is quicker to move than all the routes.
+const MAX_SHARED: usize = 64;
 
 /// What the host should look like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,13 +73,20 @@ impl PlannedLink {
     fn has(&self, wanted: Family) -> bool {
         self.vips.iter().any(|vip| family(*vip) == wanted)
     }
+
+    /// Whether its VIPs are in a table with those of other instances.
+    fn shares(&self) -> bool {
+        self.vips.len() <= MAX_SHARED
+    }
 }
 
 impl PlannedInstance {
     /// Its links with their tables.
     fn tables(&self) -> impl Iterator<Item = (u32, &PlannedLink)> {
         let first = TABLE_BASE + u32::from(self.key);
-        (first..).step_by(usize::from(MAX_KEYS)).zip(&self.links)
+        let own = (first..).step_by(usize::from(MAX_KEYS));
+        own.zip(&self.links)
+            .map(|(own, link)| (if link.shares() { SHARED_TABLE_BASE + link.ifindex } else { own }, link))
     }
 
     /// The rules that stand while it is not master: one per link and family.
@@ -85,14 +98,19 @@ impl PlannedInstance {
         self.tables().flat_map(of_link).collect()
     }
 
-    /// The routes on its links, for its tables.
-    fn table_routes(&self) -> impl Iterator<Item = (Key, Target)> {
-        self.tables().flat_map(|(table, link)| {
+    /// The routes on its links, for its own tables or for those that it shares.
+    fn table_routes(&self, shared: bool) -> impl Iterator<Item = (Key, Target)> {
+        self.tables().filter(move |(_, link)| link.shares() == shared).flat_map(|(table, link)| {
             link.vips.iter().filter_map(move |vip| {
                 let src = link.source(family(*vip))?;
                 Some((Key::in_table(table, *vip), Target::Link { oif: link.ifindex, src }))
             })
         })
+    }
+
+    /// The routes that stand while it is not master.
+    pub(super) fn backup_routes(&self) -> Routes {
+        self.table_routes(true).collect()
     }
 }
 
@@ -153,14 +171,25 @@ impl Instances {
         .collect()
     }
 
-    pub fn table_routes(&self) -> Routes {
-        self.0.values().flat_map(PlannedInstance::table_routes).collect()
+    /// Routes of all tables but the local one: a master has none in those that it would share.
+    pub fn table_routes(&self, masters: &BTreeSet<u16>) -> Routes {
+        let own = self.0.values().flat_map(|instance| instance.table_routes(false));
+        own.chain(self.backups(masters).flat_map(|instance| instance.table_routes(true))).collect()
     }
 
-    /// The rules of all but the masters.
+    /// The rules of all but the masters, each once.
     pub fn backup_rules(&self, masters: &BTreeSet<u16>) -> Vec<Rule> {
-        let backups = self.0.iter().filter(|(key, _)| !masters.contains(key));
-        backups.flat_map(|(_, instance)| instance.backup_rules()).collect()
+        let mut rules = Vec::new();
+        for rule in self.backups(masters).flat_map(PlannedInstance::backup_rules) {
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+        rules
+    }
+
+    fn backups(&self, masters: &BTreeSet<u16>) -> impl Iterator<Item = &PlannedInstance> {
+        self.0.iter().filter(|(key, _)| !masters.contains(key)).map(|(_, instance)| instance)
     }
 
     pub fn virtual_macs(&self) -> fdb::Wanted<'_> {

@@ -1,4 +1,4 @@
-//! The routes vipd makes: `local VIP` in the local table, `VIP dev IFACE` in a table per instance and link.
+//! The routes vipd makes: `local VIP` in the local table, `VIP dev IFACE` in a table per link, or per instance and link.
 //!
 //! ```text
 //! local 10.0.0.100 dev lo table local          an IPv4 VIP
@@ -108,6 +108,15 @@ pub(super) async fn ensure(handle: &Handle, wanted: &Routes, existing: &Routes) 
         .map(|(&key, &target)| add(handle, key, target, existing.contains_key(&key)))
         .buffer_unordered(IN_FLIGHT)
         .try_fold(0, async |skipped, added| Ok(if added { skipped } else { skipped + 1 }))
+        .await
+}
+
+/// Makes every route of `wanted` exist, without a look at what there is.
+pub(super) async fn put(handle: &Handle, wanted: &Routes) -> Result<()> {
+    stream::iter(wanted)
+        .map(|(&key, &target)| add(handle, key, target, true))
+        .buffer_unordered(IN_FLIGHT)
+        .try_fold((), async |(), _| Ok(()))
         .await
 }
 

@@ -1,7 +1,7 @@
-//! The policy rules vipd makes: one per instance that is not master, link and family, and the `local` rule behind them.
+//! The policy rules vipd makes: one per table of instances that are not master, and family, and the `local` rule behind them.
 //!
 //! ```text
-//! 90:  not from all iif eth0 lookup 1987051571   this host's own traffic to a VIP leaves by the link
+//! 90:  not from all iif eth0 lookup 1987117059   this host's own traffic to a VIP leaves by the link
 //! 100: from all lookup local                     moved here from 0
 //! ```
 

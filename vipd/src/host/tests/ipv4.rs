@@ -46,19 +46,22 @@ async fn plan(host: &Host, vips: &[&str]) -> Plan {
     Plan { instances: vec![instance] }
 }
 
-const TABLE: &str = "1987051523";
-
 fn expected_routes(source: &str, vips: &[&str]) -> Vec<String> {
+    let table = table("v0");
     let mut routes: Vec<String> =
-        vips.iter().map(|vip| format!("{vip} dev v0 table {TABLE} scope link src {source}")).collect();
-    routes.extend(vips.iter().map(|vip| format!("local {vip} dev lo table local scope host")));
+        vips.iter().map(|vip| format!("{vip} dev v0 table {table} scope link src {source}")).collect();
+    routes.extend(masters_routes(vips));
     routes.sort();
     routes
 }
 
+fn masters_routes(vips: &[&str]) -> Vec<String> {
+    vips.iter().map(|vip| format!("local {vip} dev lo table local scope host")).collect()
+}
+
 fn backup_rules() -> Vec<String> {
     vec![
-        format!("90: not from all iif v0 lookup {TABLE} proto 118"),
+        format!("90: not from all iif v0 lookup {} proto 118", table("v0")),
         "100: from all lookup local proto 118".to_owned(),
         "32766: from all lookup main proto kernel".to_owned(),
         "32767: from all lookup default proto kernel".to_owned(),
@@ -80,7 +83,10 @@ fn install_then_remove_all_leaves_no_trace() {
         assert_installed(&VIPS);
         assert_eq!([sysctl("arp_ignore"), sysctl("arp_announce")], ["1", "2"]);
         // What it is for: the host's own traffic leaves by the link, with the interface's own address.
-        assert!(ip("route get 10.0.0.100").contains("10.0.0.100 dev v0 table 1987051523 src 10.0.0.1"));
+        let table = table("v0");
+        assert!(
+            ip("route get 10.0.0.100").contains(&format!("10.0.0.100 dev v0 table {table} src 10.0.0.1"))
+        );
 
         host.remove_all().await.unwrap();
         assert_eq!(snapshot(), before);
@@ -186,16 +192,17 @@ fn leftovers_of_a_crash_are_adopted_or_removed() {
             let (mut host, _events) = Host::open(&dir).unwrap();
             let plan = plan(&host, &["10.0.0.100", "10.0.0.102"]).await;
             host.install(&plan).await.unwrap();
-            ip("route add 10.0.0.101 dev v1 table 1987051523 proto 118");
+            let table = table("v0");
+            ip(&format!("route add 10.0.0.101 dev v1 table {table} proto 118"));
             ip("rule add pref 90 not iif v1 lookup 1987051599 proto 118");
             // Not ours: the same table and preference, another protocol.
-            ip("route add 10.0.0.200 dev v0 table 1987051523");
+            ip(&format!("route add 10.0.0.200 dev v0 table {table}"));
             ip("rule add pref 90 iif v1 lookup 77");
         }
         let (mut host, _events) = Host::open(&dir).unwrap();
         let plan = plan(&host, &VIPS).await;
         host.install(&plan).await.unwrap();
-        ip("route del 10.0.0.200 dev v0 table 1987051523");
+        ip(&format!("route del 10.0.0.200 dev v0 table {}", table("v0")));
         ip("rule del pref 90 iif v1 lookup 77");
         assert_installed(&VIPS);
 
@@ -224,7 +231,7 @@ fn retire_removes_local_routes_that_are_not_planned() {
 }
 
 #[test]
-fn set_master_moves_one_rule() {
+fn set_master_makes_the_vips_local() {
     in_namespace("master", async |dir| {
         let (mut host, _events) = Host::open(&dir).unwrap();
         let plan = plan(&host, &VIPS).await;
@@ -233,10 +240,11 @@ fn set_master_moves_one_rule() {
             host.set_master(3, true).await.unwrap();
             assert_eq!(rules(), backup_rules()[1..]);
             assert!(ip("route get 10.0.0.100").starts_with("local 10.0.0.100 dev lo"));
-            assert_eq!(sorted(our_routes()), expected_routes("10.0.0.1", &VIPS));
+            assert_eq!(sorted(our_routes()), masters_routes(&VIPS));
         }
         host.install(&plan).await.unwrap();
         assert_eq!(rules(), backup_rules()[1..], "install keeps a master's rule away");
+        assert_eq!(sorted(our_routes()), masters_routes(&VIPS));
         for _ in 0..2 {
             host.set_master(3, false).await.unwrap();
             assert_installed(&VIPS);
@@ -247,6 +255,41 @@ fn set_master_moves_one_rule() {
         host.set_master(3, true).await.unwrap();
         host.install(&plan).await.unwrap();
         assert_eq!(rules(), backup_rules()[1..]);
+    });
+}
+
+/// Hundreds of backups cost a packet no more than one; one with many VIPs still moves a rule only.
+#[test]
+fn backups_share_a_table_but_those_with_many_vips() {
+    in_namespace("shared", async |dir| {
+        let before = snapshot();
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let mut plan = plan(&host, &["10.0.0.100"]).await;
+        let (mut second, mut large) = (plan.instances[0].clone(), plan.instances[0].clone());
+        (second.key, second.links[0].vips) = (4, vec![addr("10.0.0.101")]);
+        (large.key, large.links[0].vips) =
+            (5, (0..100).map(|n| Ipv4Addr::from(0x0a01_0000 + n).into()).collect());
+        plan.instances.extend([second, large]);
+        host.install(&plan).await.unwrap();
+        let (shared, own) = (table("v0"), TABLE_BASE + 5);
+        let rule = |table: &str| format!("90: not from all iif v0 lookup {table} proto 118");
+        let rules = || rules().into_iter().filter(|rule| rule.starts_with("90:")).collect::<Vec<_>>();
+        let routes = |table: &str| lines(&ip(&format!("route show table {table}"))).len();
+        assert_eq!(sorted(rules()), sorted(vec![rule(&shared), rule(&own.to_string())]));
+        assert_eq!((routes(&shared), routes(&own.to_string())), (2, 100));
+
+        host.set_master(5, true).await.unwrap();
+        assert_eq!((rules(), routes(&own.to_string())), (vec![rule(&shared)], 100));
+        host.set_master(3, true).await.unwrap();
+        assert!(ip("route get 10.0.0.100").starts_with("local 10.0.0.100 dev lo"));
+        assert!(ip("route get 10.0.0.101").contains(&format!("dev v0 table {shared}")));
+        assert_eq!((rules(), routes(&shared)), (vec![rule(&shared)], 1));
+        host.set_master(4, true).await.unwrap();
+        assert_eq!(rules(), [""; 0]);
+        host.set_master(3, false).await.unwrap();
+        assert_eq!((rules(), routes(&shared)), (vec![rule(&shared)], 1));
+        host.remove_all().await.unwrap();
+        assert_eq!(snapshot(), before);
     });
 }
 

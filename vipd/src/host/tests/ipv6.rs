@@ -8,7 +8,6 @@ use super::*;
 
 const VIP: &str = "2001:db8::100";
 const LINK_LOCAL_VIP: &str = "fe80::100";
-const TABLE: &str = "1987051523";
 
 fn rules() -> Vec<String> {
     lines(&ip("-6 rule show"))
@@ -93,8 +92,9 @@ fn install_then_remove_all_leaves_no_trace() {
         let v4_rules = ip("-4 rule show");
         let plan = plan(vec![link]);
         host.install(&plan).await.unwrap();
+        let table = table("v0");
         let backup = [
-            &format!("90: not from all iif v0 lookup {TABLE} proto 118"),
+            &format!("90: not from all iif v0 lookup {table} proto 118"),
             "100: from all lookup local proto 118",
             "32766: from all lookup main",
         ];
@@ -102,14 +102,14 @@ fn install_then_remove_all_leaves_no_trace() {
         assert_eq!(ip("-4 rule show"), v4_rules, "there are no IPv4 VIPs");
         assert_eq!(on_loopback(), ["2001:db8::100/128"]);
         let routes = [
-            format!("2001:db8::100 dev v0 table {TABLE} src 2001:db8::1 metric 1024 pref medium"),
-            format!("fe80::100 dev v0 table {TABLE} src 2001:db8::1 metric 1024 pref medium"),
+            format!("2001:db8::100 dev v0 table {table} src 2001:db8::1 metric 1024 pref medium"),
+            format!("fe80::100 dev v0 table {table} src 2001:db8::1 metric 1024 pref medium"),
             format!("local fe80::100 dev v0 table local metric {ifindex} pref medium"),
         ];
         assert_eq!(our_routes(), routes);
         // I5: a backup's own connection leaves by the link, a master's is local; and a service can be bound.
-        assert!(ip("route get 2001:db8::100").contains("dev v0 table 1987051523"));
-        assert!(ip("route get fe80::100 oif v0").contains("dev v0 table 1987051523"));
+        assert!(ip("route get 2001:db8::100").contains(&format!("dev v0 table {table}")));
+        assert!(ip("route get fe80::100 oif v0").contains(&format!("dev v0 table {table}")));
         UdpSocket::bind("[2001:db8::100]:0").unwrap();
         // Nothing picks the VIP as its source.
         ip("-6 route add default via fe80::99 dev v0");
@@ -242,10 +242,9 @@ fn links_have_their_own_tables_and_may_share_a_link_local_vip() {
         for name in ["v0", "v1"] {
             assert!(our_routes().iter().any(|r| r.starts_with(&format!("local fe80::100 dev {name} "))));
         }
-        // 1987051523 + (1 << 10)
-        let second = "90: not from all iif v1 lookup 1987052547 proto 118";
+        let second = format!("90: not from all iif v1 lookup {} proto 118", table("v1"));
         assert_eq!(rules()[1], second);
-        assert!(lines(&ip("-4 rule show")).contains(&second.to_owned()));
+        assert!(lines(&ip("-4 rule show")).contains(&second));
         assert_eq!(rules().iter().filter(|rule| rule.starts_with("90:")).count(), 2);
         for name in ["v0", "v1"] {
             assert!(ip(&format!("route get fe80::100 oif {name}")).contains(&format!("dev {name} table")));
