@@ -24,7 +24,7 @@
 //!
 //! Each is marked `DEVIATION` at its branch: a lapsed or revoked lease ends mastership, a yielding master advertises
 //! once more, a leaving master answers until its successor is heard, `preempt_delay`, the rate limits on immediate
-//! adverts, and v2 routers that re-advertise to a lower rival and start from `down_timer_adverts` other than 3.
+//! adverts, a followed master that got worse is preempted after the skew time, and v2 routers that re-advertise to a lower rival and start from `down_timer_adverts` other than 3.
 
 mod action;
 mod event;
