@@ -174,8 +174,21 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a goodbye renews the lease",
         file: MACHINE,
-        from: "            priority: Priority::LEAVING,\n            checksum,\n            renew_for: None,",
-        to: "            priority: Priority::LEAVING,\n            checksum,\n            renew_for: Some(self.settings.lease_length()),",
+        from: "(Priority::LEAVING, self.checksum);\n        out.push(|instance| Action::Advertise { instance, priority, checksum, renew_for: None });",
+        to: "(Priority::LEAVING, self.checksum);\n        let renew_for = Some(self.settings.lease_length());\n        \
+             out.push(|instance| Action::Advertise { instance, priority, checksum, renew_for });",
+    },
+    Mutant {
+        name: "a master in a tracked fault goes on answering",
+        file: MACHINE,
+        from: "// Of a link or an address that is gone no goodbye: it would not be carried.\n                out.release();",
+        to: "",
+    },
+    Mutant {
+        name: "one that got worse does not follow the master",
+        file: BACKUP,
+        from: "if was_lower && !is_lower {",
+        to: "if was_lower && is_lower {",
     },
     Mutant {
         name: "a strict lease is as long as any",
