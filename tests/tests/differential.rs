@@ -16,14 +16,14 @@ use vipd_tests::{Lab, Node, require_lab, vipd_bin, wait_for};
 /// What one takes and the other, keepalived 2.2.7 of Debian 12, refuses: the file, who takes it, what the other says, and why.
 const DIFFERENCES: &[(&str, Takes, &str, &str)] = &[
     (
-        "own/global.conf",
+        "own/iptables.conf",
         Takes::Vipd,
         "iptables not supported",
         "this keepalived is built without iptables; vipd needs no firewall",
     ),
-    ("own/script.conf", Takes::Vipd, "invalid number '0.5'", "later keepalived takes parts of a second"),
+    ("own/fraction.conf", Takes::Vipd, "invalid number '0.5'", "later keepalived takes parts of a second"),
     (
-        "own/version3.conf",
+        "own/route-without-interface.conf",
         Takes::Vipd,
         "cannot track route",
         "vipd depends on no route, keepalived asks for `no_track`",
@@ -67,7 +67,7 @@ const DIFFERENCES: &[(&str, Takes, &str, &str)] = &[
         "samples/keepalived.conf.vrrp.localcheck",
         Takes::Vipd,
         "SECURITY VIOLATION",
-        "keepalived asks for `enable_script_security`; vipd runs no scripts yet",
+        "keepalived asks for `enable_script_security`; vipd does not insist",
     ),
     (
         "samples/keepalived.conf.vrrp.static_ipaddress",
@@ -77,8 +77,8 @@ const DIFFERENCES: &[(&str, Takes, &str, &str)] = &[
     ),
 ];
 
-const SCRIPT: &str = "the script is not on this machine; vipd runs none yet";
-const SERVER: &str = "keepalived looks the mail server up, vipd sends no mail yet";
+const SCRIPT: &str = "the script is not on this machine: vipd says so when it starts";
+const SERVER: &str = "keepalived looks the mail server up; vipd does when it sends";
 
 /// Files that neither takes, and what vipd says.
 const REFUSED_BY_BOTH: &[(&str, &str)] = &[

@@ -197,6 +197,10 @@ pub fn title(words: &[Word], report: &Report) -> String {
     match words {
         [] => "block".to_owned(),
         [keyword] => report.quote(keyword),
+        // `virtual_server fwmark 3`
+        [keyword, kind, name, ..] if matches!(kind.text.as_str(), "fwmark" | "group") => {
+            format!("`{} {} {}`", report.bare(keyword), report.bare(kind), report.bare(name))
+        }
         [keyword, name, ..] => report.quote_pair(keyword, name),
     }
 }

@@ -281,7 +281,8 @@ fn expectation(keyword: &Keyword, form: &Form) -> String {
 /// What follows a keyword of the form.
 pub fn wants(form: &Form) -> String {
     match form {
-        Form::Block(_) => "a block in braces".to_owned(),
+        Form::Block(Block::Instance) => "a name, and a block".to_owned(),
+        Form::Block(_) => "a block".to_owned(),
         Form::Bare(_) => "nothing".to_owned(),
         Form::Flag(_) => "`on`, `off` or nothing, which means `on`".to_owned(),
         Form::Text(_) => "one word, or text in double quotes".to_owned(),
