@@ -8,7 +8,7 @@ use std::{fs, path::Path, thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use support::*;
-use vipd_tests::{Node, wait_for};
+use vipd_tests::{Daemon, Node, wait_for};
 
 /// A `vrrp_script` that succeeds while the file is there.
 fn check(file: &Path, rest: &str) -> String {
@@ -229,4 +229,78 @@ fn a_restart_keeps_the_mastership_of_one_that_is_checked() -> Result<()> {
     ensure!(bed.state("lb01")? == "MASTER" && bed.state("lb02")? == "BACKUP");
     ensure!(!told.exists(), "told of a mastership that went on");
     Ok(())
+}
+
+/// Mail is sent in order, and again if there was no server.
+#[test]
+fn changes_are_mailed() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let flag = bed.lb01().dir().join("healthy");
+    fs::write(&flag, "")?;
+    let global = "global_defs {\n notification_email {\n root@example.org\n admin@example.org\n }\n \
+                  notification_email_from lb01@example.org\n smtp_server 10.0.0.100 2525\n smtp_connect_timeout 2\n \
+                  router_id LB\n}\n";
+    let conf =
+        global.to_owned() + &check(&flag, "") + &node_conf(HIGH, "track_script {\n chk\n }\n smtp_alert");
+    let lb01 = bed.start("lb01", &conf)?;
+    bed.wait("lb01", "MASTER")?;
+    wait_for("mail to be refused", SOON, || lb01.log().contains("mail is not sent"))?;
+    let mut server = bed.client().command("/usr/bin/python3");
+    server.args([
+        "-u",
+        "-m",
+        "aiosmtpd",
+        "-n",
+        "-c",
+        "aiosmtpd.handlers.Debugging",
+        "stdout",
+        "-l",
+        "10.0.0.100:2525",
+    ]);
+    let server = Daemon::start("mail server", &mut server, &bed.client().dir().join("mail.log"))?;
+    fs::remove_file(&flag)?;
+    bed.wait("lb01", "FAULT")?;
+    fs::write(&flag, "")?;
+    bed.wait("lb01", "MASTER")?;
+
+    let subjects = || -> Vec<String> {
+        let log = server.log();
+        let subjects = log.lines().filter_map(|line| line.strip_prefix("Subject: "));
+        subjects.map(str::to_owned).collect()
+    };
+    let subject = |state: &str| format!("[LB] VRRP Instance {INSTANCE} - Entering {state} state");
+    let expected = ["BACKUP", "MASTER", "FAULT", "BACKUP", "MASTER"].map(subject);
+    wait_for("five letters", SOON, || subjects().len() >= expected.len())?;
+    ensure!(subjects() == expected, "{:#?}", subjects());
+    for line in ["From: lb01@example.org", "To: root@example.org, admin@example.org"] {
+        ensure!(server.log().contains(line), "{line} is not in\n{}", server.log());
+    }
+    Ok(())
+}
+
+/// Processes are counted by name, and by their whole command line. A namespace that is not the first gets no events from the
+/// kernel: here `/proc` is looked through.
+#[test]
+fn processes_are_counted() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let mark = format!("{}.5", 2_000_000 + std::process::id());
+    let conf = format!(
+        "vrrp_track_process sleepers {{\n process sleep {mark}\n quorum 2\n weight 10\n}}\nvrrp_track_process none {{\n \
+         process \"no such program\"\n quorum_max 0\n weight 20\n}}\n{}",
+        node_conf(100, "track_process {\n sleepers\n none\n }")
+    );
+    let _lb01 = bed.start("lb01", &conf)?;
+    bed.wait("lb01", "MASTER")?;
+    wait_priority(&bed, "lb01", 120)?;
+    let sleep = |name: &str| -> Result<Daemon> {
+        let mut command = bed.lb01().command("/usr/bin/sleep");
+        // The command line says what was typed.
+        std::os::unix::process::CommandExt::arg0(&mut command, "sleep");
+        Daemon::start(name, command.arg(&mark), &bed.lb01().dir().join(name))
+    };
+    let _one = sleep("one")?;
+    let mut two = sleep("two")?;
+    wait_priority(&bed, "lb01", 130)?;
+    two.kill9()?;
+    wait_priority(&bed, "lb01", 120)
 }

@@ -219,6 +219,8 @@ const LAB_PACKAGES: &[(&str, &str)] = &[
     ("keepalived", "the other router of the interop tests"),
     ("frr", "the third router of the interop tests"),
     ("nginx-light", "the service on the VIP"),
+    ("python3-aiosmtpd", "the mail server of the notification tests"),
+    ("haproxy", "the other service on the VIP"),
     ("curl", "asks for pages in a lab"),
     ("tcpdump", "captures in a lab"),
     ("tshark", "a second opinion on our packets"),
@@ -227,8 +229,12 @@ const LAB_PACKAGES: &[(&str, &str)] = &[
 ];
 
 /// The units of lab packages that are services.
-const SERVICES: &[(&str, &str)] =
-    &[("keepalived", "keepalived.service"), ("frr", "frr.service"), ("nginx-light", "nginx.service")];
+const SERVICES: &[(&str, &str)] = &[
+    ("keepalived", "keepalived.service"),
+    ("frr", "frr.service"),
+    ("nginx-light", "nginx.service"),
+    ("haproxy", "haproxy.service"),
+];
 
 const COMPILER_PACKAGES: &[(&str, &str)] = &[
     ("rustc-web", "a rustc that compiles for BPF"),

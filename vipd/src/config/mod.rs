@@ -14,6 +14,7 @@ mod keywords;
 mod lexer;
 mod lines;
 mod lower;
+mod mail;
 mod model;
 mod parser;
 mod report;
@@ -37,12 +38,13 @@ pub use expand::{Host, Nothing, Outside};
 pub use explain::{Origins, explain, print};
 pub use grammar::{Secret, Value};
 pub use lower::Unsupported;
+pub use mail::Mail;
 pub use model::{
     Auth, Config, Garp, Hop, Instance, LeasePolicy, Prefix, RouteKind, RuleAction, Statement, Unicast,
     UnicastPeer, Vip, VirtualRoute, VirtualRule, WantedState,
 };
 pub use scripts::{Account, Command, Fifo, Notify, ScriptPolicy};
-pub use tracking::{Script, Track, Tracked, TrackedFile, Tracking, Weight};
+pub use tracking::{ParamMatch, Script, Track, Tracked, TrackedFile, TrackedProcess, Tracking, Weight};
 
 use report::Report;
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{
+    grammar::Value,
     model::{Config, Instance, Statement},
     scripts::{Account, Command},
     statement::{find, number, seconds, text},
@@ -14,6 +15,7 @@ pub struct Tracking {
     /// Those that an instance tracks.
     pub scripts: Vec<Script>,
     pub files: Vec<TrackedFile>,
+    pub processes: Vec<TrackedProcess>,
     /// In the order of the instances.
     pub instances: Vec<Vec<Track>>,
 }
@@ -33,7 +35,8 @@ pub struct Script {
     pub fall: u32,
     /// It is taken to fail until it has succeeded.
     pub init_fail: bool,
-    weight: Weight,
+    /// What it does where a line of an instance does not say.
+    pub weight: Weight,
 }
 
 /// One `track_file`: a file whose first number counts.
@@ -44,7 +47,40 @@ pub struct TrackedFile {
     /// What is written to it at the start, also over what it holds.
     pub init: Option<i32>,
     pub overwrite: bool,
-    weight: Weight,
+    /// What it does where a line of an instance does not say.
+    pub weight: Weight,
+}
+
+/// One `vrrp_track_process`: processes that are counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrackedProcess {
+    pub name: String,
+    /// The program, and its parameters where they count; at least one word.
+    pub words: Vec<String>,
+    /// All of the command line counts, not the name alone.
+    pub full_command: bool,
+    pub param_match: ParamMatch,
+    /// Fewer are not well.
+    pub quorum: u32,
+    /// More are not well; `None`: there cannot be too many.
+    pub quorum_max: Option<u32>,
+    /// How long there have to be enough until it counts, and how long not.
+    pub fork_delay: Duration,
+    pub terminate_delay: Duration,
+    /// What it does where a line of an instance does not say.
+    pub weight: Weight,
+}
+
+/// Which parameters of a command line count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ParamMatch {
+    /// All, and there are no more.
+    #[default]
+    Exact,
+    /// The first ones.
+    Initial,
+    /// The same, and the last need only begin as it says.
+    Partial,
 }
 
 /// A line of a `track_*` block.
@@ -60,6 +96,8 @@ pub enum Tracked {
     Script(usize),
     /// By its place in [`Tracking::files`].
     File(usize),
+    /// By its place in [`Tracking::processes`].
+    Process(usize),
     Interface(String),
 }
 
@@ -90,6 +128,7 @@ impl Tracking {
                 let what = match block.keyword {
                     "track_script" => self.script(config, name),
                     "track_file" => self.file(config, name),
+                    "track_process" => self.process(config, name),
                     "track_interface" => Some((Tracked::Interface(name.to_owned()), Weight::default())),
                     _ => None,
                 };
@@ -101,28 +140,34 @@ impl Tracking {
     }
 
     fn script(&mut self, config: &Config, name: &str) -> Option<(Tracked, Weight)> {
-        let known = self.scripts.iter().position(|script| script.name == name);
-        let place = match known {
-            Some(place) => place,
-            None => {
-                self.scripts.push(Script::of(block(config, &["vrrp_script"], name)?)?);
-                self.scripts.len() - 1
-            }
-        };
+        let make = || Script::of(block(config, &["vrrp_script"], name)?);
+        let place = place(&mut self.scripts, |script| script.name == name, make)?;
         Some((Tracked::Script(place), self.scripts[place].weight))
     }
 
     fn file(&mut self, config: &Config, name: &str) -> Option<(Tracked, Weight)> {
-        let known = self.files.iter().position(|file| file.name == name);
-        let place = match known {
-            Some(place) => place,
-            None => {
-                self.files.push(TrackedFile::of(block(config, &["track_file", "vrrp_track_file"], name)?)?);
-                self.files.len() - 1
-            }
-        };
+        let make = || TrackedFile::of(block(config, &["track_file", "vrrp_track_file"], name)?);
+        let place = place(&mut self.files, |file| file.name == name, make)?;
         Some((Tracked::File(place), self.files[place].weight))
     }
+
+    fn process(&mut self, config: &Config, name: &str) -> Option<(Tracked, Weight)> {
+        let make = || TrackedProcess::of(block(config, &["vrrp_track_process"], name)?);
+        let place = place(&mut self.processes, |process| process.name == name, make)?;
+        Some((Tracked::Process(place), self.processes[place].weight))
+    }
+}
+
+fn place<T>(
+    known: &mut Vec<T>,
+    name: impl Fn(&T) -> bool,
+    make: impl FnOnce() -> Option<T>,
+) -> Option<usize> {
+    if let Some(place) = known.iter().position(name) {
+        return Some(place);
+    }
+    known.push(make()?);
+    Some(known.len() - 1)
 }
 
 fn block<'c>(config: &'c Config, keywords: &[&str], name: &str) -> Option<&'c Statement> {
@@ -160,6 +205,39 @@ impl TrackedFile {
                 .unwrap_or(Weight { value: 1, reverse: false }),
         })
     }
+}
+
+impl TrackedProcess {
+    fn of(block: &Statement) -> Option<Self> {
+        let inside = block.inside.as_deref()?;
+        let words = &find(inside, "process")?.values;
+        let words: Vec<String> = words.iter().filter_map(word).collect();
+        let param_match = match find(inside, "param_match") {
+            Some(given) if given.has("initial") => ParamMatch::Initial,
+            Some(given) if given.has("partial") => ParamMatch::Partial,
+            _ => ParamMatch::Exact,
+        };
+        let delay = |keyword| find(inside, keyword).and_then(|given| seconds(given, 0));
+        let both = delay("delay").unwrap_or_default();
+        let max = find(inside, "quorum_max").and_then(|given| number(&given.values));
+        let quorum_max = max.and_then(|max| u32::try_from(max).ok());
+        Some(Self {
+            name: text(&block.values, 0).to_owned(),
+            full_command: find(inside, "full_command").is_some() || words.len() > 1,
+            words,
+            param_match,
+            // As keepalived: at most none means none.
+            quorum: if quorum_max == Some(0) { 0 } else { count(inside, "quorum") },
+            quorum_max,
+            fork_delay: delay("fork_delay").unwrap_or(both),
+            terminate_delay: delay("terminate_delay").unwrap_or(both),
+            weight: find(inside, "weight").and_then(Weight::of).unwrap_or_default(),
+        })
+    }
+}
+
+fn word(value: &Value) -> Option<String> {
+    if let Value::ShellWord(word) = value { Some(word.clone()) } else { None }
 }
 
 impl Weight {

@@ -1,8 +1,9 @@
-//! Telling others of a change of state: scripts and FIFOs, of each instance in the order in which it changed.
+//! Telling others of a change of state: scripts, FIFOs and mail, of each instance in the order in which it changed.
 //!
 //! All of it happens on the main thread, in tasks of its own: however long a script takes, no election waits for it.
 
 mod fifo;
+mod mail;
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use self::fifo::Writer;
+use self::{fifo::Writer, mail::Mailer};
 use crate::{
     config::{self, Config},
     engine::StateName,
@@ -32,6 +33,7 @@ pub struct Notice {
 pub struct Notifier {
     queues: Vec<Queue>,
     fifos: Vec<Writer>,
+    mailer: Option<Mailer>,
 }
 
 /// One instance's scripts, run one after the other.
@@ -54,7 +56,7 @@ struct Scripts {
 
 /// A script that takes longer is mentioned; the next one waits for it all the same.
 const LONG: Duration = Duration::from_secs(30);
-/// What the scripts of a stop are given, as keepalived does.
+/// What the scripts and the mail of a stop are given, as keepalived does.
 const STOP: Duration = Duration::from_secs(1);
 
 impl Notifier {
@@ -70,6 +72,7 @@ impl Notifier {
         Self {
             queues: config.instances.iter().map(queue).collect(),
             fifos: fifos.filter_map(|fifo| Writer::start(&fifo, accounts)).collect(),
+            mailer: Mailer::start(config),
         }
     }
 
@@ -80,6 +83,7 @@ impl Notifier {
         let _ = queue.notices.send(notice);
         let line = format!("INSTANCE \"{}\" {} {}\n", queue.name, notice.state, notice.priority);
         self.fifos.iter().for_each(|fifo| fifo.write(line.clone()));
+        self.mailer.iter().for_each(|mailer| mailer.tell(notice));
     }
 
     /// Waits for what was told, for a second, and ends what vipd has started.
@@ -94,6 +98,9 @@ impl Notifier {
         };
         if timeout(STOP, done).await.is_err() {
             tracing::warn!("scripts that were told of the stop still run");
+        }
+        if let Some(mailer) = self.mailer {
+            mailer.finish(STOP).await;
         }
         for fifo in self.fifos {
             fifo.finish().await;

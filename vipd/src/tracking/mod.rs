@@ -2,6 +2,7 @@
 
 mod check;
 mod file;
+mod process;
 mod standing;
 
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ pub struct Tracker {
     instances: Vec<(Priority, Vec<Track>)>,
     scripts: Vec<Health>,
     files: Vec<Health>,
+    processes: Vec<Health>,
     /// By name, with the index; what was not seen is down.
     interfaces: HashMap<String, (u32, bool)>,
     standings: Vec<Standing>,
@@ -45,6 +47,7 @@ pub struct News {
 enum Source {
     Script(usize),
     File(usize),
+    Process(usize),
 }
 
 impl Tracker {
@@ -76,6 +79,11 @@ impl Tracker {
             let tell = move |health| _ = teller.send(News { what: Source::File(i), health });
             tasks.push(spawn_local(file::watch(file.clone(), tell)));
         }
+        for (i, process) in tracking.processes.iter().enumerate() {
+            let teller = teller.clone();
+            let tell = move |health| _ = teller.send(News { what: Source::Process(i), health });
+            tasks.push(spawn_local(process::watch(process.clone(), tell)));
+        }
         let runs = |track: &Track| !matches!(track.what, Tracked::Script(i) if !usable[i]);
         let of = |tracks: Vec<Track>| tracks.into_iter().filter(runs).collect();
         let priorities = config.instances.iter().map(|instance| instance.priority);
@@ -87,6 +95,7 @@ impl Tracker {
                 .map(|s| if s.init_fail { Health::Unwell } else { Health::Unknown })
                 .collect(),
             files: vec![Health::Unknown; tracking.files.len()],
+            processes: vec![Health::Unknown; tracking.processes.len()],
             interfaces: HashMap::new(),
             standings: Vec::new(),
             news,
@@ -100,7 +109,7 @@ impl Tracker {
     pub fn interfaces(&self) -> impl Iterator<Item = &str> {
         self.instances.iter().flat_map(|(_, tracks)| tracks).filter_map(|track| match &track.what {
             Tracked::Interface(name) => Some(name.as_str()),
-            Tracked::Script(_) | Tracked::File(_) => None,
+            Tracked::Script(_) | Tracked::File(_) | Tracked::Process(_) => None,
         })
     }
 
@@ -119,6 +128,7 @@ impl Tracker {
         match news.what {
             Source::Script(i) => self.scripts[i] = news.health,
             Source::File(i) => self.files[i] = news.health,
+            Source::Process(i) => self.processes[i] = news.health,
         }
         self.changes()
     }
@@ -150,6 +160,7 @@ impl Tracker {
             let health = match &track.what {
                 Tracked::Script(i) => self.scripts[*i],
                 Tracked::File(i) => self.files[*i],
+                Tracked::Process(i) => self.processes[*i],
                 Tracked::Interface(name) => match self.interfaces.get(name) {
                     Some((_, true)) => Health::Well,
                     Some((_, false)) | None => Health::Unwell,

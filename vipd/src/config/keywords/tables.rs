@@ -17,7 +17,7 @@ pub const ROOT: &[Keyword] = &[
     block("global_defs", Block::GlobalDefs),
     block("vrrp_instance", Block::Instance),
     does_block("vrrp_script", NAME, Statements(Block::Script)),
-    later_block("vrrp_track_process", NAME, Statements(Block::TrackProcess), TRACK),
+    does_block("vrrp_track_process", NAME, Statements(Block::TrackProcess)),
     does_block("track_file", NAME, Statements(Block::TrackFile)),
     does_block("vrrp_track_file", NAME, Statements(Block::TrackFile)).means("track_file"),
     later_block("vrrp_sync_group", NAME, Statements(Block::SyncGroup), REMOVE),
@@ -182,7 +182,6 @@ pub const DAY_S: u32 = 86_400;
 
 pub const REMOVE: &str = "remove it, or stay with keepalived on this machine until vipd has it";
 pub const LVS: &str = "leave load balancing to a keepalived of its own, without vrrp_instance";
-pub const MAIL: &str = "remove it: vipd sends no mail yet";
 pub const SCRIPT: &str = "remove it: vipd runs no scripts yet";
 pub const STATIC: &str = "configure it with the system's network tools";
 pub const TRACK: &str = "remove it: vipd does no tracking yet";

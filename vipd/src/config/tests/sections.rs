@@ -275,7 +275,7 @@ fn what_does_not_fit_together() {
         ),
         (
             "virtual_server fwmark 3 {\n}\n".to_owned(),
-            "1:1: warning: `virtual_server fwmark` has no `real_server`",
+            "1:1: warning: `virtual_server fwmark 3` has no `real_server`",
         ),
         (process.to_owned() + &with("track_process {\np\n}"), "4:1: error: quorum_max 3 is below quorum 5"),
         (group.to_owned() + &with(""), "2:1: warning: a sync group with one instance"),

@@ -1,0 +1,152 @@
+//! Mail about changes of state, in their order, tried again until it is taken.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use lettre::{
+    AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    message::{Mailbox, Mailboxes},
+    transport::smtp::extension::ClientId,
+};
+use nix::unistd::{Uid, User, gethostname};
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, spawn_local},
+    time::{sleep, timeout},
+};
+
+use super::Notice;
+use crate::{config, engine::StateName};
+
+/// Waits before a letter is tried again; then it is given up.
+const RETRIES: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(10),
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+    Duration::from_secs(900),
+];
+
+/// Sends mail in a task of its own.
+#[derive(Debug)]
+pub struct Mailer {
+    mail: config::Mail,
+    names: Vec<String>,
+    letters: mpsc::UnboundedSender<Letter>,
+    task: JoinHandle<()>,
+}
+
+/// What is to be sent.
+#[derive(Clone, Debug)]
+struct Letter {
+    subject: String,
+    body: &'static str,
+}
+
+/// Who sends, to whom, and by what server.
+struct Post {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+    to: Mailboxes,
+}
+
+impl Mailer {
+    /// `None` if nobody is to get mail, or, with a message, if it cannot be addressed.
+    pub fn start(config: &config::Config) -> Option<Self> {
+        let mail = config::Mail::of(config)?;
+        let post = Post::new(&mail)
+            .inspect_err(|error| tracing::error!(error = format!("{error:#}"), "no mail is sent"))
+            .ok()?;
+        let (letters, queued) = mpsc::unbounded_channel();
+        let names = config.instances.iter().map(|instance| instance.name.clone()).collect();
+        Some(Self { mail, names, letters, task: spawn_local(post.run(queued)) })
+    }
+
+    /// Queues a letter if the instance is to have one.
+    pub fn tell(&self, notice: Notice) {
+        let (Some(true), Some(name)) =
+            (self.mail.instances.get(notice.instance), self.names.get(notice.instance))
+        else {
+            return;
+        };
+        let (state, body) = match notice.state {
+            StateName::Master => ("MASTER", "=> VRRP Instance is now owning VRRP VIPs <="),
+            StateName::Backup => ("BACKUP", "=> VRRP Instance is nolonger owning VRRP VIPs <="),
+            StateName::Fault if self.mail.without_faults => return,
+            StateName::Fault => ("FAULT", "=> VRRP Instance is in FAULT state <="),
+            StateName::Stopped => ("STOP", "=> VRRP Instance has been stopped <="),
+            StateName::Init => return,
+        };
+        let router = self.mail.router_id.clone().unwrap_or_else(host_name);
+        let subject = format!("[{router}] VRRP Instance {name} - Entering {state} state");
+        // The task that takes it is there as long as this.
+        let _ = self.letters.send(Letter { subject, body });
+    }
+
+    /// Gives what is queued `limit` to be sent.
+    pub async fn finish(self, limit: Duration) {
+        drop(self.letters);
+        let abort = self.task.abort_handle();
+        if timeout(limit, self.task).await.is_err() {
+            tracing::warn!("mail that is still to be sent is lost");
+            abort.abort();
+        }
+    }
+}
+
+impl Post {
+    fn new(mail: &config::Mail) -> Result<Self> {
+        let from = mail.from.clone().unwrap_or_else(|| {
+            let user = User::from_uid(Uid::effective()).ok().flatten();
+            user.map_or_else(|| "vipd".to_owned(), |user| user.name)
+        });
+        let to = mail.recipients.iter().map(|address| mailbox(address)).collect::<Result<Vec<_>>>()?;
+        let helo = mail.helo.clone().unwrap_or_else(host_name);
+        let transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&mail.server)
+            .port(mail.port)
+            .hello_name(ClientId::Domain(helo))
+            .timeout(Some(mail.timeout))
+            .build();
+        Ok(Self { transport, from: mailbox(&from)?, to: to.into() })
+    }
+
+    async fn run(self, mut letters: mpsc::UnboundedReceiver<Letter>) {
+        while let Some(letter) = letters.recv().await {
+            let mut waits = RETRIES.iter();
+            while let Err(error) = self.send(&letter).await {
+                let error = format!("{error:#}");
+                let Some(wait) = waits.next() else {
+                    tracing::error!(subject = letter.subject, error, "mail is given up");
+                    break;
+                };
+                tracing::warn!(
+                    subject = letter.subject,
+                    error,
+                    again_in_s = wait.as_secs(),
+                    "mail is not sent"
+                );
+                sleep(*wait).await;
+            }
+        }
+    }
+
+    async fn send(&self, letter: &Letter) -> Result<()> {
+        let mut message = Message::builder().from(self.from.clone()).subject(&letter.subject);
+        for recipient in self.to.iter() {
+            message = message.to(recipient.clone());
+        }
+        let message = message.body(letter.body.to_owned()).context("write the letter")?;
+        self.transport.send(message).await.map(drop).context("send it")
+    }
+}
+
+/// An address; one without a host is of this host.
+fn mailbox(address: &str) -> Result<Mailbox> {
+    let whole = if address.contains('@') { address.to_owned() } else { format!("{address}@{}", host_name()) };
+    whole.parse().with_context(|| format!("`{address}` is not an address for mail"))
+}
+
+fn host_name() -> String {
+    let name = gethostname().ok().and_then(|name| name.into_string().ok());
+    name.unwrap_or_else(|| "localhost".to_owned())
+}
