@@ -187,13 +187,13 @@ fn seeds_002_nopreempt() -> Result<()> {
     let Some(bed) = Bed::new()? else { return Ok(()) };
     let mut story = Story::new("002 nopreempt");
     let conf = |name: &str| -> Result<String> {
-        Ok(seed(
+        seed(
             name,
             &[
                 ("state MASTER", "state BACKUP\n    nopreempt"),
                 ("state BACKUP\n    interface", "state BACKUP\n    nopreempt\n    interface"),
             ],
-        )?)
+        )
     };
     let mut lb01 = bed.start("lb01", &conf("000-single-lb01")?)?;
     bed.wait("lb01", "MASTER")?;
