@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{fs, io::Read, os::unix::fs::OpenOptionsExt, path::Path, thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use support::*;
@@ -162,10 +162,15 @@ fn changes_are_told_in_order() -> Result<()> {
     fs::write(&reader, format!("#!/bin/sh\ncat \"$1\" >> {}\n", dir.join("read").display()))?;
     executable(&reader)?;
     fs::write(&flag, "")?;
+    let ours = dir.join("ours");
+    bed.lb01().exec(&["mkfifo", &ours.display().to_string()])?;
+    let mut unread =
+        fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&ours)?;
     let (script, reader) = (script.display(), reader.display());
     let conf = format!(
-        "global_defs {{\n vrrp_notify_fifo {}\n vrrp_notify_fifo_script {reader}\n}}\n{}{}",
+        "global_defs {{\n vrrp_notify_fifo {}\n vrrp_notify_fifo_script {reader}\n notify_fifo {}\n}}\n{}{}",
         fifo.display(),
+        ours.display(),
         check(&flag, ""),
         node_conf(
             HIGH,
@@ -198,6 +203,11 @@ fn changes_are_told_in_order() -> Result<()> {
     let read = fs::read_to_string(dir.join("read"))?;
     ensure!(read.starts_with(&expected), "read:\n{read}\nexpected:\n{expected}");
     ensure!(!fifo.exists(), "the FIFO that vipd made is left");
+    // Nobody has read the other one so far: the last line was written before the end.
+    let mut lines = [0; 4_096];
+    let count = unread.read(&mut lines)?;
+    let lines = String::from_utf8_lossy(&lines[..count]);
+    ensure!(lines == expected.clone() + &line("STOP") && ours.exists(), "in the FIFO:\n{lines}");
     Ok(())
 }
 

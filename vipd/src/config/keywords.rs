@@ -323,12 +323,11 @@ pub fn rows(block: Block) -> &'static [Keyword] {
 /// Whether what follows a keyword of this name is read as a shell would.
 pub fn is_command(name: &str) -> bool {
     static COMMANDS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
-        let takes_command = |keyword: &&Keyword| {
-            use Arg::{Many, One, Opt};
-            let Status::Grammar { takes: [first, ..], .. } = keyword.status else { return false };
-            matches!(first, One(Kind::Command) | Opt(Kind::Command) | Many(Kind::ShellWord))
-        };
-        ALL.iter().flat_map(|block| rows(*block)).filter(takes_command).map(|keyword| keyword.name).collect()
+        use Arg::{Many, One, Opt};
+        named(|takes| {
+            let first = takes.first();
+            matches!(first, Some(One(Kind::Command) | Opt(Kind::Command) | Many(Kind::ShellWord)))
+        })
     });
     COMMANDS.contains(name)
 }
@@ -358,11 +357,15 @@ fn edit_distance(a: &str, b: &str) -> usize {
 
 /// Whether a secret may follow a keyword of this name, somewhere.
 pub fn has_secret(name: &str) -> bool {
-    let takes_secret = |keyword: &Keyword| match keyword.status {
-        Status::Grammar { takes, .. } => takes.iter().any(|arg| matches!(arg, Arg::One(Kind::Secret))),
-        _ => false,
-    };
-    ALL.iter().filter_map(|block| find(*block, name)).any(takes_secret)
+    static SECRETS: LazyLock<HashSet<&str>> =
+        LazyLock::new(|| named(|takes| takes.iter().any(|arg| matches!(arg, Arg::One(Kind::Secret)))));
+    SECRETS.contains(name)
+}
+
+/// The names, in all blocks, of rows with such a grammar.
+fn named(grammar: fn(&[Arg]) -> bool) -> HashSet<&'static str> {
+    let is = |keyword: &&Keyword| matches!(keyword.status, Status::Grammar { takes, .. } if grammar(takes));
+    ALL.iter().flat_map(|block| rows(*block)).filter(is).map(|keyword| keyword.name).collect()
 }
 
 /// Those with rows.

@@ -12,6 +12,7 @@ use super::{
     parser::{Node, title},
     report::fit,
     settings::Settings,
+    statement::{find, number},
     values,
 };
 
@@ -274,13 +275,7 @@ impl Lowering<'_> {
         settings: &Settings,
         title: &str,
     ) {
-        let number = |keyword: &str| {
-            let given = settings.statements.iter().rfind(|statement| statement.keyword == keyword)?;
-            match given.values.first() {
-                Some(Value::Number(number)) => Some(*number),
-                _ => None,
-            }
-        };
+        let number = |keyword: &str| number_of(&settings.statements, keyword);
         match block {
             Block::TrackProcess => {
                 let (Some(quorum), Some(max)) = (number("quorum"), number("quorum_max")) else { return };
@@ -304,7 +299,8 @@ impl Lowering<'_> {
                     self.report.warning(Code::EmptyBlock, head, message, hint);
                 }
                 let default = number("weight").unwrap_or(1);
-                let weight = |server: &&Statement| weight_of(server).unwrap_or(default);
+                let inside = |server: &Statement| number_of(server.inside.as_deref()?, "weight");
+                let weight = |server: &&Statement| inside(server).unwrap_or(default);
                 let total: i64 = servers.iter().map(weight).sum();
                 let quorum = number("quorum").unwrap_or(1);
                 if let Some(at) = settings.seen_at("quorum").filter(|_| quorum > total && !servers.is_empty())
@@ -344,13 +340,9 @@ impl Lowering<'_> {
     }
 }
 
-fn weight_of(server: &Statement) -> Option<i64> {
-    let inside = server.inside.as_ref()?;
-    let weight = inside.iter().rfind(|statement| statement.keyword == "weight")?;
-    match weight.values.first() {
-        Some(Value::Number(number)) => Some(*number),
-        _ => None,
-    }
+/// The number after a keyword, if it is there.
+fn number_of(statements: &[Statement], keyword: &str) -> Option<i64> {
+    number(&find(statements, keyword)?.values)
 }
 
 fn is_keyword(block: Block, word: Option<&Word>) -> bool {

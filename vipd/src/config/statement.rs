@@ -18,11 +18,8 @@ pub fn text(values: &[Value], at: usize) -> &str {
 }
 
 /// The first number.
-pub fn number(values: &[Value]) -> Option<i32> {
-    values.iter().find_map(|value| match value {
-        Value::Number(number) => i32::try_from(*number).ok(),
-        _ => None,
-    })
+pub fn number(values: &[Value]) -> Option<i64> {
+    values.iter().find_map(|value| if let Value::Number(number) = value { Some(*number) } else { None })
 }
 
 pub fn seconds(statement: &Statement, at: usize) -> Option<Duration> {

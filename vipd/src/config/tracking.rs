@@ -198,7 +198,7 @@ impl TrackedFile {
         Some(Self {
             name: text(&block.values, 0).to_owned(),
             path: text(&find(inside, "file")?.values, 0).to_owned(),
-            init: init.map(|init| number(&init.values).unwrap_or(0)),
+            init: init.map(|init| small(&init.values).unwrap_or(0)),
             overwrite: init.is_some_and(|init| init.has("overwrite")),
             weight: find(inside, "weight")
                 .and_then(Weight::of)
@@ -243,9 +243,14 @@ fn word(value: &Value) -> Option<String> {
 impl Weight {
     /// The weight that a statement gives, if it gives one.
     fn of(statement: &Statement) -> Option<Self> {
-        let value = number(&statement.values)?;
+        let value = small(&statement.values)?;
         Some(Self { value, reverse: statement.has("reverse") })
     }
+}
+
+/// A number in the range of those that are weighed.
+fn small(values: &[Value]) -> Option<i32> {
+    i32::try_from(number(values)?).ok()
 }
 
 fn count(inside: &[Statement], keyword: &str) -> u32 {

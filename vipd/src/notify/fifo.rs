@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{FileTypeExt, OpenOptionsExt},
     path::Path,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -18,6 +19,7 @@ use tokio::{
     process::Child,
     sync::mpsc,
     task::{JoinHandle, spawn_local},
+    time::timeout,
 };
 
 use crate::{
@@ -72,10 +74,15 @@ impl Writer {
     }
 
     /// Ends the reader and removes the FIFO, each if vipd has made it.
-    pub async fn finish(self) {
+    ///
+    /// What was queued is written before, if there is room for it within `limit`.
+    pub async fn finish(self, limit: Duration) {
         drop(self.lines);
-        // What nobody reads does not keep vipd.
-        self.task.abort();
+        let abort = self.task.abort_handle();
+        if timeout(limit, self.task).await.is_err() {
+            tracing::warn!(fifo = self.path, "lines that nobody reads are lost");
+            abort.abort();
+        }
         if let Some(mut reader) = self.reader {
             scripts::end(&mut reader).await;
         }

@@ -103,7 +103,7 @@ impl Notifier {
             mailer.finish(STOP).await;
         }
         for fifo in self.fifos {
-            fifo.finish().await;
+            fifo.finish(STOP).await;
         }
     }
 }

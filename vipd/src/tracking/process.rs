@@ -4,7 +4,7 @@
 
 use std::{collections::HashSet, fs, io, time::Duration};
 
-use rtnetlink::sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_CONNECTOR};
+use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_CONNECTOR};
 use tokio::time::{Instant, sleep_until};
 
 use super::standing::Health;

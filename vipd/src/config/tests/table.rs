@@ -7,7 +7,7 @@ use vipd_common::Family;
 use super::{findings, parse, with};
 use crate::config::{
     grammar::{Arg, Kind},
-    keywords::{ALL, Block, Engine, Form, Status, find, rows},
+    keywords::{ALL, Block, Engine, Form, Inside, Keyword, Status, find, rows},
 };
 
 #[test]
@@ -16,6 +16,20 @@ fn keywords_are_unique_in_their_block() {
         let mut names = HashSet::new();
         for keyword in rows(block) {
             assert!(names.insert(keyword.name), "{block:?}: {} twice", keyword.name);
+        }
+    }
+}
+
+/// `sections` knows no others.
+#[test]
+fn a_block_that_is_read_by_grammars_has_rows_with_grammars() {
+    let inside = |keyword: &Keyword| match keyword.status {
+        Status::Grammar { inside: Inside::Statements(block), .. } => Some(block),
+        _ => None,
+    };
+    for block in ALL.iter().flat_map(|block| rows(*block)).filter_map(inside) {
+        for keyword in rows(block) {
+            assert!(matches!(keyword.status, Status::Grammar { .. }), "{block:?}: {}", keyword.name);
         }
     }
 }
