@@ -4,14 +4,14 @@
 //! from the value that was written last; no timer acts on old news; a process that wakes up without its lease sends nothing. It is
 //! written once, over a [`Node`]: the daemon's is the real one, the simulation's is made up.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use vipd_common::{Priority, types::ChecksumForm};
 
 use crate::{
     engine::{Due, Engine, Input},
     time::Instant,
-    vrrp::{Action, Advert, InstanceId, Rank, Reason, Settings, Snapshot, StateName},
+    vrrp::{Action, Advert, GroupId, InstanceId, Rank, Reason, Settings, Snapshot, StateName},
 };
 
 /// Reports handled in one turn, so that a flood of them cannot keep the timers waiting.
@@ -22,7 +22,7 @@ pub trait Node {
     /// The boot-time clock, which XDP compares leases with.
     fn now(&mut self) -> Instant;
 
-    /// The lease word; zero if nobody holds the lease.
+    /// The lease word, which the members of a sync group share; zero if nobody holds the lease.
     fn lease(&mut self, instance: InstanceId) -> Instant;
     /// Compare-exchanges the lease word from whatever it says to `until`.
     fn acquire(&mut self, instance: InstanceId, until: Instant);
@@ -50,6 +50,8 @@ pub trait Node {
     fn mirroring(&mut self, instance: InstanceId, checksum: ChecksumForm);
     /// Takes note of a change of state.
     fn transition(&mut self, transition: Transition);
+    /// The instance is handed over and gone, as asked.
+    fn removed(&mut self, instance: InstanceId);
     /// Every instance has stopped, as asked.
     fn finished(&mut self);
 }
@@ -84,48 +86,39 @@ pub struct Transition {
     pub master: Option<(IpAddr, Priority)>,
 }
 
-/// The election of one node, and the leases that it holds.
-#[derive(Debug)]
+/// The election of one node, and the leases that it holds. It begins with none.
+#[derive(Debug, Default)]
 pub struct Keeper {
     engine: Engine,
-    holdings: Vec<Holding>,
+    holdings: BTreeMap<InstanceId, Holding>,
+    leases: BTreeMap<GroupId, Lease>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Holding {
+    group: GroupId,
     /// Between two adverts.
     interval: Duration,
     /// How long a renewal lasts.
     length: Duration,
-    /// The lease word as last written; zero when released.
-    lease: Instant,
     /// Generation of the last report.
     generation: u64,
 }
 
-impl Keeper {
-    /// Begins where a predecessor on this node, if there was one, has left its lease words.
-    pub fn new(instances: Vec<Settings>, node: &mut impl Node) -> Self {
-        let holding = |settings: &Settings| Holding {
-            interval: settings.advert_interval,
-            length: settings.lease_length(),
-            lease: Instant::default(),
-            generation: 0,
-        };
-        let holdings = instances.iter().map(holding).collect();
-        let mut keeper = Self { engine: Engine::new(instances), holdings };
-        for instance in keeper.ids() {
-            let lease_until = node.lease(instance);
-            if lease_until != Instant::default() {
-                keeper.holding(instance).lease = lease_until;
-                keeper.input(Input::Inherited { instance, lease_until }, node);
-            }
-        }
-        keeper
-    }
+/// What covers one instance, or a sync group.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lease {
+    members: usize,
+    /// The word as last written; zero when released.
+    written: Instant,
+    /// Of a takeover: when the first member's advert was sent, and how many were.
+    begun: Option<(Instant, usize)>,
+}
 
-    pub fn ids(&self) -> impl Iterator<Item = InstanceId> + use<> {
-        (0..u16::try_from(self.holdings.len()).unwrap_or(u16::MAX)).map(InstanceId)
+impl Keeper {
+    /// The instances there are.
+    pub fn ids(&self) -> Vec<InstanceId> {
+        self.holdings.keys().copied().collect()
     }
 
     /// The instance as it stands; `None` if there is no such instance.
@@ -135,7 +128,7 @@ impl Keeper {
 
     /// The lease word as last written; zero when released.
     pub fn lease_written(&self, instance: InstanceId) -> Instant {
-        self.holdings[usize::from(instance.0)].lease
+        self.holdings.get(&instance).map_or(Instant::default(), |holding| self.leases[&holding.group].written)
     }
 
     /// When [`Self::turn`] is next wanted.
@@ -144,9 +137,34 @@ impl Keeper {
     }
 
     /// Takes one thing that happened; reports are taken by [`Self::turn`].
+    ///
+    /// An instance that is new begins where a predecessor on this node, if there was one, has left its lease word.
     pub fn input(&mut self, input: Input, node: &mut impl Node) {
+        let new = match input {
+            Input::Configure { instance, group, settings } => self.configure(instance, group, &settings),
+            _ => None,
+        };
         self.engine.handle(input, node.now());
+        if let Some(instance) = new {
+            let lease_until = node.lease(instance);
+            if lease_until != Instant::default() {
+                self.lease_mut(instance).written = lease_until;
+                self.engine.handle(Input::Inherited { instance, lease_until }, node.now());
+            }
+        }
         self.act(node);
+    }
+
+    /// Takes note of an instance; returns it if it is new.
+    fn configure(&mut self, instance: InstanceId, group: GroupId, settings: &Settings) -> Option<InstanceId> {
+        let (interval, length) = (settings.advert_interval, settings.lease_length());
+        if let Some(holding) = self.holdings.get_mut(&instance) {
+            (holding.interval, holding.length) = (interval, length);
+            return None;
+        }
+        self.holdings.insert(instance, Holding { group, interval, length, generation: 0 });
+        self.leases.entry(group).or_default().members += 1;
+        Some(instance)
     }
 
     /// One look at everything that may have happened: reports, the lease words, XDP's stamps and the timers.
@@ -172,7 +190,7 @@ impl Keeper {
             for Due { instance, now: fired } in self.engine.due(now) {
                 let heard = node.heard(instance);
                 // In a flood of reports a stamp that is not understood yet still says that somebody is there.
-                if heard.generation == self.holding(instance).generation || fired && left == 0 {
+                if heard.generation == self.holding_mut(instance).generation || fired && left == 0 {
                     self.input(Input::Heard { instance, at: heard.at }, node);
                 } else {
                     overtaken |= fired;
@@ -200,7 +218,7 @@ impl Keeper {
         for instance in self.ids() {
             let master = self.snapshot(instance).filter(|s| s.state == StateName::Master && !s.leaving);
             if let Some(master) = master {
-                let renew_for = Some(self.holding(instance).length);
+                let renew_for = Some(self.holding_mut(instance).length);
                 self.advertise(instance, master.priority, master.checksum, renew_for, node);
                 // It may have been too late for that.
                 self.act(node);
@@ -216,16 +234,21 @@ impl Keeper {
     /// Tells the election of an advert.
     fn take_in(&mut self, report: &Report, node: &mut impl Node) {
         let Report { instance, generation, before, advert, revoked } = *report;
-        if self.holding(instance).generation.wrapping_add(1) == generation {
+        let Some(holding) = self.holdings.get_mut(&instance) else { return };
+        if std::mem::replace(&mut holding.generation, generation).wrapping_add(1) == generation {
             // The stamp is gone: of the advert before, this is the last that will be known.
             self.engine.handle(Input::Heard { instance, at: before }, node.now());
         }
-        self.holding(instance).generation = generation;
         self.engine.handle(Input::Advert { instance, advert, revoked }, node.now());
     }
 
-    fn holding(&mut self, instance: InstanceId) -> &mut Holding {
-        &mut self.holdings[usize::from(instance.0)]
+    fn holding_mut(&mut self, instance: InstanceId) -> &mut Holding {
+        self.holdings.get_mut(&instance).expect("the engine speaks of instances that were configured")
+    }
+
+    fn lease_mut(&mut self, instance: InstanceId) -> &mut Lease {
+        let group = self.holding_mut(instance).group;
+        self.leases.get_mut(&group).expect("every instance has a lease")
     }
 
     fn act(&mut self, node: &mut impl Node) {
@@ -241,11 +264,12 @@ impl Keeper {
             }
             Action::Release { instance } => {
                 node.release(instance);
-                self.holding(instance).lease = Instant::default();
+                let lease = self.lease_mut(instance);
+                (lease.written, lease.begun) = (Instant::default(), None);
             }
             Action::Shorten { instance, until } => {
                 if node.renew(instance, self.lease_written(instance), until) {
-                    self.holding(instance).lease = until;
+                    self.lease_mut(instance).written = until;
                 } else {
                     self.engine.handle(Input::LeaseLost { instance }, node.now());
                 }
@@ -265,6 +289,12 @@ impl Keeper {
                     node.resync(instance);
                 }
                 node.transition(Transition { instance, from, to, reason, master });
+            }
+            Action::Removed { instance } => {
+                if let Some(holding) = self.holdings.remove(&instance) {
+                    self.leases.remove(&holding.group);
+                }
+                node.removed(instance);
             }
             Action::Finished => node.finished(),
         }
@@ -296,42 +326,58 @@ impl Keeper {
         }
         let sent = node.send(instance, priority, checksum);
         let lease_until = at + renew_for;
-        let input = if !sent {
-            Input::AdvertFailed { instance }
-        } else if self.take(instance, at, lease_until, node) {
-            self.holding(instance).lease = lease_until;
-            Input::AdvertSent { instance, at, lease_until }
+        let taken = if !sent {
+            Taken::NotSent
+        } else if held {
+            let renewed = node.renew(instance, written, lease_until);
+            if renewed { Taken::Held } else { Taken::Lost }
         } else {
-            Input::LeaseLost { instance }
+            self.take(instance, at, lease_until, node)
+        };
+        if taken == Taken::Held {
+            self.lease_mut(instance).written = lease_until;
+        }
+        let input = match taken {
+            Taken::NotSent => Input::AdvertFailed { instance },
+            Taken::Held | Taken::Awaited => Input::AdvertSent { instance, at, lease_until },
+            Taken::Lost => Input::LeaseLost { instance },
         };
         // As of the sending: later than that the lease it had before may have run out.
         self.engine.handle(input, at);
     }
 
-    /// Renews the lease, or acquires it if it is not held; whether that has succeeded. The advert was sent at `at`.
-    fn take(
-        &mut self,
-        instance: InstanceId,
-        at: Instant,
-        lease_until: Instant,
-        node: &mut impl Node,
-    ) -> bool {
-        let Holding { lease: written, interval, .. } = *self.holding(instance);
-        if written != Instant::default() {
-            return node.renew(instance, written, lease_until);
+    /// Acquires a lease that is not held, when an advert of each instance that it covers was sent; this one's at `at`.
+    fn take(&mut self, instance: InstanceId, at: Instant, lease_until: Instant, node: &mut impl Node) -> Taken {
+        let interval = self.holding_mut(instance).interval;
+        let lease = self.lease_mut(instance);
+        let (first, sent) = lease.begun.map_or((at, 1), |(first, sent)| (first, sent + 1));
+        lease.begun = Some((first, sent));
+        if sent < lease.members {
+            return Taken::Awaited;
         }
+        lease.begun = None;
         // Within an interval nobody has given us up again; later than that somebody may own what we announced.
-        if node.now() >= at + interval {
-            return false;
+        if node.now() >= first + interval {
+            return Taken::Lost;
         }
         // A better router may have spoken at the same time.
         while let Some(report) = node.next_report() {
             self.take_in(&report, node);
         }
-        let ours = self.engine.lease_until(instance).is_some();
-        if ours {
-            node.acquire(instance, lease_until);
+        if self.engine.lease_until(instance).is_none() {
+            return Taken::Lost;
         }
-        ours
+        node.acquire(instance, lease_until);
+        Taken::Held
     }
+}
+
+/// What became of the lease with an advert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    NotSent,
+    Held,
+    /// Other members of the group are to be heard of first.
+    Awaited,
+    Lost,
 }

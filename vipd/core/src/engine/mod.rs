@@ -1,16 +1,24 @@
 //! The election of all instances of one daemon: the machines of `vrrp` side by side.
 //!
+//! Instances whose group is the same are a sync group: one lease covers them, so they are master together or not at
+//! all. One that is in fault puts all of them in fault; one that gives the lease up gives it up for all; and they take
+//! over when each of them would.
+//!
 //! No clock, socket, task, map or log: the driver tells what happened and when, and does what the actions say.
 
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+    time::Duration,
+};
 
 use vipd_common::Priority;
 
 pub use crate::vrrp::{
-    Action, Advert, Counters, FaultReason, InstanceId, Peer, Rank, Reason, Snapshot, StateName,
+    Action, Advert, Counters, FaultReason, GroupId, InstanceId, Peer, Rank, Reason, Snapshot, StateName,
 };
 use crate::{
     time::Instant,
@@ -32,6 +40,10 @@ pub enum Input {
     Ready { instance: InstanceId, address: IpAddr },
     /// The interface is down or has no address, or what is tracked is not well.
     Fault { instance: InstanceId, reason: FaultReason },
+    /// An instance that is new, or that has another configuration from now on. Its group stays what it was.
+    Configure { instance: InstanceId, group: GroupId, settings: Settings },
+    /// Hand the instance over, and forget it: then [`Action::Removed`]. All of a sync group are removed together.
+    Remove { instance: InstanceId },
     /// What is tracked has changed the priority, from now on.
     Priority { instance: InstanceId, priority: Priority },
     /// The lease word is not what we last wrote, or could not be acquired.
@@ -51,15 +63,38 @@ pub enum Input {
 /// `handle_timeout` it first feeds every waiting advert and, for each instance in [`due`](Self::due), XDP's stamp
 /// as [`Input::Heard`]: only then is an expired down timer known to mean silence.
 ///
-/// The action queue is bounded by that rule: an input adds at most `MAX_ACTIONS` per instance it concerns (a
-/// `Shutdown` or a timeout concerns all), and one `Finished`.
-#[derive(Debug)]
+/// The action queue is bounded by that rule: an input adds at most `MAX_ACTIONS` for each member of the groups it
+/// concerns (a `Shutdown` or a timeout concerns all), and one `Finished`.
+#[derive(Debug, Default)]
 pub struct Engine {
-    machines: Vec<Machine>,
+    members: BTreeMap<InstanceId, Member>,
+    groups: BTreeMap<GroupId, Group>,
     actions: VecDeque<Action>,
     /// The last `now` of `handle_timeout`.
     timed_out_at: Option<Instant>,
     shutdown: Shutdown,
+}
+
+#[derive(Debug)]
+struct Member {
+    machine: Machine,
+    group: GroupId,
+    /// What it was told last of its interface and of what it tracks.
+    condition: Option<Condition>,
+    removed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    Ready(IpAddr),
+    Fault(FaultReason),
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    members: Vec<InstanceId>,
+    /// By the last renewal, whichever member's advert it was.
+    lease_until: Option<Instant>,
 }
 
 /// A backup whose down timer has fired, or will soon.
@@ -70,45 +105,50 @@ pub struct Due {
     pub now: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Shutdown {
+    #[default]
     No,
     Requested,
     Finished,
 }
 
 impl Engine {
-    /// Instances in Init; the position in `instances` is the [`InstanceId`]. At most 65,536 count.
-    pub fn new(instances: Vec<Settings>) -> Self {
-        Self {
-            machines: (0..=u16::MAX).zip(instances).map(|(i, s)| Machine::new(InstanceId(i), s)).collect(),
-            actions: VecDeque::new(),
-            timed_out_at: None,
-            shutdown: Shutdown::No,
-        }
-    }
-
     /// Takes one input at `now`.
     pub fn handle(&mut self, input: Input, now: Instant) {
         match input {
-            Input::Advert { instance, advert, revoked } => {
-                self.tell(instance, Event::Advert { advert, revoked }, now);
+            Input::Configure { instance, group, settings } => self.configure(instance, group, settings, now),
+            Input::Remove { instance } => {
+                if let Some(member) = self.members.get_mut(&instance) {
+                    member.removed = true;
+                }
+                self.tell(instance, Event::Shutdown, now);
+                // Unless it has stopped before.
+                if let Some(group) = self.group_mut(instance) {
+                    let members = group.members.clone();
+                    self.forget_removed(&members);
+                }
             }
+            Input::Advert { instance, advert, revoked } => self.advert(instance, advert, revoked, now),
             Input::Heard { instance, at } => self.tell(instance, Event::Heard { at }, now),
             Input::Inherited { instance, lease_until } => {
                 self.tell(instance, Event::Inherited { lease_until }, now);
             }
-            Input::Ready { instance, address } => self.tell(instance, Event::Ready { address }, now),
-            Input::Fault { instance, reason } => self.tell(instance, Event::Fault { reason }, now),
+            Input::Ready { instance, address } => self.stand(instance, Condition::Ready(address), now),
+            Input::Fault { instance, reason } => self.stand(instance, Condition::Fault(reason), now),
             Input::Priority { instance, priority } => self.tell(instance, Event::Priority { priority }, now),
             Input::LeaseLost { instance } => self.tell(instance, Event::LeaseLost, now),
             Input::AdvertSent { instance, at, lease_until } => {
+                if let Some(group) = self.group_mut(instance) {
+                    group.lease_until = Some(lease_until);
+                }
                 self.tell(instance, Event::AdvertSent { at, lease_until }, now);
             }
             Input::AdvertFailed { instance } => self.tell(instance, Event::AdvertFailed, now),
             Input::Shutdown => {
-                for machine in &mut self.machines {
-                    machine.handle(Event::Shutdown, now, &mut self.actions);
+                let all: Vec<InstanceId> = self.members.keys().copied().collect();
+                for instance in all {
+                    self.tell(instance, Event::Shutdown, now);
                 }
                 if self.shutdown == Shutdown::No {
                     self.shutdown = Shutdown::Requested;
@@ -120,22 +160,26 @@ impl Engine {
 
     /// Runs every timer that has fired at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        for machine in &mut self.machines {
-            if machine.deadline().is_some_and(|at| at <= now) {
-                machine.handle(Event::Timeout, now, &mut self.actions);
-            }
+        let fired: Vec<GroupId> = self
+            .groups
+            .iter()
+            .filter(|(_, group)| self.deadline(group).is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for group in fired {
+            self.fire(group, now);
         }
         self.finish();
         self.timed_out_at = self.timed_out_at.max(Some(now));
         debug_assert!(
-            self.machines.iter().filter_map(Machine::deadline).all(|at| at > now),
+            self.groups.values().filter_map(|group| self.deadline(group)).all(|at| at > now),
             "a timer did not advance past its firing at {now}"
         );
     }
 
     /// When `handle_timeout` is next wanted: strictly later than the `now` of the last one.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let next = self.machines.iter().filter_map(Machine::deadline).min()?;
+        let next = self.groups.values().filter_map(|group| self.deadline(group)).min()?;
         // An advert that was received long ago may set a timer that has already passed.
         Some(self.timed_out_at.map_or(next, |last| next.max(last + Duration::from_nanos(1))))
     }
@@ -145,39 +189,207 @@ impl Engine {
         self.actions.pop_front()
     }
 
-    /// Backups whose down timer has fired at `now`: read XDP's stamp of each before `handle_timeout(now)`.
+    /// Backups that take over at `now` if nothing more is known: read XDP's stamp of each before `handle_timeout(now)`.
     ///
-    /// If there are any, also those whose timer will fire within an interval: so hundreds of routers take one look together,
-    /// not one each.
+    /// If there are any, also those that will within an interval: so hundreds of routers take one look together, not
+    /// one each.
     pub fn due(&self, now: Instant) -> Vec<Due> {
-        let all = || (0..=u16::MAX).map(InstanceId).zip(&self.machines);
-        if !all().any(|(_, machine)| machine.is_due(now)) {
+        let waits = || self.groups.values().filter_map(|group| Some((group, self.takeover_at(group)?)));
+        if !waits().any(|(_, at)| now >= at) {
             return Vec::new();
         }
-        all()
-            .filter(|(_, machine)| machine.is_due_soon(now))
-            .map(|(instance, machine)| Due { instance, now: machine.is_due(now) })
-            .collect()
+        let due = |(group, at): (&Group, Instant)| {
+            let due = move |instance: InstanceId| {
+                let (_, interval) = self.members[&instance].machine.wait()?;
+                (now + interval >= at).then_some(Due { instance, now: now >= at })
+            };
+            group.members.clone().into_iter().filter_map(due)
+        };
+        waits().flat_map(due).collect()
     }
 
     /// When the lease of a master ends, by what it knows; `None` if it is none.
     pub fn lease_until(&self, instance: InstanceId) -> Option<Instant> {
-        self.machines.get(usize::from(instance.0))?.lease_until()
+        let member = self.members.get(&instance)?;
+        let until = member.machine.lease_until()?;
+        // One that leaves has shortened it.
+        let of_group = self.groups[&member.group].lease_until.filter(|_| !member.machine.is_leaving());
+        Some(of_group.unwrap_or(until))
     }
 
     /// The instance as it stands; `None` if there is no such instance.
     pub fn snapshot(&self, instance: InstanceId) -> Option<Snapshot> {
-        self.machines.get(usize::from(instance.0)).map(Machine::snapshot)
+        let snapshot = self.members.get(&instance)?.machine.snapshot();
+        Some(Snapshot { lease_until: self.lease_until(instance), ..snapshot })
     }
 
+    /// Those there are.
+    pub fn ids(&self) -> impl Iterator<Item = InstanceId> {
+        self.members.keys().copied()
+    }
+
+    fn group_mut(&mut self, instance: InstanceId) -> Option<&mut Group> {
+        self.groups.get_mut(&self.members.get(&instance)?.group)
+    }
+
+    fn configure(&mut self, instance: InstanceId, group: GroupId, settings: Settings, now: Instant) {
+        if self.members.contains_key(&instance) {
+            return self.tell(instance, Event::Settings { settings }, now);
+        }
+        let machine = Machine::new(instance, settings);
+        self.members.insert(instance, Member { machine, group, condition: None, removed: false });
+        self.groups.entry(group).or_default().members.push(instance);
+    }
+
+    /// Takes an event of one instance, and what follows from it for its group.
     fn tell(&mut self, instance: InstanceId, event: Event, now: Instant) {
-        if let Some(machine) = self.machines.get_mut(usize::from(instance.0)) {
-            machine.handle(event, now, &mut self.actions);
+        if self.step(instance, event, now) {
+            self.sync(instance, now);
+        }
+    }
+
+    /// Takes an event; returns whether the state is another one now.
+    fn step(&mut self, instance: InstanceId, event: Event, now: Instant) -> bool {
+        let Some(member) = self.members.get_mut(&instance) else { return false };
+        if let Some(lease_until) = self.groups[&member.group].lease_until {
+            member.machine.renewed(lease_until);
+        }
+        let before = member.machine.state();
+        member.machine.handle(event, now, &mut self.actions);
+        before != member.machine.state()
+    }
+
+    /// Has the members of an instance's group follow it: unless all are master, none is.
+    fn sync(&mut self, instance: InstanceId, now: Instant) {
+        let Some(group) = self.group_mut(instance) else { return };
+        let members = group.members.clone();
+        let is_master = |engine: &Self, id: &InstanceId| engine.members[id].machine.state() == StateName::Master;
+        if members.iter().all(|id| is_master(self, id)) {
+            return;
+        }
+        for id in &members {
+            if is_master(self, id) {
+                self.step(*id, Event::Synced, now);
+            }
+        }
+        if let Some(group) = self.group_mut(instance) {
+            group.lease_until = None;
+        }
+        self.forget_removed(&members);
+    }
+
+    fn advert(&mut self, instance: InstanceId, advert: Advert, revoked: bool, now: Instant) {
+        let before = self.actions.len();
+        self.tell(instance, Event::Advert { advert, revoked }, now);
+        let announced = self.actions.iter().skip(before).find_map(|action| match action {
+            Action::Announce { instance: of, repeat } if *of == instance => Some(*repeat),
+            _ => None,
+        });
+        let Some(repeat) = announced else { return };
+        // Who was a rival for one address of the group was it for all.
+        let Some(group) = self.group_mut(instance) else { return };
+        let others: Vec<InstanceId> = group.members.iter().copied().filter(|other| *other != instance).collect();
+        self.actions.extend(others.into_iter().map(|instance| Action::Announce { instance, repeat }));
+    }
+
+    /// Takes note of how an instance stands: its group can only be as well as the worst of it.
+    fn stand(&mut self, instance: InstanceId, condition: Condition, now: Instant) {
+        let Some(member) = self.members.get_mut(&instance) else { return };
+        member.condition = Some(condition);
+        let group = member.group;
+        let members = self.groups[&group].members.clone();
+        let conditions: Vec<_> = members.iter().map(|id| self.members[id].condition).collect();
+        let in_fault = conditions.iter().any(|c| matches!(c, Some(Condition::Fault(_))));
+        let all_ready = conditions.iter().all(|c| matches!(c, Some(Condition::Ready(_))));
+        let before = self.actions.len();
+        for (id, condition) in members.iter().zip(conditions) {
+            match condition {
+                Some(Condition::Fault(reason)) => self.step(*id, Event::Fault { reason }, now),
+                Some(Condition::Ready(address)) if all_ready => self.step(*id, Event::Ready { address }, now),
+                _ if in_fault => self.step(*id, Event::Fault { reason: FaultReason::Group }, now),
+                // The others are not known yet.
+                Some(Condition::Ready(_)) | None => false,
+            };
+        }
+        if all_ready && members.len() > 1 {
+            self.adverts_first(before);
+        }
+        self.sync(instance, now);
+    }
+
+    /// When the members of a group take over: when each of them would. `None` if they are no backups.
+    fn takeover_at(&self, group: &Group) -> Option<Instant> {
+        let waits = group.members.iter().map(|id| self.members[id].machine.wait().map(|(at, _)| at));
+        waits.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    fn deadline(&self, group: &Group) -> Option<Instant> {
+        let others = group.members.iter().map(|id| &self.members[id].machine).filter(|m| m.wait().is_none());
+        self.takeover_at(group).into_iter().chain(others.filter_map(Machine::deadline)).min()
+    }
+
+    /// Runs the timers of a group that have fired.
+    fn fire(&mut self, id: GroupId, now: Instant) {
+        let members = self.groups[&id].members.clone();
+        let before = self.actions.len();
+        if let Some(at) = self.takeover_at(&self.groups[&id]) {
+            let mut wait = false;
+            for member in &members {
+                let machine = self.machine_mut(*member);
+                machine.wait_for_group(at);
+                // All of them are asked.
+                wait |= !machine.is_to_take_over(now);
+            }
+            if wait {
+                return;
+            }
+        }
+        let mut changed = false;
+        for member in &members {
+            if self.members[member].machine.deadline().is_some_and(|at| at <= now) {
+                changed |= self.step(*member, Event::Timeout, now);
+            }
+        }
+        if changed && members.len() > 1 {
+            self.adverts_first(before);
+        }
+        if changed && let Some(first) = members.first() {
+            self.sync(*first, now);
+        }
+    }
+
+    /// Has the adverts among the actions from `from` on go out before anything else: the lease comes with the last.
+    fn adverts_first(&mut self, from: usize) {
+        // The end of a mastership takes actions of it out.
+        let from = from.min(self.actions.len());
+        let (first, then): (Vec<_>, Vec<_>) = self.actions.drain(from..).partition(|action| {
+            matches!(action, Action::Publish { .. } | Action::Advertise { renew_for: Some(_), .. })
+        });
+        self.actions.extend(first.into_iter().chain(then));
+    }
+
+    fn machine_mut(&mut self, instance: InstanceId) -> &mut Machine {
+        &mut self.members.get_mut(&instance).expect("groups have members that are there").machine
+    }
+
+    /// Drops what was to be removed, when all of its group has stopped.
+    fn forget_removed(&mut self, members: &[InstanceId]) {
+        let gone = |id: &InstanceId| self.members[id].removed && self.members[id].machine.is_stopped();
+        if !members.iter().all(gone) {
+            return;
+        }
+        for instance in members {
+            if let Some(member) = self.members.remove(instance) {
+                self.groups.remove(&member.group);
+            }
+            self.actions.push_back(Action::Removed { instance: *instance });
         }
     }
 
     fn finish(&mut self) {
-        if self.shutdown == Shutdown::Requested && self.machines.iter().all(Machine::is_stopped) {
+        if self.shutdown == Shutdown::Requested
+            && self.members.values().all(|member| member.machine.is_stopped())
+        {
             self.shutdown = Shutdown::Finished;
             self.actions.push_back(Action::Finished);
         }

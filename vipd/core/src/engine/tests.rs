@@ -9,6 +9,17 @@ use crate::vrrp::tests::settings;
 
 const START: Instant = Instant::from_nanos(1_000_000_000_000);
 
+mod groups;
+
+/// Each instance by itself.
+fn engine_of(instances: impl IntoIterator<Item = Settings>) -> Engine {
+    let mut engine = Engine::default();
+    for (i, settings) in (0..).zip(instances) {
+        engine.handle(Input::Configure { instance: InstanceId(i), group: GroupId(i), settings }, START);
+    }
+    engine
+}
+
 fn ready(instance: u16) -> Input {
     Input::Ready { instance: InstanceId(instance), address: IpAddr::from([192, 0, 2, 1]) }
 }
@@ -24,7 +35,7 @@ fn states(engine: &Engine) -> Vec<StateName> {
 #[test]
 fn each_instance_has_its_own_timers() {
     use StateName::{Backup, Init, Master};
-    let mut engine = Engine::new(vec![settings(100), settings(200), settings(255), settings(1)]);
+    let mut engine = engine_of([settings(100), settings(200), settings(255), settings(1)]);
     assert_eq!(engine.poll_timeout(), None);
     for i in 0..3 {
         engine.handle(ready(i), START);
@@ -42,7 +53,7 @@ fn each_instance_has_its_own_timers() {
 
 #[test]
 fn an_unknown_instance_is_ignored() {
-    let mut engine = Engine::new(vec![settings(100)]);
+    let mut engine = engine_of([settings(100)]);
     engine.handle(ready(1), START);
     assert_eq!(drain(&mut engine), []);
     assert_eq!(engine.snapshot(InstanceId(1)), None);
@@ -50,7 +61,7 @@ fn an_unknown_instance_is_ignored() {
 
 #[test]
 fn finished_comes_once_and_last() {
-    let mut engine = Engine::new(vec![settings(100), settings(255), settings(255)]);
+    let mut engine = engine_of([settings(100), settings(255), settings(255)]);
     for i in 0..3 {
         engine.handle(ready(i), START);
     }
@@ -65,14 +76,14 @@ fn finished_comes_once_and_last() {
     engine.handle_timeout(START + Duration::from_secs(7));
     assert_eq!(drain(&mut engine), []);
 
-    let mut empty = Engine::new(Vec::new());
+    let mut empty = engine_of([]);
     empty.handle(Input::Shutdown, START);
     assert_eq!(drain(&mut empty), [Action::Finished]);
 }
 
 #[test]
 fn poll_timeout_is_past_the_last_timeout_even_for_an_old_advert() {
-    let mut engine = Engine::new(vec![settings(100)]);
+    let mut engine = engine_of([settings(100)]);
     engine.handle(ready(0), START);
     engine.handle_timeout(START + Duration::from_secs(3));
     let advert = Advert {
@@ -93,4 +104,32 @@ fn poll_timeout_is_past_the_last_timeout_even_for_an_old_advert() {
     let next = engine.poll_timeout().unwrap();
     engine.handle_timeout(next);
     assert_eq!(states(&engine), [StateName::Master]);
+}
+
+#[test]
+fn what_is_removed_says_goodbye_and_is_gone() {
+    let mut engine = engine_of([settings(100), settings(255)]);
+    engine.handle(ready(0), START);
+    engine.handle(ready(1), START);
+    drain(&mut engine);
+    let remove = |i| Input::Remove { instance: InstanceId(i) };
+    engine.handle(remove(0), START);
+    assert_eq!(drain(&mut engine).last(), Some(&Action::Removed { instance: InstanceId(0) }));
+    assert_eq!(engine.ids().collect::<Vec<_>>(), [InstanceId(1)]);
+
+    engine.handle(remove(1), START + Duration::from_millis(100));
+    let said = drain(&mut engine);
+    let goodbye =
+        |action: &Action| matches!(action, Action::Advertise { priority: Priority::LEAVING, renew_for: None, .. });
+    assert!(said.iter().any(goodbye), "{said:?}");
+    assert_eq!(states(&engine), [], "counted from 0 on");
+    assert_eq!(engine.snapshot(InstanceId(1)).map(|s| s.leaving), Some(true), "it answers still");
+    engine.handle_timeout(START + Duration::from_secs(3));
+    assert_eq!(drain(&mut engine).last(), Some(&Action::Removed { instance: InstanceId(1) }));
+
+    // The number is free for another.
+    let again = Input::Configure { instance: InstanceId(1), group: GroupId(1), settings: settings(100) };
+    engine.handle(again, START + Duration::from_secs(4));
+    engine.handle(ready(1), START + Duration::from_secs(4));
+    assert_eq!(engine.snapshot(InstanceId(1)).map(|s| s.state), Some(StateName::Backup));
 }

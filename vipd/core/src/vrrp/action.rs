@@ -6,7 +6,7 @@ use vipd_common::{Priority, types::ChecksumForm};
 
 use crate::time::Instant;
 
-/// Index of an instance in the configuration.
+/// Number of an instance, its own for as long as it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId(pub u16);
 
@@ -15,6 +15,10 @@ impl fmt::Display for InstanceId {
         self.0.fmt(f)
     }
 }
+
+/// Number of a lease: of one instance, or of all the members of a sync group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupId(pub u16);
 
 /// One thing for the driver to do, in the order in which they come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,8 @@ pub enum Action {
         reason: Reason,
         master: Option<(IpAddr, Priority)>,
     },
+    /// After `Remove`, the last: the instance is no more.
+    Removed { instance: InstanceId },
     /// After `Shutdown`, once: every instance has stopped. Only the engine says so.
     Finished,
 }
@@ -112,6 +118,18 @@ pub enum FaultReason {
     NoAddress,
     /// Something that is tracked without a weight is not well. The link is: a master says goodbye.
     Tracked,
+    /// Another member of the sync group is in fault. As `Tracked`.
+    Group,
+}
+
+impl FaultReason {
+    /// Whether adverts can leave and be heard all the same.
+    pub fn link_is_well(self) -> bool {
+        match self {
+            Self::LinkDown | Self::NoAddress => false,
+            Self::Tracked | Self::Group => true,
+        }
+    }
 }
 
 /// Why the state changed.
@@ -137,6 +155,8 @@ pub enum Reason {
     LeaseLapsed,
     /// The lease was revoked and the advert that did it is not known.
     LeaseRevoked,
+    /// Another member of the sync group has stepped down.
+    Group,
     /// The first advert could not be sent.
     SendFailed,
     Fault(FaultReason),
@@ -161,10 +181,12 @@ impl fmt::Display for Reason {
             Self::Superseded => "another router took over while this one was silent",
             Self::LeaseLapsed => "lease lapsed",
             Self::LeaseRevoked => "lease revoked",
+            Self::Group => "another instance of the sync group has stepped down",
             Self::SendFailed => "first advert could not be sent",
             Self::Fault(FaultReason::LinkDown) => "link down",
             Self::Fault(FaultReason::NoAddress) => "no usable address on the interface",
             Self::Fault(FaultReason::Tracked) => "what it tracks is not well",
+            Self::Fault(FaultReason::Group) => "another instance of the sync group is in fault",
             Self::Shutdown => "stopped",
             Self::HandedOver => "handed over",
             Self::NoSuccessor => "stopped, no successor heard",

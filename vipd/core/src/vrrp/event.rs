@@ -33,8 +33,12 @@ pub enum Event {
     Fault { reason: FaultReason },
     /// What the router depends on has changed its priority; of no effect on an owner.
     Priority { priority: Priority },
+    /// The configuration is another one from now on; version, family and VRID stay.
+    Settings { settings: Settings },
     /// The lease word is not what we last wrote.
     LeaseLost,
+    /// Another member of the sync group has given the lease up, which covers this one too.
+    Synced,
     /// An advert that renews was sent at `at`, and the lease now ends at `lease_until`.
     AdvertSent { at: Instant, lease_until: Instant },
     /// An advert that renews could not be sent.

@@ -16,7 +16,7 @@ use self::{
     master::Master,
     state::{Leaving, Next, Out, State},
 };
-use super::{Action, Advert, Event, FaultReason, InstanceId, Peer, Rank, Reason, Settings, StateName};
+use super::{Action, Advert, Event, InstanceId, Peer, Rank, Reason, Settings, StateName};
 use crate::time::Instant;
 
 /// Most actions that one event causes.
@@ -115,11 +115,13 @@ impl Machine {
         if let Event::Advert { advert, .. } = event {
             self.note(&advert, &mut out);
         }
-        if let Event::Priority { priority } = event {
-            self.set_priority(priority, now, &mut out);
-        } else {
-            let next = self.step(event, now, &mut out);
-            self.enter(next, now, &mut out);
+        match event {
+            Event::Priority { priority } => self.set_priority(priority, now, &mut out),
+            Event::Settings { settings } => self.set_settings(settings, now, &mut out),
+            _ => {
+                let next = self.step(event, now, &mut out);
+                self.enter(next, now, &mut out);
+            }
         }
         self.check_invariants();
     }
@@ -134,14 +136,47 @@ impl Machine {
         }
     }
 
-    /// Whether this is a backup whose down timer has fired: look at XDP's stamp before letting it act.
-    pub fn is_due(&self, now: Instant) -> bool {
-        matches!(self.state, State::Backup(backup) if now >= backup.down_at)
+    /// When the down timer of a backup fires, and the interval that it follows; `None` if it is none.
+    pub fn wait(&self) -> Option<(Instant, Duration)> {
+        if let State::Backup(backup) = self.state { Some((backup.down_at, backup.interval)) } else { None }
     }
 
-    /// Whether this is a backup whose down timer has fired or will within an interval.
-    pub fn is_due_soon(&self, now: Instant) -> bool {
-        matches!(self.state, State::Backup(backup) if now + backup.interval >= backup.down_at)
+    /// A backup whose sync group waits until `at` waits as long.
+    pub fn wait_for_group(&mut self, at: Instant) {
+        if let State::Backup(backup) = &mut self.state {
+            backup.down_at = backup.down_at.max(at);
+        }
+    }
+
+    /// Whether this is a backup whose down timer has fired, and is not found to be so late that it waits once more.
+    pub fn is_to_take_over(&mut self, now: Instant) -> bool {
+        let State::Backup(backup) = &mut self.state else { return false };
+        if now < backup.down_at {
+            return false;
+        }
+        match backup.reprieve(&self.settings, now) {
+            Some(reprieved) => {
+                *backup = reprieved;
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// The lease of a master, which covers its sync group too, was renewed, perhaps by another member.
+    pub fn renewed(&mut self, lease_until: Instant) {
+        if let State::Master(master) = &mut self.state {
+            master.lease_until = lease_until;
+        }
+    }
+
+    pub fn state(&self) -> StateName {
+        self.state.name()
+    }
+
+    /// Whether this is a master that has said goodbye.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.state, State::Leaving(_))
     }
 
     pub fn is_stopped(&self) -> bool {
@@ -166,7 +201,7 @@ impl Machine {
         };
         Snapshot {
             state: self.state.name(),
-            leaving: matches!(self.state, State::Leaving(_)),
+            leaving: self.is_leaving(),
             since: self.since,
             priority: self.settings.priority,
             address: self.state.address(),
@@ -185,8 +220,8 @@ impl Machine {
     /// The transition table: every state and every event.
     fn step(&mut self, event: Event, now: Instant, out: &mut Out<'_>) -> Next {
         match (self.state, event) {
-            // It changes no state, see `set_priority`.
-            (state, Event::Priority { .. }) => Next::stay(state),
+            // Not by a table: see `set_priority` and `set_settings`.
+            (state, Event::Priority { .. } | Event::Settings { .. }) => Next::stay(state),
             (State::Init { .. }, Event::Inherited { lease_until }) => {
                 Next::stay(State::Init { inherited: Some(lease_until) })
             }
@@ -201,7 +236,7 @@ impl Machine {
                 out.release();
                 self.start(address, now, out)
             }
-            (State::Init { inherited: Some(_) }, Event::LeaseLost) => {
+            (State::Init { inherited: Some(_) }, Event::LeaseLost | Event::Synced) => {
                 out.release();
                 Next::stay(State::Init { inherited: None })
             }
@@ -241,6 +276,7 @@ impl Machine {
                 Event::Advert { .. }
                 | Event::Heard { .. }
                 | Event::LeaseLost
+                | Event::Synced
                 | Event::AdvertSent { .. }
                 | Event::AdvertFailed
                 | Event::Timeout,
@@ -268,7 +304,11 @@ impl Machine {
             (
                 // Results that come after the mastership they belong to.
                 state @ State::Backup(_),
-                Event::LeaseLost | Event::AdvertSent { .. } | Event::AdvertFailed | Event::Timeout,
+                Event::LeaseLost
+                | Event::Synced
+                | Event::AdvertSent { .. }
+                | Event::AdvertFailed
+                | Event::Timeout,
             ) => Next::stay(state),
 
             (State::Master(master), Event::Advert { advert, revoked }) => {
@@ -290,13 +330,16 @@ impl Machine {
             (State::Master(master), Event::LeaseLost) => {
                 self.step_down(Backup::new(&self.settings, master.address, now), Reason::LeaseRevoked, out)
             }
+            (State::Master(master), Event::Synced) => {
+                self.step_down(Backup::new(&self.settings, master.address, now), Reason::Group, out)
+            }
             // XDP reports each advert to a live master.
             (state @ State::Master(_), Event::Heard { .. }) => Next::stay(state),
             (State::Master(master), Event::Ready { address }) => {
                 Next::stay(State::Master(Master { address, ..master }))
             }
             (State::Master(_), Event::Fault { reason }) => {
-                if reason == FaultReason::Tracked {
+                if reason.link_is_well() {
                     // Nothing is gained by answering until a successor is heard: what answers is not well.
                     self.say_goodbye(out);
                 }
@@ -316,12 +359,12 @@ impl Machine {
                 }
             }
             // It has said goodbye, and does not leave its successor a gap.
-            (state @ State::Leaving(_), Event::Fault { reason: FaultReason::Tracked }) => Next::stay(state),
+            (state @ State::Leaving(_), Event::Fault { reason }) if reason.link_is_well() => Next::stay(state),
             (State::Leaving(_), Event::Fault { reason }) => {
                 out.release();
                 Next::to(State::Stopped, Reason::Fault(reason))
             }
-            (State::Leaving(_), Event::LeaseLost) => {
+            (State::Leaving(_), Event::LeaseLost | Event::Synced) => {
                 out.release();
                 Next::to(State::Stopped, Reason::HandedOver)
             }
@@ -405,6 +448,34 @@ impl Machine {
                 self.publish(&state, out);
                 self.advertise_at_once(&mut master, now, out);
                 self.state = State::Master(master);
+            }
+            State::Init { .. } | State::Fault | State::Leaving(_) | State::Stopped => {}
+        }
+        let state = self.state;
+        self.publish(&state, out);
+    }
+
+    /// The configuration has changed.
+    fn set_settings(&mut self, settings: Settings, now: Instant, out: &mut Out<'_>) {
+        let before = std::mem::replace(&mut self.settings, settings);
+        if settings == before {
+            return;
+        }
+        if self.checksum == before.checksum {
+            self.checksum = settings.checksum;
+        }
+        match self.state {
+            State::Backup(backup) if settings.priority.is_owner() => {
+                let next = self.become_master(backup.address, Reason::Owner, now, out);
+                return self.enter(next, now, out);
+            }
+            State::Backup(backup) => self.state = State::Backup(backup.with_settings(&settings, &before, now)),
+            State::Master(master) => {
+                // Before the advert, as with the priority. The lease has its new length by it, and the backups know.
+                self.publish(&State::Master(master), out);
+                self.advertise(out);
+                let next_advert = now + settings.advert_interval;
+                self.state = State::Master(Master { next_advert, ..master });
             }
             State::Init { .. } | State::Fault | State::Leaving(_) | State::Stopped => {}
         }

@@ -35,7 +35,7 @@ pub mod timers;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use action::{Action, FaultReason, InstanceId, Rank, Reason, StateName};
+pub use action::{Action, FaultReason, GroupId, InstanceId, Rank, Reason, StateName};
 pub use event::{Advert, Event, Peer};
 pub use machine::{Counters, MAX_ACTIONS, Machine, Snapshot};
-pub use settings::{GarpTiming, LeasePolicy, Settings};
+pub use settings::{GarpTiming, LeasePolicy, Settings, Shared};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
 
 /// A virtual router as configured; every field has been validated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub version: Version,
     pub family: Family,
@@ -26,9 +26,31 @@ pub struct Settings {
     pub lower_prio_no_advert: bool,
     /// The checksum to send over v3 and IPv4, until a peer that uses the message-only form is heard.
     pub checksum: ChecksumForm,
+    /// Set by [`Settings::share`] for the members of a sync group.
+    pub shared: Option<Shared>,
+}
+
+/// What the members of a sync group have in common, since one lease covers them all: the longest of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shared {
+    pub advert_interval: Duration,
+    pub lease_length: Duration,
+    pub leaving_bound: Duration,
 }
 
 impl Settings {
+    /// Makes the members of a sync group share what belongs to their lease. One alone shares nothing.
+    pub fn share(members: &mut [Self]) {
+        members.iter_mut().for_each(|member| member.shared = None);
+        let longest = |of: fn(&Self) -> Duration| members.iter().map(of).max().unwrap_or_default();
+        let shared = (members.len() > 1).then(|| Shared {
+            advert_interval: longest(|member| member.advert_interval),
+            lease_length: longest(Self::lease_length),
+            leaving_bound: longest(Self::leaving_bound),
+        });
+        members.iter_mut().for_each(|member| member.shared = shared);
+    }
+
     /// Whether a master of lower priority is to be replaced at all.
     pub fn preempts(&self) -> bool {
         // RFC 9568 6.1: the owner always preempts, independent of the setting of Preempt_Mode.

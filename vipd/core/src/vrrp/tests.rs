@@ -8,6 +8,7 @@ use super::*;
 use crate::time::Instant;
 
 mod backup;
+mod configured;
 mod inherited;
 mod leaving;
 mod master;
@@ -33,6 +34,7 @@ pub(crate) fn settings(priority: u8) -> Settings {
         garp: GarpTiming { delay: None, lower_prio_delay: None, ..GarpTiming::default() },
         lower_prio_no_advert: false,
         checksum: ChecksumForm::PseudoHeader,
+        shared: None,
     }
 }
 
@@ -136,6 +138,7 @@ impl Rig {
             Action::Shorten { until, .. } => format!("until+{}", until.saturating_since(now).as_millis()),
             Action::Mirroring { .. } => "mirror".into(),
             Action::Transition { to, reason, .. } => format!("{to}:{reason:?}"),
+            Action::Removed { .. } => "removed".into(),
             Action::Finished => "finished".into(),
         }
     }

@@ -46,6 +46,9 @@ impl Settings {
 
     /// How long each advert we send keeps our addresses answered.
     pub fn lease_length(&self) -> Duration {
+        if let Some(shared) = self.shared {
+            return shared.lease_length;
+        }
         let adverts = u32::from(self.down_timer_adverts)
             + match self.lease {
                 LeasePolicy::Overlap => 1,
@@ -54,8 +57,17 @@ impl Settings {
         self.advert_interval.saturating_mul(adverts)
     }
 
+    /// How long our last renewal may be ago before XDP lets anyone who speaks replace us.
+    pub fn stale_after(&self) -> Duration {
+        let interval = self.shared.map_or(self.advert_interval, |shared| shared.advert_interval);
+        interval + interval / 2
+    }
+
     /// How long a leaving master waits for its successor: the slowest backup's skew time and one interval.
     pub fn leaving_bound(&self) -> Duration {
+        if let Some(shared) = self.shared {
+            return shared.leaving_bound;
+        }
         skew_time(self.version, Priority::new(1), self.advert_interval).saturating_add(self.advert_interval)
     }
 
@@ -111,6 +123,26 @@ mod tests {
             assert_eq!(skew_time(version, priority, interval), ns(skew), "skew: {row}");
             assert_eq!(master_down_interval(version, priority, interval, 3), ns(down), "down: {row}");
         }
+    }
+
+    /// One lease covers a group, so it is as long as that of the slowest member.
+    #[test]
+    fn members_of_a_group_share_the_longest_lease() {
+        let settings = |ms, adverts| Settings {
+            advert_interval: Duration::from_millis(ms),
+            down_timer_adverts: adverts,
+            ..crate::vrrp::tests::settings(100)
+        };
+        let mut members = [settings(100, 9), settings(300, 3)];
+        Settings::share(&mut members);
+        for member in members {
+            assert_eq!(member.lease_length(), Duration::from_millis(1200));
+            assert_eq!(member.stale_after(), Duration::from_millis(450));
+            assert_eq!(member.leaving_bound(), settings(300, 3).leaving_bound());
+        }
+        let (alone, _) = members.split_at_mut(1);
+        Settings::share(alone);
+        assert_eq!(alone, [settings(100, 9)]);
     }
 
     /// The overlapping lease outlasts every backup's wait, the strict one ends before any.

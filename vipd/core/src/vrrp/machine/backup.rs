@@ -123,6 +123,19 @@ impl Backup {
         self
     }
 
+    /// The same wait under another configuration, which was `before`.
+    pub fn with_settings(self, settings: &Settings, before: &Settings, now: Instant) -> Self {
+        let timing = |s: &Settings| (s.advert_interval, s.down_timer_adverts);
+        if timing(settings) != timing(before) || settings.preempts() != before.preempts() {
+            // What is heard from now on is judged by the new one. A master that is known keeps its pace.
+            let interval = self.master.map_or(settings.advert_interval, |master| settings.learned(master.interval));
+            let wait = Self { master: self.master, interval, ..Self::new(settings, self.address, now) };
+            return Self { down_at: now + settings.master_down_interval(interval), ..wait };
+        }
+        let wait = Self { preempt_at: self.preempt_at.filter(|_| settings.preempts()), ..self };
+        wait.with_priority(settings, before.priority, now)
+    }
+
     /// Whether a master of lower priority heard at `at` is to be left alone for now.
     fn tolerates(&mut self, settings: &Settings, at: Instant) -> bool {
         let delay = settings.preempt_delay();

@@ -120,6 +120,7 @@ impl Out<'_> {
             | Action::Shorten { .. }
             | Action::Mirroring { .. }
             | Action::Transition { .. }
+            | Action::Removed { .. }
             | Action::Finished => true,
         });
         self.push(|instance| Action::Release { instance });

@@ -34,7 +34,7 @@ fn every_state_and_event() {
         Event::Advert { advert, revoked }
     }
     const HANDED: &str = "STOP: release cancel pub- STOP:HandedOver";
-    let rows: [(&str, MakeEvent, [&str; 6]); 21] = [
+    let rows: [(&str, MakeEvent, [&str; 6]); 24] = [
         (
             "ready",
             |_| Event::Ready { address: own() },
@@ -84,6 +84,23 @@ fn every_state_and_event() {
             ],
         ),
         (
+            "fault of another member of its group",
+            |_| Event::Fault { reason: FaultReason::Group },
+            [
+                "FAULT: FAULT:Fault(Group)",
+                "FAULT:",
+                "FAULT: pub- FAULT:Fault(Group)",
+                "FAULT: adv0 release cancel pub- FAULT:Fault(Group)",
+                "LEAVING:",
+                "STOP:",
+            ],
+        ),
+        (
+            "another configuration",
+            |_| Event::Settings { settings: Settings { advert_interval: secs(2), ..settings(90) } },
+            live("BACKUP: pub90", "MASTER: pub90 adv90+", "LEAVING:"),
+        ),
+        (
             "another priority",
             |_| Event::Priority { priority: Priority::new(90) },
             live("BACKUP: pub90", "MASTER: pub90 adv90+", "LEAVING:"),
@@ -124,6 +141,11 @@ fn every_state_and_event() {
             "lease lost",
             |_| Event::LeaseLost,
             live("BACKUP:", "BACKUP: release cancel BACKUP:LeaseRevoked", HANDED),
+        ),
+        (
+            "its group has stepped down",
+            |_| Event::Synced,
+            live("BACKUP:", "BACKUP: release cancel BACKUP:Group", HANDED),
         ),
         ("sent", |at| Event::AdvertSent { at, lease_until: at + secs(4) }, QUIET),
         ("not sent", |_| Event::AdvertFailed, QUIET),

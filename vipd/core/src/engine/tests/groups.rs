@@ -1,0 +1,214 @@
+//! Sync groups: one lease, one fate.
+
+use super::*;
+
+const GROUP: GroupId = GroupId(5);
+/// Active_Down_Interval at priority 100 and 1 s.
+const DOWN: Duration = Duration::from_nanos(3_609_375_000);
+
+/// A group of instances that wait to be told of their links.
+fn group(mut members: Vec<Settings>) -> Engine {
+    Settings::share(&mut members);
+    let mut engine = Engine::default();
+    for (i, settings) in (0..).zip(members) {
+        engine.handle(Input::Configure { instance: InstanceId(i), group: GROUP, settings }, START);
+    }
+    engine
+}
+
+/// The same, all of them backups.
+fn backups(members: Vec<Settings>) -> Engine {
+    let count = members.len();
+    let mut engine = group(members);
+    (0..count).for_each(|i| engine.handle(ready(i as u16), START));
+    assert_eq!(states(&engine), vec![StateName::Backup; count]);
+    drain(&mut engine);
+    engine
+}
+
+/// Masters whose adverts were sent.
+fn masters(members: Vec<Settings>) -> (Engine, Instant) {
+    let mut engine = backups(members);
+    let at = engine.poll_timeout().unwrap();
+    engine.handle_timeout(at);
+    for action in drain(&mut engine) {
+        if let Action::Advertise { instance, renew_for: Some(length), .. } = action {
+            engine.handle(Input::AdvertSent { instance, at, lease_until: at + length }, at);
+        }
+    }
+    assert!(states(&engine).iter().all(|state| *state == StateName::Master));
+    drain(&mut engine);
+    (engine, at)
+}
+
+fn hears(engine: &mut Engine, instance: u16, priority: u8, at: Instant) {
+    let advert = Advert {
+        source: IpAddr::from([192, 0, 2, 9]),
+        priority: Priority::new(priority),
+        interval: Duration::from_secs(1),
+        checksum: ChecksumForm::PseudoHeader,
+        received_at: at,
+    };
+    engine.handle(Input::Advert { instance: InstanceId(instance), advert, revoked: false }, at);
+}
+
+fn fault(instance: u16, reason: FaultReason) -> Input {
+    Input::Fault { instance: InstanceId(instance), reason }
+}
+
+#[test]
+fn they_take_over_when_each_of_them_would() {
+    use StateName::{Backup, Master};
+    let mut engine = backups(vec![settings(100), settings(100), settings(100)]);
+    let second = Duration::from_secs(1);
+    for t in 1..20 {
+        // The master of all but the first goes on.
+        hears(&mut engine, 1, 150, START + second * t);
+        hears(&mut engine, 2, 150, START + second * t + second / 2);
+        engine.handle_timeout(START + second * t + second / 2);
+        assert_eq!(states(&engine), [Backup, Backup, Backup], "second {t}");
+    }
+    let last = START + second * 19 + second / 2;
+    assert_eq!(engine.poll_timeout(), Some(last + DOWN));
+    assert_eq!(engine.due(last + DOWN).len(), 3, "each stamp is looked at");
+    engine.handle_timeout(last + DOWN - Duration::from_nanos(1));
+    assert_eq!(states(&engine), [Backup, Backup, Backup]);
+    engine.handle_timeout(last + DOWN);
+    assert_eq!(states(&engine), [Master, Master, Master]);
+    let actions = drain(&mut engine);
+    let adverts = actions.iter().take_while(|a| matches!(a, Action::Advertise { .. })).count();
+    assert_eq!(adverts, 3, "before anything else: {actions:?}");
+}
+
+#[test]
+fn a_better_master_of_one_is_the_master_of_all() {
+    use StateName::Backup;
+    let (mut engine, at) = masters(vec![settings(100), settings(100)]);
+    hears(&mut engine, 1, 150, at + Duration::from_millis(100));
+    assert_eq!(states(&engine), [Backup, Backup]);
+    let reason = |engine: &Engine, i| engine.snapshot(InstanceId(i)).unwrap().last_reason;
+    assert_eq!(reason(&engine, 1), Some(Reason::BetterMaster));
+    assert_eq!(reason(&engine, 0), Some(Reason::Group));
+    let released = drain(&mut engine).iter().filter(|a| matches!(a, Action::Release { .. })).count();
+    assert_eq!(released, 2);
+}
+
+#[test]
+fn a_lease_that_is_lost_is_lost_for_all() {
+    use StateName::Backup;
+    let (mut engine, at) = masters(vec![settings(100), settings(100), settings(100)]);
+    engine.handle(Input::LeaseLost { instance: InstanceId(2) }, at + Duration::from_millis(100));
+    assert_eq!(states(&engine), [Backup, Backup, Backup]);
+}
+
+/// While one member's adverts go out the lease stands, and no other steps down.
+#[test]
+fn one_members_renewal_is_for_all() {
+    use StateName::Master;
+    let (mut engine, at) = masters(vec![settings(100), settings(100)]);
+    let mut last = at;
+    for t in 1..20 {
+        last = at + Duration::from_secs(t);
+        let renewed = Input::AdvertSent {
+            instance: InstanceId(0),
+            at: last,
+            lease_until: last + Duration::from_secs(4),
+        };
+        engine.handle(renewed, last);
+        engine.handle_timeout(last);
+    }
+    assert_eq!(states(&engine), [Master, Master]);
+    assert_eq!(engine.snapshot(InstanceId(1)).unwrap().lease_until, Some(last + Duration::from_secs(4)));
+    engine.handle_timeout(last + Duration::from_secs(4));
+    assert_eq!(states(&engine), [StateName::Backup; 2], "nobody has renewed it");
+}
+
+#[test]
+fn a_fault_of_one_is_a_fault_of_all() {
+    use StateName::{Backup, Fault};
+    for (reason, goodbyes) in [(FaultReason::LinkDown, 1), (FaultReason::Tracked, 2)] {
+        let (mut engine, at) = masters(vec![settings(100), settings(100)]);
+        engine.handle(fault(0, reason), at);
+        assert_eq!(states(&engine), [Fault, Fault]);
+        let goodbye = |action: &&Action| {
+            matches!(action, Action::Advertise { priority: Priority::LEAVING, renew_for: None, .. })
+        };
+        assert_eq!(drain(&mut engine).iter().filter(goodbye).count(), goodbyes, "{reason:?}");
+        engine.handle(ready(1), at);
+        assert_eq!(states(&engine), [Fault, Fault], "the other is not well yet");
+        engine.handle(ready(0), at);
+        assert_eq!(states(&engine), [Backup, Backup]);
+    }
+}
+
+#[test]
+fn nobody_begins_before_all_are_known() {
+    use StateName::{Backup, Fault, Init};
+    let mut engine = group(vec![settings(100), settings(100)]);
+    engine.handle(ready(0), START);
+    assert_eq!(states(&engine), [Init, Init]);
+    assert_eq!(engine.poll_timeout(), None);
+    engine.handle(ready(1), START);
+    assert_eq!(states(&engine), [Backup, Backup]);
+
+    let mut engine = group(vec![settings(100), settings(100)]);
+    engine.handle(fault(1, FaultReason::LinkDown), START);
+    assert_eq!(states(&engine), [Fault, Fault]);
+}
+
+#[test]
+fn an_inherited_lease_is_everybodys() {
+    use StateName::{Init, Master};
+    let mut engine = group(vec![settings(100), settings(100)]);
+    for instance in [InstanceId(0), InstanceId(1)] {
+        engine.handle(Input::Inherited { instance, lease_until: START + Duration::from_secs(2) }, START);
+    }
+    engine.handle(ready(0), START);
+    assert_eq!(states(&engine), [Init, Init]);
+    engine.handle(ready(1), START);
+    assert_eq!(states(&engine), [Master, Master]);
+}
+
+#[test]
+fn they_leave_together() {
+    use StateName::{Master, Stopped};
+    let (mut engine, at) = masters(vec![settings(100), settings(100)]);
+    engine.handle(Input::Shutdown, at + Duration::from_millis(100));
+    assert_eq!(states(&engine), [Master, Master]);
+    let until: Vec<_> = drain(&mut engine)
+        .iter()
+        .filter_map(|action| if let Action::Shorten { until, .. } = action { Some(*until) } else { None })
+        .collect();
+    assert_eq!(until.len(), 2);
+    assert_eq!(until[0], until[1], "one word");
+    // The successor's advert for one of them has revoked the lease of all.
+    hears(&mut engine, 0, 90, at + Duration::from_millis(200));
+    assert_eq!(states(&engine), [Stopped, Stopped]);
+    assert_eq!(drain(&mut engine).last(), Some(&Action::Finished));
+}
+
+#[test]
+fn they_are_removed_together() {
+    let mut engine = backups(vec![settings(100), settings(100)]);
+    engine.handle(Input::Remove { instance: InstanceId(0) }, START);
+    assert!(!drain(&mut engine).iter().any(|action| matches!(action, Action::Removed { .. })));
+    engine.handle(Input::Remove { instance: InstanceId(1) }, START);
+    let removed: Vec<_> = drain(&mut engine)
+        .into_iter()
+        .filter_map(|action| if let Action::Removed { instance } = action { Some(instance) } else { None })
+        .collect();
+    assert_eq!(removed, [InstanceId(0), InstanceId(1)]);
+    assert_eq!(engine.ids().count(), 0);
+}
+
+/// One that has lost its rival tells everybody of all the addresses: each client may have heard the rival of its own.
+#[test]
+fn a_rival_of_one_has_all_announce() {
+    let (mut engine, at) = masters(vec![settings(100), settings(100), settings(100)]);
+    hears(&mut engine, 1, 50, at + Duration::from_secs(2));
+    let announced: Vec<_> = drain(&mut engine)
+        .into_iter()
+        .filter_map(|action| if let Action::Announce { instance, .. } = action { Some(instance.0) } else { None })
+        .collect();
+    assert_eq!(announced, [1, 0, 2]);
+}
