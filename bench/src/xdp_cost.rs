@@ -74,8 +74,8 @@ fn measure(dataplane: &mut Dataplane, report: &mut Report) -> Result<()> {
         destination: ADVERTS6.octets(),
         ..four.clone()
     };
-    dataplane.instances().write(0, &four);
-    dataplane.instances().write(1, &six);
+    dataplane.pages().instances().write(0, &four);
+    dataplane.pages().instances().write(1, &six);
     let entry = VipEntry { group: 0, instance: 0, mac: MAC, flags: 0, reserved: 0 };
     let vip = |address| (VipKey { ifindex: IFINDEX, vlan: 0, address }, entry);
     dataplane.replace_tables(&Contents {
@@ -122,7 +122,7 @@ fn measure(dataplane: &mut Dataplane, report: &mut Report) -> Result<()> {
         // An hour from boot plus a year: owned for as long as this runs.
         let until =
             if owned { Instant::default() + Duration::from_secs(365 * 86_400) } else { Instant::default() };
-        dataplane.leases().acquire(0, until);
+        dataplane.pages().leases().acquire(0, until);
         for _ in 0..ROUNDS {
             let program = dataplane.program()?;
             let ns = round(repeat, || run_daemons(program, frame, repeat))?;

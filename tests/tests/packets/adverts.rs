@@ -55,7 +55,7 @@ fn a_lease_is_taken_back_by_whoever_has_won() {
             "{what}"
         );
         while bench.event().is_some() {}
-        bench.dataplane().instances().resync(SLOT);
+        bench.dataplane().pages().instances().resync(SLOT);
     }
     assert_eq!(bench.instance_counters().leases_revoked, 3);
 }
@@ -64,7 +64,7 @@ fn a_lease_is_taken_back_by_whoever_has_won() {
 #[test]
 fn a_leaving_owner_yields_to_anyone() {
     let Some(mut bench) = bench() else { return };
-    bench.dataplane().instances().rank(SLOT, 0, mapped(PRIMARY.octets()));
+    bench.dataplane().pages().instances().rank(SLOT, 0, mapped(PRIMARY.octets()));
     let until = bench.own(LEASE, Duration::ZERO);
     bench.run(&advert(PEER, 0));
     assert_eq!(bench.lease(), until, "another that leaves takes nothing");
@@ -76,7 +76,7 @@ fn a_leaving_owner_yields_to_anyone() {
 fn an_expired_lease_is_cleared_but_not_revoked() {
     let Some(mut bench) = bench() else { return };
     let until = now();
-    bench.dataplane().leases().acquire(GROUP, until);
+    bench.dataplane().pages().leases().acquire(GROUP, until);
     bench.run(&advert(PEER, 0));
     assert_eq!(bench.lease(), until, "a goodbye takes nothing");
     assert_eq!(bench.event().map(|event| event.kind), Some(event_kind::ADVERT));
@@ -106,7 +106,7 @@ fn only_changes_are_events_and_every_advert_is_stamped() {
         let before = now();
         let frame = Ipv4::advert(source, v3(51, priority, interval, &[VIP])).frame();
         assert_eq!(bench.run(&frame).verdict, XDP_PASS, "{what}");
-        let heard = bench.dataplane().instances().heard(SLOT);
+        let heard = bench.dataplane().pages().instances().heard(SLOT);
         assert!(before <= heard.at && heard.at <= now(), "{what}: stamped {} after {before}", heard.at);
         generation += u64::from(news);
         assert_eq!(heard.generation, generation, "{what}");
@@ -122,7 +122,7 @@ fn a_resync_makes_the_next_advert_news() {
     bench.event().expect("news");
     bench.run(&advert(PEER, 150));
     assert!(bench.event().is_none());
-    bench.dataplane().instances().resync(SLOT);
+    bench.dataplane().pages().instances().resync(SLOT);
     bench.run(&advert(PEER, 150));
     assert!(bench.event().is_some());
     bench.run(&advert(PEER, 150));
@@ -155,9 +155,9 @@ fn a_full_ring_loses_no_news_for_good() {
         sent += 1;
         assert!(sent < 100_000, "the ring never filled");
     }
-    let heard = bench.dataplane().instances().heard(SLOT);
+    let heard = bench.dataplane().pages().instances().heard(SLOT);
     bench.run(&advert(if sent.is_multiple_of(2) { GREATER } else { PEER }, 150));
-    assert_eq!(bench.dataplane().instances().heard(SLOT), heard, "not stamped with what nobody was told");
+    assert_eq!(bench.dataplane().pages().instances().heard(SLOT), heard, "not stamped with what nobody was told");
     while bench.event().is_some() {}
     let last = if sent.is_multiple_of(2) { GREATER } else { PEER };
     bench.run(&advert(last, 150));
@@ -239,7 +239,7 @@ fn another_address_list_is_noted_and_accepted() {
         ("one twice", &[VIP, VIP], 1),
         ("one more", &[VIP, other, PEER], 1),
     ] {
-        bench.dataplane().instances().resync(SLOT);
+        bench.dataplane().pages().instances().resync(SLOT);
         bench.run(&Ipv4::advert(PEER, v3(51, 150, 100, list)).frame());
         assert_eq!(bench.event().map(|event| event.address_list_differs), Some(differs), "{what}");
     }

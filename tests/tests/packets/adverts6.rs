@@ -156,7 +156,7 @@ fn another_address_list_is_noted_and_accepted() {
         ("one twice", &[VIP6, VIP6], 1),
         ("halves that changed places", &[LINK_LOCAL_VIP6, swapped], 1),
     ] {
-        bench.dataplane().instances().resync(SLOT);
+        bench.dataplane().pages().instances().resync(SLOT);
         bench.run(&Ipv6::advert(PEER, 51, 200, list).frame());
         assert_eq!(bench.event().map(|event| event.address_list_differs), Some(differs), "{what}");
     }

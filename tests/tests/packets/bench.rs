@@ -81,7 +81,7 @@ impl Bench {
     ) {
         let key = |(vlan, vip): &(u32, _)| VipKey { ifindex: IFINDEX, vlan: *vlan, address: octets(*vip) };
         let peer = |address| PeerKey { instance: SLOT, address: octets(address) };
-        self.dataplane().instances().write(SLOT, identity);
+        self.dataplane().pages().instances().write(SLOT, identity);
         let contents = Contents {
             vips: vips.iter().map(|vip| (key(vip), entry)).collect(),
             index: vec![(identity.head.key, SLOT)],
@@ -93,12 +93,12 @@ impl Bench {
     /// Makes this node the owner for an hour from now, renewed `ago`.
     pub fn own(&mut self, lease: Duration, ago: Duration) -> Instant {
         let until = now() + lease - ago;
-        self.dataplane().leases().acquire(GROUP, until);
+        self.dataplane().pages().leases().acquire(GROUP, until);
         until
     }
 
     pub fn lease(&mut self) -> Instant {
-        self.dataplane().leases().read(GROUP)
+        self.dataplane().pages().leases().read(GROUP)
     }
 
     pub fn run(&mut self, frame: &[u8]) -> Outcome {
@@ -121,11 +121,11 @@ impl Bench {
     }
 
     pub fn counters(&mut self) -> Counters {
-        self.dataplane().counters().expect("counters")
+        self.dataplane().pages().counters().expect("counters")
     }
 
     pub fn instance_counters(&mut self) -> InstanceCounters {
-        self.dataplane().instance_counters(SLOT).expect("counters")
+        self.dataplane().pages().instance_counters(SLOT).expect("counters")
     }
 
     /// Runs `frame` and names every counter that moved, each with by how much.

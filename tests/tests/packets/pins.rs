@@ -29,11 +29,11 @@ fn maps_are_adopted_if_they_fit_and_refused_if_not() {
     assert!(matches!(Dataplane::inspect(bpffs), Ok(Pinned::Nothing)));
     let (dataplane, _events) = Dataplane::load(bpffs, false).expect("loads");
     let until = crate::bench::now() + std::time::Duration::from_secs(60);
-    dataplane.leases().acquire(GROUP, until);
+    dataplane.pages().leases().acquire(GROUP, until);
     drop((dataplane, _events));
     assert!(matches!(Dataplane::inspect(bpffs), Ok(Pinned::Maps)));
     let (dataplane, _events) = Dataplane::load(bpffs, false).expect("adopts");
-    assert_eq!(dataplane.leases().read(GROUP), until, "the same map, not a new one");
+    assert_eq!(dataplane.pages().leases().read(GROUP), until, "the same map, not a new one");
     drop((dataplane, _events));
 
     // Somebody else's map of that name: values of 4 octets instead of 8.

@@ -58,7 +58,7 @@ fn peers_are_heard_within_their_ttls() {
         let flags = if check_source { instance_flag::CHECK_SOURCE } else { 0 };
         bench.fill(&unicast(flags, identity()), entry(), &[(0, VIP)], &peers);
         let until = bench.own(Duration::from_secs(4), Duration::ZERO);
-        let heard = bench.dataplane().instances().heard(SLOT);
+        let heard = bench.dataplane().pages().instances().heard(SLOT);
         let (outcome, moved) = bench.moved(&advert(source, destination, ttl));
         match reason {
             None => {
@@ -69,7 +69,7 @@ fn peers_are_heard_within_their_ttls() {
             Some(reason) => {
                 assert_eq!((outcome.verdict, &moved[..]), (XDP_DROP, &[(reason, 1)][..]), "{what}");
                 assert_eq!(bench.lease(), until, "{what}");
-                assert_eq!(bench.dataplane().instances().heard(SLOT), heard, "{what}");
+                assert_eq!(bench.dataplane().pages().instances().heard(SLOT), heard, "{what}");
                 assert!(bench.event().is_none(), "{what}");
             }
         }

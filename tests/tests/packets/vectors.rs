@@ -115,7 +115,7 @@ fn check(bench: &mut Bench, vector: &Vector, frame: &[u8], what: &str) {
     };
     let ours = length > 1 && frame[header + 1] == 51;
     let accepted = matches!(&*vector.expect, "accept" | "first-addr-not-link-local");
-    let heard = bench.dataplane().instances().heard(crate::bench::SLOT);
+    let heard = bench.dataplane().pages().instances().heard(crate::bench::SLOT);
     let (outcome, moved) = bench.moved(frame);
     let verdict = if accepted || !ours { XDP_PASS } else { XDP_DROP };
     assert_eq!(outcome.verdict, verdict, "{what}: {moved:?}");
@@ -129,7 +129,7 @@ fn check(bench: &mut Bench, vector: &Vector, frame: &[u8], what: &str) {
         assert!(bench.event().is_some(), "{what}: a new identity wants an event");
     } else {
         // a discarded advert changes nothing.
-        assert_eq!(bench.dataplane().instances().heard(crate::bench::SLOT), heard, "{what}");
+        assert_eq!(bench.dataplane().pages().instances().heard(crate::bench::SLOT), heard, "{what}");
         assert!(bench.event().is_none(), "{what}");
     }
 }

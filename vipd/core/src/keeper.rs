@@ -48,6 +48,8 @@ pub trait Node {
 
     /// Takes note that adverts are sent in a peer's form of checksum from now on.
     fn mirroring(&mut self, instance: InstanceId, checksum: ChecksumForm);
+    /// Takes note of a router that was heard and that this master beats.
+    fn lower_heard(&mut self, instance: InstanceId);
     /// Takes note of a change of state.
     fn transition(&mut self, transition: Transition);
     /// The instance is handed over and gone, as asked.
@@ -282,6 +284,7 @@ impl Keeper {
                 }
             }
             Action::CancelAnnounce { instance } => node.cancel_announce(instance),
+            Action::LowerHeard { instance } => node.lower_heard(instance),
             Action::Mirroring { instance, checksum } => node.mirroring(instance, checksum),
             Action::Transition { instance, from, to, reason, master } => {
                 if to == StateName::Backup {

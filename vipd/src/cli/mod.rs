@@ -39,8 +39,8 @@ Exit codes:
   0  success
   1  failure: the environment or the kernel refused something; check --strict: there are warnings
   2  bad arguments; check: the configuration cannot be run
-  3  no vipd is running (status, stop)
-  6  the configuration cannot be read or is refused";
+  3  no vipd is running (status, reload, stop)
+  6  the configuration cannot be read or is refused (run, reload)";
 
 /// Keeps a virtual IP alive across machines: VRRP elections over an XDP data plane.
 #[derive(Debug, Parser)]
@@ -87,6 +87,11 @@ enum Command {
         /// Print the whole status as one JSON object
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        runtime: Runtime,
+    },
+    /// Read the configuration again, as does SIGHUP, and wait until it is in force; one that is refused changes nothing
+    Reload {
         #[command(flatten)]
         runtime: Runtime,
     },
@@ -159,7 +164,11 @@ pub fn main() -> ExitCode {
                 std::io::stdout().write_all(&line)
             }
             Response::Status(status) => status::render(&mut std::io::stdout().lock(), &status),
-            Response::Stopped | Response::Error { .. } => Ok(()),
+            Response::Reloaded { .. } | Response::Stopped | Response::Error { .. } => Ok(()),
+        }),
+        Command::Reload { runtime } => ask(&runtime, &Request::Reload, |response| match response {
+            Response::Reloaded { what } => writeln!(std::io::stdout(), "{what}"),
+            Response::Status(_) | Response::Stopped | Response::Error { .. } => Ok(()),
         }),
         Command::Stop { for_restart, runtime } => {
             let request = if for_restart { Request::Leave } else { Request::Stop };
@@ -192,6 +201,10 @@ fn ask(runtime: &Runtime, request: &Request, show: impl FnOnce(Response) -> std:
         Err(error @ ClientError::NotRunning(_)) => {
             eprintln!("vipd: {error}");
             Exit::NotRunning
+        }
+        Err(ClientError::Refused(message)) if *request == Request::Reload => {
+            eprintln!("vipd: the configuration stays as it is: {message}");
+            Exit::Config
         }
         Err(error) => fail(&error.into()),
     }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::{
     diagnostic::Code,
     explain::Origins,
+    groups,
     keywords::{self, Block, Engine, Form, Keyword, Status},
     lexer::{Span, Word},
     model::Config,
@@ -38,13 +39,14 @@ pub fn lower(tree: &[Node], unsupported: Unsupported, report: &mut Report) -> (C
     let mut top = Settings::default();
     lowering.statements(tree, Block::Root, "at the top level", &mut top);
     lowering.check_names(&top);
-    let Lowering { report, global, statics, drafts, .. } = lowering;
+    let Lowering { report, global, statics, drafts, names, .. } = lowering;
     // Only now, because `global_defs` counts wherever it stands.
     let mut config = validate::config(&drafts, &global, report);
     config.blocks = top.statements;
     config.static_addresses = statics.vips.into_iter().map(|vip| vip.value).collect();
     config.static_routes = statics.routes;
     config.static_rules = statics.rules;
+    groups::check(&config, &names.members, report);
     let origins = Origins::new(&global, &drafts, report);
     (config, origins)
 }
@@ -197,7 +199,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn no_engine(&mut self, word: &Word, advice: &str) {
+    pub fn no_engine(&mut self, word: &Word, advice: &str) {
         match self.unsupported {
             Unsupported::Refused => {
                 self.not_yet(word, &format!("{advice}; `--allow-unsupported` ignores it"));

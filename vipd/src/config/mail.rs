@@ -1,10 +1,11 @@
 //! Mail about changes of state: `notification_email` and what belongs to it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     grammar::Value,
-    model::{Config, Instance, Statement},
+    groups::SyncGroup,
+    model::{Config, Statement},
     statement::{find, number, seconds, text},
 };
 
@@ -25,8 +26,9 @@ pub struct Mail {
     pub router_id: Option<String>,
     /// `no_email_faults`.
     pub without_faults: bool,
-    /// Of each instance: whether its changes are mailed.
-    pub instances: Vec<bool>,
+    /// Names of the instances and of the sync groups whose changes are mailed.
+    pub instances: BTreeSet<String>,
+    pub groups: BTreeSet<String>,
 }
 
 impl Mail {
@@ -39,7 +41,9 @@ impl Mail {
             .filter_map(|value| if let Value::Text(word) = value { Some(word.clone()) } else { None })
             .collect();
         let server = find(global, "smtp_server")?;
-        let instances: Vec<bool> = config.instances.iter().map(|instance| wanted(instance, global)).collect();
+        let is_wanted = |statements: &[Statement]| wanted(statements, global);
+        let instances = config.instances.iter().filter(|instance| is_wanted(&instance.statements));
+        let groups = SyncGroup::of(config).into_iter().filter(|group| is_wanted(&group.statements));
         let given = |keyword| find(global, keyword).map(|given| text(&given.values, 0).to_owned());
         let mail = Self {
             recipients,
@@ -50,15 +54,17 @@ impl Mail {
             timeout: find(global, "smtp_connect_timeout").and_then(|t| seconds(t, 0)).unwrap_or(TIMEOUT),
             router_id: config.router_id.clone(),
             without_faults: find(global, "no_email_faults").is_some(),
-            instances,
+            instances: instances.map(|instance| instance.name.clone()).collect(),
+            groups: groups.map(|group| group.name).collect(),
         };
-        (!mail.recipients.is_empty() && mail.instances.contains(&true)).then_some(mail)
+        let any = !mail.instances.is_empty() || !mail.groups.is_empty();
+        (!mail.recipients.is_empty() && any).then_some(mail)
     }
 }
 
-/// `smtp_alert` of the instance, else of all instances, else of all that vipd does, else no.
-fn wanted(instance: &Instance, global: &[Statement]) -> bool {
-    let switch = find(&instance.statements, "smtp_alert")
+/// Its own `smtp_alert`, else that of all instances, else of all that vipd does, else no.
+fn wanted(statements: &[Statement], global: &[Statement]) -> bool {
+    let switch = find(statements, "smtp_alert")
         .or_else(|| find(global, "smtp_alert_vrrp"))
         .or_else(|| find(global, "smtp_alert"));
     switch.is_some_and(Statement::is_on)

@@ -10,6 +10,7 @@ mod diagnostic;
 mod expand;
 mod explain;
 mod grammar;
+mod groups;
 mod keywords;
 mod lexer;
 mod lines;
@@ -37,14 +38,15 @@ pub use diagnostic::{Code, Diagnostic, Failure, Severity};
 pub use expand::{Host, Nothing, Outside};
 pub use explain::{Origins, explain, print};
 pub use grammar::{Secret, Value};
+pub use groups::SyncGroup;
 pub use lower::Unsupported;
 pub use mail::Mail;
 pub use model::{
     Auth, Config, Garp, Hop, Instance, LeasePolicy, Prefix, RouteKind, RuleAction, Statement, Unicast,
     UnicastPeer, Vip, VirtualRoute, VirtualRule, WantedState,
 };
-pub use scripts::{Account, Command, Fifo, Notify, ScriptPolicy};
-pub use tracking::{ParamMatch, Script, Track, Tracked, TrackedFile, TrackedProcess, Tracking, Weight};
+pub use scripts::{Account, Command, Deleted, Fifo, Notify, ScriptPolicy, Told};
+pub use tracking::{LinkDelay, ParamMatch, Script, Track, Tracked, TrackedFile, TrackedProcess, Tracking, Weight};
 
 use report::Report;
 

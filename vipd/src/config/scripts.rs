@@ -2,6 +2,7 @@
 
 use super::{
     grammar::Value,
+    groups::SyncGroup,
     model::{Config, Instance, Statement},
     statement::{find, text},
 };
@@ -31,16 +32,35 @@ pub struct ScriptPolicy {
     pub secure: bool,
 }
 
-/// What is to be run when an instance changes its state.
+/// Who is told of changes, and who is run then: of an instance, or of a sync group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub name: String,
+    pub notify: Notify,
+    /// Changes of its priority are written to the FIFOs.
+    pub priorities: bool,
+    /// Of a group: the names of its members. Empty: it is an instance.
+    pub members: Vec<String>,
+}
+
+/// What is to be run when an instance or a sync group changes its state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notify {
     pub master: Option<Command>,
     pub backup: Option<Command>,
     pub fault: Option<Command>,
     pub stop: Option<Command>,
+    /// `None`: an instance that a new configuration does not have any more is told of as one in FAULT.
+    pub deleted: Option<Deleted>,
+    /// While it is master, and hears a router that it beats.
+    pub lower_heard: Option<Command>,
     /// At each change, with what has changed as arguments.
     pub any: Option<Command>,
 }
+
+/// `notify_deleted`: with a command of its own, or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deleted(pub Option<Command>);
 
 /// A FIFO that changes are written to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,15 +109,52 @@ impl ScriptPolicy {
 }
 
 impl Notify {
-    pub fn of(instance: &Instance) -> Self {
-        let command = |keyword| find(&instance.statements, keyword).and_then(Command::of);
+    fn of(statements: &[Statement]) -> Self {
+        let command = |keyword| find(statements, keyword).and_then(Command::of);
         Self {
             master: command("notify_master"),
             backup: command("notify_backup"),
             fault: command("notify_fault"),
             stop: command("notify_stop"),
+            deleted: find(statements, "notify_deleted").map(|deleted| Deleted(Command::of(deleted))),
+            lower_heard: command("notify_master_rx_lower_pri"),
             any: command("notify"),
         }
+    }
+}
+
+impl Told {
+    /// Every instance and every sync group.
+    pub fn of(config: &Config) -> Vec<Self> {
+        let groups = SyncGroup::of(config);
+        let all = find(&config.statements, "vrrp_notify_priority_changes").is_some_and(Statement::is_on);
+        let priorities = |statements: &[Statement]| {
+            find(statements, "notify_priority_changes").map(Statement::is_on)
+        };
+        let instance = |instance: &Instance| {
+            let group = groups.iter().find(|group| group.members.contains(&instance.name));
+            let of_group = group.and_then(|group| priorities(&group.statements));
+            Self {
+                name: instance.name.clone(),
+                notify: Notify::of(&instance.statements),
+                priorities: priorities(&instance.statements).or(of_group).unwrap_or(all),
+                members: Vec::new(),
+            }
+        };
+        let group = |group: &SyncGroup| Self {
+            name: group.name.clone(),
+            notify: Notify::of(&group.statements),
+            priorities: false,
+            members: group.members.clone(),
+        };
+        config.instances.iter().map(instance).chain(groups.iter().map(group)).collect()
+    }
+}
+
+impl Config {
+    /// `fifo_write_vrrp_states_on_reload`.
+    pub fn writes_states_on_reload(&self) -> bool {
+        find(&self.statements, "fifo_write_vrrp_states_on_reload").is_some()
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, hash_map::Entry};
 use super::{
     diagnostic::Code,
     grammar::{self, Arg, Kind, Problem, Value},
-    keywords::{self, Block, Inside, Keyword, Status},
+    keywords::{self, Block, Engine, Inside, Keyword, Status},
     lexer::{Span, Word},
     lower::Lowering,
     model::Statement,
@@ -22,7 +22,7 @@ pub struct Names {
     given: HashMap<(&'static str, String), Span>,
     wanted: Vec<(&'static str, Word)>,
     /// Of sync groups.
-    members: HashMap<String, Span>,
+    pub members: HashMap<String, Span>,
 }
 
 impl Lowering<'_> {
@@ -70,10 +70,18 @@ impl Lowering<'_> {
                 continue;
             };
             match keywords::find(block, &first.text) {
-                Some(keyword @ Keyword { status: Status::Grammar { takes, inside, .. }, .. }) => {
+                Some(keyword @ Keyword { status: Status::Grammar { takes, inside, engine }, .. }) => {
                     self.mark_seen(keyword, first, &mut settings);
+                    if let Engine::Missing(advice) = engine
+                        && served
+                    {
+                        self.no_engine(first, advice);
+                    }
                     let statement = self.section(child, keyword, (takes, *inside), block, served);
                     settings.statements.extend(statement);
+                }
+                Some(keyword @ Keyword { status: Status::NoEffect { reason, .. }, .. }) => {
+                    self.notice(keyword, first.span, reason);
                 }
                 Some(_) => {}
                 None => self.unknown(first, block, &place, &mut settings),
@@ -229,7 +237,8 @@ impl Lowering<'_> {
         if top.partial {
             return;
         }
-        let Names { mut given, wanted, .. } = std::mem::take(&mut self.names);
+        let (mut given, wanted) =
+            (std::mem::take(&mut self.names.given), std::mem::take(&mut self.names.wanted));
         for draft in &self.drafts {
             given.entry(("vrrp_instance", draft.name.clone())).or_insert(draft.name_at);
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     grammar::Value,
+    groups::SyncGroup,
     model::{Config, Instance, Statement},
     scripts::{Account, Command},
     statement::{find, number, seconds, text},
@@ -83,6 +84,14 @@ pub enum ParamMatch {
     Partial,
 }
 
+/// How long a link has to be down, or up, until that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkDelay {
+    pub interface: String,
+    pub down: Duration,
+    pub up: Duration,
+}
+
 /// A line of a `track_*` block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Track {
@@ -110,19 +119,59 @@ pub struct Weight {
     pub reverse: bool,
 }
 
+impl LinkDelay {
+    /// `interface_up_down_delays`.
+    pub fn of(config: &Config) -> Vec<Self> {
+        let blocks = config.blocks.iter().filter(|block| block.keyword == "interface_up_down_delays");
+        let delay = |line: &Statement| {
+            let down = seconds(line, 1)?;
+            let interface = text(&line.values, 0).to_owned();
+            Some(Self { interface, down, up: seconds(line, 2).unwrap_or(down) })
+        };
+        blocks.flat_map(|block| block.inside.iter().flatten()).filter_map(delay).collect()
+    }
+}
+
+impl Instance {
+    /// Whether it is in fault while its own interface is down; not with `dont_track_primary`.
+    pub fn tracks_interface(&self) -> bool {
+        !find(&self.statements, "dont_track_primary").is_some_and(Statement::is_on)
+    }
+
+    /// Whether it is in fault while no interface of it has its source address (`track_src_ip`).
+    pub fn tracks_source(&self) -> bool {
+        find(&self.statements, "track_src_ip").is_some()
+    }
+}
+
+impl Config {
+    /// Whether interfaces may be missing when vipd starts.
+    pub fn has_dynamic_interfaces(&self) -> bool {
+        find(&self.statements, "dynamic_interfaces").is_some()
+    }
+}
+
 impl Tracking {
     pub fn of(config: &Config) -> Self {
         let mut tracking = Self::default();
+        let groups = SyncGroup::of(config);
         for instance in &config.instances {
-            let tracks = tracking.instance(config, instance);
+            let mut tracks = tracking.tracks(config, &instance.statements);
+            if let Some(group) = groups.iter().find(|group| group.members.contains(&instance.name)) {
+                if !group.weighted && group.members.len() > 1 {
+                    // As keepalived: a weight that moved one of them alone would do nothing.
+                    tracks.iter_mut().for_each(|track| track.weight.value = 0);
+                }
+                tracks.extend(tracking.tracks(config, &group.statements));
+            }
             tracking.instances.push(tracks);
         }
         tracking
     }
 
-    fn instance(&mut self, config: &Config, instance: &Instance) -> Vec<Track> {
+    fn tracks(&mut self, config: &Config, statements: &[Statement]) -> Vec<Track> {
         let mut tracks = Vec::new();
-        for block in &instance.statements {
+        for block in statements {
             for line in block.inside.iter().flatten() {
                 let name = text(&line.values, 0);
                 let what = match block.keyword {

@@ -30,6 +30,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Request {
     Status,
+    /// Read the configuration again. Answered when it is in force, or refused.
+    Reload,
     /// Hand everything over, remove everything, exit. Answered when the handover is over.
     Stop,
     /// Exit at once and leave the VIPs, answered until their leases end, to the next vipd.
@@ -41,6 +43,8 @@ pub enum Request {
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum Response {
     Status(Box<Status>),
+    /// What has changed.
+    Reloaded { what: String },
     Stopped,
     Error { message: String },
 }
@@ -49,6 +53,7 @@ pub enum Response {
 #[derive(Debug)]
 pub enum Command {
     Status(oneshot::Sender<Status>),
+    Reload(oneshot::Sender<Result<String, String>>),
     Stop(oneshot::Sender<()>),
     Leave(oneshot::Sender<()>),
 }
@@ -109,6 +114,17 @@ async fn answer(line: &[u8], commands: &mpsc::Sender<Command>) -> Response {
             let (reply, status) = oneshot::channel();
             match commands.send(Command::Status(reply)).await {
                 Ok(()) => status.await.map_or_else(|_| gone(), |status| Response::Status(Box::new(status))),
+                Err(_) => gone(),
+            }
+        }
+        Ok(Request::Reload) => {
+            let (reply, done) = oneshot::channel();
+            match commands.send(Command::Reload(reply)).await {
+                Ok(()) => match done.await {
+                    Ok(Ok(what)) => Response::Reloaded { what },
+                    Ok(Err(message)) => Response::Error { message },
+                    Err(_) => gone(),
+                },
                 Err(_) => gone(),
             }
         }

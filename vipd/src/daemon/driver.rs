@@ -5,9 +5,8 @@
 //! latest wish wins, and status answers go out through one-shot channels. It ends when the election has finished.
 
 use std::{
-    collections::HashMap,
-    net::{Ipv4Addr, Ipv6Addr},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    mem,
 };
 
 use anyhow::{Context, Result};
@@ -17,17 +16,24 @@ use tokio::{
 };
 
 use super::{
-    clock, effects::Effects, realtime::Granted, router::Router, setup, sockets::Sockets, timer::Timer,
+    clock,
+    effects::{Effects, Slot},
+    realtime::Granted,
+    router::Router,
+    sockets::Sockets,
+    timer::Timer,
 };
 use crate::{
+    announce::AnnounceQueue,
     control::model::Status,
-    dataplane::{Dataplane, Events},
-    engine::{FaultReason, Input, InstanceId},
+    dataplane::{Events, Pages},
+    engine::{FaultReason, Input, InstanceId, StateName},
     host::{LinkChange, LinkState},
-    keeper::Keeper,
-    notify::Notice,
+    keeper::{Keeper, Node as _},
+    notify::{Change, Notice},
     time::Instant,
     tracking::Standing,
+    vrrp::Settings,
 };
 
 /// What the main thread tells the engine thread.
@@ -37,9 +43,16 @@ pub enum Message {
     Link(LinkChange),
     /// What an instance tracks has changed how it stands.
     Standing {
-        instance: usize,
+        instance: InstanceId,
         standing: Standing,
     },
+    /// Hand these over, and forget them; answered when they are gone.
+    Remove {
+        instances: BTreeSet<InstanceId>,
+        reply: oneshot::Sender<()>,
+    },
+    /// Another configuration, of which those are gone already that it does not have.
+    Apply(Box<Apply>),
     Status(oneshot::Sender<Status>),
     /// Hand everything over and finish.
     Shutdown,
@@ -56,12 +69,24 @@ pub enum End {
     Left,
 }
 
-/// What the host's rules are to say about one router: the latest wish is the one that counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Another configuration: what is as it was goes on untouched.
+#[derive(Debug)]
+pub struct Apply {
+    /// All virtual routers, with their slots, and how each stands.
+    pub routers: Vec<(Router, Standing)>,
+    /// If others are needed.
+    pub sockets: Option<Sockets>,
+    pub modes: HashMap<u32, String>,
+    /// Answered with the sockets of before, to be closed where that may take its time.
+    pub reply: oneshot::Sender<Option<Sockets>>,
+}
+
+/// What the host's rules are to say about each router: the latest wish is the one that counts.
+pub type Wishes = BTreeMap<InstanceId, Wish>;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     pub master: bool,
-    /// Our own addresses on each of its interfaces, the sources of the host's own traffic to the VIPs.
-    pub sources: Vec<(Option<Ipv4Addr>, Option<Ipv6Addr>)>,
     /// Rises when another master than before was heard: what the kernel knows of the VIPs' neighbours is out of date.
     pub masters_heard: u64,
 }
@@ -77,48 +102,46 @@ pub struct Driver {
     pub(super) granted: Granted,
     pub(super) started: Instant,
     left: bool,
-    standings: Vec<Standing>,
+    /// Nobody sends messages any more.
+    headless: bool,
+    standings: BTreeMap<InstanceId, Standing>,
+    /// Those that are to go, and who waits for that.
+    removals: Option<(BTreeSet<InstanceId>, oneshot::Sender<()>)>,
 }
 
-/// What the driver starts from. The data plane is filled and attached.
+/// What the driver starts from. The data plane is filled, but for what [`Apply`] brings, and attached.
 #[derive(Debug)]
 pub struct Parts {
-    pub dataplane: Dataplane,
+    pub pages: Pages,
     pub events: Events,
-    pub routers: Vec<Router>,
+    pub routers: Vec<(Router, Standing)>,
     pub sockets: Sockets,
     pub messages: mpsc::Receiver<Message>,
-    pub wishes: watch::Sender<Vec<Wish>>,
+    pub wishes: watch::Sender<Wishes>,
     pub notices: mpsc::UnboundedSender<Notice>,
     /// XDP mode of each interface.
     pub modes: HashMap<u32, String>,
     pub granted: Granted,
-    /// Of each router.
-    pub standings: Vec<Standing>,
 }
 
 impl Driver {
     /// To be called on the engine thread's runtime.
     pub fn new(parts: Parts) -> Result<Self> {
-        let Parts {
-            dataplane,
-            events,
-            routers,
-            sockets,
-            messages,
-            wishes,
-            notices,
-            modes,
-            granted,
-            standings,
-        } = parts;
+        let Parts { pages, events, routers, sockets, messages, wishes, notices, modes, granted } = parts;
         // SAFETY: the ring owns its descriptor and never changes it.
         let events = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) };
-        let events = events.context("watch the event ring")?;
-        let settings = routers.iter().map(|router| router.settings.clone()).collect();
-        let mut effects = Effects::new(dataplane, events, routers, sockets, wishes, notices);
-        Ok(Self {
-            keeper: Keeper::new(settings, &mut effects),
+        let effects = Effects {
+            pages,
+            events: events.context("watch the event ring")?,
+            slots: BTreeMap::new(),
+            sockets,
+            announcements: AnnounceQueue::default(),
+            wishes,
+            notices,
+            finished: false,
+        };
+        let mut driver = Self {
+            keeper: Keeper::default(),
             effects,
             timer: Timer::new().context("make a timer")?,
             messages,
@@ -126,19 +149,20 @@ impl Driver {
             granted,
             started: clock::now(),
             left: false,
-            standings,
-        })
+            headless: false,
+            standings: BTreeMap::new(),
+            removals: None,
+        };
+        driver.configure(routers);
+        Ok(driver)
     }
 
-    /// Runs the election until it has ended; gives the data plane back, for the main thread to take down or leave.
-    pub async fn run(mut self) -> Result<(Dataplane, End)> {
-        for id in self.keeper.ids() {
-            self.stand(id);
-        }
+    /// Runs the election until it has ended.
+    pub async fn run(mut self) -> Result<End> {
         loop {
             let more = self.turn();
             if let Some(end) = self.end() {
-                return Ok((self.effects.dataplane, end));
+                return Ok(end);
             }
             if more {
                 continue;
@@ -151,10 +175,13 @@ impl Driver {
             tokio::select! {
                 ready = self.effects.events.readable() => ready.context("wait for events")?.clear_ready(),
                 expired = self.timer.expired() => expired.context("wait for the timer")?,
-                message = self.messages.recv() => match message {
+                message = self.messages.recv(), if !self.headless => match message {
                     Some(message) => self.message(message),
                     // The main thread is gone, which it never is before us: hand over rather than run headless.
-                    None => self.input(Input::Shutdown),
+                    None => {
+                        self.headless = true;
+                        self.input(Input::Shutdown);
+                    }
                 },
             }
         }
@@ -164,6 +191,13 @@ impl Driver {
     fn turn(&mut self) -> bool {
         let more = self.keeper.turn(&mut self.effects);
         self.effects.send_announcements();
+        let slots = &self.effects.slots;
+        if let Some((_, reply)) =
+            self.removals.take_if(|(instances, _)| !instances.iter().any(|id| slots.contains_key(id)))
+        {
+            // Who asked may be gone.
+            let _ = reply.send(());
+        }
         more
     }
 
@@ -184,9 +218,24 @@ impl Driver {
             Message::Link(LinkChange::State(link)) => self.link(&link),
             Message::Link(LinkChange::Gone { ifindex }) => self.link_gone(ifindex),
             Message::Standing { instance, standing } => {
-                let Some(id) = self.keeper.ids().nth(instance) else { return };
-                self.standings[instance] = standing;
-                self.stand(id);
+                if self.effects.slots.contains_key(&instance) {
+                    self.standings.insert(instance, standing);
+                    self.stand(instance);
+                }
+            }
+            Message::Remove { instances, reply } => {
+                for instance in &instances {
+                    self.standings.remove(instance);
+                    self.input(Input::Remove { instance: *instance });
+                }
+                self.removals = Some((instances, reply));
+            }
+            Message::Apply(apply) => {
+                let Apply { routers, sockets, modes, reply } = *apply;
+                let before = sockets.map(|sockets| mem::replace(&mut self.effects.sockets, sockets));
+                self.modes = modes;
+                self.configure(routers);
+                let _ = reply.send(before);
             }
             Message::Status(reply) => {
                 // A client that has hung up wants no answer.
@@ -200,73 +249,101 @@ impl Driver {
         }
     }
 
+    /// Brings virtual routers in line with a configuration.
+    fn configure(&mut self, routers: Vec<(Router, Standing)>) {
+        let mut changed = Vec::new();
+        for (router, standing) in routers {
+            let (instance, group) = (router.id(), router.group_id());
+            let settings = Settings { priority: standing.priority, ..router.settings };
+            let known = self.effects.slots.get(&instance).map(|slot| &slot.router);
+            if known == Some(&router) && self.standings.get(&instance) == Some(&standing) {
+                continue;
+            }
+            self.standings.insert(instance, standing);
+            let instances = self.effects.pages.instances();
+            let mut announces = false;
+            match self.effects.slots.get_mut(&instance) {
+                Some(slot) => {
+                    instances.describe(router.slot, &router.identity());
+                    let stations = router.stations();
+                    announces = stations != slot.stations;
+                    (slot.router, slot.stations) = (router, stations);
+                }
+                None => {
+                    instances.write(router.slot, &router.identity());
+                    self.effects.slots.insert(instance, Slot::new(router, standing.priority));
+                }
+            }
+            self.input(Input::Configure { instance, group, settings });
+            changed.push((instance, announces));
+        }
+        // Not before all members of a sync group are there.
+        for (instance, announces) in changed {
+            self.stand(instance);
+            if announces {
+                self.announce(instance);
+            }
+        }
+    }
+
+    /// Announces an owner's addresses, as after a takeover: some are new, or have another MAC.
+    fn announce(&mut self, instance: InstanceId) {
+        if self.keeper.lease_written(instance) > clock::now() {
+            let repeat = self.effects.slots[&instance].router.spec.garp.repeat;
+            self.effects.announce(instance, repeat);
+        }
+    }
+
     /// An interface changed: tell every router on it.
     fn link(&mut self, link: &LinkState) {
-        let mut mac_changed = false;
         for id in self.keeper.ids() {
-            let slot = &mut self.effects.slots[usize::from(id.0)];
+            let Some(slot) = self.effects.slots.get_mut(&id) else { continue };
             let macs = |router: &Router| router.links.iter().map(|link| link.mac).collect::<Vec<_>>();
             let before = macs(&slot.router);
             if !slot.router.update(link) {
                 continue;
             }
             if macs(&slot.router) != before {
-                mac_changed = true;
                 slot.stations = slot.router.stations();
-                if self.keeper.lease_written(id) > clock::now() {
-                    // As a takeover: everyone has the old one in their caches.
-                    let (key, repeat) = (id.0.into(), slot.router.spec.garp.repeat);
-                    let stations = Arc::clone(&slot.stations);
-                    self.effects.announcements.push(key, stations, repeat, slot.router.pace(), clock::now());
-                }
-                self.effects.dataplane.instances().set_mac(slot.router.slot, slot.router.link().mac.0);
+                let (slot, mac) = (slot.router.slot, slot.router.link().mac.0);
+                self.effects.pages.instances().set_mac(slot, mac);
+                // Everyone has the old one in their caches.
+                self.announce(id);
             }
             self.link_to_engine(id);
-        }
-        if mac_changed {
-            tracing::info!(interface = link.name, mac = %link.mac, "MAC changed, answering with the new one");
-            if let Err(error) = self.fill_tables() {
-                tracing::error!(error = format!("{error:#}"), "the table of VIPs still has the old MAC");
-            }
         }
     }
 
     fn link_gone(&mut self, ifindex: u32) {
         for id in self.keeper.ids() {
-            if self.effects.slots[usize::from(id.0)].router.gone(ifindex) {
+            let slot = self.effects.slots.get_mut(&id);
+            if slot.is_some_and(|slot| slot.router.gone(ifindex)) {
                 self.link_to_engine(id);
             }
         }
     }
 
-    fn fill_tables(&mut self) -> Result<()> {
-        let Effects { dataplane, slots, .. } = &mut self.effects;
-        dataplane.replace_tables(&setup::contents(slots.iter().map(|slot| &slot.router)))
-    }
-
     /// Tells the election of what an instance tracks, and of its links, which decide with it.
     fn stand(&mut self, id: InstanceId) {
-        let priority = self.standings[usize::from(id.0)].priority;
-        self.effects.slots[usize::from(id.0)].priority = priority;
+        let Some(Standing { priority, .. }) = self.standings.get(&id).copied() else { return };
+        let Some(slot) = self.effects.slots.get_mut(&id) else { return };
+        let before = mem::replace(&mut slot.priority, priority);
         self.input(Input::Priority { instance: id, priority });
+        let state = self.keeper.snapshot(id).map_or(StateName::Init, |snapshot| snapshot.state);
+        if before != priority {
+            self.effects.notice(id, Change::Priority(state));
+        }
         self.link_to_engine(id);
     }
 
     fn link_to_engine(&mut self, id: InstanceId) {
-        let standing = self.standings[usize::from(id.0)];
-        let router = &self.effects.slots[usize::from(id.0)].router;
-        let (up, address) = (router.up(), router.address);
-        let sources: Vec<_> = router.links.iter().map(|link| (link.source_v4, link.source_v6)).collect();
-        self.effects.wishes.send_if_modified(|wishes| {
-            let wish = &mut wishes[usize::from(id.0)];
-            let changed = wish.sources != sources;
-            wish.sources = sources;
-            changed
-        });
+        let (Some(standing), Some(slot)) = (self.standings.get(&id), self.effects.slots.get(&id)) else {
+            return;
+        };
         // A mastership that is inherited does not wait for the first result of a check.
         let waits = !standing.known && self.keeper.lease_written(id) == Instant::default();
-        self.input(match address {
-            _ if !up => Input::Fault { instance: id, reason: FaultReason::LinkDown },
+        self.input(match slot.router.address {
+            _ if !slot.router.up() => Input::Fault { instance: id, reason: FaultReason::LinkDown },
             None => Input::Fault { instance: id, reason: FaultReason::NoAddress },
             Some(_) if standing.fault => Input::Fault { instance: id, reason: FaultReason::Tracked },
             Some(_) if waits => return,

@@ -1,6 +1,6 @@
 //! What the election acts on: the lease page, the packet sockets, the announcements and the wishes for the host.
 
-use std::{mem, sync::Arc};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
 use tokio::{
     io::unix::AsyncFd,
@@ -10,16 +10,16 @@ use vipd_common::{Priority, types::ChecksumForm};
 
 use super::{
     clock,
-    driver::Wish,
+    driver::Wishes,
     router::{self, Router},
     sockets::Sockets,
 };
 use crate::{
     announce::{AnnounceQueue, Station},
-    dataplane::{Dataplane, Events},
+    dataplane::{Events, Pages},
     engine::{InstanceId, Reason, StateName},
     keeper::{Heard, Node, Report, Transition},
-    notify::Notice,
+    notify::{Change, Notice},
     time::Instant,
     vrrp::Rank,
 };
@@ -43,65 +43,61 @@ pub(super) struct Slot {
     pub send_errors: u64,
 }
 
+impl Slot {
+    pub fn new(router: Router, priority: Priority) -> Self {
+        Self {
+            stations: router.stations(),
+            master_mac: None,
+            defended_at: None,
+            since: clock::now(),
+            priority,
+            since_unix_ms: clock::unix_ms(),
+            adverts_sent: 0,
+            priority_zero_sent: 0,
+            send_errors: 0,
+            router,
+        }
+    }
+}
+
 /// The engine thread's hands.
 #[derive(Debug)]
 pub(super) struct Effects {
-    pub dataplane: Dataplane,
+    pub pages: Pages,
     pub events: AsyncFd<Events>,
-    pub slots: Vec<Slot>,
+    /// Of every instance that the election has.
+    pub slots: BTreeMap<InstanceId, Slot>,
     pub sockets: Sockets,
     pub announcements: AnnounceQueue,
-    pub wishes: watch::Sender<Vec<Wish>>,
+    pub wishes: watch::Sender<Wishes>,
     pub notices: mpsc::UnboundedSender<Notice>,
     /// The election has ended.
     pub finished: bool,
 }
 
 impl Effects {
-    pub fn new(
-        dataplane: Dataplane,
-        events: AsyncFd<Events>,
-        routers: Vec<Router>,
-        sockets: Sockets,
-        wishes: watch::Sender<Vec<Wish>>,
-        notices: mpsc::UnboundedSender<Notice>,
-    ) -> Self {
-        let slot = |router: Router| Slot {
-            stations: router.stations(),
-            master_mac: None,
-            defended_at: None,
-            since: clock::now(),
-            priority: router.spec.priority,
-            since_unix_ms: clock::unix_ms(),
-            adverts_sent: 0,
-            priority_zero_sent: 0,
-            send_errors: 0,
-            router,
-        };
-        Self {
-            dataplane,
-            events,
-            slots: routers.into_iter().map(slot).collect(),
-            sockets,
-            announcements: AnnounceQueue::default(),
-            wishes,
-            notices,
-            finished: false,
-        }
-    }
-
     fn slot(&mut self, instance: InstanceId) -> &mut Slot {
-        &mut self.slots[usize::from(instance.0)]
+        self.slots.get_mut(&instance).expect("the election has instances with slots only")
     }
 
     fn group(&self, instance: InstanceId) -> u32 {
-        self.slots[usize::from(instance.0)].router.group()
+        self.slots[&instance].router.group
+    }
+
+    /// Has the main thread tell of a change.
+    pub fn notice(&mut self, instance: InstanceId, change: Change) {
+        let slot = &self.slots[&instance];
+        let notice =
+            Notice { instance: slot.router.spec.name.clone(), change, priority: slot.priority.get() };
+        // The main thread may have failed.
+        let _ = self.notices.send(notice);
     }
 
     /// Sends the announcements that are due.
     pub fn send_announcements(&mut self) {
         for batch in self.announcements.next_batch(clock::now()) {
-            let Some(slot) = self.slots.get(batch.key) else { continue };
+            let name = u16::try_from(batch.key).ok().and_then(|id| self.slots.get(&InstanceId(id)));
+            let Some(slot) = name else { continue };
             if let (sent, Some(error)) = self.sockets.announce(&batch) {
                 // Announcements are repeated, and every client asks again by itself.
                 let of = batch.frames.len();
@@ -117,19 +113,19 @@ impl Node for Effects {
     }
 
     fn lease(&mut self, instance: InstanceId) -> Instant {
-        self.dataplane.leases().read(self.group(instance))
+        self.pages.leases().read(self.group(instance))
     }
 
     fn acquire(&mut self, instance: InstanceId, until: Instant) {
-        self.dataplane.leases().acquire(self.group(instance), until);
+        self.pages.leases().acquire(self.group(instance), until);
     }
 
     fn renew(&mut self, instance: InstanceId, from: Instant, until: Instant) -> bool {
-        self.dataplane.leases().renew(self.group(instance), from, until).is_ok()
+        self.pages.leases().renew(self.group(instance), from, until).is_ok()
     }
 
     fn release(&mut self, instance: InstanceId) {
-        self.dataplane.leases().release(self.group(instance));
+        self.pages.leases().release(self.group(instance));
     }
 
     fn next_report(&mut self) -> Option<Report> {
@@ -143,23 +139,24 @@ impl Node for Effects {
 
     fn heard(&mut self, instance: InstanceId) -> Heard {
         let slot = self.slot(instance).router.slot;
-        self.dataplane.instances().heard(slot)
+        self.pages.instances().heard(slot)
     }
 
     fn resync(&mut self, instance: InstanceId) {
         let slot = self.slot(instance).router.slot;
-        self.dataplane.instances().resync(slot);
+        self.pages.instances().resync(slot);
     }
 
     fn publish(&mut self, instance: InstanceId, rank: Rank) {
-        let router = &self.slots[usize::from(instance.0)].router;
+        let router = &self.slots[&instance].router;
         let primary = router.address.map_or([0; 16], router::octets);
-        self.dataplane.instances().rank(router.slot, rank.priority.get(), primary);
+        self.pages.instances().rank(router.slot, rank.priority.get(), primary);
     }
 
     fn send(&mut self, instance: InstanceId, priority: Priority, checksum: ChecksumForm) -> bool {
-        let slot = &mut self.slots[usize::from(instance.0)];
-        let result = self.sockets.advertise(&slot.router, priority, checksum).map(|unreached| {
+        let Self { slots, sockets, .. } = self;
+        let slot = slots.get_mut(&instance).expect("the election has instances with slots only");
+        let result = sockets.advertise(&slot.router, priority, checksum).map(|unreached| {
             if let Some((peer, error)) = unreached {
                 slot.send_errors += 1;
                 tracing::warn!(instance = slot.router.spec.name, %peer, %error, "advert not sent to a peer");
@@ -180,7 +177,7 @@ impl Node for Effects {
     }
 
     fn announce(&mut self, instance: InstanceId, repeat: u8) {
-        let slot = &self.slots[usize::from(instance.0)];
+        let slot = &self.slots[&instance];
         let (stations, pace) = (Arc::clone(&slot.stations), slot.router.pace());
         // Sent when the turn is over: an advert that is due does not wait for another router's announcements.
         self.announcements.push(instance.0.into(), stations, repeat, pace, clock::now());
@@ -211,9 +208,7 @@ impl Node for Effects {
         (slot.since, slot.since_unix_ms) = (clock::now(), clock::unix_ms());
         // To the world nothing has changed when a mastership goes on.
         if reason != Reason::Inherited {
-            let notice = Notice { instance: instance.0.into(), state: to, priority: slot.priority.get() };
-            // The main thread may have failed.
-            let _ = self.notices.send(notice);
+            self.notice(instance, Change::State(to));
         }
         let slot = self.slot(instance);
         if to == StateName::Master {
@@ -221,9 +216,20 @@ impl Node for Effects {
             slot.master_mac = None;
         }
         self.wishes.send_if_modified(|wishes| {
-            let wish = &mut wishes[usize::from(instance.0)];
+            let wish = wishes.entry(instance).or_default();
             mem::replace(&mut wish.master, to == StateName::Master) != (to == StateName::Master)
         });
+    }
+
+    fn lower_heard(&mut self, instance: InstanceId) {
+        self.notice(instance, Change::LowerHeard);
+    }
+
+    fn removed(&mut self, instance: InstanceId) {
+        if let Some(slot) = self.slots.remove(&instance) {
+            self.pages.instances().clear(slot.router.slot);
+        }
+        self.wishes.send_modify(|wishes| _ = wishes.remove(&instance));
     }
 
     fn finished(&mut self) {

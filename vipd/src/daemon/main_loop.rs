@@ -1,8 +1,8 @@
-//! The main thread while the engine runs: signals, commands, link changes, and the host's rules.
+//! The main thread while the engine runs: signals, commands, link changes, reloads, and the host's rules.
 //!
 //! What takes time is done here, so that the engine thread never waits for it.
 
-use std::time::Duration;
+use std::collections::HashMap;
 
 use anyhow::{Context, Result};
 use tokio::{
@@ -11,24 +11,31 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::driver::{End, Message, Wish};
+use super::{
+    Made, Options,
+    driver::{End, Message, Wishes},
+    host_wishes::HostWishes,
+    reload::{Reload, Want},
+    router::Router,
+    setup,
+};
 use crate::{
+    config::Config,
     control::Command,
-    dataplane::Dataplane,
-    host::{Host, LinkChange, LinkEvents, Plan, Problems},
-    notify::{Notice, Notifier},
-    tracking::{Standing, Tracker},
+    engine::StateName,
+    host::{LinkChange, LinkEvents, multicast::Memberships},
+    notify::{Change, Notice, Notifier},
+    scripts::Accounts,
+    tracking::{LinkDelays, Standing, Tracker},
 };
 
-/// Wait before the host is asked again to do what it has refused.
-const HOST_RETRY: Duration = Duration::from_secs(1);
-
-/// The signals that end the daemon, caught from the moment this is made.
+/// The signals that the daemon knows, caught from the moment this is made.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -38,104 +45,181 @@ impl Signals {
             terminate: catch(SignalKind::terminate())?,
             interrupt: catch(SignalKind::interrupt())?,
             quit: catch(SignalKind::quit())?,
+            hangup: catch(SignalKind::hangup())?,
         })
     }
 }
 
-/// The main thread's queues while the engine runs.
+/// What the main thread has while the engine runs.
 #[derive(Debug)]
-pub struct MainLoop {
+pub struct MainLoop<'m> {
+    pub options: &'m Options,
+    pub made: &'m mut Made,
+    /// In force, or what the reload that is under way began with.
+    pub config: Config,
+    pub accounts: Accounts,
+    /// In the order of the configuration.
+    pub routers: Vec<Router>,
+    pub modes: HashMap<u32, String>,
+    pub memberships: Memberships,
+    pub hosted: HostWishes,
     pub signals: Signals,
     pub messages: mpsc::Sender<Message>,
     pub requested: mpsc::Receiver<Command>,
     pub links: LinkEvents,
-    pub wished: watch::Receiver<Vec<Wish>>,
+    pub delays: LinkDelays,
+    pub wished: watch::Receiver<Wishes>,
     pub tracker: Tracker,
     /// Changes of state, and who is told of them.
     pub notices: mpsc::UnboundedReceiver<Notice>,
     pub notifier: Notifier,
-    /// Clients that wait for the stop.
-    pub stops: Vec<oneshot::Sender<()>>,
     /// Whether the handover has begun.
     pub stopping: bool,
+    /// One that waits for instances to be handed over.
+    pub reload: Option<Reload>,
+    /// What is to be done when it is over. One of each kind is enough, but each who asked is answered.
+    pub wanted: Vec<Want>,
+    /// When the host is to be asked again.
+    pub retry_at: Option<Instant>,
 }
 
-type EngineEnd = oneshot::Receiver<Result<(Dataplane, End)>>;
+pub type EngineEnd = oneshot::Receiver<Result<End>>;
 
-impl MainLoop {
+impl MainLoop<'_> {
     /// Serves signals, commands, link changes and the host's rules until the engine has ended.
-    pub async fn run(
-        &mut self,
-        host: &mut Host,
-        mut wishes: HostWishes,
-        end: &mut EngineEnd,
-    ) -> Result<(Dataplane, End)> {
+    pub async fn run(&mut self, end: &mut EngineEnd) -> Result<End> {
         // At once: a mastership that was inherited has its virtual routes and rules.
-        let mut retry_at = Some(Instant::now());
+        self.retry_at = Some(Instant::now());
         loop {
             tokio::select! {
                 ended = &mut *end => return ended.context("the engine thread ended without a word")?,
                 _ = self.signals.terminate.recv() => self.stop("SIGTERM").await,
                 _ = self.signals.interrupt.recv() => self.stop("SIGINT").await,
                 _ = self.signals.quit.recv() => self.leave("SIGQUIT").await,
-                Some(command) = self.requested.recv() => match command {
-                    Command::Status(reply) => self.send(Message::Status(reply)).await,
-                    Command::Stop(reply) => {
-                        self.stops.push(reply);
-                        self.stop("request").await;
-                    }
-                    Command::Leave(reply) => {
-                        self.stops.push(reply);
-                        self.leave("request").await;
-                    }
-                },
+                _ = self.signals.hangup.recv() => self.want(Want::Reload(None)).await,
+                Some(command) = self.requested.recv() => self.command(command).await,
                 Some(news) = self.tracker.next() => {
                     let changes = self.tracker.take(news);
                     self.stand(changes).await;
                 }
-                Some(notice) = self.notices.recv() => self.notifier.tell(notice),
+                Some(notice) = self.notices.recv() => self.tell(notice),
                 change = self.links.recv() => match change {
-                    Some(change) => {
-                        let changes = self.tracker.link(&change);
-                        self.stand(changes).await;
-                        // Containers come and go on busy hosts: only the interfaces in use are of interest.
-                        if !wishes.concern(&change) {
-                            continue;
-                        }
-                        self.send(Message::Link(change)).await;
-                        // The kernel has dropped the routes that went out on the link, or came from its address.
-                        wishes.again = true;
-                        let wished = self.wished.borrow().clone();
-                        retry_at = wishes.apply(host, &wished).await;
-                    }
+                    Some(change) => self.link(change).await,
                     None => {
                         tracing::error!("the kernel's link events have ended: stopping rather than running blind");
                         self.stop("loss of link events").await;
                         return end.await.context("the engine thread ended without a word")?;
                     }
                 },
-                Ok(()) = self.wished.changed() => {
-                    let wished = self.wished.borrow_and_update().clone();
-                    retry_at = wishes.apply(host, &wished).await;
+                () = at(self.delays.next()) => {
+                    while let Some(change) = self.delays.take_due(Instant::now()) {
+                        self.link_changed(change).await;
+                    }
                 }
-                () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
-                    let wished = self.wished.borrow().clone();
-                    retry_at = wishes.apply(host, &wished).await;
+                Ok(()) = self.wished.changed() => self.apply_wishes().await,
+                () = at(self.retry_at) => self.apply_wishes().await,
+                removed = removed(&mut self.reload) => {
+                    // A channel that is closed is that of an engine that has ended.
+                    if let (Ok(()), Some(reload)) = (removed, self.reload.take()) {
+                        self.finish_reload(reload).await;
+                    }
                 }
+            }
+            if self.reload.is_none() && !self.wanted.is_empty() {
+                let want = self.wanted.remove(0);
+                self.want(want).await;
             }
         }
     }
 
-    async fn stand(&self, changes: Vec<(usize, Standing)>) {
-        for (instance, standing) in changes {
-            self.send(Message::Standing { instance, standing }).await;
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Status(reply) => self.send(Message::Status(reply)).await,
+            Command::Reload(reply) => self.want(Want::Reload(Some(reply))).await,
+            Command::Stop(reply) => {
+                self.made.stops.push(reply);
+                self.stop("request").await;
+            }
+            Command::Leave(reply) => {
+                self.made.stops.push(reply);
+                self.leave("request").await;
+            }
         }
+    }
+
+    /// Brings the host in line with what the engine wishes now.
+    pub async fn apply_wishes(&mut self) {
+        let wished = self.wished.borrow_and_update().clone();
+        self.retry_at = self.hosted.apply(&mut self.made.host, &wished).await;
+    }
+
+    async fn link(&mut self, change: LinkChange) {
+        let change = self.delays.pass(change, Instant::now());
+        self.link_changed(change).await;
+    }
+
+    /// A link has changed, for all who know of delays.
+    async fn link_changed(&mut self, change: LinkChange) {
+        let changes = self.tracker.link(&change);
+        self.stand(changes).await;
+        let rebuilds = self.routers.iter().flat_map(|router| &router.links).any(|link| match &change {
+            // Another interface has the name now, or it has another name.
+            LinkChange::State(state) => (link.name == state.name) != (link.ifindex == state.ifindex),
+            LinkChange::Gone { ifindex } => link.ifindex == *ifindex,
+        });
+        // Containers come and go on busy hosts: only the interfaces in use are of interest.
+        if self.hosted.concern(&change) {
+            self.follow(&change);
+            self.send(Message::Link(change)).await;
+            self.apply_wishes().await;
+        }
+        if rebuilds {
+            self.want(Want::Rebuild).await;
+        }
+    }
+
+    /// Takes note of a link of ours: its MAC goes into the table of VIPs, its addresses into routes.
+    fn follow(&mut self, change: &LinkChange) {
+        let macs = |routers: &[Router]| {
+            routers.iter().flat_map(|router| &router.links).map(|link| link.mac).collect::<Vec<_>>()
+        };
+        let before = macs(&self.routers);
+        for router in &mut self.routers {
+            match change {
+                LinkChange::State(link) => _ = router.update(link),
+                LinkChange::Gone { ifindex } => _ = router.gone(*ifindex),
+            }
+        }
+        if macs(&self.routers) != before {
+            tracing::info!("a MAC has changed, answering with the new one");
+            if let Err(error) = self.made.dataplane.replace_tables(&setup::contents(self.routers.iter())) {
+                tracing::error!(error = format!("{error:#}"), "the table of VIPs still has the old MAC");
+            }
+        }
+        // The kernel has dropped the routes that went out on the link, or came from its address.
+        self.hosted.replan(setup::plan(self.routers.iter()));
+    }
+
+    async fn stand(&self, changes: Vec<(usize, Standing)>) {
+        for (position, standing) in changes {
+            if let Some(router) = self.routers.get(position) {
+                self.send(Message::Standing { instance: router.id(), standing }).await;
+            }
+        }
+    }
+
+    pub fn tell(&mut self, mut notice: Notice) {
+        let removed = self.reload.as_ref().is_some_and(|reload| reload.removes(&notice.instance));
+        if removed && notice.change == Change::State(StateName::Stopped) {
+            notice.change = Change::Deleted;
+        }
+        self.notifier.tell(&notice);
     }
 
     /// The engine has ended: tells those who are to know, and ends what was started.
     pub async fn finish(mut self) {
         while let Ok(notice) = self.notices.try_recv() {
-            self.notifier.tell(notice);
+            self.tell(notice);
         }
         self.notifier.finish().await;
     }
@@ -147,97 +231,32 @@ impl MainLoop {
     }
 
     async fn leave(&mut self, why: &str) {
-        if self.stopping {
+        if self.stopping || self.reload.is_some() {
             // Who asked for the stop was promised that nothing is left.
-            tracing::warn!(why, "a stop is under way and goes on");
+            tracing::warn!(why, "a stop or a reload is under way and goes on");
             return;
         }
         tracing::info!(why, "ending, and leaving the VIPs to the next vipd");
         self.send(Message::Leave).await;
     }
 
-    async fn send(&self, message: Message) {
+    pub async fn send(&self, message: Message) {
         // An engine that has ended is noticed by `end`.
         let _ = self.messages.send(message).await;
     }
 }
 
-/// Brings the host's routes and rules in line with the engine's wishes.
-pub struct HostWishes {
-    plan: Plan,
-    /// What was done of the last wishes.
-    applied: Vec<Wish>,
-    /// Whether the routes are to be looked at, whatever the wishes are.
-    again: bool,
-    /// Whether virtual routes and rules are to be brought in line.
-    virtual_again: bool,
+/// Waits until then; for ever if there is no then.
+async fn at(then: Option<Instant>) {
+    match then {
+        Some(then) => sleep_until(then).await,
+        None => std::future::pending().await,
+    }
 }
 
-impl HostWishes {
-    /// `applied` is how `install` has left the host.
-    pub fn new(plan: Plan, applied: Vec<Wish>) -> Self {
-        Self { plan, applied, again: false, virtual_again: true }
-    }
-
-    /// Whether the change is one of an interface in use, for VIPs or by a virtual route.
-    fn concern(&self, change: &LinkChange) -> bool {
-        let (ifindex, name) = match change {
-            LinkChange::State(link) => (link.ifindex, Some(&link.name)),
-            // Routes go with their interface, and are made again when it is back.
-            LinkChange::Gone { ifindex } => (*ifindex, None),
-        };
-        self.plan.instances.iter().any(|instance| {
-            let mut hops = instance.routes.iter().flat_map(|route| &route.hops);
-            instance.links.iter().any(|link| link.ifindex == ifindex)
-                || hops.any(|hop| hop.interface.is_some() && hop.interface.as_ref() == name)
-        })
-    }
-
-    /// Returns when to try again, if not all of it could be done.
-    async fn apply(&mut self, host: &mut Host, wished: &[Wish]) -> Option<Instant> {
-        let error = self.try_apply(host, wished).await.err()?;
-        tracing::error!("the host's routing is not as it should be, trying again: {error:#}");
-        Some(Instant::now() + HOST_RETRY)
-    }
-
-    async fn try_apply(&mut self, host: &mut Host, wished: &[Wish]) -> Result<()> {
-        let mut problems = Problems::default();
-        for ((instance, applied), wish) in self.plan.instances.iter_mut().zip(&mut self.applied).zip(wished) {
-            if wish.master != applied.master {
-                self.virtual_again = true;
-                match host.set_master(instance.key, wish.master).await {
-                    Ok(()) => applied.master = wish.master,
-                    // The others must not wait for this one.
-                    Err(error) => problems.note(Err(error)),
-                }
-            }
-            if wish.masters_heard != applied.masters_heard && !wish.master {
-                applied.masters_heard = wish.masters_heard;
-                for link in &instance.links {
-                    problems.note(host.forget_neighbours(link.ifindex, &link.vips).await);
-                }
-            }
-            if wish.sources != applied.sources {
-                for (link, source) in instance.links.iter_mut().zip(&wish.sources) {
-                    (link.source_v4, link.source_v6) = *source;
-                }
-                applied.sources.clone_from(&wish.sources);
-                self.again = true;
-            }
-        }
-        if self.again {
-            self.virtual_again = true;
-            match host.install(&self.plan).await {
-                Ok(()) => self.again = false,
-                Err(error) => problems.note(Err(error)),
-            }
-        }
-        if self.virtual_again {
-            match host.sync_virtual().await {
-                Ok(()) => self.virtual_again = false,
-                Err(error) => problems.note(Err(error)),
-            }
-        }
-        problems.into_result()
+async fn removed(reload: &mut Option<Reload>) -> Result<(), oneshot::error::RecvError> {
+    match reload {
+        Some(reload) => (&mut reload.removed).await,
+        None => std::future::pending().await,
     }
 }

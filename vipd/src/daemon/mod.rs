@@ -6,9 +6,11 @@
 mod clock;
 mod driver;
 mod effects;
+mod host_wishes;
 mod logging;
 mod main_loop;
 mod realtime;
+mod reload;
 mod reports;
 mod router;
 pub mod runtime_dir;
@@ -18,7 +20,7 @@ mod status;
 mod timer;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
     thread,
 };
@@ -31,20 +33,21 @@ use tokio::{
 };
 
 use self::{
-    driver::{Driver, End, Parts, Wish},
-    main_loop::{HostWishes, MainLoop, Signals},
+    driver::{Driver, End, Parts, Wish, Wishes},
+    host_wishes::HostWishes,
+    main_loop::{MainLoop, Signals},
     router::Router,
     runtime_dir::RuntimeDir,
     sockets::Sockets,
 };
 use crate::{
     config, control,
-    dataplane::{Attached, Dataplane, Events, Mode, Pinned, Predecessor},
+    dataplane::{Attached, Dataplane, Events, Mode, Pages, Pinned, Predecessor},
     host::{Host, LinkChange, LinkEvents, multicast::Memberships},
     notify::Notifier,
     scripts::Accounts,
     time::Instant,
-    tracking::Tracker,
+    tracking::{LinkDelays, Tracker},
 };
 
 /// Messages waiting for the engine thread. It answers in microseconds; when it is frozen, the main thread waits.
@@ -88,10 +91,10 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 /// What is taken down in the end.
+#[derive(Debug)]
 struct Made {
     host: Host,
-    /// With the engine thread while that runs.
-    dataplane: Option<Dataplane>,
+    dataplane: Dataplane,
     /// Clients that wait for the stop. They are answered by the end of the connection, when everything is removed.
     stops: Vec<oneshot::Sender<()>>,
 }
@@ -101,40 +104,45 @@ async fn serve(options: &Options, config: config::Config, dir: &RuntimeDir) -> R
     let signals = Signals::new()?;
     let (mut host, links) = Host::open(dir.path())?;
     let accounts = Accounts::new(&config::ScriptPolicy::of(&config)).context("script_user")?;
+    let dynamic = config.has_dynamic_interfaces();
+    let routers = setup::routers(&config, &host, &|_| dynamic).await;
+    let routers = routers.with_context(|| options.source.path.display().to_string())?;
+    warn_of_addresses(&routers, &host).await?;
+    let mut delays = LinkDelays::new(config::LinkDelay::of(&config));
     let mut tracker = Tracker::start(&config, &accounts);
-    for name in tracker.interfaces().map(str::to_owned).collect::<Vec<_>>() {
-        match host.link(&name).await {
-            Ok(link) => drop(tracker.link(&LinkChange::State(link))),
-            Err(error) => tracing::warn!(interface = name, %error, "a tracked interface counts as down"),
-        }
+    let tracked: BTreeSet<String> = tracker.interfaces().map(str::to_owned).collect();
+    for name in tracked.iter().chain(routers.iter().flat_map(Router::present).map(|link| &link.name)) {
+        look_at_link(name, &host, &mut tracker, &mut delays).await;
     }
     let notifier = Notifier::start(&config, &accounts);
-    let routers = routers(options, config, &host).await?;
     let (dataplane, events) = load(options, &mut host).await?;
-    let mut made = Made { host, dataplane: Some(dataplane), stops: Vec::new() };
-    let outside = Outside { links, events, signals, tracker, notifier };
-    let result = run_engine(options, dir, routers, outside, &mut made).await;
+    let mut made = Made { host, dataplane, stops: Vec::new() };
+    let outside = Outside { links, events, signals, tracker, delays, notifier, accounts };
+    let result = run_engine(options, dir, (config, routers), outside, &mut made).await;
     if matches!(result, Ok(End::Left)) {
         // All of it is pinned or in the kernel: the next vipd finds it.
         return Ok(());
     }
     // The reverse of the start: while a route stands, XDP stands in front of it.
     let removed = made.host.remove_all().await.context("undo routes, rules and settings");
-    let detached = match made.dataplane {
-        Some(dataplane) => removed.and_then(|()| dataplane.remove().context("detach XDP")),
-        None => removed.and(Err(anyhow!("the engine thread has not given the data plane back"))),
-    };
+    let detached = removed.and_then(|()| made.dataplane.remove().context("detach XDP"));
     result.map(drop).and(detached)
 }
 
-/// Looks at the interfaces of each instance.
-async fn routers(options: &Options, config: config::Config, host: &Host) -> Result<Vec<Router>> {
-    let mut routers = Vec::new();
-    for instance in config.instances {
-        let place =
-            format!("{}:{}: instance {}", options.source.path.display(), instance.line, instance.name);
-        let router = setup::router(instance, host).await.context(place)?;
-        for link in router.links.iter().filter(|_| !router.spec.priority.is_owner()) {
+/// Has the tracker know how a link is now.
+async fn look_at_link(name: &str, host: &Host, tracker: &mut Tracker, delays: &mut LinkDelays) {
+    match host.link(name).await {
+        Ok(link) => {
+            let change = delays.pass(LinkChange::State(link), tokio::time::Instant::now());
+            drop(tracker.link(&change));
+        }
+        Err(error) => tracing::warn!(interface = name, %error, "a tracked interface counts as down"),
+    }
+}
+
+async fn warn_of_addresses(routers: &[Router], host: &Host) -> Result<()> {
+    for router in routers.iter().filter(|router| !router.spec.priority.is_owner()) {
+        for link in router.present() {
             let state = host.link(&link.name).await?;
             for vip in link.vips.iter().filter(|vip| state.addresses.iter().any(|a| a.address == **vip)) {
                 tracing::warn!(
@@ -145,9 +153,8 @@ async fn routers(options: &Options, config: config::Config, host: &Host) -> Resu
                 );
             }
         }
-        routers.push(router);
     }
-    Ok(routers)
+    Ok(())
 }
 
 /// Loads the XDP program, adopting what a predecessor left pinned if that fits.
@@ -169,36 +176,38 @@ async fn load(options: &Options, host: &mut Host) -> Result<(Dataplane, Events)>
 async fn run_engine(
     options: &Options,
     dir: &RuntimeDir,
-    mut routers: Vec<Router>,
+    (config, mut routers): (config::Config, Vec<Router>),
     outside: Outside,
     made: &mut Made,
 ) -> Result<End> {
-    let Outside { links, events, signals, tracker, notifier } = outside;
-    let standings = tracker.standings().to_vec();
-    let dataplane = made.dataplane.as_mut().context("the data plane is loaded")?;
-    setup::assign_slots(&mut routers, dataplane.instances(), dataplane.leases())?;
+    let Outside { links, events, signals, tracker, delays, notifier, accounts } = outside;
+    let dataplane = &mut made.dataplane;
+    let pages = dataplane.pages().clone();
+    setup::assign_slots(&mut routers, pages.instances(), pages.leases())?;
     for router in &routers {
-        dataplane.instances().write(router.slot, &router.identity());
+        pages.instances().write(router.slot, &router.identity());
     }
     let plan = setup::plan(routers.iter());
     made.host.retire(&plan).await?;
     dataplane.replace_tables(&setup::contents(routers.iter()))?;
     // Not before: an earlier table of this version may have other VIPs in the same slots.
     let predecessors = dataplane.predecessors()?;
-    let carried = carry_over(&predecessors, &routers, dataplane);
-    let modes = attach(dataplane, &routers, &mut made.host).await?;
+    let carried = carry_over(&predecessors, &routers, &pages);
+    let mut modes = HashMap::new();
+    attach(dataplane, &routers, &mut made.host, &mut modes).await?;
+    let attached: Vec<u32> = modes.keys().copied().collect();
+    dataplane.detach_others(&attached)?;
     // Until now the predecessor's program may have revoked what was carried over.
-    carried.into_iter().filter(|carried| !carried.stands()).for_each(|c| dataplane.leases().release(c.group));
+    carried.into_iter().filter(|carried| !carried.stands()).for_each(|c| pages.leases().release(c.group));
     predecessors.into_iter().try_for_each(Predecessor::remove).context("remove an earlier version's pins")?;
-    let mut wishes_at_start = Vec::new();
+    let mut wishes_at_start = Wishes::new();
     for router in &routers {
-        let master = dataplane.leases().read(router.group()) > clock::now();
+        let master = pages.leases().read(router.group) > clock::now();
         if master {
             // The mastership of the vipd before this one goes on: its VIPs stay local.
             made.host.set_master(router.host_key(), true).await?;
         }
-        let sources = router.links.iter().map(|link| (link.source_v4, link.source_v6)).collect();
-        wishes_at_start.push(Wish { master, sources, masters_heard: 0 });
+        wishes_at_start.insert(router.id(), Wish { master, masters_heard: 0 });
     }
     made.host.install(&plan).await?;
 
@@ -212,21 +221,32 @@ async fn run_engine(
     let (messages, received) = mpsc::channel(MESSAGES);
     let (wishes, wished) = watch::channel(wishes_at_start.clone());
     let (notices, noticed) = mpsc::unbounded_channel();
-    let dataplane = made.dataplane.take().context("the data plane is loaded")?;
     tracing::info!(instances = routers.len(), config = %options.source.path.display(), "started");
     let (ended, mut end) = oneshot::channel();
+    let standing: Vec<_> = routers.iter().cloned().zip(tracker.standings().iter().copied()).collect();
+    let modes_of_engine = modes.clone();
     let engine = thread::Builder::new()
         .name("engine".into())
         .spawn(move || {
             let granted = realtime::request();
-            for router in routers.iter().filter(|router| !granted.real_time && router.is_short()) {
+            for (router, _) in standing.iter().filter(|(router, _)| !granted.real_time && router.is_short()) {
                 tracing::warn!(
                     instance = router.spec.name,
                     interval_ms = router.spec.advert_interval.as_millis(),
                     "so short an advert interval needs real-time scheduling: expect false failovers under load"
                 );
             }
-            let parts = Parts { dataplane, events, routers, sockets, messages: received, wishes, notices, modes, granted, standings };
+            let parts = Parts {
+                pages,
+                events,
+                routers: standing,
+                sockets,
+                messages: received,
+                wishes,
+                notices,
+                modes: modes_of_engine,
+                granted,
+            };
             let result = runtime::Builder::new_current_thread()
                 .enable_io()
                 .build()
@@ -238,28 +258,35 @@ async fn run_engine(
         .context("start the engine thread")?;
 
     let mut main = MainLoop {
+        options,
+        made,
+        config,
+        accounts,
+        routers,
+        modes,
+        memberships,
+        hosted: HostWishes::new(plan, wishes_at_start),
         signals,
         messages,
         requested,
         links,
+        delays,
         wished,
         tracker,
         notices: noticed,
         notifier,
-        stops: Vec::new(),
         stopping: false,
+        reload: None,
+        wanted: Vec::new(),
+        retry_at: None,
     };
-    let wishes = HostWishes::new(plan, wishes_at_start);
-    let result = main.run(&mut made.host, wishes, &mut end).await;
+    let result = main.run(&mut end).await;
     if engine.join().is_err() {
         return Err(anyhow!("the engine thread panicked; leases run out by themselves"));
     }
     server.abort();
-    let (dataplane, end) = result?;
-    made.dataplane = Some(dataplane);
-    made.stops = std::mem::take(&mut main.stops);
+    let end = result?;
     main.finish().await;
-    drop(memberships);
     Ok(end)
 }
 
@@ -269,7 +296,9 @@ struct Outside {
     events: Events,
     signals: Signals,
     tracker: Tracker,
+    delays: LinkDelays,
     notifier: Notifier,
+    accounts: Accounts,
 }
 
 /// A lease that an earlier version's vipd held.
@@ -289,57 +318,69 @@ impl Carried<'_> {
     }
 }
 
-/// Takes over the leases that another version's maps hold for the same virtual routers.
+/// Takes over the leases that another version's maps hold for the same virtual routers; that of a sync group if it is of all
+/// its routers.
 fn carry_over<'a>(
     predecessors: &'a [Predecessor],
     routers: &[Router],
-    dataplane: &Dataplane,
+    pages: &Pages,
 ) -> Vec<Carried<'a>> {
     let mut carried = Vec::new();
+    let groups: BTreeSet<u32> = routers.iter().map(|router| router.group).collect();
     for predecessor in predecessors {
         let held = predecessor.leases().unwrap_or_else(|error| {
             tracing::warn!("leases of an earlier version are given up: {error:#}");
             Vec::new()
         });
-        for (head, deadline) in held.into_iter().filter(|(_, deadline)| *deadline > clock::now()) {
-            if let Some(router) = routers.iter().find(|router| router.key() == head.key) {
-                if dataplane.leases().read(router.group()) >= deadline {
-                    continue;
-                }
-                dataplane.leases().acquire(router.group(), deadline);
-                carried.push(Carried { predecessor, from: head.group, deadline, group: router.group() });
+        for group in &groups {
+            let members = routers.iter().filter(|router| router.group == *group);
+            let heads = members.map(|router| held.iter().find(|(head, _)| head.key == router.key()));
+            let Some(heads) = heads.collect::<Option<Vec<_>>>() else { continue };
+            let Some((first, deadline)) = heads.first() else { continue };
+            let same = heads.iter().all(|(head, _)| head.group == first.group);
+            if !same || *deadline <= clock::now() || pages.leases().read(*group) >= *deadline {
+                continue;
             }
+            pages.leases().acquire(*group, *deadline);
+            carried.push(Carried { predecessor, from: first.group, deadline: *deadline, group: *group });
         }
     }
     carried
 }
 
-/// Attaches the program to every interface in use, and reports how.
+/// Attaches the program to every interface in use where it is not, and notes how in `modes`.
 async fn attach(
     dataplane: &mut Dataplane,
     routers: &[Router],
     host: &mut Host,
-) -> Result<HashMap<u32, String>> {
+    modes: &mut HashMap<u32, String>,
+) -> Result<()> {
     let mut wires: BTreeMap<u32, WireUse<'_>> = BTreeMap::new();
     for router in routers {
-        for (i, link) in router.links.iter().enumerate() {
+        for (i, link) in router.links.iter().enumerate().filter(|(_, link)| link.exists()) {
             let wire = wires.entry(link.wire.ifindex).or_insert(WireUse::of(&link.wire.interface));
             wire.tagged |= link.wire.vlan != 0;
             wire.virtual_mac |= i == 0 && router.spec.use_vmac;
         }
     }
-    let mut modes = HashMap::new();
     for (&ifindex, &WireUse { interface, tagged, virtual_mac }) in &wires {
         if tagged {
             // A NIC that strips tags shows XDP two VLANs that look alike.
             host.set_rx_vlan(interface, false)?;
         }
         let link = host.link(interface).await?;
+        let avoid_native = (virtual_mac && link.veth).then_some(VETH_AND_VIRTUAL_MAC);
+        if dataplane.is_attached(ifindex) {
+            let native = Mode::Native.to_string();
+            if let Some(reason) = avoid_native.filter(|_| modes.get(&ifindex) == Some(&native)) {
+                bail!("{interface}: XDP would have to go from the driver to the stack, which takes a restart: {reason}");
+            }
+            continue;
+        }
         let present = link.xdp.map(|xdp| {
             let mode = if xdp.generic { Mode::Generic } else { Mode::Native };
             (mode, xdp.program_id)
         });
-        let avoid_native = (virtual_mac && link.veth).then_some(VETH_AND_VIRTUAL_MAC);
         let (attached, mode) = dataplane.attach(interface, ifindex, link.mtu, present, avoid_native)?;
         match attached {
             Attached::New => tracing::info!(interface, %mode, "XDP attached"),
@@ -350,9 +391,7 @@ async fn attach(
         }
         modes.insert(ifindex, mode.to_string());
     }
-    let ifindexes: Vec<u32> = modes.keys().copied().collect();
-    dataplane.detach_others(&ifindexes)?;
-    Ok(modes)
+    Ok(())
 }
 
 /// What an interface is used for.

@@ -22,9 +22,9 @@ const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 impl Effects {
     /// The advert that an event reports. Anything else it may tell of is dealt with here.
     pub(super) fn read(&mut self, event: &Event) -> Option<Report> {
-        let position = self.slots.iter().position(|slot| slot.router.slot == event.instance)?;
-        let instance = InstanceId(u16::try_from(position).ok()?);
-        let slot = &mut self.slots[position];
+        let instance = InstanceId(u16::try_from(event.instance).ok()?);
+        // One that was removed meanwhile is nobody's.
+        let slot = self.slots.get_mut(&instance)?;
         let name = &slot.router.spec.name;
         let source = router::address(event.source);
         let revoked = match event.kind {
@@ -51,7 +51,7 @@ impl Effects {
             );
         }
         if slot.master_mac.replace(event.mac) != Some(event.mac) {
-            self.wishes.send_modify(|wishes| wishes[position].masters_heard += 1);
+            self.wishes.send_modify(|wishes| wishes.entry(instance).or_default().masters_heard += 1);
         }
         let advert = Advert {
             source,
@@ -71,7 +71,7 @@ impl Effects {
 
     /// Another station claims a VIP that we own.
     fn conflict(&mut self, instance: InstanceId, vip: IpAddr, mac: MacAddr) {
-        let slot = &self.slots[usize::from(instance.0)];
+        let slot = &self.slots[&instance];
         let name = &slot.router.spec.name;
         if clock::now().saturating_since(slot.since) < slot.router.spec.advert_interval {
             // The former master's last words, sent before it heard of us.
@@ -86,7 +86,7 @@ impl Effects {
     fn defend(&mut self, instance: InstanceId, vip: IpAddr) {
         let now = clock::now();
         let owned = self.lease(instance) > now;
-        let slot = &mut self.slots[usize::from(instance.0)];
+        let Some(slot) = self.slots.get_mut(&instance) else { return };
         let defended = slot.defended_at.is_some_and(|at| now.saturating_since(at) < DEFEND_INTERVAL);
         // A burst that is under way says it as well.
         if owned && !defended && !self.announcements.is_announcing(instance.0.into()) {

@@ -25,11 +25,11 @@ use crate::{
     dataplane::Identity,
     host::LinkState,
     time::nanos,
-    vrrp::{GarpTiming, LeasePolicy, Settings},
+    vrrp::{GarpTiming, GroupId, InstanceId, LeasePolicy, Settings},
 };
 
 /// One virtual router.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Router {
     pub spec: config::Instance,
     pub settings: Settings,
@@ -37,14 +37,24 @@ pub struct Router {
     pub links: Vec<RouterLink>,
     /// The primary address: what adverts are sent from (RFC 9568 1.7).
     pub address: Option<IpAddr>,
-    /// Slot of `INSTANCES`; its group's slot of `LEASES` has the same number while there are no sync groups.
+    /// Its place in the configuration.
+    pub position: usize,
+    /// All of its sync group, itself too, in order; itself alone if it is in none.
+    pub mates: Vec<Identified>,
+    /// Slot of `INSTANCES`.
     pub slot: u32,
+    /// Slot of `LEASES`: that of the first of its sync group.
+    pub group: u32,
 }
 
+/// What makes a virtual router the same in two configurations: interface, IPv6 or not, VRID.
+pub type Identified = (String, bool, u8);
+
 /// An interface with VIPs of a router.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RouterLink {
     pub name: String,
+    /// 0: there is no such interface now.
     pub ifindex: u32,
     pub wire: Wire,
     /// The interface's own.
@@ -80,7 +90,7 @@ impl Router {
                 wire,
                 mac: state.mac,
                 up: state.up,
-                tracked: i == 0 || on_it().any(|vip| vip.tracked),
+                tracked: if i == 0 { spec.tracks_interface() } else { on_it().any(|vip| vip.tracked) },
                 source_v4: None,
                 source_v6: None,
                 vips: on_it().map(|vip| vip.address).collect(),
@@ -90,7 +100,27 @@ impl Router {
         });
         let (links, states): (Vec<_>, Vec<_>) = links.unzip();
         let address = states.first().and_then(|own| primary_address(&spec, own));
-        Self { settings: settings(&spec), links, address, slot: 0, spec }
+        let mut router = Self {
+            settings: settings(&spec),
+            links,
+            address,
+            position: 0,
+            mates: Vec::new(),
+            slot: 0,
+            group: 0,
+            spec,
+        };
+        router.mates.push(router.identified());
+        router
+    }
+
+    pub fn identified(&self) -> Identified {
+        (self.spec.interface.clone(), self.spec.family == Family::V6, self.spec.vrid.get())
+    }
+
+    /// Its number in the election.
+    pub fn id(&self) -> InstanceId {
+        InstanceId(self.host_key())
     }
 
     /// Takes note of an interface; returns whether anything about it is new to this router.
@@ -128,11 +158,17 @@ impl Router {
 
     /// Whether every interface it depends on is up.
     pub fn up(&self) -> bool {
-        self.links.iter().all(|link| link.up || !link.tracked)
+        self.link().exists() && self.links.iter().all(|link| link.up || !link.tracked)
     }
 
-    pub fn group(&self) -> u32 {
-        self.slot
+    /// The number of its lease in the election.
+    pub fn group_id(&self) -> GroupId {
+        GroupId(u16::try_from(self.group).expect("slots are below MAX_INSTANCES, 1024"))
+    }
+
+    /// Its interfaces that are there.
+    pub fn present(&self) -> impl Iterator<Item = &RouterLink> {
+        self.links.iter().filter(|link| link.exists())
     }
 
     /// Its key in the host's plan.
@@ -176,6 +212,7 @@ impl Router {
             .iter()
             .enumerate()
             .map(move |(i, link)| (link, first.filter(|_| i == 0).unwrap_or(link.mac)))
+            .filter(|(link, _)| link.exists())
     }
 
     /// The entries of the VIP table.
@@ -183,7 +220,7 @@ impl Router {
         let flags = if self.spec.accept { 0 } else { vip_flag::NO_ACCEPT };
         self.answering().flat_map(move |(link, mac)| {
             let Wire { ifindex, vlan, .. } = link.wire;
-            let entry = VipEntry { group: self.group(), instance: self.slot, mac: mac.0, flags, reserved: 0 };
+            let entry = VipEntry { group: self.group, instance: self.slot, mac: mac.0, flags, reserved: 0 };
             link.vips.iter().map(move |vip| (VipKey { ifindex, vlan, address: octets(*vip) }, entry))
         })
     }
@@ -216,13 +253,13 @@ impl Router {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let unicast = self.spec.unicast.as_ref();
         Identity {
-            head: InstanceHead { key: self.key(), group: self.group() },
+            head: InstanceHead { key: self.key(), group: self.group },
             primary: self.address.map_or([0; 16], octets),
             destination: octets(self.spec.group),
             auth_type: if self.auth_data().is_some() { auth_type::SIMPLE_TEXT } else { auth_type::NONE },
             auth_data: self.auth_data().unwrap_or_default(),
             lease_ns: nanos(self.settings.lease_length()),
-            stale_after_ns: nanos(interval + interval / 2),
+            stale_after_ns: nanos(self.settings.stale_after()),
             address_list_digest: digest & ADDRESS_DIGEST_MASK,
             interval_cs: centiseconds(interval),
             priority: self.spec.priority.get(),
@@ -241,6 +278,10 @@ impl Router {
 }
 
 impl RouterLink {
+    pub fn exists(&self) -> bool {
+        self.ifindex != 0
+    }
+
     /// The interface's addresses that are no VIPs: a VIP as a source would make this host talk to itself.
     fn sources(&mut self, spec: &config::Instance, state: &LinkState) {
         let vips = vips(spec);
@@ -285,8 +326,9 @@ pub fn centiseconds(interval: Duration) -> u32 {
 /// RFC 9568 1.7: the primary address is one that is chosen from the interface's real addresses; 5.1.2.1: over IPv6 it is
 /// link-local. To unicast peers that are not on the link it cannot be.
 fn primary_address(spec: &config::Instance, state: &LinkState) -> Option<IpAddr> {
-    if spec.source.is_some() {
-        return spec.source;
+    if let Some(source) = spec.source {
+        let is_there = || state.addresses.iter().any(|candidate| candidate.address == source);
+        return Some(source).filter(|_| !spec.tracks_source() || is_there());
     }
     let global = spec.unicast.as_ref().is_some_and(|unicast| {
         unicast.peers.iter().any(|peer| matches!(peer.address, IpAddr::V6(v6) if !v6.is_unicast_link_local()))
@@ -341,5 +383,6 @@ fn settings(spec: &config::Instance) -> Settings {
         },
         lower_prio_no_advert: spec.lower_prio_no_advert,
         checksum: spec.checksum,
+        shared: None,
     }
 }

@@ -1,35 +1,71 @@
 //! From the routers to what the data plane and the host are told, all of them together.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap},
     net::IpAddr,
 };
 
 use anyhow::{Context, Result};
 use vipd_common::{
     Family,
-    abi::{InstanceKey, MAX_INSTANCES},
+    abi::{InstanceHead, MAX_INSTANCES},
 };
 
-use super::router::{Router, RouterLink, Wire, interfaces};
+use super::router::{Identified, Router, RouterLink, Wire, interfaces};
 use crate::{
-    config,
+    config::{self, SyncGroup},
     dataplane::{Contents, InstancePage, LeasePage},
     host::{self, Host, LinkError, LinkState, Plan, PlannedInstance, PlannedLink, multicast},
+    vrrp::Settings,
 };
 
 /// Most VLAN tags in a frame that the XDP program reads.
 const MAX_TAGS: u32 = 2;
 
-/// Looks at the interfaces of one instance.
-pub async fn router(spec: config::Instance, host: &Host) -> Result<Router> {
+/// The virtual routers of a configuration, on the interfaces as they are now. They have no slots yet.
+///
+/// An instance waits, in FAULT, for an interface that may be missing.
+pub async fn routers(config: &config::Config, host: &Host, may_be_missing: &dyn Fn(&str) -> bool) -> Result<Vec<Router>> {
+    let mut routers = Vec::new();
+    for (position, instance) in config.instances.iter().enumerate() {
+        let router = router(instance.clone(), host, may_be_missing);
+        let place = || format!("line {}: instance {}", instance.line, instance.name);
+        routers.push(Router { position, ..router.await.with_context(place)? });
+    }
+    for group in SyncGroup::of(config) {
+        let is_member = |router: &&mut Router| group.members.contains(&router.spec.name);
+        let mut members: Vec<&mut Router> = routers.iter_mut().filter(is_member).collect();
+        let mut mates: Vec<_> = members.iter().map(|router| router.identified()).collect();
+        mates.sort();
+        let mut settings: Vec<_> = members.iter().map(|router| router.settings).collect();
+        Settings::share(&mut settings);
+        for (router, settings) in members.iter_mut().zip(settings) {
+            (router.settings, router.mates) = (settings, mates.clone());
+        }
+    }
+    Ok(routers)
+}
+
+async fn router(spec: config::Instance, host: &Host, may_be_missing: &dyn Fn(&str) -> bool) -> Result<Router> {
     let mut links = Vec::new();
     for name in interfaces(&spec) {
-        let state = host.link(name).await?;
-        let wire = wire(&state, host).await?;
-        links.push((state, wire));
+        links.push(match look(name, host).await {
+            Ok(found) => found,
+            Err(error) if may_be_missing(name) => {
+                tracing::warn!(instance = spec.name, interface = name, "waits for the interface: {error:#}");
+                let absent = Wire { interface: name.to_owned(), ifindex: 0, vlan: 0 };
+                (LinkState::absent(name), absent)
+            }
+            Err(error) => return Err(error),
+        });
     }
     Ok(Router::new(spec, links))
+}
+
+async fn look(name: &str, host: &Host) -> Result<(LinkState, Wire)> {
+    let state = host.link(name).await?;
+    let wire = wire(&state, host).await?;
+    Ok((state, wire))
 }
 
 /// Follows a VLAN interface down to the one that its frames come in on.
@@ -53,7 +89,11 @@ async fn wire(state: &LinkState, host: &Host) -> Result<Wire> {
 pub fn contents<'a>(routers: impl Iterator<Item = &'a Router> + Clone) -> Contents {
     Contents {
         vips: routers.clone().flat_map(Router::table).collect(),
-        index: routers.clone().map(|router| (router.key(), router.slot)).collect(),
+        index: routers
+            .clone()
+            .filter(|router| router.link().exists())
+            .map(|router| (router.key(), router.slot))
+            .collect(),
         peers: routers.flat_map(Router::peers).collect(),
     }
 }
@@ -69,8 +109,8 @@ pub fn plan<'a>(routers: impl Iterator<Item = &'a Router>) -> Plan {
     };
     let instance = |router: &Router| PlannedInstance {
         key: router.host_key(),
-        links: router.links.iter().map(link).collect(),
-        virtual_mac: router.virtual_mac(),
+        links: router.present().map(link).collect(),
+        virtual_mac: router.virtual_mac().filter(|_| router.link().exists()),
         routes: router.spec.virtual_routes.iter().map(virtual_route).collect(),
         rules: router.spec.virtual_rules.iter().map(virtual_rule).collect(),
     };
@@ -82,9 +122,9 @@ pub fn plan<'a>(routers: impl Iterator<Item = &'a Router>) -> Plan {
 pub fn groups(routers: &[Router]) -> BTreeSet<(u32, IpAddr)> {
     let adverts = routers
         .iter()
-        .filter(|router| router.spec.unicast.is_none())
+        .filter(|router| router.spec.unicast.is_none() && router.link().exists())
         .map(|router| (router.link().ifindex, router.spec.group));
-    let solicited = routers.iter().flat_map(|router| &router.links).flat_map(|link| {
+    let solicited = routers.iter().flat_map(Router::present).flat_map(|link| {
         link.vips.iter().filter_map(|vip| match vip {
             IpAddr::V6(v6) => Some((link.ifindex, multicast::solicited_node(*v6).into())),
             IpAddr::V4(_) => None,
@@ -94,30 +134,50 @@ pub fn groups(routers: &[Router]) -> BTreeSet<(u32, IpAddr)> {
 }
 
 /// Gives each router a slot, keeping the one that a predecessor on this node had for the same virtual router, so that
-/// its lease goes on; the leases of all other slots are released.
+/// its lease goes on; leases of others, and of sync groups that are not what they were, are released.
 pub fn assign_slots(routers: &mut [Router], instances: &InstancePage, leases: &LeasePage) -> Result<()> {
-    let keys: Vec<InstanceKey> = (0..MAX_INSTANCES).map(|slot| instances.key(slot)).collect();
-    let mut taken = HashSet::new();
-    let mut without = Vec::new();
-    for (i, router) in routers.iter_mut().enumerate() {
-        let key = router.key();
-        match (0..MAX_INSTANCES).zip(&keys).find(|(_, stored)| **stored == key) {
-            Some((slot, _)) => {
-                router.slot = slot;
-                taken.insert(slot);
-            }
-            None => without.push(i),
+    let heads: Vec<InstanceHead> = (0..MAX_INSTANCES).map(|slot| instances.head(slot)).collect();
+    let known = |router: &Router| (0..).zip(&heads).find(|(_, head)| head.key == router.key());
+    let slots: Vec<Option<u32>> = routers
+        .iter()
+        .map(|router| known(router).filter(|_| router.link().exists()).map(|(slot, _)| slot))
+        .collect();
+    fill_slots(routers, &slots)?;
+    assign_groups(routers, &vec![None; routers.len()]);
+    for (slot, head) in (0..).zip(&heads) {
+        if !routers.iter().any(|router| router.slot == slot) {
+            instances.clear(slot);
+        }
+        let members = || routers.iter().filter(|router| router.group == slot);
+        let then = heads.iter().filter(|head| head.group == slot && head.key.vrid != 0).count();
+        let is_same = |router: &Router| {
+            heads[router.slot as usize] == InstanceHead { key: router.key(), group: slot }
+        };
+        if members().count() != then || !members().all(is_same) || head.key.vrid == 0 {
+            leases.release(slot);
         }
     }
-    let mut free = (0..MAX_INSTANCES).filter(|slot| !taken.contains(slot)).collect::<Vec<_>>().into_iter();
-    for i in without {
-        routers[i].slot = free.next().with_context(|| format!("more than {MAX_INSTANCES} instances"))?;
-        leases.release(routers[i].group());
-    }
-    for slot in free {
-        leases.release(slot);
+    Ok(())
+}
+
+/// Gives each router the slot that is said, or else one that nobody has.
+pub fn fill_slots(routers: &mut [Router], slots: &[Option<u32>]) -> Result<()> {
+    let mut free = (0..MAX_INSTANCES).filter(|slot| !slots.contains(&Some(*slot)));
+    for (router, slot) in routers.iter_mut().zip(slots) {
+        let slot = slot.or_else(|| free.next());
+        router.slot = slot.with_context(|| format!("more than {MAX_INSTANCES} instances"))?;
     }
     Ok(())
+}
+
+/// Gives the routers of each sync group the slot of the first of them for their lease; those that were `kept` have theirs.
+pub fn assign_groups(routers: &mut [Router], kept: &[Option<u32>]) {
+    let mut groups: HashMap<Vec<Identified>, u32> = HashMap::new();
+    for (router, kept) in routers.iter_mut().zip(kept) {
+        if kept.is_none() {
+            router.group = *groups.entry(router.mates.clone()).or_insert(router.slot);
+        }
+    }
 }
 
 fn virtual_route(route: &config::VirtualRoute) -> host::VirtualRoute {

@@ -1,7 +1,7 @@
 //! The engine's sockets: one for frames on each interface, one for unicast packets where an instance has peers.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap},
     io,
     net::IpAddr,
 };
@@ -31,24 +31,29 @@ pub struct Sockets {
 }
 
 impl Sockets {
+    /// The sockets that `routers` need: on which interfaces, and for which families' peers.
+    pub fn needs(routers: &[Router]) -> BTreeSet<(u32, Option<Family>)> {
+        let frames = routers.iter().flat_map(Router::present).map(|link| (link.ifindex, None));
+        let unicast = routers.iter().filter(|router| router.spec.unicast.is_some() && router.link().exists());
+        frames.chain(unicast.map(|router| (router.link().ifindex, Some(router.spec.family)))).collect()
+    }
+
     /// Opens what `routers` need.
     pub fn open(routers: &[Router]) -> Result<Self> {
         let mut sockets = Self::default();
-        for router in routers {
-            for link in &router.links {
-                if let Entry::Vacant(entry) = sockets.frames.entry(link.ifindex) {
-                    let socket = PacketSocket::open(link.ifindex);
+        for (ifindex, family) in Self::needs(routers) {
+            match family {
+                None => {
+                    let socket = PacketSocket::open(ifindex);
                     let socket = socket
-                        .with_context(|| format!("open a packet socket on {} (CAP_NET_RAW)", link.name))?;
-                    entry.insert(socket);
+                        .with_context(|| format!("open a packet socket on interface {ifindex} (CAP_NET_RAW)"))?;
+                    sockets.frames.insert(ifindex, socket);
                 }
-            }
-            let key = (router.spec.family, router.link().ifindex);
-            if router.spec.unicast.is_some()
-                && let Entry::Vacant(entry) = sockets.unicast.entry(key)
-            {
-                let socket = UnicastSocket::open(key.0, key.1);
-                entry.insert(socket.context("open a raw socket for unicast peers (CAP_NET_RAW)")?);
+                Some(family) => {
+                    let socket = UnicastSocket::open(family, ifindex);
+                    let socket = socket.context("open a raw socket for unicast peers (CAP_NET_RAW)")?;
+                    sockets.unicast.insert((family, ifindex), socket);
+                }
             }
         }
         Ok(sockets)

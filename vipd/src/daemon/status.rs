@@ -15,25 +15,28 @@ use crate::{
 impl Driver {
     pub(super) fn status(&self) -> Status {
         let now = clock::now();
-        let counters = self.effects.dataplane.counters().unwrap_or_else(|error| {
+        let counters = self.effects.pages.counters().unwrap_or_else(|error| {
             tracing::warn!(%error, "the XDP program's counters cannot be read");
             Default::default()
         });
+        // As in the configuration.
+        let mut instances: Vec<InstanceId> = self.effects.slots.keys().copied().collect();
+        instances.sort_by_key(|id| self.effects.slots[id].router.position);
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: process::id(),
             uptime_ms: ms(self.started, now),
             real_time: self.granted.real_time,
-            instances: (0..self.effects.slots.len()).filter_map(|i| self.instance_status(i, now)).collect(),
+            instances: instances.into_iter().filter_map(|id| self.instance_status(id, now)).collect(),
             counters: counters.iter().map(|(name, value)| (name.into(), value)).collect(),
         }
     }
 
-    fn instance_status(&self, i: usize, now: Instant) -> Option<InstanceStatus> {
-        let slot = &self.effects.slots[i];
+    fn instance_status(&self, id: InstanceId, now: Instant) -> Option<InstanceStatus> {
+        let slot = &self.effects.slots[&id];
         let router = &slot.router;
-        let snapshot = self.keeper.snapshot(InstanceId(u16::try_from(i).ok()?))?;
-        let counters = self.effects.dataplane.instance_counters(router.slot).unwrap_or_default();
+        let snapshot = self.keeper.snapshot(id)?;
+        let counters = self.effects.pages.instance_counters(router.slot).unwrap_or_default();
         let own = |address| MasterStatus { address, priority: snapshot.priority.get() };
         let master = match snapshot.state {
             StateName::Master => router.address.map(own),
@@ -41,7 +44,7 @@ impl Driver {
                 .master
                 .map(|peer| MasterStatus { address: peer.address, priority: peer.priority.get() }),
         };
-        let lease = self.effects.dataplane.leases().read(router.group());
+        let lease = self.effects.pages.leases().read(router.group);
         Some(InstanceStatus {
             name: router.spec.name.clone(),
             state: snapshot.state.to_string(),

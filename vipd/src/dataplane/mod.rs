@@ -10,9 +10,11 @@ mod sys;
 mod tables;
 
 use std::{
+    collections::HashMap,
     fmt,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     path::Path,
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -83,16 +85,57 @@ pub enum Pinned {
     Misfits(anyhow::Error),
 }
 
-/// The loaded program and its maps.
+/// The loaded program, where it is attached, and its tables.
 pub struct Dataplane {
     ebpf: Ebpf,
     pins: PinDir,
-    links: Vec<PinnedLink>,
+    /// By interface.
+    links: HashMap<u32, PinnedLink>,
     tables: Tables,
+    pages: Pages,
+}
+
+/// What the election works with: the memory that it shares with the program, and the counters.
+#[derive(Clone)]
+pub struct Pages(Arc<Maps>);
+
+struct Maps {
     leases: LeasePage,
     instances: InstancePage,
     counters: PerCpuArray<MapData, Counters>,
     instance_counters: PerCpuArray<MapData, InstanceCounters>,
+}
+
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pages")
+    }
+}
+
+impl Pages {
+    /// The lease words.
+    pub fn leases(&self) -> &LeasePage {
+        &self.0.leases
+    }
+
+    /// The instances.
+    pub fn instances(&self) -> &InstancePage {
+        &self.0.instances
+    }
+
+    /// The counters that belong to no instance, summed over CPUs.
+    pub fn counters(&self) -> Result<Counters> {
+        let mut sum = Counters::default();
+        self.0.counters.get(&0, 0)?.iter().for_each(|cpu| sum.add(cpu));
+        Ok(sum)
+    }
+
+    /// The counters of an instance slot, summed over CPUs.
+    pub fn instance_counters(&self, slot: u32) -> Result<InstanceCounters> {
+        let mut sum = InstanceCounters::default();
+        self.0.instance_counters.get(&slot, 0)?.iter().for_each(|cpu| sum.add(cpu));
+        Ok(sum)
+    }
 }
 
 impl fmt::Debug for Dataplane {
@@ -196,9 +239,8 @@ impl Dataplane {
         while events.pop().is_some() {}
         let counters = take(&mut ebpf, "COUNTERS")?;
         let instance_counters = take(&mut ebpf, "INSTANCE_COUNTERS")?;
-        let dataplane =
-            Self { ebpf, pins, links: Vec::new(), tables, leases, instances, counters, instance_counters };
-        Ok((dataplane, events))
+        let pages = Pages(Arc::new(Maps { leases, instances, counters, instance_counters }));
+        Ok((Self { ebpf, pins, links: HashMap::new(), tables, pages }, events))
     }
 
     /// What vipds of other versions have left; to be removed when the program is attached.
@@ -226,7 +268,8 @@ impl Dataplane {
         if path.exists() || self.pins.claim_link(ifindex).context("take over another version's link")? {
             match present {
                 Some((mode, _))
-                    if (avoid_native.is_none() || mode == Mode::Generic) && self.adopt(&path).is_ok() =>
+                    if (avoid_native.is_none() || mode == Mode::Generic)
+                        && self.adopt(ifindex, &path).is_ok() =>
                 {
                     return Ok((Attached::Adopted, mode));
                 }
@@ -263,14 +306,21 @@ impl Dataplane {
             .take_link(id)?
             .try_into()
             .map_err(|_| anyhow!("{interface}: the kernel made no link; vipd needs Linux 5.9 or later"))?;
-        self.links.push(link.pin(&path).with_context(|| format!("pin the link of {interface}"))?);
+        let link = link.pin(&path).with_context(|| format!("pin the link of {interface}"))?;
+        self.links.insert(ifindex, link);
         Ok((attached, mode))
     }
 
-    /// Detaches whatever links a predecessor pinned for interfaces that are not among `ifindexes`.
+    /// Whether this process has attached the program there.
+    pub fn is_attached(&self, ifindex: u32) -> bool {
+        self.links.contains_key(&ifindex)
+    }
+
+    /// Detaches from interfaces that are not among `ifindexes`, whoever has pinned the link.
     pub fn detach_others(&mut self, ifindexes: &[u32]) -> Result<()> {
         for ifindex in self.pins.links()? {
             if !ifindexes.contains(&ifindex) {
+                self.links.remove(&ifindex);
                 self.pins.detach(ifindex)?;
             }
         }
@@ -285,14 +335,9 @@ impl Dataplane {
         pins.remove()
     }
 
-    /// The lease words.
-    pub fn leases(&self) -> &LeasePage {
-        &self.leases
-    }
-
-    /// The instances.
-    pub fn instances(&self) -> &InstancePage {
-        &self.instances
+    /// What the election works with.
+    pub fn pages(&self) -> &Pages {
+        &self.pages
     }
 
     /// Replaces the table of VIPs, the index of instances and their peers; packets see the old table of VIPs or the new.
@@ -302,33 +347,19 @@ impl Dataplane {
         self.tables.replace(contents)
     }
 
-    /// The counters that belong to no instance, summed over CPUs.
-    pub fn counters(&self) -> Result<Counters> {
-        let mut sum = Counters::default();
-        self.counters.get(&0, 0)?.iter().for_each(|cpu| sum.add(cpu));
-        Ok(sum)
-    }
-
-    /// The counters of an instance slot, summed over CPUs.
-    pub fn instance_counters(&self, slot: u32) -> Result<InstanceCounters> {
-        let mut sum = InstanceCounters::default();
-        self.instance_counters.get(&slot, 0)?.iter().for_each(|cpu| sum.add(cpu));
-        Ok(sum)
-    }
-
     /// The program itself, for `BPF_PROG_TEST_RUN`.
     pub fn program(&mut self) -> Result<&mut Xdp> {
         xdp(&mut self.ebpf)
     }
 
-    fn adopt(&mut self, path: &Path) -> Result<()> {
+    fn adopt(&mut self, ifindex: u32, path: &Path) -> Result<()> {
         let link: FdLink = PinnedLink::from_pin(path)?.into();
         let program = xdp(&mut self.ebpf)?;
         let id = program.attach_to_link(XdpLink::try_from(link)?)?;
         let link: FdLink = program.take_link(id)?.try_into()?;
         // Dropping this descriptor does not detach: the pin holds the link.
         drop(link);
-        self.links.push(PinnedLink::from_pin(path)?);
+        self.links.insert(ifindex, PinnedLink::from_pin(path)?);
         Ok(())
     }
 }

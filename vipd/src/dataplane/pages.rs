@@ -9,10 +9,12 @@ use std::{
 };
 
 use vipd_common::{
-    abi::{Instance, InstanceHead, InstanceKey, MAX_GROUPS, MAX_INSTANCES},
+    abi::{Instance, InstanceHead, MAX_GROUPS, MAX_INSTANCES},
     lease::{self, Word},
     sieve,
 };
+
+use zerocopy::FromZeros;
 
 use crate::{keeper::Heard, time::Instant};
 
@@ -183,17 +185,23 @@ impl InstancePage {
         Mapping::new(fd, MAX_INSTANCES).map(Self)
     }
 
-    /// Which virtual router the slot describes; all zero if none.
-    pub fn key(&self, slot: u32) -> InstanceKey {
+    /// Which virtual router the slot describes, and its lease; all zero if none.
+    pub fn head(&self, slot: u32) -> InstanceHead {
         // SAFETY: a field of a mapped slot, plain data in any state, written by this process or its predecessor only.
-        unsafe { (&raw const (*self.0.slot(slot)).head.key).read_volatile() }
+        unsafe { (&raw const (*self.0.slot(slot)).head).read_volatile() }
     }
 
     /// Writes the daemon's half of a slot. The program's half stays.
     pub fn write(&self, slot: u32, identity: &Identity) {
+        self.rank(slot, identity.priority, identity.primary);
+        self.describe(slot, identity);
+    }
+
+    /// Writes the daemon's half of a slot but for its [`rank`](Self::rank), which is the election's.
+    pub fn describe(&self, slot: u32, identity: &Identity) {
         let Identity {
             head,
-            primary,
+            primary: _,
             destination,
             auth_type,
             auth_data,
@@ -201,7 +209,7 @@ impl InstancePage {
             stale_after_ns,
             address_list_digest,
             interval_cs,
-            priority,
+            priority: _,
             version,
             flags,
             mac,
@@ -211,20 +219,24 @@ impl InstancePage {
         // takes a mixture of old and new for what it is, an advert that came while the configuration changed.
         unsafe {
             (&raw mut (*instance).head).write_volatile(*head);
-            (&raw mut (*instance).primary).write_volatile(*primary);
             (&raw mut (*instance).destination).write_volatile(*destination);
             (&raw mut (*instance).auth_data).write_volatile(*auth_data);
             (&raw mut (*instance).lease_ns).write_volatile(*lease_ns);
             (&raw mut (*instance).stale_after_ns).write_volatile(*stale_after_ns);
             (&raw mut (*instance).address_list_digest).write_volatile(*address_list_digest);
             (&raw mut (*instance).interval_cs).write_volatile(*interval_cs);
-            (&raw mut (*instance).priority).write_volatile(*priority);
             (&raw mut (*instance).version).write_volatile(*version);
             (&raw mut (*instance).auth_type).write_volatile(*auth_type);
             (&raw mut (*instance).flags).write_volatile(*flags);
             (&raw mut (*instance).mac).write_volatile(*mac);
         }
         self.resync(slot);
+    }
+
+    /// The slot describes no virtual router any more; its lease is nobody's.
+    pub fn clear(&self, slot: u32) {
+        // SAFETY: as in `write`; nothing leads the program to a slot that is not in the index.
+        unsafe { (&raw mut (*self.0.slot(slot)).head).write_volatile(InstanceHead::new_zeroed()) };
     }
 
     /// Changes what adverts are ranked against: our effective priority and primary address.

@@ -71,6 +71,21 @@ pub struct LinkAddress {
 }
 
 impl LinkState {
+    /// An interface that is not there.
+    pub fn absent(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ifindex: 0,
+            mac: MacAddr::ZERO,
+            mtu: 0,
+            up: false,
+            addresses: Vec::new(),
+            vlan: None,
+            veth: false,
+            xdp: None,
+        }
+    }
+
     /// The first address that is not a secondary one: the source of adverts.
     pub fn primary_v4(&self) -> Option<Ipv4Addr> {
         self.addresses.iter().filter(|a| !a.secondary).find_map(|a| match a.address {

@@ -15,7 +15,6 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::Notice;
 use crate::{config, engine::StateName};
 
 /// Waits before a letter is tried again; then it is given up.
@@ -31,7 +30,6 @@ const RETRIES: [Duration; 5] = [
 #[derive(Debug)]
 pub struct Mailer {
     mail: config::Mail,
-    names: Vec<String>,
     letters: mpsc::UnboundedSender<Letter>,
     task: JoinHandle<()>,
 }
@@ -58,27 +56,48 @@ impl Mailer {
             .inspect_err(|error| tracing::error!(error = format!("{error:#}"), "no mail is sent"))
             .ok()?;
         let (letters, queued) = mpsc::unbounded_channel();
-        let names = config.instances.iter().map(|instance| instance.name.clone()).collect();
-        Some(Self { mail, names, letters, task: spawn_local(post.run(queued)) })
+        Some(Self { mail, letters, task: spawn_local(post.run(queued)) })
+    }
+
+    /// What it was started for.
+    pub fn mail(&self) -> &config::Mail {
+        &self.mail
     }
 
     /// Queues a letter if the instance is to have one.
-    pub fn tell(&self, notice: Notice) {
-        let (Some(true), Some(name)) =
-            (self.mail.instances.get(notice.instance), self.names.get(notice.instance))
-        else {
+    pub fn tell_of_instance(&self, name: &str, state: StateName) {
+        if !self.mail.instances.contains(name) {
             return;
-        };
-        let (state, body) = match notice.state {
-            StateName::Master => ("MASTER", "=> VRRP Instance is now owning VRRP VIPs <="),
-            StateName::Backup => ("BACKUP", "=> VRRP Instance is nolonger owning VRRP VIPs <="),
-            StateName::Fault if self.mail.without_faults => return,
-            StateName::Fault => ("FAULT", "=> VRRP Instance is in FAULT state <="),
-            StateName::Stopped => ("STOP", "=> VRRP Instance has been stopped <="),
+        }
+        self.tell("VRRP Instance", name, state, match state {
+            StateName::Master => "=> VRRP Instance is now owning VRRP VIPs <=",
+            StateName::Backup => "=> VRRP Instance is nolonger owning VRRP VIPs <=",
+            StateName::Fault => "=> VRRP Instance is in FAULT state <=",
+            StateName::Stopped => "=> VRRP Instance has been stopped <=",
             StateName::Init => return,
-        };
+        });
+    }
+
+    /// Queues a letter if the sync group is to have one.
+    pub fn tell_of_group(&self, name: &str, state: StateName) {
+        if !self.mail.groups.contains(name) {
+            return;
+        }
+        self.tell("VRRP Group", name, state, match state {
+            StateName::Master => "=> All VRRP group instances are now in MASTER state <=",
+            StateName::Backup => "=> All VRRP group instances are now in BACKUP state <=",
+            StateName::Fault => "=> All VRRP group instances are now in FAULT state <=",
+            StateName::Stopped => "=> All VRRP group instances have been stopped <=",
+            StateName::Init => return,
+        });
+    }
+
+    fn tell(&self, what: &str, name: &str, state: StateName, body: &'static str) {
+        if state == StateName::Fault && self.mail.without_faults {
+            return;
+        }
         let router = self.mail.router_id.clone().unwrap_or_else(host_name);
-        let subject = format!("[{router}] VRRP Instance {name} - Entering {state} state");
+        let subject = format!("[{router}] {what} {name} - Entering {state} state");
         // The task that takes it is there as long as this.
         let _ = self.letters.send(Letter { subject, body });
     }

@@ -1,11 +1,11 @@
-//! Telling others of a change of state: scripts, FIFOs and mail, of each instance in the order in which it changed.
+//! Telling others of a change of state: scripts, FIFOs and mail, of each instance and sync group in the order in which it changed.
 //!
 //! All of it happens on the main thread, in tasks of its own: however long a script takes, no election waits for it.
 
 mod fifo;
 mod mail;
 
-use std::time::Duration;
+use std::{cell::Cell, collections::BTreeMap, mem, rc::Rc, time::Duration};
 
 use tokio::{
     sync::mpsc,
@@ -15,42 +15,103 @@ use tokio::{
 
 use self::{fifo::Writer, mail::Mailer};
 use crate::{
-    config::{self, Config},
+    config::{self, Config, Deleted, Fifo, Told},
     engine::StateName,
     scripts::{Accounts, Executable, Outcome},
 };
 
-/// An instance has another state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Something about an instance has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    pub instance: usize,
-    pub state: StateName,
+    /// Its name.
+    pub instance: String,
+    pub change: Change,
     pub priority: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    State(StateName),
+    /// A new configuration does not have it any more.
+    Deleted,
+    /// It is master, and has heard a router that it beats.
+    LowerHeard,
+    /// Its priority, in this state.
+    Priority(StateName),
+}
+
+impl Change {
+    /// As FIFOs and scripts are told; `None`: they are not.
+    fn word(self) -> Option<&'static str> {
+        match self {
+            Self::State(state) => Some(state.as_str()),
+            Self::Deleted => Some("DELETED"),
+            Self::LowerHeard => Some("MASTER_RX_LOWER_PRI"),
+            Self::Priority(StateName::Master) => Some("MASTER_PRIORITY"),
+            Self::Priority(StateName::Backup) => Some("BACKUP_PRIORITY"),
+            Self::Priority(StateName::Init | StateName::Fault | StateName::Stopped) => None,
+        }
+    }
 }
 
 /// Who is told.
 #[derive(Debug)]
 pub struct Notifier {
-    queues: Vec<Queue>,
-    fifos: Vec<Writer>,
+    /// By kind and name. As many as there are instances and groups.
+    listeners: BTreeMap<(Kind, String), Listener>,
+    /// What each instance was last, and its priority then.
+    states: BTreeMap<String, (StateName, u8)>,
+    fifos: Vec<(Fifo, Writer)>,
     mailer: Option<Mailer>,
 }
 
-/// One instance's scripts, run one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Group,
+    Instance,
+}
+
+impl Kind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Group => "GROUP",
+            Self::Instance => "INSTANCE",
+        }
+    }
+}
+
+/// An instance or a group, and its scripts, which are run one after the other.
 #[derive(Debug)]
-struct Queue {
-    name: String,
-    notices: mpsc::UnboundedSender<Notice>,
+struct Listener {
+    told: Told,
+    /// Of a group: what it was last.
+    state: Option<StateName>,
+    scripts: Rc<Scripts>,
+    jobs: mpsc::UnboundedSender<Job>,
     runner: JoinHandle<()>,
 }
 
-/// The scripts of an instance that can be run.
+/// What is to be run. The scripts are those of when it happened.
+#[derive(Debug)]
+struct Job {
+    scripts: Rc<Scripts>,
+    change: Change,
+    priority: u8,
+}
+
+/// The scripts of an instance or of a group that can be run.
+#[derive(Debug)]
 struct Scripts {
+    kind: Kind,
     name: String,
     master: Option<Executable>,
     backup: Option<Executable>,
     fault: Option<Executable>,
     stop: Option<Executable>,
+    deleted: Option<Executable>,
+    lower_heard: Option<Executable>,
+    /// One for a router that was heard waits to be run: a second would say no more.
+    lower_waits: Cell<bool>,
     any: Option<Executable>,
 }
 
@@ -62,37 +123,113 @@ const STOP: Duration = Duration::from_secs(1);
 impl Notifier {
     /// To be called on a `LocalSet`. What cannot be run, or opened, is left out with a message.
     pub fn start(config: &Config, accounts: &Accounts) -> Self {
-        let queue = |instance: &config::Instance| {
-            let scripts = Scripts::of(instance, accounts);
-            let (notices, queued) = mpsc::unbounded_channel();
-            let name = instance.name.clone();
-            Queue { name, notices, runner: spawn_local(scripts.run(queued)) }
-        };
-        let fifos = config::Fifo::of(config).into_iter();
-        Self {
-            queues: config.instances.iter().map(queue).collect(),
-            fifos: fifos.filter_map(|fifo| Writer::start(&fifo, accounts)).collect(),
+        let mut notifier = Self {
+            listeners: BTreeMap::new(),
+            states: BTreeMap::new(),
+            fifos: Vec::new(),
             mailer: Mailer::start(config),
+        };
+        notifier.listen(config, accounts);
+        notifier.fifos = Fifo::of(config).into_iter().filter_map(|fifo| open(fifo, accounts)).collect();
+        notifier
+    }
+
+    /// Tells those of another configuration from now on. What is queued goes to whom it was meant for.
+    pub async fn reload(&mut self, config: &Config, accounts: &Accounts) {
+        self.listen(config, accounts);
+        let mut before = mem::take(&mut self.fifos);
+        let mut new = Vec::new();
+        for fifo in Fifo::of(config) {
+            match before.iter().position(|(other, _)| *other == fifo) {
+                Some(same) => self.fifos.push(before.swap_remove(same)),
+                None => new.push(fifo),
+            }
+        }
+        // A new one may have the path of an old one.
+        for (_, writer) in before {
+            writer.finish(STOP).await;
+        }
+        self.fifos.extend(new.into_iter().filter_map(|fifo| open(fifo, accounts)));
+        if self.mailer.as_ref().map(Mailer::mail) != config::Mail::of(config).as_ref() {
+            // The old one sends what it has.
+            self.mailer = Mailer::start(config);
+        }
+        self.states.retain(|name, _| config.instances.iter().any(|instance| instance.name == *name));
+        if config.writes_states_on_reload() {
+            for (name, (state, priority)) in &self.states {
+                self.write(Kind::Instance, name, Change::State(*state), *priority);
+            }
+        }
+    }
+
+    fn listen(&mut self, config: &Config, accounts: &Accounts) {
+        let mut before = mem::take(&mut self.listeners);
+        for told in Told::of(config) {
+            let kind = if told.members.is_empty() { Kind::Instance } else { Kind::Group };
+            let key = (kind, told.name.clone());
+            let scripts = Rc::new(Scripts::of(kind, &told, accounts));
+            let listener = match before.remove(&key) {
+                Some(listener) => Listener { told, scripts, ..listener },
+                None => {
+                    let (jobs, queued) = mpsc::unbounded_channel();
+                    Listener { told, state: None, scripts, jobs, runner: spawn_local(run(queued)) }
+                }
+            };
+            self.listeners.insert(key, listener);
         }
     }
 
     /// Tells everybody, in time.
-    pub fn tell(&self, notice: Notice) {
-        let Some(queue) = self.queues.get(notice.instance) else { return };
-        // The task that takes it is there as long as this.
-        let _ = queue.notices.send(notice);
-        let line = format!("INSTANCE \"{}\" {} {}\n", queue.name, notice.state, notice.priority);
-        self.fifos.iter().for_each(|fifo| fifo.write(line.clone()));
-        self.mailer.iter().for_each(|mailer| mailer.tell(notice));
+    pub fn tell(&mut self, notice: &Notice) {
+        let Notice { instance, mut change, priority } = notice.clone();
+        let key = (Kind::Instance, instance.clone());
+        let Some(listener) = self.listeners.get(&key) else { return };
+        if change == Change::Deleted && listener.told.notify.deleted.is_none() {
+            // As keepalived.
+            change = Change::State(StateName::Fault);
+        }
+        if let Change::Priority(_) = change
+            && !listener.told.priorities
+        {
+            return;
+        }
+        listener.run(change, priority);
+        self.write(Kind::Instance, &instance, change, priority);
+        let Change::State(state) = change else { return };
+        self.mailer.iter().for_each(|mailer| mailer.tell_of_instance(&instance, state));
+        self.states.insert(instance.clone(), (state, priority));
+        self.tell_group(&instance);
+    }
+
+    /// A group has the state that all of its members have.
+    fn tell_group(&mut self, member: &str) {
+        let is_its = |listener: &&mut Listener| listener.told.members.iter().any(|name| name == member);
+        let Some(group) = self.listeners.values_mut().find(is_its) else { return };
+        let mut states = group.told.members.iter().map(|name| Some(self.states.get(name)?.0));
+        let Some(Some(state)) = states.next() else { return };
+        if !states.all(|other| other == Some(state)) || group.state.replace(state) == Some(state) {
+            return;
+        }
+        group.run(Change::State(state), 0);
+        let name = group.told.name.clone();
+        self.write(Kind::Group, &name, Change::State(state), 0);
+        self.mailer.iter().for_each(|mailer| mailer.tell_of_group(&name, state));
+    }
+
+    fn write(&self, kind: Kind, name: &str, change: Change, priority: u8) {
+        let Some(word) = change.word() else { return };
+        let kind = kind.as_str();
+        let line = format!("{kind} \"{name}\" {word} {priority}\n");
+        self.fifos.iter().for_each(|(_, fifo)| fifo.write(line.clone()));
     }
 
     /// Waits for what was told, for a second, and ends what vipd has started.
     pub async fn finish(self) {
         let done = async {
-            for Queue { name, notices, runner } in self.queues {
-                drop(notices);
+            for ((_, name), Listener { jobs, runner, .. }) in self.listeners {
+                drop(jobs);
                 if let Err(error) = runner.await {
-                    tracing::error!(instance = name, %error, "the scripts of an instance cannot be waited for");
+                    tracing::error!(name, %error, "the scripts of an instance cannot be waited for");
                 }
             }
         };
@@ -102,69 +239,101 @@ impl Notifier {
         if let Some(mailer) = self.mailer {
             mailer.finish(STOP).await;
         }
-        for fifo in self.fifos {
+        for (_, fifo) in self.fifos {
             fifo.finish(STOP).await;
         }
     }
 }
 
+fn open(fifo: Fifo, accounts: &Accounts) -> Option<(Fifo, Writer)> {
+    let writer = Writer::start(&fifo, accounts)?;
+    Some((fifo, writer))
+}
+
+impl Listener {
+    fn run(&self, change: Change, priority: u8) {
+        if change == Change::LowerHeard && self.scripts.lower_waits.replace(true) {
+            return;
+        }
+        // The task that takes it is there as long as this.
+        let _ = self.jobs.send(Job { scripts: Rc::clone(&self.scripts), change, priority });
+    }
+}
+
+/// Runs what is queued until the queue is closed.
+async fn run(mut jobs: mpsc::UnboundedReceiver<Job>) {
+    while let Some(Job { scripts, change, priority }) = jobs.recv().await {
+        scripts.run(change, priority).await;
+    }
+}
+
 impl Scripts {
-    fn of(instance: &config::Instance, accounts: &Accounts) -> Self {
-        let notify = config::Notify::of(instance);
-        let resolve = |command: Option<config::Command>| {
-            let executable = accounts.resolve(command.as_ref()?);
+    fn of(kind: Kind, told: &Told, accounts: &Accounts) -> Self {
+        let resolve = |command: Option<&config::Command>| {
+            let executable = accounts.resolve(command?);
             if let Err(error) = &executable {
-                tracing::error!(instance = instance.name, %error, "a notify script cannot be run");
+                tracing::error!(name = told.name, %error, "a notify script cannot be run");
             }
             executable.ok()
         };
+        let notify = &told.notify;
+        let deleted = notify.deleted.as_ref().and_then(|Deleted(command)| command.as_ref());
         Self {
-            name: instance.name.clone(),
-            master: resolve(notify.master),
-            backup: resolve(notify.backup),
-            fault: resolve(notify.fault),
-            stop: resolve(notify.stop),
-            any: resolve(notify.any),
+            kind,
+            name: told.name.clone(),
+            master: resolve(notify.master.as_ref()),
+            backup: resolve(notify.backup.as_ref()),
+            fault: resolve(notify.fault.as_ref()),
+            stop: resolve(notify.stop.as_ref()),
+            deleted: resolve(deleted),
+            lower_heard: resolve(notify.lower_heard.as_ref()),
+            lower_waits: Cell::new(false),
+            any: resolve(notify.any.as_ref()),
         }
     }
 
-    async fn run(self, mut notices: mpsc::UnboundedReceiver<Notice>) {
-        while let Some(Notice { state, priority, .. }) = notices.recv().await {
-            let own = match state {
-                StateName::Master => &self.master,
-                StateName::Backup => &self.backup,
-                StateName::Fault => &self.fault,
-                StateName::Stopped => &self.stop,
-                StateName::Init => &None,
-            };
-            if let Some(script) = own {
-                self.run_one(script, &[]).await;
+    async fn run(&self, change: Change, priority: u8) {
+        let own = match change {
+            Change::State(StateName::Master) => &self.master,
+            Change::State(StateName::Backup) => &self.backup,
+            Change::State(StateName::Fault) => &self.fault,
+            Change::State(StateName::Stopped) => &self.stop,
+            Change::Deleted => &self.deleted,
+            Change::LowerHeard => {
+                self.lower_waits.set(false);
+                &self.lower_heard
             }
-            if let Some(script) = &self.any {
-                let priority = priority.to_string();
-                self.run_one(script, &["INSTANCE", &self.name, state.as_str(), &priority]).await;
-            }
+            Change::State(StateName::Init) | Change::Priority(_) => &None,
+        };
+        if let Some(script) = own {
+            self.run_one(script, &[]).await;
+        }
+        if let (Some(script), Change::State(_) | Change::Deleted, Some(word)) =
+            (&self.any, change, change.word())
+        {
+            let priority = priority.to_string();
+            self.run_one(script, &[self.kind.as_str(), &self.name, word, &priority]).await;
         }
     }
 
     async fn run_one(&self, script: &Executable, arguments: &[&str]) {
-        let (instance, path) = (&self.name, script.path.display());
+        let (name, path) = (&self.name, script.path.display());
         let mut child = match script.spawn(arguments) {
             Ok(child) => child,
             Err(error) => {
-                return tracing::error!(instance, script = %path, %error, "a notify script cannot be run");
+                return tracing::error!(name, script = %path, %error, "a notify script cannot be run");
             }
         };
         let ended = match timeout(LONG, child.wait()).await {
             Ok(ended) => ended,
             Err(_) => {
-                tracing::warn!(instance, script = %path, seconds = LONG.as_secs(), "a notify script runs for long");
+                tracing::warn!(name, script = %path, seconds = LONG.as_secs(), "a notify script runs for long");
                 child.wait().await
             }
         };
         let outcome = ended.map_or_else(Outcome::NotRun, Outcome::Exited);
         if !outcome.is_success() {
-            tracing::warn!(instance, script = %path, %outcome, "a notify script has failed");
+            tracing::warn!(name, script = %path, %outcome, "a notify script has failed");
         }
     }
 }

@@ -21,9 +21,8 @@ pub struct Counter {
 }
 
 impl Counter {
-    pub fn new(script: &Script) -> Self {
-        // As keepalived: one success is enough in the beginning, unless it begins as failed.
-        let health = if script.init_fail { Health::Unwell } else { Health::Unknown };
+    /// Of a check that is known to be in this health: as in keepalived, one result is enough if it is not known.
+    pub fn new(script: &Script, health: Health) -> Self {
         Self { rise: script.rise, fall: script.fall, health, against: 0 }
     }
 
@@ -49,9 +48,9 @@ impl Counter {
     }
 }
 
-/// Runs a check for ever.
-pub async fn watch(script: Script, executable: Executable, tell: impl Fn(Health)) {
-    let mut counter = Counter::new(&script);
+/// Runs a check for ever. It begins in `health`.
+pub async fn watch(script: Script, executable: Executable, health: Health, tell: impl Fn(Health)) {
+    let mut counter = Counter::new(&script, health);
     let mut next = Instant::now();
     loop {
         sleep_until(next).await;

@@ -1,6 +1,7 @@
 //! What instances depend on besides their interfaces: watched on the main thread, so that no check delays the election.
 
 mod check;
+mod delay;
 mod file;
 mod process;
 mod standing;
@@ -13,10 +14,11 @@ use tokio::{
 };
 use vipd_common::Priority;
 
+pub use delay::LinkDelays;
 pub use standing::{Health, Standing};
 
 use crate::{
-    config::{self, Config, Track, Tracked, Weight},
+    config::{self, Config, ScriptPolicy, Script, Track, Tracked, TrackedFile, TrackedProcess, Weight},
     host::LinkChange,
     scripts::{Accounts, Executable},
 };
@@ -24,30 +26,46 @@ use crate::{
 /// What is watched, and what each instance makes of it.
 #[derive(Debug)]
 pub struct Tracker {
-    /// Of each instance: its own priority, and what it tracks.
+    /// Of each instance in the order of the configuration: its own priority, and what it tracks.
     instances: Vec<(Priority, Vec<Track>)>,
-    scripts: Vec<Health>,
-    files: Vec<Health>,
-    processes: Vec<Health>,
+    /// As the configuration numbers them.
+    scripts: Vec<Watch<Script>>,
+    files: Vec<Watch<TrackedFile>>,
+    processes: Vec<Watch<TrackedProcess>>,
+    policy: ScriptPolicy,
     /// By name, with the index; what was not seen is down.
     interfaces: HashMap<String, (u32, bool)>,
     standings: Vec<Standing>,
+    teller: mpsc::UnboundedSender<News>,
     news: mpsc::UnboundedReceiver<News>,
-    tasks: Vec<JoinHandle<()>>,
+    /// Of the next watch.
+    number: u64,
+}
+
+/// One thing that is watched. Dropping it ends the task, and a check that runs.
+#[derive(Debug)]
+struct Watch<T> {
+    what: T,
+    /// What its news bears: never another's.
+    number: u64,
+    health: Health,
+    /// `None`: it cannot be watched, and nothing depends on it.
+    task: Option<JoinHandle<()>>,
+}
+
+impl<T> Drop for Watch<T> {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
 }
 
 /// Something that is watched is well or not, now.
 #[derive(Clone, Copy, Debug)]
 pub struct News {
-    what: Source,
+    number: u64,
     health: Health,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Source {
-    Script(usize),
-    File(usize),
-    Process(usize),
 }
 
 impl Tracker {
@@ -55,54 +73,84 @@ impl Tracker {
     ///
     /// A script that cannot be run is left out with a warning, as keepalived does.
     pub fn start(config: &Config, accounts: &Accounts) -> Self {
-        let tracking = config::Tracking::of(config);
         let (teller, news) = mpsc::unbounded_channel();
-        let mut usable = Vec::new();
-        let mut tasks = Vec::new();
-        for (i, script) in tracking.scripts.iter().enumerate() {
-            let executable = resolve(accounts, script);
-            usable.push(executable.is_some());
-            let Some(executable) = executable else { continue };
-            let teller = teller.clone();
-            let tell = move |health| _ = teller.send(News { what: Source::Script(i), health });
-            tasks.push(spawn_local(check::watch(script.clone(), executable, tell)));
+        let mut tracker = Self {
+            instances: Vec::new(),
+            scripts: Vec::new(),
+            files: Vec::new(),
+            processes: Vec::new(),
+            policy: ScriptPolicy::default(),
+            interfaces: HashMap::new(),
+            standings: Vec::new(),
+            teller,
+            news,
+            number: 0,
+        };
+        tracker.reload(config, accounts);
+        tracker
+    }
+
+    /// Watches what another configuration asks for. What it asks for as before goes on, with all that is known of it; what
+    /// is only called the same begins with how it was.
+    pub fn reload(&mut self, config: &Config, accounts: &Accounts) {
+        let config::Tracking { scripts, files, processes, instances } = config::Tracking::of(config);
+        let policy = ScriptPolicy::of(config);
+        let same_policy = self.policy == policy;
+        self.policy = policy;
+        let mut before = std::mem::take(&mut self.scripts);
+        for script in scripts {
+            if same_policy && let Some(at) = before.iter().position(|watch| watch.what == script) {
+                self.scripts.push(before.swap_remove(at));
+                continue;
+            }
+            let unknown = if script.init_fail { Health::Unwell } else { Health::Unknown };
+            let health = before.iter().find(|w| w.what.name == script.name).map_or(unknown, |w| w.health);
+            let (number, tell) = self.teller();
+            let task = resolve(accounts, &script)
+                .map(|executable| spawn_local(check::watch(script.clone(), executable, health, tell)));
+            self.scripts.push(Watch { what: script, number, health, task });
         }
-        for (i, file) in tracking.files.iter().enumerate() {
-            if let Err(error) = file::init(file) {
+        let mut before = std::mem::take(&mut self.files);
+        for file in files {
+            if let Some(at) = before.iter().position(|watch| watch.what == file) {
+                self.files.push(before.swap_remove(at));
+                continue;
+            }
+            if let Err(error) = file::init(&file) {
                 tracing::warn!(
                     file = file.name,
                     error = format!("{error:#}"),
                     "the tracked file is not initialised"
                 );
             }
-            let teller = teller.clone();
-            let tell = move |health| _ = teller.send(News { what: Source::File(i), health });
-            tasks.push(spawn_local(file::watch(file.clone(), tell)));
+            let health = before.iter().find(|w| w.what.name == file.name).map_or(Health::Unknown, |w| w.health);
+            let (number, tell) = self.teller();
+            let task = Some(spawn_local(file::watch(file.clone(), tell)));
+            self.files.push(Watch { what: file, number, health, task });
         }
-        for (i, process) in tracking.processes.iter().enumerate() {
-            let teller = teller.clone();
-            let tell = move |health| _ = teller.send(News { what: Source::Process(i), health });
-            tasks.push(spawn_local(process::watch(process.clone(), tell)));
+        let mut before = std::mem::take(&mut self.processes);
+        for process in processes {
+            if let Some(at) = before.iter().position(|watch| watch.what == process) {
+                self.processes.push(before.swap_remove(at));
+                continue;
+            }
+            let health =
+                before.iter().find(|w| w.what.name == process.name).map_or(Health::Unknown, |w| w.health);
+            let (number, tell) = self.teller();
+            let task = Some(spawn_local(process::watch(process.clone(), tell)));
+            self.processes.push(Watch { what: process, number, health, task });
         }
-        let runs = |track: &Track| !matches!(track.what, Tracked::Script(i) if !usable[i]);
+        let runs = |track: &Track| !matches!(track.what, Tracked::Script(i) if self.scripts[i].task.is_none());
         let of = |tracks: Vec<Track>| tracks.into_iter().filter(runs).collect();
         let priorities = config.instances.iter().map(|instance| instance.priority);
-        let mut tracker = Self {
-            instances: priorities.zip(tracking.instances.into_iter().map(of)).collect(),
-            scripts: tracking
-                .scripts
-                .iter()
-                .map(|s| if s.init_fail { Health::Unwell } else { Health::Unknown })
-                .collect(),
-            files: vec![Health::Unknown; tracking.files.len()],
-            processes: vec![Health::Unknown; tracking.processes.len()],
-            interfaces: HashMap::new(),
-            standings: Vec::new(),
-            news,
-            tasks,
-        };
-        tracker.standings = tracker.judge();
-        tracker
+        self.instances = priorities.zip(instances.into_iter().map(of)).collect();
+        self.standings = self.judge();
+    }
+
+    fn teller(&mut self) -> (u64, impl Fn(Health) + use<>) {
+        self.number += 1;
+        let (number, teller) = (self.number, self.teller.clone());
+        (number, move |health| _ = teller.send(News { number, health }))
     }
 
     /// The interfaces whose links are tracked.
@@ -113,7 +161,7 @@ impl Tracker {
         })
     }
 
-    /// How each instance stands.
+    /// How each instance stands, in the order of the configuration.
     pub fn standings(&self) -> &[Standing] {
         &self.standings
     }
@@ -123,12 +171,15 @@ impl Tracker {
         self.news.recv().await
     }
 
-    /// Takes note, and returns the instances that stand differently now.
+    /// Takes note, and returns the instances that stand differently now, by their place in the configuration.
     pub fn take(&mut self, news: News) -> Vec<(usize, Standing)> {
-        match news.what {
-            Source::Script(i) => self.scripts[i] = news.health,
-            Source::File(i) => self.files[i] = news.health,
-            Source::Process(i) => self.processes[i] = news.health,
+        let News { number, health } = news;
+        let healths = self.scripts.iter_mut().map(|w| (w.number, &mut w.health));
+        let healths = healths.chain(self.files.iter_mut().map(|w| (w.number, &mut w.health)));
+        let mut healths = healths.chain(self.processes.iter_mut().map(|w| (w.number, &mut w.health)));
+        // It may be of what is watched no longer.
+        if let Some((_, known)) = healths.find(|(of, _)| *of == number) {
+            *known = health;
         }
         self.changes()
     }
@@ -136,12 +187,13 @@ impl Tracker {
     /// A link has changed; as [`Self::take`].
     pub fn link(&mut self, change: &LinkChange) -> Vec<(usize, Standing)> {
         match change {
-            LinkChange::State(link) if self.interfaces().any(|name| name == link.name) => {
+            LinkChange::State(link) => {
                 // One that was renamed is gone by its old name.
                 self.interfaces.retain(|_, (ifindex, _)| *ifindex != link.ifindex);
-                self.interfaces.insert(link.name.clone(), (link.ifindex, link.up));
+                if self.interfaces().any(|name| name == link.name) {
+                    self.interfaces.insert(link.name.clone(), (link.ifindex, link.up));
+                }
             }
-            LinkChange::State(link) => self.interfaces.retain(|_, (ifindex, _)| *ifindex != link.ifindex),
             LinkChange::Gone { ifindex } => self.interfaces.retain(|_, (known, _)| known != ifindex),
         }
         self.changes()
@@ -158,9 +210,9 @@ impl Tracker {
     fn judge(&self) -> Vec<Standing> {
         let health = |track: &Track| -> (Health, Weight) {
             let health = match &track.what {
-                Tracked::Script(i) => self.scripts[*i],
-                Tracked::File(i) => self.files[*i],
-                Tracked::Process(i) => self.processes[*i],
+                Tracked::Script(i) => self.scripts[*i].health,
+                Tracked::File(i) => self.files[*i].health,
+                Tracked::Process(i) => self.processes[*i].health,
                 Tracked::Interface(name) => match self.interfaces.get(name) {
                     Some((_, true)) => Health::Well,
                     Some((_, false)) | None => Health::Unwell,
@@ -174,14 +226,7 @@ impl Tracker {
     }
 }
 
-impl Drop for Tracker {
-    fn drop(&mut self) {
-        // With them end the checks that run.
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
-
-fn resolve(accounts: &Accounts, script: &config::Script) -> Option<Executable> {
+fn resolve(accounts: &Accounts, script: &Script) -> Option<Executable> {
     let executable = accounts.resolve(&script.command);
     if let Err(error) = &executable {
         tracing::error!(script = script.name, %error, "the check cannot be run: nothing depends on it");

@@ -57,7 +57,7 @@ impl Program {
         Dataplane::discard(&dir).context("unpin")?;
         let (mut dataplane, events) = loaded?;
         for (slot, router) in (0..).zip(&ROUTERS) {
-            dataplane.instances().write(slot, &identity(slot, router));
+            dataplane.pages().instances().write(slot, &identity(slot, router));
         }
         dataplane.replace_tables(&contents())?;
         let mut program = Self { dataplane, events, output: vec![0; MAX_FRAME + 256], counters: Vec::new() };
@@ -112,10 +112,10 @@ impl Program {
     }
 
     fn read_counters(&self) -> Vec<u64> {
-        let global: Counters = self.dataplane.counters().expect("counters can be read");
+        let global: Counters = self.dataplane.pages().counters().expect("counters can be read");
         let slots = 0..ROUTERS.len() as u32;
         let of = |slot| -> InstanceCounters {
-            self.dataplane.instance_counters(slot).expect("counters can be read")
+            self.dataplane.pages().instance_counters(slot).expect("counters can be read")
         };
         let instances: Vec<InstanceCounters> = slots.map(of).collect();
         let instances = instances.iter().flat_map(InstanceCounters::iter);
@@ -125,7 +125,7 @@ impl Program {
     fn set_leases(&self) {
         for (slot, router) in (0..).zip(&ROUTERS) {
             if router.owned {
-                self.dataplane.leases().acquire(group(slot), Instant::default() + OWNED_UNTIL);
+                self.dataplane.pages().leases().acquire(group(slot), Instant::default() + OWNED_UNTIL);
             }
         }
     }
@@ -133,7 +133,7 @@ impl Program {
     /// A valid advert takes the lease of its own virtual router if it beats us; nothing else does, and nothing gives one.
     fn check_leases(&self, expected: &Expected, verdict: u32, frame: &[u8]) {
         for (slot, router) in (0..).zip(&ROUTERS) {
-            let lease = self.dataplane.leases().read(group(slot));
+            let lease = self.dataplane.pages().leases().read(group(slot));
             // An advert too long to be read is dropped and does nothing.
             let revoked = verdict == XDP_PASS && expected.revokes && expected.advert_of == Some(slot);
             let held = router.owned && !revoked;

@@ -49,6 +49,8 @@ pub enum Action {
     Shorten { instance: InstanceId, until: Instant },
     /// Adverts are sent with `checksum` from now on, because a peer that uses it was heard. For the log.
     Mirroring { instance: InstanceId, checksum: ChecksumForm },
+    /// A master has heard a router that it beats. For who wants to know.
+    LowerHeard { instance: InstanceId },
     /// The state changed. `master` is the master as now known: ourselves, the router we follow or our successor.
     Transition {
         instance: InstanceId,

@@ -527,6 +527,9 @@ impl Machine {
             return self.step_down(backup.hear(&self.settings, advert), reason, out);
         }
 
+        if !advert.priority.is_leaving() {
+            out.push(|instance| Action::LowerHeard { instance });
+        }
         // The last word must be ours, in the switches and in the hosts' caches too.
         let repeat = master.rival.announce(&self.settings, now);
         if advert.priority.is_leaving() {

@@ -71,11 +71,12 @@ struct Rig {
     /// When adverts were sent, and the priority in them.
     sent: Vec<(Instant, u8)>,
     sending_works: bool,
+    lower_heard: u32,
 }
 
 impl Rig {
     fn new(settings: Settings) -> Self {
-        Self { machine: Machine::new(ID, settings), sent: Vec::new(), sending_works: true }
+        Self { machine: Machine::new(ID, settings), sent: Vec::new(), sending_works: true, lower_heard: 0 }
     }
 
     fn backup(settings: Settings) -> Self {
@@ -101,7 +102,11 @@ impl Rig {
         assert!(queue.len() <= MAX_ACTIONS, "{queue:?}");
         let mut words = Vec::new();
         while let Some(action) = queue.pop_front() {
-            words.push(self.perform(action, now));
+            match action {
+                // It says only that there was a rival, of which the others are the answer.
+                Action::LowerHeard { .. } => self.lower_heard += 1,
+                action => words.push(self.perform(action, now)),
+            }
         }
         words.join(" ")
     }
@@ -137,6 +142,7 @@ impl Rig {
             Action::Publish { rank, .. } => format!("pub{}", rank.priority),
             Action::Shorten { until, .. } => format!("until+{}", until.saturating_since(now).as_millis()),
             Action::Mirroring { .. } => "mirror".into(),
+            Action::LowerHeard { .. } => unreachable!("counted by `event`"),
             Action::Transition { to, reason, .. } => format!("{to}:{reason:?}"),
             Action::Removed { .. } => "removed".into(),
             Action::Finished => "finished".into(),

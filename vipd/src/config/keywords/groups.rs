@@ -12,7 +12,7 @@ pub const SYNC_GROUP: &[Keyword] = &[
     has_block("track_interface", NOTHING, Lines(TRACK_INTERFACE)),
     has_block("track_file", NOTHING, Lines(TRACKED_FILE)),
     has_block("track_process", NOTHING, Lines(TRACKED_PROCESS)),
-    has_block("track_bfd", NOTHING, Lines(TRACK_BFD)),
+    later_block("track_bfd", NOTHING, Lines(TRACK_BFD), TRACK),
     has("notify_master", COMMAND),
     has("notify_backup", COMMAND),
     has("notify_fault", COMMAND),
@@ -21,7 +21,7 @@ pub const SYNC_GROUP: &[Keyword] = &[
     has("notify_priority_changes", SWITCH),
     has("smtp_alert", SWITCH),
     has("sync_group_tracking_weight", NOTHING),
-    has("global_tracking", NOTHING),
+    no_effect("global_tracking", NOTHING, "it is deprecated: what an instance tracks is the group's anyway"),
 ];
 
 pub const TRACK_GROUP: &[Keyword] = &[has_block("group", NOTHING, Lines(INSTANCES)).required()];

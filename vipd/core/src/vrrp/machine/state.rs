@@ -120,6 +120,7 @@ impl Out<'_> {
             | Action::Shorten { .. }
             | Action::Mirroring { .. }
             | Action::Transition { .. }
+            | Action::LowerHeard { .. }
             | Action::Removed { .. }
             | Action::Finished => true,
         });

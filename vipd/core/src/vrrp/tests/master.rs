@@ -61,6 +61,7 @@ fn f18_f19_f20_f21_a_better_router_is_yielded_to() {
 fn f22_f23_an_immediate_advert_leaves_the_period_alone() {
     let (mut rig, t) = Rig::master(settings(100));
     assert_eq!(rig.hear(advert(99, t + ms(600))), "adv100+");
+    assert_eq!(rig.lower_heard, 1);
     assert_eq!(rig.snapshot().next_advert, Some(t + secs(1)));
     assert_eq!(rig.snapshot().lease_until, Some(t + ms(4600)), "it renews like any other");
 }
