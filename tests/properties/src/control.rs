@@ -63,6 +63,7 @@ impl Server {
             let answer: Response = serde_json::from_slice(answer).expect("an answer is a response");
             match (serde_json::from_slice(request), answer) {
                 (Ok(Request::Status), Response::Status(_))
+                | (Ok(Request::Reload), Response::Reloaded { .. })
                 | (Ok(Request::Stop | Request::Leave), Response::Stopped)
                 | (Err(_), Response::Error { .. }) => {}
                 (request, answer) => panic!("{request:?} got {answer:?}"),
@@ -102,6 +103,7 @@ async fn obey(mut inbox: mpsc::Receiver<Command>) {
     while let Some(command) = inbox.recv().await {
         match command {
             Command::Status(reply) => drop(reply.send(status())),
+            Command::Reload(reply) => drop(reply.send(Ok(String::new()))),
             Command::Stop(reply) | Command::Leave(reply) => drop(reply.send(())),
         }
     }

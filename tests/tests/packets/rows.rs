@@ -36,8 +36,8 @@ pub fn run(bench: &mut Bench, rows: Vec<Row>) {
     for row in rows {
         match row.ownership {
             Owned => drop(bench.own(Duration::from_secs(3600), Duration::ZERO)),
-            Never => bench.dataplane().leases().release(GROUP),
-            Expired => bench.dataplane().leases().acquire(GROUP, now()),
+            Never => bench.dataplane().pages().leases().release(GROUP),
+            Expired => bench.dataplane().pages().leases().acquire(GROUP, now()),
         }
         let (outcome, moved) = bench.moved(&row.frame);
         let moved: Vec<_> = moved.into_iter().map(|(name, _)| name).collect();

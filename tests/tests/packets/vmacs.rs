@@ -89,7 +89,7 @@ fn questions_to_the_virtual_mac_are_answered() {
     let (outcome, moved) = six.moved(&ask);
     assert_eq!((outcome.verdict, &moved[..]), (XDP_TX, &[("nd_replies", 1), ("vmac_rewritten", 1)][..]));
     assert_eq!((&outcome.frame[..6], &outcome.frame[6..12]), (&PEER_MAC[..], &VIRTUAL_MAC6[..]));
-    six.dataplane().leases().release(GROUP);
+    six.dataplane().pages().leases().release(GROUP);
     let (outcome, moved) = six.moved(&ask);
     assert_eq!((outcome.verdict, &moved[..]), (XDP_DROP, &[("vmac_gated", 1)][..]));
 }

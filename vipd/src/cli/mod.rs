@@ -61,6 +61,9 @@ enum Command {
         bpffs_dir: PathBuf,
         #[command(flatten)]
         runtime: Runtime,
+        /// File to write the process id to, besides vipd.pid in the runtime directory
+        #[arg(short = 'p', long = "pid", value_name = "FILE")]
+        pid_file: Option<PathBuf>,
         /// Log the XDP program's own diagnostics of revocations and conflicts too
         #[arg(long)]
         log_xdp: bool,
@@ -121,8 +124,8 @@ struct Source {
     /// What lines that start with `@ID` are for; the host's name up to its first dot if not given
     #[arg(short = 'i', long, value_name = "ID")]
     config_id: Option<String>,
-    /// Warn of what vipd does not support yet (scripts, tracking, notifications, load balancing and more) and ignore it,
-    /// instead of refusing the file
+    /// Warn of what vipd does not support yet (load balancing, BFD, SNMP, DBus and more) and ignore it, instead of refusing
+    /// the file
     #[arg(long)]
     allow_unsupported: bool,
 }
@@ -139,10 +142,11 @@ impl From<Source> for config::Source {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        Command::Run { source, bpffs_dir, runtime, log_xdp } => run(daemon::Options {
+        Command::Run { source, bpffs_dir, runtime, pid_file, log_xdp } => run(daemon::Options {
             source: source.into(),
             bpffs_dir,
             runtime_dir: runtime.runtime_dir,
+            pid_file,
             log_xdp,
         }),
         Command::Check { source, explain, json, strict } => {

@@ -20,6 +20,7 @@ mod model;
 mod parser;
 mod report;
 mod routes;
+mod running;
 mod scripts;
 mod sections;
 mod settings;

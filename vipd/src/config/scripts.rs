@@ -151,13 +151,6 @@ impl Told {
     }
 }
 
-impl Config {
-    /// `fifo_write_vrrp_states_on_reload`.
-    pub fn writes_states_on_reload(&self) -> bool {
-        find(&self.statements, "fifo_write_vrrp_states_on_reload").is_some()
-    }
-}
-
 impl Fifo {
     /// `notify_fifo` and `vrrp_notify_fifo`.
     pub fn of(config: &Config) -> Vec<Self> {

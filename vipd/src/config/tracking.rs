@@ -144,13 +144,6 @@ impl Instance {
     }
 }
 
-impl Config {
-    /// Whether interfaces may be missing when vipd starts.
-    pub fn has_dynamic_interfaces(&self) -> bool {
-        find(&self.statements, "dynamic_interfaces").is_some()
-    }
-}
-
 impl Tracking {
     pub fn of(config: &Config) -> Self {
         let mut tracking = Self::default();

@@ -37,7 +37,7 @@ use self::{
     host_wishes::HostWishes,
     main_loop::{MainLoop, Signals},
     router::Router,
-    runtime_dir::RuntimeDir,
+    runtime_dir::{PidFile, RuntimeDir},
     sockets::Sockets,
 };
 use crate::{
@@ -59,6 +59,8 @@ pub struct Options {
     pub source: config::Source,
     pub bpffs_dir: PathBuf,
     pub runtime_dir: PathBuf,
+    /// Besides the one in the runtime directory.
+    pub pid_file: Option<PathBuf>,
     pub log_xdp: bool,
 }
 
@@ -79,6 +81,7 @@ pub fn run(options: &Options) -> Result<()> {
     let dir = RuntimeDir::lock(&options.runtime_dir)?;
     // Before `dir`, which a waiting successor takes first.
     let host_lock = runtime_dir::lock_host()?;
+    let _pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let local = LocalSet::new();
     let result = local.block_on(&runtime, serve(options, loaded.config, &dir));
@@ -225,10 +228,11 @@ async fn run_engine(
     let (ended, mut end) = oneshot::channel();
     let standing: Vec<_> = routers.iter().cloned().zip(tracker.standings().iter().copied()).collect();
     let modes_of_engine = modes.clone();
+    let real_time_priority = config.real_time_priority();
     let engine = thread::Builder::new()
         .name("engine".into())
         .spawn(move || {
-            let granted = realtime::request();
+            let granted = realtime::request(real_time_priority);
             for (router, _) in standing.iter().filter(|(router, _)| !granted.real_time && router.is_short()) {
                 tracing::warn!(
                     instance = router.spec.name,

@@ -2,8 +2,9 @@
 
 use nix::sys::mman::{MlockAllFlags, mlockall};
 
-/// SCHED_FIFO priority of the engine thread: above ordinary real-time work, below the kernel's own threads (50 and up).
-const PRIORITY: libc::c_int = 49;
+/// SCHED_FIFO priority of the engine thread unless `vrrp_rt_priority` says another: above the kernel's threads for
+/// interrupts (50), which a flood keeps busy while adverts are due.
+const PRIORITY: u8 = 51;
 
 /// What was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +14,8 @@ pub struct Granted {
 }
 
 /// Asks for SCHED_FIFO for the calling thread and locks the process's memory; a refusal is logged, not fatal.
-pub fn request() -> Granted {
-    let parameters = libc::sched_param { sched_priority: PRIORITY };
+pub fn request(priority: Option<u8>) -> Granted {
+    let parameters = libc::sched_param { sched_priority: priority.unwrap_or(PRIORITY).into() };
     // Threads that this one starts fall back to normal scheduling.
     let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
     // SAFETY: a valid structure that outlives the call; 0 is the calling thread.

@@ -45,6 +45,27 @@ pub fn lock_host() -> Result<UnixDatagram> {
     })
 }
 
+/// A file with the id of this process, for who looks for it elsewhere than in the runtime directory; removed when dropped.
+#[derive(Debug)]
+pub struct PidFile(PathBuf);
+
+impl PidFile {
+    /// Writes it, over what may be there.
+    pub fn write(path: &Path) -> Result<Self> {
+        fs::write(path, format!("{}\n", std::process::id()))
+            .with_context(|| format!("write the process id to {}", path.display()))?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            tracing::debug!(path = %self.0.display(), %error, "not removed");
+        }
+    }
+}
+
 /// A runtime directory that this process holds the lock of.
 #[derive(Debug)]
 pub struct RuntimeDir {

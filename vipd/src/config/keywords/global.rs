@@ -101,7 +101,7 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     no_effect("vrrp_priority", NICE, SCHEDULING),
     no_effect("checker_priority", NICE, SCHEDULING),
     no_effect("bfd_priority", NICE, SCHEDULING),
-    no_effect("vrrp_rt_priority", REAL_TIME, SCHEDULING),
+    does("vrrp_rt_priority", REAL_TIME),
     no_effect("checker_rt_priority", REAL_TIME, SCHEDULING),
     no_effect("bfd_rt_priority", REAL_TIME, SCHEDULING),
     no_effect("vrrp_rlimit_rttime", COUNT, SCHEDULING),

@@ -37,7 +37,7 @@ pub const ROOT: &[Keyword] = &[
     later("net_namespace_ipvs", MAYBE_TEXT, LVS),
     no_effect("namespace_with_ipsets", NOTHING, NO_FIREWALL),
     later("instance", TEXT, REMOVE),
-    no_effect("use_pid_dir", NOTHING, "vipd writes no pid file"),
+    no_effect("use_pid_dir", NOTHING, "vipd's pid is in its runtime directory, and where `--pid` says"),
     no_effect(
         "child_wait_time",
         &[One(Whole { min: 0, max: i32::MAX as i64 })],
@@ -182,9 +182,9 @@ pub const DAY_S: u32 = 86_400;
 
 pub const REMOVE: &str = "remove it, or stay with keepalived on this machine until vipd has it";
 pub const LVS: &str = "leave load balancing to a keepalived of its own, without vrrp_instance";
-pub const SCRIPT: &str = "remove it: vipd runs no scripts yet";
+pub const SCRIPT: &str = "remove it: vipd does not run it yet";
 pub const STATIC: &str = "configure it with the system's network tools";
-pub const TRACK: &str = "remove it: vipd does no tracking yet";
+pub const TRACK: &str = "remove it: vipd has no BFD yet";
 
 pub const NO_INTERFACE: &str = "vipd makes no interface of its own";
 pub const NO_ADDRESS: &str = "vipd puts no address on the interface";

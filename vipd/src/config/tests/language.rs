@@ -177,17 +177,16 @@ fn braces_are_told_where_they_belong() {
             "vrrp_script a {\nscript \"x\"\n}\nvrrp_sync_group g {\ngroup {\nA\n}\n}\n",
             &[
                 "1:13: warning: nothing uses `vrrp_script a`",
-                "4:1: error: `vrrp_sync_group` is not supported yet",
                 "5:1: warning: a sync group with one instance",
                 "6:1: error: no `vrrp_instance` is called `A`",
             ],
         ),
         (
-            "global_defs {\nvrrp_no_swap\nvrrp_rt_priority 50\n}\n",
+            "global_defs {\nvrrp_no_swap\nvrrp_priority -5\n}\n",
             &[
                 "1:1: warning: no vrrp_instance in this file",
                 "2:1: notice: `vrrp_no_swap` has no effect",
-                "3:1: notice: `vrrp_rt_priority` has no effect",
+                "3:1: notice: `vrrp_priority` has no effect",
             ],
         ),
         (
