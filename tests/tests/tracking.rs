@@ -158,15 +158,13 @@ fn changes_are_told_in_order() -> Result<()> {
     let script = dir.join("notify.sh");
     fs::write(&script, format!("#!/bin/sh\nsleep 0.2\necho \"$@\" >> {}\n", told.display()))?;
     executable(&script)?;
-    let reader = dir.join("reader.sh");
-    fs::write(&reader, format!("#!/bin/sh\ncat \"$1\" >> {}\n", dir.join("read").display()))?;
-    executable(&reader)?;
+    let reader = reader(&dir)?;
     fs::write(&flag, "")?;
     let ours = dir.join("ours");
     bed.lb01().exec(&["mkfifo", &ours.display().to_string()])?;
     let mut unread =
         fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&ours)?;
-    let (script, reader) = (script.display(), reader.display());
+    let script = script.display();
     let conf = format!(
         "global_defs {{\n vrrp_notify_fifo {}\n vrrp_notify_fifo_script {reader}\n notify_fifo {}\n}}\n{}{}",
         fifo.display(),
@@ -313,4 +311,93 @@ fn processes_are_counted() -> Result<()> {
     wait_priority(&bed, "lb01", 130)?;
     two.kill9()?;
     wait_priority(&bed, "lb01", 120)
+}
+
+/// A link counts as down only after its delay; one that flaps has not been down.
+#[test]
+fn links_count_after_their_delay() -> Result<()> {
+    let delays = |down: u8| format!("interface_up_down_delays {{\n eth0 {down} 0\n}}\n");
+    let patient = |down| delays(down) + &node_conf(HIGH, "down_timer_adverts 20");
+    let Some(pair) = pair(&patient(60), &node_conf(LOW, "down_timer_adverts 20"))? else { return Ok(()) };
+    let bed = &pair.bed;
+    bed.lab.set_port("lb01", false)?;
+    thread::sleep(INTERVAL * 2);
+    ensure!(bed.state("lb01")? == "MASTER", "{}", pair.lb01.log());
+    bed.lab.set_port("lb01", true)?;
+    thread::sleep(INTERVAL * 2);
+    ensure!(bed.status("lb01")?["became_master"] == 1 && bed.state("lb02")? == "BACKUP");
+    ensure!(!pair.lb01.log().contains("FAULT"), "{}", pair.lb01.log());
+
+    bed.lb01().write_vipd_conf(&patient(1))?;
+    bed.lb01().exec(&[
+        &bed.vipd.display().to_string(),
+        "reload",
+        "--runtime-dir",
+        &bed.lb01().runtime_dir().display().to_string(),
+    ])?;
+    bed.lab.set_port("lb01", false)?;
+    bed.wait("lb01", "FAULT")?;
+    bed.lab.set_port("lb01", true)?;
+    bed.wait("lb01", "MASTER")
+}
+
+/// `dont_track_primary` keeps a master whose link is down, `track_src_ip` has one without its address in FAULT.
+#[test]
+fn the_own_interface_is_tracked_as_the_instance_says() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let _lb01 = bed.start("lb01", &node_conf(HIGH, "dont_track_primary"))?;
+    let _lb02 = bed.start("lb02", &node_conf(LOW, "mcast_src_ip 10.0.0.66\n track_src_ip"))?;
+    bed.wait("lb01", "MASTER")?;
+    bed.wait("lb02", "FAULT")?;
+    bed.lab.set_port("lb01", false)?;
+    thread::sleep(INTERVAL * 4);
+    ensure!(bed.state("lb01")? == "MASTER");
+    bed.lab.set_port("lb01", true)?;
+    bed.lb02().exec(&["ip", "address", "add", "10.0.0.66/24", "dev", "eth0"])?;
+    bed.wait("lb02", "BACKUP")?;
+    bed.lb02().exec(&["ip", "address", "del", "10.0.0.66/24", "dev", "eth0"])?;
+    bed.wait("lb02", "FAULT")
+}
+
+/// A rival that is beaten, and each new priority, are told to those who ask.
+#[test]
+fn rivals_and_priorities_are_told() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let dir = bed.lb01().dir().to_owned();
+    let (heard, weight, fifo) = (dir.join("heard"), dir.join("weight"), dir.join("fifo"));
+    let conf = format!(
+        "global_defs {{\n notify_fifo {}\n notify_fifo_script {}\n}}\ntrack_file load {{\n file {}\n init_file 0\n}}\n{}",
+        fifo.display(),
+        reader(&dir)?,
+        weight.display(),
+        node_conf(
+            100,
+            &format!(
+                "track_file {{\n load\n }}\n notify_priority_changes\n notify_master_rx_lower_pri \"/usr/bin/touch {}\"",
+                heard.display()
+            )
+        )
+    );
+    let _lb01 = bed.start("lb01", &conf)?;
+    bed.wait("lb01", "MASTER")?;
+    ensure!(!heard.exists());
+    let rival = frames::Ipv4::advert([10, 0, 0, 77].into(), frames::v3(51, 50, 30, &[VIP])).frame();
+    bed.client().inject(&rival)?;
+    wait_for("the rival to be told of", SOON, || heard.exists())?;
+    fs::write(&weight, "7")?;
+    wait_priority(&bed, "lb01", 107)?;
+    let told = |line: &str| fs::read_to_string(dir.join("read")).is_ok_and(|read| read.contains(line));
+    for line in ["MASTER_RX_LOWER_PRI 100", "MASTER_PRIORITY 107"] {
+        let line = format!("INSTANCE \"{INSTANCE}\" {line}\n");
+        wait_for(&line, SOON, || told(&line))?;
+    }
+    Ok(())
+}
+
+/// A script that writes what it reads from a FIFO to the file `read`.
+fn reader(dir: &Path) -> Result<String> {
+    let reader = dir.join("reader.sh");
+    fs::write(&reader, format!("#!/bin/sh\ncat \"$1\" >> {}\n", dir.join("read").display()))?;
+    executable(&reader)?;
+    Ok(reader.display().to_string())
 }

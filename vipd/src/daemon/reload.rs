@@ -272,3 +272,63 @@ fn check_capacity(routers: &[Router]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{config, daemon::router::Wire, host::LinkState};
+
+    /// Routers of instances `name vrid`, with slots from 0 on.
+    fn routers(instances: &[(&str, u8)], group: &[&str]) -> Vec<Router> {
+        let mut text = String::from("global_defs {\nvrrp_version 3\n}\n");
+        for (name, vrid) in instances {
+            text += &format!(
+                "vrrp_instance {name} {{\ninterface eth0\nvirtual_router_id {vrid}\nvirtual_ipaddress {{\n10.0.0.{vrid}\n}}\n}}\n"
+            );
+        }
+        let loaded = config::parse(Path::new("t.conf"), &text, &config::Nothing, config::Unsupported::Refused);
+        let loaded = loaded.unwrap_or_else(|failure| panic!("{failure}"));
+        let link = || {
+            let wire = Wire { interface: "eth0".into(), ifindex: 7, vlan: 0 };
+            vec![(LinkState { ifindex: 7, ..LinkState::absent("eth0") }, wire)]
+        };
+        let router = |(slot, spec)| Router { slot, ..Router::new(spec, link()) };
+        let mut routers: Vec<Router> = (0..).zip(loaded.config.instances).map(router).collect();
+        let mates: Vec<_> = routers
+            .iter()
+            .filter(|router| group.contains(&router.spec.name.as_str()))
+            .map(Router::identified)
+            .collect();
+        for router in routers.iter_mut().filter(|router| group.contains(&router.spec.name.as_str())) {
+            router.mates.clone_from(&mates);
+        }
+        routers
+    }
+
+    #[test]
+    fn routers_are_the_same_by_what_they_are_on_the_wire() {
+        let old = routers(&[("A", 1), ("B", 2), ("C", 3)], &[]);
+        for (what, new, slots) in [
+            ("the same", routers(&[("A", 1), ("B", 2), ("C", 3)], &[]), vec![Some(0), Some(1), Some(2)]),
+            ("in another order", routers(&[("C", 3), ("A", 1)], &[]), vec![Some(2), Some(0)]),
+            ("with another name", routers(&[("X", 2)], &[]), vec![Some(1)]),
+            ("with another VRID", routers(&[("A", 9), ("B", 2)], &[]), vec![None, Some(1)]),
+            ("in a group", routers(&[("A", 1), ("B", 2), ("C", 3)], &["A", "B"]), vec![None, None, Some(2)]),
+        ] {
+            assert_eq!(pair(&old, &new), slots, "{what}");
+        }
+        let group = routers(&[("A", 1), ("B", 2), ("C", 3)], &["A", "B"]);
+        assert_eq!(pair(&group, &group), [Some(0), Some(1), Some(2)]);
+        let other = routers(&[("A", 1), ("B", 2), ("C", 3)], &["A", "B", "C"]);
+        assert_eq!(pair(&group, &other), [None; 3], "with another member");
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_refused() {
+        let many: Vec<Router> = std::iter::repeat_n(routers(&[("A", 1)], &[]).remove(0), 1_025).collect();
+        let refused = check_capacity(&many).unwrap_err().to_string();
+        assert_eq!(refused, "1025 instances: there is room for 1024");
+    }
+}
