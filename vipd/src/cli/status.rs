@@ -25,6 +25,9 @@ fn render_instance(out: &mut impl io::Write, i: &InstanceStatus) -> io::Result<(
         "router",
         &format_args!("vrid {} on {}, VRRPv{}, XDP {}", i.vrid, i.interface, i.version, i.xdp_mode),
     )?;
+    if let Some(group) = &i.sync_group {
+        row("group", group)?;
+    }
     row("priority", &format_args!("{}, adverts every {} ms", i.priority, i.advert_interval_ms))?;
     match &i.master {
         Some(master) => row("master", &format_args!("{} priority {}", master.address, master.priority))?,

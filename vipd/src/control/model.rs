@@ -27,6 +27,8 @@ pub struct InstanceStatus {
     pub in_state_ms: u64,
     /// Why the last transition happened.
     pub reason: Option<String>,
+    /// The name of its `vrrp_sync_group`.
+    pub sync_group: Option<String>,
     pub interface: String,
     pub vrid: u8,
     /// VRRP version.

@@ -120,12 +120,12 @@ impl MainLoop<'_> {
                 () = at(self.retry_at) => self.apply_wishes().await,
                 removed = removed(&mut self.reload) => {
                     // A channel that is closed is that of an engine that has ended.
-                    if let (Ok(()), Some(reload)) = (removed, self.reload.take()) {
+                    if let (Ok(()), Some(reload), false) = (removed, self.reload.take(), self.stopping) {
                         self.finish_reload(reload).await;
                     }
                 }
             }
-            if self.reload.is_none() && !self.wanted.is_empty() {
+            if self.reload.is_none() && !self.stopping && !self.wanted.is_empty() {
                 let want = self.wanted.remove(0);
                 self.want(want).await;
             }
@@ -231,9 +231,9 @@ impl MainLoop<'_> {
     }
 
     async fn leave(&mut self, why: &str) {
-        if self.stopping || self.reload.is_some() {
+        if self.stopping {
             // Who asked for the stop was promised that nothing is left.
-            tracing::warn!(why, "a stop or a reload is under way and goes on");
+            tracing::warn!(why, "a stop is under way and goes on");
             return;
         }
         tracing::info!(why, "ending, and leaving the VIPs to the next vipd");

@@ -69,6 +69,9 @@ impl MainLoop<'_> {
             return;
         }
         let is_reload = matches!(want, Want::Reload(_));
+        if self.stopping && !is_reload {
+            return;
+        }
         let reply = if let Want::Reload(reply) = want { reply } else { None };
         let begun = match self.stopping {
             true => Err(anyhow!("the daemon is stopping")),

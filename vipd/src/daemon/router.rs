@@ -39,6 +39,8 @@ pub struct Router {
     pub address: Option<IpAddr>,
     /// Its place in the configuration.
     pub position: usize,
+    /// The name of its sync group.
+    pub sync_group: Option<String>,
     /// All of its sync group, itself too, in order; itself alone if it is in none.
     pub mates: Vec<Identified>,
     /// Slot of `INSTANCES`.
@@ -105,6 +107,7 @@ impl Router {
             links,
             address,
             position: 0,
+            sync_group: None,
             mates: Vec::new(),
             slot: 0,
             group: 0,

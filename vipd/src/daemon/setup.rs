@@ -41,6 +41,7 @@ pub async fn routers(config: &config::Config, host: &Host, may_be_missing: &dyn 
         Settings::share(&mut settings);
         for (router, settings) in members.iter_mut().zip(settings) {
             (router.settings, router.mates) = (settings, mates.clone());
+            router.sync_group = Some(group.name.clone());
         }
     }
     Ok(routers)

@@ -51,6 +51,7 @@ impl Driver {
             since_unix_ms: slot.since_unix_ms,
             in_state_ms: ms(snapshot.since, now),
             reason: snapshot.last_reason.map(|reason| reason.to_string()),
+            sync_group: router.sync_group.clone(),
             interface: router.spec.interface.clone(),
             family: match router.spec.family {
                 Family::V4 => "ipv4".into(),
