@@ -269,10 +269,8 @@ impl Driver {
                     announces = stations != slot.stations;
                     (slot.router, slot.stations) = (router, stations);
                 }
-                None => {
-                    instances.write(router.slot, &router.identity());
-                    self.effects.slots.insert(instance, Slot::new(router, standing.priority));
-                }
+                // Its slot of `INSTANCES` was filled with the tables.
+                None => _ = self.effects.slots.insert(instance, Slot::new(router, standing.priority)),
             }
             self.input(Input::Configure { instance, group, settings });
             changed.push((instance, announces));

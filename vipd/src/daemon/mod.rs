@@ -108,8 +108,7 @@ async fn serve(options: &Options, config: config::Config, dir: &RuntimeDir) -> R
     let (mut host, links) = Host::open(dir.path())?;
     let accounts = Accounts::new(&config::ScriptPolicy::of(&config)).context("script_user")?;
     let dynamic = config.has_dynamic_interfaces();
-    let routers = setup::routers(&config, &host, &|_| dynamic).await;
-    let routers = routers.with_context(|| options.source.path.display().to_string())?;
+    let routers = setup::routers(&options.source.path, &config, &host, &|_| dynamic).await?;
     warn_of_addresses(&routers, &host).await?;
     let mut delays = LinkDelays::new(config::LinkDelay::of(&config));
     let mut tracker = Tracker::start(&config, &accounts);

@@ -124,7 +124,7 @@ impl MainLoop<'_> {
             .collect();
         let dynamic = config.has_dynamic_interfaces();
         let may_be_missing = |name: &str| rebuild || dynamic || absent.iter().any(|absent| absent == name);
-        let mut routers = setup::routers(&config, &self.made.host, &may_be_missing).await?;
+        let mut routers = setup::routers(&self.options.source.path, &config, &self.made.host, &may_be_missing).await?;
         let kept = pair(&self.routers, &routers);
         check_capacity(&routers)?;
         for (router, slot) in routers.iter_mut().zip(&kept) {

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
+    path::Path,
 };
 
 use anyhow::{Context, Result};
@@ -25,11 +26,16 @@ const MAX_TAGS: u32 = 2;
 /// The virtual routers of a configuration, on the interfaces as they are now. They have no slots yet.
 ///
 /// An instance waits, in FAULT, for an interface that may be missing.
-pub async fn routers(config: &config::Config, host: &Host, may_be_missing: &dyn Fn(&str) -> bool) -> Result<Vec<Router>> {
+pub async fn routers(
+    path: &Path,
+    config: &config::Config,
+    host: &Host,
+    may_be_missing: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Router>> {
     let mut routers = Vec::new();
     for (position, instance) in config.instances.iter().enumerate() {
         let router = router(instance.clone(), host, may_be_missing);
-        let place = || format!("line {}: instance {}", instance.line, instance.name);
+        let place = || format!("{}:{}: instance {}", path.display(), instance.line, instance.name);
         routers.push(Router { position, ..router.await.with_context(place)? });
     }
     for group in SyncGroup::of(config) {
