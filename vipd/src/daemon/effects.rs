@@ -226,9 +226,8 @@ impl Node for Effects {
     }
 
     fn removed(&mut self, instance: InstanceId) {
-        if let Some(slot) = self.slots.remove(&instance) {
-            self.pages.instances().clear(slot.router.slot);
-        }
+        // Its slot of `INSTANCES` stays as it is while the index leads the program there.
+        self.slots.remove(&instance);
         self.wishes.send_modify(|wishes| _ = wishes.remove(&instance));
     }
 

@@ -68,7 +68,7 @@ pub enum Input {
 #[derive(Debug, Default)]
 pub struct Engine {
     members: BTreeMap<InstanceId, Member>,
-    groups: BTreeMap<GroupId, Group>,
+    groups: BTreeMap<GroupId, Vec<InstanceId>>,
     actions: VecDeque<Action>,
     /// The last `now` of `handle_timeout`.
     timed_out_at: Option<Instant>,
@@ -88,13 +88,6 @@ struct Member {
 enum Condition {
     Ready(IpAddr),
     Fault(FaultReason),
-}
-
-#[derive(Debug, Default)]
-struct Group {
-    members: Vec<InstanceId>,
-    /// By the last renewal, whichever member's advert it was.
-    lease_until: Option<Instant>,
 }
 
 /// A backup whose down timer has fired, or will soon.
@@ -124,10 +117,7 @@ impl Engine {
                 }
                 self.tell(instance, Event::Shutdown, now);
                 // Unless it has stopped before.
-                if let Some(group) = self.group_mut(instance) {
-                    let members = group.members.clone();
-                    self.forget_removed(&members);
-                }
+                self.forget_removed(&self.mates(instance));
             }
             Input::Advert { instance, advert, revoked } => self.advert(instance, advert, revoked, now),
             Input::Heard { instance, at } => self.tell(instance, Event::Heard { at }, now),
@@ -139,9 +129,6 @@ impl Engine {
             Input::Priority { instance, priority } => self.tell(instance, Event::Priority { priority }, now),
             Input::LeaseLost { instance } => self.tell(instance, Event::LeaseLost, now),
             Input::AdvertSent { instance, at, lease_until } => {
-                if let Some(group) = self.group_mut(instance) {
-                    group.lease_until = Some(lease_until);
-                }
                 self.tell(instance, Event::AdvertSent { at, lease_until }, now);
             }
             Input::AdvertFailed { instance } => self.tell(instance, Event::AdvertFailed, now),
@@ -198,29 +185,24 @@ impl Engine {
         if !waits().any(|(_, at)| now >= at) {
             return Vec::new();
         }
-        let due = |(group, at): (&Group, Instant)| {
+        let due = |(group, at): (&Vec<InstanceId>, Instant)| {
             let due = move |instance: InstanceId| {
                 let (_, interval) = self.members[&instance].machine.wait()?;
                 (now + interval >= at).then_some(Due { instance, now: now >= at })
             };
-            group.members.clone().into_iter().filter_map(due)
+            group.clone().into_iter().filter_map(due)
         };
         waits().flat_map(due).collect()
     }
 
-    /// When the lease of a master ends, by what it knows; `None` if it is none.
+    /// When the lease of a master ends by its own renewals, whoever else renews it; `None` if it is none.
     pub fn lease_until(&self, instance: InstanceId) -> Option<Instant> {
-        let member = self.members.get(&instance)?;
-        let until = member.machine.lease_until()?;
-        // One that leaves has shortened it.
-        let of_group = self.groups[&member.group].lease_until.filter(|_| !member.machine.is_leaving());
-        Some(of_group.unwrap_or(until))
+        self.members.get(&instance)?.machine.lease_until()
     }
 
     /// The instance as it stands; `None` if there is no such instance.
     pub fn snapshot(&self, instance: InstanceId) -> Option<Snapshot> {
-        let snapshot = self.members.get(&instance)?.machine.snapshot();
-        Some(Snapshot { lease_until: self.lease_until(instance), ..snapshot })
+        Some(self.members.get(&instance)?.machine.snapshot())
     }
 
     /// Those there are.
@@ -228,8 +210,10 @@ impl Engine {
         self.members.keys().copied()
     }
 
-    fn group_mut(&mut self, instance: InstanceId) -> Option<&mut Group> {
-        self.groups.get_mut(&self.members.get(&instance)?.group)
+    /// All members of the instance's group.
+    fn mates(&self, instance: InstanceId) -> Vec<InstanceId> {
+        let group = self.members.get(&instance).and_then(|member| self.groups.get(&member.group));
+        group.cloned().unwrap_or_default()
     }
 
     fn configure(&mut self, instance: InstanceId, group: GroupId, settings: Settings, now: Instant) {
@@ -238,7 +222,7 @@ impl Engine {
         }
         let machine = Machine::new(instance, settings);
         self.members.insert(instance, Member { machine, group, condition: None, removed: false });
-        self.groups.entry(group).or_default().members.push(instance);
+        self.groups.entry(group).or_default().push(instance);
     }
 
     /// Takes an event of one instance, and what follows from it for its group.
@@ -251,9 +235,6 @@ impl Engine {
     /// Takes an event; returns whether the state is another one now.
     fn step(&mut self, instance: InstanceId, event: Event, now: Instant) -> bool {
         let Some(member) = self.members.get_mut(&instance) else { return false };
-        if let Some(lease_until) = self.groups[&member.group].lease_until {
-            member.machine.renewed(lease_until);
-        }
         let before = member.machine.state();
         member.machine.handle(event, now, &mut self.actions);
         before != member.machine.state()
@@ -261,8 +242,7 @@ impl Engine {
 
     /// Has the members of an instance's group follow it: unless all are master, none is.
     fn sync(&mut self, instance: InstanceId, now: Instant) {
-        let Some(group) = self.group_mut(instance) else { return };
-        let members = group.members.clone();
+        let members = self.mates(instance);
         let is_master = |engine: &Self, id: &InstanceId| engine.members[id].machine.state() == StateName::Master;
         if members.iter().all(|id| is_master(self, id)) {
             return;
@@ -271,9 +251,6 @@ impl Engine {
             if is_master(self, id) {
                 self.step(*id, Event::Synced, now);
             }
-        }
-        if let Some(group) = self.group_mut(instance) {
-            group.lease_until = None;
         }
         self.forget_removed(&members);
     }
@@ -287,17 +264,15 @@ impl Engine {
         });
         let Some(repeat) = announced else { return };
         // Who was a rival for one address of the group was it for all.
-        let Some(group) = self.group_mut(instance) else { return };
-        let others: Vec<InstanceId> = group.members.iter().copied().filter(|other| *other != instance).collect();
-        self.actions.extend(others.into_iter().map(|instance| Action::Announce { instance, repeat }));
+        let others = self.mates(instance).into_iter().filter(|other| *other != instance);
+        self.actions.extend(others.map(|instance| Action::Announce { instance, repeat }));
     }
 
     /// Takes note of how an instance stands: its group can only be as well as the worst of it.
     fn stand(&mut self, instance: InstanceId, condition: Condition, now: Instant) {
         let Some(member) = self.members.get_mut(&instance) else { return };
         member.condition = Some(condition);
-        let group = member.group;
-        let members = self.groups[&group].members.clone();
+        let members = self.mates(instance);
         let conditions: Vec<_> = members.iter().map(|id| self.members[id].condition).collect();
         let in_fault = conditions.iter().any(|c| matches!(c, Some(Condition::Fault(_))));
         let all_ready = conditions.iter().all(|c| matches!(c, Some(Condition::Ready(_))));
@@ -318,19 +293,19 @@ impl Engine {
     }
 
     /// When the members of a group take over: when each of them would. `None` if they are no backups.
-    fn takeover_at(&self, group: &Group) -> Option<Instant> {
-        let waits = group.members.iter().map(|id| self.members[id].machine.wait().map(|(at, _)| at));
+    fn takeover_at(&self, group: &[InstanceId]) -> Option<Instant> {
+        let waits = group.iter().map(|id| self.members[id].machine.wait().map(|(at, _)| at));
         waits.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
-    fn deadline(&self, group: &Group) -> Option<Instant> {
-        let others = group.members.iter().map(|id| &self.members[id].machine).filter(|m| m.wait().is_none());
+    fn deadline(&self, group: &[InstanceId]) -> Option<Instant> {
+        let others = group.iter().map(|id| &self.members[id].machine).filter(|m| m.wait().is_none());
         self.takeover_at(group).into_iter().chain(others.filter_map(Machine::deadline)).min()
     }
 
     /// Runs the timers of a group that have fired.
     fn fire(&mut self, id: GroupId, now: Instant) {
-        let members = self.groups[&id].members.clone();
+        let members = self.groups[&id].clone();
         let before = self.actions.len();
         if let Some(at) = self.takeover_at(&self.groups[&id]) {
             let mut wait = false;

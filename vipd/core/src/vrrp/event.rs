@@ -33,7 +33,7 @@ pub enum Event {
     Fault { reason: FaultReason },
     /// What the router depends on has changed its priority; of no effect on an owner.
     Priority { priority: Priority },
-    /// The configuration is another one from now on; version, family and VRID stay.
+    /// The configuration is another one from now on; family and VRID stay.
     Settings { settings: Settings },
     /// The lease word is not what we last wrote.
     LeaseLost,

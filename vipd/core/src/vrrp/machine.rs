@@ -163,13 +163,6 @@ impl Machine {
         }
     }
 
-    /// The lease of a master, which covers its sync group too, was renewed, perhaps by another member.
-    pub fn renewed(&mut self, lease_until: Instant) {
-        if let State::Master(master) = &mut self.state {
-            master.lease_until = lease_until;
-        }
-    }
-
     pub fn state(&self) -> StateName {
         self.state.name()
     }
@@ -254,7 +247,10 @@ impl Machine {
             (State::Init { inherited: None }, Event::Fault { reason }) => {
                 Next::to(State::Fault, Reason::Fault(reason))
             }
-            (state @ State::Fault, Event::Fault { .. }) => Next::stay(state),
+            (state @ State::Fault, Event::Fault { reason }) => {
+                self.last_reason = Some(Reason::Fault(reason));
+                Next::stay(state)
+            }
             (State::Init { inherited: None } | State::Fault, Event::Shutdown) => {
                 Next::to(State::Stopped, Reason::Shutdown)
             }
@@ -527,7 +523,7 @@ impl Machine {
             return self.step_down(backup.hear(&self.settings, advert), reason, out);
         }
 
-        if !advert.priority.is_leaving() {
+        if !advert.priority.is_leaving() && master.rival.may_tell(&self.settings, now) {
             out.push(|instance| Action::LowerHeard { instance });
         }
         // The last word must be ours, in the switches and in the hosts' caches too.

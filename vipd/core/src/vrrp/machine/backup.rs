@@ -125,7 +125,7 @@ impl Backup {
 
     /// The same wait under another configuration, which was `before`.
     pub fn with_settings(self, settings: &Settings, before: &Settings, now: Instant) -> Self {
-        let timing = |s: &Settings| (s.advert_interval, s.down_timer_adverts);
+        let timing = |s: &Settings| (s.version, s.advert_interval, s.down_timer_adverts);
         if timing(settings) != timing(before) || settings.preempts() != before.preempts() {
             // What is heard from now on is judged by the new one. A master that is known keeps its pace.
             let interval = self.master.map_or(settings.advert_interval, |master| settings.learned(master.interval));

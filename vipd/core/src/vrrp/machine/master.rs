@@ -37,6 +37,8 @@ pub(super) struct Rival {
     trailing_announce: Option<Instant>,
     /// The repetition after `lower_prio_delay`.
     second_announce: Option<Instant>,
+    /// From when on it is told again that one was heard.
+    tell_after: Instant,
 }
 
 impl Master {
@@ -56,6 +58,7 @@ impl Master {
                 announce_after: now + settings.rival_announce_spacing(),
                 trailing_announce: None,
                 second_announce: None,
+                tell_after: now,
             },
         }
     }
@@ -144,6 +147,15 @@ impl Rival {
             self.trailing_advert = Some(self.advert_after);
         }
         allowed
+    }
+
+    /// Whether those who want to know of rivals are told now: as often as addresses would be announced.
+    pub fn may_tell(&mut self, settings: &Settings, now: Instant) -> bool {
+        let tells = now >= self.tell_after;
+        if tells {
+            self.tell_after = now + settings.rival_announce_spacing();
+        }
+        tells
     }
 
     /// Returns the frames per address to announce now that a rival was heard: 0 if that must wait.
