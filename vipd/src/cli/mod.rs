@@ -168,11 +168,11 @@ pub fn main() -> ExitCode {
                 std::io::stdout().write_all(&line)
             }
             Response::Status(status) => status::render(&mut std::io::stdout().lock(), &status),
-            Response::Reloaded { .. } | Response::Stopped | Response::Error { .. } => Ok(()),
+            _ => Ok(()),
         }),
         Command::Reload { runtime } => ask(&runtime, &Request::Reload, |response| match response {
             Response::Reloaded { what } => writeln!(std::io::stdout(), "{what}"),
-            Response::Status(_) | Response::Stopped | Response::Error { .. } => Ok(()),
+            _ => Ok(()),
         }),
         Command::Stop { for_restart, runtime } => {
             let request = if for_restart { Request::Leave } else { Request::Stop };
@@ -206,8 +206,8 @@ fn ask(runtime: &Runtime, request: &Request, show: impl FnOnce(Response) -> std:
             eprintln!("vipd: {error}");
             Exit::NotRunning
         }
-        Err(ClientError::Refused(message)) if *request == Request::Reload => {
-            eprintln!("vipd: the configuration stays as it is: {message}");
+        Err(error @ ClientError::Unchanged(_)) => {
+            eprintln!("vipd: {error}");
             Exit::Config
         }
         Err(error) => fail(&error.into()),

@@ -39,8 +39,8 @@ pub struct Told {
     pub notify: Notify,
     /// Changes of its priority are written to the FIFOs.
     pub priorities: bool,
-    /// Of a group: the names of its members. Empty: it is an instance.
-    pub members: Vec<String>,
+    /// Of a group: the names of its members.
+    pub members: Option<Vec<String>>,
 }
 
 /// What is to be run when an instance or a sync group changes its state.
@@ -124,6 +124,11 @@ impl Notify {
 }
 
 impl Told {
+    /// Of a group: the names of its members.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().flatten().map(String::as_str)
+    }
+
     /// Every instance and every sync group.
     pub fn of(config: &Config) -> Vec<Self> {
         let groups = SyncGroup::of(config);
@@ -138,14 +143,14 @@ impl Told {
                 name: instance.name.clone(),
                 notify: Notify::of(&instance.statements),
                 priorities: priorities(&instance.statements).or(of_group).unwrap_or(all),
-                members: Vec::new(),
+                members: None,
             }
         };
         let group = |group: &SyncGroup| Self {
             name: group.name.clone(),
             notify: Notify::of(&group.statements),
             priorities: false,
-            members: group.members.clone(),
+            members: Some(group.members.clone()),
         };
         config.instances.iter().map(instance).chain(groups.iter().map(group)).collect()
     }

@@ -138,7 +138,7 @@ impl Instance {
         !find(&self.statements, "dont_track_primary").is_some_and(Statement::is_on)
     }
 
-    /// Whether it is in fault while no interface of it has its source address (`track_src_ip`).
+    /// Whether it is in fault while its own interface does not have its source address (`track_src_ip`).
     pub fn tracks_source(&self) -> bool {
         find(&self.statements, "track_src_ip").is_some()
     }

@@ -61,6 +61,10 @@ fn instance(draft: &Draft, global: &Settings, report: &mut Report) -> Option<Ins
     addressing::check_vips(draft, family, report);
     let source = addressing::source(settings, family, report);
     let group = addressing::group(settings, global, family, report);
+    if let Some(at) = settings.seen_at("track_src_ip").filter(|_| source.is_none()) {
+        let hint = "name the address with `mcast_src_ip` or `unicast_src_ip`";
+        report.warning(Code::Ignored, at, "`track_src_ip` is ignored without a source address", hint);
+    }
     let unicast = addressing::unicast(settings, &shared, family, report);
     let (use_vmac, vmac_xmit_base) = virtual_mac(settings, report);
     let accept = accept(settings, accepts, version, priority, report);

@@ -24,6 +24,8 @@ pub enum ClientError {
     },
     #[error("{0}")]
     Refused(String),
+    #[error("the configuration stays as it is: {0}")]
+    Unchanged(String),
 }
 
 /// Sends one request and waits for its answer.
@@ -49,6 +51,7 @@ pub fn request(path: &Path, request: &Request) -> Result<Response, ClientError> 
     }
     match serde_json::from_str(&answer) {
         Ok(Response::Error { message }) => Err(ClientError::Refused(message)),
+        Ok(Response::Refused { message }) => Err(ClientError::Unchanged(message)),
         Ok(response) => Ok(response),
         Err(error) => Err(io_error(error.into())),
     }

@@ -46,6 +46,8 @@ pub enum Response {
     /// What has changed.
     Reloaded { what: String },
     Stopped,
+    /// Of a reload: nothing has changed.
+    Refused { message: String },
     Error { message: String },
 }
 
@@ -53,9 +55,18 @@ pub enum Response {
 #[derive(Debug)]
 pub enum Command {
     Status(oneshot::Sender<Status>),
-    Reload(oneshot::Sender<Result<String, String>>),
+    Reload(oneshot::Sender<Result<String, Unapplied>>),
     Stop(oneshot::Sender<()>),
     Leave(oneshot::Sender<()>),
+}
+
+/// Why a configuration is not in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unapplied {
+    /// Nothing has changed.
+    Refused(String),
+    /// The kernel has refused a part of it, which is tried again.
+    InPart(String),
 }
 
 /// Binds the socket, replacing what a crash left: the caller holds the runtime directory's lock.
@@ -122,7 +133,8 @@ async fn answer(line: &[u8], commands: &mpsc::Sender<Command>) -> Response {
             match commands.send(Command::Reload(reply)).await {
                 Ok(()) => match done.await {
                     Ok(Ok(what)) => Response::Reloaded { what },
-                    Ok(Err(message)) => Response::Error { message },
+                    Ok(Err(Unapplied::Refused(message))) => Response::Refused { message },
+                    Ok(Err(Unapplied::InPart(message))) => Response::Error { message },
                     Err(_) => gone(),
                 },
                 Err(_) => gone(),

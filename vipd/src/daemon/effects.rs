@@ -207,9 +207,8 @@ impl Node for Effects {
         );
         (slot.since, slot.since_unix_ms) = (clock::now(), clock::unix_ms());
         // To the world nothing has changed when a mastership goes on.
-        if reason != Reason::Inherited {
-            self.notice(instance, Change::State(to));
-        }
+        let inherited = reason == Reason::Inherited;
+        self.notice(instance, if inherited { Change::Inherited(to) } else { Change::State(to) });
         let slot = self.slot(instance);
         if to == StateName::Master {
             // Whoever is heard next is a new master to the kernel.

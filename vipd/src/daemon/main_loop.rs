@@ -15,8 +15,8 @@ use super::{
     Made, Options,
     driver::{End, Message, Wishes},
     host_wishes::HostWishes,
-    reload::{Reload, Want},
-    router::Router,
+    reload::{Farewell, Reload, Wanted},
+    router::{Router, RouterLink},
     setup,
 };
 use crate::{
@@ -77,8 +77,7 @@ pub struct MainLoop<'m> {
     pub stopping: bool,
     /// One that waits for instances to be handed over.
     pub reload: Option<Reload>,
-    /// What is to be done when it is over. One of each kind is enough, but each who asked is answered.
-    pub wanted: Vec<Want>,
+    pub wanted: Wanted,
     /// When the host is to be asked again.
     pub retry_at: Option<Instant>,
 }
@@ -96,7 +95,7 @@ impl MainLoop<'_> {
                 _ = self.signals.terminate.recv() => self.stop("SIGTERM").await,
                 _ = self.signals.interrupt.recv() => self.stop("SIGINT").await,
                 _ = self.signals.quit.recv() => self.leave("SIGQUIT").await,
-                _ = self.signals.hangup.recv() => self.want(Want::Reload(None)).await,
+                _ = self.signals.hangup.recv() => self.want_reload(None).await,
                 Some(command) = self.requested.recv() => self.command(command).await,
                 Some(news) = self.tracker.next() => {
                     let changes = self.tracker.take(news);
@@ -118,16 +117,16 @@ impl MainLoop<'_> {
                 }
                 Ok(()) = self.wished.changed() => self.apply_wishes().await,
                 () = at(self.retry_at) => self.apply_wishes().await,
-                removed = removed(&mut self.reload) => {
+                () = at(self.wanted.again_at), if self.reload.is_none() => self.want_rebuild().await,
+                handed_over = handed_over(&mut self.reload) => {
                     // A channel that is closed is that of an engine that has ended.
-                    if let (Ok(()), Some(reload), false) = (removed, self.reload.take(), self.stopping) {
-                        self.finish_reload(reload).await;
+                    if handed_over.is_ok() && !self.stopping {
+                        self.finish_reload(true).await;
+                    } else {
+                        self.reload = None;
                     }
+                    self.do_wanted().await;
                 }
-            }
-            if self.reload.is_none() && !self.stopping && !self.wanted.is_empty() {
-                let want = self.wanted.remove(0);
-                self.want(want).await;
             }
         }
     }
@@ -135,7 +134,7 @@ impl MainLoop<'_> {
     async fn command(&mut self, command: Command) {
         match command {
             Command::Status(reply) => self.send(Message::Status(reply)).await,
-            Command::Reload(reply) => self.want(Want::Reload(Some(reply))).await,
+            Command::Reload(reply) => self.want_reload(Some(reply)).await,
             Command::Stop(reply) => {
                 self.made.stops.push(reply);
                 self.stop("request").await;
@@ -165,8 +164,16 @@ impl MainLoop<'_> {
         let rebuilds = self.routers.iter().flat_map(|router| &router.links).any(|link| match &change {
             // Another interface has the name now, or it has another name.
             LinkChange::State(state) => (link.name == state.name) != (link.ifindex == state.ifindex),
-            LinkChange::Gone { ifindex } => link.ifindex == *ifindex,
+            LinkChange::Gone { ifindex } => link.ifindex == *ifindex || link.wire.ifindex == *ifindex,
         });
+        // One that has another name now is gone, to those who know it by the old one.
+        let is_renamed = |link: &RouterLink| matches!(&change, LinkChange::State(state) if link.ifindex == state.ifindex && link.name != state.name);
+        let change = match &change {
+            LinkChange::State(state) if self.routers.iter().flat_map(|r| &r.links).any(is_renamed) => {
+                LinkChange::Gone { ifindex: state.ifindex }
+            }
+            _ => change,
+        };
         // Containers come and go on busy hosts: only the interfaces in use are of interest.
         if self.hosted.concern(&change) {
             self.follow(&change);
@@ -174,7 +181,7 @@ impl MainLoop<'_> {
             self.apply_wishes().await;
         }
         if rebuilds {
-            self.want(Want::Rebuild).await;
+            self.want_rebuild().await;
         }
     }
 
@@ -209,9 +216,11 @@ impl MainLoop<'_> {
     }
 
     pub fn tell(&mut self, mut notice: Notice) {
-        let removed = self.reload.as_ref().is_some_and(|reload| reload.removes(&notice.instance));
-        if removed && notice.change == Change::State(StateName::Stopped) {
-            notice.change = Change::Deleted;
+        let farewell = self.reload.as_ref().map_or(Farewell::Stays, |r| r.farewell(&notice.instance));
+        match (farewell, notice.change) {
+            (Farewell::Renewed, Change::State(StateName::Stopped)) => return,
+            (Farewell::Removed, Change::State(StateName::Stopped)) => notice.change = Change::Deleted,
+            _ => {}
         }
         self.notifier.tell(&notice);
     }
@@ -254,9 +263,9 @@ async fn at(then: Option<Instant>) {
     }
 }
 
-async fn removed(reload: &mut Option<Reload>) -> Result<(), oneshot::error::RecvError> {
+async fn handed_over(reload: &mut Option<Reload>) -> Result<(), oneshot::error::RecvError> {
     match reload {
-        Some(reload) => (&mut reload.removed).await,
+        Some(reload) => (&mut reload.handed_over).await,
         None => std::future::pending().await,
     }
 }

@@ -36,6 +36,7 @@ use self::{
     driver::{Driver, End, Parts, Wish, Wishes},
     host_wishes::HostWishes,
     main_loop::{MainLoop, Signals},
+    reload::Wanted,
     router::Router,
     runtime_dir::{PidFile, RuntimeDir},
     sockets::Sockets,
@@ -81,11 +82,11 @@ pub fn run(options: &Options) -> Result<()> {
     let dir = RuntimeDir::lock(&options.runtime_dir)?;
     // Before `dir`, which a waiting successor takes first.
     let host_lock = runtime_dir::lock_host()?;
-    let _pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
+    let pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let local = LocalSet::new();
     let result = local.block_on(&runtime, serve(options, loaded.config, &dir));
-    drop(host_lock);
+    drop((pid_file, host_lock));
     dir.clean();
     drop(dir);
     // With it end the connections of those who asked for the stop: now another vipd may start.
@@ -108,9 +109,9 @@ async fn serve(options: &Options, config: config::Config, dir: &RuntimeDir) -> R
     let (mut host, links) = Host::open(dir.path())?;
     let accounts = Accounts::new(&config::ScriptPolicy::of(&config)).context("script_user")?;
     let dynamic = config.has_dynamic_interfaces();
-    let routers = setup::routers(&options.source.path, &config, &host, &|_| dynamic).await?;
-    warn_of_addresses(&routers, &host).await?;
     let mut delays = LinkDelays::new(config::LinkDelay::of(&config));
+    let routers = setup::routers(&options.source.path, &config, &host, &delays, &|_| dynamic).await?;
+    warn_of_addresses(&routers, &host).await?;
     let mut tracker = Tracker::start(&config, &accounts);
     let tracked: BTreeSet<String> = tracker.interfaces().map(str::to_owned).collect();
     for name in tracked.iter().chain(routers.iter().flat_map(Router::present).map(|link| &link.name)) {
@@ -196,7 +197,9 @@ async fn run_engine(
     let predecessors = dataplane.predecessors()?;
     let carried = carry_over(&predecessors, &routers, &pages);
     let mut modes = HashMap::new();
-    attach(dataplane, &routers, &mut made.host, &mut modes).await?;
+    if let Some((_, error)) = attach(dataplane, &routers, &mut made.host, &mut modes).await.pop() {
+        return Err(error);
+    }
     let attached: Vec<u32> = modes.keys().copied().collect();
     dataplane.detach_others(&attached)?;
     // Until now the predecessor's program may have revoked what was carried over.
@@ -280,7 +283,7 @@ async fn run_engine(
         notifier,
         stopping: false,
         reload: None,
-        wanted: Vec::new(),
+        wanted: Wanted::default(),
         retry_at: None,
     };
     let result = main.run(&mut end).await;
@@ -351,13 +354,13 @@ fn carry_over<'a>(
     carried
 }
 
-/// Attaches the program to every interface in use where it is not, and notes how in `modes`.
+/// Attaches the program to every interface in use where it is not, and notes how in `modes`. Returns where it cannot be.
 async fn attach(
     dataplane: &mut Dataplane,
     routers: &[Router],
     host: &mut Host,
     modes: &mut HashMap<u32, String>,
-) -> Result<()> {
+) -> Vec<(u32, anyhow::Error)> {
     let mut wires: BTreeMap<u32, WireUse<'_>> = BTreeMap::new();
     for router in routers {
         for (i, link) in router.links.iter().enumerate().filter(|(_, link)| link.exists()) {
@@ -366,35 +369,49 @@ async fn attach(
             wire.virtual_mac |= i == 0 && router.spec.use_vmac;
         }
     }
-    for (&ifindex, &WireUse { interface, tagged, virtual_mac }) in &wires {
-        if tagged {
-            // A NIC that strips tags shows XDP two VLANs that look alike.
-            host.set_rx_vlan(interface, false)?;
+    let mut failed = Vec::new();
+    for (&ifindex, wire) in &wires {
+        match attach_to(dataplane, ifindex, wire, host, modes.get(&ifindex)).await {
+            Ok(mode) => _ = modes.insert(ifindex, mode),
+            Err(error) => failed.push((ifindex, error)),
         }
-        let link = host.link(interface).await?;
-        let avoid_native = (virtual_mac && link.veth).then_some(VETH_AND_VIRTUAL_MAC);
-        if dataplane.is_attached(ifindex) {
-            let native = Mode::Native.to_string();
-            if let Some(reason) = avoid_native.filter(|_| modes.get(&ifindex) == Some(&native)) {
-                bail!("{interface}: XDP would have to go from the driver to the stack, which takes a restart: {reason}");
-            }
-            continue;
-        }
-        let present = link.xdp.map(|xdp| {
-            let mode = if xdp.generic { Mode::Generic } else { Mode::Native };
-            (mode, xdp.program_id)
-        });
-        let (attached, mode) = dataplane.attach(interface, ifindex, link.mtu, present, avoid_native)?;
-        match attached {
-            Attached::New => tracing::info!(interface, %mode, "XDP attached"),
-            Attached::Adopted => tracing::info!(interface, %mode, "XDP program replaced in the link found"),
-            Attached::Fallback(reason) => {
-                tracing::warn!(interface, %mode, "XDP runs in the stack, not in the driver: {reason:#}");
-            }
-        }
-        modes.insert(ifindex, mode.to_string());
     }
-    Ok(())
+    failed
+}
+
+/// Attaches the program to one interface; returns how. `present` is how it is attached already.
+async fn attach_to(
+    dataplane: &mut Dataplane,
+    ifindex: u32,
+    &WireUse { interface, tagged, virtual_mac }: &WireUse<'_>,
+    host: &mut Host,
+    present: Option<&String>,
+) -> Result<String> {
+    if tagged {
+        // A NIC that strips tags shows XDP two VLANs that look alike.
+        host.set_rx_vlan(interface, false)?;
+    }
+    let link = host.link(interface).await?;
+    let avoid_native = (virtual_mac && link.veth).then_some(VETH_AND_VIRTUAL_MAC);
+    if let Some(present) = present.filter(|_| dataplane.is_attached(ifindex)) {
+        if let Some(reason) = avoid_native.filter(|_| *present == Mode::Native.to_string()) {
+            bail!("{interface}: XDP would have to go from the driver to the stack, which takes a restart: {reason}");
+        }
+        return Ok(present.clone());
+    }
+    let present = link.xdp.map(|xdp| {
+        let mode = if xdp.generic { Mode::Generic } else { Mode::Native };
+        (mode, xdp.program_id)
+    });
+    let (attached, mode) = dataplane.attach(interface, ifindex, link.mtu, present, avoid_native)?;
+    match attached {
+        Attached::New => tracing::info!(interface, %mode, "XDP attached"),
+        Attached::Adopted => tracing::info!(interface, %mode, "XDP program replaced in the link found"),
+        Attached::Fallback(reason) => {
+            tracing::warn!(interface, %mode, "XDP runs in the stack, not in the driver: {reason:#}");
+        }
+    }
+    Ok(mode.to_string())
 }
 
 /// What an interface is used for.

@@ -1,13 +1,19 @@
 //! Another configuration, or other interfaces, while the election goes on.
 //!
-//! First everything that may fail, with nothing changed yet: the configuration is read and checked, interfaces are looked
-//! up, XDP is attached where it is not, sockets are opened. Then instances that are gone are handed over. Then all the
-//! rest, at once: the table of VIPs is swapped, the election is told, the host's routes follow.
+//! First what may be refused, with nothing changed yet: the configuration is read and checked, interfaces are looked up, and
+//! XDP is attached where it is not. Then instances that are gone are handed over. Then all the rest, at once: the table of
+//! VIPs is swapped, the election is told, the host's routes follow. What the kernel refuses by then is tried again.
 
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
-use anyhow::{Context, Result, anyhow, bail};
-use tokio::sync::oneshot;
+use anyhow::{Context, Result, bail};
+use tokio::{
+    sync::oneshot,
+    time::Instant,
+};
 use vipd_common::abi::{MAX_INSTANCES, MAX_PEERS, MAX_VIPS};
 
 use super::{
@@ -19,21 +25,27 @@ use super::{
 };
 use crate::{
     config::{Config, LinkDelay, ScriptPolicy},
+    control::Unapplied,
     engine::InstanceId,
     host::multicast::Memberships,
     scripts::Accounts,
 };
 
-/// Who asked for a reload is told what has become of it.
-pub type Reply = oneshot::Sender<Result<String, String>>;
+/// Wait before what the kernel has refused is tried again.
+const RETRY: Duration = Duration::from_secs(5);
 
-/// Why everything is looked at again.
-#[derive(Debug)]
-pub enum Want {
-    /// The configuration is to be read again.
-    Reload(Option<Reply>),
+/// Who asked for a reload is told what has become of it.
+pub type Reply = oneshot::Sender<Result<String, Unapplied>>;
+
+/// What is to be done when nothing else is under way: one of each is enough.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// The configuration is to be read again, and these are to be told.
+    reload: Option<Vec<Reply>>,
     /// An interface is another one now, or gone, or back.
-    Rebuild,
+    rebuild: bool,
+    /// When to look again at what the kernel has refused.
+    pub again_at: Option<Instant>,
 }
 
 /// A configuration that is to come into force when what it does not have any more is handed over.
@@ -44,56 +56,84 @@ pub struct Reload {
     /// Those that go on have their slots.
     routers: Vec<Router>,
     kept: Vec<Option<u32>>,
-    removed_names: HashSet<String>,
+    /// Names of those that go, and of those of them that begin anew.
+    removed: HashSet<String>,
+    renewed: HashSet<String>,
     /// The engine has handed them over.
-    pub removed: oneshot::Receiver<()>,
-    reply: Option<Reply>,
+    pub handed_over: oneshot::Receiver<()>,
+    /// `None`: nobody has asked, an interface has changed.
+    replies: Option<Vec<Reply>>,
+}
+
+/// What becomes of the last words of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// It is not removed.
+    Stays,
+    Removed,
+    /// It begins anew at once: nothing is told.
+    Renewed,
 }
 
 impl Reload {
-    /// Whether an instance is one of those that go.
-    pub fn removes(&self, name: &str) -> bool {
-        self.removed_names.contains(name)
+    pub fn farewell(&self, name: &str) -> Farewell {
+        match (self.removed.contains(name), self.renewed.contains(name)) {
+            (true, true) => Farewell::Renewed,
+            (true, false) => Farewell::Removed,
+            (false, _) => Farewell::Stays,
+        }
     }
 }
 
 impl MainLoop<'_> {
-    /// Does what is wanted, or later if something else is under way.
-    pub async fn want(&mut self, want: Want) {
-        if self.reload.is_some() {
-            let again = matches!(want, Want::Rebuild)
-                && self.wanted.iter().any(|wanted| matches!(wanted, Want::Rebuild));
-            if !again {
-                self.wanted.push(want);
+    pub async fn want_reload(&mut self, reply: Option<Reply>) {
+        self.wanted.reload.get_or_insert_default().extend(reply);
+        self.do_wanted().await;
+    }
+
+    pub async fn want_rebuild(&mut self) {
+        self.wanted.rebuild = true;
+        self.do_wanted().await;
+    }
+
+    /// Does what is wanted, unless something is under way; to be called again when that is over.
+    pub async fn do_wanted(&mut self) {
+        while self.reload.is_none() && !self.stopping {
+            let replies = self.wanted.reload.take();
+            if replies.is_none() && !std::mem::take(&mut self.wanted.rebuild) {
+                break;
             }
-            return;
+            // A reload looks at the interfaces too.
+            (self.wanted.rebuild, self.wanted.again_at) = (false, None);
+            self.begin(replies).await;
         }
-        let is_reload = matches!(want, Want::Reload(_));
-        if self.stopping && !is_reload {
-            return;
-        }
-        let reply = if let Want::Reload(reply) = want { reply } else { None };
-        let begun = match self.stopping {
-            true => Err(anyhow!("the daemon is stopping")),
-            false if is_reload => self.read().await,
-            false => self.prepare(self.config.clone(), true).await,
+    }
+
+    async fn begin(&mut self, replies: Option<Vec<Reply>>) {
+        let begun = match &replies {
+            Some(_) => self.read().await,
+            None => self.prepare(self.config.clone(), true).await,
         };
         match begun {
             Ok(reload) => {
-                let reload = Reload { reply, ..reload };
-                if reload.removed_names.is_empty() {
-                    self.finish_reload(reload).await;
-                } else {
-                    self.reload = Some(reload);
+                let waits = !reload.removed.is_empty();
+                self.reload = Some(Reload { replies, ..reload });
+                if !waits {
+                    self.finish_reload(false).await;
                 }
             }
             Err(error) => {
                 let error = format!("{error:#}");
-                let what = if is_reload { "the configuration stays as it is" } else { "an interface is not used" };
-                tracing::error!(error, "{what}");
-                if let Some(reply) = reply {
+                match replies {
+                    Some(_) => tracing::error!(error, "the configuration stays as it is"),
+                    None => {
+                        tracing::error!(error, "interfaces are not followed for now");
+                        self.wanted.again_at = Some(Instant::now() + RETRY);
+                    }
+                }
+                for reply in replies.into_iter().flatten() {
                     // Who asked may be gone.
-                    let _ = reply.send(Err(error));
+                    let _ = reply.send(Err(Unapplied::Refused(error.clone())));
                 }
             }
         }
@@ -109,88 +149,132 @@ impl MainLoop<'_> {
         if loaded.config.instances.is_empty() {
             bail!("{path} has no vrrp_instance; `vipd stop` ends them all");
         }
+        if loaded.config.real_time_priority() != self.config.real_time_priority() {
+            tracing::warn!("another vrrp_rt_priority takes a restart");
+        }
         self.prepare(loaded.config, false).await
     }
 
-    /// Everything that may fail. On an error nothing has changed.
+    /// Everything that may be refused. On an error nothing has changed.
     async fn prepare(&mut self, config: Config, rebuild: bool) -> Result<Reload> {
         let accounts = Accounts::new(&ScriptPolicy::of(&config)).context("script_user")?;
-        let absent: Vec<String> = self
-            .routers
-            .iter()
-            .flat_map(|router| &router.links)
-            .filter(|link| !link.exists())
-            .map(|link| link.name.clone())
-            .collect();
+        let links = || self.routers.iter().flat_map(|router| &router.links);
+        let absent: HashSet<&str> = links().filter(|link| !link.exists()).map(|link| link.name.as_str()).collect();
         let dynamic = config.has_dynamic_interfaces();
-        let may_be_missing = |name: &str| rebuild || dynamic || absent.iter().any(|absent| absent == name);
-        let mut routers = setup::routers(&self.options.source.path, &config, &self.made.host, &may_be_missing).await?;
+        let may_be_missing = |name: &str| rebuild || dynamic || absent.contains(name);
+        let path = &self.options.source.path;
+        let routers = setup::routers(path, &config, &self.made.host, &self.delays, &may_be_missing).await?;
         let kept = pair(&self.routers, &routers);
         check_capacity(&routers)?;
+        let routers = self.attach(routers, rebuild).await?;
+        let gone: Vec<&Router> =
+            self.routers.iter().filter(|router| !kept.contains(&Some(router.slot))).collect();
+        let removed: HashSet<String> = gone.iter().map(|router| router.spec.name.clone()).collect();
+        let stays = |name: &&String| config.instances.iter().any(|instance| instance.name == **name);
+        let renewed = removed.iter().filter(stays).cloned().collect();
+        let instances: BTreeSet<InstanceId> = gone.iter().map(|router| router.id()).collect();
+        let (answer, handed_over) = oneshot::channel();
+        if !instances.is_empty() {
+            self.send(Message::Remove { instances, reply: answer }).await;
+        }
+        Ok(Reload { config, accounts, routers, kept, removed, renewed, handed_over, replies: None })
+    }
+
+    /// Attaches XDP where it is not; with `go_on` an interface where it cannot be counts as missing.
+    async fn attach(&mut self, mut routers: Vec<Router>, go_on: bool) -> Result<Vec<Router>> {
+        let failed =
+            super::attach(&mut self.made.dataplane, &routers, &mut self.made.host, &mut self.modes).await;
+        for (ifindex, error) in failed {
+            if !go_on {
+                self.detach_unused();
+                return Err(error);
+            }
+            tracing::error!(error = format!("{error:#}"), "an interface is not used");
+            self.wanted.again_at = Some(Instant::now() + RETRY);
+            routers.iter_mut().for_each(|router| _ = router.gone(ifindex));
+        }
+        Ok(routers)
+    }
+
+    /// Everything else; `waited`: something was handed over meanwhile.
+    pub async fn finish_reload(&mut self, waited: bool) {
+        // What they have said last is said in the terms of the old configuration.
+        while let Ok(notice) = self.notices.try_recv() {
+            self.tell(notice);
+        }
+        let Some(mut reload) = self.reload.take() else { return };
+        let replies = reload.replies.take();
+        let is_reload = replies.is_some();
+        if waited {
+            // Links may have changed meanwhile, which was told to the former routers.
+            let path = &self.options.source.path;
+            let looked_up = setup::routers(path, &reload.config, &self.made.host, &self.delays, &|_| true).await;
+            if let Ok(routers) = looked_up
+                && let Ok(routers) = self.attach(routers, true).await
+            {
+                reload.routers = routers;
+            }
+        }
+        let (what, problems) = self.come_into_force(reload, is_reload).await;
+        if problems.is_empty() {
+            tracing::info!(what, "the configuration is in force");
+        } else {
+            tracing::error!(what, problems = problems.join("; "), "the configuration is in force in part, trying again");
+            self.wanted.again_at = Some(Instant::now() + RETRY);
+        }
+        for reply in replies.into_iter().flatten() {
+            let answer = if problems.is_empty() {
+                Ok(what.clone())
+            } else {
+                Err(Unapplied::InPart(format!("{what}; but {}", problems.join("; "))))
+            };
+            // Who asked may be gone.
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// Returns what has changed, and what the kernel has refused.
+    async fn come_into_force(&mut self, reload: Reload, is_reload: bool) -> (String, Vec<String>) {
+        let Reload { config, accounts, mut routers, kept, removed, .. } = reload;
+        let mut problems = Refusals::default();
         for (router, slot) in routers.iter_mut().zip(&kept) {
             if let Some(before) = self.routers.iter().find(|before| Some(before.slot) == *slot) {
                 (router.slot, router.group) = (before.slot, before.group);
             }
         }
-        if let Err(error) =
-            super::attach(&mut self.made.dataplane, &routers, &mut self.made.host, &mut self.modes).await
-        {
-            self.detach_unused(&self.routers.clone());
-            return Err(error);
-        }
-        let is_removed = |router: &&Router| !kept.contains(&Some(router.slot));
-        let gone: Vec<&Router> = self.routers.iter().filter(is_removed).collect();
-        let removed_names = gone.iter().map(|router| router.spec.name.clone()).collect();
-        let instances: BTreeSet<InstanceId> = gone.iter().map(|router| router.id()).collect();
-        let (answer, removed) = oneshot::channel();
-        if !instances.is_empty() {
-            self.send(Message::Remove { instances, reply: answer }).await;
-        }
-        Ok(Reload { config, accounts, routers, kept, removed_names, removed, reply: None })
-    }
-
-    /// Everything else.
-    pub async fn finish_reload(&mut self, mut reload: Reload) {
-        let reply = reload.reply.take();
-        // What they have said last is said in the terms of the old configuration.
-        self.reload = Some(reload);
-        while let Ok(notice) = self.notices.try_recv() {
-            self.tell(notice);
-        }
-        let Some(reload) = self.reload.take() else { return };
-        let done = self.come_into_force(reload).await;
-        match &done {
-            Ok(what) => tracing::info!(what, "the configuration is in force"),
-            Err(error) => tracing::error!(error = format!("{error:#}"), "the configuration is in force in part"),
-        }
-        if let Some(reply) = reply {
-            // Who asked may be gone.
-            let _ = reply.send(done.map_err(|error| format!("{error:#}")));
-        }
-    }
-
-    async fn come_into_force(&mut self, reload: Reload) -> Result<String> {
-        let Reload { config, accounts, mut routers, kept, removed_names, .. } = reload;
-        setup::fill_slots(&mut routers, &kept)?;
+        problems.note(setup::fill_slots(&mut routers, &kept));
         setup::assign_groups(&mut routers, &kept);
         let pages = self.made.dataplane.pages().clone();
         for (router, kept) in routers.iter().zip(&kept) {
             if kept.is_none() {
                 pages.leases().release(router.group);
+                problems.note(pages.forget_counters(router.slot));
                 pages.instances().write(router.slot, &router.identity());
             }
         }
         let plan = setup::plan(routers.iter());
+        let mut contents = setup::contents(routers.iter());
         // I4: before the table, or the kernel answers for what the table does not have any more.
-        self.made.host.retire(&plan).await.context("remove routes of former VIPs")?;
-        self.made.dataplane.replace_tables(&setup::contents(routers.iter()))?;
-        let sockets = match Sockets::needs(&routers) == Sockets::needs(&self.routers) {
-            true => None,
-            false => Some(Sockets::open(&routers)?),
-        };
+        if let Err(error) = self.made.host.retire(&plan).await {
+            problems.note::<()>(Err(error.context("remove routes of former VIPs")));
+            contents.keep(setup::contents(self.routers.iter()).vips);
+        }
+        problems.note(self.made.dataplane.replace_tables(&contents));
+        // Nothing leads there any more.
+        let used: HashSet<u32> = routers.iter().map(|router| router.slot).collect();
+        for router in self.routers.iter().filter(|router| !used.contains(&router.slot)) {
+            pages.instances().clear(router.slot);
+        }
+        let mut sockets = None;
+        if Sockets::needs(&routers) != Sockets::needs(&self.routers) {
+            sockets = problems.note(Sockets::open(&routers));
+        }
         let groups = setup::groups(&routers);
         if groups != setup::groups(&self.routers) {
-            self.memberships = Memberships::join(groups).context("join multicast groups")?;
+            let joined = Memberships::join(groups).context("join multicast groups");
+            if let Some(memberships) = problems.note(joined) {
+                self.memberships = memberships;
+            }
         }
         self.tracker.reload(&config, &accounts);
         self.delays.reload(LinkDelay::of(&config));
@@ -206,28 +290,30 @@ impl MainLoop<'_> {
         self.send(Message::Apply(Box::new(apply))).await;
         // Closing a packet socket waits for a grace period: here, not in the engine's thread.
         drop(applied.await);
-        self.detach_unused(&routers);
-        let changed = routers.iter().filter(|router| {
-            self.routers.iter().any(|before| before.slot == router.slot && before != *router)
-        });
+        let is_changed = |router: &&Router| {
+            let before = self.routers.iter().find(|before| before.slot == router.slot);
+            before.is_some_and(|before| Router { position: router.position, ..before.clone() } != **router)
+        };
+        let going_on = routers.iter().zip(&kept).filter(|(_, slot)| slot.is_some()).map(|(router, _)| router);
         let what = format!(
             "{} instances: {} changed, {} added, {} removed",
             routers.len(),
-            changed.count(),
+            going_on.filter(is_changed).count(),
             kept.iter().filter(|slot| slot.is_none()).count(),
-            removed_names.len()
+            removed.len()
         );
         self.routers = routers;
+        self.detach_unused();
         self.hosted.replan(plan);
         self.apply_wishes().await;
-        self.notifier.reload(&config, &accounts).await;
+        self.notifier.reload(&config, &accounts, is_reload).await;
         (self.config, self.accounts) = (config, accounts);
-        Ok(what)
+        (what, problems.0)
     }
 
-    fn detach_unused(&mut self, routers: &[Router]) {
-        let used: Vec<u32> =
-            routers.iter().flat_map(Router::present).map(|link| link.wire.ifindex).collect();
+    fn detach_unused(&mut self) {
+        let present = self.routers.iter().flat_map(Router::present);
+        let used: Vec<u32> = present.map(|link| link.wire.ifindex).collect();
         self.modes.retain(|ifindex, _| used.contains(ifindex));
         if let Err(error) = self.made.dataplane.detach_others(&used) {
             tracing::warn!(error = format!("{error:#}"), "XDP is still attached to an interface without VIPs");
@@ -235,10 +321,20 @@ impl MainLoop<'_> {
     }
 
     /// Interfaces that were not tracked before are looked at.
-    pub async fn look_at_tracked_links(&mut self) {
+    async fn look_at_tracked_links(&mut self) {
         for name in self.tracker.interfaces().map(str::to_owned).collect::<BTreeSet<_>>() {
             super::look_at_link(&name, &self.made.host, &mut self.tracker, &mut self.delays).await;
         }
+    }
+}
+
+/// What the kernel has refused.
+#[derive(Debug, Default)]
+struct Refusals(Vec<String>);
+
+impl Refusals {
+    fn note<T>(&mut self, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.0.push(format!("{error:#}"))).ok()
     }
 }
 
@@ -248,7 +344,10 @@ fn pair(old: &[Router], new: &[Router]) -> Vec<Option<u32>> {
     let mut slots = Vec::new();
     for router in new {
         let is_it = |before: &&Router| {
-            before.identified() == router.identified() && before.mates == router.mates
+            let owner = |router: &Router| router.mates.len() > 1 && router.spec.priority.is_owner();
+            before.identified() == router.identified()
+                && before.mates == router.mates
+                && owner(before) == owner(router)
                 && !taken.contains(&before.slot)
         };
         let same = old.iter().filter(is_it);

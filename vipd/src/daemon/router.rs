@@ -62,6 +62,8 @@ pub struct RouterLink {
     /// The interface's own.
     pub mac: MacAddr,
     pub up: bool,
+    /// Administratively up.
+    pub enabled: bool,
     /// Whether the router is in fault while it is down.
     pub tracked: bool,
     /// The sources of this host's own traffic to the VIPs.
@@ -92,6 +94,7 @@ impl Router {
                 wire,
                 mac: state.mac,
                 up: state.up,
+                enabled: state.enabled,
                 tracked: if i == 0 { spec.tracks_interface() } else { on_it().any(|vip| vip.tracked) },
                 source_v4: None,
                 source_v6: None,
@@ -133,10 +136,10 @@ impl Router {
             if link.ifindex != state.ifindex {
                 continue;
             }
-            let before = (link.mac, link.up, link.source_v4, link.source_v6);
-            (link.mac, link.up) = (state.mac, state.up);
+            let before = (link.mac, link.up, link.enabled, link.source_v4, link.source_v6);
+            (link.mac, link.up, link.enabled) = (state.mac, state.up, state.enabled);
             link.sources(&self.spec, state);
-            changed |= before != (link.mac, link.up, link.source_v4, link.source_v6);
+            changed |= before != (link.mac, link.up, link.enabled, link.source_v4, link.source_v6);
             if i == 0 {
                 let address = primary_address(&self.spec, state);
                 changed |= self.address != address;
@@ -146,11 +149,13 @@ impl Router {
         changed
     }
 
-    /// The interface is gone; returns whether it is one of this router's.
+    /// The interface is gone, or of no use; returns whether it is one of this router's.
     pub fn gone(&mut self, ifindex: u32) -> bool {
-        let mut links = self.links.iter_mut().filter(|link| link.ifindex == ifindex).peekable();
-        let any = links.peek().is_some();
-        links.for_each(|link| link.up = false);
+        let is_it = |link: &&mut RouterLink| link.ifindex == ifindex || link.wire.ifindex == ifindex;
+        let mut any = false;
+        for link in self.links.iter_mut().filter(is_it) {
+            (link.ifindex, link.up, any) = (0, false, true);
+        }
         any
     }
 
@@ -161,7 +166,9 @@ impl Router {
 
     /// Whether every interface it depends on is up.
     pub fn up(&self) -> bool {
-        self.link().exists() && self.links.iter().all(|link| link.up || !link.tracked)
+        // What is turned off sends nothing, tracked or not.
+        let own = self.link();
+        own.exists() && own.enabled && self.links.iter().all(|link| link.up || !link.tracked)
     }
 
     /// The number of its lease in the election.

@@ -17,6 +17,7 @@ use crate::{
     config::{self, SyncGroup},
     dataplane::{Contents, InstancePage, LeasePage},
     host::{self, Host, LinkError, LinkState, Plan, PlannedInstance, PlannedLink, multicast},
+    tracking::LinkDelays,
     vrrp::Settings,
 };
 
@@ -30,11 +31,12 @@ pub async fn routers(
     path: &Path,
     config: &config::Config,
     host: &Host,
+    delays: &LinkDelays,
     may_be_missing: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<Router>> {
     let mut routers = Vec::new();
     for (position, instance) in config.instances.iter().enumerate() {
-        let router = router(instance.clone(), host, may_be_missing);
+        let router = router(instance.clone(), host, delays, may_be_missing);
         let place = || format!("{}:{}: instance {}", path.display(), instance.line, instance.name);
         routers.push(Router { position, ..router.await.with_context(place)? });
     }
@@ -53,11 +55,16 @@ pub async fn routers(
     Ok(routers)
 }
 
-async fn router(spec: config::Instance, host: &Host, may_be_missing: &dyn Fn(&str) -> bool) -> Result<Router> {
+async fn router(
+    spec: config::Instance,
+    host: &Host,
+    delays: &LinkDelays,
+    may_be_missing: &dyn Fn(&str) -> bool,
+) -> Result<Router> {
     let mut links = Vec::new();
     for name in interfaces(&spec) {
         links.push(match look(name, host).await {
-            Ok(found) => found,
+            Ok((state, wire)) => (delays.settled(state), wire),
             Err(error) if may_be_missing(name) => {
                 tracing::warn!(instance = spec.name, interface = name, "waits for the interface: {error:#}");
                 let absent = Wire { interface: name.to_owned(), ifindex: 0, vlan: 0 };
@@ -151,6 +158,17 @@ pub fn assign_slots(routers: &mut [Router], instances: &InstancePage, leases: &L
         .collect();
     fill_slots(routers, &slots)?;
     assign_groups(routers, &vec![None; routers.len()]);
+    // A group that had another of its members' slots keeps that one.
+    let before = |router: &Router| heads.get(router.slot as usize).map(|head| head.group);
+    let groups: BTreeSet<u32> = routers.iter().map(|router| router.group).collect();
+    for group in groups {
+        let members = || routers.iter().filter(|router| router.group == group);
+        let then = members().next().and_then(before);
+        let same = members().all(|router| before(router) == then);
+        if let Some(then) = then.filter(|then| same && members().any(|router| router.slot == *then)) {
+            routers.iter_mut().filter(|router| router.group == group).for_each(|router| router.group = then);
+        }
+    }
     for (slot, head) in (0..).zip(&heads) {
         if !routers.iter().any(|router| router.slot == slot) {
             instances.clear(slot);

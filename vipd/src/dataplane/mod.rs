@@ -14,19 +14,20 @@ use std::{
     fmt,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{Map, MapData, PerCpuArray, RingBuf},
+    maps::{Map, MapData, PerCpuArray, PerCpuValues, RingBuf},
     programs::{
         Xdp, XdpMode,
         links::{FdLink, PinnedLink},
         loaded_programs,
         xdp::XdpLink,
     },
+    util::nr_cpus,
 };
 use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
@@ -103,7 +104,8 @@ struct Maps {
     leases: LeasePage,
     instances: InstancePage,
     counters: PerCpuArray<MapData, Counters>,
-    instance_counters: PerCpuArray<MapData, InstanceCounters>,
+    /// Locked for a look, or to begin anew.
+    instance_counters: Mutex<PerCpuArray<MapData, InstanceCounters>>,
 }
 
 impl fmt::Debug for Pages {
@@ -133,8 +135,17 @@ impl Pages {
     /// The counters of an instance slot, summed over CPUs.
     pub fn instance_counters(&self, slot: u32) -> Result<InstanceCounters> {
         let mut sum = InstanceCounters::default();
-        self.0.instance_counters.get(&slot, 0)?.iter().for_each(|cpu| sum.add(cpu));
+        let counters = self.0.instance_counters.lock().unwrap_or_else(PoisonError::into_inner);
+        counters.get(&slot, 0)?.iter().for_each(|cpu| sum.add(cpu));
         Ok(sum)
+    }
+
+    /// Has the counters of an instance slot begin with zero.
+    pub fn forget_counters(&self, slot: u32) -> Result<()> {
+        let cpus = nr_cpus().map_err(|(_, error)| error)?;
+        let zero = PerCpuValues::try_from(vec![InstanceCounters::default(); cpus])?;
+        let mut counters = self.0.instance_counters.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(counters.set(slot, zero, 0)?)
     }
 }
 
@@ -238,7 +249,7 @@ impl Dataplane {
         let mut events = Events(take(&mut ebpf, "EVENTS")?);
         while events.pop().is_some() {}
         let counters = take(&mut ebpf, "COUNTERS")?;
-        let instance_counters = take(&mut ebpf, "INSTANCE_COUNTERS")?;
+        let instance_counters = Mutex::new(take(&mut ebpf, "INSTANCE_COUNTERS")?);
         let pages = Pages(Arc::new(Maps { leases, instances, counters, instance_counters }));
         Ok((Self { ebpf, pins, links: HashMap::new(), tables, pages }, events))
     }

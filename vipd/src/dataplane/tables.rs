@@ -36,6 +36,14 @@ pub struct Contents {
     pub peers: Vec<(PeerKey, PeerEntry)>,
 }
 
+impl Contents {
+    /// Adds entries of VIPs that are not there.
+    pub fn keep(&mut self, vips: Vec<(VipKey, VipEntry)>) {
+        let there: HashSet<VipKey> = self.vips.iter().map(|(key, _)| *key).collect();
+        self.vips.extend(vips.into_iter().filter(|(key, _)| !there.contains(key)));
+    }
+}
+
 impl Tables {
     /// `active` is the id of the map that `pointer` points to.
     pub fn new(

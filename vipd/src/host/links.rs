@@ -34,6 +34,8 @@ pub struct LinkState {
     pub mtu: u32,
     /// Administratively up, with carrier, and operational (IFF_UP, IFF_LOWER_UP, IFF_RUNNING).
     pub up: bool,
+    /// Administratively up alone.
+    pub enabled: bool,
     /// IPv4, then IPv6, each in the kernel's order: its first primary IPv4 one is what routes take as source.
     pub addresses: Vec<LinkAddress>,
     /// Of a VLAN sub-interface whose parent is in this network namespace.
@@ -79,6 +81,7 @@ impl LinkState {
             mac: MacAddr::ZERO,
             mtu: 0,
             up: false,
+            enabled: false,
             addresses: Vec::new(),
             vlan: None,
             veth: false,
@@ -156,6 +159,7 @@ pub(super) fn without_addresses(message: &LinkMessage) -> LinkState {
         mac: MacAddr::ZERO,
         mtu: 0,
         up: message.header.flags.contains(needed),
+        enabled: message.header.flags.contains(LinkFlags::Up),
         addresses: Vec::new(),
         vlan: vlan_state(&message.attributes),
         veth: false,

@@ -33,7 +33,7 @@ pub struct Writer {
     path: String,
     /// vipd has made it.
     made: bool,
-    lines: mpsc::UnboundedSender<String>,
+    lines: mpsc::Sender<String>,
     task: JoinHandle<()>,
     reader: Option<Child>,
 }
@@ -50,7 +50,7 @@ impl Writer {
                 return None;
             }
         };
-        let (lines, queued) = mpsc::unbounded_channel();
+        let (lines, queued) = mpsc::channel(LINES);
         let task = spawn_local(write(path.clone(), file, queued));
         let reader = fifo.reader.as_ref().and_then(|command| {
             let started = accounts.resolve(command).map_err(anyhow::Error::from);
@@ -67,10 +67,11 @@ impl Writer {
         Some(Self { path, made, lines, task, reader })
     }
 
-    /// Queues a line.
+    /// Queues a line; it is lost, with a message, while nobody has read so many.
     pub fn write(&self, line: String) {
-        // The task that takes it is there as long as this.
-        let _ = self.lines.send(line);
+        if let Err(error) = self.lines.try_send(line) {
+            tracing::error!(fifo = self.path, %error, "a line is lost: nobody reads the FIFO");
+        }
     }
 
     /// Ends the reader and removes the FIFO, each if vipd has made it.
@@ -93,6 +94,9 @@ impl Writer {
         }
     }
 }
+
+/// Lines that wait to be read, besides the 64 KiB that the kernel keeps.
+const LINES: usize = 4096;
 
 /// The FIFO, made if it is not there, and whether it was.
 fn open(path: &Path, owner: Option<(Uid, Gid)>) -> Result<(bool, AsyncFd<File>)> {
@@ -117,7 +121,7 @@ fn open(path: &Path, owner: Option<(Uid, Gid)>) -> Result<(bool, AsyncFd<File>)>
     Ok((made, file.context("watch the FIFO")?))
 }
 
-async fn write(path: String, file: AsyncFd<File>, mut lines: mpsc::UnboundedReceiver<String>) {
+async fn write(path: String, file: AsyncFd<File>, mut lines: mpsc::Receiver<String>) {
     while let Some(line) = lines.recv().await {
         let mut left = line.as_bytes();
         while !left.is_empty() {

@@ -32,6 +32,8 @@ pub struct Notice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     State(StateName),
+    /// It goes on in this state: nobody is told.
+    Inherited(StateName),
     /// A new configuration does not have it any more.
     Deleted,
     /// It is master, and has heard a router that it beats.
@@ -47,6 +49,7 @@ impl Change {
             Self::State(state) => Some(state.as_str()),
             Self::Deleted => Some("DELETED"),
             Self::LowerHeard => Some("MASTER_RX_LOWER_PRI"),
+            Self::Inherited(_) => None,
             Self::Priority(StateName::Master) => Some("MASTER_PRIORITY"),
             Self::Priority(StateName::Backup) => Some("BACKUP_PRIORITY"),
             Self::Priority(StateName::Init | StateName::Fault | StateName::Stopped) => None,
@@ -135,7 +138,9 @@ impl Notifier {
     }
 
     /// Tells those of another configuration from now on. What is queued goes to whom it was meant for.
-    pub async fn reload(&mut self, config: &Config, accounts: &Accounts) {
+    ///
+    /// `states`: they may want to be told every state, since it was asked for.
+    pub async fn reload(&mut self, config: &Config, accounts: &Accounts, states: bool) {
         self.listen(config, accounts);
         let mut before = mem::take(&mut self.fifos);
         let mut new = Vec::new();
@@ -145,9 +150,14 @@ impl Notifier {
                 None => new.push(fifo),
             }
         }
-        // A new one may have the path of an old one.
-        for (_, writer) in before {
-            writer.finish(STOP).await;
+        for (fifo, writer) in before {
+            let end = writer.finish(STOP);
+            if new.iter().any(|new: &Fifo| new.path == fifo.path) {
+                // It is made anew, with another owner or reader.
+                end.await;
+            } else {
+                spawn_local(end);
+            }
         }
         self.fifos.extend(new.into_iter().filter_map(|fifo| open(fifo, accounts)));
         if self.mailer.as_ref().map(Mailer::mail) != config::Mail::of(config).as_ref() {
@@ -155,9 +165,14 @@ impl Notifier {
             self.mailer = Mailer::start(config);
         }
         self.states.retain(|name, _| config.instances.iter().any(|instance| instance.name == *name));
-        if config.writes_states_on_reload() {
+        if states && config.writes_states_on_reload() {
             for (name, (state, priority)) in &self.states {
                 self.write(Kind::Instance, name, Change::State(*state), *priority);
+            }
+            for ((kind, name), listener) in &self.listeners {
+                if let (Kind::Group, Some(state)) = (kind, listener.state) {
+                    self.write(Kind::Group, name, Change::State(state), 0);
+                }
             }
         }
     }
@@ -165,7 +180,7 @@ impl Notifier {
     fn listen(&mut self, config: &Config, accounts: &Accounts) {
         let mut before = mem::take(&mut self.listeners);
         for told in Told::of(config) {
-            let kind = if told.members.is_empty() { Kind::Instance } else { Kind::Group };
+            let kind = if told.members.is_some() { Kind::Group } else { Kind::Instance };
             let key = (kind, told.name.clone());
             let scripts = Rc::new(Scripts::of(kind, &told, accounts));
             let listener = match before.remove(&key) {
@@ -182,6 +197,10 @@ impl Notifier {
     /// Tells everybody, in time.
     pub fn tell(&mut self, notice: &Notice) {
         let Notice { instance, mut change, priority } = notice.clone();
+        if let Change::Inherited(state) = change {
+            self.states.insert(instance, (state, priority));
+            return;
+        }
         let key = (Kind::Instance, instance.clone());
         let Some(listener) = self.listeners.get(&key) else { return };
         if change == Change::Deleted && listener.told.notify.deleted.is_none() {
@@ -203,11 +222,11 @@ impl Notifier {
 
     /// A group has the state that all of its members have.
     fn tell_group(&mut self, member: &str) {
-        let is_its = |listener: &&mut Listener| listener.told.members.iter().any(|name| name == member);
+        let is_its = |listener: &&mut Listener| listener.told.members().any(|name| name == member);
         let Some(group) = self.listeners.values_mut().find(is_its) else { return };
-        let mut states = group.told.members.iter().map(|name| Some(self.states.get(name)?.0));
-        let Some(Some(state)) = states.next() else { return };
-        if !states.all(|other| other == Some(state)) || group.state.replace(state) == Some(state) {
+        let states: Vec<_> = group.told.members().map(|name| Some(self.states.get(name)?.0)).collect();
+        let Some(Some(state)) = states.first().copied() else { return };
+        if states.iter().any(|other| *other != Some(state)) || group.state.replace(state) == Some(state) {
             return;
         }
         group.run(Change::State(state), 0);
@@ -303,7 +322,7 @@ impl Scripts {
                 self.lower_waits.set(false);
                 &self.lower_heard
             }
-            Change::State(StateName::Init) | Change::Priority(_) => &None,
+            Change::State(StateName::Init) | Change::Inherited(_) | Change::Priority(_) => &None,
         };
         if let Some(script) = own {
             self.run_one(script, &[]).await;

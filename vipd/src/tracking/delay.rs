@@ -34,6 +34,13 @@ impl LinkDelays {
         self.delays = delays;
     }
 
+    /// A link as the others know it, or are to know it if they do not.
+    pub fn settled(&self, link: LinkState) -> LinkState {
+        let delayed = self.delays.iter().any(|delay| delay.interface == link.name);
+        let known = self.links.get(&link.ifindex).filter(|_| delayed);
+        LinkState { up: known.map_or(link.up, |known| known.up), ..link }
+    }
+
     /// What the others are to know of a change. The first news of a link is not held back.
     pub fn pass(&mut self, change: LinkChange, now: Instant) -> LinkChange {
         let link = match change {
@@ -88,6 +95,7 @@ mod tests {
             mac: MacAddr::ZERO,
             mtu,
             up,
+            enabled: true,
             addresses: Vec::new(),
             vlan: None,
             veth: false,

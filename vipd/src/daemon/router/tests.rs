@@ -32,6 +32,7 @@ fn link(name: &str, ifindex: u32, mac: MacAddr, addresses: &[&str]) -> LinkState
         mac,
         mtu: 1500,
         up: true,
+        enabled: true,
         addresses: addresses.iter().map(address).collect(),
         xdp: None,
         vlan: None,
