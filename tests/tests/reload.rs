@@ -4,13 +4,7 @@
 
 mod support;
 
-use std::{
-    fs,
-    net::Ipv4Addr,
-    process::Output,
-    thread::sleep,
-    time::Instant,
-};
+use std::{fs, net::Ipv4Addr, process::Output, thread::sleep, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -80,11 +74,17 @@ fn a_bad_reload_changes_nothing_and_says_why() -> Result<()> {
     let output = reload(&pair.bed, "lb01", &bad)?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(6), "{output:?}");
-    for words in ["the configuration stays as it is", "vipd.conf:6:2", "`pirority`", "did you mean `priority`?"] {
+    for words in
+        ["the configuration stays as it is", "vipd.conf:7:2", "`pirority`", "did you mean `priority`?"]
+    {
         ensure!(said.contains(words), "{words:?} is not in {said}");
     }
     // An interface that is not there is no reason to end either.
-    let output = reload(&pair.bed, "lb01", &(one(HIGH, &[VIP]) + &instance("X", 9, 1, &[VIP2], "").replace("eth0", "eth9")))?;
+    let output = reload(
+        &pair.bed,
+        "lb01",
+        &(one(HIGH, &[VIP]) + &instance("X", 9, 1, &[VIP2], "").replace("eth0", "eth9")),
+    )?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(6) && said.contains("interface eth9 does not exist"), "{said}");
     fs::write(pair.bed.lb01().vipd_conf(), "vrrp_instance {")?;
@@ -110,9 +110,7 @@ fn a_reload_touches_what_differs_only() -> Result<()> {
     ensure!(said.contains("0 changed, 0 added, 0 removed"), "{said}");
 
     // Another VIP on the second instance, on both nodes.
-    let more = |priority| {
-        one(priority, &[VIP]) + &instance(SECOND, 52, priority, &[VIP2, mine], "")
-    };
+    let more = |priority| one(priority, &[VIP]) + &instance(SECOND, 52, priority, &[VIP2, mine], "");
     let said = reloaded(bed, "lb01", &more(HIGH))?;
     ensure!(said.contains("2 instances: 1 changed, 0 added, 0 removed"), "{said}");
     reloaded(bed, "lb02", &more(LOW))?;
@@ -126,7 +124,10 @@ fn a_reload_touches_what_differs_only() -> Result<()> {
     let gone = Instant::now() + MESSAGE_DELAY;
     sleep(INTERVAL * 3);
     let late = second.stop()?;
-    let late = late.iter().filter(|p| p.target == std::net::IpAddr::from(mine) && p.sent > gone && !p.answers.is_empty()).count();
+    let late = late
+        .iter()
+        .filter(|p| p.target == std::net::IpAddr::from(mine) && p.sent > gone && !p.answers.is_empty())
+        .count();
     ensure!(late == 0, "{late} answers for a VIP that is gone");
     ensure!(!bed.lb01().exec(&["ip", "route", "show", "table", "all"])?.contains("10.0.0.40"));
 
@@ -141,7 +142,14 @@ fn a_reload_touches_what_differs_only() -> Result<()> {
     ensure!((life(&bed.status("lb01")?), life(&bed.status("lb02")?)) == before, "a transition");
 
     // A priority moves the VIP, as it does at a start.
-    reloaded(bed, "lb01", &slow(LOW - 20).replace(&format!("virtual_router_id 52\n priority {}", LOW - 20), &format!("virtual_router_id 52\n priority {HIGH}")))?;
+    reloaded(
+        bed,
+        "lb01",
+        &slow(LOW - 20).replace(
+            &format!("virtual_router_id 52\n priority {}", LOW - 20),
+            &format!("virtual_router_id 52\n priority {HIGH}"),
+        ),
+    )?;
     bed.wait("lb02", "MASTER")?;
     bed.wait("lb01", "BACKUP")?;
     ensure!(bed.lb01().state(&bed.vipd, SECOND)? == "MASTER", "the other one stays");
@@ -160,10 +168,9 @@ fn instances_come_and_go() -> Result<()> {
     let script = bed.lb01().dir().join("notify.sh");
     fs::write(&script, format!("#!/bin/sh\necho \"$@\" >> {}\n", told.display()))?;
     bed.lb01().exec(&["chmod", "755", &script.display().to_string()])?;
-    let (a, b) = (format!("notify {}", script.display()), format!("notify {}\n notify_deleted", script.display()));
-    let all = |second: &str| {
-        one(HIGH, &[VIP]) + &instance(SECOND, 52, HIGH, &[VIP2], second)
-    };
+    let (a, b) =
+        (format!("notify {}", script.display()), format!("notify {}\n notify_deleted", script.display()));
+    let all = |second: &str| one(HIGH, &[VIP]) + &instance(SECOND, 52, HIGH, &[VIP2], second);
     let _lb01 = bed.start("lb01", &all(&a))?;
     let _lb02 = bed.start("lb02", &two(LOW, ""))?;
     bed.lb01().wait_state(&bed.vipd, SECOND, "MASTER", SOON)?;
@@ -208,7 +215,9 @@ fn holdings(bed: &Bed, daemon: &Daemon) -> Result<(Holdings, u64)> {
     let lines = |argv: &[&str]| -> Result<usize> { Ok(node.exec(argv)?.lines().count()) };
     let proc = format!("/proc/{}", daemon.pid());
     let resident = fs::read_to_string(format!("{proc}/status"))?;
-    let resident = resident.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+    let resident = resident
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
     let holdings = Holdings {
         descriptors: fs::read_dir(format!("{proc}/fd"))?.count(),
         rules: lines(&["ip", "rule", "show"])?,
@@ -223,11 +232,18 @@ fn holdings(bed: &Bed, daemon: &Daemon) -> Result<(Holdings, u64)> {
 #[test]
 fn reloads_lose_nothing_and_leak_nothing() -> Result<()> {
     let reloads = std::env::var("VIPD_RELOADS").ok().and_then(|n| n.parse().ok()).unwrap_or(100usize);
-    let check = |weight: u8| format!("vrrp_script c {{\n script /bin/true\n interval 5\n weight {weight}\n}}\n");
+    let check =
+        |weight: u8| format!("vrrp_script c {{\n script /bin/true\n interval 5\n weight {weight}\n}}\n");
     let a = check(1) + &two(HIGH, "track_script {\n c\n }\n notify /bin/true");
     let b = check(2)
         + &one(HIGH, &[VIP])
-        + &instance("VI_3", 53, HIGH, &[Ipv4Addr::new(10, 0, 0, 41), Ipv4Addr::new(10, 0, 0, 42)], "track_script {\n c\n }");
+        + &instance(
+            "VI_3",
+            53,
+            HIGH,
+            &[Ipv4Addr::new(10, 0, 0, 41), Ipv4Addr::new(10, 0, 0, 42)],
+            "track_script {\n c\n }",
+        );
     let Some(pair) = pair(&a, &one(LOW, &[VIP]))? else { return Ok(()) };
     let bed = &pair.bed;
     let before = life(&bed.status("lb01")?);
@@ -279,7 +295,11 @@ fn interfaces_come_go_and_change_their_names() -> Result<()> {
     };
     node.write_vipd_conf(&conf(""))?;
     let mut refused = bed.restart("lb01")?;
-    ensure!(!refused.wait(SOON)?.success() && refused.log().contains("interface eth7 does not exist"), "{}", refused.log());
+    ensure!(
+        !refused.wait(SOON)?.success() && refused.log().contains("interface eth7 does not exist"),
+        "{}",
+        refused.log()
+    );
 
     let daemon = bed.start("lb01", &conf("dynamic_interfaces"))?;
     bed.wait("lb01", "MASTER")?;
@@ -287,7 +307,8 @@ fn interfaces_come_go_and_change_their_names() -> Result<()> {
     second("FAULT")?;
     let before = life(&bed.status("lb01")?);
     let links = || -> Result<usize> {
-        let names = fs::read_dir(pins(node))?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        let names =
+            fs::read_dir(pins(node))?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
         Ok(names.collect::<Result<Vec<_>>>()?.iter().filter(|name| name.starts_with("link-")).count())
     };
     ensure!(links()? == 1);

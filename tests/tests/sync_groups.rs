@@ -4,12 +4,22 @@
 
 mod support;
 
-use std::{collections::BTreeMap, fs, net::{IpAddr, Ipv4Addr}, thread::sleep, time::{Duration, Instant}};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use support::*;
-use vipd_tests::{Lab, Mac, Node, probe::{ArpProber, neighbour::Probe}, require_lab, vipd_bin, wait_for};
+use vipd_tests::{
+    Lab, Mac, Node,
+    probe::{ArpProber, neighbour::Probe},
+    require_lab, vipd_bin, wait_for,
+};
 
 const MEMBERS: u8 = 20;
 
@@ -96,9 +106,18 @@ fn all_vips_of_a_group_move_at_one_instant() -> Result<()> {
     ensure!(moved.len() == usize::from(MEMBERS), "{moved:?}");
     let (first, last) = (moved.values().min().context("one")?, moved.values().max().context("one")?);
     let lost = probes.iter().filter(|probe| probe.answers.is_empty()).count();
-    println!("20 VIPs moved within {:?} of each other; {lost} of {} questions unanswered", *last - *first, probes.len());
+    println!(
+        "20 VIPs moved within {:?} of each other; {lost} of {} questions unanswered",
+        *last - *first,
+        probes.len()
+    );
     // No VIP was still answered for by the old one when another was by the new one: but for what was on its way.
-    let old = |probe: &&Probe| probe.answers.iter().any(|answer| answer.mac == bed.lb01().mac() && answer.at > *first + MESSAGE_DELAY);
+    let old = |probe: &&Probe| {
+        probe
+            .answers
+            .iter()
+            .any(|answer| answer.mac == bed.lb01().mac() && answer.at > *first + MESSAGE_DELAY)
+    };
     ensure!(probes.iter().filter(old).count() == 0, "the old one went on");
     Ok(())
 }
@@ -118,8 +137,12 @@ fn a_fault_of_one_moves_all() -> Result<()> {
     fs::write(&flag, "")?;
     // The usual pair: outside and inside.
     let conf = |priority: u8| {
-        let check = format!("vrrp_script c {{\n script \"/usr/bin/test -e {}\"\n interval 0.1\n}}\n", flag.display());
-        check + &conf(2, priority, "", "track_script {\n c\n }").replacen("eth0", "eth1", 1).replace("10.0.0.31", "10.1.0.31")
+        let check =
+            format!("vrrp_script c {{\n script \"/usr/bin/test -e {}\"\n interval 0.1\n}}\n", flag.display());
+        check
+            + &conf(2, priority, "", "track_script {\n c\n }")
+                .replacen("eth0", "eth1", 1)
+                .replace("10.0.0.31", "10.1.0.31")
     };
     for (node, priority) in [("lb01", HIGH), ("lb02", LOW)] {
         lab.node(node).write_vipd_conf(&conf(priority))?;
@@ -167,7 +190,9 @@ fn a_group_tells_once() -> Result<()> {
     fs::write(&script, format!("#!/bin/sh\necho \"$@\" >> {}\n", told.display()))?;
     bed.lb01().exec(&["chmod", "755", &script.display().to_string()])?;
     let script = script.display();
-    let group = format!("notify_master \"{script} all master\"\n notify {script}\n notify_stop \"{script} all stop\"");
+    let group = format!(
+        "notify_master \"{script} all master\"\n notify {script}\n notify_stop \"{script} all stop\""
+    );
     let mut lb01 = bed.start("lb01", &conf(3, HIGH, "", &group))?;
     wait_all(&bed, bed.lb01(), "MASTER")?;
     lb01.sigterm()?;

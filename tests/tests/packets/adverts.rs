@@ -157,7 +157,11 @@ fn a_full_ring_loses_no_news_for_good() {
     }
     let heard = bench.dataplane().pages().instances().heard(SLOT);
     bench.run(&advert(if sent.is_multiple_of(2) { GREATER } else { PEER }, 150));
-    assert_eq!(bench.dataplane().pages().instances().heard(SLOT), heard, "not stamped with what nobody was told");
+    assert_eq!(
+        bench.dataplane().pages().instances().heard(SLOT),
+        heard,
+        "not stamped with what nobody was told"
+    );
     while bench.event().is_some() {}
     let last = if sent.is_multiple_of(2) { GREATER } else { PEER };
     bench.run(&advert(last, 150));

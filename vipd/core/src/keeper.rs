@@ -350,7 +350,13 @@ impl Keeper {
     }
 
     /// Acquires a lease that is not held, when an advert of each instance that it covers was sent; this one's at `at`.
-    fn take(&mut self, instance: InstanceId, at: Instant, lease_until: Instant, node: &mut impl Node) -> Taken {
+    fn take(
+        &mut self,
+        instance: InstanceId,
+        at: Instant,
+        lease_until: Instant,
+        node: &mut impl Node,
+    ) -> Taken {
         let interval = self.holding_mut(instance).interval;
         let lease = self.lease_mut(instance);
         let (first, sent) = lease.begun.map_or((at, 1), |(first, sent)| (first, sent + 1));

@@ -30,7 +30,8 @@ impl SyncGroup {
 
     fn new(block: &Statement) -> Self {
         let statements = block.inside.clone().unwrap_or_default();
-        let lines = statements.iter().filter(|s| s.keyword == "group").flat_map(|s| s.inside.iter().flatten());
+        let lines =
+            statements.iter().filter(|s| s.keyword == "group").flat_map(|s| s.inside.iter().flatten());
         let name = |value: &Value| if let Value::Of(_, name) = value { Some(name.clone()) } else { None };
         Self {
             name: text(&block.values, 0).to_owned(),

@@ -47,7 +47,9 @@ pub use model::{
     UnicastPeer, Vip, VirtualRoute, VirtualRule, WantedState,
 };
 pub use scripts::{Account, Command, Deleted, Fifo, Notify, ScriptPolicy, Told};
-pub use tracking::{LinkDelay, ParamMatch, Script, Track, Tracked, TrackedFile, TrackedProcess, Tracking, Weight};
+pub use tracking::{
+    LinkDelay, ParamMatch, Script, Track, Tracked, TrackedFile, TrackedProcess, Tracking, Weight,
+};
 
 use report::Report;
 

@@ -133,9 +133,8 @@ impl Told {
     pub fn of(config: &Config) -> Vec<Self> {
         let groups = SyncGroup::of(config);
         let all = find(&config.statements, "vrrp_notify_priority_changes").is_some_and(Statement::is_on);
-        let priorities = |statements: &[Statement]| {
-            find(statements, "notify_priority_changes").map(Statement::is_on)
-        };
+        let priorities =
+            |statements: &[Statement]| find(statements, "notify_priority_changes").map(Statement::is_on);
         let instance = |instance: &Instance| {
             let group = groups.iter().find(|group| group.members.contains(&instance.name));
             let of_group = group.and_then(|group| priorities(&group.statements));

@@ -80,8 +80,9 @@ impl Lowering<'_> {
                     let statement = self.section(child, keyword, (takes, *inside), block, served);
                     settings.statements.extend(statement);
                 }
-                Some(keyword @ Keyword { status: Status::NoEffect { reason, .. }, .. }) => {
+                Some(keyword @ Keyword { status: Status::NoEffect { reason, takes }, .. }) => {
                     self.notice(keyword, first.span, reason);
+                    self.words(takes, &child.words, 1, block);
                 }
                 Some(_) => {}
                 None => self.unknown(first, block, &place, &mut settings),

@@ -44,11 +44,17 @@ pub enum Request {
 pub enum Response {
     Status(Box<Status>),
     /// What has changed.
-    Reloaded { what: String },
+    Reloaded {
+        what: String,
+    },
     Stopped,
     /// Of a reload: nothing has changed.
-    Refused { message: String },
-    Error { message: String },
+    Refused {
+        message: String,
+    },
+    Error {
+        message: String,
+    },
 }
 
 /// A request on its way to the daemon.

@@ -326,11 +326,7 @@ impl Carried<'_> {
 
 /// Takes over the leases that another version's maps hold for the same virtual routers; that of a sync group if it is of all
 /// its routers.
-fn carry_over<'a>(
-    predecessors: &'a [Predecessor],
-    routers: &[Router],
-    pages: &Pages,
-) -> Vec<Carried<'a>> {
+fn carry_over<'a>(predecessors: &'a [Predecessor], routers: &[Router], pages: &Pages) -> Vec<Carried<'a>> {
     let mut carried = Vec::new();
     let groups: BTreeSet<u32> = routers.iter().map(|router| router.group).collect();
     for predecessor in predecessors {
@@ -395,7 +391,9 @@ async fn attach_to(
     let avoid_native = (virtual_mac && link.veth).then_some(VETH_AND_VIRTUAL_MAC);
     if let Some(present) = present.filter(|_| dataplane.is_attached(ifindex)) {
         if let Some(reason) = avoid_native.filter(|_| *present == Mode::Native.to_string()) {
-            bail!("{interface}: XDP would have to go from the driver to the stack, which takes a restart: {reason}");
+            bail!(
+                "{interface}: XDP would have to go from the driver to the stack, which takes a restart: {reason}"
+            );
         }
         return Ok(present.clone());
     }

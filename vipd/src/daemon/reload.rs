@@ -10,10 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use tokio::{
-    sync::oneshot,
-    time::Instant,
-};
+use tokio::{sync::oneshot, time::Instant};
 use vipd_common::abi::{MAX_INSTANCES, MAX_PEERS, MAX_VIPS};
 
 use super::{
@@ -159,7 +156,8 @@ impl MainLoop<'_> {
     async fn prepare(&mut self, config: Config, rebuild: bool) -> Result<Reload> {
         let accounts = Accounts::new(&ScriptPolicy::of(&config)).context("script_user")?;
         let links = || self.routers.iter().flat_map(|router| &router.links);
-        let absent: HashSet<&str> = links().filter(|link| !link.exists()).map(|link| link.name.as_str()).collect();
+        let absent: HashSet<&str> =
+            links().filter(|link| !link.exists()).map(|link| link.name.as_str()).collect();
         let dynamic = config.has_dynamic_interfaces();
         let may_be_missing = |name: &str| rebuild || dynamic || absent.contains(name);
         let path = &self.options.source.path;
@@ -208,7 +206,8 @@ impl MainLoop<'_> {
         if waited {
             // Links may have changed meanwhile, which was told to the former routers.
             let path = &self.options.source.path;
-            let looked_up = setup::routers(path, &reload.config, &self.made.host, &self.delays, &|_| true).await;
+            let looked_up =
+                setup::routers(path, &reload.config, &self.made.host, &self.delays, &|_| true).await;
             if let Ok(routers) = looked_up
                 && let Ok(routers) = self.attach(routers, true).await
             {
@@ -219,7 +218,11 @@ impl MainLoop<'_> {
         if problems.is_empty() {
             tracing::info!(what, "the configuration is in force");
         } else {
-            tracing::error!(what, problems = problems.join("; "), "the configuration is in force in part, trying again");
+            tracing::error!(
+                what,
+                problems = problems.join("; "),
+                "the configuration is in force in part, trying again"
+            );
             self.wanted.again_at = Some(Instant::now() + RETRY);
         }
         for reply in replies.into_iter().flatten() {
@@ -316,7 +319,10 @@ impl MainLoop<'_> {
         let used: Vec<u32> = present.map(|link| link.wire.ifindex).collect();
         self.modes.retain(|ifindex, _| used.contains(ifindex));
         if let Err(error) = self.made.dataplane.detach_others(&used) {
-            tracing::warn!(error = format!("{error:#}"), "XDP is still attached to an interface without VIPs");
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "XDP is still attached to an interface without VIPs"
+            );
         }
     }
 
@@ -390,7 +396,8 @@ mod tests {
                 "vrrp_instance {name} {{\ninterface eth0\nvirtual_router_id {vrid}\nvirtual_ipaddress {{\n10.0.0.{vrid}\n}}\n}}\n"
             );
         }
-        let loaded = config::parse(Path::new("t.conf"), &text, &config::Nothing, config::Unsupported::Refused);
+        let loaded =
+            config::parse(Path::new("t.conf"), &text, &config::Nothing, config::Unsupported::Refused);
         let loaded = loaded.unwrap_or_else(|failure| panic!("{failure}"));
         let link = || {
             let wire = Wire { interface: "eth0".into(), ifindex: 7, vlan: 0 };

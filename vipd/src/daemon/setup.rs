@@ -175,9 +175,8 @@ pub fn assign_slots(routers: &mut [Router], instances: &InstancePage, leases: &L
         }
         let members = || routers.iter().filter(|router| router.group == slot);
         let then = heads.iter().filter(|head| head.group == slot && head.key.vrid != 0).count();
-        let is_same = |router: &Router| {
-            heads[router.slot as usize] == InstanceHead { key: router.key(), group: slot }
-        };
+        let is_same =
+            |router: &Router| heads[router.slot as usize] == InstanceHead { key: router.key(), group: slot };
         if members().count() != then || !members().all(is_same) || head.key.vrid == 0 {
             leases.release(slot);
         }

@@ -45,8 +45,9 @@ impl Sockets {
             match family {
                 None => {
                     let socket = PacketSocket::open(ifindex);
-                    let socket = socket
-                        .with_context(|| format!("open a packet socket on interface {ifindex} (CAP_NET_RAW)"))?;
+                    let socket = socket.with_context(|| {
+                        format!("open a packet socket on interface {ifindex} (CAP_NET_RAW)")
+                    })?;
                     sockets.frames.insert(ifindex, socket);
                 }
                 Some(family) => {

@@ -69,13 +69,18 @@ impl Mailer {
         if !self.mail.instances.contains(name) {
             return;
         }
-        self.tell("VRRP Instance", name, state, match state {
-            StateName::Master => "=> VRRP Instance is now owning VRRP VIPs <=",
-            StateName::Backup => "=> VRRP Instance is nolonger owning VRRP VIPs <=",
-            StateName::Fault => "=> VRRP Instance is in FAULT state <=",
-            StateName::Stopped => "=> VRRP Instance has been stopped <=",
-            StateName::Init => return,
-        });
+        self.tell(
+            "VRRP Instance",
+            name,
+            state,
+            match state {
+                StateName::Master => "=> VRRP Instance is now owning VRRP VIPs <=",
+                StateName::Backup => "=> VRRP Instance is nolonger owning VRRP VIPs <=",
+                StateName::Fault => "=> VRRP Instance is in FAULT state <=",
+                StateName::Stopped => "=> VRRP Instance has been stopped <=",
+                StateName::Init => return,
+            },
+        );
     }
 
     /// Queues a letter if the sync group is to have one.
@@ -83,13 +88,18 @@ impl Mailer {
         if !self.mail.groups.contains(name) {
             return;
         }
-        self.tell("VRRP Group", name, state, match state {
-            StateName::Master => "=> All VRRP group instances are now in MASTER state <=",
-            StateName::Backup => "=> All VRRP group instances are now in BACKUP state <=",
-            StateName::Fault => "=> All VRRP group instances are now in FAULT state <=",
-            StateName::Stopped => "=> All VRRP group instances have been stopped <=",
-            StateName::Init => return,
-        });
+        self.tell(
+            "VRRP Group",
+            name,
+            state,
+            match state {
+                StateName::Master => "=> All VRRP group instances are now in MASTER state <=",
+                StateName::Backup => "=> All VRRP group instances are now in BACKUP state <=",
+                StateName::Fault => "=> All VRRP group instances are now in FAULT state <=",
+                StateName::Stopped => "=> All VRRP group instances have been stopped <=",
+                StateName::Init => return,
+            },
+        );
     }
 
     fn tell(&self, what: &str, name: &str, state: StateName, body: &'static str) {

@@ -18,7 +18,7 @@ pub use delay::LinkDelays;
 pub use standing::{Health, Standing};
 
 use crate::{
-    config::{self, Config, ScriptPolicy, Script, Track, Tracked, TrackedFile, TrackedProcess, Weight},
+    config::{self, Config, Script, ScriptPolicy, Track, Tracked, TrackedFile, TrackedProcess, Weight},
     host::LinkChange,
     scripts::{Accounts, Executable},
 };
@@ -123,7 +123,8 @@ impl Tracker {
                     "the tracked file is not initialised"
                 );
             }
-            let health = before.iter().find(|w| w.what.name == file.name).map_or(Health::Unknown, |w| w.health);
+            let health =
+                before.iter().find(|w| w.what.name == file.name).map_or(Health::Unknown, |w| w.health);
             let (number, tell) = self.teller();
             let task = Some(spawn_local(file::watch(file.clone(), tell)));
             self.files.push(Watch { what: file, number, health, task });
@@ -140,7 +141,8 @@ impl Tracker {
             let task = Some(spawn_local(process::watch(process.clone(), tell)));
             self.processes.push(Watch { what: process, number, health, task });
         }
-        let runs = |track: &Track| !matches!(track.what, Tracked::Script(i) if self.scripts[i].task.is_none());
+        let runs =
+            |track: &Track| !matches!(track.what, Tracked::Script(i) if self.scripts[i].task.is_none());
         let of = |tracks: Vec<Track>| tracks.into_iter().filter(runs).collect();
         let priorities = config.instances.iter().map(|instance| instance.priority);
         self.instances = priorities.zip(instances.into_iter().map(of)).collect();

@@ -243,7 +243,8 @@ impl Engine {
     /// Has the members of an instance's group follow it: unless all are master, none is.
     fn sync(&mut self, instance: InstanceId, now: Instant) {
         let members = self.mates(instance);
-        let is_master = |engine: &Self, id: &InstanceId| engine.members[id].machine.state() == StateName::Master;
+        let is_master =
+            |engine: &Self, id: &InstanceId| engine.members[id].machine.state() == StateName::Master;
         if members.iter().all(|id| is_master(self, id)) {
             return;
         }

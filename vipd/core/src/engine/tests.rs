@@ -119,8 +119,9 @@ fn what_is_removed_says_goodbye_and_is_gone() {
 
     engine.handle(remove(1), START + Duration::from_millis(100));
     let said = drain(&mut engine);
-    let goodbye =
-        |action: &Action| matches!(action, Action::Advertise { priority: Priority::LEAVING, renew_for: None, .. });
+    let goodbye = |action: &Action| {
+        matches!(action, Action::Advertise { priority: Priority::LEAVING, renew_for: None, .. })
+    };
     assert!(said.iter().any(goodbye), "{said:?}");
     assert_eq!(states(&engine), [], "counted from 0 on");
     assert_eq!(engine.snapshot(InstanceId(1)).map(|s| s.leaving), Some(true), "it answers still");

@@ -355,7 +355,9 @@ impl Machine {
                 }
             }
             // It has said goodbye, and does not leave its successor a gap.
-            (state @ State::Leaving(_), Event::Fault { reason }) if reason.link_is_well() => Next::stay(state),
+            (state @ State::Leaving(_), Event::Fault { reason }) if reason.link_is_well() => {
+                Next::stay(state)
+            }
             (State::Leaving(_), Event::Fault { reason }) => {
                 out.release();
                 Next::to(State::Stopped, Reason::Fault(reason))
@@ -465,7 +467,9 @@ impl Machine {
                 let next = self.become_master(backup.address, Reason::Owner, now, out);
                 return self.enter(next, now, out);
             }
-            State::Backup(backup) => self.state = State::Backup(backup.with_settings(&settings, &before, now)),
+            State::Backup(backup) => {
+                self.state = State::Backup(backup.with_settings(&settings, &before, now))
+            }
             State::Master(master) => {
                 // Before the advert, as with the priority. The lease has its new length by it, and the backups know.
                 self.publish(&State::Master(master), out);

@@ -205,7 +205,9 @@ fn a_rival_of_one_has_all_announce() {
     hears(&mut engine, 1, 50, at + Duration::from_secs(2));
     let announced: Vec<_> = drain(&mut engine)
         .into_iter()
-        .filter_map(|action| if let Action::Announce { instance, .. } = action { Some(instance.0) } else { None })
+        .filter_map(
+            |action| if let Action::Announce { instance, .. } = action { Some(instance.0) } else { None },
+        )
         .collect();
     assert_eq!(announced, [1, 0, 2]);
 }

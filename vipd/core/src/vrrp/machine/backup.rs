@@ -128,7 +128,8 @@ impl Backup {
         let timing = |s: &Settings| (s.version, s.advert_interval, s.down_timer_adverts);
         if timing(settings) != timing(before) || settings.preempts() != before.preempts() {
             // What is heard from now on is judged by the new one. A master that is known keeps its pace.
-            let interval = self.master.map_or(settings.advert_interval, |master| settings.learned(master.interval));
+            let interval =
+                self.master.map_or(settings.advert_interval, |master| settings.learned(master.interval));
             let wait = Self { master: self.master, interval, ..Self::new(settings, self.address, now) };
             return Self { down_at: now + settings.master_down_interval(interval), ..wait };
         }
