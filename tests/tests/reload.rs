@@ -156,7 +156,7 @@ fn a_reload_touches_what_differs_only() -> Result<()> {
     let probes = prober.stop()?;
     let lost = probes.iter().filter(|probe| probe.answers.is_empty()).count();
     println!("{lost} of {} questions unanswered", probes.len());
-    ensure!(lost <= 3, "{lost} of {} questions for the VIP that stays unanswered", probes.len());
+    ensure!(lost <= 3, "{lost} of {} questions unanswered: the VIP moved once", probes.len());
     Ok(())
 }
 
@@ -196,8 +196,64 @@ fn instances_come_and_go() -> Result<()> {
     let probes = prober.stop()?;
     let lost = probes.iter().filter(|probe| probe.answers.is_empty()).count();
     println!("two removals and two returns: {lost} of {} questions unanswered", probes.len());
+    ensure!(lost <= 3 + probes.len() / 100, "{lost} of {} questions unanswered", probes.len());
     ensure!(life(&bed.status("lb01")?) == before, "the other one was touched");
     Ok(())
+}
+
+const THIRD: &str = "VI_3";
+
+/// lb01 is master of `VI_1` and `VI_3`, which nobody else serves and whose handover takes its time, and backup of `VI_2`.
+fn a_long_goodbye(bed: &Bed) -> Result<(Daemon, Daemon)> {
+    let third = instance(THIRD, 53, HIGH, &[Ipv4Addr::new(10, 0, 0, 43)], "")
+        .replace("advert_int 0.3", "advert_int 2");
+    let all = one(HIGH, &[VIP]) + &instance(SECOND, 52, LOW, &[VIP2], "") + &third;
+    let lb02 = bed.start("lb02", &(one(LOW, &[VIP]) + &instance(SECOND, 52, HIGH, &[VIP2], "")))?;
+    let lb01 = bed.start("lb01", &all)?;
+    for (instance, state) in [(INSTANCE, "MASTER"), (SECOND, "BACKUP"), (THIRD, "MASTER")] {
+        bed.lb01().wait_state(&bed.vipd, instance, state, SOON)?;
+    }
+    Ok((lb01, lb02))
+}
+
+/// Adverts for one that is gone, while another is still handed over, are nobody's.
+#[test]
+fn what_is_removed_harms_nobody_else() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let (lb01, _lb02) = a_long_goodbye(&bed)?;
+    let before = life(&bed.status("lb01")?);
+    let said = reloaded(&bed, "lb01", &one(HIGH, &[VIP]))?;
+    ensure!(said.contains("1 instances: 0 changed, 0 added, 2 removed"), "{said}");
+    sleep(INTERVAL * 4);
+    let after = bed.status("lb01")?;
+    ensure!(life(&after) == before && after["leases_revoked"] == 0, "{after}\n{}", lb01.log());
+    // Their numbers are free, and begin from nothing.
+    let said = reloaded(&bed, "lb01", &(one(HIGH, &[VIP]) + &instance("VI_9", 59, HIGH, &[VIP2], "")))?;
+    ensure!(said.contains("0 changed, 1 added, 0 removed"), "{said}");
+    bed.lb01().wait_state(&bed.vipd, "VI_9", "MASTER", SOON)?;
+    ensure!(of(&bed, "lb01", "VI_9")?["adverts_received"] == 0, "the counters are another's");
+    Ok(())
+}
+
+/// What happens to a link while a reload waits for a handover counts, and a second reload waits its turn.
+#[test]
+fn links_that_change_while_a_reload_waits_count() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let (mut lb01, _lb02) = a_long_goodbye(&bed)?;
+    bed.lb01().write_vipd_conf(&one(HIGH, &[VIP]))?;
+    lb01.sighup()?;
+    wait_for("the reload to begin", SOON, || lb01.log().contains("reloading"))?;
+    bed.lab.set_port("lb01", false)?;
+    let mine = Ipv4Addr::new(10, 0, 0, 40);
+    let said = reloaded(&bed, "lb01", &one(HIGH, &[VIP, mine]))?;
+    ensure!(said.contains("1 changed, 0 added, 0 removed"), "{said}");
+    ensure!(lb01.log().matches("the configuration is in force").count() == 2, "{}", lb01.log());
+    bed.wait("lb01", "FAULT")?;
+    bed.wait("lb02", "MASTER")?;
+    sleep(INTERVAL * 6);
+    ensure!(bed.state("lb01")? == "FAULT", "{}", lb01.log());
+    bed.lab.set_port("lb01", true)?;
+    bed.wait("lb01", "MASTER")
 }
 
 /// What the process and the kernel hold.
@@ -261,6 +317,10 @@ fn reloads_lose_nothing_and_leak_nothing() -> Result<()> {
     let took = began.elapsed();
     let probes = prober.stop()?;
     let lost = probes.iter().filter(|probe| probe.answers.is_empty()).count();
+    // What is on its way out may take its time.
+    wait_for("what was opened to be closed", SOON, || {
+        holdings(bed, &pair.lb01).is_ok_and(|(now, _)| now == held)
+    })?;
     let (now, resident_now) = holdings(bed, &pair.lb01)?;
     println!(
         "{reloads} reloads in {took:?}: {lost} of {} questions unanswered; {resident} kB before, {resident_now} kB after",
