@@ -17,6 +17,7 @@ pub use standing::{Health, Standing};
 
 use crate::{
     config::{self, Config, Track, Tracked, Weight},
+    control::model::TrackedStatus,
     host::LinkChange,
     scripts::{Accounts, Executable},
 };
@@ -32,6 +33,8 @@ pub struct Tracker {
     /// By name, with the index; what was not seen is down.
     interfaces: HashMap<String, (u32, bool)>,
     standings: Vec<Standing>,
+    /// What the indices above stand for; without the instances.
+    watched: config::Tracking,
     news: mpsc::UnboundedReceiver<News>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -55,7 +58,7 @@ impl Tracker {
     ///
     /// A script that cannot be run is left out with a warning, as keepalived does.
     pub fn start(config: &Config, accounts: &Accounts) -> Self {
-        let tracking = config::Tracking::of(config);
+        let mut tracking = config::Tracking::of(config);
         let (teller, news) = mpsc::unbounded_channel();
         let mut usable = Vec::new();
         let mut tasks = Vec::new();
@@ -88,7 +91,7 @@ impl Tracker {
         let of = |tracks: Vec<Track>| tracks.into_iter().filter(runs).collect();
         let priorities = config.instances.iter().map(|instance| instance.priority);
         let mut tracker = Self {
-            instances: priorities.zip(tracking.instances.into_iter().map(of)).collect(),
+            instances: priorities.zip(std::mem::take(&mut tracking.instances).into_iter().map(of)).collect(),
             scripts: tracking
                 .scripts
                 .iter()
@@ -98,6 +101,7 @@ impl Tracker {
             processes: vec![Health::Unknown; tracking.processes.len()],
             interfaces: HashMap::new(),
             standings: Vec::new(),
+            watched: tracking,
             news,
             tasks,
         };
@@ -116,6 +120,28 @@ impl Tracker {
     /// How each instance stands.
     pub fn standings(&self) -> &[Standing] {
         &self.standings
+    }
+
+    /// How each thing is that is tracked by a name.
+    pub fn status(&self) -> Vec<TrackedStatus> {
+        let one = |keyword: &str, name: &str, health: Health| TrackedStatus {
+            keyword: keyword.to_owned(),
+            name: name.to_owned(),
+            well: match health {
+                Health::Well => Some(true),
+                Health::Unwell => Some(false),
+                Health::Unknown | Health::Value(_) => None,
+            },
+            value: if let Health::Value(number) = health { Some(number) } else { None },
+        };
+        let config::Tracking { scripts, files, processes, instances: _ } = &self.watched;
+        let scripts =
+            scripts.iter().zip(&self.scripts).map(|(s, health)| one("vrrp_script", &s.name, *health));
+        let files =
+            files.iter().zip(&self.files).map(|(file, health)| one("track_file", &file.name, *health));
+        let processes = processes.iter().zip(&self.processes);
+        let processes = processes.map(|(p, health)| one("vrrp_track_process", &p.name, *health));
+        scripts.chain(files).chain(processes).collect()
     }
 
     /// The next news; to be given to [`Self::take`].
