@@ -7,6 +7,7 @@
 
 mod command;
 mod diagnostic;
+mod dumps;
 mod expand;
 mod explain;
 mod grammar;
@@ -22,7 +23,7 @@ mod routes;
 mod scripts;
 mod sections;
 mod settings;
-mod statement;
+pub(crate) mod statement;
 mod tracking;
 mod validate;
 mod values;
@@ -34,8 +35,10 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use diagnostic::{Code, Diagnostic, Failure, Severity};
+pub use dumps::Dumps;
 pub use expand::{Host, Nothing, Outside};
 pub use explain::{Origins, explain, print};
+pub(crate) use explain::{route, rule};
 pub use grammar::{Secret, Value};
 pub use lower::Unsupported;
 pub use mail::Mail;
