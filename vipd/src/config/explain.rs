@@ -290,7 +290,8 @@ fn vip(vip: &Vip) -> String {
     text
 }
 
-fn route(route: &VirtualRoute) -> String {
+/// A line of `virtual_routes`.
+pub(crate) fn route(route: &VirtualRoute) -> String {
     let kind = match route.kind {
         RouteKind::Unicast => "",
         RouteKind::Blackhole => "blackhole ",
@@ -333,7 +334,8 @@ fn way(hop: &Hop) -> String {
     text
 }
 
-fn rule(rule: &VirtualRule) -> String {
+/// A line of `virtual_rules`.
+pub(crate) fn rule(rule: &VirtualRule) -> String {
     let mut words = Vec::new();
     if rule.not {
         words.push("not".to_owned());

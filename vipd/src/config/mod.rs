@@ -7,6 +7,7 @@
 
 mod command;
 mod diagnostic;
+mod dumps;
 mod expand;
 mod explain;
 mod grammar;
@@ -24,7 +25,7 @@ mod running;
 mod scripts;
 mod sections;
 mod settings;
-mod statement;
+pub(crate) mod statement;
 mod tracking;
 mod validate;
 mod values;
@@ -36,8 +37,10 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use diagnostic::{Code, Diagnostic, Failure, Severity};
+pub use dumps::Dumps;
 pub use expand::{Host, Nothing, Outside};
 pub use explain::{Origins, explain, print};
+pub(crate) use explain::{route, rule};
 pub use grammar::{Secret, Value};
 pub use groups::SyncGroup;
 pub use lower::Unsupported;

@@ -15,6 +15,9 @@ pub struct Status {
     pub instances: Vec<InstanceStatus>,
     /// What the XDP program counted that belongs to no instance.
     pub counters: BTreeMap<String, u64>,
+    /// What instances track by a name; empty where only the engine was asked.
+    #[serde(default)]
+    pub tracked: Vec<TrackedStatus>,
 }
 
 /// One virtual router.
@@ -43,6 +46,8 @@ pub struct InstanceStatus {
     pub accept: bool,
     pub priority: u8,
     pub advert_interval_ms: u64,
+    /// The interval that is followed: that of the master heard, our own if there is none.
+    pub master_advert_interval_ms: u64,
     pub address: Option<IpAddr>,
     /// The master as far as known: this node or the one last heard.
     pub master: Option<MasterStatus>,
@@ -68,8 +73,11 @@ pub struct InstanceStatus {
     /// Adverts not sent because the socket refused them.
     pub send_errors: u64,
     pub became_master: u64,
+    pub released_master: u64,
     /// Times XDP took the lease back.
     pub leases_revoked: u64,
+    /// Valid adverts listing other addresses than ours.
+    pub address_list_differs: u64,
     /// Discarded adverts by reason; reasons that never occurred are left out.
     pub discards: BTreeMap<String, u64>,
     /// Latest that an advert has left after its time, in microseconds.
@@ -82,4 +90,16 @@ pub struct InstanceStatus {
 pub struct MasterStatus {
     pub address: IpAddr,
     pub priority: u8,
+}
+
+/// A `vrrp_script`, `track_file` or `vrrp_track_process`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TrackedStatus {
+    /// What the block is opened with.
+    pub keyword: String,
+    pub name: String,
+    /// Absent of a file, and of what has not been looked at yet.
+    pub well: Option<bool>,
+    /// The number in a file.
+    pub value: Option<i32>,
 }

@@ -21,7 +21,8 @@ use super::{
 };
 use crate::{
     config::Config,
-    control::Command,
+    control::{Command, model::Status},
+    dump,
     engine::StateName,
     host::{LinkChange, LinkEvents, multicast::Memberships},
     notify::{Change, Notice, Notifier},
@@ -36,6 +37,10 @@ pub struct Signals {
     interrupt: Signal,
     quit: Signal,
     hangup: Signal,
+    /// What each asks for is dumped.
+    data: Signal,
+    stats: Signal,
+    json: Signal,
 }
 
 impl Signals {
@@ -46,6 +51,10 @@ impl Signals {
             interrupt: catch(SignalKind::interrupt())?,
             quit: catch(SignalKind::quit())?,
             hangup: catch(SignalKind::hangup())?,
+            data: catch(SignalKind::user_defined1())?,
+            stats: catch(SignalKind::user_defined2())?,
+            // keepalived's number.
+            json: catch(SignalKind::from_raw(libc::SIGRTMIN() + 2))?,
         })
     }
 }
@@ -96,6 +105,9 @@ impl MainLoop<'_> {
                 _ = self.signals.interrupt.recv() => self.stop("SIGINT").await,
                 _ = self.signals.quit.recv() => self.leave("SIGQUIT").await,
                 _ = self.signals.hangup.recv() => self.want_reload(None).await,
+                _ = self.signals.data.recv() => self.dump(dump::Kind::Data).await,
+                _ = self.signals.stats.recv() => self.dump(dump::Kind::Stats).await,
+                _ = self.signals.json.recv() => self.dump(dump::Kind::Json).await,
                 Some(command) = self.requested.recv() => self.command(command).await,
                 Some(news) = self.tracker.next() => {
                     let changes = self.tracker.take(news);
@@ -131,9 +143,30 @@ impl MainLoop<'_> {
         }
     }
 
+    /// The whole status; `None` if the engine has ended.
+    async fn status(&self) -> Option<Status> {
+        let (reply, status) = oneshot::channel();
+        self.send(Message::Status(reply)).await;
+        Some(Status { tracked: self.tracker.status(), ..status.await.ok()? })
+    }
+
+    /// Writes the state where tools for keepalived look for it.
+    async fn dump(&self, kind: dump::Kind) {
+        let Some(status) = self.status().await else { return };
+        match dump::write(kind, &self.config, &status) {
+            Ok(path) => tracing::info!(path = %path.display(), "the state is written"),
+            Err(error) => tracing::error!(error = format!("{error:#}"), "the state is not written"),
+        }
+    }
+
     async fn command(&mut self, command: Command) {
         match command {
-            Command::Status(reply) => self.send(Message::Status(reply)).await,
+            Command::Status(reply) => {
+                if let Some(status) = self.status().await {
+                    // A client that has hung up wants no answer.
+                    let _ = reply.send(status);
+                }
+            }
             Command::Reload(reply) => self.want_reload(Some(reply)).await,
             Command::Stop(reply) => {
                 self.made.stops.push(reply);

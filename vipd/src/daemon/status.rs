@@ -29,6 +29,7 @@ impl Driver {
             real_time: self.granted.real_time,
             instances: instances.into_iter().filter_map(|id| self.instance_status(id, now)).collect(),
             counters: counters.iter().map(|(name, value)| (name.into(), value)).collect(),
+            tracked: Vec::new(),
         }
     }
 
@@ -70,6 +71,7 @@ impl Driver {
             version: router.spec.version as u8,
             priority: Priority::get(snapshot.priority),
             advert_interval_ms: whole(router.spec.advert_interval.as_millis()),
+            master_advert_interval_ms: whole(snapshot.interval.as_millis()),
             address: router.address,
             master,
             lease: match router.settings.lease {
@@ -92,7 +94,9 @@ impl Driver {
             priority_zero_received: counters.priority_zero_received,
             send_errors: slot.send_errors,
             became_master: snapshot.counters.became_master,
+            released_master: snapshot.counters.released_master,
             leases_revoked: counters.leases_revoked,
+            address_list_differs: counters.address_list_differs,
             discards: discards(&counters),
             advert_lateness_max_us: whole(snapshot.counters.advert_lateness_max.as_micros()),
             xdp_mode: self.modes.get(&router.link().wire.ifindex).cloned().unwrap_or_default(),

@@ -19,6 +19,7 @@ pub use standing::{Health, Standing};
 
 use crate::{
     config::{self, Config, Script, ScriptPolicy, Track, Tracked, TrackedFile, TrackedProcess, Weight},
+    control::model::TrackedStatus,
     host::LinkChange,
     scripts::{Accounts, Executable},
 };
@@ -166,6 +167,24 @@ impl Tracker {
     /// How each instance stands, in the order of the configuration.
     pub fn standings(&self) -> &[Standing] {
         &self.standings
+    }
+
+    /// How each thing is that is tracked by a name.
+    pub fn status(&self) -> Vec<TrackedStatus> {
+        let one = |keyword: &str, name: &str, health: Health| TrackedStatus {
+            keyword: keyword.to_owned(),
+            name: name.to_owned(),
+            well: match health {
+                Health::Well => Some(true),
+                Health::Unwell => Some(false),
+                Health::Unknown | Health::Value(_) => None,
+            },
+            value: if let Health::Value(number) = health { Some(number) } else { None },
+        };
+        let scripts = self.scripts.iter().map(|w| one("vrrp_script", &w.what.name, w.health));
+        let files = self.files.iter().map(|w| one("track_file", &w.what.name, w.health));
+        let processes = self.processes.iter().map(|w| one("vrrp_track_process", &w.what.name, w.health));
+        scripts.chain(files).chain(processes).collect()
     }
 
     /// The next news; to be given to [`Self::take`].

@@ -43,6 +43,8 @@ pub struct Machine {
 pub struct Counters {
     /// Times it became master.
     pub became_master: u64,
+    /// Times it was master no longer.
+    pub released_master: u64,
     /// Adverts of others heard while master.
     pub rivals_heard: u64,
     /// Adverts sent at once because of a rival.
@@ -606,6 +608,7 @@ impl Machine {
         if let Some(reason) = next.reason {
             self.since = now;
             self.last_reason = Some(reason);
+            self.counters.released_master += u64::from(from == StateName::Master);
             let master = next.master.or(match self.state {
                 State::Backup(backup) => backup.master.map(|peer| (peer.address, peer.priority)),
                 State::Master(master) => Some((master.address, self.settings.priority)),

@@ -36,7 +36,7 @@ pub const ROOT: &[Keyword] = &[
     needed("net_namespace", TEXT, NOTHING_INSIDE, "start vipd in the namespace, with `nsenter --net=`"),
     later("net_namespace_ipvs", MAYBE_TEXT, LVS),
     no_effect("namespace_with_ipsets", NOTHING, NO_FIREWALL),
-    later("instance", TEXT, REMOVE),
+    does("instance", TEXT),
     no_effect("use_pid_dir", NOTHING, "vipd's pid is in its runtime directory, and where `--pid` says"),
     no_effect(
         "child_wait_time",

@@ -53,6 +53,7 @@ fn f18_f19_f20_f21_a_better_router_is_yielded_to() {
             } else {
                 assert!(words.starts_with(&format!("adv{ours}+")), "F-22, F-23: {row}: {words}");
             }
+            assert_eq!(rig.snapshot().counters.released_master, u64::from(yields), "{row}");
         }
     }
 }

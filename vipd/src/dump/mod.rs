@@ -1,0 +1,178 @@
+//! The state as keepalived writes it when a signal asks for it: what exporters and scripts for keepalived read.
+//!
+//! `data`, `stats` and `json` make texts of a configuration and a status, and know no file; `file` writes one. There is no
+//! clock here, and what is shown of a moment is as old as the status. Passwords are masked.
+
+mod data;
+mod file;
+mod json;
+mod stamp;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    env,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+
+pub use data::data;
+pub use json::json;
+pub use stats::stats;
+
+use crate::{
+    config::{self, Config, Dumps, Instance, Statement, Value, Vip, WantedState, statement},
+    control::model::{InstanceStatus, Status},
+};
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// What SIGUSR1 asks for.
+    Data,
+    /// What SIGUSR2 asks for.
+    Stats,
+    /// What SIGRTMIN+2 asks for.
+    Json,
+}
+
+/// Writes a dump to its place, and returns that.
+///
+/// # Errors
+///
+/// The file cannot be written; it and the reason are named. What was there before is left.
+pub fn write(kind: Kind, config: &Config, status: &Status) -> Result<PathBuf> {
+    let dumps = Dumps::of(config);
+    let path = path(kind, &dumps, &env::temp_dir());
+    let text = match kind {
+        Kind::Data => data(config, status),
+        Kind::Stats => stats(config, status),
+        Kind::Json => json(config, status, dumps.json_version),
+    };
+    file::replace(&path, &text)?;
+    Ok(path)
+}
+
+/// Where a dump goes; `temp` is the directory for temporary files.
+pub fn path(kind: Kind, dumps: &Dumps, temp: &Path) -> PathBuf {
+    let (given, instance, extension) = match kind {
+        Kind::Data => (&dumps.data_file, dumps.instance.as_ref(), "data"),
+        // keepalived 2.2.7 puts the instance into the name of the other only, and exporters look for these where they always are.
+        Kind::Stats => (&dumps.stats_file, None, "stats"),
+        Kind::Json => (&dumps.json_file, None, "json"),
+    };
+    let name = match (given, instance) {
+        (Some(given), _) => given.clone(),
+        // It names no directory.
+        (None, Some(instance)) => format!("keepalived.{}.{extension}", instance.replace('/', "_")),
+        (None, None) => format!("keepalived.{extension}"),
+    };
+    temp.join(name)
+}
+
+/// An instance of the configuration, and how it is.
+struct Shown<'s> {
+    /// Its place in the configuration.
+    place: usize,
+    config: &'s Instance,
+    status: &'s InstanceStatus,
+}
+
+/// The instances that both know, in the order of the configuration.
+fn shown<'s>(config: &'s Config, status: &'s Status) -> impl Iterator<Item = Shown<'s>> {
+    config.instances.iter().enumerate().filter_map(|(place, config)| {
+        let status = status.instances.iter().find(|status| status.name == config.name)?;
+        Some(Shown { place, config, status })
+    })
+}
+
+impl Shown<'_> {
+    fn is_master(&self) -> bool {
+        self.status.state == "MASTER"
+    }
+
+    /// The state that it is in, or is to be in as soon as it has begun.
+    fn wanted_state(&self) -> &str {
+        match (self.status.state.as_str(), self.config.wanted) {
+            ("INIT", WantedState::Master) => "MASTER",
+            ("INIT", WantedState::Backup) => "BACKUP",
+            (state, _) => state,
+        }
+    }
+
+    /// A statement of the instance that vipd serves.
+    fn served(&self, keyword: &str) -> Option<&Statement> {
+        statement::find(&self.config.statements, keyword).filter(|given| given.served)
+    }
+
+    /// A switch of the instance.
+    fn is_on(&self, keyword: &str) -> bool {
+        self.served(keyword).is_some_and(Statement::is_on)
+    }
+
+    /// A switch of the instance, or else of all of them.
+    fn is_on_or(&self, keyword: &str, config: &Config, global: &str) -> bool {
+        let global = || statement::find(&config.statements, global).filter(|given| given.served);
+        self.served(keyword).or_else(global).is_some_and(Statement::is_on)
+    }
+
+    /// What a statement of the instance has run, each word in quotes.
+    fn script(&self, keyword: &str) -> Option<String> {
+        match self.served(keyword)?.values.first()? {
+            Value::Command(words) => Some(quoted(words)),
+            _ => None,
+        }
+    }
+
+    fn vips(&self) -> Vec<String> {
+        self.config.vips.iter().map(|vip| self.vip(vip)).collect()
+    }
+
+    fn excluded(&self) -> Vec<String> {
+        self.config.excluded.iter().map(|vip| self.vip(vip)).collect()
+    }
+
+    /// As it would be on the interface: `set` says that it is answered for here.
+    fn vip(&self, vip: &Vip) -> String {
+        let Vip { address, prefix_len, .. } = vip;
+        let length = if *prefix_len == host_len(*address) { String::new() } else { format!("/{prefix_len}") };
+        let interface = vip.interface.as_ref().unwrap_or(&self.config.interface);
+        let set = if self.is_master() { " set" } else { "" };
+        format!("{address}{length} dev {interface} scope global{set}")
+    }
+
+    fn routes(&self) -> Vec<String> {
+        self.config.virtual_routes.iter().map(config::route).collect()
+    }
+
+    fn rules(&self) -> Vec<String> {
+        self.config.virtual_rules.iter().map(config::rule).collect()
+    }
+}
+
+fn host_len(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+fn quoted(words: &[String]) -> String {
+    let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    words.join(" ")
+}
+
+/// The sync groups that vipd serves: the name of each, and those of its members.
+fn sync_groups(config: &Config) -> Vec<(&str, Vec<&str>)> {
+    let blocks = config.blocks.iter().filter(|block| block.keyword == "vrrp_sync_group" && block.served);
+    blocks.map(|block| (statement::text(&block.values, 0), members(block))).collect()
+}
+
+fn members(block: &Statement) -> Vec<&str> {
+    let group = block.inside.as_deref().and_then(|inside| statement::find(inside, "group"));
+    let lines = group.and_then(|group| group.inside.as_deref()).unwrap_or_default();
+    lines.iter().flat_map(|line| (0..line.values.len()).map(|at| statement::text(&line.values, at))).collect()
+}
+
+/// What stands in the place of a password, however long that is.
+const MASK: &str = "********";
