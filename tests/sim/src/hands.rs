@@ -61,7 +61,7 @@ impl Hands<'_> {
     }
 
     fn word(&mut self, instance: InstanceId) -> &mut u64 {
-        &mut self.world.nodes[self.node].kernel.leases[usize::from(instance.0)]
+        self.world.nodes[self.node].kernel.lease_mut(usize::from(instance.0))
     }
 
     fn write(&mut self, instance: InstanceId, until: Instant, write: Write) {
@@ -175,9 +175,17 @@ impl Node for Hands<'_> {
 
     fn mirroring(&mut self, _instance: InstanceId, _checksum: ChecksumForm) {}
 
+    fn lower_heard(&mut self, _instance: InstanceId) {}
+
     fn transition(&mut self, transition: Transition) {
         if self.is_alive() {
             self.world.changed(self.node, &transition);
+        }
+    }
+
+    fn removed(&mut self, instance: InstanceId) {
+        if self.is_alive() {
+            self.world.removed(self.node, usize::from(instance.0));
         }
     }
 

@@ -79,6 +79,7 @@ fn run_many(args: &Args) -> ExitCode {
 fn tell(seed: u64, lines: usize) -> ExitCode {
     let plan = Plan::of(seed);
     println!("seed {seed}: {:#?}", plan.network);
+    println!("groups {:?}", plan.groups);
     for (i, node) in plan.nodes.iter().enumerate() {
         println!(
             "node {i}: {:?}, {}, starts at {:.6}, {} ppm",

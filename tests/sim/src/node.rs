@@ -50,40 +50,71 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Kernel {
     pub attached: bool,
-    pub leases: Vec<u64>,
+    /// One word for each group, at the place of its first router.
+    leases: Vec<u64>,
+    groups: Vec<usize>,
     pub records: Vec<Instance>,
+    /// Whether adverts of the router are looked at.
+    known: Vec<bool>,
     pub ring: VecDeque<Report>,
     ring_size: usize,
 }
 
 impl Kernel {
-    fn new(instances: usize, ring_size: usize) -> Self {
+    fn new(groups: &[usize], ring_size: usize) -> Self {
         Self {
             attached: false,
-            leases: vec![0; instances],
-            records: vec![Instance::new_zeroed(); instances],
+            leases: vec![0; groups.len()],
+            groups: groups.to_vec(),
+            records: vec![Instance::new_zeroed(); groups.len()],
+            known: vec![false; groups.len()],
             ring: VecDeque::new(),
             ring_size,
         }
     }
 
-    /// What a daemon writes before it attaches, as `daemon::router` does.
-    fn identify(&mut self, instance: usize, settings: &Settings, address: std::net::Ipv4Addr) {
-        let interval = ns(settings.advert_interval);
+    /// The lease word of a router, which is its group's.
+    pub fn lease(&self, instance: usize) -> u64 {
+        self.leases[self.groups[instance]]
+    }
+
+    pub fn lease_mut(&mut self, instance: usize) -> &mut u64 {
+        &mut self.leases[self.groups[instance]]
+    }
+
+    /// What a daemon writes before adverts are looked at, as `daemon::router` does.
+    pub fn identify(&mut self, instance: usize, settings: &Settings, address: std::net::Ipv4Addr) {
         let record = &mut self.records[instance];
         record.primary = mapped(address.octets());
-        record.lease_ns = ns(settings.lease_length());
-        record.stale_after_ns = interval + interval / 2;
-        record.interval_cs = (interval / 10_000_000) as u32;
         record.priority = settings.priority.get();
         record.version = settings.version as u8;
+        self.known[instance] = true;
+        self.reconfigure(instance, settings);
+    }
+
+    /// What a daemon writes of another configuration. Whom the router is compared as is the election's to say.
+    pub fn reconfigure(&mut self, instance: usize, settings: &Settings) {
+        let record = &mut self.records[instance];
+        record.lease_ns = ns(settings.lease_length());
+        record.stale_after_ns = ns(settings.stale_after());
+        record.interval_cs = (ns(settings.advert_interval) / 10_000_000) as u32;
         record.resync = 1;
+    }
+
+    /// Knows nothing of a router any more.
+    pub fn forget(&mut self, instance: usize) {
+        *self.lease_mut(instance) = 0;
+        self.records[instance] = Instance::new_zeroed();
+        self.known[instance] = false;
     }
 
     /// `vipd-ebpf`'s checks as far as these packets can fail them, and what it does with a valid advert.
     pub fn receive(&mut self, packet: &Packet, now: Instant) -> Verdict {
+        if !self.known[packet.instance] {
+            return Verdict::Discarded;
+        }
         let record = &mut self.records[packet.instance];
-        let word = &mut self.leases[packet.instance];
+        let word = &mut self.leases[self.groups[packet.instance]];
         let interval_cs = (ns(packet.interval) / 10_000_000) as u32;
         // `OwnSource` and `VersionErrors`.
         if mapped(packet.source.octets()) == record.primary || packet.version as u8 != record.version {
@@ -146,8 +177,26 @@ pub enum Message {
         router: usize,
         priority: Priority,
     },
+    /// SIGHUP: the configuration may be another one.
+    Reload,
+    /// A group, by its first router, is in the configuration no longer, or is again.
+    Remove {
+        group: usize,
+    },
+    Add {
+        group: usize,
+    },
     Shutdown,
     Leave,
+}
+
+/// What a process has of a router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    Absent,
+    Here,
+    /// Asked to hand over and go.
+    Going,
 }
 
 #[derive(Debug)]
@@ -156,6 +205,12 @@ pub struct Node {
     /// With the priority that its process knows of.
     pub settings: Vec<Settings>,
     pub configured: Vec<Settings>,
+    /// That is another one than what its process has read.
+    pub unread: bool,
+    /// Of each router, the first of its sync group.
+    groups: Vec<usize>,
+    /// Of each group: it is not in the configuration, by so many faults.
+    pub removals: Vec<u32>,
     pub clock: Clock,
     // The machine.
     pub up: bool,
@@ -178,6 +233,9 @@ pub struct Node {
     /// On the stack: it is in the middle of a turn.
     pub in_turn: bool,
     pub keeper: Option<Keeper>,
+    pub presence: Vec<Presence>,
+    /// It was told to hand everything over.
+    pub stopping: bool,
     pub mailbox: VecDeque<Message>,
     /// What it was told last.
     pub told_link: bool,
@@ -190,11 +248,16 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn new(plan: &NodePlan) -> Self {
+    pub fn new(plan: &NodePlan, groups: &[usize]) -> Self {
         let count = plan.instances.len();
         Self {
             settings: plan.instances.clone(),
             configured: plan.instances.clone(),
+            unread: false,
+            groups: groups.to_vec(),
+            removals: vec![0; count],
+            presence: vec![Presence::Absent; count],
+            stopping: false,
             clock: Clock::new(0, plan.clock, plan.ppm),
             up: true,
             paused: None,
@@ -203,7 +266,7 @@ impl Node {
             track_faults: vec![0; count],
             priorities: vec![Vec::new(); count],
             busy_faults: Vec::new(),
-            kernel: Kernel::new(count, plan.ring),
+            kernel: Kernel::new(groups, plan.ring),
             life: 0,
             running: false,
             frozen_until: 0,
@@ -239,7 +302,21 @@ impl Node {
 
     /// The priority that a router is to have.
     pub fn priority(&self, router: usize) -> Priority {
-        self.priorities[router].last().copied().unwrap_or(self.configured[router].priority)
+        let configured = self.configured[router].priority;
+        if configured.is_owner() {
+            return configured;
+        }
+        self.priorities[router].last().copied().unwrap_or(configured)
+    }
+
+    /// The settings that a router is to have.
+    pub fn wanted(&self, router: usize) -> Settings {
+        Settings { priority: self.priority(router), ..self.configured[router] }
+    }
+
+    /// Whether a router is in the configuration.
+    pub fn is_wanted(&self, router: usize) -> bool {
+        self.removals[self.groups[router]] == 0
     }
 
     /// Whether what a router tracks may have a weight: not an owner's.
@@ -263,7 +340,7 @@ impl Node {
             return false;
         }
         if self.is_vipd() {
-            self.kernel.attached && self.clock.read(now).as_nanos() < self.kernel.leases[instance]
+            self.kernel.attached && self.clock.read(now).as_nanos() < self.kernel.lease(instance)
         } else {
             self.peer.has_address(instance)
         }
@@ -281,19 +358,24 @@ impl Node {
 
     /// Everything that a boot takes away.
     pub fn forget(&mut self) {
-        self.kernel = Kernel::new(self.settings.len(), self.plan.ring);
+        self.kernel = Kernel::new(&self.groups, self.plan.ring);
         self.peer = Peer::new(self.settings.len());
     }
 
     /// What a daemon that starts does before it attaches.
     pub fn prepare(&mut self) {
         if !self.kernel.attached {
-            self.kernel.leases.fill(0);
-            self.kernel.records.fill(Instance::new_zeroed());
+            self.forget();
         }
         self.kernel.ring.clear();
-        for (i, settings) in self.settings.iter().enumerate() {
-            self.kernel.identify(i, settings, self.plan.address);
+        for router in 0..self.settings.len() {
+            if self.is_wanted(router) {
+                self.kernel.identify(router, &self.settings[router], self.plan.address);
+                self.presence[router] = Presence::Here;
+            } else {
+                self.kernel.forget(router);
+                self.presence[router] = Presence::Absent;
+            }
         }
         self.kernel.attached = true;
     }

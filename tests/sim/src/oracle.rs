@@ -4,7 +4,9 @@
 //! timer arithmetic with the code it judges.
 
 mod deeds;
+mod groups;
 mod owners;
+mod settings;
 mod timing;
 mod told;
 mod violation;
@@ -48,8 +50,9 @@ struct Burst {
 struct Track {
     state: StateName,
     since: Time,
-    /// Why it is in that state.
+    /// Why it is in that state, and which was before.
     reason: Option<Reason>,
+    from: StateName,
     /// When its backup's wait ends at the earliest and at the latest, by what it has been sent.
     low: Time,
     high: Time,
@@ -70,8 +73,11 @@ struct Track {
     first_send: Option<Time>,
     /// It was held up between that and the lease.
     hesitated: bool,
-    /// Its priority changed.
+    /// Its priority changed, or anything in its configuration.
     weighed_at: Time,
+    configured_at: Time,
+    /// Told to hand over and stop.
+    asked: Option<Time>,
     last_send: Time,
     /// The lease word as the process last wrote it.
     lease_until: Instant,
@@ -87,6 +93,7 @@ impl Track {
             state: StateName::Init,
             since: NEVER,
             reason: None,
+            from: StateName::Init,
             low: NEVER,
             high: Time::MAX,
             heard_at: NEVER,
@@ -101,6 +108,8 @@ impl Track {
             first_send: None,
             hesitated: false,
             weighed_at: NEVER,
+            configured_at: NEVER,
+            asked: None,
             last_send: NEVER,
             lease_until: Instant::default(),
             adverts: 0,
@@ -138,7 +147,6 @@ struct Health {
     /// When it last found no report waiting, and when it last had before this turn.
     drained: Time,
     drained_before: Time,
-    asked_to_stop: Option<Time>,
 }
 
 pub struct Oracle {
@@ -183,12 +191,7 @@ impl World {
 
     /// The longest interval that anyone uses for a router, now or later.
     fn slowest(&self, router: usize) -> Time {
-        use crate::plan::Fault;
-        let later = self.plan.faults.iter().filter_map(|(_, fault)| match fault {
-            Fault::Restart { instances, .. } => instances.as_ref(),
-            _ => None,
-        });
-        let all = self.plan.nodes.iter().map(|node| &node.instances).chain(later);
+        let all = self.plan.configurations();
         all.map(|instances| ns(instances[router].advert_interval)).max().unwrap_or(0)
     }
 
@@ -215,5 +218,10 @@ impl World {
         let Some(first) = all().next() else { return true };
         let one_interval = all().all(|s| s.advert_interval == first.advert_interval);
         self.speaks_one_language(router) && one_interval
+    }
+
+    /// Whether a sync group does: there must be one order of its nodes.
+    fn group_comes_to_rest(&self, router: usize) -> bool {
+        self.plan.members(router).all(|member| self.comes_to_rest(member)) && self.is_ranked_alike(router)
     }
 }

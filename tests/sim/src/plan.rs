@@ -1,11 +1,14 @@
 //! From a seed to a cluster, its network and its troubles.
 
+mod style;
+
 use std::{net::Ipv4Addr, ops::Range, time::Duration};
 
 use fastrand::Rng;
 use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
 use vipd_core::vrrp::{GarpTiming, LeasePolicy, Settings};
 
+use self::style::Style;
 use crate::clock::{MICRO, MILLI, SECOND, Time, ns};
 
 /// Everything that a run is made of.
@@ -13,6 +16,8 @@ use crate::clock::{MICRO, MILLI, SECOND, Time, ns};
 pub struct Plan {
     pub seed: u64,
     pub nodes: Vec<NodePlan>,
+    /// Of each router, the first of its sync group: itself if it is in none. The same on every node, as it must be.
+    pub groups: Vec<usize>,
     pub network: Network,
     /// In order of time.
     pub faults: Vec<(Time, Fault)>,
@@ -78,6 +83,10 @@ pub enum Fault {
     Kill { node: usize, for_: Time },
     /// `vipd stop --for-restart`, and perhaps another configuration.
     Restart { node: usize, for_: Time, instances: Option<Vec<Settings>> },
+    /// Another configuration for a process that runs; none: it is told to read the one it has.
+    Reload { node: usize, instances: Option<Vec<Settings>> },
+    /// A router and the others of its sync group are taken out of the configuration, and put back.
+    Remove { node: usize, router: usize, for_: Time },
     /// Handover, then a start from nothing.
     Stop { node: usize, for_: Time },
     /// The machine is gone, and boots with nothing pinned.
@@ -107,6 +116,7 @@ impl Fault {
             | Self::Pause { for_, .. }
             | Self::Kill { for_, .. }
             | Self::Restart { for_, .. }
+            | Self::Remove { for_, .. }
             | Self::Stop { for_, .. }
             | Self::Crash { for_, .. }
             | Self::LinkDown { for_, .. }
@@ -117,7 +127,30 @@ impl Fault {
             | Self::Loss { for_, .. }
             | Self::SendFails { for_, .. }
             | Self::Busy { for_, .. } => *for_,
+            Self::Reload { .. } => 0,
         }
+    }
+
+    /// The configuration that comes with it.
+    pub fn instances(&self) -> Option<&Vec<Settings>> {
+        match self {
+            Self::Restart { instances, .. } | Self::Reload { instances, .. } => instances.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// Routers that share their fate.
+#[derive(Clone, Copy, Debug)]
+pub struct Members(u64);
+
+impl Iterator for Members {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let first = self.0.trailing_zeros() as usize;
+        self.0 &= self.0.wrapping_sub(1);
+        (first < 64).then_some(first)
     }
 }
 
@@ -136,6 +169,7 @@ pub fn settings(vrid: u8, priority: u8, interval: Duration) -> Settings {
         garp: GarpTiming::default(),
         lower_prio_no_advert: false,
         checksum: ChecksumForm::PseudoHeader,
+        shared: None,
     }
 }
 
@@ -143,6 +177,7 @@ impl Plan {
     /// A cluster of healthy nodes that all start at once on a quiet network, and nothing else.
     pub fn quiet(nodes: Vec<Vec<Settings>>) -> Self {
         let slowest = slowest(nodes.iter().flatten());
+        let groups = (0..nodes[0].len()).collect();
         let nodes = (1..)
             .zip(nodes)
             .map(|(i, instances)| NodePlan {
@@ -166,8 +201,29 @@ impl Plan {
             stall: 0,
             stall_at_most: 0,
         };
-        Self { seed: 0, nodes, network, faults: Vec::new(), calm: SECOND, settled: SECOND, end: SECOND }
-            .timed()
+        let faults = Vec::new();
+        Self { seed: 0, nodes, groups, network, faults, calm: SECOND, settled: SECOND, end: SECOND }.timed()
+    }
+
+    /// Makes one sync group of all routers.
+    #[must_use]
+    pub fn grouped(mut self) -> Self {
+        self.groups.fill(0);
+        for node in &mut self.nodes {
+            style::share(&self.groups, &mut node.instances);
+        }
+        self
+    }
+
+    /// The routers of a router's sync group: itself if it is in none.
+    pub fn members(&self, router: usize) -> Members {
+        let of = self.groups[router];
+        let member = |(i, group): (usize, &usize)| u64::from(*group == of) << i;
+        Members(self.groups.iter().enumerate().map(member).fold(0, std::ops::BitOr::bitor))
+    }
+
+    pub fn is_grouped(&self, router: usize) -> bool {
+        self.members(router).count() > 1
     }
 
     /// Adds a fault.
@@ -202,11 +258,13 @@ impl Plan {
     }
 
     fn instances_ever(&self) -> impl Iterator<Item = &Settings> {
-        let later = self.faults.iter().filter_map(|(_, fault)| match fault {
-            Fault::Restart { instances, .. } => instances.as_ref(),
-            _ => None,
-        });
-        self.nodes.iter().map(|node| &node.instances).chain(later).flatten()
+        self.configurations().flatten()
+    }
+
+    /// What any node has been configured to, now or later.
+    pub fn configurations(&self) -> impl Iterator<Item = &Vec<Settings>> {
+        let later = self.faults.iter().filter_map(|(_, fault)| fault.instances());
+        self.nodes.iter().map(|node| &node.instances).chain(later)
     }
 
     /// The plan of a seed.
@@ -217,11 +275,17 @@ impl Plan {
         let instances = pick(&mut rng, &[1, 1, 1, 2, 2, 3]);
         let keepalived = chance(&mut rng, 150_000).then(|| rng.usize(..count));
         style.plain &= keepalived.is_none();
-        let intervals: Vec<Duration> = (0..instances).map(|_| style.interval(&mut rng)).collect();
-        let slow = intervals.iter().copied().map(ns).max().unwrap_or(SECOND);
+        // The model of keepalived knows no groups.
+        style.group(&mut rng, instances, keepalived.is_none());
+        let mut intervals: Vec<Duration> = (0..instances).map(|_| style.interval(&mut rng)).collect();
+        // All nodes are given others, one after the other.
+        let later: Option<Vec<Duration>> =
+            chance(&mut rng, 100_000).then(|| intervals.iter().map(|_| style.interval(&mut rng)).collect());
+        let ever = || intervals.iter().chain(later.iter().flatten()).copied().map(ns);
+        let slow = ever().max().unwrap_or(SECOND);
         // The network is faster than what anyone may be configured to.
         let fast = match (style.plain, style.version) {
-            (true, _) => intervals.iter().copied().map(ns).min().unwrap_or(SECOND),
+            (true, _) => ever().min().unwrap_or(SECOND),
             (false, Version::V2) => SECOND,
             (false, Version::V3) => 10 * MILLI,
         };
@@ -253,11 +317,24 @@ impl Plan {
         let faults = rng.usize(..=most);
         let begin = SECOND + 8 * slow;
         let span = (faults as u64 + 1) * rng.u64(slow / 2..8 * slow);
-        let plan = Self { seed, nodes, network, faults: Vec::new(), calm: 0, settled: 0, end: 0 };
-        let mut list: Vec<(Time, Fault)> = (0..faults)
-            .map(|_| (begin + rng.u64(0..span), fault(&mut rng, &plan, &style, &intervals, slow)))
-            .collect();
-        list.sort_by_key(|(at, _)| *at);
+        let groups = style.groups.clone();
+        let plan = Self { seed, nodes, groups, network, faults: Vec::new(), calm: 0, settled: 0, end: 0 };
+        let mut times: Vec<Time> = (0..faults).map(|_| begin + rng.u64(0..span)).collect();
+        times.sort_unstable();
+        let turn = rng.usize(..=faults);
+        let mut list = Vec::new();
+        for (i, at) in times.into_iter().enumerate() {
+            if let (true, Some(later)) = (i == turn, &later) {
+                intervals.clone_from(later);
+                let mut at = at;
+                for node in (0..count).filter(|node| keepalived != Some(*node)) {
+                    let instances = style.with_intervals(&plan.nodes[node].instances, &intervals);
+                    list.push((at, Fault::Reload { node, instances: Some(instances) }));
+                    at += rng.u64(0..3 * slow);
+                }
+            }
+            list.push((at, style::fault(&mut rng, &plan, &style, &intervals, slow)));
+        }
         Self { faults: list, ..plan }.timed()
     }
 }
@@ -274,97 +351,4 @@ fn pick<T: Clone>(rng: &mut Rng, from: &[T]) -> T {
 /// True in so many of a million cases.
 pub fn chance(rng: &mut Rng, share: u32) -> bool {
     share > 0 && rng.u32(..1_000_000) < share
-}
-
-/// What the instances of one seed have in common.
-struct Style {
-    version: Version,
-    strict: bool,
-    /// One interval for all, as the RFC asks.
-    plain: bool,
-    /// Some node speaks another version.
-    babel: bool,
-    owners: bool,
-}
-
-impl Style {
-    fn of(rng: &mut Rng) -> Self {
-        Self {
-            version: if chance(rng, 200_000) { Version::V2 } else { Version::V3 },
-            strict: chance(rng, 300_000),
-            plain: chance(rng, 850_000),
-            babel: chance(rng, 30_000),
-            owners: chance(rng, 100_000),
-        }
-    }
-
-    fn interval(&self, rng: &mut Rng) -> Duration {
-        match self.version {
-            Version::V2 => Duration::from_secs(pick(rng, &[1, 1, 2])),
-            Version::V3 => Duration::from_millis(pick(rng, &[10, 50, 100, 100, 1000, 1000])),
-        }
-    }
-
-    fn instances(&self, rng: &mut Rng, intervals: &[Duration], node: usize) -> Vec<Settings> {
-        let settings = (1..).zip(intervals).map(|(vrid, interval)| {
-            let mut interval = *interval;
-            if !self.plain && chance(rng, 300_000) {
-                interval = self.interval(rng);
-            }
-            let preempt = chance(rng, 700_000);
-            let delayed = preempt && chance(rng, 150_000);
-            let priority = if self.owners && chance(rng, 400_000) {
-                255
-            } else {
-                pick(rng, &[1, 50, 100, 100, 101, 150, 200, 254])
-            };
-            Settings {
-                version: match (self.version, self.babel && node == 0) {
-                    (Version::V3, true) if interval.subsec_nanos() == 0 => Version::V2,
-                    (version, _) => version,
-                },
-                preempt,
-                preempt_delay: if delayed { interval * rng.u32(1..6) } else { Duration::ZERO },
-                lease: if self.strict { LeasePolicy::Strict } else { LeasePolicy::Overlap },
-                down_timer_adverts: if self.plain { 3 } else { rng.u8(2..=5) },
-                lower_prio_no_advert: chance(rng, 100_000),
-                ..settings(vrid, priority, interval)
-            }
-        });
-        settings.collect()
-    }
-}
-
-fn fault(rng: &mut Rng, plan: &Plan, style: &Style, intervals: &[Duration], slow: Time) -> Fault {
-    let count = plan.nodes.len();
-    let node = rng.usize(..count);
-    // Around the times at which something is about to happen: a wait, a lease.
-    let for_ = match rng.u8(..4) {
-        0 => rng.u64(0..slow / 2),
-        1 => rng.u64(0..3 * slow),
-        2 => rng.u64(5 * slow / 2..5 * slow),
-        _ => rng.u64(0..12 * slow),
-    };
-    let router = rng.usize(..plan.nodes[node].instances.len());
-    match rng.u8(..30) {
-        0..5 => Fault::Freeze { node, for_ },
-        5 | 6 => Fault::Pause { node, for_, clock_stops: rng.bool() },
-        7..10 => Fault::Kill { node, for_ },
-        10 | 11 => Fault::Restart { node, for_: for_ / 4, instances: None },
-        12 => {
-            let vipd = plan.nodes[node].kind == Kind::Vipd;
-            let instances = vipd.then(|| style.instances(rng, intervals, node));
-            Fault::Restart { node, for_: for_ / 4, instances }
-        }
-        13..16 => Fault::Stop { node, for_ },
-        16 => Fault::Crash { node, for_ },
-        17 | 18 => Fault::LinkDown { node, for_ },
-        19 => Fault::Cut { from: node, to: (node + rng.usize(1..count)) % count, for_ },
-        20 | 21 => Fault::Partition { side: rng.u32(1..1 << count), for_ },
-        22 => Fault::Loss { share: pick(rng, &[50_000, 300_000, 900_000]), for_ },
-        23 => Fault::SendFails { node, for_ },
-        24 => Fault::Tracked { node, router, for_ },
-        25..28 => Fault::Priority { node, router, priority: rng.u8(1..=254), for_ },
-        _ => Fault::Busy { node, for_, at_most: rng.u64(MILLI / 10..2 * slow) },
-    }
 }

@@ -1,5 +1,6 @@
 //! The world: one queue of things to come, the machines, the network between them, and what has become of it all.
 
+mod configuration;
 mod faults;
 
 use std::{cmp::Reverse, collections::BinaryHeap};
@@ -128,7 +129,7 @@ pub struct World {
 
 impl World {
     pub fn new(plan: Plan, logging: bool) -> Self {
-        let nodes: Vec<Node> = plan.nodes.iter().map(Node::new).collect();
+        let nodes: Vec<Node> = plan.nodes.iter().map(|node| Node::new(node, &plan.groups)).collect();
         let count = nodes.len();
         let mut world = Self {
             now: 0,
@@ -327,7 +328,7 @@ impl World {
         if !node.kernel.attached {
             return;
         }
-        let was = node.kernel.leases[packet.instance];
+        let was = node.kernel.lease(packet.instance);
         let events = node.kernel.ring.len();
         let verdict = node.kernel.receive(packet, now);
         let told = node.kernel.ring.len() > events;
@@ -384,7 +385,7 @@ impl World {
         }
         node.life += 1;
         (node.running, node.frozen_until, node.in_turn) = (true, 0, false);
-        (node.finished, node.left, node.keeper) = (false, false, None);
+        (node.finished, node.left, node.stopping, node.keeper) = (false, false, false, None);
         node.mailbox.clear();
         node.settings.clone_from(&node.configured);
         let (life, link) = (node.life, node.link());
@@ -393,13 +394,16 @@ impl World {
             .collect();
         self.note(|_| format!("node {i} starts"));
         self.started(i);
+        if std::mem::take(&mut self.nodes[i].unread) {
+            self.reconfigured(i);
+        }
         let node = &mut self.nodes[i];
         if node.is_vipd() {
             node.prepare();
             node.in_turn = true;
-            let settings = node.settings.clone();
+            let mut keeper = Keeper::default();
             let mut hands = Hands { world: self, node: i, life };
-            let keeper = Keeper::new(settings, &mut hands);
+            configuration::begin(&mut keeper, &mut hands);
             if hands.is_alive() {
                 self.nodes[i].in_turn = false;
                 self.nodes[i].keeper = Some(keeper);
@@ -468,7 +472,13 @@ impl World {
                     hands.world.reprioritised(i, router, priority);
                     keeper.input(Input::Priority { instance, priority }, &mut hands);
                 }
-                Message::Shutdown => keeper.input(Input::Shutdown, &mut hands),
+                Message::Reload => configuration::reload(&mut keeper, &mut hands),
+                Message::Remove { group } => configuration::remove(group, &mut keeper, &mut hands),
+                Message::Add { group } => configuration::add(group, &mut keeper, &mut hands),
+                Message::Shutdown => {
+                    hands.world.nodes[i].stopping = true;
+                    keeper.input(Input::Shutdown, &mut hands);
+                }
                 Message::Leave => {
                     keeper.leave(&mut hands);
                     if hands.is_alive() {
@@ -490,6 +500,7 @@ impl World {
             let snapshot = keeper.snapshot(InstanceId(instance as u16));
             self.believes(i, instance, snapshot.as_ref());
         }
+        self.is_of_one_mind(i);
         if self.nodes[i].finished {
             self.note(|_| format!("node {i} has handed over"));
             // Tables, routes and program go with it.
@@ -524,7 +535,12 @@ impl World {
                     gone = true;
                 }
                 // keepalived has no such thing, and the model of it tracks nothing.
-                Message::Leave | Message::Tracked { .. } | Message::Priority { .. } => {}
+                Message::Leave
+                | Message::Tracked { .. }
+                | Message::Priority { .. }
+                | Message::Reload
+                | Message::Remove { .. }
+                | Message::Add { .. } => {}
             }
         }
         if !gone {

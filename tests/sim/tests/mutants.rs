@@ -19,6 +19,7 @@ struct Mutant {
     to: &'static str,
 }
 
+const ENGINE: &str = "vipd/core/src/engine/mod.rs";
 const KEEPER: &str = "vipd/core/src/keeper.rs";
 const RIVAL: &str = "vipd-common/src/rival.rs";
 const TIMERS: &str = "vipd/core/src/vrrp/timers.rs";
@@ -30,8 +31,11 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "lease renewed before the send",
         file: KEEPER,
-        from: "let sent = node.send(instance, priority, checksum);\n        let lease_until = at + renew_for;\n        let input = if !sent {",
-        to: "let lease_until = at + renew_for;\n        if held && node.renew(instance, written, lease_until) {\n            self.holding(instance).lease = lease_until;\n        }\n        let sent = node.send(instance, priority, checksum);\n        let input = if !sent {",
+        from: "let sent = node.send(instance, priority, checksum);\n        let lease_until = at + renew_for;",
+        to: "let lease_until = at + renew_for;\n        let mut written = written;\n        \
+             if held && node.renew(instance, written, lease_until) {\n            \
+             self.lease_mut(instance).written = lease_until;\n            written = lease_until;\n        }\n        \
+             let sent = node.send(instance, priority, checksum);",
     },
     Mutant {
         name: "lease acquired before the first advert",
@@ -42,8 +46,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "lease renewed whatever the word says",
         file: KEEPER,
-        from: "return node.renew(instance, written, lease_until);",
-        to: "node.acquire(instance, lease_until);\n            return true;",
+        from: "let renewed = node.renew(instance, written, lease_until);",
+        to: "node.acquire(instance, lease_until);\n            let renewed = true;",
     },
     Mutant {
         name: "a stamp is not looked at",
@@ -208,7 +212,109 @@ const MUTANTS: &[Mutant] = &[
         from: "let allowed = now >= self.advert_after;",
         to: "let allowed = true;",
     },
+    Mutant {
+        name: "a group's lease acquired after its first member's advert",
+        file: KEEPER,
+        from: "if sent < lease.members {",
+        to: "if sent == 0 {",
+    },
+    Mutant {
+        name: "a member stays master when another has stepped down",
+        file: MACHINE,
+        from: "self.step_down(Backup::new(&self.settings, master.address, now), Reason::Group, out)",
+        to: "Next::stay(State::Master(master))",
+    },
+    Mutant {
+        name: "a fault of one member is not told to the others",
+        file: ENGINE,
+        from: "_ if in_fault => self.step(*id, Event::Fault { reason: FaultReason::Group }, now),",
+        to: "_ if in_fault => false,",
+    },
+    Mutant {
+        name: "a group's lease is not known to be renewed by another member",
+        file: ENGINE,
+        from: "                    group.lease_until = Some(lease_until);",
+        to: "                    let _ = group;",
+    },
+    Mutant {
+        name: "the members of a group keep leases of their own length",
+        file: "vipd/core/src/vrrp/settings.rs",
+        from: "let shared = (members.len() > 1).then(",
+        to: "let shared = (members.len() > 9).then(",
+    },
+    Mutant {
+        name: "of a group one stamp is looked at",
+        file: ENGINE,
+        from: "group.members.clone().into_iter().filter_map(due)",
+        to: "group.members.clone().into_iter().take(1).filter_map(due)",
+    },
+    Mutant {
+        name: "a configuration that is no other restarts the wait",
+        file: MACHINE,
+        from: "        if settings == before {\n            return;",
+        to: "        if settings == before {\n            if let State::Backup(backup) = self.state {\n                \
+             self.state = State::Backup(Backup::new(&settings, backup.address, now));\n            }\n            return;",
+    },
+    Mutant {
+        name: "a configuration that is no other is announced",
+        file: MACHINE,
+        from: "        if settings == before {\n            return;\n        }",
+        to: "",
+    },
+    Mutant {
+        name: "another interval leaves the wait as it was",
+        file: BACKUP,
+        from: "return Self { down_at: now + settings.master_down_interval(interval), ..wait };",
+        to: "return Self { down_at: self.down_at, ..wait };",
+    },
+    Mutant {
+        name: "the lease keeps the length of an old configuration",
+        file: KEEPER,
+        from: "(holding.interval, holding.length) = (interval, length);",
+        to: "let _ = (holding, interval, length);",
+    },
+    Mutant {
+        name: "a leaving master says no goodbye",
+        file: MACHINE,
+        from: "        self.say_goodbye(out);\n        Next::stay(state)",
+        to: "        Next::stay(state)",
+    },
+    Mutant {
+        name: "a removed instance says no goodbye",
+        file: ENGINE,
+        from: "                self.tell(instance, Event::Shutdown, now);\n                // Unless",
+        to: "                self.tell(instance, Event::Fault { reason: FaultReason::LinkDown }, now);\n                \
+             self.tell(instance, Event::Shutdown, now);\n                // Unless",
+    },
+    Mutant {
+        name: "one that is removed after another leaves later",
+        file: ENGINE,
+        from: "group.lease_until = member.machine.lease_until();",
+        to: "let _ = group;",
+    },
+    Mutant {
+        name: "of a group that owns its addresses now each takes its own",
+        file: MACHINE,
+        from: "if settings.priority.is_owner() && settings.shared.is_some() => {",
+        to: "if settings.priority.is_leaving() => {",
+    },
 ];
+
+/// Faults that take more than one edit; the first has the name.
+const COMPOUND: &[&[Mutant]] = &[&[
+    Mutant {
+        name: "a group takes over when the first of it would",
+        file: ENGINE,
+        from: "waits.collect::<Option<Vec<_>>>()?.into_iter().max()",
+        to: "waits.collect::<Option<Vec<_>>>()?.into_iter().min()",
+    },
+    Mutant {
+        name: "and the others with it",
+        file: MACHINE,
+        from: "backup.down_at = backup.down_at.max(at);",
+        to: "backup.down_at = at;",
+    },
+]];
 
 /// More than enough for each.
 const SEEDS: u64 = 20_000;
@@ -223,33 +329,32 @@ fn each_planted_fault_is_found() {
     // As it stands, so that what a mutant is caught by is not there without it.
     restore(&root, &copy);
     assert_eq!(caught(&copy, &scratch, 500), None, "the copy is not sound");
-    for mutant in MUTANTS {
+    for edits in MUTANTS.iter().map(std::slice::from_ref).chain(COMPOUND.iter().copied()) {
         let begin = Instant::now();
-        let path = copy.join(mutant.file);
-        let source = fs::read_to_string(&path).unwrap();
-        assert_eq!(
-            source.matches(mutant.from).count(),
-            1,
-            "{}: {} is not in {} once",
-            mutant.name,
-            mutant.from,
-            mutant.file
-        );
-        fs::write(&path, source.replace(mutant.from, mutant.to)).unwrap();
+        let name = edits[0].name;
+        let originals: Vec<_> = edits.iter().map(|edit| plant(&copy, edit)).collect();
         match caught(&copy, &scratch, SEEDS) {
             Some((seeds, cause)) => println!(
-                "{:<62} {cause:<22} after {seeds:>5} seeds ({:.1} s)",
-                mutant.name,
+                "{name:<62} {cause:<22} after {seeds:>5} seeds ({:.1} s)",
                 begin.elapsed().as_secs_f64()
             ),
             None => {
-                println!("{:<62} NOT FOUND in {SEEDS} seeds", mutant.name);
-                missed.push(mutant.name);
+                println!("{name:<62} NOT FOUND in {SEEDS} seeds");
+                missed.push(name);
             }
         }
-        fs::write(&path, source).unwrap();
+        originals.into_iter().rev().for_each(|(path, source)| fs::write(path, source).unwrap());
     }
     assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+/// Makes an edit; returns the file and what stood in it.
+fn plant(copy: &Path, Mutant { name, file, from, to }: &Mutant) -> (PathBuf, String) {
+    let path = copy.join(file);
+    let source = fs::read_to_string(&path).unwrap();
+    assert_eq!(source.matches(from).count(), 1, "{name}: {from} is not in {file} once");
+    fs::write(&path, source.replace(from, to)).unwrap();
+    (path, source)
 }
 
 /// Makes `copy` a workspace of the pure crates and the simulation.

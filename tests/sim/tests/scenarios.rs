@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vipd_core::vrrp::{LeasePolicy, Reason, Settings, StateName};
+use vipd_core::vrrp::{FaultReason, LeasePolicy, Reason, Settings, StateName};
 use vipd_sim::{
     clock::{SECOND, Time},
     plan::{Fault, Plan, settings},
@@ -21,7 +21,7 @@ fn cluster(priorities: &[u8]) -> Plan {
 }
 
 fn cluster_of(nodes: &[Settings]) -> Plan {
-    Plan::quiet(nodes.iter().map(|node| vec![node.clone()]).collect())
+    Plan::quiet(nodes.iter().map(|node| vec![*node]).collect())
 }
 
 /// Lets it run until `until`, in which no invariant breaks.
@@ -142,6 +142,119 @@ fn i1_a_partition_has_two_owners_for_less_than_an_interval() {
             assert!(overlap <= limit && (overlap > 0) == (limit > 0), "{lease:?}, {priority}: {overlap}");
         }
     }
+}
+
+/// Nodes with three routers each, which are one sync group.
+fn groups(priorities: &[u8]) -> Plan {
+    let node = |priority: &u8| (51..54).map(|vrid| settings(vrid, *priority, INTERVAL)).collect();
+    Plan::quiet(priorities.iter().map(node).collect()).grouped()
+}
+
+/// Why each router of a node has left or entered a state last.
+fn reasons(world: &World, node: usize, to: StateName) -> Vec<Reason> {
+    let last = |router: usize| {
+        let mut changes = world.history.iter().rev();
+        changes.find(|c| (c.node, c.router, c.to) == (node, router, to)).expect("it was there").reason
+    };
+    (0..3).map(last).collect()
+}
+
+fn all_owned_by(world: &World, node: usize) -> bool {
+    (0..world.plan.groups.len()).all(|router| world.owners(router) == [node])
+}
+
+#[test]
+fn a_group_moves_when_one_of_it_is_in_fault_and_comes_back() {
+    let fault = Fault::Tracked { node: 0, router: 1, for_: 10 * SECOND };
+    let mut world = World::new(groups(&[200, 100]).with(10 * SECOND, fault), false);
+    run(&mut world, 10 * SECOND);
+    assert!(all_owned_by(&world, 0));
+    run(&mut world, 11 * SECOND);
+    assert!(all_owned_by(&world, 1), "after the skew time");
+    let of = |reason| Reason::Fault(reason);
+    let (group, tracked) = (of(FaultReason::Group), of(FaultReason::Tracked));
+    assert_eq!(reasons(&world, 0, StateName::Fault), [group, tracked, group]);
+    assert_eq!(reasons(&world, 1, StateName::Master), [Reason::MasterLeft; 3]);
+    run(&mut world, 30 * SECOND);
+    assert!(all_owned_by(&world, 0));
+    assert_eq!(reasons(&world, 0, StateName::Master), [Reason::Preempting; 3]);
+}
+
+#[test]
+fn a_group_whose_master_is_killed_is_taken_over_whole() {
+    let plan = groups(&[200, 100]).with(10 * SECOND, Fault::Kill { node: 0, for_: FOR_GOOD });
+    let mut world = World::new(plan, false);
+    run(&mut world, 10 * SECOND);
+    assert!(all_owned_by(&world, 0));
+    run(&mut world, 14 * SECOND);
+    assert!(all_owned_by(&world, 1));
+    assert_eq!(reasons(&world, 1, StateName::Master), [Reason::MasterDown; 3]);
+    assert!(world.stats.longest_overlap <= DELAY, "the first advert of any of them ends it");
+}
+
+#[test]
+fn a_group_is_handed_over_without_a_gap() {
+    let plan = groups(&[200, 100]).with(10 * SECOND, Fault::Stop { node: 0, for_: FOR_GOOD });
+    let mut world = World::new(plan, false);
+    run(&mut world, 10 * SECOND - 1);
+    while world.now < 20 * SECOND {
+        assert!(world.step());
+        assert!((0..3).all(|router| !world.owners(router).is_empty()), "at {}", world.now);
+    }
+    run(&mut world, 20 * SECOND);
+    assert!(all_owned_by(&world, 1));
+    assert_eq!(reasons(&world, 0, StateName::Stopped), [Reason::HandedOver; 3]);
+    assert!(world.stats.longest_overlap <= DELAY + 2 * WAKE);
+}
+
+/// From 1 s to 100 ms, whichever node is first: nothing changes hands.
+#[test]
+fn a_shorter_interval_is_rolled_out_without_a_loss() {
+    let fast = Duration::from_millis(100);
+    for (first, second) in [(0, 1), (1, 0)] {
+        let reload = |node: usize| {
+            let priority = [200, 100][node];
+            Fault::Reload { node, instances: Some(vec![settings(51, priority, fast)]) }
+        };
+        let plan = cluster(&[200, 100]).with(10 * SECOND, reload(first)).with(13 * SECOND, reload(second));
+        let mut world = World::new(plan, false);
+        run(&mut world, 10 * SECOND - 1);
+        let (changes, sent) = (world.history.len(), world.adverts(0, 0));
+        while world.now < 20 * SECOND {
+            assert!(world.step());
+            assert_eq!(world.owners(0), [0], "at {}", world.now);
+        }
+        assert_eq!(world.history.len(), changes);
+        assert!(world.adverts(0, 0) - sent > 60, "it advertises every 100 ms");
+    }
+}
+
+#[test]
+fn a_reload_of_what_there_is_changes_nothing() {
+    let plan = groups(&[200, 100]);
+    let reload = |node| Fault::Reload { node, instances: None };
+    let reloaded = plan.clone().with(10 * SECOND, reload(0)).with(10 * SECOND, reload(1));
+    let story = |plan| {
+        let mut world = World::new(plan, false);
+        run(&mut world, 20 * SECOND);
+        let adverts: Vec<u64> = (0..3).map(|router| world.adverts(0, router)).collect();
+        (world.history.len(), world.stats.adverts, adverts)
+    };
+    assert_eq!(story(plan), story(reloaded));
+}
+
+#[test]
+fn a_router_that_is_removed_hands_over_and_comes_back_when_it_is_added() {
+    let node = |priority| vec![settings(51, priority, INTERVAL), settings(52, priority, INTERVAL)];
+    let remove = Fault::Remove { node: 0, router: 0, for_: 10 * SECOND };
+    let plan = Plan::quiet(vec![node(200), node(100)]).with(10 * SECOND, remove);
+    let mut world = World::new(plan, false);
+    run(&mut world, 12 * SECOND);
+    assert_eq!((world.owners(0), world.owners(1)), (vec![1], vec![0]), "the other has not noticed");
+    run(&mut world, 40 * SECOND);
+    assert!(all_owned_by(&world, 0));
+    let first = world.history.iter().filter(|c| c.router == 1).count();
+    assert_eq!(first, 3, "BACKUP on both, MASTER on one");
 }
 
 /// A few hundred seeds in every `cargo test`; `cargo xtask sim` runs more.

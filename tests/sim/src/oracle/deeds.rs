@@ -9,6 +9,7 @@ use vipd_core::{
 use super::{Cause, Reading, Write, timing::*};
 use crate::{
     clock::{MILLI, Time, ns},
+    node::Message,
     world::{Change, NOTABLE_STALL, World},
 };
 
@@ -19,39 +20,45 @@ impl World {
             let left = i128::from(until.as_nanos()) - i128::from(world.local(node).as_nanos());
             format!("node {node}, router {router}: {write:?}, {:.3} ms from now", left.max(0) as f64 / 1e6)
         });
-        let settings = self.settings(node, router).clone();
         let local = self.local(node);
         let track = *self.track(node, router);
+        let rival_at = self.latest(node, router, |track| track.rival_at);
+        let asked = self.tracks(node, router).filter_map(|track| track.asked).min();
         match write {
             Write::Acquire => {
-                if track.last_send < self.oracle.health[node].turn_began {
+                let turn_began = self.oracle.health[node].turn_began;
+                let first = self.tracks(node, router).map(|track| track.last_send).min().unwrap_or(0);
+                if first < turn_began {
                     self.fail(Cause::Unannounced { router, node });
                 }
-                if track.state == StateName::Master && was == Instant::default() {
+                let master = self.tracks(node, router).any(|track| track.state == StateName::Master);
+                if master && was == Instant::default() {
                     self.fail(Cause::TakenBack { router, node });
                 }
-                self.owns_anew(node, router);
+                self.owns_anew(node, router, first);
             }
             Write::Renew => {
                 let lapsed = self.nodes[node].clock.when(was);
-                if local >= was && track.rival_at > lapsed {
+                if local >= was && rival_at > lapsed {
                     self.fail(Cause::LapsedLeaseRenewed { router, node });
                 }
                 if local >= was {
-                    self.owns_anew(node, router);
+                    self.owns_anew(node, router, track.last_send);
                 }
-                if track.goodbye_at.is_some() {
+                // Each member that leaves writes what the first has written.
+                let left = until > was && self.tracks(node, router).any(|track| track.goodbye_at.is_some());
+                if left || track.goodbye_at.is_some() {
                     self.fail(Cause::RenewedAfterGoodbye { router, node });
                 }
             }
             Write::Release => {
                 let health = &self.oracle.health[node];
-                if let Some(asked) = health.asked_to_stop
+                if let Some(asked) = asked
                     && was != Instant::default()
                 {
                     // How long that is was checked when it was written.
                     let waited = local >= track.lease_until;
-                    let relieved = track.rival_at.max(track.revoked_at) >= asked.min(health.drained_before);
+                    let relieved = rival_at.max(track.revoked_at) >= asked.min(health.drained_before);
                     if !waited && !relieved && health.deafened + MILLI < asked && self.nodes[node].link() {
                         self.fail(Cause::LeftTooSoon { router, node });
                     }
@@ -59,17 +66,19 @@ impl World {
                 return;
             }
         }
-        self.track(node, router).lease_until = until;
-        let expected = lease_length(&settings);
+        for member in self.plan.members(router) {
+            self.track(node, member).lease_until = until;
+        }
+        let expected = self.length_of_lease(node, router);
         let from_a_reading = |length: Time| {
             let from = until.as_nanos().wrapping_sub(length);
             self.oracle.health[node].reads.iter().any(|read| read.local.as_nanos() == from)
         };
         // To the end of the farewell, or where the lease ends before that.
-        let stays_for = farewell(&settings);
+        let stays_for = self.length_of_farewell(node, router);
         let ends_before =
             |read: &Reading| until == was && was.as_nanos() <= read.local.as_nanos() + stays_for;
-        let shortened = self.oracle.health[node].asked_to_stop.is_some()
+        let shortened = asked.is_some()
             && until <= was
             && (from_a_reading(stays_for) || self.oracle.health[node].reads.iter().any(ends_before));
         if !shortened && !from_a_reading(expected) {
@@ -78,17 +87,19 @@ impl World {
         }
     }
 
-    /// The advert that was sent last begins a spell of answering.
-    fn owns_anew(&mut self, node: usize, router: usize) {
+    /// Adverts from `first` on begin a spell of answering.
+    fn owns_anew(&mut self, node: usize, router: usize, first: Time) {
         let now = self.now;
-        let track = self.track(node, router);
-        (track.first_send, track.hesitated) = (Some(track.last_send), now - track.last_send > NOTABLE_STALL);
+        for member in self.plan.members(router) {
+            let track = self.track(node, member);
+            (track.first_send, track.hesitated) = (Some(first), now - first > NOTABLE_STALL);
+        }
     }
 
     pub fn announced(&mut self, node: usize, router: usize) {
         let track = &self.oracle.tracks[node][router];
         let revoked = track.revoked_at >= self.oracle.health[node].turn_began;
-        if self.nodes[node].kernel.leases[router] == 0 && !revoked {
+        if self.nodes[node].kernel.lease(router) == 0 && !revoked {
             self.fail(Cause::StrayAnnouncement { router, node });
         }
     }
@@ -96,11 +107,14 @@ impl World {
     /// A state has changed, by the election's own account.
     pub fn changed(&mut self, node: usize, transition: &Transition) {
         let router = usize::from(transition.instance.0);
-        let Transition { to, reason, .. } = *transition;
+        let Transition { from, to, reason, .. } = *transition;
         self.note(|_| format!("node {node}, router {router}: {to}, {reason}"));
         let now = self.now;
-        let settings = self.settings(node, router).clone();
+        let settings = *self.settings(node, router);
         self.history.push(Change { at: now, node, router, to, reason });
+        if !self.has_said_goodbye(node, router, transition) {
+            return self.fail(Cause::NoGoodbye { router, node });
+        }
         let Some(cause) = self.has_cause(node, router, transition) else {
             return self.fail(Cause::NoCause { router, node, reason });
         };
@@ -131,7 +145,7 @@ impl World {
             }
         }
         let track = self.track(node, router);
-        (track.state, track.since, track.reason) = (to, now, Some(reason));
+        (track.state, track.since, track.reason, track.from) = (to, now, Some(reason), from);
         track.changes += 1;
         if to == StateName::Master {
             track.goodbye_at = None;
@@ -147,31 +161,16 @@ impl World {
         let cause = match transition.reason {
             Reason::MasterDown | Reason::MasterLeft | Reason::Preempting => {
                 // A decision stands by what was known when it was made. Time runs by its own clock.
-                let tolerance = drift(down(settings, self.slowest(router)));
-                // After a pause of the machine the master gets the time for another advert.
-                let due = |read: &Reading| {
-                    let low = read.low[router];
-                    let known = settings.preempt_delay.is_zero();
-                    // It waits once.
-                    let first = health.disturbed_before <= low;
-                    if known
-                        && track.weighed_at < health.woke
-                        && first
-                        && health.woke > track.high.saturating_add(track.interval.1 * 5 / 4)
-                        && read.at >= health.woke
-                    {
-                        low.max(health.woke + track.interval.0)
-                    } else {
-                        low
-                    }
-                };
-                let early = health.reads.iter().map(|read| due(read).saturating_sub(read.at)).min();
+                let wait = |member: usize| down(self.settings(node, member), self.slowest(member));
+                let tolerance = drift(self.plan.members(router).map(wait).max().unwrap_or(0));
+                let early = |read: &Reading| self.due(node, router, read).saturating_sub(read.at);
+                let early = health.reads.iter().map(early).min();
                 return early.map(|early| if early > tolerance { early } else { 0 });
             }
             Reason::Started => true,
             Reason::Owner => settings.priority.is_owner(),
             Reason::Inherited => {
-                let word = self.nodes[node].kernel.leases[router];
+                let word = self.nodes[node].kernel.lease(router);
                 let stood = health.reads.iter().any(|read| read.local.as_nanos() < word);
                 stood || track.revoked_at >= health.turn_began
             }
@@ -188,16 +187,39 @@ impl World {
                 health.reads.iter().any(|read| read.local >= track.lease_until)
             }
             Reason::SendFailed => health.send_failed >= health.turn_began,
-            Reason::Fault(_) => true,
-            Reason::Shutdown | Reason::HandedOver | Reason::NoSuccessor => health.asked_to_stop.is_some(),
+            Reason::Group => self.another_stepped_down(node, router),
+            Reason::Fault(reason) => self.is_told_of(node, router, reason),
+            Reason::Shutdown | Reason::HandedOver | Reason::NoSuccessor => track.asked.is_some(),
         };
         cause.then_some(0)
+    }
+
+    /// Whether one that has handed over has told its successors, or could not.
+    fn has_said_goodbye(&self, node: usize, router: usize, transition: &Transition) -> bool {
+        let track = &self.oracle.tracks[node][router];
+        let handed_over = matches!(transition.reason, Reason::HandedOver | Reason::NoSuccessor);
+        let refused = track.asked.is_some_and(|asked| self.oracle.health[node].send_failed >= asked);
+        !handed_over || track.goodbye_at.is_some() || refused
+    }
+
+    /// A router that was asked to go is gone.
+    pub fn is_gone(&mut self, node: usize, router: usize) {
+        let track = *self.track(node, router);
+        if track.state != StateName::Stopped || track.asked.is_none() {
+            self.fail(Cause::HostDisagrees { router, node });
+        } else if self.nodes[node].kernel.lease(router) != 0 {
+            self.fail(Cause::StrayLease { router, node, state: track.state });
+        }
+        self.begins_anew(node, router, false);
+        if self.nodes[node].mailbox.contains(&Message::Shutdown) {
+            self.asked_to_go(node, router);
+        }
     }
 
     /// What a node's election says of itself at the end of a turn.
     pub fn believes(&mut self, node: usize, router: usize, snapshot: Option<&Snapshot>) {
         let Some(snapshot) = snapshot else { return };
-        let word = self.nodes[node].kernel.leases[router];
+        let word = self.nodes[node].kernel.lease(router);
         let track = *self.track(node, router);
         if snapshot.state != track.state {
             return self.fail(Cause::HostDisagrees { router, node });

@@ -31,17 +31,39 @@ impl World {
 
     /// Until when two that both own may; `None` if they cannot be blamed.
     fn may_overlap_until(&self, router: usize, a: usize, b: usize, since: Time) -> Option<Time> {
+        let members = || self.plan.members(router);
         let longest = self.plan.network.longest();
-        let slow = self.slowest(router);
-        let (one, other) = (self.settings(a, router), self.settings(b, router));
-        if !self.speaks_one_language(router) {
+        let slow = members().map(|member| self.slowest(member)).max().unwrap_or(0);
+        // One member that is heard ends it for all.
+        if !members().any(|member| self.speaks_one_language(member)) {
             return None;
         }
-        let missed = self.oracle.missed[a][b][router].max(self.oracle.missed[b][a][router]);
+        let missed = |from: usize, to: usize| {
+            members().map(|member| self.oracle.missed[from][to][member]).max().unwrap_or(0)
+        };
+        let missed = missed(a, b).max(missed(b, a));
         let health = |node: usize| &self.oracle.health[node];
-        let last = [missed, health(a).disturbed, health(b).disturbed, health(a).deafened, health(b).deafened];
-        // What nobody can hear any more ends with the lease.
-        let adverts = Time::from(one.down_timer_adverts.max(other.down_timer_adverts)) + 1;
+        let configured_at =
+            (0..self.nodes.len()).map(|node| self.latest(node, router, |track| track.configured_at)).max();
+        let configured_at = configured_at.unwrap_or(0);
+        let patience = |node: usize| {
+            members()
+                .map(|member| Time::from(self.settings(node, member).down_timer_adverts))
+                .max()
+                .unwrap_or(0)
+        };
+        let horizon = since.saturating_sub(4 * slow * (patience(a) + 3)).max(1);
+        let last = [
+            missed,
+            configured_at,
+            health(a).disturbed,
+            health(b).disturbed,
+            health(a).deafened,
+            health(b).deafened,
+        ];
+        // What nobody can hear any more ends with the lease, which may be from before.
+        let adverts =
+            if configured_at < horizon { patience(a).max(patience(b)) } else { self.most_patient() } + 1;
         let general = last.into_iter().fold(since, Time::max) + adverts.max(3) * slow + 4 * longest + MILLI;
         for peer in [a, b] {
             let node = &self.nodes[peer];
@@ -53,71 +75,103 @@ impl World {
         // The later owner.
         let spell = |node: usize| self.oracle.tracks[node][router].owned_since.unwrap_or(since);
         let (old, new) = if spell(a) <= spell(b) { (a, b) } else { (b, a) };
-        let horizon = since.saturating_sub(4 * slow * (Time::from(one.down_timer_adverts) + 3));
-        // Anybody's interval may have been learned by either.
-        let plain = self.nodes.iter().map(|node| &node.settings[router]).all(|s| {
-            s.advert_interval == one.advert_interval && s.down_timer_adverts == one.down_timer_adverts
-        }) && !(one.priority.is_owner() && other.priority.is_owner())
-            && self.nodes[a].is_vipd()
-            && self.nodes[b].is_vipd();
-        let whole = missed < horizon.max(1)
-            && health(a).deafened < horizon.max(1)
-            && health(b).deafened < horizon.max(1);
+        let whole = missed < horizon && health(a).deafened < horizon && health(b).deafened < horizon;
         // One that was worse when the other decided to replace it may be better now, and its answer must wait.
-        let weighed = |node: usize| self.oracle.tracks[node][router].weighed_at >= horizon.max(1);
-        if !plain || !whole || self.oracle.tracks[new][router].hesitated || weighed(old) || weighed(new) {
+        let weighed = |node: usize| self.latest(node, router, |track| track.weighed_at) >= horizon;
+        let unsteady = configured_at >= horizon || weighed(old) || weighed(new);
+        let plain = members().all(|member| self.is_plain(member, a, b)) && self.is_even(a, router);
+        if !plain || !whole || self.oracle.tracks[new][router].hesitated || unsteady {
             return Some(general);
         }
         // The network carries everything: the later owner's first advert ends it, or the answer of one that has come back
         // to life in this very moment.
         let Some(first) = self.oracle.tracks[new][router].first_send else { return Some(general) };
-        let replaced = &self.oracle.tracks[old][router];
+        let last_send = self.latest(old, router, |track| track.last_send);
         if self.outwaited(router, old, new) {
             return Some(since);
         }
-        if replaced.last_send > since {
-            return Some(first.max(replaced.last_send) + 2 * longest + MICRO);
+        if last_send > since {
+            return Some(first.max(last_send) + 2 * longest + MICRO);
         }
         Some(first.max(since) + longest + MICRO)
     }
 
-    /// Whether `new` took over because it heard nothing of `old` for longer than any strict lease, which it could.
-    fn outwaited(&self, router: usize, old: usize, new: usize) -> bool {
-        let strict = |node: usize| self.settings(node, router).lease == LeasePolicy::Strict;
-        let (Some(owned_since), track) =
-            (self.oracle.tracks[old][router].owned_since, &self.oracle.tracks[new][router])
-        else {
-            return false;
-        };
-        let silent = track.state == StateName::Master
-            && track.reason == Some(Reason::MasterDown)
-            && !is_deaf(self.settings(new, router));
-        // What it had still to read, and what it had decided before, was settled an interval ago.
-        let settled = track.first_send.is_some_and(|first| {
-            let before = first.saturating_sub(ns(self.settings(new, router).advert_interval));
-            owned_since < before && self.oracle.health[new].disturbed < before && track.since >= first
+    /// Whether two vipds, of all nodes, have one interval for a router, and are not both its owners.
+    fn is_plain(&self, router: usize, a: usize, b: usize) -> bool {
+        let (one, other) = (self.settings(a, router), self.settings(b, router));
+        // Anybody's interval may have been learned by either.
+        let same = self.nodes.iter().map(|node| &node.settings[router]).all(|s| {
+            s.advert_interval == one.advert_interval && s.down_timer_adverts == one.down_timer_adverts
         });
-        strict(old) && strict(new) && silent && settled
+        same && self.speaks_one_language(router)
+            && !(one.priority.is_owner() && other.priority.is_owner())
+            && self.nodes[a].is_vipd()
+            && self.nodes[b].is_vipd()
     }
 
-    /// By when a healthy backup of a router without an owner must have taken over.
+    /// Whether all members of a group wait for as long.
+    ///
+    /// If not, a renewal by the advert of a fast one is for as long as by one of a slow one, whose own may have been sent
+    /// long before.
+    fn is_even(&self, node: usize, router: usize) -> bool {
+        let pace = |member: usize| {
+            let settings = self.settings(node, member);
+            (settings.advert_interval, settings.down_timer_adverts)
+        };
+        self.plan.members(router).all(|member| pace(member) == pace(router))
+    }
+
+    /// The most adverts that anyone waits for, now or later.
+    fn most_patient(&self) -> Time {
+        let all = self.plan.configurations().flatten();
+        all.map(|settings| Time::from(settings.down_timer_adverts)).max().unwrap_or(0)
+    }
+
+    /// Whether `new` took over because it heard nothing of `old` for longer than any strict lease, which it could.
+    fn outwaited(&self, router: usize, old: usize, new: usize) -> bool {
+        let members = || self.plan.members(router);
+        let strict =
+            |node: usize| members().all(|member| self.settings(node, member).lease == LeasePolicy::Strict);
+        let Some(owned_since) = self.oracle.tracks[old][router].owned_since else { return false };
+        let settled = |member: usize| {
+            let (track, settings) = (&self.oracle.tracks[new][member], self.settings(new, member));
+            let silent = track.state == StateName::Master
+                && track.reason == Some(Reason::MasterDown)
+                && !is_deaf(settings);
+            // What it had still to read, and what it had decided before, was settled an interval ago.
+            silent
+                && track.first_send.is_some_and(|first| {
+                    let before = first.saturating_sub(ns(settings.advert_interval));
+                    owned_since < before && self.oracle.health[new].disturbed < before && track.since >= first
+                })
+        };
+        strict(old) && strict(new) && members().all(settled)
+    }
+
+    /// By when a healthy backup of a router without an owner must have taken over: with the last of its group.
     fn should_own_by(&self, node: usize, router: usize) -> Option<Time> {
-        let (n, track) = (&self.nodes[node], &self.oracle.tracks[node][router]);
+        let n = &self.nodes[node];
         let healthy = n.is_vipd()
             && n.can_run(self.now)
             && !n.in_turn
             && n.is_reachable()
             && n.send_faults == 0
-            && track.state == StateName::Backup
+            && self.tracks(node, router).all(|track| track.state == StateName::Backup)
             && n.mailbox.is_empty();
-        let slack = drift(track.high.saturating_sub(track.since)) + 3 * MILLI;
-        let settings = self.settings(node, router);
+        if !healthy {
+            return None;
+        }
         let disturbed = self.oracle.health[node].disturbed;
-        // A timer that is seen to have fired long ago waits for one more advert.
-        let interval = track.interval.1;
-        let late = disturbed > track.low;
-        let reprieve = if late { interval + skew(settings, interval) } else { 0 };
-        healthy.then(|| track.high.max(disturbed.saturating_add(reprieve)).saturating_add(slack))
+        let due = |member: usize| {
+            let track = &self.oracle.tracks[node][member];
+            let slack = drift(track.high.saturating_sub(track.since)) + 3 * MILLI;
+            // A timer that is seen to have fired long ago waits for one more advert.
+            let interval = track.interval.1;
+            let late = disturbed > track.low;
+            let reprieve = if late { interval + skew(self.settings(node, member), interval) } else { 0 };
+            track.high.max(disturbed.saturating_add(reprieve)).saturating_add(slack)
+        };
+        self.plan.members(router).map(due).max()
     }
 
     /// Who owns what now.
@@ -129,6 +183,13 @@ impl World {
         for router in 0..self.oracle.ownerless.len() {
             let owners: Vec<usize> =
                 (0..self.nodes.len()).filter(|node| self.nodes[*node].owns(router, now)).collect();
+            let first = self.plan.groups[router];
+            let apart = |node: &usize| owners.contains(node) != self.nodes[*node].owns(first, now);
+            if first != router
+                && let Some(node) = (0..self.nodes.len()).find(apart)
+            {
+                return self.fail(Cause::SplitGroup { router, node });
+            }
             for node in 0..self.nodes.len() {
                 let track = &mut self.oracle.tracks[node][router];
                 match (owners.contains(&node), track.owned_since) {
@@ -174,15 +235,16 @@ impl World {
     /// Every fault is long over.
     pub fn settled(&mut self) {
         for router in 0..self.oracle.ownerless.len() {
-            if !self.comes_to_rest(router) {
+            if !self.group_comes_to_rest(router) {
                 continue;
             }
             let owners = self.owners(router);
             let [owner] = owners[..] else { return self.fail(Cause::Owners { router, owners }) };
-            let of = self.settings(owner, router).priority;
             let better = (0..self.nodes.len()).find(|node| {
-                let settings = self.settings(*node, router);
-                preempts(settings) && settings.priority > of
+                self.plan.members(router).all(|member| {
+                    let settings = self.settings(*node, member);
+                    preempts(settings) && settings.priority > self.settings(owner, member).priority
+                })
             });
             if let Some(better) = better {
                 return self.fail(Cause::NotTheBest { router, owner, better });
@@ -203,7 +265,7 @@ impl World {
         let Some(settled) = self.oracle.settled.take() else { return };
         for (node, before) in settled.iter().enumerate() {
             for (router, before) in before.iter().enumerate() {
-                if self.comes_to_rest(router) && self.oracle.tracks[node][router].changes != *before {
+                if self.group_comes_to_rest(router) && self.oracle.tracks[node][router].changes != *before {
                     return self.fail(Cause::Restless { router, node });
                 }
             }

@@ -1,6 +1,6 @@
 //! What happens to machines, and what is on the wire: what the oracle knows beside what the processes say.
 
-use vipd_common::{Priority, Version};
+use vipd_common::Version;
 use vipd_core::{time::Instant, vrrp::StateName};
 
 use super::{Burst, Reading, Track, timing::*};
@@ -14,26 +14,31 @@ use crate::{
 impl World {
     pub fn started(&mut self, node: usize) {
         self.oracle.health[node].disturbed = self.now;
-        self.oracle.health[node].asked_to_stop = None;
         self.oracle.health[node].reads.clear();
         // A boot sets the clock.
         let pinned = self.nodes[node].kernel.attached;
         for router in 0..self.nodes[node].settings.len() {
-            let old = *self.track(node, router);
-            *self.track(node, router) = Track {
-                owned_since: old.owned_since,
-                first_send: old.first_send,
-                hesitated: old.hesitated,
-                last_send: old.last_send,
-                lease_until: if pinned { old.lease_until } else { Instant::default() },
-                adverts: old.adverts,
-                changes: old.changes,
-                rival_at: old.rival_at,
-                revoked_at: old.revoked_at,
-                burst: old.burst,
-                ..Track::new()
-            };
+            self.begins_anew(node, router, pinned);
         }
+    }
+
+    /// What is known of a router on a node but for the kernel's part, if that goes on.
+    pub(super) fn begins_anew(&mut self, node: usize, router: usize, pinned: bool) {
+        let old = *self.track(node, router);
+        *self.track(node, router) = Track {
+            owned_since: old.owned_since,
+            first_send: old.first_send,
+            hesitated: old.hesitated,
+            last_send: old.last_send,
+            lease_until: if pinned { old.lease_until } else { Instant::default() },
+            adverts: old.adverts,
+            changes: old.changes,
+            rival_at: old.rival_at,
+            revoked_at: old.revoked_at,
+            configured_at: old.configured_at,
+            burst: old.burst,
+            ..Track::new()
+        };
     }
 
     pub fn ended(&mut self, node: usize) {
@@ -78,8 +83,15 @@ impl World {
 
     pub fn asked(&mut self, node: usize, message: Message) {
         if message == Message::Shutdown {
-            self.oracle.health[node].asked_to_stop = Some(self.now);
+            for router in 0..self.nodes[node].settings.len() {
+                self.asked_to_go(node, router);
+            }
         }
+    }
+
+    pub fn asked_to_go(&mut self, node: usize, router: usize) {
+        let now = self.now;
+        self.track(node, router).asked.get_or_insert(now);
     }
 
     pub fn turn_begins(&mut self, node: usize) {
@@ -127,42 +139,6 @@ impl World {
         }
     }
 
-    /// A process is told of another priority of a router.
-    pub fn reprioritised(&mut self, node: usize, router: usize, priority: Priority) {
-        let now = self.now;
-        let old = self.settings(node, router).clone();
-        if old.priority.is_owner() || old.priority == priority {
-            return;
-        }
-        self.note(|_| format!("node {node} has priority {priority} of router {router}"));
-        self.nodes[node].settings[router].priority = priority;
-        let new = self.settings(node, router).clone();
-        let track = self.track(node, router);
-        track.weighed_at = now;
-        let (was, is) = (skew(&old, track.interval.1), skew(&new, track.interval.1));
-        track.low = (track.low + skew(&new, track.interval.0)).saturating_sub(skew(&old, track.interval.0));
-        track.high = track.high.saturating_add(is).saturating_sub(was);
-        match track.master_says.filter(|_| track.master.is_some()) {
-            // The timer runs, and is looked at less often than adverts come.
-            Some((master, _)) if preempts(&new) && master < priority => track.low = track.low.min(now),
-            Some((master, heard)) => {
-                // It is followed, from now on or from its last advert on.
-                let v2 = new.version == Version::V2;
-                let interval = if v2 { ns(new.advert_interval) } else { heard };
-                if master < old.priority {
-                    track.interval = (track.interval.0.min(interval), track.interval.1.max(interval));
-                }
-                track.low = track.low.min(track.heard_at + down(&new, interval));
-                track.high = track.high.max(now + down(&new, interval));
-            }
-            None => {}
-        }
-        if priority < old.priority {
-            // What is still to be read may be better now.
-            track.better_at = now;
-        }
-    }
-
     /// An advert does not come to `to`, or too late.
     pub fn missed(&mut self, packet: &Packet, to: usize) {
         self.oracle.missed[packet.from][to][packet.instance] = self.now;
@@ -170,23 +146,27 @@ impl World {
 
     /// An advert that the daemon is not told of has come to `to`, where the lease word was `was`.
     pub fn unheard(&mut self, packet: &Packet, to: usize, was: u64) {
+        self.is_revoked(to, packet.instance, was);
+    }
+
+    /// The lease word was `was`, and is what it is: of all the group.
+    fn is_revoked(&mut self, node: usize, router: usize, was: u64) {
         let now = self.now;
-        if was != 0 && self.nodes[to].kernel.leases[packet.instance] == 0 {
-            self.track(to, packet.instance).revoked_at = now;
+        if was != 0 && self.nodes[node].kernel.lease(router) == 0 {
+            for member in self.plan.members(router) {
+                self.track(node, member).revoked_at = now;
+            }
         }
     }
 
     /// An advert has passed XDP's checks at `to`, where the lease word was `was`.
     pub fn heard(&mut self, packet: &Packet, to: usize, was: u64) {
         let (router, now) = (packet.instance, self.now);
-        let word = self.nodes[to].kernel.leases[router];
-        let settings = self.settings(to, router).clone();
+        let settings = *self.settings(to, router);
         let own = self.nodes[to].plan.address;
         let (priority, heard) = (packet.priority, ns(packet.interval));
+        self.is_revoked(to, router, was);
         let track = self.track(to, router);
-        if was != 0 && word == 0 {
-            track.revoked_at = now;
-        }
         if is_deaf(&settings) && track.goodbye_at.is_none() {
             return;
         }

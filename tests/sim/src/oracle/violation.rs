@@ -88,6 +88,21 @@ pub enum Cause {
         owner: usize,
         better: usize,
     },
+    /// Members of a sync group in several states, or owned apart.
+    SplitGroup {
+        router: usize,
+        node: usize,
+    },
+    /// A configuration that is no other had an effect.
+    IdleReload {
+        router: usize,
+        node: usize,
+    },
+    /// I2: a master that was to hand over has not said so.
+    NoGoodbye {
+        router: usize,
+        node: usize,
+    },
     /// I5.
     HostDisagrees {
         router: usize,
@@ -140,6 +155,9 @@ impl Cause {
             Self::Restless { .. } => "restless",
             Self::Owners { .. } => "owners",
             Self::NotTheBest { .. } => "not-the-best",
+            Self::SplitGroup { .. } => "split-group",
+            Self::IdleReload { .. } => "idle-reload",
+            Self::NoGoodbye { .. } => "no-goodbye",
             Self::HostDisagrees { .. } => "host-disagrees",
             Self::StrayLease { .. } => "stray-lease",
             Self::StrayAnnouncement { .. } => "stray-announcement",

@@ -49,6 +49,18 @@ impl World {
                 self.wake_soon(node);
                 again.life = Some(self.nodes[node].life);
             }
+            Fault::Reload { node, ref instances } => {
+                if let Some(instances) = instances {
+                    self.nodes[node].configured.clone_from(instances);
+                    self.nodes[node].unread = true;
+                }
+                self.tell_soon(node, Message::Reload);
+            }
+            Fault::Remove { node, router, .. } => {
+                let group = self.plan.groups[router];
+                self.nodes[node].removals[group] += 1;
+                self.tell_soon(node, Message::Remove { group });
+            }
             Fault::Crash { node, .. } => {
                 if !self.nodes[node].up {
                     return;
@@ -116,6 +128,12 @@ impl World {
                     self.nodes[*node].configured.clone_from(instances);
                 }
                 self.start_again(*node, again);
+            }
+            Fault::Reload { .. } => {}
+            Fault::Remove { node, router, .. } => {
+                let group = self.plan.groups[*router];
+                self.nodes[*node].removals[group] -= 1;
+                self.tell_soon(*node, Message::Add { group });
             }
             Fault::Stop { node, .. } => self.start_again(*node, again),
             Fault::Crash { node: i, .. } => {

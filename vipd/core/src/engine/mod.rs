@@ -237,6 +237,12 @@ impl Engine {
         let Some(member) = self.members.get_mut(&instance) else { return false };
         let before = member.machine.state();
         member.machine.handle(event, now, &mut self.actions);
+        if member.machine.is_leaving()
+            && let Some(group) = self.groups.get_mut(&member.group)
+        {
+            // The others that leave after it leave no later.
+            group.lease_until = member.machine.lease_until();
+        }
         before != member.machine.state()
     }
 
@@ -278,6 +284,13 @@ impl Engine {
         let in_fault = conditions.iter().any(|c| matches!(c, Some(Condition::Fault(_))));
         let all_ready = conditions.iter().all(|c| matches!(c, Some(Condition::Ready(_))));
         let before = self.actions.len();
+        // A lease that was revoked since the first of them was told of it is inherited by none.
+        let inherits = |id: &&InstanceId| self.members[*id].machine.inherits();
+        if all_ready && members.iter().any(|id| inherits(&id)) && !members.iter().all(|id| inherits(&id)) {
+            for id in &members {
+                self.step(*id, Event::Synced, now);
+            }
+        }
         for (id, condition) in members.iter().zip(conditions) {
             match condition {
                 Some(Condition::Fault(reason)) => self.step(*id, Event::Fault { reason }, now),
@@ -334,14 +347,17 @@ impl Engine {
         }
     }
 
-    /// Has the adverts among the actions from `from` on go out before anything else: the lease comes with the last.
+    /// Has the adverts among the actions from `from` on go out before all that follows a takeover, since the lease comes
+    /// with the last, and after the end of what was before.
     fn adverts_first(&mut self, from: usize) {
+        let order = |action: &Action| match action {
+            Action::Release { .. } | Action::CancelAnnounce { .. } => 0,
+            Action::Publish { .. } | Action::Advertise { renew_for: Some(_), .. } => 1,
+            _ => 2,
+        };
         // The end of a mastership takes actions of it out.
         let from = from.min(self.actions.len());
-        let (first, then): (Vec<_>, Vec<_>) = self.actions.drain(from..).partition(|action| {
-            matches!(action, Action::Publish { .. } | Action::Advertise { renew_for: Some(_), .. })
-        });
-        self.actions.extend(first.into_iter().chain(then));
+        self.actions.make_contiguous()[from..].sort_by_key(order);
     }
 
     fn machine_mut(&mut self, instance: InstanceId) -> &mut Machine {

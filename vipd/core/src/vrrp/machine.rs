@@ -174,6 +174,11 @@ impl Machine {
         matches!(self.state, State::Leaving(_))
     }
 
+    /// Whether it has not begun, and a predecessor on this node left a lease to it.
+    pub fn inherits(&self) -> bool {
+        matches!(self.state, State::Init { inherited: Some(_) })
+    }
+
     pub fn is_stopped(&self) -> bool {
         self.state == State::Stopped
     }
@@ -465,6 +470,11 @@ impl Machine {
             self.checksum = settings.checksum;
         }
         match self.state {
+            State::Backup(backup) if settings.priority.is_owner() && settings.shared.is_some() => {
+                // When the others of its sync group have been told as well.
+                let backup = backup.with_settings(&settings, &before, now);
+                self.state = State::Backup(Backup { down_at: now, on_expiry: Reason::Owner, ..backup });
+            }
             State::Backup(backup) if settings.priority.is_owner() => {
                 let next = self.become_master(backup.address, Reason::Owner, now, out);
                 return self.enter(next, now, out);

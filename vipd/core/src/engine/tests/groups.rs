@@ -167,6 +167,34 @@ fn an_inherited_lease_is_everybodys() {
 }
 
 #[test]
+fn an_inherited_lease_that_one_has_lost_is_nobodys() {
+    let mut engine = group(vec![settings(100), settings(100)]);
+    for instance in [InstanceId(0), InstanceId(1)] {
+        engine.handle(Input::Inherited { instance, lease_until: START + Duration::from_secs(2) }, START);
+    }
+    engine.handle(Input::LeaseLost { instance: InstanceId(0) }, START);
+    (0..2).for_each(|i| engine.handle(ready(i), START));
+    assert_eq!(states(&engine), [StateName::Backup; 2]);
+    let master = |action: &Action| matches!(action, Action::Transition { to: StateName::Master, .. });
+    assert!(!drain(&mut engine).iter().any(master), "not even for a moment");
+}
+
+/// What the vipd before has left has run out: its word is gone before the first advert, which would renew it.
+#[test]
+fn owners_release_a_lapsed_lease_before_they_take_theirs() {
+    let mut engine = group(vec![settings(255), settings(255)]);
+    for instance in [InstanceId(0), InstanceId(1)] {
+        engine.handle(Input::Inherited { instance, lease_until: START }, START);
+    }
+    (0..2).for_each(|i| engine.handle(ready(i), START + Duration::from_secs(1)));
+    assert_eq!(states(&engine), [StateName::Master; 2]);
+    let actions = drain(&mut engine);
+    let last = actions.iter().rposition(|action| matches!(action, Action::Release { .. })).unwrap();
+    let first = actions.iter().position(|action| matches!(action, Action::Advertise { .. })).unwrap();
+    assert!(last < first, "{actions:?}");
+}
+
+#[test]
 fn they_leave_together() {
     use StateName::{Master, Stopped};
     let (mut engine, at) = masters(vec![settings(100), settings(100)]);
@@ -184,6 +212,21 @@ fn they_leave_together() {
     assert_eq!(drain(&mut engine).last(), Some(&Action::Finished));
 }
 
+/// They are told one after the other, and have one word.
+#[test]
+fn one_that_is_removed_after_another_leaves_no_later() {
+    let (mut engine, at) = masters(vec![settings(100), settings(100)]);
+    for (instance, ms) in [(InstanceId(0), 100), (InstanceId(1), 150)] {
+        engine.handle(Input::Remove { instance }, at + Duration::from_millis(ms));
+    }
+    let until: Vec<_> = drain(&mut engine)
+        .iter()
+        .filter_map(|action| if let Action::Shorten { until, .. } = action { Some(*until) } else { None })
+        .collect();
+    assert_eq!(until.len(), 2);
+    assert_eq!(until[0], until[1]);
+}
+
 #[test]
 fn they_are_removed_together() {
     let mut engine = backups(vec![settings(100), settings(100)]);
@@ -196,6 +239,24 @@ fn they_are_removed_together() {
         .collect();
     assert_eq!(removed, [InstanceId(0), InstanceId(1)]);
     assert_eq!(engine.ids().count(), 0);
+}
+
+/// They are told one after the other, and take the addresses together.
+#[test]
+fn a_group_that_owns_its_addresses_now_takes_them() {
+    use StateName::{Backup, Master};
+    let mut engine = backups(vec![settings(100), settings(100)]);
+    let at = START + Duration::from_millis(100);
+    let mut owners = [settings(255), settings(255)];
+    Settings::share(&mut owners);
+    for (i, settings) in (0..).zip(owners) {
+        assert_eq!(states(&engine), [Backup, Backup]);
+        engine.handle(Input::Configure { instance: InstanceId(i), group: GROUP, settings }, at);
+    }
+    assert_eq!(engine.poll_timeout(), Some(at));
+    engine.handle_timeout(at);
+    assert_eq!(states(&engine), [Master, Master]);
+    assert_eq!(engine.snapshot(InstanceId(0)).unwrap().last_reason, Some(Reason::Owner));
 }
 
 /// One that has lost its rival tells everybody of all the addresses: each client may have heard the rival of its own.

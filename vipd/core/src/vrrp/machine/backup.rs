@@ -104,7 +104,7 @@ impl Backup {
 
     /// The same wait with the priority that `settings` now has; it was `before`.
     pub fn with_priority(mut self, settings: &Settings, before: Priority, now: Instant) -> Self {
-        let was = Settings { priority: before, ..settings.clone() };
+        let was = Settings { priority: before, ..*settings };
         // Only the skew time depends on it.
         self.down_at = self.down_at - was.skew_time(self.interval) + settings.skew_time(self.interval);
         let Some(master) = self.master else { return self };
