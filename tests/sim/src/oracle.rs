@@ -81,6 +81,8 @@ struct Track {
     last_send: Time,
     /// The lease word as the process last wrote it.
     lease_until: Instant,
+    /// The same by its own adverts alone, whatever the others of its group have renewed.
+    own_until: Instant,
     adverts: u64,
     takeovers: u64,
     changes: u64,
@@ -112,6 +114,7 @@ impl Track {
             asked: None,
             last_send: NEVER,
             lease_until: Instant::default(),
+            own_until: Instant::default(),
             adverts: 0,
             takeovers: 0,
             changes: 0,

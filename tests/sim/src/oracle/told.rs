@@ -31,6 +31,7 @@ impl World {
             hesitated: old.hesitated,
             last_send: old.last_send,
             lease_until: if pinned { old.lease_until } else { Instant::default() },
+            own_until: if pinned { old.lease_until } else { Instant::default() },
             adverts: old.adverts,
             changes: old.changes,
             rival_at: old.rival_at,
@@ -119,6 +120,9 @@ impl World {
     pub fn sent(&mut self, packet: &Packet) {
         let (node, router, now) = (packet.from, packet.instance, self.now);
         let interval = ns(packet.interval);
+        // Of the last look at the clock before it.
+        let read = self.oracle.health[node].reads.last().map_or(Instant::default(), |read| read.local);
+        let own_until = read + std::time::Duration::from_nanos(self.length_of_lease(node, router));
         let track = self.track(node, router);
         if packet.priority.is_leaving() {
             track.goodbye_at = Some(now);
@@ -126,6 +130,7 @@ impl World {
         }
         track.adverts += 1;
         track.last_send = now;
+        track.own_until = own_until;
         track.first_send.get_or_insert(now);
         if now - track.burst.at > interval {
             track.burst = Burst { at: now, adverts: 0, changes: track.changes };

@@ -234,16 +234,25 @@ impl Engine {
 
     /// Takes an event; returns whether the state is another one now.
     fn step(&mut self, instance: InstanceId, event: Event, now: Instant) -> bool {
+        if event == Event::Shutdown {
+            self.know_lease(instance);
+        }
         let Some(member) = self.members.get_mut(&instance) else { return false };
         let before = member.machine.state();
         member.machine.handle(event, now, &mut self.actions);
-        if member.machine.is_leaving()
-            && let Some(group) = self.groups.get_mut(&member.group)
-        {
-            // The others that leave after it leave no later.
-            group.lease_until = member.machine.lease_until();
-        }
         before != member.machine.state()
+    }
+
+    /// One that leaves writes the end of the group's lease: as renewed last, by whichever member, or as the first of those
+    /// that leave has written it.
+    fn know_lease(&mut self, instance: InstanceId) {
+        let mates = self.mates(instance).into_iter().map(|mate| &self.members[&mate].machine);
+        let (leaving, others): (Vec<_>, Vec<_>) = mates.partition(|mate| mate.is_leaving());
+        let first = leaving.into_iter().filter_map(Machine::lease_until).min();
+        let until = first.or_else(|| others.into_iter().filter_map(Machine::lease_until).max());
+        if let (Some(until), Some(member)) = (until, self.members.get_mut(&instance)) {
+            member.machine.know_lease(until);
+        }
     }
 
     /// Has the members of an instance's group follow it: unless all are master, none is.

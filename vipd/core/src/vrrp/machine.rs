@@ -165,6 +165,13 @@ impl Machine {
         }
     }
 
+    /// The lease of a master, which covers its sync group too, ends then.
+    pub fn know_lease(&mut self, until: Instant) {
+        if let State::Master(master) = &mut self.state {
+            master.lease_until = until;
+        }
+    }
+
     pub fn state(&self) -> StateName {
         self.state.name()
     }
