@@ -117,6 +117,7 @@ fn status() -> Status {
         real_time: true,
         instances: Vec::new(),
         counters: BTreeMap::new(),
+        tracked: Vec::new(),
     }
 }
 

@@ -195,7 +195,7 @@ fn a_stamp_repeats_an_advert_reported_before_this_backup_was_one() {
 #[test]
 fn preempt_delay_tolerates_a_lower_master_from_its_first_advert_on() {
     let delayed = Settings { preempt_delay: secs(5), ..settings(100) };
-    let mut rig = Rig::backup(delayed.clone());
+    let mut rig = Rig::backup(delayed);
     assert_eq!(rig.run(START + DOWN - ms(1)), "");
     for s in 1..=5 {
         rig.hear(advert(50, START + secs(s)));
