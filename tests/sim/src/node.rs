@@ -369,6 +369,12 @@ impl Node {
         }
         self.kernel.ring.clear();
         for router in 0..self.settings.len() {
+            // One that was being handed over has a successor that waits already.
+            if self.kernel.records[router].priority == 0 {
+                *self.kernel.lease_mut(router) = 0;
+            }
+        }
+        for router in 0..self.settings.len() {
             if self.is_wanted(router) {
                 self.kernel.identify(router, &self.settings[router], self.plan.address);
                 self.presence[router] = Presence::Here;

@@ -177,7 +177,9 @@ pub fn assign_slots(routers: &mut [Router], instances: &InstancePage, leases: &L
         let then = heads.iter().filter(|head| head.group == slot && head.key.vrid != 0).count();
         let is_same =
             |router: &Router| heads[router.slot as usize] == InstanceHead { key: router.key(), group: slot };
-        if members().count() != then || !members().all(is_same) || head.key.vrid == 0 {
+        // Nor is one inherited that was being handed over: its successor has begun to wait.
+        let leaving = members().any(|router| instances.is_out(router.slot));
+        if members().count() != then || !members().all(is_same) || leaving || head.key.vrid == 0 {
             leases.release(slot);
         }
     }

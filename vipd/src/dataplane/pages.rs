@@ -233,6 +233,12 @@ impl InstancePage {
         self.resync(slot);
     }
 
+    /// Whether the priority that adverts are ranked against is 0: nobody takes part there, or it has said goodbye.
+    pub fn is_out(&self, slot: u32) -> bool {
+        // SAFETY: as in `head`.
+        unsafe { (&raw const (*self.0.slot(slot)).priority).read_volatile() == 0 }
+    }
+
     /// The slot describes no virtual router any more; its lease is nobody's.
     pub fn clear(&self, slot: u32) {
         // SAFETY: as in `write`; nothing leads the program to a slot that is not in the index.
