@@ -120,7 +120,7 @@ impl World {
         track.weighed_at = now;
         let (was, is) = (skew(old, track.interval.1), skew(&new, track.interval.1));
         track.low = (track.low + skew(&new, track.interval.0)).saturating_sub(skew(old, track.interval.0));
-        track.high = track.high.saturating_add(is).saturating_sub(was);
+        track.high = track.high.saturating_add(is).saturating_sub(was).max(now);
         match track.master_says.filter(|_| track.master.is_some()) {
             // The timer runs, and is looked at less often than adverts come.
             Some((master, _)) if preempts(&new) && master < priority => track.low = track.low.min(now),
