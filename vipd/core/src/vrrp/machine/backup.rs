@@ -106,7 +106,9 @@ impl Backup {
     pub fn with_priority(mut self, settings: &Settings, before: Priority, now: Instant) -> Self {
         let was = Settings { priority: before, ..*settings };
         // Only the skew time depends on it.
-        self.down_at = self.down_at - was.skew_time(self.interval) + settings.skew_time(self.interval);
+        let down_at = self.down_at - was.skew_time(self.interval) + settings.skew_time(self.interval);
+        // One that would have ended by the new priority ends now: in the past it would look late.
+        self.down_at = down_at.max(now.min(self.down_at));
         let Some(master) = self.master else { return self };
         let (was_lower, is_lower) = (master.priority < before, master.priority < settings.priority);
         if was_lower && !is_lower {

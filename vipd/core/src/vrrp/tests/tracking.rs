@@ -78,6 +78,18 @@ fn a_backup_that_got_better_takes_over() {
     assert_eq!(rig.state(), "BACKUP");
 }
 
+/// It is not taken for a timer that was missed, which waits once more.
+#[test]
+fn a_wait_that_a_better_priority_ends_ends_at_once() {
+    let mut rig = Rig::backup(settings(3));
+    rig.hear(Advert { interval: ms(10), ..advert(200, START) });
+    let late = START + ms(39);
+    assert!(rig.down_at() > late, "three intervals, and nearly another");
+    with_priority(&mut rig, 254, late);
+    assert_eq!(rig.down_at(), late);
+    assert!(rig.run(late).ends_with("MASTER:Preempting"));
+}
+
 #[test]
 fn an_owner_stays_one() {
     let (mut rig, t) = Rig::master(settings(255));
