@@ -317,8 +317,10 @@ impl Engine {
 
     /// When the members of a group take over: when each of them would. `None` if they are no backups.
     fn takeover_at(&self, group: &[InstanceId]) -> Option<Instant> {
-        let waits = group.iter().map(|id| self.members[id].machine.wait().map(|(at, _)| at));
-        waits.collect::<Option<Vec<_>>>()?.into_iter().max()
+        group.iter().try_fold(None, |latest, id| {
+            let (at, _) = self.members[id].machine.wait()?;
+            Some(latest.max(Some(at)))
+        })?
     }
 
     fn deadline(&self, group: &[InstanceId]) -> Option<Instant> {

@@ -349,12 +349,13 @@ impl Machine {
                 Next::stay(State::Master(Master { address, ..master }))
             }
             (State::Master(_), Event::Fault { reason }) => {
+                // Nothing is gained by answering until a successor is heard: what answers is not well. Before the goodbye:
+                // a process that is held up after it would answer beside its successor.
+                out.release();
                 if reason.link_is_well() {
-                    // Nothing is gained by answering until a successor is heard: what answers is not well.
+                    // Of a link or an address that is gone no goodbye: it would not be carried.
                     self.say_goodbye(out);
                 }
-                // Of a link or an address that is gone no goodbye: it would not be carried.
-                out.release();
                 Next::to(State::Fault, Reason::Fault(reason))
             }
             (State::Master(master), Event::Shutdown) => self.leave(master, now, out),
