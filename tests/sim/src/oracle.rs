@@ -57,6 +57,8 @@ struct Track {
     low: Time,
     high: Time,
     heard_at: Time,
+    /// When the master that it followed has said that it is worse, its wait ends here.
+    worse_from: Time,
     /// The interval that it follows, at the least and at the most.
     interval: (Time, Time),
     /// Whom it follows.
@@ -99,6 +101,7 @@ impl Track {
             low: NEVER,
             high: Time::MAX,
             heard_at: NEVER,
+            worse_from: NEVER,
             interval: (0, 0),
             master: None,
             master_says: None,

@@ -496,9 +496,10 @@ impl World {
         }
         let next = keeper.poll_timeout();
         self.nodes[i].in_turn = false;
-        for instance in 0..self.nodes[i].settings.len() {
-            let snapshot = keeper.snapshot(InstanceId(instance as u16));
-            self.believes(i, instance, snapshot.as_ref());
+        let snapshots: Vec<_> =
+            (0..self.nodes[i].settings.len()).map(|r| keeper.snapshot(InstanceId(r as u16))).collect();
+        for router in 0..snapshots.len() {
+            self.believes(i, router, &snapshots);
         }
         self.is_of_one_mind(i);
         if self.nodes[i].finished {

@@ -185,8 +185,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a master in a tracked fault goes on answering",
         file: MACHINE,
-        from: "// Of a link or an address that is gone no goodbye: it would not be carried.\n                out.release();",
-        to: "",
+        from: "                out.release();\n                if reason.link_is_well() {",
+        to: "                if reason.link_is_well() {",
     },
     Mutant {
         name: "one that got worse does not follow the master",
@@ -231,12 +231,6 @@ const MUTANTS: &[Mutant] = &[
         to: "_ if in_fault => false,",
     },
     Mutant {
-        name: "a group's lease is not known to be renewed by another member",
-        file: ENGINE,
-        from: "                    group.lease_until = Some(lease_until);",
-        to: "                    let _ = group;",
-    },
-    Mutant {
         name: "the members of a group keep leases of their own length",
         file: "vipd/core/src/vrrp/settings.rs",
         from: "let shared = (members.len() > 1).then(",
@@ -245,8 +239,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "of a group one stamp is looked at",
         file: ENGINE,
-        from: "group.members.clone().into_iter().filter_map(due)",
-        to: "group.members.clone().into_iter().take(1).filter_map(due)",
+        from: "group.clone().into_iter().filter_map(due)",
+        to: "group.clone().into_iter().take(1).filter_map(due)",
     },
     Mutant {
         name: "a configuration that is no other restarts the wait",
@@ -289,8 +283,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "one that is removed after another leaves later",
         file: ENGINE,
-        from: "group.lease_until = member.machine.lease_until();",
-        to: "let _ = group;",
+        from: "            member.machine.know_lease(until);",
+        to: "            let _ = (until, member);",
     },
     Mutant {
         name: "of a group that owns its addresses now each takes its own",
@@ -305,8 +299,8 @@ const COMPOUND: &[&[Mutant]] = &[&[
     Mutant {
         name: "a group takes over when the first of it would",
         file: ENGINE,
-        from: "waits.collect::<Option<Vec<_>>>()?.into_iter().max()",
-        to: "waits.collect::<Option<Vec<_>>>()?.into_iter().min()",
+        from: "latest.max(Some(at))",
+        to: "latest.map_or(Some(at), |first: Instant| Some(first.min(at)))",
     },
     Mutant {
         name: "and the others with it",

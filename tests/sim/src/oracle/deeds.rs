@@ -9,7 +9,7 @@ use vipd_core::{
 use super::{Cause, Reading, Write, timing::*};
 use crate::{
     clock::{MILLI, Time, ns},
-    node::Message,
+    node::{Message, Presence},
     world::{Change, NOTABLE_STALL, World},
 };
 
@@ -53,7 +53,10 @@ impl World {
             }
             Write::Release => {
                 let health = &self.oracle.health[node];
-                if let Some(asked) = asked
+                // What was told before that may have ended it.
+                let n = &self.nodes[node];
+                let told = n.stopping || n.presence[router] == Presence::Going;
+                if let Some(asked) = asked.filter(|_| told)
                     && was != Instant::default()
                 {
                     // How long that is was checked when it was written.
@@ -66,10 +69,10 @@ impl World {
                 return;
             }
         }
+        let expected = self.length_of_lease(node, router);
         for member in self.plan.members(router) {
             self.track(node, member).lease_until = until;
         }
-        let expected = self.length_of_lease(node, router);
         let from_a_reading = |length: Time| {
             let from = until.as_nanos().wrapping_sub(length);
             self.oracle.health[node].reads.iter().any(|read| read.local.as_nanos() == from)
@@ -217,8 +220,8 @@ impl World {
     }
 
     /// What a node's election says of itself at the end of a turn.
-    pub fn believes(&mut self, node: usize, router: usize, snapshot: Option<&Snapshot>) {
-        let Some(snapshot) = snapshot else { return };
+    pub fn believes(&mut self, node: usize, router: usize, snapshots: &[Option<Snapshot>]) {
+        let Some(snapshot) = &snapshots[router] else { return };
         let word = self.nodes[node].kernel.lease(router);
         let track = *self.track(node, router);
         if snapshot.state != track.state {
@@ -229,10 +232,11 @@ impl World {
             return self.fail(Cause::Miscounted { router, node, counted, seen: track.takeovers });
         }
         let known = match snapshot.state {
-            StateName::Master => snapshot.lease_until.is_some_and(|until| {
-                // Of a group each knows its own renewals.
-                self.plan.members(router).count() > 1 || until.as_nanos() == word
-            }),
+            // Each member knows of its own renewals, and what the word says is the last of them.
+            StateName::Master => {
+                let of = |member: usize| snapshots[member].as_ref().and_then(|snapshot| snapshot.lease_until);
+                self.plan.members(router).filter_map(of).any(|until| until.as_nanos() == word)
+            }
             StateName::Init => true,
             StateName::Backup | StateName::Fault | StateName::Stopped => false,
         };

@@ -34,16 +34,20 @@ impl World {
         let high = self.latest(node, router, |track| track.high);
         let due = |member: usize| {
             let (track, low) = (&self.oracle.tracks[node][member], read.low[member]);
-            // After a pause of the machine the master gets the time for another advert, which it has not sent yet: once.
+            // After a pause of the machine the master gets the time for another advert: once.
             let first = health.disturbed_before <= low;
             if self.settings(node, member).preempt_delay.is_zero()
                 && track.weighed_at.max(track.configured_at) < health.woke
                 && first
-                && track.heard_at < health.woke
                 && health.woke > high.saturating_add(track.interval.1 * 5 / 4)
                 && read.at >= health.woke
             {
-                low.max(health.woke + track.interval.0)
+                let reprieve = health.woke + track.interval.0;
+                low.max(if track.worse_from > health.woke {
+                    reprieve.min(track.worse_from)
+                } else {
+                    reprieve
+                })
             } else {
                 low
             }

@@ -41,7 +41,8 @@ impl World {
         let missed = |from: usize, to: usize| {
             members().map(|member| self.oracle.missed[from][to][member]).max().unwrap_or(0)
         };
-        let missed = missed(a, b).max(missed(b, a));
+        let between = |one: usize, other: usize| missed(one, other).max(missed(other, one));
+        let (elsewhere, missed) = (between, between(a, b));
         let health = |node: usize| &self.oracle.health[node];
         let configured_at =
             (0..self.nodes.len()).map(|node| self.latest(node, router, |track| track.configured_at)).max();
@@ -75,7 +76,11 @@ impl World {
         // The later owner.
         let spell = |node: usize| self.oracle.tracks[node][router].owned_since.unwrap_or(since);
         let (old, new) = if spell(a) <= spell(b) { (a, b) } else { (b, a) };
-        let whole = missed < horizon && health(a).deafened < horizon && health(b).deafened < horizon;
+        // A third that did not hear the earlier one may have been a master beside it, and handed over to the later one.
+        let thirds = (0..self.nodes.len()).filter(|third| *third != old && *third != new);
+        let parted = thirds.map(|third| elsewhere(third, old)).max().unwrap_or(0);
+        let whole =
+            missed.max(parted) < horizon && health(a).deafened < horizon && health(b).deafened < horizon;
         // One that was worse when the other decided to replace it may be better now, and its answer must wait.
         let weighed = |node: usize| self.latest(node, router, |track| track.weighed_at) >= horizon;
         let unsteady = configured_at >= horizon || weighed(old) || weighed(new);
@@ -87,7 +92,8 @@ impl World {
         // to life in this very moment.
         let Some(first) = self.oracle.tracks[new][router].first_send else { return Some(general) };
         let last_send = self.latest(old, router, |track| track.last_send);
-        if self.outwaited(router, old, new) {
+        // Unless an advert was on its way to it.
+        if self.outwaited(router, old, new) && last_send + longest < first {
             return Some(since);
         }
         if last_send > since {

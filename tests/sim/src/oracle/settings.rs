@@ -120,7 +120,9 @@ impl World {
         track.weighed_at = now;
         let (was, is) = (skew(old, track.interval.1), skew(&new, track.interval.1));
         track.low = (track.low + skew(&new, track.interval.0)).saturating_sub(skew(old, track.interval.0));
-        track.high = track.high.saturating_add(is).saturating_sub(was).max(now);
+        // A wait that ends in the past by the new priority ends now.
+        let ends = track.high.min(now);
+        track.high = track.high.saturating_add(is).saturating_sub(was).max(ends);
         match track.master_says.filter(|_| track.master.is_some()) {
             // The timer runs, and is looked at less often than adverts come.
             Some((master, _)) if preempts(&new) && master < priority => track.low = track.low.min(now),

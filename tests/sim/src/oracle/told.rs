@@ -205,7 +205,8 @@ impl World {
         } else if settings.preempt_delay.is_zero() || settings.priority.is_owner() {
             if followed {
                 // It says that it is worse than it was.
-                track.low = track.low.min(now + skew(&settings, track.interval.0));
+                track.worse_from = now + skew(&settings, track.interval.0);
+                track.low = track.low.min(track.worse_from);
             }
         } else {
             // Tolerated or not.
