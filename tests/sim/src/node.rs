@@ -106,6 +106,8 @@ impl Kernel {
         *self.lease_mut(instance) = 0;
         self.records[instance] = Instance::new_zeroed();
         self.known[instance] = false;
+        // It is added again much later than what was heard of it is read.
+        self.ring.retain(|report| usize::from(report.instance.0) != instance);
     }
 
     /// `vipd-ebpf`'s checks as far as these packets can fail them, and what it does with a valid advert.
