@@ -116,7 +116,10 @@ impl Lowering<'_> {
         (keyword, block): (&Keyword, Block),
         served: bool,
     ) -> Vec<Statement> {
-        if children.is_empty() {
+        if children.is_empty() && keyword.required {
+            let message = format!("`{}` is empty", keyword.name);
+            self.report.error_hint(Code::EmptyBlock, head.span, message, "name its instances");
+        } else if children.is_empty() {
             let message = format!("`{}` is empty", keyword.name);
             self.report.warning(Code::EmptyBlock, head.span, message, "remove it, or put something in it");
         }
@@ -133,7 +136,7 @@ impl Lowering<'_> {
         }
         let members = lines.iter().map(|line| line.values.len()).sum::<usize>();
         if (keyword.name, block, members) == ("group", Block::SyncGroup, 1) {
-            let hint = "a group of one changes nothing";
+            let hint = "only what the group tracks and tells matters then";
             self.report.warning(Code::Advice, head.span, "a sync group with one instance", hint);
         }
         lines

@@ -49,6 +49,10 @@ pub fn request(path: &Path, request: &Request) -> Result<Response, ClientError> 
         // The daemon was gone before it could say so.
         return Ok(Response::Stopped);
     }
+    if answer.is_empty() {
+        let ended = "vipd has ended before it answered";
+        return Err(io_error(io::Error::new(io::ErrorKind::UnexpectedEof, ended)));
+    }
     match serde_json::from_str(&answer) {
         Ok(Response::Error { message }) => Err(ClientError::Refused(message)),
         Ok(Response::Refused { message }) => Err(ClientError::Unchanged(message)),

@@ -341,6 +341,9 @@ impl Driver {
         // A mastership that is inherited does not wait for the first result of a check.
         let waits = !standing.known && self.keeper.lease_written(id) == Instant::default();
         self.input(match slot.router.address {
+            _ if !slot.router.link().exists() => {
+                Input::Fault { instance: id, reason: FaultReason::NoInterface }
+            }
             _ if !slot.router.up() => Input::Fault { instance: id, reason: FaultReason::LinkDown },
             None => Input::Fault { instance: id, reason: FaultReason::NoAddress },
             Some(_) if standing.fault => Input::Fault { instance: id, reason: FaultReason::Tracked },

@@ -81,12 +81,22 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let dir = RuntimeDir::lock(&options.runtime_dir)?;
     // Before `dir`, which a waiting successor takes first.
-    let host_lock = runtime_dir::lock_host()?;
-    let pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
+    let locked = runtime_dir::lock_host().and_then(|lock| {
+        let pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
+        Ok((lock, pid_file))
+    });
+    let locks = match locked {
+        Ok((host, pid_file)) => (pid_file, host),
+        Err(error) => {
+            dir.clean();
+            return Err(error);
+        }
+    };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let local = LocalSet::new();
     let result = local.block_on(&runtime, serve(options, loaded.config, &dir));
-    drop((pid_file, host_lock));
+    // The pid file first.
+    drop(locks);
     dir.clean();
     drop(dir);
     // With it end the connections of those who asked for the stop: now another vipd may start.

@@ -215,7 +215,9 @@ impl MainLoop<'_> {
             }
         }
         let (what, problems) = self.come_into_force(reload, is_reload).await;
-        if problems.is_empty() {
+        if problems.is_empty() && !is_reload {
+            tracing::info!(what, "interfaces have changed");
+        } else if problems.is_empty() {
             tracing::info!(what, "the configuration is in force");
         } else {
             tracing::error!(
@@ -281,6 +283,9 @@ impl MainLoop<'_> {
         }
         self.tracker.reload(&config, &accounts);
         self.delays.reload(LinkDelay::of(&config));
+        for link in routers.iter().flat_map(Router::present) {
+            self.delays.known(link.ifindex, link.up);
+        }
         self.look_at_tracked_links().await;
         let standings = self.tracker.standings().iter().copied();
         let (answer, applied) = oneshot::channel();

@@ -87,6 +87,7 @@ vrrp_sync_group G {
         VI_1
         VI_6
     }
+    sync_group_tracking_weight
 }
 ";
 

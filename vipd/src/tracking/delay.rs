@@ -34,6 +34,11 @@ impl LinkDelays {
         self.delays = delays;
     }
 
+    /// The others know of a link that it is up, or not.
+    pub fn known(&mut self, ifindex: u32, up: bool) {
+        self.links.entry(ifindex).or_insert(Known { up, held: None });
+    }
+
     /// A link as the others know it, or are to know it if they do not.
     pub fn settled(&self, link: LinkState) -> LinkState {
         let delayed = self.delays.iter().any(|delay| delay.interface == link.name);

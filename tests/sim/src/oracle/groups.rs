@@ -72,7 +72,7 @@ impl World {
         let Node { told_link: link, told_well: well, .. } = &self.nodes[node];
         match reason {
             FaultReason::LinkDown => !link,
-            FaultReason::NoAddress => false,
+            FaultReason::NoAddress | FaultReason::NoInterface => false,
             FaultReason::Tracked => *link && !well[router],
             FaultReason::Group => {
                 let mut others = self.plan.members(router).filter(|member| *member != router);

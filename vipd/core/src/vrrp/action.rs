@@ -116,6 +116,8 @@ impl fmt::Display for StateName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultReason {
     LinkDown,
+    /// There is no interface of that name.
+    NoInterface,
     /// The interface has no usable primary address of the family.
     NoAddress,
     /// Something that is tracked without a weight is not well. The link is: a master says goodbye.
@@ -128,7 +130,7 @@ impl FaultReason {
     /// Whether adverts can leave and be heard all the same.
     pub fn link_is_well(self) -> bool {
         match self {
-            Self::LinkDown | Self::NoAddress => false,
+            Self::LinkDown | Self::NoInterface | Self::NoAddress => false,
             Self::Tracked | Self::Group => true,
         }
     }
@@ -186,6 +188,7 @@ impl fmt::Display for Reason {
             Self::Group => "another instance of the sync group has stepped down",
             Self::SendFailed => "first advert could not be sent",
             Self::Fault(FaultReason::LinkDown) => "link down",
+            Self::Fault(FaultReason::NoInterface) => "no such interface",
             Self::Fault(FaultReason::NoAddress) => "no usable address on the interface",
             Self::Fault(FaultReason::Tracked) => "what it tracks is not well",
             Self::Fault(FaultReason::Group) => "another instance of the sync group is in fault",
