@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::{fs, net::Ipv4Addr, process::Output, thread::sleep, time::Instant};
+use std::{fs, net::Ipv4Addr, thread::sleep, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -33,25 +33,6 @@ fn two(priority: u8, second: &str) -> String {
     one(priority, &[VIP]) + &instance(SECOND, 52, priority, &[VIP2], second)
 }
 
-fn reload(bed: &Bed, node: &str, conf: &str) -> Result<Output> {
-    let node = bed.lab.node(node);
-    node.write_vipd_conf(conf)?;
-    let mut command = node.command(&bed.vipd);
-    Ok(command.args(["reload", "--runtime-dir"]).arg(node.runtime_dir()).output()?)
-}
-
-fn reloaded(bed: &Bed, node: &str, conf: &str) -> Result<String> {
-    let output = reload(bed, node, conf)?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn of(bed: &Bed, node: &str, name: &str) -> Result<Value> {
-    let status = bed.lab.node(node).status(&bed.vipd)?;
-    let instances = status["instances"].as_array().context("instances")?.clone();
-    instances.into_iter().find(|i| i["name"] == name).with_context(|| format!("no {name} in {status}"))
-}
-
 /// What a transition would change.
 fn life(status: &Value) -> (Value, Value, Value) {
     (status["state"].clone(), status["since_unix_ms"].clone(), status["became_master"].clone())
@@ -71,7 +52,7 @@ fn a_bad_reload_changes_nothing_and_says_why() -> Result<()> {
     let before = life(&pair.bed.status("lb01")?);
     let listener = pair.bed.listener()?;
     let bad = one(HIGH, &[VIP]).replace("priority", "pirority");
-    let output = reload(&pair.bed, "lb01", &bad)?;
+    let output = pair.bed.reload("lb01", &bad)?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(6), "{output:?}");
     for words in
@@ -80,11 +61,9 @@ fn a_bad_reload_changes_nothing_and_says_why() -> Result<()> {
         ensure!(said.contains(words), "{words:?} is not in {said}");
     }
     // An interface that is not there is no reason to end either.
-    let output = reload(
-        &pair.bed,
-        "lb01",
-        &(one(HIGH, &[VIP]) + &instance("X", 9, 1, &[VIP2], "").replace("eth0", "eth9")),
-    )?;
+    let output = pair
+        .bed
+        .reload("lb01", &(one(HIGH, &[VIP]) + &instance("X", 9, 1, &[VIP2], "").replace("eth0", "eth9")))?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(6) && said.contains("interface eth9 does not exist"), "{said}");
     fs::write(pair.bed.lb01().vipd_conf(), "vrrp_instance {")?;
@@ -106,21 +85,21 @@ fn a_reload_touches_what_differs_only() -> Result<()> {
     let prober = bed.prober()?;
     let mine = Ipv4Addr::new(10, 0, 0, 40);
     let second = ArpProber::start(bed.client().ns(), "eth0", &[VIP2, mine], PROBE_PERIOD)?;
-    let said = reloaded(bed, "lb01", &two(HIGH, ""))?;
+    let said = bed.reloaded("lb01", &two(HIGH, ""))?;
     ensure!(said.contains("0 changed, 0 added, 0 removed"), "{said}");
 
     // Another VIP on the second instance, on both nodes.
     let more = |priority| one(priority, &[VIP]) + &instance(SECOND, 52, priority, &[VIP2, mine], "");
-    let said = reloaded(bed, "lb01", &more(HIGH))?;
+    let said = bed.reloaded("lb01", &more(HIGH))?;
     ensure!(said.contains("2 instances: 1 changed, 0 added, 0 removed"), "{said}");
-    reloaded(bed, "lb02", &more(LOW))?;
+    bed.reloaded("lb02", &more(LOW))?;
     wait_for("the new VIP", SOON, || second.current_owner(mine).is_some_and(|a| a.mac == bed.lb01().mac()))?;
     ensure!(bed.lb01().exec(&["ip", "route", "show", "table", "local"])?.contains("10.0.0.40"));
-    ensure!(of(bed, "lb01", SECOND)?["became_master"] == 1, "a VIP more is no takeover");
+    ensure!(bed.status_of("lb01", SECOND)?["became_master"] == 1, "a VIP more is no takeover");
 
     // And without it again: nobody answers, nor does the kernel.
-    reloaded(bed, "lb01", &two(HIGH, ""))?;
-    reloaded(bed, "lb02", &two(LOW, ""))?;
+    bed.reloaded("lb01", &two(HIGH, ""))?;
+    bed.reloaded("lb02", &two(LOW, ""))?;
     let gone = Instant::now() + MESSAGE_DELAY;
     sleep(INTERVAL * 3);
     let late = second.stop()?;
@@ -133,17 +112,16 @@ fn a_reload_touches_what_differs_only() -> Result<()> {
 
     // Another interval, first on the master: the backup learns it from the adverts.
     let slow = |priority| two(priority, "").replacen("advert_int 0.3", "advert_int 0.9", 1);
-    reloaded(bed, "lb01", &slow(HIGH))?;
+    bed.reloaded("lb01", &slow(HIGH))?;
     wait_for("the new interval to be learned", SOON, || {
         bed.status("lb02").is_ok_and(|s| s["master_down_interval_cs"].as_u64() > Some(270))
     })?;
-    reloaded(bed, "lb02", &slow(LOW))?;
+    bed.reloaded("lb02", &slow(LOW))?;
     sleep(INTERVAL * 12);
     ensure!((life(&bed.status("lb01")?), life(&bed.status("lb02")?)) == before, "a transition");
 
     // A priority moves the VIP, as it does at a start.
-    reloaded(
-        bed,
+    bed.reloaded(
         "lb01",
         &slow(LOW - 20).replace(
             &format!("virtual_router_id 52\n priority {}", LOW - 20),
@@ -165,11 +143,8 @@ fn a_reload_touches_what_differs_only() -> Result<()> {
 fn instances_come_and_go() -> Result<()> {
     let Some(bed) = Bed::new()? else { return Ok(()) };
     let told = bed.lb01().dir().join("told");
-    let script = bed.lb01().dir().join("notify.sh");
-    fs::write(&script, format!("#!/bin/sh\necho \"$@\" >> {}\n", told.display()))?;
-    bed.lb01().exec(&["chmod", "755", &script.display().to_string()])?;
-    let (a, b) =
-        (format!("notify {}", script.display()), format!("notify {}\n notify_deleted", script.display()));
+    let script = script(bed.lb01(), "notify.sh", &format!("echo \"$@\" >> {}", told.display()))?;
+    let (a, b) = (format!("notify {script}"), format!("notify {script}\n notify_deleted"));
     let all = |second: &str| one(HIGH, &[VIP]) + &instance(SECOND, 52, HIGH, &[VIP2], second);
     let _lb01 = bed.start("lb01", &all(&a))?;
     let _lb02 = bed.start("lb02", &two(LOW, ""))?;
@@ -178,17 +153,17 @@ fn instances_come_and_go() -> Result<()> {
     let before = life(&bed.status("lb01")?);
     let prober = ArpProber::start(bed.client().ns(), "eth0", &[VIP2], PROBE_PERIOD)?;
     for (extra, word) in [(&a, "FAULT"), (&b, "DELETED")] {
-        reloaded(&bed, "lb01", &all(extra))?;
+        bed.reloaded("lb01", &all(extra))?;
         fs::write(&told, "")?;
-        let said = reloaded(&bed, "lb01", &one(HIGH, &[VIP]))?;
+        let said = bed.reloaded("lb01", &one(HIGH, &[VIP]))?;
         ensure!(said.contains("1 instances: 0 changed, 0 added, 1 removed"), "{said}");
         bed.lb02().wait_state(&bed.vipd, SECOND, "MASTER", SOON)?;
-        ensure!(of(&bed, "lb01", SECOND).is_err(), "it is still there");
+        ensure!(bed.status_of("lb01", SECOND).is_err(), "it is still there");
         let line = format!("INSTANCE {SECOND} {word} {HIGH}\n");
         wait_for("to be told", SOON, || fs::read_to_string(&told).is_ok_and(|told| told == line))?;
         let rules = bed.lb01().exec(&["ip", "route", "show", "table", "all", "proto", "118"])?;
         ensure!(!rules.contains(&VIP2.to_string()), "{rules}");
-        let said = reloaded(&bed, "lb01", &all(extra))?;
+        let said = bed.reloaded("lb01", &all(extra))?;
         ensure!(said.contains("0 changed, 1 added, 0 removed"), "{said}");
         bed.lb01().wait_state(&bed.vipd, SECOND, "MASTER", SOON)?;
         bed.lb02().wait_state(&bed.vipd, SECOND, "BACKUP", SOON)?;
@@ -222,16 +197,16 @@ fn what_is_removed_harms_nobody_else() -> Result<()> {
     let Some(bed) = Bed::new()? else { return Ok(()) };
     let (lb01, _lb02) = a_long_goodbye(&bed)?;
     let before = life(&bed.status("lb01")?);
-    let said = reloaded(&bed, "lb01", &one(HIGH, &[VIP]))?;
+    let said = bed.reloaded("lb01", &one(HIGH, &[VIP]))?;
     ensure!(said.contains("1 instances: 0 changed, 0 added, 2 removed"), "{said}");
     sleep(INTERVAL * 4);
     let after = bed.status("lb01")?;
     ensure!(life(&after) == before && after["leases_revoked"] == 0, "{after}\n{}", lb01.log());
     // Their numbers are free, and begin from nothing.
-    let said = reloaded(&bed, "lb01", &(one(HIGH, &[VIP]) + &instance("VI_9", 59, HIGH, &[VIP2], "")))?;
+    let said = bed.reloaded("lb01", &(one(HIGH, &[VIP]) + &instance("VI_9", 59, HIGH, &[VIP2], "")))?;
     ensure!(said.contains("0 changed, 1 added, 0 removed"), "{said}");
     bed.lb01().wait_state(&bed.vipd, "VI_9", "MASTER", SOON)?;
-    ensure!(of(&bed, "lb01", "VI_9")?["adverts_received"] == 0, "the counters are another's");
+    ensure!(bed.status_of("lb01", "VI_9")?["adverts_received"] == 0, "the counters are another's");
     Ok(())
 }
 
@@ -245,7 +220,7 @@ fn links_that_change_while_a_reload_waits_count() -> Result<()> {
     wait_for("the reload to begin", SOON, || lb01.log().contains("reloading"))?;
     bed.lab.set_port("lb01", false)?;
     let mine = Ipv4Addr::new(10, 0, 0, 40);
-    let said = reloaded(&bed, "lb01", &one(HIGH, &[VIP, mine]))?;
+    let said = bed.reloaded("lb01", &one(HIGH, &[VIP, mine]))?;
     ensure!(said.contains("1 changed, 0 added, 0 removed"), "{said}");
     ensure!(lb01.log().matches("the configuration is in force").count() == 2, "{}", lb01.log());
     bed.wait("lb01", "FAULT")?;
@@ -303,8 +278,8 @@ fn reloads_lose_nothing_and_leak_nothing() -> Result<()> {
     let Some(pair) = pair(&a, &one(LOW, &[VIP]))? else { return Ok(()) };
     let bed = &pair.bed;
     let before = life(&bed.status("lb01")?);
-    reloaded(bed, "lb01", &b)?;
-    reloaded(bed, "lb01", &a)?;
+    bed.reloaded("lb01", &b)?;
+    bed.reloaded("lb01", &a)?;
     // A backup has rules that a master has not.
     let settled = || bed.lb01().wait_state(&bed.vipd, SECOND, "MASTER", SOON);
     settled()?;
@@ -312,10 +287,10 @@ fn reloads_lose_nothing_and_leak_nothing() -> Result<()> {
     let (prober, listener) = (bed.prober()?, bed.listener()?);
     let began = Instant::now();
     for i in 0..reloads {
-        reloaded(bed, "lb01", if i % 2 == 0 { &b } else { &a })?;
+        bed.reloaded("lb01", if i % 2 == 0 { &b } else { &a })?;
     }
     if reloads % 2 == 1 {
-        reloaded(bed, "lb01", &a)?;
+        bed.reloaded("lb01", &a)?;
     }
     let took = began.elapsed();
     let probes = prober.stop()?;
@@ -394,7 +369,7 @@ fn interfaces_come_go_and_change_their_names() -> Result<()> {
     }
     ensure!(life(&bed.status("lb01")?) == before, "the other one was touched");
     // A reload does not ask for the interface either, while it is away.
-    let said = reloaded(&bed, "lb01", &conf(""))?;
+    let said = bed.reloaded("lb01", &conf(""))?;
     ensure!(said.contains("0 added, 0 removed"), "{said}");
     veth(node, true)?;
     second("MASTER")?;

@@ -267,3 +267,20 @@ fn an_empty_directory_of_another_version_is_removed() -> Result<()> {
     ensure!(!empty.exists());
     Ok(())
 }
+
+/// A master that has said goodbye is none any more, also if it does not live to see its successor.
+#[test]
+fn a_lease_that_was_being_handed_over_is_not_taken_over() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let mut lb01 = bed.start("lb01", &slow(HIGH))?;
+    bed.wait("lb01", "MASTER")?;
+    let listener = bed.listener()?;
+    lb01.sigterm()?;
+    wait_for("the goodbye", SOON, || adverts(&listener).iter().any(|heard| heard.priority == 0))?;
+    lb01.kill9()?;
+    let lb01 = bed.restart("lb01")?;
+    bed.lb01().wait_ready(&bed.vipd, SOON)?;
+    ensure!(bed.state("lb01")? == "BACKUP", "{}", lb01.log());
+    ensure!(!lb01.log().contains("lease taken over"), "{}", lb01.log());
+    bed.wait("lb01", "MASTER")
+}

@@ -9,7 +9,6 @@ use std::{
     fs,
     io::{Write, stdout},
     net::Ipv4Addr,
-    os::unix::fs::PermissionsExt,
     path::Path,
     time::Instant,
 };
@@ -62,13 +61,6 @@ fn seed(name: &str, lab: &[(&str, &str)]) -> Result<String> {
 fn page(client: &Node, vip: Ipv4Addr) -> Option<String> {
     let page = client.exec(&["curl", "-s", "-m", "1", &format!("http://{vip}/")]).ok()?;
     Some(page.trim().to_owned())
-}
-
-fn script(node: &Node, name: &str, text: &str) -> Result<String> {
-    let path = node.dir().join(name);
-    fs::write(&path, format!("#!/bin/sh\n{text}\n"))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-    Ok(path.display().to_string())
 }
 
 /// 0 while something listens on port 80 of the script's namespace.

@@ -186,11 +186,8 @@ fn a_fault_of_one_moves_all() -> Result<()> {
 #[test]
 fn a_group_tells_once() -> Result<()> {
     let Some(bed) = Bed::new()? else { return Ok(()) };
-    let dir = bed.lb01().dir().to_owned();
-    let (told, script) = (dir.join("told"), dir.join("notify.sh"));
-    fs::write(&script, format!("#!/bin/sh\necho \"$@\" >> {}\n", told.display()))?;
-    bed.lb01().exec(&["chmod", "755", &script.display().to_string()])?;
-    let script = script.display();
+    let told = bed.lb01().dir().join("told");
+    let script = script(bed.lb01(), "notify.sh", &format!("echo \"$@\" >> {}", told.display()))?;
     let group = format!(
         "notify_master \"{script} all master\"\n notify {script}\n notify_stop \"{script} all stop\""
     );
@@ -218,6 +215,17 @@ fn a_restart_keeps_a_groups_mastership() -> Result<()> {
     ensure!(states(&bed, bed.lb01())? == ["MASTER"; 3], "{}", lb01.log());
     ensure!(lb01.log().matches("lease taken over from the vipd before").count() == 3, "{}", lb01.log());
     ensure!(adverts(&listener).iter().all(|heard| heard.priority == HIGH));
+    // In another order it is the same group.
+    lb01.kill9()?;
+    let text = slow(conf(3, HIGH, "", ""));
+    let (head, instances) = text.split_once("vrrp_instance").context("instances")?;
+    let mut instances: Vec<&str> = instances.split("vrrp_instance").collect();
+    instances.reverse();
+    let instances: String = instances.iter().map(|text| format!("vrrp_instance{text}\n")).collect();
+    bed.lb01().write_vipd_conf(&format!("{head}{instances}"))?;
+    let mut lb01 = bed.restart("lb01")?;
+    bed.lb01().wait_ready(&bed.vipd, SOON)?;
+    ensure!(states(&bed, bed.lb01())? == ["MASTER"; 3], "{}", lb01.log());
     lb01.kill9()?;
     bed.lb01().write_vipd_conf(&slow(conf(4, HIGH, "", "")))?;
     let _lb01 = bed.restart("lb01")?;

@@ -155,16 +155,14 @@ fn changes_are_told_in_order() -> Result<()> {
     let dir = bed.lb01().dir().to_owned();
     let (told, flag, fifo) = (dir.join("told"), dir.join("healthy"), dir.join("fifo"));
     // Slow on purpose: what comes later must wait.
-    let script = dir.join("notify.sh");
-    fs::write(&script, format!("#!/bin/sh\nsleep 0.2\necho \"$@\" >> {}\n", told.display()))?;
-    executable(&script)?;
-    let reader = reader(&dir)?;
+    let notify = format!("sleep 0.2\necho \"$@\" >> {}", told.display());
+    let script = script(bed.lb01(), "notify.sh", &notify)?;
+    let reader = reader(bed.lb01())?;
     fs::write(&flag, "")?;
     let ours = dir.join("ours");
     bed.lb01().exec(&["mkfifo", &ours.display().to_string()])?;
     let mut unread =
         fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&ours)?;
-    let script = script.display();
     let conf = format!(
         "global_defs {{\n vrrp_notify_fifo {}\n vrrp_notify_fifo_script {reader}\n notify_fifo {}\n}}\n{}{}",
         fifo.display(),
@@ -207,11 +205,6 @@ fn changes_are_told_in_order() -> Result<()> {
     let lines = String::from_utf8_lossy(&lines[..count]);
     ensure!(lines == expected.clone() + &line("STOP") && ours.exists(), "in the FIFO:\n{lines}");
     Ok(())
-}
-
-fn executable(path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
 
 /// A restart that finds its lease does not wait for the first result of a check, and tells nobody.
@@ -330,13 +323,7 @@ fn links_count_after_their_delay() -> Result<()> {
     ensure!(bed.status("lb01")?["became_master"] == 1 && bed.state("lb02")? == "BACKUP");
     ensure!(!pair.lb01.log().contains("FAULT"), "{}", pair.lb01.log());
 
-    bed.lb01().write_vipd_conf(&patient(1))?;
-    bed.lb01().exec(&[
-        &bed.vipd.display().to_string(),
-        "reload",
-        "--runtime-dir",
-        &bed.lb01().runtime_dir().display().to_string(),
-    ])?;
+    bed.reloaded("lb01", &patient(1))?;
     bed.lab.set_port("lb01", false)?;
     bed.wait("lb01", "FAULT")?;
     bed.lab.set_port("lb01", true)?;
@@ -370,7 +357,7 @@ fn rivals_and_priorities_are_told() -> Result<()> {
     let conf = format!(
         "global_defs {{\n notify_fifo {}\n notify_fifo_script {}\n}}\ntrack_file load {{\n file {}\n init_file 0\n}}\n{}",
         fifo.display(),
-        reader(&dir)?,
+        reader(bed.lb01())?,
         weight.display(),
         node_conf(
             100,
@@ -397,9 +384,6 @@ fn rivals_and_priorities_are_told() -> Result<()> {
 }
 
 /// A script that writes what it reads from a FIFO to the file `read`.
-fn reader(dir: &Path) -> Result<String> {
-    let reader = dir.join("reader.sh");
-    fs::write(&reader, format!("#!/bin/sh\ncat \"$1\" >> {}\n", dir.join("read").display()))?;
-    executable(&reader)?;
-    Ok(reader.display().to_string())
+fn reader(node: &Node) -> Result<String> {
+    script(node, "reader.sh", &format!("cat \"$1\" >> {}", node.dir().join("read").display()))
 }

@@ -10,8 +10,11 @@
 pub mod frames;
 
 use std::{
+    fs,
     net::{IpAddr, Ipv4Addr},
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
+    process::Output,
     sync::{Condvar, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -42,6 +45,14 @@ pub const SOON: Duration = Duration::from_secs(60);
 /// Farthest that an advert may be from the moment it takes effect: mostly tens of microseconds, but either end may be
 /// kept from its processor for a while.
 pub const MESSAGE_DELAY: Duration = Duration::from_millis(25);
+
+/// A shell script in a node's directory; returns its path.
+pub fn script(node: &Node, name: &str, text: &str) -> Result<String> {
+    let path = node.dir().join(name);
+    fs::write(&path, format!("#!/bin/sh\n{text}\n"))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok(path.display().to_string())
+}
 
 /// VRRP version 3, adverts each [`INTERVAL`]. `extra` is put into the instance, one statement a line.
 pub fn conf(name: &str, state: &str, priority: u8, extra: &str) -> String {
@@ -154,10 +165,30 @@ impl Bed {
 
     /// What `vipd status --json` says of [`INSTANCE`].
     pub fn status(&self, node: &str) -> Result<Value> {
+        self.status_of(node, INSTANCE)
+    }
+
+    /// What `vipd status --json` says of an instance.
+    pub fn status_of(&self, node: &str, name: &str) -> Result<Value> {
         let status = self.lab.node(node).status(&self.vipd)?;
         let instances = status["instances"].as_array().context("no instances")?;
-        let ours = instances.iter().find(|i| i["name"] == INSTANCE);
-        ours.cloned().with_context(|| format!("no {INSTANCE} in {status}"))
+        let ours = instances.iter().find(|i| i["name"] == name);
+        ours.cloned().with_context(|| format!("no {name} in {status}"))
+    }
+
+    /// Gives a node another configuration, and runs `vipd reload`.
+    pub fn reload(&self, node: &str, conf: &str) -> Result<Output> {
+        let node = self.lab.node(node);
+        node.write_vipd_conf(conf)?;
+        let mut command = node.command(&self.vipd);
+        Ok(command.args(["reload", "--runtime-dir"]).arg(node.runtime_dir()).output()?)
+    }
+
+    /// The same, which has to succeed; returns what it says.
+    pub fn reloaded(&self, node: &str, conf: &str) -> Result<String> {
+        let output = self.reload(node, conf)?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     pub fn state(&self, node: &str) -> Result<String> {
@@ -178,7 +209,7 @@ impl Bed {
 impl Drop for Bed {
     fn drop(&mut self) {
         for name in ["lb01", "lb02"] {
-            let log = std::fs::read_to_string(self.lab.node(name).vipd_log());
+            let log = fs::read_to_string(self.lab.node(name).vipd_log());
             eprintln!("--- vipd on {name}\n{}", log.unwrap_or_default());
         }
     }

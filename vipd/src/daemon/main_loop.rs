@@ -17,7 +17,7 @@ use super::{
     host_wishes::HostWishes,
     reload::{Farewell, Reload, Wanted},
     router::{Router, RouterLink},
-    setup,
+    setup, status,
 };
 use crate::{
     config::Config,
@@ -133,7 +133,7 @@ impl MainLoop<'_> {
                 handed_over = handed_over(&mut self.reload) => {
                     // A channel that is closed is that of an engine that has ended.
                     if handed_over.is_ok() && !self.stopping {
-                        self.finish_reload(true).await;
+                        self.finish_reload().await;
                     } else {
                         self.reload = None;
                     }
@@ -147,7 +147,8 @@ impl MainLoop<'_> {
     async fn status(&self) -> Option<Status> {
         let (reply, status) = oneshot::channel();
         self.send(Message::Status(reply)).await;
-        Some(Status { tracked: self.tracker.status(), ..status.await.ok()? })
+        let tracked = self.tracker.healths().map(status::tracked).collect();
+        Some(Status { tracked, ..status.await.ok()? })
     }
 
     /// Writes the state where tools for keepalived look for it.
@@ -249,10 +250,10 @@ impl MainLoop<'_> {
     }
 
     pub fn tell(&mut self, mut notice: Notice) {
-        let farewell = self.reload.as_ref().map_or(Farewell::Stays, |r| r.farewell(&notice.instance));
+        let farewell = self.reload.as_ref().and_then(|reload| reload.farewell(&notice.instance));
         match (farewell, notice.change) {
-            (Farewell::Renewed, Change::State(StateName::Stopped)) => return,
-            (Farewell::Removed, Change::State(StateName::Stopped)) => notice.change = Change::Deleted,
+            (Some(Farewell::Renewed), Change::State(StateName::Stopped)) => return,
+            (Some(Farewell::Removed), Change::State(StateName::Stopped)) => notice.change = Change::Deleted,
             _ => {}
         }
         self.notifier.tell(&notice);

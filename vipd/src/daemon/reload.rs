@@ -5,7 +5,7 @@
 //! VIPs is swapped, the election is told, the host's routes follow. What the kernel refuses by then is tried again.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
@@ -53,32 +53,25 @@ pub struct Reload {
     /// Those that go on have their slots.
     routers: Vec<Router>,
     kept: Vec<Option<u32>>,
-    /// Names of those that go, and of those of them that begin anew.
-    removed: HashSet<String>,
-    renewed: HashSet<String>,
+    /// Of those that go, by name.
+    farewells: HashMap<String, Farewell>,
     /// The engine has handed them over.
     pub handed_over: oneshot::Receiver<()>,
     /// `None`: nobody has asked, an interface has changed.
     replies: Option<Vec<Reply>>,
 }
 
-/// What becomes of the last words of an instance.
+/// What becomes of the last words of an instance that goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
-    /// It is not removed.
-    Stays,
     Removed,
     /// It begins anew at once: nothing is told.
     Renewed,
 }
 
 impl Reload {
-    pub fn farewell(&self, name: &str) -> Farewell {
-        match (self.removed.contains(name), self.renewed.contains(name)) {
-            (true, true) => Farewell::Renewed,
-            (true, false) => Farewell::Removed,
-            (false, _) => Farewell::Stays,
-        }
+    pub fn farewell(&self, name: &str) -> Option<Farewell> {
+        self.farewells.get(name).copied()
     }
 }
 
@@ -113,10 +106,10 @@ impl MainLoop<'_> {
         };
         match begun {
             Ok(reload) => {
-                let waits = !reload.removed.is_empty();
+                let waits = !reload.farewells.is_empty();
                 self.reload = Some(Reload { replies, ..reload });
                 if !waits {
-                    self.finish_reload(false).await;
+                    self.finish_reload().await;
                 }
             }
             Err(error) => {
@@ -167,15 +160,18 @@ impl MainLoop<'_> {
         let routers = self.attach(routers, rebuild).await?;
         let gone: Vec<&Router> =
             self.routers.iter().filter(|router| !kept.contains(&Some(router.slot))).collect();
-        let removed: HashSet<String> = gone.iter().map(|router| router.spec.name.clone()).collect();
-        let stays = |name: &&String| config.instances.iter().any(|instance| instance.name == **name);
-        let renewed = removed.iter().filter(stays).cloned().collect();
+        let farewell = |router: &&Router| {
+            let name = router.spec.name.clone();
+            let stays = config.instances.iter().any(|instance| instance.name == name);
+            (name, if stays { Farewell::Renewed } else { Farewell::Removed })
+        };
+        let farewells = gone.iter().map(farewell).collect();
         let instances: BTreeSet<InstanceId> = gone.iter().map(|router| router.id()).collect();
         let (answer, handed_over) = oneshot::channel();
         if !instances.is_empty() {
             self.send(Message::Remove { instances, reply: answer }).await;
         }
-        Ok(Reload { config, accounts, routers, kept, removed, renewed, handed_over, replies: None })
+        Ok(Reload { config, accounts, routers, kept, farewells, handed_over, replies: None })
     }
 
     /// Attaches XDP where it is not; with `go_on` an interface where it cannot be counts as missing.
@@ -194,8 +190,8 @@ impl MainLoop<'_> {
         Ok(routers)
     }
 
-    /// Everything else; `waited`: something was handed over meanwhile.
-    pub async fn finish_reload(&mut self, waited: bool) {
+    /// Everything else.
+    pub async fn finish_reload(&mut self) {
         // What they have said last is said in the terms of the old configuration.
         while let Ok(notice) = self.notices.try_recv() {
             self.tell(notice);
@@ -203,15 +199,14 @@ impl MainLoop<'_> {
         let Some(mut reload) = self.reload.take() else { return };
         let replies = reload.replies.take();
         let is_reload = replies.is_some();
-        if waited {
-            // Links may have changed meanwhile, which was told to the former routers.
-            let path = &self.options.source.path;
-            let looked_up =
-                setup::routers(path, &reload.config, &self.made.host, &self.delays, &|_| true).await;
-            if let Ok(routers) = looked_up
-                && let Ok(routers) = self.attach(routers, true).await
-            {
-                reload.routers = routers;
+        if !reload.farewells.is_empty() {
+            // Links may have changed while it waited, which was told to the former routers.
+            match self.look_again(&reload.config).await {
+                Ok(routers) => reload.routers = routers,
+                Err(error) => {
+                    tracing::error!(error = format!("{error:#}"), "interfaces are not followed for now");
+                    self.wanted.again_at = Some(Instant::now() + RETRY);
+                }
             }
         }
         let (what, problems) = self.come_into_force(reload, is_reload).await;
@@ -238,9 +233,16 @@ impl MainLoop<'_> {
         }
     }
 
+    /// The routers of a configuration that was accepted, on the interfaces as they are by now.
+    async fn look_again(&mut self, config: &Config) -> Result<Vec<Router>> {
+        let path = &self.options.source.path;
+        let routers = setup::routers(path, config, &self.made.host, &self.delays, &|_| true).await?;
+        self.attach(routers, true).await
+    }
+
     /// Returns what has changed, and what the kernel has refused.
     async fn come_into_force(&mut self, reload: Reload, is_reload: bool) -> (String, Vec<String>) {
-        let Reload { config, accounts, mut routers, kept, removed, .. } = reload;
+        let Reload { config, accounts, mut routers, kept, farewells, .. } = reload;
         let mut problems = Refusals::default();
         for (router, slot) in routers.iter_mut().zip(&kept) {
             if let Some(before) = self.routers.iter().find(|before| Some(before.slot) == *slot) {
@@ -308,7 +310,7 @@ impl MainLoop<'_> {
             routers.len(),
             going_on.filter(is_changed).count(),
             kept.iter().filter(|slot| slot.is_none()).count(),
-            removed.len()
+            farewells.len()
         );
         self.routers = routers;
         self.detach_unused();

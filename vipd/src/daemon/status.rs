@@ -6,9 +6,10 @@ use vipd_common::{Family, Priority, abi::InstanceCounters};
 
 use super::{clock, driver::Driver};
 use crate::{
-    control::model::{InstanceStatus, MasterStatus, Status},
+    control::model::{InstanceStatus, MasterStatus, Status, TrackedStatus},
     engine::{InstanceId, Reason, Snapshot, StateName},
     time::Instant,
+    tracking::Health,
     vrrp::LeasePolicy,
 };
 
@@ -101,6 +102,20 @@ impl Driver {
             advert_lateness_max_us: whole(snapshot.counters.advert_lateness_max.as_micros()),
             xdp_mode: self.modes.get(&router.link().wire.ifindex).cloned().unwrap_or_default(),
         })
+    }
+}
+
+/// How something is that is tracked by a name.
+pub(super) fn tracked((keyword, name, health): (&str, &str, Health)) -> TrackedStatus {
+    TrackedStatus {
+        keyword: keyword.to_owned(),
+        name: name.to_owned(),
+        well: match health {
+            Health::Well => Some(true),
+            Health::Unwell => Some(false),
+            Health::Unknown | Health::Value(_) => None,
+        },
+        value: if let Health::Value(number) = health { Some(number) } else { None },
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use super::Kind;
 use crate::{config, engine::StateName};
 
 /// Waits before a letter is tried again; then it is given up.
@@ -64,48 +65,26 @@ impl Mailer {
         &self.mail
     }
 
-    /// Queues a letter if the instance is to have one.
-    pub fn tell_of_instance(&self, name: &str, state: StateName) {
-        if !self.mail.instances.contains(name) {
+    /// Queues a letter if the instance or the sync group is to have one.
+    pub fn tell(&self, kind: Kind, name: &str, state: StateName) {
+        let (wanted, what) = match kind {
+            Kind::Instance => (&self.mail.instances, "VRRP Instance"),
+            Kind::Group => (&self.mail.groups, "VRRP Group"),
+        };
+        if !wanted.contains(name) || state == StateName::Fault && self.mail.without_faults {
             return;
         }
-        self.tell(
-            "VRRP Instance",
-            name,
-            state,
-            match state {
-                StateName::Master => "=> VRRP Instance is now owning VRRP VIPs <=",
-                StateName::Backup => "=> VRRP Instance is nolonger owning VRRP VIPs <=",
-                StateName::Fault => "=> VRRP Instance is in FAULT state <=",
-                StateName::Stopped => "=> VRRP Instance has been stopped <=",
-                StateName::Init => return,
-            },
-        );
-    }
-
-    /// Queues a letter if the sync group is to have one.
-    pub fn tell_of_group(&self, name: &str, state: StateName) {
-        if !self.mail.groups.contains(name) {
-            return;
-        }
-        self.tell(
-            "VRRP Group",
-            name,
-            state,
-            match state {
-                StateName::Master => "=> All VRRP group instances are now in MASTER state <=",
-                StateName::Backup => "=> All VRRP group instances are now in BACKUP state <=",
-                StateName::Fault => "=> All VRRP group instances are now in FAULT state <=",
-                StateName::Stopped => "=> All VRRP group instances have been stopped <=",
-                StateName::Init => return,
-            },
-        );
-    }
-
-    fn tell(&self, what: &str, name: &str, state: StateName, body: &'static str) {
-        if state == StateName::Fault && self.mail.without_faults {
-            return;
-        }
+        let body = match (kind, state) {
+            (Kind::Instance, StateName::Master) => "=> VRRP Instance is now owning VRRP VIPs <=",
+            (Kind::Instance, StateName::Backup) => "=> VRRP Instance is nolonger owning VRRP VIPs <=",
+            (Kind::Instance, StateName::Fault) => "=> VRRP Instance is in FAULT state <=",
+            (Kind::Instance, StateName::Stopped) => "=> VRRP Instance has been stopped <=",
+            (Kind::Group, StateName::Master) => "=> All VRRP group instances are now in MASTER state <=",
+            (Kind::Group, StateName::Backup) => "=> All VRRP group instances are now in BACKUP state <=",
+            (Kind::Group, StateName::Fault) => "=> All VRRP group instances are now in FAULT state <=",
+            (Kind::Group, StateName::Stopped) => "=> All VRRP group instances have been stopped <=",
+            (Kind::Instance | Kind::Group, StateName::Init) => return,
+        };
         let router = self.mail.router_id.clone().unwrap_or_else(host_name);
         let subject = format!("[{router}] {what} {name} - Entering {state} state");
         // The task that takes it is there as long as this.

@@ -215,7 +215,7 @@ impl Notifier {
         listener.run(change, priority);
         self.write(Kind::Instance, &instance, change, priority);
         let Change::State(state) = change else { return };
-        self.mailer.iter().for_each(|mailer| mailer.tell_of_instance(&instance, state));
+        self.mailer.iter().for_each(|mailer| mailer.tell(Kind::Instance, &instance, state));
         self.states.insert(instance.clone(), (state, priority));
         self.tell_group(&instance);
     }
@@ -232,7 +232,7 @@ impl Notifier {
         group.run(Change::State(state), 0);
         let name = group.told.name.clone();
         self.write(Kind::Group, &name, Change::State(state), 0);
-        self.mailer.iter().for_each(|mailer| mailer.tell_of_group(&name, state));
+        self.mailer.iter().for_each(|mailer| mailer.tell(Kind::Group, &name, state));
     }
 
     fn write(&self, kind: Kind, name: &str, change: Change, priority: u8) {

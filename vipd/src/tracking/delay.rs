@@ -129,6 +129,13 @@ mod tests {
         assert_eq!(delays.pass(link(true, 7), t + ms(1700)), link(false, 7));
         assert_eq!(delays.next(), Some(t + ms(1800)));
 
+        // One that nobody has spoken of yet: it is known how it was.
+        let mut fresh = LinkDelays::new(vec![delay(500, 100)]);
+        fresh.known(3, true);
+        assert_eq!(fresh.pass(link(false, 1), t), link(true, 1));
+        let LinkChange::State(state) = link(false, 2) else { unreachable!() };
+        assert!(fresh.settled(state).up, "to who looks by himself too");
+
         delays.reload(vec![delay(0, 0)]);
         assert_eq!(delays.pass(link(true, 8), t + ms(1750)), link(true, 8), "no delay any more");
         assert_eq!(delays.next(), None);

@@ -19,7 +19,6 @@ pub use standing::{Health, Standing};
 
 use crate::{
     config::{self, Config, Script, ScriptPolicy, Track, Tracked, TrackedFile, TrackedProcess, Weight},
-    control::model::TrackedStatus,
     host::LinkChange,
     scripts::{Accounts, Executable},
 };
@@ -37,10 +36,24 @@ pub struct Tracker {
     /// By name, with the index; what was not seen is down.
     interfaces: HashMap<String, (u32, bool)>,
     standings: Vec<Standing>,
-    teller: mpsc::UnboundedSender<News>,
+    teller: Teller,
     news: mpsc::UnboundedReceiver<News>,
-    /// Of the next watch.
+}
+
+/// Gives each watch a number, and a way to tell of it.
+#[derive(Debug)]
+struct Teller {
+    news: mpsc::UnboundedSender<News>,
+    /// The last that was given.
     number: u64,
+}
+
+impl Teller {
+    fn next(&mut self) -> (u64, impl Fn(Health) + use<>) {
+        self.number += 1;
+        let (number, news) = (self.number, self.news.clone());
+        (number, move |health| _ = news.send(News { number, health }))
+    }
 }
 
 /// One thing that is watched. Dropping it ends the task, and a check that runs.
@@ -74,7 +87,7 @@ impl Tracker {
     ///
     /// A script that cannot be run is left out with a warning, as keepalived does.
     pub fn start(config: &Config, accounts: &Accounts) -> Self {
-        let (teller, news) = mpsc::unbounded_channel();
+        let (sender, news) = mpsc::unbounded_channel();
         let mut tracker = Self {
             instances: Vec::new(),
             scripts: Vec::new(),
@@ -83,9 +96,8 @@ impl Tracker {
             policy: ScriptPolicy::default(),
             interfaces: HashMap::new(),
             standings: Vec::new(),
-            teller,
+            teller: Teller { news: sender, number: 0 },
             news,
-            number: 0,
         };
         tracker.reload(config, accounts);
         tracker
@@ -98,62 +110,56 @@ impl Tracker {
         let policy = ScriptPolicy::of(config);
         let same_policy = self.policy == policy;
         self.policy = policy;
-        let mut before = std::mem::take(&mut self.scripts);
-        for script in scripts {
-            if same_policy && let Some(at) = before.iter().position(|watch| watch.what == script) {
-                self.scripts.push(before.swap_remove(at));
-                continue;
-            }
-            let unknown = if script.init_fail { Health::Unwell } else { Health::Unknown };
-            let health = before.iter().find(|w| w.what.name == script.name).map_or(unknown, |w| w.health);
-            let (number, tell) = self.teller();
-            let task = resolve(accounts, &script)
-                .map(|executable| spawn_local(check::watch(script.clone(), executable, health, tell)));
-            self.scripts.push(Watch { what: script, number, health, task });
-        }
-        let mut before = std::mem::take(&mut self.files);
-        for file in files {
-            if let Some(at) = before.iter().position(|watch| watch.what == file) {
-                self.files.push(before.swap_remove(at));
-                continue;
-            }
-            if let Err(error) = file::init(&file) {
-                tracing::warn!(
-                    file = file.name,
-                    error = format!("{error:#}"),
-                    "the tracked file is not initialised"
-                );
-            }
-            let health =
-                before.iter().find(|w| w.what.name == file.name).map_or(Health::Unknown, |w| w.health);
-            let (number, tell) = self.teller();
-            let task = Some(spawn_local(file::watch(file.clone(), tell)));
-            self.files.push(Watch { what: file, number, health, task });
-        }
-        let mut before = std::mem::take(&mut self.processes);
-        for process in processes {
-            if let Some(at) = before.iter().position(|watch| watch.what == process) {
-                self.processes.push(before.swap_remove(at));
-                continue;
-            }
-            let health =
-                before.iter().find(|w| w.what.name == process.name).map_or(Health::Unknown, |w| w.health);
-            let (number, tell) = self.teller();
-            let task = Some(spawn_local(process::watch(process.clone(), tell)));
-            self.processes.push(Watch { what: process, number, health, task });
-        }
+        let Self { teller, .. } = self;
+        renew(
+            &mut self.scripts,
+            scripts,
+            same_policy,
+            |script| &script.name,
+            |script, health| {
+                let unknown = if script.init_fail { Health::Unwell } else { Health::Unknown };
+                let health = health.unwrap_or(unknown);
+                let (number, tell) = teller.next();
+                let task = resolve(accounts, &script)
+                    .map(|executable| spawn_local(check::watch(script.clone(), executable, health, tell)));
+                Watch { what: script, number, health, task }
+            },
+        );
+        renew(
+            &mut self.files,
+            files,
+            true,
+            |file| &file.name,
+            |file, health| {
+                if let Err(error) = file::init(&file) {
+                    tracing::warn!(
+                        file = file.name,
+                        error = format!("{error:#}"),
+                        "the tracked file is not initialised"
+                    );
+                }
+                let (number, tell) = teller.next();
+                let task = Some(spawn_local(file::watch(file.clone(), tell)));
+                Watch { what: file, number, health: health.unwrap_or(Health::Unknown), task }
+            },
+        );
+        renew(
+            &mut self.processes,
+            processes,
+            true,
+            |process| &process.name,
+            |process, health| {
+                let (number, tell) = teller.next();
+                let task = Some(spawn_local(process::watch(process.clone(), tell)));
+                Watch { what: process, number, health: health.unwrap_or(Health::Unknown), task }
+            },
+        );
         let runs =
             |track: &Track| !matches!(track.what, Tracked::Script(i) if self.scripts[i].task.is_none());
         let of = |tracks: Vec<Track>| tracks.into_iter().filter(runs).collect();
         let priorities = config.instances.iter().map(|instance| instance.priority);
         self.instances = priorities.zip(instances.into_iter().map(of)).collect();
         self.standings = self.judge();
-    }
-
-    fn teller(&mut self) -> (u64, impl Fn(Health) + use<>) {
-        self.number += 1;
-        let (number, teller) = (self.number, self.teller.clone());
-        (number, move |health| _ = teller.send(News { number, health }))
     }
 
     /// The interfaces whose links are tracked.
@@ -169,22 +175,12 @@ impl Tracker {
         &self.standings
     }
 
-    /// How each thing is that is tracked by a name.
-    pub fn status(&self) -> Vec<TrackedStatus> {
-        let one = |keyword: &str, name: &str, health: Health| TrackedStatus {
-            keyword: keyword.to_owned(),
-            name: name.to_owned(),
-            well: match health {
-                Health::Well => Some(true),
-                Health::Unwell => Some(false),
-                Health::Unknown | Health::Value(_) => None,
-            },
-            value: if let Health::Value(number) = health { Some(number) } else { None },
-        };
-        let scripts = self.scripts.iter().map(|w| one("vrrp_script", &w.what.name, w.health));
-        let files = self.files.iter().map(|w| one("track_file", &w.what.name, w.health));
-        let processes = self.processes.iter().map(|w| one("vrrp_track_process", &w.what.name, w.health));
-        scripts.chain(files).chain(processes).collect()
+    /// How each thing is that is tracked by a name: with the keyword of its block.
+    pub fn healths(&self) -> impl Iterator<Item = (&'static str, &str, Health)> {
+        let scripts = self.scripts.iter().map(|w| ("vrrp_script", w.what.name.as_str(), w.health));
+        let files = self.files.iter().map(|w| ("track_file", w.what.name.as_str(), w.health));
+        let processes = self.processes.iter().map(|w| ("vrrp_track_process", w.what.name.as_str(), w.health));
+        scripts.chain(files).chain(processes)
     }
 
     /// The next news; to be given to [`Self::take`].
@@ -244,6 +240,29 @@ impl Tracker {
         let standing =
             |(base, tracks): &(Priority, Vec<Track>)| Standing::of(*base, tracks.iter().map(health));
         self.instances.iter().map(standing).collect()
+    }
+}
+
+/// Makes `watches` be those of `wanted`, in its order, by which they are known. With `may_stay` those that are as before go on; what
+/// is only called the same, or is new, is begun, with how that was.
+fn renew<T: PartialEq>(
+    watches: &mut Vec<Watch<T>>,
+    wanted: Vec<T>,
+    may_stay: bool,
+    name: fn(&T) -> &str,
+    mut begin: impl FnMut(T, Option<Health>) -> Watch<T>,
+) {
+    let mut before = std::mem::take(watches);
+    for what in wanted {
+        let same = before.iter().position(|watch| watch.what == what).filter(|_| may_stay);
+        watches.push(match same {
+            Some(at) => before.swap_remove(at),
+            None => {
+                let called = before.iter().find(|watch| name(&watch.what) == name(&what));
+                let health = called.map(|watch| watch.health);
+                begin(what, health)
+            }
+        });
     }
 }
 

@@ -5,18 +5,20 @@
 
 mod backup;
 mod master;
+mod snapshot;
 mod state;
 
 use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
 use vipd_common::{Family, Priority, Version, types::ChecksumForm};
 
+pub use self::snapshot::{Counters, Snapshot};
 use self::{
     backup::Backup,
     master::Master,
     state::{Leaving, Next, Out, State},
 };
-use super::{Action, Advert, Event, InstanceId, Peer, Rank, Reason, Settings, StateName};
+use super::{Action, Advert, Event, InstanceId, Rank, Reason, Settings, StateName};
 use crate::time::Instant;
 
 /// Most actions that one event causes.
@@ -36,51 +38,6 @@ pub struct Machine {
     published: Rank,
     last_reason: Option<Reason>,
     counters: Counters,
-}
-
-/// What the machine counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Times it became master.
-    pub became_master: u64,
-    /// Times it was master no longer.
-    pub released_master: u64,
-    /// Adverts of others heard while master.
-    pub rivals_heard: u64,
-    /// Adverts sent at once because of a rival.
-    pub immediate_adverts: u64,
-    /// Rivals not answered at once because of the rate limit; one advert answers them all when it allows.
-    pub immediate_adverts_suppressed: u64,
-    /// Adverts from our own address: a loop, or a router that has it too.
-    pub own_source_heard: u64,
-    /// Greatest lateness of the advert timer.
-    pub advert_lateness_max: Duration,
-}
-
-/// A machine as `status` shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    pub state: StateName,
-    /// Master, and on the way out: said goodbye and waits for the successor.
-    pub leaving: bool,
-    /// When `state` was entered.
-    pub since: Instant,
-    pub priority: Priority,
-    /// Our primary address; `None` while not taking part.
-    pub address: Option<IpAddr>,
-    /// The master heard; `None` if none is known or we are the master.
-    pub master: Option<Peer>,
-    /// Source of the last advert of another router, whatever came of it.
-    pub last_source: Option<IpAddr>,
-    /// The interval in use: the one learned as a backup, our own otherwise.
-    pub interval: Duration,
-    pub lease_until: Option<Instant>,
-    pub master_down_at: Option<Instant>,
-    pub next_advert: Option<Instant>,
-    /// The form adverts are sent in; differs from the configured one if a peer's is mirrored.
-    pub checksum: ChecksumForm,
-    pub last_reason: Option<Reason>,
-    pub counters: Counters,
 }
 
 impl Machine {
@@ -196,31 +153,6 @@ impl Machine {
             State::Master(master) => Some(master.lease_until),
             State::Leaving(leaving) => Some(leaving.until),
             State::Init { .. } | State::Fault | State::Backup(_) | State::Stopped => None,
-        }
-    }
-
-    pub fn snapshot(&self) -> Snapshot {
-        let (master, interval) = match self.state {
-            State::Backup(backup) => (backup.master, backup.interval),
-            State::Init { .. } | State::Fault | State::Master(_) | State::Leaving(_) | State::Stopped => {
-                (None, self.settings.advert_interval)
-            }
-        };
-        Snapshot {
-            state: self.state.name(),
-            leaving: self.is_leaving(),
-            since: self.since,
-            priority: self.settings.priority,
-            address: self.state.address(),
-            master,
-            last_source: self.last_heard.map(|advert| advert.source),
-            interval,
-            lease_until: self.lease_until(),
-            master_down_at: if let State::Backup(backup) = self.state { Some(backup.down_at) } else { None },
-            next_advert: if let State::Master(master) = self.state { Some(master.next_advert) } else { None },
-            checksum: self.checksum,
-            last_reason: self.last_reason,
-            counters: self.counters,
         }
     }
 

@@ -279,6 +279,7 @@ fn what_does_not_fit_together() {
         ),
         (process.to_owned() + &with("track_process {\np\n}"), "4:1: error: quorum_max 3 is below quorum 5"),
         (group.to_owned() + &with(""), "2:1: warning: a sync group with one instance"),
+        ("vrrp_sync_group G {\ngroup {\n}\n}\n".to_owned() + &with(""), "2:1: error: `group` is empty"),
         (twice.to_owned() + &with(""), "4:1: error: `VI_1` is in a sync group already"),
         (
             "vrrp_script s {\n}\n".to_owned() + &with("track_script {\ns\n}"),
