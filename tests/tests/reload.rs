@@ -195,10 +195,15 @@ fn a_long_goodbye(bed: &Bed) -> Result<(Daemon, Daemon)> {
 #[test]
 fn what_is_removed_harms_nobody_else() -> Result<()> {
     let Some(bed) = Bed::new()? else { return Ok(()) };
-    let (lb01, _lb02) = a_long_goodbye(&bed)?;
+    let (mut lb01, _lb02) = a_long_goodbye(&bed)?;
     let before = life(&bed.status("lb01")?);
+    // One that comes while another waits has its turn after it.
+    bed.lb01().write_vipd_conf(&one(HIGH, &[VIP]))?;
+    lb01.sighup()?;
+    wait_for("the reload to begin", SOON, || lb01.log().contains("reloading"))?;
     let said = bed.reloaded("lb01", &one(HIGH, &[VIP]))?;
-    ensure!(said.contains("1 instances: 0 changed, 0 added, 2 removed"), "{said}");
+    ensure!(said.contains("1 instances: 0 changed, 0 added, 0 removed"), "{said}");
+    ensure!(lb01.log().contains("1 instances: 0 changed, 0 added, 2 removed"), "{}", lb01.log());
     sleep(INTERVAL * 4);
     let after = bed.status("lb01")?;
     ensure!(life(&after) == before && after["leases_revoked"] == 0, "{after}\n{}", lb01.log());
@@ -210,7 +215,7 @@ fn what_is_removed_harms_nobody_else() -> Result<()> {
     Ok(())
 }
 
-/// What happens to a link while a reload waits for a handover counts, and a second reload waits its turn.
+/// What happens to a link while a reload waits for a handover counts.
 #[test]
 fn links_that_change_while_a_reload_waits_count() -> Result<()> {
     let Some(bed) = Bed::new()? else { return Ok(()) };
@@ -219,10 +224,7 @@ fn links_that_change_while_a_reload_waits_count() -> Result<()> {
     lb01.sighup()?;
     wait_for("the reload to begin", SOON, || lb01.log().contains("reloading"))?;
     bed.lab.set_port("lb01", false)?;
-    let mine = Ipv4Addr::new(10, 0, 0, 40);
-    let said = bed.reloaded("lb01", &one(HIGH, &[VIP, mine]))?;
-    ensure!(said.contains("1 changed, 0 added, 0 removed"), "{said}");
-    ensure!(lb01.log().matches("the configuration is in force").count() == 2, "{}", lb01.log());
+    wait_for("its end", SOON, || lb01.log().contains("the configuration is in force"))?;
     bed.wait("lb01", "FAULT")?;
     bed.wait("lb02", "MASTER")?;
     sleep(INTERVAL * 6);
