@@ -14,6 +14,9 @@ pub fn render(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
         age(status.uptime_ms),
         if status.real_time { "" } else { ", without real-time scheduling" }
     )?;
+    if status.drained {
+        writeln!(out, "drained: its instances rank last until `vipd undrain`")?;
+    }
     status.instances.iter().try_for_each(|instance| render_instance(out, instance))
 }
 

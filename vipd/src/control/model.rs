@@ -12,6 +12,9 @@ pub struct Status {
     pub uptime_ms: u64,
     /// Whether the engine thread runs under SCHED_FIFO.
     pub real_time: bool,
+    /// The node was drained: its instances rank last until it is undrained.
+    #[serde(default)]
+    pub drained: bool,
     pub instances: Vec<InstanceStatus>,
     /// What the XDP program counted that belongs to no instance.
     pub counters: BTreeMap<String, u64>,
@@ -45,6 +48,9 @@ pub struct InstanceStatus {
     /// Whether packets to the VIPs are for this host while it is the master.
     pub accept: bool,
     pub priority: u8,
+    /// It ranks last because it was handed over, or the node drained.
+    #[serde(default)]
+    pub handed_over: bool,
     pub advert_interval_ms: u64,
     /// The interval that is followed: that of the master heard, our own if there is none.
     pub master_advert_interval_ms: u64,

@@ -10,7 +10,7 @@ use vipd_common::{Priority, types::ChecksumForm};
 
 use super::{
     clock,
-    driver::Wishes,
+    driver::{Fence, Wishes},
     router::{self, Router},
     sockets::Sockets,
 };
@@ -71,6 +71,7 @@ pub(super) struct Effects {
     pub announcements: AnnounceQueue,
     pub wishes: watch::Sender<Wishes>,
     pub notices: mpsc::UnboundedSender<Notice>,
+    pub fences: mpsc::UnboundedSender<Fence>,
     /// The election has ended.
     pub finished: bool,
 }
@@ -222,6 +223,11 @@ impl Node for Effects {
 
     fn lower_heard(&mut self, instance: InstanceId) {
         self.notice(instance, Change::LowerHeard);
+    }
+
+    fn fence(&mut self, instance: InstanceId, round: u64) {
+        // Without the main thread there is nobody to fence, and this one ends.
+        let _ = self.fences.send(Fence { instance, round });
     }
 
     fn removed(&mut self, instance: InstanceId) {

@@ -13,14 +13,16 @@ use tokio::{
 
 use super::{
     Made, Options,
-    driver::{End, Message, Wishes},
+    drained::Drained,
+    driver::{End, Fence, Message, Wishes},
+    fencing::Fences,
     host_wishes::HostWishes,
     reload::{Farewell, Reload, Wanted},
     router::{Router, RouterLink},
     setup, status,
 };
 use crate::{
-    config::Config,
+    config::{self, Config},
     control::{Command, model::Status},
     dump,
     engine::StateName,
@@ -82,6 +84,10 @@ pub struct MainLoop<'m> {
     /// Changes of state, and who is told of them.
     pub notices: mpsc::UnboundedReceiver<Notice>,
     pub notifier: Notifier,
+    /// Masters that are to be fenced, and those that are being.
+    pub fenced: mpsc::UnboundedReceiver<Fence>,
+    pub fences: Fences,
+    pub drained: Drained,
     /// Whether the handover has begun.
     pub stopping: bool,
     /// One that waits for instances to be handed over.
@@ -114,6 +120,7 @@ impl MainLoop<'_> {
                     self.stand(changes).await;
                 }
                 Some(notice) = self.notices.recv() => self.tell(notice),
+                Some(fence) = self.fenced.recv() => self.fence(fence),
                 change = self.links.recv() => match change {
                     Some(change) => self.link(change).await,
                     None => {
@@ -169,6 +176,14 @@ impl MainLoop<'_> {
                 }
             }
             Command::Reload(reply) => self.want_reload(Some(reply)).await,
+            Command::HandOver { instance, to, reply } => {
+                self.send(Message::HandOver { instance, to, reply }).await;
+            }
+            Command::Drain(reply) => self.drain(reply).await,
+            Command::Undrain(reply) => match self.drained.unset() {
+                Ok(()) => self.send(Message::Undrain(reply)).await,
+                Err(error) => _ = reply.send(Err(format!("{error:#}"))),
+            },
             Command::Stop(reply) => {
                 self.made.stops.push(reply);
                 self.stop("request").await;
@@ -178,6 +193,32 @@ impl MainLoop<'_> {
                 self.leave("request").await;
             }
         }
+    }
+
+    /// Drains the node, and remembers it when that is done.
+    async fn drain(&self, reply: oneshot::Sender<Result<String, String>>) {
+        let (drained, done) = oneshot::channel();
+        self.send(Message::Drain(drained)).await;
+        let (state, messages) = (self.drained.clone(), self.messages.clone());
+        tokio::task::spawn_local(async move {
+            // Who asked may be gone, and the engine may have ended.
+            let Ok(mut answer) = done.await else { return };
+            if answer.is_ok()
+                && let Err(error) = state.set()
+            {
+                let (undrained, _) = oneshot::channel();
+                let _ = messages.send(Message::Undrain(undrained)).await;
+                answer = Err(format!("{error:#}"));
+            }
+            let _ = reply.send(answer);
+        });
+    }
+
+    fn fence(&mut self, fence: Fence) {
+        let router = self.routers.iter().find(|router| router.id() == fence.instance);
+        let spec = router.map(|router| &router.spec);
+        let wanted = spec.and_then(|spec| Some((spec, config::Fence::of(spec)?)));
+        self.fences.start(fence, wanted, &self.accounts, self.messages.clone());
     }
 
     /// Brings the host in line with what the engine wishes now.

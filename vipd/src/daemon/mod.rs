@@ -4,8 +4,11 @@
 //! ([`driver`]) has the election, the data plane and the packet sockets.
 
 mod clock;
+mod drained;
 mod driver;
 mod effects;
+mod fencing;
+mod handover;
 mod host_wishes;
 mod logging;
 mod main_loop;
@@ -33,7 +36,9 @@ use tokio::{
 };
 
 use self::{
+    drained::Drained,
     driver::{Driver, End, Parts, Wish, Wishes},
+    fencing::Fences,
     host_wishes::HostWishes,
     main_loop::{MainLoop, Signals},
     reload::Wanted,
@@ -60,6 +65,8 @@ pub struct Options {
     pub source: config::Source,
     pub bpffs_dir: PathBuf,
     pub runtime_dir: PathBuf,
+    /// For what is remembered over restarts and reboots.
+    pub state_dir: PathBuf,
     /// Besides the one in the runtime directory.
     pub pid_file: Option<PathBuf>,
     pub log_xdp: bool,
@@ -236,6 +243,12 @@ async fn run_engine(
     let (messages, received) = mpsc::channel(MESSAGES);
     let (wishes, wished) = watch::channel(wishes_at_start.clone());
     let (notices, noticed) = mpsc::unbounded_channel();
+    let (fences, fenced) = mpsc::unbounded_channel();
+    let state = Drained::new(&options.state_dir);
+    let drained = state.is_set()?;
+    if drained {
+        tracing::warn!("the node is drained: its instances rank last until `vipd undrain`");
+    }
     tracing::info!(instances = routers.len(), config = %options.source.path.display(), "started");
     let (ended, mut end) = oneshot::channel();
     let standing: Vec<_> = routers.iter().cloned().zip(tracker.standings().iter().copied()).collect();
@@ -260,6 +273,8 @@ async fn run_engine(
                 messages: received,
                 wishes,
                 notices,
+                fences,
+                drained,
                 modes: modes_of_engine,
                 granted,
             };
@@ -291,6 +306,9 @@ async fn run_engine(
         tracker,
         notices: noticed,
         notifier,
+        fenced,
+        fences: Fences::default(),
+        drained: state,
         stopping: false,
         reload: None,
         wanted: Wanted::default(),

@@ -393,6 +393,7 @@ fn settings(spec: &config::Instance) -> Settings {
         },
         lower_prio_no_advert: spec.lower_prio_no_advert,
         checksum: spec.checksum,
+        fence: config::Fence::of(spec).is_some(),
         shared: None,
     }
 }

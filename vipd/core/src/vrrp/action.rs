@@ -51,6 +51,9 @@ pub enum Action {
     Mirroring { instance: InstanceId, checksum: ChecksumForm },
     /// A master has heard a router that it beats. For who wants to know.
     LowerHeard { instance: InstanceId },
+    /// Nothing is heard of the master of this instance's group: make sure that it serves no more. Answer with
+    /// [`Input::Fenced`](crate::engine::Input::Fenced); until then nobody of the group takes over.
+    Fence { instance: InstanceId, round: u64 },
     /// The state changed. `master` is the master as now known: ourselves, the router we follow or our successor.
     Transition {
         instance: InstanceId,
@@ -166,7 +169,7 @@ pub enum Reason {
     Fault(FaultReason),
     /// Stopped as asked, without having been master.
     Shutdown,
-    /// Stopped as asked; the successor was heard, or its advert revoked the lease.
+    /// Handed over as asked; the successor was heard, or its advert revoked the lease.
     HandedOver,
     /// Stopped as asked; nobody was heard to take over.
     NoSuccessor,

@@ -110,6 +110,9 @@ pub const INSTANCE: &[Keyword] = &[
     does("notify", COMMAND),
     does("notify_priority_changes", SWITCH),
     does("smtp_alert", SWITCH),
+    does("fence_script", COMMAND),
+    does("fence_timeout", FENCE_TIMEOUT).or("10"),
+    does("fence_failed", &[One(Kind::Choice(&["wait", "take_over"]))]).or("wait"),
     refused("use_vmac_addr", "write `use_vmac`: the virtual MAC is for all addresses of an instance"),
     no_effect("use_ipvlan", &[Arg::Any(Kind::Text)], NO_INTERFACE),
     no_effect("garp_extra_if", EXTRA, NO_INTERFACE),
@@ -158,6 +161,8 @@ fn auth_type(word: Spanned<&str>) -> Spanned<AuthType> {
     Spanned { value, span: word.span }
 }
 
+/// In steps of a millisecond.
+const FENCE_TIMEOUT: &[Arg] = &[One(Kind::Seconds { min_us: 100_000, max_us: 3_600_000_000 })];
 const STATES: &[&str] = &["MASTER", "BACKUP"];
 const AUTH_TYPES: &[&str] = &["PASS", "AH"];
 const LATE: &[Arg] = &[Opt(Kind::Whole { min: 1, max: 254 })];
