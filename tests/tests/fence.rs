@@ -14,7 +14,9 @@ use vipd_tests::wait_for;
 fn fenced_pair(extra: &str) -> Result<Option<Pair>> {
     let Some(bed) = Bed::new()? else { return Ok(None) };
     let dir = bed.lb02().dir().display().to_string();
-    let text = format!("echo run >> {dir}/fenced\nwhile ! [ -e {dir}/go ]; do sleep 0.05; done\nexit $(cat {dir}/go)");
+    let text = format!(
+        "echo run >> {dir}/fenced\nwhile ! [ -e {dir}/go ]; do sleep 0.05; done\nexit $(cat {dir}/go)"
+    );
     let path = script(bed.lb02(), "fence", &text)?;
     let lb02 = node_conf(LOW, &format!("fence_script \"{path}\" root\n    {extra}"));
     let pair = Pair { lb01: bed.start("lb01", &node_conf(HIGH, ""))?, lb02: bed.start("lb02", &lb02)?, bed };

@@ -126,7 +126,10 @@ impl Driver {
         let owner = self.effects.slots.values().find(|slot| slot.router.spec.priority.is_owner());
         if let Some(slot) = owner {
             let name = &slot.router.spec.name;
-            return answer(reply, Err(format!("{name} owns its addresses (priority 255) and cannot be drained")));
+            return answer(
+                reply,
+                Err(format!("{name} owns its addresses (priority 255) and cannot be drained")),
+            );
         }
         let offered = |id: &InstanceId| self.handovers.offers.iter().any(|o| o.instances.contains(id));
         if let Some(id) = self.effects.slots.keys().find(|id| offered(id)) {
@@ -222,7 +225,8 @@ impl Driver {
             instances = names,
             "no backup has taken over: the node stays MASTER, and nothing was lost"
         );
-        let mut message = format!("no backup has taken over: {names} stays MASTER here, and nothing was lost");
+        let mut message =
+            format!("no backup has taken over: {names} stays MASTER here, and nothing was lost");
         if offer.drains {
             self.handovers.drained = false;
             message += "; the node is not drained";

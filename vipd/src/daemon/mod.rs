@@ -161,7 +161,8 @@ async fn look_at_link(name: &str, host: &Host, tracker: &mut Tracker, delays: &m
 }
 
 async fn warn_of_addresses(routers: &[Router], host: &Host) -> Result<()> {
-    for router in routers.iter().filter(|router| !router.spec.priority.is_owner()) {
+    let ours = |router: &&Router| router.spec.priority.is_owner() || router.spec.is_visible();
+    for router in routers.iter().filter(|router| !ours(router)) {
         for link in router.present() {
             let state = host.link(&link.name).await?;
             for vip in link.vips.iter().filter(|vip| state.addresses.iter().any(|a| a.address == **vip)) {

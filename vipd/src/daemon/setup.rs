@@ -127,6 +127,7 @@ pub fn plan<'a>(routers: impl Iterator<Item = &'a Router>) -> Plan {
         virtual_mac: router.virtual_mac().filter(|_| router.link().exists()),
         routes: router.spec.virtual_routes.iter().map(virtual_route).collect(),
         rules: router.spec.virtual_rules.iter().map(virtual_rule).collect(),
+        visible: router.spec.is_visible(),
     };
     Plan { instances: routers.map(instance).collect() }
 }

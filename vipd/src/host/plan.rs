@@ -15,6 +15,7 @@ use super::{
     rules::Rule,
     virtual_routes::VirtualRoute,
     virtual_rules::VirtualRule,
+    visible::Visible,
 };
 
 /// Routing table of instance 0's own link; `TABLE_BASE + (position << 10 | key)` is that of another. "vp" in the upper half:
@@ -48,6 +49,8 @@ pub struct PlannedInstance {
     pub virtual_mac: Option<MacAddr>,
     pub routes: Vec<VirtualRoute>,
     pub rules: Vec<VirtualRule>,
+    /// Its VIPs are shown as addresses of their interfaces while it is master.
+    pub visible: bool,
 }
 
 /// An interface with VIPs of an instance.
@@ -201,6 +204,15 @@ impl Instances {
             }
         }
         wanted
+    }
+
+    /// The VIPs that are shown as addresses while their instance is master; of `masters`, or of all.
+    pub fn visible(&self, masters: Option<&BTreeSet<u16>>) -> Visible {
+        let shown = self.0.iter().filter(|(key, instance)| {
+            instance.visible && masters.is_none_or(|masters| masters.contains(key))
+        });
+        let links = shown.flat_map(|(_, instance)| &instance.links);
+        links.flat_map(|link| link.vips.iter().map(|vip| (link.ifindex, *vip))).collect()
     }
 
     /// The masters' virtual routes and rules.

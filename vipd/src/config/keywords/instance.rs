@@ -110,6 +110,7 @@ pub const INSTANCE: &[Keyword] = &[
     does("notify", COMMAND),
     does("notify_priority_changes", SWITCH),
     does("smtp_alert", SWITCH),
+    does("vip_visible", SWITCH),
     does("fence_script", COMMAND),
     does("fence_timeout", FENCE_TIMEOUT).or("10"),
     does("fence_failed", &[One(Kind::Choice(&["wait", "take_over"]))]).or("wait"),

@@ -42,6 +42,7 @@ async fn plan(host: &Host, vips: &[&str]) -> Plan {
         virtual_mac: None,
         routes: Vec::new(),
         rules: Vec::new(),
+        visible: false,
     };
     Plan { instances: vec![instance] }
 }

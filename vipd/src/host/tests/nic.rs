@@ -18,6 +18,7 @@ async fn plan(host: &Host, name: &str, macs: &[MacAddr]) -> Plan {
         virtual_mac: Some(*mac),
         routes: Vec::new(),
         rules: Vec::new(),
+        visible: false,
     };
     Plan { instances: (0..).zip(macs).map(instance).collect() }
 }

@@ -50,7 +50,11 @@ fn silence_is_no_takeover_before_the_master_is_fenced() {
     engine.handle(answer(7, true), later);
     assert_eq!(run(&mut engine, later), [], "the answer to another question");
     engine.handle(answer(1, true), later);
-    assert_eq!(engine.due(later), [Due { instance: InstanceId(0), now: true }], "the stamp is read once more");
+    assert_eq!(
+        engine.due(later),
+        [Due { instance: InstanceId(0), now: true }],
+        "the stamp is read once more"
+    );
     run(&mut engine, later + Duration::from_nanos(1));
     assert_eq!(states(&engine), [StateName::Master]);
 }
