@@ -13,7 +13,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Part of the pin directory's name: `<bpffs>/vipd/v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Virtual routers one daemon can run: slots of `INSTANCES` and `INSTANCE_COUNTERS`.
 pub const MAX_INSTANCES: u32 = 1024;
@@ -173,7 +173,11 @@ pub struct Instance {
     pub source_priority: u8,
     /// A `ChecksumForm`.
     pub source_checksum: u8,
-    pub reserved3: [u8; 2],
+    /// Ethernet source of that advert.
+    pub source_mac: [u8; 6],
+    pub reserved3: [u8; 4],
+    /// In the record with the number of a group: when the program last took its lease back.
+    pub revoked_ns: u64,
 }
 
 /// What an event reports. In [`Event::kind`].
@@ -291,6 +295,8 @@ counters! {
         vmac_rewritten = VmacRewritten,
         /// Frames to a virtual MAC whose VIPs are not owned here, dropped.
         vmac_gated = VmacGated,
+        /// IP packets to VIPs that a rival has just taken from us, sent on to it.
+        late_forwarded = LateForwarded,
         /// Other stations' claims of VIPs owned here, dropped.
         vip_conflicts = VipConflicts,
         /// Other stations' claims of VIPs not owned here: the master announcing itself.
@@ -381,7 +387,7 @@ const _: () = {
     assert!(size_of::<InstanceKey>() == 12);
     assert!(size_of::<InstanceHead>() == 16);
     assert!(core::mem::offset_of!(Instance, head) == 0);
-    assert!(size_of::<Instance>() == 160);
+    assert!(size_of::<Instance>() == 176);
     assert!(size_of::<PeerKey>() == 20);
     assert!(size_of::<PeerEntry>() == 4);
     // Elements of a mappable array are 8-byte aligned: the daemon's stride is the struct's size.

@@ -90,6 +90,17 @@ impl Bench {
         self.dataplane().replace_tables(&contents).expect("tables are replaced");
     }
 
+    /// Another virtual router beside what was filled in, without VIPs.
+    pub fn also(&mut self, slot: u32, identity: &Identity) {
+        self.dataplane().pages().instances().write(slot, identity);
+        let entry = VipEntry { group: GROUP, instance: SLOT, mac: MAC, flags: 0, reserved: 0 };
+        let vip = VipKey { ifindex: IFINDEX, vlan: 0, address: octets(VIP) };
+        let first = InstanceKey { vrid: 51, ..identity.head.key };
+        let index = vec![(first, SLOT), (identity.head.key, slot)];
+        let contents = Contents { vips: vec![(vip, entry)].into_iter().collect(), index, peers: Vec::new() };
+        self.dataplane().replace_tables(&contents).expect("tables are replaced");
+    }
+
     /// Makes this node the owner for an hour from now, renewed `ago`.
     pub fn own(&mut self, lease: Duration, ago: Duration) -> Instant {
         let until = now() + lease - ago;

@@ -9,7 +9,7 @@ use vipd_common::{
 };
 
 use super::{Advert, CHECKSUM_MESSAGE_ONLY};
-use crate::{address::Address, count::count_instance, events, frame::read, log, ownership};
+use crate::{address::Address, count::count_instance, events, frame::read, late, log, ownership};
 
 /// Takes note of a valid advert, revokes our lease if it has to be, and tells the daemon what is new.
 #[inline(always)]
@@ -46,7 +46,11 @@ pub fn accept(ctx: &XdpContext, slot: u32, instance: *mut Instance, source: Addr
 
     let rival = rival(source, advert);
     let tenure = take_lease(record, |until| rival.tenure(record, until, now));
+    // A frame that holds an advert holds an Ethernet header.
+    let mac = read(ctx, 6).unwrap_or([0; 6]);
     if tenure == Tenure::Lost {
+        record.source_mac = mac;
+        late::revoked(record.head.group, now);
         count_instance(slot, InstanceCount::LeasesRevoked);
         log::revoked(slot, source, advert.priority);
     }
@@ -58,8 +62,7 @@ pub fn accept(ctx: &XdpContext, slot: u32, instance: *mut Instance, source: Addr
             generation: record.generation.wrapping_add(1),
             before_ns: record.heard_ns,
             source: source.octets(),
-            // SAFETY: a frame that holds an advert holds an Ethernet header.
-            mac: read(ctx, 6).unwrap_or([0; 6]),
+            mac,
             priority: advert.priority,
             checksum: advert.checksum,
             interval_cs: advert.interval_cs,
@@ -71,6 +74,7 @@ pub fn accept(ctx: &XdpContext, slot: u32, instance: *mut Instance, source: Addr
             return;
         }
         rival.describe(record, event.generation, now);
+        record.source_mac = mac;
     }
     record.heard_ns = now;
 }
