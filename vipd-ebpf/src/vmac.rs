@@ -17,6 +17,8 @@ use crate::{
 const PREFIX: [u8; 4] = [0x00, 0x00, 0x5e, 0x00];
 const FOR_IPV4: u8 = 1;
 const FOR_IPV6: u8 = 2;
+/// The line of an instance that its VIPs, and so its virtual MAC, are on.
+const OWN_INTERFACE: u32 = 0;
 
 /// Drops the frame, or makes it one to the interface's own MAC and leaves the verdict to others.
 #[inline(always)]
@@ -30,7 +32,10 @@ pub fn handle(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
         FOR_IPV6 => FAMILY_V6,
         _ => return None,
     };
-    let (_, instance) = instance::find(link, family, vrid)?;
+    let (entry, instance) = instance::find(link, family, vrid)?;
+    if entry.line != OWN_INTERFACE {
+        return None;
+    }
     // SAFETY: fields of a map value that the daemon writes; plain data in any state.
     let (flags, group, mac) = unsafe { ((*instance).flags, (*instance).head.group, (*instance).mac) };
     if flags & instance_flag::VIRTUAL_MAC == 0 {

@@ -13,11 +13,21 @@ use crate::{address::Address, count::count_instance, events, frame::read, log, o
 
 /// Takes note of a valid advert, revokes our lease if it has to be, and tells the daemon what is new.
 #[inline(always)]
-pub fn accept(ctx: &XdpContext, slot: u32, instance: *mut Instance, source: Address, advert: &Advert) {
+pub fn accept(
+    ctx: &XdpContext,
+    (slot, line): (u32, u32),
+    instance: *mut Instance,
+    source: Address,
+    advert: &Advert,
+) {
     // SAFETY: the program's half of the value. Two CPUs may write it at once; the generation then differs from what one
     // of the events carries, and the daemon disregards a stamp whose generation it has not been told of.
     let record = unsafe { &mut *instance };
     let now = events::now();
+    // Of the line, not of the election: whatever becomes of the advert.
+    if let Some(heard_ns) = record.line_heard_ns.get_mut(line as usize) {
+        *heard_ns = now;
+    }
     count_instance(slot, InstanceCount::AdvertsReceived);
     if advert.priority == 0 {
         count_instance(slot, InstanceCount::PriorityZeroReceived);

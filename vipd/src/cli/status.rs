@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, io};
 
-use crate::control::model::{InstanceStatus, Status};
+use crate::control::model::{InstanceStatus, LineStatus, Status};
 
 /// Writes a block of lines for each instance.
 pub fn render(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
@@ -38,6 +38,9 @@ fn render_instance(out: &mut impl io::Write, i: &InstanceStatus) -> io::Result<(
         (None, Some(ms)) => row("takeover", &format_args!("in {ms} ms of silence"))?,
         (None, None) => {}
     }
+    for line in i.lines.iter().filter(|_| i.lines.len() > 1) {
+        row("line", &line_text(line))?;
+    }
     if let Some(mac) = &i.virtual_mac {
         row("mac", mac)?;
     }
@@ -53,6 +56,14 @@ fn render_instance(out: &mut impl io::Write, i: &InstanceStatus) -> io::Result<(
         row("discarded", &reasons.join(", "))?;
     }
     Ok(())
+}
+
+/// A line that adverts go over.
+fn line_text(line: &LineStatus) -> String {
+    let what = if line.heartbeat { "heartbeat" } else { "own" };
+    let heard = line.heard_ms_ago.map(|ms| format!(", advert {ms} ms ago")).unwrap_or_default();
+    let sends = if line.sends_fail { ", adverts do not leave" } else { "" };
+    format!("{} ({what}): {}{heard}{sends}", line.interface, line.state)
 }
 
 /// Two units at most: `3d 4h`, `12m 5s`, `850ms`.

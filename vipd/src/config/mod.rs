@@ -12,6 +12,7 @@ mod expand;
 mod explain;
 mod grammar;
 mod groups;
+mod heartbeats;
 mod keywords;
 mod lexer;
 mod lines;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     grammar::Value,
     groups::SyncGroup,
+    heartbeats,
     model::{Config, Instance, Statement},
     scripts::{Account, Command},
     statement::{find, number, seconds, text},
@@ -150,11 +151,14 @@ impl Tracking {
         let groups = SyncGroup::of(config);
         for instance in &config.instances {
             let mut tracks = tracking.tracks(config, &instance.statements);
-            if let Some(group) = groups.iter().find(|group| group.members.contains(&instance.name)) {
-                if !group.weighted && group.members.len() > 1 {
-                    // As keepalived: a weight that moved one of them alone would do nothing.
-                    tracks.iter_mut().for_each(|track| track.weight.value = 0);
-                }
+            let group = groups.iter().find(|group| group.members.contains(&instance.name));
+            if group.is_none_or(|group| group.weighted || group.members.len() == 1) {
+                tracks.extend(heartbeats(&instance.statements));
+            } else {
+                // As keepalived: a weight that moved one of them alone would do nothing.
+                tracks.iter_mut().for_each(|track| track.weight.value = 0);
+            }
+            if let Some(group) = group {
                 tracks.extend(tracking.tracks(config, &group.statements));
             }
             tracking.instances.push(tracks);
@@ -198,6 +202,15 @@ impl Tracking {
         let place = place(&mut self.processes, |process| process.name == name, make)?;
         Some((Tracked::Process(place), self.processes[place].weight))
     }
+}
+
+/// Heartbeat lines with a weight. Without one nothing depends on a line: that it is down is no FAULT.
+fn heartbeats(statements: &[Statement]) -> impl Iterator<Item = Track> {
+    let blocks = statements.iter().filter(|block| block.keyword == heartbeats::KEYWORD);
+    blocks.flat_map(Statement::lines).filter_map(|line| {
+        let weight = Weight::of(line).filter(|weight| weight.value != 0)?;
+        Some(Track { what: Tracked::Interface(text(&line.values, 0).to_owned()), weight })
+    })
 }
 
 fn place<T>(

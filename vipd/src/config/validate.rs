@@ -10,6 +10,7 @@ use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
 
 use super::{
     diagnostic::Code,
+    heartbeats,
     lexer::Span,
     lower::Draft,
     model::{Auth, Config, Garp, Instance, LeasePolicy, WantedState},
@@ -66,6 +67,7 @@ fn instance(draft: &Draft, global: &Settings, report: &mut Report) -> Option<Ins
         report.warning(Code::Ignored, at, "`track_src_ip` is ignored without a source address", hint);
     }
     let unicast = addressing::unicast(settings, &shared, family, report);
+    heartbeats::check(draft, report);
     let (use_vmac, vmac_xmit_base) = virtual_mac(settings, report);
     let accept = accept(settings, accepts, version, priority, report);
     let checksum = checksum(settings, &shared, version, family, report);
