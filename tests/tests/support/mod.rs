@@ -124,6 +124,14 @@ impl Bed {
         })
     }
 
+    /// As [`Bed::new`], and a second network between lb01 and lb02 alone: their `eth1`.
+    pub fn two_lines() -> Result<Option<Self>> {
+        Self::with(|lab| {
+            let lab = lab.node("lb01", "10.0.0.5/24").link("10.9.0.5/24");
+            lab.node("lb02", "10.0.0.6/24").link("10.9.0.6/24").node("client", "10.0.0.100/24")
+        })
+    }
+
     fn with(nodes: impl FnOnce(Builder) -> Builder) -> Result<Option<Self>> {
         let Some(()) = require_lab() else { return Ok(None) };
         let vipd = vipd_bin()?;
@@ -226,10 +234,15 @@ pub struct Pair {
 /// A [`Pair`] with these configurations, of which lb01's must be the better.
 pub fn pair(lb01: &str, lb02: &str) -> Result<Option<Pair>> {
     let Some(bed) = Bed::new()? else { return Ok(None) };
+    pair_in(bed, lb01, lb02).map(Some)
+}
+
+/// The same in a lab that is there.
+pub fn pair_in(bed: Bed, lb01: &str, lb02: &str) -> Result<Pair> {
     let pair = Pair { lb01: bed.start("lb01", lb01)?, lb02: bed.start("lb02", lb02)?, bed };
     pair.bed.wait("lb01", "MASTER")?;
     pair.bed.wait("lb02", "BACKUP")?;
-    Ok(Some(pair))
+    Ok(pair)
 }
 
 /// A pair with the default configuration plus `extra`.
