@@ -4,14 +4,17 @@
 
 mod support;
 
-use std::{net::IpAddr, time::Instant};
+use std::{fs, net::IpAddr, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use support::*;
 use vipd_tests::{
     Mac,
-    probe::capture::{Advert, Seen},
+    probe::{
+        ArpProber,
+        capture::{Advert, Seen},
+    },
     wait_for,
 };
 
@@ -119,6 +122,44 @@ fn a_master_without_its_link_says_goodbye_over_a_heartbeat_line() -> Result<()> 
     Ok(())
 }
 
+/// I1: who is heard on a heartbeat line alone goes on, since nobody takes over. A strict lease asks for its own interface: the
+/// owner falls silent on all lines then, and comes not back while it is dumb.
+#[test]
+fn a_master_that_cannot_send_by_its_own_interface() -> Result<()> {
+    for lease in ["overlap", "strict"] {
+        let Some(pair) = heart_pair(&format!("lease {lease}\n    {HEARTBEAT}"))? else { return Ok(()) };
+        let bed = &pair.bed;
+        let rules = bed.lb01().dir().join("rules");
+        let dumb = "table netdev dumb { chain out { type filter hook egress device \"eth0\" priority 0; ip protocol 112 drop; }; }\n";
+        fs::write(&rules, dumb)?;
+        bed.lb01().exec(&["nft", "-f", &rules.display().to_string()])?;
+        if lease == "overlap" {
+            // More than a lease.
+            wait_line(bed, "lb01", 0, |line| line["send_errors"].as_u64() > Some(5))?;
+            wait_line_state(bed, "lb02", 0, "lost")?;
+            check_unmoved(&pair)?;
+            let line = &bed.status("lb01")?["lines"];
+            ensure!(line[0]["sends_fail"] == true && line[1]["sends_fail"] == false, "{line}");
+            ensure!(told(&pair.lb01.log(), "heartbeat_send_failed", "eth0"), "it was not told");
+            bed.lb01().exec(&["nft", "flush", "ruleset"])?;
+            wait_line(bed, "lb01", 0, |line| line["sends_fail"] == false)?;
+            check_unmoved(&pair)?;
+        } else {
+            bed.wait("lb02", "MASTER")?;
+            ensure!(bed.status("lb01")?["reason"] == "lease lapsed", "{}", bed.status("lb01")?);
+            // It tries to take over, as the better one.
+            wait_for("a first advert that is not sent", SOON, || {
+                bed.status("lb01").is_ok_and(|status| status["reason"] == "first advert could not be sent")
+            })?;
+            let successor = bed.status("lb02")?;
+            ensure!(successor["state"] == "MASTER" && successor["released_master"] == 0, "{successor}");
+            bed.lb01().exec(&["nft", "flush", "ruleset"])?;
+            bed.wait("lb01", "MASTER")?;
+        }
+    }
+    Ok(())
+}
+
 /// A heartbeat line that is down is no FAULT, and is told of; adverts have gone over the other all the time.
 #[test]
 fn a_heartbeat_line_that_is_down_is_an_event_only() -> Result<()> {
@@ -163,6 +204,13 @@ fn heartbeats_are_adverts_with_the_lines_own_mac() -> Result<()> {
     let about_the_vip =
         other.arps().into_iter().find(|(_, arp)| arp.sender_ip == VIP || arp.target_ip == VIP);
     ensure!(about_the_vip.is_none(), "on a heartbeat line: {about_the_vip:?}");
+
+    // Nor does the kernel answer there, to which the VIP is a local address.
+    let asking = ArpProber::start(bed.lb02().ns(), "eth1", &[VIP], PROBE_PERIOD)?;
+    let questions = || asking.timeline().len() >= 100;
+    wait_for("questions on the heartbeat line", SOON, questions)?;
+    let answered = asking.stop()?.into_iter().find(|probe| !probe.answers.is_empty());
+    ensure!(answered.is_none(), "answered on a heartbeat line: {answered:?}");
     Ok(())
 }
 

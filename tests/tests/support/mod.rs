@@ -133,11 +133,8 @@ impl Bed {
     }
 
     fn with(nodes: impl FnOnce(Builder) -> Builder) -> Result<Option<Self>> {
-        let Some(()) = require_lab() else { return Ok(None) };
-        let vipd = vipd_bin()?;
-        let permit = Permit::wait();
-        let lab = nodes(Lab::builder()).build()?;
-        Ok(Some(Self { lab, vipd, _permit: permit }))
+        let Some((lab, permit)) = lab(nodes)? else { return Ok(None) };
+        Ok(Some(Self { lab, vipd: vipd_bin()?, _permit: permit }))
     }
 
     pub fn lb01(&self) -> &Node {
@@ -212,6 +209,13 @@ impl Bed {
     pub fn listener(&self) -> Result<Sniffer> {
         self.lab.sniff_port("client")
     }
+}
+
+/// A lab of other nodes, and the right to have it. `None` where labs are impossible.
+pub fn lab(nodes: impl FnOnce(Builder) -> Builder) -> Result<Option<(Lab, Permit)>> {
+    let Some(()) = require_lab() else { return Ok(None) };
+    let permit = Permit::wait();
+    Ok(Some((nodes(Lab::builder()).build()?, permit)))
 }
 
 impl Drop for Bed {
@@ -356,7 +360,7 @@ fn last_answer(probe: &Probe) -> Instant {
 
 /// The right to have a lab.
 #[derive(Debug)]
-struct Permit;
+pub struct Permit;
 
 const LABS_AT_ONCE: usize = 2;
 static LABS: Mutex<usize> = Mutex::new(0);

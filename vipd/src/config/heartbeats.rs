@@ -10,6 +10,7 @@ use super::{
     report::Report,
     settings::Spanned,
     statement::text,
+    tracking::{Track, Tracked, Weight},
 };
 
 pub const KEYWORD: &str = "heartbeat_interface";
@@ -20,6 +21,20 @@ impl Instance {
         let blocks = self.statements.iter().filter(|block| block.keyword == KEYWORD);
         blocks.flat_map(Statement::lines).map(|line| text(&line.values, 0))
     }
+
+    /// Whether the state of a heartbeat line is to change its priority.
+    pub fn weighs_heartbeats(&self) -> bool {
+        weighed(&self.statements).next().is_some()
+    }
+}
+
+/// Heartbeat lines with a weight. Without one nothing depends on a line: that it is down is no FAULT.
+pub fn weighed(statements: &[Statement]) -> impl Iterator<Item = Track> {
+    let blocks = statements.iter().filter(|block| block.keyword == KEYWORD);
+    blocks.flat_map(Statement::lines).filter_map(|line| {
+        let weight = Weight::of(line).filter(|weight| weight.value != 0)?;
+        Some(Track { what: Tracked::Interface(text(&line.values, 0).to_owned()), weight })
+    })
 }
 
 /// The interfaces that a block names, and where.

@@ -153,7 +153,7 @@ impl Tracking {
             let mut tracks = tracking.tracks(config, &instance.statements);
             let group = groups.iter().find(|group| group.members.contains(&instance.name));
             if group.is_none_or(|group| group.weighted || group.members.len() == 1) {
-                tracks.extend(heartbeats(&instance.statements));
+                tracks.extend(heartbeats::weighed(&instance.statements));
             } else {
                 // As keepalived: a weight that moved one of them alone would do nothing.
                 tracks.iter_mut().for_each(|track| track.weight.value = 0);
@@ -202,15 +202,6 @@ impl Tracking {
         let place = place(&mut self.processes, |process| process.name == name, make)?;
         Some((Tracked::Process(place), self.processes[place].weight))
     }
-}
-
-/// Heartbeat lines with a weight. Without one nothing depends on a line: that it is down is no FAULT.
-fn heartbeats(statements: &[Statement]) -> impl Iterator<Item = Track> {
-    let blocks = statements.iter().filter(|block| block.keyword == heartbeats::KEYWORD);
-    blocks.flat_map(Statement::lines).filter_map(|line| {
-        let weight = Weight::of(line).filter(|weight| weight.value != 0)?;
-        Some(Track { what: Tracked::Interface(text(&line.values, 0).to_owned()), weight })
-    })
 }
 
 fn place<T>(
@@ -297,7 +288,7 @@ fn word(value: &Value) -> Option<String> {
 
 impl Weight {
     /// The weight that a statement gives, if it gives one.
-    fn of(statement: &Statement) -> Option<Self> {
+    pub fn of(statement: &Statement) -> Option<Self> {
         let value = small(&statement.values)?;
         Some(Self { value, reverse: statement.has("reverse") })
     }

@@ -134,19 +134,21 @@ impl Sockets {
     /// Sends an advert to the group: out of the router's own interface, and out of each heartbeat line that is up. There it
     /// has the line's own MAC, so that no switch learns the virtual one at another port.
     ///
-    /// Whoever hears it on any line does not take over, so the owner goes on; with `needs_own` only if it has left by its own
-    /// interface, which is all that a router without heartbeat lines may hear.
+    /// Whoever hears it on any line does not take over, so the owner goes on. With `needs_own` it must leave by its own interface,
+    /// which is all that a router without heartbeat lines hears; if it does not, nobody is to follow a router that will be no owner.
     fn multicast(&mut self, router: &Router, spec: &AdvertSpec<'_>, needs_own: bool) -> Sent {
-        let own = [(router.link().ifindex, router.advert_mac(), true)];
-        // A link that is down takes frames, and loses them.
-        let heartbeats = router.heartbeats.iter().map(|line| (line.ifindex, line.mac, line.carries()));
         let mut sent = Sent { counts: false, unsent: Vec::new() };
-        for (number, (ifindex, mac, carries)) in own.into_iter().chain(heartbeats).enumerate() {
-            if !carries {
-                continue;
-            }
-            match self.send_frame(spec, ifindex, mac) {
-                Ok(()) => sent.counts |= number == 0 || !needs_own,
+        match self.send_frame(spec, router.link().ifindex, router.advert_mac()) {
+            Ok(()) => sent.counts = true,
+            Err(error) => sent.unsent.push(Unsent { way: Way::Line(0), error }),
+        }
+        if needs_own && !sent.counts && !spec.priority.is_leaving() {
+            return sent;
+        }
+        // A link that is down takes frames, and loses them.
+        for (number, line) in (1..).zip(&router.heartbeats).filter(|(_, line)| line.carries()) {
+            match self.send_frame(spec, line.ifindex, line.mac) {
+                Ok(()) => sent.counts |= !needs_own,
                 Err(error) => sent.unsent.push(Unsent { way: Way::Line(number), error }),
             }
         }

@@ -33,6 +33,8 @@ fn only_a_weight_makes_a_heartbeat_line_count() {
         format!("{}{second}vrrp_sync_group G {{\ngroup {{\nVI_1\nVI_2\n}}\n{lines}\n}}\n", with(LINES))
     };
     assert_eq!(tracked(&group("")), []);
+    check(&group(""), &["22:1: warning: the weights of heartbeat interfaces of VI_1 are ignored"]);
+    check(&group("sync_group_tracking_weight"), &[]);
     assert_eq!(tracked(&group("sync_group_tracking_weight")), [eth2(10)]);
 }
 
@@ -48,6 +50,7 @@ fn a_heartbeat_line_is_a_line_of_its_own() {
             block("eth1\neth2\neth3\neth4"),
             &["6:1: error: 4 heartbeat interfaces of `vrrp_instance VI_1`, there is room for 3"],
         ),
+        (block("eth1 reverse"), &["3:6: error: unexpected `reverse` after `eth1`"]),
         (block("eth1 weight 300"), &["3:13: error: weight `300` is out of range: -253 to 253"]),
         (unicast, &["6:1: error: `heartbeat_interface` with `unicast_peer`"]),
     ]);
