@@ -16,6 +16,7 @@ use vipd_tests::{
         capture::{Advert, Seen},
     },
     wait_for,
+    xdp::Program,
 };
 
 const HEARTBEAT: &str = "heartbeat_interface {\n        eth1\n    }";
@@ -140,7 +141,7 @@ fn a_master_that_cannot_send_by_its_own_interface() -> Result<()> {
             check_unmoved(&pair)?;
             let line = &bed.status("lb01")?["lines"];
             ensure!(line[0]["sends_fail"] == true && line[1]["sends_fail"] == false, "{line}");
-            ensure!(told(&pair.lb01.log(), "heartbeat_send_failed", "eth0"), "it was not told");
+            ensure!(told(&pair.lb01.log(), "advert_send_failed", "eth0"), "it was not told");
             bed.lb01().exec(&["nft", "flush", "ruleset"])?;
             wait_line(bed, "lb01", 0, |line| line["sends_fail"] == false)?;
             check_unmoved(&pair)?;
@@ -265,5 +266,19 @@ fn heartbeat_lines_come_and_go() -> Result<()> {
     wait_line_state(bed, "lb01", 2, "up")?;
     let wire = bed.lab.sniff_link("lb01", "eth1")?;
     wait_for("adverts by the renamed line", SOON, || adverts(&wire).iter().any(|heard| heard.from == LB01))?;
+    check_unmoved(&pair)
+}
+
+/// A line where XDP cannot be attached is no reason not to start, and is used when it can be.
+#[test]
+fn a_heartbeat_line_with_somebody_elses_program_waits() -> Result<()> {
+    let Some(bed) = Bed::two_lines()? else { return Ok(()) };
+    let other = Program::pass()?.attach(bed.lb01().ns(), "eth1")?;
+    let pair = pair_in(bed, &heart_conf(HIGH, HEARTBEAT), &heart_conf(LOW, HEARTBEAT))?;
+    wait_line_state(&pair.bed, "lb01", 1, "absent")?;
+    ensure!(pair.lb01.log().contains("already has an XDP program"), "{}", pair.lb01.log());
+    drop(other);
+    wait_line_state(&pair.bed, "lb01", 1, "up")?;
+    wait_line(&pair.bed, "lb02", 1, |line| line["heard_ms_ago"].is_u64())?;
     check_unmoved(&pair)
 }

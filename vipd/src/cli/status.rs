@@ -80,7 +80,23 @@ fn age(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::age;
+    use super::{age, line_text};
+    use crate::control::model::LineStatus;
+
+    #[test]
+    fn lines() {
+        let line = LineStatus {
+            interface: "eth1".into(),
+            heartbeat: true,
+            state: "up".into(),
+            heard_ms_ago: Some(412),
+            send_errors: 0,
+            sends_fail: false,
+        };
+        assert_eq!(line_text(&line), "eth1 (heartbeat): up, advert 412 ms ago");
+        let own = LineStatus { heartbeat: false, heard_ms_ago: None, sends_fail: true, ..line };
+        assert_eq!(line_text(&own), "eth1 (own): up, adverts do not leave");
+    }
 
     #[test]
     fn ages() {

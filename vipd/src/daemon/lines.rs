@@ -163,7 +163,7 @@ impl Slot {
             match error {
                 Some(error) => tracing::warn!(
                     target: "vipd::event",
-                    event = "heartbeat_send_failed",
+                    event = "advert_send_failed",
                     instance = name,
                     interface,
                     %error,
@@ -171,7 +171,7 @@ impl Slot {
                 ),
                 None => tracing::info!(
                     target: "vipd::event",
-                    event = "heartbeat_sent",
+                    event = "advert_sent_again",
                     instance = name,
                     interface,
                     "adverts leave by this line again"
