@@ -3,7 +3,7 @@
 //! Whatever they carry. The virtual MACs of other routers, and of instances that do not use theirs, are left alone.
 
 use aya_ebpf::programs::XdpContext;
-use vipd_common::abi::{Count, instance_flag};
+use vipd_common::abi::{Count, OWN_INTERFACE, instance_flag};
 
 use crate::{
     Verdict,
@@ -30,7 +30,10 @@ pub fn handle(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
         FOR_IPV6 => FAMILY_V6,
         _ => return None,
     };
-    let (slot, instance) = instance::find(link, family, vrid)?;
+    let (entry, instance) = instance::find(link, family, vrid)?;
+    if entry.line != OWN_INTERFACE {
+        return None;
+    }
     // SAFETY: fields of a map value that the daemon writes; plain data in any state.
     let (flags, group, mac) = unsafe { ((*instance).flags, (*instance).head.group, (*instance).mac) };
     if flags & instance_flag::VIRTUAL_MAC == 0 {
@@ -38,7 +41,7 @@ pub fn handle(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
     }
     if !ownership::owned(group) {
         if matches!(link.ethertype, ETHERTYPE_IPV4 | ETHERTYPE_IPV6)
-            && let Some(verdict) = late::forward(ctx, link, slot)
+            && let Some(verdict) = late::forward(ctx, link, entry.slot)
         {
             return Some(verdict);
         }

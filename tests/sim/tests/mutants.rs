@@ -209,8 +209,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a master in a tracked fault goes on answering",
         file: MACHINE,
-        from: "                out.release();\n                if reason.link_is_well() {",
-        to: "                if reason.link_is_well() {",
+        from: "                out.release();\n                if reason.adverts_leave() {",
+        to: "                if reason.adverts_leave() {",
     },
     Mutant {
         name: "one that got worse does not follow the master",

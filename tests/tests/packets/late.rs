@@ -98,6 +98,27 @@ fn the_group_is_taken_as_a_whole() {
     assert_eq!(bench.run(&late).frame, sent_on(&late));
 }
 
+/// On a heartbeat line the peer has another MAC: nothing is sent on before it is heard on the interface of the VIP.
+#[test]
+fn taken_on_another_line() {
+    let Some(mut bench) = Bench::new() else { return };
+    let entry = VipEntry { group: GROUP, instance: SLOT, mac: MAC, flags: 0, reserved: 0 };
+    bench.fill_lines(&identity(), entry, &[(0, VIP)], &[], &[20]);
+    let advert = Ipv4::advert(PEER, v3(51, 200, 100, &[VIP])).frame();
+    let mut on_the_line = advert.clone();
+    on_the_line[11] ^= 0x40;
+    // Before, another one had it, on this interface.
+    bench.own(LEASE, Duration::ZERO);
+    bench.run(&Ipv4::advert(Ipv4Addr::new(192, 0, 2, 8), v3(51, 150, 100, &[VIP])).frame());
+    bench.own(LEASE, Duration::ZERO);
+    bench.run(&tagged(&on_the_line, &[20]));
+    let late = packet(MAC, VIP);
+    assert_eq!(bench.run(&late).verdict, XDP_DROP, "on this interface nobody is known to have it");
+    bench.run(&advert);
+    let outcome = bench.run(&late);
+    assert_eq!((outcome.verdict, outcome.frame), (XDP_TX, sent_on(&late)));
+}
+
 #[test]
 fn over_ipv6_too() {
     let Some(mut bench) = Bench::new() else { return };

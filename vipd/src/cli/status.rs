@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, io};
 
-use crate::control::model::{InstanceStatus, Status};
+use crate::control::model::{InstanceStatus, LineStatus, Status};
 
 /// Writes a block of lines for each instance.
 pub fn render(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
@@ -41,6 +41,9 @@ fn render_instance(out: &mut impl io::Write, i: &InstanceStatus) -> io::Result<(
         (None, Some(ms)) => row("takeover", &format_args!("in {ms} ms of silence"))?,
         (None, None) => {}
     }
+    for line in i.lines.iter().filter(|_| i.lines.len() > 1) {
+        row("line", &line_text(line))?;
+    }
     if let Some(mac) = &i.virtual_mac {
         row("mac", mac)?;
     }
@@ -58,6 +61,14 @@ fn render_instance(out: &mut impl io::Write, i: &InstanceStatus) -> io::Result<(
     Ok(())
 }
 
+/// A line that adverts go over.
+fn line_text(line: &LineStatus) -> String {
+    let what = if line.heartbeat { "heartbeat" } else { "own" };
+    let heard = line.heard_ms_ago.map(|ms| format!(", advert {ms} ms ago")).unwrap_or_default();
+    let sends = if line.sends_fail { ", adverts do not leave" } else { "" };
+    format!("{} ({what}): {}{heard}{sends}", line.interface, line.state)
+}
+
 /// Two units at most: `3d 4h`, `12m 5s`, `850ms`.
 fn age(ms: u64) -> String {
     let s = ms / 1000;
@@ -72,7 +83,23 @@ fn age(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::age;
+    use super::{age, line_text};
+    use crate::control::model::LineStatus;
+
+    #[test]
+    fn lines() {
+        let line = LineStatus {
+            interface: "eth1".into(),
+            heartbeat: true,
+            state: "up".into(),
+            heard_ms_ago: Some(412),
+            send_errors: 0,
+            sends_fail: false,
+        };
+        assert_eq!(line_text(&line), "eth1 (heartbeat): up, advert 412 ms ago");
+        let own = LineStatus { heartbeat: false, heard_ms_ago: None, sends_fail: true, ..line };
+        assert_eq!(line_text(&own), "eth1 (own): up, adverts do not leave");
+    }
 
     #[test]
     fn ages() {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{
     diagnostic::Code,
     explain::Origins,
-    groups,
+    groups, heartbeats,
     keywords::{self, Block, Engine, Form, Keyword, Status},
     lexer::{Span, Word},
     model::Config,
@@ -105,6 +105,9 @@ impl Lowering<'_> {
                 let served = *engine == Engine::Present;
                 let statement = self.section(node, keyword, (takes, *inside), block, served);
                 settings.statements.extend(statement);
+                if keyword.name == heartbeats::KEYWORD {
+                    settings.heartbeats.extend(heartbeats::named(node));
+                }
             }
             Status::Supported(form) => {
                 self.mark_seen(keyword, first, settings);

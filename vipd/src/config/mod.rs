@@ -13,6 +13,7 @@ mod explain;
 mod fence;
 mod grammar;
 mod groups;
+mod heartbeats;
 mod keywords;
 mod lexer;
 mod lines;

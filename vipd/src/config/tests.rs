@@ -3,6 +3,7 @@
 mod addressing;
 mod expand;
 mod explain;
+mod heartbeats;
 mod language;
 mod mistakes;
 mod model;

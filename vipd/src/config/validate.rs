@@ -10,6 +10,7 @@ use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
 
 use super::{
     diagnostic::Code,
+    heartbeats,
     lexer::Span,
     lower::Draft,
     model::{Auth, Config, Garp, Instance, LeasePolicy, WantedState},
@@ -73,6 +74,7 @@ fn instance(draft: &Draft, global: &Settings, report: &mut Report) -> Option<Ins
         }
     }
     let unicast = addressing::unicast(settings, &shared, family, report);
+    heartbeats::check(draft, report);
     let (use_vmac, vmac_xmit_base) = virtual_mac(settings, report);
     let accept = accept(settings, accepts, version, priority, report);
     let checksum = checksum(settings, &shared, version, family, report);

@@ -90,6 +90,25 @@ pub struct InstanceStatus {
     pub advert_lateness_max_us: u64,
     /// `native` or `generic`.
     pub xdp_mode: String,
+    /// What adverts go over: its own interface first, then its heartbeat lines.
+    #[serde(default)]
+    pub lines: Vec<LineStatus>,
+}
+
+/// A line of an instance.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LineStatus {
+    pub interface: String,
+    /// Not the interface of the instance.
+    pub heartbeat: bool,
+    /// `up`, `down`, `absent`, or `lost`: up, and silent while another line delivers.
+    pub state: String,
+    /// Of a backup: since an advert was last heard there; absent if none was.
+    pub heard_ms_ago: Option<u64>,
+    /// Adverts that were not sent there because the socket refused them.
+    pub send_errors: u64,
+    /// The last one was not.
+    pub sends_fail: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -130,6 +130,8 @@ pub struct Driver {
     headless: bool,
     standings: BTreeMap<InstanceId, Standing>,
     pub(super) handovers: Handovers,
+    /// When the lines of instances are to be looked at; `None`: none has more than one.
+    pub(super) look_at: Option<Instant>,
     /// Those that are to go, and who waits for that.
     removals: Option<(BTreeSet<InstanceId>, oneshot::Sender<()>)>,
 }
@@ -193,6 +195,7 @@ impl Driver {
             headless: false,
             standings: BTreeMap::new(),
             handovers: Handovers::new(drained),
+            look_at: None,
             removals: None,
         };
         driver.configure(routers);
@@ -213,6 +216,7 @@ impl Driver {
                 self.keeper.poll_timeout(),
                 self.effects.announcements.poll_timeout(),
                 self.handovers.poll_timeout(),
+                self.look_at,
             ];
             let next = next.into_iter().flatten().min();
             self.timer.set(next).context("set the timer")?;
@@ -236,6 +240,7 @@ impl Driver {
         let more = self.keeper.turn(&mut self.effects);
         self.effects.send_announcements();
         self.settle_offers();
+        self.look_at_lines();
         let slots = &self.effects.slots;
         if let Some((_, reply)) =
             self.removals.take_if(|(instances, _)| !instances.iter().any(|id| slots.contains_key(id)))
@@ -318,6 +323,7 @@ impl Driver {
                     instances.describe(router.slot, &router.identity());
                     let stations = router.stations();
                     announces = stations != slot.stations;
+                    slot.lines.renew(&router, clock::now());
                     (slot.router, slot.stations) = (router, stations);
                 }
                 // Its slot of `INSTANCES` was filled with the tables.
@@ -326,6 +332,7 @@ impl Driver {
             self.input(Input::Configure { instance, group, settings });
             changed.push((instance, announces));
         }
+        self.plan_looks();
         // Not before all members of a sync group are there.
         for (instance, announces) in changed {
             self.stand(instance);
@@ -392,11 +399,13 @@ impl Driver {
         };
         // A mastership that is inherited does not wait for the first result of a check.
         let waits = !standing.known && self.keeper.lease_written(id) == Instant::default();
-        self.input(match slot.router.address {
-            _ if !slot.router.link().exists() => {
-                Input::Fault { instance: id, reason: FaultReason::NoInterface }
+        let router = &slot.router;
+        self.input(match router.address {
+            _ if !router.up() && router.has_heartbeat() => {
+                Input::Fault { instance: id, reason: FaultReason::CutOff }
             }
-            _ if !slot.router.up() => Input::Fault { instance: id, reason: FaultReason::LinkDown },
+            _ if !router.link().exists() => Input::Fault { instance: id, reason: FaultReason::NoInterface },
+            _ if !router.up() => Input::Fault { instance: id, reason: FaultReason::LinkDown },
             None => Input::Fault { instance: id, reason: FaultReason::NoAddress },
             Some(_) if standing.fault => Input::Fault { instance: id, reason: FaultReason::Tracked },
             Some(_) if waits => return,

@@ -18,7 +18,7 @@ use super::{
     fencing::Fences,
     host_wishes::HostWishes,
     reload::{Farewell, Reload, Wanted},
-    router::{Router, RouterLink},
+    router::{Port, Router},
     setup, status,
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     control::{Command, model::Status},
     dump,
     engine::StateName,
-    host::{LinkChange, LinkEvents, multicast::Memberships},
+    host::{LinkChange, LinkEvents, LinkState, multicast::Memberships},
     notify::{Change, Notice, Notifier},
     scripts::Accounts,
     tracking::{LinkDelays, Standing, Tracker},
@@ -236,21 +236,23 @@ impl MainLoop<'_> {
     async fn link_changed(&mut self, change: LinkChange) {
         let changes = self.tracker.link(&change);
         self.stand(changes).await;
-        let rebuilds = self.routers.iter().flat_map(|router| &router.links).any(|link| match &change {
+        let ports = || self.routers.iter().flat_map(Router::ports);
+        let rebuilds = ports().any(|port| match &change {
             // Another interface has the name now, or it has another name.
-            LinkChange::State(state) => (link.name == state.name) != (link.ifindex == state.ifindex),
-            LinkChange::Gone { ifindex } => link.ifindex == *ifindex || link.wire.ifindex == *ifindex,
+            LinkChange::State(state) => (port.name == state.name) != (port.ifindex == state.ifindex),
+            LinkChange::Gone { ifindex } => port.ifindex == *ifindex || port.wire.ifindex == *ifindex,
         });
         // One that has another name now is gone, to those who know it by the old one.
-        let is_renamed = |link: &RouterLink| matches!(&change, LinkChange::State(state) if link.ifindex == state.ifindex && link.name != state.name);
+        let is_renamed = |port: Port<'_>| matches!(&change, LinkChange::State(state) if port.ifindex == state.ifindex && port.name != state.name);
         let change = match &change {
-            LinkChange::State(state) if self.routers.iter().flat_map(|r| &r.links).any(is_renamed) => {
+            LinkChange::State(state) if ports().any(is_renamed) => {
                 LinkChange::Gone { ifindex: state.ifindex }
             }
             _ => change,
         };
+        let (LinkChange::State(LinkState { ifindex, .. }) | LinkChange::Gone { ifindex }) = change;
         // Containers come and go on busy hosts: only the interfaces in use are of interest.
-        if self.hosted.concern(&change) {
+        if self.hosted.concern(&change) || ports().any(|port| port.ifindex == ifindex) {
             self.follow(&change);
             self.send(Message::Link(change)).await;
             self.apply_wishes().await;

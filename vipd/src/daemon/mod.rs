@@ -10,6 +10,7 @@ mod effects;
 mod fencing;
 mod handover;
 mod host_wishes;
+mod lines;
 mod logging;
 mod main_loop;
 mod realtime;
@@ -131,7 +132,8 @@ async fn serve(options: &Options, config: config::Config, dir: &RuntimeDir) -> R
     warn_of_addresses(&routers, &host).await?;
     let mut tracker = Tracker::start(&config, &accounts);
     let tracked: BTreeSet<String> = tracker.interfaces().map(str::to_owned).collect();
-    for name in tracked.iter().chain(routers.iter().flat_map(Router::present).map(|link| &link.name)) {
+    let used = routers.iter().flat_map(Router::present_ports).map(|port| port.name);
+    for name in tracked.iter().map(String::as_str).chain(used) {
         look_at_link(name, &host, &mut tracker, &mut delays).await;
     }
     let notifier = Notifier::start(&config, &accounts);
@@ -215,8 +217,14 @@ async fn run_engine(
     let predecessors = dataplane.predecessors()?;
     let carried = carry_over(&predecessors, &routers, &pages);
     let mut modes = HashMap::new();
-    if let Some((_, error)) = attach(dataplane, &routers, &mut made.host, &mut modes).await.pop() {
-        return Err(error);
+    let mut wanted = Wanted::default();
+    for (ifindex, error) in attach(dataplane, &routers, &mut made.host, &mut modes).await {
+        if routers.iter().flat_map(|router| &router.links).any(|link| link.wire.ifindex == ifindex) {
+            return Err(error);
+        }
+        tracing::error!(error = format!("{error:#}"), "a heartbeat line is not used");
+        routers.iter_mut().for_each(|router| _ = router.gone(ifindex));
+        wanted.again_soon();
     }
     let attached: Vec<u32> = modes.keys().copied().collect();
     dataplane.detach_others(&attached)?;
@@ -312,7 +320,7 @@ async fn run_engine(
         drained: state,
         stopping: false,
         reload: None,
-        wanted: Wanted::default(),
+        wanted,
         retry_at: None,
     };
     let result = main.run(&mut end).await;
@@ -388,10 +396,10 @@ async fn attach(
 ) -> Vec<(u32, anyhow::Error)> {
     let mut wires: BTreeMap<u32, WireUse<'_>> = BTreeMap::new();
     for router in routers {
-        for (i, link) in router.links.iter().enumerate().filter(|(_, link)| link.exists()) {
-            let wire = wires.entry(link.wire.ifindex).or_insert(WireUse::of(&link.wire.interface));
-            wire.tagged |= link.wire.vlan != 0;
-            wire.virtual_mac |= i == 0 && router.spec.use_vmac;
+        for port in router.present_ports() {
+            let wire = wires.entry(port.wire.ifindex).or_insert(WireUse::of(&port.wire.interface));
+            wire.tagged |= port.wire.vlan != 0;
+            wire.virtual_mac |= port.virtual_mac;
         }
     }
     let mut failed = Vec::new();

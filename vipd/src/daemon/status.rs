@@ -102,6 +102,7 @@ impl Driver {
             address_list_differs: counters.address_list_differs,
             discards: discards(&counters),
             advert_lateness_max_us: whole(snapshot.counters.advert_lateness_max.as_micros()),
+            lines: self.line_status(id, snapshot.state == StateName::Backup, now),
             xdp_mode: self.modes.get(&router.link().wire.ifindex).cloned().unwrap_or_default(),
         })
     }
@@ -130,7 +131,7 @@ fn discards(counters: &InstanceCounters) -> BTreeMap<String, u64> {
         .collect()
 }
 
-fn ms(from: Instant, to: Instant) -> u64 {
+pub(super) fn ms(from: Instant, to: Instant) -> u64 {
     whole(to.saturating_since(from).as_millis())
 }
 

@@ -197,5 +197,6 @@ fn instance(name: &str, vrid: u8, version: u8) -> InstanceStatus {
         discards: discards.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
         advert_lateness_max_us: 0,
         xdp_mode: String::new(),
+        lines: Vec::new(),
     }
 }

@@ -72,7 +72,8 @@ impl World {
         let Node { told_link: link, told_well: well, .. } = &self.nodes[node];
         match reason {
             FaultReason::LinkDown => !link,
-            FaultReason::NoAddress | FaultReason::NoInterface => false,
+            // The simulated nodes have one line each, which is there.
+            FaultReason::NoAddress | FaultReason::NoInterface | FaultReason::CutOff => false,
             FaultReason::Tracked => *link && !well[router],
             FaultReason::Group => {
                 let mut others = self.plan.members(router).filter(|member| *member != router);

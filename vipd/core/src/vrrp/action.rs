@@ -119,6 +119,8 @@ impl fmt::Display for StateName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultReason {
     LinkDown,
+    /// The link is down or gone, but a heartbeat line is up: a master says goodbye over it.
+    CutOff,
     /// There is no interface of that name.
     NoInterface,
     /// The interface has no usable primary address of the family.
@@ -131,10 +133,10 @@ pub enum FaultReason {
 
 impl FaultReason {
     /// Whether adverts can leave and be heard all the same.
-    pub fn link_is_well(self) -> bool {
+    pub fn adverts_leave(self) -> bool {
         match self {
             Self::LinkDown | Self::NoInterface | Self::NoAddress => false,
-            Self::Tracked | Self::Group => true,
+            Self::CutOff | Self::Tracked | Self::Group => true,
         }
     }
 }
@@ -191,6 +193,7 @@ impl fmt::Display for Reason {
             Self::Group => "another instance of the sync group has stepped down",
             Self::SendFailed => "first advert could not be sent",
             Self::Fault(FaultReason::LinkDown) => "link down",
+            Self::Fault(FaultReason::CutOff) => "link down, told over a heartbeat line",
             Self::Fault(FaultReason::NoInterface) => "no such interface",
             Self::Fault(FaultReason::NoAddress) => "no usable address on the interface",
             Self::Fault(FaultReason::Tracked) => "what it tracks is not well",

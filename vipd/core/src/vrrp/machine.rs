@@ -321,8 +321,8 @@ impl Machine {
                 // Nothing is gained by answering until a successor is heard: what answers is not well. Before the goodbye:
                 // a process that is held up after it would answer beside its successor.
                 out.release();
-                if reason.link_is_well() {
-                    // Of a link or an address that is gone no goodbye: it would not be carried.
+                if reason.adverts_leave() {
+                    // Of a link or an address that is gone no goodbye, unless another line carries it.
                     self.say_goodbye(out);
                 }
                 Next::to(State::Fault, Reason::Fault(reason))
@@ -347,7 +347,7 @@ impl Machine {
                 }
             }
             // It has said goodbye, and does not leave its successor a gap.
-            (state @ State::Leaving(_), Event::Fault { reason }) if reason.link_is_well() => {
+            (state @ State::Leaving(_), Event::Fault { reason }) if reason.adverts_leave() => {
                 Next::stay(state)
             }
             (State::Leaving(_), Event::Fault { reason }) => {

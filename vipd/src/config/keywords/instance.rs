@@ -96,6 +96,7 @@ pub const INSTANCE: &[Keyword] = &[
     refused("old_unicast_checksum", "remove it: vipd speaks to no keepalived older than 1.3.7"),
     does_block("track_script", NOTHING, Lines(TRACK_SCRIPT)),
     does_block("track_interface", NOTHING, Lines(TRACK_INTERFACE)),
+    does_block("heartbeat_interface", NOTHING, Lines(HEARTBEAT_INTERFACE)),
     does_block("track_file", NOTHING, Lines(TRACKED_FILE)),
     does_block("track_process", NOTHING, Lines(TRACKED_PROCESS)),
     later_block("track_bfd", NOTHING, Lines(TRACK_BFD), TRACK),

@@ -65,6 +65,7 @@ fn plan(links: Vec<PlannedLink>) -> Plan {
         key: 3,
         links,
         virtual_mac: None,
+        silent: Vec::new(),
         routes: Vec::new(),
         rules: Vec::new(),
         visible: false,
