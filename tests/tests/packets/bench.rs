@@ -67,7 +67,7 @@ impl Bench {
 
     /// VIPs, each with its VLAN, of one virtual router as `identity` says, in the slots above.
     pub fn configure(&mut self, identity: &Identity, vips: &[(u32, impl Into<IpAddr> + Copy)]) {
-        let entry = VipEntry { group: GROUP, instance: SLOT, mac: MAC, flags: 0, reserved: 0 };
+        let entry = VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: MAC, flags: 0, reserved: 0 };
         self.fill(identity, entry, vips, &[]);
     }
 

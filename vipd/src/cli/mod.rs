@@ -11,6 +11,7 @@ use crate::{
     config,
     control::{self, ClientError, Request, Response},
     daemon::{self, runtime_dir},
+    metrics,
 };
 
 /// What went wrong, as an exit code. Documented in `vipd --help`.
@@ -67,6 +68,9 @@ enum Command {
         /// Log the XDP program's own diagnostics of revocations and conflicts too
         #[arg(long)]
         log_xdp: bool,
+        /// Serve metrics for Prometheus at /metrics, to whoever can connect: on IP:PORT or unix:PATH
+        #[arg(long, value_name = "ADDR")]
+        metrics_listen: Option<metrics::Listen>,
     },
     /// Check a configuration, and what it includes, without running it: every error, warning and notice at once
     ///
@@ -142,13 +146,16 @@ impl From<Source> for config::Source {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        Command::Run { source, bpffs_dir, runtime, pid_file, log_xdp } => run(daemon::Options {
-            source: source.into(),
-            bpffs_dir,
-            runtime_dir: runtime.runtime_dir,
-            pid_file,
-            log_xdp,
-        }),
+        Command::Run { source, bpffs_dir, runtime, pid_file, log_xdp, metrics_listen } => {
+            run(daemon::Options {
+                source: source.into(),
+                bpffs_dir,
+                runtime_dir: runtime.runtime_dir,
+                pid_file,
+                log_xdp,
+                metrics_listen,
+            })
+        }
         Command::Check { source, explain, json, strict } => {
             let form = match (json, explain) {
                 (true, _) => check::Form::Json,

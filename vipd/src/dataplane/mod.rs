@@ -31,10 +31,10 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
-use vipd_common::abi::{Counters, Event, InstanceCounters};
+use vipd_common::abi::{Counters, Event, InstanceCounters, VipKey};
 use zerocopy::FromBytes;
 
-use pages::SievePage;
+use pages::{AnswerPage, SievePage};
 pub use pages::{Identity, InstancePage, LeasePage};
 use pins::PinDir;
 pub use predecessor::Predecessor;
@@ -242,6 +242,7 @@ impl Dataplane {
             take(&mut ebpf, "VIPS")?,
             [take(&mut ebpf, "VIPS_A")?, take(&mut ebpf, "VIPS_B")?],
             SievePage::new(map_fd(&ebpf, "SIEVE")?).context("map SIEVE into memory")?,
+            AnswerPage::new(map_fd(&ebpf, "VIP_ANSWERS")?).context("map VIP_ANSWERS into memory")?,
             take(&mut ebpf, "INSTANCE_INDEX")?,
             take(&mut ebpf, "PEERS")?,
             &pins,
@@ -356,6 +357,11 @@ impl Dataplane {
     /// Takes an RCU grace period (7 to 16 ms measured): right for a reload, wrong for a takeover.
     pub fn replace_tables(&mut self, contents: &Contents) -> Result<()> {
         self.tables.replace(contents)
+    }
+
+    /// Questions about a VIP, by ARP or Neighbor Discovery, that were answered since it is in the table; 0 if it is not.
+    pub fn answers(&self, vip: &VipKey) -> u64 {
+        self.tables.answers(vip)
     }
 
     /// The program itself, for `BPF_PROG_TEST_RUN`.

@@ -1,6 +1,6 @@
 //! The table of VIPs behind its pointer and its sieve, the index of instances, and their unicast peers.
 
-use std::collections::HashSet;
+use std::collections::{HashMap as Map, HashSet};
 
 use anyhow::{Context, Result, bail};
 use aya::{
@@ -8,12 +8,15 @@ use aya::{
     maps::{ArrayOfMaps, HashMap, MapData, MapInfo},
 };
 use vipd_common::{
-    abi::{InstanceKey, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey},
+    abi::{ANSWER_SLOTS, InstanceKey, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey},
     address::Address,
     sieve,
 };
 
-use super::{pages::SievePage, pins::PinDir};
+use super::{
+    pages::{AnswerPage, SievePage},
+    pins::PinDir,
+};
 
 type VipTable = HashMap<MapData, VipKey, VipEntry>;
 
@@ -23,6 +26,9 @@ pub struct Tables {
     /// Which of `tables` the pointer points to.
     active: Option<usize>,
     sieve: SievePage,
+    answers: AnswerPage,
+    /// Where the answers for each VIP of the table in force are counted.
+    answer_slots: Map<VipKey, u32>,
     index: HashMap<MapData, InstanceKey, u32>,
     peers: HashMap<MapData, PeerKey, PeerEntry>,
 }
@@ -30,6 +36,7 @@ pub struct Tables {
 /// What the tables are to hold.
 #[derive(Debug, Default)]
 pub struct Contents {
+    /// The table chooses `VipEntry::answers` itself.
     pub vips: Vec<(VipKey, VipEntry)>,
     /// Virtual router to instance slot.
     pub index: Vec<(InstanceKey, u32)>,
@@ -51,6 +58,7 @@ impl Tables {
         pointer: ArrayOfMaps<MapData, VipTable>,
         tables: [VipTable; 2],
         sieve: SievePage,
+        answers: AnswerPage,
         index: HashMap<MapData, InstanceKey, u32>,
         peers: HashMap<MapData, PeerKey, PeerEntry>,
         pins: &PinDir,
@@ -70,7 +78,21 @@ impl Tables {
                 active
             }
         };
-        Ok(Self { pointer, tables, active, sieve, index, peers })
+        // Of a predecessor: what it has counted goes on.
+        let answer_slots = match active {
+            Some(active) => tables[active]
+                .iter()
+                .map(|entry| entry.map(|(key, entry)| (key, entry.answers)))
+                .collect::<Result<_, _>>()
+                .context("read the table of VIPs")?,
+            None => Map::new(),
+        };
+        Ok(Self { pointer, tables, active, sieve, answers, answer_slots, index, peers })
+    }
+
+    /// See [`super::Dataplane::answers`].
+    pub fn answers(&self, vip: &VipKey) -> u64 {
+        self.answer_slots.get(vip).map_or(0, |slot| self.answers.read(*slot))
     }
 
     /// Fills the table that is not in use, points to it, then empties the other; then the index and the peers, entry by
@@ -78,14 +100,16 @@ impl Tables {
     pub fn replace(&mut self, contents: &Contents) -> Result<()> {
         let next = self.active.map_or(0, |active| 1 - active);
         clear(&mut self.tables[next])?;
+        let full = || format!("add a VIP to the table of at most {MAX_VIPS}");
+        let answer_slots = self.answer_slots_of(&contents.vips).with_context(full)?;
         for (key, entry) in &contents.vips {
-            self.tables[next]
-                .insert(key, entry, 0)
-                .with_context(|| format!("add a VIP to the table of at most {MAX_VIPS}"))?;
+            let entry = VipEntry { answers: answer_slots[key], ..*entry };
+            self.tables[next].insert(key, entry, 0).with_context(full)?;
         }
         let bits = sieve_of(&contents.vips);
         self.sieve.add(&bits);
         self.pointer.set(0, &self.tables[next], 0).context("swap the table of VIPs")?;
+        self.answer_slots = answer_slots;
         if let Some(active) = self.active.replace(next) {
             clear(&mut self.tables[active])?;
         }
@@ -94,6 +118,27 @@ impl Tables {
         bring_to(&mut self.peers, &contents.peers)
             .with_context(|| format!("fill the table of at most {MAX_PEERS} unicast peers"))?;
         bring_to(&mut self.index, &contents.index).context("fill the index of virtual routers")
+    }
+
+    /// Where the answers for each of `vips` are to be counted: as now, or from 0 in a slot that nobody counts in. `None` if
+    /// there are too many of them.
+    fn answer_slots_of(&self, vips: &[(VipKey, VipEntry)]) -> Option<Map<VipKey, u32>> {
+        let used: HashSet<u32> = self.answer_slots.values().copied().collect();
+        let mut free = (0..ANSWER_SLOTS).filter(|slot| !used.contains(slot));
+        let mut slots = Map::with_capacity(vips.len());
+        for (key, _) in vips {
+            let slot = match self.answer_slots.get(key) {
+                Some(slot) => *slot,
+                None if slots.contains_key(key) => continue,
+                None => {
+                    let slot = free.next()?;
+                    self.answers.clear(slot);
+                    slot
+                }
+            };
+            slots.insert(*key, slot);
+        }
+        Some(slots)
     }
 }
 

@@ -158,7 +158,7 @@ fn contents() -> Contents {
             let mac = router.answering_mac();
             contents
                 .vips
-                .push((key, VipEntry { group: group(slot), instance: slot, mac, flags, reserved: 0 }));
+                .push((key, VipEntry { group: group(slot), instance: slot, answers: 0, mac, flags, reserved: 0 }));
         }
         if let Some(peer) = router.peer {
             let entry = PeerEntry { min_ttl: 1, max_ttl: 255, reserved: [0; 2] };
