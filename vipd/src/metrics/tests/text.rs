@@ -18,8 +18,8 @@ fn has(wanted: &str) {
 #[test]
 fn values_are_those_of_the_status_in_base_units() {
     has("vipd_build_info{version=\"0.1.0\"} 1");
-    has("vipd_uptime_seconds 93600.0");
-    has("vipd_real_time 1");
+    has("vipd_uptime_seconds{} 93600.0");
+    has("vipd_real_time{} 1");
     has("vipd_xdp_frames_total{kind=\"arp_replies\"} 70000");
     has("vipd_xdp_frames_total{kind=\"nd_replies\"} 0");
     has("vipd_tracked_well{keyword=\"vrrp_script\",name=\"chk_nginx\"} 1");
@@ -74,13 +74,11 @@ fn every_sample_belongs_to_a_family_of_the_list_and_has_its_labels() {
     assert_eq!(lines.last().map(String::as_str), Some("# EOF"));
     for line in lines.iter().filter(|line| !line.starts_with('#')) {
         let name = line.split(['{', ' ']).next().unwrap();
-        let labels: Vec<&str> = match line.split_once('{') {
-            // No value of the sample has a comma or a brace in it.
-            Some((_, rest)) => {
-                rest.split('}').next().unwrap().split(',').map(|l| l.split('=').next().unwrap()).collect()
-            }
-            None => Vec::new(),
-        };
+        // No value of the sample has a comma or a brace in it.
+        let inside =
+            line.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or("", |(inside, _)| inside);
+        let labels: Vec<&str> =
+            inside.split(',').filter(|l| !l.is_empty()).map(|l| l.split('=').next().unwrap()).collect();
         let family = families.get(name).unwrap_or_else(|| panic!("{line}"));
         assert_eq!(labels, family.labels(), "{line}");
         *seen.entry(name.to_owned()).or_insert(0) += 1;
