@@ -123,7 +123,10 @@ fn parse_as_client(octets: &[u8]) {
         let again: Response = serde_json::from_slice(&text).expect("and read again");
         assert_eq!(serde_json::to_vec(&again).expect("and written again"), text);
         if let Response::Status(status) = response {
-            cli::status::render(&mut Vec::new(), &status).expect("memory can be written to");
+            for long in [false, true] {
+                let view = cli::status::View { instances: Vec::new(), long };
+                view.render(&mut Vec::new(), &status).expect("memory can be written to");
+            }
         }
     }
 }
