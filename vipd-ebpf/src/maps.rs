@@ -5,8 +5,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use vipd_common::abi::{
-    ANSWER_SLOTS, Counters, EVENT_RING_BYTES, Event, Instance, InstanceCounters, InstanceKey, MAX_GROUPS, MAX_INSTANCES,
-    MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
+    ANSWER_SLOTS, Counters, EVENT_RING_BYTES, Event, Instance, InstanceCounters, InstanceKey, MAX_GROUPS,
+    MAX_INSTANCES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
 };
 use vipd_common::sieve::Bits;
 

@@ -97,6 +97,13 @@ impl Bench {
         until
     }
 
+    /// Loads the program again, as the next daemon does: it adopts the maps.
+    pub fn reload(&mut self) {
+        drop(self.dataplane.take());
+        let (dataplane, events) = Dataplane::load(&self.dir, false).expect("the program loads");
+        (self.dataplane, self.events) = (Some(dataplane), events);
+    }
+
     pub fn lease(&mut self) -> Instant {
         self.dataplane().pages().leases().read(GROUP)
     }
@@ -126,6 +133,11 @@ impl Bench {
 
     pub fn instance_counters(&mut self) -> InstanceCounters {
         self.dataplane().pages().instance_counters(SLOT).expect("counters")
+    }
+
+    /// The questions about a VIP of an untagged frame that were answered.
+    pub fn answers(&mut self, vip: impl Into<IpAddr>) -> u64 {
+        self.dataplane().answers(&VipKey { ifindex: IFINDEX, vlan: 0, address: octets(vip) })
     }
 
     /// Runs `frame` and names every counter that moved, each with by how much.
