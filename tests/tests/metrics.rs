@@ -169,7 +169,7 @@ fn numbers_are_those_of_a_takeover() -> Result<()> {
 
     ask(&bed, 20)?;
     wait_value(lb01, &answers(), 20.0)?;
-    wait_value(lb02, &format!("vipd_xdp_frames_total{{kind=\"arp_gated\"}}"), 20.0)?;
+    wait_value(lb02, "vipd_xdp_frames_total{kind=\"arp_gated\"}", 20.0)?;
     let status = bed.status("lb01")?;
     ensure!(status["vip_answers"][VIP.to_string()] == 20, "{status}");
 

@@ -5,9 +5,9 @@ mod support;
 use std::{
     fs::File,
     io::{Read, Write},
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd, OwnedFd},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -23,7 +23,8 @@ use nix::{
 use support::{Bed, HIGH, SOON, node_conf};
 use vipd_tests::{Node, vipd_bin, wait_for};
 
-const LEAVES_THE_SCREEN: &str = "\x1b[?1049l";
+const ROWS: u16 = 30;
+const COLUMNS: u16 = 120;
 
 /// A terminal, and `vipd top` in it.
 struct Screen {
@@ -31,13 +32,13 @@ struct Screen {
     keyboard: File,
     terminal: OwnedFd,
     before: Termios,
-    /// Everything that was written to it.
-    written: Arc<Mutex<Vec<u8>>>,
+    /// What is on it.
+    picture: Arc<Mutex<vt100::Parser>>,
 }
 
 impl Screen {
     fn new(bed: &Bed, node: &Node) -> Result<Self> {
-        let size = Winsize { ws_row: 30, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None)?;
         let before = tcgetattr(&pty.slave)?;
         let mut command = node.command(&bed.vipd);
@@ -48,29 +49,41 @@ impl Screen {
         // The command has copies of the terminal.
         drop(command);
         let keyboard = File::from(pty.master);
-        let mut screen = keyboard.try_clone()?;
-        let written = Arc::new(Mutex::new(Vec::new()));
-        let record = Arc::clone(&written);
+        let mut output = keyboard.try_clone()?;
+        let picture = Arc::new(Mutex::new(vt100::Parser::new(ROWS, COLUMNS, 0)));
+        let painted = Arc::clone(&picture);
         // Ends with the terminal.
         thread::spawn(move || {
             let mut buffer = [0; 4096];
-            while let Ok(length @ 1..) = screen.read(&mut buffer) {
-                record.lock().unwrap_or_else(PoisonError::into_inner).extend(&buffer[..length]);
+            while let Ok(length @ 1..) = output.read(&mut buffer) {
+                painted.lock().unwrap_or_else(PoisonError::into_inner).process(&buffer[..length]);
             }
         });
-        Ok(Self { child, keyboard, terminal: pty.slave, before, written })
+        Ok(Self { child, keyboard, terminal: pty.slave, before, picture })
+    }
+
+    fn picture(&self) -> MutexGuard<'_, vt100::Parser> {
+        self.picture.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn text(&self) -> String {
-        String::from_utf8_lossy(&self.written.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+        self.picture().screen().contents()
     }
 
-    /// Waits until this is written behind the first `from` octets; returns how much is written then.
-    fn shows(&self, text: &str, from: usize) -> Result<usize> {
-        let is_there = || self.text().get(from..).is_some_and(|new| new.contains(text));
-        wait_for(format_args!("{text:?} on the screen"), SOON, is_there)
-            .with_context(|| format!("the screen: {:?}", self.text()))?;
-        Ok(self.text().len())
+    /// Waits until this is to be read.
+    fn shows(&self, text: &str) -> Result<()> {
+        wait_for(format_args!("{text:?} on the screen"), SOON, || self.text().contains(text))
+            .with_context(|| format!("the screen:\n{}", self.text()))
+            .map(drop)
+    }
+
+    fn resize(&self, rows: u16, columns: u16) -> Result<()> {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        self.picture().screen_mut().set_size(rows, columns);
+        // SAFETY: the kernel reads the size that the pointer leads to.
+        let set = unsafe { libc::ioctl(self.keyboard.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+        ensure!(set == 0, "the terminal keeps its size");
+        Ok(())
     }
 
     /// Waits for the end, and checks that the terminal is as it was.
@@ -80,7 +93,8 @@ impl Screen {
             ended = self.child.try_wait().ok().flatten();
             ended.is_some()
         })?;
-        self.shows(LEAVES_THE_SCREEN, 0)?;
+        wait_for("the screen of before", SOON, || !self.picture().screen().alternate_screen())?;
+        ensure!(!self.picture().screen().hide_cursor(), "the cursor stays hidden");
         ensure!(tcgetattr(&self.terminal)? == self.before, "the terminal is not as it was");
         ended.context("ended, then not")
     }
@@ -100,15 +114,22 @@ fn it_follows_a_daemon_that_goes_and_comes() -> Result<()> {
     let mut daemon = bed.start("lb01", &node_conf(HIGH, ""))?;
     bed.wait("lb01", "MASTER")?;
     let mut screen = Screen::new(&bed, bed.lb01())?;
-    screen.shows("1 MASTER", 0)?;
-    screen.shows("vrid 51 on eth0", 0)?;
+    for text in ["1 MASTER", "VI_1     MASTER", "router     vrid 51 on eth0, VRRPv3, XDP native", "q quit"] {
+        screen.shows(text)?;
+    }
     ensure!(!tcgetattr(&screen.terminal)?.local_flags.contains(LocalFlags::ECHO), "keys are echoed");
+    screen.keyboard.write_all(b"s")?;
+    screen.shows("sort: name")?;
+    screen.resize(10, 60)?;
+    wait_for("the small picture", SOON, || {
+        !screen.text().contains("router") && screen.text().contains("VI_1     MASTER")
+    })
+    .with_context(|| screen.text())?;
 
-    let from = screen.text().len();
     daemon.kill9()?;
-    let from = screen.shows("no vipd is running", from)?;
+    screen.shows("no vipd is running")?;
     let _daemon = bed.restart("lb01")?;
-    screen.shows("1 MASTER", from)?;
+    screen.shows("1 MASTER")?;
 
     screen.keyboard.write_all(b"q")?;
     let status = screen.ends()?;
@@ -122,7 +143,7 @@ fn a_signal_gives_the_terminal_back() -> Result<()> {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         // Without a daemon: it waits for one.
         let mut screen = Screen::new(&bed, bed.lb01())?;
-        screen.shows("no vipd is running", 0)?;
+        screen.shows("no vipd is running")?;
         kill(Pid::from_raw(i32::try_from(screen.child.id())?), signal)?;
         let status = screen.ends()?;
         ensure!(status.success(), "{signal}: {status}: {}", screen.text());
