@@ -5,6 +5,7 @@ mod support;
 use std::{
     fs::File,
     io::{Read, Write},
+    num::NonZeroU16,
     os::fd::{AsRawFd, OwnedFd},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -23,8 +24,8 @@ use nix::{
 use support::{Bed, HIGH, SOON, node_conf};
 use vipd_tests::{Node, vipd_bin, wait_for};
 
-const ROWS: u16 = 30;
-const COLUMNS: u16 = 120;
+const ROWS: NonZeroU16 = NonZeroU16::new(30).expect("not 0");
+const COLUMNS: NonZeroU16 = NonZeroU16::new(120).expect("not 0");
 
 /// A terminal, and `vipd top` in it.
 struct Screen {
@@ -38,7 +39,7 @@ struct Screen {
 
 impl Screen {
     fn new(bed: &Bed, node: &Node) -> Result<Self> {
-        let size = Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = size(ROWS, COLUMNS);
         let pty = openpty(&size, None)?;
         let before = tcgetattr(&pty.slave)?;
         let mut command = node.command(&bed.vipd);
@@ -78,7 +79,8 @@ impl Screen {
     }
 
     fn resize(&self, rows: u16, columns: u16) -> Result<()> {
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let (rows, columns) = (rows.try_into()?, columns.try_into()?);
+        let size = size(rows, columns);
         self.picture().screen_mut().set_size(rows, columns);
         // SAFETY: the kernel reads the size that the pointer leads to.
         let set = unsafe { libc::ioctl(self.keyboard.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
@@ -98,6 +100,10 @@ impl Screen {
         ensure!(tcgetattr(&self.terminal)? == self.before, "the terminal is not as it was");
         ended.context("ended, then not")
     }
+}
+
+fn size(rows: NonZeroU16, columns: NonZeroU16) -> Winsize {
+    Winsize { ws_row: rows.get(), ws_col: columns.get(), ws_xpixel: 0, ws_ypixel: 0 }
 }
 
 impl Drop for Screen {
