@@ -16,7 +16,7 @@ use ratatui::{
     widgets::{Block, Cell, Paragraph, Row, Table, TableState},
 };
 
-use super::state::{Top, latest_us, part, states};
+use super::state::{Rates, Top, latest_us, part, states};
 use crate::{
     cli::status::{age, details_of, tenths},
     control::model::{InstanceStatus, TrackedStatus},
@@ -82,29 +82,63 @@ fn header(frame: &mut Frame<'_>, area: Rect, top: &Top) {
     frame.render_widget(Paragraph::new(vec![Line::from(first), Line::from(second)]), area);
 }
 
+/// A column of the table of instances.
+struct Column {
+    head: &'static str,
+    /// So that what changes does not push the others about.
+    least_width: usize,
+    /// On a terminal that is too narrow the last ones are left out.
+    rank: u8,
+    cell: fn(&InstanceStatus, &Rates) -> Line<'static>,
+}
+
+const COLUMNS: [Column; 11] = [
+    column("INSTANCE", 8, 0, |i, _| i.name.clone().into()),
+    column("STATE", 6, 1, |i, _| Line::styled(i.state.clone(), style_of(&i.state))),
+    column("FOR", 8, 5, |i, _| age(i.in_state_ms).into()),
+    column("PRIO", 4, 3, |i, _| i.priority.to_string().into()),
+    column("MASTER", 6, 4, |i, _| i.master.as_ref().map_or("-".into(), |m| m.address.to_string()).into()),
+    column("LEASE", BAR + 8, 2, |i, _| lease(i)),
+    column("OUT/s", 7, 6, |_, rates| number(rates.sent).into()),
+    column("IN/s", 7, 7, |_, rates| number(rates.received).into()),
+    column("ARP+ND/s", 8, 8, |_, rates| number(rates.answered).into()),
+    column("REVOKED", 7, 10, |i, _| alarming(i.leases_revoked.to_string(), i.leases_revoked > 0)),
+    column("DISC/s", 7, 9, |_, rates| alarming(number(rates.discarded), rates.discarded > Some(0.0))),
+];
+
+const fn column(
+    head: &'static str,
+    least_width: usize,
+    rank: u8,
+    cell: fn(&InstanceStatus, &Rates) -> Line<'static>,
+) -> Column {
+    Column { head, least_width, rank, cell }
+}
+
 fn instances(frame: &mut Frame<'_>, area: Rect, top: &Top) {
-    let heads = [
-        "INSTANCE", "STATE", "FOR", "PRIO", "MASTER", "LEASE", "OUT/s", "IN/s", "ARP+ND/s", "REVOKED",
-        "DISC/s",
-    ];
-    let shown = top.instances();
-    let longest = |of: fn(&InstanceStatus) -> usize, least: usize| {
-        u16::try_from(shown.iter().map(|i| of(i)).chain([least]).max().unwrap_or(least).min(39)).unwrap_or(39)
-    };
-    let widths = [
-        Constraint::Length(longest(|i| i.name.chars().count(), 8)),
-        Constraint::Length(6),
-        Constraint::Length(8),
-        Constraint::Length(4),
-        Constraint::Length(longest(|i| master(i).len(), 6)),
-        Constraint::Length(BAR as u16 + 8),
-        Constraint::Length(7),
-        Constraint::Length(7),
-        Constraint::Length(8),
-        Constraint::Length(7),
-        Constraint::Length(7),
-    ];
-    let rows = shown.iter().map(|i| instance(i, top));
+    let shown: Vec<_> = top.instances().into_iter().map(|i| (i, top.rates(i))).collect();
+    let mut columns: Vec<_> = COLUMNS
+        .iter()
+        .map(|column| {
+            let cells: Vec<_> = shown.iter().map(|(i, rates)| (column.cell)(i, rates)).collect();
+            let width = cells.iter().map(Line::width).chain([column.least_width]).max().unwrap_or_default();
+            (column, width, cells.into_iter())
+        })
+        .collect();
+    // A column between each two.
+    while columns.iter().map(|(_, width, _)| width + 1).sum::<usize>() > usize::from(area.width) + 1
+        && columns.len() > 1
+    {
+        let last = columns.iter().map(|(column, ..)| column.rank).max().unwrap_or_default();
+        columns.retain(|(column, ..)| column.rank != last);
+    }
+    let widths =
+        columns.iter().map(|(_, width, _)| Constraint::Length(u16::try_from(*width).unwrap_or(u16::MAX)));
+    let (widths, heads): (Vec<_>, Vec<_>) =
+        widths.zip(columns.iter().map(|(column, ..)| column.head)).unzip();
+    let rows: Vec<_> = (0..shown.len())
+        .map(|_| Row::new(columns.iter_mut().filter_map(|(.., cells)| cells.next()).collect::<Vec<_>>()))
+        .collect();
     let style = if top.trouble.is_some() { DIM } else { Style::new() };
     let table = Table::new(rows, widths)
         .header(Row::new(heads).style(Modifier::UNDERLINED))
@@ -115,31 +149,8 @@ fn instances(frame: &mut Frame<'_>, area: Rect, top: &Top) {
     frame.render_stateful_widget(table, area, &mut state);
 }
 
-fn instance<'i>(i: &'i InstanceStatus, top: &Top) -> Row<'i> {
-    let rates = top.rates(i);
-    let revoked = if i.leases_revoked > 0 { Style::from(Color::Yellow) } else { Style::new() };
-    let discarded = if rates.discarded.is_some_and(|rate| rate > 0.0) {
-        Style::from(Color::Yellow)
-    } else {
-        Style::new()
-    };
-    Row::new([
-        Cell::from(i.name.as_str()),
-        Cell::from(i.state.as_str()).style(style_of(&i.state)),
-        Cell::from(age(i.in_state_ms)),
-        Cell::from(i.priority.to_string()),
-        Cell::from(master(i)),
-        Cell::from(lease(i)),
-        Cell::from(number(rates.sent)),
-        Cell::from(number(rates.received)),
-        Cell::from(number(rates.answered)),
-        Cell::from(i.leases_revoked.to_string()).style(revoked),
-        Cell::from(number(rates.discarded)).style(discarded),
-    ])
-}
-
-fn master(i: &InstanceStatus) -> String {
-    i.master.as_ref().map_or("-".into(), |master| master.address.to_string())
+fn alarming(text: String, alarm: bool) -> Line<'static> {
+    Line::styled(text, if alarm { Style::from(Color::Yellow) } else { Style::new() })
 }
 
 /// The lease of a master, the time until it takes over of a backup: how much of the whole is left.

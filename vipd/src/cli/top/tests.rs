@@ -123,6 +123,19 @@ fn a_terminal_of_any_size_is_drawn_to() {
 }
 
 #[test]
+fn a_narrow_terminal_has_fewer_columns() {
+    let top = top();
+    for (width, expect) in [
+        (80, "INSTANCE STATE  FOR      PRIO MASTER   LEASE              OUT/s   IN/s"),
+        (50, "INSTANCE STATE  PRIO MASTER   LEASE"),
+        (40, "INSTANCE STATE  PRIO LEASE"),
+        (10, "INSTANCE"),
+    ] {
+        assert_eq!(lines(&picture(&top, width, 10))[2], expect, "{width}");
+    }
+}
+
+#[test]
 fn keys_select_and_the_selected_one_is_shown() {
     let mut top = top();
     assert_eq!(selected(&top), "VI_1");
