@@ -266,7 +266,7 @@ fn shown(result: anyhow::Result<()>) -> Exit {
     match result {
         // A reader that has seen enough, as `vipd status | head -1`.
         Err(error)
-            if !error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) =>
+            if error.downcast_ref::<io::Error>().is_none_or(|e| e.kind() != io::ErrorKind::BrokenPipe) =>
         {
             fail(&error)
         }

@@ -2,6 +2,7 @@
 //!
 //! The only module that knows aya. It decides nothing: who owns what comes from the engine, through [`LeasePage`].
 
+mod answers;
 mod pages;
 mod pins;
 mod predecessor;
@@ -236,7 +237,8 @@ impl Dataplane {
         let mut active = [0; 4];
         let active = sys::lookup(map_fd(&ebpf, "VIPS")?, 0, &mut active)
             .context("read VIPS")?
-            .then(|| u32::from_ne_bytes(active));
+            .then(|| Tables::which(u32::from_ne_bytes(active), &pins))
+            .transpose()?;
         let tables = Tables::new(
             active,
             take(&mut ebpf, "VIPS")?,
@@ -245,7 +247,6 @@ impl Dataplane {
             AnswerPage::new(map_fd(&ebpf, "VIP_ANSWERS")?).context("map VIP_ANSWERS into memory")?,
             take(&mut ebpf, "INSTANCE_INDEX")?,
             take(&mut ebpf, "PEERS")?,
-            &pins,
         )?;
         let mut events = Events(take(&mut ebpf, "EVENTS")?);
         while events.pop().is_some() {}
@@ -361,7 +362,7 @@ impl Dataplane {
 
     /// Questions about a VIP, by ARP or Neighbor Discovery, that were answered since it is in the table; 0 if it is not.
     pub fn answers(&self, vip: &VipKey) -> u64 {
-        self.tables.answers(vip)
+        self.tables.answers().read(vip)
     }
 
     /// The program itself, for `BPF_PROG_TEST_RUN`.

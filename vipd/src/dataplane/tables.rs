@@ -1,6 +1,6 @@
 //! The table of VIPs behind its pointer and its sieve, the index of instances, and their unicast peers.
 
-use std::collections::{HashMap as Map, HashSet};
+use std::collections::HashSet;
 
 use anyhow::{Context, Result, bail};
 use aya::{
@@ -8,17 +8,18 @@ use aya::{
     maps::{ArrayOfMaps, HashMap, MapData, MapInfo},
 };
 use vipd_common::{
-    abi::{ANSWER_SLOTS, InstanceKey, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey},
+    abi::{InstanceKey, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey},
     address::Address,
     sieve,
 };
 
 use super::{
+    answers::Answers,
     pages::{AnswerPage, SievePage},
     pins::PinDir,
 };
 
-type VipTable = HashMap<MapData, VipKey, VipEntry>;
+pub type VipTable = HashMap<MapData, VipKey, VipEntry>;
 
 pub struct Tables {
     pointer: ArrayOfMaps<MapData, VipTable>,
@@ -26,9 +27,7 @@ pub struct Tables {
     /// Which of `tables` the pointer points to.
     active: Option<usize>,
     sieve: SievePage,
-    answers: AnswerPage,
-    /// Where the answers for each VIP of the table in force are counted.
-    answer_slots: Map<VipKey, u32>,
+    answers: Answers,
     index: HashMap<MapData, InstanceKey, u32>,
     peers: HashMap<MapData, PeerKey, PeerEntry>,
 }
@@ -52,47 +51,32 @@ impl Contents {
 }
 
 impl Tables {
-    /// `active` is the id of the map that `pointer` points to.
+    /// `active` is which of `tables` the pointer points to.
     pub fn new(
-        active: Option<u32>,
+        active: Option<usize>,
         pointer: ArrayOfMaps<MapData, VipTable>,
         tables: [VipTable; 2],
         sieve: SievePage,
         answers: AnswerPage,
         index: HashMap<MapData, InstanceKey, u32>,
         peers: HashMap<MapData, PeerKey, PeerEntry>,
-        pins: &PinDir,
     ) -> Result<Self> {
-        let active = match active {
-            None => None,
-            Some(id) => {
-                let mut active = None;
-                for (i, name) in ["VIPS_A", "VIPS_B"].into_iter().enumerate() {
-                    if MapInfo::from_pin(pins.path().join(name))?.id() == id {
-                        active = Some(i);
-                    }
-                }
-                if active.is_none() {
-                    bail!("VIPS points to map {id}, which is neither VIPS_A nor VIPS_B");
-                }
-                active
-            }
-        };
-        // Of a predecessor: what it has counted goes on.
-        let answer_slots = match active {
-            Some(active) => tables[active]
-                .iter()
-                .map(|entry| entry.map(|(key, entry)| (key, entry.answers)))
-                .collect::<Result<_, _>>()
-                .context("read the table of VIPs")?,
-            None => Map::new(),
-        };
-        Ok(Self { pointer, tables, active, sieve, answers, answer_slots, index, peers })
+        let answers = Answers::new(answers, active.map(|active| &tables[active]))?;
+        Ok(Self { pointer, tables, active, sieve, answers, index, peers })
     }
 
-    /// See [`super::Dataplane::answers`].
-    pub fn answers(&self, vip: &VipKey) -> u64 {
-        self.answer_slots.get(vip).map_or(0, |slot| self.answers.read(*slot))
+    pub fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
+    /// Which of the two tables the map with this id is.
+    pub fn which(id: u32, pins: &PinDir) -> Result<usize> {
+        for (i, name) in ["VIPS_A", "VIPS_B"].into_iter().enumerate() {
+            if MapInfo::from_pin(pins.path().join(name))?.id() == id {
+                return Ok(i);
+            }
+        }
+        bail!("VIPS points to map {id}, which is neither VIPS_A nor VIPS_B");
     }
 
     /// Fills the table that is not in use, points to it, then empties the other; then the index and the peers, entry by
@@ -101,15 +85,15 @@ impl Tables {
         let next = self.active.map_or(0, |active| 1 - active);
         clear(&mut self.tables[next])?;
         let full = || format!("add a VIP to the table of at most {MAX_VIPS}");
-        let answer_slots = self.answer_slots_of(&contents.vips).with_context(full)?;
+        let answers = self.answers.slots_for(contents.vips.iter().map(|(key, _)| key)).with_context(full)?;
         for (key, entry) in &contents.vips {
-            let entry = VipEntry { answers: answer_slots[key], ..*entry };
+            let entry = VipEntry { answers: answers[key], ..*entry };
             self.tables[next].insert(key, entry, 0).with_context(full)?;
         }
         let bits = sieve_of(&contents.vips);
         self.sieve.add(&bits);
         self.pointer.set(0, &self.tables[next], 0).context("swap the table of VIPs")?;
-        self.answer_slots = answer_slots;
+        self.answers.follow(answers);
         if let Some(active) = self.active.replace(next) {
             clear(&mut self.tables[active])?;
         }
@@ -118,27 +102,6 @@ impl Tables {
         bring_to(&mut self.peers, &contents.peers)
             .with_context(|| format!("fill the table of at most {MAX_PEERS} unicast peers"))?;
         bring_to(&mut self.index, &contents.index).context("fill the index of virtual routers")
-    }
-
-    /// Where the answers for each of `vips` are to be counted: as now, or from 0 in a slot that nobody counts in. `None` if
-    /// there are too many of them.
-    fn answer_slots_of(&self, vips: &[(VipKey, VipEntry)]) -> Option<Map<VipKey, u32>> {
-        let used: HashSet<u32> = self.answer_slots.values().copied().collect();
-        let mut free = (0..ANSWER_SLOTS).filter(|slot| !used.contains(slot));
-        let mut slots = Map::with_capacity(vips.len());
-        for (key, _) in vips {
-            let slot = match self.answer_slots.get(key) {
-                Some(slot) => *slot,
-                None if slots.contains_key(key) => continue,
-                None => {
-                    let slot = free.next()?;
-                    self.answers.clear(slot);
-                    slot
-                }
-            };
-            slots.insert(*key, slot);
-        }
-        Some(slots)
     }
 }
 

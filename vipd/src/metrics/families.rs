@@ -42,17 +42,20 @@ pub enum Value {
     Real(f64),
 }
 
+/// The values of the labels, and the value.
+type Labelled = (Vec<String>, Value);
+
 /// Where samples come from.
 #[derive(Debug)]
 enum From {
     /// One.
     Daemon(fn(&Status) -> Value),
     /// Some, each with these labels.
-    DaemonBy(&'static [&'static str], fn(&Status) -> Vec<(Vec<String>, Value)>),
+    DaemonBy(&'static [&'static str], fn(&Status) -> Vec<Labelled>),
     /// One for each instance for which there is a value.
     Instance(fn(&InstanceStatus) -> Option<Value>),
     /// Some for each instance, each with these labels too.
-    InstanceBy(&'static [&'static str], fn(&InstanceStatus) -> Vec<(Vec<String>, Value)>),
+    InstanceBy(&'static [&'static str], fn(&InstanceStatus) -> Vec<Labelled>),
 }
 
 /// The labels of what belongs to an instance. Not `instance`: Prometheus gives that name to the target, and would rename ours.
@@ -122,7 +125,7 @@ fn identity(i: &InstanceStatus) -> Vec<(&'static str, String)> {
 fn labelled(
     mut labels: Vec<(&'static str, String)>,
     names: &[&'static str],
-    (values, value): (Vec<String>, Value),
+    (values, value): Labelled,
 ) -> Sample {
     labels.extend(names.iter().copied().zip(values));
     Sample { labels, value }

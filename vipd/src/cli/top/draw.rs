@@ -254,7 +254,7 @@ fn style_of(state: &str) -> Style {
 fn number(rate: Option<f64>) -> String {
     match rate {
         None => "-".into(),
-        Some(rate) if rate == 0.0 => "0".into(),
+        Some(0.0) => "0".into(),
         Some(rate) if rate < 100.0 => format!("{rate:.1}"),
         Some(rate) if rate < 10_000.0 => format!("{rate:.0}"),
         Some(rate) if rate < 10_000_000.0 => format!("{:.0}k", rate / 1e3),
