@@ -9,10 +9,11 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::PathBuf,
+    thread,
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use support::{Bed, HIGH, INSTANCE, LOW, SOON, VIP, frames, node_conf, pins};
+use support::{Bed, HIGH, INSTANCE, INTERVAL, LEASE, LOW, SOON, VIP, frames, node_conf, pins};
 use vipd_tests::{Daemon, Node, wait_for};
 
 const ADDRESS: &str = "127.0.0.1:9812";
@@ -209,6 +210,28 @@ fn numbers_are_those_of_a_takeover() -> Result<()> {
     wait_value(lb02, &format!("vipd_instance_became_master_total{{{LABELS}}}"), 1.0)?;
     ask(&bed, 5)?;
     wait_value(lb02, &answers(), 5.0)?;
+    Ok(())
+}
+
+/// A lease that has run out is seen after the fact, by whoever looks within a minute.
+#[test]
+fn the_margin_of_a_frozen_master_is_0() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let mut daemon = start(&bed, "lb01", &node_conf(HIGH, ""), ADDRESS)?;
+    bed.wait("lb01", "MASTER")?;
+    let margin = format!("vipd_instance_lease_margin_least_seconds{{{LABELS}}}");
+    wait_for("a renewal", SOON, || {
+        scrape(lb01).is_ok_and(|samples| samples.get(&margin).is_some_and(|m| *m > 0.0))
+    })?;
+    daemon.sigstop()?;
+    thread::sleep(LEASE + INTERVAL);
+    daemon.sigcont()?;
+    wait_value(lb01, &format!("vipd_instance_released_master_total{{{LABELS}}}"), 1.0)?;
+    bed.wait("lb01", "MASTER")?;
+    wait_value(lb01, &margin, 0.0)?;
+    let status = bed.status("lb01")?;
+    ensure!(status["lease_margin_least_us"] == 0, "{status}");
     Ok(())
 }
 
