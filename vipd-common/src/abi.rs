@@ -29,6 +29,8 @@ pub const MAX_INDEX: u32 = MAX_INSTANCES * LINES as u32;
 pub const MAX_GROUPS: u32 = 1024;
 /// Virtual addresses in each of the two tables that `VIPS` points to (allocated as they are used).
 pub const MAX_VIPS: u32 = 65_536;
+/// Slots of `VIP_ANSWERS`: enough for both tables, so that a VIP that is new never gets one that is still counted in.
+pub const ANSWER_SLOTS: u32 = 2 * MAX_VIPS;
 /// Unicast peers of all instances together: entries of `PEERS`.
 pub const MAX_PEERS: u32 = 16_384;
 /// Bytes of the event ring: room for 4,096 events. When it is full the event is lost, counted in
@@ -58,6 +60,8 @@ pub struct VipEntry {
     pub group: u32,
     /// Slot of `INSTANCES`.
     pub instance: u32,
+    /// Slot of `VIP_ANSWERS`.
+    pub answers: u32,
     /// The MAC that ARP and ND answers carry: the interface's own, or the virtual router's.
     pub mac: [u8; 6],
     /// Of [`vip_flag`].
@@ -264,22 +268,25 @@ const fn mix(word: u64) -> u64 {
 
 /// Defines a struct of `u64` counters, an enum of their slots, and their names, from one list.
 macro_rules! counters {
-    ($(#[$doc:meta])* $name:ident, $slots:ident { $($(#[$field_doc:meta])* $field:ident = $slot:ident,)* }) => {
+    ($(#[$doc:meta])* $name:ident, $slots:ident { $($(#[doc = $field_doc:literal])* $field:ident = $slot:ident,)* }) => {
         $(#[$doc])*
         #[repr(C)]
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
         pub struct $name {
-            $($(#[$field_doc])* pub $field: u64,)*
+            $($(#[doc = $field_doc])* pub $field: u64,)*
         }
 
         #[doc = concat!("The counters of [`", stringify!($name), "`], in order.")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u32)]
-        pub enum $slots { $($(#[$field_doc])* $slot,)* }
+        pub enum $slots { $($(#[doc = $field_doc])* $slot,)* }
 
         impl $name {
             /// Field names, in order.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($field),)*];
+
+            /// What each counts, in order, for people; empty where the name says it.
+            pub const MEANINGS: &'static [&'static str] = &[$(concat!($($field_doc),*),)*];
 
             /// Name and value of each counter.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
@@ -334,7 +341,7 @@ counters! {
         foreign_invalid_type = ForeignInvalidType,
         foreign_addr_count_zero = ForeignAddrCountZero,
         foreign_checksum_errors = ForeignChecksumErrors,
-        /// Frames for VIPs whose table entry names an instance or group that does not exist: a bug of ours.
+        /// Frames for VIPs whose table entry names an instance, group or counter that does not exist: a bug of ours.
         dangling_entries = DanglingEntries,
     }
 }
@@ -403,7 +410,7 @@ impl InstanceCounters {
 
 const _: () = {
     assert!(size_of::<VipKey>() == 24);
-    assert!(size_of::<VipEntry>() == 16);
+    assert!(size_of::<VipEntry>() == 20);
     assert!(size_of::<InstanceKey>() == 12);
     assert!(size_of::<IndexEntry>() == 8);
     assert!(size_of::<InstanceHead>() == 16);

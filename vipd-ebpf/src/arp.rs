@@ -7,7 +7,7 @@ use crate::{
     Verdict,
     address::Address,
     claim,
-    count::count,
+    count::{count, count_answer},
     frame::{Link, be16, read, write},
     global, ownership,
 };
@@ -88,5 +88,6 @@ fn reply(
     write(ctx, arp + TARGET_MAC, asker_mac)?;
     write(ctx, arp + TARGET_IP, asker_ip)?;
     count(Count::ArpReplies);
+    count_answer(vip);
     Some(Verdict::Tx)
 }

@@ -1,8 +1,10 @@
-//! Counting: one slot per reason, per CPU, no lock.
+//! Counting: one slot per reason, per CPU, no lock; answers by VIP.
 
-use vipd_common::abi::{Count, Counters, InstanceCount, InstanceCounters};
+use core::arch::asm;
 
-use crate::maps::{COUNTERS, INSTANCE_COUNTERS};
+use vipd_common::abi::{Count, Counters, InstanceCount, InstanceCounters, VipEntry};
+
+use crate::maps::{COUNTERS, INSTANCE_COUNTERS, VIP_ANSWERS};
 
 /// Adds one to a counter that belongs to no instance.
 #[inline(always)]
@@ -18,6 +20,27 @@ pub fn count_instance(instance: u32, slot: InstanceCount) {
     if let Some(counters) = INSTANCE_COUNTERS.get_ptr_mut(instance) {
         bump(counters.cast(), slot as usize, size_of::<InstanceCounters>() / 8);
     }
+}
+
+/// Adds one to the questions about a VIP that were answered.
+#[inline(always)]
+pub fn count_answer(vip: &VipEntry) {
+    match VIP_ANSWERS.get_ptr_mut(vip.answers) {
+        // SAFETY: an aligned word of the map; other CPUs and the daemon use atomic operations on it too.
+        Some(answers) => unsafe { add_atomically(answers, 1) },
+        None => count(Count::DanglingEntries),
+    }
+}
+
+/// The one instruction for it that every kernel with XDP has; `core` offers none for this target.
+///
+/// # Safety
+///
+/// `word` is an aligned word of a map.
+#[inline(always)]
+unsafe fn add_atomically(word: *mut u64, n: u64) {
+    // SAFETY: as the caller promises; nothing but the word changes.
+    unsafe { asm!("lock *(u64 *)({word} + 0) += {n}", word = in(reg) word, n = in(reg) n, options(nostack)) };
 }
 
 #[inline(always)]

@@ -5,6 +5,8 @@
 //! no configured VIP or virtual router are passed untouched.
 #![no_std]
 #![no_main]
+// Inline assembly for this target, see `count`; the compilers that build it take unstable features anyway.
+#![feature(asm_experimental_arch)]
 
 mod arp;
 mod claim;

@@ -5,8 +5,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use vipd_common::abi::{
-    Counters, EVENT_RING_BYTES, Event, IndexEntry, Instance, InstanceCounters, InstanceKey, MAX_GROUPS,
-    MAX_INDEX, MAX_INSTANCES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
+    ANSWER_SLOTS, Counters, EVENT_RING_BYTES, Event, IndexEntry, Instance, InstanceCounters, InstanceKey,
+    MAX_GROUPS, MAX_INDEX, MAX_INSTANCES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
 };
 use vipd_common::sieve::Bits;
 
@@ -64,3 +64,9 @@ pub static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 /// Instance slot → adverts by verdict. Written here, summed over CPUs by the daemon.
 #[btf_map]
 pub static INSTANCE_COUNTERS: PerCpuArray<InstanceCounters, { MAX_INSTANCES as usize }> = PerCpuArray::new();
+
+/// Slot of a VIP → questions about it, by ARP or Neighbor Discovery, that were answered. Added to here, by all CPUs; read by
+/// the daemon through its mapping, which clears a slot before it gives it to a VIP. Not per CPU: that would be 1 MiB for
+/// each, and a system call for each VIP that is read; questions about one VIP seldom come in on two CPUs at once.
+#[btf_map]
+pub static VIP_ANSWERS: Array<u64, { ANSWER_SLOTS as usize }, BPF_F_MMAPABLE> = Array::new();

@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod dataplane;
 pub mod dump;
 pub mod host;
+pub mod metrics;
 pub mod notify;
 pub mod scripts;
 pub mod tracking;

@@ -1,7 +1,6 @@
 //! The control protocol: whatever comes over the socket, neither end panics, and each request gets one answer.
 
 use std::{
-    collections::BTreeMap,
     os::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixListener, UnixStream},
@@ -102,26 +101,13 @@ fn requests(mut octets: &[u8]) -> impl Iterator<Item = &[u8]> {
 async fn obey(mut inbox: mpsc::Receiver<Command>) {
     while let Some(command) = inbox.recv().await {
         match command {
-            Command::Status(reply) => drop(reply.send(status())),
+            Command::Status(reply) => drop(reply.send(Status::default())),
             Command::Reload(reply) => drop(reply.send(Ok(String::new()))),
             Command::HandOver { reply, .. } | Command::Drain(reply) | Command::Undrain(reply) => {
                 drop(reply.send(Ok(String::new())));
             }
             Command::Stop(reply) | Command::Leave(reply) => drop(reply.send(())),
         }
-    }
-}
-
-fn status() -> Status {
-    Status {
-        version: String::new(),
-        pid: 1,
-        uptime_ms: 0,
-        real_time: true,
-        drained: false,
-        instances: Vec::new(),
-        counters: BTreeMap::new(),
-        tracked: Vec::new(),
     }
 }
 
@@ -140,7 +126,10 @@ fn parse_as_client(octets: &[u8]) {
         let again: Response = serde_json::from_slice(&text).expect("and read again");
         assert_eq!(serde_json::to_vec(&again).expect("and written again"), text);
         if let Response::Status(status) = response {
-            cli::status::render(&mut Vec::new(), &status).expect("memory can be written to");
+            for long in [false, true] {
+                let view = cli::status::View { instances: Vec::new(), long };
+                view.render(&mut Vec::new(), &status).expect("memory can be written to");
+            }
         }
     }
 }

@@ -68,7 +68,7 @@ impl Bench {
 
     /// VIPs, each with its VLAN, of one virtual router as `identity` says, in the slots above.
     pub fn configure(&mut self, identity: &Identity, vips: &[(u32, impl Into<IpAddr> + Copy)]) {
-        let entry = VipEntry { group: GROUP, instance: SLOT, mac: MAC, flags: 0, reserved: 0 };
+        let entry = VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: MAC, flags: 0, reserved: 0 };
         self.fill(identity, entry, vips, &[]);
     }
 
@@ -109,7 +109,7 @@ impl Bench {
     /// Another virtual router beside what was filled in, without VIPs.
     pub fn also(&mut self, slot: u32, identity: &Identity) {
         self.dataplane().pages().instances().write(slot, identity);
-        let entry = VipEntry { group: GROUP, instance: SLOT, mac: MAC, flags: 0, reserved: 0 };
+        let entry = VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: MAC, flags: 0, reserved: 0 };
         let vip = VipKey { ifindex: IFINDEX, vlan: 0, address: octets(VIP) };
         let first = InstanceKey { vrid: 51, ..identity.head.key };
         let own = |slot| IndexEntry { slot, line: OWN_INTERFACE };
@@ -123,6 +123,13 @@ impl Bench {
         let until = now() + lease - ago;
         self.dataplane().pages().leases().acquire(GROUP, until);
         until
+    }
+
+    /// Loads the program again, as the next daemon does: it adopts the maps.
+    pub fn reload(&mut self) {
+        drop(self.dataplane.take());
+        let (dataplane, events) = Dataplane::load(&self.dir, false).expect("the program loads");
+        (self.dataplane, self.events) = (Some(dataplane), events);
     }
 
     pub fn lease(&mut self) -> Instant {
@@ -154,6 +161,11 @@ impl Bench {
 
     pub fn instance_counters(&mut self) -> InstanceCounters {
         self.dataplane().pages().instance_counters(SLOT).expect("counters")
+    }
+
+    /// The questions about a VIP of an untagged frame that were answered.
+    pub fn answers(&mut self, vip: impl Into<IpAddr>) -> u64 {
+        self.dataplane().answers(&VipKey { ifindex: IFINDEX, vlan: 0, address: octets(vip) })
     }
 
     /// Runs `frame` and names every counter that moved, each with by how much.

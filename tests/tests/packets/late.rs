@@ -102,7 +102,7 @@ fn the_group_is_taken_as_a_whole() {
 #[test]
 fn taken_on_another_line() {
     let Some(mut bench) = Bench::new() else { return };
-    let entry = VipEntry { group: GROUP, instance: SLOT, mac: MAC, flags: 0, reserved: 0 };
+    let entry = VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: MAC, flags: 0, reserved: 0 };
     bench.fill_lines(&identity(), entry, &[(0, VIP)], &[], &[20]);
     let advert = Ipv4::advert(PEER, v3(51, 200, 100, &[VIP])).frame();
     let mut on_the_line = advert.clone();
@@ -144,7 +144,7 @@ fn with_a_virtual_mac_too() {
     let Some(mut bench) = Bench::new() else { return };
     let mut identity = identity();
     identity.flags = instance_flag::VIRTUAL_MAC;
-    let entry = VipEntry { group: GROUP, instance: SLOT, mac: VIRTUAL_MAC, flags: 0, reserved: 0 };
+    let entry = VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: VIRTUAL_MAC, flags: 0, reserved: 0 };
     bench.fill(&identity, entry, &[(0, VIP)], &[]);
     bench.own(LEASE, Duration::ZERO);
     let mut advert = Ipv4::advert(PEER, v3(51, 200, 100, &[VIP])).frame();

@@ -247,7 +247,8 @@ fn public(name: &str) -> Vec<u8> {
 /// An owner of both VIPs that answers with the virtual MAC.
 fn with_virtual_mac(vlan: u32) -> Option<Bench> {
     let mut bench = Bench::new()?;
-    let entry = VipEntry { group: GROUP, instance: SLOT, mac: VIRTUAL_MAC, flags: 0, reserved: 0 };
+    let entry =
+        VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: VIRTUAL_MAC, flags: 0, reserved: 0 };
     bench.fill(&identity6(), entry, &[(vlan, VIP6), (vlan, LINK_LOCAL_VIP6)], &[]);
     bench.own(Duration::from_secs(60), Duration::ZERO);
     Some(bench)
@@ -316,7 +317,14 @@ fn public_announcements_are_claims() {
 #[test]
 fn without_accept_mode_only_address_resolution_is_processed() {
     let Some(mut bench) = Bench::new() else { return };
-    let entry = VipEntry { group: GROUP, instance: SLOT, mac: MAC, flags: vip_flag::NO_ACCEPT, reserved: 0 };
+    let entry = VipEntry {
+        group: GROUP,
+        instance: SLOT,
+        answers: 0,
+        mac: MAC,
+        flags: vip_flag::NO_ACCEPT,
+        reserved: 0,
+    };
     bench.fill(&identity6(), entry, &[(0, VIP6)], &[]);
     let to_vip = |kind| {
         summed(ask(&[]), |p| {
@@ -346,4 +354,17 @@ fn without_accept_mode_only_address_resolution_is_processed() {
             row("ARP, owner", arp(1, PEER_MAC, asker, VIP), Owned, XDP_TX, &["arp_replies"]),
         ],
     );
+}
+
+#[test]
+fn answers_are_counted_by_vip() {
+    let Some(mut bench) = Bench::new() else { return };
+    bench.configure(&identity6(), &[(0, VIP6), (0, LINK_LOCAL_VIP6)]);
+    assert_eq!(bench.run(&ask(&[]).frame()).verdict, XDP_DROP);
+    bench.own(Duration::from_secs(3600), Duration::ZERO);
+    assert_eq!(bench.run(&ask(&[]).frame()).verdict, XDP_TX);
+    assert_eq!(bench.run(&probe().frame()).verdict, XDP_TX);
+    // Not an answer.
+    assert_eq!(bench.run(&announce(ELSEWHERE).frame()).verdict, XDP_DROP);
+    assert_eq!((bench.answers(VIP6), bench.answers(LINK_LOCAL_VIP6)), (2, 0));
 }

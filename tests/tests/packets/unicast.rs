@@ -22,7 +22,7 @@ fn unicast(flags: u8, identity: Identity) -> Identity {
 }
 
 fn entry() -> VipEntry {
-    VipEntry { group: GROUP, instance: SLOT, mac: MAC, flags: 0, reserved: 0 }
+    VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: MAC, flags: 0, reserved: 0 }
 }
 
 fn peer(address: impl Into<IpAddr>, min_ttl: u8, max_ttl: u8) -> (IpAddr, PeerEntry) {

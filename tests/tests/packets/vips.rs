@@ -20,6 +20,7 @@ use crate::{
 
 const ASKER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
 const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
+const THIRD: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 78);
 const UNSPECIFIED: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 const VLAN: u16 = 10;
 
@@ -198,4 +199,35 @@ fn the_sieve_follows_the_table() {
         let set: usize = words.expect("one entry").iter().map(|word| word.count_ones() as usize).sum();
         assert_eq!(set, bits.len(), "nothing is left of the table before");
     }
+}
+
+/// By VIP, over another table and another process.
+#[test]
+fn answers_are_counted_by_vip() {
+    let Some(mut bench) = Bench::new() else { return };
+    bench.configure(&identity(), &[(0, VIP), (0, OTHER)]);
+    let ask = |bench: &mut Bench, vip, times: usize| {
+        (0..times).for_each(|_| _ = bench.run(&arp(1, PEER_MAC, ASKER, vip)));
+    };
+    // What is not owned is not answered.
+    ask(&mut bench, VIP, 1);
+    assert_eq!((bench.answers(VIP), bench.answers(OTHER)), (0, 0));
+    bench.own(Duration::from_secs(3600), Duration::ZERO);
+    ask(&mut bench, VIP, 3);
+    ask(&mut bench, OTHER, 2);
+    assert_eq!((bench.answers(VIP), bench.answers(OTHER), bench.answers(THIRD)), (3, 2, 0));
+
+    // One stays, one goes, one comes.
+    bench.configure(&identity(), &[(0, THIRD), (0, VIP)]);
+    ask(&mut bench, THIRD, 4);
+    ask(&mut bench, VIP, 1);
+    assert_eq!((bench.answers(VIP), bench.answers(OTHER), bench.answers(THIRD)), (4, 0, 4));
+    // One that comes back begins anew.
+    bench.configure(&identity(), &[(0, VIP), (0, OTHER), (0, THIRD)]);
+    ask(&mut bench, OTHER, 1);
+    assert_eq!((bench.answers(VIP), bench.answers(OTHER), bench.answers(THIRD)), (4, 1, 4));
+
+    bench.reload();
+    ask(&mut bench, VIP, 1);
+    assert_eq!((bench.answers(VIP), bench.answers(OTHER), bench.answers(THIRD)), (5, 1, 4));
 }

@@ -8,7 +8,7 @@ use vipd_common::abi::Count;
 
 use crate::{
     Verdict, claim,
-    count::count,
+    count::{count, count_answer},
     frame::{Link, read},
     global, ipv6,
 };
@@ -61,7 +61,9 @@ fn decide(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
         None => read(ctx, 6)?,
     };
     if solicitation {
-        return answer::send(ctx, vip.entry.mac, mac);
+        let verdict = answer::send(ctx, vip.entry.mac, mac)?;
+        count_answer(&vip.entry);
+        return Some(verdict);
     }
     claim::handle(&vip, read(ctx, message + TARGET)?, mac, Verdict::Pass)
 }

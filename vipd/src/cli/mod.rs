@@ -2,15 +2,24 @@
 
 mod check;
 pub mod status;
+mod top;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+use status::View;
 
 use crate::{
     config,
-    control::{self, ClientError, Request, Response},
+    control::{self, ClientError, Request, Response, model::Status},
     daemon::{self, runtime_dir},
+    metrics,
 };
 
 /// What went wrong, as an exit code. Documented in `vipd --help`.
@@ -39,7 +48,7 @@ Exit codes:
   0  success
   1  failure: the environment or the kernel refused something; check --strict: there are warnings
   2  bad arguments; check: the configuration cannot be run
-  3  no vipd is running (status, reload, handover, drain, undrain, stop)
+  3  no vipd is running (status, reload, handover, drain, undrain, stop; not top, which waits for one)
   6  the configuration cannot be read or is refused (run, reload)";
 
 /// Keeps a virtual IP alive across machines: VRRP elections over an XDP data plane.
@@ -70,6 +79,9 @@ enum Command {
         /// Log the XDP program's own diagnostics of revocations and conflicts too
         #[arg(long)]
         log_xdp: bool,
+        /// Serve metrics for Prometheus at /metrics, to whoever can connect: on IP:PORT or unix:PATH
+        #[arg(long, value_name = "ADDR")]
+        metrics_listen: Option<metrics::Listen>,
     },
     /// Check a configuration, and what it includes, without running it: every error, warning and notice at once
     ///
@@ -88,11 +100,27 @@ enum Command {
         #[arg(long)]
         strict: bool,
     },
-    /// Show each instance: state, master, lease, VIPs, adverts
+    /// Show each instance: state, master, lease, VIPs, adverts; of more than four a line each
     Status {
-        /// Print the whole status as one JSON object
+        /// Show only these instances, in full
+        instances: Vec<String>,
+        /// Show all instances in full, and what XDP has counted
         #[arg(long)]
+        long: bool,
+        /// Print the whole status as one JSON object, see --schema
+        #[arg(long, conflicts_with = "long")]
         json: bool,
+        /// Print the JSON Schema of what --json prints; no vipd needs to run
+        #[arg(long, conflicts_with_all = ["json", "long", "instances"])]
+        schema: bool,
+        #[command(flatten)]
+        runtime: Runtime,
+    },
+    /// Watch all of it change, in this terminal
+    Top {
+        /// Time between two looks
+        #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = top::interval)]
+        interval: Duration,
         #[command(flatten)]
         runtime: Runtime,
     },
@@ -166,14 +194,17 @@ impl From<Source> for config::Source {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        Command::Run { source, bpffs_dir, runtime, state_dir, pid_file, log_xdp } => run(daemon::Options {
-            source: source.into(),
-            bpffs_dir,
-            runtime_dir: runtime.runtime_dir,
-            state_dir,
-            pid_file,
-            log_xdp,
-        }),
+        Command::Run { source, bpffs_dir, runtime, state_dir, pid_file, log_xdp, metrics_listen } => {
+            run(daemon::Options {
+                source: source.into(),
+                bpffs_dir,
+                runtime_dir: runtime.runtime_dir,
+                state_dir,
+                pid_file,
+                log_xdp,
+                metrics_listen,
+            })
+        }
         Command::Check { source, explain, json, strict } => {
             let form = match (json, explain) {
                 (true, _) => check::Form::Json,
@@ -181,22 +212,26 @@ pub fn main() -> ExitCode {
                 _ => check::Form::People,
             };
             match check::check(&source.into(), form, strict) {
-                (_, Err(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error.into()),
+                (_, Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => fail(&error.into()),
                 // Printed, or the reader has seen enough.
                 (exit, _) => exit,
             }
         }
-        Command::Status { json, runtime } => ask(&runtime, &Request::Status, |response| match response {
-            Response::Status(status) if json => {
-                let mut line = serde_json::to_vec_pretty(&status)?;
-                line.push(b'\n');
-                std::io::stdout().write_all(&line)
-            }
-            Response::Status(status) => status::render(&mut std::io::stdout().lock(), &status),
-            _ => Ok(()),
-        }),
+        Command::Status { schema: true, .. } => {
+            shown(print_json(&schemars::schema_for!(Status)).map_err(Into::into))
+        }
+        Command::Status { instances, long, json, schema: false, runtime } => {
+            let view = View { instances, long };
+            ask(&runtime, &Request::Status, |response| match response {
+                Response::Status(status) => show_status(&view, *status, json),
+                _ => Ok(()),
+            })
+        }
+        Command::Top { interval, runtime } => {
+            shown(top::run(&runtime_dir::socket(&runtime.runtime_dir), interval))
+        }
         Command::Reload { runtime } => ask(&runtime, &Request::Reload, |response| match response {
-            Response::Reloaded { what } => writeln!(std::io::stdout(), "{what}"),
+            Response::Reloaded { what } => Ok(writeln!(io::stdout(), "{what}")?),
             _ => Ok(()),
         }),
         Command::Handover { instance, to, runtime } => done(&runtime, &Request::HandOver { instance, to }),
@@ -223,21 +258,34 @@ fn run(options: daemon::Options) -> Exit {
     }
 }
 
+/// Prints a status: for people, or with `json` for machines.
+fn show_status(view: &View, status: Status, json: bool) -> anyhow::Result<()> {
+    let status = view.select(status)?;
+    match json {
+        true => print_json(&status)?,
+        // Colours only where they are seen, and not with NO_COLOR.
+        false => view.render(&mut anstream::stdout().lock(), &status)?,
+    }
+    Ok(())
+}
+
+fn print_json(value: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    io::stdout().write_all(&text)
+}
+
 /// Asks for something and prints what has come of it.
 fn done(runtime: &Runtime, request: &Request) -> Exit {
     ask(runtime, request, |response| match response {
-        Response::Done { what } => writeln!(std::io::stdout(), "{what}"),
+        Response::Done { what } => Ok(writeln!(io::stdout(), "{what}")?),
         _ => Ok(()),
     })
 }
 
-fn ask(runtime: &Runtime, request: &Request, show: impl FnOnce(Response) -> std::io::Result<()>) -> Exit {
+fn ask(runtime: &Runtime, request: &Request, show: impl FnOnce(Response) -> anyhow::Result<()>) -> Exit {
     match control::request(&runtime_dir::socket(&runtime.runtime_dir), request) {
-        Ok(response) => match show(response) {
-            // A reader that has seen enough, as `vipd status | head -1`.
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error.into()),
-            _ => Exit::Success,
-        },
+        Ok(response) => shown(show(response)),
         Err(error @ ClientError::NotRunning(_)) => {
             eprintln!("vipd: {error}");
             Exit::NotRunning
@@ -247,6 +295,18 @@ fn ask(runtime: &Runtime, request: &Request, show: impl FnOnce(Response) -> std:
             Exit::Config
         }
         Err(error) => fail(&error.into()),
+    }
+}
+
+fn shown(result: anyhow::Result<()>) -> Exit {
+    match result {
+        // A reader that has seen enough, as `vipd status | head -1`.
+        Err(error)
+            if error.downcast_ref::<io::Error>().is_none_or(|e| e.kind() != io::ErrorKind::BrokenPipe) =>
+        {
+            fail(&error)
+        }
+        _ => Exit::Success,
     }
 }
 

@@ -1,84 +1,134 @@
-//! What `vipd status --json` prints. Names end in their unit; times are milliseconds.
+//! What `vipd status --json` prints. Names end in their unit.
+//!
+//! The comments of fields are what `vipd status --schema` and `docs/status.md` say of them. Within a [`SCHEMA`] fields may
+//! come, and none may go, or change its name or meaning.
+
+#[cfg(test)]
+pub mod samples;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Version of what is below.
+pub const SCHEMA: u32 = 1;
+
 /// The daemon and its instances.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
+    /// Version of this description; 0 of a daemon that is older than it.
+    #[serde(default)]
+    pub schema: u32,
+    /// Version of the daemon.
     pub version: String,
+    /// Process id of the daemon.
     pub pid: u32,
+    /// Time since the election began to run.
     pub uptime_ms: u64,
     /// Whether the engine thread runs under SCHED_FIFO.
     pub real_time: bool,
     /// The node was drained: its instances rank last until it is undrained.
     #[serde(default)]
     pub drained: bool,
+    /// The virtual routers, as in the configuration.
     pub instances: Vec<InstanceStatus>,
-    /// What the XDP program counted that belongs to no instance.
+    /// What the XDP program counted that belongs to no instance, by name; all of them.
     pub counters: BTreeMap<String, u64>,
-    /// What instances track by a name; empty where only the engine was asked.
+    /// What instances track by a name.
     #[serde(default)]
     pub tracked: Vec<TrackedStatus>,
 }
 
 /// One virtual router.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct InstanceStatus {
+    /// What its `vrrp_instance` block is called.
     pub name: String,
-    /// INIT, BACKUP, MASTER, FAULT or STOP.
+    /// `INIT`, `BACKUP`, `MASTER`, `FAULT` or `STOP`.
     pub state: String,
+    /// When the state was entered, since 1970.
     pub since_unix_ms: u64,
+    /// How long it has been in the state.
     pub in_state_ms: u64,
-    /// Why the last transition happened.
+    /// Why the last transition happened, in words; `null` before the first.
     pub reason: Option<String>,
-    /// The name of its `vrrp_sync_group`.
+    /// The name of its `vrrp_sync_group`; `null` if it is in none.
     pub sync_group: Option<String>,
+    /// The interface of its adverts.
     pub interface: String,
+    /// Virtual router id, 1 to 255.
     pub vrid: u8,
-    /// VRRP version.
+    /// VRRP version, 2 or 3.
     pub version: u8,
     /// `ipv4` or `ipv6`.
     pub family: String,
-    /// The MAC that its VIPs are answered for with, where it is not the interface's own (`use_vmac`).
+    /// The MAC that its VIPs are answered for with, where it is not the interface's own (`use_vmac`); else `null`.
     pub virtual_mac: Option<String>,
-    /// Where adverts go, if not to a multicast group.
+    /// Where adverts go; empty if to a multicast group.
     pub unicast_peers: Vec<IpAddr>,
     /// Whether packets to the VIPs are for this host while it is the master.
     pub accept: bool,
+    /// The priority in force: what is tracked is in it.
     pub priority: u8,
     /// It ranks last because it was handed over, or the node drained.
     #[serde(default)]
     pub handed_over: bool,
+    /// Time between two adverts of ours.
     pub advert_interval_ms: u64,
     /// The interval that is followed: that of the master heard, our own if there is none.
     pub master_advert_interval_ms: u64,
+    /// The source of its adverts; `null` while the interface has no address.
     pub address: Option<IpAddr>,
-    /// The master as far as known: this node or the one last heard.
+    /// The master as far as known: this node or the one last heard; `null` if none is.
     pub master: Option<MasterStatus>,
     /// `overlap` or `strict`.
     pub lease: String,
-    /// Time for which XDP goes on answering for the VIPs without a renewal; absent if it does not.
+    /// Time for which XDP goes on answering for the VIPs without a renewal; `null` if it does not answer.
     pub lease_remaining_ms: Option<u64>,
-    /// Time until this backup takes over if nothing is heard.
+    /// Time for which one renewal lasts.
+    #[serde(default)]
+    pub lease_length_ms: u64,
+    /// The least that the lease still had when it was renewed, in the last one to two minutes; 0 if it has run out; `null` if
+    /// there was no renewal.
+    #[serde(default)]
+    pub lease_margin_least_us: Option<u64>,
+    /// Time until this backup takes over if nothing is heard; `null` in other states.
     pub master_down_in_ms: Option<u64>,
-    /// Master_Down_Interval in centiseconds and Skew_Time in microseconds (RFC 8347 master-down-interval, skew-time).
+    /// Master_Down_Interval (RFC 8347 master-down-interval).
     pub master_down_interval_cs: u64,
+    /// Skew_Time (RFC 8347 skew-time).
     pub skew_time_us: u64,
-    /// Source of the last valid advert (RFC 8347 last-adv-source).
+    /// Source of the last valid advert of another router (RFC 8347 last-adv-source); `null` if there was none.
     pub last_adv_source: Option<IpAddr>,
+    /// How long ago the last valid advert of another router was heard; `null` if there was none.
+    #[serde(default)]
+    pub last_adv_age_ms: Option<u64>,
     /// RFC 8347 new-master-reason: `not-master`, `priority`, `preempted` or `no-response`.
     pub new_master_reason: String,
+    /// The VIPs that are in adverts.
     pub vips: Vec<IpAddr>,
+    /// The VIPs that are not (`virtual_ipaddress_excluded`).
     pub vips_excluded: Vec<IpAddr>,
+    /// Questions (ARP requests, Neighbor Solicitations) that were answered, by VIP; those of `vips` and `vips_excluded` whose
+    /// interface is there.
+    #[serde(default)]
+    pub vip_answers: BTreeMap<IpAddr, u64>,
+    /// Adverts sent.
     pub adverts_sent: u64,
+    /// Valid adverts received.
     pub adverts_received: u64,
+    /// Adverts with priority 0 sent: goodbyes.
     pub priority_zero_sent: u64,
+    /// Valid adverts with priority 0 received.
     pub priority_zero_received: u64,
     /// Adverts not sent because the socket refused them.
     pub send_errors: u64,
+    /// Times it became the master.
     pub became_master: u64,
+    /// Times it was the master no longer.
     pub released_master: u64,
     /// Times XDP took the lease back.
     pub leases_revoked: u64,
@@ -86,7 +136,7 @@ pub struct InstanceStatus {
     pub address_list_differs: u64,
     /// Discarded adverts by reason; reasons that never occurred are left out.
     pub discards: BTreeMap<String, u64>,
-    /// Latest that an advert has left after its time, in microseconds.
+    /// Latest that an advert has left after its time, since the start.
     pub advert_lateness_max_us: u64,
     /// `native` or `generic`.
     pub xdp_mode: String,
@@ -96,8 +146,9 @@ pub struct InstanceStatus {
 }
 
 /// A line of an instance.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct LineStatus {
+    /// Its name.
     pub interface: String,
     /// Not the interface of the instance.
     pub heartbeat: bool,
@@ -111,20 +162,24 @@ pub struct LineStatus {
     pub sends_fail: bool,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Who is the master.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MasterStatus {
+    /// Its primary address.
     pub address: IpAddr,
+    /// The priority in its adverts.
     pub priority: u8,
 }
 
 /// A `vrrp_script`, `track_file` or `vrrp_track_process`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TrackedStatus {
-    /// What the block is opened with.
+    /// What its block is opened with.
     pub keyword: String,
+    /// What its block is called.
     pub name: String,
-    /// Absent of a file, and of what has not been looked at yet.
+    /// Whether it is as it should be; `null` of a file, and of what has not been looked at yet.
     pub well: Option<bool>,
-    /// The number in a file.
+    /// The number in a file; `null` of what is no file.
     pub value: Option<i32>,
 }

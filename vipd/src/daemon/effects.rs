@@ -1,6 +1,6 @@
 //! What the election acts on: the lease page, the packet sockets, the announcements and the wishes for the host.
 
-use std::{collections::BTreeMap, io, mem, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, io, mem, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::unix::AsyncFd,
@@ -11,6 +11,7 @@ use vipd_common::{Priority, types::ChecksumForm};
 use super::{
     clock,
     driver::{Fence, Wishes},
+    least::Least,
     lines::Lines,
     router::{self, Router},
     sockets::{Sent, Sockets, Unsent, Way},
@@ -45,6 +46,8 @@ pub(super) struct Slot {
     pub send_errors: u64,
     /// Its own interface and its heartbeat lines.
     pub lines: Lines,
+    /// How long the lease still had when it was renewed.
+    pub lease_margin: Least,
 }
 
 impl Slot {
@@ -60,6 +63,7 @@ impl Slot {
             adverts_sent: 0,
             priority_zero_sent: 0,
             send_errors: 0,
+            lease_margin: Least::default(),
             router,
         }
     }
@@ -156,6 +160,11 @@ impl Node for Effects {
     }
 
     fn renew(&mut self, instance: InstanceId, from: Instant, until: Instant) -> bool {
+        let now = clock::now();
+        // A goodbye shortens it.
+        if until > from {
+            self.slot(instance).lease_margin.note(from.saturating_since(now), now);
+        }
         self.pages.leases().renew(self.group(instance), from, until).is_ok()
     }
 
@@ -231,6 +240,9 @@ impl Node for Effects {
             "state changed"
         );
         (slot.since, slot.since_unix_ms) = (clock::now(), clock::unix_ms());
+        if reason == Reason::LeaseLapsed {
+            slot.lease_margin.note(Duration::ZERO, slot.since);
+        }
         // To the world nothing has changed when a mastership goes on.
         let inherited = reason == Reason::Inherited;
         self.notice(instance, if inherited { Change::Inherited(to) } else { Change::State(to) });

@@ -154,8 +154,16 @@ impl MainLoop<'_> {
     async fn status(&self) -> Option<Status> {
         let (reply, status) = oneshot::channel();
         self.send(Message::Status(reply)).await;
-        let tracked = self.tracker.healths().map(status::tracked).collect();
-        Some(Status { tracked, ..status.await.ok()? })
+        let mut status = status.await.ok()?;
+        status.tracked = self.tracker.healths().map(status::tracked).collect();
+        let routers: HashMap<&str, &Router> =
+            self.routers.iter().map(|router| (router.spec.name.as_str(), router)).collect();
+        for instance in &mut status.instances {
+            if let Some(router) = routers.get(instance.name.as_str()) {
+                instance.vip_answers = status::vip_answers(router, &self.made.dataplane);
+            }
+        }
+        Some(status)
     }
 
     /// Writes the state where tools for keepalived look for it.

@@ -10,6 +10,7 @@ mod effects;
 mod fencing;
 mod handover;
 mod host_wishes;
+mod least;
 mod lines;
 mod logging;
 mod main_loop;
@@ -33,7 +34,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use tokio::{
     runtime,
     sync::{mpsc, oneshot, watch},
-    task::LocalSet,
+    task::{JoinSet, LocalSet},
 };
 
 use self::{
@@ -51,6 +52,7 @@ use crate::{
     config, control,
     dataplane::{Attached, Dataplane, Events, Mode, Pages, Pinned, Predecessor},
     host::{Host, LinkChange, LinkEvents, multicast::Memberships},
+    metrics,
     notify::Notifier,
     scripts::Accounts,
     time::Instant,
@@ -71,6 +73,7 @@ pub struct Options {
     /// Besides the one in the runtime directory.
     pub pid_file: Option<PathBuf>,
     pub log_xdp: bool,
+    pub metrics_listen: Option<metrics::Listen>,
 }
 
 /// Runs until stopped. On return nothing of what was made is left, unless it was to be left to the next vipd.
@@ -124,6 +127,10 @@ struct Made {
 async fn serve(options: &Options, config: config::Config, dir: &RuntimeDir) -> Result<()> {
     // From here on a signal stops in order, whenever it comes.
     let signals = Signals::new()?;
+    let metrics = match &options.metrics_listen {
+        Some(listen) => Some(metrics::Listener::bind(listen).await?),
+        None => None,
+    };
     let (mut host, links) = Host::open(dir.path())?;
     let accounts = Accounts::new(&config::ScriptPolicy::of(&config)).context("script_user")?;
     let dynamic = config.has_dynamic_interfaces();
@@ -139,7 +146,7 @@ async fn serve(options: &Options, config: config::Config, dir: &RuntimeDir) -> R
     let notifier = Notifier::start(&config, &accounts);
     let (dataplane, events) = load(options, &mut host).await?;
     let mut made = Made { host, dataplane, stops: Vec::new() };
-    let outside = Outside { links, events, signals, tracker, delays, notifier, accounts };
+    let outside = Outside { links, events, signals, tracker, delays, notifier, accounts, metrics };
     let result = run_engine(options, dir, (config, routers), outside, &mut made).await;
     if matches!(result, Ok(End::Left)) {
         // All of it is pinned or in the kernel: the next vipd finds it.
@@ -203,7 +210,7 @@ async fn run_engine(
     outside: Outside,
     made: &mut Made,
 ) -> Result<End> {
-    let Outside { links, events, signals, tracker, delays, notifier, accounts } = outside;
+    let Outside { links, events, signals, tracker, delays, notifier, accounts, metrics } = outside;
     let dataplane = &mut made.dataplane;
     let pages = dataplane.pages().clone();
     setup::assign_slots(&mut routers, pages.instances(), pages.leases())?;
@@ -247,7 +254,11 @@ async fn run_engine(
     let sockets = Sockets::open(&routers)?;
     let listener = control::bind(&runtime_dir::socket(dir.path()))?;
     let (requests, requested) = mpsc::channel(MESSAGES);
-    let server = tokio::task::spawn_local(control::serve(listener, requests));
+    let mut servers = JoinSet::new();
+    if let Some(metrics) = metrics {
+        servers.spawn_local(metrics::serve(metrics, requests.clone()));
+    }
+    servers.spawn_local(control::serve(listener, requests));
 
     let (messages, received) = mpsc::channel(MESSAGES);
     let (wishes, wished) = watch::channel(wishes_at_start.clone());
@@ -327,7 +338,8 @@ async fn run_engine(
     if engine.join().is_err() {
         return Err(anyhow!("the engine thread panicked; leases run out by themselves"));
     }
-    server.abort();
+    // Their sockets are closed before another vipd may start.
+    servers.shutdown().await;
     let end = result?;
     main.finish().await;
     Ok(end)
@@ -342,6 +354,7 @@ struct Outside {
     delays: LinkDelays,
     notifier: Notifier,
     accounts: Accounts,
+    metrics: Option<metrics::Listener>,
 }
 
 /// A lease that an earlier version's vipd held.

@@ -237,7 +237,14 @@ impl Router {
         let flags = if self.spec.accept { 0 } else { vip_flag::NO_ACCEPT };
         self.answering().flat_map(move |(link, mac)| {
             let Wire { ifindex, vlan, .. } = link.wire;
-            let entry = VipEntry { group: self.group, instance: self.slot, mac: mac.0, flags, reserved: 0 };
+            let entry = VipEntry {
+                group: self.group,
+                instance: self.slot,
+                answers: 0,
+                mac: mac.0,
+                flags,
+                reserved: 0,
+            };
             link.vips.iter().map(move |vip| (VipKey { ifindex, vlan, address: octets(*vip) }, entry))
         })
     }

@@ -1,12 +1,17 @@
 //! What `vipd status` is told.
 
-use std::{collections::BTreeMap, process};
+use std::{collections::BTreeMap, net::IpAddr, process};
 
 use vipd_common::{Family, Priority, abi::InstanceCounters};
 
-use super::{clock, driver::Driver};
+use super::{
+    clock,
+    driver::Driver,
+    router::{self, Router},
+};
 use crate::{
-    control::model::{InstanceStatus, MasterStatus, Status, TrackedStatus},
+    control::model::{InstanceStatus, MasterStatus, SCHEMA, Status, TrackedStatus},
+    dataplane::Dataplane,
     engine::{InstanceId, Reason, Snapshot, StateName},
     time::Instant,
     tracking::Health,
@@ -24,6 +29,7 @@ impl Driver {
         let mut instances: Vec<InstanceId> = self.effects.slots.keys().copied().collect();
         instances.sort_by_key(|id| self.effects.slots[id].router.position);
         Status {
+            schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").into(),
             pid: process::id(),
             uptime_ms: ms(self.started, now),
@@ -48,6 +54,9 @@ impl Driver {
                 .map(|peer| MasterStatus { address: peer.address, priority: peer.priority.get() }),
         };
         let lease = self.effects.pages.leases().read(router.group);
+        // A record of a router that had the slot before is no advert of ours.
+        let heard = self.effects.pages.instances().heard(router.slot).at;
+        let heard = Some(heard).filter(|_| snapshot.last_source.is_some() && heard != Instant::default());
         Some(InstanceStatus {
             name: router.spec.name.clone(),
             state: snapshot.state.to_string(),
@@ -82,15 +91,20 @@ impl Driver {
                 LeasePolicy::Strict => "strict".into(),
             },
             lease_remaining_ms: (lease > now).then(|| ms(now, lease)),
+            lease_length_ms: whole(router.settings.lease_length().as_millis()),
+            lease_margin_least_us: slot.lease_margin.get(now).map(|margin| whole(margin.as_micros())),
             master_down_in_ms: snapshot.master_down_at.map(|at| ms(now, at)),
             master_down_interval_cs: whole(
                 router.settings.master_down_interval(snapshot.interval).as_millis() / 10,
             ),
             skew_time_us: whole(router.settings.skew_time(snapshot.interval).as_micros()),
             last_adv_source: snapshot.last_source,
+            last_adv_age_ms: heard.map(|at| ms(at, now)),
             new_master_reason: new_master_reason(&snapshot).into(),
             vips: router.spec.vips.iter().map(|vip| vip.address).collect(),
             vips_excluded: router.spec.excluded.iter().map(|vip| vip.address).collect(),
+            // The main thread has the table of VIPs.
+            vip_answers: BTreeMap::new(),
             adverts_sent: slot.adverts_sent,
             adverts_received: counters.adverts_received,
             priority_zero_sent: slot.priority_zero_sent,
@@ -120,6 +134,15 @@ pub(super) fn tracked((keyword, name, health): (&str, &str, Health)) -> TrackedS
         },
         value: if let Health::Value(number) = health { Some(number) } else { None },
     }
+}
+
+/// The questions about each VIP that were answered, on all interfaces that it is on.
+pub(super) fn vip_answers(router: &Router, dataplane: &Dataplane) -> BTreeMap<IpAddr, u64> {
+    let mut answers = BTreeMap::new();
+    for (key, _) in router.table() {
+        *answers.entry(router::address(key.address)).or_default() += dataplane.answers(&key);
+    }
+    answers
 }
 
 fn discards(counters: &InstanceCounters) -> BTreeMap<String, u64> {

@@ -2,6 +2,7 @@
 //!
 //! The only module that knows aya. It decides nothing: who owns what comes from the engine, through [`LeasePage`].
 
+mod answers;
 mod pages;
 mod pins;
 mod predecessor;
@@ -31,10 +32,10 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
-use vipd_common::abi::{Counters, Event, InstanceCounters};
+use vipd_common::abi::{Counters, Event, InstanceCounters, VipKey};
 use zerocopy::FromBytes;
 
-use pages::SievePage;
+use pages::{AnswerPage, SievePage};
 pub use pages::{Identity, InstancePage, LeasePage};
 use pins::PinDir;
 pub use predecessor::Predecessor;
@@ -236,15 +237,16 @@ impl Dataplane {
         let mut active = [0; 4];
         let active = sys::lookup(map_fd(&ebpf, "VIPS")?, 0, &mut active)
             .context("read VIPS")?
-            .then(|| u32::from_ne_bytes(active));
+            .then(|| Tables::which(u32::from_ne_bytes(active), &pins))
+            .transpose()?;
         let tables = Tables::new(
             active,
             take(&mut ebpf, "VIPS")?,
             [take(&mut ebpf, "VIPS_A")?, take(&mut ebpf, "VIPS_B")?],
             SievePage::new(map_fd(&ebpf, "SIEVE")?).context("map SIEVE into memory")?,
+            AnswerPage::new(map_fd(&ebpf, "VIP_ANSWERS")?).context("map VIP_ANSWERS into memory")?,
             take(&mut ebpf, "INSTANCE_INDEX")?,
             take(&mut ebpf, "PEERS")?,
-            &pins,
         )?;
         let mut events = Events(take(&mut ebpf, "EVENTS")?);
         while events.pop().is_some() {}
@@ -356,6 +358,11 @@ impl Dataplane {
     /// Takes an RCU grace period (7 to 16 ms measured): right for a reload, wrong for a takeover.
     pub fn replace_tables(&mut self, contents: &Contents) -> Result<()> {
         self.tables.replace(contents)
+    }
+
+    /// Questions about a VIP, by ARP or Neighbor Discovery, that were answered since it is in the table; 0 if it is not.
+    pub fn answers(&self, vip: &VipKey) -> u64 {
+        self.tables.answers().read(vip)
     }
 
     /// The program itself, for `BPF_PROG_TEST_RUN`.

@@ -1,4 +1,4 @@
-//! The maps that are mapped into this process: lease words, instances, and the sieve of VIPs. All `unsafe` of the daemon's data plane is
+//! The maps that are mapped into this process: lease words, instances, the sieve of VIPs, and answers by VIP. All `unsafe` of the daemon's data plane is
 //! in here and in `sys`.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 use vipd_common::{
-    abi::{Instance, InstanceHead, MAX_GROUPS, MAX_INSTANCES},
+    abi::{ANSWER_SLOTS, Instance, InstanceHead, MAX_GROUPS, MAX_INSTANCES},
     lease::{self, Word},
     sieve,
 };
@@ -152,6 +152,29 @@ impl SievePage {
     fn words(&self) -> impl Iterator<Item = &AtomicU64> {
         // SAFETY: aligned words that live as long as `self`; the program only loads whole words.
         (0..sieve::WORDS as u32).map(|word| unsafe { AtomicU64::from_ptr(self.0.slot(word)) })
+    }
+}
+
+/// How many questions about each VIP were answered.
+#[derive(Debug)]
+pub struct AnswerPage(Mapping<u64>);
+
+impl AnswerPage {
+    pub(super) fn new(fd: impl AsFd) -> io::Result<Self> {
+        Mapping::new(fd, ANSWER_SLOTS).map(Self)
+    }
+
+    pub fn read(&self, slot: u32) -> u64 {
+        self.word(slot).load(Ordering::Relaxed)
+    }
+
+    pub fn clear(&self, slot: u32) {
+        self.word(slot).store(0, Ordering::Relaxed);
+    }
+
+    fn word(&self, slot: u32) -> &AtomicU64 {
+        // SAFETY: an aligned word that lives as long as `self`; the program adds to it atomically.
+        unsafe { AtomicU64::from_ptr(self.0.slot(slot)) }
     }
 }
 

@@ -11,8 +11,9 @@ use anyhow::{Context, Result, bail};
 use aya::maps::{MapInfo, MapType};
 use vipd_common::{
     abi::{
-        ABI_VERSION, Counters, EVENT_RING_BYTES, IndexEntry, Instance, InstanceCounters, InstanceKey,
-        MAX_GROUPS, MAX_INDEX, MAX_INSTANCES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
+        ABI_VERSION, ANSWER_SLOTS, Counters, EVENT_RING_BYTES, IndexEntry, Instance, InstanceCounters,
+        InstanceKey, MAX_GROUPS, MAX_INDEX, MAX_INSTANCES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry,
+        VipKey,
     },
     sieve::Bits,
 };
@@ -33,7 +34,7 @@ struct Shape {
 }
 
 /// Every map of the program (`vipd-ebpf/src/maps.rs`).
-const MAPS: [Shape; 11] = [
+const MAPS: [Shape; 12] = [
     Shape {
         name: "LEASES",
         kind: MapType::Array,
@@ -107,6 +108,14 @@ const MAPS: [Shape; 11] = [
         value: size_of::<InstanceCounters>(),
         entries: MAX_INSTANCES,
         flags: 0,
+    },
+    Shape {
+        name: "VIP_ANSWERS",
+        kind: MapType::Array,
+        key: 4,
+        value: 8,
+        entries: ANSWER_SLOTS,
+        flags: BPF_F_MMAPABLE,
     },
 ];
 

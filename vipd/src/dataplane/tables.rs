@@ -13,9 +13,13 @@ use vipd_common::{
     sieve,
 };
 
-use super::{pages::SievePage, pins::PinDir};
+use super::{
+    answers::Answers,
+    pages::{AnswerPage, SievePage},
+    pins::PinDir,
+};
 
-type VipTable = HashMap<MapData, VipKey, VipEntry>;
+pub type VipTable = HashMap<MapData, VipKey, VipEntry>;
 
 pub struct Tables {
     pointer: ArrayOfMaps<MapData, VipTable>,
@@ -23,6 +27,7 @@ pub struct Tables {
     /// Which of `tables` the pointer points to.
     active: Option<usize>,
     sieve: SievePage,
+    answers: Answers,
     index: HashMap<MapData, InstanceKey, IndexEntry>,
     peers: HashMap<MapData, PeerKey, PeerEntry>,
 }
@@ -30,6 +35,7 @@ pub struct Tables {
 /// What the tables are to hold.
 #[derive(Debug, Default)]
 pub struct Contents {
+    /// The table chooses `VipEntry::answers` itself.
     pub vips: Vec<(VipKey, VipEntry)>,
     /// Where adverts of a virtual router come in, to its slot.
     pub index: Vec<(InstanceKey, IndexEntry)>,
@@ -45,32 +51,32 @@ impl Contents {
 }
 
 impl Tables {
-    /// `active` is the id of the map that `pointer` points to.
+    /// `active` is which of `tables` the pointer points to.
     pub fn new(
-        active: Option<u32>,
+        active: Option<usize>,
         pointer: ArrayOfMaps<MapData, VipTable>,
         tables: [VipTable; 2],
         sieve: SievePage,
+        answers: AnswerPage,
         index: HashMap<MapData, InstanceKey, IndexEntry>,
         peers: HashMap<MapData, PeerKey, PeerEntry>,
-        pins: &PinDir,
     ) -> Result<Self> {
-        let active = match active {
-            None => None,
-            Some(id) => {
-                let mut active = None;
-                for (i, name) in ["VIPS_A", "VIPS_B"].into_iter().enumerate() {
-                    if MapInfo::from_pin(pins.path().join(name))?.id() == id {
-                        active = Some(i);
-                    }
-                }
-                if active.is_none() {
-                    bail!("VIPS points to map {id}, which is neither VIPS_A nor VIPS_B");
-                }
-                active
+        let answers = Answers::new(answers, active.map(|active| &tables[active]))?;
+        Ok(Self { pointer, tables, active, sieve, answers, index, peers })
+    }
+
+    pub fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
+    /// Which of the two tables the map with this id is.
+    pub fn which(id: u32, pins: &PinDir) -> Result<usize> {
+        for (i, name) in ["VIPS_A", "VIPS_B"].into_iter().enumerate() {
+            if MapInfo::from_pin(pins.path().join(name))?.id() == id {
+                return Ok(i);
             }
-        };
-        Ok(Self { pointer, tables, active, sieve, index, peers })
+        }
+        bail!("VIPS points to map {id}, which is neither VIPS_A nor VIPS_B");
     }
 
     /// Fills the table that is not in use, points to it, then empties the other; then the index and the peers, entry by
@@ -78,14 +84,16 @@ impl Tables {
     pub fn replace(&mut self, contents: &Contents) -> Result<()> {
         let next = self.active.map_or(0, |active| 1 - active);
         clear(&mut self.tables[next])?;
+        let full = || format!("add a VIP to the table of at most {MAX_VIPS}");
+        let answers = self.answers.slots_for(contents.vips.iter().map(|(key, _)| key)).with_context(full)?;
         for (key, entry) in &contents.vips {
-            self.tables[next]
-                .insert(key, entry, 0)
-                .with_context(|| format!("add a VIP to the table of at most {MAX_VIPS}"))?;
+            let entry = VipEntry { answers: answers[key], ..*entry };
+            self.tables[next].insert(key, entry, 0).with_context(full)?;
         }
         let bits = sieve_of(&contents.vips);
         self.sieve.add(&bits);
         self.pointer.set(0, &self.tables[next], 0).context("swap the table of VIPs")?;
+        self.answers.follow(answers);
         if let Some(active) = self.active.replace(next) {
             clear(&mut self.tables[active])?;
         }

@@ -3,8 +3,6 @@
 mod place;
 mod text;
 
-use std::collections::BTreeMap;
-
 use crate::{
     config::{Config, Nothing, Unsupported, parse},
     control::model::{InstanceStatus, MasterStatus, Status, TrackedStatus},
@@ -127,18 +125,13 @@ fn status() -> Status {
         value,
     };
     Status {
-        version: String::new(),
-        pid: 1,
-        uptime_ms: 0,
-        real_time: false,
-        drained: false,
         instances: vec![master, backup],
-        counters: BTreeMap::new(),
         tracked: vec![
             tracked("vrrp_script", "chk", Some(true), None),
             tracked("track_file", "load", None, Some(7)),
             tracked("vrrp_track_process", "nginx", Some(false), None),
         ],
+        ..Status::default()
     }
 }
 
@@ -158,33 +151,17 @@ fn instance(name: &str, vrid: u8, version: u8) -> InstanceStatus {
     ];
     InstanceStatus {
         name: name.to_owned(),
-        state: String::new(),
         since_unix_ms: 1_673_674_892_348,
         in_state_ms: 10_000,
-        sync_group: None,
-        reason: None,
         interface: "eth0".to_owned(),
         vrid,
         version,
-        family: String::new(),
-        virtual_mac: None,
-        unicast_peers: Vec::new(),
         accept: true,
         priority: 100,
         handed_over: false,
         advert_interval_ms: 500,
         master_advert_interval_ms: 250,
-        address: None,
-        master: None,
-        lease: String::new(),
-        lease_remaining_ms: None,
-        master_down_in_ms: None,
-        master_down_interval_cs: 0,
         skew_time_us: 152_343,
-        last_adv_source: None,
-        new_master_reason: String::new(),
-        vips: Vec::new(),
-        vips_excluded: Vec::new(),
         adverts_sent: 2,
         adverts_received: 1,
         priority_zero_sent: 6,
@@ -195,8 +172,6 @@ fn instance(name: &str, vrid: u8, version: u8) -> InstanceStatus {
         leases_revoked: 1_000,
         address_list_differs: 13,
         discards: discards.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
-        advert_lateness_max_us: 0,
-        xdp_mode: String::new(),
-        lines: Vec::new(),
+        ..InstanceStatus::default()
     }
 }

@@ -156,9 +156,10 @@ fn contents() -> Contents {
             let key = VipKey { ifindex: IFINDEX, vlan: router.vlan, address: octets(*vip) };
             let flags = if *accept { 0 } else { vip_flag::NO_ACCEPT };
             let mac = router.answering_mac();
-            contents
-                .vips
-                .push((key, VipEntry { group: group(slot), instance: slot, mac, flags, reserved: 0 }));
+            contents.vips.push((
+                key,
+                VipEntry { group: group(slot), instance: slot, answers: 0, mac, flags, reserved: 0 },
+            ));
         }
         if let Some(peer) = router.peer {
             let entry = PeerEntry { min_ttl: 1, max_ttl: 255, reserved: [0; 2] };

@@ -1,0 +1,323 @@
+//! `--metrics-listen`: scraped over TCP and a unix socket, the text is OpenMetrics, and its numbers are what happened.
+
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    path::PathBuf,
+    thread,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use support::{Bed, HIGH, INSTANCE, INTERVAL, LEASE, LOW, SOON, VIP, frames, node_conf, pins};
+use vipd_tests::{Daemon, Node, wait_for};
+
+const ADDRESS: &str = "127.0.0.1:9812";
+const LABELS: &str = "vrrp_instance=\"VI_1\",interface=\"eth0\",vrid=\"51\",family=\"ipv4\"";
+
+fn start(bed: &Bed, node: &str, conf: &str, listen: &str) -> Result<Daemon> {
+    let node = bed.lab.node(node);
+    node.write_vipd_conf(conf)?;
+    let mut command = node.command(&bed.vipd);
+    command.arg("run").arg("-f").arg(node.vipd_conf()).args(["--metrics-listen", listen]);
+    command.arg("--bpffs-dir").arg(node.bpffs_dir()).arg("--runtime-dir").arg(node.runtime_dir());
+    Daemon::start("vipd", &mut command, &node.vipd_log())
+}
+
+fn socket(node: &Node) -> PathBuf {
+    node.dir().join("metrics.sock")
+}
+
+/// What came back for a request.
+#[derive(Debug)]
+struct Reply {
+    code: u16,
+    head: String,
+    body: String,
+}
+
+fn over_tcp(node: &Node, request: &str) -> Result<Reply> {
+    let address: SocketAddr = ADDRESS.parse()?;
+    node.ns().run(|| converse(TcpStream::connect(address)?, request))?
+}
+
+fn over_unix(node: &Node, request: &str) -> Result<Reply> {
+    converse(UnixStream::connect(socket(node))?, request)
+}
+
+fn converse(mut stream: impl Read + Write, request: &str) -> Result<Reply> {
+    stream.write_all(request.as_bytes())?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let (head, body) = text.split_once("\r\n\r\n").with_context(|| format!("no answer: {text:?}"))?;
+    let code = head.split(' ').nth(1).context("no code")?.parse()?;
+    Ok(Reply { code, head: head.to_lowercase(), body: body.to_owned() })
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: vipd\r\nUser-Agent: test\r\n\r\n")
+}
+
+/// Every sample by its name and labels, as they stand there.
+type Samples = BTreeMap<String, f64>;
+
+/// Reads a scrape, and checks it against the grammar of OpenMetrics 1.0 as far as it is used.
+fn samples(reply: &Reply) -> Result<Samples> {
+    ensure!(reply.code == 200, "{reply:?}");
+    ensure!(
+        reply.head.contains("content-type: application/openmetrics-text; version=1.0.0"),
+        "{}",
+        reply.head
+    );
+    let length = format!("content-length: {}\r\n", reply.body.len());
+    ensure!(format!("{}\r\n", reply.head).contains(&length), "{}", reply.head);
+    let body = reply.body.strip_suffix("# EOF\n").context("it does not end with # EOF")?;
+    let mut samples = Samples::new();
+    // Family, and what its samples are called.
+    let mut family = (String::new(), String::new());
+    let mut families = BTreeSet::new();
+    for line in body.lines() {
+        if let Some(comment) = line.strip_prefix("# ") {
+            let [kind, name, rest] = *comment.splitn(3, ' ').collect::<Vec<_>>() else { bail!("{line}") };
+            match kind {
+                "HELP" => {
+                    ensure!(families.insert(name.to_owned()), "{name} is not in one piece");
+                    family = (name.to_owned(), String::new());
+                }
+                "TYPE" => {
+                    let suffix = match rest {
+                        "gauge" => "",
+                        "counter" => "_total",
+                        "info" => "_info",
+                        _ => bail!("{line}"),
+                    };
+                    family.1 = format!("{name}{suffix}");
+                }
+                "UNIT" => ensure!(name.ends_with(&format!("_{rest}")), "{line}"),
+                _ => bail!("{line}"),
+            }
+            ensure!(family.0 == name, "{line} is among {}", family.0);
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').with_context(|| line.to_owned())?;
+        let value = value.parse().with_context(|| line.to_owned())?;
+        let (name, labels) = series.split_once('{').context("a sample has labels, or none in braces")?;
+        ensure!(name == family.1, "{line} is among {}", family.1);
+        let labels = labels.strip_suffix('}').with_context(|| line.to_owned())?;
+        // No value has a comma in it here.
+        for label in labels.split(',').filter(|label| !label.is_empty()) {
+            let (name, value) = label.split_once('=').with_context(|| line.to_owned())?;
+            ensure!(name.bytes().all(|c| c.is_ascii_lowercase() || c == b'_'), "{line}");
+            ensure!(value.len() >= 2 && value.starts_with('"') && value.ends_with('"'), "{line}");
+        }
+        ensure!(samples.insert(series.to_owned(), value).is_none(), "twice: {line}");
+    }
+    Ok(samples)
+}
+
+fn scrape(node: &Node) -> Result<Samples> {
+    samples(&if socket(node).exists() {
+        over_unix(node, &get("/metrics"))
+    } else {
+        over_tcp(node, &get("/metrics"))
+    }?)
+}
+
+fn value(samples: &Samples, series: &str) -> Result<f64> {
+    samples.get(series).copied().with_context(|| format!("no {series} in {samples:#?}"))
+}
+
+/// Waits until a sample of a node has a value.
+fn wait_value(node: &Node, series: &str, expect: f64) -> Result<()> {
+    let mut last = String::new();
+    let is = || {
+        let found = scrape(node).and_then(|samples| value(&samples, series));
+        last = format!("{found:?}");
+        found.is_ok_and(|found| found == expect)
+    };
+    wait_for(format_args!("{series} to be {expect}"), SOON, is).with_context(|| last.clone()).map(drop)
+}
+
+fn state(state: &str) -> String {
+    format!("vipd_instance_state{{{LABELS},state=\"{state}\"}}")
+}
+
+fn answers() -> String {
+    format!("vipd_vip_answers_total{{{LABELS},vip=\"{VIP}\"}}")
+}
+
+/// Asks for the VIP so many times.
+fn ask(bed: &Bed, times: usize) -> Result<()> {
+    let client = bed.client();
+    let question = frames::arp(1, client.mac().0, client.ip().context("an address")?, VIP);
+    (0..times).try_for_each(|_| client.inject(&question))
+}
+
+#[test]
+fn numbers_are_those_of_a_takeover() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let (lb01, lb02) = (bed.lb01(), bed.lb02());
+    let unix = format!("unix:{}", socket(lb02).display());
+    let mut first = start(&bed, "lb01", &node_conf(HIGH, ""), ADDRESS)?;
+    bed.wait("lb01", "MASTER")?;
+    let _second = start(&bed, "lb02", &node_conf(LOW, ""), &unix)?;
+    bed.wait("lb02", "BACKUP")?;
+    ensure!(fs::metadata(socket(lb02))?.permissions().mode() & 0o777 == 0o660);
+
+    ask(&bed, 20)?;
+    wait_value(lb01, &answers(), 20.0)?;
+    wait_value(lb02, "vipd_xdp_frames_total{kind=\"arp_gated\"}", 20.0)?;
+    let status = bed.status("lb01")?;
+    ensure!(status["vip_answers"][VIP.to_string()] == 20, "{status}");
+
+    let (master, backup) = (scrape(lb01)?, scrape(lb02)?);
+    for (samples, series, expect) in [
+        (&master, state("MASTER"), 1.0),
+        (&master, state("BACKUP"), 0.0),
+        (&backup, state("MASTER"), 0.0),
+        (&backup, state("BACKUP"), 1.0),
+        (&backup, answers(), 0.0),
+        (&master, format!("vipd_instance_became_master_total{{{LABELS}}}"), 1.0),
+        (&backup, format!("vipd_instance_became_master_total{{{LABELS}}}"), 0.0),
+        (&master, format!("vipd_instance_priority{{{LABELS}}}"), HIGH.into()),
+        (&master, format!("vipd_instance_advert_interval_seconds{{{LABELS}}}"), 0.3),
+        (&master, format!("vipd_instance_lease_length_seconds{{{LABELS}}}"), 1.2),
+        (&backup, format!("vipd_instance_lease_remaining_seconds{{{LABELS}}}"), 0.0),
+        (&master, format!("vipd_instance_discards_total{{{LABELS},reason=\"own_source\"}}"), 0.0),
+    ] {
+        let found = value(samples, &series)?;
+        ensure!(found == expect, "{series} is {found}, expected {expect}");
+    }
+    for (samples, series, most) in [
+        (&master, format!("vipd_instance_lease_remaining_seconds{{{LABELS}}}"), 1.2),
+        (&master, format!("vipd_instance_lease_margin_least_seconds{{{LABELS}}}"), 1.2),
+        (&master, format!("vipd_instance_adverts_sent_total{{{LABELS}}}"), 1e6),
+        (&backup, format!("vipd_instance_adverts_received_total{{{LABELS}}}"), 1e6),
+        (&backup, format!("vipd_instance_last_advert_age_seconds{{{LABELS}}}"), 60.0),
+        (&master, "vipd_uptime_seconds{}".into(), 1e6),
+    ] {
+        let found = value(samples, &series)?;
+        ensure!(found > 0.0 && found <= most, "{series} is {found}, expected up to {most}");
+    }
+    ensure!(!master.contains_key(&format!("vipd_instance_master_down_seconds{{{LABELS}}}")), "{master:#?}");
+
+    first.kill9()?;
+    wait_value(lb02, &state("MASTER"), 1.0)?;
+    wait_value(lb02, &format!("vipd_instance_became_master_total{{{LABELS}}}"), 1.0)?;
+    ask(&bed, 5)?;
+    wait_value(lb02, &answers(), 5.0)?;
+    Ok(())
+}
+
+/// A lease that has run out is seen after the fact, by whoever looks within a minute.
+#[test]
+fn the_margin_of_a_frozen_master_is_0() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let mut daemon = start(&bed, "lb01", &node_conf(HIGH, ""), ADDRESS)?;
+    bed.wait("lb01", "MASTER")?;
+    let margin = format!("vipd_instance_lease_margin_least_seconds{{{LABELS}}}");
+    wait_for("a renewal", SOON, || {
+        scrape(lb01).is_ok_and(|samples| samples.get(&margin).is_some_and(|m| *m > 0.0))
+    })?;
+    daemon.sigstop()?;
+    thread::sleep(LEASE + INTERVAL);
+    daemon.sigcont()?;
+    wait_value(lb01, &format!("vipd_instance_released_master_total{{{LABELS}}}"), 1.0)?;
+    bed.wait("lb01", "MASTER")?;
+    wait_value(lb01, &margin, 0.0)?;
+    let status = bed.status("lb01")?;
+    ensure!(status["lease_margin_least_us"] == 0, "{status}");
+    Ok(())
+}
+
+#[test]
+fn only_scrapes_are_served_and_few_at_once() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let mut daemon = start(&bed, "lb01", &node_conf(HIGH, ""), ADDRESS)?;
+    bed.wait("lb01", "MASTER")?;
+    for (request, code) in [
+        (get("/metrics"), 200),
+        (get("/metrics?debug=1"), 200),
+        (get("/"), 404),
+        (get("/metrics/"), 404),
+        (get("/metrics").replace("GET", "POST"), 405),
+        (get("/metrics").replace("GET", "DELETE"), 405),
+        ("nonsense\r\n\r\n".into(), 400),
+        (format!("GET /metrics HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(100_000)), 431),
+    ] {
+        let shown = &request[..request.len().min(40)];
+        let reply = over_tcp(lb01, &request).with_context(|| shown.to_owned())?;
+        ensure!(reply.code == code, "{shown:?}: {reply:?}, expected {code}");
+    }
+    // Those who say nothing are sent away after a while; until then others wait, and the election does not.
+    let address: SocketAddr = ADDRESS.parse()?;
+    let silent: Vec<TcpStream> =
+        lb01.ns().run(|| (0..10).map(|_| TcpStream::connect(address)).collect::<Result<_, _>>())??;
+    let before = scrape(lb01)?;
+    drop(silent);
+    let lateness = value(&before, &format!("vipd_instance_advert_lateness_max_seconds{{{LABELS}}}"))?;
+    println!("adverts at most {lateness} s late");
+    ensure!(value(&before, &format!("vipd_instance_became_master_total{{{LABELS}}}"))? == 1.0);
+
+    // The next vipd has the address and goes on counting.
+    ask(&bed, 3)?;
+    wait_value(lb01, &answers(), 3.0)?;
+    let mut leave = lb01.command(&bed.vipd);
+    ensure!(
+        leave.args(["stop", "--for-restart", "--runtime-dir"]).arg(lb01.runtime_dir()).status()?.success()
+    );
+    let _next = start(&bed, "lb01", &node_conf(HIGH, ""), ADDRESS)?;
+    ensure!(daemon.wait(SOON)?.success(), "{}", daemon.log());
+    bed.wait("lb01", "MASTER")?;
+    ask(&bed, 1)?;
+    wait_value(lb01, &answers(), 4.0)
+}
+
+#[test]
+fn an_address_that_cannot_be_had_is_an_error_at_start() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let address: SocketAddr = ADDRESS.parse()?;
+    let _taken = lb01.ns().run(|| TcpListener::bind(address))??;
+    let file = lb01.dir().join("file");
+    fs::write(&file, "mine")?;
+    for (listen, why) in [
+        (ADDRESS.to_owned(), "in use"),
+        ("192.0.2.1:9812".to_owned(), "Cannot assign"),
+        (format!("unix:{}", file.display()), "is no socket"),
+        (format!("unix:{}/none/metrics.sock", lb01.dir().display()), "No such file"),
+    ] {
+        let mut daemon = start(&bed, "lb01", &node_conf(HIGH, ""), &listen)?;
+        let (status, log) = (daemon.wait(SOON)?, daemon.log());
+        ensure!(status.code() == Some(1), "{listen}: {status}, {log}");
+        let line = log.lines().last().unwrap_or_default();
+        ensure!(
+            line.contains(&format!("serve metrics on {listen}")) && line.contains(why),
+            "{listen}: {log}"
+        );
+        ensure!(!pins(lb01).exists(), "{listen}: pins are left");
+    }
+    ensure!(fs::read_to_string(&file)? == "mine");
+
+    // What a crash has left is replaced, and what is stopped leaves nothing.
+    let listen = format!("unix:{}", socket(lb01).display());
+    let mut crashed = start(&bed, "lb01", &node_conf(HIGH, ""), &listen)?;
+    bed.wait("lb01", "MASTER")?;
+    crashed.kill9()?;
+    ensure!(socket(lb01).exists());
+    let mut daemon = start(&bed, "lb01", &node_conf(HIGH, ""), &listen)?;
+    bed.wait("lb01", "MASTER")?;
+    wait_value(lb01, &state("MASTER"), 1.0)?;
+    let status = bed.status("lb01")?;
+    ensure!(status["name"] == INSTANCE, "{status}");
+    daemon.sigterm()?;
+    ensure!(daemon.wait(SOON)?.success(), "{}", daemon.log());
+    ensure!(!socket(lb01).exists(), "the socket is left");
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! `vipd top`: the status, again and again, in a terminal.
+//!
+//! [`state`] is what is known and what is chosen, without a terminal or a clock; [`draw`] shows it. Here are the terminal, keys,
+//! signals, and the questions to the daemon: each is asked on a thread of its own, so that a daemon that hangs holds up no key.
+
+mod draw;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io::{self, IsTerminal},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use crossterm::event::{Event, EventStream};
+use futures_util::StreamExt;
+use ratatui::DefaultTerminal;
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+    task::{JoinHandle, spawn_blocking},
+    time::MissedTickBehavior,
+};
+
+use crate::control::{self, ClientError, Request, Response};
+use state::{Next, Top};
+
+/// A number of seconds.
+pub fn interval(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
+    let seconds: f64 = seconds.ok_or("expected a number of seconds, 0.1 to 3600")?;
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+/// Shows the status of the vipd behind `socket` until it is told to end.
+///
+/// # Errors
+///
+/// Standard output is no terminal, or one that cannot be had. A vipd that does not run is none: it is waited for.
+pub fn run(socket: &Path, interval: Duration) -> Result<()> {
+    if !io::stdout().is_terminal() {
+        bail!("vipd top needs a terminal; vipd status prints the same once, and with --json for programs");
+    }
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    // A panic restores the terminal too.
+    let terminal = ratatui::try_init();
+    let result = match terminal {
+        Ok(terminal) => runtime.block_on(watch(terminal, socket, interval)),
+        Err(error) => Err(error).context("set the terminal up"),
+    };
+    ratatui::restore();
+    // A question that is not answered is not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn watch(mut terminal: DefaultTerminal, socket: &Path, interval: Duration) -> Result<()> {
+    let catch = |kind| signal(kind).context("catch signals");
+    let mut terminate = catch(SignalKind::terminate())?;
+    let mut interrupt = catch(SignalKind::interrupt())?;
+    let mut hangup = catch(SignalKind::hangup())?;
+    let mut events = EventStream::new();
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut question = None;
+    let mut top = Top::default();
+    loop {
+        terminal.draw(|frame| draw::draw(frame, &top)).context("draw")?;
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => return Ok(()),
+            _ = ticks.tick() => match question {
+                Some(_) => top.is_kept_waiting(),
+                None => question = Some(ask(socket)),
+            },
+            answer = answered(&mut question) => {
+                question = None;
+                match answer? {
+                    Ok(Response::Status(status)) => top.take(*status),
+                    Ok(_) => top.is_in_trouble("vipd has answered another question".into()),
+                    Err(error) => top.is_in_trouble(format!("{:#}", anyhow::Error::new(error))),
+                }
+            }
+            event = events.next() => match event {
+                Some(Ok(Event::Key(key))) if top.press(key) == Next::End => return Ok(()),
+                // A terminal of another size is drawn anew.
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error).context("read keys"),
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+type Question = JoinHandle<Result<Response, ClientError>>;
+
+fn ask(socket: &Path) -> Question {
+    let socket = socket.to_owned();
+    spawn_blocking(move || control::request(&socket, &Request::Status))
+}
+
+async fn answered(question: &mut Option<Question>) -> Result<Result<Response, ClientError>> {
+    match question {
+        Some(question) => question.await.context("the thread that asks has ended"),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,232 @@
+//! What `vipd top` knows of the daemon, and what of it is chosen.
+//!
+//! No terminal, no clock: time is the daemon's own, which its answers carry.
+
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BTreeMap,
+    time::Duration,
+};
+
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use crate::{
+    cli::status::sum,
+    control::model::{InstanceStatus, Status},
+};
+
+/// Rows that a page key moves by.
+const PAGE: isize = 10;
+
+/// All that is shown.
+#[derive(Debug, Default)]
+pub struct Top {
+    /// The last answer, and the one before it if it was the same daemon's.
+    latest: Option<Status>,
+    before: Option<Status>,
+    /// Why there is no newer answer.
+    pub trouble: Option<String>,
+    /// By name, so that it stays the same one in another order.
+    selected: Option<String>,
+    pub sort: Sort,
+    pub reversed: bool,
+    /// Whether the selected instance takes most of the room.
+    pub enlarged: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    #[default]
+    Configuration,
+    Name,
+    State,
+    Adverts,
+    Discards,
+}
+
+/// What a key has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    Go,
+    End,
+}
+
+/// Of one instance, by the second; `None` with the first answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    pub sent: Option<f64>,
+    pub received: Option<f64>,
+    pub discarded: Option<f64>,
+    pub answered: Option<f64>,
+}
+
+impl Top {
+    /// Takes an answer.
+    pub fn take(&mut self, status: Status) {
+        self.trouble = None;
+        let before = self.latest.replace(status);
+        let latest = self.latest.as_ref().expect("just put there");
+        self.before = before.filter(|b| b.pid == latest.pid && b.uptime_ms < latest.uptime_ms);
+        if !latest.instances.iter().any(|i| Some(&i.name) == self.selected.as_ref()) {
+            self.selected = latest.instances.first().map(|i| i.name.clone());
+        }
+    }
+
+    /// There was no answer, for this reason; what was known stays.
+    pub fn is_in_trouble(&mut self, why: String) {
+        self.trouble = Some(why);
+        // The next answer is of another time.
+        self.before = None;
+    }
+
+    /// There is no answer yet.
+    pub fn is_kept_waiting(&mut self) {
+        self.trouble.get_or_insert_with(|| "vipd has not answered yet".into());
+    }
+
+    pub fn status(&self) -> Option<&Status> {
+        self.latest.as_ref()
+    }
+
+    /// The instances in the order that is chosen.
+    pub fn instances(&self) -> Vec<&InstanceStatus> {
+        let mut instances: Vec<_> = self.latest.iter().flat_map(|status| &status.instances).collect();
+        // Stable: what is equal stays as in the configuration.
+        match self.sort {
+            Sort::Configuration => {}
+            Sort::Name => instances.sort_by(|a, b| a.name.cmp(&b.name)),
+            Sort::State => instances.sort_by_key(|i| state_rank(&i.state)),
+            Sort::Adverts => instances.sort_by(|a, b| more(self.adverts(a), self.adverts(b))),
+            Sort::Discards => instances.sort_by_key(|i| Reverse(sum(i.discards.values()))),
+        }
+        if self.reversed {
+            instances.reverse();
+        }
+        instances
+    }
+
+    pub fn selected(&self) -> Option<(usize, &InstanceStatus)> {
+        let selected = self.selected.as_ref()?;
+        self.instances().into_iter().enumerate().find(|(_, i)| i.name == *selected)
+    }
+
+    pub fn rates(&self, i: &InstanceStatus) -> Rates {
+        let then = self.before.iter().flat_map(|before| &before.instances).find(|then| then.name == i.name);
+        let rate = |of: fn(&InstanceStatus) -> u64| self.rate(then.map(of)?, of(i));
+        Rates {
+            sent: rate(|i| i.adverts_sent),
+            received: rate(|i| i.adverts_received),
+            discarded: rate(|i| sum(i.discards.values())),
+            answered: rate(|i| sum(i.vip_answers.values())),
+        }
+    }
+
+    /// What the XDP program has counted, without what never was, with how often it is by the second.
+    pub fn counters(&self) -> Vec<(&str, u64, Option<f64>)> {
+        let counters = self.latest.iter().flat_map(|status| &status.counters);
+        counters
+            .filter(|(_, count)| **count > 0)
+            .map(|(name, count)| {
+                let then = self.before.as_ref().and_then(|before| before.counters.get(name));
+                (name.as_str(), *count, then.and_then(|then| self.rate(*then, *count)))
+            })
+            .collect()
+    }
+
+    /// Takes a key.
+    pub fn press(&mut self, key: KeyEvent) -> Next {
+        if key.kind == KeyEventKind::Release {
+            return Next::Go;
+        }
+        match key.code {
+            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Next::End,
+            KeyCode::Char('q') => return Next::End,
+            KeyCode::Esc if !self.enlarged => return Next::End,
+            KeyCode::Esc => self.enlarged = false,
+            KeyCode::Enter => self.enlarged = !self.enlarged,
+            KeyCode::Char('s') => self.sort = self.sort.next(),
+            KeyCode::Char('r') => self.reversed = !self.reversed,
+            KeyCode::Up | KeyCode::Char('k') => self.move_by(-1),
+            KeyCode::Down | KeyCode::Char('j') => self.move_by(1),
+            KeyCode::PageUp => self.move_by(-PAGE),
+            KeyCode::PageDown => self.move_by(PAGE),
+            KeyCode::Home => self.move_by(isize::MIN),
+            KeyCode::End => self.move_by(isize::MAX),
+            _ => {}
+        }
+        Next::Go
+    }
+
+    fn move_by(&mut self, rows: isize) {
+        let at = self.selected().map_or(0, |(at, _)| at);
+        let names: Vec<String> = self.instances().into_iter().map(|i| i.name.clone()).collect();
+        let Some(last) = names.len().checked_sub(1) else { return };
+        self.selected = Some(names[at.saturating_add_signed(rows).min(last)].clone());
+    }
+
+    fn adverts(&self, i: &InstanceStatus) -> f64 {
+        let Rates { sent, received, .. } = self.rates(i);
+        sent.unwrap_or_default() + received.unwrap_or_default()
+    }
+
+    /// By the second, between the last two answers; `None` if a counter has begun anew.
+    fn rate(&self, then: u64, now: u64) -> Option<f64> {
+        let (before, latest) = (self.before.as_ref()?, self.latest.as_ref()?);
+        let passed = Duration::from_millis(latest.uptime_ms.checked_sub(before.uptime_ms)?);
+        // Exact far beyond what is counted between two looks.
+        let more = u32::try_from(now.checked_sub(then)?).unwrap_or(u32::MAX);
+        Some(f64::from(more) / passed.as_secs_f64())
+    }
+}
+
+impl Sort {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Name => "name",
+            Self::State => "state",
+            Self::Adverts => "adverts",
+            Self::Discards => "discards",
+        }
+    }
+
+    fn next(self) -> Self {
+        match self {
+            Self::Configuration => Self::Name,
+            Self::Name => Self::State,
+            Self::State => Self::Adverts,
+            Self::Adverts => Self::Discards,
+            Self::Discards => Self::Configuration,
+        }
+    }
+}
+
+/// What needs a look comes first.
+fn state_rank(state: &str) -> usize {
+    let order = ["FAULT", "INIT", "STOP", "MASTER", "BACKUP"];
+    order.iter().position(|known| *known == state).unwrap_or(order.len())
+}
+
+fn more(a: f64, b: f64) -> Ordering {
+    b.total_cmp(&a)
+}
+
+/// How many of `steps` there are in `some` of `whole`.
+pub fn part(some: u64, whole: u64, steps: usize) -> usize {
+    let some = u128::from(some.min(whole)) * steps as u128;
+    some.checked_div(whole.into()).and_then(|part| part.try_into().ok()).unwrap_or_default()
+}
+
+/// The latest that an advert has left after its time, of all instances.
+pub fn latest_us(status: &Status) -> u64 {
+    status.instances.iter().map(|i| i.advert_lateness_max_us).max().unwrap_or_default()
+}
+
+/// How many instances are in each state, of those that any is in.
+pub fn states(status: &Status) -> BTreeMap<&str, usize> {
+    let mut states = BTreeMap::new();
+    for i in &status.instances {
+        *states.entry(i.state.as_str()).or_default() += 1;
+    }
+    states
+}

@@ -1,0 +1,356 @@
+//! The list of metrics: name, kind, what it says, and where in a status it is. `docs/metrics.md` is made from it.
+
+use std::time::Duration;
+
+use prometheus_client::metrics::MetricType;
+use vipd_common::abi::InstanceCounters;
+
+use crate::{
+    control::model::{InstanceStatus, LineStatus, Status, TrackedStatus},
+    engine::StateName,
+};
+
+/// A metric with all of its samples.
+#[derive(Debug)]
+pub struct Family {
+    /// Without `vipd_`, the unit, and what the kind appends.
+    pub name: &'static str,
+    pub kind: Kind,
+    /// Whether the unit is seconds; else there is none.
+    pub seconds: bool,
+    pub help: &'static str,
+    from: From,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Gauge,
+    Counter,
+    Info,
+}
+
+/// A value with the names and values of its labels.
+#[derive(Debug)]
+pub struct Sample {
+    pub labels: Vec<(&'static str, String)>,
+    pub value: Value,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    Whole(u64),
+    Real(f64),
+}
+
+/// The values of the labels, and the value.
+type Labelled = (Vec<String>, Value);
+
+/// Where samples come from.
+#[derive(Debug)]
+enum From {
+    /// One.
+    Daemon(fn(&Status) -> Value),
+    /// Some, each with these labels.
+    DaemonBy(&'static [&'static str], fn(&Status) -> Vec<Labelled>),
+    /// One for each instance for which there is a value.
+    Instance(fn(&InstanceStatus) -> Option<Value>),
+    /// Some for each instance, each with these labels too.
+    InstanceBy(&'static [&'static str], fn(&InstanceStatus) -> Vec<Labelled>),
+}
+
+/// The labels of what belongs to an instance. Not `instance`: Prometheus gives that name to the target, and would rename ours.
+pub const INSTANCE_LABELS: [&str; 4] = ["vrrp_instance", "interface", "vrid", "family"];
+
+/// Every state that an instance can be in.
+const STATES: [StateName; 5] =
+    [StateName::Init, StateName::Backup, StateName::Master, StateName::Fault, StateName::Stopped];
+
+/// Every state that a line can be in.
+const LINE_STATES: [&str; 4] = ["up", "down", "absent", "lost"];
+
+impl Family {
+    /// As a query names it.
+    #[cfg(test)]
+    pub fn full_name(&self) -> String {
+        let unit = if self.seconds { "_seconds" } else { "" };
+        let suffix = match self.kind {
+            Kind::Gauge => "",
+            Kind::Counter => "_total",
+            Kind::Info => "_info",
+        };
+        format!("vipd_{}{unit}{suffix}", self.name)
+    }
+
+    /// The names of the labels of each sample.
+    #[cfg(test)]
+    pub fn labels(&self) -> Vec<&'static str> {
+        match self.from {
+            From::Daemon(_) => Vec::new(),
+            From::DaemonBy(labels, _) => labels.to_vec(),
+            From::Instance(_) => INSTANCE_LABELS.to_vec(),
+            From::InstanceBy(labels, _) => [&INSTANCE_LABELS, labels].concat(),
+        }
+    }
+
+    pub fn samples(&self, status: &Status) -> Vec<Sample> {
+        match self.from {
+            From::Daemon(value) => vec![Sample { labels: Vec::new(), value: value(status) }],
+            From::DaemonBy(names, samples) => {
+                samples(status).into_iter().map(|sample| labelled(Vec::new(), names, sample)).collect()
+            }
+            From::Instance(value) => {
+                let sample = |i| Some(Sample { labels: identity(i), value: value(i)? });
+                status.instances.iter().filter_map(sample).collect()
+            }
+            From::InstanceBy(names, samples) => {
+                let of = |i| samples(i).into_iter().map(move |sample| labelled(identity(i), names, sample));
+                status.instances.iter().flat_map(of).collect()
+            }
+        }
+    }
+}
+
+impl Kind {
+    pub fn metric_type(self) -> MetricType {
+        match self {
+            Self::Gauge => MetricType::Gauge,
+            Self::Counter => MetricType::Counter,
+            Self::Info => MetricType::Info,
+        }
+    }
+}
+
+fn identity(i: &InstanceStatus) -> Vec<(&'static str, String)> {
+    let values = [i.name.clone(), i.interface.clone(), i.vrid.to_string(), i.family.clone()];
+    INSTANCE_LABELS.into_iter().zip(values).collect()
+}
+
+fn labelled(
+    mut labels: Vec<(&'static str, String)>,
+    names: &[&'static str],
+    (values, value): Labelled,
+) -> Sample {
+    labels.extend(names.iter().copied().zip(values));
+    Sample { labels, value }
+}
+
+const fn gauge(name: &'static str, help: &'static str, from: From) -> Family {
+    Family { name, kind: Kind::Gauge, seconds: false, help, from }
+}
+
+const fn seconds(name: &'static str, help: &'static str, from: From) -> Family {
+    Family { name, kind: Kind::Gauge, seconds: true, help, from }
+}
+
+const fn counter(name: &'static str, help: &'static str, from: From) -> Family {
+    Family { name, kind: Kind::Counter, seconds: false, help, from }
+}
+
+const fn info(name: &'static str, help: &'static str, from: From) -> Family {
+    Family { name, kind: Kind::Info, seconds: false, help, from }
+}
+
+fn whole(n: u64) -> Value {
+    Value::Whole(n)
+}
+
+fn yes(yes: bool) -> Value {
+    Value::Whole(yes.into())
+}
+
+fn ms(ms: u64) -> Value {
+    Value::Real(Duration::from_millis(ms).as_secs_f64())
+}
+
+fn us(us: u64) -> Value {
+    Value::Real(Duration::from_micros(us).as_secs_f64())
+}
+
+/// Every metric. What is here is served, and what is served is here.
+pub const ALL: &[Family] = &[
+    info(
+        "build",
+        "The version of vipd.",
+        From::DaemonBy(&["version"], |s| vec![(vec![s.version.clone()], whole(1))]),
+    ),
+    seconds("uptime", "Time since the election began to run.", From::Daemon(|s| ms(s.uptime_ms))),
+    gauge(
+        "real_time",
+        "1 if the engine thread has real-time scheduling, else 0.",
+        From::Daemon(|s| yes(s.real_time)),
+    ),
+    gauge(
+        "drained",
+        "1 if the node is drained (`vipd drain`), else 0.",
+        From::Daemon(|s| yes(s.drained)),
+    ),
+    counter(
+        "xdp_frames",
+        "Frames by what the XDP program did with them; what belongs to one instance is counted there.",
+        From::DaemonBy(&["kind"], |s| {
+            s.counters.iter().map(|(kind, count)| (vec![kind.clone()], whole(*count))).collect()
+        }),
+    ),
+    gauge(
+        "tracked_well",
+        "1 if what is tracked is as it should be, 0 if it is not; absent of files, and before the first look.",
+        From::DaemonBy(&["keyword", "name"], |s| {
+            let well = |t: &TrackedStatus| Some((vec![t.keyword.clone(), t.name.clone()], yes(t.well?)));
+            s.tracked.iter().filter_map(well).collect()
+        }),
+    ),
+    gauge(
+        "tracked_value",
+        "The number in a tracked file.",
+        From::DaemonBy(&["keyword", "name"], |s| {
+            let value = |t: &TrackedStatus| {
+                Some((vec![t.keyword.clone(), t.name.clone()], Value::Real(t.value?.into())))
+            };
+            s.tracked.iter().filter_map(value).collect()
+        }),
+    ),
+    info(
+        "instance",
+        "What an instance is configured to be.",
+        From::InstanceBy(&["version", "lease", "xdp_mode", "sync_group"], |i| {
+            let group = i.sync_group.clone().unwrap_or_default();
+            vec![(vec![i.version.to_string(), i.lease.clone(), i.xdp_mode.clone(), group], whole(1))]
+        }),
+    ),
+    gauge(
+        "instance_state",
+        "1 for the state that the instance is in, 0 for the others.",
+        From::InstanceBy(&["state"], |i| {
+            let states = STATES.iter().map(|state| state.as_str());
+            states.map(|state| (vec![state.to_owned()], yes(state == i.state))).collect()
+        }),
+    ),
+    seconds(
+        "instance_in_state",
+        "Time since the state was entered.",
+        From::Instance(|i| Some(ms(i.in_state_ms))),
+    ),
+    gauge(
+        "instance_priority",
+        "The priority in force: what is tracked is in it.",
+        From::Instance(|i| Some(whole(i.priority.into()))),
+    ),
+    gauge(
+        "instance_handed_over",
+        "1 if it ranks last because it was handed over, or the node drained; else 0.",
+        From::Instance(|i| Some(yes(i.handed_over))),
+    ),
+    gauge(
+        "line_state",
+        "1 for the state of a line that adverts go over (up, down, absent or lost), 0 for the others.",
+        From::InstanceBy(&["line", "state"], |i| {
+            let states = |line: &LineStatus| {
+                let (line, now) = (line.interface.clone(), line.state.clone());
+                LINE_STATES.map(move |state| (vec![line.clone(), state.to_owned()], yes(state == now)))
+            };
+            i.lines.iter().flat_map(states).collect()
+        }),
+    ),
+    counter(
+        "line_send_errors",
+        "Adverts that were not sent on a line because the socket refused them.",
+        From::InstanceBy(&["line"], |i| {
+            let errors = |line: &LineStatus| (vec![line.interface.clone()], whole(line.send_errors));
+            i.lines.iter().map(errors).collect()
+        }),
+    ),
+    counter(
+        "instance_became_master",
+        "Times it became the master.",
+        From::Instance(|i| Some(whole(i.became_master))),
+    ),
+    counter(
+        "instance_released_master",
+        "Times it was the master no longer.",
+        From::Instance(|i| Some(whole(i.released_master))),
+    ),
+    seconds(
+        "instance_advert_interval",
+        "Time between two adverts of its own.",
+        From::Instance(|i| Some(ms(i.advert_interval_ms))),
+    ),
+    counter("instance_adverts_sent", "Adverts sent.", From::Instance(|i| Some(whole(i.adverts_sent)))),
+    counter(
+        "instance_adverts_received",
+        "Valid adverts received.",
+        From::Instance(|i| Some(whole(i.adverts_received))),
+    ),
+    counter(
+        "instance_priority_zero_sent",
+        "Goodbyes (adverts with priority 0) sent.",
+        From::Instance(|i| Some(whole(i.priority_zero_sent))),
+    ),
+    counter(
+        "instance_priority_zero_received",
+        "Valid goodbyes (adverts with priority 0) received.",
+        From::Instance(|i| Some(whole(i.priority_zero_received))),
+    ),
+    counter(
+        "instance_send_errors",
+        "Adverts not sent because the socket refused them.",
+        From::Instance(|i| Some(whole(i.send_errors))),
+    ),
+    counter(
+        "instance_discards",
+        "Adverts discarded, by reason.",
+        From::InstanceBy(&["reason"], |i| {
+            // All of them: a counter that first appears with its first increase hides that from rate().
+            let reasons = InstanceCounters::NAMES[InstanceCounters::FIRST_DISCARD..].iter();
+            let count = |reason| whole(i.discards.get(reason).copied().unwrap_or_default());
+            reasons.map(|reason| (vec![(*reason).to_owned()], count(*reason))).collect()
+        }),
+    ),
+    counter(
+        "instance_address_list_differs",
+        "Valid adverts that list other addresses than its own.",
+        From::Instance(|i| Some(whole(i.address_list_differs))),
+    ),
+    seconds(
+        "instance_advert_lateness_max",
+        "Latest that an advert has left after its time, since the start.",
+        From::Instance(|i| Some(us(i.advert_lateness_max_us))),
+    ),
+    seconds(
+        "instance_last_advert_age",
+        "Time since the last valid advert of another router; absent if there was none.",
+        From::Instance(|i| i.last_adv_age_ms.map(ms)),
+    ),
+    seconds(
+        "instance_master_down",
+        "Time until this backup takes over if nothing is heard; absent in other states.",
+        From::Instance(|i| i.master_down_in_ms.map(ms)),
+    ),
+    seconds(
+        "instance_lease_length",
+        "Time for which one renewal lasts.",
+        From::Instance(|i| Some(ms(i.lease_length_ms))),
+    ),
+    seconds(
+        "instance_lease_remaining",
+        "Time for which XDP goes on answering for the VIPs without a renewal; 0 if it does not answer.",
+        From::Instance(|i| Some(ms(i.lease_remaining_ms.unwrap_or_default()))),
+    ),
+    seconds(
+        "instance_lease_margin_least",
+        "The least that the lease still had when it was renewed, in the last one to two minutes; 0 if it has run out; absent \
+         without a renewal.",
+        From::Instance(|i| i.lease_margin_least_us.map(us)),
+    ),
+    counter(
+        "instance_leases_revoked",
+        "Times XDP took the lease back because another router has taken over.",
+        From::Instance(|i| Some(whole(i.leases_revoked))),
+    ),
+    counter(
+        "vip_answers",
+        "Questions about a VIP (ARP requests, Neighbor Solicitations) that were answered.",
+        From::InstanceBy(&["vip"], |i| {
+            i.vip_answers.iter().map(|(vip, count)| (vec![vip.to_string()], whole(*count))).collect()
+        }),
+    ),
+];

@@ -1,0 +1,5 @@
+//! What is served, what is documented and what the dashboard asks for are the same metrics.
+
+mod dashboard;
+mod reference;
+mod text;

@@ -1,0 +1,101 @@
+//! `docs/metrics.md`, made from the list of families.
+
+use std::{fmt::Write, fs, path::Path};
+
+use vipd_common::abi::{Counters, InstanceCounters};
+
+use crate::metrics::families::{ALL, INSTANCE_LABELS, Kind};
+
+const HEAD: &str = "\
+# Metrics
+
+Made from `vipd/src/metrics/families.rs` by `VIPD_WRITE_DOCS=1 cargo test -p vipd --lib metrics_reference`; a test compares.
+
+```console
+# vipd run --metrics-listen 127.0.0.1:9812         # or [::1]:9812, or unix:/run/vipd/metrics.sock (mode 0660)
+# curl http://127.0.0.1:9812/metrics
+# curl --unix-socket /run/vipd/metrics.sock http://localhost/metrics
+```
+
+Off by default. OpenMetrics 1.0 text, which Prometheus 2.5 and later take:
+
+```yaml
+scrape_configs:
+  - job_name: vipd
+    static_configs:
+      - targets: [lb01:9812, lb02:9812]
+```
+
+There is neither TLS nor a login: whoever reaches the address can read (nothing else). Listen on a loopback address or a unix socket
+and put a proxy in front of it where that matters. What is served is `GET /metrics`, one request a connection, 4 connections at once;
+others wait, and one that is slow is ended after 5 s (the request) or 20 s (all of it). If the address cannot be had vipd does not start.
+
+A scrape costs what `vipd status` costs: the engine thread copies its state once and goes on; the text is written by the main thread. It
+cannot delay an advert. `docs/grafana-dashboard.json` is a dashboard for these metrics (Grafana 10 or later; Dashboards, New, Import).
+
+Counters begin at 0 with the daemon; those of XDP go on over a restart that adopts its maps. Names and labels keep their
+meaning; new ones may come.
+
+Worth an alert:
+
+| what | expression |
+|---|---|
+| no owner | `sum by (vrid, family) (vipd_instance_lease_remaining_seconds > bool 0) == 0` |
+| two owners | the same, `> 1`; for as long as a scrape takes it may be one that has just handed over |
+| out of service | `vipd_instance_state{state=\"FAULT\"} == 1` |
+| near to losing the lease | `vipd_instance_lease_margin_least_seconds < vipd_instance_advert_interval_seconds` |
+| not authenticated, or misconfigured | `rate(vipd_instance_discards_total[5m]) > 0` |
+| another host claims a VIP | `rate(vipd_xdp_frames_total{kind=\"vip_conflicts\"}[5m]) > 0` |
+| a check fails | `vipd_tracked_well == 0` |
+| no real-time scheduling | `vipd_real_time == 0` |
+";
+
+fn document() -> String {
+    let mut text = HEAD.to_owned();
+    let is_of_instance = |labels: &[&str]| labels.starts_with(&INSTANCE_LABELS);
+    let _ = writeln!(text, "\n## Of the daemon\n\n| metric | type | labels | |\n|---|---|---|---|");
+    rows(&mut text, |labels| !is_of_instance(labels), 0);
+    let labels = INSTANCE_LABELS.map(|label| format!("`{label}`")).join(", ");
+    let _ = writeln!(
+        text,
+        "\n## Of each instance\n\nAll have the labels {labels}.\n\n| metric | type | more labels | |\n|---|---|---|---|"
+    );
+    rows(&mut text, is_of_instance, INSTANCE_LABELS.len());
+    let frames = Counters::NAMES.iter().zip(Counters::MEANINGS);
+    values(&mut text, "Values of `kind` of `vipd_xdp_frames_total`", frames);
+    let reasons = InstanceCounters::NAMES.iter().zip(InstanceCounters::MEANINGS);
+    let reasons = reasons.skip(InstanceCounters::FIRST_DISCARD);
+    values(&mut text, "Values of `reason` of `vipd_instance_discards_total`", reasons);
+    text
+}
+
+fn rows(text: &mut String, wanted: impl Fn(&[&str]) -> bool, known: usize) {
+    for family in ALL.iter().filter(|family| wanted(&family.labels())) {
+        let kind = match family.kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+            Kind::Info => "info",
+        };
+        let labels: Vec<String> = family.labels()[known..].iter().map(|label| format!("`{label}`")).collect();
+        let _ =
+            writeln!(text, "| `{}` | {kind} | {} | {} |", family.full_name(), labels.join(", "), family.help);
+    }
+}
+
+fn values<'a>(text: &mut String, title: &str, values: impl Iterator<Item = (&'a &'a str, &'a &'a str)>) {
+    let _ = writeln!(text, "\n## {title}\n\n| value | |\n|---|---|");
+    for (name, meaning) in values {
+        let _ = writeln!(text, "| `{name}` | {} |", meaning.trim());
+    }
+}
+
+#[test]
+fn metrics_reference_is_that_of_the_list() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+    let document = document();
+    if std::env::var_os("VIPD_WRITE_DOCS").is_some() {
+        fs::write(&path, &document).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(document == written, "{} is out of date; write it with VIPD_WRITE_DOCS=1", path.display());
+}

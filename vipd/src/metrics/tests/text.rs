@@ -1,0 +1,95 @@
+use std::collections::BTreeMap;
+
+use crate::{
+    control::model::samples,
+    metrics::{families::ALL, text},
+};
+
+fn lines() -> Vec<String> {
+    text::encode(samples::status()).lines().map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn has(wanted: &str) {
+    let lines = lines();
+    assert!(lines.iter().any(|line| line == wanted), "{wanted} is not in\n{}", lines.join("\n"));
+}
+
+#[test]
+fn values_are_those_of_the_status_in_base_units() {
+    has("vipd_build_info{version=\"0.1.0\"} 1");
+    has("vipd_uptime_seconds{} 93600.0");
+    has("vipd_real_time{} 1");
+    has("vipd_xdp_frames_total{kind=\"arp_replies\"} 70000");
+    has("vipd_xdp_frames_total{kind=\"nd_replies\"} 0");
+    has("vipd_tracked_well{keyword=\"vrrp_script\",name=\"chk_nginx\"} 1");
+    has("vipd_tracked_well{keyword=\"vrrp_track_process\",name=\"haproxy\"} 0");
+    has("vipd_tracked_value{keyword=\"track_file\",name=\"load\"} -7.0");
+
+    let master = "vrrp_instance=\"VI_1\",interface=\"eth0\",vrid=\"51\",family=\"ipv4\"";
+    has(&format!("vipd_instance_state{{{master},state=\"MASTER\"}} 1"));
+    has(&format!("vipd_instance_state{{{master},state=\"BACKUP\"}} 0"));
+    has(&format!("vipd_instance_priority{{{master}}} 150"));
+    has(&format!("vipd_instance_became_master_total{{{master}}} 2"));
+    has(&format!("vipd_instance_lease_remaining_seconds{{{master}}} 3.25"));
+    has(&format!("vipd_instance_lease_margin_least_seconds{{{master}}} 2.987654"));
+    has(&format!("vipd_instance_advert_lateness_max_seconds{{{master}}} 0.00012"));
+    has(&format!("vipd_vip_answers_total{{{master},vip=\"10.0.0.4\"}} 1000"));
+    has(&format!(
+        "vipd_instance_info{{{master},version=\"2\",lease=\"overlap\",xdp_mode=\"native\",sync_group=\"G\"}} 1"
+    ));
+
+    let backup = "vrrp_instance=\"VI_6\",interface=\"eth0\",vrid=\"6\",family=\"ipv6\"";
+    has(&format!("vipd_instance_discards_total{{{backup},reason=\"auth_failures\"}} 9"));
+    has(&format!("vipd_instance_discards_total{{{backup},reason=\"own_source\"}} 0"));
+    has(&format!("vipd_instance_master_down_seconds{{{backup}}} 2.6"));
+    has(&format!("vipd_instance_last_advert_age_seconds{{{backup}}} 1.009"));
+    has(&format!("vipd_instance_lease_remaining_seconds{{{backup}}} 0.0"));
+}
+
+#[test]
+fn what_is_not_known_is_left_out() {
+    let lines = lines();
+    for (metric, label) in [
+        ("vipd_instance_lease_margin_least_seconds", "vrrp_instance=\"VI_6\""),
+        ("vipd_instance_master_down_seconds", "vrrp_instance=\"VI_1\""),
+        ("vipd_instance_last_advert_age_seconds", "vrrp_instance=\"VI_1\""),
+        ("vipd_tracked_well", "name=\"load\""),
+        ("vipd_tracked_well", "name=\"new\""),
+    ] {
+        assert!(lines.iter().any(|line| line.starts_with(metric)), "{metric}");
+        assert!(
+            !lines.iter().any(|line| line.starts_with(metric) && line.contains(label)),
+            "{metric} {label}"
+        );
+    }
+}
+
+#[test]
+fn every_sample_belongs_to_a_family_of_the_list_and_has_its_labels() {
+    let families: BTreeMap<String, _> = ALL.iter().map(|family| (family.full_name(), family)).collect();
+    assert_eq!(families.len(), ALL.len(), "a name is there twice");
+    let mut seen = BTreeMap::new();
+    let lines = lines();
+    assert_eq!(lines.last().map(String::as_str), Some("# EOF"));
+    for line in lines.iter().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        // No value of the sample has a comma or a brace in it.
+        let inside =
+            line.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or("", |(inside, _)| inside);
+        let labels: Vec<&str> =
+            inside.split(',').filter(|l| !l.is_empty()).map(|l| l.split('=').next().unwrap()).collect();
+        let family = families.get(name).unwrap_or_else(|| panic!("{line}"));
+        assert_eq!(labels, family.labels(), "{line}");
+        *seen.entry(name.to_owned()).or_insert(0) += 1;
+    }
+    assert!(families.keys().all(|name| seen.contains_key(name)), "only {seen:?}");
+}
+
+#[test]
+fn names_from_a_configuration_are_escaped() {
+    let mut status = samples::status();
+    status.instances[0].name = "a\"b\\c".into();
+    let text = text::encode(status);
+    assert!(text.contains(r#"vipd_instance_priority{vrrp_instance="a\"b\\c",interface"#), "{text}");
+}
