@@ -1,6 +1,7 @@
 //! The command line: arguments, exit codes, rendering.
 
 mod check;
+pub mod events;
 pub mod status;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
@@ -11,6 +12,7 @@ use crate::{
     config,
     control::{self, ClientError, Request, Response},
     daemon::{self, runtime_dir},
+    events::Wanted,
 };
 
 /// What went wrong, as an exit code. Documented in `vipd --help`.
@@ -39,7 +41,7 @@ Exit codes:
   0  success
   1  failure: the environment or the kernel refused something; check --strict: there are warnings
   2  bad arguments; check: the configuration cannot be run
-  3  no vipd is running (status, reload, stop)
+  3  no vipd is running (status, events, reload, stop)
   6  the configuration cannot be read or is refused (run, reload)";
 
 /// Keeps a virtual IP alive across machines: VRRP elections over an XDP data plane.
@@ -90,6 +92,22 @@ enum Command {
         /// Print the whole status as one JSON object
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        runtime: Runtime,
+    },
+    /// Show what has happened: changes of state, conflicts, checks, reloads; docs/events.md lists the events
+    Events {
+        /// Go on with what happens from now on
+        #[arg(short, long)]
+        follow: bool,
+        /// Print each event as one JSON object on a line
+        #[arg(long)]
+        json: bool,
+        /// Only events after the one of this number
+        #[arg(long, value_name = "SEQ")]
+        since: Option<u64>,
+        /// Only events of this instance
+        instance: Option<String>,
         #[command(flatten)]
         runtime: Runtime,
     },
@@ -170,6 +188,10 @@ pub fn main() -> ExitCode {
             Response::Status(status) => status::render(&mut std::io::stdout().lock(), &status),
             _ => Ok(()),
         }),
+        Command::Events { follow, json, since, instance, runtime } => {
+            let request = Request::Events { wanted: Wanted { since, instance }, follow };
+            show_events(&runtime, &request, follow, json)
+        }
         Command::Reload { runtime } => ask(&runtime, &Request::Reload, |response| match response {
             Response::Reloaded { what } => writeln!(std::io::stdout(), "{what}"),
             _ => Ok(()),
@@ -196,12 +218,25 @@ fn run(options: daemon::Options) -> Exit {
 }
 
 fn ask(runtime: &Runtime, request: &Request, show: impl FnOnce(Response) -> std::io::Result<()>) -> Exit {
-    match control::request(&runtime_dir::socket(&runtime.runtime_dir), request) {
-        Ok(response) => match show(response) {
-            // A reader that has seen enough, as `vipd status | head -1`.
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error.into()),
-            _ => Exit::Success,
-        },
+    shown(control::request(&runtime_dir::socket(&runtime.runtime_dir), request).map(show))
+}
+
+fn show_events(runtime: &Runtime, request: &Request, follow: bool, json: bool) -> Exit {
+    let show = |response| match response {
+        Response::Events(batch) => events::render(&mut std::io::stdout().lock(), &batch, json),
+        _ => Ok(()),
+    };
+    if !follow {
+        return ask(runtime, request, show);
+    }
+    shown(control::follow(&runtime_dir::socket(&runtime.runtime_dir), request, show))
+}
+
+fn shown(result: Result<std::io::Result<()>, ClientError>) -> Exit {
+    match result {
+        // A reader that has seen enough, as `vipd status | head -1`.
+        Ok(Err(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(&error.into()),
+        Ok(_) => Exit::Success,
         Err(error @ ClientError::NotRunning(_)) => {
             eprintln!("vipd: {error}");
             Exit::NotRunning

@@ -48,6 +48,12 @@ fn render_instance(out: &mut impl io::Write, i: &InstanceStatus) -> io::Result<(
     let vips: Vec<_> = i.vips.iter().chain(&i.vips_excluded).map(ToString::to_string).collect();
     row("vips", &vips.join(" "))?;
     row("adverts", &format_args!("{} sent, {} received", i.adverts_sent, i.adverts_received))?;
+    if i.split_brain {
+        row("conflict", &"split brain: another router acts as the owner too")?;
+    }
+    if !i.mismatches.is_empty() {
+        row("differs", &format_args!("from other routers in {}", i.mismatches.join(", ")))?;
+    }
     if !i.discards.is_empty() {
         let reasons: Vec<_> = i.discards.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         row("discarded", &reasons.join(", "))?;

@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     clock,
+    detect::Watch,
     effects::{Effects, Slot},
     realtime::Granted,
     router::Router,
@@ -136,6 +137,7 @@ impl Driver {
             slots: BTreeMap::new(),
             sockets,
             announcements: AnnounceQueue::default(),
+            watch: Watch::default(),
             wishes,
             notices,
             finished: false,
@@ -167,10 +169,12 @@ impl Driver {
             if more {
                 continue;
             }
-            let next = [self.keeper.poll_timeout(), self.effects.announcements.poll_timeout()]
-                .into_iter()
-                .flatten()
-                .min();
+            let next = [
+                self.keeper.poll_timeout(),
+                self.effects.announcements.poll_timeout(),
+                self.effects.watch.poll_timeout(),
+            ];
+            let next = next.into_iter().flatten().min();
             self.timer.set(next).context("set the timer")?;
             tokio::select! {
                 ready = self.effects.events.readable() => ready.context("wait for events")?.clear_ready(),
@@ -190,6 +194,7 @@ impl Driver {
     /// One look at everything that may have happened; returns whether another is wanted at once.
     fn turn(&mut self) -> bool {
         let more = self.keeper.turn(&mut self.effects);
+        self.effects.detect();
         self.effects.send_announcements();
         let slots = &self.effects.slots;
         if let Some((_, reply)) =
@@ -268,6 +273,8 @@ impl Driver {
                     let stations = router.stations();
                     announces = stations != slot.stations;
                     (slot.router, slot.stations) = (router, stations);
+                    let master = slot.watched.master;
+                    self.effects.watch(instance, master);
                 }
                 // Its slot of `INSTANCES` was filled with the tables.
                 None => _ = self.effects.slots.insert(instance, Slot::new(router, standing.priority)),
@@ -329,6 +336,14 @@ impl Driver {
         self.input(Input::Priority { instance: id, priority });
         let state = self.keeper.snapshot(id).map_or(StateName::Init, |snapshot| snapshot.state);
         if before != priority {
+            tracing::info!(
+                target: "vipd::event",
+                event = "priority_changed",
+                instance = self.effects.slots[&id].router.spec.name,
+                from = before.get(),
+                to = priority.get(),
+                "what is tracked has changed the priority"
+            );
             self.effects.notice(id, Change::Priority(state));
         }
         self.link_to_engine(id);

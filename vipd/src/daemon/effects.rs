@@ -1,15 +1,16 @@
 //! What the election acts on: the lease page, the packet sockets, the announcements and the wishes for the host.
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{collections::BTreeMap, io, mem, net::IpAddr, sync::Arc};
 
 use tokio::{
     io::unix::AsyncFd,
     sync::{mpsc, watch},
 };
-use vipd_common::{Priority, types::ChecksumForm};
+use vipd_common::{Priority, types::ChecksumForm, wire::eth::MacAddr};
 
 use super::{
     clock,
+    detect::{Watch, Watched},
     driver::Wishes,
     router::{self, Router},
     sockets::Sockets,
@@ -41,6 +42,8 @@ pub(super) struct Slot {
     pub adverts_sent: u64,
     pub priority_zero_sent: u64,
     pub send_errors: u64,
+    /// Others that act as owners.
+    pub watched: Watched,
 }
 
 impl Slot {
@@ -55,7 +58,35 @@ impl Slot {
             adverts_sent: 0,
             priority_zero_sent: 0,
             send_errors: 0,
+            watched: Watched::default(),
             router,
+        }
+    }
+
+    /// Whether the state was entered less than an advert interval ago.
+    pub fn is_new(&self, now: Instant) -> bool {
+        now.saturating_since(self.since) < self.router.spec.advert_interval
+    }
+
+    /// The MAC that a VIP is answered for with.
+    pub fn mac_of(&self, vip: IpAddr) -> MacAddr {
+        let station = self.stations.iter().find(|station| station.address == vip);
+        station.map_or(self.router.link().mac, |station| station.mac)
+    }
+
+    /// An advert could not be sent, to `peer` if others were reached.
+    fn not_sent(&mut self, peer: Option<IpAddr>, error: &io::Error) {
+        self.send_errors += 1;
+        if self.watched.unsent.note(1, clock::now()).is_some() {
+            tracing::warn!(
+                target: "vipd::event",
+                event = "advert_not_sent",
+                instance = self.router.spec.name,
+                peer = peer.map(tracing::field::display),
+                %error,
+                count = self.send_errors,
+                "advert not sent"
+            );
         }
     }
 }
@@ -69,6 +100,7 @@ pub(super) struct Effects {
     pub slots: BTreeMap<InstanceId, Slot>,
     pub sockets: Sockets,
     pub announcements: AnnounceQueue,
+    pub watch: Watch,
     pub wishes: watch::Sender<Wishes>,
     pub notices: mpsc::UnboundedSender<Notice>,
     /// The election has ended.
@@ -158,8 +190,7 @@ impl Node for Effects {
         let slot = slots.get_mut(&instance).expect("the election has instances with slots only");
         let result = sockets.advertise(&slot.router, priority, checksum).map(|unreached| {
             if let Some((peer, error)) = unreached {
-                slot.send_errors += 1;
-                tracing::warn!(instance = slot.router.spec.name, %peer, %error, "advert not sent to a peer");
+                slot.not_sent(Some(peer), &error);
             }
         });
         match result {
@@ -169,8 +200,7 @@ impl Node for Effects {
                 true
             }
             Err(error) => {
-                slot.send_errors += 1;
-                tracing::warn!(instance = slot.router.spec.name, %error, "advert not sent");
+                slot.not_sent(None, &error);
                 false
             }
         }
@@ -197,6 +227,8 @@ impl Node for Effects {
         let slot = self.slot(instance);
         let (master, master_priority) = master.unzip();
         tracing::info!(
+            target: "vipd::event",
+            event = "state_changed",
             instance = slot.router.spec.name,
             %from,
             %to,
@@ -206,6 +238,7 @@ impl Node for Effects {
             "state changed"
         );
         (slot.since, slot.since_unix_ms) = (clock::now(), clock::unix_ms());
+        self.watch(instance, to == StateName::Master);
         // To the world nothing has changed when a mastership goes on.
         let inherited = reason == Reason::Inherited;
         self.notice(instance, if inherited { Change::Inherited(to) } else { Change::State(to) });
@@ -227,6 +260,7 @@ impl Node for Effects {
     fn removed(&mut self, instance: InstanceId) {
         // Its slot of `INSTANCES` stays as it is while the index leads the program there.
         self.slots.remove(&instance);
+        self.watch.forget(instance);
         self.wishes.send_modify(|wishes| _ = wishes.remove(&instance));
     }
 

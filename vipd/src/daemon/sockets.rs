@@ -11,7 +11,7 @@ use vipd_common::{Family, Priority, types::ChecksumForm};
 
 use super::router::Router;
 use crate::{
-    announce::{AdvertSpec, Batch, PacketSocket, UnicastSocket, advert_frame, advert_packet},
+    announce::{AdvertSpec, Batch, PacketSocket, Question, UnicastSocket, advert_frame, advert_packet},
     vrrp::LeasePolicy,
 };
 
@@ -112,6 +112,14 @@ impl Sockets {
         match unreached {
             Some((_, error)) if !reached || needs_all => Err(error),
             unreached => Ok(unreached),
+        }
+    }
+
+    /// Asks the wire for addresses on one interface; returns what stopped it.
+    pub fn ask(&self, ifindex: u32, questions: &[Question]) -> Option<io::Error> {
+        match self.frames.get(&ifindex) {
+            Some(socket) => socket.send_batch(questions).1,
+            None => Some(io::ErrorKind::NotConnected.into()),
         }
     }
 
