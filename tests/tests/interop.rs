@@ -1,7 +1,7 @@
 //! vipd and Debian's keepalived as one virtual router, in both roles, and vipd's packets in Wireshark's eyes.
 //!
 //! keepalived is ended with SIGTERM, never with SIGKILL: a killed keepalived leaves its address on the interface, for
-//! which its host's kernel answers ARP until keepalived is started again. No peer can do anything about that.
+//! which its host's kernel answers ARP until keepalived is started again. No peer can do anything about that, but say so: `detection.rs`.
 
 #![allow(clippy::disallowed_methods, reason = "tests measure")]
 

@@ -55,7 +55,8 @@ impl Journal {
         }
     }
 
-    pub(super) fn add(&self, record: Record) {
+    /// Numbers and keeps one, and tells those who follow.
+    pub(crate) fn add(&self, record: Record) {
         let mut kept = self.0.borrow_mut();
         kept.last += 1;
         let record = Rc::new(Record { seq: kept.last, ..record });
