@@ -231,7 +231,7 @@ mod tests {
             }
         }
         assert_eq!(told, [(110, 1, None), (120, 2, None), (180, 12, None), (230, 19, Some(90))]);
-        assert_eq!(mismatches.going_on("A"), [String::new(); 0]);
+        assert!(mismatches.going_on("A").is_empty());
     }
 
     #[test]
