@@ -9,7 +9,7 @@ use std::{fs, net::Ipv4Addr, net::UdpSocket, thread::sleep, time::Duration};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use support::{
-    frames::{Ipv4, v2, v3},
+    frames::{Ipv4, PEER_MAC, arp, v2, v3},
     *,
 };
 use vipd_tests::{Daemon, Node, lab::Block, wait_for};
@@ -225,7 +225,8 @@ fn adverts_that_do_not_fit_are_told() -> Result<()> {
     let mut wrong_sum = v3(51, 50, 30, &[VIP]);
     wrong_sum[7] ^= 0x55;
     let other = Ipv4Addr::new(10, 0, 0, 4);
-    // Of another virtual router first: it counts while nobody was heard of this one.
+    // Of another virtual router first, from a station that has our VIP: it counts while nobody was heard of this one.
+    let claim = arp(1, PEER_MAC, VIP, VIP);
     let kinds = [
         ("vrid", advert(v3(52, 50, 30, &[VIP]))),
         ("version", advert(v2(51, 50, 1, &[VIP]))),
@@ -246,6 +247,9 @@ fn adverts_that_do_not_fit_are_told() -> Result<()> {
     for (what, frame) in &kinds {
         let mut found: Option<Value> = None;
         wait_for(format_args!("the mismatch {what}"), SOON, || {
+            if *what == "vrid" {
+                let _ = bed.client().inject(&claim);
+            }
             let _ = bed.client().inject(frame);
             let events = bed.events_named("lb01", "mismatch").unwrap_or_default();
             found = events.into_iter().find(|event| event["fields"]["what"] == *what);

@@ -27,11 +27,13 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// Takes note of a change of state.
+    /// Takes note of what has changed.
     pub fn changed(&mut self, notice: &Notice) {
-        if let Change::State(state) = notice.change {
-            let silence = self.silences.entry(notice.instance.clone()).or_default();
-            silence.state(state == StateName::Master, clock::now());
+        let silence = self.silences.entry(notice.instance.clone()).or_default();
+        match notice.change {
+            Change::State(state) => silence.state(state == StateName::Master, clock::now()),
+            Change::Conflict(_) => silence.claimed(),
+            _ => {}
         }
     }
 
@@ -60,10 +62,9 @@ impl MainLoop<'_> {
             let silence = silences.entry(name.clone()).or_default();
             let patience = router.settings.master_down_interval(interval) * 3;
             if silence.look(counters.adverts_received, patience, now) && !router.spec.priority.is_owner() {
-                tell_of_silence(router);
+                tell_of_silence(router, all.vrid_errors > 0);
             }
-            let sample =
-                Sample { counters, foreign: all.vrid_errors, deaf: silence.is_deaf_master(patience, now) };
+            let sample = Sample { counters, foreign: all.vrid_errors, deaf: silence.is_deaf(patience, now) };
             for finding in mismatches.look(name, &sample, QUIET.max(interval * 4), now) {
                 tell_of_mismatch(name, finding);
             }
@@ -71,12 +72,13 @@ impl MainLoop<'_> {
     }
 }
 
-fn tell_of_silence(router: &Router) {
+fn tell_of_silence(router: &Router, other_routers: bool) {
     tracing::info!(
         target: "vipd::event",
         event = "peer_never_heard",
         instance = router.spec.name,
         unicast = router.spec.unicast.is_some(),
+        other_routers,
         "master, and no other router was ever heard: so it is if this is the first to run, or the only one; if another is \
          master too, look for a firewall (protocol 112), IGMP snooping without a querier, another VRID"
     );

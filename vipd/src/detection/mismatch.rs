@@ -14,7 +14,7 @@ pub struct Sample {
     pub counters: InstanceCounters,
     /// Adverts of virtual routers that are not ours, on any interface.
     pub foreign: u64,
-    /// It is master and has heard nobody since vipd was started: only then do adverts of others say anything.
+    /// It is a master that has heard nobody, and somebody else claims its VIPs: only then do adverts of others say anything.
     pub deaf: bool,
 }
 
@@ -91,7 +91,7 @@ const KINDS: &[Kind] = &[
         what: "vrid",
         count: |s| s.foreign,
         of_deaf: true,
-        fix: "adverts of another virtual router are heard, and none of this one ever: make `virtual_router_id` the same on all routers, unless this one is alone",
+        fix: "another station claims a VIP, adverts of another virtual router are heard, and none of this one ever: make `virtual_router_id` the same on all routers",
     },
 ];
 

@@ -11,6 +11,8 @@ pub struct Silence {
     before: Option<u64>,
     /// Since when it is master, by a takeover of its own.
     master_since: Option<Instant>,
+    /// Since then somebody has claimed a VIP of its.
+    claimed: bool,
     heard: bool,
     told: bool,
 }
@@ -18,7 +20,12 @@ pub struct Silence {
 impl Silence {
     /// It is master now, or is not; a mastership that was inherited says nothing.
     pub fn state(&mut self, master: bool, now: Instant) {
-        self.master_since = master.then_some(now);
+        (self.master_since, self.claimed) = (master.then_some(now), false);
+    }
+
+    /// Another station claims a VIP while it is master.
+    pub fn claimed(&mut self) {
+        self.claimed = true;
     }
 
     /// Takes the count of adverts heard; true, once, if there was none although the instance has been master for `patience`.
@@ -31,9 +38,10 @@ impl Silence {
         tells
     }
 
-    /// Whether it is master, has been for `patience`, and has heard nobody up to the last look.
-    pub fn is_deaf_master(&self, patience: Duration, now: Instant) -> bool {
-        !self.heard && self.waited(patience, now)
+    /// Whether it has been master for `patience`, had heard nobody at the last look, and has a rival all the same. A master
+    /// without a rival hears nobody either: backups are silent.
+    pub fn is_deaf(&self, patience: Duration, now: Instant) -> bool {
+        self.claimed && !self.heard && self.waited(patience, now)
     }
 
     fn waited(&self, patience: Duration, now: Instant) -> bool {
@@ -72,5 +80,18 @@ mod tests {
         ] {
             assert_eq!(told(master_at, counts), expect, "{what}");
         }
+    }
+
+    #[test]
+    fn a_master_is_deaf_if_somebody_else_has_its_vips() {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let mut silence = Silence::default();
+        silence.look(3, PATIENCE, at(0));
+        silence.state(true, at(0));
+        assert!(!silence.is_deaf(PATIENCE, at(10)), "nobody claims anything");
+        silence.claimed();
+        assert!(silence.is_deaf(PATIENCE, at(10)) && !silence.is_deaf(PATIENCE, at(9)));
+        silence.look(4, PATIENCE, at(10));
+        assert!(!silence.is_deaf(PATIENCE, at(20)), "it has heard somebody");
     }
 }
