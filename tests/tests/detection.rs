@@ -49,7 +49,12 @@ fn a_rival_that_does_not_hear_is_a_split_brain_for_both() -> Result<()> {
     let extra = |node| -> Result<String> {
         Ok(format!("self_probe 1\n smtp_alert\n notify_conflict \"{} conflict\"", teller(node)?))
     };
-    let _lb01 = bed.start("lb01", &(mail.to_owned() + &node_conf(HIGH, &extra(bed.lb01())?)))?;
+    let group = format!(
+        "vrrp_sync_group G {{\n group {{\n {INSTANCE}\n }}\n notify_conflict \"{} group\"\n}}\n",
+        teller(bed.lb01())?
+    );
+    let conf = mail.to_owned() + &group + &node_conf(HIGH, &extra(bed.lb01())?);
+    let _lb01 = bed.start("lb01", &conf)?;
     bed.wait("lb01", "MASTER")?;
     let _lb02 = bed.start("lb02", &node_conf(LOW, &extra(bed.lb02())?))?;
     bed.wait("lb02", "BACKUP")?;
@@ -83,9 +88,11 @@ fn a_rival_that_does_not_hear_is_a_split_brain_for_both() -> Result<()> {
 
     let (ours, theirs) = (bed.lb01().mac(), bed.lb02().mac());
     for kind in ["split_brain", "split_brain_over"] {
-        let line = format!("conflict {kind} {INSTANCE} {VIP} {ours} {LB01} {theirs} {LB02}");
-        wait_for(&line, SOON, || told(bed.lb01()).contains(&line))
-            .with_context(|| format!("{:#?}", told(bed.lb01())))?;
+        for of in ["conflict", "group"] {
+            let line = format!("{of} {kind} {INSTANCE} {VIP} {ours} {LB01} {theirs} {LB02}");
+            wait_for(&line, SOON, || told(bed.lb01()).contains(&line))
+                .with_context(|| format!("{:#?}", told(bed.lb01())))?;
+        }
         let title = if kind == "split_brain" { "Split brain" } else { "Split brain over" };
         let subject = format!("Subject: [LB] VRRP Instance {INSTANCE} - {title}\n");
         wait_for(&subject, SOON, || server.log().contains(&subject)).with_context(|| server.log())?;
