@@ -26,6 +26,16 @@ const CLAIMS_WITHOUT_QUESTIONS: Duration = Duration::from_secs(60);
 /// Other routers of an instance that are known by their MAC; more than these, the oldest is forgotten.
 const PEERS: usize = 8;
 
+/// How a rival was found, and what to look for.
+const HEARD: (&str, &str) = (
+    "adverts",
+    "it does not hear this router's adverts: look for a firewall on it, or a link that works one way",
+);
+const SILENT: (&str, &str) = (
+    "claims",
+    "its adverts do not come in: it is cut off, or its daemon was killed and has left the address on its interface",
+);
+
 /// What is watched for all instances.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -168,6 +178,7 @@ impl Effects {
     fn split_brain(&mut self, instance: InstanceId, rival: &Rival, vip: Option<IpAddr>) {
         let Some(slot) = self.slots.get_mut(&instance) else { return };
         slot.watched.split_brains += 1;
+        let (by, hint) = if vip.is_some() { SILENT } else { HEARD };
         tracing::error!(
             target: "vipd::event",
             event = "split_brain",
@@ -175,7 +186,8 @@ impl Effects {
             rival = %rival.address,
             rival_mac = %rival.mac,
             rival_priority = rival.priority.map(Priority::get),
-            by = if vip.is_some() { "claims" } else { "adverts" },
+            by,
+            hint,
             "two masters: another router acts as the owner too and does not give way"
         );
         let vip = vip.unwrap_or_else(|| first_vip(&slot.router));

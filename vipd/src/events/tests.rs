@@ -5,7 +5,11 @@ use std::{
 };
 
 use serde_json::json;
-use tracing_subscriber::{Layer, Registry, filter::filter_fn, layer::SubscriberExt};
+use tracing_subscriber::{
+    Layer, Registry,
+    filter::{LevelFilter, filter_fn},
+    layer::SubscriberExt,
+};
 
 use super::*;
 
@@ -18,7 +22,9 @@ fn record(event: &str, instance: Option<&str>) -> Record {
 /// What a subscriber with a collector takes of what `happens`.
 fn collected(happens: impl FnOnce()) -> Collected {
     let (collector, collected) = collector(|| 1234);
-    let subscriber = Registry::default().with(collector.with_filter(filter_fn(is_event)));
+    // Whatever the log shows.
+    let silent = tracing_subscriber::fmt::layer().with_writer(std::io::sink).with_filter(LevelFilter::OFF);
+    let subscriber = Registry::default().with(silent).with(collector.with_filter(filter_fn(is_event)));
     tracing::subscriber::with_default(subscriber, happens);
     collected
 }
