@@ -1,7 +1,7 @@
 //! vipd and Debian's keepalived as one virtual router, in both roles, and vipd's packets in Wireshark's eyes.
 //!
 //! keepalived is ended with SIGTERM, never with SIGKILL: a killed keepalived leaves its address on the interface, for
-//! which its host's kernel answers ARP until keepalived is started again. No peer can do anything about that.
+//! which its host's kernel answers ARP until keepalived is started again. No peer can do anything about that, but say so: `detection.rs`.
 
 #![allow(clippy::disallowed_methods, reason = "tests measure")]
 
@@ -176,7 +176,14 @@ fn wireshark_decodes_what_vipd_sends() -> Result<()> {
         let ids: BTreeSet<_> = adverts.iter().map(|row| &row["ip.id"]).collect();
         ensure!(ids.len() == adverts.len(), "IP identifications repeat: {ids:?}");
 
-        let announcements = of("arp.opcode");
+        let (questions, announcements): (Vec<&Row>, Vec<&Row>) =
+            of("arp.opcode").into_iter().partition(|row| row["arp.src.proto_ipv4"] == "0.0.0.0");
+        for row in questions {
+            // ARP Probes: is anybody else there?
+            ensure!(row["arp.opcode"] == "1" && row["eth.dst"] == "ff:ff:ff:ff:ff:ff", "{row:?}");
+            ensure!(row["arp.dst.proto_ipv4"] == vip.to_string(), "{row:?}");
+            ensure!(row["arp.src.hw_mac"] == mac.to_string(), "{row:?}");
+        }
         // The first burst of five; the second comes five seconds later.
         ensure!(announcements.len() >= 5, "{announcements:?}");
         for row in announcements {

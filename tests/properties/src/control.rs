@@ -19,6 +19,7 @@ use tokio::{
 use vipd::{
     cli,
     control::{self, Command, Request, Response, model::Status},
+    events::Journal,
 };
 
 /// The server takes at most as much for one request; the rest is the next one.
@@ -42,7 +43,7 @@ impl Server {
         let tasks = LocalSet::new();
         let (commands, inbox) = mpsc::channel(1);
         let guard = runtime.enter();
-        tasks.spawn_local(control::serve(listener.try_into()?, commands));
+        tasks.spawn_local(control::serve(listener.try_into()?, commands, Journal::default()));
         tasks.spawn_local(obey(inbox));
         drop(guard);
         Ok(Self { runtime, tasks, address })
@@ -64,6 +65,8 @@ impl Server {
                 (Ok(Request::Status), Response::Status(_))
                 | (Ok(Request::Reload), Response::Reloaded { .. })
                 | (Ok(Request::Stop | Request::Leave), Response::Stopped)
+                // One that follows is followed by nothing: nothing happens here.
+                | (Ok(Request::Events { .. }), Response::Events(_))
                 | (Err(_), Response::Error { .. }) => {}
                 (request, answer) => panic!("{request:?} got {answer:?}"),
             }
@@ -114,7 +117,7 @@ async fn obey(mut inbox: mpsc::Receiver<Command>) {
 fn parse_as_server(octets: &[u8]) {
     if let Ok(request) = serde_json::from_slice::<Request>(octets) {
         let text = serde_json::to_vec(&request).expect("a request can be written");
-        assert!(!text.contains(&b'\n') && text.len() < MAX_REQUEST_BYTES, "a request is a short line");
+        assert!(!text.contains(&b'\n') && text.len() <= MAX_REQUEST_BYTES, "a request is a short line");
         assert_eq!(serde_json::from_slice::<Request>(&text).expect("and read again"), request);
     }
 }
@@ -125,11 +128,18 @@ fn parse_as_client(octets: &[u8]) {
         assert!(!text.contains(&b'\n'), "a response is a line");
         let again: Response = serde_json::from_slice(&text).expect("and read again");
         assert_eq!(serde_json::to_vec(&again).expect("and written again"), text);
-        if let Response::Status(status) = response {
-            for long in [false, true] {
-                let view = cli::status::View { instances: Vec::new(), long };
-                view.render(&mut Vec::new(), &status).expect("memory can be written to");
+        match response {
+            Response::Status(status) => {
+                for long in [false, true] {
+                    let view = cli::status::View { instances: Vec::new(), long };
+                    view.render(&mut Vec::new(), &status).expect("memory can be written to");
+                }
             }
+            Response::Events(batch) => {
+                let mut out = Vec::new();
+                cli::events::render(&mut out, &batch, false).expect("memory can be written to");
+            }
+            _ => {}
         }
     }
 }

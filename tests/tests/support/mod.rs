@@ -14,7 +14,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
-    process::Output,
+    process::{Command, Output},
     sync::{Condvar, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -198,6 +198,38 @@ impl Bed {
 
     pub fn state(&self, node: &str) -> Result<String> {
         self.lab.node(node).state(&self.vipd, INSTANCE)
+    }
+
+    /// What `vipd events --json` with these arguments prints.
+    pub fn events(&self, node: &str, arguments: &[&str]) -> Result<Vec<Value>> {
+        let output = self.vipd_events(node, &[&["--json"], arguments].concat()).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout)?;
+        text.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+    }
+
+    /// `vipd events` on a node.
+    pub fn vipd_events(&self, node: &str, arguments: &[&str]) -> Command {
+        let node = self.lab.node(node);
+        let mut command = node.command(&self.vipd);
+        command.arg("events").args(arguments).arg("--runtime-dir").arg(node.runtime_dir());
+        command
+    }
+
+    /// The events of a node with this name.
+    pub fn events_named(&self, node: &str, name: &str) -> Result<Vec<Value>> {
+        Ok(self.events(node, &[])?.into_iter().filter(|event| event["event"] == name).collect())
+    }
+
+    /// Waits for an event of this name that is as wanted, and returns it.
+    pub fn wait_event(&self, node: &str, name: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let mut found = None;
+        vipd_tests::wait_for(format_args!("{name} on {node}"), SOON, || {
+            let events = self.events_named(node, name).unwrap_or_default();
+            found = events.into_iter().find(|event| wanted(&event["fields"]));
+            found.is_some()
+        })?;
+        found.context("found, then lost")
     }
 
     /// Asks for the VIP from the client, all the time.

@@ -39,6 +39,17 @@ impl Repr {
         }
     }
 
+    /// An ARP Probe (RFC 5227 1.1): who has `vip`, asked by a station that tells no address of its own.
+    pub const fn probe(mac: MacAddr, vip: Ipv4Addr) -> Self {
+        Self {
+            operation: Operation::Request,
+            sender_mac: mac,
+            sender_ip: Ipv4Addr::UNSPECIFIED,
+            target_mac: MacAddr::ZERO,
+            target_ip: vip,
+        }
+    }
+
     pub fn emit(&self, buffer: &mut [u8; LENGTH]) {
         // Ethernet, IPv4, and the lengths of their addresses.
         buffer[..6].copy_from_slice(&[0, 1, 8, 0, 6, 4]);

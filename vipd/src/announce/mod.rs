@@ -5,12 +5,14 @@
 
 mod advert;
 mod packet;
+mod question;
 mod queue;
 mod station;
 mod unicast;
 
 pub use advert::{AdvertSpec, advert_frame, advert_packet};
 pub use packet::PacketSocket;
+pub use question::Question;
 pub use queue::{AnnounceQueue, Batch, Pace};
 pub use station::{Frame, Station};
 pub use unicast::UnicastSocket;

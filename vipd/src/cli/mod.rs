@@ -1,6 +1,7 @@
 //! The command line: arguments, exit codes, rendering.
 
 mod check;
+pub mod events;
 pub mod status;
 mod top;
 
@@ -19,6 +20,7 @@ use crate::{
     config,
     control::{self, ClientError, Request, Response, model::Status},
     daemon::{self, runtime_dir},
+    events::Wanted,
     metrics,
 };
 
@@ -48,7 +50,7 @@ Exit codes:
   0  success
   1  failure: the environment or the kernel refused something; check --strict: there are warnings
   2  bad arguments; check: the configuration cannot be run
-  3  no vipd is running (status, reload, handover, drain, undrain, stop; not top, which waits for one)
+  3  no vipd is running (status, events, reload, handover, drain, undrain, stop; not top, which waits for one)
   6  the configuration cannot be read or is refused (run, reload)";
 
 /// Keeps a virtual IP alive across machines: VRRP elections over an XDP data plane.
@@ -121,6 +123,22 @@ enum Command {
         /// Time between two looks
         #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = top::interval)]
         interval: Duration,
+        #[command(flatten)]
+        runtime: Runtime,
+    },
+    /// Show what has happened: changes of state, conflicts, checks, reloads; docs/events.md lists the events
+    Events {
+        /// Go on with what happens from now on
+        #[arg(short, long)]
+        follow: bool,
+        /// Print each event as one JSON object on a line
+        #[arg(long)]
+        json: bool,
+        /// Only events after the one of this number
+        #[arg(long, value_name = "SEQ")]
+        since: Option<u64>,
+        /// Only events of this instance
+        instance: Option<String>,
         #[command(flatten)]
         runtime: Runtime,
     },
@@ -230,6 +248,10 @@ pub fn main() -> ExitCode {
         Command::Top { interval, runtime } => {
             shown(top::run(&runtime_dir::socket(&runtime.runtime_dir), interval))
         }
+        Command::Events { follow, json, since, instance, runtime } => {
+            let request = Request::Events { wanted: Wanted { since, instance }, follow };
+            show_events(&runtime, &request, follow, json)
+        }
         Command::Reload { runtime } => ask(&runtime, &Request::Reload, |response| match response {
             Response::Reloaded { what } => Ok(writeln!(io::stdout(), "{what}")?),
             _ => Ok(()),
@@ -283,18 +305,38 @@ fn done(runtime: &Runtime, request: &Request) -> Exit {
     })
 }
 
+fn show_events(runtime: &Runtime, request: &Request, follow: bool, json: bool) -> Exit {
+    let show = |response| match response {
+        Response::Events(batch) => events::render(&mut io::stdout().lock(), &batch, json),
+        _ => Ok(()),
+    };
+    if !follow {
+        return ask(runtime, request, |response| Ok(show(response)?));
+    }
+    match control::follow(&runtime_dir::socket(&runtime.runtime_dir), request, show) {
+        Ok(result) => shown(result.map_err(Into::into)),
+        Err(error) => not_answered(error),
+    }
+}
+
 fn ask(runtime: &Runtime, request: &Request, show: impl FnOnce(Response) -> anyhow::Result<()>) -> Exit {
     match control::request(&runtime_dir::socket(&runtime.runtime_dir), request) {
         Ok(response) => shown(show(response)),
-        Err(error @ ClientError::NotRunning(_)) => {
+        Err(error) => not_answered(error),
+    }
+}
+
+fn not_answered(error: ClientError) -> Exit {
+    match error {
+        ClientError::NotRunning(_) => {
             eprintln!("vipd: {error}");
             Exit::NotRunning
         }
-        Err(error @ ClientError::Unchanged(_)) => {
+        ClientError::Unchanged(_) => {
             eprintln!("vipd: {error}");
             Exit::Config
         }
-        Err(error) => fail(&error.into()),
+        _ => fail(&error.into()),
     }
 }
 

@@ -96,6 +96,8 @@ pub struct Instance {
     pub checksum: ChecksumForm,
     /// An advert of lower priority is not answered with one of ours.
     pub lower_prio_no_advert: bool,
+    /// How often a master asks the wire for its own VIPs; `None`: never.
+    pub self_probe: Option<Duration>,
     pub lease: LeasePolicy,
     pub statements: Vec<Statement>,
     /// Where the block starts in its file.

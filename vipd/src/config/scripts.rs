@@ -54,6 +54,8 @@ pub struct Notify {
     pub deleted: Option<Deleted>,
     /// While it is master, and hears a router that it beats.
     pub lower_heard: Option<Command>,
+    /// When another router or station acts as the owner of a VIP, and when it has ceased to.
+    pub conflict: Option<Command>,
     /// At each change, with what has changed as arguments.
     pub any: Option<Command>,
 }
@@ -118,6 +120,7 @@ impl Notify {
             stop: command("notify_stop"),
             deleted: find(statements, "notify_deleted").map(|deleted| Deleted(Command::of(deleted))),
             lower_heard: command("notify_master_rx_lower_pri"),
+            conflict: command("notify_conflict"),
             any: command("notify"),
         }
     }
@@ -133,14 +136,16 @@ impl Told {
     pub fn of(config: &Config) -> Vec<Self> {
         let groups = SyncGroup::of(config);
         let all = find(&config.statements, "vrrp_notify_priority_changes").is_some_and(Statement::is_on);
+        let conflict = find(&config.statements, "notify_conflict").and_then(Command::of);
         let priorities =
             |statements: &[Statement]| find(statements, "notify_priority_changes").map(Statement::is_on);
         let instance = |instance: &Instance| {
             let group = groups.iter().find(|group| group.members.contains(&instance.name));
             let of_group = group.and_then(|group| priorities(&group.statements));
+            let notify = Notify::of(&instance.statements);
             Self {
                 name: instance.name.clone(),
-                notify: Notify::of(&instance.statements),
+                notify: Notify { conflict: notify.conflict.clone().or_else(|| conflict.clone()), ..notify },
                 priorities: priorities(&instance.statements).or(of_group).unwrap_or(all),
                 members: None,
             }

@@ -72,6 +72,7 @@ pub struct Shared {
     pub check_unicast_src: Slot<bool>,
     pub strict: Slot<bool>,
     pub lease: Slot<LeasePolicy>,
+    pub self_probe: Slot<u32>,
 }
 
 /// The words of one line of addresses, peers, routes or rules. Each line is read into [`Settings`] of its own.
@@ -171,6 +172,7 @@ impl Shared {
             check_unicast_src: first(&self.check_unicast_src, &global.check_unicast_src),
             strict: first(&self.strict, &global.strict),
             lease: first(&self.lease, &global.lease),
+            self_probe: first(&self.self_probe, &global.self_probe),
         }
     }
 }

@@ -107,6 +107,9 @@ fn instance(draft: &Draft, global: &Settings, report: &mut Report) -> Option<Ins
         checksum,
         lower_prio_no_advert: value_or(&shared.lower_prio_no_advert, false),
         lease: value_or(&shared.lease, LeasePolicy::Overlap),
+        self_probe: Some(value_or(&shared.self_probe, 30))
+            .filter(|s| *s > 0)
+            .map(|s| Duration::from_secs(s.into())),
         statements: settings.statements.clone(),
         line: report.number(draft.keyword_at),
     })

@@ -1,25 +1,29 @@
 //! The control socket: a unix socket, one JSON object a line each way, permissions 0660.
 //!
 //! [`serve`] runs on the daemon's main thread and never touches the engine: a request becomes a [`Command`] in a bounded
-//! queue, and a peer that sends slowly, or too much, only keeps its own connection waiting.
+//! queue, or is answered from the [`Journal`], and a peer that sends or reads slowly, or too much, only keeps its own
+//! connection waiting.
 
 mod client;
+mod follow;
 pub mod model;
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{UnixListener, UnixStream},
+    net::{UnixListener, UnixStream, unix::WriteHalf},
     sync::{mpsc, oneshot},
     time::timeout,
 };
 
-pub use client::{ClientError, request};
+pub use client::{ClientError, follow, request};
 use model::Status;
+
+use crate::events::{Batch, Journal, Wanted};
 
 /// A request is shorter than this.
 const MAX_REQUEST_BYTES: u64 = 4096;
@@ -45,6 +49,13 @@ pub enum Request {
     Stop,
     /// Exit at once and leave the VIPs, answered until their leases end, to the next vipd.
     Leave,
+    /// What has happened; with `follow` also what happens from then on, until the next request.
+    Events {
+        #[serde(flatten)]
+        wanted: Wanted,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        follow: bool,
+    },
 }
 
 /// To whom an instance is handed over.
@@ -71,6 +82,7 @@ pub enum Response {
         what: String,
     },
     Stopped,
+    Events(Batch),
     /// Of a reload: nothing has changed.
     Refused {
         message: String,
@@ -104,7 +116,7 @@ pub enum Unapplied {
 /// Binds the socket, replacing what a crash left: the caller holds the runtime directory's lock.
 pub fn bind(path: &Path) -> Result<UnixListener> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("remove {}", path.display()));
         }
         _ => {}
@@ -116,11 +128,11 @@ pub fn bind(path: &Path) -> Result<UnixListener> {
 }
 
 /// Accepts connections for ever. Aborted with the daemon; a connection cut short loses an answer, nothing else.
-pub async fn serve(listener: UnixListener, commands: mpsc::Sender<Command>) {
+pub async fn serve(listener: UnixListener, commands: mpsc::Sender<Command>, journal: Journal) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::task::spawn_local(connection(stream, commands.clone()));
+                tokio::task::spawn_local(connection(stream, commands.clone(), journal.clone()));
             }
             Err(error) => {
                 // Out of descriptors, say; accepting at once again would spin.
@@ -131,7 +143,7 @@ pub async fn serve(listener: UnixListener, commands: mpsc::Sender<Command>) {
     }
 }
 
-async fn connection(mut stream: UnixStream, commands: mpsc::Sender<Command>) {
+async fn connection(mut stream: UnixStream, commands: mpsc::Sender<Command>, journal: Journal) {
     let (read, mut write) = stream.split();
     let mut read = BufReader::new(read);
     loop {
@@ -142,17 +154,31 @@ async fn connection(mut stream: UnixStream, commands: mpsc::Sender<Command>) {
             // Closed, failed, or too slow.
             _ => return,
         }
-        let response = answer(&line, &commands).await;
-        let mut line = serde_json::to_vec(&response).expect("a response has only string keys");
-        line.push(b'\n');
-        if write.write_all(&line).await.is_err() {
+        let answered = match serde_json::from_slice(&line) {
+            Ok(Request::Events { wanted, follow: true }) => {
+                follow::follow(&journal, wanted, &mut read, &mut write).await
+            }
+            request => send(&answer(request, &commands, &journal).await, &mut write).await,
+        };
+        if answered.is_err() {
             return;
         }
     }
 }
 
-async fn answer(line: &[u8], commands: &mpsc::Sender<Command>) -> Response {
-    match serde_json::from_slice(line) {
+/// Writes one line.
+async fn send(response: &Response, write: &mut WriteHalf<'_>) -> io::Result<()> {
+    let mut line = serde_json::to_vec(response).expect("a response has only string keys");
+    line.push(b'\n');
+    write.write_all(&line).await
+}
+
+async fn answer(
+    request: serde_json::Result<Request>,
+    commands: &mpsc::Sender<Command>,
+    journal: &Journal,
+) -> Response {
+    match request {
         Ok(Request::Status) => {
             let (reply, status) = oneshot::channel();
             match commands.send(Command::Status(reply)).await {
@@ -179,6 +205,7 @@ async fn answer(line: &[u8], commands: &mpsc::Sender<Command>) -> Response {
         Ok(Request::Undrain) => done(commands, Command::Undrain).await,
         Ok(Request::Stop) => end(commands, Command::Stop).await,
         Ok(Request::Leave) => end(commands, Command::Leave).await,
+        Ok(Request::Events { wanted, .. }) => Response::Events(journal.read(&wanted)),
         Err(error) => Response::Error { message: format!("not a request: {error}") },
     }
 }

@@ -132,6 +132,14 @@ pub struct InstanceStatus {
     pub released_master: u64,
     /// Times XDP took the lease back.
     pub leases_revoked: u64,
+    /// Whether another router acts as the owner too, and does not give way.
+    pub split_brain: bool,
+    /// Times that one did.
+    pub split_brains: u64,
+    /// Claims of a VIP by other stations while this node owned it: at most one a second is seen.
+    pub address_conflicts: u64,
+    /// What other routers' adverts differ in now: see the event `mismatch`; empty where only the engine was asked.
+    pub mismatches: Vec<String>,
     /// Valid adverts listing other addresses than ours.
     pub address_list_differs: u64,
     /// Discarded adverts by reason; reasons that never occurred are left out.

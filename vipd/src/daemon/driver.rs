@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     clock,
+    detect::Watch,
     effects::{Effects, Slot},
     handover::{Handovers, Reply},
     realtime::Granted,
@@ -178,6 +179,7 @@ impl Driver {
             slots: BTreeMap::new(),
             sockets,
             announcements: AnnounceQueue::default(),
+            watch: Watch::default(),
             wishes,
             notices,
             fences,
@@ -217,6 +219,7 @@ impl Driver {
                 self.effects.announcements.poll_timeout(),
                 self.handovers.poll_timeout(),
                 self.look_at,
+                self.effects.watch.poll_timeout(),
             ];
             let next = next.into_iter().flatten().min();
             self.timer.set(next).context("set the timer")?;
@@ -238,6 +241,7 @@ impl Driver {
     /// One look at everything that may have happened; returns whether another is wanted at once.
     fn turn(&mut self) -> bool {
         let more = self.keeper.turn(&mut self.effects);
+        self.effects.detect();
         self.effects.send_announcements();
         self.settle_offers();
         self.look_at_lines();
@@ -325,6 +329,8 @@ impl Driver {
                     announces = stations != slot.stations;
                     slot.lines.renew(&router, clock::now());
                     (slot.router, slot.stations) = (router, stations);
+                    let master = slot.watched.master;
+                    self.effects.watch(instance, master);
                 }
                 // Its slot of `INSTANCES` was filled with the tables.
                 None => _ = self.effects.slots.insert(instance, Slot::new(router, priority)),
@@ -388,6 +394,14 @@ impl Driver {
         self.input(Input::Priority { instance: id, priority });
         let state = self.keeper.snapshot(id).map_or(StateName::Init, |snapshot| snapshot.state);
         if before != priority {
+            tracing::info!(
+                target: "vipd::event",
+                event = "priority_changed",
+                instance = self.effects.slots[&id].router.spec.name,
+                from = before.get(),
+                to = priority.get(),
+                "what is tracked has changed the priority"
+            );
             self.effects.notice(id, Change::Priority(state));
         }
         self.link_to_engine(id);

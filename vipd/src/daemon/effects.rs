@@ -6,10 +6,11 @@ use tokio::{
     io::unix::AsyncFd,
     sync::{mpsc, watch},
 };
-use vipd_common::{Priority, types::ChecksumForm};
+use vipd_common::{Priority, types::ChecksumForm, wire::eth::MacAddr};
 
 use super::{
     clock,
+    detect::{Watch, Watched},
     driver::{Fence, Wishes},
     least::Least,
     lines::Lines,
@@ -48,6 +49,8 @@ pub(super) struct Slot {
     pub lines: Lines,
     /// How long the lease still had when it was renewed.
     pub lease_margin: Least,
+    /// Others that act as owners.
+    pub watched: Watched,
 }
 
 impl Slot {
@@ -64,36 +67,58 @@ impl Slot {
             priority_zero_sent: 0,
             send_errors: 0,
             lease_margin: Least::default(),
+            watched: Watched::default(),
             router,
         }
     }
 
     /// Tells of the ways by which an advert has not left.
     fn note_unsent(&mut self, sent: io::Result<Sent>, counts: bool) {
-        let name = &self.router.spec.name;
         let unsent = match sent {
             Ok(Sent { unsent, .. }) => unsent,
-            Err(error) => {
-                self.send_errors += 1;
-                tracing::warn!(instance = name, %error, "advert not sent");
-                return;
-            }
+            Err(error) => return self.not_sent(None, &error),
         };
-        self.send_errors += u64::from(!unsent.is_empty());
         let mut lines = Vec::new();
         for Unsent { way, error } in unsent {
             match way {
-                Way::Peer(peer) => {
-                    tracing::warn!(instance = name, %peer, %error, "advert not sent to a peer");
-                }
+                Way::Peer(peer) => self.not_sent(Some(peer), &error),
                 Way::Line(number) => lines.push((number, error)),
             }
         }
-        if let Some((_, error)) = lines.first().filter(|_| !counts) {
-            tracing::warn!(instance = name, %error, "advert not sent");
+        match lines.first() {
+            Some((_, error)) if !counts => self.not_sent(None, error),
+            Some(_) => self.send_errors += 1,
+            None => {}
         }
         if self.router.spec.unicast.is_none() {
             self.advert_left(&lines);
+        }
+    }
+
+    /// Whether the state was entered less than an advert interval ago.
+    pub fn is_new(&self, now: Instant) -> bool {
+        now.saturating_since(self.since) < self.router.spec.advert_interval
+    }
+
+    /// The MAC that a VIP is answered for with.
+    pub fn mac_of(&self, vip: IpAddr) -> MacAddr {
+        let station = self.stations.iter().find(|station| station.address == vip);
+        station.map_or(self.router.link().mac, |station| station.mac)
+    }
+
+    /// An advert could not be sent, to `peer` if others were reached.
+    fn not_sent(&mut self, peer: Option<IpAddr>, error: &io::Error) {
+        self.send_errors += 1;
+        if self.watched.unsent.note(1, clock::now()).is_some() {
+            tracing::warn!(
+                target: "vipd::event",
+                event = "advert_not_sent",
+                instance = self.router.spec.name,
+                peer = peer.map(tracing::field::display),
+                %error,
+                count = self.send_errors,
+                "advert not sent"
+            );
         }
     }
 }
@@ -107,6 +132,7 @@ pub(super) struct Effects {
     pub slots: BTreeMap<InstanceId, Slot>,
     pub sockets: Sockets,
     pub announcements: AnnounceQueue,
+    pub watch: Watch,
     pub wishes: watch::Sender<Wishes>,
     pub notices: mpsc::UnboundedSender<Notice>,
     pub fences: mpsc::UnboundedSender<Fence>,
@@ -231,6 +257,8 @@ impl Node for Effects {
         let slot = self.slot(instance);
         let (master, master_priority) = master.unzip();
         tracing::info!(
+            target: "vipd::event",
+            event = "state_changed",
             instance = slot.router.spec.name,
             %from,
             %to,
@@ -243,6 +271,7 @@ impl Node for Effects {
         if reason == Reason::LeaseLapsed {
             slot.lease_margin.note(Duration::ZERO, slot.since);
         }
+        self.watch(instance, to == StateName::Master);
         // To the world nothing has changed when a mastership goes on.
         let inherited = reason == Reason::Inherited;
         self.notice(instance, if inherited { Change::Inherited(to) } else { Change::State(to) });
@@ -269,6 +298,7 @@ impl Node for Effects {
     fn removed(&mut self, instance: InstanceId) {
         // Its slot of `INSTANCES` stays as it is while the index leads the program there.
         self.slots.remove(&instance);
+        self.watch.forget(instance);
         self.wishes.send_modify(|wishes| _ = wishes.remove(&instance));
     }
 

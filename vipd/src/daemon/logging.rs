@@ -1,27 +1,38 @@
 //! Logging to standard error, through a thread of its own: a terminal that is stopped or a full pipe never holds up an
-//! advert. Lines beyond the queue's 128,000 are lost, not waited for.
+//! advert. Lines beyond the queue's 128,000 are lost, not waited for. Events are collected beside it, whatever `RUST_LOG` says.
 
 use std::io::IsTerminal;
 
+use tracing::Level;
 use tracing_appender::non_blocking::WorkerGuard;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{LevelFilter, filter_fn},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
-/// Starts logging at the level of `RUST_LOG`, `info` by default. Dropping the guard writes what is left.
-pub fn start() -> WorkerGuard {
+use super::clock;
+use crate::events::{self, Collected};
+
+/// Starts logging at the level of `RUST_LOG`, `info` by default, and the collection of events. Dropping the guard writes what
+/// is left.
+pub fn start() -> (WorkerGuard, Collected) {
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
     let filter = EnvFilter::builder()
-        .with_default_directive(tracing::Level::INFO.into())
+        .with_default_directive(Level::INFO.into())
         .from_env_lossy()
         // It warns of every notification that is still under way when its socket is closed.
         .add_directive("netlink_proto=error".parse().expect("a directive"));
-    let started = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
-    if let Err(error) = started {
+        .with_filter(filter);
+    let (collector, collected) = events::collector(clock::unix_ms);
+    let collector = collector.with_filter(filter_fn(events::is_event).with_max_level_hint(LevelFilter::INFO));
+    if let Err(error) = tracing_subscriber::registry().with(lines).with(collector).try_init() {
         eprintln!("vipd: logging was started before: {error}");
     }
-    guard
+    (guard, collected)
 }

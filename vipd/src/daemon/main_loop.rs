@@ -2,17 +2,18 @@
 //!
 //! What takes time is done here, so that the engine thread never waits for it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
 use super::{
     Made, Options,
+    conditions::{Conditions, LOOK},
     drained::Drained,
     driver::{End, Fence, Message, Wishes},
     fencing::Fences,
@@ -88,6 +89,8 @@ pub struct MainLoop<'m> {
     pub fenced: mpsc::UnboundedReceiver<Fence>,
     pub fences: Fences,
     pub drained: Drained,
+    /// What is looked at now and then.
+    pub conditions: Conditions,
     /// Whether the handover has begun.
     pub stopping: bool,
     /// One that waits for instances to be handed over.
@@ -104,6 +107,8 @@ impl MainLoop<'_> {
     pub async fn run(&mut self, end: &mut EngineEnd) -> Result<End> {
         // At once: a mastership that was inherited has its virtual routes and rules.
         self.retry_at = Some(Instant::now());
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 ended = &mut *end => return ended.context("the engine thread ended without a word")?,
@@ -136,6 +141,7 @@ impl MainLoop<'_> {
                 }
                 Ok(()) = self.wished.changed() => self.apply_wishes().await,
                 () = at(self.retry_at) => self.apply_wishes().await,
+                _ = looks.tick() => self.look(),
                 () = at(self.wanted.again_at), if self.reload.is_none() => self.want_rebuild().await,
                 handed_over = handed_over(&mut self.reload) => {
                     // A channel that is closed is that of an engine that has ended.
@@ -163,6 +169,7 @@ impl MainLoop<'_> {
                 instance.vip_answers = status::vip_answers(router, &self.made.dataplane);
             }
         }
+        self.conditions.complete(&mut status);
         Some(status)
     }
 
@@ -276,12 +283,14 @@ impl MainLoop<'_> {
             routers.iter().flat_map(|router| &router.links).map(|link| link.mac).collect::<Vec<_>>()
         };
         let before = macs(&self.routers);
+        let links_before = links(&self.routers);
         for router in &mut self.routers {
             match change {
                 LinkChange::State(link) => _ = router.update(link),
                 LinkChange::Gone { ifindex } => _ = router.gone(*ifindex),
             }
         }
+        tell_of_links(&links_before, &links(&self.routers));
         if macs(&self.routers) != before {
             tracing::info!("a MAC has changed, answering with the new one");
             if let Err(error) = self.made.dataplane.replace_tables(&setup::contents(self.routers.iter())) {
@@ -307,6 +316,7 @@ impl MainLoop<'_> {
             (Some(Farewell::Removed), Change::State(StateName::Stopped)) => notice.change = Change::Deleted,
             _ => {}
         }
+        self.conditions.changed(&notice);
         self.notifier.tell(&notice);
     }
 
@@ -319,7 +329,7 @@ impl MainLoop<'_> {
     }
 
     async fn stop(&mut self, why: &str) {
-        tracing::info!(why, "stopping: handing over");
+        tracing::info!(target: "vipd::event", event = "stopping", why, "stopping: handing over");
         self.stopping = true;
         self.send(Message::Shutdown).await;
     }
@@ -330,13 +340,45 @@ impl MainLoop<'_> {
             tracing::warn!(why, "a stop is under way and goes on");
             return;
         }
-        tracing::info!(why, "ending, and leaving the VIPs to the next vipd");
+        tracing::info!(
+            target: "vipd::event",
+            event = "leaving",
+            why,
+            "ending, and leaving the VIPs to the next vipd"
+        );
         self.send(Message::Leave).await;
     }
 
     pub async fn send(&self, message: Message) {
         // An engine that has ended is noticed by `end`.
         let _ = self.messages.send(message).await;
+    }
+}
+
+/// The interfaces of instances by name: whether each exists, and is up.
+pub fn links(routers: &[Router]) -> BTreeMap<String, (bool, bool)> {
+    let links = routers.iter().flat_map(|router| &router.links);
+    links.map(|link| (link.name.clone(), (link.exists(), link.up))).collect()
+}
+
+/// Tells of the interfaces that are another way now.
+pub fn tell_of_links(before: &BTreeMap<String, (bool, bool)>, now: &BTreeMap<String, (bool, bool)>) {
+    for (interface, (exists, up)) in now {
+        match before.get(interface) {
+            Some((true, _)) if !exists => {
+                tracing::warn!(target: "vipd::event", event = "interface_lost", interface, "interface gone");
+            }
+            Some((false, _)) if *exists => {
+                tracing::info!(target: "vipd::event", event = "interface_found", interface, "interface there");
+            }
+            Some((_, true)) if !up => {
+                tracing::warn!(target: "vipd::event", event = "link_down", interface, "link down");
+            }
+            Some((_, false)) if *up => {
+                tracing::info!(target: "vipd::event", event = "link_up", interface, "link up");
+            }
+            _ => {}
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 //! ([`driver`]) has the election, the data plane and the packet sockets.
 
 mod clock;
+mod conditions;
+mod detect;
 mod drained;
 mod driver;
 mod effects;
@@ -38,6 +40,7 @@ use tokio::{
 };
 
 use self::{
+    conditions::Conditions,
     drained::Drained,
     driver::{Driver, End, Parts, Wish, Wishes},
     fencing::Fences,
@@ -51,6 +54,7 @@ use self::{
 use crate::{
     config, control,
     dataplane::{Attached, Dataplane, Events, Mode, Pages, Pinned, Predecessor},
+    events::{Collected, Journal},
     host::{Host, LinkChange, LinkEvents, multicast::Memberships},
     metrics,
     notify::Notifier,
@@ -83,7 +87,7 @@ pub struct Options {
 /// [`config::Failure`] if the configuration is refused; anything else is the environment's.
 pub fn run(options: &Options) -> Result<()> {
     let loaded = options.source.load()?;
-    let _logging = logging::start();
+    let (_logging, collected) = logging::start();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -105,7 +109,7 @@ pub fn run(options: &Options) -> Result<()> {
     };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let local = LocalSet::new();
-    let result = local.block_on(&runtime, serve(options, loaded.config, &dir));
+    let result = local.block_on(&runtime, serve(options, loaded.config, &dir, collected));
     // The pid file first.
     drop(locks);
     dir.clean();
@@ -124,7 +128,15 @@ struct Made {
     stops: Vec<oneshot::Sender<()>>,
 }
 
-async fn serve(options: &Options, config: config::Config, dir: &RuntimeDir) -> Result<()> {
+async fn serve(
+    options: &Options,
+    config: config::Config,
+    dir: &RuntimeDir,
+    collected: Collected,
+) -> Result<()> {
+    let journal = Journal::default();
+    // Ends with the daemon's other tasks, when the runtime does.
+    tokio::task::spawn_local(journal.clone().keep(collected));
     // From here on a signal stops in order, whenever it comes.
     let signals = Signals::new()?;
     let metrics = match &options.metrics_listen {
@@ -146,7 +158,7 @@ async fn serve(options: &Options, config: config::Config, dir: &RuntimeDir) -> R
     let notifier = Notifier::start(&config, &accounts);
     let (dataplane, events) = load(options, &mut host).await?;
     let mut made = Made { host, dataplane, stops: Vec::new() };
-    let outside = Outside { links, events, signals, tracker, delays, notifier, accounts, metrics };
+    let outside = Outside { links, events, signals, tracker, delays, notifier, accounts, metrics, journal };
     let result = run_engine(options, dir, (config, routers), outside, &mut made).await;
     if matches!(result, Ok(End::Left)) {
         // All of it is pinned or in the kernel: the next vipd finds it.
@@ -210,7 +222,7 @@ async fn run_engine(
     outside: Outside,
     made: &mut Made,
 ) -> Result<End> {
-    let Outside { links, events, signals, tracker, delays, notifier, accounts, metrics } = outside;
+    let Outside { links, events, signals, tracker, delays, notifier, accounts, metrics, journal } = outside;
     let dataplane = &mut made.dataplane;
     let pages = dataplane.pages().clone();
     setup::assign_slots(&mut routers, pages.instances(), pages.leases())?;
@@ -258,7 +270,7 @@ async fn run_engine(
     if let Some(metrics) = metrics {
         servers.spawn_local(metrics::serve(metrics, requests.clone()));
     }
-    servers.spawn_local(control::serve(listener, requests));
+    servers.spawn_local(control::serve(listener, requests, journal));
 
     let (messages, received) = mpsc::channel(MESSAGES);
     let (wishes, wished) = watch::channel(wishes_at_start.clone());
@@ -269,7 +281,13 @@ async fn run_engine(
     if drained {
         tracing::warn!("the node is drained: its instances rank last until `vipd undrain`");
     }
-    tracing::info!(instances = routers.len(), config = %options.source.path.display(), "started");
+    tracing::info!(
+        target: "vipd::event",
+        event = "started",
+        instances = routers.len(),
+        config = %options.source.path.display(),
+        "started"
+    );
     let (ended, mut end) = oneshot::channel();
     let standing: Vec<_> = routers.iter().cloned().zip(tracker.standings().iter().copied()).collect();
     let modes_of_engine = modes.clone();
@@ -329,6 +347,7 @@ async fn run_engine(
         fenced,
         fences: Fences::default(),
         drained: state,
+        conditions: Conditions::default(),
         stopping: false,
         reload: None,
         wanted,
@@ -355,6 +374,7 @@ struct Outside {
     notifier: Notifier,
     accounts: Accounts,
     metrics: Option<metrics::Listener>,
+    journal: Journal,
 }
 
 /// A lease that an earlier version's vipd held.
@@ -456,7 +476,14 @@ async fn attach_to(
         Attached::New => tracing::info!(interface, %mode, "XDP attached"),
         Attached::Adopted => tracing::info!(interface, %mode, "XDP program replaced in the link found"),
         Attached::Fallback(reason) => {
-            tracing::warn!(interface, %mode, "XDP runs in the stack, not in the driver: {reason:#}");
+            tracing::warn!(
+                target: "vipd::event",
+                event = "xdp_fallback",
+                interface,
+                %mode,
+                reason = format!("{reason:#}"),
+                "XDP runs in the stack, not in the driver"
+            );
         }
     }
     Ok(mode.to_string())

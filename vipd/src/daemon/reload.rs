@@ -15,7 +15,7 @@ use vipd_common::abi::{MAX_INSTANCES, MAX_PEERS, MAX_VIPS};
 
 use super::{
     driver::{Apply, Message},
-    main_loop::MainLoop,
+    main_loop::{MainLoop, links, tell_of_links},
     router::Router,
     setup,
     sockets::Sockets,
@@ -122,7 +122,12 @@ impl MainLoop<'_> {
             Err(error) => {
                 let error = format!("{error:#}");
                 match replies {
-                    Some(_) => tracing::error!(error, "the configuration stays as it is"),
+                    Some(_) => tracing::error!(
+                        target: "vipd::event",
+                        event = "reload_refused",
+                        error,
+                        "the configuration stays as it is"
+                    ),
                     None => {
                         tracing::error!(error, "interfaces are not followed for now");
                         self.wanted.again_soon();
@@ -218,11 +223,13 @@ impl MainLoop<'_> {
         }
         let (what, problems) = self.come_into_force(reload, is_reload).await;
         if problems.is_empty() && !is_reload {
-            tracing::info!(what, "interfaces have changed");
+            tracing::info!(target: "vipd::event", event = "interfaces_changed", what, "interfaces have changed");
         } else if problems.is_empty() {
-            tracing::info!(what, "the configuration is in force");
+            tracing::info!(target: "vipd::event", event = "reloaded", what, "the configuration is in force");
         } else {
             tracing::error!(
+                target: "vipd::event",
+                event = "reloaded_in_part",
                 what,
                 problems = problems.join("; "),
                 "the configuration is in force in part, trying again"
@@ -319,6 +326,7 @@ impl MainLoop<'_> {
             kept.iter().filter(|slot| slot.is_none()).count(),
             farewells.len()
         );
+        tell_of_links(&links(&self.routers), &links(&routers));
         self.routers = routers;
         self.detach_unused();
         self.hosted.replan(plan);

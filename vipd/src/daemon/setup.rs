@@ -10,13 +10,14 @@ use anyhow::{Context, Result};
 use vipd_common::{
     Family,
     abi::{InstanceHead, MAX_INSTANCES},
+    wire::ndp,
 };
 
 use super::router::{Heartbeat, Identified, Router, RouterLink, Wire, interfaces};
 use crate::{
     config::{self, SyncGroup},
     dataplane::{Contents, InstancePage, LeasePage},
-    host::{self, Host, LinkError, LinkState, Plan, PlannedInstance, PlannedLink, multicast},
+    host::{self, Host, LinkError, LinkState, Plan, PlannedInstance, PlannedLink},
     tracking::LinkDelays,
     vrrp::Settings,
 };
@@ -159,7 +160,7 @@ pub fn groups(routers: &[Router]) -> BTreeSet<(u32, IpAddr)> {
         .flat_map(|router| router.lines().map(|ifindex| (ifindex, router.spec.group)));
     let solicited = routers.iter().flat_map(Router::present).flat_map(|link| {
         link.vips.iter().filter_map(|vip| match vip {
-            IpAddr::V6(v6) => Some((link.ifindex, multicast::solicited_node(*v6).into())),
+            IpAddr::V6(v6) => Some((link.ifindex, ndp::solicited_node(*v6).into())),
             IpAddr::V4(_) => None,
         })
     });

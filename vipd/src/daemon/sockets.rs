@@ -11,7 +11,7 @@ use vipd_common::{Family, Priority, types::ChecksumForm, wire::eth::MacAddr};
 
 use super::router::Router;
 use crate::{
-    announce::{AdvertSpec, Batch, PacketSocket, UnicastSocket, advert_frame, advert_packet},
+    announce::{AdvertSpec, Batch, PacketSocket, Question, UnicastSocket, advert_frame, advert_packet},
     vrrp::LeasePolicy,
 };
 
@@ -159,6 +159,14 @@ impl Sockets {
         advert_frame(spec, mac, &mut self.buffer)?;
         let socket = self.frames.get(&ifindex).ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
         socket.send(&self.buffer)
+    }
+
+    /// Asks the wire for addresses on one interface; returns what stopped it.
+    pub fn ask(&self, ifindex: u32, questions: &[Question]) -> Option<io::Error> {
+        match self.frames.get(&ifindex) {
+            Some(socket) => socket.send_batch(questions).1,
+            None => Some(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// Sends announcements; returns how many have left, and what stopped the rest.

@@ -21,6 +21,7 @@ use anyhow::Result;
 
 pub use data::data;
 pub use json::json;
+pub(crate) use stamp::date;
 pub use stats::stats;
 
 use crate::{

@@ -16,7 +16,7 @@ pub fn stamp(unix_ms: u64) -> String {
 }
 
 /// Year, month from 0, and day of the month, of a day since 1970.
-fn date(day: u64) -> (u64, u64, u64) {
+pub(crate) fn date(day: u64) -> (u64, u64, u64) {
     // Years that begin in March have the leap day at their end, and their months follow a pattern of 153 days in five.
     let day = day + DAYS_TO_1970;
     let (era, day) = (day / ERA_DAYS, day % ERA_DAYS);

@@ -170,6 +170,10 @@ fn instance(name: &str, vrid: u8, version: u8) -> InstanceStatus {
         became_master: 3,
         released_master: 4,
         leases_revoked: 1_000,
+        split_brain: false,
+        split_brains: 1_000,
+        address_conflicts: 1_000,
+        mismatches: Vec::new(),
         address_list_differs: 13,
         discards: discards.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
         ..InstanceStatus::default()

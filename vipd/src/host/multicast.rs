@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     ptr,
 };
@@ -67,12 +67,6 @@ impl Memberships {
     pub(super) fn sockets(&self) -> impl Iterator<Item = &OwnedFd> {
         self.v4.iter().chain(&self.v6)
     }
-}
-
-/// The group that neighbour solicitations for an address are sent to (RFC 4291 2.7.1).
-pub fn solicited_node(vip: Ipv6Addr) -> Ipv6Addr {
-    let [.., high, low] = vip.segments();
-    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | (high & 0xff), low)
 }
 
 fn open(family: Family) -> io::Result<OwnedFd> {

@@ -15,7 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::Kind;
+use super::{Conflict, Kind};
 use crate::{config, engine::StateName};
 
 /// Waits before a letter is tried again; then it is given up.
@@ -39,7 +39,7 @@ pub struct Mailer {
 #[derive(Clone, Debug)]
 struct Letter {
     subject: String,
-    body: &'static str,
+    body: String,
 }
 
 /// Who sends, to whom, and by what server.
@@ -85,10 +85,20 @@ impl Mailer {
             (Kind::Group, StateName::Stopped) => "=> All VRRP group instances have been stopped <=",
             (Kind::Instance | Kind::Group, StateName::Init) => return,
         };
+        self.send(&format!("{what} {name} - Entering {state} state"), body.to_owned());
+    }
+
+    /// Queues a letter if the instance is to have one.
+    pub fn tell_of_conflict(&self, name: &str, conflict: &Conflict) {
+        if self.mail.instances.contains(name) {
+            self.send(&format!("VRRP Instance {name} - {}", conflict.kind.title()), conflict.to_string());
+        }
+    }
+
+    fn send(&self, what: &str, body: String) {
         let router = self.mail.router_id.clone().unwrap_or_else(host_name);
-        let subject = format!("[{router}] {what} {name} - Entering {state} state");
         // The task that takes it is there as long as this.
-        let _ = self.letters.send(Letter { subject, body });
+        let _ = self.letters.send(Letter { subject: format!("[{router}] {what}"), body });
     }
 
     /// Gives what is queued `limit` to be sent.
@@ -124,7 +134,13 @@ impl Post {
             while let Err(error) = self.send(&letter).await {
                 let error = format!("{error:#}");
                 let Some(wait) = waits.next() else {
-                    tracing::error!(subject = letter.subject, error, "mail is given up");
+                    tracing::error!(
+                        target: "vipd::event",
+                        event = "mail_given_up",
+                        subject = letter.subject,
+                        error,
+                        "mail is given up"
+                    );
                     break;
                 };
                 tracing::warn!(
@@ -143,7 +159,7 @@ impl Post {
         for recipient in self.to.iter() {
             message = message.to(recipient.clone());
         }
-        let message = message.body(letter.body.to_owned()).context("write the letter")?;
+        let message = message.body(letter.body.clone()).context("write the letter")?;
         self.transport.send(message).await.map(drop).context("send it")
     }
 }

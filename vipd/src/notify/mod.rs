@@ -2,6 +2,7 @@
 //!
 //! All of it happens on the main thread, in tasks of its own: however long a script takes, no election waits for it.
 
+mod conflict;
 mod fifo;
 mod mail;
 
@@ -12,6 +13,8 @@ use tokio::{
     task::{JoinHandle, spawn_local},
     time::timeout,
 };
+
+pub use conflict::{Conflict, ConflictKind};
 
 use self::{fifo::Writer, mail::Mailer};
 use crate::{
@@ -40,6 +43,8 @@ pub enum Change {
     LowerHeard,
     /// Its priority, in this state.
     Priority(StateName),
+    /// It is master, and another acts as the owner of a VIP.
+    Conflict(Conflict),
 }
 
 impl Change {
@@ -49,7 +54,7 @@ impl Change {
             Self::State(state) => Some(state.as_str()),
             Self::Deleted => Some("DELETED"),
             Self::LowerHeard => Some("MASTER_RX_LOWER_PRI"),
-            Self::Inherited(_) => None,
+            Self::Inherited(_) | Self::Conflict(_) => None,
             Self::Priority(StateName::Master) => Some("MASTER_PRIORITY"),
             Self::Priority(StateName::Backup) => Some("BACKUP_PRIORITY"),
             Self::Priority(StateName::Init | StateName::Fault | StateName::Stopped) => None,
@@ -100,6 +105,8 @@ struct Job {
     scripts: Rc<Scripts>,
     change: Change,
     priority: u8,
+    /// The name of the instance that it happened to.
+    instance: String,
 }
 
 /// The scripts of an instance or of a group that can be run.
@@ -115,6 +122,7 @@ struct Scripts {
     lower_heard: Option<Executable>,
     /// One for a router that was heard waits to be run: a second would say no more.
     lower_waits: Cell<bool>,
+    conflict: Option<Executable>,
     any: Option<Executable>,
 }
 
@@ -212,8 +220,13 @@ impl Notifier {
         {
             return;
         }
-        listener.run(change, priority);
+        listener.run(change, priority, &instance);
         self.write(Kind::Instance, &instance, change, priority);
+        if let Change::Conflict(conflict) = &change {
+            self.mailer.iter().for_each(|mailer| mailer.tell_of_conflict(&instance, conflict));
+            let is_its = |listener: &&Listener| listener.told.members().any(|name| name == instance);
+            self.listeners.values().filter(is_its).for_each(|group| group.run(change, priority, &instance));
+        }
         let Change::State(state) = change else { return };
         self.mailer.iter().for_each(|mailer| mailer.tell(Kind::Instance, &instance, state));
         self.states.insert(instance.clone(), (state, priority));
@@ -229,7 +242,7 @@ impl Notifier {
         if states.iter().any(|other| *other != Some(state)) || group.state.replace(state) == Some(state) {
             return;
         }
-        group.run(Change::State(state), 0);
+        group.run(Change::State(state), 0, member);
         let name = group.told.name.clone();
         self.write(Kind::Group, &name, Change::State(state), 0);
         self.mailer.iter().for_each(|mailer| mailer.tell(Kind::Group, &name, state));
@@ -270,19 +283,24 @@ fn open(fifo: Fifo, accounts: &Accounts) -> Option<(Fifo, Writer)> {
 }
 
 impl Listener {
-    fn run(&self, change: Change, priority: u8) {
+    fn run(&self, change: Change, priority: u8, instance: &str) {
         if change == Change::LowerHeard && self.scripts.lower_waits.replace(true) {
             return;
         }
         // The task that takes it is there as long as this.
-        let _ = self.jobs.send(Job { scripts: Rc::clone(&self.scripts), change, priority });
+        let _ = self.jobs.send(Job {
+            scripts: Rc::clone(&self.scripts),
+            change,
+            priority,
+            instance: instance.to_owned(),
+        });
     }
 }
 
 /// Runs what is queued until the queue is closed.
 async fn run(mut jobs: mpsc::UnboundedReceiver<Job>) {
-    while let Some(Job { scripts, change, priority }) = jobs.recv().await {
-        scripts.run(change, priority).await;
+    while let Some(Job { scripts, change, priority, instance }) = jobs.recv().await {
+        scripts.run(change, priority, &instance).await;
     }
 }
 
@@ -307,11 +325,16 @@ impl Scripts {
             deleted: resolve(deleted),
             lower_heard: resolve(notify.lower_heard.as_ref()),
             lower_waits: Cell::new(false),
+            conflict: resolve(notify.conflict.as_ref()),
             any: resolve(notify.any.as_ref()),
         }
     }
 
-    async fn run(&self, change: Change, priority: u8) {
+    async fn run(&self, change: Change, priority: u8, instance: &str) {
+        if let (Change::Conflict(conflict), Some(script)) = (&change, &self.conflict) {
+            let arguments = conflict.arguments(instance);
+            self.run_one(script, &arguments.each_ref().map(String::as_str)).await;
+        }
         let own = match change {
             Change::State(StateName::Master) => &self.master,
             Change::State(StateName::Backup) => &self.backup,
@@ -322,7 +345,10 @@ impl Scripts {
                 self.lower_waits.set(false);
                 &self.lower_heard
             }
-            Change::State(StateName::Init) | Change::Inherited(_) | Change::Priority(_) => &None,
+            Change::State(StateName::Init)
+            | Change::Inherited(_)
+            | Change::Priority(_)
+            | Change::Conflict(_) => &None,
         };
         if let Some(script) = own {
             self.run_one(script, &[]).await;
@@ -352,7 +378,14 @@ impl Scripts {
         };
         let outcome = ended.map_or_else(Outcome::NotRun, Outcome::Exited);
         if !outcome.is_success() {
-            tracing::warn!(name, script = %path, %outcome, "a notify script has failed");
+            tracing::warn!(
+                target: "vipd::event",
+                event = "notify_failed",
+                name,
+                script = %path,
+                %outcome,
+                "a notify script has failed"
+            );
         }
     }
 }

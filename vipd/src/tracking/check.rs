@@ -66,9 +66,9 @@ pub async fn watch(script: Script, executable: Executable, health: Health, tell:
 
 fn log(name: &str, health: Health, outcome: &Outcome) {
     if health == Health::Well {
-        tracing::info!(script = name, "the check succeeds");
+        tracing::info!(target: "vipd::event", event = "check_recovered", script = name, "the check succeeds");
     } else {
-        tracing::warn!(script = name, %outcome, "the check fails");
+        tracing::warn!(target: "vipd::event", event = "check_failed", script = name, %outcome, "the check fails");
     }
 }
 

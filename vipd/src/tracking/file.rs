@@ -32,7 +32,13 @@ pub async fn watch(file: TrackedFile, tell: impl Fn(Health)) {
     let mut look = || {
         let value = read(&file);
         if told.replace(value) != Some(value) {
-            tracing::info!(file = file.name, value, "the tracked file's value");
+            tracing::info!(
+                target: "vipd::event",
+                event = "tracked_file",
+                file = file.name,
+                value,
+                "the tracked file's value"
+            );
             tell(Health::Value(value));
         }
     };

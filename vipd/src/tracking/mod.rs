@@ -203,6 +203,7 @@ impl Tracker {
 
     /// A link has changed; as [`Self::take`].
     pub fn link(&mut self, change: &LinkChange) -> Vec<(usize, Standing)> {
+        let before = self.interfaces.clone();
         match change {
             LinkChange::State(link) => {
                 // One that was renamed is gone by its old name.
@@ -212,6 +213,18 @@ impl Tracker {
                 }
             }
             LinkChange::Gone { ifindex } => self.interfaces.retain(|_, (known, _)| known != ifindex),
+        }
+        for interface in
+            self.interfaces().filter(|name| is_up(&before, name) != is_up(&self.interfaces, name))
+        {
+            let up = is_up(&self.interfaces, interface);
+            tracing::info!(
+                target: "vipd::event",
+                event = "tracked_interface",
+                interface,
+                up,
+                "a tracked interface has changed"
+            );
         }
         self.changes()
     }
@@ -230,10 +243,8 @@ impl Tracker {
                 Tracked::Script(i) => self.scripts[*i].health,
                 Tracked::File(i) => self.files[*i].health,
                 Tracked::Process(i) => self.processes[*i].health,
-                Tracked::Interface(name) => match self.interfaces.get(name) {
-                    Some((_, true)) => Health::Well,
-                    Some((_, false)) | None => Health::Unwell,
-                },
+                Tracked::Interface(name) if is_up(&self.interfaces, name) => Health::Well,
+                Tracked::Interface(_) => Health::Unwell,
             };
             (health, track.weight)
         };
@@ -241,6 +252,11 @@ impl Tracker {
             |(base, tracks): &(Priority, Vec<Track>)| Standing::of(*base, tracks.iter().map(health));
         self.instances.iter().map(standing).collect()
     }
+}
+
+/// What was not seen is down.
+fn is_up(interfaces: &HashMap<String, (u32, bool)>, name: &str) -> bool {
+    matches!(interfaces.get(name), Some((_, true)))
 }
 
 /// Makes `watches` be those of `wanted`, in its order, by which they are known. With `may_stay` those that are as before go on; what

@@ -39,7 +39,14 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(Health)) {
         let waits = told != Some(wanted);
         tokio::select! {
             () = sleep_until(at), if waits => {
-                tracing::info!(process = process.name, count = pids.len(), well = wanted == Health::Well, "processes");
+                tracing::info!(
+                    target: "vipd::event",
+                    event = "tracked_process",
+                    process = process.name,
+                    count = pids.len(),
+                    well = wanted == Health::Well,
+                    "processes"
+                );
                 told = Some(wanted);
                 tell(wanted);
             }

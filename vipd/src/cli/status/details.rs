@@ -69,6 +69,13 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
     }
     row(out, "answered", format_args!("{} ARP and ND questions", sum(i.vip_answers.values())))?;
     row(out, "adverts", format_args!("{} sent, {} received", i.adverts_sent, i.adverts_received))?;
+    if i.split_brain {
+        row(out, "conflict", format_args!("{WARN}split brain: another router acts as the owner too{WARN:#}"))?;
+    }
+    if !i.mismatches.is_empty() {
+        let what = i.mismatches.join(", ");
+        row(out, "differs", format_args!("{WARN}from other routers in {what}{WARN:#}"))?;
+    }
     if !i.discards.is_empty() {
         let reasons: Vec<_> = i.discards.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         row(out, "discarded", format_args!("{WARN}{}{WARN:#}", reasons.join(", ")))?;

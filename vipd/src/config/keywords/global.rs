@@ -77,6 +77,9 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     value("include_check", None, Form::IncludeCheck),
     // vipd's own; keepalived has no lease.
     value("lease", Some("overlap"), Choice { of: LEASES, set: |s, v| s.shared.lease = Some(lease(v)) }),
+    // vipd's own as well: keepalived looks for no rival that is silent.
+    value("self_probe", Some("30"), SELF_PROBE),
+    does("notify_conflict", COMMAND),
     does_block("notification_email", NOTHING, Lines(TEXTS)),
     does("notification_email_from", TEXT),
     does("smtp_server", &[One(Kind::Text), Opt(Kind::Whole { min: 1, max: 65_535 })]),

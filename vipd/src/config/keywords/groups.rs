@@ -17,6 +17,7 @@ pub const SYNC_GROUP: &[Keyword] = &[
     has("notify_backup", COMMAND),
     has("notify_fault", COMMAND),
     has("notify_stop", COMMAND),
+    has("notify_conflict", COMMAND),
     has("notify", COMMAND),
     has("notify_priority_changes", SWITCH),
     has("smtp_alert", SWITCH),

@@ -180,6 +180,10 @@ const WEIGHT_253: Arg =
 const WEIGHT_254: Arg =
     Named(&[("weight", &[One(Whole { min: -254, max: 254 })]), ("reverse", NOTHING), ("noreverse", NOTHING)]);
 
+/// Seconds, or `off`.
+pub const SELF_PROBE: Form =
+    Form::Named { of: &[("off", 0)], min: 1, max: DAY_S, set: |s, v| s.shared.self_probe = Some(v) };
+
 pub const LEASES: &[&str] = &["strict", "overlap"];
 pub const DAY_S: u32 = 86_400;
 

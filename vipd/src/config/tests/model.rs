@@ -5,7 +5,7 @@ use std::time::Duration;
 use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
 
 use super::{check, instance, ip, parse, vip, with};
-use crate::config::{Auth, Config, Garp, Instance, LeasePolicy, Vip, WantedState, load};
+use crate::config::{Auth, Config, Garp, Instance, LeasePolicy, Told, Vip, WantedState, load};
 
 /// Seed 000, section 2.1.3: the master's file.
 const LB01: &str = "! Configuration File for keepalived
@@ -67,6 +67,7 @@ fn lb(router_id: &str, wanted: WantedState, priority: u8) -> Config {
         checksum: ChecksumForm::MessageOnly,
         lower_prio_no_advert: false,
         lease: LeasePolicy::Overlap,
+        self_probe: Some(Duration::from_secs(30)),
         statements: Vec::new(),
         line: 7,
     };
@@ -298,4 +299,42 @@ fn load_reads_files_and_names_those_it_cannot() {
         .to_string();
     assert!(failure.contains("this word is not valid UTF-8") && failure.contains(":2:11"), "{failure}");
     std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn a_master_asks_for_its_vips_as_often_as_it_is_told() {
+    for (global, own, expect) in [
+        ("", "", Some(30)),
+        ("self_probe 5", "", Some(5)),
+        ("self_probe 5", "self_probe 7", Some(7)),
+        ("self_probe off", "", None),
+        ("self_probe off", "self_probe 86400", Some(86_400)),
+        ("", "self_probe off", None),
+    ] {
+        let text = format!("global_defs {{\n{global}\n}}\n{}", with(own));
+        let found = instance(&text).self_probe;
+        assert_eq!(found, expect.map(Duration::from_secs), "{global}, {own}");
+    }
+    for (word, what) in [("0", "self_probe 0"), ("86401", "more than a day"), ("often", "a word")] {
+        assert!(parse(&with(&format!("self_probe {word}"))).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn conflicts_are_told_to_the_instances_own_script_or_to_that_of_all() {
+    let global = "global_defs {\nnotify_conflict \"/bin/all a\" root\n}\n";
+    for (global, own, expect) in [
+        ("", "", None),
+        (global, "", Some(&["/bin/all", "a"][..])),
+        (global, "notify_conflict /bin/own", Some(&["/bin/own"])),
+        ("", "notify_conflict /bin/own", Some(&["/bin/own"])),
+    ] {
+        let group = "vrrp_sync_group G {\ngroup {\nVI_1\n}\nnotify_conflict /bin/group\n}\n";
+        let loaded = parse(&(global.to_owned() + &with(own) + group)).unwrap();
+        let told = Told::of(&loaded.config);
+        let words = |of: &Told| of.notify.conflict.as_ref().map(|command| command.words.clone());
+        let expect = expect.map(|words| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert_eq!(words(&told[0]), expect, "{global}, {own}");
+        assert_eq!(words(&told[1]), Some(vec!["/bin/group".to_owned()]), "the group's own only");
+    }
 }

@@ -235,5 +235,5 @@ fn global_keywords_mean_what_the_instances_mean() {
         assert_eq!(global, own, "{}", keyword.name);
         compared += 1;
     }
-    assert_eq!(compared, 12, "the settings both blocks have");
+    assert_eq!(compared, 13, "the settings both blocks have");
 }

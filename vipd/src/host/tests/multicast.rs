@@ -3,11 +3,9 @@
 use std::net::Ipv6Addr;
 
 use tokio::time::Instant;
+use vipd_common::wire::ndp::solicited_node;
 
-use super::{
-    super::multicast::{Memberships, solicited_node},
-    *,
-};
+use super::{super::multicast::Memberships, *};
 
 #[test]
 fn membership_is_held_and_nothing_is_received() {

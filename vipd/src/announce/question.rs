@@ -1,0 +1,95 @@
+//! Asking the wire who has an address, in the form that changes nobody's cache: from the unspecified address.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use vipd_common::wire::{
+    arp,
+    eth::{self, MacAddr},
+    ipv6, ndp,
+};
+
+use super::Station;
+
+/// A frame that whoever has the address answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// An ARP Probe (RFC 5227 1.1).
+    Arp([u8; eth::HEADER + arp::LENGTH]),
+    /// A Neighbor Solicitation of Duplicate Address Detection (RFC 4862 5.4.2).
+    NeighborSolicitation([u8; eth::HEADER + ipv6::HEADER + ndp::SOLICITATION_LENGTH]),
+}
+
+impl Question {
+    /// Asks for the station's address, as the station.
+    pub fn about(station: &Station) -> Self {
+        match station.address {
+            IpAddr::V4(vip) => Self::Arp(arp_probe(station.mac, vip)),
+            IpAddr::V6(vip) => Self::NeighborSolicitation(solicitation(station.mac, vip)),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Question {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Arp(frame) => frame,
+            Self::NeighborSolicitation(frame) => frame,
+        }
+    }
+}
+
+fn arp_probe(mac: MacAddr, vip: Ipv4Addr) -> [u8; eth::HEADER + arp::LENGTH] {
+    let mut frame = [0; eth::HEADER + arp::LENGTH];
+    let (ethernet, packet) = frame.split_first_chunk_mut().expect("the frame is longer than its header");
+    eth::Repr { destination: MacAddr::BROADCAST, source: mac, ethertype: eth::ETHERTYPE_ARP }.emit(ethernet);
+    arp::Repr::probe(mac, vip)
+        .emit(packet.first_chunk_mut().expect("the frame is its header and the packet"));
+    frame
+}
+
+fn solicitation(mac: MacAddr, vip: Ipv6Addr) -> [u8; eth::HEADER + ipv6::HEADER + ndp::SOLICITATION_LENGTH] {
+    let mut frame = [0; eth::HEADER + ipv6::HEADER + ndp::SOLICITATION_LENGTH];
+    let (ethernet, rest) = frame.split_first_chunk_mut().expect("the frame is longer than its headers");
+    let (header, message) = rest.split_first_chunk_mut().expect("the frame is longer than its headers");
+    let group = ndp::solicited_node(vip);
+    let destination = MacAddr::of_multicast(group.into());
+    eth::Repr { destination, source: mac, ethertype: eth::ETHERTYPE_IPV6 }.emit(ethernet);
+    ipv6::Repr {
+        traffic_class: 0,
+        hop_limit: ndp::HOP_LIMIT,
+        next_header: ndp::NEXT_HEADER_ICMPV6,
+        source: Ipv6Addr::UNSPECIFIED,
+        destination: group,
+        payload_length: ndp::SOLICITATION_LENGTH as u16,
+    }
+    .emit(header);
+    ndp::Probe { target: vip }
+        .emit(message.first_chunk_mut().expect("the frame is its headers and the message"));
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Octets as the RFCs have them; the checksum was summed by another program.
+    #[test]
+    fn frames() {
+        for (address, expect) in [
+            (
+                "192.0.2.100",
+                "ffffffffffff0200000000010806000108000604000102000000000100000000000000000000c0000264",
+            ),
+            (
+                "2001:db8::100",
+                "3333ff00010002000000000186dd6000000000183aff00000000000000000000000000000000\
+                 ff0200000000000000000001ff00010087004aef0000000020010db8000000000000000000000100",
+            ),
+        ] {
+            let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+            let question = Question::about(&Station { ifindex: 1, mac, address: address.parse().unwrap() });
+            let hex: String = question.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
+            assert_eq!(hex, expect, "{address}");
+        }
+    }
+}

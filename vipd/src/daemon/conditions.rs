@@ -1,0 +1,108 @@
+//! What the main thread looks at now and then: counters that say that routers do not understand each other, and masters that
+//! never heard anybody.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{clock, main_loop::MainLoop, router::Router};
+use crate::{
+    control::model::Status,
+    detection::{MismatchFinding, Mismatches, Sample, Silence},
+    engine::StateName,
+    notify::{Change, Notice},
+};
+
+/// Between two looks.
+pub const LOOK: Duration = Duration::from_secs(5);
+/// A counter that stands still for so long, and for four adverts, is a mismatch that is over.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// What is known of all instances, by name.
+#[derive(Debug, Default)]
+pub struct Conditions {
+    mismatches: Mismatches,
+    silences: BTreeMap<String, Silence>,
+}
+
+impl Conditions {
+    /// Takes note of what has changed.
+    pub fn changed(&mut self, notice: &Notice) {
+        let silence = self.silences.entry(notice.instance.clone()).or_default();
+        match notice.change {
+            Change::State(state) => silence.state(state == StateName::Master, clock::now()),
+            Change::Conflict(_) => silence.claimed(),
+            _ => {}
+        }
+    }
+
+    /// Fills in what is known here only.
+    pub fn complete(&self, status: &mut Status) {
+        for instance in &mut status.instances {
+            instance.mismatches = self.mismatches.going_on(&instance.name);
+        }
+    }
+}
+
+impl MainLoop<'_> {
+    /// Looks at the counters of all instances.
+    pub fn look(&mut self) {
+        let now = clock::now();
+        let pages = self.made.dataplane.pages();
+        let Ok(all) = pages.counters() else { return };
+        let names: BTreeSet<&str> = self.routers.iter().map(|router| router.spec.name.as_str()).collect();
+        let Conditions { mismatches, silences } = &mut self.conditions;
+        mismatches.retain(|name| names.contains(name));
+        silences.retain(|name, _| names.contains(name.as_str()));
+        for router in &self.routers {
+            let name = &router.spec.name;
+            let Ok(counters) = pages.instance_counters(router.slot) else { continue };
+            let interval = router.spec.advert_interval;
+            let silence = silences.entry(name.clone()).or_default();
+            let patience = router.settings.master_down_interval(interval) * 3;
+            if silence.look(counters.adverts_received, patience, now) && !router.spec.priority.is_owner() {
+                tell_of_silence(router, all.vrid_errors > 0);
+            }
+            let sample = Sample { counters, foreign: all.vrid_errors, deaf: silence.is_deaf(patience, now) };
+            for finding in mismatches.look(name, &sample, QUIET.max(interval * 4), now) {
+                tell_of_mismatch(name, finding);
+            }
+        }
+    }
+}
+
+fn tell_of_silence(router: &Router, other_routers: bool) {
+    tracing::info!(
+        target: "vipd::event",
+        event = "peer_never_heard",
+        instance = router.spec.name,
+        unicast = router.spec.unicast.is_some(),
+        other_routers,
+        "master, and no other router was ever heard: so it is if this is the first to run, or the only one; if another is \
+         master too, look for a firewall (protocol 112), IGMP snooping without a querier, another VRID"
+    );
+}
+
+fn tell_of_mismatch(name: &str, finding: MismatchFinding) {
+    match finding {
+        MismatchFinding::Seen { what, fix, count } => tracing::warn!(
+            target: "vipd::event",
+            event = "mismatch",
+            instance = name,
+            what,
+            count,
+            fix,
+            "another router is configured differently"
+        ),
+        MismatchFinding::Over { what, count, lasted } => tracing::info!(
+            target: "vipd::event",
+            event = "mismatch_over",
+            instance = name,
+            what,
+            count,
+            lasted_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX),
+            "no more adverts that differ"
+        ),
+    }
+}

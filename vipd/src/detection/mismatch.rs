@@ -1,0 +1,261 @@
+//! Routers that are configured differently: XDP discards, or only counts, what one says to the other, and nobody is told.
+//! The counters are looked at now and then; one that rises is a mismatch, until it has stood still for a while.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use vipd_common::abi::InstanceCounters;
+
+use super::Cadence;
+use crate::time::Instant;
+
+/// The counters of one instance at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    pub counters: InstanceCounters,
+    /// Adverts of virtual routers that are not ours, on any interface.
+    pub foreign: u64,
+    /// It is a master that has heard nobody, and somebody else claims its VIPs: only then do adverts of others say anything.
+    pub deaf: bool,
+}
+
+/// What can differ.
+struct Kind {
+    what: &'static str,
+    count: fn(&Sample) -> u64,
+    /// Only of an instance that hears nobody.
+    of_deaf: bool,
+    fix: &'static str,
+}
+
+const fn kind(what: &'static str, count: fn(&Sample) -> u64, fix: &'static str) -> Kind {
+    Kind { what, count, of_deaf: false, fix }
+}
+
+const KINDS: &[Kind] = &[
+    kind(
+        "password",
+        |s| s.counters.auth_failures,
+        "adverts with another password are discarded: make `auth_pass` the same on all routers",
+    ),
+    kind(
+        "authentication",
+        |s| s.counters.auth_type_mismatch + s.counters.invalid_auth_type,
+        "adverts with another kind of authentication are discarded: make `authentication` the same on all routers",
+    ),
+    kind(
+        "version",
+        |s| s.counters.version_errors,
+        "adverts of another VRRP version are discarded: make `vrrp_version` the same on all routers",
+    ),
+    kind(
+        "interval",
+        |s| s.counters.interval_mismatch + s.counters.interval_differs,
+        "adverts tell of another interval, which version 2 discards: make `advert_int` the same on all routers",
+    ),
+    kind(
+        "addresses",
+        |s| s.counters.address_list_differs,
+        "adverts list other addresses: make `virtual_ipaddress` the same on all routers",
+    ),
+    kind(
+        "checksum",
+        |s| s.counters.checksum_errors,
+        "adverts with a wrong checksum are discarded: look for a router that is not as RFC 9568, or for what changes packets on their way",
+    ),
+    kind(
+        "ttl",
+        |s| s.counters.ip_ttl_errors,
+        "adverts with another TTL than 255, or than a peer may have, are discarded: they have passed a router, or are forged; see `min_ttl` of `unicast_peer`",
+    ),
+    kind(
+        "destination",
+        |s| s.counters.dst_not_group,
+        "adverts to another address are discarded: make `unicast_peer` or the multicast group the same on all routers",
+    ),
+    kind(
+        "peer",
+        |s| s.counters.unknown_peer,
+        "adverts of a router that is not in `unicast_peer` are discarded: add it, or find out who sends them",
+    ),
+    kind(
+        "owner",
+        |s| s.counters.local_owner,
+        "another router advertises while this one is the address owner: priority 255 is for one router only",
+    ),
+    kind(
+        "own_address",
+        |s| s.counters.own_source,
+        "adverts from this router's own address come in: another machine has the address, or the network has a loop",
+    ),
+    Kind {
+        what: "vrid",
+        count: |s| s.foreign,
+        of_deaf: true,
+        fix: "another station claims a VIP, adverts of another virtual router are heard, and none of this one ever: make `virtual_router_id` the same on all routers",
+    },
+];
+
+/// What a look comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Adverts, `count` since it was told last, do not fit.
+    Seen { what: &'static str, fix: &'static str, count: u64 },
+    /// There were no more, after `count` in all; it took `lasted` from the first to the last.
+    Over { what: &'static str, count: u64, lasted: Duration },
+}
+
+/// What was seen of each instance.
+#[derive(Debug, Default)]
+pub struct Mismatches(BTreeMap<String, Watched>);
+
+#[derive(Debug)]
+struct Watched {
+    /// As [`KINDS`].
+    counts: Vec<u64>,
+    going_on: Vec<Option<GoingOn>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct GoingOn {
+    began: Instant,
+    last: Instant,
+    count: u64,
+    cadence: Cadence,
+}
+
+impl Mismatches {
+    /// Takes a look at an instance; what has stood still for `quiet` is over. The first look only shows where it begins.
+    pub fn look(&mut self, instance: &str, sample: &Sample, quiet: Duration, now: Instant) -> Vec<Finding> {
+        let counts: Vec<u64> = KINDS.iter().map(|kind| (kind.count)(sample)).collect();
+        let Some(watched) = self.0.get_mut(instance) else {
+            let going_on = vec![None; KINDS.len()];
+            self.0.insert(instance.to_owned(), Watched { counts, going_on });
+            return Vec::new();
+        };
+        let before = std::mem::replace(&mut watched.counts, counts);
+        let rises = watched.counts.iter().zip(before).map(|(now, before)| now.saturating_sub(before));
+        let rows = KINDS.iter().zip(rises).zip(&mut watched.going_on);
+        rows.filter_map(|((kind, risen), going_on)| {
+            let risen = if kind.of_deaf && !sample.deaf { 0 } else { risen };
+            step(kind, risen, going_on, quiet, now)
+        })
+        .collect()
+    }
+
+    /// What does not fit now.
+    pub fn going_on(&self, instance: &str) -> Vec<String> {
+        let Some(watched) = self.0.get(instance) else { return Vec::new() };
+        let rows = KINDS.iter().zip(&watched.going_on);
+        rows.filter(|(_, going_on)| going_on.is_some()).map(|(kind, _)| kind.what.to_owned()).collect()
+    }
+
+    /// Forgets instances that are no more.
+    pub fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.0.retain(|name, _| is_there(name));
+    }
+}
+
+fn step(
+    kind: &Kind,
+    risen: u64,
+    going_on: &mut Option<GoingOn>,
+    quiet: Duration,
+    now: Instant,
+) -> Option<Finding> {
+    let Kind { what, fix, .. } = *kind;
+    if risen > 0 {
+        let new = GoingOn { began: now, last: now, count: 0, cadence: Cadence::default() };
+        let it = going_on.get_or_insert(new);
+        (it.last, it.count) = (now, it.count.saturating_add(risen));
+        return it.cadence.note(risen, now).map(|count| Finding::Seen { what, fix, count });
+    }
+    let over = going_on.take_if(|it| now.saturating_since(it.last) >= quiet)?;
+    Some(Finding::Over { what, count: over.count, lasted: over.last.saturating_since(over.began) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUIET: Duration = Duration::from_secs(30);
+
+    fn at(s: u64) -> Instant {
+        Instant::from_nanos(s * 1_000_000_000)
+    }
+
+    /// Every counter that makes a mismatch, by its name, and what it makes.
+    #[test]
+    fn each_counter_is_told_by_name() {
+        for (counter, what) in [
+            ("auth_failures", "password"),
+            ("auth_type_mismatch", "authentication"),
+            ("invalid_auth_type", "authentication"),
+            ("version_errors", "version"),
+            ("interval_mismatch", "interval"),
+            ("interval_differs", "interval"),
+            ("address_list_differs", "addresses"),
+            ("checksum_errors", "checksum"),
+            ("ip_ttl_errors", "ttl"),
+            ("dst_not_group", "destination"),
+            ("unknown_peer", "peer"),
+            ("local_owner", "owner"),
+            ("own_source", "own_address"),
+        ] {
+            let mut mismatches = Mismatches::default();
+            let sample = |counters| Sample { counters, foreign: 0, deaf: false };
+            assert_eq!(mismatches.look("A", &sample(InstanceCounters::default()), QUIET, at(100)), []);
+            let mut numbers = [0u64; InstanceCounters::NAMES.len()];
+            numbers[InstanceCounters::NAMES.iter().position(|name| *name == counter).unwrap()] = 3;
+            let findings = mismatches.look("A", &sample(zerocopy::transmute!(numbers)), QUIET, at(105));
+            let [Finding::Seen { what: found, fix, count: 3 }] = findings[..] else { panic!("{findings:?}") };
+            assert_eq!(found, what, "{counter}");
+            assert!(fix.len() > 20 && !fix.ends_with('.'), "{fix}");
+            assert_eq!(mismatches.going_on("A"), [what]);
+        }
+    }
+
+    #[test]
+    fn it_goes_on_and_is_over() {
+        let mut mismatches = Mismatches::default();
+        let mut count = 40;
+        let mut told = Vec::new();
+        for s in (100..300).step_by(5) {
+            count += u64::from((110..=200).contains(&s));
+            let counters = InstanceCounters { auth_failures: count, ..InstanceCounters::default() };
+            let sample = Sample { counters, foreign: 0, deaf: false };
+            for finding in mismatches.look("A", &sample, QUIET, at(s)) {
+                told.push(match finding {
+                    Finding::Seen { count, .. } => (s, count, None),
+                    Finding::Over { count, lasted, .. } => (s, count, Some(lasted.as_secs())),
+                });
+            }
+        }
+        assert_eq!(told, [(110, 1, None), (120, 2, None), (180, 12, None), (230, 19, Some(90))]);
+        assert!(mismatches.going_on("A").is_empty());
+    }
+
+    #[test]
+    fn others_adverts_count_only_for_one_that_hears_nobody() {
+        let mut mismatches = Mismatches::default();
+        let mut look = |foreign, deaf, s| {
+            let sample = Sample { counters: InstanceCounters::default(), foreign, deaf };
+            mismatches.look("A", &sample, QUIET, at(s)).len()
+        };
+        for (foreign, deaf, s, findings) in
+            [(5, true, 100, 0), (9, false, 105, 0), (9, true, 110, 0), (10, true, 115, 1)]
+        {
+            assert_eq!(look(foreign, deaf, s), findings, "{s}");
+        }
+    }
+
+    /// A slot that begins anew, with another instance, is no mismatch.
+    #[test]
+    fn counters_that_fall_say_nothing() {
+        let mut mismatches = Mismatches::default();
+        let mut look = |checksum_errors, s| {
+            let counters = InstanceCounters { checksum_errors, ..InstanceCounters::default() };
+            mismatches.look("A", &Sample { counters, foreign: 0, deaf: false }, QUIET, at(s)).len()
+        };
+        assert_eq!([look(9, 100), look(0, 105), look(1, 110)], [0, 0, 1]);
+    }
+}

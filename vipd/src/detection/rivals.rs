@@ -1,0 +1,240 @@
+//! Rivals of a master: routers that act as the owner of the same VIPs, and whether they give way.
+//!
+//! When a better node takes over, and when two meet after a partition, one of them yields within an advert or two. One that
+//! does not is a split brain: it does not hear us, or does not listen.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use vipd_common::{Priority, wire::eth::MacAddr};
+
+use crate::{time::Instant, vrrp::InstanceId};
+
+/// Another router, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rival {
+    pub address: IpAddr,
+    pub mac: MacAddr,
+    /// Of one that advertises; one that only answers for our VIPs has none.
+    pub priority: Option<Priority>,
+}
+
+/// A sign that a rival acts as the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// An advert that does not beat us, of a router that sends them at this interval.
+    Advert(Duration),
+    /// It claims a VIP. There is a claim in each such time, as long as it is the owner.
+    Claim(Duration),
+}
+
+impl Evidence {
+    /// How often, and over what time, the sign has to be seen before the rival counts as one that does not give way.
+    fn persists(self) -> (u32, Duration) {
+        match self {
+            Self::Advert(interval) => (3, (interval * 3).max(ADVERTS_AT_LEAST)),
+            Self::Claim(_) => (2, CLAIMS_APART),
+        }
+    }
+
+    /// Without the sign for so long the rival has given way.
+    fn quiet(self) -> Duration {
+        match self {
+            Self::Advert(interval) => (interval * 4).max(QUIET_AT_LEAST),
+            Self::Claim(period) => period.max(QUIET_AT_LEAST),
+        }
+    }
+}
+
+/// A busy machine takes its time to read our advert and fall silent, however short the interval is.
+const ADVERTS_AT_LEAST: Duration = Duration::from_millis(300);
+/// XDP tells of one claim a second.
+const CLAIMS_APART: Duration = Duration::from_millis(900);
+const QUIET_AT_LEAST: Duration = Duration::from_secs(3);
+
+/// What a sign comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The first one: mostly the rival is about to give way.
+    Seen,
+    /// It does not give way.
+    SplitBrain,
+}
+
+/// A split brain has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Over {
+    pub instance: InstanceId,
+    pub rival: Rival,
+    /// From the first sign to the last.
+    pub lasted: Duration,
+}
+
+/// The rivals of every instance that is master. Mostly there are none.
+#[derive(Debug, Default)]
+pub struct Rivals(BTreeMap<InstanceId, Episode>);
+
+#[derive(Clone, Copy, Debug)]
+struct Episode {
+    rival: Rival,
+    began: Instant,
+    last: Instant,
+    signs: u32,
+    split: bool,
+    /// It is over if there is no sign until then.
+    until: Instant,
+}
+
+impl Rivals {
+    /// Takes note of a sign of a rival.
+    pub fn seen(
+        &mut self,
+        instance: InstanceId,
+        rival: Rival,
+        evidence: Evidence,
+        now: Instant,
+    ) -> Option<Finding> {
+        let mut first = false;
+        let episode = self.0.entry(instance).or_insert_with(|| {
+            first = true;
+            Episode { rival, began: now, last: now, signs: 0, split: false, until: now }
+        });
+        // Its priority is known from adverts only.
+        let priority = rival.priority.or(episode.rival.priority.filter(|_| episode.rival.mac == rival.mac));
+        episode.rival = Rival { priority, ..rival };
+        episode.signs = episode.signs.saturating_add(1);
+        episode.last = now;
+        episode.until = episode.until.max(now + evidence.quiet());
+        let (signs, span) = evidence.persists();
+        if !episode.split && episode.signs >= signs && now.saturating_since(episode.began) >= span {
+            episode.split = true;
+            return Some(Finding::SplitBrain);
+        }
+        first.then_some(Finding::Seen)
+    }
+
+    /// The instance is master no longer; what was a split brain is over.
+    pub fn yielded(&mut self, instance: InstanceId) -> Option<Over> {
+        self.0.remove(&instance).and_then(|episode| episode.over(instance))
+    }
+
+    /// When [`Self::take_over`] is next wanted.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.0.values().map(|episode| episode.until).min()
+    }
+
+    /// The split brains of which there has been no sign for long enough.
+    pub fn take_over(&mut self, now: Instant) -> Vec<Over> {
+        let mut over = Vec::new();
+        self.0.retain(|instance, episode| {
+            let goes_on = now < episode.until;
+            if !goes_on {
+                over.extend(episode.over(*instance));
+            }
+            goes_on
+        });
+        over
+    }
+
+    /// Whether an instance has a rival that does not give way.
+    pub fn is_split(&self, instance: InstanceId) -> bool {
+        self.0.get(&instance).is_some_and(|episode| episode.split)
+    }
+}
+
+impl Episode {
+    fn over(&self, instance: InstanceId) -> Option<Over> {
+        let lasted = self.last.saturating_since(self.began);
+        self.split.then_some(Over { instance, rival: self.rival, lasted })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Evidence::{Advert, Claim};
+    use Finding::{Seen, SplitBrain};
+
+    const ONE: InstanceId = InstanceId(1);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn rival(priority: Option<u8>) -> Rival {
+        let priority = priority.map(Priority::new);
+        Rival { address: [10, 0, 0, 6].into(), mac: MacAddr([2, 0, 0, 0, 0, 6]), priority }
+    }
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    #[test]
+    fn a_rival_that_goes_on_is_a_split_brain() {
+        for (what, evidence, signs) in [
+            ("gives way", Advert(SECOND), &[(0, Some(Seen)), (1, None)][..]),
+            (
+                "an advert a second",
+                Advert(SECOND),
+                &[(0, Some(Seen)), (1000, None), (2000, None), (3000, Some(SplitBrain)), (4000, None)],
+            ),
+            (
+                "answers of a busy machine",
+                Advert(SECOND / 100),
+                &[(0, Some(Seen)), (10, None), (20, None), (30, None), (290, None), (300, Some(SplitBrain))],
+            ),
+            (
+                "few adverts in a long time",
+                Advert(SECOND / 100),
+                &[(0, Some(Seen)), (2000, None), (4000, Some(SplitBrain))],
+            ),
+            ("claims", Claim(SECOND * 30), &[(0, Some(Seen)), (1000, Some(SplitBrain)), (31_000, None)]),
+        ] {
+            let mut rivals = Rivals::default();
+            for (ms, expect) in signs {
+                assert_eq!(rivals.seen(ONE, rival(Some(50)), evidence, at(*ms)), *expect, "{what}, {ms} ms");
+            }
+            assert_eq!(rivals.is_split(ONE), signs.iter().any(|(_, f)| *f == Some(SplitBrain)), "{what}");
+        }
+    }
+
+    #[test]
+    fn it_is_over_when_nothing_is_seen_for_a_while() {
+        let mut rivals = Rivals::default();
+        for s in 0..=10 {
+            rivals.seen(ONE, rival(Some(50)), Advert(SECOND), at(1000 * s));
+        }
+        // Four intervals.
+        assert_eq!(rivals.poll_timeout(), Some(at(14_000)));
+        assert_eq!(rivals.take_over(at(13_999)), []);
+        let over = Over { instance: ONE, rival: rival(Some(50)), lasted: SECOND * 10 };
+        assert_eq!(rivals.take_over(at(14_000)), [over]);
+        assert_eq!((rivals.poll_timeout(), rivals.is_split(ONE)), (None, false));
+        assert_eq!(rivals.seen(ONE, rival(Some(50)), Advert(SECOND), at(15_000)), Some(Seen), "anew");
+    }
+
+    #[test]
+    fn a_rival_that_gave_way_is_no_split_brain_that_ended() {
+        let mut rivals = Rivals::default();
+        rivals.seen(ONE, rival(Some(50)), Advert(SECOND), at(0));
+        assert_eq!(rivals.take_over(at(60_000)), []);
+        rivals.seen(ONE, rival(Some(50)), Advert(SECOND), at(70_000));
+        assert_eq!(rivals.yielded(ONE), None);
+        assert_eq!(rivals.poll_timeout(), None);
+    }
+
+    #[test]
+    fn who_yields_has_no_rival_any_more() {
+        let mut rivals = Rivals::default();
+        rivals.seen(ONE, rival(None), Claim(SECOND * 30), at(0));
+        rivals.seen(ONE, rival(None), Claim(SECOND * 30), at(1000));
+        assert_eq!(rivals.yielded(ONE).map(|over| over.lasted), Some(SECOND));
+        assert_eq!(rivals.yielded(ONE), None);
+    }
+
+    /// A peer that was heard and then only answers for the VIPs keeps the priority that it is known by.
+    #[test]
+    fn claims_and_adverts_of_one_rival_are_one_episode() {
+        let mut rivals = Rivals::default();
+        rivals.seen(ONE, rival(Some(50)), Advert(SECOND), at(0));
+        assert_eq!(rivals.seen(ONE, rival(None), Claim(SECOND * 30), at(1000)), Some(SplitBrain));
+        assert_eq!(rivals.yielded(ONE).map(|over| over.rival), Some(rival(Some(50))));
+    }
+}

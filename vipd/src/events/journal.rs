@@ -1,0 +1,106 @@
+//! The last events, and those who follow them. Lives on the main thread, in a task of its own.
+
+use std::{cell::RefCell, collections::VecDeque, rc::Rc};
+
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use super::{Batch, Collected, Record, Wanted};
+
+/// Events that are kept.
+const KEPT: usize = 1000;
+/// Who may follow at once.
+const FOLLOWERS: usize = 16;
+/// Events that wait for a follower who reads slowly; it loses older ones.
+const WAITING: usize = 1024;
+
+/// Shared by those who ask; all on one thread.
+#[derive(Clone, Debug)]
+pub struct Journal(Rc<RefCell<Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    records: VecDeque<Rc<Record>>,
+    /// The number of the last.
+    last: u64,
+    news: broadcast::Sender<Rc<Record>>,
+}
+
+/// What happens from now on, for one who follows.
+#[derive(Debug)]
+pub struct Followed {
+    wanted: Wanted,
+    news: broadcast::Receiver<Rc<Record>>,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        let (news, _) = broadcast::channel(WAITING);
+        Self(Rc::new(RefCell::new(Kept { records: VecDeque::new(), last: 0, news })))
+    }
+}
+
+impl Journal {
+    /// Keeps what is collected, for ever. Aborted with the daemon.
+    pub async fn keep(self, mut collected: Collected) {
+        while let Some((record, lost)) = collected.next().await {
+            self.add(record);
+            if lost > 0 {
+                tracing::warn!(
+                    target: "vipd::event",
+                    event = "events_lost",
+                    count = lost,
+                    "events found no room on their way to the journal"
+                );
+            }
+        }
+    }
+
+    /// Numbers and keeps one, and tells those who follow.
+    pub(crate) fn add(&self, record: Record) {
+        let mut kept = self.0.borrow_mut();
+        kept.last += 1;
+        let record = Rc::new(Record { seq: kept.last, ..record });
+        if kept.records.len() == KEPT {
+            kept.records.pop_front();
+        }
+        kept.records.push_back(Rc::clone(&record));
+        // Nobody may be following.
+        let _ = kept.news.send(record);
+    }
+
+    /// What is kept of what is wanted.
+    pub fn read(&self, wanted: &Wanted) -> Batch {
+        let kept = self.0.borrow();
+        let oldest = kept.records.front().map_or(kept.last + 1, |record| record.seq);
+        let records = kept.records.iter().filter(|record| wanted.has(record));
+        Batch {
+            lost: wanted.since.map_or(0, |since| oldest.saturating_sub(since.saturating_add(1))),
+            events: records.map(|record| Record::clone(record)).collect(),
+        }
+    }
+
+    /// The same, and what happens from then on; `None` if enough follow already.
+    pub fn follow(&self, wanted: Wanted) -> Option<(Batch, Followed)> {
+        let batch = self.read(&wanted);
+        let kept = self.0.borrow();
+        let news = (kept.news.receiver_count() < FOLLOWERS).then(|| kept.news.subscribe())?;
+        // Their numbers go on from the batch's, whatever was asked for.
+        Some((batch, Followed { wanted: Wanted { since: None, ..wanted }, news }))
+    }
+}
+
+impl Followed {
+    /// The next that is wanted, or how many were lost because they were not taken in time; `None` when there will be no more.
+    pub async fn next(&mut self) -> Option<Batch> {
+        loop {
+            match self.news.recv().await {
+                Ok(record) if self.wanted.has(&record) => {
+                    return Some(Batch { lost: 0, events: vec![Record::clone(&record)] });
+                }
+                Ok(_) => {}
+                Err(RecvError::Lagged(lost)) => return Some(Batch { lost, events: Vec::new() }),
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+}

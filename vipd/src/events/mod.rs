@@ -1,0 +1,66 @@
+//! What an operator wants to be told of: taken from the log, kept for a while, and handed to whoever asks.
+//!
+//! An event is a `tracing` event with the target `vipd::event` and a field `event`, its name; `docs/events.md` lists them
+//! all. [`Collector`] takes them on whatever thread they come and never waits; [`Journal`] is the main thread's, and keeps
+//! the last ones for `vipd events`. The queue between them holds 1,024: what finds no room is counted, and said.
+
+mod collector;
+mod journal;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tracing::{Level, Metadata};
+
+pub use collector::{Collected, Collector, collector};
+pub use journal::{Followed, Journal};
+
+/// The target of events.
+const TARGET: &str = "vipd::event";
+
+/// Whether the collector is to have it.
+pub fn is_event(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == TARGET && *metadata.level() <= Level::INFO
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its number, from 1 on since vipd was started.
+    pub seq: u64,
+    pub time_unix_ms: u64,
+    /// `ERROR`, `WARN` or `INFO`.
+    pub level: String,
+    /// Its name.
+    pub event: String,
+    pub message: String,
+    pub fields: BTreeMap<String, Value>,
+}
+
+/// Which events are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Those after the one of this number; all that are kept if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// Those of this instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+}
+
+/// Events, and how many there were before them that are not kept any more.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Batch {
+    pub lost: u64,
+    pub events: Vec<Record>,
+}
+
+impl Wanted {
+    fn has(&self, record: &Record) -> bool {
+        let of = |name: &String| record.fields.get("instance").is_some_and(|value| value == name);
+        self.since.is_none_or(|since| record.seq > since) && self.instance.as_ref().is_none_or(of)
+    }
+}
