@@ -2,7 +2,12 @@
 
 use std::{fs, panic, path::Path};
 
-use vipd_properties::{config, control::Server, wire, xdp::Program};
+use vipd_properties::{
+    config,
+    control::Server,
+    wire,
+    xdp::{Program, mutate},
+};
 
 /// Checks every input of a target, and names those that fail.
 fn check(target: &str, mut property: impl FnMut(&[u8])) {
@@ -44,4 +49,20 @@ fn the_xdp_corpus_holds() {
     }
     let mut program = Program::load().expect("the program loads");
     check("xdp", |octets| program.check(octets));
+}
+
+/// What the fuzzer's mutator makes of frames, from seeds: also what the committed corpus has none of.
+#[test]
+fn the_xdp_program_holds_for_mutated_frames() {
+    const SEEDS: u32 = 50_000;
+    const ROOM: usize = 1500;
+    if vipd_tests::require_lab().is_none() {
+        return;
+    }
+    let mut program = Program::load().expect("the program loads");
+    let (mut frame, mut size) = (vec![0; ROOM], 0);
+    for seed in 0..SEEDS {
+        size = mutate::mutate(&mut frame, size, ROOM, seed, |_, size, _| size);
+        program.check(&frame[..size]);
+    }
 }

@@ -1,4 +1,5 @@
-//! Two vipd nodes with a second network between them: what its heartbeats keep together, and what is told when one fails.
+//! Two vipd nodes with a second network between them: what its heartbeats keep together, and what is told when one
+//! fails.
 
 #![allow(clippy::disallowed_methods, reason = "tests measure")]
 
@@ -95,12 +96,12 @@ fn one_line_is_enough_and_without_both_the_backup_takes_over() -> Result<()> {
     bed.wait("lb02", "BACKUP")
 }
 
-/// I2: a master without its own link says so over the other, and is relieved after the skew time; one without heartbeats is
-/// missed for the whole of the master-down interval.
+/// I2: a master without its own link says so over the other, and is relieved after the skew time; one without
+/// heartbeats is missed for the whole of the master-down interval.
 #[test]
 fn a_master_without_its_link_says_goodbye_over_a_heartbeat_line() -> Result<()> {
     for (extra, reason, goodbyes, fault) in [
-        (HEARTBEAT, "master left", 1, "link down, told over a heartbeat line"),
+        (HEARTBEAT, "master left", 1, "link down, a heartbeat line is up"),
         ("", "no advert from a master", 0, "link down"),
     ] {
         let Some(bed) = Bed::two_lines()? else { return Ok(()) };
@@ -123,8 +124,8 @@ fn a_master_without_its_link_says_goodbye_over_a_heartbeat_line() -> Result<()> 
     Ok(())
 }
 
-/// I1: who is heard on a heartbeat line alone goes on, since nobody takes over. A strict lease asks for its own interface: the
-/// owner falls silent on all lines then, and comes not back while it is dumb.
+/// I1: who is heard on a heartbeat line alone goes on, since nobody takes over. A strict lease asks for its own
+/// interface: the owner falls silent on all lines then, and comes not back while it is dumb.
 #[test]
 fn a_master_that_cannot_send_by_its_own_interface() -> Result<()> {
     for lease in ["overlap", "strict"] {

@@ -1,11 +1,12 @@
-//! What split brains come from, played through with vipd and, at the same time in a lab of its own, with keepalived: who answers
-//! for the VIP on each side, and for how long two nodes do. `cargo xtask test splitbrain` prints the table.
+//! What split brains come from, played through with vipd and, at the same time in a lab of its own, with keepalived:
+//! who answers for the VIP on each side, and for how long two nodes do. `cargo xtask test splitbrain` prints the
+//! table.
 //!
 //! vipd is held to what each row says; keepalived's figures are there to compare with.
 //!
 //! ```text
-//!   left, gw --- lb01 ===== lb02 --- right      ===  the main line (eth0), which has everybody
-//!                  +---------+                  ---  the second line (eth1), lb01 and lb02 alone
+//!   left, gw === lb01 ===== lb02 === right      ===  the main line (eth0)
+//!                  +---------+                  ---  the second line (eth1), of lb01 and lb02 alone
 //! ```
 
 #![allow(clippy::disallowed_methods, reason = "tests measure")]
@@ -161,7 +162,7 @@ struct Stage {
     /// Those of lb01 and lb02.
     daemons: [Daemon; 2],
     probers: [ArpProber; 2],
-    /// Every advert that passes the main line's switch towards the right, and one that does towards the left.
+    /// Adverts as the right and the left client hear them.
     wires: [Sniffer; 2],
     lab: Lab,
     _permit: Permit,

@@ -16,7 +16,7 @@ use super::{
 pub const KEYWORD: &str = "heartbeat_interface";
 
 impl Instance {
-    /// Interfaces that adverts go out of and are heard on besides its own, [`MAX_HEARTBEATS`] at most and all different.
+    /// Interfaces that adverts go out of and are heard on besides its own: [`MAX_HEARTBEATS`] at most, all different.
     pub fn heartbeats(&self) -> impl Iterator<Item = &str> {
         let blocks = self.statements.iter().filter(|block| block.keyword == KEYWORD);
         blocks.flat_map(Statement::lines).map(|line| text(&line.values, 0))

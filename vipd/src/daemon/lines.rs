@@ -1,5 +1,5 @@
-//! How the lines of a virtual router are, its own interface and its heartbeat lines: up or not, delivering or not, sending or
-//! not. Told as events and by status; the election knows nothing of it.
+//! How the lines of a virtual router are, its own interface and its heartbeat lines: up or not, delivering or not,
+//! sending or not. Told as events and by status; the election knows nothing of it.
 //!
 //! A backup knows: a line that has delivered nothing for as long as it would wait for a master, while another line does
 //! deliver, is lost. A master hears nobody on any line, so only what its own links and sockets say is known to it.
@@ -136,7 +136,8 @@ impl Lines {
         news
     }
 
-    /// Takes note of an advert that has left by a line, or not; returns whether that is another result than of the one before.
+    /// Takes note of an advert that has left by a line, or not; returns whether that is another result than of the
+    /// one before.
     pub fn sent(&mut self, number: usize, left: bool) -> bool {
         let Some(line) = self.0.get_mut(number) else { return false };
         line.send_errors += u64::from(!left);

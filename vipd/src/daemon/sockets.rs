@@ -21,8 +21,8 @@ const MULTICAST_TTL: u8 = 255;
 /// What has become of an advert.
 #[derive(Debug)]
 pub struct Sent {
-    /// Whether those who could take over may hear it, so that the lease is renewed by it: it has left for somebody, and with
-    /// `lease strict` for all (on its own interface, to every peer).
+    /// Whether those who could take over may hear it, so that the lease is renewed by it: it has left for somebody,
+    /// and with `lease strict` for all (on its own interface, to every peer).
     pub counts: bool,
     pub unsent: Vec<Unsent>,
 }
@@ -131,11 +131,12 @@ impl Sockets {
         Ok(Sent { counts: unsent.is_empty() || reached && !needs_all, unsent })
     }
 
-    /// Sends an advert to the group: out of the router's own interface, and out of each heartbeat line that is up. There it
-    /// has the line's own MAC, so that no switch learns the virtual one at another port.
+    /// Sends an advert to the group: out of the router's own interface, and out of each heartbeat line that is up.
+    /// There it has the line's own MAC, so that no switch learns the virtual one at another port.
     ///
-    /// Whoever hears it on any line does not take over, so the owner goes on. With `needs_own` it must leave by its own interface,
-    /// which is all that a router without heartbeat lines hears; if it does not, nobody is to follow a router that will be no owner.
+    /// Whoever hears it on any line does not take over, so the owner goes on. With `needs_own` it must leave by its
+    /// own interface, which is all that a router without heartbeat lines hears; if it does not, nobody is to follow a
+    /// router that will be no owner.
     fn multicast(&mut self, router: &Router, spec: &AdvertSpec<'_>, needs_own: bool) -> Sent {
         let mut sent = Sent { counts: false, unsent: Vec::new() };
         match self.send_frame(spec, router.link().ifindex, router.advert_mac()) {

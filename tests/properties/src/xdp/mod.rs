@@ -151,7 +151,11 @@ fn group(slot: u32) -> u32 {
 fn contents() -> Contents {
     let mut contents = Contents::default();
     for (slot, router) in (0..).zip(&ROUTERS) {
-        contents.index.push((key(router), IndexEntry { slot, line: 0 }));
+        let own = key(router);
+        contents.index.push((own, IndexEntry { slot, line: 0 }));
+        if let Some(vlan) = router.heartbeat {
+            contents.index.push((InstanceKey { vlan, ..own }, IndexEntry { slot, line: 1 }));
+        }
         for (vip, accept) in router.vips {
             let key = VipKey { ifindex: IFINDEX, vlan: router.vlan, address: octets(*vip) };
             let flags = if *accept { 0 } else { vip_flag::NO_ACCEPT };

@@ -122,7 +122,8 @@ fn network(frame: &[u8]) -> Option<(u16, usize)> {
 
 fn retag(frame: &mut Vec<u8>, random: &mut Random) {
     let Some((_, header)) = network(frame).filter(|(_, header)| *header <= frame.len()) else { return };
-    let vlan = random.router().vlan;
+    let router = random.router();
+    let vlan = random.of(&[router.vlan, router.heartbeat.unwrap_or(router.vlan)]);
     let tags: &[u16] = match vlan {
         0 => random.of(&[&[][..], &[0], &[4095]]),
         1..4096 => &[vlan as u16],
@@ -215,7 +216,7 @@ fn template(random: &mut Random) -> Vec<u8> {
             frame.extend([&other[..], &vip, &[0xa5; 24]].concat());
         }
     }
-    if router.vlan != 0 {
+    if router.vlan != 0 || router.heartbeat.is_some() {
         retag(&mut frame, random);
     }
     repair(&mut frame, true);

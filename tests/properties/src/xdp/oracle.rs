@@ -90,7 +90,8 @@ impl<'a> Link<'a> {
 
     fn router(&self, v6: bool, vrid: u8) -> Option<(u32, &'static Router)> {
         const TABLE: &[Router] = &ROUTERS;
-        let is = |router: &Router| router.vlan == self.vlan && router.is_v6() == v6 && router.vrid == vrid;
+        let is_line = |router: &Router| router.vlan == self.vlan || router.heartbeat == Some(self.vlan);
+        let is = |router: &Router| is_line(router) && router.is_v6() == v6 && router.vrid == vrid;
         (0..).zip(TABLE).find(|(_, router)| is(router))
     }
 

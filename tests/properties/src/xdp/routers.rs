@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct Router {
     /// Key of the frame's tags: 12 bits each, outermost first.
     pub vlan: u32,
+    /// A VLAN that its adverts come in by as well.
+    pub heartbeat: Option<u32>,
     pub vrid: u8,
     pub version: u8,
     pub priority: u8,
@@ -45,6 +47,7 @@ impl Router {
 
 const PLAIN: Router = Router {
     vlan: 0,
+    heartbeat: None,
     vrid: 51,
     version: 3,
     priority: 100,
@@ -62,6 +65,7 @@ pub const ROUTERS: [Router; 8] = [
     Router { vips: &[(v4(192, 0, 2, 100), true), (v4(192, 0, 2, 101), false)], ..PLAIN },
     Router {
         use_vmac: true,
+        heartbeat: Some(30),
         primary: v6(0xfe80, 0, 0x10),
         vips: &[
             (v6(0xfe80, 0, 0x100), true),
@@ -70,7 +74,14 @@ pub const ROUTERS: [Router; 8] = [
         ],
         ..PLAIN
     },
-    Router { vrid: 52, owned: false, use_vmac: true, vips: &[(v4(192, 0, 2, 200), true)], ..PLAIN },
+    Router {
+        heartbeat: Some(30),
+        vrid: 52,
+        owned: false,
+        use_vmac: true,
+        vips: &[(v4(192, 0, 2, 200), true)],
+        ..PLAIN
+    },
     Router {
         vrid: 52,
         owned: false,

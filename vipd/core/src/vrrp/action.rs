@@ -193,7 +193,7 @@ impl fmt::Display for Reason {
             Self::Group => "another instance of the sync group has stepped down",
             Self::SendFailed => "first advert could not be sent",
             Self::Fault(FaultReason::LinkDown) => "link down",
-            Self::Fault(FaultReason::CutOff) => "link down, told over a heartbeat line",
+            Self::Fault(FaultReason::CutOff) => "link down, a heartbeat line is up",
             Self::Fault(FaultReason::NoInterface) => "no such interface",
             Self::Fault(FaultReason::NoAddress) => "no usable address on the interface",
             Self::Fault(FaultReason::Tracked) => "what it tracks is not well",
