@@ -12,7 +12,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use support::{Bed, HIGH, INSTANCE, SOON, VIP, node_conf, pins};
+use serde_json::Value;
+use support::{Bed, HIGH, INSTANCE, SOON, VIP, conf, node_conf, pins};
 use vipd_tests::vipd_bin;
 
 #[test]
@@ -110,7 +111,7 @@ fn check_says_how_bad_a_file_is() -> Result<()> {
     ensure!(out.contains(&format!("{}:2:17", text(&part))) && out.contains("9OO"), "{out}");
     ensure!(!out.contains('\x1b'), "colours into a pipe: {out:?}");
     let (code, out, _) = check(&["-i", "lb02", "--json"])?;
-    let json: serde_json::Value = serde_json::from_str(&out)?;
+    let json: Value = serde_json::from_str(&out)?;
     let finding = &json["diagnostics"][0];
     ensure!(code == 2 && json["errors"] == 1 && json["warnings"] == 0, "{code}: {out}");
     ensure!(finding["file"] == text(&part) && finding["code"] == "bad-value", "{out}");
@@ -200,6 +201,40 @@ fn a_start_may_follow_a_stop_at_once() -> Result<()> {
         ensure!(daemon.wait(SOON)?.success(), "{}", daemon.log());
         daemon = next;
     }
+    Ok(())
+}
+
+#[test]
+fn status_shows_the_instances_asked_for() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let second = conf("VI_2", "BACKUP", HIGH, "").replace("virtual_router_id 51", "virtual_router_id 52");
+    let second =
+        second.replace(&VIP.to_string(), "10.0.0.4").replace("global_defs {\n    vrrp_version 3\n}\n", "");
+    let _daemon = bed.start("lb01", &(node_conf(HIGH, "") + &second))?;
+    bed.wait("lb01", "MASTER")?;
+    let dir = bed.lb01().runtime_dir();
+    let status =
+        |arguments: &[&str]| vipd(&[&["status"], arguments, &["--runtime-dir", text(&dir)]].concat());
+
+    let (code, out, _) = status(&[])?;
+    ensure!(code == 0 && out.contains("\nVI_1: MASTER") && out.contains("\nVI_2: "), "{out}");
+    ensure!(!out.contains('\x1b'), "colours in a pipe: {out:?}");
+    let (code, out, _) = status(&["VI_2"])?;
+    ensure!(code == 0 && !out.contains("VI_1") && out.contains("vips       10.0.0.4"), "{out}");
+    let (_, out, _) = status(&["VI_2", "--json"])?;
+    let json: Value = serde_json::from_str(&out)?;
+    ensure!(json["schema"] == 1 && json["instances"].as_array().is_some_and(|all| all.len() == 1), "{out}");
+    let (code, out, err) = status(&["VI_2", "VI_3"])?;
+    ensure!(code == 1 && out.is_empty() && err.contains("VI_3; there is VI_1, VI_2"), "{code}: {err}");
+    Ok(())
+}
+
+#[test]
+fn the_schema_of_the_status_is_printed_without_a_daemon() -> Result<()> {
+    let (code, out, err) = vipd(&["status", "--schema"])?;
+    let schema: Value = serde_json::from_str(&out).with_context(|| err)?;
+    ensure!(code == 0 && schema["properties"]["schema"]["type"] == "integer", "{code}: {out}");
+    ensure!(schema["$defs"]["InstanceStatus"]["properties"]["vip_answers"].is_object(), "{out}");
     Ok(())
 }
 

@@ -19,7 +19,7 @@ pub struct Family {
     /// Whether the unit is seconds; else there is none.
     pub seconds: bool,
     pub help: &'static str,
-    from: From,
+    source: Source,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ type Labelled = (Vec<String>, Value);
 
 /// Where samples come from.
 #[derive(Debug)]
-enum From {
+enum Source {
     /// One.
     Daemon(fn(&Status) -> Value),
     /// Some, each with these labels.
@@ -84,25 +84,25 @@ impl Family {
     /// The names of the labels of each sample.
     #[cfg(test)]
     pub fn labels(&self) -> Vec<&'static str> {
-        match self.from {
-            From::Daemon(_) => Vec::new(),
-            From::DaemonBy(labels, _) => labels.to_vec(),
-            From::Instance(_) => INSTANCE_LABELS.to_vec(),
-            From::InstanceBy(labels, _) => [&INSTANCE_LABELS, labels].concat(),
+        match self.source {
+            Source::Daemon(_) => Vec::new(),
+            Source::DaemonBy(labels, _) => labels.to_vec(),
+            Source::Instance(_) => INSTANCE_LABELS.to_vec(),
+            Source::InstanceBy(labels, _) => [&INSTANCE_LABELS, labels].concat(),
         }
     }
 
     pub fn samples(&self, status: &Status) -> Vec<Sample> {
-        match self.from {
-            From::Daemon(value) => vec![Sample { labels: Vec::new(), value: value(status) }],
-            From::DaemonBy(names, samples) => {
+        match self.source {
+            Source::Daemon(value) => vec![Sample { labels: Vec::new(), value: value(status) }],
+            Source::DaemonBy(names, samples) => {
                 samples(status).into_iter().map(|sample| labelled(Vec::new(), names, sample)).collect()
             }
-            From::Instance(value) => {
+            Source::Instance(value) => {
                 let sample = |i| Some(Sample { labels: identity(i), value: value(i)? });
                 status.instances.iter().filter_map(sample).collect()
             }
-            From::InstanceBy(names, samples) => {
+            Source::InstanceBy(names, samples) => {
                 let of = |i| samples(i).into_iter().map(move |sample| labelled(identity(i), names, sample));
                 status.instances.iter().flat_map(of).collect()
             }
@@ -134,20 +134,20 @@ fn labelled(
     Sample { labels, value }
 }
 
-const fn gauge(name: &'static str, help: &'static str, from: From) -> Family {
-    Family { name, kind: Kind::Gauge, seconds: false, help, from }
+const fn gauge(name: &'static str, help: &'static str, source: Source) -> Family {
+    Family { name, kind: Kind::Gauge, seconds: false, help, source }
 }
 
-const fn seconds(name: &'static str, help: &'static str, from: From) -> Family {
-    Family { name, kind: Kind::Gauge, seconds: true, help, from }
+const fn seconds(name: &'static str, help: &'static str, source: Source) -> Family {
+    Family { name, kind: Kind::Gauge, seconds: true, help, source }
 }
 
-const fn counter(name: &'static str, help: &'static str, from: From) -> Family {
-    Family { name, kind: Kind::Counter, seconds: false, help, from }
+const fn counter(name: &'static str, help: &'static str, source: Source) -> Family {
+    Family { name, kind: Kind::Counter, seconds: false, help, source }
 }
 
-const fn info(name: &'static str, help: &'static str, from: From) -> Family {
-    Family { name, kind: Kind::Info, seconds: false, help, from }
+const fn info(name: &'static str, help: &'static str, source: Source) -> Family {
+    Family { name, kind: Kind::Info, seconds: false, help, source }
 }
 
 fn whole(n: u64) -> Value {
@@ -171,13 +171,13 @@ pub const ALL: &[Family] = &[
     info(
         "build",
         "The version of vipd.",
-        From::DaemonBy(&["version"], |s| vec![(vec![s.version.clone()], whole(1))]),
+        Source::DaemonBy(&["version"], |s| vec![(vec![s.version.clone()], whole(1))]),
     ),
-    seconds("uptime", "Time since the election began to run.", From::Daemon(|s| ms(s.uptime_ms))),
+    seconds("uptime", "Time since the election began to run.", Source::Daemon(|s| ms(s.uptime_ms))),
     gauge(
         "real_time",
         "1 if the engine thread has real-time scheduling, else 0.",
-        From::Daemon(|s| yes(s.real_time)),
+        Source::Daemon(|s| yes(s.real_time)),
     ),
     gauge(
         "drained",
@@ -187,14 +187,14 @@ pub const ALL: &[Family] = &[
     counter(
         "xdp_frames",
         "Frames by what the XDP program did with them; what belongs to one instance is counted there.",
-        From::DaemonBy(&["kind"], |s| {
+        Source::DaemonBy(&["kind"], |s| {
             s.counters.iter().map(|(kind, count)| (vec![kind.clone()], whole(*count))).collect()
         }),
     ),
     gauge(
         "tracked_well",
         "1 if what is tracked is as it should be, 0 if it is not; absent of files, and before the first look.",
-        From::DaemonBy(&["keyword", "name"], |s| {
+        Source::DaemonBy(&["keyword", "name"], |s| {
             let well = |t: &TrackedStatus| Some((vec![t.keyword.clone(), t.name.clone()], yes(t.well?)));
             s.tracked.iter().filter_map(well).collect()
         }),
@@ -202,7 +202,7 @@ pub const ALL: &[Family] = &[
     gauge(
         "tracked_value",
         "The number in a tracked file.",
-        From::DaemonBy(&["keyword", "name"], |s| {
+        Source::DaemonBy(&["keyword", "name"], |s| {
             let value = |t: &TrackedStatus| {
                 Some((vec![t.keyword.clone(), t.name.clone()], Value::Real(t.value?.into())))
             };
@@ -212,7 +212,7 @@ pub const ALL: &[Family] = &[
     info(
         "instance",
         "What an instance is configured to be.",
-        From::InstanceBy(&["version", "lease", "xdp_mode", "sync_group"], |i| {
+        Source::InstanceBy(&["version", "lease", "xdp_mode", "sync_group"], |i| {
             let group = i.sync_group.clone().unwrap_or_default();
             vec![(vec![i.version.to_string(), i.lease.clone(), i.xdp_mode.clone(), group], whole(1))]
         }),
@@ -220,7 +220,7 @@ pub const ALL: &[Family] = &[
     gauge(
         "instance_state",
         "1 for the state that the instance is in, 0 for the others.",
-        From::InstanceBy(&["state"], |i| {
+        Source::InstanceBy(&["state"], |i| {
             let states = STATES.iter().map(|state| state.as_str());
             states.map(|state| (vec![state.to_owned()], yes(state == i.state))).collect()
         }),
@@ -228,12 +228,12 @@ pub const ALL: &[Family] = &[
     seconds(
         "instance_in_state",
         "Time since the state was entered.",
-        From::Instance(|i| Some(ms(i.in_state_ms))),
+        Source::Instance(|i| Some(ms(i.in_state_ms))),
     ),
     gauge(
         "instance_priority",
         "The priority in force: what is tracked is in it.",
-        From::Instance(|i| Some(whole(i.priority.into()))),
+        Source::Instance(|i| Some(whole(i.priority.into()))),
     ),
     gauge(
         "instance_handed_over",
@@ -262,43 +262,43 @@ pub const ALL: &[Family] = &[
     counter(
         "instance_became_master",
         "Times it became the master.",
-        From::Instance(|i| Some(whole(i.became_master))),
+        Source::Instance(|i| Some(whole(i.became_master))),
     ),
     counter(
         "instance_released_master",
         "Times it was the master no longer.",
-        From::Instance(|i| Some(whole(i.released_master))),
+        Source::Instance(|i| Some(whole(i.released_master))),
     ),
     seconds(
         "instance_advert_interval",
         "Time between two adverts of its own.",
-        From::Instance(|i| Some(ms(i.advert_interval_ms))),
+        Source::Instance(|i| Some(ms(i.advert_interval_ms))),
     ),
-    counter("instance_adverts_sent", "Adverts sent.", From::Instance(|i| Some(whole(i.adverts_sent)))),
+    counter("instance_adverts_sent", "Adverts sent.", Source::Instance(|i| Some(whole(i.adverts_sent)))),
     counter(
         "instance_adverts_received",
         "Valid adverts received.",
-        From::Instance(|i| Some(whole(i.adverts_received))),
+        Source::Instance(|i| Some(whole(i.adverts_received))),
     ),
     counter(
         "instance_priority_zero_sent",
         "Goodbyes (adverts with priority 0) sent.",
-        From::Instance(|i| Some(whole(i.priority_zero_sent))),
+        Source::Instance(|i| Some(whole(i.priority_zero_sent))),
     ),
     counter(
         "instance_priority_zero_received",
         "Valid goodbyes (adverts with priority 0) received.",
-        From::Instance(|i| Some(whole(i.priority_zero_received))),
+        Source::Instance(|i| Some(whole(i.priority_zero_received))),
     ),
     counter(
         "instance_send_errors",
         "Adverts not sent because the socket refused them.",
-        From::Instance(|i| Some(whole(i.send_errors))),
+        Source::Instance(|i| Some(whole(i.send_errors))),
     ),
     counter(
         "instance_discards",
         "Adverts discarded, by reason.",
-        From::InstanceBy(&["reason"], |i| {
+        Source::InstanceBy(&["reason"], |i| {
             // All of them: a counter that first appears with its first increase hides that from rate().
             let reasons = InstanceCounters::NAMES[InstanceCounters::FIRST_DISCARD..].iter();
             let count = |reason| whole(i.discards.get(reason).copied().unwrap_or_default());
@@ -308,48 +308,48 @@ pub const ALL: &[Family] = &[
     counter(
         "instance_address_list_differs",
         "Valid adverts that list other addresses than its own.",
-        From::Instance(|i| Some(whole(i.address_list_differs))),
+        Source::Instance(|i| Some(whole(i.address_list_differs))),
     ),
     seconds(
         "instance_advert_lateness_max",
         "Latest that an advert has left after its time, since the start.",
-        From::Instance(|i| Some(us(i.advert_lateness_max_us))),
+        Source::Instance(|i| Some(us(i.advert_lateness_max_us))),
     ),
     seconds(
         "instance_last_advert_age",
         "Time since the last valid advert of another router; absent if there was none.",
-        From::Instance(|i| i.last_adv_age_ms.map(ms)),
+        Source::Instance(|i| i.last_adv_age_ms.map(ms)),
     ),
     seconds(
         "instance_master_down",
         "Time until this backup takes over if nothing is heard; absent in other states.",
-        From::Instance(|i| i.master_down_in_ms.map(ms)),
+        Source::Instance(|i| i.master_down_in_ms.map(ms)),
     ),
     seconds(
         "instance_lease_length",
         "Time for which one renewal lasts.",
-        From::Instance(|i| Some(ms(i.lease_length_ms))),
+        Source::Instance(|i| Some(ms(i.lease_length_ms))),
     ),
     seconds(
         "instance_lease_remaining",
         "Time for which XDP goes on answering for the VIPs without a renewal; 0 if it does not answer.",
-        From::Instance(|i| Some(ms(i.lease_remaining_ms.unwrap_or_default()))),
+        Source::Instance(|i| Some(ms(i.lease_remaining_ms.unwrap_or_default()))),
     ),
     seconds(
         "instance_lease_margin_least",
         "The least that the lease still had when it was renewed, in the last one to two minutes; 0 if it has run out; absent \
          without a renewal.",
-        From::Instance(|i| i.lease_margin_least_us.map(us)),
+        Source::Instance(|i| i.lease_margin_least_us.map(us)),
     ),
     counter(
         "instance_leases_revoked",
         "Times XDP took the lease back because another router has taken over.",
-        From::Instance(|i| Some(whole(i.leases_revoked))),
+        Source::Instance(|i| Some(whole(i.leases_revoked))),
     ),
     counter(
         "vip_answers",
         "Questions about a VIP (ARP requests, Neighbor Solicitations) that were answered.",
-        From::InstanceBy(&["vip"], |i| {
+        Source::InstanceBy(&["vip"], |i| {
             i.vip_answers.iter().map(|(vip, count)| (vec![vip.to_string()], whole(*count))).collect()
         }),
     ),
