@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, io};
 
-use crate::control::model::{InstanceStatus, Status};
+use crate::control::model::{ArbiterStatus, InstanceStatus, Status, TargetStatus};
 
 /// Writes a block of lines for each instance.
 pub fn render(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
@@ -14,7 +14,8 @@ pub fn render(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
         age(status.uptime_ms),
         if status.real_time { "" } else { ", without real-time scheduling" }
     )?;
-    status.instances.iter().try_for_each(|instance| render_instance(out, instance))
+    status.instances.iter().try_for_each(|instance| render_instance(out, instance))?;
+    status.arbiters.iter().try_for_each(|arbiter| render_arbiter(out, arbiter))
 }
 
 fn render_instance(out: &mut impl io::Write, i: &InstanceStatus) -> io::Result<()> {
@@ -51,6 +52,31 @@ fn render_instance(out: &mut impl io::Write, i: &InstanceStatus) -> io::Result<(
     if !i.discards.is_empty() {
         let reasons: Vec<_> = i.discards.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         row("discarded", &reasons.join(", "))?;
+    }
+    Ok(())
+}
+
+fn render_arbiter(out: &mut impl io::Write, arbiter: &ArbiterStatus) -> io::Result<()> {
+    let ArbiterStatus { name, reached, quorum, isolated_action, targets, .. } = arbiter;
+    let reached = match reached {
+        Some(true) => "reached",
+        Some(false) => "not reached",
+        None => "not known yet",
+    };
+    let count = targets.iter().filter(|target| target.answers == Some(true)).count();
+    writeln!(
+        out,
+        "\narbiter {name}: {reached}, {count} of {} answer, quorum {quorum}, isolated_action {isolated_action}",
+        targets.len()
+    )?;
+    for TargetStatus { target, kind, rtt_us, problem, answered_ms_ago, .. } in targets {
+        let last = match (rtt_us, problem, answered_ms_ago) {
+            (Some(us), ..) => format!("{}.{:03} ms", us / 1000, us % 1000),
+            (None, Some(problem), Some(ms)) => format!("{problem}; the last one {} ago", age(*ms)),
+            (None, Some(problem), None) => format!("{problem}; never yet"),
+            (None, None, _) => "not asked yet".to_owned(),
+        };
+        writeln!(out, "  {kind:<10} {target}: {last}")?;
     }
     Ok(())
 }

@@ -18,6 +18,9 @@ pub struct Status {
     /// What instances track by a name; empty where only the engine was asked.
     #[serde(default)]
     pub tracked: Vec<TrackedStatus>,
+    /// The arbiters among them, with what they ask.
+    #[serde(default)]
+    pub arbiters: Vec<ArbiterStatus>,
 }
 
 /// One virtual router.
@@ -92,7 +95,7 @@ pub struct MasterStatus {
     pub priority: u8,
 }
 
-/// A `vrrp_script`, `track_file` or `vrrp_track_process`.
+/// A `vrrp_script`, `track_file`, `vrrp_track_process` or `arbiter`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TrackedStatus {
     /// What the block is opened with.
@@ -102,4 +105,38 @@ pub struct TrackedStatus {
     pub well: Option<bool>,
     /// The number in a file.
     pub value: Option<i32>,
+}
+
+/// An `arbiter`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ArbiterStatus {
+    pub name: String,
+    /// Absent as long as nothing is known.
+    pub reached: Option<bool>,
+    /// How many targets must answer.
+    pub quorum: usize,
+    /// `fault`, `lower` or `none`.
+    pub isolated_action: String,
+    pub interval_ms: u64,
+    pub timeout_ms: u64,
+    pub targets: Vec<TargetStatus>,
+}
+
+/// What an arbiter asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TargetStatus {
+    /// As the configuration has it.
+    pub target: String,
+    /// `ping` or `tcp`.
+    pub kind: String,
+    /// Whether it has answered the last question; absent before the first.
+    pub answers: Option<bool>,
+    /// How long its answer took, if it has.
+    pub rtt_us: Option<u64>,
+    /// Why there was none.
+    pub problem: Option<String>,
+    /// Time since it answered last.
+    pub answered_ms_ago: Option<u64>,
+    pub questions: u64,
+    pub answered: u64,
 }

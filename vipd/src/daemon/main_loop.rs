@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     config::Config,
-    control::{Command, model::Status},
+    control::{
+        Command,
+        model::{InstanceStatus, Status},
+    },
     dump,
     engine::StateName,
     host::{LinkChange, LinkEvents, multicast::Memberships},
@@ -148,7 +151,16 @@ impl MainLoop<'_> {
         let (reply, status) = oneshot::channel();
         self.send(Message::Status(reply)).await;
         let tracked = self.tracker.healths().map(status::tracked).collect();
-        Some(Status { tracked, ..status.await.ok()? })
+        let arbiters = self.tracker.arbiters().map(status::arbiter).collect();
+        let mut status = Status { tracked, arbiters, ..status.await.ok()? };
+        for (position, router) in self.routers.iter().enumerate() {
+            let names: Vec<&str> = self.tracker.isolated_by(position).collect();
+            let is_it = |i: &&mut InstanceStatus| i.name == router.spec.name;
+            if let Some(instance) = status.instances.iter_mut().find(is_it).filter(|_| !names.is_empty()) {
+                status::name_arbiters(instance, &names);
+            }
+        }
+        Some(status)
     }
 
     /// Writes the state where tools for keepalived look for it.

@@ -138,6 +138,7 @@ fn status() -> Status {
             tracked("track_file", "load", None, Some(7)),
             tracked("vrrp_track_process", "nginx", Some(false), None),
         ],
+        arbiters: Vec::new(),
     }
 }
 

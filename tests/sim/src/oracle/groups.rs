@@ -72,7 +72,8 @@ impl World {
         let Node { told_link: link, told_well: well, .. } = &self.nodes[node];
         match reason {
             FaultReason::LinkDown => !link,
-            FaultReason::NoAddress | FaultReason::NoInterface => false,
+            // To the election an arbiter is one more thing that is tracked.
+            FaultReason::NoAddress | FaultReason::NoInterface | FaultReason::Isolated => false,
             FaultReason::Tracked => *link && !well[router],
             FaultReason::Group => {
                 let mut others = self.plan.members(router).filter(|member| *member != router);

@@ -122,6 +122,8 @@ pub enum FaultReason {
     NoAddress,
     /// Something that is tracked without a weight is not well. The link is: a master says goodbye.
     Tracked,
+    /// Too few of an arbiter's targets answer. As `Tracked`: whoever still hears us is told.
+    Isolated,
     /// Another member of the sync group is in fault. As `Tracked`.
     Group,
 }
@@ -131,7 +133,7 @@ impl FaultReason {
     pub fn link_is_well(self) -> bool {
         match self {
             Self::LinkDown | Self::NoInterface | Self::NoAddress => false,
-            Self::Tracked | Self::Group => true,
+            Self::Tracked | Self::Isolated | Self::Group => true,
         }
     }
 }
@@ -191,6 +193,7 @@ impl fmt::Display for Reason {
             Self::Fault(FaultReason::NoInterface) => "no such interface",
             Self::Fault(FaultReason::NoAddress) => "no usable address on the interface",
             Self::Fault(FaultReason::Tracked) => "what it tracks is not well",
+            Self::Fault(FaultReason::Isolated) => "isolated",
             Self::Fault(FaultReason::Group) => "another instance of the sync group is in fault",
             Self::Shutdown => "stopped",
             Self::HandedOver => "handed over",

@@ -93,9 +93,10 @@ fn table(text: &mut String, title: &str, keywords: impl Iterator<Item = &'static
             means if means == keyword.name => "",
             means => &format!("; sets what `{means}` sets"),
         };
+        let many = if keyword.many { "; may be repeated" } else { "" };
         let must = if keyword.required { "; must be there" } else { "" };
         let default = keyword.default.map_or(String::new(), |default| format!("`{default}`"));
-        let _ = writeln!(text, "| `{}` | {}{also}{must} | {default} |", keyword.name, cell(&takes));
+        let _ = writeln!(text, "| `{}` | {}{also}{many}{must} | {default} |", keyword.name, cell(&takes));
     }
     if !advices.is_empty() {
         let _ = writeln!(text, "\nUntil then: {}.", advices.join("; "));
