@@ -118,6 +118,7 @@ fn status() -> Status {
         instances: Vec::new(),
         counters: BTreeMap::new(),
         tracked: Vec::new(),
+        arbiters: Vec::new(),
     }
 }
 
