@@ -3,6 +3,7 @@
 //! [`serve`] runs on the daemon's main thread and never touches the engine: a request becomes a [`Command`] in a bounded
 //! queue, and a peer that sends slowly, or too much, only keeps its own connection waiting.
 
+mod arbiters;
 mod client;
 pub mod model;
 

@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     control::{
         Command,
-        model::{InstanceStatus, Status},
+        model::{ArbiterStatus, InstanceStatus, Status},
     },
     dump,
     engine::StateName,
@@ -151,7 +151,8 @@ impl MainLoop<'_> {
         let (reply, status) = oneshot::channel();
         self.send(Message::Status(reply)).await;
         let tracked = self.tracker.healths().map(status::tracked).collect();
-        let arbiters = self.tracker.arbiters().map(status::arbiter).collect();
+        let arbiters = self.tracker.arbiters();
+        let arbiters = arbiters.map(|a| ArbiterStatus::of(a.arbiter, a.health, a.targets)).collect();
         let mut status = Status { tracked, arbiters, ..status.await.ok()? };
         for (position, router) in self.routers.iter().enumerate() {
             let names: Vec<&str> = self.tracker.isolated_by(position).collect();

@@ -6,11 +6,10 @@ use vipd_common::{Family, Priority, abi::InstanceCounters};
 
 use super::{clock, driver::Driver};
 use crate::{
-    config::IsolatedAction,
-    control::model::{ArbiterStatus, InstanceStatus, MasterStatus, Status, TargetStatus, TrackedStatus},
+    control::model::{InstanceStatus, MasterStatus, Status, TrackedStatus},
     engine::{FaultReason, InstanceId, Reason, Snapshot, StateName},
     time::Instant,
-    tracking::{Arbitration, Health, TargetState},
+    tracking::Health,
     vrrp::LeasePolicy,
 };
 
@@ -121,47 +120,11 @@ pub(super) fn tracked((keyword, name, health): (&str, &str, Health)) -> TrackedS
     }
 }
 
-/// How an arbiter is, and what it asks.
-pub(super) fn arbiter(Arbitration { arbiter, health, targets }: Arbitration<'_>) -> ArbiterStatus {
-    ArbiterStatus {
-        name: arbiter.name.clone(),
-        reached: match health {
-            Health::Well => Some(true),
-            Health::Unwell => Some(false),
-            Health::Unknown | Health::Value(_) => None,
-        },
-        quorum: arbiter.quorum,
-        isolated_action: match arbiter.action {
-            IsolatedAction::Fault => "fault",
-            IsolatedAction::Lower(_) => "lower",
-            IsolatedAction::None => "none",
-        }
-        .into(),
-        interval_ms: whole(arbiter.interval.as_millis()),
-        timeout_ms: whole(arbiter.timeout.as_millis()),
-        targets: targets.iter().map(target).collect(),
-    }
-}
-
 /// The election knows that it is isolated, not from what.
 pub(super) fn name_arbiters(instance: &mut InstanceStatus, names: &[&str]) {
     let isolated = Reason::Fault(FaultReason::Isolated).to_string();
     if instance.reason.as_ref() == Some(&isolated) {
         instance.reason = Some(format!("{isolated}: arbiter {}", names.join(", ")));
-    }
-}
-
-fn target(state: &TargetState) -> TargetStatus {
-    let last = state.last.as_ref();
-    TargetStatus {
-        target: state.target.to_string(),
-        kind: if state.target.port.is_some() { "tcp" } else { "ping" }.into(),
-        answers: last.map(Result::is_ok),
-        rtt_us: last.and_then(|last| last.as_ref().ok()).map(|rtt| whole(rtt.as_micros())),
-        problem: last.and_then(|last| last.as_ref().err()).map(ToString::to_string),
-        answered_ms_ago: state.answered_at.map(|at| whole(at.elapsed().as_millis())),
-        questions: state.asked,
-        answered: state.answered,
     }
 }
 

@@ -3,13 +3,15 @@
 mod ask;
 mod echo;
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{Told, counter::Counter, standing::Health};
 use crate::config::{Arbiter, Target};
 
-pub use ask::{Silence, ask};
+use ask::ask;
+
+pub use ask::Silence;
 
 /// What is known of one target.
 #[derive(Clone, Debug)]
@@ -95,6 +97,18 @@ pub async fn watch(arbiter: Arbiter, health: Health, tell: impl Fn(Told)) {
         // After a standstill one round is enough.
         next = (next + arbiter.interval).max(Instant::now());
     }
+}
+
+/// Asks all targets once: whether enough have answered, and what each has said.
+pub async fn once(arbiter: &Arbiter) -> (Health, Vec<TargetState>) {
+    let questions = arbiter.targets.iter().map(|target| async move {
+        let mut state = TargetState::new(target.clone());
+        state.take(&arbiter.name, ask(target, arbiter.timeout).await);
+        state
+    });
+    let states = join_all(questions).await;
+    let answered = states.iter().filter(|state| state.answered > 0).count();
+    (if answered >= arbiter.quorum { Health::Well } else { Health::Unwell }, states)
 }
 
 fn report(arbiter: &Arbiter, round: &Round, health: Health) {
