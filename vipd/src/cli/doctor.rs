@@ -58,11 +58,15 @@ fn people(out: &mut impl Write, findings: &[Finding]) -> io::Result<()> {
         }
     }
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
+    let counted = |level| match count(level) {
+        1 => format!("1 {level}"),
+        count => format!("{count} {level}s"),
+    };
     writeln!(
         out,
-        "\n{} problems, {} warnings, {} skipped, {} ok",
-        count(Level::Problem),
-        count(Level::Warning),
+        "\n{}, {}, {} skipped, {} ok",
+        counted(Level::Problem),
+        counted(Level::Warning),
         count(Level::Skipped),
         count(Level::Ok)
     )

@@ -53,11 +53,27 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
+/// One that only balances load is no matter.
 fn keepalived(facts: &Facts, findings: &mut Findings) {
-    for Keepalived { pid, config } in &facts.keepalived {
-        let what = format!("keepalived runs here (pid {pid}) with {}", config.display());
-        let fix = "systemctl disable --now keepalived; for load balancing alone give it a file without vrrp_instance";
-        findings.problem(CONFIGURATION, "keepalived", what, fix);
+    let fix =
+        "systemctl disable --now keepalived; for load balancing alone give it a file without vrrp_instance";
+    for Keepalived { pid, config, vrrp } in &facts.keepalived {
+        let config = config.display();
+        match vrrp {
+            Some(true) => {
+                let what =
+                    format!("keepalived runs here too (pid {pid}), with the virtual routers of {config}");
+                findings.problem(CONFIGURATION, "keepalived", what, fix);
+            }
+            Some(false) => {
+                let what = format!("keepalived (pid {pid}) has no virtual router in {config}");
+                findings.ok(CONFIGURATION, "keepalived", what);
+            }
+            None => {
+                let what = format!("keepalived runs here (pid {pid}), and {config} cannot be read");
+                findings.warning(CONFIGURATION, "keepalived", what, fix);
+            }
+        }
     }
     if facts.keepalived.is_empty() {
         findings.ok(CONFIGURATION, "keepalived", "no keepalived runs here");

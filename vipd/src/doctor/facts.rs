@@ -19,6 +19,8 @@ pub struct Facts {
     pub running: Option<Status>,
     /// Or why it could not be taken.
     pub survey: Result<Survey, String>,
+    /// `net.ipv4.ip_nonlocal_bind` or that of IPv6.
+    pub nonlocal_bind: bool,
     /// By the name of the interface, and `all`.
     pub settings: BTreeMap<String, InterfaceSettings>,
     /// Multicast groups that somebody on this host is a member of, with the interface.
@@ -70,6 +72,8 @@ pub struct InterfaceSettings {
 pub struct Keepalived {
     pub pid: u32,
     pub config: PathBuf,
+    /// Whether that file has virtual routers, as far as is seen without its includes; `None`: it cannot be read.
+    pub vrrp: Option<bool>,
 }
 
 /// A script that cannot be run.

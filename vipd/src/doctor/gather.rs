@@ -51,6 +51,10 @@ impl Facts {
         Ok(Self {
             machine: machine(&places.bpffs_dir, running.as_ref().map(|status| status.pid)),
             survey: Survey::take().await.map_err(|error| format!("{error:#}")),
+            nonlocal_bind: ["ipv4", "ipv6"].iter().any(|family| {
+                let file = format!("/proc/sys/net/{family}/ip_nonlocal_bind");
+                fs::read_to_string(file).is_ok_and(|value| value.trim() != "0")
+            }),
             settings: settings(),
             groups: proc::groups(),
             ruleset: ruleset
@@ -126,8 +130,19 @@ fn keepalived() -> Vec<Keepalived> {
     let processes = proc::Process::all().filter(is_it);
     let processes = processes.filter(|process| process.parent().is_none_or(|parent| !is_it(&parent)));
     let here = processes.filter(|process| process.namespace() == here);
-    here.map(|process| Keepalived { pid: process.id(), config: keepalived_config(&process.arguments()) })
-        .collect()
+    let known = |process: proc::Process| {
+        let config = keepalived_config(&process.arguments());
+        let vrrp = fs::read_to_string(&config).ok().map(|text| has_vrrp(&text));
+        Keepalived { pid: process.id(), config, vrrp }
+    };
+    here.map(known).collect()
+}
+
+/// An include may hold anything.
+fn has_vrrp(text: &str) -> bool {
+    let has =
+        |line: &str| ["vrrp_instance", "include"].iter().any(|word| line.trim_start().starts_with(word));
+    text.lines().any(has)
 }
 
 fn keepalived_config(arguments: &[String]) -> PathBuf {
@@ -202,6 +217,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn virtual_routers_are_seen() {
+        for (text, vrrp) in [
+            ("virtual_server 10.0.0.1 80 {\n}\n", false),
+            ("# vrrp_instance\n", false),
+            ("  vrrp_instance VI_1 {\n", true),
+            ("include /etc/keepalived/conf.d/*.conf\n", true),
+        ] {
+            assert_eq!(has_vrrp(text), vrrp, "{text}");
+        }
+    }
 
     #[test]
     fn keepalived_says_what_it_reads() {

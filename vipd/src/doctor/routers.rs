@@ -32,7 +32,8 @@ fn in_force(facts: &Facts, status: &Status, findings: &mut Findings) {
         let Some(status) = facts.status_of(instance) else { return false };
         let mut vips: Vec<_> = instance.vips.iter().map(|vip| vip.address).collect();
         let mut served = status.vips.clone();
-        (vips.sort(), served.sort());
+        vips.sort();
+        served.sort();
         vips == served
             && status.vrid == instance.vrid.get()
             && status.interface == instance.interface

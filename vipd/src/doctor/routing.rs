@@ -11,6 +11,10 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
         reverse_path(facts, name, &instances, findings);
     }
     rules(facts, findings);
+    if facts.nonlocal_bind {
+        let what = "ip_nonlocal_bind is on, which vipd does not need: every VIP can be bound to";
+        findings.ok("sysctls", "nonlocal-bind", what);
+    }
 }
 
 /// vipd raises both when it starts.
