@@ -193,7 +193,7 @@ fn mistakes() {
     assert_eq!(on("eth0"), ["2:6: error: fe80::3 is an address of `vrrp_instance VI_1`"]);
     assert_eq!(on("eth1"), [""; 0]);
     let many: String = (1..=33).map(|i| format!("ping 10.0.1.{i}\n")).collect();
-    assert_eq!(findings(&arbiter(&many)), ["34:6: error: 33 targets in `arbiter gw`, 32 are asked"]);
+    assert_eq!(findings(&arbiter(&many)), ["34:6: error: more than 32 targets in `arbiter gw`"]);
 }
 
 /// Of VI_1 with priority 100 and version 2: a backup waits 3 intervals and 156 / 256 s, and has heard the last advert up to an
@@ -237,6 +237,17 @@ fn an_arbiter_that_is_too_slow_is_told_of() {
             "up to 0.03 s, and a backup of VI_1 takes over after 0.026 to 0.036 s: two owners for up to 0.003 s",
             "no arbiter is that fast: write a greater `advert_int` or `down_timer_adverts`".to_owned()
         )
+    );
+    // The fastest of those that track it counts, in a group too.
+    let second =
+        with("advert_int 1").replace("VI_1", "VI_2").replace("51", "52").replace("10.0.0.3", "10.0.0.4");
+    let group = "vrrp_sync_group G {\ngroup {\nVI_1\nVI_2\n}\ntrack_arbiter {\ngw\n}\n}\n";
+    let text = arbiter("ping 10.0.0.1") + &second;
+    assert_eq!(findings(&text), [""; 0]);
+    let found = findings(&(text + group));
+    assert!(
+        found[0].contains("a backup of VI_2 takes over after 2.609 to 3.609 s") && found.len() == 1,
+        "{found:?}"
     );
     // Only what has them give up the addresses has to be fast.
     assert_eq!(said("", "fall 5\nisolated_action none"), [""; 0]);
