@@ -21,7 +21,7 @@ use vipd::{
     dataplane::{Contents, Dataplane, Identity},
     time::Instant,
 };
-use vipd_common::abi::{InstanceHead, InstanceKey, VipEntry, VipKey, instance_flag, mapped};
+use vipd_common::abi::{IndexEntry, InstanceHead, InstanceKey, VipEntry, VipKey, instance_flag, mapped};
 use vipd_tests::xdp::Program;
 
 const ROUNDS: usize = 15;
@@ -80,7 +80,7 @@ fn measure(dataplane: &mut Dataplane, report: &mut Report) -> Result<()> {
     let vip = |address| (VipKey { ifindex: IFINDEX, vlan: 0, address }, entry);
     dataplane.replace_tables(&Contents {
         vips: vec![vip(mapped(VIP.octets())), vip(VIP6.octets())],
-        index: vec![(key(4), 0), (key(6), 1)],
+        index: vec![(key(4), IndexEntry { slot: 0, line: 0 }), (key(6), IndexEntry { slot: 1, line: 0 })],
         peers: Vec::new(),
     })?;
     let verified = dataplane.program()?.info()?.verified_instruction_count();

@@ -177,16 +177,30 @@ impl Lab {
 
     /// Drops frames that one node sends to another, in this direction only.
     pub fn block(&self, from: &str, to: &str, what: Block) -> Result<()> {
-        self.nft(&self.block_rules(from, to, what))
+        self.nft(&self.block_rules(None, from, to, what))
+    }
+
+    /// The same in one segment, that of the interfaces of this name.
+    pub fn block_on(&self, ifname: &str, from: &str, to: &str, what: Block) -> Result<()> {
+        self.nft(&self.block_rules(Some(ifname), from, to, what))
     }
 
     /// Separates two groups of nodes from each other, in both directions.
     pub fn partition(&self, left: &[&str], right: &[&str]) -> Result<()> {
+        self.separate(None, left, right)
+    }
+
+    /// The same in one segment, that of the interfaces of this name.
+    pub fn partition_on(&self, ifname: &str, left: &[&str], right: &[&str]) -> Result<()> {
+        self.separate(Some(ifname), left, right)
+    }
+
+    fn separate(&self, on: Option<&str>, left: &[&str], right: &[&str]) -> Result<()> {
         let mut rules = String::new();
         for l in left {
             for r in right {
-                rules += &self.block_rules(l, r, Block::All);
-                rules += &self.block_rules(r, l, Block::All);
+                rules += &self.block_rules(on, l, r, Block::All);
+                rules += &self.block_rules(on, r, l, Block::All);
             }
         }
         // One transaction: both directions stop at once.
@@ -305,10 +319,11 @@ impl Lab {
         Path::new(crate::BPFFS).join(format!("{}-switch", self.prefix))
     }
 
-    fn block_rules(&self, from: &str, to: &str, what: Block) -> String {
+    fn block_rules(&self, on: Option<&str>, from: &str, to: &str, what: Block) -> String {
         let mut rules = String::new();
         // Only ports of one segment reach each other.
-        for (from, to) in self.node(from).links().iter().zip(self.node(to).links()) {
+        let pairs = self.node(from).links().iter().zip(self.node(to).links());
+        for (from, to) in pairs.filter(|(from, _)| on.is_none_or(|on| on == from.name)) {
             let rule = format!("add rule bridge lab block iifname {} oifname {}", from.port, to.port);
             rules += &match what {
                 Block::All => format!("{rule} drop\n"),

@@ -150,6 +150,7 @@ impl Node {
         let mut command = self.command(vipd);
         command.arg("run").arg("-f").arg(self.vipd_conf());
         command.arg("--bpffs-dir").arg(&self.bpffs_dir).arg("--runtime-dir").arg(self.runtime_dir());
+        command.arg("--state-dir").arg(self.dir().join("state"));
         Daemon::start(&format!("vipd on {}", self.name), &mut command, &self.vipd_log())
     }
 
@@ -202,10 +203,11 @@ impl Node {
         fs::create_dir_all(&bin)?;
         let script = format!(
             "#!/bin/sh\ncase \"$1\" in\n\
-             run) exec {vipd} \"$@\" --bpffs-dir {} --runtime-dir {run} ;;\n\
+             run) exec {vipd} \"$@\" --bpffs-dir {} --runtime-dir {run} --state-dir {} ;;\n\
              check | help | -*) exec {vipd} \"$@\" ;;\n\
              *) exec {vipd} \"$@\" --runtime-dir {run} ;;\nesac\n",
             self.bpffs_dir.display(),
+            self.dir.join("state").display(),
             vipd = vipd.display(),
             run = self.runtime_dir().display(),
         );

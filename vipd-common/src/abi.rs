@@ -13,10 +13,18 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Part of the pin directory's name: `<bpffs>/vipd/v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Virtual routers one daemon can run: slots of `INSTANCES` and `INSTANCE_COUNTERS`.
 pub const MAX_INSTANCES: u32 = 1024;
+/// Heartbeat lines of one instance, besides its own interface.
+pub const MAX_HEARTBEATS: usize = 3;
+/// Lines that adverts of one instance come in on: its own interface, which is line 0, and its heartbeat lines.
+pub const LINES: usize = 1 + MAX_HEARTBEATS;
+/// Number of the line that is the instance's own interface.
+pub const OWN_INTERFACE: u32 = 0;
+/// Entries of `INSTANCE_INDEX`.
+pub const MAX_INDEX: u32 = MAX_INSTANCES * LINES as u32;
 /// Ownership groups: slots of `LEASES`. One instance, or one sync group of them, holds one.
 pub const MAX_GROUPS: u32 = 1024;
 /// Virtual addresses in each of the two tables that `VIPS` points to (allocated as they are used).
@@ -74,6 +82,16 @@ pub struct InstanceKey {
     pub family: u8,
     pub vrid: u8,
     pub reserved: [u8; 2],
+}
+
+/// Value of `INSTANCE_INDEX`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+pub struct IndexEntry {
+    /// Slot of `INSTANCES`.
+    pub slot: u32,
+    /// Which of the instance's lines this is: 0 is its own interface, where alone VIPs are.
+    pub line: u32,
 }
 
 /// How every value of `INSTANCES` starts, in this and all later versions.
@@ -173,7 +191,13 @@ pub struct Instance {
     pub source_priority: u8,
     /// A `ChecksumForm`.
     pub source_checksum: u8,
-    pub reserved3: [u8; 2],
+    /// Its Ethernet source on the instance's own interface; zero until it is heard there.
+    pub source_mac: [u8; 6],
+    pub reserved3: [u8; 4],
+    /// In the record with the number of a group: when the program last took its lease back.
+    pub revoked_ns: u64,
+    /// When a valid advert was last heard on each line, whoever sent it.
+    pub line_heard_ns: [u64; LINES],
 }
 
 /// What an event reports. In [`Event::kind`].
@@ -291,6 +315,8 @@ counters! {
         vmac_rewritten = VmacRewritten,
         /// Frames to a virtual MAC whose VIPs are not owned here, dropped.
         vmac_gated = VmacGated,
+        /// IP packets to VIPs that a rival has just taken from us, sent on to it.
+        late_forwarded = LateForwarded,
         /// Other stations' claims of VIPs owned here, dropped.
         vip_conflicts = VipConflicts,
         /// Other stations' claims of VIPs not owned here: the master announcing itself.
@@ -379,9 +405,10 @@ const _: () = {
     assert!(size_of::<VipKey>() == 24);
     assert!(size_of::<VipEntry>() == 16);
     assert!(size_of::<InstanceKey>() == 12);
+    assert!(size_of::<IndexEntry>() == 8);
     assert!(size_of::<InstanceHead>() == 16);
     assert!(core::mem::offset_of!(Instance, head) == 0);
-    assert!(size_of::<Instance>() == 160);
+    assert!(size_of::<Instance>() == 208);
     assert!(size_of::<PeerKey>() == 20);
     assert!(size_of::<PeerEntry>() == 4);
     // Elements of a mappable array are 8-byte aligned: the daemon's stride is the struct's size.
@@ -393,7 +420,8 @@ const _: () = {
 #[cfg(feature = "user")]
 mod user {
     use super::{
-        Counters, Event, Instance, InstanceCounters, InstanceKey, PeerEntry, PeerKey, VipEntry, VipKey,
+        Counters, Event, IndexEntry, Instance, InstanceCounters, InstanceKey, PeerEntry, PeerKey, VipEntry,
+        VipKey,
     };
 
     // SAFETY: all are `#[repr(C)]` without padding (zerocopy's IntoBytes) and any bits are valid (FromBytes).
@@ -402,6 +430,8 @@ mod user {
     unsafe impl aya::Pod for VipEntry {}
     // SAFETY: as above.
     unsafe impl aya::Pod for InstanceKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for IndexEntry {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Instance {}
     // SAFETY: as above.

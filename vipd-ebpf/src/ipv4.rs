@@ -44,7 +44,7 @@ pub fn handle(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
     }
     let destination: [u8; 4] = read(ctx, ip + DESTINATION)?;
     let vip = ownership::find(link, Address::from_v4(destination))?;
-    Some(ownership::gate(&vip, false))
+    Some(ownership::gate(ctx, link, &vip, false))
 }
 
 /// What the checks of an advert want of the header.

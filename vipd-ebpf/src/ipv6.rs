@@ -60,7 +60,7 @@ pub fn handle(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
         _ => {}
     }
     let vip = find_vip(link, read(ctx, ip + DESTINATION)?)?;
-    Some(ownership::gate(&vip, accept_always))
+    Some(ownership::gate(ctx, link, &vip, accept_always))
 }
 
 /// Looks a virtual IPv6 address up. A mapped address in an IPv6 packet is not the IPv4 VIP of the same key.

@@ -15,6 +15,7 @@ mod global;
 mod instance;
 mod ipv4;
 mod ipv6;
+mod late;
 mod log;
 mod maps;
 mod ndp;

@@ -5,8 +5,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use vipd_common::abi::{
-    Counters, EVENT_RING_BYTES, Event, Instance, InstanceCounters, InstanceKey, MAX_GROUPS, MAX_INSTANCES,
-    MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
+    Counters, EVENT_RING_BYTES, Event, IndexEntry, Instance, InstanceCounters, InstanceKey, MAX_GROUPS,
+    MAX_INDEX, MAX_INSTANCES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
 };
 use vipd_common::sieve::Bits;
 
@@ -45,9 +45,9 @@ pub static VIPS_B: VipTable = HashMap::new();
 #[btf_map]
 pub static INSTANCES: Array<Instance, { MAX_INSTANCES as usize }, BPF_F_MMAPABLE> = Array::new();
 
-/// Interface, VLAN, family and VRID → instance slot. Written by the daemon.
+/// Interface, VLAN, family and VRID → instance slot, and which of its lines that is. Written by the daemon.
 #[btf_map]
-pub static INSTANCE_INDEX: HashMap<InstanceKey, u32, { MAX_INSTANCES as usize }> = HashMap::new();
+pub static INSTANCE_INDEX: HashMap<InstanceKey, IndexEntry, { MAX_INDEX as usize }> = HashMap::new();
 
 /// Instance slot and address → what a unicast peer's adverts may look like. Written by the daemon.
 #[btf_map]

@@ -2,6 +2,7 @@
 
 use core::ptr;
 
+use aya_ebpf::programs::XdpContext;
 use vipd_common::{
     abi::{Count, VipEntry, vip_flag},
     sieve,
@@ -13,6 +14,7 @@ use crate::{
     count::count,
     events,
     frame::Link,
+    late,
     maps::{LEASES, SIEVE, VIPS},
 };
 
@@ -46,8 +48,11 @@ fn may_be_vip(address: Address) -> bool {
 
 /// The verdict on an IP packet to a VIP; `accept_always` if Accept_Mode is not to be asked.
 #[inline(always)]
-pub fn gate(vip: &Vip, accept_always: bool) -> Verdict {
+pub fn gate(ctx: &XdpContext, link: &Link, vip: &Vip, accept_always: bool) -> Verdict {
     if !vip.owned {
+        if let Some(verdict) = late::forward(ctx, link, vip.entry.instance) {
+            return verdict;
+        }
         // RFC 9568 6.4.2: a backup does not accept packets to the virtual address.
         count(Count::IpGated);
         return Verdict::Drop;

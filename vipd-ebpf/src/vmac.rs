@@ -3,14 +3,14 @@
 //! Whatever they carry. The virtual MACs of other routers, and of instances that do not use theirs, are left alone.
 
 use aya_ebpf::programs::XdpContext;
-use vipd_common::abi::{Count, instance_flag};
+use vipd_common::abi::{Count, OWN_INTERFACE, instance_flag};
 
 use crate::{
     Verdict,
     count::count,
-    frame::{Link, read, write},
+    frame::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, read, write},
     instance::{self, FAMILY_V4, FAMILY_V6},
-    ownership,
+    late, ownership,
 };
 
 /// IANA's block for VRRP, before the octet that names the family.
@@ -30,13 +30,21 @@ pub fn handle(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
         FOR_IPV6 => FAMILY_V6,
         _ => return None,
     };
-    let (_, instance) = instance::find(link, family, vrid)?;
+    let (entry, instance) = instance::find(link, family, vrid)?;
+    if entry.line != OWN_INTERFACE {
+        return None;
+    }
     // SAFETY: fields of a map value that the daemon writes; plain data in any state.
     let (flags, group, mac) = unsafe { ((*instance).flags, (*instance).head.group, (*instance).mac) };
     if flags & instance_flag::VIRTUAL_MAC == 0 {
         return None;
     }
     if !ownership::owned(group) {
+        if matches!(link.ethertype, ETHERTYPE_IPV4 | ETHERTYPE_IPV6)
+            && let Some(verdict) = late::forward(ctx, link, entry.slot)
+        {
+            return Some(verdict);
+        }
         // RFC 9568 6.4.2: a backup discards them.
         count(Count::VmacGated);
         return Some(Verdict::Drop);

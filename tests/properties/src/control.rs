@@ -104,6 +104,9 @@ async fn obey(mut inbox: mpsc::Receiver<Command>) {
         match command {
             Command::Status(reply) => drop(reply.send(status())),
             Command::Reload(reply) => drop(reply.send(Ok(String::new()))),
+            Command::HandOver { reply, .. } | Command::Drain(reply) | Command::Undrain(reply) => {
+                drop(reply.send(Ok(String::new())));
+            }
             Command::Stop(reply) | Command::Leave(reply) => drop(reply.send(())),
         }
     }
@@ -115,6 +118,7 @@ fn status() -> Status {
         pid: 1,
         uptime_ms: 0,
         real_time: true,
+        drained: false,
         instances: Vec::new(),
         counters: BTreeMap::new(),
         tracked: Vec::new(),

@@ -177,6 +177,12 @@ impl Node for Hands<'_> {
 
     fn lower_heard(&mut self, _instance: InstanceId) {}
 
+    fn fence(&mut self, instance: InstanceId, round: u64) {
+        if self.is_alive() {
+            self.world.fence(self.node, usize::from(instance.0), round);
+        }
+    }
+
     fn transition(&mut self, transition: Transition) {
         if self.is_alive() {
             self.world.changed(self.node, &transition);

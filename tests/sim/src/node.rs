@@ -188,6 +188,16 @@ pub enum Message {
     Add {
         group: usize,
     },
+    /// An operator wants a router's group to be another's.
+    HandOver {
+        router: usize,
+    },
+    /// What has become of the fence that was asked for.
+    Fenced {
+        router: usize,
+        round: u64,
+        done: bool,
+    },
     Shutdown,
     Leave,
 }

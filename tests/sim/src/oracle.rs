@@ -80,6 +80,14 @@ struct Track {
     configured_at: Time,
     /// Told to hand over and stop.
     asked: Option<Time>,
+    /// Told to offer its mastership, and whether it has said so.
+    offered: Option<Time>,
+    /// What its adverts held then.
+    offered_until: Instant,
+    has_offered: bool,
+    /// The last question whether its former master is fenced, and when the answer was that it is.
+    fence_round: u64,
+    fenced_at: Time,
     last_send: Time,
     /// The lease word as the process last wrote it.
     lease_until: Instant,
@@ -115,6 +123,11 @@ impl Track {
             weighed_at: NEVER,
             configured_at: NEVER,
             asked: None,
+            offered: None,
+            offered_until: Instant::default(),
+            has_offered: false,
+            fence_round: 0,
+            fenced_at: NEVER,
             last_send: NEVER,
             lease_until: Instant::default(),
             own_until: Instant::default(),

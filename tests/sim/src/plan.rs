@@ -97,6 +97,8 @@ pub enum Fault {
     Tracked { node: usize, router: usize, for_: Time },
     /// What a router tracks gives it another priority.
     Priority { node: usize, router: usize, priority: u8, for_: Time },
+    /// An operator offers a router and its sync group to the others, and has it rank last meanwhile or not.
+    HandOver { node: usize, router: usize, lowers: bool, for_: Time },
     /// No frame from one to the other, and nobody is told.
     Cut { from: usize, to: usize, for_: Time },
     /// No frames between those with a bit of `side` and those without.
@@ -122,6 +124,7 @@ impl Fault {
             | Self::LinkDown { for_, .. }
             | Self::Tracked { for_, .. }
             | Self::Priority { for_, .. }
+            | Self::HandOver { for_, .. }
             | Self::Cut { for_, .. }
             | Self::Partition { for_, .. }
             | Self::Loss { for_, .. }
@@ -169,6 +172,7 @@ pub fn settings(vrid: u8, priority: u8, interval: Duration) -> Settings {
         garp: GarpTiming::default(),
         lower_prio_no_advert: false,
         checksum: ChecksumForm::PseudoHeader,
+        fence: false,
         shared: None,
     }
 }

@@ -475,6 +475,15 @@ impl World {
                 Message::Reload => configuration::reload(&mut keeper, &mut hands),
                 Message::Remove { group } => configuration::remove(group, &mut keeper, &mut hands),
                 Message::Add { group } => configuration::add(group, &mut keeper, &mut hands),
+                Message::HandOver { router } => {
+                    hands.world.offered(i, router);
+                    keeper.input(Input::HandOver { instance: InstanceId(router as u16) }, &mut hands);
+                }
+                Message::Fenced { router, round, done } => {
+                    hands.world.fenced(i, router, round, done);
+                    let instance = InstanceId(router as u16);
+                    keeper.input(Input::Fenced { instance, round, done }, &mut hands);
+                }
                 Message::Shutdown => {
                     hands.world.nodes[i].stopping = true;
                     keeper.input(Input::Shutdown, &mut hands);
@@ -541,7 +550,9 @@ impl World {
                 | Message::Priority { .. }
                 | Message::Reload
                 | Message::Remove { .. }
-                | Message::Add { .. } => {}
+                | Message::Add { .. }
+                | Message::HandOver { .. }
+                | Message::Fenced { .. } => {}
             }
         }
         if !gone {

@@ -29,6 +29,30 @@ const MACHINE: &str = "vipd/core/src/vrrp/machine.rs";
 
 const MUTANTS: &[Mutant] = &[
     Mutant {
+        name: "an offer is taken back at once",
+        file: MASTER,
+        from: "self.next_advert = last.min(now + settings.leaving_bound()).max(now);",
+        to: "let _ = last;",
+    },
+    Mutant {
+        name: "nobody is asked to fence",
+        file: MACHINE,
+        from: "self.settings.fence && matches!(self.state, State::Backup(backup) if silent(backup))",
+        to: "let _ = silent;\n        false",
+    },
+    Mutant {
+        name: "a fence that failed counts as done",
+        file: MACHINE,
+        from: "if done { (Fence::Done, now) } else { (Fence::Unknown, now + wait) };",
+        to: "if done { (Fence::Done, now) } else { (Fence::Done, now + wait) };",
+    },
+    Mutant {
+        name: "the answer to an earlier question counts",
+        file: ENGINE,
+        from: "round.is_none_or(|round| round == first)",
+        to: "round.is_none_or(|_| true)",
+    },
+    Mutant {
         name: "lease renewed before the send",
         file: KEEPER,
         from: "let sent = node.send(instance, priority, checksum);\n        let lease_until = at + renew_for;",
@@ -185,8 +209,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a master in a tracked fault goes on answering",
         file: MACHINE,
-        from: "                out.release();\n                if reason.link_is_well() {",
-        to: "                if reason.link_is_well() {",
+        from: "                out.release();\n                if reason.adverts_leave() {",
+        to: "                if reason.adverts_leave() {",
     },
     Mutant {
         name: "one that got worse does not follow the master",
@@ -221,8 +245,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a member stays master when another has stepped down",
         file: MACHINE,
-        from: "self.step_down(Backup::new(&self.settings, master.address, now), Reason::Group, out)",
-        to: "Next::stay(State::Master(master))",
+        from: "                    _ => Reason::Group,\n",
+        to: "                    _ => return Next::stay(State::Master(master)),\n",
     },
     Mutant {
         name: "a fault of one member is not told to the others",

@@ -13,8 +13,9 @@ use vipd::{
     time::Instant,
 };
 use vipd_common::abi::{
-    ABI_VERSION, ADDRESS_DIGEST_MASK, Counters, Event, InstanceCounters, InstanceHead, InstanceKey,
-    PeerEntry, PeerKey, VipEntry, VipKey, address_digest, address_digest_v6, mapped,
+    ABI_VERSION, ADDRESS_DIGEST_MASK, Counters, Event, IndexEntry, InstanceCounters, InstanceHead,
+    InstanceKey, OWN_INTERFACE, PeerEntry, PeerKey, VipEntry, VipKey, address_digest, address_digest_v6,
+    mapped,
 };
 
 pub const XDP_DROP: u32 = 1;
@@ -79,14 +80,41 @@ impl Bench {
         vips: &[(u32, impl Into<IpAddr> + Copy)],
         peers: &[(IpAddr, PeerEntry)],
     ) {
+        self.fill_lines(identity, entry, vips, peers, &[]);
+    }
+
+    /// The same, with VLANs that are heartbeat lines.
+    pub fn fill_lines(
+        &mut self,
+        identity: &Identity,
+        entry: VipEntry,
+        vips: &[(u32, impl Into<IpAddr> + Copy)],
+        peers: &[(IpAddr, PeerEntry)],
+        heartbeats: &[u32],
+    ) {
+        let own = identity.head.key;
+        let heartbeats = heartbeats.iter().map(|vlan| InstanceKey { vlan: *vlan, ..own });
+        let lines = [own].into_iter().chain(heartbeats).zip(0..);
         let key = |(vlan, vip): &(u32, _)| VipKey { ifindex: IFINDEX, vlan: *vlan, address: octets(*vip) };
         let peer = |address| PeerKey { instance: SLOT, address: octets(address) };
         self.dataplane().pages().instances().write(SLOT, identity);
         let contents = Contents {
             vips: vips.iter().map(|vip| (key(vip), entry)).collect(),
-            index: vec![(identity.head.key, SLOT)],
+            index: lines.map(|(key, line)| (key, IndexEntry { slot: SLOT, line })).collect(),
             peers: peers.iter().map(|(address, entry)| (peer(*address), *entry)).collect(),
         };
+        self.dataplane().replace_tables(&contents).expect("tables are replaced");
+    }
+
+    /// Another virtual router beside what was filled in, without VIPs.
+    pub fn also(&mut self, slot: u32, identity: &Identity) {
+        self.dataplane().pages().instances().write(slot, identity);
+        let entry = VipEntry { group: GROUP, instance: SLOT, mac: MAC, flags: 0, reserved: 0 };
+        let vip = VipKey { ifindex: IFINDEX, vlan: 0, address: octets(VIP) };
+        let first = InstanceKey { vrid: 51, ..identity.head.key };
+        let own = |slot| IndexEntry { slot, line: OWN_INTERFACE };
+        let index = vec![(first, own(SLOT)), (identity.head.key, own(slot))];
+        let contents = Contents { vips: vec![(vip, entry)].into_iter().collect(), index, peers: Vec::new() };
         self.dataplane().replace_tables(&contents).expect("tables are replaced");
     }
 

@@ -7,6 +7,8 @@ mod adverts;
 mod adverts6;
 mod bench;
 mod frames;
+mod heartbeats;
+mod late;
 mod neighbors;
 mod pins;
 mod rows;

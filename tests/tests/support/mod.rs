@@ -132,12 +132,17 @@ impl Bed {
         })
     }
 
+    /// As [`Bed::new`], and a second network between lb01 and lb02 alone: their `eth1`.
+    pub fn two_lines() -> Result<Option<Self>> {
+        Self::with(|lab| {
+            let lab = lab.node("lb01", "10.0.0.5/24").link("10.9.0.5/24");
+            lab.node("lb02", "10.0.0.6/24").link("10.9.0.6/24").node("client", "10.0.0.100/24")
+        })
+    }
+
     fn with(nodes: impl FnOnce(Builder) -> Builder) -> Result<Option<Self>> {
-        let Some(()) = require_lab() else { return Ok(None) };
-        let vipd = vipd_bin()?;
-        let permit = Permit::wait();
-        let lab = nodes(Lab::builder()).build()?;
-        Ok(Some(Self { lab, vipd, _permit: permit }))
+        let Some((lab, permit)) = lab(nodes)? else { return Ok(None) };
+        Ok(Some(Self { lab, vipd: vipd_bin()?, _permit: permit }))
     }
 
     pub fn lb01(&self) -> &Node {
@@ -214,6 +219,13 @@ impl Bed {
     }
 }
 
+/// A lab of other nodes, and the right to have it. `None` where labs are impossible.
+pub fn lab(nodes: impl FnOnce(Builder) -> Builder) -> Result<Option<(Lab, Permit)>> {
+    let Some(()) = require_lab() else { return Ok(None) };
+    let permit = Permit::wait();
+    Ok(Some((nodes(Lab::builder()).build()?, permit)))
+}
+
 impl Drop for Bed {
     fn drop(&mut self) {
         for name in ["lb01", "lb02"] {
@@ -234,10 +246,15 @@ pub struct Pair {
 /// A [`Pair`] with these configurations, of which lb01's must be the better.
 pub fn pair(lb01: &str, lb02: &str) -> Result<Option<Pair>> {
     let Some(bed) = Bed::new()? else { return Ok(None) };
+    pair_in(bed, lb01, lb02).map(Some)
+}
+
+/// The same in a lab that is there.
+pub fn pair_in(bed: Bed, lb01: &str, lb02: &str) -> Result<Pair> {
     let pair = Pair { lb01: bed.start("lb01", lb01)?, lb02: bed.start("lb02", lb02)?, bed };
     pair.bed.wait("lb01", "MASTER")?;
     pair.bed.wait("lb02", "BACKUP")?;
-    Ok(Some(pair))
+    Ok(pair)
 }
 
 /// A pair with the default configuration plus `extra`.
@@ -351,7 +368,7 @@ fn last_answer(probe: &Probe) -> Instant {
 
 /// The right to have a lab.
 #[derive(Debug)]
-struct Permit;
+pub struct Permit;
 
 const LABS_AT_ONCE: usize = 2;
 static LABS: Mutex<usize> = Mutex::new(0);

@@ -8,7 +8,7 @@ mod list;
 mod record;
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
-use vipd_common::abi::{Count, InstanceCount};
+use vipd_common::abi::{Count, IndexEntry, InstanceCount};
 
 use crate::{
     Verdict,
@@ -73,7 +73,7 @@ fn decide(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
         _ => ipv4::envelope(ctx, link.network)?,
     };
     let vrid = if envelope.length >= 2 { read(ctx, envelope.message + 1)? } else { 0 };
-    let Some((slot, instance)) = instance::find(link, envelope.family, vrid) else {
+    let Some((IndexEntry { slot, line }, instance)) = instance::find(link, envelope.family, vrid) else {
         count_foreign(check::foreign(ctx, envelope));
         return None;
     };
@@ -91,7 +91,7 @@ fn decide(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
             Some(Verdict::Drop)
         }
         Ok(advert) => {
-            record::accept(ctx, slot, instance, envelope.source, &advert);
+            record::accept(ctx, (slot, line), instance, envelope.source, &advert);
             Some(Verdict::Pass)
         }
     }

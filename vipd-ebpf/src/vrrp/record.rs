@@ -4,20 +4,30 @@ use core::ptr;
 
 use aya_ebpf::programs::XdpContext;
 use vipd_common::{
-    abi::{Event, Instance, InstanceCount, event_kind},
+    abi::{Event, Instance, InstanceCount, OWN_INTERFACE, event_kind},
     rival::{Rival, Tenure},
 };
 
 use super::{Advert, CHECKSUM_MESSAGE_ONLY};
-use crate::{address::Address, count::count_instance, events, frame::read, log, ownership};
+use crate::{address::Address, count::count_instance, events, frame::read, late, log, ownership};
 
 /// Takes note of a valid advert, revokes our lease if it has to be, and tells the daemon what is new.
 #[inline(always)]
-pub fn accept(ctx: &XdpContext, slot: u32, instance: *mut Instance, source: Address, advert: &Advert) {
+pub fn accept(
+    ctx: &XdpContext,
+    (slot, line): (u32, u32),
+    instance: *mut Instance,
+    source: Address,
+    advert: &Advert,
+) {
     // SAFETY: the program's half of the value. Two CPUs may write it at once; the generation then differs from what one
     // of the events carries, and the daemon disregards a stamp whose generation it has not been told of.
     let record = unsafe { &mut *instance };
     let now = events::now();
+    // Of the line, not of the election: whatever becomes of the advert.
+    if let Some(heard_ns) = record.line_heard_ns.get_mut(line as usize) {
+        *heard_ns = now;
+    }
     count_instance(slot, InstanceCount::AdvertsReceived);
     if advert.priority == 0 {
         count_instance(slot, InstanceCount::PriorityZeroReceived);
@@ -46,7 +56,13 @@ pub fn accept(ctx: &XdpContext, slot: u32, instance: *mut Instance, source: Addr
 
     let rival = rival(source, advert);
     let tenure = take_lease(record, |until| rival.tenure(record, until, now));
+    // A frame that holds an advert holds an Ethernet header.
+    let mac = read(ctx, 6).unwrap_or([0; 6]);
+    // On another line it has another MAC, and serves nobody.
+    let serving_mac = if line == OWN_INTERFACE { mac } else { [0; 6] };
     if tenure == Tenure::Lost {
+        record.source_mac = serving_mac;
+        late::revoked(record.head.group, now);
         count_instance(slot, InstanceCount::LeasesRevoked);
         log::revoked(slot, source, advert.priority);
     }
@@ -58,8 +74,7 @@ pub fn accept(ctx: &XdpContext, slot: u32, instance: *mut Instance, source: Addr
             generation: record.generation.wrapping_add(1),
             before_ns: record.heard_ns,
             source: source.octets(),
-            // SAFETY: a frame that holds an advert holds an Ethernet header.
-            mac: read(ctx, 6).unwrap_or([0; 6]),
+            mac,
             priority: advert.priority,
             checksum: advert.checksum,
             interval_cs: advert.interval_cs,
@@ -71,8 +86,12 @@ pub fn accept(ctx: &XdpContext, slot: u32, instance: *mut Instance, source: Addr
             return;
         }
         rival.describe(record, event.generation, now);
+        record.source_mac = serving_mac;
     }
     record.heard_ns = now;
+    if line == OWN_INTERFACE {
+        record.source_mac = mac;
+    }
 }
 
 /// Takes the lease from an address owner that discards the advert, if it is dead or frozen: nobody beats one that is not.

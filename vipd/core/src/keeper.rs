@@ -50,6 +50,8 @@ pub trait Node {
     fn mirroring(&mut self, instance: InstanceId, checksum: ChecksumForm);
     /// Takes note of a router that was heard and that this master beats.
     fn lower_heard(&mut self, instance: InstanceId);
+    /// Starts to make sure that the former master of the instance's group serves no more; [`Input::Fenced`] is the answer.
+    fn fence(&mut self, instance: InstanceId, round: u64);
     /// Takes note of a change of state.
     fn transition(&mut self, transition: Transition);
     /// The instance is handed over and gone, as asked.
@@ -285,6 +287,7 @@ impl Keeper {
             }
             Action::CancelAnnounce { instance } => node.cancel_announce(instance),
             Action::LowerHeard { instance } => node.lower_heard(instance),
+            Action::Fence { instance, round } => node.fence(instance, round),
             Action::Mirroring { instance, checksum } => node.mirroring(instance, checksum),
             Action::Transition { instance, from, to, reason, master } => {
                 if to == StateName::Backup {

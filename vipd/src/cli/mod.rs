@@ -42,7 +42,7 @@ Exit codes:
   1  failure: the environment or the kernel refused something; check --strict: there are warnings;
      doctor: something has to be mended
   2  bad arguments; check: the configuration cannot be run
-  3  no vipd is running (status, reload, stop)
+  3  no vipd is running (status, reload, handover, drain, undrain, stop)
   6  the configuration cannot be read or is refused (run, reload)";
 
 /// Keeps a virtual IP alive across machines: VRRP elections over an XDP data plane.
@@ -64,6 +64,9 @@ enum Command {
         bpffs_dir: PathBuf,
         #[command(flatten)]
         runtime: Runtime,
+        /// Directory of what is remembered over restarts and reboots: whether the node is drained
+        #[arg(long, value_name = "DIR", default_value = "/var/lib/vipd")]
+        state_dir: PathBuf,
         /// File to write the process id to, besides vipd.pid in the runtime directory
         #[arg(short = 'p', long = "pid", value_name = "FILE")]
         pid_file: Option<PathBuf>,
@@ -119,6 +122,27 @@ enum Command {
         #[command(flatten)]
         runtime: Runtime,
     },
+    /// Hand an instance's VIPs over to a backup without a gap, with those of its sync group; if none takes over they stay
+    ///
+    /// This node ranks last for them (priority 1) until it is master again because nobody else is, or `--to preferred`, or a restart.
+    Handover {
+        /// Name of the vrrp_instance
+        instance: String,
+        #[arg(long, value_enum, default_value_t = control::To::Backup)]
+        to: control::To,
+        #[command(flatten)]
+        runtime: Runtime,
+    },
+    /// Hand every VIP over and keep this node last in rank, over restarts too, until `vipd undrain`; if a backup is missing nothing changes
+    Drain {
+        #[command(flatten)]
+        runtime: Runtime,
+    },
+    /// End `vipd drain`, and every `vipd handover`: rank as the configuration says
+    Undrain {
+        #[command(flatten)]
+        runtime: Runtime,
+    },
     /// Hand every VIP over, remove everything made, and exit
     Stop {
         /// Leave the VIPs answered until their leases end, for a vipd that is started at once (as does SIGQUIT)
@@ -163,10 +187,11 @@ impl From<Source> for config::Source {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        Command::Run { source, bpffs_dir, runtime, pid_file, log_xdp } => run(daemon::Options {
+        Command::Run { source, bpffs_dir, runtime, state_dir, pid_file, log_xdp } => run(daemon::Options {
             source: source.into(),
             bpffs_dir,
             runtime_dir: runtime.runtime_dir,
+            state_dir,
             pid_file,
             log_xdp,
         }),
@@ -202,6 +227,9 @@ pub fn main() -> ExitCode {
             Response::Reloaded { what } => writeln!(std::io::stdout(), "{what}"),
             _ => Ok(()),
         }),
+        Command::Handover { instance, to, runtime } => done(&runtime, &Request::HandOver { instance, to }),
+        Command::Drain { runtime } => done(&runtime, &Request::Drain),
+        Command::Undrain { runtime } => done(&runtime, &Request::Undrain),
         Command::Stop { for_restart, runtime } => {
             let request = if for_restart { Request::Leave } else { Request::Stop };
             ask(&runtime, &request, |_| Ok(()))
@@ -221,6 +249,14 @@ fn run(options: daemon::Options) -> Exit {
             None => fail(&error),
         },
     }
+}
+
+/// Asks for something and prints what has come of it.
+fn done(runtime: &Runtime, request: &Request) -> Exit {
+    ask(runtime, request, |response| match response {
+        Response::Done { what } => writeln!(std::io::stdout(), "{what}"),
+        _ => Ok(()),
+    })
 }
 
 fn ask(runtime: &Runtime, request: &Request, show: impl FnOnce(Response) -> std::io::Result<()>) -> Exit {

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, io};
 
-use crate::control::model::{ArbiterStatus, InstanceStatus, Status, TargetStatus};
+use crate::control::model::{ArbiterStatus, InstanceStatus, LineStatus, Status, TargetStatus};
 
 /// Writes a block of lines for each instance.
 pub fn render(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
@@ -14,6 +14,9 @@ pub fn render(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
         age(status.uptime_ms),
         if status.real_time { "" } else { ", without real-time scheduling" }
     )?;
+    if status.drained {
+        writeln!(out, "drained: its instances rank last until `vipd undrain`")?;
+    }
     status.instances.iter().try_for_each(|instance| render_instance(out, instance))?;
     status.arbiters.iter().try_for_each(|arbiter| render_arbiter(out, arbiter))
 }
@@ -39,6 +42,9 @@ fn render_instance(out: &mut impl io::Write, i: &InstanceStatus) -> io::Result<(
         (None, Some(ms)) => row("takeover", &format_args!("in {ms} ms of silence"))?,
         (None, None) => {}
     }
+    for line in i.lines.iter().filter(|_| i.lines.len() > 1) {
+        row("line", &line_text(line))?;
+    }
     if let Some(mac) = &i.virtual_mac {
         row("mac", mac)?;
     }
@@ -54,6 +60,14 @@ fn render_instance(out: &mut impl io::Write, i: &InstanceStatus) -> io::Result<(
         row("discarded", &reasons.join(", "))?;
     }
     Ok(())
+}
+
+/// A line that adverts go over.
+fn line_text(line: &LineStatus) -> String {
+    let what = if line.heartbeat { "heartbeat" } else { "own" };
+    let heard = line.heard_ms_ago.map(|ms| format!(", advert {ms} ms ago")).unwrap_or_default();
+    let sends = if line.sends_fail { ", adverts do not leave" } else { "" };
+    format!("{} ({what}): {}{heard}{sends}", line.interface, line.state)
 }
 
 fn render_arbiter(out: &mut impl io::Write, arbiter: &ArbiterStatus) -> io::Result<()> {
@@ -95,7 +109,23 @@ fn age(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::age;
+    use super::{age, line_text};
+    use crate::control::model::LineStatus;
+
+    #[test]
+    fn lines() {
+        let line = LineStatus {
+            interface: "eth1".into(),
+            heartbeat: true,
+            state: "up".into(),
+            heard_ms_ago: Some(412),
+            send_errors: 0,
+            sends_fail: false,
+        };
+        assert_eq!(line_text(&line), "eth1 (heartbeat): up, advert 412 ms ago");
+        let own = LineStatus { heartbeat: false, heard_ms_ago: None, sends_fail: true, ..line };
+        assert_eq!(line_text(&own), "eth1 (own): up, adverts do not leave");
+    }
 
     #[test]
     fn ages() {

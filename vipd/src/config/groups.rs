@@ -50,6 +50,14 @@ impl SyncGroup {
 /// What the members of a group must have in common; `members`: where each is named.
 pub fn check(config: &Config, members: &HashMap<String, Span>, report: &mut Report) {
     for group in SyncGroup::of(config) {
+        if !group.weighted && group.members.len() > 1 {
+            for instance in group.instances(config).filter(|instance| instance.weighs_heartbeats()) {
+                let Some(at) = members.get(&instance.name) else { continue };
+                let message = format!("the weights of heartbeat interfaces of {} are ignored", instance.name);
+                let hint = "in a sync group they count with `sync_group_tracking_weight` only";
+                report.warning(Code::Ignored, *at, message, hint);
+            }
+        }
         let mut instances = group.instances(config);
         let Some(first) = instances.next() else { continue };
         for other in instances {

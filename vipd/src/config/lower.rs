@@ -6,7 +6,7 @@ use super::{
     arbiters,
     diagnostic::Code,
     explain::Origins,
-    groups,
+    groups, heartbeats,
     keywords::{self, Block, Engine, Form, Keyword, Status},
     lexer::{Span, Word},
     model::Config,
@@ -107,6 +107,9 @@ impl Lowering<'_> {
                 let served = *engine == Engine::Present;
                 let statement = self.section(node, keyword, (takes, *inside), block, served);
                 settings.statements.extend(statement);
+                if keyword.name == heartbeats::KEYWORD {
+                    settings.heartbeats.extend(heartbeats::named(node));
+                }
             }
             Status::Supported(form) => {
                 self.mark_seen(keyword, first, settings);

@@ -1,9 +1,16 @@
-//! What `global_defs` says of how vipd runs.
+//! What the configuration says of how vipd runs, and what it shows.
 
 use super::{
-    model::Config,
+    model::{Config, Instance, Statement},
     statement::{find, number},
 };
+
+impl Instance {
+    /// Whether its VIPs are shown as addresses of their interfaces while it is master (`vip_visible`).
+    pub fn is_visible(&self) -> bool {
+        find(&self.statements, "vip_visible").is_some_and(Statement::is_on)
+    }
+}
 
 impl Config {
     /// Whether interfaces may be missing when vipd starts.

@@ -42,6 +42,8 @@ pub struct Settings {
     pub excluded: Vec<Spanned<Vip>>,
     pub routes: Vec<VirtualRoute>,
     pub rules: Vec<VirtualRule>,
+    /// Of `heartbeat_interface`.
+    pub heartbeats: Vec<Spanned<String>>,
 
     /// What has no engine.
     pub statements: Vec<Statement>,

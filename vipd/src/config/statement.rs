@@ -36,6 +36,11 @@ pub fn seconds(statement: &Statement, at: usize) -> Option<Duration> {
 }
 
 impl Statement {
+    /// What its braces hold.
+    pub fn lines(&self) -> impl Iterator<Item = &Self> {
+        self.inside.iter().flatten()
+    }
+
     /// Whether a word that the keyword knows stands on its line.
     pub fn has(&self, word: &str) -> bool {
         self.values.iter().any(|value| matches!(value, Value::Word(known) if *known == word))

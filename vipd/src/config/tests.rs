@@ -4,6 +4,7 @@ mod addressing;
 mod arbiters;
 mod expand;
 mod explain;
+mod heartbeats;
 mod language;
 mod mistakes;
 mod model;

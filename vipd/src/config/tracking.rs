@@ -7,6 +7,7 @@ use super::{
     arbiters::Arbiter,
     grammar::Value,
     groups::SyncGroup,
+    heartbeats,
     model::{Config, Instance, Statement},
     scripts::{Account, Command},
     statement::{count, find, number, seconds, text},
@@ -155,11 +156,14 @@ impl Tracking {
         let groups = SyncGroup::of(config);
         for instance in &config.instances {
             let mut tracks = tracking.tracks(config, &instance.statements);
-            if let Some(group) = groups.iter().find(|group| group.members.contains(&instance.name)) {
-                if !group.weighted && group.members.len() > 1 {
-                    // As keepalived: a weight that moved one of them alone would do nothing.
-                    tracks.iter_mut().for_each(|track| track.weight.value = 0);
-                }
+            let group = groups.iter().find(|group| group.members.contains(&instance.name));
+            if group.is_none_or(|group| group.weighted || group.members.len() == 1) {
+                tracks.extend(heartbeats::weighed(&instance.statements));
+            } else {
+                // As keepalived: a weight that moved one of them alone would do nothing.
+                tracks.iter_mut().for_each(|track| track.weight.value = 0);
+            }
+            if let Some(group) = group {
                 tracks.extend(tracking.tracks(config, &group.statements));
             }
             tracking.instances.push(tracks);
@@ -297,7 +301,7 @@ fn word(value: &Value) -> Option<String> {
 
 impl Weight {
     /// The weight that a statement gives, if it gives one.
-    fn of(statement: &Statement) -> Option<Self> {
+    pub fn of(statement: &Statement) -> Option<Self> {
         let value = small(&statement.values)?;
         Some(Self { value, reverse: statement.has("reverse") })
     }

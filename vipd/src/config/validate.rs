@@ -10,6 +10,7 @@ use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
 
 use super::{
     diagnostic::Code,
+    heartbeats,
     lexer::Span,
     lower::Draft,
     model::{Auth, Config, Garp, Instance, LeasePolicy, WantedState},
@@ -65,7 +66,15 @@ fn instance(draft: &Draft, global: &Settings, report: &mut Report) -> Option<Ins
         let hint = "name the address with `mcast_src_ip` or `unicast_src_ip`";
         report.warning(Code::Ignored, at, "`track_src_ip` is ignored without a source address", hint);
     }
+    for keyword in ["fence_timeout", "fence_failed"] {
+        let alone = settings.seen_at("fence_script").is_none();
+        if let Some(at) = settings.seen_at(keyword).filter(|_| alone) {
+            let message = format!("`{keyword}` is ignored without `fence_script`");
+            report.warning(Code::Ignored, at, message, "name the script, or remove it");
+        }
+    }
     let unicast = addressing::unicast(settings, &shared, family, report);
+    heartbeats::check(draft, report);
     let (use_vmac, vmac_xmit_base) = virtual_mac(settings, report);
     let accept = accept(settings, accepts, version, priority, report);
     let checksum = checksum(settings, &shared, version, family, report);

@@ -10,6 +10,7 @@ pub mod model;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -33,10 +34,28 @@ pub enum Request {
     Status,
     /// Read the configuration again. Answered when it is in force, or refused.
     Reload,
+    /// Hand one instance over, with its sync group. Answered when a successor is heard, or nobody has taken over.
+    HandOver {
+        instance: String,
+        to: To,
+    },
+    /// Hand every instance over, and rank last until `Undrain`, over restarts too. Answered as `HandOver`.
+    Drain,
+    Undrain,
     /// Hand everything over, remove everything, exit. Answered when the handover is over.
     Stop,
     /// Exit at once and leave the VIPs, answered until their leases end, to the next vipd.
     Leave,
+}
+
+/// To whom an instance is handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum To {
+    /// The best backup; this node ranks last until it is master again
+    Backup,
+    /// Whom the configurations prefer: the end of ranking last
+    Preferred,
 }
 
 /// What comes back.
@@ -46,6 +65,10 @@ pub enum Response {
     Status(Box<Status>),
     /// What has changed.
     Reloaded {
+        what: String,
+    },
+    /// As asked, in words.
+    Done {
         what: String,
     },
     Stopped,
@@ -63,6 +86,9 @@ pub enum Response {
 pub enum Command {
     Status(oneshot::Sender<Status>),
     Reload(oneshot::Sender<Result<String, Unapplied>>),
+    HandOver { instance: String, to: To, reply: oneshot::Sender<Result<String, String>> },
+    Drain(oneshot::Sender<Result<String, String>>),
+    Undrain(oneshot::Sender<Result<String, String>>),
     Stop(oneshot::Sender<()>),
     Leave(oneshot::Sender<()>),
 }
@@ -147,9 +173,30 @@ async fn answer(line: &[u8], commands: &mpsc::Sender<Command>) -> Response {
                 Err(_) => gone(),
             }
         }
+        Ok(Request::HandOver { instance, to }) => {
+            done(commands, |reply| Command::HandOver { instance, to, reply }).await
+        }
+        Ok(Request::Drain) => done(commands, Command::Drain).await,
+        Ok(Request::Undrain) => done(commands, Command::Undrain).await,
         Ok(Request::Stop) => end(commands, Command::Stop).await,
         Ok(Request::Leave) => end(commands, Command::Leave).await,
         Err(error) => Response::Error { message: format!("not a request: {error}") },
+    }
+}
+
+/// Asks for something that is done, or not and why.
+async fn done(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<Result<String, String>>) -> Command,
+) -> Response {
+    let (reply, answer) = oneshot::channel();
+    match commands.send(command(reply)).await {
+        Ok(()) => match answer.await {
+            Ok(Ok(what)) => Response::Done { what },
+            Ok(Err(message)) => Response::Error { message },
+            Err(_) => gone(),
+        },
+        Err(_) => gone(),
     }
 }
 

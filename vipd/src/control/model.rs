@@ -12,6 +12,9 @@ pub struct Status {
     pub uptime_ms: u64,
     /// Whether the engine thread runs under SCHED_FIFO.
     pub real_time: bool,
+    /// The node was drained: its instances rank last until it is undrained.
+    #[serde(default)]
+    pub drained: bool,
     pub instances: Vec<InstanceStatus>,
     /// What the XDP program counted that belongs to no instance.
     pub counters: BTreeMap<String, u64>,
@@ -48,6 +51,9 @@ pub struct InstanceStatus {
     /// Whether packets to the VIPs are for this host while it is the master.
     pub accept: bool,
     pub priority: u8,
+    /// It ranks last because it was handed over, or the node drained.
+    #[serde(default)]
+    pub handed_over: bool,
     pub advert_interval_ms: u64,
     /// The interval that is followed: that of the master heard, our own if there is none.
     pub master_advert_interval_ms: u64,
@@ -87,6 +93,25 @@ pub struct InstanceStatus {
     pub advert_lateness_max_us: u64,
     /// `native` or `generic`.
     pub xdp_mode: String,
+    /// What adverts go over: its own interface first, then its heartbeat lines.
+    #[serde(default)]
+    pub lines: Vec<LineStatus>,
+}
+
+/// A line of an instance.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LineStatus {
+    pub interface: String,
+    /// Not the interface of the instance.
+    pub heartbeat: bool,
+    /// `up`, `down`, `absent`, or `lost`: up, and silent while another line delivers.
+    pub state: String,
+    /// Of a backup: since an advert was last heard there; absent if none was.
+    pub heard_ms_ago: Option<u64>,
+    /// Adverts that were not sent there because the socket refused them.
+    pub send_errors: u64,
+    /// The last one was not.
+    pub sends_fail: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     clock,
     effects::{Effects, Slot},
+    handover::{Handovers, Reply},
     realtime::Granted,
     router::Router,
     sockets::Sockets,
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     announce::AnnounceQueue,
-    control::model::Status,
+    control::{To, model::Status},
     dataplane::{Events, Pages},
     engine::{FaultReason, Input, InstanceId, StateName},
     host::{LinkChange, LinkState},
@@ -53,6 +54,22 @@ pub enum Message {
     },
     /// Another configuration, of which those are gone already that it does not have.
     Apply(Box<Apply>),
+    /// Hand one over with its sync group, or have it rank as configured again.
+    HandOver {
+        instance: String,
+        to: To,
+        reply: Reply,
+    },
+    /// Hand everything over, and rank last from then on.
+    Drain(Reply),
+    /// The end of that.
+    Undrain(Reply),
+    /// What has become of a fence that was asked for.
+    Fenced {
+        instance: InstanceId,
+        round: u64,
+        done: bool,
+    },
     Status(oneshot::Sender<Status>),
     /// Hand everything over and finish.
     Shutdown,
@@ -67,6 +84,13 @@ pub enum End {
     Finished,
     /// Leases, tables, routes and the attached program are to stand for the next vipd.
     Left,
+}
+
+/// Nothing is heard of the master of an instance's group: it is to be fenced, and [`Message::Fenced`] the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Fence {
+    pub instance: InstanceId,
+    pub round: u64,
 }
 
 /// Another configuration: what is as it was goes on untouched.
@@ -105,6 +129,9 @@ pub struct Driver {
     /// Nobody sends messages any more.
     headless: bool,
     standings: BTreeMap<InstanceId, Standing>,
+    pub(super) handovers: Handovers,
+    /// When the lines of instances are to be looked at; `None`: none has more than one.
+    pub(super) look_at: Option<Instant>,
     /// Those that are to go, and who waits for that.
     removals: Option<(BTreeSet<InstanceId>, oneshot::Sender<()>)>,
 }
@@ -119,6 +146,9 @@ pub struct Parts {
     pub messages: mpsc::Receiver<Message>,
     pub wishes: watch::Sender<Wishes>,
     pub notices: mpsc::UnboundedSender<Notice>,
+    pub fences: mpsc::UnboundedSender<Fence>,
+    /// The node was drained before, and is until that is undone.
+    pub drained: bool,
     /// XDP mode of each interface.
     pub modes: HashMap<u32, String>,
     pub granted: Granted,
@@ -127,7 +157,19 @@ pub struct Parts {
 impl Driver {
     /// To be called on the engine thread's runtime.
     pub fn new(parts: Parts) -> Result<Self> {
-        let Parts { pages, events, routers, sockets, messages, wishes, notices, modes, granted } = parts;
+        let Parts {
+            pages,
+            events,
+            routers,
+            sockets,
+            messages,
+            wishes,
+            notices,
+            fences,
+            drained,
+            modes,
+            granted,
+        } = parts;
         // SAFETY: the ring owns its descriptor and never changes it.
         let events = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) };
         let effects = Effects {
@@ -138,6 +180,7 @@ impl Driver {
             announcements: AnnounceQueue::default(),
             wishes,
             notices,
+            fences,
             finished: false,
         };
         let mut driver = Self {
@@ -151,6 +194,8 @@ impl Driver {
             left: false,
             headless: false,
             standings: BTreeMap::new(),
+            handovers: Handovers::new(drained),
+            look_at: None,
             removals: None,
         };
         driver.configure(routers);
@@ -167,10 +212,13 @@ impl Driver {
             if more {
                 continue;
             }
-            let next = [self.keeper.poll_timeout(), self.effects.announcements.poll_timeout()]
-                .into_iter()
-                .flatten()
-                .min();
+            let next = [
+                self.keeper.poll_timeout(),
+                self.effects.announcements.poll_timeout(),
+                self.handovers.poll_timeout(),
+                self.look_at,
+            ];
+            let next = next.into_iter().flatten().min();
             self.timer.set(next).context("set the timer")?;
             tokio::select! {
                 ready = self.effects.events.readable() => ready.context("wait for events")?.clear_ready(),
@@ -191,6 +239,8 @@ impl Driver {
     fn turn(&mut self) -> bool {
         let more = self.keeper.turn(&mut self.effects);
         self.effects.send_announcements();
+        self.settle_offers();
+        self.look_at_lines();
         let slots = &self.effects.slots;
         if let Some((_, reply)) =
             self.removals.take_if(|(instances, _)| !instances.iter().any(|id| slots.contains_key(id)))
@@ -209,7 +259,7 @@ impl Driver {
         }
     }
 
-    fn input(&mut self, input: Input) {
+    pub(super) fn input(&mut self, input: Input) {
         self.keeper.input(input, &mut self.effects);
     }
 
@@ -226,6 +276,7 @@ impl Driver {
             Message::Remove { instances, reply } => {
                 for instance in &instances {
                     self.standings.remove(instance);
+                    self.handovers.forget(*instance);
                     self.input(Input::Remove { instance: *instance });
                 }
                 self.removals = Some((instances, reply));
@@ -237,6 +288,10 @@ impl Driver {
                 self.configure(routers);
                 let _ = reply.send(before);
             }
+            Message::HandOver { instance, to, reply } => self.hand_over(&instance, to, reply),
+            Message::Drain(reply) => self.drain(reply),
+            Message::Undrain(reply) => self.undrain(reply),
+            Message::Fenced { instance, round, done } => self.input(Input::Fenced { instance, round, done }),
             Message::Status(reply) => {
                 // A client that has hung up wants no answer.
                 let _ = reply.send(self.status());
@@ -254,7 +309,8 @@ impl Driver {
         let mut changed = Vec::new();
         for (router, standing) in routers {
             let (instance, group) = (router.id(), router.group_id());
-            let settings = Settings { priority: standing.priority, ..router.settings };
+            let priority = self.handovers.priority(instance, &standing);
+            let settings = Settings { priority, ..router.settings };
             let known = self.effects.slots.get(&instance).map(|slot| &slot.router);
             if known == Some(&router) && self.standings.get(&instance) == Some(&standing) {
                 continue;
@@ -267,14 +323,16 @@ impl Driver {
                     instances.describe(router.slot, &router.identity());
                     let stations = router.stations();
                     announces = stations != slot.stations;
+                    slot.lines.renew(&router, clock::now());
                     (slot.router, slot.stations) = (router, stations);
                 }
                 // Its slot of `INSTANCES` was filled with the tables.
-                None => _ = self.effects.slots.insert(instance, Slot::new(router, standing.priority)),
+                None => _ = self.effects.slots.insert(instance, Slot::new(router, priority)),
             }
             self.input(Input::Configure { instance, group, settings });
             changed.push((instance, announces));
         }
+        self.plan_looks();
         // Not before all members of a sync group are there.
         for (instance, announces) in changed {
             self.stand(instance);
@@ -322,8 +380,9 @@ impl Driver {
     }
 
     /// Tells the election of what an instance tracks, and of its links, which decide with it.
-    fn stand(&mut self, id: InstanceId) {
-        let Some(Standing { priority, .. }) = self.standings.get(&id).copied() else { return };
+    pub(super) fn stand(&mut self, id: InstanceId) {
+        let Some(standing) = self.standings.get(&id) else { return };
+        let priority = self.handovers.priority(id, standing);
         let Some(slot) = self.effects.slots.get_mut(&id) else { return };
         let before = mem::replace(&mut slot.priority, priority);
         self.input(Input::Priority { instance: id, priority });
@@ -340,11 +399,13 @@ impl Driver {
         };
         // A mastership that is inherited does not wait for the first result of a check.
         let waits = !standing.known && self.keeper.lease_written(id) == Instant::default();
-        self.input(match slot.router.address {
-            _ if !slot.router.link().exists() => {
-                Input::Fault { instance: id, reason: FaultReason::NoInterface }
+        let router = &slot.router;
+        self.input(match router.address {
+            _ if !router.up() && router.has_heartbeat() => {
+                Input::Fault { instance: id, reason: FaultReason::CutOff }
             }
-            _ if !slot.router.up() => Input::Fault { instance: id, reason: FaultReason::LinkDown },
+            _ if !router.link().exists() => Input::Fault { instance: id, reason: FaultReason::NoInterface },
+            _ if !router.up() => Input::Fault { instance: id, reason: FaultReason::LinkDown },
             None => Input::Fault { instance: id, reason: FaultReason::NoAddress },
             Some(_) if standing.isolated => Input::Fault { instance: id, reason: FaultReason::Isolated },
             Some(_) if standing.fault => Input::Fault { instance: id, reason: FaultReason::Tracked },

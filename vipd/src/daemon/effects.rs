@@ -1,6 +1,6 @@
 //! What the election acts on: the lease page, the packet sockets, the announcements and the wishes for the host.
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{collections::BTreeMap, io, mem, net::IpAddr, sync::Arc};
 
 use tokio::{
     io::unix::AsyncFd,
@@ -10,9 +10,10 @@ use vipd_common::{Priority, types::ChecksumForm};
 
 use super::{
     clock,
-    driver::Wishes,
+    driver::{Fence, Wishes},
+    lines::Lines,
     router::{self, Router},
-    sockets::Sockets,
+    sockets::{Sent, Sockets, Unsent, Way},
 };
 use crate::{
     announce::{AnnounceQueue, Station},
@@ -30,7 +31,8 @@ pub(super) struct Slot {
     pub router: Router,
     /// What it announces.
     pub stations: Arc<[Station]>,
-    pub master_mac: Option<[u8; 6]>,
+    /// Whose adverts were heard last.
+    pub master: Option<IpAddr>,
     pub defended_at: Option<Instant>,
     /// When the state was entered.
     pub since: Instant,
@@ -41,13 +43,16 @@ pub(super) struct Slot {
     pub adverts_sent: u64,
     pub priority_zero_sent: u64,
     pub send_errors: u64,
+    /// Its own interface and its heartbeat lines.
+    pub lines: Lines,
 }
 
 impl Slot {
     pub fn new(router: Router, priority: Priority) -> Self {
         Self {
             stations: router.stations(),
-            master_mac: None,
+            lines: Lines::new(&router, clock::now()),
+            master: None,
             defended_at: None,
             since: clock::now(),
             priority,
@@ -56,6 +61,35 @@ impl Slot {
             priority_zero_sent: 0,
             send_errors: 0,
             router,
+        }
+    }
+
+    /// Tells of the ways by which an advert has not left.
+    fn note_unsent(&mut self, sent: io::Result<Sent>, counts: bool) {
+        let name = &self.router.spec.name;
+        let unsent = match sent {
+            Ok(Sent { unsent, .. }) => unsent,
+            Err(error) => {
+                self.send_errors += 1;
+                tracing::warn!(instance = name, %error, "advert not sent");
+                return;
+            }
+        };
+        self.send_errors += u64::from(!unsent.is_empty());
+        let mut lines = Vec::new();
+        for Unsent { way, error } in unsent {
+            match way {
+                Way::Peer(peer) => {
+                    tracing::warn!(instance = name, %peer, %error, "advert not sent to a peer");
+                }
+                Way::Line(number) => lines.push((number, error)),
+            }
+        }
+        if let Some((_, error)) = lines.first().filter(|_| !counts) {
+            tracing::warn!(instance = name, %error, "advert not sent");
+        }
+        if self.router.spec.unicast.is_none() {
+            self.advert_left(&lines);
         }
     }
 }
@@ -71,6 +105,7 @@ pub(super) struct Effects {
     pub announcements: AnnounceQueue,
     pub wishes: watch::Sender<Wishes>,
     pub notices: mpsc::UnboundedSender<Notice>,
+    pub fences: mpsc::UnboundedSender<Fence>,
     /// The election has ended.
     pub finished: bool,
 }
@@ -156,24 +191,14 @@ impl Node for Effects {
     fn send(&mut self, instance: InstanceId, priority: Priority, checksum: ChecksumForm) -> bool {
         let Self { slots, sockets, .. } = self;
         let slot = slots.get_mut(&instance).expect("the election has instances with slots only");
-        let result = sockets.advertise(&slot.router, priority, checksum).map(|unreached| {
-            if let Some((peer, error)) = unreached {
-                slot.send_errors += 1;
-                tracing::warn!(instance = slot.router.spec.name, %peer, %error, "advert not sent to a peer");
-            }
-        });
-        match result {
-            Ok(()) => {
-                slot.adverts_sent += 1;
-                slot.priority_zero_sent += u64::from(priority.is_leaving());
-                true
-            }
-            Err(error) => {
-                slot.send_errors += 1;
-                tracing::warn!(instance = slot.router.spec.name, %error, "advert not sent");
-                false
-            }
+        let sent = sockets.advertise(&slot.router, priority, checksum);
+        let counts = sent.as_ref().is_ok_and(|sent| sent.counts);
+        if counts {
+            slot.adverts_sent += 1;
+            slot.priority_zero_sent += u64::from(priority.is_leaving());
         }
+        slot.note_unsent(sent, counts);
+        counts
     }
 
     fn announce(&mut self, instance: InstanceId, repeat: u8) {
@@ -212,7 +237,7 @@ impl Node for Effects {
         let slot = self.slot(instance);
         if to == StateName::Master {
             // Whoever is heard next is a new master to the kernel.
-            slot.master_mac = None;
+            slot.master = None;
         }
         self.wishes.send_if_modified(|wishes| {
             let wish = wishes.entry(instance).or_default();
@@ -222,6 +247,11 @@ impl Node for Effects {
 
     fn lower_heard(&mut self, instance: InstanceId) {
         self.notice(instance, Change::LowerHeard);
+    }
+
+    fn fence(&mut self, instance: InstanceId, round: u64) {
+        // Without the main thread there is nobody to fence, and this one ends.
+        let _ = self.fences.send(Fence { instance, round });
     }
 
     fn removed(&mut self, instance: InstanceId) {

@@ -13,21 +13,23 @@ use tokio::{
 
 use super::{
     Made, Options,
-    driver::{End, Message, Wishes},
+    drained::Drained,
+    driver::{End, Fence, Message, Wishes},
+    fencing::Fences,
     host_wishes::HostWishes,
     reload::{Farewell, Reload, Wanted},
-    router::{Router, RouterLink},
+    router::{Port, Router},
     setup, status,
 };
 use crate::{
-    config::Config,
+    config::{self, Config},
     control::{
         Command,
         model::{ArbiterStatus, InstanceStatus, Status},
     },
     dump,
     engine::StateName,
-    host::{LinkChange, LinkEvents, multicast::Memberships},
+    host::{LinkChange, LinkEvents, LinkState, multicast::Memberships},
     notify::{Change, Notice, Notifier},
     scripts::Accounts,
     tracking::{LinkDelays, Standing, Tracker},
@@ -85,6 +87,10 @@ pub struct MainLoop<'m> {
     /// Changes of state, and who is told of them.
     pub notices: mpsc::UnboundedReceiver<Notice>,
     pub notifier: Notifier,
+    /// Masters that are to be fenced, and those that are being.
+    pub fenced: mpsc::UnboundedReceiver<Fence>,
+    pub fences: Fences,
+    pub drained: Drained,
     /// Whether the handover has begun.
     pub stopping: bool,
     /// One that waits for instances to be handed over.
@@ -117,6 +123,7 @@ impl MainLoop<'_> {
                     self.stand(changes).await;
                 }
                 Some(notice) = self.notices.recv() => self.tell(notice),
+                Some(fence) = self.fenced.recv() => self.fence(fence),
                 change = self.links.recv() => match change {
                     Some(change) => self.link(change).await,
                     None => {
@@ -182,6 +189,14 @@ impl MainLoop<'_> {
                 }
             }
             Command::Reload(reply) => self.want_reload(Some(reply)).await,
+            Command::HandOver { instance, to, reply } => {
+                self.send(Message::HandOver { instance, to, reply }).await;
+            }
+            Command::Drain(reply) => self.drain(reply).await,
+            Command::Undrain(reply) => match self.drained.unset() {
+                Ok(()) => self.send(Message::Undrain(reply)).await,
+                Err(error) => _ = reply.send(Err(format!("{error:#}"))),
+            },
             Command::Stop(reply) => {
                 self.made.stops.push(reply);
                 self.stop("request").await;
@@ -191,6 +206,32 @@ impl MainLoop<'_> {
                 self.leave("request").await;
             }
         }
+    }
+
+    /// Drains the node, and remembers it when that is done.
+    async fn drain(&self, reply: oneshot::Sender<Result<String, String>>) {
+        let (drained, done) = oneshot::channel();
+        self.send(Message::Drain(drained)).await;
+        let (state, messages) = (self.drained.clone(), self.messages.clone());
+        tokio::task::spawn_local(async move {
+            // Who asked may be gone, and the engine may have ended.
+            let Ok(mut answer) = done.await else { return };
+            if answer.is_ok()
+                && let Err(error) = state.set()
+            {
+                let (undrained, _) = oneshot::channel();
+                let _ = messages.send(Message::Undrain(undrained)).await;
+                answer = Err(format!("{error:#}"));
+            }
+            let _ = reply.send(answer);
+        });
+    }
+
+    fn fence(&mut self, fence: Fence) {
+        let router = self.routers.iter().find(|router| router.id() == fence.instance);
+        let spec = router.map(|router| &router.spec);
+        let wanted = spec.and_then(|spec| Some((spec, config::Fence::of(spec)?)));
+        self.fences.start(fence, wanted, &self.accounts, self.messages.clone());
     }
 
     /// Brings the host in line with what the engine wishes now.
@@ -208,21 +249,23 @@ impl MainLoop<'_> {
     async fn link_changed(&mut self, change: LinkChange) {
         let changes = self.tracker.link(&change);
         self.stand(changes).await;
-        let rebuilds = self.routers.iter().flat_map(|router| &router.links).any(|link| match &change {
+        let ports = || self.routers.iter().flat_map(Router::ports);
+        let rebuilds = ports().any(|port| match &change {
             // Another interface has the name now, or it has another name.
-            LinkChange::State(state) => (link.name == state.name) != (link.ifindex == state.ifindex),
-            LinkChange::Gone { ifindex } => link.ifindex == *ifindex || link.wire.ifindex == *ifindex,
+            LinkChange::State(state) => (port.name == state.name) != (port.ifindex == state.ifindex),
+            LinkChange::Gone { ifindex } => port.ifindex == *ifindex || port.wire.ifindex == *ifindex,
         });
         // One that has another name now is gone, to those who know it by the old one.
-        let is_renamed = |link: &RouterLink| matches!(&change, LinkChange::State(state) if link.ifindex == state.ifindex && link.name != state.name);
+        let is_renamed = |port: Port<'_>| matches!(&change, LinkChange::State(state) if port.ifindex == state.ifindex && port.name != state.name);
         let change = match &change {
-            LinkChange::State(state) if self.routers.iter().flat_map(|r| &r.links).any(is_renamed) => {
+            LinkChange::State(state) if ports().any(is_renamed) => {
                 LinkChange::Gone { ifindex: state.ifindex }
             }
             _ => change,
         };
+        let (LinkChange::State(LinkState { ifindex, .. }) | LinkChange::Gone { ifindex }) = change;
         // Containers come and go on busy hosts: only the interfaces in use are of interest.
-        if self.hosted.concern(&change) {
+        if self.hosted.concern(&change) || ports().any(|port| port.ifindex == ifindex) {
             self.follow(&change);
             self.send(Message::Link(change)).await;
             self.apply_wishes().await;

@@ -4,9 +4,13 @@
 //! ([`driver`]) has the election, the data plane and the packet sockets.
 
 mod clock;
+mod drained;
 mod driver;
 mod effects;
+mod fencing;
+mod handover;
 mod host_wishes;
+mod lines;
 mod logging;
 mod main_loop;
 mod realtime;
@@ -33,7 +37,9 @@ use tokio::{
 };
 
 use self::{
+    drained::Drained,
     driver::{Driver, End, Parts, Wish, Wishes},
+    fencing::Fences,
     host_wishes::HostWishes,
     main_loop::{MainLoop, Signals},
     reload::Wanted,
@@ -60,6 +66,8 @@ pub struct Options {
     pub source: config::Source,
     pub bpffs_dir: PathBuf,
     pub runtime_dir: PathBuf,
+    /// For what is remembered over restarts and reboots.
+    pub state_dir: PathBuf,
     /// Besides the one in the runtime directory.
     pub pid_file: Option<PathBuf>,
     pub log_xdp: bool,
@@ -124,7 +132,8 @@ async fn serve(options: &Options, config: config::Config, dir: &RuntimeDir) -> R
     warn_of_addresses(&routers, &host).await?;
     let mut tracker = Tracker::start(&config, &accounts);
     let tracked: BTreeSet<String> = tracker.interfaces().map(str::to_owned).collect();
-    for name in tracked.iter().chain(routers.iter().flat_map(Router::present).map(|link| &link.name)) {
+    let used = routers.iter().flat_map(Router::present_ports).map(|port| port.name);
+    for name in tracked.iter().map(String::as_str).chain(used) {
         look_at_link(name, &host, &mut tracker, &mut delays).await;
     }
     let notifier = Notifier::start(&config, &accounts);
@@ -154,7 +163,8 @@ async fn look_at_link(name: &str, host: &Host, tracker: &mut Tracker, delays: &m
 }
 
 async fn warn_of_addresses(routers: &[Router], host: &Host) -> Result<()> {
-    for router in routers.iter().filter(|router| !router.spec.priority.is_owner()) {
+    let ours = |router: &&Router| router.spec.priority.is_owner() || router.spec.is_visible();
+    for router in routers.iter().filter(|router| !ours(router)) {
         for link in router.present() {
             let state = host.link(&link.name).await?;
             for vip in link.vips.iter().filter(|vip| state.addresses.iter().any(|a| a.address == **vip)) {
@@ -207,8 +217,14 @@ async fn run_engine(
     let predecessors = dataplane.predecessors()?;
     let carried = carry_over(&predecessors, &routers, &pages);
     let mut modes = HashMap::new();
-    if let Some((_, error)) = attach(dataplane, &routers, &mut made.host, &mut modes).await.pop() {
-        return Err(error);
+    let mut wanted = Wanted::default();
+    for (ifindex, error) in attach(dataplane, &routers, &mut made.host, &mut modes).await {
+        if routers.iter().flat_map(|router| &router.links).any(|link| link.wire.ifindex == ifindex) {
+            return Err(error);
+        }
+        tracing::error!(error = format!("{error:#}"), "a heartbeat line is not used");
+        routers.iter_mut().for_each(|router| _ = router.gone(ifindex));
+        wanted.again_soon();
     }
     let attached: Vec<u32> = modes.keys().copied().collect();
     dataplane.detach_others(&attached)?;
@@ -236,6 +252,12 @@ async fn run_engine(
     let (messages, received) = mpsc::channel(MESSAGES);
     let (wishes, wished) = watch::channel(wishes_at_start.clone());
     let (notices, noticed) = mpsc::unbounded_channel();
+    let (fences, fenced) = mpsc::unbounded_channel();
+    let state = Drained::new(&options.state_dir);
+    let drained = state.is_set()?;
+    if drained {
+        tracing::warn!("the node is drained: its instances rank last until `vipd undrain`");
+    }
     tracing::info!(instances = routers.len(), config = %options.source.path.display(), "started");
     let (ended, mut end) = oneshot::channel();
     let standing: Vec<_> = routers.iter().cloned().zip(tracker.standings().iter().copied()).collect();
@@ -260,6 +282,8 @@ async fn run_engine(
                 messages: received,
                 wishes,
                 notices,
+                fences,
+                drained,
                 modes: modes_of_engine,
                 granted,
             };
@@ -291,9 +315,12 @@ async fn run_engine(
         tracker,
         notices: noticed,
         notifier,
+        fenced,
+        fences: Fences::default(),
+        drained: state,
         stopping: false,
         reload: None,
-        wanted: Wanted::default(),
+        wanted,
         retry_at: None,
     };
     let result = main.run(&mut end).await;
@@ -369,10 +396,10 @@ async fn attach(
 ) -> Vec<(u32, anyhow::Error)> {
     let mut wires: BTreeMap<u32, WireUse<'_>> = BTreeMap::new();
     for router in routers {
-        for (i, link) in router.links.iter().enumerate().filter(|(_, link)| link.exists()) {
-            let wire = wires.entry(link.wire.ifindex).or_insert(WireUse::of(&link.wire.interface));
-            wire.tagged |= link.wire.vlan != 0;
-            wire.virtual_mac |= i == 0 && router.spec.use_vmac;
+        for port in router.present_ports() {
+            let wire = wires.entry(port.wire.ifindex).or_insert(WireUse::of(&port.wire.interface));
+            wire.tagged |= port.wire.vlan != 0;
+            wire.virtual_mac |= port.virtual_mac;
         }
     }
     let mut failed = Vec::new();

@@ -45,6 +45,13 @@ pub struct Wanted {
     pub again_at: Option<Instant>,
 }
 
+impl Wanted {
+    /// The kernel has refused something.
+    pub fn again_soon(&mut self) {
+        self.again_at = Some(Instant::now() + RETRY);
+    }
+}
+
 /// A configuration that is to come into force when what it does not have any more is handed over.
 #[derive(Debug)]
 pub struct Reload {
@@ -118,7 +125,7 @@ impl MainLoop<'_> {
                     Some(_) => tracing::error!(error, "the configuration stays as it is"),
                     None => {
                         tracing::error!(error, "interfaces are not followed for now");
-                        self.wanted.again_at = Some(Instant::now() + RETRY);
+                        self.wanted.again_soon();
                     }
                 }
                 for reply in replies.into_iter().flatten() {
@@ -184,7 +191,7 @@ impl MainLoop<'_> {
                 return Err(error);
             }
             tracing::error!(error = format!("{error:#}"), "an interface is not used");
-            self.wanted.again_at = Some(Instant::now() + RETRY);
+            self.wanted.again_soon();
             routers.iter_mut().for_each(|router| _ = router.gone(ifindex));
         }
         Ok(routers)
@@ -205,7 +212,7 @@ impl MainLoop<'_> {
                 Ok(routers) => reload.routers = routers,
                 Err(error) => {
                     tracing::error!(error = format!("{error:#}"), "interfaces are not followed for now");
-                    self.wanted.again_at = Some(Instant::now() + RETRY);
+                    self.wanted.again_soon();
                 }
             }
         }
@@ -220,7 +227,7 @@ impl MainLoop<'_> {
                 problems = problems.join("; "),
                 "the configuration is in force in part, trying again"
             );
-            self.wanted.again_at = Some(Instant::now() + RETRY);
+            self.wanted.again_soon();
         }
         for reply in replies.into_iter().flatten() {
             let answer = if problems.is_empty() {
@@ -285,8 +292,8 @@ impl MainLoop<'_> {
         }
         self.tracker.reload(&config, &accounts);
         self.delays.reload(LinkDelay::of(&config));
-        for link in routers.iter().flat_map(Router::present) {
-            self.delays.known(link.ifindex, link.up);
+        for port in routers.iter().flat_map(Router::present_ports) {
+            self.delays.known(port.ifindex, port.up);
         }
         self.look_at_tracked_links().await;
         let standings = self.tracker.standings().iter().copied();
@@ -322,8 +329,8 @@ impl MainLoop<'_> {
     }
 
     fn detach_unused(&mut self) {
-        let present = self.routers.iter().flat_map(Router::present);
-        let used: Vec<u32> = present.map(|link| link.wire.ifindex).collect();
+        let ports = self.routers.iter().flat_map(Router::present_ports);
+        let used: Vec<u32> = ports.map(|port| port.wire.ifindex).collect();
         self.modes.retain(|ifindex, _| used.contains(ifindex));
         if let Err(error) = self.made.dataplane.detach_others(&used) {
             tracing::warn!(

@@ -50,7 +50,8 @@ impl Effects {
                 "advert interval differs from ours"
             );
         }
-        if slot.master_mac.replace(event.mac) != Some(event.mac) {
+        // Not by its MAC, which is another on each line.
+        if slot.master.replace(source) != Some(source) {
             self.wishes.send_modify(|wishes| wishes.entry(instance).or_default().masters_heard += 1);
         }
         let advert = Advert {

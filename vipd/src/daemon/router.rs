@@ -1,5 +1,6 @@
 //! One virtual router as the daemon knows it: its configuration, its interfaces as last seen, its slot in the maps.
 
+mod heartbeat;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,8 @@ use vipd_common::{
     wire::eth::MacAddr,
 };
 
+pub use heartbeat::{Heartbeat, Port};
+
 use crate::{
     announce::{Pace, Station},
     config::{self, Auth},
@@ -35,6 +38,8 @@ pub struct Router {
     pub settings: Settings,
     /// Its own interface, then those that single VIPs name.
     pub links: Vec<RouterLink>,
+    /// What its adverts go over besides its own interface.
+    pub heartbeats: Vec<Heartbeat>,
     /// The primary address: what adverts are sent from (RFC 9568 1.7).
     pub address: Option<IpAddr>,
     /// Its place in the configuration.
@@ -83,7 +88,8 @@ pub struct Wire {
 }
 
 impl Router {
-    /// A virtual router whose interfaces are `links`, in the order of [`interfaces`]. Its slot is not known yet.
+    /// A virtual router whose interfaces are `links`, in the order of [`interfaces`], without heartbeat lines. Its slot is
+    /// not known yet.
     pub fn new(spec: config::Instance, links: Vec<(LinkState, Wire)>) -> Self {
         let links = links.into_iter().enumerate().map(|(i, (state, wire))| {
             let on_it = |vip: &&config::Vip| vip.interface.as_ref().unwrap_or(&spec.interface) == &state.name;
@@ -108,6 +114,7 @@ impl Router {
         let mut router = Self {
             settings: settings(&spec),
             links,
+            heartbeats: Vec::new(),
             address,
             position: 0,
             sync_group: None,
@@ -131,7 +138,7 @@ impl Router {
 
     /// Takes note of an interface; returns whether anything about it is new to this router.
     pub fn update(&mut self, state: &LinkState) -> bool {
-        let mut changed = false;
+        let mut changed = self.update_heartbeats(state);
         for (i, link) in self.links.iter_mut().enumerate() {
             if link.ifindex != state.ifindex {
                 continue;
@@ -152,7 +159,7 @@ impl Router {
     /// The interface is gone, or of no use; returns whether it is one of this router's.
     pub fn gone(&mut self, ifindex: u32) -> bool {
         let is_it = |link: &&mut RouterLink| link.ifindex == ifindex || link.wire.ifindex == ifindex;
-        let mut any = false;
+        let mut any = self.heartbeat_gone(ifindex);
         for link in self.links.iter_mut().filter(is_it) {
             (link.ifindex, link.up, any) = (0, false, true);
         }
@@ -393,6 +400,7 @@ fn settings(spec: &config::Instance) -> Settings {
         },
         lower_prio_no_advert: spec.lower_prio_no_advert,
         checksum: spec.checksum,
+        fence: config::Fence::of(spec).is_some(),
         shared: None,
     }
 }

@@ -12,7 +12,7 @@ use vipd_common::{
     abi::{InstanceHead, MAX_INSTANCES},
 };
 
-use super::router::{Identified, Router, RouterLink, Wire, interfaces};
+use super::router::{Heartbeat, Identified, Router, RouterLink, Wire, interfaces};
 use crate::{
     config::{self, SyncGroup},
     dataplane::{Contents, InstancePage, LeasePage},
@@ -67,13 +67,34 @@ async fn router(
             Ok((state, wire)) => (delays.settled(state), wire),
             Err(error) if may_be_missing(name) => {
                 tracing::warn!(instance = spec.name, interface = name, "waits for the interface: {error:#}");
-                let absent = Wire { interface: name.to_owned(), ifindex: 0, vlan: 0 };
-                (LinkState::absent(name), absent)
+                absent(name)
             }
             Err(error) => return Err(error),
         });
     }
-    Ok(Router::new(spec, links))
+    let mut heartbeats = Vec::new();
+    for name in spec.heartbeats() {
+        let (state, wire) = match look(name, host).await {
+            Ok((state, wire)) => (delays.settled(state), wire),
+            Err(error) => {
+                // Nothing depends on it: it is followed when it comes.
+                let error = format!("{error:#}");
+                tracing::warn!(
+                    instance = spec.name,
+                    interface = name,
+                    error,
+                    "a heartbeat line is not there"
+                );
+                absent(name)
+            }
+        };
+        heartbeats.push(Heartbeat::new(state, wire));
+    }
+    Ok(Router { heartbeats, ..Router::new(spec, links) })
+}
+
+fn absent(name: &str) -> (LinkState, Wire) {
+    (LinkState::absent(name), Wire { interface: name.to_owned(), ifindex: 0, vlan: 0 })
 }
 
 async fn look(name: &str, host: &Host) -> Result<(LinkState, Wire)> {
@@ -103,11 +124,7 @@ async fn wire(state: &LinkState, host: &Host) -> Result<Wire> {
 pub fn contents<'a>(routers: impl Iterator<Item = &'a Router> + Clone) -> Contents {
     Contents {
         vips: routers.clone().flat_map(Router::table).collect(),
-        index: routers
-            .clone()
-            .filter(|router| router.link().exists())
-            .map(|router| (router.key(), router.slot))
-            .collect(),
+        index: routers.clone().flat_map(Router::index).collect(),
         peers: routers.flat_map(Router::peers).collect(),
     }
 }
@@ -125,8 +142,10 @@ pub fn plan<'a>(routers: impl Iterator<Item = &'a Router>) -> Plan {
         key: router.host_key(),
         links: router.present().map(link).collect(),
         virtual_mac: router.virtual_mac().filter(|_| router.link().exists()),
+        silent: router.heartbeats.iter().filter(|line| line.exists()).map(|line| line.name.clone()).collect(),
         routes: router.spec.virtual_routes.iter().map(virtual_route).collect(),
         rules: router.spec.virtual_rules.iter().map(virtual_rule).collect(),
+        visible: router.spec.is_visible(),
     };
     Plan { instances: routers.map(instance).collect() }
 }
@@ -136,8 +155,8 @@ pub fn plan<'a>(routers: impl Iterator<Item = &'a Router>) -> Plan {
 pub fn groups(routers: &[Router]) -> BTreeSet<(u32, IpAddr)> {
     let adverts = routers
         .iter()
-        .filter(|router| router.spec.unicast.is_none() && router.link().exists())
-        .map(|router| (router.link().ifindex, router.spec.group));
+        .filter(|router| router.spec.unicast.is_none())
+        .flat_map(|router| router.lines().map(|ifindex| (ifindex, router.spec.group)));
     let solicited = routers.iter().flat_map(Router::present).flat_map(|link| {
         link.vips.iter().filter_map(|vip| match vip {
             IpAddr::V6(v6) => Some((link.ifindex, multicast::solicited_node(*v6).into())),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use vipd_common::{Family, Priority, types::ChecksumForm};
+use vipd_common::{Family, Priority, types::ChecksumForm, wire::eth::MacAddr};
 
 use super::router::Router;
 use crate::{
@@ -17,6 +17,29 @@ use crate::{
 
 /// TTL and hop limit of multicast adverts (RFC 9568 5.1.1.3, 5.1.2.3).
 const MULTICAST_TTL: u8 = 255;
+
+/// What has become of an advert.
+#[derive(Debug)]
+pub struct Sent {
+    /// Whether those who could take over may hear it, so that the lease is renewed by it: it has left for somebody, and with
+    /// `lease strict` for all (on its own interface, to every peer).
+    pub counts: bool,
+    pub unsent: Vec<Unsent>,
+}
+
+/// A way by which an advert has not left.
+#[derive(Debug)]
+pub struct Unsent {
+    pub way: Way,
+    pub error: io::Error,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Peer(IpAddr),
+    /// By its number: 0 is the router's own interface.
+    Line(usize),
+}
 
 /// What adverts and announcements leave by.
 #[derive(Debug, Default)]
@@ -33,7 +56,7 @@ pub struct Sockets {
 impl Sockets {
     /// The sockets that `routers` need: on which interfaces, and for which families' peers.
     pub fn needs(routers: &[Router]) -> BTreeSet<(u32, Option<Family>)> {
-        let frames = routers.iter().flat_map(Router::present).map(|link| (link.ifindex, None));
+        let frames = routers.iter().flat_map(Router::present_ports).map(|port| (port.ifindex, None));
         let unicast = routers.iter().filter(|router| router.spec.unicast.is_some() && router.link().exists());
         frames.chain(unicast.map(|router| (router.link().ifindex, Some(router.spec.family)))).collect()
     }
@@ -60,18 +83,17 @@ impl Sockets {
         Ok(sockets)
     }
 
-    /// Sends one advert: to the group, or to each peer in the order of the configuration. Returns a peer for whom it has not
-    /// left, if there is one.
+    /// Sends one advert: to the group, on every line, or to each peer in the order of the configuration.
     ///
     /// # Errors
     ///
-    /// If it has left for nobody, or with `lease strict` not for all: the lease must not be renewed then.
+    /// If there is nothing to send: the lease must not be renewed then.
     pub fn advertise(
         &mut self,
         router: &Router,
         priority: Priority,
         checksum: ChecksumForm,
-    ) -> io::Result<Option<(IpAddr, io::Error)>> {
+    ) -> io::Result<Sent> {
         let source = router.address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
         self.ip_id = self.ip_id.wrapping_add(1);
         let vips: Vec<IpAddr> = router.spec.vips.iter().map(|vip| vip.address).collect();
@@ -88,31 +110,55 @@ impl Sockets {
             checksum,
             ip_id: self.ip_id,
         };
-        let not_connected = || io::Error::from(io::ErrorKind::NotConnected);
+        // Who hears nothing takes over, which a strict lease must not outlast.
+        let needs_all = router.settings.lease == LeasePolicy::Strict;
         let Some(unicast) = &router.spec.unicast else {
-            advert_frame(&spec, router.advert_mac(), &mut self.buffer)?;
-            let socket = self.frames.get(&router.link().ifindex).ok_or_else(not_connected)?;
-            return socket.send(&self.buffer).map(|()| None);
+            return Ok(self.multicast(router, &spec, needs_all));
         };
-        let socket =
-            self.unicast.get(&(router.spec.family, router.link().ifindex)).ok_or_else(not_connected)?;
+        let socket = self.unicast.get(&(router.spec.family, router.link().ifindex));
+        let socket = socket.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
         spec.ttl = unicast.ttl;
         let mut reached = false;
-        let mut unreached = None;
+        let mut unsent = Vec::new();
         for peer in &unicast.peers {
             spec.destination = peer.address;
             advert_packet(&spec, &mut self.buffer)?;
             match socket.send(&self.buffer, peer.address) {
                 Ok(()) => reached = true,
-                Err(error) => unreached = Some((peer.address, error)),
+                Err(error) => unsent.push(Unsent { way: Way::Peer(peer.address), error }),
             }
         }
-        // A peer that hears nothing takes over, which a strict lease must not outlast.
-        let needs_all = router.settings.lease == LeasePolicy::Strict;
-        match unreached {
-            Some((_, error)) if !reached || needs_all => Err(error),
-            unreached => Ok(unreached),
+        Ok(Sent { counts: unsent.is_empty() || reached && !needs_all, unsent })
+    }
+
+    /// Sends an advert to the group: out of the router's own interface, and out of each heartbeat line that is up. There it
+    /// has the line's own MAC, so that no switch learns the virtual one at another port.
+    ///
+    /// Whoever hears it on any line does not take over, so the owner goes on. With `needs_own` it must leave by its own interface,
+    /// which is all that a router without heartbeat lines hears; if it does not, nobody is to follow a router that will be no owner.
+    fn multicast(&mut self, router: &Router, spec: &AdvertSpec<'_>, needs_own: bool) -> Sent {
+        let mut sent = Sent { counts: false, unsent: Vec::new() };
+        match self.send_frame(spec, router.link().ifindex, router.advert_mac()) {
+            Ok(()) => sent.counts = true,
+            Err(error) => sent.unsent.push(Unsent { way: Way::Line(0), error }),
         }
+        if needs_own && !sent.counts && !spec.priority.is_leaving() {
+            return sent;
+        }
+        // A link that is down takes frames, and loses them.
+        for (number, line) in (1..).zip(&router.heartbeats).filter(|(_, line)| line.carries()) {
+            match self.send_frame(spec, line.ifindex, line.mac) {
+                Ok(()) => sent.counts |= !needs_own,
+                Err(error) => sent.unsent.push(Unsent { way: Way::Line(number), error }),
+            }
+        }
+        sent
+    }
+
+    fn send_frame(&mut self, spec: &AdvertSpec<'_>, ifindex: u32, mac: MacAddr) -> io::Result<()> {
+        advert_frame(spec, mac, &mut self.buffer)?;
+        let socket = self.frames.get(&ifindex).ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
+        socket.send(&self.buffer)
     }
 
     /// Sends announcements; returns how many have left, and what stopped the rest.

@@ -28,6 +28,7 @@ impl Driver {
             pid: process::id(),
             uptime_ms: ms(self.started, now),
             real_time: self.granted.real_time,
+            drained: self.handovers.is_drained(),
             instances: instances.into_iter().filter_map(|id| self.instance_status(id, now)).collect(),
             counters: counters.iter().map(|(name, value)| (name.into(), value)).collect(),
             tracked: Vec::new(),
@@ -72,6 +73,7 @@ impl Driver {
             vrid: router.spec.vrid.get(),
             version: router.spec.version as u8,
             priority: Priority::get(snapshot.priority),
+            handed_over: self.handovers.ranks_last(id),
             advert_interval_ms: whole(router.spec.advert_interval.as_millis()),
             master_advert_interval_ms: whole(snapshot.interval.as_millis()),
             address: router.address,
@@ -101,6 +103,7 @@ impl Driver {
             address_list_differs: counters.address_list_differs,
             discards: discards(&counters),
             advert_lateness_max_us: whole(snapshot.counters.advert_lateness_max.as_micros()),
+            lines: self.line_status(id, snapshot.state == StateName::Backup, now),
             xdp_mode: self.modes.get(&router.link().wire.ifindex).cloned().unwrap_or_default(),
         })
     }
@@ -137,7 +140,7 @@ fn discards(counters: &InstanceCounters) -> BTreeMap<String, u64> {
         .collect()
 }
 
-fn ms(from: Instant, to: Instant) -> u64 {
+pub(super) fn ms(from: Instant, to: Instant) -> u64 {
     whole(to.saturating_since(from).as_millis())
 }
 

@@ -267,6 +267,18 @@ impl InstancePage {
         unsafe { (&raw mut (*self.0.slot(slot)).resync).write_volatile(1) };
     }
 
+    /// When a valid advert was last heard on a line.
+    ///
+    /// # Panics
+    ///
+    /// If `line` is not below [`LINES`](vipd_common::abi::LINES).
+    pub fn line_heard(&self, slot: u32, line: usize) -> Instant {
+        let instance = self.0.slot(slot);
+        // SAFETY: an aligned 8-byte element, in bounds by its index, that the program writes whole.
+        let heard = unsafe { AtomicU64::from_ptr(&raw mut (*instance).line_heard_ns[line]) };
+        Instant::from_nanos(heard.load(Ordering::Relaxed))
+    }
+
     /// The program's stamp.
     pub fn heard(&self, slot: u32) -> Heard {
         let instance = self.0.slot(slot);

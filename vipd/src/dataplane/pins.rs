@@ -11,8 +11,8 @@ use anyhow::{Context, Result, bail};
 use aya::maps::{MapInfo, MapType};
 use vipd_common::{
     abi::{
-        ABI_VERSION, Counters, EVENT_RING_BYTES, Instance, InstanceCounters, InstanceKey, MAX_GROUPS,
-        MAX_INSTANCES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
+        ABI_VERSION, Counters, EVENT_RING_BYTES, IndexEntry, Instance, InstanceCounters, InstanceKey,
+        MAX_GROUPS, MAX_INDEX, MAX_INSTANCES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
     },
     sieve::Bits,
 };
@@ -79,8 +79,8 @@ const MAPS: [Shape; 11] = [
         name: "INSTANCE_INDEX",
         kind: MapType::Hash,
         key: size_of::<InstanceKey>(),
-        value: 4,
-        entries: MAX_INSTANCES,
+        value: size_of::<IndexEntry>(),
+        entries: MAX_INDEX,
         flags: 0,
     },
     Shape {

@@ -8,7 +8,7 @@ use aya::{
     maps::{ArrayOfMaps, HashMap, MapData, MapInfo},
 };
 use vipd_common::{
-    abi::{InstanceKey, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey},
+    abi::{IndexEntry, InstanceKey, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey},
     address::Address,
     sieve,
 };
@@ -23,7 +23,7 @@ pub struct Tables {
     /// Which of `tables` the pointer points to.
     active: Option<usize>,
     sieve: SievePage,
-    index: HashMap<MapData, InstanceKey, u32>,
+    index: HashMap<MapData, InstanceKey, IndexEntry>,
     peers: HashMap<MapData, PeerKey, PeerEntry>,
 }
 
@@ -31,8 +31,8 @@ pub struct Tables {
 #[derive(Debug, Default)]
 pub struct Contents {
     pub vips: Vec<(VipKey, VipEntry)>,
-    /// Virtual router to instance slot.
-    pub index: Vec<(InstanceKey, u32)>,
+    /// Where adverts of a virtual router come in, to its slot.
+    pub index: Vec<(InstanceKey, IndexEntry)>,
     pub peers: Vec<(PeerKey, PeerEntry)>,
 }
 
@@ -51,7 +51,7 @@ impl Tables {
         pointer: ArrayOfMaps<MapData, VipTable>,
         tables: [VipTable; 2],
         sieve: SievePage,
-        index: HashMap<MapData, InstanceKey, u32>,
+        index: HashMap<MapData, InstanceKey, IndexEntry>,
         peers: HashMap<MapData, PeerKey, PeerEntry>,
         pins: &PinDir,
     ) -> Result<Self> {

@@ -7,6 +7,7 @@ mod configuration;
 mod facts;
 mod firewall;
 mod gather;
+mod heartbeats;
 mod kernel;
 mod links;
 mod routers;
@@ -65,6 +66,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     kernel::judge(facts, &mut findings);
     configuration::judge(facts, &mut findings);
     links::judge(facts, &mut findings);
+    heartbeats::judge(facts, &mut findings);
     routing::judge(facts, &mut findings);
     firewall::judge(facts, &mut findings);
     routers::judge(facts, &mut findings);

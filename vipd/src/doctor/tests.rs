@@ -1,6 +1,7 @@
 //! Judgements of hosts that are made up: one that is well, and the same with one thing wrong.
 
 mod firewall;
+mod heartbeats;
 mod host;
 mod links;
 mod routers;
@@ -96,6 +97,7 @@ fn running() -> Facts {
         pid: 7,
         uptime_ms: 0,
         real_time: true,
+        drained: false,
         instances: vec![instance()],
         counters: BTreeMap::new(),
         tracked: Vec::new(),

@@ -131,6 +131,7 @@ fn status() -> Status {
         pid: 1,
         uptime_ms: 0,
         real_time: false,
+        drained: false,
         instances: vec![master, backup],
         counters: BTreeMap::new(),
         tracked: vec![
@@ -171,6 +172,7 @@ fn instance(name: &str, vrid: u8, version: u8) -> InstanceStatus {
         unicast_peers: Vec::new(),
         accept: true,
         priority: 100,
+        handed_over: false,
         advert_interval_ms: 500,
         master_advert_interval_ms: 250,
         address: None,
@@ -196,5 +198,6 @@ fn instance(name: &str, vrid: u8, version: u8) -> InstanceStatus {
         discards: discards.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
         advert_lateness_max_us: 0,
         xdp_mode: String::new(),
+        lines: Vec::new(),
     }
 }

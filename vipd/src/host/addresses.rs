@@ -31,6 +31,7 @@ use super::{
     PROTOCOL_TAG,
     netlink::{IN_FLIGHT, LOOPBACK, errno, explain, supported},
     saved::Saved,
+    visible::is_for_show,
 };
 
 /// What the file remembers: kernels before 5.18 drop the protocol of an address, and the tag with it.
@@ -74,7 +75,10 @@ impl Addresses {
         let mut dump = std::pin::pin!(get.execute());
         while let Some(message) = dump.next().await {
             let message = message.map_err(|error| explain("list of addresses", &error))?;
-            let Some((address, tagged)) = parse(&message) else { continue };
+            // They come and go with mastership.
+            let Some((address, tagged)) = parse(&message).filter(|_| !is_for_show(&message)) else {
+                continue;
+            };
             let on_loopback = message.header.index == LOOPBACK && message.header.prefix_len == 128;
             if on_loopback && (tagged || added.contains(&address)) {
                 existing.ours.push(address);

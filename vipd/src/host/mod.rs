@@ -1,8 +1,8 @@
 //! What vipd changes in the host: routes, policy rules, addresses on `lo`, MAC filters, sysctls, neighbours, multicast
 //! membership.
 //!
-//! The only module that knows rtnetlink. It decides nothing about mastership and never touches the addresses of an
-//! interface other than `lo`. Whatever it makes is tagged with [`PROTOCOL_TAG`] or [`VIRTUAL_TAG`], or remembered in a file
+//! The only module that knows rtnetlink. It decides nothing about mastership, and touches the addresses of an interface
+//! other than `lo` only for `vip_visible`. Whatever it makes is tagged with [`PROTOCOL_TAG`] or [`VIRTUAL_TAG`], or remembered in a file
 //! of the runtime directory where the kernel keeps no tag; leftovers of a crash are recognised by that.
 //!
 //! [`Host::open`] spawns two tasks on the current runtime that carry netlink messages. They end when [`Host`] and
@@ -23,6 +23,7 @@ mod survey;
 mod sysctl;
 mod virtual_routes;
 mod virtual_rules;
+mod visible;
 
 #[cfg(test)]
 mod tests;
@@ -53,7 +54,7 @@ pub use virtual_rules::{DEFAULT_PREFERENCE, RuleKind, VirtualRule};
 /// Protocol number of every route, rule and address that vipd makes for VIPs ('v'); `ip route show table all proto 118`
 /// lists the routes.
 pub const PROTOCOL_TAG: u8 = b'v';
-/// Protocol number of `virtual_routes` and `virtual_rules`.
+/// Protocol number of `virtual_routes`, `virtual_rules` and the addresses of `vip_visible`.
 pub const VIRTUAL_TAG: u8 = b'w';
 
 /// The host's routes, rules, addresses, filters and sysctls.
@@ -155,6 +156,7 @@ impl Host {
     /// answering for them (I4).
     pub async fn retire(&mut self, plan: &Plan) -> Result<()> {
         let planned = Instances::check(plan)?;
+        visible::retire(&self.handle, &planned.visible(None)).await?;
         let existing_addresses = self.addresses.list(&self.handle).await?;
         let local = planned.local_routes(&existing_addresses);
         let existing = routes::list(&self.handle).await?;
@@ -249,10 +251,11 @@ impl Host {
         self.addresses.remove_others(&self.handle, &BTreeSet::new(), &existing).await
     }
 
-    /// Makes the virtual routes and rules be those of the masters. What the kernel refuses is named, the rest is made.
+    /// Makes the virtual routes and rules, and the VIPs that are shown as addresses, be those of the masters. What the kernel refuses is named, the rest is made.
     pub async fn sync_virtual(&self) -> Result<()> {
         let (routes, rules) = self.instances.virtual_objects(&self.masters);
         let mut problems = Problems::default();
+        problems.note(visible::sync(&self.handle, &self.instances.visible(Some(&self.masters))).await);
         // Rules never stand without their routes; and the kernel looks a new route's gateway up by the rules there are.
         problems.note(virtual_rules::remove_others(&self.handle, &rules).await);
         problems.note(virtual_routes::sync(&self.handle, &routes).await);

@@ -15,6 +15,7 @@ use super::{
     rules::Rule,
     virtual_routes::VirtualRoute,
     virtual_rules::VirtualRule,
+    visible::Visible,
 };
 
 /// Routing table of instance 0's own link; `TABLE_BASE + (position << 10 | key)` is that of another. "vp" in the upper half:
@@ -46,8 +47,12 @@ pub struct PlannedInstance {
     pub links: Vec<PlannedLink>,
     /// To be received by the first link.
     pub virtual_mac: Option<MacAddr>,
+    /// Interfaces without VIPs, where the kernel is not to answer for those of IPv4 either.
+    pub silent: Vec<String>,
     pub routes: Vec<VirtualRoute>,
     pub rules: Vec<VirtualRule>,
+    /// Its VIPs are shown as addresses of their interfaces while it is master.
+    pub visible: bool,
 }
 
 /// An interface with VIPs of an instance.
@@ -138,9 +143,12 @@ impl Instances {
         self.0.values().flat_map(|instance| &instance.links)
     }
 
-    /// Those with IPv4 VIPs.
+    /// Where the kernel is to keep silent for IPv4 VIPs.
     pub fn arp_interfaces(&self) -> BTreeSet<&str> {
-        self.links().filter(|link| link.has(Family::V4)).map(|link| link.interface.as_str()).collect()
+        let with_vips = self.links().filter(|link| link.has(Family::V4)).map(|link| link.interface.as_str());
+        let has_v4 = |instance: &&PlannedInstance| instance.links.iter().any(|link| link.has(Family::V4));
+        let silent = self.0.values().filter(has_v4).flat_map(|instance| &instance.silent);
+        with_vips.chain(silent.map(String::as_str)).collect()
     }
 
     pub fn have(&self, family: Family) -> bool {
@@ -201,6 +209,15 @@ impl Instances {
             }
         }
         wanted
+    }
+
+    /// The VIPs that are shown as addresses while their instance is master; of `masters`, or of all.
+    pub fn visible(&self, masters: Option<&BTreeSet<u16>>) -> Visible {
+        let shown = self.0.iter().filter(|(key, instance)| {
+            instance.visible && masters.is_none_or(|masters| masters.contains(key))
+        });
+        let links = shown.flat_map(|(_, instance)| &instance.links);
+        links.flat_map(|link| link.vips.iter().map(|vip| (link.ifindex, *vip))).collect()
     }
 
     /// The masters' virtual routes and rules.

@@ -6,6 +6,7 @@ mod links;
 mod multicast;
 mod nic;
 mod virtual_objects;
+mod visible;
 
 use std::{
     future::Future,

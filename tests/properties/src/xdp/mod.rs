@@ -19,8 +19,8 @@ use vipd::{
     time::Instant,
 };
 use vipd_common::abi::{
-    Counters, InstanceCounters, InstanceHead, InstanceKey, PeerEntry, PeerKey, VipEntry, VipKey, auth_type,
-    instance_flag, mapped, vip_flag,
+    Counters, IndexEntry, InstanceCounters, InstanceHead, InstanceKey, PeerEntry, PeerKey, VipEntry, VipKey,
+    auth_type, instance_flag, mapped, vip_flag,
 };
 
 use oracle::{Expected, INTERVAL_S};
@@ -151,7 +151,7 @@ fn group(slot: u32) -> u32 {
 fn contents() -> Contents {
     let mut contents = Contents::default();
     for (slot, router) in (0..).zip(&ROUTERS) {
-        contents.index.push((key(router), slot));
+        contents.index.push((key(router), IndexEntry { slot, line: 0 }));
         for (vip, accept) in router.vips {
             let key = VipKey { ifindex: IFINDEX, vlan: router.vlan, address: octets(*vip) };
             let flags = if *accept { 0 } else { vip_flag::NO_ACCEPT };

@@ -45,6 +45,9 @@ impl World {
                 if local >= was {
                     self.owns_anew(node, router, track.last_send);
                 }
+                if until > was {
+                    self.is_offered_long_enough(node, router, was);
+                }
                 // Each member that leaves writes what the first has written.
                 let left = until > was && self.tracks(node, router).any(|track| track.goodbye_at.is_some());
                 if left || track.goodbye_at.is_some() {
@@ -148,11 +151,33 @@ impl World {
             }
         }
         let track = self.track(node, router);
+        let since = track.since;
         (track.state, track.since, track.reason, track.from) = (to, now, Some(reason), from);
         track.changes += 1;
+        (track.offered, track.has_offered) = (None, false);
         if to == StateName::Master {
             track.goodbye_at = None;
+            if reason == Reason::MasterDown && settings.fence && track.fenced_at < since {
+                self.fail(Cause::Unfenced { router, node });
+            }
         }
+    }
+
+    /// A router that was offered to others is its own again only when the slowest of them would have spoken, or what its
+    /// adverts hold would end.
+    fn is_offered_long_enough(&mut self, node: usize, router: usize, was: Instant) {
+        let track = *self.track(node, router);
+        let Some(offered) = track.offered.filter(|_| track.has_offered) else { return };
+        let interval = ns(self.settings(node, router).advert_interval);
+        // Its own adverts may be older than the last renewal of its group's lease.
+        let ends = self.nodes[node].clock.when(was.min(track.offered_until)).saturating_sub(interval / 4);
+        let farewell = self.length_of_farewell(node, router);
+        let waits_until = (offered + farewell).min(ends);
+        if track.configured_at < offered && self.now + drift(farewell) < waits_until {
+            self.fail(Cause::OfferCutShort { router, node });
+        }
+        let track = self.track(node, router);
+        (track.offered, track.has_offered) = (None, false);
     }
 
     /// Whether a change of state has a cause in what happened; a takeover also by how much it comes too soon.
@@ -163,12 +188,9 @@ impl World {
         let spell = track.since.min(health.turn_began).min(health.drained_before);
         let cause = match transition.reason {
             Reason::MasterDown | Reason::MasterLeft | Reason::Preempting => {
-                // A decision stands by what was known when it was made. Time runs by its own clock.
-                let wait = |member: usize| down(self.settings(node, member), self.slowest(member));
-                let tolerance = drift(self.plan.members(router).map(wait).max().unwrap_or(0));
-                let early = |read: &Reading| self.due(node, router, read).saturating_sub(read.at);
-                let early = health.reads.iter().map(early).min();
-                return early.map(|early| if early > tolerance { early } else { 0 });
+                // With the question whether the master is fenced the silence was long enough.
+                let asked = transition.reason == Reason::MasterDown && track.fenced_at > spell;
+                return if asked { Some(0) } else { self.is_too_soon(node, router) };
             }
             Reason::Started => true,
             Reason::Owner => settings.priority.is_owner(),
@@ -192,17 +214,29 @@ impl World {
             Reason::SendFailed => health.send_failed >= health.turn_began,
             Reason::Group => self.another_stepped_down(node, router),
             Reason::Fault(reason) => self.is_told_of(node, router, reason),
-            Reason::Shutdown | Reason::HandedOver | Reason::NoSuccessor => track.asked.is_some(),
+            Reason::HandedOver => track.asked.is_some() || track.offered.is_some(),
+            Reason::Shutdown | Reason::NoSuccessor => track.asked.is_some(),
         };
         cause.then_some(0)
+    }
+
+    /// By how much a wait has been cut short that is over now, beyond what clocks differ by.
+    pub(super) fn is_too_soon(&self, node: usize, router: usize) -> Option<Time> {
+        // A decision stands by what was known when it was made. Time runs by its own clock.
+        let wait = |member: usize| down(self.settings(node, member), self.slowest(member));
+        let tolerance = drift(self.plan.members(router).map(wait).max().unwrap_or(0));
+        let early = |read: &Reading| self.due(node, router, read).saturating_sub(read.at);
+        let early = self.oracle.health[node].reads.iter().map(early).min();
+        early.map(|early| if early > tolerance { early } else { 0 })
     }
 
     /// Whether one that has handed over has told its successors, or could not.
     fn has_said_goodbye(&self, node: usize, router: usize, transition: &Transition) -> bool {
         let track = &self.oracle.tracks[node][router];
         let handed_over = matches!(transition.reason, Reason::HandedOver | Reason::NoSuccessor);
-        let refused = track.asked.is_some_and(|asked| self.oracle.health[node].send_failed >= asked);
-        !handed_over || track.goodbye_at.is_some() || refused
+        let told = track.asked.into_iter().chain(track.offered).min();
+        let refused = told.is_some_and(|told| self.oracle.health[node].send_failed >= told);
+        !handed_over || track.goodbye_at.is_some() || track.has_offered || refused
     }
 
     /// A router that was asked to go is gone.

@@ -163,7 +163,9 @@ impl World {
             && n.is_reachable()
             && n.send_faults == 0
             && self.tracks(node, router).all(|track| track.state == StateName::Backup)
-            && n.mailbox.is_empty();
+            && n.mailbox.is_empty()
+            // How long that takes is not for us to say.
+            && !self.plan.members(router).any(|member| self.settings(node, member).fence);
         if !healthy {
             return None;
         }

@@ -70,6 +70,10 @@ impl World {
             track.high = track.high.max(now + down(&new, slow));
             track.interval = (fast, slow);
         }
+        if old.fence && !new.fence {
+            // From now on it is for us to say.
+            track.high = track.high.max(now);
+        }
         if new.priority.is_owner() {
             track.low = track.low.min(now);
         }

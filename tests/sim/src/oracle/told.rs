@@ -6,7 +6,7 @@ use vipd_core::{time::Instant, vrrp::StateName};
 use super::{Burst, Reading, Track, timing::*};
 use crate::{
     clock::{MICRO, Time, ns},
-    node::{Message, Packet},
+    node::{Message, Packet, Presence},
     oracle::Cause,
     world::{NOTABLE_STALL, World},
 };
@@ -95,6 +95,38 @@ impl World {
         self.track(node, router).asked.get_or_insert(now);
     }
 
+    /// A process is about to tell its election to offer a router's group to others.
+    pub fn offered(&mut self, node: usize, router: usize) {
+        let now = self.now;
+        for member in self.plan.members(router) {
+            let track = self.track(node, member);
+            track.offered = (track.state == StateName::Master).then_some(now);
+            track.offered_until = track.own_until;
+        }
+    }
+
+    /// A process wants to know whether the former master of a router's group serves no more.
+    pub fn asks_for_fence(&mut self, node: usize, router: usize, round: u64) {
+        for member in self.plan.members(router) {
+            self.track(node, member).fence_round = round;
+        }
+        if let Some(by) = self.is_too_soon(node, router).filter(|by| *by > 0) {
+            self.fail(Cause::TakeoverTooSoon { router, node, by });
+        }
+    }
+
+    /// A process knows what has become of a fence.
+    pub fn fenced(&mut self, node: usize, router: usize, round: u64, done: bool) {
+        self.note(|_| format!("node {node}, router {router}: fenced: {done}"));
+        let now = self.now;
+        for member in self.plan.members(router) {
+            let track = self.track(node, member);
+            if done && track.fence_round == round {
+                track.fenced_at = now;
+            }
+        }
+    }
+
     pub fn turn_begins(&mut self, node: usize) {
         let now = self.now;
         let health = &mut self.oracle.health[node];
@@ -123,9 +155,15 @@ impl World {
         // Of the last look at the clock before it.
         let read = self.oracle.health[node].reads.last().map_or(Instant::default(), |read| read.local);
         let own_until = read + std::time::Duration::from_nanos(self.length_of_lease(node, router));
+        let n = &self.nodes[node];
+        let goes = n.stopping || n.presence[router] == Presence::Going;
         let track = self.track(node, router);
         if packet.priority.is_leaving() {
-            track.goodbye_at = Some(now);
+            if track.offered.is_some() && !goes {
+                track.has_offered = true;
+            } else {
+                track.goodbye_at = Some(now);
+            }
             return;
         }
         track.adverts += 1;

@@ -60,6 +60,16 @@ pub enum Cause {
         router: usize,
         node: usize,
     },
+    /// I2: offered, and taken back before its successor had the time to speak.
+    OfferCutShort {
+        router: usize,
+        node: usize,
+    },
+    /// I1: nothing was heard of a master, and it was not fenced.
+    Unfenced {
+        router: usize,
+        node: usize,
+    },
     /// I3.
     TakeoverTooSoon {
         router: usize,
@@ -150,6 +160,8 @@ impl Cause {
             Self::Unannounced { .. } => "unannounced",
             Self::LapsedLeaseRenewed { .. } => "lapsed-lease-renewed",
             Self::RenewedAfterGoodbye { .. } => "renewed-after-goodbye",
+            Self::OfferCutShort { .. } => "offer-cut-short",
+            Self::Unfenced { .. } => "unfenced",
             Self::TakeoverTooSoon { .. } => "takeover-too-soon",
             Self::NoCause { .. } => "no-cause",
             Self::Restless { .. } => "restless",

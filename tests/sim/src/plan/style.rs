@@ -18,6 +18,7 @@ pub struct Style {
     /// Some node speaks another version.
     babel: bool,
     owners: bool,
+    fences: bool,
     /// See [`Plan::groups`].
     pub groups: Vec<usize>,
 }
@@ -30,6 +31,7 @@ impl Style {
             plain: chance(rng, 850_000),
             babel: chance(rng, 30_000),
             owners: chance(rng, 100_000),
+            fences: chance(rng, 100_000),
             groups: Vec::new(),
         }
     }
@@ -80,6 +82,7 @@ impl Style {
                 lease: if self.strict { LeasePolicy::Strict } else { LeasePolicy::Overlap },
                 down_timer_adverts: if self.plain { 3 } else { rng.u8(2..=5) },
                 lower_prio_no_advert: chance(rng, 100_000),
+                fence: self.fences && chance(rng, 500_000),
                 ..settings(vrid, priority, interval)
             }
         });
@@ -163,7 +166,7 @@ pub fn fault(rng: &mut Rng, plan: &Plan, style: &Style, intervals: &[Duration], 
     };
     let router = rng.usize(..plan.nodes[node].instances.len());
     let vipd = plan.nodes[node].kind == Kind::Vipd;
-    match rng.u8(..34) {
+    match rng.u8(..37) {
         0..5 => Fault::Freeze { node, for_ },
         5 | 6 => Fault::Pause { node, for_, clock_stops: rng.bool() },
         7..10 => Fault::Kill { node, for_ },
@@ -186,6 +189,7 @@ pub fn fault(rng: &mut Rng, plan: &Plan, style: &Style, intervals: &[Duration], 
         }
         30 if vipd => Fault::Reload { node, instances: None },
         31 if vipd => Fault::Remove { node, router, for_ },
+        32..35 if vipd => Fault::HandOver { node, router, lowers: rng.bool(), for_ },
         _ => Fault::Busy { node, for_, at_most: rng.u64(MILLI / 10..2 * slow) },
     }
 }

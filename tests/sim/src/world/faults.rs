@@ -9,6 +9,9 @@ use crate::{
     plan::Fault,
 };
 
+/// The priority of who is to be master only when there is nobody else.
+const LAST: Priority = Priority::new(1);
+
 impl World {
     pub(super) fn begin(&mut self, fault: Fault) {
         self.note(|_| format!("fault: {fault:?}"));
@@ -86,6 +89,15 @@ impl World {
                 self.nodes[node].priorities[router].push(Priority::new(priority));
                 self.weighed(node, router);
             }
+            Fault::HandOver { node, router, lowers, .. } => {
+                for member in self.plan.members(router).filter(|_| lowers) {
+                    if self.nodes[node].has_weights(member) {
+                        self.nodes[node].priorities[member].push(LAST);
+                        self.weighed(node, member);
+                    }
+                }
+                self.tell_soon(node, Message::HandOver { router });
+            }
             Fault::Cut { from, to, .. } => self.cuts[from][to] += 1,
             Fault::Partition { side, .. } => self.part(side, true),
             Fault::Loss { share, .. } => self.losses.push(share),
@@ -152,11 +164,12 @@ impl World {
                 self.tracked(*node, *router);
             }
             Fault::Priority { node, router, priority, .. } => {
-                let priorities = &mut self.nodes[*node].priorities[*router];
-                if let Some(i) = priorities.iter().position(|other| other.get() == *priority) {
-                    priorities.remove(i);
+                self.unweighed(*node, *router, Priority::new(*priority));
+            }
+            Fault::HandOver { node, router, lowers, .. } => {
+                for member in self.plan.members(*router).filter(|_| *lowers) {
+                    self.unweighed(*node, member, LAST);
                 }
-                self.weighed(*node, *router);
             }
             Fault::Cut { from, to, .. } => self.cuts[*from][*to] -= 1,
             Fault::Partition { side, .. } => self.part(*side, false),
@@ -214,6 +227,27 @@ impl World {
     fn weighed(&mut self, node: usize, router: usize) {
         let priority = self.nodes[node].priority(router);
         self.tell_soon(node, Message::Priority { router, priority });
+    }
+
+    fn unweighed(&mut self, node: usize, router: usize, priority: Priority) {
+        let priorities = &mut self.nodes[node].priorities[router];
+        if let Some(i) = priorities.iter().position(|other| *other == priority) {
+            priorities.remove(i);
+        }
+        self.weighed(node, router);
+    }
+
+    /// The answer to a process that wants a master fenced: now or later, and not always what it hopes for.
+    pub fn fence(&mut self, node: usize, router: usize, round: u64) {
+        let soon = self.rng.u64(100 * MICRO..10 * MILLI);
+        // When all faults are over it takes no time, and succeeds.
+        let calm = self.plan.calm.max(self.now) + soon;
+        let at = calm.min(self.now + self.rng.u64(soon..4000 * MILLI));
+        let done = at == calm || self.rng.u8(..5) > 0;
+        self.note(|_| format!("node {node}, router {router}: fences, question {round}"));
+        self.asks_for_fence(node, router, round);
+        let life = self.nodes[node].life;
+        self.push(at, Item::Tell { node, life, message: Message::Fenced { router, round, done } });
     }
 
     fn tell_soon(&mut self, node: usize, message: Message) {

@@ -52,6 +52,10 @@ pub enum Input {
     AdvertSent { instance: InstanceId, at: Instant, lease_until: Instant },
     /// An advert with `renew_for` could not be sent.
     AdvertFailed { instance: InstanceId },
+    /// Offer the instance and its sync group to whoever wants them: if nobody takes over, the mastership goes on.
+    HandOver { instance: InstanceId },
+    /// Answer to [`Action::Fence`]: the former master serves no more, or that cannot be said.
+    Fenced { instance: InstanceId, round: u64, done: bool },
     /// Hand everything over, then [`Action::Finished`].
     Shutdown,
 }
@@ -72,6 +76,8 @@ pub struct Engine {
     actions: VecDeque<Action>,
     /// The last `now` of `handle_timeout`.
     timed_out_at: Option<Instant>,
+    /// Number of the last question whether a master is fenced.
+    fence_round: u64,
     shutdown: Shutdown,
 }
 
@@ -132,6 +138,18 @@ impl Engine {
                 self.tell(instance, Event::AdvertSent { at, lease_until }, now);
             }
             Input::AdvertFailed { instance } => self.tell(instance, Event::AdvertFailed, now),
+            Input::HandOver { instance } => {
+                for mate in self.mates(instance) {
+                    self.tell(mate, Event::HandOver, now);
+                }
+            }
+            Input::Fenced { instance, round, done } => {
+                let members = self.mates(instance);
+                // Whatever was heard since has ended the silence that it was about.
+                if self.is_held(&members, Some(round)) {
+                    members.iter().for_each(|member| self.machine_mut(*member).fenced(done, now));
+                }
+            }
             Input::Shutdown => {
                 let all: Vec<InstanceId> = self.members.keys().copied().collect();
                 for instance in all {
@@ -317,10 +335,21 @@ impl Engine {
 
     /// When the members of a group take over: when each of them would. `None` if they are no backups.
     fn takeover_at(&self, group: &[InstanceId]) -> Option<Instant> {
+        if self.is_held(group, None) {
+            return None;
+        }
         group.iter().try_fold(None, |latest, id| {
             let (at, _) = self.members[id].machine.wait()?;
             Some(latest.max(Some(at)))
         })?
+    }
+
+    /// Whether the group waits for its master to be fenced, and for the answer to this question.
+    fn is_held(&self, group: &[InstanceId], round: Option<u64>) -> bool {
+        let awaits = |id: &InstanceId| self.members[id].machine.awaits_fence();
+        group.first().and_then(awaits).is_some_and(|first| {
+            round.is_none_or(|round| round == first) && group.iter().all(|id| awaits(id) == Some(first))
+        })
     }
 
     fn deadline(&self, group: &[InstanceId]) -> Option<Instant> {
@@ -341,6 +370,13 @@ impl Engine {
                 wait |= !machine.is_to_take_over(now);
             }
             if wait {
+                return;
+            }
+            if let Some(instance) = members.iter().find(|member| self.members[member].machine.wants_fence()) {
+                self.fence_round += 1;
+                let round = self.fence_round;
+                members.iter().for_each(|member| self.machine_mut(*member).await_fence(round));
+                self.actions.push_back(Action::Fence { instance: *instance, round });
                 return;
             }
         }

@@ -9,6 +9,7 @@ use crate::vrrp::tests::settings;
 
 const START: Instant = Instant::from_nanos(1_000_000_000_000);
 
+mod fence;
 mod groups;
 
 /// Each instance by itself.

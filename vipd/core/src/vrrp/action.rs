@@ -51,6 +51,9 @@ pub enum Action {
     Mirroring { instance: InstanceId, checksum: ChecksumForm },
     /// A master has heard a router that it beats. For who wants to know.
     LowerHeard { instance: InstanceId },
+    /// Nothing is heard of the master of this instance's group: make sure that it serves no more. Answer with
+    /// [`Input::Fenced`](crate::engine::Input::Fenced); until then nobody of the group takes over.
+    Fence { instance: InstanceId, round: u64 },
     /// The state changed. `master` is the master as now known: ourselves, the router we follow or our successor.
     Transition {
         instance: InstanceId,
@@ -116,6 +119,8 @@ impl fmt::Display for StateName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultReason {
     LinkDown,
+    /// The link is down or gone, but a heartbeat line is up: a master says goodbye over it.
+    CutOff,
     /// There is no interface of that name.
     NoInterface,
     /// The interface has no usable primary address of the family.
@@ -130,10 +135,10 @@ pub enum FaultReason {
 
 impl FaultReason {
     /// Whether adverts can leave and be heard all the same.
-    pub fn link_is_well(self) -> bool {
+    pub fn adverts_leave(self) -> bool {
         match self {
             Self::LinkDown | Self::NoInterface | Self::NoAddress => false,
-            Self::Tracked | Self::Isolated | Self::Group => true,
+            Self::CutOff | Self::Tracked | Self::Isolated | Self::Group => true,
         }
     }
 }
@@ -168,7 +173,7 @@ pub enum Reason {
     Fault(FaultReason),
     /// Stopped as asked, without having been master.
     Shutdown,
-    /// Stopped as asked; the successor was heard, or its advert revoked the lease.
+    /// Handed over as asked; the successor was heard, or its advert revoked the lease.
     HandedOver,
     /// Stopped as asked; nobody was heard to take over.
     NoSuccessor,
@@ -190,6 +195,7 @@ impl fmt::Display for Reason {
             Self::Group => "another instance of the sync group has stepped down",
             Self::SendFailed => "first advert could not be sent",
             Self::Fault(FaultReason::LinkDown) => "link down",
+            Self::Fault(FaultReason::CutOff) => "link down, told over a heartbeat line",
             Self::Fault(FaultReason::NoInterface) => "no such interface",
             Self::Fault(FaultReason::NoAddress) => "no usable address on the interface",
             Self::Fault(FaultReason::Tracked) => "what it tracks is not well",

@@ -43,6 +43,8 @@ pub enum Event {
     AdvertSent { at: Instant, lease_until: Instant },
     /// An advert that renews could not be sent.
     AdvertFailed,
+    /// Offer the mastership to whoever wants it: if nobody takes over, it goes on. Not for an owner.
+    HandOver,
     /// Hand over and stop.
     Shutdown,
     /// Time has passed.

@@ -14,7 +14,7 @@ use vipd_common::{Family, Priority, Version, types::ChecksumForm};
 
 pub use self::snapshot::{Counters, Snapshot};
 use self::{
-    backup::Backup,
+    backup::{Backup, Fence},
     master::Master,
     state::{Leaving, Next, Out, State},
 };
@@ -138,9 +138,44 @@ impl Machine {
         matches!(self.state, State::Leaving(_))
     }
 
+    /// Whether this is a master that is to hand over, and stays if nobody takes over.
+    pub fn is_yielding(&self) -> bool {
+        matches!(self.state, State::Master(Master { yielding: true, .. }))
+    }
+
     /// Whether it has not begun, and a predecessor on this node left a lease to it.
     pub fn inherits(&self) -> bool {
         matches!(self.state, State::Init { inherited: Some(_) })
+    }
+
+    /// Whether it is a backup that takes over only when its master is fenced, and that is not done.
+    pub fn wants_fence(&self) -> bool {
+        let silent = |backup: Backup| backup.on_expiry == Reason::MasterDown && backup.fence != Fence::Done;
+        self.settings.fence && matches!(self.state, State::Backup(backup) if silent(backup))
+    }
+
+    /// A backup that waits for the answer to question `round`, or to none.
+    pub fn await_fence(&mut self, round: u64) {
+        if let State::Backup(backup) = &mut self.state {
+            backup.fence = Fence::Asked(round);
+        }
+    }
+
+    /// The question it waits for the answer to, if nothing was heard since it was put.
+    pub fn awaits_fence(&self) -> Option<u64> {
+        match self.state {
+            State::Backup(Backup { fence: Fence::Asked(round), .. }) => Some(round),
+            _ => None,
+        }
+    }
+
+    /// The answer: takes over with its next timeout, or waits once more.
+    pub fn fenced(&mut self, done: bool, now: Instant) {
+        if let State::Backup(backup) = &mut self.state {
+            let wait = self.settings.master_down_interval(backup.interval);
+            (backup.fence, backup.down_at) =
+                if done { (Fence::Done, now) } else { (Fence::Unknown, now + wait) };
+        }
     }
 
     pub fn is_stopped(&self) -> bool {
@@ -269,11 +304,13 @@ impl Machine {
                 }
             },
             // DEVIATION 6.4.3: whoever revoked the lease is served by now; its adverts will be heard as a backup.
-            (State::Master(master), Event::LeaseLost) => {
-                self.step_down(Backup::new(&self.settings, master.address, now), Reason::LeaseRevoked, out)
-            }
-            (State::Master(master), Event::Synced) => {
-                self.step_down(Backup::new(&self.settings, master.address, now), Reason::Group, out)
+            (State::Master(master), Event::LeaseLost | Event::Synced) => {
+                let reason = match event {
+                    _ if master.yielding => Reason::HandedOver,
+                    Event::LeaseLost => Reason::LeaseRevoked,
+                    _ => Reason::Group,
+                };
+                self.step_down(Backup::new(&self.settings, master.address, now), reason, out)
             }
             // XDP reports each advert to a live master.
             (state @ State::Master(_), Event::Heard { .. }) => Next::stay(state),
@@ -284,13 +321,21 @@ impl Machine {
                 // Nothing is gained by answering until a successor is heard: what answers is not well. Before the goodbye:
                 // a process that is held up after it would answer beside its successor.
                 out.release();
-                if reason.link_is_well() {
-                    // Of a link or an address that is gone no goodbye: it would not be carried.
+                if reason.adverts_leave() {
+                    // Of a link or an address that is gone no goodbye, unless another line carries it.
                     self.say_goodbye(out);
                 }
                 Next::to(State::Fault, Reason::Fault(reason))
             }
             (State::Master(master), Event::Shutdown) => self.leave(master, now, out),
+            (State::Master(master), Event::HandOver) if !self.settings.priority.is_owner() => {
+                // As before a stop, but for the lease, which is not shortened: the mastership may go on.
+                let state = State::Master(master.yielding(&self.settings, now));
+                self.publish(&state, out);
+                self.say_goodbye(out);
+                Next::stay(state)
+            }
+            (state, Event::HandOver) => Next::stay(state),
 
             (state @ State::Leaving(leaving), Event::Advert { advert, revoked }) => {
                 let successor = advert.source != leaving.address && !advert.priority.is_leaving();
@@ -302,7 +347,7 @@ impl Machine {
                 }
             }
             // It has said goodbye, and does not leave its successor a gap.
-            (state @ State::Leaving(_), Event::Fault { reason }) if reason.link_is_well() => {
+            (state @ State::Leaving(_), Event::Fault { reason }) if reason.adverts_leave() => {
                 Next::stay(state)
             }
             (State::Leaving(_), Event::Fault { reason }) => {
@@ -386,6 +431,8 @@ impl Machine {
         let before = std::mem::replace(&mut self.settings.priority, priority);
         match &mut self.state {
             State::Backup(backup) => *backup = backup.with_priority(&self.settings, before, now),
+            // It says nothing until it has waited.
+            State::Master(Master { yielding: true, .. }) => {}
             State::Master(master) => {
                 let mut master = *master;
                 let state = State::Master(master);
@@ -424,6 +471,7 @@ impl Machine {
             }
             State::Master(master) => {
                 // Before the advert, as with the priority. The lease has its new length by it, and the backups know.
+                let master = Master { yielding: false, ..master };
                 self.publish(&State::Master(master), out);
                 self.advertise(out);
                 let next_advert = now + settings.advert_interval;
@@ -438,6 +486,10 @@ impl Machine {
     /// A master's timers.
     fn tick(&mut self, mut master: Master, now: Instant, out: &mut Out<'_>) -> Master {
         if let Some(late) = master.take_advert_due(self.settings.advert_interval, now) {
+            if std::mem::take(&mut master.yielding) {
+                // Nobody has taken over. Before the advert: who answers it must be compared with us.
+                self.publish(&State::Master(master), out);
+            }
             // RFC 9568 6.4.3: Adver_Timer fires.
             self.counters.advert_lateness_max = self.counters.advert_lateness_max.max(late);
             self.advertise(out);
@@ -468,6 +520,15 @@ impl Machine {
         }
         self.counters.rivals_heard += 1;
 
+        if master.yielding {
+            if advert.priority.is_leaving() && !revoked {
+                return Next::stay(State::Master(master));
+            }
+            // Whoever speaks is the successor.
+            let backup = Backup::new(&self.settings, master.address, advert.received_at);
+            let backup = backup.hear(&self.settings, advert);
+            return self.step_down(backup, Reason::HandedOver, out).with_master(advert);
+        }
         if revoked || better {
             if better && !void {
                 // DEVIATION 6.4.3: one last advert tells the winner that it had a rival, so that it announces again.
@@ -582,7 +643,7 @@ impl Machine {
         debug_assert_eq!(self.published, self.state.rank(&self.settings), "XDP knows another rank than ours");
         debug_assert_eq!(self.published.participating, self.state.address().is_some());
         debug_assert_eq!(self.published.participating && self.published.priority.is_leaving(), {
-            matches!(self.state, State::Leaving(_))
+            self.is_leaving() || self.is_yielding()
         });
         if let State::Backup(backup) = self.state {
             debug_assert!(backup.preempt_at.is_none() || self.settings.preempts());

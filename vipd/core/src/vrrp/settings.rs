@@ -26,6 +26,8 @@ pub struct Settings {
     pub lower_prio_no_advert: bool,
     /// The checksum to send over v3 and IPv4, until a peer that uses the message-only form is heard.
     pub checksum: ChecksumForm,
+    /// A takeover because nothing is heard waits until the former master is fenced.
+    pub fence: bool,
     /// Set by [`Settings::share`] for the members of a sync group.
     pub shared: Option<Shared>,
 }

@@ -9,6 +9,7 @@ use crate::time::Instant;
 
 mod backup;
 mod configured;
+mod handover;
 mod inherited;
 mod leaving;
 mod master;
@@ -34,6 +35,7 @@ pub(crate) fn settings(priority: u8) -> Settings {
         garp: GarpTiming { delay: None, lower_prio_delay: None, ..GarpTiming::default() },
         lower_prio_no_advert: false,
         checksum: ChecksumForm::PseudoHeader,
+        fence: false,
         shared: None,
     }
 }
@@ -144,6 +146,7 @@ impl Rig {
             Action::Mirroring { .. } => "mirror".into(),
             Action::LowerHeard { .. } => unreachable!("counted by `event`"),
             Action::Transition { to, reason, .. } => format!("{to}:{reason:?}"),
+            Action::Fence { .. } => unreachable!("the engine's question"),
             Action::Removed { .. } => "removed".into(),
             Action::Finished => "finished".into(),
         }

@@ -96,6 +96,7 @@ pub const INSTANCE: &[Keyword] = &[
     refused("old_unicast_checksum", "remove it: vipd speaks to no keepalived older than 1.3.7"),
     does_block("track_script", NOTHING, Lines(TRACK_SCRIPT)),
     does_block("track_interface", NOTHING, Lines(TRACK_INTERFACE)),
+    does_block("heartbeat_interface", NOTHING, Lines(HEARTBEAT_INTERFACE)),
     does_block("track_file", NOTHING, Lines(TRACKED_FILE)),
     does_block("track_process", NOTHING, Lines(TRACKED_PROCESS)),
     does_block("track_arbiter", NOTHING, Lines(TRACK_ARBITER)),
@@ -111,6 +112,10 @@ pub const INSTANCE: &[Keyword] = &[
     does("notify", COMMAND),
     does("notify_priority_changes", SWITCH),
     does("smtp_alert", SWITCH),
+    does("vip_visible", SWITCH),
+    does("fence_script", COMMAND),
+    does("fence_timeout", FENCE_TIMEOUT).or("10"),
+    does("fence_failed", &[One(Kind::Choice(&["wait", "take_over"]))]).or("wait"),
     refused("use_vmac_addr", "write `use_vmac`: the virtual MAC is for all addresses of an instance"),
     no_effect("use_ipvlan", &[Arg::Any(Kind::Text)], NO_INTERFACE),
     no_effect("garp_extra_if", EXTRA, NO_INTERFACE),
@@ -159,6 +164,8 @@ fn auth_type(word: Spanned<&str>) -> Spanned<AuthType> {
     Spanned { value, span: word.span }
 }
 
+/// In steps of a millisecond.
+const FENCE_TIMEOUT: &[Arg] = &[One(Kind::Seconds { min_us: 100_000, max_us: 3_600_000_000 })];
 const STATES: &[&str] = &["MASTER", "BACKUP"];
 const AUTH_TYPES: &[&str] = &["PASS", "AH"];
 const LATE: &[Arg] = &[Opt(Kind::Whole { min: 1, max: 254 })];

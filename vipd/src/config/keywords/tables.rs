@@ -174,6 +174,9 @@ pub const ANY: Kind = Whole { min: 0, max: u32::MAX as i64 };
 /// Lines of `track_*` in an instance or a group.
 pub const TRACK_SCRIPT: &[Arg] = &[One(Of("vrrp_script")), WEIGHT_253];
 pub const TRACK_INTERFACE: &[Arg] = &[One(Kind::Interface), WEIGHT_253];
+/// Without a weight nothing depends on it.
+pub const HEARTBEAT_INTERFACE: &[Arg] =
+    &[One(Kind::Interface), Named(&[("weight", &[One(Whole { min: -253, max: 253 })])])];
 pub const TRACKED_FILE: &[Arg] = &[One(Of("track_file")), WEIGHT_254];
 pub const TRACKED_PROCESS: &[Arg] = &[One(Of("vrrp_track_process")), WEIGHT_254];
 pub const TRACK_ARBITER: &[Arg] = &[One(Of("arbiter"))];

@@ -92,7 +92,7 @@ pub fn sample(args: &[Arg]) -> String {
     let kind = |kind: &Kind| match kind {
         Kind::Text | Kind::Secret | Kind::ShellWord => "text".to_owned(),
         Kind::Name | Kind::Of(_) => "VI_1".to_owned(),
-        Kind::Interface => "eth0".to_owned(),
+        Kind::Interface => "eth8".to_owned(),
         Kind::Whole { min, max } => 7.clamp(*min, *max).to_string(),
         Kind::Seconds { .. } | Kind::Millis { .. } => "7.5".to_owned(),
         Kind::Flag => "off".to_owned(),

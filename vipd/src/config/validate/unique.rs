@@ -34,20 +34,26 @@ fn routers(drafts: &[Draft], report: &mut Report) {
     for draft in drafts {
         let settings = &draft.settings;
         let (Some(interface), Some(vrid)) = (&settings.interface, &settings.vrid) else { continue };
-        let key = (interface.value.as_str(), addressing::family(settings), vrid.value);
-        if let Some(first) = routers.get(&key) {
-            let at = first.settings.vrid.as_ref().map_or(first.keyword_at, |vrid| vrid.span);
-            let line = report.line_of(at, vrid.span);
-            let message = format!("virtual_router_id {} is taken by {} on {line}", vrid.value, first.title);
+        let family = addressing::family(settings);
+        // What hears adverts on a line has to be told apart there as well.
+        for (i, line) in [interface].into_iter().chain(&settings.heartbeats).enumerate() {
+            let key = (line.value.as_str(), family, vrid.value);
+            let first = *routers.entry(key).or_insert(draft);
+            // Of a line that is named twice by one instance `heartbeats` tells.
+            if std::ptr::eq(first, draft) {
+                continue;
+            }
+            let (at, on) = match i {
+                0 => (vrid.span, String::new()),
+                _ => (line.span, format!(" on {}", line.value)),
+            };
+            let taken = first.settings.vrid.as_ref().map_or(first.keyword_at, |vrid| vrid.span);
+            let place = report.line_of(taken, at);
+            let message =
+                format!("virtual_router_id {}{on} is taken by {} on {place}", vrid.value, first.title);
             // keepalived allows it of unicast routers without a peer in common: XDP knows a router by interface and id.
-            report.error_hint(
-                Code::Duplicate,
-                vrid.span,
-                message,
-                "two virtual routers on one interface need different ids",
-            );
-        } else {
-            routers.insert(key, draft);
+            let hint = "two virtual routers on one interface need different ids";
+            report.error_hint(Code::Duplicate, at, message, hint);
         }
     }
 }

@@ -169,3 +169,35 @@ fn unicast_peers_are_in_their_table() {
     let flags = instance_flag::UNICAST | instance_flag::CHECK_SOURCE;
     assert_eq!(router.identity().flags & flags, flags);
 }
+
+/// Adverts go over it, and nothing else: no VIP is there, and nothing depends on it.
+#[test]
+fn a_heartbeat_line_carries_adverts_only() {
+    let spec = spec("use_vmac\n    heartbeat_interface {\n eth1\n eth2\n }", "10.0.0.3\n 10.1.0.3 dev eth3");
+    let (eth1, eth3) = (link("eth1", 8, OTHER_MAC, &["10.9.0.5"]), link("eth3", 9, MAC, &["10.1.0.5"]));
+    let tagged = Wire { interface: "eth1".into(), ifindex: 2, vlan: 30 };
+    let absent = Wire { interface: "eth2".into(), ifindex: 0, vlan: 0 };
+    let heartbeats =
+        vec![Heartbeat::new(eth1.clone(), tagged), Heartbeat::new(LinkState::absent("eth2"), absent)];
+    let links = vec![untagged(link("eth0", 7, MAC, &["10.0.0.5"])), untagged(eth3)];
+    let mut router = Router { slot: 4, heartbeats, ..Router::new(spec, links) };
+
+    let index: Vec<_> = router.index().map(|(key, entry)| (key.ifindex, key.vlan, entry.line)).collect();
+    assert_eq!(index, [(7, 0, 0), (2, 30, 1)], "its own interface is line 0; what is not there has no entry");
+    assert!(router.index().all(|(key, entry)| (key.vrid, key.family, entry.slot) == (51, 4, 4)));
+    assert_eq!(router.table().map(|(key, _)| key.ifindex).collect::<Vec<_>>(), [7, 9]);
+    assert_eq!(router.stations().iter().map(|station| station.ifindex).collect::<Vec<_>>(), [7, 9]);
+    assert_eq!(router.present().map(|link| link.ifindex).collect::<Vec<_>>(), [7, 9]);
+    assert_eq!(router.lines().collect::<Vec<_>>(), [7, 8]);
+    let names: Vec<_> = router.ports_of_lines().map(|port| port.name.to_owned()).collect();
+    assert_eq!(names, ["eth0", "eth1", "eth2"]);
+    assert_eq!(router.ports().filter(|port| port.virtual_mac).count(), 1);
+
+    assert!(router.up() && router.has_heartbeat());
+    assert!(router.update(&LinkState { up: false, ..eth1.clone() }), "news");
+    assert!(router.up() && !router.has_heartbeat(), "one that is down is no fault, and carries nothing");
+    assert!(router.update(&eth1) && router.has_heartbeat());
+    // The interface below a VLAN goes.
+    assert!(router.gone(2) && router.up() && !router.has_heartbeat());
+    assert_eq!(router.index().count(), 1);
+}

@@ -40,8 +40,10 @@ async fn plan(host: &Host, vips: &[&str]) -> Plan {
         key: 3,
         links: vec![link],
         virtual_mac: None,
+        silent: Vec::new(),
         routes: Vec::new(),
         rules: Vec::new(),
+        visible: false,
     };
     Plan { instances: vec![instance] }
 }

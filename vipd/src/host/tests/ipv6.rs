@@ -61,8 +61,15 @@ async fn planned_link(host: &Host, name: &str, vips: &[&str]) -> PlannedLink {
 }
 
 fn plan(links: Vec<PlannedLink>) -> Plan {
-    let instance =
-        PlannedInstance { key: 3, links, virtual_mac: None, routes: Vec::new(), rules: Vec::new() };
+    let instance = PlannedInstance {
+        key: 3,
+        links,
+        virtual_mac: None,
+        silent: Vec::new(),
+        routes: Vec::new(),
+        rules: Vec::new(),
+        visible: false,
+    };
     Plan { instances: vec![instance] }
 }
 

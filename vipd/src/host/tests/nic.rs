@@ -16,8 +16,10 @@ async fn plan(host: &Host, name: &str, macs: &[MacAddr]) -> Plan {
             vips: Vec::new(),
         }],
         virtual_mac: Some(*mac),
+        silent: Vec::new(),
         routes: Vec::new(),
         rules: Vec::new(),
+        visible: false,
     };
     Plan { instances: (0..).zip(macs).map(instance).collect() }
 }

@@ -123,7 +123,8 @@ fn a_member_that_does_not_renew_lapses_for_all() {
 #[test]
 fn a_fault_of_one_is_a_fault_of_all() {
     use StateName::{Backup, Fault};
-    for (reason, goodbyes) in [(FaultReason::LinkDown, 1), (FaultReason::Tracked, 2)] {
+    let reasons = [(FaultReason::LinkDown, 1), (FaultReason::CutOff, 2), (FaultReason::Tracked, 2)];
+    for (reason, goodbyes) in reasons {
         let (mut engine, at) = masters(vec![settings(100), settings(100)]);
         engine.handle(fault(0, reason), at);
         assert_eq!(states(&engine), [Fault, Fault]);

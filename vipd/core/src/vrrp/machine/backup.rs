@@ -27,6 +27,16 @@ pub(super) struct Backup {
     pub on_expiry: Reason,
     /// The timer was found to be late, and set once more.
     pub reprieved: bool,
+    pub fence: Fence,
+}
+
+/// Whether a master that is not heard any more is known to serve no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fence {
+    Unknown,
+    /// The timer has fired, and waits for the answer to this question.
+    Asked(u64),
+    Done,
 }
 
 impl Backup {
@@ -43,6 +53,7 @@ impl Backup {
             preempt_at: None,
             on_expiry: Reason::MasterDown,
             reprieved: false,
+            fence: Fence::Unknown,
         }
     }
 
@@ -63,6 +74,10 @@ impl Backup {
             return self;
         }
         self.began = self.began.min(advert.received_at);
+        if let Fence::Asked(_) = std::mem::replace(&mut self.fence, Fence::Unknown) {
+            // The timer fired before the question, and is not late now.
+            self.down_at = self.down_at.max(advert.received_at);
+        }
         if advert.priority.is_leaving() {
             if self.master.is_some_and(|master| master.address != advert.source) {
                 // DEVIATION 6.4.2: it is not the one who is followed. Its goodbye may have been overtaken by the first
@@ -135,7 +150,11 @@ impl Backup {
             let wait = Self { master: self.master, interval, ..Self::new(settings, self.address, now) };
             return Self { down_at: now + settings.master_down_interval(interval), ..wait };
         }
-        let wait = Self { preempt_at: self.preempt_at.filter(|_| settings.preempts()), ..self };
+        let mut wait = Self { preempt_at: self.preempt_at.filter(|_| settings.preempts()), ..self };
+        if before.fence && !settings.fence && matches!(wait.fence, Fence::Asked(_)) {
+            // It has waited long enough.
+            (wait.fence, wait.down_at) = (Fence::Unknown, now);
+        }
         wait.with_priority(settings, before.priority, now)
     }
 

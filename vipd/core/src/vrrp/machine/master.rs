@@ -21,6 +21,8 @@ pub(super) struct Master {
     pub second_announce: Option<Instant>,
     /// The next periodic announcement.
     pub refresh_announce: Option<Instant>,
+    /// It has said goodbye, and is the master again with its next advert if nobody takes over before.
+    pub yielding: bool,
     pub rival: Rival,
 }
 
@@ -51,6 +53,7 @@ impl Master {
             next_advert: now + settings.advert_interval,
             second_announce: after(now, settings.garp.delay, settings.garp.repeat),
             refresh_announce: after(now, settings.garp.refresh, settings.garp.refresh_repeat),
+            yielding: false,
             rival: Rival {
                 advert_after: now,
                 trailing_advert: None,
@@ -76,6 +79,14 @@ impl Master {
             second_announce: None,
             ..Self::new(settings, address, now)
         }
+    }
+
+    /// Leaves the word to others for as long as the slowest of them waits after a goodbye, or as the lease lasts.
+    pub fn yielding(mut self, settings: &Settings, now: Instant) -> Self {
+        let last = self.lease_until - settings.advert_interval / 4;
+        self.next_advert = last.min(now + settings.leaving_bound()).max(now);
+        self.rival.trailing_advert = None;
+        Self { yielding: true, ..self }
     }
 
     /// When this state next needs attention.

@@ -65,7 +65,7 @@ impl Machine {
         };
         Snapshot {
             state: self.state.name(),
-            leaving: self.is_leaving(),
+            leaving: self.is_leaving() || self.is_yielding(),
             since: self.since,
             priority: self.settings.priority,
             address: self.state.address(),

@@ -57,9 +57,9 @@ impl State {
     pub fn rank(&self, settings: &Settings) -> Rank {
         let priority = match self {
             Self::Init { .. } | Self::Fault | Self::Stopped => return Rank::ABSENT,
-            Self::Backup(_) | Self::Master(_) => settings.priority,
             // Whoever speaks is our successor.
-            Self::Leaving(_) => Priority::LEAVING,
+            Self::Master(Master { yielding: true, .. }) | Self::Leaving(_) => Priority::LEAVING,
+            Self::Backup(_) | Self::Master(_) => settings.priority,
         };
         let address = if settings.is_deaf_owner() {
             // Nobody's address is greater, so no tie-break revokes the lease.
@@ -121,6 +121,7 @@ impl Out<'_> {
             | Action::Mirroring { .. }
             | Action::Transition { .. }
             | Action::LowerHeard { .. }
+            | Action::Fence { .. }
             | Action::Removed { .. }
             | Action::Finished => true,
         });

@@ -34,7 +34,7 @@ fn every_state_and_event() {
         Event::Advert { advert, revoked }
     }
     const HANDED: &str = "STOP: release cancel pub- STOP:HandedOver";
-    let rows: [(&str, MakeEvent, [&str; 6]); 24] = [
+    let rows: [(&str, MakeEvent, [&str; 6]); 25] = [
         (
             "ready",
             |_| Event::Ready { address: own() },
@@ -68,6 +68,18 @@ fn every_state_and_event() {
                 "FAULT: pub- FAULT:Fault(LinkDown)",
                 "FAULT: release cancel pub- FAULT:Fault(LinkDown)",
                 "STOP: release cancel pub- STOP:Fault(LinkDown)",
+                "STOP:",
+            ],
+        ),
+        (
+            "fault of the link, with a heartbeat line",
+            |_| Event::Fault { reason: FaultReason::CutOff },
+            [
+                "FAULT: FAULT:Fault(CutOff)",
+                "FAULT:",
+                "FAULT: pub- FAULT:Fault(CutOff)",
+                "FAULT: release cancel adv0 pub- FAULT:Fault(CutOff)",
+                "LEAVING:",
                 "STOP:",
             ],
         ),

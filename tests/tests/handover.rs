@@ -1,0 +1,196 @@
+//! Handing over by command: no question is lost, and what cannot be handed over stays.
+
+#![allow(clippy::disallowed_methods, reason = "tests measure")]
+
+mod support;
+
+use std::{process::Output, thread::sleep, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use support::*;
+use vipd_tests::{probe::ArpProber, wait_for};
+
+/// So slow that a busy machine is no silence.
+const SLOW: &str = "1";
+
+fn slow(priority: u8, extra: &str) -> String {
+    node_conf(priority, extra).replace("advert_int 0.3", &format!("advert_int {SLOW}"))
+}
+
+fn slow_pair(extra: &str) -> Result<Option<Pair>> {
+    pair(&slow(HIGH, extra), &slow(LOW, extra))
+}
+
+/// Handovers there and back, unless `VIPD_HANDOVERS` says how many.
+fn rounds() -> usize {
+    std::env::var("VIPD_HANDOVERS").ok().and_then(|count| count.parse().ok()).unwrap_or(4)
+}
+
+fn vipd(bed: &Bed, node: &str, arguments: &[&str]) -> Result<Output> {
+    let node = bed.lab.node(node);
+    let mut command = node.command(&bed.vipd);
+    Ok(command.args(arguments).arg("--runtime-dir").arg(node.runtime_dir()).output()?)
+}
+
+fn done(bed: &Bed, node: &str, arguments: &[&str]) -> Result<String> {
+    let output = vipd(bed, node, arguments)?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+    Ok(said)
+}
+
+/// The reason why it was not done.
+fn refused(bed: &Bed, node: &str, arguments: &[&str]) -> Result<String> {
+    let output = vipd(bed, node, arguments)?;
+    ensure!(output.status.code() == Some(1), "{arguments:?}: {output:?}");
+    Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Waits until a node has the priority, which is the last thing to change.
+fn wait_priority(bed: &Bed, node: &str, priority: u8) -> Result<()> {
+    wait_for(format_args!("{node} to have priority {priority}"), SOON, || {
+        bed.status(node).is_ok_and(|status| status["priority"] == priority)
+    })
+    .map(drop)
+}
+
+/// Every question has an answer, but for the last ones, which may be on their way.
+fn check_none_lost(what: &str, prober: ArpProber) -> Result<()> {
+    sleep(Duration::from_millis(300));
+    let ended = std::time::Instant::now();
+    let probes = prober.stop()?;
+    let lost = probes.iter().filter(|p| p.sent < ended - MESSAGE_DELAY * 4 && p.answers.is_empty()).count();
+    println!("{what}: {lost} of {} questions unanswered", probes.len());
+    ensure!(probes.len() > 100 && lost == 0, "{what}: {lost} of {} questions unanswered", probes.len());
+    Ok(())
+}
+
+#[test]
+fn handovers_lose_nothing() -> Result<()> {
+    let Some(pair) = slow_pair("")? else { return Ok(()) };
+    let bed = &pair.bed;
+    let (listener, prober) = (bed.listener()?, bed.prober()?);
+    for round in 0..rounds() {
+        let said = done(bed, "lb01", &["handover", INSTANCE]).with_context(|| format!("round {round}"))?;
+        ensure!(said == format!("{INSTANCE} is handed over to {LB02}\n"), "{said}");
+        let (one, other) = (bed.status("lb01")?, bed.status("lb02")?);
+        ensure!(one["state"] == "BACKUP" && one["priority"] == 1, "{one}");
+        ensure!(one["reason"] == "handed over" && one["handed_over"] == true, "{one}");
+        ensure!(other["state"] == "MASTER", "{other}");
+        done(bed, "lb01", &["handover", INSTANCE, "--to", "preferred"])?;
+        bed.wait("lb01", "MASTER")?;
+        bed.wait("lb02", "BACKUP")?;
+    }
+    let (probes, listener) = (prober, listener);
+    check_none_lost(&format!("{} handovers there and back", rounds()), probes)?;
+    let goodbyes = adverts(&listener).iter().filter(|heard| heard.priority == 0).count();
+    ensure!(goodbyes == rounds(), "{goodbyes} goodbyes");
+    Ok(())
+}
+
+/// It preempts, and does not as long as its successor lives.
+#[test]
+fn it_is_not_taken_back_before_the_successor_dies() -> Result<()> {
+    let Some(mut pair) = slow_pair("")? else { return Ok(()) };
+    done(&pair.bed, "lb01", &["handover", INSTANCE])?;
+    let listener = pair.bed.listener()?;
+    sleep(Duration::from_secs(5));
+    ensure!(adverts(&listener).iter().all(|heard| heard.from == LB02), "{:?}", adverts(&listener));
+    pair.lb02.kill9()?;
+    pair.bed.wait("lb01", "MASTER")?;
+    wait_priority(&pair.bed, "lb01", HIGH)?;
+    ensure!(pair.bed.status("lb01")?["handed_over"] == false, "it is its own again");
+    pair.lb02 = pair.bed.restart("lb02")?;
+    pair.bed.wait("lb02", "BACKUP")?;
+    Ok(())
+}
+
+/// A backup that does not preempt takes over all the same: the goodbye is for everyone.
+#[test]
+fn to_a_backup_that_does_not_preempt() -> Result<()> {
+    let Some(pair) = slow_pair("nopreempt")? else { return Ok(()) };
+    let prober = pair.bed.prober()?;
+    done(&pair.bed, "lb01", &["handover", INSTANCE])?;
+    ensure!(pair.bed.state("lb02")? == "MASTER");
+    check_none_lost("nopreempt", prober)
+}
+
+#[test]
+fn without_a_backup_it_stays() -> Result<()> {
+    let Some(mut pair) = slow_pair("")? else { return Ok(()) };
+    pair.lb02.kill9()?;
+    let prober = pair.bed.prober()?;
+    let bed = &pair.bed;
+    let why = refused(bed, "lb01", &["handover", INSTANCE])?;
+    ensure!(why.contains("no backup has taken over: VI_1 stays MASTER here, and nothing was lost"), "{why}");
+    let status = bed.status("lb01")?;
+    ensure!(status["state"] == "MASTER" && status["priority"] == HIGH, "{status}");
+    let why = refused(bed, "lb01", &["drain"])?;
+    ensure!(why.contains("VI_1 stays MASTER") && why.contains("not drained"), "{why}");
+    check_none_lost("no backup", prober)?;
+    let status = bed.status("lb01")?;
+    ensure!(status["state"] == "MASTER" && status["became_master"] == 1, "{status}");
+
+    for (arguments, reason) in [
+        (&["handover", "VI_9"][..], "no vrrp_instance is called `VI_9`"),
+        (&["handover", INSTANCE, "--to", "preferred"][..], ""),
+    ] {
+        let output = vipd(bed, "lb01", arguments)?;
+        let err = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success() == reason.is_empty() && err.contains(reason), "{output:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_no_master_or_an_owner_is_refused() -> Result<()> {
+    let Some(pair) = pair(&slow(255, ""), &slow(LOW, ""))? else { return Ok(()) };
+    for command in [&["handover", INSTANCE][..], &["drain"]] {
+        let why = refused(&pair.bed, "lb01", command)?;
+        ensure!(why.contains("VI_1 owns its addresses (priority 255)"), "{why}");
+    }
+    let why = refused(&pair.bed, "lb02", &["handover", INSTANCE])?;
+    ensure!(why.contains("VI_1 is BACKUP here, not MASTER"), "{why}");
+    Ok(())
+}
+
+/// A drained node stays last in rank over a restart, and until it is undrained.
+#[test]
+fn a_drained_node_stays_drained() -> Result<()> {
+    let Some(mut pair) = slow_pair("")? else { return Ok(()) };
+    let prober = pair.bed.prober()?;
+    let said = done(&pair.bed, "lb01", &["drain"])?;
+    ensure!(said == format!("{INSTANCE} is handed over to {LB02}\nthis node is drained\n"), "{said}");
+    ensure!(done(&pair.bed, "lb01", &["drain"])? == "drained already\n");
+    pair.bed.lb01().stop_vipd(&pair.bed.vipd)?;
+    ensure!(pair.lb01.wait(SOON)?.success());
+    pair.lb01 = pair.bed.restart("lb01")?;
+    pair.bed.wait("lb01", "BACKUP")?;
+    let whole = pair.bed.lb01().status(&pair.bed.vipd)?;
+    ensure!(whole["drained"] == true && whole["instances"][0]["priority"] == 1, "{whole}");
+    sleep(Duration::from_secs(5));
+    ensure!(pair.bed.state("lb01")? == "BACKUP", "it preempts though it is drained");
+    // A reload does not forget it either.
+    pair.bed.reloaded("lb01", &slow(HIGH + 1, ""))?;
+    wait_priority(&pair.bed, "lb01", 1)?;
+    ensure!(done(&pair.bed, "lb01", &["undrain"])? == "undrained\n");
+    pair.bed.wait("lb01", "MASTER")?;
+    wait_priority(&pair.bed, "lb01", HIGH + 1)?;
+    ensure!(done(&pair.bed, "lb01", &["undrain"])? == "not drained\n");
+    check_none_lost("drained, restarted, undrained", prober)
+}
+
+/// A drained node still serves when nobody else does.
+#[test]
+fn a_drained_node_is_better_than_none() -> Result<()> {
+    let Some(mut pair) = slow_pair("")? else { return Ok(()) };
+    done(&pair.bed, "lb01", &["drain"])?;
+    pair.lb02.kill9()?;
+    pair.bed.wait("lb01", "MASTER")?;
+    let status = pair.bed.status("lb01")?;
+    ensure!(status["priority"] == 1, "{status}");
+    // And gives way to any other.
+    pair.lb02 = pair.bed.restart("lb02")?;
+    pair.bed.wait("lb02", "MASTER")?;
+    pair.bed.wait("lb01", "BACKUP")
+}

@@ -1,0 +1,101 @@
+//! `vip_visible`: VIPs as addresses, for show.
+
+use super::*;
+
+const SHOWN: [&str; 2] = ["10.0.0.100/32", "2001:db8::100/128"];
+
+async fn plan(host: &Host, vips: &[&str], visible: bool) -> Plan {
+    let link = host.link("v0").await.unwrap();
+    let link = PlannedLink {
+        ifindex: link.ifindex,
+        interface: link.name.clone(),
+        source_v4: link.primary_v4(),
+        source_v6: None,
+        vips: vips.iter().map(|vip| addr(vip)).collect(),
+    };
+    let instance = PlannedInstance {
+        key: 3,
+        links: vec![link],
+        virtual_mac: None,
+        silent: Vec::new(),
+        routes: Vec::new(),
+        rules: Vec::new(),
+        visible,
+    };
+    Plan { instances: vec![instance] }
+}
+
+/// Of the interface, but for its own ones.
+fn shown() -> Vec<String> {
+    let is_shown = |line: &String| line.contains("deprecated");
+    let address = |line: String| line.split_whitespace().nth(3).unwrap_or_default().to_owned();
+    lines(&ip("-o addr show dev v0")).into_iter().filter(is_shown).map(address).collect()
+}
+
+fn bindable(vip: &str) {
+    std::net::TcpListener::bind((addr(vip), 0)).unwrap_or_else(|error| panic!("bind {vip}: {error}"));
+}
+
+#[test]
+fn a_masters_vips_are_shown_and_a_backups_are_not() {
+    in_namespace("visible", async |dir| {
+        let before = (ip("addr"), ip("route show table all"), ip("-6 route show table all"));
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let vips = ["10.0.0.100", "2001:db8::100"];
+        let plan = plan(&host, &vips, true).await;
+        host.install(&plan).await.unwrap();
+        host.sync_virtual().await.unwrap();
+        assert!(shown().is_empty(), "of a backup: {:?}", shown());
+        host.set_master(3, true).await.unwrap();
+        host.sync_virtual().await.unwrap();
+        host.sync_virtual().await.unwrap();
+        assert_eq!(shown(), SHOWN);
+        assert!(ip("-4 addr show dev v0").contains("deprecated"), "{}", ip("-4 addr show dev v0"));
+        assert!(ip("route get 10.0.0.9").contains("src 10.0.0.1"), "it is picked as a source");
+        // Another run while they are there: the address on `lo` has to be kept all the same.
+        host.install(&plan).await.unwrap();
+        vips.into_iter().for_each(bindable);
+        host.set_master(3, false).await.unwrap();
+        host.sync_virtual().await.unwrap();
+        assert!(shown().is_empty(), "{:?}", shown());
+        vips.into_iter().for_each(bindable);
+        host.set_master(3, true).await.unwrap();
+        host.sync_virtual().await.unwrap();
+        host.remove_all().await.unwrap();
+        assert_eq!((ip("addr"), ip("route show table all"), ip("-6 route show table all")), before);
+    });
+}
+
+/// I4: what a table of VIPs will not have any more is gone before.
+#[test]
+fn what_is_retired_is_not_shown() {
+    in_namespace("visible-retired", async |dir| {
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let both = plan(&host, &["10.0.0.100", "10.0.0.101"], true).await;
+        host.install(&both).await.unwrap();
+        host.set_master(3, true).await.unwrap();
+        host.sync_virtual().await.unwrap();
+        assert_eq!(shown(), ["10.0.0.100/32", "10.0.0.101/32"]);
+        host.retire(&plan(&host, &["10.0.0.100"], true).await).await.unwrap();
+        assert_eq!(shown(), ["10.0.0.100/32"]);
+        host.retire(&plan(&host, &["10.0.0.100"], false).await).await.unwrap();
+        assert!(shown().is_empty(), "{:?}", shown());
+    });
+}
+
+/// A vipd that was killed leaves them, and the next one removes what is not shown any more.
+#[test]
+fn leftovers_are_recognised() {
+    in_namespace("visible-leftovers", async |dir| {
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        host.install(&plan(&host, &["10.0.0.100"], true).await).await.unwrap();
+        host.set_master(3, true).await.unwrap();
+        host.sync_virtual().await.unwrap();
+        drop(host);
+        assert_eq!(shown(), ["10.0.0.100/32"]);
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        host.install(&plan(&host, &["10.0.0.100"], true).await).await.unwrap();
+        host.sync_virtual().await.unwrap();
+        assert!(shown().is_empty(), "{:?}", shown());
+    });
+}
