@@ -6,7 +6,11 @@ fn main() {
     println!("cargo::rerun-if-env-changed=VIPD_BPF_OBJECT");
     let object = match env::var_os("VIPD_BPF_OBJECT") {
         Some(path) => PathBuf::from(path),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/vipd.bpf.o"),
+        // As it is when this runs: a copied target directory may bring a build script that was compiled elsewhere.
+        None => {
+            let package = env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it for build scripts");
+            PathBuf::from(package).join("../target/bpf/vipd.bpf.o")
+        }
     };
     println!("cargo::rerun-if-changed={}", object.display());
     if !object.is_file() {

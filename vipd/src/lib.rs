@@ -9,6 +9,7 @@ pub mod control;
 pub mod daemon;
 pub mod dataplane;
 pub mod detection;
+pub mod doctor;
 pub mod dump;
 pub mod events;
 pub mod host;

@@ -124,6 +124,14 @@ impl Bed {
         })
     }
 
+    /// As [`Bed::new`], with a gateway (10.0.0.1, `fe80::1`) and another client, `other`.
+    pub fn with_gateway() -> Result<Option<Self>> {
+        Self::with(|lab| {
+            let lab = lab.node("lb01", "10.0.0.5/24").node("lb02", "10.0.0.6/24").node("gw", "10.0.0.1/24");
+            lab.node("client", "10.0.0.100/24").node("other", "10.0.0.101/24")
+        })
+    }
+
     /// As [`Bed::new`], and a second network between lb01 and lb02 alone: their `eth1`.
     pub fn two_lines() -> Result<Option<Self>> {
         Self::with(|lab| {

@@ -1,6 +1,7 @@
 //! The command line: arguments, exit codes, rendering.
 
 mod check;
+mod doctor;
 pub mod events;
 pub mod status;
 mod top;
@@ -20,6 +21,7 @@ use crate::{
     config,
     control::{self, ClientError, Request, Response, model::Status},
     daemon::{self, runtime_dir},
+    doctor::Places,
     events::Wanted,
     metrics,
 };
@@ -48,7 +50,8 @@ impl From<Exit> for ExitCode {
 const AFTER_HELP: &str = "\
 Exit codes:
   0  success
-  1  failure: the environment or the kernel refused something; check --strict: there are warnings
+  1  failure: the environment or the kernel refused something; check --strict: there are warnings;
+     doctor: something has to be mended
   2  bad arguments; check: the configuration cannot be run
   3  no vipd is running (status, events, reload, handover, drain, undrain, stop; not top, which waits for one)
   6  the configuration cannot be read or is refused (run, reload)";
@@ -97,6 +100,24 @@ enum Command {
         explain: bool,
         /// Print one JSON object: counts, and for each finding file, line, column, end, severity, code, message, notes, help
         #[arg(long, conflicts_with = "explain")]
+        json: bool,
+        /// Let warnings fail too
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Look for what usually goes wrong on this host, and say how each is mended; changes nothing
+    ///
+    /// Exit codes: 0 nothing has to be mended; 1 something has to, or there are warnings and --strict was given.
+    Doctor {
+        #[command(flatten)]
+        source: Source,
+        /// BPF file system that vipd pins in
+        #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
+        bpffs_dir: PathBuf,
+        #[command(flatten)]
+        runtime: Runtime,
+        /// Print one JSON object: counts, and for each finding about, check, level, what, fix
+        #[arg(long)]
         json: bool,
         /// Let warnings fail too
         #[arg(long)]
@@ -233,6 +254,13 @@ pub fn main() -> ExitCode {
                 (_, Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => fail(&error.into()),
                 // Printed, or the reader has seen enough.
                 (exit, _) => exit,
+            }
+        }
+        Command::Doctor { source, bpffs_dir, runtime, json, strict } => {
+            let places = Places { source: source.into(), bpffs_dir, runtime_dir: runtime.runtime_dir };
+            match doctor::doctor(&places, json, strict) {
+                Ok(exit) => exit,
+                Err(error) => fail(&error),
             }
         }
         Command::Status { schema: true, .. } => {

@@ -31,6 +31,13 @@ impl Origins {
         Self { global: of(global), instances: drafts.iter().map(|draft| of(&draft.settings)).collect() }
     }
 
+    /// Where a keyword of an instance was given, or one of `global_defs` that means the same.
+    pub fn place(&self, instance: usize, keyword: &'static str) -> Option<String> {
+        let instead = INSTEAD.iter().find(|(of, _)| *of == keyword).map_or(&[][..], |(_, names)| names);
+        let keywords: Vec<&str> = [keyword].into_iter().chain(instead.iter().copied()).collect();
+        Some(self.of(Some(instance), &keywords)).filter(|place| place != DEFAULT)
+    }
+
     /// The place of the first of the keywords that was given, and its name if it is not the first.
     fn of(&self, instance: Option<usize>, keywords: &[&str]) -> String {
         let own = instance.and_then(|instance| self.instances.get(instance));
@@ -39,9 +46,12 @@ impl Origins {
             let place = own.and_then(|own| own.get(keyword)).or_else(|| self.global.get(keyword))?;
             Some(if i == 0 { place.clone() } else { format!("{place}, {keyword}") })
         });
-        given.unwrap_or_else(|| "default".to_owned())
+        given.unwrap_or_else(|| DEFAULT.to_owned())
     }
 }
+
+/// Where what nobody has given comes from.
+const DEFAULT: &str = "default";
 
 /// What else may have given the value of a keyword, in the order in which they are asked.
 const INSTEAD: &[(&str, &[&str])] = &[
@@ -141,7 +151,7 @@ impl Printer {
         let keyword = Some((*keyword).to_owned()).filter(|keyword| !keyword.is_empty());
         let words: Vec<String> = keyword.into_iter().chain(values).collect();
         let open = if inside.is_some() { " {" } else { "" };
-        let place = place.as_deref().unwrap_or("default");
+        let place = place.as_deref().unwrap_or(DEFAULT);
         let place = if *served { place.to_owned() } else { format!("{place}, not served") };
         self.line_from(From::Place(place), words.join(" ") + open);
         if let Some(inside) = inside {

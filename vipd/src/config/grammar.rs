@@ -4,7 +4,7 @@
 
 use std::{fmt, net::IpAddr, time::Duration};
 
-use super::{command, values};
+use super::{arbiters::Target, command, values};
 
 /// A part of what follows a keyword, in order.
 #[derive(Debug)]
@@ -50,6 +50,10 @@ pub enum Kind {
     Flag,
     Choice(&'static [&'static str]),
     Address,
+    /// An address that can be asked for an echo.
+    Station,
+    /// An address and a TCP port.
+    Service,
     /// `ADDRESS`, `ADDRESS-LAST` where LAST is the last octet or group or another address, or `ADDRESS/LENGTH`.
     Range,
     /// A mask in dots, or a prefix length.
@@ -82,6 +86,7 @@ pub enum Value {
     Millis(Duration),
     Flag(bool),
     Address(IpAddr),
+    Target(Target),
     ShellWord(String),
     Command(Vec<String>),
 }
@@ -212,6 +217,8 @@ impl Kind {
                 Value::Word(of.iter().find(|choice| **choice == text).ok_or("is not a known value")?)
             }
             Self::Address => Value::Address(values::address(text)?),
+            Self::Station => Value::Target(Target::station(text)?),
+            Self::Service => Value::Target(Target::service(text)?),
             Self::Range => {
                 range(text)?;
                 Value::Text(text.to_owned())
@@ -262,6 +269,8 @@ impl Kind {
             Self::Flag => "`on` or `off`".to_owned(),
             Self::Choice(of) => format!("one of {}", of.join(", ")),
             Self::Address => "an address".to_owned(),
+            Self::Station => "an address as in `10.0.0.1` or `fe80::1%eth0`".to_owned(),
+            Self::Service => "an address and a port as in `10.0.0.1:80` or `[2001:db8::1]:80`".to_owned(),
             Self::Range => {
                 "an address, or several as in `10.0.0.1-5`, `10.0.0.1-10.0.1.5` or `10.0.0.8/29`".to_owned()
             }
@@ -370,6 +379,7 @@ impl Value {
             Self::Millis(time) => millis(micros(*time)),
             Self::Flag(on) => if *on { "on" } else { "off" }.to_owned(),
             Self::Address(address) => address.to_string(),
+            Self::Target(target) => target.to_string(),
             Self::ShellWord(word) => command::quoted(word),
             Self::Command(words) => command::join(words),
         }

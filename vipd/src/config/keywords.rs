@@ -34,6 +34,8 @@ pub struct Keyword {
     pub default: Option<&'static str>,
     /// Its block is of no use without it. Of rows with a grammar only: `validate` knows the others.
     pub required: bool,
+    /// May stand more than once, and all count; otherwise the last one does. Of blocks it goes without saying.
+    pub many: bool,
     pub status: Status,
 }
 
@@ -161,6 +163,7 @@ pub enum Block {
     Script,
     TrackProcess,
     TrackFile,
+    Arbiter,
     SyncGroup,
     TrackGroup,
     GarpGroup,
@@ -256,6 +259,7 @@ pub fn called(block: Block) -> (&'static str, bool) {
         Block::Script => ("`vrrp_script`", true),
         Block::TrackProcess => ("`vrrp_track_process`", true),
         Block::TrackFile => ("`track_file`", true),
+        Block::Arbiter => ("`arbiter`", true),
         Block::Bfd => ("`bfd_instance`", true),
         Block::SyncGroup => ("`vrrp_sync_group`", true),
         Block::TrackGroup => ("`track_group`", true),
@@ -298,6 +302,7 @@ pub fn rows(block: Block) -> &'static [Keyword] {
         Block::Script => tracking::SCRIPT_BLOCK,
         Block::TrackProcess => tracking::TRACK_PROCESS,
         Block::TrackFile => tracking::TRACK_FILE,
+        Block::Arbiter => tracking::ARBITER,
         Block::Bfd => tracking::BFD,
         Block::SyncGroup => groups::SYNC_GROUP,
         Block::TrackGroup => groups::TRACK_GROUP,
@@ -382,6 +387,7 @@ pub const ALL: &[Block] = &[
     Block::Script,
     Block::TrackProcess,
     Block::TrackFile,
+    Block::Arbiter,
     Block::Bfd,
     Block::SyncGroup,
     Block::TrackGroup,

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::{
+    arbiters,
     diagnostic::Code,
     explain::Origins,
     groups, heartbeats,
@@ -47,6 +48,7 @@ pub fn lower(tree: &[Node], unsupported: Unsupported, report: &mut Report) -> (C
     config.static_routes = statics.routes;
     config.static_rules = statics.rules;
     groups::check(&config, &names.members, report);
+    arbiters::check(&config, &names.arbiters, report);
     let origins = Origins::new(&global, &drafts, report);
     (config, origins)
 }
@@ -233,7 +235,7 @@ impl Lowering<'_> {
 
     /// Notes that a keyword was given, and says so if it, or another that sets the same, was given before.
     pub fn mark_seen(&mut self, keyword: &Keyword, word: &Word, settings: &mut Settings) {
-        if let Some(first) = settings.seen_at(keyword.means).filter(|_| !keyword.block) {
+        if let Some(first) = settings.seen_at(keyword.means).filter(|_| !keyword.block && !keyword.many) {
             let again = if keyword.name == keyword.means { "" } else { " with another keyword" };
             let message = format!("`{}` given again{again}: the last one counts", keyword.means);
             self.report.warning(

@@ -5,6 +5,7 @@
 //! wrong in a file is reported at once, each with its place. There is no clock, socket or task here; what a file asks of
 //! the machine (other files, the environment, random numbers) it asks through [`Outside`].
 
+mod arbiters;
 mod command;
 mod diagnostic;
 mod dumps;
@@ -38,6 +39,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use arbiters::{Arbiter, IsolatedAction, Target};
 pub use diagnostic::{Code, Diagnostic, Failure, Severity};
 pub use dumps::Dumps;
 pub use expand::{Host, Nothing, Outside};

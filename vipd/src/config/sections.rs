@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use super::{
+    arbiters,
     diagnostic::Code,
     grammar::{self, Arg, Kind, Problem, Value},
     keywords::{self, Block, Engine, Inside, Keyword, Status},
@@ -23,6 +24,7 @@ pub struct Names {
     wanted: Vec<(&'static str, Word)>,
     /// Of sync groups.
     pub members: HashMap<String, Span>,
+    pub arbiters: Vec<arbiters::Placed>,
 }
 
 impl Lowering<'_> {
@@ -298,6 +300,10 @@ impl Lowering<'_> {
                     self.report.error_hint(Code::Conflict, at, message, "no number of processes is both");
                 }
             }
+            Block::Arbiter => {
+                let placed = arbiters::check_block(node, children, settings, title, self.report);
+                self.names.arbiters.extend(placed);
+            }
             Block::VirtualServer => {
                 let servers: Vec<&Statement> = settings
                     .statements
@@ -362,7 +368,7 @@ fn is_keyword(block: Block, word: Option<&Word>) -> bool {
     word.is_some_and(|word| keywords::find(block, &word.text).is_some())
 }
 
-/// keepalived does not run what nobody tracks.
-const TRACKED: [&str; 3] = ["vrrp_script", "track_file", "vrrp_track_process"];
+/// As keepalived, vipd does not run what nobody tracks.
+const TRACKED: [&str; 4] = ["vrrp_script", "track_file", "vrrp_track_process", "arbiter"];
 /// Unknown names that are compared with those that are known.
 const COMPARED_MAX: usize = 20;

@@ -22,6 +22,12 @@ pub fn number(values: &[Value]) -> Option<i64> {
     values.iter().find_map(|value| if let Value::Number(number) = value { Some(*number) } else { None })
 }
 
+/// The number after a keyword whose range is of positive numbers; 1 if it is not given.
+pub fn count(statements: &[Statement], keyword: &str) -> u32 {
+    let given = find(statements, keyword).and_then(|given| number(&given.values));
+    given.and_then(|given| u32::try_from(given).ok()).unwrap_or(1)
+}
+
 pub fn seconds(statement: &Statement, at: usize) -> Option<Duration> {
     match statement.values.get(at) {
         Some(Value::Seconds(time)) => Some(*time),

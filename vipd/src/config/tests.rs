@@ -1,6 +1,7 @@
 //! What files mean, and what is said about wrong ones. Rows are (file, what is expected of it).
 
 mod addressing;
+mod arbiters;
 mod expand;
 mod explain;
 mod heartbeats;

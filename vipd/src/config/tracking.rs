@@ -1,14 +1,16 @@
-//! What instances depend on besides their interfaces: `vrrp_script`, `track_file` and the `track_*` blocks.
+//! What instances depend on besides their interfaces: `vrrp_script`, `track_file` and the `track_*` blocks. Arbiters themselves are in
+//! `arbiters`.
 
 use std::time::Duration;
 
 use super::{
+    arbiters::Arbiter,
     grammar::Value,
     groups::SyncGroup,
     heartbeats,
     model::{Config, Instance, Statement},
     scripts::{Account, Command},
-    statement::{find, number, seconds, text},
+    statement::{count, find, number, seconds, text},
 };
 
 /// What is to be watched, and what each instance makes of it.
@@ -18,6 +20,7 @@ pub struct Tracking {
     pub scripts: Vec<Script>,
     pub files: Vec<TrackedFile>,
     pub processes: Vec<TrackedProcess>,
+    pub arbiters: Vec<Arbiter>,
     /// In the order of the instances.
     pub instances: Vec<Vec<Track>>,
 }
@@ -108,6 +111,8 @@ pub enum Tracked {
     File(usize),
     /// By its place in [`Tracking::processes`].
     Process(usize),
+    /// By its place in [`Tracking::arbiters`].
+    Arbiter(usize),
     Interface(String),
 }
 
@@ -175,6 +180,7 @@ impl Tracking {
                     "track_script" => self.script(config, name),
                     "track_file" => self.file(config, name),
                     "track_process" => self.process(config, name),
+                    "track_arbiter" => self.arbiter(config, name),
                     "track_interface" => Some((Tracked::Interface(name.to_owned()), Weight::default())),
                     _ => None,
                 };
@@ -201,6 +207,13 @@ impl Tracking {
         let make = || TrackedProcess::of(block(config, &["vrrp_track_process"], name)?);
         let place = place(&mut self.processes, |process| process.name == name, make)?;
         Some((Tracked::Process(place), self.processes[place].weight))
+    }
+
+    /// `None` also of one that is only asked, and changes nothing.
+    fn arbiter(&mut self, config: &Config, name: &str) -> Option<(Tracked, Weight)> {
+        let make = || Arbiter::of(block(config, &["arbiter"], name)?);
+        let place = place(&mut self.arbiters, |arbiter| arbiter.name == name, make)?;
+        Some((Tracked::Arbiter(place), self.arbiters[place].weight()?))
     }
 }
 
@@ -297,9 +310,4 @@ impl Weight {
 /// A number in the range of those that are weighed.
 fn small(values: &[Value]) -> Option<i32> {
     i32::try_from(number(values)?).ok()
-}
-
-fn count(inside: &[Statement], keyword: &str) -> u32 {
-    let given = find(inside, keyword).and_then(|given| number(&given.values));
-    given.and_then(|given| u32::try_from(given).ok()).unwrap_or(1)
 }

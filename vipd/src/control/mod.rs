@@ -4,6 +4,7 @@
 //! queue, or is answered from the [`Journal`], and a peer that sends or reads slowly, or too much, only keeps its own
 //! connection waiting.
 
+mod arbiters;
 mod client;
 mod follow;
 pub mod model;

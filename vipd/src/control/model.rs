@@ -40,6 +40,9 @@ pub struct Status {
     /// What instances track by a name.
     #[serde(default)]
     pub tracked: Vec<TrackedStatus>,
+    /// The arbiters among them, with what they ask.
+    #[serde(default)]
+    pub arbiters: Vec<ArbiterStatus>,
 }
 
 /// One virtual router.
@@ -133,12 +136,16 @@ pub struct InstanceStatus {
     /// Times XDP took the lease back.
     pub leases_revoked: u64,
     /// Whether another router acts as the owner too, and does not give way.
+    #[serde(default)]
     pub split_brain: bool,
     /// Times that one did.
+    #[serde(default)]
     pub split_brains: u64,
     /// Claims of a VIP by other stations while this node owned it: at most one a second is seen.
+    #[serde(default)]
     pub address_conflicts: u64,
     /// What other routers' adverts differ in now: see the event `mismatch`; empty where only the engine was asked.
+    #[serde(default)]
     pub mismatches: Vec<String>,
     /// Valid adverts listing other addresses than ours.
     pub address_list_differs: u64,
@@ -179,7 +186,7 @@ pub struct MasterStatus {
     pub priority: u8,
 }
 
-/// A `vrrp_script`, `track_file` or `vrrp_track_process`.
+/// A `vrrp_script`, `track_file`, `vrrp_track_process` or `arbiter`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TrackedStatus {
     /// What its block is opened with.
@@ -190,4 +197,44 @@ pub struct TrackedStatus {
     pub well: Option<bool>,
     /// The number in a file; `null` of what is no file.
     pub value: Option<i32>,
+}
+
+/// An `arbiter`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ArbiterStatus {
+    /// What its block is called.
+    pub name: String,
+    /// Whether enough of them answer; `null` as long as nothing is known.
+    pub reached: Option<bool>,
+    /// How many targets must answer.
+    pub quorum: usize,
+    /// `fault`, `lower` or `none`.
+    pub isolated_action: String,
+    /// Time between two rounds of questions.
+    pub interval_ms: u64,
+    /// How long an answer may take.
+    pub timeout_ms: u64,
+    /// Whom it asks.
+    pub targets: Vec<TargetStatus>,
+}
+
+/// What an arbiter asks.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct TargetStatus {
+    /// As the configuration has it.
+    pub target: String,
+    /// `ping` or `tcp`.
+    pub kind: String,
+    /// Whether it has answered the last question; `null` before the first.
+    pub answers: Option<bool>,
+    /// How long its answer took; `null` if there was none.
+    pub rtt_us: Option<u64>,
+    /// Why there was none; `null` if there was.
+    pub problem: Option<String>,
+    /// Time since it answered last; `null` if it never has.
+    pub answered_ms_ago: Option<u64>,
+    /// Questions asked.
+    pub questions: u64,
+    /// Questions answered.
+    pub answered: u64,
 }

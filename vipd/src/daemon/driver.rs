@@ -421,6 +421,7 @@ impl Driver {
             _ if !router.link().exists() => Input::Fault { instance: id, reason: FaultReason::NoInterface },
             _ if !router.up() => Input::Fault { instance: id, reason: FaultReason::LinkDown },
             None => Input::Fault { instance: id, reason: FaultReason::NoAddress },
+            Some(_) if standing.isolated => Input::Fault { instance: id, reason: FaultReason::Isolated },
             Some(_) if standing.fault => Input::Fault { instance: id, reason: FaultReason::Tracked },
             Some(_) if waits => return,
             Some(address) => Input::Ready { instance: id, address },

@@ -73,7 +73,7 @@ impl Slot {
     }
 
     /// Tells of the ways by which an advert has not left.
-    fn note_unsent(&mut self, sent: io::Result<Sent>, counts: bool) {
+    fn note_unsent(&mut self, sent: io::Result<Sent>) {
         let unsent = match sent {
             Ok(Sent { unsent, .. }) => unsent,
             Err(error) => return self.not_sent(None, &error),
@@ -85,11 +85,7 @@ impl Slot {
                 Way::Line(number) => lines.push((number, error)),
             }
         }
-        match lines.first() {
-            Some((_, error)) if !counts => self.not_sent(None, error),
-            Some(_) => self.send_errors += 1,
-            None => {}
-        }
+        self.send_errors += u64::from(!lines.is_empty());
         if self.router.spec.unicast.is_none() {
             self.advert_left(&lines);
         }
@@ -232,7 +228,7 @@ impl Node for Effects {
             slot.adverts_sent += 1;
             slot.priority_zero_sent += u64::from(priority.is_leaving());
         }
-        slot.note_unsent(sent, counts);
+        slot.note_unsent(sent);
         counts
     }
 

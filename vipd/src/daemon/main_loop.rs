@@ -24,7 +24,10 @@ use super::{
 };
 use crate::{
     config::{self, Config},
-    control::{Command, model::Status},
+    control::{
+        Command,
+        model::{ArbiterStatus, InstanceStatus, Status},
+    },
     dump,
     engine::StateName,
     host::{LinkChange, LinkEvents, LinkState, multicast::Memberships},
@@ -170,6 +173,15 @@ impl MainLoop<'_> {
             }
         }
         self.conditions.complete(&mut status);
+        status.arbiters =
+            self.tracker.arbiters().map(|a| ArbiterStatus::of(a.arbiter, a.health, a.targets)).collect();
+        for (position, router) in self.routers.iter().enumerate() {
+            let names: Vec<&str> = self.tracker.isolated_by(position).collect();
+            let is_it = |i: &&mut InstanceStatus| i.name == router.spec.name;
+            if let Some(instance) = status.instances.iter_mut().find(is_it).filter(|_| !names.is_empty()) {
+                status::name_arbiters(instance, &names);
+            }
+        }
         Some(status)
     }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     control::model::{InstanceStatus, MasterStatus, SCHEMA, Status, TrackedStatus},
     dataplane::Dataplane,
-    engine::{InstanceId, Reason, Snapshot, StateName},
+    engine::{FaultReason, InstanceId, Reason, Snapshot, StateName},
     time::Instant,
     tracking::Health,
     vrrp::LeasePolicy,
@@ -38,6 +38,7 @@ impl Driver {
             instances: instances.into_iter().filter_map(|id| self.instance_status(id, now)).collect(),
             counters: counters.iter().map(|(name, value)| (name.into(), value)).collect(),
             tracked: Vec::new(),
+            arbiters: Vec::new(),
         }
     }
 
@@ -147,6 +148,14 @@ pub(super) fn vip_answers(router: &Router, dataplane: &Dataplane) -> BTreeMap<Ip
         *answers.entry(router::address(key.address)).or_default() += dataplane.answers(&key);
     }
     answers
+}
+
+/// The election knows that it is isolated, not from what.
+pub(super) fn name_arbiters(instance: &mut InstanceStatus, names: &[&str]) {
+    let isolated = Reason::Fault(FaultReason::Isolated).to_string();
+    if instance.reason.as_ref() == Some(&isolated) {
+        instance.reason = Some(format!("{isolated}: arbiter {}", names.join(", ")));
+    }
 }
 
 fn discards(counters: &InstanceCounters) -> BTreeMap<String, u64> {

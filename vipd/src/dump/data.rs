@@ -160,7 +160,7 @@ fn addresses(text: &mut Text, shown: &Shown) {
     text.list("Virtual Rules :", shown.rules());
 }
 
-/// What an instance tracks.
+/// What an instance tracks. Arbiters are left out: keepalived has none.
 fn tracks(text: &mut Text, tracking: &Tracking, instance: usize) {
     // Some have a comma, as there.
     let lines = |comma: &'static str, is: fn(&Tracked) -> bool| {
@@ -179,6 +179,7 @@ fn name<'t>(tracking: &'t Tracking, what: &'t Tracked) -> &'t str {
         Tracked::Script(i) => &tracking.scripts[*i].name,
         Tracked::File(i) => &tracking.files[*i].name,
         Tracked::Process(i) => &tracking.processes[*i].name,
+        Tracked::Arbiter(i) => &tracking.arbiters[*i].name,
     }
 }
 

@@ -19,6 +19,7 @@ mod plan;
 mod routes;
 mod rules;
 mod saved;
+mod survey;
 mod sysctl;
 mod virtual_routes;
 mod virtual_rules;
@@ -46,6 +47,7 @@ use sysctl::Sysctls;
 pub use links::{LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState};
 pub use netlink::Problems;
 pub use plan::{Plan, PlannedInstance, PlannedLink, TABLE_BASE};
+pub use survey::{BridgeState, Survey, SurveyedLink, SurveyedRule};
 pub use virtual_routes::{Hop, RouteKind, VirtualRoute};
 pub use virtual_rules::{DEFAULT_PREFERENCE, RuleKind, VirtualRule};
 

@@ -69,7 +69,7 @@ impl RxVlan {
     }
 }
 
-fn get(interface: &str) -> io::Result<bool> {
+pub(super) fn get(interface: &str) -> io::Result<bool> {
     Ok(flags(interface)? & ETH_FLAG_RXVLAN != 0)
 }
 

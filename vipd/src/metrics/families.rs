@@ -6,7 +6,7 @@ use prometheus_client::metrics::MetricType;
 use vipd_common::abi::InstanceCounters;
 
 use crate::{
-    control::model::{InstanceStatus, LineStatus, Status, TrackedStatus},
+    control::model::{ArbiterStatus, InstanceStatus, LineStatus, Status, TargetStatus, TrackedStatus},
     engine::StateName,
 };
 
@@ -166,6 +166,16 @@ fn us(us: u64) -> Value {
     Value::Real(Duration::from_micros(us).as_secs_f64())
 }
 
+/// A value of each target of the arbiters that has one.
+fn of_targets(status: &Status, value: fn(&TargetStatus) -> Option<Value>) -> Vec<Labelled> {
+    let of = |arbiter: &ArbiterStatus| {
+        let name = arbiter.name.clone();
+        let sample = move |t: &TargetStatus| Some((vec![name.clone(), t.target.clone()], value(t)?));
+        arbiter.targets.iter().filter_map(sample).collect::<Vec<_>>()
+    };
+    status.arbiters.iter().flat_map(of).collect()
+}
+
 /// Every metric. What is here is served, and what is served is here.
 pub const ALL: &[Family] = &[
     info(
@@ -182,7 +192,7 @@ pub const ALL: &[Family] = &[
     gauge(
         "drained",
         "1 if the node is drained (`vipd drain`), else 0.",
-        From::Daemon(|s| yes(s.drained)),
+        Source::Daemon(|s| yes(s.drained)),
     ),
     counter(
         "xdp_frames",
@@ -208,6 +218,26 @@ pub const ALL: &[Family] = &[
             };
             s.tracked.iter().filter_map(value).collect()
         }),
+    ),
+    gauge(
+        "arbiter_reached",
+        "1 if enough targets of an arbiter answer, 0 if not; absent before that is known.",
+        Source::DaemonBy(&["name"], |s| {
+            let reached = |a: &ArbiterStatus| Some((vec![a.name.clone()], yes(a.reached?)));
+            s.arbiters.iter().filter_map(reached).collect()
+        }),
+    ),
+    gauge(
+        "arbiter_target_answers",
+        "1 if a target has answered the last question, 0 if not; absent before the first.",
+        Source::DaemonBy(&["name", "target"], |s| {
+            of_targets(s, |target| Some(yes(target.answers?)))
+        }),
+    ),
+    seconds(
+        "arbiter_target_rtt",
+        "How long the last answer of a target took; absent if there was none.",
+        Source::DaemonBy(&["name", "target"], |s| of_targets(s, |target| Some(us(target.rtt_us?)))),
     ),
     info(
         "instance",
@@ -238,12 +268,12 @@ pub const ALL: &[Family] = &[
     gauge(
         "instance_handed_over",
         "1 if it ranks last because it was handed over, or the node drained; else 0.",
-        From::Instance(|i| Some(yes(i.handed_over))),
+        Source::Instance(|i| Some(yes(i.handed_over))),
     ),
     gauge(
         "line_state",
         "1 for the state of a line that adverts go over (up, down, absent or lost), 0 for the others.",
-        From::InstanceBy(&["line", "state"], |i| {
+        Source::InstanceBy(&["line", "state"], |i| {
             let states = |line: &LineStatus| {
                 let (line, now) = (line.interface.clone(), line.state.clone());
                 LINE_STATES.map(move |state| (vec![line.clone(), state.to_owned()], yes(state == now)))
@@ -254,10 +284,30 @@ pub const ALL: &[Family] = &[
     counter(
         "line_send_errors",
         "Adverts that were not sent on a line because the socket refused them.",
-        From::InstanceBy(&["line"], |i| {
+        Source::InstanceBy(&["line"], |i| {
             let errors = |line: &LineStatus| (vec![line.interface.clone()], whole(line.send_errors));
             i.lines.iter().map(errors).collect()
         }),
+    ),
+    gauge(
+        "instance_split_brain",
+        "1 while another router acts as the owner too, else 0.",
+        Source::Instance(|i| Some(yes(i.split_brain))),
+    ),
+    counter(
+        "instance_split_brains",
+        "Times that another router began to act as the owner too.",
+        Source::Instance(|i| Some(whole(i.split_brains))),
+    ),
+    counter(
+        "instance_address_conflicts",
+        "Claims of an owned VIP by another station that were told of.",
+        Source::Instance(|i| Some(whole(i.address_conflicts))),
+    ),
+    gauge(
+        "instance_mismatch",
+        "1 for each thing in which other routers differ now, see mismatch in docs/events.md.",
+        Source::InstanceBy(&["what"], |i| i.mismatches.iter().map(|what| (vec![what.clone()], whole(1))).collect()),
     ),
     counter(
         "instance_became_master",

@@ -1,5 +1,6 @@
 //! Commands of the configuration, run: as whom, in a process group of their own, and ended when they take too long.
 
+mod output;
 mod resolve;
 
 use std::{
@@ -18,6 +19,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+pub use output::{Unread, read};
 pub use resolve::{Accounts, Executable, Unusable};
 
 /// What a command that is told to end is given to do so.

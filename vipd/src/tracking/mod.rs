@@ -1,6 +1,8 @@
 //! What instances depend on besides their interfaces: watched on the main thread, so that no check delays the election.
 
+pub mod arbiter;
 mod check;
+mod counter;
 mod delay;
 mod file;
 mod process;
@@ -14,11 +16,14 @@ use tokio::{
 };
 use vipd_common::Priority;
 
+pub use arbiter::TargetState;
 pub use delay::LinkDelays;
 pub use standing::{Health, Standing};
 
 use crate::{
-    config::{self, Config, Script, ScriptPolicy, Track, Tracked, TrackedFile, TrackedProcess, Weight},
+    config::{
+        self, Arbiter, Config, Script, ScriptPolicy, Track, Tracked, TrackedFile, TrackedProcess, Weight,
+    },
     host::LinkChange,
     scripts::{Accounts, Executable},
 };
@@ -32,6 +37,9 @@ pub struct Tracker {
     scripts: Vec<Watch<Script>>,
     files: Vec<Watch<TrackedFile>>,
     processes: Vec<Watch<TrackedProcess>>,
+    arbiters: Vec<Watch<Arbiter>>,
+    /// What is known of the targets of an arbiter, by the number of its watch.
+    targets: HashMap<u64, Vec<TargetState>>,
     policy: ScriptPolicy,
     /// By name, with the index; what was not seen is down.
     interfaces: HashMap<String, (u32, bool)>,
@@ -49,10 +57,10 @@ struct Teller {
 }
 
 impl Teller {
-    fn next(&mut self) -> (u64, impl Fn(Health) + use<>) {
+    fn next<T: Into<Told>>(&mut self) -> (u64, impl Fn(T) + use<T>) {
         self.number += 1;
         let (number, news) = (self.number, self.news.clone());
-        (number, move |health| _ = news.send(News { number, health }))
+        (number, move |told: T| _ = news.send(News { number, told: told.into() }))
     }
 }
 
@@ -75,11 +83,34 @@ impl<T> Drop for Watch<T> {
     }
 }
 
-/// Something that is watched is well or not, now.
-#[derive(Clone, Copy, Debug)]
+/// What is new of one thing that is watched.
+#[derive(Debug)]
 pub struct News {
     number: u64,
-    health: Health,
+    told: Told,
+}
+
+/// What a watch tells.
+#[derive(Debug)]
+pub enum Told {
+    Health(Health),
+    /// Of an arbiter, after each round.
+    Targets(Vec<TargetState>),
+}
+
+impl From<Health> for Told {
+    fn from(health: Health) -> Self {
+        Self::Health(health)
+    }
+}
+
+/// How an arbiter is.
+#[derive(Clone, Copy, Debug)]
+pub struct Arbitration<'t> {
+    pub arbiter: &'t Arbiter,
+    pub health: Health,
+    /// Empty before the first round is over.
+    pub targets: &'t [TargetState],
 }
 
 impl Tracker {
@@ -93,6 +124,8 @@ impl Tracker {
             scripts: Vec::new(),
             files: Vec::new(),
             processes: Vec::new(),
+            arbiters: Vec::new(),
+            targets: HashMap::new(),
             policy: ScriptPolicy::default(),
             interfaces: HashMap::new(),
             standings: Vec::new(),
@@ -106,7 +139,8 @@ impl Tracker {
     /// Watches what another configuration asks for. What it asks for as before goes on, with all that is known of it; what
     /// is only called the same begins with how it was.
     pub fn reload(&mut self, config: &Config, accounts: &Accounts) {
-        let config::Tracking { scripts, files, processes, instances } = config::Tracking::of(config);
+        let config::Tracking { scripts, files, processes, arbiters, instances } =
+            config::Tracking::of(config);
         let policy = ScriptPolicy::of(config);
         let same_policy = self.policy == policy;
         self.policy = policy;
@@ -154,6 +188,19 @@ impl Tracker {
                 Watch { what: process, number, health: health.unwrap_or(Health::Unknown), task }
             },
         );
+        renew(
+            &mut self.arbiters,
+            arbiters,
+            true,
+            |arbiter| &arbiter.name,
+            |arbiter, health| {
+                let health = health.unwrap_or(Health::Unknown);
+                let (number, tell) = teller.next();
+                let task = Some(spawn_local(arbiter::watch(arbiter.clone(), health, tell)));
+                Watch { what: arbiter, number, health, task }
+            },
+        );
+        self.targets.retain(|number, _| self.arbiters.iter().any(|watch| watch.number == *number));
         let runs =
             |track: &Track| !matches!(track.what, Tracked::Script(i) if self.scripts[i].task.is_none());
         let of = |tracks: Vec<Track>| tracks.into_iter().filter(runs).collect();
@@ -166,7 +213,7 @@ impl Tracker {
     pub fn interfaces(&self) -> impl Iterator<Item = &str> {
         self.instances.iter().flat_map(|(_, tracks)| tracks).filter_map(|track| match &track.what {
             Tracked::Interface(name) => Some(name.as_str()),
-            Tracked::Script(_) | Tracked::File(_) | Tracked::Process(_) => None,
+            Tracked::Script(_) | Tracked::File(_) | Tracked::Process(_) | Tracked::Arbiter(_) => None,
         })
     }
 
@@ -180,7 +227,29 @@ impl Tracker {
         let scripts = self.scripts.iter().map(|w| ("vrrp_script", w.what.name.as_str(), w.health));
         let files = self.files.iter().map(|w| ("track_file", w.what.name.as_str(), w.health));
         let processes = self.processes.iter().map(|w| ("vrrp_track_process", w.what.name.as_str(), w.health));
-        scripts.chain(files).chain(processes)
+        let arbiters = self.arbiters.iter().map(|w| ("arbiter", w.what.name.as_str(), w.health));
+        scripts.chain(files).chain(processes).chain(arbiters)
+    }
+
+    /// The arbiters that are asked, in the order in which instances track them.
+    pub fn arbiters(&self) -> impl Iterator<Item = Arbitration<'_>> {
+        self.arbiters.iter().map(|watch| Arbitration {
+            arbiter: &watch.what,
+            health: watch.health,
+            targets: self.targets.get(&watch.number).map(Vec::as_slice).unwrap_or_default(),
+        })
+    }
+
+    /// The arbiters for want of which an instance, by its place in the configuration, is in FAULT.
+    pub fn isolated_by(&self, instance: usize) -> impl Iterator<Item = &str> {
+        let tracks = self.instances.get(instance).into_iter().flat_map(|(_, tracks)| tracks);
+        tracks.filter_map(|track| Some(self.unreached(track)?.what.name.as_str()))
+    }
+
+    /// The arbiter of a line that is a fault now.
+    fn unreached(&self, track: &Track) -> Option<&Watch<Arbiter>> {
+        let Tracked::Arbiter(i) = track.what else { return None };
+        Some(&self.arbiters[i]).filter(|watch| watch.health == Health::Unwell && track.weight.value == 0)
     }
 
     /// The next news; to be given to [`Self::take`].
@@ -190,11 +259,21 @@ impl Tracker {
 
     /// Takes note, and returns the instances that stand differently now, by their place in the configuration.
     pub fn take(&mut self, news: News) -> Vec<(usize, Standing)> {
-        let News { number, health } = news;
+        let News { number, told } = news;
+        let health = match told {
+            Told::Health(health) => health,
+            Told::Targets(targets) => {
+                // It may be of what is watched no longer, here and below.
+                if self.arbiters.iter().any(|watch| watch.number == number) {
+                    self.targets.insert(number, targets);
+                }
+                return Vec::new();
+            }
+        };
         let healths = self.scripts.iter_mut().map(|w| (w.number, &mut w.health));
         let healths = healths.chain(self.files.iter_mut().map(|w| (w.number, &mut w.health)));
-        let mut healths = healths.chain(self.processes.iter_mut().map(|w| (w.number, &mut w.health)));
-        // It may be of what is watched no longer.
+        let healths = healths.chain(self.processes.iter_mut().map(|w| (w.number, &mut w.health)));
+        let mut healths = healths.chain(self.arbiters.iter_mut().map(|w| (w.number, &mut w.health)));
         if let Some((_, known)) = healths.find(|(of, _)| *of == number) {
             *known = health;
         }
@@ -243,13 +322,16 @@ impl Tracker {
                 Tracked::Script(i) => self.scripts[*i].health,
                 Tracked::File(i) => self.files[*i].health,
                 Tracked::Process(i) => self.processes[*i].health,
+                Tracked::Arbiter(i) => self.arbiters[*i].health,
                 Tracked::Interface(name) if is_up(&self.interfaces, name) => Health::Well,
                 Tracked::Interface(_) => Health::Unwell,
             };
             (health, track.weight)
         };
-        let standing =
-            |(base, tracks): &(Priority, Vec<Track>)| Standing::of(*base, tracks.iter().map(health));
+        let standing = |(base, tracks): &(Priority, Vec<Track>)| Standing {
+            isolated: tracks.iter().any(|track| self.unreached(track).is_some()),
+            ..Standing::of(*base, tracks.iter().map(health))
+        };
         self.instances.iter().map(standing).collect()
     }
 }

@@ -21,13 +21,15 @@ pub struct Standing {
     /// Whether all that could put it in FAULT has been looked at.
     pub known: bool,
     pub fault: bool,
+    /// Whether the fault is, among others, that an arbiter is not reached.
+    pub isolated: bool,
     pub priority: Priority,
 }
 
 impl Standing {
     /// Of an instance that tracks nothing.
     pub fn untracked(priority: Priority) -> Self {
-        Self { known: true, fault: false, priority }
+        Self { known: true, fault: false, isolated: false, priority }
     }
 
     pub fn of(base: Priority, tracks: impl Iterator<Item = (Health, Weight)>) -> Self {
@@ -77,7 +79,7 @@ mod tests {
         let tracks = tracks
             .iter()
             .map(|(health, value, reverse)| (*health, Weight { value: *value, reverse: *reverse }));
-        let Standing { known, fault, priority } = Standing::of(Priority::new(base), tracks);
+        let Standing { known, fault, isolated: _, priority } = Standing::of(Priority::new(base), tracks);
         (known, fault, priority.get())
     }
 

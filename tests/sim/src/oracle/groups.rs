@@ -72,8 +72,11 @@ impl World {
         let Node { told_link: link, told_well: well, .. } = &self.nodes[node];
         match reason {
             FaultReason::LinkDown => !link,
-            // The simulated nodes have one line each, which is there.
-            FaultReason::NoAddress | FaultReason::NoInterface | FaultReason::CutOff => false,
+            // The simulated nodes have one line each, which is there; and to the election an arbiter is one more thing that is tracked.
+            FaultReason::NoAddress
+            | FaultReason::NoInterface
+            | FaultReason::CutOff
+            | FaultReason::Isolated => false,
             FaultReason::Tracked => *link && !well[router],
             FaultReason::Group => {
                 let mut others = self.plan.members(router).filter(|member| *member != router);

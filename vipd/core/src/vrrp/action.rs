@@ -127,6 +127,8 @@ pub enum FaultReason {
     NoAddress,
     /// Something that is tracked without a weight is not well. The link is: a master says goodbye.
     Tracked,
+    /// Too few of an arbiter's targets answer. As `Tracked`: whoever still hears us is told.
+    Isolated,
     /// Another member of the sync group is in fault. As `Tracked`.
     Group,
 }
@@ -136,7 +138,7 @@ impl FaultReason {
     pub fn adverts_leave(self) -> bool {
         match self {
             Self::LinkDown | Self::NoInterface | Self::NoAddress => false,
-            Self::CutOff | Self::Tracked | Self::Group => true,
+            Self::CutOff | Self::Tracked | Self::Isolated | Self::Group => true,
         }
     }
 }
@@ -197,6 +199,7 @@ impl fmt::Display for Reason {
             Self::Fault(FaultReason::NoInterface) => "no such interface",
             Self::Fault(FaultReason::NoAddress) => "no usable address on the interface",
             Self::Fault(FaultReason::Tracked) => "what it tracks is not well",
+            Self::Fault(FaultReason::Isolated) => "isolated",
             Self::Fault(FaultReason::Group) => "another instance of the sync group is in fault",
             Self::Shutdown => "stopped",
             Self::HandedOver => "handed over",

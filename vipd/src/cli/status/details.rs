@@ -10,7 +10,9 @@ use std::{
 use anstyle::Style;
 
 use super::{BOLD, DIM, WARN, age, style_of, sum, tenths};
-use crate::control::model::{InstanceStatus, LineStatus, Status, TrackedStatus};
+use crate::control::model::{
+    ArbiterStatus, InstanceStatus, LineStatus, Status, TargetStatus, TrackedStatus,
+};
 
 /// VIPs on one line.
 const VIPS_A_LINE: usize = 3;
@@ -130,6 +132,37 @@ fn vips(
 
 fn join(addresses: &[IpAddr]) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// A block for each arbiter.
+pub fn arbiters(out: &mut impl Write, arbiters: &[ArbiterStatus]) -> io::Result<()> {
+    arbiters.iter().try_for_each(|one| arbiter(out, one))
+}
+
+fn arbiter(out: &mut impl Write, arbiter: &ArbiterStatus) -> io::Result<()> {
+    let ArbiterStatus { name, reached, quorum, isolated_action, targets, .. } = arbiter;
+    let (reached, style) = match reached {
+        Some(true) => ("reached", Style::new()),
+        Some(false) => ("not reached", WARN),
+        None => ("not known yet", DIM),
+    };
+    let count = targets.iter().filter(|target| target.answers == Some(true)).count();
+    writeln!(
+        out,
+        "\n{BOLD}arbiter {name}{BOLD:#}: {style}{reached}{style:#}, {count} of {} answer, quorum {quorum}, \
+         isolated_action {isolated_action}",
+        targets.len()
+    )?;
+    for TargetStatus { target, kind, rtt_us, problem, answered_ms_ago, .. } in targets {
+        let last = match (rtt_us, problem, answered_ms_ago) {
+            (Some(us), ..) => format!("{}.{:03} ms", us / 1000, us % 1000),
+            (None, Some(problem), Some(ms)) => format!("{problem}; the last one {} ago", age(*ms)),
+            (None, Some(problem), None) => format!("{problem}; never yet"),
+            (None, None, _) => "not asked yet".to_owned(),
+        };
+        row(out, kind, format_args!("{target}: {last}"))?;
+    }
+    Ok(())
 }
 
 /// A line for each thing that is tracked by a name.

@@ -65,6 +65,7 @@ impl View {
         }
         if self.instances.is_empty() {
             details::tracked(out, &status.tracked)?;
+            details::arbiters(out, &status.arbiters)?;
         }
         if self.long {
             details::counters(out, &status.counters)?;

@@ -53,6 +53,7 @@ VI_F: FAULT for 5s (link down)
   vips       10.0.0.7
   answered   0 ARP and ND questions
   adverts    0 sent, 0 received
+  differs    from other routers in interval
   not sent   2
 
 tracked
@@ -60,6 +61,10 @@ tracked
   haproxy    not well (vrrp_track_process)
   load       -7 (track_file)
   new        not known yet (vrrp_script)
+
+arbiter gw: reached, 1 of 2 answer, quorum 1, isolated_action fault
+  ping       10.0.0.1: 1.234 ms
+  ping       10.0.0.2: no answer; never yet
 ";
     assert_eq!(text, expected);
 }

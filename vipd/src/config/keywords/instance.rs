@@ -100,6 +100,7 @@ pub const INSTANCE: &[Keyword] = &[
     does_block("heartbeat_interface", NOTHING, Lines(HEARTBEAT_INTERFACE)),
     does_block("track_file", NOTHING, Lines(TRACKED_FILE)),
     does_block("track_process", NOTHING, Lines(TRACKED_PROCESS)),
+    does_block("track_arbiter", NOTHING, Lines(TRACK_ARBITER)),
     later_block("track_bfd", NOTHING, Lines(TRACK_BFD), TRACK),
     does("track_src_ip", NOTHING),
     does("dont_track_primary", SWITCH),

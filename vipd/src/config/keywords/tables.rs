@@ -20,6 +20,7 @@ pub const ROOT: &[Keyword] = &[
     does_block("vrrp_track_process", NAME, Statements(Block::TrackProcess)),
     does_block("track_file", NAME, Statements(Block::TrackFile)),
     does_block("vrrp_track_file", NAME, Statements(Block::TrackFile)).means("track_file"),
+    does_block("arbiter", NAME, Statements(Block::Arbiter)),
     does_block("vrrp_sync_group", NAME, Statements(Block::SyncGroup)),
     later_block("track_group", NAME, Statements(Block::TrackGroup), REMOVE),
     later_block("bfd_instance", NAME, Statements(Block::Bfd), TRACK),
@@ -110,7 +111,7 @@ pub const fn not_yet(name: &'static str, advice: &'static str) -> Keyword {
 }
 
 const fn row(name: &'static str, block: bool, status: Status) -> Keyword {
-    Keyword { name, means: name, block, default: None, required: false, status }
+    Keyword { name, means: name, block, default: None, required: false, many: false, status }
 }
 
 impl Keyword {
@@ -121,6 +122,10 @@ impl Keyword {
 
     pub const fn or(self, default: &'static str) -> Self {
         Self { default: Some(default), ..self }
+    }
+
+    pub const fn many(self) -> Self {
+        Self { many: true, ..self }
     }
 
     pub const fn required(self) -> Self {
@@ -174,6 +179,7 @@ pub const HEARTBEAT_INTERFACE: &[Arg] =
     &[One(Kind::Interface), Named(&[("weight", &[One(Whole { min: -253, max: 253 })])])];
 pub const TRACKED_FILE: &[Arg] = &[One(Of("track_file")), WEIGHT_254];
 pub const TRACKED_PROCESS: &[Arg] = &[One(Of("vrrp_track_process")), WEIGHT_254];
+pub const TRACK_ARBITER: &[Arg] = &[One(Of("arbiter"))];
 pub const TRACK_BFD: &[Arg] = &[One(Of("bfd_instance")), WEIGHT_253];
 const WEIGHT_253: Arg =
     Named(&[("weight", &[One(Whole { min: -253, max: 253 })]), ("reverse", NOTHING), ("noreverse", NOTHING)]);

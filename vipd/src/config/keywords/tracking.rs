@@ -1,9 +1,9 @@
-//! The rows of what an instance can depend on: scripts, processes, files and BFD sessions.
+//! The rows of what an instance can depend on: scripts, processes, files, arbiters and BFD sessions.
 
 use super::{Keyword, tables::*};
 use crate::config::grammar::{
     Arg::{self, Many, Named, One, Opt},
-    Kind::{Address, Choice, Command, Flag, Millis, Seconds, ShellWord, Text, Whole},
+    Kind::{Address, Choice, Command, Flag, Millis, Seconds, Service, ShellWord, Station, Text, Whole},
 };
 
 pub const SCRIPT_BLOCK: &[Keyword] = &[
@@ -40,6 +40,24 @@ pub const TRACK_FILE: &[Keyword] = &[
             &[Opt(Whole { min: i32::MIN as i64, max: i32::MAX as i64 }), Named(&[("overwrite", NOTHING)])],
         )],
     ),
+];
+
+/// Nothing of keepalived's.
+pub const ARBITER: &[Keyword] = &[
+    has("ping", &[Many(Station)]).many(),
+    has("tcp", &[Many(Service)]).many(),
+    // Without it: more than half of the targets.
+    has("quorum", &[One(Whole { min: 1, max: 32 })]),
+    has("interval", &[One(Seconds { min_us: 10_000, max_us: 3_600_000_000 })]).or("1"),
+    // Without it: the interval, but at most a second.
+    has("timeout", &[One(Seconds { min_us: 10_000, max_us: 3_600_000_000 })]),
+    has("rise", TIMES).or("2"),
+    has("fall", TIMES).or("2"),
+    has(
+        "isolated_action",
+        &[Arg::Either(&[("lower", &[One(Whole { min: 1, max: 253 })])], &[One(Choice(&["fault", "none"]))])],
+    )
+    .or("fault"),
 ];
 
 pub const BFD: &[Keyword] = &[

@@ -30,6 +30,7 @@ or *not* supported is always refused. Nothing is passed over in silence.
 - An advert is taken whatever addresses it lists, and those that differ are counted: `skip_check_adv_addr` has no effect.
 - `vrrp_strict` takes back what keepalived takes back, says that the addresses take no packet, and does so in XDP, without a firewall.
 - An empty `unicast_peer` is an error; keepalived falls back to multicast.
+- `lease`, `arbiter` and `track_arbiter` are vipd's own: see the README and [arbitration.md](arbitration.md).
 ";
 
 fn document() -> String {
@@ -93,9 +94,10 @@ fn table(text: &mut String, title: &str, keywords: impl Iterator<Item = &'static
             means if means == keyword.name => "",
             means => &format!("; sets what `{means}` sets"),
         };
+        let many = if keyword.many { "; may be repeated" } else { "" };
         let must = if keyword.required { "; must be there" } else { "" };
         let default = keyword.default.map_or(String::new(), |default| format!("`{default}`"));
-        let _ = writeln!(text, "| `{}` | {}{also}{must} | {default} |", keyword.name, cell(&takes));
+        let _ = writeln!(text, "| `{}` | {}{also}{many}{must} | {default} |", keyword.name, cell(&takes));
     }
     if !advices.is_empty() {
         let _ = writeln!(text, "\nUntil then: {}.", advices.join("; "));

@@ -22,6 +22,14 @@ fn place(block: Block, lines: &str) -> Option<(String, u32)> {
             (format!("vrrp_track_process VI_1 {{\n{lines}\n{}\n}}\n", unless(lines, "process x")), 2)
         }
         Block::TrackFile => (format!("track_file VI_1 {{\n{lines}\n{}\n}}\n", unless(lines, "file /x")), 2),
+        Block::Arbiter => {
+            let beside = match lines.split(' ').next() {
+                Some("ping" | "tcp") => "",
+                Some("timeout") => "interval 9\nping 10.9.9.7",
+                _ => "ping 10.9.9.1 10.9.9.2 10.9.9.3 10.9.9.4 10.9.9.5 10.9.9.6 10.9.9.7",
+            };
+            (format!("arbiter VI_1 {{\n{lines}\n{beside}\n}}\n"), 2)
+        }
         Block::Bfd => {
             let address =
                 if lines.contains("neighbour_ip") { "" } else { unless(lines, "neighbor_ip 10.9.9.7") };
@@ -69,6 +77,7 @@ fn named(text: &str) -> String {
         ("vrrp_script VI_1", "script /x"),
         ("track_file VI_1", "file /x"),
         ("vrrp_track_process VI_1", "process x"),
+        ("arbiter VI_1", "ping 10.9.9.7"),
         ("bfd_instance VI_1", "neighbor_ip 10.9.9.7"),
     ];
     let text = text.replace("vrrp_track_file", "track_file");
@@ -92,6 +101,7 @@ fn rows_without_engine() -> Vec<(Block, &'static Keyword, String, String, u32)> 
                 Inside::LinesOf(Block::VirtualIpaddress) => " {\n10.6.6.6/24 dev eth0\n}".to_owned(),
                 Inside::LinesOf(Block::VirtualRoutes) => " {\n10.6.6.0/24 dev eth0\n}".to_owned(),
                 Inside::LinesOf(_) => " {\nfrom 10.6.6.6 table 7\n}".to_owned(),
+                Inside::Statements(Block::Arbiter) => " {\nping 10.9.9.7\n}".to_owned(),
                 Inside::Statements(block) => {
                     let required = rows(block).iter().filter(|row| row.required);
                     let of = |row: &Keyword| match row.status {

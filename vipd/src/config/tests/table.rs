@@ -98,6 +98,8 @@ pub fn sample(args: &[Arg]) -> String {
         Kind::Flag => "off".to_owned(),
         Kind::Choice(of) => of[of.len() - 1].to_owned(),
         Kind::Address => "10.9.9.9".to_owned(),
+        Kind::Station => "10.9.9.9".to_owned(),
+        Kind::Service => "10.9.9.9:80".to_owned(),
         Kind::Range => "10.9.9.9-20".to_owned(),
         Kind::Netmask => "255.255.255.0".to_owned(),
         Kind::Hex => "0aff".to_owned(),
@@ -111,6 +113,9 @@ pub fn sample(args: &[Arg]) -> String {
     let arg = |arg: &Arg| match arg {
         Arg::One(of) | Arg::Opt(of) => format!(" {}", kind(of)),
         Arg::Many(Kind::Of(_)) => " VI_1".to_owned(),
+        // All different.
+        Arg::Many(Kind::Station) => " 10.9.9.9 fe80::9%eth0".to_owned(),
+        Arg::Many(Kind::Service) => " 10.9.9.9:80 [fe80::9%eth0]:80".to_owned(),
         Arg::Many(of) | Arg::Any(of) => format!(" {} {}", kind(of), kind(of)),
         Arg::Named(names) => named(names),
         Arg::Either(_, other) => sample(other),

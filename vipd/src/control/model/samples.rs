@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use vipd_common::abi::Counters;
 
-use super::{InstanceStatus, LineStatus, MasterStatus, SCHEMA, Status, TrackedStatus};
+use super::{ArbiterStatus, InstanceStatus, LineStatus, MasterStatus, SCHEMA, Status, TargetStatus, TrackedStatus};
 
 /// VI_1 is the master, VI_6 a backup, VI_F in fault; something of each kind is tracked.
 pub fn status() -> Status {
@@ -14,6 +14,25 @@ pub fn status() -> Status {
         name: name.into(),
         well,
         value,
+    };
+    let target = |target: &str, answers, rtt_us, problem: Option<&str>| TargetStatus {
+        target: target.into(),
+        kind: "ping".into(),
+        answers: Some(answers),
+        rtt_us,
+        problem: problem.map(str::to_owned),
+        ..TargetStatus::default()
+    };
+    let arbiter = ArbiterStatus {
+        name: "gw".into(),
+        reached: Some(true),
+        quorum: 1,
+        isolated_action: "fault".into(),
+        targets: vec![
+            target("10.0.0.1", true, Some(1_234), None),
+            target("10.0.0.2", false, None, Some("no answer")),
+        ],
+        ..ArbiterStatus::default()
     };
     Status {
         schema: SCHEMA,
@@ -30,6 +49,7 @@ pub fn status() -> Status {
             tracked("track_file", "load", None, Some(-7)),
             tracked("vrrp_script", "new", None, None),
         ],
+        arbiters: vec![arbiter],
     }
 }
 
@@ -91,6 +111,7 @@ pub fn fault(name: &str, vrid: u8) -> InstanceStatus {
         address: None,
         vips: vec![ip("10.0.0.7")],
         send_errors: 2,
+        mismatches: vec!["interval".into()],
         xdp_mode: "generic".into(),
         ..instance(name, vrid)
     }

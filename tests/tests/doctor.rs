@@ -1,0 +1,125 @@
+//! `vipd doctor` on real nodes: one that is well, and what it says when something is broken.
+
+#![allow(clippy::disallowed_methods, reason = "tests measure")]
+
+mod support;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use support::*;
+use vipd_tests::xdp::Program;
+
+/// The exit code, and what is to be mended: about, check and level.
+fn doctor(bed: &Bed, more: &[&str]) -> Result<(i32, Vec<String>, Value)> {
+    let lb01 = bed.lb01();
+    let mut command = lb01.command(&bed.vipd);
+    command.args(["doctor", "--json", "-f"]).arg(lb01.vipd_conf()).args(more);
+    command.arg("--bpffs-dir").arg(lb01.bpffs_dir()).arg("--runtime-dir").arg(lb01.runtime_dir());
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let json: Value = serde_json::from_str(&said)
+        .with_context(|| format!("{said}\n{}", String::from_utf8_lossy(&output.stderr)))?;
+    let findings = json["findings"].as_array().context("findings")?;
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    let to_mend = findings.iter().filter(|f| f["level"] == "problem" || f["level"] == "warning");
+    // What this machine is, and may do, is another matter.
+    let to_mend = to_mend.filter(|f| f["about"] != "kernel");
+    let to_mend =
+        to_mend.map(|f| format!("{} {} {}", text(f, "about"), text(f, "check"), text(f, "level"))).collect();
+    Ok((output.status.code().context("it was killed")?, to_mend, json))
+}
+
+fn expect(bed: &Bed, expected: &[&str]) -> Result<()> {
+    let (code, found, json) = doctor(bed, &[])?;
+    ensure!(found == expected, "{found:?}, expected {expected:?}\n{json:#}");
+    let problems = json["problems"].as_u64().context("problems")?;
+    ensure!(
+        (code == 0) == (problems == 0)
+            && problems as usize >= found.iter().filter(|f| f.ends_with("problem")).count()
+    );
+    Ok(())
+}
+
+#[test]
+fn a_node_before_vipd_is_started() -> Result<()> {
+    let Some(bed) = Bed::with_gateway()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let arbiter = "arbiter gw {\n ping 10.0.0.1\n}\n";
+    lb01.write_vipd_conf(
+        &(arbiter.to_owned()
+            + &node_conf(HIGH, "track_arbiter {\n gw\n }").replace("advert_int 0.3", "advert_int 2")),
+    )?;
+    expect(&bed, &[])?;
+    let (_, _, json) = doctor(&bed, &[])?;
+    let said = json.to_string();
+    for words in ["1 of 1 answer", "no vipd answers here", "no other XDP program is on eth0"] {
+        ensure!(said.contains(words), "{words} is not in {json:#}");
+    }
+    // Nothing was made.
+    ensure!(!lb01.runtime_dir().exists() && !lb01.bpffs_dir().exists());
+
+    bed.lab.set_port("gw", false)?;
+    let other = Program::pass()?.attach(lb01.ns(), "eth0")?;
+    expect(&bed, &["arbiter gw target warning", "arbiter gw quorum problem", "eth0 xdp problem"])?;
+    drop(other);
+    bed.lab.set_port("gw", true)?;
+    lb01.exec(&["ip", "link", "set", "eth0", "down"])?;
+    let (code, found, _) = doctor(&bed, &[])?;
+    ensure!(code == 1 && found.contains(&"eth0 up problem".to_owned()), "{code}: {found:?}");
+    lb01.write_vipd_conf("vrrp_instance VI_1 {\n}\n")?;
+    expect(&bed, &["configuration file problem"])
+}
+
+#[test]
+fn a_node_that_runs_and_what_breaks_it() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let _lb01 = bed.start("lb01", &node_conf(HIGH, ""))?;
+    bed.wait("lb01", "MASTER")?;
+    expect(&bed, &[])?;
+
+    lb01.exec(&["ip", "address", "add", &format!("{VIP}/32"), "dev", "eth0"])?;
+    expect(&bed, &["VI_1 vip-on-interface problem"])?;
+    lb01.exec(&["ip", "address", "del", &format!("{VIP}/32"), "dev", "eth0"])?;
+    lb01.exec(&["ip", "rule", "add", "preference", "50", "from", "192.0.2.0/24", "table", "7"])?;
+    expect(&bed, &["rules rules warning"])?;
+    let (code, ..) = doctor(&bed, &["--strict"])?;
+    ensure!(code == 1, "a warning with --strict");
+    lb01.exec(&["ip", "rule", "del", "preference", "50"])?;
+    lb01.ns().sysctl("net/ipv4/conf/eth0/arp_ignore", "0")?;
+    expect(&bed, &["eth0 arp problem"])?;
+    lb01.ns().sysctl("net/ipv4/conf/eth0/arp_ignore", "1")?;
+    expect(&bed, &[])?;
+
+    // Another password than that of whom it hears.
+    let script = "vrrp_script chk {\n script /no/such/script\n}\n";
+    bed.reloaded("lb01", &(script.to_owned() + &node_conf(HIGH, "track_script {\n chk\n }")))?;
+    let rival = frames::Ipv4 {
+        ttl: 254,
+        ..frames::Ipv4::advert([10, 0, 0, 77].into(), frames::v3(51, 50, 30, &[VIP]))
+    };
+    bed.client().inject(&rival.frame())?;
+    vipd_tests::wait_for("the advert to be dropped", SOON, || {
+        bed.status("lb01").is_ok_and(|status| status["discards"]["ip_ttl_errors"] == 1)
+    })?;
+    expect(&bed, &["configuration script problem", "VI_1 discards problem"])
+}
+
+/// Adverts to peers go through the packet filter; those to a group do not.
+#[test]
+fn a_packet_filter_that_drops_adverts() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    lb01.write_vipd_conf(&node_conf(HIGH, "unicast_peer {\n 10.0.0.6\n }"))?;
+    lb01.exec(&[
+        "nft",
+        "add table inet t { chain out { type filter hook output priority 0; policy drop; }; }",
+    ])?;
+    expect(&bed, &["firewall output warning"])?;
+    lb01.exec(&["nft", "add rule inet t out meta l4proto vrrp accept"])?;
+    expect(&bed, &[])?;
+    lb01.exec(&["nft", "insert rule inet t out ip protocol 112 drop"])?;
+    expect(&bed, &["firewall output problem"])?;
+    lb01.write_vipd_conf(&node_conf(HIGH, ""))?;
+    expect(&bed, &[])
+}

@@ -1,0 +1,73 @@
+//! `vipd doctor`: what was found, for people or for programs.
+
+use std::io::{self, Write};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use tokio::runtime;
+
+use super::Exit;
+use crate::doctor::{Facts, Finding, Level, Places, judge};
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Report<'f> {
+    problems: usize,
+    warnings: usize,
+    findings: &'f [Finding],
+}
+
+/// Looks at this host and prints what is found; the exit code says whether something has to be mended.
+pub fn doctor(places: &Places, json: bool, strict: bool) -> Result<Exit> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let findings = judge(&runtime.block_on(Facts::gather(places))?);
+    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
+    let (problems, warnings) = (count(Level::Problem), count(Level::Warning));
+    let printed = if json {
+        let report = Report { problems, warnings, findings: &findings };
+        let mut text = serde_json::to_vec_pretty(&report)?;
+        text.push(b'\n');
+        io::stdout().write_all(&text)
+    } else {
+        people(&mut io::stdout().lock(), &findings)
+    };
+    // A reader that has seen enough, as `vipd doctor | head`.
+    if let Err(error) = printed
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        return Err(error.into());
+    }
+    Ok(if problems > 0 || strict && warnings > 0 { Exit::Failure } else { Exit::Success })
+}
+
+/// Findings under what they are about, in the order of the first of each.
+fn people(out: &mut impl Write, findings: &[Finding]) -> io::Result<()> {
+    let mut abouts: Vec<&str> = Vec::new();
+    for finding in findings {
+        if !abouts.contains(&finding.about.as_str()) {
+            abouts.push(&finding.about);
+        }
+    }
+    for about in abouts {
+        writeln!(out, "{about}")?;
+        for Finding { level, what, fix, .. } in findings.iter().filter(|finding| finding.about == about) {
+            writeln!(out, "  {level:<8} {what}")?;
+            if let Some(fix) = fix {
+                writeln!(out, "           -> {fix}")?;
+            }
+        }
+    }
+    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
+    let counted = |level| match count(level) {
+        1 => format!("1 {level}"),
+        count => format!("{count} {level}s"),
+    };
+    writeln!(
+        out,
+        "\n{}, {}, {} skipped, {} ok",
+        counted(Level::Problem),
+        counted(Level::Warning),
+        count(Level::Skipped),
+        count(Level::Ok)
+    )
+}

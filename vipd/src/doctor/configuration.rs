@@ -1,0 +1,110 @@
+//! The file, and what it names: scripts, arbiters, and a keepalived that reads it too.
+
+use super::{Facts, Findings, Keepalived};
+use crate::{
+    config::Severity,
+    control::model::{ArbiterStatus, TargetStatus},
+};
+
+const CONFIGURATION: &str = "configuration";
+
+pub fn judge(facts: &Facts, findings: &mut Findings) {
+    file(facts, findings);
+    for broken in &facts.broken {
+        let what = format!("{} cannot be run: {}", broken.name, broken.problem);
+        let fix =
+            "correct the path, the user or the permissions: vipd runs without it, and nothing depends on it";
+        findings.problem(CONFIGURATION, "script", what, fix);
+    }
+    keepalived(facts, findings);
+    facts.arbiters.iter().for_each(|arbiter| self::arbiter(arbiter, findings));
+}
+
+fn file(facts: &Facts, findings: &mut Findings) {
+    match &facts.configuration {
+        Err(failure) => {
+            let errors = failure.diagnostics.iter().filter(|d| d.severity == Severity::Error);
+            let first = failure.diagnostics.iter().find(|d| d.severity == Severity::Error);
+            let place = first.map(|d| format!("{}:{}:{}: {}", d.file, d.line, d.column, d.message));
+            let what = format!(
+                "it cannot be run, for {}; the first: {}",
+                counted(errors.count(), "error"),
+                place.unwrap_or_default()
+            );
+            findings.problem(CONFIGURATION, "file", what, "vipd check shows all of them, and what to write");
+        }
+        Ok(loaded) => {
+            let warnings = loaded.warnings.iter().filter(|d| d.severity == Severity::Warning).count();
+            if warnings == 0 {
+                findings.ok(
+                    CONFIGURATION,
+                    "file",
+                    format!("it can be run, with {}", counted(loaded.config.instances.len(), "instance")),
+                );
+            } else {
+                let what = format!("it can be run, with {}", counted(warnings, "warning"));
+                findings.warning(CONFIGURATION, "file", what, "vipd check shows them");
+            }
+        }
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// One that only balances load is no matter.
+fn keepalived(facts: &Facts, findings: &mut Findings) {
+    let fix =
+        "systemctl disable --now keepalived; for load balancing alone give it a file without vrrp_instance";
+    for Keepalived { pid, config, vrrp } in &facts.keepalived {
+        let config = config.display();
+        match vrrp {
+            Some(true) => {
+                let what =
+                    format!("keepalived runs here too (pid {pid}), with the virtual routers of {config}");
+                findings.problem(CONFIGURATION, "keepalived", what, fix);
+            }
+            Some(false) => {
+                let what = format!("keepalived (pid {pid}) has no virtual router in {config}");
+                findings.ok(CONFIGURATION, "keepalived", what);
+            }
+            None => {
+                let what = format!("keepalived runs here (pid {pid}), and {config} cannot be read");
+                findings.warning(CONFIGURATION, "keepalived", what, fix);
+            }
+        }
+    }
+    if facts.keepalived.is_empty() {
+        findings.ok(CONFIGURATION, "keepalived", "no keepalived runs here");
+    }
+}
+
+fn arbiter(arbiter: &ArbiterStatus, findings: &mut Findings) {
+    let ArbiterStatus { name, quorum, targets, isolated_action, .. } = arbiter;
+    let about = format!("arbiter {name}");
+    let answers = |target: &&TargetStatus| target.answers == Some(true);
+    let count = targets.iter().filter(answers).count();
+    for target in targets.iter().filter(|target| !answers(target)) {
+        let problem = target.problem.as_deref().unwrap_or("it has not been asked yet");
+        let what = format!("{} {}: {problem}", target.kind, target.target);
+        findings.warning(
+            &about,
+            "target",
+            what,
+            "see that it is up, and that this node may ask it (route, firewall)",
+        );
+    }
+    let of = targets.len();
+    if count >= *quorum {
+        findings.ok(&about, "quorum", format!("{count} of {of} answer, {quorum} are needed"));
+        return;
+    }
+    let what = format!("{count} of {of} answer, {quorum} are needed: this node takes itself for isolated");
+    let fix = "mend the way to the targets above, or name others";
+    if isolated_action == "fault" {
+        findings.problem(&about, "quorum", what, fix);
+    } else {
+        findings.warning(&about, "quorum", what, fix);
+    }
+}

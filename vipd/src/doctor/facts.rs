@@ -1,0 +1,130 @@
+//! What was seen. Plain data, so that tests can make it up.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+
+use serde_json::Value;
+
+use crate::{
+    config::{Config, Failure, Instance, Loaded},
+    control::model::{ArbiterStatus, InstanceStatus, Status},
+    host::{Survey, SurveyedLink},
+};
+
+/// A host, a configuration, and the vipd that runs there if one does.
+#[derive(Debug)]
+pub struct Facts {
+    pub machine: Machine,
+    /// The path that it was read from is in its diagnostics.
+    pub configuration: Result<Loaded, Failure>,
+    pub running: Option<Status>,
+    /// Or why it could not be taken.
+    pub survey: Result<Survey, String>,
+    /// `net.ipv4.ip_nonlocal_bind` or that of IPv6.
+    pub nonlocal_bind: bool,
+    /// By the name of the interface, and `all`.
+    pub settings: BTreeMap<String, InterfaceSettings>,
+    /// Multicast groups that somebody on this host is a member of, with the interface.
+    pub groups: Vec<(String, IpAddr)>,
+    /// What `nft -j list ruleset` says, or why nothing is known.
+    pub ruleset: Result<Value, String>,
+    /// Whether rules of the legacy iptables are in use, which `nft` does not show.
+    pub legacy_rules: bool,
+    /// In this network namespace.
+    pub keepalived: Vec<Keepalived>,
+    /// Scripts of the configuration that cannot be run.
+    pub broken: Vec<Broken>,
+    /// As the running vipd has them, or asked just now.
+    pub arbiters: Vec<ArbiterStatus>,
+}
+
+/// The machine and what vipd may do on it.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// As `uname -r` and `uname -v`.
+    pub release: String,
+    pub version: String,
+    pub bpffs_dir: PathBuf,
+    /// Whether a BPF file system is there.
+    pub bpffs: bool,
+    /// Whether a vipd has left something pinned there.
+    pub pinned: bool,
+    /// The effective set (CAP_*, by number).
+    pub capabilities: u64,
+    /// RLIMIT_MEMLOCK in octets; `None`: no limit.
+    pub memlock: Option<u64>,
+    /// RLIMIT_RTPRIO.
+    pub rtprio: u64,
+    /// `net.core.bpf_jit_enable`; `None` in all but the first network namespace.
+    pub jit: Option<u32>,
+    pub clocksource: Option<String>,
+}
+
+/// Of `net.ipv4.conf.IFACE`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceSettings {
+    pub rp_filter: u32,
+    pub arp_ignore: u32,
+    pub arp_announce: u32,
+}
+
+/// A keepalived that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keepalived {
+    pub pid: u32,
+    pub config: PathBuf,
+    /// Whether that file has virtual routers, as far as is seen without its includes; `None`: it cannot be read.
+    pub vrrp: Option<bool>,
+}
+
+/// A script that cannot be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// What names it.
+    pub name: String,
+    pub problem: String,
+}
+
+impl Facts {
+    pub fn config(&self) -> Option<&Config> {
+        self.configuration.as_ref().ok().map(|loaded| &loaded.config)
+    }
+
+    pub fn instances(&self) -> &[Instance] {
+        self.config().map_or(&[], |config| &config.instances)
+    }
+
+    /// What the running vipd says of an instance.
+    pub fn status_of(&self, instance: &Instance) -> Option<&InstanceStatus> {
+        self.running.as_ref()?.instances.iter().find(|status| status.name == instance.name)
+    }
+
+    pub fn link(&self, name: &str) -> Option<&SurveyedLink> {
+        self.survey.as_ref().ok()?.links.iter().find(|link| link.state.name == name)
+    }
+
+    pub fn link_by_index(&self, index: u32) -> Option<&SurveyedLink> {
+        self.survey.as_ref().ok()?.links.iter().find(|link| link.state.ifindex == index)
+    }
+
+    /// The interfaces of the configuration, each once, with the instances on them.
+    pub fn interfaces(&self) -> BTreeMap<&str, Vec<&Instance>> {
+        let mut interfaces: BTreeMap<&str, Vec<&Instance>> = BTreeMap::new();
+        for instance in self.instances() {
+            let of_vips =
+                instance.vips.iter().chain(&instance.excluded).filter_map(|vip| vip.interface.as_deref());
+            for name in [instance.interface.as_str()].into_iter().chain(of_vips) {
+                let on_it = interfaces.entry(name).or_default();
+                if !on_it.iter().any(|known| known.name == instance.name) {
+                    on_it.push(instance);
+                }
+            }
+        }
+        interfaces
+    }
+
+    /// Of an interface: the kernel takes the greater of its own and that of all.
+    pub fn setting(&self, interface: &str, of: fn(&InterfaceSettings) -> u32) -> Option<u32> {
+        let own = of(self.settings.get(interface)?);
+        Some(own.max(self.settings.get("all").map_or(0, of)))
+    }
+}

@@ -1,0 +1,178 @@
+//! Whether the packet filter keeps adverts from leaving. XDP hears before any filter, and multicast adverts leave by a packet socket,
+//! past all hooks but `egress`; unicast ones take the usual way.
+
+use serde_json::Value;
+use vipd_common::Family;
+
+use super::{Facts, Findings};
+
+const FIREWALL: &str = "firewall";
+
+pub fn judge(facts: &Facts, findings: &mut Findings) {
+    if facts.instances().is_empty() {
+        return;
+    }
+    let unicast: Vec<Family> =
+        facts.instances().iter().filter(|i| i.unicast.is_some()).map(|i| i.family).collect();
+    let ruleset = match &facts.ruleset {
+        Ok(ruleset) => Ruleset::of(ruleset),
+        Err(error) => {
+            findings.skipped(FIREWALL, "output", format!("its rules are not known: {error}"));
+            return;
+        }
+    };
+    let mut clean = true;
+    for chain in ruleset.chains.iter().filter(|chain| chain.concerns(&unicast)) {
+        let name = chain.name();
+        if ruleset.drops_vrrp(chain) {
+            clean = false;
+            let what = format!("a rule of the chain {name} drops VRRP, so adverts do not leave");
+            findings.problem(FIREWALL, "output", what, "remove it: nft -a list ruleset shows its handle");
+        } else if chain.drops && !ruleset.accepts_vrrp(chain) {
+            clean = false;
+            let what = format!("the chain {name} drops what no rule of it accepts, and none names VRRP");
+            let fix = format!("nft insert rule {name} meta l4proto 112 accept, if no other rule of it does");
+            findings.warning(FIREWALL, "output", what, fix);
+        }
+    }
+    if clean {
+        findings.ok(
+            FIREWALL,
+            "output",
+            "no rule keeps adverts from leaving; what arrives is heard before all rules",
+        );
+    }
+    if facts.legacy_rules && !unicast.is_empty() {
+        findings.skipped(
+            FIREWALL,
+            "legacy",
+            "there are rules of iptables-legacy too: see iptables-legacy -S OUTPUT",
+        );
+    }
+}
+
+/// What of `nft -j list ruleset` is of interest.
+struct Ruleset<'v> {
+    /// Those with a hook.
+    chains: Vec<Chain<'v>>,
+    /// Family, table, chain and expressions.
+    rules: Vec<(&'v str, &'v str, &'v str, &'v [Value])>,
+}
+
+struct Chain<'v> {
+    family: &'v str,
+    table: &'v str,
+    chain: &'v str,
+    hook: &'v str,
+    /// By its policy.
+    drops: bool,
+}
+
+impl Chain<'_> {
+    fn name(&self) -> String {
+        format!("{} {} {}", self.family, self.table, self.chain)
+    }
+
+    fn concerns(&self, unicast: &[Family]) -> bool {
+        match (self.family, self.hook) {
+            ("netdev" | "inet", "egress") => true,
+            ("inet", "output" | "postrouting") => !unicast.is_empty(),
+            ("ip", "output" | "postrouting") => unicast.contains(&Family::V4),
+            ("ip6", "output" | "postrouting") => unicast.contains(&Family::V6),
+            _ => false,
+        }
+    }
+}
+
+impl<'v> Ruleset<'v> {
+    fn of(ruleset: &'v Value) -> Self {
+        let objects = ruleset["nftables"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let text = |object: &'v Value, key: &str| object[key].as_str().unwrap_or_default();
+        let chain = |object: &'v Value| {
+            let chain = object.get("chain")?;
+            Some(Chain {
+                family: text(chain, "family"),
+                table: text(chain, "table"),
+                chain: text(chain, "name"),
+                hook: chain["hook"].as_str()?,
+                drops: chain["policy"] == "drop",
+            })
+        };
+        let rule = |object: &'v Value| {
+            let rule = object.get("rule")?;
+            Some((
+                text(rule, "family"),
+                text(rule, "table"),
+                text(rule, "chain"),
+                rule["expr"].as_array()?.as_slice(),
+            ))
+        };
+        Self {
+            chains: objects.iter().filter_map(chain).collect(),
+            rules: objects.iter().filter_map(rule).collect(),
+        }
+    }
+
+    /// The rules of a chain, and of those that it jumps to.
+    fn rules_of(&self, chain: &Chain<'v>) -> Vec<&'v [Value]> {
+        let mut wanted = vec![chain.chain];
+        let mut rules = Vec::new();
+        let mut at = 0;
+        while let Some(name) = wanted.get(at).copied() {
+            at += 1;
+            let is_of = |(family, table, chain_name, _): &&(&str, &str, &str, _)| {
+                *family == chain.family && *table == chain.table && *chain_name == name
+            };
+            for (.., expressions) in self.rules.iter().filter(is_of) {
+                let jumps = expressions.iter().filter_map(|expression| {
+                    ["jump", "goto"].iter().find_map(|verb| expression[*verb]["target"].as_str())
+                });
+                for target in jumps {
+                    if !wanted.contains(&target) {
+                        wanted.push(target);
+                    }
+                }
+                rules.push(*expressions);
+            }
+        }
+        rules
+    }
+
+    fn drops_vrrp(&self, chain: &Chain<'v>) -> bool {
+        self.rules_of(chain).into_iter().any(|rule| names_vrrp(rule) && has(rule, &["drop", "reject"]))
+    }
+
+    /// A rule that names it, or one that asks for nothing.
+    fn accepts_vrrp(&self, chain: &Chain<'v>) -> bool {
+        let asks = |rule: &[Value]| rule.iter().any(|expression| expression.get("match").is_some());
+        self.rules_of(chain)
+            .into_iter()
+            .any(|rule| has(rule, &["accept"]) && (names_vrrp(rule) || !asks(rule)))
+    }
+}
+
+fn has(rule: &[Value], verdicts: &[&str]) -> bool {
+    rule.iter().any(|expression| verdicts.iter().any(|verdict| expression.get(*verdict).is_some()))
+}
+
+/// Whether a rule asks for protocol 112.
+fn names_vrrp(rule: &[Value]) -> bool {
+    rule.iter().filter_map(|expression| expression.get("match")).any(|condition| {
+        let left = &condition["left"];
+        let field = left["meta"]["key"].as_str().or(left["payload"]["field"].as_str());
+        matches!(field, Some("l4proto" | "protocol" | "nexthdr"))
+            && condition["op"] != "!="
+            && holds_vrrp(&condition["right"])
+    })
+}
+
+/// Numbers, names, and sets of them.
+fn holds_vrrp(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.as_u64() == Some(112),
+        Value::String(name) => matches!(name.as_str(), "vrrp" | "carp" | "112"),
+        Value::Array(values) => values.iter().any(holds_vrrp),
+        Value::Object(object) => object.get("set").is_some_and(holds_vrrp),
+        Value::Null | Value::Bool(_) => false,
+    }
+}

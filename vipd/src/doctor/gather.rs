@@ -1,0 +1,251 @@
+//! Looks: at `/proc`, the kernel's links and rules, the packet filter, the file, and the vipd that runs.
+
+mod proc;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Result;
+use nix::sys::{
+    statfs::{BPF_FS_MAGIC, statfs},
+    utsname::uname,
+};
+
+use super::{Broken, Facts, InterfaceSettings, Keepalived, Machine};
+use crate::{
+    config::{Command, Config, Fence, Fifo, Notify, ScriptPolicy, Source, Told, Tracking},
+    control::{
+        self, ClientError, Request, Response,
+        model::{ArbiterStatus, Status},
+    },
+    daemon::runtime_dir,
+    host::Survey,
+    scripts::{self, Accounts},
+    tracking::arbiter,
+};
+
+/// What is looked at.
+#[derive(Clone, Debug)]
+pub struct Places {
+    pub source: Source,
+    pub bpffs_dir: PathBuf,
+    pub runtime_dir: PathBuf,
+}
+
+impl Facts {
+    /// Needs a tokio runtime; asks the targets of arbiters if no vipd does. Otherwise it changes and sends nothing.
+    ///
+    /// # Errors
+    ///
+    /// A vipd that runs, and does not answer.
+    pub async fn gather(places: &Places) -> Result<Self> {
+        let running = status(&places.runtime_dir)?;
+        let configuration = places.source.load();
+        let config = configuration.as_ref().ok().map(|loaded| &loaded.config);
+        let ruleset = scripts::read("nft", &["-j", "list", "ruleset"], PATIENCE).await;
+        let ruleset = ruleset.map_err(|error| error.to_string());
+        Ok(Self {
+            machine: machine(&places.bpffs_dir, running.as_ref().map(|status| status.pid)),
+            survey: Survey::take().await.map_err(|error| format!("{error:#}")),
+            nonlocal_bind: ["ipv4", "ipv6"].iter().any(|family| {
+                let file = format!("/proc/sys/net/{family}/ip_nonlocal_bind");
+                fs::read_to_string(file).is_ok_and(|value| value.trim() != "0")
+            }),
+            settings: settings(),
+            groups: proc::groups(),
+            ruleset: ruleset
+                .and_then(|json| serde_json::from_slice(&json).map_err(|error| format!("nft: {error}"))),
+            legacy_rules: ["ip_tables_names", "ip6_tables_names"]
+                .iter()
+                .any(|file| fs::read(Path::new("/proc/net").join(file)).is_ok_and(|names| !names.is_empty())),
+            keepalived: keepalived(),
+            broken: config.map(broken).unwrap_or_default(),
+            arbiters: arbiters(config, running.as_ref()).await,
+            running,
+            configuration,
+        })
+    }
+}
+
+/// What the vipd of a runtime directory says; `None`: there is none.
+fn status(runtime_dir: &Path) -> Result<Option<Status>> {
+    match control::request(&runtime_dir::socket(runtime_dir), &Request::Status) {
+        Ok(Response::Status(status)) => Ok(Some(*status)),
+        Ok(response) => anyhow::bail!("vipd answers something else: {response:?}"),
+        Err(ClientError::NotRunning(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The limits and capabilities are those of vipd, or of this process if none runs.
+fn machine(bpffs_dir: &Path, vipd: Option<u32>) -> Machine {
+    let process = proc::Process::of(vipd);
+    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
+    let (release, version) = uname().map_or_else(
+        |_| Default::default(),
+        |name| (name.release().to_string_lossy().into_owned(), name.version().to_string_lossy().into_owned()),
+    );
+    Machine {
+        release,
+        version,
+        bpffs: statfs(bpffs_dir).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
+            // A directory below the mount point that vipd is to make.
+            || bpffs_dir.parent().is_some_and(|dir| {
+                !bpffs_dir.exists() && statfs(dir).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
+            }),
+        bpffs_dir: bpffs_dir.to_owned(),
+        pinned: fs::read_dir(bpffs_dir.join("vipd")).is_ok_and(|mut pins| pins.next().is_some()),
+        capabilities: process.capabilities(),
+        memlock: process.limit("Max locked memory"),
+        rtprio: process.limit("Max realtime priority").unwrap_or(u64::MAX),
+        jit: number("/proc/sys/net/core/bpf_jit_enable"),
+        clocksource: fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+            .ok()
+            .map(|name| name.trim().to_owned()),
+    }
+}
+
+fn settings() -> BTreeMap<String, InterfaceSettings> {
+    let Ok(interfaces) = fs::read_dir("/proc/sys/net/ipv4/conf") else { return BTreeMap::new() };
+    let of = |dir: fs::DirEntry| {
+        let read = |name| fs::read_to_string(dir.path().join(name)).ok()?.trim().parse().ok();
+        let settings = InterfaceSettings {
+            rp_filter: read("rp_filter")?,
+            arp_ignore: read("arp_ignore")?,
+            arp_announce: read("arp_announce")?,
+        };
+        Some((dir.file_name().to_string_lossy().into_owned(), settings))
+    };
+    interfaces.flatten().filter_map(of).collect()
+}
+
+/// Those of this network namespace; not the children of one that is listed.
+fn keepalived() -> Vec<Keepalived> {
+    let here = fs::read_link("/proc/self/ns/net").ok();
+    let is_it = |process: &proc::Process| process.name().as_deref() == Some("keepalived");
+    let processes = proc::Process::all().filter(is_it);
+    let processes = processes.filter(|process| process.parent().is_none_or(|parent| !is_it(&parent)));
+    let here = processes.filter(|process| process.namespace() == here);
+    let known = |process: proc::Process| {
+        let config = keepalived_config(&process.arguments());
+        let vrrp = fs::read_to_string(&config).ok().map(|text| has_vrrp(&text));
+        Keepalived { pid: process.id(), config, vrrp }
+    };
+    here.map(known).collect()
+}
+
+/// An include may hold anything.
+fn has_vrrp(text: &str) -> bool {
+    let has =
+        |line: &str| ["vrrp_instance", "include"].iter().any(|word| line.trim_start().starts_with(word));
+    text.lines().any(has)
+}
+
+fn keepalived_config(arguments: &[String]) -> PathBuf {
+    let mut given = None;
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if argument == "-f" || argument == "--use-file" {
+            given = arguments.next().cloned();
+        } else if let Some(path) = argument.strip_prefix("--use-file=").or(argument.strip_prefix("-f")) {
+            given = Some(path.to_owned());
+        }
+    }
+    given.unwrap_or_else(|| "/etc/keepalived/keepalived.conf".to_owned()).into()
+}
+
+/// Every command that is named, and cannot be run as it is.
+fn broken(config: &Config) -> Vec<Broken> {
+    let accounts = match Accounts::new(&ScriptPolicy::of(config)) {
+        Ok(accounts) => accounts,
+        Err(problem) => {
+            return vec![Broken {
+                name: "the scripts (`script_user`)".to_owned(),
+                problem: problem.to_string(),
+            }];
+        }
+    };
+    let mut commands: Vec<(String, Command)> = Vec::new();
+    for script in Tracking::of(config).scripts {
+        commands.push((format!("vrrp_script {}", script.name), script.command));
+    }
+    for Told { name, notify, .. } in Told::of(config) {
+        let Notify { master, backup, fault, stop, deleted, lower_heard, any, conflict } = notify;
+        let deleted = deleted.and_then(|deleted| deleted.0);
+        let all = [
+            ("notify_master", master),
+            ("notify_backup", backup),
+            ("notify_fault", fault),
+            ("notify_stop", stop),
+            ("notify_deleted", deleted),
+            ("notify_master_rx_lower_pri", lower_heard),
+            ("notify", any),
+            ("notify_conflict", conflict),
+        ];
+        let named =
+            all.into_iter().filter_map(|(keyword, command)| Some((format!("{keyword} of {name}"), command?)));
+        commands.extend(named);
+    }
+    for instance in &config.instances {
+        let fence = Fence::of(instance).map(|fence| (format!("fence_script of {}", instance.name), fence.command));
+        commands.extend(fence);
+    }
+    for Fifo { path, reader, .. } in Fifo::of(config) {
+        commands.extend(reader.map(|reader| (format!("the reader of {path}"), reader)));
+    }
+    let problem = |(name, command): (String, Command)| {
+        let problem = accounts.resolve(&command).err()?.to_string();
+        Some(Broken { name, problem })
+    };
+    commands.into_iter().filter_map(problem).collect()
+}
+
+async fn arbiters(config: Option<&Config>, running: Option<&Status>) -> Vec<ArbiterStatus> {
+    if let Some(status) = running {
+        return status.arbiters.clone();
+    }
+    let mut known = Vec::new();
+    for arbiter in config.map(Tracking::of).unwrap_or_default().arbiters {
+        let (health, targets) = arbiter::once(&arbiter).await;
+        known.push(ArbiterStatus::of(&arbiter, health, &targets));
+    }
+    known
+}
+
+/// With tools of the system.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn virtual_routers_are_seen() {
+        for (text, vrrp) in [
+            ("virtual_server 10.0.0.1 80 {\n}\n", false),
+            ("# vrrp_instance\n", false),
+            ("  vrrp_instance VI_1 {\n", true),
+            ("include /etc/keepalived/conf.d/*.conf\n", true),
+        ] {
+            assert_eq!(has_vrrp(text), vrrp, "{text}");
+        }
+    }
+
+    #[test]
+    fn keepalived_says_what_it_reads() {
+        for (line, path) in [
+            ("keepalived", "/etc/keepalived/keepalived.conf"),
+            ("keepalived -n -f /a.conf", "/a.conf"),
+            ("keepalived -f/a.conf -l", "/a.conf"),
+            ("keepalived --use-file=/a.conf", "/a.conf"),
+            ("keepalived --use-file /a.conf -n", "/a.conf"),
+        ] {
+            let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert_eq!(keepalived_config(&arguments), Path::new(path), "{line}");
+        }
+    }
+}

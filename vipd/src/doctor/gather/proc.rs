@@ -1,0 +1,149 @@
+//! What `/proc` says of processes and of multicast groups.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
+
+/// A process, as long as it lives.
+#[derive(Debug)]
+pub struct Process {
+    dir: PathBuf,
+}
+
+impl Process {
+    /// `None`: this one.
+    pub fn of(id: Option<u32>) -> Self {
+        Self { dir: id.map_or("/proc/self".into(), |id| format!("/proc/{id}").into()) }
+    }
+
+    pub fn all() -> impl Iterator<Item = Self> {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        ids.map(|id| Self::of(Some(id)))
+    }
+
+    pub fn id(&self) -> u32 {
+        let name = self.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.parse().unwrap_or_else(|_| std::process::id())
+    }
+
+    pub fn name(&self) -> Option<String> {
+        Some(fs::read_to_string(self.dir.join("comm")).ok()?.trim_end().to_owned())
+    }
+
+    pub fn arguments(&self) -> Vec<String> {
+        let line = fs::read(self.dir.join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        line.split_terminator('\0').map(str::to_owned).collect()
+    }
+
+    pub fn namespace(&self) -> Option<PathBuf> {
+        fs::read_link(self.dir.join("ns/net")).ok()
+    }
+
+    pub fn parent(&self) -> Option<Self> {
+        let id = self.status("PPid:")?.parse().ok()?;
+        Some(Self::of(Some(id)))
+    }
+
+    /// Its effective capabilities, a bit for each.
+    pub fn capabilities(&self) -> u64 {
+        self.status("CapEff:").and_then(|set| u64::from_str_radix(&set, 16).ok()).unwrap_or(0)
+    }
+
+    /// One of its soft limits; `None`: there is none.
+    pub fn limit(&self, name: &str) -> Option<u64> {
+        limit(&fs::read_to_string(self.dir.join("limits")).unwrap_or_default(), name)
+    }
+
+    fn status(&self, key: &str) -> Option<String> {
+        let status = fs::read_to_string(self.dir.join("status")).ok()?;
+        Some(status.lines().find_map(|line| line.strip_prefix(key))?.trim().to_owned())
+    }
+}
+
+fn limit(limits: &str, name: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Multicast groups with their interfaces, of this network namespace.
+pub fn groups() -> Vec<(String, IpAddr)> {
+    let read = |file| fs::read_to_string(file).unwrap_or_default();
+    let mut groups = groups_v4(&read("/proc/net/igmp"));
+    groups.extend(groups_v6(&read("/proc/net/igmp6")));
+    groups
+}
+
+/// A line for each interface, and an indented one for each group on it, whose address is a number of this machine's byte order.
+fn groups_v4(text: &str) -> Vec<(String, IpAddr)> {
+    let mut groups = Vec::new();
+    let mut interface = "";
+    for line in text.lines().skip(1) {
+        let mut words = line.split_whitespace();
+        if !line.starts_with(char::is_whitespace) {
+            interface = words.nth(1).unwrap_or_default().trim_end_matches(':');
+        } else if let Some(number) = words.next().and_then(|word| u32::from_str_radix(word, 16).ok()) {
+            groups.push((interface.to_owned(), Ipv4Addr::from(number.to_ne_bytes()).into()));
+        }
+    }
+    groups
+}
+
+/// `INDEX INTERFACE GROUP ...`.
+fn groups_v6(text: &str) -> Vec<(String, IpAddr)> {
+    let group = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        let interface = words.next()?.to_owned();
+        let group = u128::from_str_radix(words.next()?, 16).ok()?;
+        Some((interface, Ipv6Addr::from(group).into()))
+    };
+    text.lines().filter_map(group).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Linux 6.18 shows them, little-endian.
+    #[test]
+    fn groups_are_read() {
+        let igmp = "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n\
+                    1\tlo        :     1      V3\n\t\t\t\t010000E0     1 0:00000000\t\t0\n\
+                    12\teth0      :     2      V3\n\t\t\t\t120000E0     1 0:00000000\t\t0\n\t\t\t\t010000E0     1 0:00000000\t\t0\n";
+        let igmp6 = "1    lo              ff020000000000000000000000000001     1 0000000C 0\n\
+                     12   eth0            ff020000000000000000000000000012     1 00000004 0\n";
+        let all: Vec<String> = [groups_v4(igmp), groups_v6(igmp6)]
+            .concat()
+            .into_iter()
+            .map(|(interface, group)| format!("{interface} {group}"))
+            .collect();
+        assert_eq!(all, ["lo 224.0.0.1", "eth0 224.0.0.18", "eth0 224.0.0.1", "lo ff02::1", "eth0 ff02::12"]);
+    }
+
+    #[test]
+    fn limits_are_read() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max locked memory         8388608              8388608              bytes     \n\
+                      Max realtime priority     0                    0                    \n\
+                      Max cpu time              unlimited            unlimited            seconds   \n";
+        assert_eq!(limit(limits, "Max locked memory"), Some(8_388_608));
+        assert_eq!(limit(limits, "Max realtime priority"), Some(0));
+        assert_eq!(limit(limits, "Max cpu time"), None);
+    }
+
+    #[test]
+    fn this_process_is_found() {
+        let own = Process::of(None);
+        assert_eq!(own.id(), std::process::id());
+        assert!(
+            Process::all().any(|process| process.id() == own.id() && process.arguments() == own.arguments())
+        );
+        assert_eq!(
+            own.parent().map(|parent| parent.id()),
+            Some(nix::unistd::getppid().as_raw().unsigned_abs())
+        );
+    }
+}

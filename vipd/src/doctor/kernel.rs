@@ -1,0 +1,165 @@
+//! The kernel, what vipd may do there, and whether it can keep time.
+
+use std::time::Duration;
+
+use super::{Facts, Findings, Machine};
+
+const KERNEL: &str = "kernel";
+
+pub fn judge(facts: &Facts, findings: &mut Findings) {
+    let machine = &facts.machine;
+    release(machine, findings);
+    bpffs(machine, findings);
+    capabilities(machine, findings);
+    jit(machine, findings);
+    memory(machine, findings);
+    real_time(facts, findings);
+    clock(machine, findings);
+    preemption(facts, findings);
+}
+
+fn release(Machine { release, .. }: &Machine, findings: &mut Findings) {
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let (major, minor) = OLDEST;
+    if version < OLDEST {
+        let what = format!("Linux {release} is older than {major}.{minor}");
+        findings.problem(KERNEL, "release", what, format!("boot a kernel of {major}.{minor} or later"));
+    } else {
+        findings.ok(KERNEL, "release", format!("Linux {release}"));
+    }
+}
+
+fn bpffs(Machine { bpffs_dir, bpffs, .. }: &Machine, findings: &mut Findings) {
+    let dir = bpffs_dir.display();
+    if *bpffs {
+        findings.ok(KERNEL, "bpffs", format!("a BPF file system is at {dir}"));
+    } else {
+        let fix = format!("mount -t bpf bpf {dir}, and put it into /etc/fstab");
+        findings.problem(KERNEL, "bpffs", format!("no BPF file system at {dir}"), fix);
+    }
+}
+
+fn capabilities(Machine { capabilities, .. }: &Machine, findings: &mut Findings) {
+    let has = |number: u32| capabilities & (1 << number) != 0;
+    let missing = |wanted: &[(&'static str, u32)]| {
+        let lacks = |(_, number): &&(&str, u32)| {
+            let replaced = matches!(*number, BPF | PERFMON) && has(SYS_ADMIN);
+            !has(*number) && !replaced
+        };
+        wanted.iter().filter(lacks).map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    };
+    let needed = missing(&[
+        ("CAP_NET_ADMIN", NET_ADMIN),
+        ("CAP_NET_RAW", NET_RAW),
+        ("CAP_BPF", BPF),
+        ("CAP_PERFMON", PERFMON),
+    ]);
+    let wanted = missing(&[("CAP_SYS_NICE", SYS_NICE), ("CAP_IPC_LOCK", IPC_LOCK)]);
+    if !needed.is_empty() {
+        findings.problem(
+            KERNEL,
+            "capabilities",
+            format!("without {needed}"),
+            format!("run it as root, or {UNIT}"),
+        );
+    } else if wanted.is_empty() {
+        findings.ok(KERNEL, "capabilities", "all that vipd uses");
+    }
+    if !wanted.is_empty() {
+        let what = format!("without {wanted}: adverts may be late under load");
+        findings.warning(KERNEL, "capabilities", what, UNIT);
+    }
+}
+
+fn jit(Machine { jit, .. }: &Machine, findings: &mut Findings) {
+    match jit {
+        Some(0) => findings.warning(
+            KERNEL,
+            "jit",
+            "BPF programs are interpreted: each packet costs several times as much",
+            "sysctl -w net.core.bpf_jit_enable=1",
+        ),
+        Some(_) => findings.ok(KERNEL, "jit", "BPF programs are compiled"),
+        None => findings.skipped(KERNEL, "jit", "bpf_jit_enable is seen in the first network namespace only"),
+    }
+}
+
+fn memory(Machine { memlock, capabilities, .. }: &Machine, findings: &mut Findings) {
+    match memlock {
+        Some(limit) if capabilities & (1 << IPC_LOCK) == 0 && *limit < LOCKED => {
+            let what = format!("RLIMIT_MEMLOCK is {limit} octets, and memory is not locked");
+            findings.warning(KERNEL, "memlock", what, "LimitMEMLOCK=infinity in the unit, or CAP_IPC_LOCK");
+        }
+        _ => findings.ok(KERNEL, "memlock", "memory may be locked"),
+    }
+}
+
+fn real_time(facts: &Facts, findings: &mut Findings) {
+    let Machine { capabilities, rtprio, .. } = &facts.machine;
+    let fix =
+        "CAP_SYS_NICE, or LimitRTPRIO=60 in the unit; in a container also a real-time budget of its cgroup";
+    match &facts.running {
+        Some(status) if status.real_time => {
+            findings.ok(KERNEL, "real-time", "vipd has real-time scheduling");
+        }
+        Some(_) => findings.warning(KERNEL, "real-time", "vipd runs without real-time scheduling", fix),
+        None if capabilities & (1 << SYS_NICE) != 0 || *rtprio >= PRIORITY => {
+            findings.ok(KERNEL, "real-time", "real-time scheduling may be had");
+        }
+        None => findings.warning(KERNEL, "real-time", "no real-time scheduling may be had", fix),
+    }
+}
+
+fn clock(Machine { clocksource, .. }: &Machine, findings: &mut Findings) {
+    match clocksource.as_deref() {
+        Some(slow @ ("hpet" | "acpi_pm" | "jiffies" | "refined-jiffies" | "pit")) => {
+            let what = format!("the clock source is {slow}: each look at the clock is slow, or coarse");
+            let fix = "see why the kernel gave up the TSC (dmesg); `clocksource=` on its command line chooses another";
+            findings.warning(KERNEL, "clock", what, fix);
+        }
+        Some(source) => findings.ok(KERNEL, "clock", format!("the clock source is {source}")),
+        None => findings.skipped(KERNEL, "clock", "the clock source is not shown here"),
+    }
+}
+
+fn preemption(facts: &Facts, findings: &mut Findings) {
+    let shortest = facts.instances().iter().map(|instance| instance.advert_interval).min();
+    let preempts = facts.machine.version.contains("PREEMPT");
+    match shortest {
+        Some(interval) if interval < SHORT && !preempts => {
+            let what =
+                format!("adverts every {} ms on a kernel that is not preemptible", interval.as_millis());
+            let fix =
+                "boot a kernel with PREEMPT or PREEMPT_DYNAMIC (preempt=full), or a longer `advert_int`";
+            findings.warning(KERNEL, "preemption", what, fix);
+        }
+        _ => findings.ok(
+            KERNEL,
+            "preemption",
+            if preempts {
+                "the kernel is preemptible"
+            } else {
+                "not preemptible, which these intervals bear"
+            },
+        ),
+    }
+}
+
+/// What vipd needs.
+const OLDEST: (u32, u32) = (5, 18);
+/// linux/capability.h.
+const NET_ADMIN: u32 = 12;
+const NET_RAW: u32 = 13;
+const IPC_LOCK: u32 = 14;
+const SYS_ADMIN: u32 = 21;
+const SYS_NICE: u32 = 23;
+const PERFMON: u32 = 38;
+const BPF: u32 = 39;
+/// More than vipd has, maps and all.
+const LOCKED: u64 = 64 << 20;
+const UNIT: &str = "add them to AmbientCapabilities= and CapabilityBoundingSet= of the unit";
+/// What the engine thread asks for.
+const PRIORITY: u64 = 51;
+/// Adverts this often need the processor at once.
+const SHORT: Duration = Duration::from_millis(50);

@@ -1,0 +1,272 @@
+//! Each interface that the configuration names: whether it is there, and what XDP, VLANs and multicast find on it.
+
+use std::net::IpAddr;
+
+use vipd_common::Family;
+
+use super::{Facts, Findings};
+use crate::{config::Instance, host::SurveyedLink};
+
+pub fn judge(facts: &Facts, findings: &mut Findings) {
+    if let Err(error) = &facts.survey {
+        findings.skipped("interfaces", "survey", error.clone());
+        return;
+    }
+    for (name, instances) in facts.interfaces() {
+        let Some(link) = facts.link(name) else {
+            missing(facts, name, findings);
+            continue;
+        };
+        if !state(link, findings) {
+            continue;
+        }
+        let own: Vec<&Instance> =
+            instances.into_iter().filter(|instance| instance.interface == name).collect();
+        address(link, &own, findings);
+        let wire = wire(facts, link);
+        xdp(facts, (name, wire), &own, findings);
+        vlan(facts, (link, wire), &own, findings);
+        multicast(facts, link, &own, findings);
+        snooping(facts, wire, &own, findings);
+    }
+    leftovers(facts, findings);
+}
+
+fn missing(facts: &Facts, name: &str, findings: &mut Findings) {
+    let what = "there is no interface of this name";
+    if facts.config().is_some_and(|config| config.has_dynamic_interfaces()) {
+        let fix = "its instances wait in FAULT until it comes (`dynamic_interfaces`)";
+        findings.warning(name, "exists", what, fix);
+    } else {
+        let fix =
+            "correct the name (ip link), or write `dynamic_interfaces` in global_defs if it comes later";
+        findings.problem(name, "exists", what, fix);
+    }
+}
+
+/// Whether more can be said of it.
+fn state(link: &SurveyedLink, findings: &mut Findings) -> bool {
+    let name = &link.state.name;
+    match (link.state.enabled, link.state.up) {
+        (_, true) => findings.ok(name, "up", "it is up"),
+        (true, false) => {
+            findings.problem(name, "up", "it has no carrier", "look at the cable, or at the switch's port")
+        }
+        (false, false) => {
+            findings.problem(name, "up", "it is turned off", format!("ip link set dev {name} up"))
+        }
+    }
+    link.state.enabled
+}
+
+fn address(link: &SurveyedLink, instances: &[&Instance], findings: &mut Findings) {
+    let name = &link.state.name;
+    for instance in instances.iter().filter(|instance| instance.source.is_none()) {
+        let is_vip = |address: IpAddr| {
+            !instance.priority.is_owner()
+                && instance.vips.iter().chain(&instance.excluded).any(|v| v.address == address)
+        };
+        let usable =
+            link.state.addresses.iter().any(|candidate| match (instance.family, candidate.address) {
+                (Family::V4, IpAddr::V4(_)) => !is_vip(candidate.address),
+                (Family::V6, IpAddr::V6(v6)) => {
+                    (v6.is_unicast_link_local() || instance.unicast.is_some()) && !is_vip(candidate.address)
+                }
+                _ => false,
+            });
+        let (kind, fix) = match instance.family {
+            Family::V4 => ("IPv4", format!("ip address add ADDRESS/LENGTH dev {name}, other than the VIP")),
+            Family::V6 => {
+                ("link-local IPv6", format!("sysctl -w net.ipv6.conf.{name}.addr_gen_mode=0, or add one"))
+            }
+        };
+        if usable {
+            findings.ok(
+                name,
+                "address",
+                format!("it has an {kind} address of its own for {}", instance.name),
+            );
+        } else {
+            let what =
+                format!("no {kind} address of its own: {} has nothing to advertise from", instance.name);
+            findings.problem(name, "address", what, fix);
+        }
+    }
+}
+
+/// Where XDP sees its frames: the lowest interface below a VLAN.
+fn wire<'f>(facts: &'f Facts, link: &'f SurveyedLink) -> &'f SurveyedLink {
+    let mut wire = link;
+    // More tags than two are refused.
+    for _ in 0..2 {
+        let parent = wire.state.vlan.and_then(|vlan| facts.link_by_index(vlan.parent));
+        wire = parent.unwrap_or(wire);
+    }
+    wire
+}
+
+fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instance], findings: &mut Findings) {
+    let on = &wire.state.name;
+    let status = instances.iter().find_map(|instance| facts.status_of(instance));
+    match (status, wire.state.xdp) {
+        (Some(status), Some(_)) if status.xdp_mode == "native" => {
+            findings.ok(name, "xdp", "XDP runs in the driver");
+        }
+        (Some(_), Some(_)) => {
+            let (why, fix) = if wire.state.veth && instances.iter().any(|instance| instance.use_vmac) {
+                ("veth has no virtual MAC in the driver", "none here; a real NIC has none of this")
+            } else if wire.state.mtu > NATIVE_MTU {
+                (
+                    "most drivers take no MTU this large with XDP",
+                    "ip link set dev IF mtu 3498 or less, and start vipd anew",
+                )
+            } else {
+                (
+                    "the driver has none, or refused it: vipd's log says why",
+                    "a newer driver, or fewer queues (ethtool -L)",
+                )
+            };
+            let what = format!("XDP runs in the stack, which costs more: {why} (MTU {})", wire.state.mtu);
+            findings.warning(name, "xdp", what, fix.replace("IF", on));
+        }
+        (Some(_), None) => {
+            let what = format!("vipd runs, and {on} has no XDP program: nothing answers for its VIPs");
+            findings.problem(
+                name,
+                "xdp",
+                what,
+                "somebody has detached it: start vipd anew, and stop whoever did",
+            );
+        }
+        (None, Some(xdp)) if !facts.machine.pinned => {
+            let what = format!("another XDP program is on {on} (id {})", xdp.program_id);
+            let fix =
+                format!("see whose: bpftool net show dev {on}; vipd replaces none that it did not attach");
+            findings.problem(name, "xdp", what, fix);
+        }
+        (None, Some(_)) => {
+            findings.ok(name, "xdp", format!("the program on {on} is what a vipd has left for the next"))
+        }
+        (None, None) if wire.state.mtu > NATIVE_MTU => {
+            let what =
+                format!("MTU {}: most drivers take no more than {NATIVE_MTU} with XDP", wire.state.mtu);
+            let fix = "vipd falls back to the stack, which costs more; a smaller MTU avoids that";
+            findings.warning(name, "xdp", what, fix);
+        }
+        (None, None) => findings.ok(name, "xdp", format!("no other XDP program is on {on}")),
+    }
+}
+
+fn vlan(
+    facts: &Facts,
+    (link, wire): (&SurveyedLink, &SurveyedLink),
+    instances: &[&Instance],
+    findings: &mut Findings,
+) {
+    if link.state.vlan.is_none() {
+        return;
+    }
+    let (name, on) = (&link.state.name, &wire.state.name);
+    let runs = instances.iter().any(|instance| facts.status_of(instance).is_some());
+    match (wire.rx_vlan, runs) {
+        (Some(true), true) => findings.problem(
+            name,
+            "vlan",
+            format!("{on} strips VLAN tags: XDP takes frames of {name} for those of {on}"),
+            format!("ethtool -K {on} rxvlan off, and see who has turned it on again"),
+        ),
+        (Some(true), false) => findings.ok(name, "vlan", format!("vipd will turn rxvlan of {on} off")),
+        (Some(false), _) => findings.ok(name, "vlan", format!("{on} leaves VLAN tags in place")),
+        (None, _) => findings.skipped(name, "vlan", format!("{on} does not say whether it strips VLAN tags")),
+    }
+}
+
+fn multicast(facts: &Facts, link: &SurveyedLink, instances: &[&Instance], findings: &mut Findings) {
+    let name = &link.state.name;
+    let Some(instance) = instances.iter().find(|instance| instance.unicast.is_none()) else { return };
+    if !link.multicast {
+        let fix = format!("ip link set dev {name} multicast on");
+        findings.problem(name, "multicast", "it does no multicast, and adverts are multicast", fix);
+        return;
+    }
+    if facts.status_of(instance).is_none() {
+        findings.skipped(name, "membership", "no vipd runs that could be a member");
+        return;
+    }
+    let multicasting = instances.iter().filter(|instance| instance.unicast.is_none());
+    let joined = |group: IpAddr| facts.groups.iter().any(|(on, joined)| on == name && *joined == group);
+    let missing: Vec<String> = multicasting
+        .map(|i| i.group)
+        .filter(|group| !joined(*group))
+        .map(|group| group.to_string())
+        .collect();
+    if missing.is_empty() {
+        findings.ok(name, "membership", "this host is a member of the adverts' group");
+    } else {
+        let what =
+            format!("this host is no member of {}: switches may keep adverts from it", missing.join(", "));
+        findings.problem(
+            name,
+            "membership",
+            what,
+            "vipd joins at its start: start it anew, and look into its log",
+        );
+    }
+}
+
+/// A switch that snoops and hears no querier forgets its members after a while. Of bridges of this host that is seen.
+fn snooping(facts: &Facts, wire: &SurveyedLink, instances: &[&Instance], findings: &mut Findings) {
+    if instances.iter().all(|instance| instance.unicast.is_some()) {
+        return;
+    }
+    let master = wire.master.and_then(|index| facts.link_by_index(index));
+    let Some(bridge) = [Some(wire), master].into_iter().flatten().find(|link| link.bridge.is_some()) else {
+        return;
+    };
+    let (name, on) = (&wire.state.name, &bridge.state.name);
+    let state = bridge.bridge.unwrap_or_default();
+    if state.snooping && !state.querier {
+        findings.warning(
+            name,
+            "snooping",
+            format!("the bridge {on} snoops and asks nobody: without another querier adverts stop after some minutes"),
+            format!("ip link set dev {on} type bridge mcast_querier 1, or mcast_snooping 0"),
+        );
+    } else {
+        findings.ok(name, "snooping", format!("the bridge {on} lets adverts through"));
+    }
+}
+
+/// VIPs that somebody has put on an interface: the kernel answers for them, master or not.
+fn leftovers(facts: &Facts, findings: &mut Findings) {
+    let Ok(survey) = &facts.survey else { return };
+    let mut clean = true;
+    for instance in facts.instances().iter().filter(|instance| !instance.priority.is_owner()) {
+        for vip in instance.vips.iter().chain(&instance.excluded) {
+            for link in &survey.links {
+                let Some(found) = link.state.addresses.iter().find(|a| a.address == vip.address) else {
+                    continue;
+                };
+                clean = false;
+                let (address, name) = (vip.address, &link.state.name);
+                findings.problem(
+                    &instance.name,
+                    "vip-on-interface",
+                    format!(
+                        "the VIP {address} is an address of {name}, which keepalived or a person has left"
+                    ),
+                    format!(
+                        "ip address del {address}/{} dev {name}; vipd needs none there",
+                        found.prefix_len
+                    ),
+                );
+            }
+        }
+    }
+    if clean && !facts.instances().is_empty() {
+        findings.ok("addresses", "vip-on-interface", "no VIP is an address of an interface");
+    }
+}
+
+/// A page less the room that drivers keep before and behind a frame.
+const NATIVE_MTU: u32 = 3_498;

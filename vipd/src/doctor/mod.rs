@@ -1,0 +1,100 @@
+//! `vipd doctor`: what usually goes wrong on a host, and how each is mended.
+//!
+//! [`Facts::gather`] looks, and changes nothing; [`judge`] is a function of what was seen, and knows no file, socket or clock. A fact
+//! that could not be had is a finding too: `skipped`, with the reason.
+
+mod configuration;
+mod facts;
+mod firewall;
+mod gather;
+mod heartbeats;
+mod kernel;
+mod links;
+mod routers;
+mod routing;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use serde::Serialize;
+
+pub use facts::{Broken, Facts, InterfaceSettings, Keepalived, Machine};
+pub use gather::Places;
+
+/// How bad something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Ok,
+    /// It could not be looked at.
+    Skipped,
+    /// It works, but not as well, or not always.
+    Warning,
+    /// It does not work.
+    Problem,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ok => "ok",
+            Self::Skipped => "skipped",
+            Self::Warning => "warning",
+            Self::Problem => "problem",
+        })
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What it is about: `kernel`, an interface, an instance and so on.
+    pub about: String,
+    /// Which check found it; stays as it is.
+    pub check: &'static str,
+    pub level: Level,
+    pub what: String,
+    /// What to do; none where there is nothing to do.
+    pub fix: Option<String>,
+}
+
+/// Everything that is to be said, in the order in which it is best mended.
+pub fn judge(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    kernel::judge(facts, &mut findings);
+    configuration::judge(facts, &mut findings);
+    links::judge(facts, &mut findings);
+    heartbeats::judge(facts, &mut findings);
+    routing::judge(facts, &mut findings);
+    firewall::judge(facts, &mut findings);
+    routers::judge(facts, &mut findings);
+    findings.0
+}
+
+/// Findings under way.
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn ok(&mut self, about: &str, check: &'static str, what: impl Into<String>) {
+        self.add(about, check, Level::Ok, what.into(), None);
+    }
+
+    fn skipped(&mut self, about: &str, check: &'static str, why: impl Into<String>) {
+        self.add(about, check, Level::Skipped, why.into(), None);
+    }
+
+    fn warning(&mut self, about: &str, check: &'static str, what: impl Into<String>, fix: impl Into<String>) {
+        self.add(about, check, Level::Warning, what.into(), Some(fix.into()));
+    }
+
+    fn problem(&mut self, about: &str, check: &'static str, what: impl Into<String>, fix: impl Into<String>) {
+        self.add(about, check, Level::Problem, what.into(), Some(fix.into()));
+    }
+
+    fn add(&mut self, about: &str, check: &'static str, level: Level, what: String, fix: Option<String>) {
+        self.0.push(Finding { about: about.to_owned(), check, level, what, fix });
+    }
+}

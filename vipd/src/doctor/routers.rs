@@ -1,0 +1,185 @@
+//! What a running vipd knows of its instances: their states, what they hear, and what they send in time.
+
+use super::{Facts, Findings};
+use crate::{
+    config::Instance,
+    control::model::{InstanceStatus, Status},
+};
+
+pub fn judge(facts: &Facts, findings: &mut Findings) {
+    let Some(status) = &facts.running else {
+        findings.skipped(
+            "vipd",
+            "running",
+            "no vipd answers here: what only a running one knows is left out",
+        );
+        return;
+    };
+    findings.ok("vipd", "running", format!("vipd {} runs, pid {}", status.version, status.pid));
+    in_force(facts, status, findings);
+    for (i, instance) in facts.instances().iter().enumerate() {
+        let Some(status) = facts.status_of(instance) else { continue };
+        state(status, findings);
+        hears(facts, (i, instance, status), findings);
+        sends(status, findings);
+    }
+}
+
+/// Whether the file is what runs.
+fn in_force(facts: &Facts, status: &Status, findings: &mut Findings) {
+    let Some(config) = facts.config() else { return };
+    let same = |instance: &Instance| {
+        let Some(status) = facts.status_of(instance) else { return false };
+        let mut vips: Vec<_> = instance.vips.iter().map(|vip| vip.address).collect();
+        let mut served = status.vips.clone();
+        vips.sort();
+        served.sort();
+        vips == served
+            && status.vrid == instance.vrid.get()
+            && status.interface == instance.interface
+            && u128::from(status.advert_interval_ms) == instance.advert_interval.as_millis()
+    };
+    let differ: Vec<&str> =
+        config.instances.iter().filter(|i| !same(i)).map(|instance| instance.name.as_str()).collect();
+    let gone = status.instances.iter().map(|status| status.name.as_str());
+    let gone = gone.filter(|name| !config.instances.iter().any(|instance| instance.name == *name));
+    let differ: Vec<&str> = differ.into_iter().chain(gone).collect();
+    if differ.is_empty() {
+        findings.ok("vipd", "in-force", "it runs what the file says");
+    } else {
+        let what = format!("the file says something else than what runs, of {}", differ.join(", "));
+        findings.warning("vipd", "in-force", what, "vipd reload, or name the file that it runs with -f");
+    }
+}
+
+fn state(status: &InstanceStatus, findings: &mut Findings) {
+    let InstanceStatus { name, state, reason, .. } = status;
+    let reason = reason.as_deref().unwrap_or("no reason is known");
+    if state == "FAULT" {
+        let fix = "what is said of its interface, its checks and its arbiters here is the way out";
+        findings.problem(name, "state", format!("it is in FAULT: {reason}"), fix);
+    } else {
+        findings.ok(name, "state", format!("it is {state}: {reason}"));
+    }
+}
+
+fn hears(
+    facts: &Facts,
+    (position, instance, status): (usize, &Instance, &InstanceStatus),
+    findings: &mut Findings,
+) {
+    let InstanceStatus { name, state, discards, .. } = status;
+    let place = |keyword: &'static str| {
+        let loaded = facts.configuration.as_ref().ok();
+        let place = loaded.and_then(|loaded| loaded.origins.place(position, keyword));
+        place.unwrap_or_else(|| format!("not in the file of {}", instance.name))
+    };
+    for (reason, count) in discards.iter().filter(|(_, count)| **count > 0) {
+        let Discard { what, keyword, fix } = discard(reason);
+        let keyword =
+            keyword.map(|keyword| format!(" (`{keyword}`: {})", place(keyword))).unwrap_or_default();
+        let what = format!("{count} adverts were dropped: {what}{keyword}");
+        // A master that drops adverts has a rival who does not hear it either, as likely as not.
+        if state == "MASTER" {
+            findings.problem(name, "discards", what, fix);
+        } else {
+            findings.warning(name, "discards", what, fix);
+        }
+    }
+    if status.address_list_differs > 0 {
+        let what = format!(
+            "{} adverts list other addresses (`virtual_ipaddress`: {})",
+            status.address_list_differs,
+            place("virtual_ipaddress")
+        );
+        findings.warning(name, "addresses", what, "write the same addresses on every router of the group");
+    }
+    match state.as_str() {
+        "BACKUP" if status.adverts_received > 0 => {
+            findings.ok(name, "heard", format!("{} adverts were heard", status.adverts_received));
+        }
+        "BACKUP" => {
+            let what = "it is a backup and has heard no advert that it accepts";
+            let fix = "wait for its takeover; if another node is master all the same, adverts do not get here: see multicast above";
+            findings.warning(name, "heard", what, fix);
+        }
+        "MASTER" if discards.is_empty() => {
+            findings.ok(name, "heard", "no other router speaks beside this master, as far as is heard");
+        }
+        _ => {}
+    }
+}
+
+/// Why adverts are dropped, and what to do.
+struct Discard {
+    what: &'static str,
+    /// Whose line decides it here.
+    keyword: Option<&'static str>,
+    fix: &'static str,
+}
+
+fn discard(reason: &str) -> Discard {
+    let both = "write the same on every router of the group";
+    let (what, keyword, fix) = match reason {
+        "version_errors" => ("of another VRRP version", Some("version"), both),
+        "auth_type_mismatch" | "invalid_auth_type" => {
+            ("with another `auth_type`", Some("authentication"), both)
+        }
+        "auth_failures" => ("with another password", Some("authentication"), both),
+        "interval_mismatch" => ("with another interval", Some("advert_int"), both),
+        "dst_not_group" => ("not sent to the group or address of this instance", Some("mcast_dst_ip"), both),
+        "unknown_peer" => (
+            "from nobody in `unicast_peer`",
+            Some("unicast_peer"),
+            "add the sender, or remove `check_unicast_src`; vipd's log names it",
+        ),
+        "ip_ttl_errors" => (
+            "that had come through a router (TTL below 255)",
+            Some("unicast_peer"),
+            "unicast peers behind a router need `min_ttl`; multicast ones must be on the link",
+        ),
+        "checksum_errors" => (
+            "with a wrong checksum",
+            Some("v3_checksum_as_v2"),
+            "a peer of another make, or a NIC that damages frames: capture at the switch",
+        ),
+        "own_source" => {
+            ("that this node has sent itself", None, "look for a loop between switches, or a mirrored port")
+        }
+        "local_owner" => {
+            ("while this node owns the addresses", Some("priority"), "give one router alone `priority 255`")
+        }
+        _ => ("malformed", None, "see who sends them: capture VRRP (protocol 112) at the switch"),
+    };
+    Discard { what, keyword, fix }
+}
+
+fn sends(status: &InstanceStatus, findings: &mut Findings) {
+    let InstanceStatus { name, send_errors, advert_lateness_max_us: late_us, advert_interval_ms, .. } =
+        status;
+    if *send_errors > 0 {
+        let what = format!("{send_errors} adverts could not be sent");
+        findings.warning(
+            name,
+            "send-errors",
+            what,
+            "vipd's log has the kernel's reason: no route, no buffer, a filter",
+        );
+    }
+    let most_us = advert_interval_ms.saturating_mul(1000) / LATE;
+    if *late_us > most_us {
+        let what =
+            format!("an advert left {} ms late, of an interval of {advert_interval_ms} ms", late_us / 1000);
+        let fix = "see real-time above, or a longer `advert_int`; a virtual machine may have been paused";
+        findings.warning(name, "lateness", what, fix);
+    } else {
+        findings.ok(
+            name,
+            "lateness",
+            format!("its adverts left at most {:.3} ms late", *late_us as f64 / 1000.0),
+        );
+    }
+}
+
+/// An advert this part of an interval late is near to a takeover, with one that is lost.
+const LATE: u64 = 4;

@@ -1,0 +1,151 @@
+//! The kernel, and the configuration with what it names.
+
+use super::*;
+
+#[test]
+fn the_machine() {
+    check(
+        idle,
+        &[
+            (
+                "5.10",
+                |f| f.machine.release = "5.10.0-1".to_owned(),
+                &["kernel: problem: Linux 5.10.0-1 is older than 5.18"],
+            ),
+            ("5.18", |f| f.machine.release = "5.18-rc1".to_owned(), &[]),
+            (
+                "no bpffs",
+                |f| f.machine.bpffs = false,
+                &["kernel: problem: no BPF file system at /sys/fs/bpf"],
+            ),
+            (
+                "no capability",
+                |f| f.machine.capabilities = 0,
+                &[
+                    "kernel: problem: without CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON",
+                    "kernel: warning: without CAP_SYS_NICE, CAP_IPC_LOCK: adverts may be late under load",
+                    "kernel: warning: RLIMIT_MEMLOCK is 8388608 octets, and memory is not locked",
+                    "kernel: warning: no real-time scheduling may be had",
+                ],
+            ),
+            // CAP_SYS_ADMIN is as much as CAP_BPF and CAP_PERFMON.
+            ("CAP_SYS_ADMIN", |f| f.machine.capabilities = !(3 << 38), &[]),
+            (
+                "CAP_SYS_NICE is not needed for a limit that allows it",
+                |f| (f.machine.capabilities, f.machine.rtprio) = (!(1 << 23), 60),
+                &["kernel: warning: without CAP_SYS_NICE: adverts may be late under load"],
+            ),
+            (
+                "no JIT",
+                |f| f.machine.jit = Some(0),
+                &["kernel: warning: BPF programs are interpreted: each packet costs several times as much"],
+            ),
+            ("another namespace", |f| f.machine.jit = None, &[]),
+            (
+                "a slow clock",
+                |f| f.machine.clocksource = Some("hpet".to_owned()),
+                &["kernel: warning: the clock source is hpet: each look at the clock is slow, or coarse"],
+            ),
+            (
+                "short intervals on a server's kernel",
+                |f| {
+                    f.machine.version = "#1 SMP".to_owned();
+                    f.configuration = parse(&CONFIG.replace(
+                        "authentication {\nauth_type PASS\nauth_pass x\n}",
+                        "version 3\nadvert_int 0.02",
+                    ));
+                },
+                &["kernel: warning: adverts every 20 ms on a kernel that is not preemptible"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn the_file_and_what_it_names() {
+    check(
+        idle,
+        &[
+            (
+                "an error",
+                |f| f.configuration = parse(&CONFIG.replace("51", "512")),
+                &[
+                    "configuration: problem: it cannot be run, for 1 error; the first: k.conf:3:19: virtual_router_id `512` is out of range: 1 to 255",
+                ],
+            ),
+            (
+                "a warning",
+                |f| f.configuration = parse(&CONFIG.replace("auth_pass x", "auth_pass verylong1")),
+                &["configuration: warning: it can be run, with 1 warning"],
+            ),
+            (
+                "a script",
+                |f| {
+                    f.broken = vec![Broken { name: "vrrp_script chk".to_owned(), problem: "gone".to_owned() }]
+                },
+                &["configuration: problem: vrrp_script chk cannot be run: gone"],
+            ),
+            (
+                "keepalived",
+                |f| f.keepalived = vec![keepalived(Some(true))],
+                &[
+                    "configuration: problem: keepalived runs here too (pid 5), with the virtual routers of /k.conf",
+                ],
+            ),
+            ("keepalived for load balancing", |f| f.keepalived = vec![keepalived(Some(false))], &[]),
+            (
+                "a keepalived of which nothing is known",
+                |f| f.keepalived = vec![keepalived(None)],
+                &["configuration: warning: keepalived runs here (pid 5), and /k.conf cannot be read"],
+            ),
+            (
+                "an arbiter",
+                |f| f.arbiters = vec![arbiter("fault", 1, &[None, Some("no answer within its time")])],
+                &["arbiter gw: warning: ping 10.0.1.1: no answer within its time"],
+            ),
+            (
+                "an arbiter that is not reached",
+                |f| f.arbiters = vec![arbiter("fault", 2, &[None, Some("late")])],
+                &[
+                    "arbiter gw: warning: ping 10.0.1.1: late",
+                    "arbiter gw: problem: 1 of 2 answer, 2 are needed: this node takes itself for isolated",
+                ],
+            ),
+            (
+                "one without consequences",
+                |f| f.arbiters = vec![arbiter("none", 1, &[Some("late")])],
+                &[
+                    "arbiter gw: warning: ping 10.0.1.0: late",
+                    "arbiter gw: warning: 0 of 1 answer, 1 are needed: this node takes itself for isolated",
+                ],
+            ),
+        ],
+    );
+}
+
+fn keepalived(vrrp: Option<bool>) -> Keepalived {
+    Keepalived { pid: 5, config: "/k.conf".into(), vrrp }
+}
+
+/// With a target for each problem, or for each that answers.
+fn arbiter(action: &str, quorum: usize, problems: &[Option<&str>]) -> ArbiterStatus {
+    let target = |(i, problem): (usize, &Option<&str>)| TargetStatus {
+        target: format!("10.0.1.{i}"),
+        kind: "ping".to_owned(),
+        answers: Some(problem.is_none()),
+        rtt_us: None,
+        problem: problem.map(str::to_owned),
+        answered_ms_ago: None,
+        questions: 1,
+        answered: 0,
+    };
+    ArbiterStatus {
+        name: "gw".to_owned(),
+        reached: None,
+        quorum,
+        isolated_action: action.to_owned(),
+        interval_ms: 1000,
+        timeout_ms: 1000,
+        targets: problems.iter().enumerate().map(target).collect(),
+    }
+}

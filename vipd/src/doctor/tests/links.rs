@@ -1,0 +1,174 @@
+//! Interfaces and routing.
+
+use super::*;
+
+#[test]
+fn interfaces() {
+    let vlan = |f: &mut Facts| {
+        f.configuration = parse(&CONFIG.replace("eth0", "eth0.7"));
+        let below = VlanState { parent: 2, id: 7, stag: false };
+        let mut tagged = link(3, "eth0.7", "10.0.0.5");
+        tagged.state.vlan = Some(below);
+        f.survey.as_mut().unwrap().links.push(tagged);
+        f.groups = vec![("eth0.7".to_owned(), ip("224.0.0.18"))];
+    };
+    let rows: &[Row] = &[
+        (
+            "none",
+            |f| f.survey.as_mut().unwrap().links.clear(),
+            &["eth0: problem: there is no interface of this name"],
+        ),
+        (
+            "none yet",
+            |f| {
+                f.survey.as_mut().unwrap().links.clear();
+                f.configuration = parse(&format!("global_defs {{\ndynamic_interfaces\n}}\n{CONFIG}"));
+            },
+            &["eth0: warning: there is no interface of this name"],
+        ),
+        (
+            "off",
+            |f| (eth0(f).state.up, eth0(f).state.enabled) = (false, false),
+            &["eth0: problem: it is turned off"],
+        ),
+        ("no cable", |f| eth0(f).state.up = false, &["eth0: problem: it has no carrier"]),
+        (
+            "no address",
+            |f| eth0(f).state.addresses.clear(),
+            &["eth0: problem: no IPv4 address of its own: VI_1 has nothing to advertise from"],
+        ),
+        (
+            "keepalived's leftover",
+            |f| eth0(f).state.addresses[0].address = ip("10.0.0.3"),
+            &[
+                "eth0: problem: no IPv4 address of its own: VI_1 has nothing to advertise from",
+                "VI_1: problem: the VIP 10.0.0.3 is an address of eth0, which keepalived or a person has left",
+            ],
+        ),
+        (
+            "another program",
+            |f| eth0(f).state.xdp = Some(XdpState { generic: true, program_id: 9 }),
+            &["eth0: problem: another XDP program is on eth0 (id 9)"],
+        ),
+        (
+            "a vipd's program",
+            |f| {
+                (eth0(f).state.xdp, f.machine.pinned) =
+                    (Some(XdpState { generic: true, program_id: 9 }), true)
+            },
+            &[],
+        ),
+        (
+            "jumbo frames",
+            |f| eth0(f).state.mtu = 9000,
+            &["eth0: warning: MTU 9000: most drivers take no more than 3498 with XDP"],
+        ),
+        (
+            "no multicast",
+            |f| eth0(f).multicast = false,
+            &["eth0: problem: it does no multicast, and adverts are multicast"],
+        ),
+        (
+            "a bridge that snoops",
+            |f| eth0(f).bridge = Some(BridgeState { snooping: true, querier: false }),
+            &[
+                "eth0: warning: the bridge eth0 snoops and asks nobody: without another querier adverts stop after some minutes",
+            ],
+        ),
+        (
+            "a port of one",
+            |f| {
+                let mut bridge = link(9, "br0", "10.1.0.1");
+                bridge.bridge = Some(BridgeState { snooping: true, querier: false });
+                f.survey.as_mut().unwrap().links.push(bridge);
+                eth0(f).master = Some(9);
+            },
+            &[
+                "eth0: warning: the bridge br0 snoops and asks nobody: without another querier adverts stop after some minutes",
+            ],
+        ),
+        ("a querier", |f| eth0(f).bridge = Some(BridgeState { snooping: true, querier: true }), &[]),
+    ];
+    check(idle, rows);
+    check(
+        running,
+        &[
+            (
+                "generic",
+                |f| vi_1(f).xdp_mode = "generic".to_owned(),
+                &[
+                    "eth0: warning: XDP runs in the stack, which costs more: the driver has none, or refused it: vipd's log says why (MTU 1500)",
+                ],
+            ),
+            (
+                "generic for its MTU",
+                |f| (vi_1(f).xdp_mode, eth0(f).state.mtu) = ("generic".to_owned(), 9000),
+                &[
+                    "eth0: warning: XDP runs in the stack, which costs more: most drivers take no MTU this large with XDP (MTU 9000)",
+                ],
+            ),
+            (
+                "detached",
+                |f| eth0(f).state.xdp = None,
+                &["eth0: problem: vipd runs, and eth0 has no XDP program: nothing answers for its VIPs"],
+            ),
+            (
+                "no member",
+                |f| f.groups.clear(),
+                &["eth0: problem: this host is no member of 224.0.0.18: switches may keep adverts from it"],
+            ),
+        ],
+    );
+    let mut facts = running();
+    vlan(&mut facts);
+    vi_1(&mut facts).interface = "eth0.7".to_owned();
+    let strips = "eth0.7: problem: eth0 strips VLAN tags: XDP takes frames of eth0.7 for those of eth0";
+    assert_eq!(said(&facts, |level| level >= Level::Warning), [strips]);
+    eth0(&mut facts).rx_vlan = Some(false);
+    assert_eq!(said(&facts, |level| level >= Level::Warning), [""; 0]);
+    let mut facts = idle();
+    vlan(&mut facts);
+    // vipd turns it off.
+    assert_eq!(said(&facts, |level| level >= Level::Warning), [""; 0]);
+}
+
+#[test]
+fn routing() {
+    let rows: &[Row] = &[
+        (
+            "a rule of somebody else",
+            |f| {
+                let rule = |preference, expected| SurveyedRule { family: Family::V4, preference, expected };
+                f.survey.as_mut().unwrap().rules = vec![
+                    rule(0, true),
+                    rule(50, false),
+                    rule(90, true),
+                    rule(100, true),
+                    rule(32_766, false),
+                ];
+            },
+            &["rules: warning: policy rules of others stand before the local one (preference 100): 50"],
+        ),
+        (
+            "a strict filter, and a VIP of another network",
+            |f| {
+                f.settings.get_mut("all").unwrap().rp_filter = 1;
+                f.configuration = parse(&CONFIG.replace("10.0.0.3", "10.0.7.3"));
+                if let Some(status) = &mut f.running {
+                    status.instances[0].vips = vec![ip("10.0.7.3")];
+                }
+            },
+            &[
+                "eth0: warning: rp_filter is 1 (strict), and 10.0.7.3 is in no network of eth0: packets of clients in its network are dropped",
+            ],
+        ),
+        ("a strict filter", |f| f.settings.get_mut("all").unwrap().rp_filter = 1, &[]),
+    ];
+    check(idle, rows);
+    check(running, rows);
+    let reset: fn(&mut Facts) = |f| f.settings.get_mut("eth0").unwrap().arp_ignore = 0;
+    const AGAIN: &str =
+        "eth0: problem: arp_ignore is 0 and arp_announce 2: somebody has set vipd's settings back";
+    check(running, &[("set back", reset, &[AGAIN])]);
+    check(idle, &[("not raised yet", reset, &[])]);
+}

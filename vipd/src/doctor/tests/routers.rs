@@ -1,0 +1,76 @@
+//! What a running vipd knows.
+
+use super::*;
+
+#[test]
+fn what_runs() {
+    check(
+        running,
+        &[
+            (
+                "no real time",
+                |f| f.running.as_mut().unwrap().real_time = false,
+                &["kernel: warning: vipd runs without real-time scheduling"],
+            ),
+            (
+                "another file",
+                |f| vi_1(f).vips = vec![ip("10.0.0.4")],
+                &["vipd: warning: the file says something else than what runs, of VI_1"],
+            ),
+            (
+                "in FAULT",
+                |f| (vi_1(f).state, vi_1(f).reason) = ("FAULT".to_owned(), Some("link down".to_owned())),
+                &["VI_1: problem: it is in FAULT: link down"],
+            ),
+            (
+                "it hears nobody",
+                |f| vi_1(f).adverts_received = 0,
+                &["VI_1: warning: it is a backup and has heard no advert that it accepts"],
+            ),
+            (
+                "another password",
+                |f| _ = vi_1(f).discards.insert("auth_failures".to_owned(), 9),
+                &[
+                    "VI_1: warning: 9 adverts were dropped: with another password (`authentication`: k.conf:4)",
+                ],
+            ),
+            (
+                "two masters",
+                |f| {
+                    vi_1(f).state = "MASTER".to_owned();
+                    vi_1(f).discards.insert("version_errors".to_owned(), 3);
+                },
+                &[
+                    "VI_1: problem: 3 adverts were dropped: of another VRRP version (`version`: not in the file of VI_1)",
+                ],
+            ),
+            (
+                "other addresses",
+                |f| vi_1(f).address_list_differs = 2,
+                &["VI_1: warning: 2 adverts list other addresses (`virtual_ipaddress`: k.conf:8)"],
+            ),
+            (
+                "late",
+                |f| vi_1(f).advert_lateness_max_us = 250_001,
+                &["VI_1: warning: an advert left 250 ms late, of an interval of 1000 ms"],
+            ),
+            ("not too late", |f| vi_1(f).advert_lateness_max_us = 250_000, &[]),
+            ("send errors", |f| vi_1(f).send_errors = 4, &["VI_1: warning: 4 adverts could not be sent"]),
+        ],
+    );
+}
+
+/// A reason that the program counts, and that is not known here, would be called malformed.
+#[test]
+fn every_reason_to_discard_is_known() {
+    use vipd_common::abi::InstanceCounters;
+    let malformed =
+        ["ip_checksum_errors", "packet_length_errors", "invalid_type", "addr_count_zero", "interval_zero"];
+    for reason in &InstanceCounters::NAMES[InstanceCounters::FIRST_DISCARD..] {
+        let mut facts = running();
+        vi_1(&mut facts).discards.insert((*reason).to_owned(), 1);
+        let said = said(&facts, |level| level >= Level::Warning);
+        assert_eq!(said.len(), 1, "{reason}: {said:?}");
+        assert_eq!(said[0].contains("malformed"), malformed.contains(reason), "{reason}: {said:?}");
+    }
+}

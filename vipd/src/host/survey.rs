@@ -1,0 +1,143 @@
+//! All links and policy rules as they are, for who judges them and changes nothing.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use futures_util::TryStreamExt;
+use rtnetlink::{
+    Handle, IpVersion,
+    packet_route::{
+        link::{InfoBridge, InfoData, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+        route::RouteProtocol,
+        rule::RuleAttribute,
+    },
+};
+use vipd_common::Family;
+
+use super::{
+    PROTOCOL_TAG, VIRTUAL_TAG,
+    links::{LinkState, address, without_addresses},
+    netlink::{FAMILIES, LOOPBACK, supported},
+    offload,
+    routes::TABLE_LOCAL,
+};
+
+/// What there is on this host.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// With their addresses, but for those of `lo`.
+    pub links: Vec<SurveyedLink>,
+    pub rules: Vec<SurveyedRule>,
+}
+
+#[derive(Clone, Debug)]
+pub struct SurveyedLink {
+    pub state: LinkState,
+    /// IFF_MULTICAST.
+    pub multicast: bool,
+    /// The bridge, or another device, that it is a port of.
+    pub master: Option<u32>,
+    /// What it is if it is a bridge.
+    pub bridge: Option<BridgeState>,
+    /// Whether the NIC strips VLAN tags on reception; `None`: it does not say.
+    pub rx_vlan: Option<bool>,
+}
+
+/// How a bridge deals with multicast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BridgeState {
+    pub snooping: bool,
+    pub querier: bool,
+}
+
+/// A policy rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SurveyedRule {
+    pub family: Family,
+    pub preference: u32,
+    /// The kernel's own `lookup local`, or one of vipd's.
+    pub expected: bool,
+}
+
+impl Survey {
+    /// Looks at the network namespace of the calling thread. Needs a tokio runtime.
+    pub async fn take() -> Result<Self> {
+        let (connection, handle, _) =
+            rtnetlink::new_connection_with_strict_check().context("netlink route socket")?;
+        let connection = tokio::spawn(connection);
+        let survey = Self::of(&handle).await;
+        connection.abort();
+        survey
+    }
+
+    async fn of(handle: &Handle) -> Result<Self> {
+        let messages: Vec<_> = handle.link().get().execute().try_collect().await.context("list links")?;
+        let mut links: BTreeMap<u32, SurveyedLink> =
+            messages.iter().map(|message| (message.header.index, SurveyedLink::of(message))).collect();
+        let messages: Vec<_> =
+            handle.address().get().execute().try_collect().await.context("list addresses")?;
+        for message in messages.iter().filter(|message| message.header.index != LOOPBACK) {
+            if let Some(link) = links.get_mut(&message.header.index) {
+                link.state.addresses.extend(address(message));
+            }
+        }
+        let mut rules = Vec::new();
+        for family in FAMILIES.into_iter().filter(|family| supported(*family)) {
+            let version = if family == Family::V4 { IpVersion::V4 } else { IpVersion::V6 };
+            let messages: Vec<_> =
+                handle.rule().get(version).execute().try_collect().await.context("list rules")?;
+            rules.extend(messages.iter().map(|message| rule(family, &message.attributes)));
+        }
+        Ok(Self { links: links.into_values().collect(), rules })
+    }
+}
+
+impl SurveyedLink {
+    fn of(message: &LinkMessage) -> Self {
+        let state = without_addresses(message);
+        let (mut master, mut bridge) = (None, None);
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::Controller(index) => master = Some(*index),
+                LinkAttribute::LinkInfo(info) => bridge = info.iter().find_map(bridge_state),
+                _ => {}
+            }
+        }
+        Self {
+            multicast: message.header.flags.contains(LinkFlags::Multicast),
+            master,
+            bridge,
+            rx_vlan: offload::get(&state.name).ok(),
+            state,
+        }
+    }
+}
+
+fn bridge_state(info: &LinkInfo) -> Option<BridgeState> {
+    let LinkInfo::Data(InfoData::Bridge(info)) = info else { return None };
+    let mut state = BridgeState::default();
+    for info in info {
+        match info {
+            InfoBridge::MulticastSnooping(on) => state.snooping = *on,
+            InfoBridge::MulticastQuerier(on) => state.querier = *on,
+            _ => {}
+        }
+    }
+    Some(state)
+}
+
+fn rule(family: Family, attributes: &[RuleAttribute]) -> SurveyedRule {
+    let (mut preference, mut table, mut protocol) = (0, None, None);
+    for attribute in attributes {
+        match attribute {
+            RuleAttribute::Priority(given) => preference = *given,
+            RuleAttribute::Table(given) => table = Some(*given),
+            RuleAttribute::Protocol(given) => protocol = Some(*given),
+            _ => {}
+        }
+    }
+    let ours = [PROTOCOL_TAG, VIRTUAL_TAG].map(RouteProtocol::from);
+    let kernels = preference == 0 && table.is_none_or(|table| table == TABLE_LOCAL);
+    let expected = kernels || protocol.is_some_and(|protocol| ours.contains(&protocol));
+    SurveyedRule { family, preference, expected }
+}

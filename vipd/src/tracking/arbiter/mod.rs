@@ -1,0 +1,173 @@
+//! One `arbiter`: all of its targets are asked at once, at its interval, and enough of them have to answer.
+
+mod ask;
+mod echo;
+
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
+use tokio::time::{Duration, Instant, sleep_until};
+
+use super::{Told, counter::Counter, standing::Health};
+use crate::config::{Arbiter, Target};
+
+use ask::ask;
+
+pub use ask::Silence;
+
+/// What is known of one target.
+#[derive(Clone, Debug)]
+pub struct TargetState {
+    pub target: Target,
+    /// How long it took to answer, or why it has not; `None`: it has not been asked yet.
+    pub last: Option<Result<Duration, Silence>>,
+    pub answered_at: Option<Instant>,
+    pub asked: u64,
+    pub answered: u64,
+}
+
+impl TargetState {
+    fn new(target: Target) -> Self {
+        Self { target, last: None, answered_at: None, asked: 0, answered: 0 }
+    }
+
+    fn take(&mut self, arbiter: &str, answer: Result<Duration, Silence>) {
+        self.asked += 1;
+        if answer.is_ok() {
+            self.answered += 1;
+            self.answered_at = Some(Instant::now());
+        }
+        let before = self.last.as_ref().map(Result::is_ok);
+        if before != Some(answer.is_ok()) {
+            match &answer {
+                Ok(_) => tracing::info!(arbiter, asked = %self.target, "answers"),
+                Err(silence) => tracing::info!(arbiter, asked = %self.target, %silence, "does not answer"),
+            }
+        }
+        self.last = Some(answer);
+    }
+}
+
+/// The answers of one round, and whether they are enough: that is known as soon as the rest cannot change it.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    quorum: usize,
+    outstanding: usize,
+    answered: usize,
+    decided: bool,
+}
+
+impl Round {
+    fn new(arbiter: &Arbiter) -> Self {
+        Self { quorum: arbiter.quorum, outstanding: arbiter.targets.len(), answered: 0, decided: false }
+    }
+
+    /// Takes what became of one question; the result of the round, once.
+    fn take(&mut self, answered: bool) -> Option<bool> {
+        self.outstanding -= 1;
+        self.answered += usize::from(answered);
+        let reached = self.answered >= self.quorum;
+        let lost = self.answered + self.outstanding < self.quorum;
+        if self.decided || !(reached || lost) {
+            return None;
+        }
+        self.decided = true;
+        Some(reached)
+    }
+}
+
+/// Asks for ever. It begins in `health`.
+pub async fn watch(arbiter: Arbiter, health: Health, tell: impl Fn(Told)) {
+    let mut counter = Counter::of_arbiter(&arbiter, health);
+    let mut states: Vec<TargetState> = arbiter.targets.iter().cloned().map(TargetState::new).collect();
+    let mut next = Instant::now();
+    loop {
+        sleep_until(next).await;
+        let questions = arbiter.targets.iter().enumerate();
+        let mut questions: FuturesUnordered<_> =
+            questions.map(|(i, target)| async move { (i, ask(target, arbiter.timeout).await) }).collect();
+        let mut round = Round::new(&arbiter);
+        while let Some((i, answer)) = questions.next().await {
+            let result = round.take(answer.is_ok());
+            states[i].take(&arbiter.name, answer);
+            if let Some(health) = result.and_then(|reached| counter.take(reached)) {
+                report(&arbiter, &round, health);
+                tell(Told::Health(health));
+            }
+        }
+        tell(Told::Targets(states.clone()));
+        // After a standstill one round is enough.
+        next = (next + arbiter.interval).max(Instant::now());
+    }
+}
+
+/// Asks all targets once: whether enough have answered, and what each has said.
+pub async fn once(arbiter: &Arbiter) -> (Health, Vec<TargetState>) {
+    let questions = arbiter.targets.iter().map(|target| async move {
+        let mut state = TargetState::new(target.clone());
+        state.take(&arbiter.name, ask(target, arbiter.timeout).await);
+        state
+    });
+    let states = join_all(questions).await;
+    let answered = states.iter().filter(|state| state.answered > 0).count();
+    (if answered >= arbiter.quorum { Health::Well } else { Health::Unwell }, states)
+}
+
+fn report(arbiter: &Arbiter, round: &Round, health: Health) {
+    let Arbiter { name, targets, quorum, .. } = arbiter;
+    let (targets, answered) = (targets.len(), round.answered);
+    let silent = targets - round.outstanding - answered;
+    if health == Health::Well {
+        tracing::info!(
+            target: "vipd::event",
+            event = "arbiter_reached",
+            arbiter = name,
+            answered,
+            silent,
+            targets,
+            quorum,
+            "the arbiter is reached"
+        );
+    } else {
+        tracing::warn!(
+            target: "vipd::event",
+            event = "arbiter_isolated",
+            arbiter = name,
+            answered,
+            silent,
+            targets,
+            quorum,
+            "the arbiter is not reached: this node is isolated"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `+` and `-` are answers as they come; `R` and `L` where the round is known to be reached or lost.
+    #[test]
+    fn a_round_is_decided_as_soon_as_it_can_be() {
+        for (quorum, answers, decided) in [
+            (1, "+", "R"),
+            (1, "-", "L"),
+            (2, "++", ".R"),
+            (2, "-+", "L."),
+            (2, "+-", ".L"),
+            (2, "+-+", "..R"),
+            (2, "++-", ".R."),
+            (2, "--+", ".L."),
+            (1, "--+", "..R"),
+            (1, "---", "..L"),
+            (3, "+-+", ".L."),
+            (3, "++-+-", "...R."),
+        ] {
+            let mut round = Round { quorum, outstanding: answers.len(), answered: 0, decided: false };
+            let take = |c| match round.take(c == '+') {
+                Some(true) => 'R',
+                Some(false) => 'L',
+                None => '.',
+            };
+            assert_eq!(answers.chars().map(take).collect::<String>(), decided, "{quorum} of {answers}");
+        }
+    }
+}
