@@ -5,7 +5,7 @@ pub mod status;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::{
     config,
@@ -136,6 +136,11 @@ impl From<Source> for config::Source {
             if allow_unsupported { config::Unsupported::Ignored } else { config::Unsupported::Refused };
         Self { path: config, config_id, unsupported }
     }
+}
+
+/// The command line as clap knows it: what manual pages and completions are made from (`examples/generate.rs`).
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the command line's command.

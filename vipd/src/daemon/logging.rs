@@ -1,10 +1,12 @@
 //! Logging to standard error, through a thread of its own: a terminal that is stopped or a full pipe never holds up an
-//! advert. Lines beyond the queue's 128,000 are lost, not waited for.
+//! advert. Lines beyond the queue's 128,000 are lost, not waited for. What the journal reads looks as it likes it ([`journal`]).
 
 use std::io::IsTerminal;
 
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
+
+use super::journal::{self, Lines};
 
 /// Starts logging at the level of `RUST_LOG`, `info` by default. Dropping the guard writes what is left.
 pub fn start() -> WorkerGuard {
@@ -17,8 +19,8 @@ pub fn start() -> WorkerGuard {
     let started = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
-        .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
+        .event_format(if journal::reads(std::io::stderr()) { Lines::journal() } else { Lines::people() })
         .try_init();
     if let Err(error) = started {
         eprintln!("vipd: logging was started before: {error}");

@@ -17,6 +17,7 @@ use super::{
     host_wishes::HostWishes,
     reload::{Farewell, Reload, Wanted},
     router::{Router, RouterLink},
+    service_manager::ServiceManager,
     setup, status,
 };
 use crate::{
@@ -82,6 +83,7 @@ pub struct MainLoop<'m> {
     /// Changes of state, and who is told of them.
     pub notices: mpsc::UnboundedReceiver<Notice>,
     pub notifier: Notifier,
+    pub manager: ServiceManager,
     /// Whether the handover has begun.
     pub stopping: bool,
     /// One that waits for instances to be handed over.
@@ -114,6 +116,7 @@ impl MainLoop<'_> {
                     self.stand(changes).await;
                 }
                 Some(notice) = self.notices.recv() => self.tell(notice),
+                message = self.manager.next() => self.send(message).await,
                 change = self.links.recv() => match change {
                     Some(change) => self.link(change).await,
                     None => {
@@ -250,6 +253,7 @@ impl MainLoop<'_> {
     }
 
     pub fn tell(&mut self, mut notice: Notice) {
+        self.manager.changed();
         let farewell = self.reload.as_ref().and_then(|reload| reload.farewell(&notice.instance));
         match (farewell, notice.change) {
             (Some(Farewell::Renewed), Change::State(StateName::Stopped)) => return,
@@ -270,6 +274,7 @@ impl MainLoop<'_> {
     async fn stop(&mut self, why: &str) {
         tracing::info!(why, "stopping: handing over");
         self.stopping = true;
+        self.manager.stopping("handing over");
         self.send(Message::Shutdown).await;
     }
 
@@ -280,6 +285,7 @@ impl MainLoop<'_> {
             return;
         }
         tracing::info!(why, "ending, and leaving the VIPs to the next vipd");
+        self.manager.stopping("leaving the VIPs to the next vipd");
         self.send(Message::Leave).await;
     }
 

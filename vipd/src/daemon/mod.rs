@@ -7,6 +7,7 @@ mod clock;
 mod driver;
 mod effects;
 mod host_wishes;
+mod journal;
 mod logging;
 mod main_loop;
 mod realtime;
@@ -14,6 +15,7 @@ mod reload;
 mod reports;
 mod router;
 pub mod runtime_dir;
+mod service_manager;
 mod setup;
 mod sockets;
 mod status;
@@ -39,6 +41,7 @@ use self::{
     reload::Wanted,
     router::Router,
     runtime_dir::{PidFile, RuntimeDir},
+    service_manager::ServiceManager,
     sockets::Sockets,
 };
 use crate::{
@@ -291,6 +294,7 @@ async fn run_engine(
         tracker,
         notices: noticed,
         notifier,
+        manager: ServiceManager::new(),
         stopping: false,
         reload: None,
         wanted: Wanted::default(),

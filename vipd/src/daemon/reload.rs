@@ -100,6 +100,9 @@ impl MainLoop<'_> {
     }
 
     async fn begin(&mut self, replies: Option<Vec<Reply>>) {
+        if replies.is_some() {
+            self.manager.reloading();
+        }
         let begun = match &replies {
             Some(_) => self.read().await,
             None => self.prepare(self.config.clone(), true).await,
@@ -115,7 +118,10 @@ impl MainLoop<'_> {
             Err(error) => {
                 let error = format!("{error:#}");
                 match replies {
-                    Some(_) => tracing::error!(error, "the configuration stays as it is"),
+                    Some(_) => {
+                        tracing::error!(error, "the configuration stays as it is");
+                        self.manager.reloaded();
+                    }
                     None => {
                         tracing::error!(error, "interfaces are not followed for now");
                         self.wanted.again_at = Some(Instant::now() + RETRY);
@@ -221,6 +227,9 @@ impl MainLoop<'_> {
                 "the configuration is in force in part, trying again"
             );
             self.wanted.again_at = Some(Instant::now() + RETRY);
+        }
+        if is_reload {
+            self.manager.reloaded();
         }
         for reply in replies.into_iter().flatten() {
             let answer = if problems.is_empty() {
