@@ -54,7 +54,11 @@ fn main_page(command: clap::Command, dir: &Path) -> Result<()> {
     }
     more.control("SH", ["SEE ALSO"]);
     let others = others.iter().flat_map(|name| [bold(name), roman("(8), ")]);
-    more.text(others.chain([bold("keepalived.conf"), roman("(5), "), bold("bpftool"), roman("(8)")]).collect::<Vec<_>>());
+    more.text(
+        others
+            .chain([bold("keepalived.conf"), roman("(5), "), bold("bpftool"), roman("(8)")])
+            .collect::<Vec<_>>(),
+    );
     more.to_writer(&mut text)?;
     let path = dir.join(page.get_filename());
     fs::File::create(&path)
@@ -70,7 +74,10 @@ fn item(roff: &mut Roff, head: &str, text: &str) {
 
 const SIGNALS: [(&str, &str); 6] = [
     ("SIGTERM, SIGINT", "Hand every VIP over, remove everything made, and exit, as vipd stop does."),
-    ("SIGQUIT", "Exit at once and leave the VIPs answered for the next vipd, as vipd stop --for-restart does."),
+    (
+        "SIGQUIT",
+        "Exit at once and leave the VIPs answered for the next vipd, as vipd stop --for-restart does.",
+    ),
     ("SIGHUP", "Read the configuration again, as vipd reload does."),
     ("SIGUSR1", "Write the state to /tmp/keepalived.data."),
     ("SIGUSR2", "Write the counters to /tmp/keepalived.stats."),
