@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::{
     config,
     control::{self, ClientError, Request, Response},
-    daemon::{self, runtime_dir},
+    daemon::{self, journal, runtime_dir},
 };
 
 /// What went wrong, as an exit code. Documented in `vipd --help`.
@@ -192,7 +192,7 @@ fn run(options: daemon::Options) -> Exit {
         Ok(()) => Exit::Success,
         Err(error) => match error.downcast_ref::<config::Failure>() {
             Some(failure) => {
-                eprintln!("{failure}");
+                journal::complain(&failure.to_string());
                 Exit::Config
             }
             None => fail(&error),
@@ -208,11 +208,11 @@ fn ask(runtime: &Runtime, request: &Request, show: impl FnOnce(Response) -> std:
             _ => Exit::Success,
         },
         Err(error @ ClientError::NotRunning(_)) => {
-            eprintln!("vipd: {error}");
+            journal::complain(&format!("vipd: {error}"));
             Exit::NotRunning
         }
         Err(error @ ClientError::Unchanged(_)) => {
-            eprintln!("vipd: {error}");
+            journal::complain(&format!("vipd: {error}"));
             Exit::Config
         }
         Err(error) => fail(&error.into()),
@@ -221,6 +221,6 @@ fn ask(runtime: &Runtime, request: &Request, show: impl FnOnce(Response) -> std:
 
 /// Prints the chain of causes once.
 fn fail(error: &anyhow::Error) -> Exit {
-    eprintln!("vipd: {error:#}");
+    journal::complain(&format!("vipd: {error:#}"));
     Exit::Failure
 }

@@ -3,7 +3,7 @@
 //!
 //! Through standard error and its thread, not over the journal's own socket: a journal that is busy holds up no advert.
 
-use std::{env, fmt, os::fd::AsFd};
+use std::{env, fmt, io::Write as _, os::fd::AsFd};
 
 use nix::sys::stat::fstat;
 use tracing::{Event, Level, Subscriber};
@@ -24,6 +24,19 @@ pub fn reads(file: impl AsFd) -> bool {
 /// Whether a file is the `DEVICE:INODE` that is named.
 fn is_stream(stream: &str, file: impl AsFd) -> bool {
     fstat(file).is_ok_and(|stat| format!("{}:{}", stat.st_dev, stat.st_ino) == stream)
+}
+
+/// Says on standard error, outside of the log, what has gone wrong.
+pub fn complain(text: &str) {
+    let mut out = std::io::stderr().lock();
+    let text = if reads(std::io::stderr()) { prefixed(Level::ERROR, text) } else { format!("{text}\n") };
+    // There is nowhere else to say it.
+    let _ = out.write_all(text.as_bytes());
+}
+
+/// To the journal each line is a message of its own.
+fn prefixed(level: Level, text: &str) -> String {
+    text.lines().map(|line| format!("<{}>{line}\n", priority(level))).collect()
 }
 
 /// How an event becomes lines.
@@ -59,9 +72,7 @@ where
             Self::Journal(format) => {
                 let mut text = String::new();
                 format.format_event(context, Writer::new(&mut text), event)?;
-                let priority = priority(*event.metadata().level());
-                // To the journal each line is a message of its own.
-                text.lines().try_for_each(|line| writeln!(writer, "<{priority}>{line}"))
+                writer.write_str(&prefixed(*event.metadata().level(), &text))
             }
         }
     }

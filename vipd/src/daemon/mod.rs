@@ -7,7 +7,7 @@ mod clock;
 mod driver;
 mod effects;
 mod host_wishes;
-mod journal;
+pub mod journal;
 mod logging;
 mod main_loop;
 mod realtime;

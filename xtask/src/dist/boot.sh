@@ -14,6 +14,8 @@ mount --bind proc/sys proc/sys
 mount --bind proc/sys/net proc/sys/net
 mount -o remount,bind,ro proc/sys
 mount -t sysfs -o ro sysfs sys
+# Outside of containers systemd does that by itself.
+mount -t bpf -o mode=700 bpf sys/fs/bpf
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t tmpfs -o mode=755 tmpfs dev
 for node in null zero full random urandom tty; do

@@ -91,7 +91,8 @@ impl Machine {
 
     /// Where a file of the machine is, seen from here.
     pub fn path(&self, file: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root", self.init)).join(file)
+        // Joined, an absolute path would be the host's.
+        PathBuf::from(format!("/proc/{}/root", self.init)).join(file.trim_start_matches('/'))
     }
 
     /// Writes a file, making its directory.

@@ -40,7 +40,8 @@ pub fn run(package: &Path) -> Result<()> {
     let trial = Trial { lab, machine, prober, vipd: &vipd, _peer: peer };
     let story = trial.story();
     if story.is_err() {
-        eprintln!("{}", trial.journal().unwrap_or_default());
+        let log = trial.machine.exec(&["journalctl", "--no-pager", "--unit", "vipd"]);
+        eprintln!("{}", log.unwrap_or_default());
     }
     story
 }
@@ -269,7 +270,8 @@ impl Trial<'_> {
     }
 
     fn kill(&self, signal: &str) -> Result<()> {
-        self.machine.exec(&["kill", "-s", signal, &self.show("MainPID")?]).map(drop)
+        let signal = format!("--signal={signal}");
+        self.machine.exec(&["systemctl", "kill", "--kill-whom=main", &signal, "vipd"]).map(drop)
     }
 
     /// A property of the unit.
