@@ -40,10 +40,23 @@ fn page(command: clap::Command) -> Man {
 /// vipd(8): what clap knows, and what belongs to no option.
 fn main_page(command: clap::Command, dir: &Path) -> Result<()> {
     let others: Vec<String> = command.get_subcommands().map(|c| format!("vipd-{}", c.get_name())).collect();
+    let exit_codes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let page = page(command);
     let mut text = Vec::new();
-    page.render(&mut text)?;
+    page.render_title(&mut text)?;
+    page.render_name_section(&mut text)?;
+    page.render_synopsis_section(&mut text)?;
+    page.render_description_section(&mut text)?;
+    page.render_options_section(&mut text)?;
+    page.render_subcommands_section(&mut text)?;
     let mut more = Roff::new();
+    more.control("SH", ["EXIT STATUS"]);
+    for line in exit_codes.lines() {
+        // The heading has no number.
+        if let Some((code, what)) = line.trim().split_once("  ") {
+            item(&mut more, code, what);
+        }
+    }
     more.control("SH", ["SIGNALS"]);
     for (signal, what) in SIGNALS {
         item(&mut more, signal, what);
