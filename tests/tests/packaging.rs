@@ -69,13 +69,14 @@ fn the_example_configuration_has_no_fault() -> Result<()> {
     Ok(())
 }
 
-/// `    #nopreempt` is a line that waits to be used; `# Text` is not.
+/// `#nopreempt` and `#    chk` are lines that wait to be used; `# Text` is not.
 fn uncomment(line: &str) -> String {
     match line.split_once('#') {
-        Some((before, rest)) if before.trim().is_empty() && !rest.starts_with(' ') => {
+        Some((before, rest))
+            if before.trim().is_empty() && (!rest.starts_with(' ') || rest.starts_with("    ")) =>
+        {
             format!("{before}{rest}")
         }
-        Some((before, rest)) if before.is_empty() && rest.starts_with("    ") => rest.to_owned(),
         _ => line.to_owned(),
     }
 }

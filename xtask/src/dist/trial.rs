@@ -88,8 +88,11 @@ impl Trial<'_> {
         let global = "script_user nobody\n    vrrp_notify_fifo /run/vipd.fifo";
         let instance = "track_script {\n        chk\n    }\n    notify_master \"/usr/local/bin/became\" root";
         self.write_conf(&conf(150, global, instance))?;
-        // The watchdog of the unit is slower than a trial has time for.
-        self.machine.write("etc/systemd/system/vipd.service.d/trial.conf", "[Service]\nWatchdogSec=3\n")?;
+        // The unit's watchdog is slower than a trial has time for. A handover takes longer than this stop may: it has to be extended.
+        self.machine.write(
+            "etc/systemd/system/vipd.service.d/trial.conf",
+            "[Service]\nWatchdogSec=3\nTimeoutStopSec=1\n",
+        )?;
         self.machine.exec(&["systemctl", "daemon-reload"])?;
         self.machine.exec(&["systemctl", "start", "vipd"])?;
         ensure!(self.show("ActiveState")? == "active");
