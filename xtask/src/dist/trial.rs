@@ -142,17 +142,31 @@ impl Trial<'_> {
         })
     }
 
-    /// The stricter drop-in, for those who have no scripts.
+    /// The stricter drop-in, for those who have no scripts, and a group that may use the socket.
     fn strict(&self) -> Result<()> {
         let place = "/etc/systemd/system/vipd.service.d/strict.conf";
+        let group = "etc/systemd/system/vipd.service.d/group.conf";
         self.write_conf(&conf(150, "", ""))?;
         self.machine.exec(&["cp", "/usr/share/doc/vipd/examples/strict.conf", place])?;
+        self.machine.write(group, "[Service]\nGroup=operator\n")?;
         self.machine.exec(&["systemctl", "daemon-reload"])?;
         self.go_on("systemctl restart with strict.conf", || {
             self.machine.exec(&["systemctl", "restart", "vipd"]).map(drop)
         })?;
         ensure!(self.status()?["real_time"] == true, "no real-time scheduling with strict.conf");
-        self.machine.exec(&["rm", place])?;
+        let as_nobody = |group: &str| {
+            self.machine.run(&[
+                "setpriv",
+                "--reuid=nobody",
+                &format!("--regid={group}"),
+                "--clear-groups",
+                "vipd",
+                "status",
+            ])
+        };
+        let (allowed, refused) = (as_nobody("operator")?, as_nobody("nogroup")?);
+        ensure!(allowed.status.success() && !refused.status.success(), "{allowed:?} and {refused:?}");
+        self.machine.exec(&["rm", place, &format!("/{group}")])?;
         self.machine.exec(&["systemctl", "daemon-reload"])?;
         self.go_on("systemctl restart without it", || {
             self.machine.exec(&["systemctl", "restart", "vipd"]).map(drop)
