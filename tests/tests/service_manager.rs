@@ -1,4 +1,5 @@
-//! What vipd tells a service manager (sd_notify(3)), and what the journal is shown. systemd itself: `cargo xtask dist --try`.
+//! What vipd tells a service manager (sd_notify(3)), and what the journal is shown. systemd itself:
+//! `cargo xtask dist --try`.
 
 #![allow(clippy::disallowed_methods, reason = "tests measure")]
 

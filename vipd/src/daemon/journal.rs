@@ -1,5 +1,5 @@
-//! What a line of the log looks like: with time and level for people, and with a priority in front, `<4>`, for the journal, which
-//! has a time of its own (sd-daemon(3)).
+//! What a line of the log looks like: with time and level for people, and with a priority in front, `<4>`, for the journal,
+//! which has a time of its own (sd-daemon(3)).
 //!
 //! Through standard error and its thread, not over the journal's own socket: a journal that is busy holds up no advert.
 

@@ -1,9 +1,9 @@
-//! What the service manager is told, as sd_notify(3) has it: ready, reloading, stopping, how many instances are in which state,
-//! and that the engine thread is alive. Without `NOTIFY_SOCKET` in the environment all of it comes to nothing.
+//! What the service manager is told, as sd_notify(3) has it: ready, reloading, stopping, how many instances are in which
+//! state, and that the engine thread is alive. Without `NOTIFY_SOCKET` in the environment all of it comes to nothing.
 //!
-//! The engine is asked for the states of its instances, and that it answers is what feeds the watchdog: one that hangs, or a main
-//! thread that hangs and does not ask, starves it. The pins stay when the process is killed for that, so the next vipd goes on
-//! with the lease if it stands.
+//! The engine is asked for the states of its instances, and that it answers is what feeds the watchdog: one that hangs, or a
+//! main thread that hangs and does not ask, starves it. The pins stay when the process is killed for that, so the next vipd
+//! goes on with the lease if it stands.
 
 use std::{env, future::pending, time::Duration};
 
@@ -145,8 +145,8 @@ fn count(states: &[StateName]) -> String {
     parts.join(", ")
 }
 
-/// A handover takes as long as a successor needs to speak, minutes with the longest intervals: while the engine answers, the
-/// manager is asked for so much more time.
+/// A handover takes as long as a successor needs to speak, minutes with the longest intervals: while the engine answers,
+/// the manager is asked for so much more time.
 const STOP_EXTENSION: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

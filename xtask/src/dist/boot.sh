@@ -1,5 +1,5 @@
-# Run as root in new mount, pid, cgroup, uts and ipc namespaces: makes a root directory over the Debian in $1, on a tmpfs at $2,
-# and becomes its systemd. Nothing of it outlives the namespaces.
+# Run as root in new mount, pid, cgroup, uts and ipc namespaces: makes a root directory over the Debian in $1, on a tmpfs at
+# $2, and becomes its systemd. Nothing of it outlives the namespaces.
 set -e
 base=$1 top=$2
 mount --make-rprivate /

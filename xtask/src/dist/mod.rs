@@ -16,8 +16,8 @@ use crate::{ebpf, scene, setup, sh};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Then install it on a Debian of its own, in namespaces, with systemd: start, restart, upgrade, crash, stop, purge, while a
-    /// client asks for the VIP. Takes minutes, root, and Debian's archive the first time
+    /// Then install it on a Debian of its own, in namespaces, with systemd: start, restart, upgrade, crash, stop, purge,
+    /// while a client asks for the VIP. Takes minutes, root, and Debian's archive the first time
     #[arg(long = "try")]
     try_it: bool,
 }

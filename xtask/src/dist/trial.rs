@@ -88,7 +88,8 @@ impl Trial<'_> {
         let global = "script_user nobody\n    vrrp_notify_fifo /run/vipd.fifo";
         let instance = "track_script {\n        chk\n    }\n    notify_master \"/usr/local/bin/became\" root";
         self.write_conf(&conf(150, global, instance))?;
-        // The unit's watchdog is slower than a trial has time for. A handover takes longer than this stop may: it has to be extended.
+        // The unit's watchdog is slower than a trial has time for. A handover takes longer than this stop may: it has to be
+        // extended.
         self.machine.write(
             "etc/systemd/system/vipd.service.d/trial.conf",
             "[Service]\nWatchdogSec=3\nTimeoutStopSec=1\n",
