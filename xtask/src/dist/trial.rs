@@ -98,7 +98,7 @@ impl Trial<'_> {
         self.machine.exec(&["systemctl", "start", "vipd"])?;
         ensure!(self.show("ActiveState")? == "active");
         self.wait_master()?;
-        wait_for("STATUS", SOON, || self.show("StatusText").is_ok_and(|text| text == "1 MASTER"))?;
+        wait_for("STATUS", SOON, || self.show("StatusText").is_ok_and(|text| text == "2 MASTER"))?;
         let status = self.status()?;
         ensure!(status["real_time"] == true, "no real-time scheduling in the unit: {status}");
         ensure!(status["tracked"][0]["well"] == true, "the check failed: {status}");
@@ -268,6 +268,7 @@ impl Trial<'_> {
     fn nothing_is_left(&self) -> Result<()> {
         for (what, command) in [
             ("routes", &["ip", "route", "show", "table", "all", "proto", "118"][..]),
+            ("IPv6 addresses", &["ip", "-6", "address", "show", "dev", "lo", "to", "fe80::/10"]),
             // Which cannot be asked for by protocol.
             ("rules", &["sh", "-c", "ip rule show; ip -6 rule show"]),
             ("pins", &["find", "/sys/fs/bpf", "-name", "vipd*"]),
@@ -375,14 +376,24 @@ fn conf(priority: u8, global: &str, instance: &str) -> String {
     interface eth0
     virtual_router_id 51
     priority {priority}
-    advert_int {}
+    advert_int {interval}
     version 3
     {instance}
     virtual_ipaddress {{
         {VIP}
     }}
 }}
+vrrp_instance VI_6 {{
+    interface eth0
+    virtual_router_id 52
+    priority {priority}
+    advert_int {interval}
+    version 3
+    virtual_ipaddress {{
+        fe80::33
+    }}
+}}
 ",
-        INTERVAL.as_secs()
+        interval = INTERVAL.as_secs()
     )
 }
