@@ -7,6 +7,7 @@
 
 mod bench;
 mod demo;
+mod dist;
 mod ebpf;
 mod fuzz;
 mod lab;
@@ -50,6 +51,8 @@ enum Command {
     Lab(lab::Command),
     /// Kill a master's daemon, then cut its link, while a client keeps asking: the whole idea in a minute
     Demo(demo::Args),
+    /// Build vipd's Debian package: binary, unit, manual pages, completions; it goes to target/dist
+    Dist(dist::Args),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +74,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Sim(args) => return sim::run(&args),
         Command::Fuzz(args) => return fuzz::run(&args),
         Command::Bench(args) => bench::run(&args)?,
+        Command::Dist(args) => dist::run(&args)?,
         Command::Lab(command) => return lab::run(command),
         Command::Demo(args) => return demo::run(&args),
     }

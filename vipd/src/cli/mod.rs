@@ -13,14 +13,14 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 use status::View;
 
 use crate::{
     config,
     control::{self, ClientError, Request, Response, model::Status},
-    daemon::{self, runtime_dir},
+    daemon::{self, journal, runtime_dir},
     doctor::Places,
     events::Wanted,
     metrics,
@@ -229,6 +229,11 @@ impl From<Source> for config::Source {
     }
 }
 
+/// The command line as clap knows it: what manual pages and completions are made from (`examples/generate.rs`).
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 /// Runs the command line's command.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -300,7 +305,7 @@ fn run(options: daemon::Options) -> Exit {
         Ok(()) => Exit::Success,
         Err(error) => match error.downcast_ref::<config::Failure>() {
             Some(failure) => {
-                eprintln!("{failure}");
+                journal::complain(&failure.to_string());
                 Exit::Config
             }
             None => fail(&error),
@@ -357,11 +362,11 @@ fn ask(runtime: &Runtime, request: &Request, show: impl FnOnce(Response) -> anyh
 fn not_answered(error: ClientError) -> Exit {
     match error {
         ClientError::NotRunning(_) => {
-            eprintln!("vipd: {error}");
+            journal::complain(&format!("vipd: {error}"));
             Exit::NotRunning
         }
         ClientError::Unchanged(_) => {
-            eprintln!("vipd: {error}");
+            journal::complain(&format!("vipd: {error}"));
             Exit::Config
         }
         _ => fail(&error.into()),
@@ -382,6 +387,6 @@ fn shown(result: anyhow::Result<()>) -> Exit {
 
 /// Prints the chain of causes once.
 fn fail(error: &anyhow::Error) -> Exit {
-    eprintln!("vipd: {error:#}");
+    journal::complain(&format!("vipd: {error:#}"));
     Exit::Failure
 }

@@ -72,6 +72,8 @@ pub enum Message {
         done: bool,
     },
     Status(oneshot::Sender<Status>),
+    /// Answered with the state of each instance: what the service manager is shown, and that this thread runs.
+    Ping(oneshot::Sender<Vec<StateName>>),
     /// Hand everything over and finish.
     Shutdown,
     /// Finish at once and leave every lease to the next vipd.
@@ -299,6 +301,12 @@ impl Driver {
             Message::Status(reply) => {
                 // A client that has hung up wants no answer.
                 let _ = reply.send(self.status());
+            }
+            Message::Ping(reply) => {
+                let snapshots =
+                    self.keeper.ids().into_iter().filter_map(|instance| self.keeper.snapshot(instance));
+                // Who asked may be gone.
+                let _ = reply.send(snapshots.map(|snapshot| snapshot.state).collect());
             }
             Message::Shutdown => self.input(Input::Shutdown),
             Message::Leave => {

@@ -1,5 +1,6 @@
 //! Logging to standard error, through a thread of its own: a terminal that is stopped or a full pipe never holds up an
-//! advert. Lines beyond the queue's 128,000 are lost, not waited for. Events are collected beside it, whatever `RUST_LOG` says.
+//! advert. Lines beyond the queue's 128,000 are lost, not waited for. What the journal reads looks as it likes it ([`journal`]). Events are
+//! collected beside it, whatever `RUST_LOG` says.
 
 use std::io::IsTerminal;
 
@@ -12,7 +13,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::clock;
+use super::{
+    clock,
+    journal::{self, Lines},
+};
 use crate::events::{self, Collected};
 
 /// Starts logging at the level of `RUST_LOG`, `info` by default, and the collection of events. Dropping the guard writes what
@@ -26,8 +30,8 @@ pub fn start() -> (WorkerGuard, Collected) {
         .add_directive("netlink_proto=error".parse().expect("a directive"));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
-        .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
+        .event_format(if journal::reads(std::io::stderr()) { Lines::journal() } else { Lines::people() })
         .with_filter(filter);
     let (collector, collected) = events::collector(clock::unix_ms);
     let collector = collector.with_filter(filter_fn(events::is_event).with_max_level_hint(LevelFilter::INFO));

@@ -20,6 +20,7 @@ use super::{
     host_wishes::HostWishes,
     reload::{Farewell, Reload, Wanted},
     router::{Port, Router},
+    service_manager::ServiceManager,
     setup, status,
 };
 use crate::{
@@ -94,6 +95,7 @@ pub struct MainLoop<'m> {
     pub drained: Drained,
     /// What is looked at now and then.
     pub conditions: Conditions,
+    pub manager: ServiceManager,
     /// Whether the handover has begun.
     pub stopping: bool,
     /// One that waits for instances to be handed over.
@@ -129,6 +131,7 @@ impl MainLoop<'_> {
                 }
                 Some(notice) = self.notices.recv() => self.tell(notice),
                 Some(fence) = self.fenced.recv() => self.fence(fence),
+                message = self.manager.next() => self.send(message).await,
                 change = self.links.recv() => match change {
                     Some(change) => self.link(change).await,
                     None => {
@@ -322,6 +325,7 @@ impl MainLoop<'_> {
     }
 
     pub fn tell(&mut self, mut notice: Notice) {
+        self.manager.changed();
         let farewell = self.reload.as_ref().and_then(|reload| reload.farewell(&notice.instance));
         match (farewell, notice.change) {
             (Some(Farewell::Renewed), Change::State(StateName::Stopped)) => return,
@@ -343,6 +347,7 @@ impl MainLoop<'_> {
     async fn stop(&mut self, why: &str) {
         tracing::info!(target: "vipd::event", event = "stopping", why, "stopping: handing over");
         self.stopping = true;
+        self.manager.stopping("handing over");
         self.send(Message::Shutdown).await;
     }
 
@@ -358,6 +363,7 @@ impl MainLoop<'_> {
             why,
             "ending, and leaving the VIPs to the next vipd"
         );
+        self.manager.stopping("leaving the VIPs to the next vipd");
         self.send(Message::Leave).await;
     }
 

@@ -12,6 +12,7 @@ mod effects;
 mod fencing;
 mod handover;
 mod host_wishes;
+pub mod journal;
 mod least;
 mod lines;
 mod logging;
@@ -21,6 +22,7 @@ mod reload;
 mod reports;
 mod router;
 pub mod runtime_dir;
+mod service_manager;
 mod setup;
 mod sockets;
 mod status;
@@ -49,6 +51,7 @@ use self::{
     reload::Wanted,
     router::Router,
     runtime_dir::{PidFile, RuntimeDir},
+    service_manager::ServiceManager,
     sockets::Sockets,
 };
 use crate::{
@@ -348,6 +351,7 @@ async fn run_engine(
         fences: Fences::default(),
         drained: state,
         conditions: Conditions::default(),
+        manager: ServiceManager::new(),
         stopping: false,
         reload: None,
         wanted,

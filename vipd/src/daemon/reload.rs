@@ -107,6 +107,9 @@ impl MainLoop<'_> {
     }
 
     async fn begin(&mut self, replies: Option<Vec<Reply>>) {
+        if replies.is_some() {
+            self.manager.reloading();
+        }
         let begun = match &replies {
             Some(_) => self.read().await,
             None => self.prepare(self.config.clone(), true).await,
@@ -122,12 +125,15 @@ impl MainLoop<'_> {
             Err(error) => {
                 let error = format!("{error:#}");
                 match replies {
-                    Some(_) => tracing::error!(
-                        target: "vipd::event",
-                        event = "reload_refused",
-                        error,
-                        "the configuration stays as it is"
-                    ),
+                    Some(_) => {
+                        tracing::error!(
+                            target: "vipd::event",
+                            event = "reload_refused",
+                            error,
+                            "the configuration stays as it is"
+                        );
+                        self.manager.reloaded();
+                    }
                     None => {
                         tracing::error!(error, "interfaces are not followed for now");
                         self.wanted.again_soon();
@@ -235,6 +241,9 @@ impl MainLoop<'_> {
                 "the configuration is in force in part, trying again"
             );
             self.wanted.again_soon();
+        }
+        if is_reload {
+            self.manager.reloaded();
         }
         for reply in replies.into_iter().flatten() {
             let answer = if problems.is_empty() {

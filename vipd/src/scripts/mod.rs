@@ -60,8 +60,10 @@ impl Executable {
         let mut command = Command::new(&self.path);
         command.args(&self.arguments).args(arguments).current_dir("/").process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // What a shell or the dynamic linker would be led astray by.
-        for variable in ["IFS", "LD_PRELOAD", "LD_LIBRARY_PATH"] {
+        // What a shell, the dynamic linker or another vipd would be led astray by: it is vipd that the service manager watches.
+        for variable in
+            ["IFS", "LD_PRELOAD", "LD_LIBRARY_PATH", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]
+        {
             command.env_remove(variable);
         }
         if let Some((uid, gid)) = self.account {

@@ -1,0 +1,108 @@
+//! What is packed (`vipd/dist`, `docs/bpftool.md`) fits what was built. The package itself: `cargo xtask dist --try`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+use vipd_common::abi::{Counters, InstanceCounters};
+use vipd_tests::{find_program, vipd_bin};
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &str) -> Result<String> {
+    fs::read_to_string(repository().join(path)).with_context(|| path.to_owned())
+}
+
+/// systemd knows every line of the unit, and of the stricter one.
+#[test]
+fn the_unit_is_one_that_systemd_understands() -> Result<()> {
+    if find_program("systemd-analyze").is_none() {
+        eprintln!("SKIP: systemd-analyze is not installed");
+        return Ok(());
+    }
+    let dir = std::env::temp_dir().join(format!("vipd-unit-{}", std::process::id()));
+    let drop_in = dir.join("vipd.service.d");
+    fs::create_dir_all(&drop_in)?;
+    // It looks whether the program is there.
+    let unit = read("vipd/dist/vipd.service")?.replace("/usr/sbin/vipd", &vipd_bin()?.display().to_string());
+    let verify = |text: &str| -> Result<String> {
+        let path = dir.join("vipd.service");
+        fs::write(&path, text)?;
+        let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        // Other units of the machine are not ours to judge.
+        let ours = |line: &&str| line.contains("vipd.service") || line.contains("strict.conf");
+        Ok(said.lines().filter(ours).collect::<Vec<_>>().join("\n"))
+    };
+    fs::copy(repository().join("vipd/dist/strict.conf"), drop_in.join("strict.conf"))?;
+    let verdict = verify(&unit);
+    // This test would notice: an odd line is one that is complained of.
+    let odd = verify(&unit.replace("KillMode=process", "KillMode=gently"));
+    fs::remove_dir_all(&dir)?;
+    ensure!(verdict?.is_empty(), "systemd-analyze verify complains");
+    ensure!(odd?.contains("gently"), "an odd line went unnoticed");
+    Ok(())
+}
+
+#[test]
+fn the_example_configuration_has_no_fault() -> Result<()> {
+    let example = repository().join("vipd/dist/vipd.conf.example");
+    let check = |path: &Path| {
+        Command::new(vipd_bin()?).args(["check", "--strict", "-f"]).arg(path).output().context("vipd")
+    };
+    let output = check(&example)?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    // Nor what is commented out in it.
+    let whole = fs::read_to_string(&example)?;
+    let uncommented: String = whole.lines().map(|line| uncomment(line) + "\n").collect();
+    ensure!(uncommented != whole);
+    let path = std::env::temp_dir().join(format!("vipd-example-{}.conf", std::process::id()));
+    fs::write(&path, uncommented.replace("/usr/local/sbin/we-are-master", "/bin/true"))?;
+    let output = check(&path)?;
+    fs::remove_file(&path)?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    Ok(())
+}
+
+/// `#nopreempt` and `#    chk` are lines that wait to be used; `# Text` is not.
+fn uncomment(line: &str) -> String {
+    match line.split_once('#') {
+        Some((before, rest))
+            if before.trim().is_empty() && (!rest.starts_with(' ') || rest.starts_with("    ")) =>
+        {
+            format!("{before}{rest}")
+        }
+        _ => line.to_owned(),
+    }
+}
+
+/// Every counter has its row, and every map.
+#[test]
+fn the_page_about_bpftool_is_complete() -> Result<()> {
+    let page = read("docs/bpftool.md")?;
+    let rows: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
+    let maps = read("vipd-ebpf/src/maps.rs")?;
+    let maps: Vec<&str> =
+        maps.lines().filter_map(|line| line.strip_prefix("pub static ")?.split(':').next()).collect();
+    ensure!(maps.len() == 11, "{maps:?}");
+    for name in maps.iter().chain(Counters::NAMES).chain(InstanceCounters::NAMES) {
+        let word = format!("`{name}`");
+        ensure!(rows.iter().any(|row| row.contains(&word)), "docs/bpftool.md has no row for {word}");
+    }
+    for row in rows.iter().filter(|row| row.starts_with('`') && row.contains('_') && !row.contains(", ")) {
+        let name = row.trim_matches('`');
+        let fields = ["address_list_digest", "heard_ns", "source_checksum"];
+        let known = maps.contains(&name)
+            || Counters::NAMES.contains(&name)
+            || InstanceCounters::NAMES.contains(&name)
+            || fields.contains(&name);
+        ensure!(known, "docs/bpftool.md explains {name}, which there is not");
+    }
+    Ok(())
+}
