@@ -144,7 +144,8 @@ fn with_a_virtual_mac_too() {
     let Some(mut bench) = Bench::new() else { return };
     let mut identity = identity();
     identity.flags = instance_flag::VIRTUAL_MAC;
-    let entry = VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: VIRTUAL_MAC, flags: 0, reserved: 0 };
+    let entry =
+        VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: VIRTUAL_MAC, flags: 0, reserved: 0 };
     bench.fill(&identity, entry, &[(0, VIP)], &[]);
     bench.own(LEASE, Duration::ZERO);
     let mut advert = Ipv4::advert(PEER, v3(51, 200, 100, &[VIP])).frame();

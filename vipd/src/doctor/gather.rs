@@ -191,7 +191,8 @@ fn broken(config: &Config) -> Vec<Broken> {
         commands.extend(named);
     }
     for instance in &config.instances {
-        let fence = Fence::of(instance).map(|fence| (format!("fence_script of {}", instance.name), fence.command));
+        let fence =
+            Fence::of(instance).map(|fence| (format!("fence_script of {}", instance.name), fence.command));
         commands.extend(fence);
     }
     for Fifo { path, reader, .. } in Fifo::of(config) {

@@ -189,11 +189,7 @@ pub const ALL: &[Family] = &[
         "1 if the engine thread has real-time scheduling, else 0.",
         Source::Daemon(|s| yes(s.real_time)),
     ),
-    gauge(
-        "drained",
-        "1 if the node is drained (`vipd drain`), else 0.",
-        Source::Daemon(|s| yes(s.drained)),
-    ),
+    gauge("drained", "1 if the node is drained (`vipd drain`), else 0.", Source::Daemon(|s| yes(s.drained))),
     counter(
         "xdp_frames",
         "Frames by what the XDP program did with them; what belongs to one instance is counted there.",
@@ -230,9 +226,7 @@ pub const ALL: &[Family] = &[
     gauge(
         "arbiter_target_answers",
         "1 if a target has answered the last question, 0 if not; absent before the first.",
-        Source::DaemonBy(&["name", "target"], |s| {
-            of_targets(s, |target| Some(yes(target.answers?)))
-        }),
+        Source::DaemonBy(&["name", "target"], |s| of_targets(s, |target| Some(yes(target.answers?)))),
     ),
     seconds(
         "arbiter_target_rtt",
@@ -307,7 +301,9 @@ pub const ALL: &[Family] = &[
     gauge(
         "instance_mismatch",
         "1 for each thing in which other routers differ now, see mismatch in docs/events.md.",
-        Source::InstanceBy(&["what"], |i| i.mismatches.iter().map(|what| (vec![what.clone()], whole(1))).collect()),
+        Source::InstanceBy(&["what"], |i| {
+            i.mismatches.iter().map(|what| (vec![what.clone()], whole(1))).collect()
+        }),
     ),
     counter(
         "instance_became_master",

@@ -10,9 +10,7 @@ use std::{
 use anstyle::Style;
 
 use super::{BOLD, DIM, WARN, age, style_of, sum, tenths};
-use crate::control::model::{
-    ArbiterStatus, InstanceStatus, LineStatus, Status, TargetStatus, TrackedStatus,
-};
+use crate::control::model::{ArbiterStatus, InstanceStatus, LineStatus, Status, TargetStatus, TrackedStatus};
 
 /// VIPs on one line.
 const VIPS_A_LINE: usize = 3;
@@ -72,7 +70,11 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
     row(out, "answered", format_args!("{} ARP and ND questions", sum(i.vip_answers.values())))?;
     row(out, "adverts", format_args!("{} sent, {} received", i.adverts_sent, i.adverts_received))?;
     if i.split_brain {
-        row(out, "conflict", format_args!("{WARN}split brain: another router acts as the owner too{WARN:#}"))?;
+        row(
+            out,
+            "conflict",
+            format_args!("{WARN}split brain: another router acts as the owner too{WARN:#}"),
+        )?;
     }
     if !i.mismatches.is_empty() {
         let what = i.mismatches.join(", ");

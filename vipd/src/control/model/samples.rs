@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use vipd_common::abi::Counters;
 
-use super::{ArbiterStatus, InstanceStatus, LineStatus, MasterStatus, SCHEMA, Status, TargetStatus, TrackedStatus};
+use super::{
+    ArbiterStatus, InstanceStatus, LineStatus, MasterStatus, SCHEMA, Status, TargetStatus, TrackedStatus,
+};
 
 /// VI_1 is the master, VI_6 a backup, VI_F in fault; something of each kind is tracked.
 pub fn status() -> Status {
