@@ -180,6 +180,65 @@ fn a_drained_node_stays_drained() -> Result<()> {
     check_none_lost("drained, restarted, undrained", prober)
 }
 
+/// An instance that a reload removes while others are offered it is waited for no more.
+#[test]
+fn what_is_removed_meanwhile_is_not_waited_for() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let two = |priority| {
+        let other = slow(priority, "").replace(INSTANCE, "VI_2").replace("_id 51", "_id 52");
+        let other = other.replace(&VIP.to_string(), "10.0.0.4");
+        let (_, other) = other.split_once("vrrp_instance").context("an instance")?;
+        anyhow::Ok(format!("{}vrrp_instance{other}", slow(priority, "")))
+    };
+    let lb01 = bed.start("lb01", &two(HIGH)?)?;
+    bed.wait("lb01", "MASTER")?;
+    // Nobody is there to take over, so both stay offered for a while.
+    let asked = |name: &'static str| {
+        let (node, vipd) = (bed.lb01(), &bed.vipd);
+        let mut command = node.command(vipd);
+        command.args(["handover", name, "--runtime-dir"]).arg(node.runtime_dir());
+        command.stderr(std::process::Stdio::piped()).spawn()
+    };
+    let (first, second) = (asked(INSTANCE)?, asked("VI_2")?);
+    wait_for("both to be offered", SOON, || {
+        let offered = |name| bed.status_of("lb01", name).is_ok_and(|status| status["handed_over"] == true);
+        offered(INSTANCE) && offered("VI_2")
+    })?;
+    bed.reloaded("lb01", &slow(HIGH, ""))?;
+    let said = |child: std::process::Child| -> Result<String> {
+        let output = child.wait_with_output()?;
+        ensure!(output.status.code() == Some(1), "{output:?}");
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (first, second) = (said(first)?, said(second)?);
+    ensure!(second.contains("no longer in the configuration"), "{second}");
+    ensure!(first.contains("VI_1 stays MASTER"), "{first}");
+    ensure!(bed.state("lb01")? == "MASTER", "{}", lb01.log());
+    Ok(())
+}
+
+/// `vipd undrain` ends a drain that is still under way, also for good.
+#[test]
+fn undrained_meanwhile() -> Result<()> {
+    let Some(mut pair) = slow_pair("")? else { return Ok(()) };
+    pair.lb02.kill9()?;
+    let node = pair.bed.lb01();
+    let mut drain = node.command(&pair.bed.vipd);
+    drain.args(["drain", "--runtime-dir"]).arg(node.runtime_dir());
+    let drain = drain.stderr(std::process::Stdio::piped()).spawn()?;
+    wait_priority(&pair.bed, "lb01", 1)?;
+    ensure!(done(&pair.bed, "lb01", &["undrain"])? == "undrained\n");
+    let output = drain.wait_with_output()?;
+    let err = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(1) && err.contains("ended by `vipd undrain`"), "{output:?}");
+    sleep(Duration::from_secs(5));
+    let whole = node.status(&pair.bed.vipd)?;
+    ensure!(whole["drained"] == false && !node.dir().join("state/drained").exists(), "{whole}");
+    let status = pair.bed.status("lb01")?;
+    ensure!(status["state"] == "MASTER" && status["priority"] == HIGH, "{status}");
+    Ok(())
+}
+
 /// A drained node still serves when nobody else does.
 #[test]
 fn a_drained_node_is_better_than_none() -> Result<()> {

@@ -226,6 +226,7 @@ fn heartbeats_of_ipv6_are_heard() -> Result<()> {
     let bed = &pair.bed;
     let wire = bed.lab.sniff_link("lb01", "eth1")?;
     wait_line(bed, "lb02", 1, |line| line["heard_ms_ago"].is_u64())?;
+    wait_for("adverts on the line", SOON, || wire.adverts().len() > 1)?;
     let from: Vec<IpAddr> = wire.adverts().iter().map(|(_, advert)| advert.src).collect();
     ensure!(from.iter().all(|from| *from == bed.lb01().link_local()), "not from eth0's address: {from:?}");
     let joined = bed.lb02().exec(&["ip", "maddress", "show", "dev", "eth1"])?;
@@ -278,6 +279,8 @@ fn a_heartbeat_line_with_somebody_elses_program_waits() -> Result<()> {
     let pair = pair_in(bed, &heart_conf(HIGH, HEARTBEAT), &heart_conf(LOW, HEARTBEAT))?;
     wait_line_state(&pair.bed, "lb01", 1, "absent")?;
     ensure!(pair.lb01.log().contains("already has an XDP program"), "{}", pair.lb01.log());
+    // A reload is not refused for it.
+    pair.bed.reloaded("lb01", &heart_conf(HIGH - 1, HEARTBEAT))?;
     drop(other);
     wait_line_state(&pair.bed, "lb01", 1, "up")?;
     wait_line(&pair.bed, "lb02", 1, |line| line["heard_ms_ago"].is_u64())?;

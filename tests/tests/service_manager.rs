@@ -122,7 +122,7 @@ fn an_engine_that_hangs_starves_the_watchdog() -> Result<()> {
     bed.lb01().write_vipd_conf(&node_conf(HIGH, ""))?;
     let (manager, daemon) = Manager::start(&bed)?;
     let fed = manager.wait("WATCHDOG=1", 0)?;
-    let fed = manager.wait("WATCHDOG=1", fed)?;
+    manager.wait("WATCHDOG=1", fed)?;
     {
         let _held = Held::thread(daemon.pid(), "engine")?;
         // An answer may have been under way.
@@ -131,7 +131,6 @@ fn an_engine_that_hangs_starves_the_watchdog() -> Result<()> {
         sleep(WATCHDOG * 10);
         let heard = manager.heard()?;
         ensure!(heard.len() == before, "said while the engine hung: {:?}", &heard[before..]);
-        ensure!(before >= fed);
     }
     let before = manager.heard()?.len();
     manager.wait("WATCHDOG=1", before)?;

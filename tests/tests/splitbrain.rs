@@ -81,7 +81,6 @@ fn splitbrain_matrix() -> Result<()> {
 
 /// A node that is cut off from the gateway, which the other still has, is in FAULT.
 #[test]
-#[ignore = "this vipd has no `arbiter` yet"]
 fn splitbrain_with_an_arbiter() -> Result<()> {
     const BLOCK: &str =
         "arbiter gw {\n    ping 10.0.0.254\n    interval 0.5\n    timeout 0.5\n    fall 2\n    rise 1\n}\n";

@@ -18,9 +18,10 @@ use crate::{
 /// For so long after the lease was taken back.
 const WINDOW_NS: u64 = 1_000_000_000;
 
-/// Sends an IP packet on to whoever has taken the virtual router `slot` from us; `None` if nobody just has.
+/// Sends an IP packet on to whoever has taken the virtual router `slot` from us; `None` if nobody just has. `to_virtual_mac`: its
+/// frame is known to be addressed to the virtual MAC.
 #[inline(always)]
-pub fn forward(ctx: &XdpContext, link: &Link, slot: u32) -> Option<Verdict> {
+pub fn forward(ctx: &XdpContext, link: &Link, slot: u32, to_virtual_mac: bool) -> Option<Verdict> {
     let ours = INSTANCES.get_ptr(slot)?;
     // SAFETY: fields of a map value; plain data in any state.
     let (head, mac, successor) = unsafe { ((*ours).head, (*ours).mac, (*ours).source_mac) };
@@ -33,8 +34,8 @@ pub fn forward(ctx: &XdpContext, link: &Link, slot: u32) -> Option<Verdict> {
         return None;
     }
     let (destination, source): ([u8; 6], [u8; 6]) = (read(ctx, 0)?, read(ctx, 6)?);
-    // Not what everybody hears, nor what the successor itself sends here: it believes that we are the owner.
-    if destination[0] & 1 != 0 || source == successor {
+    // Not what others are sent, nor what the successor itself sends here: it believes that we are the owner.
+    if destination != mac && !to_virtual_mac || source == successor {
         return None;
     }
     write(ctx, 0, successor)?;

@@ -50,7 +50,7 @@ fn may_be_vip(address: Address) -> bool {
 #[inline(always)]
 pub fn gate(ctx: &XdpContext, link: &Link, vip: &Vip, accept_always: bool) -> Verdict {
     if !vip.owned {
-        if let Some(verdict) = late::forward(ctx, link, vip.entry.instance) {
+        if let Some(verdict) = late::forward(ctx, link, vip.entry.instance, false) {
             return verdict;
         }
         // RFC 9568 6.4.2: a backup does not accept packets to the virtual address.

@@ -41,7 +41,7 @@ pub fn handle(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
     }
     if !ownership::owned(group) {
         if matches!(link.ethertype, ETHERTYPE_IPV4 | ETHERTYPE_IPV6)
-            && let Some(verdict) = late::forward(ctx, link, entry.slot)
+            && let Some(verdict) = late::forward(ctx, link, entry.slot, true)
         {
             return Some(verdict);
         }

@@ -56,9 +56,9 @@ fn what_comes_late_goes_on_to_who_has_taken_over() {
     for (what, frame, verdict) in [
         ("the peer's own: it would come back for ever", of_the_peer, XDP_DROP),
         ("to everybody: the peer has it too", packet([0xff; 6], VIP), XDP_DROP),
+        ("to another station, seen on the way", packet([0x02, 0, 0, 0, 0, 0x99], VIP), XDP_DROP),
         ("a question about the VIP", arp(1, ASKER_MAC, ASKER, VIP), XDP_DROP),
         ("to another address", packet(MAC, Ipv4Addr::new(192, 0, 2, 77)), XDP_PASS),
-        ("in a VLAN", tagged(&packet(MAC, VIP), &[10]), XDP_PASS),
     ] {
         assert_eq!(bench.run(&frame).verdict, verdict, "{what}");
     }
@@ -77,6 +77,16 @@ fn a_lease_that_ran_out_has_no_successor() {
     let advert = Ipv4::advert(PEER, v3(51, 200, 100, &[VIP])).frame();
     bench.run(&advert);
     assert_eq!(bench.run(&packet(MAC, VIP)).verdict, XDP_DROP);
+}
+
+/// A VIP on another interface of the instance has other neighbours.
+#[test]
+fn a_vip_of_another_link_has_another_successor() {
+    let Some(mut bench) = Bench::new() else { return };
+    bench.configure(&identity(), &[(0, VIP), (10, VIP)]);
+    taken(&mut bench);
+    assert_eq!(bench.run(&packet(MAC, VIP)).verdict, XDP_TX);
+    assert_eq!(bench.run(&tagged(&packet(MAC, VIP), &[10])).verdict, XDP_DROP);
 }
 
 /// The lease of a sync group is taken by one member's advert; packets to another's VIP go to whom that one has heard last.

@@ -100,6 +100,9 @@ pub struct InstanceStatus {
     pub lease_margin_least_us: Option<u64>,
     /// Time until this backup takes over if nothing is heard; `null` in other states.
     pub master_down_in_ms: Option<u64>,
+    /// Whether this backup has waited, and waits for its `fence_script` now.
+    #[serde(default)]
+    pub fencing: bool,
     /// Master_Down_Interval (RFC 8347 master-down-interval).
     pub master_down_interval_cs: u64,
     /// Skew_Time (RFC 8347 skew-time).

@@ -290,6 +290,7 @@ impl Effects {
     }
 }
 
+/// Unspecified where a file is run without those of its lines that hold the VIPs.
 fn first_vip(router: &Router) -> IpAddr {
-    router.spec.vips[0].address
+    router.spec.vips.first().map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |vip| vip.address)
 }

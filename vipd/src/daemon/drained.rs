@@ -59,7 +59,9 @@ mod tests {
         drained.unset().unwrap();
         drained.unset().unwrap();
         assert!(!drained.is_set().unwrap());
-        fs::write(&dir, "").unwrap_err();
+        fs::write(dir.join("file"), "").unwrap();
+        let error = Drained::new(&dir.join("file")).set().unwrap_err();
+        assert!(format!("{error:#}").contains("remember in"), "{error:#}");
         fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -408,7 +408,7 @@ impl Driver {
                 instance = self.effects.slots[&id].router.spec.name,
                 from = before.get(),
                 to = priority.get(),
-                "what is tracked has changed the priority"
+                "the priority has changed"
             );
             self.effects.notice(id, Change::Priority(state));
         }

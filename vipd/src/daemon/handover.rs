@@ -67,8 +67,10 @@ impl Handovers {
         self.offers.iter().map(|offer| offer.until).min()
     }
 
+    /// The instance is to go: nobody waits for it any more.
     pub fn forget(&mut self, instance: InstanceId) {
         self.last.remove(&instance);
+        self.offers.iter_mut().for_each(|offer| _ = offer.instances.remove(&instance));
     }
 }
 
@@ -111,7 +113,7 @@ impl Driver {
             if state != StateName::Master {
                 return Err(format!("{name} is {state} here, not MASTER"));
             }
-            if self.handovers.offers.iter().any(|offer| offer.instances.contains(id)) {
+            if self.is_leaving(*id) {
                 return Err(format!("{name} is being handed over already"));
             }
         }
@@ -131,8 +133,7 @@ impl Driver {
                 Err(format!("{name} owns its addresses (priority 255) and cannot be drained")),
             );
         }
-        let offered = |id: &InstanceId| self.handovers.offers.iter().any(|o| o.instances.contains(id));
-        if let Some(id) = self.effects.slots.keys().find(|id| offered(id)) {
+        if let Some(id) = self.effects.slots.keys().find(|id| self.is_leaving(**id)) {
             return answer(reply, Err(format!("{} is being handed over: try again then", self.name(*id))));
         }
         self.handovers.drained = true;
@@ -147,6 +148,9 @@ impl Driver {
     /// Has all instances rank as they are configured to, those too that were handed over one by one.
     pub(super) fn undrain(&mut self, reply: Reply) {
         let was = std::mem::take(&mut self.handovers.drained);
+        for offer in std::mem::take(&mut self.handovers.offers) {
+            answer(offer.reply, Err("ended by `vipd undrain`".into()));
+        }
         let all: BTreeSet<InstanceId> = self.effects.slots.keys().copied().collect();
         self.rank_as_configured(&all);
         if was {
@@ -157,7 +161,7 @@ impl Driver {
 
     fn rank_as_configured(&mut self, instances: &BTreeSet<InstanceId>) {
         for id in instances {
-            self.handovers.forget(*id);
+            self.handovers.last.remove(id);
             self.stand(*id);
         }
     }
@@ -186,6 +190,8 @@ impl Driver {
             let kept: BTreeSet<InstanceId> = offer.instances.iter().filter(kept).copied().collect();
             if !kept.is_empty() && now < offer.until {
                 self.handovers.offers.push(offer);
+            } else if offer.instances.is_empty() && !offer.drains {
+                answer(offer.reply, Err("the instance is no longer in the configuration".into()));
             } else if kept.is_empty() {
                 self.handed_over(offer);
             } else {
@@ -225,8 +231,9 @@ impl Driver {
             instances = names,
             "no backup has taken over: the node stays MASTER, and nothing was lost"
         );
+        let stay = if kept.len() == 1 { "stays" } else { "stay" };
         let mut message =
-            format!("no backup has taken over: {names} stays MASTER here, and nothing was lost");
+            format!("no backup has taken over: {names} {stay} MASTER here, and nothing was lost");
         if offer.drains {
             self.handovers.drained = false;
             message += "; the node is not drained";
@@ -238,8 +245,13 @@ impl Driver {
         answer(offer.reply, Err(message));
     }
 
+    /// Has said goodbye and waits for a successor, whatever for.
+    fn is_leaving(&self, id: InstanceId) -> bool {
+        self.keeper.snapshot(id).is_some_and(|snapshot| snapshot.leaving)
+    }
+
     fn name(&self, id: InstanceId) -> &str {
-        &self.effects.slots[&id].router.spec.name
+        self.effects.slots.get(&id).map_or("?", |slot| &slot.router.spec.name)
     }
 
     fn state(&self, id: InstanceId) -> StateName {

@@ -17,6 +17,7 @@ use super::{
     drained::Drained,
     driver::{End, Fence, Message, Wishes},
     fencing::Fences,
+    handover::Reply,
     host_wishes::HostWishes,
     reload::{Farewell, Reload, Wanted},
     router::{Port, Router},
@@ -27,7 +28,7 @@ use crate::{
     config::{self, Config},
     control::{
         Command,
-        model::{ArbiterStatus, InstanceStatus, Status},
+        model::{ArbiterStatus, Status},
     },
     dump,
     engine::StateName,
@@ -93,6 +94,8 @@ pub struct MainLoop<'m> {
     pub fenced: mpsc::UnboundedReceiver<Fence>,
     pub fences: Fences,
     pub drained: Drained,
+    /// A drain that waits for successors: what comes of it, and who asked for it.
+    pub draining: Option<(oneshot::Receiver<Result<String, String>>, Reply)>,
     /// What is looked at now and then.
     pub conditions: Conditions,
     pub manager: ServiceManager,
@@ -131,6 +134,7 @@ impl MainLoop<'_> {
                 }
                 Some(notice) = self.notices.recv() => self.tell(notice),
                 Some(fence) = self.fenced.recv() => self.fence(fence),
+                answer = drain_answer(&mut self.draining) => self.drained(answer).await,
                 message = self.manager.next() => self.send(message).await,
                 change = self.links.recv() => match change {
                     Some(change) => self.link(change).await,
@@ -180,8 +184,10 @@ impl MainLoop<'_> {
             self.tracker.arbiters().map(|a| ArbiterStatus::of(a.arbiter, a.health, a.targets)).collect();
         for (position, router) in self.routers.iter().enumerate() {
             let names: Vec<&str> = self.tracker.isolated_by(position).collect();
-            let is_it = |i: &&mut InstanceStatus| i.name == router.spec.name;
-            if let Some(instance) = status.instances.iter_mut().find(is_it).filter(|_| !names.is_empty()) {
+            if names.is_empty() {
+                continue;
+            }
+            if let Some(instance) = status.instances.iter_mut().find(|i| i.name == router.spec.name) {
                 status::name_arbiters(instance, &names);
             }
         }
@@ -210,10 +216,7 @@ impl MainLoop<'_> {
                 self.send(Message::HandOver { instance, to, reply }).await;
             }
             Command::Drain(reply) => self.drain(reply).await,
-            Command::Undrain(reply) => match self.drained.unset() {
-                Ok(()) => self.send(Message::Undrain(reply)).await,
-                Err(error) => _ = reply.send(Err(format!("{error:#}"))),
-            },
+            Command::Undrain(reply) => self.undrain(reply).await,
             Command::Stop(reply) => {
                 self.made.stops.push(reply);
                 self.stop("request").await;
@@ -225,23 +228,40 @@ impl MainLoop<'_> {
         }
     }
 
-    /// Drains the node, and remembers it when that is done.
-    async fn drain(&self, reply: oneshot::Sender<Result<String, String>>) {
+    /// Begins to drain the node.
+    async fn drain(&mut self, reply: Reply) {
+        if self.draining.is_some() {
+            let _ = reply.send(Err("it is being drained".into()));
+            return;
+        }
         let (drained, done) = oneshot::channel();
         self.send(Message::Drain(drained)).await;
-        let (state, messages) = (self.drained.clone(), self.messages.clone());
-        tokio::task::spawn_local(async move {
-            // Who asked may be gone, and the engine may have ended.
-            let Ok(mut answer) = done.await else { return };
-            if answer.is_ok()
-                && let Err(error) = state.set()
-            {
-                let (undrained, _) = oneshot::channel();
-                let _ = messages.send(Message::Undrain(undrained)).await;
-                answer = Err(format!("{error:#}"));
-            }
-            let _ = reply.send(answer);
-        });
+        self.draining = Some((done, reply));
+    }
+
+    /// What has come of it: a node that is drained is remembered as such.
+    async fn drained(&mut self, answer: Result<String, String>) {
+        let Some((_, reply)) = self.draining.take() else { return };
+        let mut answer = answer;
+        if answer.is_ok()
+            && let Err(error) = self.drained.set()
+        {
+            let (undrained, _) = oneshot::channel();
+            self.send(Message::Undrain(undrained)).await;
+            answer = Err(format!("{error:#}"));
+        }
+        // Who asked may be gone.
+        let _ = reply.send(answer);
+    }
+
+    async fn undrain(&mut self, reply: Reply) {
+        if let Some((_, reply)) = self.draining.take() {
+            let _ = reply.send(Err("ended by `vipd undrain`".into()));
+        }
+        match self.drained.unset() {
+            Ok(()) => self.send(Message::Undrain(reply)).await,
+            Err(error) => _ = reply.send(Err(format!("{error:#}"))),
+        }
     }
 
     fn fence(&mut self, fence: Fence) {
@@ -404,6 +424,16 @@ pub fn tell_of_links(before: &BTreeMap<String, (bool, bool)>, now: &BTreeMap<Str
 async fn at(then: Option<Instant>) {
     match then {
         Some(then) => sleep_until(then).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What comes of a drain; never if there is none.
+async fn drain_answer(
+    draining: &mut Option<(oneshot::Receiver<Result<String, String>>, Reply)>,
+) -> Result<String, String> {
+    match draining {
+        Some((done, _)) => done.await.unwrap_or_else(|_| Err("the daemon is stopping".into())),
         None => std::future::pending().await,
     }
 }

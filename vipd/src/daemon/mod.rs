@@ -185,8 +185,7 @@ async fn look_at_link(name: &str, host: &Host, tracker: &mut Tracker, delays: &m
 }
 
 async fn warn_of_addresses(routers: &[Router], host: &Host) -> Result<()> {
-    let ours = |router: &&Router| router.spec.priority.is_owner() || router.spec.is_visible();
-    for router in routers.iter().filter(|router| !ours(router)) {
+    for router in routers.iter().filter(|router| !router.spec.priority.is_owner()) {
         for link in router.present() {
             let state = host.link(&link.name).await?;
             for vip in link.vips.iter().filter(|vip| state.addresses.iter().any(|a| a.address == **vip)) {
@@ -350,6 +349,7 @@ async fn run_engine(
         fenced,
         fences: Fences::default(),
         drained: state,
+        draining: None,
         conditions: Conditions::default(),
         manager: ServiceManager::new(),
         stopping: false,

@@ -192,12 +192,13 @@ impl MainLoop<'_> {
         Ok(Reload { config, accounts, routers, kept, farewells, handed_over, replies: None })
     }
 
-    /// Attaches XDP where it is not; with `go_on` an interface where it cannot be counts as missing.
+    /// Attaches XDP where it is not. A heartbeat line where it cannot be counts as missing; with `go_on` an interface with VIPs too.
     async fn attach(&mut self, mut routers: Vec<Router>, go_on: bool) -> Result<Vec<Router>> {
         let failed =
             super::attach(&mut self.made.dataplane, &routers, &mut self.made.host, &mut self.modes).await;
         for (ifindex, error) in failed {
-            if !go_on {
+            let serves = routers.iter().flat_map(Router::present).any(|link| link.wire.ifindex == ifindex);
+            if serves && !go_on {
                 self.detach_unused();
                 return Err(error);
             }
@@ -227,9 +228,11 @@ impl MainLoop<'_> {
                 }
             }
         }
-        let (what, problems) = self.come_into_force(reload, is_reload).await;
+        let (what, changes, problems) = self.come_into_force(reload, is_reload).await;
         if problems.is_empty() && !is_reload {
-            tracing::info!(target: "vipd::event", event = "interfaces_changed", what, "interfaces have changed");
+            if changes {
+                tracing::info!(target: "vipd::event", event = "interfaces_changed", what, "interfaces have changed");
+            }
         } else if problems.is_empty() {
             tracing::info!(target: "vipd::event", event = "reloaded", what, "the configuration is in force");
         } else {
@@ -263,8 +266,8 @@ impl MainLoop<'_> {
         self.attach(routers, true).await
     }
 
-    /// Returns what has changed, and what the kernel has refused.
-    async fn come_into_force(&mut self, reload: Reload, is_reload: bool) -> (String, Vec<String>) {
+    /// Returns what has changed, whether anything has, and what the kernel has refused.
+    async fn come_into_force(&mut self, reload: Reload, is_reload: bool) -> (String, bool, Vec<String>) {
         let Reload { config, accounts, mut routers, kept, farewells, .. } = reload;
         let mut problems = Refusals::default();
         for (router, slot) in routers.iter_mut().zip(&kept) {
@@ -328,13 +331,11 @@ impl MainLoop<'_> {
             before.is_some_and(|before| Router { position: router.position, ..before.clone() } != **router)
         };
         let going_on = routers.iter().zip(&kept).filter(|(_, slot)| slot.is_some()).map(|(router, _)| router);
-        let what = format!(
-            "{} instances: {} changed, {} added, {} removed",
-            routers.len(),
-            going_on.filter(is_changed).count(),
-            kept.iter().filter(|slot| slot.is_none()).count(),
-            farewells.len()
-        );
+        let (changed, added) =
+            (going_on.filter(is_changed).count(), kept.iter().filter(|slot| slot.is_none()).count());
+        let (count, removed) = (routers.len(), farewells.len());
+        let what = format!("{count} instances: {changed} changed, {added} added, {removed} removed");
+        let changes = changed + added + removed > 0;
         tell_of_links(&links(&self.routers), &links(&routers));
         self.routers = routers;
         self.detach_unused();
@@ -342,7 +343,7 @@ impl MainLoop<'_> {
         self.apply_wishes().await;
         self.notifier.reload(&config, &accounts, is_reload).await;
         (self.config, self.accounts) = (config, accounts);
-        (what, problems.0)
+        (what, changes, problems.0)
     }
 
     fn detach_unused(&mut self) {

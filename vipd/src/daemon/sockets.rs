@@ -143,12 +143,15 @@ impl Sockets {
             Ok(()) => sent.counts = true,
             Err(error) => sent.unsent.push(Unsent { way: Way::Line(0), error }),
         }
-        if needs_own && !sent.counts && !spec.priority.is_leaving() {
-            return sent;
-        }
+        let mute = needs_own && !sent.counts && !spec.priority.is_leaving();
         // A link that is down takes frames, and loses them.
         for (number, line) in (1..).zip(&router.heartbeats).filter(|(_, line)| line.carries()) {
-            match self.send_frame(spec, line.ifindex, line.mac) {
+            let result = match mute {
+                // Its peers would yield to a router that never owns.
+                true => Err(io::ErrorKind::NotConnected.into()),
+                false => self.send_frame(spec, line.ifindex, line.mac),
+            };
+            match result {
                 Ok(()) => sent.counts |= !needs_own,
                 Err(error) => sent.unsent.push(Unsent { way: Way::Line(number), error }),
             }

@@ -15,7 +15,7 @@ use crate::{
     engine::{FaultReason, InstanceId, Reason, Snapshot, StateName},
     time::Instant,
     tracking::Health,
-    vrrp::LeasePolicy,
+    vrrp::{LeasePolicy, Settings},
 };
 
 impl Driver {
@@ -94,7 +94,8 @@ impl Driver {
             lease_remaining_ms: (lease > now).then(|| ms(now, lease)),
             lease_length_ms: whole(router.settings.lease_length().as_millis()),
             lease_margin_least_us: slot.lease_margin.get(now).map(|margin| whole(margin.as_micros())),
-            master_down_in_ms: snapshot.master_down_at.map(|at| ms(now, at)),
+            fencing: snapshot.fencing,
+            master_down_in_ms: down_at(&snapshot, &router.settings, heard).map(|at| ms(now, at)),
             master_down_interval_cs: whole(
                 router.settings.master_down_interval(snapshot.interval).as_millis() / 10,
             ),
@@ -148,6 +149,18 @@ pub(super) fn vip_answers(router: &Router, dataplane: &Dataplane) -> BTreeMap<Ip
         *answers.entry(router::address(key.address)).or_default() += dataplane.answers(&key);
     }
     answers
+}
+
+/// When a backup takes over if nothing is heard; `None` of others, and of one that waits for a fence.
+///
+/// Each advert of a master that is followed sets the timer back, of which the election learns only when it has fired.
+fn down_at(snapshot: &Snapshot, settings: &Settings, heard: Option<Instant>) -> Option<Instant> {
+    let at = snapshot.master_down_at.filter(|_| !snapshot.fencing)?;
+    let settings = Settings { priority: snapshot.priority, ..*settings };
+    let followed =
+        snapshot.master.is_some_and(|master| master.priority >= settings.priority || !settings.preempts());
+    let by_stamp = heard.filter(|_| followed).map(|at| at + settings.master_down_interval(snapshot.interval));
+    Some(by_stamp.map_or(at, |by_stamp| at.max(by_stamp)))
 }
 
 /// The election knows that it is isolated, not from what.

@@ -214,8 +214,14 @@ impl InstancePage {
         unsafe { (&raw const (*self.0.slot(slot)).head).read_volatile() }
     }
 
-    /// Writes the daemon's half of a slot. The program's half stays.
+    /// Writes the daemon's half of a slot. The program's half stays, but for who has taken the VIPs last.
     pub fn write(&self, slot: u32, identity: &Identity) {
+        let instance = self.0.slot(slot);
+        // SAFETY: as in `describe`; a takeover in this very moment is not known of, and late packets are lost.
+        unsafe {
+            (&raw mut (*instance).source_mac).write_volatile([0; 6]);
+            (&raw mut (*instance).revoked_ns).write_volatile(0);
+        }
         self.rank(slot, identity.priority, identity.primary);
         self.describe(slot, identity);
     }

@@ -12,8 +12,11 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
     file(facts, findings);
     for broken in &facts.broken {
         let what = format!("{} cannot be run: {}", broken.name, broken.problem);
-        let fix =
-            "correct the path, the user or the permissions: vipd runs without it, and nothing depends on it";
+        let fix = if broken.name.starts_with("fence_script") {
+            "correct the path, the user or the permissions: with `fence_failed wait` this node never takes over out of silence"
+        } else {
+            "correct the path, the user or the permissions: vipd runs without it, and nothing depends on it"
+        };
         findings.problem(CONFIGURATION, "script", what, fix);
     }
     keepalived(facts, findings);

@@ -16,6 +16,10 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
         return;
     };
     findings.ok("vipd", "running", format!("vipd {} runs, pid {}", status.version, status.pid));
+    if status.drained {
+        let what = "the node is drained: it serves only where nobody else does";
+        findings.warning("vipd", "drained", what, "vipd undrain, when the maintenance is over");
+    }
     in_force(facts, status, findings);
     for (i, instance) in facts.instances().iter().enumerate() {
         let Some(status) = facts.status_of(instance) else { continue };

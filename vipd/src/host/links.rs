@@ -22,7 +22,10 @@ use rtnetlink::{
 };
 use vipd_common::wire::eth::MacAddr;
 
-use super::netlink::{FAMILIES, LOOPBACK, address_family, errno, supported};
+use super::{
+    netlink::{FAMILIES, LOOPBACK, address_family, errno, supported},
+    visible::is_for_show,
+};
 
 /// A link as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -223,6 +226,10 @@ fn vlan_state(attributes: &[LinkAttribute]) -> Option<VlanState> {
 }
 
 pub(super) fn address(message: &AddressMessage) -> Option<LinkAddress> {
+    // A VIP, perhaps another instance's: nobody's own address.
+    if is_for_show(message) {
+        return None;
+    }
     let (mut local, mut address) = (None, None);
     let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
     for attribute in &message.attributes {
@@ -331,7 +338,7 @@ impl LinkEvents {
             }
             NetlinkPayload::InnerMessage(
                 RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address),
-            ) if address.header.index != LOOPBACK => {
+            ) if address.header.index != LOOPBACK && !is_for_show(address) => {
                 self.changed.insert(address.header.index);
             }
             NetlinkPayload::Overrun(_) => self.resync = true,

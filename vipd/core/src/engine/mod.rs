@@ -373,6 +373,7 @@ impl Engine {
                 return;
             }
             if let Some(instance) = members.iter().find(|member| self.members[member].machine.wants_fence()) {
+                // DEVIATION 6.4.2: Active_Down_Timer has fired, and nobody takes over before the master is fenced.
                 self.fence_round += 1;
                 let round = self.fence_round;
                 members.iter().for_each(|member| self.machine_mut(*member).await_fence(round));

@@ -329,7 +329,8 @@ impl Machine {
             }
             (State::Master(master), Event::Shutdown) => self.leave(master, now, out),
             (State::Master(master), Event::HandOver) if !self.settings.priority.is_owner() => {
-                // As before a stop, but for the lease, which is not shortened: the mastership may go on.
+                // DEVIATION 6.4.3: a goodbye of one that may advertise again. The lease is not shortened, since the
+                // mastership goes on if nobody takes over.
                 let state = State::Master(master.yielding(&self.settings, now));
                 self.publish(&state, out);
                 self.say_goodbye(out);

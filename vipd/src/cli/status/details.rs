@@ -51,6 +51,8 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
             least.unwrap_or_default()
         );
         row(out, "lease", of)?;
+    } else if i.fencing {
+        row(out, "takeover", format_args!("{WARN}when the former master is fenced{WARN:#}"))?;
     } else if let Some(ms) = i.master_down_in_ms {
         row(out, "takeover", format_args!("in {} of silence", tenths(ms)))?;
     }

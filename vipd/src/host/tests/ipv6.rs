@@ -225,12 +225,15 @@ fn the_hosts_own_traffic_reaches_the_owner() {
         });
 
         let own = UdpSocket::bind("[::]:7777").unwrap();
-        own.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        own.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
         host.set_master(3, true).await.unwrap();
         for target in targets {
-            socket.send_to(b"mine", target).unwrap();
-            let mut buffer = [0; 16];
-            assert_eq!(own.recv_from(&mut buffer).unwrap().0, 4);
+            // A busy machine has been seen to lose one, and UDP may.
+            let received = (0..5).any(|_| {
+                socket.send_to(b"mine", target).unwrap();
+                own.recv_from(&mut [0; 16]).is_ok_and(|(length, _)| length == 4)
+            });
+            assert!(received, "{target} is not local");
         }
     });
 }

@@ -50,6 +50,10 @@ fn a_masters_vips_are_shown_and_a_backups_are_not() {
         host.sync_virtual().await.unwrap();
         host.sync_virtual().await.unwrap();
         assert_eq!(shown(), SHOWN);
+        // Or another instance on the link would take one for its own address.
+        let link = host.link("v0").await.unwrap();
+        let is_vip = |a: &LinkAddress| vips.iter().any(|vip| a.address == addr(vip));
+        assert!(!link.addresses.iter().any(is_vip), "{:?}", link.addresses);
         assert!(ip("-4 addr show dev v0").contains("deprecated"), "{}", ip("-4 addr show dev v0"));
         assert!(ip("route get 10.0.0.9").contains("src 10.0.0.1"), "it is picked as a source");
         // Another run while they are there: the address on `lo` has to be kept all the same.

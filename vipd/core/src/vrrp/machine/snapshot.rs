@@ -48,6 +48,8 @@ pub struct Snapshot {
     pub interval: Duration,
     pub lease_until: Option<Instant>,
     pub master_down_at: Option<Instant>,
+    /// A backup that has waited, and waits until its master is fenced.
+    pub fencing: bool,
     pub next_advert: Option<Instant>,
     /// The form adverts are sent in; differs from the configured one if a peer's is mirrored.
     pub checksum: ChecksumForm,
@@ -73,6 +75,7 @@ impl Machine {
             last_source: self.last_heard.map(|advert| advert.source),
             interval,
             lease_until: self.lease_until(),
+            fencing: self.awaits_fence().is_some(),
             master_down_at: if let State::Backup(backup) = self.state { Some(backup.down_at) } else { None },
             next_advert: if let State::Master(master) = self.state { Some(master.next_advert) } else { None },
             checksum: self.checksum,
