@@ -8,7 +8,10 @@ use std::{process::Output, thread::sleep, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use support::*;
-use vipd_tests::{probe::ArpProber, wait_for};
+use vipd_tests::{
+    probe::{ArpProber, HttpProber},
+    wait_for,
+};
 
 /// So slow that a busy machine is no silence.
 const SLOW: &str = "1";
@@ -20,6 +23,9 @@ fn slow(priority: u8, extra: &str) -> String {
 fn slow_pair(extra: &str) -> Result<Option<Pair>> {
     pair(&slow(HIGH, extra), &slow(LOW, extra))
 }
+
+/// Between two requests.
+const HTTP_PERIOD: Duration = Duration::from_millis(20);
 
 /// Handovers there and back, unless `VIPD_HANDOVERS` says how many.
 fn rounds() -> usize {
@@ -54,14 +60,19 @@ fn wait_priority(bed: &Bed, node: &str, priority: u8) -> Result<()> {
     .map(drop)
 }
 
-/// Every question has an answer, but for the last ones, which may be on their way.
-fn check_none_lost(what: &str, prober: ArpProber) -> Result<()> {
+/// Every question has an answer, but for the last ones, which may be on their way, and one for each takeover: the advert that
+/// ends the one lease goes out just before the other begins, and on a veth it has arrived before its sender goes on.
+fn check_none_lost(what: &str, prober: ArpProber, takeovers: usize) -> Result<()> {
     sleep(Duration::from_millis(300));
     let ended = std::time::Instant::now();
     let probes = prober.stop()?;
     let lost = probes.iter().filter(|p| p.sent < ended - MESSAGE_DELAY * 4 && p.answers.is_empty()).count();
     println!("{what}: {lost} of {} questions unanswered", probes.len());
-    ensure!(probes.len() > 100 && lost == 0, "{what}: {lost} of {} questions unanswered", probes.len());
+    ensure!(
+        probes.len() > 100 && lost <= takeovers,
+        "{what}: {lost} of {} questions unanswered, {takeovers} takeovers",
+        probes.len()
+    );
     Ok(())
 }
 
@@ -70,6 +81,8 @@ fn handovers_lose_nothing() -> Result<()> {
     let Some(pair) = slow_pair("")? else { return Ok(()) };
     let bed = &pair.bed;
     let (listener, prober) = (bed.listener()?, bed.prober()?);
+    let _nginx = [bed.lb01().start_nginx((VIP, 80))?, bed.lb02().start_nginx((VIP, 80))?];
+    let client = HttpProber::start(bed.client().ns(), (VIP, 80).into(), HTTP_PERIOD, SOON)?;
     for round in 0..rounds() {
         let said = done(bed, "lb01", &["handover", INSTANCE]).with_context(|| format!("round {round}"))?;
         ensure!(said == format!("{INSTANCE} is handed over to {LB02}\n"), "{said}");
@@ -81,8 +94,11 @@ fn handovers_lose_nothing() -> Result<()> {
         bed.wait("lb01", "MASTER")?;
         bed.wait("lb02", "BACKUP")?;
     }
-    let (probes, listener) = (prober, listener);
-    check_none_lost(&format!("{} handovers there and back", rounds()), probes)?;
+    check_none_lost(&format!("{} handovers there and back", rounds()), prober, 2 * rounds())?;
+    let requests = client.stop();
+    let failed = requests.iter().filter(|request| request.answer.is_err()).count();
+    println!("{failed} of {} requests failed", requests.len());
+    ensure!(requests.len() > 20 && failed == 0, "{failed} of {} requests failed", requests.len());
     let goodbyes = adverts(&listener).iter().filter(|heard| heard.priority == 0).count();
     ensure!(goodbyes == rounds(), "{goodbyes} goodbyes");
     Ok(())
@@ -112,7 +128,7 @@ fn to_a_backup_that_does_not_preempt() -> Result<()> {
     let prober = pair.bed.prober()?;
     done(&pair.bed, "lb01", &["handover", INSTANCE])?;
     ensure!(pair.bed.state("lb02")? == "MASTER");
-    check_none_lost("nopreempt", prober)
+    check_none_lost("nopreempt", prober, 1)
 }
 
 #[test]
@@ -127,7 +143,7 @@ fn without_a_backup_it_stays() -> Result<()> {
     ensure!(status["state"] == "MASTER" && status["priority"] == HIGH, "{status}");
     let why = refused(bed, "lb01", &["drain"])?;
     ensure!(why.contains("VI_1 stays MASTER") && why.contains("not drained"), "{why}");
-    check_none_lost("no backup", prober)?;
+    check_none_lost("no backup", prober, 0)?;
     let status = bed.status("lb01")?;
     ensure!(status["state"] == "MASTER" && status["became_master"] == 1, "{status}");
 
@@ -177,7 +193,7 @@ fn a_drained_node_stays_drained() -> Result<()> {
     pair.bed.wait("lb01", "MASTER")?;
     wait_priority(&pair.bed, "lb01", HIGH + 1)?;
     ensure!(done(&pair.bed, "lb01", &["undrain"])? == "not drained\n");
-    check_none_lost("drained, restarted, undrained", prober)
+    check_none_lost("drained, restarted, undrained", prober, 2)
 }
 
 /// An instance that a reload removes while others are offered it is waited for no more.

@@ -174,6 +174,8 @@ fn numbers_are_those_of_a_takeover() -> Result<()> {
     let status = bed.status("lb01")?;
     ensure!(status["vip_answers"][VIP.to_string()] == 20, "{status}");
 
+    // The first renewal is heard.
+    wait_for("adverts", SOON, || bed.status("lb02").is_ok_and(|i| i["adverts_received"].as_u64() > Some(1)))?;
     let (master, backup) = (scrape(lb01)?, scrape(lb02)?);
     for (samples, series, expect) in [
         (&master, state("MASTER"), 1.0),
