@@ -81,6 +81,11 @@ impl Node {
         self.dir.join("run")
     }
 
+    /// What vipd remembers over reboots.
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+
     pub fn vipd_conf(&self) -> PathBuf {
         self.dir.join("vipd.conf")
     }
@@ -145,19 +150,30 @@ impl Node {
         write_conf(&self.vipd_conf(), text)
     }
 
-    /// Starts `vipd run`. Does not wait: see [`Node::wait_ready`], [`Node::wait_state`].
-    pub fn start_vipd(&self, vipd: &Path) -> Result<Daemon> {
+    /// `vipd run` with the node's configuration and directories; nothing of it is the machine's own.
+    pub fn vipd_run(&self, vipd: &Path) -> Command {
         let mut command = self.command(vipd);
         command.arg("run").arg("-f").arg(self.vipd_conf());
         command.arg("--bpffs-dir").arg(&self.bpffs_dir).arg("--runtime-dir").arg(self.runtime_dir());
-        command.arg("--state-dir").arg(self.dir().join("state"));
-        Daemon::start(&format!("vipd on {}", self.name), &mut command, &self.vipd_log())
+        command.arg("--state-dir").arg(self.state_dir());
+        command
+    }
+
+    /// A command for the vipd of the node: what it is asked first.
+    pub fn vipd_ask(&self, vipd: &Path, arguments: &[&str]) -> Command {
+        let mut command = self.command(vipd);
+        command.args(arguments).arg("--runtime-dir").arg(self.runtime_dir());
+        command
+    }
+
+    /// Starts `vipd run`. Does not wait: see [`Node::wait_ready`], [`Node::wait_state`].
+    pub fn start_vipd(&self, vipd: &Path) -> Result<Daemon> {
+        Daemon::start(&format!("vipd on {}", self.name), &mut self.vipd_run(vipd), &self.vipd_log())
     }
 
     /// What `vipd status --json` says.
     pub fn status(&self, vipd: &Path) -> Result<Value> {
-        let mut command = self.command(vipd);
-        let out = checked(command.args(["status", "--json", "--runtime-dir"]).arg(self.runtime_dir()))?;
+        let out = checked(&mut self.vipd_ask(vipd, &["status", "--json"]))?;
         serde_json::from_str(&out).with_context(|| format!("vipd status on {} said {out:?}", self.name))
     }
 
@@ -194,7 +210,7 @@ impl Node {
 
     /// Runs `vipd stop`.
     pub fn stop_vipd(&self, vipd: &Path) -> Result<()> {
-        checked(self.command(vipd).args(["stop", "--runtime-dir"]).arg(self.runtime_dir())).map(drop)
+        checked(&mut self.vipd_ask(vipd, &["stop"])).map(drop)
     }
 
     /// Puts a `vipd` into a directory that fills in this node's own directories, for people's PATH.
@@ -207,7 +223,7 @@ impl Node {
              check | help | -*) exec {vipd} \"$@\" ;;\n\
              *) exec {vipd} \"$@\" --runtime-dir {run} ;;\nesac\n",
             self.bpffs_dir.display(),
-            self.dir.join("state").display(),
+            self.state_dir().display(),
             vipd = vipd.display(),
             run = self.runtime_dir().display(),
         );

@@ -199,12 +199,7 @@ fn what_is_an_answer() -> Result<()> {
         "tcp 10.0.0.1:81: Connection refused (os error 111)",
     ];
     ensure!(said == expected, "{said:#?}");
-    let text = bed.lb01().exec(&[
-        &bed.vipd.display().to_string(),
-        "status",
-        "--runtime-dir",
-        &bed.lb01().runtime_dir().display().to_string(),
-    ])?;
+    let text = bed.told("lb01", &["status"])?;
     let line = "arbiter gw: reached, 4 of 8 answer, quorum 4, isolated_action fault\n  ping       10.0.0.1: ";
     ensure!(text.contains(line), "{text}");
 

@@ -25,10 +25,8 @@ fn the_state_is_written_where_it_is_asked_for() -> Result<()> {
     );
     let pid = dir.join("keepalived.pid");
     bed.lb01().write_vipd_conf(&(global + &node_conf(HIGH, "track_script {\n works\n }")))?;
-    let mut command = bed.lb01().command(&bed.vipd);
-    command.arg("run").arg("-f").arg(bed.lb01().vipd_conf()).arg("--pid").arg(&pid);
-    command.arg("--bpffs-dir").arg(bed.lb01().bpffs_dir()).arg("--runtime-dir").arg(bed.lb01().runtime_dir());
-    let mut daemon = Daemon::start("vipd", &mut command, &bed.lb01().vipd_log())?;
+    let mut command = bed.lb01().vipd_run(&bed.vipd);
+    let mut daemon = Daemon::start("vipd", command.arg("--pid").arg(&pid), &bed.lb01().vipd_log())?;
     bed.wait("lb01", "MASTER")?;
     ensure!(fs::read_to_string(&pid)?.trim() == daemon.pid().to_string());
     wait_for("the check", SOON, || bed.status("lb01").is_ok_and(|s| s["priority"] == HIGH + 2))?;

@@ -43,7 +43,7 @@ fn a_life_is_told_in_order() -> Result<()> {
 
     // Followed from the third on, by a reader of its own.
     let log = bed.lb01().dir().join("followed");
-    let mut follow = bed.vipd_events("lb01", &["--follow", "--json", "--since", "2"]);
+    let mut follow = bed.ask("lb01", &["events", "--follow", "--json", "--since", "2"]);
     let mut follower = Daemon::start("vipd events", &mut follow, &log)?;
     wait_for("the third event", SOON, || follower.log().contains("state_changed"))?;
 
@@ -61,7 +61,7 @@ fn a_life_is_told_in_order() -> Result<()> {
     let of = |name: &str| bed.events("lb01", &[name]);
     ensure!(names(&of(INSTANCE)?)[..2] == ["state_changed BACKUP", "state_changed MASTER"]);
     ensure!(of("VI_2")?.is_empty(), "events of an instance that is not there");
-    let text = String::from_utf8(bed.vipd_events("lb01", &["--since", "2", INSTANCE]).output()?.stdout)?;
+    let text = String::from_utf8(bed.ask("lb01", &["events", "--since", "2", INSTANCE]).output()?.stdout)?;
     let line = text.lines().next().context("a line")?;
     ensure!(line.contains(" #3 INFO state_changed VI_1: state changed from=BACKUP"), "{line}");
 
@@ -74,7 +74,7 @@ fn a_life_is_told_in_order() -> Result<()> {
     for name in ["state_changed MASTER", "reload_refused", "reloaded", "stopping", "state_changed STOP"] {
         ensure!(names(&followed).contains(&name.to_owned()), "no {name} in {followed:#?}");
     }
-    ensure!(bed.vipd_events("lb01", &[]).output()?.status.code() == Some(3), "nothing runs any more");
+    ensure!(bed.ask("lb01", &["events",]).output()?.status.code() == Some(3), "nothing runs any more");
     Ok(())
 }
 

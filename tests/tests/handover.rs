@@ -4,7 +4,11 @@
 
 mod support;
 
-use std::{process::Output, thread::sleep, time::Duration};
+use std::{
+    process::{Child, Stdio},
+    thread::sleep,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use support::*;
@@ -27,27 +31,9 @@ fn slow_pair(extra: &str) -> Result<Option<Pair>> {
 /// Between two requests.
 const HTTP_PERIOD: Duration = Duration::from_millis(20);
 
-/// Handovers there and back, unless `VIPD_HANDOVERS` says how many.
-fn rounds() -> usize {
-    std::env::var("VIPD_HANDOVERS").ok().and_then(|count| count.parse().ok()).unwrap_or(4)
-}
-
-fn vipd(bed: &Bed, node: &str, arguments: &[&str]) -> Result<Output> {
-    let node = bed.lab.node(node);
-    let mut command = node.command(&bed.vipd);
-    Ok(command.args(arguments).arg("--runtime-dir").arg(node.runtime_dir()).output()?)
-}
-
-fn done(bed: &Bed, node: &str, arguments: &[&str]) -> Result<String> {
-    let output = vipd(bed, node, arguments)?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
-    Ok(said)
-}
-
 /// The reason why it was not done.
 fn refused(bed: &Bed, node: &str, arguments: &[&str]) -> Result<String> {
-    let output = vipd(bed, node, arguments)?;
+    let output = bed.ask(node, arguments).output()?;
     ensure!(output.status.code() == Some(1), "{arguments:?}: {output:?}");
     Ok(String::from_utf8_lossy(&output.stderr).into_owned())
 }
@@ -83,24 +69,25 @@ fn handovers_lose_nothing() -> Result<()> {
     let (listener, prober) = (bed.listener()?, bed.prober()?);
     let _nginx = [bed.lb01().start_nginx((VIP, 80))?, bed.lb02().start_nginx((VIP, 80))?];
     let client = HttpProber::start(bed.client().ns(), (VIP, 80).into(), HTTP_PERIOD, SOON)?;
-    for round in 0..rounds() {
-        let said = done(bed, "lb01", &["handover", INSTANCE]).with_context(|| format!("round {round}"))?;
+    let rounds = times("VIPD_HANDOVERS", 4);
+    for round in 0..rounds {
+        let said = bed.told("lb01", &["handover", INSTANCE]).with_context(|| format!("round {round}"))?;
         ensure!(said == format!("{INSTANCE} is handed over to {LB02}\n"), "{said}");
         let (one, other) = (bed.status("lb01")?, bed.status("lb02")?);
         ensure!(one["state"] == "BACKUP" && one["priority"] == 1, "{one}");
         ensure!(one["reason"] == "handed over" && one["handed_over"] == true, "{one}");
         ensure!(other["state"] == "MASTER", "{other}");
-        done(bed, "lb01", &["handover", INSTANCE, "--to", "preferred"])?;
+        bed.told("lb01", &["handover", INSTANCE, "--to", "preferred"])?;
         bed.wait("lb01", "MASTER")?;
         bed.wait("lb02", "BACKUP")?;
     }
-    check_none_lost(&format!("{} handovers there and back", rounds()), prober, 2 * rounds())?;
+    check_none_lost(&format!("{} handovers there and back", rounds), prober, 2 * rounds)?;
     let requests = client.stop();
     let failed = requests.iter().filter(|request| request.answer.is_err()).count();
     println!("{failed} of {} requests failed", requests.len());
     ensure!(requests.len() > 20 && failed == 0, "{failed} of {} requests failed", requests.len());
     let goodbyes = adverts(&listener).iter().filter(|heard| heard.priority == 0).count();
-    ensure!(goodbyes == rounds(), "{goodbyes} goodbyes");
+    ensure!(goodbyes == rounds, "{goodbyes} goodbyes");
     Ok(())
 }
 
@@ -108,7 +95,7 @@ fn handovers_lose_nothing() -> Result<()> {
 #[test]
 fn it_is_not_taken_back_before_the_successor_dies() -> Result<()> {
     let Some(mut pair) = slow_pair("")? else { return Ok(()) };
-    done(&pair.bed, "lb01", &["handover", INSTANCE])?;
+    pair.bed.told("lb01", &["handover", INSTANCE])?;
     let listener = pair.bed.listener()?;
     sleep(Duration::from_secs(5));
     ensure!(adverts(&listener).iter().all(|heard| heard.from == LB02), "{:?}", adverts(&listener));
@@ -126,7 +113,7 @@ fn it_is_not_taken_back_before_the_successor_dies() -> Result<()> {
 fn to_a_backup_that_does_not_preempt() -> Result<()> {
     let Some(pair) = slow_pair("nopreempt")? else { return Ok(()) };
     let prober = pair.bed.prober()?;
-    done(&pair.bed, "lb01", &["handover", INSTANCE])?;
+    pair.bed.told("lb01", &["handover", INSTANCE])?;
     ensure!(pair.bed.state("lb02")? == "MASTER");
     check_none_lost("nopreempt", prober, 1)
 }
@@ -151,7 +138,7 @@ fn without_a_backup_it_stays() -> Result<()> {
         (&["handover", "VI_9"][..], "no vrrp_instance is called `VI_9`"),
         (&["handover", INSTANCE, "--to", "preferred"][..], ""),
     ] {
-        let output = vipd(bed, "lb01", arguments)?;
+        let output = bed.ask("lb01", arguments).output()?;
         let err = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success() == reason.is_empty() && err.contains(reason), "{output:?}");
     }
@@ -175,9 +162,9 @@ fn what_is_no_master_or_an_owner_is_refused() -> Result<()> {
 fn a_drained_node_stays_drained() -> Result<()> {
     let Some(mut pair) = slow_pair("")? else { return Ok(()) };
     let prober = pair.bed.prober()?;
-    let said = done(&pair.bed, "lb01", &["drain"])?;
+    let said = pair.bed.told("lb01", &["drain"])?;
     ensure!(said == format!("{INSTANCE} is handed over to {LB02}\nthis node is drained\n"), "{said}");
-    ensure!(done(&pair.bed, "lb01", &["drain"])? == "drained already\n");
+    ensure!(pair.bed.told("lb01", &["drain"])? == "drained already\n");
     pair.bed.lb01().stop_vipd(&pair.bed.vipd)?;
     ensure!(pair.lb01.wait(SOON)?.success());
     pair.lb01 = pair.bed.restart("lb01")?;
@@ -189,10 +176,10 @@ fn a_drained_node_stays_drained() -> Result<()> {
     // A reload does not forget it either.
     pair.bed.reloaded("lb01", &slow(HIGH + 1, ""))?;
     wait_priority(&pair.bed, "lb01", 1)?;
-    ensure!(done(&pair.bed, "lb01", &["undrain"])? == "undrained\n");
+    ensure!(pair.bed.told("lb01", &["undrain"])? == "undrained\n");
     pair.bed.wait("lb01", "MASTER")?;
     wait_priority(&pair.bed, "lb01", HIGH + 1)?;
-    ensure!(done(&pair.bed, "lb01", &["undrain"])? == "not drained\n");
+    ensure!(pair.bed.told("lb01", &["undrain"])? == "not drained\n");
     check_none_lost("drained, restarted, undrained", prober, 2)
 }
 
@@ -209,19 +196,14 @@ fn what_is_removed_meanwhile_is_not_waited_for() -> Result<()> {
     let lb01 = bed.start("lb01", &two(HIGH)?)?;
     bed.wait("lb01", "MASTER")?;
     // Nobody is there to take over, so both stay offered for a while.
-    let asked = |name: &'static str| {
-        let (node, vipd) = (bed.lb01(), &bed.vipd);
-        let mut command = node.command(vipd);
-        command.args(["handover", name, "--runtime-dir"]).arg(node.runtime_dir());
-        command.stderr(std::process::Stdio::piped()).spawn()
-    };
+    let asked = |name: &'static str| bed.ask("lb01", &["handover", name]).stderr(Stdio::piped()).spawn();
     let (first, second) = (asked(INSTANCE)?, asked("VI_2")?);
     wait_for("both to be offered", SOON, || {
         let offered = |name| bed.status_of("lb01", name).is_ok_and(|status| status["handed_over"] == true);
         offered(INSTANCE) && offered("VI_2")
     })?;
     bed.reloaded("lb01", &slow(HIGH, ""))?;
-    let said = |child: std::process::Child| -> Result<String> {
+    let said = |child: Child| -> Result<String> {
         let output = child.wait_with_output()?;
         ensure!(output.status.code() == Some(1), "{output:?}");
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
@@ -239,17 +221,15 @@ fn undrained_meanwhile() -> Result<()> {
     let Some(mut pair) = slow_pair("")? else { return Ok(()) };
     pair.lb02.kill9()?;
     let node = pair.bed.lb01();
-    let mut drain = node.command(&pair.bed.vipd);
-    drain.args(["drain", "--runtime-dir"]).arg(node.runtime_dir());
-    let drain = drain.stderr(std::process::Stdio::piped()).spawn()?;
+    let drain = pair.bed.ask("lb01", &["drain"]).stderr(Stdio::piped()).spawn()?;
     wait_priority(&pair.bed, "lb01", 1)?;
-    ensure!(done(&pair.bed, "lb01", &["undrain"])? == "undrained\n");
+    ensure!(pair.bed.told("lb01", &["undrain"])? == "undrained\n");
     let output = drain.wait_with_output()?;
     let err = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(1) && err.contains("ended by `vipd undrain`"), "{output:?}");
     sleep(Duration::from_secs(5));
     let whole = node.status(&pair.bed.vipd)?;
-    ensure!(whole["drained"] == false && !node.dir().join("state/drained").exists(), "{whole}");
+    ensure!(whole["drained"] == false && !node.state_dir().join("drained").exists(), "{whole}");
     let status = pair.bed.status("lb01")?;
     ensure!(status["state"] == "MASTER" && status["priority"] == HIGH, "{status}");
     Ok(())
@@ -259,7 +239,7 @@ fn undrained_meanwhile() -> Result<()> {
 #[test]
 fn a_drained_node_is_better_than_none() -> Result<()> {
     let Some(mut pair) = slow_pair("")? else { return Ok(()) };
-    done(&pair.bed, "lb01", &["drain"])?;
+    pair.bed.told("lb01", &["drain"])?;
     pair.lb02.kill9()?;
     pair.bed.wait("lb01", "MASTER")?;
     let status = pair.bed.status("lb01")?;

@@ -248,10 +248,8 @@ fn a_second_vipd_is_refused() -> Result<()> {
     bed.wait("lb01", "MASTER")?;
     let before = HostState::of(lb01)?;
 
-    let mut command = lb01.command(&bed.vipd);
-    command.arg("run").arg("-f").arg(lb01.vipd_conf());
-    command.arg("--bpffs-dir").arg(lb01.bpffs_dir()).arg("--runtime-dir").arg(lb01.runtime_dir());
-    let mut second = Daemon::start("the second vipd", &mut command, &lb01.dir().join("second.log"))?;
+    let mut second =
+        Daemon::start("the second vipd", &mut lb01.vipd_run(&bed.vipd), &lb01.dir().join("second.log"))?;
     let status = second.wait(SOON)?;
     let log = second.log();
     ensure!(status.code() == Some(1), "{status}: {log}");
@@ -264,7 +262,9 @@ fn a_second_vipd_is_refused() -> Result<()> {
         .arg("--bpffs-dir")
         .arg(lb01.bpffs_dir().join("other"))
         .arg("--runtime-dir")
-        .arg(lb01.dir().join("other"));
+        .arg(lb01.dir().join("other"))
+        .arg("--state-dir")
+        .arg(lb01.state_dir());
     let mut third = Daemon::start("the third vipd", &mut command, &lb01.dir().join("third.log"))?;
     ensure!(third.wait(SOON)?.code() == Some(1), "{}", third.log());
     ensure!(third.log().contains("network namespace"), "{}", third.log());

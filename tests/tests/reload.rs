@@ -264,7 +264,7 @@ fn holdings(bed: &Bed, daemon: &Daemon) -> Result<(Holdings, u64)> {
 /// Two configurations in turn, while a client asks: the VIP of both is always answered for, and nothing piles up.
 #[test]
 fn reloads_lose_nothing_and_leak_nothing() -> Result<()> {
-    let reloads = std::env::var("VIPD_RELOADS").ok().and_then(|n| n.parse().ok()).unwrap_or(100usize);
+    let reloads = times("VIPD_RELOADS", 100);
     let check =
         |weight: u8| format!("vrrp_script c {{\n script /bin/true\n interval 5\n weight {weight}\n}}\n");
     let a = check(1) + &two(HIGH, "track_script {\n c\n }\n notify /bin/true");

@@ -20,11 +20,6 @@ use support::*;
 use vipd_common::abi::ABI_VERSION;
 use vipd_tests::{Daemon, Lab, probe::HttpProber, wait_for};
 
-/// Restarts in a row: as many as an operator makes in a year, unless `VIPD_RESTARTS` says how many.
-fn restarts() -> usize {
-    std::env::var("VIPD_RESTARTS").ok().and_then(|count| count.parse().ok()).unwrap_or(50)
-}
-
 /// The lease outlasts a restart on a very busy machine.
 const SLOW: &str = "2";
 
@@ -50,9 +45,7 @@ fn end(daemon: &mut Daemon, bed: &Bed, way: Way) -> Result<()> {
     match way {
         Way::Killed => drop(daemon.kill9()?),
         Way::StopForRestart => {
-            let mut stop = bed.lb01().command(&bed.vipd);
-            stop.args(["stop", "--for-restart", "--runtime-dir"]).arg(bed.lb01().runtime_dir());
-            ensure!(stop.status()?.success(), "vipd stop --for-restart failed");
+            bed.told("lb01", &["stop", "--for-restart"])?;
             let status = daemon.wait(SOON)?;
             ensure!(status.success(), "{status}: {}", daemon.log());
         }
@@ -79,7 +72,8 @@ fn restarts_change_nothing_on_the_wire() -> Result<()> {
     wait_advert(&listener, LB01, Instant::now())?;
     let began = Instant::now();
     let mut slowest = Duration::ZERO;
-    let restarts = restarts();
+    // As many as an operator makes in a year.
+    let restarts = times("VIPD_RESTARTS", 50);
     for i in 0..restarts {
         let way = [Way::Killed, Way::StopForRestart, Way::Quit][i % 3];
         let at = Instant::now();

@@ -38,9 +38,7 @@ impl Manager {
         let log = node.vipd_log();
         fs::write(&log, "")?;
         let metadata = fs::metadata(&log)?;
-        let mut command = node.command(&bed.vipd);
-        command.arg("run").arg("-f").arg(node.vipd_conf());
-        command.arg("--bpffs-dir").arg(node.bpffs_dir()).arg("--runtime-dir").arg(node.runtime_dir());
+        let mut command = node.vipd_run(&bed.vipd);
         command.env("NOTIFY_SOCKET", path).env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
         // As if the log were the journal's.
         command.env("JOURNAL_STREAM", format!("{}:{}", metadata.dev(), metadata.ino()));

@@ -42,8 +42,7 @@ impl Screen {
         let size = size(ROWS, COLUMNS);
         let pty = openpty(&size, None)?;
         let before = tcgetattr(&pty.slave)?;
-        let mut command = node.command(&bed.vipd);
-        command.args(["top", "--interval", "0.2", "--runtime-dir"]).arg(node.runtime_dir());
+        let mut command = node.vipd_ask(&bed.vipd, &["top", "--interval", "0.2"]);
         command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
         command.stdin(pty.slave.try_clone()?).stdout(pty.slave.try_clone()?).stderr(pty.slave.try_clone()?);
         let child = command.spawn().context("start vipd top")?;

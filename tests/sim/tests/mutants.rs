@@ -26,6 +26,7 @@ const TIMERS: &str = "vipd/core/src/vrrp/timers.rs";
 const BACKUP: &str = "vipd/core/src/vrrp/machine/backup.rs";
 const MASTER: &str = "vipd/core/src/vrrp/machine/master.rs";
 const MACHINE: &str = "vipd/core/src/vrrp/machine.rs";
+const WAITING: &str = "vipd/core/src/vrrp/machine/waiting.rs";
 
 const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -36,13 +37,13 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "nobody is asked to fence",
-        file: MACHINE,
+        file: WAITING,
         from: "self.settings.fence && matches!(self.state, State::Backup(backup) if silent(backup))",
         to: "let _ = silent;\n        false",
     },
     Mutant {
         name: "a fence that failed counts as done",
-        file: MACHINE,
+        file: WAITING,
         from: "if done { (Fence::Done, now) } else { (Fence::Unknown, now + wait) };",
         to: "if done { (Fence::Done, now) } else { (Fence::Done, now + wait) };",
     },
@@ -328,7 +329,7 @@ const COMPOUND: &[&[Mutant]] = &[&[
     },
     Mutant {
         name: "and the others with it",
-        file: MACHINE,
+        file: WAITING,
         from: "backup.down_at = backup.down_at.max(at);",
         to: "backup.down_at = at;",
     },

@@ -69,6 +69,17 @@ fn what_comes_late_goes_on_to_who_has_taken_over() {
     assert_eq!(bench.run(&late).verdict, XDP_DROP, "by now everybody has heard of it");
 }
 
+/// A slot that another router gets knows nothing of who took the former's VIPs.
+#[test]
+fn another_router_in_the_slot_has_no_successor_yet() {
+    let Some(mut bench) = Bench::new() else { return };
+    bench.configure(&identity(), &[(0, VIP)]);
+    taken(&mut bench);
+    assert_eq!(bench.run(&packet(MAC, VIP)).verdict, XDP_TX);
+    bench.configure(&identity(), &[(0, VIP)]);
+    assert_eq!(bench.run(&packet(MAC, VIP)).verdict, XDP_DROP);
+}
+
 #[test]
 fn a_lease_that_ran_out_has_no_successor() {
     let Some(mut bench) = Bench::new() else { return };

@@ -191,17 +191,13 @@ impl Bed {
 
     /// Gives a node another configuration, and runs `vipd reload`.
     pub fn reload(&self, node: &str, conf: &str) -> Result<Output> {
-        let node = self.lab.node(node);
-        node.write_vipd_conf(conf)?;
-        let mut command = node.command(&self.vipd);
-        Ok(command.args(["reload", "--runtime-dir"]).arg(node.runtime_dir()).output()?)
+        self.lab.node(node).write_vipd_conf(conf)?;
+        Ok(self.ask(node, &["reload"]).output()?)
     }
 
     /// The same, which has to succeed; returns what it says.
     pub fn reloaded(&self, node: &str, conf: &str) -> Result<String> {
-        let output = self.reload(node, conf)?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        said(self.reload(node, conf)?)
     }
 
     pub fn state(&self, node: &str) -> Result<String> {
@@ -210,18 +206,18 @@ impl Bed {
 
     /// What `vipd events --json` with these arguments prints.
     pub fn events(&self, node: &str, arguments: &[&str]) -> Result<Vec<Value>> {
-        let output = self.vipd_events(node, &[&["--json"], arguments].concat()).output()?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout)?;
+        let text = self.told(node, &[&["events", "--json"], arguments].concat())?;
         text.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
     }
 
-    /// `vipd events` on a node.
-    pub fn vipd_events(&self, node: &str, arguments: &[&str]) -> Command {
-        let node = self.lab.node(node);
-        let mut command = node.command(&self.vipd);
-        command.arg("events").args(arguments).arg("--runtime-dir").arg(node.runtime_dir());
-        command
+    /// A command for the vipd of a node.
+    pub fn ask(&self, node: &str, arguments: &[&str]) -> Command {
+        self.lab.node(node).vipd_ask(&self.vipd, arguments)
+    }
+
+    /// What such a command prints, which has to succeed.
+    pub fn told(&self, node: &str, arguments: &[&str]) -> Result<String> {
+        said(self.ask(node, arguments).output()?).with_context(|| format!("vipd {}", arguments.join(" ")))
     }
 
     /// The events of a node with this name.
@@ -265,6 +261,17 @@ impl Drop for Bed {
             eprintln!("--- vipd on {name}\n{}", log.unwrap_or_default());
         }
     }
+}
+
+/// What a command that has succeeded has printed.
+fn said(output: Output) -> Result<String> {
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// How often something is done, unless the variable says so.
+pub fn times(variable: &str, usual: usize) -> usize {
+    std::env::var(variable).ok().and_then(|count| count.parse().ok()).unwrap_or(usual)
 }
 
 /// Both nodes run vipd: lb01 is MASTER, lb02 is BACKUP, and adverts are flowing.

@@ -4,6 +4,7 @@
 //! It receives nothing and keeps no time: the driver says when, and what a socket refuses comes back as an error.
 
 mod advert;
+mod frame;
 mod packet;
 mod question;
 mod queue;

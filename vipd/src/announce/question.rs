@@ -1,6 +1,6 @@
 //! Asking the wire who has an address, in the form that changes nobody's cache: from the unspecified address.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use vipd_common::wire::{
     arp,
@@ -8,7 +8,7 @@ use vipd_common::wire::{
     ipv6, ndp,
 };
 
-use super::Station;
+use super::{Station, frame};
 
 /// A frame that whoever has the address answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Question {
     /// Asks for the station's address, as the station.
     pub fn about(station: &Station) -> Self {
         match station.address {
-            IpAddr::V4(vip) => Self::Arp(arp_probe(station.mac, vip)),
+            IpAddr::V4(vip) => Self::Arp(frame::arp(station.mac, &arp::Repr::probe(station.mac, vip))),
             IpAddr::V6(vip) => Self::NeighborSolicitation(solicitation(station.mac, vip)),
         }
     }
@@ -38,33 +38,10 @@ impl AsRef<[u8]> for Question {
     }
 }
 
-fn arp_probe(mac: MacAddr, vip: Ipv4Addr) -> [u8; eth::HEADER + arp::LENGTH] {
-    let mut frame = [0; eth::HEADER + arp::LENGTH];
-    let (ethernet, packet) = frame.split_first_chunk_mut().expect("the frame is longer than its header");
-    eth::Repr { destination: MacAddr::BROADCAST, source: mac, ethertype: eth::ETHERTYPE_ARP }.emit(ethernet);
-    arp::Repr::probe(mac, vip)
-        .emit(packet.first_chunk_mut().expect("the frame is its header and the packet"));
-    frame
-}
-
 fn solicitation(mac: MacAddr, vip: Ipv6Addr) -> [u8; eth::HEADER + ipv6::HEADER + ndp::SOLICITATION_LENGTH] {
     let mut frame = [0; eth::HEADER + ipv6::HEADER + ndp::SOLICITATION_LENGTH];
-    let (ethernet, rest) = frame.split_first_chunk_mut().expect("the frame is longer than its headers");
-    let (header, message) = rest.split_first_chunk_mut().expect("the frame is longer than its headers");
     let group = ndp::solicited_node(vip);
-    let destination = MacAddr::of_multicast(group.into());
-    eth::Repr { destination, source: mac, ethertype: eth::ETHERTYPE_IPV6 }.emit(ethernet);
-    ipv6::Repr {
-        traffic_class: 0,
-        hop_limit: ndp::HOP_LIMIT,
-        next_header: ndp::NEXT_HEADER_ICMPV6,
-        source: Ipv6Addr::UNSPECIFIED,
-        destination: group,
-        payload_length: ndp::SOLICITATION_LENGTH as u16,
-    }
-    .emit(header);
-    ndp::Probe { target: vip }
-        .emit(message.first_chunk_mut().expect("the frame is its headers and the message"));
+    ndp::Probe { target: vip }.emit(frame::neighbor(&mut frame, mac, Ipv6Addr::UNSPECIFIED, group));
     frame
 }
 

@@ -1,12 +1,14 @@
 //! Addresses to announce, and the frames that do it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use vipd_common::wire::{
     arp,
     eth::{self, MacAddr},
     ipv6, ndp,
 };
+
+use super::frame;
 
 /// One address to announce: where, and as whose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +28,9 @@ pub enum Frame {
 impl Frame {
     pub fn announcing(station: &Station) -> Self {
         match station.address {
-            IpAddr::V4(vip) => Self::GratuitousArp(gratuitous_arp(station.mac, vip)),
+            IpAddr::V4(vip) => {
+                Self::GratuitousArp(frame::arp(station.mac, &arp::Repr::gratuitous(station.mac, vip)))
+            }
             IpAddr::V6(vip) => Self::NeighborAdvertisement(neighbor_advertisement(station.mac, vip)),
         }
     }
@@ -41,40 +45,11 @@ impl AsRef<[u8]> for Frame {
     }
 }
 
-fn gratuitous_arp(mac: MacAddr, vip: Ipv4Addr) -> [u8; eth::HEADER + arp::LENGTH] {
-    let mut frame = [0; eth::HEADER + arp::LENGTH];
-    let (ethernet, packet) = frame.split_first_chunk_mut().expect("the frame is longer than its header");
-    eth::Repr { destination: MacAddr::BROADCAST, source: mac, ethertype: eth::ETHERTYPE_ARP }.emit(ethernet);
-    arp::Repr::gratuitous(mac, vip)
-        .emit(packet.first_chunk_mut().expect("the frame is its header and the packet"));
-    frame
-}
-
 /// Sent from the VIP itself, so that it needs no other address on the link.
 fn neighbor_advertisement(mac: MacAddr, vip: Ipv6Addr) -> [u8; eth::HEADER + ipv6::HEADER + ndp::LENGTH] {
     let mut frame = [0; eth::HEADER + ipv6::HEADER + ndp::LENGTH];
-    let (ethernet, rest) = frame.split_first_chunk_mut().expect("the frame is longer than its headers");
-    let (header, message) = rest.split_first_chunk_mut().expect("the frame is longer than its headers");
-    eth::Repr {
-        destination: MacAddr::of_multicast(ndp::ALL_NODES.into()),
-        source: mac,
-        ethertype: eth::ETHERTYPE_IPV6,
-    }
-    .emit(ethernet);
-    ipv6::Repr {
-        traffic_class: 0,
-        hop_limit: ndp::HOP_LIMIT,
-        next_header: ndp::NEXT_HEADER_ICMPV6,
-        source: vip,
-        destination: ndp::ALL_NODES,
-        payload_length: ndp::LENGTH as u16,
-    }
-    .emit(header);
-    ndp::Repr { target: vip, mac }.emit(
-        message.first_chunk_mut().expect("the frame is its headers and the message"),
-        vip,
-        ndp::ALL_NODES,
-    );
+    let message = frame::neighbor(&mut frame, mac, vip, ndp::ALL_NODES);
+    ndp::Repr { target: vip, mac }.emit(message, vip, ndp::ALL_NODES);
     frame
 }
 

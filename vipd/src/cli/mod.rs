@@ -70,9 +70,8 @@ enum Command {
     Run {
         #[command(flatten)]
         source: Source,
-        /// BPF file system to pin maps and links in, under `vipd/`
-        #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
-        bpffs_dir: PathBuf,
+        #[command(flatten)]
+        pins: Pins,
         #[command(flatten)]
         runtime: Runtime,
         /// Directory of what is remembered over restarts and reboots: whether the node is drained
@@ -111,9 +110,8 @@ enum Command {
     Doctor {
         #[command(flatten)]
         source: Source,
-        /// BPF file system that vipd pins in
-        #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
-        bpffs_dir: PathBuf,
+        #[command(flatten)]
+        pins: Pins,
         #[command(flatten)]
         runtime: Runtime,
         /// Print one JSON object: counts, and for each finding about, check, level, what, fix
@@ -199,7 +197,14 @@ enum Command {
     },
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Args)]
+struct Pins {
+    /// BPF file system to pin maps and links in, under `vipd/`
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
+    bpffs_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
 struct Runtime {
     /// Directory of the control socket, lock and saved host settings
     #[arg(long, value_name = "DIR", default_value = "/run/vipd")]
@@ -238,10 +243,10 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        Command::Run { source, bpffs_dir, runtime, state_dir, pid_file, log_xdp, metrics_listen } => {
+        Command::Run { source, pins, runtime, state_dir, pid_file, log_xdp, metrics_listen } => {
             run(daemon::Options {
                 source: source.into(),
-                bpffs_dir,
+                bpffs_dir: pins.bpffs_dir,
                 runtime_dir: runtime.runtime_dir,
                 state_dir,
                 pid_file,
@@ -261,7 +266,8 @@ pub fn main() -> ExitCode {
                 (exit, _) => exit,
             }
         }
-        Command::Doctor { source, bpffs_dir, runtime, json, strict } => {
+        Command::Doctor { source, pins, runtime, json, strict } => {
+            let Pins { bpffs_dir } = pins;
             let places = Places { source: source.into(), bpffs_dir, runtime_dir: runtime.runtime_dir };
             match doctor::doctor(&places, json, strict) {
                 Ok(exit) => exit,

@@ -206,20 +206,21 @@ impl Slot {
                 interface,
                 "a heartbeat line is up"
             ),
-            News::Lost if number == 0 => tracing::warn!(
-                target: "vipd::event",
-                event = "heartbeat_lost",
-                instance = name,
-                interface,
-                "no adverts on the instance's own interface, only on a heartbeat line: the VIP may be out of reach there"
-            ),
-            News::Lost => tracing::warn!(
-                target: "vipd::event",
-                event = "heartbeat_lost",
-                instance = name,
-                interface,
-                "no adverts on a heartbeat line"
-            ),
+            News::Lost => {
+                let what = match number {
+                    0 => {
+                        "the instance's own interface, only on a heartbeat line: the VIP may be out of reach there"
+                    }
+                    _ => "a heartbeat line",
+                };
+                tracing::warn!(
+                    target: "vipd::event",
+                    event = "heartbeat_lost",
+                    instance = name,
+                    interface,
+                    "no adverts on {what}"
+                );
+            }
             News::Heard => tracing::info!(
                 target: "vipd::event",
                 event = "heartbeat_heard",

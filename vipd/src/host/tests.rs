@@ -62,6 +62,28 @@ fn in_namespace<F: Future<Output = ()>>(name: &str, test: impl FnOnce(PathBuf) -
     }
 }
 
+/// One instance, key 3, with VIPs on `v0`.
+async fn plan(host: &Host, vips: &[&str], visible: bool) -> Plan {
+    let link = host.link("v0").await.unwrap();
+    let link = PlannedLink {
+        ifindex: link.ifindex,
+        interface: link.name.clone(),
+        source_v4: link.primary_v4(),
+        source_v6: None,
+        vips: vips.iter().map(|vip| addr(vip)).collect(),
+    };
+    let instance = PlannedInstance {
+        key: 3,
+        links: vec![link],
+        virtual_mac: None,
+        silent: Vec::new(),
+        routes: Vec::new(),
+        rules: Vec::new(),
+        visible,
+    };
+    Plan { instances: vec![instance] }
+}
+
 fn ip(args: &str) -> String {
     let output = Command::new("ip").args(args.split_whitespace()).output().unwrap();
     assert!(output.status.success(), "ip {args}: {}", String::from_utf8_lossy(&output.stderr));

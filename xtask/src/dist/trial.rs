@@ -35,7 +35,7 @@ pub fn run(package: &Path) -> Result<()> {
     let peer = lb02.start_vipd(&vipd)?;
     lb02.wait_state(&vipd, "VI_1", "MASTER", SOON)?;
     let machine = Machine::boot(lab.node("lb01"), &base)?;
-    fs::copy(package, machine.path("root/vipd.deb"))?;
+    fs::copy(package, machine.path("mnt/vipd.deb"))?;
     let prober = ArpProber::start(lab.node("client").ns(), "eth0", &[VIP], PERIOD)?;
     let trial = Trial { lab, machine, prober, vipd: &vipd, _peer: peer };
     let story = trial.story();
@@ -286,7 +286,7 @@ impl Trial<'_> {
     }
 
     fn dpkg_install(&self) -> Result<String> {
-        self.machine.exec(&["sh", "-c", "dpkg --install /root/vipd.deb 2>&1"])
+        self.machine.exec(&["sh", "-c", "dpkg --install /mnt/vipd.deb 2>&1"])
     }
 
     /// Written at once, as an editor does.

@@ -7,14 +7,15 @@ mod backup;
 mod master;
 mod snapshot;
 mod state;
+mod waiting;
 
-use std::{collections::VecDeque, net::IpAddr, time::Duration};
+use std::{collections::VecDeque, net::IpAddr};
 
 use vipd_common::{Family, Priority, Version, types::ChecksumForm};
 
 pub use self::snapshot::{Counters, Snapshot};
 use self::{
-    backup::{Backup, Fence},
+    backup::Backup,
     master::Master,
     state::{Leaving, Next, Out, State},
 };
@@ -95,33 +96,6 @@ impl Machine {
         }
     }
 
-    /// When the down timer of a backup fires, and the interval that it follows; `None` if it is none.
-    pub fn wait(&self) -> Option<(Instant, Duration)> {
-        if let State::Backup(backup) = self.state { Some((backup.down_at, backup.interval)) } else { None }
-    }
-
-    /// A backup whose sync group waits until `at` waits as long.
-    pub fn wait_for_group(&mut self, at: Instant) {
-        if let State::Backup(backup) = &mut self.state {
-            backup.down_at = backup.down_at.max(at);
-        }
-    }
-
-    /// Whether this is a backup whose down timer has fired, and is not found to be so late that it waits once more.
-    pub fn is_to_take_over(&mut self, now: Instant) -> bool {
-        let State::Backup(backup) = &mut self.state else { return false };
-        if now < backup.down_at {
-            return false;
-        }
-        match backup.reprieve(&self.settings, now) {
-            Some(reprieved) => {
-                *backup = reprieved;
-                false
-            }
-            None => true,
-        }
-    }
-
     /// The lease of a master, which covers its sync group too, ends then.
     pub fn know_lease(&mut self, until: Instant) {
         if let State::Master(master) = &mut self.state {
@@ -146,36 +120,6 @@ impl Machine {
     /// Whether it has not begun, and a predecessor on this node left a lease to it.
     pub fn inherits(&self) -> bool {
         matches!(self.state, State::Init { inherited: Some(_) })
-    }
-
-    /// Whether it is a backup that takes over only when its master is fenced, and that is not done.
-    pub fn wants_fence(&self) -> bool {
-        let silent = |backup: Backup| backup.on_expiry == Reason::MasterDown && backup.fence != Fence::Done;
-        self.settings.fence && matches!(self.state, State::Backup(backup) if silent(backup))
-    }
-
-    /// A backup that waits for the answer to question `round`, or to none.
-    pub fn await_fence(&mut self, round: u64) {
-        if let State::Backup(backup) = &mut self.state {
-            backup.fence = Fence::Asked(round);
-        }
-    }
-
-    /// The question it waits for the answer to, if nothing was heard since it was put.
-    pub fn awaits_fence(&self) -> Option<u64> {
-        match self.state {
-            State::Backup(Backup { fence: Fence::Asked(round), .. }) => Some(round),
-            _ => None,
-        }
-    }
-
-    /// The answer: takes over with its next timeout, or waits once more.
-    pub fn fenced(&mut self, done: bool, now: Instant) {
-        if let State::Backup(backup) = &mut self.state {
-            let wait = self.settings.master_down_interval(backup.interval);
-            (backup.fence, backup.down_at) =
-                if done { (Fence::Done, now) } else { (Fence::Unknown, now + wait) };
-        }
     }
 
     pub fn is_stopped(&self) -> bool {

@@ -13,6 +13,11 @@ fn what_runs() {
                 &["kernel: warning: vipd runs without real-time scheduling"],
             ),
             (
+                "drained",
+                |f| f.running.as_mut().unwrap().drained = true,
+                &["vipd: warning: the node is drained: it serves only where nobody else does"],
+            ),
+            (
                 "another file",
                 |f| vi_1(f).vips = vec![ip("10.0.0.4")],
                 &["vipd: warning: the file says something else than what runs, of VI_1"],

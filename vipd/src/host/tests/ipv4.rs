@@ -27,27 +27,6 @@ fn snapshot() -> (Vec<String>, Vec<String>, [String; 2]) {
     (rules(), lines(&ip("-4 route show table all")), [sysctl("arp_ignore"), sysctl("arp_announce")])
 }
 
-async fn plan(host: &Host, vips: &[&str]) -> Plan {
-    let link = host.link("v0").await.unwrap();
-    let link = PlannedLink {
-        ifindex: link.ifindex,
-        interface: link.name.clone(),
-        source_v4: link.primary_v4(),
-        source_v6: None,
-        vips: vips.iter().map(|vip| addr(vip)).collect(),
-    };
-    let instance = PlannedInstance {
-        key: 3,
-        links: vec![link],
-        virtual_mac: None,
-        silent: Vec::new(),
-        routes: Vec::new(),
-        rules: Vec::new(),
-        visible: false,
-    };
-    Plan { instances: vec![instance] }
-}
-
 fn expected_routes(source: &str, vips: &[&str]) -> Vec<String> {
     let table = table("v0");
     let mut routes: Vec<String> =
@@ -80,7 +59,7 @@ fn install_then_remove_all_leaves_no_trace() {
     in_namespace("install", async |dir| {
         let before = snapshot();
         let (mut host, _events) = Host::open(&dir).unwrap();
-        let plan = plan(&host, &VIPS).await;
+        let plan = plan(&host, &VIPS, false).await;
         host.install(&plan).await.unwrap();
         assert_installed(&VIPS);
         assert_eq!([sysctl("arp_ignore"), sysctl("arp_announce")], ["1", "2"]);
@@ -102,7 +81,7 @@ fn install_then_remove_all_leaves_no_trace() {
 fn a_second_install_changes_nothing() {
     in_namespace("twice", async |dir| {
         let (mut host, _events) = Host::open(&dir).unwrap();
-        let plan = plan(&host, &VIPS).await;
+        let plan = plan(&host, &VIPS, false).await;
         host.install(&plan).await.unwrap();
         let mut monitor = Monitor::start(Some("-4"));
         host.install(&plan).await.unwrap();
@@ -118,7 +97,7 @@ fn ten_thousand_vips_fit_through_the_socket() {
     in_namespace("many", async |dir| {
         let before = snapshot();
         let (mut host, _events) = Host::open(&dir).unwrap();
-        let mut plan = plan(&host, &[]).await;
+        let mut plan = plan(&host, &[], false).await;
         plan.instances[0].links[0].vips =
             (0..10_000).map(|n| Ipv4Addr::from(0x0a01_0000 + n).into()).collect();
         host.install(&plan).await.unwrap();
@@ -192,7 +171,7 @@ fn leftovers_of_a_crash_are_adopted_or_removed() {
         let before = snapshot();
         {
             let (mut host, _events) = Host::open(&dir).unwrap();
-            let plan = plan(&host, &["10.0.0.100", "10.0.0.102"]).await;
+            let plan = plan(&host, &["10.0.0.100", "10.0.0.102"], false).await;
             host.install(&plan).await.unwrap();
             let table = table("v0");
             ip(&format!("route add 10.0.0.101 dev v1 table {table} proto 118"));
@@ -202,7 +181,7 @@ fn leftovers_of_a_crash_are_adopted_or_removed() {
             ip("rule add pref 90 iif v1 lookup 77");
         }
         let (mut host, _events) = Host::open(&dir).unwrap();
-        let plan = plan(&host, &VIPS).await;
+        let plan = plan(&host, &VIPS, false).await;
         host.install(&plan).await.unwrap();
         ip(&format!("route del 10.0.0.200 dev v0 table {}", table("v0")));
         ip("rule del pref 90 iif v1 lookup 77");
@@ -221,11 +200,11 @@ fn leftovers_of_a_crash_are_adopted_or_removed() {
 fn retire_removes_local_routes_that_are_not_planned() {
     in_namespace("retire", async |dir| {
         let (mut host, _events) = Host::open(&dir).unwrap();
-        let old = plan(&host, &["10.0.0.100", "10.0.0.102"]).await;
+        let old = plan(&host, &["10.0.0.100", "10.0.0.102"], false).await;
         host.install(&old).await.unwrap();
         drop(host);
         let (mut host, _events) = Host::open(&dir).unwrap();
-        let new = plan(&host, &VIPS).await;
+        let new = plan(&host, &VIPS, false).await;
         host.retire(&new).await.unwrap();
         let local: Vec<_> = our_routes().into_iter().filter(|route| route.starts_with("local")).collect();
         assert_eq!(local, ["local 10.0.0.100 dev lo table local scope host"]);
@@ -236,7 +215,7 @@ fn retire_removes_local_routes_that_are_not_planned() {
 fn set_master_makes_the_vips_local() {
     in_namespace("master", async |dir| {
         let (mut host, _events) = Host::open(&dir).unwrap();
-        let plan = plan(&host, &VIPS).await;
+        let plan = plan(&host, &VIPS, false).await;
         host.install(&plan).await.unwrap();
         for _ in 0..2 {
             host.set_master(3, true).await.unwrap();
@@ -266,7 +245,7 @@ fn backups_share_a_table_but_those_with_many_vips() {
     in_namespace("shared", async |dir| {
         let before = snapshot();
         let (mut host, _events) = Host::open(&dir).unwrap();
-        let mut plan = plan(&host, &["10.0.0.100"]).await;
+        let mut plan = plan(&host, &["10.0.0.100"], false).await;
         let (mut second, mut large) = (plan.instances[0].clone(), plan.instances[0].clone());
         (second.key, second.links[0].vips) = (4, vec![addr("10.0.0.101")]);
         (large.key, large.links[0].vips) =
@@ -303,7 +282,7 @@ fn sysctls_are_raised_not_lowered_and_survive_a_crash() {
         for _ in 0..2 {
             // The second round finds the file of the first: a crash.
             let (mut host, _events) = Host::open(&dir).unwrap();
-            let plan = plan(&host, &VIPS).await;
+            let plan = plan(&host, &VIPS, false).await;
             host.install(&plan).await.unwrap();
             assert_eq!([sysctl("arp_ignore"), sysctl("arp_announce")], ["8", "2"]);
         }
@@ -317,7 +296,7 @@ fn sysctls_are_raised_not_lowered_and_survive_a_crash() {
 fn a_new_source_and_a_returning_link_repair_routes() {
     in_namespace("source", async |dir| {
         let (mut host, _events) = Host::open(&dir).unwrap();
-        let mut plan = plan(&host, &VIPS).await;
+        let mut plan = plan(&host, &VIPS, false).await;
         host.install(&plan).await.unwrap();
         plan.instances[0].links[0].source_v4 = Some(Ipv4Addr::new(10, 0, 0, 2));
         host.install(&plan).await.unwrap();
@@ -338,7 +317,7 @@ fn an_address_of_the_host_keeps_its_own_route() {
     in_namespace("owner", async |dir| {
         let before = snapshot();
         let (mut host, _events) = Host::open(&dir).unwrap();
-        let plan = plan(&host, &["10.0.0.2", "10.0.0.100"]).await;
+        let plan = plan(&host, &["10.0.0.2", "10.0.0.100"], false).await;
         host.install(&plan).await.unwrap();
         let local: Vec<_> = our_routes().into_iter().filter(|route| route.starts_with("local")).collect();
         assert_eq!(local, ["local 10.0.0.100 dev lo table local scope host"]);

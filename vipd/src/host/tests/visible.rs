@@ -4,27 +4,6 @@ use super::*;
 
 const SHOWN: [&str; 2] = ["10.0.0.100/32", "2001:db8::100/128"];
 
-async fn plan(host: &Host, vips: &[&str], visible: bool) -> Plan {
-    let link = host.link("v0").await.unwrap();
-    let link = PlannedLink {
-        ifindex: link.ifindex,
-        interface: link.name.clone(),
-        source_v4: link.primary_v4(),
-        source_v6: None,
-        vips: vips.iter().map(|vip| addr(vip)).collect(),
-    };
-    let instance = PlannedInstance {
-        key: 3,
-        links: vec![link],
-        virtual_mac: None,
-        silent: Vec::new(),
-        routes: Vec::new(),
-        rules: Vec::new(),
-        visible,
-    };
-    Plan { instances: vec![instance] }
-}
-
 /// Of the interface, but for its own ones.
 fn shown() -> Vec<String> {
     let is_shown = |line: &String| line.contains("deprecated");
