@@ -218,10 +218,7 @@ impl InstancePage {
     pub fn write(&self, slot: u32, identity: &Identity) {
         let instance = self.0.slot(slot);
         // SAFETY: as in `describe`; a takeover in this very moment is not known of, and late packets are lost.
-        unsafe {
-            (&raw mut (*instance).source_mac).write_volatile([0; 6]);
-            (&raw mut (*instance).revoked_ns).write_volatile(0);
-        }
+        unsafe { (&raw mut (*instance).source_mac).write_volatile([0; 6]) };
         self.rank(slot, identity.priority, identity.primary);
         self.describe(slot, identity);
     }
