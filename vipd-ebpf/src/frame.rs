@@ -1,4 +1,8 @@
 //! The only pointer arithmetic on packets, and the link layer.
+//!
+//! An offset or index that is not a constant is bounded by a mask, never by a comparison. The verifier of Linux 6.1 narrows
+//! only the copy of a number that is compared: a copy that LLVM has spilled to the stack before, and loads for the access,
+//! is still any number to it. A mask makes the number itself small before anything can be spilled.
 
 use aya_ebpf::{
     helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len},

@@ -4,7 +4,7 @@ use core::ptr;
 
 use aya_ebpf::programs::XdpContext;
 use vipd_common::{
-    abi::{Event, Instance, InstanceCount, OWN_INTERFACE, event_kind},
+    abi::{Event, Instance, InstanceCount, LINES, OWN_INTERFACE, event_kind},
     rival::{Rival, Tenure},
 };
 
@@ -25,9 +25,7 @@ pub fn accept(
     let record = unsafe { &mut *instance };
     let now = events::now();
     // Of the line, not of the election: whatever becomes of the advert.
-    if let Some(heard_ns) = record.line_heard_ns.get_mut(line as usize) {
-        *heard_ns = now;
-    }
+    record.line_heard_ns[line as usize & (LINES - 1)] = now;
     count_instance(slot, InstanceCount::AdvertsReceived);
     if advert.priority == 0 {
         count_instance(slot, InstanceCount::PriorityZeroReceived);
