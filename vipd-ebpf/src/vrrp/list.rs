@@ -3,13 +3,13 @@
 //! Global functions (see `global`), or the loops would multiply the paths that lead to them. Hence the one word for both
 //! results.
 
-use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use vipd_common::abi::{ADDRESS_DIGEST_MASK, address_digest, address_digest_v6};
 
 use super::check::VRRP_HEADER;
 use crate::{
     address::Address,
     frame::{self, read},
+    hook::{Context, Raw},
     instance::FAMILY_V6,
     sums,
 };
@@ -36,11 +36,11 @@ impl AddressList {
     ///
     /// 255 IPv6 addresses take a jumbo frame, and what lies beyond its linear part counts as missing.
     #[inline(always)]
-    pub fn read(ctx: &XdpContext, family: u8, offset: usize, count: u8) -> Option<Self> {
+    pub fn read(ctx: &Context, family: u8, offset: usize, count: u8) -> Option<Self> {
         let list = if family == FAMILY_V6 {
-            sum_addresses_v6(ctx.ctx, offset as u32, u32::from(count))
+            sum_addresses_v6(ctx.raw(), offset as u32, u32::from(count))
         } else {
-            sum_addresses_v4(ctx.ctx, offset as u32, u32::from(count))
+            sum_addresses_v4(ctx.raw(), offset as u32, u32::from(count))
         };
         (list != Self::TRUNCATED).then_some(Self(list))
     }
@@ -64,10 +64,10 @@ impl AddressList {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn sum_addresses_v4(ctx: *mut xdp_md, offset: u32, count: u32) -> u64 {
+pub extern "C" fn sum_addresses_v4(ctx: *mut Raw, offset: u32, count: u32) -> u64 {
     // What callers know and the verifier does not. A mask, see `frame`.
     let offset = offset & OFFSET_MASK;
-    let ctx = XdpContext::new(ctx);
+    let ctx = Context::new(ctx);
     let mut sum = 0u64;
     let mut digest = 0u64;
     for i in 0..MAX_COUNT {
@@ -83,9 +83,9 @@ pub extern "C" fn sum_addresses_v4(ctx: *mut xdp_md, offset: u32, count: u32) ->
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn sum_addresses_v6(ctx: *mut xdp_md, offset: u32, count: u32) -> u64 {
+pub extern "C" fn sum_addresses_v6(ctx: *mut Raw, offset: u32, count: u32) -> u64 {
     let offset = offset & OFFSET_MASK;
-    let ctx = XdpContext::new(ctx);
+    let ctx = Context::new(ctx);
     let mut sum = 0u64;
     let mut digest = 0u64;
     for i in 0..MAX_COUNT {
