@@ -219,7 +219,7 @@ fn snooping(facts: &Facts, wire: &SurveyedLink, instances: &[&Instance], finding
     if instances.iter().all(|instance| instance.unicast.is_some()) {
         return;
     }
-    let master = wire.master.and_then(|index| facts.link_by_index(index));
+    let master = wire.state.controller.as_ref().and_then(|bridge| facts.link_by_index(bridge.ifindex));
     let Some(bridge) = [Some(wire), master].into_iter().flatten().find(|link| link.bridge.is_some()) else {
         return;
     };

@@ -15,7 +15,10 @@ use super::*;
 use crate::{
     config::{self, Nothing, Unsupported},
     control::model::{ArbiterStatus, InstanceStatus, Status, TargetStatus},
-    host::{BridgeState, LinkAddress, LinkState, Survey, SurveyedLink, SurveyedRule, VlanState, XdpState},
+    host::{
+        BridgeState, Controller, LinkAddress, LinkState, Survey, SurveyedLink, SurveyedRule, VlanState,
+        XdpState,
+    },
 };
 
 const CONFIG: &str = "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nauthentication {\nauth_type PASS\nauth_pass x\n}\n\
@@ -35,7 +38,6 @@ fn link(ifindex: u32, name: &str, address: &str) -> SurveyedLink {
     SurveyedLink {
         state: LinkState { addresses: vec![address], ..state },
         multicast: true,
-        master: None,
         bridge: None,
         rx_vlan: Some(true),
     }

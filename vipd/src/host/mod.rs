@@ -44,7 +44,9 @@ use routes::Routes;
 use rtnetlink::Handle;
 use sysctl::Sysctls;
 
-pub use links::{LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState};
+pub use links::{
+    Controller, ETHERNET, LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState,
+};
 pub use netlink::Problems;
 pub use plan::{Plan, PlannedInstance, PlannedLink, TABLE_BASE};
 pub use survey::{BridgeState, Survey, SurveyedLink, SurveyedRule};

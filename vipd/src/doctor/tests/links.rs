@@ -81,7 +81,7 @@ fn interfaces() {
                 let mut bridge = link(9, "br0", "10.1.0.1");
                 bridge.bridge = Some(BridgeState { snooping: true, querier: false });
                 f.survey.as_mut().unwrap().links.push(bridge);
-                eth0(f).master = Some(9);
+                eth0(f).state.controller = Some(Controller { ifindex: 9, kind: Some("bridge".into()) });
             },
             &[
                 "eth0: warning: the bridge br0 snoops and asks nobody: without another querier adverts stop after some minutes",
