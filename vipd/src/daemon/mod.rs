@@ -17,6 +17,7 @@ mod least;
 mod lines;
 mod logging;
 mod main_loop;
+mod own_macs;
 mod realtime;
 mod reload;
 mod reports;
@@ -48,6 +49,7 @@ use self::{
     fencing::Fences,
     host_wishes::HostWishes,
     main_loop::{MainLoop, Signals},
+    own_macs::OwnMacs,
     reload::Wanted,
     router::Router,
     runtime_dir::{PidFile, RuntimeDir},
@@ -293,6 +295,8 @@ async fn run_engine(
     let (ended, mut end) = oneshot::channel();
     let standing: Vec<_> = routers.iter().cloned().zip(tracker.standings().iter().copied()).collect();
     let modes_of_engine = modes.clone();
+    let own_macs = OwnMacs::new(made.host.macs().await?);
+    let macs_of_engine = own_macs.all();
     let real_time_priority = config.real_time_priority();
     let engine = thread::Builder::new()
         .name("engine".into())
@@ -315,6 +319,7 @@ async fn run_engine(
                 notices,
                 fences,
                 drained,
+                own_macs: macs_of_engine,
                 modes: modes_of_engine,
                 granted,
             };
@@ -341,6 +346,7 @@ async fn run_engine(
         messages,
         requested,
         links,
+        own_macs,
         delays,
         wished,
         tracker,
