@@ -14,6 +14,7 @@ use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::{mpsc, oneshot, watch},
 };
+use vipd_common::wire::eth::MacAddr;
 
 use super::{
     attach::Attachments,
@@ -44,6 +45,8 @@ use crate::{
 pub enum Message {
     /// An interface or its addresses changed, or it is gone.
     Link(LinkChange),
+    /// The interfaces of this host have these MACs now.
+    OwnMacs(BTreeSet<MacAddr>),
     /// What an instance tracks has changed how it stands.
     Standing {
         instance: InstanceId,
@@ -153,6 +156,8 @@ pub struct Parts {
     pub fences: mpsc::UnboundedSender<Fence>,
     /// The node was drained before, and is until that is undone.
     pub drained: bool,
+    /// The MACs of this host's interfaces.
+    pub own_macs: BTreeSet<MacAddr>,
     /// XDP mode of each interface.
     pub attachments: Attachments,
     pub granted: Granted,
@@ -172,6 +177,7 @@ impl Driver {
             fences,
             drained,
             attachments,
+            own_macs,
             granted,
         } = parts;
         // SAFETY: the ring owns its descriptor and never changes it.
@@ -183,6 +189,7 @@ impl Driver {
             sockets,
             announcements: AnnounceQueue::default(),
             watch: Watch::default(),
+            own_macs,
             wishes,
             notices,
             fences,
@@ -274,6 +281,7 @@ impl Driver {
         match message {
             Message::Link(LinkChange::State(link)) => self.link(&link),
             Message::Link(LinkChange::Gone { ifindex }) => self.link_gone(ifindex),
+            Message::OwnMacs(macs) => self.effects.own_macs = macs,
             Message::Standing { instance, standing } => {
                 if self.effects.slots.contains_key(&instance) {
                     self.standings.insert(instance, standing);

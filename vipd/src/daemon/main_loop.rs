@@ -20,6 +20,7 @@ use super::{
     fencing::Fences,
     handover::Reply,
     host_wishes::HostWishes,
+    own_macs::OwnMacs,
     reload::{Farewell, Reload, Wanted},
     router::{Port, Router},
     service_manager::ServiceManager,
@@ -85,6 +86,7 @@ pub struct MainLoop<'m> {
     pub messages: mpsc::Sender<Message>,
     pub requested: mpsc::Receiver<Command>,
     pub links: LinkEvents,
+    pub own_macs: OwnMacs,
     pub delays: LinkDelays,
     pub wished: watch::Receiver<Wishes>,
     pub tracker: Tracker,
@@ -279,6 +281,9 @@ impl MainLoop<'_> {
     }
 
     async fn link(&mut self, change: LinkChange) {
+        if self.own_macs.follow(&change) {
+            self.send(Message::OwnMacs(self.own_macs.all())).await;
+        }
         let change = self.delays.pass(change, Instant::now());
         self.link_changed(change).await;
     }

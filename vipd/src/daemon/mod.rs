@@ -18,6 +18,7 @@ mod least;
 mod lines;
 mod logging;
 mod main_loop;
+mod own_macs;
 mod realtime;
 mod reload;
 mod reports;
@@ -49,6 +50,7 @@ use self::{
     fencing::Fences,
     host_wishes::HostWishes,
     main_loop::{MainLoop, Signals},
+    own_macs::OwnMacs,
     reload::Wanted,
     router::Router,
     runtime_dir::{PidFile, RuntimeDir},
@@ -310,6 +312,8 @@ async fn run_engine(
     let (ended, mut end) = oneshot::channel();
     let standing: Vec<_> = routers.iter().cloned().zip(tracker.standings().iter().copied()).collect();
     let attachments_of_engine = attachments.clone();
+    let own_macs = OwnMacs::new(made.host.macs().await?);
+    let macs_of_engine = own_macs.all();
     let real_time_priority = config.real_time_priority();
     let engine = thread::Builder::new()
         .name("engine".into())
@@ -333,6 +337,7 @@ async fn run_engine(
                 fences,
                 drained,
                 attachments: attachments_of_engine,
+                own_macs: macs_of_engine,
                 granted,
             };
             let result = runtime::Builder::new_current_thread()
@@ -358,6 +363,7 @@ async fn run_engine(
         messages,
         requested,
         links,
+        own_macs,
         delays,
         wished,
         tracker,

@@ -149,7 +149,6 @@ pub fn plan<'a>(routers: impl Iterator<Item = &'a Router>) -> Plan {
         key: router.host_key(),
         links: router.present().map(link).collect(),
         virtual_mac: router.virtual_mac().filter(|_| router.link().exists()),
-        silent: router.heartbeats.iter().filter(|line| line.exists()).map(|line| line.name.clone()).collect(),
         routes: router.spec.virtual_routes.iter().map(virtual_route).collect(),
         rules: router.spec.virtual_rules.iter().map(virtual_rule).collect(),
         visible: router.spec.is_visible(),

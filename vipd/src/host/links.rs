@@ -1,13 +1,13 @@
 //! Links and their addresses: looking one up, and hearing of changes.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::{IpAddr, Ipv4Addr},
     pin::Pin,
 };
 
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
 use rtnetlink::{
     Handle, MulticastGroup,
     packet_core::{NetlinkMessage, NetlinkPayload},
@@ -139,6 +139,12 @@ pub(super) async fn by_name(handle: &Handle, name: &str) -> Result<LinkState, Li
 pub(super) async fn by_index(handle: &Handle, ifindex: u32) -> Result<LinkState, LinkError> {
     let request = handle.link().get().match_index(ifindex).execute();
     complete(handle, format!("index {ifindex}"), request).await
+}
+
+/// The MAC of every interface, by its index.
+pub(super) async fn macs(handle: &Handle) -> Result<BTreeMap<u32, MacAddr>, rtnetlink::Error> {
+    let links = handle.link().get().execute().map_ok(|message| without_addresses(&message));
+    links.map_ok(|link| (link.ifindex, link.mac)).try_collect().await
 }
 
 async fn complete(

@@ -152,9 +152,12 @@ fn routing() {
     ];
     check(idle, rows);
     check(running, rows);
-    let reset: fn(&mut Facts) = |f| f.settings.get_mut("eth0").unwrap().arp_ignore = 0;
-    const AGAIN: &str =
-        "eth0: problem: arp_ignore is 0 and arp_announce 2: somebody has set vipd's settings back";
+    let reset: fn(&mut Facts) = |f| f.settings.get_mut("all").unwrap().arp_ignore = 0;
+    const AGAIN: &str = "sysctls: problem: arp_ignore is 0 and arp_announce 2 for all interfaces: somebody has set vipd's settings back";
     check(running, &[("set back", reset, &[AGAIN])]);
     check(idle, &[("not raised yet", reset, &[])]);
+    let mut v6 = running();
+    reset(&mut v6);
+    v6.configuration = parse(&CONFIG.replace("10.0.0.3", "fe80::3"));
+    assert!(judge(&v6).iter().all(|finding| finding.check != "arp"), "nothing is raised for IPv6");
 }
