@@ -56,7 +56,7 @@ use self::{
 };
 use crate::{
     config, control,
-    dataplane::{Attached, Dataplane, Events, Mode, Pages, Pinned, Predecessor},
+    dataplane::{Attached, Dataplane, Events, Mode, Pages, Pinned, Predecessor, Refused},
     events::{Collected, Journal},
     host::{Host, LinkChange, LinkEvents, multicast::Memberships},
     metrics,
@@ -159,7 +159,7 @@ async fn serve(
         look_at_link(name, &host, &mut tracker, &mut delays).await;
     }
     let notifier = Notifier::start(&config, &accounts);
-    let (dataplane, events) = load(options, &mut host).await?;
+    let (dataplane, events) = load(options, dir, &mut host).await?;
     let mut made = Made { host, dataplane, stops: Vec::new() };
     let outside = Outside { links, events, signals, tracker, delays, notifier, accounts, metrics, journal };
     let result = run_engine(options, dir, (config, routers), outside, &mut made).await;
@@ -201,8 +201,9 @@ async fn warn_of_addresses(routers: &[Router], host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Loads the XDP program, adopting what a predecessor left pinned if that fits.
-async fn load(options: &Options, host: &mut Host) -> Result<(Dataplane, Events)> {
+/// Loads the XDP program, adopting what a predecessor left pinned if that fits. What the verifier says to a program that the
+/// kernel refuses is kept in the runtime directory.
+async fn load(options: &Options, dir: &RuntimeDir, host: &mut Host) -> Result<(Dataplane, Events)> {
     match Dataplane::inspect(&options.bpffs_dir)? {
         Pinned::Nothing => {}
         Pinned::Maps => tracing::info!("maps that an earlier vipd left are adopted"),
@@ -213,7 +214,10 @@ async fn load(options: &Options, host: &mut Host) -> Result<(Dataplane, Events)>
             Dataplane::discard(&options.bpffs_dir)?;
         }
     }
-    Dataplane::load(&options.bpffs_dir, options.log_xdp)
+    Dataplane::load(&options.bpffs_dir, options.log_xdp).map_err(|error| match error.downcast::<Refused>() {
+        Ok(refused) => refused.kept(|log| dir.keep(runtime_dir::VERIFIER_LOG, log)).into(),
+        Err(error) => error,
+    })
 }
 
 /// Fills the data plane and attaches it, then installs the host's part, then runs the election until it is over.

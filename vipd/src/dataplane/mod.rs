@@ -3,12 +3,15 @@
 //! The only module that knows aya. It decides nothing: who owns what comes from the engine, through [`LeasePage`].
 
 mod answers;
+mod extack;
 mod pages;
 mod pins;
 mod predecessor;
+mod privileges;
 mod refusal;
 mod sys;
 mod tables;
+mod verification;
 
 use std::{
     collections::HashMap,
@@ -39,9 +42,14 @@ use pages::{AnswerPage, SievePage};
 pub use pages::{Identity, InstancePage, LeasePage};
 use pins::PinDir;
 pub use predecessor::Predecessor;
-use refusal::refusal;
+pub use privileges::missing_capabilities;
+pub use refusal::NATIVE_MTU;
 pub use tables::Contents;
 use tables::Tables;
+pub use verification::{Refused, Verified};
+
+/// The oldest kernel that vipd is written for, as major and minor version.
+pub const OLDEST_KERNEL: (u32, u32) = (5, 18);
 
 /// The program, built by `cargo xtask build-ebpf` and embedded (see build.rs).
 static OBJECT: &[u8] = include_bytes_aligned!(env!("VIPD_BPF_OBJECT"));
@@ -213,20 +221,23 @@ impl Dataplane {
     ///
     /// # Errors
     ///
-    /// Pinned maps that do not fit, or the kernel's reason with the privilege or mount it takes.
+    /// Pinned maps that do not fit, a mount that is missing, or [`Refused`] by the kernel. Maps that were not there before
+    /// are then unpinned again; those of a predecessor stay.
     pub fn load(bpffs: &Path, log: bool) -> Result<(Self, Events)> {
-        let pins = PinDir::open(bpffs)?;
-        pins.check()?;
-        let mut loader = EbpfLoader::new();
-        for (name, path) in pins.maps() {
-            loader.map_pin_path(name, path);
+        Self::load_object(OBJECT, PinDir::open(bpffs)?, log)
+    }
+
+    fn load_object(object: &[u8], pins: PinDir, log: bool) -> Result<(Self, Events)> {
+        let adopts = pins.check()?;
+        let loaded = Self::load_into(object, pins.clone(), log);
+        if loaded.is_err() && !adopts {
+            pins.withdraw()?;
         }
-        let level = if log { aya_log::Level::Info as u8 } else { 0 };
-        loader.override_global(aya_log::LEVEL, &level, true);
-        let mut ebpf = loader.load(OBJECT).context(
-            "load the XDP program; it takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and Linux 5.18 or later",
-        )?;
-        xdp(&mut ebpf)?.load().context("have the kernel verify the XDP program")?;
+        loaded
+    }
+
+    fn load_into(object: &[u8], pins: PinDir, log: bool) -> Result<(Self, Events)> {
+        let mut ebpf = load_programs(object, Some(&pins), log)?;
         if log {
             forward_log(EbpfLogger::init_with_logger(&mut ebpf, Forward)?)?;
         }
@@ -300,16 +311,15 @@ impl Dataplane {
         let program = xdp(&mut self.ebpf)?;
         let native = match avoid_native {
             Some(reason) => Err(anyhow!(reason)),
-            None => program
-                .attach_to_if_index(ifindex, XdpMode::Driver)
-                .map_err(|error| refusal(error, mtu).context("the driver refused native mode")),
+            None => refusal::attach(program, XdpMode::Driver, interface, ifindex, mtu)
+                .context("the driver refused native mode"),
         };
         let (id, attached, mode) = match native {
             Ok(id) => (id, Attached::New, Mode::Native),
-            Err(native) => match program.attach_to_if_index(ifindex, XdpMode::Skb) {
+            Err(native) => match refusal::attach(program, XdpMode::Skb, interface, ifindex, mtu) {
                 Ok(id) => (id, Attached::Fallback(native), Mode::Generic),
                 Err(generic) => {
-                    return Err(refusal(generic, mtu)
+                    return Err(generic
                         .context(format!("{native:#}"))
                         .context(format!("attach the XDP program to {interface}")));
                 }
@@ -380,6 +390,30 @@ impl Dataplane {
         self.links.insert(ifindex, PinnedLink::from_pin(path)?);
         Ok(())
     }
+}
+
+/// Has the kernel verify the programs with maps of their own, and lets go of all of it: nothing is attached or pinned.
+///
+/// # Errors
+///
+/// [`Refused`] by the kernel; anything else is an object that does not fit this vipd.
+pub fn try_load() -> Result<Vec<Verified>> {
+    let mut ebpf = load_programs(OBJECT, None, false)?;
+    Ok(vec![Verified::new(PROGRAM, xdp(&mut ebpf)?.info())])
+}
+
+/// Loads the maps and programs of an object; the maps are those that are pinned, or new ones. With `log` the programs' own
+/// diagnostics are compiled in.
+fn load_programs(object: &[u8], pins: Option<&PinDir>, log: bool) -> Result<Ebpf> {
+    let level = if log { aya_log::Level::Info as u8 } else { 0 };
+    let mut loader = EbpfLoader::new();
+    for (name, path) in pins.iter().flat_map(|pins| pins.maps()) {
+        loader.map_pin_path(name, path);
+    }
+    let mut ebpf =
+        loader.override_global(aya_log::LEVEL, &level, true).load(object).map_err(Refused::of_object)?;
+    xdp(&mut ebpf)?.load().map_err(|error| Refused::of_program(PROGRAM, error))?;
+    Ok(ebpf)
 }
 
 /// Passes what the program logs on to `tracing`, with the rest of the log.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use vipd_common::Family;
 
 use super::{Facts, Findings};
-use crate::{config::Instance, host::SurveyedLink};
+use crate::{config::Instance, dataplane::NATIVE_MTU, host::SurveyedLink};
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
     if let Err(error) = &facts.survey {
@@ -118,12 +118,12 @@ fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instanc
             } else if wire.state.mtu > NATIVE_MTU {
                 (
                     "most drivers take no MTU this large with XDP",
-                    "ip link set dev IF mtu 3498 or less, and start vipd anew",
+                    "ip link set dev IF mtu 3498, and start vipd anew",
                 )
             } else {
                 (
-                    "the driver has none, or refused it: vipd's log says why",
-                    "a newer driver, or fewer queues (ethtool -L)",
+                    "the driver has none, or refused it",
+                    "the event xdp_fallback (`vipd events`, vipd's log) has the kernel's own words and the remedy",
                 )
             };
             let what = format!("XDP runs in the stack, which costs more: {why} (MTU {})", wire.state.mtu);
@@ -267,6 +267,3 @@ fn leftovers(facts: &Facts, findings: &mut Findings) {
         findings.ok("addresses", "vip-on-interface", "no VIP is an address of an interface");
     }
 }
-
-/// A page less the room that drivers keep before and behind a frame.
-const NATIVE_MTU: u32 = 3_498;

@@ -97,7 +97,7 @@ fn interfaces() {
                 "generic",
                 |f| vi_1(f).xdp_mode = "generic".to_owned(),
                 &[
-                    "eth0: warning: XDP runs in the stack, which costs more: the driver has none, or refused it: vipd's log says why (MTU 1500)",
+                    "eth0: warning: XDP runs in the stack, which costs more: the driver has none, or refused it (MTU 1500)",
                 ],
             ),
             (
