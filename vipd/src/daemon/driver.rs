@@ -434,6 +434,7 @@ impl Driver {
             _ if !router.up() && router.has_heartbeat() => {
                 Input::Fault { instance: id, reason: FaultReason::CutOff }
             }
+            _ if router.refusal().is_some() => Input::Fault { instance: id, reason: FaultReason::Refused },
             _ if !router.link().exists() => Input::Fault { instance: id, reason: FaultReason::NoInterface },
             _ if !router.up() => Input::Fault { instance: id, reason: FaultReason::LinkDown },
             None => Input::Fault { instance: id, reason: FaultReason::NoAddress },

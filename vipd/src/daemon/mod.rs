@@ -48,7 +48,7 @@ use self::{
     driver::{Driver, End, Parts, Wish, Wishes},
     fencing::Fences,
     host_wishes::HostWishes,
-    main_loop::{MainLoop, Signals},
+    main_loop::{MainLoop, Signals, links as links_of, tell_of_links},
     own_macs::OwnMacs,
     reload::Wanted,
     router::Router,
@@ -292,6 +292,7 @@ async fn run_engine(
         config = %options.source.path.display(),
         "started"
     );
+    tell_of_links(&BTreeMap::new(), &links_of(&routers));
     let (ended, mut end) = oneshot::channel();
     let standing: Vec<_> = routers.iter().cloned().zip(tracker.standings().iter().copied()).collect();
     let modes_of_engine = modes.clone();
