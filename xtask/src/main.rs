@@ -10,6 +10,7 @@ mod demo;
 mod dist;
 mod ebpf;
 mod fuzz;
+mod guest;
 mod lab;
 mod scene;
 mod setup;
@@ -44,6 +45,8 @@ enum Command {
     Sim(sim::Args),
     /// Look for inputs that break a property of vipd, with libFuzzer
     Fuzz(fuzz::Args),
+    /// Boot Debian's kernels in qemu (no hardware virtualisation needed) and run tests inside
+    Guest(guest::Args),
     /// Measure vipd beside keepalived and FRR; the figures go to bench/results
     Bench(bench::Args),
     /// Two vipd nodes and a client to play with, in network namespaces
@@ -73,6 +76,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Ci => return test::ci(),
         Command::Sim(args) => return sim::run(&args),
         Command::Fuzz(args) => return fuzz::run(&args),
+        Command::Guest(args) => return guest::run(&args),
         Command::Bench(args) => bench::run(&args)?,
         Command::Dist(args) => dist::run(&args)?,
         Command::Lab(command) => return lab::run(command),

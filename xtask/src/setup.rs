@@ -226,6 +226,12 @@ const LAB_PACKAGES: &[(&str, &str)] = &[
     ("tshark", "a second opinion on our packets"),
     ("iputils-arping", "asks who owns a VIP"),
     ("bpftool", "shows programs and maps"),
+    ("qemu-system-x86", "boots other kernels, for `cargo xtask guest`"),
+    ("busybox-static", "the first root of a guest"),
+    ("cpio", "packs the first root of a guest"),
+    ("kmod", "finds the modules that a guest's kernel needs"),
+    ("xz-utils", "unpacks modules of a guest's kernel"),
+    ("debootstrap", "makes the machine of `cargo xtask dist --try`"),
 ];
 
 /// The units of lab packages that are services.

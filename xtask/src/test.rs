@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{ebpf, fuzz, setup, sh, sim};
+use crate::{ebpf, fuzz, guest, setup, sh, sim};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -45,7 +45,11 @@ pub fn test(args: &Args) -> Result<ExitCode> {
     let start = Instant::now();
     let mut tally = stream(&mut command)?;
     if args.cargo_test.is_empty() {
-        for (held, name) in [(sim::test()?, "cargo xtask sim"), (fuzz::test()?, "cargo xtask fuzz")] {
+        for (held, name) in [
+            (sim::test()?, "cargo xtask sim"),
+            (fuzz::test()?, "cargo xtask fuzz"),
+            (guest::test()?, "cargo xtask guest"),
+        ] {
             if !held {
                 tally.success = false;
                 tally.failed.push(name.into());

@@ -5,7 +5,7 @@
 //! latest wish wins, and status answers go out through one-shot channels. It ends when the election has finished.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     mem,
 };
 
@@ -17,6 +17,7 @@ use tokio::{
 use vipd_common::wire::eth::MacAddr;
 
 use super::{
+    attach::Attachments,
     clock,
     detect::Watch,
     effects::{Effects, Slot},
@@ -106,7 +107,7 @@ pub struct Apply {
     pub routers: Vec<(Router, Standing)>,
     /// If others are needed.
     pub sockets: Option<Sockets>,
-    pub modes: HashMap<u32, String>,
+    pub attachments: Attachments,
     /// Answered with the sockets of before, to be closed where that may take its time.
     pub reply: oneshot::Sender<Option<Sockets>>,
 }
@@ -128,7 +129,7 @@ pub struct Driver {
     pub(super) effects: Effects,
     timer: Timer,
     messages: mpsc::Receiver<Message>,
-    pub(super) modes: HashMap<u32, String>,
+    pub(super) attachments: Attachments,
     pub(super) granted: Granted,
     pub(super) started: Instant,
     left: bool,
@@ -158,7 +159,7 @@ pub struct Parts {
     /// The MACs of this host's interfaces.
     pub own_macs: BTreeSet<MacAddr>,
     /// XDP mode of each interface.
-    pub modes: HashMap<u32, String>,
+    pub attachments: Attachments,
     pub granted: Granted,
 }
 
@@ -176,7 +177,7 @@ impl Driver {
             fences,
             drained,
             own_macs,
-            modes,
+            attachments,
             granted,
         } = parts;
         // SAFETY: the ring owns its descriptor and never changes it.
@@ -199,7 +200,7 @@ impl Driver {
             effects,
             timer: Timer::new().context("make a timer")?,
             messages,
-            modes,
+            attachments,
             granted,
             started: clock::now(),
             left: false,
@@ -296,9 +297,9 @@ impl Driver {
                 self.removals = Some((instances, reply));
             }
             Message::Apply(apply) => {
-                let Apply { routers, sockets, modes, reply } = *apply;
+                let Apply { routers, sockets, attachments, reply } = *apply;
                 let before = sockets.map(|sockets| mem::replace(&mut self.effects.sockets, sockets));
-                self.modes = modes;
+                self.attachments = attachments;
                 self.configure(routers);
                 let _ = reply.send(before);
             }

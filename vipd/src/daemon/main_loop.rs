@@ -13,6 +13,7 @@ use tokio::{
 
 use super::{
     Made, Options,
+    attach::Attachments,
     conditions::{Conditions, LOOK},
     drained::Drained,
     driver::{End, Fence, Message, Wishes},
@@ -78,7 +79,7 @@ pub struct MainLoop<'m> {
     pub accounts: Accounts,
     /// In the order of the configuration.
     pub routers: Vec<Router>,
-    pub modes: HashMap<u32, String>,
+    pub attachments: Attachments,
     pub memberships: Memberships,
     pub hosted: HostWishes,
     pub signals: Signals,

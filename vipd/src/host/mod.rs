@@ -215,6 +215,11 @@ impl Host {
         self.rx_vlan.set(interface, on)
     }
 
+    /// Has the NIC strip VLAN tags on reception again, if it did before vipd.
+    pub fn restore_rx_vlan(&mut self, interface: &str) -> Result<()> {
+        self.rx_vlan.restore_one(interface)
+    }
+
     /// Forgets who answered for these VIPs on a link: their master changed. Permanent entries stay.
     pub async fn forget_neighbours(&self, ifindex: u32, vips: &[IpAddr]) -> Result<()> {
         neigh::forget(&self.handle, ifindex, vips).await

@@ -97,20 +97,6 @@ fn interfaces() {
         running,
         &[
             (
-                "generic",
-                |f| vi_1(f).xdp_mode = "generic".to_owned(),
-                &[
-                    "eth0: warning: XDP runs in the stack, which costs more: the driver has none, or refused it: vipd's log says why (MTU 1500)",
-                ],
-            ),
-            (
-                "generic for its MTU",
-                |f| (vi_1(f).xdp_mode, eth0(f).state.mtu) = ("generic".to_owned(), 9000),
-                &[
-                    "eth0: warning: XDP runs in the stack, which costs more: most drivers take no MTU this large with XDP (MTU 9000)",
-                ],
-            ),
-            (
                 "detached",
                 |f| eth0(f).state.xdp = None,
                 &["eth0: problem: vipd runs, and eth0 has no XDP program: nothing answers for its VIPs"],
@@ -125,7 +111,7 @@ fn interfaces() {
     let mut facts = running();
     vlan(&mut facts);
     vi_1(&mut facts).interface = "eth0.7".to_owned();
-    let strips = "eth0.7: problem: eth0 strips VLAN tags: XDP takes frames of eth0.7 for those of eth0";
+    let strips = "eth0.7: problem: eth0 strips VLAN tags: XDP takes frames of its VLANs for untagged ones";
     assert_eq!(said(&facts, |level| level >= Level::Warning), [strips]);
     eth0(&mut facts).rx_vlan = Some(false);
     assert_eq!(said(&facts, |level| level >= Level::Warning), [""; 0]);

@@ -1,0 +1,231 @@
+//! A guest: one Debian kernel in qemu, without hardware virtualisation, on the host's root directory.
+//!
+//! ```text
+//! host                             guest
+//! /            --- 9p, read-only -->  lower layer of / (an overlay: what the guest writes stays in its memory)
+//! target/guest/run/<guest>/ <- 9p ->  /run/guest: agent.sh reads `script`, writes `output` and `status`
+//! console.log  <------ ttyS0 -------  the kernel's messages
+//! ```
+//!
+//! A guest ends with its value, and with the thread that booted it: no qemu outlives `cargo xtask`.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{console, initramfs, kernel::Image};
+use crate::sh;
+
+/// A boot takes 5 s, and on a busy machine some times that.
+const BOOT: Duration = Duration::from_secs(180);
+const POWER_OFF: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(50);
+/// Which share of the guest each directory is, by its tag.
+const HOST: &str = "host";
+const SHARE: &str = "share";
+
+/// A running guest.
+#[derive(Debug)]
+pub struct Guest {
+    name: String,
+    qemu: Child,
+    /// Removed with the guest.
+    share: PathBuf,
+    /// What `uname -r` says.
+    pub release: String,
+    /// How long the boot took.
+    pub booted_in: Duration,
+}
+
+/// A network card of a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nic {
+    /// qemu's device and its properties, such as `e1000` or `virtio-net-pci,mq=on`.
+    pub device: String,
+    /// What it is plugged into, as qemu's `-netdev` has it: `tap,ifname=tap0,script=no` or `hubport,hubid=0`.
+    pub network: String,
+}
+
+impl Guest {
+    /// Boots, and waits until scripts can be run. The name is unique among the guests of this process.
+    pub fn boot(name: &str, image: &Image, nics: &[Nic]) -> Result<Self> {
+        let start = Instant::now();
+        let runs = sh::workspace().join("target/guest/run");
+        forget_the_dead(&runs);
+        let share = runs.join(format!("{}-{name}", std::process::id()));
+        fs::create_dir_all(&share).with_context(|| format!("make {}", share.display()))?;
+        fs::write(share.join("agent.sh"), include_str!("agent.sh"))?;
+        let initramfs = initramfs::pack(image, &share)?;
+        let mut command = qemu(image, &initramfs, &share);
+        for (n, nic) in nics.iter().enumerate() {
+            command.arg("-netdev").arg(format!("{},id=net{n}", nic.network));
+            command.arg("-device").arg(format!("{},netdev=net{n}", nic.device));
+        }
+        let errors = File::create(share.join("qemu.log"))?;
+        command.stdin(Stdio::null()).stdout(errors.try_clone()?).stderr(errors);
+        let qemu = command.spawn().context("cannot run qemu-system-x86_64; run: cargo xtask setup")?;
+        let (release, booted_in) = (String::new(), Duration::ZERO);
+        let mut guest = Self { name: name.to_owned(), qemu, share, release, booted_in };
+        guest.wait_for("its boot", BOOT, |guest| guest.share.join("release").exists())?;
+        guest.release = guest.read("release").trim().to_owned();
+        guest.booted_in = start.elapsed();
+        Ok(guest)
+    }
+
+    /// Runs a bash script to its end, and returns its exit code. Each line of its output is given to `line` as it comes.
+    pub fn run(&mut self, script: &str, timeout: Duration, mut line: impl FnMut(&str)) -> Result<i32> {
+        for old in ["output", "status"] {
+            let _ = fs::remove_file(self.share.join(old));
+        }
+        // The agent never sees half a script.
+        fs::write(self.share.join("script.new"), script)?;
+        fs::rename(self.share.join("script.new"), self.share.join("script"))?;
+        let mut output = Lines::new(self.share.join("output"));
+        let ended = self.wait_for("the end of a script", timeout, |guest| {
+            // Before the last look at the output.
+            let ended = guest.share.join("status").exists();
+            output.read(&mut line);
+            ended
+        });
+        output.rest(&mut line);
+        ended?;
+        let status = self.read("status");
+        status.trim().parse().with_context(|| format!("{}: a script ended with {status:?}", self.name))
+    }
+
+    /// A file of the share, seen from here; in the guest it is in `/run/guest`.
+    pub fn shared(&self, file: &str) -> PathBuf {
+        self.share.join(file)
+    }
+
+    /// What the kernel has said that it never says when all is well.
+    pub fn complaints(&self) -> Vec<String> {
+        console::complaints(&self.read("console.log"))
+    }
+
+    /// Powers off in an orderly way; `Err` if that takes too long. The directory of the guest goes in any case.
+    pub fn power_off(mut self) -> Result<()> {
+        fs::write(self.share.join("halt"), "")?;
+        let deadline = Instant::now() + POWER_OFF;
+        while self.qemu.try_wait()?.is_none() {
+            if Instant::now() >= deadline {
+                bail!("{} did not power off within {POWER_OFF:?}\n{}", self.name, self.last_words());
+            }
+            sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    fn wait_for(&mut self, what: &str, timeout: Duration, mut done: impl FnMut(&Self) -> bool) -> Result<()> {
+        let deadline = Instant::now() + timeout;
+        while !done(self) {
+            if let Some(status) = self.qemu.try_wait()? {
+                bail!("the guest {} ended before {what} ({status})\n{}", self.name, self.last_words());
+            }
+            if Instant::now() >= deadline {
+                bail!(
+                    "the guest {}: waited {timeout:?} in vain for {what}\n{}",
+                    self.name,
+                    self.last_words()
+                );
+            }
+            sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    fn read(&self, file: &str) -> String {
+        // A console has bytes that are no text.
+        fs::read(self.share.join(file)).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default()
+    }
+
+    /// The end of what qemu and the kernel have said.
+    fn last_words(&self) -> String {
+        let said = self.read("qemu.log") + &self.read("console.log");
+        let lines: Vec<_> = said.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+        let _ = fs::remove_dir_all(&self.share);
+    }
+}
+
+fn qemu(image: &Image, initramfs: &Path, share: &Path) -> Command {
+    // The kernel ends it with the thread that started it: nothing is left by Ctrl-C or a kill.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
+    command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "768"]);
+    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+    command.arg("-kernel").arg(&image.vmlinuz).arg("-initrd").arg(initramfs);
+    // Warnings and worse go to the console. A panic ends the guest.
+    let kernel = image.root.display();
+    command
+        .arg("-append")
+        .arg(format!("console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off guest.kernel={kernel}"));
+    command.arg("-serial").arg(format!("file:{}", share.join("console.log").display()));
+    let directory = |path: &Path, tag: &str, options: &str| {
+        format!("local,path={},mount_tag={tag},security_model=none,multidevs=remap{options}", path.display())
+    };
+    command.arg("-virtfs").arg(directory(Path::new("/"), HOST, ",readonly=on"));
+    command.arg("-virtfs").arg(directory(share, SHARE, ""));
+    command
+}
+
+/// Removes what runs have left that were killed.
+fn forget_the_dead(runs: &Path) {
+    for entry in fs::read_dir(runs).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.split('-').next().unwrap_or_default();
+        if !Path::new("/proc").join(owner).exists() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// A file that grows, line by line.
+struct Lines {
+    path: PathBuf,
+    file: Option<File>,
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    fn new(path: PathBuf) -> Self {
+        Self { path, file: None, begun: Vec::new() }
+    }
+
+    /// The lines that have been completed since the last time.
+    fn read(&mut self, line: &mut impl FnMut(&str)) {
+        if self.file.is_none() {
+            self.file = File::open(&self.path).ok();
+        }
+        if let Some(file) = &mut self.file {
+            let _ = file.read_to_end(&mut self.begun);
+        }
+        while let Some(end) = self.begun.iter().position(|&byte| byte == b'\n') {
+            line(&String::from_utf8_lossy(&self.begun[..end]));
+            self.begun.drain(..=end);
+        }
+    }
+
+    /// The same, and a last line that has no end.
+    fn rest(&mut self, line: &mut impl FnMut(&str)) {
+        self.read(line);
+        if !self.begun.is_empty() {
+            line(&String::from_utf8_lossy(&self.begun));
+            self.begun.clear();
+        }
+    }
+}

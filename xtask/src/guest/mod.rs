@@ -1,0 +1,233 @@
+//! `guest`: other kernels, booted in qemu without hardware virtualisation, with the built vipd and tests inside.
+//!
+//! A guest has the host's root directory, so the test binaries and vipd run in it as they were built, by the same path.
+//! Timings in it are slow: the tests that are meant for it assert none.
+
+mod apt;
+mod binaries;
+mod console;
+mod initramfs;
+mod kernel;
+mod machine;
+
+use std::{
+    fmt::Write,
+    fs,
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use binaries::{Binary, Tally, Wanted};
+use kernel::{Image, Kernel};
+use machine::{Guest, Nic};
+
+use crate::{ebpf, setup, sh};
+
+/// The tests of every kernel.
+const SMOKE: &str = "smoke";
+/// The file of the share that tests name what they skip in.
+const SKIPPED: &str = "skipped";
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A kernel to boot; may be repeated. Without it: debian-12 and backports, at once
+    #[arg(long = "kernel", value_name = "K")]
+    kernels: Vec<Kernel>,
+    /// Ask Debian's archive for newer kernels first
+    #[arg(long)]
+    newest: bool,
+    /// Give the guest a network card of this model, such as `e1000` or `virtio-net-pci,mq=on`; may be repeated. All
+    /// cards of a guest are on one hub, with nothing else
+    #[arg(long = "nic", value_name = "MODEL")]
+    nics: Vec<String>,
+    /// Run a bash script instead of tests; the machine's files are there, and what it writes is forgotten
+    #[arg(long, value_name = "SCRIPT", conflicts_with = "tests")]
+    script: Option<String>,
+    /// End what runs longer than this: a file of tests, or the script
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    timeout: u64,
+    /// Files of tests/tests, or a part of a test's name in one: `smoke`, `failover::abrupt`. Without it: smoke
+    tests: Vec<String>,
+}
+
+/// What a guest is booted for.
+#[derive(Debug)]
+enum Job {
+    Tests(Vec<Binary>),
+    Script(String),
+}
+
+/// What came of one kernel.
+#[derive(Debug, Default)]
+struct Report {
+    /// `uname -r`; empty if it did not boot.
+    release: String,
+    booted_in: Duration,
+    ran_for: Duration,
+    tally: Tally,
+    skipped: Vec<String>,
+    /// Whatever else is wrong: with the guest, or said by its kernel.
+    faults: Vec<String>,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    setup::ensure_for_root()?;
+    let kernels = if args.kernels.is_empty() { kernel::USUAL.to_vec() } else { args.kernels.clone() };
+    let job = match &args.script {
+        Some(script) => Job::Script(script.clone()),
+        None => {
+            let tests = if args.tests.is_empty() { vec![SMOKE.to_owned()] } else { args.tests.clone() };
+            ebpf::build()?;
+            Job::Tests(binaries::build(&tests.iter().map(|test| Wanted::parse(test)).collect::<Vec<_>>())?)
+        }
+    };
+    let nics: Vec<_> = args.nics.iter().map(|model| on_the_hub(model)).collect();
+    let images = kernel::images(&kernels, args.newest)?;
+    let held = boot_all(&images, &nics, &job, Duration::from_secs(args.timeout));
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The part of `test`: the smoke set on the usual kernels; whether all was well. Guests need root, so without it there is
+/// nothing to be had.
+pub fn test() -> Result<bool> {
+    if !sh::is_root() {
+        eprintln!("guest: not root: no other kernel is tried");
+        return Ok(true);
+    }
+    let images = kernel::images(&kernel::USUAL, false)?;
+    let job = Job::Tests(binaries::build(&[Wanted::parse(SMOKE)])?);
+    Ok(boot_all(&images, &[], &job, Duration::from_secs(900)))
+}
+
+fn on_the_hub(model: &str) -> Nic {
+    Nic { device: model.to_owned(), network: "hubport,hubid=0".into() }
+}
+
+/// Boots all images at once and does the job in each; whether all was well.
+fn boot_all(images: &[Image], nics: &[Nic], job: &Job, timeout: Duration) -> bool {
+    let reports: Vec<Report> = thread::scope(|scope| {
+        let start = |image| scope.spawn(move || try_on(image, nics, job, timeout));
+        let threads: Vec<_> = images.iter().map(start).collect();
+        let join = |thread: thread::ScopedJoinHandle<'_, Report>| {
+            thread.join().unwrap_or_else(|_| Report::broken(&anyhow!("xtask panicked")))
+        };
+        threads.into_iter().map(join).collect()
+    });
+    println!();
+    for (image, report) in images.iter().zip(&reports) {
+        print!("{}", report.text(image));
+    }
+    reports.iter().all(Report::is_well)
+}
+
+/// One kernel, from boot to power off.
+fn try_on(image: &Image, nics: &[Nic], job: &Job, timeout: Duration) -> Report {
+    let mut report = Report::default();
+    if let Err(error) = fill(&mut report, image, nics, job, timeout) {
+        report.faults.push(format!("{error:#}"));
+    }
+    report
+}
+
+fn fill(report: &mut Report, image: &Image, nics: &[Nic], job: &Job, timeout: Duration) -> Result<()> {
+    let name = image.kernel.name();
+    let say = |line: &str| println!("[{name}] {line}");
+    let mut guest = Guest::boot(name, image, nics)?;
+    report.release.clone_from(&guest.release);
+    report.booted_in = guest.booted_in;
+    say(&format!("{} booted in {:.1} s", guest.release, guest.booted_in.as_secs_f64()));
+    let start = Instant::now();
+    let done = match job {
+        Job::Script(script) => guest.run(script, timeout, say).map(|code| {
+            if code != 0 {
+                report.faults.push(format!("the script ended with {code}"));
+            }
+        }),
+        Job::Tests(binaries) => {
+            binaries.iter().try_for_each(|binary| run_binary(&mut guest, binary, timeout, report, say))
+        }
+    };
+    report.ran_for = start.elapsed();
+    let skipped = fs::read_to_string(guest.shared(SKIPPED)).unwrap_or_default();
+    report.skipped = skipped.lines().map(str::to_owned).collect();
+    report.faults.extend(guest.complaints().into_iter().map(|line| format!("the kernel said: {line}")));
+    done?;
+    guest.power_off()
+}
+
+fn run_binary(
+    guest: &mut Guest,
+    binary: &Binary,
+    timeout: Duration,
+    report: &mut Report,
+    say: impl Fn(&str),
+) -> Result<()> {
+    let Wanted { file, filter } = &binary.wanted;
+    let path = binary.path.to_str().context("a path that is no text")?;
+    let package = sh::workspace().join("tests");
+    let script = format!(
+        "cd '{}' || exit\n\
+         export VIPD_REQUIRE_LAB=1 VIPD_SKIP_LOG=/run/guest/{SKIPPED}\n\
+         exec '{path}' {}\n",
+        package.display(),
+        filter.as_ref().map(|filter| format!("'{filter}'")).unwrap_or_default()
+    );
+    let before = (report.tally.passed, report.tally.failed.len(), report.tally.ignored);
+    let mut tally = std::mem::take(&mut report.tally);
+    let code = guest.run(&script, timeout, |line| {
+        tally.line(line);
+        say(line);
+    });
+    report.tally = tally;
+    let code = code.with_context(|| file.clone())?;
+    let failed = report.tally.failed.len() - before.1;
+    if code != 0 && failed == 0 {
+        report.faults.push(format!("{file} ended with {code}"));
+    }
+    ensure!(
+        failed + report.tally.passed + report.tally.ignored > before.0 + before.2,
+        "no test of {file} has {:?} in its name",
+        filter.as_deref().unwrap_or_default()
+    );
+    Ok(())
+}
+
+impl Report {
+    fn broken(error: &anyhow::Error) -> Self {
+        Self { faults: vec![format!("{error:#}")], ..Self::default() }
+    }
+
+    fn is_well(&self) -> bool {
+        self.faults.is_empty() && self.tally.failed.is_empty()
+    }
+
+    fn text(&self, image: &Image) -> String {
+        let mut text = String::new();
+        let _ = writeln!(
+            text,
+            "{} {} ({}): booted in {:.1} s; {} passed, {} failed, {} ignored, {} skipped, in {:.0} s",
+            if self.is_well() { "PASS" } else { "FAIL" },
+            image.kernel.name(),
+            if self.release.is_empty() { &image.release } else { &self.release },
+            self.booted_in.as_secs_f64(),
+            self.tally.passed.saturating_sub(self.skipped.len()),
+            self.tally.failed.len(),
+            self.tally.ignored,
+            self.skipped.len(),
+            self.ran_for.as_secs_f64()
+        );
+        for name in &self.tally.failed {
+            let _ = writeln!(text, "  failed: {name}");
+        }
+        for fault in &self.faults {
+            let _ = writeln!(text, "  {fault}");
+        }
+        for line in &self.skipped {
+            let _ = writeln!(text, "  skipped: {line}");
+        }
+        text
+    }
+}
