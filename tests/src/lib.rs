@@ -54,15 +54,20 @@ pub fn require_lab() -> Option<()> {
         env::var_os("VIPD_REQUIRE_LAB").is_none_or(|v| v != "1"),
         "the lab is required here but impossible: {reason:#}"
     );
+    skipped(&format!("{reason:#}"));
+    None
+}
+
+/// Notes that the running test, or a part of it, cannot run here: it is counted as skipped.
+pub fn skipped(reason: &str) {
     let test = thread::current().name().unwrap_or("?").to_owned();
-    eprintln!("SKIP {test}: {reason:#}");
+    eprintln!("SKIP {test}: {reason}");
     // libtest hides the output of tests that pass; the summary of `cargo xtask test` reads this file.
     if let Some(path) = env::var_os("VIPD_SKIP_LOG")
         && let Ok(mut log) = OpenOptions::new().append(true).create(true).open(path)
     {
-        let _ = writeln!(log, "{test}: {reason:#}");
+        let _ = writeln!(log, "{test}: {reason}");
     }
-    None
 }
 
 /// Polls `cond` until it holds and returns how long that took; an error naming `what` after `timeout`.

@@ -176,8 +176,8 @@ impl Driver {
             notices,
             fences,
             drained,
-            attachments,
             own_macs,
+            attachments,
             granted,
         } = parts;
         // SAFETY: the ring owns its descriptor and never changes it.
@@ -435,6 +435,7 @@ impl Driver {
             _ if !router.up() && router.has_heartbeat() => {
                 Input::Fault { instance: id, reason: FaultReason::CutOff }
             }
+            _ if router.refusal().is_some() => Input::Fault { instance: id, reason: FaultReason::Refused },
             _ if !router.link().exists() => Input::Fault { instance: id, reason: FaultReason::NoInterface },
             _ if !router.up() => Input::Fault { instance: id, reason: FaultReason::LinkDown },
             None => Input::Fault { instance: id, reason: FaultReason::NoAddress },

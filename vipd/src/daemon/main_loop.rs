@@ -183,6 +183,11 @@ impl MainLoop<'_> {
             }
         }
         self.conditions.complete(&mut status);
+        for instance in &mut status.instances {
+            if let Some(why) = routers.get(instance.name.as_str()).and_then(|router| router.refusal()) {
+                status::name_refusal(instance, why);
+            }
+        }
         status.arbiters =
             self.tracker.arbiters().map(|a| ArbiterStatus::of(a.arbiter, a.health, a.targets)).collect();
         for (position, router) in self.routers.iter().enumerate() {
@@ -294,8 +299,7 @@ impl MainLoop<'_> {
         self.stand(changes).await;
         let ports = || self.routers.iter().flat_map(Router::ports);
         let rebuilds = ports().any(|port| match &change {
-            // Another interface has the name now, or it has another name.
-            LinkChange::State(state) => (port.name == state.name) != (port.ifindex == state.ifindex),
+            LinkChange::State(state) => port.is_another(state),
             LinkChange::Gone { ifindex } => port.ifindex == *ifindex || port.wire.ifindex == *ifindex,
         });
         // One that has another name now is gone, to those who know it by the old one.
@@ -399,26 +403,48 @@ impl MainLoop<'_> {
     }
 }
 
-/// The interfaces of instances by name: whether each exists, and is up.
-pub fn links(routers: &[Router]) -> BTreeMap<String, (bool, bool)> {
+/// How the interface of an instance is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    exists: bool,
+    up: bool,
+    /// Why it cannot be used.
+    refused: Option<String>,
+}
+
+/// The interfaces of instances by name.
+pub fn links(routers: &[Router]) -> BTreeMap<String, Condition> {
     let links = routers.iter().flat_map(|router| &router.links);
-    links.map(|link| (link.name.clone(), (link.exists(), link.up))).collect()
+    links
+        .map(|link| {
+            let refused = link.refused.clone();
+            (link.name.clone(), Condition { exists: link.exists(), up: link.up, refused })
+        })
+        .collect()
 }
 
 /// Tells of the interfaces that are another way now.
-pub fn tell_of_links(before: &BTreeMap<String, (bool, bool)>, now: &BTreeMap<String, (bool, bool)>) {
-    for (interface, (exists, up)) in now {
-        match before.get(interface) {
-            Some((true, _)) if !exists => {
+pub fn tell_of_links(before: &BTreeMap<String, Condition>, now: &BTreeMap<String, Condition>) {
+    for (interface, Condition { exists, up, refused }) in now {
+        match (before.get(interface), refused) {
+            (Some(Condition { refused: known, .. }), Some(_)) if known == refused => {}
+            (_, Some(reason)) => tracing::warn!(
+                target: "vipd::event",
+                event = "interface_refused",
+                interface,
+                reason,
+                "the interface cannot be used"
+            ),
+            (Some(Condition { exists: true, .. }), None) if !exists => {
                 tracing::warn!(target: "vipd::event", event = "interface_lost", interface, "interface gone");
             }
-            Some((false, _)) if *exists => {
+            (Some(Condition { exists: false, .. }), None) if *exists => {
                 tracing::info!(target: "vipd::event", event = "interface_found", interface, "interface there");
             }
-            Some((_, true)) if !up => {
+            (Some(Condition { up: true, .. }), None) if !up => {
                 tracing::warn!(target: "vipd::event", event = "link_down", interface, "link down");
             }
-            Some((_, false)) if *up => {
+            (Some(Condition { up: false, .. }), None) if *up => {
                 tracing::info!(target: "vipd::event", event = "link_up", interface, "link up");
             }
             _ => {}

@@ -31,7 +31,7 @@ mod status;
 mod timer;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
     thread,
 };
@@ -49,7 +49,7 @@ use self::{
     driver::{Driver, End, Parts, Wish, Wishes},
     fencing::Fences,
     host_wishes::HostWishes,
-    main_loop::{MainLoop, Signals},
+    main_loop::{MainLoop, Signals, links as links_of, tell_of_links},
     own_macs::OwnMacs,
     reload::Wanted,
     router::Router,
@@ -319,11 +319,12 @@ async fn run_engine(
         config = %options.source.path.display(),
         "started"
     );
+    tell_of_links(&BTreeMap::new(), &links_of(&routers));
     let (ended, mut end) = oneshot::channel();
     let standing: Vec<_> = routers.iter().cloned().zip(tracker.standings().iter().copied()).collect();
-    let attachments_of_engine = attachments.clone();
     let own_macs = OwnMacs::new(made.host.macs().await?);
     let macs_of_engine = own_macs.all();
+    let attachments_of_engine = attachments.clone();
     let real_time_priority = config.real_time_priority();
     let engine = thread::Builder::new()
         .name("engine".into())
@@ -346,8 +347,8 @@ async fn run_engine(
                 notices,
                 fences,
                 drained,
-                attachments: attachments_of_engine,
                 own_macs: macs_of_engine,
+                attachments: attachments_of_engine,
                 granted,
             };
             let result = runtime::Builder::new_current_thread()

@@ -211,9 +211,10 @@ impl MainLoop<'_> {
                 self.detach_unused();
                 return Err(error);
             }
-            tracing::error!(error = format!("{error:#}"), "an interface is not used");
+            let error = format!("{error:#}");
+            tracing::error!(error, "an interface is not used");
             self.wanted.again_soon();
-            routers.iter_mut().for_each(|router| _ = router.gone(ifindex));
+            routers.iter_mut().for_each(|router| router.refuse(ifindex, &error));
         }
         Ok(routers)
     }

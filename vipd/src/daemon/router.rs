@@ -61,8 +61,10 @@ pub type Identified = (String, bool, u8);
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouterLink {
     pub name: String,
-    /// 0: there is no such interface now.
+    /// 0: there is no such interface now, or none that can be used.
     pub ifindex: u32,
+    /// Why the interface that is there cannot be used.
+    pub refused: Option<String>,
     pub wire: Wire,
     /// The interface's own.
     pub mac: MacAddr,
@@ -97,6 +99,7 @@ impl Router {
             let mut link = RouterLink {
                 name: state.name.clone(),
                 ifindex: state.ifindex,
+                refused: None,
                 wire,
                 mac: state.mac,
                 up: state.up,
@@ -107,6 +110,7 @@ impl Router {
                 vips: on_it().map(|vip| vip.address).collect(),
             };
             link.sources(&spec, &state);
+            link.judge(&state);
             (link, state)
         });
         let (links, states): (Vec<_>, Vec<_>) = links.unzip();
@@ -146,7 +150,9 @@ impl Router {
             let before = (link.mac, link.up, link.enabled, link.source_v4, link.source_v6);
             (link.mac, link.up, link.enabled) = (state.mac, state.up, state.enabled);
             link.sources(&self.spec, state);
-            changed |= before != (link.mac, link.up, link.enabled, link.source_v4, link.source_v6);
+            link.judge(state);
+            changed |=
+                before != (link.mac, link.up, link.enabled, link.source_v4, link.source_v6) || !link.exists();
             if i == 0 {
                 let address = primary_address(&self.spec, state);
                 changed |= self.address != address;
@@ -164,6 +170,19 @@ impl Router {
             (link.ifindex, link.up, any) = (0, false, true);
         }
         any
+    }
+
+    /// The interface, or the one below it, cannot be used.
+    pub fn refuse(&mut self, ifindex: u32, why: &str) {
+        let is_it = |link: &&mut RouterLink| link.ifindex == ifindex || link.wire.ifindex == ifindex;
+        self.links.iter_mut().filter(is_it).for_each(|link| link.refused = Some(why.to_owned()));
+        self.gone(ifindex);
+    }
+
+    /// Why an interface that it depends on cannot be used.
+    pub fn refusal(&self) -> Option<&str> {
+        let mut needed = self.links.iter().enumerate().filter(|(i, link)| *i == 0 || link.tracked);
+        needed.find_map(|(_, link)| link.refused.as_deref())
     }
 
     /// The interface of its adverts.
@@ -304,6 +323,14 @@ impl Router {
 impl RouterLink {
     pub fn exists(&self) -> bool {
         self.ifindex != 0
+    }
+
+    /// It is as gone while it cannot carry VIPs.
+    fn judge(&mut self, state: &LinkState) {
+        self.refused = state.usable().err().map(|refused| refused.to_string());
+        if self.refused.is_some() {
+            (self.ifindex, self.up) = (0, false);
+        }
     }
 
     /// The interface's addresses that are no VIPs: a VIP as a source would make this host talk to itself.

@@ -67,7 +67,11 @@ async fn router(
     let mut links = Vec::new();
     for name in interfaces(&spec) {
         links.push(match look(name, modes, host).await {
-            Ok((state, wire)) => (delays.settled(state), wire),
+            Ok((state, wire)) => {
+                // One that may be missing may come as it cannot be used: it is refused until it is another way.
+                state.usable().or_else(|refused| if may_be_missing(name) { Ok(()) } else { Err(refused) })?;
+                (delays.settled(state), wire)
+            }
             Err(error) if may_be_missing(name) => {
                 tracing::warn!(instance = spec.name, interface = name, "waits for the interface: {error:#}");
                 absent(name)

@@ -173,6 +173,14 @@ pub(super) fn name_arbiters(instance: &mut InstanceStatus, names: &[&str]) {
     }
 }
 
+/// The election knows that an interface is refused, not why.
+pub(super) fn name_refusal(instance: &mut InstanceStatus, why: &str) {
+    let refused = Reason::Fault(FaultReason::Refused).to_string();
+    if instance.reason.as_ref() == Some(&refused) {
+        instance.reason = Some(format!("{refused}: {why}"));
+    }
+}
+
 fn discards(counters: &InstanceCounters) -> BTreeMap<String, u64> {
     counters
         .iter()

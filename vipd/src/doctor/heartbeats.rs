@@ -1,7 +1,7 @@
 //! Heartbeat lines: whether they are there, and whether adverts come over them.
 
 use super::{Facts, Findings};
-use crate::config::Instance;
+use crate::{config::Instance, host::Unusable};
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
     for instance in facts.instances() {
@@ -42,6 +42,10 @@ fn link(facts: &Facts, instance: &Instance, name: &str, findings: &mut Findings)
             "correct the name (ip link): vipd uses it when it comes",
         );
     };
+    if let Err(Unusable { why, remedy, .. }) = link.state.usable() {
+        let what = format!("the heartbeat line {name} of {of} {why}: vipd does not use it");
+        return findings.warning(name, "heartbeat", what, remedy);
+    }
     if !link.state.up {
         let what = format!("the heartbeat line {name} of {of} is down");
         findings.warning(name, "heartbeat", what, format!("ip link set dev {name} up, or look at its cable"));

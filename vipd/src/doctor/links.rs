@@ -8,7 +8,7 @@ use super::{Facts, Findings};
 use crate::{
     config::{Instance, XdpMode, XdpModes},
     dataplane::NATIVE_MTU,
-    host::SurveyedLink,
+    host::{SurveyedLink, Unusable},
 };
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
@@ -21,7 +21,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
             missing(facts, name, findings);
             continue;
         };
-        if !state(link, findings) {
+        if !usable(link, findings) || !state(link, findings) {
             continue;
         }
         let own: Vec<&Instance> =
@@ -31,7 +31,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
         xdp(facts, (name, wire), &own, findings);
         vlan(facts, (link, wire), &own, findings);
         multicast(facts, link, &own, findings);
-        snooping(facts, wire, &own, findings);
+        snooping(wire, &own, findings);
     }
     leftovers(facts, findings);
 }
@@ -45,6 +45,17 @@ fn missing(facts: &Facts, name: &str, findings: &mut Findings) {
         let fix =
             "correct the name (ip link), or write `dynamic_interfaces` in global_defs if it comes later";
         findings.problem(name, "exists", what, fix);
+    }
+}
+
+/// Whether vipd takes it.
+fn usable(link: &SurveyedLink, findings: &mut Findings) -> bool {
+    match link.state.usable() {
+        Ok(()) => true,
+        Err(Unusable { interface, why, remedy }) => {
+            findings.problem(&interface, "usable", format!("it {why}: vipd refuses it"), remedy);
+            false
+        }
     }
 }
 
@@ -228,25 +239,21 @@ fn multicast(facts: &Facts, link: &SurveyedLink, instances: &[&Instance], findin
 }
 
 /// A switch that snoops and hears no querier forgets its members after a while. Of bridges of this host that is seen.
-fn snooping(facts: &Facts, wire: &SurveyedLink, instances: &[&Instance], findings: &mut Findings) {
+fn snooping(wire: &SurveyedLink, instances: &[&Instance], findings: &mut Findings) {
     if instances.iter().all(|instance| instance.unicast.is_some()) {
         return;
     }
-    let master = wire.state.controller.as_ref().and_then(|bridge| facts.link_by_index(bridge.ifindex));
-    let Some(bridge) = [Some(wire), master].into_iter().flatten().find(|link| link.bridge.is_some()) else {
-        return;
-    };
-    let (name, on) = (&wire.state.name, &bridge.state.name);
-    let state = bridge.bridge.unwrap_or_default();
+    let Some(state) = wire.bridge else { return };
+    let name = &wire.state.name;
     if state.snooping && !state.querier {
         findings.warning(
             name,
             "snooping",
-            format!("the bridge {on} snoops and asks nobody: without another querier adverts stop after some minutes"),
-            format!("ip link set dev {on} type bridge mcast_querier 1, or mcast_snooping 0"),
+            format!("the bridge {name} snoops and asks nobody: without another querier adverts stop after some minutes"),
+            format!("ip link set dev {name} type bridge mcast_querier 1, or mcast_snooping 0"),
         );
     } else {
-        findings.ok(name, "snooping", format!("the bridge {on} lets adverts through"));
+        findings.ok(name, "snooping", format!("the bridge {name} lets adverts through"));
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
+use nix::net::if_::if_indextoname;
 use rtnetlink::{
     Handle, MulticastGroup,
     packet_core::{NetlinkMessage, NetlinkPayload},
@@ -62,6 +63,7 @@ pub const ETHERNET: u16 = libc::ARPHRD_ETHER;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Controller {
     pub ifindex: u32,
+    pub name: String,
     /// As [`LinkState::kind`] of the controller; `None`: the kernel does not say.
     pub kind: Option<String>,
 }
@@ -205,7 +207,9 @@ pub(super) fn without_addresses(message: &LinkMessage) -> LinkState {
             LinkAttribute::Mtu(mtu) => state.mtu = *mtu,
             LinkAttribute::Controller(0) => {}
             LinkAttribute::Controller(ifindex) => {
-                state.controller = Some(Controller { ifindex: *ifindex, kind: None });
+                let name = if_indextoname(*ifindex).ok().and_then(|name| name.into_string().ok());
+                let name = name.unwrap_or_else(|| format!("index {ifindex}"));
+                state.controller = Some(Controller { ifindex: *ifindex, name, kind: None });
             }
             LinkAttribute::LinkInfo(info) => {
                 for attribute in info {

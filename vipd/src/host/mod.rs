@@ -21,6 +21,7 @@ mod rules;
 mod saved;
 mod survey;
 mod sysctl;
+mod unusable;
 mod virtual_routes;
 mod virtual_rules;
 mod visible;
@@ -51,6 +52,7 @@ pub use links::{
 pub use netlink::Problems;
 pub use plan::{Plan, PlannedInstance, PlannedLink, TABLE_BASE};
 pub use survey::{BridgeState, Survey, SurveyedLink, SurveyedRule};
+pub use unusable::Unusable;
 pub use virtual_routes::{Hop, RouteKind, VirtualRoute};
 pub use virtual_rules::{DEFAULT_PREFERENCE, RuleKind, VirtualRule};
 

@@ -75,6 +75,7 @@ impl World {
             // The simulated nodes have one line each, which is there; and to the election an arbiter is one more thing that is tracked.
             FaultReason::NoAddress
             | FaultReason::NoInterface
+            | FaultReason::Refused
             | FaultReason::CutOff
             | FaultReason::Isolated => false,
             FaultReason::Tracked => *link && !well[router],

@@ -123,6 +123,8 @@ pub enum FaultReason {
     CutOff,
     /// There is no interface of that name.
     NoInterface,
+    /// An interface that it depends on is there, and cannot carry VIPs.
+    Refused,
     /// The interface has no usable primary address of the family.
     NoAddress,
     /// Something that is tracked without a weight is not well. The link is: a master says goodbye.
@@ -137,7 +139,7 @@ impl FaultReason {
     /// Whether adverts can leave and be heard all the same.
     pub fn adverts_leave(self) -> bool {
         match self {
-            Self::LinkDown | Self::NoInterface | Self::NoAddress => false,
+            Self::LinkDown | Self::NoInterface | Self::Refused | Self::NoAddress => false,
             Self::CutOff | Self::Tracked | Self::Isolated | Self::Group => true,
         }
     }
@@ -197,6 +199,7 @@ impl fmt::Display for Reason {
             Self::Fault(FaultReason::LinkDown) => "link down",
             Self::Fault(FaultReason::CutOff) => "link down, a heartbeat line is up",
             Self::Fault(FaultReason::NoInterface) => "no such interface",
+            Self::Fault(FaultReason::Refused) => "the interface cannot be used",
             Self::Fault(FaultReason::NoAddress) => "no usable address on the interface",
             Self::Fault(FaultReason::Tracked) => "what it tracks is not well",
             Self::Fault(FaultReason::Isolated) => "isolated",

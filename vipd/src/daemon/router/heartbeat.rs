@@ -15,8 +15,10 @@ use crate::host::LinkState;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Heartbeat {
     pub name: String,
-    /// 0: there is no such interface now.
+    /// 0: there is no such interface now, or none that can be used.
     pub ifindex: u32,
+    /// The interface that is there cannot be used.
+    pub refused: bool,
     pub wire: Wire,
     pub mac: MacAddr,
     pub up: bool,
@@ -27,6 +29,8 @@ pub struct Heartbeat {
 pub struct Port<'r> {
     pub name: &'r str,
     pub ifindex: u32,
+    /// The interface that is there cannot be used.
+    pub refused: bool,
     pub wire: &'r Wire,
     pub up: bool,
     /// Frames to the router's virtual MAC come in here.
@@ -35,7 +39,9 @@ pub struct Port<'r> {
 
 impl Heartbeat {
     pub fn new(state: LinkState, wire: Wire) -> Self {
-        Self { name: state.name, ifindex: state.ifindex, wire, mac: state.mac, up: state.up }
+        let refused = state.usable().is_err();
+        let (ifindex, up) = if refused { (0, false) } else { (state.ifindex, state.up) };
+        Self { name: state.name, ifindex, refused, wire, mac: state.mac, up }
     }
 
     pub fn exists(&self) -> bool {
@@ -45,6 +51,20 @@ impl Heartbeat {
     /// Whether adverts can leave there.
     pub fn carries(&self) -> bool {
         self.exists() && self.up
+    }
+}
+
+impl Port<'_> {
+    /// Whether an interface as it is now is another one for its name, or can be used and could not, or the other way round.
+    pub fn is_another(&self, now: &LinkState) -> bool {
+        let known = self.ifindex == now.ifindex;
+        if self.name != now.name {
+            return known;
+        }
+        match now.usable() {
+            Ok(()) => !known,
+            Err(_) => !self.refused,
+        }
     }
 }
 
@@ -66,6 +86,7 @@ impl Router {
         let links = self.links.iter().enumerate().map(|(i, link)| Port {
             name: &link.name,
             ifindex: link.ifindex,
+            refused: link.refused.is_some(),
             wire: &link.wire,
             up: link.up,
             virtual_mac: i == 0 && self.spec.use_vmac,
@@ -73,6 +94,7 @@ impl Router {
         let heartbeats = self.heartbeats.iter().map(|line| Port {
             name: &line.name,
             ifindex: line.ifindex,
+            refused: line.refused,
             wire: &line.wire,
             up: line.up,
             virtual_mac: false,
@@ -107,6 +129,9 @@ impl Router {
         for line in self.heartbeats.iter_mut().filter(|line| line.ifindex == state.ifindex) {
             changed |= (line.mac, line.up) != (state.mac, state.up);
             (line.mac, line.up) = (state.mac, state.up);
+            if state.usable().is_err() {
+                (line.ifindex, line.refused, line.up, changed) = (0, true, false, true);
+            }
         }
         changed
     }

@@ -78,13 +78,16 @@ fn interfaces() {
         (
             "a port of one",
             |f| {
-                let mut bridge = link(9, "br0", "10.1.0.1");
-                bridge.bridge = Some(BridgeState { snooping: true, querier: false });
-                f.survey.as_mut().unwrap().links.push(bridge);
-                eth0(f).state.controller = Some(Controller { ifindex: 9, kind: Some("bridge".into()) });
+                eth0(f).state.controller =
+                    Some(Controller { ifindex: 9, name: "br0".into(), kind: Some("bridge".into()) });
             },
+            &["eth0: problem: it is a port of the bridge br0, which gets what comes in: vipd refuses it"],
+        ),
+        (
+            "without Ethernet",
+            |f| eth0(f).state.arphrd = 65_534,
             &[
-                "eth0: warning: the bridge br0 snoops and asks nobody: without another querier adverts stop after some minutes",
+                "eth0: problem: it carries no Ethernet (link type 65534), and so no ARP or Neighbor Discovery: vipd refuses it",
             ],
         ),
         ("a querier", |f| eth0(f).bridge = Some(BridgeState { snooping: true, querier: true }), &[]),

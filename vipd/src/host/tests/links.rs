@@ -65,16 +65,21 @@ fn what_made_a_link_and_what_it_is_enslaved_to() {
         assert_eq!((bridge.kind.as_deref(), bridge.controller), (Some("bridge"), None));
         let port = host.link("v0").await.unwrap();
         assert_eq!((port.kind.as_deref(), port.arphrd, port.veth), (Some("veth"), ETHERNET, true));
-        let controller = Controller { ifindex: bridge.ifindex, kind: Some("bridge".into()) };
+        let controller =
+            Controller { ifindex: bridge.ifindex, name: "br0".into(), kind: Some("bridge".into()) };
         assert_eq!(port.controller, Some(controller));
         for (name, kind, ethernet) in
             [("mv0", Some("macvlan"), true), ("tun0", Some("tun"), false), ("lo", None, false)]
         {
             let link = host.link(name).await.unwrap();
             assert_eq!((link.kind.as_deref(), link.arphrd == ETHERNET), (kind, ethernet), "{name}");
+            assert_eq!(link.usable().is_ok(), ethernet, "{name}");
         }
+        let refused = port.usable().unwrap_err().to_string();
+        assert_eq!(refused, "interface v0 is a port of the bridge br0, which gets what comes in: use br0");
         ip("link set v0 nomaster");
-        assert_eq!(host.link("v0").await.unwrap().controller, None);
+        let link = host.link("v0").await.unwrap();
+        assert_eq!((link.controller.as_ref(), link.usable()), (None, Ok(())));
     });
 }
 
