@@ -8,6 +8,7 @@
 
 #[path = "../packets/frames.rs"]
 pub mod frames;
+pub mod host_state;
 
 use std::{
     fs,
