@@ -83,7 +83,7 @@ fn measure(dataplane: &mut Dataplane, report: &mut Report) -> Result<()> {
         index: vec![(key(4), IndexEntry { slot: 0, line: 0 }), (key(6), IndexEntry { slot: 1, line: 0 })],
         peers: Vec::new(),
     })?;
-    let verified = dataplane.program()?.info()?.verified_instruction_count();
+    let verified = dataplane.xdp()?.info()?.verified_instruction_count();
     report.note(PART, format!("the verifier looked at {} instructions", verified.unwrap_or_default()));
 
     let lldp = [&[0; 12][..], &[0x88, 0xcc], &[0; 46]].concat();
@@ -124,7 +124,7 @@ fn measure(dataplane: &mut Dataplane, report: &mut Report) -> Result<()> {
             if owned { Instant::default() + Duration::from_secs(365 * 86_400) } else { Instant::default() };
         dataplane.pages().leases().acquire(0, until);
         for _ in 0..ROUNDS {
-            let program = dataplane.program()?;
+            let program = dataplane.xdp()?;
             let ns = round(repeat, || run_daemons(program, frame, repeat))?;
             let empty_ns = round(repeat, || empty.test_run(frame, repeat))?;
             report.add(PART, kind, "vipd", "time per frame", "ns", ns);

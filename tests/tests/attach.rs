@@ -1,33 +1,55 @@
-//! Where the XDP program can and cannot be attached.
+//! Which hook serves an interface, and where the program can and cannot be attached.
 
 #![allow(clippy::disallowed_methods, reason = "tests measure")]
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use support::*;
-use vipd_tests::probe::ArpProber;
+use vipd_tests::{Daemon, Node, probe::ArpProber, xdp::Program};
 
-/// A driver without XDP of its own, here macvlan's: the program runs in the stack, and says so.
-#[test]
-fn generic_mode_serves_where_the_driver_has_no_xdp() -> Result<()> {
-    let Some(bed) = Bed::new()? else { return Ok(()) };
-    let lb01 = bed.lb01();
+/// Gives `lb01` a macvlan on `eth0` in its stead.
+fn add_macvlan(lb01: &Node) -> Result<()> {
     // The lower interface accepts frames to both addresses and hands each to its own.
     lb01.exec(&["ip", "link", "add", "mv0", "link", "eth0", "type", "macvlan", "mode", "bridge"])?;
     lb01.exec(&["ip", "address", "flush", "dev", "eth0"])?;
     lb01.exec(&["ip", "address", "add", "10.0.0.5/24", "dev", "mv0"])?;
-    lb01.exec(&["ip", "link", "set", "mv0", "up"])?;
+    lb01.exec(&["ip", "link", "set", "mv0", "up"]).map(drop)
+}
+
+fn conf_of_mode(mode: &str) -> String {
+    format!("global_defs {{ xdp_mode {mode} }}\n{}", node_conf(HIGH, ""))
+}
+
+/// Whether a tc program is pinned, by tcx or by a filter where the kernel has no tcx.
+fn has_tc_program(lb01: &Node) -> bool {
+    let names = fs::read_dir(pins(lb01)).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names
+        .filter_map(|name| name.into_string().ok())
+        .any(|name| ["tcx-", "filter-", "qdisc-"].iter().any(|prefix| name.starts_with(prefix)))
+}
+
+/// An interface that XDP in a driver does not see: tc ingress of the interface itself answers, and says so.
+#[test]
+fn tc_serves_a_macvlan() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    add_macvlan(lb01)?;
     let started = Instant::now();
-    let vipd = bed.start("lb01", &node_conf(HIGH, "").replace("eth0", "mv0"))?;
+    let conf = conf_of_mode("auto").replace("eth0", "mv0");
+    let _vipd = bed.start("lb01", &conf)?;
     let prober = ArpProber::start(bed.client().ns(), "eth0", &[VIP], Duration::from_millis(5))?;
     bed.wait("lb01", "MASTER")?;
     let status = bed.status("lb01")?;
-    ensure!(status["xdp_mode"] == "generic", "{status}");
-    ensure!(vipd.log().contains("XDP runs in the stack"), "{}", vipd.log());
+    ensure!(status["xdp_mode"] == "tc", "{status}");
+    ensure!(status["xdp_mode_reason"].as_str().is_some_and(|reason| reason.contains("macvlan")), "{status}");
+    ensure!(has_tc_program(lb01), "no tc program");
     vipd_tests::wait_for("an answer", SOON, || prober.current_owner(VIP).is_some())?;
 
     lb01.stop_vipd(&bed.vipd)?;
@@ -41,5 +63,75 @@ fn generic_mode_serves_where_the_driver_has_no_xdp() -> Result<()> {
         answered_by(&probes, mac, stopped + MESSAGE_DELAY, Instant::now()) == 0,
         "answered after the stop"
     );
+    ensure!(!has_tc_program(lb01), "a tc program was left");
+    let qdiscs = lb01.exec(&["tc", "qdisc", "show", "dev", "mv0"])?;
+    ensure!(!qdiscs.contains("clsact"), "a qdisc was left: {qdiscs}");
+    Ok(())
+}
+
+/// A veth loses what XDP sends back unless its other end has an XDP program: vipd chooses tc by itself.
+#[test]
+fn tc_serves_a_veth() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let _vipd = bed.start("lb01", &conf_of_mode("auto"))?;
+    bed.wait("lb01", "MASTER")?;
+    let status = bed.status("lb01")?;
+    ensure!(status["xdp_mode"] == "tc", "{status}");
+    let prober = ArpProber::start(bed.client().ns(), "eth0", &[VIP], Duration::from_millis(5))?;
+    vipd_tests::wait_for("an answer", SOON, || prober.current_owner(VIP).is_some())?;
+    prober.stop().map(drop)
+}
+
+/// The other hook of a restart takes over from the one before it, and none is left of that.
+#[test]
+fn a_restart_may_change_the_hook() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    for (mode, xdp, tc) in [("native", true, false), ("tc", false, true), ("native", true, false)] {
+        let mut vipd = bed.start("lb01", &conf_of_mode(mode))?;
+        bed.wait("lb01", "MASTER")?;
+        ensure!(bed.status("lb01")?["xdp_mode"] == mode, "{}", bed.status("lb01")?);
+        let link = lb01.exec(&["ip", "link", "show", "eth0"])?;
+        ensure!(link.contains("prog/xdp") == xdp, "{mode}: {link}");
+        ensure!(has_tc_program(lb01) == tc, "{mode}: tc program");
+        let prober = ArpProber::start(bed.client().ns(), "eth0", &[VIP], Duration::from_millis(5))?;
+        vipd_tests::wait_for("an answer", SOON, || prober.current_owner(VIP).is_some())?;
+        prober.stop()?;
+        vipd.kill9()?;
+    }
+    Ok(())
+}
+
+/// What cannot be had is refused with the reason and what to write.
+#[test]
+fn native_mode_is_refused_where_it_would_be_blind() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    add_macvlan(bed.lb01())?;
+    let lb01 = bed.lb01();
+    lb01.write_vipd_conf(&conf_of_mode("native").replace("eth0", "mv0"))?;
+    let mut vipd = Daemon::start("vipd", &mut lb01.vipd_run(&bed.vipd), &lb01.vipd_log())?;
+    ensure!(!vipd.wait(SOON)?.success(), "{}", vipd.log());
+    for words in ["mv0", "xdp_mode native", "macvlan", "xdp_mode auto"] {
+        ensure!(vipd.log().contains(words), "{words}: {}", vipd.log());
+    }
+    Ok(())
+}
+
+/// Somebody else's XDP program stays, and tc serves the interface beside it.
+#[test]
+fn another_xdp_program_is_left_alone() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let other = Program::pass()?.attach(lb01.ns(), "eth0")?;
+    let shown = || lb01.exec(&["ip", "-d", "link", "show", "eth0"]);
+    let before = shown()?;
+    ensure!(before.contains("xdp"), "{before}");
+    let _vipd = bed.start("lb01", &conf_of_mode("auto"))?;
+    bed.wait("lb01", "MASTER")?;
+    ensure!(bed.status("lb01")?["xdp_mode"] == "tc", "{}", bed.status("lb01")?);
+    ensure!(shown()? == before, "{} became {}", before, shown()?);
+    lb01.stop_vipd(&bed.vipd)?;
+    ensure!(shown()? == before, "{} became {}", before, shown()?);
+    drop(other);
     Ok(())
 }

@@ -86,9 +86,9 @@ fn a_node_that_runs_and_what_breaks_it() -> Result<()> {
     let (code, ..) = doctor(&bed, &["--strict"])?;
     ensure!(code == 1, "a warning with --strict");
     lb01.exec(&["ip", "rule", "del", "preference", "50"])?;
-    lb01.ns().sysctl("net/ipv4/conf/eth0/arp_ignore", "0")?;
-    expect(&bed, &["eth0 arp problem"])?;
-    lb01.ns().sysctl("net/ipv4/conf/eth0/arp_ignore", "1")?;
+    lb01.ns().sysctl("net/ipv4/conf/all/arp_ignore", "0")?;
+    expect(&bed, &["sysctls arp problem"])?;
+    lb01.ns().sysctl("net/ipv4/conf/all/arp_ignore", "1")?;
     expect(&bed, &[])?;
 
     // Another password than that of whom it hears.

@@ -142,7 +142,7 @@ fn what_goes_wrong_on_the_host_is_told() -> Result<()> {
     Ok(())
 }
 
-/// An interface that goes and comes back, and XDP that cannot run in the driver.
+/// An interface that goes and comes back.
 #[test]
 fn interfaces_that_come_and_go_are_told() -> Result<()> {
     let Some(bed) = Bed::new()? else { return Ok(()) };
@@ -158,12 +158,6 @@ fn interfaces_that_come_and_go_are_told() -> Result<()> {
     let _lb01 = bed.start("lb01", &conf)?;
     bed.wait("lb01", "MASTER")?;
     let of = |fields: &Value| fields["interface"] == "eth7";
-    let fallback = bed.wait_event("lb01", "xdp_fallback", of)?;
-    ensure!(fallback["fields"]["mode"] == "generic", "{fallback}");
-    ensure!(
-        fallback["fields"]["reason"].as_str().is_some_and(|reason| reason.contains("veth")),
-        "{fallback}"
-    );
     lb01.exec(&["ip", "link", "del", "eth7"])?;
     bed.wait_event("lb01", "interface_lost", of)?;
     bed.wait("lb01", "FAULT")?;

@@ -21,6 +21,8 @@ pub const MAX_INSTANCES: u32 = 1024;
 pub const MAX_HEARTBEATS: usize = 3;
 /// Lines that adverts of one instance come in on: its own interface, which is line 0, and its heartbeat lines.
 pub const LINES: usize = 1 + MAX_HEARTBEATS;
+// The program bounds a line by a mask.
+const _: () = assert!(LINES.is_power_of_two());
 /// Number of the line that is the instance's own interface.
 pub const OWN_INTERFACE: u32 = 0;
 /// Entries of `INSTANCE_INDEX`.

@@ -1,6 +1,5 @@
 //! ARP for our VIPs: answered if owned, dropped if not; other stations' claims are noticed.
 
-use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use vipd_common::abi::{Count, VipEntry};
 
 use crate::{
@@ -9,7 +8,9 @@ use crate::{
     claim,
     count::{count, count_answer},
     frame::{Link, be16, read, write},
-    global, ownership,
+    global,
+    hook::{Context, Raw},
+    ownership,
 };
 
 const HTYPE_ETHERNET: u16 = 1;
@@ -27,18 +28,18 @@ const TARGET_MAC: usize = 18;
 const TARGET_IP: usize = 24;
 
 #[inline(always)]
-pub fn handle(ctx: &XdpContext) -> Option<Verdict> {
-    global::verdict(handle_arp(ctx.ctx))
+pub fn handle(ctx: &Context) -> Option<Verdict> {
+    global::verdict(handle_arp(ctx.raw()))
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn handle_arp(ctx: *mut xdp_md) -> u32 {
+pub extern "C" fn handle_arp(ctx: *mut Raw) -> u32 {
     global::enter(ctx, decide)
 }
 
 #[inline(always)]
-fn decide(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
+fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
     let arp = link.network;
     if be16(ctx, arp)? != HTYPE_ETHERNET
         || be16(ctx, arp + 2)? != PTYPE_IPV4
@@ -73,7 +74,7 @@ fn decide(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
 /// Turns the request into the reply, in place.
 #[inline(always)]
 fn reply(
-    ctx: &XdpContext,
+    ctx: &Context,
     arp: usize,
     vip: &VipEntry,
     asker_mac: [u8; 6],

@@ -1,12 +1,12 @@
 //! The only pointer arithmetic on packets, and the link layer.
+//!
+//! An offset or index that is not a constant is bounded by a mask, never by a comparison. The verifier of Linux 6.1 narrows
+//! only the copy of a number that is compared: a copy that LLVM has spilled to the stack before, and loads for the access,
+//! is still any number to it. A mask makes the number itself small before anything can be spilled.
 
-use aya_ebpf::{
-    helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len},
-    programs::XdpContext,
-};
 use vipd_common::abi::VipKey;
 
-use crate::address::Address;
+use crate::{address::Address, hook::Context};
 
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
 pub const ETHERTYPE_ARP: u16 = 0x0806;
@@ -21,7 +21,7 @@ pub const MAX_NETWORK: usize = ETHERNET_HEADER + 2 * VLAN_TAG;
 
 /// Points to a `T` at `offset` octets into the frame, or nowhere if the frame ends before its end.
 #[inline(always)]
-pub fn at<T>(ctx: &XdpContext, offset: usize) -> Option<*mut T> {
+pub fn at<T>(ctx: &Context, offset: usize) -> Option<*mut T> {
     let start = ctx.data() + offset;
     if start + size_of::<T>() > ctx.data_end() {
         return None;
@@ -31,14 +31,14 @@ pub fn at<T>(ctx: &XdpContext, offset: usize) -> Option<*mut T> {
 
 /// Reads a `T` at `offset`; packets are not aligned.
 #[inline(always)]
-pub fn read<T: Copy>(ctx: &XdpContext, offset: usize) -> Option<T> {
+pub fn read<T: Copy>(ctx: &Context, offset: usize) -> Option<T> {
     // SAFETY: `at` has checked that the whole of `T` lies inside the frame.
     Some(unsafe { at::<T>(ctx, offset)?.read_unaligned() })
 }
 
 /// Writes `value` at `offset`.
 #[inline(always)]
-pub fn write<T>(ctx: &XdpContext, offset: usize, value: T) -> Option<()> {
+pub fn write<T>(ctx: &Context, offset: usize, value: T) -> Option<()> {
     // SAFETY: `at` has checked that the whole of `T` lies inside the frame.
     unsafe { at::<T>(ctx, offset)?.write_unaligned(value) };
     Some(())
@@ -46,19 +46,8 @@ pub fn write<T>(ctx: &XdpContext, offset: usize, value: T) -> Option<()> {
 
 /// Reads a big-endian 16-bit number.
 #[inline(always)]
-pub fn be16(ctx: &XdpContext, offset: usize) -> Option<u16> {
+pub fn be16(ctx: &Context, offset: usize) -> Option<u16> {
     Some(u16::from_be_bytes(read(ctx, offset)?))
-}
-
-/// Makes the frame `length` octets long. What it gains holds whatever was there.
-#[inline(always)]
-pub fn resize(ctx: &XdpContext, length: usize) -> Option<()> {
-    // SAFETY: helpers on the frame that this run is about; pointers into it are made anew by every `at`.
-    let result = unsafe {
-        let delta = length as i64 - bpf_xdp_get_buff_len(ctx.ctx) as i64;
-        bpf_xdp_adjust_tail(ctx.ctx, delta as i32)
-    };
-    (result == 0).then_some(())
 }
 
 /// Where a frame came in and where its network header starts.
@@ -73,21 +62,25 @@ pub struct Link {
 }
 
 impl Link {
-    /// Reads the Ethernet header and up to two VLAN tags.
+    /// Reads the Ethernet header and up to two VLAN tags. A tag with identifier 0 has a priority only, and names no VLAN (IEEE
+    /// 802.1Q 9.6): the kernel delivers such frames as untagged.
     #[inline(always)]
-    pub fn parse(ctx: &XdpContext) -> Option<Self> {
-        let mut vlan = 0;
+    pub fn parse(ctx: &Context) -> Option<Self> {
+        let mut vlan = ctx.removed_tag();
         let mut network = ETHERNET_HEADER;
         let mut ethertype = be16(ctx, network - 2)?;
         for _ in 0..2 {
             if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ {
                 break;
             }
-            vlan = vlan << 12 | u32::from(be16(ctx, network)? & 0x0fff);
+            let id = u32::from(be16(ctx, network)? & 0x0fff);
+            if id != 0 {
+                vlan = vlan << 12 | id;
+            }
             ethertype = be16(ctx, network + 2)?;
             network += VLAN_TAG;
         }
-        Some(Self { ifindex: ctx.ingress_ifindex() as u32, vlan, ethertype, network })
+        Some(Self { ifindex: ctx.ifindex(), vlan, ethertype, network })
     }
 
     #[inline(always)]

@@ -4,17 +4,19 @@
 //! the kernel's BTF) takes the context and numbers, and returns a number. It reads the link layer again: an offset that is
 //! passed to it is any number to the verifier, and LLVM leaves checks out that the verifier would have to see.
 
-use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
-
-use crate::{Verdict, frame::Link};
+use crate::{
+    Verdict,
+    frame::Link,
+    hook::{Context, Raw},
+};
 
 /// No verdict, as a number: not one of `Verdict`'s.
 const UNDECIDED: u32 = 0;
 
 /// The body of a global function: `decide` on the frame.
 #[inline(always)]
-pub fn enter(ctx: *mut xdp_md, decide: impl FnOnce(&XdpContext, &Link) -> Option<Verdict>) -> u32 {
-    let ctx = &XdpContext::new(ctx);
+pub fn enter(ctx: *mut Raw, decide: impl FnOnce(&Context, &Link) -> Option<Verdict>) -> u32 {
+    let ctx = &Context::new(ctx);
     let verdict = Link::parse(ctx).and_then(|link| decide(ctx, &link));
     verdict.map_or(UNDECIDED, |verdict| verdict as u32)
 }

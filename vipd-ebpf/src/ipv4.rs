@@ -1,6 +1,5 @@
 //! IPv4: adverts to `vrrp`, packets to our VIPs gated by ownership, everything else untouched.
 
-use aya_ebpf::programs::XdpContext;
 use vipd_common::abi::Count;
 
 use crate::{
@@ -8,6 +7,7 @@ use crate::{
     address::Address,
     count::count,
     frame::{Link, be16, read},
+    hook::Context,
     instance::FAMILY_V4,
     ownership, sums,
     vrrp::{self, Envelope},
@@ -28,7 +28,7 @@ const MIN_IHL: u8 = 5;
 const MAX_IHL: usize = 15;
 
 #[inline(always)]
-pub fn handle(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
+pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
     let ip = link.network;
     let version_ihl: u8 = read(ctx, ip)?;
     if version_ihl >> 4 != 4 || version_ihl & 0x0f < MIN_IHL {
@@ -49,7 +49,7 @@ pub fn handle(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
 
 /// What the checks of an advert want of the header.
 #[inline(always)]
-pub fn envelope(ctx: &XdpContext, ip: usize) -> Option<Envelope> {
+pub fn envelope(ctx: &Context, ip: usize) -> Option<Envelope> {
     let header = usize::from(read::<u8>(ctx, ip)? & 0x0f) * 4;
     Some(Envelope {
         family: FAMILY_V4,
@@ -65,7 +65,7 @@ pub fn envelope(ctx: &XdpContext, ip: usize) -> Option<Envelope> {
 
 /// The stack would check it; a program in front of the stack has to.
 #[inline(always)]
-fn checksum_ok(ctx: &XdpContext, ip: usize, header: usize) -> bool {
+fn checksum_ok(ctx: &Context, ip: usize, header: usize) -> bool {
     let mut sum = 0u64;
     for i in 0..MAX_IHL {
         if i * 4 >= header {

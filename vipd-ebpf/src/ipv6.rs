@@ -1,7 +1,6 @@
 //! IPv6: Neighbor Discovery to `ndp`, adverts to `vrrp`, packets to our VIPs gated by ownership, everything else
 //! untouched.
 
-use aya_ebpf::programs::XdpContext;
 use vipd_common::abi::Count;
 
 use crate::{
@@ -9,6 +8,7 @@ use crate::{
     address::Address,
     count::count,
     frame::{Link, be16, read},
+    hook::Context,
     instance::FAMILY_V6,
     ndp,
     ownership::{self, Vip},
@@ -35,7 +35,7 @@ const FRAGMENT_OFFSET: u16 = 0xfff8;
 const MAX_EXTENSION_HEADERS: usize = 5;
 
 #[inline(always)]
-pub fn handle(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
+pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
     let ip = link.network;
     if read::<u8>(ctx, ip)? >> 4 != 6 {
         return None;
@@ -71,7 +71,7 @@ pub fn find_vip(link: &Link, address: Address) -> Option<Vip> {
 
 /// What the checks of an advert want of the header.
 #[inline(always)]
-pub fn envelope(ctx: &XdpContext, ip: usize) -> Option<Envelope> {
+pub fn envelope(ctx: &Context, ip: usize) -> Option<Envelope> {
     Some(Envelope {
         family: FAMILY_V6,
         hop_limit: read(ctx, ip + HOP_LIMIT)?,
@@ -86,7 +86,7 @@ pub fn envelope(ctx: &XdpContext, ip: usize) -> Option<Envelope> {
 
 /// Counts an advert behind extension headers, which is not read. Nobody sends such adverts; one that does should show.
 #[inline(always)]
-fn note_hidden_advert(ctx: &XdpContext, mut offset: usize, mut kind: u8) -> Option<()> {
+fn note_hidden_advert(ctx: &Context, mut offset: usize, mut kind: u8) -> Option<()> {
     let mut fragment = false;
     let mut later_fragment = false;
     for _ in 0..MAX_EXTENSION_HEADERS {

@@ -4,7 +4,6 @@
 //! be lost. Nothing is answered, so who owns the VIP is no question: the frame gets another destination and goes back to the
 //! wire, for as long as announcements take.
 
-use aya_ebpf::programs::XdpContext;
 use vipd_common::abi::{Count, Instance};
 
 use crate::{
@@ -12,6 +11,7 @@ use crate::{
     count::count,
     events,
     frame::{Link, read, write},
+    hook::Context,
     maps::INSTANCES,
 };
 
@@ -21,7 +21,7 @@ const WINDOW_NS: u64 = 1_000_000_000;
 /// Sends an IP packet on to whoever has taken the virtual router `slot` from us; `None` if nobody just has. `to_virtual_mac`: its
 /// frame is known to be addressed to the virtual MAC.
 #[inline(always)]
-pub fn forward(ctx: &XdpContext, link: &Link, slot: u32, to_virtual_mac: bool) -> Option<Verdict> {
+pub fn forward(ctx: &Context, link: &Link, slot: u32, to_virtual_mac: bool) -> Option<Verdict> {
     let ours = INSTANCES.get_ptr(slot)?;
     // SAFETY: fields of a map value; plain data in any state.
     let (head, mac, successor) = unsafe { ((*ours).head, (*ours).mac, (*ours).source_mac) };

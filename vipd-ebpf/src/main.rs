@@ -1,4 +1,4 @@
-//! vipd's XDP program: one per interface in use.
+//! vipd's program in the kernel: one per interface in use, in the driver or at tc ingress (see `hook`).
 //!
 //! It answers ARP and Neighbor Discovery for the VIPs this node owns, drops what is meant for VIPs and virtual MACs it
 //! does not own, and validates and stamps VRRP adverts. Ownership is one word per group in `LEASES`. Frames that concern
@@ -14,6 +14,7 @@ mod count;
 mod events;
 mod frame;
 mod global;
+mod hook;
 mod instance;
 mod ipv4;
 mod ipv6;
@@ -26,27 +27,28 @@ mod sums;
 mod vmac;
 mod vrrp;
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use hook::Context;
 use vipd_common::address;
 
-/// What becomes of a frame that is ours to judge.
+/// What becomes of a frame that is ours to judge. The numbers are for `global`, and 0 is none of them.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub enum Verdict {
-    Drop = xdp_action::XDP_DROP,
-    Pass = xdp_action::XDP_PASS,
+    Drop = 1,
+    Pass,
     /// Send it back where it came from.
-    Tx = xdp_action::XDP_TX,
+    Tx,
 }
 
-#[xdp(frags)]
-pub fn vipd_xdp(ctx: XdpContext) -> u32 {
+/// The verdict on any frame.
+#[inline(always)]
+pub fn verdict(ctx: &Context) -> Verdict {
     // Open for traffic: what cannot be read as one of ours passes.
-    decide(&ctx).unwrap_or(Verdict::Pass) as u32
+    decide(ctx).unwrap_or(Verdict::Pass)
 }
 
 #[inline(always)]
-fn decide(ctx: &XdpContext) -> Option<Verdict> {
+fn decide(ctx: &Context) -> Option<Verdict> {
     let link = frame::Link::parse(ctx)?;
     // What is not dropped here has the interface's own address now, and is handled on as any frame.
     if let Some(verdict) = vmac::handle(ctx, &link) {

@@ -2,7 +2,6 @@
 
 use core::ptr;
 
-use aya_ebpf::programs::XdpContext;
 use vipd_common::{
     abi::{Count, VipEntry, vip_flag},
     sieve,
@@ -14,6 +13,7 @@ use crate::{
     count::count,
     events,
     frame::Link,
+    hook::Context,
     late,
     maps::{LEASES, SIEVE, VIPS},
 };
@@ -48,7 +48,7 @@ fn may_be_vip(address: Address) -> bool {
 
 /// The verdict on an IP packet to a VIP; `accept_always` if Accept_Mode is not to be asked.
 #[inline(always)]
-pub fn gate(ctx: &XdpContext, link: &Link, vip: &Vip, accept_always: bool) -> Verdict {
+pub fn gate(ctx: &Context, link: &Link, vip: &Vip, accept_always: bool) -> Verdict {
     if !vip.owned {
         if let Some(verdict) = late::forward(ctx, link, vip.entry.instance, false) {
             return verdict;

@@ -2,13 +2,13 @@
 //!
 //! Whatever they carry. The virtual MACs of other routers, and of instances that do not use theirs, are left alone.
 
-use aya_ebpf::programs::XdpContext;
 use vipd_common::abi::{Count, OWN_INTERFACE, instance_flag};
 
 use crate::{
     Verdict,
     count::count,
     frame::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, read, write},
+    hook::Context,
     instance::{self, FAMILY_V4, FAMILY_V6},
     late, ownership,
 };
@@ -20,7 +20,7 @@ const FOR_IPV6: u8 = 2;
 
 /// Drops the frame, or makes it one to the interface's own MAC and leaves the verdict to others.
 #[inline(always)]
-pub fn handle(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
+pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
     if read::<[u8; 4]>(ctx, 0)? != PREFIX {
         return None;
     }
@@ -50,6 +50,7 @@ pub fn handle(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
         return Some(Verdict::Drop);
     }
     write(ctx, 0, mac)?;
+    ctx.accept();
     count(Count::VmacRewritten);
     None
 }

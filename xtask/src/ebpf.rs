@@ -1,4 +1,4 @@
-//! `build-ebpf`: compiles `vipd-ebpf` for BPF and puts the object where `vipd/build.rs` embeds it from.
+//! `build-ebpf`: compiles `vipd-ebpf` for BPF, once for each hook, and puts the objects where `vipd/build.rs` embeds them from.
 //!
 //! The target has no `core` in rustup, so one of two compilers does it: Debian's `rustc-web`, which comes with a
 //! built `core` for BPF, or a rustup nightly, which builds it from `rust-src`.
@@ -19,8 +19,13 @@ pub const BPF_LINKER_VERSION: &str = "0.13.0";
 const TARGET: &str = "bpfel-unknown-none";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
-/// Builds the object; leaves the old one untouched if it comes out the same.
+/// Builds the objects; leaves an old one untouched if it comes out the same.
 pub fn build() -> Result<()> {
+    build_for("xdp", &[])?;
+    build_for("tc", &["--features", "tc"])
+}
+
+fn build_for(hook: &str, features: &[&str]) -> Result<()> {
     let workspace = sh::workspace();
     let Some(linker) = bpf_linker() else {
         bail!("bpf-linker {BPF_LINKER_VERSION} is not installed; run: cargo xtask setup");
@@ -52,11 +57,12 @@ pub fn build() -> Result<()> {
     command
         .args(["--release", "--package", "vipd-ebpf", "--target", TARGET, "--target-dir"])
         .arg(&build_dir)
+        .args(features)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     sh::run(&mut command)?;
 
     let built = build_dir.join(TARGET).join("release/vipd-ebpf");
-    let object = workspace.join("target/bpf/vipd.bpf.o");
+    let object = workspace.join(format!("target/bpf/vipd-{hook}.bpf.o"));
     let changed = replace_if_changed(&built, &object)?;
     eprintln!("build-ebpf: {} {}", object.display(), if changed { "is new" } else { "is unchanged" });
     Ok(())
@@ -142,7 +148,7 @@ fn replace_if_changed(from: &Path, to: &Path) -> Result<bool> {
     }
     let dir = to.parent().context("the object has no directory")?;
     fs::create_dir_all(dir)?;
-    let temporary = dir.join(format!(".vipd.bpf.o.{}", std::process::id()));
+    let temporary = dir.join(format!(".bpf.o.{}", std::process::id()));
     fs::write(&temporary, new)?;
     fs::rename(&temporary, to).with_context(|| format!("cannot write {}", to.display()))?;
     Ok(true)

@@ -172,9 +172,11 @@ fn long_lists_are_read_as_far_as_they_can_be() {
         let moved = bench.moved(&Ipv6::advert(PEER, 51, 200, &list(count)).frame()).1;
         assert!(moved.contains(&("adverts_received", 1)), "{count} addresses: {moved:?}");
     }
-    // Beyond a page the frame is in fragments.
-    let moved = bench.moved(&Ipv6::advert(PEER, 51, 200, &list(255)).frame()).1;
-    assert_eq!(moved, [("packet_length_errors", 1)]);
+    // Beyond a page an XDP frame is in fragments.
+    let longest = Ipv6::advert(PEER, 51, 200, &list(255)).frame();
+    if crate::HOOK.takes(&longest) {
+        assert_eq!(bench.moved(&longest).1, [("packet_length_errors", 1)]);
+    }
 }
 
 /// an instance hears its own VLAN and no other.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use aya::{TestRun, programs::TestRunOptions};
+use aya::programs::TestRunOptions;
 use vipd::{
     dataplane::{Contents, Dataplane, Events, Identity},
     time::Instant,
@@ -18,9 +18,7 @@ use vipd_common::abi::{
     mapped,
 };
 
-pub const XDP_DROP: u32 = 1;
-pub const XDP_PASS: u32 = 2;
-pub const XDP_TX: u32 = 3;
+pub use crate::hook::{XDP_DROP, XDP_PASS, XDP_TX};
 
 /// Where test frames come in.
 pub const IFINDEX: u32 = 1;
@@ -141,7 +139,7 @@ impl Bench {
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
         options.data_out = Some(&mut out);
-        let result = self.dataplane().program().expect("program").test_run(options).expect("test run");
+        let result = crate::HOOK.run(self.dataplane(), options).expect("test run");
         out.truncate(result.data_size_out as usize);
         Outcome { verdict: result.return_value, frame: out }
     }

@@ -3,11 +3,17 @@
 //! Each test loads the program into pins of its own. Frames come in on the loopback device, ifindex 1, which is what the
 //! kernel takes when the caller names none.
 
+use hook::Hook;
+
+/// The program under test. `packets_tc` runs the same rows through the other one.
+const HOOK: Hook = Hook::Xdp;
+
 mod adverts;
 mod adverts6;
 mod bench;
 mod frames;
 mod heartbeats;
+mod hook;
 mod late;
 mod neighbors;
 mod pins;

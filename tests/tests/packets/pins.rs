@@ -13,7 +13,7 @@ use crate::bench::{Bench, GROUP};
 #[test]
 fn the_program_is_well_under_the_verifiers_limit() {
     let Some(mut bench) = Bench::new() else { return };
-    let info = bench.dataplane().program().expect("program").info().expect("info");
+    let info = bench.dataplane().xdp().expect("program").info().expect("info");
     let verified = info.verified_instruction_count().expect("Linux 5.16 or later");
     println!("{verified} instructions verified");
     assert!(verified < 250_000, "{verified} instructions verified");

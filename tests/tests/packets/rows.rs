@@ -33,7 +33,7 @@ pub fn row(
 
 /// Runs the rows. A frame that is not answered must not change, unless it was readdressed from a virtual MAC.
 pub fn run(bench: &mut Bench, rows: Vec<Row>) {
-    for row in rows {
+    for row in rows.into_iter().filter(|row| crate::HOOK.takes(&row.frame)) {
         match row.ownership {
             Owned => drop(bench.own(Duration::from_secs(3600), Duration::ZERO)),
             Never => bench.dataplane().pages().leases().release(GROUP),

@@ -1,6 +1,5 @@
 //! A solicitation turned into its advertisement, in place.
 
-use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use vipd_common::abi::Count;
 
 use super::{ADVERTISEMENT, HOP_LIMIT, ICMPV6, TARGET, TARGET_LINK_ADDRESS};
@@ -8,8 +7,10 @@ use crate::{
     Verdict,
     address::Address,
     count::count,
-    frame::{Link, at, read, resize, write},
-    global, ipv6, sums,
+    frame::{Link, at, read, write},
+    global,
+    hook::{Context, Raw},
+    ipv6, sums,
 };
 
 /// Flags of an advertisement: Router, Solicited, Override (RFC 4861 4.4).
@@ -41,14 +42,14 @@ const _: () = assert!(PAYLOAD == 32);
 
 /// Answers that the target is at `mac`; to `asker`, unless it has no address yet. The VLAN tags stay.
 #[inline(always)]
-pub fn send(ctx: &XdpContext, mac: [u8; 6], asker: [u8; 6]) -> Option<Verdict> {
+pub fn send(ctx: &Context, mac: [u8; 6], asker: [u8; 6]) -> Option<Verdict> {
     let word = |[a, b, c, d, e, f]: [u8; 6]| u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-    global::verdict(advertise_neighbor(ctx.ctx, word(mac), word(asker)))
+    global::verdict(advertise_neighbor(ctx.raw(), word(mac), word(asker)))
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn advertise_neighbor(ctx: *mut xdp_md, mac: u64, asker: u64) -> u32 {
+pub extern "C" fn advertise_neighbor(ctx: *mut Raw, mac: u64, asker: u64) -> u32 {
     let octets = |word: u64| {
         let [a, b, c, d, e, f, ..] = word.to_le_bytes();
         [a, b, c, d, e, f]
@@ -57,7 +58,7 @@ pub extern "C" fn advertise_neighbor(ctx: *mut xdp_md, mac: u64, asker: u64) -> 
 }
 
 #[inline(always)]
-fn build(ctx: &XdpContext, link: &Link, mac: [u8; 6], asker: [u8; 6]) -> Option<Verdict> {
+fn build(ctx: &Context, link: &Link, mac: [u8; 6], asker: [u8; 6]) -> Option<Verdict> {
     let ip = link.network;
     let source: Address = read(ctx, ip + ipv6::SOURCE)?;
     let target: Address = read(ctx, ip + ipv6::HEADER + TARGET)?;
@@ -68,7 +69,7 @@ fn build(ctx: &XdpContext, link: &Link, mac: [u8; 6], asker: [u8; 6]) -> Option<
         (asker, source, ROUTER | SOLICITED | OVERRIDE)
     };
     // The solicitation may be shorter, without an option, or longer, with several.
-    resize(ctx, ip + size_of::<Advertisement>())?;
+    ctx.resize(ip + size_of::<Advertisement>())?;
     write(ctx, 0, to_mac)?;
     write(ctx, 6, mac)?;
     let [a, b, c, d, e, f] = mac;

@@ -1,11 +1,10 @@
 //! Whether a Neighbor Solicitation or Advertisement is valid (RFC 4861 7.1.1, 7.1.2), and the link-layer address it has.
 
-use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
-
 use super::{HOP_LIMIT, ICMPV6, SOLICITATION, TARGET_LINK_ADDRESS};
 use crate::{
     address::Address,
     frame::{self, Link, be16, read},
+    hook::{Context, Raw},
     ipv6, sums,
 };
 
@@ -21,17 +20,19 @@ const UNIT: u32 = 8;
 const FIXED_UNITS: u32 = 3;
 /// 2 KiB, more than an Ethernet frame holds. A longer message counts as invalid.
 const MAX_UNITS: u32 = 256;
+const _: () = assert!(MAX_UNITS.is_power_of_two());
 /// SEcure Neighbor Discovery (RFC 3971) comes to five. A message with more counts as invalid.
 const MAX_OPTIONS: u32 = 16;
-/// A message starts here at the farthest.
-const MAX_OFFSET: u32 = (frame::MAX_NETWORK + ipv6::HEADER) as u32;
+/// Bits of the offset of a message, which starts at 62 at the farthest.
+const OFFSET_MASK: u32 = 63;
+const _: () = assert!(frame::MAX_NETWORK + ipv6::HEADER <= OFFSET_MASK as usize);
 
 /// `None` if the message is invalid, else its option with a link-layer address, if it has one.
 ///
 /// The target is not looked at: it is a VIP, hence no multicast address.
 #[inline(always)]
-pub fn check(ctx: &XdpContext) -> Option<Option<[u8; 6]>> {
-    let found = check_neighbor_message(ctx.ctx);
+pub fn check(ctx: &Context) -> Option<Option<[u8; 6]>> {
+    let found = check_neighbor_message(ctx.raw());
     if found & INVALID != 0 {
         return None;
     }
@@ -45,13 +46,13 @@ const FOUND: u64 = 1 << 62;
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn check_neighbor_message(ctx: *mut xdp_md) -> u64 {
-    let ctx = &XdpContext::new(ctx);
+pub extern "C" fn check_neighbor_message(ctx: *mut Raw) -> u64 {
+    let ctx = &Context::new(ctx);
     Link::parse(ctx).and_then(|link| read_checked(ctx, &link)).unwrap_or(INVALID)
 }
 
 #[inline(always)]
-fn read_checked(ctx: &XdpContext, link: &Link) -> Option<u64> {
+fn read_checked(ctx: &Context, link: &Link) -> Option<u64> {
     let ip = link.network;
     let message = ip + ipv6::HEADER;
     let length = be16(ctx, ip + ipv6::PAYLOAD_LENGTH)?;
@@ -69,7 +70,7 @@ fn read_checked(ctx: &XdpContext, link: &Link) -> Option<u64> {
     if source.is_multicast() {
         return None;
     }
-    let sum = sum_units(ctx.ctx, message as u32, units);
+    let sum = sum_units(ctx.raw(), message as u32, units);
     if sum == TRUNCATED
         || sums::fold(sum + sums::pseudo_header(source, destination, ICMPV6, length)) != 0xffff
     {
@@ -89,14 +90,14 @@ fn read_checked(ctx: &XdpContext, link: &Link) -> Option<u64> {
 
 /// Walks the options; `None` if one is invalid, 0 if none is `wanted`.
 #[inline(always)]
-fn link_address(ctx: &XdpContext, message: usize, units: u32, wanted: u8) -> Option<u64> {
+fn link_address(ctx: &Context, message: usize, units: u32, wanted: u8) -> Option<u64> {
     let mut found = 0;
     let mut next = FIXED_UNITS;
     for _ in 0..MAX_OPTIONS {
         if next >= units {
             break;
         }
-        let option: [u8; 8] = read(ctx, message + (next * UNIT) as usize)?;
+        let option: [u8; 8] = read(ctx, message + ((next & (MAX_UNITS - 1)) * UNIT) as usize)?;
         let [kind, length, ..] = option;
         // RFC 4861 4.6: a length of 0 is invalid; 4.6.1: an Ethernet address takes one unit.
         if length == 0 || kind == wanted && length != 1 {
@@ -117,12 +118,10 @@ const TRUNCATED: u64 = u64::MAX;
 /// Sums `units` units at `offset`; [`TRUNCATED`] if the frame ends before their end.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn sum_units(ctx: *mut xdp_md, offset: u32, units: u32) -> u64 {
-    // What callers know and the verifier does not.
-    if offset > MAX_OFFSET {
-        return TRUNCATED;
-    }
-    let ctx = XdpContext::new(ctx);
+pub extern "C" fn sum_units(ctx: *mut Raw, offset: u32, units: u32) -> u64 {
+    // What callers know and the verifier does not. A mask, see `frame`.
+    let offset = offset & OFFSET_MASK;
+    let ctx = Context::new(ctx);
     let mut sum = 0u64;
     for i in 0..MAX_UNITS {
         if i >= units {

@@ -3,14 +3,15 @@
 mod answer;
 mod message;
 
-use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use vipd_common::abi::Count;
 
 use crate::{
     Verdict, claim,
     count::{count, count_answer},
     frame::{Link, read},
-    global, ipv6,
+    global,
+    hook::{Context, Raw},
+    ipv6,
 };
 
 pub const ICMPV6: u8 = 58;
@@ -25,24 +26,25 @@ const TARGET_LINK_ADDRESS: u8 = 2;
 
 /// Whether the ICMPv6 message is a Neighbor Solicitation or Advertisement.
 #[inline(always)]
-pub fn is_about_neighbors(ctx: &XdpContext, link: &Link) -> bool {
+pub fn is_about_neighbors(ctx: &Context, link: &Link) -> bool {
     matches!(read(ctx, link.network + ipv6::HEADER), Some(SOLICITATION | ADVERTISEMENT))
 }
 
 /// The verdict on one of these if its target is a VIP.
 #[inline(always)]
-pub fn handle(ctx: &XdpContext) -> Option<Verdict> {
-    global::verdict(handle_neighbor(ctx.ctx))
+pub fn handle(ctx: &Context) -> Option<Verdict> {
+    global::verdict(handle_neighbor(ctx.raw()))
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn handle_neighbor(ctx: *mut xdp_md) -> u32 {
+pub extern "C" fn handle_neighbor(ctx: *mut Raw) -> u32 {
     global::enter(ctx, decide)
 }
 
 #[inline(always)]
-fn decide(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
+fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
+    ctx.linearize();
     let message = link.network + ipv6::HEADER;
     let target = read(ctx, message + TARGET)?;
     let vip = ipv6::find_vip(link, target)?;

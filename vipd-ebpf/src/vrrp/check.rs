@@ -2,7 +2,6 @@
 //!
 //! The order of checks is that of RFC 9568 7.1 with its errata. An advert that fails one changes nothing but a counter.
 
-use aya_ebpf::programs::XdpContext;
 use vipd_common::abi::{Instance, InstanceCount, PeerKey, auth_type, instance_flag};
 
 use super::{
@@ -12,6 +11,7 @@ use super::{
 use crate::{
     address::Address,
     frame::{be16, read},
+    hook::Context,
     instance::{FAMILY_V4, FAMILY_V6},
     maps::PEERS,
     sums,
@@ -81,7 +81,7 @@ struct Parsed {
 
 /// Runs the checks that need no virtual router of ours.
 #[inline(always)]
-pub fn foreign(ctx: &XdpContext, envelope: &Envelope) -> Result<Advert, InstanceCount> {
+pub fn foreign(ctx: &Context, envelope: &Envelope) -> Result<Advert, InstanceCount> {
     let newest_only = envelope.family == FAMILY_V6;
     let version_ok = |version| version == 3 || version == 2 && !newest_only;
     Ok(parse(ctx, envelope, &Terms::MULTICAST, version_ok)?.advert)
@@ -89,12 +89,7 @@ pub fn foreign(ctx: &XdpContext, envelope: &Envelope) -> Result<Advert, Instance
 
 /// Runs all checks.
 #[inline(always)]
-pub fn ours(
-    ctx: &XdpContext,
-    envelope: &Envelope,
-    slot: u32,
-    ours: &Instance,
-) -> Result<Advert, InstanceCount> {
+pub fn ours(ctx: &Context, envelope: &Envelope, slot: u32, ours: &Instance) -> Result<Advert, InstanceCount> {
     let primary = Address::from_octets(ours.primary);
     let group = Address::from_octets(ours.destination);
     let unicast = ours.flags & instance_flag::UNICAST != 0;
@@ -128,7 +123,7 @@ pub fn ours(
 /// From the IP header to the checksum.
 #[inline(always)]
 fn parse(
-    ctx: &XdpContext,
+    ctx: &Context,
     envelope: &Envelope,
     terms: &Terms,
     version_ok: impl Fn(u8) -> bool,

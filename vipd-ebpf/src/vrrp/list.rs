@@ -3,20 +3,21 @@
 //! Global functions (see `global`), or the loops would multiply the paths that lead to them. Hence the one word for both
 //! results.
 
-use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use vipd_common::abi::{ADDRESS_DIGEST_MASK, address_digest, address_digest_v6};
 
 use super::check::VRRP_HEADER;
 use crate::{
     address::Address,
     frame::{self, read},
+    hook::{Context, Raw},
     instance::FAMILY_V6,
     sums,
 };
 
 const MAX_COUNT: u32 = 255;
-/// An address list starts here at the farthest: behind the longest IP header and the VRRP header.
-const MAX_OFFSET: u32 = (frame::MAX_NETWORK + 60 + VRRP_HEADER) as u32;
+/// Bits of an offset. An address list starts at 90 at the farthest: behind the longest IP header and the VRRP header.
+const OFFSET_MASK: u32 = 127;
+const _: () = assert!(frame::MAX_NETWORK + 60 + VRRP_HEADER <= OFFSET_MASK as usize);
 
 /// Octets of an address.
 #[inline(always)]
@@ -35,11 +36,11 @@ impl AddressList {
     ///
     /// 255 IPv6 addresses take a jumbo frame, and what lies beyond its linear part counts as missing.
     #[inline(always)]
-    pub fn read(ctx: &XdpContext, family: u8, offset: usize, count: u8) -> Option<Self> {
+    pub fn read(ctx: &Context, family: u8, offset: usize, count: u8) -> Option<Self> {
         let list = if family == FAMILY_V6 {
-            sum_addresses_v6(ctx.ctx, offset as u32, u32::from(count))
+            sum_addresses_v6(ctx.raw(), offset as u32, u32::from(count))
         } else {
-            sum_addresses_v4(ctx.ctx, offset as u32, u32::from(count))
+            sum_addresses_v4(ctx.raw(), offset as u32, u32::from(count))
         };
         (list != Self::TRUNCATED).then_some(Self(list))
     }
@@ -63,12 +64,10 @@ impl AddressList {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn sum_addresses_v4(ctx: *mut xdp_md, offset: u32, count: u32) -> u64 {
-    // What callers know and the verifier does not.
-    if offset > MAX_OFFSET {
-        return AddressList::TRUNCATED;
-    }
-    let ctx = XdpContext::new(ctx);
+pub extern "C" fn sum_addresses_v4(ctx: *mut Raw, offset: u32, count: u32) -> u64 {
+    // What callers know and the verifier does not. A mask, see `frame`.
+    let offset = offset & OFFSET_MASK;
+    let ctx = Context::new(ctx);
     let mut sum = 0u64;
     let mut digest = 0u64;
     for i in 0..MAX_COUNT {
@@ -84,12 +83,9 @@ pub extern "C" fn sum_addresses_v4(ctx: *mut xdp_md, offset: u32, count: u32) ->
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn sum_addresses_v6(ctx: *mut xdp_md, offset: u32, count: u32) -> u64 {
-    // As above.
-    if offset > MAX_OFFSET {
-        return AddressList::TRUNCATED;
-    }
-    let ctx = XdpContext::new(ctx);
+pub extern "C" fn sum_addresses_v6(ctx: *mut Raw, offset: u32, count: u32) -> u64 {
+    let offset = offset & OFFSET_MASK;
+    let ctx = Context::new(ctx);
     let mut sum = 0u64;
     let mut digest = 0u64;
     for i in 0..MAX_COUNT {

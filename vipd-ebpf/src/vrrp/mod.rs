@@ -7,7 +7,6 @@ mod check;
 mod list;
 mod record;
 
-use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use vipd_common::abi::{Count, IndexEntry, InstanceCount};
 
 use crate::{
@@ -15,7 +14,9 @@ use crate::{
     address::Address,
     count::{count, count_instance},
     frame::{ETHERTYPE_IPV6, Link, read},
-    global, instance, ipv4, ipv6,
+    global,
+    hook::{Context, Raw},
+    instance, ipv4, ipv6,
 };
 
 /// IP protocol and IPv6 next header.
@@ -56,18 +57,19 @@ const CHECKSUM_MESSAGE_ONLY: u8 = 1;
 
 /// The verdict on an advert of one of our virtual routers.
 #[inline(always)]
-pub fn handle(ctx: &XdpContext) -> Option<Verdict> {
-    global::verdict(handle_advert(ctx.ctx))
+pub fn handle(ctx: &Context) -> Option<Verdict> {
+    global::verdict(handle_advert(ctx.raw()))
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn handle_advert(ctx: *mut xdp_md) -> u32 {
+pub extern "C" fn handle_advert(ctx: *mut Raw) -> u32 {
     global::enter(ctx, decide)
 }
 
 #[inline(always)]
-fn decide(ctx: &XdpContext, link: &Link) -> Option<Verdict> {
+fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
+    ctx.linearize();
     let envelope = &match link.ethertype {
         ETHERTYPE_IPV6 => ipv6::envelope(ctx, link.network)?,
         _ => ipv4::envelope(ctx, link.network)?,

@@ -2,19 +2,20 @@
 
 use core::ptr;
 
-use aya_ebpf::programs::XdpContext;
 use vipd_common::{
-    abi::{Event, Instance, InstanceCount, OWN_INTERFACE, event_kind},
+    abi::{Event, Instance, InstanceCount, LINES, OWN_INTERFACE, event_kind},
     rival::{Rival, Tenure},
 };
 
 use super::{Advert, CHECKSUM_MESSAGE_ONLY};
-use crate::{address::Address, count::count_instance, events, frame::read, late, log, ownership};
+use crate::{
+    address::Address, count::count_instance, events, frame::read, hook::Context, late, log, ownership,
+};
 
 /// Takes note of a valid advert, revokes our lease if it has to be, and tells the daemon what is new.
 #[inline(always)]
 pub fn accept(
-    ctx: &XdpContext,
+    ctx: &Context,
     (slot, line): (u32, u32),
     instance: *mut Instance,
     source: Address,
@@ -25,9 +26,7 @@ pub fn accept(
     let record = unsafe { &mut *instance };
     let now = events::now();
     // Of the line, not of the election: whatever becomes of the advert.
-    if let Some(heard_ns) = record.line_heard_ns.get_mut(line as usize) {
-        *heard_ns = now;
-    }
+    record.line_heard_ns[line as usize & (LINES - 1)] = now;
     count_instance(slot, InstanceCount::AdvertsReceived);
     if advert.priority == 0 {
         count_instance(slot, InstanceCount::PriorityZeroReceived);

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 use status::View;
 
@@ -83,6 +83,9 @@ enum Command {
         /// Log the XDP program's own diagnostics of revocations and conflicts too
         #[arg(long)]
         log_xdp: bool,
+        /// Where the program runs on interfaces that the configuration's xdp_mode does not name
+        #[arg(long, value_name = "MODE", value_enum, default_value_t)]
+        xdp_mode: XdpMode,
         /// Serve metrics for Prometheus at /metrics, to whoever can connect: on IP:PORT or unix:PATH
         #[arg(long, value_name = "ADDR")]
         metrics_listen: Option<metrics::Listen>,
@@ -197,6 +200,28 @@ enum Command {
     },
 }
 
+/// `xdp_mode` on the command line.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum XdpMode {
+    /// In the driver where that sees every frame, else at tc ingress
+    #[default]
+    Auto,
+    /// In the driver, or not at all
+    Native,
+    /// At tc ingress
+    Tc,
+}
+
+impl From<XdpMode> for config::XdpMode {
+    fn from(mode: XdpMode) -> Self {
+        match mode {
+            XdpMode::Auto => Self::Auto,
+            XdpMode::Native => Self::Native,
+            XdpMode::Tc => Self::Tc,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 struct Pins {
     /// BPF file system to pin maps and links in, under `vipd/`
@@ -243,7 +268,7 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        Command::Run { source, pins, runtime, state_dir, pid_file, log_xdp, metrics_listen } => {
+        Command::Run { source, pins, runtime, state_dir, pid_file, log_xdp, xdp_mode, metrics_listen } => {
             run(daemon::Options {
                 source: source.into(),
                 bpffs_dir: pins.bpffs_dir,
@@ -251,6 +276,7 @@ pub fn main() -> ExitCode {
                 state_dir,
                 pid_file,
                 log_xdp,
+                xdp_mode: xdp_mode.into(),
                 metrics_listen,
             })
         }

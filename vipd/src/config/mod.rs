@@ -54,6 +54,7 @@ pub use model::{
     Auth, Config, Garp, Hop, Instance, LeasePolicy, Prefix, RouteKind, RuleAction, Statement, Unicast,
     UnicastPeer, Vip, VirtualRoute, VirtualRule, WantedState,
 };
+pub use running::{XdpMode, XdpModes};
 pub use scripts::{Account, Command, Deleted, Fifo, Notify, ScriptPolicy, Told};
 pub use tracking::{
     LinkDelay, ParamMatch, Script, Track, Tracked, TrackedFile, TrackedProcess, Tracking, Weight,

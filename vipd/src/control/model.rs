@@ -156,8 +156,11 @@ pub struct InstanceStatus {
     pub discards: BTreeMap<String, u64>,
     /// Latest that an advert has left after its time, since the start.
     pub advert_lateness_max_us: u64,
-    /// `native` or `generic`.
+    /// Where the program runs: `native`, XDP in the driver, or `tc`, at tc ingress of the interface; empty while it is not there.
     pub xdp_mode: String,
+    /// Why it is not `native`.
+    #[serde(default)]
+    pub xdp_mode_reason: Option<String>,
     /// What adverts go over: its own interface first, then its heartbeat lines.
     #[serde(default)]
     pub lines: Vec<LineStatus>,

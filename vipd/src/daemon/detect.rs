@@ -135,6 +135,10 @@ impl Effects {
             tracing::debug!(instance = name, %vip, %mac, "another station claims a VIP just taken over");
             return self.defend(instance, vip);
         }
+        if self.own_macs.contains(&mac) {
+            tracing::debug!(instance = name, %vip, %mac, "another interface of this host claims a VIP");
+            return self.defend(instance, vip);
+        }
         slot.watched.address_conflicts += 1;
         let their_address = slot.watched.address_of(mac);
         if slot.watched.claims.note(mac, now) {

@@ -5,7 +5,7 @@
 //! latest wish wins, and status answers go out through one-shot channels. It ends when the election has finished.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     mem,
 };
 
@@ -14,8 +14,10 @@ use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::{mpsc, oneshot, watch},
 };
+use vipd_common::wire::eth::MacAddr;
 
 use super::{
+    attach::Attachments,
     clock,
     detect::Watch,
     effects::{Effects, Slot},
@@ -43,6 +45,8 @@ use crate::{
 pub enum Message {
     /// An interface or its addresses changed, or it is gone.
     Link(LinkChange),
+    /// The interfaces of this host have these MACs now.
+    OwnMacs(BTreeSet<MacAddr>),
     /// What an instance tracks has changed how it stands.
     Standing {
         instance: InstanceId,
@@ -103,7 +107,7 @@ pub struct Apply {
     pub routers: Vec<(Router, Standing)>,
     /// If others are needed.
     pub sockets: Option<Sockets>,
-    pub modes: HashMap<u32, String>,
+    pub attachments: Attachments,
     /// Answered with the sockets of before, to be closed where that may take its time.
     pub reply: oneshot::Sender<Option<Sockets>>,
 }
@@ -125,7 +129,7 @@ pub struct Driver {
     pub(super) effects: Effects,
     timer: Timer,
     messages: mpsc::Receiver<Message>,
-    pub(super) modes: HashMap<u32, String>,
+    pub(super) attachments: Attachments,
     pub(super) granted: Granted,
     pub(super) started: Instant,
     left: bool,
@@ -152,8 +156,10 @@ pub struct Parts {
     pub fences: mpsc::UnboundedSender<Fence>,
     /// The node was drained before, and is until that is undone.
     pub drained: bool,
+    /// The MACs of this host's interfaces.
+    pub own_macs: BTreeSet<MacAddr>,
     /// XDP mode of each interface.
-    pub modes: HashMap<u32, String>,
+    pub attachments: Attachments,
     pub granted: Granted,
 }
 
@@ -170,7 +176,8 @@ impl Driver {
             notices,
             fences,
             drained,
-            modes,
+            attachments,
+            own_macs,
             granted,
         } = parts;
         // SAFETY: the ring owns its descriptor and never changes it.
@@ -182,6 +189,7 @@ impl Driver {
             sockets,
             announcements: AnnounceQueue::default(),
             watch: Watch::default(),
+            own_macs,
             wishes,
             notices,
             fences,
@@ -192,7 +200,7 @@ impl Driver {
             effects,
             timer: Timer::new().context("make a timer")?,
             messages,
-            modes,
+            attachments,
             granted,
             started: clock::now(),
             left: false,
@@ -273,6 +281,7 @@ impl Driver {
         match message {
             Message::Link(LinkChange::State(link)) => self.link(&link),
             Message::Link(LinkChange::Gone { ifindex }) => self.link_gone(ifindex),
+            Message::OwnMacs(macs) => self.effects.own_macs = macs,
             Message::Standing { instance, standing } => {
                 if self.effects.slots.contains_key(&instance) {
                     self.standings.insert(instance, standing);
@@ -288,9 +297,9 @@ impl Driver {
                 self.removals = Some((instances, reply));
             }
             Message::Apply(apply) => {
-                let Apply { routers, sockets, modes, reply } = *apply;
+                let Apply { routers, sockets, attachments, reply } = *apply;
                 let before = sockets.map(|sockets| mem::replace(&mut self.effects.sockets, sockets));
-                self.modes = modes;
+                self.attachments = attachments;
                 self.configure(routers);
                 let _ = reply.send(before);
             }

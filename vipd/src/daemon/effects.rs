@@ -1,6 +1,12 @@
 //! What the election acts on: the lease page, the packet sockets, the announcements and the wishes for the host.
 
-use std::{collections::BTreeMap, io, mem, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io, mem,
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     io::unix::AsyncFd,
@@ -129,6 +135,8 @@ pub(super) struct Effects {
     pub sockets: Sockets,
     pub announcements: AnnounceQueue,
     pub watch: Watch,
+    /// The MACs of this host's interfaces.
+    pub own_macs: BTreeSet<MacAddr>,
     pub wishes: watch::Sender<Wishes>,
     pub notices: mpsc::UnboundedSender<Notice>,
     pub fences: mpsc::UnboundedSender<Fence>,

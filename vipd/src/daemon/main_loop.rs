@@ -13,12 +13,14 @@ use tokio::{
 
 use super::{
     Made, Options,
+    attach::Attachments,
     conditions::{Conditions, LOOK},
     drained::Drained,
     driver::{End, Fence, Message, Wishes},
     fencing::Fences,
     handover::Reply,
     host_wishes::HostWishes,
+    own_macs::OwnMacs,
     reload::{Farewell, Reload, Wanted},
     router::{Port, Router},
     service_manager::ServiceManager,
@@ -77,13 +79,14 @@ pub struct MainLoop<'m> {
     pub accounts: Accounts,
     /// In the order of the configuration.
     pub routers: Vec<Router>,
-    pub modes: HashMap<u32, String>,
+    pub attachments: Attachments,
     pub memberships: Memberships,
     pub hosted: HostWishes,
     pub signals: Signals,
     pub messages: mpsc::Sender<Message>,
     pub requested: mpsc::Receiver<Command>,
     pub links: LinkEvents,
+    pub own_macs: OwnMacs,
     pub delays: LinkDelays,
     pub wished: watch::Receiver<Wishes>,
     pub tracker: Tracker,
@@ -278,6 +281,9 @@ impl MainLoop<'_> {
     }
 
     async fn link(&mut self, change: LinkChange) {
+        if self.own_macs.follow(&change) {
+            self.send(Message::OwnMacs(self.own_macs.all())).await;
+        }
         let change = self.delays.pass(change, Instant::now());
         self.link_changed(change).await;
     }

@@ -3,6 +3,7 @@
 //! Two threads. The main thread has the signals, the control socket and the host's routes and rules; the engine thread
 //! ([`driver`]) has the election, the data plane and the packet sockets.
 
+mod attach;
 mod clock;
 mod conditions;
 mod detect;
@@ -17,6 +18,7 @@ mod least;
 mod lines;
 mod logging;
 mod main_loop;
+mod own_macs;
 mod realtime;
 mod reload;
 mod reports;
@@ -29,7 +31,7 @@ mod status;
 mod timer;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     path::PathBuf,
     thread,
 };
@@ -48,6 +50,7 @@ use self::{
     fencing::Fences,
     host_wishes::HostWishes,
     main_loop::{MainLoop, Signals},
+    own_macs::OwnMacs,
     reload::Wanted,
     router::Router,
     runtime_dir::{PidFile, RuntimeDir},
@@ -56,7 +59,7 @@ use self::{
 };
 use crate::{
     config, control,
-    dataplane::{Attached, Dataplane, Events, Mode, Pages, Pinned, Predecessor},
+    dataplane::{Dataplane, Events, Pages, Pinned, Predecessor},
     events::{Collected, Journal},
     host::{Host, LinkChange, LinkEvents, multicast::Memberships},
     metrics,
@@ -80,7 +83,16 @@ pub struct Options {
     /// Besides the one in the runtime directory.
     pub pid_file: Option<PathBuf>,
     pub log_xdp: bool,
+    /// How the program is attached where the configuration does not say it.
+    pub xdp_mode: config::XdpMode,
     pub metrics_listen: Option<metrics::Listen>,
+}
+
+impl Options {
+    /// How the program is to be attached to each interface.
+    fn xdp_modes(&self, config: &config::Config) -> config::XdpModes {
+        config::XdpModes::of(config, self.xdp_mode)
+    }
 }
 
 /// Runs until stopped. On return nothing of what was made is left, unless it was to be left to the next vipd.
@@ -150,7 +162,11 @@ async fn serve(
     let accounts = Accounts::new(&config::ScriptPolicy::of(&config)).context("script_user")?;
     let dynamic = config.has_dynamic_interfaces();
     let mut delays = LinkDelays::new(config::LinkDelay::of(&config));
-    let routers = setup::routers(&options.source.path, &config, &host, &delays, &|_| dynamic).await?;
+    let routers =
+        setup::routers(&options.source.path, &config, &options.xdp_modes(&config), &host, &delays, &|_| {
+            dynamic
+        })
+        .await?;
     warn_of_addresses(&routers, &host).await?;
     let mut tracker = Tracker::start(&config, &accounts);
     let tracked: BTreeSet<String> = tracker.interfaces().map(str::to_owned).collect();
@@ -237,9 +253,12 @@ async fn run_engine(
     // Not before: an earlier table of this version may have other VIPs in the same slots.
     let predecessors = dataplane.predecessors()?;
     let carried = carry_over(&predecessors, &routers, &pages);
-    let mut modes = HashMap::new();
+    let xdp_modes = options.xdp_modes(&config);
+    let mut attachments = HashMap::new();
     let mut wanted = Wanted::default();
-    for (ifindex, error) in attach(dataplane, &routers, &mut made.host, &mut modes).await {
+    for (ifindex, error) in
+        attach::attach(dataplane, &routers, &xdp_modes, &mut made.host, &mut attachments).await
+    {
         if routers.iter().flat_map(|router| &router.links).any(|link| link.wire.ifindex == ifindex) {
             return Err(error);
         }
@@ -247,7 +266,7 @@ async fn run_engine(
         routers.iter_mut().for_each(|router| _ = router.gone(ifindex));
         wanted.again_soon();
     }
-    let attached: Vec<u32> = modes.keys().copied().collect();
+    let attached: Vec<u32> = attachments.keys().copied().collect();
     dataplane.detach_others(&attached)?;
     // Until now the predecessor's program may have revoked what was carried over.
     carried.into_iter().filter(|carried| !carried.stands()).for_each(|c| pages.leases().release(c.group));
@@ -292,7 +311,9 @@ async fn run_engine(
     );
     let (ended, mut end) = oneshot::channel();
     let standing: Vec<_> = routers.iter().cloned().zip(tracker.standings().iter().copied()).collect();
-    let modes_of_engine = modes.clone();
+    let attachments_of_engine = attachments.clone();
+    let own_macs = OwnMacs::new(made.host.macs().await?);
+    let macs_of_engine = own_macs.all();
     let real_time_priority = config.real_time_priority();
     let engine = thread::Builder::new()
         .name("engine".into())
@@ -315,7 +336,8 @@ async fn run_engine(
                 notices,
                 fences,
                 drained,
-                modes: modes_of_engine,
+                attachments: attachments_of_engine,
+                own_macs: macs_of_engine,
                 granted,
             };
             let result = runtime::Builder::new_current_thread()
@@ -334,13 +356,14 @@ async fn run_engine(
         config,
         accounts,
         routers,
-        modes,
+        attachments,
         memberships,
         hosted: HostWishes::new(plan, wishes_at_start),
         signals,
         messages,
         requested,
         links,
+        own_macs,
         delays,
         wished,
         tracker,
@@ -423,90 +446,3 @@ fn carry_over<'a>(predecessors: &'a [Predecessor], routers: &[Router], pages: &P
     }
     carried
 }
-
-/// Attaches the program to every interface in use where it is not, and notes how in `modes`. Returns where it cannot be.
-async fn attach(
-    dataplane: &mut Dataplane,
-    routers: &[Router],
-    host: &mut Host,
-    modes: &mut HashMap<u32, String>,
-) -> Vec<(u32, anyhow::Error)> {
-    let mut wires: BTreeMap<u32, WireUse<'_>> = BTreeMap::new();
-    for router in routers {
-        for port in router.present_ports() {
-            let wire = wires.entry(port.wire.ifindex).or_insert(WireUse::of(&port.wire.interface));
-            wire.tagged |= port.wire.vlan != 0;
-            wire.virtual_mac |= port.virtual_mac;
-        }
-    }
-    let mut failed = Vec::new();
-    for (&ifindex, wire) in &wires {
-        match attach_to(dataplane, ifindex, wire, host, modes.get(&ifindex)).await {
-            Ok(mode) => _ = modes.insert(ifindex, mode),
-            Err(error) => failed.push((ifindex, error)),
-        }
-    }
-    failed
-}
-
-/// Attaches the program to one interface; returns how. `present` is how it is attached already.
-async fn attach_to(
-    dataplane: &mut Dataplane,
-    ifindex: u32,
-    &WireUse { interface, tagged, virtual_mac }: &WireUse<'_>,
-    host: &mut Host,
-    present: Option<&String>,
-) -> Result<String> {
-    if tagged {
-        // A NIC that strips tags shows XDP two VLANs that look alike.
-        host.set_rx_vlan(interface, false)?;
-    }
-    let link = host.link(interface).await?;
-    let avoid_native = (virtual_mac && link.veth).then_some(VETH_AND_VIRTUAL_MAC);
-    if let Some(present) = present.filter(|_| dataplane.is_attached(ifindex)) {
-        if let Some(reason) = avoid_native.filter(|_| *present == Mode::Native.to_string()) {
-            bail!(
-                "{interface}: XDP would have to go from the driver to the stack, which takes a restart: {reason}"
-            );
-        }
-        return Ok(present.clone());
-    }
-    let present = link.xdp.map(|xdp| {
-        let mode = if xdp.generic { Mode::Generic } else { Mode::Native };
-        (mode, xdp.program_id)
-    });
-    let (attached, mode) = dataplane.attach(interface, ifindex, link.mtu, present, avoid_native)?;
-    match attached {
-        Attached::New => tracing::info!(interface, %mode, "XDP attached"),
-        Attached::Adopted => tracing::info!(interface, %mode, "XDP program replaced in the link found"),
-        Attached::Fallback(reason) => {
-            tracing::warn!(
-                target: "vipd::event",
-                event = "xdp_fallback",
-                interface,
-                %mode,
-                reason = format!("{reason:#}"),
-                "XDP runs in the stack, not in the driver"
-            );
-        }
-    }
-    Ok(mode.to_string())
-}
-
-/// What an interface is used for.
-struct WireUse<'a> {
-    interface: &'a str,
-    tagged: bool,
-    virtual_mac: bool,
-}
-
-impl<'a> WireUse<'a> {
-    fn of(interface: &'a str) -> Self {
-        Self { interface, tagged: false, virtual_mac: false }
-    }
-}
-
-/// drivers/net/veth.c marks a frame before its XDP program runs, and does not look again; other drivers make their socket
-/// buffers afterwards, and generic mode looks again.
-const VETH_AND_VIRTUAL_MAC: &str =
-    "veth decides before XDP that a frame to the virtual MAC is for another host";

@@ -14,6 +14,7 @@ use tokio::{sync::oneshot, time::Instant};
 use vipd_common::abi::{MAX_INSTANCES, MAX_PEERS, MAX_VIPS};
 
 use super::{
+    attach::attach,
     driver::{Apply, Message},
     main_loop::{MainLoop, links, tell_of_links},
     router::Router,
@@ -21,7 +22,7 @@ use super::{
     sockets::Sockets,
 };
 use crate::{
-    config::{Config, LinkDelay, ScriptPolicy},
+    config::{Config, LinkDelay, ScriptPolicy, XdpModes},
     control::Unapplied,
     engine::InstanceId,
     host::multicast::Memberships,
@@ -172,10 +173,12 @@ impl MainLoop<'_> {
         let dynamic = config.has_dynamic_interfaces();
         let may_be_missing = |name: &str| rebuild || dynamic || absent.contains(name);
         let path = &self.options.source.path;
-        let routers = setup::routers(path, &config, &self.made.host, &self.delays, &may_be_missing).await?;
+        let modes = self.options.xdp_modes(&config);
+        let routers =
+            setup::routers(path, &config, &modes, &self.made.host, &self.delays, &may_be_missing).await?;
         let kept = pair(&self.routers, &routers);
         check_capacity(&routers)?;
-        let routers = self.attach(routers, rebuild).await?;
+        let routers = self.attach(routers, &modes, rebuild).await?;
         let gone: Vec<&Router> =
             self.routers.iter().filter(|router| !kept.contains(&Some(router.slot))).collect();
         let farewell = |router: &&Router| {
@@ -193,9 +196,15 @@ impl MainLoop<'_> {
     }
 
     /// Attaches XDP where it is not. A heartbeat line where it cannot be counts as missing; with `go_on` an interface with VIPs too.
-    async fn attach(&mut self, mut routers: Vec<Router>, go_on: bool) -> Result<Vec<Router>> {
+    async fn attach(
+        &mut self,
+        mut routers: Vec<Router>,
+        modes: &XdpModes,
+        go_on: bool,
+    ) -> Result<Vec<Router>> {
         let failed =
-            super::attach(&mut self.made.dataplane, &routers, &mut self.made.host, &mut self.modes).await;
+            attach(&mut self.made.dataplane, &routers, modes, &mut self.made.host, &mut self.attachments)
+                .await;
         for (ifindex, error) in failed {
             let serves = routers.iter().flat_map(Router::present).any(|link| link.wire.ifindex == ifindex);
             if serves && !go_on {
@@ -262,8 +271,9 @@ impl MainLoop<'_> {
     /// The routers of a configuration that was accepted, on the interfaces as they are by now.
     async fn look_again(&mut self, config: &Config) -> Result<Vec<Router>> {
         let path = &self.options.source.path;
-        let routers = setup::routers(path, config, &self.made.host, &self.delays, &|_| true).await?;
-        self.attach(routers, true).await
+        let modes = self.options.xdp_modes(config);
+        let routers = setup::routers(path, config, &modes, &self.made.host, &self.delays, &|_| true).await?;
+        self.attach(routers, &modes, true).await
     }
 
     /// Returns what has changed, whether anything has, and what the kernel has refused.
@@ -320,7 +330,7 @@ impl MainLoop<'_> {
         let apply = Apply {
             routers: routers.iter().cloned().zip(standings).collect(),
             sockets,
-            modes: self.modes.clone(),
+            attachments: self.attachments.clone(),
             reply: answer,
         };
         self.send(Message::Apply(Box::new(apply))).await;
@@ -349,7 +359,7 @@ impl MainLoop<'_> {
     fn detach_unused(&mut self) {
         let ports = self.routers.iter().flat_map(Router::present_ports);
         let used: Vec<u32> = ports.map(|port| port.wire.ifindex).collect();
-        self.modes.retain(|ifindex, _| used.contains(ifindex));
+        self.attachments.retain(|ifindex, _| used.contains(ifindex));
         if let Err(error) = self.made.dataplane.detach_others(&used) {
             tracing::warn!(
                 error = format!("{error:#}"),

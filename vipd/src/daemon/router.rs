@@ -78,7 +78,7 @@ pub struct RouterLink {
     pub vips: Vec<IpAddr>,
 }
 
-/// Where XDP sees an interface's frames: a VLAN's on its parent, tagged.
+/// Where the program sees an interface's frames: on the interface itself, or a VLAN's on its parent, tagged (`xdp_mode native`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wire {
     pub interface: String,

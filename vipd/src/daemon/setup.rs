@@ -15,7 +15,7 @@ use vipd_common::{
 
 use super::router::{Heartbeat, Identified, Router, RouterLink, Wire, interfaces};
 use crate::{
-    config::{self, SyncGroup},
+    config::{self, SyncGroup, XdpMode, XdpModes},
     dataplane::{Contents, InstancePage, LeasePage},
     host::{self, Host, LinkError, LinkState, Plan, PlannedInstance, PlannedLink},
     tracking::LinkDelays,
@@ -31,13 +31,14 @@ const MAX_TAGS: u32 = 2;
 pub async fn routers(
     path: &Path,
     config: &config::Config,
+    modes: &XdpModes,
     host: &Host,
     delays: &LinkDelays,
     may_be_missing: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<Router>> {
     let mut routers = Vec::new();
     for (position, instance) in config.instances.iter().enumerate() {
-        let router = router(instance.clone(), host, delays, may_be_missing);
+        let router = router(instance.clone(), modes, host, delays, may_be_missing);
         let place = || format!("{}:{}: instance {}", path.display(), instance.line, instance.name);
         routers.push(Router { position, ..router.await.with_context(place)? });
     }
@@ -58,13 +59,14 @@ pub async fn routers(
 
 async fn router(
     spec: config::Instance,
+    modes: &XdpModes,
     host: &Host,
     delays: &LinkDelays,
     may_be_missing: &dyn Fn(&str) -> bool,
 ) -> Result<Router> {
     let mut links = Vec::new();
     for name in interfaces(&spec) {
-        links.push(match look(name, host).await {
+        links.push(match look(name, modes, host).await {
             Ok((state, wire)) => (delays.settled(state), wire),
             Err(error) if may_be_missing(name) => {
                 tracing::warn!(instance = spec.name, interface = name, "waits for the interface: {error:#}");
@@ -75,7 +77,7 @@ async fn router(
     }
     let mut heartbeats = Vec::new();
     for name in spec.heartbeats() {
-        let (state, wire) = match look(name, host).await {
+        let (state, wire) = match look(name, modes, host).await {
             Ok((state, wire)) => (delays.settled(state), wire),
             Err(error) => {
                 // Nothing depends on it: it is followed when it comes.
@@ -98,14 +100,18 @@ fn absent(name: &str) -> (LinkState, Wire) {
     (LinkState::absent(name), Wire { interface: name.to_owned(), ifindex: 0, vlan: 0 })
 }
 
-async fn look(name: &str, host: &Host) -> Result<(LinkState, Wire)> {
+async fn look(name: &str, modes: &XdpModes, host: &Host) -> Result<(LinkState, Wire)> {
     let state = host.link(name).await?;
-    let wire = wire(&state, host).await?;
+    let wire = match modes.of_interface(name) {
+        XdpMode::Native => wire_below(&state, host).await?,
+        // tc sees frames on the interface itself.
+        XdpMode::Auto | XdpMode::Tc => Wire { interface: name.to_owned(), ifindex: state.ifindex, vlan: 0 },
+    };
     Ok((state, wire))
 }
 
-/// Follows a VLAN interface down to the one that its frames come in on.
-async fn wire(state: &LinkState, host: &Host) -> Result<Wire> {
+/// Follows a VLAN interface down to the one whose driver its frames come in by.
+async fn wire_below(state: &LinkState, host: &Host) -> Result<Wire> {
     let mut wire = Wire { interface: state.name.clone(), ifindex: state.ifindex, vlan: 0 };
     let mut vlan = state.vlan;
     let mut tags = 0;
@@ -143,7 +149,6 @@ pub fn plan<'a>(routers: impl Iterator<Item = &'a Router>) -> Plan {
         key: router.host_key(),
         links: router.present().map(link).collect(),
         virtual_mac: router.virtual_mac().filter(|_| router.link().exists()),
-        silent: router.heartbeats.iter().filter(|line| line.exists()).map(|line| line.name.clone()).collect(),
         routes: router.spec.virtual_routes.iter().map(virtual_route).collect(),
         rules: router.spec.virtual_rules.iter().map(virtual_rule).collect(),
         visible: router.spec.is_visible(),

@@ -58,6 +58,7 @@ impl Driver {
         // A record of a router that had the slot before is no advert of ours.
         let heard = self.effects.pages.instances().heard(router.slot).at;
         let heard = Some(heard).filter(|_| snapshot.last_source.is_some() && heard != Instant::default());
+        let attachment = self.attachments.get(&router.link().wire.ifindex);
         Some(InstanceStatus {
             name: router.spec.name.clone(),
             state: snapshot.state.to_string(),
@@ -123,7 +124,8 @@ impl Driver {
             discards: discards(&counters),
             advert_lateness_max_us: whole(snapshot.counters.advert_lateness_max.as_micros()),
             lines: self.line_status(id, snapshot.state == StateName::Backup, now),
-            xdp_mode: self.modes.get(&router.link().wire.ifindex).cloned().unwrap_or_default(),
+            xdp_mode: attachment.map_or("", |attachment| attachment.mode.name()).to_owned(),
+            xdp_mode_reason: attachment.and_then(|attachment| attachment.reason.clone()),
         })
     }
 }

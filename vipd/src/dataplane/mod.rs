@@ -3,79 +3,43 @@
 //! The only module that knows aya. It decides nothing: who owns what comes from the engine, through [`LeasePage`].
 
 mod answers;
+mod attachment;
+mod clsact;
 mod pages;
 mod pins;
 mod predecessor;
+mod programs;
 mod refusal;
 mod sys;
 mod tables;
 
 use std::{
-    collections::HashMap,
     fmt,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use aya::{
-    Ebpf, EbpfLoader, include_bytes_aligned,
+    Ebpf,
     maps::{Map, MapData, PerCpuArray, PerCpuValues, RingBuf},
-    programs::{
-        Xdp, XdpMode,
-        links::{FdLink, PinnedLink},
-        loaded_programs,
-        xdp::XdpLink,
-    },
+    programs::{SchedClassifier, Xdp},
     util::nr_cpus,
 };
-use aya_log::EbpfLogger;
-use tokio::io::{Interest, unix::AsyncFd};
 use vipd_common::abi::{Counters, Event, InstanceCounters, VipKey};
 use zerocopy::FromBytes;
 
+pub use attachment::{Attached, Attachment, Mode, Wanted};
 use pages::{AnswerPage, SievePage};
 pub use pages::{Identity, InstancePage, LeasePage};
 use pins::PinDir;
 pub use predecessor::Predecessor;
-use refusal::refusal;
+use programs::Programs;
 pub use tables::Contents;
 use tables::Tables;
 
-/// The program, built by `cargo xtask build-ebpf` and embedded (see build.rs).
-static OBJECT: &[u8] = include_bytes_aligned!(env!("VIPD_BPF_OBJECT"));
-
-/// Name of the program, as `bpftool prog show` prints it.
-const PROGRAM: &str = "vipd_xdp";
-
-/// How the program is attached to an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// In the driver.
-    Native,
-    /// In the stack, on socket buffers: slower, for drivers without XDP.
-    Generic,
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-        })
-    }
-}
-
-/// How the program got there.
-#[derive(Debug)]
-pub enum Attached {
-    New,
-    /// Native mode was refused or avoided for this reason, so the program runs in generic mode.
-    Fallback(anyhow::Error),
-    /// A pinned link of a predecessor was taken over; its program was replaced atomically.
-    Adopted,
-}
+use crate::host::XdpState;
 
 /// What is pinned before anything is loaded.
 #[derive(Debug)]
@@ -87,12 +51,9 @@ pub enum Pinned {
     Misfits(anyhow::Error),
 }
 
-/// The loaded program, where it is attached, and its tables.
+/// The programs, where they are attached, and their tables.
 pub struct Dataplane {
-    ebpf: Ebpf,
-    pins: PinDir,
-    /// By interface.
-    links: HashMap<u32, PinnedLink>,
+    programs: Programs,
     tables: Tables,
     pages: Pages,
 }
@@ -152,10 +113,7 @@ impl Pages {
 
 impl fmt::Debug for Dataplane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dataplane")
-            .field("pins", &self.pins)
-            .field("links", &self.links)
-            .finish_non_exhaustive()
+        f.debug_struct("Dataplane").field("pins", self.programs.pins()).finish_non_exhaustive()
     }
 }
 
@@ -206,9 +164,10 @@ impl Dataplane {
         PinDir::open(bpffs)?.remove()
     }
 
-    /// Loads the program; its maps are those pinned under `bpffs`, or new ones pinned there. Nothing is attached yet.
+    /// Reads the programs; their maps are those pinned under `bpffs`, or new ones pinned there. Nothing is attached yet, and the
+    /// kernel verifies a program when it is attached first.
     ///
-    /// Events that a predecessor left unread are discarded. With `log` the program's own diagnostics are compiled in and
+    /// Events that a predecessor left unread are discarded. With `log` the programs' own diagnostics are compiled in and
     /// go to the log, by a task on the current thread's runtime.
     ///
     /// # Errors
@@ -217,134 +176,70 @@ impl Dataplane {
     pub fn load(bpffs: &Path, log: bool) -> Result<(Self, Events)> {
         let pins = PinDir::open(bpffs)?;
         pins.check()?;
-        let mut loader = EbpfLoader::new();
-        for (name, path) in pins.maps() {
-            loader.map_pin_path(name, path);
-        }
-        let level = if log { aya_log::Level::Info as u8 } else { 0 };
-        loader.override_global(aya_log::LEVEL, &level, true);
-        let mut ebpf = loader.load(OBJECT).context(
-            "load the XDP program; it takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and Linux 5.18 or later",
-        )?;
-        xdp(&mut ebpf)?.load().context("have the kernel verify the XDP program")?;
-        if log {
-            forward_log(EbpfLogger::init_with_logger(&mut ebpf, Forward)?)?;
-        }
+        let mut programs = Programs::new(pins.clone(), log)?;
+        let ebpf = programs.maps();
 
-        let leases = LeasePage::new(map_fd(&ebpf, "LEASES")?).context("map LEASES into memory")?;
-        let instances =
-            InstancePage::new(map_fd(&ebpf, "INSTANCES")?).context("map INSTANCES into memory")?;
+        let leases = LeasePage::new(map_fd(ebpf, "LEASES")?).context("map LEASES into memory")?;
+        let instances = InstancePage::new(map_fd(ebpf, "INSTANCES")?).context("map INSTANCES into memory")?;
         let mut active = [0; 4];
-        let active = sys::lookup(map_fd(&ebpf, "VIPS")?, 0, &mut active)
+        let active = sys::lookup(map_fd(ebpf, "VIPS")?, 0, &mut active)
             .context("read VIPS")?
             .then(|| Tables::which(u32::from_ne_bytes(active), &pins))
             .transpose()?;
         let tables = Tables::new(
             active,
-            take(&mut ebpf, "VIPS")?,
-            [take(&mut ebpf, "VIPS_A")?, take(&mut ebpf, "VIPS_B")?],
-            SievePage::new(map_fd(&ebpf, "SIEVE")?).context("map SIEVE into memory")?,
-            AnswerPage::new(map_fd(&ebpf, "VIP_ANSWERS")?).context("map VIP_ANSWERS into memory")?,
-            take(&mut ebpf, "INSTANCE_INDEX")?,
-            take(&mut ebpf, "PEERS")?,
+            take(ebpf, "VIPS")?,
+            [take(ebpf, "VIPS_A")?, take(ebpf, "VIPS_B")?],
+            SievePage::new(map_fd(ebpf, "SIEVE")?).context("map SIEVE into memory")?,
+            AnswerPage::new(map_fd(ebpf, "VIP_ANSWERS")?).context("map VIP_ANSWERS into memory")?,
+            take(ebpf, "INSTANCE_INDEX")?,
+            take(ebpf, "PEERS")?,
         )?;
-        let mut events = Events(take(&mut ebpf, "EVENTS")?);
+        let mut events = Events(take(ebpf, "EVENTS")?);
         while events.pop().is_some() {}
-        let counters = take(&mut ebpf, "COUNTERS")?;
-        let instance_counters = Mutex::new(take(&mut ebpf, "INSTANCE_COUNTERS")?);
+        let counters = take(ebpf, "COUNTERS")?;
+        let instance_counters = Mutex::new(take(ebpf, "INSTANCE_COUNTERS")?);
         let pages = Pages(Arc::new(Maps { leases, instances, counters, instance_counters }));
-        Ok((Self { ebpf, pins, links: HashMap::new(), tables, pages }, events))
+        Ok((Self { programs, tables, pages }, events))
     }
 
     /// What vipds of other versions have left; to be removed when the program is attached.
     pub fn predecessors(&self) -> Result<Vec<Predecessor>> {
-        Predecessor::all(&self.pins)
+        Predecessor::all(self.programs.pins())
     }
 
-    /// Attaches the program to an interface and pins the link: natively, or else in generic mode and says why.
+    /// Attaches the program to an interface, in the way that is wanted.
     ///
-    /// `present` is the XDP program that the interface has now: its mode and id. With `avoid_native`, a reason, native mode
-    /// is not tried.
+    /// `present` is the XDP program that the interface has now.
     ///
     /// # Errors
     ///
-    /// Another program is attached (it is left alone), or the kernel refuses both modes.
+    /// Native XDP is wanted and another program is attached (it is left alone); the kernel refuses what is wanted.
     pub fn attach(
         &mut self,
         interface: &str,
         ifindex: u32,
         mtu: u32,
-        present: Option<(Mode, u32)>,
-        avoid_native: Option<&'static str>,
-    ) -> Result<(Attached, Mode)> {
-        let path = self.pins.link(ifindex);
-        if path.exists() || self.pins.claim_link(ifindex).context("take over another version's link")? {
-            match present {
-                Some((mode, _))
-                    if (avoid_native.is_none() || mode == Mode::Generic)
-                        && self.adopt(ifindex, &path).is_ok() =>
-                {
-                    return Ok((Attached::Adopted, mode));
-                }
-                // The interface went away and another came, and the link is defunct; or the mode has to change.
-                _ => self.pins.detach(ifindex)?,
-            }
-        } else if let Some((_, id)) = present {
-            let name = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
-            bail!(
-                "{interface} already has an XDP program, {} with id {id}, which vipd does not replace; see it with \
-                 `bpftool prog show id {id}` and detach it with its own tool",
-                name.as_ref().and_then(|program| program.name_as_str()).unwrap_or("without a name")
-            );
-        }
-        let program = xdp(&mut self.ebpf)?;
-        let native = match avoid_native {
-            Some(reason) => Err(anyhow!(reason)),
-            None => program
-                .attach_to_if_index(ifindex, XdpMode::Driver)
-                .map_err(|error| refusal(error, mtu).context("the driver refused native mode")),
-        };
-        let (id, attached, mode) = match native {
-            Ok(id) => (id, Attached::New, Mode::Native),
-            Err(native) => match program.attach_to_if_index(ifindex, XdpMode::Skb) {
-                Ok(id) => (id, Attached::Fallback(native), Mode::Generic),
-                Err(generic) => {
-                    return Err(refusal(generic, mtu)
-                        .context(format!("{native:#}"))
-                        .context(format!("attach the XDP program to {interface}")));
-                }
-            },
-        };
-        let link: FdLink = program
-            .take_link(id)?
-            .try_into()
-            .map_err(|_| anyhow!("{interface}: the kernel made no link; vipd needs Linux 5.9 or later"))?;
-        let link = link.pin(&path).with_context(|| format!("pin the link of {interface}"))?;
-        self.links.insert(ifindex, link);
-        Ok((attached, mode))
+        present: Option<XdpState>,
+        wanted: Wanted,
+    ) -> Result<(Attached, Attachment)> {
+        self.programs.attach(interface, ifindex, mtu, present, wanted)
     }
 
     /// Whether this process has attached the program there.
     pub fn is_attached(&self, ifindex: u32) -> bool {
-        self.links.contains_key(&ifindex)
+        self.programs.is_attached(ifindex)
     }
 
-    /// Detaches from interfaces that are not among `ifindexes`, whoever has pinned the link.
+    /// Detaches from interfaces that are not among `ifindexes`, whoever has pinned the attachment.
     pub fn detach_others(&mut self, ifindexes: &[u32]) -> Result<()> {
-        for ifindex in self.pins.links()? {
-            if !ifindexes.contains(&ifindex) {
-                self.links.remove(&ifindex);
-                self.pins.detach(ifindex)?;
-            }
-        }
-        Ok(())
+        self.programs.detach_others(ifindexes)
     }
 
     /// Detaches everywhere and removes all pins.
     pub fn remove(self) -> Result<()> {
-        let Self { ebpf, pins, links, .. } = self;
-        drop(links);
-        drop(ebpf);
+        let pins = self.programs.pins().clone();
+        drop(self);
         pins.remove()
     }
 
@@ -365,56 +260,15 @@ impl Dataplane {
         self.tables.answers().read(vip)
     }
 
-    /// The program itself, for `BPF_PROG_TEST_RUN`.
-    pub fn program(&mut self) -> Result<&mut Xdp> {
-        xdp(&mut self.ebpf)
+    /// The XDP program, for `BPF_PROG_TEST_RUN`.
+    pub fn xdp(&mut self) -> Result<&mut Xdp> {
+        self.programs.xdp()
     }
 
-    fn adopt(&mut self, ifindex: u32, path: &Path) -> Result<()> {
-        let link: FdLink = PinnedLink::from_pin(path)?.into();
-        let program = xdp(&mut self.ebpf)?;
-        let id = program.attach_to_link(XdpLink::try_from(link)?)?;
-        let link: FdLink = program.take_link(id)?.try_into()?;
-        // Dropping this descriptor does not detach: the pin holds the link.
-        drop(link);
-        self.links.insert(ifindex, PinnedLink::from_pin(path)?);
-        Ok(())
+    /// The tc program, for `BPF_PROG_TEST_RUN`.
+    pub fn tc(&mut self) -> Result<&mut SchedClassifier> {
+        self.programs.tc()
     }
-}
-
-/// Passes what the program logs on to `tracing`, with the rest of the log.
-struct Forward;
-
-impl log::Log for Forward {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        tracing::info!(xdp = true, "{}", record.args());
-    }
-
-    fn flush(&self) {}
-}
-
-/// Starts a task that reads the program's log for ever; it goes with the runtime, and loses nothing but log lines.
-fn forward_log(logger: EbpfLogger<Forward>) -> Result<()> {
-    // SAFETY: the logger owns its ring's descriptor and never changes it.
-    let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
-    let mut logger = logger.context("watch the XDP program's log")?;
-    tokio::task::spawn_local(async move {
-        while let Ok(mut ready) = logger.readable_mut().await {
-            ready.get_inner_mut().flush();
-            ready.clear_ready();
-        }
-    });
-    Ok(())
-}
-
-fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
-    let program =
-        ebpf.program_mut(PROGRAM).with_context(|| format!("the XDP object has no program {PROGRAM}"))?;
-    Ok(program.try_into()?)
 }
 
 fn take<M>(ebpf: &mut Ebpf, name: &str) -> Result<M>
@@ -429,6 +283,6 @@ where
 fn map_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>> {
     match ebpf.map(name) {
         Some(Map::Array(map) | Map::ArrayOfMaps(map)) => Ok(map.fd().as_fd()),
-        _ => bail!("the XDP object has no array {name}"),
+        _ => bail!("the BPF object has no array {name}"),
     }
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::sys;
+use super::attachment::Pin;
 use anyhow::{Context, Result, bail};
 use aya::maps::{MapInfo, MapType};
 use vipd_common::{
@@ -170,12 +170,11 @@ impl PinDir {
         Ok(others)
     }
 
-    /// Moves the link of an interface here that another version has pinned; false if none has.
-    pub fn claim_link(&self, ifindex: u32) -> io::Result<bool> {
-        let link = self.link(ifindex);
-        let name = link.file_name().expect("a link's path ends in its name");
+    /// Moves an attachment's pin here that another version has made; false if there is none.
+    pub fn claim(&self, pin: Pin, ifindex: u32) -> io::Result<bool> {
+        let name = pin.name(ifindex);
         for other in self.others()? {
-            match fs::rename(other.join(name), &link) {
+            match fs::rename(other.join(&name), self.0.join(&name)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 done => return done.map(|()| true),
             }
@@ -188,21 +187,18 @@ impl PinDir {
         MAPS.iter().map(|shape| (shape.name, self.0.join(shape.name)))
     }
 
-    pub fn link(&self, ifindex: u32) -> PathBuf {
-        self.0.join(format!("link-{ifindex}"))
+    /// Where the pin of an attachment is.
+    pub fn attachment(&self, pin: Pin, ifindex: u32) -> PathBuf {
+        self.0.join(pin.name(ifindex))
     }
 
-    /// Interface indexes with a pinned link.
-    pub fn links(&self) -> io::Result<Vec<u32>> {
-        let mut links = Vec::new();
+    /// Every attachment that is pinned: how, and the interface's index.
+    pub fn attachments(&self) -> io::Result<Vec<(Pin, u32)>> {
+        let mut pins = Vec::new();
         for entry in fs::read_dir(&self.0)? {
-            if let Some(ifindex) =
-                entry?.file_name().to_str().and_then(|name| name.strip_prefix("link-")?.parse().ok())
-            {
-                links.push(ifindex);
-            }
+            pins.extend(entry?.file_name().to_str().and_then(Pin::parse));
         }
-        Ok(links)
+        Ok(pins)
     }
 
     /// Checks every pinned map against the layout this program was built with. The kernel does not, and neither does aya.
@@ -242,17 +238,15 @@ impl PinDir {
         Ok(true)
     }
 
-    /// Detaches the interface's program and removes the link's pin.
-    pub fn detach(&self, ifindex: u32) -> Result<()> {
-        let path = self.link(ifindex);
-        sys::detach_pinned_link(&path).with_context(|| format!("detach {}", path.display()))?;
-        fs::remove_file(&path).with_context(|| format!("unpin {}", path.display()))
+    /// Detaches a program from an interface and removes the pin.
+    pub fn detach(&self, pin: Pin, ifindex: u32) -> Result<()> {
+        pin.detach(&self.attachment(pin, ifindex), ifindex)
     }
 
-    /// Removes links, then maps, then the directories: the program detaches and the kernel frees everything.
+    /// Removes attachments, then maps, then the directories: the program detaches and the kernel frees everything.
     pub fn remove(&self) -> Result<()> {
-        for ifindex in self.links().context("list pinned links")? {
-            self.detach(ifindex)?;
+        for (pin, ifindex) in self.attachments().context("list pinned attachments")? {
+            self.detach(pin, ifindex)?;
         }
         for (_, path) in self.maps() {
             match fs::remove_file(&path) {

@@ -9,7 +9,7 @@ use aya::maps::{MapData, MapInfo, MapType};
 use vipd_common::abi::InstanceHead;
 use zerocopy::FromBytes;
 
-use super::{pins::PinDir, sys};
+use super::{attachment::Pin, pins::PinDir, sys};
 use crate::time::Instant;
 
 /// The pin directory of another version.
@@ -63,10 +63,10 @@ impl Predecessor {
     pub fn remove(self) -> Result<()> {
         for entry in fs::read_dir(&self.0).with_context(|| format!("list {}", self.0.display()))? {
             let path = entry?.path();
-            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("link-")) {
-                sys::detach_pinned_link(&path).with_context(|| format!("detach {}", path.display()))?;
+            match path.file_name().and_then(|name| Pin::parse(name.to_str()?)) {
+                Some((pin, ifindex)) => pin.detach(&path, ifindex)?,
+                None => fs::remove_file(&path).with_context(|| format!("unpin {}", path.display()))?,
             }
-            fs::remove_file(&path).with_context(|| format!("unpin {}", path.display()))?;
         }
         fs::remove_dir(&self.0).with_context(|| format!("remove {}", self.0.display()))
     }

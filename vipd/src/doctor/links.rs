@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use vipd_common::Family;
 
 use super::{Facts, Findings};
-use crate::{config::Instance, host::SurveyedLink};
+use crate::{
+    config::{Instance, XdpMode, XdpModes},
+    host::SurveyedLink,
+};
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
     if let Err(error) = &facts.survey {
@@ -94,7 +97,7 @@ fn address(link: &SurveyedLink, instances: &[&Instance], findings: &mut Findings
     }
 }
 
-/// Where XDP sees its frames: the lowest interface below a VLAN.
+/// Where native XDP would see its frames: the lowest interface below a VLAN.
 fn wire<'f>(facts: &'f Facts, link: &'f SurveyedLink) -> &'f SurveyedLink {
     let mut wire = link;
     // More tags than two are refused.
@@ -105,30 +108,26 @@ fn wire<'f>(facts: &'f Facts, link: &'f SurveyedLink) -> &'f SurveyedLink {
     wire
 }
 
+/// Whether an interface is, or will be, served by native XDP alone.
+fn is_native(facts: &Facts, name: &str, instances: &[&Instance]) -> bool {
+    match instances.iter().find_map(|instance| facts.status_of(instance)) {
+        Some(status) => status.xdp_mode == "native",
+        None => facts
+            .config()
+            .is_some_and(|config| XdpModes::of(config, XdpMode::Auto).of_interface(name) == XdpMode::Native),
+    }
+}
+
 fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instance], findings: &mut Findings) {
     let on = &wire.state.name;
+    let native = is_native(facts, name, instances);
     let status = instances.iter().find_map(|instance| facts.status_of(instance));
     match (status, wire.state.xdp) {
-        (Some(status), Some(_)) if status.xdp_mode == "native" => {
-            findings.ok(name, "xdp", "XDP runs in the driver");
+        (Some(status), _) if !native => {
+            let reason = status.xdp_mode_reason.as_deref().unwrap_or("vipd does not say why");
+            findings.ok(name, "xdp", format!("the program runs at tc ingress, not in the driver: {reason}"));
         }
-        (Some(_), Some(_)) => {
-            let (why, fix) = if wire.state.veth && instances.iter().any(|instance| instance.use_vmac) {
-                ("veth has no virtual MAC in the driver", "none here; a real NIC has none of this")
-            } else if wire.state.mtu > NATIVE_MTU {
-                (
-                    "most drivers take no MTU this large with XDP",
-                    "ip link set dev IF mtu 3498 or less, and start vipd anew",
-                )
-            } else {
-                (
-                    "the driver has none, or refused it: vipd's log says why",
-                    "a newer driver, or fewer queues (ethtool -L)",
-                )
-            };
-            let what = format!("XDP runs in the stack, which costs more: {why} (MTU {})", wire.state.mtu);
-            findings.warning(name, "xdp", what, fix.replace("IF", on));
-        }
+        (Some(_), Some(_)) => findings.ok(name, "xdp", "XDP runs in the driver"),
         (Some(_), None) => {
             let what = format!("vipd runs, and {on} has no XDP program: nothing answers for its VIPs");
             findings.problem(
@@ -138,11 +137,21 @@ fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instanc
                 "somebody has detached it: start vipd anew, and stop whoever did",
             );
         }
-        (None, Some(xdp)) if !facts.machine.pinned => {
+        (None, Some(xdp)) if !facts.machine.pinned && native => {
             let what = format!("another XDP program is on {on} (id {})", xdp.program_id);
-            let fix =
-                format!("see whose: bpftool net show dev {on}; vipd replaces none that it did not attach");
+            let fix = format!(
+                "see whose: bpftool net show dev {on}; vipd replaces none that it did not attach, and with \
+                 `xdp_mode auto` it runs at tc ingress beside it"
+            );
             findings.problem(name, "xdp", what, fix);
+        }
+        (None, Some(xdp)) if !facts.machine.pinned => {
+            let id = xdp.program_id;
+            findings.ok(
+                name,
+                "xdp",
+                format!("another XDP program is on {on} (id {id}): tc ingress will serve it"),
+            );
         }
         (None, Some(_)) => {
             findings.ok(name, "xdp", format!("the program on {on} is what a vipd has left for the next"))
@@ -150,7 +159,7 @@ fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instanc
         (None, None) if wire.state.mtu > NATIVE_MTU => {
             let what =
                 format!("MTU {}: most drivers take no more than {NATIVE_MTU} with XDP", wire.state.mtu);
-            let fix = "vipd falls back to the stack, which costs more; a smaller MTU avoids that";
+            let fix = "tc ingress serves it then, which costs more; a smaller MTU avoids that";
             findings.warning(name, "xdp", what, fix);
         }
         (None, None) => findings.ok(name, "xdp", format!("no other XDP program is on {on}")),
@@ -163,16 +172,19 @@ fn vlan(
     instances: &[&Instance],
     findings: &mut Findings,
 ) {
-    if link.state.vlan.is_none() {
+    let (name, on) = (&link.state.name, &wire.state.name);
+    if !is_native(facts, name, instances) {
+        if link.state.vlan.is_some() {
+            findings.ok(name, "vlan", "tc ingress sees its frames without their tags");
+        }
         return;
     }
-    let (name, on) = (&link.state.name, &wire.state.name);
     let runs = instances.iter().any(|instance| facts.status_of(instance).is_some());
     match (wire.rx_vlan, runs) {
         (Some(true), true) => findings.problem(
             name,
             "vlan",
-            format!("{on} strips VLAN tags: XDP takes frames of {name} for those of {on}"),
+            format!("{on} strips VLAN tags: XDP takes frames of its VLANs for untagged ones"),
             format!("ethtool -K {on} rxvlan off, and see who has turned it on again"),
         ),
         (Some(true), false) => findings.ok(name, "vlan", format!("vipd will turn rxvlan of {on} off")),
@@ -219,7 +231,7 @@ fn snooping(facts: &Facts, wire: &SurveyedLink, instances: &[&Instance], finding
     if instances.iter().all(|instance| instance.unicast.is_some()) {
         return;
     }
-    let master = wire.master.and_then(|index| facts.link_by_index(index));
+    let master = wire.state.controller.as_ref().and_then(|bridge| facts.link_by_index(bridge.ifindex));
     let Some(bridge) = [Some(wire), master].into_iter().flatten().find(|link| link.bridge.is_some()) else {
         return;
     };

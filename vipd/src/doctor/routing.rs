@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use super::{Facts, Findings};
+use super::{Facts, Findings, InterfaceSettings};
 use crate::config::Instance;
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
     for (name, instances) in facts.interfaces() {
-        arp(facts, name, &instances, findings);
         reverse_path(facts, name, &instances, findings);
     }
+    arp(facts, findings);
     rules(facts, findings);
     if facts.nonlocal_bind {
         let what = "ip_nonlocal_bind is on, which vipd does not need: every VIP can be bound to";
@@ -17,24 +17,28 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
     }
 }
 
-/// vipd raises both when it starts.
-fn arp(facts: &Facts, name: &str, instances: &[&Instance], findings: &mut Findings) {
-    let runs = instances.iter().any(|instance| facts.status_of(instance).is_some());
-    let ignore = facts.setting(name, |settings| settings.arp_ignore);
-    let announce = facts.setting(name, |settings| settings.arp_announce);
-    let (Some(ignore), Some(announce)) = (ignore, announce) else { return };
-    if !runs {
-        findings.skipped(name, "arp", "no vipd runs that would have raised arp_ignore and arp_announce");
-    } else if ignore == 0 || announce < 2 {
+/// vipd raises both for all interfaces while it has VIPs of IPv4.
+fn arp(facts: &Facts, findings: &mut Findings) {
+    const ABOUT: &str = "sysctls";
+    let vips =
+        |instance: &Instance| instance.vips.iter().chain(&instance.excluded).any(|vip| vip.address.is_ipv4());
+    if !facts.instances().iter().any(vips) {
+        return;
+    }
+    let Some(InterfaceSettings { arp_ignore, arp_announce, .. }) = facts.settings.get("all").copied() else {
+        return;
+    };
+    if facts.running.is_none() {
+        findings.skipped(ABOUT, "arp", "no vipd runs that would have raised arp_ignore and arp_announce");
+    } else if arp_ignore == 0 || arp_announce < 2 {
         let what = format!(
-            "arp_ignore is {ignore} and arp_announce {announce}: somebody has set vipd's settings back"
+            "arp_ignore is {arp_ignore} and arp_announce {arp_announce} for all interfaces: somebody has set vipd's settings back"
         );
-        let fix = format!(
-            "sysctl -w net.ipv4.conf.{name}.arp_ignore=1 net.ipv4.conf.{name}.arp_announce=2, and see who did"
-        );
-        findings.problem(name, "arp", what, fix);
+        let fix =
+            "sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2, and see who did";
+        findings.problem(ABOUT, "arp", what, fix);
     } else {
-        findings.ok(name, "arp", "the kernel keeps the VIPs out of its own ARP");
+        findings.ok(ABOUT, "arp", "the kernel keeps the VIPs out of its own ARP on every interface");
     }
 }
 

@@ -15,7 +15,10 @@ use super::*;
 use crate::{
     config::{self, Nothing, Unsupported},
     control::model::{ArbiterStatus, InstanceStatus, Status, TargetStatus},
-    host::{BridgeState, LinkAddress, LinkState, Survey, SurveyedLink, SurveyedRule, VlanState, XdpState},
+    host::{
+        BridgeState, Controller, LinkAddress, LinkState, Survey, SurveyedLink, SurveyedRule, VlanState,
+        XdpState,
+    },
 };
 
 const CONFIG: &str = "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nauthentication {\nauth_type PASS\nauth_pass x\n}\n\
@@ -35,7 +38,6 @@ fn link(ifindex: u32, name: &str, address: &str) -> SurveyedLink {
     SurveyedLink {
         state: LinkState { addresses: vec![address], ..state },
         multicast: true,
-        master: None,
         bridge: None,
         rx_vlan: Some(true),
     }
@@ -58,7 +60,7 @@ fn instance() -> InstanceStatus {
 
 /// A host that is well, and where no vipd runs.
 fn idle() -> Facts {
-    let settings = InterfaceSettings { rp_filter: 0, arp_ignore: 1, arp_announce: 2 };
+    let settings = InterfaceSettings::default();
     Facts {
         machine: Machine {
             release: "6.1.0-37-amd64".to_owned(),
@@ -77,7 +79,7 @@ fn idle() -> Facts {
         survey: Ok(Survey { links: vec![link(2, "eth0", "10.0.0.5")], rules: Vec::new() }),
         nonlocal_bind: false,
         settings: BTreeMap::from([
-            ("all".to_owned(), InterfaceSettings::default()),
+            ("all".to_owned(), InterfaceSettings { arp_ignore: 1, arp_announce: 2, ..settings }),
             ("eth0".to_owned(), settings),
         ]),
         groups: vec![("eth0".to_owned(), ip("224.0.0.18"))],
@@ -128,7 +130,7 @@ fn a_host_that_is_well_has_nothing_to_mend() {
         said(&idle(), |level| level == Level::Skipped),
         [
             "eth0: skipped: no vipd runs that could be a member",
-            "eth0: skipped: no vipd runs that would have raised arp_ignore and arp_announce",
+            "sysctls: skipped: no vipd runs that would have raised arp_ignore and arp_announce",
             "vipd: skipped: no vipd answers here: what only a running one knows is left out"
         ]
     );

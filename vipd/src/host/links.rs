@@ -1,13 +1,13 @@
 //! Links and their addresses: looking one up, and hearing of changes.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::{IpAddr, Ipv4Addr},
     pin::Pin,
 };
 
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
 use rtnetlink::{
     Handle, MulticastGroup,
     packet_core::{NetlinkMessage, NetlinkPayload},
@@ -43,9 +43,27 @@ pub struct LinkState {
     pub addresses: Vec<LinkAddress>,
     /// Of a VLAN sub-interface whose parent is in this network namespace.
     pub vlan: Option<VlanState>,
+    /// Link-layer type (ARPHRD_*): [`ETHERNET`], or one without Ethernet frames.
+    pub arphrd: u16,
+    /// Which driver of the kernel makes it, as IFLA_INFO_KIND names it: `vlan`, `bond`, `bridge`, `macvlan`, `veth` and so
+    /// on. `None`: a NIC, physical or virtual, or `lo`.
+    pub kind: Option<String>,
+    /// What it is enslaved to: a bond, a bridge, a VRF or the like.
+    pub controller: Option<Controller>,
     /// One end of a veth pair.
     pub veth: bool,
     pub xdp: Option<XdpState>,
+}
+
+/// `LinkState::arphrd` of Ethernet (ARPHRD_ETHER).
+pub const ETHERNET: u16 = libc::ARPHRD_ETHER;
+
+/// The interface that another is enslaved to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Controller {
+    pub ifindex: u32,
+    /// As [`LinkState::kind`] of the controller; `None`: the kernel does not say.
+    pub kind: Option<String>,
 }
 
 /// The XDP program on a link.
@@ -87,6 +105,9 @@ impl LinkState {
             enabled: false,
             addresses: Vec::new(),
             vlan: None,
+            arphrd: ETHERNET,
+            kind: None,
+            controller: None,
             veth: false,
             xdp: None,
         }
@@ -118,6 +139,12 @@ pub(super) async fn by_name(handle: &Handle, name: &str) -> Result<LinkState, Li
 pub(super) async fn by_index(handle: &Handle, ifindex: u32) -> Result<LinkState, LinkError> {
     let request = handle.link().get().match_index(ifindex).execute();
     complete(handle, format!("index {ifindex}"), request).await
+}
+
+/// The MAC of every interface, by its index.
+pub(super) async fn macs(handle: &Handle) -> Result<BTreeMap<u32, MacAddr>, rtnetlink::Error> {
+    let links = handle.link().get().execute().map_ok(|message| without_addresses(&message));
+    links.map_ok(|link| (link.ifindex, link.mac)).try_collect().await
 }
 
 async fn complete(
@@ -165,20 +192,40 @@ pub(super) fn without_addresses(message: &LinkMessage) -> LinkState {
         enabled: message.header.flags.contains(LinkFlags::Up),
         addresses: Vec::new(),
         vlan: vlan_state(&message.attributes),
+        arphrd: message.header.link_layer_type.into(),
+        kind: None,
+        controller: None,
         veth: false,
         xdp: None,
     };
+    let mut controller_kind = None;
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => state.name.clone_from(name),
             LinkAttribute::Mtu(mtu) => state.mtu = *mtu,
-            LinkAttribute::LinkInfo(info) => state.veth = info.contains(&LinkInfo::Kind(InfoKind::Veth)),
+            LinkAttribute::Controller(0) => {}
+            LinkAttribute::Controller(ifindex) => {
+                state.controller = Some(Controller { ifindex: *ifindex, kind: None });
+            }
+            LinkAttribute::LinkInfo(info) => {
+                for attribute in info {
+                    match attribute {
+                        LinkInfo::Kind(kind) => state.kind = Some(kind.to_string()),
+                        LinkInfo::PortKind(kind) => controller_kind = Some(kind.to_string()),
+                        _ => {}
+                    }
+                }
+            }
             LinkAttribute::Xdp(xdp) => state.xdp = xdp_state(xdp),
             LinkAttribute::Address(mac) => {
                 state.mac = mac.as_slice().try_into().map_or(MacAddr::ZERO, MacAddr);
             }
             _ => {}
         }
+    }
+    state.veth = state.kind.as_deref() == Some("veth");
+    if let Some(controller) = &mut state.controller {
+        controller.kind = controller_kind;
     }
     state
 }

@@ -43,8 +43,11 @@ use plan::Instances;
 use routes::Routes;
 use rtnetlink::Handle;
 use sysctl::Sysctls;
+use vipd_common::{Family, wire::eth::MacAddr};
 
-pub use links::{LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState};
+pub use links::{
+    Controller, ETHERNET, LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState,
+};
 pub use netlink::Problems;
 pub use plan::{Plan, PlannedInstance, PlannedLink, TABLE_BASE};
 pub use survey::{BridgeState, Survey, SurveyedLink, SurveyedRule};
@@ -96,6 +99,11 @@ impl Host {
         links::by_index(&self.handle, ifindex).await
     }
 
+    /// The MAC of every interface, by its index; all zero where there is none.
+    pub async fn macs(&self) -> Result<BTreeMap<u32, MacAddr>> {
+        links::macs(&self.handle).await.context("list links")
+    }
+
     /// Makes the host look like `plan`: adds what is missing, adopts what matches, removes tagged leftovers.
     ///
     /// Call it after XDP is attached and its maps are filled (I4), and again whenever an interface of the plan came up
@@ -104,7 +112,9 @@ impl Host {
     pub async fn install(&mut self, plan: &Plan) -> Result<()> {
         self.instances = Instances::check(plan)?;
         self.masters.retain(|key| self.instances.0.contains_key(key));
-        self.sysctls.raise(&self.instances.arp_interfaces())?;
+        if self.instances.have(Family::V4) {
+            self.sysctls.raise()?;
+        }
         self.virtual_macs.apply(&self.handle, &self.instances.virtual_macs()).await?;
 
         let handle = &self.handle;
@@ -147,7 +157,9 @@ impl Host {
                 rules::restore_local(handle, existing).await?;
             }
         }
-        routes::remove(handle, stale(false)).await
+        routes::remove(handle, stale(false)).await?;
+        // I4: not while local routes of former VIPs stand.
+        if self.instances.have(Family::V4) { Ok(()) } else { self.sysctls.restore() }
     }
 
     /// Removes the local routes and addresses of an earlier run for VIPs that `plan` does not have.
@@ -201,6 +213,11 @@ impl Host {
         self.rx_vlan.set(interface, on)
     }
 
+    /// Has the NIC strip VLAN tags on reception again, if it did before vipd.
+    pub fn restore_rx_vlan(&mut self, interface: &str) -> Result<()> {
+        self.rx_vlan.restore_one(interface)
+    }
+
     /// Forgets who answered for these VIPs on a link: their master changed. Permanent entries stay.
     pub async fn forget_neighbours(&self, ifindex: u32, vips: &[IpAddr]) -> Result<()> {
         neigh::forget(&self.handle, ifindex, vips).await
@@ -213,10 +230,15 @@ impl Host {
         self.masters.clear();
         let mut problems = Problems::default();
         problems.note(self.sync_virtual().await);
-        problems.note(self.remove_vips().await);
+        let removed = self.remove_vips().await;
+        let answers_for_none = removed.is_ok();
+        problems.note(removed);
         problems.note(self.virtual_macs.apply(&self.handle, &fdb::Wanted::new()).await);
         problems.note(self.rx_vlan.restore());
-        problems.note(self.sysctls.restore());
+        // I4: not while local routes stand.
+        if answers_for_none {
+            problems.note(self.sysctls.restore());
+        }
         problems.into_result()
     }
 

@@ -45,6 +45,14 @@ impl RxVlan {
         result
     }
 
+    /// Restores the setting of one interface, if it was changed.
+    pub fn restore_one(&self, interface: &str) -> Result<()> {
+        match self.saved.load().get(interface) {
+            Some(&on) => self.set(interface, on),
+            None => Ok(()),
+        }
+    }
+
     /// Restores what was changed and deletes the file. Goes on after an error; an interface that is gone needs nothing.
     pub fn restore(&self) -> Result<()> {
         let mut problems = Problems::default();

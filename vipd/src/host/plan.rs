@@ -47,8 +47,6 @@ pub struct PlannedInstance {
     pub links: Vec<PlannedLink>,
     /// To be received by the first link.
     pub virtual_mac: Option<MacAddr>,
-    /// Interfaces without VIPs, where the kernel is not to answer for those of IPv4 either.
-    pub silent: Vec<String>,
     pub routes: Vec<VirtualRoute>,
     pub rules: Vec<VirtualRule>,
     /// Its VIPs are shown as addresses of their interfaces while it is master.
@@ -141,14 +139,6 @@ impl Instances {
 
     fn links(&self) -> impl Iterator<Item = &PlannedLink> {
         self.0.values().flat_map(|instance| &instance.links)
-    }
-
-    /// Where the kernel is to keep silent for IPv4 VIPs.
-    pub fn arp_interfaces(&self) -> BTreeSet<&str> {
-        let with_vips = self.links().filter(|link| link.has(Family::V4)).map(|link| link.interface.as_str());
-        let has_v4 = |instance: &&PlannedInstance| instance.links.iter().any(|link| link.has(Family::V4));
-        let silent = self.0.values().filter(has_v4).flat_map(|instance| &instance.silent);
-        with_vips.chain(silent.map(String::as_str)).collect()
     }
 
     pub fn have(&self, family: Family) -> bool {

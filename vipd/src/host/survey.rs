@@ -35,8 +35,6 @@ pub struct SurveyedLink {
     pub state: LinkState,
     /// IFF_MULTICAST.
     pub multicast: bool,
-    /// The bridge, or another device, that it is a port of.
-    pub master: Option<u32>,
     /// What it is if it is a bridge.
     pub bridge: Option<BridgeState>,
     /// Whether the NIC strips VLAN tags on reception; `None`: it does not say.
@@ -95,17 +93,12 @@ impl Survey {
 impl SurveyedLink {
     fn of(message: &LinkMessage) -> Self {
         let state = without_addresses(message);
-        let (mut master, mut bridge) = (None, None);
-        for attribute in &message.attributes {
-            match attribute {
-                LinkAttribute::Controller(index) => master = Some(*index),
-                LinkAttribute::LinkInfo(info) => bridge = info.iter().find_map(bridge_state),
-                _ => {}
-            }
-        }
+        let bridge = message.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::LinkInfo(info) => info.iter().find_map(bridge_state),
+            _ => None,
+        });
         Self {
             multicast: message.header.flags.contains(LinkFlags::Multicast),
-            master,
             bridge,
             rx_vlan: offload::get(&state.name).ok(),
             state,

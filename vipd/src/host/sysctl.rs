@@ -1,7 +1,7 @@
-//! `arp_ignore` and `arp_announce` of the interfaces, with their originals kept in a file for the way back.
+//! `arp_ignore` and `arp_announce`, with their originals kept in a file for the way back.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -10,16 +10,23 @@ use anyhow::{Context, Result};
 
 use super::saved::Saved;
 
-/// The least value each must have while VIPs are local routes.
+/// The least value each must have while IPv4 VIPs are local routes.
 ///
-/// `arp_ignore` 1: no answer for an address that is not on the interface itself, should XDP not stand in front.
-/// `arp_announce` 2: no ARP request with a VIP as its sender from a node that does not own it.
+/// `arp_ignore` 1: no answer for an address that is not on the interface itself. `arp_announce` 2: no ARP request with a VIP
+/// as its sender from a node that does not own it.
 ///
 /// IPv6 has nothing of the kind and needs none: the kernel answers a neighbour solicitation only for an address of the
 /// interface that it came in by (RFC 4861 7.2.3), and the VIPs are none.
 const MINIMUM: [(&str, u32); 2] = [("arp_ignore", 1), ("arp_announce", 2)];
 
-/// Interface, then setting, to the value before vipd.
+/// The settings of this one are of every interface: the kernel takes the greater of it and of the interface's own.
+///
+/// The data plane stands in front of the kernel only where it is attached, and a VIP is an address of the whole host. So on a
+/// second interface to the same network, on the parent of a macvlan, and on an interface that comes after vipd was killed,
+/// nothing else keeps the kernel silent.
+const EVERY_INTERFACE: &str = "all";
+
+/// Interface or [`EVERY_INTERFACE`], then setting, to the value before vipd.
 type Originals = BTreeMap<String, BTreeMap<String, u32>>;
 
 #[derive(Debug)]
@@ -34,35 +41,31 @@ impl Sysctls {
         Self { saved: Saved::new(state_dir, "sysctls.json"), root: PathBuf::from("/proc/sys/net/ipv4/conf") }
     }
 
-    /// Raises the settings of these interfaces and restores those of others that vipd had raised.
-    pub fn raise(&self, interfaces: &BTreeSet<&str>) -> Result<()> {
+    /// Raises the settings for every interface, also those that are still to come.
+    pub fn raise(&self) -> Result<()> {
         let mut originals = self.saved.load();
-        let others: Vec<String> =
-            originals.keys().filter(|name| !interfaces.contains(name.as_str())).cloned().collect();
-        for name in others {
-            if let Some(values) = originals.get(&name) {
-                self.restore_interface(&name, values)?;
-            }
-            originals.remove(&name);
-        }
         let mut changes = Vec::new();
-        for &interface in interfaces {
-            for (setting, minimum) in MINIMUM {
-                let value = self.read(interface, setting)?;
-                if value < minimum {
-                    // An original from before a crash is the true one.
-                    let values = originals.entry(interface.to_owned()).or_default();
-                    values.entry(setting.to_owned()).or_insert(value);
-                    changes.push((interface, setting, minimum));
-                }
+        for (setting, minimum) in MINIMUM {
+            let value = self.read(EVERY_INTERFACE, setting)?;
+            if value < minimum {
+                // An original from before a crash is the true one.
+                let values = originals.entry(EVERY_INTERFACE.to_owned()).or_default();
+                values.entry(setting.to_owned()).or_insert(value);
+                changes.push((setting, minimum));
             }
         }
         // First remembered, then changed: a crash between the two loses nothing.
         self.saved.save(&originals)?;
-        for (interface, setting, value) in changes {
-            self.write(interface, setting, value)?;
+        for (setting, value) in changes {
+            self.write(EVERY_INTERFACE, setting, value)?;
         }
-        Ok(())
+        // An earlier version raised those of single interfaces.
+        let single = originals.iter().filter(|(name, _)| name.as_str() != EVERY_INTERFACE);
+        for (name, values) in single {
+            self.restore_interface(name, values)?;
+        }
+        originals.retain(|name, _| name == EVERY_INTERFACE);
+        self.saved.save(&originals)
     }
 
     /// Restores what was raised and deletes the file. What the operator changed meanwhile is left alone.

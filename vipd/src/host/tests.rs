@@ -76,7 +76,6 @@ async fn plan(host: &Host, vips: &[&str], visible: bool) -> Plan {
         key: 3,
         links: vec![link],
         virtual_mac: None,
-        silent: Vec::new(),
         routes: Vec::new(),
         rules: Vec::new(),
         visible,

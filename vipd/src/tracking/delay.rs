@@ -89,23 +89,10 @@ impl LinkDelays {
 mod tests {
     use std::time::Duration;
 
-    use vipd_common::wire::eth::MacAddr;
-
     use super::*;
 
     fn link(up: bool, mtu: u32) -> LinkChange {
-        LinkChange::State(LinkState {
-            name: "eth0".into(),
-            ifindex: 3,
-            mac: MacAddr::ZERO,
-            mtu,
-            up,
-            enabled: true,
-            addresses: Vec::new(),
-            vlan: None,
-            veth: false,
-            xdp: None,
-        })
+        LinkChange::State(LinkState { ifindex: 3, mtu, up, enabled: true, ..LinkState::absent("eth0") })
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The XDP program through `BPF_PROG_TEST_RUN`: what it does with a frame is what [`oracle`] allows.
+//! The XDP and the tc program through `BPF_PROG_TEST_RUN`: what it does with a frame is what [`oracle`] allows.
 
 pub mod mutate;
 mod oracle;
@@ -13,7 +13,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use aya::{TestRun, programs::TestRunOptions};
+use aya::{
+    TestRun,
+    programs::{TestRunOptions, TestRunResult},
+};
 use vipd::{
     dataplane::{Contents, Dataplane, Events, Identity},
     time::Instant,
@@ -36,6 +39,21 @@ const IFINDEX: u32 = 1;
 const MIN_FRAME: usize = 14;
 /// Jumbo frames and then some.
 const MAX_FRAME: usize = 9_216;
+/// Whether the kernel makes an skb of the frame: one page with head and tail and, since Linux 6.17, a whole IP header.
+fn is_testable_at_tc(frame: &[u8]) -> bool {
+    let header = match frame.get(12..14) {
+        Some([0x08, 0x00]) => 34,
+        Some([0x86, 0xdd]) => 54,
+        _ => MIN_FRAME,
+    };
+    (header..=3_300).contains(&frame.len())
+}
+
+/// linux/pkt_cls.h.
+const TC_ACT_UNSPEC: i32 = -1;
+const TC_ACT_SHOT: i32 = 2;
+const TC_ACT_REDIRECT: i32 = 7;
+
 /// Leases of routers that own their VIPs: a year after boot.
 const OWNED_UNTIL: Duration = Duration::from_secs(365 * 86_400);
 
@@ -53,7 +71,12 @@ impl Program {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = PathBuf::from(format!("/sys/fs/bpf/vdfuzz-{}-{number}", process::id()));
-        let loaded = Dataplane::load(&dir, false);
+        let loaded = Dataplane::load(&dir, false).and_then(|(mut dataplane, events)| {
+            // While the maps are pinned: both programs are to share them.
+            dataplane.xdp()?;
+            dataplane.tc()?;
+            Ok((dataplane, events))
+        });
         Dataplane::discard(&dir).context("unpin")?;
         let (mut dataplane, events) = loaded?;
         for (slot, router) in (0..).zip(&ROUTERS) {
@@ -71,13 +94,36 @@ impl Program {
             return;
         }
         let expected = oracle::expect(frame);
+        self.check_hook(frame, &expected, |dataplane, options| {
+            dataplane.xdp()?.test_run(options).map_err(Into::into)
+        });
+        if is_testable_at_tc(frame) {
+            self.check_hook(frame, &expected, |dataplane, options| {
+                let mut result = dataplane.tc()?.test_run(options)?;
+                result.return_value = match result.return_value.cast_signed() {
+                    TC_ACT_UNSPEC => XDP_PASS,
+                    TC_ACT_SHOT => XDP_DROP,
+                    TC_ACT_REDIRECT => XDP_TX,
+                    other => panic!("verdict {other} on {}", hex(frame)),
+                };
+                Ok(result)
+            });
+        }
+    }
+
+    /// Runs one of the programs over a frame; `run` gives the verdict as XDP names it.
+    fn check_hook(
+        &mut self,
+        frame: &[u8],
+        expected: &Expected,
+        run: impl FnOnce(&mut Dataplane, TestRunOptions<'_>) -> Result<TestRunResult>,
+    ) {
         self.set_leases();
         self.output.fill(0xa5);
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
         options.data_out = Some(&mut self.output);
-        let program = self.dataplane.program().expect("the program is loaded");
-        let result = program.test_run(options).expect("the program runs");
+        let result = run(&mut self.dataplane, options).expect("the program runs");
         let output = &self.output[..result.data_size_out as usize];
         match result.return_value {
             XDP_PASS => {
@@ -96,7 +142,7 @@ impl Program {
             }
             verdict => panic!("verdict {verdict} on {}", hex(frame)),
         }
-        self.check_leases(&expected, result.return_value, frame);
+        self.check_leases(expected, result.return_value, frame);
         while let Some(event) = self.events.pop() {
             let about =
                 expected.advert_of == Some(event.instance) || expected.claim_of == Some(event.instance);

@@ -80,6 +80,8 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     // vipd's own as well: keepalived looks for no rival that is silent.
     value("self_probe", Some("30"), SELF_PROBE),
     does("notify_conflict", COMMAND),
+    // And this: keepalived has no program in the kernel.
+    does("xdp_mode", XDP_MODE),
     does_block("notification_email", NOTHING, Lines(TEXTS)),
     does("notification_email_from", TEXT),
     does("smtp_server", &[One(Kind::Text), Opt(Kind::Whole { min: 1, max: 65_535 })]),

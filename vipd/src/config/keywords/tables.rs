@@ -6,10 +6,11 @@ use super::{Block, Engine, Form, Inside, Keyword, Status, groups, lvs};
 use crate::config::{
     grammar::{Arg, Kind},
     model::LeasePolicy,
+    running::XdpMode,
     settings::Spanned,
 };
 
-use Arg::{Many, Named, One, Opt};
+use Arg::{Any, Many, Named, One, Opt};
 use Inside::{Lines, LinesOf, Statements};
 use Kind::{Account, Command, Flag, Name, Of, Text, Whole};
 
@@ -189,6 +190,9 @@ const WEIGHT_254: Arg =
 /// Seconds, or `off`.
 pub const SELF_PROBE: Form =
     Form::Named { of: &[("off", 0)], min: 1, max: DAY_S, set: |s, v| s.shared.self_probe = Some(v) };
+
+/// Where the program runs, on these interfaces; without one on all that no other line names.
+pub const XDP_MODE: &[Arg] = &[One(Kind::Choice(XdpMode::NAMES)), Any(Kind::Interface)];
 
 pub const LEASES: &[&str] = &["strict", "overlap"];
 pub const DAY_S: u32 = 86_400;

@@ -114,7 +114,8 @@ pub fn fault(name: &str, vrid: u8) -> InstanceStatus {
         vips: vec![ip("10.0.0.7")],
         send_errors: 2,
         mismatches: vec!["interval".into()],
-        xdp_mode: "generic".into(),
+        xdp_mode: "tc".into(),
+        xdp_mode_reason: Some("xdp_mode tc".into()),
         ..instance(name, vrid)
     }
 }
@@ -138,6 +139,7 @@ fn instance(name: &str, vrid: u8) -> InstanceStatus {
         skew_time_us: 609_375,
         new_master_reason: "not-master".into(),
         xdp_mode: "native".into(),
+        xdp_mode_reason: None,
         ..InstanceStatus::default()
     }
 }

@@ -1,8 +1,7 @@
 //! The lines of a virtual router: its own interface, and the heartbeat lines that adverts go over as well.
 //!
 //! A heartbeat line carries adverts and nothing else: no VIP is answered or announced there, nothing of the host is
-//! changed for it except that the kernel keeps silent about VIPs too (`arp_ignore`), and no state depends on it but by a
-//! weight that the configuration may give it.
+//! changed for it, and no state depends on it but by a weight that the configuration may give it.
 
 use vipd_common::{
     abi::{IndexEntry, InstanceKey},

@@ -27,16 +27,13 @@ fn link(name: &str, ifindex: u32, mac: MacAddr, addresses: &[&str]) -> LinkState
     let address =
         |text: &&str| LinkAddress { address: text.parse().unwrap(), prefix_len: 24, secondary: false };
     LinkState {
-        name: name.into(),
         ifindex,
         mac,
         mtu: 1500,
         up: true,
         enabled: true,
         addresses: addresses.iter().map(address).collect(),
-        xdp: None,
-        vlan: None,
-        veth: false,
+        ..LinkState::absent(name)
     }
 }
 

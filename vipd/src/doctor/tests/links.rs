@@ -81,7 +81,7 @@ fn interfaces() {
                 let mut bridge = link(9, "br0", "10.1.0.1");
                 bridge.bridge = Some(BridgeState { snooping: true, querier: false });
                 f.survey.as_mut().unwrap().links.push(bridge);
-                eth0(f).master = Some(9);
+                eth0(f).state.controller = Some(Controller { ifindex: 9, kind: Some("bridge".into()) });
             },
             &[
                 "eth0: warning: the bridge br0 snoops and asks nobody: without another querier adverts stop after some minutes",
@@ -93,20 +93,6 @@ fn interfaces() {
     check(
         running,
         &[
-            (
-                "generic",
-                |f| vi_1(f).xdp_mode = "generic".to_owned(),
-                &[
-                    "eth0: warning: XDP runs in the stack, which costs more: the driver has none, or refused it: vipd's log says why (MTU 1500)",
-                ],
-            ),
-            (
-                "generic for its MTU",
-                |f| (vi_1(f).xdp_mode, eth0(f).state.mtu) = ("generic".to_owned(), 9000),
-                &[
-                    "eth0: warning: XDP runs in the stack, which costs more: most drivers take no MTU this large with XDP (MTU 9000)",
-                ],
-            ),
             (
                 "detached",
                 |f| eth0(f).state.xdp = None,
@@ -122,7 +108,7 @@ fn interfaces() {
     let mut facts = running();
     vlan(&mut facts);
     vi_1(&mut facts).interface = "eth0.7".to_owned();
-    let strips = "eth0.7: problem: eth0 strips VLAN tags: XDP takes frames of eth0.7 for those of eth0";
+    let strips = "eth0.7: problem: eth0 strips VLAN tags: XDP takes frames of its VLANs for untagged ones";
     assert_eq!(said(&facts, |level| level >= Level::Warning), [strips]);
     eth0(&mut facts).rx_vlan = Some(false);
     assert_eq!(said(&facts, |level| level >= Level::Warning), [""; 0]);
@@ -166,9 +152,12 @@ fn routing() {
     ];
     check(idle, rows);
     check(running, rows);
-    let reset: fn(&mut Facts) = |f| f.settings.get_mut("eth0").unwrap().arp_ignore = 0;
-    const AGAIN: &str =
-        "eth0: problem: arp_ignore is 0 and arp_announce 2: somebody has set vipd's settings back";
+    let reset: fn(&mut Facts) = |f| f.settings.get_mut("all").unwrap().arp_ignore = 0;
+    const AGAIN: &str = "sysctls: problem: arp_ignore is 0 and arp_announce 2 for all interfaces: somebody has set vipd's settings back";
     check(running, &[("set back", reset, &[AGAIN])]);
     check(idle, &[("not raised yet", reset, &[])]);
+    let mut v6 = running();
+    reset(&mut v6);
+    v6.configuration = parse(&CONFIG.replace("10.0.0.3", "fe80::3"));
+    assert!(judge(&v6).iter().all(|finding| finding.check != "arp"), "nothing is raised for IPv6");
 }

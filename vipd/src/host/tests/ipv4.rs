@@ -14,12 +14,13 @@ fn our_routes() -> Vec<String> {
     lines(&ip("-4 route show table all proto 118"))
 }
 
+/// Of every interface.
 fn sysctl(setting: &str) -> String {
-    fs::read_to_string(format!("/proc/sys/net/ipv4/conf/v0/{setting}")).unwrap().trim().to_owned()
+    fs::read_to_string(format!("/proc/sys/net/ipv4/conf/all/{setting}")).unwrap().trim().to_owned()
 }
 
 fn set_sysctl(setting: &str, value: &str) {
-    fs::write(format!("/proc/sys/net/ipv4/conf/v0/{setting}"), value).unwrap();
+    fs::write(format!("/proc/sys/net/ipv4/conf/all/{setting}"), value).unwrap();
 }
 
 /// All that vipd could have changed.
@@ -289,6 +290,27 @@ fn sysctls_are_raised_not_lowered_and_survive_a_crash() {
         let (mut host, _events) = Host::open(&dir).unwrap();
         host.remove_all().await.unwrap();
         assert_eq!([sysctl("arp_ignore"), sysctl("arp_announce")], ["8", "1"]);
+    });
+}
+
+/// With IPv6 VIPs alone there is nothing to keep the kernel from. What an earlier version raised on single interfaces goes
+/// back once every interface is covered.
+#[test]
+fn sysctls_are_raised_for_ipv4_alone() {
+    in_namespace("sysctl-v4", async |dir| {
+        let v0 = "/proc/sys/net/ipv4/conf/v0/arp_ignore";
+        fs::write(v0, "1").unwrap();
+        fs::write(dir.join("sysctls.json"), r#"{ "v0": { "arp_ignore": 0 } }"#).unwrap();
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let both = plan(&host, &["10.0.0.100", "2001:db8::100"], false).await;
+        host.install(&both).await.unwrap();
+        assert_eq!([sysctl("arp_ignore"), sysctl("arp_announce")], ["1", "2"]);
+        assert_eq!(fs::read_to_string(v0).unwrap(), "0\n");
+        let v6 = plan(&host, &["2001:db8::100"], false).await;
+        host.install(&v6).await.unwrap();
+        assert_eq!([sysctl("arp_ignore"), sysctl("arp_announce")], ["0", "0"]);
+        assert!(!dir.join("sysctls.json").exists());
+        host.remove_all().await.unwrap();
     });
 }
 

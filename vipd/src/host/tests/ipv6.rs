@@ -65,7 +65,6 @@ fn plan(links: Vec<PlannedLink>) -> Plan {
         key: 3,
         links,
         virtual_mac: None,
-        silent: Vec::new(),
         routes: Vec::new(),
         rules: Vec::new(),
         visible: false,

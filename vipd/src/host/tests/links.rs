@@ -54,6 +54,31 @@ fn links_are_read_and_changes_heard() {
 }
 
 #[test]
+fn what_made_a_link_and_what_it_is_enslaved_to() {
+    in_namespace("kinds", async |dir| {
+        let (host, _events) = Host::open(&dir).unwrap();
+        ip("link add br0 type bridge");
+        ip("link set v0 master br0");
+        ip("link add mv0 link v1 type macvlan");
+        ip("tuntap add dev tun0 mode tun");
+        let bridge = host.link("br0").await.unwrap();
+        assert_eq!((bridge.kind.as_deref(), bridge.controller), (Some("bridge"), None));
+        let port = host.link("v0").await.unwrap();
+        assert_eq!((port.kind.as_deref(), port.arphrd, port.veth), (Some("veth"), ETHERNET, true));
+        let controller = Controller { ifindex: bridge.ifindex, kind: Some("bridge".into()) };
+        assert_eq!(port.controller, Some(controller));
+        for (name, kind, ethernet) in
+            [("mv0", Some("macvlan"), true), ("tun0", Some("tun"), false), ("lo", None, false)]
+        {
+            let link = host.link(name).await.unwrap();
+            assert_eq!((link.kind.as_deref(), link.arphrd == ETHERNET), (kind, ethernet), "{name}");
+        }
+        ip("link set v0 nomaster");
+        assert_eq!(host.link("v0").await.unwrap().controller, None);
+    });
+}
+
+#[test]
 fn vlan_sub_interfaces_are_recognised() {
     let message = |attributes: Vec<LinkAttribute>| {
         let mut message = LinkMessage::default();

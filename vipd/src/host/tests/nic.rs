@@ -16,7 +16,6 @@ async fn plan(host: &Host, name: &str, macs: &[MacAddr]) -> Plan {
             vips: Vec::new(),
         }],
         virtual_mac: Some(*mac),
-        silent: Vec::new(),
         routes: Vec::new(),
         rules: Vec::new(),
         visible: false,

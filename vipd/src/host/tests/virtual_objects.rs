@@ -115,15 +115,8 @@ async fn plan(host: &Host, routes: Vec<VirtualRoute>, rules: Vec<VirtualRule>) -
         source_v6: None,
         vips: vec![addr("10.0.0.100")],
     };
-    let instance = PlannedInstance {
-        key: 3,
-        links: vec![link],
-        virtual_mac: None,
-        silent: Vec::new(),
-        routes,
-        rules,
-        visible: false,
-    };
+    let instance =
+        PlannedInstance { key: 3, links: vec![link], virtual_mac: None, routes, rules, visible: false };
     Plan { instances: vec![instance] }
 }
 

@@ -1,0 +1,327 @@
+//! The two programs, XDP's and tc's, on one set of maps: loaded when they are needed, attached, taken over.
+
+use std::{collections::HashMap, fs, mem};
+
+use anyhow::{Context, Result, anyhow, bail};
+use aya::{
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    programs::{
+        LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
+        links::{FdLink, PinnedLink},
+        loaded_programs,
+        tc::{NlOptions, SchedClassifierLink, TcAttachOptions},
+        xdp::XdpLink,
+    },
+    sys::SyscallError,
+};
+use aya_log::EbpfLogger;
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::{
+    attachment::{self, Attached, Attachment, FILTER_HANDLE, FILTER_PRIORITY, Mode, Pin, Wanted},
+    clsact,
+    pins::PinDir,
+    refusal::refusal,
+};
+use crate::host::XdpState;
+
+/// The programs, built by `cargo xtask build-ebpf` and embedded (see build.rs).
+static XDP_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VIPD_BPF_DIR"), "/vipd-xdp.bpf.o"));
+static TC_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VIPD_BPF_DIR"), "/vipd-tc.bpf.o"));
+
+/// Names of the programs, as `bpftool prog show` prints them.
+const XDP_PROGRAM: &str = "vipd_xdp";
+const TC_PROGRAM: &str = "vipd_tc";
+
+/// The programs, and where they are attached.
+pub struct Programs {
+    xdp: Ebpf,
+    /// `None`: no interface needed it yet.
+    tc: Option<Ebpf>,
+    log: bool,
+    pins: PinDir,
+    attached: HashMap<u32, Mode>,
+}
+
+impl Programs {
+    /// Reads the XDP program, with which all maps are made or adopted. The kernel has verified nothing yet.
+    pub fn new(pins: PinDir, log: bool) -> Result<Self> {
+        let xdp = read(XDP_OBJECT, &pins, log)?;
+        Ok(Self { xdp, tc: None, log, pins, attached: HashMap::new() })
+    }
+
+    /// What the maps are taken from.
+    pub fn maps(&mut self) -> &mut Ebpf {
+        &mut self.xdp
+    }
+
+    pub fn pins(&self) -> &PinDir {
+        &self.pins
+    }
+
+    pub fn is_attached(&self, ifindex: u32) -> bool {
+        self.attached.contains_key(&ifindex)
+    }
+
+    /// Attaches the program to an interface as is wanted, and pins what holds it. `present` is the XDP program that the
+    /// interface has now.
+    ///
+    /// An attachment of the other kind that a predecessor left is removed afterwards, so that the interface is never without.
+    ///
+    /// # Errors
+    ///
+    /// Native XDP is wanted and another program is attached (it is left alone); the kernel refuses what is wanted.
+    pub fn attach(
+        &mut self,
+        interface: &str,
+        ifindex: u32,
+        mtu: u32,
+        present: Option<XdpState>,
+        wanted: Wanted,
+    ) -> Result<(Attached, Attachment)> {
+        let reason = match wanted {
+            Wanted::Tc(reason) => reason,
+            Wanted::Native | Wanted::Any => match self.attach_xdp(interface, ifindex, mtu, present) {
+                Ok(attached) => {
+                    self.remove_pins(ifindex, &Pin::TC)?;
+                    self.attached.insert(ifindex, Mode::Native);
+                    return Ok((attached, Attachment { mode: Mode::Native, reason: None }));
+                }
+                Err(error) if wanted == Wanted::Any => format!("{error:#}"),
+                Err(error) => return Err(error),
+            },
+        };
+        let attached = self.attach_tc(interface, ifindex).with_context(|| {
+            format!("attach the program to {interface} at tc ingress (instead of native XDP: {reason})")
+        })?;
+        self.remove_pins(ifindex, &[Pin::Xdp])?;
+        self.attached.insert(ifindex, Mode::Tc);
+        Ok((attached, Attachment { mode: Mode::Tc, reason: Some(reason) }))
+    }
+
+    /// Detaches from interfaces that are not among `ifindexes`, whoever has pinned the attachment.
+    pub fn detach_others(&mut self, ifindexes: &[u32]) -> Result<()> {
+        for (pin, ifindex) in self.pins.attachments()? {
+            if !ifindexes.contains(&ifindex) {
+                self.attached.remove(&ifindex);
+                self.pins.detach(pin, ifindex)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The XDP program, verified.
+    pub fn xdp(&mut self) -> Result<&mut Xdp> {
+        let name = XDP_PROGRAM;
+        let program =
+            self.xdp.program_mut(name).with_context(|| format!("the XDP object has no program {name}"))?;
+        let program: &mut Xdp = program.try_into()?;
+        if program.fd().is_err() {
+            program.load().context("have the kernel verify the XDP program")?;
+            if self.log {
+                forward_log(EbpfLogger::init_with_logger(&mut self.xdp, Forward)?)?;
+            }
+        }
+        Ok(self
+            .xdp
+            .program_mut(name)
+            .with_context(|| format!("the XDP object has no program {name}"))?
+            .try_into()?)
+    }
+
+    /// The tc program, verified.
+    pub fn tc(&mut self) -> Result<&mut SchedClassifier> {
+        let name = TC_PROGRAM;
+        if self.tc.is_none() {
+            let mut tc = read(TC_OBJECT, &self.pins, self.log)?;
+            let program =
+                tc.program_mut(name).with_context(|| format!("the tc object has no program {name}"))?;
+            let program: &mut SchedClassifier = program.try_into()?;
+            program.load().context("have the kernel verify the tc program")?;
+            if self.log {
+                forward_log(EbpfLogger::init_with_logger(&mut tc, Forward)?)?;
+            }
+            self.tc = Some(tc);
+        }
+        let program = self.tc.as_mut().and_then(|tc| tc.program_mut(name));
+        Ok(program.with_context(|| format!("the tc object has no program {name}"))?.try_into()?)
+    }
+
+    fn attach_xdp(
+        &mut self,
+        interface: &str,
+        ifindex: u32,
+        mtu: u32,
+        present: Option<XdpState>,
+    ) -> Result<Attached> {
+        let path = self.pins.attachment(Pin::Xdp, ifindex);
+        if path.exists() || self.pins.claim(Pin::Xdp, ifindex).context("take over another version's link")? {
+            // Generic mode is what vipd 0.1 fell back to.
+            if present.is_some_and(|present| !present.generic) && self.adopt_xdp(ifindex).is_ok() {
+                return Ok(Attached::Adopted);
+            }
+            // The interface went away and another came, and the link is defunct; or the mode has to change.
+            self.pins.detach(Pin::Xdp, ifindex)?;
+        } else if let Some(XdpState { program_id: id, .. }) = present {
+            let name = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
+            bail!(
+                "{interface} already has an XDP program, {} with id {id}, which vipd does not replace; see it with \
+                 `bpftool prog show id {id}` and detach it with its own tool",
+                name.as_ref().and_then(|program| program.name_as_str()).unwrap_or("without a name")
+            );
+        }
+        let program = self.xdp()?;
+        let id = program.attach_to_if_index(ifindex, XdpMode::Driver).map_err(|error| {
+            refusal(error, mtu).context(format!("the driver of {interface} refused native XDP"))
+        })?;
+        let link: FdLink = program
+            .take_link(id)?
+            .try_into()
+            .map_err(|_| anyhow!("{interface}: the kernel made no link; vipd needs Linux 5.9 or later"))?;
+        // The pin holds it.
+        drop(link.pin(&path).with_context(|| format!("pin the link of {interface}"))?);
+        Ok(Attached::New)
+    }
+
+    fn adopt_xdp(&mut self, ifindex: u32) -> Result<()> {
+        let link: FdLink = PinnedLink::from_pin(self.pins.attachment(Pin::Xdp, ifindex))?.into();
+        let program = self.xdp()?;
+        let id = program.attach_to_link(XdpLink::try_from(link)?)?;
+        let link: FdLink = program.take_link(id)?.try_into()?;
+        // Dropping this descriptor does not detach: the pin holds the link.
+        drop(link);
+        Ok(())
+    }
+
+    fn attach_tc(&mut self, interface: &str, ifindex: u32) -> Result<Attached> {
+        for pin in Pin::TC {
+            let path = self.pins.attachment(pin, ifindex);
+            if path.exists()
+                || self.pins.claim(pin, ifindex).context("take over another version's attachment")?
+            {
+                let adopted = match pin {
+                    Pin::Tcx => self.adopt_tcx(ifindex),
+                    _ => self.adopt_filter(interface, pin, ifindex),
+                };
+                if adopted.is_ok() {
+                    return Ok(Attached::Adopted);
+                }
+                // The interface went away and another came.
+                self.pins.detach(pin, ifindex)?;
+            }
+        }
+        // Before other programs, which may take the frame away.
+        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+        match self.tc()?.attach_with_options(interface, TcAttachType::Ingress, options) {
+            Ok(id) => {
+                let link: FdLink = self.tc()?.take_link(id)?.try_into()?;
+                let path = self.pins.attachment(Pin::Tcx, ifindex);
+                drop(link.pin(&path).with_context(|| format!("pin the tc link of {interface}"))?);
+            }
+            // Before Linux 6.6 there is no such link.
+            Err(ProgramError::SyscallError(SyscallError { io_error, .. }))
+                if io_error.raw_os_error() == Some(libc::EINVAL) =>
+            {
+                self.add_filter(interface, ifindex)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Attached::New)
+    }
+
+    fn adopt_tcx(&mut self, ifindex: u32) -> Result<()> {
+        let link: FdLink = PinnedLink::from_pin(self.pins.attachment(Pin::Tcx, ifindex))?.into();
+        let program = self.tc()?;
+        let id = program.attach_to_link(SchedClassifierLink::try_from(link)?)?;
+        let link: FdLink = program.take_link(id)?.try_into()?;
+        drop(link);
+        Ok(())
+    }
+
+    /// Has the filter that is there hold this program.
+    fn adopt_filter(&mut self, interface: &str, pin: Pin, ifindex: u32) -> Result<()> {
+        let id = self.tc()?.attach_to_link(attachment::filter(interface)?)?;
+        self.keep_filter(id)?;
+        // The pin of the program before this one goes when this one's is there.
+        let path = self.pins.attachment(pin, ifindex);
+        let new = self.pins.path().join(format!("new-{ifindex}"));
+        self.tc()?.pin(&new).with_context(|| format!("pin the tc program of {interface}"))?;
+        fs::rename(&new, &path).with_context(|| format!("rename {}", new.display()))
+    }
+
+    fn add_filter(&mut self, interface: &str, ifindex: u32) -> Result<()> {
+        let made = clsact::add(interface).with_context(|| format!("add a clsact qdisc to {interface}"))?;
+        let pin = if made { Pin::Qdisc } else { Pin::Filter };
+        // First remembered, then made.
+        let path = self.pins.attachment(pin, ifindex);
+        self.tc()?.pin(&path).with_context(|| format!("pin the tc program of {interface}"))?;
+        let options = NlOptions { priority: FILTER_PRIORITY, handle: FILTER_HANDLE, classid: None };
+        let result = self.tc()?.attach_with_options(
+            interface,
+            TcAttachType::Ingress,
+            TcAttachOptions::Netlink(options),
+        );
+        match result {
+            Ok(id) => self.keep_filter(id),
+            Err(error) => {
+                self.pins.detach(pin, ifindex)?;
+                Err(anyhow!(error).context("add a tc filter"))
+            }
+        }
+    }
+
+    /// Has a filter stay when this process ends.
+    fn keep_filter(&mut self, id: aya::programs::tc::SchedClassifierLinkId) -> Result<()> {
+        mem::forget(self.tc()?.take_link(id)?);
+        Ok(())
+    }
+
+    fn remove_pins(&self, ifindex: u32, pins: &[Pin]) -> Result<()> {
+        for &pin in pins.iter().filter(|pin| self.pins.attachment(**pin, ifindex).exists()) {
+            self.pins.detach(pin, ifindex)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads an object; its maps are those pinned, or new ones that are pinned.
+fn read(object: &[u8], pins: &PinDir, log: bool) -> Result<Ebpf> {
+    let mut loader = EbpfLoader::new();
+    for (name, path) in pins.maps() {
+        loader.map_pin_path(name, path);
+    }
+    let level = if log { aya_log::Level::Info as u8 } else { 0 };
+    loader.override_global(aya_log::LEVEL, &level, true);
+    loader.load(object).context(
+        "load vipd's BPF programs; it takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and Linux 5.18 or later",
+    )
+}
+
+/// Passes what a program logs on to `tracing`, with the rest of the log.
+struct Forward;
+
+impl log::Log for Forward {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        tracing::info!(bpf = true, "{}", record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+/// Starts a task that reads a program's log for ever; it goes with the runtime, and loses nothing but log lines.
+fn forward_log(logger: EbpfLogger<Forward>) -> Result<()> {
+    // SAFETY: the logger owns its ring's descriptor and never changes it.
+    let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
+    let mut logger = logger.context("watch the BPF program's log")?;
+    tokio::task::spawn_local(async move {
+        while let Ok(mut ready) = logger.readable_mut().await {
+            ready.get_inner_mut().flush();
+            ready.clear_ready();
+        }
+    });
+    Ok(())
+}
