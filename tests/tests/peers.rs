@@ -27,7 +27,7 @@ const VIP4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
 const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 3);
 const INTERVAL: Duration = Duration::from_millis(100);
 const PERIOD: Duration = Duration::from_millis(5);
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 fn lab() -> Result<Lab> {
     Lab::builder()
