@@ -194,6 +194,7 @@ fn fuzz(target: Target, bin_dir: &Path, args: &Args) -> Result<Option<String>> {
     let log_path = workspace.join(format!("target/fuzz/{name}.log"));
     let log = File::create(&log_path).with_context(|| format!("cannot write {}", log_path.display()))?;
     command.stdout(log.try_clone()?).stderr(log);
+    sh::ends_with_us(&mut command);
     let status = command.status().with_context(|| format!("cannot run {name}"))?;
     let log = String::from_utf8_lossy(&fs::read(&log_path)?).into_owned();
     if status.success() {
