@@ -9,8 +9,9 @@ use anyhow::{Context, Result};
 
 use crate::sh;
 
-/// What `test` runs.
+/// What `test` runs, and what `test --all` does.
 const SEEDS: &str = "10000";
+const ALL_SEEDS: &str = "100000";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -41,9 +42,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// The part of `test`, which has built the program; whether every invariant held.
-pub fn test(program: &Path) -> Result<bool> {
+pub fn test(program: &Path, all: bool) -> Result<bool> {
     let mut command = Command::new(program);
-    sh::ends_with_us(command.args(["--seeds", SEEDS]));
+    sh::ends_with_us(command.args(["--seeds", if all { ALL_SEEDS } else { SEEDS }]));
     Ok(command.status().context("cannot run the simulation")?.success())
 }
 

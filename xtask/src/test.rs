@@ -61,7 +61,7 @@ pub fn test(args: &Args) -> Result<ExitCode> {
     let mut report = queue::run(tests, args, &scratch.0.dir)?;
     if args.filters.is_empty() {
         report.stage("cargo test --doc", doc_tests());
-        report.stage("cargo xtask sim", sim::test(built.program("vipd-sim")?));
+        report.stage("cargo xtask sim", sim::test(built.program("vipd-sim")?, args.all));
         if args.all {
             report.stage("cargo xtask fuzz", fuzz::test());
         }

@@ -25,6 +25,9 @@ use crate::sh;
 
 /// A test that takes longer has hung; the slowest takes minutes.
 const HUNG: Duration = Duration::from_secs(1800);
+/// How often the long tier does what tests do again and again.
+const MANY: [(&str, &str); 3] =
+    [("VIPD_RESTARTS", "300"), ("VIPD_HANDOVERS", "40"), ("VIPD_RELOADS", "1000")];
 /// Of tests outside labs.
 const NICE: libc::c_int = 19;
 
@@ -43,7 +46,7 @@ pub fn run(mut tests: Vec<Test>, args: &Args, scratch: &Path) -> Result<Report> 
         // Not `while let`: the lock would be held while the test runs.
         loop {
             let Some(test) = lock(queue).pop_front() else { return Ok(()) };
-            let ran = play(&test, scratch).with_context(|| test.name.clone())?;
+            let ran = play(&test, args.all, scratch).with_context(|| test.name.clone())?;
             lock(&report).add(ran);
         }
     };
@@ -62,7 +65,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Runs one test. The caller's thread outlives it.
-fn play(test: &Test, scratch: &Path) -> Result<Ran> {
+fn play(test: &Test, all: bool, scratch: &Path) -> Result<Ran> {
     let file = |kind: &str| scratch.join(format!("{}.{kind}", test.name.replace("::", ".")));
     let (log, skips) = (file("log"), file("skips"));
     let out = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -72,6 +75,9 @@ fn play(test: &Test, scratch: &Path) -> Result<Ran> {
     command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
     if sh::is_root() {
         command.env("VIPD_REQUIRE_LAB", "1");
+    }
+    if all {
+        command.envs(MANY);
     }
     sh::ends_with_us(&mut command);
     if !test.in_lab {
