@@ -275,6 +275,13 @@ impl Pair {
     /// For several adverts' time one node owns the VIP, and only it advertises; vipd finds no fault with what it hears.
     fn owns_alone(&self, name: &'static str) -> Result<()> {
         self.wait_master(name)?;
+        if name != self.vipd_on {
+            // The kernel sends nothing from an interface that a daemon has just made until a work queue has run, a
+            // second later where many interfaces come and go.
+            let (mac, from) = (self.answering_mac(name), Instant::now());
+            let answers = || self.prober.first_answer_by(mac, from).is_some();
+            vipd_tests::wait_for(format_args!("the kernel of {name} to answer"), SOON, answers)?;
+        }
         std::thread::sleep(KERNEL_DELAY);
         let from = Instant::now();
         std::thread::sleep(INTERVAL * 6);

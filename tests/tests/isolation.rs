@@ -184,7 +184,9 @@ fn a_stop_removes_what_a_crash_left() -> Result<()> {
     let before = HostState::of(lb01)?;
     ensure!(before.xdp.is_none(), "{before:#?}");
 
-    let mut vipd = bed.start("lb01", &node_conf(HIGH, ""))?;
+    // A lease that outlives the crash on a busy machine.
+    let conf = node_conf(HIGH, "").replace("advert_int 0.3", "advert_int 3");
+    let mut vipd = bed.start("lb01", &conf)?;
     bed.wait("lb01", "MASTER")?;
     wait_for("the rule of a backup to go", SOON, || {
         HostState::of(lb01).is_ok_and(|state| !state.rules.contains("90:"))
@@ -201,7 +203,7 @@ fn a_stop_removes_what_a_crash_left() -> Result<()> {
     ensure!(crashed.xdp.is_some(), "XDP was detached by the crash");
     ensure!(pins(lb01).join("LEASES").exists(), "no pins in {}", pins(lb01).display());
 
-    let mut vipd = bed.start("lb01", &node_conf(HIGH, ""))?;
+    let mut vipd = bed.start("lb01", &conf)?;
     let adopted = HostState::of(lb01)?;
     ensure!(
         (&adopted.routes, &adopted.rules, &adopted.settings)

@@ -2,7 +2,7 @@
 //!
 //! What is pinned is compared before it is adopted; the kernel and aya take any map of that name.
 
-use std::{path::Path, process::Command};
+use std::process::Command;
 
 use vipd::dataplane::{Dataplane, Pinned, Verified, try_load};
 use vipd_common::abi::ABI_VERSION;
@@ -31,8 +31,8 @@ fn the_verifier_walks_no_more_instructions_than_the_budget() {
 #[test]
 fn maps_are_adopted_if_they_fit_and_refused_if_not() {
     let Some(()) = vipd_tests::require_lab() else { return };
-    let bpffs = format!("/sys/fs/bpf/vdpins-{}", std::process::id());
-    let bpffs = Path::new(&bpffs);
+    let bpffs = crate::bench::pins_dir();
+    let bpffs = bpffs.as_path();
     let pins = bpffs.join("vipd").join(format!("v{ABI_VERSION}"));
 
     assert!(matches!(Dataplane::inspect(bpffs), Ok(Pinned::Nothing)));
