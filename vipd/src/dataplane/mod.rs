@@ -230,8 +230,11 @@ impl Dataplane {
     fn load_object(object: &[u8], pins: PinDir, log: bool) -> Result<(Self, Events)> {
         let adopts = pins.check()?;
         let loaded = Self::load_into(object, pins.clone(), log);
-        if loaded.is_err() && !adopts {
-            pins.withdraw()?;
+        if loaded.is_err()
+            && !adopts
+            && let Err(error) = pins.withdraw()
+        {
+            tracing::warn!(error = format!("{error:#}"), "maps of a program that was not loaded stay pinned");
         }
         loaded
     }
