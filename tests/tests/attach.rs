@@ -142,24 +142,16 @@ fn another_xdp_program_is_left_alone() -> Result<()> {
 fn a_native_mode_that_is_refused_is_explained_in_the_kernels_words() -> Result<()> {
     let Some(bed) = Bed::new()? else { return Ok(()) };
     let lb01 = bed.lb01();
-    lb01.exec(&[
-        "ip",
-        "link",
-        "add",
-        "few",
-        "numrxqueues",
-        "1",
-        "type",
-        "veth",
-        "peer",
-        "name",
-        "many",
-        "numtxqueues",
-        "2",
-    ])?;
-    lb01.exec(&["ip", "address", "add", "10.9.0.5/24", "dev", "few"])?;
-    lb01.exec(&["ip", "link", "set", "many", "up"])?;
-    lb01.exec(&["ip", "link", "set", "few", "up"])?;
+    for command in [
+        "ip link add few numrxqueues 2 type veth peer name many numtxqueues 2",
+        "ip address add 10.9.0.5/24 dev few",
+        "ethtool -L few rx 1",
+        "ethtool -L many tx 2",
+        "ip link set many up",
+        "ip link set few up",
+    ] {
+        lb01.exec(&command.split(' ').collect::<Vec<_>>())?;
+    }
     let conf = conf_of_mode("native").replace("eth0", "few");
     lb01.write_vipd_conf(&conf)?;
     let mut vipd = Daemon::start("vipd", &mut lb01.vipd_run(&bed.vipd), &lb01.vipd_log())?;
@@ -174,12 +166,8 @@ fn a_native_mode_that_is_refused_is_explained_in_the_kernels_words() -> Result<(
         ensure!(log.contains(words), "{words} is not in {log}");
     }
 
-    // The remedy helps, so what is attached is vipd's only program there: the question left nothing behind.
-    lb01.exec(&["ip", "link", "del", "few"])?;
-    lb01.exec(&["ip", "link", "add", "few", "type", "veth", "peer", "name", "many"])?;
-    lb01.exec(&["ip", "address", "add", "10.9.0.5/24", "dev", "few"])?;
-    lb01.exec(&["ip", "link", "set", "many", "up"])?;
-    lb01.exec(&["ip", "link", "set", "few", "up"])?;
+    // The remedy is one.
+    lb01.exec(&["ethtool", "-L", "few", "rx", "2"])?;
     let _vipd = bed.start("lb01", &conf)?;
     bed.wait("lb01", "MASTER")?;
     ensure!(bed.status("lb01")?["xdp_mode"] == "native", "veth refuses the program");

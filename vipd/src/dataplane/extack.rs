@@ -137,7 +137,49 @@ const XDP_FLAGS_REPLACE: u32 = 1 << 4;
 
 #[cfg(test)]
 mod tests {
+    use std::{os::fd::AsFd, process::Command, thread};
+
     use super::*;
+    use crate::dataplane::{
+        missing_capabilities,
+        programs::{XDP_OBJECT, load_object, verified_xdp},
+    };
+
+    /// Runs it and returns what it prints.
+    fn run(command: &str) -> String {
+        let mut words = command.split(' ');
+        let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// In a network namespace that ends with the test's thread.
+    #[test]
+    fn a_refusal_has_words_and_a_request_that_is_granted_is_undone() {
+        let missing = missing_capabilities();
+        if !missing.is_empty() {
+            eprintln!("skipped: without {missing:?}");
+            return;
+        }
+        let test = || {
+            // SAFETY: only this thread, made for the test, changes namespace; its children inherit it.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "{}", io::Error::last_os_error());
+            run("ip link add v0 numrxqueues 2 type veth peer name v1 numtxqueues 2");
+            let ifindex = nix::net::if_::if_nametoindex("v0").unwrap();
+            let mut loaded = load_object(XDP_OBJECT, None, false).unwrap();
+            let program = verified_xdp(&mut loaded).unwrap().fd().unwrap().as_fd();
+            for mode in [XdpMode::Driver, XdpMode::Skb] {
+                assert_eq!(words(program, ifindex, mode), None);
+                assert!(!run("ip link show v0").contains("xdp"), "{mode:?}: it is attached");
+            }
+            run("ethtool -L v0 rx 1");
+            run("ethtool -L v1 tx 2");
+            let said = words(program, ifindex, XdpMode::Driver).expect("veth says why");
+            assert!(said.contains("XDP expects number of rx queues not less than peer tx queues"), "{said}");
+            assert_eq!(words(program, u32::MAX >> 1, XdpMode::Driver), None, "no interface, no words");
+        };
+        thread::scope(|scope| scope.spawn(test).join()).unwrap();
+    }
 
     /// As Linux 6.18 answers, little-endian, to an interface that does not exist, and one that takes no program.
     #[test]

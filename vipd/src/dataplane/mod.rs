@@ -188,8 +188,11 @@ impl Dataplane {
         let pins = PinDir::open(bpffs)?;
         let adopts = pins.check()?;
         let loaded = Self::load_into(pins.clone(), adopts, log);
-        if loaded.is_err() && !adopts {
-            pins.withdraw()?;
+        if loaded.is_err()
+            && !adopts
+            && let Err(error) = pins.withdraw()
+        {
+            tracing::warn!(error = format!("{error:#}"), "maps of a program that was not loaded stay pinned");
         }
         loaded
     }

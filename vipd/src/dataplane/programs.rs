@@ -55,7 +55,7 @@ impl Programs {
 
     /// With another XDP object.
     pub(super) fn of(xdp: &[u8], pins: PinDir, log: bool) -> Result<Self> {
-        let xdp = read(xdp, Some(&pins), log)?;
+        let xdp = load_object(xdp, Some(&pins), log)?;
         Ok(Self { xdp, xdp_is_ready: false, tc: None, log, pins, attached: HashMap::new() })
     }
 
@@ -136,7 +136,7 @@ impl Programs {
         let tc = match self.tc.take() {
             Some(tc) => tc,
             None => {
-                let mut tc = read(TC_OBJECT, Some(&self.pins), self.log)?;
+                let mut tc = load_object(TC_OBJECT, Some(&self.pins), self.log)?;
                 verified_tc(&mut tc)?;
                 if self.log {
                     forward_log(EbpfLogger::init_with_logger(&mut tc, Forward)?)?;
@@ -301,15 +301,15 @@ impl Programs {
 ///
 /// [`Refused`] by the kernel; anything else is an object that does not fit this vipd.
 pub fn try_load() -> Result<Vec<Verified>> {
-    let mut xdp = read(XDP_OBJECT, None, false)?;
-    let mut tc = read(TC_OBJECT, None, false)?;
+    let mut xdp = load_object(XDP_OBJECT, None, false)?;
+    let mut tc = load_object(TC_OBJECT, None, false)?;
     Ok(vec![
         Verified::new(XDP_PROGRAM, verified_xdp(&mut xdp)?.info()),
         Verified::new(TC_PROGRAM, verified_tc(&mut tc)?.info()),
     ])
 }
 
-fn verified_xdp(object: &mut Ebpf) -> Result<&mut Xdp> {
+pub(super) fn verified_xdp(object: &mut Ebpf) -> Result<&mut Xdp> {
     let program = object.program_mut(XDP_PROGRAM).context("the XDP object has no program")?;
     let program: &mut Xdp = program.try_into()?;
     if program.fd().is_err() {
@@ -328,7 +328,7 @@ fn verified_tc(object: &mut Ebpf) -> Result<&mut SchedClassifier> {
 }
 
 /// Reads an object; its maps are those pinned, or new ones, pinned if there is a place.
-fn read(object: &[u8], pins: Option<&PinDir>, log: bool) -> Result<Ebpf> {
+pub(super) fn load_object(object: &[u8], pins: Option<&PinDir>, log: bool) -> Result<Ebpf> {
     let level = if log { aya_log::Level::Info as u8 } else { 0 };
     let mut loader = EbpfLoader::new();
     for (name, path) in pins.iter().flat_map(|pins| pins.maps()) {

@@ -108,7 +108,7 @@ impl Refused {
         Self {
             what: format!(
                 "{} refuses the BPF program {program}: its verifier did not find the program safe to run ({}), so \
-                 vipd attaches nothing and answers for no VIP",
+                 vipd does not start",
                 kernel(),
                 name(error)
             ),
@@ -218,7 +218,8 @@ fn last_lines(log: &str) -> String {
 const LAST_LINES: usize = 3;
 /// The verifier prints the state of all registers behind an instruction.
 const LONGEST_LINE: usize = 200;
-const ADD_TO_UNIT: &str = "add them to AmbientCapabilities= and CapabilityBoundingSet= of the unit";
+const ADD_TO_UNIT: &str =
+    "add what is missing to AmbientCapabilities= and CapabilityBoundingSet= of the unit";
 /// The kernel's own number for "operation is not supported", which libc does not name.
 const ENOTSUPP: i32 = 524;
 
