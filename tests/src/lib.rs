@@ -69,13 +69,15 @@ pub fn require_lab() -> Option<()> {
 pub fn wait_for(what: impl Display, timeout: Duration, mut cond: impl FnMut() -> bool) -> Result<Duration> {
     let start = Instant::now();
     loop {
+        let asked = Instant::now();
         if cond() {
             return Ok(start.elapsed());
         }
         if start.elapsed() >= timeout {
             bail!("waited {timeout:?} in vain for {what}");
         }
-        thread::sleep(Duration::from_millis(5));
+        // Asking may cost a process. On a slow machine it would be all that the machine does.
+        thread::sleep(asked.elapsed().clamp(Duration::from_millis(5), Duration::from_millis(500)));
     }
 }
 
