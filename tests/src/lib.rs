@@ -77,14 +77,15 @@ pub fn skip(reason: impl Display) {
 pub fn wait_for(what: impl Display, timeout: Duration, mut cond: impl FnMut() -> bool) -> Result<Duration> {
     let start = Instant::now();
     loop {
+        let asked = Instant::now();
         if cond() {
             return Ok(start.elapsed());
         }
         if start.elapsed() >= timeout {
             bail!("waited {timeout:?} in vain for {what}");
         }
-        // Often at first; what takes long is asked for less often, because asking may cost a process.
-        thread::sleep((start.elapsed() / 16).clamp(Duration::from_millis(5), Duration::from_millis(50)));
+        // Asking may cost a process. On a slow machine it would be all that the machine does.
+        thread::sleep(asked.elapsed().clamp(Duration::from_millis(5), Duration::from_millis(500)));
     }
 }
 

@@ -62,14 +62,28 @@ fn one_second(priority: u8) -> String {
     dual(priority, "1", "", &[])
 }
 
-/// Waits until both instances are in these states.
-fn wait_states(bed: &Bed, lb01: &str, lb02: &str) -> Result<()> {
-    for (node, state) in [(bed.lb01(), lb01), (bed.lb02(), lb02)] {
-        for instance in INSTANCES {
-            node.wait_state(&bed.vipd, instance, state, SOON)?;
-        }
-    }
-    Ok(())
+/// Starts vipd on both nodes and waits for the election.
+fn start_pair(bed: Bed, conf: impl Fn(u8) -> String) -> Result<Pair> {
+    let pair = Pair { lb01: bed.start("lb01", &conf(HIGH))?, lb02: bed.start("lb02", &conf(LOW))?, bed };
+    wait_elected(&pair.bed)?;
+    Ok(pair)
+}
+
+/// Waits until lb01 is master, and lb02 backup, of both instances.
+fn wait_elected(bed: &Bed) -> Result<()> {
+    wait_state(bed, bed.lb01(), "MASTER")?;
+    wait_state(bed, bed.lb02(), "BACKUP")
+}
+
+/// Waits until both instances of a node are in a state.
+fn wait_state(bed: &Bed, node: &Node, state: &str) -> Result<()> {
+    let all = || -> Result<bool> {
+        let status = node.status(&bed.vipd)?;
+        let instances = status["instances"].as_array().context("no instances")?;
+        Ok(instances.len() == INSTANCES.len() && instances.iter().all(|i| i["state"] == state))
+    };
+    let what = format!("both instances of {} to be {state}", node.name());
+    wait_for(what, SOON, || all().is_ok_and(|all| all)).map(drop)
 }
 
 /// The VIPs of both families with the MAC of a node.
@@ -175,9 +189,8 @@ fn a_pair_is_elected_serves_reloads_and_leaves_nothing() -> Result<()> {
     let Some(bed) = Bed::dual()? else { return Ok(()) };
     let before = [HostState::of(bed.lb01())?, HostState::of(bed.lb02())?];
     let filters_before = filters(bed.lb02())?;
-    let mut pair = pair_in(bed, &one_second(HIGH), &one_second(LOW))?;
+    let mut pair = start_pair(bed, one_second)?;
     let bed = &pair.bed;
-    wait_states(bed, "MASTER", "BACKUP")?;
     for node in [bed.lb01(), bed.lb02()] {
         ensure!(bed.status(node.name())?["xdp_mode"] == "native", "{}", bed.status(node.name())?);
         ensure!(
@@ -194,7 +207,7 @@ fn a_pair_is_elected_serves_reloads_and_leaves_nothing() -> Result<()> {
         bed.reloaded(node, &dual(priority, "1", "", &[LATER_VIP]))?;
     }
     check_answered_once(&prober, &[(LATER_VIP.into(), bed.lb01().mac()), (VIP.into(), bed.lb01().mac())])?;
-    wait_states(bed, "MASTER", "BACKUP")?;
+    wait_elected(bed)?;
 
     let listener = bed.listener()?;
     bed.told("lb01", &["stop"])?;
@@ -204,9 +217,7 @@ fn a_pair_is_elected_serves_reloads_and_leaves_nothing() -> Result<()> {
         adverts(&listener).iter().any(|heard| heard.from == LB01 && heard.priority == 0),
         "no goodbye was said"
     );
-    for instance in INSTANCES {
-        bed.lb02().wait_state(&bed.vipd, instance, "MASTER", SOON)?;
-    }
+    wait_state(bed, bed.lb02(), "MASTER")?;
     check_answered_once(&prober, &owned_by(bed.lb02()))?;
     wait_reached(bed, &[bed.client(), bed.lb01()], "lb02")?;
 
@@ -229,18 +240,15 @@ fn a_pair_is_elected_serves_reloads_and_leaves_nothing() -> Result<()> {
 #[test]
 fn a_killed_and_a_frozen_master_are_replaced_and_come_back() -> Result<()> {
     let Some(bed) = Bed::dual()? else { return Ok(()) };
-    let mut pair = pair_in(bed, &one_second(HIGH), &one_second(LOW))?;
+    let mut pair = start_pair(bed, one_second)?;
     let bed = &pair.bed;
-    wait_states(bed, "MASTER", "BACKUP")?;
     let prober = ask(bed)?;
     let moved = || -> Result<()> {
-        for instance in INSTANCES {
-            bed.lb02().wait_state(&bed.vipd, instance, "MASTER", SOON)?;
-        }
+        wait_state(bed, bed.lb02(), "MASTER")?;
         check_answered_once(&prober, &owned_by(bed.lb02()))
     };
     let moved_back = || -> Result<()> {
-        wait_states(bed, "MASTER", "BACKUP")?;
+        wait_elected(bed)?;
         check_answered_once(&prober, &owned_by(bed.lb01()))
     };
 
@@ -267,9 +275,8 @@ fn a_killed_and_a_frozen_master_are_replaced_and_come_back() -> Result<()> {
 #[test]
 fn a_restart_changes_nothing() -> Result<()> {
     let Some(bed) = Bed::dual()? else { return Ok(()) };
-    let mut pair = pair_in(bed, &one_second(HIGH), &one_second(LOW))?;
+    let mut pair = start_pair(bed, one_second)?;
     let bed = &pair.bed;
-    wait_states(bed, "MASTER", "BACKUP")?;
     let listener = bed.listener()?;
     // Elected in three seconds, and from here on with a lease of 40, within which the slowest guest restarts vipd.
     for (node, priority) in [("lb02", LOW), ("lb01", HIGH)] {
@@ -292,7 +299,7 @@ fn a_restart_changes_nothing() -> Result<()> {
         }
         pair.lb01 = bed.restart("lb01")?;
         bed.lb01().wait_ready(&bed.vipd, SOON)?;
-        wait_states(bed, "MASTER", "BACKUP")?;
+        wait_elected(bed)?;
     }
     let end = Instant::now();
     let probes = prober.stop()?;
@@ -321,9 +328,8 @@ fn virtual_macs_move_with_their_sync_group() -> Result<()> {
     let Some(bed) = Bed::dual()? else { return Ok(()) };
     let before = HostState::of(bed.lb01())?;
     let filters_before = filters(bed.lb01())?;
-    let mut pair = pair_in(bed, &conf(HIGH), &conf(LOW))?;
+    let mut pair = start_pair(bed, conf)?;
     let bed = &pair.bed;
-    wait_states(bed, "MASTER", "BACKUP")?;
     let answers = [(VIP.into(), VIRTUAL_V4), (VIP_LINK_LOCAL.into(), VIRTUAL_V6), (VIP6.into(), VIRTUAL_V6)];
     let prober = ask(bed)?;
     check_answered_once(&prober, &answers)?;
@@ -333,9 +339,7 @@ fn virtual_macs_move_with_their_sync_group() -> Result<()> {
     bed.told("lb01", &["stop"])?;
     let status = pair.lb01.wait(SOON)?;
     ensure!(status.success(), "{status}: {}", pair.lb01.log());
-    for instance in INSTANCES {
-        bed.lb02().wait_state(&bed.vipd, instance, "MASTER", SOON)?;
-    }
+    wait_state(bed, bed.lb02(), "MASTER")?;
     check_answered_once(&prober, &answers)?;
     wait_reached(bed, &[bed.client()], "lb02")?;
     let after = HostState::of(bed.lb01())?;

@@ -81,6 +81,13 @@ impl Tally {
             _ => {}
         }
     }
+
+    /// Counts another file of tests too.
+    pub fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.ignored += other.ignored;
+        self.failed.extend(other.failed);
+    }
 }
 
 #[cfg(test)]

@@ -126,13 +126,13 @@ fn boot_all(images: &[Image], nics: &[Nic], job: &Job, timeout: Duration) -> boo
 /// One kernel, from boot to power off.
 fn try_on(image: &Image, nics: &[Nic], job: &Job, timeout: Duration) -> Report {
     let mut report = Report::default();
-    if let Err(error) = fill(&mut report, image, nics, job, timeout) {
+    if let Err(error) = attempt(&mut report, image, nics, job, timeout) {
         report.faults.push(format!("{error:#}"));
     }
     report
 }
 
-fn fill(report: &mut Report, image: &Image, nics: &[Nic], job: &Job, timeout: Duration) -> Result<()> {
+fn attempt(report: &mut Report, image: &Image, nics: &[Nic], job: &Job, timeout: Duration) -> Result<()> {
     let name = image.kernel.name();
     let say = |line: &str| println!("[{name}] {line}");
     let mut guest = Guest::boot(name, image, nics)?;
@@ -175,23 +175,22 @@ fn run_binary(
         package.display(),
         filter.as_ref().map(|filter| format!("'{filter}'")).unwrap_or_default()
     );
-    let before = (report.tally.passed, report.tally.failed.len(), report.tally.ignored);
-    let mut tally = std::mem::take(&mut report.tally);
-    let code = guest.run(&script, timeout, |line| {
+    let mut tally = Tally::default();
+    let ended = guest.run(&script, timeout, |line| {
         tally.line(line);
         say(line);
     });
-    report.tally = tally;
-    let code = code.with_context(|| file.clone())?;
-    let failed = report.tally.failed.len() - before.1;
-    if code != 0 && failed == 0 {
-        report.faults.push(format!("{file} ended with {code}"));
-    }
+    let (ran, failed) = (tally.passed + tally.ignored + tally.failed.len(), tally.failed.len());
+    report.tally.add(tally);
+    let code = ended.with_context(|| file.clone())?;
     ensure!(
-        failed + report.tally.passed + report.tally.ignored > before.0 + before.2,
+        code != 0 || ran > 0,
         "no test of {file} has {:?} in its name",
         filter.as_deref().unwrap_or_default()
     );
+    if code != 0 && failed == 0 {
+        report.faults.push(format!("{file} ended with {code}"));
+    }
     Ok(())
 }
 
@@ -208,16 +207,16 @@ impl Report {
         let mut text = String::new();
         let _ = writeln!(
             text,
-            "{} {} ({}): booted in {:.1} s; {} passed, {} failed, {} ignored, {} skipped, in {:.0} s",
+            "{} {} ({}): booted in {:.1} s, ran for {:.0} s: {} passed, {} failed, {} ignored, {} skipped",
             if self.is_well() { "PASS" } else { "FAIL" },
             image.kernel.name(),
             if self.release.is_empty() { &image.release } else { &self.release },
             self.booted_in.as_secs_f64(),
+            self.ran_for.as_secs_f64(),
             self.tally.passed.saturating_sub(self.skipped.len()),
             self.tally.failed.len(),
             self.tally.ignored,
             self.skipped.len(),
-            self.ran_for.as_secs_f64()
         );
         for name in &self.tally.failed {
             let _ = writeln!(text, "  failed: {name}");
