@@ -3,8 +3,12 @@
 //! The janitor waits on a pipe. When the lab closes it, or the lab's process dies, it ends the processes inside
 //! the lab's namespaces, removes the pins, the namespaces and the directory. It touches nothing whose name does
 //! not start with the lab's unique prefix.
+//!
+//! A janitor may be killed too, with all else of a container say. [`sweep`] removes what is left then.
 
 use std::{
+    collections::BTreeSet,
+    env, fs,
     io::Write,
     os::unix::process::CommandExt,
     path::Path,
@@ -15,7 +19,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::BPFFS;
+use crate::{BPFFS, prefix::is_orphan};
 
 /// Owns the clean-up of one lab; dropping it cleans up and waits for the end.
 #[derive(Debug)]
@@ -59,6 +63,22 @@ pub fn clean_up(prefix: &str, dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Removes what labs of processes that have ended left behind, but for those with a prefix in `kept`; returns the
+/// prefixes of what is gone.
+pub fn sweep(kept: &[String]) -> Result<Vec<String>> {
+    let temp = env::temp_dir();
+    let mut left = BTreeSet::new();
+    for dir in [Path::new(NAMESPACES), Path::new(BPFFS), &temp] {
+        let names = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        // A namespace or a directory of pins is `<prefix>-<node>`.
+        let prefix = |name: &str| name.split('-').next().unwrap_or(name).to_owned();
+        left.extend(names.filter_map(|name| name.to_str().map(prefix)));
+    }
+    left.retain(|prefix| is_orphan(prefix) && !kept.contains(prefix));
+    left.iter().try_for_each(|prefix| clean_up(prefix, &temp.join(prefix)))?;
+    Ok(left.into_iter().collect())
+}
+
 fn script(before: &str, prefix: &str, dir: &Path) -> Result<Command> {
     ensure!(
         prefix.len() >= 6 && prefix.bytes().all(|b| b.is_ascii_alphanumeric()),
@@ -73,6 +93,8 @@ fn script(before: &str, prefix: &str, dir: &Path) -> Result<Command> {
         .stdout(Stdio::null());
     Ok(command)
 }
+
+const NAMESPACES: &str = "/run/netns";
 
 /// `$1` prefix, `$2` directory, `$3` bpffs. Only processes whose network namespace is the lab's are ended.
 const CLEAN_UP: &str = r#"

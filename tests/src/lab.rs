@@ -10,11 +10,9 @@
 
 use std::{
     fmt::Write,
-    fs::{self, File},
-    io::Read,
+    fs,
     net::{Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
-    process,
     str::FromStr,
 };
 
@@ -22,7 +20,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::{
-    Mac, Netns, Node, checked, checked_with_input, janitor::Janitor, node::Link, probe::Sniffer, xdp::Program,
+    Mac, Netns, Node, checked, checked_with_input, janitor::Janitor, node::Link, prefix::Prefix,
+    probe::Sniffer, xdp::Program,
 };
 
 /// Namespaces, directories and pins of one lab, all removed on drop.
@@ -82,9 +81,7 @@ impl Builder {
     }
 
     pub fn build(self) -> Result<Lab> {
-        let prefix = unique_prefix()?;
-        let dir = std::env::temp_dir().join(&prefix);
-        fs::create_dir(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let Prefix { name: prefix, dir } = Prefix::new()?;
         let janitor = Janitor::start(&prefix, &dir)?;
         let switch = Netns::create(&format!("{prefix}-switch"))?;
         let mut lab = Lab { janitor, prefix, dir, switch, nodes: Vec::new() };
@@ -345,23 +342,4 @@ fn first_of<A: FromStr>(addresses: &[String]) -> Option<(A, u32)> {
         let (ip, length) = address.split_once('/')?;
         Some((ip.parse().ok()?, length.parse().ok()?))
     })
-}
-
-/// Process id, then random: unique among labs of one process, of parallel checkouts and of leftovers.
-fn unique_prefix() -> Result<String> {
-    let mut random = [0; 4];
-    File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut random)).context("/dev/urandom")?;
-    let random = u64::from(u32::from_ne_bytes(random) % 36u32.pow(4));
-    Ok(format!("vd{}{:0>4}", base36(u64::from(process::id())), base36(random)))
-}
-
-fn base36(mut n: u64) -> String {
-    let mut digits = Vec::new();
-    loop {
-        digits.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[(n % 36) as usize]);
-        n /= 36;
-        if n == 0 {
-            return digits.iter().rev().map(|&d| char::from(d)).collect();
-        }
-    }
 }

@@ -17,6 +17,7 @@ pub mod lab;
 pub mod netns;
 mod nginx;
 pub mod node;
+pub mod prefix;
 pub mod probe;
 pub mod process;
 pub mod xdp;
@@ -54,19 +55,21 @@ pub fn require_lab() -> Option<()> {
         env::var_os("VIPD_REQUIRE_LAB").is_none_or(|v| v != "1"),
         "the lab is required here but impossible: {reason:#}"
     );
-    skipped(&format!("{reason:#}"));
+    skip(format_args!("{reason:#}"));
     None
 }
 
-/// Notes that the running test, or a part of it, cannot run here: it is counted as skipped.
-pub fn skipped(reason: &str) {
-    let test = thread::current().name().unwrap_or("?").to_owned();
-    eprintln!("SKIP {test}: {reason}");
-    // libtest hides the output of tests that pass; the summary of `cargo xtask test` reads this file.
-    if let Some(path) = env::var_os("VIPD_SKIP_LOG")
-        && let Ok(mut log) = OpenOptions::new().append(true).create(true).open(path)
-    {
-        let _ = writeln!(log, "{test}: {reason}");
+/// Says that a test, or a part of it, is not run here, and why. `cargo xtask test` counts and shows it.
+///
+/// # Panics
+///
+/// If the file named by `VIPD_SKIP_LOG` cannot be written: a skip that nobody hears of looks like a test that passed.
+pub fn skip(reason: impl Display) {
+    eprintln!("SKIP {}: {reason}", thread::current().name().unwrap_or("?"));
+    // libtest hides the output of tests that pass; `cargo xtask test` reads this file.
+    if let Some(path) = env::var_os("VIPD_SKIP_LOG") {
+        let log = OpenOptions::new().append(true).create(true).open(path);
+        log.and_then(|mut log| writeln!(log, "{reason}")).expect("a skip can be noted");
     }
 }
 
@@ -80,7 +83,8 @@ pub fn wait_for(what: impl Display, timeout: Duration, mut cond: impl FnMut() ->
         if start.elapsed() >= timeout {
             bail!("waited {timeout:?} in vain for {what}");
         }
-        thread::sleep(Duration::from_millis(5));
+        // Often at first; what takes long is asked for less often, because asking may cost a process.
+        thread::sleep((start.elapsed() / 16).clamp(Duration::from_millis(5), Duration::from_millis(50)));
     }
 }
 

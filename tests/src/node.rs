@@ -3,9 +3,12 @@
 use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
-    io::Write,
+    io::{BufRead, BufReader, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::{
+        fs::{OpenOptionsExt, PermissionsExt},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -186,24 +189,35 @@ impl Node {
         serde_json::from_str(&out).with_context(|| format!("vipd status on {} said {out:?}", self.name))
     }
 
+    /// The same from the control socket, for those who wait: a process for each question would keep a processor busy.
+    fn polled_status(&self) -> Result<Value> {
+        let path = self.runtime_dir().join("vipd.sock");
+        let mut socket =
+            UnixStream::connect(&path).with_context(|| format!("cannot connect to {}", path.display()))?;
+        socket.set_read_timeout(Some(ANSWER))?;
+        socket.write_all(b"{\"command\":\"status\"}\n")?;
+        let mut line = String::new();
+        BufReader::new(socket).read_line(&mut line)?;
+        serde_json::from_str(&line).with_context(|| format!("vipd on {} answered {line:?}", self.name))
+    }
+
     /// The state of one instance, such as `MASTER`.
     pub fn state(&self, vipd: &Path, instance: &str) -> Result<String> {
         let status = self.status(vipd)?;
-        status["instances"]
-            .as_array()
-            .and_then(|all| all.iter().find(|i| i["name"] == instance))
-            .and_then(|i| i["state"].as_str())
+        state_in(&status, instance)
             .map(str::to_owned)
             .with_context(|| format!("no state of {instance} on {}: {status}", self.name))
     }
 
-    /// Waits until vipd answers on its control socket.
+    /// Waits until vipd answers on its control socket, and to `vipd status` too.
     pub fn wait_ready(&self, vipd: &Path, timeout: Duration) -> Result<Duration> {
-        wait_for(format_args!("vipd on {} to answer", self.name), timeout, || self.status(vipd).is_ok())
-            .with_context(|| self.vipd_log_tail())
+        wait_for(format_args!("vipd on {} to answer", self.name), timeout, || {
+            self.polled_status().is_ok() && self.status(vipd).is_ok()
+        })
+        .with_context(|| self.vipd_log_tail())
     }
 
-    /// Waits until an instance is in a state.
+    /// Waits until an instance is in a state, and `vipd status` says so.
     pub fn wait_state(
         &self,
         vipd: &Path,
@@ -212,7 +226,8 @@ impl Node {
         timeout: Duration,
     ) -> Result<Duration> {
         wait_for(format_args!("{instance} on {} to be {state}", self.name), timeout, || {
-            self.state(vipd, instance).is_ok_and(|s| s == state)
+            self.polled_status().is_ok_and(|status| state_in(&status, instance) == Some(state))
+                && self.state(vipd, instance).is_ok_and(|s| s == state)
         })
         .with_context(|| self.vipd_log_tail())
     }
@@ -286,6 +301,13 @@ impl Node {
         )
     }
 }
+
+fn state_in<'a>(status: &'a Value, instance: &str) -> Option<&'a str> {
+    status["instances"].as_array()?.iter().find(|i| i["name"] == instance)?["state"].as_str()
+}
+
+/// How long a daemon may take to answer before it is asked again.
+const ANSWER: Duration = Duration::from_secs(20);
 
 /// keepalived refuses configurations that others may write or, with passwords in them, read.
 pub(crate) fn write_conf(path: &Path, text: &str) -> Result<()> {

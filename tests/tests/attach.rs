@@ -6,6 +6,7 @@ mod support;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     time::{Duration, Instant},
 };
 
@@ -175,5 +176,98 @@ fn rxvlan_is_left_alone_at_tc() -> Result<()> {
     std::thread::sleep(Duration::from_secs(6));
     ensure!(lb01.exec(&["ethtool", "-k", "eth0"])?.contains("rx-vlan-offload: on"));
     ensure!(bed.events_named("lb01", "rx_vlan_restored")?.is_empty());
+    Ok(())
+}
+
+/// veth refuses native XDP to an end with fewer receive queues than its peer has transmit queues. bpf(2) says ENOSPC, and no more.
+#[test]
+fn a_native_mode_that_is_refused_is_explained_in_the_kernels_words() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    lb01.exec(&[
+        "ip",
+        "link",
+        "add",
+        "few",
+        "numrxqueues",
+        "1",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "many",
+        "numtxqueues",
+        "2",
+    ])?;
+    lb01.exec(&["ip", "address", "add", "10.9.0.5/24", "dev", "few"])?;
+    lb01.exec(&["ip", "link", "set", "many", "up"])?;
+    lb01.exec(&["ip", "link", "set", "few", "up"])?;
+    let conf = conf_of_mode("native").replace("eth0", "few");
+    lb01.write_vipd_conf(&conf)?;
+    let mut vipd = Daemon::start("vipd", &mut lb01.vipd_run(&bed.vipd), &lb01.vipd_log())?;
+    ensure!(!vipd.wait(SOON)?.success(), "veth took the program");
+    let log = vipd.log();
+    for words in [
+        "the driver of few refused native XDP",
+        "XDP expects number of rx queues not less than peer tx queues",
+        "`ethtool -L few rx N`",
+        "No space left on device",
+    ] {
+        ensure!(log.contains(words), "{words} is not in {log}");
+    }
+
+    // The remedy helps, so what is attached is vipd's only program there: the question left nothing behind.
+    lb01.exec(&["ip", "link", "del", "few"])?;
+    lb01.exec(&["ip", "link", "add", "few", "type", "veth", "peer", "name", "many"])?;
+    lb01.exec(&["ip", "address", "add", "10.9.0.5/24", "dev", "few"])?;
+    lb01.exec(&["ip", "link", "set", "many", "up"])?;
+    lb01.exec(&["ip", "link", "set", "few", "up"])?;
+    let _vipd = bed.start("lb01", &conf)?;
+    bed.wait("lb01", "MASTER")?;
+    ensure!(bed.status("lb01")?["xdp_mode"] == "native", "veth refuses the program");
+    Ok(())
+}
+
+/// Without CAP_PERFMON every kernel's verifier refuses the program.
+#[test]
+fn a_kernel_that_refuses_the_program_is_said_in_one_paragraph() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    lb01.write_vipd_conf(&node_conf(HIGH, ""))?;
+    let run = lb01.vipd_run(&bed.vipd);
+    let mut command = lb01.command("setpriv");
+    command.args(["--bounding-set", "-perfmon,-sys_admin"]).arg(run.get_program()).args(run.get_args());
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(1), "{:?}\n{said}", output.status);
+    let paragraphs: Vec<&str> = said.lines().filter(|line| line.starts_with("vipd: ")).collect();
+    let [paragraph] = paragraphs[..] else { anyhow::bail!("{said}") };
+    ensure!(said.ends_with(&format!("{paragraph}\n")), "more lines follow: {said}");
+
+    let path = lb01.runtime_dir().join("verifier.log");
+    let log = fs::read_to_string(&path)?;
+    let lines = log.lines().count();
+    for words in [
+        "vipd: Linux ".to_owned(),
+        "refuses the BPF program vipd_xdp: its verifier".to_owned(),
+        "the verifier's last words: `".to_owned(),
+        format!("The whole log, {lines} lines, is in {}.", path.display()),
+        "Without CAP_PERFMON the verifier accepts less".to_owned(),
+    ] {
+        ensure!(paragraph.contains(&words), "{words} is not in {paragraph}");
+    }
+    ensure!(log.contains("processed "), "{log}");
+    ensure!(fs::metadata(&path)?.permissions().mode() & 0o777 == 0o600);
+    ensure!(!lb01.bpffs_dir().exists(), "something stays pinned");
+
+    // With it the same node starts; and what it leaves behind when it is killed outlives another refusal.
+    let mut vipd = bed.start("lb01", &node_conf(HIGH, ""))?;
+    bed.wait("lb01", "MASTER")?;
+    vipd.kill9()?;
+    let pinned = || -> Result<usize> { Ok(fs::read_dir(pins(lb01))?.count()) };
+    let before = pinned()?;
+    ensure!(!command.output()?.status.success());
+    ensure!(pinned()? == before, "{before} pins became {}", pinned()?);
+    ensure!(lb01.exec(&["ip", "link", "show", "eth0"])?.contains("prog/xdp"), "detached");
     Ok(())
 }

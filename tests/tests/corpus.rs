@@ -1,28 +1,38 @@
 //! The properties that are fuzzed (`tests/fuzz`), over the committed corpus: what a fuzzer once found stays fixed.
 
-use std::{fs, panic, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs, panic,
+    path::{Path, PathBuf},
+};
 
 use vipd_properties::{
     config,
-    control::Server,
+    control::{self, Server},
     wire,
     xdp::{Program, mutate},
 };
 
-/// Checks every input of a target, and names those that fail.
-fn check(target: &str, mut property: impl FnMut(&[u8])) {
+/// The committed inputs of a target, with where each stands.
+fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let mut inputs: Vec<_> = fs::read_dir(&dir)
+    let mut paths: Vec<_> = fs::read_dir(&dir)
         .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
         .map(|entry| entry.expect("the corpus can be listed").path())
         .collect();
-    inputs.sort();
-    assert!(!inputs.is_empty(), "{} is empty", dir.display());
-    let mut broken = |path: &&std::path::PathBuf| {
-        let octets = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        panic::catch_unwind(panic::AssertUnwindSafe(|| property(&octets))).is_err()
-    };
-    let broken: Vec<_> = inputs.iter().filter(|path| broken(path)).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{} is empty", dir.display());
+    let read = |path: &Path| fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    paths.into_iter().map(|path| (path.clone(), read(&path))).collect()
+}
+
+/// Checks every input of a target, and names those that fail.
+fn check(target: &str, mut property: impl FnMut(&[u8])) {
+    let mut breaks =
+        |octets: &[u8]| panic::catch_unwind(panic::AssertUnwindSafe(|| property(octets))).is_err();
+    let mut broken = corpus(target);
+    broken.retain(|(_, octets)| breaks(octets));
+    let broken: Vec<_> = broken.iter().map(|(path, _)| path).collect();
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
@@ -35,6 +45,13 @@ fn the_wire_corpus_holds() {
 fn the_control_corpus_holds() {
     let server = Server::start().expect("a local socket works");
     check("control", |octets| server.check(octets));
+}
+
+#[test]
+fn the_control_corpus_has_every_request() {
+    let corpus = corpus("control");
+    let found: BTreeSet<_> = corpus.iter().flat_map(|(_, octets)| control::names_in(octets)).collect();
+    assert_eq!(found, control::NAMES.iter().copied().collect());
 }
 
 #[test]

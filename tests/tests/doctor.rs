@@ -123,3 +123,29 @@ fn a_packet_filter_that_drops_adverts() -> Result<()> {
     lb01.write_vipd_conf(&node_conf(HIGH, ""))?;
     expect(&bed, &[])
 }
+
+/// The kernel is asked about the program itself, by who may ask.
+#[test]
+fn whether_the_kernel_loads_the_program() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    lb01.write_vipd_conf(&node_conf(HIGH, ""))?;
+    let of_program = |json: &Value| -> Result<(String, String)> {
+        let findings = json["findings"].as_array().context("findings")?;
+        let found = findings.iter().find(|finding| finding["check"] == "program").context("no such check")?;
+        Ok((found["level"].to_string(), found["what"].to_string()))
+    };
+    let (_, _, json) = doctor(&bed, &[])?;
+    let (level, what) = of_program(&json)?;
+    ensure!(level == "\"ok\"" && what.contains("the kernel loads vipd_xdp: its verifier walked "), "{what}");
+    ensure!(!lb01.bpffs_dir().exists() && !lb01.runtime_dir().exists(), "something was left");
+
+    let mut command = lb01.command("setpriv");
+    command.args(["--bounding-set", "-perfmon,-sys_admin"]).arg(&bed.vipd);
+    command.args(["doctor", "--json", "-f"]).arg(lb01.vipd_conf());
+    command.arg("--bpffs-dir").arg(lb01.bpffs_dir()).arg("--runtime-dir").arg(lb01.runtime_dir());
+    let (level, what) = of_program(&serde_json::from_slice(&command.output()?.stdout)?)?;
+    ensure!(level == "\"skipped\"" && what.contains("is not looked at"), "{level} {what}");
+    ensure!(what.contains("without CAP_PERFMON"), "{what}");
+    Ok(())
+}

@@ -3,15 +3,19 @@
 #![allow(clippy::disallowed_methods, reason = "tests measure")]
 
 use std::{
+    fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, UdpSocket},
+    os::unix::process::ExitStatusExt,
     path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
 use vipd_tests::{
-    Block, Lab, Mac,
+    BPFFS, Block, Daemon, Lab, Mac, Netns, janitor,
     node::Link,
+    prefix::Prefix,
     probe::{
         ArpProber, HttpProber, NeighbourProber,
         capture::{AnnouncementKind, Frame, IcmpError, IcmpErrorKind, Seen},
@@ -23,7 +27,7 @@ use vipd_tests::{
 };
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 const PERIOD: Duration = Duration::from_millis(10);
 
 fn lab() -> Result<Lab> {
@@ -84,6 +88,33 @@ fn connects_cuts_blocks_and_cleans_up() -> Result<()> {
     drop(lab);
     assert!(!Path::new(&switch).exists(), "{switch} was left behind");
     assert!(!dir.exists(), "{} was left behind", dir.display());
+    Ok(())
+}
+
+/// Neither the labs of processes that live nor those that are kept are touched.
+#[test]
+fn what_a_dead_process_has_left_is_swept() -> Result<()> {
+    let Some(()) = require_lab() else { return Ok(()) };
+    let living = lab()?;
+    let mut dead = Command::new("true").spawn()?;
+    dead.wait()?;
+    let Prefix { name, dir } = Prefix::of(dead.id())?;
+    let ns = Netns::create(&format!("{name}-lb01"))?;
+    ns.keep();
+    let pins = Path::new(BPFFS).join(format!("{name}-lb01"));
+    fs::create_dir(&pins)?;
+    let mut daemon = Daemon::start("sleep", ns.command("sleep").arg("600"), &dir.join("log"))?;
+
+    let kept = std::slice::from_ref(&name);
+    assert!(!janitor::sweep(kept)?.contains(&name));
+    assert!(daemon.is_running() && dir.exists() && pins.exists());
+
+    let swept = janitor::sweep(&[])?;
+    assert!(swept.contains(&name) && !swept.iter().any(|prefix| prefix == living.prefix()), "{swept:?}");
+    assert_eq!(daemon.wait(SOON)?.signal(), Some(9));
+    let namespace = Path::new("/run/netns").join(ns.name());
+    assert!(!dir.exists() && !pins.exists() && !namespace.exists());
+    assert!(living.dir().exists());
     Ok(())
 }
 
@@ -175,7 +206,7 @@ fn a_prober_keeps_up_with_a_thousand_addresses_of_each_family() -> Result<()> {
     let nodad = |a: &IpAddr| if a.is_ipv6() { "nodad" } else { "" };
     let batch: String = targets.iter().map(|a| format!("addr add {a} dev eth0 {}\n", nodad(a))).collect();
     let file = lb01.dir().join("batch");
-    std::fs::write(&file, batch)?;
+    fs::write(&file, batch)?;
     lb01.exec(&["ip", "-batch", &file.to_string_lossy()])?;
 
     let conflicts = lab.sniff_port("lb01")?;

@@ -85,10 +85,14 @@ fn a_healed_partition_has_one_master_and_the_client_finds_it() -> Result<()> {
         neighbour(bed).is_ok_and(|mac| mac == Some(bed.lb01().mac()))
     })?;
     // What the client's kernel learned it from; asking the kernel takes a process, and so any time.
-    let announced = listener.arps().into_iter().find_map(|(seen, arp)| {
-        (seen.at > healed && arp.is_gratuitous() && arp.sender_mac == bed.lb01().mac()).then_some(seen.at)
-    });
-    let found = announced.context("nothing was announced")?.saturating_duration_since(flows);
+    let mut announced = None;
+    wait_for("the announcement to be read", SOON, || {
+        announced = listener.arps().into_iter().find_map(|(seen, arp)| {
+            (seen.at > healed && arp.is_gratuitous() && arp.sender_mac == bed.lb01().mac()).then_some(seen.at)
+        });
+        announced.is_some()
+    })?;
+    let found = announced.context("found, then lost")?.saturating_duration_since(flows);
     println!("the client is with lb01 {found:?} after the end of the partition, interval {INTERVAL:?}");
     // Not before: the answers to a prober's questions tell the client's kernel too.
     let prober = bed.prober()?;

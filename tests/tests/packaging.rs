@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use vipd_common::abi::{Counters, InstanceCounters};
-use vipd_tests::{find_program, vipd_bin};
+use vipd_tests::{find_program, skip, vipd_bin};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -22,7 +22,7 @@ fn read(path: &str) -> Result<String> {
 #[test]
 fn the_unit_is_one_that_systemd_understands() -> Result<()> {
     if find_program("systemd-analyze").is_none() {
-        eprintln!("SKIP: systemd-analyze is not installed");
+        skip("systemd-analyze is not installed");
         return Ok(());
     }
     let dir = std::env::temp_dir().join(format!("vipd-unit-{}", std::process::id()));

@@ -101,7 +101,7 @@ fn a_start_is_refused() -> Result<()> {
         ensure!(told.status.code() == Some(1) && text.contains(&format!("problem  it {why}")), "{text}");
     }
     if !missing.is_empty() {
-        vipd_tests::skipped(&format!("no such interfaces in this kernel: {}", missing.join("; ")));
+        vipd_tests::skip(format_args!("no such interfaces in this kernel: {}", missing.join("; ")));
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! The documents that the project was born from, played through: their configurations, unchanged but for the interface and the
-//! addresses of the lab, and what they say is to be seen. `cargo xtask test seeds` prints a table of it.
+//! addresses of the lab, and what they say is to be seen. `cargo xtask test --output seeds` prints a table of it.
 
 #![allow(clippy::disallowed_methods, reason = "tests measure")]
 

@@ -64,6 +64,8 @@ impl Target {
 
 /// How long to run each target unless told.
 const SECONDS: u32 = 30;
+/// The same for `test --all`.
+const TEST_SECONDS: u32 = 180;
 const MANIFEST: &str = "tests/fuzz/Cargo.toml";
 /// An input that takes longer has hung; with the sanitizer, the largest that a generator may make takes some seconds.
 const TIMEOUT_S: u32 = 30;
@@ -88,11 +90,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(if holds(args)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The part of `test`; whether nothing was found.
+/// The part of `test --all`; whether nothing was found.
 ///
 /// From the same start each time, so that in a fresh checkout much the same is tried.
 pub fn test() -> Result<bool> {
-    holds(&Args { target: None, seconds: SECONDS, seed: Some(1) })
+    holds(&Args { target: None, seconds: TEST_SECONDS, seed: Some(1) })
 }
 
 fn holds(args: &Args) -> Result<bool> {
@@ -194,6 +196,7 @@ fn fuzz(target: Target, bin_dir: &Path, args: &Args) -> Result<Option<String>> {
     let log_path = workspace.join(format!("target/fuzz/{name}.log"));
     let log = File::create(&log_path).with_context(|| format!("cannot write {}", log_path.display()))?;
     command.stdout(log.try_clone()?).stderr(log);
+    sh::ends_with_us(&mut command);
     let status = command.status().with_context(|| format!("cannot run {name}"))?;
     let log = String::from_utf8_lossy(&fs::read(&log_path)?).into_owned();
     if status.success() {

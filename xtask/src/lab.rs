@@ -158,6 +158,13 @@ fn down(name: &Name) -> Result<()> {
     Ok(())
 }
 
+/// The prefixes of the labs that stand, which outlive the processes that made them.
+pub fn kept() -> Vec<String> {
+    let files = fs::read_dir(STATE_DIR).into_iter().flatten().flatten();
+    let states = files.filter_map(|file| fs::read_to_string(file.path()).ok());
+    states.filter_map(|text| serde_json::from_str::<State>(&text).ok()).map(|state| state.prefix).collect()
+}
+
 impl Name {
     fn state_file(&self) -> Result<PathBuf> {
         let odd = |c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_');

@@ -2,13 +2,17 @@
 
 use std::{
     env,
-    io::stderr,
-    os::fd::AsFd,
+    io::{Error, ErrorKind, stderr},
+    os::{fd::AsFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
+use nix::{
+    sys::{prctl::set_pdeathsig, signal::Signal},
+    unistd::{getpid, getppid},
+};
 
 /// Runs a command, showing it first, and fails if it does.
 pub fn run(command: &mut Command) -> Result<()> {
@@ -25,6 +29,19 @@ pub fn run(command: &mut Command) -> Result<()> {
 pub fn output(command: &mut Command) -> Option<String> {
     let output = command.stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Makes the kernel kill a command when the thread that starts it ends, however this process ends.
+pub fn ends_with_us(command: &mut Command) {
+    let parent = getpid();
+    // SAFETY: between fork and exec the closure makes two system calls, which are async-signal-safe, and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            set_pdeathsig(Signal::SIGKILL)?;
+            // It may have ended before.
+            if getppid() == parent { Ok(()) } else { Err(Error::from(ErrorKind::BrokenPipe)) }
+        });
+    }
 }
 
 /// The command as one would type it.
@@ -64,4 +81,23 @@ pub fn is_root() -> bool {
 fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{word}'") }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_child_ends_with_who_started_it() {
+        let started = thread::spawn(|| {
+            let mut command = Command::new("sleep");
+            ends_with_us(command.arg("600"));
+            command.spawn().unwrap()
+        });
+        let status = started.join().unwrap().wait().unwrap();
+        assert_eq!(status.signal(), Some(9));
+    }
 }

@@ -1,13 +1,17 @@
 //! `sim`: the simulation of clusters, and the check that it finds planted faults.
 
-use std::process::ExitCode;
+use std::{
+    path::Path,
+    process::{Command, ExitCode},
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::sh;
 
-/// What `test` runs.
+/// What `test` runs, and what `test --all` does.
 const SEEDS: &str = "10000";
+const ALL_SEEDS: &str = "100000";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -21,20 +25,31 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     if args.mutants {
-        sh::run(sh::cargo().args(["test", "-p", "vipd-sim", "--test", "mutants", "--", "--nocapture"]))?;
+        sh::run(sh::cargo().args([
+            "test",
+            "-p",
+            "vipd-sim",
+            "--test",
+            "mutants",
+            "--",
+            "--ignored",
+            "--nocapture",
+        ]))?;
         return Ok(ExitCode::SUCCESS);
     }
     let status = command(&args.sim).status()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The part of `test`; whether every invariant held.
-pub fn test() -> Result<bool> {
-    Ok(command(&["--seeds".into(), SEEDS.into()]).status()?.success())
+/// The part of `test`, which has built the program; whether every invariant held.
+pub fn test(program: &Path, all: bool) -> Result<bool> {
+    let mut command = Command::new(program);
+    sh::ends_with_us(command.args(["--seeds", if all { ALL_SEEDS } else { SEEDS }]));
+    Ok(command.status().context("cannot run the simulation")?.success())
 }
 
-fn command(args: &[String]) -> std::process::Command {
+fn command(args: &[String]) -> Command {
     let mut command = sh::cargo();
-    command.args(["run", "--quiet", "--profile", "sim", "-p", "vipd-sim", "--"]).args(args);
+    command.args(["run", "--quiet", "-p", "vipd-sim", "--"]).args(args);
     command
 }

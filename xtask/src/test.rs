@@ -1,22 +1,35 @@
-//! `test` and `ci`.
+//! `test` and `ci`: builds everything once, then runs every test in a process of its own, several at once.
+//!
+//! Two tiers. `test` is what every push has to pass; `test --all` adds the tests that are ignored there, and fuzzing.
 
-use std::{
-    env, fs,
-    io::{BufRead, BufReader, Write, stdout},
-    process::{Command, ExitCode, Stdio},
-    time::Instant,
-};
+mod build;
+mod queue;
+mod report;
 
-use anyhow::{Context, Result};
+use std::{process::ExitCode, time::Instant};
 
-use crate::{ebpf, fuzz, guest, setup, sh, sim};
+use anyhow::Result;
+use vipd_tests::{janitor, prefix::Prefix};
 
-#[derive(Debug, clap::Args)]
+use crate::{ebpf, fuzz, guest, lab, setup, sh, sim};
+
+#[derive(Debug, Default, clap::Args)]
 pub struct Args {
-    /// Passed on to `cargo test`: a filter, or options after another `--`
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    cargo_test: Vec<String>,
+    /// The long tier too: before a release, and when its subject has changed
+    #[arg(long)]
+    all: bool,
+    /// How many tests in network namespaces run at once
+    #[arg(long, default_value_t = LABS_AT_ONCE, value_parser = clap::value_parser!(u16).range(1..))]
+    labs: u16,
+    /// Show what passing tests print, too
+    #[arg(long)]
+    output: bool,
+    /// Only the tests with one of these in their names, which are `binary::module::test`
+    filters: Vec<String>,
 }
+
+/// Such a test mostly sleeps; with more of them two processors are busy.
+const LABS_AT_ONCE: u16 = 6;
 
 /// Checks what needs no lab first, then tests.
 pub fn ci() -> Result<ExitCode> {
@@ -25,89 +38,55 @@ pub fn ci() -> Result<ExitCode> {
     ebpf::build()?;
     sh::run(sh::cargo().args(["clippy", "--all-targets", "--", "-D", "warnings"]))?;
     fuzz::check()?;
-    test(&Args { cargo_test: Vec::new() })
+    test(&Args { labs: LABS_AT_ONCE, ..Args::default() })
 }
 
 /// Everything, with nothing skipped when root.
 pub fn test(args: &Args) -> Result<ExitCode> {
-    setup::run()?;
-    ebpf::build()?;
-    // The namespace tests run the binary, which `cargo test` alone would not build.
-    sh::run(sh::cargo().arg("build"))?;
-
-    let mut command = sh::cargo();
-    command.args(["test", "--no-fail-fast"]).args(&args.cargo_test);
-    if sh::is_root() {
-        command.env("VIPD_REQUIRE_LAB", "1");
-    }
-    let skip_log = env::temp_dir().join(format!("vipd-skipped-{}", std::process::id()));
-    command.env("VIPD_SKIP_LOG", &skip_log);
     let start = Instant::now();
-    let mut tally = stream(&mut command)?;
-    if args.cargo_test.is_empty() {
-        for (held, name) in [
-            (sim::test()?, "cargo xtask sim"),
-            (fuzz::test()?, "cargo xtask fuzz"),
-            (guest::test()?, "cargo xtask guest"),
-        ] {
-            if !held {
-                tally.success = false;
-                tally.failed.push(name.into());
-            }
+    setup::run()?;
+    let left = janitor::sweep(&lab::kept())?;
+    if !left.is_empty() {
+        eprintln!("test: removed what dead runs had left: {}", left.join(" "));
+    }
+    ebpf::build()?;
+    let built = build::build()?;
+    let mut tests = build::list(&built)?;
+    tests.retain(|test| {
+        args.filters.is_empty() || args.filters.iter().any(|filter| test.name.contains(filter.as_str()))
+    });
+
+    let scratch = Scratch::new()?;
+    eprintln!("test: {} tests after {} s", tests.len(), start.elapsed().as_secs());
+    let mut report = queue::run(tests, args, &scratch.0.dir)?;
+    if args.filters.is_empty() {
+        report.stage("cargo test --doc", doc_tests());
+        report.stage("cargo xtask sim", sim::test(built.program("vipd-sim")?, args.all));
+        report.stage("cargo xtask guest", guest::test());
+        if args.all {
+            report.stage("cargo xtask fuzz", fuzz::test());
         }
     }
-    let skipped = fs::read_to_string(&skip_log).unwrap_or_default();
-    let _ = fs::remove_file(&skip_log);
-
-    println!(
-        "\n{}: {} passed, {} failed, {} ignored, {} skipped, in {} s",
-        if tally.success { "PASS" } else { "FAIL" },
-        tally.passed - skipped.lines().count().min(tally.passed),
-        tally.failed.len(),
-        tally.ignored,
-        skipped.lines().count(),
-        start.elapsed().as_secs()
-    );
-    tally.failed.iter().for_each(|name| println!("  failed: {name}"));
-    skipped.lines().for_each(|line| println!("  skipped: {line}"));
-    Ok(if tally.success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    drop(scratch);
+    report.print(start.elapsed());
+    Ok(if report.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-#[derive(Debug, Default)]
-struct Tally {
-    success: bool,
-    passed: usize,
-    ignored: usize,
-    failed: Vec<String>,
+fn doc_tests() -> Result<bool> {
+    Ok(sh::cargo().args(["test", "--doc", "--quiet"]).status()?.success())
 }
 
-/// Runs `cargo test`, passing its output through and counting.
-fn stream(command: &mut Command) -> Result<Tally> {
-    eprintln!("$ {}", sh::display(command));
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo test")?;
-    let mut tally = Tally::default();
-    let out = child.stdout.take().context("cargo test has no stdout")?;
-    let mut reader = BufReader::new(out);
-    let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line)? > 0 {
-        stdout().write_all(&line)?;
-        let text = String::from_utf8_lossy(&line);
-        if let Some(test) = text.strip_prefix("test ").and_then(|t| t.trim_end().strip_suffix(" ... FAILED"))
-        {
-            tally.failed.push(test.to_owned());
-        }
-        if text.starts_with("test result:") {
-            tally.passed += count(&text, " passed");
-            tally.ignored += count(&text, " ignored");
-        }
-        line.clear();
+/// The directory for temporary files of a run's tests. If the run is killed the next one sweeps it.
+struct Scratch(Prefix);
+
+impl Scratch {
+    fn new() -> Result<Self> {
+        Prefix::new().map(Self)
     }
-    tally.success = child.wait()?.success();
-    Ok(tally)
 }
 
-/// The number before a word.
-fn count(text: &str, word: &str) -> usize {
-    let number = text.split(word).next().and_then(|head| head.rsplit(' ').next());
-    number.and_then(|n| n.parse().ok()).unwrap_or(0)
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0.dir);
+    }
 }

@@ -2,8 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -17,6 +16,7 @@ use vipd_common::abi::{
     InstanceKey, OWN_INTERFACE, PeerEntry, PeerKey, VipEntry, VipKey, address_digest, address_digest_v6,
     mapped,
 };
+use vipd_tests::{BPFFS, prefix::Prefix};
 
 pub use crate::hook::{XDP_DROP, XDP_PASS, XDP_TX};
 
@@ -35,6 +35,14 @@ pub const LINK_LOCAL_VIP6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x
 pub const PRIMARY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x10);
 pub const GROUP_ADDRESS6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 
+/// A new name for a directory of pins.
+pub fn pins_dir() -> PathBuf {
+    let Prefix { name, dir } = Prefix::new().expect("a directory can be made");
+    // Only the name is wanted.
+    std::fs::remove_dir(dir).expect("and removed");
+    Path::new(BPFFS).join(format!("{name}-pins"))
+}
+
 /// The program with its maps; gone on drop.
 pub struct Bench {
     dataplane: Option<Dataplane>,
@@ -52,10 +60,8 @@ pub struct Outcome {
 impl Bench {
     /// `None` if this machine cannot load programs; the reason has been printed.
     pub fn new() -> Option<Self> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         vipd_tests::require_lab()?;
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir = PathBuf::from(format!("/sys/fs/bpf/vdpacket-{}-{number}", std::process::id()));
+        let dir = pins_dir();
         let (dataplane, events) = Dataplane::load(&dir, false).expect("the program loads");
         Some(Self { dataplane: Some(dataplane), events, dir })
     }

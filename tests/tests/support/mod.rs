@@ -8,6 +8,7 @@
 
 #[path = "../packets/frames.rs"]
 pub mod frames;
+pub mod host_state;
 
 use std::{
     fs,
@@ -161,8 +162,10 @@ impl Bed {
     pub fn start(&self, node: &str, conf: &str) -> Result<Daemon> {
         let node = self.lab.node(node);
         node.write_vipd_conf(conf)?;
-        let daemon = node.start_vipd(&self.vipd)?;
-        node.wait_ready(&self.vipd, SOON)?;
+        let mut daemon = node.start_vipd(&self.vipd)?;
+        let answers = || !daemon.is_running() || node.status(&self.vipd).is_ok();
+        vipd_tests::wait_for(format_args!("vipd on {} to answer", node.name()), SOON, answers)?;
+        ensure!(daemon.is_running(), "vipd on {} has ended", node.name());
         Ok(daemon)
     }
 

@@ -60,7 +60,7 @@ use self::{
 };
 use crate::{
     config, control,
-    dataplane::{Dataplane, Events, Pages, Pinned, Predecessor},
+    dataplane::{Dataplane, Events, Pages, Pinned, Predecessor, Refused},
     events::{Collected, Journal},
     host::{Host, LinkChange, LinkEvents, multicast::Memberships},
     metrics,
@@ -176,10 +176,11 @@ async fn serve(
         look_at_link(name, &host, &mut tracker, &mut delays).await;
     }
     let notifier = Notifier::start(&config, &accounts);
-    let (dataplane, events) = load(options, &mut host).await?;
+    let (dataplane, events) = load(options, dir, &mut host).await?;
     let mut made = Made { host, dataplane, stops: Vec::new() };
     let outside = Outside { links, events, signals, tracker, delays, notifier, accounts, metrics, journal };
     let result = run_engine(options, dir, (config, routers), outside, &mut made).await;
+    let result = result.map_err(|error| keep_verifier_log(error, dir));
     if matches!(result, Ok(End::Left)) {
         // All of it is pinned or in the kernel: the next vipd finds it.
         return Ok(());
@@ -218,8 +219,9 @@ async fn warn_of_addresses(routers: &[Router], host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Loads the XDP program, adopting what a predecessor left pinned if that fits.
-async fn load(options: &Options, host: &mut Host) -> Result<(Dataplane, Events)> {
+/// Loads the XDP program, adopting what a predecessor left pinned if that fits. What the verifier says to a program that the
+/// kernel refuses is kept in the runtime directory.
+async fn load(options: &Options, dir: &RuntimeDir, host: &mut Host) -> Result<(Dataplane, Events)> {
     match Dataplane::inspect(&options.bpffs_dir)? {
         Pinned::Nothing => {}
         Pinned::Maps => tracing::info!("maps that an earlier vipd left are adopted"),
@@ -230,7 +232,15 @@ async fn load(options: &Options, host: &mut Host) -> Result<(Dataplane, Events)>
             Dataplane::discard(&options.bpffs_dir)?;
         }
     }
-    Dataplane::load(&options.bpffs_dir, options.log_xdp)
+    Dataplane::load(&options.bpffs_dir, options.log_xdp).map_err(|error| keep_verifier_log(error, dir))
+}
+
+/// Has the verifier's log, if there is one, put into a file of the runtime directory.
+fn keep_verifier_log(error: anyhow::Error, dir: &RuntimeDir) -> anyhow::Error {
+    match error.downcast::<Refused>() {
+        Ok(refused) => refused.kept(|log| dir.keep(runtime_dir::VERIFIER_LOG, log)).into(),
+        Err(error) => error,
+    }
 }
 
 /// Fills the data plane and attaches it, then installs the host's part, then runs the election until it is over.

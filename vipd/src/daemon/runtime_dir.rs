@@ -19,6 +19,8 @@ use nix::fcntl::{Flock, FlockArg};
 /// Name of the control socket in the runtime directory.
 const SOCKET: &str = "vipd.sock";
 const PID_FILE: &str = "vipd.pid";
+/// Name of the file with what the kernel's verifier said to a program that it refused.
+pub const VERIFIER_LOG: &str = "verifier.log";
 /// Name of the abstract socket that is the lock of a network namespace.
 const HOST_LOCK: &str = "vipd/host";
 
@@ -124,6 +126,24 @@ impl RuntimeDir {
         &self.dir
     }
 
+    /// Keeps a text in a file of this name, mode 0600, in place of one that is there. Returns its path.
+    ///
+    /// The file outlives the process. A link of that name is replaced, not followed.
+    pub fn keep(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.dir.join(name);
+        let written = match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => OpenOptions::new()
+                .create_new(true)
+                .write(true)
+                .mode(0o600)
+                .open(&path)
+                .and_then(|mut file| file.write_all(text.as_bytes())),
+        };
+        written.with_context(|| format!("write {}", path.display()))?;
+        Ok(path)
+    }
+
     /// Removes what this process made in the directory. The lock goes last, with the process.
     pub fn clean(&self) {
         for path in [socket(&self.dir), self.dir.join(PID_FILE)] {
@@ -131,5 +151,32 @@ impl RuntimeDir {
                 tracing::debug!(path = %path.display(), %error, "not removed");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_text_is_kept_for_its_owner_and_through_no_link() {
+        let dir = std::env::temp_dir().join(format!("vipd-runtime-{}", std::process::id()));
+        let runtime = RuntimeDir::lock(&dir).unwrap();
+        let elsewhere = dir.join("elsewhere");
+        fs::write(&elsewhere, "precious").unwrap();
+        symlink(&elsewhere, dir.join("verifier.log")).unwrap();
+        for text in ["a long first text", "short"] {
+            let path = runtime.keep("verifier.log", text).unwrap();
+            assert_eq!(path, dir.join("verifier.log"));
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            assert!(metadata.is_file() && metadata.permissions().mode() & 0o777 == 0o600, "{metadata:?}");
+        }
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "precious");
+        fs::remove_dir_all(&dir).unwrap();
+        let error = format!("{:#}", runtime.keep("verifier.log", "text").unwrap_err());
+        assert!(error.contains("verifier.log: No such file"), "{error}");
     }
 }

@@ -5,13 +5,16 @@
 mod answers;
 mod attachment;
 mod clsact;
+mod extack;
 mod pages;
 mod pins;
 mod predecessor;
+mod privileges;
 mod programs;
 mod refusal;
 mod sys;
 mod tables;
+mod verification;
 
 use std::{
     fmt,
@@ -35,9 +38,16 @@ use pages::{AnswerPage, SievePage};
 pub use pages::{Identity, InstancePage, LeasePage};
 use pins::PinDir;
 pub use predecessor::Predecessor;
+pub use privileges::missing_capabilities;
 use programs::Programs;
+pub use programs::try_load;
+pub use refusal::NATIVE_MTU;
 pub use tables::Contents;
 use tables::Tables;
+pub use verification::{Refused, Verified};
+
+/// The oldest kernel that vipd is written for, as major and minor version.
+pub const OLDEST_KERNEL: (u32, u32) = (5, 18);
 
 use crate::host::XdpState;
 
@@ -172,11 +182,24 @@ impl Dataplane {
     ///
     /// # Errors
     ///
-    /// Pinned maps that do not fit, or the kernel's reason with the privilege or mount it takes.
+    /// Pinned maps that do not fit, a mount that is missing, or [`Refused`] by the kernel. Maps that were not there before
+    /// are then unpinned again; those of a predecessor stay.
     pub fn load(bpffs: &Path, log: bool) -> Result<(Self, Events)> {
         let pins = PinDir::open(bpffs)?;
-        pins.check()?;
+        let adopts = pins.check()?;
+        let loaded = Self::load_into(pins.clone(), adopts, log);
+        if loaded.is_err() && !adopts {
+            pins.withdraw()?;
+        }
+        loaded
+    }
+
+    fn load_into(pins: PinDir, adopts: bool, log: bool) -> Result<(Self, Events)> {
         let mut programs = Programs::new(pins.clone(), log)?;
+        if adopts {
+            // A predecessor that is attached goes on if the kernel refuses this version.
+            programs.verify_attached()?;
+        }
         let ebpf = programs.maps();
 
         let leases = LeasePage::new(map_fd(ebpf, "LEASES")?).context("map LEASES into memory")?;

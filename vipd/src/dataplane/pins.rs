@@ -248,6 +248,22 @@ impl PinDir {
         for (pin, ifindex) in self.attachments().context("list pinned attachments")? {
             self.detach(pin, ifindex)?;
         }
+        self.unpin_maps()?;
+        fs::remove_dir(&self.0).with_context(|| format!("remove {}", self.0.display()))?;
+        self.remove_empty_parents();
+        Ok(())
+    }
+
+    /// Removes maps that were pinned for nothing, and the directories if that leaves them empty; attached links stay.
+    pub fn withdraw(&self) -> Result<()> {
+        self.unpin_maps()?;
+        if fs::remove_dir(&self.0).is_ok() {
+            self.remove_empty_parents();
+        }
+        Ok(())
+    }
+
+    fn unpin_maps(&self) -> Result<()> {
         for (_, path) in self.maps() {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -256,13 +272,15 @@ impl PinDir {
                 _ => {}
             }
         }
-        fs::remove_dir(&self.0).with_context(|| format!("remove {}", self.0.display()))?;
-        // The parents may hold other versions, or be the operator's.
+        Ok(())
+    }
+
+    /// The parents may hold other versions, or be the operator's.
+    fn remove_empty_parents(&self) {
         let mut parent = self.0.parent();
         while let Some(dir) = parent.filter(|dir| fs::remove_dir(dir).is_ok()) {
             parent = dir.parent();
         }
-        Ok(())
     }
 }
 

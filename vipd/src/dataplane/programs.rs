@@ -21,21 +21,25 @@ use super::{
     attachment::{self, Attached, Attachment, FILTER_HANDLE, FILTER_PRIORITY, Mode, Pin, Wanted},
     clsact,
     pins::PinDir,
-    refusal::refusal,
+    refusal,
+    verification::{Refused, Verified},
 };
 use crate::host::XdpState;
 
 /// The programs, built by `cargo xtask build-ebpf` and embedded (see build.rs).
-static XDP_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VIPD_BPF_DIR"), "/vipd-xdp.bpf.o"));
+pub(super) static XDP_OBJECT: &[u8] =
+    include_bytes_aligned!(concat!(env!("VIPD_BPF_DIR"), "/vipd-xdp.bpf.o"));
 static TC_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VIPD_BPF_DIR"), "/vipd-tc.bpf.o"));
 
 /// Names of the programs, as `bpftool prog show` prints them.
-const XDP_PROGRAM: &str = "vipd_xdp";
+pub(super) const XDP_PROGRAM: &str = "vipd_xdp";
 const TC_PROGRAM: &str = "vipd_tc";
 
 /// The programs, and where they are attached.
 pub struct Programs {
     xdp: Ebpf,
+    /// Whether the kernel has verified it, and its log is read if it is to be.
+    xdp_is_ready: bool,
     /// `None`: no interface needed it yet.
     tc: Option<Ebpf>,
     log: bool,
@@ -46,8 +50,13 @@ pub struct Programs {
 impl Programs {
     /// Reads the XDP program, with which all maps are made or adopted. The kernel has verified nothing yet.
     pub fn new(pins: PinDir, log: bool) -> Result<Self> {
-        let xdp = read(XDP_OBJECT, &pins, log)?;
-        Ok(Self { xdp, tc: None, log, pins, attached: HashMap::new() })
+        Self::of(XDP_OBJECT, pins, log)
+    }
+
+    /// With another XDP object.
+    pub(super) fn of(xdp: &[u8], pins: PinDir, log: bool) -> Result<Self> {
+        let xdp = read(xdp, Some(&pins), log)?;
+        Ok(Self { xdp, xdp_is_ready: false, tc: None, log, pins, attached: HashMap::new() })
     }
 
     /// What the maps are taken from.
@@ -112,39 +121,42 @@ impl Programs {
 
     /// The XDP program, verified.
     pub fn xdp(&mut self) -> Result<&mut Xdp> {
-        let name = XDP_PROGRAM;
-        let program =
-            self.xdp.program_mut(name).with_context(|| format!("the XDP object has no program {name}"))?;
-        let program: &mut Xdp = program.try_into()?;
-        if program.fd().is_err() {
-            program.load().context("have the kernel verify the XDP program")?;
+        if !self.xdp_is_ready {
+            verified_xdp(&mut self.xdp)?;
+            self.xdp_is_ready = true;
             if self.log {
                 forward_log(EbpfLogger::init_with_logger(&mut self.xdp, Forward)?)?;
             }
         }
-        Ok(self
-            .xdp
-            .program_mut(name)
-            .with_context(|| format!("the XDP object has no program {name}"))?
-            .try_into()?)
+        verified_xdp(&mut self.xdp)
     }
 
     /// The tc program, verified.
     pub fn tc(&mut self) -> Result<&mut SchedClassifier> {
-        let name = TC_PROGRAM;
-        if self.tc.is_none() {
-            let mut tc = read(TC_OBJECT, &self.pins, self.log)?;
-            let program =
-                tc.program_mut(name).with_context(|| format!("the tc object has no program {name}"))?;
-            let program: &mut SchedClassifier = program.try_into()?;
-            program.load().context("have the kernel verify the tc program")?;
-            if self.log {
-                forward_log(EbpfLogger::init_with_logger(&mut tc, Forward)?)?;
+        let tc = match self.tc.take() {
+            Some(tc) => tc,
+            None => {
+                let mut tc = read(TC_OBJECT, Some(&self.pins), self.log)?;
+                verified_tc(&mut tc)?;
+                if self.log {
+                    forward_log(EbpfLogger::init_with_logger(&mut tc, Forward)?)?;
+                }
+                tc
             }
-            self.tc = Some(tc);
+        };
+        verified_tc(self.tc.insert(tc))
+    }
+
+    /// Has the kernel verify what a predecessor has attached.
+    pub fn verify_attached(&mut self) -> Result<()> {
+        let pins = self.pins.attachments()?;
+        if pins.iter().any(|(pin, _)| *pin == Pin::Xdp) {
+            self.xdp()?;
         }
-        let program = self.tc.as_mut().and_then(|tc| tc.program_mut(name));
-        Ok(program.with_context(|| format!("the tc object has no program {name}"))?.try_into()?)
+        if pins.iter().any(|(pin, _)| Pin::TC.contains(pin)) {
+            self.tc()?;
+        }
+        Ok(())
     }
 
     fn attach_xdp(
@@ -171,9 +183,8 @@ impl Programs {
             );
         }
         let program = self.xdp()?;
-        let id = program.attach_to_if_index(ifindex, XdpMode::Driver).map_err(|error| {
-            refusal(error, mtu).context(format!("the driver of {interface} refused native XDP"))
-        })?;
+        let id = refusal::attach(program, XdpMode::Driver, interface, ifindex, mtu)
+            .with_context(|| format!("the driver of {interface} refused native XDP"))?;
         let link: FdLink = program
             .take_link(id)?
             .try_into()
@@ -284,17 +295,46 @@ impl Programs {
     }
 }
 
-/// Reads an object; its maps are those pinned, or new ones that are pinned.
-fn read(object: &[u8], pins: &PinDir, log: bool) -> Result<Ebpf> {
+/// Has the kernel verify the programs with maps of their own, and lets go of all of it: nothing is attached or pinned.
+///
+/// # Errors
+///
+/// [`Refused`] by the kernel; anything else is an object that does not fit this vipd.
+pub fn try_load() -> Result<Vec<Verified>> {
+    let mut xdp = read(XDP_OBJECT, None, false)?;
+    let mut tc = read(TC_OBJECT, None, false)?;
+    Ok(vec![
+        Verified::new(XDP_PROGRAM, verified_xdp(&mut xdp)?.info()),
+        Verified::new(TC_PROGRAM, verified_tc(&mut tc)?.info()),
+    ])
+}
+
+fn verified_xdp(object: &mut Ebpf) -> Result<&mut Xdp> {
+    let program = object.program_mut(XDP_PROGRAM).context("the XDP object has no program")?;
+    let program: &mut Xdp = program.try_into()?;
+    if program.fd().is_err() {
+        program.load().map_err(|error| Refused::of_program(XDP_PROGRAM, error))?;
+    }
+    Ok(program)
+}
+
+fn verified_tc(object: &mut Ebpf) -> Result<&mut SchedClassifier> {
+    let program = object.program_mut(TC_PROGRAM).context("the tc object has no program")?;
+    let program: &mut SchedClassifier = program.try_into()?;
+    if program.fd().is_err() {
+        program.load().map_err(|error| Refused::of_program(TC_PROGRAM, error))?;
+    }
+    Ok(program)
+}
+
+/// Reads an object; its maps are those pinned, or new ones, pinned if there is a place.
+fn read(object: &[u8], pins: Option<&PinDir>, log: bool) -> Result<Ebpf> {
+    let level = if log { aya_log::Level::Info as u8 } else { 0 };
     let mut loader = EbpfLoader::new();
-    for (name, path) in pins.maps() {
+    for (name, path) in pins.iter().flat_map(|pins| pins.maps()) {
         loader.map_pin_path(name, path);
     }
-    let level = if log { aya_log::Level::Info as u8 } else { 0 };
-    loader.override_global(aya_log::LEVEL, &level, true);
-    loader.load(object).context(
-        "load vipd's BPF programs; it takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and Linux 5.18 or later",
-    )
+    loader.override_global(aya_log::LEVEL, &level, true).load(object).map_err(Refused::of_object)
 }
 
 /// Passes what a program logs on to `tracing`, with the rest of the log.

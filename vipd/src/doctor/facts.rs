@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     config::{Config, Failure, Instance, Loaded},
     control::model::{ArbiterStatus, InstanceStatus, Status},
+    dataplane::Verified,
     host::{Survey, SurveyedLink},
 };
 
@@ -57,6 +58,20 @@ pub struct Machine {
     /// `net.core.bpf_jit_enable`; `None` in all but the first network namespace.
     pub jit: Option<u32>,
     pub clocksource: Option<String>,
+    pub programs: Programs,
+}
+
+/// What the kernel says to vipd's BPF programs.
+#[derive(Clone, Debug)]
+pub enum Programs {
+    Loaded(Vec<Verified>),
+    /// What it answered, and the remedy.
+    Refused {
+        what: String,
+        fix: String,
+    },
+    /// Why they were not tried.
+    Untried(String),
 }
 
 /// Of `net.ipv4.conf.IFACE`.

@@ -15,7 +15,7 @@ use nix::sys::{
     utsname::uname,
 };
 
-use super::{Broken, Facts, InterfaceSettings, Keepalived, Machine};
+use super::{Broken, Facts, InterfaceSettings, Keepalived, Machine, Programs};
 use crate::{
     config::{Command, Config, Fence, Fifo, Notify, ScriptPolicy, Source, Told, Tracking},
     control::{
@@ -23,6 +23,7 @@ use crate::{
         model::{ArbiterStatus, Status},
     },
     daemon::runtime_dir,
+    dataplane::{self, Refused},
     host::Survey,
     scripts::{self, Accounts},
     tracking::arbiter,
@@ -106,6 +107,22 @@ fn machine(bpffs_dir: &Path, vipd: Option<u32>) -> Machine {
         clocksource: fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource")
             .ok()
             .map(|name| name.trim().to_owned()),
+        programs: programs(),
+    }
+}
+
+/// Has the kernel verify the programs, if this process may; nothing is attached, pinned or left loaded.
+fn programs() -> Programs {
+    let missing = dataplane::missing_capabilities();
+    if !missing.is_empty() {
+        return Programs::Untried(format!("this command runs without {}", missing.join(", ")));
+    }
+    match dataplane::try_load() {
+        Ok(verified) => Programs::Loaded(verified),
+        Err(error) => match error.downcast_ref::<Refused>() {
+            Some(refused) => Programs::Refused { what: refused.what(), fix: refused.remedy().to_owned() },
+            None => Programs::Untried(format!("{error:#}")),
+        },
     }
 }
 

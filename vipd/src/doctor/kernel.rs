@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Facts, Findings, Machine};
+use super::{Facts, Findings, Machine, Programs};
+use crate::dataplane::{OLDEST_KERNEL, Verified};
 
 const KERNEL: &str = "kernel";
 
@@ -11,6 +12,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
     release(machine, findings);
     bpffs(machine, findings);
     capabilities(machine, findings);
+    programs(machine, findings);
     jit(machine, findings);
     memory(machine, findings);
     real_time(facts, findings);
@@ -21,8 +23,8 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
 fn release(Machine { release, .. }: &Machine, findings: &mut Findings) {
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    let (major, minor) = OLDEST;
-    if version < OLDEST {
+    let (major, minor) = OLDEST_KERNEL;
+    if version < OLDEST_KERNEL {
         let what = format!("Linux {release} is older than {major}.{minor}");
         findings.problem(KERNEL, "release", what, format!("boot a kernel of {major}.{minor} or later"));
     } else {
@@ -69,6 +71,27 @@ fn capabilities(Machine { capabilities, .. }: &Machine, findings: &mut Findings)
     if !wanted.is_empty() {
         let what = format!("without {wanted}: adverts may be late under load");
         findings.warning(KERNEL, "capabilities", what, UNIT);
+    }
+}
+
+/// Whether the kernel loads the programs: its verifier differs from version to version.
+fn programs(Machine { programs, .. }: &Machine, findings: &mut Findings) {
+    match programs {
+        Programs::Loaded(verified) => {
+            for Verified { program, instructions } in verified {
+                let walked = instructions.map(|count| format!(": its verifier walked {count} instructions"));
+                let what = format!("the kernel loads {program}{}", walked.unwrap_or_default());
+                findings.ok(KERNEL, "program", what);
+            }
+        }
+        Programs::Refused { what, fix } => findings.problem(KERNEL, "program", what, fix),
+        Programs::Untried(why) => {
+            findings.skipped(
+                KERNEL,
+                "program",
+                format!("whether the kernel loads vipd's programs is not looked at: {why}"),
+            );
+        }
     }
 }
 
@@ -146,8 +169,6 @@ fn preemption(facts: &Facts, findings: &mut Findings) {
     }
 }
 
-/// What vipd needs.
-const OLDEST: (u32, u32) = (5, 18);
 /// linux/capability.h.
 const NET_ADMIN: u32 = 12;
 const NET_RAW: u32 = 13;

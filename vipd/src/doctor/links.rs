@@ -7,6 +7,7 @@ use vipd_common::Family;
 use super::{Facts, Findings};
 use crate::{
     config::{Instance, XdpMode, XdpModes},
+    dataplane::NATIVE_MTU,
     host::{SurveyedLink, Unusable},
 };
 
@@ -286,6 +287,3 @@ fn leftovers(facts: &Facts, findings: &mut Findings) {
         findings.ok("addresses", "vip-on-interface", "no VIP is an address of an interface");
     }
 }
-
-/// A page less the room that drivers keep before and behind a frame.
-const NATIVE_MTU: u32 = 3_498;

@@ -1,6 +1,6 @@
 //! `vipd doctor`: what usually goes wrong on a host, and how each is mended.
 //!
-//! [`Facts::gather`] looks, and changes nothing; [`judge`] is a function of what was seen, and knows no file, socket or clock. A fact
+//! [`Facts::gather`] looks, and leaves nothing changed; [`judge`] is a function of what was seen, and knows no file, socket or clock. A fact
 //! that could not be had is a finding too: `skipped`, with the reason.
 
 mod configuration;
@@ -20,7 +20,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-pub use facts::{Broken, Facts, InterfaceSettings, Keepalived, Machine};
+pub use facts::{Broken, Facts, InterfaceSettings, Keepalived, Machine, Programs};
 pub use gather::Places;
 
 /// How bad something is.

@@ -15,6 +15,7 @@ use super::*;
 use crate::{
     config::{self, Nothing, Unsupported},
     control::model::{ArbiterStatus, InstanceStatus, Status, TargetStatus},
+    dataplane::Verified,
     host::{
         BridgeState, Controller, LinkAddress, LinkState, Survey, SurveyedLink, SurveyedRule, VlanState,
         XdpState,
@@ -73,6 +74,7 @@ fn idle() -> Facts {
             rtprio: 0,
             jit: Some(1),
             clocksource: Some("tsc".to_owned()),
+            programs: Programs::Loaded(vec![Verified { program: "vipd_xdp", instructions: Some(175_000) }]),
         },
         configuration: parse(CONFIG),
         running: None,

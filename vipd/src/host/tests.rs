@@ -26,8 +26,7 @@ use super::*;
 fn in_namespace<F: Future<Output = ()>>(name: &str, test: impl FnOnce(PathBuf) -> F + Send) {
     // SAFETY: geteuid() takes no arguments and cannot fail.
     if unsafe { libc::geteuid() } != 0 {
-        eprintln!("skipped {name}: making a network namespace needs root");
-        return;
+        return vipd_tests::skip(format_args!("{name}: making a network namespace needs root"));
     }
     let dir = std::env::temp_dir().join(format!("vipd-host-{}-{name}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
@@ -45,7 +44,7 @@ fn in_namespace<F: Future<Output = ()>>(name: &str, test: impl FnOnce(PathBuf) -
                 ip("link set v0 up");
                 ip("link set v1 up");
                 // The kernel tells of the carrier from a work queue, on a busy machine a while later.
-                while ip("route show table all").contains("linkdown") {
+                while ip("link").contains("NO-CARRIER") || ip("route show table all").contains("linkdown") {
                     thread::sleep(Duration::from_millis(5));
                 }
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

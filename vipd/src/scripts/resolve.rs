@@ -159,8 +159,7 @@ mod tests {
     #[test]
     fn what_others_may_change_is_not_run_by_root() {
         if !Uid::effective().is_root() {
-            println!("SKIPPED: needs root");
-            return;
+            return vipd_tests::skip("needs root");
         }
         let dir = env::temp_dir().join(format!("vipd-scripts-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();

@@ -292,7 +292,7 @@ mod tests {
     async fn the_kernel_tells_of_processes() {
         let mut events = match Events::listen() {
             Ok(events) => events,
-            Err(error) => return println!("SKIPPED: no process events: {error}"),
+            Err(error) => return vipd_tests::skip(format_args!("no process events: {error}")),
         };
         let mut child = tokio::process::Command::new("/bin/true").spawn().unwrap();
         let pid = child.id().unwrap();

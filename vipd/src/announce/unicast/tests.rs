@@ -35,8 +35,7 @@ struct Far {
 /// another one.
 fn with_peer(name: &str, test: impl FnOnce(u32, Far) + Send) {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped {name}: making a network namespace needs root");
-        return;
+        return vipd_tests::skip(format_args!("{name}: making a network namespace needs root"));
     }
     let outcome = thread::scope(|scope| {
         scope

@@ -28,6 +28,16 @@ fn the_machine() {
                     "kernel: warning: no real-time scheduling may be had",
                 ],
             ),
+            (
+                "a kernel that refuses the program",
+                |f| {
+                    f.machine.programs = Programs::Refused {
+                        what: "Linux 6.1.0 refuses vipd_xdp".to_owned(),
+                        fix: "boot another".to_owned(),
+                    };
+                },
+                &["kernel: problem: Linux 6.1.0 refuses vipd_xdp"],
+            ),
             // CAP_SYS_ADMIN is as much as CAP_BPF and CAP_PERFMON.
             ("CAP_SYS_ADMIN", |f| f.machine.capabilities = !(3 << 38), &[]),
             (
@@ -148,4 +158,26 @@ fn arbiter(action: &str, quorum: usize, problems: &[Option<&str>]) -> ArbiterSta
         timeout_ms: 1000,
         targets: problems.iter().enumerate().map(target).collect(),
     }
+}
+
+#[test]
+fn what_the_kernel_says_to_the_program() {
+    let of_program = |facts: &Facts| {
+        let findings = judge(facts).into_iter().filter(|finding| finding.check == "program");
+        findings.map(|finding| format!("{}: {}", finding.level, finding.what)).collect::<Vec<_>>()
+    };
+    let mut facts = idle();
+    assert_eq!(
+        of_program(&facts),
+        ["ok: the kernel loads vipd_xdp: its verifier walked 175000 instructions"]
+    );
+    facts.machine.programs = Programs::Loaded(vec![Verified { program: "vipd_xdp", instructions: None }]);
+    assert_eq!(of_program(&facts), ["ok: the kernel loads vipd_xdp"]);
+    facts.machine.programs = Programs::Untried("this command runs without CAP_BPF".to_owned());
+    assert_eq!(
+        of_program(&facts),
+        [
+            "skipped: whether the kernel loads vipd's programs is not looked at: this command runs without CAP_BPF"
+        ]
+    );
 }

@@ -127,6 +127,10 @@ fn install_then_remove_all_leaves_no_trace() {
             (backup.map(str::to_owned).to_vec(), routes.to_vec(), vec!["2001:db8::100/128".to_owned()])
         );
 
+        // The kernel adds the route of an IPv6 address from a work queue.
+        while !ip("-6 route show table local").contains("local 2001:db8::100") {
+            thread::sleep(Duration::from_millis(5));
+        }
         for _ in 0..2 {
             host.set_master(3, true).await.unwrap();
             assert_eq!(rules(), backup[1..]);

@@ -18,6 +18,10 @@ fn bindable(vip: &str) {
 #[test]
 fn a_masters_vips_are_shown_and_a_backups_are_not() {
     in_namespace("visible", async |dir| {
+        // The kernel ends duplicate address detection some time later.
+        while ip("addr").contains("tentative") {
+            thread::sleep(Duration::from_millis(20));
+        }
         let before = (ip("addr"), ip("route show table all"), ip("-6 route show table all"));
         let (mut host, _events) = Host::open(&dir).unwrap();
         let vips = ["10.0.0.100", "2001:db8::100"];
