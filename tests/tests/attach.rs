@@ -137,6 +137,48 @@ fn another_xdp_program_is_left_alone() -> Result<()> {
     Ok(())
 }
 
+/// Somebody turns the stripping of VLAN tags on below native XDP: it is turned off again, and told.
+#[test]
+fn rxvlan_is_kept_off_below_native_xdp() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let strips =
+        || Ok::<_, anyhow::Error>(lb01.exec(&["ethtool", "-k", "eth0"])?.contains("rx-vlan-offload: on"));
+    let before = strips()?;
+    let _vipd = bed.start("lb01", &conf_of_mode("native"))?;
+    bed.wait("lb01", "MASTER")?;
+    ensure!(!strips()?);
+    for round in 1..=2 {
+        lb01.exec(&["ethtool", "-K", "eth0", "rxvlan", "on"])?;
+        vipd_tests::wait_for("rxvlan to be off", SOON, || strips().is_ok_and(|on| !on))?;
+        vipd_tests::wait_for("an event", SOON, || {
+            bed.events_named("lb01", "rx_vlan_restored").is_ok_and(|events| events.len() == round)
+        })?;
+    }
+    let event = bed.wait_event("lb01", "rx_vlan_restored", |_| true)?;
+    ensure!(event["fields"]["interface"] == "eth0" && event["level"] == "WARN", "{event}");
+    ensure!(bed.state("lb01")? == "MASTER");
+    lb01.stop_vipd(&bed.vipd)?;
+    ensure!(strips()? == before);
+    Ok(())
+}
+
+/// At tc ingress the tags are seen wherever they are: the NIC's setting is nobody's business.
+#[test]
+fn rxvlan_is_left_alone_at_tc() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let _vipd = bed.start("lb01", &conf_of_mode("tc"))?;
+    bed.wait("lb01", "MASTER")?;
+    lb01.exec(&["ethtool", "-K", "eth0", "rxvlan", "off"])?;
+    lb01.exec(&["ethtool", "-K", "eth0", "rxvlan", "on"])?;
+    // A look comes every 5 s.
+    std::thread::sleep(Duration::from_secs(6));
+    ensure!(lb01.exec(&["ethtool", "-k", "eth0"])?.contains("rx-vlan-offload: on"));
+    ensure!(bed.events_named("lb01", "rx_vlan_restored")?.is_empty());
+    Ok(())
+}
+
 /// veth refuses native XDP to an end with fewer receive queues than its peer has transmit queues. bpf(2) says ENOSPC, and no more.
 #[test]
 fn a_native_mode_that_is_refused_is_explained_in_the_kernels_words() -> Result<()> {

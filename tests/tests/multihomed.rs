@@ -90,7 +90,10 @@ fn the_kernel_answers_not_on_the_parent_of_a_macvlan() -> Result<()> {
     lb01.exec(&["ip", "link", "set", "dev", name, "up"])?;
     let (parent, own) = (lb01.mac(), mac.parse()?);
     let prober = ArpProber::start(bed.client().ns(), "eth0", &[VIP], Duration::from_millis(2))?;
-    let mut vipd = bed.start("lb01", &node_conf(HIGH, "").replace("eth0", name))?;
+    let mut vipd = bed.start(
+        "lb01",
+        &("global_defs { xdp_mode auto }\n".to_owned() + &node_conf(HIGH, "").replace("eth0", name)),
+    )?;
     bed.wait("lb01", "MASTER")?;
     sleep(WATCH);
     ensure!(prober.last_answer_by(own).is_some(), "the master has not answered");

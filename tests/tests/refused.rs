@@ -131,7 +131,7 @@ fn an_interface_in_use_that_is_enslaved_is_a_fault_with_the_reason() -> Result<(
 #[test]
 fn an_interface_that_comes_unfit_is_waited_for() -> Result<()> {
     let Some(bed) = Bed::new()? else { return Ok(()) };
-    let conf = on("br0").replace("global_defs {", "global_defs {\n    dynamic_interfaces");
+    let conf = on("br0").replace("global_defs {", "global_defs {\n    dynamic_interfaces\n    xdp_mode auto");
     ensure!(conf.contains("dynamic_interfaces"), "{conf}");
     let mut lb01 = bed.start("lb01", &conf)?;
     bed.wait("lb01", "FAULT")?;

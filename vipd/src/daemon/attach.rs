@@ -56,7 +56,19 @@ async fn attach_to(
     let link = host.link(interface).await?;
     let mut wanted = wanted(&link, wire, modes.of_interface(interface))?;
     let mut falls_back = false;
-    if let Some(present) = present.filter(|_| dataplane.is_attached(ifindex)) {
+    let present = present.filter(|_| dataplane.is_attached(ifindex));
+    let stays_at_tc = wanted == Wanted::Any && present.is_some_and(|present| present.mode == Mode::Tc);
+    if !matches!(wanted, Wanted::Tc(_))
+        && !stays_at_tc
+        && let Err(error) = host.set_rx_vlan(interface, false)
+    {
+        // A NIC that strips tags shows XDP two VLANs that look alike.
+        match wanted {
+            Wanted::Native => return Err(error),
+            _ => (wanted, falls_back) = (Wanted::Tc(format!("{error:#}")), true),
+        }
+    }
+    if let Some(present) = present {
         let fits = match wanted {
             Wanted::Any => true,
             Wanted::Native => present.mode == Mode::Native,
@@ -64,15 +76,6 @@ async fn attach_to(
         };
         if fits {
             return Ok(present.clone());
-        }
-    }
-    if !matches!(wanted, Wanted::Tc(_))
-        && let Err(error) = host.set_rx_vlan(interface, false)
-    {
-        // A NIC that strips tags shows XDP two VLANs that look alike.
-        match wanted {
-            Wanted::Native => return Err(error),
-            _ => (wanted, falls_back) = (Wanted::Tc(format!("{error:#}")), true),
         }
     }
     let prefers_native = wanted == Wanted::Any || falls_back;

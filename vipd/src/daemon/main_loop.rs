@@ -154,7 +154,10 @@ impl MainLoop<'_> {
                 }
                 Ok(()) = self.wished.changed() => self.apply_wishes().await,
                 () = at(self.retry_at) => self.apply_wishes().await,
-                _ = looks.tick() => self.look(),
+                _ = looks.tick() => {
+                    self.look();
+                    self.check_offloads().await;
+                }
                 () = at(self.wanted.again_at), if self.reload.is_none() => self.want_rebuild().await,
                 handed_over = handed_over(&mut self.reload) => {
                     // A channel that is closed is that of an engine that has ended.
@@ -289,8 +292,9 @@ impl MainLoop<'_> {
         if self.own_macs.follow(&change) {
             self.send(Message::OwnMacs(self.own_macs.all())).await;
         }
-        let change = self.delays.pass(change, Instant::now());
-        self.link_changed(change).await;
+        let settled = self.delays.pass(change.clone(), Instant::now());
+        self.link_changed(settled).await;
+        self.check_offloads_of(&change).await;
     }
 
     /// A link has changed, for all who know of delays.

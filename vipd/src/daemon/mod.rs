@@ -18,6 +18,7 @@ mod least;
 mod lines;
 mod logging;
 mod main_loop;
+mod offloads;
 mod own_macs;
 mod realtime;
 mod reload;

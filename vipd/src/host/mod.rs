@@ -215,6 +215,12 @@ impl Host {
         self.rx_vlan.set(interface, on)
     }
 
+    /// Looks whether the stripping of VLAN tags is still off, as [`set_rx_vlan`](Self::set_rx_vlan) has left it, and turns it off
+    /// if not; returns whether it was on.
+    pub fn check_rx_vlan(&mut self, interface: &str) -> Result<bool> {
+        self.rx_vlan.keep_off(interface)
+    }
+
     /// Has the NIC strip VLAN tags on reception again, if it did before vipd.
     pub fn restore_rx_vlan(&mut self, interface: &str) -> Result<()> {
         self.rx_vlan.restore_one(interface)

@@ -45,6 +45,17 @@ impl RxVlan {
         result
     }
 
+    /// Turns the stripping off again where somebody has turned it on; returns whether somebody had. An interface that is gone
+    /// strips nothing.
+    pub fn keep_off(&self, interface: &str) -> Result<bool> {
+        match get(interface) {
+            Ok(false) => Ok(false),
+            Ok(true) => self.set(interface, false).map(|()| true),
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("rx-vlan-offload of {interface}")),
+        }
+    }
+
     /// Restores the setting of one interface, if it was changed.
     pub fn restore_one(&self, interface: &str) -> Result<()> {
         match self.saved.load().get(interface) {

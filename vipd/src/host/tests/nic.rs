@@ -109,6 +109,10 @@ fn rx_vlan(name: &str) -> bool {
     }
 }
 
+fn ethtool(name: &str, state: &str) {
+    assert!(Command::new("ethtool").args(["-K", name, "rxvlan", state]).status().unwrap().success());
+}
+
 #[test]
 fn rx_vlan_offload_is_turned_off_and_restored() {
     in_namespace("rxvlan", async |dir| {
@@ -118,6 +122,11 @@ fn rx_vlan_offload_is_turned_off_and_restored() {
             host.set_rx_vlan("v0", false).unwrap();
             assert!(!rx_vlan("v0"));
         }
+        // Somebody turns it on again.
+        assert!(!host.check_rx_vlan("v0").unwrap());
+        ethtool("v0", "on");
+        assert!(host.check_rx_vlan("v0").unwrap() && !rx_vlan("v0"));
+        assert!(!host.check_rx_vlan("none").unwrap(), "an interface that is gone");
         drop(host);
         let (mut host, _events) = Host::open(&dir).unwrap();
         host.remove_all().await.unwrap();
