@@ -30,7 +30,13 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
 fn watch(kind: Kind, interval: Duration, count: u8, report: &mut Report) -> Result<()> {
     let lab = routers::lab()?;
     let vip = |i: u8| vec![std::net::Ipv4Addr::new(10, 1, 0, i).into()];
-    let spec = Spec { interval, vips: (0..count).map(vip).collect(), use_vmac: false, rt_priority: None };
+    let spec = Spec {
+        interval,
+        vips: (0..count).map(vip).collect(),
+        use_vmac: false,
+        rt_priority: None,
+        xdp_mode: None,
+    };
     let mut master = Router::start(lab.node("lb01"), kind, &spec, 150)?;
     master.wait(lab.node("lb01"), "MASTER")?;
     let mut backup = Router::start(lab.node("lb02"), kind, &spec, 100)?;

@@ -51,12 +51,14 @@ pub struct Spec {
     pub use_vmac: bool,
     /// `vrrp_rt_priority`: keepalived runs under SCHED_FIFO only if asked to; vipd does whenever it may.
     pub rt_priority: Option<u8>,
+    /// `xdp_mode` of vipd; the lab's own without it.
+    pub xdp_mode: Option<&'static str>,
 }
 
 impl Spec {
     /// One virtual router with one VIP.
     pub fn single(interval: Duration) -> Self {
-        Self { interval, vips: vec![vec![VIP.into()]], use_vmac: false, rt_priority: None }
+        Self { interval, vips: vec![vec![VIP.into()]], use_vmac: false, rt_priority: None, xdp_mode: None }
     }
 
     /// How long a backup of the priority waits.
@@ -69,6 +71,9 @@ impl Spec {
         let mut text = String::from("global_defs {\n vrrp_version 3\n vrrp_garp_master_refresh 0\n");
         if let Some(priority) = self.rt_priority {
             let _ = writeln!(text, " vrrp_rt_priority {priority}");
+        }
+        if let Some(mode) = self.xdp_mode {
+            let _ = writeln!(text, " xdp_mode {mode}");
         }
         text.push_str("}\n");
         for (i, vips) in self.vips.iter().enumerate() {

@@ -48,7 +48,12 @@ const BLOCK: usize = 256 * 1024;
 enum Front {
     None,
     PassProgram,
+    /// A program that passes everything, and a policy rule: with one of its own the kernel validates each packet's source by
+    /// a full look-up (`fib_validate_source` of net/ipv4/fib_frontend.c), as it does with a local route that was added.
+    PassProgramAndRule,
+    /// Native XDP.
     Vipd,
+    VipdAtTc,
 }
 
 /// Keeps it there.
@@ -62,8 +67,10 @@ struct Standing {
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     for run in 0..options.runs {
         // In turns, and not always the same first.
-        let mut fronts = [Front::None, Front::PassProgram, Front::Vipd];
-        fronts.rotate_left(run % 3);
+        let mut fronts =
+            [Front::None, Front::PassProgram, Front::PassProgramAndRule, Front::Vipd, Front::VipdAtTc];
+        let first = run % fronts.len();
+        fronts.rotate_left(first);
         for front in fronts {
             let lab = Lab::builder().node("lb01", "10.0.0.5/8").node("client", "10.0.0.100/8").build()?;
             let (node, client) = (lab.node("lb01"), lab.node("client"));
@@ -90,21 +97,30 @@ impl Front {
         match self {
             Self::None => "none",
             Self::PassProgram => "pass program",
+            Self::PassProgramAndRule => "pass program and a rule",
             Self::Vipd => "vipd",
+            Self::VipdAtTc => "vipd at tc",
         }
     }
 
     /// Puts it before the node, and the VIP on the node.
     fn set(self, node: &Node) -> Result<Standing> {
-        if matches!(self, Self::None | Self::PassProgram) {
+        if matches!(self, Self::None | Self::PassProgram | Self::PassProgramAndRule) {
             node.exec(&["ip", "address", "add", &format!("{VIP}/8"), "dev", "eth0"])?;
         }
         let mut standing = Standing::default();
         match self {
             Self::None => {}
             Self::PassProgram => standing.program = Some(Program::pass()?.attach(node.ns(), "eth0")?),
-            Self::Vipd => {
-                let router = Router::start(node, Kind::Vipd, &Spec::single(Duration::from_secs(1)), 150)?;
+            Self::PassProgramAndRule => {
+                standing.program = Some(Program::pass()?.attach(node.ns(), "eth0")?);
+                // It changes no packet's way.
+                node.exec(&["ip", "rule", "add", "preference", "32000", "lookup", "main"])?;
+            }
+            Self::Vipd | Self::VipdAtTc => {
+                let at_tc = matches!(self, Self::VipdAtTc);
+                let spec = Spec { xdp_mode: at_tc.then_some("tc"), ..Spec::single(Duration::from_secs(1)) };
+                let router = Router::start(node, Kind::Vipd, &spec, 150)?;
                 router.wait(node, "MASTER")?;
                 standing.router = Some(router);
             }

@@ -60,7 +60,10 @@ fn a_node_before_vipd_is_started() -> Result<()> {
 
     bed.lab.set_port("gw", false)?;
     let other = Program::pass()?.attach(lb01.ns(), "eth0")?;
-    expect(&bed, &["arbiter gw target warning", "arbiter gw quorum problem", "eth0 xdp problem"])?;
+    expect(&bed, &["arbiter gw target warning", "arbiter gw quorum problem"])?;
+    let conf = format!("global_defs {{\n xdp_mode native\n}}\n{}", node_conf(HIGH, ""));
+    lb01.write_vipd_conf(&conf.replace("advert_int 0.3", "advert_int 2"))?;
+    expect(&bed, &["eth0 xdp problem"])?;
     drop(other);
     bed.lab.set_port("gw", true)?;
     lb01.exec(&["ip", "link", "set", "eth0", "down"])?;

@@ -40,7 +40,7 @@ fn link(ifindex: u32, name: &str, address: &str) -> SurveyedLink {
         state: LinkState { addresses: vec![address], ..state },
         multicast: true,
         bridge: None,
-        rx_vlan: Some(true),
+        rx_vlan: Some(false),
     }
 }
 

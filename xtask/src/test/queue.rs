@@ -71,7 +71,11 @@ fn play(test: &Test, all: bool, scratch: &Path) -> Result<Ran> {
     let out = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let mut command = Command::new(&test.binary);
     command.args([&test.path, "--exact", "--include-ignored", "--nocapture"]);
-    command.current_dir(&test.dir).env("TMPDIR", scratch).env("VIPD_SKIP_LOG", &skips);
+    command
+        .current_dir(&test.dir)
+        .env("TMPDIR", scratch)
+        .env("VIPD_SKIP_LOG", &skips)
+        .env("RUST_LIB_BACKTRACE", "0");
     command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
     if sh::is_root() {
         command.env("VIPD_REQUIRE_LAB", "1");

@@ -21,16 +21,24 @@ pub fn instances(out: &mut impl Write, status: &Status) -> io::Result<()> {
     status.instances.iter().try_for_each(|i| instance(out, i))
 }
 
+/// Where its program runs.
+fn hook(i: &InstanceStatus) -> &'static str {
+    match i.xdp_mode.as_str() {
+        "native" => ", XDP native",
+        "tc" => ", tc ingress",
+        _ => "",
+    }
+}
+
 /// The block of one, with an empty line before it.
 pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
     let (name, state, style) = (&i.name, &i.state, style_of(&i.state));
     let reason = i.reason.as_deref().map(|reason| format!(" {DIM}({reason}){DIM:#}")).unwrap_or_default();
     writeln!(out, "\n{BOLD}{name}{BOLD:#}: {style}{state}{style:#} for {}{reason}", age(i.in_state_ms))?;
-    row(
-        out,
-        "router",
-        format_args!("vrid {} on {}, VRRPv{}, XDP {}", i.vrid, i.interface, i.version, i.xdp_mode),
-    )?;
+    row(out, "router", format_args!("vrid {} on {}, VRRPv{}{}", i.vrid, i.interface, i.version, hook(i)))?;
+    if let Some(reason) = &i.xdp_mode_reason {
+        row(out, "not native", reason)?;
+    }
     if let Some(group) = &i.sync_group {
         row(out, "group", group)?;
     }

@@ -47,7 +47,8 @@ VI_6: BACKUP for 1h 0m (interface ready)
   discarded  auth_failures 9, ip_ttl_errors 3
 
 VI_F: FAULT for 5s (link down)
-  router     vrid 7 on eth0, VRRPv2, XDP generic
+  router     vrid 7 on eth0, VRRPv2, tc ingress
+  not native xdp_mode tc
   priority   100, adverts every 1000 ms
   master     none heard
   vips       10.0.0.7

@@ -147,8 +147,9 @@ fn each_is_read_with_all_that_it_takes() {
 fn none_takes_a_word_more() {
     for (block, keyword, text, line, number) in rows_without_engine() {
         // They take every word.
-        let takes_all =
-            |arg: &Arg| matches!(arg, Arg::Many(Kind::Text | Kind::ShellWord) | Arg::Any(Kind::Text));
+        let takes_all = |arg: &Arg| {
+            matches!(arg, Arg::Many(Kind::Text | Kind::ShellWord) | Arg::Any(Kind::Text | Kind::Interface))
+        };
         if matches!(keyword.status, Status::Grammar { takes: [.., last], .. } if takes_all(last)) {
             continue;
         }

@@ -46,8 +46,16 @@ fn interfaces() {
             ],
         ),
         (
-            "another program",
+            "another program, which tc leaves alone",
             |f| eth0(f).state.xdp = Some(XdpState { generic: true, program_id: 9 }),
+            &[],
+        ),
+        (
+            "another program in the way of native XDP",
+            |f| {
+                f.configuration = parse(&format!("global_defs {{\nxdp_mode native\n}}\n{CONFIG}"));
+                eth0(f).state.xdp = Some(XdpState { generic: true, program_id: 9 });
+            },
             &["eth0: problem: another XDP program is on eth0 (id 9)"],
         ),
         (
@@ -111,6 +119,7 @@ fn interfaces() {
     let mut facts = running();
     vlan(&mut facts);
     vi_1(&mut facts).interface = "eth0.7".to_owned();
+    eth0(&mut facts).rx_vlan = Some(true);
     let strips = "eth0.7: problem: eth0 strips VLAN tags: XDP takes frames of its VLANs for untagged ones";
     assert_eq!(said(&facts, |level| level >= Level::Warning), [strips]);
     eth0(&mut facts).rx_vlan = Some(false);
