@@ -11,10 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use vipd_tests::find_program;
 
-use super::kernel::Image;
-
-/// What a guest mounts its root with. A kernel may have some of them built in.
-const MODULES: [&str; 4] = ["virtio_pci", "9pnet_virtio", "9p", "overlay"];
+use super::{kernel::Image, shares::FileSystem};
 
 /// Packs one into a directory, and returns the file.
 pub fn pack(image: &Image, dir: &Path) -> Result<PathBuf> {
@@ -42,13 +39,13 @@ pub fn pack(image: &Image, dir: &Path) -> Result<PathBuf> {
     Ok(packed)
 }
 
-/// [`MODULES`] and what they need, in the order to load them.
+/// What a guest mounts its root with, and what that needs, in the order to load them. A kernel may have some of them
+/// built in.
 fn modules(image: &Image) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for module in MODULES {
-        let mut modprobe = Command::new("modprobe");
-        modprobe.arg("--dirname").arg(&image.root).args(["--set-version", &image.release]);
-        let output = modprobe.args(["--show-depends", module]).output().context("cannot run modprobe")?;
+    let wanted = ["virtio_pci", "overlay"];
+    for module in wanted.iter().chain(FileSystem::of(image).modules()) {
+        let output = image.show_depends(module)?;
         ensure!(
             output.status.success(),
             "{} has no module {module}: {}",

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -123,5 +123,20 @@ impl Image {
             place.display()
         );
         Ok(Self { kernel, release, vmlinuz, root })
+    }
+
+    /// Whether the kernel has a module, or has it built in.
+    pub fn has_module(&self, module: &str) -> bool {
+        self.show_depends(module).is_ok_and(|output| output.status.success())
+    }
+
+    /// How to load a module: a line `insmod FILE` or `builtin NAME` for it and everything that it needs.
+    pub fn show_depends(&self, module: &str) -> Result<Output> {
+        let mut modprobe = Command::new("modprobe");
+        modprobe.arg("--dirname").arg(&self.root).args(["--set-version", &self.release]);
+        modprobe
+            .args(["--show-depends", module])
+            .output()
+            .context("cannot run modprobe; run: cargo xtask setup")
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! host                             guest
-//! /            --- 9p, read-only -->  lower layer of / (an overlay: what the guest writes stays in its memory)
-//! target/guest/run/<guest>/ <- 9p ->  /run/guest: agent.sh reads `script`, writes `output` and `status`
+//! /         --- read-only share --->  lower layer of / (an overlay: what the guest writes stays in its memory)
+//! target/guest/run/<guest>/ <----->  /run/guest: agent.sh reads `script`, writes `output` and `status`
 //! console.log  <------ ttyS0 -------  the kernel's messages
 //! ```
 //!
@@ -20,22 +20,25 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{console, initramfs, kernel::Image};
+use super::{
+    console, initramfs,
+    kernel::Image,
+    shares::{FileSystem, Servers},
+};
 use crate::sh;
 
 /// A boot takes 5 s, and on a busy machine some times that.
 const BOOT: Duration = Duration::from_secs(180);
 const POWER_OFF: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(50);
-/// Which share of the guest each directory is, by its tag.
-const HOST: &str = "host";
-const SHARE: &str = "share";
+const MEMORY: &str = "768M";
 
 /// A running guest.
 #[derive(Debug)]
 pub struct Guest {
     name: String,
     qemu: Child,
+    _servers: Servers,
     /// Removed with the guest.
     share: PathBuf,
     /// What `uname -r` says.
@@ -74,6 +77,7 @@ impl Guest {
         fs::write(share.join("agent.sh"), include_str!("agent.sh"))?;
         let initramfs = initramfs::pack(image, &share)?;
         let mut command = qemu(image, &initramfs, &share);
+        let servers = FileSystem::of(image).serve(&mut command, &share, MEMORY)?;
         for (n, nic) in nics.iter().enumerate() {
             command.arg("-netdev").arg(format!("{},id=net{n}", nic.network));
             command.arg("-device").arg(format!("{},netdev=net{n}", nic.device));
@@ -82,7 +86,7 @@ impl Guest {
         command.stdin(Stdio::null()).stdout(errors.try_clone()?).stderr(errors);
         let qemu = command.spawn().context("cannot run qemu-system-x86_64; run: cargo xtask setup")?;
         let (release, booted_in) = (String::new(), Duration::ZERO);
-        let mut guest = Self { name: name.to_owned(), qemu, share, release, booted_in };
+        let mut guest = Self { name: name.to_owned(), qemu, _servers: servers, share, release, booted_in };
         guest.wait_for("its boot", BOOT, |guest| guest.share.join("release").exists())?;
         guest.release = guest.read("release").trim().to_owned();
         guest.booted_in = start.elapsed();
@@ -176,21 +180,16 @@ fn qemu(image: &Image, initramfs: &Path, share: &Path) -> Command {
     // The kernel ends it with the thread that started it: nothing is left by Ctrl-C or a kill.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
-    command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "768"]);
+    command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", MEMORY]);
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
     command.arg("-kernel").arg(&image.vmlinuz).arg("-initrd").arg(initramfs);
     // Warnings and worse go to the console. A panic ends the guest. The check whether the timer ticks panics if the
     // host gives the guest no time during it.
-    let kernel = image.root.display();
+    let (kernel, shares) = (image.root.display(), FileSystem::of(image).name());
     command.arg("-append").arg(format!(
-        "console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off no_timer_check guest.kernel={kernel}"
+        "console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off no_timer_check guest.kernel={kernel} guest.shares={shares}"
     ));
     command.arg("-serial").arg(format!("file:{}", share.join("console.log").display()));
-    let directory = |path: &Path, tag: &str, options: &str| {
-        format!("local,path={},mount_tag={tag},security_model=none,multidevs=remap{options}", path.display())
-    };
-    command.arg("-virtfs").arg(directory(Path::new("/"), HOST, ",readonly=on"));
-    command.arg("-virtfs").arg(directory(share, SHARE, ""));
     command
 }
 

@@ -9,6 +9,7 @@ mod console;
 mod initramfs;
 mod kernel;
 mod machine;
+mod shares;
 
 use std::{
     fmt::Write,
