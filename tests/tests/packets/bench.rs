@@ -62,7 +62,8 @@ impl Bench {
     pub fn new() -> Option<Self> {
         vipd_tests::require_lab()?;
         let dir = pins_dir();
-        let (dataplane, events) = Dataplane::load(&dir, false).expect("the program loads");
+        let (mut dataplane, events) = Dataplane::load(&dir, false).expect("the maps are made");
+        crate::HOOK.load(&mut dataplane);
         Some(Self { dataplane: Some(dataplane), events, dir })
     }
 
@@ -132,7 +133,8 @@ impl Bench {
     /// Loads the program again, as the next daemon does: it adopts the maps.
     pub fn reload(&mut self) {
         drop(self.dataplane.take());
-        let (dataplane, events) = Dataplane::load(&self.dir, false).expect("the program loads");
+        let (mut dataplane, events) = Dataplane::load(&self.dir, false).expect("the maps are adopted");
+        crate::HOOK.load(&mut dataplane);
         (self.dataplane, self.events) = (Some(dataplane), events);
     }
 

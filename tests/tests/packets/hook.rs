@@ -31,6 +31,14 @@ impl Hook {
         self == Self::Xdp || (header..=3_300).contains(&frame.len())
     }
 
+    /// Has the kernel verify the program, which takes its time, before a test looks at the clock.
+    pub fn load(self, dataplane: &mut Dataplane) {
+        match self {
+            Self::Xdp => drop(dataplane.xdp().expect("the XDP program loads")),
+            Self::Tc => drop(dataplane.tc().expect("the tc program loads")),
+        }
+    }
+
     /// Runs the program over a frame; the verdict in the result is one of XDP's.
     pub fn run(
         self,
