@@ -73,7 +73,7 @@ fn kill_9_leaves_no_gap_and_no_second_owner() -> Result<()> {
     let Some(mut pair) = usual_pair("")? else { return Ok(()) };
     let (listener, prober) = (pair.bed.listener()?, pair.bed.prober()?);
     let cable = pair.bed.lab.sniff_port("lb01")?;
-    wait_advert(&listener, LB01, Instant::now())?;
+    wait_renewal(&listener, LB01, Instant::now())?;
     let killed = pair.lb01.kill9()?;
     let takeover = wait_advert(&listener, LB02, killed)?;
     pair.bed.wait("lb02", "MASTER")?;
@@ -88,7 +88,8 @@ fn kill_9_leaves_no_gap_and_no_second_owner() -> Result<()> {
     let probes = prober.stop()?;
     check_single_owner(&probes, &listener)?;
     // A successor that its machine starves may come after the lease: that would be the machine's gap.
-    check_answered("killed", &probes, killed, takeover.min(last + LEASE - MESSAGE_DELAY))?;
+    let renewed = last_renewal(&listener, LB01, killed).context("no lease was renewed")?;
+    check_answered("killed", &probes, killed, takeover.min(renewed + LEASE - MESSAGE_DELAY))?;
     check_answered("taken over", &probes, takeover + MESSAGE_DELAY, end)?;
     let heard = first_advert(&cable, LB02, killed).context("lb01's cable has not carried the advert")?;
     let late = answered_by(&probes, pair.bed.lb01().mac(), heard + MESSAGE_DELAY, end);
@@ -105,13 +106,14 @@ fn a_dead_daemons_lease_ends() -> Result<()> {
     let mut lb01 = bed.start("lb01", &node_conf(HIGH, ""))?;
     bed.wait("lb01", "MASTER")?;
     let (listener, prober) = (bed.listener()?, bed.prober()?);
-    wait_advert(&listener, LB01, Instant::now())?;
+    wait_renewal(&listener, LB01, Instant::now())?;
     let killed = lb01.kill9()?;
+    let renewed = last_renewal(&listener, LB01, killed).context("no lease was renewed")?;
     let end_of_lease = last_advert(&listener, LB01, Instant::now()).context("no advert")? + LEASE;
     wait_for("the end of the lease", SOON, || Instant::now() > end_of_lease + INTERVAL * 3)?;
     let end = Instant::now();
     let probes = prober.stop()?;
-    check_answered("under the lease", &probes, killed, end_of_lease - MESSAGE_DELAY)?;
+    check_answered("under the lease", &probes, killed, renewed + LEASE - MESSAGE_DELAY)?;
     let late = answered_by(&probes, bed.lb01().mac(), end_of_lease + MESSAGE_DELAY, end);
     ensure!(late == 0, "{late} questions answered after the lease, by XDP or by the kernel (I4)");
     Ok(())
@@ -151,7 +153,7 @@ fn a_restarted_daemon_adopts_and_preempts() -> Result<()> {
 fn a_restart_faster_than_the_lease_costs_no_answer() -> Result<()> {
     let Some(mut pair) = usual_pair("")? else { return Ok(()) };
     let (listener, prober) = (pair.bed.listener()?, pair.bed.prober()?);
-    let begin = wait_advert(&listener, LB01, Instant::now())?;
+    let begin = wait_renewal(&listener, LB01, Instant::now())?;
     let killed = pair.lb01.kill9()?;
     let _again = pair.bed.restart("lb01")?;
     wait_advert(&listener, LB01, killed + master_down(HIGH))?;
@@ -163,8 +165,9 @@ fn a_restart_faster_than_the_lease_costs_no_answer() -> Result<()> {
     check_single_owner(&probes, &listener)?;
     let last = last_advert(&listener, LB01, killed + MESSAGE_DELAY).context("no advert")?;
     let next = adverts(&listener).iter().find(|h| h.at > last).map(|h| h.at).context("no advert")?;
+    let renewed = last_renewal(&listener, LB01, killed).context("no lease was renewed")?;
     // Unless the machine kept both nodes from taking over before the lease ended.
-    check_answered("restarting", &probes, begin, next.min(last + LEASE - MESSAGE_DELAY))?;
+    check_answered("restarting", &probes, begin, next.min(renewed + LEASE - MESSAGE_DELAY))?;
     check_answered("restarted", &probes, next + MESSAGE_DELAY, end)?;
     Ok(())
 }

@@ -40,8 +40,8 @@ fn freeze_and_thaw(extra: &str, blocked: bool) -> Result<Option<Thaw>> {
     if blocked {
         pair.bed.lab.block("lb02", "lb01", Block::Adverts)?;
     }
-    // Just after an advert, which is in the middle of nothing.
-    wait_advert(&listener, LB01, Instant::now())?;
+    // Just after an advert and its lease, which is in the middle of nothing.
+    wait_renewal(&listener, LB01, Instant::now())?;
     let stopped = Instant::now();
     pair.lb01.sigstop()?;
     let takeover = wait_advert(&listener, LB02, stopped)?;
@@ -93,7 +93,8 @@ impl Thaw {
 
     /// I2: the frozen node's XDP answers on.
     fn check_no_gap(&self) -> Result<()> {
-        let lease = self.last + LEASE - MESSAGE_DELAY;
+        let renewed = last_renewal(&self.listener, LB01, self.stopped).context("no lease was renewed")?;
+        let lease = renewed + LEASE - MESSAGE_DELAY;
         check_answered("frozen", &self.probes, self.stopped, self.takeover.min(lease))
     }
 }

@@ -329,6 +329,19 @@ pub fn last_advert(sniffer: &Sniffer, from: IpAddr, before: Instant) -> Option<I
     adverts(sniffer).iter().rev().find(|h| h.from == from && h.at < before).map(|h| h.at)
 }
 
+/// The last advert of a node whose lease is sure to be written if its daemon was ended at this instant: a daemon sends,
+/// then writes.
+pub fn last_renewal(sniffer: &Sniffer, from: IpAddr, ended: Instant) -> Option<Instant> {
+    last_advert(sniffer, from, ended - MESSAGE_DELAY)
+}
+
+/// Waits for the first advert of a node after an instant, and until its lease is sure to be written.
+pub fn wait_renewal(sniffer: &Sniffer, from: IpAddr, after: Instant) -> Result<Instant> {
+    let at = wait_advert(sniffer, from, after)?;
+    std::thread::sleep(MESSAGE_DELAY * 2);
+    Ok(at)
+}
+
 /// Waits for the first advert of a node after an instant.
 pub fn wait_advert(sniffer: &Sniffer, from: IpAddr, after: Instant) -> Result<Instant> {
     let mut at = None;
