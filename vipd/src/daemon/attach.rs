@@ -153,3 +153,47 @@ const VETH: &str = "on a veth native XDP sees no VLAN tag, and its answers are l
 /// buffers afterwards.
 const VETH_AND_VIRTUAL_MAC: &str =
     "veth decides before XDP that a frame to the virtual MAC is for another host";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_gets_the_hook_that_sees_its_frames() {
+        const ANY: &str = "any";
+        for (kind, tagged, virtual_mac, auto, native) in [
+            (None, false, false, ANY, "native"),
+            (None, false, true, ANY, "native"),
+            // A VLAN interface above it has xdp_mode native.
+            (None, true, false, "native", "native"),
+            (Some("veth"), false, false, "tc", "native"),
+            (Some("veth"), false, true, "tc", "refused"),
+            (Some("veth"), true, false, "refused", "refused"),
+            (Some("bond"), false, false, "tc", "refused"),
+            (Some("bond"), true, false, "refused", "refused"),
+            (Some("bridge"), false, true, "tc", "refused"),
+            (Some("vlan"), false, false, "tc", "refused"),
+            (Some("macvlan"), false, false, "tc", "refused"),
+        ] {
+            let veth = kind == Some("veth");
+            let link = LinkState { kind: kind.map(str::to_owned), veth, ..LinkState::absent("eth0") };
+            let wire = WireUse { interface: "eth0", tagged, virtual_mac };
+            let name = |mode| match wanted(&link, &wire, mode) {
+                Ok(Wanted::Any) => ANY,
+                Ok(Wanted::Native) => "native",
+                Ok(Wanted::Tc(reason)) => {
+                    assert!(!reason.is_empty());
+                    "tc"
+                }
+                Err(error) => {
+                    assert!(error.to_string().starts_with("eth0 cannot have xdp_mode "), "{error}");
+                    "refused"
+                }
+            };
+            let what = format!("{kind:?}, tagged {tagged}, virtual MAC {virtual_mac}");
+            assert_eq!(name(XdpMode::Auto), auto, "{what}, auto");
+            assert_eq!(name(XdpMode::Native), native, "{what}, native");
+            assert_eq!(name(XdpMode::Tc), if tagged { "refused" } else { "tc" }, "{what}, tc");
+        }
+    }
+}
