@@ -1,4 +1,4 @@
-//! What the XDP program costs per frame, by kind of frame: `BPF_PROG_TEST_RUN` on one CPU, no driver.
+//! What the program costs per frame, by kind of frame, under XDP and at tc ingress: `BPF_PROG_TEST_RUN` on one CPU, no driver.
 //!
 //! The kernel's own overhead of a test run is in every figure, so each kind is also run through a program that only passes,
 //! in turns, and what the daemon's program adds is the difference of two neighbouring rounds.
@@ -15,7 +15,7 @@ use crate::report::Report;
 use anyhow::{Context, Result};
 use aya::{
     TestRun,
-    programs::{TestRunOptions, Xdp},
+    programs::{TestRunOptions, TestRunResult},
 };
 use vipd::{
     dataplane::{Contents, Dataplane, Identity},
@@ -51,7 +51,7 @@ pub fn run(report: &mut Report) -> Result<()> {
 }
 
 fn measure(dataplane: &mut Dataplane, report: &mut Report) -> Result<()> {
-    let empty = Program::pass()?;
+    let (empty, empty_at_tc) = (Program::pass()?, Program::pass_at_tc()?);
     let key = |family| InstanceKey { ifindex: IFINDEX, vlan: 0, family, vrid: 51, reserved: [0; 2] };
     let four = Identity {
         head: InstanceHead { key: key(4), group: 0 },
@@ -130,6 +130,12 @@ fn measure(dataplane: &mut Dataplane, report: &mut Report) -> Result<()> {
             report.add(PART, kind, "vipd", "time per frame", "ns", ns);
             report.add(PART, kind, "empty program", "time per frame", "ns", empty_ns);
             report.add(PART, kind, "vipd", "more than empty", "ns", ns - empty_ns);
+            let program = dataplane.tc()?;
+            let ns = round(repeat, || run_daemons(program, frame, repeat))?;
+            let empty_ns = round(repeat, || empty_at_tc.test_run(frame, repeat))?;
+            report.add(PART, kind, "vipd at tc", "time per frame", "ns", ns);
+            report.add(PART, kind, "empty program at tc", "time per frame", "ns", empty_ns);
+            report.add(PART, kind, "vipd at tc", "more than empty", "ns", ns - empty_ns);
         }
     }
     Ok(())
@@ -146,7 +152,10 @@ fn round(repeat: u32, mut run: impl FnMut() -> Result<Duration>) -> Result<f64> 
 }
 
 /// Runs the daemon's program; with `repeat` the kernel reports the mean of the repeats.
-fn run_daemons(program: &Xdp, frame: &[u8], repeat: u32) -> Result<Duration> {
+fn run_daemons<P>(program: &P, frame: &[u8], repeat: u32) -> Result<Duration>
+where
+    P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>, Result = TestRunResult>,
+{
     let mut options = TestRunOptions::new();
     options.data_in = Some(frame);
     options.repeat = repeat;
