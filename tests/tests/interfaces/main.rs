@@ -66,6 +66,8 @@ fn dummy() -> Result<()> {
 fn a_vlan_follows_its_parent() -> Result<()> {
     let Some(served) = tags::vlan().build()? else { return Ok(()) };
     let pair = served.start()?;
+    // As whoever serves IPv6 on an interface that may go down has it.
+    served.bed.lb01().ns().sysctl("net/ipv6/conf/all/keep_addr_on_down", "1")?;
     ip(served.bed.lb01(), "link set eth0 down")?;
     wait_state(&served.bed, served.bed.lb01(), "FAULT")?;
     wait_state(&served.bed, served.bed.lb02(), "MASTER")?;

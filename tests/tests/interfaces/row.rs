@@ -1,6 +1,6 @@
 //! A row of the matrix: how a kind of interface is made on each node, and what has to hold on it.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -44,11 +44,14 @@ pub struct Running {
 /// What vipd has to leave as it was.
 #[derive(Debug, PartialEq, Eq)]
 struct Untouched {
-    host: HostState,
-    /// Of the interface.
+    rules: String,
+    settings: Vec<(PathBuf, String)>,
+    /// Those to and by way of the interface and `lo`, sorted.
+    routes: Vec<String>,
     promiscuity: Value,
     qdiscs: String,
-    addresses: Vec<String>,
+    /// Addresses in filters that are of VRRP or of VIPs.
+    filters: Vec<String>,
     xdp: Value,
 }
 
@@ -138,6 +141,25 @@ impl Row {
         self.serves_through(|_| Ok(()))
     }
 
+    /// vipd does not start on it, says these words, and leaves nothing; `vipd doctor` says it too.
+    pub fn is_refused(self, words: &[&str]) -> Result<()> {
+        let Some(served) = self.build()? else { return Ok(()) };
+        let (bed, lb01) = (&served.bed, served.bed.lb01());
+        lb01.write_vipd_conf(&served.row.conf(HIGH))?;
+        let mut vipd = lb01.start_vipd(&bed.vipd)?;
+        let ended = vipd.wait(SOON)?;
+        ensure!(!ended.success(), "{}", vipd.log());
+        let mut doctor = lb01.command(&bed.vipd);
+        doctor.args(["doctor", "-f"]).arg(lb01.vipd_conf());
+        doctor.arg("--bpffs-dir").arg(lb01.bpffs_dir()).arg("--runtime-dir").arg(lb01.runtime_dir());
+        let found = String::from_utf8(doctor.output()?.stdout)?;
+        for word in words {
+            ensure!(vipd.log().contains(word), "{word}: {}", vipd.log());
+            ensure!(found.contains(word), "{word}: {found}");
+        }
+        served.check_nothing_is_left(&[lb01])
+    }
+
     /// The same, with something that happens while lb01 is master.
     pub fn serves_through(self, event: impl FnOnce(&Served) -> Result<()>) -> Result<()> {
         let Some(served) = self.build()? else { return Ok(()) };
@@ -201,7 +223,12 @@ impl Served {
         let macs = self.macs(self.bed.lab.node(node))?;
         let prober = ask_on(&self.bed, self.row.client.0)?;
         for vip in [VIP.into(), VIP_LINK_LOCAL.into(), VIP6.into()] {
-            check_answered_by(&prober, vip, &self.expected(vip, &macs))?;
+            let expected = self.expected(vip, &macs);
+            if self.rebalances() {
+                check_answered_by_a_node(&prober, vip, &expected)?;
+            } else {
+                check_answered_by(&prober, vip, &expected)?;
+            }
         }
         prober.stop()?;
         let _service = Service::start(self.bed.lab.node(node))?;
@@ -221,10 +248,15 @@ impl Served {
         }
     }
 
+    /// balance-alb gives each client the MAC of a slave, and repeats answers when slaves change.
+    fn rebalances(&self) -> bool {
+        self.row.made.contains("balance-alb")
+    }
+
     /// The MAC of a node's interface; with those of its slaves, by which balance-alb answers too.
     fn macs(&self, node: &Node) -> Result<Vec<Mac>> {
         let mut macs = vec![mac_of(node, self.row.interface)?];
-        if self.row.made.contains("balance-alb") {
+        if self.rebalances() {
             macs.extend([mac_of(node, "eth0")?, mac_of(node, "eth1")?]);
         }
         Ok(macs)
@@ -247,20 +279,28 @@ impl Untouched {
     fn of(node: &Node, interface: &str) -> Result<Self> {
         let link: Value =
             serde_json::from_str(&node.exec(&["ip", "-j", "-d", "link", "show", "dev", interface])?)?;
+        let sorted = |text: &str, wanted: &dyn Fn(&str) -> bool| {
+            let mut lines: Vec<_> = text.lines().filter(|line| wanted(line)).map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        let HostState { routes, rules, settings, .. } = HostState::of(node)?;
+        let dev = [format!(" dev {interface} "), " dev lo ".to_owned()];
         let fdb = node.exec(&["bridge", "fdb", "show"])?;
-        // Others are learned, and forgotten.
-        let mut addresses: Vec<_> =
-            fdb.lines().filter(|line| line.contains("permanent")).map(str::to_owned).collect();
-        addresses.sort();
         Ok(Self {
-            host: HostState::of(node)?,
+            rules,
+            settings,
+            routes: sorted(&routes, &|route| dev.iter().any(|dev| route.contains(dev))),
+            filters: sorted(&fdb, &|entry| OURS.iter().any(|mac| entry.starts_with(mac))),
             promiscuity: link[0]["promiscuity"].clone(),
             qdiscs: node.exec(&["tc", "qdisc", "show", "dev", interface])?,
-            addresses,
             xdp: link[0]["xdp"].clone(),
         })
     }
 }
+
+/// MACs of the adverts' groups, of the VIPs' solicited-node group, and virtual ones.
+const OURS: [&str; 4] = ["01:00:5e:00:00:12", "33:33:00:00:00:12", "33:33:ff:00:00:03", "00:00:5e:00:0"];
 
 pub fn mac_of(node: &Node, interface: &str) -> Result<Mac> {
     let link: Value = serde_json::from_str(&node.exec(&["ip", "-j", "link", "show", "dev", interface])?)?;

@@ -35,11 +35,12 @@ fn qinq() -> Result<()> {
     row.serves()
 }
 
-/// Tags that the kernel leaves in the frames of the VLAN's interface.
+/// A VLAN that leaves its tag in the frames would look like a VLAN in that VLAN.
 #[test]
-fn vlan_that_keeps_the_tag() -> Result<()> {
-    let row = Row::on("eth0.100").made("link add link eth0 name eth0.100 type vlan id 100 reorder_hdr off");
-    row.serves()
+fn a_vlan_that_keeps_its_tag_is_refused() -> Result<()> {
+    let lines = "link add link eth0 name eth0.100 type vlan id 100 reorder_hdr off";
+    let words = ["eth0.100", "reorder_hdr off", "ip link set dev eth0.100 type vlan reorder_hdr on"];
+    Row::on("eth0.100").made(lines).is_refused(&words)
 }
 
 /// Two VLANs of a cable, with the same VRID: either node is master of one of them, and answers there alone.

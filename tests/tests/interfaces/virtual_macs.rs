@@ -1,8 +1,8 @@
 //! The virtual MAC (`use_vmac`) on every kind of interface: frames to it arrive, or the configuration is refused.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
-use crate::{bridges::BRIDGE, row::Row, support::SOON, tags};
+use crate::{bridges::BRIDGE, row::Row, tags};
 
 const VIRTUAL: &str = "use_vmac";
 
@@ -34,14 +34,5 @@ fn vxlan() -> Result<()> {
 /// A macvlan hears its own MAC and no other.
 #[test]
 fn macvlan_is_refused() -> Result<()> {
-    let Some(served) = crate::macvlan_row().extra(VIRTUAL).build()? else { return Ok(()) };
-    let (bed, lb01) = (&served.bed, served.bed.lb01());
-    lb01.write_vipd_conf(&served.row.conf(150))?;
-    let mut vipd = lb01.start_vipd(&bed.vipd)?;
-    let ended = vipd.wait(SOON)?;
-    ensure!(!ended.success(), "{}", vipd.log());
-    for words in ["mv0", "macvlan", "use_vmac"] {
-        ensure!(vipd.log().contains(words), "{words}: {}", vipd.log());
-    }
-    served.check_nothing_is_left(&[lb01])
+    crate::macvlan_row().extra(VIRTUAL).is_refused(&["mv0", "macvlan", "use_vmac", "interface below"])
 }

@@ -107,20 +107,33 @@ pub fn check_answered_once(prober: &NeighbourProber, expect: &[(IpAddr, Mac)]) -
 
 /// From now on each question for a VIP has one answer, with one of these MACs.
 pub fn check_answered_by(prober: &NeighbourProber, vip: IpAddr, expect: &[Mac]) -> Result<()> {
-    let now = Instant::now();
-    let answered = || {
-        let asked = prober.timeline().into_iter().filter(|p| p.target == vip && p.sent >= now);
-        asked.filter(|probe| !probe.answers.is_empty()).collect::<Vec<_>>()
-    };
-    wait_for(format_args!("{QUESTIONS} answers for {vip}"), SOON, || answered().len() >= QUESTIONS)?;
-    for probe in answered() {
-        let macs = answering(&probe);
+    for macs in answered_from_now(prober, vip)? {
         ensure!(
             macs.len() == 1 && expect.contains(&macs[0]),
             "{vip} was answered with {macs:?} instead of {expect:?}"
         );
     }
     Ok(())
+}
+
+/// From now on each question for a VIP is answered with these MACs only, which are one node's.
+pub fn check_answered_by_a_node(prober: &NeighbourProber, vip: IpAddr, expect: &[Mac]) -> Result<()> {
+    for macs in answered_from_now(prober, vip)? {
+        let only = macs.iter().all(|mac| expect.contains(mac));
+        ensure!(only, "{vip} was answered with {macs:?} instead of {expect:?}");
+    }
+    Ok(())
+}
+
+/// The answers to each question that is asked from now on and has some.
+fn answered_from_now(prober: &NeighbourProber, vip: IpAddr) -> Result<Vec<Vec<Mac>>> {
+    let now = Instant::now();
+    let answered = || {
+        let asked = prober.timeline().into_iter().filter(|p| p.target == vip && p.sent >= now);
+        asked.filter(|probe| !probe.answers.is_empty()).map(|probe| answering(&probe)).collect::<Vec<_>>()
+    };
+    wait_for(format_args!("{QUESTIONS} answers for {vip}"), SOON, || answered().len() >= QUESTIONS)?;
+    Ok(answered())
 }
 
 /// The station of each answer to a question.
