@@ -145,6 +145,18 @@ impl Lab {
         Ok(port)
     }
 
+    /// Gives the nodes their offloads back, and takes the XDP programs from the ports: veths as the kernel makes them.
+    pub fn plain_cables(&self) -> Result<()> {
+        for node in &self.nodes {
+            for Link { name, port, .. } in node.links() {
+                let pin = self.port_pins().join(port);
+                fs::remove_file(&pin).with_context(|| format!("unpin {}", pin.display()))?;
+                node.exec(&["ethtool", "-K", name, "tx", "on"])?;
+            }
+        }
+        Ok(())
+    }
+
     /// Watches the cable of a node's `eth0` at the switch: also what its XDP program drops or sends. `outgoing` frames
     /// are those that go to the node.
     pub fn sniff_port(&self, node: &str) -> Result<Sniffer> {

@@ -64,6 +64,7 @@ pub fn test(args: &Args) -> Result<ExitCode> {
         report.stage("cargo xtask sim", sim::test(built.program("vipd-sim")?, args.all));
         report.stage("cargo xtask guest", guest::test());
         if args.all {
+            report.stage("cargo xtask guest --matrix", guest::test_interfaces());
             report.stage("cargo xtask fuzz", fuzz::test());
         }
     }

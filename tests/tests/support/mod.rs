@@ -9,6 +9,7 @@
 #[path = "../packets/frames.rs"]
 pub mod frames;
 pub mod host_state;
+pub mod served;
 
 use std::{
     fs,
@@ -121,6 +122,15 @@ impl Bed {
         Self::with(|lab| {
             let lab = lab.node("lb01", "10.0.0.5/16").address("2001:db8::5/64");
             let lab = lab.node("lb02", "10.0.0.6/16").address("2001:db8::6/64");
+            lab.node("client", "10.0.0.100/16").address("2001:db8::64/64")
+        })
+    }
+
+    /// As [`Bed::dual`], with a second cable of lb01 and lb02 in another segment: their `eth1`, for bonds.
+    pub fn two_cables() -> Result<Option<Self>> {
+        Self::with(|lab| {
+            let lab = lab.node("lb01", "10.0.0.5/16").address("2001:db8::5/64").link("10.9.0.5/24");
+            let lab = lab.node("lb02", "10.0.0.6/16").address("2001:db8::6/64").link("10.9.0.6/24");
             lab.node("client", "10.0.0.100/16").address("2001:db8::64/64")
         })
     }

@@ -26,7 +26,7 @@ use crate::{
     announce::{Pace, Station},
     config::{self, Auth},
     dataplane::Identity,
-    host::LinkState,
+    host::{LinkState, Unusable},
     time::nanos,
     vrrp::{GarpTiming, GroupId, InstanceId, LeasePolicy, Settings},
 };
@@ -110,7 +110,7 @@ impl Router {
                 vips: on_it().map(|vip| vip.address).collect(),
             };
             link.sources(&spec, &state);
-            link.judge(&state);
+            link.judge(&spec, &state);
             (link, state)
         });
         let (links, states): (Vec<_>, Vec<_>) = links.unzip();
@@ -150,7 +150,7 @@ impl Router {
             let before = (link.mac, link.up, link.enabled, link.source_v4, link.source_v6);
             (link.mac, link.up, link.enabled) = (state.mac, state.up, state.enabled);
             link.sources(&self.spec, state);
-            link.judge(state);
+            link.judge(&self.spec, state);
             changed |=
                 before != (link.mac, link.up, link.enabled, link.source_v4, link.source_v6) || !link.exists();
             if i == 0 {
@@ -326,8 +326,8 @@ impl RouterLink {
     }
 
     /// It is as gone while it cannot carry VIPs.
-    fn judge(&mut self, state: &LinkState) {
-        self.refused = state.usable().err().map(|refused| refused.to_string());
+    fn judge(&mut self, spec: &config::Instance, state: &LinkState) {
+        self.refused = fit(spec, state).err().map(|refused| refused.to_string());
         if self.refused.is_some() {
             (self.ifindex, self.up) = (0, false);
         }
@@ -342,6 +342,12 @@ impl RouterLink {
             real().find_map(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None });
         self.source_v6 = v6().find(|v6| !v6.is_unicast_link_local()).or_else(|| v6().next());
     }
+}
+
+/// Whether an interface can have the part that it has in an instance.
+pub fn fit(spec: &config::Instance, state: &LinkState) -> Result<(), Unusable> {
+    state.usable()?;
+    if spec.use_vmac && spec.interface == state.name { state.takes_virtual_mac() } else { Ok(()) }
 }
 
 /// The interfaces that a virtual router needs: its own first.

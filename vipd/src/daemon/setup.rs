@@ -10,14 +10,14 @@ use anyhow::{Context, Result};
 use vipd_common::{
     Family,
     abi::{InstanceHead, MAX_INSTANCES},
-    wire::ndp,
+    wire::{eth::MacAddr, ndp},
 };
 
-use super::router::{Heartbeat, Identified, Router, RouterLink, Wire, interfaces};
+use super::router::{Heartbeat, Identified, Router, RouterLink, Wire, fit, interfaces};
 use crate::{
     config::{self, SyncGroup, XdpMode, XdpModes},
     dataplane::{Contents, InstancePage, LeasePage},
-    host::{self, Host, LinkError, LinkState, Plan, PlannedInstance, PlannedLink},
+    host::{self, Host, LinkError, LinkState, Plan, PlannedFilter, PlannedInstance, PlannedLink},
     tracking::LinkDelays,
     vrrp::Settings,
 };
@@ -69,7 +69,8 @@ async fn router(
         links.push(match look(name, modes, host).await {
             Ok((state, wire)) => {
                 // One that may be missing may come as it cannot be used: it is refused until it is another way.
-                state.usable().or_else(|refused| if may_be_missing(name) { Ok(()) } else { Err(refused) })?;
+                let fit = fit(&spec, &state);
+                fit.or_else(|refused| if may_be_missing(name) { Ok(()) } else { Err(refused) })?;
                 (delays.settled(state), wire)
             }
             Err(error) if may_be_missing(name) => {
@@ -152,12 +153,26 @@ pub fn plan<'a>(routers: impl Iterator<Item = &'a Router>) -> Plan {
     let instance = |router: &Router| PlannedInstance {
         key: router.host_key(),
         links: router.present().map(link).collect(),
-        virtual_mac: router.virtual_mac().filter(|_| router.link().exists()),
+        filters: filters(router),
         routes: router.spec.virtual_routes.iter().map(virtual_route).collect(),
         rules: router.spec.virtual_rules.iter().map(virtual_rule).collect(),
         visible: router.spec.is_visible(),
     };
     Plan { instances: routers.map(instance).collect() }
+}
+
+/// The virtual MAC, and the MAC of the adverts' group wherever adverts come in: a master whose daemon is dead has to hear its
+/// successor.
+fn filters(router: &Router) -> Vec<PlannedFilter> {
+    let own = router.link();
+    let virtual_mac = router.virtual_mac().map(|mac| (own.ifindex, &own.name, mac));
+    let lines = router.heartbeats.iter().map(|line| (line.ifindex, &line.name));
+    let group = MacAddr::of_multicast(router.spec.group);
+    let adverts = [(own.ifindex, &own.name)].into_iter().chain(lines);
+    let adverts =
+        adverts.filter(|_| router.spec.unicast.is_none()).map(|(ifindex, name)| (ifindex, name, group));
+    let present = virtual_mac.into_iter().chain(adverts).filter(|(ifindex, ..)| *ifindex != 0);
+    present.map(|(ifindex, name, mac)| PlannedFilter { ifindex, interface: name.clone(), mac }).collect()
 }
 
 /// The groups to be a member of, with the interface of each: that of adverts, and the solicited-node groups of IPv6 VIPs

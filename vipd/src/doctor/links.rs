@@ -21,7 +21,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
             missing(facts, name, findings);
             continue;
         };
-        if !usable(link, findings) || !state(link, findings) {
+        if !usable(link, &instances, findings) || !state(link, findings) {
             continue;
         }
         let own: Vec<&Instance> =
@@ -49,8 +49,10 @@ fn missing(facts: &Facts, name: &str, findings: &mut Findings) {
 }
 
 /// Whether vipd takes it.
-fn usable(link: &SurveyedLink, findings: &mut Findings) -> bool {
-    match link.state.usable() {
+fn usable(link: &SurveyedLink, instances: &[&Instance], findings: &mut Findings) -> bool {
+    let virtual_mac = instances.iter().any(|i| i.use_vmac && i.interface == link.state.name);
+    let taken = || if virtual_mac { link.state.takes_virtual_mac() } else { Ok(()) };
+    match link.state.usable().and_then(|()| taken()) {
         Ok(()) => true,
         Err(Unusable { interface, why, remedy }) => {
             findings.problem(&interface, "usable", format!("it {why}: vipd refuses it"), remedy);

@@ -1,7 +1,8 @@
-//! Virtual MACs in the filters of NICs, so that their frames come in at all.
+//! MACs in the filters of NICs, so that their frames come in at all: virtual MACs, and the groups of adverts.
 //!
-//! A secondary unicast address (`bridge fdb add MAC dev IF self permanent`); where the driver takes none, promiscuous mode.
-//! Both outlive the process, as the lease does: the VIPs of a daemon that was killed are served until it runs out.
+//! A virtual MAC is a secondary unicast address (`bridge fdb add MAC dev IF self permanent`); where the driver takes none,
+//! promiscuous mode. Both, and the entries of groups, outlive the process, as the lease does: the VIPs of a daemon that was
+//! killed are served until it runs out or a successor's advert is heard.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use vipd_common::wire::eth::MacAddr;
 
 use super::{
+    mc_filter,
     netlink::{Problems, errno, refusal},
     saved::Saved,
 };
@@ -39,7 +41,7 @@ struct Filter {
 }
 
 #[derive(Debug)]
-pub(super) struct VirtualMacs {
+pub(super) struct Filters {
     saved: Saved<Added>,
 }
 
@@ -49,7 +51,7 @@ enum Outcome {
     Refused(rtnetlink::Error),
 }
 
-impl VirtualMacs {
+impl Filters {
     pub fn new(state_dir: &Path) -> Self {
         Self { saved: Saved::new(state_dir, "virtual_macs.json") }
     }
@@ -85,6 +87,12 @@ async fn admit(
     filter: &mut Filter,
 ) -> Result<()> {
     for mac in macs {
+        if is_group(*mac) {
+            if mc_filter::add(interface, *mac).with_context(|| name(interface, *mac))? {
+                filter.macs.insert(mac.0);
+            }
+            continue;
+        }
         match add(handle, ifindex, *mac).await {
             Outcome::Added => {
                 filter.macs.insert(mac.0);
@@ -108,7 +116,7 @@ async fn admit(
     Ok(())
 }
 
-/// Removes what `filter` says was added, but those to `keep`. Promiscuous mode goes with the last MAC.
+/// Removes what `filter` says was added, but those to `keep`. Promiscuous mode goes with the last virtual MAC.
 async fn withdraw(
     handle: &Handle,
     interface: &str,
@@ -117,7 +125,7 @@ async fn withdraw(
 ) -> Result<()> {
     let keeps = |mac: &MacAddr| keep.is_some_and(|macs| macs.contains(mac));
     let stale: Vec<MacAddr> = filter.macs.iter().copied().map(MacAddr).filter(|mac| !keeps(mac)).collect();
-    let quiet = filter.promiscuous && keep.is_none();
+    let quiet = filter.promiscuous && keep.is_none_or(|macs| macs.iter().all(|mac| is_group(*mac)));
     if stale.is_empty() && !quiet {
         return Ok(());
     }
@@ -132,6 +140,11 @@ async fn withdraw(
         Err(error) => return Err(error).with_context(|| format!("interface {interface}")),
     };
     for mac in stale {
+        if is_group(mac) {
+            mc_filter::remove(interface, mac).with_context(|| name(interface, mac))?;
+            filter.macs.remove(&mac.0);
+            continue;
+        }
         match handle.neighbours().del(entry(ifindex, mac)).execute().await {
             Err(error) if !matches!(errno(&error), Some(libc::ENOENT | libc::ENODEV)) => {
                 return Err(refusal(&name(interface, mac), &error));
@@ -188,6 +201,10 @@ async fn set_promiscuous(handle: &Handle, interface: &str, ifindex: u32, on: boo
     }
 }
 
+fn is_group(mac: MacAddr) -> bool {
+    mac.0[0] & 1 != 0
+}
+
 fn name(interface: &str, mac: MacAddr) -> String {
-    format!("virtual MAC {mac} in the filter of {interface}")
+    format!("MAC {mac} in the filter of {interface}")
 }

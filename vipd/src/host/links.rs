@@ -16,8 +16,8 @@ use rtnetlink::{
         RouteNetlinkMessage,
         address::{AddressAttribute, AddressFlags, AddressMessage},
         link::{
-            InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
-            VlanProtocol, XdpAttached,
+            InfoData, InfoKind, InfoMacVlan, InfoMacVtap, InfoVlan, LinkAttribute, LinkFlags, LinkInfo,
+            LinkMessage, LinkXdp, MacVlanMode, MacVtapMode, VlanFlags, VlanProtocol, XdpAttached,
         },
     },
 };
@@ -53,6 +53,10 @@ pub struct LinkState {
     pub controller: Option<Controller>,
     /// One end of a veth pair.
     pub veth: bool,
+    /// A VLAN interface that leaves its tag in the frames it receives (`reorder_hdr off`).
+    pub keeps_tag: bool,
+    /// A macvlan or macvtap that receives frames to no other MAC than its own: any but one with `mode passthru`.
+    pub own_mac_only: bool,
     pub xdp: Option<XdpState>,
 }
 
@@ -111,6 +115,8 @@ impl LinkState {
             kind: None,
             controller: None,
             veth: false,
+            keeps_tag: false,
+            own_mac_only: false,
             xdp: None,
         }
     }
@@ -198,6 +204,8 @@ pub(super) fn without_addresses(message: &LinkMessage) -> LinkState {
         kind: None,
         controller: None,
         veth: false,
+        keeps_tag: false,
+        own_mac_only: false,
         xdp: None,
     };
     let mut controller_kind = None;
@@ -214,6 +222,16 @@ pub(super) fn without_addresses(message: &LinkMessage) -> LinkState {
             LinkAttribute::LinkInfo(info) => {
                 for attribute in info {
                     match attribute {
+                        LinkInfo::Data(InfoData::Vlan(data)) => {
+                            let reorders = |attribute: &InfoVlan| matches!(attribute, InfoVlan::Flags((flags, _)) if flags.contains(VlanFlags::ReorderHdr));
+                            state.keeps_tag = !data.iter().any(reorders);
+                        }
+                        LinkInfo::Data(InfoData::MacVlan(data)) => {
+                            state.own_mac_only = !data.contains(&InfoMacVlan::Mode(MacVlanMode::Passthrough));
+                        }
+                        LinkInfo::Data(InfoData::MacVtap(data)) => {
+                            state.own_mac_only = !data.contains(&InfoMacVtap::Mode(MacVtapMode::Passthrough));
+                        }
                         LinkInfo::Kind(kind) => state.kind = Some(kind.to_string()),
                         LinkInfo::PortKind(kind) => controller_kind = Some(kind.to_string()),
                         _ => {}

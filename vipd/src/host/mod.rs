@@ -11,6 +11,7 @@
 mod addresses;
 mod fdb;
 mod links;
+mod mc_filter;
 pub mod multicast;
 mod neigh;
 mod netlink;
@@ -37,7 +38,7 @@ use std::{
 
 use addresses::Addresses;
 use anyhow::{Context, Result};
-use fdb::VirtualMacs;
+use fdb::Filters;
 use netlink::FAMILIES;
 use offload::RxVlan;
 use plan::Instances;
@@ -50,7 +51,7 @@ pub use links::{
     Controller, ETHERNET, LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState,
 };
 pub use netlink::Problems;
-pub use plan::{Plan, PlannedInstance, PlannedLink, TABLE_BASE};
+pub use plan::{Plan, PlannedFilter, PlannedInstance, PlannedLink, TABLE_BASE};
 pub use survey::{BridgeState, Survey, SurveyedLink, SurveyedRule};
 pub use unusable::Unusable;
 pub use virtual_routes::{Hop, RouteKind, VirtualRoute};
@@ -68,7 +69,7 @@ pub struct Host {
     handle: Handle,
     sysctls: Sysctls,
     addresses: Addresses,
-    virtual_macs: VirtualMacs,
+    filters: Filters,
     rx_vlan: RxVlan,
     instances: Instances,
     masters: BTreeSet<u16>,
@@ -85,7 +86,7 @@ impl Host {
             handle,
             sysctls: Sysctls::new(state_dir),
             addresses: Addresses::new(state_dir),
-            virtual_macs: VirtualMacs::new(state_dir),
+            filters: Filters::new(state_dir),
             rx_vlan: RxVlan::new(state_dir),
             instances: Instances::default(),
             masters: BTreeSet::new(),
@@ -117,7 +118,7 @@ impl Host {
         if self.instances.have(Family::V4) {
             self.sysctls.raise()?;
         }
-        self.virtual_macs.apply(&self.handle, &self.instances.virtual_macs()).await?;
+        self.filters.apply(&self.handle, &self.instances.filters()).await?;
 
         let handle = &self.handle;
         let existing = routes::list(handle).await?;
@@ -241,7 +242,7 @@ impl Host {
         let removed = self.remove_vips().await;
         let answers_for_none = removed.is_ok();
         problems.note(removed);
-        problems.note(self.virtual_macs.apply(&self.handle, &fdb::Wanted::new()).await);
+        problems.note(self.filters.apply(&self.handle, &fdb::Wanted::new()).await);
         problems.note(self.rx_vlan.restore());
         // I4: not while local routes stand.
         if answers_for_none {

@@ -45,12 +45,20 @@ pub struct PlannedInstance {
     pub key: u16,
     /// The instance's own interface first; then those of VIPs that live elsewhere. At most 64.
     pub links: Vec<PlannedLink>,
-    /// To be received by the first link.
-    pub virtual_mac: Option<MacAddr>,
+    /// What its interfaces are to receive although it is not their own.
+    pub filters: Vec<PlannedFilter>,
     pub routes: Vec<VirtualRoute>,
     pub rules: Vec<VirtualRule>,
     /// Its VIPs are shown as addresses of their interfaces while it is master.
     pub visible: bool,
+}
+
+/// A MAC in the filter of an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedFilter {
+    pub ifindex: u32,
+    pub interface: String,
+    pub mac: MacAddr,
 }
 
 /// An interface with VIPs of an instance.
@@ -190,13 +198,11 @@ impl Instances {
         self.0.iter().filter(|(key, _)| !masters.contains(key)).map(|(_, instance)| instance)
     }
 
-    pub fn virtual_macs(&self) -> fdb::Wanted<'_> {
+    pub fn filters(&self) -> fdb::Wanted<'_> {
         let mut wanted = fdb::Wanted::new();
-        for instance in self.0.values() {
-            if let (Some(mac), Some(link)) = (instance.virtual_mac, instance.links.first()) {
-                let (_, macs) = wanted.entry(&link.interface).or_insert((link.ifindex, BTreeSet::new()));
-                macs.insert(mac);
-            }
+        for filter in self.0.values().flat_map(|instance| &instance.filters) {
+            let (_, macs) = wanted.entry(&filter.interface).or_insert((filter.ifindex, BTreeSet::new()));
+            macs.insert(filter.mac);
         }
         wanted
     }

@@ -74,7 +74,7 @@ async fn plan(host: &Host, vips: &[&str], visible: bool) -> Plan {
     let instance = PlannedInstance {
         key: 3,
         links: vec![link],
-        virtual_mac: None,
+        filters: Vec::new(),
         routes: Vec::new(),
         rules: Vec::new(),
         visible,

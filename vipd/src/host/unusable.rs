@@ -19,6 +19,21 @@ impl LinkState {
         Err(Unusable { interface: self.name.clone(), why, remedy })
     }
 
+    /// Whether it receives frames to a virtual MAC.
+    pub fn takes_virtual_mac(&self) -> Result<(), Unusable> {
+        if !self.own_mac_only {
+            return Ok(());
+        }
+        Err(Unusable {
+            interface: self.name.clone(),
+            why: format!(
+                "is a {}, which receives frames to its own MAC only, and so none to a virtual MAC (use_vmac)",
+                self.kind.as_deref().unwrap_or("macvlan")
+            ),
+            remedy: "remove use_vmac, or use the interface below it".to_owned(),
+        })
+    }
+
     fn obstacle(&self) -> Option<(String, String)> {
         let kind = self.kind.as_deref();
         if self.arphrd != ETHERNET {
@@ -47,6 +62,12 @@ impl LinkState {
                 return Some(("is a VRF".to_owned(), remedy.to_owned()));
             }
             _ => {}
+        }
+        if self.keeps_tag {
+            return Some((
+                "is a VLAN with reorder_hdr off, which leaves the tag in the frames it receives".to_owned(),
+                format!("ip link set dev {} type vlan reorder_hdr on", self.name),
+            ));
         }
         self.controller.as_ref().map(|controller| enslaved(&self.name, controller))
     }
@@ -129,6 +150,10 @@ mod tests {
             (
                 enslaved(Some("openvswitch"), "ovs-system"),
                 "is a port of an Open vSwitch bridge, which gets what comes in: use the bridge's own interface",
+            ),
+            (
+                LinkState { keeps_tag: true, ..kind("vlan", ETHERNET) },
+                "is a VLAN with reorder_hdr off, which leaves the tag in the frames it receives: ip link set dev eth1 type vlan reorder_hdr on",
             ),
             (enslaved(None, "eth0"), "is a port of eth0, which gets what comes in: use eth0"),
         ];

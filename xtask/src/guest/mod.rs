@@ -27,8 +27,24 @@ use machine::{Guest, Nic};
 
 use crate::{ebpf, setup, sh};
 
+/// For a file of tests, unless the command line says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(900);
 /// The tests of every kernel.
 const SMOKE: &str = "smoke";
+/// The test of NICs, and the models it is run with: what qemu has that Debian's kernels have a driver for. Each is there three
+/// times, for two nodes and a client.
+const NIC_TEST: &str = "interfaces::nics";
+const NIC_MODELS: [&str; 7] = [
+    "virtio-net-pci",
+    "virtio-net-pci,mq=on,vectors=6",
+    "virtio-net-pci,ctrl_guest_offloads=off",
+    "virtio-net-pci,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off",
+    "e1000",
+    "e1000e",
+    "vmxnet3",
+];
+/// The other kinds of interfaces, which need no NIC.
+const INTERFACES: &str = "interfaces";
 /// The file of the share that tests name what they skip in.
 const SKIPPED: &str = "skipped";
 
@@ -44,11 +60,14 @@ pub struct Args {
     /// cards of a guest are on one hub, with nothing else
     #[arg(long = "nic", value_name = "MODEL")]
     nics: Vec<String>,
+    /// Run the matrix of interfaces instead of tests: every kind that a kernel makes, then every model of NIC
+    #[arg(long, conflicts_with_all = ["tests", "script", "nics"])]
+    matrix: bool,
     /// Run a bash script instead of tests; the machine's files are there, and what it writes is forgotten
     #[arg(long, value_name = "SCRIPT", conflicts_with = "tests")]
     script: Option<String>,
     /// End what runs longer than this: a file of tests, or the script
-    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT.as_secs())]
     timeout: u64,
     /// Files of tests/tests, or a part of a test's name in one: `smoke`, `failover::abrupt`. Without it: smoke
     tests: Vec<String>,
@@ -77,6 +96,11 @@ struct Report {
 pub fn run(args: &Args) -> Result<ExitCode> {
     setup::ensure_for_root()?;
     let kernels = if args.kernels.is_empty() { kernel::USUAL.to_vec() } else { args.kernels.clone() };
+    if args.matrix {
+        ebpf::build()?;
+        let held = matrix(&kernels, Duration::from_secs(args.timeout))?;
+        return Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let job = match &args.script {
         Some(script) => Job::Script(script.clone()),
         None => {
@@ -100,7 +124,29 @@ pub fn test() -> Result<bool> {
     }
     let images = kernel::images(&kernel::USUAL, false)?;
     let job = Job::Tests(binaries::build(&[Wanted::parse(SMOKE)])?);
-    Ok(boot_all(&images, &[], &job, Duration::from_secs(900)))
+    Ok(boot_all(&images, &[], &job, TIMEOUT))
+}
+
+/// The part of `test --all`: every kind of interface and every model of NIC on the usual kernels.
+pub fn test_interfaces() -> Result<bool> {
+    if !sh::is_root() {
+        return Ok(true);
+    }
+    matrix(&kernel::USUAL, TIMEOUT)
+}
+
+/// Goes on after a failure; whether all was well.
+fn matrix(kernels: &[Kernel], timeout: Duration) -> Result<bool> {
+    let images = kernel::images(kernels, false)?;
+    let mut held =
+        boot_all(&images, &[], &Job::Tests(binaries::build(&[Wanted::parse(INTERFACES)])?), timeout);
+    let job = Job::Tests(binaries::build(&[Wanted::parse(NIC_TEST)])?);
+    for model in NIC_MODELS {
+        println!("\n{model}");
+        let nics = [model; 3].map(on_the_hub);
+        held &= boot_all(&images, &nics, &job, timeout);
+    }
+    Ok(held)
 }
 
 fn on_the_hub(model: &str) -> Nic {
@@ -148,7 +194,7 @@ fn attempt(report: &mut Report, image: &Image, nics: &[Nic], job: &Job, timeout:
             }
         }),
         Job::Tests(binaries) => {
-            binaries.iter().try_for_each(|binary| run_binary(&mut guest, binary, timeout, report, say))
+            binaries.iter().try_for_each(|binary| run_binary(&mut guest, binary, nics, timeout, report, say))
         }
     };
     report.ran_for = start.elapsed();
@@ -162,6 +208,7 @@ fn attempt(report: &mut Report, image: &Image, nics: &[Nic], job: &Job, timeout:
 fn run_binary(
     guest: &mut Guest,
     binary: &Binary,
+    nics: &[Nic],
     timeout: Duration,
     report: &mut Report,
     say: impl Fn(&str),
@@ -172,8 +219,9 @@ fn run_binary(
     let script = format!(
         "cd '{}' || exit\n\
          export VIPD_REQUIRE_LAB=1 VIPD_SKIP_LOG=/run/guest/{SKIPPED}\n\
-         exec '{path}' {}\n",
+         {}exec '{path}' {}\n",
         package.display(),
+        nics.first().map(with_drivers).unwrap_or_default(),
         filter.as_ref().map(|filter| format!("'{filter}'")).unwrap_or_default()
     );
     let mut tally = Tally::default();
@@ -193,6 +241,17 @@ fn run_binary(
         report.faults.push(format!("{file} ended with {code}"));
     }
     Ok(())
+}
+
+/// What loads the drivers of the NICs, as udev would, and tells the tests which model there is.
+fn with_drivers(nic: &Nic) -> String {
+    let load = "for device in /sys/bus/pci/devices/*; do\n\
+                case $(<$device/class) in 0x02*) modprobe \"$(<$device/modalias)\" || exit;; esac\n\
+                done\n\
+                for device in /sys/bus/virtio/devices/*; do\n\
+                case $(<$device/modalias) in virtio:d00000001v*) modprobe virtio_net || exit;; esac\n\
+                done\n";
+    format!("{load}export VIPD_GUEST_NIC='{}'\n", nic.device)
 }
 
 impl Report {

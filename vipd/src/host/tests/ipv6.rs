@@ -64,7 +64,7 @@ fn plan(links: Vec<PlannedLink>) -> Plan {
     let instance = PlannedInstance {
         key: 3,
         links,
-        virtual_mac: None,
+        filters: Vec::new(),
         routes: Vec::new(),
         rules: Vec::new(),
         visible: false,

@@ -15,7 +15,7 @@ async fn plan(host: &Host, name: &str, macs: &[MacAddr]) -> Plan {
             source_v6: None,
             vips: Vec::new(),
         }],
-        virtual_mac: Some(*mac),
+        filters: vec![PlannedFilter { ifindex: link.ifindex, interface: name.to_owned(), mac: *mac }],
         routes: Vec::new(),
         rules: Vec::new(),
         visible: false,
@@ -67,6 +67,46 @@ fn virtual_macs_come_and_go_and_those_of_others_stay() {
         host.remove_all().await.unwrap();
         assert_eq!(filter("v0"), others);
         assert!(!dir.join("virtual_macs.json").exists());
+    });
+}
+
+/// How often the kernel holds a multicast MAC for an interface, and whether somebody has asked for it without a membership.
+fn group(name: &str, mac: &str) -> Option<(u32, bool)> {
+    let list = std::fs::read_to_string("/proc/thread-self/net/dev_mcast").unwrap();
+    let entry = list.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        (fields[1] == name && fields[4] == mac).then(|| (fields[2].parse().unwrap(), fields[3] == "1"))
+    });
+    entry
+}
+
+/// The MAC of the adverts' group stays in the filter when the daemon and its membership are gone.
+#[test]
+fn the_group_of_adverts_is_received_without_a_membership() {
+    let adverts = "01005e000012";
+    in_namespace("groups", async |dir| {
+        for operators in [false, true] {
+            if operators {
+                ip("maddress add 01:00:5e:00:00:12 dev v0");
+            }
+            assert_eq!(group("v0", adverts), operators.then_some((1, true)));
+            let (mut host, _events) = Host::open(&dir).unwrap();
+            let wanted = plan(&host, "v0", &[MacAddr([1, 0, 0x5e, 0, 0, 0x12])]).await;
+            for _ in 0..2 {
+                host.install(&wanted).await.unwrap();
+                assert_eq!(group("v0", adverts), Some((1, true)));
+            }
+            // It outlives the process, and the next one knows whose it is.
+            drop(host);
+            assert_eq!(group("v0", adverts), Some((1, true)));
+            let (mut host, _events) = Host::open(&dir).unwrap();
+            host.remove_all().await.unwrap();
+            assert_eq!(
+                group("v0", adverts),
+                operators.then_some((1, true)),
+                "what the operator has set stays"
+            );
+        }
     });
 }
 

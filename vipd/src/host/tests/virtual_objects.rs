@@ -116,7 +116,7 @@ async fn plan(host: &Host, routes: Vec<VirtualRoute>, rules: Vec<VirtualRule>) -
         vips: vec![addr("10.0.0.100")],
     };
     let instance =
-        PlannedInstance { key: 3, links: vec![link], virtual_mac: None, routes, rules, visible: false };
+        PlannedInstance { key: 3, links: vec![link], filters: Vec::new(), routes, rules, visible: false };
     Plan { instances: vec![instance] }
 }
 
