@@ -3,6 +3,8 @@
 //!
 //! Nothing here depends on how long anything takes: adverts are a second apart, and every wait ends with what it waits for.
 
+#![allow(clippy::disallowed_methods, reason = "tests measure")]
+
 use std::{
     io::{ErrorKind, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},

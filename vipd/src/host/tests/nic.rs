@@ -73,11 +73,10 @@ fn virtual_macs_come_and_go_and_those_of_others_stay() {
 /// How often the kernel holds a multicast MAC for an interface, and whether somebody has asked for it without a membership.
 fn group(name: &str, mac: &str) -> Option<(u32, bool)> {
     let list = std::fs::read_to_string("/proc/thread-self/net/dev_mcast").unwrap();
-    let entry = list.lines().find_map(|line| {
+    list.lines().find_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
         (fields[1] == name && fields[4] == mac).then(|| (fields[2].parse().unwrap(), fields[3] == "1"))
-    });
-    entry
+    })
 }
 
 /// The MAC of the adverts' group stays in the filter when the daemon and its membership are gone.
