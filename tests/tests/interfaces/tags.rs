@@ -43,6 +43,8 @@ fn a_vlan_that_keeps_its_tag_expect_refused() -> Result<()> {
     Row::on("eth0.100").made(lines).expect_refused(&words)
 }
 
+const VIP_OF_8: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 3);
+
 /// Two VLANs of a cable, with the same VRID: either node is master of one of them, and answers there alone.
 #[test]
 fn two_vlans_share_a_vrid() -> Result<()> {
@@ -51,16 +53,16 @@ fn two_vlans_share_a_vrid() -> Result<()> {
     let Some(served) = Row::on("eth0.7").made(lines).build()? else { return Ok(()) };
     let bed = &served.bed;
     let conf = |seven: u8, eight: u8| {
-        let instance = |vlan: u8, priority: u8| {
+        let instance = |vlan: u8, priority: u8, vip: Ipv4Addr| {
             format!(
                 "vrrp_instance V{vlan} {{\n state BACKUP\n interface eth0.{vlan}\n virtual_router_id 51\n \
-                 priority {priority}\n advert_int 1\n virtual_ipaddress {{\n {VIP}\n }}\n}}\n"
+                 priority {priority}\n advert_int 1\n virtual_ipaddress {{\n {vip}\n }}\n}}\n"
             )
         };
         format!(
             "global_defs {{\n vrrp_version 3\n xdp_mode auto\n}}\n{}{}",
-            instance(7, seven),
-            instance(8, eight)
+            instance(7, seven, VIP),
+            instance(8, eight, VIP_OF_8)
         )
     };
     let _lb01 = bed.start("lb01", &conf(HIGH, LOW))?;
@@ -69,10 +71,14 @@ fn two_vlans_share_a_vrid() -> Result<()> {
         bed.lab.node(node).wait_state(&bed.vipd, "V7", seven, SOON)?;
         bed.lab.node(node).wait_state(&bed.vipd, "V8", eight, SOON)?;
     }
-    for (interface, owner) in [("eth0.7", bed.lb01()), ("eth0.8", bed.lb02())] {
-        let prober = NeighbourProber::start(bed.client().ns(), interface, &[VIP], ASK)?;
-        check_answered_by(&prober, VIP.into(), &[owner.mac()]).context(interface)?;
-        prober.stop()?;
+    for (interface, owner, vip, other) in
+        [("eth0.7", bed.lb01(), VIP, VIP_OF_8), ("eth0.8", bed.lb02(), VIP_OF_8, VIP)]
+    {
+        let prober = NeighbourProber::start(bed.client().ns(), interface, &[vip, other], ASK)?;
+        check_answered_by(&prober, vip.into(), &[owner.mac()]).context(interface)?;
+        let probes = prober.stop()?;
+        let astray = probes.iter().find(|probe| probe.target == other && !probe.answers.is_empty());
+        ensure!(astray.is_none(), "{interface} was answered for the other VLAN's VIP: {astray:?}");
     }
     Ok(())
 }
@@ -81,11 +87,11 @@ fn two_vlans_share_a_vrid() -> Result<()> {
 #[test]
 fn priority_tagged_questions_are_answered() -> Result<()> {
     let client = "link add link eth0 name eth0.0 type vlan id 0";
-    Row::on("eth0").client("eth0.0", client).serves_through(|served| {
-        let prober = ask_on(&served.bed, "eth0.0")?;
-        check_answered_by(&prober, VIP.into(), &[served.bed.lb01().mac()])?;
-        prober.stop().map(drop)
-    })
+    let Some(served) = Row::on("eth0").client("eth0.0", client).build()? else { return Ok(()) };
+    let _running = served.start()?;
+    let prober = served.ask()?;
+    check_answered_once(&prober, &owned_by(served.bed.lb01()))?;
+    prober.stop().map(drop)
 }
 
 /// A port that is a trunk: what is said and asked in a VLAN is none of the untagged interface's business.

@@ -3,7 +3,7 @@
 //!
 //! Nothing here depends on how long anything takes: adverts are a second apart, and every wait ends with what it waits for.
 
-#![allow(clippy::disallowed_methods, reason = "tests look at the clock")]
+#![allow(clippy::disallowed_methods, reason = "tests measure")]
 
 use std::{
     io::{ErrorKind, Read, Write},
