@@ -291,7 +291,10 @@ impl Untouched {
             rules,
             settings,
             routes: sorted(&routes, &|route| dev.iter().any(|dev| route.contains(dev))),
-            filters: sorted(&fdb, &|entry| OURS.iter().any(|mac| entry.starts_with(mac))),
+            // Others are learned, and forgotten.
+            filters: sorted(&fdb, &|entry| {
+                entry.contains("permanent") && OURS.iter().any(|mac| entry.starts_with(mac))
+            }),
             promiscuity: link[0]["promiscuity"].clone(),
             qdiscs: node.exec(&["tc", "qdisc", "show", "dev", interface])?,
             xdp: link[0]["xdp"].clone(),
