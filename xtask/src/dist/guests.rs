@@ -33,12 +33,16 @@ use crate::{
 const SOON: Duration = Duration::from_secs(180);
 /// Between two questions of the client.
 const PERIOD: Duration = Duration::from_millis(50);
-/// How long a state is watched that has to stay.
-const STAYS: Duration = Duration::from_secs(8);
+/// Between two adverts, so long that a guest that gets no time for some seconds loses nothing.
+const INTERVAL: Duration = Duration::from_secs(3);
+/// How long a state is watched that has to stay: longer than a backup waits for a master.
+const STAYS: Duration = Duration::from_secs(12);
+/// How much of the time before an event is told with it.
+const BEFORE: Duration = Duration::from_secs(2);
 /// A question is answered by then, or not at all.
 const LATE: Duration = Duration::from_secs(1);
-/// How much later than what it waits for the unusual network of `late_network` comes, in seconds.
-const DELAY: u32 = 5;
+/// Seconds that `late_network` waits, before the interface and again before its address.
+const DELAY: u32 = 15;
 
 pub fn run(package: &Path) -> Result<()> {
     let base = machine::base()?;
@@ -137,6 +141,7 @@ impl Pair {
                 began.elapsed().as_secs_f64(),
             ));
         }
+        sleep(STAYS);
         Ok(())
     }
 
@@ -206,7 +211,7 @@ impl Pair {
         Ok(())
     }
 
-    /// Says how the client fared since then, and wants these nodes to have answered one after the other.
+    /// Says how the client fared since shortly before then, and wants these nodes to have answered one after the other.
     fn told(&self, what: &str, began: Instant, expect: &[&str]) -> Result<()> {
         sleep(STAYS);
         let names = [(self.lb01.mac, self.lb01.name.as_str()), (self.lb02.mac, self.lb02.name.as_str())];
@@ -305,7 +310,7 @@ fn say(text: &str) {
 
 fn since(prober: &ArpProber, began: Instant) -> Vec<Probe> {
     let until = Instant::now() - LATE;
-    prober.timeline().into_iter().filter(|probe| began <= probe.sent && probe.sent < until).collect()
+    prober.timeline().into_iter().filter(|probe| began - BEFORE <= probe.sent && probe.sent < until).collect()
 }
 
 /// Says how a client fared, and returns who answered it, one after the other.
@@ -343,13 +348,14 @@ fn conf(priority: u8) -> String {
     interface eth0
     virtual_router_id 51
     priority {priority}
-    advert_int 1
+    advert_int {}
     version 3
     virtual_ipaddress {{
         {VIP}
     }}
 }}
-"
+",
+        INTERVAL.as_secs()
     )
 }
 
