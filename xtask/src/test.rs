@@ -11,7 +11,7 @@ use std::{process::ExitCode, time::Instant};
 use anyhow::Result;
 use vipd_tests::{janitor, prefix::Prefix};
 
-use crate::{ebpf, fuzz, guest, lab, setup, sh, sim};
+use crate::{dist, ebpf, fuzz, guest, lab, setup, sh, sim};
 
 #[derive(Debug, Default, clap::Args)]
 pub struct Args {
@@ -66,6 +66,7 @@ pub fn test(args: &Args) -> Result<ExitCode> {
         if args.all {
             report.stage("cargo xtask guest --matrix", guest::test_interfaces());
             report.stage("cargo xtask fuzz", fuzz::test());
+            report.stage("cargo xtask dist --try --guest", dist::test());
         }
     }
     drop(scratch);

@@ -80,6 +80,10 @@ enum Command {
         /// File to write the process id to, besides vipd.pid in the runtime directory
         #[arg(short = 'p', long = "pid", value_name = "FILE")]
         pid_file: Option<PathBuf>,
+        /// Start with an interface that is missing or unfit too: its instances are in FAULT until it comes or fits, as with
+        /// `dynamic_interfaces`. For a start at boot
+        #[arg(long)]
+        wait_for_interfaces: bool,
         /// Log the XDP program's own diagnostics of revocations and conflicts too
         #[arg(long)]
         log_xdp: bool,
@@ -268,18 +272,27 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        Command::Run { source, pins, runtime, state_dir, pid_file, log_xdp, xdp_mode, metrics_listen } => {
-            run(daemon::Options {
-                source: source.into(),
-                bpffs_dir: pins.bpffs_dir,
-                runtime_dir: runtime.runtime_dir,
-                state_dir,
-                pid_file,
-                log_xdp,
-                xdp_mode: xdp_mode.into(),
-                metrics_listen,
-            })
-        }
+        Command::Run {
+            source,
+            pins,
+            runtime,
+            state_dir,
+            pid_file,
+            wait_for_interfaces,
+            log_xdp,
+            xdp_mode,
+            metrics_listen,
+        } => run(daemon::Options {
+            source: source.into(),
+            bpffs_dir: pins.bpffs_dir,
+            runtime_dir: runtime.runtime_dir,
+            state_dir,
+            pid_file,
+            wait_for_interfaces,
+            log_xdp,
+            xdp_mode: xdp_mode.into(),
+            metrics_listen,
+        }),
         Command::Check { source, explain, json, strict } => {
             let form = match (json, explain) {
                 (true, _) => check::Form::Json,

@@ -83,6 +83,8 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// Besides the one in the runtime directory.
     pub pid_file: Option<PathBuf>,
+    /// Whether the start goes on without an interface that is missing or unfit, whatever the configuration says.
+    pub wait_for_interfaces: bool,
     pub log_xdp: bool,
     /// How the program is attached where the configuration does not say it.
     pub xdp_mode: config::XdpMode,
@@ -161,7 +163,7 @@ async fn serve(
     };
     let (mut host, links) = Host::open(dir.path())?;
     let accounts = Accounts::new(&config::ScriptPolicy::of(&config)).context("script_user")?;
-    let dynamic = config.has_dynamic_interfaces();
+    let dynamic = options.wait_for_interfaces || config.has_dynamic_interfaces();
     let mut delays = LinkDelays::new(config::LinkDelay::of(&config));
     let routers =
         setup::routers(&options.source.path, &config, &options.xdp_modes(&config), &host, &delays, &|_| {

@@ -45,7 +45,8 @@ pub fn base() -> Result<PathBuf> {
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished)?;
     }
-    let include = "--include=systemd,systemd-sysv,iproute2";
+    // udev and kmod are for machines with a kernel of their own.
+    let include = "--include=systemd,systemd-sysv,iproute2,udev,kmod";
     sh::run(Command::new("debootstrap").args(["--variant=minbase", include, SUITE]).arg(&unfinished))?;
     fs::rename(&unfinished, &base)?;
     Ok(base)

@@ -1,8 +1,11 @@
-//! `dist`: vipd as a Debian package, and with `--try` the package on a machine of its own.
+//! `dist`: vipd as a Debian package, with `--try` the package on a machine of its own, and with `--guest` on two that have
+//! kernels of their own.
 //!
 //! What is in the package stands in [`tree`]; the files that are not made here are in `vipd/dist`.
 
 mod deb;
+mod disk;
+mod guests;
 mod machine;
 mod needs;
 mod tree;
@@ -20,17 +23,33 @@ pub struct Args {
     /// while a client asks for the VIP. Takes minutes, root, and Debian's archive the first time
     #[arg(long = "try")]
     try_it: bool,
+    /// Then install it on two Debian 12 guests in qemu, with Debian's kernel and systemd: failover, reboots, one of them
+    /// without a network at first, and power off, while a client asks for the VIP. Takes minutes, as --try
+    #[arg(long)]
+    guest: bool,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    if args.try_it {
+    if args.try_it || args.guest {
         setup::ensure_for_root()?;
     }
     let package = build()?;
     if args.try_it {
         trial::run(&package)?;
     }
+    if args.guest {
+        guests::run(&package)?;
+    }
     Ok(())
+}
+
+/// The part of `test --all`: the package on guests. They need root.
+pub fn test() -> Result<bool> {
+    if !sh::is_root() {
+        eprintln!("dist: not root: the package is not tried");
+        return Ok(true);
+    }
+    run(&Args { try_it: true, guest: true }).map(|()| true)
 }
 
 /// Builds the package and says what is in it.

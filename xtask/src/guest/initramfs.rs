@@ -1,4 +1,4 @@
-//! The first root of a guest: busybox, and the modules that mount the host's root directory.
+//! The first root of a guest: busybox, and the modules that mount the next one.
 
 use std::{
     fs,
@@ -11,19 +11,19 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use vipd_tests::find_program;
 
-use super::{kernel::Image, shares::FileSystem};
+use super::kernel::Image;
 
-/// Packs one into a directory, and returns the file.
-pub fn pack(image: &Image, dir: &Path) -> Result<PathBuf> {
+/// Packs one into a directory, and returns the file. `init` is its script, which loads `wanted` and what these modules need.
+pub fn pack(image: &Image, dir: &Path, init: &str, wanted: &[&str]) -> Result<PathBuf> {
     let tree = dir.join("initramfs");
     for sub in ["bin", "proc", "sys", "dev", "new", "modules"] {
         fs::create_dir_all(tree.join(sub))?;
     }
     let busybox = find_program("busybox").context("busybox is missing; run: cargo xtask setup")?;
     fs::copy(busybox, tree.join("bin/busybox"))?;
-    fs::write(tree.join("init"), include_str!("init.sh"))?;
+    fs::write(tree.join("init"), init)?;
     fs::set_permissions(tree.join("init"), fs::Permissions::from_mode(0o755))?;
-    for (n, module) in modules(image)?.iter().enumerate() {
+    for (n, module) in modules(image, wanted)?.iter().enumerate() {
         let name = module.file_name().context("a module has a name")?.to_string_lossy().into_owned();
         // init loads them in the order of their names.
         let place = tree.join("modules").join(format!("{n:02}-{}", name.trim_end_matches(".xz")));
@@ -39,12 +39,10 @@ pub fn pack(image: &Image, dir: &Path) -> Result<PathBuf> {
     Ok(packed)
 }
 
-/// What a guest mounts its root with, and what that needs, in the order to load them. A kernel may have some of them
-/// built in.
-fn modules(image: &Image) -> Result<Vec<PathBuf>> {
+/// These modules, and what they need, in the order to load them. A kernel may have some of them built in.
+fn modules(image: &Image, wanted: &[&str]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    let wanted = ["virtio_pci", "overlay"];
-    for module in wanted.iter().chain(FileSystem::of(image).modules()) {
+    for module in wanted {
         let output = image.show_depends(module)?;
         ensure!(
             output.status.success(),

@@ -7,6 +7,9 @@
 //! console.log  <------ ttyS0 -------  the kernel's messages
 //! ```
 //!
+//! A guest with a disk of its own has the same share, and instead of the host's root directory what is on the disk, with
+//! systemd as its first process (see `Disk`).
+//!
 //! A guest ends with its value, and with the thread that booted it: no qemu outlives `cargo xtask`.
 
 use std::{
@@ -19,17 +22,20 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use vipd_tests::Netns;
 
 use super::{
     console, initramfs,
     kernel::Image,
-    shares::{FileSystem, Servers},
+    shares::{self, FileSystem, Servers},
 };
 use crate::sh;
 
-/// A boot takes 5 s, and on a busy machine some times that.
-const BOOT: Duration = Duration::from_secs(180);
+/// A boot takes 5 s, with systemd 20 s, and on a busy machine some times that.
+const BOOT: Duration = Duration::from_secs(300);
 const POWER_OFF: Duration = Duration::from_secs(30);
+/// For systemd to stop all that runs.
+const SHUTDOWN: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(50);
 const MEMORY: &str = "768M";
 
@@ -56,7 +62,43 @@ pub struct Nic {
     pub network: String,
 }
 
+/// A disk to boot from, and where the guest's network is.
+#[derive(Debug, Clone, Copy)]
+pub struct Disk<'a> {
+    /// An ext4 file system with systemd and its [`Disk::AGENT`]. What guests write is forgotten with them, and is there
+    /// after a reboot.
+    pub image: &'a Path,
+    /// The namespace that has the guest's taps.
+    pub netns: &'a Netns,
+}
+
+impl Disk<'_> {
+    /// To be run by the disk's systemd in the directory `/run/guest`, where the share is mounted.
+    pub const AGENT: &'static str = include_str!("disk-agent.sh");
+    /// The tag of the share, a 9p file system.
+    pub const SHARE: &'static str = shares::SHARE;
+}
+
 impl Guest {
+    /// Boots from a disk, and waits until scripts can be run.
+    pub fn boot_disk(name: &str, image: &Image, disk: Disk<'_>, nics: &[Nic]) -> Result<Self> {
+        let start = Instant::now();
+        let share = make_share(name)?;
+        let wanted = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"];
+        let initramfs = initramfs::pack(image, &share, include_str!("disk-init.sh"), &wanted)?;
+        let mut command = disk.netns.command("setpriv");
+        qemu(&mut command, image, &initramfs, &share);
+        command.args(["-smp", "1", "-m", "512M", "-append"]).arg(format!("{KERNEL_OPTIONS} net.ifnames=0"));
+        // Writes go to a temporary file, which is gone with qemu.
+        command.arg("-drive").arg(format!("file={},format=raw,if=virtio,snapshot=on", disk.image.display()));
+        command.arg("-virtfs").arg(format!(
+            "local,path={},mount_tag={},security_model=none",
+            share.display(),
+            Disk::SHARE
+        ));
+        Self::start(name, command, Servers::default(), share, nics, start)
+    }
+
     /// Boots, and waits until scripts can be run. The name is unique among the guests of this process.
     ///
     /// Once more if the first attempt fails: a processor that stands still for a while is more than some drivers
@@ -70,14 +112,30 @@ impl Guest {
 
     fn boot_once(name: &str, image: &Image, nics: &[Nic]) -> Result<Self> {
         let start = Instant::now();
-        let runs = sh::workspace().join("target/guest/run");
-        forget_the_dead(&runs);
-        let share = runs.join(format!("{}-{name}", std::process::id()));
-        fs::create_dir_all(&share).with_context(|| format!("make {}", share.display()))?;
+        let share = make_share(name)?;
         fs::write(share.join("agent.sh"), include_str!("agent.sh"))?;
-        let initramfs = initramfs::pack(image, &share)?;
-        let mut command = qemu(image, &initramfs, &share);
-        let servers = FileSystem::of(image).serve(&mut command, &share, MEMORY)?;
+        let file_system = FileSystem::of(image);
+        let wanted = [&["virtio_pci", "overlay"], file_system.modules()].concat();
+        let initramfs = initramfs::pack(image, &share, include_str!("init.sh"), &wanted)?;
+        let mut command = Command::new("setpriv");
+        qemu(&mut command, image, &initramfs, &share);
+        command.args(["-smp", "2", "-m", MEMORY, "-no-reboot", "-append"]).arg(format!(
+            "{KERNEL_OPTIONS} guest.kernel={} guest.shares={}",
+            image.root.display(),
+            file_system.name()
+        ));
+        let servers = file_system.serve(&mut command, &share, MEMORY)?;
+        Self::start(name, command, servers, share, nics, start)
+    }
+
+    fn start(
+        name: &str,
+        mut command: Command,
+        servers: Servers,
+        share: PathBuf,
+        nics: &[Nic],
+        start: Instant,
+    ) -> Result<Self> {
         for (n, nic) in nics.iter().enumerate() {
             command.arg("-netdev").arg(format!("{},id=net{n}", nic.network));
             command.arg("-device").arg(format!("{},netdev=net{n}", nic.device));
@@ -87,10 +145,37 @@ impl Guest {
         let qemu = command.spawn().context("cannot run qemu-system-x86_64; run: cargo xtask setup")?;
         let (release, booted_in) = (String::new(), Duration::ZERO);
         let mut guest = Self { name: name.to_owned(), qemu, _servers: servers, share, release, booted_in };
-        guest.wait_for("its boot", BOOT, |guest| guest.share.join("release").exists())?;
-        guest.release = guest.read("release").trim().to_owned();
-        guest.booted_in = start.elapsed();
+        guest.wait_boot(start)?;
         Ok(guest)
+    }
+
+    fn wait_boot(&mut self, start: Instant) -> Result<()> {
+        self.wait_for("its boot", BOOT, |guest| guest.share.join("release").exists())?;
+        self.release = self.read("release").trim().to_owned();
+        self.booted_in = start.elapsed();
+        Ok(())
+    }
+
+    /// Has a guest with a disk reboot, and waits until scripts can be run again.
+    pub fn reboot(&mut self) -> Result<()> {
+        let start = Instant::now();
+        fs::remove_file(self.share.join("release")).context("a guest that has booted says so")?;
+        self.systemctl_soon("reboot")?;
+        self.wait_boot(start)
+    }
+
+    /// Has the systemd of a guest with a disk power off, and waits for the end of qemu; how long it took.
+    pub fn shut_down(mut self) -> Result<Duration> {
+        let start = Instant::now();
+        self.systemctl_soon("poweroff")?;
+        self.wait_end(SHUTDOWN)?;
+        Ok(start.elapsed())
+    }
+
+    /// The agent, which systemd ends too, first says that the script has ended.
+    fn systemctl_soon(&mut self, verb: &str) -> Result<()> {
+        let script = format!("(sleep 0.5; systemctl {verb}) >/dev/null 2>&1 &");
+        self.run(&script, SHUTDOWN, |_| ()).map(drop)
     }
 
     /// Runs a bash script to its end, and returns its exit code. Each line of its output is given to `line` as it comes.
@@ -127,10 +212,14 @@ impl Guest {
     /// Powers off in an orderly way; `Err` if that takes too long. The directory of the guest goes in any case.
     pub fn power_off(mut self) -> Result<()> {
         fs::write(self.share.join("halt"), "")?;
-        let deadline = Instant::now() + POWER_OFF;
+        self.wait_end(POWER_OFF)
+    }
+
+    fn wait_end(&mut self, timeout: Duration) -> Result<()> {
+        let deadline = Instant::now() + timeout;
         while self.qemu.try_wait()?.is_none() {
             if Instant::now() >= deadline {
-                bail!("{} did not power off within {POWER_OFF:?}\n{}", self.name, self.last_words());
+                bail!("{} did not power off within {timeout:?}\n{}", self.name, self.last_words());
             }
             sleep(LOOK);
         }
@@ -176,21 +265,27 @@ impl Drop for Guest {
     }
 }
 
-fn qemu(image: &Image, initramfs: &Path, share: &Path) -> Command {
+/// Warnings and worse go to the console. A panic ends the guest. The check whether the timer ticks panics if the host gives
+/// the guest no time during it.
+const KERNEL_OPTIONS: &str = "console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off no_timer_check";
+
+/// Adds to a `setpriv` what guests have in common.
+fn qemu(command: &mut Command, image: &Image, initramfs: &Path, share: &Path) {
     // The kernel ends it with the thread that started it: nothing is left by Ctrl-C or a kill.
-    let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
-    command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", MEMORY]);
-    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+    command.args(["-accel", "tcg,thread=multi", "-cpu", "max"]);
+    command.args(["-nodefaults", "-no-user-config", "-display", "none"]);
     command.arg("-kernel").arg(&image.vmlinuz).arg("-initrd").arg(initramfs);
-    // Warnings and worse go to the console. A panic ends the guest. The check whether the timer ticks panics if the
-    // host gives the guest no time during it.
-    let (kernel, shares) = (image.root.display(), FileSystem::of(image).name());
-    command.arg("-append").arg(format!(
-        "console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off no_timer_check guest.kernel={kernel} guest.shares={shares}"
-    ));
     command.arg("-serial").arg(format!("file:{}", share.join("console.log").display()));
-    command
+}
+
+/// A new directory for what a guest and the host have in common.
+fn make_share(name: &str) -> Result<PathBuf> {
+    let runs = sh::workspace().join("target/guest/run");
+    forget_the_dead(&runs);
+    let share = runs.join(format!("{}-{name}", std::process::id()));
+    fs::create_dir_all(&share).with_context(|| format!("make {}", share.display()))?;
+    Ok(share)
 }
 
 /// Removes what runs have left that were killed.

@@ -22,8 +22,8 @@ use std::{
 use anyhow::{Context, Result, anyhow, ensure};
 
 use binaries::{Binary, Tally, Wanted};
-use kernel::{Image, Kernel};
-use machine::{Guest, Nic};
+pub use kernel::{Image, Kernel, images};
+pub use machine::{Disk, Guest, Nic};
 
 use crate::{ebpf, setup, sh};
 
@@ -110,7 +110,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
     };
     let nics: Vec<_> = args.nics.iter().map(|model| on_the_hub(model)).collect();
-    let images = kernel::images(&kernels, args.newest)?;
+    let images = images(&kernels, args.newest)?;
     let held = boot_all(&images, &nics, &job, Duration::from_secs(args.timeout));
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -122,7 +122,7 @@ pub fn test() -> Result<bool> {
         eprintln!("guest: not root: no other kernel is tried");
         return Ok(true);
     }
-    let images = kernel::images(&kernel::USUAL, false)?;
+    let images = images(&kernel::USUAL, false)?;
     let job = Job::Tests(binaries::build(&[Wanted::parse(SMOKE)])?);
     Ok(boot_all(&images, &[], &job, TIMEOUT))
 }
