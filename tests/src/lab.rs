@@ -14,6 +14,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -21,7 +22,7 @@ use serde_json::Value;
 
 use crate::{
     Mac, Netns, Node, checked, checked_with_input, janitor::Janitor, node::Link, prefix::Prefix,
-    probe::Sniffer, xdp::Program,
+    probe::Sniffer, wait_for, xdp::Program,
 };
 
 /// Namespaces, directories and pins of one lab, all removed on drop.
@@ -89,6 +90,9 @@ impl Builder {
         for node in self.nodes {
             lab.add_node(&node)?;
         }
+        // A port without a carrier drops what it is given, and the kernel tells of the carrier from a work queue.
+        let ports: usize = lab.nodes.iter().map(|node| node.links().len()).sum();
+        wait_for("the switch to forward", READY, || lab.forwarding().is_ok_and(|count| count == ports))?;
         Ok(lab)
     }
 }
@@ -182,6 +186,13 @@ impl Lab {
         let port = entries.iter().find(learned).and_then(|e| e["ifname"].as_str());
         let node = port.and_then(|port| self.nodes.iter().find(|n| n.links().iter().any(|l| l.port == port)));
         Ok(node.map(|node| node.name().to_owned()))
+    }
+
+    /// How many ports of the switch forward frames.
+    fn forwarding(&self) -> Result<usize> {
+        let out = checked(self.switch.command("bridge").args(["-json", "link", "show"]))?;
+        let ports: Vec<Value> = serde_json::from_str(&out).with_context(|| format!("bridge said {out:?}"))?;
+        Ok(ports.iter().filter(|port| port["state"] == "forwarding").count())
     }
 
     /// Drops frames that one node sends to another, in this direction only.
@@ -347,6 +358,9 @@ impl Lab {
         checked_with_input(self.switch.command("nft").args(["-f", "-"]), rules, &scratch).map(drop)
     }
 }
+
+/// Longer than any machine takes to build a lab.
+const READY: Duration = Duration::from_secs(60);
 
 /// The first address of a family, and its prefix length.
 fn first_of<A: FromStr>(addresses: &[String]) -> Option<(A, u32)> {

@@ -19,10 +19,12 @@ fn fenced_pair(extra: &str) -> Result<Option<Pair>> {
     );
     let path = script(bed.lb02(), "fence", &text)?;
     let lb02 = node_conf(LOW, &format!("fence_script \"{path}\" root\n    {extra}"));
-    let pair = Pair { lb01: bed.start("lb01", &node_conf(HIGH, ""))?, lb02: bed.start("lb02", &lb02)?, bed };
-    pair.bed.wait("lb01", "MASTER")?;
-    pair.bed.wait("lb02", "BACKUP")?;
-    Ok(Some(pair))
+    let lb01 = bed.start("lb01", &node_conf(HIGH, ""))?;
+    // Otherwise lb02 fences what has not begun yet.
+    bed.wait("lb01", "MASTER")?;
+    let lb02 = bed.start("lb02", &lb02)?;
+    bed.wait("lb02", "BACKUP")?;
+    Ok(Some(Pair { lb01, lb02, bed }))
 }
 
 fn runs(bed: &Bed) -> usize {
