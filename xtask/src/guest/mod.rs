@@ -137,7 +137,7 @@ pub fn test_interfaces() -> Result<bool> {
 
 /// Goes on after a failure; whether all was well.
 fn matrix(kernels: &[Kernel], timeout: Duration) -> Result<bool> {
-    let images = kernel::images(kernels, false)?;
+    let images = images(kernels, false)?;
     let mut held =
         boot_all(&images, &[], &Job::Tests(binaries::build(&[Wanted::parse(INTERFACES)])?), timeout);
     let job = Job::Tests(binaries::build(&[Wanted::parse(NIC_TEST)])?);
