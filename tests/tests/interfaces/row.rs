@@ -142,7 +142,7 @@ impl Row {
     }
 
     /// vipd does not start on it, says these words, and leaves nothing; `vipd doctor` says it too.
-    pub fn is_refused(self, words: &[&str]) -> Result<()> {
+    pub fn check_refused(self, words: &[&str]) -> Result<()> {
         let Some(served) = self.build()? else { return Ok(()) };
         let (bed, lb01) = (&served.bed, served.bed.lb01());
         lb01.write_vipd_conf(&served.row.conf(HIGH))?;

@@ -37,10 +37,10 @@ fn qinq() -> Result<()> {
 
 /// A VLAN that leaves its tag in the frames would look like a VLAN in that VLAN.
 #[test]
-fn a_vlan_that_keeps_its_tag_is_refused() -> Result<()> {
+fn a_vlan_that_keeps_its_tag_check_refused() -> Result<()> {
     let lines = "link add link eth0 name eth0.100 type vlan id 100 reorder_hdr off";
     let words = ["eth0.100", "reorder_hdr off", "ip link set dev eth0.100 type vlan reorder_hdr on"];
-    Row::on("eth0.100").made(lines).is_refused(&words)
+    Row::on("eth0.100").made(lines).check_refused(&words)
 }
 
 const VIP_OF_8: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 3);

@@ -33,6 +33,6 @@ fn vxlan() -> Result<()> {
 
 /// A macvlan hears its own MAC and no other.
 #[test]
-fn macvlan_is_refused() -> Result<()> {
-    crate::macvlan_row().extra(VIRTUAL).is_refused(&["mv0", "macvlan", "use_vmac", "interface below"])
+fn macvlan_check_refused() -> Result<()> {
+    crate::macvlan_row().extra(VIRTUAL).check_refused(&["mv0", "macvlan", "use_vmac", "interface below"])
 }
