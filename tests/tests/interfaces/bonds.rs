@@ -68,6 +68,7 @@ pub fn active_backup_row() -> Row {
 }
 
 #[test]
+#[ignore = "long tier: the matrix of interfaces"]
 fn active_backup() -> Result<()> {
     active_backup_row().serves_through(|served| {
         slaves_fail(served)?;
@@ -77,6 +78,7 @@ fn active_backup() -> Result<()> {
 
 /// The bond takes the MAC of whichever slave is active.
 #[test]
+#[ignore = "long tier: the matrix of interfaces"]
 fn active_backup_that_changes_its_mac() -> Result<()> {
     bond(bond!("active-backup fail_over_mac active")).serves_through(|served| {
         let lb01 = served.bed.lb01();
@@ -95,17 +97,20 @@ fn active_backup_that_changes_its_mac() -> Result<()> {
 }
 
 #[test]
+#[ignore = "long tier: the matrix of interfaces"]
 fn balance_tlb() -> Result<()> {
     bond(bond!("balance-tlb")).serves_through(slaves_fail)
 }
 
 #[test]
+#[ignore = "long tier: the matrix of interfaces"]
 fn balance_alb() -> Result<()> {
     bond(bond!("balance-alb")).serves_through(slaves_fail)
 }
 
 /// With LACP at the switch.
 #[test]
+#[ignore = "long tier: the matrix of interfaces"]
 fn lacp() -> Result<()> {
     let switch = "link add bo1 type bond mode 802.3ad miimon 50 lacp_rate fast\n\
                   link set port-lb01 nomaster\nlink set port-lb01 down\nlink set port-lb01 master bo1\n\
@@ -119,6 +124,7 @@ fn lacp() -> Result<()> {
 }
 
 #[test]
+#[ignore = "long tier: the matrix of interfaces"]
 fn vlan_on_a_bond() -> Result<()> {
     let lines = concat!(
         bond!("active-backup"),

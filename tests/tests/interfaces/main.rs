@@ -20,6 +20,7 @@ use row::{Row, Served, ip};
 use support::{served::*, *};
 
 #[test]
+#[ignore = "long tier: the matrix of interfaces"]
 fn veth() -> Result<()> {
     Row::on("eth0").serves()
 }
@@ -29,6 +30,7 @@ fn macvlan_row() -> Row {
 }
 
 #[test]
+#[ignore = "long tier: the matrix of interfaces"]
 fn macvlan() -> Result<()> {
     macvlan_row().serves()
 }
@@ -42,12 +44,14 @@ fn vxlan_row() -> Row {
 }
 
 #[test]
+#[ignore = "long tier: the matrix of interfaces"]
 fn vxlan() -> Result<()> {
     vxlan_row().serves()
 }
 
 /// Nobody else is on a dummy: its VIPs are the host's own, and a stop takes them away.
 #[test]
+#[ignore = "long tier: the matrix of interfaces"]
 fn dummy() -> Result<()> {
     let Some(served) = Row::on("dummy0").made("link add dummy0 type dummy").nodes_only().build()? else {
         return Ok(());
@@ -63,6 +67,7 @@ fn dummy() -> Result<()> {
 
 /// An interface that goes with the one below it, and comes back with it.
 #[test]
+#[ignore = "long tier: the matrix of interfaces"]
 fn a_vlan_follows_its_parent() -> Result<()> {
     let Some(served) = tags::vlan().build()? else { return Ok(()) };
     let pair = served.start()?;

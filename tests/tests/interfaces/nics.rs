@@ -64,6 +64,7 @@ fn mode(model: &str, release: &str) -> Result<&'static str> {
 
 /// One after the other: untagged, with tags of another VLAN beside it, with the virtual MAC, and in a VLAN.
 #[test]
+#[ignore = "long tier: the matrix of interfaces"]
 fn nic() -> Result<()> {
     let Some((bed, model)) = bed()? else { return Ok(()) };
     let release = fs::read_to_string("/run/guest/release")?;

@@ -142,7 +142,7 @@ impl Row {
     }
 
     /// vipd does not start on it, says these words, and leaves nothing; `vipd doctor` says it too.
-    pub fn expect_refused(self, words: &[&str]) -> Result<()> {
+    pub fn check_refused(self, words: &[&str]) -> Result<()> {
         let Some(served) = self.build()? else { return Ok(()) };
         let (bed, lb01) = (&served.bed, served.bed.lb01());
         lb01.write_vipd_conf(&served.row.conf(HIGH))?;
@@ -290,7 +290,10 @@ impl Untouched {
         Ok(Self {
             rules,
             settings,
-            routes: sorted(&routes, &|route| dev.iter().any(|dev| route.contains(dev))),
+            // The kernel's own come with the addresses, whose duplicate detection takes its time.
+            routes: sorted(&routes, &|route| {
+                dev.iter().any(|dev| route.contains(dev)) && !route.contains("proto kernel")
+            }),
             // Others are learned, and forgotten.
             filters: sorted(&fdb, &|entry| {
                 entry.contains("permanent") && OURS.iter().any(|mac| entry.starts_with(mac))

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
 use rtnetlink::{
-    Handle, LinkUnspec,
+    Handle, LinkUnspec, NeighbourAddRequest,
     packet_route::{
         AddressFamily,
         link::LinkFlags,
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use vipd_common::wire::eth::MacAddr;
 
 use super::{
-    mc_filter,
+    links, mc_filter,
     netlink::{Problems, errno, refusal},
     saved::Saved,
 };
@@ -97,8 +97,15 @@ async fn admit(
             Outcome::Added => {
                 filter.macs.insert(mac.0);
             }
-            // Ours of an earlier time if the file has it, else somebody else's.
-            Outcome::Present => {}
+            // Ours of an earlier time if the file has it, else somebody else's. But what a bridge has learned of a master's
+            // adverts would keep frames from this host when it is master itself.
+            Outcome::Present => {
+                if !filter.macs.contains(&mac.0) && is_bridge(handle, ifindex).await? {
+                    let replaced = request(handle, ifindex, *mac).replace().execute().await;
+                    replaced.map_err(|error| refusal(&name(interface, *mac), &error))?;
+                    filter.macs.insert(mac.0);
+                }
+            }
             Outcome::Refused(error) if is_the_drivers(&error) => {
                 if promiscuous(handle, ifindex).await? {
                     continue;
@@ -160,13 +167,21 @@ async fn withdraw(
 }
 
 async fn add(handle: &Handle, ifindex: u32, mac: MacAddr) -> Outcome {
-    let mut request = handle.neighbours().add_bridge(ifindex, &mac.0);
-    *request.message_mut() = entry(ifindex, mac);
-    match request.execute().await {
+    match request(handle, ifindex, mac).execute().await {
         Ok(()) => Outcome::Added,
         Err(error) if errno(&error) == Some(libc::EEXIST) => Outcome::Present,
         Err(error) => Outcome::Refused(error),
     }
+}
+
+fn request(handle: &Handle, ifindex: u32, mac: MacAddr) -> NeighbourAddRequest {
+    let mut request = handle.neighbours().add_bridge(ifindex, &mac.0);
+    *request.message_mut() = entry(ifindex, mac);
+    request
+}
+
+async fn is_bridge(handle: &Handle, ifindex: u32) -> Result<bool> {
+    Ok(links::by_index(handle, ifindex).await?.kind.as_deref() == Some("bridge"))
 }
 
 /// Whether the refusal is about what the driver can do (no filter, or a full one), not about rights or the interface.
