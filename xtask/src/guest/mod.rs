@@ -219,7 +219,7 @@ fn run_binary(
     let script = format!(
         "cd '{}' || exit\n\
          export VIPD_REQUIRE_LAB=1 VIPD_SKIP_LOG=/run/guest/{SKIPPED}\n\
-         {}exec '{path}' {}\n",
+         {}exec '{path}' --include-ignored {}\n",
         package.display(),
         nics.first().map(with_drivers).unwrap_or_default(),
         filter.as_ref().map(|filter| format!("'{filter}'")).unwrap_or_default()
