@@ -31,11 +31,13 @@ use super::{
 };
 use crate::sh;
 
-/// A boot takes 5 s, with systemd 20 s, and on a busy machine some times that.
-const BOOT: Duration = Duration::from_secs(300);
+/// A boot takes 5 s, and on a busy machine some times that.
+const BOOT: Duration = Duration::from_secs(180);
+/// With systemd it takes a minute, and a shutdown before it half of that.
+const DISK_BOOT: Duration = Duration::from_secs(900);
 const POWER_OFF: Duration = Duration::from_secs(30);
 /// For systemd to stop all that runs.
-const SHUTDOWN: Duration = Duration::from_secs(180);
+const SHUTDOWN: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_millis(50);
 const MEMORY: &str = "768M";
 
@@ -88,7 +90,9 @@ impl Guest {
         let initramfs = initramfs::pack(image, &share, include_str!("disk-init.sh"), &wanted)?;
         let mut command = disk.netns.command("setpriv");
         qemu(&mut command, image, &initramfs, &share);
-        command.args(["-smp", "1", "-m", "512M", "-append"]).arg(format!("{KERNEL_OPTIONS} net.ifnames=0"));
+        command
+            .args(["-smp", "1", "-m", "512M", "-append"])
+            .arg(format!("{KERNEL_OPTIONS} net.ifnames=0 systemd.show_status=1"));
         // Writes go to a temporary file, which is gone with qemu.
         command.arg("-drive").arg(format!("file={},format=raw,if=virtio,snapshot=on", disk.image.display()));
         command.arg("-virtfs").arg(format!(
@@ -96,7 +100,7 @@ impl Guest {
             share.display(),
             Disk::SHARE
         ));
-        Self::start(name, command, Servers::default(), share, nics, start)
+        Self::start(name, command, Servers::default(), share, nics, (start, DISK_BOOT))
     }
 
     /// Boots, and waits until scripts can be run. The name is unique among the guests of this process.
@@ -125,7 +129,7 @@ impl Guest {
             file_system.name()
         ));
         let servers = file_system.serve(&mut command, &share, MEMORY)?;
-        Self::start(name, command, servers, share, nics, start)
+        Self::start(name, command, servers, share, nics, (start, BOOT))
     }
 
     fn start(
@@ -134,7 +138,7 @@ impl Guest {
         servers: Servers,
         share: PathBuf,
         nics: &[Nic],
-        start: Instant,
+        (start, boot): (Instant, Duration),
     ) -> Result<Self> {
         for (n, nic) in nics.iter().enumerate() {
             command.arg("-netdev").arg(format!("{},id=net{n}", nic.network));
@@ -145,12 +149,12 @@ impl Guest {
         let qemu = command.spawn().context("cannot run qemu-system-x86_64; run: cargo xtask setup")?;
         let (release, booted_in) = (String::new(), Duration::ZERO);
         let mut guest = Self { name: name.to_owned(), qemu, _servers: servers, share, release, booted_in };
-        guest.wait_boot(start)?;
+        guest.wait_boot(start, boot)?;
         Ok(guest)
     }
 
-    fn wait_boot(&mut self, start: Instant) -> Result<()> {
-        self.wait_for("its boot", BOOT, |guest| guest.share.join("release").exists())?;
+    fn wait_boot(&mut self, start: Instant, timeout: Duration) -> Result<()> {
+        self.wait_for("its boot", timeout, |guest| guest.share.join("release").exists())?;
         self.release = self.read("release").trim().to_owned();
         self.booted_in = start.elapsed();
         Ok(())
@@ -161,7 +165,7 @@ impl Guest {
         let start = Instant::now();
         fs::remove_file(self.share.join("release")).context("a guest that has booted says so")?;
         self.systemctl_soon("reboot")?;
-        self.wait_boot(start)
+        self.wait_boot(start, DISK_BOOT)
     }
 
     /// Has the systemd of a guest with a disk power off, and waits for the end of qemu; how long it took.
