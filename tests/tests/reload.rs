@@ -199,8 +199,7 @@ fn what_is_removed_harms_nobody_else() -> Result<()> {
     let before = life(&bed.status("lb01")?);
     // One that comes while another waits has its turn after it.
     bed.lb01().write_vipd_conf(&one(HIGH, &[VIP]))?;
-    lb01.sighup()?;
-    wait_for("the reload to begin", SOON, || lb01.log().contains("reloading"))?;
+    start_reload(&mut lb01)?;
     let said = bed.reloaded("lb01", &one(HIGH, &[VIP]))?;
     ensure!(said.contains("1 instances: 0 changed, 0 added, 0 removed"), "{said}");
     ensure!(lb01.log().contains("1 instances: 0 changed, 0 added, 2 removed"), "{}", lb01.log());
@@ -215,14 +214,21 @@ fn what_is_removed_harms_nobody_else() -> Result<()> {
     Ok(())
 }
 
+/// Asks for a reload, and waits until it has begun.
+fn start_reload(daemon: &mut Daemon) -> Result<()> {
+    let begun = |daemon: &Daemon| daemon.log().matches("reloading config").count();
+    let before = begun(daemon);
+    daemon.sighup()?;
+    wait_for("the reload to begin", SOON, || begun(daemon) > before).map(drop)
+}
+
 /// What happens to a link while a reload waits for a handover counts.
 #[test]
 fn links_that_change_while_a_reload_waits_count() -> Result<()> {
     let Some(bed) = Bed::new()? else { return Ok(()) };
     let (mut lb01, _lb02) = a_long_goodbye(&bed)?;
     bed.lb01().write_vipd_conf(&one(HIGH, &[VIP]))?;
-    lb01.sighup()?;
-    wait_for("the reload to begin", SOON, || lb01.log().contains("reloading"))?;
+    start_reload(&mut lb01)?;
     bed.lab.set_port("lb01", false)?;
     wait_for("its end", SOON, || lb01.log().contains("the configuration is in force"))?;
     bed.wait("lb01", "FAULT")?;
