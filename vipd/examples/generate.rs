@@ -103,6 +103,9 @@ const FILES: [(&str, &str); 7] = [
     ("/etc/default/vipd", "Options and environment of vipd.service."),
     ("/run/vipd/vipd.sock", "The control socket. Who may write to it may stop vipd."),
     ("/run/vipd/vipd.pid", "The process id, and the lock."),
-    ("/sys/fs/bpf/vipd/", "The pinned maps and links; /usr/share/doc/vipd/bpftool.md explains them."),
-    ("/usr/share/doc/vipd/config.md", "Every keyword of the configuration."),
+    (
+        "/sys/fs/bpf/vipd/",
+        "The pinned maps and links; /usr/share/doc/vipd/reference/bpftool.md explains them.",
+    ),
+    ("/usr/share/doc/vipd/reference/config.md", "Every keyword of the configuration."),
 ];

@@ -110,9 +110,9 @@ async fn attach_to(
             target: "vipd::event",
             event = "xdp_shared_queues",
             interface,
+            reason = shared.what(),
             remedy = shared.remedy(interface),
-            "{}",
-            shared.what()
+            "XDP has no transmit queues of its own"
         );
     }
     Ok(attachment)
