@@ -3,7 +3,6 @@
 use std::{
     fs, io, mem,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
-    path::Path,
     ptr,
     thread::available_parallelism,
 };
@@ -83,9 +82,15 @@ impl SharedQueues {
     }
 }
 
+/// The name of an interface's driver. Not from /sys, which may show another network namespace.
 fn driver(interface: &str) -> Option<String> {
-    let link = fs::read_link(Path::new("/sys/class/net").join(interface).join("device/driver")).ok()?;
-    Some(link.file_name()?.to_str()?.to_owned())
+    // struct ethtool_drvinfo: command, then the driver's name in 32 octets, and more.
+    let mut info = [0_u32; 49];
+    info[0] = ETHTOOL_GDRVINFO;
+    request(interface, &mut info).ok()?;
+    let name: Vec<u8> = info[1..9].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let length = name.iter().position(|&octet| octet == 0)?;
+    String::from_utf8(name[..length].to_vec()).ok()
 }
 
 fn possible_processors() -> Option<u32> {
@@ -120,6 +125,7 @@ fn request(interface: &str, structure: &mut [u32]) -> io::Result<()> {
 
 // linux/sockios.h and linux/ethtool.h.
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
+const ETHTOOL_GDRVINFO: u32 = 0x3;
 const ETHTOOL_GFLAGS: u32 = 0x25;
 const ETHTOOL_SFLAGS: u32 = 0x26;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
@@ -146,6 +152,13 @@ mod tests {
         ] {
             assert_eq!(shared(used, given, attached), expected, "{used} of {given}, attached: {attached}");
         }
+    }
+
+    #[test]
+    fn a_driver_has_a_name() {
+        assert_eq!(driver("no-such-if"), None);
+        // What is not a NIC has no driver, or says its kind.
+        assert_ne!(driver("lo").as_deref(), Some("virtio_net"));
     }
 
     #[test]
