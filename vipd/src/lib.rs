@@ -12,6 +12,7 @@ pub mod detection;
 pub mod doctor;
 pub mod dump;
 pub mod events;
+pub mod files;
 pub mod host;
 pub mod metrics;
 pub mod notify;

@@ -16,6 +16,7 @@ mod host_wishes;
 pub mod journal;
 mod least;
 mod lines;
+mod locks;
 mod logging;
 mod main_loop;
 mod offloads;
@@ -50,6 +51,7 @@ use self::{
     driver::{Driver, End, Parts, Wish, Wishes},
     fencing::Fences,
     host_wishes::HostWishes,
+    locks::HostLock,
     main_loop::{MainLoop, Signals, links as links_of, tell_of_links},
     own_macs::OwnMacs,
     reload::Wanted,
@@ -114,7 +116,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let dir = RuntimeDir::lock(&options.runtime_dir)?;
     // Before `dir`, which a waiting successor takes first.
-    let locked = runtime_dir::lock_host().and_then(|lock| {
+    let locked = HostLock::take().and_then(|lock| {
         let pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
         Ok((lock, pid_file))
     });

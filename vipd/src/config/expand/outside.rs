@@ -4,9 +4,13 @@ use std::{
     env, fs,
     hash::{BuildHasher, RandomState},
     io,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
+
+use crate::files;
+
+/// Octets of a file; the largest configurations known have some megabytes.
+const LEN_MAX: u64 = 256 << 20;
 
 pub trait Outside {
     /// What `@id` is compared with.
@@ -44,14 +48,14 @@ impl Outside for Host {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let metadata = fs::metadata(path)?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        if metadata.permissions().mode() & 0o111 != 0 {
+        let files::Regular { stat, bytes } = files::read_regular(path, LEN_MAX)?;
+        if stat.st_mode & 0o111 != 0 {
             return Err(io::Error::other("it is executable; a configuration is not (chmod a-x)"));
         }
-        fs::read(path)
+        if bytes.len() as u64 == LEN_MAX {
+            return Err(io::Error::other(format!("it has more than {} MiB", LEN_MAX >> 20)));
+        }
+        Ok(bytes)
     }
 
     fn glob(&self, dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
