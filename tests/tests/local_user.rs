@@ -25,49 +25,15 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use nix::{
     fcntl::{Flock, FlockArg},
-    libc,
     sys::stat::Mode,
     unistd::mkfifo,
 };
-use support::*;
+use support::{
+    nobody::{NOBODY, as_nobody, nobodys},
+    *,
+};
 use vipd_common::abi::ABI_VERSION;
 use vipd_tests::{Daemon, Node, xdp};
-
-const NOBODY: u32 = 65534;
-
-/// Makes the calling thread nobody's; system calls by number change the one thread, the C library's all.
-fn become_nobody() -> Result<()> {
-    let id = libc::c_long::from(NOBODY);
-    // SAFETY: no pointer is followed with a length of 0, and nothing else is passed by pointer.
-    let done = unsafe {
-        libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) == 0
-            && libc::syscall(libc::SYS_setresgid, id, id, id) == 0
-            && libc::syscall(libc::SYS_setresuid, id, id, id) == 0
-    };
-    ensure!(done, "cannot become nobody: {}", std::io::Error::last_os_error());
-    Ok(())
-}
-
-/// Runs something on a node as nobody.
-fn as_nobody<T: Send>(node: &Node, attack: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    node.ns().run(|| {
-        become_nobody()?;
-        attack()
-    })?
-}
-
-/// A directory of a node that nobody owns, so that no sysctl about sticky directories applies.
-fn nobodys(node: &Node) -> Result<PathBuf> {
-    let dir = node.dir().join("nobodys");
-    fs::create_dir(&dir)?;
-    chown(&dir, Some(NOBODY), Some(NOBODY))?;
-    // He can come to it, and could to the node's files.
-    for above in node.dir().ancestors().take_while(|above| *above != Path::new("/tmp")) {
-        let mode = fs::metadata(above)?.mode();
-        fs::set_permissions(above, fs::Permissions::from_mode(mode | 0o055))?;
-    }
-    Ok(dir)
-}
 
 /// A file of root's.
 fn precious(node: &Node) -> Result<PathBuf> {
@@ -298,19 +264,20 @@ fn a_fifo_is_not_given_away_by_name() -> Result<()> {
         let fifo = format!("global_defs {{\n notify_fifo {} nobody\n}}\n", fifo.display());
         fifo + &node_conf(priority, "")
     };
-    let attack = || {
+    let attack = || -> Result<()> {
+        let _ = symlink(&precious, &link);
         while !stop.load(Ordering::Relaxed) {
-            let _ = symlink(&precious, &link);
             // As soon as it is made, and before it is given away.
-            if fs::symlink_metadata(&fifo).is_ok() {
-                let _ = fs::rename(&link, &fifo);
+            if fs::symlink_metadata(&fifo).is_ok() && fs::rename(&link, &fifo).is_ok() {
                 thread::sleep(Duration::from_millis(2));
                 let _ = fs::remove_file(&fifo);
+                let _ = symlink(&precious, &link);
             }
         }
+        Ok(())
     };
     thread::scope(|scope| -> Result<()> {
-        let attacker = scope.spawn(|| as_nobody(lb01, || Ok(attack())));
+        let attacker = scope.spawn(|| as_nobody(lb01, attack));
         let result = (|| {
             let _daemon = bed.start("lb01", &conf(HIGH))?;
             for round in 0..times("VIPD_TEST_FIFO_ROUNDS", 30) {

@@ -3,6 +3,7 @@
 //! The parts and who may use whom are described in `ARCHITECTURE.md`.
 
 pub mod announce;
+pub mod capabilities;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -61,7 +61,7 @@ use self::{
     sockets::Sockets,
 };
 use crate::{
-    config, control,
+    capabilities, config, control,
     dataplane::{Dataplane, Events, Pages, Pinned, Predecessor, Refused},
     events::{Collected, Journal},
     host::{Host, LinkChange, LinkEvents, multicast::Memberships},
@@ -331,6 +331,10 @@ async fn run_engine(
     let macs_of_engine = own_macs.all();
     let attachments_of_engine = attachments.clone();
     let real_time_priority = config.real_time_priority();
+    // The engine thread, and all that is started from now on, begins with what is left.
+    if let Err(error) = capabilities::drop_unneeded() {
+        tracing::warn!(%error, "capabilities that are not needed any more are kept");
+    }
     let engine = thread::Builder::new()
         .name("engine".into())
         .spawn(move || {

@@ -92,6 +92,15 @@ impl Part {
         self.mode & 0o111 != 0
     }
 
+    pub fn is_readable_by_all(&self) -> bool {
+        self.mode & 0o004 != 0
+    }
+
+    /// Whether everybody may go on from here: it is no directory, or one that all may search.
+    pub fn is_passed_by_all(&self) -> bool {
+        kind(self.mode) != SFlag::S_IFDIR || self.mode & 0o001 != 0
+    }
+
     /// How others than root may change it, or what is in it.
     pub fn open_to_others(&self) -> Option<Open> {
         open_to_others(self.uid, self.gid, self.mode, self.has_acl)
