@@ -1,4 +1,4 @@
-//! `docs/conformance.md` is complete, and what it names exists.
+//! `docs/internals/conformance.md` is complete, and what it names exists.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -23,7 +23,7 @@ fn has_test(file: &str, name: &str) -> bool {
 fn every_statement_has_its_test_or_its_reason() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let text = read(&root.join("docs/conformance.md"));
+    let text = read(&root.join("docs/internals/conformance.md"));
     let rows: Vec<Vec<&str>> = text
         .lines()
         .filter(|line| line.starts_with("| ") && !line.starts_with("| ID "))

@@ -1,4 +1,4 @@
-//! What is packed (`vipd/dist`, `docs/bpftool.md`) fits what was built. The package itself: `cargo xtask dist --try`.
+//! What is packed (`vipd/dist`, `docs/reference/bpftool.md`) fits what was built. The package itself: `cargo xtask dist --try`.
 
 use std::{
     fs,
@@ -87,7 +87,7 @@ fn uncomment(line: &str) -> String {
 /// Every counter has its row, and every map.
 #[test]
 fn the_page_about_bpftool_is_complete() -> Result<()> {
-    let page = read("docs/bpftool.md")?;
+    let page = read("docs/reference/bpftool.md")?;
     let rows: Vec<&str> =
         page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
     let maps = read("vipd-ebpf/src/maps.rs")?;
@@ -96,7 +96,10 @@ fn the_page_about_bpftool_is_complete() -> Result<()> {
     ensure!(maps.len() == 12, "{maps:?}");
     for name in maps.iter().chain(Counters::NAMES).chain(InstanceCounters::NAMES) {
         let word = format!("`{name}`");
-        ensure!(rows.iter().any(|row| row.contains(&word)), "docs/bpftool.md has no row for {word}");
+        ensure!(
+            rows.iter().any(|row| row.contains(&word)),
+            "docs/reference/bpftool.md has no row for {word}"
+        );
     }
     for row in rows.iter().filter(|row| row.starts_with('`') && row.contains('_') && !row.contains(", ")) {
         let name = row.trim_matches('`');
@@ -112,7 +115,7 @@ fn the_page_about_bpftool_is_complete() -> Result<()> {
             || Counters::NAMES.contains(&name)
             || InstanceCounters::NAMES.contains(&name)
             || fields.contains(&name);
-        ensure!(known, "docs/bpftool.md explains {name}, which there is not");
+        ensure!(known, "docs/reference/bpftool.md explains {name}, which there is not");
     }
     Ok(())
 }

@@ -105,6 +105,9 @@ const FILES: [(&str, &str); 9] = [
     ("/run/vipd/vipd.pid", "The process id."),
     ("/run/vipd/vipd.lock", "The lock of the runtime directory, mode 0600."),
     ("/run/vipd/locks/", "The locks of network namespaces, mode 0700: each has one vipd."),
-    ("/sys/fs/bpf/vipd/", "The pinned maps and links; /usr/share/doc/vipd/bpftool.md explains them."),
-    ("/usr/share/doc/vipd/config.md", "Every keyword of the configuration."),
+    (
+        "/sys/fs/bpf/vipd/",
+        "The pinned maps and links; /usr/share/doc/vipd/reference/bpftool.md explains them.",
+    ),
+    ("/usr/share/doc/vipd/reference/config.md", "Every keyword of the configuration."),
 ];

@@ -7,7 +7,7 @@ use std::io;
 use nix::libc;
 
 /// What vipd needs when it has started, in the order of `linux/capability.h`. The unit gives it no others
-/// (`vipd/dist/vipd.service`; docs/install.md says what for).
+/// (`vipd/dist/vipd.service`; docs/operate/install.md says what for).
 pub const NEEDED: [(&str, u32); 11] = [
     ("CAP_CHOWN", 0),
     ("CAP_DAC_OVERRIDE", 1),

@@ -216,6 +216,7 @@ const LAB_PACKAGES: &[(&str, &str)] = &[
     ("iproute2", "makes the lab's namespaces and links"),
     ("nftables", "blocks traffic inside a lab"),
     ("ethtool", "sets offloads of the lab's links"),
+    ("libteam-utils", "sets up the lab's teams"),
     ("keepalived", "the other router of the interop tests"),
     ("frr", "the third router of the interop tests"),
     ("nginx-light", "the service on the VIP"),

@@ -2,7 +2,7 @@
 //! adverts, over a made-up network, made-up clocks and made-up trouble.
 //!
 //! Everything follows from a seed. [`plan`] makes a cluster and a list of faults of it, [`world`] lets it run, and after
-//! every event [`oracle`] checks the invariants of `docs/invariants.md` against what has really happened, not against
+//! every event [`oracle`] checks the invariants of `docs/internals/invariants.md` against what has really happened, not against
 //! what the nodes believe.
 
 pub mod clock;

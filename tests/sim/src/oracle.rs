@@ -1,4 +1,4 @@
-//! What must hold, whatever happens: `docs/invariants.md` in code.
+//! What must hold, whatever happens: `docs/internals/invariants.md` in code.
 //!
 //! The oracle sees what the world does, frame by frame and word by word, and knows the rules by heart: it shares no
 //! timer arithmetic with the code it judges.

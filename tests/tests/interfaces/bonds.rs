@@ -135,3 +135,12 @@ fn vlan_on_a_bond() -> Result<()> {
         .client("eth0.100", "link add link eth0 name eth0.100 type vlan id 100");
     row.switch(one_segment()).cables(Bed::two_cables).serves_through(slaves_fail)
 }
+
+/// A team without its daemon, which would choose among several ports.
+#[test]
+#[ignore = "long tier: the matrix of interfaces"]
+fn team() -> Result<()> {
+    let lines = "link set eth0 down\nlink add team0 type team\nteamnl team0 setoption mode roundrobin\n\
+                 link set eth0 master team0\nlink set eth0 up";
+    Row::on("team0").made(lines).nodes_only().serves()
+}

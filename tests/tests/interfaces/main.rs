@@ -1,5 +1,5 @@
 //! The interface matrix: on every kind of interface that vipd accepts, a pair is elected, each question has one answer, the
-//! VIPs carry traffic, a killed master is replaced, and a stop leaves nothing. docs/interfaces.md has the results.
+//! VIPs carry traffic, a killed master is replaced, and a stop leaves nothing. docs/operate/interfaces.md has the results.
 //!
 //! Cables are veths as the kernel makes them, with their offloads. The NICs of a guest are in `nics.rs`.
 

@@ -330,7 +330,11 @@ pub fn install(node: &Node, interface: &str, lines: &str) -> Result<bool> {
     let number = format!("{:02}", node.ip().context("no IPv4 address")?.octets()[3] % 90);
     ip(node, "address flush dev eth0")?;
     for line in lines.lines() {
-        if !run_ip(|| node.command("ip"), &line.replace("{n}", &number))? {
+        let line = line.replace("{n}", &number);
+        // A line is one of `ip`, but for what only another tool can do.
+        if line.starts_with("teamnl ") {
+            node.exec(&line.split_whitespace().collect::<Vec<_>>())?;
+        } else if !run_ip(|| node.command("ip"), &line)? {
             return Ok(false);
         }
     }

@@ -2,7 +2,7 @@
 //! two CPUs that revoke and answer, and the clock. A daemon that is frozen and thawed is an interleaving as any other.
 //!
 //! XDP's part is not atomic: it loads, judges and stores. What rests on more than this is listed in
-//! `docs/invariants.md`.
+//! `docs/internals/invariants.md`.
 
 use loom::{
     sync::{

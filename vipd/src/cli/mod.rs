@@ -152,7 +152,7 @@ enum Command {
         #[command(flatten)]
         runtime: Runtime,
     },
-    /// Show what has happened: changes of state, conflicts, checks, reloads; docs/events.md lists the events
+    /// Show what has happened: changes of state, conflicts, checks, reloads; docs/operate/events.md lists the events
     Events {
         /// Go on with what happens from now on
         #[arg(short, long)]

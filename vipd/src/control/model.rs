@@ -1,6 +1,6 @@
 //! What `vipd status --json` prints. Names end in their unit.
 //!
-//! The comments of fields are what `vipd status --schema` and `docs/status.md` say of them. Within a [`SCHEMA`] fields may
+//! The comments of fields are what `vipd status --schema` and `docs/reference/status.md` say of them. Within a [`SCHEMA`] fields may
 //! come, and none may go, or change its name or meaning.
 
 #[cfg(test)]

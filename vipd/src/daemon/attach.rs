@@ -11,7 +11,7 @@ use super::router::Router;
 use crate::{
     config::{XdpMode, XdpModes},
     dataplane::{Attached, Attachment, Dataplane, Mode, Wanted},
-    host::{Host, LinkState},
+    host::{Host, LinkState, SharedQueues},
 };
 
 /// How the program is attached, by the index of the interface.
@@ -79,6 +79,8 @@ async fn attach_to(
         }
     }
     let prefers_native = wanted == Wanted::Any || falls_back;
+    // With a program attached the answer is another.
+    let shared_queues = SharedQueues::of(interface, link.xdp.is_some_and(|xdp| !xdp.generic));
     let (attached, attachment) = dataplane.attach(interface, ifindex, link.mtu, link.xdp, wanted)?;
     let mode = attachment.mode.name();
     let reason = attachment.reason.as_deref();
@@ -103,6 +105,15 @@ async fn attach_to(
         host.restore_rx_vlan(interface)?;
     } else if link.veth {
         tracing::warn!(interface, "{VETH}");
+    } else if let Some(shared) = shared_queues {
+        tracing::warn!(
+            target: "vipd::event",
+            event = "xdp_shared_queues",
+            interface,
+            reason = shared.what(),
+            remedy = shared.remedy(interface),
+            "XDP has no transmit queues of its own"
+        );
     }
     Ok(attachment)
 }

@@ -29,6 +29,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
         address(link, &own, findings);
         let wire = wire(facts, link);
         xdp(facts, (name, wire), &own, findings);
+        queues(facts, (name, wire), &own, findings);
         vlan(facts, (link, wire), &own, findings);
         multicast(facts, link, &own, findings);
         snooping(wire, &own, findings);
@@ -177,6 +178,28 @@ fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instanc
             findings.warning(name, "xdp", what, fix);
         }
         (None, None) => findings.ok(name, "xdp", format!("no other XDP program is on {on}")),
+    }
+}
+
+fn queues(
+    facts: &Facts,
+    (name, wire): (&str, &SurveyedLink),
+    instances: &[&Instance],
+    findings: &mut Findings,
+) {
+    let status = instances.iter().find_map(|instance| facts.status_of(instance));
+    let configured = || facts.config().map(|config| XdpModes::of(config, XdpMode::Auto).of_interface(name));
+    let at_tc = match status {
+        Some(status) => status.xdp_mode != "native",
+        // `auto` serves a VLAN interface at tc ingress.
+        None => match configured() {
+            Some(XdpMode::Tc) => true,
+            Some(XdpMode::Native) => false,
+            Some(XdpMode::Auto) | None => name != wire.state.name,
+        },
+    };
+    if let Some(shared) = wire.shared_queues.filter(|_| !at_tc) {
+        findings.warning(name, "queues", shared.what(), shared.remedy(&wire.state.name));
     }
 }
 

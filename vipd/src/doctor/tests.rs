@@ -17,8 +17,8 @@ use crate::{
     control::model::{ArbiterStatus, InstanceStatus, Status, TargetStatus},
     dataplane::Verified,
     host::{
-        BridgeState, Controller, LinkAddress, LinkState, Survey, SurveyedLink, SurveyedRule, VlanState,
-        XdpState,
+        BridgeState, Controller, LinkAddress, LinkState, SharedQueues, Survey, SurveyedLink, SurveyedRule,
+        VlanState, XdpState,
     },
 };
 
@@ -41,6 +41,7 @@ fn link(ifindex: u32, name: &str, address: &str) -> SurveyedLink {
         multicast: true,
         bridge: None,
         rx_vlan: Some(false),
+        shared_queues: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an operator wants to be told of: taken from the log, kept for a while, and handed to whoever asks.
 //!
-//! An event is a `tracing` event with the target `vipd::event` and a field `event`, its name; `docs/events.md` lists them
+//! An event is a `tracing` event with the target `vipd::event` and a field `event`, its name; `docs/operate/events.md` lists them
 //! all. [`Collector`] takes them on whatever thread they come and never waits; [`Journal`] is the main thread's, and keeps
 //! the last ones for `vipd events`. The queue between them holds 1,024: what finds no room is counted, and said.
 

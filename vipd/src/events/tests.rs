@@ -138,7 +138,7 @@ fn the_number_of_followers_is_bounded() {
     assert!(journal.follow(Wanted::default()).is_some(), "one has gone");
 }
 
-/// `docs/events.md` lists exactly what the code emits: names, levels and fields.
+/// `docs/operate/events.md` lists exactly what the code emits: names, levels and fields.
 #[test]
 fn the_page_lists_every_event() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -151,7 +151,7 @@ fn the_page_lists_every_event() {
         }
     }
     emitted.values_mut().for_each(|(levels, _)| levels.sort());
-    let page = fs::read_to_string(root.join("../docs/events.md")).unwrap();
+    let page = fs::read_to_string(root.join("../docs/operate/events.md")).unwrap();
     let mut listed = BTreeMap::new();
     let (_, table) = page.split_once("## All events").unwrap();
     for row in table.lines().filter(|line| line.starts_with("| `")) {

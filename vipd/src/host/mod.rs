@@ -9,6 +9,7 @@
 //! [`LinkEvents`] are dropped; they hold no state of ours, so ending them at any point is safe.
 
 mod addresses;
+mod ethtool;
 mod fdb;
 mod links;
 mod mc_filter;
@@ -47,6 +48,7 @@ use rtnetlink::Handle;
 use sysctl::Sysctls;
 use vipd_common::{Family, wire::eth::MacAddr};
 
+pub use ethtool::SharedQueues;
 pub use links::{
     Controller, ETHERNET, LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState,
 };

@@ -2,17 +2,11 @@
 //!
 //! With it on, XDP sees frames whose tag is gone already and cannot tell two VLANs of an interface apart.
 
-use std::{
-    collections::BTreeMap,
-    io, mem,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
-    path::Path,
-    ptr,
-};
+use std::{collections::BTreeMap, io, path::Path};
 
 use anyhow::{Context, Result, bail};
 
-use super::{netlink::Problems, saved::Saved};
+use super::{ethtool, netlink::Problems, saved::Saved};
 
 /// Interface, to the setting before vipd.
 type Originals = BTreeMap<String, bool>;
@@ -89,7 +83,7 @@ impl RxVlan {
 }
 
 pub(super) fn get(interface: &str) -> io::Result<bool> {
-    Ok(flags(interface)? & ETH_FLAG_RXVLAN != 0)
+    Ok(ethtool::flags(interface)? & ETH_FLAG_RXVLAN != 0)
 }
 
 fn set(interface: &str, on: bool) -> Result<()> {
@@ -104,9 +98,9 @@ fn set(interface: &str, on: bool) -> Result<()> {
              (try `ethtool -K {interface} rxvlan {name}`; if the driver has it fixed, use another interface)"
         )
     };
-    let flags = flags(interface).with_context(what)?;
+    let flags = ethtool::flags(interface).with_context(what)?;
     let wanted = if on { flags | ETH_FLAG_RXVLAN } else { flags & !ETH_FLAG_RXVLAN };
-    ethtool(interface, ETHTOOL_SFLAGS, wanted).with_context(what)?;
+    ethtool::set_flags(interface, wanted).with_context(what)?;
     // Some drivers take the wish and keep their setting.
     if get(interface).with_context(what)? != on {
         bail!("{}", what());
@@ -114,36 +108,5 @@ fn set(interface: &str, on: bool) -> Result<()> {
     Ok(())
 }
 
-fn flags(interface: &str) -> io::Result<u32> {
-    ethtool(interface, ETHTOOL_GFLAGS, 0)
-}
-
-/// One request with a value, as `struct ethtool_value`. Returns the value that it leaves.
-fn ethtool(interface: &str, command: u32, data: u32) -> io::Result<u32> {
-    // SAFETY: socket() takes no pointers.
-    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor was just made and nobody else has it.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: all zero is a valid `ifreq`.
-    let mut request: libc::ifreq = unsafe { mem::zeroed() };
-    if interface.len() >= request.ifr_name.len() {
-        return Err(io::Error::from_raw_os_error(libc::ENODEV));
-    }
-    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
-        *to = from.cast_signed();
-    }
-    let mut value = [command, data];
-    request.ifr_ifru.ifru_data = ptr::from_mut(&mut value).cast();
-    // SAFETY: `request` and the two words it points to live through the call, which writes no more than those.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(value[1]) }
-}
-
-// linux/sockios.h and linux/ethtool.h.
-const SIOCETHTOOL: libc::Ioctl = 0x8946;
-const ETHTOOL_GFLAGS: u32 = 0x25;
-const ETHTOOL_SFLAGS: u32 = 0x26;
+// linux/ethtool.h.
 const ETH_FLAG_RXVLAN: u32 = 1 << 8;

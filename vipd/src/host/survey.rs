@@ -16,6 +16,7 @@ use vipd_common::Family;
 
 use super::{
     PROTOCOL_TAG, VIRTUAL_TAG,
+    ethtool::SharedQueues,
     links::{LinkState, address, without_addresses},
     netlink::{FAMILIES, LOOPBACK, supported},
     offload,
@@ -39,6 +40,8 @@ pub struct SurveyedLink {
     pub bridge: Option<BridgeState>,
     /// Whether the NIC strips VLAN tags on reception; `None`: it does not say.
     pub rx_vlan: Option<bool>,
+    /// Set if XDP has, or would have, no transmit queues of its own there.
+    pub shared_queues: Option<SharedQueues>,
 }
 
 /// How a bridge deals with multicast.
@@ -101,6 +104,7 @@ impl SurveyedLink {
             multicast: message.header.flags.contains(LinkFlags::Multicast),
             bridge,
             rx_vlan: offload::get(&state.name).ok(),
+            shared_queues: SharedQueues::of(&state.name, state.xdp.is_some_and(|xdp| !xdp.generic)),
             state,
         }
     }

@@ -1,4 +1,4 @@
-//! The list of metrics: name, kind, what it says, and where in a status it is. `docs/metrics.md` is made from it.
+//! The list of metrics: name, kind, what it says, and where in a status it is. `docs/reference/metrics.md` is made from it.
 
 use std::time::Duration;
 
@@ -300,7 +300,7 @@ pub const ALL: &[Family] = &[
     ),
     gauge(
         "instance_mismatch",
-        "1 for each thing in which other routers differ now, see mismatch in docs/events.md.",
+        "1 for each thing in which other routers differ now, see mismatch in docs/operate/events.md.",
         Source::InstanceBy(&["what"], |i| {
             i.mismatches.iter().map(|what| (vec![what.clone()], whole(1))).collect()
         }),

@@ -25,8 +25,8 @@ const FILES: &[(&str, &str, u32)] = &[
     ("vipd/dist/postrm", "DEBIAN/postrm", 0o755),
 ];
 
-/// What operators read; the rest of `docs` is for developers.
-const DOCS: [&str; 4] = ["install.md", "config.md", "from-keepalived.md", "bpftool.md"];
+/// The directories of `docs` that operators read; the rest is for developers.
+const DOCS: [&str; 2] = ["operate", "reference"];
 
 /// Of those that are generated.
 const COMPLETIONS: [(&str, &str); 3] = [
@@ -41,8 +41,11 @@ pub fn lay(stage: &Path, vipd: &Path, generated: &Path) -> Result<()> {
     for (from, to, mode) in FILES {
         put(&repository.join(from), &stage.join(to), *mode)?;
     }
-    for name in DOCS {
-        put(&repository.join("docs").join(name), &stage.join("usr/share/doc/vipd").join(name), 0o644)?;
+    for directory in DOCS {
+        for page in files(&repository.join("docs").join(directory))? {
+            let name = page.file_name().context("a page has a name")?;
+            put(&page, &stage.join("usr/share/doc/vipd").join(directory).join(name), 0o644)?;
+        }
     }
     for (from, to) in COMPLETIONS {
         put(&generated.join("completions").join(from), &stage.join(to), 0o644)?;

@@ -28,6 +28,7 @@ use super::{
     console, initramfs,
     kernel::Image,
     shares::{self, FileSystem, Servers},
+    switch::Switch,
 };
 use crate::sh;
 
@@ -60,7 +61,7 @@ pub struct Guest {
 pub struct Nic {
     /// qemu's device and its properties, such as `e1000` or `virtio-net-pci,mq=on`.
     pub device: String,
-    /// What it is plugged into, as qemu's `-netdev` has it: `tap,ifname=tap0,script=no` or `hubport,hubid=0`.
+    /// What it is plugged into, as qemu's `-netdev` has it, such as `tap,ifname=tap0,script=no`.
     pub network: String,
 }
 
@@ -107,21 +108,22 @@ impl Guest {
     ///
     /// Once more if the first attempt fails: a processor that stands still for a while is more than some drivers
     /// and clocks bear during a boot.
-    pub fn boot(name: &str, image: &Image, nics: &[Nic]) -> Result<Self> {
-        Self::boot_once(name, image, nics).or_else(|error| {
+    pub fn boot(name: &str, image: &Image, switch: Option<&Switch>) -> Result<Self> {
+        Self::boot_once(name, image, switch).or_else(|error| {
             eprintln!("guest: {error:#}\nguest: booting {name} once more");
-            Self::boot_once(name, image, nics)
+            Self::boot_once(name, image, switch)
         })
     }
 
-    fn boot_once(name: &str, image: &Image, nics: &[Nic]) -> Result<Self> {
+    fn boot_once(name: &str, image: &Image, switch: Option<&Switch>) -> Result<Self> {
         let start = Instant::now();
         let share = make_share(name)?;
         fs::write(share.join("agent.sh"), include_str!("agent.sh"))?;
         let file_system = FileSystem::of(image);
         let wanted = [&["virtio_pci", "overlay"], file_system.modules()].concat();
         let initramfs = initramfs::pack(image, &share, include_str!("init.sh"), &wanted)?;
-        let mut command = Command::new("setpriv");
+        let setpriv = || Command::new("setpriv");
+        let mut command = switch.map_or_else(setpriv, |switch| switch.netns().command("setpriv"));
         qemu(&mut command, image, &initramfs, &share);
         command.args(["-smp", "2", "-m", MEMORY, "-no-reboot", "-append"]).arg(format!(
             "{KERNEL_OPTIONS} guest.kernel={} guest.shares={}",
@@ -129,6 +131,7 @@ impl Guest {
             file_system.name()
         ));
         let servers = file_system.serve(&mut command, &share, MEMORY)?;
+        let nics = switch.map(Switch::nics).unwrap_or_default();
         Self::start(name, command, servers, share, nics, (start, BOOT))
     }
 

@@ -10,6 +10,7 @@ mod initramfs;
 mod kernel;
 mod machine;
 mod shares;
+mod switch;
 
 use std::{
     fmt::Write,
@@ -24,11 +25,14 @@ use anyhow::{Context, Result, anyhow, ensure};
 use binaries::{Binary, Tally, Wanted};
 pub use kernel::{Image, Kernel, images};
 pub use machine::{Disk, Guest, Nic};
+use switch::Switch;
 
 use crate::{ebpf, setup, sh};
 
 /// For a file of tests, unless the command line says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(900);
+/// For the matrix of interfaces, which takes a quarter of an hour and more where the processors have other things to do.
+const MATRIX_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The tests of every kernel.
 const SMOKE: &str = "smoke";
 /// The test of NICs, and the models it is run with: what qemu has that Debian's kernels have a driver for. Each is there three
@@ -36,7 +40,7 @@ const SMOKE: &str = "smoke";
 const NIC_TEST: &str = "interfaces::nics";
 const NIC_MODELS: [&str; 7] = [
     "virtio-net-pci",
-    "virtio-net-pci,mq=on,vectors=6",
+    "virtio-net-pci,mq=on,vectors=10",
     "virtio-net-pci,ctrl_guest_offloads=off",
     "virtio-net-pci,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off",
     "e1000",
@@ -57,7 +61,7 @@ pub struct Args {
     #[arg(long)]
     newest: bool,
     /// Give the guest a network card of this model, such as `e1000` or `virtio-net-pci,mq=on`; may be repeated. All
-    /// cards of a guest are on one hub, with nothing else
+    /// cards of a guest are on one bridge, with nothing else
     #[arg(long = "nic", value_name = "MODEL")]
     nics: Vec<String>,
     /// Run the matrix of interfaces instead of tests: every kind that a kernel makes, then every model of NIC
@@ -66,7 +70,7 @@ pub struct Args {
     /// Run a bash script instead of tests; the machine's files are there, and what it writes is forgotten
     #[arg(long, value_name = "SCRIPT", conflicts_with = "tests")]
     script: Option<String>,
-    /// End what runs longer than this: a file of tests, or the script
+    /// End what runs longer than this: a file of tests, or the script; the matrix has a limit of its own
     #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT.as_secs())]
     timeout: u64,
     /// Files of tests/tests, or a part of a test's name in one: `smoke`, `failover::abrupt`. Without it: smoke
@@ -98,7 +102,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let kernels = if args.kernels.is_empty() { kernel::USUAL.to_vec() } else { args.kernels.clone() };
     if args.matrix {
         ebpf::build()?;
-        let held = matrix(&kernels, Duration::from_secs(args.timeout))?;
+        let held = matrix(&kernels)?;
         return Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let job = match &args.script {
@@ -109,9 +113,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             Job::Tests(binaries::build(&tests.iter().map(|test| Wanted::parse(test)).collect::<Vec<_>>())?)
         }
     };
-    let nics: Vec<_> = args.nics.iter().map(|model| on_the_hub(model)).collect();
     let images = images(&kernels, args.newest)?;
-    let held = boot_all(&images, &nics, &job, Duration::from_secs(args.timeout));
+    let held = boot_all(&images, &args.nics, &job, Duration::from_secs(args.timeout));
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -132,29 +135,24 @@ pub fn test_interfaces() -> Result<bool> {
     if !sh::is_root() {
         return Ok(true);
     }
-    matrix(&kernel::USUAL, TIMEOUT)
+    matrix(&kernel::USUAL)
 }
 
 /// Goes on after a failure; whether all was well.
-fn matrix(kernels: &[Kernel], timeout: Duration) -> Result<bool> {
+fn matrix(kernels: &[Kernel]) -> Result<bool> {
     let images = images(kernels, false)?;
     let mut held =
-        boot_all(&images, &[], &Job::Tests(binaries::build(&[Wanted::parse(INTERFACES)])?), timeout);
+        boot_all(&images, &[], &Job::Tests(binaries::build(&[Wanted::parse(INTERFACES)])?), MATRIX_TIMEOUT);
     let job = Job::Tests(binaries::build(&[Wanted::parse(NIC_TEST)])?);
     for model in NIC_MODELS {
         println!("\n{model}");
-        let nics = [model; 3].map(on_the_hub);
-        held &= boot_all(&images, &nics, &job, timeout);
+        held &= boot_all(&images, &[model; 3].map(str::to_owned), &job, MATRIX_TIMEOUT);
     }
     Ok(held)
 }
 
-fn on_the_hub(model: &str) -> Nic {
-    Nic { device: model.to_owned(), network: "hubport,hubid=0".into() }
-}
-
 /// Boots all images at once and does the job in each; whether all was well.
-fn boot_all(images: &[Image], nics: &[Nic], job: &Job, timeout: Duration) -> bool {
+fn boot_all(images: &[Image], nics: &[String], job: &Job, timeout: Duration) -> bool {
     let reports: Vec<Report> = thread::scope(|scope| {
         let start = |image| scope.spawn(move || try_on(image, nics, job, timeout));
         let threads: Vec<_> = images.iter().map(start).collect();
@@ -171,7 +169,7 @@ fn boot_all(images: &[Image], nics: &[Nic], job: &Job, timeout: Duration) -> boo
 }
 
 /// One kernel, from boot to power off.
-fn try_on(image: &Image, nics: &[Nic], job: &Job, timeout: Duration) -> Report {
+fn try_on(image: &Image, nics: &[String], job: &Job, timeout: Duration) -> Report {
     let mut report = Report::default();
     if let Err(error) = attempt(&mut report, image, nics, job, timeout) {
         report.faults.push(format!("{error:#}"));
@@ -179,10 +177,11 @@ fn try_on(image: &Image, nics: &[Nic], job: &Job, timeout: Duration) -> Report {
     report
 }
 
-fn attempt(report: &mut Report, image: &Image, nics: &[Nic], job: &Job, timeout: Duration) -> Result<()> {
+fn attempt(report: &mut Report, image: &Image, nics: &[String], job: &Job, timeout: Duration) -> Result<()> {
     let name = image.kernel.name();
     let say = |line: &str| println!("[{name}] {line}");
-    let mut guest = Guest::boot(name, image, nics)?;
+    let switch = if nics.is_empty() { None } else { Some(Switch::new(nics)?) };
+    let mut guest = Guest::boot(name, image, switch.as_ref())?;
     report.release.clone_from(&guest.release);
     report.booted_in = guest.booted_in;
     say(&format!("{} booted in {:.1} s", guest.release, guest.booted_in.as_secs_f64()));
@@ -208,7 +207,7 @@ fn attempt(report: &mut Report, image: &Image, nics: &[Nic], job: &Job, timeout:
 fn run_binary(
     guest: &mut Guest,
     binary: &Binary,
-    nics: &[Nic],
+    nics: &[String],
     timeout: Duration,
     report: &mut Report,
     say: impl Fn(&str),
@@ -221,7 +220,7 @@ fn run_binary(
          export VIPD_REQUIRE_LAB=1 VIPD_SKIP_LOG=/run/guest/{SKIPPED}\n\
          {}exec '{path}' --include-ignored {}\n",
         package.display(),
-        nics.first().map(with_drivers).unwrap_or_default(),
+        nics.first().map(|model| with_drivers(model)).unwrap_or_default(),
         filter.as_ref().map(|filter| format!("'{filter}'")).unwrap_or_default()
     );
     let mut tally = Tally::default();
@@ -244,14 +243,18 @@ fn run_binary(
 }
 
 /// What loads the drivers of the NICs, as udev would, and tells the tests which model there is.
-fn with_drivers(nic: &Nic) -> String {
+fn with_drivers(model: &str) -> String {
+    // The driver of virtio's bus is loaded already, or built in.
     let load = "for device in /sys/bus/pci/devices/*; do\n\
-                case $(<$device/class) in 0x02*) modprobe \"$(<$device/modalias)\" || exit;; esac\n\
+                case $(<$device/class),$(<$device/vendor) in\n\
+                *,0x1af4) ;;\n\
+                0x02*) modprobe \"$(<$device/modalias)\" || exit;;\n\
+                esac\n\
                 done\n\
                 for device in /sys/bus/virtio/devices/*; do\n\
                 case $(<$device/modalias) in virtio:d00000001v*) modprobe virtio_net || exit;; esac\n\
                 done\n";
-    format!("{load}export VIPD_GUEST_NIC='{}'\n", nic.device)
+    format!("{load}export VIPD_GUEST_NIC='{model}'\n")
 }
 
 impl Report {

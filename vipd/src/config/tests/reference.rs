@@ -1,4 +1,4 @@
-//! `docs/config.md`, made from the keyword table.
+//! `docs/reference/config.md`, made from the keyword table.
 
 use std::{fmt::Write, fs, path::Path};
 
@@ -30,8 +30,9 @@ or *not* supported is always refused. Nothing is passed over in silence.
 - An advert is taken whatever addresses it lists, and those that differ are counted: `skip_check_adv_addr` has no effect.
 - `vrrp_strict` takes back what keepalived takes back, says that the addresses take no packet, and does so in XDP, without a firewall.
 - An empty `unicast_peer` is an error; keepalived falls back to multicast.
-- vipd's own are `lease`, `self_probe`, `xdp_mode` and `notify_conflict` (see the README), `heartbeat_interface` ([heartbeat.md](heartbeat.md)), `arbiter` and
-  `track_arbiter` ([arbitration.md](arbitration.md)), `fence_script`, `fence_timeout`, `fence_failed` and `vip_visible` ([operating.md](operating.md)).
+- vipd's own are `lease`, `self_probe`, `xdp_mode` and `notify_conflict` ([configure.md](../operate/configure.md#keywords-of-vipds-own)),
+  `heartbeat_interface` ([heartbeat.md](../operate/heartbeat.md)), `arbiter` and `track_arbiter` ([arbitration.md](../operate/arbitration.md)),
+  `fence_script`, `fence_timeout`, `fence_failed` and `vip_visible` ([maintenance.md](../operate/maintenance.md)).
 ";
 
 fn document() -> String {
@@ -134,7 +135,7 @@ fn cell(text: &str) -> String {
 
 #[test]
 fn the_reference_is_that_of_the_table() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/config.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/config.md");
     let document = document();
     if std::env::var_os("VIPD_WRITE_DOCS").is_some() {
         fs::write(&path, &document).unwrap();

@@ -1,4 +1,4 @@
-//! `docs/status.md`, made from the schema; the schema, against what is serialised.
+//! `docs/reference/status.md`, made from the schema; the schema, against what is serialised.
 
 use std::{fmt::Write, fs, path::Path};
 
@@ -82,7 +82,7 @@ fn unit(name: &str) -> &'static str {
 
 #[test]
 fn status_reference_is_that_of_the_schema() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/status.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/status.md");
     let document = document();
     if std::env::var_os("VIPD_WRITE_DOCS").is_some() {
         fs::write(&path, &document).unwrap();

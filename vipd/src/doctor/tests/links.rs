@@ -72,6 +72,22 @@ fn interfaces() {
             &["eth0: warning: MTU 9000: most drivers take no more than 3498 with XDP"],
         ),
         (
+            "fewer queues than processors",
+            |f| eth0(f).shared_queues = Some(SharedQueues { used: 1, given: 1, processors: 2 }),
+            &[
+                "eth0: warning: virtio_net has 1 pairs of queues, 1 in use, for 2 processors: what XDP answers waits for a lock on \
+                 a queue that others use",
+            ],
+        ),
+        (
+            "the same at tc ingress",
+            |f| {
+                f.configuration = parse(&format!("global_defs {{\nxdp_mode tc\n}}\n{CONFIG}"));
+                eth0(f).shared_queues = Some(SharedQueues { used: 1, given: 1, processors: 2 });
+            },
+            &[],
+        ),
+        (
             "no multicast",
             |f| eth0(f).multicast = false,
             &["eth0: problem: it does no multicast, and adverts are multicast"],

@@ -1,4 +1,4 @@
-//! `docs/grafana-dashboard.json`: it asks for metrics and labels that exist, in panels that do not cover each other.
+//! `docs/reference/grafana-dashboard.json`: it asks for metrics and labels that exist, in panels that do not cover each other.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::metrics::families::ALL;
 
 fn dashboard() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/grafana-dashboard.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/grafana-dashboard.json");
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 

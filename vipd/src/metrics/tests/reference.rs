@@ -1,4 +1,4 @@
-//! `docs/metrics.md`, made from the list of families.
+//! `docs/reference/metrics.md`, made from the list of families.
 
 use std::{fmt::Write, fs, path::Path};
 
@@ -31,7 +31,7 @@ and put a proxy in front of it where that matters. What is served is `GET /metri
 others wait, and one that is slow is ended after 5 s (the request) or 20 s (all of it). If the address cannot be had vipd does not start.
 
 A scrape costs what `vipd status` costs: the engine thread copies its state once and goes on; the text is written by the main thread. It
-cannot delay an advert. `docs/grafana-dashboard.json` is a dashboard for these metrics (Grafana 10 or later; Dashboards, New, Import).
+cannot delay an advert. `docs/reference/grafana-dashboard.json` is a dashboard for these metrics (Grafana 10 or later; Dashboards, New, Import).
 
 Counters begin at 0 with the daemon; those of XDP go on over a restart that adopts its maps. Names and labels keep their
 meaning; new ones may come.
@@ -91,7 +91,7 @@ fn values<'a>(text: &mut String, title: &str, values: impl Iterator<Item = (&'a 
 
 #[test]
 fn metrics_reference_is_that_of_the_list() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/metrics.md");
     let document = document();
     if std::env::var_os("VIPD_WRITE_DOCS").is_some() {
         fs::write(&path, &document).unwrap();
