@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -63,6 +64,8 @@ fn the_example_configuration_has_no_fault() -> Result<()> {
     ensure!(uncommented != whole);
     let path = std::env::temp_dir().join(format!("vipd-example-{}.conf", std::process::id()));
     fs::write(&path, uncommented.replace("/usr/local/sbin/we-are-master", "/bin/true"))?;
+    // As the documentation says of a file with a password.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
     let output = check(&path)?;
     fs::remove_file(&path)?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));

@@ -97,12 +97,14 @@ const SIGNALS: [(&str, &str); 6] = [
     ("SIGRTMIN+2", "Write state and counters to /tmp/keepalived.json."),
 ];
 
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 9] = [
     ("/etc/vipd/vipd.conf", "What vipd.service runs with; without it the service does not start."),
     ("/etc/keepalived/keepalived.conf", "What vipd run and vipd check read unless told otherwise."),
     ("/etc/default/vipd", "Options and environment of vipd.service."),
     ("/run/vipd/vipd.sock", "The control socket. Who may write to it may stop vipd."),
-    ("/run/vipd/vipd.pid", "The process id, and the lock."),
+    ("/run/vipd/vipd.pid", "The process id."),
+    ("/run/vipd/vipd.lock", "The lock of the runtime directory, mode 0600."),
+    ("/run/vipd/locks/", "The locks of network namespaces, mode 0700: each has one vipd."),
     (
         "/sys/fs/bpf/vipd/",
         "The pinned maps and links; /usr/share/doc/vipd/reference/bpftool.md explains them.",

@@ -3,6 +3,7 @@
 //! The parts and who may use whom are described in `ARCHITECTURE.md`.
 
 pub mod announce;
+pub mod capabilities;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -12,6 +13,7 @@ pub mod detection;
 pub mod doctor;
 pub mod dump;
 pub mod events;
+pub mod files;
 pub mod host;
 pub mod metrics;
 pub mod notify;

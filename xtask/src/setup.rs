@@ -97,7 +97,7 @@ fn missing_bpffs() -> Vec<Missing> {
         return Vec::new();
     }
     let why = "pinned maps and links live there";
-    let commands = vec![format!("mount -t bpf bpf {BPFFS}")];
+    let commands = vec![format!("mount -t bpf -o mode=0700 bpf {BPFFS}")];
     vec![Missing { what: format!("the BPF filesystem on {BPFFS}"), why, commands }]
 }
 

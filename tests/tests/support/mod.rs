@@ -9,6 +9,7 @@
 #[path = "../packets/frames.rs"]
 pub mod frames;
 pub mod host_state;
+pub mod nobody;
 pub mod served;
 
 use std::{

@@ -132,6 +132,8 @@ pub enum Code {
     BadRoute,
     /// A rule that cannot be.
     BadRule,
+    /// What other users of the machine may change or read, and should not.
+    Insecure,
     /// Findings that are not shown.
     More,
     /// A file that cannot be read.
@@ -182,6 +184,7 @@ impl Code {
             Self::HostBits => "host-bits",
             Self::BadRoute => "bad-route",
             Self::BadRule => "bad-rule",
+            Self::Insecure => "insecure",
             Self::More => "more",
             Self::Unreadable => "unreadable",
         }

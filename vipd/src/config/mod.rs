@@ -6,6 +6,7 @@
 //! the machine (other files, the environment, random numbers) it asks through [`Outside`].
 
 mod arbiters;
+mod audit;
 mod command;
 mod diagnostic;
 mod dumps;
@@ -110,7 +111,10 @@ pub fn parse(
     report.hide_secrets(&items);
     let tree = parser::parse(items, &mut report);
     let (config, origins) = lower::lower(&tree, unsupported, &mut report);
+    audit::commands(&tree, outside, &mut report);
+    audit::passwords(&tree, outside, &mut report);
     let failed = report.has_errors();
-    let diagnostics = report.finish();
+    let mut diagnostics = audit::files(report.files(), outside);
+    diagnostics.extend(report.finish());
     if failed { Err(Failure { diagnostics }) } else { Ok(Loaded { config, warnings: diagnostics, origins }) }
 }

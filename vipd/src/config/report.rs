@@ -99,6 +99,16 @@ impl Report {
         format!("{}:{}", self.file(file), self.number(span))
     }
 
+    /// The file in which something stands.
+    pub fn file_of(&self, span: Span) -> &str {
+        self.file(self.place(span.line).map_or(0, |place| place.file))
+    }
+
+    /// Every file that was read, in the order of reading.
+    pub fn files(&self) -> &[String] {
+        &self.files
+    }
+
     fn place(&self, line: u32) -> Option<&Place> {
         self.places.get(line.checked_sub(1)? as usize)
     }

@@ -2,6 +2,7 @@
 
 mod addressing;
 mod arbiters;
+mod audit;
 mod expand;
 mod explain;
 mod heartbeats;

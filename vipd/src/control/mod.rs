@@ -9,7 +9,7 @@ mod client;
 mod follow;
 pub mod model;
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{fs, io, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -24,7 +24,10 @@ use tokio::{
 pub use client::{ClientError, follow, request};
 use model::Status;
 
-use crate::events::{Batch, Journal, Wanted};
+use crate::{
+    events::{Batch, Journal, Wanted},
+    files,
+};
 
 /// A request is shorter than this.
 const MAX_REQUEST_BYTES: u64 = 4096;
@@ -122,10 +125,8 @@ pub fn bind(path: &Path) -> Result<UnixListener> {
         }
         _ => {}
     }
-    let listener = UnixListener::bind(path).with_context(|| format!("listen on {}", path.display()))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))
-        .with_context(|| format!("set the permissions of {}", path.display()))?;
-    Ok(listener)
+    let listener = files::bind_socket(path).with_context(|| format!("listen on {}", path.display()))?;
+    Ok(UnixListener::from_std(listener)?)
 }
 
 /// Accepts connections for ever. Aborted with the daemon; a connection cut short loses an answer, nothing else.

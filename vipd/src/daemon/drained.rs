@@ -9,6 +9,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use crate::files;
+
 /// The file, in the state directory.
 #[derive(Clone, Debug)]
 pub struct Drained(PathBuf);
@@ -25,11 +27,11 @@ impl Drained {
 
     /// Makes the directory too (mode 0755).
     pub fn set(&self) -> Result<()> {
-        let write = || {
+        let write = || -> Result<()> {
             if let Some(dir) = self.0.parent() {
                 DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
             }
-            fs::write(&self.0, "`vipd undrain` ends this\n")
+            files::replace(&self.0, "`vipd undrain` ends this\n", 0o644)
         };
         write().with_context(|| format!("remember in {} that the node is drained", self.0.display()))
     }

@@ -2,7 +2,7 @@
 //! advert. Lines beyond the queue's 128,000 are lost, not waited for. What the journal reads looks as it likes it ([`journal`]). Events are
 //! collected beside it, whatever `RUST_LOG` says.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
 use tracing::Level;
 use tracing_appender::non_blocking::WorkerGuard;
@@ -17,12 +17,15 @@ use super::{
     clock,
     journal::{self, Lines},
 };
-use crate::events::{self, Collected};
+use crate::{
+    capabilities,
+    events::{self, Collected},
+};
 
 /// Starts logging at the level of `RUST_LOG`, `info` by default, and the collection of events. Dropping the guard writes what
 /// is left.
 pub fn start() -> (WorkerGuard, Collected) {
-    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let (writer, guard) = tracing_appender::non_blocking(Unprivileged::new(io::stderr()));
     let filter = EnvFilter::builder()
         .with_default_directive(Level::INFO.into())
         .from_env_lossy()
@@ -30,8 +33,8 @@ pub fn start() -> (WorkerGuard, Collected) {
         .add_directive("netlink_proto=error".parse().expect("a directive"));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
-        .with_ansi(std::io::stderr().is_terminal())
-        .event_format(if journal::reads(std::io::stderr()) { Lines::journal() } else { Lines::people() })
+        .with_ansi(io::stderr().is_terminal())
+        .event_format(if journal::reads(io::stderr()) { Lines::journal() } else { Lines::people() })
         .with_filter(filter);
     let (collector, collected) = events::collector(clock::unix_ms);
     let collector = collector.with_filter(filter_fn(events::is_event).with_max_level_hint(LevelFilter::INFO));
@@ -39,4 +42,31 @@ pub fn start() -> (WorkerGuard, Collected) {
         eprintln!("vipd: logging was started before: {error}");
     }
     (guard, collected)
+}
+
+/// A writer whose thread has no capability: it is the log's own, and needs none.
+struct Unprivileged<W> {
+    to: W,
+    begun: bool,
+}
+
+impl<W> Unprivileged<W> {
+    fn new(to: W) -> Self {
+        Self { to, begun: false }
+    }
+}
+
+impl<W: Write> Write for Unprivileged<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.begun {
+            self.begun = true;
+            // It is no worse off than before.
+            let _ = capabilities::drop_all();
+        }
+        self.to.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
 }

@@ -16,6 +16,7 @@ mod host_wishes;
 pub mod journal;
 mod least;
 mod lines;
+mod locks;
 mod logging;
 mod main_loop;
 mod offloads;
@@ -50,6 +51,7 @@ use self::{
     driver::{Driver, End, Parts, Wish, Wishes},
     fencing::Fences,
     host_wishes::HostWishes,
+    locks::HostLock,
     main_loop::{MainLoop, Signals, links as links_of, tell_of_links},
     own_macs::OwnMacs,
     reload::Wanted,
@@ -59,7 +61,7 @@ use self::{
     sockets::Sockets,
 };
 use crate::{
-    config, control,
+    capabilities, config, control,
     dataplane::{Dataplane, Events, Pages, Pinned, Predecessor, Refused},
     events::{Collected, Journal},
     host::{Host, LinkChange, LinkEvents, multicast::Memberships},
@@ -114,7 +116,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let dir = RuntimeDir::lock(&options.runtime_dir)?;
     // Before `dir`, which a waiting successor takes first.
-    let locked = runtime_dir::lock_host().and_then(|lock| {
+    let locked = HostLock::take().and_then(|lock| {
         let pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
         Ok((lock, pid_file))
     });
@@ -329,6 +331,10 @@ async fn run_engine(
     let macs_of_engine = own_macs.all();
     let attachments_of_engine = attachments.clone();
     let real_time_priority = config.real_time_priority();
+    // The engine thread, and all that is started from now on, begins with what is left.
+    if let Err(error) = capabilities::drop_unneeded() {
+        tracing::warn!(%error, "capabilities that are not needed any more are kept");
+    }
     let engine = thread::Builder::new()
         .name("engine".into())
         .spawn(move || {

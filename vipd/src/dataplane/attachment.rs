@@ -94,6 +94,10 @@ impl Pin {
 
     /// Detaches what `path` holds, and removes it.
     pub fn detach(self, path: &Path, ifindex: u32) -> Result<()> {
+        if path.is_symlink() {
+            // vipd makes none: it would lead to another program's link.
+            return fs::remove_file(path).with_context(|| format!("remove {}", path.display()));
+        }
         match self {
             Self::Xdp | Self::Tcx => {
                 sys::detach_pinned_link(path).with_context(|| format!("detach {}", path.display()))?;

@@ -7,6 +7,7 @@ mod attachment;
 mod clsact;
 mod extack;
 mod pages;
+mod pin_dirs;
 mod pins;
 mod predecessor;
 mod privileges;

@@ -1,14 +1,15 @@
 //! The pin directory: where maps and links outlive the process, and what is checked before any is adopted.
 
 use std::{
+    ffi::OsStr,
     fs, io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
-use super::attachment::Pin;
+use super::{attachment::Pin, pin_dirs};
 use anyhow::{Context, Result, bail};
 use aya::maps::{MapInfo, MapType};
+use nix::sys::stat::lstat;
 use vipd_common::{
     abi::{
         ABI_VERSION, ANSWER_SLOTS, Counters, EVENT_RING_BYTES, IndexEntry, Instance, InstanceCounters,
@@ -18,8 +19,6 @@ use vipd_common::{
     sieve::Bits,
 };
 
-/// `BPF_FS_MAGIC` of include/uapi/linux/magic.h.
-const BPF_FS_MAGIC: libc::c_long = 0xcafe_4a11;
 const BPF_F_NO_PREALLOC: u32 = 1;
 const BPF_F_MMAPABLE: u32 = 1 << 10;
 
@@ -124,32 +123,15 @@ const MAPS: [Shape; 12] = [
 pub struct PinDir(PathBuf);
 
 impl PinDir {
-    /// Makes the directory, mode 0700, if it is not there.
+    /// Makes the directory, mode 0700, if it is not there. What another user has made of that name gives way.
     ///
     /// # Errors
     ///
-    /// If `bpffs` is not on a mounted BPF file system, or belongs to another user.
+    /// If `bpffs` is not on a mounted BPF file system, or others may take away what is in it.
     pub fn open(bpffs: &Path) -> Result<Self> {
-        if let Some(parent) = bpffs.parent().filter(|_| !bpffs.exists()) {
-            check_bpffs(parent)?;
-        }
-        let dir = bpffs.join("vipd").join(format!("v{ABI_VERSION}"));
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&dir)
-            .with_context(|| format!("create the pin directory {}", dir.display()))?;
-        check_bpffs(&dir)?;
-        let owner = fs::metadata(&dir)?.uid();
-        // SAFETY: reads a property of this process.
-        let me = unsafe { libc::geteuid() };
-        if owner != me {
-            bail!(
-                "{} belongs to uid {owner}, expected {me}; remove it or choose another --bpffs-dir",
-                dir.display()
-            );
-        }
-        Ok(Self(dir))
+        let vipd = pin_dirs::of_vipd(&pin_dirs::bpffs(bpffs)?, "vipd")?;
+        let dir = pin_dirs::of_vipd(&vipd, &format!("v{ABI_VERSION}"))?;
+        Ok(Self(dir.path().to_owned()))
     }
 
     pub fn path(&self) -> &Path {
@@ -159,12 +141,21 @@ impl PinDir {
     /// The pin directories of other versions.
     pub fn others(&self) -> io::Result<Vec<PathBuf>> {
         let Some(parent) = self.0.parent() else { return Ok(Vec::new()) };
-        let version = |path: &Path| path.file_name()?.to_str()?.strip_prefix('v')?.parse::<u32>().ok();
         let mut others = Vec::new();
         for entry in fs::read_dir(parent)? {
             let path = entry?.path();
-            if path != self.0 && version(&path).is_some() {
+            let is_version = path
+                .file_name()
+                .and_then(OsStr::to_str)
+                .is_some_and(|name| pin_dirs::version(name).is_some());
+            if path == self.0 || !is_version {
+                continue;
+            }
+            // A link would lead to other programs' pins, which would be detached.
+            if lstat(&path).is_ok_and(|found| pin_dirs::is_own(&found)) {
                 others.push(path);
+            } else {
+                tracing::warn!(path = %path.display(), "it is no directory of vipd's own, and left alone");
             }
         }
         Ok(others)
@@ -174,6 +165,9 @@ impl PinDir {
     pub fn claim(&self, pin: Pin, ifindex: u32) -> io::Result<bool> {
         let name = pin.name(ifindex);
         for other in self.others()? {
+            if other.join(&name).is_symlink() {
+                continue;
+            }
             match fs::rename(other.join(&name), self.0.join(&name)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 done => return done.map(|()| true),
@@ -282,17 +276,4 @@ impl PinDir {
             parent = dir.parent();
         }
     }
-}
-
-fn check_bpffs(path: &Path) -> Result<()> {
-    let kind = nix::sys::statfs::statfs(path)
-        .with_context(|| format!("look at {}", path.display()))?
-        .filesystem_type();
-    if i128::from(kind.0) != i128::from(BPF_FS_MAGIC) {
-        bail!(
-            "{} is not on a BPF file system; mount one (mount -t bpf bpf /sys/fs/bpf) or pass --bpffs-dir",
-            path.display()
-        );
-    }
-    Ok(())
 }

@@ -47,6 +47,8 @@ pub struct Machine {
     pub bpffs_dir: PathBuf,
     /// Whether a BPF file system is there.
     pub bpffs: bool,
+    /// Its mode, if everybody may make files in it.
+    pub bpffs_shared: Option<u32>,
     /// Whether a vipd has left something pinned there.
     pub pinned: bool,
     /// The effective set (CAP_*, by number).

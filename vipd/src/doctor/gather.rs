@@ -5,6 +5,7 @@ mod proc;
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -24,6 +25,7 @@ use crate::{
     },
     daemon::runtime_dir,
     dataplane::{self, Refused},
+    files,
     host::Survey,
     scripts::{self, Accounts},
     tracking::arbiter,
@@ -98,6 +100,10 @@ fn machine(bpffs_dir: &Path, vipd: Option<u32>) -> Machine {
             || bpffs_dir.parent().is_some_and(|dir| {
                 !bpffs_dir.exists() && statfs(dir).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
             }),
+        bpffs_shared: fs::metadata(bpffs_dir)
+            .ok()
+            .map(|found| found.mode() & 0o7777)
+            .filter(|mode| mode & 0o002 != 0),
         bpffs_dir: bpffs_dir.to_owned(),
         pinned: fs::read_dir(bpffs_dir.join("vipd")).is_ok_and(|mut pins| pins.next().is_some()),
         capabilities: process.capabilities(),
@@ -149,7 +155,9 @@ fn keepalived() -> Vec<Keepalived> {
     let here = processes.filter(|process| process.namespace() == here);
     let known = |process: proc::Process| {
         let config = keepalived_config(&process.arguments());
-        let vrrp = fs::read_to_string(&config).ok().map(|text| has_vrrp(&text));
+        // Anybody can start a process of that name, with a file that is a FIFO.
+        let read = files::read_regular(&config, CONFIG_LEN_MAX).ok();
+        let vrrp = read.map(|read| has_vrrp(&String::from_utf8_lossy(&read.bytes)));
         Keepalived { pid: process.id(), config, vrrp }
     };
     here.map(known).collect()
@@ -234,6 +242,8 @@ async fn arbiters(config: Option<&Config>, running: Option<&Status>) -> Vec<Arbi
     known
 }
 
+/// Octets of keepalived's configuration that are looked at.
+const CONFIG_LEN_MAX: u64 = 64 << 20;
 /// With tools of the system.
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -32,13 +32,21 @@ fn release(Machine { release, .. }: &Machine, findings: &mut Findings) {
     }
 }
 
-fn bpffs(Machine { bpffs_dir, bpffs, .. }: &Machine, findings: &mut Findings) {
+fn bpffs(Machine { bpffs_dir, bpffs, bpffs_shared, .. }: &Machine, findings: &mut Findings) {
     let dir = bpffs_dir.display();
-    if *bpffs {
-        findings.ok(KERNEL, "bpffs", format!("a BPF file system is at {dir}"));
-    } else {
-        let fix = format!("mount -t bpf bpf {dir}, and put it into /etc/fstab");
-        findings.problem(KERNEL, "bpffs", format!("no BPF file system at {dir}"), fix);
+    match (bpffs, bpffs_shared) {
+        (true, None) => findings.ok(KERNEL, "bpffs", format!("a BPF file system is at {dir}")),
+        (true, Some(mode)) => {
+            let what = format!(
+                "every user may make files in the BPF file system at {dir} (mode {mode:04o}), under the names that vipd pins its maps at"
+            );
+            let fix = format!("chmod 0700 {dir}, and mount it with the option mode=0700 in /etc/fstab");
+            findings.warning(KERNEL, "bpffs", what, fix);
+        }
+        (false, _) => {
+            let fix = format!("mount -t bpf -o mode=0700 bpf {dir}, and put it into /etc/fstab");
+            findings.problem(KERNEL, "bpffs", format!("no BPF file system at {dir}"), fix);
+        }
     }
 }
 

@@ -69,6 +69,7 @@ fn idle() -> Facts {
             version: "#1 SMP PREEMPT_DYNAMIC Debian 6.1.140-1".to_owned(),
             bpffs_dir: "/sys/fs/bpf".into(),
             bpffs: true,
+            bpffs_shared: None,
             pinned: false,
             capabilities: u64::MAX,
             memlock: Some(8 << 20),

@@ -1,10 +1,9 @@
 //! The state as keepalived writes it when a signal asks for it: what exporters and scripts for keepalived read.
 //!
-//! `data`, `stats` and `json` make texts of a configuration and a status, and know no file; `file` writes one. There is no
+//! `data`, `stats` and `json` make texts of a configuration and a status, and know no file. There is no
 //! clock here, and what is shown of a moment is as old as the status. Passwords are masked.
 
 mod data;
-mod file;
 mod json;
 mod stamp;
 mod stats;
@@ -27,6 +26,7 @@ pub use stats::stats;
 use crate::{
     config::{self, Config, Dumps, Instance, Statement, Value, Vip, WantedState, statement},
     control::model::{InstanceStatus, Status},
+    files,
 };
 
 /// What is written.
@@ -53,7 +53,7 @@ pub fn write(kind: Kind, config: &Config, status: &Status) -> Result<PathBuf> {
         Kind::Stats => stats(config, status),
         Kind::Json => json(config, status, dumps.json_version),
     };
-    file::replace(&path, &text)?;
+    files::replace(&path, &text, MODE)?;
     Ok(path)
 }
 
@@ -175,5 +175,7 @@ fn members(block: &Statement) -> Vec<&str> {
     lines.iter().flat_map(|line| (0..line.values.len()).map(|at| statement::text(&line.values, at))).collect()
 }
 
+/// Of a dump: for its owner alone.
+const MODE: u32 = 0o600;
 /// What stands in the place of a password, however long that is.
 const MASK: &str = "********";

@@ -10,6 +10,8 @@ use std::{
 use anyhow::{Context, Result};
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::files;
+
 /// One file with one value; no file means the default one.
 #[derive(Debug)]
 pub(super) struct Saved<T> {
@@ -48,8 +50,6 @@ impl<T: Serialize + DeserializeOwned + Default + PartialEq> Saved<T> {
             };
         }
         let text = serde_json::to_string_pretty(value).with_context(context)?;
-        let fresh = self.file.with_extension("json.new");
-        fs::write(&fresh, text).with_context(context)?;
-        fs::rename(&fresh, &self.file).with_context(context)
+        files::replace(&self.file, &text, 0o600).with_context(context)
     }
 }

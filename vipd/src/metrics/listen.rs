@@ -3,16 +3,23 @@
 use std::{
     fmt, fs, io,
     net::SocketAddr,
-    os::unix::{
-        fs::{FileTypeExt, PermissionsExt},
-        net::UnixStream,
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileTypeExt, MetadataExt},
     },
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 use anyhow::{Context, Result, bail};
+use nix::{
+    errno::Errno,
+    sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket},
+    unistd::Uid,
+};
 use tokio::net::{TcpListener, UnixListener};
+
+use crate::files;
 
 /// What `--metrics-listen` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,21 +75,33 @@ impl Listener {
 }
 
 /// Binds a socket with permissions 0660, in place of one that nobody listens on any more.
+///
+/// Others may write to its directory: what they have put there is replaced, so that it does not keep vipd from starting.
 fn bind_unix(path: &Path) -> Result<Listener> {
+    let me = Uid::effective().as_raw();
     match fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => bail!("{} is no socket", path.display()),
-        Ok(_) if UnixStream::connect(path).is_ok() => {
+        Ok(found) if found.uid() == me && !found.file_type().is_socket() => {
+            bail!("{} is no socket", path.display())
+        }
+        Ok(found) if found.uid() == me && is_listened_on(path) => {
             bail!("another process listens on {}", path.display())
         }
         Ok(_) => fs::remove_file(path).with_context(|| format!("remove {}", path.display()))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| format!("look at {}", path.display())),
     }
-    let listener = UnixListener::bind(path)?;
+    let listener = files::bind_socket(path)?;
+    let listener = UnixListener::from_std(listener)?;
     let file = SocketFile(path.to_owned());
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))
-        .with_context(|| format!("set the permissions of {}", path.display()))?;
     Ok(Listener::Unix(listener, file))
+}
+
+/// Whether somebody listens on a socket. It is not waited for: with a queue that is full that could be for ever.
+fn is_listened_on(path: &Path) -> bool {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let connected = socket(AddressFamily::Unix, SockType::Stream, flags, None)
+        .and_then(|socket| connect(socket.as_raw_fd(), &UnixAddr::new(path)?));
+    matches!(connected, Ok(()) | Err(Errno::EAGAIN))
 }
 
 /// The file of a unix socket; removed on drop.

@@ -1,18 +1,19 @@
 //! A FIFO that lines are written to, whether or not somebody reads them yet.
 
 use std::{
-    fs::{File, OpenOptions},
+    ffi::OsString,
+    fs::File,
     io::{self, Write},
-    os::unix::fs::{FileTypeExt, OpenOptionsExt},
     path::Path,
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::{
-    libc,
-    sys::stat::Mode,
-    unistd::{Gid, Uid, chown, mkfifo},
+    errno::Errno,
+    fcntl::OFlag,
+    sys::stat::{FileStat, Mode, SFlag, fstat},
+    unistd::{Gid, Uid, fchown, mkfifoat},
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -24,6 +25,7 @@ use tokio::{
 
 use crate::{
     config::Fifo,
+    files::{self, Dir},
     scripts::{self, Accounts},
 };
 
@@ -32,7 +34,7 @@ use crate::{
 pub struct Writer {
     path: String,
     /// vipd has made it.
-    made: bool,
+    made: Option<Made>,
     lines: mpsc::Sender<String>,
     task: JoinHandle<()>,
     reader: Option<Child>,
@@ -87,10 +89,10 @@ impl Writer {
         if let Some(mut reader) = self.reader {
             scripts::end(&mut reader).await;
         }
-        if self.made
-            && let Err(error) = std::fs::remove_file(&self.path)
+        if let Some(made) = self.made
+            && let Err(error) = made.remove()
         {
-            tracing::warn!(fifo = self.path, %error, "the FIFO cannot be removed");
+            tracing::warn!(fifo = self.path, error = format!("{error:#}"), "the FIFO cannot be removed");
         }
     }
 }
@@ -98,27 +100,86 @@ impl Writer {
 /// Lines that wait to be read, besides the 64 KiB that the kernel keeps.
 const LINES: usize = 4096;
 
-/// The FIFO, made if it is not there, and whether it was.
-fn open(path: &Path, owner: Option<(Uid, Gid)>) -> Result<(bool, AsyncFd<File>)> {
-    let made = match path.symlink_metadata() {
-        Ok(metadata) => {
-            ensure!(metadata.file_type().is_fifo(), "{} is not a FIFO", path.display());
-            false
-        }
-        Err(_) => {
-            mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR)
-                .with_context(|| format!("cannot make {}", path.display()))?;
-            let (uid, gid) = owner.unzip();
-            chown(path, uid, gid).with_context(|| format!("cannot give {} away", path.display()))?;
-            true
-        }
+/// A FIFO that vipd has made, and where.
+#[derive(Debug)]
+struct Made {
+    dir: Dir,
+    name: OsString,
+    inode: u64,
+}
+
+impl Made {
+    /// Removes it, unless somebody has put something else in its place.
+    fn remove(self) -> Result<()> {
+        let there = self.dir.stat(&self.name)?;
+        ensure!(there.st_ino == self.inode, "something else is in its place");
+        Ok(self.dir.remove(&self.name)?)
+    }
+}
+
+/// The FIFO, made if it is not there, and what of that is to be removed in the end.
+///
+/// Others may write to its directory: after each step a link, or another file, may have its name. So it is looked at, opened and
+/// given away by descriptor.
+fn open(path: &Path, owner: Option<(Uid, Gid)>) -> Result<(Option<Made>, AsyncFd<File>)> {
+    let (dir, name) = Dir::of(path)?;
+    let new = match mkfifoat(&dir, name, Mode::S_IRUSR | Mode::S_IWUSR) {
+        Ok(()) => true,
+        Err(Errno::EEXIST) => false,
+        Err(error) => return Err(error).with_context(|| format!("cannot make {}", path.display())),
     };
+    let there =
+        dir.open_at(name, OFlag::O_PATH, 0).with_context(|| format!("cannot open {}", path.display()))?;
+    let found = fstat(&there)?;
+    ensure!(files::kind(found.st_mode) == SFlag::S_IFIFO, "{} is not a FIFO", path.display());
+    let me = Uid::effective();
+    if new {
+        ensure!(
+            found.st_uid == me.as_raw() && found.st_nlink == 1,
+            "{} was replaced while vipd made it: others may write to its directory; put it where they may not, such as /run",
+            path.display()
+        );
+    } else {
+        check_owner(path, &dir, &found, owner)?;
+    }
     // Also for reading: so that it opens, and takes lines, before there is a reader, and survives one that goes.
-    let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    let file =
+        files::reopen(&there, OFlag::O_RDWR).with_context(|| format!("cannot open {}", path.display()))?;
+    if new && let Some((uid, gid)) = owner {
+        fchown(&file, Some(uid), Some(gid))
+            .with_context(|| format!("cannot give {} away", path.display()))?;
+    }
     // SAFETY: the file owns its descriptor, and is not changed.
     let file = unsafe { AsyncFd::register_with_interest(file, Interest::WRITABLE) };
-    Ok((made, file.context("watch the FIFO")?))
+    let file = file.context("watch the FIFO")?;
+    let made = new.then(|| Made { name: name.to_owned(), inode: found.st_ino, dir });
+    Ok((made, file))
+}
+
+/// Whether a FIFO that is there is one that the operator means: one that nobody else can have put there.
+fn check_owner(path: &Path, dir: &Dir, found: &FileStat, owner: Option<(Uid, Gid)>) -> Result<()> {
+    // Another name of a FIFO that is elsewhere: its readers would get our lines for theirs.
+    ensure!(
+        found.st_nlink == 1,
+        "{} has {} names (hard links): it may be another program's; remove it",
+        path.display(),
+        found.st_nlink
+    );
+    let wanted = [Some(Uid::effective()), owner.map(|(uid, _)| uid)];
+    if wanted.into_iter().flatten().any(|uid| uid.as_raw() == found.st_uid) {
+        return Ok(());
+    }
+    let around = fstat(dir)?;
+    let only_its_owner_writes_there = around.st_mode & 0o022 == 0;
+    if only_its_owner_writes_there && [0, found.st_uid].contains(&around.st_uid) {
+        return Ok(());
+    }
+    bail!(
+        "{} belongs to uid {}, and others may write to its directory: name its owner after the path, or remove it, or put it where \
+         they may not, such as /run",
+        path.display(),
+        found.st_uid
+    )
 }
 
 async fn write(path: String, file: AsyncFd<File>, mut lines: mpsc::Receiver<String>) {
@@ -135,5 +196,83 @@ async fn write(path: String, file: AsyncFd<File>, mut lines: mpsc::Receiver<Stri
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
+        path::PathBuf,
+    };
+
+    use super::*;
+
+    /// A directory where everybody may make files, gone with the test.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("vipd-fifo-{}-{name}", std::process::id()));
+            fs::create_dir(&dir).unwrap();
+            fs::set_permissions(&dir, fs::Permissions::from_mode(0o1777)).unwrap();
+            Self(dir)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// What `open` says, on a runtime as it needs one.
+    fn opened(path: &Path, owner: Option<(Uid, Gid)>) -> Result<Option<Made>, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime
+            .block_on(async { open(path, owner).map(|(made, _)| made).map_err(|error| format!("{error:#}")) })
+    }
+
+    #[test]
+    fn a_fifo_is_made_given_away_and_removed() {
+        if !Uid::effective().is_root() {
+            return vipd_tests::skip("needs root");
+        }
+        let scratch = Scratch::new("made");
+        let path = scratch.0.join("fifo");
+        let owner = Some((Uid::from_raw(12345), Gid::from_raw(54321)));
+        let made = opened(&path, owner).unwrap().unwrap();
+        let there = fs::symlink_metadata(&path).unwrap();
+        assert_eq!((there.uid(), there.gid(), there.mode() & 0o777), (12345, 54321, 0o600));
+        assert!(opened(&path, owner).unwrap().is_none(), "it is not vipd's to remove");
+        made.remove().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_others_have_put_there_is_not_written_to() {
+        if !Uid::effective().is_root() {
+            return vipd_tests::skip("needs root");
+        }
+        let scratch = Scratch::new("others");
+        let (path, elsewhere) = (scratch.0.join("fifo"), scratch.0.join("elsewhere"));
+        nix::unistd::mkfifo(&elsewhere, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        let owner = Some((Uid::from_raw(12345), Gid::from_raw(12345)));
+        symlink(&elsewhere, &path).unwrap();
+        let error = opened(&path, owner).unwrap_err();
+        assert!(error.contains("is not a FIFO"), "{error}");
+        fs::remove_file(&path).unwrap();
+        fs::hard_link(&elsewhere, &path).unwrap();
+        let error = opened(&path, owner).unwrap_err();
+        assert!(error.contains("2 names"), "{error}");
+        assert_eq!(fs::metadata(&elsewhere).unwrap().uid(), 0, "it was given away");
+        fs::remove_file(&path).unwrap();
+        chown(&elsewhere, Some(777), None).unwrap();
+        let error = opened(&elsewhere, owner).unwrap_err();
+        assert!(error.contains("belongs to uid 777"), "{error}");
+        // Where nobody else may make files it is the operator's choice.
+        fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o755)).unwrap();
+        opened(&elsewhere, owner).unwrap();
     }
 }

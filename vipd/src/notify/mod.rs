@@ -366,7 +366,14 @@ impl Scripts {
         let mut child = match script.spawn(arguments) {
             Ok(child) => child,
             Err(error) => {
-                return tracing::error!(name, script = %path, %error, "a notify script cannot be run");
+                return tracing::error!(
+                    target: "vipd::event",
+                    event = "notify_failed",
+                    name,
+                    script = %path,
+                    outcome = format!("cannot be run: {error}"),
+                    "a notify script cannot be run"
+                );
             }
         };
         let ended = match timeout(LONG, child.wait()).await {

@@ -1,7 +1,9 @@
 //! Commands of the configuration, run: as whom, in a process group of their own, and ended when they take too long.
 
+mod child;
 mod output;
 mod resolve;
+mod secure;
 
 use std::{
     fmt, io,
@@ -19,8 +21,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+pub use child::RunAs;
+use child::Setup;
 pub use output::{Unread, read};
-pub use resolve::{Accounts, Executable, Unusable};
+pub use resolve::{Accounts, Executable, Unusable, find};
 
 /// What a command that is told to end is given to do so.
 const GRACE: Duration = Duration::from_secs(2);
@@ -56,9 +60,14 @@ impl fmt::Display for Outcome {
 
 impl Executable {
     /// Starts it with more arguments; it has a process group of its own, and ends when vipd is gone.
+    ///
+    /// It inherits no capability and no file. What only root may change is looked at once more: the file was checked when the
+    /// configuration was read, and may be another one now.
     pub fn spawn(&self, arguments: &[&str]) -> io::Result<Child> {
-        let mut command = Command::new(&self.path);
-        command.args(&self.arguments).args(arguments).current_dir("/").process_group(0);
+        let checked = self.secure.then(|| secure::check(&self.path)).transpose().map_err(io::Error::other)?;
+        let program = checked.as_ref().map_or(&self.path, |checked| &checked.program);
+        let mut command = Command::new(program);
+        command.arg0(&self.path).args(&self.arguments).args(arguments).current_dir("/").process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // What a shell, the dynamic linker or another vipd would be led astray by: it is vipd that the service manager watches.
         for variable in
@@ -66,17 +75,10 @@ impl Executable {
         {
             command.env_remove(variable);
         }
-        if let Some((uid, gid)) = self.account {
-            command.gid(gid.as_raw()).uid(uid.as_raw());
-        }
-        // SAFETY: prctl is async-signal-safe, and the closure does nothing else. It runs after the change of the user, which
-        // would undo it.
-        unsafe {
-            command.pre_exec(|| {
-                nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
-                Ok(())
-            });
-        }
+        let same = checked.as_ref().and_then(|checked| checked.same.clone());
+        let setup = Setup { account: self.account.clone(), same };
+        // SAFETY: all that it does is async-signal-safe.
+        unsafe { command.pre_exec(move || setup.apply()) };
         command.spawn()
     }
 

@@ -1,6 +1,11 @@
 //! What a tool of the system says.
 
-use std::{env, io, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use tokio::{process::Command, time::timeout};
 
@@ -21,7 +26,12 @@ pub enum Unread {
 pub async fn read(program: &'static str, arguments: &[&str], limit: Duration) -> Result<Vec<u8>, Unread> {
     let path = find(program).ok_or(Unread::NotInstalled(program))?;
     let mut command = Command::new(path);
-    command.args(arguments).current_dir("/").stdin(Stdio::null()).kill_on_drop(true);
+    command
+        .args(arguments)
+        .env("PATH", SYSTEM.join(":"))
+        .env_remove("LD_PRELOAD")
+        .env_remove("LD_LIBRARY_PATH");
+    command.current_dir("/").stdin(Stdio::null()).kill_on_drop(true);
     let output = timeout(limit, command.output()).await.map_err(|_| Unread::TimedOut(program))?;
     let output = output.map_err(|error| Unread::NotRun { program, error })?;
     if !output.status.success() {
@@ -32,12 +42,9 @@ pub async fn read(program: &'static str, arguments: &[&str], limit: Duration) ->
     Ok(output.stdout)
 }
 
-/// Tools of the system are not in everybody's PATH.
+/// A tool in the directories of the system, never in one that the environment names: root may run this with somebody else's PATH.
 fn find(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
-    env::split_paths(&path)
-        .chain(system)
-        .map(|dir| dir.join(program))
-        .find(|path| path.is_absolute() && path.is_file())
+    SYSTEM.iter().map(|dir| Path::new(dir).join(program)).find(|path| path.is_file())
 }
+
+const SYSTEM: [&str; 6] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"];

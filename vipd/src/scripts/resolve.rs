@@ -1,15 +1,15 @@
 //! From the words of the configuration to a file that is run by somebody.
 
-use std::{
-    env, fs, io,
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::{Path, PathBuf},
-};
+use std::{env, ffi::CString, fs, io, os::unix::fs::PermissionsExt, path::PathBuf};
 
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use thiserror::Error;
 
-use crate::config::{Account, Command, ScriptPolicy};
+use super::{child::RunAs, secure};
+use crate::{
+    config::{Account, Command, ScriptPolicy},
+    files::Open,
+};
 
 /// A command that can be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,9 @@ pub struct Executable {
     pub path: PathBuf,
     pub arguments: Vec<String>,
     /// `None`: as vipd itself.
-    pub account: Option<(Uid, Gid)>,
+    pub account: Option<RunAs>,
+    /// Others than root may not change it, which is looked at before each run.
+    pub secure: bool,
 }
 
 /// Why a command cannot be run.
@@ -31,14 +33,16 @@ pub enum Unusable {
     Unreadable { path: PathBuf, error: io::Error },
     #[error("{0} is not an executable file")]
     NotExecutable(PathBuf),
-    #[error("{0} may be changed by others than root, and root would run it: `enable_script_security`")]
-    Insecure(PathBuf),
+    #[error("root would run it, and others may change {}: {why} (`enable_script_security`)", path.display())]
+    Insecure { path: PathBuf, why: Open },
+    #[error("{0} is a relative path, and vipd runs commands from `/`: write the whole path")]
+    Relative(PathBuf),
 }
 
 /// Who runs what does not say who.
 #[derive(Debug)]
 pub struct Accounts {
-    default: Option<(Uid, Gid)>,
+    default: Option<RunAs>,
     secure: bool,
 }
 
@@ -58,44 +62,57 @@ impl Accounts {
 
     /// Whom something made for commands belongs to; `None`: to vipd's own user.
     pub fn owner(&self, account: Option<&Account>) -> Result<Option<(Uid, Gid)>, Unusable> {
+        Ok(self.run_as(account)?.map(|account| (account.uid, account.gid)))
+    }
+
+    fn run_as(&self, account: Option<&Account>) -> Result<Option<RunAs>, Unusable> {
         match account {
             Some(account) => Ok(Some(look_up(account)?).filter(|_| Uid::effective().is_root())),
-            None => Ok(self.default),
+            None => Ok(self.default.clone()),
         }
     }
 
     /// What is to be run for a command.
     pub fn resolve(&self, command: &Command) -> Result<Executable, Unusable> {
-        let account = self.owner(command.account.as_ref())?;
+        let account = self.run_as(command.account.as_ref())?;
         let first = command.words.first().map(String::as_str).unwrap_or_default();
-        let executable = match find(first)? {
-            Some(path) => Executable { path, arguments: command.words[1..].to_vec(), account },
+        let (path, arguments) = match find(first)? {
+            Some(path) => (path, command.words[1..].to_vec()),
             // As keepalived: what is no file is for the shell.
-            None => {
-                let script = command.words.join(" ");
-                Executable { path: "/bin/sh".into(), arguments: vec!["-c".to_owned(), script], account }
-            }
+            None => ("/bin/sh".into(), vec!["-c".to_owned(), command.words.join(" ")]),
         };
-        let by_root = account.map_or_else(Uid::effective, |(uid, _)| uid).is_root();
-        if self.secure && by_root {
-            check_secure(&executable.path)?;
+        let by_root = account.as_ref().map_or_else(Uid::effective, |account| account.uid).is_root();
+        let secure = self.secure && by_root;
+        if secure {
+            secure::check(&path)?;
         }
-        Ok(executable)
+        Ok(Executable { path, arguments, account, secure })
     }
 }
 
-fn look_up(account: &Account) -> Result<(Uid, Gid), Unusable> {
+fn look_up(account: &Account) -> Result<RunAs, Unusable> {
     let no_user = || Unusable::NoUser(account.user.clone());
     let user = User::from_name(&account.user).ok().flatten().ok_or_else(no_user)?;
-    let Some(name) = &account.group else { return Ok((user.uid, user.gid)) };
-    let group = Group::from_name(name).ok().flatten().ok_or_else(|| Unusable::NoGroup(name.clone()))?;
-    Ok((user.uid, group.gid))
+    let gid = match &account.group {
+        Some(name) => {
+            let no_group = || Unusable::NoGroup(name.clone());
+            Group::from_name(name).ok().flatten().ok_or_else(no_group)?.gid
+        }
+        None => user.gid,
+    };
+    let name = CString::new(account.user.as_str()).map_err(|_| no_user())?;
+    // The groups of a login. If they cannot be had the one is enough.
+    let groups = getgrouplist(&name, gid).unwrap_or_else(|_| vec![gid]);
+    Ok(RunAs { uid: user.uid, gid, groups })
 }
 
 /// The file of a command; `None`: it names none.
-fn find(word: &str) -> Result<Option<PathBuf>, Unusable> {
+pub fn find(word: &str) -> Result<Option<PathBuf>, Unusable> {
     if word.contains('/') && !word.starts_with(['<', '>']) {
         let path = PathBuf::from(word);
+        if path.is_relative() {
+            return Err(Unusable::Relative(path));
+        }
         let metadata =
             fs::metadata(&path).map_err(|error| Unusable::Unreadable { path: path.clone(), error })?;
         return if is_executable(&metadata) { Ok(Some(path)) } else { Err(Unusable::NotExecutable(path)) };
@@ -109,23 +126,6 @@ fn find(word: &str) -> Result<Option<PathBuf>, Unusable> {
 
 fn is_executable(metadata: &fs::Metadata) -> bool {
     metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
-}
-
-/// Whether root alone may change the file, and what leads to it, links followed.
-fn check_secure(path: &Path) -> Result<(), Unusable> {
-    let unreadable = |path: &Path, error| Unusable::Unreadable { path: path.to_owned(), error };
-    let real = fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
-    for part in real.ancestors() {
-        let metadata = fs::metadata(part).map_err(|error| unreadable(part, error))?;
-        let mode = metadata.permissions().mode();
-        let sticky_directory = metadata.is_dir() && mode & 0o1000 != 0;
-        let by_group = mode & 0o020 != 0 && metadata.gid() != 0;
-        let by_others = mode & 0o002 != 0;
-        if metadata.uid() != 0 || (by_group || by_others) && !sticky_directory {
-            return Err(Unusable::Insecure(part.to_owned()));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -151,6 +151,9 @@ mod tests {
         assert!(matches!(resolve(&["/nowhere/x"]), Err(Unusable::Unreadable { .. })));
         assert!(matches!(resolve(&["/etc/passwd"]), Err(Unusable::NotExecutable(_))));
         assert!(matches!(resolve(&["/etc"]), Err(Unusable::NotExecutable(_))));
+        for relative in ["./check", "bin/sh", "../bin/sh"] {
+            assert!(matches!(resolve(&[relative]), Err(Unusable::Relative(_))), "{relative}");
+        }
         let account = Some(Account { user: "no-such-user".into(), group: None });
         let unknown = Command { account, ..command(&["sh"]) };
         assert!(matches!(accounts.resolve(&unknown), Err(Unusable::NoUser(_))));
@@ -174,8 +177,9 @@ mod tests {
         mode(0o755);
         policy("root").resolve(&words).unwrap();
         mode(0o757);
-        assert!(matches!(policy("root").resolve(&words), Err(Unusable::Insecure(_))));
-        policy("nobody").resolve(&words).unwrap();
+        assert!(matches!(policy("root").resolve(&words), Err(Unusable::Insecure { .. })));
+        let as_nobody = policy("nobody").resolve(&words).unwrap();
+        assert!(!as_nobody.secure && as_nobody.account.unwrap().uid.as_raw() != 0);
         fs::remove_dir_all(&dir).unwrap();
     }
 }

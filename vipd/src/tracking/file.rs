@@ -1,6 +1,6 @@
 //! One `track_file`: its first number, as it changes.
 
-use std::{fs, io, os::fd::AsRawFd, path::Path, time::Duration};
+use std::{io, os::fd::AsRawFd, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -10,20 +10,22 @@ use tokio::{
 };
 
 use super::standing::Health;
-use crate::config::TrackedFile;
+use crate::{config::TrackedFile, files};
 
 /// Between two looks at a file whose directory cannot be watched.
 const POLL: Duration = Duration::from_secs(1);
 /// More is no number.
-const LEN_MAX: usize = 128;
+const LEN_MAX: u64 = 128;
 
 /// Writes what the file is to hold at the start, if the configuration says so.
 pub fn init(file: &TrackedFile) -> Result<()> {
     let Some(value) = file.init else { return Ok(()) };
-    if !file.overwrite && Path::new(&file.path).exists() {
+    let path = Path::new(&file.path);
+    if !file.overwrite && path.symlink_metadata().is_ok() {
         return Ok(());
     }
-    fs::write(&file.path, format!("{value}\n")).with_context(|| format!("cannot write {}", file.path))
+    // Others may write to its directory: it is what they have the priority follow.
+    files::overwrite(path, &format!("{value}\n")).with_context(|| format!("cannot write {}", file.path))
 }
 
 /// Watches a file for ever.
@@ -61,8 +63,13 @@ pub async fn watch(file: TrackedFile, tell: impl Fn(Health)) {
 
 /// The first number in the file; 0 if there is none, as keepalived has it.
 fn read(file: &TrackedFile) -> i32 {
-    let text = fs::read(&file.path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text[..text.len().min(LEN_MAX)]).into_owned();
+    let read = files::read_regular(Path::new(&file.path), LEN_MAX);
+    if let Err(error) = read.as_ref()
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(file = file.name, path = file.path, %error, "the tracked file cannot be read: taken for 0");
+    }
+    let text = read.map(|read| String::from_utf8_lossy(&read.bytes).into_owned()).unwrap_or_default();
     let first = text.split_whitespace().next().unwrap_or("0");
     first.parse().unwrap_or_else(|_| {
         tracing::warn!(file = file.name, path = file.path, "it does not start with a number: taken for 0");

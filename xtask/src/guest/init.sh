@@ -31,7 +31,7 @@ for dir in proc sys dev; do $bb mount --move /$dir $dir; done
 $bb mkdir -p dev/pts dev/shm
 $bb mount -t devpts devpts dev/pts
 $bb mount -t tmpfs tmpfs dev/shm
-$bb mount -t bpf bpf sys/fs/bpf
+$bb mount -t bpf -o mode=0700 bpf sys/fs/bpf
 $bb mount -t cgroup2 cgroup sys/fs/cgroup
 $bb mount -t tmpfs tmpfs run
 $bb mkdir -p run/lock run/netns run/guest run/tmp

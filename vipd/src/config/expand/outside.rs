@@ -4,9 +4,18 @@ use std::{
     env, fs,
     hash::{BuildHasher, RandomState},
     io,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
+
+use nix::unistd::{Uid, User};
+
+use crate::{
+    files::{self, Open, Part, Walk},
+    scripts,
+};
+
+/// Octets of a file; the largest configurations known have some megabytes.
+const LEN_MAX: u64 = 256 << 20;
 
 pub trait Outside {
     /// What `@id` is compared with.
@@ -19,6 +28,27 @@ pub trait Outside {
     fn environment(&self, name: &str) -> Option<String>;
     /// Any number from `min` to `max`.
     fn random(&self, min: u32, max: u32) -> u32;
+
+    /// The number of a user of the machine.
+    fn uid(&self, _user: &str) -> Option<u32> {
+        None
+    }
+    /// The file that is run for the first word of a command.
+    fn program(&self, _word: &str) -> Option<PathBuf> {
+        None
+    }
+    /// The first directory, link or file on the way to a file that others than root may change, and how they may.
+    fn open_to_others(&self, _path: &Path) -> Option<(PathBuf, String)> {
+        None
+    }
+    /// The same of a file of the configuration, which may be the reader's own if that is not root.
+    fn configuration_open_to_others(&self, _path: &Path) -> Option<(PathBuf, String)> {
+        None
+    }
+    /// Whether every user of the machine may read a file, and come to it.
+    fn is_readable_by_all(&self, _path: &Path) -> bool {
+        false
+    }
 }
 
 /// This machine.
@@ -44,14 +74,14 @@ impl Outside for Host {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let metadata = fs::metadata(path)?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        if metadata.permissions().mode() & 0o111 != 0 {
+        let files::Regular { stat, bytes } = files::read_regular(path, LEN_MAX)?;
+        if stat.st_mode & 0o111 != 0 {
             return Err(io::Error::other("it is executable; a configuration is not (chmod a-x)"));
         }
-        fs::read(path)
+        if bytes.len() as u64 == LEN_MAX {
+            return Err(io::Error::other(format!("it has more than {} MiB", LEN_MAX >> 20)));
+        }
+        Ok(bytes)
     }
 
     fn glob(&self, dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
@@ -78,12 +108,47 @@ impl Outside for Host {
         env::var(name).ok()
     }
 
+    fn uid(&self, user: &str) -> Option<u32> {
+        Some(User::from_name(user).ok()??.uid.as_raw())
+    }
+
+    fn program(&self, word: &str) -> Option<PathBuf> {
+        scripts::find(word).ok()?
+    }
+
+    fn open_to_others(&self, path: &Path) -> Option<(PathBuf, String)> {
+        open_to_others(path, |_| true)
+    }
+
+    fn configuration_open_to_others(&self, path: &Path) -> Option<(PathBuf, String)> {
+        open_to_others(path, |open| Uid::effective().is_root() || !matches!(open, Open::ToOwner(_)))
+    }
+
+    fn is_readable_by_all(&self, path: &Path) -> bool {
+        let Ok(walk) = Walk::to(path) else { return false };
+        walk.end().is_readable_by_all() && walk.parts().iter().all(Part::is_passed_by_all)
+    }
+
     fn random(&self, min: u32, max: u32) -> u32 {
         let span = u64::from(max - min) + 1;
         // Each `RandomState` has keys of its own.
         let number = RandomState::new().hash_one(0) % span;
         min + u32::try_from(number).unwrap_or(0)
     }
+}
+
+/// What everybody may write to counts where everybody can come.
+fn open_to_others(path: &Path, counts: impl Fn(Open) -> bool) -> Option<(PathBuf, String)> {
+    let walk = Walk::to(path).ok()?;
+    let mut is_reached = true;
+    for part in walk.parts() {
+        let open = part.open_to_others().filter(|open| counts(*open) && (is_reached || *open != Open::ToAll));
+        if let Some(open) = open {
+            return Some((part.path.clone(), open.to_string()));
+        }
+        is_reached &= part.is_passed_by_all();
+    }
+    None
 }
 
 /// A machine without files or environment, whose id is `host`.

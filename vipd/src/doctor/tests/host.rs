@@ -19,6 +19,14 @@ fn the_machine() {
                 &["kernel: problem: no BPF file system at /sys/fs/bpf"],
             ),
             (
+                "a bpffs for everybody",
+                |f| f.machine.bpffs_shared = Some(0o1777),
+                &[
+                    "kernel: warning: every user may make files in the BPF file system at /sys/fs/bpf (mode 1777), under the names \
+                   that vipd pins its maps at",
+                ],
+            ),
+            (
                 "no capability",
                 |f| f.machine.capabilities = 0,
                 &[

@@ -9,7 +9,8 @@ use std::{
 use super::{Nothing, Unsupported, parse};
 use crate::{
     config::Dumps,
-    dump::{Kind, file, path},
+    dump::{Kind, MODE, path},
+    files,
 };
 
 fn dumps(global: &str, root: &str) -> Dumps {
@@ -88,7 +89,7 @@ fn a_dump_takes_the_place_of_the_one_before() {
     let directory = Directory::new("again");
     let path = directory.0.join("keepalived.data");
     for text in ["a long text", "short"] {
-        file::replace(&path, text).unwrap();
+        files::replace(&path, text, MODE).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
         assert_eq!(directory.names(), ["keepalived.data"]);
@@ -104,7 +105,7 @@ fn a_link_is_replaced_and_not_followed() {
     for target in [&victim, &directory.0.join("absent")] {
         let _ = fs::remove_file(&path);
         symlink(target, &path).unwrap();
-        file::replace(&path, "text").unwrap();
+        files::replace(&path, "text", MODE).unwrap();
         assert!(fs::symlink_metadata(&path).unwrap().is_file());
         assert_eq!(fs::read_to_string(&path).unwrap(), "text");
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
@@ -113,7 +114,7 @@ fn a_link_is_replaced_and_not_followed() {
     // Another name of a file that is somebody's.
     fs::remove_file(&path).unwrap();
     fs::hard_link(&victim, &path).unwrap();
-    file::replace(&path, "text").unwrap();
+    files::replace(&path, "text", MODE).unwrap();
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
 }
 
@@ -122,11 +123,11 @@ fn what_cannot_be_replaced_is_named_and_left() {
     let directory = Directory::new("fails");
     let path = directory.0.join("keepalived.data");
     fs::create_dir(&path).unwrap();
-    let error = format!("{:#}", file::replace(&path, "text").unwrap_err());
+    let error = format!("{:#}", files::replace(&path, "text", MODE).unwrap_err());
     assert!(error.starts_with(&format!("replace {}: ", path.display())), "{error}");
     assert_eq!(directory.names(), ["keepalived.data"]);
-    let error = format!("{:#}", file::replace(&path.join("no/file"), "text").unwrap_err());
-    assert!(error.contains("keepalived.data/no/.file."), "{error}");
-    let error = format!("{:#}", file::replace(Path::new("/"), "text").unwrap_err());
+    let error = format!("{:#}", files::replace(&path.join("no/file"), "text", MODE).unwrap_err());
+    assert!(error.contains("keepalived.data/no: No such file"), "{error}");
+    let error = format!("{:#}", files::replace(Path::new("/"), "text", MODE).unwrap_err());
     assert_eq!(error, "/ names no file");
 }
