@@ -15,7 +15,9 @@ pub mod events;
 pub mod host;
 pub mod metrics;
 pub mod notify;
+mod printable;
 pub mod scripts;
 pub mod tracking;
 
+use printable::printable;
 pub use vipd_core::{engine, keeper, time, vrrp};
