@@ -15,7 +15,9 @@ pub mod events;
 pub mod host;
 pub mod metrics;
 pub mod notify;
+mod places;
 mod printable;
+mod resources;
 pub mod scripts;
 pub mod tracking;
 
