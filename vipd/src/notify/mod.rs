@@ -15,7 +15,7 @@ use std::{cell::Cell, collections::BTreeMap, mem, rc::Rc, time::Duration};
 
 use tokio::{
     task::{JoinHandle, JoinSet, spawn_local},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 pub use conflict::{Conflict, ConflictKind};
@@ -29,6 +29,7 @@ use self::{
 use crate::{
     config::{self, Config, Deleted, Fifo, Told},
     engine::StateName,
+    resources::{PATIENCE, is_shortage},
     scripts::{Accounts, Executable, Outcome},
 };
 
@@ -129,6 +130,8 @@ struct Scripts {
 const LONG: Duration = Duration::from_secs(30);
 /// The next one waits no longer for a script that takes so much longer still, and is run beside it, as keepalived runs all of them.
 const BESIDE: Duration = Duration::from_secs(270);
+/// Before a script is started again that the host was short of something for.
+const AGAIN: Duration = Duration::from_millis(500);
 /// What the scripts and the mail of a stop are given, as keepalived does.
 const STOP: Duration = Duration::from_secs(1);
 
@@ -395,10 +398,15 @@ impl Scripts {
 
     async fn run_one(&self, script: &Executable, arguments: &[&str]) {
         let (name, path) = (&self.name, script.path.display());
-        let mut child = match script.spawn(arguments) {
-            Ok(child) => child,
-            Err(error) => {
-                return tracing::error!(name, script = %path, %error, "a notify script cannot be run");
+        let end = Instant::now() + PATIENCE;
+        let mut child = loop {
+            match script.spawn(arguments) {
+                Ok(child) => break child,
+                // The host is short of descriptors, say. That it is told late is better than never.
+                Err(error) if is_shortage(&error) && Instant::now() < end => sleep(AGAIN).await,
+                Err(error) => {
+                    return tracing::error!(name, script = %path, %error, "a notify script cannot be run");
+                }
             }
         };
         let ended = match timeout(LONG, child.wait()).await {

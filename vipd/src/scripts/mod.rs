@@ -19,6 +19,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use crate::resources;
+
 pub use output::{Unread, read};
 pub use resolve::{Accounts, Executable, Unusable};
 
@@ -32,6 +34,16 @@ pub enum Outcome {
     /// It, and what it had started, was ended.
     TimedOut,
     NotRun(io::Error),
+}
+
+impl Outcome {
+    /// Why it was not run, if the host is short of something: it may be run a little later.
+    pub fn shortage(&self) -> Option<&io::Error> {
+        match self {
+            Self::NotRun(error) => Some(error).filter(|error| resources::is_shortage(error)),
+            Self::Exited(_) | Self::TimedOut => None,
+        }
+    }
 }
 
 impl Outcome {
@@ -69,12 +81,12 @@ impl Executable {
         if let Some((uid, gid)) = self.account {
             command.gid(gid.as_raw()).uid(uid.as_raw());
         }
-        // SAFETY: prctl is async-signal-safe, and the closure does nothing else. It runs after the change of the user, which
-        // would undo it.
+        // SAFETY: prctl and setrlimit are async-signal-safe, and the closure does nothing else. It runs after the change of the
+        // user, which would undo it.
         unsafe {
             command.pre_exec(|| {
                 nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
-                Ok(())
+                resources::restore_descriptors()
             });
         }
         command.spawn()

@@ -1,6 +1,12 @@
 //! One `track_file`: its first number, as it changes.
 
-use std::{fs, io, os::fd::AsRawFd, path::Path, time::Duration};
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Read},
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -10,12 +16,12 @@ use tokio::{
 };
 
 use super::standing::Health;
-use crate::config::TrackedFile;
+use crate::{config::TrackedFile, printable, resources::is_shortage};
 
 /// Between two looks at a file whose directory cannot be watched.
 const POLL: Duration = Duration::from_secs(1);
 /// More is no number.
-const LEN_MAX: usize = 128;
+const LEN_MAX: u64 = 128;
 
 /// Writes what the file is to hold at the start, if the configuration says so.
 pub fn init(file: &TrackedFile) -> Result<()> {
@@ -30,7 +36,8 @@ pub fn init(file: &TrackedFile) -> Result<()> {
 pub async fn watch(file: TrackedFile, tell: impl Fn(Health)) {
     let mut told = None;
     let mut look = || {
-        let value = read(&file);
+        // Without a descriptor for it nothing is known of it: what was told stands.
+        let Some(value) = read(&file) else { return };
         if told.replace(value) != Some(value) {
             tracing::info!(
                 target: "vipd::event",
@@ -59,15 +66,31 @@ pub async fn watch(file: TrackedFile, tell: impl Fn(Health)) {
     }
 }
 
-/// The first number in the file; 0 if there is none, as keepalived has it.
-fn read(file: &TrackedFile) -> i32 {
-    let text = fs::read(&file.path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text[..text.len().min(LEN_MAX)]).into_owned();
+/// The first number in the file; 0 if there is none, as keepalived has it. `None`: the host is short of what it takes to read it.
+fn read(file: &TrackedFile) -> Option<i32> {
+    let text = match read_start(Path::new(&file.path)) {
+        Ok(text) => text,
+        Err(error) if is_shortage(&error) => return None,
+        Err(_) => Vec::new(),
+    };
+    let text = String::from_utf8_lossy(&text).into_owned();
     let first = text.split_whitespace().next().unwrap_or("0");
-    first.parse().unwrap_or_else(|_| {
-        tracing::warn!(file = file.name, path = file.path, "it does not start with a number: taken for 0");
+    Some(first.parse().unwrap_or_else(|_| {
+        let (path, found) = (&file.path, printable(first));
+        tracing::warn!(file = file.name, path, found, "it does not start with a number: taken for 0");
         0
-    })
+    }))
+}
+
+/// The first octets of a file. Whoever may write to its directory may put anything there: what has no end is not read to it, and
+/// a FIFO that nobody writes to is not waited for.
+fn read_start(path: &Path) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() {
+        file.take(LEN_MAX).read_to_end(&mut start)?;
+    }
+    Ok(start)
 }
 
 /// The directory of a file, watched: files are replaced as often as they are written.
@@ -105,5 +128,33 @@ impl Directory {
                 Err(_) => continue,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::{sys::stat::Mode, unistd::mkfifo};
+
+    use super::*;
+    use crate::config::Weight;
+
+    /// A FIFO held up the main thread for ever, and a link to what has no end took all memory.
+    #[test]
+    fn what_is_no_file_or_has_no_end_holds_nothing_up() {
+        let dir = std::env::temp_dir().join(format!("vipd-track-file-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let value = |name: &str| {
+            let path = dir.join(name).display().to_string();
+            let (name, weight) = (name.to_owned(), Weight { value: 1, reverse: false });
+            read(&TrackedFile { name, path, init: None, overwrite: false, weight })
+        };
+        fs::write(dir.join("number"), "-5 and more\n").unwrap();
+        fs::write(dir.join("long"), "7 ".to_owned() + &"x".repeat(1_000_000)).unwrap();
+        mkfifo(&dir.join("fifo"), Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", dir.join("endless")).unwrap();
+        for (name, expect) in [("number", -5), ("long", 7), ("fifo", 0), ("endless", 0), ("missing", 0)] {
+            assert_eq!(value(name), Some(expect), "{name}");
+        }
+        fs::remove_dir_all(&dir).unwrap();
     }
 }
