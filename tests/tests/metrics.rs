@@ -267,7 +267,7 @@ fn only_scrapes_are_served_and_few_at_once() -> Result<()> {
         let reply = over_tcp(lb01, &request).with_context(|| shown.to_owned())?;
         ensure!(reply.code == code, "{shown:?}: {reply:?}, expected {code}");
     }
-    // Those who say nothing are sent away after a while; until then others wait, and the election does not.
+    // Those who say nothing keep nobody waiting, nor the election.
     let address: SocketAddr = ADDRESS.parse()?;
     let silent: Vec<TcpStream> =
         lb01.ns().run(|| (0..10).map(|_| TcpStream::connect(address)).collect::<Result<_, _>>())??;

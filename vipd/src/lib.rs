@@ -17,7 +17,11 @@ pub mod files;
 pub mod host;
 pub mod metrics;
 pub mod notify;
+mod places;
+mod printable;
+mod resources;
 pub mod scripts;
 pub mod tracking;
 
+use printable::printable;
 pub use vipd_core::{engine, keeper, time, vrrp};

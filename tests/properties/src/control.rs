@@ -22,7 +22,7 @@ use vipd::{
     events::Journal,
 };
 
-/// The server takes at most as much for one request; the rest is the next one.
+/// The server takes at most as much for one request, and nothing after one that is longer.
 const MAX_REQUEST_BYTES: usize = 4096;
 
 /// The real server behind a socket of the abstract namespace, and a daemon that says yes to everything.
@@ -61,6 +61,10 @@ impl Server {
         for (request, answer) in requests.iter().zip(answers) {
             assert_eq!(answer.last(), Some(&b'\n'), "an answer is a line");
             let answer: Response = serde_json::from_slice(answer).expect("an answer is a response");
+            if is_too_long(request) {
+                assert!(matches!(answer, Response::Error { .. }), "executed after junk: {answer:?}");
+                continue;
+            }
             match serde_json::from_slice::<Request>(request) {
                 Ok(request) => assert!(is_answer(&request, &answer), "{request:?} got {answer:?}"),
                 Err(error) => {
@@ -81,8 +85,11 @@ impl Server {
             write.shutdown().await
         };
         let (sent, received) = tokio::join!(send, read.read_to_end(&mut answers));
-        sent?;
-        received?;
+        // The server closes the connection at a request that is too long, and leaves the rest unread.
+        if !requests(octets).any(is_too_long) {
+            sent?;
+            received?;
+        }
         Ok(answers)
     }
 }
@@ -130,11 +137,16 @@ pub fn names_in(octets: &[u8]) -> impl Iterator<Item = &'static str> {
 fn requests(mut octets: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let most = &octets[..octets.len().min(MAX_REQUEST_BYTES)];
-        let length = most.iter().position(|octet| *octet == b'\n').map_or(most.len(), |at| at + 1);
+        let end = most.iter().position(|octet| *octet == b'\n');
+        let length = end.map_or(most.len(), |at| at + 1);
         let (request, rest) = octets.split_at(length);
-        octets = rest;
+        octets = if end.is_none() { &[] } else { rest };
         (length > 0).then_some(request)
     })
+}
+
+fn is_too_long(request: &[u8]) -> bool {
+    request.len() == MAX_REQUEST_BYTES && !request.ends_with(b"\n")
 }
 
 async fn obey(mut inbox: mpsc::Receiver<Command>) {

@@ -1,16 +1,32 @@
 //! The client's side, blocking: what `vipd status`, `vipd events` and `vipd stop` use.
 
 use std::{
-    io::{self, BufRead, BufReader, Write},
-    os::unix::net::UnixStream,
+    io::{self, BufRead, BufReader, Read, Write},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use nix::{
+    errno::Errno,
+    sys::{
+        socket::{
+            AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt::SendTimeout,
+        },
+        time::TimeVal,
+    },
+};
+
 use super::{Request, Response};
 
-/// Longest wait for an answer; a stop takes up to two advert intervals of up to 255 s, and is not bounded by it.
+/// Longest wait for a connection, for the request to be taken, and for each part of a status; a stop takes up to two advert
+/// intervals of up to 255 s, and is not bounded by it.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
+/// An answer has fewer octets. The status of 10,000 VIPs has a few million.
+const MAX_ANSWER_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -34,8 +50,7 @@ pub fn request(path: &Path, request: &Request) -> Result<Response, ClientError> 
     if matches!(request, Request::Status | Request::Events { .. }) {
         stream.set_read_timeout(Some(STATUS_TIMEOUT)).map_err(|source| io_error(path, source))?;
     }
-    let mut answer = String::new();
-    BufReader::new(&mut stream).read_line(&mut answer).map_err(|source| io_error(path, source))?;
+    let answer = read_line(&mut BufReader::new(&mut stream)).map_err(|source| io_error(path, source))?;
     if answer.is_empty() && matches!(request, Request::Stop | Request::Leave) {
         // The daemon was gone before it could say so.
         return Ok(Response::Stopped);
@@ -53,26 +68,59 @@ pub fn follow(
     request: &Request,
     mut take: impl FnMut(Response) -> io::Result<()>,
 ) -> Result<io::Result<()>, ClientError> {
-    for line in BufReader::new(ask(path, request)?).lines() {
-        let response = read(path, &line.map_err(|source| io_error(path, source))?)?;
-        if let Err(error) = take(response) {
+    let mut stream = BufReader::new(ask(path, request)?);
+    loop {
+        let line = read_line(&mut stream).map_err(|source| io_error(path, source))?;
+        if line.is_empty() {
+            return Ok(Ok(()));
+        }
+        if let Err(error) = take(read(path, &line)?) {
             return Ok(Err(error));
         }
     }
-    Ok(Ok(()))
+}
+
+/// An answer; empty at the end. What listens there need not be vipd.
+pub(super) fn read_line(stream: &mut impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    let mut limited = stream.take(MAX_ANSWER_BYTES);
+    limited.read_line(&mut line).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => no_answer(),
+        _ => error,
+    })?;
+    if limited.limit() == 0 {
+        let text =
+            format!("an answer of more than {MAX_ANSWER_BYTES} octets: it is no vipd that listens there");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    Ok(line)
+}
+
+fn no_answer() -> io::Error {
+    let text = format!("no answer within {} s: it is busy, or stopped", STATUS_TIMEOUT.as_secs());
+    io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
 fn ask(path: &Path, request: &Request) -> Result<UnixStream, ClientError> {
-    let mut stream = UnixStream::connect(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            ClientError::NotRunning(path.to_owned())
-        }
-        _ => io_error(path, error),
+    let mut stream = connected(path).map_err(|error| match error {
+        Errno::ENOENT | Errno::ECONNREFUSED => ClientError::NotRunning(path.to_owned()),
+        // It has not taken the connections before this one.
+        Errno::EAGAIN => io_error(path, no_answer()),
+        _ => io_error(path, error.into()),
     })?;
     let mut line = serde_json::to_vec(request).map_err(|error| io_error(path, error.into()))?;
     line.push(b'\n');
     stream.write_all(&line).map_err(|source| io_error(path, source))?;
     Ok(stream)
+}
+
+/// A connection, which std would wait for without limit.
+fn connected(path: &Path) -> nix::Result<UnixStream> {
+    let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let limit = TimeVal::new(i64::try_from(STATUS_TIMEOUT.as_secs()).unwrap_or(i64::MAX), 0);
+    setsockopt(&socket, SendTimeout, &limit)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(socket.into())
 }
 
 fn read(path: &Path, line: &str) -> Result<Response, ClientError> {

@@ -12,7 +12,8 @@ use crate::events::{Journal, Wanted};
 
 /// Sends what there is, then what happens, until the client says something else or hangs up.
 ///
-/// A client that reads slowly is waited for here, by nobody else; what it has lost meanwhile is counted in the next line.
+/// A client that reads slowly is waited for here, by nobody else; what it has lost meanwhile is counted in the next line. One that
+/// does not read at all is dropped after [`super::ANSWER_TIMEOUT`].
 pub(super) async fn follow(
     journal: &Journal,
     wanted: Wanted,
@@ -27,7 +28,18 @@ pub(super) async fn follow(
         tokio::select! {
             said = read.fill_buf() => return said.map(drop),
             batch = followed.next() => match batch {
-                Some(batch) => send(&Response::Events(batch), write).await?,
+                Some(batch) => {
+                    let sent = send(&Response::Events(batch), write).await;
+                    if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+                        tracing::warn!(
+                            target: "vipd::event",
+                            event = "follower_dropped",
+                            unread = followed.waiting(),
+                            "a client that follows the events does not read them: its connection is closed"
+                        );
+                    }
+                    sent?;
+                }
                 None => return Ok(()),
             },
         }

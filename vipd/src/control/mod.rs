@@ -8,6 +8,8 @@ mod arbiters;
 mod client;
 mod follow;
 pub mod model;
+#[cfg(test)]
+mod tests;
 
 use std::{fs, io, path::Path, time::Duration};
 
@@ -27,12 +29,19 @@ use model::Status;
 use crate::{
     events::{Batch, Journal, Wanted},
     files,
+    places::{Full, Place, Places},
 };
 
 /// A request is shorter than this.
 const MAX_REQUEST_BYTES: u64 = 4096;
 /// A peer has this long to send its request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// A peer has this long to take an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A peer that gets no place has this long to take the reason.
+const REFUSAL_TIMEOUT: Duration = Duration::from_millis(100);
+/// Connections at once. Further ones take the places of those that ask nothing.
+const CONNECTIONS: usize = 64;
 
 /// What can be asked, one a connection or many in turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,11 +140,17 @@ pub fn bind(path: &Path) -> Result<UnixListener> {
 
 /// Accepts connections for ever. Aborted with the daemon; a connection cut short loses an answer, nothing else.
 pub async fn serve(listener: UnixListener, commands: mpsc::Sender<Command>, journal: Journal) {
+    let places = Places::new("control", CONNECTIONS);
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::task::spawn_local(connection(stream, commands.clone(), journal.clone()));
-            }
+            Ok((stream, _)) => match places.take(&stream) {
+                Ok(place) => {
+                    tokio::task::spawn_local(connection(stream, place, commands.clone(), journal.clone()));
+                    // Whose place it was closes its connection before the next is accepted.
+                    tokio::task::yield_now().await;
+                }
+                Err(full) => refuse(stream, full).await,
+            },
             Err(error) => {
                 // Out of descriptors, say; accepting at once again would spin.
                 tracing::warn!(%error, "control connection not accepted");
@@ -145,10 +160,31 @@ pub async fn serve(listener: UnixListener, commands: mpsc::Sender<Command>, jour
     }
 }
 
-async fn connection(mut stream: UnixStream, commands: mpsc::Sender<Command>, journal: Journal) {
+/// Says why there is no place. A peer that reads nothing is not waited for: the buffer of a new socket has room.
+async fn refuse(mut stream: UnixStream, full: Full) {
+    let response = Response::Error { message: full.to_string() };
+    let (_, mut write) = stream.split();
+    // The reason that it was not sent for is logged.
+    let _ = timeout(REFUSAL_TIMEOUT, send(&response, &mut write)).await;
+}
+
+async fn connection(stream: UnixStream, place: Place, commands: mpsc::Sender<Command>, journal: Journal) {
+    tokio::select! {
+        () = converse(stream, &place, &commands, &journal) => {}
+        () = place.given_up() => tracing::debug!("another client gets the place of an idle one"),
+    }
+}
+
+async fn converse(
+    mut stream: UnixStream,
+    place: &Place,
+    commands: &mpsc::Sender<Command>,
+    journal: &Journal,
+) {
     let (read, mut write) = stream.split();
     let mut read = BufReader::new(read);
     loop {
+        place.is_waited_for();
         let mut line = Vec::new();
         let mut limited = (&mut read).take(MAX_REQUEST_BYTES);
         match timeout(REQUEST_TIMEOUT, limited.read_until(b'\n', &mut line)).await {
@@ -156,11 +192,22 @@ async fn connection(mut stream: UnixStream, commands: mpsc::Sender<Command>, jou
             // Closed, failed, or too slow.
             _ => return,
         }
+        if limited.limit() == 0 && !line.ends_with(b"\n") {
+            // The rest of the line is no request.
+            let message = format!("a request has at most {MAX_REQUEST_BYTES} octets");
+            let _ = send(&Response::Error { message }, &mut write).await;
+            return;
+        }
+        place.is_served();
         let answered = match serde_json::from_slice(&line) {
             Ok(Request::Events { wanted, follow: true }) => {
-                follow::follow(&journal, wanted, &mut read, &mut write).await
+                follow::follow(journal, wanted, &mut read, &mut write).await
             }
-            request => send(&answer(request, &commands, &journal).await, &mut write).await,
+            request => {
+                let response = answer(request, commands, journal).await;
+                place.is_waited_for();
+                send(&response, &mut write).await
+            }
         };
         if answered.is_err() {
             return;
@@ -168,11 +215,11 @@ async fn connection(mut stream: UnixStream, commands: mpsc::Sender<Command>, jou
     }
 }
 
-/// Writes one line.
+/// Writes one line, within [`ANSWER_TIMEOUT`].
 async fn send(response: &Response, write: &mut WriteHalf<'_>) -> io::Result<()> {
     let mut line = serde_json::to_vec(response).expect("a response has only string keys");
     line.push(b'\n');
-    write.write_all(&line).await
+    timeout(ANSWER_TIMEOUT, write.write_all(&line)).await?
 }
 
 async fn answer(

@@ -9,7 +9,7 @@ use std::{
 use super::{clock, main_loop::MainLoop, router::Router};
 use crate::{
     control::model::Status,
-    detection::{MismatchFinding, Mismatches, Sample, Silence},
+    detection::{Limits, MismatchFinding, Mismatches, Sample, Silence},
     engine::StateName,
     notify::{Change, Notice},
 };
@@ -24,6 +24,8 @@ const QUIET: Duration = Duration::from_secs(30);
 pub struct Conditions {
     mismatches: Mismatches,
     silences: BTreeMap<String, Silence>,
+    /// By instance and what does not fit.
+    limits: Limits<(String, &'static str), MismatchFinding>,
 }
 
 impl Conditions {
@@ -52,7 +54,8 @@ impl MainLoop<'_> {
         let pages = self.made.dataplane.pages();
         let Ok(all) = pages.counters() else { return };
         let names: BTreeSet<&str> = self.routers.iter().map(|router| router.spec.name.as_str()).collect();
-        let Conditions { mismatches, silences } = &mut self.conditions;
+        let Conditions { mismatches, silences, limits } = &mut self.conditions;
+        limits.retain(|(name, _)| names.contains(name.as_str()));
         mismatches.retain(|name| names.contains(name));
         silences.retain(|name, _| names.contains(name.as_str()));
         for router in &self.routers {
@@ -66,8 +69,15 @@ impl MainLoop<'_> {
             }
             let sample = Sample { counters, foreign: all.vrid_errors, deaf: silence.is_deaf(patience, now) };
             for finding in mismatches.look(name, &sample, QUIET.max(interval * 4), now) {
-                tell_of_mismatch(name, finding);
+                let told = match finding {
+                    MismatchFinding::Seen { what, .. } => limits.begins((name.clone(), what), finding, now),
+                    MismatchFinding::Over { what, .. } => limits.ends(&(name.clone(), what), finding),
+                };
+                told.into_iter().for_each(|finding| tell_of_mismatch(name, finding, None));
             }
+        }
+        for ((name, _), finding, untold) in limits.take_due(now) {
+            tell_of_mismatch(&name, finding, Some(untold));
         }
     }
 }
@@ -84,7 +94,8 @@ fn tell_of_silence(router: &Router, other_routers: bool) {
     );
 }
 
-fn tell_of_mismatch(name: &str, finding: MismatchFinding) {
+/// `untold`: it stands for so many.
+fn tell_of_mismatch(name: &str, finding: MismatchFinding, untold: Option<u64>) {
     match finding {
         MismatchFinding::Seen { what, fix, count } => tracing::warn!(
             target: "vipd::event",
@@ -93,6 +104,7 @@ fn tell_of_mismatch(name: &str, finding: MismatchFinding) {
             what,
             count,
             fix,
+            untold,
             "another router is configured differently"
         ),
         MismatchFinding::Over { what, count, lasted } => tracing::info!(
@@ -102,6 +114,7 @@ fn tell_of_mismatch(name: &str, finding: MismatchFinding) {
             what,
             count,
             lasted_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX),
+            untold,
             "no more adverts that differ"
         ),
     }

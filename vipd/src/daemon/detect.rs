@@ -8,7 +8,7 @@ use vipd_common::{Priority, wire::eth::MacAddr};
 use super::{clock, effects::Effects, router::Router};
 use crate::{
     announce::Question,
-    detection::{Cadence, Claims, Evidence, Over, Probes, Rival, RivalFinding, Rivals},
+    detection::{Cadence, Claims, Evidence, Limits, Over, Probes, Rival, RivalFinding, Rivals},
     engine::{Advert, InstanceId},
     keeper::Node,
     notify::{Change, Conflict, ConflictKind},
@@ -41,6 +41,42 @@ const SILENT: (&str, &str) = (
 pub(super) struct Watch {
     rivals: Rivals,
     probes: Probes,
+    limits: Limits<(InstanceId, Kind), News>,
+}
+
+/// What has a limit of its own for each instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Rival,
+    SplitBrain,
+    Claim,
+    LowerHeard,
+}
+
+/// What is told of the wire's doing.
+#[derive(Clone, Copy, Debug)]
+enum News {
+    Rival(Rival),
+    /// With what the rival claims, if that is how it was found.
+    SplitBrain(Rival, Option<IpAddr>),
+    SplitBrainOver(Over),
+    Claim {
+        vip: IpAddr,
+        mac: MacAddr,
+        address: Option<IpAddr>,
+    },
+    LowerHeard,
+}
+
+impl News {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Rival(_) => Kind::Rival,
+            Self::SplitBrain(..) | Self::SplitBrainOver(_) => Kind::SplitBrain,
+            Self::Claim { .. } => Kind::Claim,
+            Self::LowerHeard => Kind::LowerHeard,
+        }
+    }
 }
 
 /// What is watched for one instance.
@@ -59,7 +95,8 @@ pub(super) struct Watched {
 
 impl Watch {
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.rivals.poll_timeout(), self.probes.poll_timeout()].into_iter().flatten().min()
+        let all = [self.rivals.poll_timeout(), self.probes.poll_timeout(), self.limits.poll_timeout()];
+        all.into_iter().flatten().min()
     }
 
     pub fn is_split(&self, instance: InstanceId) -> bool {
@@ -70,6 +107,7 @@ impl Watch {
     pub fn forget(&mut self, instance: InstanceId) {
         self.probes.end(instance);
         self.rivals.yielded(instance);
+        self.limits.retain(|(of, _)| *of != instance);
     }
 }
 
@@ -111,15 +149,7 @@ impl Effects {
         let finding = self.watch.rivals.seen(instance, rival, Evidence::Advert(interval), now);
         match finding {
             // Of a router that this one has just taken over from, they are the last.
-            Some(RivalFinding::Seen) if !slot.is_new(now) => tracing::warn!(
-                target: "vipd::event",
-                event = "rival_heard",
-                instance = slot.router.spec.name,
-                rival = %address,
-                rival_mac = %mac,
-                rival_priority = priority.get(),
-                "another router advertises that this one beats: it has not heard this one for a while"
-            ),
+            Some(RivalFinding::Seen) if !slot.is_new(now) => self.happened(instance, News::Rival(rival)),
             Some(RivalFinding::SplitBrain) => self.split_brain(instance, &rival, None),
             Some(RivalFinding::Seen) | None => {}
         }
@@ -142,19 +172,7 @@ impl Effects {
         slot.watched.address_conflicts += 1;
         let their_address = slot.watched.address_of(mac);
         if slot.watched.claims.note(mac, now) {
-            let our_mac = slot.mac_of(vip);
-            tracing::warn!(
-                target: "vipd::event",
-                event = "address_conflict",
-                instance = name,
-                %vip,
-                %our_mac,
-                their_mac = %mac,
-                their_address = their_address.map(tracing::field::display),
-                count = slot.watched.address_conflicts,
-                "another station claims a VIP"
-            );
-            self.tell_of(instance, ConflictKind::AddressConflict, vip, mac, their_address);
+            self.happened(instance, News::Claim { vip, mac, address: their_address });
         }
         // A router of ours that answers for our VIPs and is not heard.
         if let Some(address) = their_address {
@@ -182,35 +200,92 @@ impl Effects {
     fn split_brain(&mut self, instance: InstanceId, rival: &Rival, vip: Option<IpAddr>) {
         let Some(slot) = self.slots.get_mut(&instance) else { return };
         slot.watched.split_brains += 1;
-        let (by, hint) = if vip.is_some() { SILENT } else { HEARD };
-        tracing::error!(
-            target: "vipd::event",
-            event = "split_brain",
-            instance = slot.router.spec.name,
-            rival = %rival.address,
-            rival_mac = %rival.mac,
-            rival_priority = rival.priority.map(Priority::get),
-            by,
-            hint,
-            "two masters: another router acts as the owner too and does not give way"
-        );
-        let vip = vip.unwrap_or_else(|| first_vip(&slot.router));
-        self.tell_of(instance, ConflictKind::SplitBrain, vip, rival.mac, Some(rival.address));
+        self.happened(instance, News::SplitBrain(*rival, vip));
     }
 
     fn split_brain_over(&mut self, over: &Over) {
-        let Some(slot) = self.slots.get(&over.instance) else { return };
-        tracing::info!(
-            target: "vipd::event",
-            event = "split_brain_over",
-            instance = slot.router.spec.name,
-            rival = %over.rival.address,
-            rival_mac = %over.rival.mac,
-            lasted_ms = u64::try_from(over.lasted.as_millis()).unwrap_or(u64::MAX),
-            "one master again"
-        );
-        let (vip, rival) = (first_vip(&slot.router), over.rival);
-        self.tell_of(over.instance, ConflictKind::SplitBrainOver, vip, rival.mac, Some(rival.address));
+        let key = (over.instance, Kind::SplitBrain);
+        if let Some(news) = self.watch.limits.ends(&key, News::SplitBrainOver(*over)) {
+            self.tell_news(over.instance, &news, None);
+        }
+    }
+
+    /// A master has heard a router that it beats.
+    pub(super) fn heard_lower(&mut self, instance: InstanceId) {
+        self.happened(instance, News::LowerHeard);
+    }
+
+    /// Tells of it, unless so much was told that it has to wait.
+    fn happened(&mut self, instance: InstanceId, news: News) {
+        if let Some(news) = self.watch.limits.begins((instance, news.kind()), news, clock::now()) {
+            self.tell_news(instance, &news, None);
+        }
+    }
+
+    /// Log, events, scripts and mail. `untold`: it stands for so many.
+    fn tell_news(&mut self, instance: InstanceId, news: &News, untold: Option<u64>) {
+        let Some(slot) = self.slots.get(&instance) else { return };
+        let name = &slot.router.spec.name;
+        match *news {
+            News::Rival(rival) => tracing::warn!(
+                target: "vipd::event",
+                event = "rival_heard",
+                instance = name,
+                rival = %rival.address,
+                rival_mac = %rival.mac,
+                rival_priority = rival.priority.map(Priority::get),
+                untold,
+                "another router advertises that this one beats: it has not heard this one for a while"
+            ),
+            News::SplitBrain(rival, vip) => {
+                let (by, hint) = if vip.is_some() { SILENT } else { HEARD };
+                tracing::error!(
+                    target: "vipd::event",
+                    event = "split_brain",
+                    instance = name,
+                    rival = %rival.address,
+                    rival_mac = %rival.mac,
+                    rival_priority = rival.priority.map(Priority::get),
+                    by,
+                    hint,
+                    untold,
+                    "two masters: another router acts as the owner too and does not give way"
+                );
+                let vip = vip.unwrap_or_else(|| first_vip(&slot.router));
+                self.tell_of(instance, ConflictKind::SplitBrain, vip, rival.mac, Some(rival.address));
+            }
+            News::SplitBrainOver(Over { rival, lasted, .. }) => {
+                tracing::info!(
+                    target: "vipd::event",
+                    event = "split_brain_over",
+                    instance = name,
+                    rival = %rival.address,
+                    rival_mac = %rival.mac,
+                    lasted_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX),
+                    untold,
+                    "one master again"
+                );
+                let vip = first_vip(&slot.router);
+                self.tell_of(instance, ConflictKind::SplitBrainOver, vip, rival.mac, Some(rival.address));
+            }
+            News::Claim { vip, mac, address } => {
+                let our_mac = slot.mac_of(vip);
+                tracing::warn!(
+                    target: "vipd::event",
+                    event = "address_conflict",
+                    instance = name,
+                    %vip,
+                    %our_mac,
+                    their_mac = %mac,
+                    their_address = address.map(tracing::field::display),
+                    count = slot.watched.address_conflicts,
+                    untold,
+                    "another station claims a VIP"
+                );
+                self.tell_of(instance, ConflictKind::AddressConflict, vip, mac, address);
+            }
+            News::LowerHeard => self.notice(instance, Change::LowerHeard),
+        }
     }
 
     fn tell_of(
@@ -253,6 +328,9 @@ impl Effects {
         }
         for over in self.watch.rivals.take_over(now) {
             self.split_brain_over(&over);
+        }
+        for ((instance, _), news, untold) in self.watch.limits.take_due(now) {
+            self.tell_news(instance, &news, Some(untold));
         }
         while let Some(instance) = self.watch.probes.due(now) {
             self.ask(instance, now);

@@ -291,7 +291,7 @@ impl Node for Effects {
     }
 
     fn lower_heard(&mut self, instance: InstanceId) {
-        self.notice(instance, Change::LowerHeard);
+        self.heard_lower(instance);
     }
 
     fn fence(&mut self, instance: InstanceId, round: u64) {

@@ -67,6 +67,7 @@ use crate::{
     host::{Host, LinkChange, LinkEvents, multicast::Memberships},
     metrics,
     notify::Notifier,
+    resources,
     scripts::Accounts,
     time::Instant,
     tracking::{LinkDelays, Tracker},
@@ -108,6 +109,7 @@ impl Options {
 pub fn run(options: &Options) -> Result<()> {
     let loaded = options.source.load()?;
     let (_logging, collected) = logging::start();
+    resources::raise_descriptors();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -157,8 +159,12 @@ async fn serve(
     let journal = Journal::default();
     // Ends with the daemon's other tasks, when the runtime does.
     tokio::task::spawn_local(journal.clone().keep(collected));
-    // From here on a signal stops in order, whenever it comes.
+    // From here on a signal stops in order, whenever it comes, and so does a request: it waits until the start is over.
     let signals = Signals::new()?;
+    let (requests, requested) = mpsc::channel(MESSAGES);
+    let mut servers = JoinSet::new();
+    let listener = control::bind(&runtime_dir::socket(dir.path()))?;
+    servers.spawn_local(control::serve(listener, requests.clone(), journal));
     let metrics = match &options.metrics_listen {
         Some(listen) => Some(metrics::Listener::bind(listen).await?),
         None => None,
@@ -182,8 +188,12 @@ async fn serve(
     let notifier = Notifier::start(&config, &accounts);
     let (dataplane, events) = load(options, dir, &mut host).await?;
     let mut made = Made { host, dataplane, stops: Vec::new() };
-    let outside = Outside { links, events, signals, tracker, delays, notifier, accounts, metrics, journal };
-    let result = run_engine(options, dir, (config, routers), outside, &mut made).await;
+    // Not before: nobody is to wait long for a scrape.
+    if let Some(metrics) = metrics {
+        servers.spawn_local(metrics::serve(metrics, requests));
+    }
+    let outside = Outside { links, events, signals, tracker, delays, notifier, accounts, servers, requested };
+    let result = run_engine(options, (config, routers), outside, &mut made).await;
     let result = result.map_err(|error| keep_verifier_log(error, dir));
     if matches!(result, Ok(End::Left)) {
         // All of it is pinned or in the kernel: the next vipd finds it.
@@ -250,12 +260,12 @@ fn keep_verifier_log(error: anyhow::Error, dir: &RuntimeDir) -> anyhow::Error {
 /// Fills the data plane and attaches it, then installs the host's part, then runs the election until it is over.
 async fn run_engine(
     options: &Options,
-    dir: &RuntimeDir,
     (config, mut routers): (config::Config, Vec<Router>),
     outside: Outside,
     made: &mut Made,
 ) -> Result<End> {
-    let Outside { links, events, signals, tracker, delays, notifier, accounts, metrics, journal } = outside;
+    let Outside { links, events, signals, tracker, delays, notifier, accounts, mut servers, requested } =
+        outside;
     let dataplane = &mut made.dataplane;
     let pages = dataplane.pages().clone();
     setup::assign_slots(&mut routers, pages.instances(), pages.leases())?;
@@ -300,13 +310,6 @@ async fn run_engine(
     let memberships = Memberships::join(setup::groups(&routers))
         .context("join the multicast groups of adverts and VIPs (CAP_NET_RAW)")?;
     let sockets = Sockets::open(&routers)?;
-    let listener = control::bind(&runtime_dir::socket(dir.path()))?;
-    let (requests, requested) = mpsc::channel(MESSAGES);
-    let mut servers = JoinSet::new();
-    if let Some(metrics) = metrics {
-        servers.spawn_local(metrics::serve(metrics, requests.clone()));
-    }
-    servers.spawn_local(control::serve(listener, requests, journal));
 
     let (messages, received) = mpsc::channel(MESSAGES);
     let (wishes, wished) = watch::channel(wishes_at_start.clone());
@@ -420,8 +423,9 @@ struct Outside {
     delays: LinkDelays,
     notifier: Notifier,
     accounts: Accounts,
-    metrics: Option<metrics::Listener>,
-    journal: Journal,
+    /// The control socket and the metrics, and what they ask for.
+    servers: JoinSet<()>,
+    requested: mpsc::Receiver<control::Command>,
 }
 
 /// A lease that an earlier version's vipd held.

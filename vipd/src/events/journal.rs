@@ -90,6 +90,11 @@ impl Journal {
 }
 
 impl Followed {
+    /// How many wait to be taken, those counted that were lost.
+    pub fn waiting(&self) -> usize {
+        self.news.len()
+    }
+
     /// The next that is wanted, or how many were lost because they were not taken in time; `None` when there will be no more.
     pub async fn next(&mut self) -> Option<Batch> {
         loop {

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, io, path::Path};
 use anyhow::{Context, Result, bail};
 
 use super::{ethtool, netlink::Problems, saved::Saved};
+use crate::resources::is_shortage;
 
 /// Interface, to the setting before vipd.
 type Originals = BTreeMap<String, bool>;
@@ -40,12 +41,12 @@ impl RxVlan {
     }
 
     /// Turns the stripping off again where somebody has turned it on; returns whether somebody had. An interface that is gone
-    /// strips nothing.
+    /// strips nothing. A host that is short of descriptors cannot be asked at the moment: that is no reason to give the interface up.
     pub fn keep_off(&self, interface: &str) -> Result<bool> {
         match get(interface) {
             Ok(false) => Ok(false),
             Ok(true) => self.set(interface, false).map(|()| true),
-            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(false),
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) || is_shortage(&error) => Ok(false),
             Err(error) => Err(error).with_context(|| format!("rx-vlan-offload of {interface}")),
         }
     }

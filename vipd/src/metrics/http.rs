@@ -1,9 +1,9 @@
 //! HTTP/1.1, as little of it as a scrape takes: GET /metrics, one request a connection.
 //!
 //! Runs on the daemon's main thread. A connection that is slow, or asks for anything else, costs its own time and one of
-//! [`CONNECTIONS`]; further ones wait in the kernel's queue.
+//! [`CONNECTIONS`]; a further one takes the place of the one that has been slow for longest.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, os::fd::AsRawFd, time::Duration};
 
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -15,16 +15,19 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     task::spawn_local,
     time::timeout,
 };
 
 use super::{Listener, text};
-use crate::control::{Command, model::Status};
+use crate::{
+    control::{Command, model::Status},
+    places::{Place, Places},
+};
 
-/// Connections at once.
-const CONNECTIONS: usize = 4;
+/// Connections at once. Each may hold an answer that its client is slow to read.
+const CONNECTIONS: usize = 32;
 /// A client has this long to send its request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// The daemon has this long to answer: less than Prometheus waits by default.
@@ -36,18 +39,18 @@ const BUFFER_BYTES: usize = 8192;
 
 /// Answers scrapes for ever. Aborted with the daemon; a connection cut short loses an answer, nothing else.
 pub async fn serve(listener: Listener, commands: mpsc::Sender<Command>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new("metrics", CONNECTIONS);
     loop {
-        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
-        let commands = commands.clone();
         let accepted = match &listener {
             Listener::Tcp(listener) => {
-                listener.accept().await.map(|(stream, _)| spawn_local(connection(stream, commands, place)))
+                listener.accept().await.map(|(stream, _)| begin(stream, &places, &commands))
             }
             Listener::Unix(listener, _) => {
-                listener.accept().await.map(|(stream, _)| spawn_local(connection(stream, commands, place)))
+                listener.accept().await.map(|(stream, _)| begin(stream, &places, &commands))
             }
         };
+        // Whose place it was closes its connection before the next is accepted.
+        tokio::task::yield_now().await;
         if let Err(error) = accepted {
             // Out of descriptors, say; accepting at once again would spin.
             tracing::warn!(%error, "metrics connection not accepted");
@@ -56,11 +59,22 @@ pub async fn serve(listener: Listener, commands: mpsc::Sender<Command>) {
     }
 }
 
+/// Serves a client, or closes its connection if there is no place for it; `places` says so.
+fn begin(
+    stream: impl AsyncRead + AsyncWrite + AsRawFd + Unpin + 'static,
+    places: &Places,
+    commands: &mpsc::Sender<Command>,
+) {
+    if let Ok(place) = places.take(&stream) {
+        spawn_local(connection(stream, commands.clone(), place));
+    }
+}
+
 /// Serves one request; the place is free again afterwards.
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     commands: mpsc::Sender<Command>,
-    _place: OwnedSemaphorePermit,
+    place: Place,
 ) {
     let connection = http1::Builder::new()
         .keep_alive(false)
@@ -69,12 +83,21 @@ async fn connection(
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(
             TokioIo::new(stream),
-            service_fn(async |request| Ok::<_, Infallible>(answer(&request, &commands).await)),
+            service_fn(async |request| {
+                place.is_served();
+                let answer = answer(&request, &commands).await;
+                // To read it.
+                place.is_waited_for();
+                Ok::<_, Infallible>(answer)
+            }),
         );
-    match timeout(CONNECTION_TIMEOUT, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a metrics connection ended early"),
-        Err(_) => tracing::debug!("a metrics connection took too long"),
+    tokio::select! {
+        served = timeout(CONNECTION_TIMEOUT, connection) => match served {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a metrics connection ended early"),
+            Err(_) => tracing::debug!("a metrics connection took too long"),
+        },
+        () = place.given_up() => tracing::debug!("a metrics connection was slow, and another one has its place"),
     }
 }
 

@@ -2,4 +2,5 @@
 
 mod dashboard;
 mod reference;
+mod slow;
 mod text;

@@ -18,11 +18,11 @@ use nix::{
 use tokio::{
     io::{Interest, unix::AsyncFd},
     process::Child,
-    sync::mpsc,
     task::{JoinHandle, spawn_local},
     time::timeout,
 };
 
+use super::queue::{Queue, Queued, drop_oldest, queue};
 use crate::{
     config::Fifo,
     files::{self, Dir},
@@ -35,7 +35,7 @@ pub struct Writer {
     path: String,
     /// vipd has made it.
     made: Option<Made>,
-    lines: mpsc::Sender<String>,
+    lines: Queue<String>,
     task: JoinHandle<()>,
     reader: Option<Child>,
 }
@@ -52,7 +52,7 @@ impl Writer {
                 return None;
             }
         };
-        let (lines, queued) = mpsc::channel(LINES);
+        let (lines, queued) = queue(LINES, drop_oldest, "fifo", path.clone());
         let task = spawn_local(write(path.clone(), file, queued));
         let reader = fifo.reader.as_ref().and_then(|command| {
             let started = accounts.resolve(command).map_err(anyhow::Error::from);
@@ -69,18 +69,16 @@ impl Writer {
         Some(Self { path, made, lines, task, reader })
     }
 
-    /// Queues a line; it is lost, with a message, while nobody has read so many.
+    /// Queues a line. While nobody reads, the oldest of more than [`LINES`] are lost, and an event says so.
     pub fn write(&self, line: String) {
-        if let Err(error) = self.lines.try_send(line) {
-            tracing::error!(fifo = self.path, %error, "a line is lost: nobody reads the FIFO");
-        }
+        self.lines.push(line);
     }
 
     /// Ends the reader and removes the FIFO, each if vipd has made it.
     ///
     /// What was queued is written before, if there is room for it within `limit`.
     pub async fn finish(self, limit: Duration) {
-        drop(self.lines);
+        self.lines.close();
         let abort = self.task.abort_handle();
         if timeout(limit, self.task).await.is_err() {
             tracing::warn!(fifo = self.path, "lines that nobody reads are lost");
@@ -182,8 +180,8 @@ fn check_owner(path: &Path, dir: &Dir, found: &FileStat, owner: Option<(Uid, Gid
     )
 }
 
-async fn write(path: String, file: AsyncFd<File>, mut lines: mpsc::Receiver<String>) {
-    while let Some(line) = lines.recv().await {
+async fn write(path: String, file: AsyncFd<File>, mut lines: Queued<String>) {
+    while let Some(line) = lines.next().await {
         let mut left = line.as_bytes();
         while !left.is_empty() {
             let written = file.async_io(Interest::WRITABLE, |mut file: &File| file.write(left)).await;

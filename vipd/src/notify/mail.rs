@@ -4,18 +4,21 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lettre::{
-    AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    Message,
     message::{Mailbox, Mailboxes},
     transport::smtp::extension::ClientId,
 };
 use nix::unistd::{Uid, User, gethostname};
 use tokio::{
-    sync::mpsc,
     task::{JoinHandle, spawn_local},
-    time::{sleep, timeout},
+    time::timeout,
 };
 
-use super::{Conflict, Kind};
+use super::{
+    Conflict, Kind,
+    queue::{Queue, Queued, drop_oldest, queue},
+    smtp::Server,
+};
 use crate::{config, engine::StateName};
 
 /// Waits before a letter is tried again; then it is given up.
@@ -27,11 +30,16 @@ const RETRIES: [Duration; 5] = [
     Duration::from_secs(900),
 ];
 
+/// A server has at least this long to answer, whatever `smtp_connect_timeout` says.
+const SHORTEST_LIMIT: Duration = Duration::from_secs(1);
+/// Letters that wait to be sent. While the server takes none, the oldest are dropped for new ones.
+const LETTERS: usize = 64;
+
 /// Sends mail in a task of its own.
 #[derive(Debug)]
 pub struct Mailer {
     mail: config::Mail,
-    letters: mpsc::UnboundedSender<Letter>,
+    letters: Queue<Letter>,
     task: JoinHandle<()>,
 }
 
@@ -44,7 +52,7 @@ struct Letter {
 
 /// Who sends, to whom, and by what server.
 struct Post {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    server: Server,
     from: Mailbox,
     to: Mailboxes,
 }
@@ -56,7 +64,8 @@ impl Mailer {
         let post = Post::new(&mail)
             .inspect_err(|error| tracing::error!(error = format!("{error:#}"), "no mail is sent"))
             .ok()?;
-        let (letters, queued) = mpsc::unbounded_channel();
+        let server = format!("{}:{}", mail.server, mail.port);
+        let (letters, queued) = queue(LETTERS, drop_oldest, "mail", server);
         Some(Self { mail, letters, task: spawn_local(post.run(queued)) })
     }
 
@@ -97,13 +106,12 @@ impl Mailer {
 
     fn send(&self, what: &str, body: String) {
         let router = self.mail.router_id.clone().unwrap_or_else(host_name);
-        // The task that takes it is there as long as this.
-        let _ = self.letters.send(Letter { subject: format!("[{router}] {what}"), body });
+        self.letters.push(Letter { subject: format!("[{router}] {what}"), body });
     }
 
-    /// Gives what is queued `limit` to be sent.
+    /// Gives what is queued `limit` to be sent; the task waits no more before it tries again.
     pub async fn finish(self, limit: Duration) {
-        drop(self.letters);
+        self.letters.close();
         let abort = self.task.abort_handle();
         if timeout(limit, self.task).await.is_err() {
             tracing::warn!("mail that is still to be sent is lost");
@@ -120,20 +128,21 @@ impl Post {
         });
         let to = mail.recipients.iter().map(|address| mailbox(address)).collect::<Result<Vec<_>>>()?;
         let helo = mail.helo.clone().unwrap_or_else(host_name);
-        let transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&mail.server)
-            .port(mail.port)
-            .hello_name(ClientId::Domain(helo))
-            .timeout(Some(mail.timeout))
-            .build();
-        Ok(Self { transport, from: mailbox(&from)?, to: to.into() })
+        let server = Server {
+            host: mail.server.clone(),
+            port: mail.port,
+            helo: ClientId::Domain(helo),
+            limit: mail.timeout.max(SHORTEST_LIMIT),
+        };
+        Ok(Self { server, from: mailbox(&from)?, to: to.into() })
     }
 
-    async fn run(self, mut letters: mpsc::UnboundedReceiver<Letter>) {
-        while let Some(letter) = letters.recv().await {
+    async fn run(self, mut letters: Queued<Letter>) {
+        while let Some(letter) = letters.next().await {
             let mut waits = RETRIES.iter();
             while let Err(error) = self.send(&letter).await {
                 let error = format!("{error:#}");
-                let Some(wait) = waits.next() else {
+                let Some(wait) = waits.next().filter(|_| !letters.is_closed()) else {
                     tracing::error!(
                         target: "vipd::event",
                         event = "mail_given_up",
@@ -149,7 +158,8 @@ impl Post {
                     again_in_s = wait.as_secs(),
                     "mail is not sent"
                 );
-                sleep(*wait).await;
+                // The last news is worth a try at once.
+                _ = timeout(*wait, letters.closed()).await;
             }
         }
     }
@@ -160,7 +170,7 @@ impl Post {
             message = message.to(recipient.clone());
         }
         let message = message.body(letter.body.clone()).context("write the letter")?;
-        self.transport.send(message).await.map(drop).context("send it")
+        self.server.send(&message).await.context("send it")
     }
 }
 

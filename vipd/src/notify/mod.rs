@@ -4,22 +4,32 @@
 
 mod conflict;
 mod fifo;
+mod jobs;
 mod mail;
+mod queue;
+mod smtp;
+#[cfg(test)]
+mod tests;
 
 use std::{cell::Cell, collections::BTreeMap, mem, rc::Rc, time::Duration};
 
 use tokio::{
-    sync::mpsc,
-    task::{JoinHandle, spawn_local},
-    time::timeout,
+    task::{JoinHandle, JoinSet, spawn_local},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 pub use conflict::{Conflict, ConflictKind};
 
-use self::{fifo::Writer, mail::Mailer};
+use self::{
+    fifo::Writer,
+    jobs::{JOBS, Job, keep_newest},
+    mail::Mailer,
+    queue::{Queue, Queued, queue},
+};
 use crate::{
     config::{self, Config, Deleted, Fifo, Told},
     engine::StateName,
+    resources::{PATIENCE, is_shortage},
     scripts::{Accounts, Executable, Outcome},
 };
 
@@ -95,18 +105,8 @@ struct Listener {
     /// Of a group: what it was last.
     state: Option<StateName>,
     scripts: Rc<Scripts>,
-    jobs: mpsc::UnboundedSender<Job>,
+    jobs: Queue<Job>,
     runner: JoinHandle<()>,
-}
-
-/// What is to be run. The scripts are those of when it happened.
-#[derive(Debug)]
-struct Job {
-    scripts: Rc<Scripts>,
-    change: Change,
-    priority: u8,
-    /// The name of the instance that it happened to.
-    instance: String,
 }
 
 /// The scripts of an instance or of a group that can be run.
@@ -128,6 +128,10 @@ struct Scripts {
 
 /// A script that takes longer is mentioned; the next one waits for it all the same.
 const LONG: Duration = Duration::from_secs(30);
+/// The next one waits no longer for a script that takes so much longer still, and is run beside it, as keepalived runs all of them.
+const BESIDE: Duration = Duration::from_secs(270);
+/// Before a script is started again that the host was short of something for.
+const AGAIN: Duration = Duration::from_millis(500);
 /// What the scripts and the mail of a stop are given, as keepalived does.
 const STOP: Duration = Duration::from_secs(1);
 
@@ -194,7 +198,7 @@ impl Notifier {
             let listener = match before.remove(&key) {
                 Some(listener) => Listener { told, scripts, ..listener },
                 None => {
-                    let (jobs, queued) = mpsc::unbounded_channel();
+                    let (jobs, queued) = queue(JOBS, keep_newest, "scripts", told.name.clone());
                     Listener { told, state: None, scripts, jobs, runner: spawn_local(run(queued)) }
                 }
             };
@@ -256,15 +260,33 @@ impl Notifier {
     }
 
     /// Waits for what was told, for a second, and ends what vipd has started.
+    ///
+    /// Scripts that are behind then are told the last state and the stop: beside the one that holds them up, and with another
+    /// second for it.
     pub async fn finish(self) {
-        let done = async {
-            for ((_, name), Listener { jobs, runner, .. }) in self.listeners {
-                drop(jobs);
-                if let Err(error) = runner.await {
+        self.listeners.values().for_each(|listener| listener.jobs.close());
+        let end = Instant::now() + STOP;
+        let mut late = JoinSet::new();
+        for ((_, name), Listener { jobs, mut runner, .. }) in self.listeners {
+            match timeout_at(end, &mut runner).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
                     tracing::error!(name, %error, "the scripts of an instance cannot be waited for");
                 }
+                Err(_) => {
+                    // The script that it has started goes on.
+                    runner.abort();
+                    let left = jobs.last();
+                    tracing::warn!(name, told_beside = left.len(), "a notify script still runs at the stop");
+                    late.spawn_local(async move {
+                        for Job { scripts, change, priority, instance } in left {
+                            scripts.run(change, priority, &instance).await;
+                        }
+                    });
+                }
             }
-        };
+        }
+        let done = async { while late.join_next().await.is_some() {} };
         if timeout(STOP, done).await.is_err() {
             tracing::warn!("scripts that were told of the stop still run");
         }
@@ -287,19 +309,14 @@ impl Listener {
         if change == Change::LowerHeard && self.scripts.lower_waits.replace(true) {
             return;
         }
-        // The task that takes it is there as long as this.
-        let _ = self.jobs.send(Job {
-            scripts: Rc::clone(&self.scripts),
-            change,
-            priority,
-            instance: instance.to_owned(),
-        });
+        let scripts = Rc::clone(&self.scripts);
+        self.jobs.push(Job { scripts, change, priority, instance: instance.to_owned() });
     }
 }
 
 /// Runs what is queued until the queue is closed.
-async fn run(mut jobs: mpsc::UnboundedReceiver<Job>) {
-    while let Some(Job { scripts, change, priority, instance }) = jobs.recv().await {
+async fn run(mut jobs: Queued<Job>) {
+    while let Some(Job { scripts, change, priority, instance }) = jobs.next().await {
         scripts.run(change, priority, &instance).await;
     }
 }
@@ -327,6 +344,24 @@ impl Scripts {
             lower_waits: Cell::new(false),
             conflict: resolve(notify.conflict.as_ref()),
             any: resolve(notify.any.as_ref()),
+        }
+    }
+
+    /// None.
+    #[cfg(test)]
+    fn none() -> Self {
+        Self {
+            kind: Kind::Instance,
+            name: String::new(),
+            master: None,
+            backup: None,
+            fault: None,
+            stop: None,
+            deleted: None,
+            lower_heard: None,
+            lower_waits: Cell::new(false),
+            conflict: None,
+            any: None,
         }
     }
 
@@ -363,24 +398,40 @@ impl Scripts {
 
     async fn run_one(&self, script: &Executable, arguments: &[&str]) {
         let (name, path) = (&self.name, script.path.display());
-        let mut child = match script.spawn(arguments) {
-            Ok(child) => child,
-            Err(error) => {
-                return tracing::error!(
-                    target: "vipd::event",
-                    event = "notify_failed",
-                    name,
-                    script = %path,
-                    outcome = format!("cannot be run: {error}"),
-                    "a notify script cannot be run"
-                );
+        let end = Instant::now() + PATIENCE;
+        let mut child = loop {
+            match script.spawn(arguments) {
+                Ok(child) => break child,
+                // The host is short of descriptors, say. That it is told late is better than never.
+                Err(error) if is_shortage(&error) && Instant::now() < end => sleep(AGAIN).await,
+                Err(error) => {
+                    return tracing::error!(
+                        target: "vipd::event",
+                        event = "notify_failed",
+                        name,
+                        script = %path,
+                        outcome = format!("cannot be run: {error}"),
+                        "a notify script cannot be run"
+                    );
+                }
             }
         };
         let ended = match timeout(LONG, child.wait()).await {
             Ok(ended) => ended,
             Err(_) => {
                 tracing::warn!(name, script = %path, seconds = LONG.as_secs(), "a notify script runs for long");
-                child.wait().await
+                let Ok(ended) = timeout(BESIDE, child.wait()).await else {
+                    let seconds = (LONG + BESIDE).as_secs();
+                    return tracing::warn!(
+                        target: "vipd::event",
+                        event = "notify_long",
+                        name,
+                        script = %path,
+                        seconds,
+                        "a notify script does not end: what is told next is told beside it"
+                    );
+                };
+                ended
             }
         };
         let outcome = ended.map_or_else(Outcome::NotRun, Outcome::Exited);

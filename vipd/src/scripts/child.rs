@@ -10,7 +10,7 @@ use nix::{
     unistd::{Gid, Uid, setgroups, setresgid, setresuid},
 };
 
-use crate::capabilities;
+use crate::{capabilities, resources};
 
 /// Whom a command is run as.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,7 @@ impl Setup {
         // After the change of the user, which would undo it.
         nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
         close_descriptors()?;
+        resources::restore_descriptors()?;
         match &self.same {
             Some((path, checked)) if inode(path)? != *checked => Err(libc_error(libc::ESTALE)),
             _ => Ok(()),

@@ -21,8 +21,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use crate::resources;
 pub use child::RunAs;
 use child::Setup;
+
 pub use output::{Unread, read};
 pub use resolve::{Accounts, Executable, Unusable, find};
 
@@ -36,6 +38,16 @@ pub enum Outcome {
     /// It, and what it had started, was ended.
     TimedOut,
     NotRun(io::Error),
+}
+
+impl Outcome {
+    /// Why it was not run, if the host is short of something: it may be run a little later.
+    pub fn shortage(&self) -> Option<&io::Error> {
+        match self {
+            Self::NotRun(error) => Some(error).filter(|error| resources::is_shortage(error)),
+            Self::Exited(_) | Self::TimedOut => None,
+        }
+    }
 }
 
 impl Outcome {

@@ -7,16 +7,35 @@ use tokio::time::{Instant, sleep_until};
 use super::{counter::Counter, standing::Health};
 use crate::{
     config::Script,
+    resources::PATIENCE,
     scripts::{Executable, Outcome},
 };
 
 /// Runs a check for ever. It begins in `health`.
+///
+/// One that cannot be run because the host is short of something, such as descriptors, says nothing of what is checked: it is tried
+/// again each second, and has failed after [`PATIENCE`], or after three intervals.
 pub async fn watch(script: Script, executable: Executable, health: Health, tell: impl Fn(Health)) {
     let mut counter = Counter::of_script(&script, health);
     let mut next = Instant::now();
+    let mut short_since = None;
     loop {
         sleep_until(next).await;
         let outcome = executable.run(script.timeout).await;
+        match outcome.shortage() {
+            Some(error) => {
+                let now = Instant::now();
+                let since = *short_since.get_or_insert_with(|| {
+                    log_shortage(&script.name, error);
+                    now
+                });
+                if now < since + PATIENCE.max(script.interval * 3) {
+                    next = now + RETRY.min(script.interval);
+                    continue;
+                }
+            }
+            None => short_since = None,
+        }
         if let Some(health) = counter.take(outcome.is_success()) {
             log(&script.name, health, &outcome);
             tell(health);
@@ -34,5 +53,17 @@ fn log(name: &str, health: Health, outcome: &Outcome) {
     }
 }
 
+fn log_shortage(name: &str, error: &std::io::Error) {
+    tracing::warn!(
+        target: "vipd::event",
+        event = "check_not_run",
+        script = name,
+        %error,
+        "the check cannot be run at the moment: it counts as it was, and is tried again"
+    );
+}
+
+/// Before one that could not be run is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 /// Between two runs of one that takes longer than its interval.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::standing::Health;
-use crate::{config::TrackedFile, files};
+use crate::{config::TrackedFile, files, printable, resources::is_shortage};
 
 /// Between two looks at a file whose directory cannot be watched.
 const POLL: Duration = Duration::from_secs(1);
@@ -32,7 +32,8 @@ pub fn init(file: &TrackedFile) -> Result<()> {
 pub async fn watch(file: TrackedFile, tell: impl Fn(Health)) {
     let mut told = None;
     let mut look = || {
-        let value = read(&file);
+        // Without a descriptor for it nothing is known of it: what was told stands.
+        let Some(value) = read(&file) else { return };
         if told.replace(value) != Some(value) {
             tracing::info!(
                 target: "vipd::event",
@@ -61,20 +62,23 @@ pub async fn watch(file: TrackedFile, tell: impl Fn(Health)) {
     }
 }
 
-/// The first number in the file; 0 if there is none, as keepalived has it.
-fn read(file: &TrackedFile) -> i32 {
+/// The first number in the file; 0 if there is none, as keepalived has it. `None`: the host is short of what it takes to read it.
+fn read(file: &TrackedFile) -> Option<i32> {
     let read = files::read_regular(Path::new(&file.path), LEN_MAX);
-    if let Err(error) = read.as_ref()
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(file = file.name, path = file.path, %error, "the tracked file cannot be read: taken for 0");
+    match &read {
+        Err(error) if is_shortage(error) => return None,
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(file = file.name, path = file.path, %error, "the tracked file cannot be read: taken for 0");
+        }
+        _ => {}
     }
     let text = read.map(|read| String::from_utf8_lossy(&read.bytes).into_owned()).unwrap_or_default();
     let first = text.split_whitespace().next().unwrap_or("0");
-    first.parse().unwrap_or_else(|_| {
-        tracing::warn!(file = file.name, path = file.path, "it does not start with a number: taken for 0");
+    Some(first.parse().unwrap_or_else(|_| {
+        let (path, found) = (&file.path, printable(first));
+        tracing::warn!(file = file.name, path, found, "it does not start with a number: taken for 0");
         0
-    })
+    }))
 }
 
 /// The directory of a file, watched: files are replaced as often as they are written.
@@ -112,5 +116,35 @@ impl Directory {
                 Err(_) => continue,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::{sys::stat::Mode, unistd::mkfifo};
+
+    use std::fs;
+
+    use super::*;
+    use crate::config::Weight;
+
+    /// A FIFO held up the main thread for ever, and a link to what has no end took all memory.
+    #[test]
+    fn what_is_no_file_or_has_no_end_holds_nothing_up() {
+        let dir = std::env::temp_dir().join(format!("vipd-track-file-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let value = |name: &str| {
+            let path = dir.join(name).display().to_string();
+            let (name, weight) = (name.to_owned(), Weight { value: 1, reverse: false });
+            read(&TrackedFile { name, path, init: None, overwrite: false, weight })
+        };
+        fs::write(dir.join("number"), "-5 and more\n").unwrap();
+        fs::write(dir.join("long"), "7 ".to_owned() + &"x".repeat(1_000_000)).unwrap();
+        mkfifo(&dir.join("fifo"), Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", dir.join("endless")).unwrap();
+        for (name, expect) in [("number", -5), ("long", 7), ("fifo", 0), ("endless", 0), ("missing", 0)] {
+            assert_eq!(value(name), Some(expect), "{name}");
+        }
+        fs::remove_dir_all(&dir).unwrap();
     }
 }

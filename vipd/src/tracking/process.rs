@@ -2,28 +2,39 @@
 //!
 //! The kernel sends them in the first network namespace only, and to root: elsewhere `/proc` is looked through twice a second.
 
-use std::{collections::HashSet, fs, io, time::Duration};
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::{self, Read},
+    time::Duration,
+};
 
 use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_CONNECTOR};
 use tokio::time::{Instant, sleep_until};
 
 use super::standing::Health;
-use crate::config::{ParamMatch, TrackedProcess};
+use crate::{
+    config::{ParamMatch, TrackedProcess},
+    resources::is_shortage,
+};
 
 /// Between two looks through `/proc` where there are no events.
 const POLL: Duration = Duration::from_millis(500);
+/// Octets of a command line that are compared. A process may have megabytes of it.
+const COMMAND: u64 = 64 << 10;
 /// What the kernel keeps of a name (TASK_COMM_LEN without the NUL).
 const COMM_LEN: usize = 15;
 
 /// Watches for ever.
 pub async fn watch(process: TrackedProcess, tell: impl Fn(Health)) {
-    let mut pids = scan(&process);
+    let mut pids = scan(&process).unwrap_or_default();
     let mut events = Events::listen().inspect_err(|error| {
         tracing::warn!(process = process.name, %error, "no process events: /proc is looked through twice a second");
     });
     // What came in before it listened.
-    pids.extend(scan(&process));
+    pids.extend(scan(&process).unwrap_or_default());
     let (mut told, mut wanted, mut at) = (None, Health::Unknown, Instant::now());
+    let mut again_at: Option<Instant> = None;
     loop {
         let health = process.judge(pids.len());
         if health != wanted {
@@ -50,16 +61,25 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(Health)) {
                 told = Some(wanted);
                 tell(wanted);
             }
+            () = sleep_until(again_at.unwrap_or(at)), if again_at.is_some() => {
+                again_at = None;
+                match scan(&process) {
+                    Ok(found) => pids = found,
+                    Err(_) => again_at = Some(Instant::now() + POLL),
+                }
+            }
             changed = next(&mut events) => match changed {
                 Ok(Event::Exited(pid)) => _ = pids.remove(&pid),
-                Ok(Event::Changed(pid)) => {
-                    if process.is(pid) {
-                        pids.insert(pid);
-                    } else {
-                        pids.remove(&pid);
-                    }
-                }
-                Ok(Event::Missed) => pids = scan(&process),
+                Ok(Event::Changed(pid)) => match process.is(pid) {
+                    Ok(true) => _ = pids.insert(pid),
+                    Ok(false) => _ = pids.remove(&pid),
+                    // The host is short of something: what is known stands, until all are looked at.
+                    Err(_) => again_at = Some(Instant::now() + POLL),
+                },
+                Ok(Event::Missed) => match scan(&process) {
+                    Ok(found) => pids = found,
+                    Err(_) => again_at = Some(Instant::now() + POLL),
+                },
                 Err(error) => {
                     tracing::warn!(process = process.name, %error, "no more process events");
                     events = Err(error);
@@ -88,10 +108,28 @@ async fn next(events: &mut io::Result<Events>) -> io::Result<Event> {
     }
 }
 
-fn scan(process: &TrackedProcess) -> HashSet<u32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return HashSet::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| process.is(*pid)).collect()
+/// # Errors
+///
+/// The host is short of what it takes to look at them, such as descriptors: that is no process that has ended.
+fn scan(process: &TrackedProcess) -> io::Result<HashSet<u32>> {
+    let pids = fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut found = HashSet::new();
+    for pid in pids {
+        if process.is(pid)? {
+            found.insert(pid);
+        }
+    }
+    Ok(found)
+}
+
+/// The first octets of a file of a process; none if the process is gone.
+fn read(path: &str, limit: u64) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    match File::open(path).and_then(|file| file.take(limit).read_to_end(&mut octets)) {
+        Err(error) if is_shortage(&error) => Err(error),
+        Err(_) => Ok(Vec::new()),
+        Ok(_) => Ok(octets),
+    }
 }
 
 impl TrackedProcess {
@@ -102,21 +140,22 @@ impl TrackedProcess {
     }
 
     /// Whether the process is one of these, and lives.
-    fn is(&self, pid: u32) -> bool {
-        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    fn is(&self, pid: u32) -> io::Result<bool> {
+        let stat = read(&format!("/proc/{pid}/stat"), COMMAND)?;
+        let Ok(stat) = std::str::from_utf8(&stat) else { return Ok(false) };
         // `PID (NAME) STATE ...`, where NAME may hold anything.
-        let Some((name, rest)) = stat.rsplit_once(')') else { return false };
+        let Some((name, rest)) = stat.rsplit_once(')') else { return Ok(false) };
         let name = name.split_once('(').map_or("", |(_, name)| name);
         if matches!(rest.trim_start().chars().next(), None | Some('Z' | 'X')) {
-            return false;
+            return Ok(false);
         }
         if !self.full_command {
             let own = self.words[0].rsplit('/').next().unwrap_or_default();
-            return name == cut(own);
+            return Ok(name == cut(own));
         }
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = read(&format!("/proc/{pid}/cmdline"), COMMAND)?;
         let arguments: Vec<_> = line.strip_suffix(&[0]).unwrap_or(&line).split(|octet| *octet == 0).collect();
-        self.is_command(&arguments)
+        Ok(self.is_command(&arguments))
     }
 
     fn is_command(&self, arguments: &[&[u8]]) -> bool {
@@ -250,8 +289,8 @@ mod tests {
         let comm = fs::read_to_string("/proc/self/comm").unwrap();
         // Of a test it is its thread's, but that of the process stands in its own entry.
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
-        assert!(process(&[name.trim()], false, ParamMatch::Exact).is(pid), "{name} {comm}");
-        assert!(!process(&["no-such-name"], false, ParamMatch::Exact).is(pid));
+        assert!(process(&[name.trim()], false, ParamMatch::Exact).is(pid).unwrap(), "{name} {comm}");
+        assert!(!process(&["no-such-name"], false, ParamMatch::Exact).is(pid).unwrap());
         assert_eq!(cut("a-name-that-is-longer"), "a-name-that-is-");
     }
 

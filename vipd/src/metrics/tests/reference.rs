@@ -27,8 +27,8 @@ scrape_configs:
 ```
 
 There is neither TLS nor a login: whoever reaches the address can read (nothing else). Listen on a loopback address or a unix socket
-and put a proxy in front of it where that matters. What is served is `GET /metrics`, one request a connection, 4 connections at once;
-others wait, and one that is slow is ended after 5 s (the request) or 20 s (all of it). If the address cannot be had vipd does not start.
+and put a proxy in front of it where that matters. What is served is `GET /metrics`, one request a connection, 32 connections at once;
+a further one takes the place of the one that has been slow for longest. One that is slow is ended after 5 s (the request) or 20 s (all of it). If the address cannot be had vipd does not start.
 
 A scrape costs what `vipd status` costs: the engine thread copies its state once and goes on; the text is written by the main thread. It
 cannot delay an advert. `docs/reference/grafana-dashboard.json` is a dashboard for these metrics (Grafana 10 or later; Dashboards, New, Import).

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::echo;
-use crate::config::Target;
+use crate::{config::Target, resources::is_shortage};
 
 /// Why a target has not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,11 +27,14 @@ pub enum Silence {
     NoInterface(String),
     #[error("{0}")]
     Failed(String),
+    /// This host is short of something: that says nothing of the target.
+    #[error("it cannot be asked at the moment: {0}")]
+    NotAsked(String),
 }
 
 impl From<io::Error> for Silence {
     fn from(error: io::Error) -> Self {
-        Self::Failed(error.to_string())
+        if is_shortage(&error) { Self::NotAsked(error.to_string()) } else { Self::Failed(error.to_string()) }
     }
 }
 

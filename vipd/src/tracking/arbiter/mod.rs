@@ -7,7 +7,10 @@ use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{Told, counter::Counter, standing::Health};
-use crate::config::{Arbiter, Target};
+use crate::{
+    config::{Arbiter, Target},
+    resources::PATIENCE,
+};
 
 use ask::ask;
 
@@ -27,6 +30,15 @@ pub struct TargetState {
 impl TargetState {
     fn new(target: Target) -> Self {
         Self { target, last: None, answered_at: None, asked: 0, answered: 0 }
+    }
+
+    /// Whether it counts as one that has answered. One that could not be asked counts for a while as it was.
+    fn counts(&self, answer: &Result<Duration, Silence>) -> bool {
+        match answer {
+            Ok(_) => true,
+            Err(Silence::NotAsked(_)) => self.answered_at.is_some_and(|at| at.elapsed() < PATIENCE),
+            Err(_) => false,
+        }
     }
 
     fn take(&mut self, arbiter: &str, answer: Result<Duration, Silence>) {
@@ -86,7 +98,7 @@ pub async fn watch(arbiter: Arbiter, health: Health, tell: impl Fn(Told)) {
             questions.map(|(i, target)| async move { (i, ask(target, arbiter.timeout).await) }).collect();
         let mut round = Round::new(&arbiter);
         while let Some((i, answer)) = questions.next().await {
-            let result = round.take(answer.is_ok());
+            let result = round.take(states[i].counts(&answer));
             states[i].take(&arbiter.name, answer);
             if let Some(health) = result.and_then(|reached| counter.take(reached)) {
                 report(&arbiter, &round, health);
@@ -143,6 +155,20 @@ fn report(arbiter: &Arbiter, round: &Round, health: Health) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A host without descriptors knows nothing of its targets, for a while.
+    #[test]
+    fn a_target_that_cannot_be_asked_counts_as_it_was() {
+        let target = Target { address: [10, 0, 0, 1].into(), zone: None, port: None };
+        let short = || std::io::Error::from_raw_os_error(24);
+        let mut state = TargetState::new(target);
+        assert!(!state.counts(&Err(short().into())), "it was never reached");
+        state.take("test", Ok(Duration::from_millis(1)));
+        assert!(state.counts(&Err(short().into())));
+        assert!(!state.counts(&Err(Silence::Late)));
+        state.answered_at = Instant::now().checked_sub(PATIENCE);
+        assert!(!state.counts(&Err(short().into())), "for so long it was not reached");
+    }
 
     /// `+` and `-` are answers as they come; `R` and `L` where the round is known to be reached or lost.
     #[test]

@@ -1,0 +1,142 @@
+//! What the scripts of an instance or a group are still to be told, and what of it is old news.
+
+use std::{collections::VecDeque, rc::Rc};
+
+use super::{Change, ConflictKind, Scripts};
+use crate::engine::StateName;
+
+/// Changes that wait for the scripts of one instance or group. More than these, and of each kind only the newest is kept:
+/// scripts that are too slow for what happens hear of the state as it is, not as it was.
+pub const JOBS: usize = 16;
+
+/// What is to be run. The scripts are those of when it happened.
+#[derive(Debug)]
+pub struct Job {
+    pub scripts: Rc<Scripts>,
+    pub change: Change,
+    pub priority: u8,
+    /// The name of the instance that it happened to.
+    pub instance: String,
+}
+
+/// Of two of the same kind the newer one makes the older one old news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    State,
+    /// The end of an instance: its last state before it is told as well.
+    End,
+    LowerHeard,
+    Priority,
+    /// Of an instance, whichever rival it is about.
+    SplitBrain,
+    AddressConflict,
+}
+
+impl News {
+    fn of(change: Change) -> Self {
+        match change {
+            Change::State(StateName::Stopped) | Change::Deleted => Self::End,
+            Change::State(_) | Change::Inherited(_) => Self::State,
+            Change::LowerHeard => Self::LowerHeard,
+            Change::Priority(_) => Self::Priority,
+            Change::Conflict(conflict) => match conflict.kind {
+                ConflictKind::SplitBrain | ConflictKind::SplitBrainOver => Self::SplitBrain,
+                ConflictKind::AddressConflict => Self::AddressConflict,
+            },
+        }
+    }
+}
+
+impl Job {
+    fn news(&self) -> (News, Option<&str>) {
+        let news = News::of(self.change);
+        // A group has one state, and is told of each instance's conflicts.
+        let of_instance = matches!(news, News::SplitBrain | News::AddressConflict);
+        (news, of_instance.then_some(self.instance.as_str()))
+    }
+}
+
+/// Keeps the newest of each kind, in their order.
+pub fn keep_newest(jobs: &mut VecDeque<Job>, _: usize) {
+    let mut newest = VecDeque::new();
+    while let Some(job) = jobs.pop_back() {
+        if newest.iter().any(|newer: &Job| newer.news() == job.news()) {
+            continue;
+        }
+        newest.push_front(job);
+    }
+    *jobs = newest;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::Conflict;
+
+    fn kept(changes: &[(Change, &str)]) -> Vec<(Change, String)> {
+        let scripts = Rc::new(Scripts::none());
+        let job = |(change, instance): &(Change, &str)| Job {
+            scripts: Rc::clone(&scripts),
+            change: *change,
+            priority: 0,
+            instance: (*instance).to_owned(),
+        };
+        let mut jobs: VecDeque<Job> = changes.iter().map(job).collect();
+        keep_newest(&mut jobs, JOBS);
+        jobs.into_iter().map(|job| (job.change, job.instance)).collect()
+    }
+
+    #[test]
+    fn the_newest_of_each_kind_is_kept_in_order() {
+        use StateName::{Backup, Fault, Master, Stopped};
+        let state = Change::State;
+        let conflict = |kind| {
+            let mac = vipd_common::wire::eth::MacAddr([2, 0, 0, 0, 0, 5]);
+            Change::Conflict(Conflict {
+                kind,
+                vip: [10, 0, 0, 3].into(),
+                our_mac: mac,
+                our_address: None,
+                their_mac: mac,
+                their_address: None,
+            })
+        };
+        let (split, over) = (conflict(ConflictKind::SplitBrain), conflict(ConflictKind::SplitBrainOver));
+        for (changes, expect) in [
+            (vec![], vec![]),
+            (
+                vec![(state(Master), "A"), (state(Fault), "A"), (state(Backup), "A")],
+                vec![(state(Backup), "A")],
+            ),
+            // At the end the last state and the end.
+            (
+                vec![(state(Fault), "A"), (state(Master), "A"), (state(Stopped), "A")],
+                vec![(state(Master), "A"), (state(Stopped), "A")],
+            ),
+            (
+                vec![
+                    (state(Stopped), "A"),
+                    (Change::Priority(Master), "A"),
+                    (state(Master), "A"),
+                    (Change::Deleted, "A"),
+                ],
+                vec![(Change::Priority(Master), "A"), (state(Master), "A"), (Change::Deleted, "A")],
+            ),
+            // The end of a conflict is its newest news, for each instance of a group.
+            (
+                vec![
+                    (split, "A"),
+                    (split, "B"),
+                    (over, "A"),
+                    (state(Master), "A"),
+                    (Change::LowerHeard, "A"),
+                ],
+                vec![(split, "B"), (over, "A"), (state(Master), "A"), (Change::LowerHeard, "A")],
+            ),
+        ] {
+            let expect: Vec<_> =
+                expect.into_iter().map(|(change, name): (Change, &str)| (change, name.to_owned())).collect();
+            assert_eq!(kept(&changes), expect, "{changes:?}");
+        }
+    }
+}
