@@ -1,0 +1,117 @@
+//! Unicast peers whose MAC the kernel does not know: what waits for it has reached nobody.
+
+#![allow(clippy::disallowed_methods, reason = "tests measure")]
+
+mod support;
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use support::*;
+use vipd_tests::{Block, probe::neighbour::Probe};
+
+/// The configuration of a node whose only peer is `peer`.
+fn unicast_conf(priority: u8, peer: IpAddr) -> String {
+    node_conf(priority, &format!("unicast_peer {{\n        {peer}\n    }}"))
+}
+
+/// Whether a question that was asked since then was answered by nobody but `mac`, each of the last few.
+fn is_alone(probes: &[Probe], mac: vipd_tests::Mac) -> bool {
+    let last = probes.iter().rev().filter(|probe| !probe.answers.is_empty()).take(100);
+    let owners: Vec<_> = last.map(Probe::owners).collect();
+    owners.len() == 100 && owners.iter().all(|owners| owners.iter().eq([&mac]))
+}
+
+/// A master is cut off in one direction, and its kernel has forgotten the peer's MAC. While its adverts wait for an answer
+/// nobody gets any; when the cut heals, the peer must hear of it with the next advert. Left alone the kernel asks for the MAC
+/// again when its time has come, here after a minute: for so long both would own the VIP.
+#[test]
+fn a_cut_that_heals_leaves_no_second_owner_behind_an_unknown_mac() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let pair = pair_in(bed, &unicast_conf(HIGH, LB02), &unicast_conf(LOW, LB01))?;
+    let lb01 = pair.bed.lb01();
+    for setting in ["retrans_time_ms", "base_reachable_time_ms"] {
+        lb01.ns().sysctl(&format!("net/ipv4/neigh/eth0/{setting}"), "60000")?;
+    }
+    // lb02 has no reason to ask for lb01, which would tell lb01 its MAC.
+    let mac = lb01.mac().to_string();
+    pair.bed.lb02().exec(&[
+        "ip",
+        "neighbour",
+        "replace",
+        "10.0.0.5",
+        "lladdr",
+        &mac,
+        "dev",
+        "eth0",
+        "nud",
+        "permanent",
+    ])?;
+    let prober = pair.bed.prober()?;
+    pair.bed.lab.block("lb01", "lb02", Block::All)?;
+    lb01.exec(&["ip", "neighbour", "replace", "10.0.0.6", "dev", "eth0", "nud", "failed"])?;
+    pair.bed.wait("lb02", "MASTER")?;
+    // Both own it, each in the right by what it hears; lb01 goes on, though its peer might as well be dead.
+    sleep(LEASE * 2);
+    ensure!(pair.bed.state("lb01")? == "MASTER", "a master that hears nobody gave up");
+    let known = lb01.neighbours()?.get(&LB02).and_then(|neighbour| neighbour.mac);
+    ensure!(known.is_none(), "the kernel knows the peer's MAC: nothing waits");
+
+    let healed = Instant::now();
+    pair.bed.lab.unblock_all()?;
+    pair.bed.wait("lb02", "BACKUP")?;
+    vipd_tests::wait_for("one owner", SOON, || is_alone(&prober.timeline(), lb01.mac()))?;
+    let both = overlap(&prober.stop()?, healed, Instant::now());
+    println!("two owners for {both:?} after the cut healed; the kernel would have asked in a minute");
+    ensure!(both < Duration::from_secs(30), "two owners for {both:?} after the cut healed");
+    Ok(())
+}
+
+/// The peer is dead and was never there: the master goes on alone, and asks for it at a bounded rate.
+#[test]
+fn a_dead_peer_costs_nobody_the_lease() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let wire = bed.listener()?;
+    let absent: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 77);
+    let conf =
+        unicast_conf(HIGH, absent.into()).replace("advert_int 0.3", "advert_int 0.02\n    lease strict");
+    let _vipd = bed.start("lb01", &conf)?;
+    bed.wait("lb01", "MASTER")?;
+    let prober = bed.prober()?;
+    let (began, span) = (Instant::now(), Duration::from_secs(4));
+    sleep(span);
+    let took = began.elapsed();
+    let asked = wire.arps().iter().filter(|(seen, arp)| seen.at >= began && arp.target_ip == absent).count();
+    check_answered("beside a dead peer", &prober.stop()?, began, began + span)?;
+    let status = bed.status("lb01")?;
+    ensure!(status["state"] == "MASTER" && status["send_errors"] == 0, "{status}");
+    // Ten in a second of vipd's, one of the kernel's, and the edges.
+    let most = took.as_millis() / 100 + took.as_millis() / 1000 + 5;
+    ensure!(asked > 4 && asked as u128 <= most, "{asked} questions in {took:?}");
+    let taken = bed.events_named("lb01", "state_changed")?;
+    let masters = taken.iter().filter(|event| event["fields"]["to"] == "MASTER").count();
+    ensure!(masters == 1, "{masters} takeovers");
+    Ok(())
+}
+
+/// A master whose adverts cannot leave, for a reason of this host, loses the lease that nobody knows of.
+#[test]
+fn questions_that_cannot_leave_renew_nothing() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let absent: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 77);
+    let _vipd = bed.start("lb01", &unicast_conf(HIGH, absent.into()))?;
+    bed.wait("lb01", "MASTER")?;
+    // The queue of the interface takes no frame at all, and says so.
+    lb01.exec(&["tc", "qdisc", "add", "dev", "eth0", "root", "bfifo", "limit", "1"])?;
+    let lapsed = |fields: &serde_json::Value| {
+        fields["from"] == "MASTER" && fields["reason"].as_str().is_some_and(|reason| reason.contains("lease"))
+    };
+    bed.wait_event("lb01", "state_changed", lapsed)?;
+    lb01.exec(&["tc", "qdisc", "del", "dev", "eth0", "root"])?;
+    bed.wait("lb01", "MASTER").context("it takes over again")
+}
