@@ -19,6 +19,13 @@ fn unicast_conf(priority: u8, peer: IpAddr) -> String {
     node_conf(priority, &format!("unicast_peer {{\n        {peer}\n    }}"))
 }
 
+/// What `vipd doctor` says on lb01.
+fn doctor(bed: &Bed) -> Result<String> {
+    let conf = bed.lb01().vipd_conf().display().to_string();
+    let output = bed.ask("lb01", &["doctor", "-f", &conf]).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Whether a question that was asked since then was answered by nobody but `mac`, each of the last few.
 fn is_alone(probes: &[Probe], mac: vipd_tests::Mac) -> bool {
     let last = probes.iter().rev().filter(|probe| !probe.answers.is_empty()).take(100);
@@ -114,4 +121,81 @@ fn questions_that_cannot_leave_renew_nothing() -> Result<()> {
     bed.wait_event("lb01", "state_changed", lapsed)?;
     lb01.exec(&["tc", "qdisc", "del", "dev", "eth0", "root"])?;
     bed.wait("lb01", "MASTER").context("it takes over again")
+}
+
+/// The address that peers send to is removed from the interface: FAULT with the reason and the remedy, until it is back, and no
+/// takeover after another. So too if another address is left to send from.
+#[test]
+fn a_source_that_is_removed_is_a_fault_until_it_is_back() -> Result<()> {
+    for others in [false, true] {
+        let Some(bed) = Bed::new()? else { return Ok(()) };
+        let lb01 = bed.lb01();
+        if others {
+            lb01.exec(&["ip", "address", "add", "10.0.0.55/24", "dev", "eth0"])?;
+        }
+        let ran = lb01.dir().join("ran");
+        let notify = script(lb01, "notify.sh", &format!("echo $3 >> {}", ran.display()))?;
+        let conf = unicast_conf(HIGH, LB02).replace(
+            "unicast_peer",
+            &format!("notify {notify}\n    unicast_src_ip 10.0.0.5\n    unicast_peer"),
+        );
+        let _vipd = bed.start("lb01", &conf)?;
+        bed.wait("lb01", "MASTER")?;
+        // A secondary address would go with it.
+        lb01.ns().sysctl("net/ipv4/conf/eth0/promote_secondaries", "1")?;
+        lb01.exec(&["ip", "address", "del", "10.0.0.5/24", "dev", "eth0"])?;
+        bed.wait("lb01", "FAULT")?;
+        sleep(master_down(HIGH) * 3);
+        let status = bed.status("lb01")?;
+        let reason = status["reason"].as_str().unwrap_or_default().to_owned();
+        for words in ["source address", "unicast_src_ip 10.0.0.5 is not on eth0", "ip address add"] {
+            ensure!(status["state"] == "FAULT" && reason.contains(words), "{words}: {status}");
+        }
+        let doctor = doctor(&bed)?;
+        ensure!(doctor.contains("it does not have 10.0.0.5"), "{doctor}");
+
+        lb01.exec(&["ip", "address", "add", "10.0.0.5/24", "dev", "eth0"])?;
+        bed.wait("lb01", "MASTER")?;
+        let lines = || std::fs::read_to_string(&ran).unwrap_or_default();
+        vipd_tests::wait_for("the last run of notify", SOON, || {
+            lines().ends_with("FAULT\nBACKUP\nMASTER\n")
+        })?;
+        ensure!(lines().matches("FAULT").count() == 1, "{}", lines());
+        ensure!(lines().matches("MASTER").count() == 2, "{}", lines());
+    }
+    Ok(())
+}
+
+/// A packet filter that drops every advert: the instance is a backup that cannot take over, which nobody is told as a takeover
+/// after another.
+#[test]
+fn takeovers_in_vain_are_told_to_no_script() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let ran = lb01.dir().join("ran");
+    let notify = script(lb01, "notify.sh", &format!("echo $3 >> {}", ran.display()))?;
+    let rules = lb01.dir().join("rules.nft");
+    std::fs::write(
+        &rules,
+        "table inet dumb { chain out { type filter hook output priority 0; meta l4proto 112 drop; }; }\n",
+    )?;
+    lb01.exec(&["nft", "-f", &rules.display().to_string()])?;
+    let conf =
+        unicast_conf(HIGH, LB02).replace("unicast_peer", &format!("notify {notify}\n    unicast_peer"));
+    let _vipd = bed.start("lb01", &conf)?;
+    vipd_tests::wait_for("two takeovers in vain", SOON, || {
+        bed.status("lb01").is_ok_and(|status| status["send_errors"].as_u64() > Some(2))
+    })?;
+    let status = bed.status("lb01")?;
+    ensure!(status["state"] == "BACKUP" && status["reason"] == "first advert could not be sent", "{status}");
+    ensure!(!bed.events_named("lb01", "advert_not_sent")?.is_empty(), "nobody is told");
+    let doctor = doctor(&bed)?;
+    ensure!(doctor.contains("cannot take over"), "{doctor}");
+
+    lb01.exec(&["nft", "flush", "ruleset"])?;
+    bed.wait("lb01", "MASTER")?;
+    let lines = || std::fs::read_to_string(&ran).unwrap_or_default();
+    vipd_tests::wait_for("the run of notify", SOON, || lines().contains("MASTER"))?;
+    ensure!(lines() == "BACKUP\nMASTER\n", "{}", lines());
+    Ok(())
 }

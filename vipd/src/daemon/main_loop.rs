@@ -190,6 +190,10 @@ impl MainLoop<'_> {
             if let Some(why) = routers.get(instance.name.as_str()).and_then(|router| router.refusal()) {
                 status::name_refusal(instance, why);
             }
+            if let Some(why) = routers.get(instance.name.as_str()).and_then(|router| router.missing_source())
+            {
+                status::name_source(instance, &why);
+            }
         }
         status.arbiters =
             self.tracker.arbiters().map(|a| ArbiterStatus::of(a.arbiter, a.health, a.targets)).collect();

@@ -11,6 +11,7 @@
 mod addresses;
 mod fdb;
 mod links;
+mod local;
 mod mc_filter;
 pub mod multicast;
 mod neigh;
@@ -50,6 +51,7 @@ use vipd_common::{Family, wire::eth::MacAddr};
 pub use links::{
     Controller, ETHERNET, LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState,
 };
+pub use local::is_local;
 pub use netlink::Problems;
 pub use plan::{Plan, PlannedFilter, PlannedInstance, PlannedLink, TABLE_BASE};
 pub use survey::{BridgeState, Survey, SurveyedLink, SurveyedRule};
