@@ -6,6 +6,7 @@
 mod attach;
 mod clock;
 mod conditions;
+mod detached;
 mod detect;
 mod drained;
 mod driver;
@@ -46,6 +47,7 @@ use tokio::{
 
 use self::{
     conditions::Conditions,
+    detached::Detached,
     drained::Drained,
     driver::{Driver, End, Parts, Wish, Wishes},
     fencing::Fences,
@@ -388,6 +390,7 @@ async fn run_engine(
         drained: state,
         draining: None,
         conditions: Conditions::default(),
+        detached: Detached::default(),
         manager: ServiceManager::new(),
         stopping: false,
         reload: None,

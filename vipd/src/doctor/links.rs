@@ -165,6 +165,11 @@ fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instanc
     let native = is_native(facts, name, instances);
     let status = instances.iter().find_map(|instance| facts.status_of(instance));
     match (status, wire.state.xdp) {
+        (Some(status), _) if status.xdp_mode.is_empty() => {
+            let what = "vipd runs, and its program is not attached: nothing answers for its VIPs";
+            let fix = "the state of its instances says why; it is tried again every few seconds";
+            findings.problem(name, "xdp", what, fix);
+        }
         (Some(status), _) if !native => {
             let reason = status.xdp_mode_reason.as_deref().unwrap_or("vipd does not say why");
             findings.ok(name, "xdp", format!("the program runs at tc ingress, not in the driver: {reason}"));

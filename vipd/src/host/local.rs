@@ -26,7 +26,9 @@ mod tests {
 
     #[test]
     fn the_loopback_addresses_are_local_and_the_documentations_are_not() {
-        for (address, local) in [("127.0.0.1", true), ("::1", true), ("192.0.2.9", false), ("2001:db8::9", false)] {
+        for (address, local) in
+            [("127.0.0.1", true), ("::1", true), ("192.0.2.9", false), ("2001:db8::9", false)]
+        {
             assert_eq!(is_local(address.parse().unwrap()), local, "{address}");
         }
     }
