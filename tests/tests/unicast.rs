@@ -5,7 +5,7 @@
 mod support;
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, TcpStream},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -197,5 +197,41 @@ fn takeovers_in_vain_are_told_to_no_script() -> Result<()> {
     let lines = || std::fs::read_to_string(&ran).unwrap_or_default();
     vipd_tests::wait_for("the run of notify", SOON, || lines().contains("MASTER"))?;
     ensure!(lines() == "BACKUP\nMASTER\n", "{}", lines());
+    Ok(())
+}
+
+/// A rival is seen by its claims alone: the cut takes what lb01 says, and all adverts of lb02. It has taken the client with it; when
+/// the cut has healed the client comes back, without waiting for its entry to expire.
+#[test]
+fn a_client_comes_back_from_a_rival_that_was_only_seen_to_claim() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let pair = pair_in(bed, &unicast_conf(HIGH, LB02), &unicast_conf(LOW, LB01))?;
+    let bed = &pair.bed;
+    let client = bed.client();
+    // Whom it knows it knows for good, unless it is told otherwise.
+    for (setting, value) in [("base_reachable_time_ms", "3600000"), ("delay_first_probe_time", "3600")] {
+        client.ns().sysctl(&format!("net/ipv4/neigh/eth0/{setting}"), value)?;
+    }
+    let known = || client.neighbours().ok()?.get(&IpAddr::V4(VIP))?.mac;
+    // Nobody listens there.
+    let answer = client.ns().run(|| TcpStream::connect_timeout(&(VIP, 9).into(), SOON))?;
+    ensure!(answer.is_err());
+    ensure!(known() == Some(bed.lb01().mac()), "{:?}", known());
+    // What belongs to the takeover is said.
+    sleep(Duration::from_secs(6));
+
+    for to in ["lb02", "client"] {
+        bed.lab.block("lb01", to, Block::All)?;
+    }
+    bed.lab.block("lb02", "lb01", Block::Adverts)?;
+    bed.wait("lb02", "MASTER")?;
+    vipd_tests::wait_for("the client to follow lb02", SOON, || known() == Some(bed.lb02().mac()))?;
+    bed.wait_event("lb01", "address_conflict", |_| true)?;
+    sleep(Duration::from_secs(2));
+    bed.lab.unblock_all()?;
+    bed.lab.block("lb02", "lb01", Block::Adverts)?;
+    bed.wait("lb02", "BACKUP")?;
+    ensure!(bed.state("lb01")? == "MASTER");
+    vipd_tests::wait_for("the client to come back to lb01", SOON, || known() == Some(bed.lb01().mac()))?;
     Ok(())
 }

@@ -8,14 +8,14 @@ use vipd_common::{Priority, wire::eth::MacAddr};
 use super::{clock, effects::Effects, router::Router};
 use crate::{
     announce::Question,
-    detection::{Cadence, Claims, Evidence, Over, Probes, Rival, RivalFinding, Rivals},
+    detection::{Cadence, Claims, Contests, Evidence, Over, Probes, Rival, RivalFinding, Rivals},
     engine::{Advert, InstanceId},
     keeper::Node,
     notify::{Change, Conflict, ConflictKind},
     time::Instant,
 };
 
-/// RFC 5227 2.4 (c): a VIP is defended against another station's claim once in this time.
+/// RFC 5227 2.4 (c): a VIP is defended against a claim that is no rival's once in this time.
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 /// After the first claim of a peer the wire is asked again: XDP tells of one claim in a second.
 const CONFIRM_AFTER: Duration = Duration::from_millis(1200);
@@ -41,6 +41,7 @@ const SILENT: (&str, &str) = (
 pub(super) struct Watch {
     rivals: Rivals,
     probes: Probes,
+    contests: Contests,
 }
 
 /// What is watched for one instance.
@@ -59,7 +60,8 @@ pub(super) struct Watched {
 
 impl Watch {
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.rivals.poll_timeout(), self.probes.poll_timeout()].into_iter().flatten().min()
+        let next = [self.rivals.poll_timeout(), self.probes.poll_timeout(), self.contests.poll_timeout()];
+        next.into_iter().flatten().min()
     }
 
     pub fn is_split(&self, instance: InstanceId) -> bool {
@@ -69,6 +71,7 @@ impl Watch {
     /// The instance is no more.
     pub fn forget(&mut self, instance: InstanceId) {
         self.probes.end(instance);
+        self.contests.end(instance);
         self.rivals.yielded(instance);
     }
 }
@@ -160,7 +163,10 @@ impl Effects {
         if let Some(address) = their_address {
             self.claimed_by_peer(instance, vip, Rival { address, mac, priority: None }, now);
         }
-        self.defend(instance, vip);
+        // Its other claims may be lost, or not told of, and so may what is said against them.
+        if self.watch.contests.claimed(instance, now) {
+            self.defend(instance, vip);
+        }
     }
 
     fn claimed_by_peer(&mut self, instance: InstanceId, vip: IpAddr, rival: Rival, now: Instant) {
@@ -239,12 +245,15 @@ impl Effects {
         } else {
             self.watch.probes.end(instance);
         }
-        if !master && let Some(over) = self.watch.rivals.yielded(instance) {
-            self.split_brain_over(&over);
+        if !master {
+            self.watch.contests.end(instance);
+            if let Some(over) = self.watch.rivals.yielded(instance) {
+                self.split_brain_over(&over);
+            }
         }
     }
 
-    /// Does what is due: asks the wire for VIPs, and tells of split brains that are over.
+    /// Does what is due: asks the wire for VIPs, announces those that others claim, and tells of split brains that are over.
     pub(super) fn detect(&mut self) {
         let Some(at) = self.watch.poll_timeout() else { return };
         let now = clock::now();
@@ -256,6 +265,23 @@ impl Effects {
         }
         while let Some(instance) = self.watch.probes.due(now) {
             self.ask(instance, now);
+        }
+        while let Some(instance) = self.watch.contests.due(now) {
+            self.contest(instance, now);
+        }
+    }
+
+    /// Announces VIPs of an instance that somebody else claims.
+    fn contest(&mut self, instance: InstanceId, now: Instant) {
+        let owned = self.lease(instance) > now;
+        let Some(slot) = self.slots.get(&instance).filter(|_| owned) else {
+            return self.watch.contests.end(instance);
+        };
+        let said = self.watch.contests.take(instance, slot.stations.len(), now);
+        // A burst that is under way says it as well.
+        if !self.announcements.is_announcing(instance.0.into()) {
+            let stations = said.into_iter().map(|place| slot.stations[place]).collect();
+            self.announcements.push(instance.0.into(), stations, 1, slot.router.pace(), now);
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod cadence;
 mod claims;
+mod contests;
 mod mismatch;
 mod probes;
 mod rivals;
@@ -11,6 +12,7 @@ mod silence;
 
 pub use cadence::Cadence;
 pub use claims::Claims;
+pub use contests::Contests;
 pub use mismatch::{Finding as MismatchFinding, Mismatches, Sample};
 pub use probes::Probes;
 pub use rivals::{Evidence, Finding as RivalFinding, Over, Rival, Rivals};
