@@ -17,10 +17,13 @@ use crate::{
 
 /// RFC 5227 2.4 (c): a VIP is defended against a claim that is no rival's once in this time.
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
-/// After the first claim of a peer the wire is asked again: XDP tells of one claim in a second.
+/// After the first claim of a peer the wire is asked again and again, until it is answered no more: XDP tells of one claim in a
+/// second.
 const CONFIRM_AFTER: Duration = Duration::from_millis(1200);
 /// After a takeover the wire is asked when this has passed, and two adverts; a former master may be in the way no longer.
 const FIRST_QUESTION_AFTER: Duration = Duration::from_secs(1);
+/// Such questions without an answer: five.
+const CLAIMS_WITH_QUESTIONS: Duration = Duration::from_secs(6);
 /// Where a master asks nothing, a peer that claims no VIP for so long has given way.
 const CLAIMS_WITHOUT_QUESTIONS: Duration = Duration::from_secs(60);
 /// Other routers of an instance that are known by their MAC; more than these, the oldest is forgotten.
@@ -172,8 +175,7 @@ impl Effects {
     fn claimed_by_peer(&mut self, instance: InstanceId, vip: IpAddr, rival: Rival, now: Instant) {
         let slot = &self.slots[&instance];
         let period = slot.router.spec.self_probe;
-        // Two questions, with the quarter by which they may be late.
-        let period = period.map_or(CLAIMS_WITHOUT_QUESTIONS, |period| period * 5 / 2);
+        let period = if period.is_some() { CLAIMS_WITH_QUESTIONS } else { CLAIMS_WITHOUT_QUESTIONS };
         match self.watch.rivals.seen(instance, rival, Evidence::Claim(period), now) {
             Some(RivalFinding::Seen) => {
                 let place = slot.stations.iter().position(|station| station.address == vip);
@@ -291,6 +293,9 @@ impl Effects {
         let Some(slot) = self.slots.get(&instance) else { return self.watch.probes.end(instance) };
         let Some(period) = slot.router.spec.self_probe else { return self.watch.probes.end(instance) };
         let asked = self.watch.probes.take(instance, slot.stations.len(), period, fastrand::u8(..), now);
+        if let Some(place) = asked.first().filter(|_| self.watch.rivals.claims(instance)) {
+            self.watch.probes.hasten(instance, *place, now + CONFIRM_AFTER);
+        }
         if !owned {
             return;
         }

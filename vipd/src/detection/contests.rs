@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(firsts, [0]);
         let late: Vec<u64> = said.iter().copied().filter(|s| *s >= 60).collect();
         assert_eq!(late[..3], [60, 70, 80]);
-        assert_eq!(said.len(), 10 + 10 + 24, "{said:?}");
+        assert_eq!(said.len(), 10 + 10 + 23, "{said:?}");
     }
 
     /// It claims when it is asked, each half a minute: that is no first claim each time.
