@@ -235,3 +235,39 @@ fn a_client_comes_back_from_a_rival_that_was_only_seen_to_claim() -> Result<()> 
     vipd_tests::wait_for("the client to come back to lb01", SOON, || known() == Some(bed.lb01().mac()))?;
     Ok(())
 }
+
+/// The same in a sync group, of which another member's adverts leave: it steps down with the first, and tells nobody either.
+#[test]
+fn takeovers_in_vain_of_a_group_are_told_to_no_script() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let rules = lb01.dir().join("rules.nft");
+    std::fs::write(
+        &rules,
+        "table inet dumb { chain out { type filter hook output priority 0; meta l4proto 112 drop; }; }\n",
+    )?;
+    lb01.exec(&["nft", "-f", &rules.display().to_string()])?;
+    let ran = lb01.dir().join("ran");
+    let notify = script(lb01, "notify.sh", &format!("echo $2 $3 >> {}", ran.display()))?;
+    let first = unicast_conf(HIGH, LB02);
+    let second = node_conf(HIGH, &format!("notify {notify}"));
+    let (_, second) = second.split_once("vrrp_instance").context("no instance")?;
+    let second = second
+        .replace(INSTANCE, "VI_2")
+        .replace("router_id 51", "router_id 52")
+        .replace("10.0.0.3", "10.0.0.4");
+    let conf =
+        format!("{first}vrrp_instance{second}vrrp_sync_group G {{\n group {{\n {INSTANCE}\n VI_2\n }}\n}}\n");
+    let _vipd = bed.start("lb01", &conf)?;
+    vipd_tests::wait_for("takeovers in vain", SOON, || {
+        bed.status("lb01").is_ok_and(|status| status["send_errors"].as_u64() > Some(2))
+    })?;
+    ensure!(bed.status_of("lb01", "VI_2")?["state"] == "BACKUP");
+    lb01.exec(&["nft", "flush", "ruleset"])?;
+    bed.wait("lb01", "MASTER")?;
+    lb01.wait_state(&bed.vipd, "VI_2", "MASTER", SOON)?;
+    let lines = || std::fs::read_to_string(&ran).unwrap_or_default();
+    vipd_tests::wait_for("the run of notify", SOON, || lines().contains("MASTER"))?;
+    ensure!(lines() == "VI_2 BACKUP\nVI_2 MASTER\n", "{}", lines());
+    Ok(())
+}
