@@ -57,3 +57,48 @@ fn an_interface_and_then_its_address_are_waited_for() -> Result<()> {
     ensure!(vipd.wait(SOON)?.success());
     Ok(())
 }
+
+/// An interface that is renamed, for good or for a while, has nothing of vipd left after the stop, under whatever name.
+#[test]
+fn a_renamed_interface_is_left_as_it_was() -> Result<()> {
+    for back in [true, false] {
+        let Some(bed) = Bed::new()? else { return Ok(()) };
+        let lb01 = bed.lb01();
+        let rename = |from: &str, to: &str| -> Result<()> {
+            lb01.exec(&["ip", "link", "set", "dev", from, "down"])?;
+            lb01.exec(&["ip", "link", "set", "dev", from, "name", to])?;
+            lb01.exec(&["ip", "link", "set", "dev", to, "up"]).map(drop)
+        };
+        let shown = |name: &str| -> Result<String> {
+            // With the link, IPv6 of the kernel comes and goes.
+            let filter = lb01.exec(&["bridge", "fdb", "show", "dev", name])?;
+            let mut macs: Vec<_> = filter.lines().filter(|line| !line.starts_with("33:33")).collect();
+            macs.sort_unstable();
+            let mut all = macs.join("\n") + "\n";
+            let offloads = lb01.exec(&["ethtool", "-k", name])?;
+            all += offloads.lines().find(|line| line.contains("rx-vlan-offload")).unwrap_or_default();
+            for interface in [name, "all", "default"] {
+                for setting in ["arp_ignore", "arp_announce", "rp_filter"] {
+                    all += &lb01.exec(&["sysctl", "-n", &format!("net.ipv4.conf.{interface}.{setting}")])?;
+                }
+            }
+            Ok(all)
+        };
+        let before = shown("eth0")?;
+        let conf =
+            format!("global_defs {{\n xdp_mode native\n dynamic_interfaces\n}}\n{}", node_conf(HIGH, ""));
+        let _vipd = bed.start("lb01", &conf)?;
+        bed.wait("lb01", "MASTER")?;
+        ensure!(shown("eth0")? != before, "vipd changes nothing of it: the test says nothing");
+        rename("eth0", "other0")?;
+        bed.wait("lb01", "FAULT")?;
+        if back {
+            rename("other0", "eth0")?;
+            bed.wait("lb01", "MASTER")?;
+        }
+        lb01.stop_vipd(&bed.vipd)?;
+        let after = shown(if back { "eth0" } else { "other0" })?;
+        ensure!(after == before, "before:\n{before}\nafter (back: {back}):\n{after}");
+    }
+    Ok(())
+}

@@ -105,6 +105,23 @@ fn a_rival_that_does_not_hear_is_a_split_brain_for_both() -> Result<()> {
         .map(drop)
 }
 
+/// The rival has claimed the VIP as well, as every router that takes over: its silence is the end of it all the same, not half a dozen
+/// questions that nobody answers later.
+#[test]
+fn a_split_brain_is_over_when_the_rival_that_claimed_is_silent() -> Result<()> {
+    let Some(pair) = usual_pair("")? else { return Ok(()) };
+    let bed = &pair.bed;
+    bed.lab.block("lb01", "lb02", Block::Adverts)?;
+    bed.wait_event("lb01", "split_brain", |_| true)?;
+    bed.wait_event("lb01", "address_conflict", |fields| fields["their_address"] == LB02.to_string())?;
+    bed.lab.unblock_all()?;
+    bed.wait("lb02", "BACKUP")?;
+    bed.wait_event("lb01", "split_brain_over", |_| true)?;
+    ensure!(bed.status("lb01")?["split_brain"] == false);
+    ensure!(bed.state("lb01")? == "MASTER");
+    Ok(())
+}
+
 /// A better router that takes over, and one that is stopped, are no conflict.
 #[test]
 fn planned_changes_of_masters_are_no_conflict() -> Result<()> {

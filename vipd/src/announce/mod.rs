@@ -16,4 +16,4 @@ pub use packet::PacketSocket;
 pub use question::Question;
 pub use queue::{AnnounceQueue, Batch, Pace};
 pub use station::{Frame, Station};
-pub use unicast::UnicastSocket;
+pub use unicast::{Departure, UnicastSocket};

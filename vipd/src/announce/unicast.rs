@@ -1,22 +1,38 @@
-//! A raw socket that sends whole IP packets to unicast peers.
+//! A raw socket that sends whole IP packets to one unicast peer, and knows whether they have left.
 
 use std::{
-    io,
+    io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6},
     os::fd::{AsRawFd, OwnedFd},
     ptr,
 };
 
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, getsockopt, sendto,
-    setsockopt, socket, sockopt,
+use nix::{
+    cmsg_space,
+    errno::Errno,
+    sys::socket::{
+        AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage,
+        TimestampingFlag, getsockopt, recvmsg, sendto, setsockopt, socket, sockopt,
+    },
 };
-use vipd_common::Family;
 
 /// Packets that wait for an unresolved neighbour count as sent but not yet gone, and the kernel keeps up to 208 KiB of
-/// them for each. Doubled by the kernel, this is room for some 150 dead peers before they would keep adverts from the
-/// living ones.
-const SEND_BUFFER: usize = 16 << 20;
+/// them. Doubled by the kernel, this is room for all of those, and for what goes when the neighbour is found.
+const SEND_BUFFER: usize = 1 << 20;
+/// Room for the kernel's notes about packets, and for ICMP errors, which come the same way.
+const NOTE_BUFFER: usize = 64 << 10;
+/// Notes read at once: more than [`NOTE_BUFFER`] has room for. A flood of ICMP errors holds up nobody.
+const NOTES: usize = 128;
+
+/// What has become of a packet that the kernel has taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// It is with the interface, as a frame.
+    Left,
+    /// It waits: the neighbour that it goes to has no MAC yet. The kernel sends it when that is known, or drops it in
+    /// silence.
+    Waits,
+}
 
 /// Sends IP packets that bring their own header; the kernel routes them and resolves the neighbour.
 ///
@@ -24,55 +40,87 @@ const SEND_BUFFER: usize = 16 << 20;
 #[derive(Debug)]
 pub struct UnicastSocket {
     fd: OwnedFd,
-    interface_index: u32,
+    peer: SockaddrStorage,
 }
 
 impl UnicastSocket {
-    /// The interface is where link-local peers are.
+    /// The interface is where a link-local peer is.
     ///
     /// # Errors
     ///
     /// Without CAP_NET_RAW and CAP_NET_ADMIN.
-    pub fn open(family: Family, interface_index: u32) -> io::Result<Self> {
-        let domain = match family {
-            Family::V4 => AddressFamily::Inet,
-            Family::V6 => AddressFamily::Inet6,
+    pub fn open(peer: IpAddr, interface_index: u32) -> io::Result<Self> {
+        let (domain, address) = match peer {
+            IpAddr::V4(v4) => (AddressFamily::Inet, SocketAddr::V4(SocketAddrV4::new(v4, 0))),
+            // The scope; the kernel looks at it for link-local addresses only.
+            IpAddr::V6(v6) => {
+                (AddressFamily::Inet6, SocketAddr::V6(SocketAddrV6::new(v6, 0, 0, interface_index)))
+            }
         };
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         // Protocol IPPROTO_RAW: the header is included, in both families.
         let fd = socket(domain, SockType::Raw, flags, SockProtocol::Raw)?;
         drop_all(&fd)?;
-        setsockopt(&fd, sockopt::RcvBuf, &0)?;
+        setsockopt(&fd, sockopt::RcvBuf, &NOTE_BUFFER)?;
         setsockopt(&fd, sockopt::SndBufForce, &SEND_BUFFER)?;
         // Else the kernel keeps it to itself that its transmit queue was full.
-        match family {
-            Family::V4 => setsockopt(&fd, sockopt::Ipv4RecvErr, &true)?,
-            Family::V6 => setsockopt(&fd, sockopt::Ipv6RecvErr, &true)?,
+        match peer {
+            IpAddr::V4(_) => setsockopt(&fd, sockopt::Ipv4RecvErr, &true)?,
+            IpAddr::V6(_) => setsockopt(&fd, sockopt::Ipv6RecvErr, &true)?,
         }
-        Ok(Self { fd, interface_index })
+        // The kernel makes a note (without the packet) when a packet comes to an interface's queue, whatever the driver.
+        let noted = libc::SOF_TIMESTAMPING_TX_SCHED
+            | libc::SOF_TIMESTAMPING_SOFTWARE
+            | libc::SOF_TIMESTAMPING_OPT_TSONLY;
+        setsockopt(&fd, sockopt::Timestamping, &TimestampingFlag::from_bits_retain(noted))?;
+        Ok(Self { fd, peer: address.into() })
     }
 
-    /// Sends one packet, which must have a header of the socket's family, to a peer of that family. Never waits.
+    /// Sends one packet, which must have a header of the peer's family. Never waits.
     ///
-    /// Success means that the kernel has taken it. An IPv4 packet arrives as it is, except that the kernel fills in an
-    /// identification of 0; an IPv6 packet arrives as it is.
+    /// A packet with a known neighbour is with the interface before the kernel's call returns, so the note about it is
+    /// there. Where the kernel does not say it (it encrypts in the background, say), the packet counts as one that waits. An
+    /// earlier packet to the same peer that leaves during this call is as good: the peer hears it later than the call began.
+    ///
+    /// An IPv4 packet arrives as it is, except that the kernel fills in an identification of 0; an IPv6 packet arrives as it is.
     ///
     /// # Errors
     ///
     /// `NetworkUnreachable` without a route (so also if the link is down), `ENOBUFS` if the transmit queue is full,
-    /// `EMSGSIZE` if the packet is longer than the MTU, `EPERM` if the packet filter drops it. A peer that does not answer
-    /// ARP or Neighbor Discovery is no error: its packets wait in the kernel, and are dropped in silence.
-    pub fn send(&self, packet: &[u8], to: IpAddr) -> io::Result<()> {
-        let to = match to {
-            IpAddr::V4(v4) => SocketAddr::V4(SocketAddrV4::new(v4, 0)),
-            // The scope; the kernel looks at it for link-local addresses only.
-            IpAddr::V6(v6) => SocketAddr::V6(SocketAddrV6::new(v6, 0, 0, self.interface_index)),
-        };
+    /// `EMSGSIZE` if the packet is longer than the MTU, `EPERM` if the packet filter drops it.
+    pub fn send(&self, packet: &[u8]) -> io::Result<Departure> {
         // Kernels without "RAW sockets using IPPROTO_RAW MUST drop incoming ICMP" (2026) let anybody who forges an ICMP error
         // about a packet of protocol 255 fail the next call on the socket: not this one.
         getsockopt(&self.fd, sockopt::SocketError)?;
-        sendto(self.fd.as_raw_fd(), packet, &SockaddrStorage::from(to), MsgFlags::empty())?;
-        Ok(())
+        // Of packets before this one.
+        self.take_notes();
+        sendto(self.fd.as_raw_fd(), packet, &self.peer, MsgFlags::empty())?;
+        Ok(if self.take_notes() { Departure::Left } else { Departure::Waits })
+    }
+
+    /// Takes what the kernel has to say; whether a packet has left.
+    fn take_notes(&self) -> bool {
+        let mut left = false;
+        for _ in 0..NOTES {
+            let mut space = cmsg_space!([libc::timespec; 3], libc::sock_extended_err, libc::sockaddr_in6);
+            let mut nothing = [0; 0];
+            let mut vector = [IoSliceMut::new(&mut nothing)];
+            let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+            let note = recvmsg::<SockaddrStorage>(self.fd.as_raw_fd(), &mut vector, Some(&mut space), flags);
+            let note = match note {
+                Ok(note) => note,
+                Err(Errno::EINTR) => continue,
+                Err(_) => break,
+            };
+            let Ok(parts) = note.cmsgs() else { continue };
+            left |= parts.into_iter().any(|part| match part {
+                ControlMessageOwned::Ipv4RecvErr(note, _) | ControlMessageOwned::Ipv6RecvErr(note, _) => {
+                    note.ee_origin == libc::SO_EE_ORIGIN_TIMESTAMPING
+                }
+                _ => false,
+            });
+        }
+        left
     }
 }
 

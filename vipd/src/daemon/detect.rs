@@ -8,19 +8,22 @@ use vipd_common::{Priority, wire::eth::MacAddr};
 use super::{clock, effects::Effects, router::Router};
 use crate::{
     announce::Question,
-    detection::{Cadence, Claims, Evidence, Limits, Over, Probes, Rival, RivalFinding, Rivals},
+    detection::{Cadence, Claims, Contests, Evidence, Limits, Over, Probes, Rival, RivalFinding, Rivals},
     engine::{Advert, InstanceId},
     keeper::Node,
     notify::{Change, Conflict, ConflictKind},
     time::Instant,
 };
 
-/// RFC 5227 2.4 (c): a VIP is defended against another station's claim once in this time.
+/// RFC 5227 2.4 (c): a VIP is defended against a claim that is no rival's once in this time.
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
-/// After the first claim of a peer the wire is asked again: XDP tells of one claim in a second.
+/// After the first claim of a peer the wire is asked again and again, until it is answered no more: XDP tells of one claim in a
+/// second.
 const CONFIRM_AFTER: Duration = Duration::from_millis(1200);
 /// After a takeover the wire is asked when this has passed, and two adverts; a former master may be in the way no longer.
 const FIRST_QUESTION_AFTER: Duration = Duration::from_secs(1);
+/// Such questions without an answer: five.
+const CLAIMS_WITH_QUESTIONS: Duration = Duration::from_secs(6);
 /// Where a master asks nothing, a peer that claims no VIP for so long has given way.
 const CLAIMS_WITHOUT_QUESTIONS: Duration = Duration::from_secs(60);
 /// Other routers of an instance that are known by their MAC; more than these, the oldest is forgotten.
@@ -41,6 +44,7 @@ const SILENT: (&str, &str) = (
 pub(super) struct Watch {
     rivals: Rivals,
     probes: Probes,
+    contests: Contests,
     limits: Limits<(InstanceId, Kind), News>,
 }
 
@@ -95,8 +99,13 @@ pub(super) struct Watched {
 
 impl Watch {
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let all = [self.rivals.poll_timeout(), self.probes.poll_timeout(), self.limits.poll_timeout()];
-        all.into_iter().flatten().min()
+        let next = [
+            self.rivals.poll_timeout(),
+            self.probes.poll_timeout(),
+            self.contests.poll_timeout(),
+            self.limits.poll_timeout(),
+        ];
+        next.into_iter().flatten().min()
     }
 
     pub fn is_split(&self, instance: InstanceId) -> bool {
@@ -106,6 +115,7 @@ impl Watch {
     /// The instance is no more.
     pub fn forget(&mut self, instance: InstanceId) {
         self.probes.end(instance);
+        self.contests.end(instance);
         self.rivals.yielded(instance);
         self.limits.retain(|(of, _)| *of != instance);
     }
@@ -178,14 +188,16 @@ impl Effects {
         if let Some(address) = their_address {
             self.claimed_by_peer(instance, vip, Rival { address, mac, priority: None }, now);
         }
-        self.defend(instance, vip);
+        // Its other claims may be lost, or not told of, and so may what is said against them.
+        if self.watch.contests.claimed(instance, now) {
+            self.defend(instance, vip);
+        }
     }
 
     fn claimed_by_peer(&mut self, instance: InstanceId, vip: IpAddr, rival: Rival, now: Instant) {
         let slot = &self.slots[&instance];
         let period = slot.router.spec.self_probe;
-        // Two questions, with the quarter by which they may be late.
-        let period = period.map_or(CLAIMS_WITHOUT_QUESTIONS, |period| period * 5 / 2);
+        let period = if period.is_some() { CLAIMS_WITH_QUESTIONS } else { CLAIMS_WITHOUT_QUESTIONS };
         match self.watch.rivals.seen(instance, rival, Evidence::Claim(period), now) {
             Some(RivalFinding::Seen) => {
                 let place = slot.stations.iter().position(|station| station.address == vip);
@@ -314,12 +326,15 @@ impl Effects {
         } else {
             self.watch.probes.end(instance);
         }
-        if !master && let Some(over) = self.watch.rivals.yielded(instance) {
-            self.split_brain_over(&over);
+        if !master {
+            self.watch.contests.end(instance);
+            if let Some(over) = self.watch.rivals.yielded(instance) {
+                self.split_brain_over(&over);
+            }
         }
     }
 
-    /// Does what is due: asks the wire for VIPs, and tells of split brains that are over.
+    /// Does what is due: asks the wire for VIPs, announces those that others claim, and tells of split brains that are over.
     pub(super) fn detect(&mut self) {
         let Some(at) = self.watch.poll_timeout() else { return };
         let now = clock::now();
@@ -335,6 +350,23 @@ impl Effects {
         while let Some(instance) = self.watch.probes.due(now) {
             self.ask(instance, now);
         }
+        while let Some(instance) = self.watch.contests.due(now) {
+            self.contest(instance, now);
+        }
+    }
+
+    /// Announces VIPs of an instance that somebody else claims.
+    fn contest(&mut self, instance: InstanceId, now: Instant) {
+        let owned = self.lease(instance) > now;
+        let Some(slot) = self.slots.get(&instance).filter(|_| owned) else {
+            return self.watch.contests.end(instance);
+        };
+        let said = self.watch.contests.take(instance, slot.stations.len(), now);
+        // A burst that is under way says it as well.
+        if !self.announcements.is_announcing(instance.0.into()) {
+            let stations = said.into_iter().map(|place| slot.stations[place]).collect();
+            self.announcements.push(instance.0.into(), stations, 1, slot.router.pace(), now);
+        }
     }
 
     /// Asks the wire for some of an instance's VIPs: whoever else has one answers, and XDP tells of a claim.
@@ -343,6 +375,9 @@ impl Effects {
         let Some(slot) = self.slots.get(&instance) else { return self.watch.probes.end(instance) };
         let Some(period) = slot.router.spec.self_probe else { return self.watch.probes.end(instance) };
         let asked = self.watch.probes.take(instance, slot.stations.len(), period, fastrand::u8(..), now);
+        if let Some(place) = asked.first().filter(|_| self.watch.rivals.claims(instance)) {
+            self.watch.probes.hasten(instance, *place, now + CONFIRM_AFTER);
+        }
         if !owned {
             return;
         }

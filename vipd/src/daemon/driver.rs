@@ -438,6 +438,9 @@ impl Driver {
             _ if router.refusal().is_some() => Input::Fault { instance: id, reason: FaultReason::Refused },
             _ if !router.link().exists() => Input::Fault { instance: id, reason: FaultReason::NoInterface },
             _ if !router.up() => Input::Fault { instance: id, reason: FaultReason::LinkDown },
+            None if router.spec.source.is_some() => {
+                Input::Fault { instance: id, reason: FaultReason::NoSource }
+            }
             None => Input::Fault { instance: id, reason: FaultReason::NoAddress },
             Some(_) if standing.isolated => Input::Fault { instance: id, reason: FaultReason::Isolated },
             Some(_) if standing.fault => Input::Fault { instance: id, reason: FaultReason::Tracked },

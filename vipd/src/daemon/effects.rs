@@ -51,6 +51,10 @@ pub(super) struct Slot {
     pub adverts_sent: u64,
     pub priority_zero_sent: u64,
     pub send_errors: u64,
+    /// The last advert has not left.
+    unsent: bool,
+    /// It has taken over for no time at all, which was told to nobody: its first advert has not left.
+    untold: bool,
     /// Its own interface and its heartbeat lines.
     pub lines: Lines,
     /// How long the lease still had when it was renewed.
@@ -72,6 +76,8 @@ impl Slot {
             adverts_sent: 0,
             priority_zero_sent: 0,
             send_errors: 0,
+            unsent: false,
+            untold: false,
             lease_margin: Least::default(),
             watched: Watched::default(),
             router,
@@ -162,6 +168,18 @@ impl Effects {
         let _ = self.notices.send(notice);
     }
 
+    /// Whether a change of state is one of a takeover that ends where it begins, and is told to nobody: an advert of the group
+    /// has not left, and so each member steps down before anything else is done. Where that lasts, each end of the down timer
+    /// would be two runs of every notify script; `advert_not_sent` tells of it, and the state is BACKUP all the time.
+    fn is_takeover_in_vain(&mut self, instance: InstanceId, to: StateName) -> bool {
+        let group = self.group(instance);
+        let fails = self.slots.values().any(|slot| slot.router.group == group && slot.unsent);
+        let slot = self.slot(instance);
+        let was_untold = mem::take(&mut slot.untold);
+        slot.untold = to == StateName::Master && fails;
+        slot.untold || was_untold && to == StateName::Backup
+    }
+
     /// Sends the announcements that are due.
     pub fn send_announcements(&mut self) {
         for batch in self.announcements.next_batch(clock::now()) {
@@ -236,6 +254,7 @@ impl Node for Effects {
             slot.adverts_sent += 1;
             slot.priority_zero_sent += u64::from(priority.is_leaving());
         }
+        slot.unsent = !counts;
         slot.note_unsent(sent);
         counts
     }
@@ -258,6 +277,9 @@ impl Node for Effects {
 
     fn transition(&mut self, transition: Transition) {
         let Transition { instance, from, to, reason, master } = transition;
+        if self.is_takeover_in_vain(instance, to) {
+            return;
+        }
         let slot = self.slot(instance);
         let (master, master_priority) = master.unzip();
         tracing::info!(

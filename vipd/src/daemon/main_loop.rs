@@ -15,6 +15,7 @@ use super::{
     Made, Options,
     attach::Attachments,
     conditions::{Conditions, LOOK},
+    detached::{self, Detached},
     drained::Drained,
     driver::{End, Fence, Message, Wishes},
     fencing::Fences,
@@ -101,6 +102,8 @@ pub struct MainLoop<'m> {
     pub draining: Option<(oneshot::Receiver<Result<String, String>>, Reply)>,
     /// What is looked at now and then.
     pub conditions: Conditions,
+    /// Where the program was detached by others.
+    pub detached: Detached,
     pub manager: ServiceManager,
     /// Whether the handover has begun.
     pub stopping: bool,
@@ -120,6 +123,8 @@ impl MainLoop<'_> {
         self.retry_at = Some(Instant::now());
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut attachments = interval(detached::PERIOD);
+        attachments.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 ended = &mut *end => return ended.context("the engine thread ended without a word")?,
@@ -158,6 +163,7 @@ impl MainLoop<'_> {
                     self.look();
                     self.check_offloads().await;
                 }
+                _ = attachments.tick() => self.check_attachments().await,
                 () = at(self.wanted.again_at), if self.reload.is_none() => self.want_rebuild().await,
                 handed_over = handed_over(&mut self.reload) => {
                     // A channel that is closed is that of an engine that has ended.
@@ -189,6 +195,10 @@ impl MainLoop<'_> {
         for instance in &mut status.instances {
             if let Some(why) = routers.get(instance.name.as_str()).and_then(|router| router.refusal()) {
                 status::name_refusal(instance, why);
+            }
+            if let Some(why) = routers.get(instance.name.as_str()).and_then(|router| router.missing_source())
+            {
+                status::name_source(instance, &why);
             }
         }
         status.arbiters =
@@ -295,6 +305,7 @@ impl MainLoop<'_> {
         let settled = self.delays.pass(change.clone(), Instant::now());
         self.link_changed(settled).await;
         self.check_offloads_of(&change).await;
+        self.check_attachment_of(&change).await;
     }
 
     /// A link has changed, for all who know of delays.
@@ -327,7 +338,7 @@ impl MainLoop<'_> {
     }
 
     /// Takes note of a link of ours: its MAC goes into the table of VIPs, its addresses into routes.
-    fn follow(&mut self, change: &LinkChange) {
+    pub fn follow(&mut self, change: &LinkChange) {
         let macs = |routers: &[Router]| {
             routers.iter().flat_map(|router| &router.links).map(|link| link.mac).collect::<Vec<_>>()
         };

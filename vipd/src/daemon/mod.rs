@@ -6,6 +6,7 @@
 mod attach;
 mod clock;
 mod conditions;
+mod detached;
 mod detect;
 mod drained;
 mod driver;
@@ -47,6 +48,7 @@ use tokio::{
 
 use self::{
     conditions::Conditions,
+    detached::Detached,
     drained::Drained,
     driver::{Driver, End, Parts, Wish, Wishes},
     fencing::Fences,
@@ -397,6 +399,7 @@ async fn run_engine(
         drained: state,
         draining: None,
         conditions: Conditions::default(),
+        detached: Detached::default(),
         manager: ServiceManager::new(),
         stopping: false,
         reload: None,

@@ -211,7 +211,7 @@ impl MainLoop<'_> {
                 self.detach_unused();
                 return Err(error);
             }
-            let error = format!("{error:#}");
+            let error = self.why_unattached(ifindex, &format!("{error:#}"));
             tracing::error!(error, "an interface is not used");
             self.wanted.again_soon();
             routers.iter_mut().for_each(|router| router.refuse(ifindex, &error));

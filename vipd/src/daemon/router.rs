@@ -26,7 +26,7 @@ use crate::{
     announce::{Pace, Station},
     config::{self, Auth},
     dataplane::Identity,
-    host::{LinkState, Unusable},
+    host::{LinkState, Unusable, is_local},
     time::nanos,
     vrrp::{GarpTiming, GroupId, InstanceId, LeasePolicy, Settings},
 };
@@ -183,6 +183,16 @@ impl Router {
     pub fn refusal(&self) -> Option<&str> {
         let mut needed = self.links.iter().enumerate().filter(|(i, link)| *i == 0 || link.tracked);
         needed.find_map(|(_, link)| link.refused.as_deref())
+    }
+
+    /// What is to be done about a configured source that this host does not have.
+    pub fn missing_source(&self) -> Option<String> {
+        let (source, link) = (self.spec.source.filter(|_| self.address.is_none())?, self.link());
+        let keyword = if self.spec.unicast.is_some() { "unicast_src_ip" } else { "mcast_src_ip" };
+        let name = &link.name;
+        Some(format!(
+            "{keyword} {source} is not on {name}: `ip address add {source}/LENGTH dev {name}`, or correct {keyword}"
+        ))
     }
 
     /// The interface of its adverts.
@@ -378,14 +388,18 @@ pub fn centiseconds(interval: Duration) -> u32 {
     u32::try_from(interval.as_millis() / 10).unwrap_or(u32::MAX)
 }
 
-/// The address that adverts are sent from: the configured one, or the interface's first that is no VIP.
+/// The address that adverts are sent from: the configured one (if this host has it, where it matters), or the interface's first that is no VIP.
 ///
 /// RFC 9568 1.7: the primary address is one that is chosen from the interface's real addresses; 5.1.2.1: over IPv6 it is
 /// link-local. To unicast peers that are not on the link it cannot be.
 fn primary_address(spec: &config::Instance, state: &LinkState) -> Option<IpAddr> {
     if let Some(source) = spec.source {
         let is_there = || state.addresses.iter().any(|candidate| candidate.address == source);
-        return Some(source).filter(|_| !spec.tracks_source() || is_there());
+        // A peer sends its adverts to this address: without it they do not come in, and two would be master. It may be on
+        // another interface, such as `lo`, if the peer's route leads here.
+        let is_needed = spec.tracks_source() || spec.unicast.is_some();
+        let is_elsewhere = || !spec.tracks_source() && is_local(source);
+        return Some(source).filter(|_| !is_needed || is_there() || is_elsewhere());
     }
     let global = spec.unicast.as_ref().is_some_and(|unicast| {
         unicast.peers.iter().any(|peer| matches!(peer.address, IpAddr::V6(v6) if !v6.is_unicast_link_local()))

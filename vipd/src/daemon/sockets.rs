@@ -1,28 +1,40 @@
-//! The engine's sockets: one for frames on each interface, one for unicast packets where an instance has peers.
+//! The engine's sockets: one for frames on each interface, one for packets to each unicast peer.
 
 use std::{
     collections::{BTreeSet, HashMap},
     io,
     net::IpAddr,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
-use vipd_common::{Family, Priority, types::ChecksumForm, wire::eth::MacAddr};
+use vipd_common::{Priority, types::ChecksumForm, wire::eth::MacAddr};
 
-use super::router::Router;
+use super::{
+    clock,
+    router::{Router, RouterLink},
+};
 use crate::{
-    announce::{AdvertSpec, Batch, PacketSocket, Question, UnicastSocket, advert_frame, advert_packet},
+    announce::{
+        AdvertSpec, Batch, Departure, PacketSocket, Question, Station, UnicastSocket, advert_frame,
+        advert_packet,
+    },
+    time::Instant,
     vrrp::LeasePolicy,
 };
 
 /// TTL and hop limit of multicast adverts (RFC 9568 5.1.1.3, 5.1.2.3).
 const MULTICAST_TTL: u8 = 255;
+/// Least time between two questions about a peer without a MAC, however short the adverts' interval is. The kernel itself asks
+/// once a second, and for so long a peer that comes back would hear nothing.
+const ASK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What has become of an advert.
 #[derive(Debug)]
 pub struct Sent {
     /// Whether those who could take over may hear it, so that the lease is renewed by it: it has left for somebody,
-    /// and with `lease strict` for all (on its own interface, to every peer).
+    /// and with `lease strict` for all (on its own interface, to every peer). A peer whose MAC is not known is asked for it,
+    /// which counts as well.
     pub counts: bool,
     pub unsent: Vec<Unsent>,
 }
@@ -41,12 +53,21 @@ pub enum Way {
     Line(usize),
 }
 
+/// The way to a unicast peer.
+#[derive(Debug)]
+struct PeerWay {
+    socket: UnicastSocket,
+    /// When the link was asked for the peer's MAC last.
+    asked_at: Option<Instant>,
+}
+
 /// What adverts and announcements leave by.
 #[derive(Debug, Default)]
 pub struct Sockets {
     /// By interface index.
     frames: HashMap<u32, PacketSocket>,
-    unicast: HashMap<(Family, u32), UnicastSocket>,
+    /// By the interface of the instance, and the peer.
+    peers: HashMap<(u32, IpAddr), PeerWay>,
     /// Identification of the last IPv4 packet.
     ip_id: u16,
     /// The advert being built.
@@ -54,18 +75,21 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// The sockets that `routers` need: on which interfaces, and for which families' peers.
-    pub fn needs(routers: &[Router]) -> BTreeSet<(u32, Option<Family>)> {
+    /// The sockets that `routers` need: on which interfaces, and for which peers there.
+    pub fn needs(routers: &[Router]) -> BTreeSet<(u32, Option<IpAddr>)> {
         let frames = routers.iter().flat_map(Router::present_ports).map(|port| (port.ifindex, None));
-        let unicast = routers.iter().filter(|router| router.spec.unicast.is_some() && router.link().exists());
-        frames.chain(unicast.map(|router| (router.link().ifindex, Some(router.spec.family)))).collect()
+        let unicast = routers.iter().filter(|router| router.link().exists()).flat_map(|router| {
+            let peers = router.spec.unicast.iter().flat_map(|unicast| &unicast.peers);
+            peers.map(|peer| (router.link().ifindex, Some(peer.address)))
+        });
+        frames.chain(unicast).collect()
     }
 
     /// Opens what `routers` need.
     pub fn open(routers: &[Router]) -> Result<Self> {
         let mut sockets = Self::default();
-        for (ifindex, family) in Self::needs(routers) {
-            match family {
+        for (ifindex, peer) in Self::needs(routers) {
+            match peer {
                 None => {
                     let socket = PacketSocket::open(ifindex);
                     let socket = socket.with_context(|| {
@@ -73,10 +97,12 @@ impl Sockets {
                     })?;
                     sockets.frames.insert(ifindex, socket);
                 }
-                Some(family) => {
-                    let socket = UnicastSocket::open(family, ifindex);
-                    let socket = socket.context("open a raw socket for unicast peers (CAP_NET_RAW)")?;
-                    sockets.unicast.insert((family, ifindex), socket);
+                Some(peer) => {
+                    let socket = UnicastSocket::open(peer, ifindex);
+                    let socket = socket.with_context(|| {
+                        format!("open a raw socket for the unicast peer {peer} (CAP_NET_RAW)")
+                    })?;
+                    sockets.peers.insert((ifindex, peer), PeerWay { socket, asked_at: None });
                 }
             }
         }
@@ -115,20 +141,44 @@ impl Sockets {
         let Some(unicast) = &router.spec.unicast else {
             return Ok(self.multicast(router, &spec, needs_all));
         };
-        let socket = self.unicast.get(&(router.spec.family, router.link().ifindex));
-        let socket = socket.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
         spec.ttl = unicast.ttl;
         let mut reached = false;
         let mut unsent = Vec::new();
         for peer in &unicast.peers {
             spec.destination = peer.address;
             advert_packet(&spec, &mut self.buffer)?;
-            match socket.send(&self.buffer, peer.address) {
+            match self.send_to_peer(router.link(), peer.address) {
                 Ok(()) => reached = true,
                 Err(error) => unsent.push(Unsent { way: Way::Peer(peer.address), error }),
             }
         }
         Ok(Sent { counts: unsent.is_empty() || reached && !needs_all, unsent })
+    }
+
+    /// Sends the advert in the buffer to a peer. Success means that a frame for the peer has left this host: the advert's, or
+    /// the question for the peer's MAC that it waits for.
+    ///
+    /// The lease rests on this. An advert that waits in the kernel has reached nobody, but a peer that is dead must not cost
+    /// the lease of a master that is left alone. So what counts is that this host can say something to the peer's link, and
+    /// says it: a peer that is there answers the question, and the advert that waits goes at once (docs/invariants.md).
+    fn send_to_peer(&mut self, link: &RouterLink, peer: IpAddr) -> io::Result<()> {
+        let not_open = || io::Error::from(io::ErrorKind::NotConnected);
+        let way = self.peers.get_mut(&(link.ifindex, peer)).ok_or_else(not_open)?;
+        if way.socket.send(&self.buffer)? == Departure::Left {
+            way.asked_at = None;
+            return Ok(());
+        }
+        let now = clock::now();
+        if way.asked_at.is_some_and(|at| now.saturating_since(at) < ASK_INTERVAL) {
+            return Ok(());
+        }
+        // Until one leaves each advert asks.
+        way.asked_at = None;
+        let frames = self.frames.get(&link.ifindex).ok_or_else(not_open)?;
+        let question = Question::about(&Station { ifindex: link.ifindex, mac: link.mac, address: peer });
+        frames.send(question.as_ref())?;
+        way.asked_at = Some(now);
+        Ok(())
     }
 
     /// Sends an advert to the group: out of the router's own interface, and out of each heartbeat line that is up.

@@ -181,6 +181,14 @@ pub(super) fn name_refusal(instance: &mut InstanceStatus, why: &str) {
     }
 }
 
+/// The election knows that the source address is missing, not which.
+pub(super) fn name_source(instance: &mut InstanceStatus, why: &str) {
+    let missing = Reason::Fault(FaultReason::NoSource).to_string();
+    if instance.reason.as_ref() == Some(&missing) {
+        instance.reason = Some(format!("{missing}: {why}"));
+    }
+}
+
 fn discards(counters: &InstanceCounters) -> BTreeMap<String, u64> {
     counters
         .iter()

@@ -16,6 +16,9 @@ const NLM_F_ACK: u16 = 4;
 const NLM_F_DUMP: u16 = 0x300;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+// The attributes of a filter, and those of a BPF filter (linux/pkt_cls.h).
+const TCA_OPTIONS: u16 = 2;
+const TCA_BPF_ID: u16 = 11;
 const TC_H_CLSACT: u32 = 0xffff_fff1;
 const INGRESS: u32 = 0xffff_fff2;
 const EGRESS: u32 = 0xffff_fff3;
@@ -41,7 +44,7 @@ pub fn remove_if_unused(ifindex: u32) -> io::Result<()> {
             return Ok(());
         }
     }
-    match request(RTM_DELQDISC, NLM_F_REQUEST | NLM_F_ACK, ifindex, TC_H_CLSACT, |_| ()) {
+    match request(RTM_DELQDISC, NLM_F_REQUEST | NLM_F_ACK, ifindex, TC_H_CLSACT, |_, _| ()) {
         // The interface is gone, or somebody else was quicker.
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT | libc::EINVAL)) => {
             Ok(())
@@ -52,14 +55,53 @@ pub fn remove_if_unused(ifindex: u32) -> io::Result<()> {
 
 fn has_filters(ifindex: u32, parent: u32) -> io::Result<bool> {
     let mut found = false;
-    request(RTM_GETTFILTER, NLM_F_REQUEST | NLM_F_DUMP, ifindex, parent, |kind| {
+    request(RTM_GETTFILTER, NLM_F_REQUEST | NLM_F_DUMP, ifindex, parent, |kind, _| {
         found |= kind == RTM_NEWTFILTER;
     })?;
     Ok(found)
 }
 
-/// Sends one request, tells the type of each message that answers it, and returns when the kernel has said all.
-fn request(kind: u16, flags: u16, ifindex: u32, parent: u32, mut each: impl FnMut(u16)) -> io::Result<()> {
+/// Whether an ingress filter of this priority and handle has the program with this id.
+pub fn has_program(ifindex: u32, priority: u16, handle: u32, program: u32) -> io::Result<bool> {
+    let mut found = false;
+    request(RTM_GETTFILTER, NLM_F_REQUEST | NLM_F_DUMP, ifindex, INGRESS, |kind, body| {
+        found |= kind == RTM_NEWTFILTER && is_filter(body, priority, handle, program);
+    })?;
+    Ok(found)
+}
+
+/// Whether the body of an RTM_NEWTFILTER message, `struct tcmsg` and its attributes, is that filter.
+fn is_filter(body: &[u8], priority: u16, handle: u32, program: u32) -> bool {
+    let word = |at: usize| Some(u32::from_ne_bytes(body.get(at..at + 4)?.try_into().ok()?));
+    // The upper half of tcm_info is the priority.
+    let is_it = word(8) == Some(handle) && word(16).is_some_and(|info| info >> 16 == u32::from(priority));
+    let options = body.get(TC_MESSAGE..).and_then(|rest| attribute(rest, TCA_OPTIONS));
+    let id = options.and_then(|options| attribute(options, TCA_BPF_ID));
+    is_it && id == Some(&program.to_ne_bytes()[..])
+}
+
+/// The value of the first attribute of a kind.
+fn attribute(mut rest: &[u8], kind: u16) -> Option<&[u8]> {
+    loop {
+        let (head, _) = rest.split_first_chunk::<4>()?;
+        let length = usize::from(u16::from_ne_bytes([head[0], head[1]]));
+        let value = rest.get(4..length)?;
+        // Two bits of the kind are flags.
+        if u16::from_ne_bytes([head[2], head[3]]) & 0x3fff == kind {
+            return Some(value);
+        }
+        rest = rest.get(length.next_multiple_of(4)..)?;
+    }
+}
+
+/// Sends one request, tells the type and the body of each message that answers it, and returns when the kernel has said all.
+fn request(
+    kind: u16,
+    flags: u16,
+    ifindex: u32,
+    parent: u32,
+    mut each: impl FnMut(u16, &[u8]),
+) -> io::Result<()> {
     let mut message = Vec::with_capacity(HEADER + TC_MESSAGE);
     message.extend(u32::try_from(HEADER + TC_MESSAGE).map_err(io::Error::other)?.to_ne_bytes());
     message.extend(kind.to_ne_bytes());
@@ -94,9 +136,74 @@ fn request(kind: u16, flags: u16, ifindex: u32, parent: u32, mut each: impl FnMu
                         None => Err(io::Error::other("a netlink error without a code")),
                     };
                 }
-                kind => each(kind),
+                kind => each(kind, &rest[HEADER..length]),
             }
             rest = &rest[length.next_multiple_of(4).min(rest.len())..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{process::Command, thread};
+
+    use aya::programs::{
+        TcAttachType,
+        tc::{NlOptions, TcAttachOptions},
+    };
+    use nix::{net::if_::if_nametoindex, sched::CloneFlags};
+
+    use super::super::{
+        attachment::{FILTER_HANDLE, FILTER_PRIORITY},
+        programs::{TC_OBJECT, load_object, verified_tc},
+    };
+    use super::*;
+
+    fn run(command: &str) {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// In a network namespace that ends with the test's thread.
+    fn watch_a_filter() {
+        nix::sched::unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        run("ip link add v0 type veth peer name v1");
+        let ifindex = if_nametoindex("v0").unwrap();
+        let mut object = load_object(TC_OBJECT, None, false).unwrap();
+        let id = verified_tc(&mut object).unwrap().info().unwrap().id();
+        let seen = || has_program(ifindex, FILTER_PRIORITY, FILTER_HANDLE.into(), id).unwrap();
+        assert!(add("v0").unwrap() && !seen(), "a qdisc alone");
+        let attach = |object: &mut aya::Ebpf| {
+            let options = NlOptions { priority: FILTER_PRIORITY, handle: FILTER_HANDLE, classid: None };
+            let program = verified_tc(object).unwrap();
+            let options = TcAttachOptions::Netlink(options);
+            let link = program.attach_with_options("v0", TcAttachType::Ingress, options).unwrap();
+            std::mem::forget(program.take_link(link).unwrap());
+        };
+        attach(&mut object);
+        assert!(seen());
+        assert!(!has_program(ifindex, FILTER_PRIORITY + 1, FILTER_HANDLE.into(), id).unwrap());
+        assert!(!has_program(ifindex, FILTER_PRIORITY, u32::from(FILTER_HANDLE) + 1, id).unwrap());
+        assert!(
+            !has_program(ifindex, FILTER_PRIORITY, FILTER_HANDLE.into(), id + 1).unwrap(),
+            "another program"
+        );
+        run("tc filter del dev v0 ingress");
+        assert!(!seen(), "the filter is gone");
+        attach(&mut object);
+        assert!(seen());
+        run("tc qdisc del dev v0 clsact");
+        assert!(!seen(), "the qdisc is gone");
+    }
+
+    #[test]
+    fn a_filter_is_seen_until_somebody_removes_it() {
+        if !nix::unistd::geteuid().is_root() {
+            return vipd_tests::skip(format_args!("a filter needs root"));
+        }
+        if let Err(panic) = thread::scope(|scope| scope.spawn(watch_a_filter).join()) {
+            std::panic::resume_unwind(panic);
         }
     }
 }

@@ -258,6 +258,20 @@ impl Dataplane {
         self.programs.is_attached(ifindex)
     }
 
+    /// Whether what this process has attached there is in place.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not say it.
+    pub fn is_in_place(&mut self, ifindex: u32) -> Result<bool> {
+        self.programs.is_in_place(ifindex)
+    }
+
+    /// Takes note that what was attached there is not in place any more; [`Self::attach`] attaches it anew.
+    pub fn forget(&mut self, ifindex: u32) {
+        self.programs.forget(ifindex);
+    }
+
     /// Detaches from interfaces that are not among `ifindexes`, whoever has pinned the attachment.
     pub fn detach_others(&mut self, ifindexes: &[u32]) -> Result<()> {
         self.programs.detach_others(ifindexes)

@@ -21,7 +21,7 @@ use super::{
     attachment::{self, Attached, Attachment, FILTER_HANDLE, FILTER_PRIORITY, Mode, Pin, Wanted},
     clsact,
     pins::PinDir,
-    refusal,
+    refusal, sys,
     verification::{Refused, Verified},
 };
 use crate::host::XdpState;
@@ -29,7 +29,7 @@ use crate::host::XdpState;
 /// The programs, built by `cargo xtask build-ebpf` and embedded (see build.rs).
 pub(super) static XDP_OBJECT: &[u8] =
     include_bytes_aligned!(concat!(env!("VIPD_BPF_DIR"), "/vipd-xdp.bpf.o"));
-static TC_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VIPD_BPF_DIR"), "/vipd-tc.bpf.o"));
+pub(super) static TC_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VIPD_BPF_DIR"), "/vipd-tc.bpf.o"));
 
 /// Names of the programs, as `bpftool prog show` prints them.
 pub(super) const XDP_PROGRAM: &str = "vipd_xdp";
@@ -70,6 +70,40 @@ impl Programs {
 
     pub fn is_attached(&self, ifindex: u32) -> bool {
         self.attached.contains_key(&ifindex)
+    }
+
+    /// Whether what this process has attached is in place: anybody with CAP_NET_ADMIN may detach it.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not say it, for want of descriptors or memory.
+    pub fn is_in_place(&mut self, ifindex: u32) -> Result<bool> {
+        let pins: &[Pin] = match self.attached.get(&ifindex) {
+            None => return Ok(false),
+            Some(Mode::Native) => &[Pin::Xdp],
+            Some(Mode::Tc) => &Pin::TC,
+        };
+        // Whoever removes the pin of a link detaches it.
+        let Some(&pin) = pins.iter().find(|pin| self.pins.attachment(**pin, ifindex).exists()) else {
+            return Ok(false);
+        };
+        match pin {
+            Pin::Xdp | Pin::Tcx => {
+                let path = self.pins.attachment(pin, ifindex);
+                let on = sys::interface_of_pinned_link(&path);
+                Ok(on.with_context(|| format!("look at the link {}", path.display()))? == ifindex)
+            }
+            Pin::Filter | Pin::Qdisc => {
+                let id = self.tc()?.info().context("look at the tc program")?.id();
+                let found = clsact::has_program(ifindex, FILTER_PRIORITY, FILTER_HANDLE.into(), id);
+                found.with_context(|| format!("look at the tc filter of interface {ifindex}"))
+            }
+        }
+    }
+
+    /// Takes note that what was attached is not in place any more.
+    pub fn forget(&mut self, ifindex: u32) {
+        self.attached.remove(&ifindex);
     }
 
     /// Attaches the program to an interface as is wanted, and pins what holds it. `present` is the XDP program that the
@@ -318,7 +352,7 @@ pub(super) fn verified_xdp(object: &mut Ebpf) -> Result<&mut Xdp> {
     Ok(program)
 }
 
-fn verified_tc(object: &mut Ebpf) -> Result<&mut SchedClassifier> {
+pub(super) fn verified_tc(object: &mut Ebpf) -> Result<&mut SchedClassifier> {
     let program = object.program_mut(TC_PROGRAM).context("the tc object has no program")?;
     let program: &mut SchedClassifier = program.try_into()?;
     if program.fd().is_err() {

@@ -12,6 +12,7 @@ use std::{
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_LINK_DETACH: libc::c_int = 34;
 
 /// The part of `union bpf_attr` that map element commands use (include/uapi/linux/bpf.h).
@@ -55,6 +56,50 @@ pub fn lookup(map: impl AsFd, index: u32, value: &mut [u8]) -> io::Result<bool> 
 ///
 /// Removing the pin is not enough: the kernel lets go of a pinned link in a work queue, some time later.
 pub fn detach_pinned_link(path: &Path) -> io::Result<()> {
+    let link = pinned(path)?;
+    let attr = u32::try_from(link.as_raw_fd()).map_err(io::Error::other)?;
+    // SAFETY: `attr` is all of the attributes that the command has.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_DETACH, &raw const attr, size_of::<u32>()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The index of the interface that a pinned link of XDP or tcx is attached to; 0 if it was detached, or the interface is gone.
+pub fn interface_of_pinned_link(path: &Path) -> io::Result<u32> {
+    /// The part of `union bpf_attr` for `BPF_OBJ_GET_INFO_BY_FD`.
+    #[repr(C)]
+    struct InfoAttr {
+        bpf_fd: u32,
+        info_len: u32,
+        info: u64,
+    }
+    /// `struct bpf_link_info` as far as it is of interest; the kernel writes no more than it is told the length of.
+    #[derive(Default)]
+    #[repr(C)]
+    struct LinkInfo {
+        kind: u32,
+        id: u32,
+        prog_id: u32,
+        padding: u32,
+        /// The first field of `xdp` and of `tcx`.
+        ifindex: u32,
+        rest: u32,
+    }
+    let link = pinned(path)?;
+    let mut info = LinkInfo::default();
+    let attr = InfoAttr {
+        bpf_fd: u32::try_from(link.as_raw_fd()).map_err(io::Error::other)?,
+        info_len: size_of::<LinkInfo>() as u32,
+        info: (&raw mut info) as u64,
+    };
+    // SAFETY: `attr` is all of the attributes that the command has, and `info` as long as it says; both outlive the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attr, size_of::<InfoAttr>())
+    };
+    if result == 0 { Ok(info.ifindex) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Opens what is pinned there.
+fn pinned(path: &Path) -> io::Result<OwnedFd> {
     /// The part of `union bpf_attr` for `BPF_OBJ_GET`.
     #[repr(C)]
     struct ObjectAttr {
@@ -71,9 +116,5 @@ pub fn detach_pinned_link(path: &Path) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: a new descriptor that nobody else owns.
-    let link = unsafe { OwnedFd::from_raw_fd(fd) };
-    let attr = u32::try_from(link.as_raw_fd()).map_err(io::Error::other)?;
-    // SAFETY: `attr` is all of the attributes that the command has.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_DETACH, &raw const attr, size_of::<u32>()) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

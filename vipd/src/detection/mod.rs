@@ -4,6 +4,7 @@
 
 mod cadence;
 mod claims;
+mod contests;
 mod limit;
 mod mismatch;
 mod probes;
@@ -12,6 +13,7 @@ mod silence;
 
 pub use cadence::Cadence;
 pub use claims::Claims;
+pub use contests::Contests;
 pub use limit::Limits;
 pub use mismatch::{Finding as MismatchFinding, Mismatches, Sample};
 pub use probes::Probes;

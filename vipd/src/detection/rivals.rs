@@ -23,7 +23,8 @@ pub struct Rival {
 pub enum Evidence {
     /// An advert that does not beat us, of a router that sends them at this interval.
     Advert(Duration),
-    /// It claims a VIP. There is a claim in each such time, as long as it is the owner.
+    /// It claims a VIP. Without another claim for so long it does no more; of one whose adverts were heard too, their end is
+    /// enough, since it claims by itself only when it takes over.
     Claim(Duration),
 }
 
@@ -80,6 +81,10 @@ struct Episode {
     last: Instant,
     signs: u32,
     split: bool,
+    /// It was seen to claim a VIP.
+    claims: bool,
+    /// After how long without an advert it has given way; `None`: there was none.
+    adverts_quiet: Option<Duration>,
     /// It is over if there is no sign until then.
     until: Instant,
 }
@@ -96,14 +101,35 @@ impl Rivals {
         let mut first = false;
         let episode = self.0.entry(instance).or_insert_with(|| {
             first = true;
-            Episode { rival, began: now, last: now, signs: 0, split: false, until: now }
+            Episode {
+                rival,
+                began: now,
+                last: now,
+                signs: 0,
+                split: false,
+                claims: false,
+                adverts_quiet: None,
+                until: now,
+            }
         });
         // Its priority is known from adverts only.
         let priority = rival.priority.or(episode.rival.priority.filter(|_| episode.rival.mac == rival.mac));
         episode.rival = Rival { priority, ..rival };
         episode.signs = episode.signs.saturating_add(1);
         episode.last = now;
-        episode.until = episode.until.max(now + evidence.quiet());
+        let quiet = match evidence {
+            Evidence::Advert(_) => *episode.adverts_quiet.insert(evidence.quiet()),
+            Evidence::Claim(_) => {
+                episode.claims = true;
+                evidence.quiet().min(episode.adverts_quiet.unwrap_or(Duration::MAX))
+            }
+        };
+        episode.until = if episode.adverts_quiet.is_some() && matches!(evidence, Evidence::Advert(_)) {
+            // What its claims alone would have said.
+            now + quiet
+        } else {
+            episode.until.max(now + quiet)
+        };
         let (signs, span) = evidence.persists();
         if !episode.split && episode.signs >= signs && now.saturating_since(episode.began) >= span {
             episode.split = true;
@@ -133,6 +159,11 @@ impl Rivals {
             goes_on
         });
         over
+    }
+
+    /// Whether there is a rival of an instance that was seen to claim a VIP; it goes on doing so if it is asked.
+    pub fn claims(&self, instance: InstanceId) -> bool {
+        self.0.get(&instance).is_some_and(|episode| episode.claims)
     }
 
     /// Whether an instance has a rival that does not give way.
@@ -227,6 +258,34 @@ mod tests {
         rivals.seen(ONE, rival(None), Claim(SECOND * 30), at(1000));
         assert_eq!(rivals.yielded(ONE).map(|over| over.lasted), Some(SECOND));
         assert_eq!(rivals.yielded(ONE), None);
+    }
+
+    /// Its adverts say more than a claim, whichever came first.
+    #[test]
+    fn the_end_of_its_adverts_is_the_end_of_a_rival_that_has_claimed() {
+        for claims_at in [0, 400, 9_000] {
+            let mut rivals = Rivals::default();
+            for ms in (0..=10_000).step_by(100) {
+                if ms == claims_at {
+                    rivals.seen(ONE, rival(None), Claim(SECOND * 75), at(ms));
+                }
+                rivals.seen(ONE, rival(Some(50)), Advert(SECOND / 10), at(ms));
+            }
+            assert!(rivals.is_split(ONE) && rivals.claims(ONE));
+            assert_eq!(rivals.take_over(at(12_999)), [], "claim at {claims_at} ms");
+            assert_eq!(rivals.take_over(at(13_000)).len(), 1, "claim at {claims_at} ms");
+            assert!(!rivals.is_split(ONE) && !rivals.claims(ONE));
+        }
+        // It claims after its last advert, as what is left of a keepalived that was killed does.
+        let mut rivals = Rivals::default();
+        for ms in [0, 1000, 2000, 3000] {
+            rivals.seen(ONE, rival(Some(50)), Advert(SECOND), at(ms));
+        }
+        for ms in [6000, 8000, 10_000] {
+            rivals.seen(ONE, rival(None), Claim(SECOND * 6), at(ms));
+            assert_eq!(rivals.take_over(at(ms + 900)), []);
+        }
+        assert_eq!(rivals.poll_timeout(), Some(at(14_000)));
     }
 
     /// A peer that was heard and then only answers for the VIPs keeps the priority that it is known by.

@@ -8,7 +8,7 @@ use super::{Facts, Findings};
 use crate::{
     config::{Instance, XdpMode, XdpModes},
     dataplane::NATIVE_MTU,
-    host::{SurveyedLink, Unusable},
+    host::{SurveyedLink, Unusable, is_local},
 };
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
@@ -79,7 +79,11 @@ fn state(link: &SurveyedLink, findings: &mut Findings) -> bool {
 
 fn address(link: &SurveyedLink, instances: &[&Instance], findings: &mut Findings) {
     let name = &link.state.name;
-    for instance in instances.iter().filter(|instance| instance.source.is_none()) {
+    for instance in instances {
+        if let Some(source) = instance.source {
+            configured_source(link, (instance, source), findings);
+            continue;
+        }
         let is_vip = |address: IpAddr| {
             !instance.priority.is_owner()
                 && instance.vips.iter().chain(&instance.excluded).any(|v| v.address == address)
@@ -112,6 +116,30 @@ fn address(link: &SurveyedLink, instances: &[&Instance], findings: &mut Findings
     }
 }
 
+/// An address that a line of the configuration names.
+fn configured_source(link: &SurveyedLink, (instance, source): (&Instance, IpAddr), findings: &mut Findings) {
+    let name = &link.state.name;
+    if link.state.addresses.iter().any(|candidate| candidate.address == source) {
+        return findings.ok(
+            name,
+            "address",
+            format!("it has {source}, the source of {}'s adverts", instance.name),
+        );
+    }
+    let what = format!("it does not have {source}, which {} is to advertise from", instance.name);
+    let (keyword, needed) = match instance.unicast {
+        Some(_) => ("unicast_src_ip", instance.tracks_source() || !is_local(source)),
+        None => ("mcast_src_ip", instance.tracks_source()),
+    };
+    if needed {
+        let fix = format!("ip address add {source}/LENGTH dev {name}, or correct `{keyword}`");
+        findings.problem(name, "address", what, fix);
+    } else {
+        let fix = format!("nothing, if it is meant so: peers see an address that {name} does not answer for");
+        findings.warning(name, "address", what, fix);
+    }
+}
+
 /// Where native XDP would see its frames: the lowest interface below a VLAN.
 fn wire<'f>(facts: &'f Facts, link: &'f SurveyedLink) -> &'f SurveyedLink {
     let mut wire = link;
@@ -138,6 +166,11 @@ fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instanc
     let native = is_native(facts, name, instances);
     let status = instances.iter().find_map(|instance| facts.status_of(instance));
     match (status, wire.state.xdp) {
+        (Some(status), _) if status.xdp_mode.is_empty() => {
+            let what = "vipd runs, and its program is not attached: nothing answers for its VIPs";
+            let fix = "the state of its instances says why; it is tried again every few seconds";
+            findings.problem(name, "xdp", what, fix);
+        }
         (Some(status), _) if !native => {
             let reason = status.xdp_mode_reason.as_deref().unwrap_or("vipd does not say why");
             findings.ok(name, "xdp", format!("the program runs at tc ingress, not in the driver: {reason}"));

@@ -4,6 +4,7 @@ use super::{Facts, Findings};
 use crate::{
     config::Instance,
     control::model::{InstanceStatus, Status},
+    vrrp::Reason,
 };
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
@@ -62,6 +63,10 @@ fn state(status: &InstanceStatus, findings: &mut Findings) {
     if state == "FAULT" {
         let fix = "what is said of its interface, its checks and its arbiters here is the way out";
         findings.problem(name, "state", format!("it is in FAULT: {reason}"), fix);
+    } else if status.reason.as_ref() == Some(&Reason::SendFailed.to_string()) {
+        let fix = "vipd's log (`advert_not_sent`) has the kernel's reason: no route to a peer (ip route get PEER), a packet \
+                   filter (see firewall above), a full queue";
+        findings.problem(name, "state", format!("it is {state} and cannot take over: {reason}"), fix);
     } else {
         findings.ok(name, "state", format!("it is {state}: {reason}"));
     }

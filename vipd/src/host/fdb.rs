@@ -25,7 +25,7 @@ use vipd_common::wire::eth::MacAddr;
 use super::{
     links, mc_filter,
     netlink::{Problems, errno, refusal},
-    saved::Saved,
+    saved::{Saved, current_name},
 };
 
 /// What is wanted: by interface name, its index and the MACs.
@@ -36,6 +36,9 @@ type Added = BTreeMap<String, Filter>;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Filter {
+    /// An interface may have another name by now. 0: by an earlier version.
+    #[serde(default)]
+    ifindex: u32,
     macs: BTreeSet<[u8; 6]>,
     promiscuous: bool,
 }
@@ -59,7 +62,10 @@ impl Filters {
     /// Adds what is missing of `wanted`, and removes what was added earlier and is not wanted. Goes on after an error.
     pub async fn apply(&self, handle: &Handle, wanted: &Wanted<'_>) -> Result<()> {
         let before = self.saved.load();
-        let mut added = before.clone();
+        // By the names that the interfaces have now; with one that is gone its filter is.
+        let named =
+            |(name, filter): (&String, &Filter)| Some((current_name(name, filter.ifindex)?, filter.clone()));
+        let mut added: Added = before.iter().filter_map(named).collect();
         let mut problems = Problems::default();
         for (interface, filter) in &mut added {
             let keep = wanted.get(interface.as_str()).map(|(_, macs)| macs);
@@ -67,9 +73,10 @@ impl Filters {
         }
         for (&interface, (ifindex, macs)) in wanted {
             let filter = added.entry(interface.to_owned()).or_default();
+            filter.ifindex = *ifindex;
             problems.note(admit(handle, interface, *ifindex, macs, filter).await);
         }
-        added.retain(|_, filter| *filter != Filter::default());
+        added.retain(|_, filter| !filter.macs.is_empty() || filter.promiscuous);
         // Remembered after it is made: a crash between the two leaves a NIC that hears a little too much, the other order
         // could take away an entry of somebody else's.
         if added != before {
@@ -136,7 +143,6 @@ async fn withdraw(
     if stale.is_empty() && !quiet {
         return Ok(());
     }
-    // By name: the file may be of a time when the interface had another index.
     let ifindex = match nix::net::if_::if_nametoindex(interface) {
         Ok(ifindex) => ifindex,
         // Its filter is gone with it.

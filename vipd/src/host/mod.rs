@@ -12,6 +12,7 @@ mod addresses;
 mod ethtool;
 mod fdb;
 mod links;
+mod local;
 mod mc_filter;
 pub mod multicast;
 mod neigh;
@@ -52,6 +53,7 @@ pub use ethtool::SharedQueues;
 pub use links::{
     Controller, ETHERNET, LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState,
 };
+pub use local::is_local;
 pub use netlink::Problems;
 pub use plan::{Plan, PlannedFilter, PlannedInstance, PlannedLink, TABLE_BASE};
 pub use survey::{BridgeState, Survey, SurveyedLink, SurveyedRule};

@@ -5,12 +5,47 @@
 use std::{collections::BTreeMap, io, path::Path};
 
 use anyhow::{Context, Result, bail};
+use nix::net::if_::if_nametoindex;
+use serde::{Deserialize, Serialize};
 
-use super::{ethtool, netlink::Problems, saved::Saved};
+use super::{
+    ethtool,
+    netlink::Problems,
+    saved::{Saved, current_name},
+};
 use crate::resources::is_shortage;
 
 /// Interface, to the setting before vipd.
-type Originals = BTreeMap<String, bool>;
+type Originals = BTreeMap<String, Original>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Written")]
+struct Original {
+    on: bool,
+    /// An interface may have another name by now.
+    ifindex: u32,
+}
+
+/// As it is in the file.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Original {
+        on: bool,
+        ifindex: u32,
+    },
+    /// By an earlier version.
+    Setting(bool),
+}
+
+impl From<Written> for Original {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Original { on, ifindex } => Self { on, ifindex },
+            Written::Setting(on) => Self { on, ifindex: 0 },
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct RxVlan {
@@ -27,13 +62,14 @@ impl RxVlan {
         if current == on {
             return Ok(());
         }
-        let mut originals = self.saved.load();
+        let mut originals = self.originals();
+        let ifindex = if_nametoindex(interface).with_context(|| format!("interface {interface}"))?;
         // First remembered, then changed. An original from before a crash is the true one.
-        originals.entry(interface.to_owned()).or_insert(current);
+        originals.entry(interface.to_owned()).or_insert(Original { on: current, ifindex });
         self.saved.save(&originals)?;
         let result = set(interface, on);
         let now = if result.is_ok() { on } else { current };
-        if originals.get(interface) == Some(&now) {
+        if originals.get(interface).is_some_and(|original| original.on == now) {
             originals.remove(interface);
             self.saved.save(&originals)?;
         }
@@ -53,8 +89,8 @@ impl RxVlan {
 
     /// Restores the setting of one interface, if it was changed.
     pub fn restore_one(&self, interface: &str) -> Result<()> {
-        match self.saved.load().get(interface) {
-            Some(&on) => self.set(interface, on),
+        match self.originals().get(interface) {
+            Some(original) => self.set(interface, original.on),
             None => Ok(()),
         }
     }
@@ -63,8 +99,9 @@ impl RxVlan {
     pub fn restore(&self) -> Result<()> {
         let mut problems = Problems::default();
         let mut failed = Originals::new();
-        let originals = self.saved.load();
-        for (interface, &on) in &originals {
+        let originals = self.originals();
+        for (interface, &original) in &originals {
+            let on = original.on;
             let restored = match get(interface) {
                 Ok(current) if current == on => Ok(()),
                 Ok(_) => set(interface, on),
@@ -72,14 +109,19 @@ impl RxVlan {
                 Err(error) => Err(error).with_context(|| format!("rx-vlan-offload of {interface}")),
             };
             if restored.is_err() {
-                failed.insert(interface.clone(), on);
+                failed.insert(interface.clone(), original);
             }
             problems.note(restored);
         }
-        if failed != originals {
-            problems.note(self.saved.save(&failed));
-        }
+        problems.note(self.saved.save(&failed));
         problems.into_result()
+    }
+
+    /// What was saved, by the names that the interfaces have now; those that are gone need nothing.
+    fn originals(&self) -> Originals {
+        let named =
+            |(name, original): (String, Original)| Some((current_name(&name, original.ifindex)?, original));
+        self.saved.load().into_iter().filter_map(named).collect()
     }
 }
 

@@ -8,9 +8,21 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use nix::net::if_::{if_indextoname, if_nametoindex};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::files;
+
+/// The name that an interface has now of which something was saved under this name; `None`: it is gone, and all of it with it.
+///
+/// An index of 0 is of a file that an earlier version wrote: then the name says which it is.
+pub(super) fn current_name(name: &str, ifindex: u32) -> Option<String> {
+    match if_nametoindex(name) {
+        Ok(found) if ifindex == 0 || found == ifindex => return Some(name.to_owned()),
+        _ => {}
+    }
+    if_indextoname(ifindex).ok()?.into_string().ok()
+}
 
 /// One file with one value; no file means the default one.
 #[derive(Debug)]

@@ -74,6 +74,7 @@ impl World {
             FaultReason::LinkDown => !link,
             // The simulated nodes have one line each, which is there; and to the election an arbiter is one more thing that is tracked.
             FaultReason::NoAddress
+            | FaultReason::NoSource
             | FaultReason::NoInterface
             | FaultReason::Refused
             | FaultReason::CutOff

@@ -127,6 +127,8 @@ pub enum FaultReason {
     Refused,
     /// The interface has no usable primary address of the family.
     NoAddress,
+    /// The address that adverts are configured to come from is missing.
+    NoSource,
     /// Something that is tracked without a weight is not well. The link is: a master says goodbye.
     Tracked,
     /// Too few of an arbiter's targets answer. As `Tracked`: whoever still hears us is told.
@@ -139,7 +141,7 @@ impl FaultReason {
     /// Whether adverts can leave and be heard all the same.
     pub fn adverts_leave(self) -> bool {
         match self {
-            Self::LinkDown | Self::NoInterface | Self::Refused | Self::NoAddress => false,
+            Self::LinkDown | Self::NoInterface | Self::Refused | Self::NoAddress | Self::NoSource => false,
             Self::CutOff | Self::Tracked | Self::Isolated | Self::Group => true,
         }
     }
@@ -201,6 +203,7 @@ impl fmt::Display for Reason {
             Self::Fault(FaultReason::NoInterface) => "no such interface",
             Self::Fault(FaultReason::Refused) => "the interface cannot be used",
             Self::Fault(FaultReason::NoAddress) => "no usable address on the interface",
+            Self::Fault(FaultReason::NoSource) => "the source address of its adverts is missing",
             Self::Fault(FaultReason::Tracked) => "what it tracks is not well",
             Self::Fault(FaultReason::Isolated) => "isolated",
             Self::Fault(FaultReason::Group) => "another instance of the sync group is in fault",

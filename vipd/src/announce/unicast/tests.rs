@@ -175,10 +175,9 @@ fn adverts_arrive_as_written() {
             ("2001:db8::1", "2001:db8::2", "2001:db8::100", [0x86, 0xdd]),
             ("fe80::1", "fe80::2", "fe80::100", [0x86, 0xdd]),
         ] {
-            let family = if addr(source).is_ipv4() { Family::V4 } else { Family::V6 };
-            let socket = UnicastSocket::open(family, v0).unwrap();
+            let socket = UnicastSocket::open(addr(destination), v0).unwrap();
             let packet = advert(source, destination, vip);
-            socket.send(&packet, addr(destination)).unwrap();
+            socket.send(&packet).unwrap();
             let frame = far.advert();
             assert_eq!(frame[..6], far.mac.0, "{source}: the neighbour that the kernel found");
             assert_eq!(frame[6..12], [2, 0, 0, 0, 0, 1], "{source}");
@@ -192,21 +191,70 @@ fn adverts_arrive_as_written() {
 #[test]
 fn dead_peers_do_not_hold_up_the_living() {
     with_peer("dead_peers_do_not_hold_up_the_living", |v0, far| {
-        for (family, packets, to) in [
-            (Family::V4, [advert_v4(7), advert_v4(8), advert_v4(2)], ["10.0.0.7", "10.0.0.8", "10.0.0.2"]),
+        for (packets, to) in [
+            ([advert_v4(7), advert_v4(8), advert_v4(2)], ["10.0.0.7", "10.0.0.8", "10.0.0.2"]),
             (
-                Family::V6,
                 ["7", "8", "2"].map(|host| advert("fe80::1", &format!("fe80::{host}"), "fe80::100")),
                 ["fe80::7", "fe80::8", "fe80::2"],
             ),
         ] {
-            let socket = UnicastSocket::open(family, v0).unwrap();
+            let sockets = to.map(|peer| UnicastSocket::open(addr(peer), v0).unwrap());
             for _ in 0..1000 {
-                socket.send(&packets[0], addr(to[0])).unwrap();
-                socket.send(&packets[1], addr(to[1])).unwrap();
+                assert_eq!(sockets[0].send(&packets[0]).unwrap(), Departure::Waits);
+                assert_eq!(sockets[1].send(&packets[1]).unwrap(), Departure::Waits);
             }
-            socket.send(&packets[2], addr(to[2])).unwrap();
+            sockets[2].send(&packets[2]).unwrap();
             assert_eq!(far.advert()[14..], packets[2]);
+        }
+    });
+}
+
+/// A packet that the kernel keeps until the neighbour answers has not left, nor has one that a dead peer will never get.
+#[test]
+fn what_waits_for_its_neighbour_has_not_left() {
+    with_peer("what_waits_for_its_neighbour_has_not_left", |v0, far| {
+        for (source, peer, dead, vip) in [
+            ("10.0.0.1", "10.0.0.2", "10.0.0.7", "10.0.0.100"),
+            ("fe80::1", "fe80::2", "fe80::7", "fe80::100"),
+            ("2001:db8::1", "2001:db8::2", "2001:db8::7", "2001:db8::100"),
+        ] {
+            let socket = UnicastSocket::open(addr(peer), v0).unwrap();
+            let packet = advert(source, peer, vip);
+            let neighbour = format!("neigh replace {peer} lladdr 02:00:00:00:00:02 dev v0 nud");
+            // A veth may bring the answer before the call returns: then it has left.
+            ip(&format!("{neighbour} failed"));
+            socket.send(&packet).unwrap();
+            assert_eq!(far.advert()[14..], packet, "{peer}: the kernel sent it when it had an answer");
+            for state in ["stale", "delay", "reachable", "permanent"] {
+                ip(&format!("{neighbour} {state}"));
+                assert_eq!(socket.send(&packet).unwrap(), Departure::Left, "{peer}, {state}");
+                assert_eq!(far.advert()[14..], packet, "{peer}, {state}");
+            }
+            let absent = UnicastSocket::open(addr(dead), v0).unwrap();
+            for _ in 0..3 {
+                assert_eq!(absent.send(&advert(source, dead, vip)).unwrap(), Departure::Waits, "{dead}");
+            }
+            assert_eq!(socket.send(&packet).unwrap(), Departure::Left, "{peer}, beside a dead one");
+            assert_eq!(far.advert()[14..], packet);
+        }
+    });
+}
+
+/// ICMP errors come the same way as the kernel's notes, and are none.
+#[test]
+fn an_icmp_error_is_no_departure() {
+    with_peer("an_icmp_error_is_no_departure", |v0, far| {
+        let socket = UnicastSocket::open(addr("10.0.0.7"), v0).unwrap();
+        let packet = advert_v4(7);
+        // Destination unreachable, about a packet of protocol 255 from 10.0.0.1 to 10.0.0.7.
+        let mut quoted = packet[..28].to_vec();
+        quoted[9] = IPPROTO_RAW;
+        let mut icmp = [&[3, 1, 0, 0, 0, 0, 0, 0][..], &quoted].concat();
+        let sum = vipd_common::wire::checksum::Checksum::default().over(&icmp).finish();
+        icmp[2..4].copy_from_slice(&sum);
+        for _ in 0..20 {
+            far.say(1, &icmp);
+            assert_eq!(socket.send(&packet).unwrap(), Departure::Waits);
         }
     });
 }
@@ -214,32 +262,31 @@ fn dead_peers_do_not_hold_up_the_living() {
 #[test]
 fn what_has_not_left_is_an_error() {
     with_peer("what_has_not_left_is_an_error", |v0, far| {
-        let v4 = UnicastSocket::open(Family::V4, v0).unwrap();
-        let v6 = UnicastSocket::open(Family::V6, v0).unwrap();
-        let (to_v4, to_v6) = (addr("10.0.0.2"), addr("fe80::2"));
+        let open = |peer: &str| UnicastSocket::open(addr(peer), v0).unwrap();
+        let (v4, v6) = (open("10.0.0.2"), open("fe80::2"));
         let advert_v6 = advert("fe80::1", "fe80::2", "fe80::100");
-        let errors = |v4_to: IpAddr, v6_to: IpAddr| {
-            [v4.send(&advert_v4(2), v4_to), v6.send(&advert_v6, v6_to)]
+        let errors = |v4: &UnicastSocket, v6: &UnicastSocket| {
+            [v4.send(&advert_v4(2)), v6.send(&advert_v6)]
                 .map(|result| result.unwrap_err().raw_os_error().map(Errno::from_raw))
         };
-        let no_route = errors(addr("203.0.113.1"), addr("2001:db8:1::1"));
+        let no_route = errors(&open("203.0.113.1"), &open("2001:db8:1::1"));
         assert_eq!(no_route, [Some(Errno::ENETUNREACH); 2]);
 
-        v4.send(&[&advert_v4(2)[..], &[0; 1500]].concat(), to_v4).expect_err("longer than the MTU");
+        v4.send(&[&advert_v4(2)[..], &[0; 1500]].concat()).expect_err("longer than the MTU");
         // Resolves the neighbours while it can.
-        v4.send(&advert_v4(2), to_v4).unwrap();
+        v4.send(&advert_v4(2)).unwrap();
         far.advert();
-        v6.send(&advert_v6, to_v6).unwrap();
+        v6.send(&advert_v6).unwrap();
         far.advert();
 
         run("tc", "qdisc add dev v0 root bfifo limit 1");
-        assert_eq!(errors(to_v4, to_v6), [Some(Errno::ENOBUFS); 2]);
+        assert_eq!(errors(&v4, &v6), [Some(Errno::ENOBUFS); 2]);
         run("tc", "qdisc del dev v0 root");
-        v4.send(&advert_v4(2), to_v4).unwrap();
-        v6.send(&advert_v6, to_v6).unwrap();
+        v4.send(&advert_v4(2)).unwrap();
+        v6.send(&advert_v6).unwrap();
 
         ip("link set v0 down");
-        assert_eq!(errors(to_v4, to_v6), [Some(Errno::ENETUNREACH); 2]);
+        assert_eq!(errors(&v4, &v6), [Some(Errno::ENETUNREACH); 2]);
     });
 }
 
@@ -250,7 +297,7 @@ fn nothing_is_received() {
         let witness =
             socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw).unwrap();
         setsockopt(&witness, sockopt::ReceiveTimeout, &TimeVal::new(5, 0)).unwrap();
-        let tested = UnicastSocket::open(Family::V4, v0).unwrap();
+        let tested = UnicastSocket::open(addr("10.0.0.2"), v0).unwrap();
         for _ in 0..2 {
             far.say(IPPROTO_RAW, b"hello");
             recv(witness.as_raw_fd(), &mut [0; 100], MsgFlags::empty()).expect("nothing came");

@@ -61,6 +61,21 @@ fn w19_w20_the_primary_address_is_no_vip() {
         ("none left", "", "10.0.0.3", &["10.0.0.3"], None),
         ("another family", "", "10.0.0.3", &["fe80::5"], None),
         ("configured", "mcast_src_ip 10.0.0.9", "10.0.0.3", &["10.0.0.5"], Some("10.0.0.9")),
+        ("configured, and gone", "mcast_src_ip 10.0.0.9\n    track_src_ip", "10.0.0.3", &["10.0.0.5"], None),
+        (
+            "configured",
+            "unicast_src_ip 10.0.0.5\n unicast_peer {\n 10.0.0.6\n }",
+            "10.0.0.3",
+            &["10.0.0.4", "10.0.0.5"],
+            Some("10.0.0.5"),
+        ),
+        (
+            "gone, where peers send to",
+            "unicast_src_ip 192.0.2.9\n unicast_peer {\n 10.0.0.6\n }",
+            "10.0.0.3",
+            &["10.0.0.5"],
+            None,
+        ),
         ("link-local, not the VIP", "", "fe80::100", &v6, Some("fe80::5")),
         ("no link-local", "", "fe80::100", &["2001:db8::5"], None),
         (

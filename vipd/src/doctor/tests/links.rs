@@ -38,6 +38,16 @@ fn interfaces() {
             &["eth0: problem: no IPv4 address of its own: VI_1 has nothing to advertise from"],
         ),
         (
+            "another address than the configured source",
+            |f| {
+                let peers = "unicast_src_ip 192.0.2.9\nunicast_peer {\n10.0.0.6\n}\nvirtual_ipaddress";
+                f.configuration = parse(&CONFIG.replace("virtual_ipaddress", peers));
+                // Nobody is a member of a group for unicast.
+                f.groups.clear();
+            },
+            &["eth0: problem: it does not have 192.0.2.9, which VI_1 is to advertise from"],
+        ),
+        (
             "keepalived's leftover",
             |f| eth0(f).state.addresses[0].address = ip("10.0.0.3"),
             &[

@@ -28,6 +28,11 @@ fn what_runs() {
                 &["VI_1: problem: it is in FAULT: link down"],
             ),
             (
+                "it cannot take over",
+                |f| vi_1(f).reason = Some("first advert could not be sent".to_owned()),
+                &["VI_1: problem: it is BACKUP and cannot take over: first advert could not be sent"],
+            ),
+            (
                 "it hears nobody",
                 |f| vi_1(f).adverts_received = 0,
                 &["VI_1: warning: it is a backup and has heard no advert that it accepts"],

@@ -190,3 +190,55 @@ fn rx_vlan_offload_is_turned_off_and_restored() {
         assert!(error.starts_with("rx-vlan-offload of none: No such device"), "{error}");
     });
 }
+
+/// What was changed of an interface is restored on it, whatever its name is by then, and not on another one that has its name.
+#[test]
+fn an_interface_that_was_renamed_is_restored() {
+    in_namespace("renamed", async |dir| {
+        let group_mac = "01005e000012";
+        for another in [false, true] {
+            let (mut host, _events) = Host::open(&dir).unwrap();
+            host.set_rx_vlan("v0", false).unwrap();
+            let wanted = plan(&host, "v0", &[MAC, MacAddr([1, 0, 0x5e, 0, 0, 0x12])]).await;
+            host.install(&wanted).await.unwrap();
+            assert!(!rx_vlan("v0") && filter("v0") == ["00:00:5e:00:01:33"]);
+            assert_eq!(group("v0", group_mac), Some((1, true)));
+            ip("link set v0 down");
+            ip("link set v0 name w0");
+            if another {
+                ip("link add v0 type veth peer name v2");
+                ethtool("v0", "off");
+            }
+            // Nothing of the configuration is there any more, and then vipd stops.
+            host.install(&Plan::default()).await.unwrap();
+            assert_eq!((filter("w0"), group("w0", group_mac)), (Vec::new(), None));
+            host.remove_all().await.unwrap();
+            assert!(rx_vlan("w0"));
+            assert!(!another || !rx_vlan("v0"), "it is another one's");
+            for file in ["rx_vlan.json", "virtual_macs.json"] {
+                assert!(!dir.join(file).exists(), "{file}");
+            }
+            if another {
+                ip("link del v0");
+            }
+            ip("link set w0 name v0");
+            ip("link set v0 up");
+        }
+    });
+}
+
+/// The files of a version that kept no index.
+#[test]
+fn what_an_earlier_version_saved_is_restored() {
+    in_namespace("earlier", async |dir| {
+        ethtool("v0", "off");
+        ip("maddress add 01:00:5e:00:00:12 dev v0");
+        std::fs::write(dir.join("rx_vlan.json"), r#"{"v0":true,"gone":true}"#).unwrap();
+        let filters = r#"{"v0":{"macs":[[1,0,94,0,0,18]],"promiscuous":false}}"#;
+        std::fs::write(dir.join("virtual_macs.json"), filters).unwrap();
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        host.remove_all().await.unwrap();
+        assert!(rx_vlan("v0") && group("v0", "01005e000012").is_none());
+        assert!(!dir.join("rx_vlan.json").exists() && !dir.join("virtual_macs.json").exists());
+    });
+}

@@ -1,0 +1,142 @@
+//! The program is detached by somebody else while vipd runs: it is seen, told, and attached again; where that is impossible the
+//! instance is in FAULT.
+
+#![allow(clippy::disallowed_methods, reason = "tests measure")]
+
+mod support;
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use support::*;
+use vipd_tests::{Node, wait_for, xdp::Program};
+
+fn conf_of_mode(mode: &str) -> String {
+    format!("global_defs {{ xdp_mode {mode} }}\n{}", node_conf(HIGH, ""))
+}
+
+/// What holds the program on the node's interface.
+fn attachment(node: &Node) -> Result<PathBuf> {
+    let is_one = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        ["link-", "tcx-", "filter-", "qdisc-"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    let mut paths = fs::read_dir(pins(node))?.flatten().map(|entry| entry.path());
+    paths.find(is_one).context("nothing is attached")
+}
+
+/// Detaches it, as an operator does: by bpftool, or by tc where a filter holds it (before Linux 6.6).
+fn detach(node: &Node) -> Result<()> {
+    let path = attachment(node)?;
+    if path.to_string_lossy().contains("/filter-") || path.to_string_lossy().contains("/qdisc-") {
+        return node.exec(&["tc", "filter", "del", "dev", "eth0", "ingress"]).map(drop);
+    }
+    node.exec(&["bpftool", "link", "detach", "pinned", &path.display().to_string()]).map(drop)
+}
+
+/// Detaches it, then waits until it is told, attached and answers.
+fn is_mended(mode: &str, detach: fn(&Node) -> Result<()>) -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let _vipd = bed.start("lb01", &conf_of_mode(mode))?;
+    bed.wait("lb01", "MASTER")?;
+    let prober = bed.prober()?;
+    let answers = || prober.current_owner(VIP).map(|answer| answer.at);
+    wait_for("an answer", SOON, || answers().is_some())?;
+    let before = answers();
+    detach(bed.lb01())?;
+    for name in ["program_detached", "program_attached"] {
+        let event = bed.wait_event("lb01", name, |_| true)?;
+        let fields = &event["fields"];
+        ensure!(fields["interface"] == "eth0" && fields["mode"] == mode, "{event}");
+    }
+    wait_for("an answer after that", SOON, || answers() > before)?;
+    bed.wait("lb01", "MASTER")?;
+    let status = bed.status("lb01")?;
+    ensure!(status["xdp_mode"] == mode, "{status}");
+    bed.lb01().stop_vipd(&bed.vipd)?;
+    ensure!(!pins(bed.lb01()).exists(), "pins are left");
+    Ok(())
+}
+
+#[test]
+fn a_tc_program_that_is_detached_is_attached_again() -> Result<()> {
+    is_mended("tc", detach)
+}
+
+#[test]
+fn an_xdp_program_that_is_detached_is_attached_again() -> Result<()> {
+    is_mended("native", detach)
+}
+
+/// The pin is what holds a link: without it the kernel detaches the program.
+#[test]
+fn a_pin_that_is_removed_is_a_program_that_is_detached() -> Result<()> {
+    is_mended("native", |lb01| Ok(fs::remove_file(attachment(lb01)?)?))
+}
+
+/// Another program is in the place: the instance is no MASTER of what nothing answers for, and says why, until the place is free.
+#[test]
+fn a_place_that_is_taken_is_a_fault() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let _vipd = bed.start("lb01", &conf_of_mode("native"))?;
+    bed.wait("lb01", "MASTER")?;
+    let mut other = None;
+    // vipd may be quicker.
+    wait_for("another program to be in the place", SOON, || {
+        let detached = detach(lb01);
+        other = Program::pass().and_then(|program| program.attach(lb01.ns(), "eth0")).ok();
+        detached.is_ok() && other.is_some()
+    })?;
+    bed.wait("lb01", "FAULT")?;
+    wait_for("the reason", SOON, || {
+        let reason = bed.status("lb01").map(|status| status["reason"].to_string()).unwrap_or_default();
+        ["detached from eth0 by somebody else", "already has an XDP program"]
+            .iter()
+            .all(|words| reason.contains(words))
+    })
+    .with_context(|| {
+        bed.status("lb01").map_or_else(|error| error.to_string(), |status| status.to_string())
+    })?;
+    let status = bed.status("lb01")?;
+    ensure!(status["xdp_mode"] == "", "{status}");
+    let doctor = bed.ask("lb01", &["doctor", "-f", &lb01.vipd_conf().display().to_string()]).output()?;
+    let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    ensure!(doctor.contains("its program is not attached"), "{doctor}");
+    drop(other);
+    bed.wait("lb01", "MASTER")?;
+    bed.wait_event("lb01", "program_attached", |_| true)?;
+    ensure!(bed.status("lb01")?["xdp_mode"] == "native");
+    Ok(())
+}
+
+/// An interface that goes takes its program with it: nobody has detached it.
+#[test]
+fn an_interface_that_goes_is_no_detachment() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let up = || {
+        for command in [
+            "ip link add d0 type veth peer name d1",
+            "ip address add 10.9.0.5/24 dev d0",
+            "ip link set d1 up",
+            "ip link set d0 up",
+        ] {
+            lb01.exec(&command.split(' ').collect::<Vec<_>>())?;
+        }
+        Ok::<_, anyhow::Error>(())
+    };
+    up()?;
+    let conf = format!("global_defs {{\n dynamic_interfaces\n}}\n{}", node_conf(HIGH, ""));
+    let _vipd = bed.start("lb01", &conf.replace("eth0", "d0"))?;
+    for _ in 0..3 {
+        bed.wait("lb01", "MASTER")?;
+        lb01.exec(&["ip", "link", "del", "d0"])?;
+        bed.wait("lb01", "FAULT")?;
+        std::thread::sleep(Duration::from_millis(1500));
+        up()?;
+    }
+    bed.wait("lb01", "MASTER")?;
+    ensure!(bed.events_named("lb01", "program_detached")?.is_empty(), "{:?}", bed.events("lb01", &[])?);
+    Ok(())
+}
