@@ -5,7 +5,21 @@
 //! main thread that hangs and does not ask, starves it. The pins stay when the process is killed for that, so the next vipd
 //! goes on with the lease if it stands.
 
-use std::{env, future::pending, time::Duration};
+use std::{
+    env,
+    ffi::OsStr,
+    fmt::Write,
+    future::pending,
+    io,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            ffi::OsStrExt,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
+    time::Duration,
+};
 
 use sd_notify::NotifyState;
 use tokio::{
@@ -130,11 +144,30 @@ impl ServiceManager {
     }
 
     fn tell(&self, states: &[NotifyState<'_>]) {
-        if let Err(error) = sd_notify::notify(states) {
+        let Some(socket) = env::var_os("NOTIFY_SOCKET") else { return };
+        if let Err(error) = send(&socket, states) {
             tracing::warn!(%error, "the service manager is not told how vipd does");
         }
     }
 }
+
+/// `sd_notify::notify` waits for a manager that reads nothing, without limit, and the main thread with it.
+fn send(socket: &OsStr, states: &[NotifyState<'_>]) -> io::Result<()> {
+    let address = match socket.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        _ => SocketAddr::from_pathname(socket)?,
+    };
+    let mut message = String::new();
+    for state in states {
+        let _ = writeln!(message, "{state}");
+    }
+    let datagram = UnixDatagram::unbound()?;
+    datagram.set_write_timeout(Some(SEND_TIMEOUT))?;
+    datagram.send_to_addr(message.as_bytes(), &address).map(drop)
+}
+
+/// The manager has this long to make room for a message.
+const SEND_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// `2 MASTER, 1 BACKUP`.
 fn count(states: &[StateName]) -> String {
@@ -152,6 +185,21 @@ const STOP_EXTENSION: Duration = Duration::from_secs(30);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It held up the main thread for ever.
+    #[test]
+    fn a_manager_that_reads_nothing_is_not_waited_for() {
+        let path = env::temp_dir().join(format!("vipd-notify-socket-{}", std::process::id()));
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let states = [NotifyState::Ready, NotifyState::Status("1 MASTER")];
+        let sent = (0..100_000).take_while(|_| send(path.as_os_str(), &states).is_ok()).count();
+        assert!((1..100_000).contains(&sent), "{sent}: the queue of a datagram socket has a limit");
+        let mut message = [0; 64];
+        let length = manager.recv(&mut message).unwrap();
+        assert_eq!(&message[..length], b"READY=1\nSTATUS=1 MASTER\n");
+        assert!(send(path.as_os_str(), &states).is_ok(), "there is room again");
+        std::fs::remove_file(&path).unwrap();
+    }
 
     #[test]
     fn the_status_counts_the_states_that_there_are() {
