@@ -48,7 +48,7 @@ use tables::Tables;
 pub use verification::{Refused, Verified};
 
 /// The oldest kernel that vipd is written for, as major and minor version.
-pub const OLDEST_KERNEL: (u32, u32) = (5, 18);
+pub const OLDEST_KERNEL: (u32, u32) = (6, 1);
 
 use crate::host::XdpState;
 

@@ -142,6 +142,12 @@ fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instanc
             let reason = status.xdp_mode_reason.as_deref().unwrap_or("vipd does not say why");
             findings.ok(name, "xdp", format!("the program runs at tc ingress, not in the driver: {reason}"));
         }
+        (Some(_), Some(_)) if wire.state.veth => findings.warning(
+            name,
+            "xdp",
+            "native XDP on a veth sees no VLAN tag, and its answers are lost unless the other end has an XDP program too",
+            format!("`xdp_mode auto {on}` serves it at tc ingress"),
+        ),
         (Some(_), Some(_)) => findings.ok(name, "xdp", "XDP runs in the driver"),
         (Some(_), None) => {
             let what = format!("vipd runs, and {on} has no XDP program: nothing answers for its VIPs");

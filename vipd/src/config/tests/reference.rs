@@ -12,7 +12,7 @@ const HEAD: &str = "\
 # The configuration, keyword by keyword
 
 Made from the keyword table by `VIPD_WRITE_DOCS=1 cargo test -p vipd --lib reference`; a test compares. The language itself (comments,
-includes, conditions, definitions, generators) is keepalived's, see the README.
+includes, conditions, definitions, generators) is keepalived's; [configure.md](../operate/configure.md#the-language) has the exceptions.
 
 What is marked *no effect* is read, checked and mentioned, and changes nothing. What has *no engine yet* is read and checked as well,
 and refused, by line and column, with the advice given here; `--allow-unsupported` makes that a warning and ignores it. What is *not yet*

@@ -122,7 +122,7 @@ fn each_error_number_has_a_sentence_and_a_remedy() {
         (libc::EACCES, &[], "security module", "dmesg"),
         (libc::ENOSYS, &[], "no bpf(2)", "CONFIG_BPF_SYSCALL"),
         (libc::ENOMEM, &[], "memory limit", "MemoryMax="),
-        (libc::EINVAL, &[], "lacks what vipd uses", "Linux 5.18 or later"),
+        (libc::EINVAL, &[], "lacks what vipd uses", "Linux 6.1 or later"),
         (ENOTSUPP, &[], "lacks what vipd uses", "CONFIG_BPF_JIT"),
         (libc::EIO, &[], "EIO: I/O error", "report"),
     ] {

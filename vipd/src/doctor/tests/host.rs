@@ -10,9 +10,9 @@ fn the_machine() {
             (
                 "5.10",
                 |f| f.machine.release = "5.10.0-1".to_owned(),
-                &["kernel: problem: Linux 5.10.0-1 is older than 5.18"],
+                &["kernel: problem: Linux 5.10.0-1 is older than 6.1"],
             ),
-            ("5.18", |f| f.machine.release = "5.18-rc1".to_owned(), &[]),
+            ("6.1", |f| f.machine.release = "6.1-rc1".to_owned(), &[]),
             (
                 "no bpffs",
                 |f| f.machine.bpffs = false,

@@ -126,6 +126,13 @@ fn interfaces() {
                 &["eth0: problem: vipd runs, and eth0 has no XDP program: nothing answers for its VIPs"],
             ),
             (
+                "native XDP on a veth",
+                |f| eth0(f).state.veth = true,
+                &[
+                    "eth0: warning: native XDP on a veth sees no VLAN tag, and its answers are lost unless the other end has an XDP program too",
+                ],
+            ),
+            (
                 "no member",
                 |f| f.groups.clear(),
                 &["eth0: problem: this host is no member of 224.0.0.18: switches may keep adverts from it"],
