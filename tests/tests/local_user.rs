@@ -280,7 +280,7 @@ fn a_fifo_is_not_given_away_by_name() -> Result<()> {
         let attacker = scope.spawn(|| as_nobody(lb01, attack));
         let result = (|| {
             let _daemon = bed.start("lb01", &conf(HIGH))?;
-            for round in 0..times("VIPD_TEST_FIFO_ROUNDS", 30) {
+            for round in 0..times("VIPD_TEST_FIFO_ROUNDS", 60) {
                 is_untouched(&precious).with_context(|| format!("round {round}"))?;
                 // Without it, and with it again.
                 bed.reloaded("lb01", &node_conf(HIGH, ""))?;
