@@ -22,10 +22,17 @@ pub const PERIOD: Duration = Duration::from_secs(1);
 /// Interfaces that have lost the program, by their index.
 #[derive(Debug, Default)]
 pub struct Detached {
-    /// Where it is not attached again yet, by the interface's name.
-    lost: BTreeMap<u32, String>,
+    /// Where it is not attached again yet.
+    lost: BTreeMap<u32, Lost>,
     /// Somebody may do it again each time.
     told: HashMap<u32, Cadence>,
+}
+
+#[derive(Debug)]
+struct Lost {
+    interface: String,
+    /// Somebody who does it again and again is told of now and then, and so is the end of it.
+    told: bool,
 }
 
 impl MainLoop<'_> {
@@ -72,7 +79,8 @@ impl MainLoop<'_> {
         let interface = link.name;
         self.made.dataplane.forget(ifindex);
         let mode = self.attachments.remove(&ifindex).map_or("", |attachment| attachment.mode.name());
-        if let Some(count) = self.detached.told.entry(ifindex).or_default().note(1, clock::now()) {
+        let count = self.detached.told.entry(ifindex).or_default().note(1, clock::now());
+        if let Some(count) = count {
             tracing::error!(
                 target: "vipd::event",
                 event = "program_detached",
@@ -82,7 +90,7 @@ impl MainLoop<'_> {
                 "the program was detached by somebody else: nothing answered for the VIPs there; it is attached again"
             );
         }
-        self.detached.lost.insert(ifindex, interface);
+        self.detached.lost.insert(ifindex, Lost { interface, told: count.is_some() });
         true
     }
 
@@ -102,15 +110,17 @@ impl MainLoop<'_> {
 
     fn tell_of_found(&mut self) {
         let Self { detached, attachments, .. } = self;
-        detached.lost.retain(|ifindex, interface| {
+        detached.lost.retain(|ifindex, Lost { interface, told }| {
             let Some(attachment) = attachments.get(ifindex) else { return if_indextoname(*ifindex).is_ok() };
-            tracing::info!(
-                target: "vipd::event",
-                event = "program_attached",
-                interface,
-                mode = attachment.mode.name(),
-                "the program is attached again"
-            );
+            if *told {
+                tracing::info!(
+                    target: "vipd::event",
+                    event = "program_attached",
+                    interface,
+                    mode = attachment.mode.name(),
+                    "the program is attached again"
+                );
+            }
             false
         });
     }
@@ -118,7 +128,7 @@ impl MainLoop<'_> {
     /// What to say of an interface where the program cannot be attached.
     pub fn why_unattached(&self, ifindex: u32, error: &str) -> String {
         match self.detached.lost.get(&ifindex) {
-            Some(interface) => format!(
+            Some(Lost { interface, .. }) => format!(
                 "the program was detached from {interface} by somebody else, and cannot be attached again: {error}"
             ),
             None => error.to_owned(),
