@@ -13,7 +13,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Part of the pin directory's name: `<bpffs>/vipd/v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Virtual routers one daemon can run: slots of `INSTANCES` and `INSTANCE_COUNTERS`.
 pub const MAX_INSTANCES: u32 = 1024;
@@ -197,13 +197,25 @@ pub struct Instance {
     pub source_priority: u8,
     /// A `ChecksumForm`.
     pub source_checksum: u8,
-    /// Its Ethernet source on the instance's own interface; zero until it is heard there.
-    pub source_mac: [u8; 6],
+    /// Ethernet source of the advert that took the VIPs of this instance, on the instance's own interface.
+    pub successor_mac: [u8; 6],
     pub reserved3: [u8; 4],
+    /// The [`revoked_ns`](Self::revoked_ns) of the takeover that `successor_mac` belongs to; 0: of none.
+    pub successor_of_ns: u64,
+    /// Packets that were forwarded to the successor in that takeover.
+    pub forwarded: u64,
     /// In the record with the number of a group: when the program last took its lease back.
     pub revoked_ns: u64,
+    /// In the record with the number of a group: what the lease word was then.
+    pub revoked_until_ns: u64,
     /// When a valid advert was last heard on each line, whoever sent it.
     pub line_heard_ns: [u64; LINES],
+    /// Sender of the last advert that failed a check.
+    pub refused_source: [u8; 16],
+    /// The check: a number of `InstanceCount`.
+    pub refused_reason: u32,
+    /// Its TTL or hop limit.
+    pub refused_hop_limit: u32,
 }
 
 /// What an event reports. In [`Event::kind`].
@@ -316,6 +328,12 @@ counters! {
         nd_gated = NdGated,
         /// Neighbor Discovery messages about VIPs that RFC 4861 7.1 has a receiver discard, dropped.
         nd_invalid = NdInvalid,
+        /// Neighbor Discovery messages about VIPs behind IPv6 extension headers, dropped.
+        nd_extension_headers = NdExtensionHeaders,
+        /// IPv6 packets with more extension headers than are read, dropped.
+        excess_extension_headers = ExcessExtensionHeaders,
+        /// Frames with more VLAN tags than are read, one of which names no VLAN, dropped.
+        excess_tags = ExcessTags,
         /// IP packets to VIPs that are not owned here, dropped.
         ip_gated = IpGated,
         /// IP packets to VIPs that are owned here but not accepted (Accept_Mode False), dropped.
@@ -326,6 +344,10 @@ counters! {
         vmac_gated = VmacGated,
         /// IP packets to VIPs that a rival has just taken from us, sent on to it.
         late_forwarded = LateForwarded,
+        /// Such packets whose TTL or hop limit had run out, dropped.
+        late_ttl_exceeded = LateTtlExceeded,
+        /// Such packets beyond the number that one takeover may forward, dropped.
+        late_over_budget = LateOverBudget,
         /// Other stations' claims of VIPs owned here, dropped.
         vip_conflicts = VipConflicts,
         /// Other stations' claims of VIPs not owned here: the master announcing itself.
@@ -417,7 +439,7 @@ const _: () = {
     assert!(size_of::<IndexEntry>() == 8);
     assert!(size_of::<InstanceHead>() == 16);
     assert!(core::mem::offset_of!(Instance, head) == 0);
-    assert!(size_of::<Instance>() == 208);
+    assert!(size_of::<Instance>() == 256);
     assert!(size_of::<PeerKey>() == 20);
     assert!(size_of::<PeerEntry>() == 4);
     // Elements of a mappable array are 8-byte aligned: the daemon's stride is the struct's size.

@@ -35,6 +35,10 @@ impl Effects {
                 return None;
             }
         };
+        if !slot.router.hears(source) {
+            tracing::debug!(instance = slot.router.spec.name, %source, "an advert of no peer is not heard");
+            return None;
+        }
         // Not by its MAC, which is another on each line.
         if slot.master.replace(source) != Some(source) {
             self.wishes.send_modify(|wishes| wishes.entry(instance).or_default().masters_heard += 1);

@@ -214,11 +214,14 @@ impl InstancePage {
         unsafe { (&raw const (*self.0.slot(slot)).head).read_volatile() }
     }
 
-    /// Writes the daemon's half of a slot. The program's half stays, but for who has taken the VIPs last.
+    /// Writes the daemon's half of a slot. The program's half stays, but for who has taken the VIPs last and who was refused.
     pub fn write(&self, slot: u32, identity: &Identity) {
         let instance = self.0.slot(slot);
         // SAFETY: as in `describe`; a takeover in this very moment is not known of, and late packets are lost.
-        unsafe { (&raw mut (*instance).source_mac).write_volatile([0; 6]) };
+        unsafe {
+            (&raw mut (*instance).successor_of_ns).write_volatile(0);
+            (&raw mut (*instance).refused_source).write_volatile([0; 16]);
+        }
         self.rank(slot, identity.priority, identity.primary);
         self.describe(slot, identity);
     }
@@ -303,6 +306,20 @@ impl InstancePage {
         // SAFETY: an aligned 8-byte element, in bounds by its index, that the program writes whole.
         let heard = unsafe { AtomicU64::from_ptr(&raw mut (*instance).line_heard_ns[line]) };
         Instant::from_nanos(heard.load(Ordering::Relaxed))
+    }
+
+    /// The last advert that failed a check: its sender, the check and its TTL or hop limit; `None` if none ever has.
+    pub fn refused(&self, slot: u32) -> Option<([u8; 16], u32, u8)> {
+        let instance = self.0.slot(slot);
+        // SAFETY: as in `head`; of two adverts at once it may be a mixture.
+        let (source, reason, hop_limit) = unsafe {
+            (
+                (&raw const (*instance).refused_source).read_volatile(),
+                (&raw const (*instance).refused_reason).read_volatile(),
+                (&raw const (*instance).refused_hop_limit).read_volatile(),
+            )
+        };
+        (source != [0; 16]).then_some((source, reason, u8::try_from(hop_limit).unwrap_or(u8::MAX)))
     }
 
     /// The program's stamp.

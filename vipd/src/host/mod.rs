@@ -49,6 +49,7 @@ use vipd_common::{Family, wire::eth::MacAddr};
 
 pub use links::{
     Controller, ETHERNET, LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState,
+    is_within,
 };
 pub use netlink::Problems;
 pub use plan::{Plan, PlannedFilter, PlannedInstance, PlannedLink, TABLE_BASE};
