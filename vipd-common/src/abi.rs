@@ -39,6 +39,12 @@ pub const MAX_PEERS: u32 = 16_384;
 /// `InstanceCounters::events_lost`, and reported again by the next advert of the same kind.
 pub const EVENT_RING_BYTES: u32 = 256 * 1024;
 
+/// Events about changing adverts of one instance reach the daemon at this rate at most, in the long run: 100 in a second. Whoever
+/// sends more cannot keep its engine thread busy.
+pub const EVENT_PERIOD_NS: u64 = 10_000_000;
+/// As many may come at once: whole groups of routers that fail over.
+pub const EVENT_BURST: u64 = 32;
+
 /// IPv4 address mapped into the 16 octets the maps use.
 pub const fn mapped(v4: [u8; 4]) -> [u8; 16] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]]
@@ -216,6 +222,10 @@ pub struct Instance {
     pub refused_reason: u32,
     /// Its TTL or hop limit.
     pub refused_hop_limit: u32,
+    /// Until when events are paid for: one costs [`EVENT_PERIOD_NS`].
+    pub events_paid_ns: u64,
+    /// The newest event that was not sent because others had come too fast. Only if its generation is that of this record.
+    pub deferred: Event,
 }
 
 /// What an event reports. In [`Event::kind`].
@@ -250,7 +260,10 @@ pub struct Event {
     /// Advert interval in centiseconds (v2's seconds times 100).
     pub interval_cs: u32,
     /// Not 0: the advert's address list differs from ours.
-    pub address_list_differs: u32,
+    pub address_list_differs: u16,
+    /// Not 0: events of this instance have come so fast that the next one is deferred if it comes within [`EVENT_PERIOD_NS`]; see
+    /// [`Instance::deferred`].
+    pub deferring: u16,
 }
 
 /// Bits of the digest of an address list that are kept.
@@ -391,6 +404,8 @@ counters! {
         first_addr_not_link_local = FirstAddrNotLinkLocal,
         /// Times the program took the lease back.
         leases_revoked = LeasesRevoked,
+        /// Events that came too fast, of which the daemon is told the newest.
+        events_deferred = EventsDeferred,
         /// Events that found the ring full.
         events_lost = EventsLost,
         /// Not sent to the group, or unicast address, that the instance listens to.
@@ -439,7 +454,7 @@ const _: () = {
     assert!(size_of::<IndexEntry>() == 8);
     assert!(size_of::<InstanceHead>() == 16);
     assert!(core::mem::offset_of!(Instance, head) == 0);
-    assert!(size_of::<Instance>() == 256);
+    assert!(size_of::<Instance>() == 328);
     assert!(size_of::<PeerKey>() == 20);
     assert!(size_of::<PeerEntry>() == 4);
     // Elements of a mappable array are 8-byte aligned: the daemon's stride is the struct's size.

@@ -18,6 +18,7 @@ mod hook;
 mod neighbors;
 mod pins;
 mod rows;
+mod storms;
 mod unicast;
 mod vectors;
 mod vips;

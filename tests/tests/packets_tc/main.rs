@@ -23,6 +23,8 @@ mod hook;
 mod neighbors;
 #[path = "../packets/rows.rs"]
 mod rows;
+#[path = "../packets/storms.rs"]
+mod storms;
 #[path = "../packets/unicast.rs"]
 mod unicast;
 #[path = "../packets/vectors.rs"]

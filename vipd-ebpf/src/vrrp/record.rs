@@ -3,7 +3,7 @@
 use core::ptr;
 
 use vipd_common::{
-    abi::{Event, Instance, InstanceCount, LINES, OWN_INTERFACE, event_kind},
+    abi::{EVENT_BURST, EVENT_PERIOD_NS, Event, Instance, InstanceCount, LINES, OWN_INTERFACE, event_kind},
     rival::{Rival, Tenure},
 };
 
@@ -68,6 +68,9 @@ pub fn accept(
         forward_after_takeover::note_successor(record, &rival, mac, now);
     }
     if rival.is_to_be_reported(record, tenure, now) {
+        // Never later than at once: what takes the lease.
+        let budget =
+            if tenure == Tenure::Lost { Budget::owe(record, now) } else { Budget::spend(record, now) };
         let event = Event {
             kind: if tenure == Tenure::Lost { event_kind::REVOKED } else { event_kind::ADVERT },
             instance: slot,
@@ -79,9 +82,14 @@ pub fn accept(
             priority: advert.priority,
             checksum: advert.checksum,
             interval_cs: advert.interval_cs,
-            address_list_differs: u32::from(list_differs),
+            address_list_differs: u16::from(list_differs),
+            deferring: u16::from(budget.is_last),
         };
-        if !events::send(event) {
+        if !budget.allows {
+            // The daemon has been told to look here.
+            record.deferred = event;
+            count_instance(slot, InstanceCount::EventsDeferred);
+        } else if !events::send(event) {
             // The daemon has not been told: leave the record as it was, so that the next advert is news again.
             count_instance(slot, InstanceCount::EventsLost);
             return;
@@ -89,6 +97,38 @@ pub fn accept(
         rival.describe(record, event.generation, now);
     }
     record.heard_ns = now;
+}
+
+/// Whether an event may be sent now: a token bucket, in time.
+#[derive(Clone, Copy)]
+struct Budget {
+    allows: bool,
+    /// The next one within [`EVENT_PERIOD_NS`] may not.
+    is_last: bool,
+}
+
+impl Budget {
+    /// For an event that may be sent in any case. It costs nothing: one can only be followed by another when the daemon has
+    /// acquired the lease again.
+    #[inline(always)]
+    fn owe(record: &Instance, now: u64) -> Self {
+        Self { allows: true, is_last: Self::is_spent(record, now) }
+    }
+
+    #[inline(always)]
+    fn is_spent(record: &Instance, now: u64) -> bool {
+        record.events_paid_ns > now + (EVENT_BURST - 1) * EVENT_PERIOD_NS
+    }
+
+    #[inline(always)]
+    fn spend(record: &mut Instance, now: u64) -> Self {
+        if Self::is_spent(record, now) {
+            return Self { allows: false, is_last: true };
+        }
+        let paid = if record.events_paid_ns > now { record.events_paid_ns } else { now };
+        record.events_paid_ns = paid + EVENT_PERIOD_NS;
+        Self { allows: true, is_last: Self::is_spent(record, now) }
+    }
 }
 
 /// Keeps who sent an advert that failed a check, for the daemon to name.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use vipd_common::{
-    abi::{ANSWER_SLOTS, Instance, InstanceHead, MAX_GROUPS, MAX_INSTANCES},
+    abi::{ANSWER_SLOTS, Event, Instance, InstanceHead, MAX_GROUPS, MAX_INSTANCES},
     lease::{self, Word},
     sieve,
 };
@@ -199,6 +199,18 @@ pub struct Identity {
     pub mac: [u8; 6],
 }
 
+/// How often a deferred event is looked at that changes meanwhile; the next look is soon.
+const DEFERRED_READS: usize = 4;
+
+/// Why there is no deferred event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deferred {
+    /// The newest one was sent.
+    Nothing,
+    /// Others come in too fast to be read.
+    Changing,
+}
+
 /// The instances: identities for XDP to check against, and what it heard.
 #[derive(Debug)]
 pub struct InstancePage(Mapping<Instance>);
@@ -320,6 +332,23 @@ impl InstancePage {
             )
         };
         (source != [0; 16]).then_some((source, reason, u8::try_from(hop_limit).unwrap_or(u8::MAX)))
+    }
+
+    /// The newest event that the program has deferred, if nothing is newer.
+    pub fn deferred(&self, slot: u32) -> Result<Event, Deferred> {
+        let instance = self.0.slot(slot);
+        // The program may write in between, or on two processors at once: a mixture of two is an advert of neither, as is any
+        // other that somebody forges in such a storm.
+        for _ in 0..DEFERRED_READS {
+            let before = self.heard(slot).generation;
+            // SAFETY: a field of a mapped slot, plain data in any state.
+            let event = unsafe { (&raw const (*instance).deferred).read_volatile() };
+            if self.heard(slot).generation != before {
+                continue;
+            }
+            return if event.generation == before { Ok(event) } else { Err(Deferred::Nothing) };
+        }
+        Err(Deferred::Changing)
     }
 
     /// The program's stamp.
