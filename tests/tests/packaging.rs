@@ -103,14 +103,7 @@ fn the_page_about_bpftool_is_complete() -> Result<()> {
     }
     for row in rows.iter().filter(|row| row.starts_with('`') && row.contains('_') && !row.contains(", ")) {
         let name = row.trim_matches('`');
-        let fields = [
-            "address_list_digest",
-            "heard_ns",
-            "source_checksum",
-            "source_mac",
-            "revoked_ns",
-            "line_heard_ns",
-        ];
+        let fields = ["address_list_digest", "heard_ns", "source_checksum", "revoked_ns", "line_heard_ns"];
         let known = maps.contains(&name)
             || Counters::NAMES.contains(&name)
             || InstanceCounters::NAMES.contains(&name)

@@ -13,7 +13,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Part of the pin directory's name: `<bpffs>/vipd/v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Virtual routers one daemon can run: slots of `INSTANCES` and `INSTANCE_COUNTERS`.
 pub const MAX_INSTANCES: u32 = 1024;
@@ -38,6 +38,12 @@ pub const MAX_PEERS: u32 = 16_384;
 /// Bytes of the event ring: room for 4,096 events. When it is full the event is lost, counted in
 /// `InstanceCounters::events_lost`, and reported again by the next advert of the same kind.
 pub const EVENT_RING_BYTES: u32 = 256 * 1024;
+
+/// Events about changing adverts of one instance reach the daemon at this rate at most, in the long run: 100 in a second. Whoever
+/// sends more cannot keep its engine thread busy.
+pub const EVENT_PERIOD_NS: u64 = 10_000_000;
+/// As many may come at once: whole groups of routers that fail over.
+pub const EVENT_BURST: u64 = 32;
 
 /// IPv4 address mapped into the 16 octets the maps use.
 pub const fn mapped(v4: [u8; 4]) -> [u8; 16] {
@@ -197,13 +203,29 @@ pub struct Instance {
     pub source_priority: u8,
     /// A `ChecksumForm`.
     pub source_checksum: u8,
-    /// Its Ethernet source on the instance's own interface; zero until it is heard there.
-    pub source_mac: [u8; 6],
+    /// Ethernet source of the advert that took the VIPs of this instance, on the instance's own interface.
+    pub successor_mac: [u8; 6],
     pub reserved3: [u8; 4],
+    /// The [`revoked_ns`](Self::revoked_ns) of the takeover that `successor_mac` belongs to; 0: of none.
+    pub successor_of_ns: u64,
+    /// Packets that were forwarded to the successor in that takeover.
+    pub forwarded: u64,
     /// In the record with the number of a group: when the program last took its lease back.
     pub revoked_ns: u64,
+    /// In the record with the number of a group: what the lease word was then.
+    pub revoked_until_ns: u64,
     /// When a valid advert was last heard on each line, whoever sent it.
     pub line_heard_ns: [u64; LINES],
+    /// Sender of the last advert that failed a check.
+    pub refused_source: [u8; 16],
+    /// The check: a number of `InstanceCount`.
+    pub refused_reason: u32,
+    /// Its TTL or hop limit.
+    pub refused_hop_limit: u32,
+    /// Until when events are paid for: one costs [`EVENT_PERIOD_NS`].
+    pub events_paid_ns: u64,
+    /// The newest event that was not sent because others had come too fast. Only if its generation is that of this record.
+    pub deferred: Event,
 }
 
 /// What an event reports. In [`Event::kind`].
@@ -238,7 +260,10 @@ pub struct Event {
     /// Advert interval in centiseconds (v2's seconds times 100).
     pub interval_cs: u32,
     /// Not 0: the advert's address list differs from ours.
-    pub address_list_differs: u32,
+    pub address_list_differs: u16,
+    /// Not 0: events of this instance have come so fast that the next one is deferred if it comes within [`EVENT_PERIOD_NS`]; see
+    /// [`Instance::deferred`].
+    pub deferring: u16,
 }
 
 /// Bits of the digest of an address list that are kept.
@@ -316,6 +341,12 @@ counters! {
         nd_gated = NdGated,
         /// Neighbor Discovery messages about VIPs that RFC 4861 7.1 has a receiver discard, dropped.
         nd_invalid = NdInvalid,
+        /// Neighbor Discovery messages about VIPs behind IPv6 extension headers, dropped.
+        nd_extension_headers = NdExtensionHeaders,
+        /// IPv6 packets with more extension headers than are read, dropped.
+        excess_extension_headers = ExcessExtensionHeaders,
+        /// Frames with more VLAN tags than are read, one of which names no VLAN, dropped.
+        excess_tags = ExcessTags,
         /// IP packets to VIPs that are not owned here, dropped.
         ip_gated = IpGated,
         /// IP packets to VIPs that are owned here but not accepted (Accept_Mode False), dropped.
@@ -326,6 +357,10 @@ counters! {
         vmac_gated = VmacGated,
         /// IP packets to VIPs that a rival has just taken from us, sent on to it.
         late_forwarded = LateForwarded,
+        /// Such packets whose TTL or hop limit had run out, dropped.
+        late_ttl_exceeded = LateTtlExceeded,
+        /// Such packets beyond the number that one takeover may forward, dropped.
+        late_over_budget = LateOverBudget,
         /// Other stations' claims of VIPs owned here, dropped.
         vip_conflicts = VipConflicts,
         /// Other stations' claims of VIPs not owned here: the master announcing itself.
@@ -369,6 +404,8 @@ counters! {
         first_addr_not_link_local = FirstAddrNotLinkLocal,
         /// Times the program took the lease back.
         leases_revoked = LeasesRevoked,
+        /// Events that came too fast, of which the daemon is told the newest.
+        events_deferred = EventsDeferred,
         /// Events that found the ring full.
         events_lost = EventsLost,
         /// Not sent to the group, or unicast address, that the instance listens to.
@@ -417,7 +454,7 @@ const _: () = {
     assert!(size_of::<IndexEntry>() == 8);
     assert!(size_of::<InstanceHead>() == 16);
     assert!(core::mem::offset_of!(Instance, head) == 0);
-    assert!(size_of::<Instance>() == 208);
+    assert!(size_of::<Instance>() == 328);
     assert!(size_of::<PeerKey>() == 20);
     assert!(size_of::<PeerEntry>() == 4);
     // Elements of a mappable array are 8-byte aligned: the daemon's stride is the struct's size.

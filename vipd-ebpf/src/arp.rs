@@ -13,7 +13,9 @@ use crate::{
     ownership,
 };
 
+/// Hardware types of Ethernet (RFC 1042 has its own, and the kernel takes either on an Ethernet device).
 const HTYPE_ETHERNET: u16 = 1;
+const HTYPE_IEEE802: u16 = 6;
 const PTYPE_IPV4: u16 = 0x0800;
 /// Hardware and protocol address lengths of Ethernet and IPv4, as one 16-bit number.
 const LENGTHS: u16 = 0x0604;
@@ -41,7 +43,7 @@ pub extern "C" fn handle_arp(ctx: *mut Raw) -> u32 {
 #[inline(always)]
 fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
     let arp = link.network;
-    if be16(ctx, arp)? != HTYPE_ETHERNET
+    if !matches!(be16(ctx, arp)?, HTYPE_ETHERNET | HTYPE_IEEE802)
         || be16(ctx, arp + 2)? != PTYPE_IPV4
         || be16(ctx, arp + 4)? != LENGTHS
     {
@@ -83,6 +85,7 @@ fn reply(
 ) -> Option<Verdict> {
     write(ctx, 0, asker_mac)?;
     write(ctx, 6, vip.mac)?;
+    write(ctx, arp, HTYPE_ETHERNET.to_be_bytes())?;
     write(ctx, arp + OPERATION, OP_REPLY.to_be_bytes())?;
     write(ctx, arp + SENDER_MAC, vip.mac)?;
     write(ctx, arp + SENDER_IP, address)?;

@@ -54,6 +54,7 @@ pub extern "C" fn report_conflict(instance: u32, upper: u64, lower: u64, mac: u6
         checksum: 0,
         interval_cs: 0,
         address_list_differs: 0,
+        deferring: 0,
     });
     log::conflict(instance, address, mac);
     u32::from(sent)

@@ -38,7 +38,7 @@ pub fn count_answer(vip: &VipEntry) {
 ///
 /// `word` is an aligned word of a map.
 #[inline(always)]
-unsafe fn add_atomically(word: *mut u64, n: u64) {
+pub unsafe fn add_atomically(word: *mut u64, n: u64) {
     // SAFETY: as the caller promises; nothing but the word changes.
     unsafe { asm!("lock *(u64 *)({word} + 0) += {n}", word = in(reg) word, n = in(reg) n, options(nostack)) };
 }

@@ -4,18 +4,22 @@
 //! only the copy of a number that is compared: a copy that LLVM has spilled to the stack before, and loads for the access,
 //! is still any number to it. A mask makes the number itself small before anything can be spilled.
 
-use vipd_common::abi::VipKey;
+use core::arch::asm;
 
-use crate::{address::Address, hook::Context};
+use vipd_common::abi::{Count, VipKey};
+
+use crate::{Verdict, address::Address, count::count, hook::Context};
 
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
 pub const ETHERTYPE_ARP: u16 = 0x0806;
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
-const ETHERTYPE_VLAN: u16 = 0x8100;
-const ETHERTYPE_QINQ: u16 = 0x88a8;
+pub const ETHERTYPE_VLAN: u16 = 0x8100;
+pub const ETHERTYPE_QINQ: u16 = 0x88a8;
 
 const ETHERNET_HEADER: usize = 14;
 const VLAN_TAG: usize = 4;
+/// Bits of a tag that name its VLAN.
+const VLAN_ID: u32 = 0x0fff;
 /// Octets before the network header, at most: Ethernet and two VLAN tags.
 pub const MAX_NETWORK: usize = ETHERNET_HEADER + 2 * VLAN_TAG;
 
@@ -34,6 +38,22 @@ pub fn at<T>(ctx: &Context, offset: usize) -> Option<*mut T> {
 pub fn read<T: Copy>(ctx: &Context, offset: usize) -> Option<T> {
     // SAFETY: `at` has checked that the whole of `T` lies inside the frame.
     Some(unsafe { at::<T>(ctx, offset)?.read_unaligned() })
+}
+
+/// Reads a `T` at an offset that is no constant but for its bound.
+///
+/// LLVM may add what is compared with the frame's end and what is read to the frame's start one by one; the verifier then takes
+/// the two for unrelated. An address that LLVM knows nothing of is added to once.
+#[inline(always)]
+pub fn read_behind<T: Copy>(ctx: &Context, offset: usize) -> Option<T> {
+    let mut start = ctx.data() + offset;
+    // SAFETY: adds nothing. (An instruction there has to be, or two lines of source begin at one, which the kernel refuses.)
+    unsafe { asm!("{start} += 0", start = inout(reg) start, options(nomem, nostack)) };
+    if start + size_of::<T>() > ctx.data_end() {
+        return None;
+    }
+    // SAFETY: all of it lies inside the frame, by the line above.
+    Some(unsafe { (start as *const T).read_unaligned() })
 }
 
 /// Writes `value` at `offset`.
@@ -56,6 +76,7 @@ pub struct Link {
     pub ifindex: u32,
     /// VLAN identifiers of its tags, outermost first, 12 bits each.
     pub vlan: u32,
+    /// Behind the tags that were read; of a frame with more of them that of a tag.
     pub ethertype: u16,
     /// Offset of the network header.
     pub network: usize,
@@ -63,7 +84,8 @@ pub struct Link {
 
 impl Link {
     /// Reads the Ethernet header and up to two VLAN tags. A tag with identifier 0 has a priority only, and names no VLAN (IEEE
-    /// 802.1Q 9.6): the kernel delivers such frames as untagged.
+    /// 802.1Q 9.6): the kernel delivers such frames as untagged, however many such tags there are. `None` too of a frame in a
+    /// VLAN three deep: no VIP is there.
     #[inline(always)]
     pub fn parse(ctx: &Context) -> Option<Self> {
         let mut vlan = ctx.removed_tag();
@@ -73,14 +95,32 @@ impl Link {
             if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ {
                 break;
             }
-            let id = u32::from(be16(ctx, network)? & 0x0fff);
+            let id = u32::from(be16(ctx, network)?) & VLAN_ID;
             if id != 0 {
+                if vlan > VLAN_ID {
+                    return None;
+                }
                 vlan = vlan << 12 | id;
             }
             ethertype = be16(ctx, network + 2)?;
             network += VLAN_TAG;
         }
         Some(Self { ifindex: ctx.ifindex(), vlan, ethertype, network })
+    }
+
+    /// The verdict on a frame with another tag behind those that were read.
+    ///
+    /// With three VLANs it is in none where VIPs are. With fewer, one of the tags names no VLAN: the kernel would take it off and
+    /// deliver what is behind it, which is not read here. Nobody sends such frames but to get past this program.
+    #[inline(always)]
+    pub fn judge_deep_tags(&self, ctx: &Context) -> Option<Verdict> {
+        // As many tags as are read stand before it.
+        let id = u32::from(be16(ctx, MAX_NETWORK)?) & VLAN_ID;
+        if id != 0 && self.vlan > VLAN_ID {
+            return None;
+        }
+        count(Count::ExcessTags);
+        Some(Verdict::Drop)
     }
 
     #[inline(always)]

@@ -16,8 +16,9 @@ use crate::{
 /// Offsets of fields (RFC 791 3.1).
 const TOTAL_LENGTH: usize = 2;
 const FRAGMENT: usize = 6;
-const TTL: usize = 8;
+pub const TTL: usize = 8;
 const PROTOCOL: usize = 9;
+pub const CHECKSUM: usize = 10;
 const SOURCE: usize = 12;
 const DESTINATION: usize = 16;
 

@@ -7,8 +7,9 @@ use crate::{
     Verdict,
     address::Address,
     count::count,
-    frame::{Link, be16, read},
-    hook::Context,
+    frame::{Link, MAX_NETWORK, be16, read, read_behind},
+    global,
+    hook::{Context, Raw},
     instance::FAMILY_V6,
     ndp,
     ownership::{self, Vip},
@@ -31,8 +32,12 @@ const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
 /// In the Fragment header's third and fourth octet.
 const FRAGMENT_OFFSET: u16 = 0xfff8;
-/// As many as RFC 8200 4.1 has in one packet, less those that hide what follows.
+/// As many as RFC 8200 4.1 has in one packet, less those that hide what follows. The kernel goes on for as long as there are
+/// more: what has more is dropped.
 const MAX_EXTENSION_HEADERS: usize = 5;
+/// Bits of the offset behind them: five of 2 KiB.
+const OFFSET_MASK: usize = 0x3fff;
+const _: () = assert!(MAX_NETWORK + HEADER + MAX_EXTENSION_HEADERS * 2048 <= OFFSET_MASK);
 
 #[inline(always)]
 pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
@@ -54,8 +59,10 @@ pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
                 return Some(verdict);
             }
         }
-        extension @ (HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS) => {
-            note_hidden_advert(ctx, ip + HEADER, extension);
+        HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS => {
+            if let Some(verdict) = global::verdict(handle_extended(ctx.raw())) {
+                return Some(verdict);
+            }
         }
         _ => {}
     }
@@ -84,31 +91,51 @@ pub fn envelope(ctx: &Context, ip: usize) -> Option<Envelope> {
     })
 }
 
-/// Counts an advert behind extension headers, which is not read. Nobody sends such adverts; one that does should show.
+/// The verdict on a packet with extension headers, by what is behind them: an advert, which is not read, or a message of Neighbor
+/// Discovery about a VIP.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn handle_extended(ctx: *mut Raw) -> u32 {
+    global::enter(ctx, look_behind_extensions)
+}
+
 #[inline(always)]
-fn note_hidden_advert(ctx: &Context, mut offset: usize, mut kind: u8) -> Option<()> {
+fn look_behind_extensions(ctx: &Context, link: &Link) -> Option<Verdict> {
+    let mut kind: u8 = read(ctx, link.network + NEXT_HEADER)?;
+    let mut offset = link.network + HEADER;
     let mut fragment = false;
     let mut later_fragment = false;
-    for _ in 0..MAX_EXTENSION_HEADERS {
-        let [next, length]: [u8; 2] = read(ctx, offset)?;
-        match kind {
-            FRAGMENT => {
-                fragment = true;
-                later_fragment = be16(ctx, offset + 2)? & FRAGMENT_OFFSET != 0;
-                offset += 8;
-            }
-            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => offset += 8 + usize::from(length) * 8,
-            _ => break,
-        }
-        kind = next;
-        if kind == vrrp::PROTOCOL {
-            count(if fragment { Count::AdvertFragments } else { Count::AdvertExtensionHeaders });
-            break;
-        }
-        if later_fragment {
-            // What follows is no header.
-            break;
-        }
+    if kind != FRAGMENT {
+        ctx.linearize();
     }
-    Some(())
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        // What follows in a later fragment is no header.
+        if later_fragment || !matches!(kind, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS) {
+            break;
+        }
+        let [next, length, upper, lower]: [u8; 4] = read_behind(ctx, offset)?;
+        if kind == FRAGMENT {
+            fragment = true;
+            later_fragment = u16::from_be_bytes([upper, lower]) & FRAGMENT_OFFSET != 0;
+            offset += 8;
+        } else {
+            offset += 8 + usize::from(length) * 8;
+        }
+        offset &= OFFSET_MASK;
+        kind = next;
+    }
+    match kind {
+        // Nobody sends such adverts; one that does should show.
+        vrrp::PROTOCOL => {
+            count(if fragment { Count::AdvertFragments } else { Count::AdvertExtensionHeaders });
+            None
+        }
+        // RFC 6980 has fragments ignored, and the kernel does.
+        ndp::ICMPV6 if !fragment => ndp::judge_extended(ctx, link, offset),
+        HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS if !later_fragment => {
+            count(Count::ExcessExtensionHeaders);
+            Some(Verdict::Drop)
+        }
+        _ => None,
+    }
 }

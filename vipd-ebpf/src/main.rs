@@ -12,13 +12,13 @@ mod arp;
 mod claim;
 mod count;
 mod events;
+mod forward_after_takeover;
 mod frame;
 mod global;
 mod hook;
 mod instance;
 mod ipv4;
 mod ipv6;
-mod late;
 mod log;
 mod maps;
 mod ndp;
@@ -58,6 +58,7 @@ fn decide(ctx: &Context) -> Option<Verdict> {
         frame::ETHERTYPE_ARP => arp::handle(ctx),
         frame::ETHERTYPE_IPV4 => ipv4::handle(ctx, &link),
         frame::ETHERTYPE_IPV6 => ipv6::handle(ctx, &link),
+        frame::ETHERTYPE_VLAN | frame::ETHERTYPE_QINQ => link.judge_deep_tags(ctx),
         _ => None,
     }
 }

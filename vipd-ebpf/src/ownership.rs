@@ -11,10 +11,9 @@ use crate::{
     Verdict,
     address::Address,
     count::count,
-    events,
+    events, forward_after_takeover,
     frame::Link,
     hook::Context,
-    late,
     maps::{LEASES, SIEVE, VIPS},
 };
 
@@ -50,7 +49,7 @@ fn may_be_vip(address: Address) -> bool {
 #[inline(always)]
 pub fn gate(ctx: &Context, link: &Link, vip: &Vip, accept_always: bool) -> Verdict {
     if !vip.owned {
-        if let Some(verdict) = late::forward(ctx, link, vip.entry.instance, false) {
+        if let Some(verdict) = forward_after_takeover::forward(ctx, link, vip.entry.instance, false) {
             return verdict;
         }
         // RFC 9568 6.4.2: a backup does not accept packets to the virtual address.

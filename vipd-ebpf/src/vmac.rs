@@ -7,10 +7,11 @@ use vipd_common::abi::{Count, OWN_INTERFACE, instance_flag};
 use crate::{
     Verdict,
     count::count,
+    forward_after_takeover,
     frame::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, read, write},
     hook::Context,
     instance::{self, FAMILY_V4, FAMILY_V6},
-    late, ownership,
+    ownership,
 };
 
 /// IANA's block for VRRP, before the octet that names the family.
@@ -41,7 +42,7 @@ pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
     }
     if !ownership::owned(group) {
         if matches!(link.ethertype, ETHERTYPE_IPV4 | ETHERTYPE_IPV6)
-            && let Some(verdict) = late::forward(ctx, link, entry.slot, true)
+            && let Some(verdict) = forward_after_takeover::forward(ctx, link, entry.slot, true)
         {
             return Some(verdict);
         }

@@ -118,7 +118,10 @@ fn valid_instance(i: &Instance) {
         let peers: HashSet<_> = unicast.peers.iter().map(|peer| peer.address).collect();
         assert!(!peers.is_empty() && peers.len() == unicast.peers.len(), "{unicast:?}");
         assert!(i.source.is_none_or(|source| !peers.contains(&source)), "{i:?}");
-        assert!(unicast.peers.iter().all(|peer| peer.min_ttl <= peer.max_ttl), "{unicast:?}");
+        assert!(
+            unicast.peers.iter().all(|peer| peer.min_ttl.is_none_or(|min| min <= peer.max_ttl)),
+            "{unicast:?}"
+        );
     }
     let form = if i.version == Version::V2 {
         ChecksumForm::MessageOnly

@@ -6,13 +6,16 @@ use std::{
     time::Duration,
 };
 
-use aya::programs::TestRunOptions;
+use aya::{
+    maps::{Array, Map, MapData},
+    programs::TestRunOptions,
+};
 use vipd::{
     dataplane::{Contents, Dataplane, Events, Identity},
     time::Instant,
 };
 use vipd_common::abi::{
-    ABI_VERSION, ADDRESS_DIGEST_MASK, Counters, Event, IndexEntry, InstanceCounters, InstanceHead,
+    ABI_VERSION, ADDRESS_DIGEST_MASK, Counters, Event, IndexEntry, Instance, InstanceCounters, InstanceHead,
     InstanceKey, OWN_INTERFACE, PeerEntry, PeerKey, VipEntry, VipKey, address_digest, address_digest_v6,
     mapped,
 };
@@ -150,6 +153,15 @@ impl Bench {
         let result = crate::HOOK.run(self.dataplane(), options).expect("test run");
         out.truncate(result.data_size_out as usize);
         Outcome { verdict: result.return_value, frame: out }
+    }
+
+    /// Changes the record of the instance as the program would in time.
+    pub fn change_record(&mut self, change: impl FnOnce(&mut Instance)) {
+        let map = MapData::from_pin(self.pin("INSTANCES")).expect("pinned");
+        let mut records = Array::<_, Instance>::try_from(Map::Array(map)).expect("an array");
+        let mut record = records.get(&SLOT, 0).expect("a record");
+        change(&mut record);
+        records.set(SLOT, record, 0).expect("written");
     }
 
     /// Where a map is pinned.

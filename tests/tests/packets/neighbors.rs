@@ -356,6 +356,84 @@ fn without_accept_mode_only_address_resolution_is_processed() {
     );
 }
 
+/// The kernel processes Neighbor Discovery behind extension headers, and for as many of them as there are.
+#[test]
+fn what_is_behind_extension_headers_is_seen() {
+    let Some(mut bench) = Bench::new() else { return };
+    bench.configure(&identity6(), &[(0, VIP6)]);
+    // Of eight octets each; the kind stands in front of each, and of the first in the fixed header.
+    let behind = |packet: Ipv6, kinds: &[u8]| {
+        with(packet, |packet| {
+            let upper = packet.next_header;
+            let next = kinds.iter().skip(1).copied().chain([upper]);
+            packet.extensions = next.flat_map(|next| [next, 0, 1, 4, 0, 0, 0, 0]).collect();
+            packet.next_header = kinds[0];
+        })
+    };
+    let hidden: &[&str] = &["nd_extension_headers"];
+    let excess: &[&str] = &["excess_extension_headers"];
+    let elsewhere = |kinds: &[u8]| {
+        behind(neighbor(SOLICITATION, 0, ASKER, GROUP_OF_VIP, OTHER, &link_address(1, PEER_MAC)), kinds)
+    };
+    let to_vip = Ipv6 { destination: VIP6, next_header: 6, ..ask(&[]) };
+    // A fragment header's third and fourth octet: the first of several fragments.
+    let mut fragment = behind(ask(&[]), &[44]);
+    (fragment[14 + 40 + 2], fragment[14 + 40 + 3]) = (0, 1);
+    let mut in_two = with(ask(&[]), |packet| {
+        packet.next_header = 60;
+        packet.extensions = [&[58, 2, 1, 20][..], &[0; 20]].concat();
+    });
+    run(
+        &mut bench,
+        vec![
+            row(
+                "solicitation, destination options, backup",
+                behind(ask(&[]), &[60]),
+                Never,
+                XDP_DROP,
+                hidden,
+            ),
+            row("solicitation, destination options, owner", behind(ask(&[]), &[60]), Owned, XDP_DROP, hidden),
+            row("solicitation, hop by hop, backup", behind(ask(&[]), &[0]), Never, XDP_DROP, hidden),
+            row("solicitation, routing header, backup", behind(ask(&[]), &[43]), Never, XDP_DROP, hidden),
+            row(
+                "solicitation, five headers, backup",
+                behind(ask(&[]), &[0, 60, 43, 60, 60]),
+                Never,
+                XDP_DROP,
+                hidden,
+            ),
+            row(
+                "solicitation, six headers, backup",
+                behind(ask(&[]), &[0, 60, 43, 60, 60, 60]),
+                Never,
+                XDP_DROP,
+                excess,
+            ),
+            row("solicitation, a long header, backup", std::mem::take(&mut in_two), Never, XDP_DROP, hidden),
+            row("in a fragment, which RFC 6980 has ignored, backup", fragment, Never, XDP_PASS, &[]),
+            row("about another address, backup", elsewhere(&[60]), Never, XDP_PASS, &[]),
+            row("about another address, owner", elsewhere(&[0, 60]), Owned, XDP_PASS, &[]),
+            row("cut off, backup", behind(ask(&[]), &[60])[..58].to_vec(), Never, XDP_PASS, &[]),
+            row(
+                "announcement of another, owner",
+                behind(announce(ELSEWHERE), &[60]),
+                Owned,
+                XDP_DROP,
+                &["nd_extension_headers", "vip_conflicts"],
+            ),
+            row(
+                "announcement of another, backup",
+                behind(announce(ELSEWHERE), &[60]),
+                Never,
+                XDP_DROP,
+                &["nd_extension_headers", "vip_claims_seen"],
+            ),
+            row("TCP to the VIP, backup", behind(to_vip, &[0, 60]), Never, XDP_DROP, &["ip_gated"]),
+        ],
+    );
+}
+
 #[test]
 fn answers_are_counted_by_vip() {
     let Some(mut bench) = Bench::new() else { return };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use vipd::{dataplane::Identity, time::Instant};
-use vipd_common::abi::{PeerEntry, VipEntry, instance_flag};
+use vipd_common::abi::{PeerEntry, VipEntry, instance_flag, mapped};
 
 use crate::{
     bench::{Bench, GROUP, MAC, PRIMARY, PRIMARY6, SLOT, VIP, VIP6, XDP_DROP, XDP_PASS, identity, identity6},
@@ -71,6 +71,8 @@ fn peers_are_heard_within_their_ttls() {
                 assert_eq!(bench.lease(), until, "{what}");
                 assert_eq!(bench.dataplane().pages().instances().heard(SLOT), heard, "{what}");
                 assert!(bench.event().is_none(), "{what}");
+                let refused = bench.dataplane().pages().instances().refused(SLOT).expect("an advert");
+                assert_eq!((refused.0, refused.2), (mapped(source.octets()), ttl), "{what}: named");
             }
         }
     }

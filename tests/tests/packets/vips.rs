@@ -40,7 +40,15 @@ fn packet(destination: Ipv4Addr) -> Vec<u8> {
 fn rows() -> Vec<Row> {
     let ask = || arp(1, PEER_MAC, ASKER, VIP);
     let mut other_hardware = ask();
-    other_hardware[15] = 6;
+    other_hardware[15] = 7;
+    let ieee802 = |op| {
+        let mut frame = arp(op, PEER_MAC, ASKER, VIP);
+        frame[15] = 6;
+        frame
+    };
+    let mut claim_802 = arp(2, PEER_MAC, VIP, ASKER);
+    claim_802[15] = 6;
+    let excess: &[&str] = &["excess_tags"];
     let mut rarp = ask();
     rarp[21] = 3;
     vec![
@@ -54,7 +62,44 @@ fn rows() -> Vec<Row> {
         row("reply of another station, owner", arp(2, PEER_MAC, OTHER, ASKER), Owned, XDP_PASS, &[]),
         row("request in VLAN 10, owner elsewhere", tagged(&ask(), &[VLAN]), Owned, XDP_PASS, &[]),
         row("request with a priority tag, owner", tagged(&ask(), &[0]), Owned, XDP_TX, &["arp_replies"]),
-        row("request of other hardware, owner", other_hardware, Owned, XDP_PASS, &[]),
+        row("request of other hardware, owner", other_hardware.clone(), Owned, XDP_PASS, &[]),
+        row("request of RFC 1042's hardware type, owner", ieee802(1), Owned, XDP_TX, &["arp_replies"]),
+        row("request of RFC 1042's hardware type, backup", ieee802(1), Never, XDP_DROP, &["arp_gated"]),
+        row("claim of RFC 1042's hardware type, owner", claim_802, Owned, XDP_DROP, &["vip_conflicts"]),
+        // The kernel takes tags of VLAN 0 off, however many there are.
+        row(
+            "request with two priority tags, backup",
+            tagged(&ask(), &[0, 0]),
+            Never,
+            XDP_DROP,
+            &["arp_gated"],
+        ),
+        row("request with three, backup", tagged(&ask(), &[0, 0, 0]), Never, XDP_DROP, excess),
+        row("request with three, owner", tagged(&ask(), &[0, 0, 0]), Owned, XDP_DROP, excess),
+        row("packet with nine, backup", tagged(&packet(VIP), &[0; 9]), Never, XDP_DROP, excess),
+        row(
+            "packet in a VLAN, with two more, backup",
+            tagged(&packet(VIP), &[10, 0, 0]),
+            Never,
+            XDP_DROP,
+            excess,
+        ),
+        row(
+            "packet in two VLANs, with one more, backup",
+            tagged(&packet(VIP), &[7, 8, 0]),
+            Never,
+            XDP_DROP,
+            excess,
+        ),
+        row("packet in three VLANs, backup", tagged(&packet(VIP), &[7, 8, 9]), Never, XDP_PASS, &[]),
+        row("packet in four VLANs, backup", tagged(&packet(VIP), &[7, 8, 9, 10]), Never, XDP_PASS, &[]),
+        row(
+            "three tags and no more, backup",
+            tagged(&[0; 14], &[0, 0, 0])[..23].to_vec(),
+            Never,
+            XDP_PASS,
+            &[],
+        ),
         row("other operation, owner", rarp, Owned, XDP_PASS, &[]),
         row("request cut short, owner", ask()[..41].to_vec(), Owned, XDP_PASS, &[]),
         row(

@@ -11,18 +11,20 @@ mod adverts;
 mod adverts6;
 #[path = "../packets/bench.rs"]
 mod bench;
+#[path = "../packets/forward_after_takeover.rs"]
+mod forward_after_takeover;
 #[path = "../packets/frames.rs"]
 mod frames;
 #[path = "../packets/heartbeats.rs"]
 mod heartbeats;
 #[path = "../packets/hook.rs"]
 mod hook;
-#[path = "../packets/late.rs"]
-mod late;
 #[path = "../packets/neighbors.rs"]
 mod neighbors;
 #[path = "../packets/rows.rs"]
 mod rows;
+#[path = "../packets/storms.rs"]
+mod storms;
 #[path = "../packets/unicast.rs"]
 mod unicast;
 #[path = "../packets/vectors.rs"]

@@ -8,7 +8,7 @@ use vipd_common::abi::Count;
 use crate::{
     Verdict, claim,
     count::{count, count_answer},
-    frame::{Link, read},
+    frame::{Link, read, read_behind},
     global,
     hook::{Context, Raw},
     ipv6,
@@ -28,6 +28,24 @@ const TARGET_LINK_ADDRESS: u8 = 2;
 #[inline(always)]
 pub fn is_about_neighbors(ctx: &Context, link: &Link) -> bool {
     matches!(read(ctx, link.network + ipv6::HEADER), Some(SOLICITATION | ADVERTISEMENT))
+}
+
+/// The verdict on an ICMPv6 message at `offset`, behind extension headers.
+///
+/// The kernel would process it. Nobody sends Neighbor Discovery so: what is about a VIP is neither answered nor let through.
+#[inline(always)]
+pub fn judge_extended(ctx: &Context, link: &Link, offset: usize) -> Option<Verdict> {
+    let kind: u8 = read_behind(ctx, offset)?;
+    if kind != SOLICITATION && kind != ADVERTISEMENT {
+        return None;
+    }
+    let target = read_behind(ctx, offset + TARGET)?;
+    let vip = ipv6::find_vip(link, target)?;
+    count(Count::NdExtensionHeaders);
+    if kind == SOLICITATION {
+        return Some(Verdict::Drop);
+    }
+    claim::handle(&vip, target, read(ctx, 6)?, Verdict::Drop)
 }
 
 /// The verdict on one of these if its target is a VIP.

@@ -84,6 +84,7 @@ fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
     match check::ours(ctx, envelope, slot, unsafe { &*instance }) {
         Err(reason) => {
             count_instance(slot, reason);
+            record::refuse(instance, envelope, reason);
             Some(Verdict::Drop)
         }
         Ok(advert) if advert.to_deaf_owner => {

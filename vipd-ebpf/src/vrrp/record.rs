@@ -3,13 +3,14 @@
 use core::ptr;
 
 use vipd_common::{
-    abi::{Event, Instance, InstanceCount, LINES, OWN_INTERFACE, event_kind},
+    abi::{EVENT_BURST, EVENT_PERIOD_NS, Event, Instance, InstanceCount, LINES, OWN_INTERFACE, event_kind},
     rival::{Rival, Tenure},
 };
 
-use super::{Advert, CHECKSUM_MESSAGE_ONLY};
+use super::{Advert, CHECKSUM_MESSAGE_ONLY, Envelope};
 use crate::{
-    address::Address, count::count_instance, events, frame::read, hook::Context, late, log, ownership,
+    address::Address, count::count_instance, events, forward_after_takeover, frame::read, hook::Context, log,
+    ownership,
 };
 
 /// Takes note of a valid advert, revokes our lease if it has to be, and tells the daemon what is new.
@@ -54,18 +55,22 @@ pub fn accept(
     }
 
     let rival = rival(source, advert);
-    let tenure = take_lease(record, |until| rival.tenure(record, until, now));
+    let (tenure, until) = take_lease(record, |until| rival.tenure(record, until, now));
     // A frame that holds an advert holds an Ethernet header.
     let mac = read(ctx, 6).unwrap_or([0; 6]);
-    // On another line it has another MAC, and serves nobody.
-    let serving_mac = if line == OWN_INTERFACE { mac } else { [0; 6] };
     if tenure == Tenure::Lost {
-        record.source_mac = serving_mac;
-        late::revoked(record.head.group, now);
+        forward_after_takeover::revoked(record.head.group, until, now);
         count_instance(slot, InstanceCount::LeasesRevoked);
         log::revoked(slot, source, advert.priority);
     }
+    // On another line it has another MAC, and serves nobody.
+    if line == OWN_INTERFACE {
+        forward_after_takeover::note_successor(record, &rival, mac, now);
+    }
     if rival.is_to_be_reported(record, tenure, now) {
+        // Never later than at once: what takes the lease.
+        let budget =
+            if tenure == Tenure::Lost { Budget::owe(record, now) } else { Budget::spend(record, now) };
         let event = Event {
             kind: if tenure == Tenure::Lost { event_kind::REVOKED } else { event_kind::ADVERT },
             instance: slot,
@@ -77,20 +82,62 @@ pub fn accept(
             priority: advert.priority,
             checksum: advert.checksum,
             interval_cs: advert.interval_cs,
-            address_list_differs: u32::from(list_differs),
+            address_list_differs: u16::from(list_differs),
+            deferring: u16::from(budget.is_last),
         };
-        if !events::send(event) {
+        if !budget.allows {
+            // The daemon has been told to look here.
+            record.deferred = event;
+            count_instance(slot, InstanceCount::EventsDeferred);
+        } else if !events::send(event) {
             // The daemon has not been told: leave the record as it was, so that the next advert is news again.
             count_instance(slot, InstanceCount::EventsLost);
             return;
         }
         rival.describe(record, event.generation, now);
-        record.source_mac = serving_mac;
     }
     record.heard_ns = now;
-    if line == OWN_INTERFACE {
-        record.source_mac = mac;
+}
+
+/// Whether an event may be sent now: a token bucket, in time.
+#[derive(Clone, Copy)]
+struct Budget {
+    allows: bool,
+    /// The next one within [`EVENT_PERIOD_NS`] may not.
+    is_last: bool,
+}
+
+impl Budget {
+    /// For an event that may be sent in any case. It costs nothing: one can only be followed by another when the daemon has
+    /// acquired the lease again.
+    #[inline(always)]
+    fn owe(record: &Instance, now: u64) -> Self {
+        Self { allows: true, is_last: Self::is_spent(record, now) }
     }
+
+    #[inline(always)]
+    fn is_spent(record: &Instance, now: u64) -> bool {
+        record.events_paid_ns > now + (EVENT_BURST - 1) * EVENT_PERIOD_NS
+    }
+
+    #[inline(always)]
+    fn spend(record: &mut Instance, now: u64) -> Self {
+        if Self::is_spent(record, now) {
+            return Self { allows: false, is_last: true };
+        }
+        let paid = if record.events_paid_ns > now { record.events_paid_ns } else { now };
+        record.events_paid_ns = paid + EVENT_PERIOD_NS;
+        Self { allows: true, is_last: Self::is_spent(record, now) }
+    }
+}
+
+/// Keeps who sent an advert that failed a check, for the daemon to name.
+#[inline(always)]
+pub fn refuse(instance: *mut Instance, envelope: &Envelope, reason: InstanceCount) {
+    // SAFETY: the program's half of the value; of two at once a mixture is kept.
+    let record = unsafe { &mut *instance };
+    record.refused_source = envelope.source.octets();
+    (record.refused_reason, record.refused_hop_limit) = (reason as u32, u32::from(envelope.hop_limit));
 }
 
 /// Takes the lease from an address owner that discards the advert, if it is dead or frozen: nobody beats one that is not.
@@ -105,16 +152,17 @@ fn rival(source: Address, advert: &Advert) -> Rival {
     Rival { source, priority: advert.priority, interval_cs: advert.interval_cs, checksum: advert.checksum }
 }
 
-/// Takes the lease back if it is over, by what `tenure` says of the lease word.
+/// Takes the lease back if it is over, by what `tenure` says of the lease word; and that word.
 #[inline(always)]
-fn take_lease(ours: &Instance, tenure: impl FnOnce(u64) -> Tenure) -> Tenure {
-    let Some(word) = ownership::lease(ours.head.group) else { return Tenure::None };
+fn take_lease(ours: &Instance, tenure: impl FnOnce(u64) -> Tenure) -> (Tenure, u64) {
+    let Some(word) = ownership::lease(ours.head.group) else { return (Tenure::None, 0) };
     // SAFETY: an aligned 8-byte word of the map; the daemon stores to it with atomic operations.
-    let tenure = tenure(unsafe { ptr::read_volatile(word) });
+    let until = unsafe { ptr::read_volatile(word) };
+    let tenure = tenure(until);
     if tenure.is_over() {
         // SAFETY: as above. A renewal that comes between is a compare-exchange against the old value: it fails, or it is
         // overwritten here and the next one fails.
         unsafe { ptr::write_volatile(word, 0) };
     }
-    tenure
+    (tenure, until)
 }

@@ -372,7 +372,8 @@ impl Keeper {
         if node.now() >= first + interval {
             return Taken::Lost;
         }
-        // A better router may have spoken at the same time.
+        // A better router may have spoken at the same time, be it among so many that XDP holds its advert back.
+        node.heard(instance);
         while let Some(report) = node.next_report() {
             self.take_in(&report, node);
         }

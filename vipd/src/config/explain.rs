@@ -273,7 +273,8 @@ impl Printer {
             self.value("unicast_src_ip", source);
         }
         self.block("unicast_peer", peers, |peer| {
-            format!("{} min_ttl {} max_ttl {}", peer.address, peer.min_ttl, peer.max_ttl)
+            let min_ttl = peer.min_ttl.map(|min| format!(" min_ttl {min}")).unwrap_or_default();
+            format!("{}{min_ttl} max_ttl {}", peer.address, peer.max_ttl)
         });
         self.value("unicast_ttl", ttl);
         self.value("check_unicast_src", on(*check_source));

@@ -56,10 +56,13 @@ impl Lowering<'_> {
             settings.partial = true;
             return;
         };
-        let ttl = |slot, default| u8::try_from(value_or(slot, default)).unwrap_or(u8::MAX);
-        let (min_ttl, max_ttl) = (ttl(&line.line.min_ttl, 0), ttl(&line.line.max_ttl, 255));
-        if let Some(min) = line.line.min_ttl.filter(|_| min_ttl > max_ttl) {
-            let message = format!("min_ttl {min_ttl} is above max_ttl {max_ttl}");
+        let octet = |value| u8::try_from(value).unwrap_or(u8::MAX);
+        let max_ttl = octet(value_or(&line.line.max_ttl, 255));
+        // Who gives an upper bound has thought of the lower one.
+        let bounded = (max_ttl < u8::MAX).then_some(0);
+        let min_ttl = line.line.min_ttl.as_ref().map(|min| octet(min.value)).or(bounded);
+        if let Some(min) = line.line.min_ttl.filter(|min| octet(min.value) > max_ttl) {
+            let message = format!("min_ttl {} is above max_ttl {max_ttl}", min.value);
             self.report.error_hint(
                 Code::Conflict,
                 min.span,

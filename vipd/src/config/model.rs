@@ -151,12 +151,22 @@ pub struct Unicast {
     pub check_source: bool,
 }
 
+impl Unicast {
+    /// The least TTL or hop limit that adverts of a peer may arrive with; 0: any will do.
+    ///
+    /// Where nothing is configured, a peer on the link is to send 255, as RFC 9568 5.1.1.3 has it for multicast: no router has
+    /// forwarded the advert then. `unicast_ttl` below that says that the routers of the group send less.
+    pub fn min_ttl(&self, peer: &UnicastPeer, on_link: bool) -> u8 {
+        peer.min_ttl.unwrap_or(if on_link && self.ttl == u8::MAX { u8::MAX } else { 0 })
+    }
+}
+
 /// Another router of the group, and the TTLs its adverts may arrive with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnicastPeer {
     pub address: IpAddr,
-    /// 0: not checked.
-    pub min_ttl: u8,
+    /// 0: not checked. `None`: see [`Unicast::min_ttl`].
+    pub min_ttl: Option<u8>,
     pub max_ttl: u8,
 }
 

@@ -6,10 +6,14 @@ use std::{
     time::Duration,
 };
 
-use super::{clock, main_loop::MainLoop, router::Router};
+use super::{
+    clock,
+    main_loop::MainLoop,
+    router::{self, Router},
+};
 use crate::{
     control::model::Status,
-    detection::{Limits, MismatchFinding, Mismatches, Sample, Silence},
+    detection::{Limits, MismatchFinding, Mismatches, Refused, Sample, Silence},
     engine::StateName,
     notify::{Change, Notice},
 };
@@ -67,7 +71,13 @@ impl MainLoop<'_> {
             if silence.look(counters.adverts_received, patience, now) && !router.spec.priority.is_owner() {
                 tell_of_silence(router, all.vrid_errors > 0);
             }
-            let sample = Sample { counters, foreign: all.vrid_errors, deaf: silence.is_deaf(patience, now) };
+            let refused = pages.instances().refused(router.slot).map(|(source, reason, ttl)| Refused {
+                source: router::address(source),
+                reason,
+                ttl,
+            });
+            let deaf = silence.is_deaf(patience, now);
+            let sample = Sample { counters, refused, foreign: all.vrid_errors, deaf };
             for finding in mismatches.look(name, &sample, QUIET.max(interval * 4), now) {
                 let told = match finding {
                     MismatchFinding::Seen { what, .. } => limits.begins((name.clone(), what), finding, now),
@@ -97,12 +107,14 @@ fn tell_of_silence(router: &Router, other_routers: bool) {
 /// `untold`: it stands for so many.
 fn tell_of_mismatch(name: &str, finding: MismatchFinding, untold: Option<u64>) {
     match finding {
-        MismatchFinding::Seen { what, fix, count } => tracing::warn!(
+        MismatchFinding::Seen { what, fix, count, last } => tracing::warn!(
             target: "vipd::event",
             event = "mismatch",
             instance = name,
             what,
             count,
+            sender = last.map(|last| tracing::field::display(last.source)),
+            ttl = last.map(|last| last.ttl),
             fix,
             untold,
             "another router is configured differently"

@@ -230,6 +230,7 @@ impl Driver {
                 self.handovers.poll_timeout(),
                 self.look_at,
                 self.effects.watch.poll_timeout(),
+                self.effects.deferred_at(),
             ];
             let next = next.into_iter().flatten().min();
             self.timer.set(next).context("set the timer")?;

@@ -61,6 +61,10 @@ pub(super) struct Slot {
     pub lease_margin: Least,
     /// Others that act as owners.
     pub watched: Watched,
+    /// Of the last event that was read.
+    pub generation: u64,
+    /// When to look for an event that XDP has deferred, since they came too fast.
+    pub deferred_at: Option<Instant>,
 }
 
 impl Slot {
@@ -80,6 +84,8 @@ impl Slot {
             untold: false,
             lease_margin: Least::default(),
             watched: Watched::default(),
+            generation: 0,
+            deferred_at: None,
             router,
         }
     }
@@ -221,16 +227,21 @@ impl Node for Effects {
     }
 
     fn next_report(&mut self) -> Option<Report> {
-        loop {
-            let event = self.events.get_mut().pop()?;
+        while let Some(event) = self.events.get_mut().pop() {
             if let Some(report) = self.read(&event) {
                 return Some(report);
             }
         }
+        self.next_deferred()
     }
 
     fn heard(&mut self, instance: InstanceId) -> Heard {
-        let slot = self.slot(instance).router.slot;
+        let slot = self.slot(instance);
+        // Whoever asks is to have it all: what XDP holds back is the next report.
+        if slot.deferred_at.is_some() {
+            slot.deferred_at = Some(Instant::default());
+        }
+        let slot = slot.router.slot;
         self.pages.instances().heard(slot)
     }
 

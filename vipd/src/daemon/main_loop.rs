@@ -337,12 +337,14 @@ impl MainLoop<'_> {
         }
     }
 
-    /// Takes note of a link of ours: its MAC goes into the table of VIPs, its addresses into routes.
+    /// Takes note of a link of ours: its MAC goes into the table of VIPs, its addresses into routes, and its subnets decide
+    /// which unicast peers are on the link.
     pub fn follow(&mut self, change: &LinkChange) {
         let macs = |routers: &[Router]| {
             routers.iter().flat_map(|router| &router.links).map(|link| link.mac).collect::<Vec<_>>()
         };
-        let before = macs(&self.routers);
+        let peers = |routers: &[Router]| routers.iter().flat_map(Router::peers).collect::<Vec<_>>();
+        let before = (macs(&self.routers), peers(&self.routers));
         let links_before = links(&self.routers);
         for router in &mut self.routers {
             match change {
@@ -351,11 +353,17 @@ impl MainLoop<'_> {
             }
         }
         tell_of_links(&links_before, &links(&self.routers));
-        if macs(&self.routers) != before {
+        let (macs, peers) = (macs(&self.routers), peers(&self.routers));
+        if macs != before.0 {
             tracing::info!("a MAC has changed, answering with the new one");
-            if let Err(error) = self.made.dataplane.replace_tables(&setup::contents(self.routers.iter())) {
-                tracing::error!(error = format!("{error:#}"), "the table of VIPs still has the old MAC");
-            }
+        }
+        if (macs, peers) != before
+            && let Err(error) = self.made.dataplane.replace_tables(&setup::contents(self.routers.iter()))
+        {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the tables of VIPs and peers are as they were before"
+            );
         }
         // The kernel has dropped the routes that went out on the link, or came from its address.
         self.hosted.replan(setup::plan(self.routers.iter()));

@@ -4,25 +4,55 @@ use std::time::Duration;
 
 use vipd_common::{
     Priority,
-    abi::{Event, event_kind},
+    abi::{EVENT_PERIOD_NS, Event, event_kind},
     types::ChecksumForm,
     wire::eth::MacAddr,
 };
 
-use super::{effects::Effects, router};
+use super::{clock, effects::Effects, router};
 use crate::{
+    dataplane::Deferred,
     engine::{Advert, InstanceId},
     keeper::Report,
     time::Instant,
 };
 
+/// After an event that says that the next one may be deferred: by then one is, or none.
+const DEFERRED_FOR: Duration = Duration::from_nanos(EVENT_PERIOD_NS + 1_000_000);
+/// While adverts come faster than they are read.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 impl Effects {
+    /// When events that XDP has deferred are to be looked for.
+    pub(super) fn deferred_at(&self) -> Option<Instant> {
+        self.slots.values().filter_map(|slot| slot.deferred_at).min()
+    }
+
+    /// An advert that XDP has deferred, since others had come too fast: the newest of its instance.
+    pub(super) fn next_deferred(&mut self) -> Option<Report> {
+        let now = clock::now();
+        loop {
+            let due = self.slots.values_mut().find(|slot| slot.deferred_at.is_some_and(|at| at <= now))?;
+            due.deferred_at = None;
+            match self.pages.instances().deferred(due.router.slot) {
+                Ok(event) if event.generation != due.generation => {
+                    if let Some(report) = self.read(&event) {
+                        return Some(report);
+                    }
+                }
+                Ok(_) | Err(Deferred::Nothing) => {}
+                Err(Deferred::Changing) => due.deferred_at = Some(now + LOOK_AGAIN),
+            }
+        }
+    }
+
     /// The advert that an event reports. Anything else it may tell of is dealt with here.
     pub(super) fn read(&mut self, event: &Event) -> Option<Report> {
         let instance = InstanceId(u16::try_from(event.instance).ok()?);
         // One that was removed meanwhile is nobody's.
         let slot = self.slots.get_mut(&instance)?;
         let source = router::address(event.source);
+        let received_at = Instant::from_nanos(event.at_ns);
         let revoked = match event.kind {
             event_kind::ADVERT => false,
             event_kind::REVOKED => true,
@@ -35,6 +65,12 @@ impl Effects {
                 return None;
             }
         };
+        slot.generation = event.generation;
+        slot.deferred_at = (event.deferring != 0).then(|| received_at + DEFERRED_FOR);
+        if !slot.router.hears(source) {
+            tracing::debug!(instance = slot.router.spec.name, %source, "an advert of no peer is not heard");
+            return None;
+        }
         // Not by its MAC, which is another on each line.
         if slot.master.replace(source) != Some(source) {
             self.wishes.send_modify(|wishes| wishes.entry(instance).or_default().masters_heard += 1);
@@ -44,7 +80,7 @@ impl Effects {
             priority: Priority::new(event.priority),
             interval: Duration::from_millis(u64::from(event.interval_cs) * 10),
             checksum: ChecksumForm::from_u8(event.checksum),
-            received_at: Instant::from_nanos(event.at_ns),
+            received_at,
         };
         self.heard_advert(instance, &advert, MacAddr(event.mac), revoked);
         Some(Report {

@@ -26,7 +26,7 @@ use crate::{
     announce::{Pace, Station},
     config::{self, Auth},
     dataplane::Identity,
-    host::{LinkState, Unusable, is_local},
+    host::{LinkState, Unusable, is_local, is_within},
     time::nanos,
     vrrp::{GarpTiming, GroupId, InstanceId, LeasePolicy, Settings},
 };
@@ -42,6 +42,8 @@ pub struct Router {
     pub heartbeats: Vec<Heartbeat>,
     /// The primary address: what adverts are sent from (RFC 9568 1.7).
     pub address: Option<IpAddr>,
+    /// The subnets of its own interface.
+    pub subnets: Vec<(IpAddr, u8)>,
     /// Its place in the configuration.
     pub position: usize,
     /// The name of its sync group.
@@ -120,6 +122,7 @@ impl Router {
             links,
             heartbeats: Vec::new(),
             address,
+            subnets: states.first().map(|own| own.subnets().collect()).unwrap_or_default(),
             position: 0,
             sync_group: None,
             mates: Vec::new(),
@@ -157,6 +160,7 @@ impl Router {
                 let address = primary_address(&self.spec, state);
                 changed |= self.address != address;
                 self.address = address;
+                self.subnets = state.subnets().collect();
             }
         }
         changed
@@ -280,9 +284,20 @@ impl Router {
 
     /// The entries of the table of unicast peers.
     pub fn peers(&self) -> impl Iterator<Item = (PeerKey, PeerEntry)> {
-        self.spec.unicast.iter().flat_map(|unicast| &unicast.peers).map(|peer| {
+        let with = |unicast| std::iter::repeat(unicast);
+        let peers = self.spec.unicast.iter().flat_map(move |unicast| unicast.peers.iter().zip(with(unicast)));
+        peers.map(|(peer, unicast)| {
+            let on_link = self.subnets.iter().any(|subnet| is_within(peer.address, *subnet));
             let key = PeerKey { instance: self.slot, address: octets(peer.address) };
-            (key, PeerEntry { min_ttl: peer.min_ttl, max_ttl: peer.max_ttl, reserved: [0; 2] })
+            let min_ttl = unicast.min_ttl(peer, on_link);
+            (key, PeerEntry { min_ttl, max_ttl: peer.max_ttl, reserved: [0; 2] })
+        })
+    }
+
+    /// Whether an advert's sender may speak to this router; XDP has judged by the table of peers, which may be another by now.
+    pub fn hears(&self, source: IpAddr) -> bool {
+        self.spec.unicast.as_ref().is_none_or(|unicast| {
+            !unicast.check_source || unicast.peers.iter().any(|peer| peer.address == source)
         })
     }
 

@@ -36,7 +36,7 @@ use zerocopy::FromBytes;
 
 pub use attachment::{Attached, Attachment, Mode, Wanted};
 use pages::{AnswerPage, SievePage};
-pub use pages::{Identity, InstancePage, LeasePage};
+pub use pages::{Deferred, Identity, InstancePage, LeasePage};
 use pins::PinDir;
 pub use predecessor::Predecessor;
 pub use privileges::missing_capabilities;

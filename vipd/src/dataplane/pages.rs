@@ -9,7 +9,7 @@ use std::{
 };
 
 use vipd_common::{
-    abi::{ANSWER_SLOTS, Instance, InstanceHead, MAX_GROUPS, MAX_INSTANCES},
+    abi::{ANSWER_SLOTS, Event, Instance, InstanceHead, MAX_GROUPS, MAX_INSTANCES},
     lease::{self, Word},
     sieve,
 };
@@ -199,6 +199,18 @@ pub struct Identity {
     pub mac: [u8; 6],
 }
 
+/// How often a deferred event is looked at that changes meanwhile; the next look is soon.
+const DEFERRED_READS: usize = 4;
+
+/// Why there is no deferred event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deferred {
+    /// The newest one was sent.
+    Nothing,
+    /// Others come in too fast to be read.
+    Changing,
+}
+
 /// The instances: identities for XDP to check against, and what it heard.
 #[derive(Debug)]
 pub struct InstancePage(Mapping<Instance>);
@@ -214,11 +226,14 @@ impl InstancePage {
         unsafe { (&raw const (*self.0.slot(slot)).head).read_volatile() }
     }
 
-    /// Writes the daemon's half of a slot. The program's half stays, but for who has taken the VIPs last.
+    /// Writes the daemon's half of a slot. The program's half stays, but for who has taken the VIPs last and who was refused.
     pub fn write(&self, slot: u32, identity: &Identity) {
         let instance = self.0.slot(slot);
         // SAFETY: as in `describe`; a takeover in this very moment is not known of, and late packets are lost.
-        unsafe { (&raw mut (*instance).source_mac).write_volatile([0; 6]) };
+        unsafe {
+            (&raw mut (*instance).successor_of_ns).write_volatile(0);
+            (&raw mut (*instance).refused_source).write_volatile([0; 16]);
+        }
         self.rank(slot, identity.priority, identity.primary);
         self.describe(slot, identity);
     }
@@ -303,6 +318,37 @@ impl InstancePage {
         // SAFETY: an aligned 8-byte element, in bounds by its index, that the program writes whole.
         let heard = unsafe { AtomicU64::from_ptr(&raw mut (*instance).line_heard_ns[line]) };
         Instant::from_nanos(heard.load(Ordering::Relaxed))
+    }
+
+    /// The last advert that failed a check: its sender, the check and its TTL or hop limit; `None` if none ever has.
+    pub fn refused(&self, slot: u32) -> Option<([u8; 16], u32, u8)> {
+        let instance = self.0.slot(slot);
+        // SAFETY: as in `head`; of two adverts at once it may be a mixture.
+        let (source, reason, hop_limit) = unsafe {
+            (
+                (&raw const (*instance).refused_source).read_volatile(),
+                (&raw const (*instance).refused_reason).read_volatile(),
+                (&raw const (*instance).refused_hop_limit).read_volatile(),
+            )
+        };
+        (source != [0; 16]).then_some((source, reason, u8::try_from(hop_limit).unwrap_or(u8::MAX)))
+    }
+
+    /// The newest event that the program has deferred, if nothing is newer.
+    pub fn deferred(&self, slot: u32) -> Result<Event, Deferred> {
+        let instance = self.0.slot(slot);
+        // The program may write in between, or on two processors at once: a mixture of two is an advert of neither, as is any
+        // other that somebody forges in such a storm.
+        for _ in 0..DEFERRED_READS {
+            let before = self.heard(slot).generation;
+            // SAFETY: a field of a mapped slot, plain data in any state.
+            let event = unsafe { (&raw const (*instance).deferred).read_volatile() };
+            if self.heard(slot).generation != before {
+                continue;
+            }
+            return if event.generation == before { Ok(event) } else { Err(Deferred::Nothing) };
+        }
+        Err(Deferred::Changing)
     }
 
     /// The program's stamp.

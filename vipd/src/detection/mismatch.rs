@@ -1,7 +1,7 @@
 //! Routers that are configured differently: XDP discards, or only counts, what one says to the other, and nobody is told.
 //! The counters are looked at now and then; one that rises is a mismatch, until it has stood still for a while.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use vipd_common::abi::InstanceCounters;
 
@@ -12,10 +12,22 @@ use crate::time::Instant;
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
     pub counters: InstanceCounters,
+    /// The last advert that failed a check, if any has.
+    pub refused: Option<Refused>,
     /// Adverts of virtual routers that are not ours, on any interface.
     pub foreign: u64,
     /// It is a master that has heard nobody, and somebody else claims its VIPs: only then do adverts of others say anything.
     pub deaf: bool,
+}
+
+/// An advert that failed a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub source: IpAddr,
+    /// The check: a number of [`InstanceCount`](vipd_common::abi::InstanceCount).
+    pub reason: u32,
+    /// TTL or hop limit.
+    pub ttl: u8,
 }
 
 /// What can differ.
@@ -25,6 +37,17 @@ struct Kind {
     /// Only of an instance that hears nobody.
     of_deaf: bool,
     fix: &'static str,
+}
+
+impl Kind {
+    /// Whether one advert that fails this check makes the count rise.
+    fn counts(&self, reason: u32) -> bool {
+        let mut counters = [0u64; InstanceCounters::NAMES.len()];
+        let Some(counter) = counters.get_mut(reason as usize) else { return false };
+        *counter = 1;
+        let counters = zerocopy::transmute!(counters);
+        (self.count)(&Sample { counters, refused: None, foreign: 0, deaf: false }) > 0
+    }
 }
 
 const fn kind(what: &'static str, count: fn(&Sample) -> u64, fix: &'static str) -> Kind {
@@ -65,7 +88,7 @@ const KINDS: &[Kind] = &[
     kind(
         "ttl",
         |s| s.counters.ip_ttl_errors,
-        "adverts with another TTL than 255, or than a peer may have, are discarded: they have passed a router, or are forged; see `min_ttl` of `unicast_peer`",
+        "adverts with a TTL below 255, or below a peer's `min_ttl`, are discarded: they are forged, have passed a router, or the sender has `unicast_ttl`: remove that there, or write `min_ttl` behind the peer here",
     ),
     kind(
         "destination",
@@ -98,8 +121,8 @@ const KINDS: &[Kind] = &[
 /// What a look comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// Adverts, `count` since it was told last, do not fit.
-    Seen { what: &'static str, fix: &'static str, count: u64 },
+    /// Adverts, `count` since it was told last, do not fit; the last one, where it was discarded and is known.
+    Seen { what: &'static str, fix: &'static str, count: u64, last: Option<Refused> },
     /// There were no more, after `count` in all; it took `lasted` from the first to the last.
     Over { what: &'static str, count: u64, lasted: Duration },
 }
@@ -137,7 +160,7 @@ impl Mismatches {
         let rows = KINDS.iter().zip(rises).zip(&mut watched.going_on);
         rows.filter_map(|((kind, risen), going_on)| {
             let risen = if kind.of_deaf && !sample.deaf { 0 } else { risen };
-            step(kind, risen, going_on, quiet, now)
+            step(kind, risen, sample.refused, going_on, quiet, now)
         })
         .collect()
     }
@@ -158,6 +181,7 @@ impl Mismatches {
 fn step(
     kind: &Kind,
     risen: u64,
+    refused: Option<Refused>,
     going_on: &mut Option<GoingOn>,
     quiet: Duration,
     now: Instant,
@@ -167,7 +191,8 @@ fn step(
         let new = GoingOn { began: now, last: now, count: 0, cadence: Cadence::default() };
         let it = going_on.get_or_insert(new);
         (it.last, it.count) = (now, it.count.saturating_add(risen));
-        return it.cadence.note(risen, now).map(|count| Finding::Seen { what, fix, count });
+        let last = refused.filter(|refused| kind.counts(refused.reason));
+        return it.cadence.note(risen, now).map(|count| Finding::Seen { what, fix, count, last });
     }
     let over = going_on.take_if(|it| now.saturating_since(it.last) >= quiet)?;
     Some(Finding::Over { what, count: over.count, lasted: over.last.saturating_since(over.began) })
@@ -175,6 +200,8 @@ fn step(
 
 #[cfg(test)]
 mod tests {
+    use vipd_common::abi::InstanceCount;
+
     use super::*;
 
     const QUIET: Duration = Duration::from_secs(30);
@@ -202,15 +229,36 @@ mod tests {
             ("own_source", "own_address"),
         ] {
             let mut mismatches = Mismatches::default();
-            let sample = |counters| Sample { counters, foreign: 0, deaf: false };
+            let sample = |counters| Sample { counters, refused: None, foreign: 0, deaf: false };
             assert_eq!(mismatches.look("A", &sample(InstanceCounters::default()), QUIET, at(100)), []);
             let mut numbers = [0u64; InstanceCounters::NAMES.len()];
             numbers[InstanceCounters::NAMES.iter().position(|name| *name == counter).unwrap()] = 3;
             let findings = mismatches.look("A", &sample(zerocopy::transmute!(numbers)), QUIET, at(105));
-            let [Finding::Seen { what: found, fix, count: 3 }] = findings[..] else { panic!("{findings:?}") };
+            let [Finding::Seen { what: found, fix, count: 3, last: None }] = findings[..] else {
+                panic!("{findings:?}")
+            };
             assert_eq!(found, what, "{counter}");
             assert!(fix.len() > 20 && !fix.ends_with('.'), "{fix}");
             assert_eq!(mismatches.going_on("A"), [what]);
+        }
+    }
+
+    /// The sender is named if the last advert that was discarded is one of those that are told of.
+    #[test]
+    fn the_sender_is_named() {
+        let refused =
+            |reason: InstanceCount| Refused { source: [10, 0, 0, 6].into(), reason: reason as u32, ttl: 64 };
+        for (reason, named) in [(InstanceCount::IpTtlErrors, true), (InstanceCount::AuthFailures, false)] {
+            let mut mismatches = Mismatches::default();
+            let mut look = |ip_ttl_errors, s| {
+                let counters = InstanceCounters { ip_ttl_errors, ..InstanceCounters::default() };
+                let sample = Sample { counters, refused: Some(refused(reason)), foreign: 0, deaf: false };
+                mismatches.look("A", &sample, QUIET, at(s))
+            };
+            look(0, 100);
+            let findings = look(1, 105);
+            let [Finding::Seen { what: "ttl", last, .. }] = findings[..] else { panic!("{findings:?}") };
+            assert_eq!(last, named.then_some(refused(reason)));
         }
     }
 
@@ -222,7 +270,7 @@ mod tests {
         for s in (100..300).step_by(5) {
             count += u64::from((110..=200).contains(&s));
             let counters = InstanceCounters { auth_failures: count, ..InstanceCounters::default() };
-            let sample = Sample { counters, foreign: 0, deaf: false };
+            let sample = Sample { counters, refused: None, foreign: 0, deaf: false };
             for finding in mismatches.look("A", &sample, QUIET, at(s)) {
                 told.push(match finding {
                     Finding::Seen { count, .. } => (s, count, None),
@@ -238,7 +286,7 @@ mod tests {
     fn others_adverts_count_only_for_one_that_hears_nobody() {
         let mut mismatches = Mismatches::default();
         let mut look = |foreign, deaf, s| {
-            let sample = Sample { counters: InstanceCounters::default(), foreign, deaf };
+            let sample = Sample { counters: InstanceCounters::default(), refused: None, foreign, deaf };
             mismatches.look("A", &sample, QUIET, at(s)).len()
         };
         for (foreign, deaf, s, findings) in
@@ -254,7 +302,9 @@ mod tests {
         let mut mismatches = Mismatches::default();
         let mut look = |checksum_errors, s| {
             let counters = InstanceCounters { checksum_errors, ..InstanceCounters::default() };
-            mismatches.look("A", &Sample { counters, foreign: 0, deaf: false }, QUIET, at(s)).len()
+            mismatches
+                .look("A", &Sample { counters, refused: None, foreign: 0, deaf: false }, QUIET, at(s))
+                .len()
         };
         assert_eq!([look(9, 100), look(0, 105), look(1, 110)], [0, 0, 1]);
     }

@@ -15,7 +15,7 @@ pub use cadence::Cadence;
 pub use claims::Claims;
 pub use contests::Contests;
 pub use limit::Limits;
-pub use mismatch::{Finding as MismatchFinding, Mismatches, Sample};
+pub use mismatch::{Finding as MismatchFinding, Mismatches, Refused, Sample};
 pub use probes::Probes;
 pub use rivals::{Evidence, Finding as RivalFinding, Over, Rival, Rivals};
 pub use silence::Silence;

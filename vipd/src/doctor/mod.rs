@@ -12,6 +12,7 @@ mod kernel;
 mod links;
 mod routers;
 mod routing;
+mod unicast;
 
 #[cfg(test)]
 mod tests;
@@ -67,6 +68,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     configuration::judge(facts, &mut findings);
     links::judge(facts, &mut findings);
     heartbeats::judge(facts, &mut findings);
+    unicast::judge(facts, &mut findings);
     routing::judge(facts, &mut findings);
     firewall::judge(facts, &mut findings);
     routers::judge(facts, &mut findings);

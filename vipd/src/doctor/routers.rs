@@ -140,12 +140,12 @@ fn discard(reason: &str) -> Discard {
         "unknown_peer" => (
             "from nobody in `unicast_peer`",
             Some("unicast_peer"),
-            "add the sender, or remove `check_unicast_src`; vipd's log names it",
+            "add the sender if it is a router of the group: the event `mismatch` names it",
         ),
         "ip_ttl_errors" => (
             "that had come through a router (TTL below 255)",
             Some("unicast_peer"),
-            "unicast peers behind a router need `min_ttl`; multicast ones must be on the link",
+            "a peer with `unicast_ttl`, or behind a router, needs `min_ttl` here; multicast ones must be on the link: the event `mismatch` names it",
         ),
         "checksum_errors" => (
             "with a wrong checksum",

@@ -5,6 +5,7 @@ mod heartbeats;
 mod host;
 mod links;
 mod routers;
+mod unicast;
 
 use std::{collections::BTreeMap, net::IpAddr, path::Path};
 

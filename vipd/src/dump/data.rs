@@ -149,7 +149,7 @@ fn addresses(text: &mut Text, shown: &Shown) {
             text.list("Flags:", ["Using unicast"]);
             text.line(format_args!("   Check unicast src : {}", yes(unicast.check_source)));
             let peer = |peer: &UnicastPeer| {
-                format!("{} min_ttl {} max_ttl {}", peer.address, peer.min_ttl, peer.max_ttl)
+                format!("{} min_ttl {} max_ttl {}", peer.address, peer.min_ttl.unwrap_or(0), peer.max_ttl)
             };
             text.list("Unicast Peer :", unicast.peers.iter().map(peer));
         }

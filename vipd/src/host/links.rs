@@ -60,6 +60,20 @@ pub struct LinkState {
     pub xdp: Option<XdpState>,
 }
 
+/// Whether an address is in a subnet, given by an address in it and the length of the prefix.
+pub fn is_within(address: IpAddr, subnet: (IpAddr, u8)) -> bool {
+    let (network, prefix_len) = subnet;
+    let same = |a: u128, b: u128, width: u32| {
+        let host = width.saturating_sub(prefix_len.into());
+        a.checked_shr(host).unwrap_or(0) == b.checked_shr(host).unwrap_or(0)
+    };
+    match (address, network) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+    }
+}
+
 /// `LinkState::arphrd` of Ethernet (ARPHRD_ETHER).
 pub const ETHERNET: u16 = libc::ARPHRD_ETHER;
 
@@ -100,6 +114,15 @@ pub struct LinkAddress {
 }
 
 impl LinkState {
+    /// The subnets that it connects to, by an address in each and the length of the prefix.
+    pub fn subnets(&self) -> impl Iterator<Item = (IpAddr, u8)> {
+        let link_local = |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        self.addresses.iter().map(move |address| {
+            let prefix_len = if link_local(&address.address) { 10 } else { address.prefix_len };
+            (address.address, prefix_len)
+        })
+    }
+
     /// An interface that is not there.
     pub fn absent(name: &str) -> Self {
         Self {

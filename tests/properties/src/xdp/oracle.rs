@@ -51,6 +51,7 @@ pub fn expect(frame: &[u8]) -> Expected {
         0x0806 => arp(&link),
         0x0800 => ipv4(&link),
         0x86dd => ipv6(&link),
+        0x8100 | 0x88a8 => deep_tags(&link),
         _ => None,
     };
     Expected { readdressed, ..expected.unwrap_or_else(PASS) }
@@ -72,7 +73,9 @@ impl<'a> Link<'a> {
         let (mut vlan, mut header) = (0, 14);
         let mut ethertype = u16_at(frame, 12)?;
         while matches!(ethertype, 0x8100 | 0x88a8) && header < 22 {
-            vlan = vlan << 12 | u32::from(u16_at(frame, header)? & 0xfff);
+            // VLAN 0 is none (IEEE 802.1Q 9.6).
+            let id = u32::from(u16_at(frame, header)? & 0xfff);
+            vlan = if id == 0 { vlan } else { vlan << 12 | id };
             ethertype = u16_at(frame, header + 2)?;
             header += 4;
         }
@@ -121,9 +124,16 @@ impl Vip {
     }
 }
 
+/// A third tag: the kernel takes those of VLAN 0 off and delivers what is behind them.
+fn deep_tags(link: &Link<'_>) -> Option<Expected> {
+    let third = u16_at(link.packet, 0)? & 0xfff;
+    (third == 0 || link.vlan <= 0xfff).then(DROP)
+}
+
 fn arp(link: &Link<'_>) -> Option<Expected> {
     let arp = link.packet;
-    if arp.get(..6)? != [0, 1, 8, 0, 6, 4] {
+    // RFC 826's hardware type of Ethernet, or RFC 1042's.
+    if !matches!(arp.get(..6)?, [0, 1 | 6, 8, 0, 6, 4]) {
         return None;
     }
     let operation = u16_at(arp, 6)?;
@@ -185,6 +195,11 @@ fn ipv6(link: &Link<'_>) -> Option<Expected> {
     if ip[0] >> 4 != 6 {
         return None;
     }
+    if matches!(ip[6], 0 | 43 | 44 | 60)
+        && let Some(expected) = extended(link)
+    {
+        return Some(expected);
+    }
     let message = &ip[40..];
     let neighbor = ip[6] == 58 && matches!(message.first(), Some(135 | 136));
     if neighbor
@@ -208,6 +223,35 @@ fn ipv6(link: &Link<'_>) -> Option<Expected> {
         return Some(advert.expect(link, router));
     }
     Some(link.vip(destination)?.packet(neighbor))
+}
+
+/// A packet with extension headers, if that decides.
+fn extended(link: &Link<'_>) -> Option<Expected> {
+    let ip = link.packet;
+    let (mut kind, mut rest) = (ip[6], &ip[40..]);
+    let mut fragment = false;
+    for count in 0.. {
+        if !matches!(kind, 0 | 43 | 44 | 60) {
+            break;
+        }
+        if count == 5 {
+            return (kind != 44).then(DROP);
+        }
+        let [next, length, _, _, ..] = *rest else { return None };
+        let size = if kind == 44 { 8 } else { 8 + usize::from(length) * 8 };
+        if kind == 44 {
+            fragment = true;
+            if u16_at(rest, 2)? & 0xfff8 != 0 {
+                return None;
+            }
+        }
+        (kind, rest) = (next, rest.get(size..)?);
+    }
+    if kind != 58 || fragment || !matches!(rest.first(), Some(135 | 136)) {
+        return None;
+    }
+    let vip = link.vip(Ipv6Addr::from(array::<16>(rest, 8)?))?;
+    Some(if rest[0] == 136 { vip.claim(link.source, DROP()) } else { DROP() })
 }
 
 struct Advert<'a> {

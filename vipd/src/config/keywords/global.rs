@@ -72,7 +72,7 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     ),
     value("vrrp_lower_prio_no_advert", Some("off"), Flag(|s, v| s.shared.lower_prio_no_advert = Some(v))),
     value("v3_checksum_as_v2", Some("off"), Flag(|s, v| s.shared.v3_checksum_as_v2 = Some(v))),
-    value("vrrp_check_unicast_src", Some("off"), Flag(|s, v| s.shared.check_unicast_src = Some(v))),
+    value("vrrp_check_unicast_src", Some("on"), Flag(|s, v| s.shared.check_unicast_src = Some(v))),
     value("vrrp_strict", Some("off"), Flag(|s, v| s.shared.strict = Some(v))),
     value("include_check", None, Form::IncludeCheck),
     // vipd's own; keepalived has no lease.

@@ -46,7 +46,7 @@ pub const INSTANCE: &[Keyword] = &[
     value("unicast_src_ip", None, Unicast(|s, v| s.unicast_source = Some(v))),
     block("unicast_peer", Block::UnicastPeer),
     value("unicast_ttl", Some("255"), Whole { min: 0, max: 255, set: |s, v| s.unicast_ttl = Some(v) }),
-    value("check_unicast_src", Some("off"), Flag(|s, v| s.shared.check_unicast_src = Some(v))),
+    value("check_unicast_src", Some("on"), Flag(|s, v| s.shared.check_unicast_src = Some(v))),
     value("use_vmac", None, Vmac(|s, v| s.use_vmac = Some(v))),
     value("vmac_xmit_base", None, Bare(|s, v| s.vmac_xmit_base = Some(v))),
     block("virtual_routes", Block::VirtualRoutes),

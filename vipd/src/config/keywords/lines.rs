@@ -27,7 +27,7 @@ pub const VIP_OPTION: &[Keyword] = &[
 ];
 
 pub const PEER_OPTION: &[Keyword] = &[
-    value("min_ttl", Some("0"), Whole { min: 0, max: 255, set: |s, v| s.line.min_ttl = Some(v) }),
+    value("min_ttl", None, Whole { min: 0, max: 255, set: |s, v| s.line.min_ttl = Some(v) }),
     value("max_ttl", Some("255"), Whole { min: 0, max: 255, set: |s, v| s.line.max_ttl = Some(v) }),
 ];
 

@@ -42,18 +42,55 @@ fn unicast_peers_are_read_with_their_limits() {
     check(&with(lines), &[]);
     let read = instance(&with(lines));
     let peers = vec![
-        UnicastPeer { address: ip("10.0.0.2"), min_ttl: 0, max_ttl: 255 },
-        UnicastPeer { address: ip("10.0.0.4"), min_ttl: 254, max_ttl: 254 },
+        UnicastPeer { address: ip("10.0.0.2"), min_ttl: None, max_ttl: 255 },
+        UnicastPeer { address: ip("10.0.0.4"), min_ttl: Some(254), max_ttl: 254 },
     ];
     assert_eq!(read.unicast, Some(Unicast { peers, ttl: 64, check_source: true }));
     assert_eq!(read.source, Some(ip("10.0.0.1")));
-    let global = with("unicast_peer {\n10.0.0.2\n}") + "global_defs {\nvrrp_check_unicast_src\n}\n";
-    let unicast = instance(&global).unicast.unwrap();
-    assert_eq!((unicast.ttl, unicast.check_source), (255, true));
+    let plain = instance(&with("unicast_peer {\n10.0.0.2\n10.0.0.4 max_ttl 64\n}")).unicast.unwrap();
+    assert_eq!((plain.ttl, plain.check_source), (255, true));
+    assert_eq!(plain.peers.iter().map(|peer| peer.min_ttl).collect::<Vec<_>>(), [None, Some(0)]);
     // RFC 9568 says nothing of unicast: any source will do.
     let global_source = "unicast_src_ip 2001:db8::1\nunicast_peer {\n2001:db8::2\n}";
     check(&with6(global_source), &[]);
     assert_eq!(instance(&with6(global_source)).source, Some(ip("2001:db8::1")));
+}
+
+/// keepalived hears unicast adverts from everybody unless told otherwise; vipd hears peers only, and says so if told otherwise.
+#[test]
+fn only_peers_are_heard_unless_that_is_turned_off() {
+    let peer = "unicast_peer {\n10.0.0.2\n}\n";
+    for (own, global, check_source) in [
+        ("", "", true),
+        ("check_unicast_src\n", "", true),
+        ("check_unicast_src on\n", "vrrp_check_unicast_src off\n", true),
+        ("check_unicast_src off\n", "", false),
+        ("", "vrrp_check_unicast_src off\n", false),
+    ] {
+        let text = with(&format!("{peer}{own}")) + "global_defs {\n" + global + "}\n";
+        assert_eq!(instance(&text).unicast.unwrap().check_source, check_source, "{text}");
+    }
+    check(
+        &with(&format!("{peer}check_unicast_src off")),
+        &["5:19: warning: without `check_unicast_src` adverts from any address are heard"],
+    );
+}
+
+#[test]
+fn a_peer_on_the_link_sends_a_ttl_of_255() {
+    let min_ttl = |lines: &str, on_link| {
+        let unicast = instance(&with(lines)).unicast.unwrap();
+        unicast.min_ttl(&unicast.peers[0], on_link)
+    };
+    for (lines, on_link, elsewhere) in [
+        ("unicast_peer {\n10.0.0.2\n}", 255, 0),
+        ("unicast_peer {\n10.0.0.2\n}\nunicast_ttl 64", 0, 0),
+        ("unicast_peer {\n10.0.0.2 min_ttl 0\n}", 0, 0),
+        ("unicast_peer {\n10.0.0.2 min_ttl 253\n}", 253, 253),
+        ("unicast_peer {\n10.0.0.2 max_ttl 64\n}", 0, 0),
+    ] {
+        assert_eq!((min_ttl(lines, true), min_ttl(lines, false)), (on_link, elsewhere), "{lines}");
+    }
 }
 
 #[test]

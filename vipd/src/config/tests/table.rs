@@ -185,6 +185,7 @@ fn every_supported_keyword_changes_the_configuration_or_is_a_pure_switch() {
                 ("type" | "unicast" | "blackhole" | "unreachable" | "prohibit" | "throw", _) => continue,
                 ("inet" | "inet6", _) => continue,
                 (_, Form::Bare(_)) => "",
+                ("check_unicast_src" | "vrrp_check_unicast_src", Form::Flag(_)) => "off",
                 (_, Form::Flag(_)) => "on",
                 (_, Form::Text(_)) => "text",
                 ("state", Form::Choice { .. }) => "MASTER",

@@ -147,10 +147,16 @@ pub fn unicast(settings: &Settings, shared: &Shared, family: Family, report: &mu
             report.error_hint(Code::Duplicate, *span, message, "it would get each advert twice: remove one");
         }
     }
+    let check_source = value_or(&shared.check_unicast_src, true);
+    if let Some(check) = shared.check_unicast_src.as_ref().filter(|_| !check_source) {
+        let message = "without `check_unicast_src` adverts from any address are heard";
+        let hint = "anybody who can send a packet to this node can take its VIPs: list every router in `unicast_peer`, and remove `off`";
+        report.warning(Code::Advice, check.span, message, hint);
+    }
     Some(Unicast {
         peers: settings.peers.iter().map(|peer| peer.value.clone()).collect(),
         ttl: super::octet(value_or(&settings.unicast_ttl, 255)),
-        check_source: value_or(&shared.check_unicast_src, false),
+        check_source,
     })
 }
 

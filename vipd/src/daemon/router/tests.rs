@@ -177,9 +177,33 @@ fn unicast_peers_are_in_their_table() {
     let router = router(lines, "10.0.0.3", &["10.0.0.5"]);
     let peers: Vec<_> =
         router.peers().map(|(key, peer)| (address(key.address), peer.min_ttl, peer.max_ttl)).collect();
-    assert_eq!(peers, [(ip("10.0.0.6"), 0, 255), (ip("10.0.9.7"), 60, 64)]);
+    assert_eq!(peers, [(ip("10.0.0.6"), 255, 255), (ip("10.0.9.7"), 60, 64)]);
+    assert!(router.hears(ip("10.0.9.7")) && !router.hears(ip("10.0.0.9")));
     let flags = instance_flag::UNICAST | instance_flag::CHECK_SOURCE;
     assert_eq!(router.identity().flags & flags, flags);
+}
+
+/// A peer on the link sends a TTL of 255 unless something else is configured; what the link is may change.
+#[test]
+fn a_peer_is_on_the_link_or_is_not() {
+    let peers = "unicast_src_ip 10.0.0.5\n    unicast_peer {\n 10.0.0.6\n 10.0.9.7\n }";
+    let table = |router: &Router| router.peers().map(|(_, peer)| peer.min_ttl).collect::<Vec<_>>();
+    let mut router = router(peers, "10.0.0.3", &["10.0.0.5"]);
+    assert_eq!(table(&router), [255, 0]);
+    router.update(&link("eth0", 7, MAC, &["10.0.0.5", "10.0.9.1"]));
+    assert_eq!(table(&router), [255, 255]);
+    assert!(router.hears(ip("10.0.0.6")) && !router.hears(ip("10.0.0.8")));
+    let open = Router::new(
+        spec(&format!("check_unicast_src off\n {peers}\n unicast_ttl 64"), "10.0.0.3"),
+        vec![untagged(link("eth0", 7, MAC, &["10.0.0.5"]))],
+    );
+    assert_eq!(table(&open), [0, 0]);
+    assert!(open.hears(ip("10.0.0.8")));
+    let local = Router::new(
+        spec("unicast_peer {\n fe80::6\n 3001:db8::6\n }", "fe80::3"),
+        vec![untagged(link("eth0", 7, MAC, &["fe80::5", "2001:db8:1::5"]))],
+    );
+    assert_eq!(table(&local), [255, 0], "a link-local peer is on the link");
 }
 
 /// Adverts go over it, and nothing else: no VIP is there, and nothing depends on it.

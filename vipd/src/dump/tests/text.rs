@@ -102,7 +102,7 @@ fn a_backup_is_described() {
         "   Using Native IPv6",
         "   Flags:",
         "     Using unicast",
-        "   Check unicast src : no",
+        "   Check unicast src : yes",
         "   Unicast Peer :",
         "     fe80::2 min_ttl 0 max_ttl 255",
         "   Virtual IP (1):",

@@ -1,12 +1,18 @@
 //! Packets that come for a VIP just after a rival has taken it: sent on to that rival.
 
-use std::{net::Ipv4Addr, thread::sleep, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    thread::sleep,
+    time::Duration,
+};
 
 use vipd_common::abi::{Count, Counters, VipEntry, instance_flag};
 
 use crate::{
-    bench::{Bench, GROUP, MAC, SLOT, VIP, VIP6, XDP_DROP, XDP_PASS, XDP_TX, identity, identity6},
-    frames::{Ipv4, Ipv6, PEER_MAC, arp, tagged, v3},
+    bench::{
+        Bench, GROUP, LINK_LOCAL_VIP6, MAC, SLOT, VIP, VIP6, XDP_DROP, XDP_PASS, XDP_TX, identity, identity6,
+    },
+    frames::{Ipv4, Ipv6, PEER_MAC, arp, checksum, tagged, v3},
 };
 
 const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
@@ -23,6 +29,18 @@ fn packet(to: [u8; 6], destination: Ipv4Addr) -> Vec<u8> {
     addressed(to, packet.frame())
 }
 
+fn packet6(destination: Ipv6Addr) -> Vec<u8> {
+    let packet = Ipv6 {
+        source: "2001:db8::50".parse().unwrap(),
+        destination,
+        hop_limit: 64,
+        next_header: 6,
+        extensions: Vec::new(),
+        payload: vec![0xa5; 20],
+    };
+    addressed(MAC, packet.frame())
+}
+
 fn addressed(to: [u8; 6], mut frame: Vec<u8>) -> Vec<u8> {
     frame[..6].copy_from_slice(&to);
     frame[6..12].copy_from_slice(&ASKER_MAC);
@@ -35,9 +53,24 @@ fn taken(bench: &mut Bench) {
     assert_eq!(bench.run(&advert).verdict, XDP_PASS);
 }
 
-/// The same frame, from us to the peer.
+/// The same frame, from us to the peer, one hop on.
 fn sent_on(frame: &[u8]) -> Vec<u8> {
-    [&PEER_MAC, &MAC, &frame[12..]].concat()
+    one_hop_on(&[&PEER_MAC, &MAC, &frame[12..]].concat())
+}
+
+/// The frame with one less in its TTL or hop limit, and the header's checksum made anew.
+fn one_hop_on(frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    if frame[12..14] == [0x86, 0xdd] {
+        frame[21] -= 1;
+        return frame;
+    }
+    frame[22] -= 1;
+    let header = 14..14 + usize::from(frame[14] & 0x0f) * 4;
+    frame[24..26].fill(0);
+    let sum = checksum(&[&frame[header]]);
+    frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    frame
 }
 
 #[test]
@@ -67,6 +100,101 @@ fn what_comes_late_goes_on_to_who_has_taken_over() {
     taken(&mut bench);
     sleep(WINDOW);
     assert_eq!(bench.run(&late).verdict, XDP_DROP, "by now everybody has heard of it");
+}
+
+/// An attack: after the takeover anybody advertises at priority 1, and has the packets.
+#[test]
+fn a_later_advert_changes_nothing() {
+    let Some(mut bench) = Bench::new() else { return };
+    bench.configure(&identity(), &[(0, VIP)]);
+    taken(&mut bench);
+    let late = packet(MAC, VIP);
+    for priority in [1, 100, 255] {
+        let mut frame = Ipv4::advert(Ipv4Addr::new(192, 0, 2, 66), v3(51, priority, 100, &[VIP])).frame();
+        frame[6..12].copy_from_slice(&[0x02, 0, 0, 0, 0, 0x66]);
+        assert_eq!(bench.run(&frame).verdict, XDP_PASS, "a valid advert");
+        assert_eq!(bench.run(&late).frame, sent_on(&late), "priority {priority}");
+    }
+}
+
+/// An attack, or bad luck: three former owners pass a packet round. Each round costs it hops.
+#[test]
+fn a_packet_does_not_go_round_for_ever() {
+    let Some(mut bench) = Bench::new() else { return };
+    let expired = Counters::NAMES[Count::LateTtlExceeded as usize];
+    for (identity, vip) in [(identity(), IpAddr::from(VIP)), (identity6(), VIP6.into())] {
+        bench.configure(&identity, &[(0, vip)]);
+        bench.own(LEASE, Duration::ZERO);
+        let (advert, mut frame) = match vip {
+            IpAddr::V4(vip) => (Ipv4::advert(PEER, v3(51, 200, 100, &[vip])).frame(), packet(MAC, vip)),
+            IpAddr::V6(vip) => {
+                let peer = "fe80::9".parse().unwrap();
+                (Ipv6::advert(peer, 51, 200, &[LINK_LOCAL_VIP6, vip]).frame(), packet6(vip))
+            }
+        };
+        bench.run(&advert);
+        for hops in 1.. {
+            let (outcome, moved) = bench.moved(&frame);
+            if outcome.verdict == XDP_DROP {
+                assert_eq!((hops, &moved[..]), (64, &[(expired, 1)][..]), "{vip}");
+                break;
+            }
+            assert_eq!(outcome.frame, sent_on(&frame), "{vip}: hop {hops}");
+            // As the other former owners send it on.
+            frame = addressed(MAC, outcome.frame);
+        }
+    }
+}
+
+/// The checksum of the header is brought forward, not made anew: it is right for every sum there can be.
+#[test]
+fn the_header_checksum_stays_right() {
+    let Some(mut bench) = Bench::new() else { return };
+    bench.configure(&identity(), &[(0, VIP)]);
+    taken(&mut bench);
+    for source in 0..=u16::MAX {
+        // Every 37th, and those around which the sum wraps.
+        let wraps = source > 0xfff0 || source & 0xff == 0xff;
+        if source % 37 != 0 && !wraps {
+            continue;
+        }
+        let [c, d] = source.to_be_bytes();
+        let packet = Ipv4 {
+            source: Ipv4Addr::new(10, 1, c, d),
+            destination: VIP,
+            ttl: 64,
+            protocol: 6,
+            ..Ipv4::advert(ASKER, vec![0xa5; 20])
+        };
+        let frame = addressed(MAC, packet.frame());
+        if bench.run(&frame).verdict == XDP_DROP {
+            taken(&mut bench);
+        }
+        let passed = bench.run(&frame).frame;
+        assert_eq!(checksum(&[&passed[14..34]]), 0, "10.1.{c}.{d}: {passed:02x?}");
+    }
+}
+
+/// However many packets come: one takeover forwards so many of them, and the next one as many again.
+#[test]
+fn a_takeover_forwards_so_many_packets() {
+    const MOST: u64 = 16_384;
+    let Some(mut bench) = Bench::new() else { return };
+    bench.configure(&identity(), &[(0, VIP)]);
+    let late = packet(MAC, VIP);
+    for _ in 0..2 {
+        taken(&mut bench);
+        assert_eq!(bench.run(&late).verdict, XDP_TX);
+        bench.change_record(|record| {
+            assert_eq!(record.forwarded, 1);
+            record.forwarded = MOST - 2;
+        });
+        let before = bench.counters();
+        let verdicts: Vec<u32> = (0..4).map(|_| bench.run(&late).verdict).collect();
+        assert_eq!(verdicts, [XDP_TX, XDP_TX, XDP_DROP, XDP_DROP]);
+        assert_eq!(bench.counters().late_over_budget - before.late_over_budget, 2);
+        bench.own(LEASE, Duration::ZERO);
+    }
 }
 
 /// A slot that another router gets knows nothing of who took the former's VIPs.
@@ -100,7 +228,7 @@ fn a_vip_of_another_link_has_another_successor() {
     assert_eq!(bench.run(&tagged(&packet(MAC, VIP), &[10])).verdict, XDP_DROP);
 }
 
-/// The lease of a sync group is taken by one member's advert; packets to another's VIP go to whom that one has heard last.
+/// The lease of a sync group is taken by one member's advert; packets to another's VIP go to whose advert would have taken it too.
 #[test]
 fn the_group_is_taken_as_a_whole() {
     let Some(mut bench) = Bench::new() else { return };
@@ -116,6 +244,10 @@ fn the_group_is_taken_as_a_whole() {
     bench.also(OTHER, &other);
     bench.run(&Ipv4::advert(PEER, v3(52, 200, 100, &[VIP])).frame());
     let late = packet(MAC, VIP);
+    assert_eq!(bench.run(&late).verdict, XDP_DROP, "where this VIP is now nobody has said");
+    bench.run(&advert(1));
+    assert_eq!(bench.run(&late).verdict, XDP_DROP, "nor by an advert that would not have taken the lease");
+    bench.run(&advert(200));
     assert_eq!(bench.run(&late).frame, sent_on(&late));
 }
 
@@ -147,15 +279,7 @@ fn over_ipv6_too() {
     bench.own(LEASE, Duration::ZERO);
     let peer = "fe80::9".parse().unwrap();
     bench.run(&Ipv6::advert(peer, 51, 200, &["fe80::100".parse().unwrap(), VIP6]).frame());
-    let late = Ipv6 {
-        source: "2001:db8::50".parse().unwrap(),
-        destination: VIP6,
-        hop_limit: 64,
-        next_header: 6,
-        extensions: Vec::new(),
-        payload: vec![0xa5; 20],
-    };
-    let late = addressed(MAC, late.frame());
+    let late = packet6(VIP6);
     assert_eq!(bench.run(&late).frame, sent_on(&late));
 }
 
@@ -174,7 +298,10 @@ fn with_a_virtual_mac_too() {
     bench.run(&advert);
     let late = packet(VIRTUAL_MAC, VIP);
     let outcome = bench.run(&late);
-    assert_eq!((outcome.verdict, outcome.frame), (XDP_TX, [&VIRTUAL_MAC, &MAC, &late[12..]].concat()));
+    assert_eq!(
+        (outcome.verdict, outcome.frame),
+        (XDP_TX, one_hop_on(&[&VIRTUAL_MAC, &MAC, &late[12..]].concat()))
+    );
     let lldp = [&VIRTUAL_MAC[..], &ASKER_MAC, &[0x88, 0xcc], &[0; 46]].concat();
     assert_eq!(bench.run(&lldp).verdict, XDP_DROP, "no IP");
 }

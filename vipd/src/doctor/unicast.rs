@@ -1,0 +1,62 @@
+//! Unicast: who may send adverts to an instance, and from how far away.
+
+use super::{Facts, Findings};
+use crate::{
+    config::{Instance, Unicast, UnicastPeer},
+    host::is_within,
+};
+
+pub fn judge(facts: &Facts, findings: &mut Findings) {
+    for instance in facts.instances() {
+        if let Some(unicast) = &instance.unicast {
+            judge_instance(facts, instance, unicast, findings);
+        }
+    }
+}
+
+fn judge_instance(facts: &Facts, instance: &Instance, unicast: &Unicast, findings: &mut Findings) {
+    let name = &instance.name;
+    if !unicast.check_source {
+        let what = "adverts from any address are accepted (`check_unicast_src off`): whoever can send this node a packet can take its VIPs";
+        let fix = "list every router in `unicast_peer`, and remove `check_unicast_src off`";
+        return findings.warning(name, "unicast-source", what, fix);
+    }
+    let Some(link) = facts.link(&instance.interface) else { return };
+    let subnets: Vec<_> = link.state.subnets().collect();
+    let on_link = |peer: &UnicastPeer| subnets.iter().any(|subnet| is_within(peer.address, *subnet));
+    let mut open = Vec::new();
+    for peer in &unicast.peers {
+        if unicast.min_ttl(peer, on_link(peer)) == 0 {
+            open.push((peer, on_link(peer)));
+        }
+    }
+    if open.is_empty() {
+        findings.ok(
+            name,
+            "unicast-source",
+            "adverts are accepted from its peers only, and only from near by",
+        );
+    }
+    for (peer, on_link) in open {
+        let address = peer.address;
+        let (where_it_is, fix) = if on_link {
+            (
+                "with any TTL",
+                format!(
+                    "send with a TTL of 255 on every router (no `unicast_ttl`), and write `{address}` without a TTL"
+                ),
+            )
+        } else {
+            (
+                "with any TTL, since it is not on the link",
+                format!(
+                    "write `{address} min_ttl N`, with 255 less the routers between, and let no forged source in at the border"
+                ),
+            )
+        };
+        let what = format!(
+            "adverts from peer {address} are accepted {where_it_is}: a far host that forges its address can take the VIPs"
+        );
+        findings.warning(name, "unicast-source", what, fix);
+    }
+}
