@@ -106,7 +106,15 @@ fn dependencies_are_as_deny_toml_has_them() -> Result<()> {
     for target in list(&file, "graph", "targets")? {
         // The lock file as it is; what is downloaded for the build is enough.
         let mut command = Command::new(env!("CARGO"));
-        command.args(["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", &target]);
+        command.args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--offline",
+            "--filter-platform",
+            &target,
+        ]);
         let output = command.current_dir(&root).output().context("cargo metadata")?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let metadata: Value = serde_json::from_slice(&output.stdout)?;

@@ -56,7 +56,7 @@ fn make_usual(cluster: &Cluster, index: NodeIndex, host: &mut Host) -> Result<()
     let running = host.daemon.as_mut().is_some_and(Daemon::is_running);
     let usual = cluster.usual(index);
     if !running {
-        if host.daemon.is_some() {
+        if host.daemon.is_some() && cluster.is_vipd(index) {
             cluster.trouble(format!("the daemon of {} had ended by itself", name(index)));
         }
         host.variant = usual;
@@ -116,7 +116,11 @@ fn on_host(cluster: &Cluster, index: NodeIndex, host: &mut Host, fault: Fault, l
             let refused = cluster.ask(index, &["reload"])?;
             node.write_vipd_conf(&good)?;
             if refused.status.code() != Some(6) {
-                cluster.trouble(format!("a bad file: reload on {} ended with {}", name(index), refused.status));
+                cluster.trouble(format!(
+                    "a bad file: reload on {} ended with {}",
+                    name(index),
+                    refused.status
+                ));
             }
             Ok(())
         }

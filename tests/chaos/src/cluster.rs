@@ -68,7 +68,8 @@ impl Cluster {
         let mut lab = Lab::builder();
         for node in 0..NODES {
             let host = node + 5;
-            lab = lab.node(&name(node), &format!("10.0.0.{host}/24")).address(&format!("2001:db8::{host}/64"));
+            lab =
+                lab.node(&name(node), &format!("10.0.0.{host}/24")).address(&format!("2001:db8::{host}/64"));
         }
         let lab = lab.node("client", "10.0.0.100/24").address("2001:db8::64/64");
         let lab = lab.node("oracle", "10.0.0.99/24").address("2001:db8::63/64").build()?;
@@ -158,6 +159,10 @@ impl Cluster {
             }
             if self.setup.families.contains(&Family::V6) {
                 let _ = node.exec(&["ip", "addr", "del", "fe80::3/128", "dev", "eth0"]);
+            }
+            // It would take the process of that number for itself, as long as nobody has reaped it.
+            for file in ["keepalived.pid", "vrrp.pid", "checkers.pid"] {
+                let _ = fs::remove_file(node.dir().join(file));
             }
             node.start_keepalived(&conf)?
         });

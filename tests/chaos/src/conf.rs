@@ -26,7 +26,8 @@ pub fn text(setup: &Setup, kind: Kind, node: &Node, peers: &[&Node], variant: Va
         );
     }
     if setup.grouped {
-        let members: String = setup.families.iter().map(|family| format!(" {}\n", family.instance())).collect();
+        let members: String =
+            setup.families.iter().map(|family| format!(" {}\n", family.instance())).collect();
         let _ = write!(text, "vrrp_sync_group ALL {{\n group {{\n{members} }}\n}}\n");
     }
     for family in &setup.families {
@@ -49,7 +50,14 @@ pub fn notify_script(node: &Node) -> std::path::PathBuf {
     node.dir().join("notify.sh")
 }
 
-fn instance(setup: &Setup, vipd: bool, family: Family, node: &Node, peers: &[&Node], variant: Variant) -> String {
+fn instance(
+    setup: &Setup,
+    vipd: bool,
+    family: Family,
+    node: &Node,
+    peers: &[&Node],
+    variant: Variant,
+) -> String {
     let interval = setup.interval.as_secs_f64();
     let mut text = format!(
         "vrrp_instance {} {{\n state BACKUP\n interface eth0\n virtual_router_id 51\n priority {}\n advert_int {interval}\n",

@@ -27,9 +27,15 @@ pub enum Fault {
     /// Nothing that nodes or clients send arrives at the node.
     CutInput(NodeIndex),
     /// Nothing that one node sends arrives at the other.
-    CutPair { from: NodeIndex, to: NodeIndex },
+    CutPair {
+        from: NodeIndex,
+        to: NodeIndex,
+    },
     /// The same of adverts alone.
-    CutAdverts { from: NodeIndex, to: NodeIndex },
+    CutAdverts {
+        from: NodeIndex,
+        to: NodeIndex,
+    },
     /// The node is cut off from the other nodes, not from the clients.
     Partition(NodeIndex),
     /// The node's kernel forgets the MACs of its neighbours.

@@ -49,7 +49,8 @@ impl HostState {
             }
             let said = node.exec(&["ip", family, "-o", "addr", "show"])?;
             // Without the number of the interface, and the line on lifetimes.
-            let address = |line: &str| line.split('\\').next().map(|l| l.trim_end().to_owned()).unwrap_or_default();
+            let address =
+                |line: &str| line.split('\\').next().map(|l| l.trim_end().to_owned()).unwrap_or_default();
             lines.extend(said.lines().map(|line| format!("address {}", address(line))));
         }
         let settings = node.ns().run(settings)??;
@@ -110,7 +111,8 @@ impl Baseline {
         let mut wrong = Vec::new();
         for (index, node) in cluster.nodes().iter().enumerate() {
             let differences = HostState::of(node)?.differs_from(&self.hosts[index]);
-            wrong.extend(differences.into_iter().map(|line| format!("host state of {}: {line}", name(index))));
+            wrong
+                .extend(differences.into_iter().map(|line| format!("host state of {}: {line}", name(index))));
             let now = holding(cluster, index);
             if let (Some(before), Some(now)) = (self.holdings[index], now)
                 && before.pid == now.pid
@@ -208,7 +210,8 @@ fn last_notification(cluster: &Cluster, index: NodeIndex) -> Result<Vec<String>>
         let instance = family.instance();
         let last = told.lines().rev().find_map(|line| line.strip_prefix(instance)?.strip_prefix(' '));
         let last = last.unwrap_or("nothing");
-        (last != state).then(|| format!("{instance} on {} is {state}, and notify was last told {last}", name(index)))
+        (last != state)
+            .then(|| format!("{instance} on {} is {state}, and notify was last told {last}", name(index)))
     });
     Ok(wrong.collect())
 }
@@ -224,8 +227,10 @@ fn doctor(cluster: &Cluster, index: NodeIndex) -> Result<Vec<String>> {
         .with_context(|| format!("doctor: {}", String::from_utf8_lossy(&output.stderr)))?;
     let findings = said["findings"].as_array().context("no findings")?;
     let bad = findings.iter().filter(|f| f["level"] == "problem" || f["level"] == "warning");
-    let bad = bad.filter(|f| f["about"] != "kernel" && !SINCE_THE_START.iter().any(|check| f["check"] == *check));
-    let told = bad.map(|f| format!("doctor on {}: {} {}: {}", name(index), f["about"], f["check"], f["what"]));
+    let bad =
+        bad.filter(|f| f["about"] != "kernel" && !SINCE_THE_START.iter().any(|check| f["check"] == *check));
+    let told =
+        bad.map(|f| format!("doctor on {}: {} {}: {}", name(index), f["about"], f["check"], f["what"]));
     Ok(told.collect())
 }
 

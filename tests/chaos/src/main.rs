@@ -5,12 +5,21 @@
 use std::{
     path::PathBuf,
     process::ExitCode,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
-use vipd_chaos::{plan::Plan, report::Report, run};
+use vipd_chaos::{
+    plan::Plan,
+    report::Report,
+    run::{self, Outcome},
+};
 use vipd_tests::require_lab;
 
 /// Puts real daemons under random faults and judges what the wire shows by docs/invariants.md
@@ -29,6 +38,9 @@ struct Args {
     /// The first of many seeds
     #[arg(long, default_value_t = 0, conflicts_with = "seed")]
     first: u64,
+    /// How many clusters run at once: they mostly sleep, and each measures when the machine stands still
+    #[arg(long, default_value_t = 3)]
+    labs: u64,
     /// Print the schedule, and run nothing
     #[arg(long)]
     plan: bool,
@@ -56,37 +68,53 @@ fn play(args: &Args) -> Result<bool> {
         (None, Some(_)) => u64::MAX - first,
         (None, None) => args.seeds,
     };
+    let end = first.saturating_add(count);
     if args.plan {
-        (first..first.saturating_add(count)).take(100).for_each(|seed| println!("{}", Plan::of(seed)));
+        (first..end).take(100).for_each(|seed| println!("{}", Plan::of(seed)));
         return Ok(true);
     }
-    anyhow::ensure!(require_lab().is_some(), "a chaos run needs network namespaces");
+    ensure!(require_lab().is_some(), "a chaos run needs network namespaces");
     let until = args.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
-    let mut report = Report::default();
-    for seed in first..first.saturating_add(count) {
-        if until.is_some_and(|until| Instant::now() >= until) {
-            break;
-        }
-        let plan = Plan::of(seed);
-        match run::run(&plan, &args.keep) {
-            Ok(outcome) => {
-                let bad = outcome.findings.iter().filter(|finding| finding.is_violation());
-                let bad = bad.count() + outcome.wrong.len();
-                println!("seed {seed}: {} faults, {} findings, {bad} violations", outcome.faults.len(), outcome.findings.len());
-                if bad > 0 || args.seed.is_some() {
-                    println!("{plan}\n\n{}", outcome.story);
+    let (next, report) = (AtomicU64::new(first), Mutex::new(Report::default()));
+    thread::scope(|scope| {
+        for _ in 0..args.labs.min(count) {
+            scope.spawn(|| {
+                while until.is_none_or(|until| Instant::now() < until) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        break;
+                    }
+                    let outcome = run::run(&Plan::of(seed), &args.keep);
+                    tell(args, seed, &outcome, &mut report.lock().unwrap_or_else(PoisonError::into_inner));
                 }
-                if bad > 0 {
-                    println!("logs: {}/seed-{seed}; replay: cargo xtask chaos --seed {seed}\n", args.keep.display());
-                }
-                report.add(seed, &outcome);
-            }
-            Err(error) => {
-                println!("seed {seed}: {error:#}");
-                report.broke(seed, &error);
-            }
+            });
         }
-    }
+    });
+    let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
     println!("\n{report}");
     Ok(!report.is_violation())
+}
+
+/// Prints what a seed has shown: a line, or all of it if a promise was broken.
+fn tell(args: &Args, seed: u64, outcome: &Result<Outcome>, report: &mut Report) {
+    let keep = args.keep.display();
+    match outcome {
+        Ok(outcome) => {
+            let bad = outcome.violations();
+            let (faults, findings) = (outcome.faults.len(), outcome.findings.len());
+            println!("seed {seed}: {faults} faults, {findings} findings, {} violations", bad.len());
+            if args.seed.is_some() || !bad.is_empty() {
+                println!("{}\n\n{}", Plan::of(seed), outcome.story);
+            }
+            if !bad.is_empty() {
+                bad.iter().for_each(|what| println!("  {what}"));
+                println!("logs: {keep}/seed-{seed}; replay: cargo xtask chaos --seed {seed}\n");
+            }
+            report.add(seed, outcome);
+        }
+        Err(error) => {
+            println!("seed {seed}: {error:#}\nlogs: {keep}/seed-{seed}");
+            report.broke(seed, error);
+        }
+    }
 }

@@ -34,11 +34,8 @@ impl Report {
             };
             let entry = self.intervals.entry((finding.kind, why)).or_default();
             *entry = (entry.0 + 1, entry.1.max(finding.length()));
-            if finding.is_violation() {
-                self.violations.push(format!("seed {seed}: {finding}"));
-            }
         }
-        self.violations.extend(outcome.wrong.iter().map(|what| format!("seed {seed}: {what}")));
+        self.violations.extend(outcome.violations().iter().map(|what| format!("seed {seed}: {what}")));
     }
 
     /// A seed that could not be judged.

@@ -28,8 +28,10 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub fn is_violation(&self) -> bool {
-        !self.wrong.is_empty() || self.findings.iter().any(Finding::is_violation)
+    /// A line for each promise that was broken.
+    pub fn violations(&self) -> Vec<String> {
+        let found = self.findings.iter().filter(|finding| finding.is_violation()).map(Finding::to_string);
+        found.chain(self.wrong.iter().cloned()).collect()
     }
 }
 
@@ -46,7 +48,7 @@ pub fn run(plan: &Plan, keep: &Path) -> Result<Outcome> {
             return Err(error.context(format!("seed {}", plan.seed)));
         }
     };
-    if outcome.is_violation() {
+    if !outcome.violations().is_empty() {
         keep_logs(&cluster, plan, keep, &outcome.story)?;
     }
     Ok(outcome)
@@ -82,7 +84,12 @@ fn play(cluster: &Cluster, plan: &Plan, before: &[HostState], wrong: &mut Vec<St
     Ok(Outcome { faults: case.faults, findings, wrong: wrong.clone(), took: cluster.clock.now(), story })
 }
 
-fn play_round(cluster: &Cluster, number: usize, round: &Round, baseline: &mut Baseline) -> Result<Vec<String>> {
+fn play_round(
+    cluster: &Cluster,
+    number: usize,
+    round: &Round,
+    baseline: &mut Baseline,
+) -> Result<Vec<String>> {
     let start = cluster.clock.now();
     thread::scope(|scope| {
         for (place, planned) in round.faults.iter().enumerate() {
@@ -156,14 +163,19 @@ fn tell(case: &Case, findings: &[Finding], wrong: &[String]) -> String {
     for (index, family) in case.setup.families.iter().enumerate() {
         for pair in case.seen.questions.get(index).into_iter().flat_map(|questions| questions.windows(2)) {
             if pair[0].owners != pair[1].owners {
-                let owners = |owners: u8| -> Vec<_> { (0..3).filter(|n| owners & 1 << n != 0).map(name).collect() };
+                let owners =
+                    |owners: u8| -> Vec<_> { (0..3).filter(|n| owners & 1 << n != 0).map(name).collect() };
                 let (before, after) = (owners(pair[0].owners), owners(pair[1].owners));
-                lines.push((pair[1].sent, format!("        {} answered by {before:?}, then {after:?}", family.vip())));
+                lines.push((
+                    pair[1].sent,
+                    format!("        {} answered by {before:?}, then {after:?}", family.vip()),
+                ));
             }
         }
     }
     lines.sort();
-    let mut story: String = lines.iter().map(|(at, line)| format!("{:10.4} {line}\n", seconds(*at))).collect();
+    let mut story: String =
+        lines.iter().map(|(at, line)| format!("{:10.4} {line}\n", seconds(*at))).collect();
     for what in wrong {
         story += &format!("wrong: {what}\n");
     }
@@ -175,7 +187,11 @@ fn keep_logs(cluster: &Cluster, plan: &Plan, keep: &Path, story: &str) -> Result
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     fs::write(dir.join("story"), format!("{plan}\n\n{story}"))?;
     for (index, node) in cluster.nodes().iter().enumerate() {
-        for (log, kind) in [(node.vipd_log(), "log"), (node.vipd_conf(), "conf"), (node.dir().join("keepalived.log"), "keepalived")] {
+        for (log, kind) in [
+            (node.vipd_log(), "log"),
+            (node.vipd_conf(), "conf"),
+            (node.dir().join("keepalived.log"), "keepalived"),
+        ] {
             if log.exists() {
                 fs::copy(&log, dir.join(format!("{}.{kind}", name(index))))?;
             }

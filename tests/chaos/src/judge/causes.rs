@@ -24,7 +24,11 @@ impl Causes {
     pub fn named(&self, from: Time, to: Time, otherwise: &str) -> String {
         let near = self.0.iter().filter(|(_, start, end)| *start <= to && from <= *end);
         let kinds: BTreeSet<_> = near.map(|(happened, ..)| happened.fault.kind()).collect();
-        if kinds.is_empty() { otherwise.to_owned() } else { kinds.into_iter().collect::<Vec<_>>().join(" + ") }
+        if kinds.is_empty() {
+            otherwise.to_owned()
+        } else {
+            kinds.into_iter().collect::<Vec<_>>().join(" + ")
+        }
     }
 }
 

@@ -19,8 +19,9 @@ pub fn astray(
     let mut excused: Vec<(Time, Time)> = Vec::new();
     let slow = case.setup.has_keepalived();
     let after = if slow { SECOND + ns(case.setup.interval) } else { AFTER_TAKEOVER };
+    let after_cut = if slow { NEIGHBOUR_PROBES } else { AFTER_CUT };
     for fault in case.of_class(Class::Network) {
-        excused.push((fault.start, fault.end.saturating_add(case.setup.lease() + AFTER_CUT)));
+        excused.push((fault.start, fault.end.saturating_add(case.setup.lease() + after_cut)));
     }
     excused.extend(case.of_class(Class::Machine).map(|f| (f.start, f.end.saturating_add(after))));
     excused.extend(none.iter().map(|run| (run.from.saturating_sub(after), run.to + after)));
@@ -63,3 +64,6 @@ const ALLOWED: Time = 100 * MILLI;
 const AFTER_TAKEOVER: Time = 150 * MILLI;
 /// After a cut the former rival has to be heard, and the announcement to arrive.
 const AFTER_CUT: Time = SECOND;
+/// A keepalived that has been a rival without being heard yields without a word. The client's kernel finds out by itself: 5 s
+/// in DELAY, three probes.
+const NEIGHBOUR_PROBES: Time = 10 * SECOND;

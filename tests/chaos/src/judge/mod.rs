@@ -147,9 +147,19 @@ impl Case {
         } else {
             let bound = millis(allowed);
             let over = millis(to - from);
-            Verdict::Violation(format!("{over:.1} ms from {:.3} s, and {bound:.1} ms are allowed", seconds(from)))
+            Verdict::Violation(format!(
+                "{over:.1} ms from {:.3} s, and {bound:.1} ms are allowed",
+                seconds(from)
+            ))
         };
-        Finding { kind: Kind::TwoOwners, family: Some(family), from: run.from, to: run.to, owners: run.owners, verdict }
+        Finding {
+            kind: Kind::TwoOwners,
+            family: Some(family),
+            from: run.from,
+            to: run.to,
+            owners: run.owners,
+            verdict,
+        }
     }
 
     /// I2: no gap while things happen to processes alone; else none once a healthy backup's wait is over.
@@ -161,7 +171,8 @@ impl Case {
         let near: Vec<_> = self.faults.iter().filter(near).copied().collect();
         let seamless = near.iter().all(|f| f.fault.class(&self.setup) != Class::Network);
         let skew = if self.setup.strict { ns(self.setup.interval) } else { 0 };
-        let names = Causes::new(near.iter().map(|f| (*f, f.start, f.end)).collect()).named(0, Time::MAX, STALL);
+        let names =
+            Causes::new(near.iter().map(|f| (*f, f.start, f.end)).collect()).named(0, Time::MAX, STALL);
 
         let ready = healthy.is_some_and(|since| since + wait + tolerance <= run.from);
         // The last time that anything began or ended, before the end of the gap.
@@ -175,7 +186,9 @@ impl Case {
             let allowed = millis(tolerance + skew);
             let what = if near.is_empty() { "nothing" } else { names.as_str() };
             Verdict::Violation(format!("{what} near, a backup was ready, and {allowed:.1} ms are allowed"))
-        } else if let Some(deadline) = deadline.filter(|deadline| run.length() > tolerance && run.to > *deadline) {
+        } else if let Some(deadline) =
+            deadline.filter(|deadline| run.length() > tolerance && run.to > *deadline)
+        {
             let over = millis(run.to - deadline);
             Verdict::Violation(format!("a backup's wait was over {over:.1} ms before the end"))
         } else {
@@ -189,8 +202,11 @@ impl Case {
         let lasts = 2 * self.setup.wait() + CHECK;
         let caused = move |change: &&Change| {
             let edges = self.faults.iter().flat_map(|f| [f.start, f.end]);
-            let stalls = self.stalled(change.at.saturating_sub(lasts), change.at) > ns(self.setup.interval) / 4;
-            let caused = edges.into_iter().any(|edge| edge <= change.at + TOLERANCE && change.at <= edge.saturating_add(lasts));
+            let stalls =
+                self.stalled(change.at.saturating_sub(lasts), change.at) > ns(self.setup.interval) / 4;
+            let caused = edges
+                .into_iter()
+                .any(|edge| edge <= change.at + TOLERANCE && change.at <= edge.saturating_add(lasts));
             // A process began: it did what it does first, however long that took.
             caused || stalls || change.from == "INIT"
         };
@@ -207,7 +223,8 @@ impl Case {
         if self.setup.nodes[node].kind == crate::plan::Kind::Keepalived {
             return None;
         }
-        let its = self.faults.iter().filter(|f| f.fault.nodes().contains(&node) && !f.fault.leaves_eligible());
+        let its =
+            self.faults.iter().filter(|f| f.fault.nodes().contains(&node) && !f.fault.leaves_eligible());
         let before: Vec<_> = its.filter(|f| f.start <= at).collect();
         before.iter().all(|f| f.end <= at).then(|| before.iter().map(|f| f.end).max().unwrap_or(0))
     }

@@ -75,7 +75,13 @@ fn free_bind(address: SocketAddr) -> Result<UdpSocket> {
     let on: libc::c_int = 1;
     // SAFETY: the pointer and the size are those of `on`, which outlives the call.
     let set = unsafe {
-        libc::setsockopt(fd.as_raw_fd(), level, option, (&raw const on).cast(), size_of_val(&on) as libc::socklen_t)
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            option,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
     };
     ensure!(set == 0, "IP_FREEBIND: {}", io::Error::last_os_error());
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address)).with_context(|| format!("bind to {address}"))?;

@@ -52,9 +52,7 @@ impl Oracle {
         let targets: Vec<_> = cluster.setup.families.iter().map(|family| family.vip()).collect();
         let ports = (0..NODES).map(|node| {
             let port = cluster.node(node).port();
-            let wanted = |frame: &Frame| {
-                matches!(frame, Frame::Advert(_)) || answered(frame).is_some()
-            };
+            let wanted = |frame: &Frame| matches!(frame, Frame::Advert(_)) || answered(frame).is_some();
             Sniffer::start(cluster.lab.switch(), &port, move |seen| !seen.outgoing && wanted(&seen.frame))
         });
         let ports = ports.collect::<Result<_>>()?;

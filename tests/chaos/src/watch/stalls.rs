@@ -42,7 +42,8 @@ impl Monitor {
     pub fn stop(self) -> Result<Vec<Stall>> {
         self.stop.store(true, Ordering::Relaxed);
         let stalls = self.threads.into_iter().map(JoinHandle::join);
-        let stalls = stalls.collect::<Result<Vec<_>, _>>().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
+        let stalls =
+            stalls.collect::<Result<Vec<_>, _>>().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
         Ok(stalls.concat())
     }
 }
