@@ -6,11 +6,9 @@
 use std::{
     fs, hint,
     os::unix::net::UnixStream,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Mutex,
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -221,19 +219,11 @@ fn elsewhere(cluster: &Cluster, number: usize, fault: Fault, lasts: Time) -> Res
             cluster.node(node).exec(&["ip", "neighbour", "flush", "all"]).map(drop)
         }
         Fault::Hog(threads) => {
-            let stop = Arc::new(AtomicBool::new(false));
-            let hogs: Vec<_> = (0..threads).map(|_| hog(stop.clone(), || ())).collect();
-            cluster.sleep(lasts);
-            stop.store(true, Ordering::Relaxed);
-            hogs.into_iter().for_each(|hog| drop(hog.join()));
+            hog(threads, lasts, || ());
             Ok(())
         }
         Fault::RealTimeHog(cpu) => {
-            let stop = Arc::new(AtomicBool::new(false));
-            let hog = hog(stop.clone(), move || before_all_on(cpu));
-            cluster.sleep(lasts);
-            stop.store(true, Ordering::Relaxed);
-            let _ = hog.join();
+            hog(1, lasts, move || before_all_on(cpu));
             Ok(())
         }
         _ => Ok(()),
@@ -315,13 +305,21 @@ fn give_addresses(cluster: &Cluster, index: NodeIndex, ifname: &str) {
     }
 }
 
-fn hog(stop: Arc<AtomicBool>, before: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
-    thread::spawn(move || {
-        before();
-        while !stop.load(Ordering::Relaxed) {
-            hint::spin_loop();
+/// Keeps processors busy. Each thread ends by its own clock: whoever were to end it might not get a processor. One hog at a
+/// time, of all clusters: another one is left out.
+fn hog(threads: u8, lasts: Time, before: impl Fn() + Sync) {
+    let Ok(_alone) = HOGS.try_lock() else { return };
+    let until = Instant::now() + Duration::from_nanos(lasts);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                before();
+                while Instant::now() < until {
+                    hint::spin_loop();
+                }
+            });
         }
-    })
+    });
 }
 
 fn before_all_on(cpu: u8) {
@@ -330,6 +328,8 @@ fn before_all_on(cpu: u8) {
         crate::watch::stalls::real_time(HOG_PRIORITY);
     }
 }
+
+static HOGS: Mutex<()> = Mutex::new(());
 
 /// Above vipd's engine.
 const HOG_PRIORITY: i32 = 60;

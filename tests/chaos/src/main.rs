@@ -39,7 +39,7 @@ struct Args {
     #[arg(long, default_value_t = 0, conflicts_with = "seed")]
     first: u64,
     /// How many clusters run at once: they mostly sleep, and each measures when the machine stands still
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 2)]
     labs: u64,
     /// Print the schedule, and run nothing
     #[arg(long)]

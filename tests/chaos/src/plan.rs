@@ -252,8 +252,8 @@ fn draw(rng: &mut Rng, setup: &Setup) -> (Fault, Time) {
 /// Hogs take the whole machine, on which others work.
 fn longest(fault: &Fault) -> Time {
     match fault {
-        Fault::Hog(_) => SECOND,
-        Fault::RealTimeHog(_) => 250 * MILLI,
+        Fault::Hog(_) => SECOND / 2,
+        Fault::RealTimeHog(_) => 120 * MILLI,
         _ => 8 * SECOND,
     }
 }
