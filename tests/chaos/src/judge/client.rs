@@ -3,10 +3,22 @@
 use super::{Case, Finding, Kind, Verdict, causes::uncovered, intervals::Run};
 use crate::{
     clock::{MILLI, SECOND, Time, millis, ns},
+    cluster::Happened,
     fault::Class,
     plan::Family,
     watch::{Question, Request},
 };
+
+impl Case {
+    /// Whether something is done to one of two owners, which the network keeps from each other, before they hear each other:
+    /// then the one that stays never learns that it had a rival, and the other one cannot say so.
+    fn loser_is_mute(&self, run: Run) -> bool {
+        let apart = self.of_class(Class::Network).any(|f| f.start <= run.to && run.from <= f.end);
+        let until = run.to + AFTER_CUT;
+        let of_owner = |f: &Happened| f.fault.host().is_some_and(|node| run.owners & 1 << node != 0);
+        apart && self.faults.iter().any(|f| of_owner(f) && f.start <= until && run.from <= f.end)
+    }
+}
 
 /// Runs of requests without an answer.
 pub fn astray(
@@ -22,6 +34,11 @@ pub fn astray(
     let after_cut = if slow { NEIGHBOUR_PROBES } else { AFTER_CUT };
     for fault in case.of_class(Class::Network) {
         excused.push((fault.start, fault.end.saturating_add(case.setup.lease() + after_cut)));
+    }
+    for run in super::intervals::two_owners(questions) {
+        if case.loser_is_mute(run) {
+            excused.push((run.from, run.to + NEIGHBOUR_PROBES));
+        }
     }
     excused.extend(case.of_class(Class::Machine).map(|f| (f.start, f.end.saturating_add(after))));
     excused.extend(none.iter().map(|run| (run.from.saturating_sub(after), run.to + after)));
@@ -64,6 +81,6 @@ const ALLOWED: Time = 100 * MILLI;
 const AFTER_TAKEOVER: Time = 150 * MILLI;
 /// After a cut the former rival has to be heard, and the announcement to arrive.
 const AFTER_CUT: Time = SECOND;
-/// A keepalived that has been a rival without being heard yields without a word. The client's kernel finds out by itself: 5 s
+/// A rival that was never heard, and yields without a word: a keepalived, or one that is frozen. The client's kernel finds out by itself: 5 s
 /// in DELAY, three probes.
 const NEIGHBOUR_PROBES: Time = 10 * SECOND;

@@ -127,6 +127,9 @@ fn a_client_that_stays_with_the_loser_is_found() {
     let cut = || quiet().fault(Fault::CutOutput(0), 2000, 4000).owned(2400, 4100, BOTH);
     assert_eq!(cut().unserved(4000, 5200).violations(), []);
     assert_eq!(cut().unserved(4000, 8000).violations(), [Kind::Astray]);
+    // The loser was frozen while it was cut off: nobody can tell the client.
+    let frozen = cut().fault(Fault::Freeze(0), 3000, 9000);
+    assert_eq!(frozen.unserved(4000, 8000).violations(), []);
     // It is served again within a moment of a takeover.
     let killed = || quiet().fault(Fault::Kill(0), 5000, 6000).owned(5300, 6000, N2);
     assert_eq!(killed().unserved(5290, 5400).violations(), []);
