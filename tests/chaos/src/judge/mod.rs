@@ -206,7 +206,7 @@ impl Case {
                 self.stalled(change.at.saturating_sub(lasts), change.at) > ns(self.setup.interval) / 4;
             let caused = edges
                 .into_iter()
-                .any(|edge| edge <= change.at + TOLERANCE && change.at <= edge.saturating_add(lasts));
+                .any(|edge| edge <= change.at + UNDOING && change.at <= edge.saturating_add(lasts));
             // A process began: it did what it does first, however long that took.
             caused || stalls || change.from == "INIT"
         };
@@ -255,6 +255,8 @@ impl Case {
 
 /// *D*, and the distance of two questions.
 const TOLERANCE: Time = 15 * MILLI;
+/// What undoes a fault is a command, and the fault is over when that has ended.
+const UNDOING: Time = 500 * MILLI;
 /// A `vrrp_script` runs each second.
 const CHECK: Time = 1500 * MILLI;
 const STALL: &str = "a stall of the machine";
