@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod chaos;
 mod demo;
 mod dist;
 mod ebpf;
@@ -43,6 +44,8 @@ enum Command {
     Ci,
     /// Simulate clusters under faults, and check the invariants after every event
     Sim(sim::Args),
+    /// Put real daemons under random faults, and judge what the wire shows by docs/invariants.md
+    Chaos(chaos::Args),
     /// Look for inputs that break a property of vipd, with libFuzzer
     Fuzz(fuzz::Args),
     /// Boot Debian's kernels in qemu (no hardware virtualisation needed) and run tests inside
@@ -75,6 +78,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Test(args) => return test::test(&args),
         Command::Ci => return test::ci(),
         Command::Sim(args) => return sim::run(&args),
+        Command::Chaos(args) => return chaos::run(&args),
         Command::Fuzz(args) => return fuzz::run(&args),
         Command::Guest(args) => return guest::run(&args),
         Command::Bench(args) => bench::run(&args)?,

@@ -11,7 +11,7 @@ use std::{process::ExitCode, time::Instant};
 use anyhow::Result;
 use vipd_tests::{janitor, prefix::Prefix};
 
-use crate::{dist, ebpf, fuzz, guest, lab, setup, sh, sim};
+use crate::{chaos, dist, ebpf, fuzz, guest, lab, setup, sh, sim};
 
 #[derive(Debug, Default, clap::Args)]
 pub struct Args {
@@ -64,6 +64,7 @@ pub fn test(args: &Args) -> Result<ExitCode> {
         report.stage("cargo xtask sim", sim::test(built.program("vipd-sim")?, args.all));
         report.stage("cargo xtask guest", guest::test());
         if args.all {
+            report.stage("cargo xtask chaos", chaos::test(built.program("vipd-chaos")?));
             report.stage("cargo xtask guest --matrix", guest::test_interfaces());
             report.stage("cargo xtask fuzz", fuzz::test());
             report.stage("cargo xtask dist --try --guest", dist::test());

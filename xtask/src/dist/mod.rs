@@ -68,7 +68,7 @@ fn build() -> Result<PathBuf> {
     // The profile of the tests: it makes text.
     sh::run(
         sh::cargo()
-            .args(["run", "--quiet", "--package", "vipd", "--example", "generate", "--"])
+            .args(["run", "--locked", "--quiet", "--package", "vipd", "--example", "generate", "--"])
             .arg(&generated),
     )?;
     tree::lay(&stage, &vipd, &generated)?;
