@@ -44,7 +44,7 @@ enum Command {
     Ci,
     /// Simulate clusters under faults, and check the invariants after every event
     Sim(sim::Args),
-    /// Put real daemons under random faults, and judge what the wire shows by docs/invariants.md
+    /// Put real daemons under random faults, and judge what the wire shows by docs/internals/invariants.md
     Chaos(chaos::Args),
     /// Look for inputs that break a property of vipd, with libFuzzer
     Fuzz(fuzz::Args),

@@ -1,4 +1,4 @@
-//! What can be done to a cluster, whom it concerns, and what docs/invariants.md lets it excuse.
+//! What can be done to a cluster, whom it concerns, and what docs/internals/invariants.md lets it excuse.
 
 use std::fmt;
 

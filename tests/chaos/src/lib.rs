@@ -6,7 +6,7 @@
 //! conf      the configuration of a node
 //! cluster   the lab and its daemons; actors applies a fault and undoes it
 //! watch     who answers for the VIPs, whom a client reaches, when the machine itself stood still
-//! judge     what was seen, beside docs/invariants.md                      (pure)
+//! judge     what was seen, beside docs/internals/invariants.md                      (pure)
 //! healed    what must be true when every fault is over, and after the stop
 //! run       one seed;  report  what a run has found
 //! ```

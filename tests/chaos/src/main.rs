@@ -22,7 +22,7 @@ use vipd_chaos::{
 };
 use vipd_tests::require_lab;
 
-/// Puts real daemons under random faults and judges what the wire shows by docs/invariants.md
+/// Puts real daemons under random faults and judges what the wire shows by docs/internals/invariants.md
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask chaos")]
 struct Args {

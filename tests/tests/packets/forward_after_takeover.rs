@@ -31,7 +31,7 @@ fn packet(to: [u8; 6], destination: Ipv4Addr) -> Vec<u8> {
 
 fn packet6(destination: Ipv6Addr) -> Vec<u8> {
     let packet = Ipv6 {
-        source: "2001:db8::50".parse().unwrap(),
+        source: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x50),
         destination,
         hop_limit: 64,
         next_header: 6,

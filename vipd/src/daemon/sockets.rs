@@ -160,7 +160,7 @@ impl Sockets {
     ///
     /// The lease rests on this. An advert that waits in the kernel has reached nobody, but a peer that is dead must not cost
     /// the lease of a master that is left alone. So what counts is that this host can say something to the peer's link, and
-    /// says it: a peer that is there answers the question, and the advert that waits goes at once (docs/invariants.md).
+    /// says it: a peer that is there answers the question, and the advert that waits goes at once (docs/internals/invariants.md).
     fn send_to_peer(&mut self, link: &RouterLink, peer: IpAddr) -> io::Result<()> {
         let not_open = || io::Error::from(io::ErrorKind::NotConnected);
         let way = self.peers.get_mut(&(link.ifindex, peer)).ok_or_else(not_open)?;

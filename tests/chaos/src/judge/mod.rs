@@ -1,4 +1,4 @@
-//! What was seen, beside what docs/invariants.md promises. Pure.
+//! What was seen, beside what docs/internals/invariants.md promises. Pure.
 //!
 //! Lengths are lower bounds: between the first and the last question that showed a thing. A question that the machine kept
 //! from being asked shows nothing. A stall of the machine that was measured lengthens every bound by twice its time.
