@@ -110,6 +110,11 @@ fn a_frozen_master_is_silenced_by_the_successors_first_advert() -> Result<()> {
     thaw.check_no_gap()?;
     thaw.check_steps_down()?;
     thaw.check_served()?;
+    // On a busy machine the successor may come when the lease has ended by itself.
+    let renewed = last_renewal(&thaw.listener, LB01, thaw.stopped).context("no lease was renewed")?;
+    if heard > renewed + LEASE - MESSAGE_DELAY {
+        return Ok(());
+    }
     let status = thaw.pair.bed.status("lb01")?;
     ensure!(
         status["leases_revoked"].as_u64().is_some_and(|n| n >= 1),

@@ -17,6 +17,7 @@ use crate::{
 
 const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 const ASKER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
+const ASKER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x50);
 const ASKER_MAC: [u8; 6] = [0x02, 0, 0, 0, 0x0a, 0x50];
 const VIRTUAL_MAC: [u8; 6] = [0, 0, 0x5e, 0, 1, 51];
 const LEASE: Duration = Duration::from_secs(4);
@@ -31,7 +32,7 @@ fn packet(to: [u8; 6], destination: Ipv4Addr) -> Vec<u8> {
 
 fn packet6(destination: Ipv6Addr) -> Vec<u8> {
     let packet = Ipv6 {
-        source: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x50),
+        source: ASKER6,
         destination,
         hop_limit: 64,
         next_header: 6,

@@ -68,6 +68,7 @@ pub fn accept(
         forward_after_takeover::note_successor(record, &rival, mac, now);
     }
     if rival.is_to_be_reported(record, tenure, now) {
+        let paid_before = record.events_paid_ns;
         // Never later than at once: what takes the lease.
         let budget =
             if tenure == Tenure::Lost { Budget::owe(record, now) } else { Budget::spend(record, now) };
@@ -90,7 +91,8 @@ pub fn accept(
             record.deferred = event;
             count_instance(slot, InstanceCount::EventsDeferred);
         } else if !events::send(event) {
-            // The daemon has not been told: leave the record as it was, so that the next advert is news again.
+            // The daemon has not been told: leave the record as it was, so that the next advert is news again, and is sent.
+            record.events_paid_ns = paid_before;
             count_instance(slot, InstanceCount::EventsLost);
             return;
         }

@@ -155,9 +155,11 @@ impl Unicast {
     /// The least TTL or hop limit that adverts of a peer may arrive with; 0: any will do.
     ///
     /// Where nothing is configured, a peer on the link is to send 255, as RFC 9568 5.1.1.3 has it for multicast: no router has
-    /// forwarded the advert then. `unicast_ttl` below that says that the routers of the group send less.
+    /// forwarded the advert then. `unicast_ttl` below that says that the routers of the group send less. Over IPv6 keepalived
+    /// 2.2.7 sends the kernel's default, 64: nothing is asked for there.
     pub fn min_ttl(&self, peer: &UnicastPeer, on_link: bool) -> u8 {
-        peer.min_ttl.unwrap_or(if on_link && self.ttl == u8::MAX { u8::MAX } else { 0 })
+        let sends_255 = on_link && self.ttl == u8::MAX && peer.address.is_ipv4();
+        peer.min_ttl.unwrap_or(if sends_255 { u8::MAX } else { 0 })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Unicast: who may send adverts to an instance, and from how far away.
 
+use std::net::IpAddr;
+
 use super::{Facts, Findings};
 use crate::{
     config::{Instance, Unicast, UnicastPeer},
@@ -25,7 +27,10 @@ fn judge_instance(facts: &Facts, instance: &Instance, unicast: &Unicast, finding
     let subnets: Vec<_> = link.state.subnets().collect();
     let on_link = |peer: &UnicastPeer| subnets.iter().any(|subnet| is_within(peer.address, *subnet));
     let mut open = Vec::new();
-    for peer in &unicast.peers {
+    // No router forwards a packet from a link-local address (RFC 4291 2.5.6).
+    let link_local =
+        |peer: &&UnicastPeer| matches!(peer.address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    for peer in unicast.peers.iter().filter(|peer| !link_local(peer)) {
         if unicast.min_ttl(peer, on_link(peer)) == 0 {
             open.push((peer, on_link(peer)));
         }
@@ -39,7 +44,14 @@ fn judge_instance(facts: &Facts, instance: &Instance, unicast: &Unicast, finding
     }
     for (peer, on_link) in open {
         let address = peer.address;
-        let (where_it_is, fix) = if on_link {
+        let (where_it_is, fix) = if on_link && address.is_ipv6() {
+            (
+                "with any hop limit",
+                format!(
+                    "write `{address} min_ttl 255` if that router runs vipd (keepalived sends 64 over IPv6), or use link-local addresses"
+                ),
+            )
+        } else if on_link {
             (
                 "with any TTL",
                 format!(

@@ -30,8 +30,8 @@ or *not* supported is always refused. Nothing is passed over in silence.
 - An advert is taken whatever addresses it lists, and those that differ are counted: `skip_check_adv_addr` has no effect.
 - `vrrp_strict` takes back what keepalived takes back, says that the addresses take no packet, and does so in XDP, without a firewall.
 - An empty `unicast_peer` is an error; keepalived falls back to multicast.
-- Unicast adverts are heard from peers only: `check_unicast_src` is on, keepalived's is off. Without `min_ttl` and `max_ttl` a peer on the link
-  must come with a TTL of 255, unless `unicast_ttl` is below that here; other peers may come with any.
+- Unicast adverts are heard from peers only: `check_unicast_src` is on, keepalived's is off. Without `min_ttl` and `max_ttl` an IPv4 peer on the
+  link must come with a TTL of 255, unless `unicast_ttl` is below that here; other peers may come with any.
 - vipd's own are `lease`, `self_probe`, `xdp_mode` and `notify_conflict` ([configure.md](../operate/configure.md#keywords-of-vipds-own)),
   `heartbeat_interface` ([heartbeat.md](../operate/heartbeat.md)), `arbiter` and `track_arbiter` ([arbitration.md](../operate/arbitration.md)),
   `fence_script`, `fence_timeout`, `fence_failed` and `vip_visible` ([maintenance.md](../operate/maintenance.md)).

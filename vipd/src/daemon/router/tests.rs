@@ -203,7 +203,7 @@ fn a_peer_is_on_the_link_or_is_not() {
         spec("unicast_peer {\n fe80::6\n 3001:db8::6\n }", "fe80::3"),
         vec![untagged(link("eth0", 7, MAC, &["fe80::5", "2001:db8:1::5"]))],
     );
-    assert_eq!(table(&local), [255, 0], "a link-local peer is on the link");
+    assert_eq!(table(&local), [0, 0], "keepalived sends 64 over IPv6");
 }
 
 /// Adverts go over it, and nothing else: no VIP is there, and nothing depends on it.
