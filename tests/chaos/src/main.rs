@@ -39,8 +39,11 @@ struct Args {
     #[arg(long, default_value_t = 0, conflicts_with = "seed")]
     first: u64,
     /// How many clusters run at once: they mostly sleep, and each measures when the machine stands still
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 1)]
     labs: u64,
+    /// Keep processors busy too, also before vipd: on a machine that nobody else uses
+    #[arg(long)]
+    hogs: bool,
     /// Print the schedule, and run nothing
     #[arg(long)]
     plan: bool,
@@ -60,6 +63,13 @@ fn main() -> ExitCode {
     }
 }
 
+impl Args {
+    fn plan_of(&self, seed: u64) -> Plan {
+        let plan = Plan::of(seed);
+        if self.hogs { plan } else { plan.without_hogs() }
+    }
+}
+
 /// Whether every promise was kept.
 fn play(args: &Args) -> Result<bool> {
     let first = args.seed.unwrap_or(args.first);
@@ -70,7 +80,7 @@ fn play(args: &Args) -> Result<bool> {
     };
     let end = first.saturating_add(count);
     if args.plan {
-        (first..end).take(100).for_each(|seed| println!("{}", Plan::of(seed)));
+        (first..end).take(100).for_each(|seed| println!("{}", args.plan_of(seed)));
         return Ok(true);
     }
     ensure!(require_lab().is_some(), "a chaos run needs network namespaces");
@@ -84,7 +94,7 @@ fn play(args: &Args) -> Result<bool> {
                     if seed >= end {
                         break;
                     }
-                    let outcome = run::run(&Plan::of(seed), &args.keep);
+                    let outcome = run::run(&args.plan_of(seed), &args.keep);
                     tell(args, seed, &outcome, &mut report.lock().unwrap_or_else(PoisonError::into_inner));
                 }
             });
@@ -98,17 +108,18 @@ fn play(args: &Args) -> Result<bool> {
 /// Prints what a seed has shown: a line, or all of it if a promise was broken.
 fn tell(args: &Args, seed: u64, outcome: &Result<Outcome>, report: &mut Report) {
     let keep = args.keep.display();
+    let hogs = if args.hogs { " --hogs" } else { "" };
     match outcome {
         Ok(outcome) => {
             let bad = outcome.violations();
             let (faults, findings) = (outcome.faults.len(), outcome.findings.len());
             println!("seed {seed}: {faults} faults, {findings} findings, {} violations", bad.len());
             if args.seed.is_some() || !bad.is_empty() {
-                println!("{}\n\n{}", Plan::of(seed), outcome.story);
+                println!("{}\n\n{}", args.plan_of(seed), outcome.story);
             }
             if !bad.is_empty() {
                 bad.iter().for_each(|what| println!("  {what}"));
-                println!("logs: {keep}/seed-{seed}; replay: cargo xtask chaos --seed {seed}\n");
+                println!("logs: {keep}/seed-{seed}; replay: cargo xtask chaos --seed {seed}{hogs}\n");
             }
             report.add(seed, outcome);
         }

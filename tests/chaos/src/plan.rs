@@ -120,6 +120,13 @@ impl Plan {
         let rounds = (0..ROUNDS).map(|_| round(&mut rng, &setup)).collect();
         Self { seed, setup, rounds }
     }
+
+    /// The same without what is done to the machine itself, on which others may work.
+    pub fn without_hogs(mut self) -> Self {
+        let hog = |planned: &Planned| matches!(planned.fault, Fault::Hog(_) | Fault::RealTimeHog(_));
+        self.rounds.iter_mut().for_each(|round| round.faults.retain(|planned| !hog(planned)));
+        self
+    }
 }
 
 fn setup(rng: &mut Rng) -> Setup {
@@ -328,6 +335,23 @@ mod tests {
         ] {
             assert!(seen > 10, "{what}: {seen} of 300");
         }
+    }
+
+    #[test]
+    fn without_hogs_all_else_stays() {
+        let faults = |plan: &Plan| plan.rounds.iter().map(|round| round.faults.len()).sum::<usize>();
+        let plans: Vec<_> = (0..100).map(Plan::of).collect();
+        let fewer: Vec<_> = plans.iter().cloned().map(Plan::without_hogs).collect();
+        assert!(
+            fewer
+                .iter()
+                .flat_map(|p| &p.rounds)
+                .flat_map(|r| &r.faults)
+                .all(|p| !p.fault.kind().ends_with("hog"))
+        );
+        assert!(
+            plans.iter().zip(&fewer).any(|(all, fewer)| faults(fewer) < faults(all) && faults(fewer) > 0)
+        );
     }
 
     #[test]

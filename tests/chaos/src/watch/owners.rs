@@ -39,6 +39,9 @@ pub struct Oracle {
     asking: JoinHandle<Result<Vec<Sent>>>,
 }
 
+/// Questions with their answers, for each target; adverts; what was late on its way.
+type Heard = (Vec<Vec<Question>>, Vec<Advert>, Vec<Stall>);
+
 /// A question as it was sent.
 #[derive(Debug, Clone, Copy)]
 struct Sent {
@@ -67,8 +70,8 @@ impl Oracle {
         Ok(Self { clock: cluster.clock, targets, ports, stop, asking })
     }
 
-    /// Ends the questions, and returns them with their answers, the adverts, and what was late on its way.
-    pub fn stop(self) -> Result<(Vec<Vec<Question>>, Vec<Advert>, Vec<Stall>)> {
+    /// Ends the questions.
+    pub fn stop(self) -> Result<Heard> {
         self.stop.store(true, Ordering::Relaxed);
         let sent = self.asking.join().map_err(|_| anyhow::anyhow!("the oracle panicked"))??;
         // A last moment for answers.
