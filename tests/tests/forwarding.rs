@@ -94,6 +94,10 @@ fn the_new_owner_gets_what_is_sent_to_the_old_one() -> Result<()> {
     vipd_tests::wait_for("answers of the master", SOON, || {
         [ask_udp, ask_tcp].iter().all(|question| ask(*question).is_ok_and(|by| by.as_deref() == Some("lb01")))
     })?;
+    // Until it has heard one, it waits from its own start, and the lease ends first.
+    vipd_tests::wait_for("an advert at the backup", SOON, || {
+        bed.status("lb02").is_ok_and(|status| status["adverts_received"].as_u64().is_some_and(|n| n > 0))
+    })?;
     let killed = first.kill9()?;
     let mut missing = vec![("UDP", ask_udp as fn() -> Option<String>), ("TCP", ask_tcp)];
     while !missing.is_empty() {
