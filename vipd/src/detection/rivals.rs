@@ -131,7 +131,9 @@ impl Rivals {
             episode.until.max(now + quiet)
         };
         let (signs, span) = evidence.persists();
-        if !episode.split && episode.signs >= signs && now.saturating_since(episode.began) >= span {
+        // Of a rival that advertises the adverts decide: they say more than claims do.
+        let decides = matches!(evidence, Evidence::Advert(_)) || episode.adverts_quiet.is_none();
+        if decides && !episode.split && episode.signs >= signs && now.saturating_since(episode.began) >= span {
             episode.split = true;
             return Some(Finding::SplitBrain);
         }
@@ -293,7 +295,10 @@ mod tests {
     fn claims_and_adverts_of_one_rival_are_one_episode() {
         let mut rivals = Rivals::default();
         rivals.seen(ONE, rival(Some(50)), Advert(SECOND), at(0));
-        assert_eq!(rivals.seen(ONE, rival(None), Claim(SECOND * 30), at(1000)), Some(SplitBrain));
+        // Claims of a router that advertises decide nothing.
+        assert_eq!(rivals.seen(ONE, rival(None), Claim(SECOND * 30), at(1000)), None);
+        assert_eq!(rivals.seen(ONE, rival(None), Claim(SECOND * 30), at(2000)), None);
+        assert_eq!(rivals.seen(ONE, rival(Some(50)), Advert(SECOND), at(3000)), Some(SplitBrain));
         assert_eq!(rivals.yielded(ONE).map(|over| over.rival), Some(rival(Some(50))));
     }
 }
