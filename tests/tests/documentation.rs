@@ -119,6 +119,21 @@ fn every_page_that_is_named_is_there() -> Result<()> {
 }
 
 #[test]
+fn the_examples_are_configurations_without_a_fault() -> Result<()> {
+    let examples: Vec<_> = files(&[".conf"])?
+        .into_iter()
+        .filter(|path| path.parent().is_some_and(|parent| parent.ends_with("examples")))
+        .collect();
+    ensure!(examples.len() >= 6, "{examples:?}");
+    for example in &examples {
+        let output = Command::new(vipd_bin()?).args(["check", "--strict", "-f"]).arg(example).output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success() && said.contains("nothing to say"), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_readme_is_short_and_its_configuration_is_complete() -> Result<()> {
     let readme = fs::read_to_string(repository().join("README.md"))?;
     ensure!(readme.lines().count() <= 150, "{} lines", readme.lines().count());

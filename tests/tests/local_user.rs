@@ -264,17 +264,19 @@ fn a_fifo_is_not_given_away_by_name() -> Result<()> {
         let fifo = format!("global_defs {{\n notify_fifo {} nobody\n}}\n", fifo.display());
         fifo + &node_conf(priority, "")
     };
-    let attack = || -> Result<()> {
+    let attack = || -> Result<u32> {
+        let mut replaced = 0;
         let _ = symlink(&precious, &link);
         while !stop.load(Ordering::Relaxed) {
             // As soon as it is made, and before it is given away.
             if fs::symlink_metadata(&fifo).is_ok() && fs::rename(&link, &fifo).is_ok() {
+                replaced += 1;
                 thread::sleep(Duration::from_millis(2));
                 let _ = fs::remove_file(&fifo);
                 let _ = symlink(&precious, &link);
             }
         }
-        Ok(())
+        Ok(replaced)
     };
     thread::scope(|scope| -> Result<()> {
         let attacker = scope.spawn(|| as_nobody(lb01, attack));
@@ -289,8 +291,10 @@ fn a_fifo_is_not_given_away_by_name() -> Result<()> {
             is_untouched(&precious)
         })();
         stop.store(true, Ordering::Relaxed);
-        attacker.join().expect("the attacker does not panic")?;
-        result
+        let replaced = attacker.join().expect("the attacker does not panic")?;
+        result?;
+        ensure!(replaced > 0, "he never came to put his link there");
+        Ok(())
     })
 }
 

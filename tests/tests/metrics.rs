@@ -288,16 +288,29 @@ fn only_scrapes_are_served_and_few_at_once() -> Result<()> {
     wait_value(lb01, &answers(), 4.0)
 }
 
+/// Any user can take a port, and kept vipd from starting.
+#[test]
+fn a_port_that_somebody_has_is_waited_for() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let address: SocketAddr = ADDRESS.parse()?;
+    let taken = lb01.ns().run(|| TcpListener::bind(address))??;
+    let _daemon = start(&bed, "lb01", &node_conf(HIGH, ""), ADDRESS)?;
+    bed.wait("lb01", "MASTER")?;
+    let told = bed.wait_event("lb01", "metrics_not_served", |_| true)?;
+    ensure!(told["fields"]["listen"] == ADDRESS, "{told}");
+    drop(taken);
+    bed.wait_event("lb01", "metrics_served", |_| true)?;
+    wait_value(lb01, &format!("vipd_instance_became_master_total{{{LABELS}}}"), 1.0)
+}
+
 #[test]
 fn an_address_that_cannot_be_had_is_an_error_at_start() -> Result<()> {
     let Some(bed) = Bed::new()? else { return Ok(()) };
     let lb01 = bed.lb01();
-    let address: SocketAddr = ADDRESS.parse()?;
-    let _taken = lb01.ns().run(|| TcpListener::bind(address))??;
     let file = lb01.dir().join("file");
     fs::write(&file, "mine")?;
     for (listen, why) in [
-        (ADDRESS.to_owned(), "in use"),
         ("192.0.2.1:9812".to_owned(), "Cannot assign"),
         (format!("unix:{}", file.display()), "is no socket"),
         (format!("unix:{}/none/metrics.sock", lb01.dir().display()), "No such file"),

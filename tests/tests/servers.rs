@@ -9,8 +9,9 @@ use std::{
     io::{Read, Write},
     net::Ipv4Addr,
     os::unix::net::UnixStream,
+    process::Stdio,
     thread::sleep,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -172,21 +173,22 @@ fn a_stop_during_the_start_is_a_stop() -> Result<()> {
     let lb01 = bed.lb01();
     for arguments in [&["stop", "--for-restart"][..], &["stop"]] {
         lb01.write_vipd_conf(&node_conf(HIGH, ""))?;
-        let mut daemon = lb01.start_vipd(&bed.vipd)?;
-        // As soon as there is a sign of it.
-        let begun = lb01.runtime_dir().join("vipd.pid");
         let socket = lb01.runtime_dir().join("vipd.sock");
-        wait_for("the start", SOON, || begun.exists() && fs::read(&begun).is_ok_and(|pid| !pid.is_empty()))?;
-        // Well before the program is loaded; one that has no socket until then has none now.
-        sleep(Duration::from_millis(20));
-        let early = socket.exists();
-        let out = bed.ask("lb01", arguments).output()?;
-        ensure!(
-            out.status.success(),
-            "{arguments:?}, the socket was there: {early}: {out:?}\n{}",
-            daemon.log()
-        );
-        ensure!(daemon.wait(SOON)?.success(), "{}", daemon.log());
+        // On a busy machine the start may be over before the stop comes.
+        let mut during = false;
+        for _ in 0..10 {
+            let mut daemon = lb01.start_vipd(&bed.vipd)?;
+            wait_for("the socket", SOON, || socket.exists())?;
+            let asked = bed.ask("lb01", arguments).stdout(Stdio::null()).spawn()?;
+            during = !daemon.log().contains("event=\"started\"");
+            let out = asked.wait_with_output()?;
+            ensure!(out.status.success(), "{arguments:?}: {out:?}\n{}", daemon.log());
+            ensure!(daemon.wait(SOON)?.success(), "{}", daemon.log());
+            if during {
+                break;
+            }
+        }
+        ensure!(during, "no stop came during a start");
     }
     Ok(())
 }
@@ -209,6 +211,7 @@ fn weak_adverts_are_told_a_few_times_and_their_end_is_told() -> Result<()> {
         || fs::read_to_string(&told).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
     let conflicts = || runs().iter().filter(|line| line.starts_with("split_brain")).count();
     let splits = || bed.status("lb01").ok().and_then(|status| status["split_brains"].as_u64()).unwrap_or(0);
+    let begun = Instant::now();
     for episode in 1..=EPISODES {
         wait_for("a split brain", SOON, || {
             let _ = bed.client().inject(&weak);
@@ -218,8 +221,10 @@ fn weak_adverts_are_told_a_few_times_and_their_end_is_told() -> Result<()> {
         .with_context(|| lb01.log())?;
         wait_for("its end", SOON, || bed.status("lb01").is_ok_and(|status| status["split_brain"] == false))?;
     }
-    let first = conflicts();
-    ensure!(first <= 14, "{first} runs for {EPISODES} episodes: {:#?}", runs());
+    let (first, minutes) = (conflicts(), begun.elapsed().as_secs() / 60);
+    // Five at once, and one more a minute; each end is told too.
+    let most = 14 + 2 * usize::try_from(minutes)?;
+    ensure!(first <= most, "{first} runs for {EPISODES} episodes in {minutes} minutes: {:#?}", runs());
     // What was not told is told in one, and so is the end.
     let last = bed.wait_event("lb01", "split_brain_over", |fields| fields["untold"].as_u64() > Some(0))?;
     wait_for("the script to be told of the end", SOON, || {

@@ -99,6 +99,17 @@ pub extern "C" fn handle_extended(ctx: *mut Raw) -> u32 {
     global::enter(ctx, look_behind_extensions)
 }
 
+/// The verdict on headers that are not within reach: cut off, or beyond an XDP frame's first buffer. The kernel may read them. It ignores
+/// Neighbor Discovery in fragments (RFC 6980).
+#[inline(always)]
+pub fn unread(fragment: bool) -> Option<Verdict> {
+    if fragment {
+        return None;
+    }
+    count(Count::ExcessExtensionHeaders);
+    Some(Verdict::Drop)
+}
+
 #[inline(always)]
 fn look_behind_extensions(ctx: &Context, link: &Link) -> Option<Verdict> {
     let mut kind: u8 = read(ctx, link.network + NEXT_HEADER)?;
@@ -113,7 +124,9 @@ fn look_behind_extensions(ctx: &Context, link: &Link) -> Option<Verdict> {
         if later_fragment || !matches!(kind, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS) {
             break;
         }
-        let [next, length, upper, lower]: [u8; 4] = read_behind(ctx, offset)?;
+        let Some([next, length, upper, lower]) = read_behind::<[u8; 4]>(ctx, offset) else {
+            return unread(fragment || kind == FRAGMENT);
+        };
         if kind == FRAGMENT {
             fragment = true;
             later_fragment = u16::from_be_bytes([upper, lower]) & FRAGMENT_OFFSET != 0;

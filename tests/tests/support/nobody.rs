@@ -1,10 +1,9 @@
 //! Attacks by a user without rights on the node.
 
 use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    os::unix::fs::{MetadataExt, chown},
-    path::{Path, PathBuf},
+    env, fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    path::PathBuf,
 };
 
 use anyhow::{Result, ensure};
@@ -40,7 +39,7 @@ pub fn nobodys(node: &Node) -> Result<PathBuf> {
     fs::create_dir(&dir)?;
     chown(&dir, Some(NOBODY), Some(NOBODY))?;
     // He can come to it, and could to the node's files.
-    for above in node.dir().ancestors().take_while(|above| *above != Path::new("/tmp")) {
+    for above in node.dir().ancestors().take_while(|above| *above != env::temp_dir()) {
         let mode = fs::metadata(above)?.mode();
         fs::set_permissions(above, fs::Permissions::from_mode(mode | 0o055))?;
     }

@@ -19,8 +19,8 @@ pub type Raw = __sk_buff;
 const VLAN_ID: u32 = 0x0fff;
 /// `PACKET_HOST` of linux/if_packet.h.
 const PACKET_HOST: u32 = 0;
-/// What has to be in the buffer's linear part before anything is read: the longest headers up to an IPv6 destination.
-const HEADERS: u32 = (MAX_NETWORK + ipv6::HEADER) as u32;
+/// What has to be in the buffer's linear part before anything is read: the longest headers up to the type of an ICMPv6 message.
+const HEADERS: u32 = (MAX_NETWORK + ipv6::HEADER + 1) as u32;
 
 /// A frame, and where it came in.
 pub struct Context(*mut Raw);

@@ -35,11 +35,11 @@ pub fn is_about_neighbors(ctx: &Context, link: &Link) -> bool {
 /// The kernel would process it. Nobody sends Neighbor Discovery so: what is about a VIP is neither answered nor let through.
 #[inline(always)]
 pub fn judge_extended(ctx: &Context, link: &Link, offset: usize) -> Option<Verdict> {
-    let kind: u8 = read_behind(ctx, offset)?;
+    let Some(kind) = read_behind::<u8>(ctx, offset) else { return ipv6::unread(false) };
     if kind != SOLICITATION && kind != ADVERTISEMENT {
         return None;
     }
-    let target = read_behind(ctx, offset + TARGET)?;
+    let Some(target) = read_behind(ctx, offset + TARGET) else { return ipv6::unread(false) };
     let vip = ipv6::find_vip(link, target)?;
     count(Count::NdExtensionHeaders);
     if kind == SOLICITATION {

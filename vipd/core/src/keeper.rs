@@ -250,6 +250,13 @@ impl Keeper {
         self.holdings.get_mut(&instance).expect("the engine speaks of instances that were configured")
     }
 
+    /// The instances that share its lease.
+    fn sharing(&self, instance: InstanceId) -> Vec<InstanceId> {
+        let group = self.holdings.get(&instance).map(|holding| holding.group);
+        let same = self.holdings.iter().filter(|(_, holding)| Some(holding.group) == group);
+        same.map(|(&member, _)| member).collect()
+    }
+
     fn lease_mut(&mut self, instance: InstanceId) -> &mut Lease {
         let group = self.holding_mut(instance).group;
         self.leases.get_mut(&group).expect("every instance has a lease")
@@ -372,8 +379,11 @@ impl Keeper {
         if node.now() >= first + interval {
             return Taken::Lost;
         }
-        // A better router may have spoken at the same time, be it among so many that XDP holds its advert back.
-        node.heard(instance);
+        // A better router may have spoken at the same time, be it among so many that XDP holds its advert back; and to any of
+        // those that share the lease.
+        for member in self.sharing(instance) {
+            node.heard(member);
+        }
         while let Some(report) = node.next_report() {
             self.take_in(&report, node);
         }

@@ -21,8 +21,8 @@ use nix::{
 const SEND_BUFFER: usize = 1 << 20;
 /// Room for the kernel's notes about packets, and for ICMP errors, which come the same way.
 const NOTE_BUFFER: usize = 64 << 10;
-/// Notes read at once: more than [`NOTE_BUFFER`] has room for. A flood of ICMP errors holds up nobody.
-const NOTES: usize = 128;
+/// Notes read at once: more than [`NOTE_BUFFER`], which the kernel doubles, has room for. A flood of ICMP errors holds up nobody.
+const NOTES: usize = 1024;
 
 /// What has become of a packet that the kernel has taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,15 @@ pub enum Departure {
 pub struct UnicastSocket {
     fd: OwnedFd,
     peer: SockaddrStorage,
+}
+
+/// Sets an option of a socket that is a number.
+fn set_option(fd: &OwnedFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of_val(&value)).expect("four octets");
+    // SAFETY: the kernel reads `length` octets of the number, which outlives the call.
+    let result =
+        unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, (&raw const value).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 impl UnicastSocket {
@@ -68,6 +77,13 @@ impl UnicastSocket {
             IpAddr::V4(_) => setsockopt(&fd, sockopt::Ipv4RecvErr, &true)?,
             IpAddr::V6(_) => setsockopt(&fd, sockopt::Ipv6RecvErr, &true)?,
         }
+        // Else one forged "fragmentation needed" or "packet too big" of anybody's has adverts leave in fragments, which no router
+        // of ours takes, or not at all, for ten minutes: the MTU is the interface's.
+        let by_interface = libc::IP_PMTUDISC_INTERFACE;
+        match peer {
+            IpAddr::V4(_) => set_option(&fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, by_interface)?,
+            IpAddr::V6(_) => set_option(&fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, by_interface)?,
+        }
         // The kernel makes a note (without the packet) when a packet comes to an interface's queue, whatever the driver.
         let noted = libc::SOF_TIMESTAMPING_TX_SCHED
             | libc::SOF_TIMESTAMPING_SOFTWARE
@@ -94,7 +110,9 @@ impl UnicastSocket {
         getsockopt(&self.fd, sockopt::SocketError)?;
         // Of packets before this one.
         self.take_notes();
-        sendto(self.fd.as_raw_fd(), packet, &self.peer, MsgFlags::empty())?;
+        let send = || sendto(self.fd.as_raw_fd(), packet, &self.peer, MsgFlags::empty());
+        // One that came between the two calls fails this one, and is gone then.
+        send().or_else(|_| send())?;
         Ok(if self.take_notes() { Departure::Left } else { Departure::Waits })
     }
 

@@ -296,7 +296,9 @@ impl Effects {
                 );
                 self.tell_of(instance, ConflictKind::AddressConflict, vip, mac, address);
             }
-            News::LowerHeard => self.notice(instance, Change::LowerHeard),
+            // One that was told late may find another state.
+            News::LowerHeard if slot.watched.master => self.notice(instance, Change::LowerHeard),
+            News::LowerHeard => {}
         }
     }
 

@@ -362,8 +362,9 @@ impl MainLoop<'_> {
         {
             tracing::error!(
                 error = format!("{error:#}"),
-                "the tables of VIPs and peers are as they were before"
+                "the tables of VIPs and peers are as they were before; it is tried again"
             );
+            self.wanted.again_soon();
         }
         // The kernel has dropped the routes that went out on the link, or came from its address.
         self.hosted.replan(setup::plan(self.routers.iter()));

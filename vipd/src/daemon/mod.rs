@@ -140,6 +140,8 @@ pub fn run(options: &Options) -> Result<()> {
     drop(dir);
     // With it end the connections of those who asked for the stop: now another vipd may start.
     drop(local);
+    // A look-up of a mail server's name may go on for as long as the resolver likes.
+    runtime.shutdown_background();
     result
 }
 
@@ -168,7 +170,7 @@ async fn serve(
     let listener = control::bind(&runtime_dir::socket(dir.path()))?;
     servers.spawn_local(control::serve(listener, requests.clone(), journal));
     let metrics = match &options.metrics_listen {
-        Some(listen) => Some(metrics::Listener::bind(listen).await?),
+        Some(listen) => Some(metrics::Endpoint::new(listen).await?),
         None => None,
     };
     let (mut host, links) = Host::open(dir.path())?;
@@ -192,7 +194,7 @@ async fn serve(
     let mut made = Made { host, dataplane, stops: Vec::new() };
     // Not before: nobody is to wait long for a scrape.
     if let Some(metrics) = metrics {
-        servers.spawn_local(metrics::serve(metrics, requests));
+        servers.spawn_local(metrics.serve(requests));
     }
     let outside = Outside { links, events, signals, tracker, delays, notifier, accounts, servers, requested };
     let result = run_engine(options, (config, routers), outside, &mut made).await;

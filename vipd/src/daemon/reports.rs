@@ -66,7 +66,10 @@ impl Effects {
             }
         };
         slot.generation = event.generation;
-        slot.deferred_at = (event.deferring != 0).then(|| received_at + DEFERRED_FOR);
+        // An event before it may come after it, from another processor: what is held back is asked for, whatever the others say.
+        if event.deferring != 0 {
+            slot.deferred_at = Some(received_at + DEFERRED_FOR);
+        }
         if !slot.router.hears(source) {
             tracing::debug!(instance = slot.router.spec.name, %source, "an advert of no peer is not heard");
             return None;

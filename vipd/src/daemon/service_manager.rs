@@ -95,7 +95,7 @@ impl ServiceManager {
     pub fn reloading(&self) {
         // The manager wants to know when, lest it take the readiness of an earlier reload for that of this one.
         match NotifyState::monotonic_usec_now() {
-            Ok(at) => self.tell(&[NotifyState::Reloading, at]),
+            Ok(at) => _ = self.tell(&[NotifyState::Reloading, at]),
             Err(error) => tracing::warn!(%error, "the service manager is not told of the reload"),
         }
     }
@@ -119,8 +119,12 @@ impl ServiceManager {
     fn answered(&mut self, states: &[StateName]) {
         let status = count(states);
         if self.phase == Phase::Starting {
+            if !self.tell(&[NotifyState::Ready]) {
+                // Without it the manager would end vipd.
+                self.ask_at = Some(Instant::now() + TELL_AGAIN);
+                return;
+            }
             self.phase = Phase::Running;
-            self.tell(&[NotifyState::Ready]);
         }
         let again = match self.phase {
             Phase::Stopping => {
@@ -129,8 +133,7 @@ impl ServiceManager {
                 Some(STOP_EXTENSION / 3)
             }
             Phase::Starting | Phase::Running => {
-                if status != self.status {
-                    self.tell(&[NotifyState::Status(&status)]);
+                if status != self.status && self.tell(&[NotifyState::Status(&status)]) {
                     self.status = status;
                 }
                 self.feed_every
@@ -143,11 +146,14 @@ impl ServiceManager {
         self.ask_at = self.ask_at.or(again.map(|after| Instant::now() + after));
     }
 
-    fn tell(&self, states: &[NotifyState<'_>]) {
-        let Some(socket) = env::var_os("NOTIFY_SOCKET") else { return };
-        if let Err(error) = send(&socket, states) {
+    /// Whether it has been told, or nobody listens.
+    fn tell(&self, states: &[NotifyState<'_>]) -> bool {
+        let Some(socket) = env::var_os("NOTIFY_SOCKET") else { return true };
+        let sent = send(&socket, states);
+        if let Err(error) = &sent {
             tracing::warn!(%error, "the service manager is not told how vipd does");
         }
+        sent.is_ok()
     }
 }
 
@@ -162,12 +168,12 @@ fn send(socket: &OsStr, states: &[NotifyState<'_>]) -> io::Result<()> {
         let _ = writeln!(message, "{state}");
     }
     let datagram = UnixDatagram::unbound()?;
-    datagram.set_write_timeout(Some(SEND_TIMEOUT))?;
+    datagram.set_nonblocking(true)?;
     datagram.send_to_addr(message.as_bytes(), &address).map(drop)
 }
 
-/// The manager has this long to make room for a message.
-const SEND_TIMEOUT: Duration = Duration::from_millis(500);
+/// A manager that has no room for the message without which it would end vipd gets it again after so long.
+const TELL_AGAIN: Duration = Duration::from_secs(5);
 
 /// `2 MASTER, 1 BACKUP`.
 fn count(states: &[StateName]) -> String {

@@ -67,10 +67,13 @@ impl<K: Ord + Clone, T> Limits<K, T> {
     /// Something has happened, or begun. Returned if it is to be told now.
     pub fn begins(&mut self, key: K, what: T, now: Instant) -> Option<T> {
         let bucket = self.0.entry(key).or_insert_with(|| Bucket::new(now));
-        bucket.fill(now);
-        if bucket.latest.is_none() && bucket.take(now) {
-            bucket.told_open = true;
-            return Some(what);
+        // While something waits, the next token is its own: `take_due` fills then.
+        if bucket.latest.is_none() {
+            bucket.fill(now);
+            if bucket.take(now) {
+                bucket.told_open = true;
+                return Some(what);
+            }
         }
         bucket.untold = bucket.untold.saturating_add(1);
         bucket.latest = Some((what, true));
@@ -119,6 +122,19 @@ impl<K: Ord + Clone, T> Limits<K, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What happens at the moment at which a token comes delays nothing that waits for it.
+    #[test]
+    fn what_waits_for_a_token_gets_it() {
+        let mut limits = Limits::default();
+        for n in 0..=BURST {
+            assert_eq!(limits.begins("key", n, at(0)).is_some(), n < BURST);
+        }
+        let due = limits.poll_timeout().unwrap();
+        assert_eq!(limits.begins("key", 99, due), None);
+        assert_eq!(limits.poll_timeout(), Some(due));
+        assert_eq!(limits.take_due(due), [("key", 99, 2)]);
+    }
 
     fn at(s: u64) -> Instant {
         Instant::from_nanos(s * 1_000_000_000)

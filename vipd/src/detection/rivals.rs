@@ -133,7 +133,8 @@ impl Rivals {
         let (signs, span) = evidence.persists();
         // Of a rival that advertises the adverts decide: they say more than claims do.
         let decides = matches!(evidence, Evidence::Advert(_)) || episode.adverts_quiet.is_none();
-        if decides && !episode.split && episode.signs >= signs && now.saturating_since(episode.began) >= span {
+        if decides && !episode.split && episode.signs >= signs && now.saturating_since(episode.began) >= span
+        {
             episode.split = true;
             return Some(Finding::SplitBrain);
         }

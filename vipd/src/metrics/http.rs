@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Listener, text};
+use super::{listen::Listener, text};
 use crate::{
     control::{Command, model::Status},
     places::{Place, Places},

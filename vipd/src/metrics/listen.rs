@@ -1,25 +1,32 @@
 //! Where metrics are served: a TCP address or a unix socket.
 
 use std::{
-    fmt, fs, io,
+    ffi::OsString,
+    fmt, io,
     net::SocketAddr,
-    os::{
-        fd::AsRawFd,
-        unix::fs::{FileTypeExt, MetadataExt},
-    },
+    os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
-    sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket},
+    sys::{
+        socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket},
+        stat::SFlag,
+    },
     unistd::Uid,
 };
-use tokio::net::{TcpListener, UnixListener};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::mpsc,
+    time::sleep,
+};
 
-use crate::files;
+use crate::control::Command;
+use crate::files::{self, Dir};
 
 /// What `--metrics-listen` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +63,67 @@ impl fmt::Display for Listen {
 #[derive(Debug)]
 pub enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+    Unix(UnixListener, #[expect(dead_code, reason = "held for its drop")] SocketFile),
+}
+
+/// Where metrics are to be served, and the socket if it could be had.
+#[derive(Debug)]
+pub struct Endpoint {
+    listen: Listen,
+    bound: Option<Listener>,
+}
+
+/// Between two attempts to get a port that somebody has.
+const AGAIN: Duration = Duration::from_secs(5);
+
+impl Endpoint {
+    /// To be called on the runtime that serves it. A port that another process has is no error: any user can take one, and is not to keep
+    /// vipd from starting.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be had; the path is of something that is no socket, or of one that another process serves.
+    pub async fn new(listen: &Listen) -> Result<Self> {
+        let bound = match Listener::bind(listen).await {
+            Ok(listener) => Some(listener),
+            Err(error) if is_taken(&error) => {
+                tracing::error!(
+                    target: "vipd::event",
+                    event = "metrics_not_served",
+                    listen = %listen,
+                    "another process has the port of the metrics"
+                );
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self { listen: listen.clone(), bound })
+    }
+
+    /// Serves scrapes, as soon as the port can be had.
+    pub async fn serve(self, commands: mpsc::Sender<Command>) {
+        let listener = match self.bound {
+            Some(listener) => listener,
+            None => loop {
+                sleep(AGAIN).await;
+                if let Ok(listener) = Listener::bind(&self.listen).await {
+                    tracing::info!(
+                        target: "vipd::event",
+                        event = "metrics_served",
+                        listen = %self.listen,
+                        "the port of the metrics was given up by the other process"
+                    );
+                    break listener;
+                }
+            },
+        };
+        super::http::serve(listener, commands).await;
+    }
+}
+
+/// Whether another process has the port.
+fn is_taken(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
 impl Listener {
@@ -79,20 +146,23 @@ impl Listener {
 /// Others may write to its directory: what they have put there is replaced, so that it does not keep vipd from starting.
 fn bind_unix(path: &Path) -> Result<Listener> {
     let me = Uid::effective().as_raw();
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.uid() == me && !found.file_type().is_socket() => {
+    let (dir, name) = Dir::of(path)?;
+    // Through no link that others make on the way meanwhile.
+    let held = Path::new("/proc/self/fd").join(dir.as_fd().as_raw_fd().to_string()).join(name);
+    match dir.stat(name) {
+        Ok(found) if found.st_uid == me && files::kind(found.st_mode) != SFlag::S_IFSOCK => {
             bail!("{} is no socket", path.display())
         }
-        Ok(found) if found.uid() == me && is_listened_on(path) => {
+        Ok(found) if found.st_uid == me && is_listened_on(&held) => {
             bail!("another process listens on {}", path.display())
         }
-        Ok(_) => fs::remove_file(path).with_context(|| format!("remove {}", path.display()))?,
+        Ok(_) => dir.remove(name).with_context(|| format!("remove {}", path.display()))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| format!("look at {}", path.display())),
     }
-    let listener = files::bind_socket(path)?;
+    let listener = files::bind_socket(&held)?;
     let listener = UnixListener::from_std(listener)?;
-    let file = SocketFile(path.to_owned());
+    let file = SocketFile { name: name.to_owned(), dir };
     Ok(Listener::Unix(listener, file))
 }
 
@@ -106,12 +176,15 @@ fn is_listened_on(path: &Path) -> bool {
 
 /// The file of a unix socket; removed on drop.
 #[derive(Debug)]
-pub struct SocketFile(PathBuf);
+pub struct SocketFile {
+    dir: Dir,
+    name: OsString,
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // Somebody may have removed it.
-        let _ = fs::remove_file(&self.0);
+        let _ = self.dir.remove(&self.name);
     }
 }
 

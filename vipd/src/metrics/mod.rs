@@ -11,5 +11,4 @@ mod listen;
 mod tests;
 mod text;
 
-pub use http::serve;
-pub use listen::{Listen, Listener};
+pub use listen::{Endpoint, Listen};

@@ -10,8 +10,9 @@ use lettre::{
 };
 use nix::unistd::{Uid, User, gethostname};
 use tokio::{
+    sync::watch,
     task::{JoinHandle, spawn_local},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -40,6 +41,8 @@ const LETTERS: usize = 64;
 pub struct Mailer {
     mail: config::Mail,
     letters: Queue<Letter>,
+    /// vipd ends: what is not taken now is given up. One that another replaces goes on with what it has.
+    ending: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
@@ -66,7 +69,8 @@ impl Mailer {
             .ok()?;
         let server = format!("{}:{}", mail.server, mail.port);
         let (letters, queued) = queue(LETTERS, drop_oldest, "mail", server);
-        Some(Self { mail, letters, task: spawn_local(post.run(queued)) })
+        let (ending, ended) = watch::channel(false);
+        Some(Self { mail, letters, ending, task: spawn_local(post.run(queued, ended)) })
     }
 
     /// What it was started for.
@@ -112,6 +116,7 @@ impl Mailer {
     /// Gives what is queued `limit` to be sent; the task waits no more before it tries again.
     pub async fn finish(self, limit: Duration) {
         self.letters.close();
+        self.ending.send_replace(true);
         let abort = self.task.abort_handle();
         if timeout(limit, self.task).await.is_err() {
             tracing::warn!("mail that is still to be sent is lost");
@@ -137,12 +142,12 @@ impl Post {
         Ok(Self { server, from: mailbox(&from)?, to: to.into() })
     }
 
-    async fn run(self, mut letters: Queued<Letter>) {
+    async fn run(self, mut letters: Queued<Letter>, mut ending: watch::Receiver<bool>) {
         while let Some(letter) = letters.next().await {
             let mut waits = RETRIES.iter();
             while let Err(error) = self.send(&letter).await {
                 let error = format!("{error:#}");
-                let Some(wait) = waits.next().filter(|_| !letters.is_closed()) else {
+                let Some(wait) = waits.next().filter(|_| !*ending.borrow()) else {
                     tracing::error!(
                         target: "vipd::event",
                         event = "mail_given_up",
@@ -159,7 +164,10 @@ impl Post {
                     "mail is not sent"
                 );
                 // The last news is worth a try at once.
-                _ = timeout(*wait, letters.closed()).await;
+                tokio::select! {
+                    () = sleep(*wait) => {}
+                    Ok(_) = ending.wait_for(|ending| *ending) => {}
+                }
             }
         }
     }

@@ -133,7 +133,7 @@ const BESIDE: Duration = Duration::from_secs(270);
 /// Before a script is started again that the host was short of something for.
 const AGAIN: Duration = Duration::from_millis(500);
 /// What the scripts and the mail of a stop are given, as keepalived does.
-const STOP: Duration = Duration::from_secs(1);
+const STOP: Duration = Duration::from_secs(if cfg!(test) { 10 } else { 1 });
 
 impl Notifier {
     /// To be called on a `LocalSet`. What cannot be run, or opened, is left out with a message.

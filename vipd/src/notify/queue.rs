@@ -21,8 +21,6 @@ struct Shared<T> {
     state: RefCell<State<T>>,
     /// Something has come, or nothing will come any more.
     changed: Notify,
-    /// Nothing will come any more.
-    closed: Notify,
     limit: usize,
     /// Removes old news, so that at most `limit` are left.
     thin: fn(&mut VecDeque<T>, usize),
@@ -49,8 +47,8 @@ pub fn queue<T>(
     name: String,
 ) -> (Queue<T>, Queued<T>) {
     let state = State { items: VecDeque::new(), closed: false, dropped: 0, said_at: None };
-    let (changed, closed) = (Notify::new(), Notify::new());
-    let shared = Rc::new(Shared { state: RefCell::new(state), changed, closed, limit, thin, to, name });
+    let shared = Shared { state: RefCell::new(state), changed: Notify::new(), limit, thin, to, name };
+    let shared = Rc::new(shared);
     (Queue(Rc::clone(&shared)), Queued(shared))
 }
 
@@ -84,7 +82,6 @@ impl<T> Queue<T> {
     pub fn close(&self) {
         self.0.state.borrow_mut().closed = true;
         self.0.changed.notify_one();
-        self.0.closed.notify_one();
     }
 }
 
@@ -108,18 +105,6 @@ impl<T> Queued<T> {
                 }
             }
             self.0.changed.notified().await;
-        }
-    }
-
-    /// Whether nothing will be added any more.
-    pub fn is_closed(&self) -> bool {
-        self.0.state.borrow().closed
-    }
-
-    /// Waits until nothing will be added any more.
-    pub async fn closed(&self) {
-        while !self.is_closed() {
-            self.0.closed.notified().await;
         }
     }
 }
@@ -164,9 +149,7 @@ mod tests {
         block_on(async {
             let (queue, mut queued) = queue(3, drop_oldest, "mail", "test".into());
             (0..10).for_each(|n| queue.push(n));
-            assert!(!queued.is_closed());
             drop(queue);
-            queued.closed().await;
             let mut read = Vec::new();
             while let Some(n) = queued.next().await {
                 read.push(n);

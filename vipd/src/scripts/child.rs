@@ -2,12 +2,22 @@
 //!
 //! Everything here is async-signal-safe: system calls on values that were made before the fork.
 
-use std::{ffi::CString, io, mem};
+use std::{
+    ffi::CString,
+    fs::File,
+    io::{self, Read},
+    mem,
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+    sync::mpsc::{self, RecvTimeoutError, Sender},
+    thread,
+    time::Duration,
+};
 
 use nix::{
+    fcntl::OFlag,
     libc,
-    sys::signal::Signal,
-    unistd::{Gid, Uid, setgroups, setresgid, setresuid},
+    sys::signal::{Signal, kill},
+    unistd::{Gid, Pid, Uid, pipe2, setgroups, setresgid, setresuid, setsid},
 };
 
 use crate::{capabilities, resources};
@@ -28,6 +38,47 @@ pub(super) struct Setup {
     pub account: Option<RunAs>,
     /// The path that is about to be run, and the file that was checked, as device and inode.
     pub same: Option<(CString, (u64, u64))>,
+    /// Where a [`Guard`] learns whom it guards against.
+    pub guard: Option<RawFd>,
+}
+
+/// Ends a child that does not come to its exec.
+///
+/// Whoever starts a child waits until it has. Between the change of the user and the exec the child is that user's, who can stop it, and
+/// the main thread with it.
+#[derive(Debug)]
+pub(super) struct Guard {
+    told: OwnedFd,
+    /// Its end says that the child has come to its exec.
+    _done: Sender<()>,
+}
+
+/// A child has this long between fork and exec.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Guard {
+    pub fn new() -> io::Result<Self> {
+        let (pid, told) = pipe2(OFlag::O_CLOEXEC)?;
+        let (done, is_done) = mpsc::channel::<()>();
+        thread::Builder::new().name("vipd-child".to_owned()).spawn(move || {
+            let mut child = [0; size_of::<libc::pid_t>()];
+            // Without a child there is nothing to read, and nothing to guard.
+            if File::from(pid).read_exact(&mut child).is_err() {
+                return;
+            }
+            if is_done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                // It is not waited for yet, so the number is still its own.
+                let child = Pid::from_raw(libc::pid_t::from_ne_bytes(child));
+                let killed = kill(child, Signal::SIGKILL);
+                tracing::warn!(%child, ?killed, "a command was stopped by its user before it began: it is killed");
+            }
+        })?;
+        Ok(Self { told, _done: done })
+    }
+
+    pub fn told(&self) -> RawFd {
+        self.told.as_raw_fd()
+    }
 }
 
 impl Setup {
@@ -37,6 +88,13 @@ impl Setup {
     ///
     /// Then the command is not run.
     pub fn apply(&self) -> io::Result<()> {
+        // A process group of its own, and no terminal: whoever has root's could type into it (TIOCSTI).
+        setsid()?;
+        if let Some(guard) = self.guard {
+            let pid = Pid::this().as_raw().to_ne_bytes();
+            // SAFETY: the octets outlive the call, and the parent holds the descriptor until the child has come to its exec.
+            unsafe { libc::write(guard, pid.as_ptr().cast(), pid.len()) };
+        }
         if let Some(RunAs { uid, gid, groups }) = &self.account {
             setgroups(groups)?;
             setresgid(*gid, *gid, *gid)?;
@@ -72,4 +130,37 @@ fn inode(path: &CString) -> io::Result<(u64, u64)> {
 
 fn libc_error(number: libc::c_int) -> io::Error {
     io::Error::from_raw_os_error(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::CommandExt, process::Command};
+
+    use super::*;
+    use crate::scripts::Executable;
+
+    /// The user of a script stopped it between the change of the user and its exec, and whoever started it waited for ever.
+    #[test]
+    fn a_child_that_its_user_stops_holds_nobody_up() {
+        if !Uid::effective().is_root() {
+            return vipd_tests::skip("needs root");
+        }
+        // Of nobody else's processes.
+        let uid = 61_000 + std::process::id() % 4_000;
+        let mut attacker = Command::new("/bin/sh");
+        attacker.args(["-c", "while :; do kill -s STOP -- -1 2>/dev/null; done"]).uid(uid).gid(uid);
+        let mut attacker = attacker.spawn().unwrap();
+        let account = Some(RunAs { uid: Uid::from_raw(uid), gid: Gid::from_raw(uid), groups: Vec::new() });
+        let executable =
+            Executable { path: "/bin/true".into(), arguments: Vec::new(), account, secure: false };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            for _ in 0..30 {
+                let mut child = executable.spawn(&[]).unwrap();
+                crate::scripts::end(&mut child).await;
+            }
+        });
+        attacker.kill().unwrap();
+        attacker.wait().unwrap();
+    }
 }

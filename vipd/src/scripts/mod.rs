@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::resources;
 pub use child::RunAs;
-use child::Setup;
+use child::{Guard, Setup};
 
 pub use output::{Unread, read};
 pub use resolve::{Accounts, Executable, Unusable, find};
@@ -76,10 +76,15 @@ impl Executable {
     /// It inherits no capability and no file. What only root may change is looked at once more: the file was checked when the
     /// configuration was read, and may be another one now.
     pub fn spawn(&self, arguments: &[&str]) -> io::Result<Child> {
-        let checked = self.secure.then(|| secure::check(&self.path)).transpose().map_err(io::Error::other)?;
+        let checked =
+            self.secure.then(|| secure::check(&self.path)).transpose().map_err(|why| match why {
+                // Says nothing of the file, and whoever asked tries again.
+                Unusable::Unreadable { error, .. } if resources::is_shortage(&error) => error,
+                why => io::Error::other(why),
+            })?;
         let program = checked.as_ref().map_or(&self.path, |checked| &checked.program);
         let mut command = Command::new(program);
-        command.arg0(&self.path).args(&self.arguments).args(arguments).current_dir("/").process_group(0);
+        command.arg0(&self.path).args(&self.arguments).args(arguments).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // What a shell, the dynamic linker or another vipd would be led astray by: it is vipd that the service manager watches.
         for variable in
@@ -88,7 +93,8 @@ impl Executable {
             command.env_remove(variable);
         }
         let same = checked.as_ref().and_then(|checked| checked.same.clone());
-        let setup = Setup { account: self.account.clone(), same };
+        let guard = self.account.is_some().then(Guard::new).transpose()?;
+        let setup = Setup { account: self.account.clone(), same, guard: guard.as_ref().map(Guard::told) };
         // SAFETY: all that it does is async-signal-safe.
         unsafe { command.pre_exec(move || setup.apply()) };
         command.spawn()

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::standing::Health;
-use crate::{config::TrackedFile, files, printable, resources::is_shortage};
+use crate::{config::TrackedFile, files, resources::is_shortage};
 
 /// Between two looks at a file whose directory cannot be watched.
 const POLL: Duration = Duration::from_secs(1);
@@ -31,9 +31,17 @@ pub fn init(file: &TrackedFile) -> Result<()> {
 /// Watches a file for ever.
 pub async fn watch(file: TrackedFile, tell: impl Fn(Health)) {
     let mut told = None;
+    let mut complained = None;
     let mut look = || {
         // Without a descriptor for it nothing is known of it: what was told stands.
-        let Some(value) = read(&file) else { return };
+        let Some((value, wrong)) = read(&file) else { return };
+        // Once: whoever may write to its directory can make us look as often as he likes.
+        if complained != wrong {
+            if let Some(wrong) = &wrong {
+                tracing::warn!(file = file.name, path = file.path, wrong, "the tracked file is taken for 0");
+            }
+            complained = wrong;
+        }
         if told.replace(value) != Some(value) {
             tracing::info!(
                 target: "vipd::event",
@@ -62,23 +70,22 @@ pub async fn watch(file: TrackedFile, tell: impl Fn(Health)) {
     }
 }
 
-/// The first number in the file; 0 if there is none, as keepalived has it. `None`: the host is short of what it takes to read it.
-fn read(file: &TrackedFile) -> Option<i32> {
-    let read = files::read_regular(Path::new(&file.path), LEN_MAX);
-    match &read {
-        Err(error) if is_shortage(error) => return None,
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(file = file.name, path = file.path, %error, "the tracked file cannot be read: taken for 0");
-        }
-        _ => {}
-    }
-    let text = read.map(|read| String::from_utf8_lossy(&read.bytes).into_owned()).unwrap_or_default();
+/// The first number in the file; 0 if there is none, as keepalived has it, and what is wrong with it then. `None`: the host is short
+/// of what it takes to read it.
+fn read(file: &TrackedFile) -> Option<(i32, Option<String>)> {
+    let bytes = match files::read_regular(Path::new(&file.path), LEN_MAX) {
+        Ok(read) => read.bytes,
+        Err(error) if is_shortage(&error) => return None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some((0, None)),
+        Err(error) => return Some((0, Some(format!("it cannot be read: {error}")))),
+    };
+    let text = String::from_utf8_lossy(&bytes);
     let first = text.split_whitespace().next().unwrap_or("0");
-    Some(first.parse().unwrap_or_else(|_| {
-        let (path, found) = (&file.path, printable(first));
-        tracing::warn!(file = file.name, path, found, "it does not start with a number: taken for 0");
-        0
-    }))
+    Some(match first.parse() {
+        Ok(value) => (value, None),
+        // What is there is not told: it may be a link to somebody's secret.
+        Err(_) => (0, Some("it does not start with a number".to_owned())),
+    })
 }
 
 /// The directory of a file, watched: files are replaced as often as they are written.
@@ -143,7 +150,9 @@ mod tests {
         mkfifo(&dir.join("fifo"), Mode::S_IRWXU).unwrap();
         std::os::unix::fs::symlink("/dev/zero", dir.join("endless")).unwrap();
         for (name, expect) in [("number", -5), ("long", 7), ("fifo", 0), ("endless", 0), ("missing", 0)] {
-            assert_eq!(value(name), Some(expect), "{name}");
+            assert_eq!(value(name).map(|(value, _)| value), Some(expect), "{name}");
+            let complains = ["fifo", "endless"].contains(&name);
+            assert_eq!(value(name).is_some_and(|(_, wrong)| wrong.is_some()), complains, "{name}");
         }
         fs::remove_dir_all(&dir).unwrap();
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_CONNECTOR};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::standing::Health;
 use crate::{
@@ -27,14 +27,23 @@ const COMM_LEN: usize = 15;
 
 /// Watches for ever.
 pub async fn watch(process: TrackedProcess, tell: impl Fn(Health)) {
-    let mut pids = scan(&process).unwrap_or_default();
+    // Before it listens: the first look, whose absence would count as no process at all.
+    let mut pids = loop {
+        match scan(&process) {
+            Ok(found) => break found,
+            Err(_) => sleep(POLL).await,
+        }
+    };
     let mut events = Events::listen().inspect_err(|error| {
         tracing::warn!(process = process.name, %error, "no process events: /proc is looked through twice a second");
     });
     // What came in before it listened.
-    pids.extend(scan(&process).unwrap_or_default());
-    let (mut told, mut wanted, mut at) = (None, Health::Unknown, Instant::now());
     let mut again_at: Option<Instant> = None;
+    match scan(&process) {
+        Ok(found) => pids.extend(found),
+        Err(_) => again_at = Some(Instant::now() + POLL),
+    }
+    let (mut told, mut wanted, mut at) = (None, Health::Unknown, Instant::now());
     loop {
         let health = process.judge(pids.len());
         if health != wanted {
@@ -102,7 +111,7 @@ async fn next(events: &mut io::Result<Events>) -> io::Result<Event> {
     match events {
         Ok(events) => events.next().await,
         Err(_) => {
-            tokio::time::sleep(POLL).await;
+            sleep(POLL).await;
             Ok(Event::Missed)
         }
     }

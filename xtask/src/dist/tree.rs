@@ -47,6 +47,10 @@ pub fn lay(stage: &Path, vipd: &Path, generated: &Path) -> Result<()> {
             put(&page, &stage.join("usr/share/doc/vipd").join(directory).join(name), 0o644)?;
         }
     }
+    for example in files(&repository.join("examples"))? {
+        let name = example.file_name().context("an example has a name")?;
+        put(&example, &stage.join("usr/share/doc/vipd/examples").join(name), 0o644)?;
+    }
     for (from, to) in COMPLETIONS {
         put(&generated.join("completions").join(from), &stage.join(to), 0o644)?;
     }

@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::{
     control::{Command, model::Status},
-    metrics::{Listen, Listener, serve},
+    metrics::{Listen, http::serve, listen::Listener},
 };
 
 /// Four clients kept all others waiting for five seconds, and the next four for as long again.
