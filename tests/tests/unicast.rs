@@ -11,7 +11,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use support::*;
+use support::{
+    frames::{Ipv4, checksum},
+    *,
+};
 use vipd_tests::{Block, probe::neighbour::Probe};
 
 /// The configuration of a node whose only peer is `peer`.
@@ -269,5 +272,46 @@ fn takeovers_in_vain_of_a_group_are_told_to_no_script() -> Result<()> {
     let lines = || std::fs::read_to_string(&ran).unwrap_or_default();
     vipd_tests::wait_for("the run of notify", SOON, || lines().contains("MASTER"))?;
     ensure!(lines() == "VI_2 BACKUP\nVI_2 MASTER\n", "{}", lines());
+    Ok(())
+}
+
+/// Anybody's "fragmentation needed", which quotes what no socket has sent, makes the kernel believe in a small path MTU for ten
+/// minutes. Adverts left in fragments, which no router of ours takes, and both nodes were masters.
+#[test]
+fn a_forged_path_mtu_fragments_no_adverts() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let many: String = (1..=180).map(|n| format!("        10.0.9.{n}\n")).collect();
+    let conf = |priority, peer| {
+        unicast_conf(priority, peer).replace(&format!("        {VIP}\n"), &format!("        {VIP}\n{many}"))
+    };
+    let pair = pair_in(bed, &conf(HIGH, LB02), &conf(LOW, LB01))?;
+    let lb01 = pair.bed.lb01();
+    let (Some(ours), IpAddr::V4(theirs)) = (lb01.ip(), LB02) else { anyhow::bail!("IPv4 addresses") };
+    // RFC 792: unreachable, fragmentation needed, MTU 600; then the header of an echo reply of ours, and its first octets.
+    let mut quoted = Ipv4 { protocol: 1, ttl: 64, destination: theirs, ..Ipv4::advert(ours, vec![0; 8]) };
+    quoted.payload[2..4].copy_from_slice(&[0xff, 0xff]);
+    let quoted = quoted.frame();
+    let mut message = vec![3, 4, 0, 0, 0, 0, 2, 88];
+    message.extend(&quoted[14..]);
+    let sum = checksum(&[&message]);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    let error = Ipv4 {
+        protocol: 1,
+        ttl: 64,
+        destination: ours,
+        ..Ipv4::advert(Ipv4Addr::new(10, 0, 0, 100), message)
+    };
+    let mut frame = error.frame();
+    frame[..6].copy_from_slice(&lb01.mac().0);
+    vipd_tests::wait_for("the kernel to believe it", SOON, || {
+        pair.bed.client().inject(&frame).is_ok()
+            && lb01.exec(&["ip", "route", "get", "10.0.0.6"]).is_ok_and(|route| route.contains("mtu 600"))
+    })?;
+    let heard = |bed: &Bed| -> Result<u64> {
+        bed.status("lb02")?["adverts_received"].as_u64().context("a number of adverts")
+    };
+    let before = heard(&pair.bed)?;
+    vipd_tests::wait_for("adverts at lb02", SOON, || heard(&pair.bed).is_ok_and(|now| now > before + 5))?;
+    ensure!(pair.bed.state("lb02")? == "BACKUP" && pair.bed.state("lb01")? == "MASTER");
     Ok(())
 }

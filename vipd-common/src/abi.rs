@@ -343,7 +343,7 @@ counters! {
         nd_invalid = NdInvalid,
         /// Neighbor Discovery messages about VIPs behind IPv6 extension headers, dropped.
         nd_extension_headers = NdExtensionHeaders,
-        /// IPv6 packets with more extension headers than are read, dropped.
+        /// IPv6 packets with more extension headers than are read, or with some that are not within reach, dropped.
         excess_extension_headers = ExcessExtensionHeaders,
         /// Frames with more VLAN tags than are read, one of which names no VLAN, dropped.
         excess_tags = ExcessTags,

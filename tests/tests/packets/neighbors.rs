@@ -414,7 +414,7 @@ fn what_is_behind_extension_headers_is_seen() {
             row("in a fragment, which RFC 6980 has ignored, backup", fragment, Never, XDP_PASS, &[]),
             row("about another address, backup", elsewhere(&[60]), Never, XDP_PASS, &[]),
             row("about another address, owner", elsewhere(&[0, 60]), Owned, XDP_PASS, &[]),
-            row("cut off, backup", behind(ask(&[]), &[60])[..58].to_vec(), Never, XDP_PASS, &[]),
+            row("cut off, backup", behind(ask(&[]), &[60])[..58].to_vec(), Never, XDP_DROP, excess),
             row(
                 "announcement of another, owner",
                 behind(announce(ELSEWHERE), &[60]),

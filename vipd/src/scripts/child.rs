@@ -139,6 +139,17 @@ mod tests {
     use super::*;
     use crate::scripts::Executable;
 
+    /// Else it could type into the terminal that root has started vipd from.
+    #[test]
+    fn a_command_has_a_session_of_its_own() {
+        let script = "read pid name state parent group session rest </proc/$$/stat; test $session = $$";
+        let arguments = ["-c", script].map(str::to_owned).to_vec();
+        let executable = Executable { path: "/bin/sh".into(), arguments, account: None, secure: false };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let outcome = runtime.block_on(executable.run(Duration::from_secs(60)));
+        assert!(outcome.is_success(), "{outcome}");
+    }
+
     /// The user of a script stopped it between the change of the user and its exec, and whoever started it waited for ever.
     #[test]
     fn a_child_that_its_user_stops_holds_nobody_up() {

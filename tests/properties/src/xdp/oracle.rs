@@ -191,15 +191,15 @@ fn ipv4(link: &Link<'_>) -> Option<Expected> {
 
 fn ipv6(link: &Link<'_>) -> Option<Expected> {
     let ip = link.packet;
-    let destination = Ipv6Addr::from(array::<16>(ip, 24)?);
-    if ip[0] >> 4 != 6 {
+    if ip.first()? >> 4 != 6 {
         return None;
     }
-    if matches!(ip[6], 0 | 43 | 44 | 60)
+    if matches!(ip.get(6)?, 0 | 43 | 44 | 60)
         && let Some(expected) = extended(link)
     {
         return Some(expected);
     }
+    let destination = Ipv6Addr::from(array::<16>(ip, 24)?);
     let message = &ip[40..];
     let neighbor = ip[6] == 58 && matches!(message.first(), Some(135 | 136));
     if neighbor
@@ -228,7 +228,7 @@ fn ipv6(link: &Link<'_>) -> Option<Expected> {
 /// A packet with extension headers, if that decides.
 fn extended(link: &Link<'_>) -> Option<Expected> {
     let ip = link.packet;
-    let (mut kind, mut rest) = (ip[6], &ip[40..]);
+    let (mut kind, mut rest) = (ip[6], ip.get(40..).unwrap_or_default());
     let mut fragment = false;
     for count in 0.. {
         if !matches!(kind, 0 | 43 | 44 | 60) {
@@ -237,7 +237,8 @@ fn extended(link: &Link<'_>) -> Option<Expected> {
         if count == 5 {
             return (kind != 44).then(DROP);
         }
-        let [next, length, _, _, ..] = *rest else { return None };
+        // What the program cannot read the kernel may; but no Neighbor Discovery in fragments.
+        let [next, length, _, _, ..] = *rest else { return (!fragment && kind != 44).then(DROP) };
         let size = if kind == 44 { 8 } else { 8 + usize::from(length) * 8 };
         if kind == 44 {
             fragment = true;
@@ -245,12 +246,17 @@ fn extended(link: &Link<'_>) -> Option<Expected> {
                 return None;
             }
         }
-        (kind, rest) = (next, rest.get(size..)?);
+        (kind, rest) = (next, rest.get(size..).unwrap_or_default());
     }
-    if kind != 58 || fragment || !matches!(rest.first(), Some(135 | 136)) {
+    if kind != 58 || fragment {
         return None;
     }
-    let vip = link.vip(Ipv6Addr::from(array::<16>(rest, 8)?))?;
+    let Some(&message) = rest.first() else { return Some(DROP()) };
+    if !matches!(message, 135 | 136) {
+        return None;
+    }
+    let Some(target) = array::<16>(rest, 8) else { return Some(DROP()) };
+    let vip = link.vip(Ipv6Addr::from(target))?;
     Some(if rest[0] == 136 { vip.claim(link.source, DROP()) } else { DROP() })
 }
 
