@@ -231,7 +231,7 @@ fn doctor(cluster: &Cluster, index: NodeIndex) -> Result<Vec<String>> {
     let on_veth =
         |f: &Value| f["what"].as_str().is_some_and(|what| what.starts_with("native XDP on a veth "));
     let bad = bad.filter(|f| {
-        f["about"] != "kernel" && !on_veth(f) && !SINCE_THE_START.iter().any(|check| f["check"] == *check)
+        f["about"] != "kernel" && !on_veth(f) && !NOT_OF_NOW.iter().any(|check| f["check"] == *check)
     });
     let told =
         bad.map(|f| format!("doctor on {}: {} {}: {}", name(index), f["about"], f["check"], f["what"]));
@@ -265,8 +265,8 @@ pub fn stop(cluster: &Cluster, before: &[HostState]) -> Result<Vec<String>> {
     Ok(wrong)
 }
 
-/// Counters of what was, which stay until the next start.
-const SINCE_THE_START: [&str; 4] = ["lateness", "send-errors", "discards", "addresses"];
+/// Counters of what was, which stay until the next start; and what the configuration leaves open, whatever happens.
+const NOT_OF_NOW: [&str; 5] = ["lateness", "send-errors", "discards", "addresses", "unicast-source"];
 /// A look at the right moment, such as a child that is being started.
 const MORE_DESCRIPTORS: usize = 3;
 /// Queues and buffers that are at their greatest once.
