@@ -95,7 +95,7 @@ async fn admit(
 ) -> Result<()> {
     for mac in macs {
         if is_group(*mac) {
-            if mc_filter::add(interface, *mac).with_context(|| name(interface, *mac))? {
+            if mc_filter::add(ifindex, *mac).with_context(|| name(interface, *mac))? {
                 filter.macs.insert(mac.0);
             }
             continue;
@@ -143,18 +143,14 @@ async fn withdraw(
     if stale.is_empty() && !quiet {
         return Ok(());
     }
-    let ifindex = match nix::net::if_::if_nametoindex(interface) {
-        Ok(ifindex) => ifindex,
-        // Its filter is gone with it.
-        Err(nix::Error::ENODEV) => {
-            *filter = Filter::default();
-            return Ok(());
-        }
-        Err(error) => return Err(error).with_context(|| format!("interface {interface}")),
+    // Not by the name where the index is known: the interface may be renamed at this moment.
+    let ifindex = match filter.ifindex {
+        0 => nix::net::if_::if_nametoindex(interface).with_context(|| format!("interface {interface}"))?,
+        ifindex => ifindex,
     };
     for mac in stale {
         if is_group(mac) {
-            mc_filter::remove(interface, mac).with_context(|| name(interface, mac))?;
+            mc_filter::remove(ifindex, mac).with_context(|| name(interface, mac))?;
             filter.macs.remove(&mac.0);
             continue;
         }

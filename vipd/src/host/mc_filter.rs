@@ -4,18 +4,20 @@
 //! deaf to its successor's adverts, and answer beside it until its lease has run out.
 
 use std::{
+    ffi::CStr,
     fs, io, mem,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
+use nix::net::if_::if_indextoname;
 use vipd_common::wire::eth::MacAddr;
 
 /// Adds one. `false`: somebody else has added it, or the driver has no filter.
-pub fn add(interface: &str, mac: MacAddr) -> io::Result<bool> {
-    if is_present(interface, mac)? {
+pub fn add(ifindex: u32, mac: MacAddr) -> io::Result<bool> {
+    if is_present(ifindex, mac)? {
         return Ok(false);
     }
-    match request(libc::SIOCADDMULTI as libc::Ioctl, interface, mac) {
+    match request(libc::SIOCADDMULTI as libc::Ioctl, ifindex, mac) {
         // net/core/dev_ioctl.c says so of a driver that receives everything.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
         result => result.map(|()| true),
@@ -23,25 +25,43 @@ pub fn add(interface: &str, mac: MacAddr) -> io::Result<bool> {
 }
 
 /// Removes one that may be gone.
-pub fn remove(interface: &str, mac: MacAddr) -> io::Result<()> {
-    match request(libc::SIOCDELMULTI as libc::Ioctl, interface, mac) {
+pub fn remove(ifindex: u32, mac: MacAddr) -> io::Result<()> {
+    match request(libc::SIOCDELMULTI as libc::Ioctl, ifindex, mac) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(()),
         result => result,
     }
 }
 
 /// Whether it is there by somebody's explicit wish. The kernel counts these apart from memberships.
-fn is_present(interface: &str, mac: MacAddr) -> io::Result<bool> {
+fn is_present(ifindex: u32, mac: MacAddr) -> io::Result<bool> {
     let list = fs::read_to_string("/proc/thread-self/net/dev_mcast")?;
     let wanted: String = mac.0.iter().map(|octet| format!("{octet:02x}")).collect();
     Ok(list.lines().any(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        matches!(fields[..], [_, name, _, explicit, address]
-            if name == interface && address == wanted && explicit != "0")
+        matches!(fields[..], [index, _, _, explicit, address]
+            if index.parse() == Ok(ifindex) && address == wanted && explicit != "0")
     }))
 }
 
-fn request(code: libc::Ioctl, interface: &str, mac: MacAddr) -> io::Result<()> {
+/// The ioctl knows interfaces by their names only. One that is renamed at this moment is looked up again.
+fn request(code: libc::Ioctl, ifindex: u32, mac: MacAddr) -> io::Result<()> {
+    let gone = |_| io::Error::from_raw_os_error(libc::ENODEV);
+    let mut name = if_indextoname(ifindex).map_err(gone)?;
+    loop {
+        match request_by_name(code, &name, mac) {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {
+                let renamed = if_indextoname(ifindex).map_err(gone)?;
+                if renamed == name {
+                    return Err(error);
+                }
+                name = renamed;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn request_by_name(code: libc::Ioctl, name: &CStr, mac: MacAddr) -> io::Result<()> {
     // SAFETY: socket() takes no pointers.
     let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
@@ -51,10 +71,7 @@ fn request(code: libc::Ioctl, interface: &str, mac: MacAddr) -> io::Result<()> {
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: all zero is a valid `ifreq`.
     let mut request: libc::ifreq = unsafe { mem::zeroed() };
-    if interface.len() >= request.ifr_name.len() {
-        return Err(io::Error::from_raw_os_error(libc::ENODEV));
-    }
-    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+    for (to, from) in request.ifr_name.iter_mut().zip(name.to_bytes()) {
         *to = from.cast_signed();
     }
     let mut address = libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };

@@ -101,13 +101,7 @@ impl RxVlan {
         let mut failed = Originals::new();
         let originals = self.originals();
         for (interface, &original) in &originals {
-            let on = original.on;
-            let restored = match get(interface) {
-                Ok(current) if current == on => Ok(()),
-                Ok(_) => set(interface, on),
-                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
-                Err(error) => Err(error).with_context(|| format!("rx-vlan-offload of {interface}")),
-            };
+            let restored = restore_at(interface, original);
             if restored.is_err() {
                 failed.insert(interface.clone(), original);
             }
@@ -122,6 +116,23 @@ impl RxVlan {
         let named =
             |(name, original): (String, Original)| Some((current_name(&name, original.ifindex)?, original));
         self.saved.load().into_iter().filter_map(named).collect()
+    }
+}
+
+/// An interface that is renamed meanwhile is restored under its new name.
+fn restore_at(interface: &str, original: Original) -> Result<()> {
+    let mut name = interface.to_owned();
+    loop {
+        let restored = match get(&name) {
+            Ok(current) if current == original.on => Ok(()),
+            Ok(_) => set(&name, original.on),
+            Err(error) => Err(error).with_context(|| format!("rx-vlan-offload of {name}")),
+        };
+        match current_name(&name, original.ifindex) {
+            Some(now) if now != name => name = now,
+            Some(_) => return restored,
+            None => return Ok(()),
+        }
     }
 }
 
