@@ -5,11 +5,12 @@ use vipd_common::abi::Count;
 use crate::{
     Verdict,
     address::Address,
+    checksum,
     count::count,
     frame::{Link, be16, read},
     hook::Context,
     instance::FAMILY_V4,
-    ownership, sums,
+    ownership,
     vrrp::{self, Envelope},
 };
 
@@ -75,5 +76,5 @@ fn checksum_ok(ctx: &Context, ip: usize, header: usize) -> bool {
         let Some(word) = read::<u32>(ctx, ip + i * 4) else { return false };
         sum += u64::from(word);
     }
-    sums::fold(sum) == 0xffff
+    checksum::fold(sum) == 0xffff
 }

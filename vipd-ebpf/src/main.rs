@@ -9,6 +9,7 @@
 #![feature(asm_experimental_arch)]
 
 mod arp;
+mod checksum;
 mod claim;
 mod count;
 mod events;
@@ -23,7 +24,6 @@ mod log;
 mod maps;
 mod ndp;
 mod ownership;
-mod sums;
 mod vmac;
 mod vrrp;
 

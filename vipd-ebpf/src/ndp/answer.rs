@@ -6,11 +6,12 @@ use super::{ADVERTISEMENT, HOP_LIMIT, ICMPV6, TARGET, TARGET_LINK_ADDRESS};
 use crate::{
     Verdict,
     address::Address,
+    checksum,
     count::count,
     frame::{Link, at, read, write},
     global,
     hook::{Context, Raw},
-    ipv6, sums,
+    ipv6,
 };
 
 /// Flags of an advertisement: Router, Solicited, Override (RFC 4861 4.4).
@@ -74,10 +75,10 @@ fn build(ctx: &Context, link: &Link, mac: [u8; 6], asker: [u8; 6]) -> Option<Ver
     write(ctx, 6, mac)?;
     let [a, b, c, d, e, f] = mac;
     let option = [TARGET_LINK_ADDRESS, 1, a, b, c, d, e, f];
-    let sum = sums::pseudo_header(target, to, ICMPV6, PAYLOAD)
-        + sums::word_pair(u64::from_ne_bytes([ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0]))
-        + sums::address(target)
-        + sums::word_pair(u64::from_ne_bytes(option));
+    let sum = checksum::pseudo_header(target, to, ICMPV6, PAYLOAD)
+        + checksum::word_pair(u64::from_ne_bytes([ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0]))
+        + checksum::address(target)
+        + checksum::word_pair(u64::from_ne_bytes(option));
     // SAFETY: `at` has checked that all of it lies inside the frame, and it is made of octets, so it is aligned.
     let packet = unsafe { &mut *at::<Advertisement>(ctx, ip)? };
     *packet = Advertisement {
@@ -89,7 +90,7 @@ fn build(ctx: &Context, link: &Link, mac: [u8; 6], asker: [u8; 6]) -> Option<Ver
         destination: to.octets(),
         kind: ADVERTISEMENT,
         code: 0,
-        checksum: (!(sums::fold(sum) as u16)).to_ne_bytes(),
+        checksum: (!(checksum::fold(sum) as u16)).to_ne_bytes(),
         flags,
         reserved: [0; 3],
         target: target.octets(),

@@ -3,9 +3,10 @@
 use super::{HOP_LIMIT, ICMPV6, SOLICITATION, TARGET_LINK_ADDRESS};
 use crate::{
     address::Address,
+    checksum,
     frame::{self, Link, be16, read},
     hook::{Context, Raw},
-    ipv6, sums,
+    ipv6,
 };
 
 const SOURCE_LINK_ADDRESS: u8 = 1;
@@ -72,7 +73,7 @@ fn read_checked(ctx: &Context, link: &Link) -> Option<u64> {
     }
     let sum = sum_units(ctx.raw(), message as u32, units);
     if sum == TRUNCATED
-        || sums::fold(sum + sums::pseudo_header(source, destination, ICMPV6, length)) != 0xffff
+        || checksum::fold(sum + checksum::pseudo_header(source, destination, ICMPV6, length)) != 0xffff
     {
         return None;
     }
@@ -128,7 +129,7 @@ pub extern "C" fn sum_units(ctx: *mut Raw, offset: u32, units: u32) -> u64 {
             break;
         }
         let Some(unit) = read::<u64>(&ctx, (offset + i * UNIT) as usize) else { return TRUNCATED };
-        sum += sums::word_pair(unit);
+        sum += checksum::word_pair(unit);
     }
     sum
 }

@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{
     address::Address,
+    checksum,
     frame::{be16, read},
     hook::Context,
     instance::{FAMILY_V4, FAMILY_V6},
     maps::PEERS,
-    sums,
 };
 
 pub const VRRP_HEADER: usize = 8;
@@ -165,13 +165,14 @@ fn parse(
     else {
         return Err(InstanceCount::PacketLengthErrors);
     };
-    let sum = sums::word_pair(header) + digested.sum() + sums::word_pair(auth_data);
-    let pseudo_header = sums::pseudo_header(envelope.source, envelope.destination, PROTOCOL, length as u16);
+    let sum = checksum::word_pair(header) + digested.sum() + checksum::word_pair(auth_data);
+    let pseudo_header =
+        checksum::pseudo_header(envelope.source, envelope.destination, PROTOCOL, length as u16);
     // RFC 9568 5.2.8: over IPv6 the pseudo-header belongs to it. DEVIATION 5.2.8: over IPv4 as well if the sender says so,
     // as those who read RFC 5798 so do.
-    let checksum = if family == FAMILY_V4 && sums::fold(sum) == 0xffff {
+    let checksum = if family == FAMILY_V4 && checksum::fold(sum) == 0xffff {
         CHECKSUM_MESSAGE_ONLY
-    } else if version == 3 && sums::fold(sum + pseudo_header) == 0xffff {
+    } else if version == 3 && checksum::fold(sum + pseudo_header) == 0xffff {
         CHECKSUM_PSEUDO_HEADER
     } else {
         return Err(InstanceCount::ChecksumErrors);

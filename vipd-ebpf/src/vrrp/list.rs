@@ -8,10 +8,10 @@ use vipd_common::abi::{ADDRESS_DIGEST_MASK, address_digest, address_digest_v6};
 use super::check::VRRP_HEADER;
 use crate::{
     address::Address,
+    checksum,
     frame::{self, read},
     hook::{Context, Raw},
     instance::FAMILY_V6,
-    sums,
 };
 
 const MAX_COUNT: u32 = 255;
@@ -58,7 +58,7 @@ impl AddressList {
 
     #[inline(always)]
     fn pack(sum: u64, digest: u64) -> u64 {
-        (digest & ADDRESS_DIGEST_MASK) << Self::DIGEST_SHIFT | sums::fold(sum)
+        (digest & ADDRESS_DIGEST_MASK) << Self::DIGEST_SHIFT | checksum::fold(sum)
     }
 }
 
@@ -95,7 +95,7 @@ pub extern "C" fn sum_addresses_v6(ctx: *mut Raw, offset: u32, count: u32) -> u6
         let Some(address) = read::<Address>(&ctx, (offset + i * 16) as usize) else {
             return AddressList::TRUNCATED;
         };
-        sum += sums::address(address);
+        sum += checksum::address(address);
         digest = digest.wrapping_add(address_digest_v6(address.upper, address.lower));
     }
     AddressList::pack(sum, digest)
