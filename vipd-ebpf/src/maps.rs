@@ -8,7 +8,7 @@ use vipd_common::abi::{
     ANSWER_SLOTS, Counters, EVENT_RING_BYTES, Event, IndexEntry, Instance, InstanceCounters, InstanceKey,
     MAX_GROUPS, MAX_INDEX, MAX_INSTANCES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
 };
-use vipd_common::sieve::Bits;
+use vipd_common::bloom::Bits;
 
 /// The daemon maps the array into its memory and stores without a system call (Linux 5.5).
 const BPF_F_MMAPABLE: usize = 1 << 10;
@@ -23,10 +23,10 @@ pub type VipTable = HashMap<VipKey, VipEntry, { MAX_VIPS as usize }, BPF_F_NO_PR
 #[btf_map]
 pub static LEASES: Array<u64, { MAX_GROUPS as usize }, BPF_F_MMAPABLE> = Array::new();
 
-/// One entry: a bit for every VIP in `VIPS_A` or `VIPS_B`. Asked before either, since most frames are about no VIP. Written
-/// by the daemon: set before a table is swapped in, cleared after.
+/// One entry: a Bloom filter of the VIPs in `VIPS_A` or `VIPS_B`. Read before either, since most frames are about no VIP. Written
+/// by the daemon: bits are set before a table is swapped in, and cleared after.
 #[btf_map]
-pub static SIEVE: Array<Bits, 1, BPF_F_MMAPABLE> = Array::new();
+pub static BLOOM_FILTER: Array<Bits, 1, BPF_F_MMAPABLE> = Array::new();
 
 /// Slot 0 points to the table in force, `VIPS_A` or `VIPS_B`. The daemon fills the other one and swaps the pointer, so
 /// that a packet sees the old configuration or the new one, never a mixture.

@@ -4,7 +4,7 @@ use core::ptr;
 
 use vipd_common::{
     abi::{Count, VipEntry, vip_flag},
-    sieve,
+    bloom,
 };
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     events, forward_after_takeover,
     frame::Link,
     hook::Context,
-    maps::{LEASES, SIEVE, VIPS},
+    maps::{BLOOM_FILTER, LEASES, VIPS},
 };
 
 /// A VIP's table entry and whether this node owns it.
@@ -39,8 +39,8 @@ pub fn find(link: &Link, address: Address) -> Option<Vip> {
 /// Whether an address is worth looking up.
 #[inline(always)]
 fn may_be_vip(address: Address) -> bool {
-    let (word, bit) = sieve::place(sieve::bit(address));
-    let Some(bits) = SIEVE.get_ptr(0) else { return true };
+    let (word, bit) = bloom::place(bloom::bit(address));
+    let Some(bits) = BLOOM_FILTER.get_ptr(0) else { return true };
     // SAFETY: inside the array by `place`; whole aligned words, which the daemon stores with atomic operations.
     unsafe { ptr::read_volatile(bits.cast::<u64>().add(word)) & bit != 0 }
 }

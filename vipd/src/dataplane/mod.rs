@@ -35,7 +35,7 @@ use vipd_common::abi::{Counters, Event, InstanceCounters, VipKey};
 use zerocopy::FromBytes;
 
 pub use attachment::{Attached, Attachment, Mode, Wanted};
-use pages::{AnswerPage, SievePage};
+use pages::{AnswerPage, BloomFilterPage};
 pub use pages::{Deferred, Identity, InstancePage, LeasePage};
 use pins::PinDir;
 pub use predecessor::Predecessor;
@@ -217,7 +217,7 @@ impl Dataplane {
             active,
             take(ebpf, "VIPS")?,
             [take(ebpf, "VIPS_A")?, take(ebpf, "VIPS_B")?],
-            SievePage::new(map_fd(ebpf, "SIEVE")?).context("map SIEVE into memory")?,
+            BloomFilterPage::new(map_fd(ebpf, "BLOOM_FILTER")?).context("map BLOOM_FILTER into memory")?,
             AnswerPage::new(map_fd(ebpf, "VIP_ANSWERS")?).context("map VIP_ANSWERS into memory")?,
             take(ebpf, "INSTANCE_INDEX")?,
             take(ebpf, "PEERS")?,

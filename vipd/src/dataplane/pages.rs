@@ -1,4 +1,4 @@
-//! The maps that are mapped into this process: lease words, instances, the sieve of VIPs, and answers by VIP. All `unsafe` of the daemon's data plane is
+//! The maps that are mapped into this process: lease words, instances, the Bloom filter of VIPs, and answers by VIP. All `unsafe` of the daemon's data plane is
 //! in here and in `sys`.
 
 use std::{
@@ -10,8 +10,8 @@ use std::{
 
 use vipd_common::{
     abi::{ANSWER_SLOTS, Event, Instance, InstanceHead, MAX_GROUPS, MAX_INSTANCES},
+    bloom,
     lease::{self, Word},
-    sieve,
 };
 
 use zerocopy::FromZeros;
@@ -126,24 +126,24 @@ impl Word for Shared<'_> {
     }
 }
 
-/// The bits of all VIPs; see [`sieve`].
+/// The bits of all VIPs; see [`bloom`].
 #[derive(Debug)]
-pub struct SievePage(Mapping<u64>);
+pub struct BloomFilterPage(Mapping<u64>);
 
-impl SievePage {
+impl BloomFilterPage {
     pub(super) fn new(fd: impl AsFd) -> io::Result<Self> {
-        Mapping::new(fd, sieve::WORDS as u32).map(Self)
+        Mapping::new(fd, bloom::WORDS as u32).map(Self)
     }
 
     /// Sets the bits that are set in `bits`, and leaves the others.
-    pub fn add(&self, bits: &sieve::Bits) {
+    pub fn add(&self, bits: &bloom::Bits) {
         for (word, bits) in self.words().zip(bits) {
             word.fetch_or(*bits, Ordering::Release);
         }
     }
 
     /// Clears the bits that are not set in `bits`.
-    pub fn keep(&self, bits: &sieve::Bits) {
+    pub fn keep(&self, bits: &bloom::Bits) {
         for (word, bits) in self.words().zip(bits) {
             word.fetch_and(*bits, Ordering::Release);
         }
@@ -151,7 +151,7 @@ impl SievePage {
 
     fn words(&self) -> impl Iterator<Item = &AtomicU64> {
         // SAFETY: aligned words that live as long as `self`; the program only loads whole words.
-        (0..sieve::WORDS as u32).map(|word| unsafe { AtomicU64::from_ptr(self.0.slot(word)) })
+        (0..bloom::WORDS as u32).map(|word| unsafe { AtomicU64::from_ptr(self.0.slot(word)) })
     }
 }
 

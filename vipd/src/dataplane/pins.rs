@@ -16,7 +16,7 @@ use vipd_common::{
         InstanceKey, MAX_GROUPS, MAX_INDEX, MAX_INSTANCES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry,
         VipKey,
     },
-    sieve::Bits,
+    bloom::Bits,
 };
 
 const BPF_F_NO_PREALLOC: u32 = 1;
@@ -43,7 +43,7 @@ const MAPS: [Shape; 12] = [
         flags: BPF_F_MMAPABLE,
     },
     Shape {
-        name: "SIEVE",
+        name: "BLOOM_FILTER",
         kind: MapType::Array,
         key: 4,
         value: size_of::<Bits>(),

@@ -1,4 +1,4 @@
-//! The table of VIPs behind its pointer and its sieve, the index of instances, and their unicast peers.
+//! The table of VIPs behind its pointer and its Bloom filter, the index of instances, and their unicast peers.
 
 use std::collections::HashSet;
 
@@ -10,12 +10,12 @@ use aya::{
 use vipd_common::{
     abi::{IndexEntry, InstanceKey, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey},
     address::Address,
-    sieve,
+    bloom,
 };
 
 use super::{
     answers::Answers,
-    pages::{AnswerPage, SievePage},
+    pages::{AnswerPage, BloomFilterPage},
     pins::PinDir,
 };
 
@@ -26,7 +26,7 @@ pub struct Tables {
     tables: [VipTable; 2],
     /// Which of `tables` the pointer points to.
     active: Option<usize>,
-    sieve: SievePage,
+    bloom_filter: BloomFilterPage,
     answers: Answers,
     index: HashMap<MapData, InstanceKey, IndexEntry>,
     peers: HashMap<MapData, PeerKey, PeerEntry>,
@@ -56,13 +56,13 @@ impl Tables {
         active: Option<usize>,
         pointer: ArrayOfMaps<MapData, VipTable>,
         tables: [VipTable; 2],
-        sieve: SievePage,
+        bloom_filter: BloomFilterPage,
         answers: AnswerPage,
         index: HashMap<MapData, InstanceKey, IndexEntry>,
         peers: HashMap<MapData, PeerKey, PeerEntry>,
     ) -> Result<Self> {
         let answers = Answers::new(answers, active.map(|active| &tables[active]))?;
-        Ok(Self { pointer, tables, active, sieve, answers, index, peers })
+        Ok(Self { pointer, tables, active, bloom_filter, answers, index, peers })
     }
 
     pub fn answers(&self) -> &Answers {
@@ -90,14 +90,14 @@ impl Tables {
             let entry = VipEntry { answers: answers[key], ..*entry };
             self.tables[next].insert(key, entry, 0).with_context(full)?;
         }
-        let bits = sieve_of(&contents.vips);
-        self.sieve.add(&bits);
+        let bits = bloom_filter_of(&contents.vips);
+        self.bloom_filter.add(&bits);
         self.pointer.set(0, &self.tables[next], 0).context("swap the table of VIPs")?;
         self.answers.follow(answers);
         if let Some(active) = self.active.replace(next) {
             clear(&mut self.tables[active])?;
         }
-        self.sieve.keep(&bits);
+        self.bloom_filter.keep(&bits);
         // Peers before the index: an instance that is found is complete.
         bring_to(&mut self.peers, &contents.peers)
             .with_context(|| format!("fill the table of at most {MAX_PEERS} unicast peers"))?;
@@ -122,10 +122,10 @@ where
     Ok(())
 }
 
-fn sieve_of(vips: &[(VipKey, VipEntry)]) -> sieve::Bits {
-    let mut bits = [0; sieve::WORDS];
+fn bloom_filter_of(vips: &[(VipKey, VipEntry)]) -> bloom::Bits {
+    let mut bits = [0; bloom::WORDS];
     for (key, _) in vips {
-        let (word, bit) = sieve::place(sieve::bit(Address::from_octets(key.address)));
+        let (word, bit) = bloom::place(bloom::bit(Address::from_octets(key.address)));
         bits[word] |= bit;
     }
     bits
