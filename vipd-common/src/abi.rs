@@ -27,8 +27,8 @@ const _: () = assert!(LINES.is_power_of_two());
 pub const OWN_INTERFACE: u32 = 0;
 /// Entries of `INSTANCE_INDEX`.
 pub const MAX_INDEX: u32 = MAX_INSTANCES * LINES as u32;
-/// Ownership groups: slots of `LEASES`. One instance, or one sync group of them, holds one.
-pub const MAX_GROUPS: u32 = 1024;
+/// Slots of `LEASES`. An instance holds one, and the instances of a sync group hold one together.
+pub const MAX_LEASES: u32 = 1024;
 /// Virtual addresses in each of the two tables that `VIPS` points to (allocated as they are used).
 pub const MAX_VIPS: u32 = 65_536;
 /// Slots of `VIP_ANSWERS`: enough for both tables, so that a VIP that is new never gets one that is still counted in.
@@ -42,7 +42,7 @@ pub const EVENT_RING_BYTES: u32 = 256 * 1024;
 /// Events about changing adverts of one instance reach the daemon at this rate at most, in the long run: 100 in a second. Whoever
 /// sends more cannot keep its engine thread busy.
 pub const EVENT_PERIOD_NS: u64 = 10_000_000;
-/// As many may come at once: whole groups of routers that fail over.
+/// As many may come at once: many routers that fail over together.
 pub const EVENT_BURST: u64 = 32;
 
 /// IPv4 address mapped into the 16 octets the maps use.
@@ -65,7 +65,7 @@ pub struct VipKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 pub struct VipEntry {
     /// Slot of `LEASES`.
-    pub group: u32,
+    pub lease_slot: u32,
     /// Slot of `INSTANCES`.
     pub instance: u32,
     /// Slot of `VIP_ANSWERS`.
@@ -112,7 +112,7 @@ pub struct IndexEntry {
 pub struct InstanceHead {
     pub key: InstanceKey,
     /// Slot of `LEASES`.
-    pub group: u32,
+    pub lease_slot: u32,
 }
 
 /// Bits of [`Instance::flags`].
@@ -161,11 +161,11 @@ pub struct Instance {
     pub head: InstanceHead,
     /// Our primary address: the tie-break (RFC 9568 6.4.3) and the own-packet check.
     pub primary: [u8; 16],
-    /// Group that adverts must be sent to; with [`instance_flag::UNICAST`] it is `primary` instead.
+    /// Multicast group that adverts must be sent to; with [`instance_flag::UNICAST`] it is `primary` instead.
     pub destination: [u8; 16],
     /// RFC 2338 simple text password, zero-filled.
     pub auth_data: [u8; 8],
-    /// How long one renewal lasts: the last renewal was at `LEASES[group] - lease_ns`.
+    /// How long one renewal lasts: the last renewal was at `LEASES[lease_slot] - lease_ns`.
     pub lease_ns: u64,
     /// Age of the last renewal from which any other master's advert revokes the lease: 1.5 advert intervals.
     pub stale_after_ns: u64,
@@ -210,9 +210,9 @@ pub struct Instance {
     pub successor_of_ns: u64,
     /// Packets that were forwarded to the successor in that takeover.
     pub forwarded: u64,
-    /// In the record with the number of a group: when the program last took its lease back.
+    /// In the record whose slot has the number of a lease slot: when the program last took that lease back.
     pub revoked_ns: u64,
-    /// In the record with the number of a group: what the lease word was then.
+    /// In the same record: what the lease word was then.
     pub revoked_until_ns: u64,
     /// When a valid advert was last heard on each line, whoever sent it.
     pub line_heard_ns: [u64; LINES],
@@ -378,7 +378,7 @@ counters! {
         foreign_invalid_type = ForeignInvalidType,
         foreign_addr_count_zero = ForeignAddrCountZero,
         foreign_checksum_errors = ForeignChecksumErrors,
-        /// Frames for VIPs whose table entry names an instance, group or counter that does not exist: a bug of ours.
+        /// Frames for VIPs whose table entry names an instance, lease or counter that does not exist: a bug of ours.
         dangling_entries = DanglingEntries,
     }
 }
@@ -408,7 +408,7 @@ counters! {
         events_deferred = EventsDeferred,
         /// Events that found the ring full.
         events_lost = EventsLost,
-        /// Not sent to the group, or unicast address, that the instance listens to.
+        /// Not sent to the multicast group, or unicast address, that the instance listens to.
         dst_not_group = DstNotGroup,
         /// IPv4 header checksum wrong (the stack would have dropped it).
         ip_checksum_errors = IpChecksumErrors,

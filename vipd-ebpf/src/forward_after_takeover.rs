@@ -36,7 +36,7 @@ pub fn forward(ctx: &Context, link: &Link, slot: u32, to_virtual_mac: bool) -> O
     let (head, mac, successor, successor_of_ns) =
         unsafe { ((*ours).head, (*ours).mac, (*ours).successor_mac, (*ours).successor_of_ns) };
     // Sync groups lose all of their routers with one lease.
-    let takeover = recent_takeover(head.group, events::now())?;
+    let takeover = recent_takeover(head.lease_slot, events::now())?;
     if successor_of_ns != takeover.at_ns {
         return None;
     }
@@ -101,22 +101,22 @@ struct Takeover {
     lease_until_ns: u64,
 }
 
-/// The last takeover of `group`, if announcements of it may still be under way.
+/// The last takeover of the lease in `slot`, if announcements of it may still be under way.
 #[inline(always)]
-fn recent_takeover(group: u32, now: u64) -> Option<Takeover> {
-    let group = INSTANCES.get_ptr(group)?;
+fn recent_takeover(slot: u32, now: u64) -> Option<Takeover> {
+    let record = INSTANCES.get_ptr(slot)?;
     // SAFETY: aligned fields of a map value that only this program writes.
-    let (at_ns, lease_until_ns) = unsafe { ((*group).revoked_ns, (*group).revoked_until_ns) };
+    let (at_ns, lease_until_ns) = unsafe { ((*record).revoked_ns, (*record).revoked_until_ns) };
     if at_ns == 0 || now.saturating_sub(at_ns) >= WINDOW_NS {
         return None;
     }
     Some(Takeover { at_ns, lease_until_ns })
 }
 
-/// Takes note that the lease of `group`, whose word was `until`, was taken back.
+/// Takes note that the lease in `slot`, whose word was `until`, was taken back.
 #[inline(always)]
-pub fn revoked(group: u32, until: u64, now: u64) {
-    if let Some(record) = INSTANCES.get_ptr_mut(group) {
+pub fn revoked(slot: u32, until: u64, now: u64) {
+    if let Some(record) = INSTANCES.get_ptr_mut(slot) {
         // SAFETY: as above.
         unsafe { ((*record).revoked_until_ns, (*record).revoked_ns) = (until, now) };
     }
@@ -128,7 +128,7 @@ pub fn revoked(group: u32, until: u64, now: u64) {
 /// first advert there that would have taken the lease as well.
 #[inline(always)]
 pub fn note_successor(record: &mut Instance, rival: &Rival, mac: [u8; 6], now: u64) {
-    let Some(takeover) = recent_takeover(record.head.group, now) else { return };
+    let Some(takeover) = recent_takeover(record.head.lease_slot, now) else { return };
     if record.successor_of_ns == takeover.at_ns
         || rival.tenure(record, takeover.lease_until_ns, takeover.at_ns) != Tenure::Lost
     {

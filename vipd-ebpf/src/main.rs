@@ -1,7 +1,7 @@
 //! vipd's program in the kernel: one per interface in use, in the driver or at tc ingress (see `hook`).
 //!
 //! It answers ARP and Neighbor Discovery for the VIPs this node owns, drops what is meant for VIPs and virtual MACs it
-//! does not own, and validates and stamps VRRP adverts. Ownership is one word per group in `LEASES`. Frames that concern
+//! does not own, and validates and stamps VRRP adverts. Ownership is a lease, one word of `LEASES`. Frames that concern
 //! no configured VIP or virtual router are passed untouched.
 #![no_std]
 #![no_main]

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use vipd_common::abi::{
     ANSWER_SLOTS, Counters, EVENT_RING_BYTES, Event, IndexEntry, Instance, InstanceCounters, InstanceKey,
-    MAX_GROUPS, MAX_INDEX, MAX_INSTANCES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
+    MAX_INDEX, MAX_INSTANCES, MAX_LEASES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
 };
 use vipd_common::bloom::Bits;
 
@@ -18,10 +18,10 @@ const BPF_F_NO_PREALLOC: usize = 1;
 /// A table of VIPs.
 pub type VipTable = HashMap<VipKey, VipEntry, { MAX_VIPS as usize }, BPF_F_NO_PREALLOC>;
 
-/// Ownership: group slot → time until which this node owns the group's VIPs (ns, boot-time clock); 0 is "not owner".
+/// Ownership: lease slot → time until which this node owns the VIPs under that lease (ns, boot-time clock); 0 is "not owner".
 /// Acquired, renewed and released by the daemon (compare-exchange), revoked by this program (store 0).
 #[btf_map]
-pub static LEASES: Array<u64, { MAX_GROUPS as usize }, BPF_F_MMAPABLE> = Array::new();
+pub static LEASES: Array<u64, { MAX_LEASES as usize }, BPF_F_MMAPABLE> = Array::new();
 
 /// One entry: a Bloom filter of the VIPs in `VIPS_A` or `VIPS_B`. Read before either, since most frames are about no VIP. Written
 /// by the daemon: bits are set before a table is swapped in, and cleared after.

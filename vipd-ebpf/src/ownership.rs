@@ -33,7 +33,7 @@ pub fn find(link: &Link, address: Address) -> Option<Vip> {
     let table = VIPS.get(0)?;
     // SAFETY: entries are written by the daemon before the table is swapped in, never after.
     let entry = unsafe { *table.get_ptr(link.vip_key(address))? };
-    Some(Vip { entry, owned: owned(entry.group) })
+    Some(Vip { entry, owned: owned(entry.lease_slot) })
 }
 
 /// Whether an address is worth looking up.
@@ -64,20 +64,20 @@ pub fn gate(ctx: &Context, link: &Link, vip: &Vip, accept_always: bool) -> Verdi
     Verdict::Pass
 }
 
-/// The lease word of `group`.
+/// The lease word in `slot`.
 #[inline(always)]
-pub fn lease(group: u32) -> Option<*mut u64> {
-    let word = LEASES.get_ptr_mut(group);
+pub fn lease(slot: u32) -> Option<*mut u64> {
+    let word = LEASES.get_ptr_mut(slot);
     if word.is_none() {
         count(Count::DanglingEntries);
     }
     word
 }
 
-/// Whether this node owns the VIPs of `group` now.
+/// Whether this node owns the VIPs under the lease in `slot` now.
 #[inline(always)]
-pub fn owned(group: u32) -> bool {
-    match lease(group) {
+pub fn owned(slot: u32) -> bool {
+    match lease(slot) {
         // SAFETY: an aligned 8-byte word of the map; the daemon stores to it with atomic operations.
         Some(word) => events::now() < unsafe { ptr::read_volatile(word) },
         // Closed for identity: doubt about owning a VIP means no answer.

@@ -36,11 +36,12 @@ pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
         return None;
     }
     // SAFETY: fields of a map value that the daemon writes; plain data in any state.
-    let (flags, group, mac) = unsafe { ((*instance).flags, (*instance).head.group, (*instance).mac) };
+    let (flags, lease_slot, mac) =
+        unsafe { ((*instance).flags, (*instance).head.lease_slot, (*instance).mac) };
     if flags & instance_flag::VIRTUAL_MAC == 0 {
         return None;
     }
-    if !ownership::owned(group) {
+    if !ownership::owned(lease_slot) {
         if matches!(link.ethertype, ETHERTYPE_IPV4 | ETHERTYPE_IPV6)
             && let Some(verdict) = forward_after_takeover::forward(ctx, link, entry.slot, true)
         {

@@ -10,7 +10,8 @@ use vipd_common::abi::{Count, Counters, VipEntry, instance_flag};
 
 use crate::{
     bench::{
-        Bench, GROUP, LINK_LOCAL_VIP6, MAC, SLOT, VIP, VIP6, XDP_DROP, XDP_PASS, XDP_TX, identity, identity6,
+        Bench, LEASE_SLOT, LINK_LOCAL_VIP6, MAC, SLOT, VIP, VIP6, XDP_DROP, XDP_PASS, XDP_TX, identity,
+        identity6,
     },
     frames::{Ipv4, Ipv6, PEER_MAC, arp, checksum, tagged, v3},
 };
@@ -259,7 +260,8 @@ fn the_group_is_taken_as_a_whole() {
 #[test]
 fn taken_on_another_line() {
     let Some(mut bench) = Bench::new() else { return };
-    let entry = VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: MAC, flags: 0, reserved: 0 };
+    let entry =
+        VipEntry { lease_slot: LEASE_SLOT, instance: SLOT, answers: 0, mac: MAC, flags: 0, reserved: 0 };
     bench.fill_lines(&identity(), entry, &[(0, VIP)], &[], &[20]);
     let advert = Ipv4::advert(PEER, v3(51, 200, 100, &[VIP])).frame();
     let mut on_the_line = advert.clone();
@@ -293,8 +295,14 @@ fn with_a_virtual_mac_too() {
     let Some(mut bench) = Bench::new() else { return };
     let mut identity = identity();
     identity.flags = instance_flag::VIRTUAL_MAC;
-    let entry =
-        VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: VIRTUAL_MAC, flags: 0, reserved: 0 };
+    let entry = VipEntry {
+        lease_slot: LEASE_SLOT,
+        instance: SLOT,
+        answers: 0,
+        mac: VIRTUAL_MAC,
+        flags: 0,
+        reserved: 0,
+    };
     bench.fill(&identity, entry, &[(0, VIP)], &[]);
     bench.own(LEASE, Duration::ZERO);
     let mut advert = Ipv4::advert(PEER, v3(51, 200, 100, &[VIP])).frame();

@@ -79,7 +79,7 @@ fn read_checked(ctx: &Context, link: &Link) -> Option<u64> {
     }
     if read::<u8>(ctx, message)? == SOLICITATION {
         let link_address = link_address(ctx, message, units, SOURCE_LINK_ADDRESS)?;
-        // A station without an address asks the target's group, and gives no address to send the answer to.
+        // A station without an address solicits the target's solicited-node group, and gives no address to send the advertisement to.
         let stray = source == Address::UNSPECIFIED && (link_address != 0 || !destination.is_solicited_node());
         (!stray).then_some(link_address)
     } else {

@@ -59,7 +59,7 @@ pub fn accept(
     // A frame that holds an advert holds an Ethernet header.
     let mac = read(ctx, 6).unwrap_or([0; 6]);
     if tenure == Tenure::Lost {
-        forward_after_takeover::revoked(record.head.group, until, now);
+        forward_after_takeover::revoked(record.head.lease_slot, until, now);
         count_instance(slot, InstanceCount::LeasesRevoked);
         log::revoked(slot, source, advert.priority);
     }
@@ -157,7 +157,7 @@ fn rival(source: Address, advert: &Advert) -> Rival {
 /// Takes the lease back if it is over, by what `tenure` says of the lease word; and that word.
 #[inline(always)]
 fn take_lease(ours: &Instance, tenure: impl FnOnce(u64) -> Tenure) -> (Tenure, u64) {
-    let Some(word) = ownership::lease(ours.head.group) else { return (Tenure::None, 0) };
+    let Some(word) = ownership::lease(ours.head.lease_slot) else { return (Tenure::None, 0) };
     // SAFETY: an aligned 8-byte word of the map; the daemon stores to it with atomic operations.
     let until = unsafe { ptr::read_volatile(word) };
     let tenure = tenure(until);

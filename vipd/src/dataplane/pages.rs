@@ -9,7 +9,7 @@ use std::{
 };
 
 use vipd_common::{
-    abi::{ANSWER_SLOTS, Event, Instance, InstanceHead, MAX_GROUPS, MAX_INSTANCES},
+    abi::{ANSWER_SLOTS, Event, Instance, InstanceHead, MAX_INSTANCES, MAX_LEASES},
     bloom,
     lease::{self, Word},
 };
@@ -83,32 +83,32 @@ struct Shared<'a>(&'a AtomicU64);
 
 impl LeasePage {
     pub(super) fn new(fd: impl AsFd) -> io::Result<Self> {
-        Mapping::new(fd, MAX_GROUPS).map(Self)
+        Mapping::new(fd, MAX_LEASES).map(Self)
     }
 
-    fn word(&self, group: u32) -> Shared<'_> {
+    fn word(&self, slot: u32) -> Shared<'_> {
         // SAFETY: an aligned word that lives as long as `self`; the kernel's side also only loads and stores whole words.
-        Shared(unsafe { AtomicU64::from_ptr(self.0.slot(group)) })
+        Shared(unsafe { AtomicU64::from_ptr(self.0.slot(slot)) })
     }
 
     /// The word as it stands; 0 if nobody holds the lease.
-    pub fn read(&self, group: u32) -> Instant {
-        Instant::from_nanos(self.word(group).load())
+    pub fn read(&self, slot: u32) -> Instant {
+        Instant::from_nanos(self.word(slot).load())
     }
 
     /// See [`lease::acquire`].
-    pub fn acquire(&self, group: u32, until: Instant) {
-        lease::acquire(&self.word(group), until.as_nanos());
+    pub fn acquire(&self, slot: u32, until: Instant) {
+        lease::acquire(&self.word(slot), until.as_nanos());
     }
 
     /// See [`lease::renew`].
-    pub fn renew(&self, group: u32, from: Instant, to: Instant) -> Result<(), Instant> {
-        lease::renew(&self.word(group), from.as_nanos(), to.as_nanos()).map_err(Instant::from_nanos)
+    pub fn renew(&self, slot: u32, from: Instant, to: Instant) -> Result<(), Instant> {
+        lease::renew(&self.word(slot), from.as_nanos(), to.as_nanos()).map_err(Instant::from_nanos)
     }
 
     /// See [`lease::release`].
-    pub fn release(&self, group: u32) {
-        lease::release(&self.word(group));
+    pub fn release(&self, slot: u32) {
+        lease::release(&self.word(slot));
     }
 }
 

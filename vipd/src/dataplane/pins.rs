@@ -13,7 +13,7 @@ use nix::sys::stat::lstat;
 use vipd_common::{
     abi::{
         ABI_VERSION, ANSWER_SLOTS, Counters, EVENT_RING_BYTES, IndexEntry, Instance, InstanceCounters,
-        InstanceKey, MAX_GROUPS, MAX_INDEX, MAX_INSTANCES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry,
+        InstanceKey, MAX_INDEX, MAX_INSTANCES, MAX_LEASES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry,
         VipKey,
     },
     bloom::Bits,
@@ -39,7 +39,7 @@ const MAPS: [Shape; 12] = [
         kind: MapType::Array,
         key: 4,
         value: 8,
-        entries: MAX_GROUPS,
+        entries: MAX_LEASES,
         flags: BPF_F_MMAPABLE,
     },
     Shape {
