@@ -76,7 +76,7 @@ fn measure(dataplane: &mut Dataplane, report: &mut Report) -> Result<()> {
     };
     dataplane.pages().instances().write(0, &four);
     dataplane.pages().instances().write(1, &six);
-    let entry = VipEntry { lease_slot: 0, instance: 0, answers: 0, mac: MAC, flags: 0, reserved: 0 };
+    let entry = VipEntry { lease_slot: 0, instance: 0, reply_slot: 0, mac: MAC, flags: 0, reserved: 0 };
     let vip = |address| (VipKey { ifindex: IFINDEX, vlan: 0, address }, entry);
     dataplane.replace_tables(&Contents {
         vips: vec![vip(mapped(VIP.octets())), vip(VIP6.octets())],

@@ -31,8 +31,8 @@ pub const MAX_INDEX: u32 = MAX_INSTANCES * LINES as u32;
 pub const MAX_LEASES: u32 = 1024;
 /// Virtual addresses in each of the two tables that `VIPS` points to (allocated as they are used).
 pub const MAX_VIPS: u32 = 65_536;
-/// Slots of `VIP_ANSWERS`: enough for both tables, so that a VIP that is new never gets one that is still counted in.
-pub const ANSWER_SLOTS: u32 = 2 * MAX_VIPS;
+/// Slots of `VIP_REPLIES`: enough for both tables, so that a VIP that is new never gets one that is still counted in.
+pub const REPLY_SLOTS: u32 = 2 * MAX_VIPS;
 /// Unicast peers of all instances together: entries of `PEERS`.
 pub const MAX_PEERS: u32 = 16_384;
 /// Bytes of the event ring: room for 4,096 events. When it is full the event is lost, counted in
@@ -60,7 +60,7 @@ pub struct VipKey {
     pub address: [u8; 16],
 }
 
-/// Value of the VIP tables: who answers for a virtual address, and with which MAC.
+/// Value of the VIP tables: the instance and lease of a virtual address, and the MAC of its replies.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 pub struct VipEntry {
@@ -68,9 +68,9 @@ pub struct VipEntry {
     pub lease_slot: u32,
     /// Slot of `INSTANCES`.
     pub instance: u32,
-    /// Slot of `VIP_ANSWERS`.
-    pub answers: u32,
-    /// The MAC that ARP and ND answers carry: the interface's own, or the virtual router's.
+    /// Slot of `VIP_REPLIES`.
+    pub reply_slot: u32,
+    /// The MAC that ARP replies and Neighbor Advertisements carry: the interface's own, or the virtual router's.
     pub mac: [u8; 6],
     /// Of [`vip_flag`].
     pub flags: u8,

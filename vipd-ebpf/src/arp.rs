@@ -1,4 +1,4 @@
-//! ARP for our VIPs: answered if owned, dropped if not; other stations' claims are noticed.
+//! ARP for our VIPs: requests are replied to if the VIP is owned and dropped if not; other stations' claims are noticed.
 
 use vipd_common::abi::{Count, VipEntry};
 
@@ -6,7 +6,7 @@ use crate::{
     Verdict,
     address::Address,
     claim,
-    count::{count, count_answer},
+    count::{count, count_reply},
     frame::{Link, be16, read, write},
     global,
     hook::{Context, Raw},
@@ -56,7 +56,7 @@ fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
         let target_ip: [u8; 4] = read(ctx, arp + TARGET_IP)?;
         if let Some(vip) = ownership::find(link, Address::from_v4(target_ip)) {
             if sender_ip == target_ip {
-                // The kernel takes the request form for a question about an address it holds: it never sees it.
+                // The kernel takes the request form for a request for an address it holds: it never sees it.
                 return claim::handle(&vip, Address::from_v4(target_ip), sender_mac, Verdict::Drop);
             }
             if !vip.owned {
@@ -92,6 +92,6 @@ fn reply(
     write(ctx, arp + TARGET_MAC, asker_mac)?;
     write(ctx, arp + TARGET_IP, asker_ip)?;
     count(Count::ArpReplies);
-    count_answer(vip);
+    count_reply(vip);
     Some(Verdict::Tx)
 }

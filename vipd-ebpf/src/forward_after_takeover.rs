@@ -1,7 +1,7 @@
 //! Packets to VIPs that a rival has just taken: forwarded to it, for clients that still send to this node.
 //!
 //! A packet that was under way when the address moved, or is sent before the announcement has reached the client's cache, would
-//! be lost. Nothing is answered, so who owns the VIP is no question: the frame gets another destination and goes back to the
+//! be lost. No ARP request or solicitation is replied to here, so ownership does not matter: the frame gets another destination and goes back to the
 //! wire, for as long as announcements take.
 //!
 //! Nobody can make a loop or a flood of it. Each forwarding costs a hop, one takeover forwards at most [`MAX_PACKETS`], and the

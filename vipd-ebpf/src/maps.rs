@@ -5,8 +5,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use vipd_common::abi::{
-    ANSWER_SLOTS, Counters, EVENT_RING_BYTES, Event, IndexEntry, Instance, InstanceCounters, InstanceKey,
-    MAX_INDEX, MAX_INSTANCES, MAX_LEASES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
+    Counters, EVENT_RING_BYTES, Event, IndexEntry, Instance, InstanceCounters, InstanceKey, MAX_INDEX,
+    MAX_INSTANCES, MAX_LEASES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, REPLY_SLOTS, VipEntry, VipKey,
 };
 use vipd_common::bloom::Bits;
 
@@ -65,8 +65,8 @@ pub static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 #[btf_map]
 pub static INSTANCE_COUNTERS: PerCpuArray<InstanceCounters, { MAX_INSTANCES as usize }> = PerCpuArray::new();
 
-/// Slot of a VIP → questions about it, by ARP or Neighbor Discovery, that were answered. Added to here, by all CPUs; read by
-/// the daemon through its mapping, which clears a slot before it gives it to a VIP. Not per CPU: that would be 1 MiB for
-/// each, and a system call for each VIP that is read; questions about one VIP seldom come in on two CPUs at once.
+/// Slot of a VIP → its ARP replies and solicited Neighbor Advertisements. Added to here, by all CPUs; read through its mapping by
+/// the daemon, which clears a slot before it gives it to a VIP. Not per CPU: that would be 1 MiB for each, and a system call for
+/// each VIP that is read; requests for one VIP seldom come in on two CPUs at once.
 #[btf_map]
-pub static VIP_ANSWERS: Array<u64, { ANSWER_SLOTS as usize }, BPF_F_MMAPABLE> = Array::new();
+pub static VIP_REPLIES: Array<u64, { REPLY_SLOTS as usize }, BPF_F_MMAPABLE> = Array::new();

@@ -76,8 +76,14 @@ impl Bench {
 
     /// VIPs, each with its VLAN, of one virtual router as `identity` says, in the slots above.
     pub fn configure(&mut self, identity: &Identity, vips: &[(u32, impl Into<IpAddr> + Copy)]) {
-        let entry =
-            VipEntry { lease_slot: LEASE_SLOT, instance: SLOT, answers: 0, mac: MAC, flags: 0, reserved: 0 };
+        let entry = VipEntry {
+            lease_slot: LEASE_SLOT,
+            instance: SLOT,
+            reply_slot: 0,
+            mac: MAC,
+            flags: 0,
+            reserved: 0,
+        };
         self.fill(identity, entry, vips, &[]);
     }
 
@@ -118,8 +124,14 @@ impl Bench {
     /// Another virtual router beside what was filled in, without VIPs.
     pub fn also(&mut self, slot: u32, identity: &Identity) {
         self.dataplane().pages().instances().write(slot, identity);
-        let entry =
-            VipEntry { lease_slot: LEASE_SLOT, instance: SLOT, answers: 0, mac: MAC, flags: 0, reserved: 0 };
+        let entry = VipEntry {
+            lease_slot: LEASE_SLOT,
+            instance: SLOT,
+            reply_slot: 0,
+            mac: MAC,
+            flags: 0,
+            reserved: 0,
+        };
         let vip = VipKey { ifindex: IFINDEX, vlan: 0, address: octets(VIP) };
         let first = InstanceKey { vrid: 51, ..identity.head.key };
         let own = |slot| IndexEntry { slot, line: OWN_INTERFACE };
@@ -184,8 +196,8 @@ impl Bench {
     }
 
     /// The questions about a VIP of an untagged frame that were answered.
-    pub fn answers(&mut self, vip: impl Into<IpAddr>) -> u64 {
-        self.dataplane().answers(&VipKey { ifindex: IFINDEX, vlan: 0, address: octets(vip) })
+    pub fn replies(&mut self, vip: impl Into<IpAddr>) -> u64 {
+        self.dataplane().replies(&VipKey { ifindex: IFINDEX, vlan: 0, address: octets(vip) })
     }
 
     /// Runs `frame` and names every counter that moved, each with by how much.

@@ -261,7 +261,7 @@ fn the_group_is_taken_as_a_whole() {
 fn taken_on_another_line() {
     let Some(mut bench) = Bench::new() else { return };
     let entry =
-        VipEntry { lease_slot: LEASE_SLOT, instance: SLOT, answers: 0, mac: MAC, flags: 0, reserved: 0 };
+        VipEntry { lease_slot: LEASE_SLOT, instance: SLOT, reply_slot: 0, mac: MAC, flags: 0, reserved: 0 };
     bench.fill_lines(&identity(), entry, &[(0, VIP)], &[], &[20]);
     let advert = Ipv4::advert(PEER, v3(51, 200, 100, &[VIP])).frame();
     let mut on_the_line = advert.clone();
@@ -298,7 +298,7 @@ fn with_a_virtual_mac_too() {
     let entry = VipEntry {
         lease_slot: LEASE_SLOT,
         instance: SLOT,
-        answers: 0,
+        reply_slot: 0,
         mac: VIRTUAL_MAC,
         flags: 0,
         reserved: 0,

@@ -22,7 +22,7 @@ const VIRTUAL_MAC: [u8; 6] = [0, 0, 0x5e, 0, 1, 51];
 fn bench(identity: &Identity) -> Option<Bench> {
     let mut bench = Bench::new()?;
     let entry =
-        VipEntry { lease_slot: LEASE_SLOT, instance: SLOT, answers: 0, mac: MAC, flags: 0, reserved: 0 };
+        VipEntry { lease_slot: LEASE_SLOT, instance: SLOT, reply_slot: 0, mac: MAC, flags: 0, reserved: 0 };
     bench.fill_lines(identity, entry, &[(0, VIP)], &[], &[FIRST.into(), SECOND.into()]);
     Some(bench)
 }

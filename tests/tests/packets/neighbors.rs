@@ -251,7 +251,7 @@ fn with_virtual_mac(vlan: u32) -> Option<Bench> {
     let entry = VipEntry {
         lease_slot: LEASE_SLOT,
         instance: SLOT,
-        answers: 0,
+        reply_slot: 0,
         mac: VIRTUAL_MAC,
         flags: 0,
         reserved: 0,
@@ -327,7 +327,7 @@ fn without_accept_mode_only_address_resolution_is_processed() {
     let entry = VipEntry {
         lease_slot: LEASE_SLOT,
         instance: SLOT,
-        answers: 0,
+        reply_slot: 0,
         mac: MAC,
         flags: vip_flag::NO_ACCEPT,
         reserved: 0,
@@ -442,7 +442,7 @@ fn what_is_behind_extension_headers_is_seen() {
 }
 
 #[test]
-fn answers_are_counted_by_vip() {
+fn replies_are_counted_by_vip() {
     let Some(mut bench) = Bench::new() else { return };
     bench.configure(&identity6(), &[(0, VIP6), (0, LINK_LOCAL_VIP6)]);
     assert_eq!(bench.run(&ask(&[]).frame()).verdict, XDP_DROP);
@@ -451,5 +451,5 @@ fn answers_are_counted_by_vip() {
     assert_eq!(bench.run(&probe().frame()).verdict, XDP_TX);
     // Not an answer.
     assert_eq!(bench.run(&announce(ELSEWHERE).frame()).verdict, XDP_DROP);
-    assert_eq!((bench.answers(VIP6), bench.answers(LINK_LOCAL_VIP6)), (2, 0));
+    assert_eq!((bench.replies(VIP6), bench.replies(LINK_LOCAL_VIP6)), (2, 0));
 }

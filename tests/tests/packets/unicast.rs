@@ -24,7 +24,7 @@ fn unicast(flags: u8, identity: Identity) -> Identity {
 }
 
 fn entry() -> VipEntry {
-    VipEntry { lease_slot: LEASE_SLOT, instance: SLOT, answers: 0, mac: MAC, flags: 0, reserved: 0 }
+    VipEntry { lease_slot: LEASE_SLOT, instance: SLOT, reply_slot: 0, mac: MAC, flags: 0, reserved: 0 }
 }
 
 fn peer(address: impl Into<IpAddr>, min_ttl: u8, max_ttl: u8) -> (IpAddr, PeerEntry) {

@@ -248,7 +248,7 @@ fn the_bloom_filter_follows_the_table() {
 
 /// By VIP, over another table and another process.
 #[test]
-fn answers_are_counted_by_vip() {
+fn replies_are_counted_by_vip() {
     let Some(mut bench) = Bench::new() else { return };
     bench.configure(&identity(), &[(0, VIP), (0, OTHER)]);
     let ask = |bench: &mut Bench, vip, times: usize| {
@@ -256,23 +256,23 @@ fn answers_are_counted_by_vip() {
     };
     // What is not owned is not answered.
     ask(&mut bench, VIP, 1);
-    assert_eq!((bench.answers(VIP), bench.answers(OTHER)), (0, 0));
+    assert_eq!((bench.replies(VIP), bench.replies(OTHER)), (0, 0));
     bench.own(Duration::from_secs(3600), Duration::ZERO);
     ask(&mut bench, VIP, 3);
     ask(&mut bench, OTHER, 2);
-    assert_eq!((bench.answers(VIP), bench.answers(OTHER), bench.answers(THIRD)), (3, 2, 0));
+    assert_eq!((bench.replies(VIP), bench.replies(OTHER), bench.replies(THIRD)), (3, 2, 0));
 
     // One stays, one goes, one comes.
     bench.configure(&identity(), &[(0, THIRD), (0, VIP)]);
     ask(&mut bench, THIRD, 4);
     ask(&mut bench, VIP, 1);
-    assert_eq!((bench.answers(VIP), bench.answers(OTHER), bench.answers(THIRD)), (4, 0, 4));
+    assert_eq!((bench.replies(VIP), bench.replies(OTHER), bench.replies(THIRD)), (4, 0, 4));
     // One that comes back begins anew.
     bench.configure(&identity(), &[(0, VIP), (0, OTHER), (0, THIRD)]);
     ask(&mut bench, OTHER, 1);
-    assert_eq!((bench.answers(VIP), bench.answers(OTHER), bench.answers(THIRD)), (4, 1, 4));
+    assert_eq!((bench.replies(VIP), bench.replies(OTHER), bench.replies(THIRD)), (4, 1, 4));
 
     bench.reload();
     ask(&mut bench, VIP, 1);
-    assert_eq!((bench.answers(VIP), bench.answers(OTHER), bench.answers(THIRD)), (5, 1, 4));
+    assert_eq!((bench.replies(VIP), bench.replies(OTHER), bench.replies(THIRD)), (5, 1, 4));
 }

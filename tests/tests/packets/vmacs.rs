@@ -33,7 +33,8 @@ fn bench(identity: &Identity, mac: [u8; 6], vlan: u32) -> Option<Bench> {
     let mut identity = identity.clone();
     identity.flags = instance_flag::VIRTUAL_MAC;
     identity.head.key.vlan = vlan;
-    let entry = VipEntry { lease_slot: LEASE_SLOT, instance: SLOT, answers: 0, mac, flags: 0, reserved: 0 };
+    let entry =
+        VipEntry { lease_slot: LEASE_SLOT, instance: SLOT, reply_slot: 0, mac, flags: 0, reserved: 0 };
     if identity.head.key.family == 4 {
         bench.fill(&identity, entry, &[(vlan, VIP)], &[]);
     } else {

@@ -1,13 +1,13 @@
-//! Neighbor Discovery for our VIPs: solicitations answered if owned, dropped if not; other stations' claims are noticed.
+//! Neighbor Discovery for our VIPs: solicitations are answered by an advertisement if the VIP is owned and dropped if not; other stations' claims are noticed.
 
-mod answer;
+mod advertisement;
 mod message;
 
 use vipd_common::abi::Count;
 
 use crate::{
     Verdict, claim,
-    count::{count, count_answer},
+    count::{count, count_reply},
     frame::{Link, read, read_behind},
     global,
     hook::{Context, Raw},
@@ -81,8 +81,8 @@ fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
         None => read(ctx, 6)?,
     };
     if solicitation {
-        let verdict = answer::send(ctx, vip.entry.mac, mac)?;
-        count_answer(&vip.entry);
+        let verdict = advertisement::send(ctx, vip.entry.mac, mac)?;
+        count_reply(&vip.entry);
         return Some(verdict);
     }
     claim::handle(&vip, read(ctx, message + TARGET)?, mac, Verdict::Pass)

@@ -273,7 +273,7 @@ impl Router {
             let entry = VipEntry {
                 lease_slot: self.group,
                 instance: self.slot,
-                answers: 0,
+                reply_slot: 0,
                 mac: mac.0,
                 flags,
                 reserved: 0,

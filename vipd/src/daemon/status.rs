@@ -148,7 +148,7 @@ pub(super) fn tracked((keyword, name, health): (&str, &str, Health)) -> TrackedS
 pub(super) fn vip_answers(router: &Router, dataplane: &Dataplane) -> BTreeMap<IpAddr, u64> {
     let mut answers = BTreeMap::new();
     for (key, _) in router.table() {
-        *answers.entry(router::address(key.address)).or_default() += dataplane.answers(&key);
+        *answers.entry(router::address(key.address)).or_default() += dataplane.replies(&key);
     }
     answers
 }

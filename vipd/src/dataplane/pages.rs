@@ -1,4 +1,4 @@
-//! The maps that are mapped into this process: lease words, instances, the Bloom filter of VIPs, and answers by VIP. All `unsafe` of the daemon's data plane is
+//! The maps that are mapped into this process: lease words, instances, the Bloom filter of VIPs, and replies by VIP. All `unsafe` of the daemon's data plane is
 //! in here and in `sys`.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 use vipd_common::{
-    abi::{ANSWER_SLOTS, Event, Instance, InstanceHead, MAX_INSTANCES, MAX_LEASES},
+    abi::{Event, Instance, InstanceHead, MAX_INSTANCES, MAX_LEASES, REPLY_SLOTS},
     bloom,
     lease::{self, Word},
 };
@@ -155,13 +155,13 @@ impl BloomFilterPage {
     }
 }
 
-/// How many questions about each VIP were answered.
+/// How many ARP requests and Neighbor Solicitations for each VIP were replied to.
 #[derive(Debug)]
-pub struct AnswerPage(Mapping<u64>);
+pub struct ReplyPage(Mapping<u64>);
 
-impl AnswerPage {
+impl ReplyPage {
     pub(super) fn new(fd: impl AsFd) -> io::Result<Self> {
-        Mapping::new(fd, ANSWER_SLOTS).map(Self)
+        Mapping::new(fd, REPLY_SLOTS).map(Self)
     }
 
     pub fn read(&self, slot: u32) -> u64 {

@@ -12,8 +12,8 @@ use aya::maps::{MapInfo, MapType};
 use nix::sys::stat::lstat;
 use vipd_common::{
     abi::{
-        ABI_VERSION, ANSWER_SLOTS, Counters, EVENT_RING_BYTES, IndexEntry, Instance, InstanceCounters,
-        InstanceKey, MAX_INDEX, MAX_INSTANCES, MAX_LEASES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry,
+        ABI_VERSION, Counters, EVENT_RING_BYTES, IndexEntry, Instance, InstanceCounters, InstanceKey,
+        MAX_INDEX, MAX_INSTANCES, MAX_LEASES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, REPLY_SLOTS, VipEntry,
         VipKey,
     },
     bloom::Bits,
@@ -109,11 +109,11 @@ const MAPS: [Shape; 12] = [
         flags: 0,
     },
     Shape {
-        name: "VIP_ANSWERS",
+        name: "VIP_REPLIES",
         kind: MapType::Array,
         key: 4,
         value: 8,
-        entries: ANSWER_SLOTS,
+        entries: REPLY_SLOTS,
         flags: BPF_F_MMAPABLE,
     },
 ];

@@ -14,9 +14,9 @@ use vipd_common::{
 };
 
 use super::{
-    answers::Answers,
-    pages::{AnswerPage, BloomFilterPage},
+    pages::{BloomFilterPage, ReplyPage},
     pins::PinDir,
+    replies::Replies,
 };
 
 pub type VipTable = HashMap<MapData, VipKey, VipEntry>;
@@ -27,7 +27,7 @@ pub struct Tables {
     /// Which of `tables` the pointer points to.
     active: Option<usize>,
     bloom_filter: BloomFilterPage,
-    answers: Answers,
+    replies: Replies,
     index: HashMap<MapData, InstanceKey, IndexEntry>,
     peers: HashMap<MapData, PeerKey, PeerEntry>,
 }
@@ -35,7 +35,7 @@ pub struct Tables {
 /// What the tables are to hold.
 #[derive(Debug, Default)]
 pub struct Contents {
-    /// The table chooses `VipEntry::answers` itself.
+    /// The table chooses `VipEntry::reply_slot` itself.
     pub vips: Vec<(VipKey, VipEntry)>,
     /// Where adverts of a virtual router come in, to its slot.
     pub index: Vec<(InstanceKey, IndexEntry)>,
@@ -57,16 +57,16 @@ impl Tables {
         pointer: ArrayOfMaps<MapData, VipTable>,
         tables: [VipTable; 2],
         bloom_filter: BloomFilterPage,
-        answers: AnswerPage,
+        replies: ReplyPage,
         index: HashMap<MapData, InstanceKey, IndexEntry>,
         peers: HashMap<MapData, PeerKey, PeerEntry>,
     ) -> Result<Self> {
-        let answers = Answers::new(answers, active.map(|active| &tables[active]))?;
-        Ok(Self { pointer, tables, active, bloom_filter, answers, index, peers })
+        let replies = Replies::new(replies, active.map(|active| &tables[active]))?;
+        Ok(Self { pointer, tables, active, bloom_filter, replies, index, peers })
     }
 
-    pub fn answers(&self) -> &Answers {
-        &self.answers
+    pub fn replies(&self) -> &Replies {
+        &self.replies
     }
 
     /// Which of the two tables the map with this id is.
@@ -85,15 +85,15 @@ impl Tables {
         let next = self.active.map_or(0, |active| 1 - active);
         clear(&mut self.tables[next])?;
         let full = || format!("add a VIP to the table of at most {MAX_VIPS}");
-        let answers = self.answers.slots_for(contents.vips.iter().map(|(key, _)| key)).with_context(full)?;
+        let replies = self.replies.slots_for(contents.vips.iter().map(|(key, _)| key)).with_context(full)?;
         for (key, entry) in &contents.vips {
-            let entry = VipEntry { answers: answers[key], ..*entry };
+            let entry = VipEntry { reply_slot: replies[key], ..*entry };
             self.tables[next].insert(key, entry, 0).with_context(full)?;
         }
         let bits = bloom_filter_of(&contents.vips);
         self.bloom_filter.add(&bits);
         self.pointer.set(0, &self.tables[next], 0).context("swap the table of VIPs")?;
-        self.answers.follow(answers);
+        self.replies.follow(replies);
         if let Some(active) = self.active.replace(next) {
             clear(&mut self.tables[active])?;
         }

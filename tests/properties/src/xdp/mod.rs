@@ -211,7 +211,7 @@ fn contents() -> Contents {
                 VipEntry {
                     lease_slot: lease_slot(slot),
                     instance: slot,
-                    answers: 0,
+                    reply_slot: 0,
                     mac,
                     flags,
                     reserved: 0,
