@@ -1,7 +1,7 @@
 //! Events to the daemon, and the clock they carry.
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
-use vipd_common::abi::Event;
+use vipd_common::abi::RingEvent;
 
 use crate::maps::EVENTS;
 
