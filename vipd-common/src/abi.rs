@@ -115,7 +115,7 @@ pub struct InstanceHead {
     pub lease_slot: u32,
 }
 
-/// Bits of [`Instance::flags`].
+/// Bits of [`InstanceRecord::flags`].
 pub mod instance_flag {
     /// The VIPs are answered for with the virtual MAC (RFC 9568 7.3): frames to it are ours, and gated by ownership.
     pub const VIRTUAL_MAC: u8 = 1;
@@ -156,7 +156,7 @@ pub mod auth_type {
 /// program writes the second part; the daemon only reads it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
-pub struct Instance {
+pub struct InstanceRecord {
     // Written by the daemon.
     pub head: InstanceHead,
     /// Our primary address: the tie-break (RFC 9568 6.4.3) and the own-packet check.
@@ -225,10 +225,10 @@ pub struct Instance {
     /// Until when events are paid for: one costs [`EVENT_PERIOD_NS`].
     pub events_paid_ns: u64,
     /// The newest event that was not sent because others had come too fast. Only if its generation is that of this record.
-    pub deferred: Event,
+    pub deferred: RingEvent,
 }
 
-/// What an event reports. In [`Event::kind`].
+/// What an event reports. In [`RingEvent::kind`].
 pub mod event_kind {
     /// A valid advert that differs from the last one, or one that a router which owns its VIPs has to answer.
     pub const ADVERT: u32 = 1;
@@ -241,13 +241,13 @@ pub mod event_kind {
 /// A message in the ring buffer.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
-pub struct Event {
+pub struct RingEvent {
     /// One of [`event_kind`].
     pub kind: u32,
     /// Slot of `INSTANCES`.
     pub instance: u32,
     pub at_ns: u64,
-    /// [`Instance::generation`] after this advert.
+    /// [`InstanceRecord::generation`] after this advert.
     pub generation: u64,
     /// When the advert of the generation before was heard last: the stamp that this one overwrites.
     pub before_ns: u64,
@@ -262,7 +262,7 @@ pub struct Event {
     /// Not 0: the advert's address list differs from ours.
     pub address_list_differs: u16,
     /// Not 0: events of this instance have come so fast that the next one is deferred if it comes within [`EVENT_PERIOD_NS`]; see
-    /// [`Instance::deferred`].
+    /// [`InstanceRecord::deferred`].
     pub deferring: u16,
 }
 
@@ -453,21 +453,21 @@ const _: () = {
     assert!(size_of::<InstanceKey>() == 12);
     assert!(size_of::<IndexEntry>() == 8);
     assert!(size_of::<InstanceHead>() == 16);
-    assert!(core::mem::offset_of!(Instance, head) == 0);
-    assert!(size_of::<Instance>() == 328);
+    assert!(core::mem::offset_of!(InstanceRecord, head) == 0);
+    assert!(size_of::<InstanceRecord>() == 328);
     assert!(size_of::<PeerKey>() == 20);
     assert!(size_of::<PeerEntry>() == 4);
     // Elements of a mappable array are 8-byte aligned: the daemon's stride is the struct's size.
-    assert!(size_of::<Instance>().is_multiple_of(8));
-    assert!(size_of::<Event>() == 64);
+    assert!(size_of::<InstanceRecord>().is_multiple_of(8));
+    assert!(size_of::<RingEvent>() == 64);
     assert!(EVENT_RING_BYTES.is_power_of_two());
 };
 
 #[cfg(feature = "user")]
 mod user {
     use super::{
-        Counters, Event, IndexEntry, Instance, InstanceCounters, InstanceKey, PeerEntry, PeerKey, VipEntry,
-        VipKey,
+        Counters, IndexEntry, InstanceCounters, InstanceKey, InstanceRecord, PeerEntry, PeerKey, RingEvent,
+        VipEntry, VipKey,
     };
 
     // SAFETY: all are `#[repr(C)]` without padding (zerocopy's IntoBytes) and any bits are valid (FromBytes).
@@ -479,13 +479,13 @@ mod user {
     // SAFETY: as above.
     unsafe impl aya::Pod for IndexEntry {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for Instance {}
+    unsafe impl aya::Pod for InstanceRecord {}
     // SAFETY: as above.
     unsafe impl aya::Pod for PeerKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for PeerEntry {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for Event {}
+    unsafe impl aya::Pod for RingEvent {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Counters {}
     // SAFETY: as above.

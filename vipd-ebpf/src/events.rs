@@ -14,6 +14,6 @@ pub fn now() -> u64 {
 
 /// Sends `event`; false if the ring is full.
 #[inline(always)]
-pub fn send(event: Event) -> bool {
+pub fn send(event: RingEvent) -> bool {
     EVENTS.output(event, 0).is_ok()
 }

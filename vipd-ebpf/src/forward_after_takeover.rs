@@ -8,8 +8,8 @@
 //! next MAC comes from the advert that took the lease and from no later one.
 
 use vipd_common::{
-    abi::{Count, Instance},
-    rival::{Rival, Tenure},
+    abi::{Count, InstanceRecord},
+    rival::{RivalAdvert, Tenure},
 };
 
 use crate::{
@@ -127,7 +127,7 @@ pub fn revoked(slot: u32, until: u64, now: u64) {
 /// A sync group's lease is taken by the advert of one member, on one link. On another link the successor is the sender of the
 /// first advert there that would have taken the lease as well.
 #[inline(always)]
-pub fn note_successor(record: &mut Instance, rival: &Rival, mac: [u8; 6], now: u64) {
+pub fn note_successor(record: &mut InstanceRecord, rival: &RivalAdvert, mac: [u8; 6], now: u64) {
     let Some(takeover) = recent_takeover(record.head.lease_slot, now) else { return };
     if record.successor_of_ns == takeover.at_ns
         || rival.tenure(record, takeover.lease_until_ns, takeover.at_ns) != Tenure::Lost

@@ -12,7 +12,7 @@ use crate::{
     hook::{Context, Raw},
     instance::FAMILY_V6,
     ndp,
-    ownership::{self, Vip},
+    ownership::{self, FoundVip},
     vrrp::{self, Envelope},
 };
 
@@ -72,7 +72,7 @@ pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
 
 /// Looks a virtual IPv6 address up. A mapped address in an IPv6 packet is not the IPv4 VIP of the same key.
 #[inline(always)]
-pub fn find_vip(link: &Link, address: Address) -> Option<Vip> {
+pub fn find_vip(link: &Link, address: Address) -> Option<FoundVip> {
     if address.is_mapped_v4() { None } else { ownership::find(link, address) }
 }
 

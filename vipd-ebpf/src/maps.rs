@@ -5,8 +5,9 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use vipd_common::abi::{
-    Counters, EVENT_RING_BYTES, Event, IndexEntry, Instance, InstanceCounters, InstanceKey, MAX_INDEX,
-    MAX_INSTANCES, MAX_LEASES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, REPLY_SLOTS, VipEntry, VipKey,
+    Counters, EVENT_RING_BYTES, IndexEntry, InstanceCounters, InstanceKey, InstanceRecord, MAX_INDEX,
+    MAX_INSTANCES, MAX_LEASES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, REPLY_SLOTS, RingEvent, VipEntry,
+    VipKey,
 };
 use vipd_common::bloom::Bits;
 
@@ -43,7 +44,7 @@ pub static VIPS_B: VipTable = HashMap::new();
 
 /// Instance slot → identity (written by the daemon) and what was last heard (written here).
 #[btf_map]
-pub static INSTANCES: Array<Instance, { MAX_INSTANCES as usize }, BPF_F_MMAPABLE> = Array::new();
+pub static INSTANCES: Array<InstanceRecord, { MAX_INSTANCES as usize }, BPF_F_MMAPABLE> = Array::new();
 
 /// Interface, VLAN, family and VRID → instance slot, and which of its lines that is. Written by the daemon.
 #[btf_map]
@@ -55,7 +56,7 @@ pub static PEERS: HashMap<PeerKey, PeerEntry, { MAX_PEERS as usize }, BPF_F_NO_P
 
 /// Changes, for the daemon. See `EVENT_RING_BYTES` for what happens when it is full.
 #[btf_map]
-pub static EVENTS: RingBuf<Event, { EVENT_RING_BYTES as usize }> = RingBuf::new();
+pub static EVENTS: RingBuf<RingEvent, { EVENT_RING_BYTES as usize }> = RingBuf::new();
 
 /// One entry: what was done that belongs to no instance. Written here, summed over CPUs by the daemon.
 #[btf_map]

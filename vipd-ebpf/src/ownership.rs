@@ -19,21 +19,21 @@ use crate::{
 
 /// A VIP's table entry and whether this node owns it.
 #[derive(Clone, Copy)]
-pub struct Vip {
+pub struct FoundVip {
     pub entry: VipEntry,
     pub owned: bool,
 }
 
 /// Looks a virtual address of the receiving interface and VLAN up; `None` if it is none of ours.
 #[inline(always)]
-pub fn find(link: &Link, address: Address) -> Option<Vip> {
+pub fn find(link: &Link, address: Address) -> Option<FoundVip> {
     if !may_be_vip(address) {
         return None;
     }
     let table = VIPS.get(0)?;
     // SAFETY: entries are written by the daemon before the table is swapped in, never after.
     let entry = unsafe { *table.get_ptr(link.vip_key(address))? };
-    Some(Vip { entry, owned: owned(entry.lease_slot) })
+    Some(FoundVip { entry, owned: owned(entry.lease_slot) })
 }
 
 /// Whether an address is worth looking up.
@@ -47,7 +47,7 @@ fn may_be_vip(address: Address) -> bool {
 
 /// The verdict on an IP packet to a VIP; `accept_always` if Accept_Mode is not to be asked.
 #[inline(always)]
-pub fn gate(ctx: &Context, link: &Link, vip: &Vip, accept_always: bool) -> Verdict {
+pub fn gate(ctx: &Context, link: &Link, vip: &FoundVip, accept_always: bool) -> Verdict {
     if !vip.owned {
         if let Some(verdict) = forward_after_takeover::forward(ctx, link, vip.entry.instance, false) {
             return verdict;

@@ -15,9 +15,9 @@ use vipd::{
     time::Instant,
 };
 use vipd_common::abi::{
-    ABI_VERSION, ADDRESS_DIGEST_MASK, Counters, Event, IndexEntry, Instance, InstanceCounters, InstanceHead,
-    InstanceKey, OWN_INTERFACE, PeerEntry, PeerKey, VipEntry, VipKey, address_digest, address_digest_v6,
-    mapped,
+    ABI_VERSION, ADDRESS_DIGEST_MASK, Counters, IndexEntry, InstanceCounters, InstanceHead, InstanceKey,
+    InstanceRecord, OWN_INTERFACE, PeerEntry, PeerKey, RingEvent, VipEntry, VipKey, address_digest,
+    address_digest_v6, mapped,
 };
 use vipd_tests::{BPFFS, prefix::Prefix};
 
@@ -170,9 +170,9 @@ impl Bench {
     }
 
     /// Changes the record of the instance as the program would in time.
-    pub fn change_record(&mut self, change: impl FnOnce(&mut Instance)) {
+    pub fn change_record(&mut self, change: impl FnOnce(&mut InstanceRecord)) {
         let map = MapData::from_pin(self.pin("INSTANCES")).expect("pinned");
-        let mut records = Array::<_, Instance>::try_from(Map::Array(map)).expect("an array");
+        let mut records = Array::<_, InstanceRecord>::try_from(Map::Array(map)).expect("an array");
         let mut record = records.get(&SLOT, 0).expect("a record");
         change(&mut record);
         records.set(SLOT, record, 0).expect("written");
@@ -183,7 +183,7 @@ impl Bench {
         self.dir.join("vipd").join(format!("v{ABI_VERSION}")).join(map)
     }
 
-    pub fn event(&mut self) -> Option<Event> {
+    pub fn event(&mut self) -> Option<RingEvent> {
         self.events.pop()
     }
 

@@ -9,7 +9,7 @@ use super::{
     arp,
     eth::{self, MacAddr},
     ipv4, ipv6, ndp,
-    vrrp::{Address, Body, Repr},
+    vrrp::{Body, ListedAddress, Repr},
 };
 use crate::{Family, Priority, Vrid, types::ChecksumForm};
 
@@ -29,7 +29,12 @@ fn vrid() -> Vrid {
     Vrid::new(51).unwrap()
 }
 
-fn advert<A: Address>(priority: u8, addresses: &[A], body: Body, [source, destination]: [A; 2]) -> String {
+fn advert<A: ListedAddress>(
+    priority: u8,
+    addresses: &[A],
+    body: Body,
+    [source, destination]: [A; 2],
+) -> String {
     let repr = Repr { vrid: vrid(), priority: Priority::new(priority), addresses, body };
     let mut buffer = vec![0xa5; repr.length()];
     repr.emit(&mut buffer, source, destination);

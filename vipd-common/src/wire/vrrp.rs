@@ -32,14 +32,14 @@ pub enum Body {
 }
 
 /// What an advert lists: addresses of the version of IP that carries it (RFC 9568 5.2.9).
-pub trait Address: Copy {
+pub trait ListedAddress: Copy {
     const FAMILY: Family;
     type Octets: AsRef<[u8]>;
 
     fn octets(self) -> Self::Octets;
 }
 
-impl Address for Ipv4Addr {
+impl ListedAddress for Ipv4Addr {
     const FAMILY: Family = Family::V4;
     type Octets = [u8; 4];
 
@@ -48,7 +48,7 @@ impl Address for Ipv4Addr {
     }
 }
 
-impl Address for Ipv6Addr {
+impl ListedAddress for Ipv6Addr {
     const FAMILY: Family = Family::V6;
     type Octets = [u8; 16];
 
@@ -67,7 +67,7 @@ pub struct Repr<'a, A> {
     pub body: Body,
 }
 
-impl<A: Address> Repr<'_, A> {
+impl<A: ListedAddress> Repr<'_, A> {
     /// Octets of the message.
     pub fn length(&self) -> usize {
         let trailer = match self.body {

@@ -2,10 +2,10 @@
 //!
 //! The order of checks is that of RFC 9568 7.1 with its errata. An advert that fails one changes nothing but a counter.
 
-use vipd_common::abi::{Instance, InstanceCount, PeerKey, auth_type, instance_flag};
+use vipd_common::abi::{InstanceCount, InstanceRecord, PeerKey, auth_type, instance_flag};
 
 use super::{
-    Advert, CHECKSUM_MESSAGE_ONLY, CHECKSUM_PSEUDO_HEADER, Envelope, PROTOCOL,
+    CHECKSUM_MESSAGE_ONLY, CHECKSUM_PSEUDO_HEADER, Envelope, PROTOCOL, ValidAdvert,
     list::{AddressList, address_size},
 };
 use crate::{
@@ -50,7 +50,7 @@ impl Terms {
 
     /// What an instance wants of an advert from `source`.
     #[inline(always)]
-    fn of(slot: u32, ours: &Instance, source: Address) -> Self {
+    fn of(slot: u32, ours: &InstanceRecord, source: Address) -> Self {
         if ours.flags & instance_flag::UNICAST == 0 {
             return Self::MULTICAST;
         }
@@ -72,7 +72,7 @@ impl Terms {
 
 /// An advert with what the later checks want of it.
 struct Parsed {
-    advert: Advert,
+    advert: ValidAdvert,
     version: u8,
     /// v2: authentication type and data.
     auth: u8,
@@ -81,7 +81,7 @@ struct Parsed {
 
 /// Runs the checks that need no virtual router of ours.
 #[inline(always)]
-pub fn foreign(ctx: &Context, envelope: &Envelope) -> Result<Advert, InstanceCount> {
+pub fn foreign(ctx: &Context, envelope: &Envelope) -> Result<ValidAdvert, InstanceCount> {
     let newest_only = envelope.family == FAMILY_V6;
     let version_ok = |version| version == 3 || version == 2 && !newest_only;
     Ok(parse(ctx, envelope, &Terms::MULTICAST, version_ok)?.advert)
@@ -89,7 +89,12 @@ pub fn foreign(ctx: &Context, envelope: &Envelope) -> Result<Advert, InstanceCou
 
 /// Runs all checks.
 #[inline(always)]
-pub fn ours(ctx: &Context, envelope: &Envelope, slot: u32, ours: &Instance) -> Result<Advert, InstanceCount> {
+pub fn ours(
+    ctx: &Context,
+    envelope: &Envelope,
+    slot: u32,
+    ours: &InstanceRecord,
+) -> Result<ValidAdvert, InstanceCount> {
     let primary = Address::from_octets(ours.primary);
     let group = Address::from_octets(ours.destination);
     let unicast = ours.flags & instance_flag::UNICAST != 0;
@@ -183,7 +188,7 @@ fn parse(
     } else {
         u32::from(message.word[1]) * 100
     };
-    let advert = Advert {
+    let advert = ValidAdvert {
         priority: message.priority,
         interval_cs,
         checksum,
@@ -196,7 +201,7 @@ fn parse(
 
 /// RFC 3768 7.1 and RFC 2338: the password.
 #[inline(always)]
-fn check_v2_auth(ours: &Instance, auth: u8, auth_data: u64) -> Result<(), InstanceCount> {
+fn check_v2_auth(ours: &InstanceRecord, auth: u8, auth_data: u64) -> Result<(), InstanceCount> {
     if auth != auth_type::NONE && auth != auth_type::SIMPLE_TEXT && auth != auth_type::IP_AH {
         return Err(InstanceCount::InvalidAuthType);
     }

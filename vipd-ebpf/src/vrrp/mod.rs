@@ -39,7 +39,7 @@ pub struct Envelope {
 }
 
 /// A valid advert.
-struct Advert {
+struct ValidAdvert {
     priority: u8,
     interval_cs: u32,
     /// One of the `CHECKSUM_` constants.
@@ -102,7 +102,7 @@ fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
 
 /// Counts an advert of a virtual router that is not ours.
 #[inline(always)]
-fn count_foreign(verdict: Result<Advert, InstanceCount>) {
+fn count_foreign(verdict: Result<ValidAdvert, InstanceCount>) {
     count(match verdict {
         Err(InstanceCount::IpTtlErrors) => Count::ForeignIpTtlErrors,
         Err(InstanceCount::PacketLengthErrors) => Count::ForeignPacketLengthErrors,

@@ -3,11 +3,14 @@
 use core::ptr;
 
 use vipd_common::{
-    abi::{EVENT_BURST, EVENT_PERIOD_NS, Event, Instance, InstanceCount, LINES, OWN_INTERFACE, event_kind},
-    rival::{Rival, Tenure},
+    abi::{
+        EVENT_BURST, EVENT_PERIOD_NS, InstanceCount, InstanceRecord, LINES, OWN_INTERFACE, RingEvent,
+        event_kind,
+    },
+    rival::{RivalAdvert, Tenure},
 };
 
-use super::{Advert, CHECKSUM_MESSAGE_ONLY, Envelope};
+use super::{CHECKSUM_MESSAGE_ONLY, Envelope, ValidAdvert};
 use crate::{
     address::Address, count::count_instance, events, forward_after_takeover, frame::read, hook::Context, log,
     ownership,
@@ -18,9 +21,9 @@ use crate::{
 pub fn accept(
     ctx: &Context,
     (slot, line): (u32, u32),
-    instance: *mut Instance,
+    instance: *mut InstanceRecord,
     source: Address,
-    advert: &Advert,
+    advert: &ValidAdvert,
 ) {
     // SAFETY: the program's half of the value. Two CPUs may write it at once; the generation then differs from what one
     // of the events carries, and the daemon disregards a stamp whose generation it has not been told of.
@@ -72,7 +75,7 @@ pub fn accept(
         // Never later than at once: what takes the lease.
         let budget =
             if tenure == Tenure::Lost { Budget::owe(record, now) } else { Budget::spend(record, now) };
-        let event = Event {
+        let event = RingEvent {
             kind: if tenure == Tenure::Lost { event_kind::REVOKED } else { event_kind::ADVERT },
             instance: slot,
             at_ns: now,
@@ -113,17 +116,17 @@ impl Budget {
     /// For an event that may be sent in any case. It costs nothing: one can only be followed by another when the daemon has
     /// acquired the lease again.
     #[inline(always)]
-    fn owe(record: &Instance, now: u64) -> Self {
+    fn owe(record: &InstanceRecord, now: u64) -> Self {
         Self { allows: true, is_last: Self::is_spent(record, now) }
     }
 
     #[inline(always)]
-    fn is_spent(record: &Instance, now: u64) -> bool {
+    fn is_spent(record: &InstanceRecord, now: u64) -> bool {
         record.events_paid_ns > now + (EVENT_BURST - 1) * EVENT_PERIOD_NS
     }
 
     #[inline(always)]
-    fn spend(record: &mut Instance, now: u64) -> Self {
+    fn spend(record: &mut InstanceRecord, now: u64) -> Self {
         if Self::is_spent(record, now) {
             return Self { allows: false, is_last: true };
         }
@@ -135,7 +138,7 @@ impl Budget {
 
 /// Keeps who sent an advert that failed a check, for the daemon to name.
 #[inline(always)]
-pub fn refuse(instance: *mut Instance, envelope: &Envelope, reason: InstanceCount) {
+pub fn refuse(instance: *mut InstanceRecord, envelope: &Envelope, reason: InstanceCount) {
     // SAFETY: the program's half of the value; of two at once a mixture is kept.
     let record = unsafe { &mut *instance };
     record.refused_source = envelope.source.octets();
@@ -144,19 +147,24 @@ pub fn refuse(instance: *mut Instance, envelope: &Envelope, reason: InstanceCoun
 
 /// Takes the lease from an address owner that discards the advert, if it is dead or frozen: nobody beats one that is not.
 #[inline(always)]
-pub fn relieve(ours: &Instance, source: Address, advert: &Advert) {
+pub fn relieve(ours: &InstanceRecord, source: Address, advert: &ValidAdvert) {
     let (rival, now) = (rival(source, advert), events::now());
     take_lease(ours, |until| rival.tenure_of_deaf_owner(ours, until, now));
 }
 
 #[inline(always)]
-fn rival(source: Address, advert: &Advert) -> Rival {
-    Rival { source, priority: advert.priority, interval_cs: advert.interval_cs, checksum: advert.checksum }
+fn rival(source: Address, advert: &ValidAdvert) -> RivalAdvert {
+    RivalAdvert {
+        source,
+        priority: advert.priority,
+        interval_cs: advert.interval_cs,
+        checksum: advert.checksum,
+    }
 }
 
 /// Takes the lease back if it is over, by what `tenure` says of the lease word; and that word.
 #[inline(always)]
-fn take_lease(ours: &Instance, tenure: impl FnOnce(u64) -> Tenure) -> (Tenure, u64) {
+fn take_lease(ours: &InstanceRecord, tenure: impl FnOnce(u64) -> Tenure) -> (Tenure, u64) {
     let Some(word) = ownership::lease(ours.head.lease_slot) else { return (Tenure::None, 0) };
     // SAFETY: an aligned 8-byte word of the map; the daemon stores to it with atomic operations.
     let until = unsafe { ptr::read_volatile(word) };

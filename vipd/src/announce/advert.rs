@@ -8,7 +8,7 @@ use vipd_common::{
     wire::{
         eth::{self, MacAddr},
         ipv4, ipv6,
-        vrrp::{Address, Body, Repr},
+        vrrp::{Body, ListedAddress, Repr},
     },
 };
 
@@ -123,7 +123,7 @@ fn addresses<A>(vips: &[IpAddr], of_family: impl Fn(IpAddr) -> Option<A>) -> io:
         .collect()
 }
 
-fn message<'a, A: Address>(spec: &AdvertSpec<'_>, addresses: &'a [A]) -> io::Result<Repr<'a, A>> {
+fn message<'a, A: ListedAddress>(spec: &AdvertSpec<'_>, addresses: &'a [A]) -> io::Result<Repr<'a, A>> {
     let unfit = || invalid("the version cannot express the advert interval");
     let body = match spec.version {
         Version::V2 => Body::V2 {

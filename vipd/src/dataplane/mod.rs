@@ -31,7 +31,7 @@ use aya::{
     programs::{SchedClassifier, Xdp},
     util::nr_cpus,
 };
-use vipd_common::abi::{Counters, Event, InstanceCounters, VipKey};
+use vipd_common::abi::{Counters, InstanceCounters, RingEvent, VipKey};
 use zerocopy::FromBytes;
 
 pub use attachment::{Attached, Attachment, Mode, Wanted};
@@ -139,10 +139,10 @@ impl fmt::Debug for Events {
 
 impl Events {
     /// Takes the oldest event, if there is one.
-    pub fn pop(&mut self) -> Option<Event> {
+    pub fn pop(&mut self) -> Option<RingEvent> {
         let item = self.0.next()?;
         // The ring is written by our own program, whose version the pin directory names: another size is our bug.
-        Some(Event::read_from_bytes(&item).expect("the ring holds events only"))
+        Some(RingEvent::read_from_bytes(&item).expect("the ring holds events only"))
     }
 }
 

@@ -9,9 +9,9 @@ use std::{
 };
 
 use vipd_common::{
-    abi::{Event, Instance, InstanceHead, MAX_INSTANCES, MAX_LEASES, REPLY_SLOTS},
+    abi::{InstanceHead, InstanceRecord, MAX_INSTANCES, MAX_LEASES, REPLY_SLOTS, RingEvent},
     bloom,
-    lease::{self, Word},
+    lease::{self, LeaseWord},
 };
 
 use zerocopy::FromZeros;
@@ -112,7 +112,7 @@ impl LeasePage {
     }
 }
 
-impl Word for Shared<'_> {
+impl LeaseWord for Shared<'_> {
     fn load(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
@@ -213,7 +213,7 @@ pub enum Deferred {
 
 /// The instances: identities for XDP to check against, and what it heard.
 #[derive(Debug)]
-pub struct InstancePage(Mapping<Instance>);
+pub struct InstancePage(Mapping<InstanceRecord>);
 
 impl InstancePage {
     pub(super) fn new(fd: impl AsFd) -> io::Result<Self> {
@@ -335,7 +335,7 @@ impl InstancePage {
     }
 
     /// The newest event that the program has deferred, if nothing is newer.
-    pub fn deferred(&self, slot: u32) -> Result<Event, Deferred> {
+    pub fn deferred(&self, slot: u32) -> Result<RingEvent, Deferred> {
         let instance = self.0.slot(slot);
         // The program may write in between, or on two processors at once: a mixture of two is an advert of neither, as is any
         // other that somebody forges in such a storm.

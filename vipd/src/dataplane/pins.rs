@@ -12,7 +12,7 @@ use aya::maps::{MapInfo, MapType};
 use nix::sys::stat::lstat;
 use vipd_common::{
     abi::{
-        ABI_VERSION, Counters, EVENT_RING_BYTES, IndexEntry, Instance, InstanceCounters, InstanceKey,
+        ABI_VERSION, Counters, EVENT_RING_BYTES, IndexEntry, InstanceCounters, InstanceKey, InstanceRecord,
         MAX_INDEX, MAX_INSTANCES, MAX_LEASES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, REPLY_SLOTS, VipEntry,
         VipKey,
     },
@@ -71,7 +71,7 @@ const MAPS: [Shape; 12] = [
         name: "INSTANCES",
         kind: MapType::Array,
         key: 4,
-        value: size_of::<Instance>(),
+        value: size_of::<InstanceRecord>(),
         entries: MAX_INSTANCES,
         flags: BPF_F_MMAPABLE,
     },
