@@ -233,13 +233,13 @@ fn ipv6_header(input: &mut Input<'_>) {
     assert_eq!(read, repr);
     assert_eq!((first >> 28, first & 0x000f_ffff), (6, 0), "version and flow label");
 
-    let (mut message, na) =
-        ([STALE; ndp::LENGTH], ndp::Repr { target: input.ipv6(), mac: MacAddr(input.array()) });
+    let (target, mac) = (input.ipv6(), MacAddr(input.array()));
+    let (mut message, na) = ([STALE; ndp::ADVERTISEMENT], ndp::Repr::unsolicited(target, mac));
     na.emit(&mut message, repr.source, repr.destination);
     let packet = ipv6::Repr {
         hop_limit: ndp::HOP_LIMIT,
         next_header: ndp::NEXT_HEADER_ICMPV6,
-        payload_length: ndp::LENGTH as u16,
+        payload_length: ndp::ADVERTISEMENT as u16,
         ..repr
     };
     packet.emit(&mut header);
@@ -249,7 +249,7 @@ fn ipv6_header(input: &mut Input<'_>) {
         panic!("{na:?} is no advertisement: {message:02x?}")
     };
     assert!(heard.checksum_valid && heard.overrides && !heard.solicited, "{heard:?}");
-    assert_eq!((heard.target, heard.target_mac), (na.target, Some(Mac(na.mac.0))));
+    assert_eq!((heard.target, heard.target_mac), (target, Some(Mac(mac.0))));
 }
 
 fn in_frame(packet: &[u8], v6: bool) -> Vec<u8> {

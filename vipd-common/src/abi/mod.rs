@@ -21,13 +21,14 @@ mod pod;
 mod records;
 mod vips;
 
+pub use crate::wire::vrrp::auth_type;
 pub use counters::{Count, Counters, InstanceCount, InstanceCounters};
 pub use digest::{ADDRESS_DIGEST_MASK, address_digest, address_digest_v6};
 pub use events::{EVENT_BURST, EVENT_PERIOD_NS, EVENT_RING_BYTES, RingEvent, event_kind};
 pub use index::{IndexEntry, InstanceKey, LINES, MAX_HEARTBEATS, MAX_INDEX, OWN_INTERFACE};
 pub use leases::MAX_LEASES;
 pub use peers::{MAX_PEERS, PeerEntry, PeerKey};
-pub use records::{InstanceHead, InstanceRecord, MAX_INSTANCES, auth_type, instance_flag};
+pub use records::{InstanceHead, InstanceRecord, MAX_INSTANCES, instance_flag};
 pub use vips::{MAX_VIPS, REPLY_SLOTS, VipEntry, VipKey, vip_flag};
 
 /// Part of the pin directory's name: `<bpffs>/vipd/v<ABI_VERSION>`.

@@ -29,13 +29,6 @@ pub mod instance_flag {
     pub const CHECK_SOURCE: u8 = 1 << 2;
 }
 
-/// RFC 2338 authentication types, as they stand in a v2 advert.
-pub mod auth_type {
-    pub const NONE: u8 = 0;
-    pub const SIMPLE_TEXT: u8 = 1;
-    pub const IP_AH: u8 = 2;
-}
-
 /// One virtual router: what adverts are checked against, and what was last heard.
 ///
 /// The daemon writes the first part through its mapping of the map, field by field; the program only reads it. The
@@ -63,7 +56,7 @@ pub struct InstanceRecord {
     pub priority: u8,
     /// 2 or 3.
     pub version: u8,
-    /// One of [`auth_type`]; only for version 2.
+    /// One of [`auth_type`](crate::wire::vrrp::auth_type); only for version 2.
     pub auth_type: u8,
     /// Of [`instance_flag`].
     pub flags: u8,

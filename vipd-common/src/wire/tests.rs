@@ -3,7 +3,7 @@
 extern crate std;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
-use std::{format, string::String, vec};
+use std::{format, string::String, vec, vec::Vec};
 
 use super::{
     arp,
@@ -35,7 +35,8 @@ fn advert<A: ListedAddress>(
     body: Body,
     [source, destination]: [A; 2],
 ) -> String {
-    let repr = Repr { vrid: vrid(), priority: Priority::new(priority), addresses, body };
+    let addresses: Vec<_> = addresses.iter().map(|address| address.octets()).collect();
+    let repr = Repr { vrid: vrid(), priority: Priority::new(priority), addresses: &addresses, body };
     let mut buffer = vec![0xa5; repr.length()];
     repr.emit(&mut buffer, source, destination);
     hex(&buffer)
@@ -171,8 +172,8 @@ fn unsolicited_neighbor_advertisement() {
         (VIP6, "880018faa000000020010db8000000000000000000000100020100005e000233"),
         (LINK_LOCAL_VIP, "8800776aa0000000fe800000000000000000000000000100020100005e000233"),
     ] {
-        let mut message = [0xa5; ndp::LENGTH];
-        ndp::Repr { target, mac }.emit(&mut message, target, ndp::ALL_NODES);
+        let mut message = [0xa5; ndp::ADVERTISEMENT];
+        ndp::Repr::unsolicited(target, mac).emit(&mut message, target, ndp::ALL_NODES);
         assert_eq!(hex(&message), expect, "{target}");
     }
 }
