@@ -10,15 +10,18 @@
 use vipd_common::{
     abi::{Count, InstanceRecord},
     rival::{RivalAdvert, Tenure},
+    wire::{
+        eth::{self, MacAddr},
+        ipv4, ipv6,
+    },
 };
 
 use crate::{
     Verdict,
     count::{add_atomically, count},
     events,
-    frame::{ETHERTYPE_IPV4, Link, be16, read, write},
+    frame::{Link, view, view_mut},
     hook::Context,
-    ipv4, ipv6,
     maps::INSTANCES,
 };
 
@@ -44,9 +47,9 @@ pub fn forward(ctx: &Context, link: &Link, slot: u32, to_virtual_mac: bool) -> O
     if link.ifindex != head.key.ifindex || link.vlan != head.key.vlan {
         return None;
     }
-    let (destination, source): ([u8; 6], [u8; 6]) = (read(ctx, 0)?, read(ctx, 6)?);
+    let ethernet = view::<eth::Header>(ctx, 0)?;
     // Neither what others are sent, nor what the successor itself sends here: it believes that we are the owner.
-    if destination != mac && !to_virtual_mac || source == successor {
+    if ethernet.destination().0 != mac && !to_virtual_mac || ethernet.source().0 == successor {
         return None;
     }
     // SAFETY: an aligned word of the map value that only this program uses.
@@ -62,9 +65,10 @@ pub fn forward(ctx: &Context, link: &Link, slot: u32, to_virtual_mac: bool) -> O
         count(Count::ForwardAfterTakeoverTtlExceeded);
         return Some(Verdict::Drop);
     }
-    write(ctx, 0, successor)?;
+    let ethernet = view_mut::<eth::Header>(ctx, 0)?;
+    ethernet.set_destination(MacAddr(successor));
     // Not the client's: the switch would look for it here.
-    write(ctx, 6, mac)?;
+    ethernet.set_source(MacAddr(mac));
     count(Count::ForwardedAfterTakeover);
     Some(Verdict::Tx)
 }
@@ -72,24 +76,19 @@ pub fn forward(ctx: &Context, link: &Link, slot: u32, to_virtual_mac: bool) -> O
 /// Takes one from the packet's TTL or hop limit; false if that was the last.
 #[inline(always)]
 fn spend_hop(ctx: &Context, link: &Link) -> Option<bool> {
-    let ip = link.network;
-    if link.ethertype != ETHERTYPE_IPV4 {
-        let hop_limit: u8 = read(ctx, ip + ipv6::HOP_LIMIT)?;
-        if hop_limit <= 1 {
+    if link.ethertype != eth::ETHERTYPE_IPV4 {
+        let header = view_mut::<ipv6::Header>(ctx, link.network)?;
+        if header.hop_limit() <= 1 {
             return Some(false);
         }
-        write(ctx, ip + ipv6::HOP_LIMIT, hop_limit - 1)?;
-        return Some(true);
+        header.decrement_hop_limit();
+    } else {
+        let header = view_mut::<ipv4::Header>(ctx, link.network)?;
+        if header.ttl() <= 1 {
+            return Some(false);
+        }
+        header.decrement_ttl();
     }
-    let ttl: u8 = read(ctx, ip + ipv4::TTL)?;
-    if ttl <= 1 {
-        return Some(false);
-    }
-    // RFC 1624: the TTL is the upper octet of its word. A sum of 0xffff is the other zero.
-    let sum = u32::from(be16(ctx, ip + ipv4::CHECKSUM)?) + 0x0100;
-    let sum = (sum + u32::from(sum >= 0xffff)) as u16;
-    write(ctx, ip + ipv4::TTL, ttl - 1)?;
-    write(ctx, ip + ipv4::CHECKSUM, sum.to_be_bytes())?;
     Some(true)
 }
 

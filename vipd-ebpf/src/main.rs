@@ -9,7 +9,6 @@
 #![feature(asm_experimental_arch)]
 
 mod arp;
-mod checksum;
 mod claim;
 mod count;
 mod events;
@@ -28,7 +27,7 @@ mod vmac;
 mod vrrp;
 
 use hook::Context;
-use vipd_common::address;
+use vipd_common::{address, wire::eth};
 
 /// What becomes of a frame that is ours to judge. The numbers are for `global`, and 0 is none of them.
 #[derive(Clone, Copy)]
@@ -55,10 +54,10 @@ fn decide(ctx: &Context) -> Option<Verdict> {
         return Some(verdict);
     }
     match link.ethertype {
-        frame::ETHERTYPE_ARP => arp::handle(ctx),
-        frame::ETHERTYPE_IPV4 => ipv4::handle(ctx, &link),
-        frame::ETHERTYPE_IPV6 => ipv6::handle(ctx, &link),
-        frame::ETHERTYPE_VLAN | frame::ETHERTYPE_QINQ => link.judge_deep_tags(ctx),
+        eth::ETHERTYPE_ARP => arp::handle(ctx),
+        eth::ETHERTYPE_IPV4 => ipv4::handle(ctx, &link),
+        eth::ETHERTYPE_IPV6 => ipv6::handle(ctx, &link),
+        ethertype if eth::is_tag(ethertype) => link.judge_deep_tags(ctx),
         _ => None,
     }
 }

@@ -12,8 +12,6 @@ pub const HEADER: usize = size_of::<Header>();
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
 pub const ETHERTYPE_ARP: u16 = 0x0806;
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
-pub const ETHERTYPE_VLAN: u16 = 0x8100;
-pub const ETHERTYPE_QINQ: u16 = 0x88a8;
 /// The greatest VLAN identifier, and the bits that it takes in a tag.
 pub const MAX_VLAN_ID: u16 = 0x0fff;
 
@@ -73,6 +71,12 @@ impl fmt::Display for MacAddr {
         let [a, b, c, d, e, g] = self.0;
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
+}
+
+/// Whether a tag follows, by the type that stands before it.
+#[inline(always)]
+pub const fn is_tag(ethertype: u16) -> bool {
+    matches!(ethertype, ETHERTYPE_VLAN | ETHERTYPE_QINQ)
 }
 
 /// The view of an Ethernet header.
@@ -167,6 +171,8 @@ impl Repr {
     }
 }
 
+const ETHERTYPE_VLAN: u16 = 0x8100;
+const ETHERTYPE_QINQ: u16 = 0x88a8;
 /// IANA's block for VRRP, before the octet that names the family.
 const VIRTUAL_ROUTERS: [u8; 4] = [0x00, 0x00, 0x5e, 0x00];
 const FOR_IPV4: u8 = 1;

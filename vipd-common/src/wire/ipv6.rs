@@ -33,6 +33,26 @@ pub struct Header {
 impl View for Header {}
 
 impl Header {
+    /// With flow label 0, of addresses as the maps have them.
+    #[inline(always)]
+    pub(super) fn new(
+        traffic_class: u8,
+        payload_length: u16,
+        next_header: u8,
+        hop_limit: u8,
+        source: Address,
+        destination: Address,
+    ) -> Self {
+        Self {
+            version_class_flow: (6 << 28 | u32::from(traffic_class) << 20).to_be_bytes(),
+            payload_length: payload_length.to_be_bytes(),
+            next_header,
+            hop_limit,
+            source: source.octets(),
+            destination: destination.octets(),
+        }
+    }
+
     /// Whether the version is 6.
     #[inline(always)]
     pub fn is_well_formed(&self) -> bool {
@@ -178,21 +198,15 @@ impl Repr {
         }
     }
 
-    /// The octets of the header.
-    #[inline(always)]
-    pub fn header(&self) -> Header {
-        Header {
-            version_class_flow: (6 << 28 | u32::from(self.traffic_class) << 20).to_be_bytes(),
-            payload_length: self.payload_length.to_be_bytes(),
-            next_header: self.next_header,
-            hop_limit: self.hop_limit,
-            source: self.source.octets(),
-            destination: self.destination.octets(),
-        }
-    }
-
     pub fn emit(&self, buffer: &mut [u8; HEADER]) {
-        *buffer = zerocopy::transmute!(self.header());
+        *buffer = zerocopy::transmute!(Header::new(
+            self.traffic_class,
+            self.payload_length,
+            self.next_header,
+            self.hop_limit,
+            Address::from_octets(self.source.octets()),
+            Address::from_octets(self.destination.octets()),
+        ));
     }
 }
 

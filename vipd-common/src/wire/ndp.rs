@@ -4,7 +4,12 @@ use core::net::Ipv6Addr;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{Malformed, View, checksum::Checksum, eth::MacAddr};
+use super::{
+    Malformed, View,
+    checksum::{self, Checksum},
+    eth::MacAddr,
+    ipv6,
+};
 use crate::address::Address;
 
 pub const NEXT_HEADER_ICMPV6: u8 = 58;
@@ -157,17 +162,38 @@ impl View for Advertisement {}
 impl Advertisement {
     /// That `target` is at `mac`; with a checksum of 0.
     #[inline(always)]
-    pub fn new(flags: Flags, target: [u8; 16], mac: MacAddr) -> Self {
+    fn new(flags: Flags, target: Address, mac: MacAddr) -> Self {
         Self {
-            header: Header::new(TYPE_ADVERTISEMENT, flags.octet(), target),
+            header: Header::new(TYPE_ADVERTISEMENT, flags.octet(), target.octets()),
             option: LinkAddress::new(LinkAddressOf::Target, mac),
         }
     }
+}
 
-    /// As it is to be on the wire.
+/// The view of an IPv6 packet that carries such an advertisement.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+pub struct AdvertisementPacket {
+    ip: ipv6::Header,
+    message: Advertisement,
+}
+
+impl View for AdvertisementPacket {}
+
+impl AdvertisementPacket {
+    /// Sent by `target`, which is at `mac`, to `destination`; complete, with its checksum.
     #[inline(always)]
-    pub fn set_checksum(&mut self, checksum: [u8; 2]) {
-        self.header.checksum = checksum;
+    pub fn new(flags: Flags, target: Address, mac: MacAddr, destination: Address) -> Self {
+        const LENGTH: u16 = ADVERTISEMENT as u16;
+        let ip = ipv6::Header::new(0, LENGTH, NEXT_HEADER_ICMPV6, HOP_LIMIT, target, destination);
+        let mut message = Advertisement::new(flags, target, mac);
+        let [first, _, _, last]: [u64; ADVERTISEMENT / 8] = zerocopy::transmute!(message);
+        let sum = checksum::pseudo_header(target, destination, NEXT_HEADER_ICMPV6, LENGTH)
+            + checksum::word_pair(first)
+            + checksum::address(target)
+            + checksum::word_pair(last);
+        message.header.checksum = checksum::of_words(sum);
+        Self { ip, message }
     }
 }
 
@@ -244,7 +270,7 @@ impl<'a> Message<'a> {
     }
 
     pub fn has_valid_checksum(&self, source: Ipv6Addr, destination: Ipv6Addr) -> bool {
-        checksum(self.octets, source, destination) == [0, 0]
+        checksum_of(self.octets, source, destination) == [0, 0]
     }
 }
 
@@ -348,13 +374,13 @@ impl Repr {
         if let Some(mac) = link_address {
             option.copy_from_slice(LinkAddress::new(of, mac).as_bytes());
         }
-        let checksum = checksum(buffer, source, destination);
+        let checksum = checksum_of(buffer, source, destination);
         let message = Header::mut_from_prefix(buffer).map(|(header, _)| header);
         message.expect("the buffer is as long as the message").checksum = checksum;
     }
 }
 
-fn checksum(message: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> [u8; 2] {
+fn checksum_of(message: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> [u8; 2] {
     // What does not fit is longer than any IPv6 packet without the jumbo option, and its checksum is wrong.
     let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
     Checksum::default()

@@ -23,12 +23,28 @@ pub mod auth_type {
     pub const IP_AH: u8 = 2;
 }
 
+/// The view of the first two octets, which say what the others are and whose.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+pub struct Head {
+    version_type: u8,
+    vrid: u8,
+}
+
+impl View for Head {}
+
+impl Head {
+    #[inline(always)]
+    pub fn vrid(&self) -> u8 {
+        self.vrid
+    }
+}
+
 /// The view of what comes before the addresses.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 pub struct Header {
-    version_type: u8,
-    vrid: u8,
+    head: Head,
     priority: u8,
     count: u8,
     /// Version 3: reserved bits and the advert interval; version 2: authentication type and advert interval.
@@ -41,18 +57,18 @@ impl View for Header {}
 impl Header {
     #[inline(always)]
     pub fn version(&self) -> u8 {
-        self.version_type >> 4
+        self.head.version_type >> 4
     }
 
     /// Whether its type is that of an advert, the only one there is.
     #[inline(always)]
     pub fn is_advertisement(&self) -> bool {
-        self.version_type & 0x0f == TYPE_ADVERTISEMENT
+        self.head.version_type & 0x0f == TYPE_ADVERTISEMENT
     }
 
     #[inline(always)]
     pub fn vrid(&self) -> u8 {
-        self.vrid
+        self.head.vrid
     }
 
     #[inline(always)]
@@ -240,7 +256,7 @@ impl<'a, A: ListedAddress> Repr<'a, A> {
             _ => return Err(Malformed::AuthType),
         };
         Ok(Self {
-            vrid: Vrid::new(header.vrid).ok_or(Malformed::Vrid)?,
+            vrid: Vrid::new(header.vrid()).ok_or(Malformed::Vrid)?,
             priority: Priority::new(header.priority),
             addresses: advert.addresses(),
             body,
@@ -271,8 +287,7 @@ impl<'a, A: ListedAddress> Repr<'a, A> {
             }
         };
         let mut header = Header {
-            version_type: self.version() << 4 | TYPE_ADVERTISEMENT,
-            vrid: self.vrid.get(),
+            head: Head { version_type: self.version() << 4 | TYPE_ADVERTISEMENT, vrid: self.vrid.get() },
             priority: self.priority.get(),
             count: self.count(),
             auth_interval,

@@ -2,39 +2,24 @@
 //!
 //! The order of checks is that of RFC 9568 7.1 with its errata. An advert that fails one changes nothing but a counter.
 
-use vipd_common::abi::{InstanceCount, InstanceRecord, PeerKey, auth_type, instance_flag};
-
-use super::{
-    CHECKSUM_MESSAGE_ONLY, CHECKSUM_PSEUDO_HEADER, Envelope, PROTOCOL, ValidAdvert,
-    list::{AddressList, address_size},
+use vipd_common::{
+    Family, Priority,
+    abi::{InstanceCount, InstanceRecord, PeerKey, instance_flag},
+    types::ChecksumForm,
+    wire::{
+        checksum,
+        ipv4::PROTOCOL_VRRP,
+        vrrp::{self, HEADER, Header, auth_type},
+    },
 };
+
+use super::{Envelope, ValidAdvert, list::AddressList};
 use crate::{
     address::Address,
-    checksum,
-    frame::{be16, read},
+    frame::{read, view},
     hook::Context,
-    instance::{FAMILY_V4, FAMILY_V6},
     maps::PEERS,
 };
-
-pub const VRRP_HEADER: usize = 8;
-/// RFC 2338 5.3.10: authentication data at the end of every v2 advert.
-const AUTH_DATA: usize = 8;
-const TYPE_ADVERTISEMENT: u8 = 1;
-const OWNER: u8 = 255;
-
-/// The VRRP header (RFC 9568 5.2, RFC 3768 5.3); the two octets at 4 depend on the version.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Message {
-    version_type: u8,
-    vrid: u8,
-    priority: u8,
-    count: u8,
-    /// v3: reserved and Max Advertise Interval; v2: authentication type and Advertisement Interval.
-    word: [u8; 2],
-    checksum: [u8; 2],
-}
 
 /// How an advert may arrive.
 struct Terms {
@@ -82,7 +67,7 @@ struct Parsed {
 /// Runs the checks that need no virtual router of ours.
 #[inline(always)]
 pub fn foreign(ctx: &Context, envelope: &Envelope) -> Result<ValidAdvert, InstanceCount> {
-    let newest_only = envelope.family == FAMILY_V6;
+    let newest_only = envelope.family == Family::V6;
     let version_ok = |version| version == 3 || version == 2 && !newest_only;
     Ok(parse(ctx, envelope, &Terms::MULTICAST, version_ok)?.advert)
 }
@@ -111,7 +96,7 @@ pub fn ours(
     if version == 2 {
         check_v2_auth(ours, auth, auth_data)?;
         // RFC 3768 7.1: an address owner discards it, whatever else is wrong with it.
-        advert.to_deaf_owner = ours.priority == OWNER;
+        advert.to_deaf_owner = Priority::new(ours.priority).is_owner();
         if !advert.to_deaf_owner && advert.interval_cs != ours.interval_cs {
             return Err(InstanceCount::IntervalMismatch);
         }
@@ -140,63 +125,56 @@ fn parse(
     if envelope.hop_limit < terms.min_hop_limit || envelope.hop_limit > terms.max_hop_limit {
         return Err(InstanceCount::IpTtlErrors);
     }
-    if length < VRRP_HEADER {
+    if length < HEADER {
         return Err(InstanceCount::PacketLengthErrors);
     }
-    let Some(message) = read::<Message>(ctx, offset) else { return Err(InstanceCount::PacketLengthErrors) };
-    let version = message.version_type >> 4;
+    let Some(header) = view::<Header>(ctx, offset) else { return Err(InstanceCount::PacketLengthErrors) };
+    let version = header.version();
     if !version_ok(version) {
         return Err(InstanceCount::VersionErrors);
     }
-    if message.version_type & 0x0f != TYPE_ADVERTISEMENT {
+    if !header.is_advertisement() {
         return Err(InstanceCount::InvalidType);
     }
-    if message.count == 0 {
+    if header.count() == 0 {
         return Err(InstanceCount::AddrCountZero);
     }
-    let list = offset + VRRP_HEADER;
-    let addresses = usize::from(message.count) * address_size(family);
-    let trailer = if version == 2 { AUTH_DATA } else { 0 };
-    if length != VRRP_HEADER + addresses + trailer {
+    if length != vrrp::length(version, family, header.count()) {
         return Err(InstanceCount::PacketLengthErrors);
     }
+    let list = offset + HEADER;
+    let addresses = usize::from(header.count()) * vrrp::address_length(family);
     // One look at the password, for the sum and for the comparison.
-    let auth_data = match trailer {
-        0 => 0,
-        _ => read::<u64>(ctx, list + addresses).ok_or(InstanceCount::PacketLengthErrors)?,
+    let auth_data = match version {
+        2 => read::<u64>(ctx, list + addresses).ok_or(InstanceCount::PacketLengthErrors)?,
+        _ => 0,
     };
-    let (Some(header), Some(first), Some(digested)) =
-        (read::<u64>(ctx, offset), be16(ctx, list), AddressList::read(ctx, family, list, message.count))
+    let (Some(first), Some(digested)) =
+        (read::<[u8; 2]>(ctx, list), AddressList::read(ctx, family, list, header.count()))
     else {
         return Err(InstanceCount::PacketLengthErrors);
     };
-    let sum = checksum::word_pair(header) + digested.sum() + checksum::word_pair(auth_data);
+    let sum = checksum::word_pair(header.words()) + digested.sum() + checksum::word_pair(auth_data);
     let pseudo_header =
-        checksum::pseudo_header(envelope.source, envelope.destination, PROTOCOL, length as u16);
+        checksum::pseudo_header(envelope.source, envelope.destination, PROTOCOL_VRRP, length as u16);
     // RFC 9568 5.2.8: over IPv6 the pseudo-header belongs to it. DEVIATION 5.2.8: over IPv4 as well if the sender says so,
     // as those who read RFC 5798 so do.
-    let checksum = if family == FAMILY_V4 && checksum::fold(sum) == 0xffff {
-        CHECKSUM_MESSAGE_ONLY
+    let checksum = if family == Family::V4 && checksum::fold(sum) == 0xffff {
+        ChecksumForm::MessageOnly
     } else if version == 3 && checksum::fold(sum + pseudo_header) == 0xffff {
-        CHECKSUM_PSEUDO_HEADER
+        ChecksumForm::PseudoHeader
     } else {
         return Err(InstanceCount::ChecksumErrors);
     };
-    // RFC 9568 5.2.6: the reserved bits are ignored.
-    let interval_cs = if version == 3 {
-        u32::from(u16::from_be_bytes(message.word) & 0x0fff)
-    } else {
-        u32::from(message.word[1]) * 100
-    };
     let advert = ValidAdvert {
-        priority: message.priority,
-        interval_cs,
+        priority: header.priority(),
+        interval_cs: header.interval_cs(),
         checksum,
         address_digest: digested.digest(),
-        first_not_link_local: family == FAMILY_V6 && first & 0xffc0 != 0xfe80,
+        first_not_link_local: family == Family::V6 && u16::from_be_bytes(first) & 0xffc0 != 0xfe80,
         to_deaf_owner: false,
     };
-    Ok(Parsed { advert, version, auth: message.word[0], auth_data })
+    Ok(Parsed { advert, version, auth: header.auth_type(), auth_data })
 }
 
 /// RFC 3768 7.1 and RFC 2338: the password.

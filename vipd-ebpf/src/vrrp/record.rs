@@ -8,11 +8,13 @@ use vipd_common::{
         event_kind,
     },
     rival::{RivalAdvert, Tenure},
+    types::ChecksumForm,
+    wire::eth,
 };
 
-use super::{CHECKSUM_MESSAGE_ONLY, Envelope, ValidAdvert};
+use super::{Envelope, ValidAdvert};
 use crate::{
-    address::Address, count::count_instance, events, forward_after_takeover, frame::read, hook::Context, log,
+    address::Address, count::count_instance, events, forward_after_takeover, frame::view, hook::Context, log,
     ownership,
 };
 
@@ -38,7 +40,7 @@ pub fn accept(
     if record.version == 3 {
         count_instance(
             slot,
-            if advert.checksum == CHECKSUM_MESSAGE_ONLY {
+            if advert.checksum == ChecksumForm::MessageOnly {
                 InstanceCount::ChecksumMessageOnly
             } else {
                 InstanceCount::ChecksumPseudoHeader
@@ -60,7 +62,7 @@ pub fn accept(
     let rival = rival(source, advert);
     let (tenure, until) = take_lease(record, |until| rival.tenure(record, until, now));
     // A frame that holds an advert holds an Ethernet header.
-    let mac = read(ctx, 6).unwrap_or([0; 6]);
+    let mac = view::<eth::Header>(ctx, 0).map_or([0; 6], |header| header.source().0);
     if tenure == Tenure::Lost {
         forward_after_takeover::revoked(record.head.lease_slot, until, now);
         count_instance(slot, InstanceCount::LeasesRevoked);
@@ -84,7 +86,7 @@ pub fn accept(
             source: source.octets(),
             mac,
             priority: advert.priority,
-            checksum: advert.checksum,
+            checksum: advert.checksum as u8,
             interval_cs: advert.interval_cs,
             address_list_differs: u16::from(list_differs),
             deferring: u16::from(budget.is_last),
@@ -158,7 +160,7 @@ fn rival(source: Address, advert: &ValidAdvert) -> RivalAdvert {
         source,
         priority: advert.priority,
         interval_cs: advert.interval_cs,
-        checksum: advert.checksum,
+        checksum: advert.checksum as u8,
     }
 }
 
