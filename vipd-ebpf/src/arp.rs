@@ -36,15 +36,12 @@ fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
     if !packet.is_ipv4_over_ethernet() {
         return None;
     }
-    let operation = packet.operation()?;
-    let sender = Address::from_v4(packet.sender_ip().octets());
-    let MacAddr(sender_mac) = packet.sender_mac();
-    if operation == Operation::Request {
+    if packet.operation()? == Operation::Request {
         let target = Address::from_v4(packet.target_ip().octets());
         if let Some(vip) = ownership::find(link, target) {
-            if sender == target {
+            if packet.sender_ip() == packet.target_ip() {
                 // The kernel takes the request form for a request for an address it holds: it never sees it.
-                return claim::handle(&vip, target, sender_mac, Verdict::Drop);
+                return claim::handle(&vip, target, packet.sender_mac().0, Verdict::Drop);
             }
             if !vip.owned {
                 count(Count::ArpGated);
@@ -53,9 +50,10 @@ fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
             return reply(ctx, link.network, &vip.entry);
         }
     }
+    let sender = Address::from_v4(packet.sender_ip().octets());
     let vip = ownership::find(link, sender)?;
     // The reply form goes on to the kernel's neighbour cache.
-    claim::handle(&vip, sender, sender_mac, Verdict::Pass)
+    claim::handle(&vip, sender, packet.sender_mac().0, Verdict::Pass)
 }
 
 /// Turns the request into the reply, in place.

@@ -4,7 +4,7 @@
 //! only the copy of a number that is compared: a copy that LLVM has spilled to the stack before, and loads for the access,
 //! is still any number to it. A mask makes the number itself small before anything can be spilled.
 
-use core::arch::asm;
+use core::{arch::asm, hint::assert_unchecked};
 
 use vipd_common::{
     abi::{Count, VipKey},
@@ -29,17 +29,26 @@ pub fn at<T>(ctx: &Context, offset: usize) -> Option<*mut T> {
 /// The view `V` of the octets at `offset`.
 #[inline(always)]
 pub fn view<V: View>(ctx: &Context, offset: usize) -> Option<&V> {
-    // SAFETY: `at` has checked that all of it lies inside the frame. Any octets are a view, at any address. Nobody writes to the
-    // frame while the program looks at it, but for the program itself, by `view_mut`.
-    Some(unsafe { &*at(ctx, offset)? })
+    let pointer = at::<V>(ctx, offset)?;
+    // SAFETY: `at` has checked that all of it lies inside the frame, and no frame is at address 0. Any octets are a view, at any
+    // address. Nobody writes to the frame while the program looks at it, but for the program itself, by `view_mut`.
+    unsafe {
+        // Or LLVM compares it with 0, which is how `None` is told from a reference.
+        assert_unchecked(!pointer.is_null());
+        Some(&*pointer)
+    }
 }
 
 /// As [`view`], to write to. The caller has no other view of these octets then.
 #[inline(always)]
 #[expect(clippy::mut_from_ref, reason = "the frame is not the context's")]
 pub fn view_mut<V: View>(ctx: &Context, offset: usize) -> Option<&mut V> {
+    let pointer = at::<V>(ctx, offset)?;
     // SAFETY: as above.
-    Some(unsafe { &mut *at(ctx, offset)? })
+    unsafe {
+        assert_unchecked(!pointer.is_null());
+        Some(&mut *pointer)
+    }
 }
 
 /// Reads a `T` at `offset`; packets are not aligned.

@@ -25,7 +25,6 @@ pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
     if !header.is_well_formed() {
         return None;
     }
-    let destination = Address::from_v4(header.destination().octets());
     // Before the VIPs: the primary address of an address owner, to which its unicast peers send, is one of them.
     if header.protocol() == PROTOCOL_VRRP {
         if header.is_fragment() {
@@ -34,7 +33,9 @@ pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
             return Some(verdict);
         }
     }
-    let vip = ownership::find(link, destination)?;
+    // Looked at again, as in `ipv6`.
+    let header = view::<Header>(ctx, link.network)?;
+    let vip = ownership::find(link, Address::from_v4(header.destination().octets()))?;
     Some(ownership::gate(ctx, link, &vip, false))
 }
 

@@ -38,7 +38,6 @@ pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
     if !header.is_well_formed() {
         return None;
     }
-    let destination = header.destination_words();
     let mut accept_always = false;
     match header.next_header() {
         NEXT_HEADER_ICMPV6 if ndp::is_about_neighbors(ctx, link) => {
@@ -60,7 +59,9 @@ pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
         }
         _ => {}
     }
-    let vip = find_vip(link, destination)?;
+    // Looked at again: the calls above share the stack of 512 octets with this function, which has no room to keep an address.
+    let header = view::<Header>(ctx, link.network)?;
+    let vip = find_vip(link, header.destination_words())?;
     Some(ownership::gate(ctx, link, &vip, accept_always))
 }
 
