@@ -7,7 +7,8 @@ use vipd_common::{
     wire::{
         ipv4::PROTOCOL_VRRP,
         ipv6::{
-            DESTINATION_OPTIONS, Extension, FRAGMENT, FRAGMENT_LENGTH, HEADER, HOP_BY_HOP, Header, ROUTING,
+            DESTINATION_OPTIONS, Extension, FRAGMENT, FRAGMENT_LENGTH, HEADER, HOP_BY_HOP, Head, Header,
+            ROUTING,
         },
         ndp::NEXT_HEADER_ICMPV6,
     },
@@ -34,7 +35,8 @@ const _: () = assert!(MAX_NETWORK + HEADER + MAX_EXTENSION_HEADERS * 2048 <= OFF
 
 #[inline(always)]
 pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
-    let header = view::<Header>(ctx, link.network)?;
+    // Not the addresses yet: a packet that is cut off, and says that it has extension headers, is dropped below.
+    let header = view::<Head>(ctx, link.network)?;
     if !header.is_well_formed() {
         return None;
     }
@@ -108,7 +110,7 @@ pub fn unread(fragment: bool) -> Option<Verdict> {
 
 #[inline(always)]
 fn look_behind_extensions(ctx: &Context, link: &Link) -> Option<Verdict> {
-    let mut kind = view::<Header>(ctx, link.network)?.next_header();
+    let mut kind = view::<Head>(ctx, link.network)?.next_header();
     let mut offset = link.network + HEADER;
     let mut fragment = false;
     let mut later_fragment = false;

@@ -18,14 +18,36 @@ pub const ROUTING: u8 = 43;
 pub const FRAGMENT: u8 = 44;
 pub const DESTINATION_OPTIONS: u8 = 60;
 
-/// The view of a header.
+/// The view of what comes before the addresses.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-pub struct Header {
+pub struct Head {
     version_class_flow: [u8; 4],
     payload_length: [u8; 2],
     next_header: u8,
     hop_limit: u8,
+}
+
+impl View for Head {}
+
+impl Head {
+    /// Whether the version is 6.
+    #[inline(always)]
+    pub fn is_well_formed(&self) -> bool {
+        self.version_class_flow[0] >> 4 == 6
+    }
+
+    #[inline(always)]
+    pub fn next_header(&self) -> u8 {
+        self.next_header
+    }
+}
+
+/// The view of a header.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+pub struct Header {
+    head: Head,
     source: [u8; 16],
     destination: [u8; 16],
 }
@@ -44,40 +66,36 @@ impl Header {
         destination: Address,
     ) -> Self {
         Self {
-            version_class_flow: (6 << 28 | u32::from(traffic_class) << 20).to_be_bytes(),
-            payload_length: payload_length.to_be_bytes(),
-            next_header,
-            hop_limit,
+            head: Head {
+                version_class_flow: (6 << 28 | u32::from(traffic_class) << 20).to_be_bytes(),
+                payload_length: payload_length.to_be_bytes(),
+                next_header,
+                hop_limit,
+            },
             source: source.octets(),
             destination: destination.octets(),
         }
     }
 
-    /// Whether the version is 6.
-    #[inline(always)]
-    pub fn is_well_formed(&self) -> bool {
-        self.version_class_flow[0] >> 4 == 6
-    }
-
     #[inline(always)]
     pub fn traffic_class(&self) -> u8 {
-        (u32::from_be_bytes(self.version_class_flow) >> 20) as u8
+        (u32::from_be_bytes(self.head.version_class_flow) >> 20) as u8
     }
 
     /// Octets after the header, extension headers among them.
     #[inline(always)]
     pub fn payload_length(&self) -> u16 {
-        u16::from_be_bytes(self.payload_length)
+        u16::from_be_bytes(self.head.payload_length)
     }
 
     #[inline(always)]
     pub fn next_header(&self) -> u8 {
-        self.next_header
+        self.head.next_header
     }
 
     #[inline(always)]
     pub fn hop_limit(&self) -> u8 {
-        self.hop_limit
+        self.head.hop_limit
     }
 
     pub fn source(&self) -> Ipv6Addr {
@@ -103,7 +121,7 @@ impl Header {
     /// Takes one from a hop limit that is not 0.
     #[inline(always)]
     pub fn decrement_hop_limit(&mut self) {
-        self.hop_limit = self.hop_limit.wrapping_sub(1);
+        self.head.hop_limit = self.head.hop_limit.wrapping_sub(1);
     }
 }
 
@@ -156,7 +174,7 @@ impl<'a> Packet<'a> {
     /// [`Malformed::Truncated`], [`Malformed::Version`].
     pub fn new_checked(octets: &'a [u8]) -> Result<Self, Malformed> {
         let (header, rest) = Header::new_prefix(octets)?;
-        if !header.is_well_formed() {
+        if !header.head.is_well_formed() {
             return Err(Malformed::Version);
         }
         let payload = rest.get(..usize::from(header.payload_length())).ok_or(Malformed::Truncated)?;
