@@ -18,14 +18,13 @@ pub const ROUTING: u8 = 43;
 pub const FRAGMENT: u8 = 44;
 pub const DESTINATION_OPTIONS: u8 = 60;
 
-/// The view of what comes before the addresses.
+/// The view of a header up to the number of the next one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 pub struct Head {
     version_class_flow: [u8; 4],
     payload_length: [u8; 2],
     next_header: u8,
-    hop_limit: u8,
 }
 
 impl View for Head {}
@@ -48,6 +47,7 @@ impl Head {
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 pub struct Header {
     head: Head,
+    hop_limit: u8,
     source: [u8; 16],
     destination: [u8; 16],
 }
@@ -70,8 +70,8 @@ impl Header {
                 version_class_flow: (6 << 28 | u32::from(traffic_class) << 20).to_be_bytes(),
                 payload_length: payload_length.to_be_bytes(),
                 next_header,
-                hop_limit,
             },
+            hop_limit,
             source: source.octets(),
             destination: destination.octets(),
         }
@@ -95,7 +95,7 @@ impl Header {
 
     #[inline(always)]
     pub fn hop_limit(&self) -> u8 {
-        self.head.hop_limit
+        self.hop_limit
     }
 
     pub fn source(&self) -> Ipv6Addr {
@@ -121,7 +121,7 @@ impl Header {
     /// Takes one from a hop limit that is not 0.
     #[inline(always)]
     pub fn decrement_hop_limit(&mut self) {
-        self.head.hop_limit = self.head.hop_limit.wrapping_sub(1);
+        self.hop_limit = self.hop_limit.wrapping_sub(1);
     }
 }
 
