@@ -6,7 +6,7 @@ use vipd::time::Instant;
 use vipd_common::abi::{event_kind, mapped};
 
 use crate::{
-    bench::{Bench, GROUP, PRIMARY, SLOT, VIP, XDP_DROP, XDP_PASS, identity, now},
+    bench::{Bench, LEASE_SLOT, PRIMARY, SLOT, VIP, XDP_DROP, XDP_PASS, identity, now},
     frames::{Ipv4, PEER_MAC, v2, v3},
 };
 
@@ -76,7 +76,7 @@ fn a_leaving_owner_yields_to_anyone() {
 fn an_expired_lease_is_cleared_but_not_revoked() {
     let Some(mut bench) = bench() else { return };
     let until = now();
-    bench.dataplane().pages().leases().acquire(GROUP, until);
+    bench.dataplane().pages().leases().acquire(LEASE_SLOT, until);
     bench.run(&advert(PEER, 0));
     assert_eq!(bench.lease(), until, "a goodbye takes nothing");
     assert_eq!(bench.event().map(|event| event.kind), Some(event_kind::ADVERT));

@@ -3,13 +3,18 @@
 use core::ptr;
 
 use vipd_common::{
-    abi::{EVENT_BURST, EVENT_PERIOD_NS, Event, Instance, InstanceCount, LINES, OWN_INTERFACE, event_kind},
-    rival::{Rival, Tenure},
+    abi::{
+        EVENT_BURST, EVENT_PERIOD_NS, InstanceCount, InstanceRecord, LINES, OWN_INTERFACE, RingEvent,
+        event_kind,
+    },
+    rival::{RivalAdvert, Tenure},
+    types::ChecksumForm,
+    wire::eth,
 };
 
-use super::{Advert, CHECKSUM_MESSAGE_ONLY, Envelope};
+use super::{Envelope, ValidAdvert};
 use crate::{
-    address::Address, count::count_instance, events, forward_after_takeover, frame::read, hook::Context, log,
+    address::Address, count::count_instance, events, forward_after_takeover, frame::view, hook::Context, log,
     ownership,
 };
 
@@ -18,9 +23,9 @@ use crate::{
 pub fn accept(
     ctx: &Context,
     (slot, line): (u32, u32),
-    instance: *mut Instance,
+    instance: *mut InstanceRecord,
     source: Address,
-    advert: &Advert,
+    advert: &ValidAdvert,
 ) {
     // SAFETY: the program's half of the value. Two CPUs may write it at once; the generation then differs from what one
     // of the events carries, and the daemon disregards a stamp whose generation it has not been told of.
@@ -35,7 +40,7 @@ pub fn accept(
     if record.version == 3 {
         count_instance(
             slot,
-            if advert.checksum == CHECKSUM_MESSAGE_ONLY {
+            if advert.checksum == ChecksumForm::MessageOnly {
                 InstanceCount::ChecksumMessageOnly
             } else {
                 InstanceCount::ChecksumPseudoHeader
@@ -57,9 +62,9 @@ pub fn accept(
     let rival = rival(source, advert);
     let (tenure, until) = take_lease(record, |until| rival.tenure(record, until, now));
     // A frame that holds an advert holds an Ethernet header.
-    let mac = read(ctx, 6).unwrap_or([0; 6]);
+    let mac = view::<eth::Header>(ctx, 0).map_or([0; 6], |header| header.source().0);
     if tenure == Tenure::Lost {
-        forward_after_takeover::revoked(record.head.group, until, now);
+        forward_after_takeover::revoked(record.head.lease_slot, until, now);
         count_instance(slot, InstanceCount::LeasesRevoked);
         log::revoked(slot, source, advert.priority);
     }
@@ -72,7 +77,7 @@ pub fn accept(
         // Never later than at once: what takes the lease.
         let budget =
             if tenure == Tenure::Lost { Budget::owe(record, now) } else { Budget::spend(record, now) };
-        let event = Event {
+        let event = RingEvent {
             kind: if tenure == Tenure::Lost { event_kind::REVOKED } else { event_kind::ADVERT },
             instance: slot,
             at_ns: now,
@@ -81,7 +86,7 @@ pub fn accept(
             source: source.octets(),
             mac,
             priority: advert.priority,
-            checksum: advert.checksum,
+            checksum: advert.checksum as u8,
             interval_cs: advert.interval_cs,
             address_list_differs: u16::from(list_differs),
             deferring: u16::from(budget.is_last),
@@ -113,17 +118,17 @@ impl Budget {
     /// For an event that may be sent in any case. It costs nothing: one can only be followed by another when the daemon has
     /// acquired the lease again.
     #[inline(always)]
-    fn owe(record: &Instance, now: u64) -> Self {
+    fn owe(record: &InstanceRecord, now: u64) -> Self {
         Self { allows: true, is_last: Self::is_spent(record, now) }
     }
 
     #[inline(always)]
-    fn is_spent(record: &Instance, now: u64) -> bool {
+    fn is_spent(record: &InstanceRecord, now: u64) -> bool {
         record.events_paid_ns > now + (EVENT_BURST - 1) * EVENT_PERIOD_NS
     }
 
     #[inline(always)]
-    fn spend(record: &mut Instance, now: u64) -> Self {
+    fn spend(record: &mut InstanceRecord, now: u64) -> Self {
         if Self::is_spent(record, now) {
             return Self { allows: false, is_last: true };
         }
@@ -135,7 +140,7 @@ impl Budget {
 
 /// Keeps who sent an advert that failed a check, for the daemon to name.
 #[inline(always)]
-pub fn refuse(instance: *mut Instance, envelope: &Envelope, reason: InstanceCount) {
+pub fn refuse(instance: *mut InstanceRecord, envelope: &Envelope, reason: InstanceCount) {
     // SAFETY: the program's half of the value; of two at once a mixture is kept.
     let record = unsafe { &mut *instance };
     record.refused_source = envelope.source.octets();
@@ -144,20 +149,25 @@ pub fn refuse(instance: *mut Instance, envelope: &Envelope, reason: InstanceCoun
 
 /// Takes the lease from an address owner that discards the advert, if it is dead or frozen: nobody beats one that is not.
 #[inline(always)]
-pub fn relieve(ours: &Instance, source: Address, advert: &Advert) {
+pub fn relieve(ours: &InstanceRecord, source: Address, advert: &ValidAdvert) {
     let (rival, now) = (rival(source, advert), events::now());
     take_lease(ours, |until| rival.tenure_of_deaf_owner(ours, until, now));
 }
 
 #[inline(always)]
-fn rival(source: Address, advert: &Advert) -> Rival {
-    Rival { source, priority: advert.priority, interval_cs: advert.interval_cs, checksum: advert.checksum }
+fn rival(source: Address, advert: &ValidAdvert) -> RivalAdvert {
+    RivalAdvert {
+        source,
+        priority: advert.priority,
+        interval_cs: advert.interval_cs,
+        checksum: advert.checksum as u8,
+    }
 }
 
 /// Takes the lease back if it is over, by what `tenure` says of the lease word; and that word.
 #[inline(always)]
-fn take_lease(ours: &Instance, tenure: impl FnOnce(u64) -> Tenure) -> (Tenure, u64) {
-    let Some(word) = ownership::lease(ours.head.group) else { return (Tenure::None, 0) };
+fn take_lease(ours: &InstanceRecord, tenure: impl FnOnce(u64) -> Tenure) -> (Tenure, u64) {
+    let Some(word) = ownership::lease(ours.head.lease_slot) else { return (Tenure::None, 0) };
     // SAFETY: an aligned 8-byte word of the map; the daemon stores to it with atomic operations.
     let until = unsafe { ptr::read_volatile(word) };
     let tenure = tenure(until);

@@ -157,13 +157,40 @@ pub struct InstanceStatus {
     /// Latest that an advert has left after its time, since the start.
     pub advert_lateness_max_us: u64,
     /// Where the program runs: `native`, XDP in the driver, or `tc`, at tc ingress of the interface; empty while it is not there.
-    pub xdp_mode: String,
+    #[schemars(with = "String")]
+    pub xdp_mode: ProgramHook,
     /// Why it is not `native`.
     #[serde(default)]
     pub xdp_mode_reason: Option<String>,
     /// What adverts go over: its own interface first, then its heartbeat lines.
     #[serde(default)]
     pub lines: Vec<LineStatus>,
+}
+
+/// Where the program runs for an instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProgramHook {
+    /// Nowhere: it is not attached.
+    #[default]
+    #[serde(rename = "")]
+    Nowhere,
+    /// XDP in the driver.
+    #[serde(rename = "native")]
+    Native,
+    /// tc ingress of the interface.
+    #[serde(rename = "tc")]
+    Tc,
+}
+
+impl ProgramHook {
+    /// As in the JSON and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nowhere => "",
+            Self::Native => "native",
+            Self::Tc => "tc",
+        }
+    }
 }
 
 /// A line of an instance.

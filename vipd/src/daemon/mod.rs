@@ -465,12 +465,12 @@ fn carry_over<'a>(predecessors: &'a [Predecessor], routers: &[Router], pages: &P
             let heads = members.map(|router| held.iter().find(|(head, _)| head.key == router.key()));
             let Some(heads) = heads.collect::<Option<Vec<_>>>() else { continue };
             let Some((first, deadline)) = heads.first() else { continue };
-            let same = heads.iter().all(|(head, _)| head.group == first.group);
+            let same = heads.iter().all(|(head, _)| head.lease_slot == first.lease_slot);
             if !same || *deadline <= clock::now() || pages.leases().read(*group) >= *deadline {
                 continue;
             }
             pages.leases().acquire(*group, *deadline);
-            carried.push(Carried { predecessor, from: first.group, deadline: *deadline, group: *group });
+            carried.push(Carried { predecessor, from: first.lease_slot, deadline: *deadline, group: *group });
         }
     }
     carried

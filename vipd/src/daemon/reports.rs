@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vipd_common::{
     Priority,
-    abi::{EVENT_PERIOD_NS, Event, event_kind},
+    abi::{EVENT_PERIOD_NS, RingEvent, event_kind},
     types::ChecksumForm,
     wire::eth::MacAddr,
 };
@@ -47,7 +47,7 @@ impl Effects {
     }
 
     /// The advert that an event reports. Anything else it may tell of is dealt with here.
-    pub(super) fn read(&mut self, event: &Event) -> Option<Report> {
+    pub(super) fn read(&mut self, event: &RingEvent) -> Option<Report> {
         let instance = InstanceId(u16::try_from(event.instance).ok()?);
         // One that was removed meanwhile is nobody's.
         let slot = self.slots.get_mut(&instance)?;

@@ -271,9 +271,9 @@ impl Router {
         self.answering().flat_map(move |(link, mac)| {
             let Wire { ifindex, vlan, .. } = link.wire;
             let entry = VipEntry {
-                group: self.group,
+                lease_slot: self.group,
                 instance: self.slot,
-                answers: 0,
+                reply_slot: 0,
                 mac: mac.0,
                 flags,
                 reserved: 0,
@@ -321,7 +321,7 @@ impl Router {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let unicast = self.spec.unicast.as_ref();
         Identity {
-            head: InstanceHead { key: self.key(), group: self.group },
+            head: InstanceHead { key: self.key(), lease_slot: self.group },
             primary: self.address.map_or([0; 16], octets),
             destination: octets(self.spec.group),
             auth_type: if self.auth_data().is_some() { auth_type::SIMPLE_TEXT } else { auth_type::NONE },

@@ -10,8 +10,8 @@ use super::{
     router::{self, Router},
 };
 use crate::{
-    control::model::{InstanceStatus, MasterStatus, SCHEMA, Status, TrackedStatus},
-    dataplane::Dataplane,
+    control::model::{InstanceStatus, MasterStatus, ProgramHook, SCHEMA, Status, TrackedStatus},
+    dataplane::{Dataplane, Mode},
     engine::{FaultReason, InstanceId, Reason, Snapshot, StateName},
     time::Instant,
     tracking::Health,
@@ -124,7 +124,10 @@ impl Driver {
             discards: discards(&counters),
             advert_lateness_max_us: whole(snapshot.counters.advert_lateness_max.as_micros()),
             lines: self.line_status(id, snapshot.state == StateName::Backup, now),
-            xdp_mode: attachment.map_or("", |attachment| attachment.mode.name()).to_owned(),
+            xdp_mode: attachment.map_or(ProgramHook::Nowhere, |attachment| match attachment.mode {
+                Mode::Native => ProgramHook::Native,
+                Mode::Tc => ProgramHook::Tc,
+            }),
             xdp_mode_reason: attachment.and_then(|attachment| attachment.reason.clone()),
         })
     }
@@ -148,7 +151,7 @@ pub(super) fn tracked((keyword, name, health): (&str, &str, Health)) -> TrackedS
 pub(super) fn vip_answers(router: &Router, dataplane: &Dataplane) -> BTreeMap<IpAddr, u64> {
     let mut answers = BTreeMap::new();
     for (key, _) in router.table() {
-        *answers.entry(router::address(key.address)).or_default() += dataplane.answers(&key);
+        *answers.entry(router::address(key.address)).or_default() += dataplane.replies(&key);
     }
     answers
 }

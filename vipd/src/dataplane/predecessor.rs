@@ -40,7 +40,7 @@ impl Predecessor {
             if head.key.vrid == 0 {
                 continue;
             }
-            let deadline = self.lease(head.group)?;
+            let deadline = self.lease(head.lease_slot)?;
             if deadline != Instant::default() {
                 leases.push((head, deadline));
             }
@@ -48,14 +48,14 @@ impl Predecessor {
         Ok(leases)
     }
 
-    /// The lease word of one of its groups.
-    pub fn lease(&self, group: u32) -> Result<Instant> {
+    /// One of its lease words.
+    pub fn lease(&self, slot: u32) -> Result<Instant> {
         let (leases, value_size) = self.array("LEASES")?;
         if value_size != size_of::<u64>() {
             bail!("{}: LEASES has values of {value_size} octets", self.0.display());
         }
         let mut deadline = [0; size_of::<u64>()];
-        sys::lookup(leases.fd(), group, &mut deadline)?;
+        sys::lookup(leases.fd(), slot, &mut deadline)?;
         Ok(Instant::from_nanos(u64::from_ne_bytes(deadline)))
     }
 

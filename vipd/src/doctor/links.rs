@@ -7,6 +7,7 @@ use vipd_common::Family;
 use super::{Facts, Findings};
 use crate::{
     config::{Instance, XdpMode, XdpModes},
+    control::model::ProgramHook,
     dataplane::NATIVE_MTU,
     host::{SurveyedLink, Unusable, is_local},
 };
@@ -154,7 +155,7 @@ fn wire<'f>(facts: &'f Facts, link: &'f SurveyedLink) -> &'f SurveyedLink {
 /// Whether an interface is, or will be, served by native XDP alone.
 fn is_native(facts: &Facts, name: &str, instances: &[&Instance]) -> bool {
     match instances.iter().find_map(|instance| facts.status_of(instance)) {
-        Some(status) => status.xdp_mode == "native",
+        Some(status) => status.xdp_mode == ProgramHook::Native,
         None => facts
             .config()
             .is_some_and(|config| XdpModes::of(config, XdpMode::Auto).of_interface(name) == XdpMode::Native),
@@ -166,7 +167,7 @@ fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instanc
     let native = is_native(facts, name, instances);
     let status = instances.iter().find_map(|instance| facts.status_of(instance));
     match (status, wire.state.xdp) {
-        (Some(status), _) if status.xdp_mode.is_empty() => {
+        (Some(status), _) if status.xdp_mode == ProgramHook::Nowhere => {
             let what = "vipd runs, and its program is not attached: nothing answers for its VIPs";
             let fix = "the state of its instances says why; it is tried again every few seconds";
             findings.problem(name, "xdp", what, fix);
@@ -229,7 +230,7 @@ fn queues(
     let status = instances.iter().find_map(|instance| facts.status_of(instance));
     let configured = || facts.config().map(|config| XdpModes::of(config, XdpMode::Auto).of_interface(name));
     let at_tc = match status {
-        Some(status) => status.xdp_mode != "native",
+        Some(status) => status.xdp_mode != ProgramHook::Native,
         // `auto` serves a VLAN interface at tc ingress.
         None => match configured() {
             Some(XdpMode::Tc) => true,

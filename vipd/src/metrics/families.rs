@@ -238,7 +238,10 @@ pub const ALL: &[Family] = &[
         "What an instance is configured to be.",
         Source::InstanceBy(&["version", "lease", "xdp_mode", "sync_group"], |i| {
             let group = i.sync_group.clone().unwrap_or_default();
-            vec![(vec![i.version.to_string(), i.lease.clone(), i.xdp_mode.clone(), group], whole(1))]
+            vec![(
+                vec![i.version.to_string(), i.lease.clone(), i.xdp_mode.name().to_owned(), group],
+                whole(1),
+            )]
         }),
     ),
     gauge(

@@ -10,7 +10,9 @@ use std::{
 use anstyle::Style;
 
 use super::{BOLD, DIM, WARN, age, style_of, sum, tenths};
-use crate::control::model::{ArbiterStatus, InstanceStatus, LineStatus, Status, TargetStatus, TrackedStatus};
+use crate::control::model::{
+    ArbiterStatus, InstanceStatus, LineStatus, ProgramHook, Status, TargetStatus, TrackedStatus,
+};
 
 /// VIPs on one line.
 const VIPS_A_LINE: usize = 3;
@@ -23,10 +25,10 @@ pub fn instances(out: &mut impl Write, status: &Status) -> io::Result<()> {
 
 /// Where its program runs.
 fn hook(i: &InstanceStatus) -> &'static str {
-    match i.xdp_mode.as_str() {
-        "native" => ", XDP native",
-        "tc" => ", tc ingress",
-        _ => "",
+    match i.xdp_mode {
+        ProgramHook::Native => ", XDP native",
+        ProgramHook::Tc => ", tc ingress",
+        ProgramHook::Nowhere => "",
     }
 }
 
