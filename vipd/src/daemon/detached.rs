@@ -8,12 +8,10 @@ use std::{
     time::Duration,
 };
 
-use nix::net::if_::if_indextoname;
-
 use super::{clock, driver::Message, main_loop::MainLoop};
 use crate::{
     detection::Cadence,
-    host::{LinkChange, LinkState},
+    host::{LinkChange, LinkState, name_of},
 };
 
 /// Between two looks. Each is one or two system calls for an interface.
@@ -111,7 +109,7 @@ impl MainLoop<'_> {
     fn tell_of_found(&mut self) {
         let Self { detached, attachments, .. } = self;
         detached.lost.retain(|ifindex, Lost { interface, told }| {
-            let Some(attachment) = attachments.get(ifindex) else { return if_indextoname(*ifindex).is_ok() };
+            let Some(attachment) = attachments.get(ifindex) else { return name_of(*ifindex).is_some() };
             if *told {
                 tracing::info!(
                     target: "vipd::event",

@@ -8,7 +8,6 @@ use std::{
 };
 
 use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
-use nix::net::if_::if_indextoname;
 use rtnetlink::{
     Handle, MulticastGroup,
     packet_core::{NetlinkMessage, NetlinkPayload},
@@ -238,7 +237,7 @@ pub(super) fn without_addresses(message: &LinkMessage) -> LinkState {
             LinkAttribute::Mtu(mtu) => state.mtu = *mtu,
             LinkAttribute::Controller(0) => {}
             LinkAttribute::Controller(ifindex) => {
-                let name = if_indextoname(*ifindex).ok().and_then(|name| name.into_string().ok());
+                let name = name_of(*ifindex);
                 let name = name.unwrap_or_else(|| format!("index {ifindex}"));
                 state.controller = Some(Controller { ifindex: *ifindex, name, kind: None });
             }
@@ -455,4 +454,11 @@ impl LinkEvents {
         self.changed.extend(&self.known);
         self.resync = false;
     }
+}
+
+/// The name that an interface has now; `None`: there is none of that index.
+pub fn name_of(ifindex: u32) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "an empty name is no name")]
+    let name = nix::net::if_::if_indextoname(ifindex).ok()?.into_string().ok()?;
+    (!name.is_empty()).then_some(name)
 }

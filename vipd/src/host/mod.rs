@@ -49,7 +49,7 @@ use vipd_common::wire::eth::MacAddr;
 pub use ethtool::SharedQueues;
 pub use links::{
     Controller, ETHERNET, LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState,
-    is_within,
+    is_within, name_of,
 };
 pub use local::is_local;
 pub use netlink::Problems;

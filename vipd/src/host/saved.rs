@@ -8,9 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nix::net::if_::{if_indextoname, if_nametoindex};
+use nix::net::if_::if_nametoindex;
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::links::name_of;
 use crate::files;
 
 /// The name that an interface has now of which something was saved under this name; `None`: it is gone, and all of it with it.
@@ -21,7 +22,7 @@ pub(super) fn current_name(name: &str, ifindex: u32) -> Option<String> {
         Ok(found) if ifindex == 0 || found == ifindex => return Some(name.to_owned()),
         _ => {}
     }
-    if_indextoname(ifindex).ok()?.into_string().ok()
+    name_of(ifindex)
 }
 
 /// One file with one value; no file means the default one.
