@@ -21,12 +21,15 @@ fn nonlocal_bind(facts: &Facts, findings: &mut Findings) {
     if facts.running.is_none() {
         return;
     }
-    let vips = || facts.instances().iter().flat_map(|instance| instance.vips.iter().chain(&instance.excluded));
+    let vips =
+        || facts.instances().iter().flat_map(|instance| instance.vips.iter().chain(&instance.excluded));
     let has_vips = [vips().any(|vip| vip.address.is_ipv4()), vips().any(|vip| vip.address.is_ipv6())];
     for ((family, on), has_vips) in ["ipv4", "ipv6"].into_iter().zip(facts.nonlocal_bind).zip(has_vips) {
         let about = "sysctls";
         if has_vips && on == Some(false) {
-            let what = format!("net.{family}.ip_nonlocal_bind is 0: services cannot bind to a VIP before this node owns it; somebody has set vipd's setting back");
+            let what = format!(
+                "net.{family}.ip_nonlocal_bind is 0: services cannot bind to a VIP before this node owns it; somebody has set vipd's setting back"
+            );
             let fix = format!("sysctl -w net.{family}.ip_nonlocal_bind=1, and see who did");
             findings.problem(about, "nonlocal-bind", what, fix);
         } else if has_vips {
@@ -107,7 +110,9 @@ fn rules(facts: &Facts, findings: &mut Findings) {
         let of_family: Vec<_> = survey.rules.iter().filter(|rule| rule.family == family).collect();
         let Some(first) = of_family.first() else { continue };
         let Some(local) = of_family.iter().find(|rule| rule.looks_up_local) else {
-            let what = format!("IPv{number} has no policy rule `lookup local`: this host takes no packets, nor those to the VIPs");
+            let what = format!(
+                "IPv{number} has no policy rule `lookup local`: this host takes no packets, nor those to the VIPs"
+            );
             let fix = format!("ip -{number} rule add preference 0 lookup local, and see who removed it");
             findings.problem("rules", "rules", what, fix);
             continue;
@@ -117,7 +122,12 @@ fn rules(facts: &Facts, findings: &mut Findings) {
                 "IPv{number} has a policy rule of preference {} before `lookup local` ({}): packets to a VIP may take another way",
                 first.preference, local.preference
             );
-            findings.warning("rules", "rules", what, "see that it catches no VIP (ip rule), or move it behind");
+            findings.warning(
+                "rules",
+                "rules",
+                what,
+                "see that it catches no VIP (ip rule), or move it behind",
+            );
         } else {
             findings.ok("rules", "rules", format!("IPv{number} looks local addresses up first"));
         }

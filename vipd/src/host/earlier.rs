@@ -68,7 +68,8 @@ impl Leftovers {
         while let Some(message) = dump.next().await {
             let message = message.map_err(|error| explain("list of addresses", &error))?;
             let on_loopback = message.header.index == LOOPBACK && message.header.prefix_len == 128;
-            if on_loopback && !is_for_show(&message)
+            if on_loopback
+                && !is_for_show(&message)
                 && let Some((address, tagged)) = parse(&message)
                 && (tagged || added.contains(&address))
             {

@@ -21,9 +21,7 @@ use vipd_common::Family;
 
 use super::{
     PROTOCOL_TAG,
-    netlink::{
-        FAMILIES, IN_FLIGHT, address_family, errno, explain, family, full_length, supported,
-    },
+    netlink::{FAMILIES, IN_FLIGHT, address_family, errno, explain, family, full_length, supported},
 };
 
 /// The kernel's table of local addresses.

@@ -109,7 +109,11 @@ impl Sysctls {
 
     fn originals(&self) -> Originals {
         let known = |(dir, values): (String, _)| {
-            if dir.contains('/') || dir.starts_with("ipv") { (dir, values) } else { (format!("ipv4/conf/{dir}"), values) }
+            if dir.contains('/') || dir.starts_with("ipv") {
+                (dir, values)
+            } else {
+                (format!("ipv4/conf/{dir}"), values)
+            }
         };
         self.saved.load().into_iter().map(known).collect()
     }

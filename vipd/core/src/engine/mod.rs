@@ -210,8 +210,7 @@ impl Engine {
             return;
         }
         for (id, group) in &self.groups {
-            let takes_over =
-                self.is_held(group, None) || self.prepare_at(group).is_some_and(|at| at <= now);
+            let takes_over = self.is_held(group, None) || self.prepare_at(group).is_some_and(|at| at <= now);
             let changed = if takes_over { self.prepared.insert(*id) } else { self.prepared.remove(id) };
             if changed {
                 let prepare = |&instance| Action::Prepare { instance, takes_over };

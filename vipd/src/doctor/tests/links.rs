@@ -172,8 +172,12 @@ fn routing() {
     let rows: &[Row] = &[
         (
             "a rule of somebody else",
-            |f| f.survey.as_mut().unwrap().rules = vec![rule(50, false), rule(100, true), rule(32_766, false)],
-            &["rules: warning: IPv4 has a policy rule of preference 50 before `lookup local` (100): packets to a VIP may take another way"],
+            |f| {
+                f.survey.as_mut().unwrap().rules = vec![rule(50, false), rule(100, true), rule(32_766, false)]
+            },
+            &[
+                "rules: warning: IPv4 has a policy rule of preference 50 before `lookup local` (100): packets to a VIP may take another way",
+            ],
         ),
         (
             "the kernel's rules",
@@ -183,7 +187,9 @@ fn routing() {
         (
             "no rule for local addresses",
             |f| f.survey.as_mut().unwrap().rules = vec![rule(32_766, false)],
-            &["rules: problem: IPv4 has no policy rule `lookup local`: this host takes no packets, nor those to the VIPs"],
+            &[
+                "rules: problem: IPv4 has no policy rule `lookup local`: this host takes no packets, nor those to the VIPs",
+            ],
         ),
         (
             "a strict filter, and a VIP of another network",
