@@ -286,6 +286,13 @@ impl Node for Effects {
         tracing::info!(instance = name, ?checksum, "sending the form of checksum that the peer uses");
     }
 
+    fn prepare(&mut self, instance: InstanceId, takes_over: bool) {
+        self.wishes.send_if_modified(|wishes| {
+            let wish = wishes.entry(instance).or_default();
+            mem::replace(&mut wish.takes_over, takes_over) != takes_over
+        });
+    }
+
     fn transition(&mut self, transition: Transition) {
         let Transition { instance, from, to, reason, master } = transition;
         if self.is_takeover_in_vain(instance, to) {

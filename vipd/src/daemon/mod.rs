@@ -302,12 +302,11 @@ async fn run_engine(
     predecessors.into_iter().try_for_each(Predecessor::remove).context("remove an earlier version's pins")?;
     let mut wishes_at_start = Wishes::new();
     for router in &routers {
+        // The mastership of the vipd before this one goes on: its VIPs stay local. An address owner waits for nobody.
         let master = pages.leases().read(router.group) > clock::now();
-        if master {
-            // The mastership of the vipd before this one goes on: its VIPs stay local.
-            made.host.set_master(router.host_key(), true).await?;
-        }
-        wishes_at_start.insert(router.id(), Wish { master, masters_heard: 0 });
+        let wish = Wish { master, takes_over: router.spec.priority.is_owner(), masters_heard: 0 };
+        made.host.set(router.host_key(), wish.ownership()).await?;
+        wishes_at_start.insert(router.id(), wish);
     }
     made.host.install(&plan).await?;
 

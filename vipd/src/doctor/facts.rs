@@ -20,8 +20,8 @@ pub struct Facts {
     pub running: Option<Status>,
     /// Or why it could not be taken.
     pub survey: Result<Survey, String>,
-    /// `net.ipv4.ip_nonlocal_bind` or that of IPv6.
-    pub nonlocal_bind: bool,
+    /// `net.ipv4.ip_nonlocal_bind` and that of IPv6, if it can be read.
+    pub nonlocal_bind: [Option<bool>; 2],
     /// By the name of the interface, and `all`.
     pub settings: BTreeMap<String, InterfaceSettings>,
     /// Multicast groups that somebody on this host is a member of, with the interface.

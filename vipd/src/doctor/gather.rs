@@ -54,9 +54,9 @@ impl Facts {
         Ok(Self {
             machine: machine(&places.bpffs_dir, running.as_ref().map(|status| status.pid)),
             survey: Survey::take().await.map_err(|error| format!("{error:#}")),
-            nonlocal_bind: ["ipv4", "ipv6"].iter().any(|family| {
+            nonlocal_bind: ["ipv4", "ipv6"].map(|family| {
                 let file = format!("/proc/sys/net/{family}/ip_nonlocal_bind");
-                fs::read_to_string(file).is_ok_and(|value| value.trim() != "0")
+                Some(fs::read_to_string(file).ok()?.trim() != "0")
             }),
             settings: settings(),
             groups: proc::groups(),

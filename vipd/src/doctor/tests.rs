@@ -82,7 +82,7 @@ fn idle() -> Facts {
         configuration: parse(CONFIG),
         running: None,
         survey: Ok(Survey { links: vec![link(2, "eth0", "10.0.0.5")], rules: Vec::new() }),
-        nonlocal_bind: false,
+        nonlocal_bind: [Some(true); 2],
         settings: BTreeMap::from([
             ("all".to_owned(), InterfaceSettings { arp_ignore: 1, arp_announce: 2, ..settings }),
             ("eth0".to_owned(), settings),
