@@ -21,6 +21,7 @@ mod places;
 mod printable;
 mod resources;
 pub mod scripts;
+mod socket_filter;
 pub mod tracking;
 
 use printable::printable;
