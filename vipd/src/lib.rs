@@ -15,6 +15,7 @@ pub mod dump;
 pub mod events;
 pub mod files;
 pub mod host;
+mod interface_names;
 pub mod metrics;
 pub mod notify;
 mod places;

@@ -207,7 +207,9 @@ impl UnicastSocket {
                     ControlMessageOwned::Ipv4RecvErr(note, _) | ControlMessageOwned::Ipv6RecvErr(note, _) => {
                         is_ours |= note.ee_origin == libc::SO_EE_ORIGIN_TIMESTAMPING;
                     }
-                    ControlMessageOwned::Ipv4PacketInfo(info) => ifindex = u32::try_from(info.ipi_ifindex).ok(),
+                    ControlMessageOwned::Ipv4PacketInfo(info) => {
+                        ifindex = u32::try_from(info.ipi_ifindex).ok()
+                    }
                     ControlMessageOwned::Ipv6PacketInfo(info) => ifindex = Some(info.ipi6_ifindex),
                     _ => {}
                 }

@@ -8,12 +8,11 @@ use std::{
     time::Duration,
 };
 
-use nix::net::if_::if_indextoname;
-
 use super::{clock, driver::Message, main_loop::MainLoop};
 use crate::{
     detection::Cadence,
     host::{LinkChange, LinkState},
+    interface_names::name_of,
 };
 
 /// Between two looks. Each is one or two system calls for an interface.
@@ -111,7 +110,9 @@ impl MainLoop<'_> {
     fn tell_of_found(&mut self) {
         let Self { detached, attachments, .. } = self;
         detached.lost.retain(|ifindex, Lost { interface, told }| {
-            let Some(attachment) = attachments.get(ifindex) else { return if_indextoname(*ifindex).is_ok() };
+            let Some(attachment) = attachments.get(ifindex) else {
+                return !matches!(name_of(*ifindex), Ok(None));
+            };
             if *told {
                 tracing::info!(
                     target: "vipd::event",

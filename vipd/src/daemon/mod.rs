@@ -30,6 +30,7 @@ pub mod runtime_dir;
 mod service_manager;
 mod setup;
 mod sockets;
+mod sources;
 mod status;
 mod timer;
 
@@ -61,6 +62,7 @@ use self::{
     runtime_dir::{PidFile, RuntimeDir},
     service_manager::ServiceManager,
     sockets::Sockets,
+    sources::Sources,
 };
 use crate::{
     capabilities, config, control,
@@ -402,6 +404,7 @@ async fn run_engine(
         draining: None,
         conditions: Conditions::default(),
         detached: Detached::default(),
+        sources: Sources::default(),
         manager: ServiceManager::new(),
         stopping: false,
         reload: None,

@@ -69,7 +69,7 @@ impl Addresses {
         if !supported(Family::V6) {
             return Ok(existing);
         }
-        let added = self.saved.load();
+        let added = self.saved.load()?;
         let mut get = handle.address().get();
         get.message_mut().header.family = AddressFamily::Inet6;
         let mut dump = std::pin::pin!(get.execute());
@@ -105,7 +105,7 @@ impl Addresses {
         let missing: Vec<Ipv6Addr> = wanted.iter().copied().filter(|vip| !taken.contains(vip)).collect();
         let ours: Added = existing.ours.iter().copied().chain(missing.iter().copied()).collect();
         // First remembered, then made: a crash between the two leaves nothing that is not recognised.
-        if ours != self.saved.load() {
+        if ours != self.saved.load()? {
             self.saved.save(&ours)?;
         }
         stream::iter(missing)
@@ -129,7 +129,7 @@ impl Addresses {
             .buffer_unordered(IN_FLIGHT)
             .try_collect::<()>()
             .await?;
-        let mut added = self.saved.load();
+        let mut added = self.saved.load()?;
         let before = added.len();
         added.retain(|vip| keep.contains(vip));
         if added.len() == before { Ok(()) } else { self.saved.save(&added) }

@@ -16,6 +16,7 @@ mod local;
 mod mc_filter;
 pub mod multicast;
 mod neigh;
+mod neighbour_tables;
 mod netlink;
 mod offload;
 mod plan;
@@ -55,6 +56,7 @@ pub use links::{
     is_within,
 };
 pub use local::is_local;
+pub use neighbour_tables::NeighbourTable;
 pub use netlink::Problems;
 pub use plan::{Plan, PlannedFilter, PlannedInstance, PlannedLink, TABLE_BASE};
 pub use survey::{BridgeState, Survey, SurveyedLink, SurveyedRule};

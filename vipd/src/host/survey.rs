@@ -18,6 +18,7 @@ use super::{
     PROTOCOL_TAG, VIRTUAL_TAG,
     ethtool::SharedQueues,
     links::{LinkState, address, without_addresses},
+    neighbour_tables::{self, NeighbourTable},
     netlink::{FAMILIES, LOOPBACK, supported},
     offload,
     routes::TABLE_LOCAL,
@@ -29,6 +30,7 @@ pub struct Survey {
     /// With their addresses, but for those of `lo`.
     pub links: Vec<SurveyedLink>,
     pub rules: Vec<SurveyedRule>,
+    pub neighbour_tables: Vec<NeighbourTable>,
 }
 
 #[derive(Clone, Debug)]
@@ -89,7 +91,8 @@ impl Survey {
                 handle.rule().get(version).execute().try_collect().await.context("list rules")?;
             rules.extend(messages.iter().map(|message| rule(family, &message.attributes)));
         }
-        Ok(Self { links: links.into_values().collect(), rules })
+        let neighbour_tables = neighbour_tables::list(handle).await?;
+        Ok(Self { links: links.into_values().collect(), rules, neighbour_tables })
     }
 }
 

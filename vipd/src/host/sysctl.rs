@@ -43,7 +43,7 @@ impl Sysctls {
 
     /// Raises the settings for every interface, also those that are still to come.
     pub fn raise(&self) -> Result<()> {
-        let mut originals = self.saved.load();
+        let mut originals = self.saved.load()?;
         let mut changes = Vec::new();
         for (setting, minimum) in MINIMUM {
             let value = self.read(EVERY_INTERFACE, setting)?;
@@ -70,7 +70,7 @@ impl Sysctls {
 
     /// Restores what was raised and deletes the file. What the operator changed meanwhile is left alone.
     pub fn restore(&self) -> Result<()> {
-        for (interface, values) in self.saved.load() {
+        for (interface, values) in self.saved.load()? {
             self.restore_interface(&interface, &values)?;
         }
         self.saved.save(&Originals::new())
