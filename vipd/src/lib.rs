@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod dataplane;
+mod denial;
 pub mod detection;
 pub mod doctor;
 pub mod dump;

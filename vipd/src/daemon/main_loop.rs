@@ -225,7 +225,13 @@ impl MainLoop<'_> {
     /// Writes the state where tools for keepalived look for it.
     async fn dump(&self, kind: dump::Kind) {
         let Some(status) = self.status().await else { return };
-        match dump::write(kind, &self.config, &status) {
+        let mut config = self.config.clone();
+        for router in &self.routers {
+            if let Some(instance) = config.instances.get_mut(router.position) {
+                *instance = router.spec_in_force();
+            }
+        }
+        match dump::write(kind, &config, &status) {
             Ok(path) => tracing::info!(path = %path.display(), "the state is written"),
             Err(error) => tracing::error!(error = format!("{error:#}"), "the state is not written"),
         }

@@ -67,6 +67,7 @@ use self::{
 use crate::{
     capabilities, config, control,
     dataplane::{Dataplane, Events, Pages, Pinned, Predecessor, Refused},
+    denial,
     events::{Collected, Journal},
     host::{Host, LinkChange, LinkEvents, multicast::Memberships},
     metrics,
@@ -314,7 +315,8 @@ async fn run_engine(
     made.host.install(&plan).await?;
 
     let memberships = Memberships::join(setup::groups(&routers))
-        .context("join the multicast groups of adverts and VIPs (CAP_NET_RAW)")?;
+        .map_err(denial::of_raw_socket)
+        .context("join the multicast groups of adverts and VIPs")?;
     let sockets = Sockets::open(&routers)?;
 
     let (messages, received) = mpsc::channel(MESSAGES);

@@ -303,6 +303,15 @@ impl Router {
         })
     }
 
+    /// As it is configured, with what is in force where nothing is: the least TTL of each peer.
+    pub fn spec_in_force(&self) -> config::Instance {
+        let mut spec = self.spec.clone();
+        let in_force: Vec<u8> = self.peers().map(|(_, entry)| entry.min_ttl).collect();
+        let peers = spec.unicast.iter_mut().flat_map(|unicast| &mut unicast.peers);
+        peers.zip(in_force).for_each(|(peer, min_ttl)| peer.min_ttl = Some(min_ttl));
+        spec
+    }
+
     /// Whether an advert's sender may speak to this router; XDP has judged by the table of peers, which may be another by now.
     pub fn hears(&self, source: IpAddr) -> bool {
         self.spec.unicast.as_ref().is_none_or(|unicast| {

@@ -19,6 +19,7 @@ use crate::{
         AdvertSpec, Batch, Departure, PacketSocket, Question, Station, UnicastSocket, advert_frame,
         advert_packet,
     },
+    denial,
     time::Instant,
     vrrp::LeasePolicy,
 };
@@ -91,17 +92,15 @@ impl Sockets {
         for (ifindex, peer) in Self::needs(routers) {
             match peer {
                 None => {
-                    let socket = PacketSocket::open(ifindex);
-                    let socket = socket.with_context(|| {
-                        format!("open a packet socket on interface {ifindex} (CAP_NET_RAW)")
-                    })?;
+                    let socket = PacketSocket::open(ifindex).map_err(denial::of_raw_socket);
+                    let socket =
+                        socket.with_context(|| format!("open a packet socket on interface {ifindex}"))?;
                     sockets.frames.insert(ifindex, socket);
                 }
                 Some(peer) => {
-                    let socket = UnicastSocket::open(peer, ifindex);
-                    let socket = socket.with_context(|| {
-                        format!("open a raw socket for the unicast peer {peer} (CAP_NET_RAW)")
-                    })?;
+                    let socket = UnicastSocket::open(peer, ifindex).map_err(denial::of_raw_socket);
+                    let socket =
+                        socket.with_context(|| format!("open a raw socket for the unicast peer {peer}"))?;
                     sockets.peers.insert((ifindex, peer), PeerWay { socket, asked_at: None });
                 }
             }
