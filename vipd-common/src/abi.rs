@@ -356,11 +356,11 @@ counters! {
         /// Frames to a virtual MAC whose VIPs are not owned here, dropped.
         vmac_gated = VmacGated,
         /// IP packets to VIPs that a rival has just taken from us, sent on to it.
-        late_forwarded = LateForwarded,
+        forward_after_takeover_sent = ForwardAfterTakeoverSent,
         /// Such packets whose TTL or hop limit had run out, dropped.
-        late_ttl_exceeded = LateTtlExceeded,
+        forward_after_takeover_ttl_exceeded = ForwardAfterTakeoverTtlExceeded,
         /// Such packets beyond the number that one takeover may forward, dropped.
-        late_over_budget = LateOverBudget,
+        forward_after_takeover_over_budget = ForwardAfterTakeoverOverBudget,
         /// Other stations' claims of VIPs owned here, dropped.
         vip_conflicts = VipConflicts,
         /// Other stations' claims of VIPs not owned here: the master announcing itself.

@@ -53,19 +53,19 @@ pub fn forward(ctx: &Context, link: &Link, slot: u32, to_virtual_mac: bool) -> O
     unsafe {
         let forwarded = &raw mut (*ours).forwarded;
         if *forwarded >= MAX_PACKETS {
-            count(Count::LateOverBudget);
+            count(Count::ForwardAfterTakeoverOverBudget);
             return Some(Verdict::Drop);
         }
         add_atomically(forwarded, 1);
     }
     if !spend_hop(ctx, link)? {
-        count(Count::LateTtlExceeded);
+        count(Count::ForwardAfterTakeoverTtlExceeded);
         return Some(Verdict::Drop);
     }
     write(ctx, 0, successor)?;
     // Not the client's: the switch would look for it here.
     write(ctx, 6, mac)?;
-    count(Count::LateForwarded);
+    count(Count::ForwardAfterTakeoverSent);
     Some(Verdict::Tx)
 }
 

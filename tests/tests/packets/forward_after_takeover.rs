@@ -83,7 +83,7 @@ fn what_comes_late_goes_on_to_who_has_taken_over() {
     taken(&mut bench);
     let (outcome, moved) = bench.moved(&late);
     assert_eq!((outcome.verdict, outcome.frame), (XDP_TX, sent_on(&late)));
-    assert_eq!(moved, [(Counters::NAMES[Count::LateForwarded as usize], 1)]);
+    assert_eq!(moved, [(Counters::NAMES[Count::ForwardAfterTakeoverSent as usize], 1)]);
 
     let mut of_the_peer = packet(MAC, VIP);
     of_the_peer[6..12].copy_from_slice(&PEER_MAC);
@@ -122,7 +122,7 @@ fn a_later_advert_changes_nothing() {
 #[test]
 fn a_packet_does_not_go_round_for_ever() {
     let Some(mut bench) = Bench::new() else { return };
-    let expired = Counters::NAMES[Count::LateTtlExceeded as usize];
+    let expired = Counters::NAMES[Count::ForwardAfterTakeoverTtlExceeded as usize];
     for (identity, vip) in [(identity(), IpAddr::from(VIP)), (identity6(), VIP6.into())] {
         bench.configure(&identity, &[(0, vip)]);
         bench.own(LEASE, Duration::ZERO);
@@ -193,7 +193,10 @@ fn a_takeover_forwards_so_many_packets() {
         let before = bench.counters();
         let verdicts: Vec<u32> = (0..4).map(|_| bench.run(&late).verdict).collect();
         assert_eq!(verdicts, [XDP_TX, XDP_TX, XDP_DROP, XDP_DROP]);
-        assert_eq!(bench.counters().late_over_budget - before.late_over_budget, 2);
+        assert_eq!(
+            bench.counters().forward_after_takeover_over_budget - before.forward_after_takeover_over_budget,
+            2
+        );
         bench.own(LEASE, Duration::ZERO);
     }
 }
