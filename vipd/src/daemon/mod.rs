@@ -6,6 +6,7 @@
 mod attach;
 mod clock;
 mod conditions;
+mod deferred;
 mod detached;
 mod detect;
 mod drained;
