@@ -13,7 +13,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Part of the pin directory's name: `<bpffs>/vipd/v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Virtual routers one daemon can run: slots of `INSTANCES` and `INSTANCE_COUNTERS`.
 pub const MAX_INSTANCES: u32 = 1024;

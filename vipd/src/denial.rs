@@ -53,7 +53,7 @@ impl Circumstances {
             bounding: set("CapBnd:"),
             filtered: field("Seccomp:") == Some("2"),
             user_namespace: false,
-            unit: groups().filter(|group| group.ends_with(".service")).last().map(str::to_owned),
+            unit: groups().rfind(|group| group.ends_with(".service")).map(str::to_owned),
             container: groups().any(|group| of_containers.iter().any(|name| group.starts_with(name))),
         }
     }
