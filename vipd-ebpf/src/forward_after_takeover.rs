@@ -69,7 +69,7 @@ pub fn forward(ctx: &Context, link: &Link, slot: u32, to_virtual_mac: bool) -> O
     ethernet.set_destination(MacAddr(successor));
     // Not the client's: the switch would look for it here.
     ethernet.set_source(MacAddr(mac));
-    count(Count::ForwardedAfterTakeover);
+    count(Count::ForwardAfterTakeoverSent);
     Some(Verdict::Tx)
 }
 

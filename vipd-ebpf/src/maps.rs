@@ -58,6 +58,11 @@ pub static PEERS: HashMap<PeerKey, PeerEntry, { MAX_PEERS as usize }, BPF_F_NO_P
 #[btf_map]
 pub static EVENTS: RingBuf<RingEvent, { EVENT_RING_BYTES as usize }> = RingBuf::new();
 
+/// One entry: until when events of all instances together are paid for, as `Instance::events_paid_ns` of one. Written and read here, by
+/// all CPUs; a lost race costs an event more or less.
+#[btf_map]
+pub static EVENTS_PAID: Array<u64, 1> = Array::new();
+
 /// One entry: what was done that belongs to no instance. Written here, summed over CPUs by the daemon.
 #[btf_map]
 pub static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();

@@ -178,6 +178,14 @@ impl Bench {
         records.set(SLOT, record, 0).expect("written");
     }
 
+    /// As if no event of any instance had been paid for.
+    pub fn forget_payments(&mut self) {
+        self.change_record(|record| record.events_paid_ns = 0);
+        let map = MapData::from_pin(self.pin("EVENTS_PAID")).expect("pinned");
+        let mut paid = Array::<_, u64>::try_from(Map::Array(map)).expect("an array");
+        paid.set(0, 0, 0).expect("written");
+    }
+
     /// Where a map is pinned.
     pub fn pin(&self, map: &str) -> PathBuf {
         self.dir.join("vipd").join(format!("v{ABI_VERSION}")).join(map)

@@ -84,7 +84,7 @@ fn what_comes_late_goes_on_to_who_has_taken_over() {
     taken(&mut bench);
     let (outcome, moved) = bench.moved(&late);
     assert_eq!((outcome.verdict, outcome.frame), (XDP_TX, sent_on(&late)));
-    assert_eq!(moved, [(Counters::NAMES[Count::ForwardedAfterTakeover as usize], 1)]);
+    assert_eq!(moved, [(Counters::NAMES[Count::ForwardAfterTakeoverSent as usize], 1)]);
 
     let mut of_the_peer = packet(MAC, VIP);
     of_the_peer[6..12].copy_from_slice(&PEER_MAC);

@@ -65,7 +65,7 @@ counters! {
         /// Frames to a virtual MAC whose VIPs are not owned here, dropped.
         vmac_gated = VmacGated,
         /// IP packets to VIPs that a rival has just taken from us, sent on to it.
-        forwarded_after_takeover = ForwardedAfterTakeover,
+        forward_after_takeover_sent = ForwardAfterTakeoverSent,
         /// Such packets whose TTL or hop limit had run out, dropped.
         forward_after_takeover_ttl_exceeded = ForwardAfterTakeoverTtlExceeded,
         /// Such packets beyond the number that one takeover may forward, dropped.

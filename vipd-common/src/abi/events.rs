@@ -11,6 +11,10 @@ pub const EVENT_RING_BYTES: u32 = 256 * 1024;
 pub const EVENT_PERIOD_NS: u64 = 10_000_000;
 /// As many may come at once: many routers that fail over together.
 pub const EVENT_BURST: u64 = 32;
+/// The same for all instances together: 500 in a second. Whoever sends adverts of every VRID keeps the engine thread no busier.
+pub const ALL_EVENTS_PERIOD_NS: u64 = 2_000_000;
+/// Two for each instance: all of them fail over at once.
+pub const ALL_EVENTS_BURST: u64 = 2 * super::MAX_INSTANCES as u64;
 
 /// What an event reports. In [`RingEvent::kind`].
 pub mod event_kind {
@@ -45,9 +49,16 @@ pub struct RingEvent {
     pub interval_cs: u32,
     /// Not 0: the advert's address list differs from ours.
     pub address_list_differs: u16,
-    /// Not 0: events of this instance have come so fast that the next one is deferred if it comes within [`EVENT_PERIOD_NS`]; see
-    /// [`InstanceRecord::deferred`](super::InstanceRecord::deferred).
+    /// Of [`deferring`]: events have come so fast that the next one may be deferred; see [`InstanceRecord::deferred`](super::InstanceRecord::deferred).
     pub deferring: u16,
+}
+
+/// Whose next event may be deferred. In [`RingEvent::deferring`], any of them.
+pub mod deferring {
+    /// That of this instance, if it comes within [`super::EVENT_PERIOD_NS`].
+    pub const INSTANCE: u16 = 1;
+    /// That of any instance, if it comes within [`super::ALL_EVENTS_PERIOD_NS`].
+    pub const ALL: u16 = 2;
 }
 
 const _: () = {

@@ -24,7 +24,10 @@ mod vips;
 pub use crate::wire::vrrp::auth_type;
 pub use counters::{Count, Counters, InstanceCount, InstanceCounters};
 pub use digest::{ADDRESS_DIGEST_MASK, address_digest, address_digest_v6};
-pub use events::{EVENT_BURST, EVENT_PERIOD_NS, EVENT_RING_BYTES, RingEvent, event_kind};
+pub use events::{
+    ALL_EVENTS_BURST, ALL_EVENTS_PERIOD_NS, EVENT_BURST, EVENT_PERIOD_NS, EVENT_RING_BYTES, RingEvent,
+    deferring, event_kind,
+};
 pub use index::{IndexEntry, InstanceKey, LINES, MAX_HEARTBEATS, MAX_INDEX, OWN_INTERFACE};
 pub use leases::MAX_LEASES;
 pub use peers::{MAX_PEERS, PeerEntry, PeerKey};

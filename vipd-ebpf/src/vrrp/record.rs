@@ -4,8 +4,8 @@ use core::ptr;
 
 use vipd_common::{
     abi::{
-        EVENT_BURST, EVENT_PERIOD_NS, InstanceCount, InstanceRecord, LINES, OWN_INTERFACE, RingEvent,
-        event_kind,
+        ALL_EVENTS_BURST, ALL_EVENTS_PERIOD_NS, EVENT_BURST, EVENT_PERIOD_NS, InstanceCount, InstanceRecord,
+        LINES, OWN_INTERFACE, RingEvent, deferring, event_kind,
     },
     rival::{RivalAdvert, Tenure},
     types::ChecksumForm,
@@ -15,7 +15,7 @@ use vipd_common::{
 use super::{Envelope, ValidAdvert};
 use crate::{
     address::Address, count::count_instance, events, forward_after_takeover, frame::view, hook::Context, log,
-    ownership,
+    maps::EVENTS_PAID, ownership,
 };
 
 /// Takes note of a valid advert, revokes our lease if it has to be, and tells the daemon what is new.
@@ -73,7 +73,7 @@ pub fn accept(
         forward_after_takeover::note_successor(record, &rival, mac, now);
     }
     if rival.is_to_be_reported(record, tenure, now) {
-        let paid_before = record.events_paid_ns;
+        let paid_before = (record.events_paid_ns, all_paid());
         // Never later than at once: what takes the lease.
         let budget =
             if tenure == Tenure::Lost { Budget::owe(record, now) } else { Budget::spend(record, now) };
@@ -89,7 +89,7 @@ pub fn accept(
             checksum: advert.checksum as u8,
             interval_cs: advert.interval_cs,
             address_list_differs: u16::from(list_differs),
-            deferring: u16::from(budget.is_last),
+            deferring: budget.deferring,
         };
         if !budget.allows {
             // The daemon has been told to look here.
@@ -97,7 +97,8 @@ pub fn accept(
             count_instance(slot, InstanceCount::EventsDeferred);
         } else if !events::send(event) {
             // The daemon has not been told: leave the record as it was, so that the next advert is news again, and is sent.
-            record.events_paid_ns = paid_before;
+            record.events_paid_ns = paid_before.0;
+            pay_for_all(paid_before.1);
             count_instance(slot, InstanceCount::EventsLost);
             return;
         }
@@ -106,12 +107,12 @@ pub fn accept(
     record.heard_ns = now;
 }
 
-/// Whether an event may be sent now: a token bucket, in time.
+/// Whether an event may be sent now: two token buckets, in time, of the instance and of all together.
 #[derive(Clone, Copy)]
 struct Budget {
     allows: bool,
-    /// The next one within [`EVENT_PERIOD_NS`] may not.
-    is_last: bool,
+    /// Of [`deferring`]: the next one soon after may not.
+    deferring: u16,
 }
 
 impl Budget {
@@ -119,22 +120,44 @@ impl Budget {
     /// acquired the lease again.
     #[inline(always)]
     fn owe(record: &InstanceRecord, now: u64) -> Self {
-        Self { allows: true, is_last: Self::is_spent(record, now) }
+        Self { allows: true, deferring: Self::spent(record, now) }
     }
 
     #[inline(always)]
-    fn is_spent(record: &InstanceRecord, now: u64) -> bool {
-        record.events_paid_ns > now + (EVENT_BURST - 1) * EVENT_PERIOD_NS
+    fn spent(record: &InstanceRecord, now: u64) -> u16 {
+        let own = record.events_paid_ns > now + (EVENT_BURST - 1) * EVENT_PERIOD_NS;
+        let all = all_paid() > now + (ALL_EVENTS_BURST - 1) * ALL_EVENTS_PERIOD_NS;
+        (if own { deferring::INSTANCE } else { 0 }) | (if all { deferring::ALL } else { 0 })
     }
 
     #[inline(always)]
     fn spend(record: &mut InstanceRecord, now: u64) -> Self {
-        if Self::is_spent(record, now) {
-            return Self { allows: false, is_last: true };
+        let spent = Self::spent(record, now);
+        if spent != 0 {
+            return Self { allows: false, deferring: spent };
         }
-        let paid = if record.events_paid_ns > now { record.events_paid_ns } else { now };
-        record.events_paid_ns = paid + EVENT_PERIOD_NS;
-        Self { allows: true, is_last: Self::is_spent(record, now) }
+        record.events_paid_ns = later(record.events_paid_ns, now) + EVENT_PERIOD_NS;
+        pay_for_all(later(all_paid(), now) + ALL_EVENTS_PERIOD_NS);
+        Self { allows: true, deferring: Self::spent(record, now) }
+    }
+}
+
+#[inline(always)]
+fn later(one: u64, other: u64) -> u64 {
+    if one > other { one } else { other }
+}
+
+#[inline(always)]
+fn all_paid() -> u64 {
+    // SAFETY: an aligned word of the map, which this program alone uses.
+    EVENTS_PAID.get_ptr(0).map_or(0, |paid| unsafe { ptr::read_volatile(paid) })
+}
+
+#[inline(always)]
+fn pay_for_all(until: u64) {
+    if let Some(paid) = EVENTS_PAID.get_ptr_mut(0) {
+        // SAFETY: as above.
+        unsafe { ptr::write_volatile(paid, until) };
     }
 }
 

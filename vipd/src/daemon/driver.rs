@@ -203,6 +203,7 @@ impl Driver {
             announcements: AnnounceQueue::default(),
             watch: Watch::default(),
             own_macs,
+            all_deferred: Default::default(),
             wishes,
             notices,
             fences,

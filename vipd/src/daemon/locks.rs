@@ -24,7 +24,7 @@ use nix::{
     libc,
 };
 
-use crate::files::Dir;
+use crate::{files::Dir, socket_filter::drop_all};
 
 /// The parent of [`DIR`], which is the runtime directory unless another one is named.
 const PARENT: &str = "/run/vipd";
@@ -170,9 +170,6 @@ fn fanout_group() -> io::Result<OwnedFd> {
     let fd = checked(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
     // SAFETY: a new descriptor that nobody else owns.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    // Takes nothing: `ret #0`.
-    let mut code = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }];
-    let filter = libc::sock_fprog { len: 1, filter: code.as_mut_ptr() };
     // SAFETY: all zero is a valid address, of all interfaces.
     let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
     address.sll_family = libc::AF_PACKET as libc::c_ushort;
@@ -184,7 +181,7 @@ fn fanout_group() -> io::Result<OwnedFd> {
             libc::setsockopt(socket.as_raw_fd(), level, option, value, length as libc::socklen_t)
         })
     };
-    set(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const filter).cast(), size_of_val(&filter))?;
+    drop_all(&socket)?;
     // SAFETY: the address is as long as is said and outlives the call.
     checked(unsafe {
         libc::bind(

@@ -25,7 +25,9 @@ use super::{
     reload::{Farewell, Reload, Wanted},
     router::{Port, Router},
     service_manager::ServiceManager,
-    setup, status,
+    setup,
+    sources::Sources,
+    status,
 };
 use crate::{
     config::{self, Config},
@@ -104,6 +106,8 @@ pub struct MainLoop<'m> {
     pub conditions: Conditions,
     /// Where the program was detached by others.
     pub detached: Detached,
+    /// Source addresses that have come or gone.
+    pub sources: Sources,
     pub manager: ServiceManager,
     /// Whether the handover has begun.
     pub stopping: bool,
@@ -163,7 +167,10 @@ impl MainLoop<'_> {
                     self.look();
                     self.check_offloads().await;
                 }
-                _ = attachments.tick() => self.check_attachments().await,
+                _ = attachments.tick() => {
+                    self.check_attachments().await;
+                    self.check_sources().await;
+                }
                 () = at(self.wanted.again_at), if self.reload.is_none() => self.want_rebuild().await,
                 handed_over = handed_over(&mut self.reload) => {
                     // A channel that is closed is that of an engine that has ended.
@@ -218,7 +225,13 @@ impl MainLoop<'_> {
     /// Writes the state where tools for keepalived look for it.
     async fn dump(&self, kind: dump::Kind) {
         let Some(status) = self.status().await else { return };
-        match dump::write(kind, &self.config, &status) {
+        let mut config = self.config.clone();
+        for router in &self.routers {
+            if let Some(instance) = config.instances.get_mut(router.position) {
+                *instance = router.spec_in_force();
+            }
+        }
+        match dump::write(kind, &config, &status) {
             Ok(path) => tracing::info!(path = %path.display(), "the state is written"),
             Err(error) => tracing::error!(error = format!("{error:#}"), "the state is not written"),
         }

@@ -6,6 +6,7 @@
 mod attach;
 mod clock;
 mod conditions;
+mod deferred;
 mod detached;
 mod detect;
 mod drained;
@@ -30,6 +31,7 @@ pub mod runtime_dir;
 mod service_manager;
 mod setup;
 mod sockets;
+mod sources;
 mod status;
 mod timer;
 
@@ -61,10 +63,12 @@ use self::{
     runtime_dir::{PidFile, RuntimeDir},
     service_manager::ServiceManager,
     sockets::Sockets,
+    sources::Sources,
 };
 use crate::{
     capabilities, config, control,
     dataplane::{Dataplane, Events, Pages, Pinned, Predecessor, Refused},
+    denial,
     events::{Collected, Journal},
     host::{Host, LinkChange, LinkEvents, multicast::Memberships},
     metrics,
@@ -311,7 +315,8 @@ async fn run_engine(
     made.host.install(&plan).await?;
 
     let memberships = Memberships::join(setup::groups(&routers))
-        .context("join the multicast groups of adverts and VIPs (CAP_NET_RAW)")?;
+        .map_err(denial::of_raw_socket)
+        .context("join the multicast groups of adverts and VIPs")?;
     let sockets = Sockets::open(&routers)?;
 
     let (messages, received) = mpsc::channel(MESSAGES);
@@ -401,6 +406,7 @@ async fn run_engine(
         draining: None,
         conditions: Conditions::default(),
         detached: Detached::default(),
+        sources: Sources::default(),
         manager: ServiceManager::new(),
         stopping: false,
         reload: None,

@@ -9,7 +9,7 @@ use aya::programs::{
 };
 
 use super::{clsact, sys};
-use crate::host::name_of;
+use crate::interface_names::name_of;
 
 /// Where the program runs for an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ pub fn filter(interface: &str) -> io::Result<SchedClassifierLink> {
 
 fn remove_filter(ifindex: u32) -> Result<()> {
     // With the interface the filter is gone.
-    let Some(name) = name_of(ifindex) else { return Ok(()) };
+    let Some(name) = name_of(ifindex)? else { return Ok(()) };
     // Whoever has removed it before us did what was to be done.
     drop(filter(&name)?);
     Ok(())

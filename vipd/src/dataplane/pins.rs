@@ -33,7 +33,7 @@ struct Shape {
 }
 
 /// Every map of the program (`vipd-ebpf/src/maps.rs`).
-const MAPS: [Shape; 12] = [
+const MAPS: [Shape; 13] = [
     Shape {
         name: "LEASES",
         kind: MapType::Array,
@@ -92,6 +92,7 @@ const MAPS: [Shape; 12] = [
         flags: BPF_F_NO_PREALLOC,
     },
     Shape { name: "EVENTS", kind: MapType::RingBuf, key: 0, value: 0, entries: EVENT_RING_BYTES, flags: 0 },
+    Shape { name: "EVENTS_PAID", kind: MapType::Array, key: 4, value: 8, entries: 1, flags: 0 },
     Shape {
         name: "COUNTERS",
         kind: MapType::PerCpuArray,

@@ -128,11 +128,9 @@ fn configured_source(link: &SurveyedLink, (instance, source): (&Instance, IpAddr
         );
     }
     let what = format!("it does not have {source}, which {} is to advertise from", instance.name);
-    let (keyword, needed) = match instance.unicast {
-        Some(_) => ("unicast_src_ip", instance.tracks_source() || !is_local(source)),
-        None => ("mcast_src_ip", instance.tracks_source()),
-    };
-    if needed {
+    let keyword = if instance.unicast.is_some() { "unicast_src_ip" } else { "mcast_src_ip" };
+    // Not known is not missing.
+    if instance.tracks_source() || !is_local(source).unwrap_or(true) {
         let fix = format!("ip address add {source}/LENGTH dev {name}, or correct `{keyword}`");
         findings.problem(name, "address", what, fix);
     } else {

@@ -81,7 +81,11 @@ fn idle() -> Facts {
         },
         configuration: parse(CONFIG),
         running: None,
-        survey: Ok(Survey { links: vec![link(2, "eth0", "10.0.0.5")], rules: Vec::new() }),
+        survey: Ok(Survey {
+            links: vec![link(2, "eth0", "10.0.0.5")],
+            rules: Vec::new(),
+            neighbour_tables: Vec::new(),
+        }),
         nonlocal_bind: [Some(true); 2],
         settings: BTreeMap::from([
             ("all".to_owned(), InterfaceSettings { arp_ignore: 1, arp_announce: 2, ..settings }),

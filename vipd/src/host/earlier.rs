@@ -60,7 +60,7 @@ impl Leftovers {
     }
 
     async fn remove_addresses(&self, handle: &Handle) -> Result<()> {
-        let added = self.addresses.load();
+        let added = self.addresses.load()?;
         let mut get = handle.address().get();
         get.message_mut().header.family = AddressFamily::Inet6;
         let mut dump = std::pin::pin!(get.execute());

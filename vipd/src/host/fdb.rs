@@ -25,7 +25,7 @@ use vipd_common::wire::eth::MacAddr;
 use super::{
     links, mc_filter,
     netlink::{Problems, errno, refusal},
-    saved::{Saved, current_name},
+    saved::{Saved, by_current_names},
 };
 
 /// What is wanted: by interface name, its index and the MACs.
@@ -61,11 +61,9 @@ impl Filters {
 
     /// Adds what is missing of `wanted`, and removes what was added earlier and is not wanted. Goes on after an error.
     pub async fn apply(&self, handle: &Handle, wanted: &Wanted<'_>) -> Result<()> {
-        let before = self.saved.load();
-        // By the names that the interfaces have now; with one that is gone its filter is.
-        let named =
-            |(name, filter): (&String, &Filter)| Some((current_name(name, filter.ifindex)?, filter.clone()));
-        let mut added: Added = before.iter().filter_map(named).collect();
+        let before = self.saved.load()?;
+        // With an interface that is gone its filter is.
+        let mut added = by_current_names(before.clone(), |filter| filter.ifindex)?;
         let mut problems = Problems::default();
         for (interface, filter) in &mut added {
             let keep = wanted.get(interface.as_str()).map(|(_, macs)| macs);

@@ -26,6 +26,7 @@ use super::{
     netlink::{FAMILIES, LOOPBACK, address_family, errno, supported},
     visible::is_for_show,
 };
+use crate::interface_names::name_of;
 
 /// A link as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -237,8 +238,7 @@ pub(super) fn without_addresses(message: &LinkMessage) -> LinkState {
             LinkAttribute::Mtu(mtu) => state.mtu = *mtu,
             LinkAttribute::Controller(0) => {}
             LinkAttribute::Controller(ifindex) => {
-                let name = name_of(*ifindex);
-                let name = name.unwrap_or_else(|| format!("index {ifindex}"));
+                let name = name_of(*ifindex).ok().flatten().unwrap_or_else(|| format!("index {ifindex}"));
                 state.controller = Some(Controller { ifindex: *ifindex, name, kind: None });
             }
             LinkAttribute::LinkInfo(info) => {
@@ -454,11 +454,4 @@ impl LinkEvents {
         self.changed.extend(&self.known);
         self.resync = false;
     }
-}
-
-/// The name that an interface has now; `None`: there is none of that index.
-pub fn name_of(ifindex: u32) -> Option<String> {
-    #[expect(clippy::disallowed_methods, reason = "an empty name is no name")]
-    let name = nix::net::if_::if_indextoname(ifindex).ok()?.into_string().ok()?;
-    (!name.is_empty()).then_some(name)
 }

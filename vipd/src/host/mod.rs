@@ -16,6 +16,7 @@ mod local;
 mod mc_filter;
 pub mod multicast;
 mod neigh;
+mod neighbour_tables;
 mod netlink;
 mod offload;
 mod plan;
@@ -49,9 +50,10 @@ use vipd_common::wire::eth::MacAddr;
 pub use ethtool::SharedQueues;
 pub use links::{
     Controller, ETHERNET, LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState,
-    is_within, name_of,
+    is_within,
 };
 pub use local::is_local;
+pub use neighbour_tables::NeighbourTable;
 pub use netlink::Problems;
 pub use plan::{Plan, PlannedFilter, PlannedInstance, PlannedLink};
 pub use survey::{BridgeState, Survey, SurveyedLink, SurveyedRule};

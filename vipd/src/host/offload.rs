@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ethtool,
     netlink::Problems,
-    saved::{Saved, current_name},
+    saved::{Saved, by_current_names, current_name},
 };
 use crate::resources::is_shortage;
 
@@ -62,7 +62,7 @@ impl RxVlan {
         if current == on {
             return Ok(());
         }
-        let mut originals = self.originals();
+        let mut originals = self.originals()?;
         let ifindex = if_nametoindex(interface).with_context(|| format!("interface {interface}"))?;
         // First remembered, then changed. An original from before a crash is the true one.
         originals.entry(interface.to_owned()).or_insert(Original { on: current, ifindex });
@@ -89,7 +89,7 @@ impl RxVlan {
 
     /// Restores the setting of one interface, if it was changed.
     pub fn restore_one(&self, interface: &str) -> Result<()> {
-        match self.originals().get(interface) {
+        match self.originals()?.get(interface) {
             Some(original) => self.set(interface, original.on),
             None => Ok(()),
         }
@@ -99,7 +99,7 @@ impl RxVlan {
     pub fn restore(&self) -> Result<()> {
         let mut problems = Problems::default();
         let mut failed = Originals::new();
-        let originals = self.originals();
+        let originals = self.originals()?;
         for (interface, &original) in &originals {
             let restored = restore_at(interface, original);
             if restored.is_err() {
@@ -112,10 +112,8 @@ impl RxVlan {
     }
 
     /// What was saved, by the names that the interfaces have now; those that are gone need nothing.
-    fn originals(&self) -> Originals {
-        let named =
-            |(name, original): (String, Original)| Some((current_name(&name, original.ifindex)?, original));
-        self.saved.load().into_iter().filter_map(named).collect()
+    fn originals(&self) -> Result<Originals> {
+        by_current_names(self.saved.load()?, |original| original.ifindex)
     }
 }
 
@@ -128,7 +126,7 @@ fn restore_at(interface: &str, original: Original) -> Result<()> {
             Ok(_) => set(&name, original.on),
             Err(error) => Err(error).with_context(|| format!("rx-vlan-offload of {name}")),
         };
-        match current_name(&name, original.ifindex) {
+        match current_name(&name, original.ifindex)? {
             Some(now) if now != name => name = now,
             Some(_) => return restored,
             None => return Ok(()),

@@ -16,6 +16,7 @@ use vipd_common::Family;
 use super::{
     ethtool::SharedQueues,
     links::{LinkState, address, without_addresses},
+    neighbour_tables::{self, NeighbourTable},
     netlink::{FAMILIES, LOOPBACK, supported},
     offload,
     routes::TABLE_LOCAL,
@@ -27,6 +28,7 @@ pub struct Survey {
     /// With their addresses, but for those of `lo`.
     pub links: Vec<SurveyedLink>,
     pub rules: Vec<SurveyedRule>,
+    pub neighbour_tables: Vec<NeighbourTable>,
 }
 
 #[derive(Clone, Debug)]
@@ -87,7 +89,8 @@ impl Survey {
                 handle.rule().get(version).execute().try_collect().await.context("list rules")?;
             rules.extend(messages.iter().map(|message| rule(family, &message.attributes)));
         }
-        Ok(Self { links: links.into_values().collect(), rules })
+        let neighbour_tables = neighbour_tables::list(handle).await?;
+        Ok(Self { links: links.into_values().collect(), rules, neighbour_tables })
     }
 }
 

@@ -54,7 +54,7 @@ impl Sysctls {
 
     /// Raises the settings that VIPs of `families` need, of every interface, also of those that are still to come.
     pub fn raise(&self, families: &[Family]) -> Result<()> {
-        let mut originals = self.originals();
+        let mut originals = self.originals()?;
         let mut changes = Vec::new();
         for setting in SETTINGS.iter().filter(|setting| families.contains(&setting.family)) {
             let value = self.read(setting.dir, setting.name)?;
@@ -84,7 +84,7 @@ impl Sysctls {
     }
 
     fn restore_those(&self, which: impl Fn(&str, &str) -> bool) -> Result<()> {
-        let mut originals = self.originals();
+        let mut originals = self.originals()?;
         for (dir, values) in &mut originals {
             for (name, original) in std::mem::take(values) {
                 if which(dir, &name) {
@@ -107,7 +107,7 @@ impl Sysctls {
         Ok(())
     }
 
-    fn originals(&self) -> Originals {
+    fn originals(&self) -> Result<Originals> {
         let known = |(dir, values): (String, _)| {
             if dir.contains('/') || dir.starts_with("ipv") {
                 (dir, values)
@@ -115,7 +115,7 @@ impl Sysctls {
                 (format!("ipv4/conf/{dir}"), values)
             }
         };
-        self.saved.load().into_iter().map(known).collect()
+        Ok(self.saved.load()?.into_iter().map(known).collect())
     }
 
     fn read(&self, dir: &str, name: &str) -> Result<u32> {
