@@ -114,6 +114,7 @@ fn check_says_how_bad_a_file_is() -> Result<()> {
     let json: Value = serde_json::from_str(&out)?;
     let finding = &json["diagnostics"][0];
     ensure!(code == 2 && json["errors"] == 1 && json["warnings"] == 0, "{code}: {out}");
+    ensure!(json["configuration"] == text(&conf) && json["chosen"] == "given", "{out}");
     ensure!(finding["file"] == text(&part) && finding["code"] == "bad-value", "{out}");
     ensure!(
         (&finding["line"], &finding["column"], &finding["end"]) == (&2.into(), &17.into(), &20.into()),
@@ -224,8 +225,18 @@ fn status_shows_the_instances_asked_for() -> Result<()> {
     let (_, out, _) = status(&["VI_2", "--json"])?;
     let json: Value = serde_json::from_str(&out)?;
     ensure!(json["schema"] == 1 && json["instances"].as_array().is_some_and(|all| all.len() == 1), "{out}");
+    let (code, out, _) = status(&["10.0.0.4"])?;
+    ensure!(code == 0 && out.contains("\nVI_2: ") && !out.contains("VI_1"), "{out}");
+    let (code, out, err) = status(&["10.0.0.99"])?;
+    ensure!(
+        code == 1 && out.is_empty() && err.contains("no instance has the VIP 10.0.0.99"),
+        "{code}: {err}"
+    );
     let (code, out, err) = status(&["VI_2", "VI_3"])?;
-    ensure!(code == 1 && out.is_empty() && err.contains("VI_3; there is VI_1, VI_2"), "{code}: {err}");
+    ensure!(
+        code == 1 && out.is_empty() && err.contains("VI_3 (did you mean VI_1?); there is VI_1, VI_2"),
+        "{code}: {err}"
+    );
     Ok(())
 }
 

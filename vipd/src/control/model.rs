@@ -26,6 +26,21 @@ pub struct Status {
     pub version: String,
     /// Process id of the daemon.
     pub pid: u32,
+    /// Name of the host.
+    #[serde(default)]
+    pub host: String,
+    /// `router_id` of the configuration; `null` if the configuration has none.
+    #[serde(default)]
+    pub router_id: Option<String>,
+    /// Absolute path of the configuration file that the daemon was given.
+    #[serde(default)]
+    pub config_file: String,
+    /// `--config-id` that the daemon was given; `null` if none was.
+    #[serde(default)]
+    pub config_id: Option<String>,
+    /// Whether the daemon was given `--allow-unsupported`.
+    #[serde(default)]
+    pub allow_unsupported: bool,
     /// Time since the election began to run.
     pub uptime_ms: u64,
     /// Whether the engine thread runs under SCHED_FIFO.

@@ -190,6 +190,7 @@ impl MainLoop<'_> {
         let (reply, status) = oneshot::channel();
         self.send(Message::Status(reply)).await;
         let mut status = status.await.ok()?;
+        status::name_node(&mut status, &self.options.source, self.config.router_id.as_deref());
         status.tracked = self.tracker.healths().map(status::tracked).collect();
         let routers: HashMap<&str, &Router> =
             self.routers.iter().map(|router| (router.spec.name.as_str(), router)).collect();

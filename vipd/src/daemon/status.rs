@@ -1,7 +1,8 @@
 //! What `vipd status` is told.
 
-use std::{collections::BTreeMap, net::IpAddr, process};
+use std::{collections::BTreeMap, net::IpAddr, path, process};
 
+use nix::unistd::gethostname;
 use vipd_common::{Family, Priority, abi::InstanceCounters};
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
     router::{self, Router},
 };
 use crate::{
+    config::{Source, Unsupported},
     control::model::{InstanceStatus, MasterStatus, ProgramHook, SCHEMA, Status, TrackedStatus},
     dataplane::{Dataplane, Mode},
     engine::{FaultReason, InstanceId, Reason, Snapshot, StateName},
@@ -37,8 +39,7 @@ impl Driver {
             drained: self.handovers.is_drained(),
             instances: instances.into_iter().filter_map(|id| self.instance_status(id, now)).collect(),
             counters: counters.iter().map(|(name, value)| (name.into(), value)).collect(),
-            tracked: Vec::new(),
-            arbiters: Vec::new(),
+            ..Status::default()
         }
     }
 
@@ -131,6 +132,17 @@ impl Driver {
             xdp_mode_reason: attachment.and_then(|attachment| attachment.reason.clone()),
         })
     }
+}
+
+/// Says on which host the daemon runs, and what it was given.
+pub(super) fn name_node(status: &mut Status, source: &Source, router_id: Option<&str>) {
+    status.host = gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    status.router_id = router_id.map(str::to_owned);
+    // An empty path, which was never read, has no absolute form.
+    let file = path::absolute(&source.path).unwrap_or_else(|_| source.path.clone());
+    status.config_file = file.display().to_string();
+    status.config_id.clone_from(&source.config_id);
+    status.allow_unsupported = source.unsupported == Unsupported::Ignored;
 }
 
 /// How something is that is tracked by a name.
