@@ -4,6 +4,7 @@
 
 pub mod announce;
 pub mod capabilities;
+pub mod cleanup;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -19,6 +20,7 @@ pub mod metrics;
 pub mod notify;
 mod places;
 mod printable;
+mod processes;
 mod resources;
 pub mod scripts;
 pub mod tracking;

@@ -1,6 +1,7 @@
 //! The command line: arguments, exit codes, rendering.
 
 mod check;
+mod cleanup;
 mod doctor;
 pub mod events;
 pub mod status;
@@ -37,6 +38,8 @@ pub enum Exit {
     Usage = 2,
     /// No vipd answers on the control socket.
     NotRunning = 3,
+    /// A vipd runs where none may.
+    Running = 4,
     /// The configuration file cannot be read or is refused.
     Config = 6,
 }
@@ -51,9 +54,10 @@ const AFTER_HELP: &str = "\
 Exit codes:
   0  success
   1  failure: the environment or the kernel refused something; check --strict: there are warnings;
-     doctor: something has to be mended
+     doctor: something has to be mended; cleanup: something is left
   2  bad arguments; check: the configuration cannot be run
   3  no vipd is running (status, events, reload, handover, drain, undrain, stop; not top, which waits for one)
+  4  a vipd is running (cleanup)
   6  the configuration cannot be read or is refused (run, reload)";
 
 /// Keeps a virtual IP alive across machines: VRRP elections over an XDP data plane.
@@ -127,6 +131,23 @@ enum Command {
         /// Let warnings fail too
         #[arg(long)]
         strict: bool,
+    },
+    /// Remove what a vipd that was killed, or has crashed, has left in this network namespace: programs and pins of every version, routes,
+    /// rules, addresses, MAC filter entries, settings, files
+    ///
+    /// Needs no configuration. Never touches a vipd that runs. Exit codes: 0 nothing is left; 1 something is, and how it is removed;
+    /// 4 a vipd runs.
+    Cleanup {
+        #[command(flatten)]
+        pins: Pins,
+        #[command(flatten)]
+        runtime: Runtime,
+        /// Only list what would be removed
+        #[arg(long)]
+        dry_run: bool,
+        /// Print one JSON object: dry_run, removed, left and problems; of each thing kind, what and fix
+        #[arg(long)]
+        json: bool,
     },
     /// Show each instance: state, master, lease, VIPs, adverts; of more than four a line each
     Status {
@@ -309,6 +330,14 @@ pub fn main() -> ExitCode {
             let Pins { bpffs_dir } = pins;
             let places = Places { source: source.into(), bpffs_dir, runtime_dir: runtime.runtime_dir };
             match doctor::doctor(&places, json, strict) {
+                Ok(exit) => exit,
+                Err(error) => fail(&error),
+            }
+        }
+        Command::Cleanup { pins, runtime, dry_run, json } => {
+            let places =
+                cleanup::Places { bpffs_dir: pins.bpffs_dir, runtime_dir: runtime.runtime_dir };
+            match cleanup::cleanup(&places, dry_run, json) {
                 Ok(exit) => exit,
                 Err(error) => fail(&error),
             }

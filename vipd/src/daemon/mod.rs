@@ -17,7 +17,7 @@ mod host_wishes;
 pub mod journal;
 mod least;
 mod lines;
-mod locks;
+pub mod locks;
 mod logging;
 mod main_loop;
 mod offloads;

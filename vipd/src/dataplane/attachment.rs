@@ -125,7 +125,8 @@ pub fn filter(interface: &str) -> io::Result<SchedClassifierLink> {
     SchedClassifierLink::attached(interface, TcAttachType::Ingress, FILTER_PRIORITY, FILTER_HANDLE, None)
 }
 
-fn remove_filter(ifindex: u32) -> Result<()> {
+/// Removes the filter of an interface, which may be gone.
+pub fn remove_filter(ifindex: u32) -> Result<()> {
     // With the interface the filter is gone.
     let Ok(name) = if_indextoname(ifindex) else { return Ok(()) };
     // Whoever has removed it before us did what was to be done.

@@ -6,6 +6,7 @@ mod answers;
 mod attachment;
 mod clsact;
 mod extack;
+mod leftovers;
 mod pages;
 mod pin_dirs;
 mod pins;
@@ -35,6 +36,7 @@ use vipd_common::abi::{Counters, Event, InstanceCounters, VipKey};
 use zerocopy::FromBytes;
 
 pub use attachment::{Attached, Attachment, Mode, Wanted};
+pub use leftovers::{leftovers, remove_leftovers, user_of_pins};
 use pages::{AnswerPage, SievePage};
 pub use pages::{Deferred, Identity, InstancePage, LeasePage};
 use pins::PinDir;

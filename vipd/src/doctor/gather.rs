@@ -1,7 +1,5 @@
 //! Looks: at `/proc`, the kernel's links and rules, the packet filter, the file, and the vipd that runs.
 
-mod proc;
-
 use std::{
     collections::BTreeMap,
     fs,
@@ -27,6 +25,7 @@ use crate::{
     dataplane::{self, Refused},
     files,
     host::Survey,
+    processes::{self, Process},
     scripts::{self, Accounts},
     tracking::arbiter,
 };
@@ -59,7 +58,7 @@ impl Facts {
                 fs::read_to_string(file).is_ok_and(|value| value.trim() != "0")
             }),
             settings: settings(),
-            groups: proc::groups(),
+            groups: processes::groups(),
             ruleset: ruleset
                 .and_then(|json| serde_json::from_slice(&json).map_err(|error| format!("nft: {error}"))),
             legacy_rules: ["ip_tables_names", "ip6_tables_names"]
@@ -86,7 +85,7 @@ fn status(runtime_dir: &Path) -> Result<Option<Status>> {
 
 /// The limits and capabilities are those of vipd, or of this process if none runs.
 fn machine(bpffs_dir: &Path, vipd: Option<u32>) -> Machine {
-    let process = proc::Process::of(vipd);
+    let process = Process::of(vipd);
     let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
     let (release, version) = uname().map_or_else(
         |_| Default::default(),
@@ -149,11 +148,11 @@ fn settings() -> BTreeMap<String, InterfaceSettings> {
 /// Those of this network namespace; not the children of one that is listed.
 fn keepalived() -> Vec<Keepalived> {
     let here = fs::read_link("/proc/self/ns/net").ok();
-    let is_it = |process: &proc::Process| process.name().as_deref() == Some("keepalived");
-    let processes = proc::Process::all().filter(is_it);
+    let is_it = |process: &Process| process.name().as_deref() == Some("keepalived");
+    let processes = Process::all().filter(is_it);
     let processes = processes.filter(|process| process.parent().is_none_or(|parent| !is_it(&parent)));
     let here = processes.filter(|process| process.namespace() == here);
-    let known = |process: proc::Process| {
+    let known = |process: Process| {
         let config = keepalived_config(&process.arguments());
         // Anybody can start a process of that name, with a file that is a FIFO.
         let read = files::read_regular(&config, CONFIG_LEN_MAX).ok();

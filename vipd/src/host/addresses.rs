@@ -52,6 +52,11 @@ pub(super) struct Existing {
 }
 
 impl Existing {
+    /// Ours on `lo`.
+    pub fn ours(&self) -> &[Ipv6Addr] {
+        &self.ours
+    }
+
     /// Whether an interface has the address by somebody else's doing, as an address owner's has: the kernel has its route
     /// then, and bind() works.
     pub fn is_on(&self, address: Ipv6Addr, ifindex: u32) -> bool {
@@ -60,8 +65,10 @@ impl Existing {
 }
 
 impl Addresses {
+    pub const FILE: &str = "addresses.json";
+
     pub fn new(state_dir: &Path) -> Self {
-        Self { saved: Saved::new(state_dir, "addresses.json") }
+        Self { saved: Saved::new(state_dir, Self::FILE) }
     }
 
     pub async fn list(&self, handle: &Handle) -> Result<Existing> {

@@ -55,17 +55,37 @@ enum Outcome {
 }
 
 impl Filters {
+    pub const FILE: &str = "virtual_macs.json";
+
     pub fn new(state_dir: &Path) -> Self {
-        Self { saved: Saved::new(state_dir, "virtual_macs.json") }
+        Self { saved: Saved::new(state_dir, Self::FILE) }
+    }
+
+    /// The MACs that were added and not removed, each with its interface's name of now.
+    pub fn macs(&self) -> Vec<(String, MacAddr)> {
+        let of = |(name, filter): (String, Filter)| {
+            filter.macs.into_iter().map(move |mac| (name.clone(), MacAddr(mac)))
+        };
+        self.added(&self.saved.load()).into_iter().flat_map(of).collect()
+    }
+
+    /// The interfaces that were made promiscuous and still are meant to be.
+    pub fn promiscuous(&self) -> Vec<String> {
+        let added = self.added(&self.saved.load());
+        added.into_iter().filter(|(_, filter)| filter.promiscuous).map(|(name, _)| name).collect()
+    }
+
+    /// By the names that the interfaces have now; with one that is gone its filter is.
+    fn added(&self, saved: &Added) -> Added {
+        let named =
+            |(name, filter): (&String, &Filter)| Some((current_name(name, filter.ifindex)?, filter.clone()));
+        saved.iter().filter_map(named).collect()
     }
 
     /// Adds what is missing of `wanted`, and removes what was added earlier and is not wanted. Goes on after an error.
     pub async fn apply(&self, handle: &Handle, wanted: &Wanted<'_>) -> Result<()> {
         let before = self.saved.load();
-        // By the names that the interfaces have now; with one that is gone its filter is.
-        let named =
-            |(name, filter): (&String, &Filter)| Some((current_name(name, filter.ifindex)?, filter.clone()));
-        let mut added: Added = before.iter().filter_map(named).collect();
+        let mut added = self.added(&before);
         let mut problems = Problems::default();
         for (interface, filter) in &mut added {
             let keep = wanted.get(interface.as_str()).map(|(_, macs)| macs);

@@ -11,6 +11,7 @@
 mod addresses;
 mod ethtool;
 mod fdb;
+mod leftovers;
 mod links;
 mod local;
 mod mc_filter;
@@ -50,6 +51,7 @@ use sysctl::Sysctls;
 use vipd_common::{Family, wire::eth::MacAddr};
 
 pub use ethtool::SharedQueues;
+pub use leftovers::{Kind, Leftover, leftovers, saved_files};
 pub use links::{
     Controller, ETHERNET, LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState,
     is_within,

@@ -66,7 +66,7 @@ impl Key {
         self.table == TABLE_LOCAL
     }
 
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         let Self { table, vip, link } = self;
         let bits = full_length(family(*vip));
         match (*table, *link) {

@@ -117,6 +117,26 @@ pub(super) struct Existing {
     local_original: bool,
 }
 
+impl Existing {
+    /// What is there of ours, in words, and the command that undoes it.
+    pub fn leftovers(&self) -> Vec<(String, String)> {
+        let flag = match self.family {
+            Family::V4 => "-4",
+            Family::V6 => "-6",
+        };
+        let tagged = self.tagged.iter().map(|(rule, _)| {
+            (rule.name(), format!("ip {flag} rule del pref {} table {}", rule.pref, rule.table))
+        });
+        let moved = self.local_moved.then(|| {
+            let name = Rule::local_moved(self.family).name();
+            let fix =
+                format!("ip {flag} rule add pref 0 lookup local; ip {flag} rule del pref {PREF_LOCAL}");
+            (format!("{name}, which belongs at 0"), fix)
+        });
+        tagged.chain(moved).collect()
+    }
+}
+
 pub(super) async fn list(handle: &Handle, family: Family) -> Result<Existing> {
     let mut existing = Existing { family, tagged: Vec::new(), local_moved: false, local_original: false };
     if !supported(family) {

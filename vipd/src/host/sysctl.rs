@@ -37,8 +37,10 @@ pub(super) struct Sysctls {
 }
 
 impl Sysctls {
+    pub const FILE: &str = "sysctls.json";
+
     pub fn new(state_dir: &Path) -> Self {
-        Self { saved: Saved::new(state_dir, "sysctls.json"), root: PathBuf::from("/proc/sys/net/ipv4/conf") }
+        Self { saved: Saved::new(state_dir, Self::FILE), root: PathBuf::from("/proc/sys/net/ipv4/conf") }
     }
 
     /// Raises the settings for every interface, also those that are still to come.
@@ -74,6 +76,21 @@ impl Sysctls {
             self.restore_interface(&interface, &values)?;
         }
         self.saved.save(&Originals::new())
+    }
+
+    /// What [`Self::restore`] would put back: interface, setting, the value that it has and the one that it had.
+    pub fn changed(&self) -> Vec<(String, &'static str, u32, u32)> {
+        let mut changed = Vec::new();
+        for (interface, values) in self.saved.load() {
+            for (setting, minimum) in MINIMUM {
+                if let Some(&original) = values.get(setting)
+                    && self.read(&interface, setting).is_ok_and(|value| value == minimum)
+                {
+                    changed.push((interface.clone(), setting, minimum, original));
+                }
+            }
+        }
+        changed
     }
 
     fn restore_interface(&self, interface: &str, values: &BTreeMap<String, u32>) -> Result<()> {

@@ -29,6 +29,24 @@ impl Process {
         name.parse().unwrap_or_else(|_| std::process::id())
     }
 
+    /// Ids of the BPF maps that it has open.
+    pub fn maps(&self) -> Vec<u32> {
+        let open = self.open().filter(|(_, target)| target.as_os_str() == "anon_inode:bpf-map");
+        let id = |descriptor: String| {
+            let info = fs::read_to_string(self.dir.join("fdinfo").join(descriptor)).ok()?;
+            info.lines().find_map(|line| line.strip_prefix("map_id:"))?.trim().parse().ok()
+        };
+        open.filter_map(|(descriptor, _)| id(descriptor)).collect()
+    }
+
+    /// What its descriptors are of.
+    fn open(&self) -> impl Iterator<Item = (String, PathBuf)> {
+        let entries = fs::read_dir(self.dir.join("fd")).into_iter().flatten().flatten();
+        entries.filter_map(|entry| {
+            Some((entry.file_name().into_string().ok()?, fs::read_link(entry.path()).ok()?))
+        })
+    }
+
     pub fn name(&self) -> Option<String> {
         Some(fs::read_to_string(self.dir.join("comm")).ok()?.trim_end().to_owned())
     }
