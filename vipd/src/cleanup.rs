@@ -41,7 +41,8 @@ pub struct Outcome {
 ///
 /// A vipd that runs has made the same: look for one before.
 pub async fn survey(places: &Places) -> Result<Vec<Leftover>> {
-    let mut found = host::leftovers(&places.runtime_dir).await.context("look at routes, rules and addresses")?;
+    let mut found =
+        host::leftovers(&places.runtime_dir).await.context("look at routes, rules and addresses")?;
     found.extend(dataplane::leftovers(&places.bpffs_dir).context("look at pinned programs")?);
     let files = host::saved_files(&places.runtime_dir).chain(RuntimeDir::leftovers(&places.runtime_dir));
     found.extend(files.map(|path| {
@@ -116,7 +117,9 @@ impl Locks {
         let runtime = match places.runtime_dir.symlink_metadata() {
             Ok(_) => Some(RuntimeDir::lock_alone(&places.runtime_dir)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error).with_context(|| format!("look at {}", places.runtime_dir.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("look at {}", places.runtime_dir.display()));
+            }
         };
         let host = match HostLock::take() {
             Ok(host) => host,

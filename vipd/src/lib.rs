@@ -3,6 +3,7 @@
 //! The parts and who may use whom are described in `ARCHITECTURE.md`.
 
 pub mod announce;
+pub mod beside;
 pub mod capabilities;
 pub mod cleanup;
 pub mod cli;

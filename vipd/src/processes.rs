@@ -1,4 +1,4 @@
-//! What `/proc` says of processes and of multicast groups.
+//! What `/proc` says of processes, and of multicast groups.
 
 use std::{
     fs,
@@ -37,6 +37,25 @@ impl Process {
             info.lines().find_map(|line| line.strip_prefix("map_id:"))?.trim().parse().ok()
         };
         open.filter_map(|(descriptor, _)| id(descriptor)).collect()
+    }
+
+    /// Inodes of its sockets.
+    pub fn sockets(&self) -> impl Iterator<Item = u64> {
+        self.open().filter_map(|(_, target)| {
+            target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+        })
+    }
+
+    /// Its working directory.
+    pub fn directory(&self) -> Option<PathBuf> {
+        fs::read_link(self.dir.join("cwd")).ok()
+    }
+
+    /// Whether a path may lead it elsewhere than this process.
+    pub fn sees_other_files(&self) -> bool {
+        let mounts = |process: &Self| fs::read_link(process.dir.join("ns/mnt")).ok();
+        let its = mounts(self);
+        its.is_none() || its != mounts(&Self::of(None))
     }
 
     /// What its descriptors are of.

@@ -55,7 +55,11 @@ pub fn cleanup(places: &Places, dry_run: bool, json: bool) -> Result<Exit> {
     Ok(if problems.is_empty() && (dry_run || left.is_empty()) { Exit::Success } else { Exit::Failure })
 }
 
-fn people(out: &mut impl Write, Outcome { removed, left, problems }: &Outcome, dry_run: bool) -> io::Result<()> {
+fn people(
+    out: &mut impl Write,
+    Outcome { removed, left, problems }: &Outcome,
+    dry_run: bool,
+) -> io::Result<()> {
     for Leftover { what, .. } in removed {
         writeln!(out, "removed      {what}")?;
     }

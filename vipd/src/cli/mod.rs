@@ -335,8 +335,7 @@ pub fn main() -> ExitCode {
             }
         }
         Command::Cleanup { pins, runtime, dry_run, json } => {
-            let places =
-                cleanup::Places { bpffs_dir: pins.bpffs_dir, runtime_dir: runtime.runtime_dir };
+            let places = cleanup::Places { bpffs_dir: pins.bpffs_dir, runtime_dir: runtime.runtime_dir };
             match cleanup::cleanup(&places, dry_run, json) {
                 Ok(exit) => exit,
                 Err(error) => fail(&error),

@@ -63,7 +63,7 @@ use self::{
     sockets::Sockets,
 };
 use crate::{
-    capabilities, config, control,
+    beside, capabilities, config, control,
     dataplane::{Dataplane, Events, Pages, Pinned, Predecessor, Refused},
     events::{Collected, Journal},
     host::{Host, LinkChange, LinkEvents, multicast::Memberships},
@@ -183,6 +183,7 @@ async fn serve(
         })
         .await?;
     warn_of_addresses(&routers, &host).await?;
+    beside::warn(&config);
     let mut tracker = Tracker::start(&config, &accounts);
     let tracked: BTreeSet<String> = tracker.interfaces().map(str::to_owned).collect();
     let used = routers.iter().flat_map(Router::present_ports).map(|port| port.name);

@@ -137,10 +137,9 @@ fn program(path: &Path, pin: Pin, ifindex: u32) -> Leftover {
         Pin::Xdp | Pin::Tcx => {
             format!("bpftool link detach pinned {path}; rm {path}", path = path.display())
         }
-        Pin::Filter | Pin::Qdisc => format!(
-            "tc filter del dev IFACE ingress pref {FILTER_PRIORITY}; rm {}",
-            path.display()
-        ),
+        Pin::Filter | Pin::Qdisc => {
+            format!("tc filter del dev IFACE ingress pref {FILTER_PRIORITY}; rm {}", path.display())
+        }
     };
     Leftover::new(Kind::Program, what, fix)
 }

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 use serde_json::Value;
 
 use crate::{
+    beside::Speaker,
     config::{Config, Failure, Instance, Loaded},
     control::model::{ArbiterStatus, InstanceStatus, Status},
     dataplane::Verified,
-    host::{Survey, SurveyedLink},
+    host::{Leftover, Survey, SurveyedLink},
 };
 
 /// A host, a configuration, and the vipd that runs there if one does.
@@ -30,8 +31,12 @@ pub struct Facts {
     pub ruleset: Result<Value, String>,
     /// Whether rules of the legacy iptables are in use, which `nft` does not show.
     pub legacy_rules: bool,
-    /// In this network namespace.
-    pub keepalived: Vec<Keepalived>,
+    /// Other processes with VRRP sockets in this network namespace.
+    pub speakers: Vec<Speaker>,
+    /// keepalived processes in this network namespace that have none.
+    pub idle_keepalived: Vec<u32>,
+    /// What a vipd has made here, if none answers; or why that is not known.
+    pub leftovers: Result<Vec<Leftover>, String>,
     /// Scripts of the configuration that cannot be run.
     pub broken: Vec<Broken>,
     /// As the running vipd has them, or asked just now.
@@ -82,15 +87,6 @@ pub struct InterfaceSettings {
     pub rp_filter: u32,
     pub arp_ignore: u32,
     pub arp_announce: u32,
-}
-
-/// A keepalived that runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keepalived {
-    pub pid: u32,
-    pub config: PathBuf,
-    /// Whether that file has virtual routers, as far as is seen without its includes; `None`: it cannot be read.
-    pub vrrp: Option<bool>,
 }
 
 /// A script that cannot be run.

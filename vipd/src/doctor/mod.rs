@@ -9,6 +9,7 @@ mod firewall;
 mod gather;
 mod heartbeats;
 mod kernel;
+mod leftovers;
 mod links;
 mod routers;
 mod routing;
@@ -21,7 +22,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-pub use facts::{Broken, Facts, InterfaceSettings, Keepalived, Machine, Programs};
+pub use facts::{Broken, Facts, InterfaceSettings, Machine, Programs};
 pub use gather::Places;
 
 /// How bad something is.
@@ -71,6 +72,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     unicast::judge(facts, &mut findings);
     routing::judge(facts, &mut findings);
     firewall::judge(facts, &mut findings);
+    leftovers::judge(facts, &mut findings);
     routers::judge(facts, &mut findings);
     findings.0
 }

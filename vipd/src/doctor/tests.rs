@@ -14,12 +14,13 @@ use vipd_common::Family;
 
 use super::*;
 use crate::{
+    beside::{Speaker, VirtualRouter},
     config::{self, Nothing, Unsupported},
     control::model::{ArbiterStatus, InstanceStatus, Status, TargetStatus},
     dataplane::Verified,
     host::{
-        BridgeState, Controller, LinkAddress, LinkState, SharedQueues, Survey, SurveyedLink, SurveyedRule,
-        VlanState, XdpState,
+        BridgeState, Controller, Kind, Leftover, LinkAddress, LinkState, SharedQueues, Survey, SurveyedLink,
+        SurveyedRule, VlanState, XdpState,
     },
 };
 
@@ -90,7 +91,9 @@ fn idle() -> Facts {
         groups: vec![("eth0".to_owned(), ip("224.0.0.18"))],
         ruleset: Ok(json!({ "nftables": [] })),
         legacy_rules: false,
-        keepalived: Vec::new(),
+        speakers: Vec::new(),
+        idle_keepalived: Vec::new(),
+        leftovers: Ok(Vec::new()),
         broken: Vec::new(),
         arbiters: Vec::new(),
     }

@@ -129,8 +129,7 @@ impl Existing {
         });
         let moved = self.local_moved.then(|| {
             let name = Rule::local_moved(self.family).name();
-            let fix =
-                format!("ip {flag} rule add pref 0 lookup local; ip {flag} rule del pref {PREF_LOCAL}");
+            let fix = format!("ip {flag} rule add pref 0 lookup local; ip {flag} rule del pref {PREF_LOCAL}");
             (format!("{name}, which belongs at 0"), fix)
         });
         tagged.chain(moved).collect()
