@@ -211,6 +211,9 @@ fn keepalived_serves_after_a_cleanup() -> Result<()> {
     {
         let _keepalived = lb01.start_keepalived(&keepalived)?;
         lb01.wait_keepalived(INSTANCE, "MASTER", SOON)?;
+        // The lease runs out.
+        vipd_tests::wait_for("no answer", SOON, || answers().is_ok_and(|answers| !answers))?;
+        std::thread::sleep(LEASE);
         ensure!(!answers()?, "what is left does no harm: this test shows nothing");
     }
     let mut doctor = lb01.command(&bed.vipd);
@@ -258,5 +261,40 @@ fn a_part_that_cannot_be_removed_is_named() -> Result<()> {
     }
     let (code, json) = cleanup(&bed, "lb01", &[])?;
     ensure!(code == 0 && has(&list(&json, "removed"), "arp_ignore"), "{json:#}");
+    Ok(())
+}
+
+/// What the package runs before it is removed. An upgrade is no removal.
+#[test]
+fn the_package_cleans_up_when_it_is_removed() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let before = HostState::of(lb01)?;
+    let bin = lb01.write_vipd_wrapper(&bed.vipd)?;
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH")?);
+    let prerm = concat!(env!("CARGO_MANIFEST_DIR"), "/../vipd/dist/prerm");
+    let run = |what: &str| -> Result<Output> {
+        let mut command = lb01.command("unshare");
+        // This machine's systemd has nothing to do with it.
+        let hidden = "if [ -d /run/systemd ]; then mount -t tmpfs none /run/systemd; fi; exec sh \"$@\"";
+        command.args(["-m", "sh", "-c", hidden, "sh", prerm, what]);
+        Ok(command.env("PATH", &path).output()?)
+    };
+    let mut vipd = bed.start("lb01", &node_conf(HIGH, ""))?;
+    bed.wait("lb01", "MASTER")?;
+    // Somebody has started it without systemd: it is named, and the removal goes on.
+    let output = run("remove")?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success() && error.contains(&format!("pid {}", vipd.pid())), "{output:?}");
+    ensure!(bed.state("lb01")? == "MASTER");
+    vipd.kill9()?;
+    let killed = HostState::of(lb01)?;
+    ensure!(
+        run("upgrade")?.status.success() && HostState::of(lb01)? == killed,
+        "an upgrade has removed something"
+    );
+    let output = run("remove")?;
+    ensure!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    ensure!(HostState::of(lb01)? == before, "{:#?}", HostState::of(lb01)?);
     Ok(())
 }
