@@ -4,7 +4,7 @@
 //! ([`driver`]) has the election, the data plane and the packet sockets.
 
 mod attach;
-mod clock;
+pub mod clock;
 mod conditions;
 mod detached;
 mod detect;
@@ -64,7 +64,7 @@ use self::{
 };
 use crate::{
     beside, capabilities, config, control,
-    dataplane::{Dataplane, Events, Pages, Pinned, Predecessor, Refused},
+    dataplane::{self, Dataplane, Events, Pages, Pinned, Predecessor, Refused},
     events::{Collected, Journal},
     host::{Host, LinkChange, LinkEvents, multicast::Memberships},
     metrics,
@@ -241,6 +241,11 @@ async fn warn_of_addresses(routers: &[Router], host: &Host) -> Result<()> {
 /// Loads the XDP program, adopting what a predecessor left pinned if that fits. What the verifier says to a program that the
 /// kernel refuses is kept in the runtime directory.
 async fn load(options: &Options, dir: &RuntimeDir, host: &mut Host) -> Result<(Dataplane, Events)> {
+    match dataplane::compare_clock(clock::now) {
+        Ok(compared) => compared?,
+        // If the kernel runs no program at all, the next one says so better.
+        Err(error) => tracing::debug!(%error, "the clocks of vipd and of BPF programs are not compared"),
+    }
     match Dataplane::inspect(&options.bpffs_dir)? {
         Pinned::Nothing => {}
         Pinned::Maps => tracing::info!("maps that an earlier vipd left are adopted"),

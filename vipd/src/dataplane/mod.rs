@@ -4,6 +4,7 @@
 
 mod answers;
 mod attachment;
+mod clock;
 mod clsact;
 mod extack;
 mod leftovers;
@@ -36,6 +37,7 @@ use vipd_common::abi::{Counters, Event, InstanceCounters, VipKey};
 use zerocopy::FromBytes;
 
 pub use attachment::{Attached, Attachment, Mode, Wanted};
+pub use clock::{ClockDiffers, compare_clock};
 pub use leftovers::{leftovers, remove_leftovers, user_of_pins};
 use pages::{AnswerPage, SievePage};
 pub use pages::{Deferred, Identity, InstancePage, LeasePage};

@@ -8,7 +8,7 @@ use crate::{
     beside::Speaker,
     config::{Config, Failure, Instance, Loaded},
     control::model::{ArbiterStatus, InstanceStatus, Status},
-    dataplane::Verified,
+    dataplane::{ClockDiffers, Verified},
     host::{Leftover, Survey, SurveyedLink},
 };
 
@@ -65,6 +65,8 @@ pub struct Machine {
     /// `net.core.bpf_jit_enable`; `None` in all but the first network namespace.
     pub jit: Option<u32>,
     pub clocksource: Option<String>,
+    /// Whether this process has another boot-time clock than BPF programs; `None`: it is not known.
+    pub clock: Option<Result<(), ClockDiffers>>,
     pub programs: Programs,
 }
 

@@ -23,7 +23,7 @@ use crate::{
         self, ClientError, Request, Response,
         model::{ArbiterStatus, Status},
     },
-    daemon::runtime_dir,
+    daemon::{clock, runtime_dir},
     dataplane::{self, Refused},
     host::Survey,
     processes::{self, Process},
@@ -127,6 +127,7 @@ fn machine(bpffs_dir: &Path, vipd: Option<u32>) -> Machine {
         clocksource: fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource")
             .ok()
             .map(|name| name.trim().to_owned()),
+        clock: dataplane::compare_clock(clock::now).ok(),
         programs: programs(),
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     beside::{Speaker, VirtualRouter},
     config::{self, Nothing, Unsupported},
     control::model::{ArbiterStatus, InstanceStatus, Status, TargetStatus},
-    dataplane::Verified,
+    dataplane::{ClockDiffers, Verified},
     host::{
         BridgeState, Controller, Kind, Leftover, LinkAddress, LinkState, SharedQueues, Survey, SurveyedLink,
         SurveyedRule, VlanState, XdpState,
@@ -78,6 +78,7 @@ fn idle() -> Facts {
             rtprio: 0,
             jit: Some(1),
             clocksource: Some("tsc".to_owned()),
+            clock: Some(Ok(())),
             programs: Programs::Loaded(vec![Verified { program: "vipd_xdp", instructions: Some(175_000) }]),
         },
         configuration: parse(CONFIG),

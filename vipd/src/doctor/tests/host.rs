@@ -67,6 +67,17 @@ fn the_machine() {
                 &["kernel: warning: the clock source is hpet: each look at the clock is slow, or coarse"],
             ),
             (
+                "a time namespace",
+                |f| {
+                    let by = std::time::Duration::from_secs(1000);
+                    f.machine.clock = Some(Err(ClockDiffers { by, ahead: true }));
+                },
+                &[
+                    "kernel: problem: this command is in a time namespace: its boot-time clock is not that of BPF programs, by 1000.000 s",
+                ],
+            ),
+            ("clocks that are not compared", |f| f.machine.clock = None, &[]),
+            (
                 "short intervals on a server's kernel",
                 |f| {
                     f.machine.version = "#1 SMP".to_owned();
