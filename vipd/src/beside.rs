@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nix::unistd::Uid;
 use vipd_common::{Family, wire::ipv4::PROTOCOL_VRRP};
 
 use crate::{
@@ -75,7 +76,7 @@ impl Speaker {
     }
 }
 
-/// Every process but this one and `but` that has a VRRP socket in this network namespace.
+/// Every process but this one and `but` that has a VRRP socket in this network namespace, as far as this user may look.
 pub fn speakers(but: Option<u32>) -> Vec<Speaker> {
     let mut sockets: BTreeSet<u64> = ["raw", "raw6"]
         .iter()
@@ -94,7 +95,8 @@ pub fn speakers(but: Option<u32>) -> Vec<Speaker> {
             speakers.push(speaker(&process));
         }
     }
-    if !sockets.is_empty() {
+    // Other users' descriptors are not seen by all.
+    if !sockets.is_empty() && Uid::effective().is_root() {
         speakers.push(Speaker { pid: None, name: String::new(), config: None, routers: None });
     }
     speakers

@@ -46,6 +46,17 @@ impl Process {
         })
     }
 
+    /// The state of each of its threads, a letter each as `ps` shows it.
+    pub fn thread_states(&self) -> Vec<char> {
+        let threads = fs::read_dir(self.dir.join("task")).into_iter().flatten().flatten();
+        let state = |thread: fs::DirEntry| {
+            let stat = fs::read_to_string(thread.path().join("stat")).ok()?;
+            // The name before it may have anything in it.
+            stat.rsplit_once(')')?.1.trim_start().chars().next()
+        };
+        threads.filter_map(state).collect()
+    }
+
     /// Its working directory.
     pub fn directory(&self) -> Option<PathBuf> {
         fs::read_link(self.dir.join("cwd")).ok()

@@ -40,6 +40,8 @@ pub enum Exit {
     NotRunning = 3,
     /// A vipd runs where none may.
     Running = 4,
+    /// A vipd runs, and does not answer.
+    Unresponsive = 5,
     /// The configuration file cannot be read or is refused.
     Config = 6,
 }
@@ -58,6 +60,7 @@ Exit codes:
   2  bad arguments; check: the configuration cannot be run
   3  no vipd is running (status, events, reload, handover, drain, undrain, stop; not top, which waits for one)
   4  a vipd is running (cleanup)
+  5  a vipd runs and does not answer: it is stopped, or hangs (status, events)
   6  the configuration cannot be read or is refused (run, reload)";
 
 /// Keeps a virtual IP alive across machines: VRRP elections over an XDP data plane.
@@ -355,8 +358,13 @@ pub fn main() -> ExitCode {
             shown(top::run(&runtime_dir::socket(&runtime.runtime_dir), interval))
         }
         Command::Events { follow, json, since, instance, runtime } => {
-            let request = Request::Events { wanted: Wanted { since, instance }, follow };
-            show_events(&runtime, &request, follow, json)
+            match instance.as_deref().map_or(Ok(()), |name| is_known(&runtime, name)) {
+                Ok(()) => {
+                    let request = Request::Events { wanted: Wanted { since, instance }, follow };
+                    show_events(&runtime, &request, follow, json)
+                }
+                Err(exit) => exit,
+            }
         }
         Command::Reload { runtime } => ask(&runtime, &Request::Reload, |response| match response {
             Response::Reloaded { what } => Ok(writeln!(io::stdout(), "{what}")?),
@@ -411,6 +419,20 @@ fn done(runtime: &Runtime, request: &Request) -> Exit {
     })
 }
 
+/// Whether there is an instance of that name, or was one since the events that are kept began.
+fn is_known(runtime: &Runtime, name: &str) -> Result<(), Exit> {
+    let socket = runtime_dir::socket(&runtime.runtime_dir);
+    let ask = |request: &Request| control::request(&socket, request).map_err(not_answered);
+    let Response::Status(status) = ask(&Request::Status)? else { return Ok(()) };
+    let view = View { instances: vec![name.to_owned()], long: false };
+    let Err(unknown) = view.select(*status) else { return Ok(()) };
+    let wanted = Wanted { since: None, instance: Some(name.to_owned()) };
+    match ask(&Request::Events { wanted, follow: false })? {
+        Response::Events(batch) if batch.events.is_empty() => Err(fail(&unknown.into())),
+        _ => Ok(()),
+    }
+}
+
 fn show_events(runtime: &Runtime, request: &Request, follow: bool, json: bool) -> Exit {
     let show = |response| match response {
         Response::Events(batch) => events::render(&mut io::stdout().lock(), &batch, json),
@@ -437,6 +459,10 @@ fn not_answered(error: ClientError) -> Exit {
         ClientError::NotRunning(_) => {
             journal::complain(&format!("vipd: {error}"));
             Exit::NotRunning
+        }
+        ClientError::Unresponsive { .. } => {
+            journal::complain(&format!("vipd: {error}"));
+            Exit::Unresponsive
         }
         ClientError::Unchanged(_) => {
             journal::complain(&format!("vipd: {error}"));

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use aya::maps::MapInfo;
 use nix::{
+    errno::Errno,
     net::if_::{if_indextoname, if_nameindex},
     sys::stat::lstat,
 };
@@ -94,8 +95,11 @@ pub fn user_of_pins(bpffs: &Path) -> Result<Option<u32>> {
 /// The pin directories of all versions; those only that nobody else can have made.
 fn versions(bpffs: &Path) -> Result<Vec<PathBuf>> {
     let vipd = bpffs.join("vipd");
-    if !lstat(&vipd).is_ok_and(|found| pin_dirs::is_own(&found)) {
-        return Ok(Vec::new());
+    match lstat(&vipd) {
+        Ok(found) if pin_dirs::is_own(&found) => {}
+        // Somebody else's.
+        Ok(_) | Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("look for {}", vipd.display())),
     }
     let is_version = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str());

@@ -19,6 +19,8 @@ pub struct Facts {
     /// The path that it was read from is in its diagnostics.
     pub configuration: Result<Loaded, Failure>,
     pub running: Option<Status>,
+    /// Why one that seems to run could not be asked.
+    pub unanswered: Option<Unanswered>,
     /// Or why it could not be taken.
     pub survey: Result<Survey, String>,
     /// `net.ipv4.ip_nonlocal_bind` or that of IPv6.
@@ -89,6 +91,15 @@ pub struct InterfaceSettings {
     pub rp_filter: u32,
     pub arp_ignore: u32,
     pub arp_announce: u32,
+}
+
+/// Why a vipd is not asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// This user may not connect to its socket, or what answers there is none; the reason.
+    Unreachable(String),
+    /// It is stopped, or hangs.
+    Unresponsive(String),
 }
 
 /// A script that cannot be run.

@@ -8,13 +8,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
 use nix::sys::{
     statfs::{BPF_FS_MAGIC, statfs},
     utsname::uname,
 };
 
-use super::{Broken, Facts, InterfaceSettings, Machine, Programs};
+use super::{Broken, Facts, InterfaceSettings, Machine, Programs, Unanswered};
 use crate::{
     beside::{self, KEEPALIVED, Speaker},
     cleanup,
@@ -47,23 +46,26 @@ impl From<&Places> for cleanup::Places {
 
 impl Facts {
     /// Needs a tokio runtime; asks the targets of arbiters if no vipd does. Otherwise it changes and sends nothing.
-    ///
-    /// # Errors
-    ///
-    /// A vipd that runs, and does not answer.
-    pub async fn gather(places: &Places) -> Result<Self> {
-        let running = status(&places.runtime_dir)?;
+    pub async fn gather(places: &Places) -> Self {
+        let (running, unanswered) = match status(&places.runtime_dir) {
+            Ok(running) => (running, None),
+            Err(unanswered) => (None, Some(unanswered)),
+        };
         let configuration = places.source.load();
         let config = configuration.as_ref().ok().map(|loaded| &loaded.config);
-        let speakers = beside::speakers(running.as_ref().map(|status| status.pid));
-        let left = match running {
-            Some(_) => Ok(Vec::new()),
-            None => cleanup::survey(&cleanup::Places::from(places)).await,
+        let mut speakers = beside::speakers(running.as_ref().map(|status| status.pid));
+        if unanswered.is_some() {
+            // It is the one that was not asked.
+            speakers.retain(|speaker| speaker.name != "vipd");
+        }
+        let left = match (&running, &unanswered) {
+            (Some(_), _) | (_, Some(_)) => Ok(Vec::new()),
+            (None, None) => cleanup::survey(&cleanup::Places::from(places)).await,
         };
         let leftovers = left.map_err(|error| format!("{error:#}"));
         let ruleset = scripts::read("nft", &["-j", "list", "ruleset"], PATIENCE).await;
         let ruleset = ruleset.map_err(|error| error.to_string());
-        Ok(Self {
+        Self {
             machine: machine(&places.bpffs_dir, running.as_ref().map(|status| status.pid)),
             survey: Survey::take().await.map_err(|error| format!("{error:#}")),
             nonlocal_bind: ["ipv4", "ipv6"].iter().any(|family| {
@@ -83,18 +85,20 @@ impl Facts {
             broken: config.map(broken).unwrap_or_default(),
             arbiters: arbiters(config, running.as_ref()).await,
             running,
+            unanswered,
             configuration,
-        })
+        }
     }
 }
 
 /// What the vipd of a runtime directory says; `None`: there is none.
-fn status(runtime_dir: &Path) -> Result<Option<Status>> {
+fn status(runtime_dir: &Path) -> Result<Option<Status>, Unanswered> {
     match control::request(&runtime_dir::socket(runtime_dir), &Request::Status) {
         Ok(Response::Status(status)) => Ok(Some(*status)),
-        Ok(response) => anyhow::bail!("vipd answers something else: {response:?}"),
+        Ok(response) => Err(Unanswered::Unreachable(format!("it answers something else: {response:?}"))),
         Err(ClientError::NotRunning(_)) => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error @ ClientError::Unresponsive { .. }) => Err(Unanswered::Unresponsive(error.to_string())),
+        Err(error) => Err(Unanswered::Unreachable(format!("{:#}", anyhow::Error::from(error)))),
     }
 }
 

@@ -9,7 +9,7 @@ const ABOUT: &str = "vipd";
 const CHECK: &str = "leftovers";
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
-    if facts.running.is_some() {
+    if facts.running.is_some() || facts.unanswered.is_some() {
         return;
     }
     let left = match &facts.leftovers {

@@ -22,7 +22,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-pub use facts::{Broken, Facts, InterfaceSettings, Machine, Programs};
+pub use facts::{Broken, Facts, InterfaceSettings, Machine, Programs, Unanswered};
 pub use gather::Places;
 
 /// How bad something is.

@@ -83,6 +83,7 @@ fn idle() -> Facts {
         },
         configuration: parse(CONFIG),
         running: None,
+        unanswered: None,
         survey: Ok(Survey { links: vec![link(2, "eth0", "10.0.0.5")], rules: Vec::new() }),
         nonlocal_bind: false,
         settings: BTreeMap::from([
