@@ -125,6 +125,43 @@ pub fn groups() -> Vec<(String, IpAddr)> {
     groups
 }
 
+/// Where this network namespace listens, by TCP and UDP.
+pub fn listeners() -> Vec<(&'static str, IpAddr, u16)> {
+    // TCP that listens, and UDP that is connected to nobody.
+    let tables = [("TCP", "tcp", "0A"), ("TCP", "tcp6", "0A"), ("UDP", "udp", "07"), ("UDP", "udp6", "07")];
+    let read = |(protocol, file, state)| {
+        let table = fs::read_to_string(format!("/proc/net/{file}")).unwrap_or_default();
+        let found: Vec<_> =
+            sockets_of(&table, state).into_iter().map(|(address, port)| (protocol, address, port)).collect();
+        found
+    };
+    tables.into_iter().flat_map(read).collect()
+}
+
+/// `SL: ADDRESS:PORT REMOTE STATE ...`, an address in words of this machine's byte order.
+fn sockets_of(table: &str, state: &str) -> Vec<(IpAddr, u16)> {
+    let socket = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        let (address, port) = words.next()?.split_once(':')?;
+        if words.nth(1)? != state {
+            return None;
+        }
+        let word = |at: usize| u32::from_str_radix(address.get(at..at + 8)?, 16).ok();
+        let address = if address.len() == 8 {
+            Ipv4Addr::from(word(0)?.to_ne_bytes()).into()
+        } else {
+            let words = [word(0)?, word(8)?, word(16)?, word(24)?];
+            let mut octets = [0; 16];
+            for (to, from) in octets.chunks_exact_mut(4).zip(words) {
+                to.copy_from_slice(&from.to_ne_bytes());
+            }
+            Ipv6Addr::from(octets).into()
+        };
+        Some((address, u16::from_str_radix(port, 16).ok()?))
+    };
+    table.lines().skip(1).filter_map(socket).collect()
+}
+
 /// A line for each interface, and an indented one for each group on it, whose address is a number of this machine's byte order.
 fn groups_v4(text: &str) -> Vec<(String, IpAddr)> {
     let mut groups = Vec::new();
@@ -169,6 +206,17 @@ mod tests {
             .map(|(interface, group)| format!("{interface} {group}"))
             .collect();
         assert_eq!(all, ["lo 224.0.0.1", "eth0 224.0.0.18", "eth0 224.0.0.1", "lo ff02::1", "eth0 ff02::12"]);
+    }
+
+    #[test]
+    fn listeners_are_read() {
+        let tcp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
+                   0: 0100007F:0035 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1\n   \
+                   1: 0500000A:0016 6400000A:D431 01 00000000:00000000 02:00000000 00000000     0        0 4712 2\n";
+        assert_eq!(sockets_of(tcp, "0A"), [("127.0.0.1".parse().unwrap(), 53)]);
+        let tcp6 = "  sl  local_address                         remote_address                        st\n   \
+                    0: B80D0120000000000000000003000000:0050 00000000000000000000000000000000:0000 0A 0\n";
+        assert_eq!(sockets_of(tcp6, "0A"), [("2001:db8::3".parse().unwrap(), 80)]);
     }
 
     #[test]

@@ -92,6 +92,11 @@ impl Pin {
         Self::ALL.into_iter().find_map(|pin| Some((pin, name.strip_prefix(pin.prefix())?.parse().ok()?)))
     }
 
+    /// Removes the filter of an interface whose pin is gone; the interface may be gone too.
+    pub fn remove_unpinned_filter(ifindex: u32) -> Result<()> {
+        remove_filter(ifindex)
+    }
+
     /// Detaches what `path` holds, and removes it.
     pub fn detach(self, path: &Path, ifindex: u32) -> Result<()> {
         if path.is_symlink() {
@@ -125,8 +130,7 @@ pub fn filter(interface: &str) -> io::Result<SchedClassifierLink> {
     SchedClassifierLink::attached(interface, TcAttachType::Ingress, FILTER_PRIORITY, FILTER_HANDLE, None)
 }
 
-/// Removes the filter of an interface, which may be gone.
-pub fn remove_filter(ifindex: u32) -> Result<()> {
+fn remove_filter(ifindex: u32) -> Result<()> {
     // With the interface the filter is gone.
     let Ok(name) = if_indextoname(ifindex) else { return Ok(()) };
     // Whoever has removed it before us did what was to be done.

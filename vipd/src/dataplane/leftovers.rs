@@ -8,20 +8,16 @@ use std::{
 
 use anyhow::{Context, Result};
 use aya::maps::MapInfo;
-use nix::{
-    errno::Errno,
-    net::if_::{if_indextoname, if_nameindex},
-    sys::stat::lstat,
-};
+use nix::{errno::Errno, net::if_::if_nameindex, sys::stat::lstat};
 
 use super::{
-    attachment::{FILTER_HANDLE, FILTER_PRIORITY, Pin, remove_filter},
+    attachment::{FILTER_HANDLE, FILTER_PRIORITY, Pin},
     clsact, pin_dirs,
     predecessor::Predecessor,
     sys,
 };
 use crate::{
-    host::{Kind, Leftover, Problems},
+    host::{Kind, Leftover, Problems, interface_name},
     processes::Process,
 };
 
@@ -69,7 +65,8 @@ pub fn remove_leftovers(bpffs: &Path) -> Result<()> {
         problems.note(Predecessor::at(dir).remove());
     }
     for (ifindex, name) in our_filters()? {
-        problems.note(remove_filter(ifindex).with_context(|| format!("remove the tc filter of {name}")));
+        let removed = Pin::remove_unpinned_filter(ifindex);
+        problems.note(removed.with_context(|| format!("remove the tc filter of {name}")));
     }
     // The directory for the versions may have something of the operator's in it, and the one above may be the operator's.
     let mut dir = Some(bpffs.join("vipd"));
@@ -133,16 +130,17 @@ fn program(path: &Path, pin: Pin, ifindex: u32) -> Leftover {
         Pin::Xdp => "XDP program",
         Pin::Tcx | Pin::Filter | Pin::Qdisc => "tc program",
     };
-    let what = match if_indextoname(on) {
-        Ok(name) => format!("{kind} on {} ({})", name.to_string_lossy(), path.display()),
-        Err(_) => format!("{kind} of interface {ifindex}, which is gone ({})", path.display()),
+    let what = match interface_name(on) {
+        Some(name) => format!("{kind} on {name} ({})", path.display()),
+        None => format!("{kind} of interface {ifindex}, which is gone ({})", path.display()),
     };
     let fix = match pin {
         Pin::Xdp | Pin::Tcx => {
             format!("bpftool link detach pinned {path}; rm {path}", path = path.display())
         }
         Pin::Filter | Pin::Qdisc => {
-            format!("tc filter del dev IFACE ingress pref {FILTER_PRIORITY}; rm {}", path.display())
+            let name = interface_name(on).unwrap_or_else(|| on.to_string());
+            format!("tc filter del dev {name} ingress pref {FILTER_PRIORITY}; rm {}", path.display())
         }
     };
     Leftover::new(Kind::Program, what, fix)

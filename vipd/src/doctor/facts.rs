@@ -29,6 +29,8 @@ pub struct Facts {
     pub settings: BTreeMap<String, InterfaceSettings>,
     /// Multicast groups that somebody on this host is a member of, with the interface.
     pub groups: Vec<(String, IpAddr)>,
+    /// Where this host listens: `TCP` or `UDP`, the address, which may be that of all, and the port.
+    pub listeners: Vec<(&'static str, IpAddr, u16)>,
     /// What `nft -j list ruleset` says, or why nothing is known.
     pub ruleset: Result<Value, String>,
     /// Whether rules of the legacy iptables are in use, which `nft` does not show.

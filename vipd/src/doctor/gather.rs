@@ -74,6 +74,7 @@ impl Facts {
             }),
             settings: settings(),
             groups: processes::groups(),
+            listeners: processes::listeners(),
             ruleset: ruleset
                 .and_then(|json| serde_json::from_slice(&json).map_err(|error| format!("nft: {error}"))),
             legacy_rules: ["ip_tables_names", "ip6_tables_names"]

@@ -13,6 +13,7 @@ mod leftovers;
 mod links;
 mod routers;
 mod routing;
+mod services;
 mod unicast;
 
 #[cfg(test)]
@@ -71,6 +72,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     heartbeats::judge(facts, &mut findings);
     unicast::judge(facts, &mut findings);
     routing::judge(facts, &mut findings);
+    services::judge(facts, &mut findings);
     firewall::judge(facts, &mut findings);
     leftovers::judge(facts, &mut findings);
     routers::judge(facts, &mut findings);

@@ -91,6 +91,7 @@ fn idle() -> Facts {
             ("eth0".to_owned(), settings),
         ]),
         groups: vec![("eth0".to_owned(), ip("224.0.0.18"))],
+        listeners: Vec::new(),
         ruleset: Ok(json!({ "nftables": [] })),
         legacy_rules: false,
         speakers: Vec::new(),

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nix::net::if_::if_nameindex;
 use rtnetlink::Handle;
 use serde::Serialize;
 
@@ -161,10 +162,14 @@ fn flag(family: Family) -> &'static str {
 
 /// Its name, or its number if it is gone.
 fn interface(ifindex: u32) -> String {
-    nix::net::if_::if_indextoname(ifindex)
-        .ok()
-        .and_then(|name| name.into_string().ok())
-        .unwrap_or_else(|| ifindex.to_string())
+    interface_name(ifindex).unwrap_or_else(|| ifindex.to_string())
+}
+
+/// The name that an interface of this network namespace has now.
+pub fn interface_name(ifindex: u32) -> Option<String> {
+    let interfaces = if_nameindex().ok()?;
+    let found = interfaces.iter().find(|interface| interface.index() == ifindex)?;
+    Some(found.name().to_string_lossy().into_owned())
 }
 
 /// A tagged object of the kernel's, in words.

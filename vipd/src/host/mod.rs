@@ -51,7 +51,7 @@ use sysctl::Sysctls;
 use vipd_common::{Family, wire::eth::MacAddr};
 
 pub use ethtool::SharedQueues;
-pub use leftovers::{Kind, Leftover, leftovers, saved_files};
+pub use leftovers::{Kind, Leftover, interface_name, leftovers, saved_files};
 pub use links::{
     Controller, ETHERNET, LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState,
     is_within,

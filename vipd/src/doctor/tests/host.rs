@@ -257,3 +257,31 @@ fn what_the_kernel_says_to_the_program() {
         ]
     );
 }
+
+#[test]
+fn services_that_listen_on_each_address() {
+    fn serve(facts: &mut Facts, addresses: &[&str]) {
+        facts.listeners = addresses.iter().map(|address| ("UDP", ip(address), 53)).collect();
+    }
+    const MISSED: &str =
+        "VI_1: warning: what serves UDP 53 listens on each address of the host, and not on the VIP 10.0.0.3";
+    check(
+        idle,
+        &[
+            ("as BIND does", |f| serve(f, &["127.0.0.1", "10.0.0.5"]), &[MISSED]),
+            ("on the VIP too", |f| serve(f, &["127.0.0.1", "10.0.0.5", "10.0.0.3"]), &[]),
+            ("on all", |f| serve(f, &["127.0.0.1", "10.0.0.5", "0.0.0.0"]), &[]),
+            ("on all, of both families", |f| serve(f, &["127.0.0.1", "10.0.0.5", "::"]), &[]),
+            ("on one address", |f| serve(f, &["10.0.0.5"]), &[]),
+            ("on loopback", |f| serve(f, &["127.0.0.1"]), &[]),
+            (
+                "a VIP that is shown",
+                |f| {
+                    f.configuration = parse(&CONFIG.replace("interface eth0", "interface eth0\nvip_visible"));
+                    serve(f, &["127.0.0.1", "10.0.0.5"]);
+                },
+                &[],
+            ),
+        ],
+    );
+}
