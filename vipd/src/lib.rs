@@ -3,7 +3,9 @@
 //! The parts and who may use whom are described in `ARCHITECTURE.md`.
 
 pub mod announce;
+pub mod beside;
 pub mod capabilities;
+pub mod cleanup;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -21,6 +23,7 @@ pub mod metrics;
 pub mod notify;
 mod places;
 mod printable;
+mod processes;
 mod resources;
 pub mod scripts;
 mod socket_filter;

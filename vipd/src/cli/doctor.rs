@@ -37,7 +37,7 @@ pub fn doctor(
 ) -> Result<Exit> {
     let places = &Places { source: chosen.source.clone(), bpffs_dir, runtime_dir };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    let findings = judge(&runtime.block_on(Facts::gather(places))?);
+    let findings = judge(&runtime.block_on(Facts::gather(places)));
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     let (problems, warnings) = (count(Level::Problem), count(Level::Warning));
     let printed = if json {

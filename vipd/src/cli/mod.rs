@@ -2,6 +2,7 @@
 
 mod check;
 mod chosen;
+mod cleanup;
 mod completions;
 mod doctor;
 pub mod events;
@@ -45,6 +46,10 @@ pub enum Exit {
     Usage = 2,
     /// No vipd answers on the control socket.
     NotRunning = 3,
+    /// A vipd runs where none may.
+    Running = 4,
+    /// A vipd runs, and does not answer.
+    Unresponsive = 5,
     /// The configuration file cannot be read or is refused.
     Config = 6,
 }
@@ -59,10 +64,12 @@ const AFTER_HELP: &str = "\
 Exit codes:
   0  success
   1  failure: the environment or the kernel refused something; check --strict: there are warnings;
-     doctor: something has to be mended; where, is-master: this node does not own it
+     doctor: something has to be mended; cleanup: something is left; where, is-master: this node does not own it
   2  bad arguments; check: the configuration cannot be run; where, is-master: no instance has that name or VIP
   3  no vipd is running (status, events, reload, handover, drain, undrain, stop; not top, which waits for one);
      where, is-master: nor when it does not answer
+  4  a vipd is running (cleanup)
+  5  a vipd runs and does not answer: it is stopped, or hangs (status, events)
   6  the configuration cannot be read or is refused (run, reload)
 status --check has the codes of a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown.";
 
@@ -139,6 +146,23 @@ enum Command {
         /// Let warnings fail too
         #[arg(long)]
         strict: bool,
+    },
+    /// Remove what a vipd that was killed, or has crashed, has left in this network namespace: programs and pins of every version, routes,
+    /// rules, addresses, MAC filter entries, settings, files
+    ///
+    /// Needs no configuration. Never touches a vipd that runs. Exit codes: 0 nothing is left; 1 something is, and how it is removed;
+    /// 4 a vipd runs.
+    Cleanup {
+        #[command(flatten)]
+        pins: Pins,
+        #[command(flatten)]
+        runtime: Runtime,
+        /// Only list what would be removed
+        #[arg(long)]
+        dry_run: bool,
+        /// Print one JSON object: dry_run, removed, left and problems; of each thing kind, what and fix
+        #[arg(long)]
+        json: bool,
     },
     /// Show each instance: state, master, lease, VIPs, adverts; of more than four a line each
     Status {
@@ -352,6 +376,13 @@ pub fn main() -> ExitCode {
                 Err(error) => fail(&error),
             }
         }
+        Command::Cleanup { pins, runtime, dry_run, json } => {
+            let places = cleanup::Places { bpffs_dir: pins.bpffs_dir, runtime_dir: runtime.runtime_dir };
+            match cleanup::cleanup(&places, dry_run, json) {
+                Ok(exit) => exit,
+                Err(error) => fail(&error),
+            }
+        }
         Command::Status { schema: true, .. } => {
             shown(print_json(&schemars::schema_for!(Status)).map_err(Into::into))
         }
@@ -371,8 +402,13 @@ pub fn main() -> ExitCode {
             shown(top::run(&runtime_dir::socket(&runtime.runtime_dir), interval))
         }
         Command::Events { follow, json, since, instance, runtime } => {
-            let request = Request::Events { wanted: Wanted { since, instance }, follow };
-            show_events(&runtime, &request, follow, json)
+            match instance.as_deref().map_or(Ok(()), |name| is_known(&runtime, name)) {
+                Ok(()) => {
+                    let request = Request::Events { wanted: Wanted { since, instance }, follow };
+                    show_events(&runtime, &request, follow, json)
+                }
+                Err(exit) => exit,
+            }
         }
         Command::Reload { runtime } => ask(&runtime, &Request::Reload, |response| match response {
             Response::Reloaded { what } => Ok(writeln!(io::stdout(), "{what}")?),
@@ -492,6 +528,20 @@ fn done(runtime: &Runtime, request: &Request) -> Exit {
     })
 }
 
+/// Whether there is an instance of that name, or was one since the events that are kept began.
+fn is_known(runtime: &Runtime, name: &str) -> Result<(), Exit> {
+    let socket = runtime_dir::socket(&runtime.runtime_dir);
+    let ask = |request: &Request| control::request(&socket, request).map_err(not_answered);
+    let Response::Status(status) = ask(&Request::Status)? else { return Ok(()) };
+    let view = View { instances: vec![name.to_owned()], long: false, width: None };
+    let Err(unknown) = view.select(*status) else { return Ok(()) };
+    let wanted = Wanted { since: None, instance: Some(name.to_owned()) };
+    match ask(&Request::Events { wanted, follow: false })? {
+        Response::Events(batch) if batch.events.is_empty() => Err(fail(&unknown.into())),
+        _ => Ok(()),
+    }
+}
+
 fn show_events(runtime: &Runtime, request: &Request, follow: bool, json: bool) -> Exit {
     let show = |response| match response {
         Response::Events(batch) => events::render(&mut io::stdout().lock(), &batch, json),
@@ -518,6 +568,10 @@ fn not_answered(error: ClientError) -> Exit {
         ClientError::NotRunning(_) => {
             journal::complain(&format!("vipd: {error}"));
             Exit::NotRunning
+        }
+        ClientError::Unresponsive { .. } => {
+            journal::complain(&format!("vipd: {error}"));
+            Exit::Unresponsive
         }
         ClientError::Unchanged(_) => {
             journal::complain(&format!("vipd: {error}"));

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::{
     fcntl::{Flock, FlockArg, OFlag},
     libc,
@@ -106,6 +106,21 @@ impl FileLock {
     }
 }
 
+/// Another vipd holds a lock.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Running {
+    /// Its id, if it is known.
+    pub pid: Option<String>,
+    message: String,
+}
+
+impl Running {
+    pub fn new(pid: Option<&str>, message: impl Into<String>) -> Self {
+        Self { pid: pid.map(str::to_owned), message: message.into() }
+    }
+}
+
 /// The lock of a network namespace.
 #[derive(Debug)]
 pub struct HostLock {
@@ -126,14 +141,18 @@ impl HostLock {
         let name = format!("net-{}-{}", namespace.dev(), namespace.ino());
         let file = match FileLock::take(&dir, &name) {
             Ok(file) => file,
-            Err(Unlocked::Held(pid)) => bail!("another vipd, pid {pid}, {RUNS_HERE}"),
+            Err(Unlocked::Held(pid)) => {
+                let message = format!("another vipd, pid {pid}, {RUNS_HERE}");
+                return Err(Running::new(Some(&pid), message).into());
+            }
             Err(Unlocked::Failed(error)) => return Err(error.context("lock the network namespace")),
         };
         let group = match fanout_group() {
             Ok(group) => Some(group),
             Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
                 file.remove();
-                bail!("another vipd, with another /run (in a container?), {RUNS_HERE}");
+                let message = format!("another vipd, with another /run (in a container?), {RUNS_HERE}");
+                return Err(Running::new(None, message).into());
             }
             // The file is the lock. What keeps vipd from having a packet socket is told where adverts need one.
             Err(error) => {

@@ -146,7 +146,7 @@ impl MainLoop<'_> {
                 }
                 Some(notice) = self.notices.recv() => self.tell(notice),
                 Some(fence) = self.fenced.recv() => self.fence(fence),
-                answer = drain_answer(&mut self.draining) => self.drained(answer).await,
+                answer = drain_answer(&mut self.draining) => self.drained(answer),
                 message = self.manager.next() => self.send(message).await,
                 change = self.links.recv() => match change {
                     Some(change) => self.link(change).await,
@@ -263,10 +263,14 @@ impl MainLoop<'_> {
         }
     }
 
-    /// Begins to drain the node.
+    /// Begins to drain the node. It is remembered first: a node that cannot remember it hands nothing over.
     async fn drain(&mut self, reply: Reply) {
         if self.draining.is_some() {
             let _ = reply.send(Err("it is being drained".into()));
+            return;
+        }
+        if let Err(error) = self.drained.set() {
+            let _ = reply.send(Err(format!("nothing is handed over: {error:#}")));
             return;
         }
         let (drained, done) = oneshot::channel();
@@ -274,17 +278,13 @@ impl MainLoop<'_> {
         self.draining = Some((done, reply));
     }
 
-    /// What has come of it: a node that is drained is remembered as such.
-    async fn drained(&mut self, answer: Result<String, String>) {
+    /// What has come of it: a node that is not drained is not remembered as such.
+    fn drained(&mut self, answer: Result<String, String>) {
         let Some((_, reply)) = self.draining.take() else { return };
-        let mut answer = answer;
-        if answer.is_ok()
-            && let Err(error) = self.drained.set()
-        {
-            let (undrained, _) = oneshot::channel();
-            self.send(Message::Undrain(undrained)).await;
-            answer = Err(format!("{error:#}"));
-        }
+        let answer = answer.map_err(|why| match self.drained.unset() {
+            Ok(()) => why,
+            Err(error) => format!("{why}; but the next start is drained: {error:#}"),
+        });
         // Who asked may be gone.
         let _ = reply.send(answer);
     }

@@ -4,7 +4,7 @@
 //! ([`driver`]) has the election, the data plane and the packet sockets.
 
 mod attach;
-mod clock;
+pub mod clock;
 mod conditions;
 mod deferred;
 mod detached;
@@ -18,7 +18,7 @@ mod host_wishes;
 pub mod journal;
 mod least;
 mod lines;
-mod locks;
+pub mod locks;
 mod logging;
 mod main_loop;
 mod offloads;
@@ -66,8 +66,8 @@ use self::{
     sources::Sources,
 };
 use crate::{
-    capabilities, config, control,
-    dataplane::{Dataplane, Events, Pages, Pinned, Predecessor, Refused},
+    beside, capabilities, config, control,
+    dataplane::{self, Dataplane, Events, Pages, Pinned, Predecessor, Refused},
     denial,
     events::{Collected, Journal},
     host::{Host, LinkChange, LinkEvents, multicast::Memberships},
@@ -187,6 +187,7 @@ async fn serve(
         })
         .await?;
     warn_of_addresses(&routers, &host).await?;
+    beside::warn(&config);
     let mut tracker = Tracker::start(&config, &accounts);
     let tracked: BTreeSet<String> = tracker.interfaces().map(str::to_owned).collect();
     let used = routers.iter().flat_map(Router::present_ports).map(|port| port.name);
@@ -244,6 +245,11 @@ async fn warn_of_addresses(routers: &[Router], host: &Host) -> Result<()> {
 /// Loads the XDP program, adopting what a predecessor left pinned if that fits. What the verifier says to a program that the
 /// kernel refuses is kept in the runtime directory.
 async fn load(options: &Options, dir: &RuntimeDir, host: &mut Host) -> Result<(Dataplane, Events)> {
+    match dataplane::compare_clock(clock::now) {
+        Ok(compared) => compared?,
+        // If the kernel runs no program at all, the next one says so better.
+        Err(error) => tracing::debug!(%error, "the clocks of vipd and of BPF programs are not compared"),
+    }
     match Dataplane::inspect(&options.bpffs_dir)? {
         Pinned::Nothing => {}
         Pinned::Maps => tracing::info!("maps that an earlier vipd left are adopted"),

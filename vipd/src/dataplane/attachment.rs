@@ -92,6 +92,11 @@ impl Pin {
         Self::ALL.into_iter().find_map(|pin| Some((pin, name.strip_prefix(pin.prefix())?.parse().ok()?)))
     }
 
+    /// Removes the filter of an interface whose pin is gone; the interface may be gone too.
+    pub fn remove_unpinned_filter(ifindex: u32) -> Result<()> {
+        remove_filter(ifindex)
+    }
+
     /// Detaches what `path` holds, and removes it.
     pub fn detach(self, path: &Path, ifindex: u32) -> Result<()> {
         if path.is_symlink() {

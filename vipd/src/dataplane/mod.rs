@@ -3,8 +3,10 @@
 //! The only module that knows aya. It decides nothing: who owns what comes from the engine, through [`LeasePage`].
 
 mod attachment;
+mod clock;
 mod clsact;
 mod extack;
+mod leftovers;
 mod pages;
 mod pin_dirs;
 mod pins;
@@ -35,6 +37,8 @@ use vipd_common::abi::{Counters, InstanceCounters, RingEvent, VipKey};
 use zerocopy::FromBytes;
 
 pub use attachment::{Attached, Attachment, Mode, Wanted};
+pub use clock::{ClockDiffers, compare_clock};
+pub use leftovers::{leftovers, remove_leftovers, user_of_pins};
 use pages::{BloomFilterPage, ReplyPage};
 pub use pages::{Deferred, Identity, InstancePage, LeasePage};
 use pins::PinDir;

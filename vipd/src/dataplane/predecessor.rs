@@ -10,7 +10,7 @@ use vipd_common::abi::InstanceHead;
 use zerocopy::FromBytes;
 
 use super::{attachment::Pin, pins::PinDir, sys};
-use crate::time::Instant;
+use crate::{host::Problems, time::Instant};
 
 /// The pin directory of another version.
 #[derive(Debug)]
@@ -19,6 +19,11 @@ pub struct Predecessor(PathBuf);
 impl Predecessor {
     pub(super) fn all(pins: &PinDir) -> Result<Vec<Self>> {
         Ok(pins.others().context("look for other versions' pins")?.into_iter().map(Self).collect())
+    }
+
+    /// A pin directory of whatever version.
+    pub(super) const fn at(dir: PathBuf) -> Self {
+        Self(dir)
     }
 
     /// The leases that are not released, with the virtual router that holds each.
@@ -59,15 +64,17 @@ impl Predecessor {
         Ok(Instant::from_nanos(u64::from_ne_bytes(deadline)))
     }
 
-    /// Detaches what is still attached and removes every pin.
+    /// Detaches what is still attached and removes every pin. Goes on after an error.
     pub fn remove(self) -> Result<()> {
+        let mut problems = Problems::default();
         for entry in fs::read_dir(&self.0).with_context(|| format!("list {}", self.0.display()))? {
             let path = entry?.path();
-            match path.file_name().and_then(|name| Pin::parse(name.to_str()?)) {
-                Some((pin, ifindex)) => pin.detach(&path, ifindex)?,
-                None => fs::remove_file(&path).with_context(|| format!("unpin {}", path.display()))?,
-            }
+            problems.note(match path.file_name().and_then(|name| Pin::parse(name.to_str()?)) {
+                Some((pin, ifindex)) => pin.detach(&path, ifindex),
+                None => fs::remove_file(&path).with_context(|| format!("unpin {}", path.display())),
+            });
         }
+        problems.into_result()?;
         fs::remove_dir(&self.0).with_context(|| format!("remove {}", self.0.display()))
     }
 

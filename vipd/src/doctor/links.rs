@@ -207,7 +207,7 @@ fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instanc
             );
         }
         (None, Some(_)) => {
-            findings.ok(name, "xdp", format!("the program on {on} is what a vipd has left for the next"))
+            findings.ok(name, "xdp", format!("the program on {on} is a vipd's"))
         }
         (None, None) if wire.state.mtu > NATIVE_MTU => {
             let what =

@@ -27,6 +27,7 @@ use vipd_common::Family;
 
 use super::{
     PROTOCOL_TAG,
+    leftovers::{Kind, Leftover},
     netlink::{FAMILIES, LOOPBACK, Problems, address_family, errno, explain, supported},
     routes::TABLE_LOCAL,
     saved::Saved,
@@ -37,14 +38,16 @@ use super::{
 const PREF_LOCAL_MOVED: u32 = 100;
 
 #[derive(Debug)]
-pub(super) struct Leftovers {
+pub(super) struct EarlierVersion {
     /// IPv6 VIPs on `lo`: kernels before 5.18 drop the protocol of an address, and the tag with it.
     addresses: Saved<BTreeSet<Ipv6Addr>>,
 }
 
-impl Leftovers {
+impl EarlierVersion {
+    pub const FILE: &str = "addresses.json";
+
     pub fn new(state_dir: &Path) -> Self {
-        Self { addresses: Saved::new(state_dir, "addresses.json") }
+        Self { addresses: Saved::new(state_dir, Self::FILE) }
     }
 
     /// Removes them; the host has a rule `lookup local` at every moment. Goes on after an error.
@@ -59,7 +62,46 @@ impl Leftovers {
         problems.into_result()
     }
 
+    /// What there is of it, in words.
+    pub async fn leftovers(&self, handle: &Handle) -> Result<Vec<Leftover>> {
+        let mut found = Vec::new();
+        for family in FAMILIES.into_iter().filter(|family| supported(*family)) {
+            let number = if family == Family::V4 { 4 } else { 6 };
+            let rules = Rules::list(handle, family).await?;
+            found.extend(rules.stale.iter().map(|(preference, _)| {
+                let what = format!("IPv{number} rule {preference} protocol {PROTOCOL_TAG}");
+                let fix = format!("ip -{number} rule del pref {preference} protocol {PROTOCOL_TAG}");
+                Leftover::new(Kind::Rule, what, fix)
+            }));
+            if rules.moved.is_some() {
+                let what = format!("IPv{number} rule {PREF_LOCAL_MOVED}: lookup local, which belongs at 0");
+                let fix = format!(
+                    "ip -{number} rule add pref 0 lookup local; ip -{number} rule del pref {PREF_LOCAL_MOVED}"
+                );
+                found.push(Leftover::new(Kind::Rule, what, fix));
+            }
+        }
+        if supported(Family::V6) {
+            for (vip, _) in self.addresses(handle).await? {
+                let fix = format!("ip address del {vip}/128 dev lo");
+                found.push(Leftover::new(Kind::Address, format!("address {vip}/128 on lo"), fix).answering());
+            }
+        }
+        Ok(found)
+    }
+
     async fn remove_addresses(&self, handle: &Handle) -> Result<()> {
+        for (address, message) in self.addresses(handle).await? {
+            match handle.address().del(message).execute().await {
+                Err(error) if errno(&error) == Some(libc::EADDRNOTAVAIL) => {}
+                result => result.map_err(|error| explain(&format!("address {address}/128 on lo"), &error))?,
+            }
+        }
+        self.addresses.save(&BTreeSet::new())
+    }
+
+    /// IPv6 VIPs on `lo`, with the messages that name them.
+    async fn addresses(&self, handle: &Handle) -> Result<Vec<(Ipv6Addr, AddressMessage)>> {
         let added = self.addresses.load()?;
         let mut get = handle.address().get();
         get.message_mut().header.family = AddressFamily::Inet6;
@@ -76,43 +118,55 @@ impl Leftovers {
                 ours.push((address, message));
             }
         }
-        for (address, message) in ours {
-            match handle.address().del(message).execute().await {
-                Err(error) if errno(&error) == Some(libc::EADDRNOTAVAIL) => {}
-                result => result.map_err(|error| explain(&format!("address {address}/128 on lo"), &error))?,
-            }
-        }
-        self.addresses.save(&BTreeSet::new())
+        Ok(ours)
     }
 }
 
-/// Removes the family's rules that bear our tag. The one that says `lookup local` goes last, when the kernel's is back at 0.
-async fn remove_rules(handle: &Handle, family: Family) -> Result<()> {
-    let version = match family {
-        Family::V4 => IpVersion::V4,
-        Family::V6 => IpVersion::V6,
-    };
-    let mut dump = std::pin::pin!(handle.rule().get(version).execute());
-    let (mut stale, mut moved, mut original) = (Vec::new(), None, false);
-    while let Some(message) = dump.next().await {
-        let message = message.map_err(|error| explain("list of rules", &error))?;
-        let (mut pref, mut table, mut ours) = (0, u32::from(message.header.table), false);
-        for attribute in &message.attributes {
-            match attribute {
-                RuleAttribute::Priority(value) => pref = *value,
-                RuleAttribute::Table(value) => table = *value,
-                RuleAttribute::Protocol(protocol) => ours = *protocol == TAG,
+/// A family's rules that bear our tag.
+#[derive(Debug, Default)]
+struct Rules {
+    /// Those of backups, with their preferences.
+    stale: Vec<(u32, RuleMessage)>,
+    /// `lookup local` at [`PREF_LOCAL_MOVED`].
+    moved: Option<RuleMessage>,
+    /// Whether the kernel's own stands at 0.
+    original: bool,
+}
+
+impl Rules {
+    async fn list(handle: &Handle, family: Family) -> Result<Self> {
+        let version = match family {
+            Family::V4 => IpVersion::V4,
+            Family::V6 => IpVersion::V6,
+        };
+        let mut dump = std::pin::pin!(handle.rule().get(version).execute());
+        let mut rules = Self::default();
+        while let Some(message) = dump.next().await {
+            let message = message.map_err(|error| explain("list of rules", &error))?;
+            let (mut preference, mut table, mut ours) = (0, u32::from(message.header.table), false);
+            for attribute in &message.attributes {
+                match attribute {
+                    RuleAttribute::Priority(value) => preference = *value,
+                    RuleAttribute::Table(value) => table = *value,
+                    RuleAttribute::Protocol(protocol) => ours = *protocol == TAG,
+                    _ => {}
+                }
+            }
+            match (preference, table, ours) {
+                (PREF_LOCAL_MOVED, TABLE_LOCAL, true) => rules.moved = Some(message),
+                (0, TABLE_LOCAL, false) => rules.original = true,
+                (_, _, true) => rules.stale.push((preference, message)),
                 _ => {}
             }
         }
-        match (pref, table, ours) {
-            (PREF_LOCAL_MOVED, TABLE_LOCAL, true) => moved = Some(message),
-            (0, TABLE_LOCAL, false) => original = true,
-            (_, _, true) => stale.push(message),
-            _ => {}
-        }
+        Ok(rules)
     }
-    for message in stale {
+}
+
+/// Removes the family's rules. The one that says `lookup local` goes last, when the kernel's is back at 0.
+async fn remove_rules(handle: &Handle, family: Family) -> Result<()> {
+    let Rules { stale, moved, original } = Rules::list(handle, family).await?;
+    for (_, message) in stale {
         delete(handle, message).await?;
     }
     let Some(moved) = moved else { return Ok(()) };

@@ -11,6 +11,7 @@
 mod earlier;
 mod ethtool;
 mod fdb;
+mod leftovers;
 mod links;
 mod local;
 mod mc_filter;
@@ -39,7 +40,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use earlier::Leftovers;
+use earlier::EarlierVersion;
 use fdb::Filters;
 use offload::RxVlan;
 use plan::Instances;
@@ -48,6 +49,7 @@ use sysctl::Sysctls;
 use vipd_common::wire::eth::MacAddr;
 
 pub use ethtool::SharedQueues;
+pub use leftovers::{Kind, Leftover, leftovers, saved_files};
 pub use links::{
     Controller, ETHERNET, LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState,
     is_within,
@@ -83,7 +85,7 @@ pub enum Ownership {
 pub struct Host {
     handle: Handle,
     sysctls: Sysctls,
-    leftovers: Leftovers,
+    earlier: EarlierVersion,
     filters: Filters,
     rx_vlan: RxVlan,
     instances: Instances,
@@ -103,7 +105,7 @@ impl Host {
         let host = Self {
             handle,
             sysctls: Sysctls::new(state_dir),
-            leftovers: Leftovers::new(state_dir),
+            earlier: EarlierVersion::new(state_dir),
             filters: Filters::new(state_dir),
             rx_vlan: RxVlan::new(state_dir),
             instances: Instances::default(),
@@ -147,7 +149,7 @@ impl Host {
             tracing::info!(routes = skipped, "links are down, their VIP routes come when they are up");
         }
         // After the new ones: an owner whose earlier vipd had made them otherwise has one at every moment.
-        self.leftovers.remove(handle).await?;
+        self.earlier.remove(handle).await?;
         routes::remove(handle, existing.into_iter().filter(|(key, _)| !local.contains_key(key))).await?;
         // I4: not while local routes of former VIPs stand.
         self.sysctls.restore_others(&families)
@@ -220,7 +222,7 @@ impl Host {
         };
         let answers_for_none = removed.is_ok();
         problems.note(removed);
-        problems.note(self.leftovers.remove(&self.handle).await);
+        problems.note(self.earlier.remove(&self.handle).await);
         problems.note(self.filters.apply(&self.handle, &fdb::Wanted::new()).await);
         problems.note(self.rx_vlan.restore());
         // I4: not while local routes stand.

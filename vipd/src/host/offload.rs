@@ -53,8 +53,21 @@ pub(super) struct RxVlan {
 }
 
 impl RxVlan {
+    pub const FILE: &str = "rx_vlan.json";
+
     pub fn new(state_dir: &Path) -> Self {
-        Self { saved: Saved::new(state_dir, "rx_vlan.json") }
+        Self { saved: Saved::new(state_dir, Self::FILE) }
+    }
+
+    /// The interfaces whose setting is another than before vipd, and what it was.
+    pub fn changed(&self) -> Result<Vec<(String, bool)>> {
+        let differs = |(name, original): &(String, Original)| get(name).is_ok_and(|now| now != original.on);
+        Ok(self
+            .originals()?
+            .into_iter()
+            .filter(differs)
+            .map(|(name, original)| (name, original.on))
+            .collect())
     }
 
     pub fn set(&self, interface: &str, on: bool) -> Result<()> {

@@ -49,13 +49,27 @@ pub(super) enum Target {
 }
 
 impl Key {
+    pub const fn is_local(&self) -> bool {
+        self.table == TABLE_LOCAL
+    }
+
+    /// The command that removes the route.
+    pub fn removal(&self) -> String {
+        let Self { table, vip, metric } = self;
+        let (family, bits) = (family(*vip), full_length(family(*vip)));
+        let number = if family == Family::V4 { 4 } else { 6 };
+        let kind = if self.is_local() { "local " } else { "" };
+        let metric = if *metric == 0 { String::new() } else { format!(" metric {metric}") };
+        format!("ip -{number} route del {kind}{vip}/{bits} table {table}{metric} protocol {PROTOCOL_TAG}")
+    }
+
     /// The local route of a VIP on a link.
     pub fn local(vip: IpAddr, ifindex: u32) -> Self {
         let is_link_local = matches!(vip, IpAddr::V6(v6) if v6.is_unicast_link_local());
         Self { table: TABLE_LOCAL, vip, metric: if is_link_local { ifindex } else { METRIC } }
     }
 
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         let Self { table, vip, metric } = self;
         let bits = full_length(family(*vip));
         match *table {

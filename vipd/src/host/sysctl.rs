@@ -48,8 +48,10 @@ pub(super) struct Sysctls {
 }
 
 impl Sysctls {
+    pub const FILE: &str = "sysctls.json";
+
     pub fn new(state_dir: &Path) -> Self {
-        Self { saved: Saved::new(state_dir, "sysctls.json"), root: PathBuf::from("/proc/sys/net") }
+        Self { saved: Saved::new(state_dir, Self::FILE), root: PathBuf::from("/proc/sys/net") }
     }
 
     /// Raises the settings that VIPs of `families` need, of every interface, also of those that are still to come.
@@ -81,6 +83,22 @@ impl Sysctls {
             of.any(|setting| setting.dir == dir && setting.name == name)
         };
         self.restore_those(|dir, name| !is_needed(dir, name))
+    }
+
+    /// What [`Self::restore_others`] of no family would put back: the setting, the value that it has and the one that it had.
+    pub fn changed(&self) -> Result<Vec<(String, u32, u32)>> {
+        let mut changed = Vec::new();
+        for (dir, values) in self.originals()? {
+            for (name, original) in values {
+                let raised_to = SETTINGS.iter().find(|setting| setting.name == name).map(|s| s.minimum);
+                if let Ok(value) = self.read(&dir, &name)
+                    && Some(value) == raised_to
+                {
+                    changed.push((format!("net.{}.{name}", dir.replace('/', ".")), value, original));
+                }
+            }
+        }
+        Ok(changed)
     }
 
     fn restore_those(&self, which: impl Fn(&str, &str) -> bool) -> Result<()> {

@@ -88,6 +88,17 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
             format_args!("{WARN}split brain: another router acts as the owner too{WARN:#}"),
         )?;
     }
+    if i.address_conflicts > 0 {
+        let times = match i.address_conflicts {
+            1 => "once".to_owned(),
+            count => format!("{count} times"),
+        };
+        let what = format_args!(
+            "{WARN}other stations have claimed a VIP of this master {times}: vipd events {}{WARN:#}",
+            i.name
+        );
+        row(out, "claimed", what)?;
+    }
     if !i.mismatches.is_empty() {
         let what = i.mismatches.join(", ");
         row(out, "differs", format_args!("{WARN}from other routers in {what}{WARN:#}"))?;
