@@ -24,4 +24,4 @@ pub mod scripts;
 pub mod tracking;
 
 use printable::printable;
-pub use vipd_core::{engine, keeper, time, vrrp};
+pub use vipd_core::{coordinator, lease_manager, time, vrrp};

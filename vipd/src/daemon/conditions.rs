@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     control::model::Status,
+    coordinator::StateName,
     detection::{Limits, MismatchFinding, Mismatches, Refused, Sample, Silence},
-    engine::StateName,
     notify::{Change, Notice},
 };
 

@@ -12,7 +12,7 @@ use nix::net::if_::if_indextoname;
 
 use super::{clock, driver::Message, main_loop::MainLoop};
 use crate::{
-    detection::Cadence,
+    detection::RateLimiter,
     host::{LinkChange, LinkState},
 };
 
@@ -25,7 +25,7 @@ pub struct Detached {
     /// Where it is not attached again yet.
     lost: BTreeMap<u32, Lost>,
     /// Somebody may do it again each time.
-    told: HashMap<u32, Cadence>,
+    told: HashMap<u32, RateLimiter>,
 }
 
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use vipd_common::{Priority, wire::eth::MacAddr};
 use super::{clock, effects::Effects, router::Router};
 use crate::{
     announce::Question,
-    detection::{Cadence, Claims, Contests, Evidence, Limits, Over, Probes, Rival, RivalFinding, Rivals},
-    engine::{Advert, InstanceId},
-    keeper::Node,
+    coordinator::{Advert, InstanceId},
+    detection::{Claims, Contests, Evidence, Limits, Over, Probes, RateLimiter, Rival, RivalFinding, Rivals},
+    lease_manager::Node,
     notify::{Change, Conflict, ConflictKind},
     time::Instant,
 };
@@ -94,7 +94,7 @@ pub(super) struct Watched {
     pub address_conflicts: u64,
     pub split_brains: u64,
     /// Adverts that could not be sent.
-    pub unsent: Cadence,
+    pub unsent: RateLimiter,
 }
 
 impl Watch {
@@ -200,7 +200,7 @@ impl Effects {
         let period = if period.is_some() { CLAIMS_WITH_QUESTIONS } else { CLAIMS_WITHOUT_QUESTIONS };
         match self.watch.rivals.seen(instance, rival, Evidence::Claim(period), now) {
             Some(RivalFinding::Seen) => {
-                let place = slot.stations.iter().position(|station| station.address == vip);
+                let place = slot.announced.iter().position(|announced| announced.address == vip);
                 self.watch.probes.hasten(instance, place.unwrap_or(0), now + CONFIRM_AFTER);
             }
             Some(RivalFinding::SplitBrain) => self.split_brain(instance, &rival, Some(vip)),
@@ -363,11 +363,11 @@ impl Effects {
         let Some(slot) = self.slots.get(&instance).filter(|_| owned) else {
             return self.watch.contests.end(instance);
         };
-        let said = self.watch.contests.take(instance, slot.stations.len(), now);
+        let said = self.watch.contests.take(instance, slot.announced.len(), now);
         // A burst that is under way says it as well.
         if !self.announcements.is_announcing(instance.0.into()) {
-            let stations = said.into_iter().map(|place| slot.stations[place]).collect();
-            self.announcements.push(instance.0.into(), stations, 1, slot.router.pace(), now);
+            let announced = said.into_iter().map(|place| slot.announced[place]).collect();
+            self.announcements.push(instance.0.into(), announced, 1, slot.router.pace(), now);
         }
     }
 
@@ -376,7 +376,7 @@ impl Effects {
         let owned = self.lease(instance) > now;
         let Some(slot) = self.slots.get(&instance) else { return self.watch.probes.end(instance) };
         let Some(period) = slot.router.spec.self_probe else { return self.watch.probes.end(instance) };
-        let asked = self.watch.probes.take(instance, slot.stations.len(), period, fastrand::u8(..), now);
+        let asked = self.watch.probes.take(instance, slot.announced.len(), period, fastrand::u8(..), now);
         if let Some(place) = asked.first().filter(|_| self.watch.rivals.claims(instance)) {
             self.watch.probes.hasten(instance, *place, now + CONFIRM_AFTER);
         }
@@ -384,8 +384,8 @@ impl Effects {
             return;
         }
         let mut questions: BTreeMap<u32, Vec<Question>> = BTreeMap::new();
-        for station in asked.into_iter().map(|place| &slot.stations[place]) {
-            questions.entry(station.ifindex).or_default().push(Question::about(station));
+        for announced in asked.into_iter().map(|place| &slot.announced[place]) {
+            questions.entry(announced.ifindex).or_default().push(Question::about(announced));
         }
         for (ifindex, questions) in questions {
             if let Some(error) = self.sockets.ask(ifindex, &questions) {
@@ -403,8 +403,9 @@ impl Effects {
         // A burst that is under way says it as well.
         if owned && !defended && !self.announcements.is_announcing(instance.0.into()) {
             slot.defended_at = Some(now);
-            let station = slot.stations.iter().filter(|station| station.address == vip).copied().collect();
-            self.announcements.push(instance.0.into(), station, 1, slot.router.pace(), now);
+            let announced =
+                slot.announced.iter().filter(|announced| announced.address == vip).copied().collect();
+            self.announcements.push(instance.0.into(), announced, 1, slot.router.pace(), now);
         }
     }
 }

@@ -30,13 +30,13 @@ use super::{
 use crate::{
     announce::AnnounceQueue,
     control::{To, model::Status},
+    coordinator::{FaultReason, Input, InstanceId, StateName},
     dataplane::{Events, Pages},
-    engine::{FaultReason, Input, InstanceId, StateName},
     host::{LinkChange, LinkState},
-    keeper::{Keeper, Node as _},
+    lease_manager::{LeaseManager, Node as _},
     notify::{Change, Notice},
     time::Instant,
-    tracking::Standing,
+    tracking::TrackingResult,
     vrrp::Settings,
 };
 
@@ -48,9 +48,9 @@ pub enum Message {
     /// The interfaces of this host have these MACs now.
     OwnMacs(BTreeSet<MacAddr>),
     /// What an instance tracks has changed how it stands.
-    Standing {
+    Tracked {
         instance: InstanceId,
-        standing: Standing,
+        result: TrackingResult,
     },
     /// Hand these over, and forget them; answered when they are gone.
     Remove {
@@ -104,7 +104,7 @@ pub struct Fence {
 #[derive(Debug)]
 pub struct Apply {
     /// All virtual routers, with their slots, and how each stands.
-    pub routers: Vec<(Router, Standing)>,
+    pub routers: Vec<(Router, TrackingResult)>,
     /// If others are needed.
     pub sockets: Option<Sockets>,
     pub attachments: Attachments,
@@ -125,7 +125,7 @@ pub struct Wish {
 /// Everything the engine thread owns.
 #[derive(Debug)]
 pub struct Driver {
-    pub(super) keeper: Keeper,
+    pub(super) lease_manager: LeaseManager,
     pub(super) effects: Effects,
     timer: Timer,
     messages: mpsc::Receiver<Message>,
@@ -135,7 +135,7 @@ pub struct Driver {
     left: bool,
     /// Nobody sends messages any more.
     headless: bool,
-    standings: BTreeMap<InstanceId, Standing>,
+    tracking_results: BTreeMap<InstanceId, TrackingResult>,
     pub(super) handovers: Handovers,
     /// When the lines of instances are to be looked at; `None`: none has more than one.
     pub(super) look_at: Option<Instant>,
@@ -148,7 +148,7 @@ pub struct Driver {
 pub struct Parts {
     pub pages: Pages,
     pub events: Events,
-    pub routers: Vec<(Router, Standing)>,
+    pub routers: Vec<(Router, TrackingResult)>,
     pub sockets: Sockets,
     pub messages: mpsc::Receiver<Message>,
     pub wishes: watch::Sender<Wishes>,
@@ -196,7 +196,7 @@ impl Driver {
             finished: false,
         };
         let mut driver = Self {
-            keeper: Keeper::default(),
+            lease_manager: LeaseManager::default(),
             effects,
             timer: Timer::new().context("make a timer")?,
             messages,
@@ -205,7 +205,7 @@ impl Driver {
             started: clock::now(),
             left: false,
             headless: false,
-            standings: BTreeMap::new(),
+            tracking_results: BTreeMap::new(),
             handovers: Handovers::new(drained),
             look_at: None,
             removals: None,
@@ -225,7 +225,7 @@ impl Driver {
                 continue;
             }
             let next = [
-                self.keeper.poll_timeout(),
+                self.lease_manager.poll_timeout(),
                 self.effects.announcements.poll_timeout(),
                 self.handovers.poll_timeout(),
                 self.look_at,
@@ -251,7 +251,7 @@ impl Driver {
 
     /// One look at everything that may have happened; returns whether another is wanted at once.
     fn turn(&mut self) -> bool {
-        let more = self.keeper.turn(&mut self.effects);
+        let more = self.lease_manager.turn(&mut self.effects);
         self.effects.detect();
         self.effects.send_announcements();
         self.settle_offers();
@@ -275,7 +275,7 @@ impl Driver {
     }
 
     pub(super) fn input(&mut self, input: Input) {
-        self.keeper.input(input, &mut self.effects);
+        self.lease_manager.input(input, &mut self.effects);
     }
 
     fn message(&mut self, message: Message) {
@@ -283,15 +283,15 @@ impl Driver {
             Message::Link(LinkChange::State(link)) => self.link(&link),
             Message::Link(LinkChange::Gone { ifindex }) => self.link_gone(ifindex),
             Message::OwnMacs(macs) => self.effects.own_macs = macs,
-            Message::Standing { instance, standing } => {
+            Message::Tracked { instance, result } => {
                 if self.effects.slots.contains_key(&instance) {
-                    self.standings.insert(instance, standing);
+                    self.tracking_results.insert(instance, result);
                     self.stand(instance);
                 }
             }
             Message::Remove { instances, reply } => {
                 for instance in &instances {
-                    self.standings.remove(instance);
+                    self.tracking_results.remove(instance);
                     self.handovers.forget(*instance);
                     self.input(Input::Remove { instance: *instance });
                 }
@@ -313,40 +313,43 @@ impl Driver {
                 let _ = reply.send(self.status());
             }
             Message::Ping(reply) => {
-                let snapshots =
-                    self.keeper.ids().into_iter().filter_map(|instance| self.keeper.snapshot(instance));
+                let snapshots = self
+                    .lease_manager
+                    .ids()
+                    .into_iter()
+                    .filter_map(|instance| self.lease_manager.snapshot(instance));
                 // Who asked may be gone.
                 let _ = reply.send(snapshots.map(|snapshot| snapshot.state).collect());
             }
             Message::Shutdown => self.input(Input::Shutdown),
             Message::Leave => {
-                self.keeper.leave(&mut self.effects);
+                self.lease_manager.leave(&mut self.effects);
                 self.left = true;
             }
         }
     }
 
     /// Brings virtual routers in line with a configuration.
-    fn configure(&mut self, routers: Vec<(Router, Standing)>) {
+    fn configure(&mut self, routers: Vec<(Router, TrackingResult)>) {
         let mut changed = Vec::new();
-        for (router, standing) in routers {
+        for (router, result) in routers {
             let (instance, group) = (router.id(), router.group_id());
-            let priority = self.handovers.priority(instance, &standing);
+            let priority = self.handovers.priority(instance, &result);
             let settings = Settings { priority, ..router.settings };
             let known = self.effects.slots.get(&instance).map(|slot| &slot.router);
-            if known == Some(&router) && self.standings.get(&instance) == Some(&standing) {
+            if known == Some(&router) && self.tracking_results.get(&instance) == Some(&result) {
                 continue;
             }
-            self.standings.insert(instance, standing);
+            self.tracking_results.insert(instance, result);
             let instances = self.effects.pages.instances();
             let mut announces = false;
             match self.effects.slots.get_mut(&instance) {
                 Some(slot) => {
                     instances.describe(router.slot, &router.identity());
-                    let stations = router.stations();
-                    announces = stations != slot.stations;
+                    let announced = router.announced();
+                    announces = announced != slot.announced;
                     slot.lines.renew(&router, clock::now());
-                    (slot.router, slot.stations) = (router, stations);
+                    (slot.router, slot.announced) = (router, announced);
                     let master = slot.watched.master;
                     self.effects.watch(instance, master);
                 }
@@ -368,7 +371,7 @@ impl Driver {
 
     /// Announces an owner's addresses, as after a takeover: some are new, or have another MAC.
     fn announce(&mut self, instance: InstanceId) {
-        if self.keeper.lease_written(instance) > clock::now() {
+        if self.lease_manager.lease_written(instance) > clock::now() {
             let repeat = self.effects.slots[&instance].router.spec.garp.repeat;
             self.effects.announce(instance, repeat);
         }
@@ -376,7 +379,7 @@ impl Driver {
 
     /// An interface changed: tell every router on it.
     fn link(&mut self, link: &LinkState) {
-        for id in self.keeper.ids() {
+        for id in self.lease_manager.ids() {
             let Some(slot) = self.effects.slots.get_mut(&id) else { continue };
             let macs = |router: &Router| router.links.iter().map(|link| link.mac).collect::<Vec<_>>();
             let before = macs(&slot.router);
@@ -384,7 +387,7 @@ impl Driver {
                 continue;
             }
             if macs(&slot.router) != before {
-                slot.stations = slot.router.stations();
+                slot.announced = slot.router.announced();
                 let (slot, mac) = (slot.router.slot, slot.router.link().mac.0);
                 self.effects.pages.instances().set_mac(slot, mac);
                 // Everyone has the old one in their caches.
@@ -395,7 +398,7 @@ impl Driver {
     }
 
     fn link_gone(&mut self, ifindex: u32) {
-        for id in self.keeper.ids() {
+        for id in self.lease_manager.ids() {
             let slot = self.effects.slots.get_mut(&id);
             if slot.is_some_and(|slot| slot.router.gone(ifindex)) {
                 self.link_to_engine(id);
@@ -405,12 +408,12 @@ impl Driver {
 
     /// Tells the election of what an instance tracks, and of its links, which decide with it.
     pub(super) fn stand(&mut self, id: InstanceId) {
-        let Some(standing) = self.standings.get(&id) else { return };
-        let priority = self.handovers.priority(id, standing);
+        let Some(result) = self.tracking_results.get(&id) else { return };
+        let priority = self.handovers.priority(id, result);
         let Some(slot) = self.effects.slots.get_mut(&id) else { return };
         let before = mem::replace(&mut slot.priority, priority);
         self.input(Input::Priority { instance: id, priority });
-        let state = self.keeper.snapshot(id).map_or(StateName::Init, |snapshot| snapshot.state);
+        let state = self.lease_manager.snapshot(id).map_or(StateName::Init, |snapshot| snapshot.state);
         if before != priority {
             tracing::info!(
                 target: "vipd::event",
@@ -426,11 +429,11 @@ impl Driver {
     }
 
     fn link_to_engine(&mut self, id: InstanceId) {
-        let (Some(standing), Some(slot)) = (self.standings.get(&id), self.effects.slots.get(&id)) else {
+        let (Some(result), Some(slot)) = (self.tracking_results.get(&id), self.effects.slots.get(&id)) else {
             return;
         };
         // A mastership that is inherited does not wait for the first result of a check.
-        let waits = !standing.known && self.keeper.lease_written(id) == Instant::default();
+        let waits = !result.known && self.lease_manager.lease_written(id) == Instant::default();
         let router = &slot.router;
         self.input(match router.address {
             _ if !router.up() && router.has_heartbeat() => {
@@ -443,8 +446,8 @@ impl Driver {
                 Input::Fault { instance: id, reason: FaultReason::NoSource }
             }
             None => Input::Fault { instance: id, reason: FaultReason::NoAddress },
-            Some(_) if standing.isolated => Input::Fault { instance: id, reason: FaultReason::Isolated },
-            Some(_) if standing.fault => Input::Fault { instance: id, reason: FaultReason::Tracked },
+            Some(_) if result.isolated => Input::Fault { instance: id, reason: FaultReason::Isolated },
+            Some(_) if result.fault => Input::Fault { instance: id, reason: FaultReason::Tracked },
             Some(_) if waits => return,
             Some(address) => Input::Ready { instance: id, address },
         });

@@ -18,16 +18,16 @@ use super::{
     clock,
     detect::{Watch, Watched},
     driver::{Fence, Wishes},
-    least::Least,
     lines::Lines,
     router::{self, Router},
     sockets::{Sent, Sockets, Unsent, Way},
+    windowed_minimum::WindowedMinimum,
 };
 use crate::{
-    announce::{AnnounceQueue, Station},
+    announce::{AnnounceQueue, AnnouncedAddress},
+    coordinator::{InstanceId, Reason, StateName},
     dataplane::{Events, Pages},
-    engine::{InstanceId, Reason, StateName},
-    keeper::{Heard, Node, Report, Transition},
+    lease_manager::{Heard, Node, Report, Transition},
     notify::{Change, Notice},
     time::Instant,
     vrrp::Rank,
@@ -38,7 +38,7 @@ use crate::{
 pub(super) struct Slot {
     pub router: Router,
     /// What it announces.
-    pub stations: Arc<[Station]>,
+    pub announced: Arc<[AnnouncedAddress]>,
     /// Whose adverts were heard last.
     pub master: Option<IpAddr>,
     pub defended_at: Option<Instant>,
@@ -58,7 +58,7 @@ pub(super) struct Slot {
     /// Its own interface and its heartbeat lines.
     pub lines: Lines,
     /// How long the lease still had when it was renewed.
-    pub lease_margin: Least,
+    pub lease_margin: WindowedMinimum,
     /// Others that act as owners.
     pub watched: Watched,
     /// Of the last event that was read.
@@ -70,7 +70,7 @@ pub(super) struct Slot {
 impl Slot {
     pub fn new(router: Router, priority: Priority) -> Self {
         Self {
-            stations: router.stations(),
+            announced: router.announced(),
             lines: Lines::new(&router, clock::now()),
             master: None,
             defended_at: None,
@@ -82,7 +82,7 @@ impl Slot {
             send_errors: 0,
             unsent: false,
             untold: false,
-            lease_margin: Least::default(),
+            lease_margin: WindowedMinimum::default(),
             watched: Watched::default(),
             generation: 0,
             deferred_at: None,
@@ -116,8 +116,8 @@ impl Slot {
 
     /// The MAC that a VIP is answered for with.
     pub fn mac_of(&self, vip: IpAddr) -> MacAddr {
-        let station = self.stations.iter().find(|station| station.address == vip);
-        station.map_or(self.router.link().mac, |station| station.mac)
+        let announced = self.announced.iter().find(|own| own.address == vip);
+        announced.map_or(self.router.link().mac, |announced| announced.mac)
     }
 
     /// An advert could not be sent, to `peer` if others were reached.
@@ -272,9 +272,9 @@ impl Node for Effects {
 
     fn announce(&mut self, instance: InstanceId, repeat: u8) {
         let slot = &self.slots[&instance];
-        let (stations, pace) = (Arc::clone(&slot.stations), slot.router.pace());
+        let (announced, pace) = (Arc::clone(&slot.announced), slot.router.pace());
         // Sent when the turn is over: an advert that is due does not wait for another router's announcements.
-        self.announcements.push(instance.0.into(), stations, repeat, pace, clock::now());
+        self.announcements.push(instance.0.into(), announced, repeat, pace, clock::now());
     }
 
     fn cancel_announce(&mut self, instance: InstanceId) {

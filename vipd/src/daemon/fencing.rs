@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::driver::{Fence, Message};
-use crate::{config, engine::InstanceId, scripts::Accounts};
+use crate::{config, coordinator::InstanceId, scripts::Accounts};
 
 /// The fences that are under way. Dropping it ends them.
 #[derive(Debug, Default)]

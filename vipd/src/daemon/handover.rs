@@ -10,9 +10,9 @@ use vipd_common::Priority;
 use super::{clock, driver::Driver};
 use crate::{
     control::To,
-    engine::{Input, InstanceId, StateName},
+    coordinator::{Input, InstanceId, StateName},
     time::Instant,
-    tracking::Standing,
+    tracking::TrackingResult,
     vrrp::Settings,
 };
 
@@ -57,9 +57,9 @@ impl Handovers {
     }
 
     /// The priority of an instance that stands so.
-    pub fn priority(&self, instance: InstanceId, standing: &Standing) -> Priority {
-        let lowered = self.ranks_last(instance) && !standing.priority.is_owner();
-        if lowered { LAST } else { standing.priority }
+    pub fn priority(&self, instance: InstanceId, result: &TrackingResult) -> Priority {
+        let lowered = self.ranks_last(instance) && !result.priority.is_owner();
+        if lowered { LAST } else { result.priority }
     }
 
     /// When [`Driver::settle_offers`] is next wanted.
@@ -82,21 +82,21 @@ impl Driver {
             return answer(reply, Err(format!("no vrrp_instance is called `{name}`")));
         };
         let group = slot.router.group;
-        let mates = self.effects.slots.iter().filter(|(_, slot)| slot.router.group == group);
-        let mates: BTreeSet<InstanceId> = mates.map(|(id, _)| *id).collect();
+        let group_members = self.effects.slots.iter().filter(|(_, slot)| slot.router.group == group);
+        let group_members: BTreeSet<InstanceId> = group_members.map(|(id, _)| *id).collect();
         match to {
-            To::Preferred if mates.iter().any(|id| self.handovers.last.contains(id)) => {
-                self.rank_as_configured(&mates);
+            To::Preferred if group_members.iter().any(|id| self.handovers.last.contains(id)) => {
+                self.rank_as_configured(&group_members);
                 answer(reply, Ok(format!("{name} ranks as it is configured to")));
             }
             To::Preferred if self.handovers.drained => {
                 answer(reply, Err("this node is drained: `vipd undrain` ends that for all instances".into()));
             }
             To::Preferred => answer(reply, Ok(format!("{name} was not handed over"))),
-            To::Backup => match self.is_to_be_offered(&mates) {
+            To::Backup => match self.is_to_be_offered(&group_members) {
                 Ok(()) => {
-                    self.handovers.last.extend(&mates);
-                    self.offer(mates, false, reply);
+                    self.handovers.last.extend(&group_members);
+                    self.offer(group_members, false, reply);
                 }
                 Err(why) => answer(reply, Err(why)),
             },
@@ -173,7 +173,7 @@ impl Driver {
         let until = clock::now() + patience.max().unwrap_or_default();
         for id in &instances {
             // One of a group is enough, but there may be several groups.
-            if self.keeper.snapshot(*id).is_some_and(|snapshot| !snapshot.leaving) {
+            if self.lease_manager.snapshot(*id).is_some_and(|snapshot| !snapshot.leaving) {
                 self.input(Input::HandOver { instance: *id });
             }
         }
@@ -210,7 +210,7 @@ impl Driver {
         let mut to = Vec::new();
         for id in &offer.instances {
             let name = self.name(*id);
-            let master = self.keeper.snapshot(*id).and_then(|snapshot| snapshot.master);
+            let master = self.lease_manager.snapshot(*id).and_then(|snapshot| snapshot.master);
             let successor = master.map_or_else(|| "another node".into(), |master| master.address.to_string());
             tracing::info!(target: "vipd::event", event = "handed_over", instance = name, to = successor, "handed over");
             to.push(format!("{name} is handed over to {successor}"));
@@ -247,7 +247,7 @@ impl Driver {
 
     /// Has said goodbye and waits for a successor, whatever for.
     fn is_leaving(&self, id: InstanceId) -> bool {
-        self.keeper.snapshot(id).is_some_and(|snapshot| snapshot.leaving)
+        self.lease_manager.snapshot(id).is_some_and(|snapshot| snapshot.leaving)
     }
 
     fn name(&self, id: InstanceId) -> &str {
@@ -255,7 +255,7 @@ impl Driver {
     }
 
     fn state(&self, id: InstanceId) -> StateName {
-        self.keeper.snapshot(id).map_or(StateName::Stopped, |snapshot| snapshot.state)
+        self.lease_manager.snapshot(id).map_or(StateName::Stopped, |snapshot| snapshot.state)
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::driver::{Wish, Wishes};
 use crate::{
-    engine::InstanceId,
+    coordinator::InstanceId,
     host::{Host, LinkChange, Plan, Problems},
 };
 

@@ -12,8 +12,8 @@ use std::{io, mem, time::Duration};
 use super::{clock, driver::Driver, effects::Slot, router::Router, status::ms};
 use crate::{
     control::model::LineStatus,
+    coordinator::{InstanceId, StateName},
     dataplane::InstancePage,
-    engine::{InstanceId, StateName},
     time::Instant,
 };
 
@@ -250,7 +250,8 @@ impl Driver {
             if slot.lines.0.len() < 2 {
                 continue;
             }
-            let backup = self.keeper.snapshot(*id).filter(|snapshot| snapshot.state == StateName::Backup);
+            let backup =
+                self.lease_manager.snapshot(*id).filter(|snapshot| snapshot.state == StateName::Backup);
             let wait = backup.map(|snapshot| Wait {
                 since: slot.since,
                 patience: slot.router.settings.master_down_interval(snapshot.interval),

@@ -22,7 +22,7 @@ use super::{
     handover::Reply,
     host_wishes::HostWishes,
     own_macs::OwnMacs,
-    reload::{Farewell, Reload, Wanted},
+    reload::{Reload, RemovalReason, Wanted},
     router::{Port, Router},
     service_manager::ServiceManager,
     setup, status,
@@ -33,12 +33,12 @@ use crate::{
         Command,
         model::{ArbiterStatus, Status},
     },
+    coordinator::StateName,
     dump,
-    engine::StateName,
     host::{LinkChange, LinkEvents, LinkState, multicast::Memberships},
     notify::{Change, Notice, Notifier},
     scripts::Accounts,
-    tracking::{LinkDelays, Standing, Tracker},
+    tracking::{LinkDelays, Tracker, TrackingResult},
 };
 
 /// The signals that the daemon knows, caught from the moment this is made.
@@ -370,20 +370,22 @@ impl MainLoop<'_> {
         self.hosted.replan(setup::plan(self.routers.iter()));
     }
 
-    async fn stand(&self, changes: Vec<(usize, Standing)>) {
-        for (position, standing) in changes {
+    async fn stand(&self, changes: Vec<(usize, TrackingResult)>) {
+        for (position, result) in changes {
             if let Some(router) = self.routers.get(position) {
-                self.send(Message::Standing { instance: router.id(), standing }).await;
+                self.send(Message::Tracked { instance: router.id(), result }).await;
             }
         }
     }
 
     pub fn tell(&mut self, mut notice: Notice) {
         self.manager.changed();
-        let farewell = self.reload.as_ref().and_then(|reload| reload.farewell(&notice.instance));
-        match (farewell, notice.change) {
-            (Some(Farewell::Renewed), Change::State(StateName::Stopped)) => return,
-            (Some(Farewell::Removed), Change::State(StateName::Stopped)) => notice.change = Change::Deleted,
+        let removal_reason = self.reload.as_ref().and_then(|reload| reload.removal_reason(&notice.instance));
+        match (removal_reason, notice.change) {
+            (Some(RemovalReason::Renewed), Change::State(StateName::Stopped)) => return,
+            (Some(RemovalReason::Removed), Change::State(StateName::Stopped)) => {
+                notice.change = Change::Deleted
+            }
             _ => {}
         }
         self.conditions.changed(&notice);

@@ -15,7 +15,6 @@ mod fencing;
 mod handover;
 mod host_wishes;
 pub mod journal;
-mod least;
 mod lines;
 mod locks;
 mod logging;
@@ -32,6 +31,7 @@ mod setup;
 mod sockets;
 mod status;
 mod timer;
+mod windowed_minimum;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -277,7 +277,7 @@ async fn run_engine(
         pages.instances().write(router.slot, &router.identity());
     }
     let plan = setup::plan(routers.iter());
-    made.host.retire(&plan).await?;
+    made.host.remove_stale(&plan).await?;
     dataplane.replace_tables(&setup::contents(routers.iter()))?;
     // Not before: an earlier table of this version may have other VIPs in the same slots.
     let predecessors = dataplane.predecessors()?;
@@ -333,7 +333,7 @@ async fn run_engine(
     );
     tell_of_links(&BTreeMap::new(), &links_of(&routers));
     let (ended, mut end) = oneshot::channel();
-    let standing: Vec<_> = routers.iter().cloned().zip(tracker.standings().iter().copied()).collect();
+    let result: Vec<_> = routers.iter().cloned().zip(tracker.results().iter().copied()).collect();
     let own_macs = OwnMacs::new(made.host.macs().await?);
     let macs_of_engine = own_macs.all();
     let attachments_of_engine = attachments.clone();
@@ -346,7 +346,7 @@ async fn run_engine(
         .name("engine".into())
         .spawn(move || {
             let granted = realtime::request(real_time_priority);
-            for (router, _) in standing.iter().filter(|(router, _)| !granted.real_time && router.is_short()) {
+            for (router, _) in result.iter().filter(|(router, _)| !granted.real_time && router.is_short()) {
                 tracing::warn!(
                     instance = router.spec.name,
                     interval_ms = router.spec.advert_interval.as_millis(),
@@ -356,7 +356,7 @@ async fn run_engine(
             let parts = Parts {
                 pages,
                 events,
-                routers: standing,
+                routers: result,
                 sockets,
                 messages: received,
                 wishes,

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::{Config, LinkDelay, ScriptPolicy, XdpModes},
     control::Unapplied,
-    engine::InstanceId,
+    coordinator::InstanceId,
     host::multicast::Memberships,
     scripts::Accounts,
 };
@@ -62,7 +62,7 @@ pub struct Reload {
     routers: Vec<Router>,
     kept: Vec<Option<u32>>,
     /// Of those that go, by name.
-    farewells: HashMap<String, Farewell>,
+    removals: HashMap<String, RemovalReason>,
     /// The engine has handed them over.
     pub handed_over: oneshot::Receiver<()>,
     /// `None`: nobody has asked, an interface has changed.
@@ -71,15 +71,15 @@ pub struct Reload {
 
 /// What becomes of the last words of an instance that goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
+pub enum RemovalReason {
     Removed,
     /// It begins anew at once: nothing is told.
     Renewed,
 }
 
 impl Reload {
-    pub fn farewell(&self, name: &str) -> Option<Farewell> {
-        self.farewells.get(name).copied()
+    pub fn removal_reason(&self, name: &str) -> Option<RemovalReason> {
+        self.removals.get(name).copied()
     }
 }
 
@@ -117,7 +117,7 @@ impl MainLoop<'_> {
         };
         match begun {
             Ok(reload) => {
-                let waits = !reload.farewells.is_empty();
+                let waits = !reload.removals.is_empty();
                 self.reload = Some(Reload { replies, ..reload });
                 if !waits {
                     self.finish_reload().await;
@@ -181,18 +181,18 @@ impl MainLoop<'_> {
         let routers = self.attach(routers, &modes, rebuild).await?;
         let gone: Vec<&Router> =
             self.routers.iter().filter(|router| !kept.contains(&Some(router.slot))).collect();
-        let farewell = |router: &&Router| {
+        let removal_reason = |router: &&Router| {
             let name = router.spec.name.clone();
             let stays = config.instances.iter().any(|instance| instance.name == name);
-            (name, if stays { Farewell::Renewed } else { Farewell::Removed })
+            (name, if stays { RemovalReason::Renewed } else { RemovalReason::Removed })
         };
-        let farewells = gone.iter().map(farewell).collect();
+        let removals = gone.iter().map(removal_reason).collect();
         let instances: BTreeSet<InstanceId> = gone.iter().map(|router| router.id()).collect();
         let (answer, handed_over) = oneshot::channel();
         if !instances.is_empty() {
             self.send(Message::Remove { instances, reply: answer }).await;
         }
-        Ok(Reload { config, accounts, routers, kept, farewells, handed_over, replies: None })
+        Ok(Reload { config, accounts, routers, kept, removals, handed_over, replies: None })
     }
 
     /// Attaches XDP where it is not. A heartbeat line where it cannot be counts as missing; with `go_on` an interface with VIPs too.
@@ -228,7 +228,7 @@ impl MainLoop<'_> {
         let Some(mut reload) = self.reload.take() else { return };
         let replies = reload.replies.take();
         let is_reload = replies.is_some();
-        if !reload.farewells.is_empty() {
+        if !reload.removals.is_empty() {
             // Links may have changed while it waited, which was told to the former routers.
             match self.look_again(&reload.config).await {
                 Ok(routers) => reload.routers = routers,
@@ -279,7 +279,7 @@ impl MainLoop<'_> {
 
     /// Returns what has changed, whether anything has, and what the kernel has refused.
     async fn come_into_force(&mut self, reload: Reload, is_reload: bool) -> (String, bool, Vec<String>) {
-        let Reload { config, accounts, mut routers, kept, farewells, .. } = reload;
+        let Reload { config, accounts, mut routers, kept, removals, .. } = reload;
         let mut problems = Refusals::default();
         for (router, slot) in routers.iter_mut().zip(&kept) {
             if let Some(before) = self.routers.iter().find(|before| Some(before.slot) == *slot) {
@@ -299,7 +299,7 @@ impl MainLoop<'_> {
         let plan = setup::plan(routers.iter());
         let mut contents = setup::contents(routers.iter());
         // I4: before the table, or the kernel answers for what the table does not have any more.
-        if let Err(error) = self.made.host.retire(&plan).await {
+        if let Err(error) = self.made.host.remove_stale(&plan).await {
             problems.note::<()>(Err(error.context("remove routes of former VIPs")));
             contents.keep(setup::contents(self.routers.iter()).vips);
         }
@@ -326,10 +326,10 @@ impl MainLoop<'_> {
             self.delays.known(port.ifindex, port.up);
         }
         self.look_at_tracked_links().await;
-        let standings = self.tracker.standings().iter().copied();
+        let tracking_results = self.tracker.results().iter().copied();
         let (answer, applied) = oneshot::channel();
         let apply = Apply {
-            routers: routers.iter().cloned().zip(standings).collect(),
+            routers: routers.iter().cloned().zip(tracking_results).collect(),
             sockets,
             attachments: self.attachments.clone(),
             reply: answer,
@@ -344,7 +344,7 @@ impl MainLoop<'_> {
         let going_on = routers.iter().zip(&kept).filter(|(_, slot)| slot.is_some()).map(|(router, _)| router);
         let (changed, added) =
             (going_on.filter(is_changed).count(), kept.iter().filter(|slot| slot.is_none()).count());
-        let (count, removed) = (routers.len(), farewells.len());
+        let (count, removed) = (routers.len(), removals.len());
         let what = format!("{count} instances: {changed} changed, {added} added, {removed} removed");
         let changes = changed + added + removed > 0;
         tell_of_links(&links(&self.routers), &links(&routers));
@@ -393,9 +393,9 @@ fn pair(old: &[Router], new: &[Router]) -> Vec<Option<u32>> {
     let mut slots = Vec::new();
     for router in new {
         let is_it = |before: &&Router| {
-            let owner = |router: &Router| router.mates.len() > 1 && router.spec.priority.is_owner();
+            let owner = |router: &Router| router.group_members.len() > 1 && router.spec.priority.is_owner();
             before.identified() == router.identified()
-                && before.mates == router.mates
+                && before.group_members == router.group_members
                 && owner(before) == owner(router)
                 && !taken.contains(&before.slot)
         };
@@ -448,13 +448,13 @@ mod tests {
         };
         let router = |(slot, spec)| Router { slot, ..Router::new(spec, link()) };
         let mut routers: Vec<Router> = (0..).zip(loaded.config.instances).map(router).collect();
-        let mates: Vec<_> = routers
+        let group_members: Vec<_> = routers
             .iter()
             .filter(|router| group.contains(&router.spec.name.as_str()))
             .map(Router::identified)
             .collect();
         for router in routers.iter_mut().filter(|router| group.contains(&router.spec.name.as_str())) {
-            router.mates.clone_from(&mates);
+            router.group_members.clone_from(&group_members);
         }
         routers
     }

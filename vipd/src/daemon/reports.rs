@@ -11,9 +11,9 @@ use vipd_common::{
 
 use super::{clock, effects::Effects, router};
 use crate::{
+    coordinator::{Advert, InstanceId},
     dataplane::Deferred,
-    engine::{Advert, InstanceId},
-    keeper::Report,
+    lease_manager::Report,
     time::Instant,
 };
 

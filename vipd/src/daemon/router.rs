@@ -23,7 +23,7 @@ use vipd_common::{
 pub use heartbeat::{Heartbeat, Port};
 
 use crate::{
-    announce::{Pace, Station},
+    announce::{AnnouncedAddress, Pace},
     config::{self, Auth},
     dataplane::Identity,
     host::{LinkState, Unusable, is_local, is_within},
@@ -49,7 +49,7 @@ pub struct Router {
     /// The name of its sync group.
     pub sync_group: Option<String>,
     /// All of its sync group, itself too, in order; itself alone if it is in none.
-    pub mates: Vec<Identified>,
+    pub group_members: Vec<Identified>,
     /// Slot of `INSTANCES`.
     pub slot: u32,
     /// Slot of `LEASES`: that of the first of its sync group.
@@ -125,12 +125,12 @@ impl Router {
             subnets: states.first().map(|own| own.subnets().collect()).unwrap_or_default(),
             position: 0,
             sync_group: None,
-            mates: Vec::new(),
+            group_members: Vec::new(),
             slot: 0,
             group: 0,
             spec,
         };
-        router.mates.push(router.identified());
+        router.group_members.push(router.identified());
         router
     }
 
@@ -302,10 +302,14 @@ impl Router {
     }
 
     /// What is announced when it becomes master.
-    pub fn stations(&self) -> Arc<[Station]> {
+    pub fn announced(&self) -> Arc<[AnnouncedAddress]> {
         self.answering()
             .flat_map(|(link, mac)| {
-                link.vips.iter().map(move |vip| Station { ifindex: link.ifindex, mac, address: *vip })
+                link.vips.iter().map(move |vip| AnnouncedAddress {
+                    ifindex: link.ifindex,
+                    mac,
+                    address: *vip,
+                })
             })
             .collect()
     }

@@ -28,7 +28,7 @@ use tokio::{
 };
 
 use super::driver::Message;
-use crate::engine::StateName;
+use crate::coordinator::StateName;
 
 /// The daemon's side, on the main thread.
 #[derive(Debug)]

@@ -45,12 +45,12 @@ pub async fn routers(
     for group in SyncGroup::of(config) {
         let is_member = |router: &&mut Router| group.members.contains(&router.spec.name);
         let mut members: Vec<&mut Router> = routers.iter_mut().filter(is_member).collect();
-        let mut mates: Vec<_> = members.iter().map(|router| router.identified()).collect();
-        mates.sort();
+        let mut group_members: Vec<_> = members.iter().map(|router| router.identified()).collect();
+        group_members.sort();
         let mut settings: Vec<_> = members.iter().map(|router| router.settings).collect();
         Settings::share(&mut settings);
         for (router, settings) in members.iter_mut().zip(settings) {
-            (router.settings, router.mates) = (settings, mates.clone());
+            (router.settings, router.group_members) = (settings, group_members.clone());
             router.sync_group = Some(group.name.clone());
         }
     }
@@ -245,7 +245,7 @@ pub fn assign_groups(routers: &mut [Router], kept: &[Option<u32>]) {
     let mut groups: HashMap<Vec<Identified>, u32> = HashMap::new();
     for (router, kept) in routers.iter_mut().zip(kept) {
         if kept.is_none() {
-            router.group = *groups.entry(router.mates.clone()).or_insert(router.slot);
+            router.group = *groups.entry(router.group_members.clone()).or_insert(router.slot);
         }
     }
 }

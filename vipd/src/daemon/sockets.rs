@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     announce::{
-        AdvertSpec, Batch, Departure, PacketSocket, Question, Station, UnicastSocket, advert_frame,
+        AdvertSpec, AnnouncedAddress, Batch, Departure, PacketSocket, Question, UnicastSocket, advert_frame,
         advert_packet,
     },
     time::Instant,
@@ -175,7 +175,8 @@ impl Sockets {
         // Until one leaves each advert asks.
         way.asked_at = None;
         let frames = self.frames.get(&link.ifindex).ok_or_else(not_open)?;
-        let question = Question::about(&Station { ifindex: link.ifindex, mac: link.mac, address: peer });
+        let question =
+            Question::about(&AnnouncedAddress { ifindex: link.ifindex, mac: link.mac, address: peer });
         frames.send(question.as_ref())?;
         way.asked_at = Some(now);
         Ok(())

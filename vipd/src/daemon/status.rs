@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     control::model::{InstanceStatus, MasterStatus, SCHEMA, Status, TrackedStatus},
+    coordinator::{FaultReason, InstanceId, Reason, Snapshot, StateName},
     dataplane::Dataplane,
-    engine::{FaultReason, InstanceId, Reason, Snapshot, StateName},
     time::Instant,
     tracking::Health,
     vrrp::{LeasePolicy, Settings},
@@ -45,7 +45,7 @@ impl Driver {
     fn instance_status(&self, id: InstanceId, now: Instant) -> Option<InstanceStatus> {
         let slot = &self.effects.slots[&id];
         let router = &slot.router;
-        let snapshot = self.keeper.snapshot(id)?;
+        let snapshot = self.lease_manager.snapshot(id)?;
         let counters = self.effects.pages.instance_counters(router.slot).unwrap_or_default();
         let own = |address| MasterStatus { address, priority: snapshot.priority.get() };
         let master = match snapshot.state {

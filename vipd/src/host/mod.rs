@@ -174,14 +174,14 @@ impl Host {
     ///
     /// To be called while the earlier run's table of VIPs still stands in XDP: after it, nothing would keep the kernel from
     /// answering for them (I4).
-    pub async fn retire(&mut self, plan: &Plan) -> Result<()> {
+    pub async fn remove_stale(&mut self, plan: &Plan) -> Result<()> {
         let planned = Instances::check(plan)?;
-        visible::retire(&self.handle, &planned.visible(None)).await?;
+        visible::remove_stale(&self.handle, &planned.visible(None)).await?;
         let existing_addresses = self.addresses.list(&self.handle).await?;
         let local = planned.local_routes(&existing_addresses);
         let existing = routes::list(&self.handle).await?;
-        let retired = existing.into_iter().filter(|(key, _)| key.is_local() && !local.contains_key(key));
-        routes::remove(&self.handle, retired).await?;
+        let stale = existing.into_iter().filter(|(key, _)| key.is_local() && !local.contains_key(key));
+        routes::remove(&self.handle, stale).await?;
         self.addresses.remove_others(&self.handle, &planned.addresses(), &existing_addresses).await
     }
 

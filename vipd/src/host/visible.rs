@@ -39,7 +39,7 @@ pub(super) async fn sync(handle: &Handle, wanted: &Visible) -> Result<()> {
 }
 
 /// Removes the tagged addresses that are not among those to `keep`, and adds none.
-pub(super) async fn retire(handle: &Handle, keep: &Visible) -> Result<()> {
+pub(super) async fn remove_stale(handle: &Handle, keep: &Visible) -> Result<()> {
     let mut problems = Problems::default();
     for stale in list(handle).await?.difference(keep) {
         problems.note(delete(handle, *stale).await);

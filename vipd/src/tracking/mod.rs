@@ -6,7 +6,7 @@ mod counter;
 mod delay;
 mod file;
 mod process;
-mod standing;
+mod result;
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use vipd_common::Priority;
 
 pub use arbiter::TargetState;
 pub use delay::LinkDelays;
-pub use standing::{Health, Standing};
+pub use result::{Health, TrackingResult};
 
 use crate::{
     config::{
@@ -43,7 +43,7 @@ pub struct Tracker {
     policy: ScriptPolicy,
     /// By name, with the index; what was not seen is down.
     interfaces: HashMap<String, (u32, bool)>,
-    standings: Vec<Standing>,
+    results: Vec<TrackingResult>,
     teller: Teller,
     news: mpsc::UnboundedReceiver<News>,
 }
@@ -128,7 +128,7 @@ impl Tracker {
             targets: HashMap::new(),
             policy: ScriptPolicy::default(),
             interfaces: HashMap::new(),
-            standings: Vec::new(),
+            results: Vec::new(),
             teller: Teller { news: sender, number: 0 },
             news,
         };
@@ -206,7 +206,7 @@ impl Tracker {
         let of = |tracks: Vec<Track>| tracks.into_iter().filter(runs).collect();
         let priorities = config.instances.iter().map(|instance| instance.priority);
         self.instances = priorities.zip(instances.into_iter().map(of)).collect();
-        self.standings = self.judge();
+        self.results = self.judge();
     }
 
     /// The interfaces whose links are tracked.
@@ -217,9 +217,9 @@ impl Tracker {
         })
     }
 
-    /// How each instance stands, in the order of the configuration.
-    pub fn standings(&self) -> &[Standing] {
-        &self.standings
+    /// The tracking result of each instance, in the order of the configuration.
+    pub fn results(&self) -> &[TrackingResult] {
+        &self.results
     }
 
     /// How each thing is that is tracked by a name: with the keyword of its block.
@@ -257,8 +257,8 @@ impl Tracker {
         self.news.recv().await
     }
 
-    /// Takes note, and returns the instances that stand differently now, by their place in the configuration.
-    pub fn take(&mut self, news: News) -> Vec<(usize, Standing)> {
+    /// Takes note, and returns the tracking results that have changed, by their place in the configuration.
+    pub fn take(&mut self, news: News) -> Vec<(usize, TrackingResult)> {
         let News { number, told } = news;
         let health = match told {
             Told::Health(health) => health,
@@ -281,7 +281,7 @@ impl Tracker {
     }
 
     /// A link has changed; as [`Self::take`].
-    pub fn link(&mut self, change: &LinkChange) -> Vec<(usize, Standing)> {
+    pub fn link(&mut self, change: &LinkChange) -> Vec<(usize, TrackingResult)> {
         let before = self.interfaces.clone();
         match change {
             LinkChange::State(link) => {
@@ -308,15 +308,16 @@ impl Tracker {
         self.changes()
     }
 
-    fn changes(&mut self) -> Vec<(usize, Standing)> {
+    fn changes(&mut self) -> Vec<(usize, TrackingResult)> {
         let now = self.judge();
-        let before = std::mem::replace(&mut self.standings, now);
-        let changed =
-            |(i, (before, now)): (usize, (Standing, &Standing))| (before != *now).then_some((i, *now));
-        before.into_iter().zip(&self.standings).enumerate().filter_map(changed).collect()
+        let before = std::mem::replace(&mut self.results, now);
+        let changed = |(i, (before, now)): (usize, (TrackingResult, &TrackingResult))| {
+            (before != *now).then_some((i, *now))
+        };
+        before.into_iter().zip(&self.results).enumerate().filter_map(changed).collect()
     }
 
-    fn judge(&self) -> Vec<Standing> {
+    fn judge(&self) -> Vec<TrackingResult> {
         let health = |track: &Track| -> (Health, Weight) {
             let health = match &track.what {
                 Tracked::Script(i) => self.scripts[*i].health,
@@ -328,11 +329,11 @@ impl Tracker {
             };
             (health, track.weight)
         };
-        let standing = |(base, tracks): &(Priority, Vec<Track>)| Standing {
+        let result = |(base, tracks): &(Priority, Vec<Track>)| TrackingResult {
             isolated: tracks.iter().any(|track| self.unreached(track).is_some()),
-            ..Standing::of(*base, tracks.iter().map(health))
+            ..TrackingResult::of(*base, tracks.iter().map(health))
         };
-        self.instances.iter().map(standing).collect()
+        self.instances.iter().map(result).collect()
     }
 }
 

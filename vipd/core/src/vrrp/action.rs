@@ -52,7 +52,7 @@ pub enum Action {
     /// A master has heard a router that it beats. For who wants to know.
     LowerHeard { instance: InstanceId },
     /// Nothing is heard of the master of this instance's group: make sure that it serves no more. Answer with
-    /// [`Input::Fenced`](crate::engine::Input::Fenced); until then nobody of the group takes over.
+    /// [`Input::Fenced`](crate::coordinator::Input::Fenced); until then nobody of the group takes over.
     Fence { instance: InstanceId, round: u64 },
     /// The state changed. `master` is the master as now known: ourselves, the router we follow or our successor.
     Transition {
@@ -64,7 +64,7 @@ pub enum Action {
     },
     /// After `Remove`, the last: the instance is no more.
     Removed { instance: InstanceId },
-    /// After `Shutdown`, once: every instance has stopped. Only the engine says so.
+    /// After `Shutdown`, once: every instance has stopped. Only the coordinator says so.
     Finished,
 }
 

@@ -108,7 +108,7 @@ fn the_virtual_mac_is_that_of_family_and_vrid() {
             [answering],
             "{lines}"
         );
-        assert_eq!(router.stations().iter().map(|station| station.mac).collect::<Vec<_>>(), [answering]);
+        assert_eq!(router.announced().iter().map(|announced| announced.mac).collect::<Vec<_>>(), [answering]);
         assert_eq!(router.advert_mac(), adverts, "{lines}");
         let identity = router.identity();
         assert_eq!(identity.flags & instance_flag::VIRTUAL_MAC != 0, answering != MAC);
@@ -137,7 +137,7 @@ fn r25_a_vlan_is_part_of_every_key() {
     assert_eq!((router.key().ifindex, router.key().vlan), (2, 10 << 12 | 20));
     let keys: Vec<_> = router.table().map(|(key, _)| (key.ifindex, key.vlan)).collect();
     assert_eq!(keys, [(2, 10 << 12 | 20)]);
-    assert_eq!(router.stations()[0].ifindex, 9, "what is sent leaves by the VLAN's own interface");
+    assert_eq!(router.announced()[0].ifindex, 9, "what is sent leaves by the VLAN's own interface");
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn a_heartbeat_line_carries_adverts_only() {
     assert_eq!(index, [(7, 0, 0), (2, 30, 1)], "its own interface is line 0; what is not there has no entry");
     assert!(router.index().all(|(key, entry)| (key.vrid, key.family, entry.slot) == (51, 4, 4)));
     assert_eq!(router.table().map(|(key, _)| key.ifindex).collect::<Vec<_>>(), [7, 9]);
-    assert_eq!(router.stations().iter().map(|station| station.ifindex).collect::<Vec<_>>(), [7, 9]);
+    assert_eq!(router.announced().iter().map(|announced| announced.ifindex).collect::<Vec<_>>(), [7, 9]);
     assert_eq!(router.present().map(|link| link.ifindex).collect::<Vec<_>>(), [7, 9]);
     assert_eq!(router.lines().collect::<Vec<_>>(), [7, 8]);
     let names: Vec<_> = router.ports_of_lines().map(|port| port.name.to_owned()).collect();

@@ -198,7 +198,7 @@ fn leftovers_of_a_crash_are_adopted_or_removed() {
 
 /// Before a new table of VIPs is in force, the routes of VIPs that it does not have must be gone.
 #[test]
-fn retire_removes_local_routes_that_are_not_planned() {
+fn remove_stale_removes_local_routes_that_are_not_planned() {
     in_namespace("retire", async |dir| {
         let (mut host, _events) = Host::open(&dir).unwrap();
         let old = plan(&host, &["10.0.0.100", "10.0.0.102"], false).await;
@@ -206,7 +206,7 @@ fn retire_removes_local_routes_that_are_not_planned() {
         drop(host);
         let (mut host, _events) = Host::open(&dir).unwrap();
         let new = plan(&host, &VIPS, false).await;
-        host.retire(&new).await.unwrap();
+        host.remove_stale(&new).await.unwrap();
         let local: Vec<_> = our_routes().into_iter().filter(|route| route.starts_with("local")).collect();
         assert_eq!(local, ["local 10.0.0.100 dev lo table local scope host"]);
     });

@@ -288,7 +288,7 @@ fn leftovers_are_retired_and_other_peoples_addresses_stay() {
         drop(host);
         let (mut host, _events) = Host::open(&dir).unwrap();
         let new = plan(vec![planned_link(&host, "v0", &[VIP]).await]);
-        host.retire(&new).await.unwrap();
+        host.remove_stale(&new).await.unwrap();
         assert_eq!(sorted(on_loopback()), ["2001:db8::100/128", "2001:db8::55/128"]);
         assert!(!our_routes().iter().any(|route| route.starts_with("local")));
         host.remove_all().await.unwrap();

@@ -17,14 +17,14 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// When one thing was told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cadence {
+pub struct RateLimiter {
     /// The last time, and which of [`WAITS`] follows.
     told: Option<(Instant, usize)>,
     happened: Instant,
     untold: u64,
 }
 
-impl Cadence {
+impl RateLimiter {
     /// Takes note that it has happened `times`; if it is to be told now, how often since it was told last.
     pub fn note(&mut self, times: u64, now: Instant) -> Option<u64> {
         let forgotten = now.saturating_since(mem::replace(&mut self.happened, now)) >= FORGOTTEN;
@@ -49,9 +49,9 @@ mod tests {
 
     #[test]
     fn what_goes_on_is_told_less_and_less() {
-        let mut cadence = Cadence::default();
+        let mut rate_limiter = RateLimiter::default();
         let told: Vec<_> =
-            (100..12_000).step_by(5).filter_map(|s| Some((s, cadence.note(1, at(s))?))).collect();
+            (100..12_000).step_by(5).filter_map(|s| Some((s, rate_limiter.note(1, at(s))?))).collect();
         assert_eq!(
             told,
             [(100, 1), (110, 2), (170, 12), (470, 60), (1370, 180), (4970, 720), (8570, 720)],
@@ -61,11 +61,11 @@ mod tests {
 
     #[test]
     fn what_has_stopped_begins_anew() {
-        let mut cadence = Cadence::default();
+        let mut rate_limiter = RateLimiter::default();
         for (s, told) in
             [(100, Some(1)), (101, None), (102, None), (162, Some(3)), (163, None), (172, Some(2))]
         {
-            assert_eq!(cadence.note(1, at(s)), told, "{s}");
+            assert_eq!(rate_limiter.note(1, at(s)), told, "{s}");
         }
     }
 }

@@ -12,7 +12,7 @@ use super::frame;
 
 /// One address to announce: where, and as whose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Station {
+pub struct AnnouncedAddress {
     pub ifindex: u32,
     pub mac: MacAddr,
     pub address: IpAddr,
@@ -26,12 +26,12 @@ pub enum Frame {
 }
 
 impl Frame {
-    pub fn announcing(station: &Station) -> Self {
-        match station.address {
+    pub fn announcing(address: &AnnouncedAddress) -> Self {
+        match address.address {
             IpAddr::V4(vip) => {
-                Self::GratuitousArp(frame::arp(station.mac, &arp::Repr::gratuitous(station.mac, vip)))
+                Self::GratuitousArp(frame::arp(address.mac, &arp::Repr::gratuitous(address.mac, vip)))
             }
-            IpAddr::V6(vip) => Self::NeighborAdvertisement(neighbor_advertisement(station.mac, vip)),
+            IpAddr::V6(vip) => Self::NeighborAdvertisement(neighbor_advertisement(address.mac, vip)),
         }
     }
 }
@@ -82,7 +82,8 @@ mod tests {
             ),
         ] {
             let mac = MacAddr([0, 0, 0x5e, 0, family, 0x33]);
-            let frame = Frame::announcing(&Station { ifindex: 1, mac, address: address.parse().unwrap() });
+            let frame =
+                Frame::announcing(&AnnouncedAddress { ifindex: 1, mac, address: address.parse().unwrap() });
             let hex: String = frame.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
             assert_eq!(hex, expect, "{address}");
         }

@@ -70,7 +70,7 @@ pub enum Input {
 /// The action queue is bounded by that rule: an input adds at most `MAX_ACTIONS` for each member of the groups it
 /// concerns (a `Shutdown` or a timeout concerns all), and one `Finished`.
 #[derive(Debug, Default)]
-pub struct Engine {
+pub struct Coordinator {
     members: BTreeMap<InstanceId, Member>,
     groups: BTreeMap<GroupId, Vec<InstanceId>>,
     actions: VecDeque<Action>,
@@ -112,7 +112,7 @@ enum Shutdown {
     Finished,
 }
 
-impl Engine {
+impl Coordinator {
     /// Takes one input at `now`.
     pub fn handle(&mut self, input: Input, now: Instant) {
         match input {
@@ -123,15 +123,19 @@ impl Engine {
                 }
                 self.tell(instance, Event::Shutdown, now);
                 // Unless it has stopped before.
-                self.forget_removed(&self.mates(instance));
+                self.forget_removed(&self.group_members(instance));
             }
             Input::Advert { instance, advert, revoked } => self.advert(instance, advert, revoked, now),
             Input::Heard { instance, at } => self.tell(instance, Event::Heard { at }, now),
             Input::Inherited { instance, lease_until } => {
                 self.tell(instance, Event::Inherited { lease_until }, now);
             }
-            Input::Ready { instance, address } => self.stand(instance, Condition::Ready(address), now),
-            Input::Fault { instance, reason } => self.stand(instance, Condition::Fault(reason), now),
+            Input::Ready { instance, address } => {
+                self.condition_changed(instance, Condition::Ready(address), now)
+            }
+            Input::Fault { instance, reason } => {
+                self.condition_changed(instance, Condition::Fault(reason), now)
+            }
             Input::Priority { instance, priority } => self.tell(instance, Event::Priority { priority }, now),
             Input::LeaseLost { instance } => self.tell(instance, Event::LeaseLost, now),
             Input::AdvertSent { instance, at, lease_until } => {
@@ -139,12 +143,12 @@ impl Engine {
             }
             Input::AdvertFailed { instance } => self.tell(instance, Event::AdvertFailed, now),
             Input::HandOver { instance } => {
-                for mate in self.mates(instance) {
+                for mate in self.group_members(instance) {
                     self.tell(mate, Event::HandOver, now);
                 }
             }
             Input::Fenced { instance, round, done } => {
-                let members = self.mates(instance);
+                let members = self.group_members(instance);
                 // Whatever was heard since has ended the silence that it was about.
                 if self.is_held(&members, Some(round)) {
                     members.iter().for_each(|member| self.machine_mut(*member).fenced(done, now));
@@ -229,7 +233,7 @@ impl Engine {
     }
 
     /// All members of the instance's group.
-    fn mates(&self, instance: InstanceId) -> Vec<InstanceId> {
+    fn group_members(&self, instance: InstanceId) -> Vec<InstanceId> {
         let group = self.members.get(&instance).and_then(|member| self.groups.get(&member.group));
         group.cloned().unwrap_or_default()
     }
@@ -264,8 +268,8 @@ impl Engine {
     /// One that leaves writes the end of the group's lease: as renewed last, by whichever member, or as the first of those
     /// that leave has written it.
     fn know_lease(&mut self, instance: InstanceId) {
-        let mates = self.mates(instance).into_iter().map(|mate| &self.members[&mate].machine);
-        let (leaving, others): (Vec<_>, Vec<_>) = mates.partition(|mate| mate.is_leaving());
+        let group_members = self.group_members(instance).into_iter().map(|mate| &self.members[&mate].machine);
+        let (leaving, others): (Vec<_>, Vec<_>) = group_members.partition(|mate| mate.is_leaving());
         let first = leaving.into_iter().filter_map(Machine::lease_until).min();
         let until = first.or_else(|| others.into_iter().filter_map(Machine::lease_until).max());
         if let (Some(until), Some(member)) = (until, self.members.get_mut(&instance)) {
@@ -275,9 +279,10 @@ impl Engine {
 
     /// Has the members of an instance's group follow it: unless all are master, none is.
     fn sync(&mut self, instance: InstanceId, now: Instant) {
-        let members = self.mates(instance);
-        let is_master =
-            |engine: &Self, id: &InstanceId| engine.members[id].machine.state() == StateName::Master;
+        let members = self.group_members(instance);
+        let is_master = |coordinator: &Self, id: &InstanceId| {
+            coordinator.members[id].machine.state() == StateName::Master
+        };
         if members.iter().all(|id| is_master(self, id)) {
             return;
         }
@@ -298,15 +303,15 @@ impl Engine {
         });
         let Some(repeat) = announced else { return };
         // Who was a rival for one address of the group was it for all.
-        let others = self.mates(instance).into_iter().filter(|other| *other != instance);
+        let others = self.group_members(instance).into_iter().filter(|other| *other != instance);
         self.actions.extend(others.map(|instance| Action::Announce { instance, repeat }));
     }
 
-    /// Takes note of how an instance stands: its group can only be as well as the worst of it.
-    fn stand(&mut self, instance: InstanceId, condition: Condition, now: Instant) {
+    /// Takes note of the condition of an instance: its group can only be as well as the worst of it.
+    fn condition_changed(&mut self, instance: InstanceId, condition: Condition, now: Instant) {
         let Some(member) = self.members.get_mut(&instance) else { return };
         member.condition = Some(condition);
-        let members = self.mates(instance);
+        let members = self.group_members(instance);
         let conditions: Vec<_> = members.iter().map(|id| self.members[id].condition).collect();
         let in_fault = conditions.iter().any(|c| matches!(c, Some(Condition::Fault(_))));
         let all_ready = conditions.iter().all(|c| matches!(c, Some(Condition::Ready(_))));

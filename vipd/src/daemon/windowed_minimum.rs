@@ -11,13 +11,13 @@ const WINDOW: Duration = Duration::from_secs(60);
 ///
 /// It does not begin anew when somebody has looked, so that any number of observers see the same.
 #[derive(Debug, Default)]
-pub struct Least {
+pub struct WindowedMinimum {
     began: Instant,
     present: Option<Duration>,
     before: Option<Duration>,
 }
 
-impl Least {
+impl WindowedMinimum {
     pub fn note(&mut self, value: Duration, now: Instant) {
         let passed = now.saturating_since(self.began);
         if passed >= WINDOW {
@@ -46,10 +46,10 @@ mod tests {
 
     /// Each note is a time and a value; each look is a time and what is seen.
     fn check(notes: &[(u64, u64)], looks: &[(u64, Option<u64>)]) {
-        let mut least = Least::default();
-        notes.iter().for_each(|(time, value)| least.note(Duration::from_secs(*value), at(*time)));
+        let mut minimum = WindowedMinimum::default();
+        notes.iter().for_each(|(time, value)| minimum.note(Duration::from_secs(*value), at(*time)));
         for (time, expect) in looks {
-            assert_eq!(least.get(at(*time)), expect.map(Duration::from_secs), "{notes:?} at {time} s");
+            assert_eq!(minimum.get(at(*time)), expect.map(Duration::from_secs), "{notes:?} at {time} s");
         }
     }
 

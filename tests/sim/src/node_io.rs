@@ -3,7 +3,7 @@
 
 use vipd_common::{Priority, abi::mapped, types::ChecksumForm};
 use vipd_core::{
-    keeper::{Heard, Node, Report, Transition},
+    lease_manager::{Heard, Node, Report, Transition},
     time::Instant,
     vrrp::{InstanceId, Rank},
 };
@@ -14,13 +14,13 @@ use crate::{
     world::World,
 };
 
-pub struct Hands<'w> {
+pub struct NodeIo<'w> {
     pub world: &'w mut World,
     pub node: usize,
     pub life: u32,
 }
 
-impl Hands<'_> {
+impl NodeIo<'_> {
     /// Whether the process still is: nothing it does counts otherwise.
     pub fn is_alive(&self) -> bool {
         let node = &self.world.nodes[self.node];
@@ -71,7 +71,7 @@ impl Hands<'_> {
     }
 }
 
-impl Node for Hands<'_> {
+impl Node for NodeIo<'_> {
     fn now(&mut self) -> Instant {
         self.pass();
         let now = self.local();

@@ -1,7 +1,7 @@
 //! What a process does, and whether it had reason to.
 
 use vipd_core::{
-    keeper::Transition,
+    lease_manager::Transition,
     time::Instant,
     vrrp::{Reason, Snapshot, StateName},
 };

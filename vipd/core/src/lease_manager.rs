@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use vipd_common::{Priority, types::ChecksumForm};
 
 use crate::{
-    engine::{Due, Engine, Input},
+    coordinator::{Coordinator, Due, Input},
     time::Instant,
     vrrp::{Action, Advert, GroupId, InstanceId, Rank, Reason, Settings, Snapshot, StateName},
 };
@@ -17,7 +17,7 @@ use crate::{
 /// Reports handled in one turn, so that a flood of them cannot keep the timers waiting.
 const REPORTS_A_TURN: usize = 256;
 
-/// What a keeper acts on.
+/// What a lease manager acts on.
 pub trait Node {
     /// The boot-time clock, which XDP compares leases with.
     fn now(&mut self) -> Instant;
@@ -92,8 +92,8 @@ pub struct Transition {
 
 /// The election of one node, and the leases that it holds. It begins with none.
 #[derive(Debug, Default)]
-pub struct Keeper {
-    engine: Engine,
+pub struct LeaseManager {
+    coordinator: Coordinator,
     holdings: BTreeMap<InstanceId, Holding>,
     leases: BTreeMap<GroupId, Lease>,
 }
@@ -119,7 +119,7 @@ struct Lease {
     begun: Option<(Instant, usize)>,
 }
 
-impl Keeper {
+impl LeaseManager {
     /// The instances there are.
     pub fn ids(&self) -> Vec<InstanceId> {
         self.holdings.keys().copied().collect()
@@ -127,7 +127,7 @@ impl Keeper {
 
     /// The instance as it stands; `None` if there is no such instance.
     pub fn snapshot(&self, instance: InstanceId) -> Option<Snapshot> {
-        self.engine.snapshot(instance)
+        self.coordinator.snapshot(instance)
     }
 
     /// The lease word as last written; zero when released.
@@ -137,7 +137,7 @@ impl Keeper {
 
     /// When [`Self::turn`] is next wanted.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.engine.poll_timeout()
+        self.coordinator.poll_timeout()
     }
 
     /// Takes one thing that happened; reports are taken by [`Self::turn`].
@@ -148,12 +148,12 @@ impl Keeper {
             Input::Configure { instance, group, settings } => self.configure(instance, group, &settings),
             _ => None,
         };
-        self.engine.handle(input, node.now());
+        self.coordinator.handle(input, node.now());
         if let Some(instance) = new {
             let lease_until = node.lease(instance);
             if lease_until != Instant::default() {
                 self.lease_mut(instance).written = lease_until;
-                self.engine.handle(Input::Inherited { instance, lease_until }, node.now());
+                self.coordinator.handle(Input::Inherited { instance, lease_until }, node.now());
             }
         }
         self.act(node);
@@ -191,7 +191,7 @@ impl Keeper {
             }
             let now = node.now();
             let mut overtaken = false;
-            for Due { instance, now: fired } in self.engine.due(now) {
+            for Due { instance, now: fired } in self.coordinator.due(now) {
                 let heard = node.heard(instance);
                 // In a flood of reports a stamp that is not understood yet still says that somebody is there.
                 if heard.generation == self.holding_mut(instance).generation || fired && left == 0 {
@@ -210,8 +210,8 @@ impl Keeper {
             self.report(&report, node);
         };
         // The same `now`: a down timer that fires only after the stamps were read must wait for the next turn's.
-        if self.engine.poll_timeout().is_some_and(|at| at <= now) {
-            self.engine.handle_timeout(now);
+        if self.coordinator.poll_timeout().is_some_and(|at| at <= now) {
+            self.coordinator.handle_timeout(now);
             self.act(node);
         }
         left == 0
@@ -241,13 +241,13 @@ impl Keeper {
         let Some(holding) = self.holdings.get_mut(&instance) else { return };
         if std::mem::replace(&mut holding.generation, generation).wrapping_add(1) == generation {
             // The stamp is gone: of the advert before, this is the last that will be known.
-            self.engine.handle(Input::Heard { instance, at: before }, node.now());
+            self.coordinator.handle(Input::Heard { instance, at: before }, node.now());
         }
-        self.engine.handle(Input::Advert { instance, advert, revoked }, node.now());
+        self.coordinator.handle(Input::Advert { instance, advert, revoked }, node.now());
     }
 
     fn holding_mut(&mut self, instance: InstanceId) -> &mut Holding {
-        self.holdings.get_mut(&instance).expect("the engine speaks of instances that were configured")
+        self.holdings.get_mut(&instance).expect("the coordinator speaks of instances that were configured")
     }
 
     /// The instances that share its lease.
@@ -263,7 +263,7 @@ impl Keeper {
     }
 
     fn act(&mut self, node: &mut impl Node) {
-        while let Some(action) = self.engine.poll_action() {
+        while let Some(action) = self.coordinator.poll_action() {
             self.perform(action, node);
         }
     }
@@ -282,7 +282,7 @@ impl Keeper {
                 if node.renew(instance, self.lease_written(instance), until) {
                     self.lease_mut(instance).written = until;
                 } else {
-                    self.engine.handle(Input::LeaseLost { instance }, node.now());
+                    self.coordinator.handle(Input::LeaseLost { instance }, node.now());
                 }
             }
             Action::Publish { instance, rank } => node.publish(instance, rank),
@@ -332,9 +332,9 @@ impl Keeper {
         let written = self.lease_written(instance);
         let held = written != Instant::default();
         let at = node.now();
-        let late = self.engine.lease_until(instance).is_none_or(|until| at >= until);
+        let late = self.coordinator.lease_until(instance).is_none_or(|until| at >= until);
         if late || held && node.lease(instance) != written {
-            self.engine.handle(Input::LeaseLost { instance }, at);
+            self.coordinator.handle(Input::LeaseLost { instance }, at);
             return;
         }
         let sent = node.send(instance, priority, checksum);
@@ -356,7 +356,7 @@ impl Keeper {
             Taken::Lost => Input::LeaseLost { instance },
         };
         // As of the sending: later than that the lease it had before may have run out.
-        self.engine.handle(input, at);
+        self.coordinator.handle(input, at);
     }
 
     /// Acquires a lease that is not held, when an advert of each instance that it covers was sent; this one's at `at`.
@@ -387,7 +387,7 @@ impl Keeper {
         while let Some(report) = node.next_report() {
             self.take_in(&report, node);
         }
-        if self.engine.lease_until(instance).is_none() {
+        if self.coordinator.lease_until(instance).is_none() {
             return Taken::Lost;
         }
         node.acquire(instance, lease_until);

@@ -17,7 +17,7 @@ pub enum Health {
 
 /// What the election is told of all that an instance tracks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct TrackingResult {
     /// Whether all that could put it in FAULT has been looked at.
     pub known: bool,
     pub fault: bool,
@@ -26,26 +26,26 @@ pub struct Standing {
     pub priority: Priority,
 }
 
-impl Standing {
+impl TrackingResult {
     /// Of an instance that tracks nothing.
     pub fn untracked(priority: Priority) -> Self {
         Self { known: true, fault: false, isolated: false, priority }
     }
 
     pub fn of(base: Priority, tracks: impl Iterator<Item = (Health, Weight)>) -> Self {
-        let mut standing = Self::untracked(base);
+        let mut result = Self::untracked(base);
         let mut sum = 0i64;
         for (health, Weight { value, reverse }) in tracks {
             let weight = i64::from(value);
             let well = match health {
                 Health::Unknown => {
-                    standing.known &= value != 0;
+                    result.known &= value != 0;
                     continue;
                 }
                 Health::Value(number) => {
                     let number = i64::from(number) * if reverse { -1 } else { 1 };
                     let product = number * weight;
-                    standing.fault |= product <= FILE_FAULT || value == 0 && number != 0;
+                    result.fault |= product <= FILE_FAULT || value == 0 && number != 0;
                     sum += product;
                     continue;
                 }
@@ -54,16 +54,16 @@ impl Standing {
             };
             match (well, value) {
                 (true, 1..) | (false, ..0) => sum += weight,
-                (false, 0) => standing.fault = true,
+                (false, 0) => result.fault = true,
                 _ => {}
             }
         }
         // What owns the addresses is not weighed.
         if !base.is_owner() {
             let sum = (i64::from(base.get()) + sum).clamp(1, 254);
-            standing.priority = Priority::new(u8::try_from(sum).unwrap_or(1));
+            result.priority = Priority::new(u8::try_from(sum).unwrap_or(1));
         }
-        standing
+        result
     }
 }
 
@@ -75,11 +75,12 @@ mod tests {
     use super::*;
     use Health::{Unknown, Unwell, Value, Well};
 
-    fn standing(base: u8, tracks: &[(Health, i32, bool)]) -> (bool, bool, u8) {
+    fn result(base: u8, tracks: &[(Health, i32, bool)]) -> (bool, bool, u8) {
         let tracks = tracks
             .iter()
             .map(|(health, value, reverse)| (*health, Weight { value: *value, reverse: *reverse }));
-        let Standing { known, fault, isolated: _, priority } = Standing::of(Priority::new(base), tracks);
+        let TrackingResult { known, fault, isolated: _, priority } =
+            TrackingResult::of(Priority::new(base), tracks);
         (known, fault, priority.get())
     }
 
@@ -111,7 +112,7 @@ mod tests {
             (100, &[(Value(1), 0, false)], (true, true, 100)),
             (100, &[(Value(0), 0, false)], (true, false, 100)),
         ] {
-            assert_eq!(standing(base, tracks), expected, "{base} {tracks:?}");
+            assert_eq!(result(base, tracks), expected, "{base} {tracks:?}");
         }
     }
 }
