@@ -95,7 +95,7 @@ impl Addresses {
         handle: &Handle,
         wanted: &BTreeSet<Ipv6Addr>,
         existing: &Existing,
-    ) -> Result<()> {
+    ) -> Result<Vec<String>> {
         let taken: HashSet<Ipv6Addr> = existing
             .ours
             .iter()
@@ -108,11 +108,13 @@ impl Addresses {
         if ours != self.saved.load() {
             self.saved.save(&ours)?;
         }
+        let added = missing.iter().map(|vip| name(*vip)).collect();
         stream::iter(missing)
             .map(|vip| add(handle, vip))
             .buffer_unordered(IN_FLIGHT)
             .try_collect::<()>()
-            .await
+            .await?;
+        Ok(added)
     }
 
     /// Removes ours but those to `keep`.

@@ -19,6 +19,7 @@ mod neigh;
 mod netlink;
 mod offload;
 mod plan;
+mod repairs;
 mod routes;
 mod rules;
 mod saved;
@@ -57,6 +58,7 @@ pub use links::{
 pub use local::is_local;
 pub use netlink::Problems;
 pub use plan::{Plan, PlannedFilter, PlannedInstance, PlannedLink, TABLE_BASE};
+pub use repairs::{Repair, Repairs};
 pub use survey::{BridgeState, Survey, SurveyedLink, SurveyedRule};
 pub use unusable::Unusable;
 pub use virtual_routes::{Hop, RouteKind, VirtualRoute};
@@ -78,6 +80,8 @@ pub struct Host {
     rx_vlan: RxVlan,
     instances: Instances,
     masters: BTreeSet<u16>,
+    /// Where the kernel's rule for the table `local` was seen in the place that vipd gives it.
+    local_moved: Vec<Family>,
 }
 
 impl Host {
@@ -95,6 +99,7 @@ impl Host {
             rx_vlan: RxVlan::new(state_dir),
             instances: Instances::default(),
             masters: BTreeSet::new(),
+            local_moved: Vec::new(),
         };
         Ok((host, events))
     }
@@ -116,14 +121,15 @@ impl Host {
     ///
     /// Call it after XDP is attached and its maps are filled (I4), and again whenever an interface of the plan came up
     /// or changed its addresses: the kernel drops routes with their link or source address. A link that is down gets
-    /// its routes then. Idempotent. Instances that were [`set_master`](Self::set_master) keep what is a backup's away.
-    pub async fn install(&mut self, plan: &Plan) -> Result<()> {
+    /// its routes then. Idempotent; returns what was missing. Instances that were [`set_master`](Self::set_master) keep what is a backup's away.
+    pub async fn install(&mut self, plan: &Plan) -> Result<Repairs> {
+        let mut repairs = Repairs::default();
         self.instances = Instances::check(plan)?;
         self.masters.retain(|key| self.instances.0.contains_key(key));
         if self.instances.have(Family::V4) {
-            self.sysctls.raise()?;
+            repairs.note_all("sysctl", self.sysctls.raise()?);
         }
-        self.filters.apply(&self.handle, &self.instances.filters()).await?;
+        repairs.note_all("filter", self.filters.apply(&self.handle, &self.instances.filters()).await?);
 
         let handle = &self.handle;
         let existing = routes::list(handle).await?;
@@ -142,7 +148,8 @@ impl Host {
 
         routes::remove(handle, stale(true)).await?;
         self.addresses.remove_others(handle, &addresses, &existing_addresses).await?;
-        let skipped = routes::ensure(handle, &tables, &existing).await?;
+        let (added, skipped) = routes::ensure(handle, &tables, &existing).await?;
+        repairs.note_all("route", added);
         if skipped > 0 {
             tracing::info!(routes = skipped, "links are down, their VIP routes come when they are up");
         }
@@ -150,24 +157,34 @@ impl Host {
         for family in FAMILIES {
             let existing = rules::list(handle, family).await?;
             if self.instances.have(family) {
-                rules::move_local(handle, &existing).await?;
-                rules::ensure(handle, &backup_rules, &existing).await?;
+                let was_moved = self.local_moved.contains(&family);
+                repairs.note_all("rule", rules::move_local(handle, &existing, was_moved).await?);
+                if !was_moved {
+                    self.local_moved.push(family);
+                }
+                repairs.note_all("rule", rules::ensure(handle, &backup_rules, &existing).await?);
             }
             existing_rules.insert(family, existing);
         }
         // I4: last, when nothing is missing that keeps the kernel from answering by itself. A link that is down gets its
         // link-local VIPs when it is up, as the routes above.
-        routes::ensure(handle, &local, &existing).await?;
-        self.addresses.ensure(handle, &addresses, &existing_addresses).await?;
+        let (added, _) = routes::ensure(handle, &local, &existing).await?;
+        repairs.note_all("route", added);
+        let added = self.addresses.ensure(handle, &addresses, &existing_addresses).await?;
+        repairs.note_all("address", added);
         for (family, existing) in &existing_rules {
             rules::remove_others(handle, &backup_rules, existing).await?;
             if !self.instances.have(*family) {
                 rules::restore_local(handle, existing).await?;
+                self.local_moved.retain(|moved| moved != family);
             }
         }
         routes::remove(handle, stale(false)).await?;
         // I4: not while local routes of former VIPs stand.
-        if self.instances.have(Family::V4) { Ok(()) } else { self.sysctls.restore() }
+        if !self.instances.have(Family::V4) {
+            self.sysctls.restore()?;
+        }
+        Ok(repairs)
     }
 
     /// Removes the local routes and addresses of an earlier run for VIPs that `plan` does not have.
@@ -243,11 +260,11 @@ impl Host {
         self.instances = Instances::default();
         self.masters.clear();
         let mut problems = Problems::default();
-        problems.note(self.sync_virtual().await);
+        problems.note(self.sync_virtual().await.map(drop));
         let removed = self.remove_vips().await;
         let answers_for_none = removed.is_ok();
         problems.note(removed);
-        problems.note(self.filters.apply(&self.handle, &fdb::Wanted::new()).await);
+        problems.note(self.filters.apply(&self.handle, &fdb::Wanted::new()).await.map(drop));
         problems.note(self.rx_vlan.restore());
         // I4: not while local routes stand.
         if answers_for_none {
@@ -287,15 +304,17 @@ impl Host {
         self.addresses.remove_others(&self.handle, &BTreeSet::new(), &existing).await
     }
 
-    /// Makes the virtual routes and rules, and the VIPs that are shown as addresses, be those of the masters. What the kernel refuses is named, the rest is made.
-    pub async fn sync_virtual(&self) -> Result<()> {
+    /// Makes the virtual routes and rules, and the VIPs that are shown as addresses, be those of the masters. What the kernel refuses is named, the rest is made. Returns what was missing.
+    pub async fn sync_virtual(&self) -> Result<Repairs> {
+        let mut repairs = Repairs::default();
         let (routes, rules) = self.instances.virtual_objects(&self.masters);
         let mut problems = Problems::default();
-        problems.note(visible::sync(&self.handle, &self.instances.visible(Some(&self.masters))).await);
+        let visible = self.instances.visible(Some(&self.masters));
+        problems.note(visible::sync(&self.handle, &visible, &mut repairs).await);
         // Rules never stand without their routes; and the kernel looks a new route's gateway up by the rules there are.
         problems.note(virtual_rules::remove_others(&self.handle, &rules).await);
-        problems.note(virtual_routes::sync(&self.handle, &routes).await);
-        problems.note(virtual_rules::ensure(&self.handle, &rules).await);
-        problems.into_result()
+        problems.note(virtual_routes::sync(&self.handle, &routes, &mut repairs).await);
+        problems.note(virtual_rules::ensure(&self.handle, &rules, &mut repairs).await);
+        problems.into_result().map(|()| repairs)
     }
 }

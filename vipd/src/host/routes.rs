@@ -102,12 +102,23 @@ pub(super) async fn list(handle: &Handle) -> Result<Routes> {
 /// Makes every route of `wanted` exist; `existing` ones that match are not touched.
 ///
 /// On a link that is down the kernel takes no routes: those are skipped and counted. Returns how many.
-pub(super) async fn ensure(handle: &Handle, wanted: &Routes, existing: &Routes) -> Result<usize> {
+pub(super) async fn ensure(
+    handle: &Handle,
+    wanted: &Routes,
+    existing: &Routes,
+) -> Result<(Vec<String>, usize)> {
     let missing = wanted.iter().filter(|(key, target)| existing.get(key) != Some(target));
     stream::iter(missing)
-        .map(|(&key, &target)| add(handle, key, target, existing.contains_key(&key)))
+        .map(|(&key, &target)| async move {
+            let added = add(handle, key, target, existing.contains_key(&key)).await?;
+            Ok(added.then(|| key.name()))
+        })
         .buffer_unordered(IN_FLIGHT)
-        .try_fold(0, async |skipped, added| Ok(if added { skipped } else { skipped + 1 }))
+        .try_fold((Vec::new(), 0), async |(mut added, skipped), name: Option<String>| {
+            let skipped = skipped + usize::from(name.is_none());
+            added.extend(name);
+            Ok((added, skipped))
+        })
         .await
 }
 

@@ -144,14 +144,17 @@ pub(super) async fn list(handle: &Handle, family: Family) -> Result<Existing> {
 /// Puts the family's `local` rule behind the instances' rules. There is one at every moment.
 ///
 /// If somebody else has moved it already (no rule at 0), theirs is left as it is.
-pub(super) async fn move_local(handle: &Handle, existing: &Existing) -> Result<()> {
+pub(super) async fn move_local(handle: &Handle, existing: &Existing, was_moved: bool) -> Result<Vec<String>> {
+    let mut repaired = Vec::new();
+    if !existing.local_moved && (existing.local_original || was_moved) {
+        let moved = Rule::local_moved(existing.family);
+        add(handle, &moved).await?;
+        repaired.push(moved.name());
+    }
     if existing.local_original {
-        if !existing.local_moved {
-            add(handle, &Rule::local_moved(existing.family)).await?;
-        }
         delete(handle, &Rule::local_original(existing.family)).await?;
     }
-    Ok(())
+    Ok(repaired)
 }
 
 /// Undoes [`move_local`].
@@ -166,13 +169,15 @@ pub(super) async fn restore_local(handle: &Handle, existing: &Existing) -> Resul
 }
 
 /// Adds what is missing of `wanted` in the family.
-pub(super) async fn ensure(handle: &Handle, wanted: &[Rule], existing: &Existing) -> Result<()> {
+pub(super) async fn ensure(handle: &Handle, wanted: &[Rule], existing: &Existing) -> Result<Vec<String>> {
+    let mut added = Vec::new();
     for rule in wanted.iter().filter(|rule| rule.family == existing.family) {
         if !existing.tagged.iter().any(|(have, _)| have == rule) {
             add(handle, rule).await?;
+            added.push(rule.name());
         }
     }
-    Ok(())
+    Ok(added)
 }
 
 /// Deletes the family's tagged rules that are not `wanted`.

@@ -42,7 +42,8 @@ impl Sysctls {
     }
 
     /// Raises the settings for every interface, also those that are still to come.
-    pub fn raise(&self) -> Result<()> {
+    pub fn raise(&self) -> Result<Vec<String>> {
+        let mut raised = Vec::new();
         let mut originals = self.saved.load();
         let mut changes = Vec::new();
         for (setting, minimum) in MINIMUM {
@@ -58,6 +59,7 @@ impl Sysctls {
         self.saved.save(&originals)?;
         for (setting, value) in changes {
             self.write(EVERY_INTERFACE, setting, value)?;
+            raised.push(format!("sysctl net.ipv4.conf.{EVERY_INTERFACE}.{setting}"));
         }
         // An earlier version raised those of single interfaces.
         let single = originals.iter().filter(|(name, _)| name.as_str() != EVERY_INTERFACE);
@@ -65,7 +67,8 @@ impl Sysctls {
             self.restore_interface(name, values)?;
         }
         originals.retain(|name, _| name == EVERY_INTERFACE);
-        self.saved.save(&originals)
+        self.saved.save(&originals)?;
+        Ok(raised)
     }
 
     /// Restores what was raised and deletes the file. What the operator changed meanwhile is left alone.

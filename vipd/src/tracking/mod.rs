@@ -246,6 +246,30 @@ impl Tracker {
         tracks.filter_map(|track| Some(self.unreached(track)?.what.name.as_str()))
     }
 
+    /// What an instance tracks, by its place in the configuration, and is in FAULT for: how it is in words.
+    pub fn faults(&self, instance: usize) -> Vec<String> {
+        let tracks = self.instances.get(instance).into_iter().flat_map(|(_, tracks)| tracks);
+        let fault = |track: &Track| {
+            let (health, weight) = self.health(track);
+            let (kind, name) = match &track.what {
+                Tracked::Script(i) => ("vrrp_script", &self.scripts[*i].what.name),
+                Tracked::File(i) => ("track_file", &self.files[*i].what.name),
+                Tracked::Process(i) => ("vrrp_track_process", &self.processes[*i].what.name),
+                Tracked::Arbiter(i) => ("arbiter", &self.arbiters[*i].what.name),
+                Tracked::Interface(name) => ("interface", name),
+            };
+            let result = TrackingResult::of(Priority::new(100), [(health, weight)].into_iter());
+            let how = match (health, weight.reverse) {
+                (Health::Value(value), _) => format!("has the value {value}"),
+                (_, true) => "succeeds, and is reversed".to_owned(),
+                (_, false) if matches!(track.what, Tracked::Interface(_)) => "is down".to_owned(),
+                (_, false) => "fails".to_owned(),
+            };
+            result.fault.then(|| format!("{kind} {name} {how}"))
+        };
+        tracks.filter_map(fault).collect()
+    }
+
     /// The arbiter of a line that is a fault now.
     fn unreached(&self, track: &Track) -> Option<&Watch<Arbiter>> {
         let Tracked::Arbiter(i) = track.what else { return None };
@@ -317,21 +341,22 @@ impl Tracker {
         before.into_iter().zip(&self.results).enumerate().filter_map(changed).collect()
     }
 
-    fn judge(&self) -> Vec<TrackingResult> {
-        let health = |track: &Track| -> (Health, Weight) {
-            let health = match &track.what {
-                Tracked::Script(i) => self.scripts[*i].health,
-                Tracked::File(i) => self.files[*i].health,
-                Tracked::Process(i) => self.processes[*i].health,
-                Tracked::Arbiter(i) => self.arbiters[*i].health,
-                Tracked::Interface(name) if is_up(&self.interfaces, name) => Health::Well,
-                Tracked::Interface(_) => Health::Unwell,
-            };
-            (health, track.weight)
+    fn health(&self, track: &Track) -> (Health, Weight) {
+        let health = match &track.what {
+            Tracked::Script(i) => self.scripts[*i].health,
+            Tracked::File(i) => self.files[*i].health,
+            Tracked::Process(i) => self.processes[*i].health,
+            Tracked::Arbiter(i) => self.arbiters[*i].health,
+            Tracked::Interface(name) if is_up(&self.interfaces, name) => Health::Well,
+            Tracked::Interface(_) => Health::Unwell,
         };
+        (health, track.weight)
+    }
+
+    fn judge(&self) -> Vec<TrackingResult> {
         let result = |(base, tracks): &(Priority, Vec<Track>)| TrackingResult {
             isolated: tracks.iter().any(|track| self.unreached(track).is_some()),
-            ..TrackingResult::of(*base, tracks.iter().map(health))
+            ..TrackingResult::of(*base, tracks.iter().map(|track| self.health(track)))
         };
         self.instances.iter().map(result).collect()
     }

@@ -10,6 +10,13 @@ use crate::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId(pub u16);
 
+impl InstanceId {
+    /// Its slot in arrays that have one for each instance.
+    pub const fn slot(self) -> u32 {
+        self.0 as u32
+    }
+}
+
 impl fmt::Display for InstanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -19,6 +26,13 @@ impl fmt::Display for InstanceId {
 /// Number of a lease: of one instance, or of all the members of a sync group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupId(pub u16);
+
+impl GroupId {
+    /// Its slot in arrays that have one for each lease.
+    pub const fn slot(self) -> u32 {
+        self.0 as u32
+    }
+}
 
 /// One thing for the driver to do, in the order in which they come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,7 +218,7 @@ impl fmt::Display for Reason {
             Self::Fault(FaultReason::Refused) => "the interface cannot be used",
             Self::Fault(FaultReason::NoAddress) => "no usable address on the interface",
             Self::Fault(FaultReason::NoSource) => "the source address of its adverts is missing",
-            Self::Fault(FaultReason::Tracked) => "what it tracks is not well",
+            Self::Fault(FaultReason::Tracked) => "a tracked check failed",
             Self::Fault(FaultReason::Isolated) => "isolated",
             Self::Fault(FaultReason::Group) => "another instance of the sync group is in fault",
             Self::Shutdown => "stopped",

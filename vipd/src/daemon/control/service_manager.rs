@@ -27,7 +27,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::driver::Message;
+use super::super::messages::Message;
 use crate::coordinator::StateName;
 
 /// The daemon's side, on the main thread.

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use tokio::{
-    sync::mpsc,
-    task::{JoinHandle, spawn_local},
-};
+use tokio::task::{JoinHandle, spawn_local};
 
-use super::driver::{Fence, Message};
+use super::{
+    super::messages::{Fence, Message},
+    engine_handle::EngineHandle,
+};
 use crate::{config, coordinator::InstanceId, scripts::Accounts};
 
 /// The fences that are under way. Dropping it ends them.
@@ -27,7 +27,7 @@ impl Fences {
         Fence { instance, round }: Fence,
         fence: Option<(&config::Instance, config::Fence)>,
         accounts: &Accounts,
-        messages: mpsc::Sender<Message>,
+        engine: EngineHandle,
     ) {
         let run = fence.map(|(spec, fence)| (spec.name.clone(), accounts.resolve(&fence.command), fence));
         let task = spawn_local(async move {
@@ -47,8 +47,7 @@ impl Fences {
                 // A reload has taken it away.
                 None => true,
             };
-            // An engine that has ended wants no answer.
-            let _ = messages.send(Message::Fenced { instance, round, done }).await;
+            engine.send(Message::Fenced { instance, round, done }).await;
         });
         if let Some(before) = self.0.insert(instance, task) {
             before.abort();

@@ -1,4 +1,4 @@
-//! What the main thread looks at now and then: counters that say that routers do not understand each other, and masters that
+//! The misconfiguration monitor of the main thread, which looks now and then: counters that say that routers do not understand each other, and masters that
 //! never heard anybody.
 
 use std::{
@@ -6,33 +6,33 @@ use std::{
     time::Duration,
 };
 
-use super::{
+use super::super::{
     clock,
-    main_loop::MainLoop,
     router::{self, Router},
 };
 use crate::{
-    control::model::Status,
     coordinator::StateName,
+    dataplane::Pages,
     detection::{Limits, MismatchFinding, Mismatches, Refused, Sample, Silence},
     notify::{Change, Notice},
+    time::Instant,
 };
 
 /// Between two looks.
-pub const LOOK: Duration = Duration::from_secs(5);
+pub const PERIOD: Duration = Duration::from_secs(5);
 /// A counter that stands still for so long, and for four adverts, is a mismatch that is over.
 const QUIET: Duration = Duration::from_secs(30);
 
 /// What is known of all instances, by name.
 #[derive(Debug, Default)]
-pub struct Conditions {
+pub struct MisconfigurationMonitor {
     mismatches: Mismatches,
     silences: BTreeMap<String, Silence>,
     /// By instance and what does not fit.
     limits: Limits<(String, &'static str), MismatchFinding>,
 }
 
-impl Conditions {
+impl MisconfigurationMonitor {
     /// Takes note of what has changed.
     pub fn changed(&mut self, notice: &Notice) {
         let silence = self.silences.entry(notice.instance.clone()).or_default();
@@ -43,51 +43,49 @@ impl Conditions {
         }
     }
 
-    /// Fills in what is known here only.
-    pub fn complete(&self, status: &mut Status) {
-        for instance in &mut status.instances {
-            instance.mismatches = self.mismatches.going_on(&instance.name);
+    /// The mismatches of an instance that go on.
+    pub fn going_on(&self, instance: &str) -> Vec<String> {
+        self.mismatches.going_on(instance)
+    }
+
+    /// Looks at the counters of all instances.
+    pub fn check(&mut self, routers: &[Router], pages: &Pages) {
+        let now = clock::now();
+        let Ok(all) = pages.counters() else { return };
+        let names: BTreeSet<&str> = routers.iter().map(Router::name).collect();
+        self.limits.retain(|(name, _)| names.contains(name.as_str()));
+        self.mismatches.retain(|name| names.contains(name));
+        self.silences.retain(|name, _| names.contains(name.as_str()));
+        for router in routers {
+            self.check_one(router, pages, all.vrid_errors, now);
+        }
+        for ((name, _), finding, untold) in self.limits.take_due(now) {
+            tell_of_mismatch(&name, finding, Some(untold));
         }
     }
-}
 
-impl MainLoop<'_> {
-    /// Looks at the counters of all instances.
-    pub fn look(&mut self) {
-        let now = clock::now();
-        let pages = self.made.dataplane.pages();
-        let Ok(all) = pages.counters() else { return };
-        let names: BTreeSet<&str> = self.routers.iter().map(|router| router.spec.name.as_str()).collect();
-        let Conditions { mismatches, silences, limits } = &mut self.conditions;
-        limits.retain(|(name, _)| names.contains(name.as_str()));
-        mismatches.retain(|name| names.contains(name));
-        silences.retain(|name, _| names.contains(name.as_str()));
-        for router in &self.routers {
-            let name = &router.spec.name;
-            let Ok(counters) = pages.instance_counters(router.slot) else { continue };
-            let interval = router.spec.advert_interval;
-            let silence = silences.entry(name.clone()).or_default();
-            let patience = router.settings.master_down_interval(interval) * 3;
-            if silence.look(counters.adverts_received, patience, now) && !router.spec.priority.is_owner() {
-                tell_of_silence(router, all.vrid_errors > 0);
-            }
-            let refused = pages.instances().refused(router.slot).map(|(source, reason, ttl)| Refused {
-                source: router::address(source),
-                reason,
-                ttl,
-            });
-            let deaf = silence.is_deaf(patience, now);
-            let sample = Sample { counters, refused, foreign: all.vrid_errors, deaf };
-            for finding in mismatches.look(name, &sample, QUIET.max(interval * 4), now) {
-                let told = match finding {
-                    MismatchFinding::Seen { what, .. } => limits.begins((name.clone(), what), finding, now),
-                    MismatchFinding::Over { what, .. } => limits.ends(&(name.clone(), what), finding),
-                };
-                told.into_iter().for_each(|finding| tell_of_mismatch(name, finding, None));
-            }
+    /// `foreign`: adverts of virtual routers that this host has not.
+    fn check_one(&mut self, router: &Router, pages: &Pages, foreign: u64, now: Instant) {
+        let Self { mismatches, silences, limits } = self;
+        let name = router.name();
+        let Ok(counters) = pages.instance_counters(router.id().slot()) else { return };
+        let interval = router.spec().advert_interval;
+        let silence = silences.entry(name.to_owned()).or_default();
+        let patience = router.settings().master_down_interval(interval) * 3;
+        if silence.look(counters.adverts_received, patience, now) && !router.spec().priority.is_owner() {
+            tell_of_silence(router, foreign > 0);
         }
-        for ((name, _), finding, untold) in limits.take_due(now) {
-            tell_of_mismatch(&name, finding, Some(untold));
+        let refused = pages.instances().refused(router.id().slot());
+        let refused =
+            refused.map(|(source, reason, ttl)| Refused { source: router::address(source), reason, ttl });
+        let deaf = silence.is_deaf(patience, now);
+        let sample = Sample { counters, refused, foreign, deaf };
+        for finding in mismatches.look(name, &sample, QUIET.max(interval * 4), now) {
+            let told = match finding {
+                MismatchFinding::Seen { what, .. } => limits.begins((name.to_owned(), what), finding, now),
+                MismatchFinding::Over { what, .. } => limits.ends(&(name.to_owned(), what), finding),
+            };
+            told.into_iter().for_each(|finding| tell_of_mismatch(name, finding, None));
         }
     }
 }
@@ -96,8 +94,8 @@ fn tell_of_silence(router: &Router, other_routers: bool) {
     tracing::info!(
         target: "vipd::event",
         event = "peer_never_heard",
-        instance = router.spec.name,
-        unicast = router.spec.unicast.is_some(),
+        instance = router.name(),
+        unicast = router.spec().unicast.is_some(),
         other_routers,
         "master, and no other router was ever heard: so it is if this is the first to run, or the only one; if another is \
          master too, look for a firewall (protocol 112), IGMP snooping without a querier, another VRID"
