@@ -21,6 +21,7 @@ mod logging;
 mod messages;
 mod numbering;
 mod options;
+mod outcome;
 mod reconcile;
 mod router;
 pub mod runtime_dir;

@@ -20,7 +20,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     net::IpAddr,
 };
 
@@ -35,6 +34,7 @@ use super::{
     host_state::{Applied, HostState},
     messages::{AttachmentModes, DesiredHostState, DesiredHostStates},
     numbering,
+    outcome::{Changes, OnRefusal, Outcome, Steps},
     router::{Router, address, record, vip_entries},
     sockets::Sockets,
 };
@@ -42,7 +42,7 @@ use crate::{
     config::XdpModes,
     coordinator::InstanceId,
     dataplane::{Contents, Dataplane, Pages},
-    host::{Host, LinkChange, Repairs, multicast::Memberships},
+    host::{Host, LinkChange, multicast::Memberships},
 };
 
 /// Wait before the host is asked again to do what it has refused.
@@ -78,71 +78,6 @@ pub enum Masters<'a> {
     Inherited,
     /// Those of the election.
     Elected(&'a DesiredHostStates),
-}
-
-/// What is done when the kernel refuses a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnRefusal {
-    /// It ends: nothing runs yet.
-    Stop,
-    /// The rest is done all the same, and [`Outcome::problems`] names what was refused.
-    GoOn,
-}
-
-/// What has come of it.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    pub changes: Changes,
-    /// What was missing of it. The first time it is all of it; if nothing has changed, it is what somebody else has removed.
-    pub repairs: Repairs,
-    /// Where somebody else had detached the program.
-    pub lost: Vec<Lost>,
-    /// What the kernel has refused, to be tried again.
-    pub problems: Vec<String>,
-    /// An interface does not take the program: to be tried again.
-    pub is_unattached: bool,
-    /// If other ones are needed than before.
-    pub sockets: Option<Sockets>,
-    /// How the host is for each instance.
-    pub host_states: DesiredHostStates,
-}
-
-/// How what is desired differs from what was in force.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    instances: usize,
-    changed: usize,
-    added: usize,
-    removed: usize,
-}
-
-impl Changes {
-    fn of(before: &[Router], now: &[Router], kept: &[Option<InstanceId>]) -> Self {
-        let is_changed = |router: &&Router| {
-            let same = before.iter().find(|before| before.id() == router.id());
-            same.is_some_and(|before| !before.is_unchanged(router))
-        };
-        let going_on = now.iter().zip(kept).filter(|(_, kept)| kept.is_some()).map(|(router, _)| router);
-        let going_on = going_on.collect::<Vec<_>>();
-        Self {
-            instances: now.len(),
-            changed: going_on.iter().copied().filter(is_changed).count(),
-            added: now.len() - going_on.len(),
-            removed: before.len() - going_on.len(),
-        }
-    }
-
-    /// Whether there are any.
-    pub fn any(&self) -> bool {
-        self.changed + self.added + self.removed > 0
-    }
-}
-
-impl fmt::Display for Changes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { instances, changed, added, removed } = self;
-        write!(f, "{instances} instances: {changed} changed, {added} added, {removed} removed")
-    }
 }
 
 impl Installed {
@@ -232,7 +167,7 @@ impl Installed {
         masters: Masters<'_>,
         on_refusal: OnRefusal,
     ) -> Result<Outcome> {
-        let mut steps = Steps { on_refusal, outcome: Outcome::default() };
+        let mut steps = Steps::new(on_refusal);
         steps.outcome.lost = self.find_lost().await;
         attach::note_lost(&steps.outcome.lost, &mut steps.outcome.repairs);
         let kept = self.number(&mut desired, &mut steps)?;
@@ -371,7 +306,7 @@ impl Installed {
         if now.0 != before.0 {
             tracing::info!("a MAC has changed, answering with the new one");
         }
-        let mut steps = Steps { on_refusal: OnRefusal::Stop, outcome: Outcome::default() };
+        let mut steps = Steps::new(OnRefusal::Stop);
         let swapped = if now == before { Ok(()) } else { self.swap_tables(&desired, &mut steps).await };
         // The kernel has dropped the routes that went out on the link, or came from its address.
         self.host_state.plan(desired.plan());
@@ -438,25 +373,4 @@ fn inherited(routers: &[Router], pages: &Pages) -> DesiredHostStates {
     let is_master = |router: &Router| pages.leases().read(router.lease().slot()) > clock::now();
     let state = |router: &Router| DesiredHostState { master: is_master(router), masters_heard: 0 };
     routers.iter().map(|router| (router.id(), state(router))).collect()
-}
-
-/// What has come of the steps so far.
-#[derive(Debug)]
-struct Steps {
-    on_refusal: OnRefusal,
-    outcome: Outcome,
-}
-
-impl Steps {
-    /// What a step has made; `None`: it was refused, and the rest is done all the same.
-    fn note<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
-        match (result, self.on_refusal) {
-            (Ok(made), _) => Ok(Some(made)),
-            (Err(error), OnRefusal::Stop) => Err(error),
-            (Err(error), OnRefusal::GoOn) => {
-                self.outcome.problems.push(format!("{error:#}"));
-                Ok(None)
-            }
-        }
-    }
 }

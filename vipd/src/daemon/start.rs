@@ -15,7 +15,8 @@ use super::{
     interfaces::LookUp,
     messages::{End, MESSAGES},
     options::Options,
-    reconcile::{Installed, Masters, OnRefusal},
+    outcome::OnRefusal,
+    reconcile::{Installed, Masters},
     router::Router,
     runtime_dir::{self, RuntimeDir},
 };

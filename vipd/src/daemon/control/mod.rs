@@ -12,14 +12,12 @@ mod own_macs;
 mod reload;
 mod service_manager;
 mod signals;
+mod sources;
 mod status;
 mod tracking;
 
 use anyhow::{Context, Result};
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
-};
+use tokio::sync::oneshot;
 
 use self::{
     attachments::{DetachedEventLog, keep_rx_vlan_off},
@@ -30,15 +28,16 @@ use self::{
     reload::{Begun, Parts, RemovalReason, Reply},
     service_manager::ServiceManager,
     signals::Request,
+    sources::{at, ticks},
     status::{ControlStatus, merge},
     tracking::{ChangedResults, Due},
 };
 pub use self::{
     drain::Drained, engine_handle::EngineHandle, own_macs::OwnMacs, reload::Reload, signals::Signals,
-    tracking::Tracking,
+    sources::Sources, tracking::Tracking,
 };
 use super::{
-    messages::{DesiredHostStates, End, Fence, Message},
+    messages::{End, Fence, Message},
     reconcile::Installed,
     router::{Port, Router},
 };
@@ -47,26 +46,9 @@ use crate::{
     control::{Command, model::Status},
     coordinator::StateName,
     dump,
-    host::{LinkChange, LinkEvents, LinkState},
+    host::{LinkChange, LinkState},
     notify::{Change, Notice, Notifier},
 };
-
-/// How the engine thread has ended.
-pub type EngineEnd = oneshot::Receiver<Result<End>>;
-
-/// What the main thread hears while the engine runs.
-#[derive(Debug)]
-pub struct Sources {
-    pub signals: Signals,
-    pub links_rx: LinkEvents,
-    pub commands_rx: mpsc::Receiver<Command>,
-    pub host_states_rx: watch::Receiver<DesiredHostStates>,
-    /// Changes of state.
-    pub notices_rx: mpsc::UnboundedReceiver<Notice>,
-    /// Masters that are to be fenced.
-    pub fences_rx: mpsc::UnboundedReceiver<Fence>,
-    pub end_rx: EngineEnd,
-}
 
 /// What the main thread has while the engine runs.
 #[derive(Debug)]
@@ -446,17 +428,3 @@ impl<'m> Control<'m> {
 }
 
 const NO_WORD: &str = "the engine thread ended without a word";
-
-fn ticks(period: std::time::Duration) -> Interval {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
-/// Waits until then; for ever if there is no then.
-async fn at(then: Option<Instant>) {
-    match then {
-        Some(then) => sleep_until(then).await,
-        None => std::future::pending().await,
-    }
-}

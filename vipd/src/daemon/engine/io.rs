@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io, mem,
     net::IpAddr,
-    sync::Arc,
     time::Duration,
 };
 
@@ -18,16 +17,17 @@ use super::{
     super::{
         clock,
         messages::{DesiredHostStates, Fence},
-        router::{octets, pace},
+        router::octets,
         sockets::Sockets,
     },
     conflict_events,
     conflicts::{Claim, Conflicts, Fact, Situation},
     events::{self, HeardAdvert, Said},
     instance::EngineInstance,
+    wire::Wire,
 };
 use crate::{
-    announce::{AnnounceQueue, Question},
+    announce::AnnouncedAddress,
     coordinator::{InstanceId, Reason, StateName},
     dataplane::{Events, Pages},
     lease_manager::{Heard, Node, Report, Transition},
@@ -43,8 +43,7 @@ pub struct EngineIo {
     events: AsyncFd<Events>,
     /// Every instance that the election has.
     instances: BTreeMap<InstanceId, EngineInstance>,
-    sockets: Sockets,
-    announcements: AnnounceQueue,
+    wire: Wire,
     conflicts: Conflicts,
     /// The MACs of this host's interfaces.
     own_macs: BTreeSet<MacAddr>,
@@ -74,8 +73,7 @@ impl EngineIo {
             pages,
             events,
             instances: BTreeMap::new(),
-            sockets,
-            announcements: AnnounceQueue::default(),
+            wire: Wire::new(sockets),
             conflicts: Conflicts::default(),
             own_macs,
             outputs,
@@ -125,7 +123,7 @@ impl EngineIo {
 
     /// Takes other sockets into use; returns those of before.
     pub fn replace_sockets(&mut self, sockets: Sockets) -> Sockets {
-        mem::replace(&mut self.sockets, sockets)
+        self.wire.replace_sockets(sockets)
     }
 
     /// Waits until XDP has written events.
@@ -137,7 +135,7 @@ impl EngineIo {
     /// When [`Self::do_due`] has something to do, or the election is to look for events.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deferred = self.instances.values().filter_map(EngineInstance::deferred_at).min();
-        let next = [self.announcements.poll_timeout(), self.conflicts.poll_timeout(), deferred];
+        let next = [self.wire.poll_timeout(), self.conflicts.poll_timeout(), deferred];
         next.into_iter().flatten().min()
     }
 
@@ -156,19 +154,7 @@ impl EngineIo {
                 self.contest(instance, now);
             }
         }
-        self.send_announcements();
-    }
-
-    fn send_announcements(&mut self) {
-        for batch in self.announcements.next_batch(clock::now()) {
-            let id = u16::try_from(batch.key).ok();
-            let Some(instance) = id.and_then(|id| self.instances.get(&InstanceId(id))) else { continue };
-            if let (sent, Some(error)) = self.sockets.announce(&batch) {
-                // Announcements are repeated, and every client asks again by itself.
-                let of = batch.frames.len();
-                tracing::debug!(instance = instance.name(), sent, of, %error, "not all announced");
-            }
-        }
+        self.wire.send_announcements(&self.instances, clock::now());
     }
 
     /// The instance has become master, or ceased to be, or its configuration is another one.
@@ -298,16 +284,14 @@ impl EngineIo {
 
     /// Says once more who has the VIP, if we do and have not just said so.
     fn defend(&mut self, id: InstanceId, vip: IpAddr) {
-        let situation = self.situation(id, clock::now());
-        let instance = self.known_mut(id);
-        let is_defended = instance.is_defended(situation.now);
+        let Situation { owns, now, .. } = self.situation(id, clock::now());
+        let Self { instances, wire, .. } = self;
+        let instance = instances.get_mut(&id).expect(KNOWN);
         // A burst that is under way says it as well.
-        if situation.owns && !is_defended && !self.announcements.is_announcing(id.0.into()) {
-            let instance = self.known_mut(id);
-            instance.defended(situation.now);
-            let own = instance.announced().iter().filter(|own| own.address == vip).copied().collect();
-            let pace = pace(instance.router());
-            self.announcements.push(id.0.into(), own, 1, pace, situation.now);
+        if owns && !instance.is_defended(now) && !wire.is_announcing(id) {
+            instance.defended(now);
+            let is_it = |own: &&AnnouncedAddress| own.address == vip;
+            wire.announce_some(instance, instance.announced().iter().filter(is_it), now);
         }
     }
 
@@ -320,9 +304,9 @@ impl EngineIo {
         let owns = self.pages.leases().read(instance.lease().slot()) > now;
         let places = self.conflicts.contested(id, instance.announced().len(), owns, now);
         // A burst that is under way says it as well.
-        if owns && !self.announcements.is_announcing(id.0.into()) {
-            let addresses = places.into_iter().map(|place| instance.announced()[place]).collect();
-            self.announcements.push(id.0.into(), addresses, 1, pace(instance.router()), now);
+        if owns && !self.wire.is_announcing(id) {
+            let addresses = places.iter().map(|place| &instance.announced()[*place]);
+            self.wire.announce_some(instance, addresses, now);
         }
     }
 
@@ -334,17 +318,8 @@ impl EngineIo {
         };
         let (count, period) = (instance.announced().len(), instance.router().spec().self_probe);
         let places = self.conflicts.questions(id, count, period, now);
-        if self.pages.leases().read(instance.lease().slot()) <= now {
-            return;
-        }
-        let mut questions: BTreeMap<u32, Vec<Question>> = BTreeMap::new();
-        for announced in places.into_iter().map(|place| &instance.announced()[place]) {
-            questions.entry(announced.ifindex).or_default().push(Question::about(announced));
-        }
-        for (ifindex, questions) in questions {
-            if let Some(error) = self.sockets.ask(ifindex, &questions) {
-                tracing::debug!(instance = instance.name(), %error, "a VIP was not asked for");
-            }
+        if self.pages.leases().read(instance.lease().slot()) > now {
+            self.wire.ask(instance, &places);
         }
     }
 }
@@ -404,19 +379,17 @@ impl Node for EngineIo {
 
     fn send(&mut self, id: InstanceId, priority: Priority, checksum: ChecksumForm) -> bool {
         let instance = self.instances.get_mut(&id).expect(KNOWN);
-        let sent = self.sockets.advertise(instance.router(), priority, checksum);
+        let sent = self.wire.advertise(instance.router(), priority, checksum);
         instance.note_sent(sent, priority)
     }
 
     fn announce(&mut self, id: InstanceId, repeat: u8) {
-        let instance = self.instance(id);
-        let (addresses, pace) = (Arc::clone(instance.announced()), pace(instance.router()));
-        // Sent when the turn is over: an advert that is due does not wait for another router's announcements.
-        self.announcements.push(id.0.into(), addresses, repeat, pace, clock::now());
+        let instance = self.instances.get(&id).expect(KNOWN);
+        self.wire.announce(instance, repeat, clock::now());
     }
 
     fn cancel_announce(&mut self, id: InstanceId) {
-        self.announcements.cancel(id.0.into());
+        self.wire.cancel_announce(id);
     }
 
     fn mirroring(&mut self, id: InstanceId, checksum: ChecksumForm) {
