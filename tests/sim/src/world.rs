@@ -431,7 +431,7 @@ impl World {
         self.ended(i);
     }
 
-    /// A turn of a process: what `daemon::driver` does between two waits.
+    /// A turn of a process: what `daemon::engine` does between two waits.
     fn turn(&mut self, i: usize) {
         let node = &self.nodes[i];
         if !node.can_run(self.now) || node.in_turn {

@@ -1,6 +1,6 @@
 //! Finding out that something is wrong between routers: two owners of one VIP, addresses that others claim, routers that
-//! cannot understand each other. PURE: no clock, socket or task; `daemon/detect.rs` (the engine thread) and
-//! `daemon/conditions.rs` (the main thread) say what was seen and when, and tell what is found.
+//! cannot understand each other. PURE: no clock, socket or task; `daemon/engine/conflicts.rs` (the engine thread) and
+//! `daemon/control/misconfiguration.rs` (the main thread) say what was seen and when, and tell what is found.
 
 mod claims;
 mod contests;

@@ -196,6 +196,42 @@ fn leftovers_of_a_crash_are_adopted_or_removed() {
     });
 }
 
+/// Asked again for the same, it names what somebody else has removed, and puts that back.
+#[test]
+fn what_somebody_has_removed_is_put_back_and_named() {
+    in_namespace("repairs", async |dir| {
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let plan = plan(&host, &VIPS, true).await;
+        assert!(!host.install(&plan).await.unwrap().is_empty(), "all of it is new");
+        assert!(host.install(&plan).await.unwrap().is_empty(), "all of it is there");
+        let before = (our_routes(), rules());
+        ip("route del local 10.0.0.100 dev lo table local");
+        ip("rule del pref 100");
+        fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "0").unwrap();
+        let repairs = host.install(&plan).await.unwrap();
+        let mut names: Vec<String> =
+            repairs.iter().map(|repair| format!("{}: {repair}", repair.kind())).collect();
+        names.sort();
+        assert_eq!(
+            names,
+            [
+                "route: route local 10.0.0.100/32 in table local",
+                "rule: IPv4 rule 100: lookup 255",
+                "sysctl: sysctl net.ipv4.conf.all.arp_ignore"
+            ]
+        );
+        assert_eq!((our_routes(), rules()), before);
+        assert!(host.install(&plan).await.unwrap().is_empty());
+        host.set_master(3, true).await.unwrap();
+        assert!(!host.sync_virtual().await.unwrap().is_empty(), "the VIPs are shown");
+        assert!(host.sync_virtual().await.unwrap().is_empty());
+        ip("addr del 10.0.0.100/32 dev v0");
+        let repairs = host.sync_virtual().await.unwrap();
+        let names: Vec<String> = repairs.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["address 10.0.0.100 for show"]);
+    });
+}
+
 /// Before a new table of VIPs is in force, the routes of VIPs that it does not have must be gone.
 #[test]
 fn remove_stale_removes_local_routes_that_are_not_planned() {
