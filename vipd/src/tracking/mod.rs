@@ -261,9 +261,9 @@ impl Tracker {
             let result = TrackingResult::of(Priority::new(100), [(health, weight)].into_iter());
             let how = match (health, weight.reverse) {
                 (Health::Value(value), _) => format!("has the value {value}"),
-                (_, true) => "succeeds, and is reversed".to_owned(),
+                (_, true) => "succeeded, and is reversed".to_owned(),
                 (_, false) if matches!(track.what, Tracked::Interface(_)) => "is down".to_owned(),
-                (_, false) => "fails".to_owned(),
+                (_, false) => "failed".to_owned(),
             };
             result.fault.then(|| format!("{kind} {name} {how}"))
         };

@@ -93,14 +93,14 @@ fn complete(engine: &EngineInstanceStatus, control: ControlInstanceStatus) -> In
         Some(Reason::Fault(FaultReason::Isolated)) if !control.isolated_by.is_empty() => {
             Some(format!("arbiter {}", control.isolated_by.join(", ")))
         }
-        Some(Reason::Fault(FaultReason::Tracked)) if !control.faults.is_empty() => {
-            Some(control.faults.join(", "))
-        }
         Some(Reason::Fault(FaultReason::Refused)) => control.refusal,
         Some(Reason::Fault(FaultReason::NoSource)) => control.missing_source,
         _ => None,
     };
     let reason = engine.last_reason.map(|reason| match detail {
+        _ if reason == Reason::Fault(FaultReason::Tracked) && !control.faults.is_empty() => {
+            control.faults.join(", ")
+        }
         Some(detail) => format!("{reason}: {detail}"),
         None => reason.to_string(),
     });
