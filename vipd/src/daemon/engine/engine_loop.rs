@@ -20,6 +20,7 @@ use super::{
     heartbeat,
     instance::EngineInstance,
     io::{EngineIo, Outputs},
+    readiness::fault,
     realtime::Granted,
     status,
     timer::Timer,
@@ -406,21 +407,6 @@ impl EngineLoop {
     }
 }
 
-/// Why a router cannot take part.
-fn fault(router: &Router, result: &TrackingResult) -> Option<FaultReason> {
-    Some(match router.address() {
-        _ if !router.is_up() && router.has_heartbeat() => FaultReason::CutOff,
-        _ if router.refusal().is_some() => FaultReason::Refused,
-        _ if !router.link().exists() => FaultReason::NoInterface,
-        _ if !router.is_up() => FaultReason::LinkDown,
-        None if router.spec().source.is_some() => FaultReason::NoSource,
-        None => FaultReason::NoAddress,
-        Some(_) if result.isolated => FaultReason::Isolated,
-        Some(_) if result.fault => FaultReason::Tracked,
-        Some(_) => return None,
-    })
-}
-
 /// How instances are, in the order of their numbers.
 fn candidates<'a>(
     lease_manager: &LeaseManager,
@@ -428,19 +414,5 @@ fn candidates<'a>(
     concerns: impl Fn(InstanceId) -> bool,
 ) -> Vec<Candidate<'a>> {
     let concerned = io.instances().iter().filter(|(id, _)| concerns(**id));
-    let candidate = |(id, instance): (&InstanceId, &'a EngineInstance)| {
-        let snapshot = lease_manager.snapshot(*id);
-        let router = instance.router();
-        Candidate {
-            id: *id,
-            name: router.name(),
-            group: router.lease(),
-            is_owner: router.spec().priority.is_owner(),
-            settings: router.settings(),
-            state: snapshot.as_ref().map_or(StateName::Stopped, |snapshot| snapshot.state),
-            is_leaving: snapshot.as_ref().is_some_and(|snapshot| snapshot.leaving),
-            master: snapshot.and_then(|snapshot| snapshot.master).map(|master| master.address),
-        }
-    };
-    concerned.map(candidate).collect()
+    concerned.map(|(id, instance)| Candidate::of(instance, lease_manager.snapshot(*id).as_ref())).collect()
 }

@@ -7,10 +7,10 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use vipd_common::Priority;
 
-use super::super::messages::Reply;
+use super::{super::messages::Reply, instance::EngineInstance};
 use crate::{
     control::To,
-    coordinator::{InstanceId, StateName},
+    coordinator::{InstanceId, Snapshot, StateName},
     time::Instant,
     vrrp::{GroupId, Settings},
 };
@@ -52,6 +52,23 @@ pub struct Candidate<'a> {
     pub is_leaving: bool,
     /// Whom it follows.
     pub master: Option<IpAddr>,
+}
+
+impl<'a> Candidate<'a> {
+    /// How an instance is by the election; `None`: that has none of this number.
+    pub fn of(instance: &'a EngineInstance, snapshot: Option<&Snapshot>) -> Self {
+        let router = instance.router();
+        Self {
+            id: router.id(),
+            name: router.name(),
+            group: router.lease(),
+            is_owner: router.spec().priority.is_owner(),
+            settings: router.settings(),
+            state: snapshot.map_or(StateName::Stopped, |snapshot| snapshot.state),
+            is_leaving: snapshot.is_some_and(|snapshot| snapshot.leaving),
+            master: snapshot.and_then(|snapshot| snapshot.master).map(|master| master.address),
+        }
+    }
 }
 
 /// What the engine loop is to do, in this order.

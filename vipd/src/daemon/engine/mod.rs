@@ -12,6 +12,7 @@ mod handover;
 mod heartbeat;
 mod instance;
 mod io;
+mod readiness;
 mod realtime;
 mod status;
 mod timer;
