@@ -1,6 +1,11 @@
 //! Dependencies are what `deny.toml` allows: licences, sources, bans, versions. Without the network; advisories need one.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -151,4 +156,173 @@ fn dependencies_are_as_deny_toml_has_them() -> Result<()> {
     ensure!(used.len() > 5, "licences were not read: {used:?}");
     ensure!(wrong.is_empty(), "not as deny.toml has it:\n{}", wrong.join("\n"));
     Ok(())
+}
+
+/// A module by the names that lead to it.
+type Module = Vec<String>;
+
+/// The modules below a directory, each with the source of its file but for its tests.
+fn modules(root: &Path) -> Result<BTreeMap<Module, String>> {
+    let mut found = BTreeMap::new();
+    let mut directories = vec![root.to_path_buf()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let mut module: Module = path
+                .with_extension("")
+                .strip_prefix(root)?
+                .iter()
+                .map(|n| n.to_string_lossy().into())
+                .collect();
+            match module.last().map(String::as_str) {
+                Some("tests") => continue,
+                Some("mod") => _ = module.pop(),
+                _ => {}
+            }
+            let source = fs::read_to_string(&path)?;
+            let source = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            found.insert(module, source.to_owned());
+        }
+    }
+    Ok(found)
+}
+
+/// Every path that a `use` tree names, as `a::b::c`.
+fn paths(tree: &str) -> Vec<String> {
+    let Some((before, nested)) = tree.split_once('{') else { return vec![tree.to_owned()] };
+    let nested = nested.trim().strip_suffix('}').unwrap_or(nested);
+    let (mut depth, mut parts) = (0, vec![String::new()]);
+    for character in nested.chars() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        parts.last_mut().expect("one at least").push(character);
+    }
+    let parts = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty());
+    parts.flat_map(paths).map(|path| format!("{before}{path}")).collect()
+}
+
+/// The modules below `crate::{top}` that a source names, by `use` or by a path that starts at `super`, `self` or the top.
+fn imports(of: &Module, source: &str, top: &str, all: &BTreeMap<Module, String>) -> BTreeSet<Module> {
+    let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code: String = code.flat_map(|line| [line, "\n"]).collect();
+    let mut named: Vec<String> = Vec::new();
+    // Statements that begin a line: what functions use for themselves is theirs.
+    let (mut others, mut rest) = (String::new(), code.as_str());
+    while let Some(at) = rest.find("use ") {
+        let begins =
+            rest[..at].rsplit('\n').next().is_some_and(|before| before.is_empty() || before == "pub ");
+        let end = if begins { rest[at..].find(';').map_or(rest.len(), |length| at + length) } else { at + 4 };
+        others += &rest[..at];
+        if begins {
+            named.extend(paths(rest[at + 4..end].trim()));
+        }
+        rest = &rest[end..];
+    }
+    others += rest;
+    let in_code = others.split(|c: char| !c.is_alphanumeric() && c != ':' && c != '_');
+    named.extend(in_code.filter(|path| path.starts_with("super::")).map(str::to_owned));
+    let resolve = |path: &String| {
+        let mut at = of.clone();
+        let mut segments = path.split("::").map(str::trim).peekable();
+        match segments.peek().copied()? {
+            "crate" => {
+                segments.next();
+                at.clear();
+                segments.next().filter(|first| *first == top)?;
+            }
+            "self" => _ = segments.next(),
+            "super" => {}
+            child => {
+                let child = [at.as_slice(), &[child.to_owned()]].concat();
+                all.contains_key(&child).then_some(())?;
+            }
+        }
+        for segment in segments {
+            if segment == "super" {
+                at.pop()?;
+                continue;
+            }
+            at.push(segment.to_owned());
+            if !all.contains_key(&at) {
+                at.pop();
+                break;
+            }
+        }
+        Some(at).filter(|at| at != of)
+    };
+    named.iter().filter_map(resolve).collect()
+}
+
+/// A circle among the imports, each module of it named once.
+fn circle(imports: &BTreeMap<Module, BTreeSet<Module>>) -> Option<Vec<Module>> {
+    fn visit(
+        module: &Module,
+        imports: &BTreeMap<Module, BTreeSet<Module>>,
+        way: &mut Vec<Module>,
+        done: &mut BTreeSet<Module>,
+    ) -> Option<Vec<Module>> {
+        if let Some(start) = way.iter().position(|before| before == module) {
+            return Some(way[start..].to_vec());
+        }
+        if !done.insert(module.clone()) {
+            return None;
+        }
+        way.push(module.clone());
+        let found =
+            imports.get(module).into_iter().flatten().find_map(|next| visit(next, imports, way, done));
+        way.pop();
+        found
+    }
+    let mut done = BTreeSet::new();
+    imports.keys().find_map(|module| visit(module, imports, &mut Vec::new(), &mut done))
+}
+
+fn circle_below(all: &BTreeMap<Module, String>, top: &str) -> Option<Vec<Module>> {
+    circle(&all.iter().map(|(module, source)| (module.clone(), imports(module, source, top, all))).collect())
+}
+
+#[test]
+fn modules_of_the_daemon_import_in_one_direction() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vipd/src/daemon");
+    let all = modules(&root)?;
+    ensure!(all.len() > 40, "only {} modules", all.len());
+    let edges: usize = all.iter().map(|(of, source)| imports(of, source, "daemon", &all).len()).sum();
+    ensure!(edges > 100, "only {edges} imports");
+    if let Some(circle) = circle_below(&all, "daemon") {
+        let names: Vec<String> = circle.iter().map(|module| module.join("::")).collect();
+        bail!("these import each other: {}", names.join(" -> "));
+    }
+    Ok(())
+}
+
+#[test]
+fn circles_of_imports_are_found() {
+    let module = |path: &str| path.split("::").map(str::to_owned).collect::<Module>();
+    let tree = |files: &[(&str, &str)]| -> BTreeMap<Module, String> {
+        files.iter().map(|(path, source)| (module(path), (*source).to_owned())).collect()
+    };
+    let straight = [("a", "use super::{b::{self, B}, c::C};\n"), ("b", "use crate::top::c::C;\n"), ("c", "")];
+    assert_eq!(circle_below(&tree(&straight), "top"), None);
+    for (what, source) in [
+        ("super", "use super::b::B;\n"),
+        ("nested", "use std::fmt;\n\nuse super::{\n    b::{self, B},\n};\n"),
+        ("from the top", "pub use crate::top::a::A;\n"),
+        ("a path in code", "fn f() -> super::a::A {}\n"),
+    ] {
+        let files = [straight[0], straight[1], ("c", source)];
+        assert!(circle_below(&tree(&files), "top").is_some(), "{what}");
+    }
+    let child = [("a", "mod b;\nuse b::B;\n"), ("a::b", "use super::A;\n")];
+    assert!(circle_below(&tree(&child), "top").is_some(), "a child that uses its parent");
 }

@@ -72,7 +72,8 @@ fn a_check_without_weight_is_a_fault() -> Result<()> {
 
     fs::remove_file(&flag)?;
     bed.wait("lb02", "MASTER")?;
-    ensure!(bed.state("lb01")? == "FAULT");
+    let status = bed.status("lb01")?;
+    ensure!(status["state"] == "FAULT" && status["reason"] == "vrrp_script chk failed", "{status}");
     ensure!(adverts(&listener).iter().any(|heard| heard.from == LB01 && heard.priority == 0), "no goodbye");
     ensure!(bed.status("lb01")?["lease_remaining_ms"].is_null());
     Ok(())
@@ -146,7 +147,10 @@ fn files_and_interfaces_are_weighed() -> Result<()> {
     wait_priority(&bed, "lb01", 70)?;
     // -254 is a fault.
     fs::write(&file, "-127")?;
-    bed.wait("lb01", "FAULT")
+    bed.wait("lb01", "FAULT")?;
+    let reason = bed.status("lb01")?["reason"].to_string();
+    ensure!(reason.contains("has the value -127"), "{reason}");
+    Ok(())
 }
 
 /// Every change is told, in order, to scripts and to the FIFO, with keepalived's words.

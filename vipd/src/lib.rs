@@ -30,4 +30,4 @@ mod socket_filter;
 pub mod tracking;
 
 use printable::printable;
-pub use vipd_core::{engine, keeper, time, vrrp};
+pub use vipd_core::{coordinator, lease_manager, time, vrrp};

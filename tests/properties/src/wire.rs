@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use vipd::announce::{AdvertSpec, Frame as Announcement, Station, advert_frame, advert_packet};
+use vipd::announce::{AdvertSpec, AnnouncedAddress, Frame as Announcement, advert_frame, advert_packet};
 use vipd_common::{
     Priority, Version, Vrid,
     types::ChecksumForm,
@@ -275,7 +275,7 @@ fn as_heard(repr: &arp::Repr) -> decode::Arp {
 fn announcement(input: &mut Input<'_>) {
     let v6 = input.bool();
     let address = input.address(v6);
-    let station = Station { ifindex: 1, mac: MacAddr(input.array()), address };
+    let station = AnnouncedAddress { ifindex: 1, mac: MacAddr(input.array()), address };
     let frame = Announcement::announcing(&station);
     let frame = frame.as_ref();
     let mac = Mac(station.mac.0);

@@ -6,8 +6,8 @@
 //! what the nodes believe.
 
 pub mod clock;
-mod hands;
 mod node;
+mod node_io;
 pub mod oracle;
 mod peer;
 pub mod plan;

@@ -10,8 +10,8 @@ use vipd_common::{
     types::ChecksumForm,
 };
 use vipd_core::{
-    engine::{FaultReason, Input},
-    keeper::{Keeper, Report},
+    coordinator::{FaultReason, Input},
+    lease_manager::{LeaseManager, Report},
     time::Instant,
     vrrp::{Advert, InstanceId, Settings},
 };
@@ -244,7 +244,7 @@ pub struct Node {
     pub frozen_until: Time,
     /// On the stack: it is in the middle of a turn.
     pub in_turn: bool,
-    pub keeper: Option<Keeper>,
+    pub lease_manager: Option<LeaseManager>,
     pub presence: Vec<Presence>,
     /// It was told to hand everything over.
     pub stopping: bool,
@@ -283,7 +283,7 @@ impl Node {
             running: false,
             frozen_until: 0,
             in_turn: false,
-            keeper: None,
+            lease_manager: None,
             mailbox: VecDeque::new(),
             told_link: false,
             told_well: vec![true; count],

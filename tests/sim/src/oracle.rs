@@ -3,12 +3,12 @@
 //! The oracle sees what the world does, frame by frame and word by word, and knows the rules by heart: it shares no
 //! timer arithmetic with the code it judges.
 
-mod deeds;
+mod actions;
+mod environment_log;
 mod groups;
 mod owners;
 mod settings;
 mod timing;
-mod told;
 mod violation;
 
 use vipd_common::{Priority, Version};

@@ -7,16 +7,16 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use fastrand::Rng;
 use vipd_core::{
-    engine::{Input, InstanceId},
-    keeper::{Keeper, Node as _},
+    coordinator::{Input, InstanceId},
+    lease_manager::{LeaseManager, Node as _},
     time::Instant,
     vrrp::{Reason, StateName},
 };
 
 use crate::{
     clock::{MILLI, Time},
-    hands::Hands,
     node::{Message, Node, Packet, Verdict},
+    node_io::NodeIo,
     oracle::{Cause, Oracle, Violation},
     plan::{Fault, Plan, chance},
 };
@@ -385,7 +385,7 @@ impl World {
         }
         node.life += 1;
         (node.running, node.frozen_until, node.in_turn) = (true, 0, false);
-        (node.finished, node.left, node.stopping, node.keeper) = (false, false, false, None);
+        (node.finished, node.left, node.stopping, node.lease_manager) = (false, false, false, None);
         node.mailbox.clear();
         node.settings.clone_from(&node.configured);
         let (life, link) = (node.life, node.link());
@@ -401,12 +401,12 @@ impl World {
         if node.is_vipd() {
             node.prepare();
             node.in_turn = true;
-            let mut keeper = Keeper::default();
-            let mut hands = Hands { world: self, node: i, life };
-            configuration::begin(&mut keeper, &mut hands);
-            if hands.is_alive() {
+            let mut lease_manager = LeaseManager::default();
+            let mut io = NodeIo { world: self, node: i, life };
+            configuration::begin(&mut lease_manager, &mut io);
+            if io.is_alive() {
                 self.nodes[i].in_turn = false;
-                self.nodes[i].keeper = Some(keeper);
+                self.nodes[i].lease_manager = Some(lease_manager);
             } else {
                 return;
             }
@@ -427,11 +427,11 @@ impl World {
     fn kill(&mut self, i: usize) {
         let node = &mut self.nodes[i];
         node.life += 1;
-        (node.running, node.in_turn, node.keeper) = (false, false, None);
+        (node.running, node.in_turn, node.lease_manager) = (false, false, None);
         self.ended(i);
     }
 
-    /// A turn of a process: what `daemon::driver` does between two waits.
+    /// A turn of a process: what `daemon::engine` does between two waits.
     fn turn(&mut self, i: usize) {
         let node = &self.nodes[i];
         if !node.can_run(self.now) || node.in_turn {
@@ -447,66 +447,66 @@ impl World {
             return self.turn_of_peer(i);
         }
         let life = node.life;
-        let Some(mut keeper) = self.nodes[i].keeper.take() else { return };
+        let Some(mut lease_manager) = self.nodes[i].lease_manager.take() else { return };
         self.nodes[i].in_turn = true;
         self.turn_begins(i);
-        let mut hands = Hands { world: self, node: i, life };
+        let mut io = NodeIo { world: self, node: i, life };
         loop {
-            while keeper.turn(&mut hands) {}
-            let Some(message) = hands.next_message() else { break };
+            while lease_manager.turn(&mut io) {}
+            let Some(message) = io.next_message() else { break };
             match message {
                 Message::Link(up) => {
-                    hands.world.nodes[i].told_link = up;
-                    for instance in keeper.ids() {
-                        let input = hands.world.nodes[i].as_told(instance);
-                        keeper.input(input, &mut hands);
+                    io.world.nodes[i].told_link = up;
+                    for instance in lease_manager.ids() {
+                        let input = io.world.nodes[i].as_told(instance);
+                        lease_manager.input(input, &mut io);
                     }
                 }
                 Message::Tracked { router, well } => {
-                    hands.world.nodes[i].told_well[router] = well;
-                    let input = hands.world.nodes[i].as_told(InstanceId(router as u16));
-                    keeper.input(input, &mut hands);
+                    io.world.nodes[i].told_well[router] = well;
+                    let input = io.world.nodes[i].as_told(InstanceId(router as u16));
+                    lease_manager.input(input, &mut io);
                 }
                 Message::Priority { router, priority } => {
                     let instance = InstanceId(router as u16);
-                    hands.world.reprioritised(i, router, priority);
-                    keeper.input(Input::Priority { instance, priority }, &mut hands);
+                    io.world.reprioritised(i, router, priority);
+                    lease_manager.input(Input::Priority { instance, priority }, &mut io);
                 }
-                Message::Reload => configuration::reload(&mut keeper, &mut hands),
-                Message::Remove { group } => configuration::remove(group, &mut keeper, &mut hands),
-                Message::Add { group } => configuration::add(group, &mut keeper, &mut hands),
+                Message::Reload => configuration::reload(&mut lease_manager, &mut io),
+                Message::Remove { group } => configuration::remove(group, &mut lease_manager, &mut io),
+                Message::Add { group } => configuration::add(group, &mut lease_manager, &mut io),
                 Message::HandOver { router } => {
-                    hands.world.offered(i, router);
-                    keeper.input(Input::HandOver { instance: InstanceId(router as u16) }, &mut hands);
+                    io.world.offered(i, router);
+                    lease_manager.input(Input::HandOver { instance: InstanceId(router as u16) }, &mut io);
                 }
                 Message::Fenced { router, round, done } => {
-                    hands.world.fenced(i, router, round, done);
+                    io.world.fenced(i, router, round, done);
                     let instance = InstanceId(router as u16);
-                    keeper.input(Input::Fenced { instance, round, done }, &mut hands);
+                    lease_manager.input(Input::Fenced { instance, round, done }, &mut io);
                 }
                 Message::Shutdown => {
-                    hands.world.nodes[i].stopping = true;
-                    keeper.input(Input::Shutdown, &mut hands);
+                    io.world.nodes[i].stopping = true;
+                    lease_manager.input(Input::Shutdown, &mut io);
                 }
                 Message::Leave => {
-                    keeper.leave(&mut hands);
-                    if hands.is_alive() {
-                        hands.world.nodes[i].left = true;
+                    lease_manager.leave(&mut io);
+                    if io.is_alive() {
+                        io.world.nodes[i].left = true;
                     }
                 }
             }
         }
-        if !hands.is_alive() {
+        if !io.is_alive() {
             return;
         }
-        let now = hands.now();
-        if !hands.is_alive() {
+        let now = io.now();
+        if !io.is_alive() {
             return;
         }
-        let next = keeper.poll_timeout();
+        let next = lease_manager.poll_timeout();
         self.nodes[i].in_turn = false;
         let snapshots: Vec<_> =
-            (0..self.nodes[i].settings.len()).map(|r| keeper.snapshot(InstanceId(r as u16))).collect();
+            (0..self.nodes[i].settings.len()).map(|r| lease_manager.snapshot(InstanceId(r as u16))).collect();
         for router in 0..snapshots.len() {
             self.believes(i, router, &snapshots);
         }
@@ -521,7 +521,7 @@ impl World {
             self.note(|_| format!("node {i} has left"));
             return self.kill(i);
         }
-        self.nodes[i].keeper = Some(keeper);
+        self.nodes[i].lease_manager = Some(lease_manager);
         if let Some(next) = next {
             let at = if next <= now { self.now } else { self.nodes[i].clock.when(next) };
             let latency = self.rng.u64(self.plan.network.wake.clone());

@@ -19,8 +19,8 @@ struct Mutant {
     to: &'static str,
 }
 
-const ENGINE: &str = "vipd/core/src/engine/mod.rs";
-const KEEPER: &str = "vipd/core/src/keeper.rs";
+const COORDINATOR: &str = "vipd/core/src/coordinator/mod.rs";
+const LEASE_MANAGER: &str = "vipd/core/src/lease_manager.rs";
 const RIVAL: &str = "vipd-common/src/rival.rs";
 const TIMERS: &str = "vipd/core/src/vrrp/timers.rs";
 const BACKUP: &str = "vipd/core/src/vrrp/machine/backup.rs";
@@ -49,13 +49,13 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the answer to an earlier question counts",
-        file: ENGINE,
+        file: COORDINATOR,
         from: "round.is_none_or(|round| round == first)",
         to: "round.is_none_or(|_| true)",
     },
     Mutant {
         name: "lease renewed before the send",
-        file: KEEPER,
+        file: LEASE_MANAGER,
         from: "let sent = node.send(instance, priority, checksum);\n        let lease_until = at + renew_for;",
         to: "let lease_until = at + renew_for;\n        let mut written = written;\n        \
              if held && node.renew(instance, written, lease_until) {\n            \
@@ -64,43 +64,43 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "lease acquired before the first advert",
-        file: KEEPER,
+        file: LEASE_MANAGER,
         from: "        let sent = node.send(instance, priority, checksum);\n        let lease_until",
         to: "        if !held {\n            node.acquire(instance, at + renew_for);\n        }\n        let sent = node.send(instance, priority, checksum);\n        let lease_until",
     },
     Mutant {
         name: "lease renewed whatever the word says",
-        file: KEEPER,
+        file: LEASE_MANAGER,
         from: "let renewed = node.renew(instance, written, lease_until);",
         to: "node.acquire(instance, lease_until);\n            let renewed = true;",
     },
     Mutant {
         name: "a stamp is not looked at",
-        file: KEEPER,
+        file: LEASE_MANAGER,
         from: "                    self.input(Input::Heard { instance, at: heard.at }, node);\n                } else {",
         to: "                } else {",
     },
     Mutant {
         name: "a stamp of an advert that is still to be read is passed over",
-        file: KEEPER,
+        file: LEASE_MANAGER,
         from: "overtaken |= fired;",
         to: "overtaken |= false;",
     },
     Mutant {
         name: "the stamp that a new advert overwrites is lost",
-        file: KEEPER,
-        from: "self.engine.handle(Input::Heard { instance, at: before }, node.now());",
+        file: LEASE_MANAGER,
+        from: "self.coordinator.handle(Input::Heard { instance, at: before }, node.now());",
         to: "let _ = before;",
     },
     Mutant {
         name: "timers by a later clock reading than the stamps",
-        file: KEEPER,
-        from: "        if self.engine.poll_timeout().is_some_and(|at| at <= now) {",
-        to: "        let now = node.now();\n        if self.engine.poll_timeout().is_some_and(|at| at <= now) {",
+        file: LEASE_MANAGER,
+        from: "        if self.coordinator.poll_timeout().is_some_and(|at| at <= now) {",
+        to: "        let now = node.now();\n        if self.coordinator.poll_timeout().is_some_and(|at| at <= now) {",
     },
     Mutant {
         name: "announced without a look at the lease",
-        file: KEEPER,
+        file: LEASE_MANAGER,
         from: "if node.lease(instance) == self.lease_written(instance) {\n                    node.announce",
         to: "if true {\n                    node.announce",
     },
@@ -239,7 +239,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a group's lease acquired after its first member's advert",
-        file: KEEPER,
+        file: LEASE_MANAGER,
         from: "if sent < lease.members {",
         to: "if sent == 0 {",
     },
@@ -251,7 +251,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a fault of one member is not told to the others",
-        file: ENGINE,
+        file: COORDINATOR,
         from: "_ if in_fault => self.step(*id, Event::Fault { reason: FaultReason::Group }, now),",
         to: "_ if in_fault => false,",
     },
@@ -263,7 +263,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "of a group one stamp is looked at",
-        file: ENGINE,
+        file: COORDINATOR,
         from: "group.clone().into_iter().filter_map(due)",
         to: "group.clone().into_iter().take(1).filter_map(due)",
     },
@@ -288,7 +288,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the lease keeps the length of an old configuration",
-        file: KEEPER,
+        file: LEASE_MANAGER,
         from: "(holding.interval, holding.length) = (interval, length);",
         to: "let _ = (holding, interval, length);",
     },
@@ -300,14 +300,14 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a removed instance says no goodbye",
-        file: ENGINE,
+        file: COORDINATOR,
         from: "                self.tell(instance, Event::Shutdown, now);\n                // Unless",
         to: "                self.tell(instance, Event::Fault { reason: FaultReason::LinkDown }, now);\n                \
              self.tell(instance, Event::Shutdown, now);\n                // Unless",
     },
     Mutant {
         name: "one that is removed after another leaves later",
-        file: ENGINE,
+        file: COORDINATOR,
         from: "            member.machine.know_lease(until);",
         to: "            let _ = (until, member);",
     },
@@ -323,7 +323,7 @@ const MUTANTS: &[Mutant] = &[
 const COMPOUND: &[&[Mutant]] = &[&[
     Mutant {
         name: "a group takes over when the first of it would",
-        file: ENGINE,
+        file: COORDINATOR,
         from: "latest.max(Some(at))",
         to: "latest.map_or(Some(at), |first: Instant| Some(first.min(at)))",
     },

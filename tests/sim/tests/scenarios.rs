@@ -207,7 +207,7 @@ fn a_group_is_handed_over_without_a_gap() {
     assert!(world.stats.longest_overlap <= DELAY + 2 * WAKE);
 }
 
-/// From 1 s to 100 ms, whichever node is first: nothing changes hands.
+/// From 1 s to 100 ms, whichever node is first: nothing changes io.
 #[test]
 fn a_shorter_interval_is_rolled_out_without_a_loss() {
     let fast = Duration::from_millis(100);

@@ -2,7 +2,7 @@
 //!
 //! No clock is read here and nothing is done. The daemon drives it with the real ones, the simulation with made-up ones.
 
-pub mod engine;
-pub mod keeper;
+pub mod coordinator;
+pub mod lease_manager;
 pub mod time;
 pub mod vrrp;

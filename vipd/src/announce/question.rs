@@ -8,7 +8,7 @@ use vipd_common::wire::{
     ipv6, ndp,
 };
 
-use super::{Station, frame};
+use super::{AnnouncedAddress, frame};
 
 /// A frame that whoever has the address answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,11 +20,11 @@ pub enum Question {
 }
 
 impl Question {
-    /// Asks for the station's address, as the station.
-    pub fn about(station: &Station) -> Self {
-        match station.address {
-            IpAddr::V4(vip) => Self::Arp(frame::arp(station.mac, &arp::Repr::probe(station.mac, vip))),
-            IpAddr::V6(vip) => Self::NeighborSolicitation(solicitation(station.mac, vip)),
+    /// Asks who has the announced address, as its own MAC.
+    pub fn about(address: &AnnouncedAddress) -> Self {
+        match address.address {
+            IpAddr::V4(vip) => Self::Arp(frame::arp(address.mac, &arp::Repr::probe(address.mac, vip))),
+            IpAddr::V6(vip) => Self::NeighborSolicitation(solicitation(address.mac, vip)),
         }
     }
 }
@@ -66,7 +66,8 @@ mod tests {
             ),
         ] {
             let mac = MacAddr([2, 0, 0, 0, 0, 1]);
-            let question = Question::about(&Station { ifindex: 1, mac, address: address.parse().unwrap() });
+            let question =
+                Question::about(&AnnouncedAddress { ifindex: 1, mac, address: address.parse().unwrap() });
             let hex: String = question.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
             assert_eq!(hex, expect, "{address}");
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, net::IpAddr, sync::Arc, time::Duration};
 
-use super::{Frame, Station};
+use super::{AnnouncedAddress, Frame};
 use crate::time::Instant;
 
 /// Frames sent at once, of all bursts together. Answers wait behind them wherever there is a queue: in the switch, in the
@@ -48,21 +48,28 @@ pub struct AnnounceQueue {
 #[derive(Debug)]
 struct Burst {
     key: usize,
-    stations: Arc<[Station]>,
-    /// Rounds over all stations that are left, this one included.
+    addresses: Arc<[AnnouncedAddress]>,
+    /// Rounds over all addresses that are left, this one included.
     rounds: u8,
-    /// The station that is next in this round.
+    /// The address that is next in this round.
     next: usize,
     pace: Pace,
     at: Instant,
 }
 
 impl AnnounceQueue {
-    /// Queues `repeat` rounds over `stations`, as keepalived orders them: all addresses, then all again.
-    pub fn push(&mut self, key: usize, stations: Arc<[Station]>, repeat: u8, pace: Pace, now: Instant) {
+    /// Queues `repeat` rounds over `addresses`, as keepalived orders them: all addresses, then all again.
+    pub fn push(
+        &mut self,
+        key: usize,
+        addresses: Arc<[AnnouncedAddress]>,
+        repeat: u8,
+        pace: Pace,
+        now: Instant,
+    ) {
         self.cancel(key);
-        if repeat > 0 && !stations.is_empty() {
-            self.bursts.push_back(Burst { key, stations, rounds: repeat, next: 0, pace, at: now });
+        if repeat > 0 && !addresses.is_empty() {
+            self.bursts.push_back(Burst { key, addresses, rounds: repeat, next: 0, pace, at: now });
         }
     }
 
@@ -82,7 +89,7 @@ impl AnnounceQueue {
         Some(if self.room == 0 { next.max(self.refill_at) } else { next })
     }
 
-    /// The frames that are due: at most 16, in the order of each key's stations on each interface.
+    /// The frames that are due: at most 16, in the order of each key's addresses on each interface.
     pub fn next_batch(&mut self, now: Instant) -> Vec<Batch> {
         if now >= self.refill_at {
             (self.room, self.refill_at) = (BATCH, now + PAUSE);
@@ -107,22 +114,22 @@ impl Burst {
         let mut taken = 0;
         let mut pause = Duration::ZERO;
         while pause.is_zero() && taken < room {
-            let station = &self.stations[self.next];
-            let frame = Frame::announcing(station);
-            let of_same = |batch: &&mut Batch| (batch.key, batch.ifindex) == (self.key, station.ifindex);
+            let address = &self.addresses[self.next];
+            let frame = Frame::announcing(address);
+            let of_same = |batch: &&mut Batch| (batch.key, batch.ifindex) == (self.key, address.ifindex);
             match batches.iter_mut().find(of_same) {
                 Some(batch) => batch.frames.push(frame),
                 None => {
-                    batches.push(Batch { key: self.key, ifindex: station.ifindex, frames: vec![frame] });
+                    batches.push(Batch { key: self.key, ifindex: address.ifindex, frames: vec![frame] });
                 }
             }
             taken += 1;
-            pause = match station.address {
+            pause = match address.address {
                 IpAddr::V4(_) => self.pace.arp,
                 IpAddr::V6(_) => self.pace.na,
             };
             self.next += 1;
-            if self.next == self.stations.len() {
+            if self.next == self.addresses.len() {
                 self.next = 0;
                 self.rounds -= 1;
                 break;
@@ -143,8 +150,8 @@ mod tests {
 
     const UNPACED: Pace = Pace { arp: Duration::ZERO, na: Duration::ZERO };
 
-    fn station(ifindex: u32, address: impl Into<IpAddr>) -> Station {
-        Station { ifindex, mac: MacAddr([2, 0, 0, 0, 0, 1]), address: address.into() }
+    fn address(ifindex: u32, address: impl Into<IpAddr>) -> AnnouncedAddress {
+        AnnouncedAddress { ifindex, mac: MacAddr([2, 0, 0, 0, 0, 1]), address: address.into() }
     }
 
     fn v4(last: u32) -> Ipv4Addr {
@@ -155,8 +162,8 @@ mod tests {
         Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last)
     }
 
-    fn stations(count: u32) -> Arc<[Station]> {
-        (1..=count).map(|last| station(3, v4(last))).collect()
+    fn addresses(count: u32) -> Arc<[AnnouncedAddress]> {
+        (1..=count).map(|last| address(3, v4(last))).collect()
     }
 
     /// Last octet of the address that a frame announces.
@@ -183,15 +190,15 @@ mod tests {
     #[test]
     fn rounds_over_all_addresses() {
         let mut queue = AnnounceQueue::default();
-        queue.push(7, stations(3), 2, UNPACED, Instant::from_nanos(5));
+        queue.push(7, addresses(3), 2, UNPACED, Instant::from_nanos(5));
         assert_eq!(drain(&mut queue), [(5, 7, 3, vec![1, 2, 3, 1, 2, 3])]);
     }
 
     #[test]
     fn nothing_to_announce() {
         let mut queue = AnnounceQueue::default();
-        queue.push(7, stations(0), 2, UNPACED, Instant::default());
-        queue.push(8, stations(2), 0, UNPACED, Instant::default());
+        queue.push(7, addresses(0), 2, UNPACED, Instant::default());
+        queue.push(8, addresses(2), 0, UNPACED, Instant::default());
         assert_eq!(queue.poll_timeout(), None);
     }
 
@@ -199,14 +206,14 @@ mod tests {
     fn an_interval_spaces_single_frames() {
         let mut queue = AnnounceQueue::default();
         let pace = Pace { arp: Duration::from_nanos(100), ..UNPACED };
-        queue.push(7, stations(2), 2, pace, Instant::from_nanos(5));
+        queue.push(7, addresses(2), 2, pace, Instant::from_nanos(5));
         let expect = [(5, 7, 3, vec![1]), (105, 7, 3, vec![2]), (205, 7, 3, vec![1]), (305, 7, 3, vec![2])];
         assert_eq!(drain(&mut queue), expect);
     }
 
     #[test]
     fn each_family_has_its_interval() {
-        let both = [station(3, v4(1)), station(3, v6(2)), station(3, v6(3)), station(3, v4(4))];
+        let both = [address(3, v4(1)), address(3, v6(2)), address(3, v6(3)), address(3, v4(4))];
         for (pace, expect) in [
             (UNPACED, vec![(0, 7, 3, vec![1, 2, 3, 4])]),
             (
@@ -226,10 +233,10 @@ mod tests {
 
     #[test]
     fn a_batch_for_each_interface() {
-        let mixed = [station(3, v4(1)), station(4, v4(2)), station(3, v6(3)), station(4, v6(4))];
+        let mixed = [address(3, v4(1)), address(4, v4(2)), address(3, v6(3)), address(4, v6(4))];
         let mut queue = AnnounceQueue::default();
         queue.push(7, mixed.into(), 2, UNPACED, Instant::default());
-        queue.push(8, [station(3, v4(9))].into(), 1, UNPACED, Instant::default());
+        queue.push(8, [address(3, v4(9))].into(), 1, UNPACED, Instant::default());
         let expect = [(0, 7, 3, vec![1, 3, 1, 3]), (0, 7, 4, vec![2, 4, 2, 4]), (0, 8, 3, vec![9])];
         assert_eq!(drain(&mut queue), expect);
     }
@@ -237,8 +244,8 @@ mod tests {
     #[test]
     fn long_bursts_come_in_batches_and_take_turns() {
         let mut queue = AnnounceQueue::default();
-        queue.push(1, stations(25), 1, UNPACED, Instant::default());
-        queue.push(2, stations(1), 1, UNPACED, Instant::default());
+        queue.push(1, addresses(25), 1, UNPACED, Instant::default());
+        queue.push(2, addresses(1), 1, UNPACED, Instant::default());
         let log: Vec<_> =
             drain(&mut queue).into_iter().map(|(at, key, _, frames)| (at, key, frames.len())).collect();
         assert_eq!(log, [(0, 1, 16), (250_000, 2, 1), (250_000, 1, 9)]);
@@ -250,7 +257,7 @@ mod tests {
     fn bursts_share_the_batches() {
         let mut queue = AnnounceQueue::default();
         for key in 0..20 {
-            queue.push(key, stations(1), 2, UNPACED, Instant::default());
+            queue.push(key, addresses(1), 2, UNPACED, Instant::default());
         }
         let log: Vec<_> = drain(&mut queue).into_iter().map(|(at, key, ..)| (at, key)).collect();
         let expect: Vec<_> = (0..40).map(|n| (n as u64 / 16 * 250_000, n % 20)).collect();
@@ -260,9 +267,9 @@ mod tests {
     #[test]
     fn a_new_burst_replaces_what_is_left() {
         let mut queue = AnnounceQueue::default();
-        queue.push(1, stations(200), 5, UNPACED, Instant::default());
+        queue.push(1, addresses(200), 5, UNPACED, Instant::default());
         queue.next_batch(Instant::default());
-        queue.push(1, stations(1), 1, UNPACED, Instant::from_nanos(9));
+        queue.push(1, addresses(1), 1, UNPACED, Instant::from_nanos(9));
         assert_eq!(drain(&mut queue), [(250_000, 1, 3, vec![1])]);
     }
 
@@ -270,8 +277,8 @@ mod tests {
     #[test]
     fn cancelled_bursts_send_nothing() {
         let mut queue = AnnounceQueue::default();
-        queue.push(1, stations(200), 5, UNPACED, Instant::default());
-        queue.push(2, stations(1), 1, UNPACED, Instant::default());
+        queue.push(1, addresses(200), 5, UNPACED, Instant::default());
+        queue.push(2, addresses(1), 1, UNPACED, Instant::default());
         queue.next_batch(Instant::default());
         assert!(queue.is_announcing(1));
         queue.cancel(1);

@@ -52,7 +52,7 @@ pub enum ClientError {
     },
     #[error("{0}")]
     Refused(String),
-    #[error("the configuration stays as it is: {0}")]
+    #[error("reload rejected; the running configuration is unchanged: {0}")]
     Unchanged(String),
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     announce::{
-        AdvertSpec, Batch, Departure, PacketSocket, Question, Station, UnicastSocket, advert_frame,
+        AdvertSpec, AnnouncedAddress, Batch, Departure, PacketSocket, Question, UnicastSocket, advert_frame,
         advert_packet,
     },
     denial,
@@ -80,8 +80,8 @@ impl Sockets {
     pub fn needs(routers: &[Router]) -> BTreeSet<(u32, Option<IpAddr>)> {
         let frames = routers.iter().flat_map(Router::present_ports).map(|port| (port.ifindex, None));
         let unicast = routers.iter().filter(|router| router.link().exists()).flat_map(|router| {
-            let peers = router.spec.unicast.iter().flat_map(|unicast| &unicast.peers);
-            peers.map(|peer| (router.link().ifindex, Some(peer.address)))
+            let peers = router.spec().unicast.iter().flat_map(|unicast| &unicast.peers);
+            peers.map(|peer| (router.link().ifindex(), Some(peer.address)))
         });
         frames.chain(unicast).collect()
     }
@@ -119,16 +119,16 @@ impl Sockets {
         priority: Priority,
         checksum: ChecksumForm,
     ) -> io::Result<Sent> {
-        let source = router.address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+        let source = router.address().ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
         self.ip_id = self.ip_id.wrapping_add(1);
-        let vips: Vec<IpAddr> = router.spec.vips.iter().map(|vip| vip.address).collect();
+        let vips: Vec<IpAddr> = router.spec().vips.iter().map(|vip| vip.address).collect();
         let mut spec = AdvertSpec {
-            version: router.spec.version,
-            vrid: router.spec.vrid,
+            version: router.spec().version,
+            vrid: router.spec().vrid,
             priority,
-            interval: router.spec.advert_interval,
+            interval: router.spec().advert_interval,
             source,
-            destination: router.spec.group,
+            destination: router.spec().group,
             ttl: MULTICAST_TTL,
             vips: &vips,
             auth: router.auth_data(),
@@ -136,8 +136,8 @@ impl Sockets {
             ip_id: self.ip_id,
         };
         // Who hears nothing takes over, which a strict lease must not outlast.
-        let needs_all = router.settings.lease == LeasePolicy::Strict;
-        let Some(unicast) = &router.spec.unicast else {
+        let needs_all = router.settings().lease == LeasePolicy::Strict;
+        let Some(unicast) = &router.spec().unicast else {
             return Ok(self.multicast(router, &spec, needs_all));
         };
         spec.ttl = unicast.ttl;
@@ -162,9 +162,9 @@ impl Sockets {
     /// says it: a peer that is there answers the question, and the advert that waits goes at once (docs/internals/invariants.md).
     fn send_to_peer(&mut self, link: &RouterLink, peer: IpAddr) -> io::Result<()> {
         let not_open = || io::Error::from(io::ErrorKind::NotConnected);
-        let way = self.peers.get_mut(&(link.ifindex, peer)).ok_or_else(not_open)?;
-        let frames = self.frames.get(&link.ifindex).ok_or_else(not_open)?;
-        match way.socket.send_or_by_last_mac(&self.buffer, frames, (link.ifindex, link.mac))? {
+        let way = self.peers.get_mut(&(link.ifindex(), peer)).ok_or_else(not_open)?;
+        let frames = self.frames.get(&link.ifindex()).ok_or_else(not_open)?;
+        match way.socket.send_or_by_last_mac(&self.buffer, frames, (link.ifindex(), link.mac()))? {
             Departure::Left => {
                 way.asked_at = None;
                 return Ok(());
@@ -178,7 +178,8 @@ impl Sockets {
         }
         // Until one leaves each advert asks.
         way.asked_at = None;
-        let question = Question::about(&Station { ifindex: link.ifindex, mac: link.mac, address: peer });
+        let question =
+            Question::about(&AnnouncedAddress { ifindex: link.ifindex(), mac: link.mac(), address: peer });
         frames.send(question.as_ref())?;
         way.asked_at = Some(now);
         Ok(())
@@ -192,17 +193,17 @@ impl Sockets {
     /// router that will be no owner.
     fn multicast(&mut self, router: &Router, spec: &AdvertSpec<'_>, needs_own: bool) -> Sent {
         let mut sent = Sent { counts: false, unsent: Vec::new() };
-        match self.send_frame(spec, router.link().ifindex, router.advert_mac()) {
+        match self.send_frame(spec, router.link().ifindex(), router.advert_mac()) {
             Ok(()) => sent.counts = true,
             Err(error) => sent.unsent.push(Unsent { way: Way::Line(0), error }),
         }
         let mute = needs_own && !sent.counts && !spec.priority.is_leaving();
         // A link that is down takes frames, and loses them.
-        for (number, line) in (1..).zip(&router.heartbeats).filter(|(_, line)| line.carries()) {
+        for (number, line) in (1..).zip(router.heartbeats()).filter(|(_, line)| line.carries()) {
             let result = match mute {
                 // Its peers would yield to a router that never owns.
                 true => Err(io::ErrorKind::NotConnected.into()),
-                false => self.send_frame(spec, line.ifindex, line.mac),
+                false => self.send_frame(spec, line.ifindex(), line.mac()),
             };
             match result {
                 Ok(()) => sent.counts |= !needs_own,

@@ -16,7 +16,7 @@ use vipd_common::{
 
 use zerocopy::FromZeros;
 
-use crate::{keeper::Heard, time::Instant};
+use crate::{lease_manager::Heard, time::Instant};
 
 /// A shared mapping of a `BPF_F_MMAPABLE` array of `T`.
 #[derive(Debug)]

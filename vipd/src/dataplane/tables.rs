@@ -33,7 +33,7 @@ pub struct Tables {
 }
 
 /// What the tables are to hold.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     /// The table chooses `VipEntry::reply_slot` itself.
     pub vips: Vec<(VipKey, VipEntry)>,

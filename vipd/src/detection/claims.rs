@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vipd_common::wire::eth::MacAddr;
 
-use super::Cadence;
+use super::RateLimiter;
 use crate::time::Instant;
 
 /// Stations that are told apart. Whoever sends from more addresses has the oldest forgotten.
@@ -16,7 +16,7 @@ const SPACING: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
     /// The latest last.
-    stations: Vec<(MacAddr, Cadence)>,
+    stations: Vec<(MacAddr, RateLimiter)>,
     /// When any was told last.
     told_at: Option<Instant>,
 }
@@ -27,7 +27,7 @@ impl Claims {
         let known = self.stations.iter().position(|(of, _)| *of == mac);
         let mut station = match known {
             Some(at) => self.stations.remove(at),
-            None => (mac, Cadence::default()),
+            None => (mac, RateLimiter::default()),
         };
         if self.stations.len() == STATIONS {
             self.stations.remove(0);

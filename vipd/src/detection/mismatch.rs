@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use vipd_common::abi::InstanceCounters;
 
-use super::Cadence;
+use super::RateLimiter;
 use crate::time::Instant;
 
 /// The counters of one instance at one moment.
@@ -143,7 +143,7 @@ struct GoingOn {
     began: Instant,
     last: Instant,
     count: u64,
-    cadence: Cadence,
+    rate_limiter: RateLimiter,
 }
 
 impl Mismatches {
@@ -188,11 +188,11 @@ fn step(
 ) -> Option<Finding> {
     let Kind { what, fix, .. } = *kind;
     if risen > 0 {
-        let new = GoingOn { began: now, last: now, count: 0, cadence: Cadence::default() };
+        let new = GoingOn { began: now, last: now, count: 0, rate_limiter: RateLimiter::default() };
         let it = going_on.get_or_insert(new);
         (it.last, it.count) = (now, it.count.saturating_add(risen));
         let last = refused.filter(|refused| kind.counts(refused.reason));
-        return it.cadence.note(risen, now).map(|count| Finding::Seen { what, fix, count, last });
+        return it.rate_limiter.note(risen, now).map(|count| Finding::Seen { what, fix, count, last });
     }
     let over = going_on.take_if(|it| now.saturating_since(it.last) >= quiet)?;
     Some(Finding::Over { what, count: over.count, lasted: over.last.saturating_since(over.began) })

@@ -81,7 +81,9 @@ impl Filters {
     }
 
     /// Adds what is missing of `wanted`, and removes what was added earlier and is not wanted. Goes on after an error.
-    pub async fn apply(&self, handle: &Handle, wanted: &Wanted<'_>) -> Result<()> {
+    /// Returns what was missing.
+    pub async fn apply(&self, handle: &Handle, wanted: &Wanted<'_>) -> Result<Vec<String>> {
+        let mut admitted = Vec::new();
         let before = self.saved.load()?;
         let mut added = Self::by_current_names(&before)?;
         let mut problems = Problems::default();
@@ -92,7 +94,7 @@ impl Filters {
         for (&interface, (ifindex, macs)) in wanted {
             let filter = added.entry(interface.to_owned()).or_default();
             filter.ifindex = *ifindex;
-            problems.note(admit(handle, interface, *ifindex, macs, filter).await);
+            problems.note(admit(handle, interface, *ifindex, macs, filter, &mut admitted).await);
         }
         added.retain(|_, filter| !filter.macs.is_empty() || filter.promiscuous);
         // Remembered after it is made: a crash between the two leaves a NIC that hears a little too much, the other order
@@ -100,7 +102,7 @@ impl Filters {
         if added != before {
             problems.note(self.saved.save(&added));
         }
-        problems.into_result()
+        problems.into_result().map(|()| admitted)
     }
 }
 
@@ -110,17 +112,20 @@ async fn admit(
     ifindex: u32,
     macs: &BTreeSet<MacAddr>,
     filter: &mut Filter,
+    admitted: &mut Vec<String>,
 ) -> Result<()> {
     for mac in macs {
         if is_group(*mac) {
             if mc_filter::add(ifindex, *mac).with_context(|| name(interface, *mac))? {
                 filter.macs.insert(mac.0);
+                admitted.push(name(interface, *mac));
             }
             continue;
         }
         match add(handle, ifindex, *mac).await {
             Outcome::Added => {
                 filter.macs.insert(mac.0);
+                admitted.push(name(interface, *mac));
             }
             // Ours of an earlier time if the file has it, else somebody else's. But what a bridge has learned of a master's
             // adverts would keep frames from this host when it is master itself.
@@ -141,6 +146,7 @@ async fn admit(
                 );
                 set_promiscuous(handle, interface, ifindex, true).await?;
                 filter.promiscuous = true;
+                admitted.push(format!("promiscuous mode of {interface}"));
             }
             Outcome::Refused(error) => return Err(refusal(&name(interface, *mac), &error)),
         }

@@ -21,6 +21,7 @@ mod neighbour_tables;
 mod netlink;
 mod offload;
 mod plan;
+mod repairs;
 mod routes;
 mod saved;
 mod survey;
@@ -58,6 +59,7 @@ pub use local::is_local;
 pub use neighbour_tables::NeighbourTable;
 pub use netlink::Problems;
 pub use plan::{Plan, PlannedFilter, PlannedInstance, PlannedLink};
+pub use repairs::{Repair, Repairs};
 pub use survey::{BridgeState, Survey, SurveyedLink, SurveyedRule};
 pub use unusable::Unusable;
 pub use virtual_routes::{Hop, RouteKind, VirtualRoute};
@@ -132,19 +134,21 @@ impl Host {
     ///
     /// Call it after XDP is attached and its maps are filled (I4), and again whenever an interface of the plan came up
     /// or changed its addresses: the kernel drops routes with their link or source address. A link that is down gets
-    /// its routes then. Idempotent. Only VIPs that were made [local](Self::set) have routes.
-    pub async fn install(&mut self, plan: &Plan) -> Result<()> {
+    /// its routes then. Idempotent; returns what was missing. Only VIPs that were made [local](Self::set) have routes.
+    pub async fn install(&mut self, plan: &Plan) -> Result<Repairs> {
+        let mut repairs = Repairs::default();
         self.instances = Instances::check(plan)?;
         self.local.retain(|key| self.instances.0.contains_key(key));
         self.masters.retain(|key| self.instances.0.contains_key(key));
         let families = self.instances.families();
-        self.sysctls.raise(&families)?;
-        self.filters.apply(&self.handle, &self.instances.filters()).await?;
+        repairs.note_all("sysctl", self.sysctls.raise(&families)?);
+        repairs.note_all("filter", self.filters.apply(&self.handle, &self.instances.filters()).await?);
 
         let handle = &self.handle;
         let existing = routes::list(handle).await?;
         let local = self.instances.local_routes(&self.local);
-        let skipped = routes::ensure(handle, &local, &existing).await?;
+        let (added, skipped) = routes::ensure(handle, &local, &existing).await?;
+        repairs.note_all("route", added);
         if skipped > 0 {
             tracing::info!(routes = skipped, "links are down, their VIP routes come when they are up");
         }
@@ -152,16 +156,17 @@ impl Host {
         self.earlier.remove(handle).await?;
         routes::remove(handle, existing.into_iter().filter(|(key, _)| !local.contains_key(key))).await?;
         // I4: not while local routes of former VIPs stand.
-        self.sysctls.restore_others(&families)
+        self.sysctls.restore_others(&families)?;
+        Ok(repairs)
     }
 
     /// Removes the local routes and addresses of an earlier run for VIPs that `plan` does not have.
     ///
     /// To be called while the earlier run's table of VIPs still stands in XDP: after it, nothing would keep the kernel from
     /// answering for them (I4).
-    pub async fn retire(&mut self, plan: &Plan) -> Result<()> {
+    pub async fn remove_stale(&mut self, plan: &Plan) -> Result<()> {
         let planned = Instances::check(plan)?;
-        visible::retire(&self.handle, &planned.visible(None)).await?;
+        visible::remove_stale(&self.handle, &planned.visible(None)).await?;
         let vips = planned.vips();
         let existing = routes::list(&self.handle).await?;
         routes::remove(&self.handle, existing.into_iter().filter(|(key, _)| !vips.contains(&key.vip))).await
@@ -215,7 +220,7 @@ impl Host {
         self.local.clear();
         self.masters.clear();
         let mut problems = Problems::default();
-        problems.note(self.sync_virtual().await);
+        problems.note(self.sync_virtual().await.map(drop));
         let removed = match routes::list(&self.handle).await {
             Ok(existing) => routes::remove(&self.handle, existing).await,
             Err(error) => Err(error),
@@ -223,7 +228,7 @@ impl Host {
         let answers_for_none = removed.is_ok();
         problems.note(removed);
         problems.note(self.earlier.remove(&self.handle).await);
-        problems.note(self.filters.apply(&self.handle, &fdb::Wanted::new()).await);
+        problems.note(self.filters.apply(&self.handle, &fdb::Wanted::new()).await.map(drop));
         problems.note(self.rx_vlan.restore());
         // I4: not while local routes stand.
         if answers_for_none {
@@ -232,15 +237,18 @@ impl Host {
         problems.into_result()
     }
 
-    /// Makes the virtual routes and rules, and the VIPs that are shown as addresses, be those of the masters. What the kernel refuses is named, the rest is made.
-    pub async fn sync_virtual(&self) -> Result<()> {
+    /// Makes the virtual routes and rules, and the VIPs that are shown as addresses, be those of the masters. What the kernel refuses
+    /// is named, the rest is made. Returns what was missing.
+    pub async fn sync_virtual(&self) -> Result<Repairs> {
+        let mut repairs = Repairs::default();
         let (routes, rules) = self.instances.virtual_objects(&self.masters);
         let mut problems = Problems::default();
-        problems.note(visible::sync(&self.handle, &self.instances.visible(Some(&self.masters))).await);
+        let visible = self.instances.visible(Some(&self.masters));
+        problems.note(visible::sync(&self.handle, &visible, &mut repairs).await);
         // Rules never stand without their routes; and the kernel looks a new route's gateway up by the rules there are.
         problems.note(virtual_rules::remove_others(&self.handle, &rules).await);
-        problems.note(virtual_routes::sync(&self.handle, &routes).await);
-        problems.note(virtual_rules::ensure(&self.handle, &rules).await);
-        problems.into_result()
+        problems.note(virtual_routes::sync(&self.handle, &routes, &mut repairs).await);
+        problems.note(virtual_rules::ensure(&self.handle, &rules, &mut repairs).await);
+        problems.into_result().map(|()| repairs)
     }
 }

@@ -103,17 +103,29 @@ pub(super) async fn list(handle: &Handle) -> Result<Routes> {
 
 /// Makes every route of `wanted` exist; `existing` ones that match are not touched.
 ///
-/// On a link that is down the kernel takes no routes: those are skipped and counted. Returns how many.
-pub(super) async fn ensure(handle: &Handle, wanted: &Routes, existing: &Routes) -> Result<usize> {
+/// On a link that is down the kernel takes no routes: those are skipped and counted. Returns what was missing, and how many.
+pub(super) async fn ensure(
+    handle: &Handle,
+    wanted: &Routes,
+    existing: &Routes,
+) -> Result<(Vec<String>, usize)> {
     put(handle, wanted.iter().filter(|(key, target)| existing.get(key) != Some(target))).await
 }
 
-/// Makes every route of `wanted` exist, without a look at what there is; returns how many are not, since their link is down or gone.
-pub(super) async fn put(handle: &Handle, wanted: impl IntoIterator<Item = (&Key, &Target)>) -> Result<usize> {
+/// Makes every route of `wanted` exist, without a look at what there is; returns their names, and how many are not, since their link is
+/// down or gone.
+pub(super) async fn put(
+    handle: &Handle,
+    wanted: impl IntoIterator<Item = (&Key, &Target)>,
+) -> Result<(Vec<String>, usize)> {
     stream::iter(wanted)
-        .map(|(&key, &target)| add(handle, key, target))
+        .map(|(&key, &target)| async move { Ok(add(handle, key, target).await?.then(|| key.name())) })
         .buffer_unordered(IN_FLIGHT)
-        .try_fold(0, async |skipped, added| Ok(if added { skipped } else { skipped + 1 }))
+        .try_fold((Vec::new(), 0), async |(mut added, skipped), name: Option<String>| {
+            let skipped = skipped + usize::from(name.is_none());
+            added.extend(name);
+            Ok((added, skipped))
+        })
         .await
 }
 

@@ -54,8 +54,10 @@ impl Sysctls {
         Self { saved: Saved::new(state_dir, Self::FILE), root: PathBuf::from("/proc/sys/net") }
     }
 
-    /// Raises the settings that VIPs of `families` need, of every interface, also of those that are still to come.
-    pub fn raise(&self, families: &[Family]) -> Result<()> {
+    /// Raises the settings that VIPs of `families` need, of every interface, also of those that are still to come. Returns those that
+    /// were not raised.
+    pub fn raise(&self, families: &[Family]) -> Result<Vec<String>> {
+        let mut raised = Vec::new();
         let mut originals = self.originals()?;
         let mut changes = Vec::new();
         for setting in SETTINGS.iter().filter(|setting| families.contains(&setting.family)) {
@@ -71,9 +73,11 @@ impl Sysctls {
         self.saved.save(&originals)?;
         for setting in changes {
             self.write(setting.dir, setting.name, setting.minimum)?;
+            raised.push(title(setting.dir, setting.name));
         }
         // An earlier version raised those of single interfaces.
-        self.restore_those(|dir, _| SETTINGS.iter().all(|setting| setting.dir != dir))
+        self.restore_those(|dir, _| SETTINGS.iter().all(|setting| setting.dir != dir))?;
+        Ok(raised)
     }
 
     /// Restores what was raised for VIPs of no family in `needed`. What the operator changed meanwhile is left alone.

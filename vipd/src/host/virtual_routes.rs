@@ -17,7 +17,7 @@ use rtnetlink::{
 use vipd_common::Family;
 
 use super::{
-    VIRTUAL_TAG,
+    Repairs, VIRTUAL_TAG,
     leftovers::Named,
     netlink::{FAMILIES, Problems, address_family, errno, explain, family, full_length, supported},
     routes::ip,
@@ -85,7 +85,7 @@ struct ResolvedHop {
 }
 
 /// Makes the tagged routes be `wanted`: deletes the others, adds what is missing. Goes on after an error.
-pub(super) async fn sync(handle: &Handle, wanted: &[&VirtualRoute]) -> Result<()> {
+pub(super) async fn sync(handle: &Handle, wanted: &[&VirtualRoute], repairs: &mut Repairs) -> Result<()> {
     let existing = list(handle).await?;
     let mut problems = Problems::default();
     let mut resolved = Vec::new();
@@ -107,6 +107,7 @@ pub(super) async fn sync(handle: &Handle, wanted: &[&VirtualRoute]) -> Result<()
         if !kept.iter().any(|have| want.is_met_by(have)) {
             let added = add(handle, &want).await.map_err(|error| explain(&format!("route {route}"), &error));
             if added.is_ok() {
+                repairs.note("route", format!("route {route}"));
                 // The same route of another instance needs no second.
                 kept.push(want);
             }

@@ -14,7 +14,7 @@ use rtnetlink::{
 use vipd_common::Family;
 
 use super::{
-    VIRTUAL_TAG,
+    Repairs, VIRTUAL_TAG,
     leftovers::Named,
     netlink::{FAMILIES, Problems, address_family, errno, explain, supported},
 };
@@ -60,13 +60,17 @@ pub(super) async fn remove_others(handle: &Handle, wanted: &[&VirtualRule]) -> R
 }
 
 /// Adds what is missing of `wanted`. Goes on after an error.
-pub(super) async fn ensure(handle: &Handle, wanted: &[&VirtualRule]) -> Result<()> {
+pub(super) async fn ensure(handle: &Handle, wanted: &[&VirtualRule], repairs: &mut Repairs) -> Result<()> {
     let mut present: Vec<VirtualRule> =
         list(handle).await?.into_iter().filter_map(|(rule, _)| rule).collect();
     let mut problems = Problems::default();
     for rule in wanted.iter().map(|rule| rule.normal()) {
         if !present.contains(&rule) {
-            problems.note(add(handle, &rule).await);
+            let added = add(handle, &rule).await;
+            if added.is_ok() {
+                repairs.note("rule", format!("rule {rule}"));
+            }
+            problems.note(added);
             // The same rule of another instance needs no second.
             present.push(rule);
         }

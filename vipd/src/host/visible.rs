@@ -10,7 +10,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
-    VIRTUAL_TAG,
+    Repairs, VIRTUAL_TAG,
     netlink::{FAMILIES, Problems, address_family, errno, explain, family, full_length, supported},
 };
 use anyhow::Result;
@@ -26,20 +26,24 @@ use rtnetlink::{
 pub(super) type Visible = BTreeSet<(u32, IpAddr)>;
 
 /// Makes the tagged addresses be `wanted`. Goes on after an error.
-pub(super) async fn sync(handle: &Handle, wanted: &Visible) -> Result<()> {
+pub(super) async fn sync(handle: &Handle, wanted: &Visible, repairs: &mut Repairs) -> Result<()> {
     let mut problems = Problems::default();
     let existing = list(handle).await?;
     for stale in existing.difference(wanted) {
         problems.note(delete(handle, *stale).await);
     }
     for missing in wanted.difference(&existing) {
-        problems.note(add(handle, *missing).await);
+        let added = add(handle, *missing).await;
+        if added.is_ok() {
+            repairs.note("address", format!("address {} for show", missing.1));
+        }
+        problems.note(added);
     }
     problems.into_result()
 }
 
 /// Removes the tagged addresses that are not among those to `keep`, and adds none.
-pub(super) async fn retire(handle: &Handle, keep: &Visible) -> Result<()> {
+pub(super) async fn remove_stale(handle: &Handle, keep: &Visible) -> Result<()> {
     let mut problems = Problems::default();
     for stale in list(handle).await?.difference(keep) {
         problems.note(delete(handle, *stale).await);

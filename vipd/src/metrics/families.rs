@@ -7,7 +7,7 @@ use vipd_common::abi::InstanceCounters;
 
 use crate::{
     control::model::{ArbiterStatus, InstanceStatus, LineStatus, Status, TargetStatus, TrackedStatus},
-    engine::StateName,
+    coordinator::StateName,
 };
 
 /// A metric with all of its samples.

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, rc::Rc};
 
 use super::{Change, ConflictKind, Scripts};
-use crate::engine::StateName;
+use crate::coordinator::StateName;
 
 /// Changes that wait for the scripts of one instance or group. More than these, and of each kind only the newest is kept:
 /// scripts that are too slow for what happens hear of the state as it is, not as it was.

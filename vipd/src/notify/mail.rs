@@ -20,7 +20,7 @@ use super::{
     queue::{Queue, Queued, drop_oldest, queue},
     smtp::Server,
 };
-use crate::{config, engine::StateName};
+use crate::{config, coordinator::StateName};
 
 /// Waits before a letter is tried again; then it is given up.
 const RETRIES: [Duration; 5] = [

@@ -28,7 +28,7 @@ use self::{
 };
 use crate::{
     config::{self, Config, Deleted, Fifo, Told},
-    engine::StateName,
+    coordinator::StateName,
     resources::{PATIENCE, is_shortage},
     scripts::{Accounts, Executable, Outcome},
 };

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 use tokio::{task::LocalSet, time::sleep};
 
 use super::*;
-use crate::{config::ScriptPolicy, engine::StateName::*};
+use crate::{config::ScriptPolicy, coordinator::StateName::*};
 
 /// A directory of its own, and a script in it that is run with each change and the word for it.
 struct Place(PathBuf);

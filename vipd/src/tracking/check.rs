@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{counter::Counter, standing::Health};
+use super::{counter::Counter, result::Health};
 use crate::{
     config::Script,
     resources::PATIENCE,

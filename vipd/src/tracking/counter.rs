@@ -1,6 +1,6 @@
 //! When a check has risen or fallen: after so many results in a row.
 
-use super::standing::Health;
+use super::result::Health;
 use crate::config::{Arbiter, Script};
 
 /// Successes and failures, and what they come to.

@@ -9,7 +9,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::standing::Health;
+use super::result::Health;
 use crate::{config::TrackedFile, files, resources::is_shortage};
 
 /// Between two looks at a file whose directory cannot be watched.

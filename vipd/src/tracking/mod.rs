@@ -6,7 +6,7 @@ mod counter;
 mod delay;
 mod file;
 mod process;
-mod standing;
+mod result;
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use vipd_common::Priority;
 
 pub use arbiter::TargetState;
 pub use delay::LinkDelays;
-pub use standing::{Health, Standing};
+pub use result::{Health, TrackingResult};
 
 use crate::{
     config::{
@@ -43,7 +43,7 @@ pub struct Tracker {
     policy: ScriptPolicy,
     /// By name, with the index; what was not seen is down.
     interfaces: HashMap<String, (u32, bool)>,
-    standings: Vec<Standing>,
+    results: Vec<TrackingResult>,
     teller: Teller,
     news: mpsc::UnboundedReceiver<News>,
 }
@@ -128,7 +128,7 @@ impl Tracker {
             targets: HashMap::new(),
             policy: ScriptPolicy::default(),
             interfaces: HashMap::new(),
-            standings: Vec::new(),
+            results: Vec::new(),
             teller: Teller { news: sender, number: 0 },
             news,
         };
@@ -206,7 +206,7 @@ impl Tracker {
         let of = |tracks: Vec<Track>| tracks.into_iter().filter(runs).collect();
         let priorities = config.instances.iter().map(|instance| instance.priority);
         self.instances = priorities.zip(instances.into_iter().map(of)).collect();
-        self.standings = self.judge();
+        self.results = self.judge();
     }
 
     /// The interfaces whose links are tracked.
@@ -217,9 +217,9 @@ impl Tracker {
         })
     }
 
-    /// How each instance stands, in the order of the configuration.
-    pub fn standings(&self) -> &[Standing] {
-        &self.standings
+    /// The tracking result of each instance, in the order of the configuration.
+    pub fn results(&self) -> &[TrackingResult] {
+        &self.results
     }
 
     /// How each thing is that is tracked by a name: with the keyword of its block.
@@ -246,6 +246,30 @@ impl Tracker {
         tracks.filter_map(|track| Some(self.unreached(track)?.what.name.as_str()))
     }
 
+    /// What an instance tracks, by its place in the configuration, and is in FAULT for: how it is in words.
+    pub fn faults(&self, instance: usize) -> Vec<String> {
+        let tracks = self.instances.get(instance).into_iter().flat_map(|(_, tracks)| tracks);
+        let fault = |track: &Track| {
+            let (health, weight) = self.health(track);
+            let (kind, name) = match &track.what {
+                Tracked::Script(i) => ("vrrp_script", &self.scripts[*i].what.name),
+                Tracked::File(i) => ("track_file", &self.files[*i].what.name),
+                Tracked::Process(i) => ("vrrp_track_process", &self.processes[*i].what.name),
+                Tracked::Arbiter(i) => ("arbiter", &self.arbiters[*i].what.name),
+                Tracked::Interface(name) => ("interface", name),
+            };
+            let result = TrackingResult::of(Priority::new(100), [(health, weight)].into_iter());
+            let how = match (health, weight.reverse) {
+                (Health::Value(value), _) => format!("has the value {value}"),
+                (_, true) => "succeeded, and is reversed".to_owned(),
+                (_, false) if matches!(track.what, Tracked::Interface(_)) => "is down".to_owned(),
+                (_, false) => "failed".to_owned(),
+            };
+            result.fault.then(|| format!("{kind} {name} {how}"))
+        };
+        tracks.filter_map(fault).collect()
+    }
+
     /// The arbiter of a line that is a fault now.
     fn unreached(&self, track: &Track) -> Option<&Watch<Arbiter>> {
         let Tracked::Arbiter(i) = track.what else { return None };
@@ -257,8 +281,8 @@ impl Tracker {
         self.news.recv().await
     }
 
-    /// Takes note, and returns the instances that stand differently now, by their place in the configuration.
-    pub fn take(&mut self, news: News) -> Vec<(usize, Standing)> {
+    /// Takes note, and returns the tracking results that have changed, by their place in the configuration.
+    pub fn take(&mut self, news: News) -> Vec<(usize, TrackingResult)> {
         let News { number, told } = news;
         let health = match told {
             Told::Health(health) => health,
@@ -281,7 +305,7 @@ impl Tracker {
     }
 
     /// A link has changed; as [`Self::take`].
-    pub fn link(&mut self, change: &LinkChange) -> Vec<(usize, Standing)> {
+    pub fn link(&mut self, change: &LinkChange) -> Vec<(usize, TrackingResult)> {
         let before = self.interfaces.clone();
         match change {
             LinkChange::State(link) => {
@@ -308,31 +332,33 @@ impl Tracker {
         self.changes()
     }
 
-    fn changes(&mut self) -> Vec<(usize, Standing)> {
+    fn changes(&mut self) -> Vec<(usize, TrackingResult)> {
         let now = self.judge();
-        let before = std::mem::replace(&mut self.standings, now);
-        let changed =
-            |(i, (before, now)): (usize, (Standing, &Standing))| (before != *now).then_some((i, *now));
-        before.into_iter().zip(&self.standings).enumerate().filter_map(changed).collect()
+        let before = std::mem::replace(&mut self.results, now);
+        let changed = |(i, (before, now)): (usize, (TrackingResult, &TrackingResult))| {
+            (before != *now).then_some((i, *now))
+        };
+        before.into_iter().zip(&self.results).enumerate().filter_map(changed).collect()
     }
 
-    fn judge(&self) -> Vec<Standing> {
-        let health = |track: &Track| -> (Health, Weight) {
-            let health = match &track.what {
-                Tracked::Script(i) => self.scripts[*i].health,
-                Tracked::File(i) => self.files[*i].health,
-                Tracked::Process(i) => self.processes[*i].health,
-                Tracked::Arbiter(i) => self.arbiters[*i].health,
-                Tracked::Interface(name) if is_up(&self.interfaces, name) => Health::Well,
-                Tracked::Interface(_) => Health::Unwell,
-            };
-            (health, track.weight)
+    fn health(&self, track: &Track) -> (Health, Weight) {
+        let health = match &track.what {
+            Tracked::Script(i) => self.scripts[*i].health,
+            Tracked::File(i) => self.files[*i].health,
+            Tracked::Process(i) => self.processes[*i].health,
+            Tracked::Arbiter(i) => self.arbiters[*i].health,
+            Tracked::Interface(name) if is_up(&self.interfaces, name) => Health::Well,
+            Tracked::Interface(_) => Health::Unwell,
         };
-        let standing = |(base, tracks): &(Priority, Vec<Track>)| Standing {
+        (health, track.weight)
+    }
+
+    fn judge(&self) -> Vec<TrackingResult> {
+        let result = |(base, tracks): &(Priority, Vec<Track>)| TrackingResult {
             isolated: tracks.iter().any(|track| self.unreached(track).is_some()),
-            ..Standing::of(*base, tracks.iter().map(health))
+            ..TrackingResult::of(*base, tracks.iter().map(|track| self.health(track)))
         };
-        self.instances.iter().map(standing).collect()
+        self.instances.iter().map(result).collect()
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_CONNECTOR};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::standing::Health;
+use super::result::Health;
 use crate::{
     config::{ParamMatch, TrackedProcess},
     resources::is_shortage,

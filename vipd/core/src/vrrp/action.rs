@@ -10,6 +10,13 @@ use crate::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId(pub u16);
 
+impl InstanceId {
+    /// Its slot in arrays that have one for each instance.
+    pub const fn slot(self) -> u32 {
+        self.0 as u32
+    }
+}
+
 impl fmt::Display for InstanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -19,6 +26,13 @@ impl fmt::Display for InstanceId {
 /// Number of a lease: of one instance, or of all the members of a sync group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupId(pub u16);
+
+impl GroupId {
+    /// Its slot in arrays that have one for each lease.
+    pub const fn slot(self) -> u32 {
+        self.0 as u32
+    }
+}
 
 /// One thing for the driver to do, in the order in which they come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +66,7 @@ pub enum Action {
     /// A master has heard a router that it beats. For who wants to know.
     LowerHeard { instance: InstanceId },
     /// Nothing is heard of the master of this instance's group: make sure that it serves no more. Answer with
-    /// [`Input::Fenced`](crate::engine::Input::Fenced); until then nobody of the group takes over.
+    /// [`Input::Fenced`](crate::coordinator::Input::Fenced); until then nobody of the group takes over.
     Fence { instance: InstanceId, round: u64 },
     /// A backup is about to take over, unless its master is heard: make ready whatever its VIPs need. Or it is not any more.
     Prepare { instance: InstanceId, takes_over: bool },
@@ -66,7 +80,7 @@ pub enum Action {
     },
     /// After `Remove`, the last: the instance is no more.
     Removed { instance: InstanceId },
-    /// After `Shutdown`, once: every instance has stopped. Only the engine says so.
+    /// After `Shutdown`, once: every instance has stopped. Only the coordinator says so.
     Finished,
 }
 
@@ -206,7 +220,7 @@ impl fmt::Display for Reason {
             Self::Fault(FaultReason::Refused) => "the interface cannot be used",
             Self::Fault(FaultReason::NoAddress) => "no usable address on the interface",
             Self::Fault(FaultReason::NoSource) => "the source address of its adverts is missing",
-            Self::Fault(FaultReason::Tracked) => "what it tracks is not well",
+            Self::Fault(FaultReason::Tracked) => "a tracked check failed",
             Self::Fault(FaultReason::Isolated) => "isolated",
             Self::Fault(FaultReason::Group) => "another instance of the sync group is in fault",
             Self::Shutdown => "stopped",

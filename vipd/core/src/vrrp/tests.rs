@@ -146,7 +146,7 @@ impl Rig {
             Action::Mirroring { .. } => "mirror".into(),
             Action::LowerHeard { .. } => unreachable!("counted by `event`"),
             Action::Transition { to, reason, .. } => format!("{to}:{reason:?}"),
-            Action::Fence { .. } | Action::Prepare { .. } => unreachable!("the engine's"),
+            Action::Fence { .. } | Action::Prepare { .. } => unreachable!("the coordinator's"),
             Action::Removed { .. } => "removed".into(),
             Action::Finished => "finished".into(),
         }

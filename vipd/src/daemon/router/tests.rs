@@ -1,9 +1,19 @@
 //! What a configuration and its interfaces become.
 
-use vipd_common::Vrid;
+use std::net::{IpAddr, Ipv4Addr};
+
+use vipd_common::{
+    Family, Vrid,
+    abi::{instance_flag, vip_flag},
+    wire::eth::MacAddr,
+};
 
 use super::*;
-use crate::host::LinkAddress;
+use crate::{
+    config,
+    coordinator::{GroupId, InstanceId},
+    host::{LinkAddress, LinkState},
+};
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 5]);
 const OTHER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 6]);
@@ -43,7 +53,7 @@ fn untagged(state: LinkState) -> (LinkState, Wire) {
 }
 
 fn router(lines: &str, vips: &str, addresses: &[&str]) -> Router {
-    Router::new(spec(lines, vips), vec![untagged(link("eth0", 7, MAC, addresses))])
+    Router::new(0, spec(lines, vips), vec![untagged(link("eth0", 7, MAC, addresses))], Vec::new())
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -89,7 +99,7 @@ fn w19_w20_the_primary_address_is_no_vip() {
         ("link-local peers", "unicast_peer {\n fe80::6\n }", "fe80::100", &v6, Some("fe80::5")),
         ("global peers", "unicast_peer {\n 2001:db8::6\n }", "fe80::100", &v6, Some("2001:db8::5")),
     ] {
-        assert_eq!(router(lines, vips, addresses).address, primary.map(ip), "{what}");
+        assert_eq!(router(lines, vips, addresses).address(), primary.map(ip), "{what}");
     }
 }
 
@@ -105,13 +115,13 @@ fn the_virtual_mac_is_that_of_family_and_vrid() {
     ] {
         let router = router(lines, vips, &["10.0.0.5", "fe80::5"]);
         assert_eq!(
-            router.table().map(|(_, entry)| MacAddr(entry.mac)).collect::<Vec<_>>(),
+            vip_entries(&router).map(|(_, entry)| MacAddr(entry.mac)).collect::<Vec<_>>(),
             [answering],
             "{lines}"
         );
-        assert_eq!(router.stations().iter().map(|station| station.mac).collect::<Vec<_>>(), [answering]);
+        assert_eq!(announced(&router).iter().map(|announced| announced.mac).collect::<Vec<_>>(), [answering]);
         assert_eq!(router.advert_mac(), adverts, "{lines}");
-        let identity = router.identity();
+        let identity = record(&router);
         assert_eq!(identity.flags & instance_flag::VIRTUAL_MAC != 0, answering != MAC);
         assert_eq!(identity.mac, MAC.0, "where frames to the virtual MAC go");
     }
@@ -124,7 +134,7 @@ fn d04_d05_who_accepts() {
         [("", true), ("no_accept", false), ("no_accept\n    priority 255", true), ("accept", true)]
     {
         let router = router(&format!("version 3\n    {lines}"), "10.0.0.3", &["10.0.0.5"]);
-        let flags: Vec<u8> = router.table().map(|(_, entry)| entry.flags).collect();
+        let flags: Vec<u8> = vip_entries(&router).map(|(_, entry)| entry.flags).collect();
         assert_eq!(flags, [if accepts { 0 } else { vip_flag::NO_ACCEPT }], "{lines}");
     }
 }
@@ -134,11 +144,11 @@ fn d04_d05_who_accepts() {
 fn r25_a_vlan_is_part_of_every_key() {
     let wire = Wire { interface: "eth0".into(), ifindex: 2, vlan: 10 << 12 | 20 };
     let spec = config::Instance { interface: "eth0.10.20".into(), ..spec("", "10.0.0.3") };
-    let router = Router::new(spec, vec![(link("eth0.10.20", 9, MAC, &["10.0.0.5"]), wire)]);
+    let router = Router::new(0, spec, vec![(link("eth0.10.20", 9, MAC, &["10.0.0.5"]), wire)], Vec::new());
     assert_eq!((router.key().ifindex, router.key().vlan), (2, 10 << 12 | 20));
-    let keys: Vec<_> = router.table().map(|(key, _)| (key.ifindex, key.vlan)).collect();
+    let keys: Vec<_> = vip_entries(&router).map(|(key, _)| (key.ifindex, key.vlan)).collect();
     assert_eq!(keys, [(2, 10 << 12 | 20)]);
-    assert_eq!(router.stations()[0].ifindex, 9, "what is sent leaves by the VLAN's own interface");
+    assert_eq!(announced(&router)[0].ifindex, 9, "what is sent leaves by the VLAN's own interface");
 }
 
 #[test]
@@ -150,25 +160,25 @@ fn vips_of_another_interface_are_answered_there_with_its_mac() {
         link("eth1", 8, OTHER_MAC, &["10.1.0.5", "10.1.0.3"]),
         link("eth2", 9, OTHER_MAC, &[]),
     ];
-    let mut router = Router::new(spec, links.clone().into_iter().map(untagged).collect());
+    let mut router = Router::new(0, spec, links.clone().into_iter().map(untagged).collect(), Vec::new());
     let table: Vec<_> =
-        router.table().map(|(key, entry)| (key.ifindex, address(key.address), entry.mac)).collect();
+        vip_entries(&router).map(|(key, entry)| (key.ifindex, address(key.address), entry.mac)).collect();
     let vmac = MacAddr::virtual_router(Family::V4, Vrid::new(51).unwrap());
     let expected =
         [(7, ip("10.0.0.3"), vmac.0), (8, ip("10.1.0.3"), OTHER_MAC.0), (9, ip("10.2.0.3"), OTHER_MAC.0)];
     assert_eq!(table, expected);
-    assert_eq!(router.links[1].source_v4, Some(Ipv4Addr::new(10, 1, 0, 5)));
+    assert_eq!(router.links()[1].source_v4(), Some(Ipv4Addr::new(10, 1, 0, 5)));
 
     // The router is in fault with any of its interfaces, but for one that is not tracked.
     for (i, fault) in [(0, true), (1, true), (2, false)] {
         let down = LinkState { up: false, ..links[i].clone() };
         assert!(router.update(&down), "news");
         assert!(!router.update(&down), "known");
-        assert_eq!(!router.up(), fault, "{}", down.name);
+        assert_eq!(!router.is_up(), fault, "{}", down.name);
         assert!(router.update(&links[i]));
-        assert!(router.up());
+        assert!(router.is_up());
     }
-    assert!(router.gone(8) && !router.up());
+    assert!(router.gone(8) && !router.is_up());
     assert!(!router.gone(77));
 }
 
@@ -177,32 +187,36 @@ fn unicast_peers_are_in_their_table() {
     let lines = "check_unicast_src\n    unicast_src_ip 10.0.0.5\n    unicast_peer {\n 10.0.0.6\n 10.0.9.7 min_ttl 60 max_ttl 64\n }";
     let router = router(lines, "10.0.0.3", &["10.0.0.5"]);
     let peers: Vec<_> =
-        router.peers().map(|(key, peer)| (address(key.address), peer.min_ttl, peer.max_ttl)).collect();
+        peer_entries(&router).map(|(key, peer)| (address(key.address), peer.min_ttl, peer.max_ttl)).collect();
     assert_eq!(peers, [(ip("10.0.0.6"), 255, 255), (ip("10.0.9.7"), 60, 64)]);
     assert!(router.hears(ip("10.0.9.7")) && !router.hears(ip("10.0.0.9")));
     let flags = instance_flag::UNICAST | instance_flag::CHECK_SOURCE;
-    assert_eq!(router.identity().flags & flags, flags);
+    assert_eq!(record(&router).flags & flags, flags);
 }
 
 /// A peer on the link sends a TTL of 255 unless something else is configured; what the link is may change.
 #[test]
 fn a_peer_is_on_the_link_or_is_not() {
     let peers = "unicast_src_ip 10.0.0.5\n    unicast_peer {\n 10.0.0.6\n 10.0.9.7\n }";
-    let table = |router: &Router| router.peers().map(|(_, peer)| peer.min_ttl).collect::<Vec<_>>();
+    let table = |router: &Router| peer_entries(router).map(|(_, peer)| peer.min_ttl).collect::<Vec<_>>();
     let mut router = router(peers, "10.0.0.3", &["10.0.0.5"]);
     assert_eq!(table(&router), [255, 0]);
     router.update(&link("eth0", 7, MAC, &["10.0.0.5", "10.0.9.1"]));
     assert_eq!(table(&router), [255, 255]);
     assert!(router.hears(ip("10.0.0.6")) && !router.hears(ip("10.0.0.8")));
     let open = Router::new(
+        0,
         spec(&format!("check_unicast_src off\n {peers}\n unicast_ttl 64"), "10.0.0.3"),
         vec![untagged(link("eth0", 7, MAC, &["10.0.0.5"]))],
+        Vec::new(),
     );
     assert_eq!(table(&open), [0, 0]);
     assert!(open.hears(ip("10.0.0.8")));
     let local = Router::new(
+        0,
         spec("unicast_peer {\n fe80::6\n 3001:db8::6\n }", "fe80::3"),
         vec![untagged(link("eth0", 7, MAC, &["fe80::5", "2001:db8:1::5"]))],
+        Vec::new(),
     );
     assert_eq!(table(&local), [0, 0], "keepalived sends 64 over IPv6");
 }
@@ -215,26 +229,28 @@ fn a_heartbeat_line_carries_adverts_only() {
     let tagged = Wire { interface: "eth1".into(), ifindex: 2, vlan: 30 };
     let absent = Wire { interface: "eth2".into(), ifindex: 0, vlan: 0 };
     let heartbeats =
-        vec![Heartbeat::new(eth1.clone(), tagged), Heartbeat::new(LinkState::absent("eth2"), absent)];
+        vec![HeartbeatLink::new(eth1.clone(), tagged), HeartbeatLink::new(LinkState::absent("eth2"), absent)];
     let links = vec![untagged(link("eth0", 7, MAC, &["10.0.0.5"])), untagged(eth3)];
-    let mut router = Router { slot: 4, heartbeats, ..Router::new(spec, links) };
+    let mut router = Router::new(0, spec, links, heartbeats);
+    router.number(InstanceId(4), GroupId(4));
 
-    let index: Vec<_> = router.index().map(|(key, entry)| (key.ifindex, key.vlan, entry.line)).collect();
+    let index: Vec<_> =
+        index_entries(&router).map(|(key, entry)| (key.ifindex, key.vlan, entry.line)).collect();
     assert_eq!(index, [(7, 0, 0), (2, 30, 1)], "its own interface is line 0; what is not there has no entry");
-    assert!(router.index().all(|(key, entry)| (key.vrid, key.family, entry.slot) == (51, 4, 4)));
-    assert_eq!(router.table().map(|(key, _)| key.ifindex).collect::<Vec<_>>(), [7, 9]);
-    assert_eq!(router.stations().iter().map(|station| station.ifindex).collect::<Vec<_>>(), [7, 9]);
-    assert_eq!(router.present().map(|link| link.ifindex).collect::<Vec<_>>(), [7, 9]);
-    assert_eq!(router.lines().collect::<Vec<_>>(), [7, 8]);
-    let names: Vec<_> = router.ports_of_lines().map(|port| port.name.to_owned()).collect();
+    assert!(index_entries(&router).all(|(key, entry)| (key.vrid, key.family, entry.slot) == (51, 4, 4)));
+    assert_eq!(vip_entries(&router).map(|(key, _)| key.ifindex).collect::<Vec<_>>(), [7, 9]);
+    assert_eq!(announced(&router).iter().map(|announced| announced.ifindex).collect::<Vec<_>>(), [7, 9]);
+    assert_eq!(router.present().map(|link| link.ifindex()).collect::<Vec<_>>(), [7, 9]);
+    assert_eq!(router.advert_interfaces().collect::<Vec<_>>(), [7, 8]);
+    let names: Vec<_> = router.advert_ports().map(|port| port.name.to_owned()).collect();
     assert_eq!(names, ["eth0", "eth1", "eth2"]);
     assert_eq!(router.ports().filter(|port| port.virtual_mac).count(), 1);
 
-    assert!(router.up() && router.has_heartbeat());
+    assert!(router.is_up() && router.has_heartbeat());
     assert!(router.update(&LinkState { up: false, ..eth1.clone() }), "news");
-    assert!(router.up() && !router.has_heartbeat(), "one that is down is no fault, and carries nothing");
+    assert!(router.is_up() && !router.has_heartbeat(), "one that is down is no fault, and carries nothing");
     assert!(router.update(&eth1) && router.has_heartbeat());
     // The interface below a VLAN goes.
-    assert!(router.gone(2) && router.up() && !router.has_heartbeat());
-    assert_eq!(router.index().count(), 1);
+    assert!(router.gone(2) && router.is_up() && !router.has_heartbeat());
+    assert_eq!(index_entries(&router).count(), 1);
 }

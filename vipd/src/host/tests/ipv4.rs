@@ -209,8 +209,42 @@ fn what_an_earlier_version_has_left_is_removed() {
 }
 
 /// Before a new table of VIPs is in force, the routes of VIPs that it does not have must be gone.
+/// Asked again for the same, it names what somebody else has removed, and puts that back.
 #[test]
-fn retire_removes_local_routes_that_are_not_planned() {
+fn what_somebody_has_removed_is_put_back_and_named() {
+    in_namespace("repairs", async |dir| {
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let plan = plan(&host, &VIPS, true).await;
+        host.set(3, Ownership::Master).await.unwrap();
+        assert!(!host.install(&plan).await.unwrap().is_empty(), "all of it is new");
+        assert!(host.install(&plan).await.unwrap().is_empty(), "all of it is there");
+        let before = our_routes();
+        ip("route del local 10.0.0.100 dev v0 table local");
+        fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "0").unwrap();
+        let repairs = host.install(&plan).await.unwrap();
+        let mut names: Vec<String> =
+            repairs.iter().map(|repair| format!("{}: {repair}", repair.kind())).collect();
+        names.sort();
+        assert_eq!(
+            names,
+            [
+                "route: route local 10.0.0.100/32 metric 118 in table local",
+                "sysctl: sysctl net.ipv4.conf.all.arp_ignore"
+            ]
+        );
+        assert_eq!(our_routes(), before);
+        assert!(host.install(&plan).await.unwrap().is_empty());
+        assert!(!host.sync_virtual().await.unwrap().is_empty(), "the VIPs are shown");
+        assert!(host.sync_virtual().await.unwrap().is_empty());
+        ip("addr del 10.0.0.100/32 dev v0");
+        let repairs = host.sync_virtual().await.unwrap();
+        let names: Vec<String> = repairs.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["address 10.0.0.100 for show"]);
+    });
+}
+
+#[test]
+fn remove_stale_removes_local_routes_that_are_not_planned() {
     in_namespace("retire", async |dir| {
         let (mut host, _events) = Host::open(&dir).unwrap();
         let old = plan(&host, &["10.0.0.100", "10.0.0.102"], false).await;
@@ -219,7 +253,7 @@ fn retire_removes_local_routes_that_are_not_planned() {
         drop(host);
         let (mut host, _events) = Host::open(&dir).unwrap();
         let new = plan(&host, &VIPS, false).await;
-        host.retire(&new).await.unwrap();
+        host.remove_stale(&new).await.unwrap();
         assert_eq!(our_routes(), owners_routes("10.0.0.1", &["10.0.0.100"]));
     });
 }

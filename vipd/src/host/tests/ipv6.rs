@@ -267,7 +267,7 @@ fn leftovers_are_retired_and_other_peoples_addresses_stay() {
         drop(host);
         let (mut host, _events) = Host::open(&dir).unwrap();
         let new = plan(vec![planned_link(&host, "v0", &[VIP]).await]);
-        host.retire(&new).await.unwrap();
+        host.remove_stale(&new).await.unwrap();
         assert_eq!(our_routes().len(), 1);
         host.remove_all().await.unwrap();
         assert_eq!((our_routes().len(), ip("-6 addr show")), (0, addresses));

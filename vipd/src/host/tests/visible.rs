@@ -63,9 +63,9 @@ fn what_is_retired_is_not_shown() {
         host.set(3, Ownership::Master).await.unwrap();
         host.sync_virtual().await.unwrap();
         assert_eq!(shown(), ["10.0.0.100/32", "10.0.0.101/32"]);
-        host.retire(&plan(&host, &["10.0.0.100"], true).await).await.unwrap();
+        host.remove_stale(&plan(&host, &["10.0.0.100"], true).await).await.unwrap();
         assert_eq!(shown(), ["10.0.0.100/32"]);
-        host.retire(&plan(&host, &["10.0.0.100"], false).await).await.unwrap();
+        host.remove_stale(&plan(&host, &["10.0.0.100"], false).await).await.unwrap();
         assert!(shown().is_empty(), "{:?}", shown());
     });
 }

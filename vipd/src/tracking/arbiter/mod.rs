@@ -6,7 +6,7 @@ mod echo;
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::{Told, counter::Counter, standing::Health};
+use super::{Told, counter::Counter, result::Health};
 use crate::{
     config::{Arbiter, Target},
     resources::PATIENCE,

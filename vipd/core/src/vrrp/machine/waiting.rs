@@ -1,4 +1,4 @@
-//! A backup's wait as the engine sees it: it has the members of a sync group take over together, and only when their master is
+//! A backup's wait as the coordinator sees it: it has the members of a sync group take over together, and only when their master is
 //! fenced.
 
 use std::time::Duration;

@@ -1,0 +1,92 @@
+//! Tells of programs that were detached: anybody with CAP_NET_ADMIN can detach one, and the kernel tells nobody.
+//!
+//! Without it nothing answers for the VIPs and no advert is heard, while the election would go on as a master of nothing. It is
+//! attached again; where that is refused, the instances there are in FAULT with the reason, and it is tried again and again.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use super::super::{attach::Lost, clock, reconcile::Installed};
+use crate::detection::RateLimiter;
+
+/// Between two looks. Each is one or two system calls for an interface.
+pub const PERIOD: Duration = Duration::from_secs(1);
+
+/// Who does it again and again is told of now and then, and so is the end of it.
+#[derive(Debug, Default)]
+pub struct DetachedEventLog {
+    limiters: HashMap<u32, RateLimiter>,
+    /// Interfaces whose loss was told, so that the end of it is.
+    told: BTreeSet<u32>,
+}
+
+impl DetachedEventLog {
+    /// Tells of interfaces that have lost the program.
+    pub fn lost(&mut self, lost: &[Lost]) {
+        for Lost { ifindex, interface, mode } in lost {
+            let count = self.limiters.entry(*ifindex).or_default().note(1, clock::now());
+            if let Some(count) = count {
+                tracing::error!(
+                    target: "vipd::event",
+                    event = "program_detached",
+                    interface,
+                    mode,
+                    count,
+                    "the program was detached by somebody else: nothing answered for the VIPs there; it is attached again"
+                );
+                self.told.insert(*ifindex);
+            } else {
+                self.told.remove(ifindex);
+            }
+        }
+    }
+
+    /// Tells of those that have it again.
+    pub fn found(&mut self, installed: &mut Installed) {
+        for (ifindex, interface, mode) in installed.take_found() {
+            if self.told.remove(&ifindex) {
+                tracing::info!(
+                    target: "vipd::event",
+                    event = "program_attached",
+                    interface,
+                    mode,
+                    "the program is attached again"
+                );
+            }
+        }
+    }
+}
+
+/// Turns the stripping of VLAN tags off again where somebody has turned it on. Where it stays on, native XDP has to go: returns
+/// whether there is such an interface.
+///
+/// A NIC that strips tags shows XDP the frames of all VLANs as untagged ones. Then an advert of one VLAN deposes the master of
+/// another, or two masters do not hear each other.
+pub fn keep_rx_vlan_off(installed: &mut Installed, of: Option<&str>) -> bool {
+    let mut any_lost = false;
+    let native = installed.native_interfaces();
+    for interface in native.iter().filter(|name| of.is_none_or(|of| of == *name)) {
+        match installed.keep_rx_vlan_off(interface) {
+            Ok(false) => {}
+            Ok(true) => tracing::warn!(
+                target: "vipd::event",
+                event = "rx_vlan_restored",
+                interface,
+                "somebody has turned on the stripping of VLAN tags (rxvlan), and vipd has turned it off again"
+            ),
+            Err(error) => {
+                tracing::error!(
+                    target: "vipd::event",
+                    event = "rx_vlan_lost",
+                    interface,
+                    error = format!("{error:#}"),
+                    "somebody has turned on the stripping of VLAN tags (rxvlan), and it cannot be turned off"
+                );
+                any_lost = true;
+            }
+        }
+    }
+    any_lost
+}

@@ -1,0 +1,466 @@
+//! The main thread while the engine runs: signals, commands, link changes, reloads, and the host's rules.
+//!
+//! What takes time is done here, so that the engine thread never waits for it.
+
+mod attachments;
+mod drain;
+mod engine_handle;
+mod fence;
+mod links;
+mod misconfiguration;
+mod own_macs;
+mod reload;
+mod service_manager;
+mod signals;
+mod source_addresses;
+mod sources;
+mod status;
+mod tracking;
+
+use anyhow::{Context, Result};
+use tokio::sync::oneshot;
+
+use self::{
+    attachments::{DetachedEventLog, keep_rx_vlan_off},
+    drain::Drain,
+    fence::Fences,
+    links::LinkEventLog,
+    misconfiguration::MisconfigurationMonitor,
+    reload::{Begun, Parts, RemovalReason, Reply},
+    service_manager::ServiceManager,
+    signals::Request,
+    source_addresses::SourceAddresses,
+    sources::{at, ticks},
+    status::{ControlStatus, Node, merge},
+    tracking::{ChangedResults, Due},
+};
+pub use self::{
+    drain::Drained, engine_handle::EngineHandle, own_macs::OwnMacs, reload::Reload, signals::Signals,
+    sources::Sources, tracking::Tracking,
+};
+use super::{
+    messages::{End, Fence, Message},
+    reconcile::Installed,
+    router::{Port, Router, spec_in_force},
+};
+use crate::{
+    config,
+    control::{Command, model::Status},
+    coordinator::StateName,
+    dump,
+    host::{LinkChange, LinkState},
+    notify::{Change, Notice, Notifier},
+};
+
+/// What the main thread has while the engine runs.
+#[derive(Debug)]
+pub struct Control<'m> {
+    sources: Sources,
+    engine: EngineHandle,
+    installed: &'m mut Installed,
+    reload: Reload,
+    tracking: Tracking,
+    notifier: Notifier,
+    own_macs: OwnMacs,
+    fences: Fences,
+    drain: Drain,
+    monitor: MisconfigurationMonitor,
+    links: LinkEventLog,
+    detached: DetachedEventLog,
+    source_addresses: SourceAddresses,
+    manager: ServiceManager,
+    /// Whether the handover has begun.
+    stopping: bool,
+    /// Clients that wait for the stop. They are answered by the end of the connection, when everything is removed.
+    stops: Vec<oneshot::Sender<()>>,
+}
+
+/// What is left when the engine has ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub end: Result<End>,
+    /// To be dropped when everything is removed.
+    pub stops: Vec<oneshot::Sender<()>>,
+    notifier: Notifier,
+}
+
+impl Ended {
+    /// Tells those who are to know, and ends what was started for it.
+    pub async fn finish(self) -> (Result<End>, Vec<oneshot::Sender<()>>) {
+        self.notifier.finish().await;
+        (self.end, self.stops)
+    }
+}
+
+impl<'m> Control<'m> {
+    /// Nothing is served yet.
+    pub fn new(
+        sources: Sources,
+        engine: EngineHandle,
+        installed: &'m mut Installed,
+        reload: Reload,
+        tracking: Tracking,
+        notifier: Notifier,
+        (own_macs, drained): (OwnMacs, Drained),
+    ) -> Self {
+        let mut links = LinkEventLog::default();
+        links.follow(installed.routers());
+        Self {
+            sources,
+            engine,
+            installed,
+            reload,
+            tracking,
+            notifier,
+            own_macs,
+            fences: Fences::default(),
+            drain: Drain::new(drained),
+            monitor: MisconfigurationMonitor::default(),
+            links,
+            detached: DetachedEventLog::default(),
+            source_addresses: SourceAddresses::default(),
+            manager: ServiceManager::new(),
+            stopping: false,
+            stops: Vec::new(),
+        }
+    }
+
+    /// Serves signals, commands, link changes and the host's rules until the engine has ended.
+    pub async fn run(mut self) -> Ended {
+        let end = self.serve().await;
+        while let Ok(notice) = self.sources.notices_rx.try_recv() {
+            self.tell(notice);
+        }
+        Ended { end, stops: self.stops, notifier: self.notifier }
+    }
+
+    async fn serve(&mut self) -> Result<End> {
+        let mut counters = ticks(misconfiguration::PERIOD);
+        let mut attachments = ticks(attachments::PERIOD);
+        loop {
+            tokio::select! {
+                ended = &mut self.sources.end_rx => return ended.context(NO_WORD)?,
+                request = self.sources.signals.next() => self.signal(request).await,
+                Some(command) = self.sources.commands_rx.recv() => self.command(command).await,
+                due = self.tracking.next() => self.tracked(due).await,
+                Some(notice) = self.sources.notices_rx.recv() => self.tell(notice),
+                Some(fence) = self.sources.fences_rx.recv() => self.fence(fence),
+                answer = self.drain.answer() => self.drain.finish(answer),
+                message = self.manager.next() => self.engine.send(message).await,
+                change = self.sources.links_rx.recv() => match change {
+                    Some(change) => self.link(change).await,
+                    None => {
+                        tracing::error!("the kernel's link events have ended: stopping rather than running blind");
+                        self.stop("loss of link events").await;
+                        return (&mut self.sources.end_rx).await.context(NO_WORD)?;
+                    }
+                },
+                Ok(()) = self.sources.host_states_rx.changed() => self.change_host().await,
+                () = at(self.installed.retry_at()) => self.change_host().await,
+                _ = counters.tick() => {
+                    self.monitor.check(self.installed.routers(), self.installed.pages());
+                    self.check_offloads(None).await;
+                }
+                _ = attachments.tick() => {
+                    self.check_attachments().await;
+                    self.check_sources().await;
+                }
+                () = at(self.reload.again_at()) => {
+                    self.reload.want_rebuild();
+                    self.do_wanted().await;
+                }
+                handed_over = self.reload.handed_over() => self.handed_over(handed_over).await,
+            }
+        }
+    }
+
+    async fn signal(&mut self, request: Request) {
+        match request {
+            Request::Stop(why) => self.stop(why).await,
+            Request::Leave(why) => self.leave(why).await,
+            Request::Reload => self.want_reload(None).await,
+            Request::Dump(kind) => self.dump(kind).await,
+        }
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Status(reply) => {
+                if let Some(status) = self.status().await {
+                    // A client that has hung up wants no answer.
+                    let _ = reply.send(status);
+                }
+            }
+            Command::Reload(reply) => self.want_reload(Some(reply)).await,
+            Command::HandOver { instance, to, reply } => {
+                self.engine.send(Message::HandOver { instance, to, reply }).await;
+            }
+            Command::Drain(reply) => self.drain.begin(reply, &self.engine).await,
+            Command::Undrain(reply) => self.drain.undo(reply, &self.engine).await,
+            Command::Stop(reply) => {
+                self.stops.push(reply);
+                self.stop("request").await;
+            }
+            Command::Leave(reply) => {
+                self.stops.push(reply);
+                self.leave("request").await;
+            }
+        }
+    }
+
+    /// The whole status; `None` if the engine has ended.
+    async fn status(&self) -> Option<Status> {
+        let (reply, status) = oneshot::channel();
+        self.engine.send(Message::Status(reply)).await;
+        let engine = status.await.ok()?;
+        let control = ControlStatus::of(self.installed, &self.tracking, &self.monitor);
+        Some(merge(
+            engine,
+            control,
+            Node::of(self.reload.source(), self.reload.config().router_id.as_deref()),
+        ))
+    }
+
+    /// Writes the state where tools for keepalived look for it.
+    async fn dump(&self, kind: dump::Kind) {
+        let Some(status) = self.status().await else { return };
+        let mut config = self.reload.config().clone();
+        for router in self.installed.routers() {
+            if let Some(instance) = config.instances.get_mut(router.position()) {
+                *instance = spec_in_force(router);
+            }
+        }
+        match dump::write(kind, &config, &status) {
+            Ok(path) => tracing::info!(path = %path.display(), "the state is written"),
+            Err(error) => tracing::error!(error = format!("{error:#}"), "the state is not written"),
+        }
+    }
+
+    fn fence(&mut self, fence: Fence) {
+        let spec = self.installed.routers().iter().find(|router| router.id() == fence.instance);
+        let wanted = spec.map(Router::spec).and_then(|spec| Some((spec, config::Fence::of(spec)?)));
+        self.fences.start(fence, wanted, self.reload.accounts(), self.engine.clone());
+    }
+
+    /// Brings the host in line with what the election desires of it now.
+    async fn change_host(&mut self) {
+        let states = self.sources.host_states_rx.borrow_and_update().clone();
+        self.installed.apply(&states).await;
+    }
+
+    async fn tracked(&mut self, due: Due) {
+        match due {
+            Due::News(news) => {
+                let changed = self.tracking.take(news);
+                self.tell_results(changed).await;
+            }
+            Due::Link => {
+                while let Some(change) = self.tracking.take_held() {
+                    self.link_changed(change).await;
+                }
+            }
+        }
+    }
+
+    async fn tell_results(&self, changed: ChangedResults) {
+        for (position, result) in changed {
+            if let Some(router) = self.installed.routers().get(position) {
+                self.engine.send(Message::Tracked { instance: router.id(), result }).await;
+            }
+        }
+    }
+
+    async fn link(&mut self, change: LinkChange) {
+        if self.own_macs.follow(&change) {
+            self.engine.send(Message::OwnMacs(self.own_macs.all())).await;
+        }
+        let settled = self.tracking.pass(change.clone());
+        self.link_changed(settled).await;
+        // The kernel tells of another feature of an interface, and of some ways to detach a program, as of any other change.
+        if let LinkChange::State(link) = &change {
+            self.check_offloads(Some(&link.name)).await;
+            if self.installed.attachment_modes().contains_key(&link.ifindex) {
+                self.check_attachments().await;
+            }
+        }
+    }
+
+    /// A link has changed, for all who know of delays.
+    async fn link_changed(&mut self, change: LinkChange) {
+        let changed = self.tracking.link(&change);
+        self.tell_results(changed).await;
+        let ports = || self.installed.routers().iter().flat_map(Router::ports);
+        let rebuilds = ports().any(|port| match &change {
+            LinkChange::State(state) => port.is_another(state),
+            LinkChange::Gone { ifindex } => port.ifindex == *ifindex || port.wire.ifindex == *ifindex,
+        });
+        // One that has another name now is gone, to those who know it by the old one.
+        let is_renamed = |port: Port<'_>| matches!(&change, LinkChange::State(state) if port.ifindex == state.ifindex && port.name != state.name);
+        let change = match &change {
+            LinkChange::State(state) if ports().any(is_renamed) => {
+                LinkChange::Gone { ifindex: state.ifindex }
+            }
+            _ => change,
+        };
+        let (LinkChange::State(LinkState { ifindex, .. }) | LinkChange::Gone { ifindex }) = change;
+        // Containers come and go on busy hosts: only the interfaces in use are of interest.
+        if self.installed.concerns(&change) || ports().any(|port| port.ifindex == ifindex) {
+            self.follow(change).await;
+        }
+        if rebuilds {
+            self.reload.want_rebuild();
+            self.do_wanted().await;
+        }
+    }
+
+    async fn follow(&mut self, change: LinkChange) {
+        if let Err(error) = self.installed.follow(&change).await {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the tables of VIPs and peers are as they were before; it is tried again"
+            );
+            self.reload.want_rebuild_later();
+        }
+        self.links.follow(self.installed.routers());
+        self.engine.send(Message::Link(change)).await;
+        self.change_host().await;
+    }
+
+    /// Looks at every interface with the program, and attaches it again where it is gone.
+    async fn check_attachments(&mut self) {
+        let lost = self.installed.find_lost().await;
+        self.detached.lost(&lost);
+        if !lost.is_empty() && (self.stopping || self.reload.is_under_way()) {
+            self.attach_again().await;
+        } else if !lost.is_empty() {
+            let (reload, mut parts) = self.parts();
+            for repair in reload.repair(&mut parts).await.iter() {
+                tracing::info!(kind = repair.kind(), "put back on this host: {repair}");
+            }
+        }
+        self.detached.found(self.installed);
+    }
+
+    /// Attaches the program for what runs, while a reload or a stop waits for successors: a handover takes seconds, in which the VIPs
+    /// are answered for and adverts are heard, or nobody is heard to take over.
+    async fn attach_again(&mut self) {
+        let refusing = self.installed.attach_again(&self.reload.modes_in_force()).await;
+        for ifindex in refusing {
+            // Nobody is master of what nothing answers for.
+            self.engine.send(Message::Link(LinkChange::Gone { ifindex })).await;
+            self.reload.want_rebuild_later();
+        }
+    }
+
+    /// Has the instances whose source address has come or gone follow it.
+    async fn check_sources(&mut self) {
+        for ifindex in self.source_addresses.changed(self.installed.routers()) {
+            // One that is gone meanwhile is told of by the kernel.
+            let Ok(link) = self.installed.host().link_by_index(ifindex).await else { continue };
+            self.follow(LinkChange::State(link)).await;
+        }
+    }
+
+    async fn check_offloads(&mut self, of: Option<&str>) {
+        if keep_rx_vlan_off(self.installed, of) {
+            // Attaching looks at the setting: tc takes over, or the instances there are in fault.
+            self.reload.want_rebuild();
+            self.do_wanted().await;
+        }
+    }
+
+    async fn want_reload(&mut self, reply: Option<Reply>) {
+        self.reload.want_reload(reply);
+        self.do_wanted().await;
+    }
+
+    /// Does what is wanted, unless something is under way; to be called again when that is over.
+    async fn do_wanted(&mut self) {
+        while !self.stopping
+            && let Some(replies) = self.reload.take_wanted()
+        {
+            let is_reload = replies.is_some();
+            if is_reload {
+                self.manager.reloading();
+            }
+            let (reload, mut parts) = self.parts();
+            match reload.begin(replies, &mut parts).await {
+                Begun::Ready => self.finish_reload().await,
+                Begun::Refused if is_reload => self.manager.reloaded(),
+                Begun::Refused | Begun::Waits => {}
+            }
+        }
+    }
+
+    /// The engine has handed over what goes; or has ended, which is known elsewhere.
+    async fn handed_over(&mut self, is_done: bool) {
+        if is_done && !self.stopping {
+            self.finish_reload().await;
+        } else {
+            self.reload.abandon();
+        }
+        self.do_wanted().await;
+    }
+
+    async fn finish_reload(&mut self) {
+        // What instances have said last is said in the terms of the old configuration.
+        while let Ok(notice) = self.sources.notices_rx.try_recv() {
+            self.tell(notice);
+        }
+        let (reload, mut parts) = self.parts();
+        if reload.finish(&mut parts).await {
+            self.manager.reloaded();
+        }
+    }
+
+    fn parts(&mut self) -> (&mut Reload, Parts<'_>) {
+        let parts = Parts {
+            installed: self.installed,
+            tracking: &mut self.tracking,
+            notifier: &mut self.notifier,
+            engine: &self.engine,
+            host_states: &self.sources.host_states_rx,
+            links: &mut self.links,
+            detached: &mut self.detached,
+        };
+        (&mut self.reload, parts)
+    }
+
+    fn tell(&mut self, mut notice: Notice) {
+        self.manager.changed();
+        match (self.reload.removal_reason(&notice.instance), notice.change) {
+            (Some(RemovalReason::Renewed), Change::State(StateName::Stopped)) => return,
+            (Some(RemovalReason::Removed), Change::State(StateName::Stopped)) => {
+                notice.change = Change::Deleted;
+            }
+            _ => {}
+        }
+        self.monitor.changed(&notice);
+        self.notifier.tell(&notice);
+    }
+
+    async fn stop(&mut self, why: &str) {
+        tracing::info!(target: "vipd::event", event = "stopping", why, "stopping: handing over");
+        self.stopping = true;
+        self.manager.stopping("handing over");
+        self.engine.send(Message::Shutdown).await;
+    }
+
+    async fn leave(&mut self, why: &str) {
+        if self.stopping {
+            // Who asked for the stop was promised that nothing is left.
+            tracing::warn!(why, "a stop is under way and goes on");
+            return;
+        }
+        tracing::info!(
+            target: "vipd::event",
+            event = "leaving",
+            why,
+            "ending, and leaving the VIPs to the next vipd"
+        );
+        self.manager.stopping("leaving the VIPs to the next vipd");
+        self.engine.send(Message::Leave).await;
+    }
+}
+
+const NO_WORD: &str = "the engine thread ended without a word";

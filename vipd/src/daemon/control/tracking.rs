@@ -1,0 +1,150 @@
+//! What instances track, and the delays with which the main thread believes in changes of links.
+
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+
+use crate::{
+    config::{Config, LinkDelay},
+    host::{Host, LinkChange},
+    scripts::Accounts,
+    tracking::{Arbitration, Health, LinkDelays, News, Tracker, TrackingResult},
+};
+
+/// The tracker and the delays.
+#[derive(Debug)]
+pub struct Tracking {
+    tracker: Tracker,
+    delays: LinkDelays,
+}
+
+/// The results that have changed, by the place of the instance in the configuration.
+pub type ChangedResults = Vec<(usize, TrackingResult)>;
+
+/// Something for [`Tracking::take`].
+#[derive(Debug)]
+pub enum Due {
+    /// Something that is tracked is another way.
+    News(News),
+    /// A change of a link has been held back for long enough.
+    Link,
+}
+
+impl Tracking {
+    /// Starts to watch; to be called on a `LocalSet`. `used`: the interfaces of instances, whose links are looked at with those
+    /// that are tracked.
+    pub async fn start(
+        config: &Config,
+        accounts: &Accounts,
+        delays: LinkDelays,
+        used: Vec<&str>,
+        host: &Host,
+    ) -> Self {
+        let mut tracking = Self { tracker: Tracker::start(config, accounts), delays };
+        let tracked = tracking.interfaces();
+        let tracked = tracked.iter().map(String::as_str);
+        for name in tracked.chain(used) {
+            tracking.look_at(name, host).await;
+        }
+        tracking
+    }
+
+    /// Follows another configuration, whose instances use these interfaces: their indexes, and whether they are up.
+    pub async fn reload(
+        &mut self,
+        config: &Config,
+        accounts: &Accounts,
+        used: impl Iterator<Item = (u32, bool)>,
+        host: &Host,
+    ) {
+        self.tracker.reload(config, accounts);
+        self.delays.reload(LinkDelay::of(config));
+        for (ifindex, up) in used {
+            self.delays.known(ifindex, up);
+        }
+        // Interfaces that were not tracked before are looked at.
+        for name in self.interfaces() {
+            self.look_at(&name, host).await;
+        }
+    }
+
+    fn interfaces(&self) -> BTreeSet<String> {
+        self.tracker.interfaces().map(str::to_owned).collect()
+    }
+
+    /// Has the tracker know how a link is now.
+    async fn look_at(&mut self, name: &str, host: &Host) {
+        match host.link(name).await {
+            Ok(link) => {
+                let change = self.delays.pass(LinkChange::State(link), Instant::now());
+                drop(self.tracker.link(&change));
+            }
+            Err(error) => tracing::warn!(interface = name, %error, "a tracked interface counts as down"),
+        }
+    }
+
+    /// How long links take to count as up or down.
+    pub fn delays(&self) -> &LinkDelays {
+        &self.delays
+    }
+
+    /// The result of each instance, in the order of the configuration.
+    pub fn results(&self) -> &[TrackingResult] {
+        self.tracker.results()
+    }
+
+    /// What is next. May be dropped while it waits.
+    pub async fn next(&mut self) -> Due {
+        let held = self.delays.next();
+        let held = async {
+            match held {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(news) = self.tracker.next() => Due::News(news),
+            () = held => Due::Link,
+        }
+    }
+
+    /// Takes note of what is tracked.
+    pub fn take(&mut self, news: News) -> ChangedResults {
+        self.tracker.take(news)
+    }
+
+    /// A change of a link as the others are to know it by now.
+    pub fn pass(&mut self, change: LinkChange) -> LinkChange {
+        self.delays.pass(change, Instant::now())
+    }
+
+    /// A change that has been held back for long enough.
+    pub fn take_held(&mut self) -> Option<LinkChange> {
+        self.delays.take_due(Instant::now())
+    }
+
+    /// A link has changed, for all who know of delays.
+    pub fn link(&mut self, change: &LinkChange) -> ChangedResults {
+        self.tracker.link(change)
+    }
+
+    /// How each thing is that is tracked by a name: with the keyword of its block.
+    pub fn healths(&self) -> impl Iterator<Item = (&'static str, &str, Health)> {
+        self.tracker.healths()
+    }
+
+    /// The arbiters that are asked.
+    pub fn arbiters(&self) -> impl Iterator<Item = Arbitration<'_>> {
+        self.tracker.arbiters()
+    }
+
+    /// The arbiters for want of which an instance, by its place in the configuration, is in FAULT.
+    pub fn isolated_by(&self, position: usize) -> impl Iterator<Item = &str> {
+        self.tracker.isolated_by(position)
+    }
+
+    /// What an instance tracks, by its place in the configuration, and is in FAULT for.
+    pub fn faults(&self, position: usize) -> Vec<String> {
+        self.tracker.faults(position)
+    }
+}

@@ -1,0 +1,117 @@
+//! The host's routes, rules and addresses as the election has them: what of the desired state is in place, and what is not yet.
+
+use anyhow::{Error, Result};
+
+use super::messages::{DesiredHostState, DesiredHostStates};
+use crate::{
+    coordinator::InstanceId,
+    host::{Host, LinkChange, Plan, Problems, Repairs},
+};
+
+/// Brings the host in line with a plan and with the state that is desired of each instance.
+#[derive(Debug, Default)]
+pub struct HostState {
+    plan: Plan,
+    /// The states that the host is in.
+    applied: DesiredHostStates,
+    /// Whether the routes of VIPs are to be looked at, whatever is desired.
+    routes_unsure: bool,
+    /// Whether virtual routes and rules are to be looked at.
+    virtual_unsure: bool,
+}
+
+/// What has come of a step that goes on after an error.
+#[derive(Debug)]
+pub struct Applied {
+    pub repairs: Repairs,
+    /// The routes, rules and addresses of VIPs.
+    pub vips: Result<()>,
+    /// Virtual routes and rules, without which a VIP is served all the same.
+    pub virtual_routes: Result<()>,
+}
+
+impl Applied {
+    /// What went wrong, all of it.
+    pub fn error(self) -> Option<Error> {
+        let mut problems = Problems::default();
+        problems.note(self.vips);
+        problems.note(self.virtual_routes);
+        problems.into_result().err()
+    }
+}
+
+impl HostState {
+    /// Another plan, or the same that is to be looked at again: its instances are masters or not as they were.
+    pub fn plan(&mut self, plan: Plan) {
+        self.plan = plan;
+        let keys: Vec<u16> = self.plan.instances.iter().map(|instance| instance.key).collect();
+        self.applied.retain(|id, _| keys.contains(&id.0));
+        (self.routes_unsure, self.virtual_unsure) = (true, true);
+    }
+
+    /// Whether the change is one of an interface in use, for VIPs or by a virtual route.
+    pub fn concerns(&self, change: &LinkChange) -> bool {
+        let (ifindex, name) = match change {
+            LinkChange::State(link) => (link.ifindex, Some(&link.name)),
+            // Routes go with their interface, and are made again when it is back.
+            LinkChange::Gone { ifindex } => (*ifindex, None),
+        };
+        self.plan.instances.iter().any(|instance| {
+            let mut hops = instance.routes.iter().flat_map(|route| &route.hops);
+            instance.links.iter().any(|link| link.ifindex == ifindex)
+                || hops.any(|hop| hop.interface.is_some() && hop.interface.as_ref() == name)
+        })
+    }
+
+    /// Does what is missing. What fails is tried again by the next call, and holds up nothing else.
+    pub async fn apply(&mut self, host: &mut Host, desired: &DesiredHostStates) -> Applied {
+        let mut repairs = Repairs::default();
+        let mut problems = Problems::default();
+        problems.note(self.follow_masters(host, desired).await);
+        if self.routes_unsure {
+            match host.install(&self.plan).await {
+                Ok(missing) => {
+                    self.routes_unsure = false;
+                    repairs.append(missing);
+                }
+                Err(error) => problems.note(Err(error)),
+            }
+        }
+        let mut virtual_routes = Ok(());
+        if self.virtual_unsure {
+            match host.sync_virtual().await {
+                Ok(missing) => {
+                    self.virtual_unsure = false;
+                    repairs.append(missing);
+                }
+                Err(error) => virtual_routes = Err(error),
+            }
+        }
+        Applied { repairs, vips: problems.into_result(), virtual_routes }
+    }
+
+    async fn follow_masters(&mut self, host: &mut Host, desired: &DesiredHostStates) -> Result<()> {
+        let mut problems = Problems::default();
+        for instance in &self.plan.instances {
+            let id = InstanceId(instance.key);
+            // Of one that is gone nothing is desired.
+            let state = desired.get(&id).copied().unwrap_or_default();
+            let applied: &mut DesiredHostState = self.applied.entry(id).or_default();
+            if state.ownership() != applied.ownership() {
+                self.virtual_unsure |= state.master != applied.master;
+                match host.set(instance.key, state.ownership()).await {
+                    Ok(()) => (applied.master, applied.takes_over) = (state.master, state.takes_over),
+                    // The others must not wait for this one.
+                    Err(error) => problems.note(Err(error)),
+                }
+            }
+            if state.masters_heard != applied.masters_heard && !state.master {
+                applied.masters_heard = state.masters_heard;
+                for link in &instance.links {
+                    problems.note(host.forget_neighbours(link.ifindex, &link.vips).await);
+                }
+            }
+        }
+        problems.into_result()
+    }
+}
