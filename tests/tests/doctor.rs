@@ -55,7 +55,7 @@ fn a_node_before_vipd_is_started() -> Result<()> {
     expect(&bed, &[])?;
     let (_, _, json) = doctor(&bed, &[])?;
     let said = json.to_string();
-    for words in ["1 of 1 answer", "no vipd answers here", "no other XDP program is on eth0"] {
+    for words in ["1 of 1 targets answer", "no vipd is running", "no other XDP program is on eth0"] {
         ensure!(said.contains(words), "{words} is not in {json:#}");
     }
     // Nothing was made.

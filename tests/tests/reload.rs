@@ -55,9 +55,12 @@ fn a_bad_reload_changes_nothing_and_says_why() -> Result<()> {
     let output = pair.bed.reload("lb01", &bad)?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(6), "{output:?}");
-    for words in
-        ["the configuration stays as it is", "vipd.conf:7:2", "`pirority`", "did you mean `priority`?"]
-    {
+    for words in [
+        "reload rejected; the running configuration is unchanged",
+        "vipd.conf:7:2",
+        "`pirority`",
+        "did you mean `priority`?",
+    ] {
         ensure!(said.contains(words), "{words:?} is not in {said}");
     }
     // An interface that is not there is no reason to end either.
@@ -68,7 +71,12 @@ fn a_bad_reload_changes_nothing_and_says_why() -> Result<()> {
     ensure!(output.status.code() == Some(6) && said.contains("interface eth9 does not exist"), "{said}");
     fs::write(pair.bed.lb01().vipd_conf(), "vrrp_instance {")?;
     pair.lb01.sighup()?;
-    wait_for("SIGHUP to be refused", SOON, || pair.lb01.log().matches("stays as it is").count() >= 3)?;
+    wait_for("SIGHUP to be refused", SOON, || {
+        pair.lb01.log().matches("configuration is unchanged").count() >= 3
+    })?;
+    // Each diagnostic has lines of its own.
+    let log = pair.lb01.log();
+    ensure!(log.contains("vipd.conf:1:") && !log.contains("\\n"), "{log}");
     sleep(INTERVAL * 4);
     ensure!(life(&pair.bed.status("lb01")?) == before);
     no_gap(&pair, &listener)

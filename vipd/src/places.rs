@@ -49,7 +49,7 @@ pub struct Place {
 /// Why a client gets no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
-    #[error("vipd serves {0} clients already: try again later")]
+    #[error("vipd already serves {0} clients: try again later")]
     Clients(usize),
     #[error(
         "vipd has {0} of {1} descriptors in use, and keeps the rest for the election and the checks: raise its limit \
@@ -101,7 +101,7 @@ impl Places {
             server = self.server,
             count = std::mem::take(&mut taken.away),
             %why,
-            "so many clients at once that some are turned away, those first that leave nothing to be done"
+            "too many clients at once: some are turned away, idle ones first"
         );
     }
 }

@@ -21,7 +21,7 @@ pub fn raise_descriptors() {
         if wanted > soft { setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) } else { Ok(()) }
     });
     if let Err(error) = raised {
-        tracing::warn!(%error, "the limit of descriptors is not raised");
+        tracing::warn!(%error, "the limit of open files could not be raised");
     }
 }
 

@@ -97,7 +97,7 @@ fn people(
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
         .collect();
-    let verdict = if counts.is_empty() { "nothing to say".to_owned() } else { counts.join(", ") };
+    let verdict = if counts.is_empty() { "no errors or warnings".to_owned() } else { counts.join(", ") };
     writeln!(out, "{}: {verdict}", path.display())
 }
 

@@ -40,7 +40,7 @@ pub enum ClientError {
     },
     #[error("{0}")]
     Refused(String),
-    #[error("the configuration stays as it is: {0}")]
+    #[error("reload rejected; the running configuration is unchanged{separator}{0}", separator = if .0.contains('\n') { "\n" } else { ": " })]
     Unchanged(String),
 }
 
@@ -90,14 +90,14 @@ pub(super) fn read_line(stream: &mut impl BufRead) -> io::Result<String> {
     })?;
     if limited.limit() == 0 {
         let text =
-            format!("an answer of more than {MAX_ANSWER_BYTES} octets: it is no vipd that listens there");
+            format!("the reply has more than {MAX_ANSWER_BYTES} octets: the listening process is not vipd");
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     Ok(line)
 }
 
 fn no_answer() -> io::Error {
-    let text = format!("no answer within {} s: it is busy, or stopped", STATUS_TIMEOUT.as_secs());
+    let text = format!("no reply within {} s: the daemon is busy or stopped", STATUS_TIMEOUT.as_secs());
     io::Error::new(io::ErrorKind::TimedOut, text)
 }
 

@@ -35,7 +35,7 @@ pub(super) async fn follow(
                             target: "vipd::event",
                             event = "follower_dropped",
                             unread = followed.waiting(),
-                            "a client that follows the events does not read them: its connection is closed"
+                            "closed the connection of a follower that reads no events"
                         );
                     }
                     sent?;

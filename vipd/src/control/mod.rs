@@ -194,7 +194,7 @@ async fn converse(
         }
         if limited.limit() == 0 && !line.ends_with(b"\n") {
             // The rest of the line is no request.
-            let message = format!("a request has at most {MAX_REQUEST_BYTES} octets");
+            let message = format!("the request is longer than {MAX_REQUEST_BYTES} octets");
             let _ = send(&Response::Error { message }, &mut write).await;
             return;
         }

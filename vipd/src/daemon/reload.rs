@@ -22,7 +22,7 @@ use super::{
     sockets::Sockets,
 };
 use crate::{
-    config::{Config, LinkDelay, ScriptPolicy, XdpModes},
+    config::{self, Config, LinkDelay, ScriptPolicy, XdpModes},
     control::Unapplied,
     engine::InstanceId,
     host::multicast::Memberships,
@@ -123,15 +123,19 @@ impl MainLoop<'_> {
                     self.finish_reload().await;
                 }
             }
-            Err(error) => {
-                let error = format!("{error:#}");
+            Err(failed) => {
+                let error = format!("{failed:#}");
                 match replies {
                     Some(_) => {
+                        let failure = failed.downcast_ref::<config::Failure>();
+                        for diagnostic in failure.iter().flat_map(|failure| &failure.diagnostics) {
+                            tracing::error!("{diagnostic}");
+                        }
                         tracing::error!(
                             target: "vipd::event",
                             event = "reload_refused",
-                            error,
-                            "the configuration stays as it is"
+                            error = failure.map_or_else(|| error.clone(), config::Failure::summary),
+                            "reload rejected; the running configuration is unchanged"
                         );
                         self.manager.reloaded();
                     }

@@ -63,7 +63,7 @@ const KINDS: &[Kind] = &[
     kind(
         "authentication",
         |s| s.counters.auth_type_mismatch + s.counters.invalid_auth_type,
-        "adverts with another kind of authentication are discarded: make `authentication` the same on all routers",
+        "adverts with another authentication type are discarded: make `authentication` the same on all routers",
     ),
     kind(
         "version",
@@ -73,7 +73,7 @@ const KINDS: &[Kind] = &[
     kind(
         "interval",
         |s| s.counters.interval_mismatch + s.counters.interval_differs,
-        "adverts tell of another interval, which version 2 discards: make `advert_int` the same on all routers",
+        "adverts with another interval are discarded (version 2): make `advert_int` the same on all routers",
     ),
     kind(
         "addresses",
@@ -83,12 +83,12 @@ const KINDS: &[Kind] = &[
     kind(
         "checksum",
         |s| s.counters.checksum_errors,
-        "adverts with a wrong checksum are discarded: look for a router that is not as RFC 9568, or for what changes packets on their way",
+        "adverts with a wrong checksum are discarded: look for a router that departs from RFC 9568, or for a device that changes packets",
     ),
     kind(
         "ttl",
         |s| s.counters.ip_ttl_errors,
-        "adverts with a TTL below 255, or below a peer's `min_ttl`, are discarded: they are forged, have passed a router, or the sender has `unicast_ttl`: remove that there, or write `min_ttl` behind the peer here",
+        "adverts with a TTL below 255, or below the peer's `min_ttl`, are discarded: the sender has `unicast_ttl` (remove it there, or write `min_ttl` behind the peer here), a router forwarded the advert, or it is forged",
     ),
     kind(
         "destination",
@@ -98,7 +98,7 @@ const KINDS: &[Kind] = &[
     kind(
         "peer",
         |s| s.counters.unknown_peer,
-        "adverts of a router that is not in `unicast_peer` are discarded: add it, or find out who sends them",
+        "adverts of a router that is not in `unicast_peer` are discarded: add the router, or find the sender",
     ),
     kind(
         "owner",
@@ -108,13 +108,13 @@ const KINDS: &[Kind] = &[
     kind(
         "own_address",
         |s| s.counters.own_source,
-        "adverts from this router's own address come in: another machine has the address, or the network has a loop",
+        "adverts arrive from this router's own address: another machine has the address, or the network has a loop",
     ),
     Kind {
         what: "vrid",
         count: |s| s.foreign,
         of_deaf: true,
-        fix: "another station claims a VIP, adverts of another virtual router are heard, and none of this one ever: make `virtual_router_id` the same on all routers",
+        fix: "another station claims a VIP, and adverts arrive for another virtual router but never for this one: make `virtual_router_id` the same on all routers",
     },
 ];
 

@@ -17,7 +17,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
     let ruleset = match &facts.ruleset {
         Ok(ruleset) => Ruleset::of(ruleset),
         Err(error) => {
-            findings.skipped(FIREWALL, "output", format!("its rules are not known: {error}"));
+            findings.skipped(FIREWALL, "output", format!("cannot read the rules: {error}"));
             return;
         }
     };
@@ -30,8 +30,8 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
             findings.problem(FIREWALL, "output", what, "remove it: nft -a list ruleset shows its handle");
         } else if chain.drops && !ruleset.accepts_vrrp(chain) {
             clean = false;
-            let what = format!("the chain {name} drops what no rule of it accepts, and none names VRRP");
-            let fix = format!("nft insert rule {name} meta l4proto 112 accept, if no other rule of it does");
+            let what = format!("the chain {name} drops by default, and no rule accepts VRRP");
+            let fix = format!("nft insert rule {name} meta l4proto 112 accept");
             findings.warning(FIREWALL, "output", what, fix);
         }
     }
@@ -39,7 +39,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
         findings.ok(
             FIREWALL,
             "output",
-            "no rule keeps adverts from leaving; what arrives is heard before all rules",
+            "no rule blocks outgoing adverts; incoming ones reach XDP before all rules",
         );
     }
     if facts.legacy_rules && !unicast.is_empty() {

@@ -12,7 +12,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
     arp(facts, findings);
     rules(facts, findings);
     if facts.nonlocal_bind {
-        let what = "ip_nonlocal_bind is on, which vipd does not need: every VIP can be bound to";
+        let what = "ip_nonlocal_bind is on; vipd does not need it: services can bind to every VIP";
         findings.ok("sysctls", "nonlocal-bind", what);
     }
 }
@@ -29,13 +29,12 @@ fn arp(facts: &Facts, findings: &mut Findings) {
         return;
     };
     if facts.running.is_none() {
-        findings.skipped(ABOUT, "arp", "no vipd runs that would have raised arp_ignore and arp_announce");
+        findings.skipped(ABOUT, "arp", "no vipd is running, which would raise arp_ignore and arp_announce");
     } else if arp_ignore == 0 || arp_announce < 2 {
         let what = format!(
-            "arp_ignore is {arp_ignore} and arp_announce {arp_announce} for all interfaces: somebody has set vipd's settings back"
+            "arp_ignore is {arp_ignore} and arp_announce {arp_announce} for all interfaces: another program reset them"
         );
-        let fix =
-            "sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2, and see who did";
+        let fix = "sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2, and find out what reset them";
         findings.problem(ABOUT, "arp", what, fix);
     } else {
         findings.ok(ABOUT, "arp", "the kernel keeps the VIPs out of its own ARP on every interface");
@@ -89,14 +88,15 @@ fn rules(facts: &Facts, findings: &mut Findings) {
     let mut early: Vec<u32> = early.map(|rule| rule.preference).collect();
     early.dedup();
     if early.is_empty() {
-        findings.ok("rules", "rules", format!("no policy rule of others stands before {LOCAL}"));
+        findings.ok("rules", "rules", format!("no foreign policy rule has a preference below {LOCAL}"));
     } else {
         let shown: Vec<String> = early.iter().map(u32::to_string).collect();
         let what = format!(
-            "policy rules of others stand before the local one (preference {LOCAL}): {}",
+            "foreign policy rules come before the local rule (preference {LOCAL}): {}",
             shown.join(", ")
         );
-        let fix = format!("see that they catch no local address (ip rule), or move them behind {LOCAL}");
+        let fix =
+            format!("make sure that they match no local address (ip rule), or move them behind {LOCAL}");
         findings.warning("rules", "rules", what, fix);
     }
 }

@@ -49,7 +49,7 @@ impl Journal {
                     target: "vipd::event",
                     event = "events_lost",
                     count = lost,
-                    "events found no room on their way to the journal"
+                    "events were dropped: the queue to the journal was full"
                 );
             }
         }

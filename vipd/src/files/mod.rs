@@ -54,14 +54,14 @@ impl Dir {
         }
         let fd = walk.into_fd();
         if kind(fstat(&fd)?.st_mode) != SFlag::S_IFDIR {
-            bail!("{} is no directory", path.display());
+            bail!("{} is not a directory", path.display());
         }
         Ok(Self { fd, path: path.to_owned() })
     }
 
     /// The directory of a file, and the file's name in it.
     pub fn of(path: &Path) -> Result<(Self, &OsStr)> {
-        let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
+        let name = path.file_name().with_context(|| format!("{} does not name a file", path.display()))?;
         Ok((Self::open(path.parent().unwrap_or(Path::new(".")))?, name))
     }
 
@@ -253,10 +253,10 @@ pub fn overwrite(path: &Path, text: &str) -> Result<()> {
             let there = dir.open_at(name, OFlag::O_PATH, 0)?;
             let FileStat { st_mode: mode, st_nlink: names, .. } = fstat(&there)?;
             if kind(mode) != SFlag::S_IFREG {
-                bail!("it is a link, or no regular file; remove it, or name another place");
+                bail!("it is a link or not a regular file: remove it, or choose another path");
             }
             if names > 1 {
-                bail!("the file has {names} names (hard links): it may be somebody else's; remove it");
+                bail!("the file has {names} hard links and may belong to another user: remove it");
             }
             let file = reopen(&there, flags)?;
             file.set_len(0)?;

@@ -144,7 +144,10 @@ impl Host {
         self.addresses.remove_others(handle, &addresses, &existing_addresses).await?;
         let skipped = routes::ensure(handle, &tables, &existing).await?;
         if skipped > 0 {
-            tracing::info!(routes = skipped, "links are down, their VIP routes come when they are up");
+            tracing::info!(
+                routes = skipped,
+                "some links are down: their VIP routes are added when the links are up"
+            );
         }
         let mut existing_rules = BTreeMap::new();
         for family in FAMILIES {

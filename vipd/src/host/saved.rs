@@ -42,12 +42,12 @@ impl<T: Serialize + DeserializeOwned + Default + PartialEq> Saved<T> {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return T::default(),
             Err(error) => {
-                tracing::warn!(file = %self.file.display(), %error, "cannot read what was saved of the host");
+                tracing::warn!(file = %self.file.display(), %error, "cannot read the saved host settings");
                 return T::default();
             }
         };
         serde_json::from_str(&text).unwrap_or_else(|error| {
-            tracing::warn!(file = %self.file.display(), %error, "what was saved of the host is damaged, not restored");
+            tracing::warn!(file = %self.file.display(), %error, "the saved host settings are damaged: they are not restored");
             T::default()
         })
     }

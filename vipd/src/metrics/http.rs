@@ -97,7 +97,7 @@ async fn connection(
             Ok(Err(error)) => tracing::debug!(%error, "a metrics connection ended early"),
             Err(_) => tracing::debug!("a metrics connection took too long"),
         },
-        () = place.given_up() => tracing::debug!("a metrics connection was slow, and another one has its place"),
+        () = place.given_up() => tracing::debug!("closed a slow metrics connection to make room for another"),
     }
 }
 

@@ -91,7 +91,7 @@ impl Endpoint {
                     target: "vipd::event",
                     event = "metrics_not_served",
                     listen = %listen,
-                    "another process has the port of the metrics"
+                    "metrics are not served: another process has the port"
                 );
                 None
             }
@@ -111,7 +111,7 @@ impl Endpoint {
                         target: "vipd::event",
                         event = "metrics_served",
                         listen = %self.listen,
-                        "the port of the metrics was given up by the other process"
+                        "metrics are served: the port is free again"
                     );
                     break listener;
                 }
@@ -151,7 +151,7 @@ fn bind_unix(path: &Path) -> Result<Listener> {
     let held = Path::new("/proc/self/fd").join(dir.as_fd().as_raw_fd().to_string()).join(name);
     match dir.stat(name) {
         Ok(found) if found.st_uid == me && files::kind(found.st_mode) != SFlag::S_IFSOCK => {
-            bail!("{} is no socket", path.display())
+            bail!("{} is not a socket", path.display())
         }
         Ok(found) if found.st_uid == me && is_listened_on(&held) => {
             bail!("another process listens on {}", path.display())

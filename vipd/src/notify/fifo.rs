@@ -48,7 +48,7 @@ impl Writer {
         let (made, file) = match opened.and_then(|owner| open(Path::new(&path), owner)) {
             Ok(opened) => opened,
             Err(error) => {
-                tracing::error!(fifo = path, error = format!("{error:#}"), "nothing is written to the FIFO");
+                tracing::error!(fifo = path, error = format!("{error:#}"), "the FIFO cannot be used");
                 return None;
             }
         };
@@ -61,7 +61,7 @@ impl Writer {
                 tracing::error!(
                     fifo = path,
                     error = format!("{error:#}"),
-                    "the reader of the FIFO cannot be run"
+                    "the FIFO's reader script cannot be run"
                 );
             }
             started.ok()
@@ -81,7 +81,7 @@ impl Writer {
         self.lines.close();
         let abort = self.task.abort_handle();
         if timeout(limit, self.task).await.is_err() {
-            tracing::warn!(fifo = self.path, "lines that nobody reads are lost");
+            tracing::warn!(fifo = self.path, "unread lines of the FIFO are dropped");
             abort.abort();
         }
         if let Some(mut reader) = self.reader {
@@ -110,7 +110,7 @@ impl Made {
     /// Removes it, unless somebody has put something else in its place.
     fn remove(self) -> Result<()> {
         let there = self.dir.stat(&self.name)?;
-        ensure!(there.st_ino == self.inode, "something else is in its place");
+        ensure!(there.st_ino == self.inode, "another file is in its place");
         Ok(self.dir.remove(&self.name)?)
     }
 }
@@ -189,7 +189,7 @@ async fn write(path: String, file: AsyncFd<File>, mut lines: Queued<String>) {
                 Ok(count) => left = &left[count..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    tracing::error!(fifo = path, %error, "a line is not written");
+                    tracing::error!(fifo = path, %error, "a line could not be written to the FIFO");
                     break;
                 }
             }

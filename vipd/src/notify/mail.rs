@@ -65,7 +65,12 @@ impl Mailer {
     pub fn start(config: &config::Config) -> Option<Self> {
         let mail = config::Mail::of(config)?;
         let post = Post::new(&mail)
-            .inspect_err(|error| tracing::error!(error = format!("{error:#}"), "no mail is sent"))
+            .inspect_err(|error| {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "mail is disabled: the configuration cannot be used"
+                )
+            })
             .ok()?;
         let server = format!("{}:{}", mail.server, mail.port);
         let (letters, queued) = queue(LETTERS, drop_oldest, "mail", server);
@@ -119,7 +124,7 @@ impl Mailer {
         self.ending.send_replace(true);
         let abort = self.task.abort_handle();
         if timeout(limit, self.task).await.is_err() {
-            tracing::warn!("mail that is still to be sent is lost");
+            tracing::warn!("unsent mail is dropped at the stop");
             abort.abort();
         }
     }
@@ -153,7 +158,7 @@ impl Post {
                         event = "mail_given_up",
                         subject = letter.subject,
                         error,
-                        "mail is given up"
+                        "mail given up after six attempts"
                     );
                     break;
                 };
@@ -161,7 +166,7 @@ impl Post {
                     subject = letter.subject,
                     error,
                     again_in_s = wait.as_secs(),
-                    "mail is not sent"
+                    "mail not sent; vipd tries again"
                 );
                 // The last news is worth a try at once.
                 tokio::select! {
@@ -177,7 +182,7 @@ impl Post {
         for recipient in self.to.iter() {
             message = message.to(recipient.clone());
         }
-        let message = message.body(letter.body.clone()).context("write the letter")?;
+        let message = message.body(letter.body.clone()).context("build the message")?;
         self.server.send(&message).await.context("send it")
     }
 }
@@ -185,7 +190,7 @@ impl Post {
 /// An address; one without a host is of this host.
 fn mailbox(address: &str) -> Result<Mailbox> {
     let whole = if address.contains('@') { address.to_owned() } else { format!("{address}@{}", host_name()) };
-    whole.parse().with_context(|| format!("`{address}` is not an address for mail"))
+    whole.parse().with_context(|| format!("`{address}` is not a mail address"))
 }
 
 fn host_name() -> String {

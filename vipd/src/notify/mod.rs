@@ -271,13 +271,17 @@ impl Notifier {
             match timeout_at(end, &mut runner).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::error!(name, %error, "the scripts of an instance cannot be waited for");
+                    tracing::error!(name, %error, "cannot wait for the notify scripts of an instance");
                 }
                 Err(_) => {
                     // The script that it has started goes on.
                     runner.abort();
                     let left = jobs.last();
-                    tracing::warn!(name, told_beside = left.len(), "a notify script still runs at the stop");
+                    tracing::warn!(
+                        name,
+                        told_beside = left.len(),
+                        "a notify script is still running at the stop"
+                    );
                     late.spawn_local(async move {
                         for Job { scripts, change, priority, instance } in left {
                             scripts.run(change, priority, &instance).await;
@@ -288,7 +292,7 @@ impl Notifier {
         }
         let done = async { while late.join_next().await.is_some() {} };
         if timeout(STOP, done).await.is_err() {
-            tracing::warn!("scripts that were told of the stop still run");
+            tracing::warn!("notify scripts of the stop are still running");
         }
         if let Some(mailer) = self.mailer {
             mailer.finish(STOP).await;
@@ -419,7 +423,7 @@ impl Scripts {
         let ended = match timeout(LONG, child.wait()).await {
             Ok(ended) => ended,
             Err(_) => {
-                tracing::warn!(name, script = %path, seconds = LONG.as_secs(), "a notify script runs for long");
+                tracing::warn!(name, script = %path, seconds = LONG.as_secs(), "a notify script is still running");
                 let Ok(ended) = timeout(BESIDE, child.wait()).await else {
                     let seconds = (LONG + BESIDE).as_secs();
                     return tracing::warn!(
@@ -428,7 +432,7 @@ impl Scripts {
                         name,
                         script = %path,
                         seconds,
-                        "a notify script does not end: what is told next is told beside it"
+                        "a notify script has not ended: the next one runs beside it"
                     );
                 };
                 ended
@@ -442,7 +446,7 @@ impl Scripts {
                 name,
                 script = %path,
                 %outcome,
-                "a notify script has failed"
+                "a notify script failed"
             );
         }
     }

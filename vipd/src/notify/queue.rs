@@ -131,7 +131,7 @@ impl<T> Shared<T> {
             to = self.to,
             name = self.name,
             count,
-            "older news was skipped: newer news came faster than it could be told"
+            "old notifications were dropped: new ones came faster than they could be delivered"
         );
     }
 }

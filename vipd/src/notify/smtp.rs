@@ -53,7 +53,7 @@ pub enum Unsent {
     Unconnected(Duration),
     #[error("{0}")]
     Refused(String),
-    #[error("the mail server has not taken the letter within {} s", .0.as_secs_f32())]
+    #[error("the mail server did not accept the message within {} s", .0.as_secs_f32())]
     Unfinished(Duration),
 }
 
@@ -135,7 +135,7 @@ impl<S> Bounded<S> {
     fn check_deadline(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.deadline.as_mut().poll(context) {
             Poll::Ready(()) => {
-                let text = format!("the mail server has not answered within {} s", self.limit.as_secs_f32());
+                let text = format!("the mail server did not answer within {} s", self.limit.as_secs_f32());
                 Err(io::Error::new(io::ErrorKind::TimedOut, text))
             }
             Poll::Pending => Ok(()),
@@ -144,7 +144,7 @@ impl<S> Bounded<S> {
 }
 
 fn too_much(what: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the mail server is given up: {what}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("connection to the mail server closed: {what}"))
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
@@ -256,14 +256,14 @@ mod tests {
     fn a_silent_server_is_given_up() {
         let (result, _) = run(talk(b"", b""));
         let error = result.unwrap_err().to_string();
-        assert!(error.contains("not answered within 2 s"), "{error}");
+        assert!(error.contains("not answer within 2 s"), "{error}");
     }
 
     #[test]
     fn a_server_that_falls_silent_is_given_up() {
         let (result, _) = run(talk(b"220 hello\r\n", b""));
         let error = result.unwrap_err().to_string();
-        assert!(error.contains("not answered within 2 s"), "{error}");
+        assert!(error.contains("not answer within 2 s"), "{error}");
     }
 
     /// What a server says is in the log, without control characters and not at length.

@@ -70,7 +70,7 @@ impl Guard {
                 // It is not waited for yet, so the number is still its own.
                 let child = Pid::from_raw(libc::pid_t::from_ne_bytes(child));
                 let killed = kill(child, Signal::SIGKILL);
-                tracing::warn!(%child, ?killed, "a command was stopped by its user before it began: it is killed");
+                tracing::warn!(%child, ?killed, "killed a command that its user had stopped before it began");
             }
         })?;
         Ok(Self { told, _done: done })

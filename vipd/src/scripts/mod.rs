@@ -153,6 +153,6 @@ pub async fn end(child: &mut Child) {
     }
     let _ = killpg(group, Signal::SIGKILL);
     if let Err(error) = child.wait().await {
-        tracing::warn!(%error, "a command that was ended cannot be waited for");
+        tracing::warn!(%error, "cannot wait for a command that was ended");
     }
 }

@@ -29,9 +29,9 @@ pub enum Unread {
     NotRun { program: &'static str, error: io::Error },
     #[error("{program} fails: {said}")]
     Failed { program: &'static str, said: String },
-    #[error("{0} does not end")]
+    #[error("{0} did not end in time")]
     TimedOut(&'static str),
-    #[error("{0} writes more than {OUTPUT} octets")]
+    #[error("{0} printed more than {OUTPUT} octets")]
     TooMuch(&'static str),
 }
 

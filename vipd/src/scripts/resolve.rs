@@ -29,13 +29,13 @@ pub enum Unusable {
     NoUser(String),
     #[error("there is no group `{0}`")]
     NoGroup(String),
-    #[error("{path} cannot be looked at: {error}")]
+    #[error("{path} cannot be examined: {error}")]
     Unreadable { path: PathBuf, error: io::Error },
     #[error("{0} is not an executable file")]
     NotExecutable(PathBuf),
-    #[error("root would run it, and others may change {}: {why} (`enable_script_security`)", path.display())]
+    #[error("`enable_script_security` refuses it: it would run as root, and other users may change {}: {why}", path.display())]
     Insecure { path: PathBuf, why: Open },
-    #[error("{0} is a relative path, and vipd runs commands from `/`: write the whole path")]
+    #[error("{0} is a relative path, and vipd runs commands from `/`: write an absolute path")]
     Relative(PathBuf),
 }
 

@@ -47,9 +47,9 @@ pub async fn watch(script: Script, executable: Executable, health: Health, tell:
 
 fn log(name: &str, health: Health, outcome: &Outcome) {
     if health == Health::Well {
-        tracing::info!(target: "vipd::event", event = "check_recovered", script = name, "the check succeeds");
+        tracing::info!(target: "vipd::event", event = "check_recovered", script = name, "check succeeded");
     } else {
-        tracing::warn!(target: "vipd::event", event = "check_failed", script = name, %outcome, "the check fails");
+        tracing::warn!(target: "vipd::event", event = "check_failed", script = name, %outcome, "check failed");
     }
 }
 
@@ -59,7 +59,7 @@ fn log_shortage(name: &str, error: &std::io::Error) {
         event = "check_not_run",
         script = name,
         %error,
-        "the check cannot be run at the moment: it counts as it was, and is tried again"
+        "the check cannot be run now: vipd keeps its last result and tries again"
     );
 }
 

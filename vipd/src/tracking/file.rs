@@ -38,7 +38,7 @@ pub async fn watch(file: TrackedFile, tell: impl Fn(Health)) {
         // Once: whoever may write to its directory can make us look as often as he likes.
         if complained != wrong {
             if let Some(wrong) = &wrong {
-                tracing::warn!(file = file.name, path = file.path, wrong, "the tracked file is taken for 0");
+                tracing::warn!(file = file.name, path = file.path, wrong, "the tracked file counts as 0");
             }
             complained = wrong;
         }
@@ -48,20 +48,24 @@ pub async fn watch(file: TrackedFile, tell: impl Fn(Health)) {
                 event = "tracked_file",
                 file = file.name,
                 value,
-                "the tracked file's value"
+                "the value of the tracked file changed"
             );
             tell(Health::Value(value));
         }
     };
     let mut watched = Directory::of(Path::new(&file.path)).inspect_err(|error| {
-        tracing::warn!(file = file.name, error = format!("{error:#}"), "looked at every second instead");
+        tracing::warn!(
+            file = file.name,
+            error = format!("{error:#}"),
+            "cannot watch the tracked file: vipd reads it every second"
+        );
     });
     loop {
         look();
         match &mut watched {
             Ok(directory) => {
                 if let Err(error) = directory.changed().await {
-                    tracing::warn!(file = file.name, %error, "looked at every second from now on");
+                    tracing::warn!(file = file.name, %error, "cannot watch the tracked file any more: vipd reads it every second");
                     watched = Err(error.into());
                 }
             }

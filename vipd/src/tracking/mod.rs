@@ -169,7 +169,7 @@ impl Tracker {
                     tracing::warn!(
                         file = file.name,
                         error = format!("{error:#}"),
-                        "the tracked file is not initialised"
+                        "the tracked file could not be initialised"
                     );
                 }
                 let (number, tell) = teller.next();
@@ -302,7 +302,7 @@ impl Tracker {
                 event = "tracked_interface",
                 interface,
                 up,
-                "a tracked interface has changed"
+                "the link of a tracked interface changed"
             );
         }
         self.changes()
@@ -367,7 +367,7 @@ fn renew<T: PartialEq>(
 fn resolve(accounts: &Accounts, script: &Script) -> Option<Executable> {
     let executable = accounts.resolve(&script.command);
     if let Err(error) = &executable {
-        tracing::error!(script = script.name, %error, "the check cannot be run: nothing depends on it");
+        tracing::error!(script = script.name, %error, "the check cannot be run: it is ignored");
     }
     executable.ok()
 }

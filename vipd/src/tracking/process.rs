@@ -35,7 +35,7 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(Health)) {
         }
     };
     let mut events = Events::listen().inspect_err(|error| {
-        tracing::warn!(process = process.name, %error, "no process events: /proc is looked through twice a second");
+        tracing::warn!(process = process.name, %error, "no process events: vipd reads /proc twice a second");
     });
     // What came in before it listened.
     let mut again_at: Option<Instant> = None;
@@ -90,7 +90,7 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(Health)) {
                     Err(_) => again_at = Some(Instant::now() + POLL),
                 },
                 Err(error) => {
-                    tracing::warn!(process = process.name, %error, "no more process events");
+                    tracing::warn!(process = process.name, %error, "process events ended: vipd reads /proc twice a second");
                     events = Err(error);
                 }
             }

@@ -29,7 +29,7 @@ pub struct View {
 
 /// An instance that was asked for and is not there.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no instance is called {wanted}; there is {}", if there.is_empty() { "none".into() } else { there.join(", ") })]
+#[error("there is no instance {wanted} (instances: {})", if there.is_empty() { "none".into() } else { there.join(", ") })]
 pub struct Unknown {
     wanted: String,
     there: Vec<String>,
@@ -82,7 +82,7 @@ fn header(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
     }
     writeln!(out)?;
     if status.drained {
-        writeln!(out, "{WARN}drained{WARN:#}: its instances rank last until `vipd undrain`")?;
+        writeln!(out, "{WARN}drained{WARN:#}: every instance has the lowest priority until `vipd undrain`")?;
     }
     Ok(())
 }
@@ -103,7 +103,7 @@ pub(super) fn problems(i: &InstanceStatus) -> Vec<String> {
         (sum(i.discards.values()), "discarded"),
         (i.leases_revoked, "revoked"),
         (i.send_errors, "not sent"),
-        (i.address_list_differs, "with other addresses"),
+        (i.address_list_differs, "with other VIPs"),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)

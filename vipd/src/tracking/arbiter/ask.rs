@@ -18,17 +18,17 @@ use crate::{config::Target, resources::is_shortage};
 /// Why a target has not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Silence {
-    #[error("no answer within its time")]
+    #[error("no answer within the timeout")]
     Late,
     /// What a host says to itself says nothing of the network.
-    #[error("it is an address of this host")]
+    #[error("the address is one of this host's own")]
     Own,
     #[error("there is no interface {0}")]
     NoInterface(String),
     #[error("{0}")]
     Failed(String),
     /// This host is short of something: that says nothing of the target.
-    #[error("it cannot be asked at the moment: {0}")]
+    #[error("the target cannot be asked now: {0}")]
     NotAsked(String),
 }
 
