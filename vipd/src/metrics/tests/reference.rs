@@ -17,7 +17,7 @@ Made from `vipd/src/metrics/families.rs` by `VIPD_WRITE_DOCS=1 cargo test -p vip
 # curl --unix-socket /run/vipd/metrics.sock http://localhost/metrics
 ```
 
-Off by default. OpenMetrics 1.0 text, which Prometheus 2.5 and later take:
+Off by default. The format is OpenMetrics 1.0 text, which Prometheus 2.5 and later read:
 
 ```yaml
 scrape_configs:
@@ -26,25 +26,26 @@ scrape_configs:
       - targets: [lb01:9812, lb02:9812]
 ```
 
-There is neither TLS nor a login: whoever reaches the address can read (nothing else). Listen on a loopback address or a unix socket
-and put a proxy in front of it where that matters. What is served is `GET /metrics`, one request a connection, 32 connections at once;
-a further one takes the place of the one that has been slow for longest. One that is slow is ended after 5 s (the request) or 20 s (all of it). If the address cannot be had vipd does not start.
+There is no TLS and no login: anybody who reaches the address can read the metrics. Listen on a loopback address or a unix socket, and put a
+proxy in front where that matters. vipd answers `GET /metrics`, one request a connection, 32 connections at once; another client takes
+the place of the slowest. A request may take 5 s, and a connection 20 s. If another process has the TCP port, vipd waits for it (event
+`metrics_not_served`); any other error ends the start.
 
-A scrape costs what `vipd status` costs: the engine thread copies its state once and goes on; the text is written by the main thread. It
-cannot delay an advert. `docs/reference/grafana-dashboard.json` is a dashboard for these metrics (Grafana 10 or later; Dashboards, New, Import).
+A scrape costs as much as `vipd status` and cannot delay an advert: the engine thread copies its state once, and the main thread writes
+the text. `docs/reference/grafana-dashboard.json` is a dashboard for these metrics (Grafana 10 or later; Dashboards, New, Import).
 
-Counters begin at 0 with the daemon; those of XDP go on over a restart that adopts its maps. Names and labels keep their
-meaning; new ones may come.
+Counters start at 0 with the daemon. Counters of the eBPF program continue over a restart that adopts its maps. Names and labels
+keep their meaning; new ones may come.
 
 Worth an alert:
 
 | what | expression |
 |---|---|
 | no owner | `sum by (vrid, family) (vipd_instance_lease_remaining_seconds > bool 0) == 0` |
-| two owners | the same, `> 1`; for as long as a scrape takes it may be one that has just handed over |
+| two owners | the same, `> 1`; right after a handover one scrape may show two |
 | out of service | `vipd_instance_state{state=\"FAULT\"} == 1` |
-| near to losing the lease | `vipd_instance_lease_margin_least_seconds < vipd_instance_advert_interval_seconds` |
-| not authenticated, or misconfigured | `rate(vipd_instance_discards_total[5m]) > 0` |
+| close to losing the lease | `vipd_instance_lease_margin_least_seconds < vipd_instance_advert_interval_seconds` |
+| wrong password, or another misconfiguration | `rate(vipd_instance_discards_total[5m]) > 0` |
 | another host claims a VIP | `rate(vipd_xdp_frames_total{kind=\"vip_conflicts\"}[5m]) > 0` |
 | a check fails | `vipd_tracked_well == 0` |
 | no real-time scheduling | `vipd_real_time == 0` |
