@@ -225,7 +225,7 @@ fn status_shows_the_instances_asked_for() -> Result<()> {
     let json: Value = serde_json::from_str(&out)?;
     ensure!(json["schema"] == 1 && json["instances"].as_array().is_some_and(|all| all.len() == 1), "{out}");
     let (code, out, err) = status(&["VI_2", "VI_3"])?;
-    ensure!(code == 1 && out.is_empty() && err.contains("VI_3; there is VI_1, VI_2"), "{code}: {err}");
+    ensure!(code == 1 && out.is_empty() && err.contains("VI_3 (instances: VI_1, VI_2)"), "{code}: {err}");
     Ok(())
 }
 

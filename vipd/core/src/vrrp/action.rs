@@ -20,7 +20,8 @@ impl fmt::Display for InstanceId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupId(pub u16);
 
-/// One thing for the driver to do, in the order in which they come.
+/// One thing for the driver to do. Actions are done in the order in which they come.
+#[expect(missing_docs, reason = "the sentence of a variant names its fields")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Build and send one advert now.
@@ -38,9 +39,9 @@ pub enum Action {
     Release { instance: InstanceId },
     /// Gratuitous ARP or unsolicited NA for every address, each `repeat` times.
     Announce { instance: InstanceId, repeat: u8 },
-    /// Drop whatever announcement is still queued.
+    /// Drop the announcements that are still queued.
     CancelAnnounce { instance: InstanceId },
-    /// What XDP is to compare adverts with from now on.
+    /// The rank that XDP compares adverts with from now on.
     Publish { instance: InstanceId, rank: Rank },
     /// Leaving: compare-exchange the lease word from the value last written to `until`, which is no later.
     ///
@@ -49,7 +50,7 @@ pub enum Action {
     Shorten { instance: InstanceId, until: Instant },
     /// Adverts are sent with `checksum` from now on, because a peer that uses it was heard. For the log.
     Mirroring { instance: InstanceId, checksum: ChecksumForm },
-    /// A master has heard a router that it beats. For who wants to know.
+    /// A master has heard a router that it beats. For notifications.
     LowerHeard { instance: InstanceId },
     /// Nothing is heard of the master of this instance's group: make sure that it serves no more. Answer with
     /// [`Input::Fenced`](crate::engine::Input::Fenced); until then nobody of the group takes over.
@@ -89,10 +90,15 @@ impl Rank {
 /// A state as keepalived names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StateName {
+    /// Not started yet.
     Init,
+    /// Follows a master, or waits for one.
     Backup,
+    /// Advertises, and holds the lease.
     Master,
+    /// Cannot take part.
     Fault,
+    /// Has handed over and ended.
     Stopped,
 }
 
@@ -118,8 +124,9 @@ impl fmt::Display for StateName {
 /// Why an instance cannot take part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultReason {
+    /// The link is down.
     LinkDown,
-    /// The link is down or gone, but a heartbeat line is up: a master says goodbye over it.
+    /// The link is down or gone, but a heartbeat link is up: a master says goodbye over it.
     CutOff,
     /// There is no interface of that name.
     NoInterface,
@@ -129,7 +136,7 @@ pub enum FaultReason {
     NoAddress,
     /// The address that adverts are configured to come from is missing.
     NoSource,
-    /// Something that is tracked without a weight is not well. The link is: a master says goodbye.
+    /// A script, file, process or interface that is tracked without a weight failed. The link is up: a master says goodbye.
     Tracked,
     /// Too few of an arbiter's targets answer. As `Tracked`: whoever still hears us is told.
     Isolated,
@@ -174,6 +181,7 @@ pub enum Reason {
     Group,
     /// The first advert could not be sent.
     SendFailed,
+    /// The instance cannot take part.
     Fault(FaultReason),
     /// Stopped as asked, without having been master.
     Shutdown,
