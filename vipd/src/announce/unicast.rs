@@ -1,4 +1,4 @@
-//! A raw socket that sends whole IP packets to one unicast peer, and knows whether they have left.
+//! A raw socket that sends whole IP packets to one unicast peer, and detects whether they have left.
 
 use std::{
     io::{self, IoSliceMut},
@@ -16,21 +16,20 @@ use nix::{
     },
 };
 
-/// Packets that wait for an unresolved neighbour count as sent but not yet gone, and the kernel keeps up to 208 KiB of
-/// them. Doubled by the kernel, this is room for all of those, and for what goes when the neighbour is found.
+/// Packets that wait for an unresolved neighbour occupy the send buffer, and the kernel keeps up to 208 KiB of
+/// them. The kernel doubles this value, which leaves room for all of those and for the packets after the neighbour is found.
 const SEND_BUFFER: usize = 1 << 20;
-/// Room for the kernel's notes about packets, and for ICMP errors, which come the same way.
+/// Room for the kernel's timestamps of packets, and for ICMP errors, which use the same queue.
 const NOTE_BUFFER: usize = 64 << 10;
-/// Notes read at once: more than [`NOTE_BUFFER`], which the kernel doubles, has room for. A flood of ICMP errors holds up nobody.
+/// Timestamps read at once: more than fit into [`NOTE_BUFFER`], which the kernel doubles. So a flood of ICMP errors causes no delay.
 const NOTES: usize = 1024;
 
-/// What has become of a packet that the kernel has taken.
+/// Progress of a packet that the kernel has accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Departure {
-    /// It is with the interface, as a frame.
+    /// The interface has it, as a frame.
     Left,
-    /// It waits: the neighbour that it goes to has no MAC yet. The kernel sends it when that is known, or drops it in
-    /// silence.
+    /// It waits for the MAC of its neighbour. The kernel sends it when the MAC is known, or drops it silently.
     Waits,
 }
 
@@ -94,9 +93,9 @@ impl UnicastSocket {
 
     /// Sends one packet, which must have a header of the peer's family. Never waits.
     ///
-    /// A packet with a known neighbour is with the interface before the kernel's call returns, so the note about it is
-    /// there. Where the kernel does not say it (it encrypts in the background, say), the packet counts as one that waits. An
-    /// earlier packet to the same peer that leaves during this call is as good: the peer hears it later than the call began.
+    /// A packet with a known neighbour reaches the interface before the kernel's call returns, so its timestamp is available. Without a
+    /// timestamp (the kernel encrypts in the background, say) the packet counts as one that waits. The timestamp of an earlier
+    /// packet to the same peer that leaves during this call is as good: the peer hears it after the call began.
     ///
     /// An IPv4 packet arrives as it is, except that the kernel fills in an identification of 0; an IPv6 packet arrives as it is.
     ///
@@ -116,7 +115,7 @@ impl UnicastSocket {
         Ok(if self.take_notes() { Departure::Left } else { Departure::Waits })
     }
 
-    /// Takes what the kernel has to say; whether a packet has left.
+    /// Reads the kernel's timestamps; whether a packet has left.
     fn take_notes(&self) -> bool {
         let mut left = false;
         for _ in 0..NOTES {

@@ -1,4 +1,4 @@
-//! `vipd doctor`: what was found, for people or for programs.
+//! `vipd doctor`: prints the findings, for people or for programs.
 
 use std::io::{self, Write};
 
@@ -17,7 +17,7 @@ struct Report<'f> {
     findings: &'f [Finding],
 }
 
-/// Looks at this host and prints what is found; the exit code says whether something has to be mended.
+/// Checks this host and prints the findings; the exit code says whether there is a problem.
 pub fn doctor(places: &Places, json: bool, strict: bool) -> Result<Exit> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let findings = judge(&runtime.block_on(Facts::gather(places))?);
@@ -40,7 +40,7 @@ pub fn doctor(places: &Places, json: bool, strict: bool) -> Result<Exit> {
     Ok(if problems > 0 || strict && warnings > 0 { Exit::Failure } else { Exit::Success })
 }
 
-/// Findings under what they are about, in the order of the first of each.
+/// The findings by subject, in the order of the first finding of each.
 fn people(out: &mut impl Write, findings: &[Finding]) -> io::Result<()> {
     let mut abouts: Vec<&str> = Vec::new();
     for finding in findings {

@@ -26,18 +26,18 @@ use crate::{
     metrics,
 };
 
-/// What went wrong, as an exit code. Documented in `vipd --help`.
+/// Exit codes. Documented in `vipd --help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
     Success = 0,
     /// Anything not named below.
     Failure = 1,
-    /// clap's own code for bad arguments, and that of `check` for a file that cannot be run.
+    /// clap's own code for bad arguments, and that of `check` for errors.
     Usage = 2,
     /// No vipd answers on the control socket.
     NotRunning = 3,
-    /// The configuration file cannot be read or is refused.
+    /// The configuration cannot be read or has errors.
     Config = 6,
 }
 
@@ -374,7 +374,7 @@ fn print_json(value: &impl Serialize) -> io::Result<()> {
     io::stdout().write_all(&text)
 }
 
-/// Asks for something and prints what has come of it.
+/// Sends a request and prints the result.
 fn done(runtime: &Runtime, request: &Request) -> Exit {
     ask(runtime, request, |response| match response {
         Response::Done { what } => Ok(writeln!(io::stdout(), "{what}")?),

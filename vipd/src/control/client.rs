@@ -1,4 +1,4 @@
-//! The client's side, blocking: what `vipd status`, `vipd events` and `vipd stop` use.
+//! The client's side, blocking: used by `vipd status`, `vipd events`, `vipd stop` and others.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -25,7 +25,7 @@ use super::{Request, Response};
 /// Longest wait for a connection, for the request to be taken, and for each part of a status; a stop takes up to two advert
 /// intervals of up to 255 s, and is not bounded by it.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
-/// An answer has fewer octets. The status of 10,000 VIPs has a few million.
+/// Most octets of a reply. The status of 10,000 VIPs has a few million.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,7 @@ pub fn request(path: &Path, request: &Request) -> Result<Response, ClientError> 
     read(path, &answer)
 }
 
-/// Sends one request, and gives each line that comes back to `take`, until vipd ends or `take` fails.
+/// Sends one request, and passes each line of the reply to `take`, until vipd ends or `take` fails.
 pub fn follow(
     path: &Path,
     request: &Request,
@@ -80,7 +80,7 @@ pub fn follow(
     }
 }
 
-/// An answer; empty at the end. What listens there need not be vipd.
+/// Reads one line; empty at the end. The listening process may not be vipd.
 pub(super) fn read_line(stream: &mut impl BufRead) -> io::Result<String> {
     let mut line = String::new();
     let mut limited = stream.take(MAX_ANSWER_BYTES);
@@ -114,7 +114,7 @@ fn ask(path: &Path, request: &Request) -> Result<UnixStream, ClientError> {
     Ok(stream)
 }
 
-/// A connection, which std would wait for without limit.
+/// Connects with a time limit, which std has not.
 fn connected(path: &Path) -> nix::Result<UnixStream> {
     let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     let limit = TimeVal::new(i64::try_from(STATUS_TIMEOUT.as_secs()).unwrap_or(i64::MAX), 0);

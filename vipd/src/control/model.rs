@@ -1,7 +1,7 @@
-//! What `vipd status --json` prints. Names end in their unit.
+//! Output of `vipd status --json`. Names end in their unit.
 //!
-//! The comments of fields are what `vipd status --schema` and `docs/reference/status.md` say of them. Within a [`SCHEMA`] fields may
-//! come, and none may go, or change its name or meaning.
+//! `vipd status --schema` and `docs/reference/status.md` contain the comments of the fields. Within one [`SCHEMA`] fields may be
+//! added, but none may be removed, or change its name or meaning.
 
 #[cfg(test)]
 pub mod samples;
@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Version of what is below.
+/// Version of this model.
 pub const SCHEMA: u32 = 1;
 
 /// The daemon and its instances.

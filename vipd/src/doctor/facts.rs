@@ -1,4 +1,4 @@
-//! What was seen. Plain data, so that tests can make it up.
+//! Facts about a host. Plain data, so that tests can make them up.
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
@@ -11,22 +11,22 @@ use crate::{
     host::{Survey, SurveyedLink},
 };
 
-/// A host, a configuration, and the vipd that runs there if one does.
+/// A host, a configuration, and the running vipd if there is one.
 #[derive(Debug)]
 pub struct Facts {
     pub machine: Machine,
-    /// The path that it was read from is in its diagnostics.
+    /// Its diagnostics have the path of the file.
     pub configuration: Result<Loaded, Failure>,
     pub running: Option<Status>,
-    /// Or why it could not be taken.
+    /// Or the reason why it failed.
     pub survey: Result<Survey, String>,
     /// `net.ipv4.ip_nonlocal_bind` or that of IPv6.
     pub nonlocal_bind: bool,
     /// By the name of the interface, and `all`.
     pub settings: BTreeMap<String, InterfaceSettings>,
-    /// Multicast groups that somebody on this host is a member of, with the interface.
+    /// Multicast groups that this host has joined, with the interface.
     pub groups: Vec<(String, IpAddr)>,
-    /// What `nft -j list ruleset` says, or why nothing is known.
+    /// Output of `nft -j list ruleset`, or the reason why there is none.
     pub ruleset: Result<Value, String>,
     /// Whether rules of the legacy iptables are in use, which `nft` does not show.
     pub legacy_rules: bool,
@@ -34,7 +34,7 @@ pub struct Facts {
     pub keepalived: Vec<Keepalived>,
     /// Scripts of the configuration that cannot be run.
     pub broken: Vec<Broken>,
-    /// As the running vipd has them, or asked just now.
+    /// From the running vipd, or from requests just now.
     pub arbiters: Vec<ArbiterStatus>,
 }
 
@@ -47,7 +47,7 @@ pub struct Machine {
     pub bpffs_dir: PathBuf,
     /// Whether a BPF file system is there.
     pub bpffs: bool,
-    /// Its mode, if everybody may make files in it.
+    /// Its mode, if every user may create files in it.
     pub bpffs_shared: Option<u32>,
     /// Whether a vipd has left something pinned there.
     pub pinned: bool,
@@ -63,16 +63,16 @@ pub struct Machine {
     pub programs: Programs,
 }
 
-/// What the kernel says to vipd's BPF programs.
+/// Whether the kernel loads vipd's eBPF programs.
 #[derive(Clone, Debug)]
 pub enum Programs {
     Loaded(Vec<Verified>),
-    /// What it answered, and the remedy.
+    /// The kernel's answer, and the remedy.
     Refused {
         what: String,
         fix: String,
     },
-    /// Why they were not tried.
+    /// Why they were not loaded as a test.
     Untried(String),
 }
 
@@ -84,19 +84,19 @@ pub struct InterfaceSettings {
     pub arp_announce: u32,
 }
 
-/// A keepalived that runs.
+/// A running keepalived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keepalived {
     pub pid: u32,
     pub config: PathBuf,
-    /// Whether that file has virtual routers, as far as is seen without its includes; `None`: it cannot be read.
+    /// Whether that file, without its includes, has virtual routers; `None`: it cannot be read.
     pub vrrp: Option<bool>,
 }
 
 /// A script that cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// What names it.
+    /// Where the configuration names it.
     pub name: String,
     pub problem: String,
 }
@@ -110,7 +110,7 @@ impl Facts {
         self.config().map_or(&[], |config| &config.instances)
     }
 
-    /// What the running vipd says of an instance.
+    /// Status of an instance of the running vipd.
     pub fn status_of(&self, instance: &Instance) -> Option<&InstanceStatus> {
         self.running.as_ref()?.instances.iter().find(|status| status.name == instance.name)
     }

@@ -1,4 +1,4 @@
-//! Looks: at `/proc`, the kernel's links and rules, the packet filter, the file, and the vipd that runs.
+//! Reads the facts: `/proc`, the kernel's links and rules, the packet filter, the configuration, and the running vipd.
 
 mod proc;
 
@@ -31,7 +31,7 @@ use crate::{
     tracking::arbiter,
 };
 
-/// What is looked at.
+/// Where to find the facts.
 #[derive(Clone, Debug)]
 pub struct Places {
     pub source: Source,
@@ -40,11 +40,11 @@ pub struct Places {
 }
 
 impl Facts {
-    /// Needs a tokio runtime; asks the targets of arbiters if no vipd does. Otherwise it changes and sends nothing.
+    /// Needs a tokio runtime. Asks the targets of arbiters if no vipd runs; otherwise it changes and sends nothing.
     ///
     /// # Errors
     ///
-    /// A vipd that runs, and does not answer.
+    /// A running vipd does not answer.
     pub async fn gather(places: &Places) -> Result<Self> {
         let running = status(&places.runtime_dir)?;
         let configuration = places.source.load();
@@ -74,7 +74,7 @@ impl Facts {
     }
 }
 
-/// What the vipd of a runtime directory says; `None`: there is none.
+/// Status of the vipd of a runtime directory; `None` without one.
 fn status(runtime_dir: &Path) -> Result<Option<Status>> {
     match control::request(&runtime_dir::socket(runtime_dir), &Request::Status) {
         Ok(Response::Status(status)) => Ok(Some(*status)),
@@ -117,7 +117,7 @@ fn machine(bpffs_dir: &Path, vipd: Option<u32>) -> Machine {
     }
 }
 
-/// Has the kernel verify the programs, if this process may; nothing is attached, pinned or left loaded.
+/// Loads the programs as a test, if this process may; nothing is attached, pinned or left loaded.
 fn programs() -> Programs {
     let missing = dataplane::missing_capabilities();
     if !missing.is_empty() {
@@ -146,7 +146,7 @@ fn settings() -> BTreeMap<String, InterfaceSettings> {
     interfaces.flatten().filter_map(of).collect()
 }
 
-/// Those of this network namespace; not the children of one that is listed.
+/// The keepaliveds of this network namespace, without their child processes.
 fn keepalived() -> Vec<Keepalived> {
     let here = fs::read_link("/proc/self/ns/net").ok();
     let is_it = |process: &proc::Process| process.name().as_deref() == Some("keepalived");
@@ -183,7 +183,7 @@ fn keepalived_config(arguments: &[String]) -> PathBuf {
     given.unwrap_or_else(|| "/etc/keepalived/keepalived.conf".to_owned()).into()
 }
 
-/// Every command that is named, and cannot be run as it is.
+/// The commands of the configuration that cannot be run.
 fn broken(config: &Config) -> Vec<Broken> {
     let accounts = match Accounts::new(&ScriptPolicy::of(config)) {
         Ok(accounts) => accounts,
@@ -242,9 +242,9 @@ async fn arbiters(config: Option<&Config>, running: Option<&Status>) -> Vec<Arbi
     known
 }
 
-/// Octets of keepalived's configuration that are looked at.
+/// Octets read of keepalived's configuration.
 const CONFIG_LEN_MAX: u64 = 64 << 20;
-/// With tools of the system.
+/// Time limit for tools of the system.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

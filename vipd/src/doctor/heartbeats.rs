@@ -1,4 +1,4 @@
-//! Heartbeat lines: whether they are there, and whether adverts come over them.
+//! Heartbeat links: whether they exist, and whether they deliver adverts.
 
 use super::{Facts, Findings};
 use crate::{config::Instance, host::Unusable};

@@ -1,4 +1,4 @@
-//! The kernel, what vipd may do there, and whether it can keep time.
+//! The kernel, the privileges of vipd, and whether it can keep time.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ fn capabilities(Machine { capabilities, .. }: &Machine, findings: &mut Findings)
     }
 }
 
-/// Whether the kernel loads the programs: its verifier differs from version to version.
+/// Whether the kernel loads the programs: verifiers differ from version to version.
 fn programs(Machine { programs, .. }: &Machine, findings: &mut Findings) {
     match programs {
         Programs::Loaded(verified) => {
@@ -187,10 +187,10 @@ const SYS_ADMIN: u32 = 21;
 const SYS_NICE: u32 = 23;
 const PERFMON: u32 = 38;
 const BPF: u32 = 39;
-/// More than vipd has, maps and all.
+/// More than vipd locks, with its maps.
 const LOCKED: u64 = 64 << 20;
 const UNIT: &str = "add them to AmbientCapabilities= and CapabilityBoundingSet= of the unit";
-/// What the engine thread asks for.
+/// Real-time priority that the engine thread asks for.
 const PRIORITY: u64 = 51;
-/// Adverts this often need the processor at once.
+/// Shorter advert intervals need a preemptible kernel.
 const SHORT: Duration = Duration::from_millis(50);

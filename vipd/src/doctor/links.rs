@@ -1,4 +1,4 @@
-//! Each interface that the configuration names: whether it is there, and what XDP, VLANs and multicast find on it.
+//! The interfaces of the configuration: existence, state, addresses, XDP, VLANs and multicast.
 
 use std::net::IpAddr;
 
@@ -48,7 +48,7 @@ fn missing(facts: &Facts, name: &str, findings: &mut Findings) {
     }
 }
 
-/// Whether vipd takes it.
+/// Whether vipd can use it.
 fn usable(link: &SurveyedLink, instances: &[&Instance], findings: &mut Findings) -> bool {
     let virtual_mac = instances.iter().any(|i| i.use_vmac && i.interface == link.state.name);
     let taken = || if virtual_mac { link.state.takes_virtual_mac() } else { Ok(()) };
@@ -61,7 +61,7 @@ fn usable(link: &SurveyedLink, instances: &[&Instance], findings: &mut Findings)
     }
 }
 
-/// Whether more can be said of it.
+/// Whether further checks make sense.
 fn state(link: &SurveyedLink, findings: &mut Findings) -> bool {
     let name = &link.state.name;
     match (link.state.enabled, link.state.up) {
@@ -118,7 +118,7 @@ fn address(link: &SurveyedLink, instances: &[&Instance], findings: &mut Findings
     }
 }
 
-/// An address that a line of the configuration names.
+/// A source address that the configuration names.
 fn configured_source(link: &SurveyedLink, (instance, source): (&Instance, IpAddr), findings: &mut Findings) {
     let name = &link.state.name;
     if link.state.addresses.iter().any(|candidate| candidate.address == source) {
@@ -299,7 +299,7 @@ fn multicast(facts: &Facts, link: &SurveyedLink, instances: &[&Instance], findin
     }
 }
 
-/// A switch that snoops and hears no querier forgets its members after a while. Of bridges of this host that is seen.
+/// A snooping switch without a querier forgets its members after a while. That is visible for bridges of this host.
 fn snooping(wire: &SurveyedLink, instances: &[&Instance], findings: &mut Findings) {
     if instances.iter().all(|instance| instance.unicast.is_some()) {
         return;
@@ -318,7 +318,7 @@ fn snooping(wire: &SurveyedLink, instances: &[&Instance], findings: &mut Finding
     }
 }
 
-/// VIPs that somebody has put on an interface: the kernel answers for them, master or not.
+/// VIPs that are configured on an interface: the kernel answers for them, master or not.
 fn leftovers(facts: &Facts, findings: &mut Findings) {
     let Ok(survey) = &facts.survey else { return };
     let mut clean = true;

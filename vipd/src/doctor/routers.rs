@@ -1,4 +1,4 @@
-//! What a running vipd knows of its instances: their states, what they hear, and what they send in time.
+//! The instances of a running vipd: states, adverts received, and adverts sent in time.
 
 use super::{Facts, Findings};
 use crate::{
@@ -26,7 +26,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
     }
 }
 
-/// Whether the file is what runs.
+/// Whether the running configuration is that of the file.
 fn in_force(facts: &Facts, status: &Status, findings: &mut Findings) {
     let Some(config) = facts.config() else { return };
     let same = |instance: &Instance| {
@@ -123,7 +123,7 @@ fn hears(
 /// Why adverts are dropped, and what to do.
 struct Discard {
     what: &'static str,
-    /// Whose line decides it here.
+    /// The keyword that decides it here.
     keyword: Option<&'static str>,
     fix: &'static str,
 }
@@ -191,5 +191,5 @@ fn sends(status: &InstanceStatus, findings: &mut Findings) {
     }
 }
 
-/// An advert this part of an interval late is near to a takeover, with one that is lost.
+/// An advert late by this part of an interval may cause a takeover, if another one is lost.
 const LATE: u64 = 4;

@@ -1,4 +1,4 @@
-//! What decides who answers ARP and which way packets go: sysctls and policy rules.
+//! Sysctls and policy rules, which decide who answers ARP and where packets go.
 
 use std::net::IpAddr;
 
@@ -41,7 +41,7 @@ fn arp(facts: &Facts, findings: &mut Findings) {
     }
 }
 
-/// Strict reverse-path filtering drops what comes in on another interface than the answer would take.
+/// Strict reverse-path filtering drops packets that arrive on another interface than a reply would take.
 fn reverse_path(facts: &Facts, name: &str, instances: &[&Instance], findings: &mut Findings) {
     let Some(mode) = facts.setting(name, |settings| settings.rp_filter) else { return };
     let Some(link) = facts.link(name).filter(|_| mode == 1) else {
@@ -81,7 +81,7 @@ fn reverse_path(facts: &Facts, name: &str, instances: &[&Instance], findings: &m
     }
 }
 
-/// Rules before the `local` rule, which vipd moves to 100, are looked at for packets to this host, too.
+/// Rules before the `local` rule, which vipd moves to 100, also see packets to this host.
 fn rules(facts: &Facts, findings: &mut Findings) {
     let Ok(survey) = &facts.survey else { return };
     let early = survey.rules.iter().filter(|rule| rule.preference < LOCAL && !rule.expected);

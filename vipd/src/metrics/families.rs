@@ -13,7 +13,7 @@ use crate::{
 /// A metric with all of its samples.
 #[derive(Debug)]
 pub struct Family {
-    /// Without `vipd_`, the unit, and what the kind appends.
+    /// Name without `vipd_`, unit and suffix of the kind.
     pub name: &'static str,
     pub kind: Kind,
     /// Whether the unit is seconds; else there is none.
@@ -58,18 +58,18 @@ enum Source {
     InstanceBy(&'static [&'static str], fn(&InstanceStatus) -> Vec<Labelled>),
 }
 
-/// The labels of what belongs to an instance. Not `instance`: Prometheus gives that name to the target, and would rename ours.
+/// The labels of an instance's metrics. Not `instance`: Prometheus gives that name to the target, and would rename ours.
 pub const INSTANCE_LABELS: [&str; 4] = ["vrrp_instance", "interface", "vrid", "family"];
 
 /// Every state that an instance can be in.
 const STATES: [StateName; 5] =
     [StateName::Init, StateName::Backup, StateName::Master, StateName::Fault, StateName::Stopped];
 
-/// Every state that a line can be in.
+/// The states of a link for adverts.
 const LINE_STATES: [&str; 4] = ["up", "down", "absent", "lost"];
 
 impl Family {
-    /// As a query names it.
+    /// Name in a query.
     #[cfg(test)]
     pub fn full_name(&self) -> String {
         let unit = if self.seconds { "_seconds" } else { "" };
@@ -166,7 +166,7 @@ fn us(us: u64) -> Value {
     Value::Real(Duration::from_micros(us).as_secs_f64())
 }
 
-/// A value of each target of the arbiters that has one.
+/// A value for each target of an arbiter that has one.
 fn of_targets(status: &Status, value: fn(&TargetStatus) -> Option<Value>) -> Vec<Labelled> {
     let of = |arbiter: &ArbiterStatus| {
         let name = arbiter.name.clone();
@@ -176,7 +176,7 @@ fn of_targets(status: &Status, value: fn(&TargetStatus) -> Option<Value>) -> Vec
     status.arbiters.iter().flat_map(of).collect()
 }
 
-/// Every metric. What is here is served, and what is served is here.
+/// Every metric that is served.
 pub const ALL: &[Family] = &[
     info(
         "build",

@@ -11,10 +11,10 @@ use prometheus_client::{
 use super::families::{ALL, Kind, Sample, Value};
 use crate::control::model::Status;
 
-/// What [`encode`] makes.
+/// Content type of [`encode`]'s output.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Writes every metric of [`ALL`], as the status has it.
+/// Writes every metric of [`ALL`] from a status.
 pub fn encode(status: Status) -> String {
     let mut registry = Registry::with_prefix("vipd");
     registry.register_collector(Box::new(Snapshot(status)));

@@ -1,4 +1,4 @@
-//! One `vrrp_script`: run at its interval, and told of when it has risen or fallen.
+//! One `vrrp_script`: runs at its interval, and reports when it has risen or fallen.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::{
     scripts::{Executable, Outcome},
 };
 
-/// Runs a check for ever. It begins in `health`.
+/// Runs a check for ever, and starts in `health`.
 ///
-/// One that cannot be run because the host is short of something, such as descriptors, says nothing of what is checked: it is tried
-/// again each second, and has failed after [`PATIENCE`], or after three intervals.
+/// A check that cannot be run because of a shortage of the host says nothing about the service: it is tried again each second, and has
+/// failed after [`PATIENCE`], or after three intervals if that is longer.
 pub async fn watch(script: Script, executable: Executable, health: Health, tell: impl Fn(Health)) {
     let mut counter = Counter::of_script(&script, health);
     let mut next = Instant::now();
@@ -63,7 +63,7 @@ fn log_shortage(name: &str, error: &std::io::Error) {
     );
 }
 
-/// Before one that could not be run is tried again.
+/// Wait before a check that could not be run is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// Between two runs of one that takes longer than its interval.
+/// Wait between two runs of a check that takes longer than its interval.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
