@@ -179,6 +179,7 @@ enum Command {
     Handover {
         /// Name of the vrrp_instance
         instance: String,
+        /// Target of the handover
         #[arg(long, value_enum, default_value_t = control::To::Backup)]
         to: control::To,
         #[command(flatten)]

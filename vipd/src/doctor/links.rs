@@ -281,7 +281,11 @@ fn multicast(facts: &Facts, link: &SurveyedLink, instances: &[&Instance], findin
         return;
     }
     if facts.status_of(instance).is_none() {
-        findings.skipped(name, "membership", "no vipd is running");
+        findings.skipped(
+            name,
+            "membership",
+            "membership of the adverts' group is not checked: no vipd is running",
+        );
         return;
     }
     let multicasting = instances.iter().filter(|instance| instance.unicast.is_none());

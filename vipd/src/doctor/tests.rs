@@ -134,7 +134,7 @@ fn a_host_that_is_well_has_nothing_to_mend() {
     assert_eq!(
         said(&idle(), |level| level == Level::Skipped),
         [
-            "eth0: skipped: no vipd is running",
+            "eth0: skipped: membership of the adverts' group is not checked: no vipd is running",
             "sysctls: skipped: no vipd is running, which would raise arp_ignore and arp_announce",
             "vipd: skipped: no vipd is running: the checks of a running vipd are left out"
         ]

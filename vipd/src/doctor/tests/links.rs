@@ -81,8 +81,8 @@ fn interfaces() {
             "fewer queues than processors",
             |f| eth0(f).shared_queues = Some(SharedQueues { used: 1, given: 1, processors: 2 }),
             &[
-                "eth0: warning: virtio_net has 1 pairs of queues, 1 in use, for 2 processors: what XDP answers waits for a lock on \
-                 a queue that others use",
+                "eth0: warning: virtio_net has 1 pairs of queues, 1 in use, for 2 processors: frames from XDP wait for a lock on a \
+                 shared queue",
             ],
         ),
         (
