@@ -212,7 +212,7 @@ impl fmt::Display for Reason {
             Self::Fault(FaultReason::Refused) => "the interface cannot be used",
             Self::Fault(FaultReason::NoAddress) => "no usable address on the interface",
             Self::Fault(FaultReason::NoSource) => "the source address of the adverts is missing",
-            Self::Fault(FaultReason::Tracked) => "a tracked script, file, process or interface failed",
+            Self::Fault(FaultReason::Tracked) => "a tracked check failed",
             Self::Fault(FaultReason::Isolated) => "isolated",
             Self::Fault(FaultReason::Group) => "another instance of the sync group is in fault",
             Self::Shutdown => "stopped",
