@@ -238,7 +238,7 @@ fn links_that_change_while_a_reload_waits_count() -> Result<()> {
     bed.lb01().write_vipd_conf(&one(HIGH, &[VIP]))?;
     start_reload(&mut lb01)?;
     bed.lab.set_port("lb01", false)?;
-    wait_for("its end", SOON, || lb01.log().contains("the configuration is in force"))?;
+    wait_for("its end", SOON, || lb01.log().contains("the new configuration is in force"))?;
     bed.wait("lb01", "FAULT")?;
     bed.wait("lb02", "MASTER")?;
     sleep(INTERVAL * 6);

@@ -1,15 +1,15 @@
 //! Places for clients: a limit on connections. When all are taken, a new client gets the place of the client that has been idle for
 //! longest, so that idle clients keep nobody out.
 
-use std::{cell::RefCell, os::fd::AsRawFd, rc::Rc, time::Duration};
+use std::{cell::RefCell, os::fd::AsRawFd, rc::Rc};
 
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::{sync::Notify, time::Instant};
 
+use crate::events::SAY_EVERY;
+
 /// Descriptors reserved for the election, checks and notify scripts.
 const RESERVE: u64 = 64;
-/// Minimum time between two events about refused clients.
-const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// The places of one server, on one thread.
 #[derive(Clone, Debug)]

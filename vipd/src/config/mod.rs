@@ -113,6 +113,7 @@ pub fn parse(
     let (config, origins) = lower::lower(&tree, unsupported, &mut report);
     audit::commands(&tree, outside, &mut report);
     audit::passwords(&tree, outside, &mut report);
+    audit::unused_interfaces(&tree, &config, &mut report);
     let failed = report.has_errors();
     let mut diagnostics = audit::files(report.files(), outside);
     diagnostics.extend(report.finish());

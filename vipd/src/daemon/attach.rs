@@ -91,7 +91,7 @@ async fn attach_to(
             interface,
             mode,
             reason,
-            "native XDP is not possible, so tc ingress serves the interface"
+            "native XDP is not possible: tc ingress serves the interface"
         );
     }
     match attached {

@@ -87,7 +87,7 @@ impl Driver {
         match to {
             To::Preferred if mates.iter().any(|id| self.handovers.last.contains(id)) => {
                 self.rank_as_configured(&mates);
-                answer(reply, Ok(format!("{name} ranks as it is configured to")));
+                answer(reply, Ok(format!("{name} has its configured priority")));
             }
             To::Preferred if self.handovers.drained => {
                 answer(reply, Err("this node is drained: `vipd undrain` ends that for all instances".into()));
@@ -154,7 +154,7 @@ impl Driver {
         let all: BTreeSet<InstanceId> = self.effects.slots.keys().copied().collect();
         self.rank_as_configured(&all);
         if was {
-            tracing::info!(target: "vipd::event", event = "undrained", "the node takes part as it is configured to");
+            tracing::info!(target: "vipd::event", event = "undrained", "all instances have their configured priority again");
         }
         answer(reply, Ok(if was { "undrained" } else { "not drained" }.into()));
     }
@@ -216,7 +216,7 @@ impl Driver {
             to.push(format!("{name} is handed over to {successor}"));
         }
         if offer.drains {
-            tracing::info!(target: "vipd::event", event = "drained", "the node is drained: its instances rank last");
+            tracing::info!(target: "vipd::event", event = "drained", "the node is drained: every instance has priority 1");
             to.push("this node is drained".into());
         }
         answer(offer.reply, Ok(to.join("\n")));
@@ -229,7 +229,7 @@ impl Driver {
             target: "vipd::event",
             event = "handover_failed",
             instances = names,
-            "no backup has taken over: the node stays MASTER, and nothing was lost"
+            "no backup has taken over: the node stays MASTER"
         );
         let stay = if kept.len() == 1 { "stays" } else { "stay" };
         let mut message =

@@ -168,14 +168,14 @@ impl Slot {
                     instance = name,
                     interface,
                     %error,
-                    "adverts do not leave by this line"
+                    "adverts cannot be sent on this link"
                 ),
                 None => tracing::info!(
                     target: "vipd::event",
                     event = "advert_sent_again",
                     instance = name,
                     interface,
-                    "adverts leave by this line again"
+                    "adverts can be sent on this link again"
                 ),
             }
         }
@@ -197,14 +197,14 @@ impl Slot {
                 event = "heartbeat_down",
                 instance = name,
                 interface,
-                "a heartbeat line is down"
+                "a heartbeat link is down"
             ),
             News::Up => tracing::info!(
                 target: "vipd::event",
                 event = "heartbeat_up",
                 instance = name,
                 interface,
-                "a heartbeat line is up"
+                "a heartbeat link is up"
             ),
             News::Lost => {
                 let what = match number {
@@ -226,7 +226,7 @@ impl Slot {
                 event = "heartbeat_heard",
                 instance = name,
                 interface,
-                "adverts are heard on this line again"
+                "adverts are heard on this link again"
             ),
         }
     }

@@ -35,7 +35,7 @@ impl MainLoop<'_> {
                 target: "vipd::event",
                 event = "rx_vlan_restored",
                 interface,
-                "somebody has turned on the stripping of VLAN tags (rxvlan), and vipd has turned it off again"
+                "another program turned on the stripping of VLAN tags (rxvlan); vipd has turned it off again"
             ),
             Err(error) => {
                 tracing::error!(
@@ -43,7 +43,7 @@ impl MainLoop<'_> {
                     event = "rx_vlan_lost",
                     interface,
                     error = format!("{error:#}"),
-                    "somebody has turned on the stripping of VLAN tags (rxvlan), and it cannot be turned off"
+                    "another program turned on the stripping of VLAN tags (rxvlan), and vipd cannot turn it off"
                 );
                 // Attaching looks at the setting: tc takes over, or the instances there are in fault.
                 self.want_rebuild().await;

@@ -140,7 +140,7 @@ impl MainLoop<'_> {
                         self.manager.reloaded();
                     }
                     None => {
-                        tracing::error!(error, "interfaces are not followed for now");
+                        tracing::error!(error, "interface changes could not be applied; vipd tries again");
                         self.wanted.again_soon();
                     }
                 }
@@ -163,7 +163,7 @@ impl MainLoop<'_> {
             bail!("{path} has no vrrp_instance; `vipd stop` ends them all");
         }
         if loaded.config.real_time_priority() != self.config.real_time_priority() {
-            tracing::warn!("another vrrp_rt_priority takes a restart");
+            tracing::warn!("a changed vrrp_rt_priority needs a restart");
         }
         self.prepare(loaded.config, false).await
     }
@@ -216,7 +216,7 @@ impl MainLoop<'_> {
                 return Err(error);
             }
             let error = self.why_unattached(ifindex, &format!("{error:#}"));
-            tracing::error!(error, "an interface is not used");
+            tracing::error!(error, "an interface cannot be used");
             self.wanted.again_soon();
             routers.iter_mut().for_each(|router| router.refuse(ifindex, &error));
         }
@@ -237,7 +237,10 @@ impl MainLoop<'_> {
             match self.look_again(&reload.config).await {
                 Ok(routers) => reload.routers = routers,
                 Err(error) => {
-                    tracing::error!(error = format!("{error:#}"), "interfaces are not followed for now");
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "interface changes could not be applied; vipd tries again"
+                    );
                     self.wanted.again_soon();
                 }
             }
@@ -245,17 +248,17 @@ impl MainLoop<'_> {
         let (what, changes, problems) = self.come_into_force(reload, is_reload).await;
         if problems.is_empty() && !is_reload {
             if changes {
-                tracing::info!(target: "vipd::event", event = "interfaces_changed", what, "interfaces have changed");
+                tracing::info!(target: "vipd::event", event = "interfaces_changed", what, "interfaces changed");
             }
         } else if problems.is_empty() {
-            tracing::info!(target: "vipd::event", event = "reloaded", what, "the configuration is in force");
+            tracing::info!(target: "vipd::event", event = "reloaded", what, "the new configuration is in force");
         } else {
             tracing::error!(
                 target: "vipd::event",
                 event = "reloaded_in_part",
                 what,
                 problems = problems.join("; "),
-                "the configuration is in force in part, trying again"
+                "the new configuration is in force in part; vipd tries again"
             );
             self.wanted.again_soon();
         }

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 use serde_json::Value;
 
 use crate::{
+    beside::Speaker,
     config::{Config, Failure, Instance, Loaded},
     control::model::{ArbiterStatus, InstanceStatus, Status},
-    dataplane::Verified,
-    host::{Survey, SurveyedLink},
+    dataplane::{ClockDiffers, Verified},
+    host::{Leftover, Survey, SurveyedLink},
 };
 
 /// A host, a configuration, and the running vipd if there is one.
@@ -18,20 +19,28 @@ pub struct Facts {
     /// Its diagnostics have the path of the file.
     pub configuration: Result<Loaded, Failure>,
     pub running: Option<Status>,
+    /// Why one that seems to run could not be asked.
+    pub unanswered: Option<Unanswered>,
     /// Or the reason why it failed.
     pub survey: Result<Survey, String>,
-    /// `net.ipv4.ip_nonlocal_bind` or that of IPv6.
-    pub nonlocal_bind: bool,
+    /// `net.ipv4.ip_nonlocal_bind` and that of IPv6, if it can be read.
+    pub nonlocal_bind: [Option<bool>; 2],
     /// By the name of the interface, and `all`.
     pub settings: BTreeMap<String, InterfaceSettings>,
     /// Multicast groups that this host has joined, with the interface.
     pub groups: Vec<(String, IpAddr)>,
+    /// Where this host listens: `TCP` or `UDP`, the address, which may be that of all, and the port.
+    pub listeners: Vec<(&'static str, IpAddr, u16)>,
     /// Output of `nft -j list ruleset`, or the reason why there is none.
     pub ruleset: Result<Value, String>,
     /// Whether rules of the legacy iptables are in use, which `nft` does not show.
     pub legacy_rules: bool,
-    /// In this network namespace.
-    pub keepalived: Vec<Keepalived>,
+    /// Other processes with VRRP sockets in this network namespace.
+    pub speakers: Vec<Speaker>,
+    /// keepalived processes in this network namespace that have none.
+    pub idle_keepalived: Vec<u32>,
+    /// What a vipd has made here, if none answers; or why that is not known.
+    pub leftovers: Result<Vec<Leftover>, String>,
     /// Scripts of the configuration that cannot be run.
     pub broken: Vec<Broken>,
     /// From the running vipd, or from requests just now.
@@ -60,6 +69,8 @@ pub struct Machine {
     /// `net.core.bpf_jit_enable`; `None` in all but the first network namespace.
     pub jit: Option<u32>,
     pub clocksource: Option<String>,
+    /// Whether this process has another boot-time clock than BPF programs; `None`: it is not known.
+    pub clock: Option<Result<(), ClockDiffers>>,
     pub programs: Programs,
 }
 
@@ -84,13 +95,13 @@ pub struct InterfaceSettings {
     pub arp_announce: u32,
 }
 
-/// A running keepalived.
+/// Why a vipd is not asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keepalived {
-    pub pid: u32,
-    pub config: PathBuf,
-    /// Whether that file, without its includes, has virtual routers; `None`: it cannot be read.
-    pub vrrp: Option<bool>,
+pub enum Unanswered {
+    /// This user may not connect to its socket, or what answers there is none; the reason.
+    Unreachable(String),
+    /// It is stopped, or hangs.
+    Unresponsive(String),
 }
 
 /// A script that cannot be run.

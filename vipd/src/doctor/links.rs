@@ -7,6 +7,7 @@ use vipd_common::Family;
 use super::{Facts, Findings};
 use crate::{
     config::{Instance, XdpMode, XdpModes},
+    control::model::ProgramHook,
     dataplane::NATIVE_MTU,
     host::{SurveyedLink, Unusable, is_local},
 };
@@ -129,11 +130,9 @@ fn configured_source(link: &SurveyedLink, (instance, source): (&Instance, IpAddr
         );
     }
     let what = format!("it lacks {source}, the source of {}'s adverts", instance.name);
-    let (keyword, needed) = match instance.unicast {
-        Some(_) => ("unicast_src_ip", instance.tracks_source() || !is_local(source)),
-        None => ("mcast_src_ip", instance.tracks_source()),
-    };
-    if needed {
+    let keyword = if instance.unicast.is_some() { "unicast_src_ip" } else { "mcast_src_ip" };
+    // Not known is not missing.
+    if instance.tracks_source() || !is_local(source).unwrap_or(true) {
         let fix = format!("ip address add {source}/LENGTH dev {name}, or correct `{keyword}`");
         findings.problem(name, "address", what, fix);
     } else {
@@ -157,7 +156,7 @@ fn wire<'f>(facts: &'f Facts, link: &'f SurveyedLink) -> &'f SurveyedLink {
 /// Whether an interface is, or will be, served by native XDP alone.
 fn is_native(facts: &Facts, name: &str, instances: &[&Instance]) -> bool {
     match instances.iter().find_map(|instance| facts.status_of(instance)) {
-        Some(status) => status.xdp_mode == "native",
+        Some(status) => status.xdp_mode == ProgramHook::Native,
         None => facts
             .config()
             .is_some_and(|config| XdpModes::of(config, XdpMode::Auto).of_interface(name) == XdpMode::Native),
@@ -169,7 +168,7 @@ fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instanc
     let native = is_native(facts, name, instances);
     let status = instances.iter().find_map(|instance| facts.status_of(instance));
     match (status, wire.state.xdp) {
-        (Some(status), _) if status.xdp_mode.is_empty() => {
+        (Some(status), _) if status.xdp_mode == ProgramHook::Nowhere => {
             let what = "vipd runs, but its program is not attached here: nothing answers for the VIPs";
             let fix = "see the state of its instances for the reason; vipd retries every few seconds";
             findings.problem(name, "xdp", what, fix);
@@ -211,7 +210,7 @@ fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instanc
             );
         }
         (None, Some(_)) => {
-            findings.ok(name, "xdp", format!("the program on {on} belongs to an earlier vipd; the next one adopts it"))
+            findings.ok(name, "xdp", format!("the program on {on} is a vipd's"))
         }
         (None, None) if wire.state.mtu > NATIVE_MTU => {
             let what =
@@ -232,7 +231,7 @@ fn queues(
     let status = instances.iter().find_map(|instance| facts.status_of(instance));
     let configured = || facts.config().map(|config| XdpModes::of(config, XdpMode::Auto).of_interface(name));
     let at_tc = match status {
-        Some(status) => status.xdp_mode != "native",
+        Some(status) => status.xdp_mode != ProgramHook::Native,
         // `auto` serves a VLAN interface at tc ingress.
         None => match configured() {
             Some(XdpMode::Tc) => true,

@@ -15,6 +15,7 @@ use vipd_common::Family;
 
 use super::{
     VIRTUAL_TAG,
+    leftovers::Named,
     netlink::{FAMILIES, Problems, address_family, errno, explain, supported},
 };
 
@@ -90,6 +91,16 @@ async fn list(handle: &Handle) -> Result<Vec<(Option<VirtualRule>, RuleMessage)>
         }
     }
     Ok(rules)
+}
+
+/// The tagged rules in words.
+pub(super) async fn named(handle: &Handle) -> Result<Vec<Named>> {
+    let named = |(rule, message): (Option<VirtualRule>, RuleMessage)| {
+        let is_v6 = message.header.family == address_family(Family::V6);
+        let text = rule.map_or_else(|| "of an unknown form".to_owned(), |rule| rule.to_string());
+        Named { family: if is_v6 { Family::V6 } else { Family::V4 }, table: 0, text }
+    };
+    Ok(list(handle).await?.into_iter().map(named).collect())
 }
 
 async fn add(handle: &Handle, rule: &VirtualRule) -> Result<()> {

@@ -1,12 +1,14 @@
-//! The daemon's metrics for Prometheus, in the OpenMetrics text format over HTTP.
+//! The daemon's metrics for Prometheus, as text over HTTP: OpenMetrics, or the classic format.
 //!
 //! A scrape is a [`Command::Status`] in the queue of the control socket's requests, answered on the main thread: the engine
-//! thread does no more for it than for `vipd status`. [`families`] lists the metrics, [`text`] writes them, [`http`] serves
-//! them, [`listen`] has the socket.
+//! thread does no more for it than for `vipd status`. [`families`] lists the metrics, [`process`] those of the process itself, [`text`]
+//! writes both in a [`format`](self::format), [`http`] serves them, [`listen`] has the socket.
 
 mod families;
+mod format;
 mod http;
 mod listen;
+mod process;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -1,12 +1,11 @@
 //! Bounded queues of notifications between tasks of one thread. A full queue drops outdated entries, counts them, and reports them as an
 //! event.
 
-use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 use tokio::{sync::Notify, time::Instant};
 
-/// Minimum time between two events of a queue that keeps dropping.
-const SAY_EVERY: Duration = Duration::from_secs(60);
+use crate::events::SAY_EVERY;
 
 /// The sending end. Dropping it closes the queue; its entries are still delivered.
 #[derive(Debug)]

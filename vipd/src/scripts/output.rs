@@ -37,7 +37,7 @@ pub enum Unread {
 
 /// Output of a program that must succeed within `limit`. Dropping the future kills the program.
 pub async fn read(program: &'static str, arguments: &[&str], limit: Duration) -> Result<Vec<u8>, Unread> {
-    let path = find(program).ok_or(Unread::NotInstalled(program))?;
+    let path = system_tool(program).ok_or(Unread::NotInstalled(program))?;
     let mut command = Command::new(path);
     command
         .args(arguments)
@@ -90,7 +90,7 @@ async fn take(pipe: Option<impl AsyncRead + Unpin>, kept: usize) -> io::Result<O
 }
 
 /// Finds a tool in the system's directories, never through PATH: root may run this with another user's PATH.
-fn find(program: &str) -> Option<PathBuf> {
+fn system_tool(program: &str) -> Option<PathBuf> {
     SYSTEM.iter().map(|dir| Path::new(dir).join(program)).find(|path| path.is_file())
 }
 

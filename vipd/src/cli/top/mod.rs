@@ -1,9 +1,12 @@
 //! `vipd top`: the status, again and again, in a terminal.
 //!
-//! [`state`] has the last statuses and the user's choices, without a terminal or a clock; [`draw`] shows them. This file has the terminal,
-//! keys, signals, and the requests to the daemon. Each request has a thread of its own, so that a daemon that hangs delays no key.
+//! [`state`] has the last statuses and the user's choices (with [`filter`]), without a terminal or a clock; [`draw`] shows them, and
+//! [`help`] explains them. This file has the terminal, keys, signals, and the requests to the daemon. Each request has a thread of its own,
+//! so that a daemon that hangs delays no key.
 
 mod draw;
+mod filter;
+mod help;
 mod state;
 #[cfg(test)]
 mod tests;

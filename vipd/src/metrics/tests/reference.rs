@@ -4,7 +4,10 @@ use std::{fmt::Write, fs, path::Path};
 
 use vipd_common::abi::{Counters, InstanceCounters};
 
-use crate::metrics::families::{ALL, INSTANCE_LABELS, Kind};
+use crate::metrics::{
+    families::{ALL, INSTANCE_LABELS, Kind},
+    process::{self, Process},
+};
 
 const HEAD: &str = "\
 # Metrics
@@ -14,22 +17,28 @@ Made from `vipd/src/metrics/families.rs` by `VIPD_WRITE_DOCS=1 cargo test -p vip
 ```console
 # vipd run --metrics-listen 127.0.0.1:9812         # or [::1]:9812, or unix:/run/vipd/metrics.sock (mode 0660)
 # curl http://127.0.0.1:9812/metrics
+# curl --head http://127.0.0.1:9812/metrics        # whether it is served
 # curl --unix-socket /run/vipd/metrics.sock http://localhost/metrics
 ```
 
-Off by default. The format is OpenMetrics 1.0 text, which Prometheus 2.5 and later read:
+Off by default. The answer is OpenMetrics 1.0 text for a client that asks for it (`Accept: application/openmetrics-text`), as
+Prometheus does since 2.35; other clients get the classic text of Prometheus (`text/plain; version=0.0.4`). Names, labels and values are
+the same in both.
 
 ```yaml
 scrape_configs:
   - job_name: vipd
     static_configs:
       - targets: [lb01:9812, lb02:9812]
+        labels: {cluster: web}             # one for each pair; needed where two pairs have the same VIP
+rule_files:
+  - /usr/share/doc/vipd/reference/vipd-alerts.yml
 ```
 
 There is no TLS and no login: anybody who reaches the address can read the metrics. Listen on a loopback address or a unix socket, and put a
-proxy in front where that matters. vipd answers `GET /metrics`, one request a connection, 32 connections at once; another client takes
-the place of the slowest. A request may take 5 s, and a connection 20 s. If another process has the TCP port, vipd waits for it (event
-`metrics_not_served`); any other error ends the start.
+proxy in front where that matters. vipd answers `GET` and `HEAD` of `/metrics`, one request a connection, 32 connections at once; another
+client takes the place of the slowest. A request may take 5 s, and a connection 20 s. If another process has the TCP port, vipd waits for it
+(event `metrics_not_served`); any other error ends the start.
 
 A scrape costs as much as `vipd status` and cannot delay an advert: the engine thread copies its state once, and the main thread writes
 the text. `docs/reference/grafana-dashboard.json` is a dashboard for these metrics (Grafana 10 or later; Dashboards, New, Import).
@@ -37,25 +46,18 @@ the text. `docs/reference/grafana-dashboard.json` is a dashboard for these metri
 Counters start at 0 with the daemon. Counters of the eBPF program continue over a restart that adopts its maps. Names and labels
 keep their meaning; new ones may come.
 
-Worth an alert:
+## Alerts
 
-| what | expression |
-|---|---|
-| no owner | `sum by (vrid, family) (vipd_instance_lease_remaining_seconds > bool 0) == 0` |
-| two owners | the same, `> 1`; right after a handover one scrape may show two |
-| out of service | `vipd_instance_state{state=\"FAULT\"} == 1` |
-| close to losing the lease | `vipd_instance_lease_margin_least_seconds < vipd_instance_advert_interval_seconds` |
-| wrong password, or another misconfiguration | `rate(vipd_instance_discards_total[5m]) > 0` |
-| another host claims a VIP | `rate(vipd_xdp_frames_total{kind=\"vip_conflicts\"}[5m]) > 0` |
-| a check fails | `vipd_tracked_well == 0` |
-| no real-time scheduling | `vipd_real_time == 0` |
+The rules of [vipd-alerts.yml](vipd-alerts.yml), which `promtool test rules` tests:
+
 ";
 
 fn document() -> String {
-    let mut text = HEAD.to_owned();
+    let mut text = HEAD.to_owned() + "```yaml\n" + &rules() + "```\n";
     let is_of_instance = |labels: &[&str]| labels.starts_with(&INSTANCE_LABELS);
     let _ = writeln!(text, "\n## Of the daemon\n\n| metric | type | labels | |\n|---|---|---|---|");
     rows(&mut text, |labels| !is_of_instance(labels), 0);
+    process_rows(&mut text);
     let labels = INSTANCE_LABELS.map(|label| format!("`{label}`")).join(", ");
     let _ = writeln!(
         text,
@@ -68,6 +70,20 @@ fn document() -> String {
     let reasons = reasons.skip(InstanceCounters::FIRST_DISCARD);
     values(&mut text, "Values of `reason` of `vipd_instance_discards_total`", reasons);
     text
+}
+
+fn rules() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/vipd-alerts.yml");
+    fs::read_to_string(path).unwrap()
+}
+
+/// What the process says of itself.
+fn process_rows(text: &mut String) {
+    for family in process::ALL {
+        let metric = family.metric(&Process::default());
+        let kind = if metric.kind == Kind::Counter { "counter" } else { "gauge" };
+        let _ = writeln!(text, "| `{}` | {kind} |  | {} |", metric.full_name(), metric.help);
+    }
 }
 
 fn rows(text: &mut String, wanted: impl Fn(&[&str]) -> bool, known: usize) {
