@@ -1,6 +1,6 @@
 //! `vipd-bench`: what vipd, keepalived and FRR do in the same situations, in the same lab, one after the other.
 //!
-//! Nothing here passes or fails: the figures go to `bench/results/`, medians with their spread.
+//! Nothing here passes or fails: the figures go to `target/bench/`, medians with their spread; `bench/results.md` is the run that the documentation quotes.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures")]
 
@@ -37,7 +37,7 @@ struct Args {
     #[command(flatten)]
     options: Options,
     /// Where to write results.json, results.md and the plots
-    #[arg(long, default_value = "bench/results")]
+    #[arg(long, default_value = "target/bench")]
     out: PathBuf,
 }
 

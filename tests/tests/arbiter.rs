@@ -63,7 +63,7 @@ fn a_node_that_loses_its_gateway_gives_the_vip_up() -> Result<()> {
     let target = &known["targets"][0];
     ensure!(known["reached"] == false && target["answers"] == false, "{known}");
     ensure!(
-        target["problem"] == "no answer within its time" && target["answered_ms_ago"].is_u64(),
+        target["problem"] == "no answer within the timeout" && target["answered_ms_ago"].is_u64(),
         "{known}"
     );
     ensure!(lb01.log().contains("event=\"arbiter_isolated\""), "{}", lb01.log());
@@ -191,8 +191,8 @@ fn what_is_an_answer() -> Result<()> {
     let expected = [
         "ping 10.0.0.1: answers: true",
         "ping fe80::1%eth0: answers: true",
-        "ping 10.0.0.99: no answer within its time",
-        "ping 10.0.0.5: it is an address of this host",
+        "ping 10.0.0.99: no answer within the timeout",
+        "ping 10.0.0.5: the address is one of this host's own",
         "ping fe80::1%eth9: there is no interface eth9",
         "tcp 10.0.0.1:80: answers: true",
         "tcp [fe80::1%eth0]:80: answers: true",
@@ -223,7 +223,7 @@ fn a_restart_and_a_reload_go_on() -> Result<()> {
         arbiter(&bed, "lb01").is_ok_and(|arbiter| arbiter["targets"][0]["answers"] == false)
     })?;
     ensure!(bed.state("lb01")? == "MASTER", "{}", daemon.log());
-    ensure!(bed.status("lb01")?["reason"] == "lease taken over from the vipd before");
+    ensure!(bed.status("lb01")?["reason"] == "lease inherited from the previous vipd");
     bed.lab.set_port("gw", true)?;
     wait_reached(&bed, "lb01", true)?;
 

@@ -101,7 +101,7 @@ fn one_line_is_enough_and_without_both_the_backup_takes_over() -> Result<()> {
 #[test]
 fn a_master_without_its_link_says_goodbye_over_a_heartbeat_line() -> Result<()> {
     for (extra, reason, goodbyes, fault) in [
-        (HEARTBEAT, "master left", 1, "link down, a heartbeat line is up"),
+        (HEARTBEAT, "master left", 1, "link down, a heartbeat link is up"),
         ("", "no advert from a master", 0, "link down"),
     ] {
         let Some(bed) = Bed::two_lines()? else { return Ok(()) };

@@ -191,7 +191,7 @@ fn foreign_pin_directories_give_way() -> Result<()> {
     let mut daemon = bed.restart("lb01")?;
     bed.wait("lb01", "MASTER")?;
     ensure!(fs::symlink_metadata(&vipd)?.uid() == 0 && current.exists());
-    ensure!(daemon.log().contains("maps that an earlier vipd left are adopted"), "{}", daemon.log());
+    ensure!(daemon.log().contains("adopted the maps of an earlier vipd"), "{}", daemon.log());
     lb01.stop_vipd(&bed.vipd)?;
     ensure!(daemon.wait(SOON)?.success(), "{}", daemon.log());
     fs::remove_file(&pin)?;

@@ -72,6 +72,9 @@ fn a_bad_reload_changes_nothing_and_says_why() -> Result<()> {
     fs::write(pair.bed.lb01().vipd_conf(), "vrrp_instance {")?;
     pair.lb01.sighup()?;
     wait_for("SIGHUP to be refused", SOON, || pair.lb01.log().matches("reload rejected").count() >= 3)?;
+    // Each diagnostic has lines of its own.
+    let log = pair.lb01.log();
+    ensure!(log.contains("vipd.conf:1:") && !log.contains("\\n"), "{log}");
     sleep(INTERVAL * 4);
     ensure!(life(&pair.bed.status("lb01")?) == before);
     no_gap(&pair, &listener)
@@ -233,7 +236,7 @@ fn links_that_change_while_a_reload_waits_count() -> Result<()> {
     bed.lb01().write_vipd_conf(&one(HIGH, &[VIP]))?;
     start_reload(&mut lb01)?;
     bed.lab.set_port("lb01", false)?;
-    wait_for("its end", SOON, || lb01.log().contains("the configuration is in force"))?;
+    wait_for("its end", SOON, || lb01.log().contains("the new configuration is in force"))?;
     bed.wait("lb01", "FAULT")?;
     bed.wait("lb02", "MASTER")?;
     sleep(INTERVAL * 6);

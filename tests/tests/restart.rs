@@ -282,6 +282,6 @@ fn a_lease_that_was_being_handed_over_is_not_taken_over() -> Result<()> {
     let lb01 = bed.restart("lb01")?;
     bed.lb01().wait_ready(&bed.vipd, SOON)?;
     ensure!(bed.state("lb01")? == "BACKUP", "{}", lb01.log());
-    ensure!(!lb01.log().contains("lease taken over"), "{}", lb01.log());
+    ensure!(!lb01.log().contains("lease inherited"), "{}", lb01.log());
     bed.wait("lb01", "MASTER")
 }

@@ -85,7 +85,10 @@ fn what_others_may_change_later_is_not_run_any_more() -> Result<()> {
     bed.wait("lb01", "MASTER")?;
     ensure!(fs::read_to_string(&name)?.trim() == path, "a script knows its name");
     let failed = |which: &'static str| {
-        let reason = format!("cannot be run: root would run it, and others may change {}", dir.display());
+        let reason = format!(
+            "cannot be run: `enable_script_security` refuses it: it would run as root, and other users may change {}",
+            dir.display()
+        );
         bed.wait_event("lb01", "check_failed", |fields| {
             fields["script"] == which && fields["outcome"].as_str().is_some_and(|said| said.contains(&reason))
         })

@@ -213,7 +213,7 @@ fn a_restart_keeps_a_groups_mastership() -> Result<()> {
     let mut lb01 = bed.restart("lb01")?;
     bed.lb01().wait_ready(&bed.vipd, SOON)?;
     ensure!(states(&bed, bed.lb01())? == ["MASTER"; 3], "{}", lb01.log());
-    ensure!(lb01.log().matches("lease taken over from the vipd before").count() == 3, "{}", lb01.log());
+    ensure!(lb01.log().matches("lease inherited from the previous vipd").count() == 3, "{}", lb01.log());
     ensure!(adverts(&listener).iter().all(|heard| heard.priority == HIGH));
     // In another order it is the same group.
     lb01.kill9()?;

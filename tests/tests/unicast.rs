@@ -155,7 +155,7 @@ fn a_source_that_is_removed_is_a_fault_until_it_is_back() -> Result<()> {
             ensure!(status["state"] == "FAULT" && reason.contains(words), "{words}: {status}");
         }
         let doctor = doctor(&bed)?;
-        ensure!(doctor.contains("it does not have 10.0.0.5"), "{doctor}");
+        ensure!(doctor.contains("it lacks 10.0.0.5"), "{doctor}");
 
         lb01.exec(&["ip", "address", "add", "10.0.0.5/24", "dev", "eth0"])?;
         bed.wait("lb01", "MASTER")?;

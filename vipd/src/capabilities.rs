@@ -1,13 +1,13 @@
-//! The capabilities of a thread: those it has, and those that programs it runs would inherit.
+//! The capabilities of a thread, and those that its programs would inherit.
 //!
-//! The kernel keeps them for each thread. Threads and processes that are made later begin with those of their maker.
+//! The kernel keeps capabilities for each thread. New threads and processes start with those of their parent.
 
 use std::io;
 
 use nix::libc;
 
-/// What vipd needs when it has started, in the order of `linux/capability.h`. The unit gives it no others
-/// (`vipd/dist/vipd.service`; docs/operate/install.md says what for).
+/// The capabilities that vipd needs after its start, in the order of `linux/capability.h`. The unit grants no others
+/// (`vipd/dist/vipd.service`; docs/operate/install.md has their purpose).
 pub const NEEDED: [(&str, u32); 11] = [
     ("CAP_CHOWN", 0),
     ("CAP_DAC_OVERRIDE", 1),
@@ -22,20 +22,20 @@ pub const NEEDED: [(&str, u32); 11] = [
     ("CAP_BPF", 39),
 ];
 
-/// Gives up, for the calling thread, what vipd does not need, and has programs inherit nothing.
+/// Drops all capabilities that vipd does not need from the calling thread; its programs inherit none.
 ///
-/// The bounding set stays: what root runs has root's powers again, as when root runs it by hand. `systemctl restart` and
-/// `mount` in a notify script need them.
+/// The bounding set stays, so root's scripts have root's capabilities again: `systemctl restart` and `mount` in a notify
+/// script need them.
 pub fn drop_unneeded() -> io::Result<()> {
     keep(NEEDED.iter().fold(0, |set, (_, number)| set | 1 << number))
 }
 
-/// Gives up everything, for a thread that needs nothing.
+/// Drops all capabilities, for a thread that needs none.
 pub fn drop_all() -> io::Result<()> {
     keep(0)
 }
 
-/// Has programs that the calling thread runs inherit nothing. Async-signal-safe: it is called between fork and exec.
+/// Makes programs of the calling thread inherit no capability. Async-signal-safe: it is called between fork and exec.
 pub fn clear_inherited() -> io::Result<()> {
     clear_ambient()?;
     let before = get()?;
@@ -49,7 +49,7 @@ fn keep(wanted: u64) -> io::Result<()> {
     change(before, Sets { effective: effective & wanted, permitted: permitted & wanted, inheritable: 0 })
 }
 
-/// Where nothing is to be done the call may be forbidden: the stricter unit filters it.
+/// Calls the kernel only if something has to change: the stricter unit forbids the call.
 fn change(before: Sets, after: Sets) -> io::Result<()> {
     if before == after { Ok(()) } else { set(&after) }
 }

@@ -1,6 +1,6 @@
-//! vipd keeps a virtual IP alive across machines: VRRP elections over an XDP data plane.
+//! vipd keeps a virtual IP alive across machines: VRRP with an eBPF data plane.
 //!
-//! The parts and who may use whom are described in `ARCHITECTURE.md`.
+//! `ARCHITECTURE.md` has the parts and their boundaries.
 
 pub mod announce;
 pub mod beside;

@@ -1,5 +1,5 @@
-//! Places for clients: so many connections at once. When all are taken, a new client gets the place of the one that has kept its
-//! place longest without leaving anything to be done, so that clients which only hold on keep nobody out.
+//! Places for clients: a limit on connections. When all are taken, a new client gets the place of the client that has been idle for
+//! longest, so that idle clients keep nobody out.
 
 use std::{cell::RefCell, os::fd::AsRawFd, rc::Rc};
 
@@ -8,7 +8,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::events::SAY_EVERY;
 
-/// Descriptors that clients leave to the election, to checks and to notify scripts.
+/// Descriptors reserved for the election, checks and notify scripts.
 const RESERVE: u64 = 64;
 
 /// The places of one server, on one thread.
@@ -23,9 +23,9 @@ pub struct Places {
 struct Taken {
     /// The oldest first.
     places: Vec<Entry>,
-    /// The last number that was given.
+    /// The last number.
     number: u64,
-    /// Clients that were turned away since it was said.
+    /// Clients refused since the last event.
     away: u64,
     said_at: Option<Instant>,
 }
@@ -33,12 +33,12 @@ struct Taken {
 #[derive(Debug)]
 struct Entry {
     number: u64,
-    /// Since when the client is waited for; `None` while the client waits for an answer.
+    /// Idle since; `None` while the client waits for an answer.
     idle_since: Option<Instant>,
     given_up: Rc<Notify>,
 }
 
-/// A client's place, which is free again when this is dropped.
+/// A client's place; dropping it frees the place.
 #[derive(Debug)]
 pub struct Place {
     number: u64,
@@ -49,7 +49,7 @@ pub struct Place {
 /// Why a client gets no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
-    #[error("vipd serves {0} clients already: try again later")]
+    #[error("vipd already serves {0} clients: try again later")]
     Clients(usize),
     #[error(
         "vipd has {0} of {1} descriptors in use, and keeps the rest for the election and the checks: raise its limit \
@@ -64,12 +64,12 @@ impl Places {
         Self { server, limit, taken: Rc::default() }
     }
 
-    /// A place for a client that was just accepted. It is waited for. Where no place is free, or descriptors are scarce, it is the
-    /// place of the client that is idle for longest.
+    /// A place for a client that was just accepted, and counts as idle. If no place is free, or descriptors are scarce, it is the
+    /// place of the client that has been idle for longest.
     ///
     /// # Errors
     ///
-    /// Every other client waits for an answer, or there are next to no descriptors.
+    /// Every other client waits for an answer, or almost no descriptors are left.
     pub fn take(&self, client: &impl AsRawFd) -> Result<Place, Full> {
         let mut taken = self.taken.borrow_mut();
         let (scarce, exhausted) = descriptors(client);
@@ -101,18 +101,18 @@ impl Places {
             server = self.server,
             count = std::mem::take(&mut taken.away),
             %why,
-            "so many clients at once that some are turned away, those first that leave nothing to be done"
+            "too many clients at once: some are turned away, idle ones first"
         );
     }
 }
 
 impl Place {
-    /// The client waits for an answer from now on: nobody else gets its place.
+    /// The client waits for an answer from now on: it keeps its place.
     pub fn is_served(&self) {
         self.set(None);
     }
 
-    /// The client is waited for from now on: for a request, or to read an answer.
+    /// The client is idle from now on: vipd waits for its request, or for it to read an answer.
     pub fn is_waited_for(&self) {
         self.set(Some(Instant::now()));
     }
@@ -136,7 +136,7 @@ impl Drop for Place {
     }
 }
 
-/// Whether descriptors are scarce, and whether there are next to none. The kernel gives the lowest that is free: a high one means
+/// Whether descriptors are scarce, and whether almost none are left. The kernel gives the lowest free descriptor, so a high one means
 /// that few are left.
 fn descriptors(client: &impl AsRawFd) -> (Option<Full>, bool) {
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return (None, false) };

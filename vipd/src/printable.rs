@@ -1,10 +1,10 @@
-//! What others have said, made fit for the log.
+//! Texts of other programs, made safe for the log.
 
-/// Characters that are kept of a text of others.
+/// Characters kept of such a text.
 const KEPT: usize = 512;
 
-/// A text that somebody else has chosen, as it goes into the log, an event or a terminal: control characters are escaped, so that
-/// it forges no line and moves no cursor, and the rest of a long one is left out.
+/// A text from another program for the log, an event or a terminal. Control characters are escaped, so that it forges no line and moves
+/// no cursor; a long text is cut.
 pub fn printable(text: &str) -> String {
     let mut kept = String::new();
     for (n, character) in text.chars().enumerate() {

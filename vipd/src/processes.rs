@@ -1,4 +1,4 @@
-//! What `/proc` says of processes, and of multicast groups.
+//! Facts from `/proc`: processes and multicast groups.
 
 use std::{
     fs,

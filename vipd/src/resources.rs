@@ -1,16 +1,16 @@
-//! What the host may be short of for a while: descriptors, processes, memory. That says nothing of a service that is checked.
+//! Shortages of the host: descriptors, processes, memory. They say nothing about a service that is checked.
 
 use std::{io, sync::OnceLock, time::Duration};
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
-/// vipd asks for as many descriptors as this, if the hard limit lets it.
+/// Descriptors that vipd asks for, if the hard limit permits it.
 const DESCRIPTORS: rlim_t = 65536;
-/// For so long a check that cannot be run, or a target that cannot be asked, is as it was last; then it has failed. A host that
-/// starts no process for so long is not well.
+/// For so long a check that cannot be run, or a target that cannot be asked, keeps its result; then it has failed. A host that starts no
+/// process for so long is in trouble itself.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Soft and hard limit of descriptors as vipd was started with them.
+/// Soft and hard limit of descriptors at the start of vipd.
 static DESCRIPTORS_AT_START: OnceLock<(rlim_t, rlim_t)> = OnceLock::new();
 
 /// Raises the soft limit of descriptors: a default of 1,024 is for programs that use select(2).
@@ -21,11 +21,11 @@ pub fn raise_descriptors() {
         if wanted > soft { setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) } else { Ok(()) }
     });
     if let Err(error) = raised {
-        tracing::warn!(%error, "the limit of descriptors is not raised");
+        tracing::warn!(%error, "the limit of open files could not be raised");
     }
 }
 
-/// Gives a child the soft limit that vipd was started with. To be called between fork and exec: it is async-signal-safe.
+/// Gives a child the soft limit that vipd was started with. Async-signal-safe: it is called between fork and exec.
 pub fn restore_descriptors() -> io::Result<()> {
     match DESCRIPTORS_AT_START.get() {
         Some((soft, hard)) => Ok(setrlimit(Resource::RLIMIT_NOFILE, *soft, *hard)?),
@@ -33,7 +33,7 @@ pub fn restore_descriptors() -> io::Result<()> {
     }
 }
 
-/// Whether this says that the host is short of something, and not what was asked of it.
+/// Whether the error is a shortage of the host.
 pub fn is_shortage(error: &io::Error) -> bool {
     let shortages = [libc::EMFILE, libc::ENFILE, libc::EAGAIN, libc::ENOMEM, libc::ENOBUFS];
     error.raw_os_error().is_some_and(|code| shortages.contains(&code))

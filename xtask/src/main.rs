@@ -50,7 +50,7 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Boot Debian's kernels in qemu (no hardware virtualisation needed) and run tests inside
     Guest(guest::Args),
-    /// Measure vipd beside keepalived and FRR; the figures go to bench/results
+    /// Measure vipd beside keepalived and FRR; the figures go to target/bench
     Bench(bench::Args),
     /// Two vipd nodes and a client to play with, in network namespaces
     #[command(subcommand)]

@@ -107,7 +107,7 @@ counters! {
         checksum_message_only = ChecksumMessageOnly,
         /// Valid v3 adverts with another interval than ours (RFC 9568 7.1: logged, accepted).
         interval_differs = IntervalDiffers,
-        /// Valid adverts listing other addresses than ours.
+        /// Valid adverts with another address list than this node's.
         address_list_differs = AddressListDiffers,
         /// Valid v3 adverts over IPv6 whose first address is not link-local (erratum 8300; keepalived and FRR send them).
         first_addr_not_link_local = FirstAddrNotLinkLocal,

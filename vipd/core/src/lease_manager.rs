@@ -65,18 +65,22 @@ pub trait Node {
 /// When the advert that the last [`Report`] described was heard last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard {
+    /// Generation of the record of XDP that the stamp belongs to.
     pub generation: u64,
+    /// When XDP saw the advert.
     pub at: Instant,
 }
 
 /// An advert that XDP reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
+    /// The instance that the advert is for.
     pub instance: InstanceId,
     /// Of XDP's record after this advert: a stamp of another generation is of an advert that is still to be reported.
     pub generation: u64,
     /// When the advert of the generation before was heard last.
     pub before: Instant,
+    /// The advert.
     pub advert: Advert,
     /// XDP stored 0 in the lease word while processing it.
     pub revoked: bool,
@@ -85,10 +89,15 @@ pub struct Report {
 /// See [`Action::Transition`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
+    /// The instance whose state changed.
     pub instance: InstanceId,
+    /// State before.
     pub from: StateName,
+    /// State now.
     pub to: StateName,
+    /// Cause of the change.
     pub reason: Reason,
+    /// Address and priority of the master as now known; `None` if none is.
     pub master: Option<(IpAddr, Priority)>,
 }
 

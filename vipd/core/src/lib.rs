@@ -1,6 +1,8 @@
-//! What vipd decides, as functions of time and input: the election, and the keeping of the leases that it wins.
+//! The decisions of vipd as functions of time and input: the election, and the lease manager.
 //!
-//! No clock is read here and nothing is done. The daemon drives it with the real ones, the simulation with made-up ones.
+//! No clock, no input or output. The daemon drives them with the real ones, the simulation with made-up ones.
+
+#![warn(missing_docs)]
 
 pub mod coordinator;
 pub mod lease_manager;

@@ -13,10 +13,12 @@ use std::{
 pub struct Instant(u64);
 
 impl Instant {
+    /// The point `ns` nanoseconds after boot.
     pub const fn from_nanos(ns: u64) -> Self {
         Self(ns)
     }
 
+    /// Nanoseconds since boot.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }

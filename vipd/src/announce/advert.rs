@@ -19,7 +19,7 @@ use vipd_common::{
 /// Twelve bits (RFC 9568 5.2.7).
 const MAX_INTERVAL_CS: u16 = 0x0fff;
 
-/// An advert as it is to be on the wire. All of its addresses are of one family.
+/// An advert on the wire. All of its addresses are of one family.
 #[derive(Clone, Copy, Debug)]
 pub struct AdvertSpec<'a> {
     pub version: Version,
@@ -37,7 +37,7 @@ pub struct AdvertSpec<'a> {
     pub auth: Option<[u8; 8]>,
     /// v3 over IPv4.
     pub checksum: ChecksumForm,
-    /// IPv4. The kernel replaces 0 in what goes out through a [`UnicastSocket`](super::UnicastSocket).
+    /// IPv4. The kernel replaces 0 in packets sent through a [`UnicastSocket`](super::UnicastSocket).
     pub ip_id: u16,
 }
 
@@ -65,7 +65,7 @@ pub fn advert_frame(spec: &AdvertSpec<'_>, source_mac: MacAddr, frame: &mut Vec<
     Ok(())
 }
 
-/// Writes the IP packet of an advert over `packet`, for a socket that finds the way to the destination.
+/// Writes the IP packet of an advert over `packet`, for a socket that routes it.
 ///
 /// # Errors
 ///
@@ -146,14 +146,14 @@ fn message<'a, A: ListedAddress>(
     Ok(Repr { vrid: spec.vrid, priority: spec.priority, addresses, body })
 }
 
-/// Whole units from 1 to `most`. Of any other interval the advert would say something else, and backups believe it.
+/// Whole units from 1 to `most`. Any other interval is an error: the advert would contain another one, and backups believe it.
 fn in_units<N: TryFrom<u128> + PartialOrd>(interval: Duration, unit: Duration, most: N) -> Option<N> {
     let (interval, unit) = (interval.as_nanos(), unit.as_nanos());
     let units = interval.is_multiple_of(unit).then_some(interval / unit).filter(|units| *units > 0)?;
     N::try_from(units).ok().filter(|units| *units <= most)
 }
 
-/// Makes the buffer as long as the packet; returns where the IP header and what follows it go.
+/// Resizes the buffer to the packet; returns the IP header and the payload.
 fn room<const HEADER: usize>(
     buffer: &mut Vec<u8>,
     offset: usize,

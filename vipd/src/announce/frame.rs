@@ -1,4 +1,4 @@
-//! The headers that announcements and questions have in common.
+//! The headers that announcements and probes have in common.
 
 use std::net::Ipv6Addr;
 
@@ -8,7 +8,7 @@ use vipd_common::wire::{
     ipv6, ndp,
 };
 
-/// To everybody, from `mac`.
+/// A broadcast from `mac`.
 pub fn arp(mac: MacAddr, packet: &arp::Repr) -> [u8; eth::HEADER + arp::LENGTH] {
     let mut frame = [0; eth::HEADER + arp::LENGTH];
     let (ethernet, rest) = frame.split_first_chunk_mut().expect("the frame is longer than its header");
@@ -17,11 +17,11 @@ pub fn arp(mac: MacAddr, packet: &arp::Repr) -> [u8; eth::HEADER + arp::LENGTH] 
     frame
 }
 
-/// Fills in the headers of a Neighbor Discovery message of `N` octets from `mac` to a group; returns where it goes.
+/// Fills in the headers of a Neighbor Discovery message of `N` octets from `mac` to a group; returns the room for the message.
 ///
 /// # Panics
 ///
-/// If `frame` is not as long as all of it.
+/// If `frame` is too short or too long.
 pub fn neighbor<const N: usize>(
     frame: &mut [u8],
     mac: MacAddr,

@@ -1,7 +1,7 @@
-//! Frames and packets out: adverts, gratuitous ARP and unsolicited neighbour advertisements. The only module that knows
-//! packet sockets and raw ones that send.
+//! Sends adverts, gratuitous ARP and unsolicited Neighbor Advertisements. The only module with packet sockets and raw sockets
+//! that send.
 //!
-//! It receives nothing and keeps no time: the driver says when, and what a socket refuses comes back as an error.
+//! It receives nothing and reads no clock: the engine thread says when to send, and the refusal of a socket comes back as an error.
 
 mod advert;
 mod announced_address;

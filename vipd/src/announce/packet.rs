@@ -37,7 +37,7 @@ impl PacketSocket {
     ///
     /// # Errors
     ///
-    /// Whenever the frame has not left, also for a full queue (`ENOBUFS`): the lease must not be renewed then.
+    /// The frame has not left, also because of a full queue (`ENOBUFS`): then the lease must not be renewed.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         // SAFETY: a buffer of that length, which outlives the call.
         let sent = unsafe { libc::send(self.0.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
@@ -65,7 +65,7 @@ impl PacketSocket {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Sends frames in order; returns how many have left, and what stopped the rest.
+    /// Sends frames in order; returns how many have left, and the error that stopped the rest.
     pub fn send_batch(&self, frames: &[impl AsRef<[u8]>]) -> (usize, Option<io::Error>) {
         let mut sent = 0;
         for chunk in frames.chunks(CHUNK) {

@@ -1,4 +1,4 @@
-//! Asking the wire who has an address, in the form that changes nobody's cache: from the unspecified address.
+//! Probes: who has an address? They come from the unspecified address, so they change no cache.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -10,7 +10,7 @@ use vipd_common::wire::{
 
 use super::{AnnouncedAddress, frame};
 
-/// A frame that whoever has the address answers.
+/// A frame that the station with the address answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
     /// An ARP Probe (RFC 5227 1.1).
@@ -20,7 +20,7 @@ pub enum Question {
 }
 
 impl Question {
-    /// Asks who has the announced address, as its own MAC.
+    /// A probe for an announced address.
     pub fn about(address: &AnnouncedAddress) -> Self {
         match address.address {
             IpAddr::V4(vip) => Self::Arp(frame::arp(address.mac, &arp::Repr::probe(address.mac, vip))),

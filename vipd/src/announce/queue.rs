@@ -1,14 +1,14 @@
-//! Announcements that are still to be sent, paced.
+//! The queue of announcements, paced.
 
 use std::{collections::VecDeque, net::IpAddr, sync::Arc, time::Duration};
 
 use super::{AnnouncedAddress, Frame};
 use crate::time::Instant;
 
-/// Frames sent at once, of all bursts together. Answers wait behind them wherever there is a queue: in the switch, in the
-/// client. So do adverts, and no backup waits longer for that.
+/// Frames sent at once, of all bursts together. Replies and adverts wait behind them in every queue, in the switch and in the
+/// client, and a backup does not wait longer for that.
 const BATCH: usize = 16;
-/// Least time from one batch to the next: 64,000 frames/s, so that neither the host's rings nor a switch's ARP policer lose
+/// Minimum time from one batch to the next: 64,000 frames/s, so that neither the host's rings nor a switch's ARP policer lose
 /// them.
 const PAUSE: Duration = Duration::from_micros(250);
 
@@ -34,11 +34,11 @@ pub struct Batch {
 
 /// Bursts of announcements, one at a time for each key.
 ///
-/// Bounded by that: a new burst of a key replaces what is left of its last one. Bursts take turns, batch by batch and round by
-/// round, so a long one does not hold up the others. Pure: the caller passes the time and sends the frames.
+/// That bounds the queue: a new burst of a key replaces the rest of its last one. Bursts take turns, batch by batch and round by
+/// round, so a long one does not delay the others. Pure: the caller passes the time and sends the frames.
 #[derive(Debug, Default)]
 pub struct AnnounceQueue {
-    /// Whose turn is next comes first.
+    /// The burst whose turn is next comes first.
     bursts: VecDeque<Burst>,
     /// Frames that may leave before `refill_at`.
     room: usize,
@@ -49,9 +49,9 @@ pub struct AnnounceQueue {
 struct Burst {
     key: usize,
     addresses: Arc<[AnnouncedAddress]>,
-    /// Rounds over all addresses that are left, this one included.
+    /// Rounds left over all addresses, this one included.
     rounds: u8,
-    /// The address that is next in this round.
+    /// The next address in this round.
     next: usize,
     pace: Pace,
     at: Instant,
@@ -73,7 +73,7 @@ impl AnnounceQueue {
         }
     }
 
-    /// Drops what is left of the key's burst.
+    /// Drops the rest of the key's burst.
     pub fn cancel(&mut self, key: usize) {
         self.bursts.retain(|burst| burst.key != key);
     }
@@ -109,7 +109,7 @@ impl AnnounceQueue {
 }
 
 impl Burst {
-    /// Takes what is left of a round, or up to a frame after which it waits, or `room` frames; returns how many.
+    /// Takes the rest of a round, up to a frame after which it must wait, or up to `room` frames; returns how many.
     fn take(&mut self, now: Instant, room: usize, batches: &mut Vec<Batch>) -> usize {
         let mut taken = 0;
         let mut pause = Duration::ZERO;

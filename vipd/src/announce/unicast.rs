@@ -1,4 +1,4 @@
-//! A raw socket that sends whole IP packets to one unicast peer, and knows whether they have left, and how.
+//! A raw socket that sends whole IP packets to one unicast peer, and detects whether they have left, and how.
 //!
 //! The kernel's neighbour table is not this host's alone: stations that fill it (`gc_thresh3`) have the kernel forget the peer's MAC
 //! and learn no other. So the Ethernet header of the last packet that left is kept, and used where the kernel has none.
@@ -22,25 +22,24 @@ use vipd_common::wire::eth::{self, MacAddr};
 use super::PacketSocket;
 use crate::socket_filter::drop_all;
 
-/// Packets that wait for an unresolved neighbour count as sent but not yet gone, and the kernel keeps up to 208 KiB of
-/// them. Doubled by the kernel, this is room for all of those, and for what goes when the neighbour is found.
+/// Packets that wait for an unresolved neighbour occupy the send buffer, and the kernel keeps up to 208 KiB of
+/// them. The kernel doubles this value, which leaves room for all of those and for the packets after the neighbour is found.
 const SEND_BUFFER: usize = 1 << 20;
-/// Room for the kernel's notes about packets, and for ICMP errors, which come the same way.
+/// Room for the kernel's timestamps of packets, and for ICMP errors, which use the same queue.
 const NOTE_BUFFER: usize = 64 << 10;
-/// Notes read at once: more than [`NOTE_BUFFER`], which the kernel doubles, has room for. A flood of ICMP errors holds up nobody.
+/// Timestamps read at once: more than fit into [`NOTE_BUFFER`], which the kernel doubles. So a flood of ICMP errors causes no delay.
 const NOTES: usize = 1024;
 /// Room for a packet that the kernel shows in a note: an advert with its Ethernet header. The rest is not needed.
 const SHOWN: usize = 128;
 
-/// What has become of a packet that the kernel has taken.
+/// Progress of a packet that the kernel has accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Departure {
-    /// It is with the interface, as a frame.
+    /// The interface has it, as a frame.
     Left,
     /// The same, to the MAC that an earlier packet left to: the kernel has none for the peer now.
     LeftByLastMac,
-    /// It waits: the neighbour that it goes to has no MAC yet. The kernel sends it when that is known, or drops it in
-    /// silence.
+    /// It waits for the MAC of its neighbour. The kernel sends it when the MAC is known, or drops it silently.
     Waits,
 }
 
@@ -127,9 +126,9 @@ impl UnicastSocket {
 
     /// Sends one packet, which must have a header of the peer's family. Never waits.
     ///
-    /// A packet with a known neighbour is with the interface before the kernel's call returns, so the note about it is
-    /// there. Where the kernel does not say it (it encrypts in the background, say), the packet counts as one that waits. An
-    /// earlier packet to the same peer that leaves during this call is as good: the peer hears it later than the call began.
+    /// A packet with a known neighbour reaches the interface before the kernel's call returns, so its timestamp is available. Without a
+    /// timestamp (the kernel encrypts in the background, say) the packet counts as one that waits. The timestamp of an earlier
+    /// packet to the same peer that leaves during this call is as good: the peer hears it after the call began.
     ///
     /// An IPv4 packet arrives as it is, except that the kernel fills in an identification of 0; an IPv6 packet arrives as it is.
     ///
@@ -179,7 +178,7 @@ impl UnicastSocket {
         }
     }
 
-    /// Takes what the kernel has to say of packets like this one; whether any has left. How is remembered.
+    /// Reads the kernel's timestamps of packets like this one: whether any has left, and how, which is remembered.
     fn take_notes(&mut self, packet: &[u8]) -> Notes {
         let mut notes = Notes::default();
         for _ in 0..NOTES {

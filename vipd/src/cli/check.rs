@@ -1,4 +1,4 @@
-//! `vipd check`: what is wrong with a configuration, for people or for programs.
+//! `vipd check`: prints the diagnostics of a configuration, for people or for programs.
 
 use std::io::{self, Write};
 
@@ -39,16 +39,16 @@ struct Finding<'f> {
     help: Option<&'f str>,
 }
 
-/// How the findings are shown.
+/// Form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     People,
     Json,
-    /// Below the configuration in force, if there is one.
+    /// The configuration, then the diagnostics.
     Explain,
 }
 
-/// Prints what is found in a configuration; the exit code says how bad it is.
+/// Prints the diagnostics of a configuration; the exit code is that of the worst one.
 pub fn check(chosen: &Chosen, form: Form, strict: bool) -> (Exit, io::Result<()>) {
     let (explained, diagnostics) = match chosen.source.load() {
         Ok(loaded) => (config::explain(&loaded.config, &loaded.origins), loaded.warnings),
@@ -100,7 +100,7 @@ fn people(
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
         .collect();
-    let verdict = if counts.is_empty() { "nothing to say".to_owned() } else { counts.join(", ") };
+    let verdict = if counts.is_empty() { "no errors or warnings".to_owned() } else { counts.join(", ") };
     writeln!(out, "{chosen}: {verdict}")
 }
 

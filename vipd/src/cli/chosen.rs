@@ -20,7 +20,7 @@ const KEEPALIVED_FILE: &str = "/etc/keepalived/keepalived.conf";
 /// Which configuration, and how it is read.
 #[derive(Debug, Args)]
 pub struct Choice {
-    /// Configuration, in keepalived's format; by default that of the running vipd, or else /etc/vipd/vipd.conf, or else
+    /// Configuration file, in keepalived's language; by default that of the running vipd, or else /etc/vipd/vipd.conf, or else
     /// /etc/keepalived/keepalived.conf
     #[arg(short = 'f', long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -28,8 +28,7 @@ pub struct Choice {
     /// host's name up to its first dot
     #[arg(short = 'i', long, value_name = "ID")]
     config_id: Option<String>,
-    /// Warn of what vipd does not support yet (load balancing, BFD, SNMP, DBus and more) and ignore it, instead of refusing
-    /// the file; also in force if the running vipd was given it and its file is read
+    /// Ignore unsupported features (load balancing, BFD, SNMP, DBus and more) with a warning, instead of refusing the file; also in force if the running vipd was given it and its file is read
     #[arg(long)]
     allow_unsupported: bool,
 }

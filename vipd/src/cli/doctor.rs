@@ -1,4 +1,4 @@
-//! `vipd doctor`: what was found, for people or for programs.
+//! `vipd doctor`: prints the findings, for people or for programs.
 
 use std::{
     io::{self, Write},
@@ -27,7 +27,7 @@ struct Report<'f> {
     findings: &'f [Finding],
 }
 
-/// Looks at this host and prints what is found; the exit code says whether something has to be mended.
+/// Checks this host and prints the findings; the exit code says whether there is a problem.
 pub fn doctor(
     chosen: Chosen,
     bpffs_dir: PathBuf,
@@ -59,7 +59,7 @@ pub fn doctor(
     Ok(if problems > 0 || strict && warnings > 0 { Exit::Failure } else { Exit::Success })
 }
 
-/// Findings under what they are about, in the order of the first of each.
+/// The findings by subject, in the order of the first finding of each.
 fn people(out: &mut impl Write, chosen: &Chosen, findings: &[Finding]) -> io::Result<()> {
     // A file that was given needs no reason.
     if chosen.why != Why::Given {

@@ -40,7 +40,7 @@ fn line(record: &Record) -> String {
     text
 }
 
-/// Text that holds no blank as it is, everything else as JSON: no name or message makes a line of its own.
+/// Text without blanks as it is, everything else as JSON: so no name or message starts a new line.
 fn show(value: &Value) -> String {
     match value.as_str() {
         Some(text) if !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control()) => {

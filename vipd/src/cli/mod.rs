@@ -35,22 +35,22 @@ use crate::{
     metrics,
 };
 
-/// What went wrong, as an exit code. Documented in `vipd --help`.
+/// Exit codes. Documented in `vipd --help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
     Success = 0,
     /// Anything not named below.
     Failure = 1,
-    /// clap's own code for bad arguments, and that of `check` for a file that cannot be run.
+    /// clap's own code for bad arguments, and that of `check` for errors.
     Usage = 2,
     /// No vipd answers on the control socket.
     NotRunning = 3,
     /// A vipd runs where none may.
     Running = 4,
-    /// A vipd runs, and does not answer.
+    /// A vipd runs and does not answer.
     Unresponsive = 5,
-    /// The configuration file cannot be read or is refused.
+    /// The configuration cannot be read or has errors.
     Config = 6,
 }
 
@@ -63,17 +63,18 @@ impl From<Exit> for ExitCode {
 const AFTER_HELP: &str = "\
 Exit codes:
   0  success
-  1  failure: the environment or the kernel refused something; check --strict: there are warnings;
-     doctor: something has to be mended; cleanup: something is left; where, is-master: this node does not own it
-  2  bad arguments; check: the configuration cannot be run; where, is-master: no instance has that name or VIP
-  3  no vipd is running (status, events, reload, handover, drain, undrain, stop; not top, which waits for one);
+  1  failure: the host or the kernel refused something; check --strict: there are warnings;
+     doctor: there is a problem, or with --strict a warning; cleanup: something is left;
+     where, is-master: this node does not own the VIP or the instance
+  2  bad arguments; check: the configuration has errors; where, is-master: no instance has that name or VIP
+  3  no vipd is running (status, events, reload, handover, drain, undrain, stop; top waits for one);
      where, is-master: nor when it does not answer
   4  a vipd is running (cleanup)
   5  a vipd runs and does not answer: it is stopped, or hangs (status, events)
-  6  the configuration cannot be read or is refused (run, reload)
+  6  the configuration cannot be read or has errors (run, reload)
 status --check has the codes of a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown.";
 
-/// Keeps a virtual IP alive across machines: VRRP elections over an XDP data plane.
+/// Keeps a virtual IP alive across machines: VRRP with an eBPF data plane.
 #[derive(Debug, Parser)]
 #[command(name = "vipd", version, after_help = AFTER_HELP)]
 struct Arguments {
@@ -91,48 +92,47 @@ enum Command {
         pins: Pins,
         #[command(flatten)]
         runtime: Runtime,
-        /// Directory of what is remembered over restarts and reboots: whether the node is drained
+        /// Directory for state that outlives restarts and reboots: whether the node is drained
         #[arg(long, value_name = "DIR", default_value = "/var/lib/vipd")]
         state_dir: PathBuf,
-        /// File to write the process id to, besides vipd.pid in the runtime directory
+        /// Also write the process id to this file; vipd.pid in the runtime directory always has it
         #[arg(short = 'p', long = "pid", value_name = "FILE")]
         pid_file: Option<PathBuf>,
-        /// Start with an interface that is missing or unfit too: its instances are in FAULT until it comes or fits, as with
+        /// Start although an interface is missing or cannot be used. Its instances stay in FAULT until it can be used, as with
         /// `dynamic_interfaces`. For a start at boot
         #[arg(long)]
         wait_for_interfaces: bool,
-        /// Log the XDP program's own diagnostics of revocations and conflicts too
+        /// Also log the eBPF program's own diagnostics of revocations and conflicts
         #[arg(long)]
         log_xdp: bool,
-        /// Where the program runs on interfaces that the configuration's xdp_mode does not name
+        /// Where the eBPF program runs, for interfaces without an xdp_mode in the configuration
         #[arg(long, value_name = "MODE", value_enum, default_value_t)]
         xdp_mode: XdpMode,
-        /// Serve metrics for Prometheus at /metrics, to whoever can connect: on IP:PORT or unix:PATH
+        /// Serve Prometheus metrics at /metrics on IP:PORT or unix:PATH, without a login
         #[arg(long, value_name = "ADDR")]
         metrics_listen: Option<metrics::Listen>,
     },
-    /// Check a configuration, and what it includes, without running it: every error, warning and notice at once
+    /// Check a configuration and the files it includes: print every error, warning and notice at once
     ///
-    /// Exit codes: 0 it can be run; 1 it can be run, but there are warnings and --strict was given; 2 it cannot be run.
+    /// Exit codes: 0 no errors; 1 warnings, with --strict; 2 errors.
     Check {
         #[command(flatten)]
         choice: Choice,
         #[command(flatten)]
         runtime: Runtime,
-        /// Print the configuration in force, with defaults filled in and the place each value comes from; findings go to
-        /// standard error
+        /// Print the configuration with defaults filled in and the place of each value; diagnostics go to standard error
         #[arg(long)]
         explain: bool,
-        /// Print one JSON object: counts, and for each finding file, line, column, end, severity, code, message, notes, help
+        /// Print one JSON object: counts, and for each diagnostic file, line, column, end, severity, code, message, notes, help
         #[arg(long, conflicts_with = "explain")]
         json: bool,
-        /// Let warnings fail too
+        /// Fail for warnings too
         #[arg(long)]
         strict: bool,
     },
-    /// Look for what usually goes wrong on this host, and say how each is mended; changes nothing
+    /// Check this host, the configuration and the running vipd for problems, and print the remedies; change nothing
     ///
-    /// Exit codes: 0 nothing has to be mended; 1 something has to, or there are warnings and --strict was given.
+    /// Exit codes: 0 no problem; 1 a problem, or with --strict a warning.
     Doctor {
         #[command(flatten)]
         choice: Choice,
@@ -143,15 +143,15 @@ enum Command {
         /// Print one JSON object: counts, and for each finding about, check, level, what, fix
         #[arg(long)]
         json: bool,
-        /// Let warnings fail too
+        /// Fail for warnings too
         #[arg(long)]
         strict: bool,
     },
-    /// Remove what a vipd that was killed, or has crashed, has left in this network namespace: programs and pins of every version, routes,
+    /// Remove what a killed or crashed vipd has left in this network namespace: programs and pins of every version, routes,
     /// rules, addresses, MAC filter entries, settings, files
     ///
-    /// Needs no configuration. Never touches a vipd that runs. Exit codes: 0 nothing is left; 1 something is, and how it is removed;
-    /// 4 a vipd runs.
+    /// Needs no configuration. Never touches a running vipd. Exit codes: 0 nothing is left; 1 something is left, and the
+    /// output says how to remove it; 4 a vipd runs.
     Cleanup {
         #[command(flatten)]
         pins: Pins,
@@ -164,18 +164,18 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show each instance: state, master, lease, VIPs, adverts; of more than four a line each
+    /// Show each instance: state, master, lease, VIPs, adverts. More than four instances make a table
     Status {
         /// Show only these instances, in full: names, or VIPs of theirs
         #[arg(value_name = "NAME|IP")]
         instances: Vec<String>,
-        /// Show all instances in full, and what XDP has counted
+        /// Show all instances in full, and the counters of the eBPF program
         #[arg(long)]
         long: bool,
         /// Print the whole status as one JSON object, see --schema
         #[arg(long, conflicts_with = "long")]
         json: bool,
-        /// Print the JSON Schema of what --json prints; no vipd needs to run
+        /// Print the JSON Schema of --json; needs no running vipd
         #[arg(long, conflicts_with_all = ["json", "long", "instances"])]
         schema: bool,
         /// Print one line for a monitoring system, VIPD OK, WARNING, CRITICAL or UNKNOWN, and exit with 0, 1, 2 or 3
@@ -205,23 +205,23 @@ enum Command {
         #[command(flatten)]
         runtime: Runtime,
     },
-    /// Watch all of it change, in this terminal
+    /// Show the status live in this terminal
     Top {
-        /// Time between two looks
+        /// Time between two updates
         #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = top::interval)]
         interval: Duration,
         #[command(flatten)]
         runtime: Runtime,
     },
-    /// Show what has happened: changes of state, conflicts, checks, reloads; docs/operate/events.md lists the events
+    /// Show the journal of events: state changes, conflicts, checks, reloads. docs/operate/events.md lists all events
     Events {
-        /// Go on with what happens from now on
+        /// Keep printing new events
         #[arg(short, long)]
         follow: bool,
         /// Print each event as one JSON object on a line
         #[arg(long)]
         json: bool,
-        /// Only events after the one of this number
+        /// Only events after this number
         #[arg(long, value_name = "SEQ")]
         since: Option<u64>,
         /// Only events of this instance
@@ -229,37 +229,39 @@ enum Command {
         #[command(flatten)]
         runtime: Runtime,
     },
-    /// Read the configuration again, as does SIGHUP, and wait until it is in force; one that is refused changes nothing
+    /// Check the configuration again and apply it, like SIGHUP; wait for the result. An error changes nothing
     Reload {
         #[command(flatten)]
         runtime: Runtime,
     },
-    /// Hand an instance's VIPs over to a backup without a gap, with those of its sync group; if none takes over they stay
+    /// Hand an instance and its sync group over to a backup without a gap; without a backup they stay here
     ///
-    /// This node ranks last for them (priority 1) until it is master again because nobody else is, or `--to preferred`, or a restart.
+    /// Afterwards this node has priority 1 for the instance. That ends when no other node is left and this node is master again, with
+    /// `--to preferred`, or with a restart.
     Handover {
         /// Name of the vrrp_instance
         instance: String,
+        /// Target of the handover
         #[arg(long, value_enum, default_value_t = control::To::Backup)]
         to: control::To,
         #[command(flatten)]
         runtime: Runtime,
     },
-    /// Hand every VIP over and keep this node last in rank, over restarts too, until `vipd undrain`; if a backup is missing nothing changes
+    /// Hand all instances over and give this node priority 1 until `vipd undrain`, over restarts too. Without a backup nothing changes
     Drain {
         #[command(flatten)]
         runtime: Runtime,
     },
-    /// End `vipd drain`, and every `vipd handover`: rank as the configuration says
+    /// End `vipd drain` and every `vipd handover`: use the configured priorities again
     Undrain {
         #[command(flatten)]
         runtime: Runtime,
     },
-    /// Print what a shell has to read to complete vipd's commands and options
+    /// Print a completion script for a shell
     Completions { shell: Shell },
-    /// Hand every VIP over, remove everything made, and exit
+    /// Hand all instances over, remove everything from the kernel, and exit
     Stop {
-        /// Leave the VIPs answered until their leases end, for a vipd that is started at once (as does SIGQUIT)
+        /// Keep answering for the VIPs until the leases end, for a vipd that starts at once; like SIGQUIT
         #[arg(long)]
         for_restart: bool,
         #[command(flatten)]
@@ -270,12 +272,12 @@ enum Command {
 /// `xdp_mode` on the command line.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum XdpMode {
-    /// In the driver where that sees every frame, else at tc ingress
+    /// Native XDP where the driver sees every frame, else tc ingress
     #[default]
     Auto,
-    /// In the driver, or not at all
+    /// Native XDP, or fail
     Native,
-    /// At tc ingress
+    /// tc ingress
     Tc,
 }
 
@@ -291,14 +293,14 @@ impl From<XdpMode> for config::XdpMode {
 
 #[derive(Debug, Args)]
 struct Pins {
-    /// BPF file system to pin maps and links in, under `vipd/`
+    /// BPF file system for pinned maps and links, below `vipd/`
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
     bpffs_dir: PathBuf,
 }
 
 #[derive(Debug, Args)]
 struct Runtime {
-    /// Directory of the control socket, lock and saved host settings
+    /// Directory for the control socket, the lock and saved host settings
     #[arg(long, value_name = "DIR", default_value = "/run/vipd")]
     runtime_dir: PathBuf,
 }
@@ -306,14 +308,13 @@ struct Runtime {
 /// Which configuration, and how it is read.
 #[derive(Debug, Args)]
 struct Source {
-    /// Configuration, in keepalived's format
+    /// Configuration file, in keepalived's language
     #[arg(short = 'f', long, value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
     config: PathBuf,
-    /// What lines that start with `@ID` are for; the host's name up to its first dot if not given
+    /// Name of this machine for lines that start with `@ID`; default: the host name up to its first dot
     #[arg(short = 'i', long, value_name = "ID")]
     config_id: Option<String>,
-    /// Warn of what vipd does not support yet (load balancing, BFD, SNMP, DBus and more) and ignore it, instead of refusing
-    /// the file
+    /// Ignore unsupported features (load balancing, BFD, SNMP, DBus and more) with a warning, instead of refusing the file
     #[arg(long)]
     allow_unsupported: bool,
 }
@@ -520,7 +521,7 @@ fn print_json(value: &impl Serialize) -> io::Result<()> {
     io::stdout().write_all(&text)
 }
 
-/// Asks for something and prints what has come of it.
+/// Sends a request and prints the result.
 fn done(runtime: &Runtime, request: &Request) -> Exit {
     ask(runtime, request, |response| match response {
         Response::Done { what } => Ok(writeln!(io::stdout(), "{what}")?),

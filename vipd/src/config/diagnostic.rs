@@ -258,6 +258,20 @@ impl Failure {
         };
         Self { diagnostics: vec![diagnostic] }
     }
+
+    /// The first error on one line, and how many more there are.
+    pub fn summary(&self) -> String {
+        let mut errors = self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+        let Some(Diagnostic { file, line, column, message, .. }) = errors.next() else {
+            return String::new();
+        };
+        let more = match errors.count() {
+            0 => String::new(),
+            1 => "; 1 more error".to_owned(),
+            count => format!("; {count} more errors"),
+        };
+        format!("{file}:{line}:{column}: {message}{more}")
+    }
 }
 
 impl fmt::Display for Failure {

@@ -18,10 +18,10 @@ impl Instance {
 /// Where the program that answers for VIPs runs on an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum XdpMode {
-    /// In the driver where that sees every frame, else at tc ingress.
+    /// Native XDP where the driver sees every frame, else tc ingress.
     #[default]
     Auto,
-    /// In the driver, or not at all.
+    /// Native XDP, or fail.
     Native,
     /// At tc ingress.
     Tc,

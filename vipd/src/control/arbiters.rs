@@ -1,4 +1,4 @@
-//! What is known of arbiters, as the status has it.
+//! The arbiters in the status.
 
 use super::model::{ArbiterStatus, TargetStatus};
 use crate::{

@@ -1,4 +1,4 @@
-//! The client's side, blocking: what `vipd status`, `vipd events` and `vipd stop` use.
+//! The client's side, blocking: used by `vipd status`, `vipd events`, `vipd stop` and others.
 
 use std::{
     fs,
@@ -34,7 +34,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Looks at what it does, so far apart.
 const LOOKS: u32 = 4;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
-/// An answer has fewer octets. The status of 10,000 VIPs has a few million.
+/// Most octets of a reply. The status of 10,000 VIPs has a few million.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ pub enum ClientError {
     },
     #[error("{0}")]
     Refused(String),
-    #[error("reload rejected; the running configuration is unchanged: {0}")]
+    #[error("reload rejected; the running configuration is unchanged{separator}{0}", separator = if .0.contains('\n') { "\n" } else { ": " })]
     Unchanged(String),
 }
 
@@ -75,7 +75,7 @@ pub fn request(path: &Path, request: &Request) -> Result<Response, ClientError> 
     read(path, &answer)
 }
 
-/// Sends one request, and gives each line that comes back to `take`, until vipd ends or `take` fails.
+/// Sends one request, and passes each line of the reply to `take`, until vipd ends or `take` fails.
 pub fn follow(
     path: &Path,
     request: &Request,
@@ -124,7 +124,7 @@ fn does_nothing(pid: u32, is_there: impl Fn(Duration) -> bool) -> bool {
     (0..LOOKS).all(|_| is_idle() && !is_there(BETWEEN_LOOKS))
 }
 
-/// An answer; empty at the end. What listens there need not be vipd.
+/// Reads one line; empty at the end. The listening process may not be vipd.
 pub(super) fn read_line(stream: &mut impl BufRead) -> io::Result<String> {
     let mut line = String::new();
     let mut limited = stream.take(MAX_ANSWER_BYTES);
@@ -134,14 +134,14 @@ pub(super) fn read_line(stream: &mut impl BufRead) -> io::Result<String> {
     })?;
     if limited.limit() == 0 {
         let text =
-            format!("an answer of more than {MAX_ANSWER_BYTES} octets: it is no vipd that listens there");
+            format!("the reply has more than {MAX_ANSWER_BYTES} octets: the listening process is not vipd");
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     Ok(line)
 }
 
 fn no_answer() -> io::Error {
-    let text = format!("no answer within {} s: it is busy, or stopped", STATUS_TIMEOUT.as_secs());
+    let text = format!("no reply within {} s: the daemon is busy or stopped", STATUS_TIMEOUT.as_secs());
     io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
@@ -161,7 +161,7 @@ fn ask(path: &Path, request: &Request) -> Result<UnixStream, ClientError> {
     Ok(stream)
 }
 
-/// A connection, which std would wait for without limit.
+/// Connects with a time limit, which std has not.
 fn connected(path: &Path) -> nix::Result<UnixStream> {
     let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     let limit = TimeVal::milliseconds(i64::try_from(IDLE_TIMEOUT.as_millis()).unwrap_or(i64::MAX));

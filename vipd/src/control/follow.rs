@@ -10,10 +10,10 @@ use tokio::{
 use super::{Response, send};
 use crate::events::{Journal, Wanted};
 
-/// Sends what there is, then what happens, until the client says something else or hangs up.
+/// Sends the kept events, then new ones, until the client sends another request or hangs up.
 ///
-/// A client that reads slowly is waited for here, by nobody else; what it has lost meanwhile is counted in the next line. One that
-/// does not read at all is dropped after [`super::ANSWER_TIMEOUT`].
+/// Only this task waits for a slow client; the next line tells the client how many events it has lost. A client that reads nothing
+/// is dropped after [`super::ANSWER_TIMEOUT`].
 pub(super) async fn follow(
     journal: &Journal,
     wanted: Wanted,
@@ -35,7 +35,7 @@ pub(super) async fn follow(
                             target: "vipd::event",
                             event = "follower_dropped",
                             unread = followed.waiting(),
-                            "a client that follows the events does not read them: its connection is closed"
+                            "closed the connection of a follower that reads no events"
                         );
                     }
                     sent?;

@@ -1,8 +1,8 @@
 //! The control socket: a unix socket, one JSON object a line each way, permissions 0660.
 //!
 //! [`serve`] runs on the daemon's main thread and never touches the engine: a request becomes a [`Command`] in a bounded
-//! queue, or is answered from the [`Journal`], and a peer that sends or reads slowly, or too much, only keeps its own
-//! connection waiting.
+//! queue, or is answered from the [`Journal`]. A client that sends or reads slowly, or sends too much, delays only its own
+//! connection.
 
 mod arbiters;
 mod client;
@@ -38,31 +38,31 @@ const MAX_REQUEST_BYTES: u64 = 4096;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A peer has this long to take an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// A peer that gets no place has this long to take the reason.
+/// A refused client has this long to read the reason.
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(100);
-/// Connections at once. Further ones take the places of those that ask nothing.
+/// Connections at once. Further clients take the places of idle ones.
 const CONNECTIONS: usize = 64;
 
-/// What can be asked, one a connection or many in turn.
+/// A request; a connection may carry several in turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Request {
     Status,
-    /// Read the configuration again. Answered when it is in force, or refused.
+    /// Reload the configuration. Answered when it is in force or rejected.
     Reload,
-    /// Hand one instance over, with its sync group. Answered when a successor is heard, or nobody has taken over.
+    /// Hand over one instance with its sync group. Answered when the successor is heard, or when no backup has taken over.
     HandOver {
         instance: String,
         to: To,
     },
-    /// Hand every instance over, and rank last until `Undrain`, over restarts too. Answered as `HandOver`.
+    /// Hand over all instances and keep priority 1 until `Undrain`, over restarts too. Answered like `HandOver`.
     Drain,
     Undrain,
     /// Hand everything over, remove everything, exit. Answered when the handover is over.
     Stop,
-    /// Exit at once and leave the VIPs, answered until their leases end, to the next vipd.
+    /// Exit at once, and leave the VIPs answered until the leases end, for the next vipd.
     Leave,
-    /// What has happened; with `follow` also what happens from then on, until the next request.
+    /// The kept events; with `follow` also new ones, until the next request.
     Events {
         #[serde(flatten)]
         wanted: Wanted,
@@ -71,17 +71,17 @@ pub enum Request {
     },
 }
 
-/// To whom an instance is handed over.
+/// Target of a handover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum To {
-    /// The best backup; this node ranks last until it is master again
+    /// The best backup; this node keeps priority 1 until it is master again
     Backup,
-    /// Whom the configurations prefer: the end of ranking last
+    /// The node with the highest configured priority: ends priority 1
     Preferred,
 }
 
-/// What comes back.
+/// A reply.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum Response {
@@ -90,13 +90,13 @@ pub enum Response {
     Reloaded {
         what: String,
     },
-    /// As asked, in words.
+    /// Done, in words.
     Done {
         what: String,
     },
     Stopped,
     Events(Batch),
-    /// Of a reload: nothing has changed.
+    /// A reload was rejected; nothing has changed.
     Refused {
         message: String,
     },
@@ -122,7 +122,7 @@ pub enum Command {
 pub enum Unapplied {
     /// Nothing has changed.
     Refused(String),
-    /// The kernel has refused a part of it, which is tried again.
+    /// The kernel has refused a part of it; vipd tries again.
     InPart(String),
 }
 
@@ -160,7 +160,7 @@ pub async fn serve(listener: UnixListener, commands: mpsc::Sender<Command>, jour
     }
 }
 
-/// Says why there is no place. A peer that reads nothing is not waited for: the buffer of a new socket has room.
+/// Tells a client that it is refused. This waits for no client: the buffer of a new socket has room.
 async fn refuse(mut stream: UnixStream, full: Full) {
     let response = Response::Error { message: full.to_string() };
     let (_, mut write) = stream.split();
@@ -194,7 +194,7 @@ async fn converse(
         }
         if limited.limit() == 0 && !line.ends_with(b"\n") {
             // The rest of the line is no request.
-            let message = format!("a request has at most {MAX_REQUEST_BYTES} octets");
+            let message = format!("the request is longer than {MAX_REQUEST_BYTES} octets");
             let _ = send(&Response::Error { message }, &mut write).await;
             return;
         }
@@ -259,7 +259,7 @@ async fn answer(
     }
 }
 
-/// Asks for something that is done, or not and why.
+/// Sends a command that succeeds, or fails with a reason.
 async fn done(
     commands: &mpsc::Sender<Command>,
     command: impl FnOnce(oneshot::Sender<Result<String, String>>) -> Command,
@@ -275,7 +275,7 @@ async fn done(
     }
 }
 
-/// Asks for the end. The channel closes with the daemon, and so does the connection: that is the answer.
+/// Sends a stop. The channel and the connection close with the daemon, which is the reply.
 async fn end(
     commands: &mpsc::Sender<Command>,
     command: impl FnOnce(oneshot::Sender<()>) -> Command,

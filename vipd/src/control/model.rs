@@ -1,7 +1,7 @@
-//! What `vipd status --json` prints. Names end in their unit.
+//! Output of `vipd status --json`. Names end in their unit.
 //!
-//! The comments of fields are what `vipd status --schema` and `docs/reference/status.md` say of them. Within a [`SCHEMA`] fields may
-//! come, and none may go, or change its name or meaning.
+//! `vipd status --schema` and `docs/reference/status.md` contain the comments of the fields. Within one [`SCHEMA`] fields may be
+//! added, but none may be removed, or change its name or meaning.
 
 #[cfg(test)]
 pub mod samples;
@@ -13,13 +13,13 @@ use std::{collections::BTreeMap, net::IpAddr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Version of what is below.
+/// Version of this model.
 pub const SCHEMA: u32 = 1;
 
 /// The daemon and its instances.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
-    /// Version of this description; 0 of a daemon that is older than it.
+    /// Version of this description; 0 from a daemon older than the description.
     #[serde(default)]
     pub schema: u32,
     /// Version of the daemon.
@@ -45,17 +45,17 @@ pub struct Status {
     pub uptime_ms: u64,
     /// Whether the engine thread runs under SCHED_FIFO.
     pub real_time: bool,
-    /// The node was drained: its instances rank last until it is undrained.
+    /// Whether the node is drained: every instance has the lowest priority until `vipd undrain`.
     #[serde(default)]
     pub drained: bool,
-    /// The virtual routers, as in the configuration.
+    /// The virtual routers, in the order of the configuration.
     pub instances: Vec<InstanceStatus>,
-    /// What the XDP program counted that belongs to no instance, by name; all of them.
+    /// Counters of the eBPF program that belong to no instance, by name; all of them.
     pub counters: BTreeMap<String, u64>,
-    /// What instances track by a name.
+    /// Checks, files, processes and arbiters that instances track.
     #[serde(default)]
     pub tracked: Vec<TrackedStatus>,
-    /// The arbiters among them, with what they ask.
+    /// The arbiters with their targets.
     #[serde(default)]
     pub arbiters: Vec<ArbiterStatus>,
 }
@@ -63,19 +63,19 @@ pub struct Status {
 /// One virtual router.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct InstanceStatus {
-    /// What its `vrrp_instance` block is called.
+    /// Name of the `vrrp_instance` block.
     pub name: String,
     /// `INIT`, `BACKUP`, `MASTER`, `FAULT` or `STOP`.
     pub state: String,
     /// When the state was entered, since 1970.
     pub since_unix_ms: u64,
-    /// How long it has been in the state.
+    /// Time since the state was entered.
     pub in_state_ms: u64,
-    /// Why the last transition happened, in words; `null` before the first.
+    /// Reason of the last transition, in words; `null` before the first.
     pub reason: Option<String>,
-    /// The name of its `vrrp_sync_group`; `null` if it is in none.
+    /// Name of the `vrrp_sync_group`; `null` without one.
     pub sync_group: Option<String>,
-    /// The interface of its adverts.
+    /// Interface of the adverts.
     pub interface: String,
     /// Virtual router id, 1 to 255.
     pub vrid: u8,
@@ -83,39 +83,39 @@ pub struct InstanceStatus {
     pub version: u8,
     /// `ipv4` or `ipv6`.
     pub family: String,
-    /// The MAC that its VIPs are answered for with, where it is not the interface's own (`use_vmac`); else `null`.
+    /// Virtual MAC in the answers for the VIPs (`use_vmac`); `null` if they have the interface's own MAC.
     pub virtual_mac: Option<String>,
-    /// Where adverts go; empty if to a multicast group.
+    /// Unicast destinations of the adverts; empty with multicast.
     pub unicast_peers: Vec<IpAddr>,
-    /// Whether packets to the VIPs are for this host while it is the master.
+    /// Whether this host accepts packets to the VIPs while it is master.
     pub accept: bool,
-    /// The priority in force: what is tracked is in it.
+    /// Effective priority, with the weights of failed checks applied.
     pub priority: u8,
-    /// It ranks last because it was handed over, or the node drained.
+    /// Whether the priority is the lowest because of `vipd handover` or `vipd drain`.
     #[serde(default)]
     pub handed_over: bool,
-    /// Time between two adverts of ours.
+    /// Time between two adverts of this node.
     pub advert_interval_ms: u64,
-    /// The interval that is followed: that of the master heard, our own if there is none.
+    /// Advert interval of the master that was heard last; this node's own before that.
     pub master_advert_interval_ms: u64,
-    /// The source of its adverts; `null` while the interface has no address.
+    /// Source address of the adverts; `null` while the interface has none.
     pub address: Option<IpAddr>,
-    /// The master as far as known: this node or the one last heard; `null` if none is.
+    /// The known master: this node, or the router heard last; `null` without one.
     pub master: Option<MasterStatus>,
     /// `overlap` or `strict`.
     pub lease: String,
-    /// Time for which XDP goes on answering for the VIPs without a renewal; `null` if it does not answer.
+    /// Time left of the lease: the eBPF program answers for the VIPs so long without a renewal; `null` if it does not answer.
     pub lease_remaining_ms: Option<u64>,
-    /// Time for which one renewal lasts.
+    /// Length of the lease after a renewal.
     #[serde(default)]
     pub lease_length_ms: u64,
-    /// The least that the lease still had when it was renewed, in the last one to two minutes; 0 if it has run out; `null` if
-    /// there was no renewal.
+    /// Minimum of the lease time left at a renewal, over the last one to two minutes; 0 after a lapse; `null` without a
+    /// renewal.
     #[serde(default)]
     pub lease_margin_least_us: Option<u64>,
-    /// Time until this backup takes over if nothing is heard; `null` in other states.
+    /// Time until this backup takes over without an advert; `null` in other states.
     pub master_down_in_ms: Option<u64>,
-    /// Whether this backup has waited, and waits for its `fence_script` now.
+    /// Whether this backup waits for its `fence_script` before it takes over.
     #[serde(default)]
     pub fencing: bool,
     /// Master_Down_Interval (RFC 8347 master-down-interval).
@@ -124,60 +124,59 @@ pub struct InstanceStatus {
     pub skew_time_us: u64,
     /// Source of the last valid advert of another router (RFC 8347 last-adv-source); `null` if there was none.
     pub last_adv_source: Option<IpAddr>,
-    /// How long ago the last valid advert of another router was heard; `null` if there was none.
+    /// Time since the last valid advert of another router; `null` if there was none.
     #[serde(default)]
     pub last_adv_age_ms: Option<u64>,
     /// RFC 8347 new-master-reason: `not-master`, `priority`, `preempted` or `no-response`.
     pub new_master_reason: String,
-    /// The VIPs that are in adverts.
+    /// VIPs in the adverts.
     pub vips: Vec<IpAddr>,
-    /// The VIPs that are not (`virtual_ipaddress_excluded`).
+    /// VIPs that are not in the adverts (`virtual_ipaddress_excluded`).
     pub vips_excluded: Vec<IpAddr>,
-    /// Questions (ARP requests, Neighbor Solicitations) that were answered, by VIP; those of `vips` and `vips_excluded` whose
-    /// interface is there.
+    /// ARP requests and Neighbor Solicitations answered, by VIP; only VIPs whose interface exists.
     #[serde(default)]
     pub vip_answers: BTreeMap<IpAddr, u64>,
     /// Adverts sent.
     pub adverts_sent: u64,
     /// Valid adverts received.
     pub adverts_received: u64,
-    /// Adverts with priority 0 sent: goodbyes.
+    /// Adverts with priority 0 (goodbyes) sent.
     pub priority_zero_sent: u64,
-    /// Valid adverts with priority 0 received.
+    /// Valid adverts with priority 0 (goodbyes) received.
     pub priority_zero_received: u64,
-    /// Adverts not sent because the socket refused them.
+    /// Adverts not sent because of a socket error.
     pub send_errors: u64,
-    /// Times it became the master.
+    /// Transitions to MASTER.
     pub became_master: u64,
-    /// Times it was the master no longer.
+    /// Transitions from MASTER.
     pub released_master: u64,
-    /// Times XDP took the lease back.
+    /// Leases that the eBPF program revoked.
     pub leases_revoked: u64,
-    /// Whether another router acts as the owner too, and does not give way.
+    /// Whether another router acts as the owner too and does not give way.
     #[serde(default)]
     pub split_brain: bool,
-    /// Times that one did.
+    /// Split brains so far.
     #[serde(default)]
     pub split_brains: u64,
-    /// Claims of a VIP by other stations while this node owned it: at most one a second is seen.
+    /// Claims of an owned VIP by other stations; at most one a second is counted.
     #[serde(default)]
     pub address_conflicts: u64,
-    /// What other routers' adverts differ in now: see the event `mismatch`; empty where only the engine was asked.
+    /// Current mismatches with other routers, see the event `mismatch`.
     #[serde(default)]
     pub mismatches: Vec<String>,
-    /// Valid adverts listing other addresses than ours.
+    /// Valid adverts with another address list than this node's.
     pub address_list_differs: u64,
-    /// Discarded adverts by reason; reasons that never occurred are left out.
+    /// Discarded adverts by reason, without reasons that never occurred.
     pub discards: BTreeMap<String, u64>,
-    /// Latest that an advert has left after its time, since the start.
+    /// Greatest delay of an advert behind its schedule since the start.
     pub advert_lateness_max_us: u64,
-    /// Where the program runs: `native`, XDP in the driver, or `tc`, at tc ingress of the interface; empty while it is not there.
+    /// Where the eBPF program runs: `native` (XDP in the driver) or `tc` (tc ingress); empty while it is not attached.
     #[schemars(with = "String")]
     pub xdp_mode: ProgramHook,
-    /// Why it is not `native`.
+    /// Why the mode is not `native`; else `null`.
     #[serde(default)]
     pub xdp_mode_reason: Option<String>,
-    /// What adverts go over: its own interface first, then its heartbeat lines.
+    /// Links for adverts: the instance's own interface first, then its heartbeat links.
     #[serde(default)]
     pub lines: Vec<LineStatus>,
 }
@@ -208,81 +207,81 @@ impl ProgramHook {
     }
 }
 
-/// A line of an instance.
+/// A link of an instance.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct LineStatus {
-    /// Its name.
+    /// Name of the interface.
     pub interface: String,
-    /// Not the interface of the instance.
+    /// Whether this is a heartbeat link, not the interface of the instance.
     pub heartbeat: bool,
-    /// `up`, `down`, `absent`, or `lost`: up, and silent while another line delivers.
+    /// `up`, `down`, `absent`, or `lost`: up, but silent while another link delivers adverts.
     pub state: String,
-    /// Of a backup: since an advert was last heard there; absent if none was.
+    /// On a backup: milliseconds since the last advert on this link; `null` if there was none.
     pub heard_ms_ago: Option<u64>,
-    /// Adverts that were not sent there because the socket refused them.
+    /// Adverts not sent on this link because of a socket error.
     pub send_errors: u64,
-    /// The last one was not.
+    /// Whether the last advert could not be sent.
     pub sends_fail: bool,
 }
 
-/// Who is the master.
+/// The master.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct MasterStatus {
-    /// Its primary address.
+    /// Primary address.
     pub address: IpAddr,
-    /// The priority in its adverts.
+    /// Priority in the adverts.
     pub priority: u8,
 }
 
 /// A `vrrp_script`, `track_file`, `vrrp_track_process` or `arbiter`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TrackedStatus {
-    /// What its block is opened with.
+    /// Keyword of the block.
     pub keyword: String,
-    /// What its block is called.
+    /// Name of the block.
     pub name: String,
-    /// Whether it is as it should be; `null` of a file, and of what has not been looked at yet.
+    /// Whether the check succeeds, enough processes run, or the arbiter is reached; `null` for a file, and before the first result.
     pub well: Option<bool>,
-    /// The number in a file; `null` of what is no file.
+    /// The number in a tracked file; else `null`.
     pub value: Option<i32>,
 }
 
 /// An `arbiter`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ArbiterStatus {
-    /// What its block is called.
+    /// Name of the block.
     pub name: String,
-    /// Whether enough of them answer; `null` as long as nothing is known.
+    /// Whether enough targets answer; `null` before the first result.
     pub reached: Option<bool>,
-    /// How many targets must answer.
+    /// Number of targets that must answer.
     pub quorum: usize,
     /// `fault`, `lower` or `none`.
     pub isolated_action: String,
-    /// Time between two rounds of questions.
+    /// Time between two rounds of requests.
     pub interval_ms: u64,
-    /// How long an answer may take.
+    /// Time that a target has for an answer.
     pub timeout_ms: u64,
-    /// Whom it asks.
+    /// The targets.
     pub targets: Vec<TargetStatus>,
 }
 
-/// What an arbiter asks.
+/// A target of an arbiter.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct TargetStatus {
-    /// As the configuration has it.
+    /// Address as in the configuration.
     pub target: String,
     /// `ping` or `tcp`.
     pub kind: String,
-    /// Whether it has answered the last question; `null` before the first.
+    /// Whether it answered the last request; `null` before the first.
     pub answers: Option<bool>,
-    /// How long its answer took; `null` if there was none.
+    /// Round-trip time of the last answer; `null` if there was none.
     pub rtt_us: Option<u64>,
-    /// Why there was none; `null` if there was.
+    /// Why the last request had no answer; `null` if it had one.
     pub problem: Option<String>,
-    /// Time since it answered last; `null` if it never has.
+    /// Milliseconds since the last answer; `null` if there was none.
     pub answered_ms_ago: Option<u64>,
-    /// Questions asked.
+    /// Requests sent.
     pub questions: u64,
-    /// Questions answered.
+    /// Requests answered.
     pub answered: u64,
 }

@@ -210,7 +210,7 @@ fn report(interface: &str, attached: Attached, attachment: &Attachment, prefers_
             interface,
             mode,
             reason,
-            "native XDP is not possible, so tc ingress serves the interface"
+            "native XDP is not possible: tc ingress serves the interface"
         );
     }
     match attached {

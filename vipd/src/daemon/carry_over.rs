@@ -43,7 +43,7 @@ impl CarryOver {
         let groups: BTreeSet<GroupId> = routers.iter().map(Router::lease).collect();
         for (i, predecessor) in self.predecessors.iter().enumerate() {
             let held = predecessor.leases().unwrap_or_else(|error| {
-                tracing::warn!("leases of an earlier version are given up: {error:#}");
+                tracing::warn!("the leases of an earlier version are discarded: {error:#}");
                 Vec::new()
             });
             for lease in &groups {

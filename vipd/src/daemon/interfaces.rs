@@ -69,7 +69,7 @@ impl LookUp<'_> {
                     instance = spec.name,
                     interface = name,
                     error,
-                    "a heartbeat line is not there"
+                    "a heartbeat link does not exist"
                 );
                 absent(name)
             });

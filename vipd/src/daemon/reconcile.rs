@@ -235,7 +235,7 @@ impl Installed {
                 return Err(error);
             }
             let error = self.attachments.why_unattached(ifindex, &error);
-            tracing::error!(error, "an interface is not used");
+            tracing::error!(error, "an interface cannot be used");
             desired.refuse(ifindex, &error);
             steps.outcome.is_unattached = true;
         }
@@ -306,7 +306,7 @@ impl Installed {
         desired.follow(change);
         let now = (desired.macs(), desired.peers());
         if now.0 != before.0 {
-            tracing::info!("a MAC has changed, answering with the new one");
+            tracing::info!("a MAC changed: the program answers with the new one");
         }
         let mut steps = Steps::new(OnRefusal::Stop);
         let swapped = if now == before { Ok(()) } else { self.swap_tables(&desired, &mut steps).await };
@@ -329,7 +329,7 @@ impl Installed {
 
     fn note_applied(&mut self, applied: Applied) {
         self.retry_at = applied.error().map(|error| {
-            tracing::error!("the host's routing is not as it should be, trying again: {error:#}");
+            tracing::error!("the host's routes or rules could not be changed; vipd tries again: {error:#}");
             Instant::now() + HOST_RETRY
         });
     }
@@ -346,7 +346,7 @@ impl Installed {
         let failed = attachments.attach(desired.routers(), modes, dataplane, host).await;
         for (ifindex, error) in &failed {
             let error = attachments.why_unattached(*ifindex, error);
-            tracing::error!(error, "an interface is not used");
+            tracing::error!(error, "an interface cannot be used");
         }
         failed.into_iter().map(|(ifindex, _)| ifindex).collect()
     }

@@ -227,7 +227,7 @@ impl Sockets {
         }
     }
 
-    /// Sends announcements; returns how many have left, and what stopped the rest.
+    /// Sends announcements; returns how many have left, and the error that stopped the rest.
     pub fn announce(&self, batch: &Batch) -> (usize, Option<io::Error>) {
         match self.frames.get(&batch.ifindex) {
             Some(socket) => socket.send_batch(&batch.frames),

@@ -125,7 +125,7 @@ async fn run(
     };
     // The engine thread, and all that is started from now on, begins with what is left.
     if let Err(error) = capabilities::drop_unneeded() {
-        tracing::warn!(%error, "capabilities that are not needed any more are kept");
+        tracing::warn!(%error, "unneeded capabilities could not be dropped");
     }
     let (engine, end_rx) = engine::spawn(engine_parts, config.real_time_priority())?;
     let sources = Sources { signals, links_rx, commands_rx, host_states_rx, notices_rx, fences_rx, end_rx };
@@ -144,7 +144,7 @@ async fn run(
 
 fn report_start(options: &Options, routers: &[Router], is_drained: bool) {
     if is_drained {
-        tracing::warn!("the node is drained: its instances rank last until `vipd undrain`");
+        tracing::warn!("the node is drained: every instance has priority 1 until `vipd undrain`");
     }
     tracing::info!(
         target: "vipd::event",
@@ -173,7 +173,7 @@ async fn warn_of_addresses(routers: &[Router], host: &Host) -> Result<()> {
                     instance = router.name(),
                     %vip,
                     interface = link.name(),
-                    "the VIP is an address of the interface; another program's leftover? vipd needs none there"
+                    "the VIP is configured on the interface, perhaps a leftover of another program; vipd needs no address there"
                 );
             }
         }
@@ -191,9 +191,9 @@ async fn load(options: &Options, dir: &RuntimeDir, host: &mut Host) -> Result<(D
     }
     match Dataplane::inspect(&options.bpffs_dir)? {
         Pinned::Nothing => {}
-        Pinned::Maps => tracing::info!("maps that an earlier vipd left are adopted"),
+        Pinned::Maps => tracing::info!("adopted the maps of an earlier vipd"),
         Pinned::Misfits(reason) => {
-            tracing::warn!("what is pinned does not fit and is removed: {reason:#}");
+            tracing::warn!("pinned state does not match and is removed: {reason:#}");
             // The program behind those pins still keeps the kernel from answering: the routes go first.
             host.remove_all().await.context("remove what an earlier vipd left")?;
             Dataplane::discard(&options.bpffs_dir)?;

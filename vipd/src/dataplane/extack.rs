@@ -42,7 +42,7 @@ pub fn words(program: BorrowedFd<'_>, ifindex: u32, mode: XdpMode) -> Option<Str
             ],
         );
         if let Some(Answer { errno, .. }) = said(ask(&detach)).filter(|answer| answer.errno != 0) {
-            tracing::error!(ifindex, errno, "an XDP program that was attached on trial is not detached");
+            tracing::error!(ifindex, errno, "could not detach an XDP program that was attached as a trial");
         }
     }
     answer.words

@@ -197,7 +197,10 @@ impl Dataplane {
             && !adopts
             && let Err(error) = pins.withdraw()
         {
-            tracing::warn!(error = format!("{error:#}"), "maps of a program that was not loaded stay pinned");
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "the maps of a program that was not loaded could not be unpinned"
+            );
         }
         loaded
     }

@@ -174,7 +174,7 @@ fn rescue(from: &Dir, to: &Dir) {
         }
         if let Err(error) = from.move_to(&name, to) {
             let path = from.path().join(&name);
-            tracing::warn!(path = %path.display(), %error, "pins of an earlier vipd are left there");
+            tracing::warn!(path = %path.display(), %error, "pins of an earlier vipd could not be removed");
         }
     }
 }

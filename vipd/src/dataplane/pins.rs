@@ -156,7 +156,7 @@ impl PinDir {
             if lstat(&path).is_ok_and(|found| pin_dirs::is_own(&found)) {
                 others.push(path);
             } else {
-                tracing::warn!(path = %path.display(), "it is no directory of vipd's own, and left alone");
+                tracing::warn!(path = %path.display(), "left alone: not a directory of vipd");
             }
         }
         Ok(others)

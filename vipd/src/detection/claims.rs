@@ -1,4 +1,4 @@
-//! Other stations' claims of one instance's VIPs, and how often they are told.
+//! Other stations' claims of one instance's VIPs, and how often they are reported.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use vipd_common::wire::eth::MacAddr;
 use super::RateLimiter;
 use crate::time::Instant;
 
-/// Stations that are told apart. Whoever sends from more addresses has the oldest forgotten.
+/// Stations remembered. With more, the oldest is forgotten.
 const STATIONS: usize = 8;
-/// Between two tellings of whatever station, so that one that changes its address with each frame is no flood of scripts.
+/// Minimum time between two reports about any station, so that a station that changes its address with each frame starts no flood of scripts.
 const SPACING: Duration = Duration::from_secs(10);
 
 /// The claims of one instance's VIPs.
@@ -17,12 +17,12 @@ const SPACING: Duration = Duration::from_secs(10);
 pub struct Claims {
     /// The latest last.
     stations: Vec<(MacAddr, RateLimiter)>,
-    /// When any was told last.
+    /// Time of the last report.
     told_at: Option<Instant>,
 }
 
 impl Claims {
-    /// Takes note of a claim; whether it is to be told now.
+    /// Records a claim; returns whether to report it now.
     pub fn note(&mut self, mac: MacAddr, now: Instant) -> bool {
         let known = self.stations.iter().position(|(of, _)| *of == mac);
         let mut station = match known {

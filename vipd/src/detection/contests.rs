@@ -1,8 +1,7 @@
-//! When an owner whose VIPs somebody else claims says again that they are its own.
+//! When an owner announces its VIPs again because another station claims them.
 //!
-//! A rival that claims the VIPs without being heard, behind a link that works one way, claims them once and takes every client with it;
-//! what the owner answers is lost on the same link. So it says so again after the claim, until the rival has had the time to
-//! hear of it.
+//! A rival behind a link that works one way claims the VIPs once and takes every client with it, while the owner's answer is lost on the
+//! same link. So the owner announces the VIPs repeatedly, until the rival has had the time to hear it.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,16 +1,15 @@
-//! A limit for what is told of the wire's doing. Whoever can send frames can make something happen as often as he likes; scripts,
-//! mail and events are not his.
+//! A rate limit for reports that stations on the segment can cause at will: their frames must not flood scripts, mail and events.
 //!
-//! A token bucket for each key: so many are told at once, then one when a token comes. What finds no token is counted, and the latest
-//! of it is told with the number when the next token comes. The end of what was told is told whatever there is left.
+//! A token bucket for each key: a burst is reported at once, then one report for each token. Reports without a token are counted; with
+//! the next token the latest of them is reported, with the number. The end of a reported conflict is always reported.
 
 use std::{collections::BTreeMap, mem, time::Duration};
 
 use crate::time::Instant;
 
-/// So many are told at once.
+/// Reports that pass at once.
 const BURST: u32 = 5;
-/// Then one in this time; twice as long after each that stands for others too.
+/// Then one in this time; twice as long after each report that stands for others too.
 const REFILL: Duration = Duration::from_secs(60);
 const REFILL_MOST: Duration = Duration::from_secs(3600);
 /// What has not happened again for so long is over.
@@ -42,11 +41,11 @@ struct Bucket<T> {
     /// When the next token comes, unless there are [`BURST`].
     next: Instant,
     refill: Duration,
-    /// What was told last goes on.
+    /// The last reported conflict continues.
     told_open: bool,
-    /// The latest that was not told, when it happened, and whether it goes on.
+    /// The latest report that did not pass, its time, and whether its conflict continues.
     latest: Option<(T, Instant, bool)>,
-    /// How many were not told.
+    /// Reports that did not pass.
     untold: u64,
 }
 
@@ -82,7 +81,7 @@ impl<T> Bucket<T> {
 }
 
 impl<K: Ord + Clone, T> Limits<K, T> {
-    /// Something has happened, or begun. Returned if it is to be told now.
+    /// Something has happened or begun. Returns it if it passes now.
     pub fn begins(&mut self, key: K, what: T, now: Instant) -> Option<T> {
         let bucket = self.0.entry(key).or_insert_with(|| Bucket::new(now));
         // While something waits, the next token is its own: `take_due` fills then.
@@ -98,7 +97,7 @@ impl<K: Ord + Clone, T> Limits<K, T> {
         None
     }
 
-    /// What has begun has ended. Returned if it is to be told now; else it is told in the place of the beginning, which was not.
+    /// A conflict has ended. Returns the end if it passes now; else the end replaces the beginning, which did not pass.
     pub fn ends(&mut self, key: &K, what: T, now: Instant) -> Option<T> {
         let Some(bucket) = self.0.get_mut(key) else { return Some(what) };
         if bucket.latest.is_none() {
@@ -109,12 +108,12 @@ impl<K: Ord + Clone, T> Limits<K, T> {
         None
     }
 
-    /// When [`Self::take_due`] has something to tell.
+    /// When [`Self::take_due`] has a report.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.0.values().filter(|bucket| bucket.latest.is_some()).map(|bucket| bucket.next).min()
     }
 
-    /// The latest of what was not told, and how many were not: there is a token for it now. Whether it is still so is for who tells it.
+    /// The latest report that did not pass, and their number, now that there is a token. The caller checks whether it still holds.
     pub fn take_due(&mut self, now: Instant) -> Vec<(K, T, Late)> {
         let mut due = Vec::new();
         for (key, bucket) in &mut self.0 {
@@ -132,7 +131,7 @@ impl<K: Ord + Clone, T> Limits<K, T> {
         due
     }
 
-    /// Forgets keys that are no more.
+    /// Forgets keys that no longer exist.
     pub fn retain(&mut self, is_there: impl Fn(&K) -> bool) {
         self.0.retain(|key, _| is_there(key));
     }

@@ -1,5 +1,5 @@
-//! Routers that are configured differently: XDP discards, or only counts, what one says to the other, and nobody is told.
-//! The counters are looked at now and then; one that rises is a mismatch, until it has stood still for a while.
+//! Routers with different configurations: the eBPF program discards or counts their adverts. A counter that rises is a mismatch, until it has
+//! stood still for a while.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
@@ -14,9 +14,9 @@ pub struct Sample {
     pub counters: InstanceCounters,
     /// The last advert that failed a check, if any has.
     pub refused: Option<Refused>,
-    /// Adverts of virtual routers that are not ours, on any interface.
+    /// Adverts of other virtual routers, on any interface.
     pub foreign: u64,
-    /// It is a master that has heard nobody, and somebody else claims its VIPs: only then do adverts of others say anything.
+    /// Whether this master has heard nobody while another station claims its VIPs: only then adverts of other virtual routers matter.
     pub deaf: bool,
 }
 
@@ -30,7 +30,7 @@ pub struct Refused {
     pub ttl: u8,
 }
 
-/// What can differ.
+/// The mismatches.
 struct Kind {
     what: &'static str,
     count: fn(&Sample) -> u64,
@@ -63,7 +63,7 @@ const KINDS: &[Kind] = &[
     kind(
         "authentication",
         |s| s.counters.auth_type_mismatch + s.counters.invalid_auth_type,
-        "adverts with another kind of authentication are discarded: make `authentication` the same on all routers",
+        "adverts with another authentication type are discarded: make `authentication` the same on all routers",
     ),
     kind(
         "version",
@@ -73,7 +73,7 @@ const KINDS: &[Kind] = &[
     kind(
         "interval",
         |s| s.counters.interval_mismatch + s.counters.interval_differs,
-        "adverts tell of another interval, which version 2 discards: make `advert_int` the same on all routers",
+        "adverts with another interval are discarded (version 2): make `advert_int` the same on all routers",
     ),
     kind(
         "addresses",
@@ -83,12 +83,12 @@ const KINDS: &[Kind] = &[
     kind(
         "checksum",
         |s| s.counters.checksum_errors,
-        "adverts with a wrong checksum are discarded: look for a router that is not as RFC 9568, or for what changes packets on their way",
+        "adverts with a wrong checksum are discarded: look for a router that departs from RFC 9568, or for a device that changes packets",
     ),
     kind(
         "ttl",
         |s| s.counters.ip_ttl_errors,
-        "adverts with a TTL below 255, or below a peer's `min_ttl`, are discarded: they are forged, have passed a router, or the sender has `unicast_ttl`: remove that there, or write `min_ttl` behind the peer here",
+        "adverts with a TTL below 255, or below the peer's `min_ttl`, are discarded: the sender has `unicast_ttl` (remove it there, or write `min_ttl` behind the peer here), a router forwarded the advert, or it is forged",
     ),
     kind(
         "destination",
@@ -98,7 +98,7 @@ const KINDS: &[Kind] = &[
     kind(
         "peer",
         |s| s.counters.unknown_peer,
-        "adverts of a router that is not in `unicast_peer` are discarded: add it, or find out who sends them",
+        "adverts of a router that is not in `unicast_peer` are discarded: add the router, or find the sender",
     ),
     kind(
         "owner",
@@ -108,26 +108,26 @@ const KINDS: &[Kind] = &[
     kind(
         "own_address",
         |s| s.counters.own_source,
-        "adverts from this router's own address come in: another machine has the address, or the network has a loop",
+        "adverts arrive from this router's own address: another machine has the address, or the network has a loop",
     ),
     Kind {
         what: "vrid",
         count: |s| s.foreign,
         of_deaf: true,
-        fix: "another station claims a VIP, adverts of another virtual router are heard, and none of this one ever: make `virtual_router_id` the same on all routers",
+        fix: "another station claims a VIP, and adverts arrive for another virtual router but never for this one: make `virtual_router_id` the same on all routers",
     },
 ];
 
-/// What a look comes to.
+/// A report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// Adverts, `count` since it was told last, do not fit; the last one, where it was discarded and is known.
+    /// `count` adverts do not fit, since the last report; the last one, if it was discarded and is known.
     Seen { what: &'static str, fix: &'static str, count: u64, last: Option<Refused> },
     /// There were no more, after `count` in all; it took `lasted` from the first to the last.
     Over { what: &'static str, count: u64, lasted: Duration },
 }
 
-/// What was seen of each instance.
+/// The counters last seen, by instance.
 #[derive(Debug, Default)]
 pub struct Mismatches(BTreeMap<String, Watched>);
 
@@ -147,7 +147,7 @@ struct GoingOn {
 }
 
 impl Mismatches {
-    /// Takes a look at an instance; what has stood still for `quiet` is over. The first look only shows where it begins.
+    /// Compares the counters of an instance with the last ones. A mismatch that has stood still for `quiet` is over. The first call only records.
     pub fn look(&mut self, instance: &str, sample: &Sample, quiet: Duration, now: Instant) -> Vec<Finding> {
         let counts: Vec<u64> = KINDS.iter().map(|kind| (kind.count)(sample)).collect();
         let Some(watched) = self.0.get_mut(instance) else {
@@ -165,14 +165,14 @@ impl Mismatches {
         .collect()
     }
 
-    /// What does not fit now.
+    /// The current mismatches.
     pub fn going_on(&self, instance: &str) -> Vec<String> {
         let Some(watched) = self.0.get(instance) else { return Vec::new() };
         let rows = KINDS.iter().zip(&watched.going_on);
         rows.filter(|(_, going_on)| going_on.is_some()).map(|(kind, _)| kind.what.to_owned()).collect()
     }
 
-    /// Forgets instances that are no more.
+    /// Forgets instances that no longer exist.
     pub fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
         self.0.retain(|name, _| is_there(name));
     }

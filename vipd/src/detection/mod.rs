@@ -1,5 +1,5 @@
-//! Finding out that something is wrong between routers: two owners of one VIP, addresses that others claim, routers that
-//! cannot understand each other. PURE: no clock, socket or task; `daemon/engine/conflicts.rs` (the engine thread) and
+//! Detects problems between routers: two owners of one VIP, claims by other stations, routers that do not understand each other.
+//! PURE: no clock, socket or task; `daemon/engine/conflicts.rs` (the engine thread) and
 //! `daemon/control/misconfiguration.rs` (the main thread) say what was seen and when, and tell what is found.
 
 mod claims;

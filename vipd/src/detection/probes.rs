@@ -1,4 +1,4 @@
-//! When a master asks the wire for its own VIPs, and for which: a few each time, all of them in turn.
+//! When a master sends probes for its own VIPs, and for which: a few each time, all of them in turn.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,12 +7,12 @@ use std::{
 
 use crate::{time::Instant, vrrp::InstanceId};
 
-/// VIPs that are asked for at once.
+/// VIPs probed at once.
 const AT_ONCE: usize = 4;
-/// All VIPs have had their turn after so many periods at most: of more than 240, they are asked for more often than once a period.
+/// Every VIP is probed within so many periods: with more than 240 VIPs there are several turns a period.
 const ROUND: usize = 60;
 
-/// The turns of all masters that ask.
+/// The turns of all masters.
 #[derive(Debug, Default)]
 pub struct Probes {
     due: BTreeSet<(Instant, InstanceId)>,
@@ -27,21 +27,21 @@ struct Turn {
 }
 
 impl Probes {
-    /// An instance asks from now on, first at `at`. One that does already goes on as it was.
+    /// An instance sends probes from now on, first at `at`. No effect if it already does.
     pub fn begin(&mut self, instance: InstanceId, at: Instant) {
         if !self.turns.contains_key(&instance) {
             self.set(instance, Turn { at, next: 0 });
         }
     }
 
-    /// It asks no more.
+    /// An instance sends no more probes.
     pub fn end(&mut self, instance: InstanceId) {
         if let Some(turn) = self.turns.remove(&instance) {
             self.due.remove(&(turn.at, instance));
         }
     }
 
-    /// An instance that asks is to ask for this VIP at `at`, if its turn is not sooner.
+    /// Moves the next turn of an instance forward to `at`, for this VIP, unless it is sooner.
     pub fn hasten(&mut self, instance: InstanceId, vip: usize, at: Instant) {
         if let Some(turn) = self.turns.get(&instance).filter(|turn| at < turn.at) {
             self.due.remove(&(turn.at, instance));
@@ -64,8 +64,8 @@ impl Probes {
         self.due.first().filter(|(at, _)| *at <= now).map(|(_, instance)| *instance)
     }
 
-    /// The VIPs, of `count`, that are to be asked for now. `chance` moves the next turn, by a quarter of its wait at most, so
-    /// that masters which began together do not ask together.
+    /// The VIPs, of `count`, to probe now. `chance` moves the next turn by a quarter of its wait at most, so that masters which
+    /// began together do not probe together.
     pub fn take(
         &mut self,
         instance: InstanceId,

@@ -1,7 +1,7 @@
 //! Rivals of a master: routers that act as the owner of the same VIPs, and whether they give way.
 //!
-//! When a better node takes over, and when two meet after a partition, one of them yields within an advert or two. One that
-//! does not is a split brain: it does not hear us, or does not listen.
+//! When a better node takes over, and when two masters meet after a partition, one of them yields within an advert or two. A rival
+//! that does not is a split brain: it does not hear this node, or ignores it.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
@@ -14,22 +14,22 @@ use crate::{time::Instant, vrrp::InstanceId};
 pub struct Rival {
     pub address: IpAddr,
     pub mac: MacAddr,
-    /// Of one that advertises; one that only answers for our VIPs has none.
+    /// `None` for a rival that only answers for the VIPs.
     pub priority: Option<Priority>,
 }
 
 /// A sign that a rival acts as the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// An advert that does not beat us, of a router that sends them at this interval.
+    /// An advert, sent at this interval, that does not beat this node.
     Advert(Duration),
-    /// It claims a VIP. Without another claim for so long it does no more; of one whose adverts were heard too, their end is
-    /// enough, since it claims by itself only when it takes over.
+    /// A claim of a VIP. The rival has given way if there is no other claim for so long. For a rival that also advertises, the end of its
+    /// adverts is enough, since it claims by itself only when it takes over.
     Claim(Duration),
 }
 
 impl Evidence {
-    /// How often, and over what time, the sign has to be seen before the rival counts as one that does not give way.
+    /// How many signs, and over what time, make a rival that does not give way.
     fn persists(self) -> (u32, Duration) {
         match self {
             Self::Advert(interval) => (3, (interval * 3).max(ADVERTS_AT_LEAST)),
@@ -37,7 +37,7 @@ impl Evidence {
         }
     }
 
-    /// Without the sign for so long the rival has given way.
+    /// After so long without a sign the rival has given way.
     fn quiet(self) -> Duration {
         match self {
             Self::Advert(interval) => (interval * 4).max(QUIET_AT_LEAST),
@@ -46,18 +46,18 @@ impl Evidence {
     }
 }
 
-/// A busy machine takes its time to read our advert and fall silent, however short the interval is.
+/// Minimum: a busy machine needs time to read our advert and fall silent, however short the interval is.
 const ADVERTS_AT_LEAST: Duration = Duration::from_millis(300);
-/// XDP tells of one claim a second.
+/// The eBPF program reports one claim a second.
 const CLAIMS_APART: Duration = Duration::from_millis(900);
 const QUIET_AT_LEAST: Duration = Duration::from_secs(3);
 
-/// What a sign comes to.
+/// A report about a rival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// The first one: mostly the rival is about to give way.
+    /// The first sign: mostly the rival is about to give way.
     Seen,
-    /// It does not give way.
+    /// The rival does not give way.
     SplitBrain,
 }
 
@@ -70,7 +70,7 @@ pub struct Over {
     pub lasted: Duration,
 }
 
-/// The rivals of every instance that is master. Mostly there are none.
+/// The rivals of all masters.
 #[derive(Debug, Default)]
 pub struct Rivals(BTreeMap<InstanceId, Episode>);
 
@@ -90,7 +90,7 @@ struct Episode {
 }
 
 impl Rivals {
-    /// Takes note of a sign of a rival.
+    /// Records a sign of a rival.
     pub fn seen(
         &mut self,
         instance: InstanceId,
@@ -141,7 +141,7 @@ impl Rivals {
         first.then_some(Finding::Seen)
     }
 
-    /// The instance is master no longer; what was a split brain is over.
+    /// The instance is no longer master; its split brains are over.
     pub fn yielded(&mut self, instance: InstanceId) -> Option<Over> {
         self.0.remove(&instance).and_then(|episode| episode.over(instance))
     }
@@ -151,7 +151,7 @@ impl Rivals {
         self.0.values().map(|episode| episode.until).min()
     }
 
-    /// The split brains of which there has been no sign for long enough.
+    /// The split brains without a sign for long enough.
     pub fn take_over(&mut self, now: Instant) -> Vec<Over> {
         let mut over = Vec::new();
         self.0.retain(|instance, episode| {
@@ -164,7 +164,7 @@ impl Rivals {
         over
     }
 
-    /// Whether there is a rival of an instance that was seen to claim a VIP; it goes on doing so if it is asked.
+    /// Whether an instance has a rival that has claimed a VIP; the rival answers a probe with another claim.
     pub fn claims(&self, instance: InstanceId) -> bool {
         self.0.get(&instance).is_some_and(|episode| episode.claims)
     }

@@ -1,24 +1,24 @@
-//! A master that never heard anybody: it may be alone, or deaf.
+//! A master that has never heard another router: it may be alone, or deaf.
 
 use std::time::Duration;
 
 use crate::time::Instant;
 
-/// Whether one instance has ever heard an advert. What can be known is little: a backup says nothing.
+/// Whether one instance has ever heard an advert. Silence alone proves little: a backup is silent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silence {
     /// The count of adverts at the first look; a former vipd may have heard them.
     before: Option<u64>,
-    /// Since when it is master, by a takeover of its own.
+    /// Time of its own takeover, while it is master.
     master_since: Option<Instant>,
-    /// Since then somebody has claimed a VIP of its.
+    /// Another station has claimed one of its VIPs since then.
     claimed: bool,
     heard: bool,
     told: bool,
 }
 
 impl Silence {
-    /// It is master now, or is not; a mastership that was inherited says nothing.
+    /// Whether the instance is master now; an inherited mastership does not count.
     pub fn state(&mut self, master: bool, now: Instant) {
         (self.master_since, self.claimed) = (master.then_some(now), false);
     }

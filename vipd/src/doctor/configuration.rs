@@ -18,7 +18,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
         let fix = if broken.name.starts_with("fence_script") {
             "correct the path, the user or the permissions: with `fence_failed wait` this node never takes over out of silence"
         } else {
-            "correct the path, the user or the permissions: vipd runs without it, and nothing depends on it"
+            "correct the path, the user or the permissions: until then vipd ignores it"
         };
         findings.problem(CONFIGURATION, "script", what, fix);
     }
@@ -29,15 +29,12 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
 fn file(facts: &Facts, findings: &mut Findings) {
     match &facts.configuration {
         Err(failure) => {
-            let errors = failure.diagnostics.iter().filter(|d| d.severity == Severity::Error);
-            let first = failure.diagnostics.iter().find(|d| d.severity == Severity::Error);
-            let place = first.map(|d| format!("{}:{}:{}: {}", d.file, d.line, d.column, d.message));
-            let what = format!(
-                "it cannot be run, for {}; the first: {}",
-                counted(errors.count(), "error"),
-                place.unwrap_or_default()
+            findings.problem(
+                CONFIGURATION,
+                "file",
+                failure.summary(),
+                "run vipd check: it shows all errors, with remedies",
             );
-            findings.problem(CONFIGURATION, "file", what, "vipd check shows all of them, and what to write");
         }
         Ok(loaded) => {
             let warnings = loaded.warnings.iter().filter(|d| d.severity == Severity::Warning).count();
@@ -45,11 +42,11 @@ fn file(facts: &Facts, findings: &mut Findings) {
                 findings.ok(
                     CONFIGURATION,
                     "file",
-                    format!("it can be run, with {}", counted(loaded.config.instances.len(), "instance")),
+                    format!("no errors, {}", counted(loaded.config.instances.len(), "instance")),
                 );
             } else {
-                let what = format!("it can be run, with {}", counted(warnings, "warning"));
-                findings.warning(CONFIGURATION, "file", what, "vipd check shows them");
+                let what = format!("no errors, {}", counted(warnings, "warning"));
+                findings.warning(CONFIGURATION, "file", what, "run vipd check: it shows them");
             }
         }
     }
@@ -105,16 +102,17 @@ fn arbiter(arbiter: &ArbiterStatus, findings: &mut Findings) {
             &about,
             "target",
             what,
-            "see that it is up, and that this node may ask it (route, firewall)",
+            "check that the target is up, and that this node can reach it (route, firewall)",
         );
     }
     let of = targets.len();
     if count >= *quorum {
-        findings.ok(&about, "quorum", format!("{count} of {of} answer, {quorum} are needed"));
+        findings.ok(&about, "quorum", format!("{count} of {of} targets answer, {quorum} are needed"));
         return;
     }
-    let what = format!("{count} of {of} answer, {quorum} are needed: this node takes itself for isolated");
-    let fix = "mend the way to the targets above, or name others";
+    let what =
+        format!("{count} of {of} targets answer, {quorum} are needed: this node considers itself isolated");
+    let fix = "repair the path to the targets above, or configure other targets";
     if isolated_action == "fault" {
         findings.problem(&about, "quorum", what, fix);
     } else {

@@ -1,4 +1,4 @@
-//! What was seen. Plain data, so that tests can make it up.
+//! Facts about a host. Plain data, so that tests can make them up.
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
@@ -12,26 +12,26 @@ use crate::{
     host::{Leftover, Survey, SurveyedLink},
 };
 
-/// A host, a configuration, and the vipd that runs there if one does.
+/// A host, a configuration, and the running vipd if there is one.
 #[derive(Debug)]
 pub struct Facts {
     pub machine: Machine,
-    /// The path that it was read from is in its diagnostics.
+    /// Its diagnostics have the path of the file.
     pub configuration: Result<Loaded, Failure>,
     pub running: Option<Status>,
     /// Why one that seems to run could not be asked.
     pub unanswered: Option<Unanswered>,
-    /// Or why it could not be taken.
+    /// Or the reason why it failed.
     pub survey: Result<Survey, String>,
     /// `net.ipv4.ip_nonlocal_bind` and that of IPv6, if it can be read.
     pub nonlocal_bind: [Option<bool>; 2],
     /// By the name of the interface, and `all`.
     pub settings: BTreeMap<String, InterfaceSettings>,
-    /// Multicast groups that somebody on this host is a member of, with the interface.
+    /// Multicast groups that this host has joined, with the interface.
     pub groups: Vec<(String, IpAddr)>,
     /// Where this host listens: `TCP` or `UDP`, the address, which may be that of all, and the port.
     pub listeners: Vec<(&'static str, IpAddr, u16)>,
-    /// What `nft -j list ruleset` says, or why nothing is known.
+    /// Output of `nft -j list ruleset`, or the reason why there is none.
     pub ruleset: Result<Value, String>,
     /// Whether rules of the legacy iptables are in use, which `nft` does not show.
     pub legacy_rules: bool,
@@ -43,7 +43,7 @@ pub struct Facts {
     pub leftovers: Result<Vec<Leftover>, String>,
     /// Scripts of the configuration that cannot be run.
     pub broken: Vec<Broken>,
-    /// As the running vipd has them, or asked just now.
+    /// From the running vipd, or from requests just now.
     pub arbiters: Vec<ArbiterStatus>,
 }
 
@@ -56,7 +56,7 @@ pub struct Machine {
     pub bpffs_dir: PathBuf,
     /// Whether a BPF file system is there.
     pub bpffs: bool,
-    /// Its mode, if everybody may make files in it.
+    /// Its mode, if every user may create files in it.
     pub bpffs_shared: Option<u32>,
     /// Whether a vipd has left something pinned there.
     pub pinned: bool,
@@ -74,16 +74,16 @@ pub struct Machine {
     pub programs: Programs,
 }
 
-/// What the kernel says to vipd's BPF programs.
+/// Whether the kernel loads vipd's eBPF programs.
 #[derive(Clone, Debug)]
 pub enum Programs {
     Loaded(Vec<Verified>),
-    /// What it answered, and the remedy.
+    /// The kernel's answer, and the remedy.
     Refused {
         what: String,
         fix: String,
     },
-    /// Why they were not tried.
+    /// Why they were not loaded as a test.
     Untried(String),
 }
 
@@ -107,7 +107,7 @@ pub enum Unanswered {
 /// A script that cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// What names it.
+    /// Where the configuration names it.
     pub name: String,
     pub problem: String,
 }
@@ -121,7 +121,7 @@ impl Facts {
         self.config().map_or(&[], |config| &config.instances)
     }
 
-    /// What the running vipd says of an instance.
+    /// Status of an instance of the running vipd.
     pub fn status_of(&self, instance: &Instance) -> Option<&InstanceStatus> {
         self.running.as_ref()?.instances.iter().find(|status| status.name == instance.name)
     }

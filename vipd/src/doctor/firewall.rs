@@ -1,5 +1,5 @@
-//! Whether the packet filter keeps adverts from leaving. XDP hears before any filter, and multicast adverts leave by a packet socket,
-//! past all hooks but `egress`; unicast ones take the usual way.
+//! Whether the packet filter blocks outgoing adverts. Incoming adverts reach XDP before any filter. Multicast adverts leave by a packet
+//! socket, past all hooks but `egress`; unicast adverts pass the output chains.
 
 use serde_json::Value;
 use vipd_common::Family;
@@ -17,7 +17,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
     let ruleset = match &facts.ruleset {
         Ok(ruleset) => Ruleset::of(ruleset),
         Err(error) => {
-            findings.skipped(FIREWALL, "output", format!("its rules are not known: {error}"));
+            findings.skipped(FIREWALL, "output", format!("cannot read the rules: {error}"));
             return;
         }
     };
@@ -30,8 +30,8 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
             findings.problem(FIREWALL, "output", what, "remove it: nft -a list ruleset shows its handle");
         } else if chain.drops && !ruleset.accepts_vrrp(chain) {
             clean = false;
-            let what = format!("the chain {name} drops what no rule of it accepts, and none names VRRP");
-            let fix = format!("nft insert rule {name} meta l4proto 112 accept, if no other rule of it does");
+            let what = format!("the chain {name} drops by default, and no rule accepts VRRP");
+            let fix = format!("nft insert rule {name} meta l4proto 112 accept");
             findings.warning(FIREWALL, "output", what, fix);
         }
     }
@@ -39,7 +39,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
         findings.ok(
             FIREWALL,
             "output",
-            "no rule keeps adverts from leaving; what arrives is heard before all rules",
+            "no rule blocks outgoing adverts; incoming ones reach XDP before all rules",
         );
     }
     if facts.legacy_rules && !unicast.is_empty() {
@@ -51,9 +51,9 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
     }
 }
 
-/// What of `nft -j list ruleset` is of interest.
+/// The relevant parts of `nft -j list ruleset`.
 struct Ruleset<'v> {
-    /// Those with a hook.
+    /// Chains with a hook.
     chains: Vec<Chain<'v>>,
     /// Family, table, chain and expressions.
     rules: Vec<(&'v str, &'v str, &'v str, &'v [Value])>,
@@ -113,7 +113,7 @@ impl<'v> Ruleset<'v> {
         }
     }
 
-    /// The rules of a chain, and of those that it jumps to.
+    /// The rules of a chain and of the chains that it jumps to.
     fn rules_of(&self, chain: &Chain<'v>) -> Vec<&'v [Value]> {
         let mut wanted = vec![chain.chain];
         let mut rules = Vec::new();
@@ -142,7 +142,7 @@ impl<'v> Ruleset<'v> {
         self.rules_of(chain).into_iter().any(|rule| names_vrrp(rule) && has(rule, &["drop", "reject"]))
     }
 
-    /// A rule that names it, or one that asks for nothing.
+    /// A rule that names VRRP, or a rule without conditions.
     fn accepts_vrrp(&self, chain: &Chain<'v>) -> bool {
         let asks = |rule: &[Value]| rule.iter().any(|expression| expression.get("match").is_some());
         self.rules_of(chain)

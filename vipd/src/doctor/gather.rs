@@ -1,4 +1,4 @@
-//! Looks: at `/proc`, the kernel's links and rules, the packet filter, the file, and the vipd that runs.
+//! Reads the facts: `/proc`, the kernel's links and rules, the packet filter, the configuration, and the running vipd.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ use crate::{
     tracking::arbiter,
 };
 
-/// What is looked at.
+/// Where to find the facts.
 #[derive(Clone, Debug)]
 pub struct Places {
     pub source: Source,
@@ -45,7 +45,7 @@ impl From<&Places> for cleanup::Places {
 }
 
 impl Facts {
-    /// Needs a tokio runtime; asks the targets of arbiters if no vipd does. Otherwise it changes and sends nothing.
+    /// Needs a tokio runtime. Asks the targets of arbiters if no vipd runs; otherwise it changes and sends nothing.
     pub async fn gather(places: &Places) -> Self {
         let (running, unanswered) = match status(&places.runtime_dir) {
             Ok(running) => (running, None),
@@ -92,7 +92,7 @@ impl Facts {
     }
 }
 
-/// What the vipd of a runtime directory says; `None`: there is none.
+/// Status of the vipd of a runtime directory; `None` without one.
 fn status(runtime_dir: &Path) -> Result<Option<Status>, Unanswered> {
     match control::request(&runtime_dir::socket(runtime_dir), &Request::Status) {
         Ok(Response::Status(status)) => Ok(Some(*status)),
@@ -137,7 +137,7 @@ fn machine(bpffs_dir: &Path, vipd: Option<u32>) -> Machine {
     }
 }
 
-/// Has the kernel verify the programs, if this process may; nothing is attached, pinned or left loaded.
+/// Loads the programs as a test, if this process may; nothing is attached, pinned or left loaded.
 fn programs() -> Programs {
     let missing = dataplane::missing_capabilities();
     if !missing.is_empty() {
@@ -166,7 +166,7 @@ fn settings() -> BTreeMap<String, InterfaceSettings> {
     interfaces.flatten().filter_map(of).collect()
 }
 
-/// Those of this network namespace that have no VRRP socket; not the children of one that is listed.
+/// The keepaliveds of this network namespace that have no VRRP socket, without their child processes.
 fn idle_keepalived(speakers: &[Speaker]) -> Vec<u32> {
     let here = fs::read_link("/proc/self/ns/net").ok();
     let is_it = |process: &Process| process.name().as_deref() == Some(KEEPALIVED);
@@ -176,7 +176,7 @@ fn idle_keepalived(speakers: &[Speaker]) -> Vec<u32> {
     here.filter(|pid| !speakers.iter().any(|speaker| speaker.pid == Some(*pid))).collect()
 }
 
-/// Every command that is named, and cannot be run as it is.
+/// The commands of the configuration that cannot be run.
 fn broken(config: &Config) -> Vec<Broken> {
     let accounts = match Accounts::new(&ScriptPolicy::of(config)) {
         Ok(accounts) => accounts,
@@ -235,5 +235,5 @@ async fn arbiters(config: Option<&Config>, running: Option<&Status>) -> Vec<Arbi
     known
 }
 
-/// With tools of the system.
+/// Time limit for tools of the system.
 const PATIENCE: Duration = Duration::from_secs(5);

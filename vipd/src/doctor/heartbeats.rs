@@ -1,4 +1,4 @@
-//! Heartbeat lines: whether they are there, and whether adverts come over them.
+//! Heartbeat links: whether they exist, and whether they deliver adverts.
 
 use super::{Facts, Findings};
 use crate::{config::Instance, host::Unusable};
@@ -12,17 +12,17 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
         for line in lines {
             let (name, of) = (&line.interface, &instance.name);
             if line.state == "lost" {
-                let what = format!("no adverts of {of} come over {name}, and others do");
+                let what = format!("no adverts of {of} arrive on {name}, while another link delivers them");
                 findings.warning(
                     of,
                     "line",
                     what,
-                    "see the cable and the switch, and that the other node names this line too",
+                    "check the cable, the switch, and that the other node names this link too",
                 );
             }
             if line.sends_fail {
-                let what = format!("adverts of {of} do not leave by {name}");
-                findings.warning(of, "line", what, "vipd's log has the kernel's reason");
+                let what = format!("adverts of {of} cannot be sent on {name}");
+                findings.warning(of, "line", what, "see vipd's log for the kernel's reason");
             }
         }
     }
@@ -34,32 +34,32 @@ fn link(facts: &Facts, instance: &Instance, name: &str, findings: &mut Findings)
     }
     let of = &instance.name;
     let Some(link) = facts.link(name) else {
-        let what = format!("the heartbeat line {name} of {of} is not there");
+        let what = format!("the heartbeat link {name} of {of} does not exist");
         return findings.warning(
             name,
             "heartbeat",
             what,
-            "correct the name (ip link): vipd uses it when it comes",
+            "correct the name (ip link); vipd uses the link as soon as it exists",
         );
     };
     if let Err(Unusable { why, remedy, .. }) = link.state.usable() {
-        let what = format!("the heartbeat line {name} of {of} {why}: vipd does not use it");
+        let what = format!("the heartbeat link {name} of {of} {why}: vipd does not use it");
         return findings.warning(name, "heartbeat", what, remedy);
     }
     if !link.state.up {
-        let what = format!("the heartbeat line {name} of {of} is down");
-        findings.warning(name, "heartbeat", what, format!("ip link set dev {name} up, or look at its cable"));
+        let what = format!("the heartbeat link {name} of {of} is down");
+        findings.warning(name, "heartbeat", what, format!("ip link set dev {name} up, or check its cable"));
     } else if facts.status_of(instance).is_some()
         && !facts.groups.iter().any(|(on, group)| on == name && *group == instance.group)
     {
-        let what = format!("this host is no member of {} on {name}", instance.group);
+        let what = format!("this host has not joined {} on {name}", instance.group);
         findings.warning(
             name,
             "heartbeat",
             what,
-            "over IPv6 see that disable_ipv6 is 0 there; vipd's log says why",
+            "see vipd's log for the reason; over IPv6 disable_ipv6 must be 0 there",
         );
     } else {
-        findings.ok(name, "heartbeat", format!("the heartbeat line {name} of {of} is up"));
+        findings.ok(name, "heartbeat", format!("the heartbeat link {name} of {of} is up"));
     }
 }

@@ -1,4 +1,4 @@
-//! The kernel, what vipd may do there, and whether it can keep time.
+//! The kernel, the privileges of vipd, and whether it can keep time.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn bpffs(Machine { bpffs_dir, bpffs, bpffs_shared, .. }: &Machine, findings: &mu
         (true, None) => findings.ok(KERNEL, "bpffs", format!("a BPF file system is at {dir}")),
         (true, Some(mode)) => {
             let what = format!(
-                "every user may make files in the BPF file system at {dir} (mode {mode:04o}), under the names that vipd pins its maps at"
+                "every user may create files in the BPF file system at {dir} (mode {mode:04o}), also under the names of vipd's pins"
             );
             let fix = format!("chmod 0700 {dir}, and mount it with the option mode=0700 in /etc/fstab");
             findings.warning(KERNEL, "bpffs", what, fix);
@@ -71,19 +71,19 @@ fn capabilities(Machine { capabilities, .. }: &Machine, findings: &mut Findings)
         findings.problem(
             KERNEL,
             "capabilities",
-            format!("without {needed}"),
+            format!("missing {needed}"),
             format!("run it as root, or {UNIT}"),
         );
     } else if wanted.is_empty() {
-        findings.ok(KERNEL, "capabilities", "all that vipd uses");
+        findings.ok(KERNEL, "capabilities", "all capabilities that vipd uses");
     }
     if !wanted.is_empty() {
-        let what = format!("without {wanted}: adverts may be late under load");
+        let what = format!("missing {wanted}: adverts may be late under load");
         findings.warning(KERNEL, "capabilities", what, UNIT);
     }
 }
 
-/// Whether the kernel loads the programs: its verifier differs from version to version.
+/// Whether the kernel loads the programs: verifiers differ from version to version.
 fn programs(Machine { programs, .. }: &Machine, findings: &mut Findings) {
     match programs {
         Programs::Loaded(verified) => {
@@ -98,7 +98,7 @@ fn programs(Machine { programs, .. }: &Machine, findings: &mut Findings) {
             findings.skipped(
                 KERNEL,
                 "program",
-                format!("whether the kernel loads vipd's programs is not looked at: {why}"),
+                format!("not tested whether the kernel loads vipd's programs: {why}"),
             );
         }
     }
@@ -113,14 +113,16 @@ fn jit(Machine { jit, .. }: &Machine, findings: &mut Findings) {
             "sysctl -w net.core.bpf_jit_enable=1",
         ),
         Some(_) => findings.ok(KERNEL, "jit", "BPF programs are compiled"),
-        None => findings.skipped(KERNEL, "jit", "bpf_jit_enable is seen in the first network namespace only"),
+        None => {
+            findings.skipped(KERNEL, "jit", "bpf_jit_enable is visible in the first network namespace only")
+        }
     }
 }
 
 fn memory(Machine { memlock, capabilities, .. }: &Machine, findings: &mut Findings) {
     match memlock {
         Some(limit) if capabilities & (1 << IPC_LOCK) == 0 && *limit < LOCKED => {
-            let what = format!("RLIMIT_MEMLOCK is {limit} octets, and memory is not locked");
+            let what = format!("RLIMIT_MEMLOCK is {limit} octets: too little to lock memory");
             findings.warning(KERNEL, "memlock", what, "LimitMEMLOCK=infinity in the unit, or CAP_IPC_LOCK");
         }
         _ => findings.ok(KERNEL, "memlock", "memory may be locked"),
@@ -137,17 +139,17 @@ fn real_time(facts: &Facts, findings: &mut Findings) {
         }
         Some(_) => findings.warning(KERNEL, "real-time", "vipd runs without real-time scheduling", fix),
         None if capabilities & (1 << SYS_NICE) != 0 || *rtprio >= PRIORITY => {
-            findings.ok(KERNEL, "real-time", "real-time scheduling may be had");
+            findings.ok(KERNEL, "real-time", "real-time scheduling is permitted");
         }
-        None => findings.warning(KERNEL, "real-time", "no real-time scheduling may be had", fix),
+        None => findings.warning(KERNEL, "real-time", "real-time scheduling is not permitted", fix),
     }
 }
 
 fn clock(Machine { clocksource, .. }: &Machine, findings: &mut Findings) {
     match clocksource.as_deref() {
         Some(slow @ ("hpet" | "acpi_pm" | "jiffies" | "refined-jiffies" | "pit")) => {
-            let what = format!("the clock source is {slow}: each look at the clock is slow, or coarse");
-            let fix = "see why the kernel gave up the TSC (dmesg); `clocksource=` on its command line chooses another";
+            let what = format!("the clock source is {slow}: reading the clock is slow or coarse");
+            let fix = "find out why the kernel rejected the TSC (dmesg); `clocksource=` on the kernel command line chooses another";
             findings.warning(KERNEL, "clock", what, fix);
         }
         Some(source) => findings.ok(KERNEL, "clock", format!("the clock source is {source}")),
@@ -192,7 +194,7 @@ fn preemption(facts: &Facts, findings: &mut Findings) {
             if preempts {
                 "the kernel is preemptible"
             } else {
-                "not preemptible, which these intervals bear"
+                "not preemptible; the advert intervals are long enough"
             },
         ),
     }
@@ -206,10 +208,10 @@ const SYS_ADMIN: u32 = 21;
 const SYS_NICE: u32 = 23;
 const PERFMON: u32 = 38;
 const BPF: u32 = 39;
-/// More than vipd has, maps and all.
+/// More than vipd locks, with its maps.
 const LOCKED: u64 = 64 << 20;
 const UNIT: &str = "add them to AmbientCapabilities= and CapabilityBoundingSet= of the unit";
-/// What the engine thread asks for.
+/// Real-time priority that the engine thread asks for.
 const PRIORITY: u64 = 51;
-/// Adverts this often need the processor at once.
+/// Shorter advert intervals need a preemptible kernel.
 const SHORT: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! Each interface that the configuration names: whether it is there, and what XDP, VLANs and multicast find on it.
+//! The interfaces of the configuration: existence, state, addresses, XDP, VLANs and multicast.
 
 use std::net::IpAddr;
 
@@ -39,18 +39,17 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
 }
 
 fn missing(facts: &Facts, name: &str, findings: &mut Findings) {
-    let what = "there is no interface of this name";
+    let what = "no such interface";
     if facts.config().is_some_and(|config| config.has_dynamic_interfaces()) {
-        let fix = "its instances wait in FAULT until it comes (`dynamic_interfaces`)";
+        let fix = "nothing, if the interface appears later: its instances stay in FAULT until then (`dynamic_interfaces`)";
         findings.warning(name, "exists", what, fix);
     } else {
-        let fix =
-            "correct the name (ip link), or write `dynamic_interfaces` in global_defs if it comes later";
+        let fix = "correct the name (ip link), or write `dynamic_interfaces` in global_defs if the interface appears later";
         findings.problem(name, "exists", what, fix);
     }
 }
 
-/// Whether vipd takes it.
+/// Whether vipd can use it.
 fn usable(link: &SurveyedLink, instances: &[&Instance], findings: &mut Findings) -> bool {
     let virtual_mac = instances.iter().any(|i| i.use_vmac && i.interface == link.state.name);
     let taken = || if virtual_mac { link.state.takes_virtual_mac() } else { Ok(()) };
@@ -63,16 +62,16 @@ fn usable(link: &SurveyedLink, instances: &[&Instance], findings: &mut Findings)
     }
 }
 
-/// Whether more can be said of it.
+/// Whether further checks make sense.
 fn state(link: &SurveyedLink, findings: &mut Findings) -> bool {
     let name = &link.state.name;
     match (link.state.enabled, link.state.up) {
         (_, true) => findings.ok(name, "up", "it is up"),
         (true, false) => {
-            findings.problem(name, "up", "it has no carrier", "look at the cable, or at the switch's port")
+            findings.problem(name, "up", "it has no carrier", "check the cable and the switch port")
         }
         (false, false) => {
-            findings.problem(name, "up", "it is turned off", format!("ip link set dev {name} up"))
+            findings.problem(name, "up", "it is administratively down", format!("ip link set dev {name} up"))
         }
     }
     link.state.enabled
@@ -98,26 +97,29 @@ fn address(link: &SurveyedLink, instances: &[&Instance], findings: &mut Findings
                 _ => false,
             });
         let (kind, fix) = match instance.family {
-            Family::V4 => ("IPv4", format!("ip address add ADDRESS/LENGTH dev {name}, other than the VIP")),
-            Family::V6 => {
-                ("link-local IPv6", format!("sysctl -w net.ipv6.conf.{name}.addr_gen_mode=0, or add one"))
+            Family::V4 => {
+                ("IPv4", format!("ip address add ADDRESS/LENGTH dev {name}, with an address that is no VIP"))
             }
+            Family::V6 => (
+                "link-local IPv6",
+                format!("sysctl -w net.ipv6.conf.{name}.addr_gen_mode=0, or add a link-local address"),
+            ),
         };
         if usable {
             findings.ok(
                 name,
                 "address",
-                format!("it has an {kind} address of its own for {}", instance.name),
+                format!("it has an {kind} address for the adverts of {}", instance.name),
             );
         } else {
             let what =
-                format!("no {kind} address of its own: {} has nothing to advertise from", instance.name);
+                format!("no {kind} address besides VIPs: {} has no source for its adverts", instance.name);
             findings.problem(name, "address", what, fix);
         }
     }
 }
 
-/// An address that a line of the configuration names.
+/// A source address that the configuration names.
 fn configured_source(link: &SurveyedLink, (instance, source): (&Instance, IpAddr), findings: &mut Findings) {
     let name = &link.state.name;
     if link.state.addresses.iter().any(|candidate| candidate.address == source) {
@@ -127,14 +129,15 @@ fn configured_source(link: &SurveyedLink, (instance, source): (&Instance, IpAddr
             format!("it has {source}, the source of {}'s adverts", instance.name),
         );
     }
-    let what = format!("it does not have {source}, which {} is to advertise from", instance.name);
+    let what = format!("it lacks {source}, the source of {}'s adverts", instance.name);
     let keyword = if instance.unicast.is_some() { "unicast_src_ip" } else { "mcast_src_ip" };
     // Not known is not missing.
     if instance.tracks_source() || !is_local(source).unwrap_or(true) {
         let fix = format!("ip address add {source}/LENGTH dev {name}, or correct `{keyword}`");
         findings.problem(name, "address", what, fix);
     } else {
-        let fix = format!("nothing, if it is meant so: peers see an address that {name} does not answer for");
+        let fix =
+            format!("nothing, if that is intended: peers see an address that {name} does not answer for");
         findings.warning(name, "address", what, fix);
     }
 }
@@ -166,12 +169,12 @@ fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instanc
     let status = instances.iter().find_map(|instance| facts.status_of(instance));
     match (status, wire.state.xdp) {
         (Some(status), _) if status.xdp_mode == ProgramHook::Nowhere => {
-            let what = "vipd runs, and its program is not attached: nothing answers for its VIPs";
-            let fix = "the state of its instances says why; it is tried again every few seconds";
+            let what = "vipd runs, but its program is not attached here: nothing answers for the VIPs";
+            let fix = "see the state of its instances for the reason; vipd retries every few seconds";
             findings.problem(name, "xdp", what, fix);
         }
         (Some(status), _) if !native => {
-            let reason = status.xdp_mode_reason.as_deref().unwrap_or("vipd does not say why");
+            let reason = status.xdp_mode_reason.as_deref().unwrap_or("vipd gives no reason");
             findings.ok(name, "xdp", format!("the program runs at tc ingress, not in the driver: {reason}"));
         }
         (Some(_), Some(_)) if wire.state.veth => findings.warning(
@@ -182,19 +185,19 @@ fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instanc
         ),
         (Some(_), Some(_)) => findings.ok(name, "xdp", "XDP runs in the driver"),
         (Some(_), None) => {
-            let what = format!("vipd runs, and {on} has no XDP program: nothing answers for its VIPs");
+            let what = format!("vipd runs, but {on} has no XDP program: nothing answers for the VIPs");
             findings.problem(
                 name,
                 "xdp",
                 what,
-                "somebody has detached it: start vipd anew, and stop whoever did",
+                "another program detached it: restart vipd, and stop that program",
             );
         }
         (None, Some(xdp)) if !facts.machine.pinned && native => {
             let what = format!("another XDP program is on {on} (id {})", xdp.program_id);
             let fix = format!(
-                "see whose: bpftool net show dev {on}; vipd replaces none that it did not attach, and with \
-                 `xdp_mode auto` it runs at tc ingress beside it"
+                "find its owner: bpftool net show dev {on}. vipd never replaces a foreign program; with `xdp_mode auto` it \
+                 runs at tc ingress beside it"
             );
             findings.problem(name, "xdp", what, fix);
         }
@@ -203,7 +206,7 @@ fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instanc
             findings.ok(
                 name,
                 "xdp",
-                format!("another XDP program is on {on} (id {id}): tc ingress will serve it"),
+                format!("another XDP program is on {on} (id {id}): vipd will use tc ingress"),
             );
         }
         (None, Some(_)) => {
@@ -212,7 +215,7 @@ fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instanc
         (None, None) if wire.state.mtu > NATIVE_MTU => {
             let what =
                 format!("MTU {}: most drivers take no more than {NATIVE_MTU} with XDP", wire.state.mtu);
-            let fix = "tc ingress serves it then, which costs more; a smaller MTU avoids that";
+            let fix = "vipd then uses tc ingress, which costs more; a smaller MTU avoids that";
             findings.warning(name, "xdp", what, fix);
         }
         (None, None) => findings.ok(name, "xdp", format!("no other XDP program is on {on}")),
@@ -260,9 +263,9 @@ fn vlan(
             name,
             "vlan",
             format!("{on} strips VLAN tags: XDP takes frames of its VLANs for untagged ones"),
-            format!("ethtool -K {on} rxvlan off, and see who has turned it on again"),
+            format!("ethtool -K {on} rxvlan off, and find out what turned it on again"),
         ),
-        (Some(true), false) => findings.ok(name, "vlan", format!("vipd will turn rxvlan of {on} off")),
+        (Some(true), false) => findings.ok(name, "vlan", format!("vipd will turn off rxvlan of {on}")),
         (Some(false), _) => findings.ok(name, "vlan", format!("{on} leaves VLAN tags in place")),
         (None, _) => findings.skipped(name, "vlan", format!("{on} does not say whether it strips VLAN tags")),
     }
@@ -273,11 +276,15 @@ fn multicast(facts: &Facts, link: &SurveyedLink, instances: &[&Instance], findin
     let Some(instance) = instances.iter().find(|instance| instance.unicast.is_none()) else { return };
     if !link.multicast {
         let fix = format!("ip link set dev {name} multicast on");
-        findings.problem(name, "multicast", "it does no multicast, and adverts are multicast", fix);
+        findings.problem(name, "multicast", "multicast is off, but adverts are multicast", fix);
         return;
     }
     if facts.status_of(instance).is_none() {
-        findings.skipped(name, "membership", "no vipd runs that could be a member");
+        findings.skipped(
+            name,
+            "membership",
+            "membership of the adverts' group is not checked: no vipd is running",
+        );
         return;
     }
     let multicasting = instances.iter().filter(|instance| instance.unicast.is_none());
@@ -290,18 +297,12 @@ fn multicast(facts: &Facts, link: &SurveyedLink, instances: &[&Instance], findin
     if missing.is_empty() {
         findings.ok(name, "membership", "this host is a member of the adverts' group");
     } else {
-        let what =
-            format!("this host is no member of {}: switches may keep adverts from it", missing.join(", "));
-        findings.problem(
-            name,
-            "membership",
-            what,
-            "vipd joins at its start: start it anew, and look into its log",
-        );
+        let what = format!("this host has not joined {}: switches may withhold adverts", missing.join(", "));
+        findings.problem(name, "membership", what, "restart vipd, which joins the group, and read its log");
     }
 }
 
-/// A switch that snoops and hears no querier forgets its members after a while. Of bridges of this host that is seen.
+/// A snooping switch without a querier forgets its members after a while. That is visible for bridges of this host.
 fn snooping(wire: &SurveyedLink, instances: &[&Instance], findings: &mut Findings) {
     if instances.iter().all(|instance| instance.unicast.is_some()) {
         return;
@@ -312,15 +313,15 @@ fn snooping(wire: &SurveyedLink, instances: &[&Instance], findings: &mut Finding
         findings.warning(
             name,
             "snooping",
-            format!("the bridge {name} snoops and asks nobody: without another querier adverts stop after some minutes"),
+            format!("the bridge {name} snoops multicast but has no querier: without another querier adverts stop after some minutes"),
             format!("ip link set dev {name} type bridge mcast_querier 1, or mcast_snooping 0"),
         );
     } else {
-        findings.ok(name, "snooping", format!("the bridge {name} lets adverts through"));
+        findings.ok(name, "snooping", format!("the bridge {name} forwards adverts"));
     }
 }
 
-/// VIPs that somebody has put on an interface: the kernel answers for them, master or not.
+/// VIPs that are configured on an interface: the kernel answers for them, master or not.
 fn leftovers(facts: &Facts, findings: &mut Findings) {
     let Ok(survey) = &facts.survey else { return };
     let mut clean = true;
@@ -336,10 +337,10 @@ fn leftovers(facts: &Facts, findings: &mut Findings) {
                     &instance.name,
                     "vip-on-interface",
                     format!(
-                        "the VIP {address} is an address of {name}, which keepalived or a person has left"
+                        "the VIP {address} is configured on {name}: a leftover of keepalived or of a manual change"
                     ),
                     format!(
-                        "ip address del {address}/{} dev {name}; vipd needs none there",
+                        "ip address del {address}/{} dev {name}; vipd needs no address there",
                         found.prefix_len
                     ),
                 );
@@ -347,6 +348,6 @@ fn leftovers(facts: &Facts, findings: &mut Findings) {
         }
     }
     if clean && !facts.instances().is_empty() {
-        findings.ok("addresses", "vip-on-interface", "no VIP is an address of an interface");
+        findings.ok("addresses", "vip-on-interface", "no VIP is configured on an interface");
     }
 }

@@ -1,7 +1,7 @@
-//! `vipd doctor`: what usually goes wrong on a host, and how each is mended.
+//! `vipd doctor`: finds problems of a host and prints their remedies.
 //!
-//! [`Facts::gather`] looks, and leaves nothing changed; [`judge`] is a function of what was seen, and knows no file, socket or clock. A fact
-//! that could not be had is a finding too: `skipped`, with the reason.
+//! [`Facts::gather`] reads the host and changes nothing. [`judge`] is a function of these facts, without files, sockets or a clock. A fact
+//! that could not be read is a finding too: `skipped`, with the reason.
 
 mod configuration;
 mod facts;
@@ -26,12 +26,12 @@ use serde::Serialize;
 pub use facts::{Broken, Facts, InterfaceSettings, Machine, Programs, Unanswered};
 pub use gather::Places;
 
-/// How bad something is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     Ok,
-    /// It could not be looked at.
+    /// Not checked.
     Skipped,
     /// It works, but not as well, or not always.
     Warning,
@@ -50,20 +50,20 @@ impl fmt::Display for Level {
     }
 }
 
-/// One thing that was looked at.
+/// Result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is about: `kernel`, an interface, an instance and so on.
+    /// Subject: `kernel`, an interface, an instance and so on.
     pub about: String,
-    /// Which check found it; stays as it is.
+    /// Name of the check, which never changes.
     pub check: &'static str,
     pub level: Level,
     pub what: String,
-    /// What to do; none where there is nothing to do.
+    /// Remedy; `None` if there is nothing to do.
     pub fix: Option<String>,
 }
 
-/// Everything that is to be said, in the order in which it is best mended.
+/// All findings, in the best order for a repair.
 pub fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = Findings::default();
     kernel::judge(facts, &mut findings);
@@ -79,7 +79,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     findings.0
 }
 
-/// Findings under way.
+/// The findings so far.
 #[derive(Debug, Default)]
 struct Findings(Vec<Finding>);
 

@@ -1,4 +1,4 @@
-//! What a running vipd knows of its instances: their states, what they hear, and what they send in time.
+//! The instances of a running vipd: states, adverts received, and adverts sent in time.
 
 use super::{Facts, Findings, Unanswered};
 use crate::{
@@ -22,16 +22,12 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
         }
     }
     let Some(status) = &facts.running else {
-        findings.skipped(
-            "vipd",
-            "running",
-            "no vipd answers here: what only a running one knows is left out",
-        );
+        findings.skipped("vipd", "running", "no vipd is running: the checks of a running vipd are left out");
         return;
     };
-    findings.ok("vipd", "running", format!("vipd {} runs, pid {}", status.version, status.pid));
+    findings.ok("vipd", "running", format!("vipd {} is running, pid {}", status.version, status.pid));
     if status.drained {
-        let what = "the node is drained: it serves only where nobody else does";
+        let what = "the node is drained: it serves a VIP only if no other node does";
         findings.warning("vipd", "drained", what, "vipd undrain, when the maintenance is over");
     }
     in_force(facts, status, findings);
@@ -43,7 +39,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
     }
 }
 
-/// Whether the file is what runs.
+/// Whether the running configuration is that of the file.
 fn in_force(facts: &Facts, status: &Status, findings: &mut Findings) {
     let Some(config) = facts.config() else { return };
     let same = |instance: &Instance| {
@@ -63,10 +59,15 @@ fn in_force(facts: &Facts, status: &Status, findings: &mut Findings) {
     let gone = gone.filter(|name| !config.instances.iter().any(|instance| instance.name == *name));
     let differ: Vec<&str> = differ.into_iter().chain(gone).collect();
     if differ.is_empty() {
-        findings.ok("vipd", "in-force", "it runs what the file says");
+        findings.ok("vipd", "in-force", "the running configuration is that of the file");
     } else {
-        let what = format!("the file says something else than what runs, of {}", differ.join(", "));
-        findings.warning("vipd", "in-force", what, "vipd reload, or name the file that it runs with -f");
+        let what = format!("the file differs from the running configuration in {}", differ.join(", "));
+        findings.warning(
+            "vipd",
+            "in-force",
+            what,
+            "vipd reload, or give the file of the running vipd with -f",
+        );
     }
 }
 
@@ -74,7 +75,7 @@ fn state(status: &InstanceStatus, findings: &mut Findings) {
     let InstanceStatus { name, state, reason, .. } = status;
     let reason = reason.as_deref().unwrap_or("no reason is known");
     if state == "FAULT" {
-        let fix = "what is said of its interface, its checks and its arbiters here is the way out";
+        let fix = "see the findings about its interface, its checks and its arbiters";
         findings.problem(name, "state", format!("it is in FAULT: {reason}"), fix);
     } else if status.reason.as_ref() == Some(&Reason::SendFailed.to_string()) {
         let fix = "vipd's log (`advert_not_sent`) has the kernel's reason: no route to a peer (ip route get PEER), a packet \
@@ -135,12 +136,12 @@ fn hears(
             findings.ok(name, "heard", format!("{} adverts were heard", status.adverts_received));
         }
         "BACKUP" => {
-            let what = "it is a backup and has heard no advert that it accepts";
-            let fix = "wait for its takeover; if another node is master all the same, adverts do not get here: see multicast above";
+            let what = "this backup has received no valid advert";
+            let fix = "wait for its takeover. If another node is master, adverts do not arrive here: see multicast above";
             findings.warning(name, "heard", what, fix);
         }
         "MASTER" if discards.is_empty() => {
-            findings.ok(name, "heard", "no other router speaks beside this master, as far as is heard");
+            findings.ok(name, "heard", "no adverts of another router beside this master");
         }
         _ => {}
     }
@@ -149,7 +150,7 @@ fn hears(
 /// Why adverts are dropped, and what to do.
 struct Discard {
     what: &'static str,
-    /// Whose line decides it here.
+    /// The keyword that decides it here.
     keyword: Option<&'static str>,
     fix: &'static str,
 }
@@ -165,14 +166,14 @@ fn discard(reason: &str) -> Discard {
         "interval_mismatch" => ("with another interval", Some("advert_int"), both),
         "dst_not_group" => ("not sent to the group or address of this instance", Some("mcast_dst_ip"), both),
         "unknown_peer" => (
-            "from nobody in `unicast_peer`",
+            "from a sender that is not in `unicast_peer`",
             Some("unicast_peer"),
-            "add the sender if it is a router of the group: the event `mismatch` names it",
+            "add the sender if it is a router of the group: the event `mismatch` names the sender",
         ),
         "ip_ttl_errors" => (
-            "that had come through a router (TTL below 255)",
+            "with a TTL below 255: a router forwarded them",
             Some("unicast_peer"),
-            "a peer with `unicast_ttl`, or behind a router, needs `min_ttl` here; multicast ones must be on the link: the event `mismatch` names it",
+            "a peer with `unicast_ttl`, or behind a router, needs `min_ttl` here; multicast peers must be on the link. The event `mismatch` names the sender",
         ),
         "checksum_errors" => (
             "with a wrong checksum",
@@ -180,7 +181,7 @@ fn discard(reason: &str) -> Discard {
             "a peer of another make, or a NIC that damages frames: capture at the switch",
         ),
         "own_source" => {
-            ("that this node has sent itself", None, "look for a loop between switches, or a mirrored port")
+            ("sent by this node itself", None, "look for a loop between switches, or a mirrored port")
         }
         "local_owner" => {
             ("while this node owns the addresses", Some("priority"), "give one router alone `priority 255`")
@@ -199,14 +200,14 @@ fn sends(status: &InstanceStatus, findings: &mut Findings) {
             name,
             "send-errors",
             what,
-            "vipd's log has the kernel's reason: no route, no buffer, a filter",
+            "see vipd's log for the kernel's reason: no route, no buffer, a filter",
         );
     }
     let most_us = advert_interval_ms.saturating_mul(1000) / LATE;
     if *late_us > most_us {
         let what =
             format!("an advert left {} ms late, of an interval of {advert_interval_ms} ms", late_us / 1000);
-        let fix = "see real-time above, or a longer `advert_int`; a virtual machine may have been paused";
+        let fix = "see real-time above, or use a longer `advert_int`; a virtual machine may have been paused";
         findings.warning(name, "lateness", what, fix);
     } else {
         findings.ok(
@@ -217,5 +218,5 @@ fn sends(status: &InstanceStatus, findings: &mut Findings) {
     }
 }
 
-/// An advert this part of an interval late is near to a takeover, with one that is lost.
+/// An advert late by this part of an interval may cause a takeover, if another one is lost.
 const LATE: u64 = 4;

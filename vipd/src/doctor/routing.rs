@@ -1,4 +1,4 @@
-//! What decides who answers ARP and which way packets go: sysctls and policy rules.
+//! Sysctls and policy rules, which decide who answers ARP and where packets go.
 
 use std::net::IpAddr;
 
@@ -50,20 +50,19 @@ fn arp(facts: &Facts, findings: &mut Findings) {
         return;
     };
     if facts.running.is_none() {
-        findings.skipped(ABOUT, "arp", "no vipd runs that would have raised arp_ignore and arp_announce");
+        findings.skipped(ABOUT, "arp", "no vipd is running, which would raise arp_ignore and arp_announce");
     } else if arp_ignore == 0 || arp_announce < 2 {
         let what = format!(
-            "arp_ignore is {arp_ignore} and arp_announce {arp_announce} for all interfaces: somebody has set vipd's settings back"
+            "arp_ignore is {arp_ignore} and arp_announce {arp_announce} for all interfaces: another program reset them"
         );
-        let fix =
-            "sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2, and see who did";
+        let fix = "sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2, and find out what reset them";
         findings.problem(ABOUT, "arp", what, fix);
     } else {
         findings.ok(ABOUT, "arp", "the kernel keeps the VIPs out of its own ARP on every interface");
     }
 }
 
-/// Strict reverse-path filtering drops what comes in on another interface than the answer would take.
+/// Strict reverse-path filtering drops packets that arrive on another interface than a reply would take.
 fn reverse_path(facts: &Facts, name: &str, instances: &[&Instance], findings: &mut Findings) {
     let Some(mode) = facts.setting(name, |settings| settings.rp_filter) else { return };
     let Some(link) = facts.link(name).filter(|_| mode == 1) else {

@@ -144,9 +144,9 @@ fn a_host_that_is_well_has_nothing_to_mend() {
     assert_eq!(
         said(&idle(), |level| level == Level::Skipped),
         [
-            "eth0: skipped: no vipd runs that could be a member",
-            "sysctls: skipped: no vipd runs that would have raised arp_ignore and arp_announce",
-            "vipd: skipped: no vipd answers here: what only a running one knows is left out"
+            "eth0: skipped: membership of the adverts' group is not checked: no vipd is running",
+            "sysctls: skipped: no vipd is running, which would raise arp_ignore and arp_announce",
+            "vipd: skipped: no vipd is running: the checks of a running vipd are left out"
         ]
     );
     assert_eq!(said(&running(), |level| level == Level::Skipped), [""; 0]);

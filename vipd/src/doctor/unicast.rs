@@ -69,11 +69,7 @@ fn judge_instance(facts: &Facts, instance: &Instance, unicast: &Unicast, finding
         }
     }
     if open.is_empty() {
-        findings.ok(
-            name,
-            "unicast-source",
-            "adverts are accepted from its peers only, and only from near by",
-        );
+        findings.ok(name, "unicast-source", "adverts are accepted only from peers, and only from nearby");
     }
     for (peer, on_link) in open {
         let address = peer.address;

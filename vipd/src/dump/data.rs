@@ -1,7 +1,7 @@
-//! `keepalived.data`: what is configured and how it is, in lines for people and for those who parse them.
+//! `keepalived.data`: configuration and state, in lines for people and for parsers.
 //!
 //! Exporters read the lines of an instance up to the first without `=`, so those come last, which they do not in
-//! keepalived 2.2.7. What vipd has no equal of has no line.
+//! keepalived 2.2.7. Features that vipd lacks have no line.
 
 use std::{fmt::Display, time::Duration};
 
@@ -183,7 +183,7 @@ fn name<'t>(tracking: &'t Tracking, what: &'t Tracked) -> &'t str {
     }
 }
 
-/// Who is told of an instance's changes of state.
+/// Notifications of an instance's state changes.
 fn notified(text: &mut Text, shown: &Shown, mailed: bool) {
     text.field("Using smtp notification", yes(mailed));
     text.field("Notify deleted", if shown.is_on("notify_deleted") { "Deleted" } else { "Fault" });
@@ -232,7 +232,7 @@ fn group_state(states: &[&str]) -> &'static str {
     }
 }
 
-/// What is watched, and how it is.
+/// The tracked objects and their states.
 struct Watched<'w> {
     config: &'w Config,
     status: &'w Status,
@@ -305,7 +305,7 @@ impl Watched<'_> {
         }
     }
 
-    /// How something is, if the status has it.
+    /// State of a tracked object, if the status has it.
     fn health(&self, keyword: &str, name: &str) -> Option<&TrackedStatus> {
         self.status.tracked.iter().find(|tracked| tracked.keyword == keyword && tracked.name == name)
     }

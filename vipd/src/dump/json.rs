@@ -1,4 +1,4 @@
-//! `keepalived.json`: what `keepalived.data` and `keepalived.stats` say, for machines.
+//! `keepalived.json`: the contents of `keepalived.data` and `keepalived.stats` for machines.
 
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ struct Data {
     auth_data: Option<&'static str>,
 }
 
-/// What is run at a change of state.
+/// The notify scripts.
 #[derive(Serialize)]
 struct Scripts {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -253,7 +253,7 @@ impl Process {
     }
 }
 
-/// The number that keepalived has for a state; 0 is INIT.
+/// keepalived's number of a state; 0 is INIT.
 fn state_number(name: &str) -> u8 {
     match name {
         "BACKUP" => 1,

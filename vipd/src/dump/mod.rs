@@ -1,7 +1,7 @@
-//! The state as keepalived writes it when a signal asks for it: what exporters and scripts for keepalived read.
+//! The state in the files that keepalived writes on a signal, for exporters and scripts.
 //!
-//! `data`, `stats` and `json` make texts of a configuration and a status, and know no file. There is no
-//! clock here, and what is shown of a moment is as old as the status. Passwords are masked.
+//! `data`, `stats` and `json` turn a configuration and a status into text, without files or a clock; times are as old as the
+//! status. Passwords are masked.
 
 mod data;
 mod json;
@@ -29,22 +29,22 @@ use crate::{
     files,
 };
 
-/// What is written.
+/// Kind of a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// What SIGUSR1 asks for.
+    /// SIGUSR1.
     Data,
-    /// What SIGUSR2 asks for.
+    /// SIGUSR2.
     Stats,
-    /// What SIGRTMIN+2 asks for.
+    /// SIGRTMIN+2.
     Json,
 }
 
-/// Writes a dump to its place, and returns that.
+/// Writes a dump and returns its path.
 ///
 /// # Errors
 ///
-/// The file cannot be written; it and the reason are named. What was there before is left.
+/// The file cannot be written: the error has its path and the reason. An existing file is left alone.
 pub fn write(kind: Kind, config: &Config, status: &Status) -> Result<PathBuf> {
     let dumps = Dumps::of(config);
     let path = path(kind, &dumps, &env::temp_dir());
@@ -74,7 +74,7 @@ pub fn path(kind: Kind, dumps: &Dumps, temp: &Path) -> PathBuf {
     temp.join(name)
 }
 
-/// An instance of the configuration, and how it is.
+/// An instance of the configuration with its status.
 struct Shown<'s> {
     /// Its place in the configuration.
     place: usize,
@@ -82,7 +82,7 @@ struct Shown<'s> {
     status: &'s InstanceStatus,
 }
 
-/// The instances that both know, in the order of the configuration.
+/// The instances in both, in the order of the configuration.
 fn shown<'s>(config: &'s Config, status: &'s Status) -> impl Iterator<Item = Shown<'s>> {
     config.instances.iter().enumerate().filter_map(|(place, config)| {
         let status = status.instances.iter().find(|status| status.name == config.name)?;
@@ -95,7 +95,7 @@ impl Shown<'_> {
         self.status.state == "MASTER"
     }
 
-    /// The state that it is in, or is to be in as soon as it has begun.
+    /// The current state, or the configured one before the start.
     fn wanted_state(&self) -> &str {
         match (self.status.state.as_str(), self.config.wanted) {
             ("INIT", WantedState::Master) => "MASTER",
@@ -120,7 +120,7 @@ impl Shown<'_> {
         self.served(keyword).or_else(global).is_some_and(Statement::is_on)
     }
 
-    /// What a statement of the instance has run, each word in quotes.
+    /// The command of a statement of the instance, each word in quotes.
     fn script(&self, keyword: &str) -> Option<String> {
         match self.served(keyword)?.values.first()? {
             Value::Command(words) => Some(quoted(words)),
@@ -177,5 +177,5 @@ fn members(block: &Statement) -> Vec<&str> {
 
 /// Of a dump: for its owner alone.
 const MODE: u32 = 0o600;
-/// What stands in the place of a password, however long that is.
+/// Replaces a password of any length.
 const MASK: &str = "********";

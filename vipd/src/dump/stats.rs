@@ -1,4 +1,4 @@
-//! `keepalived.stats`: what each instance has counted.
+//! `keepalived.stats`: the counters of each instance.
 
 use std::fmt::Write;
 
@@ -101,7 +101,7 @@ pub fn stats(config: &Config, status: &Status) -> String {
     text
 }
 
-/// What vipd discards, by what keepalived counts it as. Both count more, each what the other does not know.
+/// vipd's discards by keepalived's counters. Each of the two has counters that the other lacks.
 const LENGTH: &[&str] = &["packet_length_errors"];
 const INTERVAL: &[&str] = &["interval_mismatch", "interval_zero"];
 const TTL: &[&str] = &["ip_ttl_errors"];

@@ -1,4 +1,4 @@
-//! The way from a `tracing` event to the journal, which no thread ever waits on.
+//! The queue from `tracing` events to the journal. No thread ever waits for it.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use tracing_subscriber::{Layer, layer::Context};
 
 use super::Record;
 
-/// Events on their way. The main thread takes them as they come; while it is held up, more than these are lost.
+/// Length of the queue. While the main thread is delayed, more events than these are dropped.
 const ON_THE_WAY: usize = 1024;
 
 /// Takes the events that its filter lets through.
@@ -30,14 +30,14 @@ pub struct Collector {
     unix_ms: fn() -> u64,
 }
 
-/// What was taken.
+/// The other end of the queue.
 #[derive(Debug)]
 pub struct Collected {
     records: mpsc::Receiver<Record>,
     lost: Arc<AtomicU64>,
 }
 
-/// Both ends of the way; `unix_ms` is the clock.
+/// Both ends of the queue; `unix_ms` is the clock.
 pub fn collector(unix_ms: fn() -> u64) -> (Collector, Collected) {
     let (records, queue) = mpsc::channel(ON_THE_WAY);
     let lost = Arc::new(AtomicU64::new(0));
@@ -64,7 +64,7 @@ impl<S: Subscriber> Layer<S> for Collector {
 }
 
 impl Collected {
-    /// The next event, without a number, and how many were lost since the last; `None` when there will be no more.
+    /// The next event, without a number, and how many were dropped since the last; `None` at the end.
     pub async fn next(&mut self) -> Option<(Record, u64)> {
         let record = self.records.recv().await?;
         Some((record, self.lost.swap(0, Ordering::Relaxed)))

@@ -1,4 +1,4 @@
-//! The last events, and those who follow them. Lives on the main thread, in a task of its own.
+//! The last events, and their followers. Lives on the main thread, in a task of its own.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
@@ -8,12 +8,12 @@ use super::{Batch, Collected, Record, Wanted};
 
 /// Events that are kept.
 const KEPT: usize = 1000;
-/// Who may follow at once.
+/// Most followers at once.
 const FOLLOWERS: usize = 16;
-/// Events that wait for a follower who reads slowly; it loses older ones.
+/// Events that wait for a slow follower; older ones are dropped for it.
 const WAITING: usize = 1024;
 
-/// Shared by those who ask; all on one thread.
+/// The journal; all users are on one thread.
 #[derive(Clone, Debug)]
 pub struct Journal(Rc<RefCell<Kept>>);
 
@@ -25,7 +25,7 @@ struct Kept {
     news: broadcast::Sender<Rc<Record>>,
 }
 
-/// What happens from now on, for one who follows.
+/// New events for one follower.
 #[derive(Debug)]
 pub struct Followed {
     wanted: Wanted,
@@ -40,7 +40,7 @@ impl Default for Journal {
 }
 
 impl Journal {
-    /// Keeps what is collected, for ever. Aborted with the daemon.
+    /// Keeps collected events, for ever. Aborted with the daemon.
     pub async fn keep(self, mut collected: Collected) {
         while let Some((record, lost)) = collected.next().await {
             self.add(record);
@@ -49,13 +49,13 @@ impl Journal {
                     target: "vipd::event",
                     event = "events_lost",
                     count = lost,
-                    "events found no room on their way to the journal"
+                    "events were dropped: the queue to the journal was full"
                 );
             }
         }
     }
 
-    /// Numbers and keeps one, and tells those who follow.
+    /// Numbers and keeps an event, and passes it to the followers.
     pub(crate) fn add(&self, record: Record) {
         let mut kept = self.0.borrow_mut();
         kept.last += 1;
@@ -68,7 +68,7 @@ impl Journal {
         let _ = kept.news.send(record);
     }
 
-    /// What is kept of what is wanted.
+    /// The kept events that match.
     pub fn read(&self, wanted: &Wanted) -> Batch {
         let kept = self.0.borrow();
         let oldest = kept.records.front().map_or(kept.last + 1, |record| record.seq);
@@ -79,7 +79,7 @@ impl Journal {
         }
     }
 
-    /// The same, and what happens from then on; `None` if enough follow already.
+    /// The same, and new events; `None` if there are too many followers.
     pub fn follow(&self, wanted: Wanted) -> Option<(Batch, Followed)> {
         let batch = self.read(&wanted);
         let kept = self.0.borrow();
@@ -90,12 +90,12 @@ impl Journal {
 }
 
 impl Followed {
-    /// How many wait to be taken, those counted that were lost.
+    /// Events waiting, with those that were dropped.
     pub fn waiting(&self) -> usize {
         self.news.len()
     }
 
-    /// The next that is wanted, or how many were lost because they were not taken in time; `None` when there will be no more.
+    /// The next event that matches, or the number of events that were dropped for this slow follower; `None` at the end.
     pub async fn next(&mut self) -> Option<Batch> {
         loop {
             match self.news.recv().await {

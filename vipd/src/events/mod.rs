@@ -1,8 +1,8 @@
-//! What an operator wants to be told of: taken from the log, kept for a while, and handed to whoever asks.
+//! Events for the operator: collected from the log, kept in a journal, and shown by `vipd events`.
 //!
 //! An event is a `tracing` event with the target `vipd::event` and a field `event`, its name; `docs/operate/events.md` lists them
-//! all. [`Collector`] takes them on whatever thread they come and never waits; [`Journal`] is the main thread's, and keeps
-//! the last ones for `vipd events`. The queue between them holds 1,024: what finds no room is counted, and said.
+//! all. [`Collector`] takes them on any thread and never waits; [`Journal`] keeps the last ones on the main thread. The queue
+//! between them holds 1,024; dropped events are counted and reported.
 
 mod collector;
 mod journal;
@@ -23,7 +23,7 @@ pub const SAY_EVERY: Duration = Duration::from_secs(60);
 /// The target of events.
 const TARGET: &str = "vipd::event";
 
-/// Whether the collector is to have it.
+/// Whether the collector takes it.
 pub fn is_event(metadata: &Metadata<'_>) -> bool {
     metadata.target() == TARGET && *metadata.level() <= Level::INFO
 }
@@ -42,18 +42,18 @@ pub struct Record {
     pub fields: BTreeMap<String, Value>,
 }
 
-/// Which events are asked for.
+/// Filter for events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
-    /// Those after the one of this number; all that are kept if absent.
+    /// Only events after this number; absent: all that are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
-    /// Those of this instance.
+    /// Only events of this instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
 }
 
-/// Events, and how many there were before them that are not kept any more.
+/// Events, and how many before them are no longer kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
     pub lost: u64,

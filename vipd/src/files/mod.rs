@@ -1,7 +1,7 @@
-//! Files where others may make files too: opened by descriptor, through no link of somebody else, replaced as a whole.
+//! Files in directories where other users may write: opened by descriptor, never through links of other users, replaced as a whole.
 //!
-//! Everything that vipd writes by a path of the operator goes through here, and what it reads where somebody else may write.
-//! There is no umask to rely on: each file gets its mode when it is made.
+//! vipd uses this module for every path that the operator chooses, and for every file that it reads where other users may write. It does
+//! not rely on a umask: each file gets its mode when it is created.
 
 mod walk;
 
@@ -27,7 +27,7 @@ use nix::{
 
 pub use walk::{Open, Part, Stuck, Walk, kind, open_to_others};
 
-/// A directory, held by a descriptor: what is done in it is done there, wherever its path leads to meanwhile.
+/// A directory, held by a descriptor: later changes of its path have no effect.
 #[derive(Debug)]
 pub struct Dir {
     fd: OwnedFd,
@@ -39,7 +39,7 @@ impl Dir {
     ///
     /// # Errors
     ///
-    /// It is not there, or a link on the way is another user's.
+    /// It does not exist, or a link on the way belongs to another user.
     pub fn open(path: &Path) -> Result<Self> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let walk =
@@ -54,22 +54,22 @@ impl Dir {
         }
         let fd = walk.into_fd();
         if kind(fstat(&fd)?.st_mode) != SFlag::S_IFDIR {
-            bail!("{} is no directory", path.display());
+            bail!("{} is not a directory", path.display());
         }
         Ok(Self { fd, path: path.to_owned() })
     }
 
     /// The directory of a file, and the file's name in it.
     pub fn of(path: &Path) -> Result<(Self, &OsStr)> {
-        let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
+        let name = path.file_name().with_context(|| format!("{} does not name a file", path.display()))?;
         Ok((Self::open(path.parent().unwrap_or(Path::new(".")))?, name))
     }
 
-    /// A directory that this process's user alone may write to, made with `mode` if it is not there.
+    /// A directory that only this process's user may write to, created with `mode` if it does not exist.
     ///
     /// # Errors
     ///
-    /// It cannot be made, or it is there and others may write to it: they could take away or replace what is in it.
+    /// It cannot be created, or others may write to it: they could remove or replace its files.
     pub fn private(path: &Path, mode: u32) -> Result<Self> {
         let dir = match Self::open(path) {
             Ok(dir) => dir,
@@ -105,12 +105,12 @@ impl Dir {
         &self.path
     }
 
-    /// What has a name in it, a link not followed.
+    /// The attributes of a name in it, without following a link.
     pub fn stat(&self, name: &OsStr) -> io::Result<FileStat> {
         Ok(fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)?)
     }
 
-    /// Opens what has a name in it; a link is refused.
+    /// Opens a file in it; a link is refused.
     pub fn open_at(&self, name: &OsStr, flags: OFlag, mode: u32) -> io::Result<File> {
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         Ok(openat(&self.fd, name, flags, Mode::from_bits_truncate(mode))?.into())
@@ -134,12 +134,12 @@ impl Dir {
         Ok(unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir)?)
     }
 
-    /// Gives what has a name in it another name there, as the flags say.
+    /// Renames a file in it, as the flags say.
     pub fn rename(&self, from: &OsStr, to: &OsStr, flags: RenameFlags) -> io::Result<()> {
         Ok(renameat2(&self.fd, from, &self.fd, to, flags)?)
     }
 
-    /// Moves what has a name in it into another directory, where nothing of that name may be.
+    /// Moves a file from it into another directory, where the name must be free.
     pub fn move_to(&self, name: &OsStr, to: &Self) -> io::Result<()> {
         Ok(renameat2(&self.fd, name, &to.fd, name, RenameFlags::RENAME_NOREPLACE)?)
     }
@@ -151,10 +151,10 @@ impl Dir {
         entries.map(|entry| Ok(entry?.file_name())).collect()
     }
 
-    /// Puts a file with `text` in the place of what has the name.
+    /// Replaces a file by one with `text`.
     ///
-    /// A new file, with a name that nobody can know before, takes the place of the old one, so that no link is followed and a
-    /// reader sees all of it or nothing.
+    /// A new file with an unpredictable name replaces the old one, so no link is followed and a reader sees all of it or
+    /// nothing.
     fn replace(&self, name: &OsStr, text: &str, mode: u32) -> Result<()> {
         let fresh = unguessable(name);
         let path = self.path.join(&fresh);
@@ -192,7 +192,7 @@ fn fill(mut file: File, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// A hidden name beside `name` that nobody can know before.
+/// A hidden, unpredictable name beside `name`.
 pub fn unguessable(name: &OsStr) -> OsString {
     let mut fresh = OsString::from(".");
     fresh.push(name);
@@ -200,11 +200,11 @@ pub fn unguessable(name: &OsStr) -> OsString {
     fresh
 }
 
-/// Puts a file with `text` and `mode` in the place of whatever is at `path`: a link too, and what it leads to is left alone.
+/// Replaces `path` by a file with `text` and `mode`; of a link the target is left alone.
 ///
 /// # Errors
 ///
-/// The file cannot be made, written or renamed. What was at `path` is left as it is.
+/// The file cannot be created, written or renamed; `path` is unchanged.
 pub fn replace(path: &Path, text: &str, mode: u32) -> Result<()> {
     let (dir, name) = Dir::of(path)?;
     dir.replace(name, text, mode)
@@ -219,12 +219,12 @@ pub struct Regular {
 
 /// Reads at most `limit` octets of a regular file; links are followed.
 ///
-/// Whoever may write to the directory can put a FIFO there, which would be waited for, or a link to a device, whose mere opening
-/// may have a consequence: what it is is known before it is opened.
+/// A user who may write to the directory can put a FIFO there, whose opening waits, or a link to a device, whose opening may have
+/// an effect. So the kind of file is checked before it is opened.
 ///
 /// # Errors
 ///
-/// It is not there, not readable, or no regular file.
+/// It does not exist, is not readable, or is no regular file.
 pub fn read_regular(path: &Path, limit: u64) -> io::Result<Regular> {
     let fd = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
     let stat = fstat(&fd)?;
@@ -236,19 +236,19 @@ pub fn read_regular(path: &Path, limit: u64) -> io::Result<Regular> {
     Ok(Regular { stat, bytes })
 }
 
-/// Opens what a descriptor of `O_PATH` is of.
+/// Opens the file of an `O_PATH` descriptor.
 pub fn reopen(fd: impl AsFd, flags: OFlag) -> io::Result<File> {
     let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
     let flags = flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     Ok(open(&*path, flags, Mode::empty())?.into())
 }
 
-/// Writes `text` into a file that belongs to others: one that is there keeps its owner and mode, and is not followed if it is a
-/// link; one that is not there is made, with mode 0644.
+/// Writes `text` into a file that belongs to another user. An existing file keeps its owner and mode, and a link is not followed; a
+/// missing file is created with mode 0644.
 ///
 /// # Errors
 ///
-/// What is there is no regular file, or has a second name: it would be somebody else's file that is overwritten.
+/// It is no regular file, or has a second name (hard link): then another user's file could be overwritten.
 pub fn overwrite(path: &Path, text: &str) -> Result<()> {
     let (dir, name) = Dir::of(path)?;
     let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK;
@@ -258,10 +258,10 @@ pub fn overwrite(path: &Path, text: &str) -> Result<()> {
             let there = dir.open_at(name, OFlag::O_PATH, 0)?;
             let FileStat { st_mode: mode, st_nlink: names, .. } = fstat(&there)?;
             if kind(mode) != SFlag::S_IFREG {
-                bail!("it is a link, or no regular file; remove it, or name another place");
+                bail!("it is a link or not a regular file: remove it, or choose another path");
             }
             if names > 1 {
-                bail!("the file has {names} names (hard links): it may be somebody else's; remove it");
+                bail!("the file has {names} hard links and may belong to another user: remove it");
             }
             let file = reopen(&there, flags)?;
             file.set_len(0)?;
@@ -274,8 +274,8 @@ pub fn overwrite(path: &Path, text: &str) -> Result<()> {
 
 /// Binds a unix socket that its owner and group may connect to.
 ///
-/// It has that mode from its first moment: a chmod(2) afterwards would change whatever has the path then. The mask is the process's, so
-/// other threads may not make files meanwhile; vipd's do not.
+/// It has that mode from its first moment: a later chmod(2) would change any file that has the path by then. The umask belongs to the
+/// process, so other threads must not create files meanwhile; vipd's do not.
 pub fn bind_socket(path: &Path) -> io::Result<UnixListener> {
     let before = umask(Mode::from_bits_truncate(0o117));
     let listener = UnixListener::bind(path);

@@ -95,6 +95,6 @@ fn what_is_overwritten_is_no_other_file() {
     assert!(overwrite(&file, "3\n").unwrap_err().to_string().contains("it is a link"));
     fs::remove_file(&file).unwrap();
     fs::hard_link(&victim, &file).unwrap();
-    assert!(overwrite(&file, "3\n").unwrap_err().to_string().contains("2 names"));
+    assert!(overwrite(&file, "3\n").unwrap_err().to_string().contains("2 hard links"));
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
 }

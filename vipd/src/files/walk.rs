@@ -1,9 +1,8 @@
-//! What a path leads through: each directory, link and file on the way, looked at by descriptor from the top down, and who may
-//! change it.
+//! Walks a path: each directory, link and file on the way, opened by descriptor from the top down, and the users who may change it.
 //!
-//! A part that root alone may change, below directories that root alone may change, stays as it was seen unless root changes
-//! it: nobody else can rename, remove or replace it. In a sticky directory everybody may make files, and only the owner of a file may
-//! rename or remove it, so there a part counts as safe if it is root's.
+//! If root alone may change a part and all directories above it, no other user can rename, remove or replace the part. In a sticky
+//! directory every user may create files, but only the owner of a file may rename or remove it: there a part counts as safe if it
+//! belongs to root.
 
 use std::{
     ffi::OsString,
@@ -23,12 +22,12 @@ use nix::{
 /// As many as the kernel follows.
 const LINKS_MAX: usize = 40;
 
-/// A path that has been walked to its end.
+/// A path walked to its end.
 #[derive(Debug)]
 pub struct Walk {
-    /// In the order in which they were met: `/` first, what the path leads to last.
+    /// In order: `/` first, the target last.
     parts: Vec<Part>,
-    /// What the path leads to, opened with `O_PATH`.
+    /// The target, opened with `O_PATH`.
     fd: OwnedFd,
 }
 
@@ -43,21 +42,21 @@ pub struct Part {
     has_acl: bool,
 }
 
-/// Where a walk ended before its end.
+/// Where a walk failed.
 #[derive(Debug)]
 pub struct Stuck {
     pub path: PathBuf,
     pub error: io::Error,
 }
 
-/// Why somebody else than root may change a part.
+/// Why another user than root may change a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Open {
     /// It belongs to this user.
     ToOwner(u32),
     /// Members of this group may write to it.
     ToGroup(u32),
-    /// Those whom its access control list names may write to it.
+    /// Users or groups of its access control list may write to it.
     ToListed,
     ToAll,
 }
@@ -96,18 +95,18 @@ impl Part {
         self.mode & 0o004 != 0
     }
 
-    /// Whether everybody may go on from here: it is no directory, or one that all may search.
+    /// Whether every user may continue from here: no directory, or one that all may search.
     pub fn is_passed_by_all(&self) -> bool {
         kind(self.mode) != SFlag::S_IFDIR || self.mode & 0o001 != 0
     }
 
-    /// How others than root may change it, or what is in it.
+    /// How other users than root may change it or its contents.
     pub fn open_to_others(&self) -> Option<Open> {
         open_to_others(self.uid, self.gid, self.mode, self.has_acl)
     }
 }
 
-/// How others than root may change what has these attributes.
+/// How other users than root may change a file with these attributes.
 pub fn open_to_others(uid: u32, gid: u32, mode: u32, has_acl: bool) -> Option<Open> {
     let is_sticky = kind(mode) == SFlag::S_IFDIR && mode & 0o1000 != 0;
     if uid != 0 {
@@ -124,7 +123,7 @@ pub fn open_to_others(uid: u32, gid: u32, mode: u32, has_acl: bool) -> Option<Op
 }
 
 impl Walk {
-    /// Follows a path, links included, to what it leads to.
+    /// Follows a path, links included, to its target.
     pub fn to(path: &Path) -> Result<Self, Stuck> {
         let stuck = |path: &Path, error: Errno| Stuck { path: path.to_owned(), error: error.into() };
         let top = |top: &str| open(top, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
@@ -170,7 +169,7 @@ impl Walk {
         self.parts.last().expect("a walk has its start at least")
     }
 
-    /// What the path leads to, opened with `O_PATH`.
+    /// The target, opened with `O_PATH`.
     pub fn into_fd(self) -> OwnedFd {
         self.fd
     }
@@ -179,7 +178,7 @@ impl Walk {
         &self.fd
     }
 
-    /// The first part that others than root may change, and how.
+    /// The first part that other users than root may change, and how.
     pub fn open_to_others(&self) -> Option<(&Part, Open)> {
         self.parts.iter().find_map(|part| Some((part, part.open_to_others()?)))
     }

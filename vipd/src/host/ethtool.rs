@@ -59,8 +59,8 @@ impl SharedQueues {
     pub fn what(self) -> String {
         let Self { used, given, processors } = self;
         format!(
-            "virtio_net has {given} pairs of queues, {used} in use, for {processors} processors: what XDP answers waits for a lock on \
-             a queue that others use"
+            "virtio_net has {given} pairs of queues, {used} in use, for {processors} processors: frames from XDP wait for a lock on a \
+             shared queue"
         )
     }
 

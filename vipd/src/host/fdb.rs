@@ -142,7 +142,7 @@ async fn admit(
                 }
                 tracing::warn!(
                     interface, %mac, %error,
-                    "the driver takes no second MAC address: the interface is set to promiscuous mode"
+                    "the driver accepts no second MAC address: the interface is now promiscuous"
                 );
                 set_promiscuous(handle, interface, ifindex, true).await?;
                 filter.promiscuous = true;

@@ -150,7 +150,10 @@ impl Host {
         let (added, skipped) = routes::ensure(handle, &local, &existing).await?;
         repairs.note_all("route", added);
         if skipped > 0 {
-            tracing::info!(routes = skipped, "links are down, their VIP routes come when they are up");
+            tracing::info!(
+                routes = skipped,
+                "some links are down: their VIP routes are added when the links are up"
+            );
         }
         // After the new ones: an owner whose earlier vipd had made them otherwise has one at every moment.
         self.earlier.remove(handle).await?;

@@ -74,12 +74,12 @@ impl<T: Serialize + DeserializeOwned + Default + PartialEq> Saved<T> {
                 return Err(error).with_context(|| format!("read {}", self.file.display()));
             }
             Err(error) => {
-                tracing::warn!(file = %self.file.display(), %error, "cannot read what was saved of the host");
+                tracing::warn!(file = %self.file.display(), %error, "cannot read the saved host settings");
                 return Ok(T::default());
             }
         };
         Ok(serde_json::from_str(&text).unwrap_or_else(|error| {
-            tracing::warn!(file = %self.file.display(), %error, "what was saved of the host is damaged, not restored");
+            tracing::warn!(file = %self.file.display(), %error, "the saved host settings are damaged: they are not restored");
             T::default()
         }))
     }

@@ -1,4 +1,4 @@
-//! The list of metrics: name, kind, what it says, and where in a status it is. `docs/reference/metrics.md` is made from it.
+//! The list of metrics: name, kind, help, and source in a status. `docs/reference/metrics.md` is made from it.
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
 /// A metric with all of its samples.
 #[derive(Debug)]
 pub struct Family {
-    /// Without `vipd_`, the unit, and what the kind appends.
+    /// Name without `vipd_`, unit and suffix of the kind.
     pub name: &'static str,
     pub kind: Kind,
     /// Whether the unit is seconds; else there is none.
@@ -58,14 +58,14 @@ enum Source {
     InstanceBy(&'static [&'static str], fn(&InstanceStatus) -> Vec<Labelled>),
 }
 
-/// The labels of what belongs to an instance. Not `instance`: Prometheus gives that name to the target, and would rename ours.
+/// The labels of an instance's metrics. Not `instance`: Prometheus gives that name to the target, and would rename ours.
 pub const INSTANCE_LABELS: [&str; 4] = ["vrrp_instance", "interface", "vrid", "family"];
 
 /// Every state that an instance can be in.
 const STATES: [StateName; 5] =
     [StateName::Init, StateName::Backup, StateName::Master, StateName::Fault, StateName::Stopped];
 
-/// Every state that a line can be in.
+/// The states of a link for adverts.
 const LINE_STATES: [&str; 4] = ["up", "down", "absent", "lost"];
 
 /// What a value is measured in; a metric's name ends in it.
@@ -87,7 +87,7 @@ pub struct Metric {
 }
 
 impl Metric {
-    /// As a query names it.
+    /// Name in a query.
     pub fn full_name(&self) -> String {
         full_name(&self.name, self.unit, self.kind)
     }
@@ -112,7 +112,7 @@ impl Family {
         self.seconds.then_some(Unit::Seconds)
     }
 
-    /// As a query names it.
+    /// Name in a query.
     #[cfg(test)]
     pub fn full_name(&self) -> String {
         full_name(&format!("vipd_{}", self.name), self.unit(), self.kind)
@@ -209,7 +209,7 @@ fn us(us: u64) -> Value {
     Value::Real(Duration::from_micros(us).as_secs_f64())
 }
 
-/// A value of each target of the arbiters that has one.
+/// A value for each target of an arbiter that has one.
 fn of_targets(status: &Status, value: fn(&TargetStatus) -> Option<Value>) -> Vec<Labelled> {
     let of = |arbiter: &ArbiterStatus| {
         let name = arbiter.name.clone();
@@ -219,7 +219,7 @@ fn of_targets(status: &Status, value: fn(&TargetStatus) -> Option<Value>) -> Vec
     status.arbiters.iter().flat_map(of).collect()
 }
 
-/// Every metric. What is here is served, and what is served is here.
+/// Every metric that is served.
 pub const ALL: &[Family] = &[
     info(
         "build",
@@ -235,14 +235,14 @@ pub const ALL: &[Family] = &[
     gauge("drained", "1 if the node is drained (`vipd drain`), else 0.", Source::Daemon(|s| yes(s.drained))),
     counter(
         "xdp_frames",
-        "Frames by what the XDP program did with them; what belongs to one instance is counted there.",
+        "Frames by the action of the eBPF program; adverts of an instance are counted for the instance.",
         Source::DaemonBy(&["kind"], |s| {
             s.counters.iter().map(|(kind, count)| (vec![kind.clone()], whole(*count))).collect()
         }),
     ),
     gauge(
         "tracked_well",
-        "1 if what is tracked is as it should be, 0 if it is not; absent of files, and before the first look.",
+        "1 if the check succeeds, enough processes run or the arbiter is reached, else 0; absent for files, and before the first result.",
         Source::DaemonBy(&["keyword", "name"], |s| {
             let well = |t: &TrackedStatus| Some((vec![t.keyword.clone(), t.name.clone()], yes(t.well?)));
             s.tracked.iter().filter_map(well).collect()
@@ -260,7 +260,7 @@ pub const ALL: &[Family] = &[
     ),
     gauge(
         "arbiter_reached",
-        "1 if enough targets of an arbiter answer, 0 if not; absent before that is known.",
+        "1 if enough targets of an arbiter answer, else 0; absent before the first result.",
         Source::DaemonBy(&["name"], |s| {
             let reached = |a: &ArbiterStatus| Some((vec![a.name.clone()], yes(a.reached?)));
             s.arbiters.iter().filter_map(reached).collect()
@@ -268,17 +268,17 @@ pub const ALL: &[Family] = &[
     ),
     gauge(
         "arbiter_target_answers",
-        "1 if a target has answered the last question, 0 if not; absent before the first.",
+        "1 if a target answered the last request, else 0; absent before the first.",
         Source::DaemonBy(&["name", "target"], |s| of_targets(s, |target| Some(yes(target.answers?)))),
     ),
     seconds(
         "arbiter_target_rtt",
-        "How long the last answer of a target took; absent if there was none.",
+        "Round-trip time of a target's last answer; absent if there was none.",
         Source::DaemonBy(&["name", "target"], |s| of_targets(s, |target| Some(us(target.rtt_us?)))),
     ),
     info(
         "instance",
-        "What an instance is configured to be.",
+        "Configuration of an instance.",
         Source::InstanceBy(&["version", "lease", "xdp_mode", "sync_group"], |i| {
             let group = i.sync_group.clone().unwrap_or_default();
             vec![(
@@ -289,7 +289,7 @@ pub const ALL: &[Family] = &[
     ),
     gauge(
         "instance_state",
-        "1 for the state that the instance is in, 0 for the others.",
+        "1 for the current state of the instance, 0 for the others.",
         Source::InstanceBy(&["state"], |i| {
             let states = STATES.iter().map(|state| state.as_str());
             states.map(|state| (vec![state.to_owned()], yes(state == i.state))).collect()
@@ -302,17 +302,17 @@ pub const ALL: &[Family] = &[
     ),
     gauge(
         "instance_priority",
-        "The priority in force: what is tracked is in it.",
+        "Effective priority, with the weights of failed checks applied.",
         Source::Instance(|i| Some(whole(i.priority.into()))),
     ),
     gauge(
         "instance_handed_over",
-        "1 if it ranks last because it was handed over, or the node drained; else 0.",
+        "1 if the priority is the lowest because of vipd handover or vipd drain, else 0.",
         Source::Instance(|i| Some(yes(i.handed_over))),
     ),
     gauge(
         "line_state",
-        "1 for the state of a line that adverts go over (up, down, absent or lost), 0 for the others.",
+        "1 for the current state of a link for adverts (up, down, absent or lost), 0 for the others.",
         Source::InstanceBy(&["line", "state"], |i| {
             let states = |line: &LineStatus| {
                 let (line, now) = (line.interface.clone(), line.state.clone());
@@ -323,7 +323,7 @@ pub const ALL: &[Family] = &[
     ),
     counter(
         "line_send_errors",
-        "Adverts that were not sent on a line because the socket refused them.",
+        "Adverts not sent on a link because of a socket error.",
         Source::InstanceBy(&["line"], |i| {
             let errors = |line: &LineStatus| (vec![line.interface.clone()], whole(line.send_errors));
             i.lines.iter().map(errors).collect()
@@ -336,34 +336,34 @@ pub const ALL: &[Family] = &[
     ),
     counter(
         "instance_split_brains",
-        "Times that another router began to act as the owner too.",
+        "Split brains so far.",
         Source::Instance(|i| Some(whole(i.split_brains))),
     ),
     counter(
         "instance_address_conflicts",
-        "Claims of an owned VIP by another station that were told of.",
+        "Claims of an owned VIP by other stations; at most one a second is counted.",
         Source::Instance(|i| Some(whole(i.address_conflicts))),
     ),
     gauge(
         "instance_mismatch",
-        "1 for each thing in which other routers differ now, see mismatch in docs/operate/events.md.",
+        "1 for each current mismatch with other routers, see the event mismatch in docs/operate/events.md.",
         Source::InstanceBy(&["what"], |i| {
             i.mismatches.iter().map(|what| (vec![what.clone()], whole(1))).collect()
         }),
     ),
     counter(
         "instance_became_master",
-        "Times it became the master.",
+        "Transitions to MASTER.",
         Source::Instance(|i| Some(whole(i.became_master))),
     ),
     counter(
         "instance_released_master",
-        "Times it was the master no longer.",
+        "Transitions from MASTER.",
         Source::Instance(|i| Some(whole(i.released_master))),
     ),
     seconds(
         "instance_advert_interval",
-        "Time between two adverts of its own.",
+        "Time between two adverts of this node.",
         Source::Instance(|i| Some(ms(i.advert_interval_ms))),
     ),
     counter("instance_adverts_sent", "Adverts sent.", Source::Instance(|i| Some(whole(i.adverts_sent)))),
@@ -384,7 +384,7 @@ pub const ALL: &[Family] = &[
     ),
     counter(
         "instance_send_errors",
-        "Adverts not sent because the socket refused them.",
+        "Adverts not sent because of a socket error.",
         Source::Instance(|i| Some(whole(i.send_errors))),
     ),
     counter(
@@ -399,12 +399,12 @@ pub const ALL: &[Family] = &[
     ),
     counter(
         "instance_address_list_differs",
-        "Valid adverts that list other addresses than its own.",
+        "Valid adverts with another address list than this node's.",
         Source::Instance(|i| Some(whole(i.address_list_differs))),
     ),
     seconds(
         "instance_advert_lateness_max",
-        "Latest that an advert has left after its time, since the start.",
+        "Greatest delay of an advert behind its schedule since the start.",
         Source::Instance(|i| Some(us(i.advert_lateness_max_us))),
     ),
     seconds(
@@ -414,28 +414,28 @@ pub const ALL: &[Family] = &[
     ),
     seconds(
         "instance_master_down",
-        "Time until this backup takes over if nothing is heard; absent in other states.",
+        "Time until this backup takes over without an advert; absent in other states.",
         Source::Instance(|i| i.master_down_in_ms.map(ms)),
     ),
     seconds(
         "instance_lease_length",
-        "Time for which one renewal lasts.",
+        "Length of the lease after a renewal.",
         Source::Instance(|i| Some(ms(i.lease_length_ms))),
     ),
     seconds(
         "instance_lease_remaining",
-        "Time for which XDP goes on answering for the VIPs without a renewal; 0 if it does not answer.",
+        "Time left of the lease; 0 if the eBPF program does not answer for the VIPs.",
         Source::Instance(|i| Some(ms(i.lease_remaining_ms.unwrap_or_default()))),
     ),
     seconds(
         "instance_lease_margin_least",
-        "The least that the lease still had when it was renewed, in the last one to two minutes; 0 if it has run out; absent \
-         without a renewal.",
+        "Minimum of the lease time left at a renewal, over the last one to two minutes; 0 after a lapse; absent without a \
+         renewal.",
         Source::Instance(|i| i.lease_margin_least_us.map(us)),
     ),
     counter(
         "instance_leases_revoked",
-        "Times XDP took the lease back because another router has taken over.",
+        "Leases that the eBPF program revoked because another router took over.",
         Source::Instance(|i| Some(whole(i.leases_revoked))),
     ),
     gauge(
@@ -449,7 +449,7 @@ pub const ALL: &[Family] = &[
     ),
     counter(
         "vip_answers",
-        "Questions about a VIP (ARP requests, Neighbor Solicitations) that were answered.",
+        "ARP requests and Neighbor Solicitations answered for a VIP.",
         Source::InstanceBy(&["vip"], |i| {
             i.vip_answers.iter().map(|(vip, count)| (vec![vip.to_string()], whole(*count))).collect()
         }),

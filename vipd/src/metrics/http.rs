@@ -1,7 +1,7 @@
-//! HTTP/1.1, as little of it as a scrape takes: GET and HEAD of /metrics, one request a connection.
+//! The part of HTTP/1.1 that a scrape needs: GET and HEAD of /metrics, one request a connection.
 //!
-//! Runs on the daemon's main thread. A connection that is slow, or asks for anything else, costs its own time and one of
-//! [`CONNECTIONS`]; a further one takes the place of the one that has been slow for longest.
+//! Runs on the daemon's main thread. A slow or wrong connection costs only its own time and one of [`CONNECTIONS`]; a further
+//! connection takes the place of the slowest.
 
 use std::{convert::Infallible, os::fd::AsRawFd, time::Duration};
 
@@ -34,7 +34,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection may last this long in all.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
-/// The least that hyper takes; a scraper's headers are a tenth of it.
+/// Minimum of hyper; a scraper's headers have a tenth of it.
 const BUFFER_BYTES: usize = 8192;
 
 /// Answers scrapes for ever. Aborted with the daemon; a connection cut short loses an answer, nothing else.
@@ -97,7 +97,7 @@ async fn connection(
             Ok(Err(error)) => tracing::debug!(%error, "a metrics connection ended early"),
             Err(_) => tracing::debug!("a metrics connection took too long"),
         },
-        () = place.given_up() => tracing::debug!("a metrics connection was slow, and another one has its place"),
+        () = place.given_up() => tracing::debug!("closed a slow metrics connection to make room for another"),
     }
 }
 

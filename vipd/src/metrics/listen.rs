@@ -66,23 +66,23 @@ pub enum Listener {
     Unix(UnixListener, #[expect(dead_code, reason = "held for its drop")] SocketFile),
 }
 
-/// Where metrics are to be served, and the socket if it could be had.
+/// The address for the metrics, and the socket if it could be bound.
 #[derive(Debug)]
 pub struct Endpoint {
     listen: Listen,
     bound: Option<Listener>,
 }
 
-/// Between two attempts to get a port that somebody has.
+/// Time between two attempts to bind a port that another process has.
 const AGAIN: Duration = Duration::from_secs(5);
 
 impl Endpoint {
-    /// To be called on the runtime that serves it. A port that another process has is no error: any user can take one, and is not to keep
-    /// vipd from starting.
+    /// To be called on the runtime that serves it. A port that another process has is no error: any user can take a port, and must not
+    /// keep vipd from starting.
     ///
     /// # Errors
     ///
-    /// The address cannot be had; the path is of something that is no socket, or of one that another process serves.
+    /// The address cannot be bound; the path is no socket, or another process listens on it.
     pub async fn new(listen: &Listen) -> Result<Self> {
         let bound = match Listener::bind(listen).await {
             Ok(listener) => Some(listener),
@@ -91,7 +91,7 @@ impl Endpoint {
                     target: "vipd::event",
                     event = "metrics_not_served",
                     listen = %listen,
-                    "another process has the port of the metrics"
+                    "metrics are not served: another process has the port"
                 );
                 None
             }
@@ -100,7 +100,7 @@ impl Endpoint {
         Ok(Self { listen: listen.clone(), bound })
     }
 
-    /// Serves scrapes, as soon as the port can be had.
+    /// Serves scrapes as soon as the port is bound.
     pub async fn serve(self, commands: mpsc::Sender<Command>) {
         let listener = match self.bound {
             Some(listener) => listener,
@@ -111,7 +111,7 @@ impl Endpoint {
                         target: "vipd::event",
                         event = "metrics_served",
                         listen = %self.listen,
-                        "the port of the metrics was given up by the other process"
+                        "metrics are served: the port is free again"
                     );
                     break listener;
                 }
@@ -131,7 +131,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// The address is in use, or cannot be had; the path is of something that is no socket.
+    /// The address is in use or cannot be bound; the path is no socket.
     pub async fn bind(listen: &Listen) -> Result<Self> {
         let bound = match listen {
             Listen::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp).map_err(Into::into),
@@ -141,9 +141,9 @@ impl Listener {
     }
 }
 
-/// Binds a socket with permissions 0660, in place of one that nobody listens on any more.
+/// Binds a socket with permissions 0660, and replaces one that nobody listens on.
 ///
-/// Others may write to its directory: what they have put there is replaced, so that it does not keep vipd from starting.
+/// Other users may write to its directory: their files are replaced, so that they do not keep vipd from starting.
 fn bind_unix(path: &Path) -> Result<Listener> {
     let me = Uid::effective().as_raw();
     let (dir, name) = Dir::of(path)?;
@@ -151,7 +151,7 @@ fn bind_unix(path: &Path) -> Result<Listener> {
     let held = Path::new("/proc/self/fd").join(dir.as_fd().as_raw_fd().to_string()).join(name);
     match dir.stat(name) {
         Ok(found) if found.st_uid == me && files::kind(found.st_mode) != SFlag::S_IFSOCK => {
-            bail!("{} is no socket", path.display())
+            bail!("{} is not a socket", path.display())
         }
         Ok(found) if found.st_uid == me && is_listened_on(&held) => {
             bail!("another process listens on {}", path.display())
@@ -166,7 +166,7 @@ fn bind_unix(path: &Path) -> Result<Listener> {
     Ok(Listener::Unix(listener, file))
 }
 
-/// Whether somebody listens on a socket. It is not waited for: with a queue that is full that could be for ever.
+/// Whether a process listens on a socket. Does not wait, because with a full queue that could last for ever.
 fn is_listened_on(path: &Path) -> bool {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let connected = socket(AddressFamily::Unix, SockType::Stream, flags, None)

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::control::model::Status;
 
-/// Writes every metric, as the status and the process have it.
+/// Writes every metric from a status and the process.
 pub fn encode(format: Format, status: &Status, process: &Process) -> String {
     let of_status = ALL.iter().map(|family| family.metric(status));
     let metrics = of_status.chain(process::ALL.iter().map(|family| family.metric(process))).collect();

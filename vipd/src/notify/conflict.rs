@@ -1,4 +1,4 @@
-//! What is told of another router or station that acts as the owner of a VIP.
+//! Notifications about another router or station that acts as the owner of a VIP.
 
 use std::{fmt, net::IpAddr};
 
@@ -8,12 +8,12 @@ use vipd_common::wire::eth::MacAddr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict {
     pub kind: ConflictKind,
-    /// Of a rival that advertises: the first of the instance's.
+    /// The claimed VIP; for a rival that advertises, the first of the instance.
     pub vip: IpAddr,
     pub our_mac: MacAddr,
     pub our_address: Option<IpAddr>,
     pub their_mac: MacAddr,
-    /// If adverts of theirs were heard.
+    /// Known only if their adverts were heard.
     pub their_address: Option<IpAddr>,
 }
 
@@ -25,7 +25,7 @@ pub enum ConflictKind {
 }
 
 impl ConflictKind {
-    /// As scripts are told; the name of the event too.
+    /// Word for scripts; also the name of the event.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SplitBrain => "split_brain",
@@ -34,7 +34,7 @@ impl ConflictKind {
         }
     }
 
-    /// As mail is titled.
+    /// Title of the mail.
     pub const fn title(self) -> &'static str {
         match self {
             Self::SplitBrain => "Split brain",
@@ -45,7 +45,7 @@ impl ConflictKind {
 }
 
 impl Conflict {
-    /// The arguments of `notify_conflict`, after those that the configuration has: kind, instance, VIP, our MAC and address,
+    /// The arguments appended to those of `notify_conflict`: kind, instance, VIP, our MAC and address,
     /// their MAC and address; `-` for an address that is not known.
     pub fn arguments(&self, instance: &str) -> [String; 7] {
         let Self { kind, vip, our_mac, our_address, their_mac, their_address } = self;

@@ -1,4 +1,4 @@
-//! A FIFO that lines are written to, whether or not somebody reads them yet.
+//! A FIFO for notification lines, with or without a reader.
 
 use std::{
     ffi::OsString,
@@ -29,11 +29,11 @@ use crate::{
     scripts::{self, Accounts},
 };
 
-/// A FIFO, and what reads it if vipd has started that.
+/// A FIFO, and its reader script if vipd has started one.
 #[derive(Debug)]
 pub struct Writer {
     path: String,
-    /// vipd has made it.
+    /// Set if vipd has created the FIFO.
     made: Option<Made>,
     lines: Queue<String>,
     task: JoinHandle<()>,
@@ -48,7 +48,7 @@ impl Writer {
         let (made, file) = match opened.and_then(|owner| open(Path::new(&path), owner)) {
             Ok(opened) => opened,
             Err(error) => {
-                tracing::error!(fifo = path, error = format!("{error:#}"), "nothing is written to the FIFO");
+                tracing::error!(fifo = path, error = format!("{error:#}"), "the FIFO cannot be used");
                 return None;
             }
         };
@@ -61,7 +61,7 @@ impl Writer {
                 tracing::error!(
                     fifo = path,
                     error = format!("{error:#}"),
-                    "the reader of the FIFO cannot be run"
+                    "the FIFO's reader script cannot be run"
                 );
             }
             started.ok()
@@ -69,19 +69,19 @@ impl Writer {
         Some(Self { path, made, lines, task, reader })
     }
 
-    /// Queues a line. While nobody reads, the oldest of more than [`LINES`] are lost, and an event says so.
+    /// Queues a line. Without a reader the oldest of more than [`LINES`] are dropped, with an event.
     pub fn write(&self, line: String) {
         self.lines.push(line);
     }
 
-    /// Ends the reader and removes the FIFO, each if vipd has made it.
+    /// Ends the reader and removes the FIFO, each only if vipd has created it.
     ///
-    /// What was queued is written before, if there is room for it within `limit`.
+    /// Queued lines are written before, if there is room within `limit`.
     pub async fn finish(self, limit: Duration) {
         self.lines.close();
         let abort = self.task.abort_handle();
         if timeout(limit, self.task).await.is_err() {
-            tracing::warn!(fifo = self.path, "lines that nobody reads are lost");
+            tracing::warn!(fifo = self.path, "unread lines of the FIFO are dropped");
             abort.abort();
         }
         if let Some(mut reader) = self.reader {
@@ -95,10 +95,10 @@ impl Writer {
     }
 }
 
-/// Lines that wait to be read, besides the 64 KiB that the kernel keeps.
+/// Lines that wait, besides the 64 KiB that the kernel keeps.
 const LINES: usize = 4096;
 
-/// A FIFO that vipd has made, and where.
+/// A FIFO that vipd has created, and its directory.
 #[derive(Debug)]
 struct Made {
     dir: Dir,
@@ -107,18 +107,18 @@ struct Made {
 }
 
 impl Made {
-    /// Removes it, unless somebody has put something else in its place.
+    /// Removes the FIFO, unless another file is in its place.
     fn remove(self) -> Result<()> {
         let there = self.dir.stat(&self.name)?;
-        ensure!(there.st_ino == self.inode, "something else is in its place");
+        ensure!(there.st_ino == self.inode, "another file is in its place");
         Ok(self.dir.remove(&self.name)?)
     }
 }
 
-/// The FIFO, made if it is not there, and what of that is to be removed in the end.
+/// Opens the FIFO, creates it if it does not exist, and returns what to remove in the end.
 ///
-/// Others may write to its directory: after each step a link, or another file, may have its name. So it is looked at, opened and
-/// given away by descriptor.
+/// Other users may write to its directory, and may put a link or another file in its place after each step. So it is examined, opened and
+/// given to its owner by descriptor.
 fn open(path: &Path, owner: Option<(Uid, Gid)>) -> Result<(Option<Made>, AsyncFd<File>)> {
     let (dir, name) = Dir::of(path)?;
     let new = match mkfifoat(&dir, name, Mode::S_IRUSR | Mode::S_IWUSR) {
@@ -154,7 +154,7 @@ fn open(path: &Path, owner: Option<(Uid, Gid)>) -> Result<(Option<Made>, AsyncFd
     Ok((made, file))
 }
 
-/// Whether a FIFO that is there is one that the operator means: one that nobody else can have put there.
+/// Whether an existing FIFO is the operator's: no other user can have put it there.
 fn check_owner(path: &Path, dir: &Dir, found: &FileStat, owner: Option<(Uid, Gid)>) -> Result<()> {
     // Another name of a FIFO that is elsewhere: its readers would get our lines for theirs.
     ensure!(
@@ -188,7 +188,7 @@ async fn write(path: String, file: AsyncFd<File>, mut lines: Queued<String>) {
                 Ok(count) => left = &left[count..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    tracing::error!(fifo = path, %error, "a line is not written");
+                    tracing::error!(fifo = path, %error, "a line could not be written to the FIFO");
                     break;
                 }
             }

@@ -1,33 +1,33 @@
-//! What the scripts of an instance or a group are still to be told, and what of it is old news.
+//! The queue of notify scripts of an instance or sync group, and which of its entries are outdated.
 
 use std::{collections::VecDeque, rc::Rc};
 
 use super::{Change, ConflictKind, Scripts};
 use crate::coordinator::StateName;
 
-/// Changes that wait for the scripts of one instance or group. More than these, and of each kind only the newest is kept:
-/// scripts that are too slow for what happens hear of the state as it is, not as it was.
+/// Changes that wait for the scripts of one instance or group. Of more, only the newest of each kind is kept, so that slow scripts
+/// learn the current state.
 pub const JOBS: usize = 16;
 
-/// What is to be run. The scripts are those of when it happened.
+/// Scripts to run. They are those of the configuration at the time of the change.
 #[derive(Debug)]
 pub struct Job {
     pub scripts: Rc<Scripts>,
     pub change: Change,
     pub priority: u8,
-    /// The name of the instance that it happened to.
+    /// Name of the instance that has changed.
     pub instance: String,
 }
 
-/// Of two of the same kind the newer one makes the older one old news.
+/// Of two jobs of the same kind the newer one replaces the older one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum News {
     State,
-    /// The end of an instance: its last state before it is told as well.
+    /// The end of an instance; its last state before is delivered too.
     End,
     LowerHeard,
     Priority,
-    /// Of an instance, whichever rival it is about.
+    /// A conflict of an instance, with any rival.
     SplitBrain,
     AddressConflict,
 }

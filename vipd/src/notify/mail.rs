@@ -1,4 +1,4 @@
-//! Mail about changes of state, in their order, tried again until it is taken.
+//! Mail about state changes, in order, retried until the server accepts it.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{config, coordinator::StateName};
 
-/// Waits before a letter is tried again; then it is given up.
+/// Waits before the next attempts; after the last one the message is dropped.
 const RETRIES: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(10),
@@ -33,7 +33,7 @@ const RETRIES: [Duration; 5] = [
 
 /// A server has at least this long to answer, whatever `smtp_connect_timeout` says.
 const SHORTEST_LIMIT: Duration = Duration::from_secs(1);
-/// Letters that wait to be sent. While the server takes none, the oldest are dropped for new ones.
+/// Messages that wait. While the server accepts none, the oldest are dropped for new ones.
 const LETTERS: usize = 64;
 
 /// Sends mail in a task of its own.
@@ -41,19 +41,19 @@ const LETTERS: usize = 64;
 pub struct Mailer {
     mail: config::Mail,
     letters: Queue<Letter>,
-    /// vipd ends: what is not taken now is given up. One that another replaces goes on with what it has.
+    /// vipd ends: messages not accepted now are dropped. A mailer that a reload replaces still sends its queue.
     ending: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
-/// What is to be sent.
+/// A message.
 #[derive(Clone, Debug)]
 struct Letter {
     subject: String,
     body: String,
 }
 
-/// Who sends, to whom, and by what server.
+/// Sender, recipients and server.
 struct Post {
     server: Server,
     from: Mailbox,
@@ -61,11 +61,16 @@ struct Post {
 }
 
 impl Mailer {
-    /// `None` if nobody is to get mail, or, with a message, if it cannot be addressed.
+    /// `None` without recipients, or, with a log message, if an address is wrong.
     pub fn start(config: &config::Config) -> Option<Self> {
         let mail = config::Mail::of(config)?;
         let post = Post::new(&mail)
-            .inspect_err(|error| tracing::error!(error = format!("{error:#}"), "no mail is sent"))
+            .inspect_err(|error| {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "mail is disabled: the configuration cannot be used"
+                )
+            })
             .ok()?;
         let server = format!("{}:{}", mail.server, mail.port);
         let (letters, queued) = queue(LETTERS, drop_oldest, "mail", server);
@@ -73,12 +78,12 @@ impl Mailer {
         Some(Self { mail, letters, ending, task: spawn_local(post.run(queued, ended)) })
     }
 
-    /// What it was started for.
+    /// Its configuration.
     pub fn mail(&self) -> &config::Mail {
         &self.mail
     }
 
-    /// Queues a letter if the instance or the sync group is to have one.
+    /// Queues a message if the instance or sync group has mail.
     pub fn tell(&self, kind: Kind, name: &str, state: StateName) {
         let (wanted, what) = match kind {
             Kind::Instance => (&self.mail.instances, "VRRP Instance"),
@@ -101,7 +106,7 @@ impl Mailer {
         self.send(&format!("{what} {name} - Entering {state} state"), body.to_owned());
     }
 
-    /// Queues a letter if the instance is to have one.
+    /// Queues a message if the instance has mail.
     pub fn tell_of_conflict(&self, name: &str, conflict: &Conflict) {
         if self.mail.instances.contains(name) {
             self.send(&format!("VRRP Instance {name} - {}", conflict.kind.title()), conflict.to_string());
@@ -113,13 +118,13 @@ impl Mailer {
         self.letters.push(Letter { subject: format!("[{router}] {what}"), body });
     }
 
-    /// Gives what is queued `limit` to be sent; the task waits no more before it tries again.
+    /// Gives the queue `limit` to be sent; the task no longer waits between attempts.
     pub async fn finish(self, limit: Duration) {
         self.letters.close();
         self.ending.send_replace(true);
         let abort = self.task.abort_handle();
         if timeout(limit, self.task).await.is_err() {
-            tracing::warn!("mail that is still to be sent is lost");
+            tracing::warn!("unsent mail is dropped at the stop");
             abort.abort();
         }
     }
@@ -153,7 +158,7 @@ impl Post {
                         event = "mail_given_up",
                         subject = letter.subject,
                         error,
-                        "mail is given up"
+                        "mail given up after six attempts"
                     );
                     break;
                 };
@@ -161,7 +166,7 @@ impl Post {
                     subject = letter.subject,
                     error,
                     again_in_s = wait.as_secs(),
-                    "mail is not sent"
+                    "mail not sent; vipd tries again"
                 );
                 // The last news is worth a try at once.
                 tokio::select! {
@@ -177,7 +182,7 @@ impl Post {
         for recipient in self.to.iter() {
             message = message.to(recipient.clone());
         }
-        let message = message.body(letter.body.clone()).context("write the letter")?;
+        let message = message.body(letter.body.clone()).context("build the message")?;
         self.server.send(&message).await.context("send it")
     }
 }
@@ -185,7 +190,7 @@ impl Post {
 /// An address; one without a host is of this host.
 fn mailbox(address: &str) -> Result<Mailbox> {
     let whole = if address.contains('@') { address.to_owned() } else { format!("{address}@{}", host_name()) };
-    whole.parse().with_context(|| format!("`{address}` is not an address for mail"))
+    whole.parse().with_context(|| format!("`{address}` is not a mail address"))
 }
 
 fn host_name() -> String {

@@ -1,6 +1,6 @@
-//! Telling others of a change of state: scripts, FIFOs and mail, of each instance and sync group in the order in which it changed.
+//! Notifications of state changes: scripts, FIFOs and mail, for each instance and sync group in the order of its changes.
 //!
-//! All of it happens on the main thread, in tasks of its own: however long a script takes, no election waits for it.
+//! Everything runs in tasks of the main thread, so no election waits for a script.
 
 mod conflict;
 mod fifo;
@@ -45,20 +45,20 @@ pub struct Notice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     State(StateName),
-    /// It goes on in this state: nobody is told.
+    /// A mastership that survives a restart: no notification.
     Inherited(StateName),
-    /// A new configuration does not have it any more.
+    /// A reload has removed it.
     Deleted,
-    /// It is master, and has heard a router that it beats.
+    /// It is master and has heard a router of lower priority.
     LowerHeard,
-    /// Its priority, in this state.
+    /// Its priority has changed, in this state.
     Priority(StateName),
-    /// It is master, and another acts as the owner of a VIP.
+    /// It is master, and another router or station acts as the owner of a VIP.
     Conflict(Conflict),
 }
 
 impl Change {
-    /// As FIFOs and scripts are told; `None`: they are not.
+    /// Word for FIFOs and scripts; `None`: no notification.
     fn word(self) -> Option<&'static str> {
         match self {
             Self::State(state) => Some(state.as_str()),
@@ -72,12 +72,12 @@ impl Change {
     }
 }
 
-/// Who is told.
+/// The receivers of notifications.
 #[derive(Debug)]
 pub struct Notifier {
     /// By kind and name. As many as there are instances and groups.
     listeners: BTreeMap<(Kind, String), Listener>,
-    /// What each instance was last, and its priority then.
+    /// Last state and priority of each instance.
     states: BTreeMap<String, (StateName, u8)>,
     fifos: Vec<(Fifo, Writer)>,
     mailer: Option<Mailer>,
@@ -98,18 +98,18 @@ impl Kind {
     }
 }
 
-/// An instance or a group, and its scripts, which are run one after the other.
+/// An instance or a group with its scripts, which run one after the other.
 #[derive(Debug)]
 struct Listener {
     told: Told,
-    /// Of a group: what it was last.
+    /// Last state of a group.
     state: Option<StateName>,
     scripts: Rc<Scripts>,
     jobs: Queue<Job>,
     runner: JoinHandle<()>,
 }
 
-/// The scripts of an instance or of a group that can be run.
+/// The scripts of an instance or group that can be run.
 #[derive(Debug)]
 struct Scripts {
     kind: Kind,
@@ -120,23 +120,23 @@ struct Scripts {
     stop: Option<Executable>,
     deleted: Option<Executable>,
     lower_heard: Option<Executable>,
-    /// One for a router that was heard waits to be run: a second would say no more.
+    /// A `notify_master_rx_lower_pri` script waits already; a second one would add nothing.
     lower_waits: Cell<bool>,
     conflict: Option<Executable>,
     any: Option<Executable>,
 }
 
-/// A script that takes longer is mentioned; the next one waits for it all the same.
+/// A script that takes longer is logged; the next one still waits for it.
 const LONG: Duration = Duration::from_secs(30);
-/// The next one waits no longer for a script that takes so much longer still, and is run beside it, as keepalived runs all of them.
+/// After so much longer the next script runs beside it, as keepalived runs all of them.
 const BESIDE: Duration = Duration::from_secs(270);
-/// Before a script is started again that the host was short of something for.
+/// Wait before a script is started again if the host was short of resources.
 const AGAIN: Duration = Duration::from_millis(500);
-/// What the scripts and the mail of a stop are given, as keepalived does.
+/// Time for the scripts and the mail of a stop, as in keepalived.
 const STOP: Duration = Duration::from_secs(if cfg!(test) { 10 } else { 1 });
 
 impl Notifier {
-    /// To be called on a `LocalSet`. What cannot be run, or opened, is left out with a message.
+    /// Call it on a `LocalSet`. A script that cannot be run, or a FIFO that cannot be opened, is ignored with a log message.
     pub fn start(config: &Config, accounts: &Accounts) -> Self {
         let mut notifier = Self {
             listeners: BTreeMap::new(),
@@ -149,9 +149,9 @@ impl Notifier {
         notifier
     }
 
-    /// Tells those of another configuration from now on. What is queued goes to whom it was meant for.
+    /// Uses the receivers of another configuration from now on. Queued notifications still go to the old ones.
     ///
-    /// `states`: they may want to be told every state, since it was asked for.
+    /// `states`: an operator asked for this reload, so receivers may want every state again.
     pub async fn reload(&mut self, config: &Config, accounts: &Accounts, states: bool) {
         self.listen(config, accounts);
         let mut before = mem::take(&mut self.fifos);
@@ -206,7 +206,7 @@ impl Notifier {
         }
     }
 
-    /// Tells everybody, in time.
+    /// Queues a change for all receivers.
     pub fn tell(&mut self, notice: &Notice) {
         let Notice { instance, mut change, priority } = notice.clone();
         if let Change::Inherited(state) = change {
@@ -259,10 +259,9 @@ impl Notifier {
         self.fifos.iter().for_each(|(_, fifo)| fifo.write(line.clone()));
     }
 
-    /// Waits for what was told, for a second, and ends what vipd has started.
+    /// Waits a second for running notifications, then ends the processes that vipd has started.
     ///
-    /// Scripts that are behind then are told the last state and the stop: beside the one that holds them up, and with another
-    /// second for it.
+    /// If scripts are behind, the last state and the stop run beside the script that delays them, with another second of time.
     pub async fn finish(self) {
         self.listeners.values().for_each(|listener| listener.jobs.close());
         let end = Instant::now() + STOP;
@@ -271,13 +270,17 @@ impl Notifier {
             match timeout_at(end, &mut runner).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::error!(name, %error, "the scripts of an instance cannot be waited for");
+                    tracing::error!(name, %error, "cannot wait for the notify scripts of an instance");
                 }
                 Err(_) => {
                     // The script that it has started goes on.
                     runner.abort();
                     let left = jobs.last();
-                    tracing::warn!(name, told_beside = left.len(), "a notify script still runs at the stop");
+                    tracing::warn!(
+                        name,
+                        told_beside = left.len(),
+                        "a notify script is still running at the stop"
+                    );
                     late.spawn_local(async move {
                         for Job { scripts, change, priority, instance } in left {
                             scripts.run(change, priority, &instance).await;
@@ -288,7 +291,7 @@ impl Notifier {
         }
         let done = async { while late.join_next().await.is_some() {} };
         if timeout(STOP, done).await.is_err() {
-            tracing::warn!("scripts that were told of the stop still run");
+            tracing::warn!("notify scripts of the stop are still running");
         }
         if let Some(mailer) = self.mailer {
             mailer.finish(STOP).await;
@@ -314,7 +317,7 @@ impl Listener {
     }
 }
 
-/// Runs what is queued until the queue is closed.
+/// Runs queued jobs until the queue is closed.
 async fn run(mut jobs: Queued<Job>) {
     while let Some(Job { scripts, change, priority, instance }) = jobs.next().await {
         scripts.run(change, priority, &instance).await;
@@ -419,7 +422,7 @@ impl Scripts {
         let ended = match timeout(LONG, child.wait()).await {
             Ok(ended) => ended,
             Err(_) => {
-                tracing::warn!(name, script = %path, seconds = LONG.as_secs(), "a notify script runs for long");
+                tracing::warn!(name, script = %path, seconds = LONG.as_secs(), "a notify script is still running");
                 let Ok(ended) = timeout(BESIDE, child.wait()).await else {
                     let seconds = (LONG + BESIDE).as_secs();
                     return tracing::warn!(
@@ -428,7 +431,7 @@ impl Scripts {
                         name,
                         script = %path,
                         seconds,
-                        "a notify script does not end: what is told next is told beside it"
+                        "a notify script has not ended: the next one runs beside it"
                     );
                 };
                 ended
@@ -442,7 +445,7 @@ impl Scripts {
                 name,
                 script = %path,
                 %outcome,
-                "a notify script has failed"
+                "a notify script failed"
             );
         }
     }

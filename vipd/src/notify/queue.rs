@@ -1,5 +1,5 @@
-//! Queues of what is still to be told, between tasks of one thread. A queue has a limit; what it drops there is old news, it counts
-//! what it has dropped, and it says so by an event.
+//! Bounded queues of notifications between tasks of one thread. A full queue drops outdated entries, counts them, and reports them as an
+//! event.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
@@ -7,21 +7,21 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::events::SAY_EVERY;
 
-/// The end that is written to. Dropping it closes the queue: what is in it is still read.
+/// The sending end. Dropping it closes the queue; its entries are still delivered.
 #[derive(Debug)]
 pub struct Queue<T>(Rc<Shared<T>>);
 
-/// The end that is read from.
+/// The receiving end.
 #[derive(Debug)]
 pub struct Queued<T>(Rc<Shared<T>>);
 
 #[derive(Debug)]
 struct Shared<T> {
     state: RefCell<State<T>>,
-    /// Something has come, or nothing will come any more.
+    /// A new entry, or the end.
     changed: Notify,
     limit: usize,
-    /// Removes old news, so that at most `limit` are left.
+    /// Removes outdated entries, so that at most `limit` are left.
     thin: fn(&mut VecDeque<T>, usize),
     /// `scripts`, `fifo` or `mail`.
     to: &'static str,
@@ -33,12 +33,12 @@ struct Shared<T> {
 struct State<T> {
     items: VecDeque<T>,
     closed: bool,
-    /// Dropped since it was said.
+    /// Dropped since the last event.
     dropped: u64,
     said_at: Option<Instant>,
 }
 
-/// A queue of at most `limit`; `thin` removes what is older news.
+/// A queue of at most `limit`; `thin` removes outdated entries.
 pub fn queue<T>(
     limit: usize,
     thin: fn(&mut VecDeque<T>, usize),
@@ -57,7 +57,7 @@ pub fn drop_oldest<T>(items: &mut VecDeque<T>, limit: usize) {
 }
 
 impl<T> Queue<T> {
-    /// Adds one. It always finds room: older ones are dropped for it.
+    /// Adds an entry. There is always room: older ones are dropped.
     pub fn push(&self, item: T) {
         let mut state = self.0.state.borrow_mut();
         state.items.push_back(item);
@@ -69,7 +69,7 @@ impl<T> Queue<T> {
         self.0.changed.notify_one();
     }
 
-    /// Takes what nobody has read yet, without older news: there is little time left to tell it.
+    /// Takes the remaining entries without outdated ones, because little time is left.
     pub fn last(&self) -> VecDeque<T> {
         let mut state = self.0.state.borrow_mut();
         self.0.thin(&mut state);
@@ -77,7 +77,7 @@ impl<T> Queue<T> {
         std::mem::take(&mut state.items)
     }
 
-    /// Nothing will be added any more.
+    /// Closes the queue.
     pub fn close(&self) {
         self.0.state.borrow_mut().closed = true;
         self.0.changed.notify_one();
@@ -116,7 +116,7 @@ impl<T> Shared<T> {
         state.dropped += u64::try_from(dropped).unwrap_or(u64::MAX);
     }
 
-    /// Says what was dropped: the first time at once, then now and then, and when it is over.
+    /// Reports dropped entries: the first time at once, then now and then, and at the end.
     fn say(&self, state: &mut State<T>, is_over: bool) {
         let now = Instant::now();
         if state.dropped == 0 || !is_over && state.said_at.is_some_and(|at| now < at + SAY_EVERY) {
@@ -130,7 +130,7 @@ impl<T> Shared<T> {
             to = self.to,
             name = self.name,
             count,
-            "older news was skipped: newer news came faster than it could be told"
+            "old notifications were dropped: new ones came faster than they could be delivered"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! One letter handed to the mail server, with a bound on all that the server may do: octets of a line, lines and octets of a reply,
-//! time for a reply, and time in all.
+//! Sends one message to the mail server, with bounds on the server: octets of a line, lines and octets of a reply, time for a reply,
+//! and time in all.
 
 use std::{
     io,
@@ -24,27 +24,27 @@ use tokio::{
 
 /// Octets of a line of a reply. RFC 5321 4.5.3.1.5 has 512.
 const LINE: usize = 1024;
-/// Lines of a reply; the longest is the list of what the server can.
+/// Lines of a reply; the longest is the list of extensions.
 const LINES: usize = 128;
 /// Octets of a reply.
 const REPLY: usize = 16 * 1024;
-/// A session may last as long as so many replies that come in the last moment.
+/// A session may last as long as so many replies at the limit of their time.
 const REPLIES: u32 = 4;
 /// A session may always last this long.
 const SESSION: Duration = Duration::from_secs(60);
 
-/// A mail server, and how vipd introduces itself.
+/// A mail server, and vipd's own name for it.
 #[derive(Debug)]
 pub struct Server {
     /// A name or an address.
     pub host: String,
     pub port: u16,
     pub helo: ClientId,
-    /// For the connection, and then for each reply.
+    /// Time for the connection, and for each reply.
     pub limit: Duration,
 }
 
-/// Why a letter is not sent.
+/// Why a message is not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Unsent {
     #[error("the mail server cannot be reached: {0}")]
@@ -53,16 +53,16 @@ pub enum Unsent {
     Unconnected(Duration),
     #[error("{0}")]
     Refused(String),
-    #[error("the mail server has not taken the letter within {} s", .0.as_secs_f32())]
+    #[error("the mail server did not accept the message within {} s", .0.as_secs_f32())]
     Unfinished(Duration),
 }
 
 impl Server {
-    /// Hands over one letter.
+    /// Sends one message.
     ///
     /// # Errors
     ///
-    /// The server cannot be reached, refuses the letter, or goes beyond a bound.
+    /// The server cannot be reached, refuses the message, or exceeds a bound.
     pub async fn send(&self, message: &Message) -> Result<(), Unsent> {
         let session = (self.limit * REPLIES).max(SESSION);
         timeout(session, self.session(message)).await.map_err(|_| Unsent::Unfinished(session))?
@@ -82,7 +82,7 @@ impl Server {
     }
 }
 
-/// The chain of causes. What the server has said is in it.
+/// The chain of causes, with the server's words.
 fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -94,16 +94,16 @@ fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     crate::printable(&text)
 }
 
-/// A connection that fails when the server says too much, or nothing for too long. A reply begins with what is written.
+/// A connection that fails when the server sends too much, or nothing for too long. Each write starts a new reply.
 #[derive(Debug)]
 struct Bounded<S> {
     stream: S,
     limit: Duration,
-    /// Until then the reply has to be there.
+    /// Deadline of the reply.
     deadline: Pin<Box<Sleep>>,
-    /// Octets of the line that is being read.
+    /// Octets of the current line.
     line: usize,
-    /// Of the reply that is being read.
+    /// Lines and octets of the current reply.
     lines: usize,
     octets: usize,
 }
@@ -113,7 +113,7 @@ impl<S> Bounded<S> {
         Self { stream, limit, deadline: Box::pin(sleep(limit)), line: 0, lines: 0, octets: 0 }
     }
 
-    /// Takes note of what the server has said.
+    /// Counts what the server has sent.
     fn count(&mut self, said: &[u8]) -> io::Result<()> {
         for octet in said {
             self.octets += 1;
@@ -135,7 +135,7 @@ impl<S> Bounded<S> {
     fn check_deadline(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.deadline.as_mut().poll(context) {
             Poll::Ready(()) => {
-                let text = format!("the mail server has not answered within {} s", self.limit.as_secs_f32());
+                let text = format!("the mail server did not answer within {} s", self.limit.as_secs_f32());
                 Err(io::Error::new(io::ErrorKind::TimedOut, text))
             }
             Poll::Pending => Ok(()),
@@ -144,7 +144,7 @@ impl<S> Bounded<S> {
 }
 
 fn too_much(what: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the mail server is given up: {what}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("connection to the mail server closed: {what}"))
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
@@ -256,14 +256,14 @@ mod tests {
     fn a_silent_server_is_given_up() {
         let (result, _) = run(talk(b"", b""));
         let error = result.unwrap_err().to_string();
-        assert!(error.contains("not answered within 2 s"), "{error}");
+        assert!(error.contains("not answer within 2 s"), "{error}");
     }
 
     #[test]
     fn a_server_that_falls_silent_is_given_up() {
         let (result, _) = run(talk(b"220 hello\r\n", b""));
         let error = result.unwrap_err().to_string();
-        assert!(error.contains("not answered within 2 s"), "{error}");
+        assert!(error.contains("not answer within 2 s"), "{error}");
     }
 
     /// What a server says is in the log, without control characters and not at length.

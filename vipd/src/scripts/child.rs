@@ -1,6 +1,6 @@
-//! What a command is between fork and exec: whose, with what rights, with which files.
+//! The steps between fork and exec of a command: its user, capabilities and files.
 //!
-//! Everything here is async-signal-safe: system calls on values that were made before the fork.
+//! Everything here is async-signal-safe: only system calls, on values made before the fork.
 
 use std::{
     ffi::{CStr, CString},
@@ -25,7 +25,7 @@ use nix::{
 
 use crate::{capabilities, resources};
 
-/// Whom a command is run as.
+/// User of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunAs {
     pub uid: Uid,
@@ -34,29 +34,29 @@ pub struct RunAs {
     pub groups: Vec<Gid>,
 }
 
-/// What is done before a command takes the place of the new process.
+/// The steps before the exec.
 #[derive(Debug)]
 pub(super) struct Setup {
-    /// `None`: whoever vipd is.
+    /// `None`: the user of vipd.
     pub account: Option<RunAs>,
-    /// The path that is about to be run, and the file that was checked, as device and inode.
+    /// The path to run, and device and inode of the checked file.
     pub same: Option<(CString, (u64, u64))>,
-    /// Where a [`Guard`] learns whom it guards against.
+    /// Tells a [`Guard`] the process id.
     pub guard: Option<RawFd>,
 }
 
-/// Ends a child that does not come to its exec.
+/// Kills a child that does not reach its exec.
 ///
-/// Whoever starts a child waits until it has. Between the change of the user and the exec the child is that user's, who can stop it, and
-/// the main thread with it.
+/// The main thread waits for the exec. Between the change of the user and the exec the child belongs to that user, who could stop it,
+/// and with it the main thread.
 #[derive(Debug)]
 pub(super) struct Guard {
     told: OwnedFd,
-    /// Its end says that the child has come to its exec.
+    /// Closes when the child has reached its exec.
     _done: Sender<()>,
 }
 
-/// A child has this long between fork and exec.
+/// Time limit between fork and exec.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Guard {
@@ -73,7 +73,7 @@ impl Guard {
                 // It is not waited for yet, so the number is still its own.
                 let child = Pid::from_raw(libc::pid_t::from_ne_bytes(child));
                 let killed = kill(child, Signal::SIGKILL);
-                tracing::warn!(%child, ?killed, "a command was stopped by its user before it began: it is killed");
+                tracing::warn!(%child, ?killed, "killed a command that its user had stopped before it began");
             }
         })?;
         Ok(Self { told, _done: done })
@@ -85,11 +85,11 @@ impl Guard {
 }
 
 impl Setup {
-    /// To be called in the child.
+    /// Call it in the child.
     ///
     /// # Errors
     ///
-    /// Then the command is not run.
+    /// A step failed; the command does not run.
     pub fn apply(&self) -> io::Result<()> {
         // A process group of its own, and no terminal: whoever has root's could type into it (TIOCSTI).
         setsid()?;
@@ -117,7 +117,7 @@ impl Setup {
     }
 }
 
-/// Has every descriptor but the three standard ones closed by exec: vipd's own are, but whoever has started vipd may have left it others.
+/// Makes exec close every descriptor but the three standard ones. vipd's own are close-on-exec, but its parent may have left it others.
 fn close_descriptors() -> io::Result<()> {
     // SAFETY: no pointers are passed.
     let result =
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
     use crate::scripts::Executable;
 
-    /// Else it could type into the terminal that root has started vipd from.
+    /// Otherwise it could type into the terminal from which root has started vipd.
     #[test]
     fn a_command_has_a_session_of_its_own() {
         let script = "read pid name state parent group session rest </proc/$$/stat; test $session = $$";

@@ -1,4 +1,4 @@
-//! Commands of the configuration, run: as whom, in a process group of their own, and ended when they take too long.
+//! Runs the commands of the configuration: with their user, in a process group of their own, and with a time limit.
 
 mod child;
 mod output;
@@ -28,20 +28,20 @@ use child::{Guard, Setup};
 pub use output::{Unread, read};
 pub use resolve::{Accounts, Executable, Unusable, executable};
 
-/// What a command that is told to end is given to do so.
+/// Time for a command to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How a run has ended.
+/// Result of a run.
 #[derive(Debug)]
 pub enum Outcome {
     Exited(ExitStatus),
-    /// It, and what it had started, was ended.
+    /// It took too long; it and its process group were ended.
     TimedOut,
     NotRun(io::Error),
 }
 
 impl Outcome {
-    /// Why it was not run, if the host is short of something: it may be run a little later.
+    /// The error if the command was not run because of a shortage of the host: it may succeed later.
     pub fn shortage(&self) -> Option<&io::Error> {
         match self {
             Self::NotRun(error) => Some(error).filter(|error| resources::is_shortage(error)),
@@ -71,10 +71,10 @@ impl fmt::Display for Outcome {
 }
 
 impl Executable {
-    /// Starts it with more arguments; it has a process group of its own, and ends when vipd is gone.
+    /// Starts it with more arguments, in a process group of its own; it ends with vipd.
     ///
-    /// It inherits no capability and no file. What only root may change is looked at once more: the file was checked when the
-    /// configuration was read, and may be another one now.
+    /// It inherits no capability and no file. With `enable_script_security` the path is checked again, because it may have changed since the
+    /// configuration was read.
     pub fn spawn(&self, arguments: &[&str]) -> io::Result<Child> {
         let checked =
             self.secure.then(|| secure::check(&self.path)).transpose().map_err(|why| match why {
@@ -100,7 +100,7 @@ impl Executable {
         command.spawn()
     }
 
-    /// Runs it to its end, or for `limit`.
+    /// Runs it until it ends, or for `limit`.
     pub async fn run(&self, limit: Duration) -> Outcome {
         let mut child = match self.spawn(&[]) {
             Ok(child) => child,
@@ -120,7 +120,7 @@ impl Executable {
     }
 }
 
-/// The process group of a command: killed if whoever waits for the command is gone.
+/// The process group of a command; dropping it kills the group.
 struct Group(Option<Pid>);
 
 impl Group {
@@ -153,6 +153,6 @@ pub async fn end(child: &mut Child) {
     }
     let _ = killpg(group, Signal::SIGKILL);
     if let Err(error) = child.wait().await {
-        tracing::warn!(%error, "a command that was ended cannot be waited for");
+        tracing::warn!(%error, "cannot wait for a command that was ended");
     }
 }

@@ -1,4 +1,4 @@
-//! What a tool of the system says.
+//! Output of a tool of the system.
 
 use std::{
     io,
@@ -15,12 +15,12 @@ use tokio::{
 
 use crate::{printable, resources};
 
-/// Octets of what a tool writes. The rules of a large firewall have some hundred thousand.
+/// Most octets of output. The rules of a large firewall have some hundred thousand.
 const OUTPUT: usize = 16 << 20;
-/// Octets that are kept of what it complains of.
+/// Octets kept of the error output.
 const COMPLAINT: usize = 4096;
 
-/// Why nothing is known.
+/// Why there is no output.
 #[derive(Debug, thiserror::Error)]
 pub enum Unread {
     #[error("{0} is not installed")]
@@ -29,13 +29,13 @@ pub enum Unread {
     NotRun { program: &'static str, error: io::Error },
     #[error("{program} fails: {said}")]
     Failed { program: &'static str, said: String },
-    #[error("{0} does not end")]
+    #[error("{0} did not end in time")]
     TimedOut(&'static str),
-    #[error("{0} writes more than {OUTPUT} octets")]
+    #[error("{0} printed more than {OUTPUT} octets")]
     TooMuch(&'static str),
 }
 
-/// What a program writes, which has to succeed within `limit`. It is killed with whoever waits for it.
+/// Output of a program that must succeed within `limit`. Dropping the future kills the program.
 pub async fn read(program: &'static str, arguments: &[&str], limit: Duration) -> Result<Vec<u8>, Unread> {
     let path = system_tool(program).ok_or(Unread::NotInstalled(program))?;
     let mut command = Command::new(path);
@@ -89,7 +89,7 @@ async fn take(pipe: Option<impl AsyncRead + Unpin>, kept: usize) -> io::Result<O
     }
 }
 
-/// A tool in the directories of the system, never in one that the environment names: root may run this with somebody else's PATH.
+/// Finds a tool in the system's directories, never through PATH: root may run this with another user's PATH.
 fn system_tool(program: &str) -> Option<PathBuf> {
     SYSTEM.iter().map(|dir| Path::new(dir).join(program)).find(|path| path.is_file())
 }

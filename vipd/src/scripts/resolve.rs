@@ -1,4 +1,4 @@
-//! From the words of the configuration to a file that is run by somebody.
+//! Turns the words of a command into an executable file and a user.
 
 use std::{env, ffi::CString, fs, io, os::unix::fs::PermissionsExt, path::PathBuf};
 
@@ -16,9 +16,9 @@ use crate::{
 pub struct Executable {
     pub path: PathBuf,
     pub arguments: Vec<String>,
-    /// `None`: as vipd itself.
+    /// `None`: the user of vipd.
     pub account: Option<RunAs>,
-    /// Others than root may not change it, which is looked at before each run.
+    /// Whether only root may change it; checked before each run.
     pub secure: bool,
 }
 
@@ -29,24 +29,24 @@ pub enum Unusable {
     NoUser(String),
     #[error("there is no group `{0}`")]
     NoGroup(String),
-    #[error("{path} cannot be looked at: {error}")]
+    #[error("{path} cannot be examined: {error}")]
     Unreadable { path: PathBuf, error: io::Error },
     #[error("{0} is not an executable file")]
     NotExecutable(PathBuf),
-    #[error("root would run it, and others may change {}: {why} (`enable_script_security`)", path.display())]
+    #[error("`enable_script_security` refuses it: it would run as root, and other users may change {}: {why}", path.display())]
     Insecure { path: PathBuf, why: Open },
-    #[error("{0} is a relative path, and vipd runs commands from `/`: write the whole path")]
+    #[error("{0} is a relative path, and vipd runs commands from `/`: write an absolute path")]
     Relative(PathBuf),
 }
 
-/// Who runs what does not say who.
+/// The default users.
 #[derive(Debug)]
 pub struct Accounts {
     default: Option<RunAs>,
     secure: bool,
 }
 
-/// The user that keepalived takes unless told.
+/// The default user, as in keepalived.
 const DEFAULT_USER: &str = "keepalived_script";
 
 impl Accounts {
@@ -60,7 +60,7 @@ impl Accounts {
         Ok(Self { default, secure: policy.secure })
     }
 
-    /// Whom something made for commands belongs to; `None`: to vipd's own user.
+    /// Owner of a file made for commands; `None`: the user of vipd.
     pub fn owner(&self, account: Option<&Account>) -> Result<Option<(Uid, Gid)>, Unusable> {
         Ok(self.run_as(account)?.map(|account| (account.uid, account.gid)))
     }
@@ -72,7 +72,7 @@ impl Accounts {
         }
     }
 
-    /// What is to be run for a command.
+    /// The executable of a command.
     pub fn resolve(&self, command: &Command) -> Result<Executable, Unusable> {
         let account = self.run_as(command.account.as_ref())?;
         let first = command.words.first().map(String::as_str).unwrap_or_default();
@@ -106,7 +106,7 @@ fn look_up(account: &Account) -> Result<RunAs, Unusable> {
     Ok(RunAs { uid: user.uid, gid, groups })
 }
 
-/// The file of a command; `None`: it names none.
+/// The file of a command; `None` if there is none.
 pub fn executable(word: &str) -> Result<Option<PathBuf>, Unusable> {
     if word.contains('/') && !word.starts_with(['<', '>']) {
         let path = PathBuf::from(word);

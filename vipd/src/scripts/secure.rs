@@ -1,7 +1,7 @@
-//! `enable_script_security`: what root runs is a file that root alone may change, at each run.
+//! `enable_script_security`: root runs only files that root alone may change; checked at each run.
 //!
-//! The path is walked from the top, as written and as resolved, and each directory, link and file on the way has to be one that root
-//! alone may change ([`crate::files::Walk`]). What was found is what is run:
+//! The path is walked from the top, as written and as resolved; root alone may change each directory, link and file on the way
+//! ([`crate::files::Walk`]). The checked file is the one that runs:
 //!
 //! - a program (ELF) by its descriptor, as `/proc/self/fd/N`: the kernel opens it before it closes the descriptor;
 //! - a script by its path, because the interpreter opens it once more, a descriptor that is closed by then has no path, one that is
@@ -28,15 +28,15 @@ use crate::files::{self, Walk};
 #[derive(Debug)]
 pub(super) struct Checked {
     pub program: PathBuf,
-    /// What has to be at `program` when it is run.
+    /// Device and inode that `program` must have when it runs.
     pub same: Option<(CString, (u64, u64))>,
-    /// What `program` names; closed when the command is started.
+    /// The file of `program`; closed when the command has started.
     _fd: Option<OwnedFd>,
 }
 
 /// As many as the kernel follows from script to interpreter.
 const INTERPRETERS_MAX: usize = 5;
-/// What the kernel reads of a file to know what it is.
+/// Octets that the kernel reads to determine the format of a file.
 const HEAD_LEN: u64 = 256;
 
 pub(super) fn check(path: &Path) -> Result<Checked, Unusable> {
@@ -57,7 +57,7 @@ pub(super) fn check(path: &Path) -> Result<Checked, Unusable> {
     Ok(Checked { program: path.to_owned(), same: Some((name, (found.st_dev, found.st_ino))), _fd: None })
 }
 
-/// Walks to an executable file, and reads how it begins.
+/// Walks to an executable file, and reads its first octets.
 fn look(path: &Path) -> Result<(Walk, Vec<u8>), Unusable> {
     let unreadable = |path: &Path, error| Unusable::Unreadable { path: path.to_owned(), error };
     if path.is_relative() {
@@ -77,7 +77,7 @@ fn look(path: &Path) -> Result<(Walk, Vec<u8>), Unusable> {
     Ok((walk, head))
 }
 
-/// What the first line of a script says is to run it.
+/// The interpreter in the first line of a script.
 fn interpreter(head: &[u8]) -> Option<PathBuf> {
     let line = head.strip_prefix(b"#!")?.split(|octet| *octet == b'\n').next()?;
     let word = line.split(|octet| matches!(octet, b' ' | b'\t')).find(|word| !word.is_empty())?;

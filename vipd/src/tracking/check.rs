@@ -1,4 +1,4 @@
-//! One `vrrp_script`: run at its interval, and told of when it has risen or fallen.
+//! One `vrrp_script`: runs at its interval, and reports when it has risen or fallen.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::{
     scripts::{Executable, Outcome},
 };
 
-/// Runs a check for ever. It begins in `health`.
+/// Runs a check for ever, and starts in `health`.
 ///
-/// One that cannot be run because the host is short of something, such as descriptors, says nothing of what is checked: it is tried
-/// again each second, and has failed after [`PATIENCE`], or after three intervals.
+/// A check that cannot be run because of a shortage of the host says nothing about the service: it is tried again each second, and has
+/// failed after [`PATIENCE`], or after three intervals if that is longer.
 pub async fn watch(script: Script, executable: Executable, health: Health, tell: impl Fn(Health)) {
     let mut counter = Counter::of_script(&script, health);
     let mut next = Instant::now();
@@ -47,9 +47,9 @@ pub async fn watch(script: Script, executable: Executable, health: Health, tell:
 
 fn log(name: &str, health: Health, outcome: &Outcome) {
     if health == Health::Well {
-        tracing::info!(target: "vipd::event", event = "check_recovered", script = name, "the check succeeds");
+        tracing::info!(target: "vipd::event", event = "check_recovered", script = name, "check succeeded");
     } else {
-        tracing::warn!(target: "vipd::event", event = "check_failed", script = name, %outcome, "the check fails");
+        tracing::warn!(target: "vipd::event", event = "check_failed", script = name, %outcome, "check failed");
     }
 }
 
@@ -59,11 +59,11 @@ fn log_shortage(name: &str, error: &std::io::Error) {
         event = "check_not_run",
         script = name,
         %error,
-        "the check cannot be run at the moment: it counts as it was, and is tried again"
+        "the check cannot be run now: vipd keeps its last result and tries again"
     );
 }
 
-/// Before one that could not be run is tried again.
+/// Wait before a check that could not be run is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// Between two runs of one that takes longer than its interval.
+/// Wait between two runs of a check that takes longer than its interval.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);

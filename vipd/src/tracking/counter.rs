@@ -3,30 +3,30 @@
 use super::result::Health;
 use crate::config::{Arbiter, Script};
 
-/// Successes and failures, and what they come to.
+/// Counts successes and failures in a row.
 #[derive(Clone, Debug)]
 pub struct Counter {
     rise: u32,
     fall: u32,
-    /// As `fall`, while nothing is known.
+    /// `fall` before the first result.
     first_fall: u32,
     health: Health,
-    /// Results in a row that are not what `health` says.
+    /// Results in a row that contradict `health`.
     against: u32,
 }
 
 impl Counter {
-    /// Of a check that is known to be in this health: as in keepalived, one result is enough if it is not known.
+    /// Starts in `health`; as in keepalived, one result is enough if it is unknown.
     pub fn of_script(script: &Script, health: Health) -> Self {
         Self { rise: script.rise, fall: script.fall, first_fall: 1, health, against: 0 }
     }
 
-    /// The same, but that a question that is lost is no verdict: it may be the first of a vipd that goes on with a mastership.
+    /// The same, but one lost request is no result: it may be the first of a vipd that has inherited a mastership.
     pub fn of_arbiter(arbiter: &Arbiter, health: Health) -> Self {
         Self { rise: arbiter.rise, fall: arbiter.fall, first_fall: arbiter.fall, health, against: 0 }
     }
 
-    /// Takes one result; the health if it has changed.
+    /// Records one result; returns the health if it has changed.
     pub fn take(&mut self, success: bool) -> Option<Health> {
         let after = if success { Health::Well } else { Health::Unwell };
         if self.health == after {

@@ -9,7 +9,7 @@ use crate::{
     host::{LinkChange, LinkState},
 };
 
-/// Holds changes of links back, each as long as its delay; what has changed back meanwhile has not changed.
+/// Delays changes of links. A change that is undone within its delay is never reported.
 #[derive(Debug, Default)]
 pub struct LinkDelays {
     delays: Vec<LinkDelay>,
@@ -18,9 +18,9 @@ pub struct LinkDelays {
 
 #[derive(Debug)]
 struct Known {
-    /// As the others know it.
+    /// The reported state.
     up: bool,
-    /// What they will be told, and when.
+    /// The delayed state, and when to report it.
     held: Option<(Instant, LinkState)>,
 }
 
@@ -29,24 +29,24 @@ impl LinkDelays {
         Self { delays, links: HashMap::new() }
     }
 
-    /// The same links with other delays; what is held back is told when it was to be.
+    /// Uses other delays from now on; delayed changes keep their times.
     pub fn reload(&mut self, delays: Vec<LinkDelay>) {
         self.delays = delays;
     }
 
-    /// The others know of a link that it is up, or not.
+    /// A link is known to be up, or not.
     pub fn known(&mut self, ifindex: u32, up: bool) {
         self.links.entry(ifindex).or_insert(Known { up, held: None });
     }
 
-    /// A link as the others know it, or are to know it if they do not.
+    /// The reported state of a link, or the given one if it is new.
     pub fn settled(&self, link: LinkState) -> LinkState {
         let delayed = self.delays.iter().any(|delay| delay.interface == link.name);
         let known = self.links.get(&link.ifindex).filter(|_| delayed);
         LinkState { up: known.map_or(link.up, |known| known.up), ..link }
     }
 
-    /// What the others are to know of a change. The first news of a link is not held back.
+    /// The part of a change to report now. The first state of a link is not delayed.
     pub fn pass(&mut self, change: LinkChange, now: Instant) -> LinkChange {
         let link = match change {
             LinkChange::State(link) => link,
@@ -75,7 +75,7 @@ impl LinkDelays {
         self.links.values().filter_map(|known| known.held.as_ref().map(|(at, _)| *at)).min()
     }
 
-    /// A change that has been held back for long enough.
+    /// A change whose delay is over.
     pub fn take_due(&mut self, now: Instant) -> Option<LinkChange> {
         let is_due = |known: &&mut Known| known.held.as_ref().is_some_and(|(at, _)| *at <= now);
         let known = self.links.values_mut().find(is_due)?;

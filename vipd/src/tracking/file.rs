@@ -1,4 +1,4 @@
-//! One `track_file`: its first number, as it changes.
+//! One `track_file`: reports its first number when it changes.
 
 use std::{io, os::fd::AsRawFd, path::Path, time::Duration};
 
@@ -12,12 +12,12 @@ use tokio::{
 use super::result::Health;
 use crate::{config::TrackedFile, files, resources::is_shortage};
 
-/// Between two looks at a file whose directory cannot be watched.
+/// Wait between two reads of a file whose directory cannot be watched.
 const POLL: Duration = Duration::from_secs(1);
-/// More is no number.
+/// Most octets of a number.
 const LEN_MAX: u64 = 128;
 
-/// Writes what the file is to hold at the start, if the configuration says so.
+/// Writes the initial value, if the configuration has one.
 pub fn init(file: &TrackedFile) -> Result<()> {
     let Some(value) = file.init else { return Ok(()) };
     let path = Path::new(&file.path);
@@ -38,7 +38,7 @@ pub async fn watch(file: TrackedFile, tell: impl Fn(Health)) {
         // Once: whoever may write to its directory can make us look as often as he likes.
         if complained != wrong {
             if let Some(wrong) = &wrong {
-                tracing::warn!(file = file.name, path = file.path, wrong, "the tracked file is taken for 0");
+                tracing::warn!(file = file.name, path = file.path, wrong, "the tracked file counts as 0");
             }
             complained = wrong;
         }
@@ -48,20 +48,24 @@ pub async fn watch(file: TrackedFile, tell: impl Fn(Health)) {
                 event = "tracked_file",
                 file = file.name,
                 value,
-                "the tracked file's value"
+                "the value of the tracked file changed"
             );
             tell(Health::Value(value));
         }
     };
     let mut watched = Directory::of(Path::new(&file.path)).inspect_err(|error| {
-        tracing::warn!(file = file.name, error = format!("{error:#}"), "looked at every second instead");
+        tracing::warn!(
+            file = file.name,
+            error = format!("{error:#}"),
+            "cannot watch the tracked file: vipd reads it every second"
+        );
     });
     loop {
         look();
         match &mut watched {
             Ok(directory) => {
                 if let Err(error) = directory.changed().await {
-                    tracing::warn!(file = file.name, %error, "looked at every second from now on");
+                    tracing::warn!(file = file.name, %error, "cannot watch the tracked file any more: vipd reads it every second");
                     watched = Err(error.into());
                 }
             }
@@ -70,8 +74,7 @@ pub async fn watch(file: TrackedFile, tell: impl Fn(Health)) {
     }
 }
 
-/// The first number in the file; 0 if there is none, as keepalived has it, and what is wrong with it then. `None`: the host is short
-/// of what it takes to read it.
+/// The first number in the file; without one 0, as in keepalived, and the problem. `None`: a shortage of the host.
 fn read(file: &TrackedFile) -> Option<(i32, Option<String>)> {
     let bytes = match files::read_regular(Path::new(&file.path), LEN_MAX) {
         Ok(read) => read.bytes,
@@ -114,7 +117,7 @@ impl Directory {
         Ok(Self(watch?))
     }
 
-    /// Something in it has changed.
+    /// Waits for a change in it.
     async fn changed(&mut self) -> io::Result<()> {
         loop {
             let mut ready = self.0.readable_mut().await?;

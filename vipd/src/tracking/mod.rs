@@ -1,4 +1,4 @@
-//! What instances depend on besides their interfaces: watched on the main thread, so that no check delays the election.
+//! Scripts, files, processes, links and arbiters that instances track. Watched on the main thread, so that no check delays the election.
 
 pub mod arbiter;
 mod check;
@@ -28,31 +28,31 @@ use crate::{
     scripts::{Accounts, Executable},
 };
 
-/// What is watched, and what each instance makes of it.
+/// The tracked objects, and the tracking result of each instance.
 #[derive(Debug)]
 pub struct Tracker {
-    /// Of each instance in the order of the configuration: its own priority, and what it tracks.
+    /// Configured priority and tracked objects of each instance, in the order of the configuration.
     instances: Vec<(Priority, Vec<Track>)>,
-    /// As the configuration numbers them.
+    /// In the order of the configuration.
     scripts: Vec<Watch<Script>>,
     files: Vec<Watch<TrackedFile>>,
     processes: Vec<Watch<TrackedProcess>>,
     arbiters: Vec<Watch<Arbiter>>,
-    /// What is known of the targets of an arbiter, by the number of its watch.
+    /// The targets of each arbiter, by the number of its watch.
     targets: HashMap<u64, Vec<TargetState>>,
     policy: ScriptPolicy,
-    /// By name, with the index; what was not seen is down.
+    /// Index and state by name; an unknown interface is down.
     interfaces: HashMap<String, (u32, bool)>,
     results: Vec<TrackingResult>,
     teller: Teller,
     news: mpsc::UnboundedReceiver<News>,
 }
 
-/// Gives each watch a number, and a way to tell of it.
+/// Gives each watch a number and a sender for its news.
 #[derive(Debug)]
 struct Teller {
     news: mpsc::UnboundedSender<News>,
-    /// The last that was given.
+    /// The last number.
     number: u64,
 }
 
@@ -64,14 +64,14 @@ impl Teller {
     }
 }
 
-/// One thing that is watched. Dropping it ends the task, and a check that runs.
+/// One tracked object. Dropping it ends its task and a running check.
 #[derive(Debug)]
 struct Watch<T> {
     what: T,
-    /// What its news bears: never another's.
+    /// Number in its news; unique.
     number: u64,
     health: Health,
-    /// `None`: it cannot be watched, and nothing depends on it.
+    /// `None`: it cannot be watched, and is ignored.
     task: Option<JoinHandle<()>>,
 }
 
@@ -83,18 +83,18 @@ impl<T> Drop for Watch<T> {
     }
 }
 
-/// What is new of one thing that is watched.
+/// News of one tracked object.
 #[derive(Debug)]
 pub struct News {
     number: u64,
     told: Told,
 }
 
-/// What a watch tells.
+/// Contents of news.
 #[derive(Debug)]
 pub enum Told {
     Health(Health),
-    /// Of an arbiter, after each round.
+    /// The targets of an arbiter, after each round.
     Targets(Vec<TargetState>),
 }
 
@@ -104,7 +104,7 @@ impl From<Health> for Told {
     }
 }
 
-/// How an arbiter is.
+/// State of an arbiter.
 #[derive(Clone, Copy, Debug)]
 pub struct Arbitration<'t> {
     pub arbiter: &'t Arbiter,
@@ -114,9 +114,9 @@ pub struct Arbitration<'t> {
 }
 
 impl Tracker {
-    /// Starts to watch; to be called on a `LocalSet`.
+    /// Starts to watch. Call it on a `LocalSet`.
     ///
-    /// A script that cannot be run is left out with a warning, as keepalived does.
+    /// A script that cannot be run is ignored with a warning, as in keepalived.
     pub fn start(config: &Config, accounts: &Accounts) -> Self {
         let (sender, news) = mpsc::unbounded_channel();
         let mut tracker = Self {
@@ -136,8 +136,8 @@ impl Tracker {
         tracker
     }
 
-    /// Watches what another configuration asks for. What it asks for as before goes on, with all that is known of it; what
-    /// is only called the same begins with how it was.
+    /// Watches the objects of another configuration. Unchanged objects keep their task and their result; a changed object of the same
+    /// name starts with the result of the old one.
     pub fn reload(&mut self, config: &Config, accounts: &Accounts) {
         let config::Tracking { scripts, files, processes, arbiters, instances } =
             config::Tracking::of(config);
@@ -169,7 +169,7 @@ impl Tracker {
                     tracing::warn!(
                         file = file.name,
                         error = format!("{error:#}"),
-                        "the tracked file is not initialised"
+                        "the tracked file could not be initialised"
                     );
                 }
                 let (number, tell) = teller.next();
@@ -222,7 +222,7 @@ impl Tracker {
         &self.results
     }
 
-    /// How each thing is that is tracked by a name: with the keyword of its block.
+    /// Keyword, name and health of each tracked object with a block.
     pub fn healths(&self) -> impl Iterator<Item = (&'static str, &str, Health)> {
         let scripts = self.scripts.iter().map(|w| ("vrrp_script", w.what.name.as_str(), w.health));
         let files = self.files.iter().map(|w| ("track_file", w.what.name.as_str(), w.health));
@@ -231,7 +231,7 @@ impl Tracker {
         scripts.chain(files).chain(processes).chain(arbiters)
     }
 
-    /// The arbiters that are asked, in the order in which instances track them.
+    /// The arbiters in use, in the order in which instances track them.
     pub fn arbiters(&self) -> impl Iterator<Item = Arbitration<'_>> {
         self.arbiters.iter().map(|watch| Arbitration {
             arbiter: &watch.what,
@@ -240,7 +240,7 @@ impl Tracker {
         })
     }
 
-    /// The arbiters for want of which an instance, by its place in the configuration, is in FAULT.
+    /// Names of the unreached arbiters that put an instance, by its place in the configuration, into FAULT.
     pub fn isolated_by(&self, instance: usize) -> impl Iterator<Item = &str> {
         let tracks = self.instances.get(instance).into_iter().flat_map(|(_, tracks)| tracks);
         tracks.filter_map(|track| Some(self.unreached(track)?.what.name.as_str()))
@@ -270,13 +270,13 @@ impl Tracker {
         tracks.filter_map(fault).collect()
     }
 
-    /// The arbiter of a line that is a fault now.
+    /// The arbiter, if it is unreached and that is a fault.
     fn unreached(&self, track: &Track) -> Option<&Watch<Arbiter>> {
         let Tracked::Arbiter(i) = track.what else { return None };
         Some(&self.arbiters[i]).filter(|watch| watch.health == Health::Unwell && track.weight.value == 0)
     }
 
-    /// The next news; to be given to [`Self::take`].
+    /// The next news, for [`Self::take`].
     pub async fn next(&mut self) -> Option<News> {
         self.news.recv().await
     }
@@ -326,7 +326,7 @@ impl Tracker {
                 event = "tracked_interface",
                 interface,
                 up,
-                "a tracked interface has changed"
+                "the link of a tracked interface changed"
             );
         }
         self.changes()
@@ -362,13 +362,13 @@ impl Tracker {
     }
 }
 
-/// What was not seen is down.
+/// An unknown interface is down.
 fn is_up(interfaces: &HashMap<String, (u32, bool)>, name: &str) -> bool {
     matches!(interfaces.get(name), Some((_, true)))
 }
 
-/// Makes `watches` be those of `wanted`, in its order, by which they are known. With `may_stay` those that are as before go on; what
-/// is only called the same, or is new, is begun, with how that was.
+/// Replaces `watches` by those of `wanted`, in its order. With `may_stay` unchanged ones stay; changed and new ones are started, with the
+/// health of the old one of the same name.
 fn renew<T: PartialEq>(
     watches: &mut Vec<Watch<T>>,
     wanted: Vec<T>,
@@ -393,7 +393,7 @@ fn renew<T: PartialEq>(
 fn resolve(accounts: &Accounts, script: &Script) -> Option<Executable> {
     let executable = accounts.resolve(&script.command);
     if let Err(error) = &executable {
-        tracing::error!(script = script.name, %error, "the check cannot be run: nothing depends on it");
+        tracing::error!(script = script.name, %error, "the check cannot be run: it is ignored");
     }
     executable.ok()
 }

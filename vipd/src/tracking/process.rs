@@ -1,6 +1,6 @@
 //! One `vrrp_track_process`: how many processes there are of a kind, from the kernel's process events.
 //!
-//! The kernel sends them in the first network namespace only, and to root: elsewhere `/proc` is looked through twice a second.
+//! The kernel sends them only in the first network namespace, and to root; elsewhere vipd reads `/proc` twice a second.
 
 use std::{
     collections::HashSet,
@@ -18,11 +18,11 @@ use crate::{
     resources::is_shortage,
 };
 
-/// Between two looks through `/proc` where there are no events.
+/// Wait between two reads of `/proc` without events.
 const POLL: Duration = Duration::from_millis(500);
 /// Octets of a command line that are compared. A process may have megabytes of it.
 const COMMAND: u64 = 64 << 10;
-/// What the kernel keeps of a name (TASK_COMM_LEN without the NUL).
+/// Octets that the kernel keeps of a name (TASK_COMM_LEN without the NUL).
 const COMM_LEN: usize = 15;
 
 /// Watches for ever.
@@ -35,7 +35,7 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(Health)) {
         }
     };
     let mut events = Events::listen().inspect_err(|error| {
-        tracing::warn!(process = process.name, %error, "no process events: /proc is looked through twice a second");
+        tracing::warn!(process = process.name, %error, "no process events: vipd reads /proc twice a second");
     });
     // What came in before it listened.
     let mut again_at: Option<Instant> = None;
@@ -90,7 +90,7 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(Health)) {
                     Err(_) => again_at = Some(Instant::now() + POLL),
                 },
                 Err(error) => {
-                    tracing::warn!(process = process.name, %error, "no more process events");
+                    tracing::warn!(process = process.name, %error, "process events ended: vipd reads /proc twice a second");
                     events = Err(error);
                 }
             }
@@ -100,10 +100,10 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(Health)) {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
-    /// A process has started, or is another program now.
+    /// A process has started, or runs another program.
     Changed(u32),
     Exited(u32),
-    /// It is not known what.
+    /// Events were lost.
     Missed,
 }
 
@@ -119,7 +119,7 @@ async fn next(events: &mut io::Result<Events>) -> io::Result<Event> {
 
 /// # Errors
 ///
-/// The host is short of what it takes to look at them, such as descriptors: that is no process that has ended.
+/// A shortage of the host, such as descriptors: no process has ended.
 fn scan(process: &TrackedProcess) -> io::Result<HashSet<u32>> {
     let pids = fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let mut found = HashSet::new();
@@ -148,7 +148,7 @@ impl TrackedProcess {
         if enough { Health::Well } else { Health::Unwell }
     }
 
-    /// Whether the process is one of these, and lives.
+    /// Whether the process matches and is alive.
     fn is(&self, pid: u32) -> io::Result<bool> {
         let stat = read(&format!("/proc/{pid}/stat"), COMMAND)?;
         let Ok(stat) = std::str::from_utf8(&stat) else { return Ok(false) };
@@ -235,7 +235,7 @@ fn subscription() -> Vec<u8> {
     message
 }
 
-/// What a message says, if it is of processes and not of threads.
+/// The event of a message, if it concerns a process and not a thread.
 fn parse(message: &[u8]) -> Option<Event> {
     let event = message.get(HEADERS..)?;
     let word = |at: usize| Some(u32::from_ne_bytes(event.get(at..at + 4)?.try_into().ok()?));

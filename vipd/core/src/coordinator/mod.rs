@@ -26,35 +26,36 @@ use crate::{
 };
 
 /// Something that happened. An instance that does not exist is ignored.
+#[expect(missing_docs, reason = "the sentence of a variant names its fields")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     /// A valid advert of another router; `revoked`: XDP stored 0 in the lease word while processing it.
     Advert { instance: InstanceId, advert: Advert, revoked: bool },
     /// XDP's stamp: the advert last reported for this instance was heard again, last at `at`.
     Heard { instance: InstanceId, at: Instant },
-    /// Before the first `Ready`: the lease word that a predecessor on this node left stands until `lease_until`.
+    /// Before the first `Ready`: a former vipd on this node left a lease that stands until `lease_until`.
     ///
-    /// What is to be done with it comes as actions: nothing, if its mastership goes on.
+    /// No action follows if the mastership continues.
     Inherited { instance: InstanceId, lease_until: Instant },
     /// The interface is up with this primary address: also when the address changes.
     Ready { instance: InstanceId, address: IpAddr },
-    /// The interface is down or has no address, or what is tracked is not well.
+    /// The interface is down or has no address, or a tracked script, file, process or interface failed.
     Fault { instance: InstanceId, reason: FaultReason },
     /// An instance that is new, or that has another configuration from now on. Its group stays what it was.
     Configure { instance: InstanceId, group: GroupId, settings: Settings },
     /// Hand the instance over, and forget it: then [`Action::Removed`]. All of a sync group are removed together.
     Remove { instance: InstanceId },
-    /// What is tracked has changed the priority, from now on.
+    /// The effective priority is this from now on.
     Priority { instance: InstanceId, priority: Priority },
-    /// The lease word is not what we last wrote, or could not be acquired.
+    /// The lease word is not the one written last, or could not be acquired.
     LeaseLost { instance: InstanceId },
     /// An advert with `renew_for` was sent at `at`, and the lease renewed to `lease_until`.
     AdvertSent { instance: InstanceId, at: Instant, lease_until: Instant },
     /// An advert with `renew_for` could not be sent.
     AdvertFailed { instance: InstanceId },
-    /// Offer the instance and its sync group to whoever wants them: if nobody takes over, the mastership goes on.
+    /// Offer the instance and its sync group to any backup: if no backup takes over, the mastership continues.
     HandOver { instance: InstanceId },
-    /// Answer to [`Action::Fence`]: the former master serves no more, or that cannot be said.
+    /// Answer to [`Action::Fence`]: whether the former master is known to serve no more.
     Fenced { instance: InstanceId, round: u64, done: bool },
     /// Hand everything over, then [`Action::Finished`].
     Shutdown,
@@ -101,6 +102,7 @@ enum Condition {
 /// A backup whose down timer has fired, or will soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
+    /// The backup.
     pub instance: InstanceId,
     /// It has fired.
     pub now: bool,

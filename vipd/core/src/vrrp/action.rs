@@ -34,7 +34,8 @@ impl GroupId {
     }
 }
 
-/// One thing for the driver to do, in the order in which they come.
+/// One thing for the driver to do. Actions are done in the order in which they come.
+#[expect(missing_docs, reason = "the sentence of a variant names its fields")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Build and send one advert now.
@@ -52,9 +53,9 @@ pub enum Action {
     Release { instance: InstanceId },
     /// Gratuitous ARP or unsolicited NA for every address, each `repeat` times.
     Announce { instance: InstanceId, repeat: u8 },
-    /// Drop whatever announcement is still queued.
+    /// Drop the announcements that are still queued.
     CancelAnnounce { instance: InstanceId },
-    /// What XDP is to compare adverts with from now on.
+    /// The rank that XDP compares adverts with from now on.
     Publish { instance: InstanceId, rank: Rank },
     /// Leaving: compare-exchange the lease word from the value last written to `until`, which is no later.
     ///
@@ -63,7 +64,7 @@ pub enum Action {
     Shorten { instance: InstanceId, until: Instant },
     /// Adverts are sent with `checksum` from now on, because a peer that uses it was heard. For the log.
     Mirroring { instance: InstanceId, checksum: ChecksumForm },
-    /// A master has heard a router that it beats. For who wants to know.
+    /// A master has heard a router that it beats. For notifications.
     LowerHeard { instance: InstanceId },
     /// Nothing is heard of the master of this instance's group: make sure that it serves no more. Answer with
     /// [`Input::Fenced`](crate::coordinator::Input::Fenced); until then nobody of the group takes over.
@@ -105,10 +106,15 @@ impl Rank {
 /// A state as keepalived names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StateName {
+    /// Not started yet.
     Init,
+    /// Follows a master, or waits for one.
     Backup,
+    /// Advertises, and holds the lease.
     Master,
+    /// Cannot take part.
     Fault,
+    /// Has handed over and ended.
     Stopped,
 }
 
@@ -134,8 +140,9 @@ impl fmt::Display for StateName {
 /// Why an instance cannot take part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultReason {
+    /// The link is down.
     LinkDown,
-    /// The link is down or gone, but a heartbeat line is up: a master says goodbye over it.
+    /// The link is down or gone, but a heartbeat link is up: a master says goodbye over it.
     CutOff,
     /// There is no interface of that name.
     NoInterface,
@@ -145,7 +152,7 @@ pub enum FaultReason {
     NoAddress,
     /// The address that adverts are configured to come from is missing.
     NoSource,
-    /// Something that is tracked without a weight is not well. The link is: a master says goodbye.
+    /// A script, file, process or interface that is tracked without a weight failed. The link is up: a master says goodbye.
     Tracked,
     /// Too few of an arbiter's targets answer. As `Tracked`: whoever still hears us is told.
     Isolated,
@@ -190,6 +197,7 @@ pub enum Reason {
     Group,
     /// The first advert could not be sent.
     SendFailed,
+    /// The instance cannot take part.
     Fault(FaultReason),
     /// Stopped as asked, without having been master.
     Shutdown,
@@ -203,23 +211,23 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Started => "interface ready",
-            Self::Inherited => "lease taken over from the vipd before",
+            Self::Inherited => "lease inherited from the previous vipd",
             Self::Owner => "address owner",
             Self::MasterDown => "no advert from a master",
             Self::MasterLeft => "master left",
-            Self::Preempting => "master has lower priority",
+            Self::Preempting => "preempting a master of lower priority",
             Self::BetterMaster => "better master heard",
             Self::Superseded => "another router took over while this one was silent",
             Self::LeaseLapsed => "lease lapsed",
             Self::LeaseRevoked => "lease revoked",
-            Self::Group => "another instance of the sync group has stepped down",
+            Self::Group => "another instance of the sync group stepped down",
             Self::SendFailed => "first advert could not be sent",
             Self::Fault(FaultReason::LinkDown) => "link down",
-            Self::Fault(FaultReason::CutOff) => "link down, a heartbeat line is up",
+            Self::Fault(FaultReason::CutOff) => "link down, a heartbeat link is up",
             Self::Fault(FaultReason::NoInterface) => "no such interface",
             Self::Fault(FaultReason::Refused) => "the interface cannot be used",
             Self::Fault(FaultReason::NoAddress) => "no usable address on the interface",
-            Self::Fault(FaultReason::NoSource) => "the source address of its adverts is missing",
+            Self::Fault(FaultReason::NoSource) => "the source address of the adverts is missing",
             Self::Fault(FaultReason::Tracked) => "a tracked check failed",
             Self::Fault(FaultReason::Isolated) => "isolated",
             Self::Fault(FaultReason::Group) => "another instance of the sync group is in fault",

@@ -10,28 +10,33 @@ use crate::time::Instant;
 /// One valid advert of another router. Invalid ones and our own never get here: XDP drops them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advert {
+    /// Source address.
     pub source: IpAddr,
+    /// 0 for a goodbye.
     pub priority: Priority,
+    /// The sender's advert interval; in version 2 as configured here.
     pub interval: Duration,
+    /// Form of the checksum.
     pub checksum: ChecksumForm,
     /// When XDP saw it, which may be long before it is handled.
     pub received_at: Instant,
 }
 
 /// Something that happened to one virtual router.
+#[expect(missing_docs, reason = "the sentence of a variant names its fields")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// An advert was received; `revoked`: XDP stored 0 in the lease word because of it.
     Advert { advert: Advert, revoked: bool },
     /// The advert last reported was heard again, last at `at`: same source, priority and interval.
     Heard { at: Instant },
-    /// Before the first `Ready`: the vipd before this one left the lease standing until `lease_until`.
+    /// Before the first `Ready`: a former vipd left a lease that stands until `lease_until`.
     Inherited { lease_until: Instant },
     /// The interface is up, with this primary address.
     Ready { address: IpAddr },
-    /// The interface is of no use now, or what the router depends on is not well.
+    /// The interface is of no use now, or a tracked script, file, process or interface failed.
     Fault { reason: FaultReason },
-    /// What the router depends on has changed its priority; of no effect on an owner.
+    /// The effective priority is this from now on; of no effect on an address owner.
     Priority { priority: Priority },
     /// The configuration is another one from now on; family and VRID stay.
     Settings { settings: Settings },
@@ -43,7 +48,7 @@ pub enum Event {
     AdvertSent { at: Instant, lease_until: Instant },
     /// An advert that renews could not be sent.
     AdvertFailed,
-    /// Offer the mastership to whoever wants it: if nobody takes over, it goes on. Not for an owner.
+    /// Offer the mastership to any backup: if no backup takes over, it continues. Not for an address owner.
     HandOver,
     /// Hand over and stop.
     Shutdown,
@@ -54,8 +59,11 @@ pub enum Event {
 /// Another router, as it last advertised itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
+    /// Source address of its adverts.
     pub address: IpAddr,
+    /// Priority in its last advert.
     pub priority: Priority,
+    /// Advert interval in its last advert.
     pub interval: Duration,
 }
 

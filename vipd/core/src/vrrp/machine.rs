@@ -26,6 +26,47 @@ use crate::time::Instant;
 pub const MAX_ACTIONS: usize = 8;
 
 /// One virtual router.
+///
+/// A router that hears nobody becomes the master after its master-down interval:
+///
+/// ```
+/// use std::{collections::VecDeque, time::Duration};
+///
+/// use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
+/// use vipd_core::{
+///     time::Instant,
+///     vrrp::{Action, Event, GarpTiming, InstanceId, LeasePolicy, Machine, Settings, StateName},
+/// };
+///
+/// let settings = Settings {
+///     version: Version::V3,
+///     family: Family::V4,
+///     vrid: Vrid::new(51).expect("1 to 255"),
+///     priority: Priority::new(100),
+///     advert_interval: Duration::from_secs(1),
+///     down_timer_adverts: 3,
+///     preempt: true,
+///     preempt_delay: Duration::ZERO,
+///     lease: LeasePolicy::Overlap,
+///     garp: GarpTiming::default(),
+///     lower_prio_no_advert: false,
+///     checksum: ChecksumForm::PseudoHeader,
+///     fence: false,
+///     shared: None,
+/// };
+/// let mut machine = Machine::new(InstanceId(0), settings);
+/// let (mut now, mut actions) = (Instant::from_nanos(0), VecDeque::new());
+///
+/// machine.handle(Event::Ready { address: [10, 0, 0, 5].into() }, now, &mut actions);
+/// assert_eq!(machine.state(), StateName::Backup);
+///
+/// // 3 intervals and the skew time of (256 - 100) / 256 of an interval.
+/// now = machine.deadline().expect("a backup waits");
+/// assert_eq!(now.as_nanos(), 3_609_375_000);
+/// machine.handle(Event::Timeout, now, &mut actions);
+/// assert_eq!(machine.state(), StateName::Master);
+/// assert!(actions.iter().any(|action| matches!(action, Action::Advertise { .. })));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Machine {
     id: InstanceId,
@@ -103,6 +144,7 @@ impl Machine {
         }
     }
 
+    /// The current state.
     pub fn state(&self) -> StateName {
         self.state.name()
     }
@@ -122,6 +164,7 @@ impl Machine {
         matches!(self.state, State::Init { inherited: Some(_) })
     }
 
+    /// Whether it has ended for good.
     pub fn is_stopped(&self) -> bool {
         self.state == State::Stopped
     }

@@ -7,8 +7,11 @@ use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
 /// A virtual router as configured; every field has been validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// VRRP version of the adverts.
     pub version: Version,
+    /// Address family of the adverts and VIPs.
     pub family: Family,
+    /// Virtual router id.
     pub vrid: Vrid,
     /// 1 to 255; 255 owns the addresses.
     pub priority: Priority,
@@ -20,7 +23,9 @@ pub struct Settings {
     pub preempt: bool,
     /// How long such a master is tolerated, from the first advert heard of it; zero: not at all.
     pub preempt_delay: Duration,
+    /// What the lease outlasts.
     pub lease: LeasePolicy,
+    /// When a master announces its addresses.
     pub garp: GarpTiming,
     /// A master does not advertise at once to a rival that it beats (RFC 5798's behaviour; default false).
     pub lower_prio_no_advert: bool,
@@ -35,8 +40,11 @@ pub struct Settings {
 /// What the members of a sync group have in common, since one lease covers them all: the longest of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shared {
+    /// Longest advert interval of a member.
     pub advert_interval: Duration,
+    /// Longest lease of a member.
     pub lease_length: Duration,
+    /// Longest wait for a successor of a leaving member.
     pub leaving_bound: Duration,
 }
 
@@ -91,12 +99,15 @@ pub enum LeasePolicy {
 pub struct GarpTiming {
     /// Frames per address on becoming master, and again after `delay`.
     pub repeat: u8,
+    /// From the takeover to the second announcement: `garp_master_delay`.
     pub delay: Option<Duration>,
     /// Period of the announcements of a standing master.
     pub refresh: Option<Duration>,
+    /// Frames per address of each of them.
     pub refresh_repeat: u8,
     /// Frames per address after a rival was heard, and again after `lower_prio_delay`.
     pub lower_prio_repeat: u8,
+    /// From a rival's advert to the second announcement.
     pub lower_prio_delay: Option<Duration>,
 }
 

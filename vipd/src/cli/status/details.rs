@@ -42,17 +42,16 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
         row(out, "not native", reason)?;
     }
     if let Some(group) = &i.sync_group {
-        row(out, "group", group)?;
+        row(out, "sync group", group)?;
     }
-    let last = if i.handed_over { " (handed over: last in rank)" } else { "" };
+    let last = if i.handed_over { " (handed over: lowest priority)" } else { "" };
     row(out, "priority", format_args!("{}{last}, adverts every {} ms", i.priority, i.advert_interval_ms))?;
     match &i.master {
         Some(master) => row(out, "master", format_args!("{} priority {}", master.address, master.priority))?,
         None => row(out, "master", "none heard")?,
     }
     if let Some(ms) = i.lease_remaining_ms {
-        let least =
-            i.lease_margin_least_us.map(|us| format!(", never less than {} lately", tenths(us / 1000)));
+        let least = i.lease_margin_least_us.map(|us| format!(", recent minimum {}", tenths(us / 1000)));
         let of = format_args!(
             "{} of {} left ({}){}",
             tenths(ms),
@@ -62,12 +61,12 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
         );
         row(out, "lease", of)?;
     } else if i.fencing {
-        row(out, "takeover", format_args!("{WARN}when the former master is fenced{WARN:#}"))?;
+        row(out, "takeover", format_args!("{WARN}when fence_script has succeeded{WARN:#}"))?;
     } else if let Some(ms) = i.master_down_in_ms {
-        row(out, "takeover", format_args!("in {} of silence", tenths(ms)))?;
+        row(out, "takeover", format_args!("in {} without an advert", tenths(ms)))?;
     }
     for line in i.lines.iter().filter(|_| i.lines.len() > 1) {
-        row(out, "line", line_text(line))?;
+        row(out, "link", line_text(line))?;
     }
     if let Some(mac) = &i.virtual_mac {
         row(out, "mac", mac)?;
@@ -79,7 +78,7 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
     if !i.vips_excluded.is_empty() {
         vips(out, "excluded", &i.vips_excluded, &i.vip_answers)?;
     }
-    row(out, "answered", format_args!("{} ARP and ND questions", sum(i.vip_answers.values())))?;
+    row(out, "answered", format_args!("{} ARP and ND requests", sum(i.vip_answers.values())))?;
     row(out, "adverts", format_args!("{} sent, {} received", i.adverts_sent, i.adverts_received))?;
     if i.split_brain {
         row(
@@ -101,14 +100,14 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
     }
     if !i.mismatches.is_empty() {
         let what = i.mismatches.join(", ");
-        row(out, "differs", format_args!("{WARN}from other routers in {what}{WARN:#}"))?;
+        row(out, "mismatch", format_args!("{WARN}other routers differ in {what}{WARN:#}"))?;
     }
     if !i.discards.is_empty() {
         let reasons: Vec<_> = i.discards.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         row(out, "discarded", format_args!("{WARN}{}{WARN:#}", reasons.join(", ")))?;
     }
     for (name, count) in
-        [("revoked", i.leases_revoked), ("not sent", i.send_errors), ("other list", i.address_list_differs)]
+        [("revoked", i.leases_revoked), ("not sent", i.send_errors), ("other VIPs", i.address_list_differs)]
     {
         if count > 0 {
             row(out, name, format_args!("{WARN}{count}{WARN:#}"))?;
@@ -169,7 +168,7 @@ fn arbiter(out: &mut impl Write, arbiter: &ArbiterStatus) -> io::Result<()> {
     let (reached, style) = match reached {
         Some(true) => ("reached", Style::new()),
         Some(false) => ("not reached", WARN),
-        None => ("not known yet", DIM),
+        None => ("no result yet", DIM),
     };
     let count = targets.iter().filter(|target| target.answers == Some(true)).count();
     writeln!(
@@ -181,8 +180,8 @@ fn arbiter(out: &mut impl Write, arbiter: &ArbiterStatus) -> io::Result<()> {
     for TargetStatus { target, kind, rtt_us, problem, answered_ms_ago, .. } in targets {
         let last = match (rtt_us, problem, answered_ms_ago) {
             (Some(us), ..) => format!("{}.{:03} ms", us / 1000, us % 1000),
-            (None, Some(problem), Some(ms)) => format!("{problem}; the last one {} ago", age(*ms)),
-            (None, Some(problem), None) => format!("{problem}; never yet"),
+            (None, Some(problem), Some(ms)) => format!("{problem}; last answer {} ago", age(*ms)),
+            (None, Some(problem), None) => format!("{problem}; it has never answered"),
             (None, None, _) => "not asked yet".to_owned(),
         };
         row(out, kind, format_args!("{target}: {last}"))?;
@@ -199,10 +198,10 @@ pub fn tracked(out: &mut impl Write, tracked: &[TrackedStatus]) -> io::Result<()
     let width = tracked.iter().map(|t| t.name.chars().count()).max().unwrap_or_default();
     for TrackedStatus { keyword, name, well, value } in tracked {
         let (style, how) = match (well, value) {
-            (Some(true), _) => (style_of("MASTER"), "well".to_owned()),
-            (Some(false), _) => (style_of("FAULT"), "not well".to_owned()),
+            (Some(true), _) => (style_of("MASTER"), "ok".to_owned()),
+            (Some(false), _) => (style_of("FAULT"), "failed".to_owned()),
             (None, Some(number)) => (DIM, number.to_string()),
-            (None, None) => (DIM, "not known yet".to_owned()),
+            (None, None) => (DIM, "no result yet".to_owned()),
         };
         writeln!(out, "  {name:<width$}  {style}{how}{style:#} {DIM}({keyword}){DIM:#}")?;
     }
@@ -211,7 +210,7 @@ pub fn tracked(out: &mut impl Write, tracked: &[TrackedStatus]) -> io::Result<()
 
 /// What the XDP program has counted, without what never was.
 pub fn counters(out: &mut impl Write, counters: &BTreeMap<String, u64>) -> io::Result<()> {
-    writeln!(out, "\n{BOLD}XDP, of all instances{BOLD:#}")?;
+    writeln!(out, "\n{BOLD}counters of all instances{BOLD:#}")?;
     let counted: Vec<_> = counters.iter().filter(|(_, count)| **count > 0).collect();
     if counted.is_empty() {
         return writeln!(out, "  {DIM}nothing counted{DIM:#}");

@@ -91,7 +91,7 @@ fn header(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
         writeln!(out, "{}", given.join(", "))?;
     }
     if status.drained {
-        writeln!(out, "{WARN}drained{WARN:#}: its instances rank last until `vipd undrain`")?;
+        writeln!(out, "{WARN}drained{WARN:#}: every instance has the lowest priority until `vipd undrain`")?;
     }
     Ok(())
 }
@@ -112,7 +112,7 @@ pub(super) fn problems(i: &InstanceStatus) -> Vec<String> {
         (sum(i.discards.values()), "discarded"),
         (i.leases_revoked, "revoked"),
         (i.send_errors, "not sent"),
-        (i.address_list_differs, "with other addresses"),
+        (i.address_list_differs, "with other VIPs"),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)

@@ -23,15 +23,15 @@ router_id lb01, configuration /etc/vipd/vipd.conf
 
 VI_1: MASTER for 1m 1s (no advert from a master)
   router     vrid 51 on eth0, VRRPv2, XDP native
-  group      G
+  sync group G
   priority   150, adverts every 1000 ms
   master     10.0.0.5 priority 150
-  lease      3.2s of 4.0s left (overlap), never less than 2.9s lately
-  line       eth0 (own): up
-  line       eth1 (heartbeat): down
+  lease      3.2s of 4.0s left (overlap), recent minimum 2.9s
+  link       eth0 (own): up
+  link       eth1 (heartbeat): down
   vips       10.0.0.3 69000x
   excluded   10.0.0.4 1000x
-  answered   70000 ARP and ND questions
+  answered   70000 ARP and ND requests
   adverts    600 sent, 0 received
   revoked    1
 
@@ -39,11 +39,11 @@ VI_6: BACKUP for 1h 0m (interface ready)
   router     vrid 6 on eth0, VRRPv3, XDP native
   priority   100, adverts every 1000 ms
   master     fe80::6 priority 200
-  takeover   in 2.6s of silence
+  takeover   in 2.6s without an advert
   mac        00:00:5e:00:02:06
   peers      fe80::6
   vips       2001:db8::100
-  answered   0 ARP and ND questions
+  answered   0 ARP and ND requests
   adverts    0 sent, 3600 received
   discarded  auth_failures 9, ip_ttl_errors 3
 
@@ -53,20 +53,20 @@ VI_F: FAULT for 5s (link down)
   priority   100, adverts every 1000 ms
   master     none heard
   vips       10.0.0.7
-  answered   0 ARP and ND questions
+  answered   0 ARP and ND requests
   adverts    0 sent, 0 received
-  differs    from other routers in interval
+  mismatch   other routers differ in interval
   not sent   2
 
 tracked
-  chk_nginx  well (vrrp_script)
-  haproxy    not well (vrrp_track_process)
+  chk_nginx  ok (vrrp_script)
+  haproxy    failed (vrrp_track_process)
   load       -7 (track_file)
-  new        not known yet (vrrp_script)
+  new        no result yet (vrrp_script)
 
 arbiter gw: reached, 1 of 2 answer, quorum 1, isolated_action fault
   ping       10.0.0.1: 1.234 ms
-  ping       10.0.0.2: no answer; never yet
+  ping       10.0.0.2: no answer; it has never answered
 ";
     assert_eq!(text, expected);
 }
@@ -147,7 +147,7 @@ fn details_are_shown_of_those_asked_for_and_on_demand_of_all() {
     assert_eq!(text.lines().filter(|line| line.contains(" for ")).count(), 5, "{text}");
     assert!(
         text.ends_with(
-            "\nXDP, of all instances\n  arp_gated      12\n  arp_replies    70000\n  vip_conflicts  3\n"
+            "\ncounters of all instances\n  arp_gated      12\n  arp_replies    70000\n  vip_conflicts  3\n"
         ),
         "{text}"
     );

@@ -296,10 +296,10 @@ fn tracked_lines(tracked: &[TrackedStatus]) -> Vec<Line<'_>> {
 
 fn tracked_line(tracked: &TrackedStatus) -> Line<'_> {
     let (how, style) = match (tracked.well, tracked.value) {
-        (Some(true), _) => ("well".to_owned(), Style::from(Color::Green)),
-        (Some(false), _) => ("not well".to_owned(), Style::from(Color::Red)),
+        (Some(true), _) => ("ok".to_owned(), Style::from(Color::Green)),
+        (Some(false), _) => ("failed".to_owned(), Style::from(Color::Red)),
         (None, Some(number)) => (number.to_string(), Style::new()),
-        (None, None) => ("not known yet".to_owned(), DIM),
+        (None, None) => ("no result yet".to_owned(), DIM),
     };
     Line::from(vec![Span::raw(format!("{}: ", tracked.name)), Span::styled(how, style)])
 }

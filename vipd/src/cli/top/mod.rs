@@ -1,7 +1,8 @@
 //! `vipd top`: the status, again and again, in a terminal.
 //!
-//! [`state`] is what is known and what is chosen (with [`filter`]), without a terminal or a clock; [`draw`] shows it, [`help`] explains it. Here are the terminal, keys,
-//! signals, and the questions to the daemon: each is asked on a thread of its own, so that a daemon that hangs holds up no key.
+//! [`state`] has the last statuses and the user's choices (with [`filter`]), without a terminal or a clock; [`draw`] shows them, and
+//! [`help`] explains them. This file has the terminal, keys, signals, and the requests to the daemon. Each request has a thread of its own,
+//! so that a daemon that hangs delays no key.
 
 mod draw;
 mod filter;
@@ -41,7 +42,7 @@ pub fn interval(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 ///
-/// Standard output is no terminal, or one that cannot be had. A vipd that does not run is none: it is waited for.
+/// Standard output is no terminal, or one that cannot be used. A vipd that does not run is no error: `top` waits for one.
 pub fn run(socket: &Path, interval: Duration) -> Result<()> {
     if !io::stdout().is_terminal() {
         bail!("vipd top needs a terminal; vipd status prints the same once, and with --json for programs");

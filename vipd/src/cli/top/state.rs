@@ -1,6 +1,6 @@
-//! What `vipd top` knows of the daemon, and what of it is chosen.
+//! State of `vipd top`: the last statuses of the daemon, and the user's choices.
 //!
-//! No terminal, no clock: time is the daemon's own, which its answers carry.
+//! No terminal, no clock: the statuses carry the daemon's own time.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -19,15 +19,15 @@ use crate::{
 /// Rows that a page key moves by.
 const PAGE: isize = 10;
 
-/// All that is shown.
+/// Everything that the screen shows.
 #[derive(Debug, Default)]
 pub struct Top {
-    /// The last answer, and the one before it if it was the same daemon's.
+    /// The last status, and the one before it if it is from the same daemon.
     latest: Option<Status>,
     before: Option<Status>,
     /// Why there is no newer answer.
     pub trouble: Option<String>,
-    /// By name, so that it stays the same one in another order.
+    /// By name, so that another order keeps the selection.
     selected: Option<String>,
     pub sort: Sort,
     pub reversed: bool,
@@ -49,7 +49,7 @@ pub enum Sort {
     Discards,
 }
 
-/// What a key has led to.
+/// Effect of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     Go,
@@ -130,7 +130,7 @@ impl Top {
         }
     }
 
-    /// What the XDP program has counted, without what never was, with how often it is by the second.
+    /// The counters of the eBPF program that are not 0, with their rates a second.
     pub fn counters(&self) -> Vec<(&str, u64, Option<f64>)> {
         let counters = self.latest.iter().flat_map(|status| &status.counters);
         counters
@@ -220,7 +220,7 @@ impl Sort {
     }
 }
 
-/// What needs a look comes first.
+/// Instances with problems come first.
 fn state_rank(state: &str) -> usize {
     let order = ["FAULT", "INIT", "STOP", "MASTER", "BACKUP"];
     order.iter().position(|known| *known == state).unwrap_or(order.len())
@@ -236,7 +236,7 @@ pub fn part(some: u64, whole: u64, steps: usize) -> usize {
     some.checked_div(whole.into()).and_then(|part| part.try_into().ok()).unwrap_or_default()
 }
 
-/// The latest that an advert has left after its time, of all instances.
+/// Greatest delay of an advert behind its schedule, of all instances.
 pub fn latest_us(status: &Status) -> u64 {
     status.instances.iter().map(|i| i.advert_lateness_max_us).max().unwrap_or_default()
 }

@@ -82,7 +82,7 @@ fn everything_is_in_the_picture() {
     has("│  vips       10.0.0.3 74000x");
     has("││arp_replies            75000        2500    │");
     has("││arp_gated              12           0       │");
-    has("│haproxy: not well");
+    has("│haproxy: failed");
 
     let colour = |x, y| picture[(x, y)].fg;
     assert_eq!([colour(9, 3), colour(9, 4), colour(9, 5)], [Color::Green, Color::Cyan, Color::Red]);

@@ -8,19 +8,17 @@ use serde_json::Value;
 use super::{SCHEMA, Status, samples};
 
 const HEAD: &str = "\
-# What `vipd status --json` prints
+# Output of `vipd status --json`
 
 Made from the schema by `VIPD_WRITE_DOCS=1 cargo test -p vipd --lib status_reference`; a test compares. `vipd status --schema` prints
 the same as a JSON Schema (draft 2020-12).
 
-One JSON object. The names of numbers with a unit end in it: `_ms` milliseconds, `_us` microseconds, `_cs` hundredths of a second; what
-counts has no unit, begins at 0 with the daemon or its instance, and does not fall but with a restart. What may be `null` says when. Every
-field is always there.
+One JSON object, in which every field is always present. The name of a number ends in its unit: `_ms` milliseconds, `_us` microseconds, `_cs`
+hundredths of a second. Numbers without a unit are counters. A counter starts at 0 with the daemon or the instance and only rises.
 
-**Compatibility.** `schema` is the version of this page. Within one version fields may be added, and so may values of `reason`, keys
-of `counters` and of `discards`: a reader passes over what it does not know. No field is renamed or removed, or gets another type,
-unit or meaning; that would be another version. A `vipd status` that is newer than the daemon fills in 0, `null` or nothing for what the
-daemon does not say yet.
+**Compatibility.** `schema` is the version of this page. Within one version new fields, new values of `reason` and new keys of `counters` and
+`discards` may come: a reader must ignore what it does not know. No field is renamed or removed, and none gets another type, unit or
+meaning; such a change is another version. If `vipd status` is newer than the daemon, it fills in 0, `null` or an empty list for missing fields.
 
 ";
 

@@ -34,7 +34,7 @@ impl DetachedEventLog {
                     interface,
                     mode,
                     count,
-                    "the program was detached by somebody else: nothing answered for the VIPs there; it is attached again"
+                    "another program detached the eBPF program: nothing answered for the VIPs there; vipd attaches it again"
                 );
                 self.told.insert(*ifindex);
             } else {
@@ -74,7 +74,7 @@ pub fn keep_rx_vlan_off(installed: &mut Installed, of: Option<&str>) -> bool {
                 target: "vipd::event",
                 event = "rx_vlan_restored",
                 interface,
-                "somebody has turned on the stripping of VLAN tags (rxvlan), and vipd has turned it off again"
+                "another program turned on the stripping of VLAN tags (rxvlan); vipd has turned it off again"
             ),
             Err(error) => {
                 tracing::error!(
@@ -82,7 +82,7 @@ pub fn keep_rx_vlan_off(installed: &mut Installed, of: Option<&str>) -> bool {
                     event = "rx_vlan_lost",
                     interface,
                     error = format!("{error:#}"),
-                    "somebody has turned on the stripping of VLAN tags (rxvlan), and it cannot be turned off"
+                    "another program turned on the stripping of VLAN tags (rxvlan), and vipd cannot turn it off"
                 );
                 any_lost = true;
             }

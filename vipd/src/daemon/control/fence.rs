@@ -37,7 +37,7 @@ impl Fences {
                         target: "vipd::event",
                         event = "fence_started",
                         instance = name,
-                        "nothing is heard of the master: fencing it"
+                        "no advert from the master: fencing it"
                     );
                     let outcome = executable.run(fence.timeout).await;
                     let result = if outcome.is_success() { Ok(()) } else { Err(outcome.to_string()) };
@@ -61,14 +61,14 @@ fn is_done(instance: &str, fence: &config::Fence, result: Result<(), String>) ->
         tracing::info!(target: "vipd::event", event = "fence_succeeded", instance, "the former master is fenced");
         return true;
     };
-    let then = if fence.takes_over_unfenced { "taking over all the same" } else { "not taking over" };
+    let then = if fence.takes_over_unfenced { "taking over anyway" } else { "not taking over" };
     tracing::error!(
         target: "vipd::event",
         event = "fence_failed",
         instance,
         why,
         then,
-        "the former master is not fenced"
+        "fencing the former master failed"
     );
     fence.takes_over_unfenced
 }

@@ -46,10 +46,10 @@ fn tell(interface: &str, before: Option<&Condition>, now: &Condition) {
             "the interface cannot be used"
         ),
         (Some(Condition { exists: true, .. }), None) if !exists => {
-            tracing::warn!(target: "vipd::event", event = "interface_lost", interface, "interface gone");
+            tracing::warn!(target: "vipd::event", event = "interface_lost", interface, "interface disappeared");
         }
         (Some(Condition { exists: false, .. }), None) if *exists => {
-            tracing::info!(target: "vipd::event", event = "interface_found", interface, "interface there");
+            tracing::info!(target: "vipd::event", event = "interface_found", interface, "interface appeared");
         }
         (Some(Condition { up: true, .. }), None) if !up => {
             tracing::warn!(target: "vipd::event", event = "link_down", interface, "link down");

@@ -231,8 +231,8 @@ impl<'m> Control<'m> {
             }
         }
         match dump::write(kind, &config, &status) {
-            Ok(path) => tracing::info!(path = %path.display(), "the state is written"),
-            Err(error) => tracing::error!(error = format!("{error:#}"), "the state is not written"),
+            Ok(path) => tracing::info!(path = %path.display(), "state dump written"),
+            Err(error) => tracing::error!(error = format!("{error:#}"), "state dump could not be written"),
         }
     }
 
@@ -317,7 +317,7 @@ impl<'m> Control<'m> {
         if let Err(error) = self.installed.follow(&change).await {
             tracing::error!(
                 error = format!("{error:#}"),
-                "the tables of VIPs and peers are as they were before; it is tried again"
+                "the tables of VIPs and peers could not be replaced and are unchanged; vipd tries again"
             );
             self.reload.want_rebuild_later();
         }
@@ -449,14 +449,14 @@ impl<'m> Control<'m> {
     async fn leave(&mut self, why: &str) {
         if self.stopping {
             // Who asked for the stop was promised that nothing is left.
-            tracing::warn!(why, "a stop is under way and goes on");
+            tracing::warn!(why, "a stop is already in progress");
             return;
         }
         tracing::info!(
             target: "vipd::event",
             event = "leaving",
             why,
-            "ending, and leaving the VIPs to the next vipd"
+            "stopping: the VIPs are left to the next vipd"
         );
         self.manager.stopping("leaving the VIPs to the next vipd");
         self.engine.send(Message::Leave).await;

@@ -34,7 +34,7 @@ use super::{
     tracking::Tracking,
 };
 use crate::{
-    config::{Config, ScriptPolicy, Source, XdpMode, XdpModes},
+    config::{Config, Failure, ScriptPolicy, Source, XdpMode, XdpModes},
     control::Unapplied,
     host::Repairs,
     notify::Notifier,
@@ -216,22 +216,30 @@ impl Reload {
                 if waits { Begun::Waits } else { Begun::Ready }
             }
             Err(error) => {
-                self.refuse(format!("{error:#}"), replies);
+                self.refuse(&error, replies);
                 Begun::Refused
             }
         }
     }
 
-    fn refuse(&mut self, error: String, replies: Option<Vec<Reply>>) {
+    fn refuse(&mut self, failed: &anyhow::Error, replies: Option<Vec<Reply>>) {
+        let error = format!("{failed:#}");
         match replies {
-            Some(_) => tracing::error!(
-                target: "vipd::event",
-                event = "reload_refused",
-                error,
-                "reload rejected; the running configuration is unchanged"
-            ),
+            Some(_) => {
+                // Each has lines of its own.
+                let failure = failed.downcast_ref::<Failure>();
+                for diagnostic in failure.iter().flat_map(|failure| &failure.diagnostics) {
+                    tracing::error!("{diagnostic}");
+                }
+                tracing::error!(
+                    target: "vipd::event",
+                    event = "reload_refused",
+                    error = failure.map_or_else(|| error.clone(), Failure::summary),
+                    "reload rejected; the running configuration is unchanged"
+                );
+            }
             None => {
-                tracing::error!(error, "interfaces are not followed for now");
+                tracing::error!(error, "interface changes could not be applied; vipd tries again");
                 self.want_rebuild_later();
             }
         }
@@ -252,7 +260,7 @@ impl Reload {
             bail!("{path} has no vrrp_instance; `vipd stop` ends them all");
         }
         if loaded.config.real_time_priority() != self.config.real_time_priority() {
-            tracing::warn!("another vrrp_rt_priority takes a restart");
+            tracing::warn!("a changed vrrp_rt_priority needs a restart");
         }
         self.prepare(loaded.config, false, parts).await
     }
@@ -307,7 +315,10 @@ impl Reload {
             match self.look_up(&under_way.config, &|_| true, parts).await {
                 Ok(desired) => under_way.desired = desired,
                 Err(error) => {
-                    tracing::error!(error = format!("{error:#}"), "interfaces are not followed for now");
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "interface changes could not be applied; vipd tries again"
+                    );
                     self.want_rebuild_later();
                 }
             }
@@ -359,13 +370,13 @@ impl Reload {
                 event = "reloaded_in_part",
                 what,
                 problems = outcome.problems.join("; "),
-                "the configuration is in force in part, trying again"
+                "the new configuration is in force in part; vipd tries again"
             );
             self.want_rebuild_later();
         } else if is_reload {
-            tracing::info!(target: "vipd::event", event = "reloaded", what, "the configuration is in force");
+            tracing::info!(target: "vipd::event", event = "reloaded", what, "the new configuration is in force");
         } else if outcome.changes.any() {
-            tracing::info!(target: "vipd::event", event = "interfaces_changed", what, "interfaces have changed");
+            tracing::info!(target: "vipd::event", event = "interfaces_changed", what, "interfaces changed");
         }
     }
 

@@ -96,7 +96,7 @@ impl ServiceManager {
         // The manager wants to know when, lest it take the readiness of an earlier reload for that of this one.
         match NotifyState::monotonic_usec_now() {
             Ok(at) => _ = self.tell(&[NotifyState::Reloading, at]),
-            Err(error) => tracing::warn!(%error, "the service manager is not told of the reload"),
+            Err(error) => tracing::warn!(%error, "the service manager could not be notified of the reload"),
         }
     }
 
@@ -151,7 +151,7 @@ impl ServiceManager {
         let Some(socket) = env::var_os("NOTIFY_SOCKET") else { return true };
         let sent = send(&socket, states);
         if let Err(error) = &sent {
-            tracing::warn!(%error, "the service manager is not told how vipd does");
+            tracing::warn!(%error, "the service manager could not be notified of the status");
         }
         sent.is_ok()
     }

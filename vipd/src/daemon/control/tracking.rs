@@ -118,7 +118,7 @@ impl Tracking {
         self.delays.pass(change, Instant::now())
     }
 
-    /// A change that has been held back for long enough.
+    /// A change whose delay is over.
     pub fn take_held(&mut self) -> Option<LinkChange> {
         self.delays.take_due(Instant::now())
     }
@@ -128,7 +128,7 @@ impl Tracking {
         self.tracker.link(change)
     }
 
-    /// How each thing is that is tracked by a name: with the keyword of its block.
+    /// Keyword, name and health of each tracked object with a block.
     pub fn healths(&self) -> impl Iterator<Item = (&'static str, &str, Health)> {
         self.tracker.healths()
     }
@@ -138,7 +138,7 @@ impl Tracking {
         self.tracker.arbiters()
     }
 
-    /// The arbiters for want of which an instance, by its place in the configuration, is in FAULT.
+    /// Names of the unreached arbiters that put an instance, by its place in the configuration, into FAULT.
     pub fn isolated_by(&self, position: usize) -> impl Iterator<Item = &str> {
         self.tracker.isolated_by(position)
     }

@@ -320,7 +320,7 @@ impl EngineLoop {
                 instance = self.io.instances()[&id].name(),
                 from = before.get(),
                 to = priority.get(),
-                "the priority has changed"
+                "priority changed"
             );
             self.io.notice(id, Change::Priority(state));
         }

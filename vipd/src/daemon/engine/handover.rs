@@ -136,7 +136,7 @@ impl Handovers {
         let ids = || group.iter().map(|candidate| candidate.id);
         match to {
             To::Preferred if ids().any(|id| self.last.contains(&id)) => {
-                answer(reply, Ok(format!("{name} ranks as it is configured to")));
+                answer(reply, Ok(format!("{name} has its configured priority")));
                 self.rank_as_configured(ids())
             }
             To::Preferred if self.drained => {
@@ -183,7 +183,7 @@ impl Handovers {
             answer(offer.reply, Err("ended by `vipd undrain`".into()));
         }
         if was {
-            tracing::info!(target: "vipd::event", event = "undrained", "the node takes part as it is configured to");
+            tracing::info!(target: "vipd::event", event = "undrained", "all instances have their configured priority again");
         }
         answer(reply, Ok(if was { "undrained" } else { "not drained" }.into()));
         self.rank_as_configured(all.iter().map(|candidate| candidate.id))
@@ -248,7 +248,7 @@ impl Handovers {
             target: "vipd::event",
             event = "handover_failed",
             instances = names,
-            "no backup has taken over: the node stays MASTER, and nothing was lost"
+            "no backup has taken over: the node stays MASTER"
         );
         let stay = if kept.len() == 1 { "stays" } else { "stay" };
         let mut message =
@@ -289,7 +289,7 @@ fn handed_over(offer: Offer, all: &[Candidate<'_>]) {
         to.push(format!("{name} is handed over to {successor}"));
     }
     if offer.drains {
-        tracing::info!(target: "vipd::event", event = "drained", "the node is drained: its instances rank last");
+        tracing::info!(target: "vipd::event", event = "drained", "the node is drained: every instance has priority 1");
         to.push("this node is drained".into());
     }
     answer(offer.reply, Ok(to.join("\n")));

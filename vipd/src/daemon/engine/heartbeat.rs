@@ -220,14 +220,14 @@ fn tell_sent(instance: &str, interface: &str, error: Option<&io::Error>) {
             instance,
             interface,
             %error,
-            "adverts do not leave by this line"
+            "adverts cannot be sent on this link"
         ),
         None => tracing::info!(
             target: "vipd::event",
             event = "advert_sent_again",
             instance,
             interface,
-            "adverts leave by this line again"
+            "adverts can be sent on this link again"
         ),
     }
 }
@@ -241,14 +241,14 @@ fn tell(instance: &str, interface: &str, number: usize, news: News) {
             event = "heartbeat_down",
             instance,
             interface,
-            "a heartbeat line is down"
+            "a heartbeat link is down"
         ),
         News::Up => tracing::info!(
             target: "vipd::event",
             event = "heartbeat_up",
             instance,
             interface,
-            "a heartbeat line is up"
+            "a heartbeat link is up"
         ),
         News::Lost => {
             let what = match number {
@@ -270,7 +270,7 @@ fn tell(instance: &str, interface: &str, number: usize, news: News) {
             event = "heartbeat_heard",
             instance,
             interface,
-            "adverts are heard on this line again"
+            "adverts are heard on this link again"
         ),
     }
 }

@@ -413,7 +413,7 @@ impl Node for EngineIo {
 
     fn mirroring(&mut self, id: InstanceId, checksum: ChecksumForm) {
         let instance = self.instance(id).name();
-        tracing::info!(instance, ?checksum, "sending the form of checksum that the peer uses");
+        tracing::info!(instance, ?checksum, "sending the peer's form of checksum");
     }
 
     fn prepare(&mut self, id: InstanceId, takes_over: bool) {

@@ -39,7 +39,7 @@ pub fn spawn(parts: Parts, priority: Option<u8>) -> Result<(JoinHandle<()>, ones
             tracing::warn!(
                 instance = router.name(),
                 interval_ms = router.spec().advert_interval.as_millis(),
-                "so short an advert interval needs real-time scheduling: expect false failovers under load"
+                "an advert interval this short needs real-time scheduling: expect false failovers under load"
             );
         }
         let result = runtime::Builder::new_current_thread()

@@ -203,7 +203,7 @@ impl Router {
         ))
     }
 
-    /// The interface of its adverts.
+    /// Interface of the adverts.
     pub fn link(&self) -> &RouterLink {
         &self.links[0]
     }

@@ -29,7 +29,7 @@ fn firewalls() {
     let (drop, accept) = (json!({ "drop": null }), json!({ "accept": null }));
     let jump = json!({ "jump": { "target": "further" } });
     let drops = "firewall: problem: a rule of the chain inet t c drops VRRP, so adverts do not leave";
-    let lacks = "firewall: warning: the chain inet t c drops what no rule of it accepts, and none names VRRP";
+    let lacks = "firewall: warning: the chain inet t c drops by default, and no rule accepts VRRP";
     let rows: Vec<Row<'_>> = vec![
         ("output", "accept", vec![], None),
         ("output", "accept", vec![("c", json!([vrrp, drop]))], Some(drops)),
@@ -62,6 +62,6 @@ fn firewalls() {
     assert_eq!(said(&filtered("inet", "output", "drop", &rules), |level| level >= Level::Warning), [""; 0]);
     assert_eq!(said(&filtered("inet", "egress", "accept", &rules), |level| level >= Level::Warning), [drops]);
     let unknown = Facts { ruleset: Err("nft is not installed".to_owned()), ..idle() };
-    let skipped = "firewall: skipped: its rules are not known: nft is not installed".to_owned();
+    let skipped = "firewall: skipped: cannot read the rules: nft is not installed".to_owned();
     assert!(said(&unknown, |level| level == Level::Skipped).contains(&skipped));
 }

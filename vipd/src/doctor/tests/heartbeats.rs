@@ -29,27 +29,27 @@ fn lines() {
             (
                 "none",
                 |f| eth1(f).state.name = "eth7".to_owned(),
-                &["eth1: warning: the heartbeat line eth1 of VI_1 is not there"],
+                &["eth1: warning: the heartbeat link eth1 of VI_1 does not exist"],
             ),
             (
                 "down",
                 |f| eth1(f).state.up = false,
-                &["eth1: warning: the heartbeat line eth1 of VI_1 is down"],
+                &["eth1: warning: the heartbeat link eth1 of VI_1 is down"],
             ),
             (
                 "no member",
                 |f| _ = f.groups.pop(),
-                &["eth1: warning: this host is no member of 224.0.0.18 on eth1"],
+                &["eth1: warning: this host has not joined 224.0.0.18 on eth1"],
             ),
             (
                 "lost",
                 |f| vi_1(f).lines = vec![line("lost", false)],
-                &["VI_1: warning: no adverts of VI_1 come over eth1, and others do"],
+                &["VI_1: warning: no adverts of VI_1 arrive on eth1, while another link delivers them"],
             ),
             (
                 "it does not take adverts",
                 |f| vi_1(f).lines = vec![line("up", true)],
-                &["VI_1: warning: adverts of VI_1 do not leave by eth1"],
+                &["VI_1: warning: adverts of VI_1 cannot be sent on eth1"],
             ),
         ],
     );

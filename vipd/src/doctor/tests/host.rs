@@ -24,18 +24,18 @@ fn the_machine() {
                 "a bpffs for everybody",
                 |f| f.machine.bpffs_shared = Some(0o1777),
                 &[
-                    "kernel: warning: every user may make files in the BPF file system at /sys/fs/bpf (mode 1777), under the names \
-                   that vipd pins its maps at",
+                    "kernel: warning: every user may create files in the BPF file system at /sys/fs/bpf (mode 1777), also under the \
+                     names of vipd's pins",
                 ],
             ),
             (
                 "no capability",
                 |f| f.machine.capabilities = 0,
                 &[
-                    "kernel: problem: without CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON",
-                    "kernel: warning: without CAP_SYS_NICE, CAP_IPC_LOCK: adverts may be late under load",
-                    "kernel: warning: RLIMIT_MEMLOCK is 8388608 octets, and memory is not locked",
-                    "kernel: warning: no real-time scheduling may be had",
+                    "kernel: problem: missing CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON",
+                    "kernel: warning: missing CAP_SYS_NICE, CAP_IPC_LOCK: adverts may be late under load",
+                    "kernel: warning: RLIMIT_MEMLOCK is 8388608 octets: too little to lock memory",
+                    "kernel: warning: real-time scheduling is not permitted",
                 ],
             ),
             (
@@ -53,7 +53,7 @@ fn the_machine() {
             (
                 "CAP_SYS_NICE is not needed for a limit that allows it",
                 |f| (f.machine.capabilities, f.machine.rtprio) = (!(1 << 23), 60),
-                &["kernel: warning: without CAP_SYS_NICE: adverts may be late under load"],
+                &["kernel: warning: missing CAP_SYS_NICE: adverts may be late under load"],
             ),
             (
                 "no JIT",
@@ -64,7 +64,7 @@ fn the_machine() {
             (
                 "a slow clock",
                 |f| f.machine.clocksource = Some("hpet".to_owned()),
-                &["kernel: warning: the clock source is hpet: each look at the clock is slow, or coarse"],
+                &["kernel: warning: the clock source is hpet: reading the clock is slow or coarse"],
             ),
             (
                 "a time namespace",
@@ -100,14 +100,12 @@ fn the_file_and_what_it_names() {
             (
                 "an error",
                 |f| f.configuration = parse(&CONFIG.replace("51", "512")),
-                &[
-                    "configuration: problem: it cannot be run, for 1 error; the first: k.conf:3:19: virtual_router_id `512` is out of range: 1 to 255",
-                ],
+                &["configuration: problem: k.conf:3:19: virtual_router_id `512` is out of range: 1 to 255"],
             ),
             (
                 "a warning",
                 |f| f.configuration = parse(&CONFIG.replace("auth_pass x", "auth_pass verylong1")),
-                &["configuration: warning: it can be run, with 1 warning"],
+                &["configuration: warning: no errors, 1 warning"],
             ),
             (
                 "a script",
@@ -149,15 +147,15 @@ fn the_file_and_what_it_names() {
             ),
             (
                 "an arbiter",
-                |f| f.arbiters = vec![arbiter("fault", 1, &[None, Some("no answer within its time")])],
-                &["arbiter gw: warning: ping 10.0.1.1: no answer within its time"],
+                |f| f.arbiters = vec![arbiter("fault", 1, &[None, Some("no answer within the timeout")])],
+                &["arbiter gw: warning: ping 10.0.1.1: no answer within the timeout"],
             ),
             (
                 "an arbiter that is not reached",
                 |f| f.arbiters = vec![arbiter("fault", 2, &[None, Some("late")])],
                 &[
                     "arbiter gw: warning: ping 10.0.1.1: late",
-                    "arbiter gw: problem: 1 of 2 answer, 2 are needed: this node takes itself for isolated",
+                    "arbiter gw: problem: 1 of 2 targets answer, 2 are needed: this node considers itself isolated",
                 ],
             ),
             (
@@ -165,7 +163,7 @@ fn the_file_and_what_it_names() {
                 |f| f.arbiters = vec![arbiter("none", 1, &[Some("late")])],
                 &[
                     "arbiter gw: warning: ping 10.0.1.0: late",
-                    "arbiter gw: warning: 0 of 1 answer, 1 are needed: this node takes itself for isolated",
+                    "arbiter gw: warning: 0 of 1 targets answer, 1 are needed: this node considers itself isolated",
                 ],
             ),
         ],
@@ -252,9 +250,7 @@ fn what_the_kernel_says_to_the_program() {
     facts.machine.programs = Programs::Untried("this command runs without CAP_BPF".to_owned());
     assert_eq!(
         of_program(&facts),
-        [
-            "skipped: whether the kernel loads vipd's programs is not looked at: this command runs without CAP_BPF"
-        ]
+        ["skipped: not tested whether the kernel loads vipd's programs: this command runs without CAP_BPF"]
     );
 }
 

@@ -13,29 +13,25 @@ fn interfaces() {
         f.groups = vec![("eth0.7".to_owned(), ip("224.0.0.18"))];
     };
     let rows: &[Row] = &[
-        (
-            "none",
-            |f| f.survey.as_mut().unwrap().links.clear(),
-            &["eth0: problem: there is no interface of this name"],
-        ),
+        ("none", |f| f.survey.as_mut().unwrap().links.clear(), &["eth0: problem: no such interface"]),
         (
             "none yet",
             |f| {
                 f.survey.as_mut().unwrap().links.clear();
                 f.configuration = parse(&format!("global_defs {{\ndynamic_interfaces\n}}\n{CONFIG}"));
             },
-            &["eth0: warning: there is no interface of this name"],
+            &["eth0: warning: no such interface"],
         ),
         (
             "off",
             |f| (eth0(f).state.up, eth0(f).state.enabled) = (false, false),
-            &["eth0: problem: it is turned off"],
+            &["eth0: problem: it is administratively down"],
         ),
         ("no cable", |f| eth0(f).state.up = false, &["eth0: problem: it has no carrier"]),
         (
             "no address",
             |f| eth0(f).state.addresses.clear(),
-            &["eth0: problem: no IPv4 address of its own: VI_1 has nothing to advertise from"],
+            &["eth0: problem: no IPv4 address besides VIPs: VI_1 has no source for its adverts"],
         ),
         (
             "another address than the configured source",
@@ -45,14 +41,14 @@ fn interfaces() {
                 // Nobody is a member of a group for unicast.
                 f.groups.clear();
             },
-            &["eth0: problem: it does not have 192.0.2.9, which VI_1 is to advertise from"],
+            &["eth0: problem: it lacks 192.0.2.9, the source of VI_1's adverts"],
         ),
         (
             "keepalived's leftover",
             |f| eth0(f).state.addresses[0].address = ip("10.0.0.3"),
             &[
-                "eth0: problem: no IPv4 address of its own: VI_1 has nothing to advertise from",
-                "VI_1: problem: the VIP 10.0.0.3 is an address of eth0, which keepalived or a person has left",
+                "eth0: problem: no IPv4 address besides VIPs: VI_1 has no source for its adverts",
+                "VI_1: problem: the VIP 10.0.0.3 is configured on eth0: a leftover of keepalived or of a manual change",
             ],
         ),
         (
@@ -85,8 +81,8 @@ fn interfaces() {
             "fewer queues than processors",
             |f| eth0(f).shared_queues = Some(SharedQueues { used: 1, given: 1, processors: 2 }),
             &[
-                "eth0: warning: virtio_net has 1 pairs of queues, 1 in use, for 2 processors: what XDP answers waits for a lock on \
-                 a queue that others use",
+                "eth0: warning: virtio_net has 1 pairs of queues, 1 in use, for 2 processors: frames from XDP wait for a lock on a \
+                 shared queue",
             ],
         ),
         (
@@ -100,13 +96,13 @@ fn interfaces() {
         (
             "no multicast",
             |f| eth0(f).multicast = false,
-            &["eth0: problem: it does no multicast, and adverts are multicast"],
+            &["eth0: problem: multicast is off, but adverts are multicast"],
         ),
         (
             "a bridge that snoops",
             |f| eth0(f).bridge = Some(BridgeState { snooping: true, querier: false }),
             &[
-                "eth0: warning: the bridge eth0 snoops and asks nobody: without another querier adverts stop after some minutes",
+                "eth0: warning: the bridge eth0 snoops multicast but has no querier: without another querier adverts stop after some minutes",
             ],
         ),
         (
@@ -133,7 +129,7 @@ fn interfaces() {
             (
                 "detached",
                 |f| eth0(f).state.xdp = None,
-                &["eth0: problem: vipd runs, and eth0 has no XDP program: nothing answers for its VIPs"],
+                &["eth0: problem: vipd runs, but eth0 has no XDP program: nothing answers for the VIPs"],
             ),
             (
                 "native XDP on a veth",
@@ -145,7 +141,7 @@ fn interfaces() {
             (
                 "no member",
                 |f| f.groups.clear(),
-                &["eth0: problem: this host is no member of 224.0.0.18: switches may keep adverts from it"],
+                &["eth0: problem: this host has not joined 224.0.0.18: switches may withhold adverts"],
             ),
         ],
     );
@@ -209,7 +205,8 @@ fn routing() {
     check(idle, rows);
     check(running, rows);
     let reset: fn(&mut Facts) = |f| f.settings.get_mut("all").unwrap().arp_ignore = 0;
-    const AGAIN: &str = "sysctls: problem: arp_ignore is 0 and arp_announce 2 for all interfaces: somebody has set vipd's settings back";
+    const AGAIN: &str =
+        "sysctls: problem: arp_ignore is 0 and arp_announce 2 for all interfaces: another program reset them";
     check(running, &[("set back", reset, &[AGAIN])]);
     check(idle, &[("not raised yet", reset, &[])]);
     let mut v6 = running();

@@ -15,7 +15,7 @@ fn what_runs() {
             (
                 "drained",
                 |f| f.running.as_mut().unwrap().drained = true,
-                &["vipd: warning: the node is drained: it serves only where nobody else does"],
+                &["vipd: warning: the node is drained: it serves a VIP only if no other node does"],
             ),
             (
                 "a split brain",
@@ -30,7 +30,7 @@ fn what_runs() {
             (
                 "another file",
                 |f| vi_1(f).vips = vec![ip("10.0.0.4")],
-                &["vipd: warning: the file says something else than what runs, of VI_1"],
+                &["vipd: warning: the file differs from the running configuration in VI_1"],
             ),
             (
                 "in FAULT",
@@ -45,7 +45,7 @@ fn what_runs() {
             (
                 "it hears nobody",
                 |f| vi_1(f).adverts_received = 0,
-                &["VI_1: warning: it is a backup and has heard no advert that it accepts"],
+                &["VI_1: warning: this backup has received no valid advert"],
             ),
             (
                 "another password",

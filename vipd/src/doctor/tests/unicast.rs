@@ -20,15 +20,12 @@ fn unicast(lines: &str) -> Vec<String> {
 fn what_is_left_open_is_told() {
     for (lines, expected) in [
         ("", &[][..]),
-        ("unicast_peer {\n10.0.0.6\n}", &["ok: adverts are accepted from its peers only"]),
+        ("unicast_peer {\n10.0.0.6\n}", &["ok: adverts are accepted only from peers"]),
         (
             "unicast_peer {\n10.0.0.6\n10.9.0.6\n}",
             &["warning: adverts from peer 10.9.0.6 are accepted with any TTL, since it is not on the link"],
         ),
-        (
-            "unicast_peer {\n10.0.0.6\n10.9.0.6 min_ttl 250\n}",
-            &["ok: adverts are accepted from its peers only"],
-        ),
+        ("unicast_peer {\n10.0.0.6\n10.9.0.6 min_ttl 250\n}", &["ok: adverts are accepted only from peers"]),
         (
             "unicast_peer {\n10.0.0.6\n}\nunicast_ttl 64",
             &["warning: adverts from peer 10.0.0.6 are accepted with any TTL: a far host"],

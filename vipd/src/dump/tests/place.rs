@@ -129,5 +129,5 @@ fn what_cannot_be_replaced_is_named_and_left() {
     let error = format!("{:#}", files::replace(&path.join("no/file"), "text", MODE).unwrap_err());
     assert!(error.contains("keepalived.data/no: No such file"), "{error}");
     let error = format!("{:#}", files::replace(Path::new("/"), "text", MODE).unwrap_err());
-    assert_eq!(error, "/ names no file");
+    assert_eq!(error, "/ does not name a file");
 }

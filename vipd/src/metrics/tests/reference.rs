@@ -22,8 +22,8 @@ Made from `vipd/src/metrics/families.rs` by `VIPD_WRITE_DOCS=1 cargo test -p vip
 ```
 
 Off by default. The answer is OpenMetrics 1.0 text for a client that asks for it (`Accept: application/openmetrics-text`), as
-Prometheus does since 2.35, and else the classic text of Prometheus (`text/plain; version=0.0.4`). Names, labels and values are the
-same in both.
+Prometheus does since 2.35; other clients get the classic text of Prometheus (`text/plain; version=0.0.4`). Names, labels and values are
+the same in both.
 
 ```yaml
 scrape_configs:
@@ -35,19 +35,20 @@ rule_files:
   - /usr/share/doc/vipd/reference/vipd-alerts.yml
 ```
 
-There is neither TLS nor a login: whoever reaches the address can read (nothing else). Listen on a loopback address or a unix socket
-and put a proxy in front of it where that matters. What is served is `GET` and `HEAD` of `/metrics`, one request a connection, 32 connections at once;
-a further one takes the place of the one that has been slow for longest. One that is slow is ended after 5 s (the request) or 20 s (all of it). If the address cannot be had vipd does not start.
+There is no TLS and no login: anybody who reaches the address can read the metrics. Listen on a loopback address or a unix socket, and put a
+proxy in front where that matters. vipd answers `GET` and `HEAD` of `/metrics`, one request a connection, 32 connections at once; another
+client takes the place of the slowest. A request may take 5 s, and a connection 20 s. If another process has the TCP port, vipd waits for it
+(event `metrics_not_served`); any other error ends the start.
 
-A scrape costs what `vipd status` costs: the engine thread copies its state once and goes on; the text is written by the main thread. It
-cannot delay an advert. `docs/reference/grafana-dashboard.json` is a dashboard for these metrics (Grafana 10 or later; Dashboards, New, Import).
+A scrape costs as much as `vipd status` and cannot delay an advert: the engine thread copies its state once, and the main thread writes
+the text. `docs/reference/grafana-dashboard.json` is a dashboard for these metrics (Grafana 10 or later; Dashboards, New, Import).
 
-Counters begin at 0 with the daemon; those of XDP go on over a restart that adopts its maps. Names and labels keep their
-meaning; new ones may come.
+Counters start at 0 with the daemon. Counters of the eBPF program continue over a restart that adopts its maps. Names and labels
+keep their meaning; new ones may come.
 
 ## Alerts
 
-[vipd-alerts.yml](vipd-alerts.yml), as it is tested with `promtool test rules`:
+The rules of [vipd-alerts.yml](vipd-alerts.yml), which `promtool test rules` tests:
 
 ";
 

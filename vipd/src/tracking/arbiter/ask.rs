@@ -1,4 +1,4 @@
-//! One question to one target.
+//! One request to one target.
 
 use std::{
     io,
@@ -18,17 +18,17 @@ use crate::{config::Target, resources::is_shortage};
 /// Why a target has not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Silence {
-    #[error("no answer within its time")]
+    #[error("no answer within the timeout")]
     Late,
-    /// What a host says to itself says nothing of the network.
-    #[error("it is an address of this host")]
+    /// A reply of this host itself says nothing about the network.
+    #[error("the address is one of this host's own")]
     Own,
     #[error("there is no interface {0}")]
     NoInterface(String),
     #[error("{0}")]
     Failed(String),
-    /// This host is short of something: that says nothing of the target.
-    #[error("it cannot be asked at the moment: {0}")]
+    /// A shortage of this host, which says nothing about the target.
+    #[error("the target cannot be asked now: {0}")]
     NotAsked(String),
 }
 
@@ -38,10 +38,10 @@ impl From<io::Error> for Silence {
     }
 }
 
-/// Asks a target once, for `limit` at most; how long the answer took.
+/// Asks a target once, for at most `limit`; returns the round-trip time.
 ///
-/// A station answers by an echo, a service by accepting a connection, which is closed at once. One that refuses does not
-/// answer: a machine is there, but not what was asked for.
+/// A station answers with an echo, a service by accepting a connection, which is closed at once. A refused connection is no
+/// answer: a machine is there, but not the service.
 pub async fn ask(target: &Target, limit: Duration) -> Result<Duration, Silence> {
     let to = socket_address(target)?;
     let begin = Instant::now();

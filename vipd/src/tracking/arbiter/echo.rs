@@ -1,5 +1,5 @@
-//! ICMP and ICMPv6 echo (RFC 792, RFC 4443 4.1 and 4.2), each question over a raw socket of its own: it follows the routes there
-//! are, and finds nothing in its queue that is older than itself.
+//! ICMP and ICMPv6 echo (RFC 792, RFC 4443 4.1 and 4.2), each request over a raw socket of its own. It uses the host's routes, and
+//! its queue has no older replies.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -44,7 +44,7 @@ fn open(to: IpAddr) -> io::Result<UdpSocket> {
     UdpSocket::from_std(StdUdpSocket::from(descriptor))
 }
 
-/// What an answer has to repeat. Other programs ask the same stations: the data is random, so no answer is taken for another's.
+/// Contents that an answer must repeat. The data is random, so that replies to other programs are not mistaken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Echo {
     identifier: u16,
@@ -83,7 +83,7 @@ impl Echo {
         message
     }
 
-    /// Of IPv4 a raw socket has the IP header too, and the ICMP checksum is not looked at yet; of ICMPv6 neither.
+    /// An IPv4 raw socket delivers the IP header too, with an unchecked ICMP checksum; an ICMPv6 one does neither.
     fn is_answered_by(&self, packet: &[u8], v4: bool) -> bool {
         let message = if v4 {
             let Some(first) = packet.first() else { return false };

@@ -1,4 +1,4 @@
-//! One `arbiter`: all of its targets are asked at once, at its interval, and enough of them have to answer.
+//! One `arbiter`: asks all of its targets at once, at its interval; enough of them must answer.
 
 mod ask;
 mod echo;
@@ -16,11 +16,11 @@ use ask::ask;
 
 pub use ask::Silence;
 
-/// What is known of one target.
+/// State of one target.
 #[derive(Clone, Debug)]
 pub struct TargetState {
     pub target: Target,
-    /// How long it took to answer, or why it has not; `None`: it has not been asked yet.
+    /// Round-trip time of the last answer, or why there was none; `None` before the first request.
     pub last: Option<Result<Duration, Silence>>,
     pub answered_at: Option<Instant>,
     pub asked: u64,
@@ -32,7 +32,7 @@ impl TargetState {
         Self { target, last: None, answered_at: None, asked: 0, answered: 0 }
     }
 
-    /// Whether it counts as one that has answered. One that could not be asked counts for a while as it was.
+    /// Whether it counts as answering. A target that could not be asked keeps its result for a while.
     fn counts(&self, answer: &Result<Duration, Silence>) -> bool {
         match answer {
             Ok(_) => true,
@@ -58,7 +58,7 @@ impl TargetState {
     }
 }
 
-/// The answers of one round, and whether they are enough: that is known as soon as the rest cannot change it.
+/// The answers of one round. The result is known as soon as the rest cannot change it.
 #[derive(Clone, Copy, Debug)]
 struct Round {
     quorum: usize,
@@ -72,7 +72,7 @@ impl Round {
         Self { quorum: arbiter.quorum, outstanding: arbiter.targets.len(), answered: 0, decided: false }
     }
 
-    /// Takes what became of one question; the result of the round, once.
+    /// Records one answer; returns the result of the round, once.
     fn take(&mut self, answered: bool) -> Option<bool> {
         self.outstanding -= 1;
         self.answered += usize::from(answered);
@@ -86,7 +86,7 @@ impl Round {
     }
 }
 
-/// Asks for ever. It begins in `health`.
+/// Asks for ever, and starts in `health`.
 pub async fn watch(arbiter: Arbiter, health: Health, tell: impl Fn(Told)) {
     let mut counter = Counter::of_arbiter(&arbiter, health);
     let mut states: Vec<TargetState> = arbiter.targets.iter().cloned().map(TargetState::new).collect();
@@ -111,7 +111,7 @@ pub async fn watch(arbiter: Arbiter, health: Health, tell: impl Fn(Told)) {
     }
 }
 
-/// Asks all targets once: whether enough have answered, and what each has said.
+/// Asks all targets once; returns whether enough have answered, and the state of each.
 pub async fn once(arbiter: &Arbiter) -> (Health, Vec<TargetState>) {
     let questions = arbiter.targets.iter().map(|target| async move {
         let mut state = TargetState::new(target.clone());

@@ -32,11 +32,13 @@ pub struct Counters {
 /// A machine as `status` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
+    /// The current state.
     pub state: StateName,
     /// Master, and on the way out: said goodbye and waits for the successor.
     pub leaving: bool,
     /// When `state` was entered.
     pub since: Instant,
+    /// Effective priority.
     pub priority: Priority,
     /// Our primary address; `None` while not taking part.
     pub address: Option<IpAddr>,
@@ -46,18 +48,24 @@ pub struct Snapshot {
     pub last_source: Option<IpAddr>,
     /// The interval in use: the one learned as a backup, our own otherwise.
     pub interval: Duration,
+    /// When the lease of a master ends; `None` in other states.
     pub lease_until: Option<Instant>,
+    /// When the down timer of a backup fires; `None` in other states.
     pub master_down_at: Option<Instant>,
     /// A backup that has waited, and waits until its master is fenced.
     pub fencing: bool,
+    /// When a master advertises next; `None` in other states.
     pub next_advert: Option<Instant>,
     /// The form adverts are sent in; differs from the configured one if a peer's is mirrored.
     pub checksum: ChecksumForm,
+    /// Cause of the last transition; `None` before the first.
     pub last_reason: Option<Reason>,
+    /// Counts since the start.
     pub counters: Counters,
 }
 
 impl Machine {
+    /// State, timers and counters now.
     pub fn snapshot(&self) -> Snapshot {
         let (master, interval) = match self.state {
             State::Backup(backup) => (backup.master, backup.interval),
