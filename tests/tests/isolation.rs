@@ -313,7 +313,7 @@ fn bpftool_shows_names() -> Result<()> {
         let ours = rows(&table).into_iter().map(|row| row["formatted"].clone()).find(|row| {
             row["key"]["address"].as_array().is_some_and(|a| a.ends_with(&VIP.octets().map(Value::from)))
         })?;
-        numbers(&ours["value"]["mac"]).eq(&mac).then(|| ours["value"]["group"].as_u64())?
+        numbers(&ours["value"]["mac"]).eq(&mac).then(|| ours["value"]["lease_slot"].as_u64())?
     });
     let group = group.context("the VIP is in no table")?;
 

@@ -76,7 +76,7 @@ impl Verdict {
     /// Of a vipd that has not answered: without one the node serves nothing, unless only the right to ask is missing.
     pub fn of_silence(error: ClientError) -> Self {
         let health = match &error {
-            ClientError::NotRunning(_) => Health::Critical,
+            ClientError::NotRunning(_) | ClientError::Unresponsive { .. } => Health::Critical,
             ClientError::Io { source, .. } if source.kind() == std::io::ErrorKind::TimedOut => {
                 Health::Critical
             }
