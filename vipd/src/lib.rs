@@ -5,7 +5,6 @@
 pub mod announce;
 pub mod capabilities;
 pub mod cli;
-pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod dataplane;
@@ -15,6 +14,7 @@ pub mod dump;
 pub mod events;
 pub mod files;
 pub mod host;
+pub mod machine;
 pub mod metrics;
 pub mod notify;
 mod places;

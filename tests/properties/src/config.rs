@@ -3,10 +3,10 @@
 
 use std::{collections::HashSet, net::IpAddr, path::Path};
 
-use vipd::config::{
-    self, Auth, Config, Diagnostic, Hop, Instance, Prefix, RouteKind, Unsupported, VirtualRoute, VirtualRule,
-};
 use vipd_common::{Family, Version, types::ChecksumForm};
+use vipd_config::{
+    Auth, Config, Diagnostic, Hop, Instance, Prefix, RouteKind, Unsupported, VirtualRoute, VirtualRule,
+};
 
 /// A password that a corpus may have. It must not be shown if it stands only where passwords stand.
 const SECRET: &str = "s3cr3tPW";
@@ -15,8 +15,9 @@ const MASK_LEN: usize = 5;
 
 pub fn check(octets: &[u8]) {
     let text = String::from_utf8_lossy(octets);
-    let parse =
-        |text: &str| config::parse(Path::new("fuzz.conf"), text, &config::Nothing, Unsupported::Ignored);
+    let parse = |text: &str| {
+        vipd_config::parse(Path::new("fuzz.conf"), text, &vipd_config::Nothing, Unsupported::Ignored)
+    };
     let parsed = parse(&text);
     let (diagnostics, text_of_all) = match &parsed {
         Ok(loaded) => (&loaded.warnings, None),
@@ -57,9 +58,10 @@ fn printed_reads_the_same(config: Config) {
         config.instances.iter_mut().for_each(|instance| instance.line = 0);
         config
     };
-    let printed = config::print(&config);
-    let again = config::parse(Path::new("printed.conf"), &printed, &config::Nothing, Unsupported::Ignored)
-        .unwrap_or_else(|failure| panic!("{printed}\n{failure}"));
+    let printed = vipd_config::print(&config);
+    let again =
+        vipd_config::parse(Path::new("printed.conf"), &printed, &vipd_config::Nothing, Unsupported::Ignored)
+            .unwrap_or_else(|failure| panic!("{printed}\n{failure}"));
     assert_eq!(without_lines(again.config), without_lines(config), "{printed}");
 }
 

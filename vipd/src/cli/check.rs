@@ -7,9 +7,11 @@ use std::{
 
 use annotate_snippets::Renderer;
 use serde::Serialize;
+use vipd_config::{Diagnostic, Severity};
 
 use super::Exit;
-use crate::config::{self, Diagnostic, Severity, Source};
+
+use crate::machine::Source;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -50,7 +52,7 @@ pub enum Form {
 /// Prints what is found in a configuration; the exit code says how bad it is.
 pub fn check(source: &Source, form: Form, strict: bool) -> (Exit, io::Result<()>) {
     let (explained, diagnostics) = match source.load() {
-        Ok(loaded) => (config::explain(&loaded.config, &loaded.origins), loaded.warnings),
+        Ok(loaded) => (vipd_config::explain(&loaded.config, &loaded.origins), loaded.warnings),
         Err(failure) => (String::new(), failure.diagnostics),
     };
     let has = |severity| diagnostics.iter().any(|d| d.severity == severity);

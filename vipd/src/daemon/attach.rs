@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, bail};
+use vipd_config::{XdpMode, XdpModes};
 
 use super::router::Router;
 use crate::{
-    config::{XdpMode, XdpModes},
     dataplane::{Attached, Attachment, Dataplane, Mode, Wanted},
     host::{Host, LinkState, SharedQueues},
 };

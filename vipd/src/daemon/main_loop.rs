@@ -10,6 +10,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
+use vipd_config::Config;
 
 use super::{
     Made, Options,
@@ -28,7 +29,6 @@ use super::{
     setup, status,
 };
 use crate::{
-    config::{self, Config},
     control::{
         Command,
         model::{ArbiterStatus, Status},
@@ -288,7 +288,7 @@ impl MainLoop<'_> {
     fn fence(&mut self, fence: Fence) {
         let router = self.routers.iter().find(|router| router.id() == fence.instance);
         let spec = router.map(|router| &router.spec);
-        let wanted = spec.and_then(|spec| Some((spec, config::Fence::of(spec)?)));
+        let wanted = spec.and_then(|spec| Some((spec, vipd_config::Fence::of(spec)?)));
         self.fences.start(fence, wanted, &self.accounts, self.messages.clone());
     }
 

@@ -63,7 +63,7 @@ use self::{
     sockets::Sockets,
 };
 use crate::{
-    capabilities, config, control,
+    capabilities, control,
     dataplane::{Dataplane, Events, Pages, Pinned, Predecessor, Refused},
     events::{Collected, Journal},
     host::{Host, LinkChange, LinkEvents, multicast::Memberships},
@@ -81,7 +81,7 @@ const MESSAGES: usize = 64;
 /// What `vipd run` is given.
 #[derive(Clone, Debug)]
 pub struct Options {
-    pub source: config::Source,
+    pub source: crate::machine::Source,
     pub bpffs_dir: PathBuf,
     pub runtime_dir: PathBuf,
     /// For what is remembered over restarts and reboots.
@@ -92,14 +92,14 @@ pub struct Options {
     pub wait_for_interfaces: bool,
     pub log_xdp: bool,
     /// How the program is attached where the configuration does not say it.
-    pub xdp_mode: config::XdpMode,
+    pub xdp_mode: vipd_config::XdpMode,
     pub metrics_listen: Option<metrics::Listen>,
 }
 
 impl Options {
     /// How the program is to be attached to each interface.
-    fn xdp_modes(&self, config: &config::Config) -> config::XdpModes {
-        config::XdpModes::of(config, self.xdp_mode)
+    fn xdp_modes(&self, config: &vipd_config::Config) -> vipd_config::XdpModes {
+        vipd_config::XdpModes::of(config, self.xdp_mode)
     }
 }
 
@@ -107,7 +107,7 @@ impl Options {
 ///
 /// # Errors
 ///
-/// [`config::Failure`] if the configuration is refused; anything else is the environment's.
+/// [`vipd_config::Failure`] if the configuration is refused; anything else is the environment's.
 pub fn run(options: &Options) -> Result<()> {
     let loaded = options.source.load()?;
     let (_logging, collected) = logging::start();
@@ -156,7 +156,7 @@ struct Made {
 
 async fn serve(
     options: &Options,
-    config: config::Config,
+    config: vipd_config::Config,
     dir: &RuntimeDir,
     collected: Collected,
 ) -> Result<()> {
@@ -174,9 +174,9 @@ async fn serve(
         None => None,
     };
     let (mut host, links) = Host::open(dir.path())?;
-    let accounts = Accounts::new(&config::ScriptPolicy::of(&config)).context("script_user")?;
+    let accounts = Accounts::new(&vipd_config::ScriptPolicy::of(&config)).context("script_user")?;
     let dynamic = options.wait_for_interfaces || config.has_dynamic_interfaces();
-    let mut delays = LinkDelays::new(config::LinkDelay::of(&config));
+    let mut delays = LinkDelays::new(vipd_config::LinkDelay::of(&config));
     let routers =
         setup::routers(&options.source.path, &config, &options.xdp_modes(&config), &host, &delays, &|_| {
             dynamic
@@ -264,7 +264,7 @@ fn keep_verifier_log(error: anyhow::Error, dir: &RuntimeDir) -> anyhow::Error {
 /// Fills the data plane and attaches it, then installs the host's part, then runs the election until it is over.
 async fn run_engine(
     options: &Options,
-    (config, mut routers): (config::Config, Vec<Router>),
+    (config, mut routers): (vipd_config::Config, Vec<Router>),
     outside: Outside,
     made: &mut Made,
 ) -> Result<End> {

@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::{sync::oneshot, time::Instant};
 use vipd_common::abi::{MAX_INSTANCES, MAX_PEERS, MAX_VIPS};
+use vipd_config::{Config, LinkDelay, ScriptPolicy, XdpModes};
 
 use super::{
     attach::attach,
@@ -21,13 +22,7 @@ use super::{
     setup,
     sockets::Sockets,
 };
-use crate::{
-    config::{Config, LinkDelay, ScriptPolicy, XdpModes},
-    control::Unapplied,
-    engine::InstanceId,
-    host::multicast::Memberships,
-    scripts::Accounts,
-};
+use crate::{control::Unapplied, engine::InstanceId, host::multicast::Memberships, scripts::Accounts};
 
 /// Wait before what the kernel has refused is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -429,7 +424,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{config, daemon::router::Wire, host::LinkState};
+    use crate::{daemon::router::Wire, host::LinkState};
 
     /// Routers of instances `name vrid`, with slots from 0 on.
     fn routers(instances: &[(&str, u8)], group: &[&str]) -> Vec<Router> {
@@ -439,8 +434,12 @@ mod tests {
                 "vrrp_instance {name} {{\ninterface eth0\nvirtual_router_id {vrid}\nvirtual_ipaddress {{\n10.0.0.{vrid}\n}}\n}}\n"
             );
         }
-        let loaded =
-            config::parse(Path::new("t.conf"), &text, &config::Nothing, config::Unsupported::Refused);
+        let loaded = vipd_config::parse(
+            Path::new("t.conf"),
+            &text,
+            &vipd_config::Nothing,
+            vipd_config::Unsupported::Refused,
+        );
         let loaded = loaded.unwrap_or_else(|failure| panic!("{failure}"));
         let link = || {
             let wire = Wire { interface: "eth0".into(), ifindex: 7, vlan: 0 };

@@ -19,12 +19,12 @@ use vipd_common::{
     },
     wire::eth::MacAddr,
 };
+use vipd_config::Auth;
 
 pub use heartbeat::{Heartbeat, Port};
 
 use crate::{
     announce::{Pace, Station},
-    config::{self, Auth},
     dataplane::Identity,
     host::{LinkState, Unusable, is_local, is_within},
     time::nanos,
@@ -34,7 +34,7 @@ use crate::{
 /// One virtual router.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Router {
-    pub spec: config::Instance,
+    pub spec: vipd_config::Instance,
     pub settings: Settings,
     /// Its own interface, then those that single VIPs name.
     pub links: Vec<RouterLink>,
@@ -94,9 +94,10 @@ pub struct Wire {
 impl Router {
     /// A virtual router whose interfaces are `links`, in the order of [`interfaces`], without heartbeat lines. Its slot is
     /// not known yet.
-    pub fn new(spec: config::Instance, links: Vec<(LinkState, Wire)>) -> Self {
+    pub fn new(spec: vipd_config::Instance, links: Vec<(LinkState, Wire)>) -> Self {
         let links = links.into_iter().enumerate().map(|(i, (state, wire))| {
-            let on_it = |vip: &&config::Vip| vip.interface.as_ref().unwrap_or(&spec.interface) == &state.name;
+            let on_it =
+                |vip: &&vipd_config::Vip| vip.interface.as_ref().unwrap_or(&spec.interface) == &state.name;
             let on_it = || spec.vips.iter().chain(&spec.excluded).filter(on_it);
             let mut link = RouterLink {
                 name: state.name.clone(),
@@ -351,7 +352,7 @@ impl RouterLink {
     }
 
     /// It is as gone while it cannot carry VIPs.
-    fn judge(&mut self, spec: &config::Instance, state: &LinkState) {
+    fn judge(&mut self, spec: &vipd_config::Instance, state: &LinkState) {
         self.refused = fit(spec, state).err().map(|refused| refused.to_string());
         if self.refused.is_some() {
             (self.ifindex, self.up) = (0, false);
@@ -359,7 +360,7 @@ impl RouterLink {
     }
 
     /// The interface's addresses that are no VIPs: a VIP as a source would make this host talk to itself.
-    fn sources(&mut self, spec: &config::Instance, state: &LinkState) {
+    fn sources(&mut self, spec: &vipd_config::Instance, state: &LinkState) {
         let vips = vips(spec);
         let real = || state.addresses.iter().filter(|a| !vips.contains(&a.address)).map(|a| a.address);
         let v6 = || real().filter_map(|address| if let IpAddr::V6(v6) = address { Some(v6) } else { None });
@@ -370,13 +371,13 @@ impl RouterLink {
 }
 
 /// Whether an interface can have the part that it has in an instance.
-pub fn fit(spec: &config::Instance, state: &LinkState) -> Result<(), Unusable> {
+pub fn fit(spec: &vipd_config::Instance, state: &LinkState) -> Result<(), Unusable> {
     state.usable()?;
     if spec.use_vmac && spec.interface == state.name { state.takes_virtual_mac() } else { Ok(()) }
 }
 
 /// The interfaces that a virtual router needs: its own first.
-pub fn interfaces(spec: &config::Instance) -> Vec<&str> {
+pub fn interfaces(spec: &vipd_config::Instance) -> Vec<&str> {
     let mut names = vec![spec.interface.as_str()];
     for vip in spec.vips.iter().chain(&spec.excluded) {
         if let Some(interface) = vip.interface.as_deref().filter(|name| !names.contains(name)) {
@@ -407,7 +408,7 @@ pub fn centiseconds(interval: Duration) -> u32 {
 ///
 /// RFC 9568 1.7: the primary address is one that is chosen from the interface's real addresses; 5.1.2.1: over IPv6 it is
 /// link-local. To unicast peers that are not on the link it cannot be.
-fn primary_address(spec: &config::Instance, state: &LinkState) -> Option<IpAddr> {
+fn primary_address(spec: &vipd_config::Instance, state: &LinkState) -> Option<IpAddr> {
     if let Some(source) = spec.source {
         let is_there = || state.addresses.iter().any(|candidate| candidate.address == source);
         // A peer sends its adverts to this address: without it they do not come in, and two would be master. It may be on
@@ -431,7 +432,7 @@ fn primary_address(spec: &config::Instance, state: &LinkState) -> Option<IpAddr>
         .map(|candidate| candidate.address)
 }
 
-fn vips(spec: &config::Instance) -> HashSet<IpAddr> {
+fn vips(spec: &vipd_config::Instance) -> HashSet<IpAddr> {
     spec.vips.iter().chain(&spec.excluded).map(|vip| vip.address).collect()
 }
 
@@ -445,7 +446,7 @@ fn digest(address: IpAddr) -> u64 {
     }
 }
 
-fn settings(spec: &config::Instance) -> Settings {
+fn settings(spec: &vipd_config::Instance) -> Settings {
     Settings {
         version: spec.version,
         family: spec.family,
@@ -456,8 +457,8 @@ fn settings(spec: &config::Instance) -> Settings {
         preempt: spec.preempt,
         preempt_delay: spec.preempt_delay,
         lease: match spec.lease {
-            config::LeasePolicy::Overlap => LeasePolicy::Overlap,
-            config::LeasePolicy::Strict => LeasePolicy::Strict,
+            vipd_config::LeasePolicy::Overlap => LeasePolicy::Overlap,
+            vipd_config::LeasePolicy::Strict => LeasePolicy::Strict,
         },
         garp: GarpTiming {
             repeat: spec.garp.repeat,
@@ -469,7 +470,7 @@ fn settings(spec: &config::Instance) -> Settings {
         },
         lower_prio_no_advert: spec.lower_prio_no_advert,
         checksum: spec.checksum,
-        fence: config::Fence::of(spec).is_some(),
+        fence: vipd_config::Fence::of(spec).is_some(),
         shared: None,
     }
 }

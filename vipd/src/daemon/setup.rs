@@ -12,10 +12,10 @@ use vipd_common::{
     abi::{InstanceHead, MAX_INSTANCES},
     wire::{eth::MacAddr, ndp},
 };
+use vipd_config::{SyncGroup, XdpMode, XdpModes};
 
 use super::router::{Heartbeat, Identified, Router, RouterLink, Wire, fit, interfaces};
 use crate::{
-    config::{self, SyncGroup, XdpMode, XdpModes},
     dataplane::{Contents, InstancePage, LeasePage},
     host::{self, Host, LinkError, LinkState, Plan, PlannedFilter, PlannedInstance, PlannedLink},
     tracking::LinkDelays,
@@ -30,7 +30,7 @@ const MAX_TAGS: u32 = 2;
 /// An instance waits, in FAULT, for an interface that may be missing.
 pub async fn routers(
     path: &Path,
-    config: &config::Config,
+    config: &vipd_config::Config,
     modes: &XdpModes,
     host: &Host,
     delays: &LinkDelays,
@@ -58,7 +58,7 @@ pub async fn routers(
 }
 
 async fn router(
-    spec: config::Instance,
+    spec: vipd_config::Instance,
     modes: &XdpModes,
     host: &Host,
     delays: &LinkDelays,
@@ -250,14 +250,14 @@ pub fn assign_groups(routers: &mut [Router], kept: &[Option<u32>]) {
     }
 }
 
-fn virtual_route(route: &config::VirtualRoute) -> host::VirtualRoute {
+fn virtual_route(route: &vipd_config::VirtualRoute) -> host::VirtualRoute {
     host::VirtualRoute {
         kind: match route.kind {
-            config::RouteKind::Unicast => host::RouteKind::Unicast,
-            config::RouteKind::Blackhole => host::RouteKind::Blackhole,
-            config::RouteKind::Unreachable => host::RouteKind::Unreachable,
-            config::RouteKind::Prohibit => host::RouteKind::Prohibit,
-            config::RouteKind::Throw => host::RouteKind::Throw,
+            vipd_config::RouteKind::Unicast => host::RouteKind::Unicast,
+            vipd_config::RouteKind::Blackhole => host::RouteKind::Blackhole,
+            vipd_config::RouteKind::Unreachable => host::RouteKind::Unreachable,
+            vipd_config::RouteKind::Prohibit => host::RouteKind::Prohibit,
+            vipd_config::RouteKind::Throw => host::RouteKind::Throw,
         },
         destination: (route.destination.address, route.destination.len),
         hops: route
@@ -278,8 +278,8 @@ fn virtual_route(route: &config::VirtualRoute) -> host::VirtualRoute {
     }
 }
 
-fn virtual_rule(rule: &config::VirtualRule) -> host::VirtualRule {
-    let prefix = |prefix: &config::Prefix| (prefix.address, prefix.len);
+fn virtual_rule(rule: &vipd_config::VirtualRule) -> host::VirtualRule {
+    let prefix = |prefix: &vipd_config::Prefix| (prefix.address, prefix.len);
     host::VirtualRule {
         not: rule.not,
         family_v6: rule.family == Family::V6,
@@ -290,10 +290,10 @@ fn virtual_rule(rule: &config::VirtualRule) -> host::VirtualRule {
         fwmark: rule.fwmark,
         preference: rule.preference,
         action: match rule.action {
-            config::RuleAction::Table(table) => host::RuleKind::Table(table),
-            config::RuleAction::Blackhole => host::RuleKind::Blackhole,
-            config::RuleAction::Unreachable => host::RuleKind::Unreachable,
-            config::RuleAction::Prohibit => host::RuleKind::Prohibit,
+            vipd_config::RuleAction::Table(table) => host::RuleKind::Table(table),
+            vipd_config::RuleAction::Blackhole => host::RuleKind::Blackhole,
+            vipd_config::RuleAction::Unreachable => host::RuleKind::Unreachable,
+            vipd_config::RuleAction::Prohibit => host::RuleKind::Prohibit,
         },
     }
 }

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use serde_json::Value;
+use vipd_config::{Config, Failure, Instance, Loaded};
 
 use crate::{
-    config::{Config, Failure, Instance, Loaded},
     control::model::{ArbiterStatus, InstanceStatus, Status},
     dataplane::Verified,
     host::{Survey, SurveyedLink},

@@ -15,10 +15,10 @@ use nix::sys::{
     statfs::{BPF_FS_MAGIC, statfs},
     utsname::uname,
 };
+use vipd_config::{Command, Config, Fence, Fifo, Notify, ScriptPolicy, Told, Tracking};
 
 use super::{Broken, Facts, InterfaceSettings, Keepalived, Machine, Programs};
 use crate::{
-    config::{Command, Config, Fence, Fifo, Notify, ScriptPolicy, Source, Told, Tracking},
     control::{
         self, ClientError, Request, Response,
         model::{ArbiterStatus, Status},
@@ -27,6 +27,7 @@ use crate::{
     dataplane::{self, Refused},
     files,
     host::Survey,
+    machine::Source,
     scripts::{self, Accounts},
     tracking::arbiter,
 };

@@ -1,7 +1,9 @@
 //! Heartbeat lines: whether they are there, and whether adverts come over them.
 
+use vipd_config::Instance;
+
 use super::{Facts, Findings};
-use crate::{config::Instance, host::Unusable};
+use crate::host::Unusable;
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
     for instance in facts.instances() {

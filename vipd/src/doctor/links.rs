@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use vipd_common::Family;
+use vipd_config::{Instance, XdpMode, XdpModes};
 
 use super::{Facts, Findings};
 use crate::{
-    config::{Instance, XdpMode, XdpModes},
     dataplane::NATIVE_MTU,
     host::{SurveyedLink, Unusable, is_local},
 };

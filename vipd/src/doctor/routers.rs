@@ -1,8 +1,9 @@
 //! What a running vipd knows of its instances: their states, what they hear, and what they send in time.
 
+use vipd_config::Instance;
+
 use super::{Facts, Findings};
 use crate::{
-    config::Instance,
     control::model::{InstanceStatus, Status},
     vrrp::Reason,
 };

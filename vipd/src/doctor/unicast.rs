@@ -2,11 +2,10 @@
 
 use std::net::IpAddr;
 
+use vipd_config::{Instance, Unicast, UnicastPeer};
+
 use super::{Facts, Findings};
-use crate::{
-    config::{Instance, Unicast, UnicastPeer},
-    host::is_within,
-};
+use crate::host::is_within;
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
     for instance in facts.instances() {

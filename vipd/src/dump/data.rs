@@ -6,15 +6,13 @@
 use std::{fmt::Display, time::Duration};
 
 use vipd_common::{Family, Version};
+use vipd_config::{
+    Auth, Config, Dumps, Instance, Mail, ParamMatch, ScriptPolicy, Track, Tracked, Tracking, UnicastPeer,
+    Weight,
+};
 
 use super::{MASK, Shown, quoted, shown, stamp::stamp, sync_groups};
-use crate::{
-    config::{
-        Auth, Config, Dumps, Instance, Mail, ParamMatch, ScriptPolicy, Track, Tracked, Tracking, UnicastPeer,
-        Weight,
-    },
-    control::model::{Status, TrackedStatus},
-};
+use crate::control::model::{Status, TrackedStatus};
 
 /// The text of `keepalived.data`.
 pub fn data(config: &Config, status: &Status) -> String {

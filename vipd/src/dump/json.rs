@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Number;
+use vipd_config::{Auth, Config, Mail, ParamMatch, Tracked, TrackedProcess, Tracking};
 
 use super::{MASK, Shown, quoted, shown, stats::Stats};
-use crate::{
-    config::{Auth, Config, Mail, ParamMatch, Tracked, TrackedProcess, Tracking},
-    control::model::Status,
-};
+use crate::control::model::Status;
 
 /// The text of `keepalived.json`; `version` is that of `json_version`.
 pub fn json(config: &Config, status: &Status, version: u8) -> String {

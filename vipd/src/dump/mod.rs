@@ -17,6 +17,7 @@ use std::{
 };
 
 use anyhow::Result;
+use vipd_config::{Config, Dumps, Instance, Statement, Value, Vip, WantedState, statement};
 
 pub use data::data;
 pub use json::json;
@@ -24,7 +25,6 @@ pub(crate) use stamp::date;
 pub use stats::stats;
 
 use crate::{
-    config::{self, Config, Dumps, Instance, Statement, Value, Vip, WantedState, statement},
     control::model::{InstanceStatus, Status},
     files,
 };
@@ -146,11 +146,11 @@ impl Shown<'_> {
     }
 
     fn routes(&self) -> Vec<String> {
-        self.config.virtual_routes.iter().map(config::route).collect()
+        self.config.virtual_routes.iter().map(vipd_config::route).collect()
     }
 
     fn rules(&self) -> Vec<String> {
-        self.config.virtual_rules.iter().map(config::rule).collect()
+        self.config.virtual_rules.iter().map(vipd_config::rule).collect()
     }
 }
 

@@ -3,10 +3,9 @@
 mod place;
 mod text;
 
-use crate::{
-    config::{Config, Nothing, Unsupported, parse},
-    control::model::{InstanceStatus, MasterStatus, Status, TrackedStatus},
-};
+use vipd_config::{Config, Nothing, Unsupported, parse};
+
+use crate::control::model::{InstanceStatus, MasterStatus, Status, TrackedStatus};
 
 const FILE: &str = "
 global_defs {

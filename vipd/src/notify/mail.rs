@@ -20,7 +20,7 @@ use super::{
     queue::{Queue, Queued, drop_oldest, queue},
     smtp::Server,
 };
-use crate::{config, engine::StateName};
+use crate::engine::StateName;
 
 /// Waits before a letter is tried again; then it is given up.
 const RETRIES: [Duration; 5] = [
@@ -39,7 +39,7 @@ const LETTERS: usize = 64;
 /// Sends mail in a task of its own.
 #[derive(Debug)]
 pub struct Mailer {
-    mail: config::Mail,
+    mail: vipd_config::Mail,
     letters: Queue<Letter>,
     /// vipd ends: what is not taken now is given up. One that another replaces goes on with what it has.
     ending: watch::Sender<bool>,
@@ -62,8 +62,8 @@ struct Post {
 
 impl Mailer {
     /// `None` if nobody is to get mail, or, with a message, if it cannot be addressed.
-    pub fn start(config: &config::Config) -> Option<Self> {
-        let mail = config::Mail::of(config)?;
+    pub fn start(config: &vipd_config::Config) -> Option<Self> {
+        let mail = vipd_config::Mail::of(config)?;
         let post = Post::new(&mail)
             .inspect_err(|error| tracing::error!(error = format!("{error:#}"), "no mail is sent"))
             .ok()?;
@@ -74,7 +74,7 @@ impl Mailer {
     }
 
     /// What it was started for.
-    pub fn mail(&self) -> &config::Mail {
+    pub fn mail(&self) -> &vipd_config::Mail {
         &self.mail
     }
 
@@ -126,7 +126,7 @@ impl Mailer {
 }
 
 impl Post {
-    fn new(mail: &config::Mail) -> Result<Self> {
+    fn new(mail: &vipd_config::Mail) -> Result<Self> {
         let from = mail.from.clone().unwrap_or_else(|| {
             let user = User::from_uid(Uid::effective()).ok().flatten();
             user.map_or_else(|| "vipd".to_owned(), |user| user.name)

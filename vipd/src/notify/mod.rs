@@ -17,6 +17,7 @@ use tokio::{
     task::{JoinHandle, JoinSet, spawn_local},
     time::{Instant, sleep, timeout, timeout_at},
 };
+use vipd_config::{Config, Deleted, Fifo, Told};
 
 pub use conflict::{Conflict, ConflictKind};
 
@@ -27,7 +28,6 @@ use self::{
     queue::{Queue, Queued, queue},
 };
 use crate::{
-    config::{self, Config, Deleted, Fifo, Told},
     engine::StateName,
     resources::{PATIENCE, is_shortage},
     scripts::{Accounts, Executable, Outcome},
@@ -172,7 +172,7 @@ impl Notifier {
             }
         }
         self.fifos.extend(new.into_iter().filter_map(|fifo| open(fifo, accounts)));
-        if self.mailer.as_ref().map(Mailer::mail) != config::Mail::of(config).as_ref() {
+        if self.mailer.as_ref().map(Mailer::mail) != vipd_config::Mail::of(config).as_ref() {
             // The old one sends what it has.
             self.mailer = Mailer::start(config);
         }
@@ -323,7 +323,7 @@ async fn run(mut jobs: Queued<Job>) {
 
 impl Scripts {
     fn of(kind: Kind, told: &Told, accounts: &Accounts) -> Self {
-        let resolve = |command: Option<&config::Command>| {
+        let resolve = |command: Option<&vipd_config::Command>| {
             let executable = accounts.resolve(command?);
             if let Err(error) = &executable {
                 tracing::error!(name = told.name, %error, "a notify script cannot be run");

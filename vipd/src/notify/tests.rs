@@ -3,9 +3,10 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use tokio::{task::LocalSet, time::sleep};
+use vipd_config::ScriptPolicy;
 
 use super::*;
-use crate::{config::ScriptPolicy, engine::StateName::*};
+use crate::engine::StateName::*;
 
 /// A directory of its own, and a script in it that is run with each change and the word for it.
 struct Place(PathBuf);
@@ -38,8 +39,11 @@ impl Place {
             script.display()
         );
         fs::write(&file, text).unwrap();
-        let source =
-            config::Source { path: file, config_id: None, unsupported: config::Unsupported::Refused };
+        let source = crate::machine::Source {
+            path: file,
+            config_id: None,
+            unsupported: vipd_config::Unsupported::Refused,
+        };
         let config = source.load().unwrap().config;
         Notifier::start(&config, &Accounts::new(&ScriptPolicy::of(&config)).unwrap())
     }

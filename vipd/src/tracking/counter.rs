@@ -1,7 +1,8 @@
 //! When a check has risen or fallen: after so many results in a row.
 
+use vipd_config::{Arbiter, Script};
+
 use super::standing::Health;
-use crate::config::{Arbiter, Script};
 
 /// Successes and failures, and what they come to.
 #[derive(Clone, Debug)]

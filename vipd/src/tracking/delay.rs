@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 
 use tokio::time::Instant;
+use vipd_config::LinkDelay;
 
-use crate::{
-    config::LinkDelay,
-    host::{LinkChange, LinkState},
-};
+use crate::host::{LinkChange, LinkState};
 
 /// Holds changes of links back, each as long as its delay; what has changed back meanwhile has not changed.
 #[derive(Debug, Default)]

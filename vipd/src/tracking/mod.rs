@@ -15,15 +15,15 @@ use tokio::{
     task::{JoinHandle, spawn_local},
 };
 use vipd_common::Priority;
+use vipd_config::{
+    Arbiter, Config, Script, ScriptPolicy, Track, Tracked, TrackedFile, TrackedProcess, Weight,
+};
 
 pub use arbiter::TargetState;
 pub use delay::LinkDelays;
 pub use standing::{Health, Standing};
 
 use crate::{
-    config::{
-        self, Arbiter, Config, Script, ScriptPolicy, Track, Tracked, TrackedFile, TrackedProcess, Weight,
-    },
     host::LinkChange,
     scripts::{Accounts, Executable},
 };
@@ -139,8 +139,8 @@ impl Tracker {
     /// Watches what another configuration asks for. What it asks for as before goes on, with all that is known of it; what
     /// is only called the same begins with how it was.
     pub fn reload(&mut self, config: &Config, accounts: &Accounts) {
-        let config::Tracking { scripts, files, processes, arbiters, instances } =
-            config::Tracking::of(config);
+        let vipd_config::Tracking { scripts, files, processes, arbiters, instances } =
+            vipd_config::Tracking::of(config);
         let policy = ScriptPolicy::of(config);
         let same_policy = self.policy == policy;
         self.policy = policy;

@@ -6,9 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use vipd_config::Dumps;
+
 use super::{Nothing, Unsupported, parse};
 use crate::{
-    config::Dumps,
     dump::{Kind, MODE, path},
     files,
 };

@@ -1,7 +1,7 @@
 //! The configuration in force, printed: it reads as the same, and says where it comes from.
 
 use super::*;
-use crate::config::{Config, explain, explain::print};
+use crate::{Config, explain, explain::print};
 
 /// Lines are another matter.
 fn without_lines(mut config: Config) -> Config {

@@ -22,7 +22,7 @@ use definition::{
 };
 use include::Checks;
 pub use include::is_check as is_include_check;
-pub use outside::{Host, Nothing, Outside};
+pub use outside::{Nothing, Outside};
 
 use super::{
     diagnostic::Code,

@@ -1,7 +1,7 @@
 //! The rows of `virtual_server` and what belongs to it, but for the checks.
 
 use super::{Block, Inside::Statements, Keyword, tables::*};
-use crate::config::grammar::{
+use crate::grammar::{
     Arg::{self, Either, Named, One, Opt},
     Kind::{self, Address, Choice, Netmask, Of, Range, Whole},
 };

@@ -1,7 +1,7 @@
 //! The rows of what an instance can depend on: scripts, processes, files, arbiters and BFD sessions.
 
 use super::{Keyword, tables::*};
-use crate::config::grammar::{
+use crate::grammar::{
     Arg::{self, Many, Named, One, Opt},
     Kind::{Address, Choice, Command, Flag, Millis, Seconds, Service, ShellWord, Station, Text, Whole},
 };

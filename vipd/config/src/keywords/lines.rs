@@ -3,7 +3,7 @@
 use vipd_common::Family;
 
 use super::{Form, Keyword, tables::*};
-use crate::config::{model::RouteKind, settings::Spanned};
+use crate::{model::RouteKind, settings::Spanned};
 
 use Form::{Bare, Choice, Interface, Mark, Named, Target, Unicast, Whole};
 

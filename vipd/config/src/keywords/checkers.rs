@@ -1,7 +1,7 @@
 //! The rows of the checks of a real server.
 
 use super::{Block, Inside::Statements, Keyword, tables::*};
-use crate::config::grammar::{
+use crate::grammar::{
     Arg::{self, Many, Named, One, Opt},
     Kind::{Address, Choice, Hex, Interface, Of, StatusCodes, Text, Whole},
 };
@@ -57,7 +57,7 @@ pub const URL: &[Keyword] = &[
 ];
 
 pub const MISC_CHECK: &[Keyword] = &[
-    has("misc_path", &[One(crate::config::grammar::Kind::Command)]).required(),
+    has("misc_path", &[One(crate::grammar::Kind::Command)]).required(),
     has("misc_timeout", SECONDS),
     has("misc_dynamic", NOTHING),
     has("user", ACCOUNT),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use vipd_common::Family;
 
 use super::{findings, parse, with};
-use crate::config::{
+use crate::{
     grammar::{Arg, Kind},
     keywords::{ALL, Block, Engine, Form, Inside, Keyword, Status, find, rows},
 };

@@ -29,7 +29,7 @@ mod running;
 mod scripts;
 mod sections;
 mod settings;
-pub(crate) mod statement;
+pub mod statement;
 mod tracking;
 mod validate;
 mod values;
@@ -38,14 +38,14 @@ mod vmac;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use arbiters::{Arbiter, IsolatedAction, Target};
 pub use diagnostic::{Code, Diagnostic, Failure, Severity};
 pub use dumps::Dumps;
-pub use expand::{Host, Nothing, Outside};
+pub use expand::{Nothing, Outside};
 pub use explain::{Origins, explain, print};
-pub(crate) use explain::{route, rule};
+pub use explain::{route, rule};
 pub use fence::Fence;
 pub use grammar::{Secret, Value};
 pub use groups::SyncGroup;
@@ -73,24 +73,12 @@ pub struct Loaded {
     pub origins: Origins,
 }
 
-/// Where a configuration is, and how it is read.
-#[derive(Clone, Debug)]
-pub struct Source {
-    pub path: PathBuf,
-    /// What lines with `@id` are for; the host's name up to its first dot unless given.
-    pub config_id: Option<String>,
-    pub unsupported: Unsupported,
-}
-
-impl Source {
-    /// Reads and checks it, on this machine.
-    pub fn load(&self) -> Result<Loaded, Failure> {
-        load(&self.path, &Host::new(self.config_id.as_deref()), self.unsupported)
-    }
-}
-
 /// Reads and checks the file at `path`, and what it includes; `outside` is the machine it is for.
-fn load(path: &Path, outside: &dyn Outside, unsupported: Unsupported) -> Result<Loaded, Failure> {
+///
+/// # Errors
+///
+/// The file cannot be read, or what it says cannot be run.
+pub fn load(path: &Path, outside: &dyn Outside, unsupported: Unsupported) -> Result<Loaded, Failure> {
     match outside.read(path) {
         // Comments in other encodings are common and harmless; the lexer refuses such bytes in a word.
         Ok(bytes) => parse(path, &String::from_utf8_lossy(&bytes), outside, unsupported),

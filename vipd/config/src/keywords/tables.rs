@@ -3,7 +3,7 @@
 //! Facts about keepalived's language are in its manual page; supported rows come first.
 
 use super::{Block, Engine, Form, Inside, Keyword, Status, groups, lvs};
-use crate::config::{
+use crate::{
     grammar::{Arg, Kind},
     model::LeasePolicy,
     running::XdpMode,

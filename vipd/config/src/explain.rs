@@ -303,7 +303,7 @@ fn vip(vip: &Vip) -> String {
 }
 
 /// A line of `virtual_routes`.
-pub(crate) fn route(route: &VirtualRoute) -> String {
+pub fn route(route: &VirtualRoute) -> String {
     let kind = match route.kind {
         RouteKind::Unicast => "",
         RouteKind::Blackhole => "blackhole ",
@@ -347,7 +347,7 @@ fn way(hop: &Hop) -> String {
 }
 
 /// A line of `virtual_rules`.
-pub(crate) fn rule(rule: &VirtualRule) -> String {
+pub fn rule(rule: &VirtualRule) -> String {
     let mut words = Vec::new();
     if rule.not {
         words.push("not".to_owned());

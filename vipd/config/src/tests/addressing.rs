@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use vipd_common::{Family, Version, types::ChecksumForm};
 
 use super::{check, check_all, diagnostics, instance, ip, parse, vip, with, with6};
-use crate::config::{Auth, Unicast, UnicastPeer, Vip};
+use crate::{Auth, Unicast, UnicastPeer, Vip};
 
 #[test]
 fn ipv6_is_version_3_with_the_link_local_address_first() {

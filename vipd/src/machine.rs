@@ -1,4 +1,4 @@
-//! What a configuration may ask of the machine it is read on.
+//! The configuration of this machine: where it is, and what it asks of the machine ([`vipd_config::Outside`]).
 
 use std::{
     env, fs,
@@ -8,6 +8,7 @@ use std::{
 };
 
 use nix::unistd::{Uid, User};
+use vipd_config::{Failure, Loaded, Outside, Unsupported};
 
 use crate::{
     files::{self, Open, Part, Walk},
@@ -17,47 +18,33 @@ use crate::{
 /// Octets of a file; the largest configurations known have some megabytes.
 const LEN_MAX: u64 = 256 << 20;
 
-pub trait Outside {
-    /// What `@id` is compared with.
-    fn config_id(&self) -> &str;
-    /// The octets of a regular file that is not executable; others are an error.
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-    /// The paths below a directory that a pattern matches, in their order; what is wrong with the pattern.
-    fn glob(&self, dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, String>;
-    fn absolute(&self, path: &Path) -> PathBuf;
-    fn environment(&self, name: &str) -> Option<String>;
-    /// Any number from `min` to `max`.
-    fn random(&self, min: u32, max: u32) -> u32;
+/// Where a configuration is, and how it is read.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub path: PathBuf,
+    /// What lines with `@id` are for; the host's name up to its first dot unless given.
+    pub config_id: Option<String>,
+    pub unsupported: Unsupported,
+}
 
-    /// The number of a user of the machine.
-    fn uid(&self, _user: &str) -> Option<u32> {
-        None
-    }
-    /// The file that is run for the first word of a command.
-    fn program(&self, _word: &str) -> Option<PathBuf> {
-        None
-    }
-    /// The first directory, link or file on the way to a file that others than root may change, and how they may.
-    fn open_to_others(&self, _path: &Path) -> Option<(PathBuf, String)> {
-        None
-    }
-    /// The same of a file of the configuration, which may be the reader's own if that is not root.
-    fn configuration_open_to_others(&self, _path: &Path) -> Option<(PathBuf, String)> {
-        None
-    }
-    /// Whether every user of the machine may read a file, and come to it.
-    fn is_readable_by_all(&self, _path: &Path) -> bool {
-        false
+impl Source {
+    /// Reads and checks it, on this machine.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or what it says cannot be run.
+    pub fn load(&self) -> Result<Loaded, Failure> {
+        vipd_config::load(&self.path, &Machine::new(self.config_id.as_deref()), self.unsupported)
     }
 }
 
 /// This machine.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub struct Machine {
     pub config_id: String,
 }
 
-impl Host {
+impl Machine {
     /// With the host's name, up to its first dot, for the id: keepalived's default.
     pub fn new(config_id: Option<&str>) -> Self {
         let name = || {
@@ -68,7 +55,7 @@ impl Host {
     }
 }
 
-impl Outside for Host {
+impl Outside for Machine {
     fn config_id(&self) -> &str {
         &self.config_id
     }
@@ -151,32 +138,31 @@ fn open_to_others(path: &Path, counts: impl Fn(Open) -> bool) -> Option<(PathBuf
     None
 }
 
-/// A machine without files or environment, whose id is `host`.
-#[derive(Clone, Copy, Debug)]
-pub struct Nothing;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Outside for Nothing {
-    fn config_id(&self) -> &str {
-        "host"
-    }
+    const FILE: &[u8] =
+        b"vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n10.0.0.3\n}\n}\n";
 
-    fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn glob(&self, _: &Path, _: &str) -> Result<Vec<PathBuf>, String> {
-        Ok(Vec::new())
-    }
-
-    fn absolute(&self, path: &Path) -> PathBuf {
-        path.to_owned()
-    }
-
-    fn environment(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn random(&self, min: u32, _: u32) -> u32 {
-        min
+    #[test]
+    fn load_reads_files_and_names_those_it_cannot() {
+        let dir = env::temp_dir().join(format!("vipd-config-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("keepalived.conf");
+        let source = Source { path: path.clone(), config_id: None, unsupported: Unsupported::Refused };
+        let failure = source.load().unwrap_err().to_string();
+        assert!(
+            failure.starts_with("error[unreadable]: cannot read the file: ")
+                && failure.contains(&*path.to_string_lossy()),
+            "{failure}"
+        );
+        // A comment in Latin-1.
+        fs::write(&path, [b"# caf\xe9\n", FILE].concat()).unwrap();
+        assert_eq!(source.load().unwrap().config.instances[0].line, 2);
+        fs::write(&path, b"global_defs {\nrouter_id caf\xe9\n}\n").unwrap();
+        let failure = source.load().unwrap_err().to_string();
+        assert!(failure.contains("this word is not valid UTF-8") && failure.contains(":2:11"), "{failure}");
+        fs::remove_dir_all(&dir).unwrap();
     }
 }

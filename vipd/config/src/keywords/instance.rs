@@ -7,7 +7,7 @@ use super::{
     global::{EXTRA, NO_COMPARISON},
     tables::*,
 };
-use crate::config::{
+use crate::{
     grammar::{
         Arg::{self, One, Opt},
         Kind,

@@ -3,7 +3,7 @@
 use vipd_common::Family;
 
 use super::{Form, Inside::Lines, Keyword, tables::*};
-use crate::config::grammar::{
+use crate::grammar::{
     Arg::{self, Named, One, Opt},
     Kind,
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Arbiter, IsolatedAction, Target, Tracked, Tracking};
+use crate::{Arbiter, IsolatedAction, Target, Tracked, Tracking};
 
 /// A right file with `lines` in an arbiter that VI_1 tracks; they start on line 2. A backup of VI_1 takes over after 9 s or more.
 fn arbiter(lines: &str) -> String {
@@ -84,7 +84,7 @@ fn instances_and_groups_track_it() {
             + &second
             + &format!("vrrp_sync_group G {{\ngroup {{\nVI_1\nVI_2\n}}\n{group}\n}}\n");
         let tracking = Tracking::of(&parse(&text).unwrap().config);
-        let plain = |tracks: &Vec<crate::config::Track>| {
+        let plain = |tracks: &Vec<crate::Track>| {
             tracks.iter().map(|track| (track.what.clone(), track.weight.value)).collect()
         };
         tracking.instances.iter().map(plain).collect()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
 
 use super::{check, instance, ip, parse, vip, with};
-use crate::config::{Auth, Config, Garp, Instance, LeasePolicy, Told, Vip, WantedState, load};
+use crate::{Auth, Config, Garp, Instance, LeasePolicy, Told, Vip, WantedState};
 
 /// Seed 000, section 2.1.3: the master's file.
 const LB01: &str = "! Configuration File for keepalived
@@ -268,37 +268,6 @@ fn an_advert_holds_255_addresses() {
         &text(256),
         &["260:1: error: 256 addresses in virtual_ipaddress of `vrrp_instance A`, an advert carries 255"],
     );
-}
-
-#[test]
-fn load_reads_files_and_names_those_it_cannot() {
-    let dir = std::env::temp_dir().join(format!("vipd-config-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    let path = dir.join("keepalived.conf");
-    let failure = load(&path, &crate::config::Host::new(None), crate::config::Unsupported::Refused)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        failure.starts_with("error[unreadable]: cannot read the file: ")
-            && failure.contains(&*path.to_string_lossy()),
-        "{failure}"
-    );
-    // A comment in Latin-1.
-    std::fs::write(&path, [b"# caf\xe9\n", LB01.as_bytes()].concat()).unwrap();
-    assert_eq!(
-        load(&path, &crate::config::Host::new(None), crate::config::Unsupported::Refused)
-            .unwrap()
-            .config
-            .instances[0]
-            .line,
-        8
-    );
-    std::fs::write(&path, b"global_defs {\nrouter_id caf\xe9\n}\n").unwrap();
-    let failure = load(&path, &crate::config::Host::new(None), crate::config::Unsupported::Refused)
-        .unwrap_err()
-        .to_string();
-    assert!(failure.contains("this word is not valid UTF-8") && failure.contains(":2:11"), "{failure}");
-    std::fs::remove_dir_all(&dir).unwrap();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `heartbeat_interface`.
 
 use super::{check, check_all, instance, parse, with};
-use crate::config::{Tracked, Tracking, Weight};
+use crate::{Tracked, Tracking, Weight};
 
 const LINES: &str = "heartbeat_interface {\neth1\neth2 weight 10\n}";
 

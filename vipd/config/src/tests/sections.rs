@@ -1,7 +1,7 @@
 //! What has no engine yet: read and checked all the same.
 
 use super::{table::sample, *};
-use crate::config::{
+use crate::{
     Statement, Value, explain,
     grammar::{Arg, Kind},
     keywords::{ALL, Block, Engine, Inside, Keyword, Status, rows},

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::*;
-use crate::config::{self, Outside};
+use crate::{self as config, Outside};
 
 /// `/home` is a user's, whose id is 1000; files in `/open` may be written and read by all.
 struct Machine;

@@ -10,7 +10,7 @@ use std::{
 use nix::time::ClockId;
 
 use super::*;
-use crate::config::{self, Outside};
+use crate::{self as config, Outside};
 
 /// Files by their path, on a machine called `lb01`.
 struct Files(BTreeMap<PathBuf, String>);

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, fs, path::Path};
 
-use crate::config::{
+use crate::{
     grammar,
     keywords::{ALL, Engine, Inside, Keyword, Status, called, rows},
     values::wants,
@@ -11,7 +11,7 @@ use crate::config::{
 const HEAD: &str = "\
 # The configuration, keyword by keyword
 
-Made from the keyword table by `VIPD_WRITE_DOCS=1 cargo test -p vipd --lib reference`; a test compares. The language itself (comments,
+Made from the keyword table by `VIPD_WRITE_DOCS=1 cargo test -p vipd-config --lib reference`; a test compares. The language itself (comments,
 includes, conditions, definitions, generators) is keepalived's; [configure.md](../operate/configure.md#the-language) has the exceptions.
 
 What is marked *no effect* is read, checked and mentioned, and changes nothing. What has *no engine yet* is read and checked as well,
@@ -137,7 +137,7 @@ fn cell(text: &str) -> String {
 
 #[test]
 fn the_reference_is_that_of_the_table() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/config.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/config.md");
     let document = document();
     if std::env::var_os("VIPD_WRITE_DOCS").is_some() {
         fs::write(&path, &document).unwrap();

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use vipd_common::Family;
 
 use super::{check_all, diagnostics, instance, ip, with};
-use crate::config::{Hop, Prefix, RouteKind, RuleAction, VirtualRoute, VirtualRule};
+use crate::{Hop, Prefix, RouteKind, RuleAction, VirtualRoute, VirtualRule};
 
 fn routes(lines: &str) -> String {
     with(&format!("virtual_routes {{\n{lines}\n}}"))

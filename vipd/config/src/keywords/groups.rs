@@ -1,7 +1,7 @@
 //! The rows of groups of instances and of interfaces.
 
 use super::{Inside::Lines, Keyword, tables::*};
-use crate::config::grammar::{
+use crate::grammar::{
     Arg::{self, Named, One, Opt},
     Kind::{Interface, Seconds},
 };
@@ -37,7 +37,7 @@ pub const GARP_GROUP: &[Keyword] = &[
 
 /// Seconds before a link counts as down, and as up.
 pub const DELAY_LINE: &[Arg] = &[One(Interface), One(DELAY), Opt(DELAY)];
-const DELAY: crate::config::grammar::Kind = Seconds { min_us: 0, max_us: 255_000_000 };
+const DELAY: crate::grammar::Kind = Seconds { min_us: 0, max_us: 255_000_000 };
 pub const LINKBEAT_LINE: &[Arg] =
     &[One(Interface), Named(&[("MII", NOTHING), ("ETHTOOL", NOTHING), ("IOCTL", NOTHING)])];
 const PACING: &[Arg] = &[One(Seconds { min_us: 0, max_us: 1_000_000_000 })];
