@@ -1,81 +1,29 @@
 //! The configuration as it is in force, written in the language it was read from: every value, and where each comes from.
 
-use std::{collections::HashMap, fmt::Write, time::Duration};
+use std::{fmt::Write, time::Duration};
 
 use vipd_common::{Family, Version, types::ChecksumForm};
 
-use super::{
-    lower::Draft,
+use crate::{
+    lower::origins::{DEFAULT, Origins, instead},
     model::{
-        Auth, Config, Garp, Hop, Instance, LeasePolicy, Prefix, RouteKind, RuleAction, Statement, Unicast,
-        Vip, VirtualRoute, VirtualRule, WantedState,
+        address::{Prefix, Unicast, Vip},
+        config::Config,
+        garp::Garp,
+        instance::{Auth, Instance, LeasePolicy, WantedState},
+        route::{Hop, RouteKind, RuleAction, VirtualRoute, VirtualRule},
     },
-    report::{Report, showable},
-    settings::Settings,
-    values::{self, word},
+    schema::{
+        statement::Statement,
+        words::{self, word},
+    },
+    syntax::report::showable,
 };
-
-/// Where the keywords of a configuration were given, by their names: the last place of each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origins {
-    global: HashMap<&'static str, String>,
-    /// In the order of the instances.
-    instances: Vec<HashMap<&'static str, String>>,
-}
-
-impl Origins {
-    pub(super) fn new(global: &Settings, drafts: &[Draft], report: &Report) -> Self {
-        let of = |settings: &Settings| {
-            settings.seen.last().map(|(keyword, span)| (keyword, report.describe(span))).collect()
-        };
-        Self { global: of(global), instances: drafts.iter().map(|draft| of(&draft.settings)).collect() }
-    }
-
-    /// Where a keyword of an instance was given, or one of `global_defs` that means the same.
-    pub fn place(&self, instance: usize, keyword: &'static str) -> Option<String> {
-        let instead = INSTEAD.iter().find(|(of, _)| *of == keyword).map_or(&[][..], |(_, names)| names);
-        let keywords: Vec<&str> = [keyword].into_iter().chain(instead.iter().copied()).collect();
-        Some(self.of(Some(instance), &keywords)).filter(|place| place != DEFAULT)
-    }
-
-    /// The place of the first of the keywords that was given, and its name if it is not the first.
-    fn of(&self, instance: Option<usize>, keywords: &[&str]) -> String {
-        let own = instance.and_then(|instance| self.instances.get(instance));
-        let given = keywords.iter().enumerate().find_map(|(i, keyword)| {
-            // One of an instance may bear the name of another in `global_defs`.
-            let place = own.and_then(|own| own.get(keyword)).or_else(|| self.global.get(keyword))?;
-            Some(if i == 0 { place.clone() } else { format!("{place}, {keyword}") })
-        });
-        given.unwrap_or_else(|| DEFAULT.to_owned())
-    }
-}
-
-/// Where what nobody has given comes from.
-const DEFAULT: &str = "default";
-
-/// What else may have given the value of a keyword, in the order in which they are asked.
-const INSTEAD: &[(&str, &[&str])] = &[
-    ("garp_master_delay", &["vrrp_garp_master_delay", "vrrp_min_garp"]),
-    ("garp_master_repeat", &["vrrp_garp_master_repeat", "vrrp_min_garp"]),
-    ("garp_master_refresh", &["vrrp_garp_master_refresh"]),
-    ("garp_master_refresh_repeat", &["vrrp_garp_master_refresh_repeat"]),
-    (
-        "garp_lower_prio_delay",
-        &["vrrp_garp_lower_prio_delay", "garp_master_delay", "vrrp_garp_master_delay", "vrrp_min_garp"],
-    ),
-    (
-        "garp_lower_prio_repeat",
-        &["vrrp_garp_lower_prio_repeat", "garp_master_repeat", "vrrp_garp_master_repeat", "vrrp_min_garp"],
-    ),
-    ("down_timer_adverts", &["vrrp_down_timer_adverts"]),
-    ("lower_prio_no_advert", &["vrrp_lower_prio_no_advert"]),
-    ("check_unicast_src", &["vrrp_check_unicast_src"]),
-];
 
 /// The effective configuration, each value with its place in a comment; passwords are masked.
 pub fn explain(config: &Config, origins: &Origins) -> String {
     let mut text = String::new();
-    for Line { depth, words, from, instance } in lines(config, false) {
+    for Line { depth, words, from, instance } in lines(config, origins, false) {
         let statement = "    ".repeat(depth) + &showable(&words);
         let _ = match from {
             From::Nowhere => writeln!(text, "{statement}"),
@@ -91,9 +39,9 @@ pub fn explain(config: &Config, origins: &Origins) -> String {
 }
 
 /// The same without comments, but with the passwords, so not to be shown: reading it gives the same configuration.
-pub fn print(config: &Config) -> String {
+pub fn print(config: &Config, origins: &Origins) -> String {
     let line = |line: Line| "\t".repeat(line.depth) + &line.words + "\n";
-    lines(config, true).into_iter().map(line).collect()
+    lines(config, origins, true).into_iter().map(line).collect()
 }
 
 /// A statement, or the `}` of a block.
@@ -119,21 +67,19 @@ struct Printer {
     secrets: bool,
 }
 
-fn lines(config: &Config, secrets: bool) -> Vec<Line> {
+fn lines(config: &Config, origins: &Origins, secrets: bool) -> Vec<Line> {
     let mut printer = Printer { lines: Vec::new(), depth: 0, instance: None, secrets };
-    printer.global(config);
+    printer.global(config, origins);
     for (i, instance) in config.instances.iter().enumerate() {
         printer.instance = Some(i);
-        printer.instance(instance);
+        printer.instance(instance, origins.written.instances.get(i).map_or(&[], Vec::as_slice));
     }
     printer.lines
 }
 
 impl Printer {
     fn line(&mut self, keyword: Option<&'static str>, words: String) {
-        let instead = INSTEAD.iter().find(|(of, _)| Some(*of) == keyword).map_or(&[][..], |(_, names)| names);
-        let keywords = keyword.into_iter().chain(instead.iter().copied()).collect();
-        self.line_of(keywords, words);
+        self.line_of(keyword.map(instead).unwrap_or_default(), words);
     }
 
     fn line_of(&mut self, keywords: Vec<&'static str>, words: String) {
@@ -195,25 +141,25 @@ impl Printer {
         }
     }
 
-    fn global(&mut self, config: &Config) {
+    fn global(&mut self, config: &Config, origins: &Origins) {
         self.open("global_defs".to_owned(), None);
         if let Some(id) = &config.router_id {
             self.value("router_id", word(id));
         }
         // All instances have the same.
-        if let Some(Instance { garp: Garp { interval, na_interval, .. }, .. }) = config.instances.first() {
+        if let Some(Instance { garp: Garp { interval, gna_interval, .. }, .. }) = config.instances.first() {
             self.value("vrrp_garp_interval", seconds(*interval));
-            self.value("vrrp_gna_interval", seconds(*na_interval));
+            self.value("vrrp_gna_interval", seconds(*gna_interval));
         }
-        config.statements.iter().for_each(|statement| self.statement(statement));
+        origins.written.global.iter().for_each(|statement| self.statement(statement));
         self.close();
-        config.blocks.iter().for_each(|statement| self.statement(statement));
+        origins.written.blocks.iter().for_each(|statement| self.statement(statement));
         self.block("static_ipaddress", &config.static_addresses, vip);
         self.block("static_routes", &config.static_routes, route);
         self.block("static_rules", &config.static_rules, rule);
     }
 
-    fn instance(&mut self, instance: &Instance) {
+    fn instance(&mut self, instance: &Instance, statements: &[Statement]) {
         self.open(format!("vrrp_instance {}", word(&instance.name)), None);
         self.value("state", if instance.wanted == WantedState::Master { "MASTER" } else { "BACKUP" });
         self.value("interface", word(&instance.interface));
@@ -247,7 +193,7 @@ impl Printer {
         self.block("virtual_ipaddress_excluded", &instance.excluded, vip);
         self.block("virtual_routes", &instance.virtual_routes, route);
         self.block("virtual_rules", &instance.virtual_rules, rule);
-        instance.statements.iter().for_each(|statement| self.statement(statement));
+        statements.iter().for_each(|statement| self.statement(statement));
         self.close();
     }
 
@@ -282,10 +228,10 @@ impl Printer {
 
     fn garp(&mut self, garp: &Garp) {
         let or_zero = |time: Option<Duration>| seconds(time.unwrap_or_default());
-        self.value("garp_master_delay", or_zero(garp.delay));
-        self.value("garp_master_repeat", garp.repeat);
-        self.value("garp_master_refresh", or_zero(garp.refresh));
-        self.value("garp_master_refresh_repeat", garp.refresh_repeat);
+        self.value("garp_master_delay", or_zero(garp.master_delay));
+        self.value("garp_master_repeat", garp.master_repeat);
+        self.value("garp_master_refresh", or_zero(garp.master_refresh));
+        self.value("garp_master_refresh_repeat", garp.master_refresh_repeat);
         self.value("garp_lower_prio_delay", or_zero(garp.lower_prio_delay));
         self.value("garp_lower_prio_repeat", garp.lower_prio_repeat);
     }
@@ -379,5 +325,5 @@ fn on(value: bool) -> &'static str {
 }
 
 fn seconds(time: Duration) -> String {
-    values::seconds(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+    words::seconds(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }

@@ -1,67 +1,55 @@
 //! Reads keepalived's configuration language into a configuration that cannot hold an invalid value.
 //!
-//! Text goes through `expand` (includes, conditions, definitions and generators), `lexer` (words), `parser` (a tree of statements), `lower` (the tree against the table
-//! in `keywords`, giving `settings`; `sections` for what has no engine) and `validate` (settings that must fit together, giving `model`). Everything
-//! wrong in a file is reported at once, each with its place. There is no clock, socket or task here; what a file asks of
-//! the machine (other files, the environment, random numbers) it asks through [`Outside`].
+//! There is no clock, socket, file or task here: what a file asks of the machine (other files, the environment, random numbers,
+//! users) it asks through [`Outside`]. Everything wrong in a file is reported at once, each finding with its place.
+//!
+//! The layers, in the order in which text goes through them; `tests/layers.rs` checks who imports whom:
+//!
+//! - `source`: text to lines that know where they come from (includes, conditions, definitions, generators);
+//! - `syntax`: lines to words, words to a tree of statements; diagnostics;
+//! - `schema`: the keywords, a row each: what may follow, what absence means, whether vipd does it;
+//! - `lower`: the tree against the schema, to the model;
+//! - `model`: the configuration as vipd uses it, plain values;
+//! - `explain`: the model as the language has it, each value with its place.
 
-mod arbiters;
-mod audit;
-mod command;
-mod diagnostic;
-mod dumps;
-mod expand;
 mod explain;
-mod fence;
-mod grammar;
-mod groups;
-mod heartbeats;
-mod keywords;
-mod lexer;
-mod lines;
 mod lower;
-mod mail;
 mod model;
-mod parser;
-mod report;
-mod routes;
-mod running;
-mod scripts;
-mod sections;
-mod settings;
-pub mod statement;
-mod tracking;
-mod validate;
-mod values;
-mod vmac;
+mod schema;
+mod source;
+mod syntax;
 
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
 
-pub use arbiters::{Arbiter, IsolatedAction, Target};
-pub use diagnostic::{Code, Diagnostic, Failure, Severity};
-pub use dumps::Dumps;
-pub use expand::{Nothing, Outside};
-pub use explain::{Origins, explain, print};
-pub use explain::{route, rule};
-pub use fence::Fence;
-pub use grammar::{Secret, Value};
-pub use groups::SyncGroup;
-pub use lower::Unsupported;
-pub use mail::Mail;
+pub use explain::{explain, print, route, rule};
+pub use lower::{Unsupported, origins::Origins};
 pub use model::{
-    Auth, Config, Garp, Hop, Instance, LeasePolicy, Prefix, RouteKind, RuleAction, Statement, Unicast,
-    UnicastPeer, Vip, VirtualRoute, VirtualRule, WantedState,
+    address::{Prefix, Unicast, UnicastPeer, Vip},
+    arbiter::{Arbiter, IsolatedAction, Target},
+    command::{Account, Command, ScriptPolicy},
+    config::Config,
+    dump::Dumps,
+    fence::Fence,
+    garp::Garp,
+    group::SyncGroup,
+    instance::{Auth, HeartbeatLink, Instance, LeasePolicy, WantedState},
+    mail::Mail,
+    notify::{Deleted, Fifo, Notify, Told},
+    route::{Hop, RouteKind, RuleAction, VirtualRoute, VirtualRule},
+    tracking::{
+        LinkDelay, ParamMatch, Script, Track, TrackLine, Tracked, TrackedFile, TrackedProcess, Tracking,
+        Tracks,
+    },
+    weight::Weight,
+    xdp::{XdpMode, XdpModes},
 };
-pub use running::{XdpMode, XdpModes};
-pub use scripts::{Account, Command, Deleted, Fifo, Notify, ScriptPolicy, Told};
-pub use tracking::{
-    LinkDelay, ParamMatch, Script, Track, Tracked, TrackedFile, TrackedProcess, Tracking, Weight,
-};
+pub use source::{Nothing, Outside};
+pub use syntax::diagnostic::{Code, Diagnostic, Failure, Severity};
 
-use report::Report;
+use syntax::{lexer, parser, report::Report};
 
 /// A configuration that can be run, and what its author may want to know about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,15 +82,15 @@ pub fn parse(
     unsupported: Unsupported,
 ) -> Result<Loaded, Failure> {
     let mut report = Report::default();
-    let lines = expand::expand(path, text, outside, &mut report);
+    let lines = source::expand(path, text, outside, &mut report);
     let items = lexer::lex(lines, &mut report);
     report.hide_secrets(&items);
     let tree = parser::parse(items, &mut report);
     let (config, origins) = lower::lower(&tree, unsupported, &mut report);
-    audit::commands(&tree, outside, &mut report);
-    audit::passwords(&tree, outside, &mut report);
+    lower::audit_commands(&tree, outside, &mut report);
+    lower::audit_passwords(&tree, outside, &mut report);
     let failed = report.has_errors();
-    let mut diagnostics = audit::files(report.files(), outside);
+    let mut diagnostics = lower::audit_files(report.files(), outside);
     diagnostics.extend(report.finish());
     if failed { Err(Failure { diagnostics }) } else { Ok(Loaded { config, warnings: diagnostics, origins }) }
 }

@@ -369,7 +369,7 @@ impl Driver {
     /// Announces an owner's addresses, as after a takeover: some are new, or have another MAC.
     fn announce(&mut self, instance: InstanceId) {
         if self.keeper.lease_written(instance) > clock::now() {
-            let repeat = self.effects.slots[&instance].router.spec.garp.repeat;
+            let repeat = self.effects.slots[&instance].router.spec.garp.master_repeat;
             self.effects.announce(instance, repeat);
         }
     }

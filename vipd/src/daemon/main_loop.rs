@@ -288,7 +288,7 @@ impl MainLoop<'_> {
     fn fence(&mut self, fence: Fence) {
         let router = self.routers.iter().find(|router| router.id() == fence.instance);
         let spec = router.map(|router| &router.spec);
-        let wanted = spec.and_then(|spec| Some((spec, vipd_config::Fence::of(spec)?)));
+        let wanted = spec.and_then(|spec| Some((spec, spec.fence.clone()?)));
         self.fences.start(fence, wanted, &self.accounts, self.messages.clone());
     }
 

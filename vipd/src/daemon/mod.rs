@@ -99,7 +99,7 @@ pub struct Options {
 impl Options {
     /// How the program is to be attached to each interface.
     fn xdp_modes(&self, config: &vipd_config::Config) -> vipd_config::XdpModes {
-        vipd_config::XdpModes::of(config, self.xdp_mode)
+        config.xdp_modes.or(self.xdp_mode)
     }
 }
 
@@ -174,9 +174,9 @@ async fn serve(
         None => None,
     };
     let (mut host, links) = Host::open(dir.path())?;
-    let accounts = Accounts::new(&vipd_config::ScriptPolicy::of(&config)).context("script_user")?;
-    let dynamic = options.wait_for_interfaces || config.has_dynamic_interfaces();
-    let mut delays = LinkDelays::new(vipd_config::LinkDelay::of(&config));
+    let accounts = Accounts::new(&config.script_policy).context("script_user")?;
+    let dynamic = options.wait_for_interfaces || config.dynamic_interfaces;
+    let mut delays = LinkDelays::new(config.link_delays.clone());
     let routers =
         setup::routers(&options.source.path, &config, &options.xdp_modes(&config), &host, &delays, &|_| {
             dynamic
@@ -337,7 +337,7 @@ async fn run_engine(
     let own_macs = OwnMacs::new(made.host.macs().await?);
     let macs_of_engine = own_macs.all();
     let attachments_of_engine = attachments.clone();
-    let real_time_priority = config.real_time_priority();
+    let real_time_priority = config.real_time_priority;
     // The engine thread, and all that is started from now on, begins with what is left.
     if let Err(error) = capabilities::drop_unneeded() {
         tracing::warn!(%error, "capabilities that are not needed any more are kept");

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::{sync::oneshot, time::Instant};
 use vipd_common::abi::{MAX_INSTANCES, MAX_PEERS, MAX_VIPS};
-use vipd_config::{Config, LinkDelay, ScriptPolicy, XdpModes};
+use vipd_config::{Config, XdpModes};
 
 use super::{
     attach::attach,
@@ -153,7 +153,7 @@ impl MainLoop<'_> {
         if loaded.config.instances.is_empty() {
             bail!("{path} has no vrrp_instance; `vipd stop` ends them all");
         }
-        if loaded.config.real_time_priority() != self.config.real_time_priority() {
+        if loaded.config.real_time_priority != self.config.real_time_priority {
             tracing::warn!("another vrrp_rt_priority takes a restart");
         }
         self.prepare(loaded.config, false).await
@@ -161,11 +161,11 @@ impl MainLoop<'_> {
 
     /// Everything that may be refused. On an error nothing has changed.
     async fn prepare(&mut self, config: Config, rebuild: bool) -> Result<Reload> {
-        let accounts = Accounts::new(&ScriptPolicy::of(&config)).context("script_user")?;
+        let accounts = Accounts::new(&config.script_policy).context("script_user")?;
         let links = || self.routers.iter().flat_map(|router| &router.links);
         let absent: HashSet<&str> =
             links().filter(|link| !link.exists()).map(|link| link.name.as_str()).collect();
-        let dynamic = config.has_dynamic_interfaces();
+        let dynamic = config.dynamic_interfaces;
         let may_be_missing = |name: &str| rebuild || dynamic || absent.contains(name);
         let path = &self.options.source.path;
         let modes = self.options.xdp_modes(&config);
@@ -316,7 +316,7 @@ impl MainLoop<'_> {
             }
         }
         self.tracker.reload(&config, &accounts);
-        self.delays.reload(LinkDelay::of(&config));
+        self.delays.reload(config.link_delays.clone());
         for port in routers.iter().flat_map(Router::present_ports) {
             self.delays.known(port.ifindex, port.up);
         }

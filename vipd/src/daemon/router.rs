@@ -107,7 +107,7 @@ impl Router {
                 mac: state.mac,
                 up: state.up,
                 enabled: state.enabled,
-                tracked: if i == 0 { spec.tracks_interface() } else { on_it().any(|vip| vip.tracked) },
+                tracked: if i == 0 { spec.tracks_interface } else { on_it().any(|vip| vip.tracked) },
                 source_v4: None,
                 source_v6: None,
                 vips: on_it().map(|vip| vip.address).collect(),
@@ -312,7 +312,7 @@ impl Router {
     }
 
     pub fn pace(&self) -> Pace {
-        Pace { arp: self.spec.garp.interval, na: self.spec.garp.na_interval }
+        Pace { arp: self.spec.garp.interval, na: self.spec.garp.gna_interval }
     }
 
     /// What XDP checks adverts against, for a router that takes no part yet.
@@ -413,8 +413,8 @@ fn primary_address(spec: &vipd_config::Instance, state: &LinkState) -> Option<Ip
         let is_there = || state.addresses.iter().any(|candidate| candidate.address == source);
         // A peer sends its adverts to this address: without it they do not come in, and two would be master. It may be on
         // another interface, such as `lo`, if the peer's route leads here.
-        let is_needed = spec.tracks_source() || spec.unicast.is_some();
-        let is_elsewhere = || !spec.tracks_source() && is_local(source);
+        let is_needed = spec.tracks_source || spec.unicast.is_some();
+        let is_elsewhere = || !spec.tracks_source && is_local(source);
         return Some(source).filter(|_| !is_needed || is_there() || is_elsewhere());
     }
     let global = spec.unicast.as_ref().is_some_and(|unicast| {
@@ -461,16 +461,16 @@ fn settings(spec: &vipd_config::Instance) -> Settings {
             vipd_config::LeasePolicy::Strict => LeasePolicy::Strict,
         },
         garp: GarpTiming {
-            repeat: spec.garp.repeat,
-            delay: spec.garp.delay,
-            refresh: spec.garp.refresh,
-            refresh_repeat: spec.garp.refresh_repeat,
+            repeat: spec.garp.master_repeat,
+            delay: spec.garp.master_delay,
+            refresh: spec.garp.master_refresh,
+            refresh_repeat: spec.garp.master_refresh_repeat,
             lower_prio_repeat: spec.garp.lower_prio_repeat,
             lower_prio_delay: spec.garp.lower_prio_delay,
         },
         lower_prio_no_advert: spec.lower_prio_no_advert,
         checksum: spec.checksum,
-        fence: vipd_config::Fence::of(spec).is_some(),
+        fence: spec.fence.is_some(),
         shared: None,
     }
 }

@@ -8,16 +8,15 @@ use std::{
 
 use anyhow::{Context, Result};
 use vipd_common::{
-    Family,
     abi::{InstanceHead, MAX_INSTANCES},
     wire::{eth::MacAddr, ndp},
 };
-use vipd_config::{SyncGroup, XdpMode, XdpModes};
+use vipd_config::{XdpMode, XdpModes};
 
 use super::router::{Heartbeat, Identified, Router, RouterLink, Wire, fit, interfaces};
 use crate::{
     dataplane::{Contents, InstancePage, LeasePage},
-    host::{self, Host, LinkError, LinkState, Plan, PlannedFilter, PlannedInstance, PlannedLink},
+    host::{Host, LinkError, LinkState, Plan, PlannedFilter, PlannedInstance, PlannedLink},
     tracking::LinkDelays,
     vrrp::Settings,
 };
@@ -42,7 +41,7 @@ pub async fn routers(
         let place = || format!("{}:{}: instance {}", path.display(), instance.line, instance.name);
         routers.push(Router { position, ..router.await.with_context(place)? });
     }
-    for group in SyncGroup::of(config) {
+    for group in &config.sync_groups {
         let is_member = |router: &&mut Router| group.members.contains(&router.spec.name);
         let mut members: Vec<&mut Router> = routers.iter_mut().filter(is_member).collect();
         let mut mates: Vec<_> = members.iter().map(|router| router.identified()).collect();
@@ -81,7 +80,7 @@ async fn router(
         });
     }
     let mut heartbeats = Vec::new();
-    for name in spec.heartbeats() {
+    for name in spec.heartbeat_links.iter().map(|link| link.interface.as_str()) {
         let (state, wire) = match look(name, modes, host).await {
             Ok((state, wire)) => (delays.settled(state), wire),
             Err(error) => {
@@ -154,9 +153,9 @@ pub fn plan<'a>(routers: impl Iterator<Item = &'a Router>) -> Plan {
         key: router.host_key(),
         links: router.present().map(link).collect(),
         filters: filters(router),
-        routes: router.spec.virtual_routes.iter().map(virtual_route).collect(),
-        rules: router.spec.virtual_rules.iter().map(virtual_rule).collect(),
-        visible: router.spec.is_visible(),
+        routes: router.spec.virtual_routes.clone(),
+        rules: router.spec.virtual_rules.clone(),
+        visible: router.spec.vip_visible,
     };
     Plan { instances: routers.map(instance).collect() }
 }
@@ -247,53 +246,5 @@ pub fn assign_groups(routers: &mut [Router], kept: &[Option<u32>]) {
         if kept.is_none() {
             router.group = *groups.entry(router.mates.clone()).or_insert(router.slot);
         }
-    }
-}
-
-fn virtual_route(route: &vipd_config::VirtualRoute) -> host::VirtualRoute {
-    host::VirtualRoute {
-        kind: match route.kind {
-            vipd_config::RouteKind::Unicast => host::RouteKind::Unicast,
-            vipd_config::RouteKind::Blackhole => host::RouteKind::Blackhole,
-            vipd_config::RouteKind::Unreachable => host::RouteKind::Unreachable,
-            vipd_config::RouteKind::Prohibit => host::RouteKind::Prohibit,
-            vipd_config::RouteKind::Throw => host::RouteKind::Throw,
-        },
-        destination: (route.destination.address, route.destination.len),
-        hops: route
-            .hops
-            .iter()
-            .map(|hop| host::Hop {
-                via: hop.via,
-                interface: hop.interface.clone(),
-                weight: hop.weight,
-                onlink: hop.onlink,
-            })
-            .collect(),
-        source: route.source,
-        table: route.table,
-        metric: route.metric,
-        scope: route.scope,
-        mtu: route.mtu,
-    }
-}
-
-fn virtual_rule(rule: &vipd_config::VirtualRule) -> host::VirtualRule {
-    let prefix = |prefix: &vipd_config::Prefix| (prefix.address, prefix.len);
-    host::VirtualRule {
-        not: rule.not,
-        family_v6: rule.family == Family::V6,
-        from: rule.from.as_ref().map(prefix),
-        to: rule.to.as_ref().map(prefix),
-        iif: rule.iif.clone(),
-        oif: rule.oif.clone(),
-        fwmark: rule.fwmark,
-        preference: rule.preference,
-        action: match rule.action {
-            vipd_config::RuleAction::Table(table) => host::RuleKind::Table(table),
-            vipd_config::RuleAction::Blackhole => host::RuleKind::Blackhole,
-            vipd_config::RuleAction::Unreachable => host::RuleKind::Unreachable,
-            vipd_config::RuleAction::Prohibit => host::RuleKind::Prohibit,
-        },
     }
 }

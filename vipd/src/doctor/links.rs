@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use vipd_common::Family;
-use vipd_config::{Instance, XdpMode, XdpModes};
+use vipd_config::{Instance, XdpMode};
 
 use super::{Facts, Findings};
 use crate::{
@@ -39,7 +39,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
 
 fn missing(facts: &Facts, name: &str, findings: &mut Findings) {
     let what = "there is no interface of this name";
-    if facts.config().is_some_and(|config| config.has_dynamic_interfaces()) {
+    if facts.config().is_some_and(|config| config.dynamic_interfaces) {
         let fix = "its instances wait in FAULT until it comes (`dynamic_interfaces`)";
         findings.warning(name, "exists", what, fix);
     } else {
@@ -128,8 +128,8 @@ fn configured_source(link: &SurveyedLink, (instance, source): (&Instance, IpAddr
     }
     let what = format!("it does not have {source}, which {} is to advertise from", instance.name);
     let (keyword, needed) = match instance.unicast {
-        Some(_) => ("unicast_src_ip", instance.tracks_source() || !is_local(source)),
-        None => ("mcast_src_ip", instance.tracks_source()),
+        Some(_) => ("unicast_src_ip", instance.tracks_source || !is_local(source)),
+        None => ("mcast_src_ip", instance.tracks_source),
     };
     if needed {
         let fix = format!("ip address add {source}/LENGTH dev {name}, or correct `{keyword}`");
@@ -155,9 +155,7 @@ fn wire<'f>(facts: &'f Facts, link: &'f SurveyedLink) -> &'f SurveyedLink {
 fn is_native(facts: &Facts, name: &str, instances: &[&Instance]) -> bool {
     match instances.iter().find_map(|instance| facts.status_of(instance)) {
         Some(status) => status.xdp_mode == "native",
-        None => facts
-            .config()
-            .is_some_and(|config| XdpModes::of(config, XdpMode::Auto).of_interface(name) == XdpMode::Native),
+        None => facts.config().is_some_and(|config| config.xdp_modes.of_interface(name) == XdpMode::Native),
     }
 }
 
@@ -227,7 +225,7 @@ fn queues(
     findings: &mut Findings,
 ) {
     let status = instances.iter().find_map(|instance| facts.status_of(instance));
-    let configured = || facts.config().map(|config| XdpModes::of(config, XdpMode::Auto).of_interface(name));
+    let configured = || facts.config().map(|config| config.xdp_modes.of_interface(name));
     let at_tc = match status {
         Some(status) => status.xdp_mode != "native",
         // `auto` serves a VLAN interface at tc ingress.

@@ -7,14 +7,13 @@ use std::{
 
 use anyhow::{Result, anyhow};
 use vipd_common::{Family, wire::eth::MacAddr};
+use vipd_config::{VirtualRoute, VirtualRule};
 
 use super::{
     addresses, fdb,
     netlink::{FAMILIES, family},
     routes::{Key, Routes, Target},
     rules::Rule,
-    virtual_routes::VirtualRoute,
-    virtual_rules::VirtualRule,
     visible::Visible,
 };
 

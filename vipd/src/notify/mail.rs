@@ -63,7 +63,7 @@ struct Post {
 impl Mailer {
     /// `None` if nobody is to get mail, or, with a message, if it cannot be addressed.
     pub fn start(config: &vipd_config::Config) -> Option<Self> {
-        let mail = vipd_config::Mail::of(config)?;
+        let mail = config.mail.clone()?;
         let post = Post::new(&mail)
             .inspect_err(|error| tracing::error!(error = format!("{error:#}"), "no mail is sent"))
             .ok()?;

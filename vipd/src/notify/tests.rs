@@ -3,7 +3,6 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use tokio::{task::LocalSet, time::sleep};
-use vipd_config::ScriptPolicy;
 
 use super::*;
 use crate::engine::StateName::*;
@@ -45,7 +44,7 @@ impl Place {
             unsupported: vipd_config::Unsupported::Refused,
         };
         let config = source.load().unwrap().config;
-        Notifier::start(&config, &Accounts::new(&ScriptPolicy::of(&config)).unwrap())
+        Notifier::start(&config, &Accounts::new(&config.script_policy).unwrap())
     }
 }
 

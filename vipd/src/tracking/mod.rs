@@ -139,9 +139,8 @@ impl Tracker {
     /// Watches what another configuration asks for. What it asks for as before goes on, with all that is known of it; what
     /// is only called the same begins with how it was.
     pub fn reload(&mut self, config: &Config, accounts: &Accounts) {
-        let vipd_config::Tracking { scripts, files, processes, arbiters, instances } =
-            vipd_config::Tracking::of(config);
-        let policy = ScriptPolicy::of(config);
+        let vipd_config::Tracking { scripts, files, processes, arbiters, instances } = config.tracking();
+        let policy = config.script_policy.clone();
         let same_policy = self.policy == policy;
         self.policy = policy;
         let Self { teller, .. } = self;

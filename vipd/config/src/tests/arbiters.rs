@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Arbiter, IsolatedAction, Target, Tracked, Tracking};
+use crate::{Arbiter, IsolatedAction, Target, Tracked, schema::words};
 
 /// A right file with `lines` in an arbiter that VI_1 tracks; they start on line 2. A backup of VI_1 takes over after 9 s or more.
 fn arbiter(lines: &str) -> String {
@@ -16,7 +16,7 @@ fn tracking(instance: &str, lines: &str) -> String {
 
 fn read(lines: &str) -> Arbiter {
     let loaded = parse(&arbiter(lines)).unwrap_or_else(|failure| panic!("{lines}\n{failure}"));
-    Tracking::of(&loaded.config).arbiters.into_iter().next().expect("it is tracked")
+    loaded.config.tracking().arbiters.into_iter().next().expect("it is tracked")
 }
 
 fn target(address: &str, zone: Option<&str>, port: Option<u16>) -> Target {
@@ -83,7 +83,7 @@ fn instances_and_groups_track_it() {
             + &with(own)
             + &second
             + &format!("vrrp_sync_group G {{\ngroup {{\nVI_1\nVI_2\n}}\n{group}\n}}\n");
-        let tracking = Tracking::of(&parse(&text).unwrap().config);
+        let tracking = parse(&text).unwrap().config.tracking();
         let plain = |tracks: &Vec<crate::Track>| {
             tracks.iter().map(|track| (track.what.clone(), track.weight.value)).collect()
         };
@@ -103,10 +103,10 @@ fn instances_and_groups_track_it() {
 #[test]
 fn targets_are_printed_as_they_are_read() {
     for text in ["10.0.0.1", "2001:db8::1", "fe80::1%eth0.7"] {
-        assert_eq!(Target::station(text).unwrap().to_string(), text);
+        assert_eq!(words::station(text).unwrap().to_string(), text);
     }
     for text in ["10.0.0.1:80", "[2001:db8::1]:65535", "[fe80::1%eth0]:1"] {
-        assert_eq!(Target::service(text).unwrap().to_string(), text);
+        assert_eq!(words::service(text).unwrap().to_string(), text);
     }
 }
 

@@ -68,9 +68,9 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 fn lines_of(files: &Files) -> Vec<String> {
-    let mut report = config::report::Report::default();
+    let mut report = crate::syntax::report::Report::default();
     let text = &files.0[Path::new("k.conf")];
-    let lines = config::expand::expand(Path::new("k.conf"), text, files, &mut report);
+    let lines = crate::source::expand(Path::new("k.conf"), text, files, &mut report);
     let findings = report.finish();
     assert!(findings.is_empty(), "{text}\n{findings:?}");
     lines.into_iter().map(|line| line.text).collect()

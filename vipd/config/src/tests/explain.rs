@@ -1,7 +1,7 @@
 //! The configuration in force, printed: it reads as the same, and says where it comes from.
 
 use super::*;
-use crate::{Config, explain, explain::print};
+use crate::{Config, explain, print};
 
 /// Lines are another matter.
 fn without_lines(mut config: Config) -> Config {
@@ -37,8 +37,9 @@ fn what_is_printed_reads_as_the_same() {
     ];
     for text in files {
         let loaded = parse(&text).unwrap_or_else(|failure| panic!("{text}\n{failure}"));
-        let printed = print(&loaded.config);
+        let printed = print(&loaded.config, &loaded.origins);
         let again = parse(&printed).unwrap_or_else(|failure| panic!("{printed}\n{failure}"));
+        assert!(again.origins.says_the_same_as(&loaded.origins), "{text}\n{printed}");
         assert_eq!(without_lines(again.config), without_lines(loaded.config), "{text}\n{printed}");
     }
 }

@@ -1,24 +1,27 @@
 //! `heartbeat_interface`.
 
 use super::{check, check_all, instance, parse, with};
-use crate::{Tracked, Tracking, Weight};
+use crate::{Tracked, Weight};
 
 const LINES: &str = "heartbeat_interface {\neth1\neth2 weight 10\n}";
 
 #[test]
-fn heartbeat_lines_are_named_and_may_have_a_weight() {
+fn heartbeat_links_are_named_and_may_have_a_weight() {
+    let links = |text: &str| -> Vec<String> {
+        instance(text).heartbeat_links.into_iter().map(|link| link.interface).collect()
+    };
     check(&with(LINES), &[]);
-    assert_eq!(instance(&with(LINES)).heartbeats().collect::<Vec<_>>(), ["eth1", "eth2"]);
+    assert_eq!(links(&with(LINES)), ["eth1", "eth2"]);
     let two_blocks = "heartbeat_interface {\neth1\n}\nheartbeat_interface {\neth2\n}";
-    assert_eq!(instance(&with(two_blocks)).heartbeats().count(), 2);
-    assert_eq!(instance(&with("")).heartbeats().count(), 0);
+    assert_eq!(links(&with(two_blocks)), ["eth1", "eth2"]);
+    assert_eq!(links(&with("")), [""; 0]);
 }
 
 /// One without a weight puts nobody in FAULT, as a tracked interface without one would.
 #[test]
-fn only_a_weight_makes_a_heartbeat_line_count() {
+fn only_a_weight_makes_a_heartbeat_link_count() {
     let tracked = |text: &str| {
-        let tracking = Tracking::of(&parse(text).unwrap().config);
+        let tracking = parse(text).unwrap().config.tracking();
         let tracks = tracking.instances.into_iter().next().unwrap().into_iter();
         tracks.map(|track| (track.what, track.weight)).collect::<Vec<_>>()
     };

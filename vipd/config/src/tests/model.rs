@@ -5,7 +5,7 @@ use std::time::Duration;
 use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
 
 use super::{check, instance, ip, parse, vip, with};
-use crate::{Auth, Config, Garp, Instance, LeasePolicy, Told, Vip, WantedState};
+use crate::{Auth, Config, Garp, Instance, LeasePolicy, Notify, Told, Tracks, Vip, WantedState};
 
 /// Seed 000, section 2.1.3: the master's file.
 const LB01: &str = "! Configuration File for keepalived
@@ -55,20 +55,27 @@ fn lb(router_id: &str, wanted: WantedState, priority: u8) -> Config {
         virtual_routes: Vec::new(),
         virtual_rules: Vec::new(),
         garp: Garp {
-            repeat: 5,
-            delay: Some(Duration::from_secs(5)),
-            refresh: None,
-            refresh_repeat: 1,
+            master_delay: Some(Duration::from_secs(5)),
+            master_repeat: 5,
+            master_refresh: None,
+            master_refresh_repeat: 1,
             lower_prio_delay: Some(Duration::from_secs(5)),
             lower_prio_repeat: 5,
             interval: Duration::ZERO,
-            na_interval: Duration::ZERO,
+            gna_interval: Duration::ZERO,
         },
         checksum: ChecksumForm::MessageOnly,
         lower_prio_no_advert: false,
         lease: LeasePolicy::Overlap,
         self_probe: Some(Duration::from_secs(30)),
-        statements: Vec::new(),
+        heartbeat_links: Vec::new(),
+        tracks: Tracks::default(),
+        tracks_interface: true,
+        tracks_source: false,
+        vip_visible: false,
+        notify: Notify::default(),
+        notify_priority_changes: None,
+        fence: None,
         line: 7,
     };
     Config { router_id: Some(router_id.to_owned()), instances: vec![instance], ..Config::default() }
@@ -135,7 +142,7 @@ fn layout_does_not_matter() {
     ] {
         let mut expect = expect.clone();
         if text.contains("repeat 0") {
-            (expect.garp.repeat, expect.garp.lower_prio_repeat) = (1, 1);
+            (expect.garp.master_repeat, expect.garp.lower_prio_repeat) = (1, 1);
         }
         assert_eq!(Instance { line: 7, ..instance(&text) }, expect, "{text}");
     }
@@ -150,27 +157,27 @@ fn keywords_change_what_they_should() {
         ("", "advert_int 255", |i| i.advert_interval = Duration::from_secs(255)),
         ("", "nopreempt", |i| i.preempt = false),
         ("", "preempt_delay 2.5", |i| i.preempt_delay = Duration::from_millis(2500)),
-        ("", "garp_master_delay 0", |i| (i.garp.delay, i.garp.lower_prio_delay) = (None, None)),
+        ("", "garp_master_delay 0", |i| (i.garp.master_delay, i.garp.lower_prio_delay) = (None, None)),
         ("", "garp_master_repeat 2\ngarp_lower_prio_repeat 0", |i| {
-            (i.garp.repeat, i.garp.lower_prio_repeat) = (2, 1);
+            (i.garp.master_repeat, i.garp.lower_prio_repeat) = (2, 1);
         }),
         ("", "garp_lower_prio_delay 9", |i| i.garp.lower_prio_delay = Some(Duration::from_secs(9))),
         ("", "garp_master_refresh 60\ngarp_master_refresh_repeat 2", |i| {
-            (i.garp.refresh, i.garp.refresh_repeat) = (Some(Duration::from_secs(60)), 2);
+            (i.garp.master_refresh, i.garp.master_refresh_repeat) = (Some(Duration::from_secs(60)), 2);
         }),
         ("", "lease strict", |i| i.lease = LeasePolicy::Strict),
         ("lease strict", "lease overlap", |_| {}),
         ("lease strict", "", |i| i.lease = LeasePolicy::Strict),
         ("vrrp_min_garp", "", |i| {
-            (i.garp.repeat, i.garp.delay) = (1, None);
+            (i.garp.master_repeat, i.garp.master_delay) = (1, None);
             (i.garp.lower_prio_repeat, i.garp.lower_prio_delay) = (1, None);
         }),
         ("vrrp_min_garp off", "", |_| {}),
         ("vrrp_garp_interval 0.001", "", |i| i.garp.interval = Duration::from_millis(1)),
         ("vrrp_garp_interval 0", "", |_| {}),
-        ("vrrp_gna_interval 0.5", "", |i| i.garp.na_interval = Duration::from_millis(500)),
+        ("vrrp_gna_interval 0.5", "", |i| i.garp.gna_interval = Duration::from_millis(500)),
         ("vrrp_garp_master_repeat 3", "garp_master_repeat 4", |i| {
-            (i.garp.repeat, i.garp.lower_prio_repeat) = (4, 4);
+            (i.garp.master_repeat, i.garp.lower_prio_repeat) = (4, 4);
         }),
         ("vrrp_mcast_group4 224.0.0.99", "", |i| i.group = "224.0.0.99".parse().unwrap()),
         ("vrrp_down_timer_adverts 5", "", |i| i.down_timer_adverts = 5),
@@ -300,7 +307,7 @@ fn conflicts_are_told_to_the_instances_own_script_or_to_that_of_all() {
     ] {
         let group = "vrrp_sync_group G {\ngroup {\nVI_1\n}\nnotify_conflict /bin/group\n}\n";
         let loaded = parse(&(global.to_owned() + &with(own) + group)).unwrap();
-        let told = Told::of(&loaded.config);
+        let told = loaded.config.told();
         let words = |of: &Told| of.notify.conflict.as_ref().map(|command| command.words.clone());
         let expect = expect.map(|words| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
         assert_eq!(words(&told[0]), expect, "{global}, {own}");

@@ -2,10 +2,11 @@
 
 use std::{fmt::Write, fs, path::Path};
 
-use crate::{
+use crate::schema::{
+    form::wants,
     grammar,
-    keywords::{ALL, Engine, Inside, Keyword, Status, called, rows},
-    values::wants,
+    keyword::{Engine, Inside, Keyword, Status},
+    table::{ALL, called, rows},
 };
 
 const HEAD: &str = "\

@@ -2,10 +2,13 @@
 
 use super::{table::sample, *};
 use crate::{
-    Statement, Value, explain,
-    grammar::{Arg, Kind},
-    keywords::{ALL, Block, Engine, Inside, Keyword, Status, rows},
-    print,
+    Config, TrackLine, Weight, explain, print,
+    schema::{
+        grammar::{Arg, Kind},
+        keyword::{Block, Engine, Inside, Keyword, Status},
+        statement::Statement,
+        table::{ALL, rows},
+    },
 };
 
 /// The file with `lines` in `block`, and the number of the first; what `lines` may ask for by name is there.
@@ -129,10 +132,10 @@ fn each_is_read_with_all_that_it_takes() {
     for (block, keyword, text, _, _) in all {
         let loaded = parse_all(&text)
             .unwrap_or_else(|failure| panic!("{block:?} {}\n{text}\n{failure}", keyword.name));
-        let printed = print(&loaded.config);
+        let printed = print(&loaded.config, &loaded.origins);
         let again = parse_all(&printed).unwrap_or_else(|failure| panic!("{printed}\n{failure}"));
-        assert_eq!(print(&again.config), printed);
-        assert_eq!(again.config.blocks, loaded.config.blocks, "{printed}");
+        assert_eq!(print(&again.config, &again.origins), printed);
+        assert!(again.origins.says_the_same_as(&loaded.origins), "{printed}");
         // Lines of static blocks are printed as what they mean.
         let shown = explain(&loaded.config, &loaded.origins);
         assert!(
@@ -140,6 +143,61 @@ fn each_is_read_with_all_that_it_takes() {
             "{}\n{shown}",
             keyword.name
         );
+    }
+}
+
+/// What is served and read by a grammar is a value of the model, or it would be read for nothing.
+#[test]
+fn each_that_is_served_changes_the_model() {
+    let served = |engine: Engine, block: Block| match engine {
+        Engine::Present => true,
+        Engine::OfBlock => SERVED.contains(&block),
+        _ => false,
+    };
+    let (mut compared, mut unused) = (0, Vec::new());
+    for (block, keyword, text, line, _) in rows_without_engine() {
+        let Status::Grammar { engine, .. } = keyword.status else { continue };
+        if !served(engine, block) {
+            continue;
+        }
+        // Off is what most switches are without a word.
+        let on = line.replace(" off", " on");
+        let file = |line_now: &str| dressed(keyword.name, &text.replacen(&line, line_now, 1));
+        let (with, without) = (file(&on), file(""));
+        let config = |text: &str| parse_all(text).map(|loaded| without_lines(loaded.config));
+        let with = config(&with).unwrap_or_else(|failure| panic!("{with}\n{failure}"));
+        if Ok(with) == config(&without) {
+            unused.push((block, keyword.name));
+        }
+        compared += 1;
+    }
+    assert_eq!(unused, []);
+    assert!(compared > 70, "{compared}");
+}
+
+fn without_lines(mut config: Config) -> Config {
+    config.instances.iter_mut().for_each(|instance| instance.line = 0);
+    config
+}
+
+/// Blocks whose keywords vipd acts on.
+const SERVED: &[Block] =
+    &[Block::SyncGroup, Block::Script, Block::TrackProcess, Block::TrackFile, Block::Arbiter];
+/// The file with what a keyword needs beside it to mean anything.
+fn dressed(name: &str, text: &str) -> String {
+    const MAIL: &str = "notification_email {\na@b\n}\nsmtp_server 10.7.7.7\n";
+    let global = |lines: &str| format!("global_defs {{\n{lines}\n}}\n{text}");
+    match name {
+        "smtp_alert" | "smtp_alert_vrrp" => global(MAIL),
+        name if name.starts_with("smtp_") || name.contains("email") => global(&format!("{MAIL}smtp_alert")),
+        "notify_fifo_script" => global("notify_fifo /run/f"),
+        "vrrp_notify_fifo_script" => global("vrrp_notify_fifo /run/f"),
+        "instance" => global("data_use_instance"),
+        "data_use_instance" => format!("instance x\n{text}"),
+        "fence_timeout" | "fence_failed" => {
+            text.replacen("interface eth0", "interface eth0\nfence_script /bin/x", 1)
+        }
+        _ => text.to_owned(),
     }
 }
 
@@ -177,7 +235,7 @@ fn a_whole_block_is_refused_at_its_head_alone() {
 fn values_have_types_and_defaults_are_filled_in() {
     let text = with("track_script {\nchk weight -20 reverse\n}")
         + "vrrp_script chk {\nscript \"/bin/sh -c 'exit 1'\"\ninterval 0.5\nuser nobody nogroup\n}\n";
-    let config = parse_all(&text).unwrap().config;
+    let loaded = parse_all(&text).unwrap();
     let say = |statements: &[Statement]| -> Vec<String> {
         statements
             .iter()
@@ -186,7 +244,7 @@ fn values_have_types_and_defaults_are_filled_in() {
             })
             .collect()
     };
-    let script = config.blocks[0].inside.as_ref().unwrap();
+    let script = loaded.origins.written.blocks[0].inside.as_ref().unwrap();
     assert_eq!(
         say(script),
         [
@@ -198,14 +256,9 @@ fn values_have_types_and_defaults_are_filled_in() {
             "fall [Number(1)] default",
         ]
     );
-    let tracked = config.instances[0].statements[0].inside.as_ref().unwrap();
-    let wanted = [
-        Value::Of("vrrp_script", "chk".to_owned()),
-        Value::Word("weight"),
-        Value::Number(-20),
-        Value::Word("reverse"),
-    ];
-    assert_eq!(tracked[0].values, wanted);
+    let tracked = &loaded.config.instances[0].tracks.scripts;
+    let weight = Some(Weight { value: -20, reverse: true });
+    assert_eq!(*tracked, [TrackLine { name: "chk".to_owned(), weight }]);
 }
 
 #[test]
@@ -214,10 +267,7 @@ fn commands_are_split_as_keepalived_splits_them() {
         let config =
             parse_all(&(format!("vrrp_script s {{\nscript {script}\n}}\n") + &with("track_script {\ns\n}")));
         let config = config.unwrap_or_else(|failure| panic!("{failure}")).config;
-        match config.blocks[0].inside.as_ref().unwrap()[0].values.as_slice() {
-            [Value::Command(words)] => words.clone(),
-            other => panic!("{other:?}"),
-        }
+        config.scripts[0].command.words.clone()
     };
     // As keepalived 2.2.7 dumps them.
     for (script, words) in [
@@ -325,7 +375,7 @@ fn secrets_are_not_shown() {
     let loaded = parse_all(&text.replace(" extra", "")).unwrap();
     assert!(!explain(&loaded.config, &loaded.origins).contains("S3cret"));
     assert!(!format!("{:?}", loaded.config).contains("S3cret"));
-    assert!(print(&loaded.config).contains("password S3cret"));
+    assert!(print(&loaded.config, &loaded.origins).contains("password S3cret"));
 }
 
 /// However many names there are, each is looked up at once.

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use vipd_common::Family;
 
 use super::{findings, parse, with};
-use crate::{
+use crate::schema::{
     grammar::{Arg, Kind},
-    keywords::{ALL, Block, Engine, Form, Inside, Keyword, Status, find, rows},
+    keyword::{Block, Engine, Form, Inside, Keyword, Status},
+    table::{ALL, find, rows},
 };
 
 #[test]
@@ -20,7 +21,7 @@ fn keywords_are_unique_in_their_block() {
     }
 }
 
-/// `sections` knows no others.
+/// `lower::grammars` knows no others.
 #[test]
 fn a_block_that_is_read_by_grammars_has_rows_with_grammars() {
     let inside = |keyword: &Keyword| match keyword.status {
@@ -166,7 +167,7 @@ fn every_default_is_what_absence_means() {
     }
 }
 
-/// A setter that sets nothing shows here; what each sets exactly is in `model`.
+/// A value that nothing reads shows here; what each sets exactly is in `model`.
 #[test]
 fn every_supported_keyword_changes_the_configuration_or_is_a_pure_switch() {
     for block in ALL.iter().copied() {
@@ -184,22 +185,22 @@ fn every_supported_keyword_changes_the_configuration_or_is_a_pure_switch() {
                 // These exclude what the file has, or say what it says: see `routes`.
                 ("type" | "unicast" | "blackhole" | "unreachable" | "prohibit" | "throw", _) => continue,
                 ("inet" | "inet6", _) => continue,
-                (_, Form::Bare(_)) => "",
-                ("check_unicast_src" | "vrrp_check_unicast_src", Form::Flag(_)) => "off",
-                (_, Form::Flag(_)) => "on",
-                (_, Form::Text(_)) => "text",
-                ("state", Form::Choice { .. }) => "MASTER",
-                (_, Form::Choice { .. }) => "strict",
+                (_, Form::Bare | Form::Stands(_)) => "",
+                ("check_unicast_src" | "vrrp_check_unicast_src", Form::Flag) => "off",
+                (_, Form::Flag | Form::NotFlag) => "on",
+                (_, Form::Text) => "text",
+                ("state", Form::Choice(_)) => "MASTER",
+                (_, Form::Choice(_)) => "strict",
                 (_, Form::Whole { max: 3, .. }) => "3",
                 // Not before the `local` rule.
                 ("preference" | "priority" | "order", Form::Whole { .. }) => "177",
                 (_, Form::Whole { .. } | Form::Seconds { .. } | Form::Decimal { .. }) => "77",
-                (_, Form::Unicast(_) | Form::Target(_)) => "10.7.7.7",
-                (_, Form::Multicast { family: Some(Family::V6), .. }) => "ff02::77",
-                (_, Form::Multicast { .. }) => "224.7.7.7",
-                (_, Form::Interface(_)) => "eth7",
-                (_, Form::Named { .. } | Form::Mark(_)) => "77",
-                (_, Form::Vmac(_)) => "",
+                (_, Form::Unicast | Form::Network) => "10.7.7.7",
+                (_, Form::Multicast(Some(Family::V6))) => "ff02::77",
+                (_, Form::Multicast(_)) => "224.7.7.7",
+                (_, Form::Interface) => "eth7",
+                (_, Form::Named { .. } | Form::Mark) => "77",
+                (_, Form::Vmac) => "",
             };
             let line = format!("{name} {value}");
             let Some((text, _)) = place(block, &line) else {
@@ -217,7 +218,7 @@ fn every_supported_keyword_changes_the_configuration_or_is_a_pure_switch() {
     }
 }
 
-/// `vrrp_x` in `global_defs` does what `x` does in the instance, so a setter that sets its neighbour shows here.
+/// `vrrp_x` in `global_defs` does what `x` does in the instance, so a row that names its neighbour shows here.
 #[test]
 fn global_keywords_mean_what_the_instances_mean() {
     let mut compared = 0;
@@ -227,8 +228,8 @@ fn global_keywords_mean_what_the_instances_mean() {
             continue;
         };
         let value = match form {
-            Form::Choice { .. } => "strict",
-            Form::Flag(_) => "on",
+            Form::Choice(_) => "strict",
+            Form::Flag => "on",
             Form::Whole { max: 3, .. } => "3",
             _ => "77",
         };
