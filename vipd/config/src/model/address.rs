@@ -8,20 +8,20 @@ pub struct Vip {
     /// Unicast.
     pub address: IpAddr,
     pub prefix_len: u8,
-    /// Where it is served, if not on the interface of the instance.
+    /// `dev`: where it is served, if not on the interface of the instance.
     pub interface: Option<String>,
-    /// Whether the instance depends on `interface`.
+    /// Whether the instance depends on `interface`: unless `no_track`.
     pub tracked: bool,
 }
 
 /// Adverts go to each peer instead of a multicast group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unicast {
-    /// At least one, all different, none of them the source of our adverts.
+    /// `unicast_peer`: at least one, all different, none of them the source of our adverts.
     pub peers: Vec<UnicastPeer>,
-    /// TTL or hop limit of adverts sent.
+    /// `unicast_ttl`: TTL or hop limit of adverts sent. 255 unless given.
     pub ttl: u8,
-    /// Adverts from anybody but a peer are dropped.
+    /// `check_unicast_src`: adverts from anybody but a peer are dropped. On unless given.
     pub check_source: bool,
 }
 
@@ -41,8 +41,9 @@ impl Unicast {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnicastPeer {
     pub address: IpAddr,
-    /// 0: not checked. `None`: see [`Unicast::min_ttl`].
+    /// `min_ttl`; 0: not checked, as with a `max_ttl` alone. `None`: see [`Unicast::min_ttl`].
     pub min_ttl: Option<u8>,
+    /// `max_ttl`. 255 unless given.
     pub max_ttl: u8,
 }
 

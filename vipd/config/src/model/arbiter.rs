@@ -12,18 +12,19 @@ use super::weight::Weight;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arbiter {
     pub name: String,
-    /// At least one, all different.
+    /// `ping` and `tcp`: 1 to 32, all different.
     pub targets: Vec<Target>,
-    /// How many must answer, 1 to the number of targets.
+    /// `quorum`: how many must answer, 1 to the number of targets. More than half unless given.
     pub quorum: usize,
-    /// From one round of questions to the next, at least 10 ms.
+    /// `interval`: from one round of questions to the next, 10 ms to an hour, in microseconds. 1 s unless given.
     pub interval: Duration,
-    /// What a target is given to answer, at most the interval.
+    /// `timeout`: what a target is given to answer, from 10 ms to the interval. The interval unless given, but at most 1 s.
     pub timeout: Duration,
-    /// Rounds in a row after which it is reached, at least 1.
+    /// `rise`: rounds in a row after which it is reached, at least 1. 2 unless given.
     pub rise: u32,
-    /// Rounds in a row after which it is not, at least 1.
+    /// `fall`: rounds in a row after which it is not, at least 1. 2 unless given.
     pub fall: u32,
+    /// `isolated_action`. `Fault` unless given.
     pub action: IsolatedAction,
 }
 
@@ -32,7 +33,7 @@ pub struct Arbiter {
 pub enum IsolatedAction {
     /// They are in FAULT.
     Fault,
-    /// This much is taken off their priorities.
+    /// This much, 1 to 253, is taken off their priorities.
     Lower(u8),
     /// Nothing: it is only told.
     None,

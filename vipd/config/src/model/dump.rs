@@ -3,9 +3,11 @@
 /// Where dumps go, and what they look like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dumps {
-    /// `state_dump_file`; this and the next two: `None`: keepalived's place.
+    /// `state_dump_file`; `None`, also of the next two: keepalived's place.
     pub data_file: Option<String>,
+    /// `stats_dump_file`.
     pub stats_file: Option<String>,
+    /// `json_dump_file`.
     pub json_file: Option<String>,
     /// `json_version`, 1 or 2. 1 unless given.
     pub json_version: u8,

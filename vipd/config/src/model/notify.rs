@@ -16,17 +16,21 @@ pub struct Told {
 /// What is to be run when an instance or a sync group changes its state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notify {
+    /// `notify_master`.
     pub master: Option<Command>,
+    /// `notify_backup`.
     pub backup: Option<Command>,
+    /// `notify_fault`.
     pub fault: Option<Command>,
+    /// `notify_stop`.
     pub stop: Option<Command>,
-    /// `None`: an instance that a new configuration does not have any more is told of as one in FAULT.
+    /// `notify_deleted`; `None`: an instance that a new configuration does not have any more is told of as one in FAULT.
     pub deleted: Option<Deleted>,
-    /// While it is master, and hears a router that it beats.
+    /// `notify_master_rx_lower_pri`: while it is master, and hears a router that it beats.
     pub lower_heard: Option<Command>,
-    /// When another router or station acts as the owner of a VIP, and when it has ceased to.
+    /// `notify_conflict`: when another router or station acts as the owner of a VIP, and when it has ceased to.
     pub conflict: Option<Command>,
-    /// At each change, with what has changed as arguments.
+    /// `notify`: at each change, with what has changed as arguments.
     pub any: Option<Command>,
 }
 
@@ -40,7 +44,7 @@ pub struct Fifo {
     pub path: String,
     /// Whom one that vipd makes belongs to, if not to whom `script_user` says.
     pub owner: Option<Account>,
-    /// Started by vipd, with the path as its last argument.
+    /// `notify_fifo_script` or `vrrp_notify_fifo_script`: started by vipd, with the path as its last argument.
     pub reader: Option<Command>,
 }
 

@@ -20,18 +20,19 @@ pub struct Tracking {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
     pub name: String,
+    /// `script`, run by `user`.
     pub command: Command,
-    /// From the beginning of one run to that of the next, at least 1 ms.
+    /// `interval`: from the beginning of one run to that of the next, at least 1 ms, in microseconds. 1 s unless given.
     pub interval: Duration,
-    /// After which a run counts as failed, and is ended.
+    /// `timeout`: after which a run counts as failed, and is ended, at least 1 ms. The interval unless given.
     pub timeout: Duration,
-    /// Successes in a row after which it is well, at least 1.
+    /// `rise`: successes in a row after which it is well, at least 1. 1 unless given.
     pub rise: u32,
-    /// Failures in a row after which it is not, at least 1.
+    /// `fall`: failures in a row after which it is not, at least 1. 1 unless given.
     pub fall: u32,
-    /// It is taken to fail until it has succeeded.
+    /// `init_fail`: it is taken to fail until it has succeeded. Off unless given.
     pub init_fail: bool,
-    /// What it does where a line of an instance does not say.
+    /// `weight`, -253 to 253: what it does where a line of an instance does not say. 0 unless given.
     pub weight: Weight,
 }
 
@@ -39,11 +40,13 @@ pub struct Script {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackedFile {
     pub name: String,
+    /// `file`.
     pub path: String,
-    /// What is written to it at the start, also over what it holds.
+    /// `init_file`: what is written to it at the start; `None`: nothing, which is the default.
     pub init: Option<i32>,
+    /// `init_file overwrite`: also over what it holds. Off unless given.
     pub overwrite: bool,
-    /// What it does where a line of an instance does not say.
+    /// `weight`, -254 to 254: what its number is multiplied by where a line of an instance does not say. 1 unless given.
     pub weight: Weight,
 }
 
@@ -51,19 +54,21 @@ pub struct TrackedFile {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrackedProcess {
     pub name: String,
-    /// The program, and its parameters where they count; at least one word.
+    /// `process`: the program, and its parameters where they count; at least one word.
     pub words: Vec<String>,
-    /// All of the command line counts, not the name alone.
+    /// `full_command`: all of the command line counts, not the name alone. Off unless given, or `process` has parameters.
     pub full_command: bool,
+    /// `param_match`. `Exact` unless given.
     pub param_match: ParamMatch,
-    /// Fewer are not well.
+    /// `quorum`, 1 to 65,535: fewer are not well. 1 unless given, 0 if `quorum_max` is 0.
     pub quorum: u32,
-    /// More are not well; `None`: there cannot be too many.
+    /// `quorum_max`, 0 to 65,535: more are not well; `None`: there cannot be too many.
     pub quorum_max: Option<u32>,
-    /// How long there have to be enough until it counts, and how long not.
+    /// `fork_delay`: how long there have to be enough until that counts, in microseconds up to an hour. `delay` unless given, else zero.
     pub fork_delay: Duration,
+    /// `terminate_delay`: the same where there are not enough.
     pub terminate_delay: Duration,
-    /// What it does where a line of an instance does not say.
+    /// `weight`, -254 to 254: what it does where a line of an instance does not say. 0 unless given.
     pub weight: Weight,
 }
 
@@ -79,15 +84,17 @@ pub enum ParamMatch {
     Partial,
 }
 
-/// How long a link has to be down, or up, until that counts.
+/// A line of `interface_up_down_delays`: how long a link has to be down, or up, until that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkDelay {
     pub interface: String,
+    /// In microseconds, up to 255 s.
     pub down: Duration,
+    /// The same. `down` unless given.
     pub up: Duration,
 }
 
-/// A line of a `track_*` block.
+/// Something tracked, and what it does to one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Track {
     pub what: Tracked,
