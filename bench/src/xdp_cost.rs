@@ -54,7 +54,7 @@ fn measure(dataplane: &mut Dataplane, report: &mut Report) -> Result<()> {
     let (empty, empty_at_tc) = (Program::pass()?, Program::pass_at_tc()?);
     let key = |family| InstanceKey { ifindex: IFINDEX, vlan: 0, family, vrid: 51, reserved: [0; 2] };
     let four = Identity {
-        head: InstanceHead { key: key(4), group: 0 },
+        head: InstanceHead { key: key(4), lease_slot: 0 },
         primary: mapped([192, 0, 2, 10]),
         destination: mapped([224, 0, 0, 18]),
         auth_type: 0,
@@ -69,14 +69,14 @@ fn measure(dataplane: &mut Dataplane, report: &mut Report) -> Result<()> {
         mac: MAC,
     };
     let six = Identity {
-        head: InstanceHead { key: key(6), group: 0 },
+        head: InstanceHead { key: key(6), lease_slot: 0 },
         primary: PRIMARY6.octets(),
         destination: ADVERTS6.octets(),
         ..four.clone()
     };
     dataplane.pages().instances().write(0, &four);
     dataplane.pages().instances().write(1, &six);
-    let entry = VipEntry { group: 0, instance: 0, answers: 0, mac: MAC, flags: 0, reserved: 0 };
+    let entry = VipEntry { lease_slot: 0, instance: 0, reply_slot: 0, mac: MAC, flags: 0, reserved: 0 };
     let vip = |address| (VipKey { ifindex: IFINDEX, vlan: 0, address }, entry);
     dataplane.replace_tables(&Contents {
         vips: vec![vip(mapped(VIP.octets())), vip(VIP6.octets())],

@@ -243,11 +243,12 @@ impl Node {
         fs::create_dir_all(&bin)?;
         let script = format!(
             "#!/bin/sh\ncase \"$1\" in\n\
-             run) exec {vipd} \"$@\" --bpffs-dir {} --runtime-dir {run} --state-dir {} ;;\n\
+             run) exec {vipd} \"$@\" --bpffs-dir {bpffs} --runtime-dir {run} --state-dir {} ;;\n\
+             cleanup | doctor) exec {vipd} \"$@\" --bpffs-dir {bpffs} --runtime-dir {run} ;;\n\
              check | help | -*) exec {vipd} \"$@\" ;;\n\
              *) exec {vipd} \"$@\" --runtime-dir {run} ;;\nesac\n",
-            self.bpffs_dir.display(),
             self.state_dir().display(),
+            bpffs = self.bpffs_dir.display(),
             vipd = vipd.display(),
             run = self.runtime_dir().display(),
         );

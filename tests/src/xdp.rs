@@ -53,7 +53,7 @@ impl Program {
     /// Lets every frame pass, at tc ingress.
     pub fn pass_at_tc() -> Result<Self> {
         // mov r0, TC_ACT_UNSPEC; exit
-        Self::load_as(BPF_PROG_TYPE_SCHED_CLS, &[0xffff_ffff_0000_00b7, 0x95])
+        Self::load_as(BPF_PROG_TYPE_SCHED_CLS, &[0xffff_ffff_0000_00b7, 0x95], 0)
     }
 
     /// Sends every frame back unchanged out of the interface it came in by.
@@ -96,17 +96,18 @@ impl Program {
     }
 
     fn load(instructions: &[u64]) -> Result<Self> {
-        Self::load_as(BPF_PROG_TYPE_XDP, instructions)
+        Self::load_as(BPF_PROG_TYPE_XDP, instructions, BPF_F_XDP_HAS_FRAGS)
     }
 
-    fn load_as(prog_type: u32, instructions: &[u64]) -> Result<Self> {
+    fn load_as(prog_type: u32, instructions: &[u64], flags: u32) -> Result<Self> {
         let license = CString::new("MIT").context("a license string")?;
         let attr = ProgLoad {
             prog_type,
             insn_cnt: u32::try_from(instructions.len()).context("a short program")?,
             insns: instructions.as_ptr() as u64,
             license: license.as_ptr() as u64,
-            rest: [0; 12],
+            // No log; the version of the kernel, which nobody asks for; flags.
+            rest: [0, 0, 0, 0, 0, flags, 0, 0, 0, 0, 0, 0],
         };
         Ok(Self(bpf(BPF_PROG_LOAD, &attr).context("BPF_PROG_LOAD")?))
     }
@@ -185,6 +186,7 @@ const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_PROG_TEST_RUN: libc::c_int = 10;
 const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
+const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 const BPF_XDP: u32 = 37;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;

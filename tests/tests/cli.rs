@@ -9,6 +9,7 @@ use std::{
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{self, Command, Output},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -20,9 +21,15 @@ use vipd_tests::vipd_bin;
 fn help_documents_the_exit_codes() -> Result<()> {
     let (code, out, _) = vipd(&["--help"])?;
     assert_eq!(code, 0);
-    for line in
-        ["0  success", "1  failure", "2  bad arguments", "3  no vipd is running", "6  the configuration"]
-    {
+    for line in [
+        "0  success",
+        "1  failure",
+        "2  bad arguments",
+        "3  no vipd is running",
+        "4  a vipd is running",
+        "5  a vipd runs and does not answer",
+        "6  the configuration",
+    ] {
         ensure!(out.contains(line), "{line:?} is not in\n{out}");
     }
     Ok(())
@@ -114,6 +121,7 @@ fn check_says_how_bad_a_file_is() -> Result<()> {
     let json: Value = serde_json::from_str(&out)?;
     let finding = &json["diagnostics"][0];
     ensure!(code == 2 && json["errors"] == 1 && json["warnings"] == 0, "{code}: {out}");
+    ensure!(json["configuration"] == text(&conf) && json["chosen"] == "given", "{out}");
     ensure!(finding["file"] == text(&part) && finding["code"] == "bad-value", "{out}");
     ensure!(
         (&finding["line"], &finding["column"], &finding["end"]) == (&2.into(), &17.into(), &20.into()),
@@ -224,8 +232,18 @@ fn status_shows_the_instances_asked_for() -> Result<()> {
     let (_, out, _) = status(&["VI_2", "--json"])?;
     let json: Value = serde_json::from_str(&out)?;
     ensure!(json["schema"] == 1 && json["instances"].as_array().is_some_and(|all| all.len() == 1), "{out}");
+    let (code, out, _) = status(&["10.0.0.4"])?;
+    ensure!(code == 0 && out.contains("\nVI_2: ") && !out.contains("VI_1"), "{out}");
+    let (code, out, err) = status(&["10.0.0.99"])?;
+    ensure!(
+        code == 1 && out.is_empty() && err.contains("no instance has the VIP 10.0.0.99"),
+        "{code}: {err}"
+    );
     let (code, out, err) = status(&["VI_2", "VI_3"])?;
-    ensure!(code == 1 && out.is_empty() && err.contains("VI_3; there is VI_1, VI_2"), "{code}: {err}");
+    ensure!(
+        code == 1 && out.is_empty() && err.contains("VI_3 (did you mean VI_1?); there is VI_1, VI_2"),
+        "{code}: {err}"
+    );
     Ok(())
 }
 
@@ -268,4 +286,81 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// A daemon that is stopped is told within two seconds, by its pid, to people and to doctor; one that goes on answers.
+#[test]
+fn a_frozen_daemon_is_named_at_once() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let mut vipd = bed.start("lb01", &node_conf(HIGH, ""))?;
+    bed.wait("lb01", "MASTER")?;
+    vipd.sigstop()?;
+    let named = format!("vipd (pid {}) does not answer: stopped or hung", vipd.pid());
+    for arguments in [&["status"][..], &["status", "--json"], &["events"], &["events", INSTANCE]] {
+        let asked = Instant::now();
+        let output = bed.ask("lb01", arguments).output()?;
+        let took = asked.elapsed();
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(5) && error.contains(&named), "{arguments:?}: {output:?}");
+        // Within 2 s, where the machine is not busy with other labs.
+        ensure!(took < Duration::from_secs(6), "{arguments:?} took {took:?}");
+    }
+    let lb01 = bed.lb01();
+    let mut doctor = lb01.command(&bed.vipd);
+    doctor.args(["doctor", "-f"]).arg(lb01.vipd_conf());
+    doctor.arg("--bpffs-dir").arg(lb01.bpffs_dir()).arg("--runtime-dir").arg(lb01.runtime_dir());
+    let output = doctor.output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.code() == Some(1) && text.contains(&named), "{text}");
+    ensure!(!text.contains("does not run any more") && !text.contains("speaks VRRP here too"), "{text}");
+    vipd.sigcont()?;
+    bed.told("lb01", &["status"])?;
+    Ok(())
+}
+
+#[test]
+fn events_of_an_unknown_instance_are_an_error() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let _vipd = bed.start("lb01", &node_conf(HIGH, ""))?;
+    bed.wait("lb01", "MASTER")?;
+    for arguments in [&["events", "VI_2"][..], &["events", "--follow", "VI_2"]] {
+        let output = bed.ask("lb01", arguments).output()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(1), "{output:?}");
+        ensure!(error.contains("no instance is called VI_2; there is VI_1"), "{error}");
+    }
+    ensure!(bed.told("lb01", &["events", INSTANCE])?.contains(INSTANCE));
+    // One that is gone has had events.
+    bed.reloaded("lb01", &node_conf(HIGH, "").replace(INSTANCE, "VI_9"))?;
+    ensure!(bed.told("lb01", &["events", INSTANCE])?.contains(INSTANCE));
+    Ok(())
+}
+
+/// Whoever may not ask vipd is told so, and the rest is looked at.
+#[test]
+fn doctor_without_the_right_to_ask_goes_on() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let _vipd = bed.start("lb01", &node_conf(HIGH, ""))?;
+    bed.wait("lb01", "MASTER")?;
+    let lb01 = bed.lb01();
+    // The directories of labs are root's alone: the binary, and a socket as vipd's is, are put where others get at them.
+    let dir = env::temp_dir().join(format!("vipd-doctor-{}", process::id()));
+    fs::create_dir_all(&dir)?;
+    fs::copy(&bed.vipd, dir.join("vipd"))?;
+    let listener = std::os::unix::net::UnixListener::bind(dir.join("vipd.sock"))?;
+    fs::set_permissions(dir.join("vipd.sock"), fs::Permissions::from_mode(0o660))?;
+    let mut doctor = lb01.command("setpriv");
+    doctor.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(dir.join("vipd"));
+    doctor.args(["doctor", "-f", "/nonexistent", "--runtime-dir"]).arg(&dir);
+    let output = doctor.output()?;
+    drop(listener);
+    fs::remove_dir_all(&dir)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        text.contains("a vipd may run here, and cannot be asked") && text.contains("Permission denied"),
+        "{text}\n{output:?}"
+    );
+    ensure!(text.contains("kernel\n") && text.contains("this command runs without"), "{text}");
+    ensure!(!text.contains("does not run any more"), "{text}");
+    Ok(())
 }

@@ -110,6 +110,51 @@ fn a_place_that_is_taken_is_a_fault() -> Result<()> {
     Ok(())
 }
 
+/// A handover takes as long as the slowest backup, whether for a reload or for a stop.
+#[test]
+fn a_program_that_is_detached_during_a_handover_is_attached_again() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let stays = conf_of_mode("native");
+    // Nobody takes over: vipd waits for several of these intervals.
+    let goes = "vrrp_instance VI_2 {\n interface eth0\n virtual_router_id 52\n priority 100\n advert_int 2\n \
+                virtual_ipaddress {\n 10.0.0.44\n }\n}\n";
+    let mut vipd = bed.start("lb01", &(stays.clone() + goes))?;
+    let is_master = |name: &str| {
+        bed.lb01().status(&bed.vipd).is_ok_and(|status| {
+            let instances = status["instances"].as_array().cloned().unwrap_or_default();
+            instances.iter().any(|instance| instance["name"] == name && instance["state"] == "MASTER")
+        })
+    };
+    let told = |daemon: &vipd_tests::Daemon, words: &str| daemon.log().matches(words).count();
+    wait_for("both to be MASTER", SOON, || ["VI_1", "VI_2"].into_iter().all(is_master))?;
+    bed.lb01().write_vipd_conf(&stays)?;
+    let reload = std::thread::scope(|scope| -> Result<()> {
+        let reload = scope.spawn(|| bed.ask("lb01", &["reload"]).output());
+        wait_for("the goodbye of VI_2", SOON, || told(&vipd, "reloading") == 1)?;
+        std::thread::sleep(Duration::from_millis(300));
+        detach(bed.lb01())?;
+        wait_for("the program to be attached again", SOON, || told(&vipd, "program_attached") == 1)?;
+        ensure!(told(&vipd, "event=\"reloaded\"") == 0, "after the handover:\n{}", vipd.log());
+        let output = reload.join().expect("no panic")?;
+        ensure!(output.status.success(), "{output:?}");
+        Ok(())
+    });
+    reload?;
+    bed.wait("lb01", "MASTER")?;
+
+    bed.lb01().write_vipd_conf(&(stays + goes))?;
+    bed.told("lb01", &["reload"])?;
+    wait_for("VI_2 to be MASTER again", SOON, || is_master("VI_2"))?;
+    vipd.sigterm()?;
+    wait_for("the stop", SOON, || told(&vipd, "event=\"stopping\"") == 1)?;
+    std::thread::sleep(Duration::from_millis(300));
+    detach(bed.lb01())?;
+    wait_for("the program to be attached again", SOON, || told(&vipd, "program_attached") == 2)?;
+    vipd.wait(SOON)?;
+    ensure!(!pins(bed.lb01()).exists(), "pins are left");
+    Ok(())
+}
+
 /// An interface that goes takes its program with it: nobody has detached it.
 #[test]
 fn an_interface_that_goes_is_no_detachment() -> Result<()> {

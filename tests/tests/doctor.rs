@@ -90,11 +90,19 @@ fn a_node_that_runs_and_what_breaks_it() -> Result<()> {
     lb01.exec(&["ip", "address", "add", &format!("{VIP}/32"), "dev", "eth0"])?;
     expect(&bed, &["VI_1 vip-on-interface problem"])?;
     lb01.exec(&["ip", "address", "del", &format!("{VIP}/32"), "dev", "eth0"])?;
+    lb01.exec(&["ip", "rule", "add", "preference", "60", "lookup", "local"])?;
+    lb01.exec(&["ip", "rule", "del", "preference", "0"])?;
     lb01.exec(&["ip", "rule", "add", "preference", "50", "from", "192.0.2.0/24", "table", "7"])?;
     expect(&bed, &["rules rules warning"])?;
     let (code, ..) = doctor(&bed, &["--strict"])?;
     ensure!(code == 1, "a warning with --strict");
+    lb01.exec(&["ip", "rule", "del", "preference", "60"])?;
+    expect(&bed, &["rules rules problem"])?;
+    lb01.exec(&["ip", "rule", "add", "preference", "0", "lookup", "local"])?;
     lb01.exec(&["ip", "rule", "del", "preference", "50"])?;
+    lb01.ns().sysctl("net/ipv4/ip_nonlocal_bind", "0")?;
+    expect(&bed, &["sysctls nonlocal-bind problem"])?;
+    lb01.ns().sysctl("net/ipv4/ip_nonlocal_bind", "1")?;
     lb01.ns().sysctl("net/ipv4/conf/all/arp_ignore", "0")?;
     expect(&bed, &["sysctls arp problem"])?;
     lb01.ns().sysctl("net/ipv4/conf/all/arp_ignore", "1")?;
@@ -157,4 +165,49 @@ fn whether_the_kernel_loads_the_program() -> Result<()> {
     ensure!(level == "\"skipped\"" && what.contains("is not looked at"), "{level} {what}");
     ensure!(what.contains("without CAP_PERFMON"), "{what}");
     Ok(())
+}
+
+/// A keepalived beside vipd is named with what it has, in BACKUP too; a process that only has its name is none.
+#[test]
+fn a_keepalived_beside_vipd_is_named() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let (lb01, lb02) = (bed.lb01(), bed.lb02());
+    // lb02's is the better, so that lb01's stays in BACKUP.
+    let _other = lb02.start_keepalived(&node_conf(HIGH, ""))?;
+    lb02.wait_keepalived(INSTANCE, "MASTER", SOON)?;
+    let mut keepalived = lb01.start_keepalived(&node_conf(LOW, ""))?;
+    lb01.wait_keepalived(INSTANCE, "BACKUP", SOON)?;
+    let mut vipd = bed.start("lb01", &node_conf(LOW - 10, ""))?;
+    let named =
+        format!("keepalived (pid {}) runs on this host too and has VRID 51 on eth0", keepalived.pid());
+    ensure!(vipd.log().contains(&named), "{named} is not in {}", vipd.log());
+    let (_, found, json) = doctor(&bed, &[])?;
+    let named = format!("keepalived (pid {}) runs here too, and has VRID 51 on eth0", keepalived.pid());
+    ensure!(found.contains(&"configuration keepalived problem".to_owned()), "{found:?}");
+    ensure!(json.to_string().contains(&named), "{json:#}");
+
+    // The same as an address owner's other virtual router.
+    let other = node_conf(LOW, "").replace("virtual_router_id 51", "virtual_router_id 52");
+    keepalived.sigterm()?;
+    keepalived.wait(SOON)?;
+    lb01.stop_vipd(&bed.vipd)?;
+    vipd.wait(SOON)?;
+    let mut keepalived = lb01.start_keepalived(&other.replace("10.0.0.3", "10.0.0.4"))?;
+    lb01.wait_keepalived(INSTANCE, "MASTER", SOON)?;
+    let vipd = bed.start("lb01", &node_conf(LOW - 10, ""))?;
+    ensure!(vipd.log().contains("with no virtual router of vipd's"), "{}", vipd.log());
+    let (_, found, json) = doctor(&bed, &[])?;
+    ensure!(!found.iter().any(|line| line.contains("keepalived")), "{found:?}");
+    ensure!(json.to_string().contains("with other virtual routers"), "{json:#}");
+    keepalived.sigterm()?;
+    keepalived.wait(SOON)?;
+
+    let fake = lb01.dir().join("keepalived");
+    std::fs::copy("/bin/sleep", &fake)?;
+    let mut fake =
+        vipd_tests::Daemon::start("a fake", lb01.command(&fake).arg("60"), &lb01.dir().join("fake.log"))?;
+    let (_, found, json) = doctor(&bed, &[])?;
+    ensure!(!found.iter().any(|line| line.contains("keepalived")), "{found:?}");
+    ensure!(json.to_string().contains("and has no VRRP socket"), "{json:#}");
+    fake.kill9().map(drop)
 }

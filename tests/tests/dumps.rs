@@ -24,7 +24,15 @@ fn the_state_is_written_where_it_is_asked_for() -> Result<()> {
         json.display()
     );
     let pid = dir.join("keepalived.pid");
-    bed.lb01().write_vipd_conf(&(global + &node_conf(HIGH, "track_script {\n works\n }")))?;
+    bed.lb01().write_vipd_conf(
+        &(global
+            + &node_conf(
+                HIGH,
+                &format!(
+                    "track_script {{\n works\n }}\n unicast_src_ip {LB01}\n unicast_peer {{\n {LB02}\n }}"
+                ),
+            )),
+    )?;
     let mut command = bed.lb01().vipd_run(&bed.vipd);
     let mut daemon = Daemon::start("vipd", command.arg("--pid").arg(&pid), &bed.lb01().vipd_log())?;
     bed.wait("lb01", "MASTER")?;
@@ -39,7 +47,12 @@ fn the_state_is_written_where_it_is_asked_for() -> Result<()> {
         ensure!(fs::metadata(path)?.permissions().mode() & 0o777 == 0o600, "{}", path.display());
     }
     let data = fs::read_to_string(data)?;
-    for line in [" VRRP Instance = VI_1", "   State = MASTER", "   Virtual Router ID = 51"] {
+    for line in [
+        " VRRP Instance = VI_1",
+        "   State = MASTER",
+        "   Virtual Router ID = 51",
+        "     10.0.0.6 min_ttl 255 max_ttl 255",
+    ] {
         ensure!(data.lines().any(|found| found == line), "{line:?} is not in\n{data}");
     }
     let stats = fs::read_to_string(stats)?;

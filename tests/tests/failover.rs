@@ -282,6 +282,7 @@ fn footprint(node: &Node) -> Result<String> {
         &["ip", "neighbour", "show", &VIP.to_string()],
         &["sysctl", "net.ipv4.conf.eth0.arp_ignore", "net.ipv4.conf.eth0.arp_announce"],
         &["sysctl", "net.ipv4.conf.all.arp_ignore", "net.ipv4.conf.all.arp_announce"],
+        &["sysctl", "net.ipv4.ip_nonlocal_bind", "net.ipv6.ip_nonlocal_bind"],
         &["sysctl", "net.ipv4.conf.eth0.rp_filter", "net.ipv4.conf.eth0.accept_local"],
     ] {
         all += &format!("# {}\n{}", argv.join(" "), node.exec(argv)?);

@@ -5,7 +5,7 @@
 mod support;
 
 use std::{
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread::sleep,
     time::Duration,
 };
@@ -248,4 +248,63 @@ fn a_drained_node_is_better_than_none() -> Result<()> {
     pair.lb02 = pair.bed.restart("lb02")?;
     pair.bed.wait("lb02", "MASTER")?;
     pair.bed.wait("lb01", "BACKUP")
+}
+
+/// A file system of one page, with a file in it that fills it; unmounted with this.
+struct FullDisk(std::path::PathBuf);
+
+impl FullDisk {
+    fn at(dir: std::path::PathBuf) -> Result<Self> {
+        std::fs::create_dir_all(&dir)?;
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=4096", "tiny"]).arg(&dir).output()?;
+        ensure!(mount.status.success(), "{mount:?}");
+        let disk = Self(dir);
+        std::fs::write(disk.0.join("full"), [0; 4096])?;
+        ensure!(std::fs::write(disk.0.join("more"), "x").is_err(), "the disk is not full");
+        std::fs::remove_file(disk.0.join("more"))?;
+        Ok(disk)
+    }
+}
+
+impl Drop for FullDisk {
+    fn drop(&mut self) {
+        // With what a daemon may still have open there.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// A node that cannot remember that it is drained is not drained: nothing is handed over, and no restart finds a mark.
+#[test]
+fn a_drain_on_a_full_disk_is_refused() -> Result<()> {
+    let Some(mut pair) = slow_pair("")? else { return Ok(()) };
+    let state_dir = pair.bed.lb01().state_dir();
+    let disk = FullDisk::at(state_dir.clone())?;
+    let prober = pair.bed.prober()?;
+    let why = refused(&pair.bed, "lb01", &["drain"])?;
+    ensure!(why.contains("nothing is handed over") && why.contains("No space left on device"), "{why}");
+    sleep(Duration::from_secs(2));
+    let whole = pair.bed.lb01().status(&pair.bed.vipd)?;
+    ensure!(whole["drained"] == false && whole["instances"][0]["state"] == "MASTER", "{whole}");
+    let files: Vec<_> = std::fs::read_dir(&state_dir)?.flatten().map(|entry| entry.file_name()).collect();
+    ensure!(files == ["full"], "{files:?}");
+    ensure!(pair.bed.status("lb02")?["became_master"] == 0, "lb02 has taken over");
+    check_none_lost("a refused drain", prober, 1)?;
+    pair.bed.told("lb01", &["stop", "--for-restart"])?;
+    pair.lb01.wait(SOON)?;
+    pair.lb01 = pair.bed.restart("lb01")?;
+    pair.bed.wait("lb01", "MASTER")?;
+    ensure!(pair.bed.lb01().status(&pair.bed.vipd)?["drained"] == false);
+
+    // Nobody takes over: nothing is remembered either.
+    std::fs::remove_file(state_dir.join("full"))?;
+    pair.bed.lb02().stop_vipd(&pair.bed.vipd)?;
+    let why = refused(&pair.bed, "lb01", &["drain"])?;
+    ensure!(why.contains("the node is not drained") && !state_dir.join("drained").exists(), "{why}");
+    pair.lb02 = pair.bed.restart("lb02")?;
+    pair.bed.wait("lb02", "BACKUP")?;
+    pair.bed.told("lb01", &["drain"])?;
+    ensure!(state_dir.join("drained").exists());
+    drop(disk);
+    Ok(())
 }

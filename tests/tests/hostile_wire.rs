@@ -109,6 +109,73 @@ fn a_storm_of_changing_adverts_does_not_occupy_the_daemon() -> Result<()> {
     Ok(())
 }
 
+/// The same adverts for every virtual router of the interface: 255 buckets were 25,500 events in a second.
+#[test]
+fn a_storm_over_all_vrids_costs_no_multiple() -> Result<()> {
+    let mut told = Vec::new();
+    for vrids in [1..=1u8, 1..=255] {
+        let Some(bed) = Bed::new()? else { return Ok(()) };
+        let instance = |vrid: u8| {
+            format!(
+                "vrrp_instance V{vrid} {{\n interface eth0\n virtual_router_id {vrid}\n priority {LOW}\n advert_int 1\n \
+                 virtual_ipaddress {{\n 10.0.1.{vrid}\n }}\n}}\n"
+            )
+        };
+        let conf: String = vrids.clone().map(instance).collect();
+        let vipd = bed.start("lb02", &format!("global_defs {{\n vrrp_version 3\n}}\n{conf}"))?;
+        let socket = bed.client().ns().run(|| PacketSocket::open("eth0", 0))??;
+        let better = |vrid: u8, n: u32| {
+            let (last, priority) = (20 + (n % 200) as u8, 180 + (n % 70) as u8);
+            Ipv4::advert([10, 0, 0, last].into(), v3(vrid, priority, 100, &[Ipv4Addr::new(10, 0, 1, vrid)]))
+                .frame()
+        };
+        let number = u32::from(*vrids.end());
+        let frames: Vec<Vec<u8>> = (0..255 * 4).map(|n| better((n % number + 1) as u8, n)).collect();
+        let counters_before = instance_counters(&bed)?;
+        let (cpu_before, began) = (cpu_of(vipd.pid())?, Instant::now());
+        let mut sent = 0;
+        while began.elapsed() < STORM {
+            for batch in frames.chunks(BATCH as usize) {
+                sent += socket.send_all(batch)?;
+            }
+            let due = began + Duration::from_secs(1) * u32::try_from(sent)? / RATE;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        let (lasted, cpu) = (began.elapsed(), cpu_of(vipd.pid())? - cpu_before);
+        let counters = instance_counters(&bed)?;
+        let (received, deferred) = (counters.0 - counters_before.0, counters.1 - counters_before.1);
+        let events = (received - deferred) as f64 / lasted.as_secs_f64();
+        println!(
+            "{number} VRIDs, {received} adverts in {lasted:?}: {events:.0} events a second, vipd used {:.1} % of a core",
+            cpu.as_secs_f64() / lasted.as_secs_f64() * 100.0
+        );
+        ensure!(received > 10_000, "{received}: the storm was none");
+        told.push(events);
+        // Each is known in the end, with its last advert.
+        let newest: Vec<Vec<u8>> = vrids
+            .clone()
+            .map(|vrid| {
+                Ipv4::advert([10, 0, 0, 222].into(), v3(vrid, 251, 100, &[Ipv4Addr::new(10, 0, 1, vrid)]))
+                    .frame()
+            })
+            .collect();
+        let mut left = &newest[..];
+        while !left.is_empty() {
+            left = &left[socket.send_all(left)?..];
+        }
+        wait_for("the last advert of each", SOON, || {
+            bed.lb02().status(&bed.vipd).is_ok_and(|status| {
+                let instances = status["instances"].as_array().cloned().unwrap_or_default();
+                instances.len() == number as usize
+                    && instances.iter().all(|instance| instance["master"]["priority"] == 251)
+            })
+        })?;
+    }
+    // 500 and what a burst of 2,048 adds in so short a time, not 255 times a hundred.
+    ensure!(told[1] < told[0].max(100.0) * 12.0, "{told:?} events a second");
+    Ok(())
+}
+
 /// Adverts received, and events deferred.
 fn instance_counters(bed: &Bed) -> Result<(u64, u64)> {
     let pin = support::pins(bed.lb02()).join("INSTANCE_COUNTERS");

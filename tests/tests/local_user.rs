@@ -10,6 +10,7 @@ mod support;
 use std::{
     fs::{self, File},
     os::{
+        fd::AsRawFd,
         linux::net::SocketAddrExt,
         unix::{
             fs::{MetadataExt, PermissionsExt, chown, symlink},
@@ -140,14 +141,19 @@ fn foreign_pin_directories_give_way() -> Result<()> {
     ensure!(is_attached()?);
 
     let vipd = bpffs.join("vipd");
-    let current = vipd.join(format!("v{ABI_VERSION}"));
+    let version = format!("v{ABI_VERSION}");
+    let current = vipd.join(&version);
+    // By way of a descriptor: this host's bpffs itself may be closed to others.
+    let opened = File::open(bpffs)?;
+    let his_vipd = Path::new("/proc/self/fd").join(opened.as_raw_fd().to_string()).join("vipd");
     let attack = |with_own: bool| {
         as_nobody(lb01, || {
             let all = Mode::S_IRWXU | Mode::S_IRWXG | Mode::S_IRWXO;
-            nix::unistd::mkdir(&vipd, all)?;
-            fs::set_permissions(&vipd, fs::Permissions::from_mode(0o777))?;
-            symlink(&others, vipd.join("v4"))?;
+            nix::unistd::mkdir(&his_vipd, all)?;
+            fs::set_permissions(&his_vipd, fs::Permissions::from_mode(0o777))?;
+            symlink(&others, his_vipd.join("v4"))?;
             if with_own {
+                let current = his_vipd.join(&version);
                 fs::create_dir(&current)?;
                 symlink(&pin, current.join("link-3"))?;
             }
@@ -174,7 +180,7 @@ fn foreign_pin_directories_give_way() -> Result<()> {
     }
 
     // The whole name is a link.
-    as_nobody(lb01, || Ok(symlink(&others, &vipd)?))?;
+    as_nobody(lb01, || Ok(symlink(&others, &his_vipd)?))?;
     let mut daemon = bed.start("lb01", &node_conf(HIGH, ""))?;
     bed.wait("lb01", "MASTER")?;
     ensure!(daemon.log().contains("another user has made a link") && fs::symlink_metadata(&vipd)?.is_dir());

@@ -1,21 +1,26 @@
-//! `--metrics-listen`: scraped over TCP and a unix socket, the text is OpenMetrics, and its numbers are what happened.
+//! `--metrics-listen`: scraped over TCP and a unix socket, the text is OpenMetrics or the classic format, and its numbers are what
+//! happened; promtool takes the text and runs the documented alerts.
+
+#![allow(clippy::disallowed_methods, reason = "tests measure")]
 
 mod support;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    env, fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::{fs::PermissionsExt, net::UnixStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::{self, Command, Output, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 use support::{Bed, HIGH, INSTANCE, INTERVAL, LEASE, LOW, SOON, VIP, frames, node_conf, pins};
-use vipd_tests::{Daemon, Node, wait_for};
+use vipd_tests::{Daemon, Node, find_program, skip, wait_for};
 
 const ADDRESS: &str = "127.0.0.1:9812";
 const LABELS: &str = "vrrp_instance=\"VI_1\",interface=\"eth0\",vrid=\"51\",family=\"ipv4\"";
@@ -58,7 +63,12 @@ fn converse(mut stream: impl Read + Write, request: &str) -> Result<Reply> {
 }
 
 fn get(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: vipd\r\nUser-Agent: test\r\n\r\n")
+    asking(path, "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1")
+}
+
+/// As a client that takes these media types.
+fn asking(path: &str, accept: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: vipd\r\nUser-Agent: test\r\nAccept: {accept}\r\n\r\n")
 }
 
 /// Every sample by its name and labels, as they stand there.
@@ -225,6 +235,139 @@ fn numbers_are_those_of_a_takeover() -> Result<()> {
     Ok(())
 }
 
+/// Runs promtool; `None`, counted as a skip, if it is not there.
+fn promtool(arguments: &[&str], input: &str) -> Result<Option<Output>> {
+    let Some(promtool) = find_program("promtool") else {
+        skip("promtool is missing: `cargo xtask setup` installs Debian's package prometheus");
+        return Ok(None);
+    };
+    let mut command = Command::new(promtool);
+    let mut child = command
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("start promtool")?;
+    // Closed when it is written, which ends the input.
+    child.stdin.take().context("standard input")?.write_all(input.as_bytes())?;
+    Ok(Some(child.wait_with_output()?))
+}
+
+fn repository(path: &str) -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    Ok(path.to_str().context("a path in UTF-8")?.to_owned())
+}
+
+#[test]
+fn the_classic_text_is_what_promtool_takes() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let script = "vrrp_script chk {\n    script \"/bin/true\"\n    interval 1\n}\n";
+    let conf = script.to_owned() + &node_conf(HIGH, "track_script {\n chk\n }");
+    let _daemon = start(&bed, "lb01", &conf, ADDRESS)?;
+    bed.wait("lb01", "MASTER")?;
+    let no_accept = "GET /metrics HTTP/1.1\r\nHost: vipd\r\n\r\n".to_owned();
+    for request in [no_accept, asking("/metrics", "*/*"), asking("/metrics", "text/plain;version=0.0.4")] {
+        let reply = over_tcp(lb01, &request)?;
+        ensure!(reply.code == 200, "{reply:?}");
+        ensure!(
+            reply.head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"),
+            "{}",
+            reply.head
+        );
+        for line in [
+            format!("{} 1", state("MASTER")),
+            format!("vipd_vip_owned{{{LABELS},vip=\"{VIP}\"}} 1"),
+            "# TYPE vipd_instance_adverts_sent_total counter".into(),
+            "# TYPE process_resident_memory_bytes gauge".into(),
+        ] {
+            ensure!(reply.body.lines().any(|found| found == line), "{line} is not in\n{}", reply.body);
+        }
+        let Some(output) = promtool(&["check", "metrics"], &reply.body)? else { return Ok(()) };
+        let said =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success() && said.is_empty(), "{}: {said}\n{}", output.status, reply.body);
+    }
+    // It finds fault with what is wrong.
+    if let Some(output) = promtool(&["check", "metrics"], "# TYPE vipd_ms counter\nvipd_ms 1\n")? {
+        ensure!(!output.status.success(), "{output:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_process_is_among_the_metrics() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let daemon = start(&bed, "lb01", &node_conf(HIGH, ""), ADDRESS)?;
+    bed.wait("lb01", "MASTER")?;
+    let samples = scrape(lb01)?;
+    let fds = fs::read_dir(format!("/proc/{}/fd", daemon.pid()))?.count();
+    for (series, least, most) in [
+        ("process_open_fds{}", 10.0, f64::from(u32::try_from(fds)?) + 2.0),
+        ("process_max_fds{}", 1024.0, 1e9),
+        ("process_threads{}", 2.0, 100.0),
+        ("process_resident_memory_bytes{}", 1e6, 1e9),
+        ("process_virtual_memory_bytes{}", 1e6, 1e12),
+        ("process_cpu_seconds_total{}", 0.0, 60.0),
+    ] {
+        let found = value(&samples, series)?;
+        ensure!(found >= least && found <= most, "{series} is {found}, expected {least} to {most}");
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
+    let age = now - value(&samples, "process_start_time_seconds{}")?;
+    // The kernel says when it was booted to a second.
+    ensure!(age > -2.0 && age < 120.0, "started {age} s ago");
+    Ok(())
+}
+
+/// What both alerts of before got wrong, and each other rule, with series that are made up.
+#[test]
+fn the_documented_alerts_fire_when_they_should() -> Result<()> {
+    let tests = repository("tests/promtool/alerts.yml")?;
+    let Some(output) = promtool(&["test", "rules", &tests], "")? else { return Ok(()) };
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success() && said.contains("SUCCESS"), "{}: {said}", output.status);
+    let (rules, tests) =
+        (fs::read_to_string(repository("docs/reference/vipd-alerts.yml")?)?, fs::read_to_string(tests)?);
+    for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        let name = format!("alertname: {alert}\n");
+        let fires = tests.split(&name).skip(1).any(|rest| rest.trim_start().starts_with("exp_alerts:"));
+        ensure!(fires, "no test has {alert} fire");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_dashboards_expressions_are_promql() -> Result<()> {
+    let dashboard = fs::read_to_string(repository("docs/reference/grafana-dashboard.json")?)?;
+    let dashboard: Value = serde_json::from_str(&dashboard)?;
+    let panels = dashboard["panels"].as_array().context("panels")?;
+    let expressions: Vec<&str> = panels
+        .iter()
+        .filter_map(|panel| panel["targets"].as_array())
+        .flatten()
+        .filter_map(|target| target["expr"].as_str())
+        .collect();
+    let mut rules = "groups:\n- name: dashboard\n  rules:\n".to_owned();
+    for (n, expression) in expressions.iter().enumerate() {
+        let expression = expression.replace("$__rate_interval", "1m");
+        rules += &format!("  - record: panel:{n}\n    expr: {}\n", serde_json::to_string(&expression)?);
+    }
+    let file = env::temp_dir().join(format!("vipd-dashboard-{}.yml", process::id()));
+    fs::write(&file, rules)?;
+    let output = promtool(&["check", "rules", file.to_str().context("a path in UTF-8")?], "");
+    fs::remove_file(&file)?;
+    let Some(output) = output? else { return Ok(()) };
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{said}");
+    ensure!(said.contains(&format!("{} rules found", expressions.len())), "{said}");
+    Ok(())
+}
+
 /// A lease that has run out is seen after the fact, by whoever looks within a minute.
 #[test]
 fn the_margin_of_a_frozen_master_is_0() -> Result<()> {
@@ -256,6 +399,7 @@ fn only_scrapes_are_served_and_few_at_once() -> Result<()> {
     for (request, code) in [
         (get("/metrics"), 200),
         (get("/metrics?debug=1"), 200),
+        (get("/metrics").replace("GET", "HEAD"), 200),
         (get("/"), 404),
         (get("/metrics/"), 404),
         (get("/metrics").replace("GET", "POST"), 405),
@@ -267,6 +411,10 @@ fn only_scrapes_are_served_and_few_at_once() -> Result<()> {
         let reply = over_tcp(lb01, &request).with_context(|| shown.to_owned())?;
         ensure!(reply.code == code, "{shown:?}: {reply:?}, expected {code}");
     }
+    // The length of a body that does not come.
+    let head = over_tcp(lb01, &get("/metrics").replace("GET", "HEAD"))?;
+    let length = head.head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    ensure!(head.body.is_empty() && length.is_some_and(|length| length != "0"), "{head:?}");
     // Those who say nothing keep nobody waiting, nor the election.
     let address: SocketAddr = ADDRESS.parse()?;
     let silent: Vec<TcpStream> =

@@ -5,7 +5,12 @@
 
 mod support;
 
-use std::{net::IpAddr, thread::sleep, time::Duration};
+use std::{
+    io::ErrorKind,
+    net::{IpAddr, TcpStream},
+    thread::sleep,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use support::{
@@ -171,5 +176,29 @@ fn what_the_node_says_by_another_mac_is_no_conflict() -> Result<()> {
     bed.client().inject(&arp(2, PEER_MAC, VIP, VIP))?;
     let conflict = bed.wait_event("lb01", "address_conflict", |_| true)?;
     ensure!(conflict["fields"]["their_mac"] == Mac(PEER_MAC).to_string(), "{conflict}");
+    Ok(())
+}
+
+/// What limits.md says: by ARP nobody is led to the other interface, but whoever sends there by a route of his own reaches a master that
+/// was killed, until what it has left is removed.
+#[test]
+fn a_route_by_the_other_interface_reaches_a_killed_master() -> Result<()> {
+    let Some(bed) = bed()? else { return Ok(()) };
+    bed.client().exec(&["ip", "route", "add", "10.0.0.3/32", "via", "10.0.0.25"])?;
+    // A port where nobody listens refuses at once.
+    let reaches = || -> Result<bool> {
+        let connect = || TcpStream::connect_timeout(&(VIP, 9).into(), WATCH);
+        let refused = bed.client().ns().run(connect)?.err().map(|error| error.kind());
+        Ok(refused == Some(ErrorKind::ConnectionRefused))
+    };
+    let mut vipd = bed.start("lb01", &node_conf(HIGH, ""))?;
+    bed.wait("lb01", "MASTER")?;
+    ensure!(reaches()?, "the master is not reached");
+    vipd.kill9()?;
+    sleep(LEASE * 2);
+    ensure!(reaches()?, "a killed master is not reached any more: limits.md is to be changed");
+    let mut cleanup = bed.ask("lb01", &["cleanup"]);
+    let output = cleanup.arg("--bpffs-dir").arg(bed.lb01().bpffs_dir()).output()?;
+    ensure!(output.status.success() && !reaches()?, "{output:?}");
     Ok(())
 }

@@ -171,3 +171,34 @@ fn a_reload_is_refused() -> Result<()> {
     ensure!(status["state"] == "MASTER" && status["interface"] == "eth0", "{status}");
     Ok(())
 }
+
+/// In a time namespace the daemon's clock is not the program's: each lease would end at two moments. Both ways of it.
+#[test]
+fn a_time_namespace_is_refused() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    lb01.write_vipd_conf(&node_conf(HIGH, ""))?;
+    for (offset, words) in [("1000", "1000.0"), ("-1", "1.0")] {
+        let run = lb01.vipd_run(&bed.vipd);
+        let mut command = lb01.command("unshare");
+        command.args(["--time", "--fork", "--boottime", offset, "--"]).arg(&bed.vipd).args(run.get_args());
+        let output = command.output()?;
+        let error = stderr(&output);
+        if error.contains("timens") || error.contains("unshare failed") {
+            vipd_tests::skip(format_args!("no time namespaces here: {error}"));
+            return Ok(());
+        }
+        ensure!(output.status.code() == Some(1), "{offset}: {output:?}");
+        let direction = if offset.starts_with('-') { "behind" } else { "ahead of" };
+        for words in ["this process is in a time namespace", words, direction, "start vipd outside of it"] {
+            ensure!(error.contains(words), "{offset}: {words} is not in {error}");
+        }
+        ensure!(!lb01.bpffs_dir().join("vipd").exists(), "something was left");
+    }
+    // A monotonic clock of its own is no matter: leases are not judged by it.
+    let run = lb01.vipd_run(&bed.vipd);
+    let mut command = lb01.command("unshare");
+    command.args(["--time", "--monotonic", "1000", "--"]).arg(&bed.vipd).args(run.get_args());
+    let _vipd = vipd_tests::Daemon::start("vipd", &mut command, &lb01.vipd_log())?;
+    bed.wait("lb01", "MASTER")
+}

@@ -21,7 +21,7 @@ use nix::{
     },
     unistd::Pid,
 };
-use support::{Bed, HIGH, SOON, node_conf};
+use support::{Bed, HIGH, SOON, VIP, conf, node_conf};
 use vipd_tests::{Node, vipd_bin, wait_for};
 
 const ROWS: NonZeroU16 = NonZeroU16::new(30).expect("not 0");
@@ -39,10 +39,15 @@ struct Screen {
 
 impl Screen {
     fn new(bed: &Bed, node: &Node) -> Result<Self> {
-        let size = size(ROWS, COLUMNS);
+        Self::of(bed, node, &["top", "--interval", "0.2"], ROWS, COLUMNS)
+    }
+
+    /// A terminal of this size with this command in it.
+    fn of(bed: &Bed, node: &Node, arguments: &[&str], rows: NonZeroU16, columns: NonZeroU16) -> Result<Self> {
+        let size = size(rows, columns);
         let pty = openpty(&size, None)?;
         let before = tcgetattr(&pty.slave)?;
-        let mut command = node.vipd_ask(&bed.vipd, &["top", "--interval", "0.2"]);
+        let mut command = node.vipd_ask(&bed.vipd, arguments);
         command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
         command.stdin(pty.slave.try_clone()?).stdout(pty.slave.try_clone()?).stderr(pty.slave.try_clone()?);
         let child = command.spawn().context("start vipd top")?;
@@ -50,7 +55,7 @@ impl Screen {
         drop(command);
         let keyboard = File::from(pty.master);
         let mut output = keyboard.try_clone()?;
-        let picture = Arc::new(Mutex::new(vt100::Parser::new(ROWS, COLUMNS, 0)));
+        let picture = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
         let painted = Arc::clone(&picture);
         // Ends with the terminal.
         thread::spawn(move || {
@@ -139,6 +144,91 @@ fn it_follows_a_daemon_that_goes_and_comes() -> Result<()> {
     screen.keyboard.write_all(b"q")?;
     let status = screen.ends()?;
     ensure!(status.success(), "{status}: {}", screen.text());
+    Ok(())
+}
+
+/// The instance of a pair and five more, with names that a small terminal has no room for.
+fn six_instances() -> String {
+    let more = (2..=6).map(|n| {
+        conf("VI_1", "BACKUP", HIGH, "")
+            .replace("VI_1", &format!("site_{n}_of_the_northern_region"))
+            .replace("virtual_router_id 51", &format!("virtual_router_id {}", 50 + n))
+            .replace(&VIP.to_string(), &format!("10.0.{n}.3\n        10.0.{n}.4"))
+            .replace("global_defs {\n    vrrp_version 3\n}\n", "")
+    });
+    node_conf(HIGH, "") + &more.collect::<String>()
+}
+
+#[test]
+fn a_small_terminal_is_searched_and_explained() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let _daemon = bed.start("lb01", &six_instances())?;
+    bed.wait("lb01", "MASTER")?;
+    for (rows, columns) in [(24, 80), (15, 60)] {
+        let mut screen = Screen::new(&bed, bed.lb01())?;
+        screen.shows("6 MASTER")?;
+        screen.resize(rows, columns)?;
+        screen.shows("site_6_of")?;
+        wait_for("the picture of that size", SOON, || {
+            screen.text().lines().last().is_some_and(|l| l.starts_with("q quit"))
+        })
+        .with_context(|| screen.text())?;
+        let text = screen.text();
+        ensure!(text.contains("VIP") && text.contains("10.0.2.3 +1") && text.contains("INSTANCE"), "{text}");
+        ensure!(text.lines().all(|line| line.chars().count() <= columns.into()), "{text}");
+
+        screen.keyboard.write_all(b"?")?;
+        screen.shows("search names, interfaces, groups, VIPs")?;
+        screen.keyboard.write_all(b"?/10.0.4.4")?;
+        screen.shows("1 of 6 shown (/10.0.4.4)")?;
+        screen.shows("10.0.4.4 +1")?;
+        wait_for("the others to go", SOON, || !screen.text().contains("site_6_of"))
+            .with_context(|| screen.text())?;
+        screen.keyboard.write_all(b"\rf")?;
+        screen.shows("1 of 6 shown (/10.0.4.4, MASTER)")?;
+        screen.keyboard.write_all(b"f")?;
+        screen.shows("0 of 6 shown (/10.0.4.4, BACKUP)")?;
+        // One Esc ends the filter, the next one all.
+        screen.keyboard.write_all(b"\x1b")?;
+        screen.shows("site_6_of")?;
+        screen.keyboard.write_all(b"q")?;
+        let status = screen.ends()?;
+        ensure!(status.success(), "{status}: {}", screen.text());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_table_of_status_fits_its_terminal() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let _daemon = bed.start("lb01", &six_instances())?;
+    bed.wait("lb01", "MASTER")?;
+    for columns in [60, 80, 100] {
+        let columns = NonZeroU16::new(columns).context("not 0")?;
+        let mut screen = Screen::of(&bed, bed.lb01(), &["status"], ROWS, columns)?;
+        screen.shows("details: vipd status")?;
+        ensure!(screen.child.wait()?.success(), "{}", screen.text());
+        let text = screen.text();
+        let table: Vec<&str> =
+            text.lines().skip_while(|line| !line.starts_with("INSTANCE")).take(7).collect();
+        // A row that is wrapped would be two.
+        let starts = |(line, start): (&&str, String)| line.starts_with(&start);
+        let names =
+            ["INSTANCE", "VI_1"].map(str::to_owned).into_iter().chain((2..=6).map(|n| format!("site_{n}_")));
+        ensure!(table.len() == 7 && table.iter().zip(names).all(starts), "{columns}:\n{text}");
+        ensure!(table[0].contains("INTERFACE  VRID") && table[0].contains("VIPS"), "{columns}:\n{text}");
+        ensure!(
+            table[2].contains("eth0") && table[2].contains("52") && table[2].contains("10.0.2.3"),
+            "{columns}:\n{text}"
+        );
+    }
+    let output = bed.lb01().vipd_ask(&bed.vipd, &["status"]).output()?;
+    let piped = String::from_utf8(output.stdout)?;
+    ensure!(
+        piped.contains("site_6_of_the_northern_region") && piped.contains("10.0.6.3 10.0.6.4"),
+        "{piped}"
+    );
+    ensure!(!piped.contains('…'), "{piped}");
     Ok(())
 }
 

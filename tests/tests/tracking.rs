@@ -349,6 +349,43 @@ fn the_own_interface_is_tracked_as_the_instance_says() -> Result<()> {
     bed.wait("lb02", "FAULT")
 }
 
+/// The kernel tells nothing of an address on another interface than the instance's, and a source that no interface has is a copied file:
+/// its node would be master beside the one whose address it is.
+#[test]
+fn a_source_address_is_followed_wherever_it_is() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let unicast = |own: &str, peer: &str| format!("unicast_src_ip {own}\n unicast_peer {{\n {peer}\n }}");
+    let sources = |lb01: &str, lb02: &str| -> Result<()> {
+        bed.lb01().exec(&["ip", "address", lb01, "192.0.2.1/32", "dev", "lo"])?;
+        bed.lb02().exec(&["ip", "address", lb02, "192.0.2.2/32", "dev", "lo"]).map(drop)
+    };
+    bed.lb01().exec(&["ip", "route", "add", "192.0.2.2", "via", &LB02.to_string()])?;
+    bed.lb02().exec(&["ip", "route", "add", "192.0.2.1", "via", &LB01.to_string()])?;
+    sources("add", "add")?;
+    let lb01 = bed.start("lb01", &node_conf(HIGH, &unicast("192.0.2.1", "192.0.2.2")))?;
+    let _lb02 = bed.start("lb02", &node_conf(LOW, &unicast("192.0.2.2", "192.0.2.1")))?;
+    bed.wait("lb01", "MASTER")?;
+    bed.wait("lb02", "BACKUP")?;
+    bed.lb01().exec(&["ip", "address", "del", "192.0.2.1/32", "dev", "lo"])?;
+    bed.wait("lb01", "FAULT")?;
+    bed.wait("lb02", "MASTER")?;
+    let reason = bed.status("lb01")?["reason"].to_string();
+    ensure!(reason.contains("192.0.2.1 is not on any interface"), "{reason}");
+    thread::sleep(INTERVAL * 20);
+    let changes = lb01.log().matches("state changed").count();
+    bed.lb01().exec(&["ip", "address", "add", "192.0.2.1/32", "dev", "lo"])?;
+    bed.wait("lb01", "MASTER")?;
+    bed.wait("lb02", "BACKUP")?;
+    ensure!(changes <= 4, "it flapped:\n{}", lb01.log());
+
+    // A file that was copied, over multicast.
+    let copied = format!("mcast_src_ip {LB01}");
+    bed.reloaded("lb01", &node_conf(HIGH, &copied))?;
+    bed.reloaded("lb02", &node_conf(LOW, &copied))?;
+    bed.wait("lb02", "FAULT")?;
+    bed.wait("lb01", "MASTER")
+}
+
 /// A rival that is beaten, and each new priority, are told to those who ask.
 #[test]
 fn rivals_and_priorities_are_told() -> Result<()> {

@@ -151,7 +151,7 @@ fn a_source_that_is_removed_is_a_fault_until_it_is_back() -> Result<()> {
         sleep(master_down(HIGH) * 3);
         let status = bed.status("lb01")?;
         let reason = status["reason"].as_str().unwrap_or_default().to_owned();
-        for words in ["source address", "unicast_src_ip 10.0.0.5 is not on eth0", "ip address add"] {
+        for words in ["source address", "unicast_src_ip 10.0.0.5 is not on any interface", "ip address add"] {
             ensure!(status["state"] == "FAULT" && reason.contains(words), "{words}: {status}");
         }
         let doctor = doctor(&bed)?;

@@ -2,10 +2,12 @@
 //!
 //! As words because LLVM takes an array of octets apart and gives each of them a stack slot of its own.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
 use crate::abi::mapped;
 
 /// Native-endian loads of an address's upper and lower eight octets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Address {
     pub upper: u64,

@@ -9,7 +9,7 @@
 //! ```
 
 /// A 64-bit word that others read and write at any moment.
-pub trait Word {
+pub trait LeaseWord {
     fn load(&self) -> u64;
     fn store(&self, value: u64);
     /// Stores `new` if the word is `old`; the word found instead if it is not.
@@ -18,7 +18,7 @@ pub trait Word {
 
 /// Makes this node the owner until `until`, by compare-exchange from whatever the word says: 0, a time that has passed, or
 /// the deadline of this daemon's predecessor on this node (of which there is one at a time).
-pub fn acquire(word: &impl Word, until: u64) {
+pub fn acquire(word: &impl LeaseWord, until: u64) {
     let mut found = word.load();
     while let Err(now) = word.compare_exchange(found, until) {
         found = now;
@@ -30,11 +30,11 @@ pub fn acquire(word: &impl Word, until: u64) {
 /// # Errors
 ///
 /// The word found instead, if it is not `from`: XDP has revoked the lease.
-pub fn renew(word: &impl Word, from: u64, to: u64) -> Result<(), u64> {
+pub fn renew(word: &impl LeaseWord, from: u64, to: u64) -> Result<(), u64> {
     word.compare_exchange(from, to)
 }
 
 /// Gives the lease up.
-pub fn release(word: &impl Word) {
+pub fn release(word: &impl LeaseWord) {
     word.store(0);
 }

@@ -5,9 +5,9 @@
 
 pub mod abi;
 pub mod address;
+pub mod bloom;
 pub mod lease;
 pub mod rival;
-pub mod sieve;
 pub mod types;
 
 pub mod wire;

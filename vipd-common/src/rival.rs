@@ -3,14 +3,14 @@
 //!
 //! The XDP program decides by these functions, and so does the simulation.
 
-use crate::{abi::Instance, address::Address};
+use crate::{abi::InstanceRecord, address::Address};
 
 /// An unchanged rival is reported again after this time: often enough to answer it, too rarely to be a flood.
 pub const RIVAL_EVENT_NS: u64 = 10_000_000;
 
 /// A valid advert of another router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rival {
+pub struct RivalAdvert {
     pub source: Address,
     pub priority: u8,
     pub interval_cs: u32,
@@ -40,13 +40,13 @@ impl Tenure {
     }
 }
 
-impl Rival {
+impl RivalAdvert {
     /// Whether the rival takes the VIPs from us, whose lease word is `until`.
     ///
     /// It does if it beats us (RFC 9568 6.4.3), or if our last renewal is so old that we must be dead or frozen: then
     /// whoever speaks has taken over. A router that is leaving (priority 0) takes nothing.
     #[inline(always)]
-    pub fn tenure(&self, ours: &Instance, until: u64, now: u64) -> Tenure {
+    pub fn tenure(&self, ours: &InstanceRecord, until: u64, now: u64) -> Tenure {
         if until == 0 {
             return Tenure::None;
         }
@@ -65,7 +65,7 @@ impl Rival {
     /// As [`tenure`](Self::tenure), of an address owner over version 2: it discards every advert (RFC 3768 7.1), but one
     /// that is dead or frozen has a successor all the same.
     #[inline(always)]
-    pub fn tenure_of_deaf_owner(&self, ours: &Instance, until: u64, now: u64) -> Tenure {
+    pub fn tenure_of_deaf_owner(&self, ours: &InstanceRecord, until: u64, now: u64) -> Tenure {
         match self.tenure(ours, until, now) {
             Tenure::Lost if !is_stale(ours, until, now) => Tenure::Kept,
             tenure => tenure,
@@ -74,7 +74,7 @@ impl Rival {
 
     /// Whether the daemon is to be told: of what is new, and to an owner of every rival now and then.
     #[inline(always)]
-    pub fn is_to_be_reported(&self, record: &Instance, tenure: Tenure, now: u64) -> bool {
+    pub fn is_to_be_reported(&self, record: &InstanceRecord, tenure: Tenure, now: u64) -> bool {
         match tenure {
             Tenure::Lost => true,
             Tenure::Kept => {
@@ -85,7 +85,7 @@ impl Rival {
     }
 
     #[inline(always)]
-    fn is_news(&self, record: &Instance) -> bool {
+    fn is_news(&self, record: &InstanceRecord) -> bool {
         // A goodbye that is repeated is stamped as any advert, and waited for no differently.
         record.resync != 0
             || self.priority != record.source_priority
@@ -96,7 +96,7 @@ impl Rival {
 
     /// Describes the rival in the record, once the daemon has been told; the event had this `generation`.
     #[inline(always)]
-    pub fn describe(&self, record: &mut Instance, generation: u64, now: u64) {
+    pub fn describe(&self, record: &mut InstanceRecord, generation: u64, now: u64) {
         record.generation = generation;
         record.resync = 0;
         record.rival_event_ns = now;
@@ -109,6 +109,6 @@ impl Rival {
 
 /// Whether the last renewal, at `until - lease_ns`, is too long ago for a daemon that is alive.
 #[inline(always)]
-fn is_stale(ours: &Instance, until: u64, now: u64) -> bool {
+fn is_stale(ours: &InstanceRecord, until: u64, now: u64) -> bool {
     now.wrapping_add(ours.lease_ns) > until.wrapping_add(ours.stale_after_ns)
 }

@@ -1,8 +1,8 @@
 //! Other stations that say they have one of our VIPs, whether by ARP or by Neighbor Advertisement.
 
-use vipd_common::abi::{Count, Event, event_kind};
+use vipd_common::abi::{Count, RingEvent, event_kind};
 
-use crate::{Verdict, address::Address, count::count, events, log, maps::INSTANCES, ownership::Vip};
+use crate::{Verdict, address::Address, count::count, events, log, maps::INSTANCES, ownership::FoundVip};
 
 /// One conflict event per instance in this time (RFC 5227 2.4: DEFEND_INTERVAL is 10 s; an operator wants to know sooner).
 const CONFLICT_EVENT_NS: u64 = 1_000_000_000;
@@ -11,7 +11,7 @@ const CONFLICT_EVENT_NS: u64 = 1_000_000_000;
 ///
 /// Of a VIP we own, it is one. Of one we do not own it is the master's announcement.
 #[inline(always)]
-pub fn handle(vip: &Vip, address: Address, mac: [u8; 6], otherwise: Verdict) -> Option<Verdict> {
+pub fn handle(vip: &FoundVip, address: Address, mac: [u8; 6], otherwise: Verdict) -> Option<Verdict> {
     if mac == vip.entry.mac {
         // Our own announcement, looped back, or a peer with the same virtual MAC.
         return Some(otherwise);
@@ -42,7 +42,7 @@ pub extern "C" fn report_conflict(instance: u32, upper: u64, lower: u64, mac: u6
         return 0;
     }
     *last = now;
-    let sent = events::send(Event {
+    let sent = events::send(RingEvent {
         kind: event_kind::CONFLICT,
         instance,
         at_ns: now,

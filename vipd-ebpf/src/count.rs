@@ -1,10 +1,10 @@
-//! Counting: one slot per reason, per CPU, no lock; answers by VIP.
+//! Counting: one slot per reason, per CPU, no lock; replies by VIP.
 
 use core::arch::asm;
 
 use vipd_common::abi::{Count, Counters, InstanceCount, InstanceCounters, VipEntry};
 
-use crate::maps::{COUNTERS, INSTANCE_COUNTERS, VIP_ANSWERS};
+use crate::maps::{COUNTERS, INSTANCE_COUNTERS, VIP_REPLIES};
 
 /// Adds one to a counter that belongs to no instance.
 #[inline(always)]
@@ -22,12 +22,12 @@ pub fn count_instance(instance: u32, slot: InstanceCount) {
     }
 }
 
-/// Adds one to the questions about a VIP that were answered.
+/// Adds one to the replies of a VIP: its ARP replies and solicited Neighbor Advertisements.
 #[inline(always)]
-pub fn count_answer(vip: &VipEntry) {
-    match VIP_ANSWERS.get_ptr_mut(vip.answers) {
+pub fn count_reply(vip: &VipEntry) {
+    match VIP_REPLIES.get_ptr_mut(vip.reply_slot) {
         // SAFETY: an aligned word of the map; other CPUs and the daemon use atomic operations on it too.
-        Some(answers) => unsafe { add_atomically(answers, 1) },
+        Some(replies) => unsafe { add_atomically(replies, 1) },
         None => count(Count::DanglingEntries),
     }
 }

@@ -1,7 +1,7 @@
 //! Events to the daemon, and the clock they carry.
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
-use vipd_common::abi::Event;
+use vipd_common::abi::RingEvent;
 
 use crate::maps::EVENTS;
 
@@ -14,6 +14,6 @@ pub fn now() -> u64 {
 
 /// Sends `event`; false if the ring is full.
 #[inline(always)]
-pub fn send(event: Event) -> bool {
+pub fn send(event: RingEvent) -> bool {
     EVENTS.output(event, 0).is_ok()
 }

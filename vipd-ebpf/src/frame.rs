@@ -4,24 +4,17 @@
 //! only the copy of a number that is compared: a copy that LLVM has spilled to the stack before, and loads for the access,
 //! is still any number to it. A mask makes the number itself small before anything can be spilled.
 
-use core::arch::asm;
+use core::{arch::asm, hint::assert_unchecked};
 
-use vipd_common::abi::{Count, VipKey};
+use vipd_common::{
+    abi::{Count, VipKey},
+    wire::{View, eth},
+};
 
 use crate::{Verdict, address::Address, count::count, hook::Context};
 
-pub const ETHERTYPE_IPV4: u16 = 0x0800;
-pub const ETHERTYPE_ARP: u16 = 0x0806;
-pub const ETHERTYPE_IPV6: u16 = 0x86dd;
-pub const ETHERTYPE_VLAN: u16 = 0x8100;
-pub const ETHERTYPE_QINQ: u16 = 0x88a8;
-
-const ETHERNET_HEADER: usize = 14;
-const VLAN_TAG: usize = 4;
-/// Bits of a tag that name its VLAN.
-const VLAN_ID: u32 = 0x0fff;
 /// Octets before the network header, at most: Ethernet and two VLAN tags.
-pub const MAX_NETWORK: usize = ETHERNET_HEADER + 2 * VLAN_TAG;
+pub const MAX_NETWORK: usize = eth::HEADER + 2 * size_of::<eth::Tag>();
 
 /// Points to a `T` at `offset` octets into the frame, or nowhere if the frame ends before its end.
 #[inline(always)]
@@ -31,6 +24,31 @@ pub fn at<T>(ctx: &Context, offset: usize) -> Option<*mut T> {
         return None;
     }
     Some(start as *mut T)
+}
+
+/// The view `V` of the octets at `offset`.
+#[inline(always)]
+pub fn view<V: View>(ctx: &Context, offset: usize) -> Option<&V> {
+    let pointer = at::<V>(ctx, offset)?;
+    // SAFETY: `at` has checked that all of it lies inside the frame, and no frame is at address 0. Any octets are a view, at any
+    // address. Nobody writes to the frame while the program looks at it, but for the program itself, by `view_mut`.
+    unsafe {
+        // Or LLVM compares it with 0, which is how `None` is told from a reference.
+        assert_unchecked(!pointer.is_null());
+        Some(&*pointer)
+    }
+}
+
+/// As [`view`], to write to. The caller has no other view of these octets then.
+#[inline(always)]
+#[expect(clippy::mut_from_ref, reason = "the frame is not the context's")]
+pub fn view_mut<V: View>(ctx: &Context, offset: usize) -> Option<&mut V> {
+    let pointer = at::<V>(ctx, offset)?;
+    // SAFETY: as above.
+    unsafe {
+        assert_unchecked(!pointer.is_null());
+        Some(&mut *pointer)
+    }
 }
 
 /// Reads a `T` at `offset`; packets are not aligned.
@@ -56,20 +74,6 @@ pub fn read_behind<T: Copy>(ctx: &Context, offset: usize) -> Option<T> {
     Some(unsafe { (start as *const T).read_unaligned() })
 }
 
-/// Writes `value` at `offset`.
-#[inline(always)]
-pub fn write<T>(ctx: &Context, offset: usize, value: T) -> Option<()> {
-    // SAFETY: `at` has checked that the whole of `T` lies inside the frame.
-    unsafe { at::<T>(ctx, offset)?.write_unaligned(value) };
-    Some(())
-}
-
-/// Reads a big-endian 16-bit number.
-#[inline(always)]
-pub fn be16(ctx: &Context, offset: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(read(ctx, offset)?))
-}
-
 /// Where a frame came in and where its network header starts.
 #[derive(Clone, Copy)]
 pub struct Link {
@@ -89,21 +93,22 @@ impl Link {
     #[inline(always)]
     pub fn parse(ctx: &Context) -> Option<Self> {
         let mut vlan = ctx.removed_tag();
-        let mut network = ETHERNET_HEADER;
-        let mut ethertype = be16(ctx, network - 2)?;
+        let mut network = eth::HEADER;
+        let mut ethertype = view::<eth::Header>(ctx, 0)?.ethertype();
         for _ in 0..2 {
-            if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ {
+            if !eth::is_tag(ethertype) {
                 break;
             }
-            let id = u32::from(be16(ctx, network)?) & VLAN_ID;
+            let tag = view::<eth::Tag>(ctx, network)?;
+            let id = u32::from(tag.vlan_id());
             if id != 0 {
-                if vlan > VLAN_ID {
+                if vlan > u32::from(eth::MAX_VLAN_ID) {
                     return None;
                 }
                 vlan = vlan << 12 | id;
             }
-            ethertype = be16(ctx, network + 2)?;
-            network += VLAN_TAG;
+            ethertype = tag.ethertype();
+            network += size_of::<eth::Tag>();
         }
         Some(Self { ifindex: ctx.ifindex(), vlan, ethertype, network })
     }
@@ -115,8 +120,8 @@ impl Link {
     #[inline(always)]
     pub fn judge_deep_tags(&self, ctx: &Context) -> Option<Verdict> {
         // As many tags as are read stand before it.
-        let id = u32::from(be16(ctx, MAX_NETWORK)?) & VLAN_ID;
-        if id != 0 && self.vlan > VLAN_ID {
+        let id = view::<eth::Tag>(ctx, MAX_NETWORK)?.vlan_id();
+        if id != 0 && self.vlan > u32::from(eth::MAX_VLAN_ID) {
             return None;
         }
         count(Count::ExcessTags);

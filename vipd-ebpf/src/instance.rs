@@ -1,6 +1,9 @@
 //! Which virtual router a frame is about.
 
-use vipd_common::abi::{Count, IndexEntry, Instance, InstanceKey};
+use vipd_common::{
+    Family,
+    abi::{Count, IndexEntry, InstanceKey, InstanceRecord},
+};
 
 use crate::{
     count::count,
@@ -8,13 +11,11 @@ use crate::{
     maps::{INSTANCE_INDEX, INSTANCES},
 };
 
-pub const FAMILY_V4: u8 = 4;
-pub const FAMILY_V6: u8 = 6;
-
 /// Looks a virtual router of the receiving interface and VLAN up: its index entry and its map value.
 #[inline(always)]
-pub fn find(link: &Link, family: u8, vrid: u8) -> Option<(IndexEntry, *mut Instance)> {
-    let key = InstanceKey { ifindex: link.ifindex, vlan: link.vlan, family, vrid, reserved: [0; 2] };
+pub fn find(link: &Link, family: Family, vrid: u8) -> Option<(IndexEntry, *mut InstanceRecord)> {
+    let key =
+        InstanceKey { ifindex: link.ifindex, vlan: link.vlan, family: family as u8, vrid, reserved: [0; 2] };
     // SAFETY: a value of the map, written by the daemon as a whole.
     let entry = unsafe { *INSTANCE_INDEX.get_ptr(&key)? };
     let instance = INSTANCES.get_ptr_mut(entry.slot);

@@ -1,37 +1,31 @@
 //! IPv6: Neighbor Discovery to `ndp`, adverts to `vrrp`, packets to our VIPs gated by ownership, everything else
 //! untouched.
 
-use vipd_common::abi::Count;
+use vipd_common::{
+    Family,
+    abi::Count,
+    wire::{
+        ipv4::PROTOCOL_VRRP,
+        ipv6::{
+            DESTINATION_OPTIONS, Extension, FRAGMENT, FRAGMENT_LENGTH, HEADER, HOP_BY_HOP, Head, Header,
+            ROUTING,
+        },
+        ndp::NEXT_HEADER_ICMPV6,
+    },
+};
 
 use crate::{
     Verdict,
     address::Address,
     count::count,
-    frame::{Link, MAX_NETWORK, be16, read, read_behind},
+    frame::{Link, MAX_NETWORK, read_behind, view},
     global,
     hook::{Context, Raw},
-    instance::FAMILY_V6,
     ndp,
-    ownership::{self, Vip},
+    ownership::{self, FoundVip},
     vrrp::{self, Envelope},
 };
 
-/// Octets of the fixed header.
-pub const HEADER: usize = 40;
-/// Offsets of its fields (RFC 8200 3).
-pub const PAYLOAD_LENGTH: usize = 4;
-const NEXT_HEADER: usize = 6;
-pub const HOP_LIMIT: usize = 7;
-pub const SOURCE: usize = 8;
-pub const DESTINATION: usize = 24;
-
-/// Extension headers (RFC 8200 4): the next header and the length lead each.
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const DESTINATION_OPTIONS: u8 = 60;
-/// In the Fragment header's third and fourth octet.
-const FRAGMENT_OFFSET: u16 = 0xfff8;
 /// As many as RFC 8200 4.1 has in one packet, less those that hide what follows. The kernel goes on for as long as there are
 /// more: what has more is dropped.
 const MAX_EXTENSION_HEADERS: usize = 5;
@@ -41,20 +35,21 @@ const _: () = assert!(MAX_NETWORK + HEADER + MAX_EXTENSION_HEADERS * 2048 <= OFF
 
 #[inline(always)]
 pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
-    let ip = link.network;
-    if read::<u8>(ctx, ip)? >> 4 != 6 {
+    // Not the addresses yet: a packet that is cut off, and says that it has extension headers, is dropped below.
+    let header = view::<Head>(ctx, link.network)?;
+    if !header.is_well_formed() {
         return None;
     }
     let mut accept_always = false;
-    match read::<u8>(ctx, ip + NEXT_HEADER)? {
-        ndp::ICMPV6 if ndp::is_about_neighbors(ctx, link) => {
+    match header.next_header() {
+        NEXT_HEADER_ICMPV6 if ndp::is_about_neighbors(ctx, link) => {
             if let Some(verdict) = ndp::handle(ctx) {
                 return Some(verdict);
             }
             // RFC 9568 6.4.3: Neighbor Discovery is processed whatever Accept_Mode says.
             accept_always = true;
         }
-        vrrp::PROTOCOL => {
+        PROTOCOL_VRRP => {
             if let Some(verdict) = vrrp::handle(ctx) {
                 return Some(verdict);
             }
@@ -66,28 +61,31 @@ pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
         }
         _ => {}
     }
-    let vip = find_vip(link, read(ctx, ip + DESTINATION)?)?;
+    // Looked at again: the calls above share the stack of 512 octets with this function, which has no room to keep an address.
+    let header = view::<Header>(ctx, link.network)?;
+    let vip = find_vip(link, header.destination_words())?;
     Some(ownership::gate(ctx, link, &vip, accept_always))
 }
 
 /// Looks a virtual IPv6 address up. A mapped address in an IPv6 packet is not the IPv4 VIP of the same key.
 #[inline(always)]
-pub fn find_vip(link: &Link, address: Address) -> Option<Vip> {
+pub fn find_vip(link: &Link, address: Address) -> Option<FoundVip> {
     if address.is_mapped_v4() { None } else { ownership::find(link, address) }
 }
 
 /// What the checks of an advert want of the header.
 #[inline(always)]
 pub fn envelope(ctx: &Context, ip: usize) -> Option<Envelope> {
+    let header = view::<Header>(ctx, ip)?;
     Some(Envelope {
-        family: FAMILY_V6,
-        hop_limit: read(ctx, ip + HOP_LIMIT)?,
+        family: Family::V6,
+        hop_limit: header.hop_limit(),
         // The header has no checksum.
         intact: true,
-        source: read(ctx, ip + SOURCE)?,
-        destination: read(ctx, ip + DESTINATION)?,
+        source: header.source_words(),
+        destination: header.destination_words(),
         message: ip + HEADER,
-        length: usize::from(be16(ctx, ip + PAYLOAD_LENGTH)?),
+        length: usize::from(header.payload_length()),
     })
 }
 
@@ -112,7 +110,7 @@ pub fn unread(fragment: bool) -> Option<Verdict> {
 
 #[inline(always)]
 fn look_behind_extensions(ctx: &Context, link: &Link) -> Option<Verdict> {
-    let mut kind: u8 = read(ctx, link.network + NEXT_HEADER)?;
+    let mut kind = view::<Head>(ctx, link.network)?.next_header();
     let mut offset = link.network + HEADER;
     let mut fragment = false;
     let mut later_fragment = false;
@@ -124,27 +122,27 @@ fn look_behind_extensions(ctx: &Context, link: &Link) -> Option<Verdict> {
         if later_fragment || !matches!(kind, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS) {
             break;
         }
-        let Some([next, length, upper, lower]) = read_behind::<[u8; 4]>(ctx, offset) else {
+        let Some(extension) = read_behind::<Extension>(ctx, offset) else {
             return unread(fragment || kind == FRAGMENT);
         };
         if kind == FRAGMENT {
             fragment = true;
-            later_fragment = u16::from_be_bytes([upper, lower]) & FRAGMENT_OFFSET != 0;
-            offset += 8;
+            later_fragment = extension.is_later_fragment();
+            offset += FRAGMENT_LENGTH;
         } else {
-            offset += 8 + usize::from(length) * 8;
+            offset += extension.length();
         }
         offset &= OFFSET_MASK;
-        kind = next;
+        kind = extension.next_header();
     }
     match kind {
         // Nobody sends such adverts; one that does should show.
-        vrrp::PROTOCOL => {
+        PROTOCOL_VRRP => {
             count(if fragment { Count::AdvertFragments } else { Count::AdvertExtensionHeaders });
             None
         }
         // RFC 6980 has fragments ignored, and the kernel does.
-        ndp::ICMPV6 if !fragment => ndp::judge_extended(ctx, link, offset),
+        NEXT_HEADER_ICMPV6 if !fragment => ndp::judge_extended(ctx, link, offset),
         HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS if !later_fragment => {
             count(Count::ExcessExtensionHeaders);
             Some(Verdict::Drop)

@@ -1,7 +1,7 @@
 //! vipd's program in the kernel: one per interface in use, in the driver or at tc ingress (see `hook`).
 //!
 //! It answers ARP and Neighbor Discovery for the VIPs this node owns, drops what is meant for VIPs and virtual MACs it
-//! does not own, and validates and stamps VRRP adverts. Ownership is one word per group in `LEASES`. Frames that concern
+//! does not own, and validates and stamps VRRP adverts. Ownership is a lease, one word of `LEASES`. Frames that concern
 //! no configured VIP or virtual router are passed untouched.
 #![no_std]
 #![no_main]
@@ -23,12 +23,11 @@ mod log;
 mod maps;
 mod ndp;
 mod ownership;
-mod sums;
 mod vmac;
 mod vrrp;
 
 use hook::Context;
-use vipd_common::address;
+use vipd_common::{address, wire::eth};
 
 /// What becomes of a frame that is ours to judge. The numbers are for `global`, and 0 is none of them.
 #[derive(Clone, Copy)]
@@ -55,10 +54,10 @@ fn decide(ctx: &Context) -> Option<Verdict> {
         return Some(verdict);
     }
     match link.ethertype {
-        frame::ETHERTYPE_ARP => arp::handle(ctx),
-        frame::ETHERTYPE_IPV4 => ipv4::handle(ctx, &link),
-        frame::ETHERTYPE_IPV6 => ipv6::handle(ctx, &link),
-        frame::ETHERTYPE_VLAN | frame::ETHERTYPE_QINQ => link.judge_deep_tags(ctx),
+        eth::ETHERTYPE_ARP => arp::handle(ctx),
+        eth::ETHERTYPE_IPV4 => ipv4::handle(ctx, &link),
+        eth::ETHERTYPE_IPV6 => ipv6::handle(ctx, &link),
+        ethertype if eth::is_tag(ethertype) => link.judge_deep_tags(ctx),
         _ => None,
     }
 }

@@ -5,10 +5,11 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use vipd_common::abi::{
-    ANSWER_SLOTS, Counters, EVENT_RING_BYTES, Event, IndexEntry, Instance, InstanceCounters, InstanceKey,
-    MAX_GROUPS, MAX_INDEX, MAX_INSTANCES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey,
+    Counters, EVENT_RING_BYTES, IndexEntry, InstanceCounters, InstanceKey, InstanceRecord, MAX_INDEX,
+    MAX_INSTANCES, MAX_LEASES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, REPLY_SLOTS, RingEvent, VipEntry,
+    VipKey,
 };
-use vipd_common::sieve::Bits;
+use vipd_common::bloom::Bits;
 
 /// The daemon maps the array into its memory and stores without a system call (Linux 5.5).
 const BPF_F_MMAPABLE: usize = 1 << 10;
@@ -18,15 +19,15 @@ const BPF_F_NO_PREALLOC: usize = 1;
 /// A table of VIPs.
 pub type VipTable = HashMap<VipKey, VipEntry, { MAX_VIPS as usize }, BPF_F_NO_PREALLOC>;
 
-/// Ownership: group slot → time until which this node owns the group's VIPs (ns, boot-time clock); 0 is "not owner".
+/// Ownership: lease slot → time until which this node owns the VIPs under that lease (ns, boot-time clock); 0 is "not owner".
 /// Acquired, renewed and released by the daemon (compare-exchange), revoked by this program (store 0).
 #[btf_map]
-pub static LEASES: Array<u64, { MAX_GROUPS as usize }, BPF_F_MMAPABLE> = Array::new();
+pub static LEASES: Array<u64, { MAX_LEASES as usize }, BPF_F_MMAPABLE> = Array::new();
 
-/// One entry: a bit for every VIP in `VIPS_A` or `VIPS_B`. Asked before either, since most frames are about no VIP. Written
-/// by the daemon: set before a table is swapped in, cleared after.
+/// One entry: a Bloom filter of the VIPs in `VIPS_A` or `VIPS_B`. Read before either, since most frames are about no VIP. Written
+/// by the daemon: bits are set before a table is swapped in, and cleared after.
 #[btf_map]
-pub static SIEVE: Array<Bits, 1, BPF_F_MMAPABLE> = Array::new();
+pub static BLOOM_FILTER: Array<Bits, 1, BPF_F_MMAPABLE> = Array::new();
 
 /// Slot 0 points to the table in force, `VIPS_A` or `VIPS_B`. The daemon fills the other one and swaps the pointer, so
 /// that a packet sees the old configuration or the new one, never a mixture.
@@ -43,7 +44,7 @@ pub static VIPS_B: VipTable = HashMap::new();
 
 /// Instance slot → identity (written by the daemon) and what was last heard (written here).
 #[btf_map]
-pub static INSTANCES: Array<Instance, { MAX_INSTANCES as usize }, BPF_F_MMAPABLE> = Array::new();
+pub static INSTANCES: Array<InstanceRecord, { MAX_INSTANCES as usize }, BPF_F_MMAPABLE> = Array::new();
 
 /// Interface, VLAN, family and VRID → instance slot, and which of its lines that is. Written by the daemon.
 #[btf_map]
@@ -55,7 +56,12 @@ pub static PEERS: HashMap<PeerKey, PeerEntry, { MAX_PEERS as usize }, BPF_F_NO_P
 
 /// Changes, for the daemon. See `EVENT_RING_BYTES` for what happens when it is full.
 #[btf_map]
-pub static EVENTS: RingBuf<Event, { EVENT_RING_BYTES as usize }> = RingBuf::new();
+pub static EVENTS: RingBuf<RingEvent, { EVENT_RING_BYTES as usize }> = RingBuf::new();
+
+/// One entry: until when events of all instances together are paid for, as `Instance::events_paid_ns` of one. Written and read here, by
+/// all CPUs; a lost race costs an event more or less.
+#[btf_map]
+pub static EVENTS_PAID: Array<u64, 1> = Array::new();
 
 /// One entry: what was done that belongs to no instance. Written here, summed over CPUs by the daemon.
 #[btf_map]
@@ -65,8 +71,8 @@ pub static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 #[btf_map]
 pub static INSTANCE_COUNTERS: PerCpuArray<InstanceCounters, { MAX_INSTANCES as usize }> = PerCpuArray::new();
 
-/// Slot of a VIP → questions about it, by ARP or Neighbor Discovery, that were answered. Added to here, by all CPUs; read by
-/// the daemon through its mapping, which clears a slot before it gives it to a VIP. Not per CPU: that would be 1 MiB for
-/// each, and a system call for each VIP that is read; questions about one VIP seldom come in on two CPUs at once.
+/// Slot of a VIP → its ARP replies and solicited Neighbor Advertisements. Added to here, by all CPUs; read through its mapping by
+/// the daemon, which clears a slot before it gives it to a VIP. Not per CPU: that would be 1 MiB for each, and a system call for
+/// each VIP that is read; requests for one VIP seldom come in on two CPUs at once.
 #[btf_map]
-pub static VIP_ANSWERS: Array<u64, { ANSWER_SLOTS as usize }, BPF_F_MMAPABLE> = Array::new();
+pub static VIP_REPLIES: Array<u64, { REPLY_SLOTS as usize }, BPF_F_MMAPABLE> = Array::new();

@@ -4,7 +4,7 @@ use core::ptr;
 
 use vipd_common::{
     abi::{Count, VipEntry, vip_flag},
-    sieve,
+    bloom,
 };
 
 use crate::{
@@ -14,40 +14,40 @@ use crate::{
     events, forward_after_takeover,
     frame::Link,
     hook::Context,
-    maps::{LEASES, SIEVE, VIPS},
+    maps::{BLOOM_FILTER, LEASES, VIPS},
 };
 
 /// A VIP's table entry and whether this node owns it.
 #[derive(Clone, Copy)]
-pub struct Vip {
+pub struct FoundVip {
     pub entry: VipEntry,
     pub owned: bool,
 }
 
 /// Looks a virtual address of the receiving interface and VLAN up; `None` if it is none of ours.
 #[inline(always)]
-pub fn find(link: &Link, address: Address) -> Option<Vip> {
+pub fn find(link: &Link, address: Address) -> Option<FoundVip> {
     if !may_be_vip(address) {
         return None;
     }
     let table = VIPS.get(0)?;
     // SAFETY: entries are written by the daemon before the table is swapped in, never after.
     let entry = unsafe { *table.get_ptr(link.vip_key(address))? };
-    Some(Vip { entry, owned: owned(entry.group) })
+    Some(FoundVip { entry, owned: owned(entry.lease_slot) })
 }
 
 /// Whether an address is worth looking up.
 #[inline(always)]
 fn may_be_vip(address: Address) -> bool {
-    let (word, bit) = sieve::place(sieve::bit(address));
-    let Some(bits) = SIEVE.get_ptr(0) else { return true };
+    let (word, bit) = bloom::place(bloom::bit(address));
+    let Some(bits) = BLOOM_FILTER.get_ptr(0) else { return true };
     // SAFETY: inside the array by `place`; whole aligned words, which the daemon stores with atomic operations.
     unsafe { ptr::read_volatile(bits.cast::<u64>().add(word)) & bit != 0 }
 }
 
 /// The verdict on an IP packet to a VIP; `accept_always` if Accept_Mode is not to be asked.
 #[inline(always)]
-pub fn gate(ctx: &Context, link: &Link, vip: &Vip, accept_always: bool) -> Verdict {
+pub fn gate(ctx: &Context, link: &Link, vip: &FoundVip, accept_always: bool) -> Verdict {
     if !vip.owned {
         if let Some(verdict) = forward_after_takeover::forward(ctx, link, vip.entry.instance, false) {
             return verdict;
@@ -64,20 +64,20 @@ pub fn gate(ctx: &Context, link: &Link, vip: &Vip, accept_always: bool) -> Verdi
     Verdict::Pass
 }
 
-/// The lease word of `group`.
+/// The lease word in `slot`.
 #[inline(always)]
-pub fn lease(group: u32) -> Option<*mut u64> {
-    let word = LEASES.get_ptr_mut(group);
+pub fn lease(slot: u32) -> Option<*mut u64> {
+    let word = LEASES.get_ptr_mut(slot);
     if word.is_none() {
         count(Count::DanglingEntries);
     }
     word
 }
 
-/// Whether this node owns the VIPs of `group` now.
+/// Whether this node owns the VIPs under the lease in `slot` now.
 #[inline(always)]
-pub fn owned(group: u32) -> bool {
-    match lease(group) {
+pub fn owned(slot: u32) -> bool {
+    match lease(slot) {
         // SAFETY: an aligned 8-byte word of the map; the daemon stores to it with atomic operations.
         Some(word) => events::now() < unsafe { ptr::read_volatile(word) },
         // Closed for identity: doubt about owning a VIP means no answer.

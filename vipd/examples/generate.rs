@@ -1,4 +1,4 @@
-//! Writes the manual pages and the shells' completions, as `cargo xtask dist` packs them:
+//! Writes the manual pages and the shells' completions (as `vipd completions` prints them), as `cargo xtask dist` packs them:
 //! `cargo run -p vipd --example generate -- DIR`.
 //!
 //! An example, so that what makes them is no part of vipd.
@@ -10,11 +10,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use clap_complete::{Shell, generate_to};
 use clap_mangen::{
     Man,
     roff::{Roff, bold, roman},
 };
+use vipd::cli::{Generator, Shell};
 
 fn main() -> Result<()> {
     let dir = PathBuf::from(env::args_os().nth(1).context("which directory?")?);
@@ -24,7 +24,9 @@ fn main() -> Result<()> {
     }
     let mut command = vipd::cli::command().disable_help_subcommand(true);
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        generate_to(shell, &mut command, "vipd", &completions)?;
+        let path = completions.join(shell.file_name("vipd"));
+        let text = vipd::cli::completions(shell);
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
     }
     command.build();
     for command in command.get_subcommands() {
@@ -51,10 +53,16 @@ fn main_page(command: clap::Command, dir: &Path) -> Result<()> {
     page.render_subcommands_section(&mut text)?;
     let mut more = Roff::new();
     more.control("SH", ["EXIT STATUS"]);
-    for line in exit_codes.lines() {
-        // The heading has no number.
+    // The heading has no number.
+    for line in exit_codes.lines().skip(1) {
         if let Some((code, what)) = line.trim().split_once("  ") {
             item(&mut more, code, what);
+        } else {
+            // What is not indented goes on with no code.
+            if !line.starts_with(' ') {
+                more.control("PP", []);
+            }
+            more.text([roman(line.trim())]);
         }
     }
     more.control("SH", ["SIGNALS"]);
@@ -98,8 +106,14 @@ const SIGNALS: [(&str, &str); 6] = [
 ];
 
 const FILES: [(&str, &str); 9] = [
-    ("/etc/vipd/vipd.conf", "What vipd.service runs with; without it the service does not start."),
-    ("/etc/keepalived/keepalived.conf", "What vipd run and vipd check read unless told otherwise."),
+    (
+        "/etc/vipd/vipd.conf",
+        "What vipd.service runs with; without it the service does not start. vipd check and vipd doctor read it if no vipd runs.",
+    ),
+    (
+        "/etc/keepalived/keepalived.conf",
+        "What vipd run reads unless told otherwise, and vipd check and vipd doctor if no vipd runs and there is no /etc/vipd/vipd.conf.",
+    ),
     ("/etc/default/vipd", "Options and environment of vipd.service."),
     ("/run/vipd/vipd.sock", "The control socket. Who may write to it may stop vipd."),
     ("/run/vipd/vipd.pid", "The process id."),

@@ -100,7 +100,7 @@ impl Outside for Machine {
     }
 
     fn program(&self, word: &str) -> Option<PathBuf> {
-        scripts::find(word).ok()?
+        scripts::executable(word).ok()?
     }
 
     fn open_to_others(&self, path: &Path) -> Option<(PathBuf, String)> {

@@ -1,15 +1,15 @@
 //! Places for clients: so many connections at once. When all are taken, a new client gets the place of the one that has kept its
 //! place longest without leaving anything to be done, so that clients which only hold on keep nobody out.
 
-use std::{cell::RefCell, os::fd::AsRawFd, rc::Rc, time::Duration};
+use std::{cell::RefCell, os::fd::AsRawFd, rc::Rc};
 
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::{sync::Notify, time::Instant};
 
+use crate::events::SAY_EVERY;
+
 /// Descriptors that clients leave to the election, to checks and to notify scripts.
 const RESERVE: u64 = 64;
-/// A server says once in this time that it turns clients away.
-const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// The places of one server, on one thread.
 #[derive(Clone, Debug)]

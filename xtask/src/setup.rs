@@ -223,6 +223,7 @@ const LAB_PACKAGES: &[(&str, &str)] = &[
     ("python3-aiosmtpd", "the mail server of the notification tests"),
     ("haproxy", "the other service on the VIP"),
     ("curl", "asks for pages in a lab"),
+    ("prometheus", "its promtool checks the metrics and runs the alerts"),
     ("tcpdump", "captures in a lab"),
     ("tshark", "a second opinion on our packets"),
     ("iputils-arping", "asks who owns a VIP"),
@@ -241,6 +242,7 @@ const SERVICES: &[(&str, &str)] = &[
     ("frr", "frr.service"),
     ("nginx-light", "nginx.service"),
     ("haproxy", "haproxy.service"),
+    ("prometheus", "prometheus.service"),
 ];
 
 const COMPILER_PACKAGES: &[(&str, &str)] = &[

@@ -143,6 +143,8 @@ impl Fault {
             Self::Hog(_) | Self::RealTimeHog(_) => Machine,
             // keepalived has no lease: what happens to its process happens to its addresses.
             _ if self.node().is_some_and(|node| setup.nodes[node].kind == Kind::Keepalived) => Network,
+            // It discards adverts with another number of addresses than it has, and so hears no master.
+            Self::ReloadVips(_) if setup.has_keepalived() => Network,
             Self::Kill(_)
             | Self::Freeze(_)
             | Self::Stop(_)

@@ -178,8 +178,8 @@ fn parse_as_client(octets: &[u8]) {
         assert_eq!(serde_json::to_vec(&again).expect("and written again"), text);
         match response {
             Response::Status(status) => {
-                for long in [false, true] {
-                    let view = cli::status::View { instances: Vec::new(), long };
+                for (long, width) in [(false, None), (true, None), (false, Some(0)), (false, Some(40))] {
+                    let view = cli::status::View { instances: Vec::new(), long, width };
                     view.render(&mut Vec::new(), &status).expect("memory can be written to");
                 }
             }

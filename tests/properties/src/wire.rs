@@ -1,4 +1,5 @@
-//! What vipd sends means what it was told to send, by the account of decoders that share no code with it.
+//! What vipd sends means what it was told to send, by the account of decoders that share no code with it; and what the views of
+//! `vipd_common::wire` read of any octets, those decoders read too.
 //!
 //! vipd parses no frame itself: it receives through the XDP program, which has its own target.
 
@@ -11,7 +12,12 @@ use vipd::announce::{AdvertSpec, Frame as Announcement, Station, advert_frame, a
 use vipd_common::{
     Priority, Version, Vrid,
     types::ChecksumForm,
-    wire::{arp, eth, eth::MacAddr, ipv4, ipv6, ndp},
+    wire::{
+        arp, eth,
+        eth::MacAddr,
+        ipv4, ipv6, ndp,
+        vrrp::{self, ListedAddress},
+    },
 };
 use vipd_tests::{
     Mac,
@@ -28,7 +34,7 @@ const PROTOCOL_VRRP: u8 = 112;
 pub fn check(octets: &[u8]) {
     let mut input = Input::new(octets);
     match input.u8() % 6 {
-        0 => drop(decode::parse(octets.get(1..).unwrap_or_default())),
+        0 => views(octets.get(1..).unwrap_or_default()),
         1 => advert(&mut input),
         2 => arp_packet(&mut input),
         3 => announcement(&mut input),
@@ -86,6 +92,111 @@ fn advert(input: &mut Input<'_>) {
         assert_eq!(internet_sum(&[&packet[..20]]), 0xffff, "IPv4 header of {spec:?}");
     }
     says(&heard, &spec);
+}
+
+/// What the views make of a frame, and what the other decoder does.
+fn views(frame: &[u8]) {
+    let heard = decode::parse(frame);
+    let Ok((header, payload)) = eth::Repr::parse(frame) else { return };
+    match header.ethertype {
+        eth::ETHERTYPE_ARP => {
+            let Ok(repr) = arp::Packet::new_checked(payload).and_then(arp::Repr::parse) else { return };
+            // RFC 1042's hardware type is read as Ethernet's, and never sent.
+            if payload[1] == 1 {
+                assert_eq!(heard, Some(Frame::Arp(as_heard(&repr))), "{frame:02x?}");
+                let mut again = [STALE; arp::LENGTH];
+                repr.emit(&mut again);
+                assert_eq!(again, payload[..arp::LENGTH]);
+            }
+        }
+        eth::ETHERTYPE_IPV4 => {
+            let Ok(packet) = ipv4::Packet::new_checked(payload) else { return };
+            if packet.header().protocol() == PROTOCOL_VRRP {
+                view_of_advert(
+                    packet.payload(),
+                    packet.header().source(),
+                    packet.header().destination(),
+                    heard,
+                );
+            }
+        }
+        eth::ETHERTYPE_IPV6 => {
+            let Ok(packet) = ipv6::Packet::new_checked(payload) else { return };
+            let ip = ipv6::Repr::parse(&packet);
+            if ip.next_header == PROTOCOL_VRRP {
+                view_of_advert(packet.payload(), ip.source, ip.destination, heard);
+            } else if ip.next_header == ndp::NEXT_HEADER_ICMPV6
+                && let Ok(message) = ndp::Message::new_checked(packet.payload())
+            {
+                view_of_neighbor(&message, &ip, heard);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn view_of_advert<A: ListedAddress + Into<IpAddr>>(
+    message: &[u8],
+    source: A,
+    destination: A,
+    heard: Option<Frame>,
+) {
+    let Ok(advert) = vrrp::Advert::<A>::new_checked(message) else { return };
+    let Some(Frame::Advert(heard)) = heard else { panic!("{message:02x?} is an advert to the view only") };
+    let (form, header) = (advert.checksum_form(source, destination), advert.header());
+    let expected = match heard.checksum {
+        decode::ChecksumForm::Invalid => None,
+        decode::ChecksumForm::PseudoHeader if heard.version == 2 => None,
+        decode::ChecksumForm::PseudoHeader => Some(ChecksumForm::PseudoHeader),
+        // It may be right with the pseudo-header too, which IPv6 has to have.
+        decode::ChecksumForm::Message if heard.src.is_ipv6() => {
+            decode::pseudo_checksum_valid(heard.src, heard.dst, PROTOCOL_VRRP, message)
+                .then_some(ChecksumForm::PseudoHeader)
+        }
+        decode::ChecksumForm::Message => Some(ChecksumForm::MessageOnly),
+    };
+    assert_eq!(form, expected, "{heard:?}");
+    assert_eq!((heard.src, heard.dst), (source.into(), destination.into()));
+    assert_eq!(
+        (header.version(), header.vrid(), header.priority(), header.count()),
+        (heard.version, heard.vrid, heard.priority, heard.count)
+    );
+    assert_eq!(heard.interval, Duration::from_millis(u64::from(header.interval_cs()) * 10));
+    let listed: Vec<&[u8]> = advert.addresses().iter().map(AsRef::as_ref).collect();
+    let octets = |address: &IpAddr| match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    };
+    assert_eq!(listed, heard.addresses.iter().map(octets).collect::<Vec<_>>());
+    if let Ok(repr) = vrrp::Repr::parse(&advert, source, destination) {
+        let mut again = vec![STALE; repr.length()];
+        repr.emit(&mut again, source, destination);
+        let Ok(view) = vrrp::Advert::<A>::new_checked(&again) else { panic!("{again:02x?} is no advert") };
+        let Ok(read) = vrrp::Repr::parse(&view, source, destination) else {
+            panic!("{again:02x?} is no advert any more")
+        };
+        assert_eq!(
+            (read.vrid, read.priority, read.addresses, read.body),
+            (repr.vrid, repr.priority, repr.addresses, repr.body),
+            "{message:02x?} again"
+        );
+    }
+}
+
+fn view_of_neighbor(message: &ndp::Message<'_>, ip: &ipv6::Repr, heard: Option<Frame>) {
+    if message.kind() == ndp::Kind::Solicitation {
+        return;
+    }
+    let Some(Frame::NeighbourAdvert(heard)) = heard else {
+        panic!("{message:?} is a message to the view only")
+    };
+    let header = message.header();
+    assert_eq!(
+        (header.is_router(), header.is_solicited(), header.overrides(), header.target()),
+        (heard.router, heard.solicited, heard.overrides, heard.target)
+    );
+    assert_eq!(message.link_address().map(|mac| Mac(mac.0)), heard.target_mac);
+    assert_eq!(message.has_valid_checksum(ip.source, ip.destination), heard.checksum_valid, "{heard:?}");
 }
 
 /// Whether an advert can say what `spec` does.
@@ -148,14 +259,17 @@ fn arp_packet(input: &mut Input<'_>) {
     header.emit(ethernet);
     repr.emit(packet.first_chunk_mut().expect("the packet"));
     assert_eq!((&frame[..6], &frame[6..12]), (&header.destination.0[..], &header.source.0[..]));
-    let heard = decode::Arp {
+    assert_eq!(decode::parse(&frame), Some(Frame::Arp(as_heard(&repr))));
+}
+
+fn as_heard(repr: &arp::Repr) -> decode::Arp {
+    decode::Arp {
         operation: repr.operation as u16,
         sender_mac: Mac(repr.sender_mac.0),
         sender_ip: repr.sender_ip,
         target_mac: Mac(repr.target_mac.0),
         target_ip: repr.target_ip,
-    };
-    assert_eq!(decode::parse(&frame), Some(Frame::Arp(heard)));
+    }
 }
 
 fn announcement(input: &mut Input<'_>) {
@@ -233,13 +347,13 @@ fn ipv6_header(input: &mut Input<'_>) {
     assert_eq!(read, repr);
     assert_eq!((first >> 28, first & 0x000f_ffff), (6, 0), "version and flow label");
 
-    let (mut message, na) =
-        ([STALE; ndp::LENGTH], ndp::Repr { target: input.ipv6(), mac: MacAddr(input.array()) });
+    let (target, mac) = (input.ipv6(), MacAddr(input.array()));
+    let (mut message, na) = ([STALE; ndp::ADVERTISEMENT], ndp::Repr::unsolicited(target, mac));
     na.emit(&mut message, repr.source, repr.destination);
     let packet = ipv6::Repr {
         hop_limit: ndp::HOP_LIMIT,
         next_header: ndp::NEXT_HEADER_ICMPV6,
-        payload_length: ndp::LENGTH as u16,
+        payload_length: ndp::ADVERTISEMENT as u16,
         ..repr
     };
     packet.emit(&mut header);
@@ -249,7 +363,7 @@ fn ipv6_header(input: &mut Input<'_>) {
         panic!("{na:?} is no advertisement: {message:02x?}")
     };
     assert!(heard.checksum_valid && heard.overrides && !heard.solicited, "{heard:?}");
-    assert_eq!((heard.target, heard.target_mac), (na.target, Some(Mac(na.mac.0))));
+    assert_eq!((heard.target, heard.target_mac), (target, Some(Mac(mac.0))));
 }
 
 fn in_frame(packet: &[u8], v6: bool) -> Vec<u8> {

@@ -183,6 +183,8 @@ impl Node for Hands<'_> {
         }
     }
 
+    fn prepare(&mut self, _instance: InstanceId, _takes_over: bool) {}
+
     fn transition(&mut self, transition: Transition) {
         if self.is_alive() {
             self.world.changed(self.node, &transition);

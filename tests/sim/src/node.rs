@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use vipd_common::{
     Priority, Version,
-    abi::{Instance, mapped},
+    abi::{InstanceRecord, mapped},
     address::Address,
-    rival::{Rival, Tenure},
+    rival::{RivalAdvert, Tenure},
     types::ChecksumForm,
 };
 use vipd_core::{
@@ -53,7 +53,7 @@ pub struct Kernel {
     /// One word for each group, at the place of its first router.
     leases: Vec<u64>,
     groups: Vec<usize>,
-    pub records: Vec<Instance>,
+    pub records: Vec<InstanceRecord>,
     /// Whether adverts of the router are looked at.
     known: Vec<bool>,
     pub ring: VecDeque<Report>,
@@ -66,7 +66,7 @@ impl Kernel {
             attached: false,
             leases: vec![0; groups.len()],
             groups: groups.to_vec(),
-            records: vec![Instance::new_zeroed(); groups.len()],
+            records: vec![InstanceRecord::new_zeroed(); groups.len()],
             known: vec![false; groups.len()],
             ring: VecDeque::new(),
             ring_size,
@@ -104,7 +104,7 @@ impl Kernel {
     /// Knows nothing of a router any more.
     pub fn forget(&mut self, instance: usize) {
         *self.lease_mut(instance) = 0;
-        self.records[instance] = Instance::new_zeroed();
+        self.records[instance] = InstanceRecord::new_zeroed();
         self.known[instance] = false;
         // It is added again much later than what was heard of it is read.
         self.ring.retain(|report| usize::from(report.instance.0) != instance);
@@ -122,7 +122,7 @@ impl Kernel {
         if mapped(packet.source.octets()) == record.primary || packet.version as u8 != record.version {
             return Verdict::Discarded;
         }
-        let rival = Rival {
+        let rival = RivalAdvert {
             source: Address::from_v4(packet.source.octets()),
             priority: packet.priority.get(),
             interval_cs,

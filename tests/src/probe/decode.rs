@@ -1,5 +1,10 @@
-//! Adverts, ARP, neighbour advertisements and ICMP errors, decoded without any of vipd's code, so that its tests have a
-//! second opinion. Nothing is validated: tests also look at broken frames.
+//! Adverts, ARP, neighbour advertisements and ICMP errors, decoded without any of vipd's code.
+//!
+//! The offsets stand here a second time on purpose. The daemon sends, and the program in the kernel reads and replies, by the views of
+//! `vipd_common::wire`: a test that decoded frames by the same views would pass whatever their offsets were. Where the two
+//! differ, the vectors in `tests/data` decide, which neither has made; `vipd_properties::wire` compares them on any octets.
+//!
+//! Nothing is validated: tests also look at broken frames.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},

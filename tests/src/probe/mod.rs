@@ -6,6 +6,7 @@ pub mod http;
 pub mod neighbour;
 pub mod packet;
 pub mod question;
+pub mod ring;
 
 use std::{fmt, str::FromStr};
 

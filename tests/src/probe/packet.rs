@@ -40,6 +40,12 @@ pub struct Frame {
     pub bytes: Vec<u8>,
 }
 
+impl AsRawFd for PacketSocket {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
 impl PacketSocket {
     /// Opens on an interface for one EtherType, or for all (`ETH_P_ALL`), or only to send (0).
     pub fn open(ifname: &str, ethertype: u16) -> Result<Self> {

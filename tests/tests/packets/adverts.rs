@@ -6,7 +6,7 @@ use vipd::time::Instant;
 use vipd_common::abi::{event_kind, mapped};
 
 use crate::{
-    bench::{Bench, GROUP, PRIMARY, SLOT, VIP, XDP_DROP, XDP_PASS, identity, now},
+    bench::{Bench, LEASE_SLOT, PRIMARY, SLOT, VIP, XDP_DROP, XDP_PASS, identity, now},
     frames::{Ipv4, PEER_MAC, v2, v3},
 };
 
@@ -76,7 +76,7 @@ fn a_leaving_owner_yields_to_anyone() {
 fn an_expired_lease_is_cleared_but_not_revoked() {
     let Some(mut bench) = bench() else { return };
     let until = now();
-    bench.dataplane().pages().leases().acquire(GROUP, until);
+    bench.dataplane().pages().leases().acquire(LEASE_SLOT, until);
     bench.run(&advert(PEER, 0));
     assert_eq!(bench.lease(), until, "a goodbye takes nothing");
     assert_eq!(bench.event().map(|event| event.kind), Some(event_kind::ADVERT));
@@ -156,7 +156,7 @@ fn a_full_ring_loses_no_news_for_good() {
         assert!(sent < 100_000, "the ring never filled");
         // As if they came slowly, to a daemon that reads nothing.
         if sent.is_multiple_of(30) {
-            bench.change_record(|record| record.events_paid_ns = 0);
+            bench.forget_payments();
         }
     }
     let heard = bench.dataplane().pages().instances().heard(SLOT);

@@ -15,9 +15,9 @@ use vipd::{
     time::Instant,
 };
 use vipd_common::abi::{
-    ABI_VERSION, ADDRESS_DIGEST_MASK, Counters, Event, IndexEntry, Instance, InstanceCounters, InstanceHead,
-    InstanceKey, OWN_INTERFACE, PeerEntry, PeerKey, VipEntry, VipKey, address_digest, address_digest_v6,
-    mapped,
+    ABI_VERSION, ADDRESS_DIGEST_MASK, Counters, IndexEntry, InstanceCounters, InstanceHead, InstanceKey,
+    InstanceRecord, OWN_INTERFACE, PeerEntry, PeerKey, RingEvent, VipEntry, VipKey, address_digest,
+    address_digest_v6, mapped,
 };
 use vipd_tests::{BPFFS, prefix::Prefix};
 
@@ -27,7 +27,7 @@ pub use crate::hook::{XDP_DROP, XDP_PASS, XDP_TX};
 pub const IFINDEX: u32 = 1;
 /// Slots that are not 0, so that a mix-up of the two shows.
 pub const SLOT: u32 = 5;
-pub const GROUP: u32 = 9;
+pub const LEASE_SLOT: u32 = 9;
 pub const MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
 pub const PRIMARY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
@@ -76,7 +76,14 @@ impl Bench {
 
     /// VIPs, each with its VLAN, of one virtual router as `identity` says, in the slots above.
     pub fn configure(&mut self, identity: &Identity, vips: &[(u32, impl Into<IpAddr> + Copy)]) {
-        let entry = VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: MAC, flags: 0, reserved: 0 };
+        let entry = VipEntry {
+            lease_slot: LEASE_SLOT,
+            instance: SLOT,
+            reply_slot: 0,
+            mac: MAC,
+            flags: 0,
+            reserved: 0,
+        };
         self.fill(identity, entry, vips, &[]);
     }
 
@@ -117,7 +124,14 @@ impl Bench {
     /// Another virtual router beside what was filled in, without VIPs.
     pub fn also(&mut self, slot: u32, identity: &Identity) {
         self.dataplane().pages().instances().write(slot, identity);
-        let entry = VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: MAC, flags: 0, reserved: 0 };
+        let entry = VipEntry {
+            lease_slot: LEASE_SLOT,
+            instance: SLOT,
+            reply_slot: 0,
+            mac: MAC,
+            flags: 0,
+            reserved: 0,
+        };
         let vip = VipKey { ifindex: IFINDEX, vlan: 0, address: octets(VIP) };
         let first = InstanceKey { vrid: 51, ..identity.head.key };
         let own = |slot| IndexEntry { slot, line: OWN_INTERFACE };
@@ -129,7 +143,7 @@ impl Bench {
     /// Makes this node the owner for an hour from now, renewed `ago`.
     pub fn own(&mut self, lease: Duration, ago: Duration) -> Instant {
         let until = now() + lease - ago;
-        self.dataplane().pages().leases().acquire(GROUP, until);
+        self.dataplane().pages().leases().acquire(LEASE_SLOT, until);
         until
     }
 
@@ -142,7 +156,7 @@ impl Bench {
     }
 
     pub fn lease(&mut self) -> Instant {
-        self.dataplane().pages().leases().read(GROUP)
+        self.dataplane().pages().leases().read(LEASE_SLOT)
     }
 
     pub fn run(&mut self, frame: &[u8]) -> Outcome {
@@ -156,12 +170,20 @@ impl Bench {
     }
 
     /// Changes the record of the instance as the program would in time.
-    pub fn change_record(&mut self, change: impl FnOnce(&mut Instance)) {
+    pub fn change_record(&mut self, change: impl FnOnce(&mut InstanceRecord)) {
         let map = MapData::from_pin(self.pin("INSTANCES")).expect("pinned");
-        let mut records = Array::<_, Instance>::try_from(Map::Array(map)).expect("an array");
+        let mut records = Array::<_, InstanceRecord>::try_from(Map::Array(map)).expect("an array");
         let mut record = records.get(&SLOT, 0).expect("a record");
         change(&mut record);
         records.set(SLOT, record, 0).expect("written");
+    }
+
+    /// As if no event of any instance had been paid for.
+    pub fn forget_payments(&mut self) {
+        self.change_record(|record| record.events_paid_ns = 0);
+        let map = MapData::from_pin(self.pin("EVENTS_PAID")).expect("pinned");
+        let mut paid = Array::<_, u64>::try_from(Map::Array(map)).expect("an array");
+        paid.set(0, 0, 0).expect("written");
     }
 
     /// Where a map is pinned.
@@ -169,7 +191,7 @@ impl Bench {
         self.dir.join("vipd").join(format!("v{ABI_VERSION}")).join(map)
     }
 
-    pub fn event(&mut self) -> Option<Event> {
+    pub fn event(&mut self) -> Option<RingEvent> {
         self.events.pop()
     }
 
@@ -182,8 +204,8 @@ impl Bench {
     }
 
     /// The questions about a VIP of an untagged frame that were answered.
-    pub fn answers(&mut self, vip: impl Into<IpAddr>) -> u64 {
-        self.dataplane().answers(&VipKey { ifindex: IFINDEX, vlan: 0, address: octets(vip) })
+    pub fn replies(&mut self, vip: impl Into<IpAddr>) -> u64 {
+        self.dataplane().replies(&VipKey { ifindex: IFINDEX, vlan: 0, address: octets(vip) })
     }
 
     /// Runs `frame` and names every counter that moved, each with by how much.
@@ -222,7 +244,7 @@ pub fn identity() -> Identity {
     Identity {
         head: InstanceHead {
             key: InstanceKey { ifindex: IFINDEX, vlan: 0, family: 4, vrid: 51, reserved: [0; 2] },
-            group: GROUP,
+            lease_slot: LEASE_SLOT,
         },
         primary: mapped(PRIMARY.octets()),
         destination: mapped(GROUP_ADDRESS.octets()),

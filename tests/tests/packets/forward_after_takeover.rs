@@ -10,7 +10,8 @@ use vipd_common::abi::{Count, Counters, VipEntry, instance_flag};
 
 use crate::{
     bench::{
-        Bench, GROUP, LINK_LOCAL_VIP6, MAC, SLOT, VIP, VIP6, XDP_DROP, XDP_PASS, XDP_TX, identity, identity6,
+        Bench, LEASE_SLOT, LINK_LOCAL_VIP6, MAC, SLOT, VIP, VIP6, XDP_DROP, XDP_PASS, XDP_TX, identity,
+        identity6,
     },
     frames::{Ipv4, Ipv6, PEER_MAC, arp, checksum, tagged, v3},
 };
@@ -83,7 +84,7 @@ fn what_comes_late_goes_on_to_who_has_taken_over() {
     taken(&mut bench);
     let (outcome, moved) = bench.moved(&late);
     assert_eq!((outcome.verdict, outcome.frame), (XDP_TX, sent_on(&late)));
-    assert_eq!(moved, [(Counters::NAMES[Count::LateForwarded as usize], 1)]);
+    assert_eq!(moved, [(Counters::NAMES[Count::ForwardAfterTakeoverSent as usize], 1)]);
 
     let mut of_the_peer = packet(MAC, VIP);
     of_the_peer[6..12].copy_from_slice(&PEER_MAC);
@@ -122,7 +123,7 @@ fn a_later_advert_changes_nothing() {
 #[test]
 fn a_packet_does_not_go_round_for_ever() {
     let Some(mut bench) = Bench::new() else { return };
-    let expired = Counters::NAMES[Count::LateTtlExceeded as usize];
+    let expired = Counters::NAMES[Count::ForwardAfterTakeoverTtlExceeded as usize];
     for (identity, vip) in [(identity(), IpAddr::from(VIP)), (identity6(), VIP6.into())] {
         bench.configure(&identity, &[(0, vip)]);
         bench.own(LEASE, Duration::ZERO);
@@ -193,7 +194,10 @@ fn a_takeover_forwards_so_many_packets() {
         let before = bench.counters();
         let verdicts: Vec<u32> = (0..4).map(|_| bench.run(&late).verdict).collect();
         assert_eq!(verdicts, [XDP_TX, XDP_TX, XDP_DROP, XDP_DROP]);
-        assert_eq!(bench.counters().late_over_budget - before.late_over_budget, 2);
+        assert_eq!(
+            bench.counters().forward_after_takeover_over_budget - before.forward_after_takeover_over_budget,
+            2
+        );
         bench.own(LEASE, Duration::ZERO);
     }
 }
@@ -256,7 +260,8 @@ fn the_group_is_taken_as_a_whole() {
 #[test]
 fn taken_on_another_line() {
     let Some(mut bench) = Bench::new() else { return };
-    let entry = VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: MAC, flags: 0, reserved: 0 };
+    let entry =
+        VipEntry { lease_slot: LEASE_SLOT, instance: SLOT, reply_slot: 0, mac: MAC, flags: 0, reserved: 0 };
     bench.fill_lines(&identity(), entry, &[(0, VIP)], &[], &[20]);
     let advert = Ipv4::advert(PEER, v3(51, 200, 100, &[VIP])).frame();
     let mut on_the_line = advert.clone();
@@ -290,8 +295,14 @@ fn with_a_virtual_mac_too() {
     let Some(mut bench) = Bench::new() else { return };
     let mut identity = identity();
     identity.flags = instance_flag::VIRTUAL_MAC;
-    let entry =
-        VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: VIRTUAL_MAC, flags: 0, reserved: 0 };
+    let entry = VipEntry {
+        lease_slot: LEASE_SLOT,
+        instance: SLOT,
+        reply_slot: 0,
+        mac: VIRTUAL_MAC,
+        flags: 0,
+        reserved: 0,
+    };
     bench.fill(&identity, entry, &[(0, VIP)], &[]);
     bench.own(LEASE, Duration::ZERO);
     let mut advert = Ipv4::advert(PEER, v3(51, 200, 100, &[VIP])).frame();

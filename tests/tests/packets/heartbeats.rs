@@ -8,7 +8,7 @@ use vipd::{dataplane::Identity, time::Instant};
 use vipd_common::abi::{VipEntry, event_kind, instance_flag, mapped};
 
 use crate::{
-    bench::{Bench, GROUP, MAC, SLOT, VIP, XDP_DROP, XDP_PASS, XDP_TX, identity, now},
+    bench::{Bench, LEASE_SLOT, MAC, SLOT, VIP, XDP_DROP, XDP_PASS, XDP_TX, identity, now},
     frames::{Ipv4, PEER_MAC, arp, tagged, v3},
 };
 
@@ -21,7 +21,8 @@ const VIRTUAL_MAC: [u8; 6] = [0, 0, 0x5e, 0, 1, 51];
 
 fn bench(identity: &Identity) -> Option<Bench> {
     let mut bench = Bench::new()?;
-    let entry = VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: MAC, flags: 0, reserved: 0 };
+    let entry =
+        VipEntry { lease_slot: LEASE_SLOT, instance: SLOT, reply_slot: 0, mac: MAC, flags: 0, reserved: 0 };
     bench.fill_lines(identity, entry, &[(0, VIP)], &[], &[FIRST.into(), SECOND.into()]);
     Some(bench)
 }
@@ -101,7 +102,7 @@ fn vips_are_not_on_heartbeat_lines() {
         // As any frame of somebody else's: also while this node is not the owner.
         for owned in [true, false] {
             if !owned {
-                bench.dataplane().pages().leases().release(GROUP);
+                bench.dataplane().pages().leases().release(LEASE_SLOT);
             }
             let frame = tagged(&frame, &[FIRST]);
             let (outcome, moved) = bench.moved(&frame);

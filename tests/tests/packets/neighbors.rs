@@ -7,7 +7,8 @@ use vipd_common::abi::{VipEntry, event_kind, vip_flag};
 
 use crate::{
     bench::{
-        Bench, GROUP, LINK_LOCAL_VIP6, MAC, SLOT, VIP, VIP6, XDP_DROP, XDP_PASS, XDP_TX, identity, identity6,
+        Bench, LEASE_SLOT, LINK_LOCAL_VIP6, MAC, SLOT, VIP, VIP6, XDP_DROP, XDP_PASS, XDP_TX, identity,
+        identity6,
     },
     frames::{Ipv4, Ipv6, PEER_MAC, arp, neighbor, tagged, unhex},
     rows::{
@@ -247,8 +248,14 @@ fn public(name: &str) -> Vec<u8> {
 /// An owner of both VIPs that answers with the virtual MAC.
 fn with_virtual_mac(vlan: u32) -> Option<Bench> {
     let mut bench = Bench::new()?;
-    let entry =
-        VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: VIRTUAL_MAC, flags: 0, reserved: 0 };
+    let entry = VipEntry {
+        lease_slot: LEASE_SLOT,
+        instance: SLOT,
+        reply_slot: 0,
+        mac: VIRTUAL_MAC,
+        flags: 0,
+        reserved: 0,
+    };
     bench.fill(&identity6(), entry, &[(vlan, VIP6), (vlan, LINK_LOCAL_VIP6)], &[]);
     bench.own(Duration::from_secs(60), Duration::ZERO);
     Some(bench)
@@ -318,9 +325,9 @@ fn public_announcements_are_claims() {
 fn without_accept_mode_only_address_resolution_is_processed() {
     let Some(mut bench) = Bench::new() else { return };
     let entry = VipEntry {
-        group: GROUP,
+        lease_slot: LEASE_SLOT,
         instance: SLOT,
-        answers: 0,
+        reply_slot: 0,
         mac: MAC,
         flags: vip_flag::NO_ACCEPT,
         reserved: 0,
@@ -435,7 +442,7 @@ fn what_is_behind_extension_headers_is_seen() {
 }
 
 #[test]
-fn answers_are_counted_by_vip() {
+fn replies_are_counted_by_vip() {
     let Some(mut bench) = Bench::new() else { return };
     bench.configure(&identity6(), &[(0, VIP6), (0, LINK_LOCAL_VIP6)]);
     assert_eq!(bench.run(&ask(&[]).frame()).verdict, XDP_DROP);
@@ -444,5 +451,5 @@ fn answers_are_counted_by_vip() {
     assert_eq!(bench.run(&probe().frame()).verdict, XDP_TX);
     // Not an answer.
     assert_eq!(bench.run(&announce(ELSEWHERE).frame()).verdict, XDP_DROP);
-    assert_eq!((bench.answers(VIP6), bench.answers(LINK_LOCAL_VIP6)), (2, 0));
+    assert_eq!((bench.replies(VIP6), bench.replies(LINK_LOCAL_VIP6)), (2, 0));
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use vipd::dataplane::{Dataplane, Pinned, Verified, try_load};
 use vipd_common::abi::ABI_VERSION;
 
-use crate::bench::GROUP;
+use crate::bench::LEASE_SLOT;
 
 /// Instructions that the verifier may walk: half as many again as Linux 6.18 does. Other kernels' verifiers take other ways
 /// through the same program. The kernel's limit is a million, which a budget leaves far away: a change that exceeds its budget
@@ -38,11 +38,11 @@ fn maps_are_adopted_if_they_fit_and_refused_if_not() {
     assert!(matches!(Dataplane::inspect(bpffs), Ok(Pinned::Nothing)));
     let (dataplane, _events) = Dataplane::load(bpffs, false).expect("loads");
     let until = crate::bench::now() + std::time::Duration::from_secs(60);
-    dataplane.pages().leases().acquire(GROUP, until);
+    dataplane.pages().leases().acquire(LEASE_SLOT, until);
     drop((dataplane, _events));
     assert!(matches!(Dataplane::inspect(bpffs), Ok(Pinned::Maps)));
     let (dataplane, _events) = Dataplane::load(bpffs, false).expect("adopts");
-    assert_eq!(dataplane.pages().leases().read(GROUP), until, "the same map, not a new one");
+    assert_eq!(dataplane.pages().leases().read(LEASE_SLOT), until, "the same map, not a new one");
     drop((dataplane, _events));
 
     // Somebody else's map of that name: values of 4 octets instead of 8.
@@ -63,7 +63,7 @@ fn maps_are_adopted_if_they_fit_and_refused_if_not() {
     assert!(Dataplane::load(bpffs, false).is_err(), "nor is it loaded with it");
 
     std::fs::remove_file(pins.join("LEASES")).expect("unpin");
-    misfit("LEASES is missing among 11 pinned maps");
+    misfit("LEASES is missing among 12 pinned maps");
 
     Dataplane::discard(bpffs).expect("removed");
     assert!(!bpffs.exists());

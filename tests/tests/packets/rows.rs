@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::bench::{Bench, GROUP, XDP_PASS, XDP_TX, now};
+use crate::bench::{Bench, LEASE_SLOT, XDP_PASS, XDP_TX, now};
 
 /// Whether this node owns the VIP in a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,8 +36,8 @@ pub fn run(bench: &mut Bench, rows: Vec<Row>) {
     for row in rows.into_iter().filter(|row| crate::HOOK.takes(&row.frame)) {
         match row.ownership {
             Owned => drop(bench.own(Duration::from_secs(3600), Duration::ZERO)),
-            Never => bench.dataplane().pages().leases().release(GROUP),
-            Expired => bench.dataplane().pages().leases().acquire(GROUP, now()),
+            Never => bench.dataplane().pages().leases().release(LEASE_SLOT),
+            Expired => bench.dataplane().pages().leases().acquire(LEASE_SLOT, now()),
         }
         let (outcome, moved) = bench.moved(&row.frame);
         let moved: Vec<_> = moved.into_iter().map(|(name, _)| name).collect();

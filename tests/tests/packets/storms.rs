@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, thread::sleep, time::Duration};
 use vipd_common::abi::{EVENT_BURST, EVENT_PERIOD_NS, event_kind, mapped};
 
 use crate::{
-    bench::{Bench, GROUP, SLOT, VIP, XDP_PASS, identity, now},
+    bench::{Bench, LEASE_SLOT, SLOT, VIP, XDP_PASS, identity, now},
     frames::{Ipv4, v3},
 };
 
@@ -80,7 +80,7 @@ fn a_takeover_is_not_held_back() {
     events(&mut bench);
     bench.change_record(|record| record.lease_ns = 3_600_000_000_000);
     bench.run(&advert(9, 200));
-    assert_eq!(bench.dataplane().pages().leases().read(GROUP), vipd::time::Instant::default());
+    assert_eq!(bench.dataplane().pages().leases().read(LEASE_SLOT), vipd::time::Instant::default());
     let mut revoked = false;
     while let Some(event) = bench.event() {
         revoked |= event.kind == event_kind::REVOKED && event.priority == 200;

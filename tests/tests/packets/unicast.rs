@@ -9,7 +9,9 @@ use vipd::{dataplane::Identity, time::Instant};
 use vipd_common::abi::{PeerEntry, VipEntry, instance_flag, mapped};
 
 use crate::{
-    bench::{Bench, GROUP, MAC, PRIMARY, PRIMARY6, SLOT, VIP, VIP6, XDP_DROP, XDP_PASS, identity, identity6},
+    bench::{
+        Bench, LEASE_SLOT, MAC, PRIMARY, PRIMARY6, SLOT, VIP, VIP6, XDP_DROP, XDP_PASS, identity, identity6,
+    },
     frames::{Ipv4, Ipv6, v3},
 };
 
@@ -22,7 +24,7 @@ fn unicast(flags: u8, identity: Identity) -> Identity {
 }
 
 fn entry() -> VipEntry {
-    VipEntry { group: GROUP, instance: SLOT, answers: 0, mac: MAC, flags: 0, reserved: 0 }
+    VipEntry { lease_slot: LEASE_SLOT, instance: SLOT, reply_slot: 0, mac: MAC, flags: 0, reserved: 0 }
 }
 
 fn peer(address: impl Into<IpAddr>, min_ttl: u8, max_ttl: u8) -> (IpAddr, PeerEntry) {

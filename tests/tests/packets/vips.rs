@@ -6,7 +6,7 @@ use aya::maps::{Array, Map, MapData};
 use vipd_common::{
     abi::{event_kind, mapped},
     address::Address,
-    sieve,
+    bloom,
 };
 
 use crate::{
@@ -219,12 +219,12 @@ fn the_table_in_force_is_the_last_one() {
 }
 
 #[test]
-fn the_sieve_follows_the_table() {
+fn the_bloom_filter_follows_the_table() {
     let Some(mut bench) = Bench::new() else { return };
     let vips = |network: u8| -> Vec<(u32, Ipv4Addr)> {
         (0..=255).map(|host| (0, Ipv4Addr::new(10, network, network, host))).collect()
     };
-    let bit = |address: &Ipv4Addr| sieve::bit(Address::from_v4(address.octets()));
+    let bit = |address: &Ipv4Addr| bloom::bit(Address::from_v4(address.octets()));
     let verdict = |bench: &mut Bench, address: Ipv4Addr| bench.run(&packet(address)).verdict;
     // One after the other, so that each is in either table once.
     for (network, before) in [(1, 2), (2, 1), (3, 2)] {
@@ -239,8 +239,8 @@ fn the_sieve_follows_the_table() {
         let bits: HashSet<usize> = present.iter().map(|(_, vip)| bit(vip)).collect();
         let same_bit = (0..).map(Ipv4Addr::from_bits).find(|address| bits.contains(&bit(address))).unwrap();
         assert_eq!(verdict(&mut bench, same_bit), XDP_PASS, "{same_bit} has a VIP's bit and is none");
-        let map = Map::Array(MapData::from_pin(bench.pin("SIEVE")).expect("pinned"));
-        let words = Array::<_, [u64; sieve::WORDS]>::try_from(map).expect("an array").get(&0, 0);
+        let map = Map::Array(MapData::from_pin(bench.pin("BLOOM_FILTER")).expect("pinned"));
+        let words = Array::<_, [u64; bloom::WORDS]>::try_from(map).expect("an array").get(&0, 0);
         let set: usize = words.expect("one entry").iter().map(|word| word.count_ones() as usize).sum();
         assert_eq!(set, bits.len(), "nothing is left of the table before");
     }
@@ -248,7 +248,7 @@ fn the_sieve_follows_the_table() {
 
 /// By VIP, over another table and another process.
 #[test]
-fn answers_are_counted_by_vip() {
+fn replies_are_counted_by_vip() {
     let Some(mut bench) = Bench::new() else { return };
     bench.configure(&identity(), &[(0, VIP), (0, OTHER)]);
     let ask = |bench: &mut Bench, vip, times: usize| {
@@ -256,23 +256,23 @@ fn answers_are_counted_by_vip() {
     };
     // What is not owned is not answered.
     ask(&mut bench, VIP, 1);
-    assert_eq!((bench.answers(VIP), bench.answers(OTHER)), (0, 0));
+    assert_eq!((bench.replies(VIP), bench.replies(OTHER)), (0, 0));
     bench.own(Duration::from_secs(3600), Duration::ZERO);
     ask(&mut bench, VIP, 3);
     ask(&mut bench, OTHER, 2);
-    assert_eq!((bench.answers(VIP), bench.answers(OTHER), bench.answers(THIRD)), (3, 2, 0));
+    assert_eq!((bench.replies(VIP), bench.replies(OTHER), bench.replies(THIRD)), (3, 2, 0));
 
     // One stays, one goes, one comes.
     bench.configure(&identity(), &[(0, THIRD), (0, VIP)]);
     ask(&mut bench, THIRD, 4);
     ask(&mut bench, VIP, 1);
-    assert_eq!((bench.answers(VIP), bench.answers(OTHER), bench.answers(THIRD)), (4, 0, 4));
+    assert_eq!((bench.replies(VIP), bench.replies(OTHER), bench.replies(THIRD)), (4, 0, 4));
     // One that comes back begins anew.
     bench.configure(&identity(), &[(0, VIP), (0, OTHER), (0, THIRD)]);
     ask(&mut bench, OTHER, 1);
-    assert_eq!((bench.answers(VIP), bench.answers(OTHER), bench.answers(THIRD)), (4, 1, 4));
+    assert_eq!((bench.replies(VIP), bench.replies(OTHER), bench.replies(THIRD)), (4, 1, 4));
 
     bench.reload();
     ask(&mut bench, VIP, 1);
-    assert_eq!((bench.answers(VIP), bench.answers(OTHER), bench.answers(THIRD)), (5, 1, 4));
+    assert_eq!((bench.replies(VIP), bench.replies(OTHER), bench.replies(THIRD)), (5, 1, 4));
 }

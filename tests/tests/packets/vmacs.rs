@@ -6,7 +6,7 @@ use vipd::dataplane::Identity;
 use vipd_common::abi::{VipEntry, instance_flag};
 
 use crate::{
-    bench::{Bench, GROUP, MAC, SLOT, VIP, VIP6, XDP_DROP, XDP_PASS, XDP_TX, identity, identity6},
+    bench::{Bench, LEASE_SLOT, MAC, SLOT, VIP, VIP6, XDP_DROP, XDP_PASS, XDP_TX, identity, identity6},
     frames::{Ipv4, PEER_MAC, arp, neighbor, tagged},
     rows::{
         Ownership::{Expired, Never, Owned},
@@ -33,7 +33,8 @@ fn bench(identity: &Identity, mac: [u8; 6], vlan: u32) -> Option<Bench> {
     let mut identity = identity.clone();
     identity.flags = instance_flag::VIRTUAL_MAC;
     identity.head.key.vlan = vlan;
-    let entry = VipEntry { group: GROUP, instance: SLOT, answers: 0, mac, flags: 0, reserved: 0 };
+    let entry =
+        VipEntry { lease_slot: LEASE_SLOT, instance: SLOT, reply_slot: 0, mac, flags: 0, reserved: 0 };
     if identity.head.key.family == 4 {
         bench.fill(&identity, entry, &[(vlan, VIP)], &[]);
     } else {
@@ -89,7 +90,7 @@ fn questions_to_the_virtual_mac_are_answered() {
     let (outcome, moved) = six.moved(&ask);
     assert_eq!((outcome.verdict, &moved[..]), (XDP_TX, &[("nd_replies", 1), ("vmac_rewritten", 1)][..]));
     assert_eq!((&outcome.frame[..6], &outcome.frame[6..12]), (&PEER_MAC[..], &VIRTUAL_MAC6[..]));
-    six.dataplane().pages().leases().release(GROUP);
+    six.dataplane().pages().leases().release(LEASE_SLOT);
     let (outcome, moved) = six.moved(&ask);
     assert_eq!((outcome.verdict, &moved[..]), (XDP_DROP, &[("vmac_gated", 1)][..]));
 }

@@ -11,6 +11,7 @@ mod frames;
 mod support;
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     fmt::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
@@ -29,7 +30,10 @@ use support::{
     frames::{Ipv6, v3},
     lab, times,
 };
-use vipd_tests::{Lab, Mac, Netns, Node, probe::packet::PacketSocket, vipd_bin, wait_for, xdp::Program};
+use vipd_tests::{
+    Lab, Mac, Netns, Node, probe::packet::PacketSocket, probe::ring::RingSender, vipd_bin, wait_for,
+    xdp::Program,
+};
 
 /// Frames of one kind that are sent at once: fewer than a veth's ring holds.
 const BATCH: usize = 64;
@@ -44,29 +48,63 @@ const GUARDED: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 6));
 
 #[test]
 fn nothing_gets_past_native_xdp() -> Result<()> {
-    compare("native", 100)
+    compare("native", Way::Plain, 100)
 }
 
 #[test]
 fn nothing_gets_past_tc() -> Result<()> {
-    compare("tc", 100)
+    compare("tc", Way::Plain, 100)
 }
 
 #[test]
 #[ignore = "long tier: a quarter of a million frames"]
 fn nothing_gets_past_native_xdp_for_long() -> Result<()> {
-    compare("native", 4_000)
+    compare("native", Way::Plain, 4_000)
 }
 
 #[test]
 #[ignore = "long tier: a quarter of a million frames"]
 fn nothing_gets_past_tc_for_long() -> Result<()> {
-    compare("tc", 4_000)
+    compare("tc", Way::Plain, 4_000)
 }
+
+#[test]
+fn nothing_gets_past_native_xdp_in_pages_of_their_own() -> Result<()> {
+    compare("native", Way::Pages, 60)
+}
+
+#[test]
+fn nothing_gets_past_tc_in_pages_of_their_own() -> Result<()> {
+    compare("tc", Way::Pages, 60)
+}
+
+#[test]
+fn nothing_gets_past_native_xdp_in_several_buffers() -> Result<()> {
+    compare("native", Way::Jumbo, 60)
+}
+
+#[test]
+fn nothing_gets_past_tc_in_several_buffers() -> Result<()> {
+    compare("tc", Way::Jumbo, 60)
+}
+
+/// How a frame lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Plain,
+    /// All but its Ethernet header in pages apart from the buffer.
+    Pages,
+    /// Longer than a page, which takes several buffers: what follows the packet is padding to the kernel.
+    Jumbo,
+}
+
+const JUMBO: usize = 9000;
 
 /// One node on a cable of its own, whose other end is the test's.
 struct Station {
     cable: PacketSocket,
+    way: Way,
+    ring: RefCell<RingSender>,
     sockets: [UdpSocket; 2],
     /// The node's MAC.
     mac: Mac,
@@ -82,7 +120,7 @@ struct Taken {
 }
 
 impl Station {
-    fn new(lab: &Lab, node: &Node) -> Result<Self> {
+    fn new(lab: &Lab, node: &Node, way: Way) -> Result<Self> {
         let port = lab.take_port(node.name())?;
         // Or a frame that the program sends back would be lost, and be no answer.
         let pass = Program::pass()?;
@@ -101,11 +139,21 @@ impl Station {
             Ok(socket)
         };
         let sockets = node.ns().run(|| -> Result<_> { Ok([bind(VIP.into())?, bind(VIP6.into())?]) })??;
-        Ok(Self { cable, sockets, mac: node.mac() })
+        let ring = RefCell::new(lab.switch().run(|| RingSender::open(port))??);
+        Ok(Self { cable, way, ring, sockets, mac: node.mac() })
     }
 
     fn send(&self, shapes: &[Shape]) -> Result<()> {
         let mut left: Vec<Vec<u8>> = shapes.iter().map(|shape| shape.frame_to(self.mac)).collect();
+        match self.way {
+            Way::Plain => {}
+            Way::Pages => return self.ring.borrow_mut().send_all(&left),
+            // Of all lengths: two buffers, three, and one that ends where a buffer does.
+            Way::Jumbo => left
+                .iter_mut()
+                .zip([4096, 5000, 8192, JUMBO + 14].into_iter().cycle())
+                .for_each(|(frame, length)| frame.resize(frame.len().max(length), 0)),
+        }
         while !left.is_empty() {
             let sent = self.cable.send_all(&left)?;
             left.drain(..sent);
@@ -138,13 +186,23 @@ fn pin(lab: &Lab, port: &str) -> std::path::PathBuf {
     std::path::Path::new(vipd_tests::BPFFS).join(format!("{}-switch", lab.prefix())).join(port)
 }
 
-fn compare(mode: &str, batches: usize) -> Result<()> {
+fn compare(mode: &str, way: Way, batches: usize) -> Result<()> {
     let nodes = |lab: vipd_tests::Builder| {
         let lab = lab.node("plain", &format!("{PLAIN}/24")).address("2001:db8::5/64");
         lab.node("guarded", &format!("{GUARDED}/24")).address("2001:db8::6/64")
     };
     let Some((lab, _permit)) = lab(nodes)? else { return Ok(()) };
     let [plain, guarded] = ["plain", "guarded"].map(|name| lab.node(name));
+    if way == Way::Jumbo {
+        let mtu = JUMBO.to_string();
+        for node in [plain, guarded] {
+            lab.switch()
+                .command("ip")
+                .args(["link", "set", "dev", &node.links()[0].port, "mtu", &mtu])
+                .status()?;
+            node.exec(&["ip", "link", "set", "dev", "eth0", "mtu", &mtu])?;
+        }
+    }
     let vipd = vipd_bin()?;
     guarded.write_vipd_conf(&configuration(mode))?;
     let _daemon = guarded.start_vipd(&vipd)?;
@@ -164,7 +222,7 @@ fn compare(mode: &str, batches: usize) -> Result<()> {
         }
         node.ns().sysctl("net/ipv4/icmp_echo_ignore_broadcasts", "0")?;
     }
-    let stations = [Station::new(&lab, plain)?, Station::new(&lab, guarded)?];
+    let stations = [Station::new(&lab, plain, way)?, Station::new(&lab, guarded, way)?];
     let _master = Master::start(lab.switch().clone(), guarded.port())?;
     for instance in ["VI_4", "VI_6"] {
         guarded.wait_state(&vipd, instance, "BACKUP", SOON)?;
@@ -190,7 +248,7 @@ fn compare(mode: &str, batches: usize) -> Result<()> {
         if by_guarded != Taken::default() {
             last.extend(batch);
             return Err(anyhow::anyhow!("{}", leaked(&stations[1], &last)?))
-                .with_context(|| format!("SHAPES_SEED={seed}, {mode}, batch {n}"));
+                .with_context(|| format!("SHAPES_SEED={seed}, {mode}, {way:?}, batch {n}"));
         }
         last = batch;
     }
@@ -207,7 +265,7 @@ fn compare(mode: &str, batches: usize) -> Result<()> {
     }
     let Taken { answered, delivered } = total.1;
     println!(
-        "{mode}, seed {seed}\n{:<44} {:>7} {:>9} {:>9}\n{table}{:<44} {:>7} {answered:>9} {delivered:>9}\n\
+        "{mode}, {way:?}, seed {seed}\n{:<44} {:>7} {:>9} {:>9}\n{table}{:<44} {:>7} {answered:>9} {delivered:>9}\n\
          on the backup with vipd: 0 answered, 0 delivered",
         "kind of frame, to a node without vipd", "sent", "answered", "delivered", "all", total.0
     );

@@ -28,6 +28,9 @@ impl HostState {
                 ["arp_ignore", "arp_announce", "rp_filter", "accept_local"]
                     .map(|name| Path::new("/proc/sys/net/ipv4/conf").join(interface).join(name))
             });
+            let bind = ["ipv4", "ipv6"]
+                .map(|family| Path::new("/proc/sys/net").join(family).join("ip_nonlocal_bind"));
+            let paths = paths.chain(bind);
             paths.map(|path| Ok((path.clone(), fs::read_to_string(path)?))).collect::<std::io::Result<_>>()
         })??;
         let link: Value =

@@ -1,15 +1,16 @@
-//! Emitted octets against captures and public vectors, into buffers that were not zero.
+//! Emitted octets against captures and public vectors, into buffers that were not zero; the same octets read back, and why others
+//! are malformed.
 
 extern crate std;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
-use std::{format, string::String, vec};
+use std::{format, string::String, vec, vec::Vec};
 
 use super::{
-    arp,
+    Malformed, View, arp, checksum,
     eth::{self, MacAddr},
     ipv4, ipv6, ndp,
-    vrrp::{Address, Body, Repr},
+    vrrp::{Advert, Body, ListedAddress, Repr},
 };
 use crate::{Family, Priority, Vrid, types::ChecksumForm};
 
@@ -29,8 +30,14 @@ fn vrid() -> Vrid {
     Vrid::new(51).unwrap()
 }
 
-fn advert<A: Address>(priority: u8, addresses: &[A], body: Body, [source, destination]: [A; 2]) -> String {
-    let repr = Repr { vrid: vrid(), priority: Priority::new(priority), addresses, body };
+fn advert<A: ListedAddress>(
+    priority: u8,
+    addresses: &[A],
+    body: Body,
+    [source, destination]: [A; 2],
+) -> String {
+    let addresses: Vec<_> = addresses.iter().map(|address| address.octets()).collect();
+    let repr = Repr { vrid: vrid(), priority: Priority::new(priority), addresses: &addresses, body };
     let mut buffer = vec![0xa5; repr.length()];
     repr.emit(&mut buffer, source, destination);
     hex(&buffer)
@@ -166,8 +173,8 @@ fn unsolicited_neighbor_advertisement() {
         (VIP6, "880018faa000000020010db8000000000000000000000100020100005e000233"),
         (LINK_LOCAL_VIP, "8800776aa0000000fe800000000000000000000000000100020100005e000233"),
     ] {
-        let mut message = [0xa5; ndp::LENGTH];
-        ndp::Repr { target, mac }.emit(&mut message, target, ndp::ALL_NODES);
+        let mut message = [0xa5; ndp::ADVERTISEMENT];
+        ndp::Repr::unsolicited(target, mac).emit(&mut message, target, ndp::ALL_NODES);
         assert_eq!(hex(&message), expect, "{target}");
     }
 }
@@ -183,4 +190,271 @@ fn macs() {
     // The solicited-node group of an address that ends in 89:abcd.
     let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff89, 0xabcd);
     assert_eq!(MacAddr::of_multicast(group.into()).0, [0x33, 0x33, 0xff, 0x89, 0xab, 0xcd]);
+}
+
+fn unhex(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+/// `octets` with others at some places.
+fn changed(octets: &[u8], changes: &[(usize, u8)]) -> Vec<u8> {
+    let mut octets = octets.to_vec();
+    changes.iter().for_each(|(at, octet)| octets[*at] = *octet);
+    octets
+}
+
+/// The public frames `garp-reply` and `arp-request-for-vip`.
+#[test]
+fn arp_is_read() {
+    let virtual_mac = MacAddr::virtual_router(Family::V4, vrid());
+    let asker = MacAddr([2, 0, 0, 0, 0, 0xaa]);
+    for (octets, expect) in [
+        (
+            "ffffffffffff00005e0001330806000108000604000200005e000133c0000264ffffffffffffc0000264",
+            arp::Repr {
+                operation: arp::Operation::Reply,
+                sender_mac: virtual_mac,
+                sender_ip: VIP,
+                target_mac: MacAddr::BROADCAST,
+                target_ip: VIP,
+            },
+        ),
+        (
+            "ffffffffffff0200000000aa080600010800060400010200000000aac0000232000000000000c0000264",
+            arp::Repr {
+                operation: arp::Operation::Request,
+                sender_mac: asker,
+                sender_ip: Ipv4Addr::new(192, 0, 2, 50),
+                target_mac: MacAddr::ZERO,
+                target_ip: VIP,
+            },
+        ),
+    ] {
+        let frame = unhex(octets);
+        let (header, packet) = eth::Repr::parse(&frame).unwrap();
+        assert_eq!((header.destination, header.source), (MacAddr::BROADCAST, expect.sender_mac));
+        assert_eq!(header.ethertype, eth::ETHERTYPE_ARP);
+        let padded = [packet, &[0; 18]].concat();
+        assert_eq!(arp::Packet::new_checked(&padded).and_then(arp::Repr::parse), Ok(expect));
+        let read = |octets: &[u8]| arp::Packet::new_checked(octets).and_then(arp::Repr::parse).err();
+        assert_eq!(read(&packet[..27]), Some(Malformed::Truncated));
+        for (at, octet) in [(1, 7), (2, 0x86), (4, 8), (5, 16), (7, 3)] {
+            assert_eq!(read(&changed(packet, &[(at, octet)])), Some(Malformed::Type), "octet {at}");
+        }
+        // RFC 1042.
+        assert_eq!(read(&changed(packet, &[(1, 6)])), None);
+    }
+    assert_eq!(eth::Repr::parse(&[0; 13]).err(), Some(Malformed::Truncated));
+}
+
+/// IEEE 802.1Q 9.6: three bits of priority, one of eligibility to be dropped, twelve of identifier.
+#[test]
+fn tags_are_read() {
+    let (tag, rest) = eth::Tag::new_prefix(&[0xf1, 0x23, 0x08, 0x06, 1]).unwrap();
+    assert_eq!((tag.vlan_id(), tag.ethertype(), rest), (0x123, eth::ETHERTYPE_ARP, &[1][..]));
+    assert_eq!([0x8100, 0x88a8, 0x0800, 0x8101].map(eth::is_tag), [true, true, false, false]);
+}
+
+/// The packet of the public vector `v2-basic`.
+#[test]
+fn ipv4_is_read() {
+    let octets = unhex("45c0002800010000ff701890c0000202e0000012213364010001b865c00002640000000000000000");
+    let expect =
+        ipv4::Repr { id: 1, ttl: 255, protocol: 112, source: SOURCE, destination: GROUP, payload_length: 20 };
+    let padded = [&octets[..], &[0; 6]].concat();
+    let packet = ipv4::Packet::new_checked(&padded).unwrap();
+    assert_eq!(ipv4::Repr::parse(&packet), Ok(expect));
+    assert_eq!((hex(packet.payload()), packet.header().is_fragment()), (hex(&octets[20..]), false));
+
+    let read = |octets: &[u8]| ipv4::Packet::new_checked(octets).and_then(|p| ipv4::Repr::parse(&p)).err();
+    assert_eq!(read(&octets[..19]), Some(Malformed::Truncated));
+    assert_eq!(read(&octets[..39]), Some(Malformed::Truncated));
+    for (what, changes, expect) in [
+        ("version 6", &[(0, 0x65)][..], Malformed::Version),
+        ("a header of 16 octets", &[(0, 0x44)], Malformed::Length),
+        ("a packet that ends in its header", &[(3, 19)], Malformed::Length),
+        ("options beyond the packet", &[(0, 0x4f)], Malformed::Length),
+        ("another TTL", &[(8, 254)], Malformed::Checksum),
+    ] {
+        assert_eq!(read(&changed(&octets, changes)), Some(expect), "{what}");
+    }
+    for (octet, expect) in [(0x20, true), (0x1f, true), (0x40, false)] {
+        let fragment = changed(&octets, &[(6, octet)]);
+        assert_eq!(ipv4::Packet::new_checked(&fragment).unwrap().header().is_fragment(), expect);
+    }
+}
+
+/// RFC 2113's Router Alert option, which is in the header and under its checksum. Another program has summed it.
+#[test]
+fn ipv4_options_are_no_payload() {
+    let octets = unhex("46c0001c00010000ff708397c0000202e00000129404000021336401");
+    let packet = ipv4::Packet::new_checked(&octets).unwrap();
+    assert_eq!((hex(packet.payload()), packet.has_valid_checksum()), ("21336401".into(), true));
+    let other = changed(&octets, &[(23, 1)]);
+    assert!(!ipv4::Packet::new_checked(&other).unwrap().has_valid_checksum(), "an option is changed");
+}
+
+/// Every checksum, also those that RFC 1624 is about: before 0xfeff and after it.
+#[test]
+fn a_hop_costs_one_of_the_ttl() {
+    for id in 0..=u16::MAX {
+        let repr =
+            ipv4::Repr { id, ttl: 64, protocol: 112, source: SOURCE, destination: GROUP, payload_length: 0 };
+        let mut octets = [0xa5; ipv4::HEADER];
+        repr.emit(&mut octets);
+        let (header, _) = ipv4::Header::new_prefix(&octets).unwrap();
+        let mut header = *header;
+        header.decrement_ttl();
+        let octets: [u8; ipv4::HEADER] = zerocopy::transmute!(header);
+        let packet = ipv4::Packet::new_checked(&octets).unwrap();
+        assert_eq!(ipv4::Repr::parse(&packet), Ok(ipv4::Repr { ttl: 63, ..repr }), "{id}");
+    }
+}
+
+/// The packet of the public frame `una-r1-s0-o1`, the message of `na-solicited`, and that of Duplicate Address Detection as the
+/// announcer's test has it.
+#[test]
+fn neighbor_discovery_is_read() {
+    let mac = MacAddr::virtual_router(Family::V6, vrid());
+    let octets = unhex(
+        "6000000000203aff20010db8000000000000000000000100ff020000000000000000000000000001\
+         880018faa000000020010db8000000000000000000000100020100005e000233",
+    );
+    let packet = ipv6::Packet::new_checked(&octets).unwrap();
+    let header = ipv6::Repr::parse(&packet);
+    assert_eq!((header.source, header.destination, header.payload_length), (VIP6, ndp::ALL_NODES, 32));
+    assert_eq!((header.next_header, header.hop_limit, header.traffic_class), (58, 255, 0));
+    assert_eq!(ipv6::Packet::new_checked(&octets[..39]).err(), Some(Malformed::Truncated));
+    assert_eq!(ipv6::Packet::new_checked(&octets[..71]).err(), Some(Malformed::Truncated));
+    let version_4 = changed(&octets, &[(0, 0x40)]);
+    assert_eq!(ipv6::Packet::new_checked(&version_4).err(), Some(Malformed::Version));
+
+    let read = |octets: &[u8]| {
+        ndp::Message::new_checked(octets).and_then(|m| ndp::Repr::parse(&m, VIP6, ndp::ALL_NODES))
+    };
+    let message = packet.payload();
+    assert_eq!(read(message), Ok(ndp::Repr::unsolicited(VIP6, mac)));
+    for (what, octets, expect) in [
+        ("cut off in the target", message[..23].to_vec(), Malformed::Truncated),
+        ("a Redirect", changed(message, &[(0, 137)]), Malformed::Type),
+        ("code 1", changed(message, &[(1, 1)]), Malformed::Code),
+        ("half an option", message[..28].to_vec(), Malformed::Length),
+        ("an option without a length", changed(message, &[(25, 0)]), Malformed::Length),
+        ("an address of two units", changed(message, &[(25, 2)]), Malformed::Length),
+        ("an option beyond the end", changed(message, &[(24, 5), (25, 2)]), Malformed::Length),
+        ("another flag", changed(message, &[(4, 0xe0)]), Malformed::Checksum),
+    ] {
+        assert_eq!(read(&octets), Err(expect), "{what}");
+    }
+
+    let probe = unhex("87004aef0000000020010db8000000000000000000000100");
+    let read = ndp::Message::new_checked(&probe)
+        .and_then(|m| ndp::Repr::parse(&m, Ipv6Addr::UNSPECIFIED, ndp::solicited_node(VIP6)));
+    assert_eq!(read, Ok(ndp::Repr::probe(VIP6)));
+    let mut emitted = [0xa5; ndp::HEADER];
+    ndp::Repr::probe(VIP6).emit(&mut emitted, Ipv6Addr::UNSPECIFIED, ndp::solicited_node(VIP6));
+    assert_eq!(hex(&emitted), hex(&probe));
+}
+
+/// The program's own way to build the packet of the public frame `una-r1-s0-o1`.
+#[test]
+fn an_advertisement_from_words() {
+    let mac = MacAddr::virtual_router(Family::V6, vrid());
+    let flags = ndp::Flags { router: true, solicited: false, overrides: true };
+    let target = crate::address::Address::from_octets(VIP6.octets());
+    let packet = ndp::AdvertisementPacket::new(flags, target, mac, crate::address::Address::ALL_NODES);
+    let octets: [u8; ipv6::HEADER + ndp::ADVERTISEMENT] = zerocopy::transmute!(packet);
+    assert_eq!(
+        hex(&octets),
+        "6000000000203aff20010db8000000000000000000000100ff020000000000000000000000000001\
+         880018faa000000020010db8000000000000000000000100020100005e000233"
+    );
+}
+
+#[test]
+fn extension_headers_are_read() {
+    let (extension, _) = ipv6::Extension::new_prefix(&[58, 2, 0, 7]).unwrap();
+    assert_eq!((extension.next_header(), extension.length(), extension.is_later_fragment()), (58, 24, false));
+    let (extension, _) = ipv6::Extension::new_prefix(&[58, 0, 0, 8]).unwrap();
+    assert!(extension.is_later_fragment());
+}
+
+/// Public vectors, and what is malformed in others.
+#[test]
+fn adverts_are_read() {
+    let read = |octets: &[u8]| {
+        Advert::<Ipv4Addr>::new_checked(octets)
+            .and_then(|advert| Repr::parse(&advert, SOURCE, GROUP).map(|repr| repr.body))
+    };
+    let v2 = unhex("213364010001b865c00002640000000000000000");
+    assert_eq!(read(&v2), Ok(Body::V2 { interval_s: 1, password: None }));
+    let pass = unhex("21339601010117e7c00002647365637265743132");
+    assert_eq!(read(&pass), Ok(Body::V2 { interval_s: 1, password: Some(*b"secret12") }));
+    let v3 = unhex("313364010064a802c0000264");
+    let checksum = ChecksumForm::MessageOnly;
+    assert_eq!(read(&v3), Ok(Body::V3 { interval_cs: 100, checksum }));
+    let pseudo_header = unhex("3133640100640571c0000264");
+    let checksum = ChecksumForm::PseudoHeader;
+    assert_eq!(read(&pseudo_header), Ok(Body::V3 { interval_cs: 100, checksum }));
+    let advert = Advert::<Ipv4Addr>::new_checked(&v3).unwrap();
+    let header = advert.header();
+    assert_eq!((header.vrid(), header.priority(), advert.addresses()), (51, 100, &[VIP.octets()][..]));
+
+    for (what, octets, expect) in [
+        ("v3-ipv4-empty", "", Malformed::Truncated),
+        ("v3-ipv4-version-4", "4133640100649802c0000264", Malformed::Version),
+        ("v3-ipv4-type-15", "3f33640100649a02c0000264", Malformed::Type),
+        ("v3-ipv4-count-0", "3133640000646a68", Malformed::AddressCount),
+        ("v3-ipv4-count-2-one-address", "313364020064a801c0000264", Malformed::Length),
+        ("v3-ipv4-trailing-4-octets", "313364010064a802c0000264deadbeef", Malformed::Length),
+        ("v2-bad-checksum", "2133640100011234c00002640000000000000000", Malformed::Checksum),
+        ("v3-ipv4-both-forms-wrong", "313364010064beefc0000264", Malformed::Checksum),
+        ("VRID 0", "310064010064a835c0000264", Malformed::Vrid),
+        ("authentication type 3", "213364010301b565c00002640000000000000000", Malformed::AuthType),
+    ] {
+        assert_eq!(read(&unhex(octets)), Err(expect), "{what}");
+    }
+
+    let read6 = |octets: &str| {
+        let octets = unhex(octets);
+        Advert::<Ipv6Addr>::new_checked(&octets)
+            .and_then(|advert| Repr::parse(&advert, SOURCE6, GROUP6).map(|repr| repr.addresses.to_vec()))
+    };
+    let addresses = "fe80000000000000000000000000010020010db8000000000000000000000100";
+    let listed = [LINK_LOCAL_VIP, VIP6].map(|address| address.octets());
+    assert_eq!(read6(&format!("3133640200643dfc{addresses}")), Ok(listed.to_vec()));
+    assert_eq!(read6(&format!("3133640200643c2c{addresses}")), Err(Malformed::Checksum));
+    assert_eq!(read6(&format!("2133640200643dfc{addresses}")), Err(Malformed::Version));
+}
+
+/// Both ways to sum, over octets of every value.
+#[test]
+fn words_sum_as_slices_do() {
+    for first in 0..=u8::MAX {
+        let mut octets = [0; 16];
+        for (at, octet) in (0u8..).zip(&mut octets) {
+            *octet = first.wrapping_mul(31).wrapping_add(at.wrapping_mul(first | 1));
+        }
+        let address = crate::address::Address::from_octets(octets);
+        let words = checksum::of_words(checksum::address(address));
+        assert_eq!(words, checksum::Checksum::default().over(&octets).finish(), "{octets:02x?}");
+        let words = checksum::of_words(checksum::pseudo_header(address, address, 58, 32));
+        let slices = checksum::Checksum::default().pseudo_header(&octets, &octets, 58, 32).finish();
+        assert_eq!(words, slices, "{octets:02x?}");
+    }
+    let address = crate::address::Address::from_v4(VIP.octets());
+    assert_eq!(
+        checksum::of_words(checksum::address(address)),
+        checksum::Checksum::default().over(&VIP.octets()).finish()
+    );
+}
+
+#[test]
+fn macs_of_virtual_routers() {
+    for family in [Family::V4, Family::V6] {
+        assert_eq!(MacAddr::virtual_router(family, vrid()).of_virtual_router(), Some((family, 51)));
+    }
+    for mac in [[0, 0, 0x5e, 0, 3, 51], [0, 0, 0x5e, 1, 1, 51], [2, 0, 0x5e, 0, 1, 51]] {
+        assert_eq!(MacAddr(mac).of_virtual_router(), None, "{mac:02x?}");
+    }
 }

@@ -10,17 +10,17 @@ use aya_ebpf::{
     programs::TcContext,
 };
 
-use crate::{Verdict, frame::MAX_NETWORK, ipv6};
+use vipd_common::wire::{eth, ipv6, ndp};
+
+use crate::{Verdict, frame::MAX_NETWORK};
 
 /// What global functions take.
 pub type Raw = __sk_buff;
 
-/// VLAN identifier in a tag's control information (IEEE 802.1Q).
-const VLAN_ID: u32 = 0x0fff;
 /// `PACKET_HOST` of linux/if_packet.h.
 const PACKET_HOST: u32 = 0;
 /// What has to be in the buffer's linear part before anything is read: the longest headers up to the type of an ICMPv6 message.
-const HEADERS: u32 = (MAX_NETWORK + ipv6::HEADER + 1) as u32;
+const HEADERS: u32 = (MAX_NETWORK + ipv6::HEADER + size_of::<ndp::Type>()) as u32;
 
 /// A frame, and where it came in.
 pub struct Context(*mut Raw);
@@ -61,7 +61,9 @@ impl Context {
     #[inline(always)]
     pub fn removed_tag(&self) -> u32 {
         // SAFETY: as above.
-        unsafe { if (*self.0).vlan_present != 0 { (*self.0).vlan_tci & VLAN_ID } else { 0 } }
+        unsafe {
+            if (*self.0).vlan_present != 0 { (*self.0).vlan_tci & u32::from(eth::MAX_VLAN_ID) } else { 0 }
+        }
     }
 
     /// Has the octets of a whole message follow each other in memory.

@@ -2,39 +2,19 @@
 //!
 //! The order of checks is that of RFC 9568 7.1 with its errata. An advert that fails one changes nothing but a counter.
 
-use vipd_common::abi::{Instance, InstanceCount, PeerKey, auth_type, instance_flag};
-
-use super::{
-    Advert, CHECKSUM_MESSAGE_ONLY, CHECKSUM_PSEUDO_HEADER, Envelope, PROTOCOL,
-    list::{AddressList, address_size},
-};
-use crate::{
-    address::Address,
-    frame::{be16, read},
-    hook::Context,
-    instance::{FAMILY_V4, FAMILY_V6},
-    maps::PEERS,
-    sums,
+use vipd_common::{
+    Family, Priority,
+    abi::{InstanceCount, InstanceRecord, PeerKey, instance_flag},
+    types::ChecksumForm,
+    wire::{
+        checksum,
+        ipv4::PROTOCOL_VRRP,
+        vrrp::{self, HEADER, Header, auth_type},
+    },
 };
 
-pub const VRRP_HEADER: usize = 8;
-/// RFC 2338 5.3.10: authentication data at the end of every v2 advert.
-const AUTH_DATA: usize = 8;
-const TYPE_ADVERTISEMENT: u8 = 1;
-const OWNER: u8 = 255;
-
-/// The VRRP header (RFC 9568 5.2, RFC 3768 5.3); the two octets at 4 depend on the version.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Message {
-    version_type: u8,
-    vrid: u8,
-    priority: u8,
-    count: u8,
-    /// v3: reserved and Max Advertise Interval; v2: authentication type and Advertisement Interval.
-    word: [u8; 2],
-    checksum: [u8; 2],
-}
+use super::{Envelope, ValidAdvert, list::AddressList};
+use crate::{address::Address, frame::read, hook::Context, maps::PEERS};
 
 /// How an advert may arrive.
 struct Terms {
@@ -50,7 +30,7 @@ impl Terms {
 
     /// What an instance wants of an advert from `source`.
     #[inline(always)]
-    fn of(slot: u32, ours: &Instance, source: Address) -> Self {
+    fn of(slot: u32, ours: &InstanceRecord, source: Address) -> Self {
         if ours.flags & instance_flag::UNICAST == 0 {
             return Self::MULTICAST;
         }
@@ -72,7 +52,7 @@ impl Terms {
 
 /// An advert with what the later checks want of it.
 struct Parsed {
-    advert: Advert,
+    advert: ValidAdvert,
     version: u8,
     /// v2: authentication type and data.
     auth: u8,
@@ -81,15 +61,20 @@ struct Parsed {
 
 /// Runs the checks that need no virtual router of ours.
 #[inline(always)]
-pub fn foreign(ctx: &Context, envelope: &Envelope) -> Result<Advert, InstanceCount> {
-    let newest_only = envelope.family == FAMILY_V6;
+pub fn foreign(ctx: &Context, envelope: &Envelope) -> Result<ValidAdvert, InstanceCount> {
+    let newest_only = envelope.family == Family::V6;
     let version_ok = |version| version == 3 || version == 2 && !newest_only;
     Ok(parse(ctx, envelope, &Terms::MULTICAST, version_ok)?.advert)
 }
 
 /// Runs all checks.
 #[inline(always)]
-pub fn ours(ctx: &Context, envelope: &Envelope, slot: u32, ours: &Instance) -> Result<Advert, InstanceCount> {
+pub fn ours(
+    ctx: &Context,
+    envelope: &Envelope,
+    slot: u32,
+    ours: &InstanceRecord,
+) -> Result<ValidAdvert, InstanceCount> {
     let primary = Address::from_octets(ours.primary);
     let group = Address::from_octets(ours.destination);
     let unicast = ours.flags & instance_flag::UNICAST != 0;
@@ -106,7 +91,7 @@ pub fn ours(ctx: &Context, envelope: &Envelope, slot: u32, ours: &Instance) -> R
     if version == 2 {
         check_v2_auth(ours, auth, auth_data)?;
         // RFC 3768 7.1: an address owner discards it, whatever else is wrong with it.
-        advert.to_deaf_owner = ours.priority == OWNER;
+        advert.to_deaf_owner = Priority::new(ours.priority).is_owner();
         if !advert.to_deaf_owner && advert.interval_cs != ours.interval_cs {
             return Err(InstanceCount::IntervalMismatch);
         }
@@ -135,67 +120,62 @@ fn parse(
     if envelope.hop_limit < terms.min_hop_limit || envelope.hop_limit > terms.max_hop_limit {
         return Err(InstanceCount::IpTtlErrors);
     }
-    if length < VRRP_HEADER {
+    if length < HEADER {
         return Err(InstanceCount::PacketLengthErrors);
     }
-    let Some(message) = read::<Message>(ctx, offset) else { return Err(InstanceCount::PacketLengthErrors) };
-    let version = message.version_type >> 4;
+    // A copy: by a view of it the verifier walks a quarter more.
+    let Some(header) = read::<Header>(ctx, offset) else { return Err(InstanceCount::PacketLengthErrors) };
+    let version = header.version();
     if !version_ok(version) {
         return Err(InstanceCount::VersionErrors);
     }
-    if message.version_type & 0x0f != TYPE_ADVERTISEMENT {
+    if !header.is_advertisement() {
         return Err(InstanceCount::InvalidType);
     }
-    if message.count == 0 {
+    if header.count() == 0 {
         return Err(InstanceCount::AddrCountZero);
     }
-    let list = offset + VRRP_HEADER;
-    let addresses = usize::from(message.count) * address_size(family);
-    let trailer = if version == 2 { AUTH_DATA } else { 0 };
-    if length != VRRP_HEADER + addresses + trailer {
+    if length != vrrp::length(version, family, header.count()) {
         return Err(InstanceCount::PacketLengthErrors);
     }
+    let list = offset + HEADER;
+    let addresses = usize::from(header.count()) * vrrp::address_length(family);
     // One look at the password, for the sum and for the comparison.
-    let auth_data = match trailer {
-        0 => 0,
-        _ => read::<u64>(ctx, list + addresses).ok_or(InstanceCount::PacketLengthErrors)?,
+    let auth_data = match version {
+        2 => read::<u64>(ctx, list + addresses).ok_or(InstanceCount::PacketLengthErrors)?,
+        _ => 0,
     };
-    let (Some(header), Some(first), Some(digested)) =
-        (read::<u64>(ctx, offset), be16(ctx, list), AddressList::read(ctx, family, list, message.count))
+    let (Some(first), Some(digested)) =
+        (read::<[u8; 2]>(ctx, list), AddressList::read(ctx, family, list, header.count()))
     else {
         return Err(InstanceCount::PacketLengthErrors);
     };
-    let sum = sums::word_pair(header) + digested.sum() + sums::word_pair(auth_data);
-    let pseudo_header = sums::pseudo_header(envelope.source, envelope.destination, PROTOCOL, length as u16);
+    let sum = checksum::word_pair(header.words()) + digested.sum() + checksum::word_pair(auth_data);
+    let pseudo_header =
+        checksum::pseudo_header(envelope.source, envelope.destination, PROTOCOL_VRRP, length as u16);
     // RFC 9568 5.2.8: over IPv6 the pseudo-header belongs to it. DEVIATION 5.2.8: over IPv4 as well if the sender says so,
     // as those who read RFC 5798 so do.
-    let checksum = if family == FAMILY_V4 && sums::fold(sum) == 0xffff {
-        CHECKSUM_MESSAGE_ONLY
-    } else if version == 3 && sums::fold(sum + pseudo_header) == 0xffff {
-        CHECKSUM_PSEUDO_HEADER
+    let checksum = if family == Family::V4 && checksum::fold(sum) == 0xffff {
+        ChecksumForm::MessageOnly
+    } else if version == 3 && checksum::fold(sum + pseudo_header) == 0xffff {
+        ChecksumForm::PseudoHeader
     } else {
         return Err(InstanceCount::ChecksumErrors);
     };
-    // RFC 9568 5.2.6: the reserved bits are ignored.
-    let interval_cs = if version == 3 {
-        u32::from(u16::from_be_bytes(message.word) & 0x0fff)
-    } else {
-        u32::from(message.word[1]) * 100
-    };
-    let advert = Advert {
-        priority: message.priority,
-        interval_cs,
+    let advert = ValidAdvert {
+        priority: header.priority(),
+        interval_cs: header.interval_cs(),
         checksum,
         address_digest: digested.digest(),
-        first_not_link_local: family == FAMILY_V6 && first & 0xffc0 != 0xfe80,
+        first_not_link_local: family == Family::V6 && u16::from_be_bytes(first) & 0xffc0 != 0xfe80,
         to_deaf_owner: false,
     };
-    Ok(Parsed { advert, version, auth: message.word[0], auth_data })
+    Ok(Parsed { advert, version, auth: header.auth_type(), auth_data })
 }
 
 /// RFC 3768 7.1 and RFC 2338: the password.
 #[inline(always)]
-fn check_v2_auth(ours: &Instance, auth: u8, auth_data: u64) -> Result<(), InstanceCount> {
+fn check_v2_auth(ours: &InstanceRecord, auth: u8, auth_data: u64) -> Result<(), InstanceCount> {
     if auth != auth_type::NONE && auth != auth_type::SIMPLE_TEXT && auth != auth_type::IP_AH {
         return Err(InstanceCount::InvalidAuthType);
     }

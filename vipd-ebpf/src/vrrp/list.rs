@@ -3,27 +3,22 @@
 //! Global functions (see `global`), or the loops would multiply the paths that lead to them. Hence the one word for both
 //! results.
 
-use vipd_common::abi::{ADDRESS_DIGEST_MASK, address_digest, address_digest_v6};
+use vipd_common::{
+    Family,
+    abi::{ADDRESS_DIGEST_MASK, address_digest, address_digest_v6},
+    wire::{checksum, ipv4, vrrp},
+};
 
-use super::check::VRRP_HEADER;
 use crate::{
     address::Address,
     frame::{self, read},
     hook::{Context, Raw},
-    instance::FAMILY_V6,
-    sums,
 };
 
 const MAX_COUNT: u32 = 255;
 /// Bits of an offset. An address list starts at 90 at the farthest: behind the longest IP header and the VRRP header.
 const OFFSET_MASK: u32 = 127;
-const _: () = assert!(frame::MAX_NETWORK + 60 + VRRP_HEADER <= OFFSET_MASK as usize);
-
-/// Octets of an address.
-#[inline(always)]
-pub fn address_size(family: u8) -> usize {
-    if family == FAMILY_V6 { 16 } else { 4 }
-}
+const _: () = assert!(frame::MAX_NETWORK + ipv4::MAX_HEADER + vrrp::HEADER <= OFFSET_MASK as usize);
 
 /// Sum and digest of an address list.
 pub struct AddressList(u64);
@@ -36,8 +31,8 @@ impl AddressList {
     ///
     /// 255 IPv6 addresses take a jumbo frame, and what lies beyond its linear part counts as missing.
     #[inline(always)]
-    pub fn read(ctx: &Context, family: u8, offset: usize, count: u8) -> Option<Self> {
-        let list = if family == FAMILY_V6 {
+    pub fn read(ctx: &Context, family: Family, offset: usize, count: u8) -> Option<Self> {
+        let list = if family == Family::V6 {
             sum_addresses_v6(ctx.raw(), offset as u32, u32::from(count))
         } else {
             sum_addresses_v4(ctx.raw(), offset as u32, u32::from(count))
@@ -58,7 +53,7 @@ impl AddressList {
 
     #[inline(always)]
     fn pack(sum: u64, digest: u64) -> u64 {
-        (digest & ADDRESS_DIGEST_MASK) << Self::DIGEST_SHIFT | sums::fold(sum)
+        (digest & ADDRESS_DIGEST_MASK) << Self::DIGEST_SHIFT | checksum::fold(sum)
     }
 }
 
@@ -95,7 +90,7 @@ pub extern "C" fn sum_addresses_v6(ctx: *mut Raw, offset: u32, count: u32) -> u6
         let Some(address) = read::<Address>(&ctx, (offset + i * 16) as usize) else {
             return AddressList::TRUNCATED;
         };
-        sum += sums::address(address);
+        sum += checksum::address(address);
         digest = digest.wrapping_add(address_digest_v6(address.upper, address.lower));
     }
     AddressList::pack(sum, digest)

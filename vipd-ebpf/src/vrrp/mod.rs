@@ -7,25 +7,26 @@ mod check;
 mod list;
 mod record;
 
-use vipd_common::abi::{Count, IndexEntry, InstanceCount};
+use vipd_common::{
+    Family,
+    abi::{Count, IndexEntry, InstanceCount},
+    types::ChecksumForm,
+    wire::{eth::ETHERTYPE_IPV6, vrrp::Head},
+};
 
 use crate::{
     Verdict,
     address::Address,
     count::{count, count_instance},
-    frame::{ETHERTYPE_IPV6, Link, read},
+    frame::{Link, view},
     global,
     hook::{Context, Raw},
     instance, ipv4, ipv6,
 };
 
-/// IP protocol and IPv6 next header.
-pub const PROTOCOL: u8 = 112;
-
 /// What IP says of an advert.
 pub struct Envelope {
-    /// 4 or 6.
-    pub family: u8,
+    pub family: Family,
     /// TTL or Hop Limit.
     pub hop_limit: u8,
     /// Whether the IP header's own checksum, if it has one, is right.
@@ -39,21 +40,16 @@ pub struct Envelope {
 }
 
 /// A valid advert.
-struct Advert {
+struct ValidAdvert {
     priority: u8,
     interval_cs: u32,
-    /// One of the `CHECKSUM_` constants.
-    checksum: u8,
+    checksum: ChecksumForm,
     address_digest: u64,
     /// RFC 9568 5.2.9 and erratum 8300: over IPv6 the first address has to be link-local.
     first_not_link_local: bool,
     /// Over version 2 to the address owner, which hears nobody.
     to_deaf_owner: bool,
 }
-
-/// Values of a `ChecksumForm`.
-const CHECKSUM_PSEUDO_HEADER: u8 = 0;
-const CHECKSUM_MESSAGE_ONLY: u8 = 1;
 
 /// The verdict on an advert of one of our virtual routers.
 #[inline(always)]
@@ -74,7 +70,9 @@ fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
         ETHERTYPE_IPV6 => ipv6::envelope(ctx, link.network)?,
         _ => ipv4::envelope(ctx, link.network)?,
     };
-    let vrid = if envelope.length >= 2 { read(ctx, envelope.message + 1)? } else { 0 };
+    // Of a message that is cut off too, if it still says whose it is.
+    let vrid =
+        if envelope.length >= size_of::<Head>() { view::<Head>(ctx, envelope.message)?.vrid() } else { 0 };
     let Some((IndexEntry { slot, line }, instance)) = instance::find(link, envelope.family, vrid) else {
         count_foreign(check::foreign(ctx, envelope));
         return None;
@@ -102,7 +100,7 @@ fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
 
 /// Counts an advert of a virtual router that is not ours.
 #[inline(always)]
-fn count_foreign(verdict: Result<Advert, InstanceCount>) {
+fn count_foreign(verdict: Result<ValidAdvert, InstanceCount>) {
     count(match verdict {
         Err(InstanceCount::IpTtlErrors) => Count::ForeignIpTtlErrors,
         Err(InstanceCount::PacketLengthErrors) => Count::ForeignPacketLengthErrors,

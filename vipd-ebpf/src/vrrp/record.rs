@@ -3,14 +3,19 @@
 use core::ptr;
 
 use vipd_common::{
-    abi::{EVENT_BURST, EVENT_PERIOD_NS, Event, Instance, InstanceCount, LINES, OWN_INTERFACE, event_kind},
-    rival::{Rival, Tenure},
+    abi::{
+        ALL_EVENTS_BURST, ALL_EVENTS_PERIOD_NS, EVENT_BURST, EVENT_PERIOD_NS, InstanceCount, InstanceRecord,
+        LINES, OWN_INTERFACE, RingEvent, deferring, event_kind,
+    },
+    rival::{RivalAdvert, Tenure},
+    types::ChecksumForm,
+    wire::eth,
 };
 
-use super::{Advert, CHECKSUM_MESSAGE_ONLY, Envelope};
+use super::{Envelope, ValidAdvert};
 use crate::{
-    address::Address, count::count_instance, events, forward_after_takeover, frame::read, hook::Context, log,
-    ownership,
+    address::Address, count::count_instance, events, forward_after_takeover, frame::view, hook::Context, log,
+    maps::EVENTS_PAID, ownership,
 };
 
 /// Takes note of a valid advert, revokes our lease if it has to be, and tells the daemon what is new.
@@ -18,9 +23,9 @@ use crate::{
 pub fn accept(
     ctx: &Context,
     (slot, line): (u32, u32),
-    instance: *mut Instance,
+    instance: *mut InstanceRecord,
     source: Address,
-    advert: &Advert,
+    advert: &ValidAdvert,
 ) {
     // SAFETY: the program's half of the value. Two CPUs may write it at once; the generation then differs from what one
     // of the events carries, and the daemon disregards a stamp whose generation it has not been told of.
@@ -35,7 +40,7 @@ pub fn accept(
     if record.version == 3 {
         count_instance(
             slot,
-            if advert.checksum == CHECKSUM_MESSAGE_ONLY {
+            if advert.checksum == ChecksumForm::MessageOnly {
                 InstanceCount::ChecksumMessageOnly
             } else {
                 InstanceCount::ChecksumPseudoHeader
@@ -57,9 +62,9 @@ pub fn accept(
     let rival = rival(source, advert);
     let (tenure, until) = take_lease(record, |until| rival.tenure(record, until, now));
     // A frame that holds an advert holds an Ethernet header.
-    let mac = read(ctx, 6).unwrap_or([0; 6]);
+    let mac = view::<eth::Header>(ctx, 0).map_or([0; 6], |header| header.source().0);
     if tenure == Tenure::Lost {
-        forward_after_takeover::revoked(record.head.group, until, now);
+        forward_after_takeover::revoked(record.head.lease_slot, until, now);
         count_instance(slot, InstanceCount::LeasesRevoked);
         log::revoked(slot, source, advert.priority);
     }
@@ -68,11 +73,11 @@ pub fn accept(
         forward_after_takeover::note_successor(record, &rival, mac, now);
     }
     if rival.is_to_be_reported(record, tenure, now) {
-        let paid_before = record.events_paid_ns;
+        let paid_before = (record.events_paid_ns, all_paid());
         // Never later than at once: what takes the lease.
         let budget =
             if tenure == Tenure::Lost { Budget::owe(record, now) } else { Budget::spend(record, now) };
-        let event = Event {
+        let event = RingEvent {
             kind: if tenure == Tenure::Lost { event_kind::REVOKED } else { event_kind::ADVERT },
             instance: slot,
             at_ns: now,
@@ -81,10 +86,10 @@ pub fn accept(
             source: source.octets(),
             mac,
             priority: advert.priority,
-            checksum: advert.checksum,
+            checksum: advert.checksum as u8,
             interval_cs: advert.interval_cs,
             address_list_differs: u16::from(list_differs),
-            deferring: u16::from(budget.is_last),
+            deferring: budget.deferring,
         };
         if !budget.allows {
             // The daemon has been told to look here.
@@ -92,7 +97,8 @@ pub fn accept(
             count_instance(slot, InstanceCount::EventsDeferred);
         } else if !events::send(event) {
             // The daemon has not been told: leave the record as it was, so that the next advert is news again, and is sent.
-            record.events_paid_ns = paid_before;
+            record.events_paid_ns = paid_before.0;
+            pay_for_all(paid_before.1);
             count_instance(slot, InstanceCount::EventsLost);
             return;
         }
@@ -101,41 +107,63 @@ pub fn accept(
     record.heard_ns = now;
 }
 
-/// Whether an event may be sent now: a token bucket, in time.
+/// Whether an event may be sent now: two token buckets, in time, of the instance and of all together.
 #[derive(Clone, Copy)]
 struct Budget {
     allows: bool,
-    /// The next one within [`EVENT_PERIOD_NS`] may not.
-    is_last: bool,
+    /// Of [`deferring`]: the next one soon after may not.
+    deferring: u16,
 }
 
 impl Budget {
     /// For an event that may be sent in any case. It costs nothing: one can only be followed by another when the daemon has
     /// acquired the lease again.
     #[inline(always)]
-    fn owe(record: &Instance, now: u64) -> Self {
-        Self { allows: true, is_last: Self::is_spent(record, now) }
+    fn owe(record: &InstanceRecord, now: u64) -> Self {
+        Self { allows: true, deferring: Self::spent(record, now) }
     }
 
     #[inline(always)]
-    fn is_spent(record: &Instance, now: u64) -> bool {
-        record.events_paid_ns > now + (EVENT_BURST - 1) * EVENT_PERIOD_NS
+    fn spent(record: &InstanceRecord, now: u64) -> u16 {
+        let own = record.events_paid_ns > now + (EVENT_BURST - 1) * EVENT_PERIOD_NS;
+        let all = all_paid() > now + (ALL_EVENTS_BURST - 1) * ALL_EVENTS_PERIOD_NS;
+        (if own { deferring::INSTANCE } else { 0 }) | (if all { deferring::ALL } else { 0 })
     }
 
     #[inline(always)]
-    fn spend(record: &mut Instance, now: u64) -> Self {
-        if Self::is_spent(record, now) {
-            return Self { allows: false, is_last: true };
+    fn spend(record: &mut InstanceRecord, now: u64) -> Self {
+        let spent = Self::spent(record, now);
+        if spent != 0 {
+            return Self { allows: false, deferring: spent };
         }
-        let paid = if record.events_paid_ns > now { record.events_paid_ns } else { now };
-        record.events_paid_ns = paid + EVENT_PERIOD_NS;
-        Self { allows: true, is_last: Self::is_spent(record, now) }
+        record.events_paid_ns = later(record.events_paid_ns, now) + EVENT_PERIOD_NS;
+        pay_for_all(later(all_paid(), now) + ALL_EVENTS_PERIOD_NS);
+        Self { allows: true, deferring: Self::spent(record, now) }
+    }
+}
+
+#[inline(always)]
+fn later(one: u64, other: u64) -> u64 {
+    if one > other { one } else { other }
+}
+
+#[inline(always)]
+fn all_paid() -> u64 {
+    // SAFETY: an aligned word of the map, which this program alone uses.
+    EVENTS_PAID.get_ptr(0).map_or(0, |paid| unsafe { ptr::read_volatile(paid) })
+}
+
+#[inline(always)]
+fn pay_for_all(until: u64) {
+    if let Some(paid) = EVENTS_PAID.get_ptr_mut(0) {
+        // SAFETY: as above.
+        unsafe { ptr::write_volatile(paid, until) };
     }
 }
 
 /// Keeps who sent an advert that failed a check, for the daemon to name.
 #[inline(always)]
-pub fn refuse(instance: *mut Instance, envelope: &Envelope, reason: InstanceCount) {
+pub fn refuse(instance: *mut InstanceRecord, envelope: &Envelope, reason: InstanceCount) {
     // SAFETY: the program's half of the value; of two at once a mixture is kept.
     let record = unsafe { &mut *instance };
     record.refused_source = envelope.source.octets();
@@ -144,20 +172,25 @@ pub fn refuse(instance: *mut Instance, envelope: &Envelope, reason: InstanceCoun
 
 /// Takes the lease from an address owner that discards the advert, if it is dead or frozen: nobody beats one that is not.
 #[inline(always)]
-pub fn relieve(ours: &Instance, source: Address, advert: &Advert) {
+pub fn relieve(ours: &InstanceRecord, source: Address, advert: &ValidAdvert) {
     let (rival, now) = (rival(source, advert), events::now());
     take_lease(ours, |until| rival.tenure_of_deaf_owner(ours, until, now));
 }
 
 #[inline(always)]
-fn rival(source: Address, advert: &Advert) -> Rival {
-    Rival { source, priority: advert.priority, interval_cs: advert.interval_cs, checksum: advert.checksum }
+fn rival(source: Address, advert: &ValidAdvert) -> RivalAdvert {
+    RivalAdvert {
+        source,
+        priority: advert.priority,
+        interval_cs: advert.interval_cs,
+        checksum: advert.checksum as u8,
+    }
 }
 
 /// Takes the lease back if it is over, by what `tenure` says of the lease word; and that word.
 #[inline(always)]
-fn take_lease(ours: &Instance, tenure: impl FnOnce(u64) -> Tenure) -> (Tenure, u64) {
-    let Some(word) = ownership::lease(ours.head.group) else { return (Tenure::None, 0) };
+fn take_lease(ours: &InstanceRecord, tenure: impl FnOnce(u64) -> Tenure) -> (Tenure, u64) {
+    let Some(word) = ownership::lease(ours.head.lease_slot) else { return (Tenure::None, 0) };
     // SAFETY: an aligned 8-byte word of the map; the daemon stores to it with atomic operations.
     let until = unsafe { ptr::read_volatile(word) };
     let tenure = tenure(until);

@@ -89,6 +89,7 @@ pub fn parse(
     let (config, origins) = lower::lower(&tree, unsupported, &mut report);
     lower::audit_commands(&tree, outside, &mut report);
     lower::audit_passwords(&tree, outside, &mut report);
+    lower::audit_unused_interfaces(&tree, &config, &mut report);
     let failed = report.has_errors();
     let mut diagnostics = lower::audit_files(report.files(), outside);
     diagnostics.extend(report.finish());

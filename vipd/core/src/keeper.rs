@@ -52,6 +52,8 @@ pub trait Node {
     fn lower_heard(&mut self, instance: InstanceId);
     /// Starts to make sure that the former master of the instance's group serves no more; [`Input::Fenced`] is the answer.
     fn fence(&mut self, instance: InstanceId, round: u64);
+    /// Takes note of a backup that is about to take over, or is not any more: so that nothing is left to do when it does.
+    fn prepare(&mut self, instance: InstanceId, takes_over: bool);
     /// Takes note of a change of state.
     fn transition(&mut self, transition: Transition);
     /// The instance is handed over and gone, as asked.
@@ -137,7 +139,7 @@ impl Keeper {
 
     /// When [`Self::turn`] is next wanted.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.engine.poll_timeout()
+        self.engine.poll_timeout().into_iter().chain(self.engine.prepare_timeout()).min()
     }
 
     /// Takes one thing that happened; reports are taken by [`Self::turn`].
@@ -214,7 +216,22 @@ impl Keeper {
             self.engine.handle_timeout(now);
             self.act(node);
         }
+        self.prepare(now, node);
         left == 0
+    }
+
+    /// Has the node prepare for the takeovers that are about to come.
+    fn prepare(&mut self, now: Instant, node: &mut impl Node) {
+        if self.engine.prepare_timeout().is_some_and(|at| at <= now) {
+            for instance in self.engine.about_to_take_over(now) {
+                let heard = node.heard(instance);
+                if heard.generation == self.holding_mut(instance).generation {
+                    self.input(Input::Heard { instance, at: heard.at }, node);
+                }
+            }
+        }
+        self.engine.prepare(now);
+        self.act(node);
     }
 
     /// Renews every lease once more, so that the next vipd on this node has all of its length.
@@ -295,6 +312,7 @@ impl Keeper {
             Action::CancelAnnounce { instance } => node.cancel_announce(instance),
             Action::LowerHeard { instance } => node.lower_heard(instance),
             Action::Fence { instance, round } => node.fence(instance, round),
+            Action::Prepare { instance, takes_over } => node.prepare(instance, takes_over),
             Action::Mirroring { instance, checksum } => node.mirroring(instance, checksum),
             Action::Transition { instance, from, to, reason, master } => {
                 if to == StateName::Backup {

@@ -12,10 +12,10 @@ use loom::{
     thread,
 };
 use vipd_common::{
-    abi::Instance,
+    abi::InstanceRecord,
     address::Address,
-    lease::{self, Word},
-    rival::Rival,
+    lease::{self, LeaseWord},
+    rival::RivalAdvert,
 };
 use zerocopy::FromZeros;
 
@@ -24,7 +24,7 @@ const INTERVAL: u64 = 10;
 
 struct Model(AtomicU64);
 
-impl Word for Model {
+impl LeaseWord for Model {
     fn load(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
@@ -41,20 +41,20 @@ impl Word for Model {
 }
 
 /// Us, of priority 100, as XDP knows us.
-fn ours() -> Instance {
-    let mut ours = Instance::new_zeroed();
+fn ours() -> InstanceRecord {
+    let mut ours = InstanceRecord::new_zeroed();
     ours.priority = 100;
     ours.lease_ns = LEASE;
     ours.stale_after_ns = INTERVAL + INTERVAL / 2;
     ours
 }
 
-fn rival(priority: u8) -> Rival {
-    Rival { source: Address::from_v4([192, 0, 2, 2]), priority, interval_cs: 1, checksum: 0 }
+fn rival(priority: u8) -> RivalAdvert {
+    RivalAdvert { source: Address::from_v4([192, 0, 2, 2]), priority, interval_cs: 1, checksum: 0 }
 }
 
 /// What XDP does with an advert at `now`; whether it took the lease.
-fn hear(word: &Model, rival: &Rival, now: u64) -> bool {
+fn hear(word: &Model, rival: &RivalAdvert, now: u64) -> bool {
     let over = rival.tenure(&ours(), word.load(), now).is_over();
     if over {
         word.store(0);

@@ -1,6 +1,10 @@
 //! Adverts, built when they are sent.
 
-use std::{io, net::IpAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use vipd_common::{
     Priority, Version, Vrid,
@@ -8,7 +12,7 @@ use vipd_common::{
     wire::{
         eth::{self, MacAddr},
         ipv4, ipv6,
-        vrrp::{Address, Body, Repr},
+        vrrp::{Body, ListedAddress, Repr},
     },
 };
 
@@ -75,10 +79,10 @@ fn write(spec: &AdvertSpec<'_>, offset: usize, buffer: &mut Vec<u8>) -> io::Resu
     match (spec.source, spec.destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let addresses = addresses(spec.vips, |vip| match vip {
-                IpAddr::V4(v4) => Some(v4),
+                IpAddr::V4(v4) => Some(v4.octets()),
                 IpAddr::V6(_) => None,
             })?;
-            let message = message(spec, &addresses)?;
+            let message = message::<Ipv4Addr>(spec, &addresses)?;
             let (header, payload) = room(buffer, offset, message.length());
             ipv4::Repr {
                 id: spec.ip_id,
@@ -96,10 +100,10 @@ fn write(spec: &AdvertSpec<'_>, offset: usize, buffer: &mut Vec<u8>) -> io::Resu
                 return Err(invalid("VRRP version 2 has no IPv6"));
             }
             let addresses = addresses(spec.vips, |vip| match vip {
-                IpAddr::V6(v6) => Some(v6),
+                IpAddr::V6(v6) => Some(v6.octets()),
                 IpAddr::V4(_) => None,
             })?;
-            let message = message(spec, &addresses)?;
+            let message = message::<Ipv6Addr>(spec, &addresses)?;
             let (header, payload) = room(buffer, offset, message.length());
             ipv6::Repr {
                 traffic_class: ipv6::TRAFFIC_CLASS_CS6,
@@ -117,13 +121,16 @@ fn write(spec: &AdvertSpec<'_>, offset: usize, buffer: &mut Vec<u8>) -> io::Resu
     Ok(())
 }
 
-fn addresses<A>(vips: &[IpAddr], of_family: impl Fn(IpAddr) -> Option<A>) -> io::Result<Vec<A>> {
+fn addresses<O>(vips: &[IpAddr], of_family: impl Fn(IpAddr) -> Option<O>) -> io::Result<Vec<O>> {
     vips.iter()
         .map(|vip| of_family(*vip).ok_or_else(|| invalid("an advert lists an address of another family")))
         .collect()
 }
 
-fn message<'a, A: Address>(spec: &AdvertSpec<'_>, addresses: &'a [A]) -> io::Result<Repr<'a, A>> {
+fn message<'a, A: ListedAddress>(
+    spec: &AdvertSpec<'_>,
+    addresses: &'a [A::Octets],
+) -> io::Result<Repr<'a, A>> {
     let unfit = || invalid("the version cannot express the advert interval");
     let body = match spec.version {
         Version::V2 => Body::V2 {
@@ -166,8 +173,6 @@ fn invalid(reason: &'static str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
     use super::*;
 
     const VIPS: [IpAddr; 1] = [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100))];

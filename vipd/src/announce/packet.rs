@@ -25,10 +25,7 @@ impl PacketSocket {
         }
         // SAFETY: a new descriptor that nobody else has.
         let socket = Self(unsafe { OwnedFd::from_raw_fd(fd) });
-        // SAFETY: a plain structure of numbers.
-        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as libc::c_ushort;
-        address.sll_ifindex = libc::c_int::try_from(ifindex).map_err(io::Error::other)?;
+        let address = link_address(ifindex)?;
         // SAFETY: a `sockaddr_ll` of that length, which outlives the call.
         let bound = unsafe {
             libc::bind(fd, (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as libc::socklen_t)
@@ -44,6 +41,27 @@ impl PacketSocket {
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         // SAFETY: a buffer of that length, which outlives the call.
         let sent = unsafe { libc::send(self.0.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Sends one frame by another interface than the socket's, or by the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send`].
+    pub fn send_by(&self, ifindex: u32, frame: &[u8]) -> io::Result<()> {
+        let address = link_address(ifindex)?;
+        // SAFETY: a buffer and a `sockaddr_ll` of their lengths, which outlive the call.
+        let sent = unsafe {
+            libc::sendto(
+                self.0.as_raw_fd(),
+                frame.as_ptr().cast(),
+                frame.len(),
+                0,
+                (&raw const address).cast(),
+                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+            )
+        };
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
@@ -85,4 +103,12 @@ impl PacketSocket {
         }
         (sent, None)
     }
+}
+
+fn link_address(ifindex: u32) -> io::Result<libc::sockaddr_ll> {
+    // SAFETY: a plain structure of numbers.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as libc::c_ushort;
+    address.sll_ifindex = libc::c_int::try_from(ifindex).map_err(io::Error::other)?;
+    Ok(address)
 }

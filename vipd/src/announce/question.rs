@@ -16,7 +16,7 @@ pub enum Question {
     /// An ARP Probe (RFC 5227 1.1).
     Arp([u8; eth::HEADER + arp::LENGTH]),
     /// A Neighbor Solicitation of Duplicate Address Detection (RFC 4862 5.4.2).
-    NeighborSolicitation([u8; eth::HEADER + ipv6::HEADER + ndp::SOLICITATION_LENGTH]),
+    NeighborSolicitation([u8; eth::HEADER + ipv6::HEADER + ndp::HEADER]),
 }
 
 impl Question {
@@ -38,10 +38,12 @@ impl AsRef<[u8]> for Question {
     }
 }
 
-fn solicitation(mac: MacAddr, vip: Ipv6Addr) -> [u8; eth::HEADER + ipv6::HEADER + ndp::SOLICITATION_LENGTH] {
-    let mut frame = [0; eth::HEADER + ipv6::HEADER + ndp::SOLICITATION_LENGTH];
+fn solicitation(mac: MacAddr, vip: Ipv6Addr) -> [u8; eth::HEADER + ipv6::HEADER + ndp::HEADER] {
+    let mut frame = [0; eth::HEADER + ipv6::HEADER + ndp::HEADER];
     let group = ndp::solicited_node(vip);
-    ndp::Probe { target: vip }.emit(frame::neighbor(&mut frame, mac, Ipv6Addr::UNSPECIFIED, group));
+    let source = Ipv6Addr::UNSPECIFIED;
+    let message: &mut [u8; ndp::HEADER] = frame::neighbor(&mut frame, mac, source, group);
+    ndp::Repr::probe(vip).emit(message, source, group);
     frame
 }
 

@@ -22,7 +22,7 @@ pub struct Station {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame {
     GratuitousArp([u8; eth::HEADER + arp::LENGTH]),
-    NeighborAdvertisement([u8; eth::HEADER + ipv6::HEADER + ndp::LENGTH]),
+    NeighborAdvertisement([u8; eth::HEADER + ipv6::HEADER + ndp::ADVERTISEMENT]),
 }
 
 impl Frame {
@@ -46,10 +46,13 @@ impl AsRef<[u8]> for Frame {
 }
 
 /// Sent from the VIP itself, so that it needs no other address on the link.
-fn neighbor_advertisement(mac: MacAddr, vip: Ipv6Addr) -> [u8; eth::HEADER + ipv6::HEADER + ndp::LENGTH] {
-    let mut frame = [0; eth::HEADER + ipv6::HEADER + ndp::LENGTH];
-    let message = frame::neighbor(&mut frame, mac, vip, ndp::ALL_NODES);
-    ndp::Repr { target: vip, mac }.emit(message, vip, ndp::ALL_NODES);
+fn neighbor_advertisement(
+    mac: MacAddr,
+    vip: Ipv6Addr,
+) -> [u8; eth::HEADER + ipv6::HEADER + ndp::ADVERTISEMENT] {
+    let mut frame = [0; eth::HEADER + ipv6::HEADER + ndp::ADVERTISEMENT];
+    let message: &mut [u8; ndp::ADVERTISEMENT] = frame::neighbor(&mut frame, mac, vip, ndp::ALL_NODES);
+    ndp::Repr::unsolicited(vip, mac).emit(message, vip, ndp::ALL_NODES);
     frame
 }
 

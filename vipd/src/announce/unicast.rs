@@ -1,10 +1,12 @@
-//! A raw socket that sends whole IP packets to one unicast peer, and knows whether they have left.
+//! A raw socket that sends whole IP packets to one unicast peer, and knows whether they have left, and how.
+//!
+//! The kernel's neighbour table is not this host's alone: stations that fill it (`gc_thresh3`) have the kernel forget the peer's MAC
+//! and learn no other. So the Ethernet header of the last packet that left is kept, and used where the kernel has none.
 
 use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6},
     os::fd::{AsRawFd, OwnedFd},
-    ptr,
 };
 
 use nix::{
@@ -15,6 +17,10 @@ use nix::{
         TimestampingFlag, getsockopt, recvmsg, sendto, setsockopt, socket, sockopt,
     },
 };
+use vipd_common::wire::eth::{self, MacAddr};
+
+use super::PacketSocket;
+use crate::socket_filter::drop_all;
 
 /// Packets that wait for an unresolved neighbour count as sent but not yet gone, and the kernel keeps up to 208 KiB of
 /// them. Doubled by the kernel, this is room for all of those, and for what goes when the neighbour is found.
@@ -23,12 +29,16 @@ const SEND_BUFFER: usize = 1 << 20;
 const NOTE_BUFFER: usize = 64 << 10;
 /// Notes read at once: more than [`NOTE_BUFFER`], which the kernel doubles, has room for. A flood of ICMP errors holds up nobody.
 const NOTES: usize = 1024;
+/// Room for a packet that the kernel shows in a note: an advert with its Ethernet header. The rest is not needed.
+const SHOWN: usize = 128;
 
 /// What has become of a packet that the kernel has taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Departure {
     /// It is with the interface, as a frame.
     Left,
+    /// The same, to the MAC that an earlier packet left to: the kernel has none for the peer now.
+    LeftByLastMac,
     /// It waits: the neighbour that it goes to has no MAC yet. The kernel sends it when that is known, or drops it in
     /// silence.
     Waits,
@@ -41,6 +51,22 @@ pub enum Departure {
 pub struct UnicastSocket {
     fd: OwnedFd,
     peer: SockaddrStorage,
+    last: Option<NextHop>,
+}
+
+/// Where a packet to the peer leaves this host, as the last one did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct NextHop {
+    ifindex: u32,
+    header: [u8; eth::HEADER],
+}
+
+/// What the kernel has noted.
+#[derive(Debug, Default)]
+struct Notes {
+    left: bool,
+    /// Of the first packet that left; `None`: it went as no plain Ethernet frame.
+    next_hop: Option<NextHop>,
 }
 
 /// Sets an option of a socket that is a number.
@@ -74,8 +100,14 @@ impl UnicastSocket {
         setsockopt(&fd, sockopt::SndBufForce, &SEND_BUFFER)?;
         // Else the kernel keeps it to itself that its transmit queue was full.
         match peer {
-            IpAddr::V4(_) => setsockopt(&fd, sockopt::Ipv4RecvErr, &true)?,
-            IpAddr::V6(_) => setsockopt(&fd, sockopt::Ipv6RecvErr, &true)?,
+            IpAddr::V4(_) => {
+                setsockopt(&fd, sockopt::Ipv4RecvErr, &true)?;
+                setsockopt(&fd, sockopt::Ipv4PacketInfo, &true)?;
+            }
+            IpAddr::V6(_) => {
+                setsockopt(&fd, sockopt::Ipv6RecvErr, &true)?;
+                setsockopt(&fd, sockopt::Ipv6RecvPacketInfo, &true)?;
+            }
         }
         // Else one forged "fragmentation needed" or "packet too big" of anybody's has adverts leave in fragments, which no router
         // of ours takes, or not at all, for ten minutes: the MTU is the interface's.
@@ -84,12 +116,13 @@ impl UnicastSocket {
             IpAddr::V4(_) => set_option(&fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, by_interface)?,
             IpAddr::V6(_) => set_option(&fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, by_interface)?,
         }
-        // The kernel makes a note (without the packet) when a packet comes to an interface's queue, whatever the driver.
+        // The kernel makes a note when a packet comes to an interface's queue, whatever the driver, with the frame that it has become
+        // and the interface.
         let noted = libc::SOF_TIMESTAMPING_TX_SCHED
             | libc::SOF_TIMESTAMPING_SOFTWARE
-            | libc::SOF_TIMESTAMPING_OPT_TSONLY;
+            | libc::SOF_TIMESTAMPING_OPT_CMSG;
         setsockopt(&fd, sockopt::Timestamping, &TimestampingFlag::from_bits_retain(noted))?;
-        Ok(Self { fd, peer: address.into() })
+        Ok(Self { fd, peer: address.into(), last: None })
     }
 
     /// Sends one packet, which must have a header of the peer's family. Never waits.
@@ -104,25 +137,61 @@ impl UnicastSocket {
     ///
     /// `NetworkUnreachable` without a route (so also if the link is down), `ENOBUFS` if the transmit queue is full,
     /// `EMSGSIZE` if the packet is longer than the MTU, `EPERM` if the packet filter drops it.
-    pub fn send(&self, packet: &[u8]) -> io::Result<Departure> {
+    pub fn send(&mut self, packet: &[u8]) -> io::Result<Departure> {
         // Kernels without "RAW sockets using IPPROTO_RAW MUST drop incoming ICMP" (2026) let anybody who forges an ICMP error
         // about a packet of protocol 255 fail the next call on the socket: not this one.
         getsockopt(&self.fd, sockopt::SocketError)?;
         // Of packets before this one.
-        self.take_notes();
+        self.take_notes(packet);
         let send = || sendto(self.fd.as_raw_fd(), packet, &self.peer, MsgFlags::empty());
         // One that came between the two calls fails this one, and is gone then.
         send().or_else(|_| send())?;
-        Ok(if self.take_notes() { Departure::Left } else { Departure::Waits })
+        let notes = self.take_notes(packet);
+        Ok(if notes.left { Departure::Left } else { Departure::Waits })
     }
 
-    /// Takes what the kernel has to say; whether a packet has left.
-    fn take_notes(&self) -> bool {
-        let mut left = false;
+    /// As [`Self::send`], and by `frames` to the MAC that the last packet left to if the kernel has none for the peer now, whether it
+    /// waits for an answer or has no room in its table. `mac` is that of the interface `ifindex`, where the packet may leave.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send`].
+    pub fn send_or_by_last_mac(
+        &mut self,
+        packet: &[u8],
+        frames: &PacketSocket,
+        (ifindex, mac): (u32, MacAddr),
+    ) -> io::Result<Departure> {
+        let sent = self.send(packet);
+        let has_no_mac = match &sent {
+            Ok(Departure::Waits) => true,
+            Ok(_) => false,
+            Err(error) => lacks_neighbour(error),
+        };
+        let Some(NextHop { ifindex: by, mut header }) = self.last.filter(|_| has_no_mac) else { return sent };
+        if by == ifindex {
+            // It may be another one now.
+            header[6..12].copy_from_slice(&mac.0);
+        }
+        match frames.send_by(by, &[&header[..], packet].concat()) {
+            Ok(()) => Ok(Departure::LeftByLastMac),
+            Err(_) => sent,
+        }
+    }
+
+    /// Takes what the kernel has to say of packets like this one; whether any has left. How is remembered.
+    fn take_notes(&mut self, packet: &[u8]) -> Notes {
+        let mut notes = Notes::default();
         for _ in 0..NOTES {
-            let mut space = cmsg_space!([libc::timespec; 3], libc::sock_extended_err, libc::sockaddr_in6);
-            let mut nothing = [0; 0];
-            let mut vector = [IoSliceMut::new(&mut nothing)];
+            let mut space = cmsg_space!(
+                [libc::timespec; 3],
+                libc::sock_extended_err,
+                libc::sockaddr_in6,
+                libc::in6_pktinfo,
+                libc::in_pktinfo
+            );
+            let mut shown = [0; SHOWN];
+            let mut vector = [IoSliceMut::new(&mut shown)];
             let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
             let note = recvmsg::<SockaddrStorage>(self.fd.as_raw_fd(), &mut vector, Some(&mut space), flags);
             let note = match note {
@@ -130,34 +199,55 @@ impl UnicastSocket {
                 Err(Errno::EINTR) => continue,
                 Err(_) => break,
             };
+            let length = note.bytes;
             let Ok(parts) = note.cmsgs() else { continue };
-            left |= parts.into_iter().any(|part| match part {
-                ControlMessageOwned::Ipv4RecvErr(note, _) | ControlMessageOwned::Ipv6RecvErr(note, _) => {
-                    note.ee_origin == libc::SO_EE_ORIGIN_TIMESTAMPING
+            let (mut is_ours, mut ifindex) = (false, None);
+            for part in parts {
+                match part {
+                    ControlMessageOwned::Ipv4RecvErr(note, _) | ControlMessageOwned::Ipv6RecvErr(note, _) => {
+                        is_ours |= note.ee_origin == libc::SO_EE_ORIGIN_TIMESTAMPING;
+                    }
+                    ControlMessageOwned::Ipv4PacketInfo(info) => {
+                        ifindex = u32::try_from(info.ipi_ifindex).ok()
+                    }
+                    ControlMessageOwned::Ipv6PacketInfo(info) => ifindex = Some(info.ipi6_ifindex),
+                    _ => {}
                 }
-                _ => false,
-            });
+            }
+            if !is_ours {
+                continue;
+            }
+            // An interface on top of others makes a note for each, its own first.
+            if !std::mem::replace(&mut notes.left, true) {
+                let frame = shown.get(..length).unwrap_or(&shown);
+                notes.next_hop = ifindex.and_then(|ifindex| NextHop::of(frame, packet, ifindex));
+            }
         }
-        left
+        if notes.left {
+            self.last = notes.next_hop;
+        }
+        notes
     }
 }
 
-/// Keeps packets of protocol 255 out of the receive queue.
-fn drop_all(fd: &OwnedFd) -> io::Result<()> {
-    // BPF_RET | BPF_K with k = 0: keep no octet of any packet.
-    let mut instruction = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 };
-    let program = libc::sock_fprog { len: 1, filter: &mut instruction };
-    // SAFETY: a `sock_fprog` of that length, which points to one instruction; both outlive the call.
-    let result = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            ptr::from_ref(&program).cast(),
-            size_of::<libc::sock_fprog>() as libc::socklen_t,
-        )
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+impl NextHop {
+    /// Of a frame that has an IP packet like `packet` behind a plain Ethernet header: an interface that encapsulates or encrypts shows
+    /// another.
+    fn of(frame: &[u8], packet: &[u8], ifindex: u32) -> Option<Self> {
+        let (header, rest) = frame.split_first_chunk::<{ eth::HEADER }>()?;
+        let ethertype = match packet.first()? >> 4 {
+            4 => eth::ETHERTYPE_IPV4,
+            _ => eth::ETHERTYPE_IPV6,
+        };
+        let is_like = header[12..] == ethertype.to_be_bytes() && rest.first() == packet.first();
+        is_like.then_some(Self { ifindex, header: *header })
+    }
+}
+
+/// Whether the kernel refused a packet because it has no room for its neighbour, or may have.
+fn lacks_neighbour(error: &io::Error) -> bool {
+    // IPv4 and IPv6 say it differently. A full transmit queue is ENOBUFS too, and refuses the frame again.
+    matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EINVAL | libc::EHOSTUNREACH))
 }
 
 #[cfg(test)]

@@ -1,21 +1,20 @@
 //! `vipd check`: what is wrong with a configuration, for people or for programs.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-};
+use std::io::{self, Write};
 
 use annotate_snippets::Renderer;
 use serde::Serialize;
 use vipd_config::{Diagnostic, Severity};
 
-use super::Exit;
-
-use crate::machine::Source;
+use super::{Exit, chosen::Chosen};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Findings<'f> {
+    /// The file that was read first.
+    configuration: String,
+    /// Why it is this one: `given`, `running`, `unit` or `keepalived`.
+    chosen: &'static str,
     errors: usize,
     warnings: usize,
     notices: usize,
@@ -50,8 +49,8 @@ pub enum Form {
 }
 
 /// Prints what is found in a configuration; the exit code says how bad it is.
-pub fn check(source: &Source, form: Form, strict: bool) -> (Exit, io::Result<()>) {
-    let (explained, diagnostics) = match source.load() {
+pub fn check(chosen: &Chosen, form: Form, strict: bool) -> (Exit, io::Result<()>) {
+    let (explained, diagnostics) = match chosen.source.load() {
         Ok(loaded) => (vipd_config::explain(&loaded.config, &loaded.origins), loaded.warnings),
         Err(failure) => (String::new(), failure.diagnostics),
     };
@@ -61,33 +60,35 @@ pub fn check(source: &Source, form: Form, strict: bool) -> (Exit, io::Result<()>
         (false, true) if strict => Exit::Failure,
         (false, _) => Exit::Success,
     };
-    (exit, print(&source.path, form, &explained, &diagnostics))
+    (exit, print(chosen, form, &explained, &diagnostics))
 }
 
-fn print(path: &Path, form: Form, explained: &str, diagnostics: &[Diagnostic]) -> io::Result<()> {
+fn print(chosen: &Chosen, form: Form, explained: &str, diagnostics: &[Diagnostic]) -> io::Result<()> {
     let count = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
     let [errors, warnings, notices] = [Severity::Error, Severity::Warning, Severity::Notice].map(count);
     let counts = [(errors, "error"), (warnings, "warning"), (notices, "notice")];
     match form {
         Form::Json => {
             let diagnostics = diagnostics.iter().map(finding).collect();
-            let mut text = serde_json::to_vec_pretty(&Findings { errors, warnings, notices, diagnostics })?;
+            let (configuration, chosen) = (chosen.source.path.display().to_string(), chosen.why.name());
+            let findings = Findings { configuration, chosen, errors, warnings, notices, diagnostics };
+            let mut text = serde_json::to_vec_pretty(&findings)?;
             text.push(b'\n');
             io::stdout().write_all(&text)
         }
         // Colours only where they are seen, and not with NO_COLOR.
-        Form::People => people(anstream::stdout().lock(), path, diagnostics, counts),
+        Form::People => people(anstream::stdout().lock(), chosen, diagnostics, counts),
         // What is explained can be redirected by itself.
         Form::Explain => {
             io::stdout().write_all(explained.as_bytes())?;
-            people(anstream::stderr().lock(), path, diagnostics, counts)
+            people(anstream::stderr().lock(), chosen, diagnostics, counts)
         }
     }
 }
 
 fn people(
     mut out: impl Write,
-    path: &Path,
+    chosen: &Chosen,
     diagnostics: &[Diagnostic],
     counts: [(usize, &str); 3],
 ) -> io::Result<()> {
@@ -100,7 +101,7 @@ fn people(
         .map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
         .collect();
     let verdict = if counts.is_empty() { "nothing to say".to_owned() } else { counts.join(", ") };
-    writeln!(out, "{}: {verdict}", path.display())
+    writeln!(out, "{chosen}: {verdict}")
 }
 
 fn finding(diagnostic: &Diagnostic) -> Finding<'_> {

@@ -1,35 +1,54 @@
 //! `vipd doctor`: what was found, for people or for programs.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 use tokio::runtime;
 
-use super::Exit;
+use super::{
+    Exit,
+    chosen::{Chosen, Why},
+};
 use crate::doctor::{Facts, Finding, Level, Places, judge};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Report<'f> {
+    /// The configuration that was read.
+    configuration: String,
+    /// Why it is this one: `given`, `running`, `unit` or `keepalived`.
+    chosen: &'static str,
     problems: usize,
     warnings: usize,
     findings: &'f [Finding],
 }
 
 /// Looks at this host and prints what is found; the exit code says whether something has to be mended.
-pub fn doctor(places: &Places, json: bool, strict: bool) -> Result<Exit> {
+pub fn doctor(
+    chosen: Chosen,
+    bpffs_dir: PathBuf,
+    runtime_dir: PathBuf,
+    json: bool,
+    strict: bool,
+) -> Result<Exit> {
+    let places = &Places { source: chosen.source.clone(), bpffs_dir, runtime_dir };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    let findings = judge(&runtime.block_on(Facts::gather(places))?);
+    let findings = judge(&runtime.block_on(Facts::gather(places)));
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     let (problems, warnings) = (count(Level::Problem), count(Level::Warning));
     let printed = if json {
-        let report = Report { problems, warnings, findings: &findings };
+        let configuration = chosen.source.path.display().to_string();
+        let report =
+            Report { configuration, chosen: chosen.why.name(), problems, warnings, findings: &findings };
         let mut text = serde_json::to_vec_pretty(&report)?;
         text.push(b'\n');
         io::stdout().write_all(&text)
     } else {
-        people(&mut io::stdout().lock(), &findings)
+        people(&mut io::stdout().lock(), &chosen, &findings)
     };
     // A reader that has seen enough, as `vipd doctor | head`.
     if let Err(error) = printed
@@ -41,7 +60,11 @@ pub fn doctor(places: &Places, json: bool, strict: bool) -> Result<Exit> {
 }
 
 /// Findings under what they are about, in the order of the first of each.
-fn people(out: &mut impl Write, findings: &[Finding]) -> io::Result<()> {
+fn people(out: &mut impl Write, chosen: &Chosen, findings: &[Finding]) -> io::Result<()> {
+    // A file that was given needs no reason.
+    if chosen.why != Why::Given {
+        writeln!(out, "{chosen}")?;
+    }
     let mut abouts: Vec<&str> = Vec::new();
     for finding in findings {
         if !abouts.contains(&finding.about.as_str()) {

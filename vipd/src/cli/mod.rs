@@ -1,26 +1,35 @@
 //! The command line: arguments, exit codes, rendering.
 
 mod check;
+mod chosen;
+mod cleanup;
+mod completions;
 mod doctor;
 pub mod events;
+mod locate;
+mod monitor;
 pub mod status;
 mod top;
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
+    net::IpAddr,
     path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
+use chosen::Choice;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+pub use clap_complete::{Generator, Shell};
+pub use completions::completions;
+use monitor::Verdict;
 use serde::Serialize;
 use status::View;
 
 use crate::{
     control::{self, ClientError, Request, Response, model::Status},
     daemon::{self, journal, runtime_dir},
-    doctor::Places,
     events::Wanted,
     metrics,
 };
@@ -36,6 +45,10 @@ pub enum Exit {
     Usage = 2,
     /// No vipd answers on the control socket.
     NotRunning = 3,
+    /// A vipd runs where none may.
+    Running = 4,
+    /// A vipd runs, and does not answer.
+    Unresponsive = 5,
     /// The configuration file cannot be read or is refused.
     Config = 6,
 }
@@ -50,10 +63,14 @@ const AFTER_HELP: &str = "\
 Exit codes:
   0  success
   1  failure: the environment or the kernel refused something; check --strict: there are warnings;
-     doctor: something has to be mended
-  2  bad arguments; check: the configuration cannot be run
-  3  no vipd is running (status, events, reload, handover, drain, undrain, stop; not top, which waits for one)
-  6  the configuration cannot be read or is refused (run, reload)";
+     doctor: something has to be mended; cleanup: something is left; where, is-master: this node does not own it
+  2  bad arguments; check: the configuration cannot be run; where, is-master: no instance has that name or VIP
+  3  no vipd is running (status, events, reload, handover, drain, undrain, stop; not top, which waits for one);
+     where, is-master: nor when it does not answer
+  4  a vipd is running (cleanup)
+  5  a vipd runs and does not answer: it is stopped, or hangs (status, events)
+  6  the configuration cannot be read or is refused (run, reload)
+status --check has the codes of a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown.";
 
 /// Keeps a virtual IP alive across machines: VRRP elections over an XDP data plane.
 #[derive(Debug, Parser)]
@@ -98,7 +115,9 @@ enum Command {
     /// Exit codes: 0 it can be run; 1 it can be run, but there are warnings and --strict was given; 2 it cannot be run.
     Check {
         #[command(flatten)]
-        source: Source,
+        choice: Choice,
+        #[command(flatten)]
+        runtime: Runtime,
         /// Print the configuration in force, with defaults filled in and the place each value comes from; findings go to
         /// standard error
         #[arg(long)]
@@ -115,7 +134,7 @@ enum Command {
     /// Exit codes: 0 nothing has to be mended; 1 something has to, or there are warnings and --strict was given.
     Doctor {
         #[command(flatten)]
-        source: Source,
+        choice: Choice,
         #[command(flatten)]
         pins: Pins,
         #[command(flatten)]
@@ -127,9 +146,27 @@ enum Command {
         #[arg(long)]
         strict: bool,
     },
+    /// Remove what a vipd that was killed, or has crashed, has left in this network namespace: programs and pins of every version, routes,
+    /// rules, addresses, MAC filter entries, settings, files
+    ///
+    /// Needs no configuration. Never touches a vipd that runs. Exit codes: 0 nothing is left; 1 something is, and how it is removed;
+    /// 4 a vipd runs.
+    Cleanup {
+        #[command(flatten)]
+        pins: Pins,
+        #[command(flatten)]
+        runtime: Runtime,
+        /// Only list what would be removed
+        #[arg(long)]
+        dry_run: bool,
+        /// Print one JSON object: dry_run, removed, left and problems; of each thing kind, what and fix
+        #[arg(long)]
+        json: bool,
+    },
     /// Show each instance: state, master, lease, VIPs, adverts; of more than four a line each
     Status {
-        /// Show only these instances, in full
+        /// Show only these instances, in full: names, or VIPs of theirs
+        #[arg(value_name = "NAME|IP")]
         instances: Vec<String>,
         /// Show all instances in full, and what XDP has counted
         #[arg(long)]
@@ -140,6 +177,30 @@ enum Command {
         /// Print the JSON Schema of what --json prints; no vipd needs to run
         #[arg(long, conflicts_with_all = ["json", "long", "instances"])]
         schema: bool,
+        /// Print one line for a monitoring system, VIPD OK, WARNING, CRITICAL or UNKNOWN, and exit with 0, 1, 2 or 3
+        #[arg(long, conflicts_with_all = ["json", "long", "schema"])]
+        check: bool,
+        #[command(flatten)]
+        runtime: Runtime,
+    },
+    /// Say where a VIP is: its instance, interface and state on this node, and who is the master as far as this node knows
+    ///
+    /// Exit codes: 0 it is here; 1 it is not; 2 no instance has it; 3 no vipd answers.
+    Where {
+        #[arg(value_name = "IP")]
+        address: IpAddr,
+        #[command(flatten)]
+        runtime: Runtime,
+    },
+    /// Say whether this node is the master of an instance, or of the instance that has a VIP; for scripts
+    ///
+    /// Exit codes: 0 it is, and its lease runs; 1 it is not; 2 there is no such instance; 3 no vipd answers.
+    IsMaster {
+        #[arg(value_name = "NAME|IP")]
+        instance: String,
+        /// Print nothing, no error either
+        #[arg(short, long)]
+        quiet: bool,
         #[command(flatten)]
         runtime: Runtime,
     },
@@ -193,6 +254,8 @@ enum Command {
         #[command(flatten)]
         runtime: Runtime,
     },
+    /// Print what a shell has to read to complete vipd's commands and options
+    Completions { shell: Shell },
     /// Hand every VIP over, remove everything made, and exit
     Stop {
         /// Leave the VIPs answered until their leases end, for a vipd that is started at once (as does SIGQUIT)
@@ -295,22 +358,29 @@ pub fn main() -> ExitCode {
             xdp_mode: xdp_mode.into(),
             metrics_listen,
         }),
-        Command::Check { source, explain, json, strict } => {
+        Command::Check { choice, runtime, explain, json, strict } => {
             let form = match (json, explain) {
                 (true, _) => check::Form::Json,
                 (_, true) => check::Form::Explain,
                 _ => check::Form::People,
             };
-            match check::check(&source.into(), form, strict) {
+            let chosen = choice.choose(&runtime_dir::socket(&runtime.runtime_dir));
+            match check::check(&chosen, form, strict) {
                 (_, Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => fail(&error.into()),
                 // Printed, or the reader has seen enough.
                 (exit, _) => exit,
             }
         }
-        Command::Doctor { source, pins, runtime, json, strict } => {
-            let Pins { bpffs_dir } = pins;
-            let places = Places { source: source.into(), bpffs_dir, runtime_dir: runtime.runtime_dir };
-            match doctor::doctor(&places, json, strict) {
+        Command::Doctor { choice, pins, runtime, json, strict } => {
+            let chosen = choice.choose(&runtime_dir::socket(&runtime.runtime_dir));
+            match doctor::doctor(chosen, pins.bpffs_dir, runtime.runtime_dir, json, strict) {
+                Ok(exit) => exit,
+                Err(error) => fail(&error),
+            }
+        }
+        Command::Cleanup { pins, runtime, dry_run, json } => {
+            let places = cleanup::Places { bpffs_dir: pins.bpffs_dir, runtime_dir: runtime.runtime_dir };
+            match cleanup::cleanup(&places, dry_run, json) {
                 Ok(exit) => exit,
                 Err(error) => fail(&error),
             }
@@ -318,19 +388,29 @@ pub fn main() -> ExitCode {
         Command::Status { schema: true, .. } => {
             shown(print_json(&schemars::schema_for!(Status)).map_err(Into::into))
         }
-        Command::Status { instances, long, json, schema: false, runtime } => {
-            let view = View { instances, long };
+        Command::Status { instances, check: true, runtime, .. } => {
+            return monitored(&runtime, instances);
+        }
+        Command::Status { instances, long, json, schema: false, check: false, runtime } => {
+            let view = View { instances, long, width: terminal_width() };
             ask(&runtime, &Request::Status, |response| match response {
                 Response::Status(status) => show_status(&view, *status, json),
                 _ => Ok(()),
             })
         }
+        Command::Where { address, runtime } => located(&runtime, &address.to_string(), false),
+        Command::IsMaster { instance, quiet, runtime } => located(&runtime, &instance, quiet),
         Command::Top { interval, runtime } => {
             shown(top::run(&runtime_dir::socket(&runtime.runtime_dir), interval))
         }
         Command::Events { follow, json, since, instance, runtime } => {
-            let request = Request::Events { wanted: Wanted { since, instance }, follow };
-            show_events(&runtime, &request, follow, json)
+            match instance.as_deref().map_or(Ok(()), |name| is_known(&runtime, name)) {
+                Ok(()) => {
+                    let request = Request::Events { wanted: Wanted { since, instance }, follow };
+                    show_events(&runtime, &request, follow, json)
+                }
+                Err(exit) => exit,
+            }
         }
         Command::Reload { runtime } => ask(&runtime, &Request::Reload, |response| match response {
             Response::Reloaded { what } => Ok(writeln!(io::stdout(), "{what}")?),
@@ -339,6 +419,9 @@ pub fn main() -> ExitCode {
         Command::Handover { instance, to, runtime } => done(&runtime, &Request::HandOver { instance, to }),
         Command::Drain { runtime } => done(&runtime, &Request::Drain),
         Command::Undrain { runtime } => done(&runtime, &Request::Undrain),
+        Command::Completions { shell } => {
+            shown(io::stdout().write_all(&completions(shell)).map_err(Into::into))
+        }
         Command::Stop { for_restart, runtime } => {
             let request = if for_restart { Request::Leave } else { Request::Stop };
             ask(&runtime, &request, |_| Ok(()))
@@ -357,6 +440,68 @@ fn run(options: daemon::Options) -> Exit {
             }
             None => fail(&error),
         },
+    }
+}
+
+/// Columns of the terminal that standard output is.
+fn terminal_width() -> Option<usize> {
+    let size = io::stdout().is_terminal().then(crossterm::terminal::size)?;
+    // A terminal that does not know its size says 0.
+    size.ok().map(|(columns, _)| columns.into()).filter(|columns| *columns > 0)
+}
+
+/// `status --check`: prints one line, and exits as a monitoring system reads it.
+fn monitored(runtime: &Runtime, instances: Vec<String>) -> ExitCode {
+    let socket = runtime_dir::socket(&runtime.runtime_dir);
+    let whole = instances.is_empty();
+    let verdict = match control::request(&socket, &Request::Status) {
+        Ok(Response::Status(status)) => {
+            // Without events only an address conflict is not seen.
+            let events =
+                control::request(&socket, &Request::Events { wanted: Wanted::default(), follow: false });
+            let events = if let Ok(Response::Events(batch)) = events { batch.events } else { Vec::new() };
+            match (View { instances, ..View::default() }).select(*status) {
+                Ok(status) => Verdict::of(&status, whole, &events),
+                Err(unknown) => Verdict::unknown(&unknown),
+            }
+        }
+        Ok(_) => Verdict::unknown(&"vipd has answered another question"),
+        Err(error) => Verdict::of_silence(error),
+    };
+    // The exit code counts, whoever reads the line.
+    let _ = writeln!(io::stdout(), "{verdict}");
+    verdict.health.into()
+}
+
+/// Says whether this node owns what is asked for; nothing at all with `quiet`.
+fn located(runtime: &Runtime, wanted: &str, quiet: bool) -> Exit {
+    let complain = |error: &anyhow::Error| {
+        if !quiet {
+            journal::complain(&format!("vipd: {error:#}"));
+        }
+    };
+    let status = match control::request(&runtime_dir::socket(&runtime.runtime_dir), &Request::Status) {
+        Ok(Response::Status(status)) => status,
+        Ok(_) => {
+            complain(&anyhow::anyhow!("vipd has answered another question"));
+            return Exit::NotRunning;
+        }
+        Err(error) => {
+            complain(&error.into());
+            return Exit::NotRunning;
+        }
+    };
+    let located = match quiet {
+        true => locate::locate(&mut io::sink(), &status, wanted),
+        false => locate::locate(&mut io::stdout().lock(), &status, wanted),
+    };
+    match located {
+        // The exit code counts, whoever reads the line.
+        Ok((exit, _)) => exit,
+        Err(unknown) => {
+            complain(&unknown.into());
+            Exit::Usage
+        }
     }
 }
 
@@ -385,6 +530,20 @@ fn done(runtime: &Runtime, request: &Request) -> Exit {
     })
 }
 
+/// Whether there is an instance of that name, or was one since the events that are kept began.
+fn is_known(runtime: &Runtime, name: &str) -> Result<(), Exit> {
+    let socket = runtime_dir::socket(&runtime.runtime_dir);
+    let ask = |request: &Request| control::request(&socket, request).map_err(not_answered);
+    let Response::Status(status) = ask(&Request::Status)? else { return Ok(()) };
+    let view = View { instances: vec![name.to_owned()], long: false, width: None };
+    let Err(unknown) = view.select(*status) else { return Ok(()) };
+    let wanted = Wanted { since: None, instance: Some(name.to_owned()) };
+    match ask(&Request::Events { wanted, follow: false })? {
+        Response::Events(batch) if batch.events.is_empty() => Err(fail(&unknown.into())),
+        _ => Ok(()),
+    }
+}
+
 fn show_events(runtime: &Runtime, request: &Request, follow: bool, json: bool) -> Exit {
     let show = |response| match response {
         Response::Events(batch) => events::render(&mut io::stdout().lock(), &batch, json),
@@ -411,6 +570,10 @@ fn not_answered(error: ClientError) -> Exit {
         ClientError::NotRunning(_) => {
             journal::complain(&format!("vipd: {error}"));
             Exit::NotRunning
+        }
+        ClientError::Unresponsive { .. } => {
+            journal::complain(&format!("vipd: {error}"));
+            Exit::Unresponsive
         }
         ClientError::Unchanged(_) => {
             journal::complain(&format!("vipd: {error}"));

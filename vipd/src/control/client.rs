@@ -1,9 +1,10 @@
 //! The client's side, blocking: what `vipd status`, `vipd events` and `vipd stop` use.
 
 use std::{
+    fs,
     io::{self, BufRead, BufReader, Read, Write},
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::net::UnixStream,
     },
     path::{Path, PathBuf},
@@ -12,19 +13,27 @@ use std::{
 
 use nix::{
     errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         socket::{
-            AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt::SendTimeout,
+            AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket,
+            sockopt::{PeerCredentials, SendTimeout},
         },
-        time::TimeVal,
+        time::{TimeVal, TimeValLike},
     },
 };
 
 use super::{Request, Response};
+use crate::processes::Process;
 
 /// Longest wait for a connection, for the request to be taken, and for each part of a status; a stop takes up to two advert
 /// intervals of up to 255 s, and is not bounded by it.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
+/// After this long a vipd that does nothing at all is not waited for. One that runs, or waits for the kernel, may be on a busy machine.
+const IDLE_TIMEOUT: Duration = Duration::from_millis(1500);
+/// Looks at what it does, so far apart.
+const LOOKS: u32 = 4;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 /// An answer has fewer octets. The status of 10,000 VIPs has a few million.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
 
@@ -32,6 +41,9 @@ const MAX_ANSWER_BYTES: u64 = 64 << 20;
 pub enum ClientError {
     #[error("no vipd is running with the control socket {}", .0.display())]
     NotRunning(PathBuf),
+    /// It has taken the request, or not even that, and does nothing.
+    #[error("vipd{} does not answer: stopped or hung", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    Unresponsive { pid: Option<u32> },
     #[error("talk to vipd over {}", path.display())]
     Io {
         path: PathBuf,
@@ -48,6 +60,7 @@ pub enum ClientError {
 pub fn request(path: &Path, request: &Request) -> Result<Response, ClientError> {
     let mut stream = ask(path, request)?;
     if matches!(request, Request::Status | Request::Events { .. }) {
+        wait_for_answer(path, &stream)?;
         stream.set_read_timeout(Some(STATUS_TIMEOUT)).map_err(|source| io_error(path, source))?;
     }
     let answer = read_line(&mut BufReader::new(&mut stream)).map_err(|source| io_error(path, source))?;
@@ -80,6 +93,37 @@ pub fn follow(
     }
 }
 
+/// Waits until there is something to read, for as long as the vipd at the other end does something.
+fn wait_for_answer(path: &Path, stream: &UnixStream) -> Result<(), ClientError> {
+    let is_there = |timeout: Duration| {
+        let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        // A signal that comes meanwhile is as good as a look in vain.
+        poll(&mut fds, timeout).is_ok_and(|count| count > 0)
+    };
+    if is_there(IDLE_TIMEOUT) {
+        return Ok(());
+    }
+    let pid = getsockopt(stream, PeerCredentials).ok().and_then(|peer| u32::try_from(peer.pid()).ok());
+    match pid.filter(|pid| *pid != 0) {
+        // Whoever listens there is not seen from here.
+        None => Ok(()),
+        Some(pid) if does_nothing(pid, is_there) => Err(ClientError::Unresponsive { pid: Some(pid) }),
+        Some(_) if is_there(STATUS_TIMEOUT.saturating_sub(IDLE_TIMEOUT)) => Ok(()),
+        Some(_) => Err(io_error(path, no_answer())),
+    }
+}
+
+/// Whether no thread of a process runs or waits for the kernel, at any of a few looks, and no answer comes meanwhile.
+fn does_nothing(pid: u32, is_there: impl Fn(Duration) -> bool) -> bool {
+    let process = Process::of(Some(pid));
+    let is_idle = || {
+        let states = process.thread_states();
+        !states.is_empty() && states.iter().all(|state| !matches!(state, 'R' | 'D'))
+    };
+    (0..LOOKS).all(|_| is_idle() && !is_there(BETWEEN_LOOKS))
+}
+
 /// An answer; empty at the end. What listens there need not be vipd.
 pub(super) fn read_line(stream: &mut impl BufRead) -> io::Result<String> {
     let mut line = String::new();
@@ -105,7 +149,10 @@ fn ask(path: &Path, request: &Request) -> Result<UnixStream, ClientError> {
     let mut stream = connected(path).map_err(|error| match error {
         Errno::ENOENT | Errno::ECONNREFUSED => ClientError::NotRunning(path.to_owned()),
         // It has not taken the connections before this one.
-        Errno::EAGAIN => io_error(path, no_answer()),
+        Errno::EAGAIN => match pid_beside(path) {
+            Some(pid) if !does_nothing(pid, pause) => io_error(path, no_answer()),
+            pid => ClientError::Unresponsive { pid },
+        },
         _ => io_error(path, error.into()),
     })?;
     let mut line = serde_json::to_vec(request).map_err(|error| io_error(path, error.into()))?;
@@ -117,10 +164,21 @@ fn ask(path: &Path, request: &Request) -> Result<UnixStream, ClientError> {
 /// A connection, which std would wait for without limit.
 fn connected(path: &Path) -> nix::Result<UnixStream> {
     let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    let limit = TimeVal::new(i64::try_from(STATUS_TIMEOUT.as_secs()).unwrap_or(i64::MAX), 0);
+    let limit = TimeVal::milliseconds(i64::try_from(IDLE_TIMEOUT.as_millis()).unwrap_or(i64::MAX));
     setsockopt(&socket, SendTimeout, &limit)?;
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(socket.into())
+}
+
+/// Lets some time pass, in which nothing comes.
+fn pause(time: Duration) -> bool {
+    std::thread::sleep(time);
+    false
+}
+
+/// The process id that vipd has written beside its socket.
+fn pid_beside(path: &Path) -> Option<u32> {
+    fs::read_to_string(path.with_extension("pid")).ok()?.trim().parse().ok()
 }
 
 fn read(path: &Path, line: &str) -> Result<Response, ClientError> {

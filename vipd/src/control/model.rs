@@ -26,6 +26,21 @@ pub struct Status {
     pub version: String,
     /// Process id of the daemon.
     pub pid: u32,
+    /// Name of the host.
+    #[serde(default)]
+    pub host: String,
+    /// `router_id` of the configuration; `null` if the configuration has none.
+    #[serde(default)]
+    pub router_id: Option<String>,
+    /// Absolute path of the configuration file that the daemon was given.
+    #[serde(default)]
+    pub config_file: String,
+    /// `--config-id` that the daemon was given; `null` if none was.
+    #[serde(default)]
+    pub config_id: Option<String>,
+    /// Whether the daemon was given `--allow-unsupported`.
+    #[serde(default)]
+    pub allow_unsupported: bool,
     /// Time since the election began to run.
     pub uptime_ms: u64,
     /// Whether the engine thread runs under SCHED_FIFO.
@@ -157,13 +172,40 @@ pub struct InstanceStatus {
     /// Latest that an advert has left after its time, since the start.
     pub advert_lateness_max_us: u64,
     /// Where the program runs: `native`, XDP in the driver, or `tc`, at tc ingress of the interface; empty while it is not there.
-    pub xdp_mode: String,
+    #[schemars(with = "String")]
+    pub xdp_mode: ProgramHook,
     /// Why it is not `native`.
     #[serde(default)]
     pub xdp_mode_reason: Option<String>,
     /// What adverts go over: its own interface first, then its heartbeat lines.
     #[serde(default)]
     pub lines: Vec<LineStatus>,
+}
+
+/// Where the program runs for an instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProgramHook {
+    /// Nowhere: it is not attached.
+    #[default]
+    #[serde(rename = "")]
+    Nowhere,
+    /// XDP in the driver.
+    #[serde(rename = "native")]
+    Native,
+    /// tc ingress of the interface.
+    #[serde(rename = "tc")]
+    Tc,
+}
+
+impl ProgramHook {
+    /// As in the JSON and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nowhere => "",
+            Self::Native => "native",
+            Self::Tc => "tc",
+        }
+    }
 }
 
 /// A line of an instance.

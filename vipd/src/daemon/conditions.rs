@@ -81,13 +81,13 @@ impl MainLoop<'_> {
             for finding in mismatches.look(name, &sample, QUIET.max(interval * 4), now) {
                 let told = match finding {
                     MismatchFinding::Seen { what, .. } => limits.begins((name.clone(), what), finding, now),
-                    MismatchFinding::Over { what, .. } => limits.ends(&(name.clone(), what), finding),
+                    MismatchFinding::Over { what, .. } => limits.ends(&(name.clone(), what), finding, now),
                 };
                 told.into_iter().for_each(|finding| tell_of_mismatch(name, finding, None));
             }
         }
-        for ((name, _), finding, untold) in limits.take_due(now) {
-            tell_of_mismatch(&name, finding, Some(untold));
+        for ((name, _), finding, late) in limits.take_due(now) {
+            tell_of_mismatch(&name, finding, Some(late.untold));
         }
     }
 }

@@ -8,12 +8,11 @@ use std::{
     time::Duration,
 };
 
-use nix::net::if_::if_indextoname;
-
-use super::{clock, driver::Message, main_loop::MainLoop};
+use super::{attach::attach, clock, driver::Message, main_loop::MainLoop};
 use crate::{
     detection::Cadence,
     host::{LinkChange, LinkState},
+    interface_names::name_of,
 };
 
 /// Between two looks. Each is one or two system calls for an interface.
@@ -47,16 +46,17 @@ impl MainLoop<'_> {
 
     /// Looks at every interface with the program, and attaches it again where it is gone.
     pub async fn check_attachments(&mut self) {
-        // What is being taken down, or put up, is in order soon.
-        if self.stopping || self.reload.is_some() {
-            return;
-        }
         let mut any = false;
         for ifindex in self.attachments.keys().copied().collect::<Vec<_>>() {
             any |= self.is_lost(ifindex).await;
         }
-        if any {
+        if any && (self.stopping || self.reload.is_some()) {
+            // A handover takes seconds, in which the VIPs are answered for and adverts are heard, or nobody is heard to take over.
+            self.attach_again().await;
+        } else if any {
             self.want_rebuild().await;
+        }
+        if any {
             self.give_up_lost().await;
         }
         self.tell_of_found();
@@ -94,12 +94,21 @@ impl MainLoop<'_> {
         true
     }
 
+    /// Attaches it for what runs, while a reload or a stop waits for successors.
+    async fn attach_again(&mut self) {
+        let modes = self.options.xdp_modes(&self.config);
+        let Self { made, routers, attachments, .. } = self;
+        let failed = attach(&mut made.dataplane, routers, &modes, &mut made.host, attachments).await;
+        for (ifindex, error) in failed {
+            let error = self.why_unattached(ifindex, &format!("{error:#}"));
+            tracing::error!(error, "an interface is not used");
+            self.wanted.again_soon();
+        }
+    }
+
     /// Has the instances of interfaces without the program in fault, if the rebuild has not come so far as to say it: nobody is
     /// master of what nothing answers for.
     async fn give_up_lost(&mut self) {
-        if self.reload.is_some() {
-            return;
-        }
         let is_lost = |ifindex: &&u32| !self.attachments.contains_key(ifindex);
         for ifindex in self.detached.lost.keys().filter(is_lost).copied().collect::<Vec<_>>() {
             let change = LinkChange::Gone { ifindex };
@@ -111,7 +120,9 @@ impl MainLoop<'_> {
     fn tell_of_found(&mut self) {
         let Self { detached, attachments, .. } = self;
         detached.lost.retain(|ifindex, Lost { interface, told }| {
-            let Some(attachment) = attachments.get(ifindex) else { return if_indextoname(*ifindex).is_ok() };
+            let Some(attachment) = attachments.get(ifindex) else {
+                return !matches!(name_of(*ifindex), Ok(None));
+            };
             if *told {
                 tracing::info!(
                     target: "vipd::event",

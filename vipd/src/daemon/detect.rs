@@ -8,7 +8,9 @@ use vipd_common::{Priority, wire::eth::MacAddr};
 use super::{clock, effects::Effects, router::Router};
 use crate::{
     announce::Question,
-    detection::{Cadence, Claims, Contests, Evidence, Limits, Over, Probes, Rival, RivalFinding, Rivals},
+    detection::{
+        Cadence, Claims, Contests, Evidence, Late, Limits, Over, Probes, Rival, RivalFinding, Rivals,
+    },
     engine::{Advert, InstanceId},
     keeper::Node,
     notify::{Change, Conflict, ConflictKind},
@@ -28,6 +30,10 @@ const CLAIMS_WITH_QUESTIONS: Duration = Duration::from_secs(6);
 const CLAIMS_WITHOUT_QUESTIONS: Duration = Duration::from_secs(60);
 /// Other routers of an instance that are known by their MAC; more than these, the oldest is forgotten.
 const PEERS: usize = 8;
+
+const RIVAL_IS_HEARD: &str =
+    "another router advertises that this one beats: it has not heard this one for a while";
+const RIVAL_WAS_HEARD: &str = "another router has advertised that this one beats, and does no more";
 
 /// How a rival was found, and what to look for.
 const HEARD: (&str, &str) = (
@@ -217,7 +223,7 @@ impl Effects {
 
     fn split_brain_over(&mut self, over: &Over) {
         let key = (over.instance, Kind::SplitBrain);
-        if let Some(news) = self.watch.limits.ends(&key, News::SplitBrainOver(*over)) {
+        if let Some(news) = self.watch.limits.ends(&key, News::SplitBrainOver(*over), clock::now()) {
             self.tell_news(over.instance, &news, None);
         }
     }
@@ -234,8 +240,16 @@ impl Effects {
         }
     }
 
-    /// Log, events, scripts and mail. `untold`: it stands for so many.
-    fn tell_news(&mut self, instance: InstanceId, news: &News, untold: Option<u64>) {
+    /// Log, events, scripts and mail. What is told late may be over: that is said, and no script is run for it.
+    fn tell_news(&mut self, instance: InstanceId, news: &News, late: Option<Late>) {
+        let is_over = late.is_some_and(|late| self.is_over(instance, news, late));
+        let (untold, ago) = late.map(|late| (late.untold, late.ago)).unzip();
+        let ago_ms = ago.map(millis);
+        let (rival_heard, claimed) = if is_over {
+            (RIVAL_WAS_HEARD, "another station has claimed a VIP")
+        } else {
+            (RIVAL_IS_HEARD, "another station claims a VIP")
+        };
         let Some(slot) = self.slots.get(&instance) else { return };
         let name = &slot.router.spec.name;
         match *news {
@@ -247,7 +261,8 @@ impl Effects {
                 rival_mac = %rival.mac,
                 rival_priority = rival.priority.map(Priority::get),
                 untold,
-                "another router advertises that this one beats: it has not heard this one for a while"
+                ago_ms,
+                "{rival_heard}"
             ),
             News::SplitBrain(rival, vip) => {
                 let (by, hint) = if vip.is_some() { SILENT } else { HEARD };
@@ -273,7 +288,7 @@ impl Effects {
                     instance = name,
                     rival = %rival.address,
                     rival_mac = %rival.mac,
-                    lasted_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX),
+                    lasted_ms = millis(lasted),
                     untold,
                     "one master again"
                 );
@@ -292,13 +307,27 @@ impl Effects {
                     their_address = address.map(tracing::field::display),
                     count = slot.watched.address_conflicts,
                     untold,
-                    "another station claims a VIP"
+                    ago_ms,
+                    "{claimed}"
                 );
+                if is_over {
+                    return;
+                }
                 self.tell_of(instance, ConflictKind::AddressConflict, vip, mac, address);
             }
-            // One that was told late may find another state.
-            News::LowerHeard if slot.watched.master => self.notice(instance, Change::LowerHeard),
-            News::LowerHeard => {}
+            News::LowerHeard if is_over => {}
+            News::LowerHeard => self.notice(instance, Change::LowerHeard),
+        }
+    }
+
+    /// Whether what is told late is so no more.
+    fn is_over(&self, instance: InstanceId, news: &News, late: Late) -> bool {
+        let is_master = self.slots.get(&instance).is_some_and(|slot| slot.watched.master);
+        match news {
+            News::Rival(_) => !self.watch.rivals.is_rivalled(instance),
+            // The end of a split brain that was not told is told in its place.
+            News::SplitBrain(..) | News::SplitBrainOver(_) => false,
+            News::Claim { .. } | News::LowerHeard => !is_master || !late.goes_on(),
         }
     }
 
@@ -346,8 +375,8 @@ impl Effects {
         for over in self.watch.rivals.take_over(now) {
             self.split_brain_over(&over);
         }
-        for ((instance, _), news, untold) in self.watch.limits.take_due(now) {
-            self.tell_news(instance, &news, Some(untold));
+        for ((instance, _), news, late) in self.watch.limits.take_due(now) {
+            self.tell_news(instance, &news, Some(late));
         }
         while let Some(instance) = self.watch.probes.due(now) {
             self.ask(instance, now);
@@ -407,6 +436,10 @@ impl Effects {
             self.announcements.push(instance.0.into(), station, 1, slot.router.pace(), now);
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Unspecified where a file is run without those of its lines that hold the VIPs.

@@ -1,7 +1,7 @@
 //! What is remembered of a drained node, over restarts and reboots: a file, there or not.
 
 use std::{
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, File},
     io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -25,13 +25,26 @@ impl Drained {
         self.0.try_exists().with_context(|| format!("look for {}", self.0.display()))
     }
 
-    /// Makes the directory too (mode 0755).
+    /// Makes the directory too (mode 0755). The file is on the disk then, whatever happens to the machine.
+    ///
+    /// # Errors
+    ///
+    /// The disk is full, say. There is no file then, unless there was one.
     pub fn set(&self) -> Result<()> {
         let write = || -> Result<()> {
-            if let Some(dir) = self.0.parent() {
-                DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+            if self.is_set()? {
+                return Ok(());
             }
-            files::replace(&self.0, "`vipd undrain` ends this\n", 0o644)
+            let dir = self.0.parent().context("no state directory")?;
+            DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+            files::replace(&self.0, "`vipd undrain` ends this\n", 0o644)?;
+            // Some file systems look for a place only now.
+            let synced = File::open(&self.0).and_then(|file| file.sync_all());
+            let synced = synced.and_then(|()| File::open(dir)?.sync_all());
+            if synced.is_err() {
+                self.unset()?;
+            }
+            Ok(synced?)
         };
         write().with_context(|| format!("remember in {} that the node is drained", self.0.display()))
     }

@@ -32,7 +32,7 @@ use crate::{
     control::{To, model::Status},
     dataplane::{Events, Pages},
     engine::{FaultReason, Input, InstanceId, StateName},
-    host::{LinkChange, LinkState},
+    host::{LinkChange, LinkState, Ownership},
     keeper::{Keeper, Node as _},
     notify::{Change, Notice},
     time::Instant,
@@ -118,8 +118,21 @@ pub type Wishes = BTreeMap<InstanceId, Wish>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     pub master: bool,
+    /// It is about to be master.
+    pub takes_over: bool,
     /// Rises when another master than before was heard: what the kernel knows of the VIPs' neighbours is out of date.
     pub masters_heard: u64,
+}
+
+impl Wish {
+    /// What the host is to be to its VIPs.
+    pub fn ownership(&self) -> Ownership {
+        match self {
+            Self { master: true, .. } => Ownership::Master,
+            Self { takes_over: true, .. } => Ownership::Prepared,
+            _ => Ownership::None,
+        }
+    }
 }
 
 /// Everything the engine thread owns.
@@ -190,6 +203,7 @@ impl Driver {
             announcements: AnnounceQueue::default(),
             watch: Watch::default(),
             own_macs,
+            all_deferred: Default::default(),
             wishes,
             notices,
             fences,

@@ -16,6 +16,7 @@ use vipd_common::{Priority, types::ChecksumForm, wire::eth::MacAddr};
 
 use super::{
     clock,
+    deferred::AllDeferred,
     detect::{Watch, Watched},
     driver::{Fence, Wishes},
     least::Least,
@@ -149,6 +150,8 @@ pub(super) struct Effects {
     pub watch: Watch,
     /// The MACs of this host's interfaces.
     pub own_macs: BTreeSet<MacAddr>,
+    /// Adverts that XDP has deferred, of whichever instance.
+    pub all_deferred: AllDeferred,
     pub wishes: watch::Sender<Wishes>,
     pub notices: mpsc::UnboundedSender<Notice>,
     pub fences: mpsc::UnboundedSender<Fence>,
@@ -236,9 +239,10 @@ impl Node for Effects {
     }
 
     fn heard(&mut self, instance: InstanceId) -> Heard {
+        let any_may_be = self.all_deferred.poll_timeout().is_some();
         let slot = self.slot(instance);
         // Whoever asks is to have it all: what XDP holds back is the next report.
-        if slot.deferred_at.is_some() {
+        if slot.deferred_at.is_some() || any_may_be {
             slot.deferred_at = Some(Instant::default());
         }
         let slot = slot.router.slot;
@@ -284,6 +288,13 @@ impl Node for Effects {
     fn mirroring(&mut self, instance: InstanceId, checksum: ChecksumForm) {
         let name = &self.slot(instance).router.spec.name;
         tracing::info!(instance = name, ?checksum, "sending the form of checksum that the peer uses");
+    }
+
+    fn prepare(&mut self, instance: InstanceId, takes_over: bool) {
+        self.wishes.send_if_modified(|wishes| {
+            let wish = wishes.entry(instance).or_default();
+            mem::replace(&mut wish.takes_over, takes_over) != takes_over
+        });
     }
 
     fn transition(&mut self, transition: Transition) {

@@ -68,10 +68,10 @@ impl HostWishes {
             // Of one that is gone nothing is wished.
             let wish = wished.get(&id).copied().unwrap_or_default();
             let applied: &mut Wish = self.applied.entry(id).or_default();
-            if wish.master != applied.master {
-                self.virtual_again = true;
-                match host.set_master(instance.key, wish.master).await {
-                    Ok(()) => applied.master = wish.master,
+            if wish.ownership() != applied.ownership() {
+                self.virtual_again |= wish.master != applied.master;
+                match host.set(instance.key, wish.ownership()).await {
+                    Ok(()) => (applied.master, applied.takes_over) = (wish.master, wish.takes_over),
                     // The others must not wait for this one.
                     Err(error) => problems.note(Err(error)),
                 }

@@ -18,13 +18,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::{
     fcntl::{Flock, FlockArg, OFlag},
     libc,
 };
 
-use crate::files::Dir;
+use crate::{files::Dir, socket_filter::drop_all};
 
 /// The parent of [`DIR`], which is the runtime directory unless another one is named.
 const PARENT: &str = "/run/vipd";
@@ -106,6 +106,21 @@ impl FileLock {
     }
 }
 
+/// Another vipd holds a lock.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Running {
+    /// Its id, if it is known.
+    pub pid: Option<String>,
+    message: String,
+}
+
+impl Running {
+    pub fn new(pid: Option<&str>, message: impl Into<String>) -> Self {
+        Self { pid: pid.map(str::to_owned), message: message.into() }
+    }
+}
+
 /// The lock of a network namespace.
 #[derive(Debug)]
 pub struct HostLock {
@@ -126,14 +141,18 @@ impl HostLock {
         let name = format!("net-{}-{}", namespace.dev(), namespace.ino());
         let file = match FileLock::take(&dir, &name) {
             Ok(file) => file,
-            Err(Unlocked::Held(pid)) => bail!("another vipd, pid {pid}, {RUNS_HERE}"),
+            Err(Unlocked::Held(pid)) => {
+                let message = format!("another vipd, pid {pid}, {RUNS_HERE}");
+                return Err(Running::new(Some(&pid), message).into());
+            }
             Err(Unlocked::Failed(error)) => return Err(error.context("lock the network namespace")),
         };
         let group = match fanout_group() {
             Ok(group) => Some(group),
             Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
                 file.remove();
-                bail!("another vipd, with another /run (in a container?), {RUNS_HERE}");
+                let message = format!("another vipd, with another /run (in a container?), {RUNS_HERE}");
+                return Err(Running::new(None, message).into());
             }
             // The file is the lock. What keeps vipd from having a packet socket is told where adverts need one.
             Err(error) => {
@@ -170,9 +189,6 @@ fn fanout_group() -> io::Result<OwnedFd> {
     let fd = checked(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
     // SAFETY: a new descriptor that nobody else owns.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    // Takes nothing: `ret #0`.
-    let mut code = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }];
-    let filter = libc::sock_fprog { len: 1, filter: code.as_mut_ptr() };
     // SAFETY: all zero is a valid address, of all interfaces.
     let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
     address.sll_family = libc::AF_PACKET as libc::c_ushort;
@@ -184,7 +200,7 @@ fn fanout_group() -> io::Result<OwnedFd> {
             libc::setsockopt(socket.as_raw_fd(), level, option, value, length as libc::socklen_t)
         })
     };
-    set(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const filter).cast(), size_of_val(&filter))?;
+    drop_all(&socket)?;
     // SAFETY: the address is as long as is said and outlives the call.
     checked(unsafe {
         libc::bind(

@@ -26,7 +26,9 @@ use super::{
     reload::{Farewell, Reload, Wanted},
     router::{Port, Router},
     service_manager::ServiceManager,
-    setup, status,
+    setup,
+    sources::Sources,
+    status,
 };
 use crate::{
     control::{
@@ -104,6 +106,8 @@ pub struct MainLoop<'m> {
     pub conditions: Conditions,
     /// Where the program was detached by others.
     pub detached: Detached,
+    /// Source addresses that have come or gone.
+    pub sources: Sources,
     pub manager: ServiceManager,
     /// Whether the handover has begun.
     pub stopping: bool,
@@ -142,7 +146,7 @@ impl MainLoop<'_> {
                 }
                 Some(notice) = self.notices.recv() => self.tell(notice),
                 Some(fence) = self.fenced.recv() => self.fence(fence),
-                answer = drain_answer(&mut self.draining) => self.drained(answer).await,
+                answer = drain_answer(&mut self.draining) => self.drained(answer),
                 message = self.manager.next() => self.send(message).await,
                 change = self.links.recv() => match change {
                     Some(change) => self.link(change).await,
@@ -163,7 +167,10 @@ impl MainLoop<'_> {
                     self.look();
                     self.check_offloads().await;
                 }
-                _ = attachments.tick() => self.check_attachments().await,
+                _ = attachments.tick() => {
+                    self.check_attachments().await;
+                    self.check_sources().await;
+                }
                 () = at(self.wanted.again_at), if self.reload.is_none() => self.want_rebuild().await,
                 handed_over = handed_over(&mut self.reload) => {
                     // A channel that is closed is that of an engine that has ended.
@@ -183,6 +190,7 @@ impl MainLoop<'_> {
         let (reply, status) = oneshot::channel();
         self.send(Message::Status(reply)).await;
         let mut status = status.await.ok()?;
+        status::name_node(&mut status, &self.options.source, self.config.router_id.as_deref());
         status.tracked = self.tracker.healths().map(status::tracked).collect();
         let routers: HashMap<&str, &Router> =
             self.routers.iter().map(|router| (router.spec.name.as_str(), router)).collect();
@@ -218,7 +226,13 @@ impl MainLoop<'_> {
     /// Writes the state where tools for keepalived look for it.
     async fn dump(&self, kind: dump::Kind) {
         let Some(status) = self.status().await else { return };
-        match dump::write(kind, &self.config, &status) {
+        let mut config = self.config.clone();
+        for router in &self.routers {
+            if let Some(instance) = config.instances.get_mut(router.position) {
+                *instance = router.spec_in_force();
+            }
+        }
+        match dump::write(kind, &config, &status) {
             Ok(path) => tracing::info!(path = %path.display(), "the state is written"),
             Err(error) => tracing::error!(error = format!("{error:#}"), "the state is not written"),
         }
@@ -249,10 +263,14 @@ impl MainLoop<'_> {
         }
     }
 
-    /// Begins to drain the node.
+    /// Begins to drain the node. It is remembered first: a node that cannot remember it hands nothing over.
     async fn drain(&mut self, reply: Reply) {
         if self.draining.is_some() {
             let _ = reply.send(Err("it is being drained".into()));
+            return;
+        }
+        if let Err(error) = self.drained.set() {
+            let _ = reply.send(Err(format!("nothing is handed over: {error:#}")));
             return;
         }
         let (drained, done) = oneshot::channel();
@@ -260,17 +278,13 @@ impl MainLoop<'_> {
         self.draining = Some((done, reply));
     }
 
-    /// What has come of it: a node that is drained is remembered as such.
-    async fn drained(&mut self, answer: Result<String, String>) {
+    /// What has come of it: a node that is not drained is not remembered as such.
+    fn drained(&mut self, answer: Result<String, String>) {
         let Some((_, reply)) = self.draining.take() else { return };
-        let mut answer = answer;
-        if answer.is_ok()
-            && let Err(error) = self.drained.set()
-        {
-            let (undrained, _) = oneshot::channel();
-            self.send(Message::Undrain(undrained)).await;
-            answer = Err(format!("{error:#}"));
-        }
+        let answer = answer.map_err(|why| match self.drained.unset() {
+            Ok(()) => why,
+            Err(error) => format!("{why}; but the next start is drained: {error:#}"),
+        });
         // Who asked may be gone.
         let _ = reply.send(answer);
     }

@@ -4,8 +4,9 @@
 //! ([`driver`]) has the election, the data plane and the packet sockets.
 
 mod attach;
-mod clock;
+pub mod clock;
 mod conditions;
+mod deferred;
 mod detached;
 mod detect;
 mod drained;
@@ -17,7 +18,7 @@ mod host_wishes;
 pub mod journal;
 mod least;
 mod lines;
-mod locks;
+pub mod locks;
 mod logging;
 mod main_loop;
 mod offloads;
@@ -30,6 +31,7 @@ pub mod runtime_dir;
 mod service_manager;
 mod setup;
 mod sockets;
+mod sources;
 mod status;
 mod timer;
 
@@ -61,10 +63,12 @@ use self::{
     runtime_dir::{PidFile, RuntimeDir},
     service_manager::ServiceManager,
     sockets::Sockets,
+    sources::Sources,
 };
 use crate::{
-    capabilities, control,
-    dataplane::{Dataplane, Events, Pages, Pinned, Predecessor, Refused},
+    beside, capabilities, control,
+    dataplane::{self, Dataplane, Events, Pages, Pinned, Predecessor, Refused},
+    denial,
     events::{Collected, Journal},
     host::{Host, LinkChange, LinkEvents, multicast::Memberships},
     metrics,
@@ -183,6 +187,7 @@ async fn serve(
         })
         .await?;
     warn_of_addresses(&routers, &host).await?;
+    beside::warn(&config);
     let mut tracker = Tracker::start(&config, &accounts);
     let tracked: BTreeSet<String> = tracker.interfaces().map(str::to_owned).collect();
     let used = routers.iter().flat_map(Router::present_ports).map(|port| port.name);
@@ -240,6 +245,11 @@ async fn warn_of_addresses(routers: &[Router], host: &Host) -> Result<()> {
 /// Loads the XDP program, adopting what a predecessor left pinned if that fits. What the verifier says to a program that the
 /// kernel refuses is kept in the runtime directory.
 async fn load(options: &Options, dir: &RuntimeDir, host: &mut Host) -> Result<(Dataplane, Events)> {
+    match dataplane::compare_clock(clock::now) {
+        Ok(compared) => compared?,
+        // If the kernel runs no program at all, the next one says so better.
+        Err(error) => tracing::debug!(%error, "the clocks of vipd and of BPF programs are not compared"),
+    }
     match Dataplane::inspect(&options.bpffs_dir)? {
         Pinned::Nothing => {}
         Pinned::Maps => tracing::info!("maps that an earlier vipd left are adopted"),
@@ -302,17 +312,17 @@ async fn run_engine(
     predecessors.into_iter().try_for_each(Predecessor::remove).context("remove an earlier version's pins")?;
     let mut wishes_at_start = Wishes::new();
     for router in &routers {
+        // The mastership of the vipd before this one goes on: its VIPs stay local. An address owner waits for nobody.
         let master = pages.leases().read(router.group) > clock::now();
-        if master {
-            // The mastership of the vipd before this one goes on: its VIPs stay local.
-            made.host.set_master(router.host_key(), true).await?;
-        }
-        wishes_at_start.insert(router.id(), Wish { master, masters_heard: 0 });
+        let wish = Wish { master, takes_over: router.spec.priority.is_owner(), masters_heard: 0 };
+        made.host.set(router.host_key(), wish.ownership()).await?;
+        wishes_at_start.insert(router.id(), wish);
     }
     made.host.install(&plan).await?;
 
     let memberships = Memberships::join(setup::groups(&routers))
-        .context("join the multicast groups of adverts and VIPs (CAP_NET_RAW)")?;
+        .map_err(denial::of_raw_socket)
+        .context("join the multicast groups of adverts and VIPs")?;
     let sockets = Sockets::open(&routers)?;
 
     let (messages, received) = mpsc::channel(MESSAGES);
@@ -402,6 +412,7 @@ async fn run_engine(
         draining: None,
         conditions: Conditions::default(),
         detached: Detached::default(),
+        sources: Sources::default(),
         manager: ServiceManager::new(),
         stopping: false,
         reload: None,
@@ -465,12 +476,12 @@ fn carry_over<'a>(predecessors: &'a [Predecessor], routers: &[Router], pages: &P
             let heads = members.map(|router| held.iter().find(|(head, _)| head.key == router.key()));
             let Some(heads) = heads.collect::<Option<Vec<_>>>() else { continue };
             let Some((first, deadline)) = heads.first() else { continue };
-            let same = heads.iter().all(|(head, _)| head.group == first.group);
+            let same = heads.iter().all(|(head, _)| head.lease_slot == first.lease_slot);
             if !same || *deadline <= clock::now() || pages.leases().read(*group) >= *deadline {
                 continue;
             }
             pages.leases().acquire(*group, *deadline);
-            carried.push(Carried { predecessor, from: first.group, deadline: *deadline, group: *group });
+            carried.push(Carried { predecessor, from: first.lease_slot, deadline: *deadline, group: *group });
         }
     }
     carried

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vipd_common::{
     Priority,
-    abi::{EVENT_PERIOD_NS, Event, event_kind},
+    abi::{EVENT_PERIOD_NS, RingEvent, deferring, event_kind},
     types::ChecksumForm,
     wire::eth::MacAddr,
 };
@@ -25,12 +25,16 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 impl Effects {
     /// When events that XDP has deferred are to be looked for.
     pub(super) fn deferred_at(&self) -> Option<Instant> {
-        self.slots.values().filter_map(|slot| slot.deferred_at).min()
+        let of_one = self.slots.values().filter_map(|slot| slot.deferred_at);
+        of_one.chain(self.all_deferred.poll_timeout()).min()
     }
 
     /// An advert that XDP has deferred, since others had come too fast: the newest of its instance.
     pub(super) fn next_deferred(&mut self) -> Option<Report> {
         let now = clock::now();
+        if self.all_deferred.take_due(self.slots.len(), now) {
+            self.slots.values_mut().for_each(|slot| slot.deferred_at = Some(Instant::default()));
+        }
         loop {
             let due = self.slots.values_mut().find(|slot| slot.deferred_at.is_some_and(|at| at <= now))?;
             due.deferred_at = None;
@@ -47,8 +51,9 @@ impl Effects {
     }
 
     /// The advert that an event reports. Anything else it may tell of is dealt with here.
-    pub(super) fn read(&mut self, event: &Event) -> Option<Report> {
+    pub(super) fn read(&mut self, event: &RingEvent) -> Option<Report> {
         let instance = InstanceId(u16::try_from(event.instance).ok()?);
+        let instances = self.slots.len();
         // One that was removed meanwhile is nobody's.
         let slot = self.slots.get_mut(&instance)?;
         let source = router::address(event.source);
@@ -67,8 +72,11 @@ impl Effects {
         };
         slot.generation = event.generation;
         // An event before it may come after it, from another processor: what is held back is asked for, whatever the others say.
-        if event.deferring != 0 {
+        if event.deferring & deferring::INSTANCE != 0 {
             slot.deferred_at = Some(received_at + DEFERRED_FOR);
+        }
+        if event.deferring & deferring::ALL != 0 {
+            self.all_deferred.note(received_at, instances);
         }
         if !slot.router.hears(source) {
             tracing::debug!(instance = slot.router.spec.name, %source, "an advert of no peer is not heard");

@@ -117,7 +117,8 @@ impl Router {
             (link, state)
         });
         let (links, states): (Vec<_>, Vec<_>) = links.unzip();
-        let address = states.first().and_then(|own| primary_address(&spec, own));
+        // Where nothing can be known of a source on another interface, it counts as there.
+        let address = states.first().and_then(|own| primary_address(&spec, own, spec.source));
         let mut router = Self {
             settings: settings(&spec),
             links,
@@ -158,7 +159,7 @@ impl Router {
             changed |=
                 before != (link.mac, link.up, link.enabled, link.source_v4, link.source_v6) || !link.exists();
             if i == 0 {
-                let address = primary_address(&self.spec, state);
+                let address = primary_address(&self.spec, state, self.address);
                 changed |= self.address != address;
                 self.address = address;
                 self.subnets = state.subnets().collect();
@@ -190,13 +191,21 @@ impl Router {
         needed.find_map(|(_, link)| link.refused.as_deref())
     }
 
+    /// Whether a configured source has come or gone on another interface than its own, whose changes are told.
+    pub fn source_has_changed(&self) -> bool {
+        let is_followed = self.link().exists() && self.link().enabled && !self.spec.tracks_source;
+        let Some(source) = self.spec.source.filter(|_| is_followed) else { return false };
+        is_local(source).is_ok_and(|is_there| is_there != self.address.is_some())
+    }
+
     /// What is to be done about a configured source that this host does not have.
     pub fn missing_source(&self) -> Option<String> {
         let (source, link) = (self.spec.source.filter(|_| self.address.is_none())?, self.link());
         let keyword = if self.spec.unicast.is_some() { "unicast_src_ip" } else { "mcast_src_ip" };
         let name = &link.name;
+        let on = if self.spec.tracks_source { name } else { "any interface of this host" };
         Some(format!(
-            "{keyword} {source} is not on {name}: `ip address add {source}/LENGTH dev {name}`, or correct {keyword}"
+            "{keyword} {source} is not on {on}: `ip address add {source}/LENGTH dev {name}`, or correct {keyword}"
         ))
     }
 
@@ -272,9 +281,9 @@ impl Router {
         self.answering().flat_map(move |(link, mac)| {
             let Wire { ifindex, vlan, .. } = link.wire;
             let entry = VipEntry {
-                group: self.group,
+                lease_slot: self.group,
                 instance: self.slot,
-                answers: 0,
+                reply_slot: 0,
                 mac: mac.0,
                 flags,
                 reserved: 0,
@@ -293,6 +302,15 @@ impl Router {
             let min_ttl = unicast.min_ttl(peer, on_link);
             (key, PeerEntry { min_ttl, max_ttl: peer.max_ttl, reserved: [0; 2] })
         })
+    }
+
+    /// As it is configured, with what is in force where nothing is: the least TTL of each peer.
+    pub fn spec_in_force(&self) -> vipd_config::Instance {
+        let mut spec = self.spec.clone();
+        let in_force: Vec<u8> = self.peers().map(|(_, entry)| entry.min_ttl).collect();
+        let peers = spec.unicast.iter_mut().flat_map(|unicast| &mut unicast.peers);
+        peers.zip(in_force).for_each(|(peer, min_ttl)| peer.min_ttl = Some(min_ttl));
+        spec
     }
 
     /// Whether an advert's sender may speak to this router; XDP has judged by the table of peers, which may be another by now.
@@ -322,7 +340,7 @@ impl Router {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let unicast = self.spec.unicast.as_ref();
         Identity {
-            head: InstanceHead { key: self.key(), group: self.group },
+            head: InstanceHead { key: self.key(), lease_slot: self.group },
             primary: self.address.map_or([0; 16], octets),
             destination: octets(self.spec.group),
             auth_type: if self.auth_data().is_some() { auth_type::SIMPLE_TEXT } else { auth_type::NONE },
@@ -404,18 +422,23 @@ pub fn centiseconds(interval: Duration) -> u32 {
     u32::try_from(interval.as_millis() / 10).unwrap_or(u32::MAX)
 }
 
-/// The address that adverts are sent from: the configured one (if this host has it, where it matters), or the interface's first that is no VIP.
+/// The address that adverts are sent from: the configured one (if this host has it), or the interface's first that is no VIP. `before`:
+/// what it was.
 ///
 /// RFC 9568 1.7: the primary address is one that is chosen from the interface's real addresses; 5.1.2.1: over IPv6 it is
 /// link-local. To unicast peers that are not on the link it cannot be.
-fn primary_address(spec: &vipd_config::Instance, state: &LinkState) -> Option<IpAddr> {
+fn primary_address(
+    spec: &vipd_config::Instance,
+    state: &LinkState,
+    before: Option<IpAddr>,
+) -> Option<IpAddr> {
     if let Some(source) = spec.source {
         let is_there = || state.addresses.iter().any(|candidate| candidate.address == source);
-        // A peer sends its adverts to this address: without it they do not come in, and two would be master. It may be on
-        // another interface, such as `lo`, if the peer's route leads here.
-        let is_needed = spec.tracks_source || spec.unicast.is_some();
-        let is_elsewhere = || !spec.tracks_source && is_local(source);
-        return Some(source).filter(|_| !is_needed || is_there() || is_elsewhere());
+        // A unicast peer sends its adverts to this address, and every router takes adverts from its own address for its own: two that
+        // have the same one configured (a copied file) would both be master. It may be on another interface, such as `lo`.
+        let is_elsewhere =
+            || !spec.tracks_source && is_local(source).unwrap_or_else(|_| before == Some(source));
+        return Some(source).filter(|_| is_there() || is_elsewhere());
     }
     let global = spec.unicast.as_ref().is_some_and(|unicast| {
         unicast.peers.iter().any(|peer| matches!(peer.address, IpAddr::V6(v6) if !v6.is_unicast_link_local()))

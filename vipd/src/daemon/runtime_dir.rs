@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use super::locks::{FileLock, Unlocked};
+use super::locks::{FileLock, Running, Unlocked};
 use crate::files::{self, Dir};
 
 /// Name of the control socket in the runtime directory.
@@ -59,14 +59,22 @@ impl RuntimeDir {
     ///
     /// Another vipd runs with the same directory; its pid is named. The directory is one where others may make files.
     pub fn lock(dir: &Path) -> Result<Self> {
-        let opened = Dir::private(dir, 0o755).context("open the runtime directory")?;
-        let lock = match FileLock::take(&opened, LOCK) {
-            Ok(lock) => lock,
-            Err(Unlocked::Held(pid)) => bail!("vipd already runs with {}, as pid {pid}", dir.display()),
-            Err(Unlocked::Failed(error)) => return Err(error),
-        };
+        let locked = Self::lock_alone(dir)?;
         files::replace(&dir.join(PID_FILE), &format!("{}\n", std::process::id()), 0o644)?;
-        Ok(Self { dir: dir.to_owned(), lock })
+        Ok(locked)
+    }
+
+    /// As [`Self::lock`], but leaves the id of the vipd that had it, and its socket.
+    pub fn lock_alone(dir: &Path) -> Result<Self> {
+        let opened = Dir::private(dir, 0o755).context("open the runtime directory")?;
+        match FileLock::take(&opened, LOCK) {
+            Ok(lock) => Ok(Self { dir: dir.to_owned(), lock }),
+            Err(Unlocked::Held(pid)) => {
+                let message = format!("vipd already runs with {}, as pid {pid}", dir.display());
+                Err(Running::new(Some(&pid), message).into())
+            }
+            Err(Unlocked::Failed(error)) => Err(error),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -80,6 +88,17 @@ impl RuntimeDir {
         let path = self.dir.join(name);
         files::replace(&path, text, 0o600)?;
         Ok(path)
+    }
+
+    /// What a vipd leaves in a runtime directory, beside what is saved of the host.
+    pub fn leftovers(dir: &Path) -> impl Iterator<Item = PathBuf> {
+        let paths = [SOCKET, PID_FILE, VERIFIER_LOG].map(|name| dir.join(name));
+        paths.into_iter().filter(|path| path.symlink_metadata().is_ok())
+    }
+
+    /// Removes the lock's file, which says nothing once its holder has ended.
+    pub fn unlock(self) {
+        self.lock.remove();
     }
 
     /// Removes what this process made in the directory. The lock goes last, with the process.

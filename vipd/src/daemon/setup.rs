@@ -202,7 +202,7 @@ pub fn assign_slots(routers: &mut [Router], instances: &InstancePage, leases: &L
     fill_slots(routers, &slots)?;
     assign_groups(routers, &vec![None; routers.len()]);
     // A group that had another of its members' slots keeps that one.
-    let before = |router: &Router| heads.get(router.slot as usize).map(|head| head.group);
+    let before = |router: &Router| heads.get(router.slot as usize).map(|head| head.lease_slot);
     let groups: BTreeSet<u32> = routers.iter().map(|router| router.group).collect();
     for group in groups {
         let members = || routers.iter().filter(|router| router.group == group);
@@ -217,9 +217,10 @@ pub fn assign_slots(routers: &mut [Router], instances: &InstancePage, leases: &L
             instances.clear(slot);
         }
         let members = || routers.iter().filter(|router| router.group == slot);
-        let then = heads.iter().filter(|head| head.group == slot && head.key.vrid != 0).count();
-        let is_same =
-            |router: &Router| heads[router.slot as usize] == InstanceHead { key: router.key(), group: slot };
+        let then = heads.iter().filter(|head| head.lease_slot == slot && head.key.vrid != 0).count();
+        let is_same = |router: &Router| {
+            heads[router.slot as usize] == InstanceHead { key: router.key(), lease_slot: slot }
+        };
         // Nor is one inherited that was being handed over: its successor has begun to wait.
         let leaving = members().any(|router| instances.is_out(router.slot));
         if members().count() != then || !members().all(is_same) || leaving || head.key.vrid == 0 {

@@ -19,6 +19,7 @@ use crate::{
         AdvertSpec, Batch, Departure, PacketSocket, Question, Station, UnicastSocket, advert_frame,
         advert_packet,
     },
+    denial,
     time::Instant,
     vrrp::LeasePolicy,
 };
@@ -91,17 +92,15 @@ impl Sockets {
         for (ifindex, peer) in Self::needs(routers) {
             match peer {
                 None => {
-                    let socket = PacketSocket::open(ifindex);
-                    let socket = socket.with_context(|| {
-                        format!("open a packet socket on interface {ifindex} (CAP_NET_RAW)")
-                    })?;
+                    let socket = PacketSocket::open(ifindex).map_err(denial::of_raw_socket);
+                    let socket =
+                        socket.with_context(|| format!("open a packet socket on interface {ifindex}"))?;
                     sockets.frames.insert(ifindex, socket);
                 }
                 Some(peer) => {
-                    let socket = UnicastSocket::open(peer, ifindex);
-                    let socket = socket.with_context(|| {
-                        format!("open a raw socket for the unicast peer {peer} (CAP_NET_RAW)")
-                    })?;
+                    let socket = UnicastSocket::open(peer, ifindex).map_err(denial::of_raw_socket);
+                    let socket =
+                        socket.with_context(|| format!("open a raw socket for the unicast peer {peer}"))?;
                     sockets.peers.insert((ifindex, peer), PeerWay { socket, asked_at: None });
                 }
             }
@@ -155,8 +154,8 @@ impl Sockets {
         Ok(Sent { counts: unsent.is_empty() || reached && !needs_all, unsent })
     }
 
-    /// Sends the advert in the buffer to a peer. Success means that a frame for the peer has left this host: the advert's, or
-    /// the question for the peer's MAC that it waits for.
+    /// Sends the advert in the buffer to a peer. Success means that a frame for the peer has left this host: the advert's, to the MAC
+    /// that the kernel has or that the last advert left to, or the question for the peer's MAC that it waits for.
     ///
     /// The lease rests on this. An advert that waits in the kernel has reached nobody, but a peer that is dead must not cost
     /// the lease of a master that is left alone. So what counts is that this host can say something to the peer's link, and
@@ -164,9 +163,14 @@ impl Sockets {
     fn send_to_peer(&mut self, link: &RouterLink, peer: IpAddr) -> io::Result<()> {
         let not_open = || io::Error::from(io::ErrorKind::NotConnected);
         let way = self.peers.get_mut(&(link.ifindex, peer)).ok_or_else(not_open)?;
-        if way.socket.send(&self.buffer)? == Departure::Left {
-            way.asked_at = None;
-            return Ok(());
+        let frames = self.frames.get(&link.ifindex).ok_or_else(not_open)?;
+        match way.socket.send_or_by_last_mac(&self.buffer, frames, (link.ifindex, link.mac))? {
+            Departure::Left => {
+                way.asked_at = None;
+                return Ok(());
+            }
+            // The peer may have another MAC by now, and the kernel asks once a second only.
+            Departure::LeftByLastMac | Departure::Waits => {}
         }
         let now = clock::now();
         if way.asked_at.is_some_and(|at| now.saturating_since(at) < ASK_INTERVAL) {
@@ -174,7 +178,6 @@ impl Sockets {
         }
         // Until one leaves each advert asks.
         way.asked_at = None;
-        let frames = self.frames.get(&link.ifindex).ok_or_else(not_open)?;
         let question = Question::about(&Station { ifindex: link.ifindex, mac: link.mac, address: peer });
         frames.send(question.as_ref())?;
         way.asked_at = Some(now);

@@ -1,8 +1,10 @@
 //! What `vipd status` is told.
 
-use std::{collections::BTreeMap, net::IpAddr, process};
+use std::{collections::BTreeMap, net::IpAddr, path, process};
 
+use nix::unistd::gethostname;
 use vipd_common::{Family, Priority, abi::InstanceCounters};
+use vipd_config::Unsupported;
 
 use super::{
     clock,
@@ -10,9 +12,10 @@ use super::{
     router::{self, Router},
 };
 use crate::{
-    control::model::{InstanceStatus, MasterStatus, SCHEMA, Status, TrackedStatus},
-    dataplane::Dataplane,
+    control::model::{InstanceStatus, MasterStatus, ProgramHook, SCHEMA, Status, TrackedStatus},
+    dataplane::{Dataplane, Mode},
     engine::{FaultReason, InstanceId, Reason, Snapshot, StateName},
+    machine::Source,
     time::Instant,
     tracking::Health,
     vrrp::{LeasePolicy, Settings},
@@ -37,8 +40,7 @@ impl Driver {
             drained: self.handovers.is_drained(),
             instances: instances.into_iter().filter_map(|id| self.instance_status(id, now)).collect(),
             counters: counters.iter().map(|(name, value)| (name.into(), value)).collect(),
-            tracked: Vec::new(),
-            arbiters: Vec::new(),
+            ..Status::default()
         }
     }
 
@@ -124,10 +126,24 @@ impl Driver {
             discards: discards(&counters),
             advert_lateness_max_us: whole(snapshot.counters.advert_lateness_max.as_micros()),
             lines: self.line_status(id, snapshot.state == StateName::Backup, now),
-            xdp_mode: attachment.map_or("", |attachment| attachment.mode.name()).to_owned(),
+            xdp_mode: attachment.map_or(ProgramHook::Nowhere, |attachment| match attachment.mode {
+                Mode::Native => ProgramHook::Native,
+                Mode::Tc => ProgramHook::Tc,
+            }),
             xdp_mode_reason: attachment.and_then(|attachment| attachment.reason.clone()),
         })
     }
+}
+
+/// Says on which host the daemon runs, and what it was given.
+pub(super) fn name_node(status: &mut Status, source: &Source, router_id: Option<&str>) {
+    status.host = gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    status.router_id = router_id.map(str::to_owned);
+    // An empty path, which was never read, has no absolute form.
+    let file = path::absolute(&source.path).unwrap_or_else(|_| source.path.clone());
+    status.config_file = file.display().to_string();
+    status.config_id.clone_from(&source.config_id);
+    status.allow_unsupported = source.unsupported == Unsupported::Ignored;
 }
 
 /// How something is that is tracked by a name.
@@ -148,7 +164,7 @@ pub(super) fn tracked((keyword, name, health): (&str, &str, Health)) -> TrackedS
 pub(super) fn vip_answers(router: &Router, dataplane: &Dataplane) -> BTreeMap<IpAddr, u64> {
     let mut answers = BTreeMap::new();
     for (key, _) in router.table() {
-        *answers.entry(router::address(key.address)).or_default() += dataplane.answers(&key);
+        *answers.entry(router::address(key.address)).or_default() += dataplane.replies(&key);
     }
     answers
 }

@@ -7,9 +7,9 @@ use aya::programs::{
     TcAttachType,
     tc::{SchedClassifierLink, TcHandle},
 };
-use nix::net::if_::if_indextoname;
 
 use super::{clsact, sys};
+use crate::interface_names::name_of;
 
 /// Where the program runs for an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,11 @@ impl Pin {
         Self::ALL.into_iter().find_map(|pin| Some((pin, name.strip_prefix(pin.prefix())?.parse().ok()?)))
     }
 
+    /// Removes the filter of an interface whose pin is gone; the interface may be gone too.
+    pub fn remove_unpinned_filter(ifindex: u32) -> Result<()> {
+        remove_filter(ifindex)
+    }
+
     /// Detaches what `path` holds, and removes it.
     pub fn detach(self, path: &Path, ifindex: u32) -> Result<()> {
         if path.is_symlink() {
@@ -127,8 +132,8 @@ pub fn filter(interface: &str) -> io::Result<SchedClassifierLink> {
 
 fn remove_filter(ifindex: u32) -> Result<()> {
     // With the interface the filter is gone.
-    let Ok(name) = if_indextoname(ifindex) else { return Ok(()) };
+    let Some(name) = name_of(ifindex)? else { return Ok(()) };
     // Whoever has removed it before us did what was to be done.
-    drop(filter(&name.to_string_lossy())?);
+    drop(filter(&name)?);
     Ok(())
 }

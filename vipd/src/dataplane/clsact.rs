@@ -63,6 +63,15 @@ fn has_filters(ifindex: u32, parent: u32) -> io::Result<bool> {
 
 /// Whether an ingress filter of this priority and handle has the program with this id.
 pub fn has_program(ifindex: u32, priority: u16, handle: u32, program: u32) -> io::Result<bool> {
+    has_filter_of(ifindex, priority, handle, Some(program))
+}
+
+/// Whether there is an ingress filter of this priority and handle.
+pub fn has_filter(ifindex: u32, priority: u16, handle: u32) -> io::Result<bool> {
+    has_filter_of(ifindex, priority, handle, None)
+}
+
+fn has_filter_of(ifindex: u32, priority: u16, handle: u32, program: Option<u32>) -> io::Result<bool> {
     let mut found = false;
     request(RTM_GETTFILTER, NLM_F_REQUEST | NLM_F_DUMP, ifindex, INGRESS, |kind, body| {
         found |= kind == RTM_NEWTFILTER && is_filter(body, priority, handle, program);
@@ -70,14 +79,14 @@ pub fn has_program(ifindex: u32, priority: u16, handle: u32, program: u32) -> io
     Ok(found)
 }
 
-/// Whether the body of an RTM_NEWTFILTER message, `struct tcmsg` and its attributes, is that filter.
-fn is_filter(body: &[u8], priority: u16, handle: u32, program: u32) -> bool {
+/// Whether the body of an RTM_NEWTFILTER message, `struct tcmsg` and its attributes, is that filter; `None`: with any program.
+fn is_filter(body: &[u8], priority: u16, handle: u32, program: Option<u32>) -> bool {
     let word = |at: usize| Some(u32::from_ne_bytes(body.get(at..at + 4)?.try_into().ok()?));
     // The upper half of tcm_info is the priority.
     let is_it = word(8) == Some(handle) && word(16).is_some_and(|info| info >> 16 == u32::from(priority));
     let options = body.get(TC_MESSAGE..).and_then(|rest| attribute(rest, TCA_OPTIONS));
     let id = options.and_then(|options| attribute(options, TCA_BPF_ID));
-    is_it && id == Some(&program.to_ne_bytes()[..])
+    is_it && program.is_none_or(|program| id == Some(&program.to_ne_bytes()[..]))
 }
 
 /// The value of the first attribute of a kind.
@@ -183,6 +192,13 @@ mod tests {
         };
         attach(&mut object);
         assert!(seen());
+        // As a BPF file system leaves it that was unmounted.
+        let nowhere = std::path::Path::new("/nonexistent");
+        let left = super::super::leftovers::leftovers(nowhere).unwrap();
+        assert!(matches!(&left[..], [one] if one.what == "tc filter of v0, whose pin is gone"), "{left:?}");
+        super::super::leftovers::remove_leftovers(nowhere).unwrap();
+        assert!(!seen() && super::super::leftovers::leftovers(nowhere).unwrap().is_empty());
+        attach(&mut object);
         assert!(!has_program(ifindex, FILTER_PRIORITY + 1, FILTER_HANDLE.into(), id).unwrap());
         assert!(!has_program(ifindex, FILTER_PRIORITY, u32::from(FILTER_HANDLE) + 1, id).unwrap());
         assert!(

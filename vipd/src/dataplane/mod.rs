@@ -2,10 +2,11 @@
 //!
 //! The only module that knows aya. It decides nothing: who owns what comes from the engine, through [`LeasePage`].
 
-mod answers;
 mod attachment;
+mod clock;
 mod clsact;
 mod extack;
+mod leftovers;
 mod pages;
 mod pin_dirs;
 mod pins;
@@ -13,6 +14,7 @@ mod predecessor;
 mod privileges;
 mod programs;
 mod refusal;
+mod replies;
 mod sys;
 mod tables;
 mod verification;
@@ -31,11 +33,13 @@ use aya::{
     programs::{SchedClassifier, Xdp},
     util::nr_cpus,
 };
-use vipd_common::abi::{Counters, Event, InstanceCounters, VipKey};
+use vipd_common::abi::{Counters, InstanceCounters, RingEvent, VipKey};
 use zerocopy::FromBytes;
 
 pub use attachment::{Attached, Attachment, Mode, Wanted};
-use pages::{AnswerPage, SievePage};
+pub use clock::{ClockDiffers, compare_clock};
+pub use leftovers::{leftovers, remove_leftovers, user_of_pins};
+use pages::{BloomFilterPage, ReplyPage};
 pub use pages::{Deferred, Identity, InstancePage, LeasePage};
 use pins::PinDir;
 pub use predecessor::Predecessor;
@@ -139,10 +143,10 @@ impl fmt::Debug for Events {
 
 impl Events {
     /// Takes the oldest event, if there is one.
-    pub fn pop(&mut self) -> Option<Event> {
+    pub fn pop(&mut self) -> Option<RingEvent> {
         let item = self.0.next()?;
         // The ring is written by our own program, whose version the pin directory names: another size is our bug.
-        Some(Event::read_from_bytes(&item).expect("the ring holds events only"))
+        Some(RingEvent::read_from_bytes(&item).expect("the ring holds events only"))
     }
 }
 
@@ -217,8 +221,8 @@ impl Dataplane {
             active,
             take(ebpf, "VIPS")?,
             [take(ebpf, "VIPS_A")?, take(ebpf, "VIPS_B")?],
-            SievePage::new(map_fd(ebpf, "SIEVE")?).context("map SIEVE into memory")?,
-            AnswerPage::new(map_fd(ebpf, "VIP_ANSWERS")?).context("map VIP_ANSWERS into memory")?,
+            BloomFilterPage::new(map_fd(ebpf, "BLOOM_FILTER")?).context("map BLOOM_FILTER into memory")?,
+            ReplyPage::new(map_fd(ebpf, "VIP_REPLIES")?).context("map VIP_REPLIES into memory")?,
             take(ebpf, "INSTANCE_INDEX")?,
             take(ebpf, "PEERS")?,
         )?;
@@ -296,9 +300,9 @@ impl Dataplane {
         self.tables.replace(contents)
     }
 
-    /// Questions about a VIP, by ARP or Neighbor Discovery, that were answered since it is in the table; 0 if it is not.
-    pub fn answers(&self, vip: &VipKey) -> u64 {
-        self.tables.answers().read(vip)
+    /// ARP requests and Neighbor Solicitations for a VIP that were replied to since it is in the table; 0 if it is not.
+    pub fn replies(&self, vip: &VipKey) -> u64 {
+        self.tables.replies().read(vip)
     }
 
     /// The XDP program, for `BPF_PROG_TEST_RUN`.

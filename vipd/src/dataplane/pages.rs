@@ -1,4 +1,4 @@
-//! The maps that are mapped into this process: lease words, instances, the sieve of VIPs, and answers by VIP. All `unsafe` of the daemon's data plane is
+//! The maps that are mapped into this process: lease words, instances, the Bloom filter of VIPs, and replies by VIP. All `unsafe` of the daemon's data plane is
 //! in here and in `sys`.
 
 use std::{
@@ -9,9 +9,9 @@ use std::{
 };
 
 use vipd_common::{
-    abi::{ANSWER_SLOTS, Event, Instance, InstanceHead, MAX_GROUPS, MAX_INSTANCES},
-    lease::{self, Word},
-    sieve,
+    abi::{InstanceHead, InstanceRecord, MAX_INSTANCES, MAX_LEASES, REPLY_SLOTS, RingEvent},
+    bloom,
+    lease::{self, LeaseWord},
 };
 
 use zerocopy::FromZeros;
@@ -83,36 +83,36 @@ struct Shared<'a>(&'a AtomicU64);
 
 impl LeasePage {
     pub(super) fn new(fd: impl AsFd) -> io::Result<Self> {
-        Mapping::new(fd, MAX_GROUPS).map(Self)
+        Mapping::new(fd, MAX_LEASES).map(Self)
     }
 
-    fn word(&self, group: u32) -> Shared<'_> {
+    fn word(&self, slot: u32) -> Shared<'_> {
         // SAFETY: an aligned word that lives as long as `self`; the kernel's side also only loads and stores whole words.
-        Shared(unsafe { AtomicU64::from_ptr(self.0.slot(group)) })
+        Shared(unsafe { AtomicU64::from_ptr(self.0.slot(slot)) })
     }
 
     /// The word as it stands; 0 if nobody holds the lease.
-    pub fn read(&self, group: u32) -> Instant {
-        Instant::from_nanos(self.word(group).load())
+    pub fn read(&self, slot: u32) -> Instant {
+        Instant::from_nanos(self.word(slot).load())
     }
 
     /// See [`lease::acquire`].
-    pub fn acquire(&self, group: u32, until: Instant) {
-        lease::acquire(&self.word(group), until.as_nanos());
+    pub fn acquire(&self, slot: u32, until: Instant) {
+        lease::acquire(&self.word(slot), until.as_nanos());
     }
 
     /// See [`lease::renew`].
-    pub fn renew(&self, group: u32, from: Instant, to: Instant) -> Result<(), Instant> {
-        lease::renew(&self.word(group), from.as_nanos(), to.as_nanos()).map_err(Instant::from_nanos)
+    pub fn renew(&self, slot: u32, from: Instant, to: Instant) -> Result<(), Instant> {
+        lease::renew(&self.word(slot), from.as_nanos(), to.as_nanos()).map_err(Instant::from_nanos)
     }
 
     /// See [`lease::release`].
-    pub fn release(&self, group: u32) {
-        lease::release(&self.word(group));
+    pub fn release(&self, slot: u32) {
+        lease::release(&self.word(slot));
     }
 }
 
-impl Word for Shared<'_> {
+impl LeaseWord for Shared<'_> {
     fn load(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
@@ -126,24 +126,24 @@ impl Word for Shared<'_> {
     }
 }
 
-/// The bits of all VIPs; see [`sieve`].
+/// The bits of all VIPs; see [`bloom`].
 #[derive(Debug)]
-pub struct SievePage(Mapping<u64>);
+pub struct BloomFilterPage(Mapping<u64>);
 
-impl SievePage {
+impl BloomFilterPage {
     pub(super) fn new(fd: impl AsFd) -> io::Result<Self> {
-        Mapping::new(fd, sieve::WORDS as u32).map(Self)
+        Mapping::new(fd, bloom::WORDS as u32).map(Self)
     }
 
     /// Sets the bits that are set in `bits`, and leaves the others.
-    pub fn add(&self, bits: &sieve::Bits) {
+    pub fn add(&self, bits: &bloom::Bits) {
         for (word, bits) in self.words().zip(bits) {
             word.fetch_or(*bits, Ordering::Release);
         }
     }
 
     /// Clears the bits that are not set in `bits`.
-    pub fn keep(&self, bits: &sieve::Bits) {
+    pub fn keep(&self, bits: &bloom::Bits) {
         for (word, bits) in self.words().zip(bits) {
             word.fetch_and(*bits, Ordering::Release);
         }
@@ -151,17 +151,17 @@ impl SievePage {
 
     fn words(&self) -> impl Iterator<Item = &AtomicU64> {
         // SAFETY: aligned words that live as long as `self`; the program only loads whole words.
-        (0..sieve::WORDS as u32).map(|word| unsafe { AtomicU64::from_ptr(self.0.slot(word)) })
+        (0..bloom::WORDS as u32).map(|word| unsafe { AtomicU64::from_ptr(self.0.slot(word)) })
     }
 }
 
-/// How many questions about each VIP were answered.
+/// How many ARP requests and Neighbor Solicitations for each VIP were replied to.
 #[derive(Debug)]
-pub struct AnswerPage(Mapping<u64>);
+pub struct ReplyPage(Mapping<u64>);
 
-impl AnswerPage {
+impl ReplyPage {
     pub(super) fn new(fd: impl AsFd) -> io::Result<Self> {
-        Mapping::new(fd, ANSWER_SLOTS).map(Self)
+        Mapping::new(fd, REPLY_SLOTS).map(Self)
     }
 
     pub fn read(&self, slot: u32) -> u64 {
@@ -213,7 +213,7 @@ pub enum Deferred {
 
 /// The instances: identities for XDP to check against, and what it heard.
 #[derive(Debug)]
-pub struct InstancePage(Mapping<Instance>);
+pub struct InstancePage(Mapping<InstanceRecord>);
 
 impl InstancePage {
     pub(super) fn new(fd: impl AsFd) -> io::Result<Self> {
@@ -335,7 +335,7 @@ impl InstancePage {
     }
 
     /// The newest event that the program has deferred, if nothing is newer.
-    pub fn deferred(&self, slot: u32) -> Result<Event, Deferred> {
+    pub fn deferred(&self, slot: u32) -> Result<RingEvent, Deferred> {
         let instance = self.0.slot(slot);
         // The program may write in between, or on two processors at once: a mixture of two is an advert of neither, as is any
         // other that somebody forges in such a storm.

@@ -22,7 +22,7 @@ use nix::{
     unistd::Uid,
 };
 
-use crate::files::{Dir, kind};
+use crate::files::{Dir, kind, others_may_write};
 
 /// Of the directories that are made.
 const MODE: u32 = 0o700;
@@ -93,7 +93,7 @@ enum Shared {
 
 fn is_ours(found: &FileStat, shared: Shared) -> bool {
     let mode = found.st_mode;
-    let by_others = mode & 0o002 != 0 || mode & 0o020 != 0 && found.st_gid != 0;
+    let by_others = others_may_write(mode, found.st_gid);
     kind(mode) == SFlag::S_IFDIR
         && found.st_uid == Uid::effective().as_raw()
         && (!by_others || shared == Shared::IfSticky && mode & 0o1000 != 0)

@@ -12,11 +12,11 @@ use aya::maps::{MapInfo, MapType};
 use nix::sys::stat::lstat;
 use vipd_common::{
     abi::{
-        ABI_VERSION, ANSWER_SLOTS, Counters, EVENT_RING_BYTES, IndexEntry, Instance, InstanceCounters,
-        InstanceKey, MAX_GROUPS, MAX_INDEX, MAX_INSTANCES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry,
+        ABI_VERSION, Counters, EVENT_RING_BYTES, IndexEntry, InstanceCounters, InstanceKey, InstanceRecord,
+        MAX_INDEX, MAX_INSTANCES, MAX_LEASES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, REPLY_SLOTS, VipEntry,
         VipKey,
     },
-    sieve::Bits,
+    bloom::Bits,
 };
 
 const BPF_F_NO_PREALLOC: u32 = 1;
@@ -33,17 +33,17 @@ struct Shape {
 }
 
 /// Every map of the program (`vipd-ebpf/src/maps.rs`).
-const MAPS: [Shape; 12] = [
+const MAPS: [Shape; 13] = [
     Shape {
         name: "LEASES",
         kind: MapType::Array,
         key: 4,
         value: 8,
-        entries: MAX_GROUPS,
+        entries: MAX_LEASES,
         flags: BPF_F_MMAPABLE,
     },
     Shape {
-        name: "SIEVE",
+        name: "BLOOM_FILTER",
         kind: MapType::Array,
         key: 4,
         value: size_of::<Bits>(),
@@ -71,7 +71,7 @@ const MAPS: [Shape; 12] = [
         name: "INSTANCES",
         kind: MapType::Array,
         key: 4,
-        value: size_of::<Instance>(),
+        value: size_of::<InstanceRecord>(),
         entries: MAX_INSTANCES,
         flags: BPF_F_MMAPABLE,
     },
@@ -92,6 +92,7 @@ const MAPS: [Shape; 12] = [
         flags: BPF_F_NO_PREALLOC,
     },
     Shape { name: "EVENTS", kind: MapType::RingBuf, key: 0, value: 0, entries: EVENT_RING_BYTES, flags: 0 },
+    Shape { name: "EVENTS_PAID", kind: MapType::Array, key: 4, value: 8, entries: 1, flags: 0 },
     Shape {
         name: "COUNTERS",
         kind: MapType::PerCpuArray,
@@ -109,11 +110,11 @@ const MAPS: [Shape; 12] = [
         flags: 0,
     },
     Shape {
-        name: "VIP_ANSWERS",
+        name: "VIP_REPLIES",
         kind: MapType::Array,
         key: 4,
         value: 8,
-        entries: ANSWER_SLOTS,
+        entries: REPLY_SLOTS,
         flags: BPF_F_MMAPABLE,
     },
 ];

@@ -10,7 +10,7 @@ use vipd_common::abi::InstanceHead;
 use zerocopy::FromBytes;
 
 use super::{attachment::Pin, pins::PinDir, sys};
-use crate::time::Instant;
+use crate::{host::Problems, time::Instant};
 
 /// The pin directory of another version.
 #[derive(Debug)]
@@ -19,6 +19,11 @@ pub struct Predecessor(PathBuf);
 impl Predecessor {
     pub(super) fn all(pins: &PinDir) -> Result<Vec<Self>> {
         Ok(pins.others().context("look for other versions' pins")?.into_iter().map(Self).collect())
+    }
+
+    /// A pin directory of whatever version.
+    pub(super) const fn at(dir: PathBuf) -> Self {
+        Self(dir)
     }
 
     /// The leases that are not released, with the virtual router that holds each.
@@ -40,7 +45,7 @@ impl Predecessor {
             if head.key.vrid == 0 {
                 continue;
             }
-            let deadline = self.lease(head.group)?;
+            let deadline = self.lease(head.lease_slot)?;
             if deadline != Instant::default() {
                 leases.push((head, deadline));
             }
@@ -48,26 +53,28 @@ impl Predecessor {
         Ok(leases)
     }
 
-    /// The lease word of one of its groups.
-    pub fn lease(&self, group: u32) -> Result<Instant> {
+    /// One of its lease words.
+    pub fn lease(&self, slot: u32) -> Result<Instant> {
         let (leases, value_size) = self.array("LEASES")?;
         if value_size != size_of::<u64>() {
             bail!("{}: LEASES has values of {value_size} octets", self.0.display());
         }
         let mut deadline = [0; size_of::<u64>()];
-        sys::lookup(leases.fd(), group, &mut deadline)?;
+        sys::lookup(leases.fd(), slot, &mut deadline)?;
         Ok(Instant::from_nanos(u64::from_ne_bytes(deadline)))
     }
 
-    /// Detaches what is still attached and removes every pin.
+    /// Detaches what is still attached and removes every pin. Goes on after an error.
     pub fn remove(self) -> Result<()> {
+        let mut problems = Problems::default();
         for entry in fs::read_dir(&self.0).with_context(|| format!("list {}", self.0.display()))? {
             let path = entry?.path();
-            match path.file_name().and_then(|name| Pin::parse(name.to_str()?)) {
-                Some((pin, ifindex)) => pin.detach(&path, ifindex)?,
-                None => fs::remove_file(&path).with_context(|| format!("unpin {}", path.display()))?,
-            }
+            problems.note(match path.file_name().and_then(|name| Pin::parse(name.to_str()?)) {
+                Some((pin, ifindex)) => pin.detach(&path, ifindex),
+                None => fs::remove_file(&path).with_context(|| format!("unpin {}", path.display())),
+            });
         }
+        problems.into_result()?;
         fs::remove_dir(&self.0).with_context(|| format!("remove {}", self.0.display()))
     }
 

@@ -1,4 +1,4 @@
-//! The table of VIPs behind its pointer and its sieve, the index of instances, and their unicast peers.
+//! The table of VIPs behind its pointer and its Bloom filter, the index of instances, and their unicast peers.
 
 use std::collections::HashSet;
 
@@ -10,13 +10,13 @@ use aya::{
 use vipd_common::{
     abi::{IndexEntry, InstanceKey, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, VipEntry, VipKey},
     address::Address,
-    sieve,
+    bloom,
 };
 
 use super::{
-    answers::Answers,
-    pages::{AnswerPage, SievePage},
+    pages::{BloomFilterPage, ReplyPage},
     pins::PinDir,
+    replies::Replies,
 };
 
 pub type VipTable = HashMap<MapData, VipKey, VipEntry>;
@@ -26,8 +26,8 @@ pub struct Tables {
     tables: [VipTable; 2],
     /// Which of `tables` the pointer points to.
     active: Option<usize>,
-    sieve: SievePage,
-    answers: Answers,
+    bloom_filter: BloomFilterPage,
+    replies: Replies,
     index: HashMap<MapData, InstanceKey, IndexEntry>,
     peers: HashMap<MapData, PeerKey, PeerEntry>,
 }
@@ -35,7 +35,7 @@ pub struct Tables {
 /// What the tables are to hold.
 #[derive(Debug, Default)]
 pub struct Contents {
-    /// The table chooses `VipEntry::answers` itself.
+    /// The table chooses `VipEntry::reply_slot` itself.
     pub vips: Vec<(VipKey, VipEntry)>,
     /// Where adverts of a virtual router come in, to its slot.
     pub index: Vec<(InstanceKey, IndexEntry)>,
@@ -56,17 +56,17 @@ impl Tables {
         active: Option<usize>,
         pointer: ArrayOfMaps<MapData, VipTable>,
         tables: [VipTable; 2],
-        sieve: SievePage,
-        answers: AnswerPage,
+        bloom_filter: BloomFilterPage,
+        replies: ReplyPage,
         index: HashMap<MapData, InstanceKey, IndexEntry>,
         peers: HashMap<MapData, PeerKey, PeerEntry>,
     ) -> Result<Self> {
-        let answers = Answers::new(answers, active.map(|active| &tables[active]))?;
-        Ok(Self { pointer, tables, active, sieve, answers, index, peers })
+        let replies = Replies::new(replies, active.map(|active| &tables[active]))?;
+        Ok(Self { pointer, tables, active, bloom_filter, replies, index, peers })
     }
 
-    pub fn answers(&self) -> &Answers {
-        &self.answers
+    pub fn replies(&self) -> &Replies {
+        &self.replies
     }
 
     /// Which of the two tables the map with this id is.
@@ -85,19 +85,19 @@ impl Tables {
         let next = self.active.map_or(0, |active| 1 - active);
         clear(&mut self.tables[next])?;
         let full = || format!("add a VIP to the table of at most {MAX_VIPS}");
-        let answers = self.answers.slots_for(contents.vips.iter().map(|(key, _)| key)).with_context(full)?;
+        let replies = self.replies.slots_for(contents.vips.iter().map(|(key, _)| key)).with_context(full)?;
         for (key, entry) in &contents.vips {
-            let entry = VipEntry { answers: answers[key], ..*entry };
+            let entry = VipEntry { reply_slot: replies[key], ..*entry };
             self.tables[next].insert(key, entry, 0).with_context(full)?;
         }
-        let bits = sieve_of(&contents.vips);
-        self.sieve.add(&bits);
+        let bits = bloom_filter_of(&contents.vips);
+        self.bloom_filter.add(&bits);
         self.pointer.set(0, &self.tables[next], 0).context("swap the table of VIPs")?;
-        self.answers.follow(answers);
+        self.replies.follow(replies);
         if let Some(active) = self.active.replace(next) {
             clear(&mut self.tables[active])?;
         }
-        self.sieve.keep(&bits);
+        self.bloom_filter.keep(&bits);
         // Peers before the index: an instance that is found is complete.
         bring_to(&mut self.peers, &contents.peers)
             .with_context(|| format!("fill the table of at most {MAX_PEERS} unicast peers"))?;
@@ -122,10 +122,10 @@ where
     Ok(())
 }
 
-fn sieve_of(vips: &[(VipKey, VipEntry)]) -> sieve::Bits {
-    let mut bits = [0; sieve::WORDS];
+fn bloom_filter_of(vips: &[(VipKey, VipEntry)]) -> bloom::Bits {
+    let mut bits = [0; bloom::WORDS];
     for (key, _) in vips {
-        let (word, bit) = sieve::place(sieve::bit(Address::from_octets(key.address)));
+        let (word, bit) = bloom::place(bloom::bit(Address::from_octets(key.address)));
         bits[word] |= bit;
     }
     bits

@@ -13,6 +13,24 @@ const BURST: u32 = 5;
 /// Then one in this time; twice as long after each that stands for others too.
 const REFILL: Duration = Duration::from_secs(60);
 const REFILL_MOST: Duration = Duration::from_secs(3600);
+/// What has not happened again for so long is over.
+const GOES_ON: Duration = Duration::from_secs(10);
+
+/// What is told later than it has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// It stands for so many.
+    pub untold: u64,
+    /// Since the last of them.
+    pub ago: Duration,
+}
+
+impl Late {
+    /// Whether what happens again and again is likely to go on.
+    pub fn goes_on(self) -> bool {
+        self.ago < GOES_ON
+    }
+}
 
 /// The buckets of all keys.
 #[derive(Debug)]
@@ -26,8 +44,8 @@ struct Bucket<T> {
     refill: Duration,
     /// What was told last goes on.
     told_open: bool,
-    /// The latest that was not told, and whether it goes on.
-    latest: Option<(T, bool)>,
+    /// The latest that was not told, when it happened, and whether it goes on.
+    latest: Option<(T, Instant, bool)>,
     /// How many were not told.
     untold: u64,
 }
@@ -76,18 +94,18 @@ impl<K: Ord + Clone, T> Limits<K, T> {
             }
         }
         bucket.untold = bucket.untold.saturating_add(1);
-        bucket.latest = Some((what, true));
+        bucket.latest = Some((what, now, true));
         None
     }
 
     /// What has begun has ended. Returned if it is to be told now; else it is told in the place of the beginning, which was not.
-    pub fn ends(&mut self, key: &K, what: T) -> Option<T> {
+    pub fn ends(&mut self, key: &K, what: T, now: Instant) -> Option<T> {
         let Some(bucket) = self.0.get_mut(key) else { return Some(what) };
         if bucket.latest.is_none() {
             // Of what was told before, or of nothing: a second end.
             return mem::take(&mut bucket.told_open).then_some(what);
         }
-        bucket.latest = Some((what, false));
+        bucket.latest = Some((what, now, false));
         None
     }
 
@@ -96,19 +114,20 @@ impl<K: Ord + Clone, T> Limits<K, T> {
         self.0.values().filter(|bucket| bucket.latest.is_some()).map(|bucket| bucket.next).min()
     }
 
-    /// The latest of what was not told, and how many were not: there is a token for it now.
-    pub fn take_due(&mut self, now: Instant) -> Vec<(K, T, u64)> {
+    /// The latest of what was not told, and how many were not: there is a token for it now. Whether it is still so is for who tells it.
+    pub fn take_due(&mut self, now: Instant) -> Vec<(K, T, Late)> {
         let mut due = Vec::new();
         for (key, bucket) in &mut self.0 {
             bucket.fill(now);
             if bucket.latest.is_none() || !bucket.take(now) {
                 continue;
             }
-            let Some((what, open)) = bucket.latest.take() else { continue };
+            let Some((what, at, open)) = bucket.latest.take() else { continue };
             bucket.told_open = open;
             bucket.refill = (bucket.refill * 2).min(REFILL_MOST);
             bucket.next = bucket.next.max(now + bucket.refill);
-            due.push((key.clone(), what, mem::take(&mut bucket.untold)));
+            let late = Late { untold: mem::take(&mut bucket.untold), ago: now.saturating_since(at) };
+            due.push((key.clone(), what, late));
         }
         due
     }
@@ -133,7 +152,7 @@ mod tests {
         let due = limits.poll_timeout().unwrap();
         assert_eq!(limits.begins("key", 99, due), None);
         assert_eq!(limits.poll_timeout(), Some(due));
-        assert_eq!(limits.take_due(due), [("key", 99, 2)]);
+        assert_eq!(limits.take_due(due), [("key", 99, Late { untold: 2, ago: Duration::ZERO })]);
     }
 
     fn at(s: u64) -> Instant {
@@ -147,8 +166,8 @@ mod tests {
         let (mut told, mut untold, mut last) = (Vec::new(), 0, "");
         for s in 0..86_400 {
             if let Some(due) = limits.poll_timeout().filter(|due| *due <= at(s)) {
-                for (_, what, count) in limits.take_due(at(s)) {
-                    untold += count;
+                for (_, what, late) in limits.take_due(at(s)) {
+                    untold += late.untold;
                     last = what;
                     told.push(s);
                 }
@@ -156,7 +175,7 @@ mod tests {
             }
             let now = match s % 3 {
                 0 => limits.begins("key", "begins", at(s)),
-                1 => limits.ends(&"key", "ends"),
+                1 => limits.ends(&"key", "ends", at(s)),
                 _ => None,
             };
             if let Some(what) = now {
@@ -167,8 +186,8 @@ mod tests {
         assert_eq!(told[..10], [0, 1, 3, 4, 6, 7, 9, 10, 12, 13], "the burst");
         assert!(told.len() < 100, "{told:?}");
         // The last is told in the end, with those before it.
-        for (_, what, count) in limits.take_due(at(100_000)) {
-            untold += count;
+        for (_, what, late) in limits.take_due(at(100_000)) {
+            untold += late.untold;
             last = what;
         }
         assert_eq!((last, limits.poll_timeout()), ("ends", None));
@@ -181,16 +200,30 @@ mod tests {
         for s in 100..105 {
             assert_eq!(limits.begins(1, "a", at(s)), Some("a"));
         }
-        assert_eq!(limits.ends(&1, "a is over"), Some("a is over"), "without a token");
-        assert_eq!(limits.ends(&1, "a is over"), None, "once");
+        assert_eq!(limits.ends(&1, "a is over", at(161)), Some("a is over"), "without a token");
+        assert_eq!(limits.ends(&1, "a is over", at(161)), None, "once");
         assert_eq!(limits.begins(1, "b", at(106)), None);
         assert_eq!(limits.poll_timeout(), Some(at(160)));
         assert!(limits.take_due(at(159)).is_empty());
-        assert_eq!(limits.take_due(at(160)), [(1, "b", 1)]);
+        assert_eq!(limits.take_due(at(160)), [(1, "b", Late { untold: 1, ago: Duration::from_secs(54) })]);
         // It goes on, and its end is told.
-        assert_eq!(limits.ends(&1, "b is over"), Some("b is over"));
+        assert_eq!(limits.ends(&1, "b is over", at(161)), Some("b is over"));
         // Another key has a bucket of its own.
         assert_eq!(limits.begins(2, "c", at(161)), Some("c"));
+    }
+
+    /// A token comes a minute later: by then it may be over, and no script is to be run for it.
+    #[test]
+    fn what_is_told_late_says_how_late_it_is() {
+        for (stops_at, ago, goes_on) in [(110, 50, false), (150, 10, false), (151, 9, true), (160, 0, true)] {
+            let mut limits = Limits::default();
+            for s in 100..=stops_at {
+                limits.begins(1, s, at(s));
+            }
+            let (_, what, late) = limits.take_due(at(160)).remove(0);
+            assert_eq!((what, late.ago, late.goes_on()), (stops_at, Duration::from_secs(ago), goes_on));
+            assert_eq!(late.untold, stops_at - 104);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod silence;
 pub use cadence::Cadence;
 pub use claims::Claims;
 pub use contests::Contests;
-pub use limit::Limits;
+pub use limit::{Late, Limits};
 pub use mismatch::{Finding as MismatchFinding, Mismatches, Refused, Sample};
 pub use probes::Probes;
 pub use rivals::{Evidence, Finding as RivalFinding, Over, Rival, Rivals};

@@ -169,6 +169,11 @@ impl Rivals {
         self.0.get(&instance).is_some_and(|episode| episode.claims)
     }
 
+    /// Whether there has been a sign of a rival lately.
+    pub fn is_rivalled(&self, instance: InstanceId) -> bool {
+        self.0.contains_key(&instance)
+    }
+
     /// Whether an instance has a rival that does not give way.
     pub fn is_split(&self, instance: InstanceId) -> bool {
         self.0.get(&instance).is_some_and(|episode| episode.split)
@@ -238,9 +243,13 @@ mod tests {
         // Four intervals.
         assert_eq!(rivals.poll_timeout(), Some(at(14_000)));
         assert_eq!(rivals.take_over(at(13_999)), []);
+        assert!(rivals.is_rivalled(ONE));
         let over = Over { instance: ONE, rival: rival(Some(50)), lasted: SECOND * 10 };
         assert_eq!(rivals.take_over(at(14_000)), [over]);
-        assert_eq!((rivals.poll_timeout(), rivals.is_split(ONE)), (None, false));
+        assert_eq!(
+            (rivals.poll_timeout(), rivals.is_split(ONE), rivals.is_rivalled(ONE)),
+            (None, false, false)
+        );
         assert_eq!(rivals.seen(ONE, rival(Some(50)), Advert(SECOND), at(15_000)), Some(Seen), "anew");
     }
 

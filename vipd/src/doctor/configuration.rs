@@ -2,10 +2,13 @@
 
 use vipd_config::Severity;
 
-use super::{Facts, Findings, Keepalived};
+use super::{Facts, Findings};
 use crate::control::model::{ArbiterStatus, TargetStatus};
 
 const CONFIGURATION: &str = "configuration";
+const STOP_KEEPALIVED: &str =
+    "systemctl disable --now keepalived; for load balancing alone give it a file without vrrp_instance";
+const STOP_OTHER: &str = "see that it has none of this configuration's virtual routers, or stop it";
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
     file(facts, findings);
@@ -18,7 +21,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
         };
         findings.problem(CONFIGURATION, "script", what, fix);
     }
-    keepalived(facts, findings);
+    beside(facts, findings);
     facts.arbiters.iter().for_each(|arbiter| self::arbiter(arbiter, findings));
 }
 
@@ -55,30 +58,37 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// One that only balances load is no matter.
-fn keepalived(facts: &Facts, findings: &mut Findings) {
-    let fix =
-        "systemctl disable --now keepalived; for load balancing alone give it a file without vrrp_instance";
-    for Keepalived { pid, config, vrrp } in &facts.keepalived {
-        let config = config.display();
-        match vrrp {
-            Some(true) => {
-                let what =
-                    format!("keepalived runs here too (pid {pid}), with the virtual routers of {config}");
-                findings.problem(CONFIGURATION, "keepalived", what, fix);
+/// Who else speaks VRRP on this host.
+fn beside(facts: &Facts, findings: &mut Findings) {
+    for speaker in &facts.speakers {
+        let of = speaker.config.as_ref().map(|config| format!(" ({})", config.display())).unwrap_or_default();
+        match (speaker.shares(facts.instances()), &speaker.routers) {
+            (Some(shared), _) if !shared.is_empty() => {
+                let shared: Vec<String> = shared.iter().map(ToString::to_string).collect();
+                let what = format!("{speaker} runs here too, and has {}{of}", shared.join(", "));
+                findings.problem(CONFIGURATION, "keepalived", what, STOP_KEEPALIVED);
             }
-            Some(false) => {
-                let what = format!("keepalived (pid {pid}) has no virtual router in {config}");
+            (_, Some(routers)) if routers.is_empty() => {
+                let what = format!("{speaker} runs here too, and has no virtual router{of}");
                 findings.ok(CONFIGURATION, "keepalived", what);
             }
-            None => {
-                let what = format!("keepalived runs here (pid {pid}), and {config} cannot be read");
-                findings.warning(CONFIGURATION, "keepalived", what, fix);
+            (_, Some(_)) => {
+                let what = format!("{speaker} runs here too, with other virtual routers{of}");
+                findings.ok(CONFIGURATION, "keepalived", what);
+            }
+            (_, None) => {
+                let what =
+                    format!("{speaker} speaks VRRP here too, for virtual routers that are not known{of}");
+                findings.warning(CONFIGURATION, "keepalived", what, STOP_OTHER);
             }
         }
     }
-    if facts.keepalived.is_empty() {
-        findings.ok(CONFIGURATION, "keepalived", "no keepalived runs here");
+    for pid in &facts.idle_keepalived {
+        let what = format!("keepalived (pid {pid}) runs here, and has no VRRP socket");
+        findings.ok(CONFIGURATION, "keepalived", what);
+    }
+    if facts.speakers.is_empty() && facts.idle_keepalived.is_empty() {
+        findings.ok(CONFIGURATION, "keepalived", "no other process speaks VRRP here");
     }
 }
 

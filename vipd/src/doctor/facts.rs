@@ -6,9 +6,10 @@ use serde_json::Value;
 use vipd_config::{Config, Failure, Instance, Loaded};
 
 use crate::{
+    beside::Speaker,
     control::model::{ArbiterStatus, InstanceStatus, Status},
-    dataplane::Verified,
-    host::{Survey, SurveyedLink},
+    dataplane::{ClockDiffers, Verified},
+    host::{Leftover, Survey, SurveyedLink},
 };
 
 /// A host, a configuration, and the vipd that runs there if one does.
@@ -18,20 +19,28 @@ pub struct Facts {
     /// The path that it was read from is in its diagnostics.
     pub configuration: Result<Loaded, Failure>,
     pub running: Option<Status>,
+    /// Why one that seems to run could not be asked.
+    pub unanswered: Option<Unanswered>,
     /// Or why it could not be taken.
     pub survey: Result<Survey, String>,
-    /// `net.ipv4.ip_nonlocal_bind` or that of IPv6.
-    pub nonlocal_bind: bool,
+    /// `net.ipv4.ip_nonlocal_bind` and that of IPv6, if it can be read.
+    pub nonlocal_bind: [Option<bool>; 2],
     /// By the name of the interface, and `all`.
     pub settings: BTreeMap<String, InterfaceSettings>,
     /// Multicast groups that somebody on this host is a member of, with the interface.
     pub groups: Vec<(String, IpAddr)>,
+    /// Where this host listens: `TCP` or `UDP`, the address, which may be that of all, and the port.
+    pub listeners: Vec<(&'static str, IpAddr, u16)>,
     /// What `nft -j list ruleset` says, or why nothing is known.
     pub ruleset: Result<Value, String>,
     /// Whether rules of the legacy iptables are in use, which `nft` does not show.
     pub legacy_rules: bool,
-    /// In this network namespace.
-    pub keepalived: Vec<Keepalived>,
+    /// Other processes with VRRP sockets in this network namespace.
+    pub speakers: Vec<Speaker>,
+    /// keepalived processes in this network namespace that have none.
+    pub idle_keepalived: Vec<u32>,
+    /// What a vipd has made here, if none answers; or why that is not known.
+    pub leftovers: Result<Vec<Leftover>, String>,
     /// Scripts of the configuration that cannot be run.
     pub broken: Vec<Broken>,
     /// As the running vipd has them, or asked just now.
@@ -60,6 +69,8 @@ pub struct Machine {
     /// `net.core.bpf_jit_enable`; `None` in all but the first network namespace.
     pub jit: Option<u32>,
     pub clocksource: Option<String>,
+    /// Whether this process has another boot-time clock than BPF programs; `None`: it is not known.
+    pub clock: Option<Result<(), ClockDiffers>>,
     pub programs: Programs,
 }
 
@@ -84,13 +95,13 @@ pub struct InterfaceSettings {
     pub arp_announce: u32,
 }
 
-/// A keepalived that runs.
+/// Why a vipd is not asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keepalived {
-    pub pid: u32,
-    pub config: PathBuf,
-    /// Whether that file has virtual routers, as far as is seen without its includes; `None`: it cannot be read.
-    pub vrrp: Option<bool>,
+pub enum Unanswered {
+    /// This user may not connect to its socket, or what answers there is none; the reason.
+    Unreachable(String),
+    /// It is stopped, or hangs.
+    Unresponsive(String),
 }
 
 /// A script that cannot be run.

@@ -1,7 +1,5 @@
 //! Looks: at `/proc`, the kernel's links and rules, the packet filter, the file, and the vipd that runs.
 
-mod proc;
-
 use std::{
     collections::BTreeMap,
     fs,
@@ -10,24 +8,25 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
 use nix::sys::{
     statfs::{BPF_FS_MAGIC, statfs},
     utsname::uname,
 };
 use vipd_config::{Command, Config, Fence, Fifo, Notify, Told};
 
-use super::{Broken, Facts, InterfaceSettings, Keepalived, Machine, Programs};
+use super::{Broken, Facts, InterfaceSettings, Machine, Programs, Unanswered};
 use crate::{
+    beside::{self, KEEPALIVED, Speaker},
+    cleanup,
     control::{
         self, ClientError, Request, Response,
         model::{ArbiterStatus, Status},
     },
-    daemon::runtime_dir,
+    daemon::{clock, runtime_dir},
     dataplane::{self, Refused},
-    files,
     host::Survey,
     machine::Source,
+    processes::{self, Process},
     scripts::{self, Accounts},
     tracking::arbiter,
 };
@@ -40,54 +39,74 @@ pub struct Places {
     pub runtime_dir: PathBuf,
 }
 
+impl From<&Places> for cleanup::Places {
+    fn from(places: &Places) -> Self {
+        Self { bpffs_dir: places.bpffs_dir.clone(), runtime_dir: places.runtime_dir.clone() }
+    }
+}
+
 impl Facts {
     /// Needs a tokio runtime; asks the targets of arbiters if no vipd does. Otherwise it changes and sends nothing.
-    ///
-    /// # Errors
-    ///
-    /// A vipd that runs, and does not answer.
-    pub async fn gather(places: &Places) -> Result<Self> {
-        let running = status(&places.runtime_dir)?;
+    pub async fn gather(places: &Places) -> Self {
+        let (running, unanswered) = match status(&places.runtime_dir) {
+            Ok(running) => (running, None),
+            Err(unanswered) => (None, Some(unanswered)),
+        };
         let configuration = places.source.load();
         let config = configuration.as_ref().ok().map(|loaded| &loaded.config);
+        let mut speakers = beside::speakers(running.as_ref().map(|status| status.pid));
+        if unanswered.is_some() {
+            // It is the one that was not asked.
+            speakers.retain(|speaker| speaker.name != "vipd");
+        }
+        let left = match (&running, &unanswered) {
+            (Some(_), _) | (_, Some(_)) => Ok(Vec::new()),
+            (None, None) => cleanup::survey(&cleanup::Places::from(places)).await,
+        };
+        let leftovers = left.map_err(|error| format!("{error:#}"));
         let ruleset = scripts::read("nft", &["-j", "list", "ruleset"], PATIENCE).await;
         let ruleset = ruleset.map_err(|error| error.to_string());
-        Ok(Self {
+        Self {
             machine: machine(&places.bpffs_dir, running.as_ref().map(|status| status.pid)),
             survey: Survey::take().await.map_err(|error| format!("{error:#}")),
-            nonlocal_bind: ["ipv4", "ipv6"].iter().any(|family| {
+            nonlocal_bind: ["ipv4", "ipv6"].map(|family| {
                 let file = format!("/proc/sys/net/{family}/ip_nonlocal_bind");
-                fs::read_to_string(file).is_ok_and(|value| value.trim() != "0")
+                Some(fs::read_to_string(file).ok()?.trim() != "0")
             }),
             settings: settings(),
-            groups: proc::groups(),
+            groups: processes::groups(),
+            listeners: processes::listeners(),
             ruleset: ruleset
                 .and_then(|json| serde_json::from_slice(&json).map_err(|error| format!("nft: {error}"))),
             legacy_rules: ["ip_tables_names", "ip6_tables_names"]
                 .iter()
                 .any(|file| fs::read(Path::new("/proc/net").join(file)).is_ok_and(|names| !names.is_empty())),
-            keepalived: keepalived(),
+            idle_keepalived: idle_keepalived(&speakers),
+            speakers,
+            leftovers,
             broken: config.map(broken).unwrap_or_default(),
             arbiters: arbiters(config, running.as_ref()).await,
             running,
+            unanswered,
             configuration,
-        })
+        }
     }
 }
 
 /// What the vipd of a runtime directory says; `None`: there is none.
-fn status(runtime_dir: &Path) -> Result<Option<Status>> {
+fn status(runtime_dir: &Path) -> Result<Option<Status>, Unanswered> {
     match control::request(&runtime_dir::socket(runtime_dir), &Request::Status) {
         Ok(Response::Status(status)) => Ok(Some(*status)),
-        Ok(response) => anyhow::bail!("vipd answers something else: {response:?}"),
+        Ok(response) => Err(Unanswered::Unreachable(format!("it answers something else: {response:?}"))),
         Err(ClientError::NotRunning(_)) => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error @ ClientError::Unresponsive { .. }) => Err(Unanswered::Unresponsive(error.to_string())),
+        Err(error) => Err(Unanswered::Unreachable(format!("{:#}", anyhow::Error::from(error)))),
     }
 }
 
 /// The limits and capabilities are those of vipd, or of this process if none runs.
 fn machine(bpffs_dir: &Path, vipd: Option<u32>) -> Machine {
-    let process = proc::Process::of(vipd);
+    let process = Process::of(vipd);
     let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
     let (release, version) = uname().map_or_else(
         |_| Default::default(),
@@ -114,6 +133,7 @@ fn machine(bpffs_dir: &Path, vipd: Option<u32>) -> Machine {
         clocksource: fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource")
             .ok()
             .map(|name| name.trim().to_owned()),
+        clock: dataplane::compare_clock(clock::now).ok(),
         programs: programs(),
     }
 }
@@ -147,41 +167,14 @@ fn settings() -> BTreeMap<String, InterfaceSettings> {
     interfaces.flatten().filter_map(of).collect()
 }
 
-/// Those of this network namespace; not the children of one that is listed.
-fn keepalived() -> Vec<Keepalived> {
+/// Those of this network namespace that have no VRRP socket; not the children of one that is listed.
+fn idle_keepalived(speakers: &[Speaker]) -> Vec<u32> {
     let here = fs::read_link("/proc/self/ns/net").ok();
-    let is_it = |process: &proc::Process| process.name().as_deref() == Some("keepalived");
-    let processes = proc::Process::all().filter(is_it);
+    let is_it = |process: &Process| process.name().as_deref() == Some(KEEPALIVED);
+    let processes = Process::all().filter(is_it);
     let processes = processes.filter(|process| process.parent().is_none_or(|parent| !is_it(&parent)));
-    let here = processes.filter(|process| process.namespace() == here);
-    let known = |process: proc::Process| {
-        let config = keepalived_config(&process.arguments());
-        // Anybody can start a process of that name, with a file that is a FIFO.
-        let read = files::read_regular(&config, CONFIG_LEN_MAX).ok();
-        let vrrp = read.map(|read| has_vrrp(&String::from_utf8_lossy(&read.bytes)));
-        Keepalived { pid: process.id(), config, vrrp }
-    };
-    here.map(known).collect()
-}
-
-/// An include may hold anything.
-fn has_vrrp(text: &str) -> bool {
-    let has =
-        |line: &str| ["vrrp_instance", "include"].iter().any(|word| line.trim_start().starts_with(word));
-    text.lines().any(has)
-}
-
-fn keepalived_config(arguments: &[String]) -> PathBuf {
-    let mut given = None;
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        if argument == "-f" || argument == "--use-file" {
-            given = arguments.next().cloned();
-        } else if let Some(path) = argument.strip_prefix("--use-file=").or(argument.strip_prefix("-f")) {
-            given = Some(path.to_owned());
-        }
-    }
-    given.unwrap_or_else(|| "/etc/keepalived/keepalived.conf".to_owned()).into()
+    let here = processes.filter(|process| process.namespace() == here).map(|process| process.id());
+    here.filter(|pid| !speakers.iter().any(|speaker| speaker.pid == Some(*pid))).collect()
 }
 
 /// Every command that is named, and cannot be run as it is.
@@ -243,38 +236,5 @@ async fn arbiters(config: Option<&Config>, running: Option<&Status>) -> Vec<Arbi
     known
 }
 
-/// Octets of keepalived's configuration that are looked at.
-const CONFIG_LEN_MAX: u64 = 64 << 20;
 /// With tools of the system.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn virtual_routers_are_seen() {
-        for (text, vrrp) in [
-            ("virtual_server 10.0.0.1 80 {\n}\n", false),
-            ("# vrrp_instance\n", false),
-            ("  vrrp_instance VI_1 {\n", true),
-            ("include /etc/keepalived/conf.d/*.conf\n", true),
-        ] {
-            assert_eq!(has_vrrp(text), vrrp, "{text}");
-        }
-    }
-
-    #[test]
-    fn keepalived_says_what_it_reads() {
-        for (line, path) in [
-            ("keepalived", "/etc/keepalived/keepalived.conf"),
-            ("keepalived -n -f /a.conf", "/a.conf"),
-            ("keepalived -f/a.conf -l", "/a.conf"),
-            ("keepalived --use-file=/a.conf", "/a.conf"),
-            ("keepalived --use-file /a.conf -n", "/a.conf"),
-        ] {
-            let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
-            assert_eq!(keepalived_config(&arguments), Path::new(path), "{line}");
-        }
-    }
-}

@@ -17,6 +17,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
     memory(machine, findings);
     real_time(facts, findings);
     clock(machine, findings);
+    time_namespace(machine, findings);
     preemption(facts, findings);
 }
 
@@ -151,6 +152,26 @@ fn clock(Machine { clocksource, .. }: &Machine, findings: &mut Findings) {
         }
         Some(source) => findings.ok(KERNEL, "clock", format!("the clock source is {source}")),
         None => findings.skipped(KERNEL, "clock", "the clock source is not shown here"),
+    }
+}
+
+/// Of this command; a vipd that runs has compared them when it was started.
+fn time_namespace(Machine { clock, .. }: &Machine, findings: &mut Findings) {
+    match clock {
+        Some(Ok(())) => findings.ok(KERNEL, "time-namespace", "vipd and its programs have the same clock"),
+        Some(Err(differs)) => {
+            let what = format!(
+                "this command is in a time namespace: its boot-time clock is not that of BPF programs, by {:.3} s",
+                differs.by.as_secs_f64()
+            );
+            let fix = "start vipd outside of it: without `unshare --time`, without an offset of `boottime` for its container";
+            findings.problem(KERNEL, "time-namespace", what, fix);
+        }
+        None => findings.skipped(
+            KERNEL,
+            "time-namespace",
+            "the clocks are not compared: this command may run no BPF program",
+        ),
     }
 }
 

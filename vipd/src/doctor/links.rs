@@ -7,6 +7,7 @@ use vipd_config::{Instance, XdpMode};
 
 use super::{Facts, Findings};
 use crate::{
+    control::model::ProgramHook,
     dataplane::NATIVE_MTU,
     host::{SurveyedLink, Unusable, is_local},
 };
@@ -127,11 +128,9 @@ fn configured_source(link: &SurveyedLink, (instance, source): (&Instance, IpAddr
         );
     }
     let what = format!("it does not have {source}, which {} is to advertise from", instance.name);
-    let (keyword, needed) = match instance.unicast {
-        Some(_) => ("unicast_src_ip", instance.tracks_source || !is_local(source)),
-        None => ("mcast_src_ip", instance.tracks_source),
-    };
-    if needed {
+    let keyword = if instance.unicast.is_some() { "unicast_src_ip" } else { "mcast_src_ip" };
+    // Not known is not missing.
+    if instance.tracks_source || !is_local(source).unwrap_or(true) {
         let fix = format!("ip address add {source}/LENGTH dev {name}, or correct `{keyword}`");
         findings.problem(name, "address", what, fix);
     } else {
@@ -154,7 +153,7 @@ fn wire<'f>(facts: &'f Facts, link: &'f SurveyedLink) -> &'f SurveyedLink {
 /// Whether an interface is, or will be, served by native XDP alone.
 fn is_native(facts: &Facts, name: &str, instances: &[&Instance]) -> bool {
     match instances.iter().find_map(|instance| facts.status_of(instance)) {
-        Some(status) => status.xdp_mode == "native",
+        Some(status) => status.xdp_mode == ProgramHook::Native,
         None => facts.config().is_some_and(|config| config.xdp_modes.of_interface(name) == XdpMode::Native),
     }
 }
@@ -164,7 +163,7 @@ fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instanc
     let native = is_native(facts, name, instances);
     let status = instances.iter().find_map(|instance| facts.status_of(instance));
     match (status, wire.state.xdp) {
-        (Some(status), _) if status.xdp_mode.is_empty() => {
+        (Some(status), _) if status.xdp_mode == ProgramHook::Nowhere => {
             let what = "vipd runs, and its program is not attached: nothing answers for its VIPs";
             let fix = "the state of its instances says why; it is tried again every few seconds";
             findings.problem(name, "xdp", what, fix);
@@ -206,7 +205,7 @@ fn xdp(facts: &Facts, (name, wire): (&str, &SurveyedLink), instances: &[&Instanc
             );
         }
         (None, Some(_)) => {
-            findings.ok(name, "xdp", format!("the program on {on} is what a vipd has left for the next"))
+            findings.ok(name, "xdp", format!("the program on {on} is a vipd's"))
         }
         (None, None) if wire.state.mtu > NATIVE_MTU => {
             let what =
@@ -227,7 +226,7 @@ fn queues(
     let status = instances.iter().find_map(|instance| facts.status_of(instance));
     let configured = || facts.config().map(|config| config.xdp_modes.of_interface(name));
     let at_tc = match status {
-        Some(status) => status.xdp_mode != "native",
+        Some(status) => status.xdp_mode != ProgramHook::Native,
         // `auto` serves a VLAN interface at tc ingress.
         None => match configured() {
             Some(XdpMode::Tc) => true,

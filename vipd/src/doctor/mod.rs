@@ -9,9 +9,11 @@ mod firewall;
 mod gather;
 mod heartbeats;
 mod kernel;
+mod leftovers;
 mod links;
 mod routers;
 mod routing;
+mod services;
 mod unicast;
 
 #[cfg(test)]
@@ -21,7 +23,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-pub use facts::{Broken, Facts, InterfaceSettings, Keepalived, Machine, Programs};
+pub use facts::{Broken, Facts, InterfaceSettings, Machine, Programs, Unanswered};
 pub use gather::Places;
 
 /// How bad something is.
@@ -70,7 +72,9 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     heartbeats::judge(facts, &mut findings);
     unicast::judge(facts, &mut findings);
     routing::judge(facts, &mut findings);
+    services::judge(facts, &mut findings);
     firewall::judge(facts, &mut findings);
+    leftovers::judge(facts, &mut findings);
     routers::judge(facts, &mut findings);
     findings.0
 }

@@ -2,13 +2,26 @@
 
 use vipd_config::Instance;
 
-use super::{Facts, Findings};
+use super::{Facts, Findings, Unanswered};
 use crate::{
     control::model::{InstanceStatus, Status},
     vrrp::Reason,
 };
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
+    match &facts.unanswered {
+        None => {}
+        Some(Unanswered::Unreachable(why)) => {
+            let what =
+                format!("a vipd may run here, and cannot be asked: what only it knows is left out ({why})");
+            return findings.skipped("vipd", "running", what);
+        }
+        Some(Unanswered::Unresponsive(what)) => {
+            let fix = "its lease runs out and a peer takes over; see what holds it (`ps -o state,wchan -L -p PID`), then continue it \
+                       (kill -CONT) or start it anew";
+            return findings.problem("vipd", "running", what, fix);
+        }
+    }
     let Some(status) = &facts.running else {
         findings.skipped(
             "vipd",
@@ -95,6 +108,20 @@ fn hears(
         } else {
             findings.warning(name, "discards", what, fix);
         }
+    }
+    if status.split_brain {
+        let what = "another router acts as the owner too, and does not give way";
+        let fix = "see whether adverts pass between the two: switches, packet filters, and what was dropped (discards)";
+        findings.problem(name, "split-brain", what, fix);
+    }
+    if status.address_conflicts > 0 {
+        let what = format!(
+            "other stations have claimed a VIP of this master, {} times since the start",
+            status.address_conflicts
+        );
+        let fix =
+            format!("vipd events {name}: address_conflict has the MAC of each; take the address from it");
+        findings.warning(name, "address-conflict", what, fix);
     }
     if status.address_list_differs > 0 {
         let what = format!(

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use vipd_common::Family;
 use vipd_config::Instance;
 
 use super::{Facts, Findings, InterfaceSettings};
@@ -12,9 +13,28 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
     }
     arp(facts, findings);
     rules(facts, findings);
-    if facts.nonlocal_bind {
-        let what = "ip_nonlocal_bind is on, which vipd does not need: every VIP can be bound to";
-        findings.ok("sysctls", "nonlocal-bind", what);
+    nonlocal_bind(facts, findings);
+}
+
+/// vipd sets it while it has VIPs of the family.
+fn nonlocal_bind(facts: &Facts, findings: &mut Findings) {
+    if facts.running.is_none() {
+        return;
+    }
+    let vips =
+        || facts.instances().iter().flat_map(|instance| instance.vips.iter().chain(&instance.excluded));
+    let has_vips = [vips().any(|vip| vip.address.is_ipv4()), vips().any(|vip| vip.address.is_ipv6())];
+    for ((family, on), has_vips) in ["ipv4", "ipv6"].into_iter().zip(facts.nonlocal_bind).zip(has_vips) {
+        let about = "sysctls";
+        if has_vips && on == Some(false) {
+            let what = format!(
+                "net.{family}.ip_nonlocal_bind is 0: services cannot bind to a VIP before this node owns it; somebody has set vipd's setting back"
+            );
+            let fix = format!("sysctl -w net.{family}.ip_nonlocal_bind=1, and see who did");
+            findings.problem(about, "nonlocal-bind", what, fix);
+        } else if has_vips {
+            findings.ok(about, "nonlocal-bind", format!("{family}: services bind to the VIPs on every node"));
+        }
     }
 }
 
@@ -83,24 +103,33 @@ fn reverse_path(facts: &Facts, name: &str, instances: &[&Instance], findings: &m
     }
 }
 
-/// Rules before the `local` rule, which vipd moves to 100, are looked at for packets to this host, too.
+/// Without the kernel's rule the host hears nothing of what is for itself, VIPs or not.
 fn rules(facts: &Facts, findings: &mut Findings) {
     let Ok(survey) = &facts.survey else { return };
-    let early = survey.rules.iter().filter(|rule| rule.preference < LOCAL && !rule.expected);
-    let mut early: Vec<u32> = early.map(|rule| rule.preference).collect();
-    early.dedup();
-    if early.is_empty() {
-        findings.ok("rules", "rules", format!("no policy rule of others stands before {LOCAL}"));
-    } else {
-        let shown: Vec<String> = early.iter().map(u32::to_string).collect();
-        let what = format!(
-            "policy rules of others stand before the local one (preference {LOCAL}): {}",
-            shown.join(", ")
-        );
-        let fix = format!("see that they catch no local address (ip rule), or move them behind {LOCAL}");
-        findings.warning("rules", "rules", what, fix);
+    for (family, number) in [(Family::V4, 4), (Family::V6, 6)] {
+        let of_family: Vec<_> = survey.rules.iter().filter(|rule| rule.family == family).collect();
+        let Some(first) = of_family.first() else { continue };
+        let Some(local) = of_family.iter().find(|rule| rule.looks_up_local) else {
+            let what = format!(
+                "IPv{number} has no policy rule `lookup local`: this host takes no packets, nor those to the VIPs"
+            );
+            let fix = format!("ip -{number} rule add preference 0 lookup local, and see who removed it");
+            findings.problem("rules", "rules", what, fix);
+            continue;
+        };
+        if first.preference < local.preference {
+            let what = format!(
+                "IPv{number} has a policy rule of preference {} before `lookup local` ({}): packets to a VIP may take another way",
+                first.preference, local.preference
+            );
+            findings.warning(
+                "rules",
+                "rules",
+                what,
+                "see that it catches no VIP (ip rule), or move it behind",
+            );
+        } else {
+            findings.ok("rules", "rules", format!("IPv{number} looks local addresses up first"));
+        }
     }
 }
-
-/// Where vipd moves the kernel's `local` rule.
-const LOCAL: u32 = 100;

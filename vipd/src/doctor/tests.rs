@@ -15,11 +15,12 @@ use vipd_config::{Nothing, Unsupported};
 
 use super::*;
 use crate::{
+    beside::{Speaker, VirtualRouter},
     control::model::{ArbiterStatus, InstanceStatus, Status, TargetStatus},
-    dataplane::Verified,
+    dataplane::{ClockDiffers, Verified},
     host::{
-        BridgeState, Controller, LinkAddress, LinkState, SharedQueues, Survey, SurveyedLink, SurveyedRule,
-        VlanState, XdpState,
+        BridgeState, Controller, Kind, Leftover, LinkAddress, LinkState, SharedQueues, Survey, SurveyedLink,
+        SurveyedRule, VlanState, XdpState,
     },
 };
 
@@ -77,20 +78,29 @@ fn idle() -> Facts {
             rtprio: 0,
             jit: Some(1),
             clocksource: Some("tsc".to_owned()),
+            clock: Some(Ok(())),
             programs: Programs::Loaded(vec![Verified { program: "vipd_xdp", instructions: Some(175_000) }]),
         },
         configuration: parse(CONFIG),
         running: None,
-        survey: Ok(Survey { links: vec![link(2, "eth0", "10.0.0.5")], rules: Vec::new() }),
-        nonlocal_bind: false,
+        unanswered: None,
+        survey: Ok(Survey {
+            links: vec![link(2, "eth0", "10.0.0.5")],
+            rules: Vec::new(),
+            neighbour_tables: Vec::new(),
+        }),
+        nonlocal_bind: [Some(true); 2],
         settings: BTreeMap::from([
             ("all".to_owned(), InterfaceSettings { arp_ignore: 1, arp_announce: 2, ..settings }),
             ("eth0".to_owned(), settings),
         ]),
         groups: vec![("eth0".to_owned(), ip("224.0.0.18"))],
+        listeners: Vec::new(),
         ruleset: Ok(json!({ "nftables": [] })),
         legacy_rules: false,
-        keepalived: Vec::new(),
+        speakers: Vec::new(),
+        idle_keepalived: Vec::new(),
+        leftovers: Ok(Vec::new()),
         broken: Vec::new(),
         arbiters: Vec::new(),
     }

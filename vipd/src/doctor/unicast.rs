@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use vipd_common::Family;
 use vipd_config::{Instance, Unicast, UnicastPeer};
 
 use super::{Facts, Findings};
-use crate::host::is_within;
+use crate::host::{NeighbourTable, is_within};
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
     for instance in facts.instances() {
@@ -13,6 +14,37 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
             judge_instance(facts, instance, unicast, findings);
         }
     }
+    for table in facts.survey.iter().flat_map(|survey| &survey.neighbour_tables) {
+        let is_concerned =
+            |instance: &&Instance| instance.unicast.is_some() && instance.family == table.family;
+        if facts.instances().iter().any(|instance| is_concerned(&instance)) {
+            judge_table(table, findings);
+        }
+    }
+}
+
+/// A packet to a peer needs an entry, which the kernel makes while there is room.
+fn judge_table(table: &NeighbourTable, findings: &mut Findings) {
+    let NeighbourTable { family, entries, limit, overflows } = *table;
+    let family = if family == Family::V4 { "ipv4" } else { "ipv6" };
+    let about = "neighbours";
+    let state = format!("the {family} neighbour table has {entries} entries of at most {limit}");
+    // A tenth is filled by one scan of a network.
+    if u64::from(entries) * 10 < u64::from(limit) * 9 {
+        return findings.ok(about, "neighbour-table", state);
+    }
+    let before = match overflows {
+        0 => String::new(),
+        count => format!(" (it had no room {count} times since the machine was started)"),
+    };
+    let what = format!(
+        "{state}{before}: the kernel resolves no other neighbour when it is full, and adverts reach only peers that it has resolved before"
+    );
+    let fix = format!(
+        "see who fills it (`ip neighbour`), and raise the limits: `sysctl -w net.{family}.neigh.default.gc_thresh3={}` and gc_thresh2 to half of it",
+        limit.saturating_mul(4)
+    );
+    findings.warning(about, "neighbour-table", what, fix);
 }
 
 fn judge_instance(facts: &Facts, instance: &Instance, unicast: &Unicast, findings: &mut Findings) {

@@ -9,7 +9,7 @@ mod journal;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,6 +18,8 @@ use tracing::{Level, Metadata};
 pub use collector::{Collected, Collector, collector};
 pub use journal::{Followed, Journal};
 
+/// What goes on (clients that are turned away, news that is skipped) is one event in this time, with the number.
+pub const SAY_EVERY: Duration = Duration::from_secs(60);
 /// The target of events.
 const TARGET: &str = "vipd::event";
 

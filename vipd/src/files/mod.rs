@@ -90,7 +90,7 @@ impl Dir {
                 path.display()
             );
         }
-        if mode & 0o002 != 0 || mode & 0o020 != 0 && group != 0 {
+        if others_may_write(mode, group) {
             bail!(
                 "{} may be written to by others (mode {:04o}), who could take away what vipd keeps in it: chmod go-w {}",
                 path.display(),
@@ -177,6 +177,11 @@ impl AsFd for Dir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Whether others than the owner and root's group may write to what has this mode and group.
+pub fn others_may_write(mode: u32, group: u32) -> bool {
+    mode & 0o002 != 0 || mode & 0o020 != 0 && group != 0
 }
 
 fn is_missing(error: &io::Error) -> bool {

@@ -25,7 +25,7 @@ use vipd_common::wire::eth::MacAddr;
 use super::{
     links, mc_filter,
     netlink::{Problems, errno, refusal},
-    saved::{Saved, current_name},
+    saved::{Saved, by_current_names},
 };
 
 /// What is wanted: by interface name, its index and the MACs.
@@ -55,17 +55,35 @@ enum Outcome {
 }
 
 impl Filters {
+    pub const FILE: &str = "virtual_macs.json";
+
     pub fn new(state_dir: &Path) -> Self {
-        Self { saved: Saved::new(state_dir, "virtual_macs.json") }
+        Self { saved: Saved::new(state_dir, Self::FILE) }
+    }
+
+    /// The MACs that were added and not removed, each with its interface's name of now.
+    pub fn macs(&self) -> Result<Vec<(String, MacAddr)>> {
+        let of = |(name, filter): (String, Filter)| {
+            filter.macs.into_iter().map(move |mac| (name.clone(), MacAddr(mac)))
+        };
+        Ok(Self::by_current_names(&self.saved.load()?)?.into_iter().flat_map(of).collect())
+    }
+
+    /// The interfaces that were made promiscuous and still are meant to be.
+    pub fn promiscuous(&self) -> Result<Vec<String>> {
+        let added = Self::by_current_names(&self.saved.load()?)?;
+        Ok(added.into_iter().filter(|(_, filter)| filter.promiscuous).map(|(name, _)| name).collect())
+    }
+
+    /// With an interface that is gone its filter is.
+    fn by_current_names(saved: &Added) -> Result<Added> {
+        by_current_names(saved.clone(), |filter| filter.ifindex)
     }
 
     /// Adds what is missing of `wanted`, and removes what was added earlier and is not wanted. Goes on after an error.
     pub async fn apply(&self, handle: &Handle, wanted: &Wanted<'_>) -> Result<()> {
-        let before = self.saved.load();
-        // By the names that the interfaces have now; with one that is gone its filter is.
-        let named =
-            |(name, filter): (&String, &Filter)| Some((current_name(name, filter.ifindex)?, filter.clone()));
-        let mut added: Added = before.iter().filter_map(named).collect();
+        let before = self.saved.load()?;
+        let mut added = Self::by_current_names(&before)?;
         let mut problems = Problems::default();
         for (interface, filter) in &mut added {
             let keep = wanted.get(interface.as_str()).map(|(_, macs)| macs);

@@ -8,7 +8,6 @@ use std::{
 };
 
 use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
-use nix::net::if_::if_indextoname;
 use rtnetlink::{
     Handle, MulticastGroup,
     packet_core::{NetlinkMessage, NetlinkPayload},
@@ -27,6 +26,7 @@ use super::{
     netlink::{FAMILIES, LOOPBACK, address_family, errno, supported},
     visible::is_for_show,
 };
+use crate::interface_names::name_of;
 
 /// A link as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -238,8 +238,7 @@ pub(super) fn without_addresses(message: &LinkMessage) -> LinkState {
             LinkAttribute::Mtu(mtu) => state.mtu = *mtu,
             LinkAttribute::Controller(0) => {}
             LinkAttribute::Controller(ifindex) => {
-                let name = if_indextoname(*ifindex).ok().and_then(|name| name.into_string().ok());
-                let name = name.unwrap_or_else(|| format!("index {ifindex}"));
+                let name = name_of(*ifindex).ok().flatten().unwrap_or_else(|| format!("index {ifindex}"));
                 state.controller = Some(Controller { ifindex: *ifindex, name, kind: None });
             }
             LinkAttribute::LinkInfo(info) => {

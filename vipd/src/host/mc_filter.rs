@@ -4,13 +4,13 @@
 //! deaf to its successor's adverts, and answer beside it until its lease has run out.
 
 use std::{
-    ffi::CStr,
     fs, io, mem,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
-use nix::net::if_::if_indextoname;
 use vipd_common::wire::eth::MacAddr;
+
+use crate::interface_names::name_of;
 
 /// Adds one. `false`: somebody else has added it, or the driver has no filter.
 pub fn add(ifindex: u32, mac: MacAddr) -> io::Result<bool> {
@@ -45,23 +45,23 @@ fn is_present(ifindex: u32, mac: MacAddr) -> io::Result<bool> {
 
 /// The ioctl knows interfaces by their names only. One that is renamed at this moment is looked up again.
 fn request(code: libc::Ioctl, ifindex: u32, mac: MacAddr) -> io::Result<()> {
-    let gone = |_| io::Error::from_raw_os_error(libc::ENODEV);
-    let mut name = if_indextoname(ifindex).map_err(gone)?;
+    let name = || name_of(ifindex)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV));
+    let mut known = name()?;
     loop {
-        match request_by_name(code, &name, mac) {
+        match request_by_name(code, &known, mac) {
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {
-                let renamed = if_indextoname(ifindex).map_err(gone)?;
-                if renamed == name {
+                let renamed = name()?;
+                if renamed == known {
                     return Err(error);
                 }
-                name = renamed;
+                known = renamed;
             }
             result => return result,
         }
     }
 }
 
-fn request_by_name(code: libc::Ioctl, name: &CStr, mac: MacAddr) -> io::Result<()> {
+fn request_by_name(code: libc::Ioctl, name: &str, mac: MacAddr) -> io::Result<()> {
     // SAFETY: socket() takes no pointers.
     let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
@@ -71,7 +71,7 @@ fn request_by_name(code: libc::Ioctl, name: &CStr, mac: MacAddr) -> io::Result<(
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: all zero is a valid `ifreq`.
     let mut request: libc::ifreq = unsafe { mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(name.to_bytes()) {
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_bytes()) {
         *to = from.cast_signed();
     }
     let mut address = libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };

@@ -8,19 +8,20 @@
 //! [`Host::open`] spawns two tasks on the current runtime that carry netlink messages. They end when [`Host`] and
 //! [`LinkEvents`] are dropped; they hold no state of ours, so ending them at any point is safe.
 
-mod addresses;
+mod earlier;
 mod ethtool;
 mod fdb;
+mod leftovers;
 mod links;
 mod local;
 mod mc_filter;
 pub mod multicast;
 mod neigh;
+mod neighbour_tables;
 mod netlink;
 mod offload;
 mod plan;
 mod routes;
-mod rules;
 mod saved;
 mod survey;
 mod sysctl;
@@ -38,25 +39,25 @@ use std::{
     path::Path,
 };
 
-use addresses::Addresses;
 use anyhow::{Context, Result};
+use earlier::EarlierVersion;
 use fdb::Filters;
-use netlink::FAMILIES;
 use offload::RxVlan;
 use plan::Instances;
-use routes::Routes;
 use rtnetlink::Handle;
 use sysctl::Sysctls;
-use vipd_common::{Family, wire::eth::MacAddr};
+use vipd_common::wire::eth::MacAddr;
 
 pub use ethtool::SharedQueues;
+pub use leftovers::{Kind, Leftover, leftovers, saved_files};
 pub use links::{
     Controller, ETHERNET, LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, XdpState,
     is_within,
 };
 pub use local::is_local;
+pub use neighbour_tables::NeighbourTable;
 pub use netlink::Problems;
-pub use plan::{Plan, PlannedFilter, PlannedInstance, PlannedLink, TABLE_BASE};
+pub use plan::{Plan, PlannedFilter, PlannedInstance, PlannedLink};
 pub use survey::{BridgeState, Survey, SurveyedLink, SurveyedRule};
 pub use unusable::Unusable;
 pub use virtual_rules::DEFAULT_PREFERENCE;
@@ -67,15 +68,29 @@ pub const PROTOCOL_TAG: u8 = b'v';
 /// Protocol number of `virtual_routes`, `virtual_rules` and the addresses of `vip_visible`.
 pub const VIRTUAL_TAG: u8 = b'w';
 
+/// What this host is to an instance's VIPs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ownership {
+    /// Another node owns them, or nobody does.
+    #[default]
+    None,
+    /// This node is about to own them: they are local already, so that nothing is left to do at the takeover.
+    Prepared,
+    Master,
+}
+
 /// The host's routes, rules, addresses, filters and sysctls.
 #[derive(Debug)]
 pub struct Host {
     handle: Handle,
     sysctls: Sysctls,
-    addresses: Addresses,
+    earlier: EarlierVersion,
     filters: Filters,
     rx_vlan: RxVlan,
     instances: Instances,
+    /// Whose VIPs are addresses of this host.
+    local: BTreeSet<u16>,
+    /// Those of them that own their VIPs.
     masters: BTreeSet<u16>,
 }
 
@@ -89,10 +104,11 @@ impl Host {
         let host = Self {
             handle,
             sysctls: Sysctls::new(state_dir),
-            addresses: Addresses::new(state_dir),
+            earlier: EarlierVersion::new(state_dir),
             filters: Filters::new(state_dir),
             rx_vlan: RxVlan::new(state_dir),
             instances: Instances::default(),
+            local: BTreeSet::new(),
             masters: BTreeSet::new(),
         };
         Ok((host, events))
@@ -115,58 +131,27 @@ impl Host {
     ///
     /// Call it after XDP is attached and its maps are filled (I4), and again whenever an interface of the plan came up
     /// or changed its addresses: the kernel drops routes with their link or source address. A link that is down gets
-    /// its routes then. Idempotent. Instances that were [`set_master`](Self::set_master) keep what is a backup's away.
+    /// its routes then. Idempotent. Only VIPs that were made [local](Self::set) have routes.
     pub async fn install(&mut self, plan: &Plan) -> Result<()> {
         self.instances = Instances::check(plan)?;
+        self.local.retain(|key| self.instances.0.contains_key(key));
         self.masters.retain(|key| self.instances.0.contains_key(key));
-        if self.instances.have(Family::V4) {
-            self.sysctls.raise()?;
-        }
+        let families = self.instances.families();
+        self.sysctls.raise(&families)?;
         self.filters.apply(&self.handle, &self.instances.filters()).await?;
 
         let handle = &self.handle;
         let existing = routes::list(handle).await?;
-        let existing_addresses = self.addresses.list(handle).await?;
-        let local = self.instances.local_routes(&existing_addresses);
-        let tables = self.instances.table_routes(&self.masters);
-        let addresses = self.instances.addresses();
-        let backup_rules = self.instances.backup_rules(&self.masters);
-        let stale = |want_local: bool| {
-            existing
-                .iter()
-                .filter(move |(key, _)| key.is_local() == want_local)
-                .filter(|(key, _)| !local.contains_key(key) && !tables.contains_key(key))
-                .map(|(key, target)| (*key, *target))
-        };
-
-        routes::remove(handle, stale(true)).await?;
-        self.addresses.remove_others(handle, &addresses, &existing_addresses).await?;
-        let skipped = routes::ensure(handle, &tables, &existing).await?;
+        let local = self.instances.local_routes(&self.local);
+        let skipped = routes::ensure(handle, &local, &existing).await?;
         if skipped > 0 {
             tracing::info!(routes = skipped, "links are down, their VIP routes come when they are up");
         }
-        let mut existing_rules = BTreeMap::new();
-        for family in FAMILIES {
-            let existing = rules::list(handle, family).await?;
-            if self.instances.have(family) {
-                rules::move_local(handle, &existing).await?;
-                rules::ensure(handle, &backup_rules, &existing).await?;
-            }
-            existing_rules.insert(family, existing);
-        }
-        // I4: last, when nothing is missing that keeps the kernel from answering by itself. A link that is down gets its
-        // link-local VIPs when it is up, as the routes above.
-        routes::ensure(handle, &local, &existing).await?;
-        self.addresses.ensure(handle, &addresses, &existing_addresses).await?;
-        for (family, existing) in &existing_rules {
-            rules::remove_others(handle, &backup_rules, existing).await?;
-            if !self.instances.have(*family) {
-                rules::restore_local(handle, existing).await?;
-            }
-        }
-        routes::remove(handle, stale(false)).await?;
+        // After the new ones: an owner whose earlier vipd had made them otherwise has one at every moment.
+        self.earlier.remove(handle).await?;
+        routes::remove(handle, existing.into_iter().filter(|(key, _)| !local.contains_key(key))).await?;
         // I4: not while local routes of former VIPs stand.
-        if self.instances.have(Family::V4) { Ok(()) } else { self.sysctls.restore() }
+        self.sysctls.restore_others(&families)
     }
 
     /// Removes the local routes and addresses of an earlier run for VIPs that `plan` does not have.
@@ -176,43 +161,29 @@ impl Host {
     pub async fn retire(&mut self, plan: &Plan) -> Result<()> {
         let planned = Instances::check(plan)?;
         visible::retire(&self.handle, &planned.visible(None)).await?;
-        let existing_addresses = self.addresses.list(&self.handle).await?;
-        let local = planned.local_routes(&existing_addresses);
+        let vips = planned.vips();
         let existing = routes::list(&self.handle).await?;
-        let retired = existing.into_iter().filter(|(key, _)| key.is_local() && !local.contains_key(key));
-        routes::remove(&self.handle, retired).await?;
-        self.addresses.remove_others(&self.handle, &planned.addresses(), &existing_addresses).await
+        routes::remove(&self.handle, existing.into_iter().filter(|(key, _)| !vips.contains(&key.vip))).await
     }
 
-    /// Follows mastership: while an instance is master, its VIPs are local to this host.
+    /// Makes an instance's VIPs addresses of this host, or of no concern to it.
     ///
-    /// Before [`install`](Self::install) (a restart that adopts a lease) it only notes the master for it; the instance
-    /// must then be in that plan. After an error it may be called again, and does what is missing.
-    pub async fn set_master(&mut self, key: u16, master: bool) -> Result<()> {
-        if master {
-            self.masters.insert(key);
-        } else {
-            self.masters.remove(&key);
-        }
+    /// An owner needs them at the moment of its takeover. What is made before, for one that is about to take over, is a
+    /// [`Ownership::Prepared`]. Before [`install`](Self::install) (a restart that adopts a lease) it only notes the owner for it; the
+    /// instance must then be in that plan. After an error it may be called again, and does what is missing.
+    pub async fn set(&mut self, key: u16, ownership: Ownership) -> Result<()> {
+        let note = |set: &mut BTreeSet<u16>, is_in| if is_in { set.insert(key) } else { set.remove(&key) };
+        note(&mut self.local, ownership != Ownership::None);
+        note(&mut self.masters, ownership == Ownership::Master);
         let Some(instance) = self.instances.0.get(&key) else {
             return Ok(());
         };
-        let mut problems = Problems::default();
-        let routes = instance.backup_routes();
-        if master {
-            let others = self.instances.backup_rules(&self.masters);
-            for rule in instance.backup_rules().iter().filter(|rule| !others.contains(rule)) {
-                problems.note(rules::delete(&self.handle, rule).await);
-            }
-            problems.note(routes::remove(&self.handle, routes).await);
-        } else {
+        let routes = instance.local_routes();
+        match ownership {
+            Ownership::None => routes::remove(&self.handle, routes).await,
             // A link that is down gets its routes by `install`.
-            problems.note(routes::put(&self.handle, &routes).await);
-            for rule in instance.backup_rules() {
-                problems.note(rules::add(&self.handle, &rule).await);
-            }
+            Ownership::Prepared | Ownership::Master => routes::put(&self.handle, &routes).await.map(drop),
         }
-        problems.into_result()
     }
 
     /// Turns the stripping of VLAN tags on reception on or off; [`remove_all`](Self::remove_all) restores it.
@@ -240,50 +211,24 @@ impl Host {
     /// crash left. Goes on after an error, and names them all.
     pub async fn remove_all(&mut self) -> Result<()> {
         self.instances = Instances::default();
+        self.local.clear();
         self.masters.clear();
         let mut problems = Problems::default();
         problems.note(self.sync_virtual().await);
-        let removed = self.remove_vips().await;
+        let removed = match routes::list(&self.handle).await {
+            Ok(existing) => routes::remove(&self.handle, existing).await,
+            Err(error) => Err(error),
+        };
         let answers_for_none = removed.is_ok();
         problems.note(removed);
+        problems.note(self.earlier.remove(&self.handle).await);
         problems.note(self.filters.apply(&self.handle, &fdb::Wanted::new()).await);
         problems.note(self.rx_vlan.restore());
         // I4: not while local routes stand.
         if answers_for_none {
-            problems.note(self.sysctls.restore());
+            problems.note(self.sysctls.restore_others(&[]));
         }
         problems.into_result()
-    }
-
-    /// Removes all routes, rules and addresses of VIPs.
-    async fn remove_vips(&self) -> Result<()> {
-        let handle = &self.handle;
-        let mut problems = Problems::default();
-        let existing = routes::list(handle).await?;
-        let (local, tables): (Routes, Routes) = existing.into_iter().partition(|(key, _)| key.is_local());
-        problems.note(routes::remove(handle, local).await);
-        let mut existing_rules = Vec::new();
-        for family in FAMILIES {
-            match rules::list(handle, family).await {
-                Ok(existing) => {
-                    problems.note(rules::remove_others(handle, &[], &existing).await);
-                    existing_rules.push(existing);
-                }
-                Err(error) => problems.note(Err(error)),
-            }
-        }
-        problems.note(routes::remove(handle, tables).await);
-        // Not with the local routes: the kernel answers for no address of `lo`, and walks all its routes for each removal.
-        problems.note(self.remove_addresses().await);
-        for existing in &existing_rules {
-            problems.note(rules::restore_local(handle, existing).await);
-        }
-        problems.into_result()
-    }
-
-    async fn remove_addresses(&self) -> Result<()> {
-        let existing = self.addresses.list(&self.handle).await?;
-        self.addresses.remove_others(&self.handle, &BTreeSet::new(), &existing).await
     }
 
     /// Makes the virtual routes and rules, and the VIPs that are shown as addresses, be those of the masters. What the kernel refuses is named, the rest is made.

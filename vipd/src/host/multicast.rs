@@ -11,6 +11,7 @@ use std::{
 use vipd_common::{Family, wire::ipv4::PROTOCOL_VRRP};
 
 use super::netlink::family;
+use crate::socket_filter::drop_all;
 
 /// Groups that are joined on links; the memberships (reports to switches, NIC filter) last as long as this.
 ///
@@ -83,10 +84,7 @@ fn open(family: Family) -> io::Result<OwnedFd> {
     // SAFETY: the descriptor was just made and nobody else has it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
 
-    // BPF_RET | BPF_K with k = 0: keep no octet of any packet.
-    let mut drop_all = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 };
-    let program = libc::sock_fprog { len: 1, filter: &mut drop_all };
-    set(&fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)?;
+    drop_all(&fd)?;
     set(&fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &0i32)?;
     match family {
         Family::V4 => set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, &0i32)?,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ethtool,
     netlink::Problems,
-    saved::{Saved, current_name},
+    saved::{Saved, by_current_names, current_name},
 };
 use crate::resources::is_shortage;
 
@@ -53,8 +53,21 @@ pub(super) struct RxVlan {
 }
 
 impl RxVlan {
+    pub const FILE: &str = "rx_vlan.json";
+
     pub fn new(state_dir: &Path) -> Self {
-        Self { saved: Saved::new(state_dir, "rx_vlan.json") }
+        Self { saved: Saved::new(state_dir, Self::FILE) }
+    }
+
+    /// The interfaces whose setting is another than before vipd, and what it was.
+    pub fn changed(&self) -> Result<Vec<(String, bool)>> {
+        let differs = |(name, original): &(String, Original)| get(name).is_ok_and(|now| now != original.on);
+        Ok(self
+            .originals()?
+            .into_iter()
+            .filter(differs)
+            .map(|(name, original)| (name, original.on))
+            .collect())
     }
 
     pub fn set(&self, interface: &str, on: bool) -> Result<()> {
@@ -62,7 +75,7 @@ impl RxVlan {
         if current == on {
             return Ok(());
         }
-        let mut originals = self.originals();
+        let mut originals = self.originals()?;
         let ifindex = if_nametoindex(interface).with_context(|| format!("interface {interface}"))?;
         // First remembered, then changed. An original from before a crash is the true one.
         originals.entry(interface.to_owned()).or_insert(Original { on: current, ifindex });
@@ -89,7 +102,7 @@ impl RxVlan {
 
     /// Restores the setting of one interface, if it was changed.
     pub fn restore_one(&self, interface: &str) -> Result<()> {
-        match self.originals().get(interface) {
+        match self.originals()?.get(interface) {
             Some(original) => self.set(interface, original.on),
             None => Ok(()),
         }
@@ -99,7 +112,7 @@ impl RxVlan {
     pub fn restore(&self) -> Result<()> {
         let mut problems = Problems::default();
         let mut failed = Originals::new();
-        let originals = self.originals();
+        let originals = self.originals()?;
         for (interface, &original) in &originals {
             let restored = restore_at(interface, original);
             if restored.is_err() {
@@ -112,10 +125,8 @@ impl RxVlan {
     }
 
     /// What was saved, by the names that the interfaces have now; those that are gone need nothing.
-    fn originals(&self) -> Originals {
-        let named =
-            |(name, original): (String, Original)| Some((current_name(&name, original.ifindex)?, original));
-        self.saved.load().into_iter().filter_map(named).collect()
+    fn originals(&self) -> Result<Originals> {
+        by_current_names(self.saved.load()?, |original| original.ifindex)
     }
 }
 
@@ -128,7 +139,7 @@ fn restore_at(interface: &str, original: Original) -> Result<()> {
             Ok(_) => set(&name, original.on),
             Err(error) => Err(error).with_context(|| format!("rx-vlan-offload of {name}")),
         };
-        match current_name(&name, original.ifindex) {
+        match current_name(&name, original.ifindex)? {
             Some(now) if now != name => name = now,
             Some(_) => return restored,
             None => return Ok(()),

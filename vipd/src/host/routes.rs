@@ -1,12 +1,13 @@
-//! The routes vipd makes: `local VIP` in the local table, `VIP dev IFACE` in a table per link, or per instance and link.
+//! The local routes of VIPs. They stand on the node that owns a VIP, and on one that is about to.
 //!
 //! ```text
-//! local 10.0.0.100 dev lo table local          an IPv4 VIP
-//! local fe80::100 dev eth0 table local         a link-local VIP: the kernel takes its packets from that link only
-//! 10.0.0.100 dev eth0 table T src 10.0.0.1     the host's own traffic to a VIP that another node owns
+//! local 10.0.0.100 dev eth0 table local proto 118 scope host src 10.0.0.1 metric 118
+//! local 2001:db8::100 dev eth0 table local proto 118 src 2001:db8::1 metric 118
+//! local fe80::100 dev eth0 table local proto 118 metric 2      the kernel takes its packets from that link only
 //! ```
 //!
-//! A global IPv6 VIP has no local route of ours: it is an address (`addresses.rs`), whose route the kernel makes.
+//! With a metric of their own they stand beside the route that the kernel makes for an address of an interface, whoever comes and goes
+//! first. The source is an address of the interface: a socket that the host connects to its own VIP outlives the mastership.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -20,59 +21,60 @@ use vipd_common::Family;
 
 use super::{
     PROTOCOL_TAG,
-    netlink::{
-        FAMILIES, IN_FLIGHT, LOOPBACK, address_family, errno, explain, family, full_length, supported,
-    },
+    netlink::{FAMILIES, IN_FLIGHT, address_family, errno, explain, family, full_length, supported},
 };
 
 /// The kernel's table of local addresses.
 pub(super) const TABLE_LOCAL: u32 = 255;
 
-/// A route is known by table, VIP, and, a link-local VIP's local route, by its link: several links may have the same.
+/// What the metric of a VIP's route is, but for link-local ones.
+const METRIC: u32 = PROTOCOL_TAG as u32;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
-    pub table: u32,
+    table: u32,
     pub vip: IpAddr,
-    /// 0 but for link-local VIPs in the local table.
-    pub link: u32,
+    /// The index of the link of a link-local VIP, which several links may have: the kernel tells routes apart by destination and metric.
+    metric: u32,
 }
 
 pub(super) type Routes = BTreeMap<Key, Target>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
-    /// `local VIP scope host`, on the key's link or else on `lo`.
-    Local,
-    /// `VIP dev OIF scope link src SRC`.
-    Link { oif: u32, src: IpAddr },
+    /// `local VIP dev OIF scope host src SRC`.
+    Local { oif: u32, src: Option<IpAddr> },
     /// Tagged as ours but of another shape: by a hand or another version. Replaced or removed.
     Foreign { oif: u32, kind: RouteType, scope: RouteScope },
 }
 
 impl Key {
-    pub const fn local(vip: IpAddr) -> Self {
-        Self { table: TABLE_LOCAL, vip, link: 0 }
-    }
-
-    pub const fn local_on(vip: IpAddr, link: u32) -> Self {
-        Self { table: TABLE_LOCAL, vip, link }
-    }
-
-    pub const fn in_table(table: u32, vip: IpAddr) -> Self {
-        Self { table, vip, link: 0 }
-    }
-
     pub const fn is_local(&self) -> bool {
         self.table == TABLE_LOCAL
     }
 
-    fn name(&self) -> String {
-        let Self { table, vip, link } = self;
+    /// The command that removes the route.
+    pub fn removal(&self) -> String {
+        let Self { table, vip, metric } = self;
+        let (family, bits) = (family(*vip), full_length(family(*vip)));
+        let number = if family == Family::V4 { 4 } else { 6 };
+        let kind = if self.is_local() { "local " } else { "" };
+        let metric = if *metric == 0 { String::new() } else { format!(" metric {metric}") };
+        format!("ip -{number} route del {kind}{vip}/{bits} table {table}{metric} protocol {PROTOCOL_TAG}")
+    }
+
+    /// The local route of a VIP on a link.
+    pub fn local(vip: IpAddr, ifindex: u32) -> Self {
+        let is_link_local = matches!(vip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        Self { table: TABLE_LOCAL, vip, metric: if is_link_local { ifindex } else { METRIC } }
+    }
+
+    pub fn name(&self) -> String {
+        let Self { table, vip, metric } = self;
         let bits = full_length(family(*vip));
-        match (*table, *link) {
-            (TABLE_LOCAL, 0) => format!("route local {vip}/{bits} in table local"),
-            (TABLE_LOCAL, link) => format!("route local {vip}/{bits} on interface {link} in table local"),
-            (table, _) => format!("route {vip}/{bits} in table {table}"),
+        match *table {
+            TABLE_LOCAL => format!("route local {vip}/{bits} metric {metric} in table local"),
+            table => format!("route {vip}/{bits} in table {table}"),
         }
     }
 }
@@ -103,20 +105,15 @@ pub(super) async fn list(handle: &Handle) -> Result<Routes> {
 ///
 /// On a link that is down the kernel takes no routes: those are skipped and counted. Returns how many.
 pub(super) async fn ensure(handle: &Handle, wanted: &Routes, existing: &Routes) -> Result<usize> {
-    let missing = wanted.iter().filter(|(key, target)| existing.get(key) != Some(target));
-    stream::iter(missing)
-        .map(|(&key, &target)| add(handle, key, target, existing.contains_key(&key)))
-        .buffer_unordered(IN_FLIGHT)
-        .try_fold(0, async |skipped, added| Ok(if added { skipped } else { skipped + 1 }))
-        .await
+    put(handle, wanted.iter().filter(|(key, target)| existing.get(key) != Some(target))).await
 }
 
-/// Makes every route of `wanted` exist, without a look at what there is.
-pub(super) async fn put(handle: &Handle, wanted: &Routes) -> Result<()> {
+/// Makes every route of `wanted` exist, without a look at what there is; returns how many are not, since their link is down or gone.
+pub(super) async fn put(handle: &Handle, wanted: impl IntoIterator<Item = (&Key, &Target)>) -> Result<usize> {
     stream::iter(wanted)
-        .map(|(&key, &target)| add(handle, key, target, true))
+        .map(|(&key, &target)| add(handle, key, target))
         .buffer_unordered(IN_FLIGHT)
-        .try_fold((), async |(), _| Ok(()))
+        .try_fold(0, async |skipped, added| Ok(if added { skipped } else { skipped + 1 }))
         .await
 }
 
@@ -136,17 +133,10 @@ pub(super) async fn remove(handle: &Handle, routes: impl IntoIterator<Item = (Ke
 }
 
 /// Adds or replaces one route; `false` if the link is down or gone.
-async fn add(handle: &Handle, key: Key, target: Target, replace: bool) -> Result<bool> {
-    let mut request = handle.route().add(message(key, target));
-    if replace {
-        request = request.replace();
-    }
-    let on_a_link = key.link != 0 || matches!(target, Target::Link { .. });
-    match request.execute().await {
+async fn add(handle: &Handle, key: Key, target: Target) -> Result<bool> {
+    match handle.route().add(message(key, target)).replace().execute().await {
         Ok(()) => Ok(true),
-        Err(error) if on_a_link && matches!(errno(&error), Some(libc::ENETDOWN | libc::ENODEV)) => Ok(false),
-        // The address is configured on an interface, as an address owner's is: the kernel has the route itself.
-        Err(error) if target == Target::Local && errno(&error) == Some(libc::EEXIST) => Ok(true),
+        Err(error) if matches!(errno(&error), Some(libc::ENETDOWN | libc::ENODEV)) => Ok(false),
         Err(error) => Err(explain(&key.name(), &error)),
     }
 }
@@ -159,18 +149,14 @@ fn message(key: Key, target: Target) -> RouteMessage {
     message.header.protocol = TAG;
     let attributes = &mut message.attributes;
     attributes.extend([RouteAttribute::Table(key.table), RouteAttribute::Destination(key.vip.into())]);
+    if key.metric != 0 {
+        attributes.push(RouteAttribute::Priority(key.metric));
+    }
     (message.header.kind, message.header.scope) = match target {
-        Target::Local => {
-            attributes.push(RouteAttribute::Oif(if key.link == 0 { LOOPBACK } else { key.link }));
-            if key.link != 0 {
-                // IPv6 tells routes apart by destination and metric only: a metric of its own for each link.
-                attributes.push(RouteAttribute::Priority(key.link));
-            }
+        Target::Local { oif, src } => {
+            attributes.push(RouteAttribute::Oif(oif));
+            attributes.extend(src.map(|src| RouteAttribute::PrefSource(src.into())));
             (RouteType::Local, RouteScope::Host)
-        }
-        Target::Link { oif, src } => {
-            attributes.extend([RouteAttribute::Oif(oif), RouteAttribute::PrefSource(src.into())]);
-            (RouteType::Unicast, RouteScope::Link)
         }
         Target::Foreign { oif, kind, scope } => {
             if oif != 0 {
@@ -184,30 +170,25 @@ fn message(key: Key, target: Target) -> RouteMessage {
 
 fn parse(message: &RouteMessage) -> Option<(Key, Target)> {
     let header = &message.header;
-    let (mut table, mut vip, mut oif, mut src) = (u32::from(header.table), None, 0, None);
+    let (mut table, mut vip, mut oif, mut src, mut metric) = (u32::from(header.table), None, 0, None, 0);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Table(id) => table = *id,
             RouteAttribute::Destination(address) => vip = ip(address),
             RouteAttribute::PrefSource(address) => src = ip(address),
             RouteAttribute::Oif(index) => oif = *index,
+            RouteAttribute::Priority(priority) => metric = *priority,
             _ => {}
         }
     }
     let vip = vip?;
     let v6 = family(vip) == Family::V6;
-    let link = if table == TABLE_LOCAL && v6 { oif } else { 0 };
     // IPv6 routes have no scope.
-    let target = match (header.kind, header.scope, src) {
-        (RouteType::Local, scope, None) if v6 || (oif == LOOPBACK && scope == RouteScope::Host) => {
-            Target::Local
-        }
-        (RouteType::Unicast, scope, Some(src)) if v6 || scope == RouteScope::Link => {
-            Target::Link { oif, src }
-        }
-        (kind, scope, _) => Target::Foreign { oif, kind, scope },
+    let target = match (header.kind, header.scope) {
+        (RouteType::Local, scope) if v6 || scope == RouteScope::Host => Target::Local { oif, src },
+        (kind, scope) => Target::Foreign { oif, kind, scope },
     };
-    Some((Key { table, vip, link }, target))
+    Some((Key { table, vip, metric }, target))
 }
 
 /// The IP address of a route's attribute.

@@ -8,16 +8,15 @@ use rtnetlink::{
     Handle, IpVersion,
     packet_route::{
         link::{InfoBridge, InfoData, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
-        route::RouteProtocol,
         rule::RuleAttribute,
     },
 };
 use vipd_common::Family;
 
 use super::{
-    PROTOCOL_TAG, VIRTUAL_TAG,
     ethtool::SharedQueues,
     links::{LinkState, address, without_addresses},
+    neighbour_tables::{self, NeighbourTable},
     netlink::{FAMILIES, LOOPBACK, supported},
     offload,
     routes::TABLE_LOCAL,
@@ -29,6 +28,7 @@ pub struct Survey {
     /// With their addresses, but for those of `lo`.
     pub links: Vec<SurveyedLink>,
     pub rules: Vec<SurveyedRule>,
+    pub neighbour_tables: Vec<NeighbourTable>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,8 +56,8 @@ pub struct BridgeState {
 pub struct SurveyedRule {
     pub family: Family,
     pub preference: u32,
-    /// The kernel's own `lookup local`, or one of vipd's.
-    pub expected: bool,
+    /// `lookup local`.
+    pub looks_up_local: bool,
 }
 
 impl Survey {
@@ -89,7 +89,8 @@ impl Survey {
                 handle.rule().get(version).execute().try_collect().await.context("list rules")?;
             rules.extend(messages.iter().map(|message| rule(family, &message.attributes)));
         }
-        Ok(Self { links: links.into_values().collect(), rules })
+        let neighbour_tables = neighbour_tables::list(handle).await?;
+        Ok(Self { links: links.into_values().collect(), rules, neighbour_tables })
     }
 }
 
@@ -124,17 +125,13 @@ fn bridge_state(info: &LinkInfo) -> Option<BridgeState> {
 }
 
 fn rule(family: Family, attributes: &[RuleAttribute]) -> SurveyedRule {
-    let (mut preference, mut table, mut protocol) = (0, None, None);
+    let (mut preference, mut table) = (0, None);
     for attribute in attributes {
         match attribute {
             RuleAttribute::Priority(given) => preference = *given,
             RuleAttribute::Table(given) => table = Some(*given),
-            RuleAttribute::Protocol(given) => protocol = Some(*given),
             _ => {}
         }
     }
-    let ours = [PROTOCOL_TAG, VIRTUAL_TAG].map(RouteProtocol::from);
-    let kernels = preference == 0 && table.is_none_or(|table| table == TABLE_LOCAL);
-    let expected = kernels || protocol.is_some_and(|protocol| ours.contains(&protocol));
-    SurveyedRule { family, preference, expected }
+    SurveyedRule { family, preference, looks_up_local: table == Some(TABLE_LOCAL) }
 }

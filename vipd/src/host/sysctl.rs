@@ -1,4 +1,4 @@
-//! `arp_ignore` and `arp_announce`, with their originals kept in a file for the way back.
+//! Settings of the kernel that VIPs need, with their originals kept in a file for the way back.
 
 use std::{
     collections::BTreeMap,
@@ -7,99 +7,147 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use vipd_common::Family;
 
 use super::saved::Saved;
 
-/// The least value each must have while IPv4 VIPs are local routes.
-///
+/// A setting, and the least value that it must have while there are VIPs of the family.
+struct Setting {
+    /// Below `/proc/sys/net`, of the calling task's network namespace.
+    dir: &'static str,
+    name: &'static str,
+    minimum: u32,
+    family: Family,
+}
+
 /// `arp_ignore` 1: no answer for an address that is not on the interface itself. `arp_announce` 2: no ARP request with a VIP
-/// as its sender from a node that does not own it.
-///
-/// IPv6 has nothing of the kind and needs none: the kernel answers a neighbour solicitation only for an address of the
-/// interface that it came in by (RFC 4861 7.2.3), and the VIPs are none.
-const MINIMUM: [(&str, u32); 2] = [("arp_ignore", 1), ("arp_announce", 2)];
-
-/// The settings of this one are of every interface: the kernel takes the greater of it and of the interface's own.
-///
-/// The data plane stands in front of the kernel only where it is attached, and a VIP is an address of the whole host. So on a
+/// as its sender from a node that does not own it. Both in `all`, of which and of the interface's own the kernel takes the greater:
+/// the data plane stands in front of the kernel only where it is attached, and a local route is of the whole host. So on a
 /// second interface to the same network, on the parent of a macvlan, and on an interface that comes after vipd was killed,
-/// nothing else keeps the kernel silent.
-const EVERY_INTERFACE: &str = "all";
+/// nothing else keeps the kernel silent. IPv6 needs nothing of the kind: the kernel answers a neighbour solicitation
+/// only for an address of the interface that it came in by (RFC 4861 7.2.3), and the VIPs are none.
+///
+/// `ip_nonlocal_bind` 1: services bind to a VIP also while another node owns it.
+const SETTINGS: [Setting; 4] = [
+    Setting { dir: EVERY_INTERFACE, name: "arp_ignore", minimum: 1, family: Family::V4 },
+    Setting { dir: EVERY_INTERFACE, name: "arp_announce", minimum: 2, family: Family::V4 },
+    Setting { dir: "ipv4", name: NONLOCAL_BIND, minimum: 1, family: Family::V4 },
+    Setting { dir: "ipv6", name: NONLOCAL_BIND, minimum: 1, family: Family::V6 },
+];
 
-/// Interface or [`EVERY_INTERFACE`], then setting, to the value before vipd.
+const EVERY_INTERFACE: &str = "ipv4/conf/all";
+const NONLOCAL_BIND: &str = "ip_nonlocal_bind";
+
+/// Directory, then setting, to the value before vipd. A directory without a slash is an interface of IPv4, by an earlier version.
 type Originals = BTreeMap<String, BTreeMap<String, u32>>;
 
 #[derive(Debug)]
 pub(super) struct Sysctls {
     saved: Saved<Originals>,
-    /// Where `conf/IFACE/` lies, of the calling task's network namespace.
     root: PathBuf,
 }
 
 impl Sysctls {
+    pub const FILE: &str = "sysctls.json";
+
     pub fn new(state_dir: &Path) -> Self {
-        Self { saved: Saved::new(state_dir, "sysctls.json"), root: PathBuf::from("/proc/sys/net/ipv4/conf") }
+        Self { saved: Saved::new(state_dir, Self::FILE), root: PathBuf::from("/proc/sys/net") }
     }
 
-    /// Raises the settings for every interface, also those that are still to come.
-    pub fn raise(&self) -> Result<()> {
-        let mut originals = self.saved.load();
+    /// Raises the settings that VIPs of `families` need, of every interface, also of those that are still to come.
+    pub fn raise(&self, families: &[Family]) -> Result<()> {
+        let mut originals = self.originals()?;
         let mut changes = Vec::new();
-        for (setting, minimum) in MINIMUM {
-            let value = self.read(EVERY_INTERFACE, setting)?;
-            if value < minimum {
+        for setting in SETTINGS.iter().filter(|setting| families.contains(&setting.family)) {
+            let value = self.read(setting.dir, setting.name)?;
+            if value < setting.minimum {
                 // An original from before a crash is the true one.
-                let values = originals.entry(EVERY_INTERFACE.to_owned()).or_default();
-                values.entry(setting.to_owned()).or_insert(value);
-                changes.push((setting, minimum));
+                let values = originals.entry(setting.dir.to_owned()).or_default();
+                values.entry(setting.name.to_owned()).or_insert(value);
+                changes.push(setting);
             }
         }
         // First remembered, then changed: a crash between the two loses nothing.
         self.saved.save(&originals)?;
-        for (setting, value) in changes {
-            self.write(EVERY_INTERFACE, setting, value)?;
+        for setting in changes {
+            self.write(setting.dir, setting.name, setting.minimum)?;
         }
         // An earlier version raised those of single interfaces.
-        let single = originals.iter().filter(|(name, _)| name.as_str() != EVERY_INTERFACE);
-        for (name, values) in single {
-            self.restore_interface(name, values)?;
+        self.restore_those(|dir, _| SETTINGS.iter().all(|setting| setting.dir != dir))
+    }
+
+    /// Restores what was raised for VIPs of no family in `needed`. What the operator changed meanwhile is left alone.
+    pub fn restore_others(&self, needed: &[Family]) -> Result<()> {
+        let is_needed = |dir: &str, name: &str| {
+            let mut of = SETTINGS.iter().filter(|setting| needed.contains(&setting.family));
+            of.any(|setting| setting.dir == dir && setting.name == name)
+        };
+        self.restore_those(|dir, name| !is_needed(dir, name))
+    }
+
+    /// What [`Self::restore_others`] of no family would put back: the setting, the value that it has and the one that it had.
+    pub fn changed(&self) -> Result<Vec<(String, u32, u32)>> {
+        let mut changed = Vec::new();
+        for (dir, values) in self.originals()? {
+            for (name, original) in values {
+                let raised_to = SETTINGS.iter().find(|setting| setting.name == name).map(|s| s.minimum);
+                if let Ok(value) = self.read(&dir, &name)
+                    && Some(value) == raised_to
+                {
+                    changed.push((format!("net.{}.{name}", dir.replace('/', ".")), value, original));
+                }
+            }
         }
-        originals.retain(|name, _| name == EVERY_INTERFACE);
+        Ok(changed)
+    }
+
+    fn restore_those(&self, which: impl Fn(&str, &str) -> bool) -> Result<()> {
+        let mut originals = self.originals()?;
+        for (dir, values) in &mut originals {
+            for (name, original) in std::mem::take(values) {
+                if which(dir, &name) {
+                    self.restore(dir, &name, original)?;
+                } else {
+                    values.insert(name, original);
+                }
+            }
+        }
+        originals.retain(|_, values| !values.is_empty());
         self.saved.save(&originals)
     }
 
-    /// Restores what was raised and deletes the file. What the operator changed meanwhile is left alone.
-    pub fn restore(&self) -> Result<()> {
-        for (interface, values) in self.saved.load() {
-            self.restore_interface(&interface, &values)?;
-        }
-        self.saved.save(&Originals::new())
-    }
-
-    fn restore_interface(&self, interface: &str, values: &BTreeMap<String, u32>) -> Result<()> {
-        if !self.root.join(interface).exists() {
-            return Ok(());
-        }
-        for (setting, minimum) in MINIMUM {
-            if let Some(&original) = values.get(setting)
-                && self.read(interface, setting)? == minimum
-            {
-                self.write(interface, setting, original)?;
-            }
+    fn restore(&self, dir: &str, name: &str, original: u32) -> Result<()> {
+        let raised_to = SETTINGS.iter().find(|setting| setting.name == name).map(|setting| setting.minimum);
+        // An interface may be gone.
+        if self.root.join(dir).exists() && Some(self.read(dir, name)?) == raised_to {
+            self.write(dir, name, original)?;
         }
         Ok(())
     }
 
-    fn read(&self, interface: &str, setting: &str) -> Result<u32> {
-        let name = format!("sysctl net.ipv4.conf.{interface}.{setting}");
-        let text =
-            fs::read_to_string(self.root.join(interface).join(setting)).with_context(|| name.clone())?;
-        text.trim().parse().with_context(|| name)
+    fn originals(&self) -> Result<Originals> {
+        let known = |(dir, values): (String, _)| {
+            if dir.contains('/') || dir.starts_with("ipv") {
+                (dir, values)
+            } else {
+                (format!("ipv4/conf/{dir}"), values)
+            }
+        };
+        Ok(self.saved.load()?.into_iter().map(known).collect())
     }
 
-    fn write(&self, interface: &str, setting: &str, value: u32) -> Result<()> {
-        fs::write(self.root.join(interface).join(setting), value.to_string()).with_context(|| {
-            format!("sysctl net.ipv4.conf.{interface}.{setting}={value} (needs CAP_NET_ADMIN and a writable /proc/sys)")
+    fn read(&self, dir: &str, name: &str) -> Result<u32> {
+        let text = fs::read_to_string(self.root.join(dir).join(name)).with_context(|| title(dir, name))?;
+        text.trim().parse().with_context(|| title(dir, name))
+    }
+
+    fn write(&self, dir: &str, name: &str, value: u32) -> Result<()> {
+        fs::write(self.root.join(dir).join(name), value.to_string()).with_context(|| {
+            format!("{}={value} (needs CAP_NET_ADMIN and a writable /proc/sys)", title(dir, name))
         })
     }
+}
+
+fn title(dir: &str, name: &str) -> String {
+    format!("sysctl net.{}.{name}", dir.replace('/', "."))
 }

@@ -93,13 +93,6 @@ fn lines(text: &str) -> Vec<String> {
     text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
-/// The table of the backups on a link.
-fn table(link: &str) -> String {
-    let ifindex = ip(&format!("-o link show dev {link}"));
-    let ifindex: u32 = ifindex.split(':').next().unwrap().parse().unwrap();
-    (TABLE_BASE + (1 << 16) + ifindex).to_string()
-}
-
 fn addr(s: &str) -> IpAddr {
     s.parse().unwrap()
 }

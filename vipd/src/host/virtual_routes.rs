@@ -19,6 +19,7 @@ use vipd_config::{Hop, Prefix, RouteKind, VirtualRoute};
 
 use super::{
     VIRTUAL_TAG,
+    leftovers::Named,
     netlink::{FAMILIES, Problems, address_family, errno, explain, family, supported},
     routes::ip,
 };
@@ -93,6 +94,16 @@ async fn list(handle: &Handle) -> Result<Vec<Resolved>> {
         }
     }
     Ok(routes)
+}
+
+/// The tagged routes in words.
+pub(super) async fn named(handle: &Handle) -> Result<Vec<Named>> {
+    let named = |route: Resolved| {
+        let (address, length) = route.destination;
+        let text = format!("{address}/{length} in table {}", route.table);
+        Named { family: family(address), table: route.table, text }
+    };
+    Ok(list(handle).await?.into_iter().map(named).collect())
 }
 
 async fn add(handle: &Handle, route: &Resolved) -> Result<(), rtnetlink::Error> {

@@ -14,6 +14,7 @@ use vipd_config::{Prefix, RuleAction, VirtualRule};
 
 use super::{
     VIRTUAL_TAG,
+    leftovers::Named,
     netlink::{FAMILIES, Problems, address_family, errno, explain, supported},
 };
 
@@ -65,6 +66,16 @@ async fn list(handle: &Handle) -> Result<Vec<(Option<VirtualRule>, RuleMessage)>
         }
     }
     Ok(rules)
+}
+
+/// The tagged rules in words.
+pub(super) async fn named(handle: &Handle) -> Result<Vec<Named>> {
+    let named = |(rule, message): (Option<VirtualRule>, RuleMessage)| {
+        let is_v6 = message.header.family == address_family(Family::V6);
+        let text = rule.map_or_else(|| "of an unknown form".to_owned(), |rule| shown(&rule));
+        Named { family: if is_v6 { Family::V6 } else { Family::V4 }, table: 0, text }
+    };
+    Ok(list(handle).await?.into_iter().map(named).collect())
 }
 
 async fn add(handle: &Handle, rule: &VirtualRule) -> Result<()> {

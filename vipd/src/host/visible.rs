@@ -53,7 +53,8 @@ pub(super) fn is_for_show(message: &AddressMessage) -> bool {
     message.attributes.iter().any(ours)
 }
 
-async fn list(handle: &Handle) -> Result<Visible> {
+/// Those that bear the tag.
+pub(super) async fn list(handle: &Handle) -> Result<Visible> {
     let mut visible = Visible::new();
     for family in FAMILIES.into_iter().filter(|family| supported(*family)) {
         let mut get = handle.address().get();

@@ -1,6 +1,6 @@
 //! The list of metrics: name, kind, what it says, and where in a status it is. `docs/reference/metrics.md` is made from it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use prometheus_client::metrics::MetricType;
 use vipd_common::abi::InstanceCounters;
@@ -68,17 +68,60 @@ const STATES: [StateName; 5] =
 /// Every state that a line can be in.
 const LINE_STATES: [&str; 4] = ["up", "down", "absent", "lost"];
 
+/// What a value is measured in; a metric's name ends in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Seconds,
+    Bytes,
+}
+
+/// A metric with its samples of one moment.
+#[derive(Debug)]
+pub struct Metric {
+    /// Without the unit, and what the kind appends.
+    pub name: String,
+    pub unit: Option<Unit>,
+    pub kind: Kind,
+    pub help: &'static str,
+    pub samples: Vec<Sample>,
+}
+
+impl Metric {
+    /// As a query names it.
+    pub fn full_name(&self) -> String {
+        full_name(&self.name, self.unit, self.kind)
+    }
+}
+
+fn full_name(name: &str, unit: Option<Unit>, kind: Kind) -> String {
+    let unit = match unit {
+        Some(Unit::Seconds) => "_seconds",
+        Some(Unit::Bytes) => "_bytes",
+        None => "",
+    };
+    let suffix = match kind {
+        Kind::Gauge => "",
+        Kind::Counter => "_total",
+        Kind::Info => "_info",
+    };
+    format!("{name}{unit}{suffix}")
+}
+
 impl Family {
+    fn unit(&self) -> Option<Unit> {
+        self.seconds.then_some(Unit::Seconds)
+    }
+
     /// As a query names it.
     #[cfg(test)]
     pub fn full_name(&self) -> String {
-        let unit = if self.seconds { "_seconds" } else { "" };
-        let suffix = match self.kind {
-            Kind::Gauge => "",
-            Kind::Counter => "_total",
-            Kind::Info => "_info",
-        };
-        format!("vipd_{}{unit}{suffix}", self.name)
+        full_name(&format!("vipd_{}", self.name), self.unit(), self.kind)
+    }
+
+    /// With what a status says.
+    pub fn metric(&self, status: &Status) -> Metric {
+        let name = format!("vipd_{}", self.name);
+        Metric { name, unit: self.unit(), kind: self.kind, help: self.help, samples: self.samples(status) }
     }
 
     /// The names of the labels of each sample.
@@ -92,7 +135,7 @@ impl Family {
         }
     }
 
-    pub fn samples(&self, status: &Status) -> Vec<Sample> {
+    fn samples(&self, status: &Status) -> Vec<Sample> {
         match self.source {
             Source::Daemon(value) => vec![Sample { labels: Vec::new(), value: value(status) }],
             Source::DaemonBy(names, samples) => {
@@ -238,7 +281,10 @@ pub const ALL: &[Family] = &[
         "What an instance is configured to be.",
         Source::InstanceBy(&["version", "lease", "xdp_mode", "sync_group"], |i| {
             let group = i.sync_group.clone().unwrap_or_default();
-            vec![(vec![i.version.to_string(), i.lease.clone(), i.xdp_mode.clone(), group], whole(1))]
+            vec![(
+                vec![i.version.to_string(), i.lease.clone(), i.xdp_mode.name().to_owned(), group],
+                whole(1),
+            )]
         }),
     ),
     gauge(
@@ -391,6 +437,15 @@ pub const ALL: &[Family] = &[
         "instance_leases_revoked",
         "Times XDP took the lease back because another router has taken over.",
         Source::Instance(|i| Some(whole(i.leases_revoked))),
+    ),
+    gauge(
+        "vip_owned",
+        "1 for each VIP that this node owns, which is that XDP answers for it, 0 for the others.",
+        Source::InstanceBy(&["vip"], |i| {
+            let owned = i.lease_remaining_ms.is_some();
+            let vips: BTreeSet<IpAddr> = i.vips.iter().chain(&i.vips_excluded).copied().collect();
+            vips.into_iter().map(|vip| (vec![vip.to_string()], yes(owned))).collect()
+        }),
     ),
     counter(
         "vip_answers",

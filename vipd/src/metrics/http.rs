@@ -1,4 +1,4 @@
-//! HTTP/1.1, as little of it as a scrape takes: GET /metrics, one request a connection.
+//! HTTP/1.1, as little of it as a scrape takes: GET and HEAD of /metrics, one request a connection.
 //!
 //! Runs on the daemon's main thread. A connection that is slow, or asks for anything else, costs its own time and one of
 //! [`CONNECTIONS`]; a further one takes the place of the one that has been slow for longest.
@@ -8,7 +8,7 @@ use std::{convert::Infallible, os::fd::AsRawFd, time::Duration};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
-    header::{ALLOW, CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, VARY},
     server::conn::http1,
     service::service_fn,
 };
@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{listen::Listener, text};
+use super::{format::Format, listen::Listener, process::Process, text};
 use crate::{
     control::{Command, model::Status},
     places::{Place, Places},
@@ -105,13 +105,21 @@ async fn answer(request: &Request<Incoming>, commands: &mpsc::Sender<Command>) -
     if request.uri().path() != "/metrics" {
         return plain(StatusCode::NOT_FOUND, "the metrics are at /metrics\n");
     }
-    if request.method() != Method::GET {
-        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is served\n");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+    // hyper sends the head of an answer to HEAD only, with the length that the body would have.
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served\n");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
+    let accept = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Format::accepted(accept);
     match timeout(STATUS_TIMEOUT, status(commands)).await {
-        Ok(Some(status)) => respond(StatusCode::OK, text::CONTENT_TYPE, text::encode(status)),
+        Ok(Some(status)) => {
+            let text = text::encode(format, &status, &Process::of_self());
+            let mut response = respond(StatusCode::OK, format.content_type(), text);
+            response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+            response
+        }
         Ok(None) => plain(StatusCode::SERVICE_UNAVAILABLE, "vipd is stopping\n"),
         Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "vipd does not answer\n"),
     }

@@ -1,12 +1,14 @@
-//! The daemon's metrics for Prometheus, in the OpenMetrics text format over HTTP.
+//! The daemon's metrics for Prometheus, as text over HTTP: OpenMetrics, or the classic format.
 //!
 //! A scrape is a [`Command::Status`] in the queue of the control socket's requests, answered on the main thread: the engine
-//! thread does no more for it than for `vipd status`. [`families`] is the list of what there is, [`text`] writes it, [`http`]
-//! serves it, [`listen`] is where.
+//! thread does no more for it than for `vipd status`. [`families`] is the list of what there is, [`process`] that of what
+//! the process says of itself, [`text`] writes both in a [`format`](self::format), [`http`] serves it, [`listen`] is where.
 
 mod families;
+mod format;
 mod http;
 mod listen;
+mod process;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -1,51 +1,98 @@
-//! A status as OpenMetrics text.
+//! A status, and what the process says of itself, as text: OpenMetrics, or the classic format of Prometheus.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, NoLabelSet, text},
-    registry::{Registry, Unit},
+    registry::{self, Registry},
 };
 
-use super::families::{ALL, Kind, Sample, Value};
+use super::{
+    families::{ALL, Kind, Metric, Sample, Unit, Value},
+    format::Format,
+    process::{self, Process},
+};
 use crate::control::model::Status;
 
-/// What [`encode`] makes.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Writes every metric, as the status and the process have it.
+pub fn encode(format: Format, status: &Status, process: &Process) -> String {
+    let of_status = ALL.iter().map(|family| family.metric(status));
+    let metrics = of_status.chain(process::ALL.iter().map(|family| family.metric(process))).collect();
+    match format {
+        Format::Classic => classic(metrics),
+        Format::OpenMetrics => open_metrics(metrics),
+    }
+}
 
-/// Writes every metric of [`ALL`], as the status has it.
-pub fn encode(status: Status) -> String {
-    let mut registry = Registry::with_prefix("vipd");
-    registry.register_collector(Box::new(Snapshot(status)));
+fn open_metrics(metrics: Vec<Metric>) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Snapshot(metrics)));
     let mut out = String::new();
     text::encode(&mut out, &registry).expect("memory can be written to");
     out
 }
 
 #[derive(Debug)]
-struct Snapshot(Status);
+struct Snapshot(Vec<Metric>);
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for family in ALL {
-            let seconds = family.seconds.then_some(&Unit::Seconds);
-            let mut metric =
-                encoder.encode_descriptor(family.name, family.help, seconds, family.kind.metric_type())?;
-            for Sample { labels, value } in family.samples(&self.0) {
-                match (family.kind, value) {
-                    (Kind::Info, _) => metric.encode_info(&labels)?,
+        for Metric { name, unit, kind, help, samples } in &self.0 {
+            let unit = unit.map(|unit| match unit {
+                Unit::Seconds => registry::Unit::Seconds,
+                Unit::Bytes => registry::Unit::Bytes,
+            });
+            let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), kind.metric_type())?;
+            for Sample { labels, value } in samples {
+                match (kind, value) {
+                    (Kind::Info, _) => metric.encode_info(labels)?,
                     (Kind::Counter, Value::Whole(n)) => {
-                        metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&n, None)?;
+                        metric.encode_family(labels)?.encode_counter::<NoLabelSet, _, f64>(n, None)?;
                     }
                     (Kind::Counter, Value::Real(x)) => {
-                        metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&x, None)?;
+                        metric.encode_family(labels)?.encode_counter::<NoLabelSet, _, f64>(x, None)?;
                     }
-                    (Kind::Gauge, Value::Whole(n)) => metric.encode_family(&labels)?.encode_gauge(&n)?,
-                    (Kind::Gauge, Value::Real(x)) => metric.encode_family(&labels)?.encode_gauge(&x)?,
+                    (Kind::Gauge, Value::Whole(n)) => metric.encode_family(labels)?.encode_gauge(n)?,
+                    (Kind::Gauge, Value::Real(x)) => metric.encode_family(labels)?.encode_gauge(x)?,
                 }
             }
         }
         Ok(())
     }
+}
+
+fn classic(metrics: Vec<Metric>) -> String {
+    let mut out = String::new();
+    for metric in metrics {
+        // A family without a sample is said by nobody else either.
+        if !metric.samples.is_empty() {
+            classic_metric(&mut out, &metric).expect("memory can be written to");
+        }
+    }
+    out
+}
+
+fn classic_metric(out: &mut String, metric: &Metric) -> fmt::Result {
+    let name = metric.full_name();
+    let kind = match metric.kind {
+        Kind::Counter => "counter",
+        // The classic format has no type for it.
+        Kind::Gauge | Kind::Info => "gauge",
+    };
+    writeln!(out, "# HELP {name} {}", metric.help.replace('\\', "\\\\").replace('\n', "\\n"))?;
+    writeln!(out, "# TYPE {name} {kind}")?;
+    for Sample { labels, value } in &metric.samples {
+        out.push_str(&name);
+        for (n, (label, value)) in labels.iter().enumerate() {
+            let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            write!(out, "{}{label}=\"{value}\"", if n == 0 { '{' } else { ',' })?;
+        }
+        out.push_str(if labels.is_empty() { " " } else { "} " });
+        match value {
+            Value::Whole(n) => writeln!(out, "{n}")?,
+            Value::Real(x) => writeln!(out, "{x}")?,
+        }
+    }
+    Ok(())
 }

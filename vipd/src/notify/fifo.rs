@@ -168,8 +168,7 @@ fn check_owner(path: &Path, dir: &Dir, found: &FileStat, owner: Option<(Uid, Gid
         return Ok(());
     }
     let around = fstat(dir)?;
-    let only_its_owner_writes_there = around.st_mode & 0o022 == 0;
-    if only_its_owner_writes_there && [0, found.st_uid].contains(&around.st_uid) {
+    if !files::others_may_write(around.st_mode, around.st_gid) && [0, found.st_uid].contains(&around.st_uid) {
         return Ok(());
     }
     bail!(

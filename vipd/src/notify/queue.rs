@@ -1,12 +1,11 @@
 //! Queues of what is still to be told, between tasks of one thread. A queue has a limit; what it drops there is old news, it counts
 //! what it has dropped, and it says so by an event.
 
-use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 use tokio::{sync::Notify, time::Instant};
 
-/// While a queue goes on dropping, it says so once in this time.
-const SAY_EVERY: Duration = Duration::from_secs(60);
+use crate::events::SAY_EVERY;
 
 /// The end that is written to. Dropping it closes the queue: what is in it is still read.
 #[derive(Debug)]

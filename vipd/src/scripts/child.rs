@@ -3,7 +3,7 @@
 //! Everything here is async-signal-safe: system calls on values that were made before the fork.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     fs::File,
     io::{self, Read},
     mem,
@@ -14,9 +14,12 @@ use std::{
 };
 
 use nix::{
-    fcntl::OFlag,
+    fcntl::{OFlag, open},
     libc,
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        stat::Mode,
+    },
     unistd::{Gid, Pid, Uid, pipe2, setgroups, setresgid, setresuid, setsid},
 };
 
@@ -95,6 +98,8 @@ impl Setup {
             // SAFETY: the octets outlive the call, and the parent holds the descriptor until the child has come to its exec.
             unsafe { libc::write(guard, pid.as_ptr().cast(), pid.len()) };
         }
+        // Before the change of the user, who may not write there.
+        restore_oom_score();
         if let Some(RunAs { uid, gid, groups }) = &self.account {
             setgroups(groups)?;
             setresgid(*gid, *gid, *gid)?;
@@ -118,6 +123,19 @@ fn close_descriptors() -> io::Result<()> {
     let result =
         unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes the protection back that the service manager has given to vipd: where memory runs out, a script is ended before vipd is.
+///
+/// A command is run all the same where this fails (no `/proc`).
+fn restore_oom_score() {
+    const FILE: &CStr = c"/proc/self/oom_score_adj";
+    let Ok(file) = open(FILE, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) else { return };
+    let mut text = [0; 16];
+    let is_protected = nix::unistd::read(&file, &mut text).is_ok_and(|length| length > 0) && text[0] == b'-';
+    if is_protected {
+        let _ = nix::unistd::write(&file, b"0");
+    }
 }
 
 fn inode(path: &CString) -> io::Result<(u64, u64)> {
@@ -148,6 +166,46 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let outcome = runtime.block_on(executable.run(Duration::from_secs(60)));
         assert!(outcome.is_success(), "{outcome}");
+    }
+
+    /// Else the kernel ends everything else first where a script takes all memory.
+    #[test]
+    fn a_command_is_not_protected_from_the_kernel_as_vipd_is() {
+        if !Uid::effective().is_root() {
+            return vipd_tests::skip("needs root");
+        }
+        // The score is that of a process: a process of the test's own is protected.
+        let me = std::env::current_exe().unwrap();
+        let this = "scripts::child::tests::a_command_is_not_protected_from_the_kernel_as_vipd_is";
+        let Some(score) = std::env::var_os("VIPD_TEST_SCORE") else {
+            for (score, expect) in [("-900", "0"), ("500", "500")] {
+                let mut again = Command::new("/bin/sh");
+                let script = "echo $VIPD_TEST_SCORE >/proc/self/oom_score_adj || exit 99; exec \"$@\"";
+                again.args(["-c", script, "sh"]).arg(&me).args(["--exact", this]);
+                let output =
+                    again.env("VIPD_TEST_SCORE", score).env("VIPD_TEST_EXPECT", expect).output().unwrap();
+                if output.status.code() == Some(99) {
+                    vipd_tests::skip(format_args!("a score of {score} needs CAP_SYS_RESOURCE"));
+                    continue;
+                }
+                assert!(output.status.success(), "{score}: {}", String::from_utf8_lossy(&output.stdout));
+            }
+            return;
+        };
+        let own = || std::fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim().to_owned();
+        assert_eq!(own(), score.to_str().unwrap());
+        let expect = std::env::var("VIPD_TEST_EXPECT").unwrap();
+        let unprivileged =
+            RunAs { uid: Uid::from_raw(65_534), gid: Gid::from_raw(65_534), groups: Vec::new() };
+        for account in [None, Some(unprivileged)] {
+            let script = format!("read score </proc/self/oom_score_adj; test $score = {expect}");
+            let arguments = vec!["-c".to_owned(), script];
+            let executable = Executable { path: "/bin/sh".into(), arguments, account, secure: false };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let outcome = runtime.block_on(executable.run(Duration::from_secs(60)));
+            assert!(outcome.is_success(), "{executable:?}: {outcome}");
+        }
+        assert_eq!(own(), score.to_str().unwrap(), "vipd's own stays");
     }
 
     /// The user of a script stopped it between the change of the user and its exec, and whoever started it waited for ever.

@@ -26,7 +26,7 @@ pub use child::RunAs;
 use child::{Guard, Setup};
 
 pub use output::{Unread, read};
-pub use resolve::{Accounts, Executable, Unusable, find};
+pub use resolve::{Accounts, Executable, Unusable, executable};
 
 /// What a command that is told to end is given to do so.
 const GRACE: Duration = Duration::from_secs(2);

@@ -37,7 +37,7 @@ pub enum Unread {
 
 /// What a program writes, which has to succeed within `limit`. It is killed with whoever waits for it.
 pub async fn read(program: &'static str, arguments: &[&str], limit: Duration) -> Result<Vec<u8>, Unread> {
-    let path = find(program).ok_or(Unread::NotInstalled(program))?;
+    let path = system_tool(program).ok_or(Unread::NotInstalled(program))?;
     let mut command = Command::new(path);
     command
         .args(arguments)
@@ -90,7 +90,7 @@ async fn take(pipe: Option<impl AsyncRead + Unpin>, kept: usize) -> io::Result<O
 }
 
 /// A tool in the directories of the system, never in one that the environment names: root may run this with somebody else's PATH.
-fn find(program: &str) -> Option<PathBuf> {
+fn system_tool(program: &str) -> Option<PathBuf> {
     SYSTEM.iter().map(|dir| Path::new(dir).join(program)).find(|path| path.is_file())
 }
 

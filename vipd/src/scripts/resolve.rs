@@ -74,7 +74,7 @@ impl Accounts {
     pub fn resolve(&self, command: &Command) -> Result<Executable, Unusable> {
         let account = self.run_as(command.account.as_ref())?;
         let first = command.words.first().map(String::as_str).unwrap_or_default();
-        let (path, arguments) = match find(first)? {
+        let (path, arguments) = match executable(first)? {
             Some(path) => (path, command.words[1..].to_vec()),
             // As keepalived: what is no file is for the shell.
             None => ("/bin/sh".into(), vec!["-c".to_owned(), command.words.join(" ")]),
@@ -105,7 +105,7 @@ fn look_up(account: &Account) -> Result<RunAs, Unusable> {
 }
 
 /// The file of a command; `None`: it names none.
-pub fn find(word: &str) -> Result<Option<PathBuf>, Unusable> {
+pub fn executable(word: &str) -> Result<Option<PathBuf>, Unusable> {
     if word.contains('/') && !word.starts_with(['<', '>']) {
         let path = PathBuf::from(word);
         if path.is_relative() {

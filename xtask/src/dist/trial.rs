@@ -67,6 +67,7 @@ impl Trial<'_> {
         self.strict()?;
         self.hang()?;
         self.stop()?;
+        self.remove_dead()?;
         self.purge()
     }
 
@@ -202,6 +203,20 @@ impl Trial<'_> {
         self.nothing_is_left()?;
         say(&format!("systemctl stop: handed over, nothing left; {lost} of {asked} questions lost"));
         Ok(())
+    }
+
+    /// A vipd that was killed, and that nobody started again, leaves nothing when its package is removed.
+    fn remove_dead(&self) -> Result<()> {
+        let run = format!("systemd-run --unit=dead --property=Restart=no vipd run -f {CONF}");
+        self.machine.exec(&["sh", "-c", &run])?;
+        self.wait_master()?;
+        self.machine.exec(&["systemctl", "kill", "--signal=KILL", "dead"])?;
+        self.lab.node("lb02").wait_state(self.vipd, "VI_1", "MASTER", SOON)?;
+        ensure!(self.nothing_is_left().is_err(), "a killed vipd has left nothing: this shows nothing");
+        self.machine.exec(&["dpkg", "--remove", "vipd"])?;
+        self.nothing_is_left()?;
+        say("dpkg --remove after kill -9: nothing left");
+        self.dpkg_install().map(drop)
     }
 
     fn purge(&self) -> Result<()> {

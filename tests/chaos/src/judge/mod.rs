@@ -15,7 +15,7 @@ use self::causes::Causes;
 use crate::{
     clock::{MILLI, Time, millis, ns, seconds},
     cluster::Happened,
-    fault::{Class, NodeIndex, name},
+    fault::{Class, Fault, NodeIndex, name},
     plan::{Family, NODES, Setup},
     watch::Seen,
 };
@@ -170,7 +170,12 @@ impl Case {
         let near = |f: &&Happened| f.start <= run.to && f.end.saturating_add(wait + tolerance) >= run.from;
         let near: Vec<_> = self.faults.iter().filter(near).copied().collect();
         let seamless = near.iter().all(|f| f.fault.class(&self.setup) != Class::Network);
-        let skew = if self.setup.strict { ns(self.setup.interval) } else { 0 };
+        // A master whose check fails gives up at once, and its successor takes over after its skew time, shorter than an interval.
+        let check_failed = near.iter().any(|f| {
+            let runs = f.start..=f.start.saturating_add(CHECK + tolerance);
+            matches!(f.fault, Fault::Check(_)) && runs.contains(&run.from)
+        });
+        let skew = if self.setup.strict || check_failed { ns(self.setup.interval) } else { 0 };
         let names =
             Causes::new(near.iter().map(|f| (*f, f.start, f.end)).collect()).named(0, Time::MAX, STALL);
 
@@ -178,7 +183,7 @@ impl Case {
         // The last time that anything began or ended, before the end of the gap.
         let edges = self.faults.iter().filter(|f| f.fault.class(&self.setup) != Class::Machine);
         let edges = edges.flat_map(|f| [f.start, f.end]).filter(|&edge| edge <= run.to);
-        let edge = edges.max().unwrap_or(0);
+        let edge = edges.chain(check_failed.then_some(run.from)).max().unwrap_or(0);
         let deadline = healthy.map(|since| since.max(edge) + wait + self.tolerance(edge, run.to));
         let verdict = if run.length() <= TOLERANCE {
             Verdict::Brief
@@ -201,7 +206,9 @@ impl Case {
     fn without_cause(&self) -> impl Iterator<Item = Finding> + '_ {
         let lasts = 2 * self.setup.wait() + CHECK;
         let caused = move |change: &&Change| {
-            let edges = self.faults.iter().flat_map(|f| [f.start, f.end]);
+            // A check is told to succeed again before its next run has told so.
+            let told = |f: &Happened| matches!(f.fault, Fault::Check(_)).then(|| f.end.saturating_sub(CHECK));
+            let edges = self.faults.iter().flat_map(|f| [Some(f.start), told(f), Some(f.end)]).flatten();
             let stalls =
                 self.stalled(change.at.saturating_sub(lasts), change.at) > ns(self.setup.interval) / 4;
             let caused = edges

@@ -95,11 +95,23 @@ fn a_cut_excuses_two_owners_until_the_lease_has_run_out() {
 #[test]
 fn a_gap_is_found() {
     assert_eq!(quiet().owned(5000, 5060, 0).violations(), [Kind::NoOwner]);
-    for fault in [Fault::Kill(0), Fault::Freeze(0), Fault::Stop(0), Fault::Handover(0), Fault::Check(0)] {
+    for fault in [Fault::Kill(0), Fault::Freeze(0), Fault::Stop(0), Fault::Handover(0)] {
         let case = quiet().fault(fault, 4900, 6000);
         assert_eq!(case.owned(5000, 5060, 0).violations(), [Kind::NoOwner], "{fault}");
     }
+    // Whoever gives up because of its check leaves a gap of the successor's skew time, and no more.
+    let check = |begins| quiet().fault(Fault::Check(0), begins, 9000);
+    assert_eq!(check(4900).owned(5000, 5060, 0).violations(), []);
+    assert_eq!(check(4900).owned(5000, 5200, 0).violations(), [Kind::NoOwner]);
+    assert_eq!(check(3000).owned(5000, 5060, 0).violations(), [Kind::NoOwner], "long after its last run");
     assert_eq!(quiet().owned(5000, 5010, 0).violations(), []);
+}
+
+/// The end of a check's failure is written down when its next run has told of it.
+#[test]
+fn a_check_that_succeeds_again_is_a_cause() {
+    let case = |at| quiet().fault(Fault::Check(1), 2000, 8000).change(at).violations();
+    assert_eq!((case(6600), case(5000)), (vec![], vec![Kind::NoCause]));
 }
 
 #[test]

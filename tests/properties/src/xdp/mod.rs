@@ -171,7 +171,7 @@ impl Program {
     fn set_leases(&self) {
         for (slot, router) in (0..).zip(&ROUTERS) {
             if router.owned {
-                self.dataplane.pages().leases().acquire(group(slot), Instant::default() + OWNED_UNTIL);
+                self.dataplane.pages().leases().acquire(lease_slot(slot), Instant::default() + OWNED_UNTIL);
             }
         }
     }
@@ -179,7 +179,7 @@ impl Program {
     /// A valid advert takes the lease of its own virtual router if it beats us; nothing else does, and nothing gives one.
     fn check_leases(&self, expected: &Expected, verdict: u32, frame: &[u8]) {
         for (slot, router) in (0..).zip(&ROUTERS) {
-            let lease = self.dataplane.pages().leases().read(group(slot));
+            let lease = self.dataplane.pages().leases().read(lease_slot(slot));
             // An advert too long to be read is dropped and does nothing.
             let revoked = verdict == XDP_PASS && expected.revokes && expected.advert_of == Some(slot);
             let held = router.owned && !revoked;
@@ -190,7 +190,7 @@ impl Program {
 }
 
 /// Not the slot, so that a mix-up of the two shows.
-fn group(slot: u32) -> u32 {
+fn lease_slot(slot: u32) -> u32 {
     slot + 16
 }
 
@@ -208,7 +208,14 @@ fn contents() -> Contents {
             let mac = router.answering_mac();
             contents.vips.push((
                 key,
-                VipEntry { group: group(slot), instance: slot, answers: 0, mac, flags, reserved: 0 },
+                VipEntry {
+                    lease_slot: lease_slot(slot),
+                    instance: slot,
+                    reply_slot: 0,
+                    mac,
+                    flags,
+                    reserved: 0,
+                },
             ));
         }
         if let Some(peer) = router.peer {
@@ -228,7 +235,7 @@ fn identity(slot: u32, router: &Router) -> Identity {
         flags |= instance_flag::UNICAST | instance_flag::CHECK_SOURCE;
     }
     Identity {
-        head: InstanceHead { key: key(router), group: group(slot) },
+        head: InstanceHead { key: key(router), lease_slot: lease_slot(slot) },
         primary: octets(router.primary),
         destination: octets(if router.peer.is_some() { router.primary } else { router.multicast_group() }),
         auth_type: if router.password.is_some() { auth_type::SIMPLE_TEXT } else { auth_type::NONE },

@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use crate::{
+    model::{config::Config, instance::Instance},
     schema::command,
     source::Outside,
     syntax::{
@@ -32,6 +33,8 @@ const COMMANDS: &[&str] = &[
     "vrrp_notify_fifo_script",
     "fence_script",
 ];
+/// Interfaces that a hint names at most.
+const NAMED: usize = 8;
 /// Who runs commands unless it is said, if there is such a user.
 const DEFAULT_USER: &str = "keepalived_script";
 
@@ -90,6 +93,39 @@ pub fn passwords(tree: &[Node], outside: &dyn Outside, report: &mut Report) {
             report.warning(Code::Insecure, keyword.span, message, format!("`chmod o-r {file}`"));
         }
     }
+}
+
+/// Reports interfaces that `xdp_mode` names and nothing uses: a misspelt one has the mode of all others.
+pub fn unused_interfaces(tree: &[Node], config: &Config, report: &mut Report) {
+    // What an instance with an error would have used is not known.
+    if report.has_errors() {
+        return;
+    }
+    let used: BTreeSet<&str> = config.instances.iter().flat_map(interfaces).collect();
+    let lines = blocks(tree, "global_defs").flat_map(children).filter(|node| is(node, "xdp_mode"));
+    let unused = lines.flat_map(|line| line.words.iter().skip(2)).filter(|name| !used.contains(&*name.text));
+    for name in unused {
+        let message =
+            format!("no instance uses the interface {}: this line changes nothing", report.quote(name));
+        let hint = match used.is_empty() {
+            true => "there is no instance".to_owned(),
+            false => {
+                let used: Vec<&str> = used.iter().copied().take(NAMED).collect();
+                format!(
+                    "the interface as the instance names it, not the one below a VLAN or bond; in use: {}",
+                    used.join(", ")
+                )
+            }
+        };
+        report.warning(Code::UnknownName, name.span, message, hint);
+    }
+}
+
+/// Every interface that an instance has VIPs or sends adverts on.
+fn interfaces(instance: &Instance) -> impl Iterator<Item = &str> {
+    let of_vips = instance.vips.iter().chain(&instance.excluded).filter_map(|vip| vip.interface.as_deref());
+    let of_heartbeats = instance.heartbeat_links.iter().map(|link| link.interface.as_str());
+    [instance.interface.as_str()].into_iter().chain(of_vips).chain(of_heartbeats)
 }
 
 /// What is to be said of the files that were read, each of which says what root runs.

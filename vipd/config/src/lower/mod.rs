@@ -34,7 +34,10 @@ use crate::{
     schema::keyword::Block,
     syntax::{diagnostic::Code, parser::Node, report::Report, span::Span},
 };
-pub use audit::{commands as audit_commands, files as audit_files, passwords as audit_passwords};
+pub use audit::{
+    commands as audit_commands, files as audit_files, passwords as audit_passwords,
+    unused_interfaces as audit_unused_interfaces,
+};
 use given::{Given, Names};
 use lowering::Lowering;
 pub use lowering::Unsupported;

@@ -110,3 +110,31 @@ fn files_that_others_may_change_or_read() {
     );
     assert_eq!(audited("/etc/k.conf", &text), [""; 0]);
 }
+
+#[test]
+fn an_xdp_mode_of_an_interface_that_nothing_uses_is_a_warning() {
+    let warned = |names: &str, error: &str| -> Vec<String> {
+        let text = format!(
+            "global_defs {{\nxdp_mode native {names}\n}}\nvrrp_instance VI_1 {{\ninterface eth0.10\nvirtual_router_id 51{error}\n\
+             heartbeat_interface {{\neth2\n}}\nvirtual_ipaddress {{\n10.0.0.3 dev eth1\n}}\n}}\n"
+        );
+        let found = match config::parse(Path::new("k.conf"), &text, &Machine, Unsupported::Refused) {
+            Ok(loaded) => loaded.warnings,
+            Err(failure) => failure.diagnostics,
+        };
+        let of_mode = found.into_iter().filter(|d| d.message.contains("changes nothing"));
+        of_mode
+            .map(|d| format!("{}:{} {} | {}", d.line, d.column, d.message, d.hint.unwrap_or_default()))
+            .collect()
+    };
+    assert_eq!(warned("eth0.10 eth1 eth2", ""), [""; 0]);
+    assert_eq!(warned("", ""), [""; 0], "of all interfaces");
+    assert_eq!(
+        warned("eth1 eth0", ""),
+        [
+            "2:22 no instance uses the interface `eth0`: this line changes nothing | the interface as the instance names it, not the one \
+             below a VLAN or bond; in use: eth0.10, eth1, eth2"
+        ]
+    );
+    assert_eq!(warned("eth0", "2"), [""; 0], "an error elsewhere says enough");
+}

@@ -10,7 +10,7 @@
 mod tests;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
     time::Duration,
 };
@@ -73,6 +73,8 @@ pub enum Input {
 pub struct Engine {
     members: BTreeMap<InstanceId, Member>,
     groups: BTreeMap<GroupId, Vec<InstanceId>>,
+    /// Those that were told to prepare for their takeover.
+    prepared: BTreeSet<GroupId>,
     actions: VecDeque<Action>,
     /// The last `now` of `handle_timeout`.
     timed_out_at: Option<Instant>,
@@ -187,6 +189,34 @@ impl Engine {
         let next = self.groups.values().filter_map(|group| self.deadline(group)).min()?;
         // An advert that was received long ago may set a timer that has already passed.
         Some(self.timed_out_at.map_or(next, |last| next.max(last + Duration::from_nanos(1))))
+    }
+
+    /// When backups that nobody was told of begin to be about to take over: then read XDP's stamps of
+    /// [`about_to_take_over`](Self::about_to_take_over), and [`prepare`](Self::prepare).
+    pub fn prepare_timeout(&self) -> Option<Instant> {
+        let unprepared = self.groups.iter().filter(|(id, _)| !self.prepared.contains(id));
+        unprepared.filter_map(|(_, group)| self.prepare_at(group)).min()
+    }
+
+    /// Backups that are about to take over at `now` if nothing more is known.
+    pub fn about_to_take_over(&self, now: Instant) -> Vec<InstanceId> {
+        let about_to = |group: &&Vec<InstanceId>| self.prepare_at(group).is_some_and(|at| at <= now);
+        self.groups.values().filter(about_to).flatten().copied().collect()
+    }
+
+    /// Says which groups are about to take over, and which are not any more.
+    pub fn prepare(&mut self, now: Instant) {
+        if self.prepared.is_empty() && self.prepare_timeout().is_none_or(|at| at > now) {
+            return;
+        }
+        for (id, group) in &self.groups {
+            let takes_over = self.is_held(group, None) || self.prepare_at(group).is_some_and(|at| at <= now);
+            let changed = if takes_over { self.prepared.insert(*id) } else { self.prepared.remove(id) };
+            if changed {
+                let prepare = |&instance| Action::Prepare { instance, takes_over };
+                self.actions.extend(group.iter().map(prepare));
+            }
+        }
     }
 
     /// The next thing to do.
@@ -344,6 +374,12 @@ impl Engine {
         })?
     }
 
+    /// From when on the members of a group are about to take over.
+    fn prepare_at(&self, group: &[InstanceId]) -> Option<Instant> {
+        let lead = group.iter().map(|id| self.members[id].machine.takeover_lead()).max()?;
+        Some(self.takeover_at(group)? - lead)
+    }
+
     /// Whether the group waits for its master to be fenced, and for the answer to this question.
     fn is_held(&self, group: &[InstanceId], round: Option<u64>) -> bool {
         let awaits = |id: &InstanceId| self.members[id].machine.awaits_fence();
@@ -421,6 +457,7 @@ impl Engine {
         for instance in members {
             if let Some(member) = self.members.remove(instance) {
                 self.groups.remove(&member.group);
+                self.prepared.remove(&member.group);
             }
             self.actions.push_back(Action::Removed { instance: *instance });
         }

@@ -11,6 +11,7 @@ const START: Instant = Instant::from_nanos(1_000_000_000_000);
 
 mod fence;
 mod groups;
+mod prepare;
 
 /// Each instance by itself.
 fn engine_of(instances: impl IntoIterator<Item = Settings>) -> Engine {
@@ -23,6 +24,17 @@ fn engine_of(instances: impl IntoIterator<Item = Settings>) -> Engine {
 
 fn ready(instance: u16) -> Input {
     Input::Ready { instance: InstanceId(instance), address: IpAddr::from([192, 0, 2, 1]) }
+}
+
+fn advert(priority: u8, received_at: Instant) -> Input {
+    let advert = Advert {
+        source: IpAddr::from([192, 0, 2, 9]),
+        priority: Priority::new(priority),
+        interval: Duration::from_secs(1),
+        checksum: ChecksumForm::PseudoHeader,
+        received_at,
+    };
+    Input::Advert { instance: InstanceId(0), advert, revoked: false }
 }
 
 fn drain(engine: &mut Engine) -> Vec<Action> {

@@ -54,6 +54,8 @@ pub enum Action {
     /// Nothing is heard of the master of this instance's group: make sure that it serves no more. Answer with
     /// [`Input::Fenced`](crate::engine::Input::Fenced); until then nobody of the group takes over.
     Fence { instance: InstanceId, round: u64 },
+    /// A backup is about to take over, unless its master is heard: make ready whatever its VIPs need. Or it is not any more.
+    Prepare { instance: InstanceId, takes_over: bool },
     /// The state changed. `master` is the master as now known: ourselves, the router we follow or our successor.
     Transition {
         instance: InstanceId,

@@ -146,7 +146,7 @@ impl Rig {
             Action::Mirroring { .. } => "mirror".into(),
             Action::LowerHeard { .. } => unreachable!("counted by `event`"),
             Action::Transition { to, reason, .. } => format!("{to}:{reason:?}"),
-            Action::Fence { .. } => unreachable!("the engine's question"),
+            Action::Fence { .. } | Action::Prepare { .. } => unreachable!("the engine's"),
             Action::Removed { .. } => "removed".into(),
             Action::Finished => "finished".into(),
         }

@@ -175,7 +175,7 @@ fn adverts_arrive_as_written() {
             ("2001:db8::1", "2001:db8::2", "2001:db8::100", [0x86, 0xdd]),
             ("fe80::1", "fe80::2", "fe80::100", [0x86, 0xdd]),
         ] {
-            let socket = UnicastSocket::open(addr(destination), v0).unwrap();
+            let mut socket = UnicastSocket::open(addr(destination), v0).unwrap();
             let packet = advert(source, destination, vip);
             socket.send(&packet).unwrap();
             let frame = far.advert();
@@ -198,7 +198,7 @@ fn dead_peers_do_not_hold_up_the_living() {
                 ["fe80::7", "fe80::8", "fe80::2"],
             ),
         ] {
-            let sockets = to.map(|peer| UnicastSocket::open(addr(peer), v0).unwrap());
+            let mut sockets = to.map(|peer| UnicastSocket::open(addr(peer), v0).unwrap());
             for _ in 0..1000 {
                 assert_eq!(sockets[0].send(&packets[0]).unwrap(), Departure::Waits);
                 assert_eq!(sockets[1].send(&packets[1]).unwrap(), Departure::Waits);
@@ -218,7 +218,7 @@ fn what_waits_for_its_neighbour_has_not_left() {
             ("fe80::1", "fe80::2", "fe80::7", "fe80::100"),
             ("2001:db8::1", "2001:db8::2", "2001:db8::7", "2001:db8::100"),
         ] {
-            let socket = UnicastSocket::open(addr(peer), v0).unwrap();
+            let mut socket = UnicastSocket::open(addr(peer), v0).unwrap();
             let packet = advert(source, peer, vip);
             let neighbour = format!("neigh replace {peer} lladdr 02:00:00:00:00:02 dev v0 nud");
             // A veth may bring the answer before the call returns: then it has left.
@@ -230,7 +230,7 @@ fn what_waits_for_its_neighbour_has_not_left() {
                 assert_eq!(socket.send(&packet).unwrap(), Departure::Left, "{peer}, {state}");
                 assert_eq!(far.advert()[14..], packet, "{peer}, {state}");
             }
-            let absent = UnicastSocket::open(addr(dead), v0).unwrap();
+            let mut absent = UnicastSocket::open(addr(dead), v0).unwrap();
             for _ in 0..3 {
                 assert_eq!(absent.send(&advert(source, dead, vip)).unwrap(), Departure::Waits, "{dead}");
             }
@@ -240,11 +240,49 @@ fn what_waits_for_its_neighbour_has_not_left() {
     });
 }
 
+/// Stations that fill the neighbour table have the kernel forget a peer, and a peer that does not answer at once is forgotten too: the
+/// advert leaves all the same, to where the last one has left.
+#[test]
+fn what_the_kernel_has_no_mac_for_leaves_as_the_last_one_did() {
+    with_peer("what_the_kernel_has_no_mac_for_leaves_as_the_last_one_did", |v0, far| {
+        let frames = PacketSocket::open(v0).unwrap();
+        let (near, moved) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 9]));
+        for (source, peer, vip) in [
+            ("10.0.0.1", "10.0.0.7", "10.0.0.100"),
+            ("fe80::1", "fe80::7", "fe80::100"),
+            ("2001:db8::1", "2001:db8::7", "2001:db8::100"),
+        ] {
+            let mut socket = UnicastSocket::open(addr(peer), v0).unwrap();
+            let packet = advert(source, peer, vip);
+            let mut send = |own| socket.send_or_by_last_mac(&packet, &frames, own).unwrap();
+            assert_eq!(send((v0, near)), Departure::Waits, "{peer}: never known");
+            ip(&format!("neigh replace {peer} lladdr 02:00:00:00:00:02 dev v0 nud permanent"));
+            far.advert();
+            assert_eq!(send((v0, near)), Departure::Left, "{peer}");
+            let as_the_kernel_has_it = far.advert();
+            ip(&format!("neigh del {peer} dev v0"));
+            for (own, expect) in [
+                ((v0, near), near),
+                // It has another MAC by now.
+                ((v0, moved), moved),
+                // The kernel's route leads out of another interface than the instance's.
+                ((v0 + 1, moved), near),
+            ] {
+                assert_eq!(send(own), Departure::LeftByLastMac, "{peer}");
+                let frame = far.advert();
+                assert_eq!(frame[..6], as_the_kernel_has_it[..6], "{peer}");
+                assert_eq!(frame[6..12], expect.0, "{peer}");
+                assert_eq!(frame[12..], as_the_kernel_has_it[12..], "{peer}");
+            }
+        }
+    });
+}
+
 /// ICMP errors come the same way as the kernel's notes, and are none.
 #[test]
 fn an_icmp_error_is_no_departure() {
     with_peer("an_icmp_error_is_no_departure", |v0, far| {
-        let socket = UnicastSocket::open(addr("10.0.0.7"), v0).unwrap();
+        let mut socket = UnicastSocket::open(addr("10.0.0.7"), v0).unwrap();
         let packet = advert_v4(7);
         // Destination unreachable, about a packet of protocol 255 from 10.0.0.1 to 10.0.0.7.
         let mut quoted = packet[..28].to_vec();
@@ -263,13 +301,13 @@ fn an_icmp_error_is_no_departure() {
 fn what_has_not_left_is_an_error() {
     with_peer("what_has_not_left_is_an_error", |v0, far| {
         let open = |peer: &str| UnicastSocket::open(addr(peer), v0).unwrap();
-        let (v4, v6) = (open("10.0.0.2"), open("fe80::2"));
+        let (mut v4, mut v6) = (open("10.0.0.2"), open("fe80::2"));
         let advert_v6 = advert("fe80::1", "fe80::2", "fe80::100");
-        let errors = |v4: &UnicastSocket, v6: &UnicastSocket| {
+        let errors = |v4: &mut UnicastSocket, v6: &mut UnicastSocket| {
             [v4.send(&advert_v4(2)), v6.send(&advert_v6)]
                 .map(|result| result.unwrap_err().raw_os_error().map(Errno::from_raw))
         };
-        let no_route = errors(&open("203.0.113.1"), &open("2001:db8:1::1"));
+        let no_route = errors(&mut open("203.0.113.1"), &mut open("2001:db8:1::1"));
         assert_eq!(no_route, [Some(Errno::ENETUNREACH); 2]);
 
         v4.send(&[&advert_v4(2)[..], &[0; 1500]].concat()).expect_err("longer than the MTU");
@@ -280,13 +318,13 @@ fn what_has_not_left_is_an_error() {
         far.advert();
 
         run("tc", "qdisc add dev v0 root bfifo limit 1");
-        assert_eq!(errors(&v4, &v6), [Some(Errno::ENOBUFS); 2]);
+        assert_eq!(errors(&mut v4, &mut v6), [Some(Errno::ENOBUFS); 2]);
         run("tc", "qdisc del dev v0 root");
         v4.send(&advert_v4(2)).unwrap();
         v6.send(&advert_v6).unwrap();
 
         ip("link set v0 down");
-        assert_eq!(errors(&v4, &v6), [Some(Errno::ENETUNREACH); 2]);
+        assert_eq!(errors(&mut v4, &mut v6), [Some(Errno::ENETUNREACH); 2]);
     });
 }
 

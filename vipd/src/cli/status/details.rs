@@ -10,7 +10,9 @@ use std::{
 use anstyle::Style;
 
 use super::{BOLD, DIM, WARN, age, style_of, sum, tenths};
-use crate::control::model::{ArbiterStatus, InstanceStatus, LineStatus, Status, TargetStatus, TrackedStatus};
+use crate::control::model::{
+    ArbiterStatus, InstanceStatus, LineStatus, ProgramHook, Status, TargetStatus, TrackedStatus,
+};
 
 /// VIPs on one line.
 const VIPS_A_LINE: usize = 3;
@@ -23,10 +25,10 @@ pub fn instances(out: &mut impl Write, status: &Status) -> io::Result<()> {
 
 /// Where its program runs.
 fn hook(i: &InstanceStatus) -> &'static str {
-    match i.xdp_mode.as_str() {
-        "native" => ", XDP native",
-        "tc" => ", tc ingress",
-        _ => "",
+    match i.xdp_mode {
+        ProgramHook::Native => ", XDP native",
+        ProgramHook::Tc => ", tc ingress",
+        ProgramHook::Nowhere => "",
     }
 }
 
@@ -85,6 +87,17 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
             "conflict",
             format_args!("{WARN}split brain: another router acts as the owner too{WARN:#}"),
         )?;
+    }
+    if i.address_conflicts > 0 {
+        let times = match i.address_conflicts {
+            1 => "once".to_owned(),
+            count => format!("{count} times"),
+        };
+        let what = format_args!(
+            "{WARN}other stations have claimed a VIP of this master {times}: vipd events {}{WARN:#}",
+            i.name
+        );
+        row(out, "claimed", what)?;
     }
     if !i.mismatches.is_empty() {
         let what = i.mismatches.join(", ");

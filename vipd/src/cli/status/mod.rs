@@ -1,15 +1,18 @@
 //! `vipd status` for people: details of a few instances, or a table of many.
 
 mod details;
+pub(super) mod find;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::io;
+use std::{collections::BTreeSet, io};
 
 use anstyle::{AnsiColor, Style};
 
 use crate::control::model::{InstanceStatus, Status};
+pub use find::Unknown;
+pub(super) use table::cut;
 
 /// More instances than this make a table, unless details are asked for.
 const DETAILED: usize = 4;
@@ -21,18 +24,12 @@ pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
 /// What is to be shown of a status.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    /// Only these instances; all if there are none.
+    /// Only these instances, by name or VIP; all if there are none.
     pub instances: Vec<String>,
     /// Details, however many there are.
     pub long: bool,
-}
-
-/// An instance that was asked for and is not there.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no instance is called {wanted}; there is {}", if there.is_empty() { "none".into() } else { there.join(", ") })]
-pub struct Unknown {
-    wanted: String,
-    there: Vec<String>,
+    /// Columns of the terminal that it is shown on; none if it is shown elsewhere.
+    pub width: Option<usize>,
 }
 
 impl View {
@@ -42,14 +39,15 @@ impl View {
     ///
     /// One of them is not there.
     pub fn select(&self, mut status: Status) -> Result<Status, Unknown> {
-        let names: Vec<&str> = status.instances.iter().map(|i| i.name.as_str()).collect();
-        if let Some(wanted) = self.instances.iter().find(|name| !names.contains(&name.as_str())) {
-            let there = names.into_iter().map(str::to_owned).collect();
-            return Err(Unknown { wanted: wanted.clone(), there });
+        if self.instances.is_empty() {
+            return Ok(status);
         }
-        if !self.instances.is_empty() {
-            status.instances.retain(|i| self.instances.contains(&i.name));
+        let mut wanted = BTreeSet::new();
+        for name in &self.instances {
+            wanted.extend(find::find(&status, name)?);
         }
+        let mut positions = 0..;
+        status.instances.retain(|_| positions.next().is_some_and(|at| wanted.contains(&at)));
         Ok(status)
     }
 
@@ -60,7 +58,7 @@ impl View {
         if detailed || status.instances.len() <= DETAILED {
             details::instances(out, status)?;
         } else {
-            table::render(out, &status.instances)?;
+            table::render(out, &status.instances, self.width)?;
             writeln!(out, "\n{DIM}details: vipd status NAME..., or --long{DIM:#}")?;
         }
         if self.instances.is_empty() {
@@ -75,12 +73,23 @@ impl View {
 }
 
 fn header(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
-    let Status { version, pid, uptime_ms, real_time, .. } = status;
-    write!(out, "{BOLD}vipd {version}{BOLD:#}, pid {pid}, up {}", age(*uptime_ms))?;
+    let Status { version, pid, uptime_ms, real_time, host, router_id, config_file, .. } = status;
+    write!(out, "{BOLD}vipd {version}{BOLD:#}")?;
+    // An older vipd says neither host nor file.
+    if !host.is_empty() {
+        write!(out, " on {BOLD}{host}{BOLD:#}")?;
+    }
+    write!(out, ", pid {pid}, up {}", age(*uptime_ms))?;
     if !real_time {
         write!(out, ", {WARN}without real-time scheduling{WARN:#}")?;
     }
     writeln!(out)?;
+    let id = router_id.as_ref().map(|id| format!("router_id {id}"));
+    let file = Some(config_file).filter(|file| !file.is_empty()).map(|file| format!("configuration {file}"));
+    let given: Vec<String> = id.into_iter().chain(file).collect();
+    if !given.is_empty() {
+        writeln!(out, "{}", given.join(", "))?;
+    }
     if status.drained {
         writeln!(out, "{WARN}drained{WARN:#}: its instances rank last until `vipd undrain`")?;
     }

@@ -1,11 +1,11 @@
 //! What `vipd top` looks like.
 //!
 //! ```text
-//! vipd 0.1.0  pid 4711  up 1d 2h  real-time          header: the daemon
+//! vipd 0.1.0 on lb01  up 1d 2h  real-time            header: the daemon
 //! INSTANCE  STATE   FOR    PRIO  MASTER  LEASE ...   a row for each instance
 //! +- VI_1 ----------------+ +- XDP ---------------+  the selected one; what the program counts
 //! |                       | +- tracked -----------+
-//! q quit  arrows select  enter details ...           footer: keys
+//! q quit  ? help  / search ...                       footer: keys, or the search
 //! ```
 
 use ratatui::{
@@ -16,9 +16,13 @@ use ratatui::{
     widgets::{Block, Cell, Paragraph, Row, Table, TableState},
 };
 
-use super::state::{Rates, Top, latest_us, part, states};
+use super::{
+    filter::Filter,
+    help,
+    state::{Rates, Top, latest_us, part, states},
+};
 use crate::{
-    cli::status::{age, details_of, tenths},
+    cli::status::{age, cut, details_of, tenths},
     control::model::{InstanceStatus, TrackedStatus},
 };
 
@@ -40,7 +44,8 @@ pub fn draw(frame: &mut Frame<'_>, top: &Top) {
     let area = frame.area();
     let panels = match (area.height < ROWS_FOR_PANELS, top.enlarged) {
         (true, false) => 0,
-        (_, true) => area.height.saturating_sub(8),
+        (true, true) => area.height.saturating_sub(6),
+        (false, true) => area.height.saturating_sub(8),
         (false, false) => PANELS.min(area.height / 2),
     };
     let parts = Layout::vertical([
@@ -56,19 +61,37 @@ pub fn draw(frame: &mut Frame<'_>, top: &Top) {
         lower(frame, panels, top);
     }
     footer(frame, foot, top);
+    if top.help {
+        help::draw(frame, area);
+    }
 }
 
 fn header(frame: &mut Frame<'_>, area: Rect, top: &Top) {
     let mut first = vec![];
     let mut second = vec![];
     if let Some(status) = top.status() {
-        first.push(Span::styled(format!("vipd {}", status.version), BOLD));
-        first.push(Span::raw(format!("  pid {}  up {}  ", status.pid, age(status.uptime_ms))));
-        first.push(match status.real_time {
-            true => Span::styled("real-time", Color::Green),
-            false => Span::styled("no real-time scheduling", Color::Yellow),
-        });
-        first.push(Span::raw(format!("  adverts at most {} late", lateness(latest_us(status)))));
+        let host = if status.host.is_empty() { String::new() } else { format!(" on {}", status.host) };
+        first = fitting(
+            area.width,
+            [
+                Span::styled(format!("vipd {}{host}", status.version), BOLD),
+                Span::raw(format!("up {}", age(status.uptime_ms))),
+                match status.real_time {
+                    true => Span::styled("real-time", Color::Green),
+                    false => Span::styled("no real-time scheduling", Color::Yellow),
+                },
+                Span::raw(format!("adverts at most {} late", lateness(latest_us(status)))),
+                Span::raw(format!("pid {}", status.pid)),
+            ],
+        );
+        if status.drained {
+            second.push(Span::styled("drained  ", Color::Yellow));
+        }
+        if top.filter.is_on() {
+            let (shown, all) = (top.instances().len(), status.instances.len());
+            let text = format!("{shown} of {all} shown ({})  ", top.filter);
+            second.push(Span::styled(text, Color::Yellow));
+        }
         for (state, count) in states(status) {
             second.push(Span::styled(format!("{count} {state}  "), style_of(state)));
         }
@@ -82,6 +105,20 @@ fn header(frame: &mut Frame<'_>, area: Rect, top: &Top) {
     frame.render_widget(Paragraph::new(vec![Line::from(first), Line::from(second)]), area);
 }
 
+/// The parts of a line that fit in it, two columns apart; the first is always there.
+fn fitting<'t>(width: u16, parts: impl IntoIterator<Item = Span<'t>>) -> Vec<Span<'t>> {
+    let mut line: Vec<Span<'t>> = Vec::new();
+    let mut left = usize::from(width);
+    for part in parts {
+        let gap = if line.is_empty() { 0 } else { 2 };
+        if line.is_empty() || part.width() + gap <= left {
+            left = left.saturating_sub(part.width() + gap);
+            line.extend([Span::raw(" ".repeat(gap)), part]);
+        }
+    }
+    line
+}
+
 /// A column of the table of instances.
 struct Column {
     head: &'static str,
@@ -89,55 +126,72 @@ struct Column {
     least_width: usize,
     /// On a terminal that is too narrow the last ones are left out.
     rank: u8,
-    cell: fn(&InstanceStatus, &Rates) -> Line<'static>,
+    cell: fn(&InstanceStatus, &Rates, &Filter) -> Line<'static>,
 }
 
-const COLUMNS: [Column; 11] = [
-    column("INSTANCE", 8, 0, |i, _| i.name.clone().into()),
-    column("STATE", 6, 1, |i, _| Line::styled(i.state.clone(), style_of(&i.state))),
-    column("FOR", 8, 5, |i, _| age(i.in_state_ms).into()),
-    column("PRIO", 4, 3, |i, _| i.priority.to_string().into()),
-    column("MASTER", 6, 4, |i, _| i.master.as_ref().map_or("-".into(), |m| m.address.to_string()).into()),
-    column("LEASE", BAR + 8, 2, |i, _| lease(i)),
-    column("OUT/s", 7, 6, |_, rates| number(rates.sent).into()),
-    column("IN/s", 7, 7, |_, rates| number(rates.received).into()),
-    column("ARP+ND/s", 8, 8, |_, rates| number(rates.answered).into()),
-    column("REVOKED", 7, 10, |i, _| alarming(i.leases_revoked.to_string(), i.leases_revoked > 0)),
-    column("DISC/s", 7, 9, |_, rates| alarming(number(rates.discarded), rates.discarded > Some(0.0))),
+const COLUMNS: [Column; 12] = [
+    column("INSTANCE", 8, 0, |i, _, _| i.name.clone().into()),
+    column("STATE", 6, 1, |i, _, _| Line::styled(i.state.clone(), style_of(&i.state))),
+    column("FOR", 8, 6, |i, _, _| age(i.in_state_ms).into()),
+    column("PRIO", 4, 4, |i, _, _| i.priority.to_string().into()),
+    column("MASTER", 6, 5, |i, _, _| i.master.as_ref().map_or("-".into(), |m| m.address.to_string()).into()),
+    column("LEASE", BAR + 8, 2, |i, _, _| lease(i)),
+    column("VIP", 15, 3, |i, _, filter| filter.vip(i).into()),
+    column("OUT/s", 7, 7, |_, rates, _| number(rates.sent).into()),
+    column("IN/s", 7, 8, |_, rates, _| number(rates.received).into()),
+    column("ARP+ND/s", 8, 9, |_, rates, _| number(rates.answered).into()),
+    column("REVOKED", 7, 11, |i, _, _| alarming(i.leases_revoked.to_string(), i.leases_revoked > 0)),
+    column("DISC/s", 7, 10, |_, rates, _| alarming(number(rates.discarded), rates.discarded > Some(0.0))),
 ];
+
+/// A name or an address that is wider than this part of the terminal is cut where that keeps other columns.
+const WIDEST_PART: usize = 6;
+const WIDEST_LEAST: usize = 13;
 
 const fn column(
     head: &'static str,
     least_width: usize,
     rank: u8,
-    cell: fn(&InstanceStatus, &Rates) -> Line<'static>,
+    cell: fn(&InstanceStatus, &Rates, &Filter) -> Line<'static>,
 ) -> Column {
     Column { head, least_width, rank, cell }
 }
 
 fn instances(frame: &mut Frame<'_>, area: Rect, top: &Top) {
     let shown: Vec<_> = top.instances().into_iter().map(|i| (i, top.rates(i))).collect();
+    let widest = (usize::from(area.width) / WIDEST_PART).max(WIDEST_LEAST);
     let mut columns: Vec<_> = COLUMNS
         .iter()
         .map(|column| {
-            let cells: Vec<_> = shown.iter().map(|(i, rates)| (column.cell)(i, rates)).collect();
-            let width = cells.iter().map(Line::width).chain([column.least_width]).max().unwrap_or_default();
-            (column, width, cells.into_iter())
+            let cells: Vec<_> = shown.iter().map(|(i, rates)| (column.cell)(i, rates, &top.filter)).collect();
+            let natural = cells.iter().map(Line::width).max().unwrap_or_default().max(column.least_width);
+            (column, natural.min(widest).max(column.least_width), natural, cells.into_iter())
         })
         .collect();
     // A column between each two.
-    while columns.iter().map(|(_, width, _)| width + 1).sum::<usize>() > usize::from(area.width) + 1
-        && columns.len() > 1
-    {
+    let whole = usize::from(area.width) + 1;
+    while columns.iter().map(|(_, width, ..)| width + 1).sum::<usize>() > whole && columns.len() > 1 {
         let last = columns.iter().map(|(column, ..)| column.rank).max().unwrap_or_default();
         columns.retain(|(column, ..)| column.rank != last);
     }
+    // What is left over is for what was cut.
+    let mut left = whole.saturating_sub(columns.iter().map(|(_, width, ..)| width + 1).sum());
+    for (_, width, natural, _) in &mut columns {
+        let more = left.min(natural.saturating_sub(*width));
+        *width += more;
+        left -= more;
+    }
     let widths =
-        columns.iter().map(|(_, width, _)| Constraint::Length(u16::try_from(*width).unwrap_or(u16::MAX)));
+        columns.iter().map(|(_, width, ..)| Constraint::Length(u16::try_from(*width).unwrap_or(u16::MAX)));
     let (widths, heads): (Vec<_>, Vec<_>) =
         widths.zip(columns.iter().map(|(column, ..)| column.head)).unzip();
     let rows: Vec<_> = (0..shown.len())
-        .map(|_| Row::new(columns.iter_mut().filter_map(|(.., cells)| cells.next()).collect::<Vec<_>>()))
+        .map(|_| {
+            let cells = columns
+                .iter_mut()
+                .filter_map(|(_, width, _, cells)| cells.next().map(|line| shortened(line, *width)));
+            Row::new(cells.collect::<Vec<_>>())
+        })
         .collect();
     let style = if top.trouble.is_some() { DIM } else { Style::new() };
     let table = Table::new(rows, widths)
@@ -147,6 +201,15 @@ fn instances(frame: &mut Frame<'_>, area: Rect, top: &Top) {
     // The offset is found anew with each picture, so that the selected row is in it.
     let mut state = TableState::new().with_selected(top.selected().map(|(at, _)| at));
     frame.render_stateful_widget(table, area, &mut state);
+}
+
+/// A line that is no wider, with an ellipsis where it was cut.
+fn shortened(line: Line<'static>, width: usize) -> Line<'static> {
+    if line.width() <= width {
+        return line;
+    }
+    let text: String = line.spans.iter().map(|span| span.content.as_ref()).collect();
+    Line::styled(cut(&text, width), line.style)
 }
 
 fn alarming(text: String, alarm: bool) -> Line<'static> {
@@ -204,8 +267,14 @@ fn details(frame: &mut Frame<'_>, area: Rect, top: &Top) {
         return;
     };
     let text = details_of(selected);
-    let block = Block::bordered().title(format!(" {} ", selected.name));
-    frame.render_widget(Paragraph::new(text.trim_start()).block(block), area);
+    let text = text.trim_start();
+    // Two rows are the frame's.
+    let hidden = text.lines().count().saturating_sub(area.height.saturating_sub(2).into());
+    let mut block = Block::bordered().title(format!(" {} ", selected.name));
+    if hidden > 0 {
+        block = block.title_bottom(format!(" {hidden} more line{} ", if hidden == 1 { "" } else { "s" }));
+    }
+    frame.render_widget(Paragraph::new(text).block(block), area);
 }
 
 fn counters(frame: &mut Frame<'_>, area: Rect, top: &Top) {
@@ -236,9 +305,26 @@ fn tracked_line(tracked: &TrackedStatus) -> Line<'_> {
 }
 
 fn footer(frame: &mut Frame<'_>, area: Rect, top: &Top) {
-    let order = if top.reversed { ", reversed" } else { "" };
-    let keys = format!("q quit  ↑↓ select  enter details  s sort: {}{order}  r reverse", top.sort.name());
-    frame.render_widget(Paragraph::new(Line::styled(keys, DIM)), area);
+    let line = if top.filter.editing {
+        Line::from(vec![
+            Span::styled(format!("/{}", top.filter.search()), BOLD),
+            Span::styled("▏ enter: keep, esc: clear", DIM),
+        ])
+    } else {
+        let order = if top.reversed { ", reversed" } else { "" };
+        let parts = [
+            "q quit".to_owned(),
+            "? help".to_owned(),
+            "/ search".to_owned(),
+            format!("f state: {}", top.filter.state_name()),
+            format!("s sort: {}{order}", top.sort.name()),
+            "enter details".to_owned(),
+            "↑↓ select".to_owned(),
+            "r reverse".to_owned(),
+        ];
+        Line::from(fitting(area.width, parts.into_iter().map(Span::raw))).style(DIM)
+    };
+    frame.render_widget(Paragraph::new(line), area);
 }
 
 fn style_of(state: &str) -> Style {

@@ -1,9 +1,11 @@
 //! `vipd top`: the status, again and again, in a terminal.
 //!
-//! [`state`] is what is known and what is chosen, without a terminal or a clock; [`draw`] shows it. Here are the terminal, keys,
+//! [`state`] is what is known and what is chosen (with [`filter`]), without a terminal or a clock; [`draw`] shows it, [`help`] explains it. Here are the terminal, keys,
 //! signals, and the questions to the daemon: each is asked on a thread of its own, so that a daemon that hangs holds up no key.
 
 mod draw;
+mod filter;
+mod help;
 mod state;
 #[cfg(test)]
 mod tests;

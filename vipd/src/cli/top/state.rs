@@ -10,6 +10,7 @@ use std::{
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
+use super::filter::Filter;
 use crate::{
     cli::status::sum,
     control::model::{InstanceStatus, Status},
@@ -32,6 +33,10 @@ pub struct Top {
     pub reversed: bool,
     /// Whether the selected instance takes most of the room.
     pub enlarged: bool,
+    /// Which instances are shown.
+    pub filter: Filter,
+    /// Whether the help covers the rest.
+    pub help: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,9 +93,10 @@ impl Top {
         self.latest.as_ref()
     }
 
-    /// The instances in the order that is chosen.
+    /// The instances that are chosen, in the order that is.
     pub fn instances(&self) -> Vec<&InstanceStatus> {
-        let mut instances: Vec<_> = self.latest.iter().flat_map(|status| &status.instances).collect();
+        let all = self.latest.iter().flat_map(|status| &status.instances);
+        let mut instances: Vec<_> = all.filter(|i| self.filter.shows(i)).collect();
         // Stable: what is equal stays as in the configuration.
         match self.sort {
             Sort::Configuration => {}
@@ -105,9 +111,12 @@ impl Top {
         instances
     }
 
+    /// The selected instance and its row; the first of those that are shown if it is not among them.
     pub fn selected(&self) -> Option<(usize, &InstanceStatus)> {
         let selected = self.selected.as_ref()?;
-        self.instances().into_iter().enumerate().find(|(_, i)| i.name == *selected)
+        let instances = self.instances();
+        let at = instances.iter().position(|i| i.name == *selected).unwrap_or_default();
+        instances.get(at).map(|i| (at, *i))
     }
 
     pub fn rates(&self, i: &InstanceStatus) -> Rates {
@@ -138,11 +147,21 @@ impl Top {
         if key.kind == KeyEventKind::Release {
             return Next::Go;
         }
+        if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
+            return Next::End;
+        }
+        if self.filter.editing && self.filter.type_key(key.code) {
+            return Next::Go;
+        }
         match key.code {
-            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Next::End,
             KeyCode::Char('q') => return Next::End,
-            KeyCode::Esc if !self.enlarged => return Next::End,
-            KeyCode::Esc => self.enlarged = false,
+            KeyCode::Char('?') => self.help = !self.help,
+            KeyCode::Esc if self.help => self.help = false,
+            KeyCode::Esc if self.filter.is_on() => self.filter.clear(),
+            KeyCode::Esc if self.enlarged => self.enlarged = false,
+            KeyCode::Esc => return Next::End,
+            KeyCode::Char('/') => self.filter.editing = true,
+            KeyCode::Char('f') => self.filter.next_state(),
             KeyCode::Enter => self.enlarged = !self.enlarged,
             KeyCode::Char('s') => self.sort = self.sort.next(),
             KeyCode::Char('r') => self.reversed = !self.reversed,

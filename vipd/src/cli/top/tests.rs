@@ -63,15 +63,18 @@ fn everything_is_in_the_picture() {
     let picture = picture(&top(), 120, 28);
     let lines = lines(&picture);
     let expected = [
-        "vipd 0.1.0  pid 4711  up 1d 2h  real-time  adverts at most 120 µs late",
+        "vipd 0.1.0 on lb01.example.net  up 1d 2h  real-time  adverts at most 120 µs late  pid 4711",
         "1 BACKUP  1 FAULT  1 MASTER",
-        "INSTANCE STATE  FOR      PRIO MASTER   LEASE              OUT/s   IN/s    ARP+ND/s REVOKED DISC/s",
-        "VI_1     MASTER 1m 1s    150  10.0.0.5 ██▌······· 1.0s    1.0     0       2500     1       0",
-        "VI_6     BACKUP 1h 0m    100  fe80::6  ███████▏·· 2.6s    0       2.0     0        0       3.0",
-        "VI_F     FAULT  5s       100  -        -                  0       0       0        0       0",
+        "INSTANCE STATE  FOR      PRIO MASTER   LEASE              VIP             OUT/s   IN/s    ARP+ND/s REVOKED DISC/s",
+        "VI_1     MASTER 1m 1s    150  10.0.0.5 ██▌······· 1.0s    10.0.0.3 +1     1.0     0       2500     1       0",
+        "VI_6     BACKUP 1h 0m    100  fe80::6  ███████▏·· 2.6s    2001:db8::100   0       2.0     0        0       3.0",
+        "VI_F     FAULT  5s       100  -        -                  10.0.0.7        0       0       0        0       0",
     ];
     assert_eq!(&lines[..6], expected, "{}", lines.join("\n"));
-    assert_eq!(lines[27], "q quit  ↑↓ select  enter details  s sort: configuration  r reverse");
+    assert_eq!(
+        lines[27],
+        "q quit  ? help  / search  f state: all  s sort: configuration  enter details  ↑↓ select  r reverse"
+    );
     let has = |text: &str| {
         assert!(lines.iter().any(|line| line.contains(text)), "{text} is not in\n{}", lines.join("\n"))
     };
@@ -126,13 +129,113 @@ fn a_terminal_of_any_size_is_drawn_to() {
 fn a_narrow_terminal_has_fewer_columns() {
     let top = top();
     for (width, expect) in [
-        (80, "INSTANCE STATE  FOR      PRIO MASTER   LEASE              OUT/s   IN/s"),
-        (50, "INSTANCE STATE  PRIO MASTER   LEASE"),
-        (40, "INSTANCE STATE  PRIO LEASE"),
+        (90, "INSTANCE STATE  FOR      PRIO MASTER   LEASE              VIP             OUT/s   IN/s"),
+        (80, "INSTANCE STATE  FOR      PRIO MASTER   LEASE              VIP"),
+        (60, "INSTANCE STATE  PRIO LEASE              VIP"),
+        (40, "INSTANCE STATE  LEASE"),
         (10, "INSTANCE"),
     ] {
         assert_eq!(lines(&picture(&top, width, 10))[2], expect, "{width}");
     }
+}
+
+/// 60 instances with names and VIPs of every length.
+fn many() -> Top {
+    let mut status = samples::status();
+    for n in 0..57 {
+        let mut i = samples::master(&format!("site_{n}_with_a_name_that_is_rather_long"), n + 100);
+        i.vips = (1..=n + 1).map(|m| std::net::Ipv4Addr::new(192, 168, n, m).into()).collect();
+        status.instances.push(i);
+    }
+    status.instances[7].master.as_mut().unwrap().address =
+        "2001:db8:1234:5678:9abc:def0:1234:5678".parse().unwrap();
+    status.instances[8].vips = vec!["2001:db8:1234:5678:9abc:def0:1234:5678".parse().unwrap()];
+    let mut top = Top::default();
+    top.take(status);
+    top
+}
+
+#[test]
+fn a_small_terminal_has_what_matters() {
+    let mut top = many();
+    for (width, height, rows) in [(80, 24, 8), (60, 15, 11)] {
+        let lines = lines(&picture(&top, width, height));
+        let shown = lines.join("\n");
+        assert!(lines[0].starts_with("vipd 0.1.0 on lb01.example.net  up 1d 2h  real-time"), "{shown}");
+        assert!(lines[1].starts_with("1 BACKUP  1 FAULT  58 MASTER"), "{shown}");
+        for head in ["INSTANCE", "STATE", "PRIO", "LEASE", "VIP"] {
+            assert!(lines[2].contains(head), "{head} {shown}");
+        }
+        assert!(lines[3].contains("VI_1") && lines[3].contains("10.0.0.3 +1"), "{shown}");
+        assert!(lines[6].starts_with("site_0_with_") && lines[6].contains('…'), "{shown}");
+        assert_eq!(
+            lines[3..3 + rows].iter().filter(|line| line.contains("MASTER")).count(),
+            rows - 2,
+            "{shown}"
+        );
+        assert!(
+            lines[usize::from(height) - 1].starts_with("q quit  ? help  / search  f state: all"),
+            "{shown}"
+        );
+    }
+    press(&mut top, &[KeyCode::Enter]);
+    for (width, height, hidden) in [(80, 24, None), (60, 15, Some(" more lines "))] {
+        let shown = lines(&picture(&top, width, height)).join("\n");
+        for text in ["┌ VI_1 ─", "router     vrid 51 on eth0", "priority   150"].into_iter().chain(hidden)
+        {
+            assert!(shown.contains(text), "{text} {shown}");
+        }
+    }
+}
+
+#[test]
+fn a_search_and_a_state_leave_few() {
+    let mut top = many();
+    let typed = "/192.168.3.".chars().map(KeyCode::Char).collect::<Vec<_>>();
+    press(&mut top, &typed);
+    let text = lines(&picture(&top, 80, 24));
+    assert_eq!(text[23], "/192.168.3.▏ enter: keep, esc: clear");
+    assert!(text[1].starts_with("1 of 60 shown (/192.168.3.)"), "{}", text[1]);
+    assert!(text[3].contains("site_3_with_a") && text[3].contains("192.168.3.1 +4"), "{}", text[3]);
+    // A letter that is a key elsewhere.
+    press(&mut top, &[KeyCode::Char('q'), KeyCode::Backspace, KeyCode::Enter]);
+    assert_eq!(selected(&top), "site_3_with_a_name_that_is_rather_long");
+    assert!(lines(&picture(&top, 80, 24)).join("").contains("┌ site_3_with_a"));
+    assert_eq!(press(&mut top, &[KeyCode::Esc]), Next::Go, "the search ends first");
+    assert_eq!((order(&top).len(), selected(&top)), (60, "VI_1"));
+
+    press(&mut top, &[KeyCode::Char('f'), KeyCode::Char('f'), KeyCode::Char('f')]);
+    assert_eq!(order(&top), ["VI_F"]);
+    assert!(lines(&picture(&top, 80, 24))[1].starts_with("1 of 60 shown (FAULT)"));
+    press(&mut top, &[KeyCode::Char('f')]);
+    let text = lines(&picture(&top, 80, 24));
+    assert!(order(&top).is_empty() && text[1].starts_with("0 of 60 shown (others)"), "{}", text[1]);
+    assert!(text.join("").contains(" no instance "));
+    press(&mut top, &[KeyCode::Down, KeyCode::End]);
+    press(&mut top, &[KeyCode::Char('f'), KeyCode::Char('/'), KeyCode::Char('v'), KeyCode::Down]);
+    assert_eq!(selected(&top), "VI_6", "arrows work while a search is typed");
+    assert_eq!(top.press(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), Next::End);
+}
+
+#[test]
+fn help_covers_the_rest_and_goes() {
+    let mut top = many();
+    press(&mut top, &[KeyCode::Char('?')]);
+    for (width, height) in [(120, 28), (80, 24), (60, 15)] {
+        let shown = lines(&picture(&top, width, height)).join("\n");
+        for text in [
+            "vipd top: ? closes",
+            "q Ctrl-C  quit",
+            "search names, interfaces, groups, VIPs",
+            "one step back: help, filter, details, quit",
+            "adverts discarded; ARP+ND/s: replies  ",
+        ] {
+            assert!(shown.contains(text), "{text} {shown}");
+        }
+    }
+    picture(&top, 5, 2);
+    assert_eq!(press(&mut top, &[KeyCode::Esc]), Next::Go);
+    assert!(!lines(&picture(&top, 80, 24)).join("").contains("closes"));
 }
 
 #[test]

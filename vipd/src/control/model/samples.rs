@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use vipd_common::abi::Counters;
 
 use super::{
-    ArbiterStatus, InstanceStatus, LineStatus, MasterStatus, SCHEMA, Status, TargetStatus, TrackedStatus,
+    ArbiterStatus, InstanceStatus, LineStatus, MasterStatus, ProgramHook, SCHEMA, Status, TargetStatus,
+    TrackedStatus,
 };
 
 /// VI_1 is the master, VI_6 a backup, VI_F in fault; something of each kind is tracked.
@@ -40,6 +41,11 @@ pub fn status() -> Status {
         schema: SCHEMA,
         version: "0.1.0".into(),
         pid: 4711,
+        host: "lb01.example.net".into(),
+        router_id: Some("lb01".into()),
+        config_file: "/etc/vipd/vipd.conf".into(),
+        config_id: None,
+        allow_unsupported: false,
         uptime_ms: 93_600_000,
         real_time: true,
         drained: false,
@@ -114,7 +120,7 @@ pub fn fault(name: &str, vrid: u8) -> InstanceStatus {
         vips: vec![ip("10.0.0.7")],
         send_errors: 2,
         mismatches: vec!["interval".into()],
-        xdp_mode: "tc".into(),
+        xdp_mode: ProgramHook::Tc,
         xdp_mode_reason: Some("xdp_mode tc".into()),
         ..instance(name, vrid)
     }
@@ -138,7 +144,7 @@ fn instance(name: &str, vrid: u8) -> InstanceStatus {
         master_down_interval_cs: 361,
         skew_time_us: 609_375,
         new_master_reason: "not-master".into(),
-        xdp_mode: "native".into(),
+        xdp_mode: ProgramHook::Native,
         xdp_mode_reason: None,
         ..InstanceStatus::default()
     }

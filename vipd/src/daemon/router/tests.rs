@@ -60,7 +60,8 @@ fn w19_w20_the_primary_address_is_no_vip() {
         ("an owner's VIP", "priority 255", "10.0.0.3", &["10.0.0.3", "10.0.0.5"], Some("10.0.0.3")),
         ("none left", "", "10.0.0.3", &["10.0.0.3"], None),
         ("another family", "", "10.0.0.3", &["fe80::5"], None),
-        ("configured", "mcast_src_ip 10.0.0.9", "10.0.0.3", &["10.0.0.5"], Some("10.0.0.9")),
+        ("configured", "mcast_src_ip 10.0.0.9", "10.0.0.3", &["10.0.0.5", "10.0.0.9"], Some("10.0.0.9")),
+        ("configured, and another host's", "mcast_src_ip 192.0.2.9", "10.0.0.3", &["10.0.0.5"], None),
         ("configured, and gone", "mcast_src_ip 10.0.0.9\n    track_src_ip", "10.0.0.3", &["10.0.0.5"], None),
         (
             "configured",

@@ -1,5 +1,7 @@
 //! The kernel, and the configuration with what it names.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 #[test]
@@ -65,6 +67,17 @@ fn the_machine() {
                 &["kernel: warning: the clock source is hpet: each look at the clock is slow, or coarse"],
             ),
             (
+                "a time namespace",
+                |f| {
+                    let by = std::time::Duration::from_secs(1000);
+                    f.machine.clock = Some(Err(ClockDiffers { by, ahead: true }));
+                },
+                &[
+                    "kernel: problem: this command is in a time namespace: its boot-time clock is not that of BPF programs, by 1000.000 s",
+                ],
+            ),
+            ("clocks that are not compared", |f| f.machine.clock = None, &[]),
+            (
                 "short intervals on a server's kernel",
                 |f| {
                     f.machine.version = "#1 SMP".to_owned();
@@ -104,17 +117,35 @@ fn the_file_and_what_it_names() {
                 &["configuration: problem: vrrp_script chk cannot be run: gone"],
             ),
             (
-                "keepalived",
-                |f| f.keepalived = vec![keepalived(Some(true))],
+                "keepalived with the same virtual router",
+                |f| f.speakers = vec![keepalived(Some(&[("eth0", 51), ("eth0", 52)]))],
                 &[
-                    "configuration: problem: keepalived runs here too (pid 5), with the virtual routers of /k.conf",
+                    "configuration: problem: keepalived (pid 5) runs here too, and has VRID 51 on eth0 (/k.conf)",
                 ],
             ),
-            ("keepalived for load balancing", |f| f.keepalived = vec![keepalived(Some(false))], &[]),
+            (
+                "keepalived with others",
+                |f| f.speakers = vec![keepalived(Some(&[("eth1", 51), ("eth0", 52)]))],
+                &[],
+            ),
+            ("keepalived for load balancing", |f| f.speakers = vec![keepalived(Some(&[]))], &[]),
+            ("keepalived without VRRP", |f| f.idle_keepalived = vec![5], &[]),
             (
                 "a keepalived of which nothing is known",
-                |f| f.keepalived = vec![keepalived(None)],
-                &["configuration: warning: keepalived runs here (pid 5), and /k.conf cannot be read"],
+                |f| f.speakers = vec![keepalived(None)],
+                &[
+                    "configuration: warning: keepalived (pid 5) speaks VRRP here too, for virtual routers that are not known (/k.conf)",
+                ],
+            ),
+            (
+                "a process that is not seen",
+                |f| {
+                    f.speakers = vec![Speaker { pid: None, config: None, ..keepalived(None) }];
+                },
+                &[
+                    "configuration: warning: a process that is not seen from here (in another container?) speaks VRRP here too, for \
+                     virtual routers that are not known",
+                ],
             ),
             (
                 "an arbiter",
@@ -141,8 +172,45 @@ fn the_file_and_what_it_names() {
     );
 }
 
-fn keepalived(vrrp: Option<bool>) -> Keepalived {
-    Keepalived { pid: 5, config: "/k.conf".into(), vrrp }
+fn keepalived(routers: Option<&[(&str, u8)]>) -> Speaker {
+    let router = |(interface, vrid): &(&str, u8)| VirtualRouter {
+        interface: (*interface).to_owned(),
+        vrid: *vrid,
+        is_v6: false,
+    };
+    Speaker {
+        pid: Some(5),
+        name: "keepalived".to_owned(),
+        config: Some("/k.conf".into()),
+        routers: routers.map(|routers| routers.iter().map(router).collect()),
+    }
+}
+
+#[test]
+fn what_a_vipd_has_left() {
+    const LEFT: &str = "vipd: problem: a vipd that does not run any more has left 2 routes, 1 program: this host does not answer for \
+                        these VIPs, whoever serves them now";
+    fn leave(facts: &mut Facts) {
+        let left = |kind| Leftover::new(kind, "that", "this");
+        let kinds = [Kind::Program, Kind::Route, Kind::File, Kind::Route];
+        facts.leftovers = Ok(kinds.map(left).to_vec());
+    }
+    fn beside(facts: &mut Facts, pid: Option<u32>) {
+        let speaker = Speaker { pid, name: "vipd".to_owned(), config: None, routers: Some(BTreeSet::new()) };
+        facts.speakers = vec![speaker];
+        leave(facts);
+    }
+    check(
+        idle,
+        &[
+            ("routes and a program", leave, &[LEFT]),
+            ("a file alone", |f| f.leftovers = Ok(vec![Leftover::new(Kind::File, "that", "this")]), &[]),
+            ("another runtime directory", |f| beside(f, Some(7)), &[]),
+            ("a container", |f| beside(f, None), &[]),
+            ("not looked at", |f| f.leftovers = Err("no right".to_owned()), &[]),
+        ],
+    );
+    check(running, &[("a vipd that runs", leave, &[])]);
 }
 
 /// With a target for each problem, or for each that answers.
@@ -187,5 +255,33 @@ fn what_the_kernel_says_to_the_program() {
         [
             "skipped: whether the kernel loads vipd's programs is not looked at: this command runs without CAP_BPF"
         ]
+    );
+}
+
+#[test]
+fn services_that_listen_on_each_address() {
+    fn serve(facts: &mut Facts, addresses: &[&str]) {
+        facts.listeners = addresses.iter().map(|address| ("UDP", ip(address), 53)).collect();
+    }
+    const MISSED: &str =
+        "VI_1: warning: what serves UDP 53 listens on each address of the host, and not on the VIP 10.0.0.3";
+    check(
+        idle,
+        &[
+            ("as BIND does", |f| serve(f, &["127.0.0.1", "10.0.0.5"]), &[MISSED]),
+            ("on the VIP too", |f| serve(f, &["127.0.0.1", "10.0.0.5", "10.0.0.3"]), &[]),
+            ("on all", |f| serve(f, &["127.0.0.1", "10.0.0.5", "0.0.0.0"]), &[]),
+            ("on all, of both families", |f| serve(f, &["127.0.0.1", "10.0.0.5", "::"]), &[]),
+            ("on one address", |f| serve(f, &["10.0.0.5"]), &[]),
+            ("on loopback", |f| serve(f, &["127.0.0.1"]), &[]),
+            (
+                "a VIP that is shown",
+                |f| {
+                    f.configuration = parse(&CONFIG.replace("interface eth0", "interface eth0\nvip_visible"));
+                    serve(f, &["127.0.0.1", "10.0.0.5"]);
+                },
+                &[],
+            ),
+        ],
     );
 }

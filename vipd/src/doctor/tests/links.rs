@@ -163,22 +163,33 @@ fn interfaces() {
     assert_eq!(said(&facts, |level| level >= Level::Warning), [""; 0]);
 }
 
+fn rule(preference: u32, looks_up_local: bool) -> SurveyedRule {
+    SurveyedRule { family: Family::V4, preference, looks_up_local }
+}
+
 #[test]
 fn routing() {
     let rows: &[Row] = &[
         (
             "a rule of somebody else",
             |f| {
-                let rule = |preference, expected| SurveyedRule { family: Family::V4, preference, expected };
-                f.survey.as_mut().unwrap().rules = vec![
-                    rule(0, true),
-                    rule(50, false),
-                    rule(90, true),
-                    rule(100, true),
-                    rule(32_766, false),
-                ];
+                f.survey.as_mut().unwrap().rules = vec![rule(50, false), rule(100, true), rule(32_766, false)]
             },
-            &["rules: warning: policy rules of others stand before the local one (preference 100): 50"],
+            &[
+                "rules: warning: IPv4 has a policy rule of preference 50 before `lookup local` (100): packets to a VIP may take another way",
+            ],
+        ),
+        (
+            "the kernel's rules",
+            |f| f.survey.as_mut().unwrap().rules = vec![rule(0, true), rule(90, false), rule(32_766, false)],
+            &[],
+        ),
+        (
+            "no rule for local addresses",
+            |f| f.survey.as_mut().unwrap().rules = vec![rule(32_766, false)],
+            &[
+                "rules: problem: IPv4 has no policy rule `lookup local`: this host takes no packets, nor those to the VIPs",
+            ],
         ),
         (
             "a strict filter, and a VIP of another network",

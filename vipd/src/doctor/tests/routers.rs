@@ -18,6 +18,16 @@ fn what_runs() {
                 &["vipd: warning: the node is drained: it serves only where nobody else does"],
             ),
             (
+                "a split brain",
+                |f| vi_1(f).split_brain = true,
+                &["VI_1: problem: another router acts as the owner too, and does not give way"],
+            ),
+            (
+                "address conflicts",
+                |f| vi_1(f).address_conflicts = 3,
+                &["VI_1: warning: other stations have claimed a VIP of this master, 3 times since the start"],
+            ),
+            (
                 "another file",
                 |f| vi_1(f).vips = vec![ip("10.0.0.4")],
                 &["vipd: warning: the file says something else than what runs, of VI_1"],
@@ -83,4 +93,30 @@ fn every_reason_to_discard_is_known() {
         assert_eq!(said.len(), 1, "{reason}: {said:?}");
         assert_eq!(said[0].contains("malformed"), malformed.contains(reason), "{reason}: {said:?}");
     }
+}
+
+#[test]
+fn a_vipd_that_cannot_be_asked() {
+    let denied = |f: &mut Facts| f.unanswered = Some(Unanswered::Unreachable("Permission denied".to_owned()));
+    check(
+        idle,
+        &[
+            ("no permission", denied, &[]),
+            (
+                "a frozen one",
+                |f| {
+                    f.unanswered = Some(Unanswered::Unresponsive(
+                        "vipd (pid 7) does not answer: stopped or hung".to_owned(),
+                    ));
+                    f.leftovers = Ok(vec![Leftover::new(Kind::Route, "its own", "leave it")]);
+                },
+                &["vipd: problem: vipd (pid 7) does not answer: stopped or hung"],
+            ),
+        ],
+    );
+    let mut facts = idle();
+    denied(&mut facts);
+    let said = said(&facts, |level| level == Level::Skipped);
+    let wanted = "vipd: skipped: a vipd may run here, and cannot be asked: what only it knows is left out (Permission denied)";
+    assert!(said.iter().any(|line| line == wanted), "{said:#?}");
 }

@@ -23,36 +23,20 @@ fn set_sysctl(setting: &str, value: &str) {
     fs::write(format!("/proc/sys/net/ipv4/conf/all/{setting}"), value).unwrap();
 }
 
+fn nonlocal_bind() -> String {
+    fs::read_to_string("/proc/sys/net/ipv4/ip_nonlocal_bind").unwrap().trim().to_owned()
+}
+
 /// All that vipd could have changed.
-fn snapshot() -> (Vec<String>, Vec<String>, [String; 2]) {
-    (rules(), lines(&ip("-4 route show table all")), [sysctl("arp_ignore"), sysctl("arp_announce")])
+fn snapshot() -> (Vec<String>, Vec<String>, [String; 3]) {
+    let settings = [sysctl("arp_ignore"), sysctl("arp_announce"), nonlocal_bind()];
+    (rules(), lines(&ip("-4 route show table all")), settings)
 }
 
-fn expected_routes(source: &str, vips: &[&str]) -> Vec<String> {
-    let table = table("v0");
-    let mut routes: Vec<String> =
-        vips.iter().map(|vip| format!("{vip} dev v0 table {table} scope link src {source}")).collect();
-    routes.extend(masters_routes(vips));
-    routes.sort();
-    routes
-}
-
-fn masters_routes(vips: &[&str]) -> Vec<String> {
-    vips.iter().map(|vip| format!("local {vip} dev lo table local scope host")).collect()
-}
-
-fn backup_rules() -> Vec<String> {
-    vec![
-        format!("90: not from all iif v0 lookup {} proto 118", table("v0")),
-        "100: from all lookup local proto 118".to_owned(),
-        "32766: from all lookup main proto kernel".to_owned(),
-        "32767: from all lookup default proto kernel".to_owned(),
-    ]
-}
-
-fn assert_installed(vips: &[&str]) {
-    assert_eq!(rules(), backup_rules());
-    assert_eq!(sorted(our_routes()), expected_routes("10.0.0.1", vips));
+fn owners_routes(source: &str, vips: &[&str]) -> Vec<String> {
+    vips.iter()
+        .map(|vip| format!("local {vip} dev v0 table local scope host src {source} metric 118"))
+        .collect()
 }
 
 #[test]
@@ -62,13 +46,13 @@ fn install_then_remove_all_leaves_no_trace() {
         let (mut host, _events) = Host::open(&dir).unwrap();
         let plan = plan(&host, &VIPS, false).await;
         host.install(&plan).await.unwrap();
-        assert_installed(&VIPS);
-        assert_eq!([sysctl("arp_ignore"), sysctl("arp_announce")], ["1", "2"]);
-        // What it is for: the host's own traffic leaves by the link, with the interface's own address.
-        let table = table("v0");
-        assert!(
-            ip("route get 10.0.0.100").contains(&format!("10.0.0.100 dev v0 table {table} src 10.0.0.1"))
-        );
+        // A backup's kernel knows nothing of the VIPs; services bind to them all the same.
+        assert_eq!((rules(), our_routes()), (before.0.clone(), vec![]));
+        assert_eq!([sysctl("arp_ignore"), sysctl("arp_announce"), nonlocal_bind()], ["1", "2", "1"]);
+        std::net::UdpSocket::bind("10.0.0.100:0").unwrap();
+        host.set(3, Ownership::Master).await.unwrap();
+        assert_eq!(rules(), before.0);
+        assert_eq!(sorted(our_routes()), owners_routes("10.0.0.1", &VIPS));
 
         host.remove_all().await.unwrap();
         assert_eq!(snapshot(), before);
@@ -83,13 +67,14 @@ fn a_second_install_changes_nothing() {
     in_namespace("twice", async |dir| {
         let (mut host, _events) = Host::open(&dir).unwrap();
         let plan = plan(&host, &VIPS, false).await;
+        host.set(3, Ownership::Master).await.unwrap();
         host.install(&plan).await.unwrap();
         let mut monitor = Monitor::start(Some("-4"));
         host.install(&plan).await.unwrap();
         // The monitor proves that it hears: this one line, and nothing before it.
         ip("route add 192.0.2.0/24 dev v0");
         assert_eq!(monitor.stop("192.0.2.0/24"), ["192.0.2.0/24 dev v0 scope link"]);
-        assert_installed(&VIPS);
+        assert_eq!(sorted(our_routes()), owners_routes("10.0.0.1", &VIPS));
     });
 }
 
@@ -102,7 +87,8 @@ fn ten_thousand_vips_fit_through_the_socket() {
         plan.instances[0].links[0].vips =
             (0..10_000).map(|n| Ipv4Addr::from(0x0a01_0000 + n).into()).collect();
         host.install(&plan).await.unwrap();
-        assert_eq!(our_routes().len(), 20_000);
+        host.set(3, Ownership::Prepared).await.unwrap();
+        assert_eq!(our_routes().len(), 10_000);
         host.remove_all().await.unwrap();
         assert_eq!(snapshot(), before);
     });
@@ -173,20 +159,14 @@ fn leftovers_of_a_crash_are_adopted_or_removed() {
         {
             let (mut host, _events) = Host::open(&dir).unwrap();
             let plan = plan(&host, &["10.0.0.100", "10.0.0.102"], false).await;
+            host.set(3, Ownership::Master).await.unwrap();
             host.install(&plan).await.unwrap();
-            let table = table("v0");
-            ip(&format!("route add 10.0.0.101 dev v1 table {table} proto 118"));
-            ip("rule add pref 90 not iif v1 lookup 1987051599 proto 118");
-            // Not ours: the same table and preference, another protocol.
-            ip(&format!("route add 10.0.0.200 dev v0 table {table}"));
-            ip("rule add pref 90 iif v1 lookup 77");
         }
         let (mut host, _events) = Host::open(&dir).unwrap();
         let plan = plan(&host, &VIPS, false).await;
+        host.set(3, Ownership::Master).await.unwrap();
         host.install(&plan).await.unwrap();
-        ip(&format!("route del 10.0.0.200 dev v0 table {}", table("v0")));
-        ip("rule del pref 90 iif v1 lookup 77");
-        assert_installed(&VIPS);
+        assert_eq!(sorted(our_routes()), owners_routes("10.0.0.1", &VIPS));
 
         // And without a plan at all.
         drop(host);
@@ -196,82 +176,80 @@ fn leftovers_of_a_crash_are_adopted_or_removed() {
     });
 }
 
+/// Up to 0.1 the VIPs were local on every node, and rules kept a backup's own traffic from them.
+#[test]
+fn what_an_earlier_version_has_left_is_removed() {
+    in_namespace("earlier", async |dir| {
+        let before = snapshot();
+        let v6_before = (ip("-6 rule show"), ip("-6 addr show dev lo"));
+        ip("route add local 10.0.0.100 dev lo table local proto 118");
+        ip("route add 10.0.0.100 dev v0 table 1987117059 proto 118 src 10.0.0.1");
+        for family in ["-4", "-6"] {
+            ip(&format!("{family} rule add pref 100 lookup local proto 118"));
+            ip(&format!("{family} rule del pref 0 lookup local"));
+            ip(&format!("{family} rule add pref 90 not iif v0 lookup 1987117059 proto 118"));
+        }
+        ip("addr add 2001:db8::100/128 dev lo nodad");
+        fs::write(dir.join("addresses.json"), r#"["2001:db8::100"]"#).unwrap();
+        // Not ours: the same table and preference, another protocol.
+        ip("rule add pref 90 iif v1 lookup 77");
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let plan = plan(&host, &VIPS, false).await;
+        host.set(3, Ownership::Master).await.unwrap();
+        host.install(&plan).await.unwrap();
+        assert!(rules().contains(&"90: from all iif v1 lookup 77 proto unspec".to_owned()), "{:?}", rules());
+        ip("rule del pref 90 iif v1 lookup 77");
+        assert_eq!(rules(), before.0);
+        assert_eq!((ip("-6 rule show"), ip("-6 addr show dev lo")), v6_before);
+        assert_eq!(sorted(our_routes()), owners_routes("10.0.0.1", &VIPS));
+        host.remove_all().await.unwrap();
+        assert_eq!(snapshot(), before);
+        assert!(!dir.join("addresses.json").exists());
+    });
+}
+
 /// Before a new table of VIPs is in force, the routes of VIPs that it does not have must be gone.
 #[test]
 fn retire_removes_local_routes_that_are_not_planned() {
     in_namespace("retire", async |dir| {
         let (mut host, _events) = Host::open(&dir).unwrap();
         let old = plan(&host, &["10.0.0.100", "10.0.0.102"], false).await;
+        host.set(3, Ownership::Master).await.unwrap();
         host.install(&old).await.unwrap();
         drop(host);
         let (mut host, _events) = Host::open(&dir).unwrap();
         let new = plan(&host, &VIPS, false).await;
         host.retire(&new).await.unwrap();
-        let local: Vec<_> = our_routes().into_iter().filter(|route| route.starts_with("local")).collect();
-        assert_eq!(local, ["local 10.0.0.100 dev lo table local scope host"]);
+        assert_eq!(our_routes(), owners_routes("10.0.0.1", &["10.0.0.100"]));
     });
 }
 
 #[test]
-fn set_master_makes_the_vips_local() {
+fn the_vips_are_local_while_they_are_owned_or_about_to_be() {
     in_namespace("master", async |dir| {
         let (mut host, _events) = Host::open(&dir).unwrap();
         let plan = plan(&host, &VIPS, false).await;
         host.install(&plan).await.unwrap();
-        for _ in 0..2 {
-            host.set_master(3, true).await.unwrap();
-            assert_eq!(rules(), backup_rules()[1..]);
+        for ownership in [Ownership::Prepared, Ownership::Master, Ownership::Master] {
+            host.set(3, ownership).await.unwrap();
             assert!(ip("route get 10.0.0.100").starts_with("local 10.0.0.100 dev lo"));
-            assert_eq!(sorted(our_routes()), masters_routes(&VIPS));
+            // A socket to the own VIP has an address that the host keeps when the VIP goes.
+            assert!(ip("route get 10.0.0.100").contains("src 10.0.0.1 "));
+            assert_eq!(sorted(our_routes()), owners_routes("10.0.0.1", &VIPS));
         }
         host.install(&plan).await.unwrap();
-        assert_eq!(rules(), backup_rules()[1..], "install keeps a master's rule away");
-        assert_eq!(sorted(our_routes()), masters_routes(&VIPS));
+        assert_eq!(sorted(our_routes()), owners_routes("10.0.0.1", &VIPS));
         for _ in 0..2 {
-            host.set_master(3, false).await.unwrap();
-            assert_installed(&VIPS);
+            host.set(3, Ownership::None).await.unwrap();
+            assert_eq!(our_routes(), [""; 0]);
+            assert!(ip("route get 10.0.0.100").starts_with("10.0.0.100 dev v0 src 10.0.0.1"));
         }
         // A restart that adopts its lease says so before it installs.
         drop(host);
         let (mut host, _events) = Host::open(&dir).unwrap();
-        host.set_master(3, true).await.unwrap();
+        host.set(3, Ownership::Master).await.unwrap();
         host.install(&plan).await.unwrap();
-        assert_eq!(rules(), backup_rules()[1..]);
-    });
-}
-
-/// Hundreds of backups cost a packet no more than one; one with many VIPs still moves a rule only.
-#[test]
-fn backups_share_a_table_but_those_with_many_vips() {
-    in_namespace("shared", async |dir| {
-        let before = snapshot();
-        let (mut host, _events) = Host::open(&dir).unwrap();
-        let mut plan = plan(&host, &["10.0.0.100"], false).await;
-        let (mut second, mut large) = (plan.instances[0].clone(), plan.instances[0].clone());
-        (second.key, second.links[0].vips) = (4, vec![addr("10.0.0.101")]);
-        (large.key, large.links[0].vips) =
-            (5, (0..100).map(|n| Ipv4Addr::from(0x0a01_0000 + n).into()).collect());
-        plan.instances.extend([second, large]);
-        host.install(&plan).await.unwrap();
-        let (shared, own) = (table("v0"), TABLE_BASE + 5);
-        let rule = |table: &str| format!("90: not from all iif v0 lookup {table} proto 118");
-        let rules = || rules().into_iter().filter(|rule| rule.starts_with("90:")).collect::<Vec<_>>();
-        let routes = |table: &str| lines(&ip(&format!("route show table {table}"))).len();
-        assert_eq!(sorted(rules()), sorted(vec![rule(&shared), rule(&own.to_string())]));
-        assert_eq!((routes(&shared), routes(&own.to_string())), (2, 100));
-
-        host.set_master(5, true).await.unwrap();
-        assert_eq!((rules(), routes(&own.to_string())), (vec![rule(&shared)], 100));
-        host.set_master(3, true).await.unwrap();
-        assert!(ip("route get 10.0.0.100").starts_with("local 10.0.0.100 dev lo"));
-        assert!(ip("route get 10.0.0.101").contains(&format!("dev v0 table {shared}")));
-        assert_eq!((rules(), routes(&shared)), (vec![rule(&shared)], 1));
-        host.set_master(4, true).await.unwrap();
-        assert_eq!(rules(), [""; 0]);
-        host.set_master(3, false).await.unwrap();
-        assert_eq!((rules(), routes(&shared)), (vec![rule(&shared)], 1));
-        host.remove_all().await.unwrap();
-        assert_eq!(snapshot(), before);
+        assert_eq!(sorted(our_routes()), owners_routes("10.0.0.1", &VIPS));
     });
 }
 
@@ -309,8 +287,8 @@ fn sysctls_are_raised_for_ipv4_alone() {
         let v6 = plan(&host, &["2001:db8::100"], false).await;
         host.install(&v6).await.unwrap();
         assert_eq!([sysctl("arp_ignore"), sysctl("arp_announce")], ["0", "0"]);
-        assert!(!dir.join("sysctls.json").exists());
         host.remove_all().await.unwrap();
+        assert!(!dir.join("sysctls.json").exists());
     });
 }
 
@@ -319,30 +297,33 @@ fn a_new_source_and_a_returning_link_repair_routes() {
     in_namespace("source", async |dir| {
         let (mut host, _events) = Host::open(&dir).unwrap();
         let mut plan = plan(&host, &VIPS, false).await;
+        host.set(3, Ownership::Master).await.unwrap();
         host.install(&plan).await.unwrap();
         plan.instances[0].links[0].source_v4 = Some(Ipv4Addr::new(10, 0, 0, 2));
         host.install(&plan).await.unwrap();
-        assert_eq!(sorted(our_routes()), expected_routes("10.0.0.2", &VIPS));
+        assert_eq!(sorted(our_routes()), owners_routes("10.0.0.2", &VIPS));
 
         ip("link set v0 down");
-        assert_eq!(our_routes().len(), VIPS.len(), "the kernel drops the routes of a link that goes down");
         host.install(&plan).await.unwrap();
         ip("link set v0 up");
         host.install(&plan).await.unwrap();
-        assert_eq!(sorted(our_routes()), expected_routes("10.0.0.2", &VIPS));
+        assert_eq!(sorted(our_routes()), owners_routes("10.0.0.2", &VIPS));
     });
 }
 
-/// An address owner's VIP is an address of the interface: its route is the kernel's, and stays the kernel's.
+/// Whoever else has a VIP as an address, of whatever interface, and takes it away again: ours stands beside the kernel's.
 #[test]
-fn an_address_of_the_host_keeps_its_own_route() {
+fn a_route_stands_whoever_else_has_the_address() {
     in_namespace("owner", async |dir| {
         let before = snapshot();
         let (mut host, _events) = Host::open(&dir).unwrap();
+        ip("addr add 10.0.0.100/32 dev lo");
         let plan = plan(&host, &["10.0.0.2", "10.0.0.100"], false).await;
+        host.set(3, Ownership::Master).await.unwrap();
         host.install(&plan).await.unwrap();
-        let local: Vec<_> = our_routes().into_iter().filter(|route| route.starts_with("local")).collect();
-        assert_eq!(local, ["local 10.0.0.100 dev lo table local scope host"]);
+        assert_eq!(sorted(our_routes()), owners_routes("10.0.0.1", &["10.0.0.100", "10.0.0.2"]));
+        ip("addr del 10.0.0.100/32 dev lo");
+        assert!(ip("route get 10.0.0.100").starts_with("local 10.0.0.100"));
         host.remove_all().await.unwrap();
         assert_eq!(snapshot(), before);
     });

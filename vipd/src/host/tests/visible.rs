@@ -29,7 +29,7 @@ fn a_masters_vips_are_shown_and_a_backups_are_not() {
         host.install(&plan).await.unwrap();
         host.sync_virtual().await.unwrap();
         assert!(shown().is_empty(), "of a backup: {:?}", shown());
-        host.set_master(3, true).await.unwrap();
+        host.set(3, Ownership::Master).await.unwrap();
         host.sync_virtual().await.unwrap();
         host.sync_virtual().await.unwrap();
         assert_eq!(shown(), SHOWN);
@@ -42,11 +42,11 @@ fn a_masters_vips_are_shown_and_a_backups_are_not() {
         // Another run while they are there: the address on `lo` has to be kept all the same.
         host.install(&plan).await.unwrap();
         vips.into_iter().for_each(bindable);
-        host.set_master(3, false).await.unwrap();
+        host.set(3, Ownership::None).await.unwrap();
         host.sync_virtual().await.unwrap();
         assert!(shown().is_empty(), "{:?}", shown());
         vips.into_iter().for_each(bindable);
-        host.set_master(3, true).await.unwrap();
+        host.set(3, Ownership::Master).await.unwrap();
         host.sync_virtual().await.unwrap();
         host.remove_all().await.unwrap();
         assert_eq!((ip("addr"), ip("route show table all"), ip("-6 route show table all")), before);
@@ -60,7 +60,7 @@ fn what_is_retired_is_not_shown() {
         let (mut host, _events) = Host::open(&dir).unwrap();
         let both = plan(&host, &["10.0.0.100", "10.0.0.101"], true).await;
         host.install(&both).await.unwrap();
-        host.set_master(3, true).await.unwrap();
+        host.set(3, Ownership::Master).await.unwrap();
         host.sync_virtual().await.unwrap();
         assert_eq!(shown(), ["10.0.0.100/32", "10.0.0.101/32"]);
         host.retire(&plan(&host, &["10.0.0.100"], true).await).await.unwrap();
@@ -76,7 +76,7 @@ fn leftovers_are_recognised() {
     in_namespace("visible-leftovers", async |dir| {
         let (mut host, _events) = Host::open(&dir).unwrap();
         host.install(&plan(&host, &["10.0.0.100"], true).await).await.unwrap();
-        host.set_master(3, true).await.unwrap();
+        host.set(3, Ownership::Master).await.unwrap();
         host.sync_virtual().await.unwrap();
         drop(host);
         assert_eq!(shown(), ["10.0.0.100/32"]);

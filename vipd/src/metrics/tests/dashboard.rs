@@ -1,10 +1,14 @@
-//! `docs/reference/grafana-dashboard.json`: it asks for metrics and labels that exist, in panels that do not cover each other.
+//! `docs/reference/grafana-dashboard.json` and `vipd-alerts.yml`: they ask for metrics and labels that exist, in panels that do
+//! not cover each other. `tests/tests/metrics.rs` runs the alerts.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
 
-use crate::metrics::families::ALL;
+use crate::metrics::{
+    families::ALL,
+    process::{self, Process},
+};
 
 fn dashboard() -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/grafana-dashboard.json");
@@ -30,17 +34,25 @@ fn words(expression: &str) -> impl Iterator<Item = &str> {
     expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
 }
 
+/// Every metric that is served, as a query names it.
+fn served() -> BTreeSet<String> {
+    let of_process = process::ALL.iter().map(|family| family.metric(&Process::default()).full_name());
+    ALL.iter().map(|family| family.full_name()).chain(of_process).collect()
+}
+
+fn is_metric(word: &str) -> bool {
+    word.starts_with("vipd_") || word.starts_with("process_")
+}
+
 #[test]
 fn the_dashboard_asks_for_metrics_that_there_are() {
-    let names: BTreeSet<String> = ALL.iter().map(|family| family.full_name()).collect();
+    let names = served();
     let dashboard = dashboard();
-    let asked: BTreeSet<&str> = expressions(&dashboard)
-        .into_iter()
-        .flat_map(words)
-        .filter(|word| word.starts_with("vipd_"))
-        .collect();
+    let asked: BTreeSet<&str> =
+        expressions(&dashboard).into_iter().flat_map(words).filter(|word| is_metric(word)).collect();
     let unknown: Vec<_> = asked.iter().filter(|name| !names.contains(**name)).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
+    let names: Vec<_> = names.iter().filter(|name| name.starts_with("vipd_")).collect();
     let unasked: Vec<_> = names.iter().filter(|name| !asked.contains(name.as_str())).collect();
     assert!(unasked.is_empty(), "no panel shows {unasked:?}");
 }
@@ -48,8 +60,8 @@ fn the_dashboard_asks_for_metrics_that_there_are() {
 #[test]
 fn the_dashboard_names_labels_that_there_are() {
     let mut labels: BTreeSet<&str> = ALL.iter().flat_map(|family| family.labels()).collect();
-    // Prometheus adds them: what it scrapes, and as part of which job.
-    labels.extend(["instance", "job"]);
+    // Prometheus adds them: what it scrapes, and as part of which job; `cluster` if it is told to.
+    labels.extend(["instance", "job", "cluster"]);
     let dashboard = dashboard();
     for expression in expressions(&dashboard) {
         for (i, _) in expression
@@ -82,6 +94,34 @@ fn panels_stand_side_by_side() {
             for y in place("y")..place("y") + place("h") {
                 assert!(taken.insert((x, y)), "{} covers another", panel["title"]);
             }
+        }
+    }
+}
+
+#[test]
+fn the_alerts_ask_for_metrics_and_labels_that_there_are() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/vipd-alerts.yml");
+    let text = fs::read_to_string(path).unwrap();
+    let text: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+    let names = served();
+    let asked: BTreeSet<&str> =
+        text.iter().flat_map(|line| words(line)).filter(|word| is_metric(word)).collect();
+    let unknown: Vec<_> = asked.iter().filter(|name| !names.contains(**name)).collect();
+    assert!(unknown.is_empty() && asked.len() > 10, "{unknown:?} of {asked:?}");
+
+    let mut labels: BTreeSet<&str> = ALL.iter().flat_map(|family| family.labels()).collect();
+    labels.extend(["instance", "job", "cluster"]);
+    for shown in text.iter().flat_map(|line| line.split("{{ $labels.").skip(1)) {
+        let label = shown.split(" }}").next().unwrap();
+        assert!(labels.contains(label), "{label}");
+    }
+    for lists in text
+        .iter()
+        .flat_map(|line| ["by (", "on (", "without ("].map(|word| line.split(word).skip(1)))
+        .flatten()
+    {
+        for label in lists.split(')').next().unwrap().split(", ") {
+            assert!(labels.contains(label), "{label}");
         }
     }
 }

@@ -4,7 +4,10 @@ use std::{fmt::Write, fs, path::Path};
 
 use vipd_common::abi::{Counters, InstanceCounters};
 
-use crate::metrics::families::{ALL, INSTANCE_LABELS, Kind};
+use crate::metrics::{
+    families::{ALL, INSTANCE_LABELS, Kind},
+    process::{self, Process},
+};
 
 const HEAD: &str = "\
 # Metrics
@@ -14,20 +17,26 @@ Made from `vipd/src/metrics/families.rs` by `VIPD_WRITE_DOCS=1 cargo test -p vip
 ```console
 # vipd run --metrics-listen 127.0.0.1:9812         # or [::1]:9812, or unix:/run/vipd/metrics.sock (mode 0660)
 # curl http://127.0.0.1:9812/metrics
+# curl --head http://127.0.0.1:9812/metrics        # whether it is served
 # curl --unix-socket /run/vipd/metrics.sock http://localhost/metrics
 ```
 
-Off by default. OpenMetrics 1.0 text, which Prometheus 2.5 and later take:
+Off by default. The answer is OpenMetrics 1.0 text for a client that asks for it (`Accept: application/openmetrics-text`), as
+Prometheus does since 2.35, and else the classic text of Prometheus (`text/plain; version=0.0.4`). Names, labels and values are the
+same in both.
 
 ```yaml
 scrape_configs:
   - job_name: vipd
     static_configs:
       - targets: [lb01:9812, lb02:9812]
+        labels: {cluster: web}             # one for each pair; needed where two pairs have the same VIP
+rule_files:
+  - /usr/share/doc/vipd/reference/vipd-alerts.yml
 ```
 
 There is neither TLS nor a login: whoever reaches the address can read (nothing else). Listen on a loopback address or a unix socket
-and put a proxy in front of it where that matters. What is served is `GET /metrics`, one request a connection, 32 connections at once;
+and put a proxy in front of it where that matters. What is served is `GET` and `HEAD` of `/metrics`, one request a connection, 32 connections at once;
 a further one takes the place of the one that has been slow for longest. One that is slow is ended after 5 s (the request) or 20 s (all of it). If the address cannot be had vipd does not start.
 
 A scrape costs what `vipd status` costs: the engine thread copies its state once and goes on; the text is written by the main thread. It
@@ -36,25 +45,18 @@ cannot delay an advert. `docs/reference/grafana-dashboard.json` is a dashboard f
 Counters begin at 0 with the daemon; those of XDP go on over a restart that adopts its maps. Names and labels keep their
 meaning; new ones may come.
 
-Worth an alert:
+## Alerts
 
-| what | expression |
-|---|---|
-| no owner | `sum by (vrid, family) (vipd_instance_lease_remaining_seconds > bool 0) == 0` |
-| two owners | the same, `> 1`; for as long as a scrape takes it may be one that has just handed over |
-| out of service | `vipd_instance_state{state=\"FAULT\"} == 1` |
-| near to losing the lease | `vipd_instance_lease_margin_least_seconds < vipd_instance_advert_interval_seconds` |
-| not authenticated, or misconfigured | `rate(vipd_instance_discards_total[5m]) > 0` |
-| another host claims a VIP | `rate(vipd_xdp_frames_total{kind=\"vip_conflicts\"}[5m]) > 0` |
-| a check fails | `vipd_tracked_well == 0` |
-| no real-time scheduling | `vipd_real_time == 0` |
+[vipd-alerts.yml](vipd-alerts.yml), as it is tested with `promtool test rules`:
+
 ";
 
 fn document() -> String {
-    let mut text = HEAD.to_owned();
+    let mut text = HEAD.to_owned() + "```yaml\n" + &rules() + "```\n";
     let is_of_instance = |labels: &[&str]| labels.starts_with(&INSTANCE_LABELS);
     let _ = writeln!(text, "\n## Of the daemon\n\n| metric | type | labels | |\n|---|---|---|---|");
     rows(&mut text, |labels| !is_of_instance(labels), 0);
+    process_rows(&mut text);
     let labels = INSTANCE_LABELS.map(|label| format!("`{label}`")).join(", ");
     let _ = writeln!(
         text,
@@ -67,6 +69,20 @@ fn document() -> String {
     let reasons = reasons.skip(InstanceCounters::FIRST_DISCARD);
     values(&mut text, "Values of `reason` of `vipd_instance_discards_total`", reasons);
     text
+}
+
+fn rules() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/vipd-alerts.yml");
+    fs::read_to_string(path).unwrap()
+}
+
+/// What the process says of itself.
+fn process_rows(text: &mut String) {
+    for family in process::ALL {
+        let metric = family.metric(&Process::default());
+        let kind = if metric.kind == Kind::Counter { "counter" } else { "gauge" };
+        let _ = writeln!(text, "| `{}` | {kind} |  | {} |", metric.full_name(), metric.help);
+    }
 }
 
 fn rows(text: &mut String, wanted: impl Fn(&[&str]) -> bool, known: usize) {

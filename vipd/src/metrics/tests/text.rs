@@ -1,12 +1,16 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    control::model::samples,
-    metrics::{families::ALL, text},
+    control::model::{Status, samples},
+    metrics::{families::ALL, format::Format, process::Process, text},
 };
 
+fn encoded(format: Format, status: &Status) -> String {
+    text::encode(format, status, &Process::of_self())
+}
+
 fn lines() -> Vec<String> {
-    text::encode(samples::status()).lines().map(str::to_owned).collect()
+    encoded(Format::OpenMetrics, &samples::status()).lines().map(str::to_owned).collect()
 }
 
 #[track_caller]
@@ -35,6 +39,8 @@ fn values_are_those_of_the_status_in_base_units() {
     has(&format!("vipd_instance_lease_margin_least_seconds{{{master}}} 2.987654"));
     has(&format!("vipd_instance_advert_lateness_max_seconds{{{master}}} 0.00012"));
     has(&format!("vipd_vip_answers_total{{{master},vip=\"10.0.0.4\"}} 1000"));
+    has(&format!("vipd_vip_owned{{{master},vip=\"10.0.0.3\"}} 1"));
+    has(&format!("vipd_vip_owned{{{master},vip=\"10.0.0.4\"}} 1"));
     has(&format!(
         "vipd_instance_info{{{master},version=\"2\",lease=\"overlap\",xdp_mode=\"native\",sync_group=\"G\"}} 1"
     ));
@@ -45,6 +51,7 @@ fn values_are_those_of_the_status_in_base_units() {
     has(&format!("vipd_instance_master_down_seconds{{{backup}}} 2.6"));
     has(&format!("vipd_instance_last_advert_age_seconds{{{backup}}} 1.009"));
     has(&format!("vipd_instance_lease_remaining_seconds{{{backup}}} 0.0"));
+    has(&format!("vipd_vip_owned{{{backup},vip=\"2001:db8::100\"}} 0"));
 }
 
 #[test]
@@ -72,7 +79,7 @@ fn every_sample_belongs_to_a_family_of_the_list_and_has_its_labels() {
     let mut seen = BTreeMap::new();
     let lines = lines();
     assert_eq!(lines.last().map(String::as_str), Some("# EOF"));
-    for line in lines.iter().filter(|line| !line.starts_with('#')) {
+    for line in lines.iter().filter(|line| !line.starts_with('#') && !line.starts_with("process_")) {
         let name = line.split(['{', ' ']).next().unwrap();
         // No value of the sample has a comma or a brace in it.
         let inside =
@@ -90,6 +97,47 @@ fn every_sample_belongs_to_a_family_of_the_list_and_has_its_labels() {
 fn names_from_a_configuration_are_escaped() {
     let mut status = samples::status();
     status.instances[0].name = "a\"b\\c".into();
-    let text = text::encode(status);
-    assert!(text.contains(r#"vipd_instance_priority{vrrp_instance="a\"b\\c",interface"#), "{text}");
+    for format in [Format::OpenMetrics, Format::Classic] {
+        let text = encoded(format, &status);
+        assert!(text.contains(r#"vipd_instance_priority{vrrp_instance="a\"b\\c",interface"#), "{text}");
+    }
+}
+
+/// Each sample by its name and labels, as a reader of either format understands them.
+fn samples_of(format: Format) -> BTreeMap<String, f64> {
+    let text = encoded(format, &samples::status());
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let sample = |line: &str| {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        (series.trim_end_matches("{}").to_owned(), value.parse().unwrap())
+    };
+    // The process goes on while it is asked.
+    samples.map(sample).filter(|(series, _)| !series.starts_with("process_")).collect()
+}
+
+#[test]
+fn both_formats_have_the_same_samples() {
+    assert_eq!(samples_of(Format::Classic), samples_of(Format::OpenMetrics));
+}
+
+#[test]
+fn the_classic_format_names_a_counter_as_its_samples_and_an_info_a_gauge() {
+    let text = encoded(Format::Classic, &samples::status());
+    for lines in [
+        "# HELP vipd_build_info The version of vipd.\n# TYPE vipd_build_info gauge\nvipd_build_info{version=\"0.1.0\"} 1\n",
+        "# TYPE vipd_uptime_seconds gauge\nvipd_uptime_seconds 93600\n",
+        "# TYPE vipd_xdp_frames_total counter\nvipd_xdp_frames_total{kind=\"",
+        "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total ",
+        "# TYPE process_threads gauge\nprocess_threads ",
+    ] {
+        assert!(text.contains(lines), "{lines} is not in\n{text}");
+    }
+    assert!(!text.contains("EOF") && !text.contains("# UNIT") && text.ends_with('\n'), "{text}");
+    let families = text.lines().filter(|line| line.starts_with("# TYPE "));
+    let names: Vec<&str> = families.map(|line| line.split(' ').nth(2).unwrap()).collect();
+    assert_eq!(
+        names.len(),
+        names.iter().collect::<std::collections::BTreeSet<_>>().len(),
+        "a family is there twice"
+    );
 }

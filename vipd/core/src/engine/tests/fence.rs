@@ -8,17 +8,6 @@ fn fenced_settings(priority: u8) -> Settings {
     Settings { fence: true, ..settings(priority) }
 }
 
-fn advert(priority: u8, received_at: Instant) -> Input {
-    let advert = Advert {
-        source: IpAddr::from([192, 0, 2, 9]),
-        priority: Priority::new(priority),
-        interval: Duration::from_secs(1),
-        checksum: ChecksumForm::PseudoHeader,
-        received_at,
-    };
-    Input::Advert { instance: InstanceId(0), advert, revoked: false }
-}
-
 fn answer(round: u64, done: bool) -> Input {
     Input::Fenced { instance: InstanceId(0), round, done }
 }

@@ -123,6 +123,7 @@ impl Out<'_> {
             | Action::LowerHeard { .. }
             | Action::Fence { .. }
             | Action::Removed { .. }
+            | Action::Prepare { .. }
             | Action::Finished => true,
         });
         self.push(|instance| Action::Release { instance });

@@ -16,6 +16,12 @@ impl Machine {
         if let State::Backup(backup) = self.state { Some((backup.down_at, backup.interval)) } else { None }
     }
 
+    /// For how long before its down timer fires a backup is about to take over: half of the time after the next advert is due.
+    pub fn takeover_lead(&self) -> Duration {
+        let State::Backup(backup) = self.state else { return Duration::ZERO };
+        self.settings.master_down_interval(backup.interval).saturating_sub(backup.interval) / 2
+    }
+
     /// A backup whose sync group waits until `at` waits as long.
     pub fn wait_for_group(&mut self, at: Instant) {
         if let State::Backup(backup) = &mut self.state {

@@ -1,27 +1,27 @@
-//! How many questions about each VIP were answered: which slot of `VIP_ANSWERS` is whose.
+//! How many ARP requests and Neighbor Solicitations for each VIP were replied to: which slot of `VIP_REPLIES` is whose.
 
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result};
-use vipd_common::abi::{ANSWER_SLOTS, VipKey};
+use vipd_common::abi::{REPLY_SLOTS, VipKey};
 
-use super::{pages::AnswerPage, tables::VipTable};
+use super::{pages::ReplyPage, tables::VipTable};
 
-/// Where the answers for each VIP are counted.
+/// Where the replies for each VIP are counted.
 pub type Slots = HashMap<VipKey, u32>;
 
 /// The counts of the VIPs in the table in force.
 #[derive(Debug)]
-pub struct Answers {
-    page: AnswerPage,
+pub struct Replies {
+    page: ReplyPage,
     slots: Slots,
 }
 
-impl Answers {
+impl Replies {
     /// With `table`, that of a predecessor, what it has counted goes on.
-    pub fn new(page: AnswerPage, table: Option<&VipTable>) -> Result<Self> {
+    pub fn new(page: ReplyPage, table: Option<&VipTable>) -> Result<Self> {
         let entries = table.into_iter().flat_map(|table| table.iter());
-        let slots = entries.map(|entry| entry.map(|(key, entry)| (key, entry.answers)));
+        let slots = entries.map(|entry| entry.map(|(key, entry)| (key, entry.reply_slot)));
         Ok(Self { page, slots: slots.collect::<Result<_, _>>().context("read the table of VIPs")? })
     }
 
@@ -34,7 +34,7 @@ impl Answers {
     /// are too many VIPs.
     pub fn slots_for<'v>(&self, vips: impl Iterator<Item = &'v VipKey>) -> Option<Slots> {
         let used: HashSet<u32> = self.slots.values().copied().collect();
-        let mut free = (0..ANSWER_SLOTS).filter(|slot| !used.contains(slot));
+        let mut free = (0..REPLY_SLOTS).filter(|slot| !used.contains(slot));
         let mut slots = Slots::new();
         for key in vips {
             if let Some(slot) = self.slots.get(key) {

@@ -1,10 +1,11 @@
-//! Which addresses cannot be VIPs, told by one bit: what most frames are asked, before any table is.
+//! A Bloom filter of one hash over the VIPs: most frames are about no VIP, and one bit says so before any table is looked up.
 //!
-//! The bits of all VIPs in either table are set, and perhaps others. An address whose bit is not set is no VIP.
+//! The bits of all VIPs in either table are set. Two addresses may share a bit, so a bit that is set says nothing; an address
+//! whose bit is not set is no VIP.
 
 use crate::address::Address;
 
-/// A value of `SIEVE`: one bit for each number that [`bit`] gives.
+/// The value of `BLOOM_FILTER`: one bit for each number that [`bit`] gives.
 pub type Bits = [u64; WORDS];
 
 const BITS: usize = 1 << 16;

@@ -1,0 +1,147 @@
+//! `vipd cleanup`: removes what a vipd that has died has left in this network namespace.
+//!
+//! It decides nothing and knows no other way than a stop: [`Host::remove_all`] while the programs still stand in front of the kernel
+//! (I4), then the programs. What was there before and is not there afterwards was removed. It holds the locks of a vipd meanwhile, so
+//! none runs, and none starts.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    daemon::{
+        locks::{HostLock, Running},
+        runtime_dir::RuntimeDir,
+    },
+    dataplane,
+    host::{self, Host, Kind, Leftover},
+};
+
+/// Where a vipd keeps what it remembers.
+#[derive(Clone, Debug)]
+pub struct Places {
+    pub bpffs_dir: PathBuf,
+    pub runtime_dir: PathBuf,
+}
+
+/// What has come of a cleanup.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub removed: Vec<Leftover>,
+    /// What is still there.
+    pub left: Vec<Leftover>,
+    /// What the kernel said to what was not removed.
+    pub problems: Vec<String>,
+}
+
+/// What vipds that do not run any more have left here, in the order in which it is removed. Changes nothing. Needs a tokio runtime.
+///
+/// A vipd that runs has made the same: look for one before.
+pub async fn survey(places: &Places) -> Result<Vec<Leftover>> {
+    let mut found =
+        host::leftovers(&places.runtime_dir).await.context("look at routes, rules and addresses")?;
+    found.extend(dataplane::leftovers(&places.bpffs_dir).context("look at pinned programs")?);
+    let files = host::saved_files(&places.runtime_dir).chain(RuntimeDir::leftovers(&places.runtime_dir));
+    found.extend(files.map(|path| {
+        let path = path.display();
+        Leftover::new(Kind::File, format!("file {path}"), format!("rm {path}"))
+    }));
+    Ok(found)
+}
+
+/// Removes all of it. With `dry_run` it is only looked at, and [`Outcome::left`] is what is there. Needs a tokio runtime.
+///
+/// # Errors
+///
+/// [`Running`]: a vipd runs, and nothing was touched. Anything else could not be looked at.
+pub async fn clean(places: &Places, dry_run: bool) -> Result<Outcome> {
+    let missing = dataplane::missing_capabilities();
+    if !missing.is_empty() {
+        bail!("cleanup needs {}: run it as root", missing.join(", "));
+    }
+    let _locks = Locks::take(places)?;
+    let found = survey(places).await?;
+    if dry_run || found.is_empty() {
+        return Ok(Outcome { left: found, ..Outcome::default() });
+    }
+    let mut problems = Vec::new();
+    remove(places, &mut problems).await?;
+    let left = survey(places).await?;
+    let removed = found.into_iter().filter(|had| !left.iter().any(|has| has.what == had.what)).collect();
+    Ok(Outcome { removed, left, problems })
+}
+
+async fn remove(places: &Places, problems: &mut Vec<String>) -> Result<()> {
+    let mut note = |result: Result<()>| problems.extend(result.err().map(|error| format!("{error:#}")));
+    let (mut host, _links) = Host::open(&places.runtime_dir)?;
+    note(host.remove_all().await);
+    let of_host = host.leftovers().await?;
+    if of_host.iter().any(|left| left.answers) {
+        // I4.
+        note(Err(anyhow::anyhow!(
+            "the programs stay attached: without them the kernel would answer for the VIPs whose routes and addresses are left"
+        )));
+    } else {
+        note(dataplane::remove_leftovers(&places.bpffs_dir));
+    }
+    // What is saved is the only way back to what the host was before.
+    let saved = host::saved_files(&places.runtime_dir).filter(|_| of_host.is_empty());
+    for path in saved.chain(RuntimeDir::leftovers(&places.runtime_dir)) {
+        note(remove_file(&path));
+    }
+    Ok(())
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Those that a vipd holds while it runs.
+#[derive(Debug)]
+struct Locks {
+    runtime: Option<RuntimeDir>,
+    _host: HostLock,
+}
+
+impl Locks {
+    fn take(places: &Places) -> Result<Self> {
+        // It is not made for this.
+        let runtime = match places.runtime_dir.symlink_metadata() {
+            Ok(_) => Some(RuntimeDir::lock_alone(&places.runtime_dir)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                return Err(error).with_context(|| format!("look at {}", places.runtime_dir.display()));
+            }
+        };
+        let host = match HostLock::take() {
+            Ok(host) => host,
+            Err(error) => {
+                runtime.into_iter().for_each(RuntimeDir::unlock);
+                return Err(error);
+            }
+        };
+        let locks = Self { runtime, _host: host };
+        // Another network namespace's, with the same BPF file system.
+        match dataplane::user_of_pins(&places.bpffs_dir)? {
+            None => Ok(locks),
+            Some(pid) => {
+                let message = format!("process {pid} uses what is pinned in {}", places.bpffs_dir.display());
+                Err(Running::new(Some(&pid.to_string()), message).into())
+            }
+        }
+    }
+}
+
+impl Drop for Locks {
+    fn drop(&mut self) {
+        self.runtime.take().into_iter().for_each(RuntimeDir::unlock);
+    }
+}

@@ -1,0 +1,196 @@
+//! Which configuration `vipd check` and `vipd doctor` look at when none is given.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use vipd_config::Unsupported;
+
+use crate::{
+    control::{self, ClientError, Request, Response, model::Status},
+    machine::Source,
+};
+
+/// What `vipd.service` runs with.
+const UNIT_FILE: &str = "/etc/vipd/vipd.conf";
+/// What `vipd run` reads unless told otherwise.
+const KEEPALIVED_FILE: &str = "/etc/keepalived/keepalived.conf";
+
+/// Which configuration, and how it is read.
+#[derive(Debug, Args)]
+pub struct Choice {
+    /// Configuration, in keepalived's format; by default that of the running vipd, or else /etc/vipd/vipd.conf, or else
+    /// /etc/keepalived/keepalived.conf
+    #[arg(short = 'f', long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What lines that start with `@ID` are for; by default what the running vipd was given, if its file is read, or else the
+    /// host's name up to its first dot
+    #[arg(short = 'i', long, value_name = "ID")]
+    config_id: Option<String>,
+    /// Warn of what vipd does not support yet (load balancing, BFD, SNMP, DBus and more) and ignore it, instead of refusing
+    /// the file; also in force if the running vipd was given it and its file is read
+    #[arg(long)]
+    allow_unsupported: bool,
+}
+
+/// A configuration, and why it is this one.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    pub source: Source,
+    pub why: Why,
+}
+
+/// Why a configuration was chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    Given,
+    /// That of the running vipd, which has this process id.
+    Running(u32),
+    /// That of the unit, with the reason why no running vipd has named one.
+    Unit(String),
+    /// keepalived's, with the same reason.
+    Keepalived(String),
+}
+
+impl Why {
+    /// Stays as it is, for programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Given => "given",
+            Self::Running(_) => "running",
+            Self::Unit(_) => "unit",
+            Self::Keepalived(_) => "keepalived",
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given => f.write_str("given with -f"),
+            Self::Running(pid) => write!(f, "the file of the running vipd, pid {pid}"),
+            Self::Unit(silence) => write!(f, "the file of vipd.service; {silence}"),
+            Self::Keepalived(silence) => {
+                write!(f, "the file of keepalived; there is no {UNIT_FILE}, and {silence}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Chosen {
+    /// The path, and why it is this one unless it was given.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.source.path.display())?;
+        match &self.why {
+            Why::Given => Ok(()),
+            why => write!(f, " ({why})"),
+        }
+    }
+}
+
+impl Choice {
+    /// Chooses, asking the vipd behind `socket` if no file is given.
+    pub fn choose(self, socket: &Path) -> Chosen {
+        let ask = || match control::request(socket, &Request::Status) {
+            Ok(Response::Status(status)) => Ok(*status),
+            Ok(_) => Err("the running vipd has answered another question".to_owned()),
+            Err(ClientError::NotRunning(_)) => Err("no vipd is running".to_owned()),
+            Err(error) => {
+                Err(format!("the running vipd cannot be asked for its own: {:#}", anyhow::Error::new(error)))
+            }
+        };
+        self.choose_from(ask, Path::exists)
+    }
+
+    fn choose_from(
+        self,
+        ask: impl FnOnce() -> Result<Status, String>,
+        exists: impl Fn(&Path) -> bool,
+    ) -> Chosen {
+        let Self { config, mut config_id, mut allow_unsupported } = self;
+        let (path, why) = match config {
+            Some(path) => (path, Why::Given),
+            None => match ask() {
+                Ok(status) if !status.config_file.is_empty() => {
+                    config_id = config_id.or(status.config_id);
+                    allow_unsupported |= status.allow_unsupported;
+                    (status.config_file.into(), Why::Running(status.pid))
+                }
+                silence => {
+                    let silence =
+                        silence.err().unwrap_or_else(|| "the running vipd does not name its own".into());
+                    let unit = Path::new(UNIT_FILE);
+                    if exists(unit) {
+                        (unit.to_owned(), Why::Unit(silence))
+                    } else {
+                        (KEEPALIVED_FILE.into(), Why::Keepalived(silence))
+                    }
+                }
+            },
+        };
+        let unsupported = if allow_unsupported { Unsupported::Ignored } else { Unsupported::Refused };
+        Chosen { source: Source { path, config_id, unsupported }, why }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::model::samples;
+
+    fn choice(file: Option<&str>) -> Choice {
+        Choice { config: file.map(Into::into), config_id: None, allow_unsupported: false }
+    }
+
+    #[test]
+    fn the_first_file_that_there_is_counts() {
+        let silent = || Err::<Status, _>("no vipd is running".to_owned());
+        for (chosen, path, name, shown) in [
+            (
+                choice(Some("my.conf")).choose_from(|| panic!("nobody is to be asked"), |_| true),
+                "my.conf",
+                "given",
+                "my.conf",
+            ),
+            (
+                choice(None).choose_from(|| Ok(samples::status()), |_| false),
+                "/etc/vipd/vipd.conf",
+                "running",
+                "/etc/vipd/vipd.conf (the file of the running vipd, pid 4711)",
+            ),
+            (
+                choice(None).choose_from(silent, |path| path == Path::new("/etc/vipd/vipd.conf")),
+                "/etc/vipd/vipd.conf",
+                "unit",
+                "/etc/vipd/vipd.conf (the file of vipd.service; no vipd is running)",
+            ),
+            (
+                choice(None).choose_from(silent, |_| false),
+                "/etc/keepalived/keepalived.conf",
+                "keepalived",
+                "/etc/keepalived/keepalived.conf (the file of keepalived; there is no /etc/vipd/vipd.conf, and no vipd is running)",
+            ),
+            (
+                choice(None).choose_from(|| Ok(Status::default()), |_| true),
+                "/etc/vipd/vipd.conf",
+                "unit",
+                "/etc/vipd/vipd.conf (the file of vipd.service; the running vipd does not name its own)",
+            ),
+        ] {
+            assert_eq!((&*chosen.source.path, chosen.why.name()), (Path::new(path), name));
+            assert_eq!(chosen.to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn the_file_of_the_running_vipd_is_read_as_it_reads_it() {
+        let running =
+            || Ok(Status { config_id: Some("lb01".into()), allow_unsupported: true, ..samples::status() });
+        let Chosen { source, .. } = choice(None).choose_from(running, |_| false);
+        assert_eq!((source.config_id.as_deref(), source.unsupported), (Some("lb01"), Unsupported::Ignored));
+        let given = Choice { config_id: Some("lb02".into()), ..choice(None) };
+        assert_eq!(given.choose_from(running, |_| false).source.config_id.as_deref(), Some("lb02"));
+    }
+}
