@@ -327,7 +327,7 @@ fn events_of_an_unknown_instance_are_an_error() -> Result<()> {
         let output = bed.ask("lb01", arguments).output()?;
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.code() == Some(1), "{output:?}");
-        ensure!(error.contains("no instance is called VI_2; there is VI_1"), "{error}");
+        ensure!(error.contains("no instance is called VI_2 (did you mean VI_1?); there is VI_1"), "{error}");
     }
     ensure!(bed.told("lb01", &["events", INSTANCE])?.contains(INSTANCE));
     // One that is gone has had events.
