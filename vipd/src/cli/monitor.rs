@@ -76,7 +76,7 @@ impl Verdict {
     /// Of a vipd that has not answered: without one the node serves nothing, unless only the right to ask is missing.
     pub fn of_silence(error: ClientError) -> Self {
         let health = match &error {
-            ClientError::NotRunning(_) => Health::Critical,
+            ClientError::NotRunning(_) | ClientError::Unresponsive { .. } => Health::Critical,
             ClientError::Io { source, .. } if source.kind() == std::io::ErrorKind::TimedOut => {
                 Health::Critical
             }
@@ -375,6 +375,7 @@ mod tests {
         let io = |kind| ClientError::Io { path: PathBuf::from("/s"), source: io::Error::from(kind) };
         for (error, health) in [
             (ClientError::NotRunning(PathBuf::from("/s")), Health::Critical),
+            (ClientError::Unresponsive { pid: Some(7) }, Health::Critical),
             (io(io::ErrorKind::TimedOut), Health::Critical),
             (io(io::ErrorKind::PermissionDenied), Health::Unknown),
             (ClientError::Refused("the daemon is stopping".into()), Health::Unknown),
