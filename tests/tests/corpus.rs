@@ -7,7 +7,6 @@ use std::{
 };
 
 use vipd_properties::{
-    config,
     control::{self, Server},
     wire,
     xdp::{Program, mutate},
@@ -56,7 +55,7 @@ fn the_control_corpus_has_every_request() {
 
 #[test]
 fn the_config_corpus_holds() {
-    check("config", config::check);
+    check("config", vipd_config_properties::check);
 }
 
 #[test]

@@ -326,3 +326,46 @@ fn circles_of_imports_are_found() {
     let child = [("a", "mod b;\nuse b::B;\n"), ("a::b", "use super::A;\n")];
     assert!(circle_below(&tree(&child), "top").is_some(), "a child that uses its parent");
 }
+
+/// What the crates without IO are built from: nothing that could do any.
+#[test]
+fn the_pure_crates_depend_on_nothing_that_does_io() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for (package, allowed) in [
+        ("vipd-core", &["vipd-common", "zerocopy", "zerocopy-derive"][..]),
+        (
+            "vipd-config",
+            &[
+                "vipd-common",
+                "zerocopy",
+                "zerocopy-derive",
+                "annotate-snippets",
+                "anstyle",
+                "memchr",
+                "unicode-width",
+            ],
+        ),
+    ] {
+        let mut command = Command::new(env!("CARGO"));
+        // Features as the package alone has them: in the workspace others ask for more.
+        command.args([
+            "tree",
+            "--locked",
+            "--offline",
+            "--edges",
+            "normal,no-proc-macro",
+            "--prefix",
+            "none",
+        ]);
+        let output =
+            command.args(["--package", package]).current_dir(&root).output().context("cargo tree")?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let tree = String::from_utf8(output.stdout)?;
+        let names: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+        ensure!(names.contains(package) && names.contains("vipd-common"), "{package}: {names:?}");
+        let others: Vec<_> =
+            names.iter().filter(|name| **name != package && !allowed.contains(name)).collect();
+        ensure!(others.is_empty(), "{package} depends on {others:?}");
+    }
+    Ok(())
+}

@@ -460,7 +460,7 @@ fn an_address_that_cannot_be_had_is_an_error_at_start() -> Result<()> {
     fs::write(&file, "mine")?;
     for (listen, why) in [
         ("192.0.2.1:9812".to_owned(), "Cannot assign"),
-        (format!("unix:{}", file.display()), "is no socket"),
+        (format!("unix:{}", file.display()), "is not a socket"),
         (format!("unix:{}/none/metrics.sock", lb01.dir().display()), "No such file"),
     ] {
         let mut daemon = start(&bed, "lb01", &node_conf(HIGH, ""), &listen)?;

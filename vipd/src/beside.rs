@@ -11,12 +11,9 @@ use std::{
 
 use nix::unistd::Uid;
 use vipd_common::{Family, wire::ipv4::PROTOCOL_VRRP};
+use vipd_config::{Config, Instance, Unsupported};
 
-use crate::{
-    config::{Config, Instance, Source, Unsupported},
-    files,
-    processes::Process,
-};
+use crate::{files, machine::Source, processes::Process};
 
 /// A process that has a VRRP socket.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -48,6 +48,11 @@ impl Target {
         }
     }
 
+    /// Whether it needs one crate of vipd alone.
+    fn is_alone(self) -> bool {
+        matches!(self, Self::Config)
+    }
+
     /// Longest input tried, in octets.
     fn max_len(self) -> u32 {
         match self {
@@ -125,7 +130,15 @@ pub fn check() -> Result<()> {
     sh::run(sh::cargo().arg("fmt").args(manifest).args(["--", "--check"]))?;
     let mut clippy = sh::cargo();
     // The main workspace's directory, whose dependencies are checked already; and no libFuzzer, which takes C++.
-    clippy.args(["clippy", "--locked", "--no-default-features", "--target-dir", "target"]);
+    clippy.args([
+        "clippy",
+        "--locked",
+        "--no-default-features",
+        "--features",
+        "vipd",
+        "--target-dir",
+        "target",
+    ]);
     clippy.args(manifest).args(["--", "-D", "warnings"]);
     sh::run(&mut clippy)
 }
@@ -152,6 +165,11 @@ fn build(targets: &[Target]) -> Result<PathBuf> {
         .args(["--target", triple, "--target-dir"])
         .arg(&target_dir)
         .args(targets.iter().flat_map(|target| ["--bin", target.name()]))
+        .args(if targets.iter().all(|target| target.is_alone()) {
+            &["--no-default-features", "--features", "link"][..]
+        } else {
+            &[]
+        })
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         // The flags are unstable, the compiler is not.
         .env("RUSTC_BOOTSTRAP", "1");

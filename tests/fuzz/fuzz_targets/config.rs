@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|octets: &[u8]| vipd_properties::config::check(octets));
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| vipd_config_properties::check(octets));

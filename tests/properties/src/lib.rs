@@ -1,9 +1,8 @@
 //! Properties of vipd that hold for every input. A property panics if it does not.
 //!
-//! The fuzz targets (`tests/fuzz`) look for inputs that break one; `tests/tests/corpus.rs` runs them over the committed
+//! Those of the configuration are in `config/`, a crate that needs nothing else of vipd. The fuzz targets (`tests/fuzz`) look for inputs that break one; `tests/tests/corpus.rs` runs them over the committed
 //! corpus. Nothing in here knows libFuzzer.
 
-pub mod config;
 pub mod control;
 mod input;
 pub mod wire;

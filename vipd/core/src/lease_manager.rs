@@ -231,15 +231,12 @@ impl LeaseManager {
 
     /// Has the node prepare for the takeovers that are about to come.
     fn prepare(&mut self, now: Instant, node: &mut impl Node) {
-        if self.coordinator.prepare_timeout().is_some_and(|at| at <= now) {
-            for instance in self.coordinator.about_to_take_over(now) {
-                let heard = node.heard(instance);
-                if heard.generation == self.holding_mut(instance).generation {
-                    self.input(Input::Heard { instance, at: heard.at }, node);
-                }
-            }
-        }
-        self.coordinator.prepare(now);
+        let Self { coordinator, holdings, .. } = self;
+        coordinator.prepare(now, |instance| {
+            let heard = node.heard(instance);
+            let known = holdings.get(&instance).is_some_and(|holding| holding.generation == heard.generation);
+            known.then_some(heard.at)
+        });
         self.act(node);
     }
 

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 
 use annotate_snippets::Renderer;
 use serde::Serialize;
+use vipd_config::{Diagnostic, Severity};
 
 use super::{Exit, chosen::Chosen};
-use crate::config::{self, Diagnostic, Severity};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -51,7 +51,7 @@ pub enum Form {
 /// Prints the diagnostics of a configuration; the exit code is that of the worst one.
 pub fn check(chosen: &Chosen, form: Form, strict: bool) -> (Exit, io::Result<()>) {
     let (explained, diagnostics) = match chosen.source.load() {
-        Ok(loaded) => (config::explain(&loaded.config, &loaded.origins), loaded.warnings),
+        Ok(loaded) => (vipd_config::explain(&loaded.config, &loaded.origins), loaded.warnings),
         Err(failure) => (String::new(), failure.diagnostics),
     };
     let has = |severity| diagnostics.iter().any(|d| d.severity == severity);

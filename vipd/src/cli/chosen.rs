@@ -6,10 +6,11 @@ use std::{
 };
 
 use clap::Args;
+use vipd_config::Unsupported;
 
 use crate::{
-    config,
     control::{self, ClientError, Request, Response, model::Status},
+    machine::Source,
 };
 
 /// What `vipd.service` runs with.
@@ -36,7 +37,7 @@ pub struct Choice {
 /// A configuration, and why it is this one.
 #[derive(Clone, Debug)]
 pub struct Chosen {
-    pub source: config::Source,
+    pub source: Source,
     pub why: Why,
 }
 
@@ -128,9 +129,8 @@ impl Choice {
                 }
             },
         };
-        let unsupported =
-            if allow_unsupported { config::Unsupported::Ignored } else { config::Unsupported::Refused };
-        Chosen { source: config::Source { path, config_id, unsupported }, why }
+        let unsupported = if allow_unsupported { Unsupported::Ignored } else { Unsupported::Refused };
+        Chosen { source: Source { path, config_id, unsupported }, why }
     }
 }
 
@@ -188,10 +188,7 @@ mod tests {
         let running =
             || Ok(Status { config_id: Some("lb01".into()), allow_unsupported: true, ..samples::status() });
         let Chosen { source, .. } = choice(None).choose_from(running, |_| false);
-        assert_eq!(
-            (source.config_id.as_deref(), source.unsupported),
-            (Some("lb01"), config::Unsupported::Ignored)
-        );
+        assert_eq!((source.config_id.as_deref(), source.unsupported), (Some("lb01"), Unsupported::Ignored));
         let given = Choice { config_id: Some("lb02".into()), ..choice(None) };
         assert_eq!(given.choose_from(running, |_| false).source.config_id.as_deref(), Some("lb02"));
     }

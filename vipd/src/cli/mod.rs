@@ -28,7 +28,6 @@ use serde::Serialize;
 use status::View;
 
 use crate::{
-    config,
     control::{self, ClientError, Request, Response, model::Status},
     daemon::{self, journal, runtime_dir},
     events::Wanted,
@@ -281,7 +280,7 @@ enum XdpMode {
     Tc,
 }
 
-impl From<XdpMode> for config::XdpMode {
+impl From<XdpMode> for vipd_config::XdpMode {
     fn from(mode: XdpMode) -> Self {
         match mode {
             XdpMode::Auto => Self::Auto,
@@ -319,10 +318,13 @@ struct Source {
     allow_unsupported: bool,
 }
 
-impl From<Source> for config::Source {
+impl From<Source> for crate::machine::Source {
     fn from(Source { config, config_id, allow_unsupported }: Source) -> Self {
-        let unsupported =
-            if allow_unsupported { config::Unsupported::Ignored } else { config::Unsupported::Refused };
+        let unsupported = if allow_unsupported {
+            vipd_config::Unsupported::Ignored
+        } else {
+            vipd_config::Unsupported::Refused
+        };
         Self { path: config, config_id, unsupported }
     }
 }
@@ -432,7 +434,7 @@ pub fn main() -> ExitCode {
 fn run(options: daemon::Options) -> Exit {
     match daemon::run(&options) {
         Ok(()) => Exit::Success,
-        Err(error) => match error.downcast_ref::<config::Failure>() {
+        Err(error) => match error.downcast_ref::<vipd_config::Failure>() {
             Some(failure) => {
                 journal::complain(&failure.to_string());
                 Exit::Config

@@ -375,6 +375,7 @@ mod tests {
         let io = |kind| ClientError::Io { path: PathBuf::from("/s"), source: io::Error::from(kind) };
         for (error, health) in [
             (ClientError::NotRunning(PathBuf::from("/s")), Health::Critical),
+            (ClientError::Unresponsive { pid: Some(7) }, Health::Critical),
             (io(io::ErrorKind::TimedOut), Health::Critical),
             (io(io::ErrorKind::PermissionDenied), Health::Unknown),
             (ClientError::Refused("the daemon is stopping".into()), Health::Unknown),

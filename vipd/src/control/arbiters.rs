@@ -1,10 +1,9 @@
 //! The arbiters in the status.
 
+use vipd_config::{Arbiter, IsolatedAction};
+
 use super::model::{ArbiterStatus, TargetStatus};
-use crate::{
-    config::{Arbiter, IsolatedAction},
-    tracking::{Health, TargetState},
-};
+use crate::tracking::{Health, TargetState};
 
 impl ArbiterStatus {
     pub fn of(arbiter: &Arbiter, health: Health, targets: &[TargetState]) -> Self {

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
+use vipd_config::{XdpMode, XdpModes};
 
 use super::{messages::AttachmentModes, router::Router};
 use crate::{
-    config::{XdpMode, XdpModes},
     dataplane::{Attached, Attachment, Dataplane, Mode, Wanted},
     host::{Host, LinkState, Repairs, SharedQueues},
     interface_names::name_of,

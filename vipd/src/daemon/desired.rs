@@ -15,12 +15,12 @@ use super::{
     sockets::Sockets,
 };
 use crate::{
-    config::{Config, SyncGroup},
     coordinator::InstanceId,
     dataplane::Contents,
     host::{LinkChange, LinkState, Plan},
     vrrp::Settings,
 };
+use vipd_config::{Config, SyncGroup};
 
 /// What is to be in force.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,8 +49,8 @@ impl Desired {
             Router::new(position, Clone::clone(spec), links, heartbeats)
         };
         let mut desired = Self { routers: found.map(router).collect() };
-        for group in SyncGroup::of(config) {
-            desired.join(&group);
+        for group in &config.sync_groups {
+            desired.join(group);
         }
         desired.check_capacity()?;
         Ok(desired)
@@ -171,13 +171,12 @@ impl Desired {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
 
     fn configured(instances: usize) -> Result<Desired> {
         let text =
             "vrrp_instance A {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {\n10.0.0.1\n}\n}\n";
         let path = std::path::Path::new("t.conf");
-        let loaded = config::parse(path, text, &config::Nothing, config::Unsupported::Refused);
+        let loaded = vipd_config::parse(path, text, &vipd_config::Nothing, vipd_config::Unsupported::Refused);
         let mut config = loaded.unwrap_or_else(|failure| panic!("{failure}")).config;
         config.instances = std::iter::repeat_n(config.instances.remove(0), instances).collect();
         let found = || {

@@ -1,12 +1,9 @@
 //! From the routers to what the host is asked to make. PURE.
 
-use vipd_common::{Family, wire::eth::MacAddr};
+use vipd_common::wire::eth::MacAddr;
 
 use super::router::{Router, RouterLink};
-use crate::{
-    config,
-    host::{self, Plan, PlannedFilter, PlannedInstance, PlannedLink},
-};
+use crate::host::{Plan, PlannedFilter, PlannedInstance, PlannedLink};
 
 /// What the host is asked to make for these routers.
 pub fn plan(routers: &[Router]) -> Plan {
@@ -21,9 +18,9 @@ pub fn plan(routers: &[Router]) -> Plan {
         key: router.id().0,
         links: router.present().map(link).collect(),
         filters: filters(router),
-        routes: router.spec().virtual_routes.iter().map(virtual_route).collect(),
-        rules: router.spec().virtual_rules.iter().map(virtual_rule).collect(),
-        visible: router.spec().is_visible(),
+        routes: router.spec().virtual_routes.clone(),
+        rules: router.spec().virtual_rules.clone(),
+        visible: router.spec().vip_visible,
     };
     Plan { instances: routers.iter().map(instance).collect() }
 }
@@ -38,52 +35,4 @@ fn filters(router: &Router) -> Vec<PlannedFilter> {
     let adverts = adverts.filter(|_| router.spec().unicast.is_none());
     let present = virtual_mac.into_iter().chain(adverts).filter(|(ifindex, ..)| *ifindex != 0);
     present.map(|(ifindex, name, mac)| PlannedFilter { ifindex, interface: name.to_owned(), mac }).collect()
-}
-
-fn virtual_route(route: &config::VirtualRoute) -> host::VirtualRoute {
-    host::VirtualRoute {
-        kind: match route.kind {
-            config::RouteKind::Unicast => host::RouteKind::Unicast,
-            config::RouteKind::Blackhole => host::RouteKind::Blackhole,
-            config::RouteKind::Unreachable => host::RouteKind::Unreachable,
-            config::RouteKind::Prohibit => host::RouteKind::Prohibit,
-            config::RouteKind::Throw => host::RouteKind::Throw,
-        },
-        destination: (route.destination.address, route.destination.len),
-        hops: route
-            .hops
-            .iter()
-            .map(|hop| host::Hop {
-                via: hop.via,
-                interface: hop.interface.clone(),
-                weight: hop.weight,
-                onlink: hop.onlink,
-            })
-            .collect(),
-        source: route.source,
-        table: route.table,
-        metric: route.metric,
-        scope: route.scope,
-        mtu: route.mtu,
-    }
-}
-
-fn virtual_rule(rule: &config::VirtualRule) -> host::VirtualRule {
-    let prefix = |prefix: &config::Prefix| (prefix.address, prefix.len);
-    host::VirtualRule {
-        not: rule.not,
-        family_v6: rule.family == Family::V6,
-        from: rule.from.as_ref().map(prefix),
-        to: rule.to.as_ref().map(prefix),
-        iif: rule.iif.clone(),
-        oif: rule.oif.clone(),
-        fwmark: rule.fwmark,
-        preference: rule.preference,
-        action: match rule.action {
-            config::RuleAction::Table(table) => host::RuleKind::Table(table),
-            config::RuleAction::Blackhole => host::RuleKind::Blackhole,
-            config::RuleAction::Unreachable => host::RuleKind::Unreachable,
-            config::RuleAction::Prohibit => host::RuleKind::Prohibit,
-        },
-    }
 }

@@ -9,10 +9,10 @@ use super::{
     router::{HeartbeatLink, Wire, fit, interfaces},
 };
 use crate::{
-    config::{Config, Instance, XdpMode, XdpModes},
     host::{Host, LinkError, LinkState},
     tracking::LinkDelays,
 };
+use vipd_config::{Config, Instance, XdpMode, XdpModes};
 
 /// Most VLAN tags in a frame that the XDP program reads.
 const MAX_TAGS: u32 = 2;
@@ -60,7 +60,7 @@ impl LookUp<'_> {
             });
         }
         let mut heartbeats = Vec::new();
-        for name in spec.heartbeats() {
+        for name in spec.heartbeat_links.iter().map(|link| link.interface.as_str()) {
             let found = self.interface(name).await;
             let (state, wire) = found.unwrap_or_else(|error| {
                 // Nothing depends on it: it is followed when it comes.

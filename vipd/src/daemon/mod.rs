@@ -42,7 +42,7 @@ use crate::resources;
 ///
 /// # Errors
 ///
-/// [`config::Failure`] if the configuration is refused; anything else is the environment's.
+/// [`vipd_config::Failure`] if the configuration is refused; anything else is the environment's.
 pub fn run(options: &Options) -> Result<()> {
     let loaded = options.source.load()?;
     let (_logging, collected) = logging::start();

@@ -121,7 +121,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{config, daemon::router::Wire, host::LinkState};
+    use crate::{daemon::router::Wire, host::LinkState};
 
     /// Routers of instances `name vrid`, with numbers from 0 on.
     fn routers(instances: &[(&str, u8)], group: &[&str]) -> Vec<Router> {
@@ -131,8 +131,12 @@ mod tests {
                 "vrrp_instance {name} {{\ninterface eth0\nvirtual_router_id {vrid}\nvirtual_ipaddress {{\n10.0.0.{vrid}\n}}\n}}\n"
             );
         }
-        let loaded =
-            config::parse(Path::new("t.conf"), &text, &config::Nothing, config::Unsupported::Refused);
+        let loaded = vipd_config::parse(
+            Path::new("t.conf"),
+            &text,
+            &vipd_config::Nothing,
+            vipd_config::Unsupported::Refused,
+        );
         let loaded = loaded.unwrap_or_else(|failure| panic!("{failure}"));
         let link = || {
             let wire = Wire { interface: "eth0".into(), ifindex: 7, vlan: 0 };

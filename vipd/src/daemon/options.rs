@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use crate::{config, metrics};
+use crate::metrics;
 
 /// What `vipd run` is given.
 #[derive(Clone, Debug)]
 pub struct Options {
-    pub source: config::Source,
+    pub source: crate::machine::Source,
     pub bpffs_dir: PathBuf,
     pub runtime_dir: PathBuf,
     /// For what is remembered over restarts and reboots.
@@ -18,13 +18,13 @@ pub struct Options {
     pub wait_for_interfaces: bool,
     pub log_xdp: bool,
     /// How the program is attached where the configuration does not say it.
-    pub xdp_mode: config::XdpMode,
+    pub xdp_mode: vipd_config::XdpMode,
     pub metrics_listen: Option<metrics::Listen>,
 }
 
 impl Options {
     /// How the program is to be attached to each interface.
-    pub fn xdp_modes(&self, config: &config::Config) -> config::XdpModes {
-        config::XdpModes::of(config, self.xdp_mode)
+    pub fn xdp_modes(&self, config: &vipd_config::Config) -> vipd_config::XdpModes {
+        config.xdp_modes.or(self.xdp_mode)
     }
 }

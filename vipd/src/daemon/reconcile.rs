@@ -39,12 +39,12 @@ use super::{
     sockets::Sockets,
 };
 use crate::{
-    config::XdpModes,
     coordinator::InstanceId,
     dataplane::{Contents, Dataplane, Pages},
     denial,
     host::{Host, LinkChange, multicast::Memberships},
 };
+use vipd_config::XdpModes;
 
 /// Wait before the host is asked again to do what it has refused.
 const HOST_RETRY: Duration = Duration::from_secs(1);

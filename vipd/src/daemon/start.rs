@@ -22,9 +22,7 @@ use super::{
     runtime_dir::{self, RuntimeDir},
 };
 use crate::{
-    beside, capabilities,
-    config::{self, Config},
-    control,
+    beside, capabilities, control,
     dataplane::{self, Dataplane, Events, Pinned, Refused},
     events::{Collected, Journal},
     host::{Host, LinkEvents},
@@ -33,6 +31,7 @@ use crate::{
     scripts::Accounts,
     tracking::LinkDelays,
 };
+use vipd_config::Config;
 
 /// Runs the daemon until it is stopped. On return nothing of what was made is left, unless it was to be left to the next vipd.
 pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collected: Collected) -> Result<()> {
@@ -50,8 +49,8 @@ pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collecte
         None => None,
     };
     let (mut host, links_rx) = Host::open(dir.path())?;
-    let accounts = Accounts::new(&config::ScriptPolicy::of(&config)).context("script_user")?;
-    let delays = LinkDelays::new(config::LinkDelay::of(&config));
+    let accounts = Accounts::new(&config.script_policy).context("script_user")?;
+    let delays = LinkDelays::new(config.link_delays.clone());
     let desired = look_up(options, &config, &host, &delays).await?;
     warn_of_addresses(desired.routers(), &host).await?;
     beside::warn(&config);
@@ -127,7 +126,7 @@ async fn run(
     if let Err(error) = capabilities::drop_unneeded() {
         tracing::warn!(%error, "unneeded capabilities could not be dropped");
     }
-    let (engine, end_rx) = engine::spawn(engine_parts, config.real_time_priority())?;
+    let (engine, end_rx) = engine::spawn(engine_parts, config.real_time_priority)?;
     let sources = Sources { signals, links_rx, commands_rx, host_states_rx, notices_rx, fences_rx, end_rx };
     let source = options.source.clone();
     let reload = Reload::new(source, options.xdp_mode, config, accounts, outcome.is_unattached);
@@ -157,7 +156,7 @@ fn report_start(options: &Options, routers: &[Router], is_drained: bool) {
 
 /// The configuration on the interfaces as they are.
 async fn look_up(options: &Options, config: &Config, host: &Host, delays: &LinkDelays) -> Result<Desired> {
-    let dynamic = options.wait_for_interfaces || config.has_dynamic_interfaces();
+    let dynamic = options.wait_for_interfaces || config.dynamic_interfaces;
     let modes = &options.xdp_modes(config);
     let look_up = LookUp { path: &options.source.path, modes, host, delays };
     Desired::new(config, look_up.all(config, &|_| dynamic).await?)

@@ -34,6 +34,8 @@ pub(super) static TC_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VIPD_B
 /// Names of the programs, as `bpftool prog show` prints them.
 pub(super) const XDP_PROGRAM: &str = "vipd_xdp";
 const TC_PROGRAM: &str = "vipd_tc";
+/// As libbpf.
+const LOAD_ATTEMPTS: usize = 5;
 
 /// The programs, and where they are attached.
 pub struct Programs {
@@ -343,11 +345,24 @@ pub fn try_load() -> Result<Vec<Verified>> {
     ])
 }
 
+/// Loads again what a signal has interrupted: the verifier gives up with EAGAIN then (kernel/bpf/verifier.c).
+fn unless_interrupted(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    let interrupted = |result: &Result<(), ProgramError>| matches!(result, Err(ProgramError::LoadError { io_error, .. }) if io_error.raw_os_error() == Some(libc::EAGAIN));
+    let mut result = load();
+    for _ in 0..LOAD_ATTEMPTS {
+        if !interrupted(&result) {
+            break;
+        }
+        result = load();
+    }
+    result
+}
+
 pub(super) fn verified_xdp(object: &mut Ebpf) -> Result<&mut Xdp> {
     let program = object.program_mut(XDP_PROGRAM).context("the XDP object has no program")?;
     let program: &mut Xdp = program.try_into()?;
     if program.fd().is_err() {
-        program.load().map_err(|error| Refused::of_program(XDP_PROGRAM, error))?;
+        unless_interrupted(|| program.load()).map_err(|error| Refused::of_program(XDP_PROGRAM, error))?;
     }
     Ok(program)
 }
@@ -356,7 +371,7 @@ pub(super) fn verified_tc(object: &mut Ebpf) -> Result<&mut SchedClassifier> {
     let program = object.program_mut(TC_PROGRAM).context("the tc object has no program")?;
     let program: &mut SchedClassifier = program.try_into()?;
     if program.fd().is_err() {
-        program.load().map_err(|error| Refused::of_program(TC_PROGRAM, error))?;
+        unless_interrupted(|| program.load()).map_err(|error| Refused::of_program(TC_PROGRAM, error))?;
     }
     Ok(program)
 }

@@ -1,10 +1,9 @@
 //! The file, and what it names: scripts, arbiters, and a keepalived that reads it too.
 
+use vipd_config::Severity;
+
 use super::{Facts, Findings};
-use crate::{
-    config::Severity,
-    control::model::{ArbiterStatus, TargetStatus},
-};
+use crate::control::model::{ArbiterStatus, TargetStatus};
 
 const CONFIGURATION: &str = "configuration";
 const STOP_KEEPALIVED: &str =

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use serde_json::Value;
+use vipd_config::{Config, Failure, Instance, Loaded};
 
 use crate::{
     beside::Speaker,
-    config::{Config, Failure, Instance, Loaded},
     control::model::{ArbiterStatus, InstanceStatus, Status},
     dataplane::{ClockDiffers, Verified},
     host::{Leftover, Survey, SurveyedLink},

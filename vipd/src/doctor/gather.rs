@@ -12,12 +12,12 @@ use nix::sys::{
     statfs::{BPF_FS_MAGIC, statfs},
     utsname::uname,
 };
+use vipd_config::{Command, Config, Fence, Fifo, Notify, Told};
 
 use super::{Broken, Facts, InterfaceSettings, Machine, Programs, Unanswered};
 use crate::{
     beside::{self, KEEPALIVED, Speaker},
     cleanup,
-    config::{Command, Config, Fence, Fifo, Notify, ScriptPolicy, Source, Told, Tracking},
     control::{
         self, ClientError, Request, Response,
         model::{ArbiterStatus, Status},
@@ -25,6 +25,7 @@ use crate::{
     daemon::{clock, runtime_dir},
     dataplane::{self, Refused},
     host::Survey,
+    machine::Source,
     processes::{self, Process},
     scripts::{self, Accounts},
     tracking::arbiter,
@@ -178,7 +179,7 @@ fn idle_keepalived(speakers: &[Speaker]) -> Vec<u32> {
 
 /// The commands of the configuration that cannot be run.
 fn broken(config: &Config) -> Vec<Broken> {
-    let accounts = match Accounts::new(&ScriptPolicy::of(config)) {
+    let accounts = match Accounts::new(&config.script_policy) {
         Ok(accounts) => accounts,
         Err(problem) => {
             return vec![Broken {
@@ -188,10 +189,10 @@ fn broken(config: &Config) -> Vec<Broken> {
         }
     };
     let mut commands: Vec<(String, Command)> = Vec::new();
-    for script in Tracking::of(config).scripts {
+    for script in config.tracking().scripts {
         commands.push((format!("vrrp_script {}", script.name), script.command));
     }
-    for Told { name, notify, .. } in Told::of(config) {
+    for Told { name, notify, .. } in config.told() {
         let Notify { master, backup, fault, stop, deleted, lower_heard, any, conflict } = notify;
         let deleted = deleted.and_then(|deleted| deleted.0);
         let all = [
@@ -209,12 +210,12 @@ fn broken(config: &Config) -> Vec<Broken> {
         commands.extend(named);
     }
     for instance in &config.instances {
-        let fence =
-            Fence::of(instance).map(|fence| (format!("fence_script of {}", instance.name), fence.command));
-        commands.extend(fence);
+        let fence = instance.fence.as_ref();
+        let named = |fence: &Fence| (format!("fence_script of {}", instance.name), fence.command.clone());
+        commands.extend(fence.map(named));
     }
-    for Fifo { path, reader, .. } in Fifo::of(config) {
-        commands.extend(reader.map(|reader| (format!("the reader of {path}"), reader)));
+    for Fifo { path, reader, .. } in &config.fifos {
+        commands.extend(reader.clone().map(|reader| (format!("the reader of {path}"), reader)));
     }
     let problem = |(name, command): (String, Command)| {
         let problem = accounts.resolve(&command).err()?.to_string();
@@ -228,7 +229,7 @@ async fn arbiters(config: Option<&Config>, running: Option<&Status>) -> Vec<Arbi
         return status.arbiters.clone();
     }
     let mut known = Vec::new();
-    for arbiter in config.map(Tracking::of).unwrap_or_default().arbiters {
+    for arbiter in config.map(Config::tracking).unwrap_or_default().arbiters {
         let (health, targets) = arbiter::once(&arbiter).await;
         known.push(ArbiterStatus::of(&arbiter, health, &targets));
     }

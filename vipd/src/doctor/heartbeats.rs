@@ -1,11 +1,13 @@
 //! Heartbeat links: whether they exist, and whether they deliver adverts.
 
+use vipd_config::Instance;
+
 use super::{Facts, Findings};
-use crate::{config::Instance, host::Unusable};
+use crate::host::Unusable;
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
     for instance in facts.instances() {
-        for name in instance.heartbeats() {
+        for name in instance.heartbeat_links.iter().map(|link| link.interface.as_str()) {
             link(facts, instance, name, findings);
         }
         let lines = facts.status_of(instance).into_iter().flat_map(|status| &status.lines);

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use vipd_common::Family;
+use vipd_config::{Instance, XdpMode};
 
 use super::{Facts, Findings};
 use crate::{
-    config::{Instance, XdpMode, XdpModes},
     control::model::ProgramHook,
     dataplane::NATIVE_MTU,
     host::{SurveyedLink, Unusable, is_local},
@@ -40,7 +40,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
 
 fn missing(facts: &Facts, name: &str, findings: &mut Findings) {
     let what = "no such interface";
-    if facts.config().is_some_and(|config| config.has_dynamic_interfaces()) {
+    if facts.config().is_some_and(|config| config.dynamic_interfaces) {
         let fix = "nothing, if the interface appears later: its instances stay in FAULT until then (`dynamic_interfaces`)";
         findings.warning(name, "exists", what, fix);
     } else {
@@ -132,7 +132,7 @@ fn configured_source(link: &SurveyedLink, (instance, source): (&Instance, IpAddr
     let what = format!("it lacks {source}, the source of {}'s adverts", instance.name);
     let keyword = if instance.unicast.is_some() { "unicast_src_ip" } else { "mcast_src_ip" };
     // Not known is not missing.
-    if instance.tracks_source() || !is_local(source).unwrap_or(true) {
+    if instance.tracks_source || !is_local(source).unwrap_or(true) {
         let fix = format!("ip address add {source}/LENGTH dev {name}, or correct `{keyword}`");
         findings.problem(name, "address", what, fix);
     } else {
@@ -157,9 +157,7 @@ fn wire<'f>(facts: &'f Facts, link: &'f SurveyedLink) -> &'f SurveyedLink {
 fn is_native(facts: &Facts, name: &str, instances: &[&Instance]) -> bool {
     match instances.iter().find_map(|instance| facts.status_of(instance)) {
         Some(status) => status.xdp_mode == ProgramHook::Native,
-        None => facts
-            .config()
-            .is_some_and(|config| XdpModes::of(config, XdpMode::Auto).of_interface(name) == XdpMode::Native),
+        None => facts.config().is_some_and(|config| config.xdp_modes.of_interface(name) == XdpMode::Native),
     }
 }
 
@@ -229,7 +227,7 @@ fn queues(
     findings: &mut Findings,
 ) {
     let status = instances.iter().find_map(|instance| facts.status_of(instance));
-    let configured = || facts.config().map(|config| XdpModes::of(config, XdpMode::Auto).of_interface(name));
+    let configured = || facts.config().map(|config| config.xdp_modes.of_interface(name));
     let at_tc = match status {
         Some(status) => status.xdp_mode != ProgramHook::Native,
         // `auto` serves a VLAN interface at tc ingress.

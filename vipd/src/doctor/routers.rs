@@ -1,8 +1,9 @@
 //! The instances of a running vipd: states, adverts received, and adverts sent in time.
 
+use vipd_config::Instance;
+
 use super::{Facts, Findings, Unanswered};
 use crate::{
-    config::Instance,
     control::model::{InstanceStatus, Status},
     vrrp::Reason,
 };

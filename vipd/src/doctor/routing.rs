@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use vipd_common::Family;
+use vipd_config::Instance;
 
 use super::{Facts, Findings, InterfaceSettings};
-use crate::config::Instance;
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
     for (name, instances) in facts.interfaces() {
@@ -80,7 +80,7 @@ fn reverse_path(facts: &Facts, name: &str, instances: &[&Instance], findings: &m
         })
     };
     let vips = instances.iter().flat_map(|i| {
-        let on_it = |vip: &&crate::config::Vip| vip.interface.as_ref().unwrap_or(&i.interface) == name;
+        let on_it = |vip: &&vipd_config::Vip| vip.interface.as_ref().unwrap_or(&i.interface) == name;
         i.vips.iter().chain(&i.excluded).filter(on_it).map(|vip| vip.address)
     });
     let strange: Vec<String> =

@@ -5,8 +5,9 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
+use vipd_config::Instance;
+
 use super::{Facts, Findings};
-use crate::config::Instance;
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
     let Ok(survey) = &facts.survey else { return };
@@ -23,7 +24,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
             && !addresses.iter().any(IpAddr::is_unspecified)
     };
     ports.retain(|_, addresses| !of_host.is_empty() && on_each(addresses));
-    for instance in facts.instances().iter().filter(|i| !i.priority.is_owner() && !i.is_visible()) {
+    for instance in facts.instances().iter().filter(|i| !i.priority.is_owner() && !i.vip_visible) {
         of_instance(instance, &ports, findings);
     }
 }

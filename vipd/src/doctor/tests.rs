@@ -11,11 +11,11 @@ use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
 use serde_json::{Value, json};
 use vipd_common::Family;
+use vipd_config::{Nothing, Unsupported};
 
 use super::*;
 use crate::{
     beside::{Speaker, VirtualRouter},
-    config::{self, Nothing, Unsupported},
     control::model::{ArbiterStatus, InstanceStatus, Status, TargetStatus},
     dataplane::{ClockDiffers, Verified},
     host::{
@@ -27,8 +27,8 @@ use crate::{
 const CONFIG: &str = "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nauthentication {\nauth_type PASS\nauth_pass x\n}\n\
                       virtual_ipaddress {\n10.0.0.3\n}\n}\n";
 
-fn parse(text: &str) -> Result<config::Loaded, config::Failure> {
-    config::parse(Path::new("k.conf"), text, &Nothing, Unsupported::Refused)
+fn parse(text: &str) -> Result<vipd_config::Loaded, vipd_config::Failure> {
+    vipd_config::parse(Path::new("k.conf"), text, &Nothing, Unsupported::Refused)
 }
 
 fn ip(text: &str) -> IpAddr {

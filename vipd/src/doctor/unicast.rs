@@ -3,12 +3,10 @@
 use std::net::IpAddr;
 
 use vipd_common::Family;
+use vipd_config::{Instance, Unicast, UnicastPeer};
 
 use super::{Facts, Findings};
-use crate::{
-    config::{Instance, Unicast, UnicastPeer},
-    host::{NeighbourTable, is_within},
-};
+use crate::host::{NeighbourTable, is_within};
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
     for instance in facts.instances() {

@@ -6,27 +6,24 @@
 use std::{fmt::Display, time::Duration};
 
 use vipd_common::{Family, Version};
-
-use super::{MASK, Shown, quoted, shown, stamp::stamp, sync_groups};
-use crate::{
-    config::{
-        Auth, Config, Dumps, Instance, Mail, ParamMatch, ScriptPolicy, Track, Tracked, Tracking, UnicastPeer,
-        Weight,
-    },
-    control::model::{Status, TrackedStatus},
+use vipd_config::{
+    Auth, Config, Instance, Mail, ParamMatch, SyncGroup, Track, Tracked, Tracking, UnicastPeer, Weight,
 };
+
+use super::{MASK, Shown, deleted, quoted, script, shown, stamp::stamp};
+use crate::control::model::{Status, TrackedStatus};
 
 /// The text of `keepalived.data`.
 pub fn data(config: &Config, status: &Status) -> String {
-    let tracking = Tracking::of(config);
-    let mail = Mail::of(config);
+    let tracking = config.tracking();
+    let mail = config.mail.as_ref();
     let mut text = Text::default();
-    global(&mut text, config, mail.as_ref());
+    global(&mut text, config, mail);
     text.line("------< VRRP Topology >------");
     for instance in shown(config, status) {
         settings(&mut text, &instance, config);
         tracks(&mut text, &tracking, instance.place);
-        let mailed = mail.as_ref().is_some_and(|mail| mail.instances.contains(&instance.config.name));
+        let mailed = mail.is_some_and(|mail| mail.instances.contains(&instance.config.name));
         notified(&mut text, &instance, mailed);
     }
     groups(&mut text, config, status);
@@ -39,7 +36,7 @@ pub fn data(config: &Config, status: &Status) -> String {
 
 fn global(text: &mut Text, config: &Config, mail: Option<&Mail>) {
     text.line("------< Global definitions >------");
-    text.global("Instance name", Dumps::of(config).instance.as_ref());
+    text.global("Instance name", config.dumps.instance.as_ref());
     text.global("Router ID", config.router_id.as_ref());
     if let Some(mail) = mail {
         text.global("Smtp server", Some(&mail.server));
@@ -53,9 +50,9 @@ fn global(text: &mut Text, config: &Config, mail: Option<&Mail>) {
     if let Some(garp) = config.instances.first().map(|instance| &instance.garp) {
         let decimal = |time: Duration| format!("{:.6}", time.as_secs_f64());
         text.global("Gratuitous ARP interval", Some(decimal(garp.interval)));
-        text.global("Gratuitous NA interval", Some(decimal(garp.na_interval)));
+        text.global("Gratuitous NA interval", Some(decimal(garp.gna_interval)));
     }
-    text.line(format_args!(" Script security {}", enabled(ScriptPolicy::of(config).secure)));
+    text.line(format_args!(" Script security {}", enabled(config.script_policy.secure)));
 }
 
 /// Lines with `=` first.
@@ -63,8 +60,8 @@ fn settings(text: &mut Text, shown: &Shown, config: &Config) {
     let Shown { config: own, status, .. } = shown;
     text.line(format_args!(" VRRP Instance = {}", own.name));
     text.field("VRRP Version", status.version);
-    for (group, _) in sync_groups(config).iter().filter(|(_, members)| members.contains(&own.name.as_str())) {
-        text.field("Sync group", group);
+    if let Some(group) = config.group_of(&own.name) {
+        text.field("Sync group", &group.name);
     }
     text.field("State", &status.state);
     if let Some(master) = status.master.as_ref().filter(|_| status.state == "BACKUP") {
@@ -90,16 +87,16 @@ fn settings(text: &mut Text, shown: &Shown, config: &Config) {
         text.field("Using src_ip", format_args!("{address}{given}"));
     }
     let garp = &own.garp;
-    text.field("Gratuitous ARP delay", whole_s(garp.delay));
-    text.field("Gratuitous ARP repeat", garp.repeat);
-    text.field("Gratuitous ARP refresh", whole_s(garp.refresh));
-    text.field("Gratuitous ARP refresh repeat", garp.refresh_repeat);
+    text.field("Gratuitous ARP delay", whole_s(garp.master_delay));
+    text.field("Gratuitous ARP repeat", garp.master_repeat);
+    text.field("Gratuitous ARP refresh", whole_s(garp.master_refresh));
+    text.field("Gratuitous ARP refresh repeat", garp.master_refresh_repeat);
     text.field("Gratuitous ARP lower priority delay", whole_s(garp.lower_prio_delay));
     text.field("Gratuitous ARP lower priority repeat", garp.lower_prio_repeat);
     text.field("Down timer adverts", own.down_timer_adverts);
     text.field("Send advert after receive lower priority advert", !own.lower_prio_no_advert);
-    let higher = shown.is_on_or("higher_prio_send_advert", config, "vrrp_higher_prio_send_advert");
-    text.field("Send advert after receive higher priority advert", higher);
+    // vipd has no `higher_prio_send_advert`.
+    text.field("Send advert after receive higher priority advert", false);
     text.field("Virtual Router ID", status.vrid);
     text.field("Priority", own.priority.get());
     text.field("Effective priority", status.priority);
@@ -186,36 +183,36 @@ fn name<'t>(tracking: &'t Tracking, what: &'t Tracked) -> &'t str {
 /// Notifications of an instance's state changes.
 fn notified(text: &mut Text, shown: &Shown, mailed: bool) {
     text.field("Using smtp notification", yes(mailed));
-    text.field("Notify deleted", if shown.is_on("notify_deleted") { "Deleted" } else { "Fault" });
-    for (name, keyword) in [
-        ("Backup", "notify_backup"),
-        ("Master", "notify_master"),
-        ("Fault", "notify_fault"),
-        ("Stop", "notify_stop"),
-        ("Deleted", "notify_deleted"),
-        ("Generic", "notify"),
-        ("Master rx lower pri", "notify_master_rx_lower_pri"),
+    let notify = &shown.config.notify;
+    text.field("Notify deleted", if notify.deleted.is_some() { "Deleted" } else { "Fault" });
+    for (name, command) in [
+        ("Backup", notify.backup.as_ref()),
+        ("Master", notify.master.as_ref()),
+        ("Fault", notify.fault.as_ref()),
+        ("Stop", notify.stop.as_ref()),
+        ("Deleted", deleted(notify)),
+        ("Generic", notify.any.as_ref()),
+        ("Master rx lower pri", notify.lower_heard.as_ref()),
     ] {
-        if let Some(script) = shown.script(keyword) {
+        if let Some(script) = script(command) {
             text.field(&format!("{name} state transition script"), script);
         }
     }
-    text.field("Notify priority changes", shown.is_on("notify_priority_changes"));
+    text.field("Notify priority changes", shown.config.notify_priority_changes.unwrap_or(false));
 }
 
 fn groups(text: &mut Text, config: &Config, status: &Status) {
-    let groups = sync_groups(config);
-    if groups.is_empty() {
+    if config.sync_groups.is_empty() {
         return;
     }
     text.line("------< VRRP Sync groups >------");
-    for (name, members) in groups {
-        let states = status.instances.iter().filter(|instance| members.contains(&instance.name.as_str()));
+    for SyncGroup { name, members, .. } in &config.sync_groups {
+        let states = status.instances.iter().filter(|instance| members.contains(&instance.name));
         let states: Vec<&str> = states.map(|instance| instance.state.as_str()).collect();
         let count = |state: &str| states.iter().filter(|of| **of == state).count();
         text.line(format_args!(" VRRP Sync Group = {name}, {}", group_state(&states)));
         text.line(format_args!("   Num member fault {}, num member init {}", count("FAULT"), count("INIT")));
-        text.list("VRRP member instances :", &members);
+        text.list("VRRP member instances :", members);
     }
 }
 

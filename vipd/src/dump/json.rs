@@ -4,20 +4,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Number;
+use vipd_config::{Auth, Config, Notify, ParamMatch, Tracked, TrackedProcess, Tracking};
 
-use super::{MASK, Shown, quoted, shown, stats::Stats};
-use crate::{
-    config::{Auth, Config, Mail, ParamMatch, Tracked, TrackedProcess, Tracking},
-    control::model::Status,
-};
+use super::{MASK, Shown, deleted, quoted, script, shown, stats::Stats};
+use crate::control::model::Status;
 
 /// The text of `keepalived.json`; `version` is that of `json_version`.
 pub fn json(config: &Config, status: &Status, version: u8) -> String {
-    let tracking = Tracking::of(config);
-    let mail = Mail::of(config);
+    let tracking = config.tracking();
+    let mail = config.mail.as_ref();
     let vrrp = shown(config, status).map(|instance| {
-        let mailed = mail.as_ref().is_some_and(|mail| mail.instances.contains(&instance.config.name));
-        let data = Data::of(&instance, config, &tracking, mailed);
+        let mailed = mail.is_some_and(|mail| mail.instances.contains(&instance.config.name));
+        let data = Data::of(&instance, &tracking, mailed);
         Vrrp { data, stats: Stats::of(instance.status) }
     });
     let vrrp: Vec<Vrrp> = vrrp.collect();
@@ -143,7 +141,7 @@ struct Process {
 }
 
 impl Data {
-    fn of(shown: &Shown, config: &Config, tracking: &Tracking, mailed: bool) -> Self {
+    fn of(shown: &Shown, tracking: &Tracking, mailed: bool) -> Self {
         let Shown { place, config: own, status } = shown;
         let garp = &own.garp;
         let master = status.master.as_ref().filter(|_| status.state == "BACKUP");
@@ -153,7 +151,7 @@ impl Data {
         };
         Self {
             iname: own.name.clone(),
-            dont_track_primary: shown.is_on("dont_track_primary").into(),
+            dont_track_primary: (!own.tracks_interface).into(),
             // What vipd makes of other addresses does not depend on it.
             skip_check_adv_addr: 0,
             strict_mode: 0,
@@ -162,16 +160,15 @@ impl Data {
             ifp_ifname: own.interface.clone(),
             master_priority: master.map_or(0, |master| master.priority),
             last_transition: Duration::from_millis(status.since_unix_ms).as_secs_f64(),
-            garp_delay: whole_s(garp.delay),
-            garp_refresh: whole_s(garp.refresh),
-            garp_rep: garp.repeat,
-            garp_refresh_rep: garp.refresh_repeat,
+            garp_delay: whole_s(garp.master_delay),
+            garp_refresh: whole_s(garp.master_refresh),
+            garp_rep: garp.master_repeat,
+            garp_refresh_rep: garp.master_refresh_repeat,
             garp_lower_prio_delay: whole_s(garp.lower_prio_delay),
             garp_lower_prio_rep: garp.lower_prio_repeat,
             lower_prio_no_advert: own.lower_prio_no_advert.into(),
-            higher_prio_send_advert: shown
-                .is_on_or("higher_prio_send_advert", config, "vrrp_higher_prio_send_advert")
-                .into(),
+            // vipd has none.
+            higher_prio_send_advert: 0,
             vrid: own.vrid.get(),
             base_priority: own.priority.get(),
             effective_priority: status.priority,
@@ -186,8 +183,8 @@ impl Data {
             wantstate: state_number(shown.wanted_state()),
             version: own.version as u8,
             smtp_alert: mailed,
-            notify_deleted: shown.is_on("notify_deleted"),
-            scripts: Scripts::of(shown),
+            notify_deleted: own.notify.deleted.is_some(),
+            scripts: Scripts::of(&own.notify),
             vips: shown.vips(),
             evips: shown.excluded(),
             vroutes: shown.routes(),
@@ -200,15 +197,15 @@ impl Data {
 }
 
 impl Scripts {
-    fn of(shown: &Shown) -> Self {
+    fn of(notify: &Notify) -> Self {
         Self {
-            script_backup: shown.script("notify_backup"),
-            script_master: shown.script("notify_master"),
-            script_fault: shown.script("notify_fault"),
-            script_stop: shown.script("notify_stop"),
-            script_deleted: shown.script("notify_deleted"),
-            script: shown.script("notify"),
-            script_master_rx_lower_pri: shown.script("notify_master_rx_lower_pri"),
+            script_backup: script(notify.backup.as_ref()),
+            script_master: script(notify.master.as_ref()),
+            script_fault: script(notify.fault.as_ref()),
+            script_stop: script(notify.stop.as_ref()),
+            script_deleted: script(deleted(notify)),
+            script: script(notify.any.as_ref()),
+            script_master_rx_lower_pri: script(notify.lower_heard.as_ref()),
         }
     }
 }

@@ -17,6 +17,7 @@ use std::{
 };
 
 use anyhow::Result;
+use vipd_config::{Command, Config, Dumps, Instance, Notify, Vip, WantedState};
 
 pub use data::data;
 pub use json::json;
@@ -24,7 +25,6 @@ pub(crate) use stamp::date;
 pub use stats::stats;
 
 use crate::{
-    config::{self, Config, Dumps, Instance, Statement, Value, Vip, WantedState, statement},
     control::model::{InstanceStatus, Status},
     files,
 };
@@ -46,8 +46,8 @@ pub enum Kind {
 ///
 /// The file cannot be written: the error has its path and the reason. An existing file is left alone.
 pub fn write(kind: Kind, config: &Config, status: &Status) -> Result<PathBuf> {
-    let dumps = Dumps::of(config);
-    let path = path(kind, &dumps, &env::temp_dir());
+    let dumps = &config.dumps;
+    let path = path(kind, dumps, &env::temp_dir());
     let text = match kind {
         Kind::Data => data(config, status),
         Kind::Stats => stats(config, status),
@@ -104,30 +104,6 @@ impl Shown<'_> {
         }
     }
 
-    /// A statement of the instance that vipd serves.
-    fn served(&self, keyword: &str) -> Option<&Statement> {
-        statement::find(&self.config.statements, keyword).filter(|given| given.served)
-    }
-
-    /// A switch of the instance.
-    fn is_on(&self, keyword: &str) -> bool {
-        self.served(keyword).is_some_and(Statement::is_on)
-    }
-
-    /// A switch of the instance, or else of all of them.
-    fn is_on_or(&self, keyword: &str, config: &Config, global: &str) -> bool {
-        let global = || statement::find(&config.statements, global).filter(|given| given.served);
-        self.served(keyword).or_else(global).is_some_and(Statement::is_on)
-    }
-
-    /// The command of a statement of the instance, each word in quotes.
-    fn script(&self, keyword: &str) -> Option<String> {
-        match self.served(keyword)?.values.first()? {
-            Value::Command(words) => Some(quoted(words)),
-            _ => None,
-        }
-    }
-
     fn vips(&self) -> Vec<String> {
         self.config.vips.iter().map(|vip| self.vip(vip)).collect()
     }
@@ -146,11 +122,11 @@ impl Shown<'_> {
     }
 
     fn routes(&self) -> Vec<String> {
-        self.config.virtual_routes.iter().map(config::route).collect()
+        self.config.virtual_routes.iter().map(vipd_config::route).collect()
     }
 
     fn rules(&self) -> Vec<String> {
-        self.config.virtual_rules.iter().map(config::rule).collect()
+        self.config.virtual_rules.iter().map(vipd_config::rule).collect()
     }
 }
 
@@ -163,16 +139,13 @@ fn quoted(words: &[String]) -> String {
     words.join(" ")
 }
 
-/// The sync groups that vipd serves: the name of each, and those of its members.
-fn sync_groups(config: &Config) -> Vec<(&str, Vec<&str>)> {
-    let blocks = config.blocks.iter().filter(|block| block.keyword == "vrrp_sync_group" && block.served);
-    blocks.map(|block| (statement::text(&block.values, 0), members(block))).collect()
+/// A command that is run, each word in quotes.
+fn script(command: Option<&Command>) -> Option<String> {
+    command.map(|command| quoted(&command.words))
 }
 
-fn members(block: &Statement) -> Vec<&str> {
-    let group = block.inside.as_deref().and_then(|inside| statement::find(inside, "group"));
-    let lines = group.and_then(|group| group.inside.as_deref()).unwrap_or_default();
-    lines.iter().flat_map(|line| (0..line.values.len()).map(|at| statement::text(&line.values, at))).collect()
+fn deleted(notify: &Notify) -> Option<&Command> {
+    notify.deleted.as_ref()?.0.as_ref()
 }
 
 /// Of a dump: for its owner alone.

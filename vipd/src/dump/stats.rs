@@ -3,12 +3,10 @@
 use std::fmt::Write;
 
 use serde::Serialize;
+use vipd_config::Config;
 
 use super::shown;
-use crate::{
-    config::Config,
-    control::model::{InstanceStatus, Status},
-};
+use crate::control::model::{InstanceStatus, Status};
 
 /// The counters of one instance; the names are those of the JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

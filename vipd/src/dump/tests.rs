@@ -3,10 +3,9 @@
 mod place;
 mod text;
 
-use crate::{
-    config::{Config, Nothing, Unsupported, parse},
-    control::model::{InstanceStatus, MasterStatus, Status, TrackedStatus},
-};
+use vipd_config::{Config, Nothing, Unsupported, parse};
+
+use crate::control::model::{InstanceStatus, MasterStatus, Status, TrackedStatus};
 
 const FILE: &str = "
 global_defs {
@@ -89,12 +88,9 @@ vrrp_sync_group G {
 }
 ";
 
-/// With its sync group, whether vipd serves those or not.
 fn config() -> Config {
     let loaded = parse("k.conf".as_ref(), FILE, &Nothing, Unsupported::Ignored).unwrap();
-    let mut config = loaded.config;
-    config.blocks.iter_mut().for_each(|block| block.served = true);
-    config
+    loaded.config
 }
 
 /// VI_1 is master, VI_6 backup.

@@ -62,8 +62,7 @@ pub use plan::{Plan, PlannedFilter, PlannedInstance, PlannedLink};
 pub use repairs::{Repair, Repairs};
 pub use survey::{BridgeState, Survey, SurveyedLink, SurveyedRule};
 pub use unusable::Unusable;
-pub use virtual_routes::{Hop, RouteKind, VirtualRoute};
-pub use virtual_rules::{DEFAULT_PREFERENCE, RuleKind, VirtualRule};
+pub use virtual_rules::DEFAULT_PREFERENCE;
 
 /// Protocol number of every route, rule and address that vipd makes for VIPs ('v'); `ip route show table all proto 118`
 /// lists the routes.

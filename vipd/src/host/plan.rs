@@ -7,13 +7,12 @@ use std::{
 
 use anyhow::{Result, anyhow};
 use vipd_common::{Family, wire::eth::MacAddr};
+use vipd_config::{VirtualRoute, VirtualRule};
 
 use super::{
     fdb,
     netlink::{FAMILIES, family},
     routes::{Key, Routes, Target},
-    virtual_routes::VirtualRoute,
-    virtual_rules::VirtualRule,
     visible::Visible,
 };
 

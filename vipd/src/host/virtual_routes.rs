@@ -3,7 +3,7 @@
 //! They bear a protocol number of their own, so that leftovers are recognised and never taken for the routes to VIPs. A
 //! route of somebody else's is never replaced.
 
-use std::{fmt, net::IpAddr};
+use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
@@ -15,52 +15,14 @@ use rtnetlink::{
     },
 };
 use vipd_common::Family;
+use vipd_config::{Hop, Prefix, RouteKind, VirtualRoute};
 
 use super::{
     Repairs, VIRTUAL_TAG,
     leftovers::Named,
-    netlink::{FAMILIES, Problems, address_family, errno, explain, family, full_length, supported},
+    netlink::{FAMILIES, Problems, address_family, errno, explain, family, supported},
     routes::ip,
 };
-
-/// A route that exists while its instance is master.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VirtualRoute {
-    pub kind: RouteKind,
-    /// Address and prefix length; host bits are ignored.
-    pub destination: (IpAddr, u8),
-    /// None for kinds other than unicast; several are a multipath route.
-    pub hops: Vec<Hop>,
-    pub source: Option<IpAddr>,
-    /// 254 is `main`.
-    pub table: u32,
-    /// `None` is the kernel's default: 0 for IPv4, 1024 for IPv6.
-    pub metric: Option<u32>,
-    /// `None` is `link` for an IPv4 route without a gateway, else `global`. IPv6 has none.
-    pub scope: Option<u8>,
-    pub mtu: Option<u32>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RouteKind {
-    Unicast,
-    Blackhole,
-    Unreachable,
-    Prohibit,
-    Throw,
-}
-
-/// Where a route leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hop {
-    /// The gateway, of either family.
-    pub via: Option<IpAddr>,
-    pub interface: Option<String>,
-    /// 1 to 255; counts with several hops only.
-    pub weight: u8,
-    /// The gateway is on the link, whatever the addresses say.
-    pub onlink: bool,
-}
 
 /// A route in the kernel's terms: interfaces by index, defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +52,7 @@ pub(super) async fn sync(handle: &Handle, wanted: &[&VirtualRoute], repairs: &mu
     let mut problems = Problems::default();
     let mut resolved = Vec::new();
     for route in wanted {
-        match route.resolve() {
+        match resolve(route) {
             Ok(kernel) => resolved.push((route, kernel)),
             Err(error) => problems.note(Err(error)),
         }
@@ -105,9 +67,10 @@ pub(super) async fn sync(handle: &Handle, wanted: &[&VirtualRoute], repairs: &mu
     }
     for (route, want) in resolved {
         if !kept.iter().any(|have| want.is_met_by(have)) {
-            let added = add(handle, &want).await.map_err(|error| explain(&format!("route {route}"), &error));
+            let added =
+                add(handle, &want).await.map_err(|error| explain(&format!("route {}", shown(route)), &error));
             if added.is_ok() {
-                repairs.note("route", format!("route {route}"));
+                repairs.note("route", format!("route {}", shown(route)));
                 // The same route of another instance needs no second.
                 kept.push(want);
             }
@@ -159,51 +122,47 @@ async fn delete(handle: &Handle, route: &Resolved) -> Result<()> {
     }
 }
 
-impl VirtualRoute {
-    fn resolve(&self) -> Result<Resolved> {
-        let family = family(self.destination.0);
-        let hops: Result<Vec<ResolvedHop>> = self.hops.iter().map(Hop::resolve).collect();
-        let hops = hops.with_context(|| format!("route {self}"))?;
-        let kind = match self.kind {
-            RouteKind::Unicast => RouteType::Unicast,
-            RouteKind::Blackhole => RouteType::BlackHole,
-            RouteKind::Unreachable => RouteType::Unreachable,
-            RouteKind::Prohibit => RouteType::Prohibit,
-            RouteKind::Throw => RouteType::Throw,
-        };
-        let scope = match (family, self.scope) {
-            (Family::V6, _) => RouteScope::Universe,
-            (Family::V4, Some(scope)) => scope.into(),
-            (Family::V4, None) if kind == RouteType::Unicast && hops.iter().all(|hop| hop.via.is_none()) => {
-                RouteScope::Link
-            }
-            (Family::V4, None) => RouteScope::Universe,
-        };
-        let default_metric = if family == Family::V6 { 1024 } else { 0 };
-        let (address, length) = self.destination;
-        Ok(Resolved {
-            kind,
-            destination: (network(address, length), length),
-            table: self.table,
-            metric: self.metric.unwrap_or(default_metric),
-            scope,
-            source: self.source,
-            mtu: self.mtu,
-            hops,
-        })
-    }
+fn resolve(route: &VirtualRoute) -> Result<Resolved> {
+    let Prefix { address, len } = Prefix::new(route.destination.address, route.destination.len);
+    let family = family(address);
+    let hops: Result<Vec<ResolvedHop>> = route.hops.iter().map(resolve_hop).collect();
+    let hops = hops.with_context(|| format!("route {}", shown(route)))?;
+    let kind = match route.kind {
+        RouteKind::Unicast => RouteType::Unicast,
+        RouteKind::Blackhole => RouteType::BlackHole,
+        RouteKind::Unreachable => RouteType::Unreachable,
+        RouteKind::Prohibit => RouteType::Prohibit,
+        RouteKind::Throw => RouteType::Throw,
+    };
+    let scope = match (family, route.scope) {
+        (Family::V6, _) => RouteScope::Universe,
+        (Family::V4, Some(scope)) => scope.into(),
+        (Family::V4, None) if kind == RouteType::Unicast && hops.iter().all(|hop| hop.via.is_none()) => {
+            RouteScope::Link
+        }
+        (Family::V4, None) => RouteScope::Universe,
+    };
+    let default_metric = if family == Family::V6 { 1024 } else { 0 };
+    Ok(Resolved {
+        kind,
+        destination: (address, len),
+        table: route.table,
+        metric: route.metric.unwrap_or(default_metric),
+        scope,
+        source: route.source,
+        mtu: route.mtu,
+        hops,
+    })
 }
 
-impl Hop {
-    fn resolve(&self) -> Result<ResolvedHop> {
-        let oif = match &self.interface {
-            None => 0,
-            Some(name) => {
-                nix::net::if_::if_nametoindex(name.as_str()).with_context(|| format!("interface {name}"))?
-            }
-        };
-        Ok(ResolvedHop { via: self.via, oif, weight: self.weight, onlink: self.onlink })
-    }
+fn resolve_hop(hop: &Hop) -> Result<ResolvedHop> {
+    let oif = match &hop.interface {
+        None => 0,
+        Some(name) => {
+            nix::net::if_::if_nametoindex(name.as_str()).with_context(|| format!("interface {name}"))?
+        }
+    };
+    Ok(ResolvedHop { via: hop.via, oif, weight: hop.weight, onlink: hop.onlink })
 }
 
 impl Resolved {
@@ -301,7 +260,7 @@ fn parse(message: &RouteMessage, family: Family) -> Resolved {
         ResolvedHop { via: None, oif: 0, weight: 1, onlink: header.flags.contains(RouteFlags::Onlink) };
     let mut route = Resolved {
         kind: header.kind,
-        destination: (network(any(family), 0), header.destination_prefix_length),
+        destination: (any(family), header.destination_prefix_length),
         table: u32::from(header.table),
         metric: 0,
         scope: header.scope,
@@ -357,56 +316,51 @@ fn any(family: Family) -> IpAddr {
     }
 }
 
-/// The address without its host bits.
-fn network(address: IpAddr, length: u8) -> IpAddr {
-    let host = u32::from(full_length(family(address)).saturating_sub(length));
-    match address {
-        IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() & u32::MAX.checked_shl(host).unwrap_or(0)).into()),
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & u128::MAX.checked_shl(host).unwrap_or(0)).into()),
-    }
-}
-
 /// As `ip route` takes it.
-impl fmt::Display for VirtualRoute {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            RouteKind::Unicast => "",
-            RouteKind::Blackhole => "blackhole ",
-            RouteKind::Unreachable => "unreachable ",
-            RouteKind::Prohibit => "prohibit ",
-            RouteKind::Throw => "throw ",
-        };
-        let (address, length) = self.destination;
-        write!(f, "{kind}{address}/{length}")?;
-        for hop in &self.hops {
-            if self.hops.len() > 1 {
-                write!(f, " nexthop")?;
-            }
-            if let Some(via) = hop.via {
-                let other = if family(via) == family(address) { "" } else { "inet6 " };
-                write!(f, " via {other}{via}")?;
-            }
-            if let Some(interface) = &hop.interface {
-                write!(f, " dev {interface}")?;
-            }
-            if self.hops.len() > 1 {
-                write!(f, " weight {}", hop.weight)?;
-            }
-            if hop.onlink {
-                write!(f, " onlink")?;
-            }
+fn shown(route: &VirtualRoute) -> String {
+    let kind = match route.kind {
+        RouteKind::Unicast => "",
+        RouteKind::Blackhole => "blackhole ",
+        RouteKind::Unreachable => "unreachable ",
+        RouteKind::Prohibit => "prohibit ",
+        RouteKind::Throw => "throw ",
+    };
+    let Prefix { address, len } = route.destination;
+    let mut text = format!("{kind}{address}/{len}");
+    let several = route.hops.len() > 1;
+    for hop in &route.hops {
+        if several {
+            text += " nexthop";
         }
-        let number = |f: &mut fmt::Formatter<'_>, word, value: Option<u32>| {
-            value.map_or(Ok(()), |value| write!(f, " {word} {value}"))
-        };
-        if let Some(source) = self.source {
-            write!(f, " src {source}")?;
+        if let Some(via) = hop.via {
+            let other = if family(via) == family(address) { "" } else { "inet6 " };
+            text += &format!(" via {other}{via}");
         }
-        number(f, "table", (self.table != 254).then_some(self.table))?;
-        number(f, "metric", self.metric)?;
-        number(f, "scope", self.scope.map(u32::from))?;
-        number(f, "mtu", self.mtu)
+        if let Some(interface) = &hop.interface {
+            text += &format!(" dev {interface}");
+        }
+        if several {
+            text += &format!(" weight {}", hop.weight);
+        }
+        if hop.onlink {
+            text += " onlink";
+        }
     }
+    if let Some(source) = route.source {
+        text += &format!(" src {source}");
+    }
+    let numbers = [
+        ("table", (route.table != 254).then_some(route.table)),
+        ("metric", route.metric),
+        ("scope", route.scope.map(u32::from)),
+        ("mtu", route.mtu),
+    ];
+    for (word, value) in numbers {
+        if let Some(value) = value {
+            text += &format!(" {word} {value}");
+        }
+    }
+    text
 }
 
 const TAG: RouteProtocol = RouteProtocol::Other(VIRTUAL_TAG);

@@ -1,17 +1,16 @@
 //! `virtual_rules`: policy rules of the operator's that follow mastership, tagged as the virtual routes are.
 
-use std::{fmt, net::IpAddr};
-
 use anyhow::Result;
 use futures_util::StreamExt;
 use rtnetlink::{
     Handle, IpVersion,
     packet_route::{
         route::RouteProtocol,
-        rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage},
+        rule::{RuleAction as Kernel, RuleAttribute, RuleFlags, RuleMessage},
     },
 };
 use vipd_common::Family;
+use vipd_config::{Prefix, RuleAction, VirtualRule};
 
 use super::{
     Repairs, VIRTUAL_TAG,
@@ -23,33 +22,9 @@ use super::{
 /// front of the second rule there is, which is among vipd's.
 pub const DEFAULT_PREFERENCE: u32 = 16384;
 
-/// A policy rule that exists while its instance is master.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VirtualRule {
-    pub not: bool,
-    pub family_v6: bool,
-    pub from: Option<(IpAddr, u8)>,
-    pub to: Option<(IpAddr, u8)>,
-    pub iif: Option<String>,
-    pub oif: Option<String>,
-    /// Mark and mask.
-    pub fwmark: Option<(u32, u32)>,
-    /// `None` is [`DEFAULT_PREFERENCE`].
-    pub preference: Option<u32>,
-    pub action: RuleKind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RuleKind {
-    Table(u32),
-    Blackhole,
-    Unreachable,
-    Prohibit,
-}
-
 /// Deletes the tagged rules that are not `wanted`. Goes on after an error.
 pub(super) async fn remove_others(handle: &Handle, wanted: &[&VirtualRule]) -> Result<()> {
-    let wanted: Vec<VirtualRule> = wanted.iter().map(|rule| rule.normal()).collect();
+    let wanted: Vec<VirtualRule> = wanted.iter().map(|rule| normal(rule)).collect();
     let mut problems = Problems::default();
     for (have, message) in list(handle).await? {
         if !have.is_some_and(|have| wanted.contains(&have)) {
@@ -64,11 +39,11 @@ pub(super) async fn ensure(handle: &Handle, wanted: &[&VirtualRule], repairs: &m
     let mut present: Vec<VirtualRule> =
         list(handle).await?.into_iter().filter_map(|(rule, _)| rule).collect();
     let mut problems = Problems::default();
-    for rule in wanted.iter().map(|rule| rule.normal()) {
+    for rule in wanted.iter().map(|rule| normal(rule)) {
         if !present.contains(&rule) {
             let added = add(handle, &rule).await;
             if added.is_ok() {
-                repairs.note("rule", format!("rule {rule}"));
+                repairs.note("rule", format!("rule {}", shown(&rule)));
             }
             problems.note(added);
             // The same rule of another instance needs no second.
@@ -101,7 +76,7 @@ async fn list(handle: &Handle) -> Result<Vec<(Option<VirtualRule>, RuleMessage)>
 pub(super) async fn named(handle: &Handle) -> Result<Vec<Named>> {
     let named = |(rule, message): (Option<VirtualRule>, RuleMessage)| {
         let is_v6 = message.header.family == address_family(Family::V6);
-        let text = rule.map_or_else(|| "of an unknown form".to_owned(), |rule| rule.to_string());
+        let text = rule.map_or_else(|| "of an unknown form".to_owned(), |rule| shown(&rule));
         Named { family: if is_v6 { Family::V6 } else { Family::V4 }, table: 0, text }
     };
     Ok(list(handle).await?.into_iter().map(named).collect())
@@ -109,8 +84,8 @@ pub(super) async fn named(handle: &Handle) -> Result<Vec<Named>> {
 
 async fn add(handle: &Handle, rule: &VirtualRule) -> Result<()> {
     let mut request = handle.rule().add();
-    *request.message_mut() = rule.message();
-    request.execute().await.map_err(|error| explain(&format!("rule {rule}"), &error))
+    *request.message_mut() = message(rule);
+    request.execute().await.map_err(|error| explain(&format!("rule {}", shown(rule)), &error))
 }
 
 async fn delete(handle: &Handle, message: RuleMessage) -> Result<()> {
@@ -121,58 +96,56 @@ async fn delete(handle: &Handle, message: RuleMessage) -> Result<()> {
     }
 }
 
-impl VirtualRule {
-    /// As the kernel shows it: defaults filled in, conditions that always hold left out.
-    fn normal(&self) -> Self {
-        Self {
-            from: self.from.filter(|(_, length)| *length > 0),
-            to: self.to.filter(|(_, length)| *length > 0),
-            fwmark: self.fwmark.filter(|mark| *mark != (0, 0)),
-            preference: Some(self.preference.unwrap_or(DEFAULT_PREFERENCE)),
-            ..self.clone()
-        }
+/// As the kernel shows it: defaults filled in, conditions that always hold left out.
+fn normal(rule: &VirtualRule) -> VirtualRule {
+    VirtualRule {
+        from: rule.from.filter(|prefix| prefix.len > 0),
+        to: rule.to.filter(|prefix| prefix.len > 0),
+        fwmark: rule.fwmark.filter(|mark| *mark != (0, 0)),
+        preference: Some(rule.preference.unwrap_or(DEFAULT_PREFERENCE)),
+        ..rule.clone()
     }
+}
 
-    fn message(&self) -> RuleMessage {
-        let mut message = RuleMessage::default();
-        let attributes = &mut message.attributes;
-        attributes.push(RuleAttribute::Protocol(TAG));
-        attributes.extend(self.preference.map(RuleAttribute::Priority));
-        if let Some((address, length)) = self.from {
-            message.header.src_len = length;
-            attributes.push(RuleAttribute::Source(address));
-        }
-        if let Some((address, length)) = self.to {
-            message.header.dst_len = length;
-            attributes.push(RuleAttribute::Destination(address));
-        }
-        attributes.extend(self.iif.clone().map(RuleAttribute::Iifname));
-        attributes.extend(self.oif.clone().map(RuleAttribute::Oifname));
-        if let Some((mark, mask)) = self.fwmark {
-            attributes.extend([RuleAttribute::FwMark(mark), RuleAttribute::FwMask(mask)]);
-        }
-        message.header.action = match self.action {
-            RuleKind::Table(table) => {
-                attributes.push(RuleAttribute::Table(table));
-                RuleAction::ToTable
-            }
-            RuleKind::Blackhole => RuleAction::Blackhole,
-            RuleKind::Unreachable => RuleAction::Unreachable,
-            RuleKind::Prohibit => RuleAction::Prohibit,
-        };
-        message.header.family = address_family(if self.family_v6 { Family::V6 } else { Family::V4 });
-        if self.not {
-            message.header.flags = RuleFlags::Invert;
-        }
-        message
+fn message(rule: &VirtualRule) -> RuleMessage {
+    let mut message = RuleMessage::default();
+    let attributes = &mut message.attributes;
+    attributes.push(RuleAttribute::Protocol(TAG));
+    attributes.extend(rule.preference.map(RuleAttribute::Priority));
+    if let Some(Prefix { address, len }) = rule.from {
+        message.header.src_len = len;
+        attributes.push(RuleAttribute::Source(address));
     }
+    if let Some(Prefix { address, len }) = rule.to {
+        message.header.dst_len = len;
+        attributes.push(RuleAttribute::Destination(address));
+    }
+    attributes.extend(rule.iif.clone().map(RuleAttribute::Iifname));
+    attributes.extend(rule.oif.clone().map(RuleAttribute::Oifname));
+    if let Some((mark, mask)) = rule.fwmark {
+        attributes.extend([RuleAttribute::FwMark(mark), RuleAttribute::FwMask(mask)]);
+    }
+    message.header.action = match rule.action {
+        RuleAction::Table(table) => {
+            attributes.push(RuleAttribute::Table(table));
+            Kernel::ToTable
+        }
+        RuleAction::Blackhole => Kernel::Blackhole,
+        RuleAction::Unreachable => Kernel::Unreachable,
+        RuleAction::Prohibit => Kernel::Prohibit,
+    };
+    message.header.family = address_family(rule.family);
+    if rule.not {
+        message.header.flags = RuleFlags::Invert;
+    }
+    message
 }
 
 fn parse(message: &RuleMessage, family: Family) -> Option<VirtualRule> {
     let header = &message.header;
     let mut rule = VirtualRule {
         not: header.flags.contains(RuleFlags::Invert),
-        family_v6: family == Family::V6,
+        family,
         from: None,
         to: None,
         iif: None,
@@ -180,10 +153,10 @@ fn parse(message: &RuleMessage, family: Family) -> Option<VirtualRule> {
         fwmark: None,
         preference: Some(0),
         action: match header.action {
-            RuleAction::ToTable => RuleKind::Table(u32::from(header.table)),
-            RuleAction::Blackhole => RuleKind::Blackhole,
-            RuleAction::Unreachable => RuleKind::Unreachable,
-            RuleAction::Prohibit => RuleKind::Prohibit,
+            Kernel::ToTable => RuleAction::Table(u32::from(header.table)),
+            Kernel::Blackhole => RuleAction::Blackhole,
+            Kernel::Unreachable => RuleAction::Unreachable,
+            Kernel::Prohibit => RuleAction::Prohibit,
             _ => return None,
         },
     };
@@ -191,14 +164,18 @@ fn parse(message: &RuleMessage, family: Family) -> Option<VirtualRule> {
     for attribute in &message.attributes {
         match attribute {
             RuleAttribute::Priority(preference) => rule.preference = Some(*preference),
-            RuleAttribute::Source(address) => rule.from = Some((*address, header.src_len)),
-            RuleAttribute::Destination(address) => rule.to = Some((*address, header.dst_len)),
+            RuleAttribute::Source(address) => {
+                rule.from = Some(Prefix { address: *address, len: header.src_len });
+            }
+            RuleAttribute::Destination(address) => {
+                rule.to = Some(Prefix { address: *address, len: header.dst_len });
+            }
             RuleAttribute::Iifname(name) => rule.iif = Some(name.clone()),
             RuleAttribute::Oifname(name) => rule.oif = Some(name.clone()),
             RuleAttribute::FwMark(value) => mark = *value,
             RuleAttribute::FwMask(value) => mask = *value,
             RuleAttribute::Table(table) => {
-                if let RuleKind::Table(id) = &mut rule.action {
+                if let RuleAction::Table(id) = &mut rule.action {
                     *id = *table;
                 }
             }
@@ -206,36 +183,34 @@ fn parse(message: &RuleMessage, family: Family) -> Option<VirtualRule> {
         }
     }
     rule.fwmark = Some((mark, mask));
-    Some(rule.normal())
+    Some(normal(&rule))
 }
 
 /// As `ip rule` takes it.
-impl fmt::Display for VirtualRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let prefix = |f: &mut fmt::Formatter<'_>, word, prefix: Option<(IpAddr, u8)>| {
-            prefix.map_or(Ok(()), |(address, length)| write!(f, " {word} {address}/{length}"))
-        };
-        let name = |f: &mut fmt::Formatter<'_>, word, name: &Option<String>| {
-            name.as_ref().map_or(Ok(()), |name| write!(f, " {word} {name}"))
-        };
-        write!(f, "{}", if self.family_v6 { "-6" } else { "-4" })?;
-        if self.not {
-            write!(f, " not")?;
+fn shown(rule: &VirtualRule) -> String {
+    let mut text = if rule.family == Family::V6 { "-6" } else { "-4" }.to_owned();
+    if rule.not {
+        text += " not";
+    }
+    for (word, prefix) in [("from", rule.from), ("to", rule.to)] {
+        if let Some(Prefix { address, len }) = prefix {
+            text += &format!(" {word} {address}/{len}");
         }
-        prefix(f, "from", self.from)?;
-        prefix(f, "to", self.to)?;
-        name(f, "iif", &self.iif)?;
-        name(f, "oif", &self.oif)?;
-        if let Some((mark, mask)) = self.fwmark {
-            write!(f, " fwmark {mark:#x}/{mask:#x}")?;
+    }
+    for (word, name) in [("iif", &rule.iif), ("oif", &rule.oif)] {
+        if let Some(name) = name {
+            text += &format!(" {word} {name}");
         }
-        write!(f, " pref {}", self.preference.unwrap_or(DEFAULT_PREFERENCE))?;
-        match self.action {
-            RuleKind::Table(table) => write!(f, " lookup {table}"),
-            RuleKind::Blackhole => write!(f, " blackhole"),
-            RuleKind::Unreachable => write!(f, " unreachable"),
-            RuleKind::Prohibit => write!(f, " prohibit"),
-        }
+    }
+    if let Some((mark, mask)) = rule.fwmark {
+        text += &format!(" fwmark {mark:#x}/{mask:#x}");
+    }
+    text += &format!(" pref {}", rule.preference.unwrap_or(DEFAULT_PREFERENCE));
+    text + &match rule.action {
+        RuleAction::Table(table) => format!(" lookup {table}"),
+        RuleAction::Blackhole => " blackhole".to_owned(),
+        RuleAction::Unreachable => " unreachable".to_owned(),
+        RuleAction::Prohibit => " prohibit".to_owned(),
     }
 }
 

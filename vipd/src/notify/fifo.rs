@@ -21,10 +21,10 @@ use tokio::{
     task::{JoinHandle, spawn_local},
     time::timeout,
 };
+use vipd_config::Fifo;
 
 use super::queue::{Queue, Queued, drop_oldest, queue};
 use crate::{
-    config::Fifo,
     files::{self, Dir},
     scripts::{self, Accounts},
 };

@@ -20,7 +20,7 @@ use super::{
     queue::{Queue, Queued, drop_oldest, queue},
     smtp::Server,
 };
-use crate::{config, coordinator::StateName};
+use crate::coordinator::StateName;
 
 /// Waits before the next attempts; after the last one the message is dropped.
 const RETRIES: [Duration; 5] = [
@@ -39,7 +39,7 @@ const LETTERS: usize = 64;
 /// Sends mail in a task of its own.
 #[derive(Debug)]
 pub struct Mailer {
-    mail: config::Mail,
+    mail: vipd_config::Mail,
     letters: Queue<Letter>,
     /// vipd ends: messages not accepted now are dropped. A mailer that a reload replaces still sends its queue.
     ending: watch::Sender<bool>,
@@ -62,8 +62,8 @@ struct Post {
 
 impl Mailer {
     /// `None` without recipients, or, with a log message, if an address is wrong.
-    pub fn start(config: &config::Config) -> Option<Self> {
-        let mail = config::Mail::of(config)?;
+    pub fn start(config: &vipd_config::Config) -> Option<Self> {
+        let mail = config.mail.clone()?;
         let post = Post::new(&mail)
             .inspect_err(|error| {
                 tracing::error!(
@@ -79,7 +79,7 @@ impl Mailer {
     }
 
     /// Its configuration.
-    pub fn mail(&self) -> &config::Mail {
+    pub fn mail(&self) -> &vipd_config::Mail {
         &self.mail
     }
 
@@ -131,7 +131,7 @@ impl Mailer {
 }
 
 impl Post {
-    fn new(mail: &config::Mail) -> Result<Self> {
+    fn new(mail: &vipd_config::Mail) -> Result<Self> {
         let from = mail.from.clone().unwrap_or_else(|| {
             let user = User::from_uid(Uid::effective()).ok().flatten();
             user.map_or_else(|| "vipd".to_owned(), |user| user.name)

@@ -17,6 +17,7 @@ use tokio::{
     task::{JoinHandle, JoinSet, spawn_local},
     time::{Instant, sleep, timeout, timeout_at},
 };
+use vipd_config::{Config, Deleted, Fifo, Told};
 
 pub use conflict::{Conflict, ConflictKind};
 
@@ -27,7 +28,6 @@ use self::{
     queue::{Queue, Queued, queue},
 };
 use crate::{
-    config::{self, Config, Deleted, Fifo, Told},
     coordinator::StateName,
     resources::{PATIENCE, is_shortage},
     scripts::{Accounts, Executable, Outcome},
@@ -145,7 +145,7 @@ impl Notifier {
             mailer: Mailer::start(config),
         };
         notifier.listen(config, accounts);
-        notifier.fifos = Fifo::of(config).into_iter().filter_map(|fifo| open(fifo, accounts)).collect();
+        notifier.fifos = config.fifos.iter().cloned().filter_map(|fifo| open(fifo, accounts)).collect();
         notifier
     }
 
@@ -156,7 +156,7 @@ impl Notifier {
         self.listen(config, accounts);
         let mut before = mem::take(&mut self.fifos);
         let mut new = Vec::new();
-        for fifo in Fifo::of(config) {
+        for fifo in config.fifos.iter().cloned() {
             match before.iter().position(|(other, _)| *other == fifo) {
                 Some(same) => self.fifos.push(before.swap_remove(same)),
                 None => new.push(fifo),
@@ -172,12 +172,12 @@ impl Notifier {
             }
         }
         self.fifos.extend(new.into_iter().filter_map(|fifo| open(fifo, accounts)));
-        if self.mailer.as_ref().map(Mailer::mail) != config::Mail::of(config).as_ref() {
+        if self.mailer.as_ref().map(Mailer::mail) != config.mail.as_ref() {
             // The old one sends what it has.
             self.mailer = Mailer::start(config);
         }
         self.states.retain(|name, _| config.instances.iter().any(|instance| instance.name == *name));
-        if states && config.writes_states_on_reload() {
+        if states && config.fifo_writes_states_on_reload {
             for (name, (state, priority)) in &self.states {
                 self.write(Kind::Instance, name, Change::State(*state), *priority);
             }
@@ -191,7 +191,7 @@ impl Notifier {
 
     fn listen(&mut self, config: &Config, accounts: &Accounts) {
         let mut before = mem::take(&mut self.listeners);
-        for told in Told::of(config) {
+        for told in config.told() {
             let kind = if told.members.is_some() { Kind::Group } else { Kind::Instance };
             let key = (kind, told.name.clone());
             let scripts = Rc::new(Scripts::of(kind, &told, accounts));
@@ -326,7 +326,7 @@ async fn run(mut jobs: Queued<Job>) {
 
 impl Scripts {
     fn of(kind: Kind, told: &Told, accounts: &Accounts) -> Self {
-        let resolve = |command: Option<&config::Command>| {
+        let resolve = |command: Option<&vipd_config::Command>| {
             let executable = accounts.resolve(command?);
             if let Err(error) = &executable {
                 tracing::error!(name = told.name, %error, "a notify script cannot be run");

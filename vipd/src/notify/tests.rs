@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 use tokio::{task::LocalSet, time::sleep};
 
 use super::*;
-use crate::{config::ScriptPolicy, coordinator::StateName::*};
+use crate::coordinator::StateName::*;
 
 /// A directory of its own, and a script in it that is run with each change and the word for it.
 struct Place(PathBuf);
@@ -38,10 +38,13 @@ impl Place {
             script.display()
         );
         fs::write(&file, text).unwrap();
-        let source =
-            config::Source { path: file, config_id: None, unsupported: config::Unsupported::Refused };
+        let source = crate::machine::Source {
+            path: file,
+            config_id: None,
+            unsupported: vipd_config::Unsupported::Refused,
+        };
         let config = source.load().unwrap().config;
-        Notifier::start(&config, &Accounts::new(&ScriptPolicy::of(&config)).unwrap())
+        Notifier::start(&config, &Accounts::new(&config.script_policy).unwrap())
     }
 }
 

@@ -4,12 +4,10 @@ use std::{env, ffi::CString, fs, io, os::unix::fs::PermissionsExt, path::PathBuf
 
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use thiserror::Error;
+use vipd_config::{Account, Command, ScriptPolicy};
 
 use super::{child::RunAs, secure};
-use crate::{
-    config::{Account, Command, ScriptPolicy},
-    files::Open,
-};
+use crate::files::Open;
 
 /// A command that can be run.
 #[derive(Clone, Debug, PartialEq, Eq)]

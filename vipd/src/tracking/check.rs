@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
+use vipd_config::Script;
 
 use super::{counter::Counter, result::Health};
 use crate::{
-    config::Script,
     resources::PATIENCE,
     scripts::{Executable, Outcome},
 };

@@ -1,7 +1,8 @@
 //! When a check has risen or fallen: after so many results in a row.
 
+use vipd_config::{Arbiter, Script};
+
 use super::result::Health;
-use crate::config::{Arbiter, Script};
 
 /// Counts successes and failures in a row.
 #[derive(Clone, Debug)]

@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 
 use tokio::time::Instant;
+use vipd_config::LinkDelay;
 
-use crate::{
-    config::LinkDelay,
-    host::{LinkChange, LinkState},
-};
+use crate::host::{LinkChange, LinkState};
 
 /// Delays changes of links. A change that is undone within its delay is never reported.
 #[derive(Debug, Default)]

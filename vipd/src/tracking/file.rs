@@ -8,9 +8,10 @@ use tokio::{
     io::{Interest, unix::AsyncFd},
     time::sleep,
 };
+use vipd_config::TrackedFile;
 
 use super::result::Health;
-use crate::{config::TrackedFile, files, resources::is_shortage};
+use crate::{files, resources::is_shortage};
 
 /// Wait between two reads of a file whose directory cannot be watched.
 const POLL: Duration = Duration::from_secs(1);
@@ -136,7 +137,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::config::Weight;
+    use vipd_config::Weight;
 
     /// A FIFO held up the main thread for ever, and a link to what has no end took all memory.
     #[test]

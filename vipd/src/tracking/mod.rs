@@ -15,15 +15,15 @@ use tokio::{
     task::{JoinHandle, spawn_local},
 };
 use vipd_common::Priority;
+use vipd_config::{
+    Arbiter, Config, Script, ScriptPolicy, Track, Tracked, TrackedFile, TrackedProcess, Weight,
+};
 
 pub use arbiter::TargetState;
 pub use delay::LinkDelays;
 pub use result::{Health, TrackingResult};
 
 use crate::{
-    config::{
-        self, Arbiter, Config, Script, ScriptPolicy, Track, Tracked, TrackedFile, TrackedProcess, Weight,
-    },
     host::LinkChange,
     scripts::{Accounts, Executable},
 };
@@ -139,9 +139,8 @@ impl Tracker {
     /// Watches the objects of another configuration. Unchanged objects keep their task and their result; a changed object of the same
     /// name starts with the result of the old one.
     pub fn reload(&mut self, config: &Config, accounts: &Accounts) {
-        let config::Tracking { scripts, files, processes, arbiters, instances } =
-            config::Tracking::of(config);
-        let policy = ScriptPolicy::of(config);
+        let vipd_config::Tracking { scripts, files, processes, arbiters, instances } = config.tracking();
+        let policy = config.script_policy.clone();
         let same_policy = self.policy == policy;
         self.policy = policy;
         let Self { teller, .. } = self;

@@ -11,12 +11,10 @@ use std::{
 
 use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_CONNECTOR};
 use tokio::time::{Instant, sleep, sleep_until};
+use vipd_config::{ParamMatch, TrackedProcess};
 
 use super::result::Health;
-use crate::{
-    config::{ParamMatch, TrackedProcess},
-    resources::is_shortage,
-};
+use crate::resources::is_shortage;
 
 /// Wait between two reads of `/proc` without events.
 const POLL: Duration = Duration::from_millis(500);
@@ -45,7 +43,7 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(Health)) {
     }
     let (mut told, mut wanted, mut at) = (None, Health::Unknown, Instant::now());
     loop {
-        let health = process.judge(pids.len());
+        let health = judge(&process, pids.len());
         if health != wanted {
             wanted = health;
             let delay = match (told, health) {
@@ -79,7 +77,7 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(Health)) {
             }
             changed = next(&mut events) => match changed {
                 Ok(Event::Exited(pid)) => _ = pids.remove(&pid),
-                Ok(Event::Changed(pid)) => match process.is(pid) {
+                Ok(Event::Changed(pid)) => match is(&process, pid) {
                     Ok(true) => _ = pids.insert(pid),
                     Ok(false) => _ = pids.remove(&pid),
                     // The host is short of something: what is known stands, until all are looked at.
@@ -124,7 +122,7 @@ fn scan(process: &TrackedProcess) -> io::Result<HashSet<u32>> {
     let pids = fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let mut found = HashSet::new();
     for pid in pids {
-        if process.is(pid)? {
+        if is(process, pid)? {
             found.insert(pid);
         }
     }
@@ -141,44 +139,41 @@ fn read(path: &str, limit: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-impl TrackedProcess {
-    fn judge(&self, count: usize) -> Health {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let enough = count >= self.quorum && self.quorum_max.is_none_or(|max| count <= max);
-        if enough { Health::Well } else { Health::Unwell }
-    }
+fn judge(process: &TrackedProcess, count: usize) -> Health {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    let enough = count >= process.quorum && process.quorum_max.is_none_or(|max| count <= max);
+    if enough { Health::Well } else { Health::Unwell }
+}
 
-    /// Whether the process matches and is alive.
-    fn is(&self, pid: u32) -> io::Result<bool> {
-        let stat = read(&format!("/proc/{pid}/stat"), COMMAND)?;
-        let Ok(stat) = std::str::from_utf8(&stat) else { return Ok(false) };
-        // `PID (NAME) STATE ...`, where NAME may hold anything.
-        let Some((name, rest)) = stat.rsplit_once(')') else { return Ok(false) };
-        let name = name.split_once('(').map_or("", |(_, name)| name);
-        if matches!(rest.trim_start().chars().next(), None | Some('Z' | 'X')) {
-            return Ok(false);
-        }
-        if !self.full_command {
-            let own = self.words[0].rsplit('/').next().unwrap_or_default();
-            return Ok(name == cut(own));
-        }
-        let line = read(&format!("/proc/{pid}/cmdline"), COMMAND)?;
-        let arguments: Vec<_> = line.strip_suffix(&[0]).unwrap_or(&line).split(|octet| *octet == 0).collect();
-        Ok(self.is_command(&arguments))
+/// Whether the process is one of these, and lives.
+fn is(process: &TrackedProcess, pid: u32) -> io::Result<bool> {
+    let stat = read(&format!("/proc/{pid}/stat"), COMMAND)?;
+    let Ok(stat) = std::str::from_utf8(&stat) else { return Ok(false) };
+    // `PID (NAME) STATE ...`, where NAME may hold anything.
+    let Some((name, rest)) = stat.rsplit_once(')') else { return Ok(false) };
+    let name = name.split_once('(').map_or("", |(_, name)| name);
+    if matches!(rest.trim_start().chars().next(), None | Some('Z' | 'X')) {
+        return Ok(false);
     }
+    if !process.full_command {
+        let own = process.words[0].rsplit('/').next().unwrap_or_default();
+        return Ok(name == cut(own));
+    }
+    let line = read(&format!("/proc/{pid}/cmdline"), COMMAND)?;
+    let arguments: Vec<_> = line.strip_suffix(&[0]).unwrap_or(&line).split(|octet| *octet == 0).collect();
+    Ok(is_command(process, &arguments))
+}
 
-    fn is_command(&self, arguments: &[&[u8]]) -> bool {
-        let given: Vec<&[u8]> = self.words.iter().map(String::as_bytes).collect();
-        match (self.param_match, given.split_last()) {
-            (ParamMatch::Exact, _) => given == arguments,
-            (ParamMatch::Initial, _) => arguments.starts_with(&given),
-            // The last one need only begin like this.
-            (ParamMatch::Partial, Some((last, first))) => {
-                arguments.starts_with(first)
-                    && arguments.get(first.len()).is_some_and(|a| a.starts_with(last))
-            }
-            (ParamMatch::Partial, None) => false,
+fn is_command(process: &TrackedProcess, arguments: &[&[u8]]) -> bool {
+    let given: Vec<&[u8]> = process.words.iter().map(String::as_bytes).collect();
+    match (process.param_match, given.split_last()) {
+        (ParamMatch::Exact, _) => given == arguments,
+        (ParamMatch::Initial, _) => arguments.starts_with(&given),
+        // The last one need only begin like this.
+        (ParamMatch::Partial, Some((last, first))) => {
+            arguments.starts_with(first) && arguments.get(first.len()).is_some_and(|a| a.starts_with(last))
         }
+        (ParamMatch::Partial, None) => false,
     }
 }
 
@@ -288,7 +283,11 @@ mod tests {
             (&["java", "-jar", "/opt/"], ParamMatch::Partial, true),
             (&["perl"], ParamMatch::Initial, false),
         ] {
-            assert_eq!(process(words, true, param_match).is_command(&line), is, "{words:?} {param_match:?}");
+            assert_eq!(
+                is_command(&process(words, true, param_match), &line),
+                is,
+                "{words:?} {param_match:?}"
+            );
         }
     }
 
@@ -298,8 +297,8 @@ mod tests {
         let comm = fs::read_to_string("/proc/self/comm").unwrap();
         // Of a test it is its thread's, but that of the process stands in its own entry.
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
-        assert!(process(&[name.trim()], false, ParamMatch::Exact).is(pid).unwrap(), "{name} {comm}");
-        assert!(!process(&["no-such-name"], false, ParamMatch::Exact).is(pid).unwrap());
+        assert!(is(&process(&[name.trim()], false, ParamMatch::Exact), pid).unwrap(), "{name} {comm}");
+        assert!(!is(&process(&["no-such-name"], false, ParamMatch::Exact), pid).unwrap());
         assert_eq!(cut("a-name-that-is-longer"), "a-name-that-is-");
     }
 
@@ -314,7 +313,7 @@ mod tests {
             (0, Some(0), 0, Health::Well),
             (0, Some(0), 1, Health::Unwell),
         ] {
-            assert_eq!(of(quorum, max).judge(count), health, "{quorum} {max:?} {count}");
+            assert_eq!(judge(&of(quorum, max), count), health, "{quorum} {max:?} {count}");
         }
     }
 

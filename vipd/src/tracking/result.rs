@@ -1,8 +1,7 @@
 //! What becomes of an instance's priority by what it tracks.
 
 use vipd_common::Priority;
-
-use crate::config::Weight;
+use vipd_config::Weight;
 
 /// How something tracked is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

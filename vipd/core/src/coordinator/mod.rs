@@ -76,6 +76,8 @@ pub struct Coordinator {
     groups: BTreeMap<GroupId, Vec<InstanceId>>,
     /// Those that were told to prepare for their takeover.
     prepared: BTreeSet<GroupId>,
+    /// When those that are not are to be looked at again, by XDP's stamps.
+    not_before: BTreeMap<GroupId, Instant>,
     actions: VecDeque<Action>,
     /// The last `now` of `handle_timeout`.
     timed_out_at: Option<Instant>,
@@ -197,32 +199,51 @@ impl Coordinator {
         Some(self.timed_out_at.map_or(next, |last| next.max(last + Duration::from_nanos(1))))
     }
 
-    /// When backups that nobody was told of begin to be about to take over: then read XDP's stamps of
-    /// [`about_to_take_over`](Self::about_to_take_over), and [`prepare`](Self::prepare).
+    /// When [`prepare`](Self::prepare) is next wanted: backups may be about to take over that nobody was told of.
     pub fn prepare_timeout(&self) -> Option<Instant> {
         let unprepared = self.groups.iter().filter(|(id, _)| !self.prepared.contains(id));
-        unprepared.filter_map(|(_, group)| self.prepare_at(group)).min()
+        let at = |(id, group): (&GroupId, &Vec<InstanceId>)| {
+            Some(self.prepare_at(group)?.max(self.not_before.get(id).copied().unwrap_or_default()))
+        };
+        unprepared.filter_map(at).min()
     }
 
-    /// Backups that are about to take over at `now` if nothing more is known.
-    pub fn about_to_take_over(&self, now: Instant) -> Vec<InstanceId> {
-        let about_to = |group: &&Vec<InstanceId>| self.prepare_at(group).is_some_and(|at| at <= now);
-        self.groups.values().filter(about_to).flatten().copied().collect()
-    }
-
-    /// Says which groups are about to take over, and which are not any more.
-    pub fn prepare(&mut self, now: Instant) {
+    /// Says which groups are about to take over, and which are not any more. `heard` is XDP's stamp of an instance, if it is of the
+    /// advert last reported: the election itself reads it when a down timer has fired, and is told nothing here.
+    pub fn prepare(&mut self, now: Instant, mut heard: impl FnMut(InstanceId) -> Option<Instant>) {
         if self.prepared.is_empty() && self.prepare_timeout().is_none_or(|at| at > now) {
             return;
         }
         for (id, group) in &self.groups {
-            let takes_over = self.is_held(group, None) || self.prepare_at(group).is_some_and(|at| at <= now);
+            let begins = self.begins_to_prepare(group, now, &mut heard);
+            let takes_over = self.is_held(group, None) || begins.is_some_and(|at| at <= now);
+            match begins.filter(|_| !takes_over) {
+                Some(at) => _ = self.not_before.insert(*id, at),
+                None => _ = self.not_before.remove(id),
+            }
             let changed = if takes_over { self.prepared.insert(*id) } else { self.prepared.remove(id) };
             if changed {
                 let prepare = |&instance| Action::Prepare { instance, takes_over };
                 self.actions.extend(group.iter().map(prepare));
             }
         }
+    }
+
+    /// From when on the members of a group are about to take over, by the stamps too where they matter.
+    fn begins_to_prepare(
+        &self,
+        group: &[InstanceId],
+        now: Instant,
+        heard: &mut impl FnMut(InstanceId) -> Option<Instant>,
+    ) -> Option<Instant> {
+        let by_election = self.prepare_at(group)?;
+        if by_election > now {
+            return Some(by_election);
+        }
+        let lead = self.takeover_at(group)?.saturating_since(by_election);
+        let by_stamp = |id: &InstanceId| self.members[id].machine.down_at_if_heard(heard(*id)?);
+        let latest = group.iter().filter_map(by_stamp).max();
+        Some(latest.map_or(by_election, |at| by_election.max(at - lead)))
     }
 
     /// The next thing to do.
@@ -465,6 +486,7 @@ impl Coordinator {
             if let Some(member) = self.members.remove(instance) {
                 self.groups.remove(&member.group);
                 self.prepared.remove(&member.group);
+                self.not_before.remove(&member.group);
             }
             self.actions.push_back(Action::Removed { instance: *instance });
         }

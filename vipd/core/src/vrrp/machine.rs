@@ -382,7 +382,7 @@ impl Machine {
         // starts has anything to publish.
         self.publish(&state, out);
         self.advertise(out);
-        out.announce(self.settings.garp.repeat);
+        out.announce(self.settings.garp.master_repeat);
         self.counters.became_master += 1;
         Next::to(state, reason)
     }

@@ -97,14 +97,14 @@ pub enum LeasePolicy {
 /// A `repeat` of 0 turns that announcement off, as does a delay or period of `None` or zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GarpTiming {
-    /// Frames per address on becoming master, and again after `delay`.
-    pub repeat: u8,
-    /// From the takeover to the second announcement: `garp_master_delay`.
-    pub delay: Option<Duration>,
-    /// Period of the announcements of a standing master.
-    pub refresh: Option<Duration>,
+    /// `garp_master_repeat`: frames per address on becoming master, and again after `master_delay`.
+    pub master_repeat: u8,
+    /// `garp_master_delay`: from the takeover to the second announcement.
+    pub master_delay: Option<Duration>,
+    /// `garp_master_refresh`: period of the announcements of a standing master.
+    pub master_refresh: Option<Duration>,
     /// Frames per address of each of them.
-    pub refresh_repeat: u8,
+    pub master_refresh_repeat: u8,
     /// Frames per address after a rival was heard, and again after `lower_prio_delay`.
     pub lower_prio_repeat: u8,
     /// From a rival's advert to the second announcement.
@@ -115,10 +115,10 @@ impl Default for GarpTiming {
     /// keepalived's defaults: five at once, five more after 5 s, the same after a rival, no refresh.
     fn default() -> Self {
         Self {
-            repeat: 5,
-            delay: Some(Duration::from_secs(5)),
-            refresh: None,
-            refresh_repeat: 1,
+            master_repeat: 5,
+            master_delay: Some(Duration::from_secs(5)),
+            master_refresh: None,
+            master_refresh_repeat: 1,
             lower_prio_repeat: 5,
             lower_prio_delay: Some(Duration::from_secs(5)),
         }

@@ -32,7 +32,7 @@ pub(crate) fn settings(priority: u8) -> Settings {
         preempt: true,
         preempt_delay: Duration::ZERO,
         lease: LeasePolicy::Overlap,
-        garp: GarpTiming { delay: None, lower_prio_delay: None, ..GarpTiming::default() },
+        garp: GarpTiming { master_delay: None, lower_prio_delay: None, ..GarpTiming::default() },
         lower_prio_no_advert: false,
         checksum: ChecksumForm::PseudoHeader,
         fence: false,

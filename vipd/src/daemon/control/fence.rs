@@ -8,7 +8,7 @@ use super::{
     super::messages::{Fence, Message},
     engine_handle::EngineHandle,
 };
-use crate::{config, coordinator::InstanceId, scripts::Accounts};
+use crate::{coordinator::InstanceId, scripts::Accounts};
 
 /// The fences that are under way. Dropping it ends them.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ impl Fences {
     pub fn start(
         &mut self,
         Fence { instance, round }: Fence,
-        fence: Option<(&config::Instance, config::Fence)>,
+        fence: Option<(&vipd_config::Instance, vipd_config::Fence)>,
         accounts: &Accounts,
         engine: EngineHandle,
     ) {
@@ -56,7 +56,7 @@ impl Fences {
 }
 
 /// What to answer, said in the log.
-fn is_done(instance: &str, fence: &config::Fence, result: Result<(), String>) -> bool {
+fn is_done(instance: &str, fence: &vipd_config::Fence, result: Result<(), String>) -> bool {
     let Err(why) = result else {
         tracing::info!(target: "vipd::event", event = "fence_succeeded", instance, "the former master is fenced");
         return true;

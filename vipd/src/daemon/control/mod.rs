@@ -44,7 +44,6 @@ use super::{
     router::{Port, Router, spec_in_force},
 };
 use crate::{
-    config,
     control::{Command, model::Status},
     coordinator::StateName,
     dump,
@@ -238,7 +237,7 @@ impl<'m> Control<'m> {
 
     fn fence(&mut self, fence: Fence) {
         let spec = self.installed.routers().iter().find(|router| router.id() == fence.instance);
-        let wanted = spec.map(Router::spec).and_then(|spec| Some((spec, config::Fence::of(spec)?)));
+        let wanted = spec.map(Router::spec).and_then(|spec| Some((spec, spec.fence.clone()?)));
         self.fences.start(fence, wanted, self.reload.accounts(), self.engine.clone());
     }
 

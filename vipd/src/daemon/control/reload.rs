@@ -33,13 +33,8 @@ use super::{
     links::LinkEventLog,
     tracking::Tracking,
 };
-use crate::{
-    config::{Config, Failure, ScriptPolicy, Source, XdpMode, XdpModes},
-    control::Unapplied,
-    host::Repairs,
-    notify::Notifier,
-    scripts::Accounts,
-};
+use crate::{control::Unapplied, host::Repairs, machine::Source, notify::Notifier, scripts::Accounts};
+use vipd_config::{Config, Failure, XdpMode, XdpModes};
 
 /// Wait before what the kernel has refused is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -259,7 +254,7 @@ impl Reload {
         if loaded.config.instances.is_empty() {
             bail!("{path} has no vrrp_instance; `vipd stop` ends them all");
         }
-        if loaded.config.real_time_priority() != self.config.real_time_priority() {
+        if loaded.config.real_time_priority != self.config.real_time_priority {
             tracing::warn!("a changed vrrp_rt_priority needs a restart");
         }
         self.prepare(loaded.config, false, parts).await
@@ -267,10 +262,10 @@ impl Reload {
 
     /// Everything that may be refused. On an error nothing has changed.
     async fn prepare(&self, config: Config, rebuild: bool, parts: &mut Parts<'_>) -> Result<UnderWay> {
-        let accounts = Accounts::new(&ScriptPolicy::of(&config)).context("script_user")?;
+        let accounts = Accounts::new(&config.script_policy).context("script_user")?;
         let links = parts.installed.routers().iter().flat_map(Router::links);
         let absent: BTreeSet<&str> = links.filter(|link| !link.exists()).map(|link| link.name()).collect();
-        let dynamic = config.has_dynamic_interfaces();
+        let dynamic = config.dynamic_interfaces;
         let may_be_missing = |name: &str| rebuild || dynamic || absent.contains(name);
         let desired = self.look_up(&config, &may_be_missing, parts).await?;
         if !rebuild {
@@ -292,7 +287,7 @@ impl Reload {
     }
 
     fn xdp_modes(&self, config: &Config) -> XdpModes {
-        XdpModes::of(config, self.xdp_mode)
+        config.xdp_modes.or(self.xdp_mode)
     }
 
     async fn look_up(

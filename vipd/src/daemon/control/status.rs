@@ -18,11 +18,12 @@ use super::{
     tracking::Tracking,
 };
 use crate::{
-    config::{Source, Unsupported},
     control::model::{ArbiterStatus, InstanceStatus, SCHEMA, Status, TrackedStatus},
     coordinator::{FaultReason, InstanceId, Reason},
+    machine::Source,
     tracking::Health,
 };
+use vipd_config::Unsupported;
 
 /// The main thread's part of the status.
 #[derive(Debug)]

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 use crate::{
-    config::{Config, LinkDelay},
     host::{Host, LinkChange},
     scripts::Accounts,
     tracking::{Arbitration, Health, LinkDelays, News, Tracker, TrackingResult},
 };
+use vipd_config::Config;
 
 /// The tracker and the delays.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Tracking {
         host: &Host,
     ) {
         self.tracker.reload(config, accounts);
-        self.delays.reload(LinkDelay::of(config));
+        self.delays.reload(config.link_delays.clone());
         for (ifindex, up) in used {
             self.delays.known(ifindex, up);
         }

@@ -276,7 +276,7 @@ impl EngineLoop {
     /// Announces an owner's addresses, as after a takeover: some are new, or have another MAC.
     fn announce(&mut self, instance: InstanceId) {
         if self.lease_manager.lease_written(instance) > clock::now() {
-            let repeat = self.io.instances()[&instance].router().spec().garp.repeat;
+            let repeat = self.io.instances()[&instance].router().spec().garp.master_repeat;
             self.io.announce(instance, repeat);
         }
     }

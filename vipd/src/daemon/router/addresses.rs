@@ -10,10 +10,7 @@ use vipd_common::{
     abi::{address_digest, address_digest_v6, mapped},
 };
 
-use crate::{
-    config,
-    host::{LinkState, is_local},
-};
+use crate::host::{LinkState, is_local};
 
 /// 16 octets as the maps have them.
 pub fn octets(address: IpAddr) -> [u8; 16] {
@@ -33,13 +30,17 @@ pub fn address(octets: [u8; 16]) -> IpAddr {
 ///
 /// RFC 9568 1.7: the primary address is one that is chosen from the interface's real addresses; 5.1.2.1: over IPv6 it is
 /// link-local. To unicast peers that are not on the link it cannot be.
-pub(super) fn primary(spec: &config::Instance, state: &LinkState, before: Option<IpAddr>) -> Option<IpAddr> {
+pub(super) fn primary(
+    spec: &vipd_config::Instance,
+    state: &LinkState,
+    before: Option<IpAddr>,
+) -> Option<IpAddr> {
     if let Some(source) = spec.source {
         let is_there = || state.addresses.iter().any(|candidate| candidate.address == source);
         // A unicast peer sends its adverts to this address, and every router takes adverts from its own address for its own: two that
         // have the same one configured (a copied file) would both be master. It may be on another interface, such as `lo`.
         let is_elsewhere =
-            || !spec.tracks_source() && is_local(source).unwrap_or_else(|_| before == Some(source));
+            || !spec.tracks_source && is_local(source).unwrap_or_else(|_| before == Some(source));
         return Some(source).filter(|_| is_there() || is_elsewhere());
     }
     let global = spec.unicast.as_ref().is_some_and(|unicast| {
@@ -59,7 +60,10 @@ pub(super) fn primary(spec: &config::Instance, state: &LinkState, before: Option
 
 /// The sources of this host's own traffic to the VIPs, of each family: the interface's addresses that are no VIPs. A VIP as a
 /// source would make this host talk to itself.
-pub(super) fn sources(spec: &config::Instance, state: &LinkState) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
+pub(super) fn sources(
+    spec: &vipd_config::Instance,
+    state: &LinkState,
+) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
     let vips = vips(spec);
     let real = || state.addresses.iter().filter(|a| !vips.contains(&a.address)).map(|a| a.address);
     let v6 = || real().filter_map(|address| if let IpAddr::V6(v6) = address { Some(v6) } else { None });
@@ -68,11 +72,11 @@ pub(super) fn sources(spec: &config::Instance, state: &LinkState) -> (Option<Ipv
 }
 
 /// The sum of the addresses in adverts, as XDP compares it.
-pub(super) fn list_digest(spec: &config::Instance) -> u64 {
+pub(super) fn list_digest(spec: &vipd_config::Instance) -> u64 {
     spec.vips.iter().fold(0u64, |sum, vip| sum.wrapping_add(digest(vip.address)))
 }
 
-fn vips(spec: &config::Instance) -> HashSet<IpAddr> {
+fn vips(spec: &vipd_config::Instance) -> HashSet<IpAddr> {
     spec.vips.iter().chain(&spec.excluded).map(|vip| vip.address).collect()
 }
 

@@ -22,5 +22,5 @@ pub fn announced(router: &Router) -> Arc<[AnnouncedAddress]> {
 /// The configured pause between two announcements.
 pub fn pace(router: &Router) -> Pace {
     let garp = &router.spec().garp;
-    Pace { arp: garp.interval, na: garp.na_interval }
+    Pace { arp: garp.interval, na: garp.gna_interval }
 }

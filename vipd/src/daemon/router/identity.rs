@@ -2,8 +2,6 @@
 
 use vipd_common::Family;
 
-use crate::config;
-
 /// Interface, address family and VRID: what a virtual router is on the wire.
 ///
 /// Its name in the configuration may change, and unicast instances may share a VRID.
@@ -16,7 +14,7 @@ pub struct RouterIdentity {
 
 impl RouterIdentity {
     /// The identity of a configured instance.
-    pub fn of(spec: &config::Instance) -> Self {
+    pub fn of(spec: &vipd_config::Instance) -> Self {
         Self { interface: spec.interface.clone(), is_v6: spec.family == Family::V6, vrid: spec.vrid.get() }
     }
 }

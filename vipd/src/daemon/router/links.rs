@@ -8,10 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use vipd_common::wire::eth::MacAddr;
 
 use super::addresses;
-use crate::{
-    config,
-    host::{LinkState, Unusable},
-};
+use crate::host::{LinkState, Unusable};
 
 /// Where the program sees an interface's frames: on the interface itself, or a VLAN's on its parent, tagged (`xdp_mode native`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,8 +71,9 @@ pub struct Port<'r> {
 
 impl RouterLink {
     /// `own`: the interface of the router's adverts.
-    pub(super) fn new(spec: &config::Instance, own: bool, state: &LinkState, wire: Wire) -> Self {
-        let on_it = |vip: &&config::Vip| vip.interface.as_ref().unwrap_or(&spec.interface) == &state.name;
+    pub(super) fn new(spec: &vipd_config::Instance, own: bool, state: &LinkState, wire: Wire) -> Self {
+        let on_it =
+            |vip: &&vipd_config::Vip| vip.interface.as_ref().unwrap_or(&spec.interface) == &state.name;
         let on_it = || spec.vips.iter().chain(&spec.excluded).filter(on_it);
         let mut link = Self {
             name: state.name.clone(),
@@ -85,7 +83,7 @@ impl RouterLink {
             mac: state.mac,
             up: state.up,
             enabled: state.enabled,
-            tracked: if own { spec.tracks_interface() } else { on_it().any(|vip| vip.tracked) },
+            tracked: if own { spec.tracks_interface } else { on_it().any(|vip| vip.tracked) },
             source_v4: None,
             source_v6: None,
             vips: on_it().map(|vip| vip.address).collect(),
@@ -167,7 +165,7 @@ impl RouterLink {
     }
 
     /// Takes note of the interface as it is now; returns whether anything about it is new.
-    pub(super) fn update(&mut self, spec: &config::Instance, state: &LinkState) -> bool {
+    pub(super) fn update(&mut self, spec: &vipd_config::Instance, state: &LinkState) -> bool {
         let before = (self.mac, self.up, self.enabled, self.source_v4, self.source_v6);
         (self.mac, self.up, self.enabled) = (state.mac, state.up, state.enabled);
         (self.source_v4, self.source_v6) = addresses::sources(spec, state);
@@ -196,7 +194,7 @@ impl RouterLink {
     }
 
     /// It is as gone while it cannot carry VIPs.
-    fn judge(&mut self, spec: &config::Instance, state: &LinkState) {
+    fn judge(&mut self, spec: &vipd_config::Instance, state: &LinkState) {
         self.refused = fit(spec, state).err().map(|refused| refused.to_string());
         if self.refused.is_some() {
             (self.ifindex, self.up) = (0, false);
@@ -291,13 +289,13 @@ impl Port<'_> {
 }
 
 /// Whether an interface can have the part that it has in an instance.
-pub fn fit(spec: &config::Instance, state: &LinkState) -> Result<(), Unusable> {
+pub fn fit(spec: &vipd_config::Instance, state: &LinkState) -> Result<(), Unusable> {
     state.usable()?;
     if spec.use_vmac && spec.interface == state.name { state.takes_virtual_mac() } else { Ok(()) }
 }
 
 /// The interfaces that a virtual router needs: its own first.
-pub fn interfaces(spec: &config::Instance) -> Vec<&str> {
+pub fn interfaces(spec: &vipd_config::Instance) -> Vec<&str> {
     let mut names = vec![spec.interface.as_str()];
     for vip in spec.vips.iter().chain(&spec.excluded) {
         if let Some(interface) = vip.interface.as_deref().filter(|name| !names.contains(name)) {

@@ -12,7 +12,7 @@ use super::{
     links::Wire,
     virtual_router::Router,
 };
-use crate::{config, dataplane::Identity, host::is_within, time::nanos};
+use crate::{dataplane::Identity, host::is_within, time::nanos};
 
 /// What XDP checks adverts against, for a router that takes no part yet.
 pub fn record(router: &Router) -> Identity {
@@ -51,7 +51,7 @@ pub fn vip_entries(router: &Router) -> impl Iterator<Item = (VipKey, VipEntry)> 
 }
 
 /// What the configuration says of a router, with what is in force where that says nothing: the least TTL of each peer.
-pub fn spec_in_force(router: &Router) -> config::Instance {
+pub fn spec_in_force(router: &Router) -> vipd_config::Instance {
     let mut spec = router.spec().clone();
     let in_force: Vec<u8> = peer_entries(router).map(|(_, entry)| entry.min_ttl).collect();
     let peers = spec.unicast.iter_mut().flat_map(|unicast| &mut unicast.peers);

@@ -10,7 +10,6 @@ use vipd_common::{
 
 use super::*;
 use crate::{
-    config,
     coordinator::{GroupId, InstanceId},
     host::{LinkAddress, LinkState},
 };
@@ -18,16 +17,16 @@ use crate::{
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 5]);
 const OTHER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 6]);
 
-fn spec(lines: &str, vips: &str) -> config::Instance {
+fn spec(lines: &str, vips: &str) -> vipd_config::Instance {
     let text = format!(
         "vrrp_instance VI_1 {{\n    interface eth0\n    virtual_router_id 51\n    {lines}\n    \
          virtual_ipaddress {{\n        {vips}\n    }}\n}}\n"
     );
-    let loaded = config::parse(
+    let loaded = vipd_config::parse(
         std::path::Path::new("test.conf"),
         &text,
-        &config::Nothing,
-        config::Unsupported::Refused,
+        &vipd_config::Nothing,
+        vipd_config::Unsupported::Refused,
     )
     .unwrap_or_else(|failure| panic!("{failure}"));
     loaded.config.instances.into_iter().next().unwrap()
@@ -143,7 +142,7 @@ fn d04_d05_who_accepts() {
 #[test]
 fn r25_a_vlan_is_part_of_every_key() {
     let wire = Wire { interface: "eth0".into(), ifindex: 2, vlan: 10 << 12 | 20 };
-    let spec = config::Instance { interface: "eth0.10.20".into(), ..spec("", "10.0.0.3") };
+    let spec = vipd_config::Instance { interface: "eth0.10.20".into(), ..spec("", "10.0.0.3") };
     let router = Router::new(0, spec, vec![(link("eth0.10.20", 9, MAC, &["10.0.0.5"]), wire)], Vec::new());
     assert_eq!((router.key().ifindex, router.key().vlan), (2, 10 << 12 | 20));
     let keys: Vec<_> = vip_entries(&router).map(|(key, _)| (key.ifindex, key.vlan)).collect();

@@ -10,15 +10,15 @@ use super::{
     links::{HeartbeatLink, Port, RouterLink, Wire},
 };
 use crate::{
-    config::{self, Auth},
     host::{LinkState, is_local},
     vrrp::{GarpTiming, GroupId, InstanceId, LeasePolicy, Settings},
 };
+use vipd_config::Auth;
 
 /// One virtual router.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Router {
-    spec: config::Instance,
+    spec: vipd_config::Instance,
     settings: Settings,
     /// Its own interface, then those that single VIPs name.
     links: Vec<RouterLink>,
@@ -45,7 +45,7 @@ impl Router {
     /// [`interfaces`](super::interfaces). Its number is not known yet.
     pub fn new(
         position: usize,
-        spec: config::Instance,
+        spec: vipd_config::Instance,
         links: Vec<(LinkState, Wire)>,
         heartbeats: Vec<HeartbeatLink>,
     ) -> Self {
@@ -82,7 +82,7 @@ impl Router {
     }
 
     /// What the configuration says of it.
-    pub fn spec(&self) -> &config::Instance {
+    pub fn spec(&self) -> &vipd_config::Instance {
         &self.spec
     }
 
@@ -188,7 +188,7 @@ impl Router {
 
     /// Whether a configured source has come or gone on another interface than its own, whose changes are told.
     pub fn source_has_changed(&self) -> bool {
-        let is_followed = self.link().exists() && self.link().is_enabled() && !self.spec.tracks_source();
+        let is_followed = self.link().exists() && self.link().is_enabled() && !self.spec.tracks_source;
         let Some(source) = self.spec.source.filter(|_| is_followed) else { return false };
         is_local(source).is_ok_and(|is_there| is_there != self.address.is_some())
     }
@@ -197,7 +197,7 @@ impl Router {
     pub fn missing_source(&self) -> Option<String> {
         let (source, name) = (self.spec.source.filter(|_| self.address.is_none())?, self.link().name());
         let keyword = if self.spec.unicast.is_some() { "unicast_src_ip" } else { "mcast_src_ip" };
-        let on = if self.spec.tracks_source() { name } else { "any interface of this host" };
+        let on = if self.spec.tracks_source { name } else { "any interface of this host" };
         Some(format!(
             "{keyword} {source} is not on {on}: `ip address add {source}/LENGTH dev {name}`, or correct {keyword}"
         ))
@@ -313,7 +313,7 @@ impl Router {
     }
 }
 
-fn settings(spec: &config::Instance) -> Settings {
+fn settings(spec: &vipd_config::Instance) -> Settings {
     Settings {
         version: spec.version,
         family: spec.family,
@@ -324,20 +324,20 @@ fn settings(spec: &config::Instance) -> Settings {
         preempt: spec.preempt,
         preempt_delay: spec.preempt_delay,
         lease: match spec.lease {
-            config::LeasePolicy::Overlap => LeasePolicy::Overlap,
-            config::LeasePolicy::Strict => LeasePolicy::Strict,
+            vipd_config::LeasePolicy::Overlap => LeasePolicy::Overlap,
+            vipd_config::LeasePolicy::Strict => LeasePolicy::Strict,
         },
         garp: GarpTiming {
-            repeat: spec.garp.repeat,
-            delay: spec.garp.delay,
-            refresh: spec.garp.refresh,
-            refresh_repeat: spec.garp.refresh_repeat,
+            master_repeat: spec.garp.master_repeat,
+            master_delay: spec.garp.master_delay,
+            master_refresh: spec.garp.master_refresh,
+            master_refresh_repeat: spec.garp.master_refresh_repeat,
             lower_prio_repeat: spec.garp.lower_prio_repeat,
             lower_prio_delay: spec.garp.lower_prio_delay,
         },
         lower_prio_no_advert: spec.lower_prio_no_advert,
         checksum: spec.checksum,
-        fence: config::Fence::of(spec).is_some(),
+        fence: spec.fence.is_some(),
         shared: None,
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::host::NeighbourTable;
 
-fn with(lines: &str) -> Result<config::Loaded, config::Failure> {
+fn with(lines: &str) -> Result<vipd_config::Loaded, vipd_config::Failure> {
     parse(&CONFIG.replace("virtual_ipaddress", &format!("{lines}\nvirtual_ipaddress")))
 }
 

@@ -6,9 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use vipd_config::Dumps;
+
 use super::{Nothing, Unsupported, parse};
 use crate::{
-    config::Dumps,
     dump::{Kind, MODE, path},
     files,
 };
@@ -17,7 +18,7 @@ fn dumps(global: &str, root: &str) -> Dumps {
     let text = format!(
         "{root}\nglobal_defs {{\n{global}\n}}\nvrrp_instance A {{\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {{\n10.0.0.1\n}}\n}}\n"
     );
-    Dumps::of(&parse("k.conf".as_ref(), &text, &Nothing, Unsupported::Refused).unwrap().config)
+    parse("k.conf".as_ref(), &text, &Nothing, Unsupported::Refused).unwrap().config.dumps
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use vipd_config::Instance;
 
 use super::{config, status};
 use crate::{
-    config::Instance,
     control::model::InstanceStatus,
     dump::{data, json, stats},
 };

@@ -1,5 +1,8 @@
 //! `virtual_routes` and `virtual_rules`.
 
+use vipd_common::Family;
+use vipd_config::{Hop, Prefix, RouteKind, RuleAction, VirtualRoute, VirtualRule};
+
 use super::*;
 
 fn routes() -> Vec<String> {
@@ -19,7 +22,7 @@ fn hop(via: Option<&str>, interface: Option<&str>) -> Hop {
 fn route(destination: (&str, u8), hops: Vec<Hop>) -> VirtualRoute {
     VirtualRoute {
         kind: RouteKind::Unicast,
-        destination: (addr(destination.0), destination.1),
+        destination: Prefix { address: addr(destination.0), len: destination.1 },
         hops,
         source: None,
         table: 254,
@@ -32,14 +35,14 @@ fn route(destination: (&str, u8), hops: Vec<Hop>) -> VirtualRoute {
 fn rule() -> VirtualRule {
     VirtualRule {
         not: false,
-        family_v6: false,
+        family: Family::V4,
         from: None,
         to: None,
         iif: None,
         oif: None,
         fwmark: None,
         preference: None,
-        action: RuleKind::Table(100),
+        action: RuleAction::Table(100),
     }
 }
 
@@ -78,31 +81,31 @@ fn all_routes() -> Vec<VirtualRoute> {
 
 fn all_rules() -> Vec<VirtualRule> {
     vec![
-        VirtualRule { from: Some((addr("10.0.0.100"), 32)), ..rule() },
+        VirtualRule { from: Some(Prefix { address: addr("10.0.0.100"), len: 32 }), ..rule() },
         VirtualRule {
             not: true,
-            to: Some((addr("10.5.0.0"), 16)),
+            to: Some(Prefix { address: addr("10.5.0.0"), len: 16 }),
             iif: Some("v0".to_owned()),
             fwmark: Some((0x10, 0xff)),
             preference: Some(500),
-            action: RuleKind::Blackhole,
+            action: RuleAction::Blackhole,
             ..rule()
         },
         VirtualRule {
-            family_v6: true,
+            family: Family::V6,
             oif: Some("absent0".to_owned()),
-            from: Some((addr("::"), 0)),
+            from: Some(Prefix { address: addr("::"), len: 0 }),
             preference: Some(600),
-            action: RuleKind::Unreachable,
+            action: RuleAction::Unreachable,
             ..rule()
         },
         VirtualRule {
-            family_v6: true,
-            to: Some((addr("2001:db8:7::"), 48)),
-            action: RuleKind::Prohibit,
+            family: Family::V6,
+            to: Some(Prefix { address: addr("2001:db8:7::"), len: 48 }),
+            action: RuleAction::Prohibit,
             ..rule()
         },
-        VirtualRule { preference: Some(601), action: RuleKind::Table(70_000), ..rule() },
+        VirtualRule { preference: Some(601), action: RuleAction::Table(70_000), ..rule() },
     ]
 }
 

@@ -11,9 +11,10 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
 };
+use vipd_config::Target;
 
 use super::echo;
-use crate::{config::Target, resources::is_shortage};
+use crate::resources::is_shortage;
 
 /// Why a target has not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,12 +7,10 @@ use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{Told, counter::Counter, result::Health};
-use crate::{
-    config::{Arbiter, Target},
-    resources::PATIENCE,
-};
+use crate::resources::PATIENCE;
 
 use ask::ask;
+use vipd_config::{Arbiter, Target};
 
 pub use ask::Silence;
 

@@ -27,17 +27,17 @@ fn a_backup_prepares_before_it_takes_over() {
     let mut coordinator = backup();
     let at = START + DOWN - LEAD;
     assert_eq!(coordinator.prepare_timeout(), Some(at));
-    coordinator.prepare(at - Duration::from_nanos(1));
+    coordinator.prepare(at - Duration::from_nanos(1), |_| None);
     assert_eq!(drain(&mut coordinator), []);
-    coordinator.prepare(at);
+    coordinator.prepare(at, |_| None);
     assert_eq!(prepared(&drain(&mut coordinator)), [(0, true)]);
     assert_eq!(coordinator.prepare_timeout(), None, "it is told once");
-    coordinator.prepare(at);
+    coordinator.prepare(at, |_| None);
     assert_eq!(drain(&mut coordinator), []);
     coordinator.handle_timeout(START + DOWN);
     assert_eq!(states(&coordinator), [StateName::Master]);
     drain(&mut coordinator);
-    coordinator.prepare(START + DOWN);
+    coordinator.prepare(START + DOWN, |_| None);
     assert_eq!(prepared(&drain(&mut coordinator)), [(0, false)], "a master has what it needs");
 }
 
@@ -45,10 +45,10 @@ fn a_backup_prepares_before_it_takes_over() {
 fn a_master_that_is_heard_after_all_ends_it() {
     let mut coordinator = backup();
     let at = START + DOWN - LEAD;
-    coordinator.prepare(at);
+    coordinator.prepare(at, |_| None);
     drain(&mut coordinator);
     coordinator.handle(advert(200, at), at);
-    coordinator.prepare(at);
+    coordinator.prepare(at, |_| None);
     assert_eq!(prepared(&drain(&mut coordinator)), [(0, false)]);
     assert_eq!(coordinator.prepare_timeout(), Some(at + DOWN - LEAD));
 }
@@ -58,7 +58,7 @@ fn a_goodbye_prepares_at_once() {
     let mut coordinator = backup();
     let now = START + Duration::from_millis(100);
     coordinator.handle(advert(0, now), now);
-    coordinator.prepare(now);
+    coordinator.prepare(now, |_| None);
     assert_eq!(prepared(&drain(&mut coordinator)), [(0, true)]);
 }
 
@@ -74,10 +74,25 @@ fn a_sync_group_prepares_together() {
     }
     drain(&mut coordinator);
     let at = coordinator.prepare_timeout().unwrap();
-    assert_eq!(coordinator.about_to_take_over(at), [InstanceId(0), InstanceId(1)]);
-    coordinator.prepare(at);
+    coordinator.prepare(at, |_| None);
     assert_eq!(prepared(&drain(&mut coordinator)), [(0, true), (1, true)]);
     coordinator.handle(Input::Fault { instance: InstanceId(1), reason: FaultReason::LinkDown }, at);
-    coordinator.prepare(at);
+    coordinator.prepare(at, |_| None);
     assert_eq!(prepared(&drain(&mut coordinator)), [(0, false), (1, false)]);
+}
+
+/// XDP reports only what is new: its stamp says that the master goes on, and the election is told when a down timer has fired.
+#[test]
+fn a_stamp_puts_it_off_and_tells_the_election_nothing() {
+    let mut coordinator = backup();
+    coordinator.handle(advert(200, START), START);
+    let down_at = coordinator.poll_timeout();
+    let at = START + DOWN - LEAD;
+    let stamp = at - Duration::from_millis(300);
+    coordinator.prepare(at, |_| Some(stamp));
+    assert_eq!(drain(&mut coordinator), []);
+    assert_eq!(coordinator.prepare_timeout(), Some(stamp + DOWN - LEAD));
+    assert_eq!(coordinator.poll_timeout(), down_at);
+    coordinator.prepare(stamp + DOWN - LEAD, |_| Some(stamp));
+    assert_eq!(prepared(&drain(&mut coordinator)), [(0, true)]);
 }

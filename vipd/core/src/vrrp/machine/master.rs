@@ -51,8 +51,8 @@ impl Master {
             last_sent: None,
             // RFC 9568 6.4.2: Adver_Timer := Advertisement_Interval, the local one.
             next_advert: now + settings.advert_interval,
-            second_announce: after(now, settings.garp.delay, settings.garp.repeat),
-            refresh_announce: after(now, settings.garp.refresh, settings.garp.refresh_repeat),
+            second_announce: after(now, settings.garp.master_delay, settings.garp.master_repeat),
+            refresh_announce: after(now, settings.garp.master_refresh, settings.garp.master_refresh_repeat),
             yielding: false,
             rival: Rival {
                 advert_after: now,
@@ -126,11 +126,11 @@ impl Master {
         let garp = &settings.garp;
         let mut repeat = 0;
         if take_due(&mut self.second_announce, now) {
-            repeat = repeat.max(garp.repeat);
+            repeat = repeat.max(garp.master_repeat);
         }
         if take_due(&mut self.refresh_announce, now) {
-            self.refresh_announce = after(now, garp.refresh, garp.refresh_repeat);
-            repeat = repeat.max(garp.refresh_repeat);
+            self.refresh_announce = after(now, garp.master_refresh, garp.master_refresh_repeat);
+            repeat = repeat.max(garp.master_refresh_repeat);
         }
         if take_due(&mut self.rival.second_announce, now) {
             repeat = repeat.max(garp.lower_prio_repeat);

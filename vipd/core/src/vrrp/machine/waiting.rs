@@ -8,7 +8,10 @@ use super::{
     backup::{Backup, Fence},
     state::State,
 };
-use crate::{time::Instant, vrrp::Reason};
+use crate::{
+    time::Instant,
+    vrrp::{Advert, Reason},
+};
 
 impl Machine {
     /// When the down timer of a backup fires, and the interval that it follows; `None` if it is none.
@@ -20,6 +23,14 @@ impl Machine {
     pub fn takeover_lead(&self) -> Duration {
         let State::Backup(backup) = self.state else { return Duration::ZERO };
         self.settings.master_down_interval(backup.interval).saturating_sub(backup.interval) / 2
+    }
+
+    /// When the down timer of a backup would fire if the advert last reported had been heard again `at` that time; `None` if it is none.
+    pub fn down_at_if_heard(&self, at: Instant) -> Option<Instant> {
+        let State::Backup(backup) = self.state else { return None };
+        let advert = self.last_heard.filter(|advert| at > advert.received_at && at >= backup.began);
+        let heard = advert.map(|advert| backup.hear(&self.settings, &Advert { received_at: at, ..advert }));
+        Some(heard.unwrap_or(backup).down_at)
     }
 
     /// A backup whose sync group waits until `at` waits as long.

@@ -24,16 +24,16 @@ fn f02_f03_a_silent_lan_is_taken_after_the_down_interval() {
 #[test]
 fn f04_takeover_is_advert_announcement_and_the_next_advert_after_the_local_interval() {
     let garp = GarpTiming {
-        delay: Some(secs(5)),
-        refresh: Some(secs(8)),
-        refresh_repeat: 2,
+        master_delay: Some(secs(5)),
+        master_refresh: Some(secs(8)),
+        master_refresh_repeat: 2,
         ..GarpTiming::default()
     };
     let mut rig = Rig::backup(Settings { garp, ..settings(100) });
     let t = START + DOWN;
     assert_eq!(rig.run(t), "adv100+ ann5 MASTER:MasterDown");
     assert_eq!(rig.run(t + ms(4999)), ["adv100+"; 4].join(" "));
-    assert_eq!(rig.run(t + secs(5)), "adv100+ ann5", "second burst after garp.delay");
+    assert_eq!(rig.run(t + secs(5)), "adv100+ ann5", "second burst after garp.master_delay");
     assert_eq!(rig.run(t + secs(16)), {
         let mut words = ["adv100+"; 13].to_vec();
         words[2] = "adv100+ ann2";

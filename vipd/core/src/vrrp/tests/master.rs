@@ -160,7 +160,7 @@ fn a_rival_that_may_not_be_answered_at_once_is_answered_when_it_may() {
 #[test]
 fn a_rival_is_followed_by_a_second_announcement() {
     let garp = GarpTiming {
-        delay: None,
+        master_delay: None,
         lower_prio_delay: Some(secs(5)),
         lower_prio_repeat: 3,
         ..GarpTiming::default()
@@ -254,7 +254,7 @@ fn a_superseded_master_waits_a_full_timer_before_it_preempts() {
 
 #[test]
 fn a13_nothing_is_announced_after_yielding() {
-    let garp = GarpTiming { refresh: Some(secs(1)), ..GarpTiming::default() };
+    let garp = GarpTiming { master_refresh: Some(secs(1)), ..GarpTiming::default() };
     let (mut rig, t) = Rig::master(Settings { garp, ..settings(100) });
     rig.hear(advert(99, t + ms(100)));
     let words = rig.hear(advert(200, t + ms(200)));

@@ -1,0 +1,200 @@
+//! What other users of the machine may change or read: the commands that root runs, the files of the configuration, a password in them.
+//!
+//! vipd runs all the same, as keepalived does: these are warnings. A relative path is an error, because it would be looked for in one
+//! directory and run from another.
+
+use std::{collections::BTreeSet, path::Path};
+
+use crate::{
+    model::{config::Config, instance::Instance},
+    schema::command,
+    source::Outside,
+    syntax::{
+        diagnostic::{Code, Diagnostic, Severity},
+        parser::Node,
+        report::{Report, fit},
+        span::Word,
+    },
+};
+
+/// The blocks that have commands which vipd runs.
+const BLOCKS: &[&str] = &["global_defs", "vrrp_instance", "vrrp_sync_group"];
+/// The keywords there that are followed by a command, and then by who runs it.
+const COMMANDS: &[&str] = &[
+    "notify",
+    "notify_master",
+    "notify_backup",
+    "notify_fault",
+    "notify_stop",
+    "notify_deleted",
+    "notify_master_rx_lower_pri",
+    "notify_conflict",
+    "notify_fifo_script",
+    "vrrp_notify_fifo_script",
+    "fence_script",
+];
+/// Interfaces that a hint names at most.
+const NAMED: usize = 8;
+/// Who runs commands unless it is said, if there is such a user.
+const DEFAULT_USER: &str = "keepalived_script";
+
+/// Reports commands that are relative paths, and those that root runs and others may change.
+pub fn commands(tree: &[Node], outside: &dyn Outside, report: &mut Report) {
+    let global: Vec<&Node> = blocks(tree, "global_defs").flat_map(children).collect();
+    let default = global.iter().rev().find(|node| is(node, "script_user")).and_then(|node| word(node, 1));
+    let secure = global.iter().any(|node| is(node, "enable_script_security"));
+    let default = match default {
+        Some(user) => outside.uid(user),
+        None => Some(outside.uid(DEFAULT_USER).unwrap_or(0)),
+    };
+    for (written, user) in named(tree) {
+        let Ok(words) = command::split(&written.text) else { continue };
+        let Some(program) = words.first() else { continue };
+        if program.contains('/') && !program.starts_with(['/', '<', '>']) {
+            let place = outside.absolute(Path::new(report.file_of(written.span)));
+            let whole = place.parent().unwrap_or(Path::new("/")).join(program);
+            let hint = format!("write the whole path, such as `{}`", fit(&whole.to_string_lossy()));
+            let message = format!("`{}` is a relative path: vipd runs commands from `/`", fit(program));
+            report.error_hint(Code::BadValue, written.span, message, hint);
+            continue;
+        }
+        if user.map_or(default, |user| outside.uid(user)) != Some(0) {
+            continue;
+        }
+        let Some((part, why)) = outside.program(program).and_then(|path| outside.open_to_others(&path))
+        else {
+            continue;
+        };
+        let part = fit(&part.to_string_lossy());
+        let does = if secure { "does not run" } else { "runs" };
+        let message = format!("root {does} `{}`: others may change {part}: {why}", fit(program));
+        let hint = if secure {
+            format!("`chown root {part}` and `chmod go-w {part}`, or name another user who runs it")
+        } else {
+            format!(
+                "`chown root {part}` and `chmod go-w {part}`, or name another user who runs it; with `enable_script_security` vipd \
+                 does not run it"
+            )
+        };
+        report.warning(Code::Insecure, written.span, message, hint);
+    }
+}
+
+/// Reports passwords in files that every user may read.
+pub fn passwords(tree: &[Node], outside: &dyn Outside, report: &mut Report) {
+    let mut given = Vec::new();
+    find(tree, "auth_pass", &mut given);
+    let mut told = BTreeSet::new();
+    for keyword in given {
+        let file = report.file_of(keyword.span).to_owned();
+        if outside.is_readable_by_all(Path::new(&file)) && told.insert(file.clone()) {
+            let file = fit(&file);
+            let message = format!("every user may read {file}, and the password in it");
+            report.warning(Code::Insecure, keyword.span, message, format!("`chmod o-r {file}`"));
+        }
+    }
+}
+
+/// Reports interfaces that `xdp_mode` names and nothing uses: a misspelt one has the mode of all others.
+pub fn unused_interfaces(tree: &[Node], config: &Config, report: &mut Report) {
+    // What an instance with an error would have used is not known.
+    if report.has_errors() {
+        return;
+    }
+    let used: BTreeSet<&str> = config.instances.iter().flat_map(interfaces).collect();
+    let lines = blocks(tree, "global_defs").flat_map(children).filter(|node| is(node, "xdp_mode"));
+    let unused = lines.flat_map(|line| line.words.iter().skip(2)).filter(|name| !used.contains(&*name.text));
+    for name in unused {
+        let message =
+            format!("no instance uses the interface {}: this line changes nothing", report.quote(name));
+        let hint = match used.is_empty() {
+            true => "there is no instance".to_owned(),
+            false => {
+                let used: Vec<&str> = used.iter().copied().take(NAMED).collect();
+                format!(
+                    "the interface as the instance names it, not the one below a VLAN or bond; in use: {}",
+                    used.join(", ")
+                )
+            }
+        };
+        report.warning(Code::UnknownName, name.span, message, hint);
+    }
+}
+
+/// Every interface that an instance has VIPs or sends adverts on.
+fn interfaces(instance: &Instance) -> impl Iterator<Item = &str> {
+    let of_vips = instance.vips.iter().chain(&instance.excluded).filter_map(|vip| vip.interface.as_deref());
+    let of_heartbeats = instance.heartbeat_links.iter().map(|link| link.interface.as_str());
+    [instance.interface.as_str()].into_iter().chain(of_vips).chain(of_heartbeats)
+}
+
+/// What is to be said of the files that were read, each of which says what root runs.
+pub fn files(files: &[String], outside: &dyn Outside) -> Vec<Diagnostic> {
+    let distinct: BTreeSet<&String> = files.iter().collect();
+    let open = |file: &String| {
+        let (part, why) = outside.configuration_open_to_others(Path::new(file))?;
+        Some(diagnostic(file, &part, &why))
+    };
+    distinct.into_iter().filter_map(open).collect()
+}
+
+fn diagnostic(file: &str, part: &Path, why: &str) -> Diagnostic {
+    let part = fit(&part.to_string_lossy());
+    Diagnostic {
+        severity: Severity::Warning,
+        code: Code::Insecure,
+        file: file.to_owned(),
+        line: 1,
+        column: 1,
+        message: format!(
+            "others than root may change the configuration, and so what root runs: {part}: {why}"
+        ),
+        source: String::new(),
+        caret: 1,
+        width: 1,
+        notes: Vec::new(),
+        hint: Some(format!("`chown root {part}` and `chmod go-w {part}`")),
+    }
+}
+
+/// Every command, and the user that is named with it.
+fn named(tree: &[Node]) -> Vec<(&Word, Option<&str>)> {
+    let mut named = Vec::new();
+    for node in BLOCKS.iter().copied().flat_map(|block| blocks(tree, block)).flat_map(children) {
+        if COMMANDS.iter().any(|keyword| is(node, keyword)) {
+            named.extend(node.words.get(1).map(|command| (command, word(node, 2))));
+        }
+    }
+    for script in blocks(tree, "vrrp_script") {
+        let last = |keyword| children(script).filter(|node| is(node, keyword)).last();
+        let user = last("user").and_then(|node| word(node, 1));
+        named.extend(last("script").and_then(|node| node.words.get(1)).map(|command| (command, user)));
+    }
+    named
+}
+
+fn blocks<'t>(tree: &'t [Node], keyword: &'static str) -> impl Iterator<Item = &'t Node> {
+    tree.iter().filter(move |node| is(node, keyword))
+}
+
+fn children(node: &Node) -> impl Iterator<Item = &Node> {
+    node.block.iter().flatten()
+}
+
+fn is(node: &Node, keyword: &str) -> bool {
+    word(node, 0) == Some(keyword)
+}
+
+fn word(node: &Node, at: usize) -> Option<&str> {
+    node.words.get(at).map(|word| &*word.text)
+}
+
+/// The keyword of every statement of that name, however deep.
+fn find<'t>(tree: &'t [Node], keyword: &str, found: &mut Vec<&'t Word>) {
+    for node in tree {
+        if is(node, keyword) {
+            found.extend(node.words.first());
+        }
+        find(node.block.as_deref().unwrap_or_default(), keyword, found);
+    }
+}

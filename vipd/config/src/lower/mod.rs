@@ -1,0 +1,75 @@
+//! The tree to the model, a file for each section: what statements say, defaults, and what must fit together.
+
+mod addressing;
+mod arbiters;
+mod audit;
+mod context;
+mod fence;
+mod garp;
+mod given;
+mod global;
+mod grammars;
+mod groups;
+mod heartbeats;
+mod instance;
+mod lines;
+mod lowering;
+mod mail;
+mod names;
+mod notify;
+pub mod origins;
+mod routes;
+mod servers;
+mod statements;
+mod strict;
+mod tracking;
+mod unique;
+mod values;
+mod vmac;
+
+use std::collections::HashSet;
+
+use crate::{
+    model::config::Config,
+    schema::keyword::Block,
+    syntax::{diagnostic::Code, parser::Node, report::Report, span::Span},
+};
+pub use audit::{
+    commands as audit_commands, files as audit_files, passwords as audit_passwords,
+    unused_interfaces as audit_unused_interfaces,
+};
+use given::{Given, Names};
+use lowering::Lowering;
+pub use lowering::Unsupported;
+use origins::Origins;
+
+/// Everything wrong goes to `report`; the configuration is of use only if there were no errors.
+pub fn lower(tree: &[Node], unsupported: Unsupported, report: &mut Report) -> (Config, Origins) {
+    let mut lowering = Lowering {
+        report,
+        unsupported,
+        global: Given::default(),
+        statics: Given::default(),
+        drafts: Vec::new(),
+        names: Names::default(),
+        noticed: HashSet::new(),
+    };
+    let mut top = Given::default();
+    lowering.statements(tree, Block::Root, "at the top level", &mut top);
+    lowering.check_names(&top);
+    let Lowering { report, global, statics, drafts, names, .. } = lowering;
+    unique::check(&drafts, report);
+    // After an error it may be the instance that could not be read.
+    if drafts.is_empty() && !report.has_errors() {
+        let start = Span { line: 1, column: 1, width: 1 };
+        let hint = "vipd serves no address until there is one";
+        report.warning(Code::NoInstance, start, "no vrrp_instance in this file", hint);
+    }
+    // Only now, because `global_defs` counts wherever it stands.
+    let instances = drafts.iter().filter_map(|draft| instance::instance(draft, &global, report)).collect();
+    let config = global::config(&global, &top, statics, &drafts, instances);
+    groups::check(&config, &names.members, report);
+    arbiters::check(&config, &names.arbiters, report);
+    let origins = Origins::new(global, top, drafts, report);
+    (config, origins)
+}

@@ -1,0 +1,117 @@
+//! Holds the tree against the table: what each statement sets, and which statements are wrong by themselves.
+
+use super::{
+    given::{Draft, Given},
+    heartbeats,
+    lowering::Lowering,
+    values,
+};
+use crate::{
+    schema::{
+        keyword::{Block, Engine, Form, Status},
+        table,
+    },
+    syntax::{
+        diagnostic::Code,
+        parser::{Node, title},
+        span::Word,
+    },
+};
+
+impl Lowering<'_> {
+    pub fn statements(&mut self, nodes: &[Node], block: Block, place: &str, given: &mut Given) {
+        for node in nodes {
+            match node.words.first() {
+                Some(first) if !node.unsupported => self.statement(node, first, block, place, given),
+                _ => given.partial = true,
+            }
+        }
+    }
+
+    fn statement(&mut self, node: &Node, first: &Word, block: Block, place: &str, given: &mut Given) {
+        let Some(keyword) = table::find(block, &first.text) else {
+            return self.unknown(first, block, place, given);
+        };
+        match &keyword.status {
+            Status::NotYet(advice) => self.not_yet(first, advice),
+            Status::Refused(reason) => self.refused(first, reason),
+            Status::NoEffect { reason, takes } => {
+                self.notice(keyword, first.span, reason);
+                self.takes_no_block(node, first);
+                self.words(takes, &node.words, 1, block);
+            }
+            Status::Grammar { takes, inside, engine } => {
+                self.mark_seen(keyword, first, given);
+                match engine {
+                    Engine::Missing(advice) => self.no_engine(first, advice),
+                    Engine::Needed(advice) => self.not_yet(first, advice),
+                    Engine::Present | Engine::OfBlock => {}
+                }
+                let served = *engine == Engine::Present;
+                let statement = self.section(node, keyword, (takes, *inside), block, served);
+                given.statements.extend(statement);
+                if keyword.name == heartbeats::KEYWORD {
+                    given.heartbeat_links.extend(heartbeats::named(node));
+                }
+            }
+            Status::Supported(form) => {
+                self.mark_seen(keyword, first, given);
+                match (form, &node.block) {
+                    (Form::Block(inside), children) => {
+                        self.enter(*inside, node, children.as_deref().unwrap_or_default(), given, place);
+                    }
+                    (_, Some(_)) => self.takes_no_block(node, first),
+                    (form, None) => values::set(keyword, form, &node.words, block, given, self.report),
+                }
+            }
+        }
+    }
+
+    fn enter(&mut self, block: Block, node: &Node, children: &[Node], given: &mut Given, place: &str) {
+        match block {
+            Block::GlobalDefs => {
+                values::trailing(&node.words, 1, Block::Root, self.report);
+                let mut global = std::mem::take(&mut self.global);
+                self.statements(children, block, "in global_defs", &mut global);
+                self.global = global;
+            }
+            Block::Instance => self.instance(node, children),
+            Block::Authentication => {
+                values::trailing(&node.words, 1, Block::Instance, self.report);
+                self.statements(children, block, &place.replacen("in ", "in authentication of ", 1), given);
+            }
+            Block::VirtualIpaddress
+            | Block::VirtualIpaddressExcluded
+            | Block::UnicastPeer
+            | Block::VirtualRoutes
+            | Block::VirtualRules => {
+                values::trailing(&node.words, 1, Block::Instance, self.report);
+                for line in children {
+                    self.line(line, block, given);
+                }
+            }
+            // No keyword with a setter opens the others.
+            _ => {}
+        }
+    }
+
+    fn instance(&mut self, node: &Node, children: &[Node]) {
+        values::trailing(&node.words, 2, Block::Root, self.report);
+        let Some(keyword) = node.words.first() else { return };
+        let name = node.words.get(1).filter(|name| !name.text.is_empty());
+        if name.is_none() {
+            let message = format!("{} needs a name", self.report.quote(keyword));
+            self.report.error_hint(Code::MissingName, keyword.span, message, "as in `vrrp_instance VI_1 {`");
+        }
+        let title = title(&node.words, self.report);
+        let mut given = Given::default();
+        self.statements(children, Block::Instance, &format!("in {}", title.trim_matches('`')), &mut given);
+        self.drafts.push(Draft {
+            name: name.map(|name| name.text.clone()).unwrap_or_default(),
+            title,
+            keyword_at: keyword.span,
+            name_at: name.unwrap_or(keyword).span,
+            given,
+        });
+    }
+}

@@ -1,0 +1,157 @@
+//! The whole of it, and what follows from its parts.
+
+use super::{
+    address::Vip,
+    arbiter::Arbiter,
+    command::{Command, ScriptPolicy},
+    dump::Dumps,
+    group::SyncGroup,
+    instance::Instance,
+    mail::Mail,
+    notify::{Fifo, Notify, Told},
+    route::{VirtualRoute, VirtualRule},
+    tracking::{LinkDelay, Script, Track, TrackLine, Tracked, TrackedFile, TrackedProcess, Tracking, Tracks},
+    weight::Weight,
+    xdp::XdpModes,
+};
+
+/// Everything one file says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// `router_id`.
+    pub router_id: Option<String>,
+    /// `vrrp_instance`, in the order of the file. Names are unique, and so is (interface, family, vrid), except among unicast
+    /// instances that have no peer in common.
+    pub instances: Vec<Instance>,
+    /// `vrrp_sync_group`.
+    pub sync_groups: Vec<SyncGroup>,
+    /// `vrrp_script`, tracked or not.
+    pub scripts: Vec<Script>,
+    /// `track_file`, tracked or not.
+    pub files: Vec<TrackedFile>,
+    /// `vrrp_track_process`, tracked or not.
+    pub processes: Vec<TrackedProcess>,
+    /// `arbiter`, tracked or not.
+    pub arbiters: Vec<Arbiter>,
+    /// `interface_up_down_delays`, a line for each interface.
+    pub link_delays: Vec<LinkDelay>,
+    pub script_policy: ScriptPolicy,
+    /// `notify_conflict` of the instances that have none.
+    pub notify_conflict: Option<Command>,
+    /// `vrrp_notify_priority_changes`: `notify_priority_changes` of the instances that do not say. Off unless given.
+    pub notify_priority_changes: bool,
+    /// `notify_fifo` and `vrrp_notify_fifo`.
+    pub fifos: Vec<Fifo>,
+    /// `fifo_write_vrrp_states_on_reload`: whether every state is written to the FIFOs when a configuration was reloaded. Off
+    /// unless given.
+    pub fifo_writes_states_on_reload: bool,
+    /// `None`: nobody is to get any.
+    pub mail: Option<Mail>,
+    pub dumps: Dumps,
+    pub xdp_modes: XdpModes,
+    /// `dynamic_interfaces`: whether interfaces may be missing when vipd starts. Off unless given.
+    pub dynamic_interfaces: bool,
+    /// `vrrp_rt_priority`: SCHED_FIFO priority of the election, 1 to 99; `None`: vipd's own.
+    pub real_time_priority: Option<u8>,
+    /// `static_ipaddress`, `static_routes` and `static_rules`, which nothing serves yet.
+    pub static_addresses: Vec<Vip>,
+    pub static_routes: Vec<VirtualRoute>,
+    pub static_rules: Vec<VirtualRule>,
+}
+
+impl Config {
+    /// The sync group of an instance.
+    pub fn group_of(&self, instance: &str) -> Option<&SyncGroup> {
+        self.sync_groups.iter().find(|group| group.members.iter().any(|member| member == instance))
+    }
+
+    /// The members of a sync group in the order of the file.
+    pub fn members<'c>(&'c self, group: &'c SyncGroup) -> impl Iterator<Item = &'c Instance> {
+        self.instances.iter().filter(|instance| group.members.contains(&instance.name))
+    }
+
+    /// Every instance and every sync group, and who is told of its changes.
+    pub fn told(&self) -> Vec<Told> {
+        let instance = |instance: &Instance| {
+            let of_group = self.group_of(&instance.name).and_then(|group| group.notify_priority_changes);
+            let own = &instance.notify;
+            let conflict = own.conflict.as_ref().or(self.notify_conflict.as_ref()).cloned();
+            Told {
+                name: instance.name.clone(),
+                notify: Notify { conflict, ..own.clone() },
+                priorities: instance
+                    .notify_priority_changes
+                    .or(of_group)
+                    .unwrap_or(self.notify_priority_changes),
+                members: None,
+            }
+        };
+        let group = |group: &SyncGroup| Told {
+            name: group.name.clone(),
+            notify: group.notify.clone(),
+            priorities: false,
+            members: Some(group.members.clone()),
+        };
+        self.instances.iter().map(instance).chain(self.sync_groups.iter().map(group)).collect()
+    }
+
+    /// What is to be watched, and what each instance makes of it: only what an instance or its group tracks.
+    pub fn tracking(&self) -> Tracking {
+        let mut tracking = Tracking::default();
+        for instance in &self.instances {
+            let mut tracks = self.tracks(&instance.tracks, &mut tracking);
+            let group = self.group_of(&instance.name);
+            if group.is_none_or(|group| group.tracking_weight || group.members.len() == 1) {
+                tracks.extend(instance.heartbeat_links.iter().filter_map(|link| {
+                    Some(Track { what: Tracked::Interface(link.interface.clone()), weight: link.weight? })
+                }));
+            } else {
+                // As keepalived: a weight that moved one of them alone would do nothing.
+                tracks.iter_mut().for_each(|track| track.weight.value = 0);
+            }
+            if let Some(group) = group {
+                tracks.extend(self.tracks(&group.tracks, &mut tracking));
+            }
+            tracking.instances.push(tracks);
+        }
+        tracking
+    }
+
+    fn tracks(&self, tracks: &Tracks, into: &mut Tracking) -> Vec<Track> {
+        let track = |line: &TrackLine, found: Option<(Tracked, Weight)>| {
+            let (what, default) = found?;
+            Some(Track { what, weight: line.weight.unwrap_or(default) })
+        };
+        let scripts = tracks.scripts.iter().filter_map(|line| {
+            let script = self.scripts.iter().find(|script| script.name == line.name)?;
+            track(line, Some((Tracked::Script(place(&mut into.scripts, script)), script.weight)))
+        });
+        let mut found: Vec<Track> = scripts.collect();
+        found.extend(tracks.interfaces.iter().filter_map(|line| {
+            track(line, Some((Tracked::Interface(line.name.clone()), Weight::default())))
+        }));
+        found.extend(tracks.files.iter().filter_map(|line| {
+            let file = self.files.iter().find(|file| file.name == line.name)?;
+            track(line, Some((Tracked::File(place(&mut into.files, file)), file.weight)))
+        }));
+        found.extend(tracks.processes.iter().filter_map(|line| {
+            let process = self.processes.iter().find(|process| process.name == line.name)?;
+            track(line, Some((Tracked::Process(place(&mut into.processes, process)), process.weight)))
+        }));
+        found.extend(tracks.arbiters.iter().filter_map(|line| {
+            let arbiter = self.arbiters.iter().find(|arbiter| arbiter.name == line.name)?;
+            let at = place(&mut into.arbiters, arbiter);
+            // One that is only asked changes nothing.
+            track(line, Some((Tracked::Arbiter(at), arbiter.weight()?)))
+        }));
+        found
+    }
+}
+
+/// Where something is among what is known, put there if it is not yet.
+fn place<T: Clone + PartialEq>(known: &mut Vec<T>, wanted: &T) -> usize {
+    known.iter().position(|known| known == wanted).unwrap_or_else(|| {
+        known.push(wanted.clone());
+        known.len() - 1
+    })
+}

@@ -1,0 +1,19 @@
+//! The configuration as the daemon uses it: every value is valid, and none is left to be defaulted.
+//!
+//! Plain values. No statement, no word and no keyword of the language is here.
+
+pub mod address;
+pub mod arbiter;
+pub mod command;
+pub mod config;
+pub mod dump;
+pub mod fence;
+pub mod garp;
+pub mod group;
+pub mod instance;
+pub mod mail;
+pub mod notify;
+pub mod route;
+pub mod tracking;
+pub mod weight;
+pub mod xdp;

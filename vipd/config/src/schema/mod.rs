@@ -1,0 +1,13 @@
+//! The keywords: rows by block, what may follow each, and how its words are read.
+//!
+//! One table drives parsing, checks, hints and `docs/reference/config.md`.
+
+pub mod command;
+pub mod form;
+pub mod grammar;
+pub mod keyword;
+mod rows;
+pub mod statement;
+pub mod table;
+pub mod value;
+pub mod words;

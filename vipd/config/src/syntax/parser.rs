@@ -1,0 +1,209 @@
+//! Logical lines to a tree of statements; finds what is wrong with braces and with the language itself.
+//!
+//! It looks at the keyword table only to learn which statements open a block: without that, one missing brace
+//! would shift the meaning of the rest of the file.
+
+use super::{
+    diagnostic::Code,
+    report::Report,
+    span::{Item, Span, Word},
+};
+use crate::schema::{keyword::Block, table};
+
+/// A statement and, where braces follow it, the statements inside.
+#[derive(Debug)]
+pub struct Node {
+    /// Empty only if `unsupported`.
+    pub words: Vec<Word>,
+    pub block: Option<Vec<Node>>,
+    /// Already reported, and its meaning is unknown: it may have held any keyword.
+    pub unsupported: bool,
+}
+
+/// Returns the statements at the top level.
+pub fn parse(items: Vec<Item>, report: &mut Report) -> Vec<Node> {
+    let count = |brace: fn(&Item) -> bool| items.iter().filter(|item| brace(item)).count();
+    let opened = count(|item| matches!(item, Item::Open(_)));
+    let unclosed = opened.saturating_sub(count(|item| matches!(item, Item::Close(_))));
+    let mut parser = Parser { report, top: Vec::new(), open: Vec::new(), unclosed };
+    let mut items = items.into_iter().peekable();
+    let mut after_statement = false;
+    while let Some(item) = items.next() {
+        let opens = matches!(items.peek(), Some(Item::Open(_)));
+        match item {
+            Item::Statement(words) => after_statement = parser.statement(words, opens),
+            Item::Open(brace) => {
+                if parser.open.len() == DEPTH_MAX {
+                    parser.report.error(
+                        Code::TooDeep,
+                        brace,
+                        format!("blocks are nested deeper than {DEPTH_MAX}"),
+                    );
+                    return parser.top;
+                }
+                parser.open_brace(brace, after_statement);
+                after_statement = false;
+            }
+            Item::Close(brace) => {
+                parser.close_brace(brace);
+                after_statement = false;
+            }
+        }
+    }
+    parser.end()
+}
+
+struct Parser<'p> {
+    report: &'p mut Report,
+    top: Vec<Node>,
+    open: Vec<Open>,
+    /// `{` without a `}`, in all of the file, that were not found yet.
+    unclosed: usize,
+}
+
+/// A block whose `}` has not come yet.
+struct Open {
+    node: Node,
+    at: Span,
+    children: Vec<Node>,
+    /// `None`: nothing is known about the keywords inside.
+    inside: Option<Block>,
+}
+
+impl Parser<'_> {
+    /// Returns whether a `{` that follows belongs to this statement.
+    fn statement(&mut self, words: Vec<Word>, opens: bool) -> bool {
+        let Some(first) = words.first() else { return false };
+        if opens && self.starts_top_level(&words) {
+            self.report_unclosed(0, "before the next block starts");
+            self.close_all();
+        } else if self.ends_block(first) {
+            self.report_unclosed(self.open.len() - 1, &format!("before `{}`", first.text));
+            self.close_one();
+        }
+        let (first, name) = (first.clone(), title(&words, self.report));
+        let misses_brace = !opens
+            && self.inside().and_then(|block| table::find(block, &first.text)).is_some_and(|k| k.block);
+        let inside = self.block_of(&first.text);
+        let node = Node { words, block: None, unsupported: false };
+        if misses_brace {
+            self.report.error_hint(
+                Code::MissingBrace,
+                first.span,
+                format!("{name} lacks its `{{`"),
+                "put `{` at the end of the line",
+            );
+            self.open.push(Open { node, at: first.span, children: Vec::new(), inside });
+        } else {
+            self.push(node);
+        }
+        !misses_brace
+    }
+
+    fn open_brace(&mut self, brace: Span, after_statement: bool) {
+        let header = if after_statement { self.siblings().pop() } else { None };
+        let Some(node) = header else {
+            let hint = "put the keyword of the block before it, or remove it";
+            self.report.error_hint(Code::StrayBrace, brace, "stray `{`: no keyword stands before it", hint);
+            let node = Node { words: Vec::new(), block: None, unsupported: true };
+            self.open.push(Open { node, at: brace, children: Vec::new(), inside: None });
+            return;
+        };
+        let first = node.words.first();
+        let inside = first.filter(|_| !node.unsupported).and_then(|word| self.block_of(&word.text));
+        let at = first.map_or(brace, |word| word.span);
+        self.open.push(Open { node, at, children: Vec::new(), inside });
+    }
+
+    fn close_brace(&mut self, brace: Span) {
+        if !self.close_one() {
+            let hint = "remove it, or add the `{` that it ends";
+            self.report.error_hint(Code::StrayBrace, brace, "stray `}`: no block is open here", hint);
+        }
+    }
+
+    fn end(mut self) -> Vec<Node> {
+        self.report_unclosed(0, "at the end of the file");
+        self.close_all();
+        self.top
+    }
+
+    /// Of the blocks that are open, those from `from` on.
+    fn report_unclosed(&mut self, from: usize, when: &str) {
+        self.unclosed = self.unclosed.saturating_sub(self.open.len() - from);
+        for open in &self.open[from..] {
+            let name = title(&open.node.words, self.report);
+            self.report.error_hint(
+                Code::UnclosedBlock,
+                open.at,
+                format!("{name} is not closed {when}"),
+                "add the missing `}`",
+            );
+        }
+    }
+
+    fn close_all(&mut self) {
+        while self.close_one() {}
+    }
+
+    fn close_one(&mut self) -> bool {
+        let Some(mut open) = self.open.pop() else {
+            return false;
+        };
+        open.node.block = Some(open.children);
+        self.push(open.node);
+        true
+    }
+
+    /// A named top-level block inside another block: the `}` before it is missing.
+    fn starts_top_level(&self, words: &[Word]) -> bool {
+        let Some(first) = words.first() else { return false };
+        let top = table::find(Block::Root, &first.text).is_some_and(|keyword| keyword.block);
+        let known_here = self.inside().is_some_and(|block| table::find(block, &first.text).is_some());
+        !self.open.is_empty() && top && !known_here && (words.len() > 1 || first.text == "global_defs")
+    }
+
+    /// A keyword of the block around this one and not of this one, where a `}` is missing somewhere.
+    fn ends_block(&self, first: &Word) -> bool {
+        let [.., around, open] = &self.open[..] else { return false };
+        let (Some(around), Some(inside)) = (around.inside, open.inside) else { return false };
+        let is_here = |block| table::find(block, &first.text).is_some();
+        self.unclosed > 0 && !table::rows(inside).is_empty() && !is_here(inside) && is_here(around)
+    }
+
+    fn push(&mut self, node: Node) {
+        self.siblings().push(node);
+    }
+
+    fn siblings(&mut self) -> &mut Vec<Node> {
+        match self.open.last_mut() {
+            Some(open) => &mut open.children,
+            None => &mut self.top,
+        }
+    }
+
+    /// The block being read, if its keywords are known.
+    fn inside(&self) -> Option<Block> {
+        self.open.last().map_or(Some(Block::Root), |open| open.inside)
+    }
+
+    fn block_of(&self, keyword: &str) -> Option<Block> {
+        table::find(self.inside()?, keyword)?.opens()
+    }
+}
+
+/// A statement's keyword and name as a message calls it.
+pub fn title(words: &[Word], report: &Report) -> String {
+    match words {
+        [] => "block".to_owned(),
+        [keyword] => report.quote(keyword),
+        // `virtual_server fwmark 3`
+        [keyword, kind, name, ..] if matches!(kind.text.as_str(), "fwmark" | "group") => {
+            format!("`{} {} {}`", report.bare(keyword), report.bare(kind), report.bare(name))
+        }
+        [keyword, name, ..] => report.quote_pair(keyword, name),
+    }
+}
+
+/// keepalived's own deepest nesting is five; the limit keeps recursion over the tree bounded.
+const DEPTH_MAX: usize = 16;

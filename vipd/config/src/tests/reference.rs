@@ -1,0 +1,154 @@
+//! `docs/reference/config.md`, made from the keyword table.
+
+use std::{fmt::Write, fs, path::Path};
+
+use crate::schema::{
+    form::wants,
+    grammar,
+    keyword::{Engine, Inside, Keyword, Status},
+    table::{ALL, called, rows},
+};
+
+const HEAD: &str = "\
+# The configuration, keyword by keyword
+
+Made from the keyword table by `VIPD_WRITE_DOCS=1 cargo test -p vipd-config --lib reference`; a test compares. The language itself (comments,
+includes, conditions, definitions, generators) is keepalived's; [configure.md](../operate/configure.md#the-language) has the exceptions.
+
+What is marked *no effect* is read, checked and mentioned, and changes nothing. What has *no engine yet* is read and checked as well,
+and refused, by line and column, with the advice given here; `--allow-unsupported` makes that a warning and ignores it. What is *not yet*
+or *not* supported is always refused. Nothing is passed over in silence.
+
+## What differs from keepalived
+
+- An unknown keyword, a word that is left over, a value out of range or a name that nothing bears is an error here. keepalived 2.2.7
+  logs it and runs with the rest, reads the block of an unknown keyword as part of the block around it, and drops the words after
+  `script COMMAND` unless they are in quotes.
+- `global_defs` counts wherever it stands. In keepalived it does not for the instances before it.
+- An address may stand once in a file. keepalived advertises it twice.
+- Without a prefix length an address is a host, as there; vipd puts none on an interface, so what only says how (`label`, `brd` and so
+  on) has no effect. `ip address` does not list VIPs: `vipd status` does.
+- An advert is taken whatever addresses it lists, and those that differ are counted: `skip_check_adv_addr` has no effect.
+- `vrrp_strict` takes back what keepalived takes back, says that the addresses take no packet, and does so in XDP, without a firewall.
+- An empty `unicast_peer` is an error; keepalived falls back to multicast.
+- Unicast adverts are heard from peers only: `check_unicast_src` is on, keepalived's is off. Without `min_ttl` and `max_ttl` an IPv4 peer on the
+  link must come with a TTL of 255, unless `unicast_ttl` is below that here; other peers may come with any.
+- vipd's own are `lease`, `self_probe`, `xdp_mode` and `notify_conflict` ([configure.md](../operate/configure.md#keywords-of-vipds-own)),
+  `heartbeat_interface` ([heartbeat.md](../operate/heartbeat.md)), `arbiter` and `track_arbiter` ([arbitration.md](../operate/arbitration.md)),
+  `fence_script`, `fence_timeout`, `fence_failed` and `vip_visible` ([maintenance.md](../operate/maintenance.md)).
+";
+
+fn document() -> String {
+    let mut text = HEAD.to_owned();
+    for block in ALL.iter().copied() {
+        let (title, statements) = called(block);
+        let title = if statements { format!("In {title}") } else { format!("On {title}") };
+        let _ = writeln!(text, "\n## {}", title.replacen("In the top", "At the top", 1));
+        let of =
+            |wanted: fn(&Status) -> bool| rows(block).iter().filter(move |keyword| wanted(&keyword.status));
+        let served = |status: &Status| match status {
+            Status::Supported(_) => true,
+            Status::Grammar { engine, .. } => !matches!(engine, Engine::Missing(_) | Engine::Needed(_)),
+            _ => false,
+        };
+        table(&mut text, "", of(served));
+        let missing = |status: &Status| {
+            matches!(status, Status::Grammar { engine: Engine::Missing(_) | Engine::Needed(_), .. })
+        };
+        table(&mut text, "No engine yet", of(missing));
+        section(&mut text, "No effect", of(|status| matches!(status, Status::NoEffect { .. })));
+        section(&mut text, "Not supported yet", of(|status| matches!(status, Status::NotYet(_))));
+        section(&mut text, "Not supported", of(|status| matches!(status, Status::Refused(_))));
+    }
+    text
+}
+
+/// Keywords with what they take.
+fn table(text: &mut String, title: &str, keywords: impl Iterator<Item = &'static Keyword>) {
+    let mut advices: Vec<&str> = Vec::new();
+    for (i, keyword) in keywords.enumerate() {
+        if i == 0 {
+            let title = if title.is_empty() { String::new() } else { format!("{title}:\n\n") };
+            let _ = writeln!(text, "\n{title}| keyword | takes | default |\n|---|---|---|");
+        }
+        let takes = match &keyword.status {
+            Status::Supported(form) => wants(form),
+            Status::Grammar { takes, inside, engine } => {
+                if let Engine::Missing(advice) | Engine::Needed(advice) = engine
+                    && !advices.contains(advice)
+                {
+                    advices.push(advice);
+                }
+                let block = match inside {
+                    Inside::Nothing => "",
+                    _ if takes.is_empty() => "a block",
+                    _ => ", and a block",
+                };
+                let takes =
+                    if takes.is_empty() && keyword.block { String::new() } else { grammar::wants(takes) };
+                let lines = match inside {
+                    Inside::Lines(args) => format!(" of lines: {}", grammar::wants(args)),
+                    Inside::LinesOf(block) => format!(" of lines as in {}", called(*block).0),
+                    _ => String::new(),
+                };
+                takes + block + &lines
+            }
+            _ => continue,
+        };
+        let also = match keyword.means {
+            means if means == keyword.name => "",
+            means => &format!("; sets what `{means}` sets"),
+        };
+        let many = if keyword.many { "; may be repeated" } else { "" };
+        let must = if keyword.required { "; must be there" } else { "" };
+        let default = keyword.default.map_or(String::new(), |default| format!("`{default}`"));
+        let _ = writeln!(text, "| `{}` | {}{also}{many}{must} | {default} |", keyword.name, cell(&takes));
+    }
+    if !advices.is_empty() {
+        let _ = writeln!(text, "\nUntil then: {}.", advices.join("; "));
+    }
+}
+
+/// Keywords of one kind, those with the same reason together.
+fn section(text: &mut String, title: &str, keywords: impl Iterator<Item = &'static Keyword>) {
+    let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+    for keyword in keywords {
+        let (Status::NoEffect { reason, .. } | Status::NotYet(reason) | Status::Refused(reason)) =
+            &keyword.status
+        else {
+            continue;
+        };
+        let name = format!("`{}`", keyword.name);
+        match reasons.iter_mut().find(|(of, _)| of == reason) {
+            Some((_, names)) => names.push(name),
+            None => reasons.push((reason, vec![name])),
+        }
+    }
+    if !reasons.is_empty() {
+        let _ = writeln!(text, "\n{title}:\n");
+        for (reason, names) in reasons {
+            let _ = writeln!(text, "- {}: {reason}.", names.join(", "));
+        }
+    }
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+#[test]
+fn the_reference_is_that_of_the_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/config.md");
+    let document = document();
+    if std::env::var_os("VIPD_WRITE_DOCS").is_some() {
+        fs::write(&path, &document).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    let first = document.lines().zip(written.lines()).position(|(wanted, found)| wanted != found);
+    assert!(
+        document == written,
+        "{} is not what the table says from line {} on; write it with VIPD_WRITE_DOCS=1",
+        path.display(),
+        first.unwrap_or(document.lines().count().min(written.lines().count())) + 1
+    );
+}

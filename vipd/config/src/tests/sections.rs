@@ -1,0 +1,397 @@
+//! What has no engine yet: read and checked all the same.
+
+use super::{table::sample, *};
+use crate::{
+    Config, TrackLine, Weight, explain, print,
+    schema::{
+        grammar::{Arg, Kind},
+        keyword::{Block, Engine, Inside, Keyword, Status},
+        statement::Statement,
+        table::{ALL, rows},
+    },
+};
+
+/// The file with `lines` in `block`, and the number of the first; what `lines` may ask for by name is there.
+fn place(block: Block, lines: &str) -> Option<(String, u32)> {
+    let server = |inside: &str| format!("virtual_server 10.7.7.7 80 {{\n{inside}\n}}\n");
+    let real = |inside: &str| server(&format!("real_server 10.7.7.8 80 {{\n{inside}\n}}"));
+    let check = |name: &str, rest: &str| real(&format!("{name} {{\n{lines}\n{rest}\n}}"));
+    let (text, line) = match block {
+        Block::Root => (format!("{lines}\n"), 1),
+        Block::GlobalDefs => (format!("global_defs {{\n{lines}\n}}\n"), 2),
+        Block::Instance => return Some((with(lines) + &named(lines), 2)),
+        Block::Script => (format!("vrrp_script VI_1 {{\n{lines}\n{}\n}}\n", unless(lines, "script /x")), 2),
+        Block::TrackProcess => {
+            (format!("vrrp_track_process VI_1 {{\n{lines}\n{}\n}}\n", unless(lines, "process x")), 2)
+        }
+        Block::TrackFile => (format!("track_file VI_1 {{\n{lines}\n{}\n}}\n", unless(lines, "file /x")), 2),
+        Block::Arbiter => {
+            let beside = match lines.split(' ').next() {
+                Some("ping" | "tcp") => "",
+                Some("timeout") => "interval 9\nping 10.9.9.7",
+                _ => "ping 10.9.9.1 10.9.9.2 10.9.9.3 10.9.9.4 10.9.9.5 10.9.9.6 10.9.9.7",
+            };
+            (format!("arbiter VI_1 {{\n{lines}\n{beside}\n}}\n"), 2)
+        }
+        Block::Bfd => {
+            let address =
+                if lines.contains("neighbour_ip") { "" } else { unless(lines, "neighbor_ip 10.9.9.7") };
+            (format!("bfd_instance VI_1 {{\n{lines}\n{address}\n}}\n"), 2)
+        }
+        Block::SyncGroup => {
+            let group = if lines.starts_with("group") { "" } else { "group {\nVI_1\nVI_2\n}" };
+            (format!("vrrp_sync_group G {{\n{lines}\n{group}\n}}\n"), 2)
+        }
+        Block::TrackGroup => (format!("track_group G {{\n{lines}\n}}\n"), 2),
+        Block::GarpGroup => (format!("garp_group {{\n{lines}\n}}\n"), 2),
+        Block::AuthHmac => return Some((with(&format!("auth_hmac {{\n{lines}\n}}")), 3)),
+        Block::Ssl => (format!("SSL {{\n{lines}\n}}\n"), 2),
+        Block::VirtualServer => (server(&format!("{lines}\nreal_server 10.7.7.8 80 {{\nweight 9\n}}")), 2),
+        Block::RealServer => (real(lines), 3),
+        Block::TcpCheck => (check("TCP_CHECK", ""), 4),
+        Block::HttpGet => {
+            (check("HTTP_GET", if lines.starts_with("url {") { "" } else { "url {\npath /\n}" }), 4)
+        }
+        Block::Url => (real(&format!("SSL_GET {{\nurl {{\n{lines}\n{}\n}}\n}}", unless(lines, "path /"))), 5),
+        Block::MiscCheck => (check("MISC_CHECK", unless(lines, "misc_path /x")), 4),
+        Block::SmtpCheck => (check("SMTP_CHECK", ""), 4),
+        Block::SmtpHost => (real(&format!("SMTP_CHECK {{\nhost {{\n{lines}\n}}\n}}")), 5),
+        Block::DnsCheck => (check("DNS_CHECK", ""), 4),
+        Block::PingCheck => (check("PING_CHECK", ""), 4),
+        Block::UdpCheck => (check("UDP_CHECK", ""), 4),
+        Block::FileCheck => (check("FILE_CHECK", unless(lines, "track_file VI_1")), 4),
+        Block::BfdCheck => (check("BFD_CHECK", unless(lines, "name VI_1")), 4),
+        _ => return None,
+    };
+    let second = with("").replace("VI_1", "VI_2").replace("51", "52").replace("10.0.0.3", "10.0.0.4");
+    let named = named(&text);
+    Some((text + &with("") + &second + &named, line))
+}
+
+/// `statement`, unless its keyword is given.
+fn unless<'s>(lines: &str, statement: &'s str) -> &'s str {
+    let keyword = statement.split(' ').next().unwrap();
+    if lines.split_whitespace().next() == Some(keyword) { "" } else { statement }
+}
+
+/// One of everything that can be asked for by name, but for what `text` has.
+fn named(text: &str) -> String {
+    let blocks = [
+        ("vrrp_script VI_1", "script /x"),
+        ("track_file VI_1", "file /x"),
+        ("vrrp_track_process VI_1", "process x"),
+        ("arbiter VI_1", "ping 10.9.9.7"),
+        ("bfd_instance VI_1", "neighbor_ip 10.9.9.7"),
+    ];
+    let text = text.replace("vrrp_track_file", "track_file");
+    let missing = blocks.iter().filter(|(head, _)| !text.contains(&format!("{head} {{")));
+    missing.map(|(head, inside)| format!("{head} {{\n{inside}\n}}\n")).collect()
+}
+
+/// Rows without an engine, with a file that holds each and the line where it is.
+fn rows_without_engine() -> Vec<(Block, &'static Keyword, String, String, u32)> {
+    let mut all = Vec::new();
+    for block in ALL {
+        for keyword in rows(*block) {
+            // Those that are always refused are in `table`.
+            let Status::Grammar { takes, inside, engine } = keyword.status else { continue };
+            if matches!(engine, Engine::Needed(_)) || *block == Block::AuthHmac {
+                continue;
+            }
+            let inside = match inside {
+                Inside::Nothing => String::new(),
+                Inside::Lines(line) => format!(" {{\n{}\n}}", sample(line).trim_start()),
+                Inside::LinesOf(Block::VirtualIpaddress) => " {\n10.6.6.6/24 dev eth0\n}".to_owned(),
+                Inside::LinesOf(Block::VirtualRoutes) => " {\n10.6.6.0/24 dev eth0\n}".to_owned(),
+                Inside::LinesOf(_) => " {\nfrom 10.6.6.6 table 7\n}".to_owned(),
+                Inside::Statements(Block::Arbiter) => " {\nping 10.9.9.7\n}".to_owned(),
+                Inside::Statements(block) => {
+                    let required = rows(block).iter().filter(|row| row.required);
+                    let of = |row: &Keyword| match row.status {
+                        Status::Grammar { takes, inside: Inside::Nothing, .. } => {
+                            format!("{}{}\n", row.name, sample(takes))
+                        }
+                        _ if row.name == "url" => "url {\npath /\n}\n".to_owned(),
+                        _ => "group {\nVI_1\n}\n".to_owned(),
+                    };
+                    format!(" {{\n{}}}", required.map(of).collect::<String>())
+                }
+            };
+            let line = format!("{}{}{inside}", keyword.name, sample(takes));
+            let Some((text, number)) = place(*block, &line) else { panic!("no place for {block:?}") };
+            all.push((*block, keyword, text, line, number));
+        }
+    }
+    all
+}
+
+#[test]
+fn each_is_read_with_all_that_it_takes() {
+    let all = rows_without_engine();
+    assert!(all.len() > 250, "{}", all.len());
+    for (block, keyword, text, _, _) in all {
+        let loaded = parse_all(&text)
+            .unwrap_or_else(|failure| panic!("{block:?} {}\n{text}\n{failure}", keyword.name));
+        let printed = print(&loaded.config, &loaded.origins);
+        let again = parse_all(&printed).unwrap_or_else(|failure| panic!("{printed}\n{failure}"));
+        assert_eq!(print(&again.config, &again.origins), printed);
+        assert!(again.origins.says_the_same_as(&loaded.origins), "{printed}");
+        // Lines of static blocks are printed as what they mean.
+        let shown = explain(&loaded.config, &loaded.origins);
+        assert!(
+            shown.lines().any(|line| line.trim_start().starts_with(keyword.name)),
+            "{}\n{shown}",
+            keyword.name
+        );
+    }
+}
+
+/// What is served and read by a grammar is a value of the model, or it would be read for nothing.
+#[test]
+fn each_that_is_served_changes_the_model() {
+    let served = |engine: Engine, block: Block| match engine {
+        Engine::Present => true,
+        Engine::OfBlock => SERVED.contains(&block),
+        _ => false,
+    };
+    let (mut compared, mut unused) = (0, Vec::new());
+    for (block, keyword, text, line, _) in rows_without_engine() {
+        let Status::Grammar { engine, .. } = keyword.status else { continue };
+        if !served(engine, block) {
+            continue;
+        }
+        // Off is what most switches are without a word.
+        let on = line.replace(" off", " on");
+        let file = |line_now: &str| dressed(keyword.name, &text.replacen(&line, line_now, 1));
+        let (with, without) = (file(&on), file(""));
+        let config = |text: &str| parse_all(text).map(|loaded| without_lines(loaded.config));
+        let with = config(&with).unwrap_or_else(|failure| panic!("{with}\n{failure}"));
+        if Ok(with) == config(&without) {
+            unused.push((block, keyword.name));
+        }
+        compared += 1;
+    }
+    assert_eq!(unused, []);
+    assert!(compared > 70, "{compared}");
+}
+
+fn without_lines(mut config: Config) -> Config {
+    config.instances.iter_mut().for_each(|instance| instance.line = 0);
+    config
+}
+
+/// Blocks whose keywords vipd acts on.
+const SERVED: &[Block] =
+    &[Block::SyncGroup, Block::Script, Block::TrackProcess, Block::TrackFile, Block::Arbiter];
+/// The file with what a keyword needs beside it to mean anything.
+fn dressed(name: &str, text: &str) -> String {
+    const MAIL: &str = "notification_email {\na@b\n}\nsmtp_server 10.7.7.7\n";
+    let global = |lines: &str| format!("global_defs {{\n{lines}\n}}\n{text}");
+    match name {
+        "smtp_alert" | "smtp_alert_vrrp" => global(MAIL),
+        name if name.starts_with("smtp_") || name.contains("email") => global(&format!("{MAIL}smtp_alert")),
+        "notify_fifo_script" => global("notify_fifo /run/f"),
+        "vrrp_notify_fifo_script" => global("vrrp_notify_fifo /run/f"),
+        "instance" => global("data_use_instance"),
+        "data_use_instance" => format!("instance x\n{text}"),
+        "fence_timeout" | "fence_failed" => {
+            text.replacen("interface eth0", "interface eth0\nfence_script /bin/x", 1)
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[test]
+fn none_takes_a_word_more() {
+    for (block, keyword, text, line, number) in rows_without_engine() {
+        // They take every word.
+        let takes_all = |arg: &Arg| {
+            matches!(arg, Arg::Many(Kind::Text | Kind::ShellWord) | Arg::Any(Kind::Text | Kind::Interface))
+        };
+        if matches!(keyword.status, Status::Grammar { takes: [.., last], .. } if takes_all(last)) {
+            continue;
+        }
+        let first = line.lines().next().unwrap();
+        let (head, brace) = first.strip_suffix(" {").map_or((first, ""), |head| (head, " {"));
+        let text = text.replacen(first, &format!("{head} ?{brace}"), 1);
+        let column = head.chars().count() + 2;
+        let found = findings_of_all(&text);
+        let here = format!("{number}:{column}: error: ");
+        assert!(
+            found.iter().any(|found| found.starts_with(&here)),
+            "{block:?} {}\n{text}\n{found:#?}",
+            keyword.name
+        );
+    }
+}
+
+#[test]
+fn a_whole_block_is_refused_at_its_head_alone() {
+    let text = with("") + "bfd_instance b {\nneighbor_ip 10.9.9.9\nmultiplier 3\n}\n";
+    assert_eq!(findings(&text), ["9:1: error: `bfd_instance` is not supported yet"]);
+}
+
+#[test]
+fn values_have_types_and_defaults_are_filled_in() {
+    let text = with("track_script {\nchk weight -20 reverse\n}")
+        + "vrrp_script chk {\nscript \"/bin/sh -c 'exit 1'\"\ninterval 0.5\nuser nobody nogroup\n}\n";
+    let loaded = parse_all(&text).unwrap();
+    let say = |statements: &[Statement]| -> Vec<String> {
+        statements
+            .iter()
+            .map(|s| {
+                format!("{} {:?}{}", s.keyword, s.values, if s.place.is_none() { " default" } else { "" })
+            })
+            .collect()
+    };
+    let script = loaded.origins.written.blocks[0].inside.as_ref().unwrap();
+    assert_eq!(
+        say(script),
+        [
+            r#"script [Command(["/bin/sh", "-c", "exit 1"])]"#,
+            "interval [Seconds(500ms)]",
+            r#"user [Text("nobody"), Text("nogroup")]"#,
+            "weight [Number(0)] default",
+            "rise [Number(1)] default",
+            "fall [Number(1)] default",
+        ]
+    );
+    let tracked = &loaded.config.instances[0].tracks.scripts;
+    let weight = Some(Weight { value: -20, reverse: true });
+    assert_eq!(*tracked, [TrackLine { name: "chk".to_owned(), weight }]);
+}
+
+#[test]
+fn commands_are_split_as_keepalived_splits_them() {
+    let split = |script: &str| {
+        let config =
+            parse_all(&(format!("vrrp_script s {{\nscript {script}\n}}\n") + &with("track_script {\ns\n}")));
+        let config = config.unwrap_or_else(|failure| panic!("{failure}")).config;
+        config.scripts[0].command.words.clone()
+    };
+    // As keepalived 2.2.7 dumps them.
+    for (script, words) in [
+        ("/bin/true", &["/bin/true"][..]),
+        (r#""/bin/sh -c 'exit 0'""#, &["/bin/sh", "-c", "exit 0"]),
+        (r#"'/bin/sh -c "exit 0"'"#, &["/bin/sh", "-c", "exit 0"]),
+        (r"/bin/echo\040x", &["/bin/echo", "x"]),
+        (r#""killall -0 \"hap roxy\"""#, &["killall", "-0", "hap roxy"]),
+        (r#""/bin/echo {a} # no comment""#, &["/bin/echo", "{a}", "#", "no", "comment"]),
+        (r#""a\x41\tb""#, &["aA", "b"]),
+        (r#""a ''""#, &["a", ""]),
+    ] {
+        assert_eq!(split(script), words, "{script}");
+    }
+    // keepalived drops the words without saying so.
+    let text = "vrrp_script s {\nscript /bin/true now\n}\n".to_owned() + &with("track_script {\ns\n}");
+    assert_eq!(findings_of_all(&text), ["2:18: error: unexpected `now` after `/bin/true`"]);
+}
+
+#[test]
+fn names_must_be_there() {
+    let script = "vrrp_script chk_nginx {\nscript /x\n}\n";
+    let found = |text: &str| {
+        let found = diagnostics_of(parse_all(text)).into_iter().filter(|d| d.code != Code::NotSupportedYet);
+        found
+            .map(|d| format!("{}:{}: {}; {}", d.line, d.column, d.message, d.hint.unwrap_or_default()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        found(&(with("track_script {\nchk_ngnix\n}") + script)),
+        [
+            "3:1: no `vrrp_script` is called `chk_ngnix`; did you mean `chk_nginx`?",
+            "11:13: nothing uses `vrrp_script chk_nginx`; it is not run; track it in an instance"
+        ]
+    );
+    assert_eq!(
+        found(&with("track_file {\nf\n}")),
+        ["3:1: no `track_file` is called `f`; add a `track_file f`, or remove this"]
+    );
+    assert_eq!(
+        found(&(with("track_script {\nchk_nginx\n}") + script + script)),
+        ["14:13: `vrrp_script chk_nginx` is there already; the other is on line 11"]
+    );
+    let group = |name: &str| format!("vrrp_sync_group {name} {{\ngroup {{\nVI_1\nVI_2\n}}\n}}\n");
+    assert_eq!(
+        found(&(with("") + &group("G"))),
+        ["12:1: no `vrrp_instance` is called `VI_2`; did you mean `VI_1`?"]
+    );
+}
+
+#[test]
+fn what_does_not_fit_together() {
+    let servers = |head: &str| {
+        format!(
+            "virtual_server 10.7.7.7 80 {{\n{head}\nreal_server 10.7.7.8 80 {{\n}}\nreal_server 2001:db8::1 80 {{\n}}\n}}\n"
+        )
+    };
+    let process = "vrrp_track_process p {\nprocess x\nquorum 5\nquorum_max 3\n}\n";
+    let group = "vrrp_sync_group G {\ngroup {\nVI_1\n}\n}\n";
+    let twice = "vrrp_sync_group G {\ngroup {\nVI_1\nVI_1\n}\n}\n";
+    for (text, expected) in [
+        (servers(""), "5:13: error: `2001:db8::1` is of another family than its virtual server"),
+        (
+            servers("quorum 3\nlb_kind TUN"),
+            "2:1: warning: quorum 3 is above the weight of all real servers, 2",
+        ),
+        (
+            "virtual_server fwmark 3 {\n}\n".to_owned(),
+            "1:1: warning: `virtual_server fwmark 3` has no `real_server`",
+        ),
+        (process.to_owned() + &with("track_process {\np\n}"), "4:1: error: quorum_max 3 is below quorum 5"),
+        (group.to_owned() + &with(""), "2:1: warning: a sync group with one instance"),
+        ("vrrp_sync_group G {\ngroup {\n}\n}\n".to_owned() + &with(""), "2:1: error: `group` is empty"),
+        (twice.to_owned() + &with(""), "4:1: error: `VI_1` is in a sync group already"),
+        (
+            "vrrp_script s {\n}\n".to_owned() + &with("track_script {\ns\n}"),
+            "1:1: error: `vrrp_script s` has no `script`",
+        ),
+        (with("track_script {\n}"), "2:1: warning: `track_script` is empty"),
+    ] {
+        let text = if text.contains("vrrp_instance") { text } else { text + &with("") };
+        assert_eq!(findings_of_all(&text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let text =
+        "SSL {\npassword S3cret extra\nca /x\n}\n".to_owned() + &with("auth_hmac {\nkey 1 S3cret extra\n}");
+    for diagnostic in diagnostics_of(parse_all(&text)) {
+        assert!(!diagnostic.to_string().contains("S3cret"), "{diagnostic}");
+    }
+    // Also in the wrong place.
+    for text in [
+        "global_defs {\npassword S3cret\n}\n",
+        "password S3cret\n",
+        "virtual_server 10.7.7.7 80 {\npassword S3cret\n}\n",
+        "vrrp_instance V {\nkey 1 S3cret\n}\n",
+    ] {
+        for diagnostic in diagnostics_of(parse_all(text)) {
+            assert!(!diagnostic.to_string().contains("S3cret"), "{diagnostic}");
+        }
+    }
+    let text = text.replace("auth_hmac {\nkey 1 S3cret extra\n}", "");
+    let loaded = parse_all(&text.replace(" extra", "")).unwrap();
+    assert!(!explain(&loaded.config, &loaded.origins).contains("S3cret"));
+    assert!(!format!("{:?}", loaded.config).contains("S3cret"));
+    assert!(print(&loaded.config, &loaded.origins).contains("password S3cret"));
+}
+
+/// However many names there are, each is looked up at once.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "tests measure")]
+fn many_names_are_looked_up_in_no_time() {
+    let time = |text: &str| {
+        let begin = std::time::Instant::now();
+        let _ = parse_all(text);
+        begin.elapsed()
+    };
+    let block = |i: u32| format!("vrrp_script s{i} {{\nscript /x\n}}\n");
+    let blocks: String = (0..2_000).map(block).collect();
+    let lines = |prefix: &str| (0..2_000).map(|i| format!("{prefix}{i}\n")).collect::<String>();
+    let known = blocks.clone() + &with(&format!("track_script {{\n{}}}", lines("s")));
+    let unknown = blocks + &with(&format!("track_script {{\n{}}}", lines("t")));
+    // As a ratio: the machine may be busy.
+    assert!(time(&unknown) < 20 * time(&known));
+}
