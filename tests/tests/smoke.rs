@@ -97,12 +97,13 @@ fn a_killed_and_a_frozen_master_are_replaced_and_come_back() -> Result<()> {
     pair.lb01.sigcont()?;
     moved_back().context("thawed")?;
 
-    // Two stations may answer one question that is asked while a takeover's advert is on its way.
-    let together = prober.owners_seen_twice();
+    // Two stations may answer the questions that are asked while a takeover's advert is on its way, which takes an emulated guest
+    // on a busy machine more than one. Two owners would be seen by hundreds.
+    let together = prober.questions_of_two_owners();
     let probes = prober.stop()?;
     let overlaps = probes.iter().filter(|probe| probe.answers.len() > 1);
     let overlaps: Vec<_> = overlaps.map(|probe| (probe.id, probe.target, answering(probe))).collect();
-    ensure!(together <= 1, "two stations answered one question after another: {overlaps:?}");
+    ensure!(together <= 4, "two stations answered {together} questions in a row: {overlaps:?}");
     Ok(())
 }
 

@@ -144,6 +144,17 @@ impl NeighbourProber {
         self.lock().timeline.iter().map(together).max().unwrap_or(0)
     }
 
+    /// The greatest number of questions in a row for one target that two stations or more have answered.
+    pub fn questions_of_two_owners(&self) -> usize {
+        let mut runs: HashMap<_, usize> = HashMap::new();
+        let run = |probe: &Probe| {
+            let run = runs.entry(probe.target).or_default();
+            *run = if probe.owners().len() > 1 { *run + 1 } else { 0 };
+            *run
+        };
+        self.lock().timeline.iter().map(run).max().unwrap_or(0)
+    }
+
     /// As [`owners_seen_together`](Self::owners_seen_together), for questions asked in a span of time.
     pub fn owners_seen_between(&self, from: Instant, to: Instant) -> usize {
         self.lock()
