@@ -15,6 +15,7 @@ use super::{
     clsact, pin_dirs,
     predecessor::Predecessor,
     sys,
+    pinned_programs::is_program,
 };
 use crate::{
     host::{Kind, Leftover, Problems},
@@ -30,7 +31,7 @@ use crate::{
 pub fn leftovers(bpffs: &Path) -> Result<Vec<Leftover>> {
     let (mut found, mut filters) = (Vec::new(), BTreeSet::new());
     for dir in versions(bpffs)? {
-        let mut others = 0;
+        let (mut others, mut programs) = (0, 0);
         for path in entries(&dir)? {
             match attachment(&path) {
                 Some((pin, ifindex)) => {
@@ -39,11 +40,13 @@ pub fn leftovers(bpffs: &Path) -> Result<Vec<Leftover>> {
                     }
                     found.push(program(&path, pin, ifindex));
                 }
+                None if path.file_name().and_then(|name| name.to_str()).is_some_and(is_program) => programs += 1,
                 None => others += 1,
             }
         }
         let fix = format!("rm -r {}", dir.display());
-        let what = format!("{others} pinned maps in {}", dir.display());
+        let programs = if programs > 0 { format!(" and {programs} pinned programs") } else { String::new() };
+        let what = format!("{others} pinned maps{programs} in {}", dir.display());
         found.push(Leftover::new(Kind::Pins, what, fix));
     }
     let unpinned = our_filters()?.into_iter().filter(|(ifindex, _)| !filters.contains(ifindex));

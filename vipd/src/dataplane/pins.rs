@@ -3,10 +3,11 @@
 use std::{
     ffi::OsStr,
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use super::{attachment::Pin, pin_dirs};
+use super::{attachment::Pin, pin_dirs, pinned_programs};
 use anyhow::{Context, Result, bail};
 use aya::maps::{MapInfo, MapType};
 use nix::sys::stat::lstat;
@@ -139,6 +140,20 @@ impl PinDir {
         &self.0
     }
 
+    /// What tells the directory of all versions' pins from any other on this host, whatever path leads to it.
+    pub fn identity(&self) -> io::Result<String> {
+        let parent = fs::metadata(self.0.parent().unwrap_or(&self.0))?;
+        Ok(format!("{}:{}", parent.dev(), parent.ino()))
+    }
+
+    /// Unpins maps of this version that nobody uses while another version's program is attached: an upgrade to this version was given up.
+    pub fn remove_unused(&self) -> Result<()> {
+        if self.attachments()?.is_empty() && !self.kinds_of_all_versions()?.is_empty() {
+            self.unpin_maps()?;
+        }
+        Ok(())
+    }
+
     /// The pin directories of other versions.
     pub fn others(&self) -> io::Result<Vec<PathBuf>> {
         let Some(parent) = self.0.parent() else { return Ok(Vec::new()) };
@@ -196,6 +211,17 @@ impl PinDir {
         Ok(pins)
     }
 
+    /// The kinds of attachments that any version has pinned.
+    pub fn kinds_of_all_versions(&self) -> io::Result<Vec<Pin>> {
+        let mut kinds = Vec::new();
+        for dir in self.others()?.iter().chain([&self.0]) {
+            for entry in fs::read_dir(dir)? {
+                kinds.extend(entry?.file_name().to_str().and_then(Pin::parse).map(|(pin, _)| pin));
+            }
+        }
+        Ok(kinds)
+    }
+
     /// Checks every pinned map against the layout this program was built with. The kernel does not, and neither does aya.
     ///
     /// Returns whether there is anything to adopt.
@@ -238,7 +264,7 @@ impl PinDir {
         pin.detach(&self.attachment(pin, ifindex), ifindex)
     }
 
-    /// Removes attachments, then maps, then the directories: the program detaches and the kernel frees everything.
+    /// Removes attachments, then programs and maps, then the directories: the program detaches and the kernel frees everything.
     pub fn remove(&self) -> Result<()> {
         for (pin, ifindex) in self.attachments().context("list pinned attachments")? {
             self.detach(pin, ifindex)?;
@@ -249,7 +275,7 @@ impl PinDir {
         Ok(())
     }
 
-    /// Removes maps that were pinned for nothing, and the directories if that leaves them empty; attached links stay.
+    /// Removes programs and maps that were pinned for nothing, and the directories if that leaves them empty; attached links stay.
     pub fn withdraw(&self) -> Result<()> {
         self.unpin_maps()?;
         if fs::remove_dir(&self.0).is_ok() {
@@ -259,6 +285,7 @@ impl PinDir {
     }
 
     fn unpin_maps(&self) -> Result<()> {
+        pinned_programs::remove_others(self, &[])?;
         for (_, path) in self.maps() {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -65,6 +65,12 @@ impl Tables {
         Ok(Self { pointer, tables, active, bloom_filter, replies, index, peers })
     }
 
+    /// Takes note of which of the tables another process has put in force.
+    pub fn follow(&mut self, active: Option<usize>) -> Result<()> {
+        self.active = active;
+        self.replies.read_again(active.map(|active| &self.tables[active]))
+    }
+
     pub fn replies(&self) -> &Replies {
         &self.replies
     }
