@@ -16,6 +16,7 @@ mod ping;
 mod report;
 mod routers;
 mod scale;
+mod start;
 mod stress;
 mod traffic;
 mod wire;
@@ -60,6 +61,8 @@ enum Part {
     Outage,
     /// Takeover, start and memory by the number of VIPs
     Scale,
+    /// A start by its parts, and for how long adverts stop with a restart and a replacement
+    Start,
     /// CPU time and wake-ups of the daemons by the number of virtual routers
     Cpu,
     /// Takeovers with nothing wrong but that the machine is busy, one watch for each load
@@ -82,6 +85,7 @@ fn main() -> Result<()> {
         match part {
             Part::Outage => outage::run(&args.options, &mut report),
             Part::Scale => scale::run(&args.options, &mut report),
+            Part::Start => start::run(&args.options, &mut report),
             Part::Cpu => cpu::run(&args.options, &mut report),
             Part::FalseFailovers => stress::run(&args.options, &mut report),
             Part::Adversary => adversary::run(&args.options, &mut report),

@@ -51,6 +51,8 @@ pub enum Exit {
     Unresponsive = 5,
     /// The configuration cannot be read or has errors.
     Config = 6,
+    /// The running vipd is of a version that does not know the request.
+    TooOld = 7,
 }
 
 impl From<Exit> for ExitCode {
@@ -66,11 +68,12 @@ Exit codes:
      doctor: there is a problem, or with --strict a warning; cleanup: something is left;
      where, is-master: this node does not own the VIP or the instance
   2  bad arguments; check: the configuration has errors; where, is-master: no instance has that name or VIP
-  3  no vipd is running (status, events, reload, handover, drain, undrain, stop; top waits for one);
+  3  no vipd is running (status, events, reload, handover, drain, undrain, upgrade, stop; top waits for one);
      where, is-master: nor when it does not answer
   4  a vipd is running (cleanup)
-  5  a vipd runs and does not answer: it is stopped, or hangs (status, events)
+  5  a vipd runs and does not answer: it is stopped, or hangs (status, events, run --replace)
   6  the configuration cannot be read or has errors (run, reload)
+  7  the running vipd is of an earlier version, which cannot be replaced while it runs (upgrade)
 status --check has the codes of a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown.";
 
 /// Keeps a virtual IP alive across machines: VRRP with an eBPF data plane.
@@ -110,6 +113,10 @@ enum Command {
         /// Serve Prometheus metrics at /metrics on IP:PORT or unix:PATH, without a login
         #[arg(long, value_name = "ADDR")]
         metrics_listen: Option<metrics::Listen>,
+        /// Take over from the vipd that runs with this runtime directory, if one does, without a gap: prepare everything beside it, then
+        /// have it end. If anything fails before, it goes on
+        #[arg(long)]
+        replace: bool,
     },
     /// Check a configuration and the files it includes: print every error, warning and notice at once
     ///
@@ -256,6 +263,12 @@ enum Command {
         #[command(flatten)]
         runtime: Runtime,
     },
+    /// Replace the running vipd by a new process without a gap: the installed program, with the same arguments. The running one
+    /// goes on if the new one fails
+    Upgrade {
+        #[command(flatten)]
+        runtime: Runtime,
+    },
     /// Print a completion script for a shell
     Completions { shell: Shell },
     /// Hand all instances over, remove everything from the kernel, and exit
@@ -348,6 +361,7 @@ pub fn main() -> ExitCode {
             log_xdp,
             xdp_mode,
             metrics_listen,
+            replace,
         } => run(daemon::Options {
             source: source.into(),
             bpffs_dir: pins.bpffs_dir,
@@ -358,6 +372,8 @@ pub fn main() -> ExitCode {
             log_xdp,
             xdp_mode: xdp_mode.into(),
             metrics_listen,
+            replace,
+            invocation: daemon::Invocation::of_this_process(),
         }),
         Command::Check { choice, runtime, explain, json, strict } => {
             let form = match (json, explain) {
@@ -420,6 +436,7 @@ pub fn main() -> ExitCode {
         Command::Handover { instance, to, runtime } => done(&runtime, &Request::HandOver { instance, to }),
         Command::Drain { runtime } => done(&runtime, &Request::Drain),
         Command::Undrain { runtime } => done(&runtime, &Request::Undrain),
+        Command::Upgrade { runtime } => done(&runtime, &Request::Upgrade),
         Command::Completions { shell } => {
             shown(io::stdout().write_all(&completions(shell)).map_err(Into::into))
         }
@@ -432,17 +449,26 @@ pub fn main() -> ExitCode {
 }
 
 fn run(options: daemon::Options) -> Exit {
-    match daemon::run(&options) {
-        Ok(()) => Exit::Success,
-        Err(error) => match error.downcast_ref::<vipd_config::Failure>() {
-            Some(failure) => {
-                journal::complain(&failure.to_string());
-                Exit::Config
-            }
-            None => fail(&error),
-        },
+    let reason = daemon::Reason::of_this_process();
+    let Err(error) = daemon::run(&options) else { return Exit::Success };
+    if let Some(reason) = reason {
+        reason.tell(&format!("{error:#}"));
+    }
+    match (error.downcast_ref::<vipd_config::Failure>(), error.downcast_ref::<ClientError>()) {
+        (Some(failure), _) => {
+            journal::complain(&failure.to_string());
+            Exit::Config
+        }
+        (None, Some(ClientError::Unresponsive { .. })) => {
+            journal::complain(&format!("vipd: {error:#}; it was not replaced. {UNRESPONSIVE_REMEDY}"));
+            Exit::Unresponsive
+        }
+        (None, _) => fail(&error),
     }
 }
+
+const UNRESPONSIVE_REMEDY: &str = "To end it, kill it with SIGKILL; its leases run out by themselves, and a vipd that starts before goes \
+                                   on with them.";
 
 /// Columns of the terminal that standard output is.
 fn terminal_width() -> Option<usize> {
@@ -575,6 +601,10 @@ fn not_answered(error: ClientError) -> Exit {
         ClientError::Unresponsive { .. } => {
             journal::complain(&format!("vipd: {error}"));
             Exit::Unresponsive
+        }
+        ClientError::Refused(message) if message.starts_with(control::NOT_A_REQUEST) => {
+            journal::complain("vipd: the running vipd is of a version that does not know this request; restart it");
+            Exit::TooOld
         }
         ClientError::Unchanged(_) => {
             journal::complain(&format!("vipd: {error}"));

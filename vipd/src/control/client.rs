@@ -16,7 +16,8 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         socket::{
-            AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket,
+            AddressFamily, SockFlag, SockType, UnixAddr, connect as connect_to, getsockopt, setsockopt,
+            socket,
             sockopt::{PeerCredentials, SendTimeout},
         },
         time::{TimeVal, TimeValLike},
@@ -75,6 +76,13 @@ pub fn request(path: &Path, request: &Request) -> Result<Response, ClientError> 
     read(path, &answer)
 }
 
+/// Connects, for what is more than one request; also returns the id of the vipd that listens, if it is known here.
+pub fn connect(path: &Path) -> Result<(UnixStream, Option<u32>), ClientError> {
+    let stream = connected_or_why(path)?;
+    let pid = peer_pid(&stream);
+    Ok((stream, pid))
+}
+
 /// Sends one request, and passes each line of the reply to `take`, until vipd ends or `take` fails.
 pub fn follow(
     path: &Path,
@@ -104,14 +112,19 @@ fn wait_for_answer(path: &Path, stream: &UnixStream) -> Result<(), ClientError> 
     if is_there(IDLE_TIMEOUT) {
         return Ok(());
     }
-    let pid = getsockopt(stream, PeerCredentials).ok().and_then(|peer| u32::try_from(peer.pid()).ok());
-    match pid.filter(|pid| *pid != 0) {
+    match peer_pid(stream) {
         // Whoever listens there is not seen from here.
         None => Ok(()),
         Some(pid) if does_nothing(pid, is_there) => Err(ClientError::Unresponsive { pid: Some(pid) }),
         Some(_) if is_there(STATUS_TIMEOUT.saturating_sub(IDLE_TIMEOUT)) => Ok(()),
         Some(_) => Err(io_error(path, no_answer())),
     }
+}
+
+/// The id of the process that listens; `None` if it is not seen from here.
+fn peer_pid(stream: &UnixStream) -> Option<u32> {
+    let peer = getsockopt(stream, PeerCredentials).ok()?;
+    u32::try_from(peer.pid()).ok().filter(|pid| *pid != 0)
 }
 
 /// Whether no thread of a process runs or waits for the kernel, at any of a few looks, and no answer comes meanwhile.
@@ -146,7 +159,15 @@ fn no_answer() -> io::Error {
 }
 
 fn ask(path: &Path, request: &Request) -> Result<UnixStream, ClientError> {
-    let mut stream = connected(path).map_err(|error| match error {
+    let mut stream = connected_or_why(path)?;
+    let mut line = serde_json::to_vec(request).map_err(|error| io_error(path, error.into()))?;
+    line.push(b'\n');
+    stream.write_all(&line).map_err(|source| io_error(path, source))?;
+    Ok(stream)
+}
+
+fn connected_or_why(path: &Path) -> Result<UnixStream, ClientError> {
+    connected(path).map_err(|error| match error {
         Errno::ENOENT | Errno::ECONNREFUSED => ClientError::NotRunning(path.to_owned()),
         // It has not taken the connections before this one.
         Errno::EAGAIN => match pid_beside(path) {
@@ -154,11 +175,7 @@ fn ask(path: &Path, request: &Request) -> Result<UnixStream, ClientError> {
             pid => ClientError::Unresponsive { pid },
         },
         _ => io_error(path, error.into()),
-    })?;
-    let mut line = serde_json::to_vec(request).map_err(|error| io_error(path, error.into()))?;
-    line.push(b'\n');
-    stream.write_all(&line).map_err(|source| io_error(path, source))?;
-    Ok(stream)
+    })
 }
 
 /// Connects with a time limit, which std has not.
@@ -166,7 +183,7 @@ fn connected(path: &Path) -> nix::Result<UnixStream> {
     let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     let limit = TimeVal::milliseconds(i64::try_from(IDLE_TIMEOUT.as_millis()).unwrap_or(i64::MAX));
     setsockopt(&socket, SendTimeout, &limit)?;
-    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    connect_to(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(socket.into())
 }
 

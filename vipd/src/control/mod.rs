@@ -11,10 +11,16 @@ pub mod model;
 #[cfg(test)]
 mod tests;
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -23,7 +29,7 @@ use tokio::{
     time::timeout,
 };
 
-pub use client::{ClientError, follow, request};
+pub use client::{ClientError, connect, follow, request};
 use model::Status;
 
 use crate::{
@@ -62,6 +68,13 @@ pub enum Request {
     Stop,
     /// Exit at once, and leave the VIPs answered until the leases end, for the next vipd.
     Leave,
+    /// Leave the VIPs to the process that asks, which has prepared everything: the answer passes the locks on. `pins` is the place of
+    /// the pins that it has found.
+    Replace {
+        pins: String,
+    },
+    /// Start the installed program in the place of this one. Answered when it has taken over, or has failed.
+    Upgrade,
     /// The kept events; with `follow` also new ones, until the next request.
     Events {
         #[serde(flatten)]
@@ -95,6 +108,8 @@ pub enum Response {
         what: String,
     },
     Stopped,
+    /// The descriptors of the locks come with it.
+    Replaced,
     Events(Batch),
     /// A reload was rejected; nothing has changed.
     Refused {
@@ -115,7 +130,24 @@ pub enum Command {
     Undrain(oneshot::Sender<Result<String, String>>),
     Stop(oneshot::Sender<()>),
     Leave(oneshot::Sender<()>),
+    Replace(Replacement),
+    Upgrade(oneshot::Sender<Result<String, String>>),
 }
+
+/// A process that asks to take over.
+#[derive(Debug)]
+pub struct Replacement {
+    /// Of the request; the answer goes there if it takes over.
+    pub connection: OwnedFd,
+    pub pid: Option<u32>,
+    /// The place of the pins that it has found.
+    pub pins: String,
+    /// Why it does not take over; dropped if it does.
+    pub refusal: oneshot::Sender<String>,
+}
+
+/// What the answer to an unknown request begins with.
+pub const NOT_A_REQUEST: &str = "not a request";
 
 /// Why a configuration is not in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,6 +235,11 @@ async fn converse(
             Ok(Request::Events { wanted, follow: true }) => {
                 follow::follow(journal, wanted, &mut read, &mut write).await
             }
+            Ok(Request::Replace { pins }) => match replace(pins, write.as_ref(), commands).await {
+                Some(message) => send(&Response::Error { message }, &mut write).await,
+                // It has its answer. The end of the connection says that this process has ended.
+                None => return std::future::pending().await,
+            },
             request => {
                 let response = answer(request, commands, journal).await;
                 place.is_waited_for();
@@ -254,8 +291,33 @@ async fn answer(
         Ok(Request::Undrain) => done(commands, Command::Undrain).await,
         Ok(Request::Stop) => end(commands, Command::Stop).await,
         Ok(Request::Leave) => end(commands, Command::Leave).await,
+        Ok(Request::Upgrade) => done(commands, Command::Upgrade).await,
+        Ok(Request::Replace { .. }) => unreachable!("it is answered where the connection is"),
         Ok(Request::Events { wanted, .. }) => Response::Events(journal.read(&wanted)),
-        Err(error) => Response::Error { message: format!("not a request: {error}") },
+        Err(error) => Response::Error { message: format!("{NOT_A_REQUEST}: {error}") },
+    }
+}
+
+/// Has the process at the other end take over; returns why it does not.
+async fn replace(pins: String, stream: &UnixStream, commands: &mpsc::Sender<Command>) -> Option<String> {
+    let peer = match stream.peer_cred() {
+        Ok(peer) => peer,
+        Err(error) => return Some(error.to_string()),
+    };
+    // The locks are for nobody else, not even for a group that may stop vipd.
+    if peer.uid() != Uid::effective().as_raw() {
+        return Some(format!("uid {} may not take over", peer.uid()));
+    }
+    let connection = match stream.as_fd().try_clone_to_owned() {
+        Ok(connection) => connection,
+        Err(error) => return Some(error.to_string()),
+    };
+    let (refusal, refused) = oneshot::channel();
+    let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
+    let replacement = Replacement { connection, pid, pins, refusal };
+    match commands.send(Command::Replace(replacement)).await {
+        Ok(()) => refused.await.ok(),
+        Err(_) => Some("the daemon is stopping".into()),
     }
 }
 

@@ -109,7 +109,8 @@ impl FileLock {
     fn signed(mut self) -> Result<Self> {
         let Self { path, file } = &mut self;
         let pid = format!("{}\n", std::process::id());
-        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(pid.as_bytes()));
+        let written =
+            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(pid.as_bytes()));
         written.with_context(|| format!("write {}", path.display()))?;
         Ok(self)
     }
@@ -309,7 +310,10 @@ mod tests {
         let lock = FileLock::take(&dir, "lock").unwrap();
         let passed = lock.descriptor().unwrap();
         drop(lock);
-        assert!(matches!(FileLock::take(&dir, "lock"), Err(Unlocked::Held(_))), "it went with its first holder");
+        assert!(
+            matches!(FileLock::take(&dir, "lock"), Err(Unlocked::Held(_))),
+            "it went with its first holder"
+        );
         let taken = FileLock::passed_on(&dir, "lock", passed).unwrap();
         assert!(matches!(FileLock::take(&dir, "lock"), Err(Unlocked::Held(_))));
         // Another open file of the same name, and another file.

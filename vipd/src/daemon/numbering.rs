@@ -51,7 +51,9 @@ pub fn keep(old: &[Router], new: &mut [Router], kept: &[Option<InstanceId>]) -> 
 
 /// Numbers the routers as the pinned maps have it: the same virtual router keeps the slot that a predecessor on this node had for
 /// it, so that its lease goes on. Leases of others, and of sync groups that are not what they were, are released.
-pub fn adopt(routers: &mut [Router], instances: &InstancePage, leases: &LeasePage) -> Result<()> {
+///
+/// Returns which of them the predecessor had.
+pub fn adopt(routers: &mut [Router], instances: &InstancePage, leases: &LeasePage) -> Result<Vec<bool>> {
     let heads: Vec<InstanceHead> = (0..MAX_INSTANCES).map(|slot| instances.head(slot)).collect();
     let known = |router: &Router| (0..).zip(&heads).find(|(_, head)| head.key == router.key());
     let kept: Vec<Option<InstanceId>> = routers
@@ -80,7 +82,7 @@ pub fn adopt(routers: &mut [Router], instances: &InstancePage, leases: &LeasePag
             leases.release(slot);
         }
     }
-    Ok(())
+    Ok(kept.iter().map(Option::is_some).collect())
 }
 
 /// A sync group that had another of its members' slots for its lease keeps that one.

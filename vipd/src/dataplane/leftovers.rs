@@ -13,9 +13,9 @@ use nix::{errno::Errno, net::if_::if_nameindex, sys::stat::lstat};
 use super::{
     attachment::{FILTER_HANDLE, FILTER_PRIORITY, Pin},
     clsact, pin_dirs,
+    pinned_programs::is_program,
     predecessor::Predecessor,
     sys,
-    pinned_programs::is_program,
 };
 use crate::{
     host::{Kind, Leftover, Problems},
@@ -40,7 +40,9 @@ pub fn leftovers(bpffs: &Path) -> Result<Vec<Leftover>> {
                     }
                     found.push(program(&path, pin, ifindex));
                 }
-                None if path.file_name().and_then(|name| name.to_str()).is_some_and(is_program) => programs += 1,
+                None if path.file_name().and_then(|name| name.to_str()).is_some_and(is_program) => {
+                    programs += 1
+                }
                 None => others += 1,
             }
         }

@@ -238,7 +238,9 @@ impl Dataplane {
         let mut programs = Programs::new(pins.clone(), log)?;
         // A predecessor that is attached goes on if the kernel refuses this version.
         programs.verify_attached()?;
-        let array = |name: &str| MapData::from_pin(pins.path().join(name)).with_context(|| format!("open map {name}"));
+        let array = |name: &str| {
+            MapData::from_pin(pins.path().join(name)).with_context(|| format!("open map {name}"))
+        };
         let leases = LeasePage::new(array("LEASES")?.fd()).context("map LEASES into memory")?;
         let instances = InstancePage::new(array("INSTANCES")?.fd()).context("map INSTANCES into memory")?;
         let tables = Tables::new(

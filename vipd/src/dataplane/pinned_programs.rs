@@ -76,7 +76,8 @@ impl Candidate<'_> {
         ensure!(info.name_as_str() == Some(self.name), "its name is {:?}", info.name_as_str());
         let kind = info.program_type() as u32;
         ensure!(kind == self.kind, "it is a program of type {kind}");
-        let used: BTreeSet<u32> = info.map_ids()?.context("the kernel does not say which maps it uses")?.into_iter().collect();
+        let used: BTreeSet<u32> =
+            info.map_ids()?.context("the kernel does not say which maps it uses")?.into_iter().collect();
         for name in ESSENTIAL {
             let id = MapInfo::from_pin(pins.path().join(name))?.id();
             ensure!(used.contains(&id), "it does not use {name}");

@@ -21,10 +21,10 @@ use tokio::io::{Interest, unix::AsyncFd};
 use super::{
     attachment::{self, Attached, Attachment, FILTER_HANDLE, FILTER_PRIORITY, Mode, Pin, Wanted},
     clsact,
+    pinned_programs::{self, Candidate},
     pins::PinDir,
     refusal, sys,
     verification::{Refused, Verified},
-    pinned_programs::{self, Candidate},
 };
 use crate::host::XdpState;
 
@@ -175,7 +175,8 @@ impl Programs {
     fn ready_xdp(&mut self) -> Result<Ready<Xdp>> {
         let candidate = Candidate { name: XDP_PROGRAM, kind: XDP_KIND, object: &self.object };
         let open = |pin: PathBuf| {
-            let program = Xdp::from_pin(&pin, XdpAttachType::Interface).context("open the pinned XDP program")?;
+            let program =
+                Xdp::from_pin(&pin, XdpAttachType::Interface).context("open the pinned XDP program")?;
             Ok(Ready { program, pin })
         };
         if let Some(pin) = (!self.log).then(|| candidate.find(&self.pins)).flatten() {
@@ -201,8 +202,7 @@ impl Programs {
     }
 
     fn ready_tc(&mut self) -> Result<Ready<SchedClassifier>> {
-        let candidate =
-            Candidate { name: TC_PROGRAM, kind: TC_KIND, object: TC_OBJECT };
+        let candidate = Candidate { name: TC_PROGRAM, kind: TC_KIND, object: TC_OBJECT };
         let open = |pin: PathBuf| {
             let program = SchedClassifier::from_pin(&pin).context("open the pinned tc program")?;
             Ok(Ready { program, pin })

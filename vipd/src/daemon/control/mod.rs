@@ -15,6 +15,7 @@ mod signals;
 mod source_addresses;
 mod sources;
 mod status;
+mod succession;
 mod tracking;
 
 use anyhow::{Context, Result};
@@ -32,6 +33,7 @@ use self::{
     source_addresses::SourceAddresses,
     sources::{at, ticks},
     status::{ControlStatus, Node, merge},
+    succession::Upgrade,
     tracking::{ChangedResults, Due},
 };
 pub use self::{
@@ -39,9 +41,11 @@ pub use self::{
     sources::Sources, tracking::Tracking,
 };
 use super::{
+    exclusive::Exclusive,
     messages::{End, Fence, Message},
     reconcile::Installed,
     router::{Port, Router, spec_in_force},
+    upgrade::Invocation,
 };
 use crate::{
     control::{Command, model::Status},
@@ -68,6 +72,10 @@ pub struct Control<'m> {
     detached: DetachedEventLog,
     source_addresses: SourceAddresses,
     manager: ServiceManager,
+    /// For a successor.
+    exclusive: &'m Exclusive,
+    invocation: Invocation,
+    upgrade: Upgrade,
     /// Whether the handover has begun.
     stopping: bool,
     /// Clients that wait for the stop. They are answered by the end of the connection, when everything is removed.
@@ -101,6 +109,7 @@ impl<'m> Control<'m> {
         tracking: Tracking,
         notifier: Notifier,
         (own_macs, drained): (OwnMacs, Drained),
+        (exclusive, invocation): (&'m Exclusive, Invocation),
     ) -> Self {
         let mut links = LinkEventLog::default();
         links.follow(installed.routers());
@@ -119,6 +128,9 @@ impl<'m> Control<'m> {
             detached: DetachedEventLog::default(),
             source_addresses: SourceAddresses::default(),
             manager: ServiceManager::new(),
+            exclusive,
+            invocation,
+            upgrade: Upgrade::default(),
             stopping: false,
             stops: Vec::new(),
         }
@@ -134,13 +146,20 @@ impl<'m> Control<'m> {
     }
 
     async fn serve(&mut self) -> Result<End> {
+        // What a takeover has left to do.
+        self.do_wanted().await;
         let mut counters = ticks(misconfiguration::PERIOD);
         let mut attachments = ticks(attachments::PERIOD);
         loop {
             tokio::select! {
                 ended = &mut self.sources.end_rx => return ended.context(NO_WORD)?,
                 request = self.sources.signals.next() => self.signal(request).await,
-                Some(command) = self.sources.commands_rx.recv() => self.command(command).await,
+                Some(command) = self.sources.commands_rx.recv() => {
+                    if let Some(end) = self.command(command).await {
+                        return Ok(end);
+                    }
+                }
+                reason = self.upgrade.failed() => self.upgrade_failed(reason),
                 due = self.tracking.next() => self.tracked(due).await,
                 Some(notice) = self.sources.notices_rx.recv() => self.tell(notice),
                 Some(fence) = self.sources.fences_rx.recv() => self.fence(fence),
@@ -182,7 +201,8 @@ impl<'m> Control<'m> {
         }
     }
 
-    async fn command(&mut self, command: Command) {
+    /// Returns how the election has ended, if the command was its end.
+    async fn command(&mut self, command: Command) -> Option<End> {
         match command {
             Command::Status(reply) => {
                 if let Some(status) = self.status().await {
@@ -204,7 +224,10 @@ impl<'m> Control<'m> {
                 self.stops.push(reply);
                 self.leave("request").await;
             }
+            Command::Upgrade(reply) => self.upgrade(reply),
+            Command::Replace(replacement) => return self.replace(replacement).await,
         }
+        None
     }
 
     /// The whole status; `None` if the engine has ended.
