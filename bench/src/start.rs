@@ -70,7 +70,14 @@ fn measure(vipd: &Path, name: &str, replaces: bool, report: &mut Report) -> Resu
     ensure!(daemon.wait(PATIENCE)?.success(), "{}", daemon.log());
     daemon = lb01.start_vipd(vipd)?;
     lb01.wait_ready(vipd, PATIENCE)?;
-    report.add(PART, "stop --for-restart and a start", name, "adverts stop for", "ms", silence(&wire, address, stopped)?);
+    report.add(
+        PART,
+        "stop --for-restart and a start",
+        name,
+        "adverts stop for",
+        "ms",
+        silence(&wire, address, stopped)?,
+    );
     phases(lb01, "restart", name, report)?;
 
     if replaces {
@@ -91,7 +98,11 @@ fn measure(vipd: &Path, name: &str, replaces: bool, report: &mut Report) -> Resu
 /// The longest time between two adverts since then, once they come again.
 fn silence(wire: &Sniffer, from: IpAddr, since: Instant) -> Result<f64> {
     let times = || -> Vec<Instant> {
-        wire.adverts_from(from).iter().map(|(seen, _)| seen.at).filter(|at| *at + Duration::from_millis(50) > since).collect()
+        wire.adverts_from(from)
+            .iter()
+            .map(|(seen, _)| seen.at)
+            .filter(|at| *at + Duration::from_millis(50) > since)
+            .collect()
     };
     let heard = Instant::now();
     wait_for("adverts", PATIENCE, || times().iter().filter(|at| **at > heard).count() > 5)?;

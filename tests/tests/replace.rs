@@ -16,24 +16,47 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use support::*;
-use vipd_tests::{Daemon, probe::HttpProber, probe::Sniffer, wait_for};
+use vipd_common::abi::ABI_VERSION;
+use vipd_tests::{
+    Daemon,
+    probe::{HttpProber, Sniffer},
+    wait_for,
+};
 
 const HTTP_PERIOD: Duration = Duration::from_millis(5);
 /// Another virtual router, whose vipd nothing is done to.
 const CONTROL: &str = "gw";
+const OTHER_ABI: u32 = ABI_VERSION + 1;
 const CONTROL_IP: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 
+/// What the next vipd is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// The same once more.
+    Same,
+    /// With another program for the same maps.
+    OtherProgram,
+    /// With other maps.
+    OtherMaps,
+}
+
 /// A vipd that is to take over from the one on lb01.
-fn successor(bed: &Bed, arguments: &[&str]) -> Result<Daemon> {
+fn successor(bed: &Bed, next: Next) -> Result<Daemon> {
     let mut command = bed.lb01().vipd_run(&bed.vipd);
-    command.arg("--replace").args(arguments);
+    command.arg("--replace");
+    match next {
+        Next::Same => {}
+        // Not even the verifier sees the same instructions.
+        Next::OtherProgram => _ = command.arg("--log-xdp"),
+        Next::OtherMaps => _ = command.env("VIPD_TEST_ABI", OTHER_ABI.to_string()),
+    }
     Daemon::start("vipd on lb01, the next", &mut command, &bed.lb01().vipd_log())
 }
 
 /// Has it take over; returns how long the two have run beside each other.
-fn replace(bed: &Bed, lb01: &mut Daemon, arguments: &[&str]) -> Result<Duration> {
+fn replace(bed: &Bed, lb01: &mut Daemon, next: Next) -> Result<Duration> {
     let began = Instant::now();
-    let next = successor(bed, arguments)?;
+    let next = successor(bed, next)?;
     let status = lb01.wait(SOON)?;
     ensure!(status.success(), "{status}: {}", lb01.log());
     let took = began.elapsed();
@@ -53,7 +76,8 @@ fn program_id(bed: &Bed) -> Result<Value> {
 
 /// The longest silence of a router that advertises all the time.
 fn longest_gap(listener: &Sniffer, from: std::net::IpAddr) -> Duration {
-    let times: Vec<Instant> = adverts(listener).iter().filter(|heard| heard.from == from).map(|heard| heard.at).collect();
+    let times: Vec<Instant> =
+        adverts(listener).iter().filter(|heard| heard.from == from).map(|heard| heard.at).collect();
     times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
 }
 
@@ -74,7 +98,8 @@ fn unnoticed(interval: Duration, peer: Peer) -> Result<()> {
         Peer::Vipd => bed.start("lb02", &low)?,
         Peer::Keepalived => bed.lb02().start_keepalived(&low)?,
     };
-    let control = low.replace("virtual_router_id 51", "virtual_router_id 52").replace("10.0.0.3\n", "10.0.0.51\n");
+    let control =
+        low.replace("virtual_router_id 51", "virtual_router_id 52").replace("10.0.0.3\n", "10.0.0.51\n");
     let _control = bed.start(CONTROL, &control)?;
     bed.wait(CONTROL, "MASTER")?;
     let _nginx = bed.lb01().start_nginx((VIP, 80))?;
@@ -83,19 +108,26 @@ fn unnoticed(interval: Duration, peer: Peer) -> Result<()> {
     let (listener, prober) = (bed.listener()?, bed.prober()?);
     let client = HttpProber::start(bed.client().ns(), (VIP, 80).into(), HTTP_PERIOD, SOON)?;
     wait_advert(&listener, LB01, Instant::now())?;
-    let (mut beside, mut logs) = (Vec::new(), false);
+    let mut beside = Vec::new();
     let rounds = times("VIPD_REPLACEMENTS", 3);
     for i in 0..rounds {
-        for upgrade in [false, true] {
+        // A restart, then upgrades: to another program, to other maps, and back.
+        for next in [Next::Same, Next::OtherProgram, Next::OtherMaps, Next::Same] {
             let before = program_id(&bed)?;
-            logs ^= upgrade;
-            let arguments: &[&str] = if logs { &["--log-xdp"] } else { &[] };
-            beside.push(replace(&bed, &mut lb01, arguments)?);
+            beside.push(replace(&bed, &mut lb01, next)?);
             let is_other = || program_id(&bed).is_ok_and(|now| now != before);
-            if upgrade {
+            let maps = if next == Next::OtherMaps { OTHER_ABI } else { ABI_VERSION };
+            let is_alone = || {
+                let dirs = fs::read_dir(bed.lb01().bpffs_dir().join("vipd"))
+                    .map(|dirs| dirs.flatten().collect::<Vec<_>>());
+                dirs.is_ok_and(|dirs| {
+                    dirs.len() == 1 && dirs[0].file_name().to_str() == Some(&format!("v{maps}"))
+                })
+            };
+            wait_for("the maps of this version alone", SOON, is_alone)?;
+            wait_for("its program", SOON, || program_id(&bed).is_ok_and(|now| !now.is_null()))?;
+            if next == Next::OtherProgram {
                 wait_for("the other program", SOON, is_other)?;
-            } else if !logs {
-                ensure!(!is_other(), "round {i}: the same program was verified again");
             }
             let refused = bed.lb01().vipd_run(&bed.vipd).output()?;
             let refused = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -109,14 +141,18 @@ fn unnoticed(interval: Duration, peer: Peer) -> Result<()> {
     let failed = requests.iter().filter(|request| request.answer.is_err() || request.retried).count();
     let heard = adverts(&listener);
     let transitions = heard.windows(2).filter(|pair| pair[0].from == LB01 && pair[1].from == LB02).count()
-        + heard.windows(3).filter(|three| three[1].from == CONTROL_IP && three[0].from == LB01 && three[2].from == LB02).count();
+        + heard
+            .windows(3)
+            .filter(|three| three[1].from == CONTROL_IP && three[0].from == LB01 && three[2].from == LB02)
+            .count();
     let by_peer = heard.iter().filter(|heard| heard.from == LB02).count();
     let (gap, control_gap) = (longest_gap(&listener, LB01), longest_gap(&listener, CONTROL_IP));
     beside.sort();
     println!(
-        "{rounds} restarts and {rounds} upgrades at {interval:?}, peer {peer:?}: {lost} of {} questions and {failed} of {} requests \
+        "{} takeovers at {interval:?}, peer {peer:?}: {lost} of {} questions and {failed} of {} requests \
          lost, {by_peer} adverts of the peer in {transitions} takeovers; longest silence {gap:?}, of the control {control_gap:?}; \
          beside each other {:?} (median), {:?} (longest)",
+        beside.len(),
         probes.len(),
         requests.len(),
         beside[beside.len() / 2],
@@ -199,7 +235,13 @@ fn a_takeover_that_fails_changes_nothing() -> Result<()> {
     for (what, conf, arguments, code, said) in [
         ("a bad configuration", good.replace("priority", "priorty"), &[][..], 6, "priorty"),
         ("a missing interface", good.replace("eth0", "eth7"), &[], 1, "eth7"),
-        ("another BPF file system", good.clone(), &["--bpffs-dir", "/sys/fs/bpf/vipd-test-elsewhere"], 1, "--bpffs-dir"),
+        (
+            "another BPF file system",
+            good.clone(),
+            &["--bpffs-dir", "/sys/fs/bpf/vipd-test-elsewhere"],
+            1,
+            "--bpffs-dir",
+        ),
     ] {
         pair.bed.lb01().write_vipd_conf(&conf)?;
         let mut command = pair.bed.lb01().vipd_run(&pair.bed.vipd);
@@ -212,8 +254,15 @@ fn a_takeover_that_fails_changes_nothing() -> Result<()> {
         }
         let output = command.arg("--replace").output()?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.code() == Some(code) && text.contains(said), "{what}: {} {text}", output.status);
-        ensure!(pair.lb01.is_running() && pair.bed.status("lb01")?["since_unix_ms"] == since, "{what}: noticed");
+        ensure!(
+            output.status.code() == Some(code) && text.contains(said),
+            "{what}: {} {text}",
+            output.status
+        );
+        ensure!(
+            pair.lb01.is_running() && pair.bed.status("lb01")?["since_unix_ms"] == since,
+            "{what}: noticed"
+        );
     }
     pair.bed.lb01().write_vipd_conf(&good)?;
     // Bounded, and void afterwards: the one that was stopped goes on by itself.
@@ -225,7 +274,7 @@ fn a_takeover_that_fails_changes_nothing() -> Result<()> {
     pair.bed.wait("lb01", "MASTER")?;
     ensure!(pair.lb01.is_running());
     // And it can be replaced later.
-    replace(&pair.bed, &mut pair.lb01, &[])?;
+    replace(&pair.bed, &mut pair.lb01, Next::Same)?;
     pair.bed.wait("lb01", "MASTER")
 }
 
@@ -234,7 +283,7 @@ fn a_takeover_that_fails_changes_nothing() -> Result<()> {
 fn nothing_to_replace_is_a_start() -> Result<()> {
     let Some(bed) = Bed::new()? else { return Ok(()) };
     bed.lb01().write_vipd_conf(&node_conf(HIGH, ""))?;
-    let _lb01 = successor(&bed, &[])?;
+    let _lb01 = successor(&bed, Next::Same)?;
     bed.wait("lb01", "MASTER")
 }
 
@@ -246,7 +295,10 @@ fn an_upgrade_starts_its_successor() -> Result<()> {
     pair.bed.lb01().write_vipd_conf(&good.replace("priority", "priorty"))?;
     let output = pair.bed.ask("lb01", &["upgrade"]).output()?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.code() == Some(1) && text.contains("priorty") && text.contains("goes on"), "{text}");
+    ensure!(
+        output.status.code() == Some(1) && text.contains("priorty") && text.contains("continues"),
+        "{text}"
+    );
     ensure!(pair.lb01.is_running(), "{}", pair.lb01.log());
     pair.bed.lb01().write_vipd_conf(&good)?;
     let told = pair.bed.told("lb01", &["upgrade"])?;
@@ -269,22 +321,28 @@ fn an_upgrade_starts_its_successor() -> Result<()> {
 /// Another configuration comes into force with the takeover: what stays goes on, what is new begins, what is gone ends.
 #[test]
 fn a_successor_brings_its_configuration() -> Result<()> {
-    let gone = node_conf(HIGH, "").replace("VI_1", "VI_2").replace("id 51", "id 52").replace("10.0.0.3\n", "10.0.0.52\n");
+    let gone = node_conf(HIGH, "")
+        .replace("VI_1", "VI_2")
+        .replace("id 51", "id 52")
+        .replace("10.0.0.3\n", "10.0.0.52\n");
     let gone = gone.split_once("}\n").context("global_defs")?.1.to_owned();
     let new = gone.replace("VI_2", "VI_3").replace("id 52", "id 53").replace("10.0.0.52", "10.0.0.53");
     let Some(mut pair) = pair(&(node_conf(HIGH, "") + &gone), &node_conf(LOW, ""))? else { return Ok(()) };
     let since = pair.bed.status("lb02")?["since_unix_ms"].clone();
     let more = node_conf(HIGH, "").replace("10.0.0.3\n", "10.0.0.3\n        10.0.0.54\n");
     pair.bed.lb01().write_vipd_conf(&(more + &new))?;
-    replace(&pair.bed, &mut pair.lb01, &[])?;
+    replace(&pair.bed, &mut pair.lb01, Next::Same)?;
     pair.bed.lb01().wait_state(&pair.bed.vipd, "VI_3", "MASTER", SOON)?;
     let instances = pair.bed.lb01().status(&pair.bed.vipd)?["instances"].clone();
     ensure!(instances.as_array().is_some_and(|all| all.len() == 2), "{instances}");
     ensure!(pair.bed.state("lb01")? == "MASTER");
     let routes = || pair.bed.lb01().exec(&["ip", "route", "show", "table", "local", "proto", "118"]);
     for vip in ["10.0.0.3", "10.0.0.53", "10.0.0.54"] {
-        wait_for(format_args!("a route of {vip}"), SOON, || routes().is_ok_and(|routes| routes.contains(vip)))?;
-        let answered = || pair.bed.client().exec(&["arping", "-c", "1", "-w", "1", "-I", "eth0", vip]).is_ok();
+        wait_for(format_args!("a route of {vip}"), SOON, || {
+            routes().is_ok_and(|routes| routes.contains(vip))
+        })?;
+        let answered =
+            || pair.bed.client().exec(&["arping", "-c", "1", "-w", "1", "-I", "eth0", vip]).is_ok();
         wait_for(format_args!("an answer for {vip}"), SOON, answered)?;
     }
     ensure!(!routes()?.contains("10.0.0.52"), "a route of a VIP that is gone: {}", routes()?);

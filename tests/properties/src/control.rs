@@ -124,6 +124,9 @@ request_rows! {
     "undrain": Request::Undrain => Response::Done { .. },
     "stop": Request::Stop => Response::Stopped,
     "leave": Request::Leave => Response::Stopped,
+    // Here a takeover is refused, for there is nothing to take over.
+    "replace": Request::Replace { .. } => Response::Error { .. },
+    "upgrade": Request::Upgrade => Response::Done { .. },
     // The client has shut its end down, so one that follows ends after the first batch.
     "events": Request::Events { .. } => Response::Events(_),
 }
@@ -154,10 +157,14 @@ async fn obey(mut inbox: mpsc::Receiver<Command>) {
         match command {
             Command::Status(reply) => drop(reply.send(Status::default())),
             Command::Reload(reply) => drop(reply.send(Ok(String::new()))),
-            Command::HandOver { reply, .. } | Command::Drain(reply) | Command::Undrain(reply) => {
+            Command::HandOver { reply, .. }
+            | Command::Drain(reply)
+            | Command::Undrain(reply)
+            | Command::Upgrade(reply) => {
                 drop(reply.send(Ok(String::new())));
             }
             Command::Stop(reply) | Command::Leave(reply) => drop(reply.send(())),
+            Command::Replace(replacement) => drop(replacement.refusal.send(String::new())),
         }
     }
 }

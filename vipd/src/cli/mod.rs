@@ -603,7 +603,9 @@ fn not_answered(error: ClientError) -> Exit {
             Exit::Unresponsive
         }
         ClientError::Refused(message) if message.starts_with(control::NOT_A_REQUEST) => {
-            journal::complain("vipd: the running vipd is of a version that does not know this request; restart it");
+            journal::complain(
+                "vipd: the running vipd is of a version that does not know this request; restart it",
+            );
             Exit::TooOld
         }
         ClientError::Unchanged(_) => {

@@ -73,8 +73,8 @@ impl Exclusive {
         &self.dir
     }
 
-    /// Takes what the vipd before has passed on: from here on this is the only one.
-    pub fn take_over(&self, locks: Vec<OwnedFd>, pid_file: Option<&Path>) -> Result<()> {
+    /// Takes what the vipd before has passed on: from here on this is the only one. To be [signed](Self::sign).
+    pub fn take_over(&self, locks: Vec<OwnedFd>) -> Result<()> {
         let mut locks = locks.into_iter();
         let (Some(dir), Some(host)) = (locks.next(), locks.next()) else {
             bail!("the running vipd passed no locks on");
@@ -84,6 +84,15 @@ impl Exclusive {
         self.dir.take_over(dir).context("take over the lock of the runtime directory")?;
         // It is taken over once.
         let _ = self.host.set(host);
+        Ok(())
+    }
+
+    /// Puts the id of this process where others look for it. It waits for a disk, if the runtime directory is on one.
+    pub fn sign(&self, pid_file: Option<&Path>) -> Result<()> {
+        self.dir.sign()?;
+        if let Some(host) = self.host.get() {
+            host.sign()?;
+        }
         self.write_pid_file(pid_file)
     }
 

@@ -12,11 +12,11 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{self, Read, Seek, Write},
+    io::{self, Read},
     iter, mem,
     os::{
         fd::{AsRawFd, FromRawFd, OwnedFd},
-        unix::fs::MetadataExt,
+        unix::fs::{FileExt, MetadataExt},
     },
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -87,17 +87,19 @@ impl FileLock {
                 break lock;
             }
         };
-        Self { path, file }.signed().map_err(Unlocked::Failed)
+        let lock = Self { path, file };
+        lock.sign().map_err(Unlocked::Failed)?;
+        Ok(lock)
     }
 
-    /// The lock of that name, which another process has passed on.
+    /// The lock of that name, which another process has passed on, and whose id is still in it.
     pub fn passed_on(dir: &Dir, name: &str, descriptor: OwnedFd) -> Result<Self> {
         let lock = Self { path: dir.path().join(name), file: descriptor.into() };
         let path = lock.path.display();
         ensure!(is_named(&lock.file, dir, name), "the lock that was passed on is not {path}");
         // It is locked already by whoever has the same open file.
         lock.file.try_lock().with_context(|| format!("{path} was passed on, and is not locked"))?;
-        lock.signed()
+        Ok(lock)
     }
 
     /// To be passed on.
@@ -105,14 +107,13 @@ impl FileLock {
         self.file.try_clone().map(Into::into)
     }
 
-    /// With the id of this process in it.
-    fn signed(mut self) -> Result<Self> {
-        let Self { path, file } = &mut self;
+    /// Puts the id of this process into it.
+    pub fn sign(&self) -> Result<()> {
+        let Self { path, file } = self;
         let pid = format!("{}\n", std::process::id());
-        let written =
-            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(pid.as_bytes()));
-        written.with_context(|| format!("write {}", path.display()))?;
-        Ok(self)
+        file.set_len(0)
+            .and_then(|()| file.write_all_at(pid.as_bytes(), 0))
+            .with_context(|| format!("write {}", path.display()))
     }
 
     fn open(dir: &Dir, name: &str) -> Result<File> {
@@ -207,6 +208,11 @@ impl HostLock {
     pub fn passed_on(file: OwnedFd, group: Option<OwnedFd>) -> Result<Self> {
         let (dir, name) = Self::place()?;
         Ok(Self { file: FileLock::passed_on(&dir, &name, file)?, group })
+    }
+
+    /// Puts the id of this process into it.
+    pub fn sign(&self) -> Result<()> {
+        self.file.sign()
     }
 
     /// To be passed on: the file, and the socket of the fanout group if there is one.

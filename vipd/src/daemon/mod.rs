@@ -62,7 +62,8 @@ pub fn run(options: &Options) -> Result<()> {
     phases.end("configuration and locks");
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let local = LocalSet::new();
-    let result = local.block_on(&runtime, start::serve(options, loaded.config, &exclusive, &phases, collected));
+    let result =
+        local.block_on(&runtime, start::serve(options, loaded.config, &exclusive, &phases, collected));
     exclusive.release();
     // With it end the connections of those who asked for the stop: now another vipd may start.
     drop(local);

@@ -4,7 +4,9 @@ use std::fmt;
 
 use anyhow::Result;
 
-use super::{attach::Lost, clock, messages::DesiredHostStates, phases::Phase, router::Router, sockets::Sockets};
+use super::{
+    attach::Lost, clock, messages::DesiredHostStates, phases::Phase, router::Router, sockets::Sockets,
+};
 use crate::{coordinator::InstanceId, host::Repairs, time::Instant};
 
 /// What is done when the kernel refuses a step.

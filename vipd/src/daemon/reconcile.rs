@@ -236,6 +236,10 @@ impl Installed {
             self.routes_unsure = true;
         } else if is_filled {
             return Ok(());
+        } else if self.tables.is_none() && self.dataplane.holds(&contents).unwrap_or(false) {
+            // By a predecessor: a swap waits for the kernel.
+            self.tables = Some(contents);
+            return Ok(());
         }
         self.tables_unsure = true;
         if steps.note(self.dataplane.replace_tables(&contents))?.is_some() {

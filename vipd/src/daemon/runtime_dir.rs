@@ -75,13 +75,13 @@ impl RuntimeDir {
         Self { dir: dir.to_owned(), lock: OnceCell::new() }
     }
 
-    /// Takes the lock that was passed on.
+    /// Takes the lock that was passed on; to be [signed](Self::sign).
     pub fn take_over(&self, lock: OwnedFd) -> Result<()> {
         let opened = Dir::private(&self.dir, 0o755).context("open the runtime directory")?;
         let lock = FileLock::passed_on(&opened, LOCK, lock)?;
         // It is taken over once.
         let _ = self.lock.set(lock);
-        self.sign()
+        Ok(())
     }
 
     /// The lock, to be passed on.
@@ -90,7 +90,11 @@ impl RuntimeDir {
         Ok(lock.descriptor()?)
     }
 
-    fn sign(&self) -> Result<()> {
+    /// Puts the id of this process where others look for it.
+    pub fn sign(&self) -> Result<()> {
+        if let Some(lock) = self.lock.get() {
+            lock.sign()?;
+        }
         files::replace(&self.dir.join(PID_FILE), &format!("{}\n", std::process::id()), 0o644)
     }
 

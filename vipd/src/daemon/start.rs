@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     clock,
-    control::{Control, Drained, EngineHandle, OwnMacs, Reload, Signals, Sources, Tracking},
+    control::{Control, Drained, EngineHandle, OwnMacs, Reload, Signals, Sources, Succession, Tracking},
     desired::Desired,
     engine,
     exclusive::Exclusive,
@@ -68,7 +68,9 @@ pub async fn serve(
     let delays = LinkDelays::new(config.link_delays.clone());
     let desired = look_up(options, &config, &host, &delays).await?;
     warn_of_addresses(desired.routers(), &host).await?;
-    beside::warn(&config);
+    if incumbent.is_none() {
+        beside::warn(&config);
+    }
     let used = desired.routers().iter().flat_map(Router::present_ports).map(|port| port.name).collect();
     let tracking = Tracking::start(&config, &accounts, delays, used, &host).await;
     let parts = Parts { config, accounts, tracking, signals, links_rx, commands_rx };
@@ -213,7 +215,8 @@ impl Run<'_> {
         host: Host,
         mut servers: Servers,
     ) -> Result<Ran> {
-        let dataplane = load_beside(self.options)?;
+        let dataplane =
+            load_beside(self.options).map_err(|error| keep_verifier_log(error, self.exclusive.dir()))?;
         self.phases.end("load");
         let mut installed = Installed::new(host, dataplane)?;
         let begun = match self.take_over(&incumbent, &mut desired, &mut installed).await {
@@ -225,10 +228,11 @@ impl Run<'_> {
             Err(Untaken::After(error)) => return Ok((Err(error), Vec::new(), installed)),
         };
         tracing::info!(target: "vipd::event", event = "took_over", pid = incumbent.pid(), "took over from a vipd that ran");
+        let signed = self.exclusive.sign(self.options.pid_file.as_deref());
         let ready = servers.listen(&runtime_dir::socket(self.exclusive.dir().path()));
         // Two must not serve the same FIFOs and ports.
         incumbent.gone().await;
-        let ready = ready.and_then(|()| installed.refresh());
+        let ready = signed.and(ready).and_then(|()| installed.refresh());
         match endpoint(self.options).await {
             Ok(metrics) => servers.serve_metrics(metrics),
             Err(error) => tracing::error!(error = format!("{error:#}"), "metrics are not served"),
@@ -261,7 +265,7 @@ impl Run<'_> {
         let locks = incumbent.take_over(place).await.map_err(before)?;
         self.phases.end("request");
         let after = Untaken::After;
-        self.exclusive.take_over(locks, self.options.pid_file.as_deref()).map_err(after)?;
+        self.exclusive.take_over(locks).map_err(after)?;
         let host_states = installed.take_over(std::mem::take(desired), &modes).await.map_err(after)?;
         let events = installed.events().map_err(after)?;
         let beginning = Beginning { sockets, host_states, events, is_unattached: false, drained, own_macs };
@@ -335,7 +339,7 @@ impl Run<'_> {
         }
         let handle = EngineHandle::new(begun.messages_tx);
         let state = (begun.own_macs, begun.drained);
-        let succession = (exclusive, options.invocation.clone());
+        let succession = Succession::new(exclusive, options.invocation.clone());
         let control = Control::new(sources, handle, installed, reload, tracking, notifier, state, succession);
         let ended = control.run().await;
         if thread.join().is_err() {

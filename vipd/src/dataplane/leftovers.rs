@@ -47,7 +47,11 @@ pub fn leftovers(bpffs: &Path) -> Result<Vec<Leftover>> {
             }
         }
         let fix = format!("rm -r {}", dir.display());
-        let programs = if programs > 0 { format!(" and {programs} pinned programs") } else { String::new() };
+        let programs = match programs {
+            0 => String::new(),
+            1 => " and a verified program".to_owned(),
+            _ => format!(" and {programs} verified programs"),
+        };
         let what = format!("{others} pinned maps{programs} in {}", dir.display());
         found.push(Leftover::new(Kind::Pins, what, fix));
     }

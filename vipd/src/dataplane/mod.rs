@@ -347,6 +347,11 @@ impl Dataplane {
         self.tables.replace(contents)
     }
 
+    /// Whether the tables hold exactly this already.
+    pub fn holds(&self, contents: &Contents) -> Result<bool> {
+        self.tables.hold(contents)
+    }
+
     /// ARP requests and Neighbor Solicitations for a VIP that were replied to since it is in the table; 0 if it is not.
     pub fn replies(&self, vip: &VipKey) -> u64 {
         self.tables.replies().read(vip)

@@ -120,6 +120,13 @@ const MAPS: [Shape; 13] = [
     },
 ];
 
+/// The version in the directory's name. Builds for tests can be told to take themselves for another version with the same maps: an upgrade
+/// is then one from the other.
+fn version() -> u32 {
+    let told = std::env::var("VIPD_TEST_ABI").ok().filter(|_| cfg!(debug_assertions));
+    told.and_then(|version| version.parse().ok()).unwrap_or(ABI_VERSION)
+}
+
 /// `<bpffs>/vipd/v<ABI_VERSION>`.
 #[derive(Clone, Debug)]
 pub struct PinDir(PathBuf);
@@ -132,7 +139,7 @@ impl PinDir {
     /// If `bpffs` is not on a mounted BPF file system, or others may take away what is in it.
     pub fn open(bpffs: &Path) -> Result<Self> {
         let vipd = pin_dirs::of_vipd(&pin_dirs::bpffs(bpffs)?, "vipd")?;
-        let dir = pin_dirs::of_vipd(&vipd, &format!("v{ABI_VERSION}"))?;
+        let dir = pin_dirs::of_vipd(&vipd, &format!("v{}", version()))?;
         Ok(Self(dir.path().to_owned()))
     }
 

@@ -33,19 +33,16 @@ use self::{
     source_addresses::SourceAddresses,
     sources::{at, ticks},
     status::{ControlStatus, Node, merge},
-    succession::Upgrade,
     tracking::{ChangedResults, Due},
 };
 pub use self::{
     drain::Drained, engine_handle::EngineHandle, own_macs::OwnMacs, reload::Reload, signals::Signals,
-    sources::Sources, tracking::Tracking,
+    sources::Sources, succession::Succession, tracking::Tracking,
 };
 use super::{
-    exclusive::Exclusive,
     messages::{End, Fence, Message},
     reconcile::Installed,
     router::{Port, Router, spec_in_force},
-    upgrade::Invocation,
 };
 use crate::{
     control::{Command, model::Status},
@@ -72,10 +69,7 @@ pub struct Control<'m> {
     detached: DetachedEventLog,
     source_addresses: SourceAddresses,
     manager: ServiceManager,
-    /// For a successor.
-    exclusive: &'m Exclusive,
-    invocation: Invocation,
-    upgrade: Upgrade,
+    succession: Succession<'m>,
     /// Whether the handover has begun.
     stopping: bool,
     /// Clients that wait for the stop. They are answered by the end of the connection, when everything is removed.
@@ -109,7 +103,7 @@ impl<'m> Control<'m> {
         tracking: Tracking,
         notifier: Notifier,
         (own_macs, drained): (OwnMacs, Drained),
-        (exclusive, invocation): (&'m Exclusive, Invocation),
+        succession: Succession<'m>,
     ) -> Self {
         let mut links = LinkEventLog::default();
         links.follow(installed.routers());
@@ -128,9 +122,7 @@ impl<'m> Control<'m> {
             detached: DetachedEventLog::default(),
             source_addresses: SourceAddresses::default(),
             manager: ServiceManager::new(),
-            exclusive,
-            invocation,
-            upgrade: Upgrade::default(),
+            succession,
             stopping: false,
             stops: Vec::new(),
         }
@@ -159,7 +151,7 @@ impl<'m> Control<'m> {
                         return Ok(end);
                     }
                 }
-                reason = self.upgrade.failed() => self.upgrade_failed(reason),
+                reason = self.succession.failed() => self.succession.tell_failure(&reason),
                 due = self.tracking.next() => self.tracked(due).await,
                 Some(notice) = self.sources.notices_rx.recv() => self.tell(notice),
                 Some(fence) = self.sources.fences_rx.recv() => self.fence(fence),
@@ -224,10 +216,27 @@ impl<'m> Control<'m> {
                 self.stops.push(reply);
                 self.leave("request").await;
             }
-            Command::Upgrade(reply) => self.upgrade(reply),
-            Command::Replace(replacement) => return self.replace(replacement).await,
+            Command::Upgrade(reply) => {
+                let busy = self.busy();
+                self.succession.start(reply, busy);
+            }
+            Command::Replace(replacement) => {
+                let (busy, Self { succession, installed, engine, manager, .. }) = (self.busy(), self);
+                return succession.pass_on(replacement, busy, installed, engine, manager).await;
+            }
         }
         None
+    }
+
+    /// What has to be over before another vipd may take over.
+    fn busy(&self) -> Option<&'static str> {
+        if self.stopping {
+            Some("vipd is stopping")
+        } else if self.reload.is_under_way() {
+            Some("a reload waits for removed instances to be handed over; try again")
+        } else {
+            None
+        }
     }
 
     /// The whole status; `None` if the engine has ended.
