@@ -67,12 +67,17 @@ pub fn adopt(routers: &mut [Router], instances: &InstancePage, leases: &LeasePag
         router.number(router.id(), lease);
     }
     keep_leases_of_groups(routers, &heads);
+    // One look for all slots: nobody advertises while this runs.
+    let mut sharing: HashMap<u32, usize> = HashMap::new();
+    for head in heads.iter().filter(|head| head.key.vrid != 0) {
+        *sharing.entry(head.lease_slot).or_default() += 1;
+    }
     for (slot, head) in (0..).zip(&heads) {
         if !routers.iter().any(|router| router.id().slot() == slot) {
             instances.clear(slot);
         }
         let members = || routers.iter().filter(|router| router.lease().slot() == slot);
-        let then = heads.iter().filter(|head| head.lease_slot == slot && head.key.vrid != 0).count();
+        let then = sharing.get(&slot).copied().unwrap_or_default();
         let is_same = |router: &Router| {
             heads[usize::from(router.id().0)] == InstanceHead { key: router.key(), lease_slot: slot }
         };
