@@ -5,7 +5,6 @@
 //! program behind it has that tag, the type, the name and these maps. Anything else is verified anew.
 
 use std::{
-    collections::BTreeSet,
     fs,
     hash::{DefaultHasher, Hash, Hasher},
     io,
@@ -15,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use aya::{maps::MapInfo, programs::ProgramInfo};
 
-use super::pins::PinDir;
+use super::{pins::PinDir, sys};
 
 /// What the name of every such pin begins with.
 const PREFIX: &str = "program-";
@@ -76,8 +75,7 @@ impl Candidate<'_> {
         ensure!(info.name_as_str() == Some(self.name), "its name is {:?}", info.name_as_str());
         let kind = info.program_type() as u32;
         ensure!(kind == self.kind, "it is a program of type {kind}");
-        let used: BTreeSet<u32> =
-            info.map_ids()?.context("the kernel does not say which maps it uses")?.into_iter().collect();
+        let used = sys::maps_of_pinned_program(path).context("look at the maps that it uses")?;
         for name in ESSENTIAL {
             let id = MapInfo::from_pin(pins.path().join(name))?.id();
             ensure!(used.contains(&id), "it does not use {name}");
