@@ -24,7 +24,7 @@ use nix::{
 };
 
 use super::{Request, Response};
-use crate::processes::Process;
+use vipd_system::processes::Process;
 
 /// Longest wait for a connection, for the request to be taken, and for each part of a status; a stop takes up to two advert
 /// intervals of up to 255 s, and is not bounded by it.

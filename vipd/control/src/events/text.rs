@@ -1,13 +1,11 @@
-//! `vipd events`.
+//! Events for people: `vipd events`.
 
 use std::{fmt::Write as _, io};
 
 use serde_json::{Value, json};
 
-use crate::{
-    dump::date,
-    events::{Batch, Record},
-};
+use super::{Batch, Record};
+use vipd_system::calendar::date;
 
 /// Writes a line for each event, and one before them if some were lost.
 pub fn render(out: &mut impl io::Write, batch: &Batch, json: bool) -> io::Result<()> {

@@ -4,10 +4,12 @@
 //! queue, or is answered from the [`Journal`]. A client that sends or reads slowly, or sends too much, delays only its own
 //! connection.
 
-mod arbiters;
 mod client;
+pub mod events;
 mod follow;
 pub mod model;
+pub mod places;
+pub mod status;
 #[cfg(test)]
 mod tests;
 
@@ -26,11 +28,9 @@ use tokio::{
 pub use client::{ClientError, follow, request};
 use model::Status;
 
-use crate::{
-    events::{Batch, Journal, Wanted},
-    files,
-    places::{Full, Place, Places},
-};
+use events::{Batch, Journal, Wanted};
+use places::{Full, Place, Places};
+use vipd_system::files;
 
 /// A request is shorter than this.
 const MAX_REQUEST_BYTES: u64 = 4096;

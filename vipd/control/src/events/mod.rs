@@ -8,6 +8,7 @@ mod collector;
 mod journal;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,6 +18,7 @@ use tracing::{Level, Metadata};
 
 pub use collector::{Collected, Collector, collector};
 pub use journal::{Followed, Journal};
+pub use text::render;
 
 /// What goes on (clients that are turned away, news that is skipped) is one event in this time, with the number.
 pub const SAY_EVERY: Duration = Duration::from_secs(60);
