@@ -5,6 +5,7 @@ mod chosen;
 mod cleanup;
 mod completions;
 mod doctor;
+mod import;
 mod locate;
 mod monitor;
 mod top;
@@ -255,6 +256,14 @@ enum Command {
         #[command(flatten)]
         runtime: Runtime,
     },
+    /// Write a configuration from the files of ldirectord and heartbeat: ldirectord.cf, ha.cf, haresources, authkeys
+    ///
+    /// Each part says which line it comes from; notes name every line that has no equal. Exit codes: 0 no errors; 1 something has
+    /// no equal, with --strict; 2 errors, and nothing is written.
+    Import {
+        #[command(flatten)]
+        args: import::Args,
+    },
     /// Print a completion script for a shell
     Completions { shell: Shell },
     /// Hand all instances over, remove everything from the kernel, and exit
@@ -422,6 +431,10 @@ pub fn main() -> ExitCode {
         Command::Handover { instance, to, runtime } => done(&runtime, &Request::HandOver { instance, to }),
         Command::Drain { runtime } => done(&runtime, &Request::Drain),
         Command::Undrain { runtime } => done(&runtime, &Request::Undrain),
+        Command::Import { args } => match import::import(&args) {
+            Ok(exit) => exit,
+            Err(error) => fail(&error),
+        },
         Command::Completions { shell } => {
             shown(io::stdout().write_all(&completions(shell)).map_err(Into::into))
         }
