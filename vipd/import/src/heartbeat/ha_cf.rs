@@ -113,7 +113,7 @@ impl Ha {
             "stonith" | "stonith_host" => notes.warning(
                 place,
                 format!("`{}` has no equal", head.text),
-                "a fence_script runs before a takeover out of silence, see docs/operate/handover.md",
+                "a fence_script runs before a takeover out of silence, see docs/operate/maintenance.md",
             ),
             "watchdog" => notes.warning(
                 place,
