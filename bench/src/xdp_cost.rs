@@ -17,11 +17,9 @@ use aya::{
     TestRun,
     programs::{TestRunOptions, TestRunResult},
 };
-use vipd::{
-    dataplane::{Contents, Dataplane, Identity},
-    time::Instant,
-};
 use vipd_common::abi::{IndexEntry, InstanceHead, InstanceKey, VipEntry, VipKey, instance_flag, mapped};
+use vipd_core::time::Instant;
+use vipd_dataplane::{Contents, Dataplane, Identity};
 use vipd_tests::xdp::Program;
 
 const ROUNDS: usize = 15;

@@ -2,32 +2,27 @@
 //!
 //! `ARCHITECTURE.md` has the parts and their boundaries.
 
-pub mod announce;
 pub mod beside;
 pub mod capabilities;
 pub mod cleanup;
 pub mod cli;
-pub mod control;
 pub mod daemon;
-pub mod dataplane;
 mod denial;
 pub mod detection;
 pub mod doctor;
 pub mod dump;
-pub mod events;
-pub mod files;
-pub mod host;
-mod interface_names;
 pub mod machine;
 pub mod metrics;
 pub mod notify;
-mod places;
 mod printable;
-mod processes;
-mod resources;
 pub mod scripts;
-mod socket_filter;
 pub mod tracking;
 
 use printable::printable;
+use vipd_announce as announce;
+use vipd_control as control;
+use vipd_control::{events, places};
 pub use vipd_core::{coordinator, lease_manager, time, vrrp};
+use vipd_dataplane as dataplane;
+use vipd_host as host;
+use vipd_system::{files, interface_names, processes, resources, socket_filter};

@@ -1,4 +1,4 @@
-//! `build-ebpf`: compiles `vipd-ebpf` for BPF, once for each hook, and puts the objects where `vipd/build.rs` embeds them from.
+//! `build-ebpf`: compiles `vipd-ebpf` for BPF, once for each hook, and puts the objects where `vipd/dataplane/build.rs` embeds them from.
 //!
 //! The target has no `core` in rustup, so one of two compilers does it: Debian's `rustc-web`, which comes with a
 //! built `core` for BPF, or a rustup nightly, which builds it from `rust-src`.

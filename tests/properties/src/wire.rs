@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use vipd::announce::{AdvertSpec, AnnouncedAddress, Frame as Announcement, advert_frame, advert_packet};
+use vipd_announce::{AdvertSpec, AnnouncedAddress, Frame as Announcement, advert_frame, advert_packet};
 use vipd_common::{
     Priority, Version, Vrid,
     types::ChecksumForm,

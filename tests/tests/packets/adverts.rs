@@ -2,8 +2,8 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-use vipd::time::Instant;
 use vipd_common::abi::{event_kind, mapped};
+use vipd_core::time::Instant;
 
 use crate::{
     bench::{Bench, LEASE_SLOT, PRIMARY, SLOT, VIP, XDP_DROP, XDP_PASS, identity, now},
@@ -216,7 +216,7 @@ fn what_is_no_advert_for_us_does_nothing() {
 #[test]
 fn a_v2_owner_hears_nobody() {
     let Some(mut bench) = Bench::new() else { return };
-    bench.configure(&vipd::dataplane::Identity { version: 2, priority: 255, ..identity() }, &[(0, VIP)]);
+    bench.configure(&vipd_dataplane::Identity { version: 2, priority: 255, ..identity() }, &[(0, VIP)]);
     let discards = |bench: &mut Bench, source, priority| {
         let (outcome, moved) = bench.moved(&Ipv4::advert(source, v2(51, priority, 1, &[VIP])).frame());
         assert_eq!((outcome.verdict, &moved[..]), (XDP_DROP, &[("local_owner", 1)][..]));
@@ -237,7 +237,7 @@ fn another_address_list_is_noted_and_accepted() {
     let other = Ipv4Addr::new(192, 0, 2, 101);
     let ours = [VIP, other];
     bench.configure(
-        &vipd::dataplane::Identity { address_list_digest: crate::bench::digest(&ours), ..identity() },
+        &vipd_dataplane::Identity { address_list_digest: crate::bench::digest(&ours), ..identity() },
         &[(0, VIP)],
     );
     for (what, list, differs) in [

@@ -2,8 +2,8 @@
 
 use std::{net::Ipv6Addr, time::Duration};
 
-use vipd::time::Instant;
 use vipd_common::abi::event_kind;
+use vipd_core::time::Instant;
 
 use crate::{
     bench::{Bench, LINK_LOCAL_VIP6, PRIMARY6, SLOT, VIP, VIP6, XDP_DROP, XDP_PASS, identity, identity6},

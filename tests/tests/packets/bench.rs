@@ -10,15 +10,13 @@ use aya::{
     maps::{Array, Map, MapData},
     programs::TestRunOptions,
 };
-use vipd::{
-    dataplane::{Contents, Dataplane, Events, Identity},
-    time::Instant,
-};
 use vipd_common::abi::{
     ABI_VERSION, ADDRESS_DIGEST_MASK, Counters, IndexEntry, InstanceCounters, InstanceHead, InstanceKey,
     InstanceRecord, OWN_INTERFACE, PeerEntry, PeerKey, RingEvent, VipEntry, VipKey, address_digest,
     address_digest_v6, mapped,
 };
+use vipd_core::time::Instant;
+use vipd_dataplane::{Contents, Dataplane, Events, Identity};
 use vipd_tests::{BPFFS, prefix::Prefix};
 
 pub use crate::hook::{XDP_DROP, XDP_PASS, XDP_TX};

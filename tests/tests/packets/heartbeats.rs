@@ -4,8 +4,9 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-use vipd::{dataplane::Identity, time::Instant};
 use vipd_common::abi::{VipEntry, event_kind, instance_flag, mapped};
+use vipd_core::time::Instant;
+use vipd_dataplane::Identity;
 
 use crate::{
     bench::{Bench, LEASE_SLOT, MAC, SLOT, VIP, XDP_DROP, XDP_PASS, XDP_TX, identity, now},

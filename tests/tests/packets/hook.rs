@@ -4,7 +4,7 @@ use aya::{
     TestRun,
     programs::{ProgramError, TestRunOptions, TestRunResult},
 };
-use vipd::dataplane::Dataplane;
+use vipd_dataplane::Dataplane;
 
 /// XDP's names for verdicts, which the rows use.
 pub const XDP_DROP: u32 = 1;

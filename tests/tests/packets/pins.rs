@@ -4,8 +4,8 @@
 
 use std::process::Command;
 
-use vipd::dataplane::{Dataplane, Pinned, Verified, try_load};
 use vipd_common::abi::ABI_VERSION;
+use vipd_dataplane::{Dataplane, Pinned, Verified, try_load};
 
 use crate::bench::LEASE_SLOT;
 

@@ -80,7 +80,7 @@ fn a_takeover_is_not_held_back() {
     events(&mut bench);
     bench.change_record(|record| record.lease_ns = 3_600_000_000_000);
     bench.run(&advert(9, 200));
-    assert_eq!(bench.dataplane().pages().leases().read(LEASE_SLOT), vipd::time::Instant::default());
+    assert_eq!(bench.dataplane().pages().leases().read(LEASE_SLOT), vipd_core::time::Instant::default());
     let mut revoked = false;
     while let Some(event) = bench.event() {
         revoked |= event.kind == event_kind::REVOKED && event.priority == 200;

@@ -5,8 +5,9 @@ use std::{
     time::Duration,
 };
 
-use vipd::{dataplane::Identity, time::Instant};
 use vipd_common::abi::{PeerEntry, VipEntry, instance_flag, mapped};
+use vipd_core::time::Instant;
+use vipd_dataplane::Identity;
 
 use crate::{
     bench::{

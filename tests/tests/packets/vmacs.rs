@@ -2,8 +2,8 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-use vipd::dataplane::Identity;
 use vipd_common::abi::{VipEntry, instance_flag};
+use vipd_dataplane::Identity;
 
 use crate::{
     bench::{Bench, LEASE_SLOT, MAC, SLOT, VIP, VIP6, XDP_DROP, XDP_PASS, XDP_TX, identity, identity6},

@@ -5,15 +5,15 @@ mod chosen;
 mod cleanup;
 mod completions;
 mod doctor;
-pub mod events;
+mod import;
 mod locate;
 mod monitor;
-pub mod status;
 mod top;
 
 use std::{
     io::{self, IsTerminal, Write},
     net::IpAddr,
+    os::fd::AsRawFd,
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -25,12 +25,12 @@ pub use clap_complete::{Generator, Shell};
 pub use completions::completions;
 use monitor::Verdict;
 use serde::Serialize;
-use status::View;
+use vipd_control::status::{self, View};
 
 use crate::{
     control::{self, ClientError, Request, Response, model::Status},
     daemon::{self, journal, runtime_dir},
-    events::Wanted,
+    events::{self, Wanted},
     metrics,
 };
 
@@ -214,7 +214,7 @@ enum Command {
     /// Show the status live in this terminal
     Top {
         /// Time between two updates
-        #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = top::interval)]
+        #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = status::interval)]
         interval: Duration,
         #[command(flatten)]
         runtime: Runtime,
@@ -268,6 +268,14 @@ enum Command {
     Upgrade {
         #[command(flatten)]
         runtime: Runtime,
+    },
+    /// Write a configuration from the files of ldirectord and heartbeat: ldirectord.cf, ha.cf, haresources, authkeys
+    ///
+    /// Each part says which line it comes from; notes name every line that has no equal. Exit codes: 0 no errors; 1 something has
+    /// no equal, with --strict; 2 errors, and nothing is written.
+    Import {
+        #[command(flatten)]
+        args: import::Args,
     },
     /// Print a completion script for a shell
     Completions { shell: Shell },
@@ -418,7 +426,10 @@ pub fn main() -> ExitCode {
         Command::Where { address, runtime } => located(&runtime, &address.to_string(), false),
         Command::IsMaster { instance, quiet, runtime } => located(&runtime, &instance, quiet),
         Command::Top { interval, runtime } => {
-            shown(top::run(&runtime_dir::socket(&runtime.runtime_dir), interval))
+            match top::run(&runtime_dir::socket(&runtime.runtime_dir), interval) {
+                Ok(never) => match never {},
+                Err(error) => fail(&error),
+            }
         }
         Command::Events { follow, json, since, instance, runtime } => {
             match instance.as_deref().map_or(Ok(()), |name| is_known(&runtime, name)) {
@@ -437,6 +448,10 @@ pub fn main() -> ExitCode {
         Command::Drain { runtime } => done(&runtime, &Request::Drain),
         Command::Undrain { runtime } => done(&runtime, &Request::Undrain),
         Command::Upgrade { runtime } => done(&runtime, &Request::Upgrade),
+        Command::Import { args } => match import::import(&args) {
+            Ok(exit) => exit,
+            Err(error) => fail(&error),
+        },
         Command::Completions { shell } => {
             shown(io::stdout().write_all(&completions(shell)).map_err(Into::into))
         }
@@ -472,9 +487,15 @@ const UNRESPONSIVE_REMEDY: &str = "To end it, kill it with SIGKILL; its leases r
 
 /// Columns of the terminal that standard output is.
 fn terminal_width() -> Option<usize> {
-    let size = io::stdout().is_terminal().then(crossterm::terminal::size)?;
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel writes a `winsize`, which outlives the call.
+    let result = unsafe { libc::ioctl(stdout.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
     // A terminal that does not know its size says 0.
-    size.ok().map(|(columns, _)| columns.into()).filter(|columns| *columns > 0)
+    Some(usize::from(size.ws_col)).filter(|columns| result == 0 && *columns > 0)
 }
 
 /// `status --check`: prints one line, and exits as a monitoring system reads it.

@@ -17,14 +17,12 @@ use aya::{
     TestRun,
     programs::{TestRunOptions, TestRunResult},
 };
-use vipd::{
-    dataplane::{Contents, Dataplane, Events, Identity},
-    time::Instant,
-};
 use vipd_common::abi::{
     Counters, IndexEntry, InstanceCounters, InstanceHead, InstanceKey, PeerEntry, PeerKey, VipEntry, VipKey,
     auth_type, instance_flag, mapped, vip_flag,
 };
+use vipd_core::time::Instant;
+use vipd_dataplane::{Contents, Dataplane, Events, Identity};
 
 use oracle::{Expected, INTERVAL_S};
 use routers::{MAC, ROUTERS, Router};

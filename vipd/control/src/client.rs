@@ -1,0 +1,212 @@
+//! The client's side, blocking: used by `vipd status`, `vipd events`, `vipd stop` and others.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        socket::{
+            AddressFamily, SockFlag, SockType, UnixAddr, connect as connect_to, getsockopt, setsockopt,
+            socket,
+            sockopt::{PeerCredentials, SendTimeout},
+        },
+        time::{TimeVal, TimeValLike},
+    },
+};
+
+use super::{Request, Response};
+use vipd_system::processes::Process;
+
+/// Longest wait for a connection, for the request to be taken, and for each part of a status; a stop takes up to two advert
+/// intervals of up to 255 s, and is not bounded by it.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
+/// After this long a vipd that does nothing at all is not waited for. One that runs, or waits for the kernel, may be on a busy machine.
+const IDLE_TIMEOUT: Duration = Duration::from_millis(1500);
+/// Looks at what it does, so far apart.
+const LOOKS: u32 = 4;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+/// Most octets of a reply. The status of 10,000 VIPs has a few million.
+const MAX_ANSWER_BYTES: u64 = 64 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("no vipd is running with the control socket {}", .0.display())]
+    NotRunning(PathBuf),
+    /// It has taken the request, or not even that, and does nothing.
+    #[error("vipd{} does not answer: stopped or hung", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    Unresponsive { pid: Option<u32> },
+    #[error("talk to vipd over {}", path.display())]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{0}")]
+    Refused(String),
+    #[error("reload rejected; the running configuration is unchanged{separator}{0}", separator = if .0.contains('\n') { "\n" } else { ": " })]
+    Unchanged(String),
+}
+
+/// Sends one request and waits for its answer.
+pub fn request(path: &Path, request: &Request) -> Result<Response, ClientError> {
+    let mut stream = ask(path, request)?;
+    if matches!(request, Request::Status | Request::Events { .. }) {
+        wait_for_answer(path, &stream)?;
+        stream.set_read_timeout(Some(STATUS_TIMEOUT)).map_err(|source| io_error(path, source))?;
+    }
+    let answer = read_line(&mut BufReader::new(&mut stream)).map_err(|source| io_error(path, source))?;
+    if answer.is_empty() && matches!(request, Request::Stop | Request::Leave) {
+        // The daemon was gone before it could say so.
+        return Ok(Response::Stopped);
+    }
+    if answer.is_empty() {
+        let ended = "vipd has ended before it answered";
+        return Err(io_error(path, io::Error::new(io::ErrorKind::UnexpectedEof, ended)));
+    }
+    read(path, &answer)
+}
+
+/// Connects, for what is more than one request; also returns the id of the vipd that listens, if it is known here.
+pub fn connect(path: &Path) -> Result<(UnixStream, Option<u32>), ClientError> {
+    let stream = connected_or_why(path)?;
+    let pid = peer_pid(&stream);
+    Ok((stream, pid))
+}
+
+/// Sends one request, and passes each line of the reply to `take`, until vipd ends or `take` fails.
+pub fn follow(
+    path: &Path,
+    request: &Request,
+    mut take: impl FnMut(Response) -> io::Result<()>,
+) -> Result<io::Result<()>, ClientError> {
+    let mut stream = BufReader::new(ask(path, request)?);
+    loop {
+        let line = read_line(&mut stream).map_err(|source| io_error(path, source))?;
+        if line.is_empty() {
+            return Ok(Ok(()));
+        }
+        if let Err(error) = take(read(path, &line)?) {
+            return Ok(Err(error));
+        }
+    }
+}
+
+/// Waits until there is something to read, for as long as the vipd at the other end does something.
+fn wait_for_answer(path: &Path, stream: &UnixStream) -> Result<(), ClientError> {
+    let is_there = |timeout: Duration| {
+        let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        // A signal that comes meanwhile is as good as a look in vain.
+        poll(&mut fds, timeout).is_ok_and(|count| count > 0)
+    };
+    if is_there(IDLE_TIMEOUT) {
+        return Ok(());
+    }
+    match peer_pid(stream) {
+        // Whoever listens there is not seen from here.
+        None => Ok(()),
+        Some(pid) if does_nothing(pid, is_there) => Err(ClientError::Unresponsive { pid: Some(pid) }),
+        Some(_) if is_there(STATUS_TIMEOUT.saturating_sub(IDLE_TIMEOUT)) => Ok(()),
+        Some(_) => Err(io_error(path, no_answer())),
+    }
+}
+
+/// The id of the process that listens; `None` if it is not seen from here.
+fn peer_pid(stream: &UnixStream) -> Option<u32> {
+    let peer = getsockopt(stream, PeerCredentials).ok()?;
+    u32::try_from(peer.pid()).ok().filter(|pid| *pid != 0)
+}
+
+/// Whether no thread of a process runs or waits for the kernel, at any of a few looks, and no answer comes meanwhile.
+fn does_nothing(pid: u32, is_there: impl Fn(Duration) -> bool) -> bool {
+    let process = Process::of(Some(pid));
+    let is_idle = || {
+        let states = process.thread_states();
+        !states.is_empty() && states.iter().all(|state| !matches!(state, 'R' | 'D'))
+    };
+    (0..LOOKS).all(|_| is_idle() && !is_there(BETWEEN_LOOKS))
+}
+
+/// Reads one line; empty at the end. The listening process may not be vipd.
+pub(super) fn read_line(stream: &mut impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    let mut limited = stream.take(MAX_ANSWER_BYTES);
+    limited.read_line(&mut line).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => no_answer(),
+        _ => error,
+    })?;
+    if limited.limit() == 0 {
+        let text =
+            format!("the reply has more than {MAX_ANSWER_BYTES} octets: the listening process is not vipd");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    Ok(line)
+}
+
+fn no_answer() -> io::Error {
+    let text = format!("no reply within {} s: the daemon is busy or stopped", STATUS_TIMEOUT.as_secs());
+    io::Error::new(io::ErrorKind::TimedOut, text)
+}
+
+fn ask(path: &Path, request: &Request) -> Result<UnixStream, ClientError> {
+    let mut stream = connected_or_why(path)?;
+    let mut line = serde_json::to_vec(request).map_err(|error| io_error(path, error.into()))?;
+    line.push(b'\n');
+    stream.write_all(&line).map_err(|source| io_error(path, source))?;
+    Ok(stream)
+}
+
+fn connected_or_why(path: &Path) -> Result<UnixStream, ClientError> {
+    connected(path).map_err(|error| match error {
+        Errno::ENOENT | Errno::ECONNREFUSED => ClientError::NotRunning(path.to_owned()),
+        // It has not taken the connections before this one.
+        Errno::EAGAIN => match pid_beside(path) {
+            Some(pid) if !does_nothing(pid, pause) => io_error(path, no_answer()),
+            pid => ClientError::Unresponsive { pid },
+        },
+        _ => io_error(path, error.into()),
+    })
+}
+
+/// Connects with a time limit, which std has not.
+fn connected(path: &Path) -> nix::Result<UnixStream> {
+    let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let limit = TimeVal::milliseconds(i64::try_from(IDLE_TIMEOUT.as_millis()).unwrap_or(i64::MAX));
+    setsockopt(&socket, SendTimeout, &limit)?;
+    connect_to(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(socket.into())
+}
+
+/// Lets some time pass, in which nothing comes.
+fn pause(time: Duration) -> bool {
+    std::thread::sleep(time);
+    false
+}
+
+/// The process id that vipd has written beside its socket.
+fn pid_beside(path: &Path) -> Option<u32> {
+    fs::read_to_string(path.with_extension("pid")).ok()?.trim().parse().ok()
+}
+
+fn read(path: &Path, line: &str) -> Result<Response, ClientError> {
+    match serde_json::from_str(line) {
+        Ok(Response::Error { message }) => Err(ClientError::Refused(message)),
+        Ok(Response::Refused { message }) => Err(ClientError::Unchanged(message)),
+        Ok(response) => Ok(response),
+        Err(error) => Err(io_error(path, error.into())),
+    }
+}
+
+fn io_error(path: &Path, source: io::Error) -> ClientError {
+    ClientError::Io { path: path.to_owned(), source }
+}

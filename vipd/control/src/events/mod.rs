@@ -1,0 +1,70 @@
+//! Events for the operator: collected from the log, kept in a journal, and shown by `vipd events`.
+//!
+//! An event is a `tracing` event with the target `vipd::event` and a field `event`, its name; `docs/operate/events.md` lists them
+//! all. [`Collector`] takes them on any thread and never waits; [`Journal`] keeps the last ones on the main thread. The queue
+//! between them holds 1,024; dropped events are counted and reported.
+
+mod collector;
+mod journal;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tracing::{Level, Metadata};
+
+pub use collector::{Collected, Collector, collector};
+pub use journal::{Followed, Journal};
+pub use text::render;
+
+/// What goes on (clients that are turned away, news that is skipped) is one event in this time, with the number.
+pub const SAY_EVERY: Duration = Duration::from_secs(60);
+/// The target of events.
+const TARGET: &str = "vipd::event";
+
+/// Whether the collector takes it.
+pub fn is_event(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == TARGET && *metadata.level() <= Level::INFO
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its number, from 1 on since vipd was started.
+    pub seq: u64,
+    pub time_unix_ms: u64,
+    /// `ERROR`, `WARN` or `INFO`.
+    pub level: String,
+    /// Its name.
+    pub event: String,
+    pub message: String,
+    pub fields: BTreeMap<String, Value>,
+}
+
+/// Filter for events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Only events after this number; absent: all that are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// Only events of this instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+}
+
+/// Events, and how many before them are no longer kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Batch {
+    pub lost: u64,
+    pub events: Vec<Record>,
+}
+
+impl Wanted {
+    fn has(&self, record: &Record) -> bool {
+        let of = |name: &String| record.fields.get("instance").is_some_and(|value| value == name);
+        self.since.is_none_or(|since| record.seq > since) && self.instance.as_ref().is_none_or(of)
+    }
+}

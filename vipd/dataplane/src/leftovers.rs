@@ -1,0 +1,171 @@
+//! What vipds of whatever version have left attached and pinned: found, and removed, without making anything.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use aya::maps::MapInfo;
+use nix::{errno::Errno, net::if_::if_nameindex, sys::stat::lstat};
+
+use super::{
+    attachment::{FILTER_HANDLE, FILTER_PRIORITY, Pin},
+    clsact, pin_dirs,
+    pinned_programs::is_program,
+    predecessor::Predecessor,
+    sys,
+};
+use vipd_system::{
+    Problems,
+    interface_names::name_of,
+    leftover::{Kind, Leftover},
+    processes::Process,
+};
+
+/// Everything of vipd's in a BPF file system and at this network namespace's interfaces, programs first.
+///
+/// # Errors
+///
+/// What is there cannot be read.
+pub fn leftovers(bpffs: &Path) -> Result<Vec<Leftover>> {
+    let (mut found, mut filters) = (Vec::new(), BTreeSet::new());
+    for dir in versions(bpffs)? {
+        let (mut others, mut programs) = (0, 0);
+        for path in entries(&dir)? {
+            match attachment(&path) {
+                Some((pin, ifindex)) => {
+                    if matches!(pin, Pin::Filter | Pin::Qdisc) {
+                        filters.insert(ifindex);
+                    }
+                    found.push(program(&path, pin, ifindex));
+                }
+                None if path.file_name().and_then(|name| name.to_str()).is_some_and(is_program) => {
+                    programs += 1
+                }
+                None => others += 1,
+            }
+        }
+        let fix = format!("rm -r {}", dir.display());
+        let programs = match programs {
+            0 => String::new(),
+            1 => " and a verified program".to_owned(),
+            _ => format!(" and {programs} verified programs"),
+        };
+        let what = format!("{others} pinned maps{programs} in {}", dir.display());
+        found.push(Leftover::new(Kind::Pins, what, fix));
+    }
+    let unpinned = our_filters()?.into_iter().filter(|(ifindex, _)| !filters.contains(ifindex));
+    found.extend(unpinned.map(|(_, name)| {
+        let fix = format!(
+            "tc filter del dev {name} ingress pref {FILTER_PRIORITY} handle {:#x} bpf",
+            u32::from(FILTER_HANDLE)
+        );
+        Leftover::new(Kind::Program, format!("tc filter of {name}, whose pin is gone"), fix)
+    }));
+    Ok(found)
+}
+
+/// Detaches the programs of every version, then removes all pins, then the directories. Goes on after an error.
+///
+/// While local routes for VIPs stand, the kernel answers for them from then on.
+pub fn remove_leftovers(bpffs: &Path) -> Result<()> {
+    let mut problems = Problems::default();
+    for dir in versions(bpffs)? {
+        problems.note(Predecessor::at(dir).remove());
+    }
+    for (ifindex, name) in our_filters()? {
+        let removed = Pin::remove_unpinned_filter(ifindex);
+        problems.note(removed.with_context(|| format!("remove the tc filter of {name}")));
+    }
+    // The directory for the versions may have something of the operator's in it, and the one above may be the operator's.
+    let mut dir = Some(bpffs.join("vipd"));
+    while let Some(path) = dir.filter(|path| fs::remove_dir(path).is_ok()) {
+        dir = path.parent().map(Path::to_owned);
+    }
+    problems.into_result()
+}
+
+/// A process that has one of the pinned maps open: a vipd that runs, in whatever network namespace.
+pub fn user_of_pins(bpffs: &Path) -> Result<Option<u32>> {
+    let mut maps = BTreeSet::new();
+    for dir in versions(bpffs)? {
+        let paths = entries(&dir)?.into_iter().filter(|path| attachment(path).is_none());
+        // A pin that is no map has no id.
+        maps.extend(paths.filter_map(|path| MapInfo::from_pin(path).ok()).map(|info| info.id()));
+    }
+    let uses = |process: &Process| process.maps().iter().any(|id| maps.contains(id));
+    let others = Process::all().filter(|process| process.id() != std::process::id());
+    Ok(if maps.is_empty() { None } else { others.filter(uses).map(|process| process.id()).next() })
+}
+
+/// The pin directories of all versions; those only that nobody else can have made.
+fn versions(bpffs: &Path) -> Result<Vec<PathBuf>> {
+    let vipd = bpffs.join("vipd");
+    match lstat(&vipd) {
+        Ok(found) if pin_dirs::is_own(&found) => {}
+        // Somebody else's.
+        Ok(_) | Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("look for {}", vipd.display())),
+    }
+    let is_version = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| pin_dirs::version(name).is_some())
+            && lstat(path).is_ok_and(|found| pin_dirs::is_own(&found))
+    };
+    Ok(entries(&vipd)?.into_iter().filter(is_version).collect())
+}
+
+/// In the order of their names.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).and_then(|entries| {
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<PathBuf>>>()
+    });
+    let mut entries = entries.with_context(|| format!("list {}", dir.display()))?;
+    entries.sort();
+    Ok(entries)
+}
+
+fn attachment(path: &Path) -> Option<(Pin, u32)> {
+    Pin::parse(path.file_name()?.to_str()?)
+}
+
+/// A program, where its pin says that it is.
+fn program(path: &Path, pin: Pin, ifindex: u32) -> Leftover {
+    let on = match pin {
+        Pin::Xdp | Pin::Tcx if !path.is_symlink() => sys::interface_of_pinned_link(path).unwrap_or(ifindex),
+        _ => ifindex,
+    };
+    let kind = match pin {
+        Pin::Xdp => "XDP program",
+        Pin::Tcx | Pin::Filter | Pin::Qdisc => "tc program",
+    };
+    let what = match name_of(on).ok().flatten() {
+        Some(name) => format!("{kind} on {name} ({})", path.display()),
+        None => format!("{kind} of interface {ifindex}, which is gone ({})", path.display()),
+    };
+    let fix = match pin {
+        Pin::Xdp | Pin::Tcx => {
+            format!("bpftool link detach pinned {path}; rm {path}", path = path.display())
+        }
+        Pin::Filter | Pin::Qdisc => {
+            let name = name_of(on).ok().flatten().unwrap_or_else(|| on.to_string());
+            format!("tc filter del dev {name} ingress pref {FILTER_PRIORITY}; rm {}", path.display())
+        }
+    };
+    Leftover::new(Kind::Program, what, fix)
+}
+
+/// Filters of vipd's (before Linux 6.6) at interfaces of this network namespace. They outlive a BPF file system that was unmounted, and
+/// with it the pins that say who made them.
+fn our_filters() -> Result<Vec<(u32, String)>> {
+    let mut found = Vec::new();
+    for interface in &if_nameindex().context("list interfaces")? {
+        let (ifindex, name) = (interface.index(), interface.name().to_string_lossy().into_owned());
+        if clsact::has_filter(ifindex, FILTER_PRIORITY, FILTER_HANDLE.into()).unwrap_or(false) {
+            found.push((ifindex, name));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,461 @@
+//! The two programs, XDP's and tc's, on one set of maps: loaded when they are needed, attached, taken over.
+
+use std::{borrow::Cow, collections::HashMap, fs, mem, path::PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use aya::{
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    programs::{
+        LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode,
+        links::{FdLink, PinnedLink},
+        loaded_programs,
+        tc::{NlOptions, SchedClassifierLink, TcAttachOptions},
+        xdp::XdpLink,
+    },
+    sys::SyscallError,
+};
+use aya_log::EbpfLogger;
+use aya_obj::programs::XdpAttachType;
+use tokio::io::{Interest, unix::AsyncFd};
+use vipd_system::XdpState;
+
+use super::{
+    attachment::{self, Attached, Attachment, FILTER_HANDLE, FILTER_PRIORITY, Mode, Pin, Wanted},
+    clsact,
+    pinned_programs::{self, Candidate},
+    pins::PinDir,
+    refusal, sys,
+    verification::{Refused, Verified},
+};
+
+/// The programs, built by `cargo xtask build-ebpf` and embedded (see build.rs).
+pub(super) static XDP_OBJECT: &[u8] =
+    include_bytes_aligned!(concat!(env!("VIPD_BPF_DIR"), "/vipd-xdp.bpf.o"));
+pub(super) static TC_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VIPD_BPF_DIR"), "/vipd-tc.bpf.o"));
+
+/// Names of the programs, as `bpftool prog show` prints them.
+pub(super) const XDP_PROGRAM: &str = "vipd_xdp";
+const TC_PROGRAM: &str = "vipd_tc";
+/// Their types, of `enum bpf_prog_type`.
+const XDP_KIND: u32 = 6;
+const TC_KIND: u32 = 3;
+/// As libbpf.
+const LOAD_ATTEMPTS: usize = 5;
+
+/// The programs, and where they are attached.
+pub struct Programs {
+    object: Cow<'static, [u8]>,
+    /// Read to make the maps, and not verified yet.
+    read: Option<Ebpf>,
+    /// Verified, by this process or by one before. `None`: no interface needed it yet.
+    xdp: Option<Ready<Xdp>>,
+    tc: Option<Ready<SchedClassifier>>,
+    log: bool,
+    pins: PinDir,
+    attached: HashMap<u32, Mode>,
+}
+
+/// A program that the kernel has verified.
+struct Ready<P> {
+    program: P,
+    pin: PathBuf,
+}
+
+impl Programs {
+    /// The XDP program, with the maps that are pinned, or else with new ones. The kernel has verified nothing yet.
+    pub fn new(pins: PinDir, log: bool) -> Result<Self> {
+        Self::of(Cow::Borrowed(XDP_OBJECT), pins, log)
+    }
+
+    /// With another XDP object.
+    pub(super) fn of(object: Cow<'static, [u8]>, pins: PinDir, log: bool) -> Result<Self> {
+        let read = if pins.check()? { None } else { Some(load_object(&object, Some(&pins), log)?) };
+        Ok(Self { object, read, xdp: None, tc: None, log, pins, attached: HashMap::new() })
+    }
+
+    pub fn pins(&self) -> &PinDir {
+        &self.pins
+    }
+
+    pub fn is_attached(&self, ifindex: u32) -> bool {
+        self.attached.contains_key(&ifindex)
+    }
+
+    /// Whether what this process has attached is in place: anybody with CAP_NET_ADMIN may detach it.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not say it, for want of descriptors or memory.
+    pub fn is_in_place(&mut self, ifindex: u32) -> Result<bool> {
+        let pins: &[Pin] = match self.attached.get(&ifindex) {
+            None => return Ok(false),
+            Some(Mode::Native) => &[Pin::Xdp],
+            Some(Mode::Tc) => &Pin::TC,
+        };
+        // Whoever removes the pin of a link detaches it.
+        let Some(&pin) = pins.iter().find(|pin| self.pins.attachment(**pin, ifindex).exists()) else {
+            return Ok(false);
+        };
+        match pin {
+            Pin::Xdp | Pin::Tcx => {
+                let path = self.pins.attachment(pin, ifindex);
+                let on = sys::interface_of_pinned_link(&path);
+                Ok(on.with_context(|| format!("look at the link {}", path.display()))? == ifindex)
+            }
+            Pin::Filter | Pin::Qdisc => {
+                let id = self.tc()?.info().context("look at the tc program")?.id();
+                let found = clsact::has_program(ifindex, FILTER_PRIORITY, FILTER_HANDLE.into(), id);
+                found.with_context(|| format!("look at the tc filter of interface {ifindex}"))
+            }
+        }
+    }
+
+    /// Takes note that what was attached is not in place any more.
+    pub fn forget(&mut self, ifindex: u32) {
+        self.attached.remove(&ifindex);
+    }
+
+    /// Attaches the program to an interface as is wanted, and pins what holds it. `present` is the XDP program that the
+    /// interface has now.
+    ///
+    /// An attachment of the other kind that a predecessor left is removed afterwards, so that the interface is never without.
+    ///
+    /// # Errors
+    ///
+    /// Native XDP is wanted and another program is attached (it is left alone); the kernel refuses what is wanted.
+    pub fn attach(
+        &mut self,
+        interface: &str,
+        ifindex: u32,
+        mtu: u32,
+        present: Option<XdpState>,
+        wanted: Wanted,
+    ) -> Result<(Attached, Attachment)> {
+        let reason = match wanted {
+            Wanted::Tc(reason) => reason,
+            Wanted::Native | Wanted::Any => match self.attach_xdp(interface, ifindex, mtu, present) {
+                Ok(attached) => {
+                    self.remove_pins(ifindex, &Pin::TC)?;
+                    self.attached.insert(ifindex, Mode::Native);
+                    return Ok((attached, Attachment { mode: Mode::Native, reason: None }));
+                }
+                Err(error) if wanted == Wanted::Any => format!("{error:#}"),
+                Err(error) => return Err(error),
+            },
+        };
+        let attached = self.attach_tc(interface, ifindex).with_context(|| {
+            format!("attach the program to {interface} at tc ingress (instead of native XDP: {reason})")
+        })?;
+        self.remove_pins(ifindex, &[Pin::Xdp])?;
+        self.attached.insert(ifindex, Mode::Tc);
+        Ok((attached, Attachment { mode: Mode::Tc, reason: Some(reason) }))
+    }
+
+    /// Detaches from interfaces that are not among `ifindexes`, whoever has pinned the attachment; unpins programs that are in no use.
+    pub fn detach_others(&mut self, ifindexes: &[u32]) -> Result<()> {
+        for (pin, ifindex) in self.pins.attachments()? {
+            if !ifindexes.contains(&ifindex) {
+                self.attached.remove(&ifindex);
+                self.pins.detach(pin, ifindex)?;
+            }
+        }
+        let in_use = self.xdp.iter().map(|ready| &ready.pin).chain(self.tc.iter().map(|ready| &ready.pin));
+        pinned_programs::remove_others(&self.pins, &in_use.collect::<Vec<_>>())
+    }
+
+    /// The XDP program, verified.
+    pub fn xdp(&mut self) -> Result<&mut Xdp> {
+        let ready = match self.xdp.take() {
+            Some(ready) => ready,
+            None => self.ready_xdp()?,
+        };
+        Ok(&mut self.xdp.insert(ready).program)
+    }
+
+    fn ready_xdp(&mut self) -> Result<Ready<Xdp>> {
+        let candidate = Candidate { name: XDP_PROGRAM, kind: XDP_KIND, object: &self.object };
+        let open = |pin: PathBuf| {
+            let program =
+                Xdp::from_pin(&pin, XdpAttachType::Interface).context("open the pinned XDP program")?;
+            Ok(Ready { program, pin })
+        };
+        if let Some(pin) = (!self.log).then(|| candidate.find(&self.pins)).flatten() {
+            return open(pin);
+        }
+        let mut object = match self.read.take() {
+            Some(object) => object,
+            None => load_object(&self.object, Some(&self.pins), self.log)?,
+        };
+        let program = verified_xdp(&mut object)?;
+        let pin = candidate.place(&self.pins, &program.info()?)?;
+        program.pin(&pin).context("pin the XDP program")?;
+        self.opened(open(pin), object)
+    }
+
+    /// The tc program, verified.
+    pub fn tc(&mut self) -> Result<&mut SchedClassifier> {
+        let ready = match self.tc.take() {
+            Some(ready) => ready,
+            None => self.ready_tc()?,
+        };
+        Ok(&mut self.tc.insert(ready).program)
+    }
+
+    fn ready_tc(&mut self) -> Result<Ready<SchedClassifier>> {
+        let candidate = Candidate { name: TC_PROGRAM, kind: TC_KIND, object: TC_OBJECT };
+        let open = |pin: PathBuf| {
+            let program = SchedClassifier::from_pin(&pin).context("open the pinned tc program")?;
+            Ok(Ready { program, pin })
+        };
+        if let Some(pin) = (!self.log).then(|| candidate.find(&self.pins)).flatten() {
+            return open(pin);
+        }
+        let mut object = load_object(TC_OBJECT, Some(&self.pins), self.log)?;
+        let program = verified_tc(&mut object)?;
+        let pin = candidate.place(&self.pins, &program.info()?)?;
+        program.pin(&pin).context("pin the tc program")?;
+        self.opened(open(pin), object)
+    }
+
+    /// Has the log of a program read, if it has one. Only this process knows the map that it comes through, so the program is for no
+    /// other.
+    fn opened<P>(&self, ready: Result<Ready<P>>, mut object: Ebpf) -> Result<Ready<P>> {
+        let ready = ready?;
+        if self.log {
+            fs::remove_file(&ready.pin).with_context(|| format!("unpin {}", ready.pin.display()))?;
+            forward_log(EbpfLogger::init_with_logger(&mut object, Forward)?)?;
+        }
+        Ok(ready)
+    }
+
+    /// Has the kernel verify what a predecessor of any version has attached, before anything is changed.
+    pub fn verify_attached(&mut self) -> Result<()> {
+        let kinds = self.pins.kinds_of_all_versions().context("list pinned attachments")?;
+        if kinds.contains(&Pin::Xdp) {
+            self.xdp()?;
+        }
+        if kinds.iter().any(|pin| Pin::TC.contains(pin)) {
+            self.tc()?;
+        }
+        Ok(())
+    }
+
+    fn attach_xdp(
+        &mut self,
+        interface: &str,
+        ifindex: u32,
+        mtu: u32,
+        present: Option<XdpState>,
+    ) -> Result<Attached> {
+        let path = self.pins.attachment(Pin::Xdp, ifindex);
+        if path.exists() || self.pins.claim(Pin::Xdp, ifindex).context("take over another version's link")? {
+            // Generic mode is what vipd 0.1 fell back to.
+            if present.is_some_and(|present| !present.generic) && self.adopt_xdp(ifindex).is_ok() {
+                return Ok(Attached::Adopted);
+            }
+            // The interface went away and another came, and the link is defunct; or the mode has to change.
+            self.pins.detach(Pin::Xdp, ifindex)?;
+        } else if let Some(XdpState { program_id: id, .. }) = present {
+            let name = loaded_programs().filter_map(Result::ok).find(|program| program.id() == id);
+            bail!(
+                "{interface} already has an XDP program, {} with id {id}, which vipd does not replace; see it with \
+                 `bpftool prog show id {id}` and detach it with its own tool",
+                name.as_ref().and_then(|program| program.name_as_str()).unwrap_or("without a name")
+            );
+        }
+        let program = self.xdp()?;
+        let id = refusal::attach(program, XdpMode::Driver, interface, ifindex, mtu)
+            .with_context(|| format!("the driver of {interface} refused native XDP"))?;
+        let link: FdLink = program
+            .take_link(id)?
+            .try_into()
+            .map_err(|_| anyhow!("{interface}: the kernel made no link; vipd needs Linux 5.9 or later"))?;
+        // The pin holds it.
+        drop(link.pin(&path).with_context(|| format!("pin the link of {interface}"))?);
+        Ok(Attached::New)
+    }
+
+    fn adopt_xdp(&mut self, ifindex: u32) -> Result<()> {
+        let link: FdLink = PinnedLink::from_pin(self.pins.attachment(Pin::Xdp, ifindex))?.into();
+        let program = self.xdp()?;
+        let id = program.attach_to_link(XdpLink::try_from(link)?)?;
+        let link: FdLink = program.take_link(id)?.try_into()?;
+        // Dropping this descriptor does not detach: the pin holds the link.
+        drop(link);
+        Ok(())
+    }
+
+    fn attach_tc(&mut self, interface: &str, ifindex: u32) -> Result<Attached> {
+        for pin in Pin::TC {
+            let path = self.pins.attachment(pin, ifindex);
+            if path.exists()
+                || self.pins.claim(pin, ifindex).context("take over another version's attachment")?
+            {
+                let adopted = match pin {
+                    Pin::Tcx => self.adopt_tcx(ifindex),
+                    _ => self.adopt_filter(interface, pin, ifindex),
+                };
+                if adopted.is_ok() {
+                    return Ok(Attached::Adopted);
+                }
+                // The interface went away and another came.
+                self.pins.detach(pin, ifindex)?;
+            }
+        }
+        // Before other programs, which may take the frame away.
+        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+        match self.tc()?.attach_with_options(interface, TcAttachType::Ingress, options) {
+            Ok(id) => {
+                let link: FdLink = self.tc()?.take_link(id)?.try_into()?;
+                let path = self.pins.attachment(Pin::Tcx, ifindex);
+                drop(link.pin(&path).with_context(|| format!("pin the tc link of {interface}"))?);
+            }
+            // Before Linux 6.6 there is no such link.
+            Err(ProgramError::SyscallError(SyscallError { io_error, .. }))
+                if io_error.raw_os_error() == Some(libc::EINVAL) =>
+            {
+                self.add_filter(interface, ifindex)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Attached::New)
+    }
+
+    fn adopt_tcx(&mut self, ifindex: u32) -> Result<()> {
+        let link: FdLink = PinnedLink::from_pin(self.pins.attachment(Pin::Tcx, ifindex))?.into();
+        let program = self.tc()?;
+        let id = program.attach_to_link(SchedClassifierLink::try_from(link)?)?;
+        let link: FdLink = program.take_link(id)?.try_into()?;
+        drop(link);
+        Ok(())
+    }
+
+    /// Has the filter that is there hold this program.
+    fn adopt_filter(&mut self, interface: &str, pin: Pin, ifindex: u32) -> Result<()> {
+        let id = self.tc()?.attach_to_link(attachment::filter(interface)?)?;
+        self.keep_filter(id)?;
+        // The pin of the program before this one goes when this one's is there.
+        let path = self.pins.attachment(pin, ifindex);
+        let new = self.pins.path().join(format!("new-{ifindex}"));
+        self.tc()?.pin(&new).with_context(|| format!("pin the tc program of {interface}"))?;
+        fs::rename(&new, &path).with_context(|| format!("rename {}", new.display()))
+    }
+
+    fn add_filter(&mut self, interface: &str, ifindex: u32) -> Result<()> {
+        let made = clsact::add(interface).with_context(|| format!("add a clsact qdisc to {interface}"))?;
+        let pin = if made { Pin::Qdisc } else { Pin::Filter };
+        // First remembered, then made.
+        let path = self.pins.attachment(pin, ifindex);
+        self.tc()?.pin(&path).with_context(|| format!("pin the tc program of {interface}"))?;
+        let options = NlOptions { priority: FILTER_PRIORITY, handle: FILTER_HANDLE, classid: None };
+        let result = self.tc()?.attach_with_options(
+            interface,
+            TcAttachType::Ingress,
+            TcAttachOptions::Netlink(options),
+        );
+        match result {
+            Ok(id) => self.keep_filter(id),
+            Err(error) => {
+                self.pins.detach(pin, ifindex)?;
+                Err(anyhow!(error).context("add a tc filter"))
+            }
+        }
+    }
+
+    /// Has a filter stay when this process ends.
+    fn keep_filter(&mut self, id: aya::programs::tc::SchedClassifierLinkId) -> Result<()> {
+        mem::forget(self.tc()?.take_link(id)?);
+        Ok(())
+    }
+
+    fn remove_pins(&self, ifindex: u32, pins: &[Pin]) -> Result<()> {
+        for &pin in pins.iter().filter(|pin| self.pins.attachment(**pin, ifindex).exists()) {
+            self.pins.detach(pin, ifindex)?;
+        }
+        Ok(())
+    }
+}
+
+/// Has the kernel verify the programs with maps of their own, and lets go of all of it: nothing is attached or pinned.
+///
+/// # Errors
+///
+/// [`Refused`] by the kernel; anything else is an object that does not fit this vipd.
+pub fn try_load() -> Result<Vec<Verified>> {
+    let mut xdp = load_object(XDP_OBJECT, None, false)?;
+    let mut tc = load_object(TC_OBJECT, None, false)?;
+    Ok(vec![
+        Verified::new(XDP_PROGRAM, verified_xdp(&mut xdp)?.info()),
+        Verified::new(TC_PROGRAM, verified_tc(&mut tc)?.info()),
+    ])
+}
+
+/// Loads again what a signal has interrupted: the verifier gives up with EAGAIN then (kernel/bpf/verifier.c).
+fn unless_interrupted(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    let interrupted = |result: &Result<(), ProgramError>| matches!(result, Err(ProgramError::LoadError { io_error, .. }) if io_error.raw_os_error() == Some(libc::EAGAIN));
+    let mut result = load();
+    for _ in 0..LOAD_ATTEMPTS {
+        if !interrupted(&result) {
+            break;
+        }
+        result = load();
+    }
+    result
+}
+
+pub(super) fn verified_xdp(object: &mut Ebpf) -> Result<&mut Xdp> {
+    let program = object.program_mut(XDP_PROGRAM).context("the XDP object has no program")?;
+    let program: &mut Xdp = program.try_into()?;
+    if program.fd().is_err() {
+        unless_interrupted(|| program.load()).map_err(|error| Refused::of_program(XDP_PROGRAM, error))?;
+    }
+    Ok(program)
+}
+
+pub(super) fn verified_tc(object: &mut Ebpf) -> Result<&mut SchedClassifier> {
+    let program = object.program_mut(TC_PROGRAM).context("the tc object has no program")?;
+    let program: &mut SchedClassifier = program.try_into()?;
+    if program.fd().is_err() {
+        unless_interrupted(|| program.load()).map_err(|error| Refused::of_program(TC_PROGRAM, error))?;
+    }
+    Ok(program)
+}
+
+/// Reads an object; its maps are those pinned, or new ones, pinned if there is a place.
+pub(super) fn load_object(object: &[u8], pins: Option<&PinDir>, log: bool) -> Result<Ebpf> {
+    let level = if log { aya_log::Level::Info as u8 } else { 0 };
+    let mut loader = EbpfLoader::new();
+    for (name, path) in pins.iter().flat_map(|pins| pins.maps()) {
+        loader.map_pin_path(name, path);
+    }
+    loader.override_global(aya_log::LEVEL, &level, true).load(object).map_err(Refused::of_object)
+}
+
+/// Passes what a program logs on to `tracing`, with the rest of the log.
+struct Forward;
+
+impl log::Log for Forward {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        tracing::info!(bpf = true, "{}", record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+/// Starts a task that reads a program's log for ever; it goes with the runtime, and loses nothing but log lines.
+fn forward_log(logger: EbpfLogger<Forward>) -> Result<()> {
+    // SAFETY: the logger owns its ring's descriptor and never changes it.
+    let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
+    let mut logger = logger.context("watch the BPF program's log")?;
+    tokio::task::spawn_local(async move {
+        while let Ok(mut ready) = logger.readable_mut().await {
+            ready.get_inner_mut().flush();
+            ready.clear_ready();
+        }
+    });
+    Ok(())
+}

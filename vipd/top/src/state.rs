@@ -1,0 +1,251 @@
+//! State of `vipd top`: the last statuses of the daemon, and the user's choices.
+//!
+//! No terminal, no clock: the statuses carry the daemon's own time.
+
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BTreeMap,
+    time::Duration,
+};
+
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use super::filter::Filter;
+use vipd_control::{
+    model::{InstanceStatus, Status},
+    status::sum,
+};
+
+/// Rows that a page key moves by.
+const PAGE: isize = 10;
+
+/// Everything that the screen shows.
+#[derive(Debug, Default)]
+pub struct Top {
+    /// The last status, and the one before it if it is from the same daemon.
+    latest: Option<Status>,
+    before: Option<Status>,
+    /// Why there is no newer answer.
+    pub trouble: Option<String>,
+    /// By name, so that another order keeps the selection.
+    selected: Option<String>,
+    pub sort: Sort,
+    pub reversed: bool,
+    /// Whether the selected instance takes most of the room.
+    pub enlarged: bool,
+    /// Which instances are shown.
+    pub filter: Filter,
+    /// Whether the help covers the rest.
+    pub help: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    #[default]
+    Configuration,
+    Name,
+    State,
+    Adverts,
+    Discards,
+}
+
+/// Effect of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    Go,
+    End,
+}
+
+/// Of one instance, by the second; `None` with the first answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    pub sent: Option<f64>,
+    pub received: Option<f64>,
+    pub discarded: Option<f64>,
+    pub answered: Option<f64>,
+}
+
+impl Top {
+    /// Takes an answer.
+    pub fn take(&mut self, status: Status) {
+        self.trouble = None;
+        let before = self.latest.replace(status);
+        let latest = self.latest.as_ref().expect("just put there");
+        self.before = before.filter(|b| b.pid == latest.pid && b.uptime_ms < latest.uptime_ms);
+        if !latest.instances.iter().any(|i| Some(&i.name) == self.selected.as_ref()) {
+            self.selected = latest.instances.first().map(|i| i.name.clone());
+        }
+    }
+
+    /// There was no answer, for this reason; what was known stays.
+    pub fn is_in_trouble(&mut self, why: String) {
+        self.trouble = Some(why);
+        // The next answer is of another time.
+        self.before = None;
+    }
+
+    /// There is no answer yet.
+    pub fn is_kept_waiting(&mut self) {
+        self.trouble.get_or_insert_with(|| "vipd has not answered yet".into());
+    }
+
+    pub fn status(&self) -> Option<&Status> {
+        self.latest.as_ref()
+    }
+
+    /// The instances that are chosen, in the order that is.
+    pub fn instances(&self) -> Vec<&InstanceStatus> {
+        let all = self.latest.iter().flat_map(|status| &status.instances);
+        let mut instances: Vec<_> = all.filter(|i| self.filter.shows(i)).collect();
+        // Stable: what is equal stays as in the configuration.
+        match self.sort {
+            Sort::Configuration => {}
+            Sort::Name => instances.sort_by(|a, b| a.name.cmp(&b.name)),
+            Sort::State => instances.sort_by_key(|i| state_rank(&i.state)),
+            Sort::Adverts => instances.sort_by(|a, b| more(self.adverts(a), self.adverts(b))),
+            Sort::Discards => instances.sort_by_key(|i| Reverse(sum(i.discards.values()))),
+        }
+        if self.reversed {
+            instances.reverse();
+        }
+        instances
+    }
+
+    /// The selected instance and its row; the first of those that are shown if it is not among them.
+    pub fn selected(&self) -> Option<(usize, &InstanceStatus)> {
+        let selected = self.selected.as_ref()?;
+        let instances = self.instances();
+        let at = instances.iter().position(|i| i.name == *selected).unwrap_or_default();
+        instances.get(at).map(|i| (at, *i))
+    }
+
+    pub fn rates(&self, i: &InstanceStatus) -> Rates {
+        let then = self.before.iter().flat_map(|before| &before.instances).find(|then| then.name == i.name);
+        let rate = |of: fn(&InstanceStatus) -> u64| self.rate(then.map(of)?, of(i));
+        Rates {
+            sent: rate(|i| i.adverts_sent),
+            received: rate(|i| i.adverts_received),
+            discarded: rate(|i| sum(i.discards.values())),
+            answered: rate(|i| sum(i.vip_answers.values())),
+        }
+    }
+
+    /// The counters of the eBPF program that are not 0, with their rates a second.
+    pub fn counters(&self) -> Vec<(&str, u64, Option<f64>)> {
+        let counters = self.latest.iter().flat_map(|status| &status.counters);
+        counters
+            .filter(|(_, count)| **count > 0)
+            .map(|(name, count)| {
+                let then = self.before.as_ref().and_then(|before| before.counters.get(name));
+                (name.as_str(), *count, then.and_then(|then| self.rate(*then, *count)))
+            })
+            .collect()
+    }
+
+    /// Takes a key.
+    pub fn press(&mut self, key: KeyEvent) -> Next {
+        if key.kind == KeyEventKind::Release {
+            return Next::Go;
+        }
+        if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
+            return Next::End;
+        }
+        if self.filter.editing && self.filter.type_key(key.code) {
+            return Next::Go;
+        }
+        match key.code {
+            KeyCode::Char('q') => return Next::End,
+            KeyCode::Char('?') => self.help = !self.help,
+            KeyCode::Esc if self.help => self.help = false,
+            KeyCode::Esc if self.filter.is_on() => self.filter.clear(),
+            KeyCode::Esc if self.enlarged => self.enlarged = false,
+            KeyCode::Esc => return Next::End,
+            KeyCode::Char('/') => self.filter.editing = true,
+            KeyCode::Char('f') => self.filter.next_state(),
+            KeyCode::Enter => self.enlarged = !self.enlarged,
+            KeyCode::Char('s') => self.sort = self.sort.next(),
+            KeyCode::Char('r') => self.reversed = !self.reversed,
+            KeyCode::Up | KeyCode::Char('k') => self.move_by(-1),
+            KeyCode::Down | KeyCode::Char('j') => self.move_by(1),
+            KeyCode::PageUp => self.move_by(-PAGE),
+            KeyCode::PageDown => self.move_by(PAGE),
+            KeyCode::Home => self.move_by(isize::MIN),
+            KeyCode::End => self.move_by(isize::MAX),
+            _ => {}
+        }
+        Next::Go
+    }
+
+    fn move_by(&mut self, rows: isize) {
+        let at = self.selected().map_or(0, |(at, _)| at);
+        let names: Vec<String> = self.instances().into_iter().map(|i| i.name.clone()).collect();
+        let Some(last) = names.len().checked_sub(1) else { return };
+        self.selected = Some(names[at.saturating_add_signed(rows).min(last)].clone());
+    }
+
+    fn adverts(&self, i: &InstanceStatus) -> f64 {
+        let Rates { sent, received, .. } = self.rates(i);
+        sent.unwrap_or_default() + received.unwrap_or_default()
+    }
+
+    /// By the second, between the last two answers; `None` if a counter has begun anew.
+    fn rate(&self, then: u64, now: u64) -> Option<f64> {
+        let (before, latest) = (self.before.as_ref()?, self.latest.as_ref()?);
+        let passed = Duration::from_millis(latest.uptime_ms.checked_sub(before.uptime_ms)?);
+        // Exact far beyond what is counted between two looks.
+        let more = u32::try_from(now.checked_sub(then)?).unwrap_or(u32::MAX);
+        Some(f64::from(more) / passed.as_secs_f64())
+    }
+}
+
+impl Sort {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Name => "name",
+            Self::State => "state",
+            Self::Adverts => "adverts",
+            Self::Discards => "discards",
+        }
+    }
+
+    fn next(self) -> Self {
+        match self {
+            Self::Configuration => Self::Name,
+            Self::Name => Self::State,
+            Self::State => Self::Adverts,
+            Self::Adverts => Self::Discards,
+            Self::Discards => Self::Configuration,
+        }
+    }
+}
+
+/// Instances with problems come first.
+fn state_rank(state: &str) -> usize {
+    let order = ["FAULT", "INIT", "STOP", "MASTER", "BACKUP"];
+    order.iter().position(|known| *known == state).unwrap_or(order.len())
+}
+
+fn more(a: f64, b: f64) -> Ordering {
+    b.total_cmp(&a)
+}
+
+/// How many of `steps` there are in `some` of `whole`.
+pub fn part(some: u64, whole: u64, steps: usize) -> usize {
+    let some = u128::from(some.min(whole)) * steps as u128;
+    some.checked_div(whole.into()).and_then(|part| part.try_into().ok()).unwrap_or_default()
+}
+
+/// Greatest delay of an advert behind its schedule, of all instances.
+pub fn latest_us(status: &Status) -> u64 {
+    status.instances.iter().map(|i| i.advert_lateness_max_us).max().unwrap_or_default()
+}
+
+/// How many instances are in each state, of those that any is in.
+pub fn states(status: &Status) -> BTreeMap<&str, usize> {
+    let mut states = BTreeMap::new();
+    for i in &status.instances {
+        *states.entry(i.state.as_str()).or_default() += 1;
+    }
+    states
+}
