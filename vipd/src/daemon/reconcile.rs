@@ -62,6 +62,8 @@ pub struct Installed {
     host_state: HostState,
     /// In force. `None`: nothing yet, and what is there is a predecessor's.
     desired: Option<Desired>,
+    /// Taken over from another version's vipd, whose program still serves it.
+    unattached: Option<Desired>,
     /// What the sockets of the engine thread were opened for.
     opened: Option<BTreeSet<(u32, Option<IpAddr>)>>,
     /// What the tables hold.
@@ -95,6 +97,7 @@ impl Installed {
             memberships: None,
             host_state: HostState::default(),
             desired: None,
+            unattached: None,
             opened: None,
             tables: None,
             tables_unsure: false,
@@ -340,20 +343,17 @@ impl Installed {
         Ok(sockets)
     }
 
-    /// Takes over what the vipd before has left a moment ago: those of its routers that are still desired go on, by its tables and its
-    /// program, or, if that was another version's, by this version's. Returns how the host is for each.
+    /// Takes over what the vipd before has left a moment ago, for the election to begin with: those of its routers that are still
+    /// desired, which its tables and its program serve on. Of another version's vipd only the masters: until
+    /// [`Self::follow_takeover`] nothing is heard by this version's program. Returns how the host is for each.
     ///
     /// Everything else is for [`Self::reconcile`], while the election goes on.
-    pub async fn take_over(&mut self, mut desired: Desired, modes: &XdpModes) -> Result<DesiredHostStates> {
+    pub fn take_over(&mut self, mut desired: Desired) -> Result<DesiredHostStates> {
         if self.dataplane.is_fresh() {
-            let mut steps = Steps::new(OnRefusal::GoOn);
-            self.swap_tables(&desired, &mut steps).await?;
             self.carry_over.begin(desired.routers(), self.dataplane.pages());
-            self.attach(&mut desired, modes, &mut steps).await?;
-            self.retire(&desired, &mut steps)?;
-            for problem in steps.outcome.problems {
-                tracing::error!(problem, "a part of the takeover was refused; vipd tries again");
-            }
+            self.unattached = Some(desired.clone());
+            let pages = self.dataplane.pages();
+            desired = desired.only(|router| is_owner(router, pages));
         } else {
             let known = self.adopt(&mut desired)?;
             let mut known = known.into_iter();
@@ -376,6 +376,20 @@ impl Installed {
         let states = inherited(desired.routers(), self.dataplane.pages());
         self.desired = Some(desired);
         Ok(states)
+    }
+
+    /// Has this version's program take the place of another version's, while its last lease lasts.
+    pub async fn follow_takeover(&mut self, modes: &XdpModes) -> Result<()> {
+        let Some(mut desired) = self.unattached.take() else { return Ok(()) };
+        let mut steps = Steps::new(OnRefusal::GoOn);
+        self.swap_tables(&desired, &mut steps).await?;
+        self.carry_over.release_revoked(self.dataplane.pages());
+        self.attach(&mut desired, modes, &mut steps).await?;
+        self.retire(&desired, &mut steps)?;
+        for problem in steps.outcome.problems {
+            tracing::error!(problem, "a part of the takeover was refused; vipd tries again");
+        }
+        Ok(())
     }
 
     /// Takes note of the tables of the vipd before, which has ended.
@@ -486,12 +500,16 @@ impl Installed {
     }
 }
 
+/// Whether its lease stands.
+fn is_owner(router: &Router, pages: &Pages) -> bool {
+    pages.leases().read(router.lease().slot()) > clock::now()
+}
+
 /// Each instance whose lease stands is a master: the mastership of the vipd before this one goes on, and its VIPs stay local. An
 /// address owner waits for nobody.
 fn inherited(routers: &[Router], pages: &Pages) -> DesiredHostStates {
-    let is_master = |router: &Router| pages.leases().read(router.lease().slot()) > clock::now();
     let state = |router: &Router| DesiredHostState {
-        master: is_master(router),
+        master: is_owner(router, pages),
         takes_over: router.spec().priority.is_owner(),
         masters_heard: 0,
     };

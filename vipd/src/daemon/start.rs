@@ -266,10 +266,17 @@ impl Run<'_> {
         self.phases.end("request");
         let after = Untaken::After;
         self.exclusive.take_over(locks).map_err(after)?;
-        let host_states = installed.take_over(std::mem::take(desired), &modes).await.map_err(after)?;
+        let host_states = installed.take_over(std::mem::take(desired)).map_err(after)?;
         let events = installed.events().map_err(after)?;
         let beginning = Beginning { sockets, host_states, events, is_unattached: false, drained, own_macs };
-        self.begin(engine, beginning, installed).map_err(after)
+        let begun = self.begin(engine, beginning, installed).map_err(after)?;
+        if let Err(error) = installed.follow_takeover(&modes).await {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "a part of the takeover was refused; vipd tries again"
+            );
+        }
+        Ok(begun)
     }
 
     /// The engine thread, with nothing to do yet. It, and all that is started from now on, begins with the capabilities that are left.
