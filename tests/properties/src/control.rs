@@ -18,7 +18,7 @@ use tokio::{
 };
 use vipd::{
     cli,
-    control::{self, Command, Request, Response, model::Status},
+    control::{self, Command, Differences, Request, Response, model::Status},
     events::Journal,
 };
 
@@ -118,7 +118,8 @@ macro_rules! request_rows {
 
 request_rows! {
     "status": Request::Status => Response::Status(_),
-    "reload": Request::Reload => Response::Reloaded { .. },
+    "reload": Request::Reload => Response::Reloaded(..),
+    "compare": Request::Compare => Response::Compared(..),
     "hand_over": Request::HandOver { .. } => Response::Done { .. },
     "drain": Request::Drain => Response::Done { .. },
     "undrain": Request::Undrain => Response::Done { .. },
@@ -153,7 +154,7 @@ async fn obey(mut inbox: mpsc::Receiver<Command>) {
     while let Some(command) = inbox.recv().await {
         match command {
             Command::Status(reply) => drop(reply.send(Status::default())),
-            Command::Reload(reply) => drop(reply.send(Ok(String::new()))),
+            Command::Reload(reply) | Command::Compare(reply) => drop(reply.send(Ok(Differences::default()))),
             Command::HandOver { reply, .. } | Command::Drain(reply) | Command::Undrain(reply) => {
                 drop(reply.send(Ok(String::new())));
             }

@@ -6,6 +6,7 @@
 
 mod arbiters;
 mod client;
+mod difference;
 mod follow;
 pub mod model;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use tokio::{
 };
 
 pub use client::{ClientError, follow, request};
+pub use difference::{Difference, Differences};
 use model::Status;
 
 use crate::{
@@ -50,6 +52,8 @@ pub enum Request {
     Status,
     /// Reload the configuration. Answered when it is in force or rejected.
     Reload,
+    /// Say what a reload would change. Changes nothing.
+    Compare,
     /// Hand over one instance with its sync group. Answered when the successor is heard, or when no backup has taken over.
     HandOver {
         instance: String,
@@ -87,9 +91,9 @@ pub enum To {
 pub enum Response {
     Status(Box<Status>),
     /// What has changed.
-    Reloaded {
-        what: String,
-    },
+    Reloaded(Differences),
+    /// What a reload would change.
+    Compared(Differences),
     /// Done, in words.
     Done {
         what: String,
@@ -109,7 +113,8 @@ pub enum Response {
 #[derive(Debug)]
 pub enum Command {
     Status(oneshot::Sender<Status>),
-    Reload(oneshot::Sender<Result<String, Unapplied>>),
+    Reload(oneshot::Sender<Result<Differences, Unapplied>>),
+    Compare(oneshot::Sender<Result<Differences, Unapplied>>),
     HandOver { instance: String, to: To, reply: oneshot::Sender<Result<String, String>> },
     Drain(oneshot::Sender<Result<String, String>>),
     Undrain(oneshot::Sender<Result<String, String>>),
@@ -235,18 +240,8 @@ async fn answer(
                 Err(_) => gone(),
             }
         }
-        Ok(Request::Reload) => {
-            let (reply, done) = oneshot::channel();
-            match commands.send(Command::Reload(reply)).await {
-                Ok(()) => match done.await {
-                    Ok(Ok(what)) => Response::Reloaded { what },
-                    Ok(Err(Unapplied::Refused(message))) => Response::Refused { message },
-                    Ok(Err(Unapplied::InPart(message))) => Response::Error { message },
-                    Err(_) => gone(),
-                },
-                Err(_) => gone(),
-            }
-        }
+        Ok(Request::Reload) => reloaded(commands, Command::Reload, Response::Reloaded).await,
+        Ok(Request::Compare) => reloaded(commands, Command::Compare, Response::Compared).await,
         Ok(Request::HandOver { instance, to }) => {
             done(commands, |reply| Command::HandOver { instance, to, reply }).await
         }
@@ -256,6 +251,24 @@ async fn answer(
         Ok(Request::Leave) => end(commands, Command::Leave).await,
         Ok(Request::Events { wanted, .. }) => Response::Events(journal.read(&wanted)),
         Err(error) => Response::Error { message: format!("not a request: {error}") },
+    }
+}
+
+/// Sends a command about the configuration in its file.
+async fn reloaded(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<Result<Differences, Unapplied>>) -> Command,
+    response: impl FnOnce(Differences) -> Response,
+) -> Response {
+    let (reply, done) = oneshot::channel();
+    if commands.send(command(reply)).await.is_err() {
+        return gone();
+    }
+    match done.await {
+        Ok(Ok(differences)) => response(differences),
+        Ok(Err(Unapplied::Refused(message))) => Response::Refused { message },
+        Ok(Err(Unapplied::InPart(message))) => Response::Error { message },
+        Err(_) => gone(),
     }
 }
 

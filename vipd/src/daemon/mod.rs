@@ -28,6 +28,8 @@ pub mod runtime_dir;
 mod sockets;
 mod start;
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use tokio::{runtime, task::LocalSet};
 
@@ -36,7 +38,10 @@ use self::{
     locks::HostLock,
     runtime_dir::{PidFile, RuntimeDir},
 };
-use crate::resources;
+use crate::{
+    events::{Journal, Store},
+    resources,
+};
 
 /// Runs until stopped. On return nothing of what was made is left, unless it was to be left to the next vipd.
 ///
@@ -68,14 +73,36 @@ pub fn run(options: &Options) -> Result<()> {
     };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let local = LocalSet::new();
-    let result = local.block_on(&runtime, start::serve(options, loaded.config, &dir, collected));
+    let (journal, store) = journal_of(&options.state_dir);
+    let events = (journal, collected);
+    let result =
+        local.block_on(&runtime, start::serve(options, (loaded.config, loaded.origins), &dir, events));
     // The pid file first.
     drop(locks);
     dir.clean();
     drop(dir);
     // With it end the connections of those who asked for the stop: now another vipd may start.
     drop(local);
+    if let Some(store) = store {
+        store.finish();
+    }
     // A look-up of a mail server's name may go on for as long as the resolver likes.
     runtime.shutdown_background();
     result
+}
+
+/// The journal with the events of before. Without a place on disk it has none, and keeps its own for as long as vipd runs.
+fn journal_of(state_dir: &Path) -> (Journal, Option<Store>) {
+    match Store::open(state_dir) {
+        Ok((before, store)) => (Journal::new(before, Some(store.writer())), Some(store)),
+        Err(error) => {
+            tracing::warn!(
+                target: "vipd::event",
+                event = "events_not_stored",
+                error = format!("{error:#}"),
+                "events cannot be stored: they do not outlive this vipd"
+            );
+            (Journal::default(), None)
+        }
+    }
 }

@@ -31,11 +31,15 @@ use crate::{
     scripts::Accounts,
     tracking::LinkDelays,
 };
-use vipd_config::Config;
+use vipd_config::{Config, Origins};
 
 /// Runs the daemon until it is stopped. On return nothing of what was made is left, unless it was to be left to the next vipd.
-pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collected: Collected) -> Result<()> {
-    let journal = Journal::default();
+pub async fn serve(
+    options: &Options,
+    (config, origins): (Config, Origins),
+    dir: &RuntimeDir,
+    (journal, collected): (Journal, Collected),
+) -> Result<()> {
     // Ends with the daemon's other tasks, when the runtime does.
     tokio::task::spawn_local(journal.clone().keep(collected));
     // From here on a signal stops in order, whenever it comes, and so does a request: it waits until the start is over.
@@ -63,8 +67,11 @@ pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collecte
         servers.spawn_local(metrics.serve(commands_tx));
     }
     let mut installed = Installed::new(host, dataplane)?;
-    let parts = Parts { config, accounts, tracking, notifier, signals, links_rx, commands_rx, events };
+    let parts =
+        Parts { config, origins, accounts, tracking, notifier, signals, links_rx, commands_rx, events };
     let ended = run(options, desired, parts, servers, &mut installed).await;
+    // The task of the journal takes the last events meanwhile.
+    tokio::task::yield_now().await;
     let (result, stops) = ended.unwrap_or_else(|error| (Err(error), Vec::new()));
     let result = result.map_err(|error| keep_verifier_log(error, dir));
     if matches!(result, Ok(End::Left)) {
@@ -81,6 +88,7 @@ pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collecte
 /// What was opened before anything was changed.
 struct Parts {
     config: Config,
+    origins: Origins,
     accounts: Accounts,
     tracking: Tracking,
     notifier: Notifier,
@@ -98,7 +106,8 @@ async fn run(
     mut servers: JoinSet<()>,
     installed: &mut Installed,
 ) -> Result<(Result<End>, Vec<oneshot::Sender<()>>)> {
-    let Parts { config, accounts, tracking, notifier, signals, links_rx, commands_rx, events } = parts;
+    let Parts { config, origins, accounts, tracking, notifier, signals, links_rx, commands_rx, events } =
+        parts;
     let modes = options.xdp_modes(&config);
     let mut outcome = installed.reconcile(desired, &modes, Masters::Inherited, OnRefusal::Stop).await?;
     let (messages_tx, messages_rx) = mpsc::channel(MESSAGES);
@@ -129,7 +138,7 @@ async fn run(
     let (engine, end_rx) = engine::spawn(engine_parts, config.real_time_priority)?;
     let sources = Sources { signals, links_rx, commands_rx, host_states_rx, notices_rx, fences_rx, end_rx };
     let source = options.source.clone();
-    let reload = Reload::new(source, options.xdp_mode, config, accounts, outcome.is_unattached);
+    let reload = Reload::new(source, options.xdp_mode, (config, origins), accounts, outcome.is_unattached);
     let handle = EngineHandle::new(messages_tx);
     let control = Control::new(sources, handle, installed, reload, tracking, notifier, (own_macs, drained));
     let ended = control.run().await;

@@ -191,6 +191,11 @@ impl<'m> Control<'m> {
                 }
             }
             Command::Reload(reply) => self.want_reload(Some(reply)).await,
+            Command::Compare(reply) => {
+                let (reload, parts) = self.parts();
+                // Who asked may be gone.
+                let _ = reply.send(reload.compare(&parts).await);
+            }
             Command::HandOver { instance, to, reply } => {
                 self.engine.send(Message::HandOver { instance, to, reply }).await;
             }

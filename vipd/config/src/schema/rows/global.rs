@@ -40,7 +40,7 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     value("self_probe", Some("30"), SELF_PROBE),
     does("notify_conflict", COMMAND),
     // And this: keepalived has no program in the kernel.
-    does("xdp_mode", XDP_MODE),
+    does("xdp_mode", XDP_MODE).many(),
     does_block("notification_email", NOTHING, Lines(TEXTS)),
     does("notification_email_from", TEXT),
     does("smtp_server", &[One(Kind::Text), Opt(Kind::Whole { min: 1, max: 65_535 })]),
