@@ -369,3 +369,81 @@ fn the_pure_crates_depend_on_nothing_that_does_io() -> Result<()> {
     }
     Ok(())
 }
+
+/// Who may use what: the only crates of vipd that may name the library, so that anything else does not compile.
+const ONLY_USERS: &[(&str, &[&str])] = &[
+    ("aya", &["vipd-dataplane"]),
+    ("aya-log", &["vipd-dataplane"]),
+    ("rtnetlink", &["vipd-host"]),
+    // Filters of tc, and the kernel's news of processes.
+    ("netlink-sys", &["vipd", "vipd-dataplane"]),
+    ("ratatui", &["vipd-top"]),
+    ("crossterm", &["vipd-top"]),
+    ("hyper", &["vipd"]),
+    ("hyper-util", &["vipd"]),
+    ("lettre", &["vipd"]),
+    ("prometheus-client", &["vipd"]),
+];
+
+/// What must not get into a crate by way of another.
+const APART: &[(&str, &[&str])] = &[
+    ("vipd", &["ratatui", "crossterm", "vipd-top"]),
+    ("vipd-top", &["aya", "rtnetlink", "hyper", "vipd", "vipd-config"]),
+    ("vipd-control", &["aya", "rtnetlink", "ratatui", "hyper", "vipd-dataplane", "vipd-host", "vipd-config"]),
+    ("vipd-announce", &["aya", "rtnetlink", "ratatui", "hyper", "tokio"]),
+    ("vipd-dataplane", &["rtnetlink", "ratatui", "hyper", "vipd-host"]),
+    ("vipd-host", &["aya", "ratatui", "hyper", "vipd-dataplane"]),
+    ("vipd-properties", &["ratatui", "rtnetlink", "hyper", "vipd"]),
+];
+
+fn metadata(root: &Path) -> Result<Value> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["metadata", "--format-version", "1", "--locked", "--offline", "--no-deps"]);
+    let output = command.current_dir(root).output().context("cargo metadata")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+#[test]
+fn each_library_has_the_users_that_the_architecture_names() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let metadata = metadata(&root)?;
+    let mut users: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for package in metadata["packages"].as_array().context("no packages")? {
+        let manifest = package["manifest_path"].as_str().context("no manifest")?;
+        // The product: the crates below `vipd`.
+        if !Path::new(manifest).starts_with(root.canonicalize()?.join("vipd")) {
+            continue;
+        }
+        let name = package["name"].as_str().context("no name")?;
+        for dependency in package["dependencies"].as_array().context("no dependencies")? {
+            if dependency["kind"].is_null() {
+                users.entry(dependency["name"].as_str().context("no name")?).or_default().insert(name);
+            }
+        }
+    }
+    for (library, allowed) in ONLY_USERS {
+        let found = users.get(library).with_context(|| format!("nobody uses {library}"))?;
+        let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
+        ensure!(*found == allowed, "{library} is used by {found:?}, and may be by {allowed:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn crates_are_built_without_what_they_are_apart_from() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for (package, unwanted) in APART {
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none"]);
+        let output =
+            command.args(["--package", package]).current_dir(&root).output().context("cargo tree")?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let tree = String::from_utf8(output.stdout)?;
+        let names: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+        ensure!(names.contains(package) && names.len() > 5, "{package}: {names:?}");
+        let found: Vec<_> = unwanted.iter().filter(|name| names.contains(*name)).collect();
+        ensure!(found.is_empty(), "{package} is built with {found:?}");
+    }
+    Ok(())
+}

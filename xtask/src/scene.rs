@@ -93,7 +93,9 @@ pub fn build_vipd() -> Result<PathBuf> {
         return Ok(path.into());
     }
     let mut command = sh::cargo();
-    command.args(["build", "--locked", "--release", "--package", "vipd", "--bin", "vipd"]);
+    command.args(["build", "--locked", "--release"]);
+    // `vipd top` runs the other one, which is beside it.
+    command.args(["--package", "vipd", "--bin", "vipd", "--package", "vipd-top", "--bin", "vipd-top"]);
     command.arg("--message-format=json-render-diagnostics");
     eprintln!("$ {}", sh::display(&command));
     let mut child = command.stdout(Stdio::piped()).stderr(stderr().as_fd().try_clone_to_owned()?).spawn()?;

@@ -16,10 +16,12 @@ use tokio::{
     sync::mpsc,
     task::LocalSet,
 };
-use vipd::{
-    cli,
-    control::{self, Command, Differences, Request, Response, model::Status},
-    events::Journal,
+use vipd_control::{
+    Command, Differences, Request, Response, Role,
+    events::{self, Journal},
+    model::Status,
+    serve,
+    status::View,
 };
 
 /// The server takes at most as much for one request, and nothing after one that is longer.
@@ -43,7 +45,7 @@ impl Server {
         let tasks = LocalSet::new();
         let (commands, inbox) = mpsc::channel(1);
         let guard = runtime.enter();
-        tasks.spawn_local(control::serve(listener.try_into()?, commands, Journal::default()));
+        tasks.spawn_local(serve(listener.try_into()?, Role::Everything, commands, Journal::default()));
         tasks.spawn_local(obey(inbox));
         drop(guard);
         Ok(Self { runtime, tasks, address })
@@ -180,13 +182,13 @@ fn parse_as_client(octets: &[u8]) {
         match response {
             Response::Status(status) => {
                 for (long, width) in [(false, None), (true, None), (false, Some(0)), (false, Some(40))] {
-                    let view = cli::status::View { instances: Vec::new(), long, width };
+                    let view = View { instances: Vec::new(), long, width };
                     view.render(&mut Vec::new(), &status).expect("memory can be written to");
                 }
             }
             Response::Events(batch) => {
                 let mut out = Vec::new();
-                cli::events::render(&mut out, &batch, false).expect("memory can be written to");
+                events::render(&mut out, &batch, false).expect("memory can be written to");
             }
             _ => {}
         }

@@ -5,17 +5,17 @@ mod chosen;
 mod cleanup;
 mod completions;
 mod doctor;
-pub mod events;
+mod events;
 mod locate;
 mod monitor;
 mod reload;
-pub mod status;
 mod top;
 mod when;
 
 use std::{
     io::{self, IsTerminal, Write},
     net::IpAddr,
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -27,7 +27,7 @@ pub use clap_complete::{Generator, Shell};
 pub use completions::completions;
 use monitor::Verdict;
 use serde::Serialize;
-use status::View;
+use vipd_control::status::{self, View};
 
 use crate::{
     control::{self, ClientError, Request, Response, model::Status},
@@ -210,7 +210,7 @@ enum Command {
     /// Show the status live in this terminal
     Top {
         /// Time between two updates
-        #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = top::interval)]
+        #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = status::interval)]
         interval: Duration,
         #[command(flatten)]
         runtime: Runtime,
@@ -416,7 +416,10 @@ pub fn main() -> ExitCode {
         }
         Command::Where { address, runtime } => located(&runtime, &address.to_string(), false),
         Command::IsMaster { instance, quiet, runtime } => located(&runtime, &instance, quiet),
-        Command::Top { interval, runtime } => shown(top::run(&runtime.socket(), interval)),
+        Command::Top { interval, runtime } => match top::run(&runtime.socket(), interval) {
+            Ok(never) => match never {},
+            Err(error) => fail(&error),
+        },
         Command::Events { choice, runtime } => events::events(&runtime.socket(), choice),
         Command::Reload { dry_run, json, exit_code, runtime } => {
             let socket = runtime.socket();
@@ -451,9 +454,15 @@ fn run(options: daemon::Options) -> Exit {
 
 /// Columns of the terminal that standard output is.
 fn terminal_width() -> Option<usize> {
-    let size = io::stdout().is_terminal().then(crossterm::terminal::size)?;
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel writes a `winsize`, which outlives the call.
+    let result = unsafe { libc::ioctl(stdout.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
     // A terminal that does not know its size says 0.
-    size.ok().map(|(columns, _)| columns.into()).filter(|columns| *columns > 0)
+    Some(usize::from(size.ws_col)).filter(|columns| result == 0 && *columns > 0)
 }
 
 /// `status --check`: prints one line, and exits as a monitoring system reads it.

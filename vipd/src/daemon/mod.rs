@@ -27,6 +27,7 @@ mod router;
 pub mod runtime_dir;
 mod sockets;
 mod start;
+mod status_socket;
 
 use std::path::Path;
 
@@ -39,6 +40,7 @@ use self::{
     runtime_dir::{PidFile, RuntimeDir},
 };
 use crate::{
+    capabilities,
     events::{Journal, Store},
     resources,
 };
@@ -93,7 +95,8 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// The journal with the events of before. Without a place on disk it has none, and keeps its own for as long as vipd runs.
 fn journal_of(state_dir: &Path) -> (Journal, Option<Store>) {
-    match Store::open(state_dir) {
+    // Without its capabilities the thread is no worse off.
+    match Store::open(state_dir, || drop(capabilities::drop_all())) {
         Ok((before, store)) => (Journal::new(before, Some(store.writer())), Some(store)),
         Err(error) => {
             tracing::warn!(

@@ -8,7 +8,10 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::locks::{FileLock, Running, Unlocked};
-use crate::files::{self, Dir};
+use crate::{
+    control::status_socket,
+    files::{self, Dir},
+};
 
 /// Name of the control socket in the runtime directory.
 const SOCKET: &str = "vipd.sock";
@@ -93,7 +96,7 @@ impl RuntimeDir {
     /// What a vipd leaves in a runtime directory, beside what is saved of the host.
     pub fn leftovers(dir: &Path) -> impl Iterator<Item = PathBuf> {
         let paths = [SOCKET, PID_FILE, VERIFIER_LOG].map(|name| dir.join(name));
-        paths.into_iter().filter(|path| path.symlink_metadata().is_ok())
+        paths.into_iter().chain([status_socket(&socket(dir))]).filter(|path| path.symlink_metadata().is_ok())
     }
 
     /// Removes the lock's file, which says nothing once its holder has ended.
@@ -103,7 +106,7 @@ impl RuntimeDir {
 
     /// Removes what this process made in the directory. The lock goes last, with the process.
     pub fn clean(&self) {
-        for path in [socket(&self.dir), self.dir.join(PID_FILE)] {
+        for path in [socket(&self.dir), status_socket(&socket(&self.dir)), self.dir.join(PID_FILE)] {
             if let Err(error) = fs::remove_file(&path) {
                 tracing::debug!(path = %path.display(), %error, "not removed");
             }

@@ -20,9 +20,11 @@ use super::{
     reconcile::{Installed, Masters},
     router::Router,
     runtime_dir::{self, RuntimeDir},
+    status_socket::StatusSocket,
 };
 use crate::{
-    beside, capabilities, control,
+    beside, capabilities,
+    control::{self, Role},
     dataplane::{self, Dataplane, Events, Pinned, Refused},
     events::{Collected, Journal},
     host::{Host, LinkEvents},
@@ -47,8 +49,11 @@ pub async fn serve(
     let (commands_tx, commands_rx) = mpsc::channel(MESSAGES);
     let mut servers = JoinSet::new();
     let listener = control::bind(&runtime_dir::socket(dir.path()))?;
-    servers.spawn_local(control::serve(listener, commands_tx.clone(), journal));
-    let metrics = match &options.metrics_listen {
+    servers.spawn_local(control::serve(listener, Role::Everything, commands_tx.clone(), journal.clone()));
+    let (listener, status_socket) = StatusSocket::bind(&runtime_dir::socket(dir.path()))?;
+    status_socket.give(&config)?;
+    servers.spawn_local(control::serve(listener, Role::Show, commands_tx.clone(), journal));
+    let metrics = match &metrics_listen(options, &config) {
         Some(listen) => Some(metrics::Endpoint::new(listen).await?),
         None => None,
     };
@@ -67,8 +72,18 @@ pub async fn serve(
         servers.spawn_local(metrics.serve(commands_tx));
     }
     let mut installed = Installed::new(host, dataplane)?;
-    let parts =
-        Parts { config, origins, accounts, tracking, notifier, signals, links_rx, commands_rx, events };
+    let parts = Parts {
+        config,
+        origins,
+        status_socket,
+        accounts,
+        tracking,
+        notifier,
+        signals,
+        links_rx,
+        commands_rx,
+        events,
+    };
     let ended = run(options, desired, parts, servers, &mut installed).await;
     // The task of the journal takes the last events meanwhile.
     tokio::task::yield_now().await;
@@ -89,6 +104,7 @@ pub async fn serve(
 struct Parts {
     config: Config,
     origins: Origins,
+    status_socket: StatusSocket,
     accounts: Accounts,
     tracking: Tracking,
     notifier: Notifier,
@@ -106,8 +122,18 @@ async fn run(
     mut servers: JoinSet<()>,
     installed: &mut Installed,
 ) -> Result<(Result<End>, Vec<oneshot::Sender<()>>)> {
-    let Parts { config, origins, accounts, tracking, notifier, signals, links_rx, commands_rx, events } =
-        parts;
+    let Parts {
+        config,
+        origins,
+        status_socket,
+        accounts,
+        tracking,
+        notifier,
+        signals,
+        links_rx,
+        commands_rx,
+        events,
+    } = parts;
     let modes = options.xdp_modes(&config);
     let mut outcome = installed.reconcile(desired, &modes, Masters::Inherited, OnRefusal::Stop).await?;
     let (messages_tx, messages_rx) = mpsc::channel(MESSAGES);
@@ -138,7 +164,13 @@ async fn run(
     let (engine, end_rx) = engine::spawn(engine_parts, config.real_time_priority)?;
     let sources = Sources { signals, links_rx, commands_rx, host_states_rx, notices_rx, fences_rx, end_rx };
     let source = options.source.clone();
-    let reload = Reload::new(source, options.xdp_mode, (config, origins), accounts, outcome.is_unattached);
+    let reload = Reload::new(
+        (source, options.xdp_mode),
+        (config, origins),
+        accounts,
+        status_socket,
+        outcome.is_unattached,
+    );
     let handle = EngineHandle::new(messages_tx);
     let control = Control::new(sources, handle, installed, reload, tracking, notifier, (own_macs, drained));
     let ended = control.run().await;
@@ -148,6 +180,22 @@ async fn run(
     // Their sockets are closed before another vipd may start.
     servers.shutdown().await;
     Ok(ended.finish().await)
+}
+
+/// Where metrics are served: the command line counts before the configuration.
+fn metrics_listen(options: &Options, config: &Config) -> Option<metrics::Listen> {
+    let configured = config.metrics_listen.clone().map(metrics::Listen::from);
+    match (&options.metrics_listen, &configured) {
+        (Some(option), Some(keyword)) if option != keyword => {
+            tracing::warn!(
+                used = %option,
+                unused = %keyword,
+                "metrics_listen has no effect beside --metrics-listen"
+            );
+        }
+        _ => {}
+    }
+    options.metrics_listen.clone().or(configured)
 }
 
 fn report_start(options: &Options, routers: &[Router], is_drained: bool) {

@@ -28,7 +28,7 @@ use crate::{
     machine::Source,
     processes::{self, Process},
     scripts::{self, Accounts},
-    tracking::arbiter,
+    tracking::{arbiter, arbiter_status},
 };
 
 /// Where to find the facts.
@@ -231,7 +231,7 @@ async fn arbiters(config: Option<&Config>, running: Option<&Status>) -> Vec<Arbi
     let mut known = Vec::new();
     for arbiter in config.map(Config::tracking).unwrap_or_default().arbiters {
         let (health, targets) = arbiter::once(&arbiter).await;
-        known.push(ArbiterStatus::of(&arbiter, health, &targets));
+        known.push(arbiter_status(&arbiter, health, &targets));
     }
     known
 }

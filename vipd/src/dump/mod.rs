@@ -21,7 +21,6 @@ use vipd_config::{Command, Config, Dumps, Instance, Notify, Vip, WantedState};
 
 pub use data::data;
 pub use json::json;
-pub(crate) use stamp::date;
 pub use stats::stats;
 
 use crate::{

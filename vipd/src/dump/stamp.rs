@@ -1,5 +1,7 @@
 //! Moments as keepalived prints them.
 
+use vipd_system::calendar::date;
+
 /// `SECONDS.MICROSECONDS (WEEKDAY MONTH DAY TIME YEAR UTC)`.
 ///
 /// keepalived has the local time without a zone. Programs read the seconds, and `date` reads what is in parentheses.
@@ -15,29 +17,11 @@ pub fn stamp(unix_ms: u64) -> String {
     format!("{s}.{us:06} ({weekday} {month} {day:2} {hour:02}:{minute:02}:{second:02}.{us:06} {year} UTC)")
 }
 
-/// Year, month from 0, and day of the month, of a day since 1970.
-pub(crate) fn date(day: u64) -> (u64, u64, u64) {
-    // Years that begin in March have the leap day at their end, and their months follow a pattern of 153 days in five.
-    let day = day + DAYS_TO_1970;
-    let (era, day) = (day / ERA_DAYS, day % ERA_DAYS);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let next_year = month >= 10;
-    (400 * era + year + u64::from(next_year), if next_year { month - 10 } else { month + 2 }, day)
-}
-
 fn name<'n>(names: &[&'n str], at: u64) -> &'n str {
     usize::try_from(at).ok().and_then(|at| names.get(at)).copied().unwrap_or_default()
 }
 
 const DAY_S: u64 = 86_400;
-/// 400 years.
-const ERA_DAYS: u64 = 146_097;
-/// From 1 March of the year 0.
-const DAYS_TO_1970: u64 = 719_468;
-
 #[cfg(test)]
 mod tests {
     use super::stamp;

@@ -1,6 +1,7 @@
 //! Scripts, files, processes, links and arbiters that instances track. Watched on the main thread, so that no check delays the election.
 
 pub mod arbiter;
+mod arbiter_status;
 mod check;
 mod counter;
 mod delay;
@@ -20,6 +21,7 @@ use vipd_config::{
 };
 
 pub use arbiter::TargetState;
+pub use arbiter_status::arbiter_status;
 pub use delay::LinkDelays;
 pub use result::{Health, TrackingResult};
 

@@ -1,6 +1,7 @@
 //! What several parts of vipd need of the system, apart from the data plane and the host's network: files that nobody else can have
-//! planted, the names of interfaces, processes, limits and shortages.
+//! planted, dates, the names of interfaces, processes, limits and shortages.
 
+pub mod calendar;
 pub mod files;
 pub mod interface_names;
 pub mod leftover;

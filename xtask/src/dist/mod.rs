@@ -72,7 +72,7 @@ fn build() -> Result<PathBuf> {
             .arg(&generated),
     )?;
     tree::lay(&stage, &vipd, &generated)?;
-    let depends = needs::depends(&stage.join("usr/sbin/vipd"))?;
+    let depends = needs::depends(&[stage.join(tree::VIPD), stage.join(tree::VIPD_TOP)])?;
     let package = deb::build(&stage, &dir, &depends)?;
     let shown = |args: &[&str]| {
         sh::output(Command::new("dpkg-deb").args(args).arg(&package))

@@ -1,15 +1,15 @@
 //! What a binary needs of the system, from its own dynamic section: the `Depends` of the package.
 
-use std::{path::Path, process::Command};
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, bail};
 
 use crate::sh;
 
 /// Debian's packages of the libraries, with the versions that the symbols in use came with.
-pub fn depends(binary: &Path) -> Result<String> {
-    let dump = sh::output(Command::new("objdump").arg("--private-headers").arg(binary));
-    parse(&dump.with_context(|| format!("objdump cannot read {}", binary.display()))?)
+pub fn depends(binaries: &[PathBuf]) -> Result<String> {
+    let dump = sh::output(Command::new("objdump").arg("--private-headers").args(binaries));
+    parse(&dump.with_context(|| format!("objdump cannot read {binaries:?}"))?)
 }
 
 fn parse(dump: &str) -> Result<String> {

@@ -35,6 +35,10 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("vipd.fish", "usr/share/fish/vendor_completions.d/vipd.fish"),
 ];
 
+/// The programs: the second is what `vipd top` runs (`vipd/src/cli/top.rs`).
+pub const VIPD: &str = "usr/sbin/vipd";
+pub const VIPD_TOP: &str = "usr/libexec/vipd/vipd-top";
+
 /// Lays all of it into `stage`.
 pub fn lay(stage: &Path, vipd: &Path, generated: &Path) -> Result<()> {
     let repository = sh::workspace();
@@ -65,10 +69,13 @@ pub fn lay(stage: &Path, vipd: &Path, generated: &Path) -> Result<()> {
     pages.push(stage.join("usr/share/doc/vipd/changelog"));
     sh::run(Command::new("gzip").args(["-9", "--no-name"]).args(&pages))?;
 
-    let binary = stage.join("usr/sbin/vipd");
-    put(vipd, &binary, 0o755)?;
-    // What backtraces and profilers need stays with the build.
-    sh::run(Command::new("strip").args(["--strip-unneeded", "--remove-section=.comment"]).arg(&binary))?;
+    let top = vipd.with_file_name("vipd-top");
+    for (from, to) in [(vipd, VIPD), (top.as_path(), VIPD_TOP)] {
+        let binary = stage.join(to);
+        put(from, &binary, 0o755)?;
+        // What backtraces and profilers need stays with the build.
+        sh::run(Command::new("strip").args(["--strip-unneeded", "--remove-section=.comment"]).arg(&binary))?;
+    }
     // The administrator's; empty, so that nothing starts by itself.
     fs::create_dir_all(stage.join("etc/vipd")).context("make etc/vipd")
 }

@@ -229,7 +229,12 @@ impl Trial<'_> {
         let (asked, lost) = self.lost(removed, Instant::now() - LATE);
         ensure!(lost <= 3, "{lost} of {asked} questions lost to a removal");
         self.nothing_is_left()?;
-        for file in ["usr/sbin/vipd", "usr/lib/systemd/system/vipd.service", "etc/default/vipd"] {
+        for file in [
+            "usr/sbin/vipd",
+            "usr/libexec/vipd/vipd-top",
+            "usr/lib/systemd/system/vipd.service",
+            "etc/default/vipd",
+        ] {
             ensure!(!self.machine.path(file).exists(), "{file} is left");
         }
         ensure!(self.machine.path(CONF).exists(), "the administrator's configuration is gone");

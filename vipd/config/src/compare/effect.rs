@@ -130,7 +130,7 @@ fn of_group(keyword: &str) -> Option<&'static str> {
 
 fn of_global(keyword: &str) -> Option<&'static str> {
     match keyword {
-        "vrrp_rt_priority" => Some("needs a restart"),
+        "vrrp_rt_priority" | "metrics_listen" => Some("needs a restart"),
         "xdp_mode" => Some("the program is attached anew where its mode changes"),
         notifies
             if notifies.starts_with("notify")

@@ -107,6 +107,7 @@ pub fn sample(args: &[Arg]) -> String {
         Kind::StatusCodes => "200-204".to_owned(),
         Kind::Command => "\"/bin/true 'a b' c\"".to_owned(),
         Kind::Account => "root".to_owned(),
+        Kind::Listen => "127.0.0.1:9812".to_owned(),
     };
     let named = |names: &[(&str, &[Arg])]| -> String {
         names.iter().map(|(name, args)| format!(" {name}{}", sample(args))).collect()

@@ -3,6 +3,7 @@
 //! What takes time is done here, so that the engine thread never waits for it.
 
 mod attachments;
+mod differences;
 mod drain;
 mod engine_handle;
 mod fence;

@@ -27,8 +27,10 @@ use super::{
         outcome::{OnRefusal, Outcome},
         reconcile::{Installed, Masters},
         router::Router,
+        status_socket::{self, StatusSocket},
     },
     attachments::DetachedEventLog,
+    differences,
     engine_handle::EngineHandle,
     links::LinkEventLog,
     tracking::Tracking,
@@ -59,6 +61,7 @@ pub struct Reload {
     /// Of `config`: what to compare the next one with.
     origins: Origins,
     accounts: Accounts,
+    status_socket: StatusSocket,
     /// The configuration is to be read again, and these are to be told.
     reload: Option<Vec<Reply>>,
     /// An interface is another one now, or gone, or back.
@@ -120,10 +123,10 @@ pub struct Parts<'a> {
 impl Reload {
     /// The configuration that the daemon has started with. `unattached`: an interface did not take the program.
     pub fn new(
-        source: Source,
-        xdp_mode: XdpMode,
+        (source, xdp_mode): (Source, XdpMode),
         (config, origins): (Config, Origins),
         accounts: Accounts,
+        status_socket: StatusSocket,
         unattached: bool,
     ) -> Self {
         let again_at = unattached.then(|| Instant::now() + RETRY);
@@ -133,6 +136,7 @@ impl Reload {
             config,
             origins,
             accounts,
+            status_socket,
             reload: None,
             rebuild: false,
             again_at,
@@ -272,8 +276,13 @@ impl Reload {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        if loaded.config.real_time_priority != self.config.real_time_priority {
-            tracing::warn!("a changed vrrp_rt_priority needs a restart");
+        for (keyword, is_changed) in [
+            ("vrrp_rt_priority", loaded.config.real_time_priority != self.config.real_time_priority),
+            ("metrics_listen", loaded.config.metrics_listen != self.config.metrics_listen),
+        ] {
+            if is_changed {
+                tracing::warn!("a changed {keyword} needs a restart");
+            }
         }
         self.prepare((loaded.config, loaded.origins), false, parts).await
     }
@@ -292,14 +301,15 @@ impl Reload {
         let compared = async {
             let loaded = self.load()?;
             Accounts::new(&loaded.config.script_policy).context("script_user")?;
+            status_socket::group(&loaded.config)?;
             self.desire(&loaded.config, false, parts).await?;
-            Ok(Differences::from(&self.differences(&loaded.config, &loaded.origins)))
+            Ok(differences::differences(&self.changes(&loaded.config, &loaded.origins)))
         };
         compared.await.map_err(|error: anyhow::Error| Unapplied::Refused(format!("{error:#}")))
     }
 
     /// How a configuration differs from the one in force.
-    fn differences(&self, config: &Config, origins: &Origins) -> Comparison {
+    fn changes(&self, config: &Config, origins: &Origins) -> Comparison {
         compare((&self.config, &self.origins), (config, origins))
     }
 
@@ -320,8 +330,9 @@ impl Reload {
         parts: &mut Parts<'_>,
     ) -> Result<UnderWay> {
         let accounts = Accounts::new(&config.script_policy).context("script_user")?;
+        status_socket::group(&config)?;
         let desired = self.desire(&config, rebuild, parts).await?;
-        let comparison = if rebuild { Comparison::default() } else { self.differences(&config, &origins) };
+        let comparison = if rebuild { Comparison::default() } else { self.changes(&config, &origins) };
         if !rebuild {
             parts.installed.prepare(&desired, &self.xdp_modes(&config)).await?;
         }
@@ -381,7 +392,7 @@ impl Reload {
         self.report(&outcome, comparison.as_ref());
         let is_reload = replies.is_some();
         for reply in replies.into_iter().flatten() {
-            let differences = comparison.as_ref().map(Differences::from).unwrap_or_default();
+            let differences = comparison.as_ref().map(differences::differences).unwrap_or_default();
             let problems = &outcome.problems;
             let answer = if problems.is_empty() {
                 Ok(differences)
@@ -409,6 +420,9 @@ impl Reload {
         parts.tracking.reload(&config, &accounts, used, parts.installed.host()).await;
         tell_engine(&mut outcome, parts).await;
         parts.notifier.reload(&config, &accounts, is_reload).await;
+        if let Err(error) = self.status_socket.give(&config) {
+            outcome.problems.push(format!("{error:#}"));
+        }
         (self.config, self.origins, self.accounts) = (config, origins, accounts);
         outcome
     }
@@ -430,7 +444,7 @@ impl Reload {
                 target: "vipd::event",
                 event = "reloaded",
                 what,
-                changes = first_changes(comparison),
+                changes = differences::first(comparison),
                 "the new configuration is in force"
             );
         } else if outcome.changes.any() {
@@ -456,18 +470,6 @@ impl Reload {
         outcome.repairs
     }
 }
-
-/// The changes for the log; `None`: there are none.
-fn first_changes(comparison: &Comparison) -> Option<String> {
-    let changes = &comparison.changes;
-    let mut shown: Vec<String> = changes.iter().take(LOGGED_CHANGES).map(ToString::to_string).collect();
-    let more = changes.len().saturating_sub(LOGGED_CHANGES);
-    shown.extend((more > 0).then(|| format!("and {more} more")));
-    (!shown.is_empty()).then(|| shown.join("; "))
-}
-
-/// Changes that the log shows of a reload.
-const LOGGED_CHANGES: usize = 16;
 
 /// Tells the election of what is in force now, and the log of its interfaces.
 async fn tell_engine(outcome: &mut Outcome, parts: &mut Parts<'_>) {

@@ -21,7 +21,7 @@ use crate::{
     control::model::{ArbiterStatus, InstanceStatus, SCHEMA, Status, TrackedStatus},
     coordinator::{FaultReason, InstanceId, Reason},
     machine::Source,
-    tracking::Health,
+    tracking::{Health, arbiter_status},
 };
 use vipd_config::Unsupported;
 
@@ -63,10 +63,7 @@ impl ControlStatus {
         Self {
             instances: installed.routers().iter().map(|router| (router.id(), instance(router))).collect(),
             tracked: tracking.healths().map(tracked).collect(),
-            arbiters: tracking
-                .arbiters()
-                .map(|a| ArbiterStatus::of(a.arbiter, a.health, a.targets))
-                .collect(),
+            arbiters: tracking.arbiters().map(|a| arbiter_status(a.arbiter, a.health, a.targets)).collect(),
         }
     }
 }

@@ -1,18 +1,25 @@
-//! The control socket: a unix socket, one JSON object a line each way, permissions 0660.
+//! The control sockets: unix sockets, one JSON object a line each way, permissions 0660. One may do everything, the one beside it
+//! ([`status_socket`]) only shows.
 //!
 //! [`serve`] runs on the daemon's main thread and never touches the engine: a request becomes a [`Command`] in a bounded
 //! queue, or is answered from the [`Journal`]. A client that sends or reads slowly, or sends too much, delays only its own
 //! connection.
 
-mod arbiters;
 mod client;
 mod difference;
+pub mod events;
 mod follow;
 pub mod model;
+pub mod places;
+pub mod status;
 #[cfg(test)]
 mod tests;
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -28,11 +35,9 @@ pub use client::{ClientError, follow, request};
 pub use difference::{Difference, Differences};
 use model::Status;
 
-use crate::{
-    events::{Batch, Journal, Wanted},
-    files,
-    places::{Full, Place, Places},
-};
+use events::{Batch, Journal, Wanted};
+use places::{Full, Place, Places};
+use vipd_system::files;
 
 /// A request is shorter than this.
 const MAX_REQUEST_BYTES: u64 = 4096;
@@ -44,6 +49,19 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(100);
 /// Connections at once. Further clients take the places of idle ones.
 const CONNECTIONS: usize = 64;
+
+/// What the clients of a socket may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Everything,
+    /// Nothing that changes anything: [`Request::only_shows`].
+    Show,
+}
+
+/// Path of the socket that only shows, beside the one for everything.
+pub fn status_socket(path: &Path) -> PathBuf {
+    path.with_file_name("status.sock")
+}
 
 /// A request; a connection may carry several in turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +91,22 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         follow: bool,
     },
+}
+
+impl Request {
+    /// Whether it shows what vipd does, and changes nothing. What a reload would change shows files that may be root's alone.
+    pub fn only_shows(&self) -> bool {
+        match self {
+            Self::Status | Self::Events { .. } => true,
+            Self::Reload
+            | Self::Compare
+            | Self::HandOver { .. }
+            | Self::Drain
+            | Self::Undrain
+            | Self::Stop
+            | Self::Leave => false,
+        }
+    }
 }
 
 /// Target of a handover.
@@ -144,13 +178,20 @@ pub fn bind(path: &Path) -> Result<UnixListener> {
 }
 
 /// Accepts connections for ever. Aborted with the daemon; a connection cut short loses an answer, nothing else.
-pub async fn serve(listener: UnixListener, commands: mpsc::Sender<Command>, journal: Journal) {
-    let places = Places::new("control", CONNECTIONS);
+pub async fn serve(listener: UnixListener, role: Role, commands: mpsc::Sender<Command>, journal: Journal) {
+    let name = if role == Role::Everything { "control" } else { "status" };
+    let places = Places::new(name, CONNECTIONS);
     loop {
         match listener.accept().await {
             Ok((stream, _)) => match places.take(&stream) {
                 Ok(place) => {
-                    tokio::task::spawn_local(connection(stream, place, commands.clone(), journal.clone()));
+                    tokio::task::spawn_local(connection(
+                        stream,
+                        role,
+                        place,
+                        commands.clone(),
+                        journal.clone(),
+                    ));
                     // Whose place it was closes its connection before the next is accepted.
                     tokio::task::yield_now().await;
                 }
@@ -173,15 +214,22 @@ async fn refuse(mut stream: UnixStream, full: Full) {
     let _ = timeout(REFUSAL_TIMEOUT, send(&response, &mut write)).await;
 }
 
-async fn connection(stream: UnixStream, place: Place, commands: mpsc::Sender<Command>, journal: Journal) {
+async fn connection(
+    stream: UnixStream,
+    role: Role,
+    place: Place,
+    commands: mpsc::Sender<Command>,
+    journal: Journal,
+) {
     tokio::select! {
-        () = converse(stream, &place, &commands, &journal) => {}
+        () = converse(stream, role, &place, &commands, &journal) => {}
         () = place.given_up() => tracing::debug!("another client gets the place of an idle one"),
     }
 }
 
 async fn converse(
     mut stream: UnixStream,
+    role: Role,
     place: &Place,
     commands: &mpsc::Sender<Command>,
     journal: &Journal,
@@ -209,7 +257,7 @@ async fn converse(
                 follow::follow(journal, wanted, &mut read, &mut write).await
             }
             request => {
-                let response = answer(request, commands, journal).await;
+                let response = answer(request, role, commands, journal).await;
                 place.is_waited_for();
                 send(&response, &mut write).await
             }
@@ -229,10 +277,14 @@ async fn send(response: &Response, write: &mut WriteHalf<'_>) -> io::Result<()> 
 
 async fn answer(
     request: serde_json::Result<Request>,
+    role: Role,
     commands: &mpsc::Sender<Command>,
     journal: &Journal,
 ) -> Response {
     match request {
+        Ok(request) if role == Role::Show && !request.only_shows() => {
+            Response::Error { message: SHOWS.into() }
+        }
         Ok(Request::Status) => {
             let (reply, status) = oneshot::channel();
             match commands.send(Command::Status(reply)).await {
@@ -302,6 +354,8 @@ async fn end(
         Err(_) => gone(),
     }
 }
+
+const SHOWS: &str = "this socket only shows: what changes something needs vipd.sock, which is root's";
 
 fn gone() -> Response {
     Response::Error { message: "the daemon is stopping".into() }

@@ -10,7 +10,7 @@ use std::{
 use anstyle::Style;
 
 use super::{BOLD, DIM, WARN, age, style_of, sum, tenths};
-use crate::control::model::{
+use crate::model::{
     ArbiterStatus, InstanceStatus, LineStatus, ProgramHook, Status, TargetStatus, TrackedStatus,
 };
 

@@ -3,7 +3,7 @@
 //! `vipd status --schema` and `docs/reference/status.md` contain the comments of the fields. Within one [`SCHEMA`] fields may be
 //! added, but none may be removed, or change its name or meaning.
 
-#[cfg(test)]
+#[cfg(any(test, feature = "samples"))]
 pub mod samples;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use super::{SCHEMA, Status, samples};
 const HEAD: &str = "\
 # Output of `vipd status --json`
 
-Made from the schema by `VIPD_WRITE_DOCS=1 cargo test -p vipd --lib status_reference`; a test compares. `vipd status --schema` prints
+Made from the schema by `VIPD_WRITE_DOCS=1 cargo test -p vipd-control --lib status_reference`; a test compares. `vipd status --schema` prints
 the same as a JSON Schema (draft 2020-12).
 
 One JSON object, in which every field is always present. The name of a number ends in its unit: `_ms` milliseconds, `_us` microseconds, `_cs`
@@ -80,7 +80,7 @@ fn unit(name: &str) -> &'static str {
 
 #[test]
 fn status_reference_is_that_of_the_schema() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/status.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/status.md");
     let document = document();
     if std::env::var_os("VIPD_WRITE_DOCS").is_some() {
         fs::write(&path, &document).unwrap();

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use vipd_config::{Change, Comparison};
 
 /// All that a reload changes, or would change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,29 +30,6 @@ pub struct Difference {
     pub effect: Option<String>,
     /// All of it as a line for people.
     pub text: String,
-}
-
-impl From<&Comparison> for Differences {
-    fn from(comparison: &Comparison) -> Self {
-        Self {
-            what: comparison.to_string(),
-            changes: comparison.changes.iter().map(Difference::from).collect(),
-        }
-    }
-}
-
-impl From<&Change> for Difference {
-    fn from(change: &Change) -> Self {
-        let text = change.to_string();
-        let Change { instance, place, keyword, before, after, effect } = change.clone();
-        let kind = match (&before, &after) {
-            (Some(_), Some(_)) => "changed",
-            (None, _) => "added",
-            (_, None) => "removed",
-        };
-        let effect = effect.map(str::to_owned);
-        Self { kind: kind.to_owned(), instance, place, keyword, before, after, effect, text }
-    }
 }
 
 /// A line for each change, then the sum.

@@ -11,9 +11,9 @@ use std::{
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::filter::Filter;
-use crate::{
-    cli::status::sum,
-    control::model::{InstanceStatus, Status},
+use vipd_control::{
+    model::{InstanceStatus, Status},
+    status::sum,
 };
 
 /// Rows that a page key moves by.

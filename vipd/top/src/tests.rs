@@ -12,7 +12,7 @@ use super::{
     draw, interval,
     state::{Next, Top},
 };
-use crate::control::model::{Status, samples};
+use vipd_control::model::{Status, samples};
 
 /// Two answers, two seconds apart.
 fn later(status: &Status) -> Status {

@@ -23,7 +23,7 @@ use anyhow::{Context, Result};
 use nix::fcntl::{OFlag, RenameFlags};
 
 use super::{KEPT, Record};
-use crate::{capabilities, files::Dir};
+use vipd_system::files::Dir;
 
 const CURRENT: &str = "events.jsonl";
 const OLD: &str = "events.old.jsonl";
@@ -53,12 +53,13 @@ pub struct Writer {
 }
 
 impl Store {
-    /// Opens the files in a state directory, which is made if it does not exist. The events in them come first.
+    /// Opens the files in a state directory, which is made if it does not exist. The events in them come first. The thread that
+    /// writes begins with `prepare`.
     ///
     /// # Errors
     ///
     /// The directory cannot be made or read, or belongs to another user.
-    pub fn open(dir: &Path) -> Result<(Vec<Record>, Self)> {
+    pub fn open(dir: &Path, prepare: fn()) -> Result<(Vec<Record>, Self)> {
         let dir = Dir::private(dir, 0o755).context("open the state directory")?;
         let records = read(&dir);
         let files = Files::open(dir).context("open the file of events")?;
@@ -67,8 +68,7 @@ impl Store {
         let lost = Arc::new(AtomicU64::new(0));
         let dropped = Arc::clone(&lost);
         thread::Builder::new().name("vipd-events".to_owned()).spawn(move || {
-            // It is no worse off than before.
-            let _ = capabilities::drop_all();
+            prepare();
             write(files, &waiting, &dropped);
             drop(ending);
         })?;
@@ -274,7 +274,7 @@ mod tests {
         let dir = Scratch::new("bounded");
         let mut expect = 0;
         for round in 0..5u64 {
-            let (records, store) = Store::open(&dir.0).unwrap();
+            let (records, store) = Store::open(&dir.0, || {}).unwrap();
             let last = round * 700;
             assert_eq!(seqs(&records).2, (round > 0).then_some(last), "numbers go on");
             assert_eq!(records.len(), expect);
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn long_events_fill_a_file_before_there_are_many() {
         let dir = Scratch::new("long");
-        let (_, store) = Store::open(&dir.0).unwrap();
+        let (_, store) = Store::open(&dir.0, || {}).unwrap();
         for seq in 1..=100 {
             store.writer().write(&record(seq, &"x".repeat(30 << 10)));
         }
@@ -321,7 +321,7 @@ mod tests {
         let torn = &line(4)[..20];
         let text = [&*line(1), "", "no event", &line(3), &line(2), &line(u64::MAX), torn].join("\n");
         fs::write(dir.0.join(CURRENT), text).unwrap();
-        let (records, store) = Store::open(&dir.0).unwrap();
+        let (records, store) = Store::open(&dir.0, || {}).unwrap();
         assert_eq!(records.iter().map(|record| record.seq).collect::<Vec<_>>(), [1, 3]);
         store.writer().write(&record(4, "again"));
         store.finish();
@@ -338,7 +338,7 @@ mod tests {
         fs::create_dir(&dir.0).unwrap();
         fs::write(dir.0.join("precious"), "precious").unwrap();
         std::os::unix::fs::symlink(dir.0.join("precious"), dir.0.join(CURRENT)).unwrap();
-        assert!(Store::open(&dir.0).is_err());
+        assert!(Store::open(&dir.0, || {}).is_err());
         assert_eq!(dir.text("precious"), "precious");
     }
 

@@ -10,6 +10,7 @@ mod names;
 mod store;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,6 +22,7 @@ pub use collector::{Collected, Collector, collector};
 pub use journal::{Followed, Journal};
 pub use names::NAMES;
 pub use store::{Store, Writer};
+pub use text::render;
 
 /// What goes on (clients that are turned away, news that is skipped) is one event in this time, with the number.
 pub const SAY_EVERY: Duration = Duration::from_secs(60);

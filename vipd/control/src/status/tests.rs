@@ -1,5 +1,5 @@
 use super::{View, age};
-use crate::control::model::{Status, samples};
+use crate::model::{Status, samples};
 
 fn shown(view: &View, status: Status) -> String {
     let mut out = Vec::new();

@@ -21,9 +21,9 @@ use super::{
     help,
     state::{Rates, Top, latest_us, part, states},
 };
-use crate::{
-    cli::status::{age, cut, details_of, tenths},
-    control::model::{InstanceStatus, TrackedStatus},
+use vipd_control::{
+    model::{InstanceStatus, TrackedStatus},
+    status::{age, cut, details_of, tenths},
 };
 
 /// Cells of the bar of a lease.

@@ -159,7 +159,7 @@ fn the_number_of_followers_is_bounded() {
 fn the_page_lists_every_event() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut emitted = BTreeMap::new();
-    for file in sources(&root.join("src")) {
+    for file in sources(&root.join("..")) {
         for (name, level, fields) in emissions(&fs::read_to_string(&file).unwrap()) {
             let (levels, known): &mut (Vec<String>, Vec<String>) = emitted.entry(name).or_default();
             levels.extend(Some(level).filter(|level| !levels.contains(level)));
@@ -167,7 +167,7 @@ fn the_page_lists_every_event() {
         }
     }
     emitted.values_mut().for_each(|(levels, _)| levels.sort());
-    let page = fs::read_to_string(root.join("../docs/operate/events.md")).unwrap();
+    let page = fs::read_to_string(root.join("../../docs/operate/events.md")).unwrap();
     let mut listed = BTreeMap::new();
     let (_, table) = page.split_once("## All events").unwrap();
     for row in table.lines().filter(|line| line.starts_with("| `")) {
@@ -194,7 +194,7 @@ fn sorted(mut words: Vec<String>) -> Vec<String> {
     words
 }
 
-/// The files of the program, without its tests.
+/// The files of the crates in `vipd`, without their tests.
 fn sources(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {

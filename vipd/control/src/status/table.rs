@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{BOLD, DIM, WARN, age, find::vips, problems, style_of, tenths};
-use crate::control::model::InstanceStatus;
+use crate::model::InstanceStatus;
 
 const COLUMNS: usize = 11;
 /// What has been counted that should not be has no head.

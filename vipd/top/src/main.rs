@@ -13,11 +13,13 @@ mod tests;
 
 use std::{
     io::{self, IsTerminal},
-    path::Path,
+    path::{Path, PathBuf},
+    process::ExitCode,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
+use clap::Parser;
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
 use ratatui::DefaultTerminal;
@@ -28,14 +30,31 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use crate::control::{self, ClientError, Request, Response};
 use state::{Next, Top};
+use vipd_control::{ClientError, Request, Response, request, status::interval};
 
-/// A number of seconds.
-pub fn interval(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
-    let seconds: f64 = seconds.ok_or("expected a number of seconds, 0.1 to 3600")?;
-    Ok(Duration::from_secs_f64(seconds))
+/// Shows the status of a vipd again and again. `vipd top` runs this program; it is apart so that the daemon, which locks its memory,
+/// contains no terminal view
+#[derive(Debug, Parser)]
+#[command(name = "vipd-top", version)]
+struct Arguments {
+    /// Control socket of the vipd
+    #[arg(long, value_name = "PATH")]
+    socket: PathBuf,
+    /// Time between two looks
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
+    interval: Duration,
+}
+
+fn main() -> ExitCode {
+    let Arguments { socket, interval } = Arguments::parse();
+    match run(&socket, interval) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("vipd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Shows the status of the vipd behind `socket` until it is told to end.
@@ -43,7 +62,7 @@ pub fn interval(text: &str) -> Result<Duration, String> {
 /// # Errors
 ///
 /// Standard output is no terminal, or one that cannot be used. A vipd that does not run is no error: `top` waits for one.
-pub fn run(socket: &Path, interval: Duration) -> Result<()> {
+fn run(socket: &Path, interval: Duration) -> Result<()> {
     if !io::stdout().is_terminal() {
         bail!("vipd top needs a terminal; vipd status prints the same once, and with --json for programs");
     }
@@ -103,7 +122,7 @@ type Question = JoinHandle<Result<Response, ClientError>>;
 
 fn ask(socket: &Path) -> Question {
     let socket = socket.to_owned();
-    spawn_blocking(move || control::request(&socket, &Request::Status))
+    spawn_blocking(move || request(&socket, &Request::Status))
 }
 
 async fn answered(question: &mut Option<Question>) -> Result<Result<Response, ClientError>> {

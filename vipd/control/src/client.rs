@@ -5,7 +5,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
-        unix::net::UnixStream,
+        unix::{fs::MetadataExt, net::UnixStream},
     },
     path::{Path, PathBuf},
     time::Duration,
@@ -21,10 +21,11 @@ use nix::{
         },
         time::{TimeVal, TimeValLike},
     },
+    unistd::{Gid, Group},
 };
 
 use super::{Request, Response};
-use crate::processes::Process;
+use vipd_system::processes::Process;
 
 /// Longest wait for a connection, for the request to be taken, and for each part of a status; a stop takes up to two advert
 /// intervals of up to 255 s, and is not bounded by it.
@@ -50,6 +51,9 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
+    /// The socket is not for this user.
+    #[error("you may not ask vipd over {}: Permission denied; {remedy}", path.display())]
+    NotAllowed { path: PathBuf, remedy: String },
     #[error("{0}")]
     Refused(String),
     #[error("reload rejected; the running configuration is unchanged{separator}{0}", separator = if .0.contains('\n') { "\n" } else { ": " })]
@@ -146,7 +150,14 @@ fn no_answer() -> io::Error {
 }
 
 fn ask(path: &Path, request: &Request) -> Result<UnixStream, ClientError> {
-    let mut stream = connected(path).map_err(|error| match error {
+    let shows = request.only_shows();
+    let stream = match connected(path) {
+        // The socket beside it may be for this user.
+        Err(Errno::EACCES) if shows => connected(&super::status_socket(path)),
+        stream => stream,
+    };
+    let mut stream = stream.map_err(|error| match error {
+        Errno::EACCES => not_allowed(path, shows),
         Errno::ENOENT | Errno::ECONNREFUSED => ClientError::NotRunning(path.to_owned()),
         // It has not taken the connections before this one.
         Errno::EAGAIN => match pid_beside(path) {
@@ -159,6 +170,26 @@ fn ask(path: &Path, request: &Request) -> Result<UnixStream, ClientError> {
     line.push(b'\n');
     stream.write_all(&line).map_err(|source| io_error(path, source))?;
     Ok(stream)
+}
+
+fn not_allowed(path: &Path, shows: bool) -> ClientError {
+    let remedy = match (shows, group_of(&super::status_socket(path))) {
+        (false, _) => "use sudo: only root may change what vipd does".to_owned(),
+        (true, Some(group)) if group != "root" => format!("join the group {group}, or use sudo"),
+        (true, _) => "use sudo, or have root set `status_group` in global_defs".to_owned(),
+    };
+    ClientError::NotAllowed { path: path.to_owned(), remedy }
+}
+
+/// The name of the group of a file.
+fn group_of(path: &Path) -> Option<String> {
+    let gid = fs::symlink_metadata(path).ok()?.gid();
+    Some(
+        Group::from_gid(Gid::from_raw(gid))
+            .ok()
+            .flatten()
+            .map_or_else(|| gid.to_string(), |group| group.name),
+    )
 }
 
 /// Connects with a time limit, which std has not.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::control::model::{InstanceStatus, Status};
+use crate::model::{InstanceStatus, Status};
 
 /// Names and addresses that an error lists.
 const LISTED: usize = 12;
@@ -86,7 +86,7 @@ fn list(there: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::model::samples;
+    use crate::model::samples;
 
     #[test]
     fn a_name_or_a_vip_finds_its_instance() {

@@ -1,25 +1,25 @@
 //! `vipd status` for people: details of a few instances, or a table of many.
 
 mod details;
-pub(super) mod find;
+pub mod find;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, io};
+use std::{collections::BTreeSet, io, time::Duration};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::control::model::{InstanceStatus, Status};
+use crate::model::{InstanceStatus, Status};
 pub use find::Unknown;
-pub(super) use table::cut;
+pub use table::cut;
 
 /// More instances than this make a table, unless details are asked for.
 const DETAILED: usize = 4;
 
-pub(super) const BOLD: Style = Style::new().bold();
-pub(super) const DIM: Style = Style::new().dimmed();
-pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
+pub const BOLD: Style = Style::new().bold();
+pub const DIM: Style = Style::new().dimmed();
+pub const WARN: Style = AnsiColor::Yellow.on_default();
 
 /// What is to be shown of a status.
 #[derive(Clone, Debug, Default)]
@@ -97,7 +97,7 @@ fn header(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
 }
 
 /// The colour of a state.
-pub(super) fn style_of(state: &str) -> Style {
+pub fn style_of(state: &str) -> Style {
     match state {
         "MASTER" => AnsiColor::Green.on_default().bold(),
         "BACKUP" => AnsiColor::Cyan.on_default(),
@@ -107,7 +107,7 @@ pub(super) fn style_of(state: &str) -> Style {
 }
 
 /// What is wrong with an instance, or was: in words, nothing if all is well.
-pub(super) fn problems(i: &InstanceStatus) -> Vec<String> {
+pub fn problems(i: &InstanceStatus) -> Vec<String> {
     [
         (sum(i.discards.values()), "discarded"),
         (i.leases_revoked, "revoked"),
@@ -121,19 +121,19 @@ pub(super) fn problems(i: &InstanceStatus) -> Vec<String> {
 }
 
 /// Of numbers that another process has said.
-pub(super) fn sum<'n>(numbers: impl Iterator<Item = &'n u64>) -> u64 {
+pub fn sum<'n>(numbers: impl Iterator<Item = &'n u64>) -> u64 {
     numbers.fold(0, |sum, number| sum.saturating_add(*number))
 }
 
 /// An instance in full, without colours.
-pub(super) fn details_of(i: &InstanceStatus) -> String {
+pub fn details_of(i: &InstanceStatus) -> String {
     let mut out = Vec::new();
     details::instance(&mut out, i).expect("memory can be written to");
     anstream::adapter::strip_str(&String::from_utf8_lossy(&out)).to_string()
 }
 
 /// Two units at most: `3d 4h`, `12m 5s`, `850ms`.
-pub(super) fn age(ms: u64) -> String {
+pub fn age(ms: u64) -> String {
     let s = ms / 1000;
     match s {
         0 => format!("{ms}ms"),
@@ -145,6 +145,13 @@ pub(super) fn age(ms: u64) -> String {
 }
 
 /// To a tenth of a second: `3.2s`.
-pub(super) fn tenths(ms: u64) -> String {
+pub fn tenths(ms: u64) -> String {
     format!("{}.{}s", ms / 1000, ms % 1000 / 100)
+}
+
+/// The time between two looks at a status, as a number of seconds.
+pub fn interval(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
+    let seconds: f64 = seconds.ok_or("expected a number of seconds, 0.1 to 3600")?;
+    Ok(Duration::from_secs_f64(seconds))
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crossterm::event::KeyCode;
 
-use crate::{cli::status::find::vips, control::model::InstanceStatus};
+use vipd_control::{model::InstanceStatus, status::find::vips};
 
 /// A search is shorter than this: longer than any name or address is.
 const SEARCH_LEN_MAX: usize = 64;
@@ -132,7 +132,7 @@ impl fmt::Display for Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::model::samples;
+    use vipd_control::model::samples;
 
     fn filter(search: &str, states: usize) -> Filter {
         let mut filter = Filter { editing: true, ..Filter::default() };
