@@ -153,7 +153,13 @@ fn ask(path: &Path, request: &Request) -> Result<UnixStream, ClientError> {
     let shows = request.only_shows();
     let stream = match connected(path) {
         // The socket beside it may be for this user.
-        Err(Errno::EACCES) if shows => connected(&super::status_socket(path)),
+        Err(Errno::EACCES) if shows => {
+            connected(&super::status_socket(path)).map_err(|error| match error {
+                // An earlier vipd has none.
+                Errno::ENOENT | Errno::ECONNREFUSED => Errno::EACCES,
+                error => error,
+            })
+        }
         stream => stream,
     };
     let mut stream = stream.map_err(|error| match error {

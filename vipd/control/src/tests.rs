@@ -5,7 +5,7 @@ use tokio::task::{LocalSet, spawn_local};
 use super::*;
 
 /// Runs a server that answers a status, and a test that gets its path.
-fn with_server<F: Future<Output = ()>>(name: &str, test: impl FnOnce(std::path::PathBuf) -> F) {
+fn with_server<F: Future<Output = ()>>(name: &str, test: impl FnOnce(PathBuf) -> F) {
     let path = std::env::temp_dir().join(format!("vipd-control-{name}-{}.sock", std::process::id()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {

@@ -6,6 +6,7 @@ mod cleanup;
 mod completions;
 mod doctor;
 mod events;
+mod init;
 mod locate;
 mod monitor;
 mod reload;
@@ -113,6 +114,14 @@ enum Command {
         /// Serve Prometheus metrics at /metrics on IP:PORT or unix:PATH, without a login
         #[arg(long, value_name = "ADDR")]
         metrics_listen: Option<metrics::Listen>,
+    },
+    /// Ask for what a pair of nodes needs, and write the configurations of both, each line explained
+    ///
+    /// On a terminal it asks for what is not given, and proposes what it finds. Without one --vip has to be given, and what else
+    /// cannot be found. Exit codes: 0 written; 1 nothing is written; 2 bad arguments.
+    Init {
+        #[command(flatten)]
+        options: init::Options,
     },
     /// Check a configuration and the files it includes: print every error, warning and notice at once
     ///
@@ -374,6 +383,7 @@ pub fn main() -> ExitCode {
             xdp_mode: xdp_mode.into(),
             metrics_listen,
         }),
+        Command::Init { options } => init::init(options),
         Command::Check { choice, runtime, explain, json, strict } => {
             let form = match (json, explain) {
                 (true, _) => check::Form::Json,

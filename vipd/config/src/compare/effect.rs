@@ -1,11 +1,11 @@
 //! What follows from a change besides the new value, and which statements differ without a difference in the model.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use vipd_common::Family;
+use vipd_common::{Family, Version};
 
 use super::{Change, tree::Node};
-use crate::model::{config::Config, instance::Instance};
+use crate::model::{config::Config, group::SyncGroup, instance::Instance};
 
 /// What a virtual router is on the wire: another one begins anew.
 pub fn identity(instance: &Instance) -> (&str, Family, u8) {
@@ -69,7 +69,7 @@ pub fn of(change: &Change, before: &Config, after: &Config) -> Option<&'static s
     let keyword = change.keyword.split(' ').next().unwrap_or_default();
     match (&change.instance, change.place.split(' ').next().unwrap_or_default()) {
         (Some(name), _) => of_instance(change, name, keyword, before, after),
-        (None, "vrrp_sync_group") => of_group(keyword),
+        (None, "vrrp_sync_group") => of_group(change, keyword, before, after),
         (None, "vrrp_script" | "vrrp_track_process" | "track_file" | "arbiter") => match keyword {
             "weight" | "isolated_action" => Some(PRIORITY),
             _ if change.before.is_some() && change.after.is_some() => Some("the check begins anew"),
@@ -99,14 +99,20 @@ fn of_instance(
         }
         ("priority", ..) => Some("may start an election"),
         ("nopreempt" | "preempt_delay" | "state", ..) => None,
-        ("version" | "authentication" | "advert_int", ..) => Some("the other nodes need the same"),
-        ("use_vmac", ..) => Some("another MAC address for the VIPs, announced by the master"),
+        ("version" | "authentication", ..) => Some(SAME),
+        // Version 3 learns it from the adverts.
+        ("advert_int", ..) if is_version_2(name, after) => Some(SAME),
+        ("use_vmac", ..) => Some("another MAC address for the VIPs"),
         ("track_script" | "track_interface" | "track_file" | "track_process" | "track_arbiter", ..) => {
             Some(PRIORITY)
         }
         (notifies, ..) if notifies.starts_with("notify") || notifies.starts_with("smtp_") => Some(NOTIFIES),
         _ => None,
     }
+}
+
+fn is_version_2(name: &str, config: &Config) -> bool {
+    config.instances.iter().any(|instance| instance.name == name && instance.version == Version::V2)
 }
 
 fn is_renewed(name: &str, before: &Config, after: &Config) -> bool {
@@ -117,15 +123,37 @@ fn is_renewed(name: &str, before: &Config, after: &Config) -> bool {
     }
 }
 
-fn of_group(keyword: &str) -> Option<&'static str> {
+fn of_group(change: &Change, keyword: &str, before: &Config, after: &Config) -> Option<&'static str> {
     match keyword {
-        "" | "group" => {
+        "" | "group" if restarts(change, before, after) => {
             Some("restarts the whole sync group: its instances are handed over, and begin in BACKUP")
         }
         notifies if notifies.starts_with("notify") || notifies.starts_with("smtp_") => Some(NOTIFIES),
         tracks if tracks.starts_with("track_") || tracks == "sync_group_tracking_weight" => Some(PRIORITY),
         _ => None,
     }
+}
+
+/// Whether virtual routers are in one group that were not before, or the reverse, whatever they and the group are called.
+fn restarts(change: &Change, before: &Config, after: &Config) -> bool {
+    let name = change.place.split_once(' ').map_or("", |(_, name)| name.trim_matches('"'));
+    let find = |config: &Config| {
+        config.sync_groups.iter().find(|group| group.name == name).map(|group| members(config, group))
+    };
+    let has = |config: &Config, wanted: &BTreeSet<Wire>| {
+        wanted.len() < 2 || config.sync_groups.iter().any(|group| members(config, group) == *wanted)
+    };
+    find(before).is_some_and(|then| !has(after, &then)) || find(after).is_some_and(|now| !has(before, &now))
+}
+
+/// What a virtual router is on the wire: its interface, whether it is IPv6, its VRID.
+type Wire = (String, bool, u8);
+
+fn members(config: &Config, group: &SyncGroup) -> BTreeSet<Wire> {
+    let wire = |instance: &Instance| {
+        (instance.interface.clone(), instance.family == Family::V6, instance.vrid.get())
+    };
+    config.members(group).map(wire).collect()
 }
 
 fn of_global(keyword: &str) -> Option<&'static str> {
@@ -145,5 +173,6 @@ fn of_global(keyword: &str) -> Option<&'static str> {
     }
 }
 
+const SAME: &str = "the other nodes need the same";
 const NOTIFIES: &str = "notifications only";
 const PRIORITY: &str = "may change the priority in force, or end or begin a FAULT";

@@ -156,6 +156,26 @@ fn another_spelling_place_or_order_is_no_change() {
     assert_eq!(changes(&(first.clone() + &second), &(second + &first)), [""; 0]);
 }
 
+/// By the members, not by the name or the order.
+#[test]
+fn a_sync_group_restarts_if_its_members_are_others() {
+    let group =
+        |name: &str, members: &str| format!("vrrp_sync_group {name} {{\ngroup {{\n{members}\n}}\n}}\n");
+    let file = |groups: &str| two() + groups;
+    let restarts = |before: &str, after: &str| {
+        changes(&file(before), &file(after)).iter().any(|change| change.contains("restarts the whole"))
+    };
+    let both = group("G", "VI_1\nVI_2");
+    assert!(restarts("", &both) && restarts(&both, ""));
+    assert!(restarts(&both, &group("G", "VI_1")));
+    assert!(!restarts(&both, &group("H", "VI_1\nVI_2")), "another name");
+    assert!(!restarts(&both, &group("G", "VI_2 VI_1")), "another order");
+    assert!(!restarts("", &group("G", "VI_1")), "a group of one is none");
+    let renamed = file(&both).replace("VI_1", "VI_9");
+    let told = changes(&file(&both), &renamed);
+    assert!(!told.iter().any(|change| change.contains("restarts")), "another name of a member: {told:?}");
+}
+
 #[test]
 fn a_secret_is_compared_and_not_shown() {
     let file = |pass: &str| with(&format!("authentication {{\nauth_type PASS\nauth_pass {pass}\n}}"));
