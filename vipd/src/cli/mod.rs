@@ -6,6 +6,7 @@ mod cleanup;
 mod completions;
 mod doctor;
 mod events;
+mod import;
 mod init;
 mod locate;
 mod monitor;
@@ -273,6 +274,14 @@ enum Command {
         #[command(flatten)]
         runtime: Runtime,
     },
+    /// Write a configuration from the files of ldirectord and heartbeat: ldirectord.cf, ha.cf, haresources, authkeys
+    ///
+    /// Each part says which line it comes from; notes name every line that has no equal. Exit codes: 0 no errors; 1 something has
+    /// no equal, with --strict; 2 errors, and nothing is written.
+    Import {
+        #[command(flatten)]
+        args: import::Args,
+    },
     /// Print a completion script for a shell
     Completions { shell: Shell },
     /// Hand all instances over, remove everything from the kernel, and exit
@@ -438,6 +447,10 @@ pub fn main() -> ExitCode {
         Command::Handover { instance, to, runtime } => done(&runtime, &Request::HandOver { instance, to }),
         Command::Drain { runtime } => done(&runtime, &Request::Drain),
         Command::Undrain { runtime } => done(&runtime, &Request::Undrain),
+        Command::Import { args } => match import::import(&args) {
+            Ok(exit) => exit,
+            Err(error) => fail(&error),
+        },
         Command::Completions { shell } => {
             shown(io::stdout().write_all(&completions(shell)).map_err(Into::into))
         }

@@ -151,5 +151,5 @@ fn instance(name: &str, vrid: u8) -> InstanceStatus {
 }
 
 fn ip(text: &str) -> std::net::IpAddr {
-    text.parse().unwrap()
+    text.parse().expect("a sample is well written")
 }

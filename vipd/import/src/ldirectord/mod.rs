@@ -1,0 +1,167 @@
+//! ldirectord.cf: lines to virtual services.
+//!
+//! The grammar is the program's (4.12), not the manual's: global lines have no comment at their end, a service ends at the first line
+//! that is indented by less than four blanks.
+
+mod fields;
+mod value;
+
+use std::net::IpAddr;
+
+pub(crate) use fields::{Check, Fields, Given};
+
+use crate::{
+    Outside,
+    note::{Note, Notes as _},
+    text::{Place, Text},
+};
+
+/// A file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Director {
+    pub fields: Fields,
+    pub services: Vec<Service>,
+}
+
+/// A `virtual` or `virtual6`.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub place: Place,
+    /// As the file has it.
+    pub given: String,
+    pub key: Key,
+    pub ipv6: bool,
+    pub fields: Fields,
+    pub servers: Vec<Server>,
+}
+
+/// What a service is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    Address(IpAddr, u16),
+    Fwmark(u32),
+}
+
+/// A way to forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forwarding {
+    Gate,
+    Masq,
+    Ipip,
+}
+
+/// A `real`, or the fallback. A range is several.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub place: Place,
+    /// The host's name, where the file has no address.
+    pub name: Option<String>,
+    pub address: IpAddr,
+    /// `None`: that of the service.
+    pub port: Option<u16>,
+    pub forwarding: Option<Forwarding>,
+    pub weight: u32,
+    pub lower: Option<u32>,
+    pub upper: Option<u32>,
+    pub request: Option<String>,
+    pub receive: Option<String>,
+}
+
+/// Reads a file. What is not understood is an error among the notes, and left out.
+pub(crate) fn read(text: &Text, outside: &dyn Outside, notes: &mut Vec<Note>) -> Director {
+    let mut director = Director::default();
+    let mut current: Option<Service> = None;
+    for (place, line) in text.lines() {
+        let expanded = line.replace('\t', "    ");
+        let inside = expanded.starts_with("    ");
+        if current.is_some() && !inside {
+            director.services.extend(current.take());
+        }
+        let trimmed = line.trim();
+        if trimmed.is_empty() || trimmed.starts_with('#') {
+            continue;
+        }
+        let start = line.len() - line.trim_start().len();
+        let line = if current.is_some() { without_comment(line) } else { line.trim_end() };
+        let Some((name, given)) = assignment(&line[start..]) else {
+            notes.error(
+                &place.at(line, start),
+                "a line is `name = value`",
+                "write `name = value`, or put # before it",
+            );
+            continue;
+        };
+        let value = value::Value { place: place.clone(), line, at: start + given.1, text: given.0 };
+        match (&mut current, name) {
+            (Some(service), "real" | "real6") => {
+                service.servers.extend(value::servers(&value, service.ipv6, outside, notes));
+            }
+            (Some(service), _) => service.fields.take(name, &value, fields::Scope::Service, outside, service.ipv6, notes),
+            (None, "virtual" | "virtual6") if inside => {
+                notes.error(
+                    &place.at(line, start),
+                    format!("`{name}` is indented, and no service is open"),
+                    "start the line of a service at its first column",
+                );
+            }
+            (None, "virtual" | "virtual6") => {
+                let ipv6 = name == "virtual6";
+                if let Some(key) = value::key(&value, ipv6, outside, notes) {
+                    if let Some(before) = director.services.iter().find(|service| service.key == key) {
+                        notes.error(
+                            &place,
+                            format!("{} is a service already, at line {}", value.text, before.place.line),
+                            "remove one of the two",
+                        );
+                    }
+                    let given = value.text.to_owned();
+                    current =
+                        Some(Service { place, given, key, ipv6, fields: Fields::default(), servers: Vec::new() });
+                }
+            }
+            (None, _) if inside => notes.error(
+                &place.at(line, start),
+                format!("`{name}` is indented, and no service is open"),
+                "a blank line, or one that is indented by less than four blanks, ends a service: join the lines",
+            ),
+            (None, _) => director.fields.take(name, &value, fields::Scope::Global, outside, false, notes),
+        }
+    }
+    director.services.extend(current);
+    for service in &director.services {
+        if service.servers.is_empty()
+            && service.fields.fallback.is_none()
+            && director.fields.fallback.is_none()
+        {
+            notes.warning(
+                &service.place,
+                format!("{} has no real server and no fallback", service.given),
+                "keepalived and vipd ignore a virtual_server without a server",
+            );
+        }
+    }
+    director
+}
+
+/// The line up to its `#`, which ldirectord looks for inside quotes too.
+fn without_comment(line: &str) -> &str {
+    line.split('#').next().unwrap_or_default().trim_end()
+}
+
+/// A name, and its value with the octet at which it starts.
+fn assignment(line: &str) -> Option<(&str, (&str, usize))> {
+    let equals = line.find('=');
+    let name = line[..equals.unwrap_or(line.len())].trim();
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
+        return None;
+    }
+    match equals {
+        // `supervised` alone is `supervised = yes`.
+        None => (name == "supervised").then_some((name, ("yes", 0))),
+        Some(at) => {
+            let value = &line[at + 1..];
+            let text = value.trim();
+            Some((name, (text, at + 1 + (value.len() - value.trim_start().len()))))
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Services of ldirectord as `virtual_server` blocks.
+
+use super::{Output, checks};
+use crate::{
+    ldirectord::{Director, Fields, Forwarding, Given, Key, Server, Service},
+    note::{Note, Notes as _},
+    text::printable,
+};
+
+/// A directive of a service, else that of the file.
+pub(super) fn either<'f, T>(
+    service: &'f Fields,
+    global: &'f Fields,
+    field: impl Fn(&'f Fields) -> Option<&'f Given<T>>,
+) -> Option<&'f Given<T>> {
+    field(service).or_else(|| field(global))
+}
+
+pub(super) fn write(director: &Director, notes: &mut Vec<Note>, out: &mut Output) {
+    for service in &director.services {
+        let global = &director.fields;
+        let head = match service.key {
+            Key::Address(address, port) => format!("virtual_server {address} {port}"),
+            Key::Fwmark(mark) => format!("virtual_server fwmark {mark}"),
+        };
+        out.open(&head, Some(&service.place));
+        if let Some(name) = &service.fields.service_name {
+            out.line(format!("# {}", printable(&name.value)));
+        }
+        write_service(service, global, notes, out);
+        for server in &service.servers {
+            write_server(service, server, global, notes, out);
+        }
+        out.close();
+    }
+}
+
+/// `protocol` where it is given, else by port and mark.
+pub(super) fn protocol(service: &Service) -> &str {
+    match (&service.fields.protocol, service.key) {
+        (Some(given), _) => &given.value,
+        (None, Key::Fwmark(_)) => "fwm",
+        (None, Key::Address(_, 53)) => "udp",
+        (None, Key::Address(..)) => "tcp",
+    }
+}
+
+fn method(forwarding: Forwarding) -> &'static str {
+    match forwarding {
+        Forwarding::Gate => "DR",
+        Forwarding::Masq => "NAT",
+        Forwarding::Ipip => "TUN",
+    }
+}
+
+/// That of the first server; the others name theirs where it differs.
+fn common_method(service: &Service) -> &'static str {
+    let first = service.servers.first().and_then(|server| server.forwarding);
+    method(first.unwrap_or(Forwarding::Gate))
+}
+
+fn write_service(service: &Service, global: &Fields, notes: &mut Vec<Note>, out: &mut Output) {
+    let fields = &service.fields;
+    let interval =
+        either(fields, global, |fields| fields.check_interval.as_ref()).map_or(10, |given| given.value);
+    out.line(format!(
+        "delay_loop {interval}    # checkinterval: here from one check to the next, whatever the others take"
+    ));
+    match &fields.scheduler {
+        Some(given) => out.value(&["lb_algo", &given.value], &given.place, notes),
+        None => out.line("lb_algo wrr    # ldirectord's default"),
+    }
+    if let Some(flags) = &fields.scheduler_flags {
+        let known = ["sh-port", "sh-fallback", "mh-port", "mh-fallback", "flag-1", "flag-2", "flag-3"];
+        for flag in flags.value.split(',').map(str::trim) {
+            if known.contains(&flag) {
+                out.line(flag);
+            } else {
+                notes.error(
+                    &flags.place,
+                    format!("`{}` is no flag of a scheduler", printable(flag)),
+                    known.join(", "),
+                );
+            }
+        }
+    }
+    out.line(format!("lb_kind {}", common_method(service)));
+    match protocol(service) {
+        "fwm" => {
+            if service.ipv6 {
+                out.line("ip_family inet6");
+            }
+        }
+        protocol => out.line(format!("protocol {}", protocol.to_ascii_uppercase())),
+    }
+    if let Some(given) = &fields.persistent {
+        out.line(format!("persistence_timeout {}", given.value));
+    }
+    if let Some(given) = &fields.netmask {
+        out.value(&["persistence_granularity", &given.value], &given.place, notes);
+    }
+    if fields.one_packet.as_ref().is_some_and(|given| given.value) {
+        out.line("ops");
+    }
+    if either(fields, global, |fields| fields.email_to.as_ref()).is_some() {
+        out.line("smtp_alert");
+    }
+    if let Some(given) = either(fields, global, |fields| fields.fallback.as_ref()) {
+        fallback(service, given, out);
+    }
+    if let Some(given) = either(fields, global, |fields| fields.fallback_command.as_ref()) {
+        let address = match service.key {
+            Key::Address(address, port) => format!("{address}:{port}"),
+            Key::Fwmark(mark) => mark.to_string(),
+        };
+        for (word, verb) in [("quorum_down", "start"), ("quorum_up", "stop")] {
+            let command = format!("{} {verb} {address} {}", given.value, protocol(service));
+            out.value(&[word, &command], &given.place, notes);
+        }
+    }
+}
+
+fn fallback(service: &Service, given: &Given<Server>, out: &mut Output) {
+    let server = &given.value;
+    let own = match service.key {
+        Key::Address(_, port) => Some(port),
+        Key::Fwmark(_) => None,
+    };
+    match server.port.filter(|port| *port > 0).or(own) {
+        Some(port) => out.line(format!("sorry_server {} {port}    # fallback", server.address)),
+        None => out.line(format!("sorry_server {}    # fallback", server.address)),
+    }
+    // The node itself is served locally, whatever the method says.
+    let wanted = method(server.forwarding.unwrap_or(Forwarding::Gate));
+    if !server.address.is_loopback() && wanted != common_method(service) {
+        out.line(format!("sorry_server_lvs_method {wanted}"));
+    }
+}
+
+fn write_server(
+    service: &Service,
+    server: &Server,
+    global: &Fields,
+    notes: &mut Vec<Note>,
+    out: &mut Output,
+) {
+    let fields = &service.fields;
+    if fields.check.as_ref().is_some_and(|given| given.value == crate::ldirectord::Check::Off) {
+        out.line(format!("# real_server {} is left out: checktype = off", server.address));
+        notes.warning(
+            &server.place,
+            format!("{} is never in use with checktype = off", server.address),
+            "the server is left out",
+        );
+        return;
+    }
+    let given = server.port.filter(|port| *port > 0);
+    let port = given.or(match service.key {
+        Key::Address(_, port) => Some(port),
+        Key::Fwmark(_) => None,
+    });
+    let head = match port {
+        Some(port) => format!("real_server {} {port}", server.address),
+        None => format!("real_server {}", server.address),
+    };
+    out.open(&head, Some(&server.place));
+    if let Some(name) = &server.name {
+        out.line(format!("# {}", printable(name)));
+    }
+    out.line(format!("weight {}", server.weight));
+    let own = method(server.forwarding.unwrap_or(Forwarding::Gate));
+    if own != common_method(service) {
+        out.line(format!("lb_kind {own}"));
+    }
+    if let Some(upper) = server.upper {
+        out.line(format!("uthreshold {upper}"));
+    }
+    if let Some(lower) = server.lower {
+        out.line(format!("lthreshold {lower}"));
+    }
+    if either(fields, global, |fields| fields.quiescent.as_ref()).is_some_and(|given| given.value) {
+        out.line("inhibit_on_failure    # quiescent");
+    }
+    checks::write(service, server, global, notes, out);
+    out.close();
+}
