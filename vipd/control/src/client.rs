@@ -5,7 +5,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
-        unix::net::UnixStream,
+        unix::{fs::MetadataExt, net::UnixStream},
     },
     path::{Path, PathBuf},
     time::Duration,
@@ -22,6 +22,7 @@ use nix::{
         },
         time::{TimeVal, TimeValLike},
     },
+    unistd::{Gid, Group},
 };
 
 use super::{Request, Response};
@@ -51,6 +52,9 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
+    /// The socket is not for this user.
+    #[error("you may not ask vipd over {}: Permission denied; {remedy}", path.display())]
+    NotAllowed { path: PathBuf, remedy: String },
     #[error("{0}")]
     Refused(String),
     #[error("reload rejected; the running configuration is unchanged{separator}{0}", separator = if .0.contains('\n') { "\n" } else { ": " })]
@@ -78,7 +82,7 @@ pub fn request(path: &Path, request: &Request) -> Result<Response, ClientError> 
 
 /// Connects, for what is more than one request; also returns the id of the vipd that listens, if it is known here.
 pub fn connect(path: &Path) -> Result<(UnixStream, Option<u32>), ClientError> {
-    let stream = connected_or_why(path)?;
+    let stream = connected_or_why(path, false)?;
     let pid = peer_pid(&stream);
     Ok((stream, pid))
 }
@@ -159,15 +163,27 @@ fn no_answer() -> io::Error {
 }
 
 fn ask(path: &Path, request: &Request) -> Result<UnixStream, ClientError> {
-    let mut stream = connected_or_why(path)?;
+    let mut stream = connected_or_why(path, request.only_shows())?;
     let mut line = serde_json::to_vec(request).map_err(|error| io_error(path, error.into()))?;
     line.push(b'\n');
     stream.write_all(&line).map_err(|source| io_error(path, source))?;
     Ok(stream)
 }
 
-fn connected_or_why(path: &Path) -> Result<UnixStream, ClientError> {
-    connected(path).map_err(|error| match error {
+fn connected_or_why(path: &Path, shows: bool) -> Result<UnixStream, ClientError> {
+    let stream = match connected(path) {
+        // The socket beside it may be for this user.
+        Err(Errno::EACCES) if shows => {
+            connected(&super::status_socket(path)).map_err(|error| match error {
+                // An earlier vipd has none.
+                Errno::ENOENT | Errno::ECONNREFUSED => Errno::EACCES,
+                error => error,
+            })
+        }
+        stream => stream,
+    };
+    stream.map_err(|error| match error {
+        Errno::EACCES => not_allowed(path, shows),
         Errno::ENOENT | Errno::ECONNREFUSED => ClientError::NotRunning(path.to_owned()),
         // It has not taken the connections before this one.
         Errno::EAGAIN => match pid_beside(path) {
@@ -176,6 +192,26 @@ fn connected_or_why(path: &Path) -> Result<UnixStream, ClientError> {
         },
         _ => io_error(path, error.into()),
     })
+}
+
+fn not_allowed(path: &Path, shows: bool) -> ClientError {
+    let remedy = match (shows, group_of(&super::status_socket(path))) {
+        (false, _) => "use sudo: only root may change what vipd does".to_owned(),
+        (true, Some(group)) if group != "root" => format!("join the group {group}, or use sudo"),
+        (true, _) => "use sudo, or have root set `status_group` in global_defs".to_owned(),
+    };
+    ClientError::NotAllowed { path: path.to_owned(), remedy }
+}
+
+/// The name of the group of a file.
+fn group_of(path: &Path) -> Option<String> {
+    let gid = fs::symlink_metadata(path).ok()?.gid();
+    Some(
+        Group::from_gid(Gid::from_raw(gid))
+            .ok()
+            .flatten()
+            .map_or_else(|| gid.to_string(), |group| group.name),
+    )
 }
 
 /// Connects with a time limit, which std has not.

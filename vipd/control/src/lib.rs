@@ -1,10 +1,12 @@
-//! The control socket: a unix socket, one JSON object a line each way, permissions 0660.
+//! The control sockets: unix sockets, one JSON object a line each way, permissions 0660. One may do everything, the one beside it
+//! ([`status_socket`]) only shows.
 //!
 //! [`serve`] runs on the daemon's main thread and never touches the engine: a request becomes a [`Command`] in a bounded
 //! queue, or is answered from the [`Journal`]. A client that sends or reads slowly, or sends too much, delays only its own
 //! connection.
 
 mod client;
+mod difference;
 pub mod events;
 mod follow;
 pub mod model;
@@ -16,7 +18,7 @@ mod tests;
 use std::{
     fs, io,
     os::fd::{AsFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -32,6 +34,7 @@ use tokio::{
 };
 
 pub use client::{ClientError, connect, follow, request};
+pub use difference::{Difference, Differences};
 use model::Status;
 
 use events::{Batch, Journal, Wanted};
@@ -49,6 +52,19 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_millis(100);
 /// Connections at once. Further clients take the places of idle ones.
 const CONNECTIONS: usize = 64;
 
+/// What the clients of a socket may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Everything,
+    /// Nothing that changes anything: [`Request::only_shows`].
+    Show,
+}
+
+/// Path of the socket that only shows, beside the one for everything.
+pub fn status_socket(path: &Path) -> PathBuf {
+    path.with_file_name("status.sock")
+}
+
 /// A request; a connection may carry several in turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
@@ -56,6 +72,8 @@ pub enum Request {
     Status,
     /// Reload the configuration. Answered when it is in force or rejected.
     Reload,
+    /// Say what a reload would change. Changes nothing.
+    Compare,
     /// Hand over one instance with its sync group. Answered when the successor is heard, or when no backup has taken over.
     HandOver {
         instance: String,
@@ -84,6 +102,24 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether it shows what vipd does, and changes nothing. What a reload would change shows files that may be root's alone.
+    pub fn only_shows(&self) -> bool {
+        match self {
+            Self::Status | Self::Events { .. } => true,
+            Self::Reload
+            | Self::Compare
+            | Self::HandOver { .. }
+            | Self::Drain
+            | Self::Undrain
+            | Self::Upgrade
+            | Self::Replace { .. }
+            | Self::Stop
+            | Self::Leave => false,
+        }
+    }
+}
+
 /// Target of a handover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -100,9 +136,9 @@ pub enum To {
 pub enum Response {
     Status(Box<Status>),
     /// What has changed.
-    Reloaded {
-        what: String,
-    },
+    Reloaded(Differences),
+    /// What a reload would change.
+    Compared(Differences),
     /// Done, in words.
     Done {
         what: String,
@@ -124,7 +160,8 @@ pub enum Response {
 #[derive(Debug)]
 pub enum Command {
     Status(oneshot::Sender<Status>),
-    Reload(oneshot::Sender<Result<String, Unapplied>>),
+    Reload(oneshot::Sender<Result<Differences, Unapplied>>),
+    Compare(oneshot::Sender<Result<Differences, Unapplied>>),
     HandOver { instance: String, to: To, reply: oneshot::Sender<Result<String, String>> },
     Drain(oneshot::Sender<Result<String, String>>),
     Undrain(oneshot::Sender<Result<String, String>>),
@@ -171,13 +208,20 @@ pub fn bind(path: &Path) -> Result<UnixListener> {
 }
 
 /// Accepts connections for ever. Aborted with the daemon; a connection cut short loses an answer, nothing else.
-pub async fn serve(listener: UnixListener, commands: mpsc::Sender<Command>, journal: Journal) {
-    let places = Places::new("control", CONNECTIONS);
+pub async fn serve(listener: UnixListener, role: Role, commands: mpsc::Sender<Command>, journal: Journal) {
+    let name = if role == Role::Everything { "control" } else { "status" };
+    let places = Places::new(name, CONNECTIONS);
     loop {
         match listener.accept().await {
             Ok((stream, _)) => match places.take(&stream) {
                 Ok(place) => {
-                    tokio::task::spawn_local(connection(stream, place, commands.clone(), journal.clone()));
+                    tokio::task::spawn_local(connection(
+                        stream,
+                        role,
+                        place,
+                        commands.clone(),
+                        journal.clone(),
+                    ));
                     // Whose place it was closes its connection before the next is accepted.
                     tokio::task::yield_now().await;
                 }
@@ -200,15 +244,22 @@ async fn refuse(mut stream: UnixStream, full: Full) {
     let _ = timeout(REFUSAL_TIMEOUT, send(&response, &mut write)).await;
 }
 
-async fn connection(stream: UnixStream, place: Place, commands: mpsc::Sender<Command>, journal: Journal) {
+async fn connection(
+    stream: UnixStream,
+    role: Role,
+    place: Place,
+    commands: mpsc::Sender<Command>,
+    journal: Journal,
+) {
     tokio::select! {
-        () = converse(stream, &place, &commands, &journal) => {}
+        () = converse(stream, role, &place, &commands, &journal) => {}
         () = place.given_up() => tracing::debug!("another client gets the place of an idle one"),
     }
 }
 
 async fn converse(
     mut stream: UnixStream,
+    role: Role,
     place: &Place,
     commands: &mpsc::Sender<Command>,
     journal: &Journal,
@@ -235,13 +286,15 @@ async fn converse(
             Ok(Request::Events { wanted, follow: true }) => {
                 follow::follow(journal, wanted, &mut read, &mut write).await
             }
-            Ok(Request::Replace { pins }) => match replace(pins, write.as_ref(), commands).await {
-                Some(message) => send(&Response::Error { message }, &mut write).await,
-                // It has its answer. The end of the connection says that this process has ended.
-                None => return std::future::pending().await,
-            },
+            Ok(Request::Replace { pins }) if role == Role::Everything => {
+                match replace(pins, write.as_ref(), commands).await {
+                    Some(message) => send(&Response::Error { message }, &mut write).await,
+                    // It has its answer. The end of the connection says that this process has ended.
+                    None => return std::future::pending().await,
+                }
+            }
             request => {
-                let response = answer(request, commands, journal).await;
+                let response = answer(request, role, commands, journal).await;
                 place.is_waited_for();
                 send(&response, &mut write).await
             }
@@ -261,10 +314,14 @@ async fn send(response: &Response, write: &mut WriteHalf<'_>) -> io::Result<()> 
 
 async fn answer(
     request: serde_json::Result<Request>,
+    role: Role,
     commands: &mpsc::Sender<Command>,
     journal: &Journal,
 ) -> Response {
     match request {
+        Ok(request) if role == Role::Show && !request.only_shows() => {
+            Response::Error { message: SHOWS.into() }
+        }
         Ok(Request::Status) => {
             let (reply, status) = oneshot::channel();
             match commands.send(Command::Status(reply)).await {
@@ -272,18 +329,8 @@ async fn answer(
                 Err(_) => gone(),
             }
         }
-        Ok(Request::Reload) => {
-            let (reply, done) = oneshot::channel();
-            match commands.send(Command::Reload(reply)).await {
-                Ok(()) => match done.await {
-                    Ok(Ok(what)) => Response::Reloaded { what },
-                    Ok(Err(Unapplied::Refused(message))) => Response::Refused { message },
-                    Ok(Err(Unapplied::InPart(message))) => Response::Error { message },
-                    Err(_) => gone(),
-                },
-                Err(_) => gone(),
-            }
-        }
+        Ok(Request::Reload) => reloaded(commands, Command::Reload, Response::Reloaded).await,
+        Ok(Request::Compare) => reloaded(commands, Command::Compare, Response::Compared).await,
         Ok(Request::HandOver { instance, to }) => {
             done(commands, |reply| Command::HandOver { instance, to, reply }).await
         }
@@ -321,6 +368,24 @@ async fn replace(pins: String, stream: &UnixStream, commands: &mpsc::Sender<Comm
     }
 }
 
+/// Sends a command about the configuration in its file.
+async fn reloaded(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<Result<Differences, Unapplied>>) -> Command,
+    response: impl FnOnce(Differences) -> Response,
+) -> Response {
+    let (reply, done) = oneshot::channel();
+    if commands.send(command(reply)).await.is_err() {
+        return gone();
+    }
+    match done.await {
+        Ok(Ok(differences)) => response(differences),
+        Ok(Err(Unapplied::Refused(message))) => Response::Refused { message },
+        Ok(Err(Unapplied::InPart(message))) => Response::Error { message },
+        Err(_) => gone(),
+    }
+}
+
 /// Sends a command that succeeds, or fails with a reason.
 async fn done(
     commands: &mpsc::Sender<Command>,
@@ -351,6 +416,8 @@ async fn end(
         Err(_) => gone(),
     }
 }
+
+const SHOWS: &str = "this socket only shows: what changes something needs vipd.sock, which is root's";
 
 fn gone() -> Response {
     Response::Error { message: "the daemon is stopping".into() }

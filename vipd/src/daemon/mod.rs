@@ -12,6 +12,7 @@ pub mod clock;
 mod control;
 mod desired;
 mod engine;
+mod event_log;
 mod exclusive;
 mod host_plan;
 mod host_state;
@@ -29,13 +30,14 @@ mod router;
 pub mod runtime_dir;
 mod sockets;
 mod start;
+mod status_socket;
 mod succession;
 mod upgrade;
 
 use anyhow::{Context, Result, bail};
 use tokio::{runtime, task::LocalSet};
 
-use self::{exclusive::Exclusive, phases::Phases};
+use self::{event_log::EventLog, exclusive::Exclusive, phases::Phases};
 pub use self::{
     options::Options,
     upgrade::{Invocation, Reason},
@@ -62,11 +64,14 @@ pub fn run(options: &Options) -> Result<()> {
     phases.end("configuration and locks");
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let local = LocalSet::new();
+    let mut log = EventLog::new(&options.state_dir, collected);
+    let configuration = (loaded.config, loaded.origins);
     let result =
-        local.block_on(&runtime, start::serve(options, loaded.config, &exclusive, &phases, collected));
+        local.block_on(&runtime, start::serve(options, configuration, &exclusive, &phases, &mut log));
     exclusive.release();
     // With it end the connections of those who asked for the stop: now another vipd may start.
     drop(local);
+    log.finish();
     // A look-up of a mail server's name may go on for as long as the resolver likes.
     runtime.shutdown_background();
     result

@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::locks::{self, FileLock, Running, Unlocked};
-use crate::files::{self, Dir};
+use crate::{
+    control::status_socket,
+    files::{self, Dir},
+};
 
 /// Name of the control socket in the runtime directory.
 const SOCKET: &str = "vipd.sock";
@@ -127,7 +130,7 @@ impl RuntimeDir {
     /// What a vipd leaves in a runtime directory, beside what is saved of the host.
     pub fn leftovers(dir: &Path) -> impl Iterator<Item = PathBuf> {
         let paths = [SOCKET, PID_FILE, VERIFIER_LOG].map(|name| dir.join(name));
-        paths.into_iter().filter(|path| path.symlink_metadata().is_ok())
+        paths.into_iter().chain([status_socket(&socket(dir))]).filter(|path| path.symlink_metadata().is_ok())
     }
 
     /// Removes the lock's file, which says nothing once its holder has ended.
@@ -141,7 +144,8 @@ impl RuntimeDir {
     pub fn clean(&self) {
         // Without the lock all of it is another vipd's.
         let Some(lock) = self.lock.get().filter(|_| !locks::are_passed_on()) else { return };
-        for path in [socket(&self.dir), self.dir.join(PID_FILE)] {
+        let socket = socket(&self.dir);
+        for path in [status_socket(&socket), socket, self.dir.join(PID_FILE)] {
             if let Err(error) = fs::remove_file(&path) {
                 tracing::debug!(path = %path.display(), %error, "not removed");
             }

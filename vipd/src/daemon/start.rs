@@ -13,6 +13,7 @@ use super::{
     control::{Control, Drained, EngineHandle, OwnMacs, Reload, Signals, Sources, Succession, Tracking},
     desired::Desired,
     engine,
+    event_log::EventLog,
     exclusive::Exclusive,
     interfaces::LookUp,
     messages::{DesiredHostStates, End, Fence, MESSAGES, Message},
@@ -23,43 +24,44 @@ use super::{
     router::Router,
     runtime_dir::{self, RuntimeDir},
     sockets::Sockets,
+    status_socket::StatusSocket,
     succession::Incumbent,
 };
 use crate::{
-    beside, capabilities, control,
+    beside, capabilities,
+    control::{self, Role},
     dataplane::{self, Dataplane, Events, Pinned, Refused},
-    events::{Collected, Journal},
+    events::Journal,
     host::{Host, LinkEvents},
     metrics,
     notify::{Notice, Notifier},
     scripts::Accounts,
     tracking::LinkDelays,
 };
-use vipd_config::Config;
+use vipd_config::{Config, Origins};
 
 /// Runs the daemon until it is stopped. On return nothing of what was made is left, unless it was to be left to the next vipd.
 pub async fn serve(
     options: &Options,
-    config: Config,
+    (config, origins): (Config, Origins),
     exclusive: &Exclusive,
     phases: &Phases,
-    collected: Collected,
+    log: &mut EventLog<'_>,
 ) -> Result<()> {
     let dir = exclusive.dir();
     let socket = runtime_dir::socket(dir.path());
-    let journal = Journal::default();
-    // Ends with the daemon's other tasks, when the runtime does.
-    tokio::task::spawn_local(journal.clone().keep(collected));
+    let status_socket = StatusSocket::beside(&socket);
     // From here on a signal stops in order, whenever it comes, and so does a request: it waits until the start is over.
     let signals = Signals::new()?;
     let (commands_tx, commands_rx) = mpsc::channel(MESSAGES);
-    let mut servers = Servers { tasks: JoinSet::new(), commands_tx, journal };
+    let mut servers = Servers { tasks: JoinSet::new(), commands_tx };
     let mut metrics = None;
     let incumbent = match exclusive.replaces() {
         Some(_) => Some(Incumbent::connect(&socket)?),
         None => {
-            servers.listen(&socket)?;
-            metrics = endpoint(options).await?;
+            servers.listen(&socket, &status_socket, log.begin())?;
+            status_socket.give(&config)?;
+            metrics = endpoint(options, &config).await?;
             None
         }
     };
@@ -73,13 +75,15 @@ pub async fn serve(
     }
     let used = desired.routers().iter().flat_map(Router::present_ports).map(|port| port.name).collect();
     let tracking = Tracking::start(&config, &accounts, delays, used, &host).await;
-    let parts = Parts { config, accounts, tracking, signals, links_rx, commands_rx };
+    let parts = Parts { config, origins, status_socket, accounts, tracking, signals, links_rx, commands_rx };
     phases.end("interfaces");
     let run = Run { options, exclusive, phases, parts };
     let (result, stops, installed) = match incumbent {
-        Some(incumbent) => run.after(incumbent, desired, host, servers).await?,
+        Some(incumbent) => run.after(incumbent, desired, host, (servers, log)).await?,
         None => run.alone(desired, host, metrics, servers).await?,
     };
+    // The task of the journal takes the last events meanwhile.
+    tokio::task::yield_now().await;
     let result = result.map_err(|error| keep_verifier_log(error, dir));
     if matches!(result, Ok(End::Left | End::Replaced)) {
         // All of it is pinned or in the kernel: the next vipd finds it, or has it.
@@ -96,13 +100,20 @@ pub async fn serve(
 struct Servers {
     tasks: JoinSet<()>,
     commands_tx: mpsc::Sender<control::Command>,
-    journal: Journal,
 }
 
 impl Servers {
-    fn listen(&mut self, socket: &Path) -> Result<()> {
-        let listener = control::bind(socket)?;
-        self.tasks.spawn_local(control::serve(listener, self.commands_tx.clone(), self.journal.clone()));
+    fn listen(&mut self, socket: &Path, status_socket: &StatusSocket, journal: Journal) -> Result<()> {
+        let for_everything = control::bind(socket)?;
+        let (all, show) = (Role::Everything, Role::Show);
+        self.tasks.spawn_local(control::serve(
+            for_everything,
+            all,
+            self.commands_tx.clone(),
+            journal.clone(),
+        ));
+        let for_status = status_socket.bind()?;
+        self.tasks.spawn_local(control::serve(for_status, show, self.commands_tx.clone(), journal));
         Ok(())
     }
 
@@ -113,9 +124,9 @@ impl Servers {
     }
 }
 
-async fn endpoint(options: &Options) -> Result<Option<metrics::Endpoint>> {
-    match &options.metrics_listen {
-        Some(listen) => metrics::Endpoint::new(listen).await.map(Some),
+async fn endpoint(options: &Options, config: &Config) -> Result<Option<metrics::Endpoint>> {
+    match metrics_listen(options, config) {
+        Some(listen) => metrics::Endpoint::new(&listen).await.map(Some),
         None => Ok(None),
     }
 }
@@ -123,6 +134,8 @@ async fn endpoint(options: &Options) -> Result<Option<metrics::Endpoint>> {
 /// What was opened before anything was changed.
 struct Parts {
     config: Config,
+    origins: Origins,
+    status_socket: StatusSocket,
     accounts: Accounts,
     tracking: Tracking,
     signals: Signals,
@@ -213,7 +226,7 @@ impl Run<'_> {
         incumbent: Incumbent,
         mut desired: Desired,
         host: Host,
-        mut servers: Servers,
+        (mut servers, log): (Servers, &mut EventLog<'_>),
     ) -> Result<Ran> {
         let dataplane =
             load_beside(self.options).map_err(|error| keep_verifier_log(error, self.exclusive.dir()))?;
@@ -229,11 +242,13 @@ impl Run<'_> {
         };
         tracing::info!(target: "vipd::event", event = "took_over", pid = incumbent.pid(), "took over from a vipd that ran");
         let signed = self.exclusive.sign(self.options.pid_file.as_deref());
-        let ready = servers.listen(&runtime_dir::socket(self.exclusive.dir().path()));
-        // Two must not serve the same FIFOs and ports.
+        // Two must not serve the same FIFOs and ports, or write the same file of events.
         incumbent.gone().await;
-        let ready = signed.and(ready).and_then(|()| installed.refresh());
-        match endpoint(self.options).await {
+        let socket = runtime_dir::socket(self.exclusive.dir().path());
+        let ready = servers.listen(&socket, &self.parts.status_socket, log.begin());
+        let given = self.parts.status_socket.give(&self.parts.config);
+        let ready = signed.and(ready).and(given).and_then(|()| installed.refresh());
+        match endpoint(self.options, &self.parts.config).await {
             Ok(metrics) => servers.serve_metrics(metrics),
             Err(error) => tracing::error!(error = format!("{error:#}"), "metrics are not served"),
         }
@@ -334,13 +349,19 @@ impl Run<'_> {
         anew: bool,
     ) -> (Result<End>, Vec<oneshot::Sender<()>>) {
         let Self { options, exclusive, parts, .. } = self;
-        let Parts { config, accounts, tracking, signals, links_rx, commands_rx } = parts;
+        let Parts { config, origins, status_socket, accounts, tracking, signals, links_rx, commands_rx } =
+            parts;
         let Begun { host_states_rx, notices_rx, fences_rx, .. } = begun;
         let (thread, end_rx) = begun.engine;
         let sources =
             Sources { signals, links_rx, commands_rx, host_states_rx, notices_rx, fences_rx, end_rx };
-        let mut reload =
-            Reload::new(options.source.clone(), options.xdp_mode, config, accounts, begun.is_unattached);
+        let mut reload = Reload::new(
+            (options.source.clone(), options.xdp_mode),
+            (config, origins),
+            accounts,
+            status_socket,
+            begun.is_unattached,
+        );
         if anew {
             reload.want_rebuild();
         }
@@ -364,6 +385,22 @@ enum Untaken {
     Before(anyhow::Error),
     /// It has ended.
     After(anyhow::Error),
+}
+
+/// Where metrics are served: the command line counts before the configuration.
+fn metrics_listen(options: &Options, config: &Config) -> Option<metrics::Listen> {
+    let configured = config.metrics_listen.clone().map(metrics::Listen::from);
+    match (&options.metrics_listen, &configured) {
+        (Some(option), Some(keyword)) if option != keyword => {
+            tracing::warn!(
+                used = %option,
+                unused = %keyword,
+                "metrics_listen has no effect beside --metrics-listen"
+            );
+        }
+        _ => {}
+    }
+    options.metrics_listen.clone().or(configured)
 }
 
 fn report_start(options: &Options, instances: usize, is_drained: bool, phases: &Phases) {

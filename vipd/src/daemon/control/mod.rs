@@ -3,6 +3,7 @@
 //! What takes time is done here, so that the engine thread never waits for it.
 
 mod attachments;
+mod differences;
 mod drain;
 mod engine_handle;
 mod fence;
@@ -203,6 +204,11 @@ impl<'m> Control<'m> {
                 }
             }
             Command::Reload(reply) => self.want_reload(Some(reply)).await,
+            Command::Compare(reply) => {
+                let (reload, parts) = self.parts();
+                // Who asked may be gone.
+                let _ = reply.send(reload.compare(&parts).await);
+            }
             Command::HandOver { instance, to, reply } => {
                 self.engine.send(Message::HandOver { instance, to, reply }).await;
             }
