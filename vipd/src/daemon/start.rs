@@ -366,9 +366,9 @@ impl Run<'_> {
             reload.want_rebuild();
         }
         let handle = EngineHandle::new(begun.messages_tx);
-        let state = (begun.own_macs, begun.drained);
         let succession = Succession::new(exclusive, options.invocation.clone());
-        let control = Control::new(sources, handle, installed, reload, tracking, notifier, state, succession);
+        let state = (begun.own_macs, begun.drained, succession);
+        let control = Control::new(sources, handle, installed, reload, tracking, notifier, state);
         let ended = control.run().await;
         if thread.join().is_err() {
             return (Err(anyhow!("the engine thread panicked; leases run out by themselves")), Vec::new());

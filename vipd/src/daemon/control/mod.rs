@@ -103,8 +103,7 @@ impl<'m> Control<'m> {
         reload: Reload,
         tracking: Tracking,
         notifier: Notifier,
-        (own_macs, drained): (OwnMacs, Drained),
-        succession: Succession<'m>,
+        (own_macs, drained, succession): (OwnMacs, Drained, Succession<'m>),
     ) -> Self {
         let mut links = LinkEventLog::default();
         links.follow(installed.routers());
