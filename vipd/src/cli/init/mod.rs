@@ -84,7 +84,7 @@ fn write(options: &Options) -> Result<String> {
         .collect();
     ensure!(
         options.force || existing.is_empty(),
-        "{} exists; --force replaces it, --output names another place",
+        "there is {} already; --force replaces it, --output names another place",
         existing.join(" and ")
     );
     let answers = Asking::new(options).answers(options)?;
