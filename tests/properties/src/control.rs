@@ -17,11 +17,11 @@ use tokio::{
     task::LocalSet,
 };
 use vipd_control::{
-    Command, Request, Response,
+    PendingRequest, Request, Response,
     events::{self, Journal},
     model::Status,
     serve,
-    status::View,
+    status::StatusView,
 };
 
 /// The server takes at most as much for one request, and nothing after one that is longer.
@@ -151,15 +151,17 @@ fn is_too_long(request: &[u8]) -> bool {
     request.len() == MAX_REQUEST_BYTES && !request.ends_with(b"\n")
 }
 
-async fn obey(mut inbox: mpsc::Receiver<Command>) {
+async fn obey(mut inbox: mpsc::Receiver<PendingRequest>) {
     while let Some(command) = inbox.recv().await {
         match command {
-            Command::Status(reply) => drop(reply.send(Status::default())),
-            Command::Reload(reply) => drop(reply.send(Ok(String::new()))),
-            Command::HandOver { reply, .. } | Command::Drain(reply) | Command::Undrain(reply) => {
+            PendingRequest::Status(reply) => drop(reply.send(Status::default())),
+            PendingRequest::Reload(reply) => drop(reply.send(Ok(String::new()))),
+            PendingRequest::HandOver { reply, .. }
+            | PendingRequest::Drain(reply)
+            | PendingRequest::Undrain(reply) => {
                 drop(reply.send(Ok(String::new())));
             }
-            Command::Stop(reply) | Command::Leave(reply) => drop(reply.send(())),
+            PendingRequest::Stop(reply) | PendingRequest::Leave(reply) => drop(reply.send(())),
         }
     }
 }
@@ -181,7 +183,7 @@ fn parse_as_client(octets: &[u8]) {
         match response {
             Response::Status(status) => {
                 for (long, width) in [(false, None), (true, None), (false, Some(0)), (false, Some(40))] {
-                    let view = View { instances: Vec::new(), long, width };
+                    let view = StatusView { instances: Vec::new(), long, width };
                     view.render(&mut Vec::new(), &status).expect("memory can be written to");
                 }
             }

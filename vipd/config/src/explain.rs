@@ -23,7 +23,7 @@ use crate::{
 /// The effective configuration, each value with its place in a comment; passwords are masked.
 pub fn explain(config: &Config, origins: &Origins) -> String {
     let mut text = String::new();
-    for Line { depth, words, from, instance } in lines(config, origins, false) {
+    for ExplainedLine { depth, words, from, instance } in lines(config, origins, false) {
         let statement = "    ".repeat(depth) + &showable(&words);
         let _ = match from {
             From::Nowhere => writeln!(text, "{statement}"),
@@ -40,12 +40,12 @@ pub fn explain(config: &Config, origins: &Origins) -> String {
 
 /// The same without comments, but with the passwords, so not to be shown: reading it gives the same configuration.
 pub fn print(config: &Config, origins: &Origins) -> String {
-    let line = |line: Line| "\t".repeat(line.depth) + &line.words + "\n";
+    let line = |line: ExplainedLine| "\t".repeat(line.depth) + &line.words + "\n";
     lines(config, origins, true).into_iter().map(line).collect()
 }
 
 /// A statement, or the `}` of a block.
-struct Line {
+struct ExplainedLine {
     depth: usize,
     words: String,
     from: From,
@@ -61,13 +61,13 @@ enum From {
 }
 
 struct Printer {
-    lines: Vec<Line>,
+    lines: Vec<ExplainedLine>,
     depth: usize,
     instance: Option<usize>,
     secrets: bool,
 }
 
-fn lines(config: &Config, origins: &Origins, secrets: bool) -> Vec<Line> {
+fn lines(config: &Config, origins: &Origins, secrets: bool) -> Vec<ExplainedLine> {
     let mut printer = Printer { lines: Vec::new(), depth: 0, instance: None, secrets };
     printer.global(config, origins);
     for (i, instance) in config.instances.iter().enumerate() {
@@ -89,7 +89,7 @@ impl Printer {
 
     fn line_from(&mut self, from: From, words: String) {
         let (depth, instance) = (self.depth, self.instance);
-        self.lines.push(Line { depth, words, from, instance });
+        self.lines.push(ExplainedLine { depth, words, from, instance });
     }
 
     fn statement(&mut self, Statement { keyword, values, inside, place, served }: &Statement) {

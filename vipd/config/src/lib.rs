@@ -37,7 +37,7 @@ pub use model::{
     group::SyncGroup,
     instance::{Auth, HeartbeatLink, Instance, LeasePolicy, WantedState},
     mail::Mail,
-    notify::{Deleted, Fifo, Notify, Told},
+    notify::{Deleted, Fifo, Notify, NotifySettings},
     route::{Hop, RouteKind, RuleAction, VirtualRoute, VirtualRule},
     tracking::{
         LinkDelay, ParamMatch, Script, Track, TrackLine, Tracked, TrackedFile, TrackedProcess, Tracking,

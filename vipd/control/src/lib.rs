@@ -1,6 +1,6 @@
 //! The control socket: a unix socket, one JSON object a line each way, permissions 0660.
 //!
-//! [`serve`] runs on the daemon's main thread and never touches the engine: a request becomes a [`Command`] in a bounded
+//! [`serve`] runs on the daemon's main thread and never touches the engine: a request becomes a [`PendingRequest`] in a bounded
 //! queue, or is answered from the [`Journal`]. A client that sends or reads slowly, or sends too much, delays only its own
 //! connection.
 
@@ -28,8 +28,8 @@ use tokio::{
 pub use client::{ClientError, follow, request};
 use model::Status;
 
-use events::{Batch, Journal, Wanted};
-use places::{Full, Place, Places};
+use events::{EventFilter, EventRange, Journal};
+use places::{ClientSlot, ClientSlots, Full};
 use vipd_system::files;
 
 /// A request is shorter than this.
@@ -65,7 +65,7 @@ pub enum Request {
     /// The kept events; with `follow` also new ones, until the next request.
     Events {
         #[serde(flatten)]
-        wanted: Wanted,
+        wanted: EventFilter,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         follow: bool,
     },
@@ -95,7 +95,7 @@ pub enum Response {
         what: String,
     },
     Stopped,
-    Events(Batch),
+    Events(EventRange),
     /// A reload was rejected; nothing has changed.
     Refused {
         message: String,
@@ -107,7 +107,7 @@ pub enum Response {
 
 /// A request on its way to the daemon.
 #[derive(Debug)]
-pub enum Command {
+pub enum PendingRequest {
     Status(oneshot::Sender<Status>),
     Reload(oneshot::Sender<Result<String, Unapplied>>),
     HandOver { instance: String, to: To, reply: oneshot::Sender<Result<String, String>> },
@@ -139,8 +139,8 @@ pub fn bind(path: &Path) -> Result<UnixListener> {
 }
 
 /// Accepts connections for ever. Aborted with the daemon; a connection cut short loses an answer, nothing else.
-pub async fn serve(listener: UnixListener, commands: mpsc::Sender<Command>, journal: Journal) {
-    let places = Places::new("control", CONNECTIONS);
+pub async fn serve(listener: UnixListener, commands: mpsc::Sender<PendingRequest>, journal: Journal) {
+    let places = ClientSlots::new("control", CONNECTIONS);
     loop {
         match listener.accept().await {
             Ok((stream, _)) => match places.take(&stream) {
@@ -168,7 +168,12 @@ async fn refuse(mut stream: UnixStream, full: Full) {
     let _ = timeout(REFUSAL_TIMEOUT, send(&response, &mut write)).await;
 }
 
-async fn connection(stream: UnixStream, place: Place, commands: mpsc::Sender<Command>, journal: Journal) {
+async fn connection(
+    stream: UnixStream,
+    place: ClientSlot,
+    commands: mpsc::Sender<PendingRequest>,
+    journal: Journal,
+) {
     tokio::select! {
         () = converse(stream, &place, &commands, &journal) => {}
         () = place.given_up() => tracing::debug!("another client gets the place of an idle one"),
@@ -177,8 +182,8 @@ async fn connection(stream: UnixStream, place: Place, commands: mpsc::Sender<Com
 
 async fn converse(
     mut stream: UnixStream,
-    place: &Place,
-    commands: &mpsc::Sender<Command>,
+    place: &ClientSlot,
+    commands: &mpsc::Sender<PendingRequest>,
     journal: &Journal,
 ) {
     let (read, mut write) = stream.split();
@@ -224,20 +229,20 @@ async fn send(response: &Response, write: &mut WriteHalf<'_>) -> io::Result<()> 
 
 async fn answer(
     request: serde_json::Result<Request>,
-    commands: &mpsc::Sender<Command>,
+    commands: &mpsc::Sender<PendingRequest>,
     journal: &Journal,
 ) -> Response {
     match request {
         Ok(Request::Status) => {
             let (reply, status) = oneshot::channel();
-            match commands.send(Command::Status(reply)).await {
+            match commands.send(PendingRequest::Status(reply)).await {
                 Ok(()) => status.await.map_or_else(|_| gone(), |status| Response::Status(Box::new(status))),
                 Err(_) => gone(),
             }
         }
         Ok(Request::Reload) => {
             let (reply, done) = oneshot::channel();
-            match commands.send(Command::Reload(reply)).await {
+            match commands.send(PendingRequest::Reload(reply)).await {
                 Ok(()) => match done.await {
                     Ok(Ok(what)) => Response::Reloaded { what },
                     Ok(Err(Unapplied::Refused(message))) => Response::Refused { message },
@@ -248,12 +253,12 @@ async fn answer(
             }
         }
         Ok(Request::HandOver { instance, to }) => {
-            done(commands, |reply| Command::HandOver { instance, to, reply }).await
+            done(commands, |reply| PendingRequest::HandOver { instance, to, reply }).await
         }
-        Ok(Request::Drain) => done(commands, Command::Drain).await,
-        Ok(Request::Undrain) => done(commands, Command::Undrain).await,
-        Ok(Request::Stop) => end(commands, Command::Stop).await,
-        Ok(Request::Leave) => end(commands, Command::Leave).await,
+        Ok(Request::Drain) => done(commands, PendingRequest::Drain).await,
+        Ok(Request::Undrain) => done(commands, PendingRequest::Undrain).await,
+        Ok(Request::Stop) => end(commands, PendingRequest::Stop).await,
+        Ok(Request::Leave) => end(commands, PendingRequest::Leave).await,
         Ok(Request::Events { wanted, .. }) => Response::Events(journal.read(&wanted)),
         Err(error) => Response::Error { message: format!("not a request: {error}") },
     }
@@ -261,8 +266,8 @@ async fn answer(
 
 /// Sends a command that succeeds, or fails with a reason.
 async fn done(
-    commands: &mpsc::Sender<Command>,
-    command: impl FnOnce(oneshot::Sender<Result<String, String>>) -> Command,
+    commands: &mpsc::Sender<PendingRequest>,
+    command: impl FnOnce(oneshot::Sender<Result<String, String>>) -> PendingRequest,
 ) -> Response {
     let (reply, answer) = oneshot::channel();
     match commands.send(command(reply)).await {
@@ -277,8 +282,8 @@ async fn done(
 
 /// Sends a stop. The channel and the connection close with the daemon, which is the reply.
 async fn end(
-    commands: &mpsc::Sender<Command>,
-    command: impl FnOnce(oneshot::Sender<()>) -> Command,
+    commands: &mpsc::Sender<PendingRequest>,
+    command: impl FnOnce(oneshot::Sender<()>) -> PendingRequest,
 ) -> Response {
     let (reply, ended) = oneshot::channel();
     match commands.send(command(reply)).await {

@@ -23,14 +23,14 @@ use chosen::Choice;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 pub use clap_complete::{Generator, Shell};
 pub use completions::completions;
-use monitor::Verdict;
+use monitor::MonitoringResult;
 use serde::Serialize;
-use vipd_control::status::{self, View};
+use vipd_control::status::{self, StatusView};
 
 use crate::{
     control::{self, ClientError, Request, Response, model::Status},
     daemon::{self, journal, runtime_dir},
-    events::{self, Wanted},
+    events::{self, EventFilter},
     metrics,
 };
 
@@ -78,15 +78,15 @@ status --check has the codes of a monitoring plugin: 0 ok, 1 warning, 2 critical
 #[command(name = "vipd", version, after_help = AFTER_HELP)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run in the foreground until `vipd stop`, SIGTERM, SIGINT or SIGQUIT
     Run {
         #[command(flatten)]
-        source: Source,
+        source: SourceArgs,
         #[command(flatten)]
         pins: Pins,
         #[command(flatten)]
@@ -106,7 +106,7 @@ enum Command {
         log_xdp: bool,
         /// Where the eBPF program runs, for interfaces without an xdp_mode in the configuration
         #[arg(long, value_name = "MODE", value_enum, default_value_t)]
-        xdp_mode: XdpMode,
+        xdp_mode: XdpModeArg,
         /// Serve Prometheus metrics at /metrics on IP:PORT or unix:PATH, without a login
         #[arg(long, value_name = "ADDR")]
         metrics_listen: Option<metrics::Listen>,
@@ -278,7 +278,7 @@ enum Command {
 
 /// `xdp_mode` on the command line.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum XdpMode {
+enum XdpModeArg {
     /// Native XDP where the driver sees every frame, else tc ingress
     #[default]
     Auto,
@@ -288,12 +288,12 @@ enum XdpMode {
     Tc,
 }
 
-impl From<XdpMode> for vipd_config::XdpMode {
-    fn from(mode: XdpMode) -> Self {
+impl From<XdpModeArg> for vipd_config::XdpMode {
+    fn from(mode: XdpModeArg) -> Self {
         match mode {
-            XdpMode::Auto => Self::Auto,
-            XdpMode::Native => Self::Native,
-            XdpMode::Tc => Self::Tc,
+            XdpModeArg::Auto => Self::Auto,
+            XdpModeArg::Native => Self::Native,
+            XdpModeArg::Tc => Self::Tc,
         }
     }
 }
@@ -314,7 +314,7 @@ struct Runtime {
 
 /// Which configuration, and how it is read.
 #[derive(Debug, Args)]
-struct Source {
+struct SourceArgs {
     /// Configuration file, in keepalived's language
     #[arg(short = 'f', long, value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
     config: PathBuf,
@@ -326,8 +326,8 @@ struct Source {
     allow_unsupported: bool,
 }
 
-impl From<Source> for crate::machine::Source {
-    fn from(Source { config, config_id, allow_unsupported }: Source) -> Self {
+impl From<SourceArgs> for crate::machine::Source {
+    fn from(SourceArgs { config, config_id, allow_unsupported }: SourceArgs) -> Self {
         let unsupported = if allow_unsupported {
             vipd_config::Unsupported::Ignored
         } else {
@@ -346,7 +346,7 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        Command::Run {
+        CliCommand::Run {
             source,
             pins,
             runtime,
@@ -367,11 +367,11 @@ pub fn main() -> ExitCode {
             xdp_mode: xdp_mode.into(),
             metrics_listen,
         }),
-        Command::Check { choice, runtime, explain, json, strict } => {
+        CliCommand::Check { choice, runtime, explain, json, strict } => {
             let form = match (json, explain) {
-                (true, _) => check::Form::Json,
-                (_, true) => check::Form::Explain,
-                _ => check::Form::People,
+                (true, _) => check::OutputForm::Json,
+                (_, true) => check::OutputForm::Explain,
+                _ => check::OutputForm::People,
             };
             let chosen = choice.choose(&runtime_dir::socket(&runtime.runtime_dir));
             match check::check(&chosen, form, strict) {
@@ -380,65 +380,65 @@ pub fn main() -> ExitCode {
                 (exit, _) => exit,
             }
         }
-        Command::Doctor { choice, pins, runtime, json, strict } => {
+        CliCommand::Doctor { choice, pins, runtime, json, strict } => {
             let chosen = choice.choose(&runtime_dir::socket(&runtime.runtime_dir));
             match doctor::doctor(chosen, pins.bpffs_dir, runtime.runtime_dir, json, strict) {
                 Ok(exit) => exit,
                 Err(error) => fail(&error),
             }
         }
-        Command::Cleanup { pins, runtime, dry_run, json } => {
-            let places = cleanup::Places { bpffs_dir: pins.bpffs_dir, runtime_dir: runtime.runtime_dir };
+        CliCommand::Cleanup { pins, runtime, dry_run, json } => {
+            let places = cleanup::StateDirs { bpffs_dir: pins.bpffs_dir, runtime_dir: runtime.runtime_dir };
             match cleanup::cleanup(&places, dry_run, json) {
                 Ok(exit) => exit,
                 Err(error) => fail(&error),
             }
         }
-        Command::Status { schema: true, .. } => {
+        CliCommand::Status { schema: true, .. } => {
             shown(print_json(&schemars::schema_for!(Status)).map_err(Into::into))
         }
-        Command::Status { instances, check: true, runtime, .. } => {
+        CliCommand::Status { instances, check: true, runtime, .. } => {
             return monitored(&runtime, instances);
         }
-        Command::Status { instances, long, json, schema: false, check: false, runtime } => {
-            let view = View { instances, long, width: terminal_width() };
+        CliCommand::Status { instances, long, json, schema: false, check: false, runtime } => {
+            let view = StatusView { instances, long, width: terminal_width() };
             ask(&runtime, &Request::Status, |response| match response {
                 Response::Status(status) => show_status(&view, *status, json),
                 _ => Ok(()),
             })
         }
-        Command::Where { address, runtime } => located(&runtime, &address.to_string(), false),
-        Command::IsMaster { instance, quiet, runtime } => located(&runtime, &instance, quiet),
-        Command::Top { interval, runtime } => {
+        CliCommand::Where { address, runtime } => located(&runtime, &address.to_string(), false),
+        CliCommand::IsMaster { instance, quiet, runtime } => located(&runtime, &instance, quiet),
+        CliCommand::Top { interval, runtime } => {
             match top::run(&runtime_dir::socket(&runtime.runtime_dir), interval) {
                 Ok(never) => match never {},
                 Err(error) => fail(&error),
             }
         }
-        Command::Events { follow, json, since, instance, runtime } => {
+        CliCommand::Events { follow, json, since, instance, runtime } => {
             match instance.as_deref().map_or(Ok(()), |name| is_known(&runtime, name)) {
                 Ok(()) => {
-                    let request = Request::Events { wanted: Wanted { since, instance }, follow };
+                    let request = Request::Events { wanted: EventFilter { since, instance }, follow };
                     show_events(&runtime, &request, follow, json)
                 }
                 Err(exit) => exit,
             }
         }
-        Command::Reload { runtime } => ask(&runtime, &Request::Reload, |response| match response {
+        CliCommand::Reload { runtime } => ask(&runtime, &Request::Reload, |response| match response {
             Response::Reloaded { what } => Ok(writeln!(io::stdout(), "{what}")?),
             _ => Ok(()),
         }),
-        Command::Handover { instance, to, runtime } => done(&runtime, &Request::HandOver { instance, to }),
-        Command::Drain { runtime } => done(&runtime, &Request::Drain),
-        Command::Undrain { runtime } => done(&runtime, &Request::Undrain),
-        Command::Import { args } => match import::import(&args) {
+        CliCommand::Handover { instance, to, runtime } => done(&runtime, &Request::HandOver { instance, to }),
+        CliCommand::Drain { runtime } => done(&runtime, &Request::Drain),
+        CliCommand::Undrain { runtime } => done(&runtime, &Request::Undrain),
+        CliCommand::Import { args } => match import::import(&args) {
             Ok(exit) => exit,
             Err(error) => fail(&error),
         },
-        Command::Completions { shell } => {
+        CliCommand::Completions { shell } => {
             shown(io::stdout().write_all(&completions(shell)).map_err(Into::into))
         }
-        Command::Stop { for_restart, runtime } => {
+        CliCommand::Stop { for_restart, runtime } => {
             let request = if for_restart { Request::Leave } else { Request::Stop };
             ask(&runtime, &request, |_| Ok(()))
         }
@@ -480,15 +480,15 @@ fn monitored(runtime: &Runtime, instances: Vec<String>) -> ExitCode {
         Ok(Response::Status(status)) => {
             // Without events only an address conflict is not seen.
             let events =
-                control::request(&socket, &Request::Events { wanted: Wanted::default(), follow: false });
+                control::request(&socket, &Request::Events { wanted: EventFilter::default(), follow: false });
             let events = if let Ok(Response::Events(batch)) = events { batch.events } else { Vec::new() };
-            match (View { instances, ..View::default() }).select(*status) {
-                Ok(status) => Verdict::of(&status, whole, &events),
-                Err(unknown) => Verdict::unknown(&unknown),
+            match (StatusView { instances, ..StatusView::default() }).select(*status) {
+                Ok(status) => MonitoringResult::of(&status, whole, &events),
+                Err(unknown) => MonitoringResult::unknown(&unknown),
             }
         }
-        Ok(_) => Verdict::unknown(&"vipd has answered another question"),
-        Err(error) => Verdict::of_silence(error),
+        Ok(_) => MonitoringResult::unknown(&"vipd has answered another question"),
+        Err(error) => MonitoringResult::of_silence(error),
     };
     // The exit code counts, whoever reads the line.
     let _ = writeln!(io::stdout(), "{verdict}");
@@ -528,7 +528,7 @@ fn located(runtime: &Runtime, wanted: &str, quiet: bool) -> Exit {
 }
 
 /// Prints a status: for people, or with `json` for machines.
-fn show_status(view: &View, status: Status, json: bool) -> anyhow::Result<()> {
+fn show_status(view: &StatusView, status: Status, json: bool) -> anyhow::Result<()> {
     let status = view.select(status)?;
     match json {
         true => print_json(&status)?,
@@ -557,9 +557,9 @@ fn is_known(runtime: &Runtime, name: &str) -> Result<(), Exit> {
     let socket = runtime_dir::socket(&runtime.runtime_dir);
     let ask = |request: &Request| control::request(&socket, request).map_err(not_answered);
     let Response::Status(status) = ask(&Request::Status)? else { return Ok(()) };
-    let view = View { instances: vec![name.to_owned()], long: false, width: None };
+    let view = StatusView { instances: vec![name.to_owned()], long: false, width: None };
     let Err(unknown) = view.select(*status) else { return Ok(()) };
-    let wanted = Wanted { since: None, instance: Some(name.to_owned()) };
+    let wanted = EventFilter { since: None, instance: Some(name.to_owned()) };
     match ask(&Request::Events { wanted, follow: false })? {
         Response::Events(batch) if batch.events.is_empty() => Err(fail(&unknown.into())),
         _ => Ok(()),

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     clock,
-    control::{Control, Drained, EngineHandle, OwnMacs, Reload, Signals, Sources, Tracking},
+    control::{Control, Drained, EngineHandle, OwnMacs, Reload, Signals, Sources, TrackingResults},
     desired::Desired,
     engine,
     interfaces::LookUp,
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     beside, capabilities, control,
-    dataplane::{self, Dataplane, Events, Pinned, Refused},
+    dataplane::{self, Dataplane, Events, LoadRefused, Pinned},
     events::{Collected, Journal},
     host::{Host, LinkEvents},
     metrics,
@@ -55,7 +55,7 @@ pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collecte
     warn_of_addresses(desired.routers(), &host).await?;
     beside::warn(&config);
     let used = desired.routers().iter().flat_map(Router::present_ports).map(|port| port.name).collect();
-    let tracking = Tracking::start(&config, &accounts, delays, used, &host).await;
+    let tracking = TrackingResults::start(&config, &accounts, delays, used, &host).await;
     let notifier = Notifier::start(&config, &accounts);
     let (dataplane, events) = load(options, dir, &mut host).await?;
     // Not before: nobody is to wait long for a scrape.
@@ -63,7 +63,7 @@ pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collecte
         servers.spawn_local(metrics.serve(commands_tx));
     }
     let mut installed = Installed::new(host, dataplane)?;
-    let parts = Parts { config, accounts, tracking, notifier, signals, links_rx, commands_rx, events };
+    let parts = StartParts { config, accounts, tracking, notifier, signals, links_rx, commands_rx, events };
     let ended = run(options, desired, parts, servers, &mut installed).await;
     let (result, stops) = ended.unwrap_or_else(|error| (Err(error), Vec::new()));
     let result = result.map_err(|error| keep_verifier_log(error, dir));
@@ -79,14 +79,14 @@ pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collecte
 }
 
 /// What was opened before anything was changed.
-struct Parts {
+struct StartParts {
     config: Config,
     accounts: Accounts,
-    tracking: Tracking,
+    tracking: TrackingResults,
     notifier: Notifier,
     signals: Signals,
     links_rx: LinkEvents,
-    commands_rx: mpsc::Receiver<control::Command>,
+    commands_rx: mpsc::Receiver<control::PendingRequest>,
     events: Events,
 }
 
@@ -94,11 +94,11 @@ struct Parts {
 async fn run(
     options: &Options,
     desired: Desired,
-    parts: Parts,
+    parts: StartParts,
     mut servers: JoinSet<()>,
     installed: &mut Installed,
 ) -> Result<(Result<End>, Vec<oneshot::Sender<()>>)> {
-    let Parts { config, accounts, tracking, notifier, signals, links_rx, commands_rx, events } = parts;
+    let StartParts { config, accounts, tracking, notifier, signals, links_rx, commands_rx, events } = parts;
     let modes = options.xdp_modes(&config);
     let mut outcome = installed.reconcile(desired, &modes, Masters::Inherited, OnRefusal::Stop).await?;
     let (messages_tx, messages_rx) = mpsc::channel(MESSAGES);
@@ -109,7 +109,7 @@ async fn run(
     let is_drained = drained.is_set()?;
     let own_macs = OwnMacs::new(installed.host().macs().await?);
     report_start(options, installed.routers(), is_drained);
-    let engine_parts = engine::Parts {
+    let engine_parts = engine::EngineParts {
         pages: installed.pages().clone(),
         events,
         routers: installed.routers().iter().cloned().zip(tracking.results().iter().copied()).collect(),
@@ -203,7 +203,7 @@ async fn load(options: &Options, dir: &RuntimeDir, host: &mut Host) -> Result<(D
 
 /// Has the verifier's log, if there is one, put into a file of the runtime directory.
 fn keep_verifier_log(error: anyhow::Error, dir: &RuntimeDir) -> anyhow::Error {
-    match error.downcast::<Refused>() {
+    match error.downcast::<LoadRefused>() {
         Ok(refused) => refused.kept(|log| dir.keep(runtime_dir::VERIFIER_LOG, log)).into(),
         Err(error) => error,
     }

@@ -5,8 +5,8 @@
 use std::{collections::HashSet, sync::LazyLock};
 
 use super::{
-    grammar::{Arg, Kind},
-    keyword::{Block, Keyword, Status},
+    grammar::{Arg, WordKind},
+    keyword::{Block, Keyword, Support},
     rows::{checkers, global, groups, instance, lines, lvs, root, tracking},
 };
 
@@ -138,7 +138,7 @@ pub fn is_command(name: &str) -> bool {
         use Arg::{Many, One, Opt};
         named(|takes| {
             let first = takes.first();
-            matches!(first, Some(One(Kind::Command) | Opt(Kind::Command) | Many(Kind::ShellWord)))
+            matches!(first, Some(One(WordKind::Command) | Opt(WordKind::Command) | Many(WordKind::ShellWord)))
         })
     });
     COMMANDS.contains(name)
@@ -170,13 +170,13 @@ fn edit_distance(a: &str, b: &str) -> usize {
 /// Whether a secret may follow a keyword of this name, somewhere.
 pub fn has_secret(name: &str) -> bool {
     static SECRETS: LazyLock<HashSet<&str>> =
-        LazyLock::new(|| named(|takes| takes.iter().any(|arg| matches!(arg, Arg::One(Kind::Secret)))));
+        LazyLock::new(|| named(|takes| takes.iter().any(|arg| matches!(arg, Arg::One(WordKind::Secret)))));
     SECRETS.contains(name)
 }
 
 /// The names, in all blocks, of rows with such a grammar.
 fn named(grammar: fn(&[Arg]) -> bool) -> HashSet<&'static str> {
-    let is = |keyword: &&Keyword| matches!(keyword.status, Status::Grammar { takes, .. } if grammar(takes));
+    let is = |keyword: &&Keyword| matches!(keyword.status, Support::Grammar { takes, .. } if grammar(takes));
     ALL.iter().flat_map(|block| rows(*block)).filter(is).map(|keyword| keyword.name).collect()
 }
 

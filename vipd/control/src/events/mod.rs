@@ -46,7 +46,7 @@ pub struct Record {
 
 /// Filter for events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wanted {
+pub struct EventFilter {
     /// Only events after this number; absent: all that are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
@@ -57,12 +57,12 @@ pub struct Wanted {
 
 /// Events, and how many before them are no longer kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Batch {
+pub struct EventRange {
     pub lost: u64,
     pub events: Vec<Record>,
 }
 
-impl Wanted {
+impl EventFilter {
     fn has(&self, record: &Record) -> bool {
         let of = |name: &String| record.fields.get("instance").is_some_and(|value| value == name);
         self.since.is_none_or(|since| record.seq > since) && self.instance.as_ref().is_none_or(of)

@@ -26,11 +26,14 @@ use anyhow::{Context, Result};
 use tokio::{runtime, sync::oneshot};
 
 use self::engine_loop::EngineLoop;
-pub use self::engine_loop::Parts;
+pub use self::engine_loop::EngineParts;
 use super::{messages::End, router::Router};
 
 /// Starts the thread, with this real-time priority if it is one that is asked for. The channel says how the election has ended.
-pub fn spawn(parts: Parts, priority: Option<u8>) -> Result<(JoinHandle<()>, oneshot::Receiver<Result<End>>)> {
+pub fn spawn(
+    parts: EngineParts,
+    priority: Option<u8>,
+) -> Result<(JoinHandle<()>, oneshot::Receiver<Result<End>>)> {
     let (end_tx, end_rx) = oneshot::channel();
     let thread = thread::Builder::new().name("engine".into()).spawn(move || {
         let granted = realtime::request(priority);
