@@ -58,6 +58,15 @@ pub struct Status {
     /// The arbiters with their targets.
     #[serde(default)]
     pub arbiters: Vec<ArbiterStatus>,
+    /// Objects of this host that another program removed or changed and vipd has put back, by kind; all kinds.
+    #[serde(default)]
+    pub host_repairs: BTreeMap<String, u64>,
+    /// The latest of them, the oldest first; at most 16.
+    #[serde(default)]
+    pub latest_repairs: Vec<RepairStatus>,
+    /// What the host refuses of what vipd needs on it; `null` if it refuses nothing.
+    #[serde(default)]
+    pub host_problem: Option<String>,
 }
 
 /// One virtual router.
@@ -222,6 +231,17 @@ pub struct LineStatus {
     pub send_errors: u64,
     /// Whether the last advert could not be sent.
     pub sends_fail: bool,
+}
+
+/// What was put back at one time.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct RepairStatus {
+    /// `address`, `file`, `filter`, `membership`, `offload`, `pin`, `program`, `route`, `rule` or `sysctl`.
+    pub kind: String,
+    /// The objects; of many, the first three and how many more.
+    pub what: String,
+    /// Milliseconds since then.
+    pub ago_ms: u64,
 }
 
 /// The master.

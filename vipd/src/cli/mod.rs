@@ -110,6 +110,9 @@ enum CliCommand {
         /// Serve Prometheus metrics at /metrics on IP:PORT or unix:PATH, without a login
         #[arg(long, value_name = "ADDR")]
         metrics_listen: Option<metrics::Listen>,
+        /// Seconds between two looks at what was made on the host
+        #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = look_period, hide = true)]
+        look_period: Duration,
     },
     /// Check a configuration and the files it includes: print every error, warning and notice at once
     ///
@@ -337,6 +340,14 @@ impl From<SourceArgs> for crate::machine::Source {
     }
 }
 
+/// A time of at least 100 ms.
+fn look_period(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_millis(100);
+    let seconds = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    let period = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    if period < SHORTEST { Err(format!("expected at least {SHORTEST:?}")) } else { Ok(period) }
+}
+
 /// The command line as clap knows it: what manual pages and completions are made from (`examples/generate.rs`).
 pub fn command() -> clap::Command {
     Arguments::command()
@@ -356,6 +367,7 @@ pub fn main() -> ExitCode {
             log_xdp,
             xdp_mode,
             metrics_listen,
+            look_period,
         } => run(daemon::Options {
             source: source.into(),
             bpffs_dir: pins.bpffs_dir,
@@ -366,6 +378,7 @@ pub fn main() -> ExitCode {
             log_xdp,
             xdp_mode: xdp_mode.into(),
             metrics_listen,
+            look_period,
         }),
         CliCommand::Check { choice, runtime, explain, json, strict } => {
             let form = match (json, explain) {

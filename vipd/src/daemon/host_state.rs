@@ -1,11 +1,13 @@
 //! The host's routes, rules and addresses as the election has them: what of the desired state is in place, and what is not yet.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Error, Result};
 
 use super::messages::{DesiredHostState, DesiredHostStates};
 use crate::{
     coordinator::InstanceId,
-    host::{Host, LinkChange, Plan, Problems, Repairs},
+    host::{Host, LinkChange, Ownership, Plan, Problems, Repairs},
 };
 
 /// Brings the host in line with a plan and with the state that is desired of each instance.
@@ -18,6 +20,8 @@ pub struct HostState {
     routes_unsure: bool,
     /// Whether virtual routes and rules are to be looked at.
     virtual_unsure: bool,
+    /// Those whose VIPs this host could not serve, so that they do not own them: whether it can by now is tried.
+    tried: BTreeSet<u16>,
 }
 
 /// What has come of a step that goes on after an error.
@@ -49,6 +53,16 @@ impl HostState {
         (self.routes_unsure, self.virtual_unsure) = (true, true);
     }
 
+    /// What was made is to be looked at, whatever is desired.
+    pub fn look_again(&mut self) {
+        (self.routes_unsure, self.virtual_unsure) = (true, true);
+    }
+
+    /// Whether the VIPs of these instances could be served is to be tried by each [`Self::apply`].
+    pub fn try_to_serve(&mut self, keys: BTreeSet<u16>) {
+        self.tried = keys;
+    }
+
     /// Whether the change is one of an interface in use, for VIPs or by a virtual route.
     pub fn concerns(&self, change: &LinkChange) -> bool {
         let (ifindex, name) = match change {
@@ -75,6 +89,11 @@ impl HostState {
                     repairs.append(missing);
                 }
                 Err(error) => problems.note(Err(error)),
+            }
+        }
+        for key in &self.tried {
+            if desired.get(&InstanceId(*key)).copied().unwrap_or_default().ownership() == Ownership::None {
+                problems.note(host.probe(*key).await);
             }
         }
         let mut virtual_routes = Ok(());

@@ -8,6 +8,7 @@
 //! namespace, and takes CAP_NET_RAW for a packet socket.
 
 use std::{
+    cell::RefCell,
     fs::{self, File},
     io::{self, Read, Write},
     mem,
@@ -37,7 +38,7 @@ const MODE: u32 = 0o600;
 #[derive(Debug)]
 pub struct FileLock {
     path: PathBuf,
-    _file: Flock<File>,
+    file: Flock<File>,
 }
 
 /// Why there is no lock.
@@ -80,7 +81,7 @@ impl FileLock {
             writeln!(file, "{}", std::process::id())
         };
         write(&mut file).with_context(|| format!("write {}", path.display())).map_err(Unlocked::Failed)?;
-        Ok(Self { path, _file: file })
+        Ok(Self { path, file })
     }
 
     fn open(dir: &Dir, name: &str) -> Result<File> {
@@ -96,6 +97,12 @@ impl FileLock {
             path.display()
         );
         Ok(file)
+    }
+
+    /// Whether the file that is locked is the one of that name: somebody may have removed it.
+    pub fn is_in_place(&self) -> bool {
+        let named = fs::symlink_metadata(&self.path);
+        named.is_ok_and(|named| self.file.metadata().is_ok_and(|held| held.ino() == named.ino()))
     }
 
     /// Removes the file, while it is still locked.
@@ -124,7 +131,7 @@ impl Running {
 /// The lock of a network namespace.
 #[derive(Debug)]
 pub struct HostLock {
-    file: FileLock,
+    file: RefCell<FileLock>,
     _group: Option<OwnedFd>,
 }
 
@@ -136,17 +143,7 @@ impl HostLock {
     /// Another vipd runs in the network namespace, with another runtime directory.
     pub fn take() -> Result<Self> {
         let namespace = fs::metadata("/proc/thread-self/ns/net").context("look at the network namespace")?;
-        Dir::private(Path::new(PARENT), 0o755)?;
-        let dir = Dir::private(Path::new(DIR), 0o700)?;
-        let name = format!("net-{}-{}", namespace.dev(), namespace.ino());
-        let file = match FileLock::take(&dir, &name) {
-            Ok(file) => file,
-            Err(Unlocked::Held(pid)) => {
-                let message = format!("another vipd, pid {pid}, {RUNS_HERE}");
-                return Err(Running::new(Some(&pid), message).into());
-            }
-            Err(Unlocked::Failed(error)) => return Err(error.context("lock the network namespace")),
-        };
+        let file = Self::take_file(&format!("net-{}-{}", namespace.dev(), namespace.ino()))?;
         let group = match fanout_group() {
             Ok(group) => Some(group),
             Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
@@ -160,13 +157,37 @@ impl HostLock {
                 None
             }
         };
-        Ok(Self { file, _group: group })
+        Ok(Self { file: RefCell::new(file), _group: group })
+    }
+
+    /// Takes the lock's file again if somebody has removed it; its name then. The group of the packet socket is held meanwhile.
+    pub fn restore(&self) -> Result<Option<String>> {
+        let mut file = self.file.borrow_mut();
+        if file.is_in_place() {
+            return Ok(None);
+        }
+        let path = file.path.clone();
+        *file = Self::take_file(path.file_name().unwrap_or_default().to_str().unwrap_or_default())?;
+        Ok(Some(format!("file {}", path.display())))
+    }
+
+    fn take_file(name: &str) -> Result<FileLock> {
+        Dir::private(Path::new(PARENT), 0o755)?;
+        let dir = Dir::private(Path::new(DIR), 0o700)?;
+        match FileLock::take(&dir, name) {
+            Ok(file) => Ok(file),
+            Err(Unlocked::Held(pid)) => {
+                let message = format!("another vipd, pid {pid}, {RUNS_HERE}");
+                Err(Running::new(Some(&pid), message).into())
+            }
+            Err(Unlocked::Failed(error)) => Err(error.context("lock the network namespace")),
+        }
     }
 }
 
 impl Drop for HostLock {
     fn drop(&mut self) {
-        self.file.remove();
+        self.file.borrow().remove();
     }
 }
 

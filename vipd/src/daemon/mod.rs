@@ -16,6 +16,7 @@ mod host_plan;
 mod host_state;
 mod interfaces;
 pub mod journal;
+mod kept_files;
 pub mod locks;
 mod logging;
 mod messages;
@@ -28,11 +29,14 @@ pub mod runtime_dir;
 mod sockets;
 mod start;
 
+use std::rc::Rc;
+
 use anyhow::{Context, Result, bail};
 use tokio::{runtime, task::LocalSet};
 
 pub use self::options::Options;
 use self::{
+    kept_files::KeptFiles,
     locks::HostLock,
     runtime_dir::{PidFile, RuntimeDir},
 };
@@ -53,11 +57,11 @@ pub fn run(options: &Options) -> Result<()> {
     if loaded.config.instances.is_empty() {
         bail!("{} has no vrrp_instance: there is nothing to do", options.source.path.display());
     }
-    let dir = RuntimeDir::lock(&options.runtime_dir)?;
+    let dir = Rc::new(RuntimeDir::lock(&options.runtime_dir)?);
     // Before `dir`, which a waiting successor takes first.
     let locked = HostLock::take().and_then(|lock| {
         let pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
-        Ok((lock, pid_file))
+        Ok((Rc::new(lock), pid_file))
     });
     let locks = match locked {
         Ok((host, pid_file)) => (pid_file, host),
@@ -66,9 +70,10 @@ pub fn run(options: &Options) -> Result<()> {
             return Err(error);
         }
     };
+    let kept = KeptFiles::new(&dir, &locks.1);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let local = LocalSet::new();
-    let result = local.block_on(&runtime, start::serve(options, loaded.config, &dir, collected));
+    let result = local.block_on(&runtime, start::serve(options, loaded.config, &dir, kept, collected));
     // The pid file first.
     drop(locks);
     dir.clean();

@@ -1,6 +1,6 @@
 //! What `vipd run` is given.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use crate::metrics;
 
@@ -20,6 +20,8 @@ pub struct Options {
     /// How the program is attached where the configuration does not say it.
     pub xdp_mode: vipd_config::XdpMode,
     pub metrics_listen: Option<metrics::Listen>,
+    /// Between two looks at what was made on the host.
+    pub look_period: Duration,
 }
 
 impl Options {

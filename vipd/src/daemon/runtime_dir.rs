@@ -1,6 +1,7 @@
 //! The runtime directory, whose lock makes this the only vipd in it: the pid, the control socket's place.
 
 use std::{
+    cell::RefCell,
     fs,
     path::{Path, PathBuf},
 };
@@ -49,7 +50,7 @@ impl Drop for PidFile {
 #[derive(Debug)]
 pub struct RuntimeDir {
     dir: PathBuf,
-    lock: FileLock,
+    lock: RefCell<FileLock>,
 }
 
 impl RuntimeDir {
@@ -68,13 +69,34 @@ impl RuntimeDir {
     pub fn lock_alone(dir: &Path) -> Result<Self> {
         let opened = Dir::private(dir, 0o755).context("open the runtime directory")?;
         match FileLock::take(&opened, LOCK) {
-            Ok(lock) => Ok(Self { dir: dir.to_owned(), lock }),
+            Ok(lock) => Ok(Self { dir: dir.to_owned(), lock: RefCell::new(lock) }),
             Err(Unlocked::Held(pid)) => {
                 let message = format!("vipd already runs with {}, as pid {pid}", dir.display());
                 Err(Running::new(Some(&pid), message).into())
             }
             Err(Unlocked::Failed(error)) => Err(error),
         }
+    }
+
+    /// Makes the directory, its lock and the file with this process's id again if somebody has removed them; returns what was missing.
+    ///
+    /// # Errors
+    ///
+    /// Another vipd has taken the place meanwhile.
+    pub fn restore(&self) -> Result<Vec<String>> {
+        let mut restored = Vec::new();
+        let mut note = |name: &str| restored.push(format!("file {}", self.dir.join(name).display()));
+        if !self.lock.borrow().is_in_place() {
+            let Self { lock, .. } = Self::lock_alone(&self.dir)?;
+            self.lock.swap(&lock);
+            note(LOCK);
+        }
+        let pid = self.dir.join(PID_FILE);
+        if pid.symlink_metadata().is_err() {
+            files::replace(&pid, &format!("{}\n", std::process::id()), 0o644)?;
+            note(PID_FILE);
+        }
+        Ok(restored)
     }
 
     pub fn path(&self) -> &Path {
@@ -98,7 +120,7 @@ impl RuntimeDir {
 
     /// Removes the lock's file, which says nothing once its holder has ended.
     pub fn unlock(self) {
-        self.lock.remove();
+        self.lock.borrow().remove();
     }
 
     /// Removes what this process made in the directory. The lock goes last, with the process.
@@ -108,7 +130,7 @@ impl RuntimeDir {
                 tracing::debug!(path = %path.display(), %error, "not removed");
             }
         }
-        self.lock.remove();
+        self.lock.borrow().remove();
     }
 }
 

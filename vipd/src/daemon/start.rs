@@ -1,6 +1,6 @@
 //! The start: what is opened, in which order, and who is told of whom; and the end, its reverse.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
 use tokio::{
@@ -10,10 +10,11 @@ use tokio::{
 
 use super::{
     clock,
-    control::{Control, Drained, EngineHandle, OwnMacs, Reload, Signals, Sources, TrackingResults},
+    control::{Control, Drained, EngineHandle, OwnMacs, Reload, Signals, Sources, TrackingResults, Upkeep},
     desired::Desired,
     engine,
     interfaces::LookUp,
+    kept_files::KeptFiles,
     messages::{End, MESSAGES},
     options::Options,
     outcome::OnRefusal,
@@ -25,7 +26,7 @@ use crate::{
     beside, capabilities, control,
     dataplane::{self, Dataplane, Events, LoadRefused, Pinned},
     events::{Collected, Journal},
-    host::{Host, LinkEvents},
+    host::{Host, LinkEvents, Repairs},
     metrics,
     notify::Notifier,
     scripts::Accounts,
@@ -34,7 +35,13 @@ use crate::{
 use vipd_config::Config;
 
 /// Runs the daemon until it is stopped. On return nothing of what was made is left, unless it was to be left to the next vipd.
-pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collected: Collected) -> Result<()> {
+pub async fn serve(
+    options: &Options,
+    config: Config,
+    dir: &RuntimeDir,
+    mut kept: KeptFiles,
+    collected: Collected,
+) -> Result<()> {
     let journal = Journal::default();
     // Ends with the daemon's other tasks, when the runtime does.
     tokio::task::spawn_local(journal.clone().keep(collected));
@@ -42,8 +49,14 @@ pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collecte
     let signals = Signals::new()?;
     let (commands_tx, commands_rx) = mpsc::channel(MESSAGES);
     let mut servers = JoinSet::new();
-    let listener = control::bind(&runtime_dir::socket(dir.path()))?;
-    servers.spawn_local(control::serve(listener, commands_tx.clone(), journal));
+    let listener = kept.bind()?;
+    let (repairs_tx, repairs_rx) = mpsc::channel(MESSAGES);
+    servers.spawn_local(kept.serve(
+        listener,
+        commands_tx.clone(),
+        journal,
+        (repairs_tx, options.look_period),
+    ));
     let metrics = match &options.metrics_listen {
         Some(listen) => Some(metrics::Endpoint::new(listen).await?),
         None => None,
@@ -63,7 +76,17 @@ pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collecte
         servers.spawn_local(metrics.serve(commands_tx));
     }
     let mut installed = Installed::new(host, dataplane)?;
-    let parts = StartParts { config, accounts, tracking, notifier, signals, links_rx, commands_rx, events };
+    let parts = StartParts {
+        config,
+        accounts,
+        tracking,
+        notifier,
+        signals,
+        links_rx,
+        commands_rx,
+        repairs_rx,
+        events,
+    };
     let ended = run(options, desired, parts, servers, &mut installed).await;
     let (result, stops) = ended.unwrap_or_else(|error| (Err(error), Vec::new()));
     let result = result.map_err(|error| keep_verifier_log(error, dir));
@@ -87,6 +110,7 @@ struct StartParts {
     signals: Signals,
     links_rx: LinkEvents,
     commands_rx: mpsc::Receiver<control::PendingRequest>,
+    repairs_rx: mpsc::Receiver<(Repairs, Duration)>,
     events: Events,
 }
 
@@ -98,7 +122,17 @@ async fn run(
     mut servers: JoinSet<()>,
     installed: &mut Installed,
 ) -> Result<(Result<End>, Vec<oneshot::Sender<()>>)> {
-    let StartParts { config, accounts, tracking, notifier, signals, links_rx, commands_rx, events } = parts;
+    let StartParts {
+        config,
+        accounts,
+        tracking,
+        notifier,
+        signals,
+        links_rx,
+        commands_rx,
+        repairs_rx,
+        events,
+    } = parts;
     let modes = options.xdp_modes(&config);
     let mut outcome = installed.reconcile(desired, &modes, Masters::Inherited, OnRefusal::Stop).await?;
     let (messages_tx, messages_rx) = mpsc::channel(MESSAGES);
@@ -127,11 +161,13 @@ async fn run(
         tracing::warn!(%error, "unneeded capabilities could not be dropped");
     }
     let (engine, end_rx) = engine::spawn(engine_parts, config.real_time_priority)?;
-    let sources = Sources { signals, links_rx, commands_rx, host_states_rx, notices_rx, fences_rx, end_rx };
+    let sources =
+        Sources { signals, links_rx, commands_rx, host_states_rx, notices_rx, fences_rx, repairs_rx, end_rx };
     let source = options.source.clone();
     let reload = Reload::new(source, options.xdp_mode, config, accounts, outcome.is_unattached);
     let handle = EngineHandle::new(messages_tx);
-    let control = Control::new(sources, handle, installed, reload, tracking, notifier, (own_macs, drained));
+    let own = (own_macs, drained, Upkeep::new(options.look_period));
+    let control = Control::new(sources, handle, installed, reload, tracking, notifier, own);
     let ended = control.run().await;
     if engine.join().is_err() {
         return Err(anyhow!("the engine thread panicked; leases run out by themselves"));

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use vipd_common::abi::Counters;
 
 use super::{
-    ArbiterStatus, InstanceStatus, LineStatus, MasterStatus, ProgramHook, SCHEMA, Status, TargetStatus,
-    TrackedStatus,
+    ArbiterStatus, InstanceStatus, LineStatus, MasterStatus, ProgramHook, RepairStatus, SCHEMA, Status,
+    TargetStatus, TrackedStatus,
 };
 
 /// VI_1 is the master, VI_6 a backup, VI_F in fault; something of each kind is tracked.
@@ -58,6 +58,13 @@ pub fn status() -> Status {
             tracked("vrrp_script", "new", None, None),
         ],
         arbiters: vec![arbiter],
+        host_repairs: BTreeMap::from([("route".into(), 2), ("sysctl".into(), 0)]),
+        latest_repairs: vec![RepairStatus {
+            kind: "route".into(),
+            what: "route local 10.0.0.3/32 metric 118 in table local".into(),
+            ago_ms: 4_000,
+        }],
+        host_problem: None,
     }
 }
 

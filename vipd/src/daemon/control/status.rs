@@ -16,9 +16,10 @@ use super::{
     },
     misconfiguration::MisconfigurationMonitor,
     tracking::TrackingResults,
+    upkeep::Upkeep,
 };
 use crate::{
-    control::model::{ArbiterStatus, InstanceStatus, SCHEMA, Status, TrackedStatus},
+    control::model::{ArbiterStatus, InstanceStatus, RepairStatus, SCHEMA, Status, TrackedStatus},
     coordinator::{FaultReason, InstanceId, Reason},
     machine::Source,
     tracking::{Health, arbiter_status},
@@ -31,6 +32,9 @@ pub struct ControlStatus {
     instances: HashMap<InstanceId, ControlInstanceStatus>,
     tracked: Vec<TrackedStatus>,
     arbiters: Vec<ArbiterStatus>,
+    host_repairs: BTreeMap<String, u64>,
+    latest_repairs: Vec<RepairStatus>,
+    host_problem: Option<String>,
 }
 
 /// What the main thread knows of an instance.
@@ -43,6 +47,8 @@ struct ControlInstanceStatus {
     refusal: Option<String>,
     /// What is to be done about a source address that is missing.
     missing_source: Option<String>,
+    /// Why this host cannot serve its VIPs.
+    unserved: Option<String>,
     /// The arbiters that are not reached.
     isolated_by: Vec<String>,
     /// What it tracks and puts it in FAULT.
@@ -51,12 +57,18 @@ struct ControlInstanceStatus {
 
 impl ControlStatus {
     /// What is known now.
-    pub fn of(installed: &Installed, tracking: &TrackingResults, monitor: &MisconfigurationMonitor) -> Self {
+    pub fn of(
+        installed: &Installed,
+        tracking: &TrackingResults,
+        monitor: &MisconfigurationMonitor,
+        upkeep: &Upkeep,
+    ) -> Self {
         let instance = |router: &Router| ControlInstanceStatus {
             vip_answers: installed.answers(router),
             mismatches: monitor.going_on(router.name()),
             refusal: router.refusal().map(str::to_owned),
             missing_source: router.missing_source(),
+            unserved: upkeep.why_unserved(router.id()).map(str::to_owned),
             isolated_by: tracking.isolated_by(router.position()).map(str::to_owned).collect(),
             faults: tracking.faults(router.position()),
         };
@@ -64,6 +76,9 @@ impl ControlStatus {
             instances: installed.routers().iter().map(|router| (router.id(), instance(router))).collect(),
             tracked: tracking.healths().map(tracked).collect(),
             arbiters: tracking.arbiters().map(|a| arbiter_status(a.arbiter, a.health, a.targets)).collect(),
+            host_repairs: upkeep.counts(),
+            latest_repairs: upkeep.latest(),
+            host_problem: upkeep.problem().map(str::to_owned),
         }
     }
 }
@@ -110,6 +125,9 @@ pub fn merge(engine: EngineStatus, mut control: ControlStatus, node: NodeIdentit
         counters: engine.counters,
         tracked: control.tracked,
         arbiters: control.arbiters,
+        host_repairs: control.host_repairs,
+        latest_repairs: control.latest_repairs,
+        host_problem: control.host_problem,
         host: node.host,
         router_id: node.router_id,
         config_file: node.config_file,
@@ -126,6 +144,7 @@ fn complete(engine: &EngineInstanceStatus, control: ControlInstanceStatus) -> In
         }
         Some(Reason::Fault(FaultReason::Refused)) => control.refusal,
         Some(Reason::Fault(FaultReason::NoSource)) => control.missing_source,
+        Some(Reason::Fault(FaultReason::Unserved)) => control.unserved,
         _ => None,
     };
     let reason = engine.last_reason.map(|reason| match detail {

@@ -70,6 +70,8 @@ pub struct EngineLoop {
     /// Nobody sends messages any more.
     headless: bool,
     tracking_results: BTreeMap<InstanceId, TrackingResult>,
+    /// Those whose VIPs this host cannot serve.
+    unserved: BTreeSet<InstanceId>,
     handovers: Handovers,
     /// When the heartbeat links of instances are to be looked at; `None`: no instance has any.
     heartbeats_at: Option<Instant>,
@@ -100,6 +102,7 @@ impl EngineLoop {
             left: false,
             headless: false,
             tracking_results: BTreeMap::new(),
+            unserved: BTreeSet::new(),
             handovers: Handovers::new(parts.drained),
             heartbeats_at: None,
             removals: None,
@@ -178,6 +181,12 @@ impl EngineLoop {
                 if self.io.instances().contains_key(&instance) {
                     self.tracking_results.insert(instance, result);
                     self.update_priority(instance);
+                }
+            }
+            EngineMessage::Unserved(unserved) => {
+                let before = std::mem::replace(&mut self.unserved, unserved);
+                for instance in before.symmetric_difference(&self.unserved.clone()) {
+                    self.update_readiness(*instance);
                 }
             }
             EngineMessage::Remove { instances, reply } => self.remove(instances, reply),
@@ -340,7 +349,7 @@ impl EngineLoop {
         let router = instance.router();
         // A mastership that is inherited does not wait for the first result of a check.
         let waits = !result.known && self.lease_manager.lease_written(id) == Instant::default();
-        let input = match (fault(router, result), router.address()) {
+        let input = match (fault(router, result, self.unserved.contains(&id)), router.address()) {
             (Some(reason), _) => Input::Fault { instance: id, reason },
             (None, None) => Input::Fault { instance: id, reason: FaultReason::NoAddress },
             (None, Some(_)) if waits => return,
