@@ -357,7 +357,8 @@ fn doctor_without_the_right_to_ask_goes_on() -> Result<()> {
     fs::remove_dir_all(&dir)?;
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(
-        text.contains("a vipd may run here, and cannot be asked") && text.contains("Permission denied"),
+        text.contains("a vipd may run here, and cannot be asked")
+            && text.contains("no permission to talk to vipd over"),
         "{text}\n{output:?}"
     );
     ensure!(text.contains("kernel\n") && text.contains("this command runs without"), "{text}");

@@ -58,6 +58,9 @@ pub struct Status {
     /// The arbiters with their targets.
     #[serde(default)]
     pub arbiters: Vec<ArbiterStatus>,
+    /// Notify scripts that have run, with the last run of each.
+    #[serde(default)]
+    pub notify_scripts: Vec<NotifyStatus>,
 }
 
 /// One virtual router.
@@ -73,6 +76,12 @@ pub struct InstanceStatus {
     pub in_state_ms: u64,
     /// Reason of the last transition, in words; `null` before the first.
     pub reason: Option<String>,
+    /// The same as a word for programs, such as `master_down` or `fault_tracked`; `null` before the first transition.
+    #[serde(default)]
+    pub reason_code: Option<String>,
+    /// Everything that keeps the instance in FAULT; empty if nothing does.
+    #[serde(default)]
+    pub faults: Vec<FaultStatus>,
     /// Name of the `vrrp_sync_group`; `null` without one.
     pub sync_group: Option<String>,
     /// Interface of the adverts.
@@ -87,10 +96,28 @@ pub struct InstanceStatus {
     pub virtual_mac: Option<String>,
     /// Unicast destinations of the adverts; empty with multicast.
     pub unicast_peers: Vec<IpAddr>,
+    /// Whether the instance is in FAULT while the link of its interface is down (not with `dont_track_primary`).
+    #[serde(default)]
+    pub tracks_interface: bool,
     /// Whether this host accepts packets to the VIPs while it is master.
     pub accept: bool,
     /// Effective priority, with the weights of failed checks applied.
     pub priority: u8,
+    /// Priority in the configuration.
+    #[serde(default)]
+    pub base_priority: u8,
+    /// Everything that the instance tracks, with what it adds to the priority.
+    #[serde(default)]
+    pub tracks: Vec<TrackStatus>,
+    /// Whether a backup replaces a master of lower priority (not with `nopreempt`).
+    #[serde(default)]
+    pub preempt: bool,
+    /// `preempt_delay`.
+    #[serde(default)]
+    pub preempt_delay_ms: u64,
+    /// How long this backup still tolerates a master of lower priority; `null` if it does not wait.
+    #[serde(default)]
+    pub preempt_delay_left_ms: Option<u64>,
     /// Whether the priority is the lowest because of `vipd handover` or `vipd drain`.
     #[serde(default)]
     pub handed_over: bool,
@@ -102,6 +129,12 @@ pub struct InstanceStatus {
     pub address: Option<IpAddr>,
     /// The known master: this node, or the router heard last; `null` without one.
     pub master: Option<MasterStatus>,
+    /// Time since the adverts of the known master began; `null` if this node is the master, or none is known.
+    #[serde(default)]
+    pub master_since_ms: Option<u64>,
+    /// Of a master: the router heard before it became master; `null` if none was.
+    #[serde(default)]
+    pub predecessor: Option<MasterStatus>,
     /// `overlap` or `strict`.
     pub lease: String,
     /// Time left of the lease: the eBPF program answers for the VIPs so long without a renewal; `null` if it does not answer.
@@ -225,7 +258,7 @@ pub struct LineStatus {
 }
 
 /// The master.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MasterStatus {
     /// Primary address.
     pub address: IpAddr,
@@ -233,8 +266,75 @@ pub struct MasterStatus {
     pub priority: u8,
 }
 
+/// Something that keeps an instance in FAULT.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FaultStatus {
+    /// `interface_down`, `interface_off`, `no_interface`, `interface_refused`, `no_address`, `no_source`, `check`, `file`, `process`,
+    /// `interface` (a tracked one), `arbiter` or `group`.
+    pub kind: String,
+    /// What it is, in words.
+    pub what: String,
+    /// What has to happen for it to end, in words.
+    pub ends_when: String,
+}
+
+/// Something that an instance tracks, and what it does to the instance now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TrackStatus {
+    /// Keyword of its block; `interface` of an interface.
+    pub keyword: String,
+    /// Name of the block or interface.
+    pub name: String,
+    /// Weight; 0: a failure puts the instance in FAULT. Of a file: the factor of its number.
+    pub weight: i32,
+    /// Whether success and failure change places.
+    pub reverse: bool,
+    /// What it adds to the priority now.
+    pub adds: i64,
+    /// Whether it puts the instance in FAULT now.
+    pub fault: bool,
+    /// As in `TrackedStatus`; of an interface whether it is up.
+    pub well: Option<bool>,
+    /// How it is, in words.
+    pub state: String,
+}
+
+/// The last run of a command.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunStatus {
+    /// What came of it, in words: `exit code 1`.
+    pub outcome: String,
+    /// Whether it exited with 0.
+    pub succeeded: bool,
+    /// Exit code; `null` if it had none.
+    pub exit_code: Option<i32>,
+    /// Signal that ended it; `null` if none did.
+    pub signal: Option<i32>,
+    /// Whether it took longer than its time limit.
+    pub timed_out: bool,
+    /// Milliseconds since its end.
+    pub ended_ms_ago: u64,
+    /// Time until the next run; 0 while it runs; `null` if none is planned.
+    pub next_in_ms: Option<u64>,
+    /// The last lines that it printed, with control characters escaped; at most 5 lines of 200 characters.
+    pub output: Vec<String>,
+}
+
+/// A notify script that has run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotifyStatus {
+    /// `INSTANCE` or `GROUP`.
+    pub kind: String,
+    /// Name of the instance or sync group.
+    pub name: String,
+    /// Path of the script.
+    pub script: String,
+    /// Its last run that has ended.
+    pub run: RunStatus,
+}
+
 /// A `vrrp_script`, `track_file`, `vrrp_track_process` or `arbiter`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrackedStatus {
     /// Keyword of the block.
     pub keyword: String,
@@ -244,6 +344,18 @@ pub struct TrackedStatus {
     pub well: Option<bool>,
     /// The number in a tracked file; else `null`.
     pub value: Option<i32>,
+    /// Time since `well` or `value` became what it is; `null` before the first result.
+    #[serde(default)]
+    pub in_state_ms: Option<u64>,
+    /// Last run of a check; `null` if there was none.
+    #[serde(default)]
+    pub run: Option<RunStatus>,
+    /// Number of processes of a `vrrp_track_process`; else `null`.
+    #[serde(default)]
+    pub count: Option<u64>,
+    /// Why it cannot be watched, or why a file counts as 0; `null` if there is no problem.
+    #[serde(default)]
+    pub problem: Option<String>,
 }
 
 /// An `arbiter`.

@@ -6,7 +6,9 @@ use prometheus_client::metrics::MetricType;
 use vipd_common::abi::InstanceCounters;
 
 use crate::{
-    control::model::{ArbiterStatus, InstanceStatus, LineStatus, Status, TargetStatus, TrackedStatus},
+    control::model::{
+        ArbiterStatus, InstanceStatus, LineStatus, Status, TargetStatus, TrackStatus, TrackedStatus,
+    },
     coordinator::StateName,
 };
 
@@ -308,6 +310,24 @@ pub const ALL: &[MetricFamily] = &[
         "instance_priority",
         "Effective priority, with the weights of failed checks applied.",
         SampleSource::Instance(|i| Some(whole(i.priority.into()))),
+    ),
+    gauge(
+        "instance_base_priority",
+        "Priority in the configuration, without weights.",
+        SampleSource::Instance(|i| Some(whole(i.base_priority.into()))),
+    ),
+    gauge(
+        "instance_tracked_weight",
+        "What a tracked check, file, process, interface or arbiter adds to the priority now.",
+        SampleSource::InstanceBy(&["keyword", "name"], |i| {
+            // One may be tracked twice, by the instance and by its sync group.
+            let mut sums = std::collections::BTreeMap::new();
+            for TrackStatus { keyword, name, adds, .. } in &i.tracks {
+                *sums.entry(vec![keyword.clone(), name.clone()]).or_insert(0i64) += adds;
+            }
+            let real = |sum: i64| MetricValue::Real(i32::try_from(sum).unwrap_or(i32::MAX).into());
+            sums.into_iter().map(|(labels, sum)| (labels, real(sum))).collect()
+        }),
     ),
     gauge(
         "instance_handed_over",

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use vipd_common::abi::Counters;
 
 use super::{
-    ArbiterStatus, InstanceStatus, LineStatus, MasterStatus, ProgramHook, SCHEMA, Status, TargetStatus,
-    TrackedStatus,
+    ArbiterStatus, FaultStatus, InstanceStatus, LineStatus, MasterStatus, NotifyStatus, ProgramHook,
+    RunStatus, SCHEMA, Status, TargetStatus, TrackStatus, TrackedStatus,
 };
 
 /// VI_1 is the master, VI_6 a backup, VI_F in fault; something of each kind is tracked.
@@ -17,6 +17,7 @@ pub fn status() -> Status {
         name: name.into(),
         well,
         value,
+        ..TrackedStatus::default()
     };
     let target = |target: &str, answers, rtt_us, problem: Option<&str>| TargetStatus {
         target: target.into(),
@@ -58,6 +59,40 @@ pub fn status() -> Status {
             tracked("vrrp_script", "new", None, None),
         ],
         arbiters: vec![arbiter],
+        notify_scripts: vec![NotifyStatus {
+            kind: "INSTANCE".into(),
+            name: "VI_1".into(),
+            script: "/etc/vipd/notify.sh".into(),
+            run: run("exit code 0", Some(0), &["moved"]),
+        }],
+    }
+}
+
+/// A run that ended 200 ms ago; the next one begins in 800 ms.
+pub fn run(outcome: &str, exit_code: Option<i32>, output: &[&str]) -> RunStatus {
+    RunStatus {
+        outcome: outcome.into(),
+        succeeded: exit_code == Some(0),
+        exit_code,
+        ended_ms_ago: 200,
+        next_in_ms: Some(800),
+        output: output.iter().map(|line| (*line).to_owned()).collect(),
+        ..RunStatus::default()
+    }
+}
+
+/// Something that an instance tracks.
+pub fn track(keyword: &str, name: &str, weight: i32, well: bool) -> TrackStatus {
+    let adds = if well == (weight > 0) { weight.into() } else { 0 };
+    TrackStatus {
+        keyword: keyword.into(),
+        name: name.into(),
+        weight,
+        adds,
+        fault: weight == 0 && !well,
+        well: Some(well),
+        state: format!("{name} is {}", if well { "well" } else { "not well" }),
+        ..TrackStatus::default()
     }
 }
 
@@ -68,6 +103,8 @@ pub fn master(name: &str, vrid: u8) -> InstanceStatus {
         reason: Some("no advert from a master".into()),
         sync_group: Some("G".into()),
         priority: 150,
+        base_priority: 150,
+        tracks: vec![track("vrrp_script", "chk_nginx", -60, true)],
         master: Some(MasterStatus { address: ip("10.0.0.5"), priority: 150 }),
         lease_remaining_ms: Some(3_250),
         lease_margin_least_us: Some(2_987_654),
@@ -103,6 +140,7 @@ pub fn backup(name: &str, vrid: u8) -> InstanceStatus {
         master_down_in_ms: Some(2_600),
         last_adv_source: Some(ip("fe80::6")),
         last_adv_age_ms: Some(1_009),
+        master_since_ms: Some(3_599_000),
         vips: vec![ip("2001:db8::100")],
         vip_answers: BTreeMap::from([(ip("2001:db8::100"), 0)]),
         adverts_received: 3_600,
@@ -116,6 +154,12 @@ pub fn fault(name: &str, vrid: u8) -> InstanceStatus {
         state: "FAULT".into(),
         in_state_ms: 5_000,
         reason: Some("link down".into()),
+        reason_code: Some("fault_link_down".into()),
+        faults: vec![FaultStatus {
+            kind: "interface_down".into(),
+            what: "interface eth0 is down".into(),
+            ends_when: "interface eth0 is up".into(),
+        }],
         address: None,
         vips: vec![ip("10.0.0.7")],
         send_errors: 2,
@@ -136,6 +180,9 @@ fn instance(name: &str, vrid: u8) -> InstanceStatus {
         family: "ipv4".into(),
         accept: true,
         priority: 100,
+        base_priority: 100,
+        preempt: true,
+        tracks_interface: true,
         advert_interval_ms: 1_000,
         master_advert_interval_ms: 1_000,
         address: Some(ip("10.0.0.5")),

@@ -39,12 +39,13 @@ pub use self::{
     sources::Sources, tracking::TrackingResults,
 };
 use super::{
+    logging::Levels,
     messages::{End, EngineMessage, FenceRequest},
     reconcile::Installed,
     router::{Port, Router, spec_in_force},
 };
 use crate::{
-    control::{PendingRequest, model::Status},
+    control::{PendingRequest, Stop, model::Status},
     coordinator::StateName,
     dump,
     host::{LinkChange, LinkState},
@@ -71,7 +72,10 @@ pub struct Control<'m> {
     /// Whether the handover has begun.
     stopping: bool,
     /// Clients that wait for the stop. They are answered by the end of the connection, when everything is removed.
-    stops: Vec<oneshot::Sender<()>>,
+    stops: Vec<Stop>,
+    /// The same for those who asked for a stop before a restart.
+    leavers: Vec<oneshot::Sender<()>>,
+    levels: Levels,
 }
 
 /// What is left when the engine has ended.
@@ -79,13 +83,31 @@ pub struct Control<'m> {
 pub struct Ended {
     pub end: Result<End>,
     /// To be dropped when everything is removed.
-    pub stops: Vec<oneshot::Sender<()>>,
+    pub stops: Stops,
     notifier: Notifier,
+}
+
+/// Clients that wait for the end; dropping it answers them.
+#[derive(Debug, Default)]
+pub struct Stops {
+    stops: Vec<Stop>,
+    _leavers: Vec<oneshot::Sender<()>>,
+}
+
+impl Stops {
+    /// Tells them what is waited for.
+    pub fn wait_for(&self, what: &str) {
+        self.stops.iter().for_each(|stop| stop.waits_for(what));
+    }
 }
 
 impl Ended {
     /// Tells those who are to know, and ends what was started for it.
-    pub async fn finish(self) -> (Result<End>, Vec<oneshot::Sender<()>>) {
+    pub async fn finish(self) -> (Result<End>, Stops) {
+        let running = self.notifier.running();
+        if !running.is_empty() {
+            self.stops.wait_for(&format!("waiting for notify scripts: {}", running.join(", ")));
+        }
         self.notifier.finish().await;
         (self.end, self.stops)
     }
@@ -100,7 +122,7 @@ impl<'m> Control<'m> {
         reload: Reload,
         tracking: TrackingResults,
         notifier: Notifier,
-        (own_macs, drained): (OwnMacs, Drained),
+        (own_macs, drained, levels): (OwnMacs, Drained, Levels),
     ) -> Self {
         let mut links = LinkEventLog::default();
         links.follow(installed.routers());
@@ -121,6 +143,8 @@ impl<'m> Control<'m> {
             manager: ServiceManager::new(),
             stopping: false,
             stops: Vec::new(),
+            leavers: Vec::new(),
+            levels,
         }
     }
 
@@ -130,7 +154,8 @@ impl<'m> Control<'m> {
         while let Ok(notice) = self.sources.notices_rx.try_recv() {
             self.tell(notice);
         }
-        Ended { end, stops: self.stops, notifier: self.notifier }
+        let stops = Stops { stops: self.stops, _leavers: self.leavers };
+        Ended { end, stops, notifier: self.notifier }
     }
 
     async fn serve(&mut self) -> Result<End> {
@@ -183,6 +208,10 @@ impl<'m> Control<'m> {
     }
 
     async fn command(&mut self, command: PendingRequest) {
+        if command.is_abandoned() {
+            tracing::warn!("a request is not obeyed: its client has ended before vipd came to it");
+            return;
+        }
         match command {
             PendingRequest::Status(reply) => {
                 if let Some(status) = self.status().await {
@@ -196,13 +225,18 @@ impl<'m> Control<'m> {
             }
             PendingRequest::Drain(reply) => self.drain.begin(reply, &self.engine).await,
             PendingRequest::Undrain(reply) => self.drain.undo(reply, &self.engine).await,
-            PendingRequest::Stop(reply) => {
-                self.stops.push(reply);
+            PendingRequest::Stop(stop) => {
+                stop.waits_for(&self.handover_words());
+                self.stops.push(stop);
                 self.stop("request").await;
             }
             PendingRequest::Leave(reply) => {
-                self.stops.push(reply);
+                self.leavers.push(reply);
                 self.leave("request").await;
+            }
+            PendingRequest::Log { level, reply } => {
+                // Who asked may be gone.
+                let _ = reply.send(self.levels.set(level));
             }
         }
     }
@@ -212,7 +246,7 @@ impl<'m> Control<'m> {
         let (reply, status) = oneshot::channel();
         self.engine.send(EngineMessage::Status(reply)).await;
         let engine = status.await.ok()?;
-        let control = ControlStatus::of(self.installed, &self.tracking, &self.monitor);
+        let control = ControlStatus::of(self.installed, &self.tracking, &self.monitor, &self.notifier);
         Some(merge(
             engine,
             control,
@@ -443,6 +477,23 @@ impl<'m> Control<'m> {
         self.stopping = true;
         self.manager.stopping("handing over");
         self.engine.send(EngineMessage::Shutdown).await;
+    }
+
+    /// What a stop waits for, in words.
+    fn handover_words(&self) -> String {
+        let states = self.sources.host_states_rx.borrow();
+        let is_master = |router: &&Router| states.get(&router.id()).is_some_and(|state| state.master);
+        let masters: Vec<&Router> = self.installed.routers().iter().filter(is_master).collect();
+        let bound = masters.iter().map(|router| router.settings().leaving_bound()).max();
+        let names: Vec<&str> = masters.iter().map(|router| router.name()).collect();
+        match bound {
+            Some(bound) => format!(
+                "handing over {}: waiting for a successor, at most {:.1} s",
+                names.join(", "),
+                bound.as_secs_f64()
+            ),
+            None => "removing programs, routes and settings".to_owned(),
+        }
     }
 
     async fn leave(&mut self, why: &str) {
