@@ -27,8 +27,9 @@ mod router;
 pub mod runtime_dir;
 mod sockets;
 mod start;
+mod timed_script;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio::{runtime, task::LocalSet};
 
 pub use self::options::Options;
@@ -49,9 +50,6 @@ pub fn run(options: &Options) -> Result<()> {
     resources::raise_descriptors();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
-    }
-    if loaded.config.instances.is_empty() {
-        bail!("{} has no vrrp_instance: there is nothing to do", options.source.path.display());
     }
     let dir = RuntimeDir::lock(&options.runtime_dir)?;
     // Before `dir`, which a waiting successor takes first.

@@ -1,6 +1,6 @@
 //! The start: what is opened, in which order, and who is told of whom; and the end, its reverse.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
 use tokio::{
@@ -20,6 +20,7 @@ use super::{
     reconcile::{Installed, Masters},
     router::Router,
     runtime_dir::{self, RuntimeDir},
+    timed_script::TimedScript,
 };
 use crate::{
     beside, capabilities, control,
@@ -31,7 +32,7 @@ use crate::{
     scripts::Accounts,
     tracking::LinkDelays,
 };
-use vipd_config::Config;
+use vipd_config::{Config, Startup};
 
 /// Runs the daemon until it is stopped. On return nothing of what was made is left, unless it was to be left to the next vipd.
 pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collected: Collected) -> Result<()> {
@@ -50,12 +51,16 @@ pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collecte
     };
     let (mut host, links_rx) = Host::open(dir.path())?;
     let accounts = Accounts::new(&config.script_policy).context("script_user")?;
+    if let Some(script) = TimedScript::resolve("startup_script", config.startup.script.as_ref(), &accounts) {
+        script.run().await;
+    }
     let delays = LinkDelays::new(config.link_delays.clone());
     let desired = look_up(options, &config, &host, &delays).await?;
     warn_of_addresses(desired.routers(), &host).await?;
     beside::warn(&config);
     let used = desired.routers().iter().flat_map(Router::present_ports).map(|port| port.name).collect();
-    let tracking = TrackingResults::start(&config, &accounts, delays, used, &host).await;
+    let tracking =
+        TrackingResults::start(&config, &accounts, delays, used, &host, startup_delay(&config.startup)).await;
     let notifier = Notifier::start(&config, &accounts);
     let (dataplane, events) = load(options, dir, &mut host).await?;
     // Not before: nobody is to wait long for a scrape.
@@ -65,7 +70,7 @@ pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collecte
     let mut installed = Installed::new(host, dataplane)?;
     let parts = StartParts { config, accounts, tracking, notifier, signals, links_rx, commands_rx, events };
     let ended = run(options, desired, parts, servers, &mut installed).await;
-    let (result, stops) = ended.unwrap_or_else(|error| (Err(error), Vec::new()));
+    let (result, stops, shutdown) = ended.unwrap_or_else(|error| (Err(error), Vec::new(), None));
     let result = result.map_err(|error| keep_verifier_log(error, dir));
     if matches!(result, Ok(End::Left)) {
         // All of it is pinned or in the kernel: the next vipd finds it.
@@ -73,6 +78,9 @@ pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collecte
     }
     // The reverse of the start.
     let removed = installed.remove().await;
+    if let Some(script) = shutdown {
+        script.run().await;
+    }
     // Now who asked for the stop is answered.
     drop(stops);
     result.map(drop).and(removed)
@@ -97,7 +105,7 @@ async fn run(
     parts: StartParts,
     mut servers: JoinSet<()>,
     installed: &mut Installed,
-) -> Result<(Result<End>, Vec<oneshot::Sender<()>>)> {
+) -> Result<(Result<End>, Vec<oneshot::Sender<()>>, Option<TimedScript>)> {
     let StartParts { config, accounts, tracking, notifier, signals, links_rx, commands_rx, events } = parts;
     let modes = options.xdp_modes(&config);
     let mut outcome = installed.reconcile(desired, &modes, Masters::Inherited, OnRefusal::Stop).await?;
@@ -112,7 +120,7 @@ async fn run(
     let engine_parts = engine::EngineParts {
         pages: installed.pages().clone(),
         events,
-        routers: installed.routers().iter().cloned().zip(tracking.results().iter().copied()).collect(),
+        routers: installed.routers().iter().cloned().zip(tracking.results()).collect(),
         sockets: outcome.sockets.take().unwrap_or_default(),
         messages_rx,
         host_states_tx,
@@ -139,6 +147,19 @@ async fn run(
     // Their sockets are closed before another vipd may start.
     servers.shutdown().await;
     Ok(ended.finish().await)
+}
+
+/// How long the instances wait before they begin.
+fn startup_delay(startup: &Startup) -> Duration {
+    let since_boot = Duration::from_nanos(clock::now().as_nanos());
+    let delay = startup.delay.max(startup.delay_after_boot.saturating_sub(since_boot));
+    if !delay.is_zero() {
+        tracing::info!(
+            delay_ms = delay.as_millis(),
+            "the startup delay: no instance begins before it is over"
+        );
+    }
+    delay
 }
 
 fn report_start(options: &Options, routers: &[Router], is_drained: bool) {

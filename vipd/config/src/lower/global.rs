@@ -7,7 +7,7 @@ use super::{
     given::{Draft, Given},
     groups::group,
     mail::{self, mail},
-    notify, tracking,
+    notify, startup, tracking,
 };
 use crate::{
     model::{
@@ -64,6 +64,7 @@ pub fn config(
         fifo_writes_states_on_reload: given("fifo_write_vrrp_states_on_reload"),
         dumps: dumps(own, &top.statements),
         xdp_modes: xdp_modes(own),
+        startup: startup::startup(own),
         dynamic_interfaces: given("dynamic_interfaces"),
         real_time_priority: number_of(own, "vrrp_rt_priority").and_then(|given| u8::try_from(given).ok()),
         static_addresses: statics.vips.into_iter().map(|vip| vip.value).collect(),

@@ -251,7 +251,8 @@ impl Reload {
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        if loaded.config.instances.is_empty() {
+        // As keepalived a vipd may have nothing to do, but it does not come to that by an empty file.
+        if loaded.config.instances.is_empty() && !self.config.instances.is_empty() {
             bail!("{path} has no vrrp_instance; `vipd stop` ends them all");
         }
         if loaded.config.real_time_priority != self.config.real_time_priority {
@@ -399,7 +400,7 @@ async fn tell_engine(outcome: &mut Outcome, parts: &mut ReloadParts<'_>) {
     let routers = parts.installed.routers();
     let (reply, applied) = oneshot::channel();
     let apply = Apply {
-        routers: routers.iter().cloned().zip(parts.tracking.results().iter().copied()).collect(),
+        routers: routers.iter().cloned().zip(parts.tracking.results()).collect(),
         sockets: outcome.sockets.take(),
         attachments: parts.installed.attachment_modes().clone(),
         reply,
