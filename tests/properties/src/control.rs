@@ -124,8 +124,9 @@ request_rows! {
     "hand_over": Request::HandOver { .. } => Response::Done { .. },
     "drain": Request::Drain => Response::Done { .. },
     "undrain": Request::Undrain => Response::Done { .. },
-    "stop": Request::Stop => Response::Stopped,
+    "stop": Request::Stop { .. } => Response::Stopped,
     "leave": Request::Leave => Response::Stopped,
+    "log": Request::Log { .. } => Response::Done { .. },
     // The client has shut its end down, so one that follows ends after the first batch.
     "events": Request::Events { .. } => Response::Events(_),
 }
@@ -158,10 +159,12 @@ async fn obey(mut inbox: mpsc::Receiver<PendingRequest>) {
             PendingRequest::Reload(reply) => drop(reply.send(Ok(String::new()))),
             PendingRequest::HandOver { reply, .. }
             | PendingRequest::Drain(reply)
-            | PendingRequest::Undrain(reply) => {
+            | PendingRequest::Undrain(reply)
+            | PendingRequest::Log { reply, .. } => {
                 drop(reply.send(Ok(String::new())));
             }
-            PendingRequest::Stop(reply) | PendingRequest::Leave(reply) => drop(reply.send(())),
+            PendingRequest::Stop(stop) => drop(stop),
+            PendingRequest::Leave(reply) => drop(reply.send(())),
         }
     }
 }

@@ -36,6 +36,7 @@ pub use model::{
     garp::Garp,
     group::SyncGroup,
     instance::{Auth, HeartbeatLink, Instance, LeasePolicy, WantedState},
+    key::ReportKey,
     mail::Mail,
     notify::{Deleted, Fifo, Notify, NotifySettings},
     route::{Hop, RouteKind, RuleAction, VirtualRoute, VirtualRule},

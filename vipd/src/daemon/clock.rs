@@ -18,3 +18,9 @@ pub fn unix_ms() -> u64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
+
+/// Microseconds since 1970; decides nothing but whether a signed report of another node is a recent one.
+pub fn unix_us() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX)
+}

@@ -8,7 +8,7 @@ use vipd_common::wire::eth::MacAddr;
 use super::{router::Router, sockets::Sockets};
 use crate::{
     control::{To, model::InstanceStatus},
-    coordinator::{InstanceId, Reason, StateName},
+    coordinator::{InstanceId, StateName},
     dataplane::Attachment,
     host::{LinkChange, Ownership},
     tracking::TrackingResult,
@@ -69,7 +69,6 @@ pub struct EngineStatus {
 #[derive(Debug)]
 pub struct EngineInstanceStatus {
     pub id: InstanceId,
-    pub last_reason: Option<Reason>,
     /// What the main thread knows is empty in it.
     pub status: InstanceStatus,
 }

@@ -12,6 +12,7 @@ pub mod clock;
 mod control;
 mod desired;
 mod engine;
+mod findings;
 mod host_plan;
 mod host_state;
 mod interfaces;
@@ -45,11 +46,9 @@ use crate::resources;
 /// [`vipd_config::Failure`] if the configuration is refused; anything else is the environment's.
 pub fn run(options: &Options) -> Result<()> {
     let loaded = options.source.load()?;
-    let (_logging, collected) = logging::start();
+    let (_logging, collected, levels) = logging::start(options.log_format);
     resources::raise_descriptors();
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
+    findings::log(&loaded.warnings);
     if loaded.config.instances.is_empty() {
         bail!("{} has no vrrp_instance: there is nothing to do", options.source.path.display());
     }
@@ -68,7 +67,7 @@ pub fn run(options: &Options) -> Result<()> {
     };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let local = LocalSet::new();
-    let result = local.block_on(&runtime, start::serve(options, loaded.config, &dir, collected));
+    let result = local.block_on(&runtime, start::serve(options, loaded.config, &dir, (collected, levels)));
     // The pid file first.
     drop(locks);
     dir.clean();

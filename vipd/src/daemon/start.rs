@@ -4,16 +4,17 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result, anyhow};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
 };
 
 use super::{
     clock,
-    control::{Control, Drained, EngineHandle, OwnMacs, Reload, Signals, Sources, TrackingResults},
+    control::{Control, Drained, EngineHandle, OwnMacs, Reload, Signals, Sources, Stops, TrackingResults},
     desired::Desired,
     engine,
     interfaces::LookUp,
+    logging::Levels,
     messages::{End, MESSAGES},
     options::Options,
     outcome::OnRefusal,
@@ -22,7 +23,7 @@ use super::{
     runtime_dir::{self, RuntimeDir},
 };
 use crate::{
-    beside, capabilities, control,
+    beside, capabilities, cluster, control,
     dataplane::{self, Dataplane, Events, LoadRefused, Pinned},
     events::{Collected, Journal},
     host::{Host, LinkEvents},
@@ -34,7 +35,12 @@ use crate::{
 use vipd_config::Config;
 
 /// Runs the daemon until it is stopped. On return nothing of what was made is left, unless it was to be left to the next vipd.
-pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collected: Collected) -> Result<()> {
+pub async fn serve(
+    options: &Options,
+    config: Config,
+    dir: &RuntimeDir,
+    (collected, levels): (Collected, Levels),
+) -> Result<()> {
     let journal = Journal::default();
     // Ends with the daemon's other tasks, when the runtime does.
     tokio::task::spawn_local(journal.clone().keep(collected));
@@ -58,20 +64,34 @@ pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collecte
     let tracking = TrackingResults::start(&config, &accounts, delays, used, &host).await;
     let notifier = Notifier::start(&config, &accounts);
     let (dataplane, events) = load(options, dir, &mut host).await?;
+    let (cluster, reporter) = cluster::new(commands_tx.clone(), clock::unix_us);
+    servers.spawn_local(reporter.serve());
     // Not before: nobody is to wait long for a scrape.
     if let Some(metrics) = metrics {
         servers.spawn_local(metrics.serve(commands_tx));
     }
     let mut installed = Installed::new(host, dataplane)?;
-    let parts = StartParts { config, accounts, tracking, notifier, signals, links_rx, commands_rx, events };
+    let parts = StartParts {
+        config,
+        accounts,
+        tracking,
+        notifier,
+        signals,
+        links_rx,
+        commands_rx,
+        events,
+        levels,
+        cluster,
+    };
     let ended = run(options, desired, parts, servers, &mut installed).await;
-    let (result, stops) = ended.unwrap_or_else(|error| (Err(error), Vec::new()));
+    let (result, stops) = ended.unwrap_or_else(|error| (Err(error), Stops::default()));
     let result = result.map_err(|error| keep_verifier_log(error, dir));
     if matches!(result, Ok(End::Left)) {
         // All of it is pinned or in the kernel: the next vipd finds it.
         return Ok(());
     }
     // The reverse of the start.
+    stops.wait_for("removing programs, routes and settings");
     let removed = installed.remove().await;
     // Now who asked for the stop is answered.
     drop(stops);
@@ -88,6 +108,8 @@ struct StartParts {
     links_rx: LinkEvents,
     commands_rx: mpsc::Receiver<control::PendingRequest>,
     events: Events,
+    cluster: cluster::Cluster,
+    levels: Levels,
 }
 
 /// Installs what is desired, then runs the election until it is over.
@@ -97,8 +119,19 @@ async fn run(
     parts: StartParts,
     mut servers: JoinSet<()>,
     installed: &mut Installed,
-) -> Result<(Result<End>, Vec<oneshot::Sender<()>>)> {
-    let StartParts { config, accounts, tracking, notifier, signals, links_rx, commands_rx, events } = parts;
+) -> Result<(Result<End>, Stops)> {
+    let StartParts {
+        config,
+        accounts,
+        tracking,
+        notifier,
+        signals,
+        links_rx,
+        commands_rx,
+        events,
+        levels,
+        cluster,
+    } = parts;
     let modes = options.xdp_modes(&config);
     let mut outcome = installed.reconcile(desired, &modes, Masters::Inherited, OnRefusal::Stop).await?;
     let (messages_tx, messages_rx) = mpsc::channel(MESSAGES);
@@ -112,7 +145,7 @@ async fn run(
     let engine_parts = engine::EngineParts {
         pages: installed.pages().clone(),
         events,
-        routers: installed.routers().iter().cloned().zip(tracking.results().iter().copied()).collect(),
+        routers: installed.routers().iter().cloned().zip(tracking.results().iter().cloned()).collect(),
         sockets: outcome.sockets.take().unwrap_or_default(),
         messages_rx,
         host_states_tx,
@@ -131,7 +164,15 @@ async fn run(
     let source = options.source.clone();
     let reload = Reload::new(source, options.xdp_mode, config, accounts, outcome.is_unattached);
     let handle = EngineHandle::new(messages_tx);
-    let control = Control::new(sources, handle, installed, reload, tracking, notifier, (own_macs, drained));
+    let control = Control::new(
+        sources,
+        handle,
+        installed,
+        reload,
+        tracking,
+        notifier,
+        (own_macs, drained, levels, cluster),
+    );
     let ended = control.run().await;
     if engine.join().is_err() {
         return Err(anyhow!("the engine thread panicked; leases run out by themselves"));

@@ -7,7 +7,7 @@ use super::{
     given::{Draft, Given},
     groups::group,
     mail::{self, mail},
-    notify, tracking,
+    notify, reports, tracking,
 };
 use crate::{
     model::{
@@ -66,6 +66,7 @@ pub fn config(
         xdp_modes: xdp_modes(own),
         dynamic_interfaces: given("dynamic_interfaces"),
         real_time_priority: number_of(own, "vrrp_rt_priority").and_then(|given| u8::try_from(given).ok()),
+        cluster_report_key: reports::key(own),
         static_addresses: statics.vips.into_iter().map(|vip| vip.value).collect(),
         static_routes: statics.routes,
         static_rules: statics.rules,

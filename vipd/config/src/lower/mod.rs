@@ -18,6 +18,7 @@ mod mail;
 mod names;
 mod notify;
 pub mod origins;
+mod reports;
 mod routes;
 mod servers;
 mod statements;
@@ -70,6 +71,7 @@ pub fn lower(tree: &[SyntaxNode], unsupported: Unsupported, report: &mut Report)
     let config = global::config(&global, &top, statics, &drafts, instances);
     groups::check(&config, &names.members, report);
     arbiters::check(&config, &names.arbiters, report);
+    reports::check(tree, &config, report);
     let origins = Origins::new(global, top, drafts, report);
     (config, origins)
 }

@@ -7,6 +7,7 @@ use super::{
     dump::Dumps,
     group::SyncGroup,
     instance::Instance,
+    key::ReportKey,
     mail::Mail,
     notify::{Fifo, Notify, NotifySettings},
     route::{VirtualRoute, VirtualRule},
@@ -53,6 +54,8 @@ pub struct Config {
     pub dynamic_interfaces: bool,
     /// `vrrp_rt_priority`: SCHED_FIFO priority of the election, 1 to 99; `None`: vipd's own.
     pub real_time_priority: Option<u8>,
+    /// `cluster_report_key`: what the nodes sign their reports with; `None`: they do not sign them.
+    pub cluster_report_key: Option<ReportKey>,
     /// `static_ipaddress`, `static_routes` and `static_rules`, which nothing serves yet.
     pub static_addresses: Vec<Vip>,
     pub static_routes: Vec<VirtualRoute>,

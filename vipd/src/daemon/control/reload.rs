@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     super::{
         desired::Desired,
+        findings,
         interfaces::LookUp,
         messages::{Apply, DesiredHostStates, EngineMessage},
         outcome::{OnRefusal, Outcome},
@@ -219,10 +220,11 @@ impl Reload {
 
     fn refuse(&mut self, failed: &anyhow::Error, replies: Option<Vec<Reply>>) {
         let error = format!("{failed:#}");
+        let failure = failed.downcast_ref::<Failure>();
+        let count = failure.map_or_else(|| "1 error".to_owned(), Failure::count);
         match replies {
             Some(_) => {
                 // Each has lines of its own.
-                let failure = failed.downcast_ref::<Failure>();
                 for diagnostic in failure.iter().flat_map(|failure| &failure.diagnostics) {
                     tracing::error!("{diagnostic}");
                 }
@@ -230,7 +232,7 @@ impl Reload {
                     target: "vipd::event",
                     event = "reload_refused",
                     error = failure.map_or_else(|| error.clone(), Failure::summary),
-                    "reload rejected; the running configuration is unchanged"
+                    "reload rejected: {count}; the running configuration is unchanged"
                 );
             }
             None => {
@@ -240,7 +242,7 @@ impl Reload {
         }
         for reply in replies.into_iter().flatten() {
             // Who asked may be gone.
-            let _ = reply.send(Err(Unapplied::Refused(error.clone())));
+            let _ = reply.send(Err(Unapplied::Refused { message: error.clone(), errors: count.clone() }));
         }
     }
 
@@ -248,9 +250,7 @@ impl Reload {
         let path = self.source.path.display();
         tracing::info!(config = %path, "reloading");
         let loaded = self.source.load()?;
-        for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
-        }
+        findings::log(&loaded.warnings);
         if loaded.config.instances.is_empty() {
             bail!("{path} has no vrrp_instance; `vipd stop` ends them all");
         }
@@ -399,7 +399,7 @@ async fn tell_engine(outcome: &mut Outcome, parts: &mut ReloadParts<'_>) {
     let routers = parts.installed.routers();
     let (reply, applied) = oneshot::channel();
     let apply = Apply {
-        routers: routers.iter().cloned().zip(parts.tracking.results().iter().copied()).collect(),
+        routers: routers.iter().cloned().zip(parts.tracking.results().iter().cloned()).collect(),
         sockets: outcome.sockets.take(),
         attachments: parts.installed.attachment_modes().clone(),
         reply,
