@@ -64,7 +64,7 @@ struct Sets {
 
 /// `struct __user_cap_header_struct` of linux/capability.h.
 #[repr(C)]
-struct Header {
+struct CapabilityHeader {
     version: u32,
     /// 0: the calling thread.
     pid: libc::c_int,
@@ -83,7 +83,7 @@ struct Half {
 const VERSION: u32 = 0x2008_0522;
 
 fn get() -> io::Result<Sets> {
-    let header = Header { version: VERSION, pid: 0 };
+    let header = CapabilityHeader { version: VERSION, pid: 0 };
     let mut halves = [Half::default(); 2];
     // SAFETY: for this version the kernel reads one header and writes two halves; both outlive the call.
     let result = unsafe { libc::syscall(libc::SYS_capget, &raw const header, halves.as_mut_ptr()) };
@@ -100,7 +100,7 @@ fn get() -> io::Result<Sets> {
 }
 
 fn set(sets: &Sets) -> io::Result<()> {
-    let header = Header { version: VERSION, pid: 0 };
+    let header = CapabilityHeader { version: VERSION, pid: 0 };
     let half = |shift: u32| Half {
         effective: (sets.effective >> shift & 0xffff_ffff) as u32,
         permitted: (sets.permitted >> shift & 0xffff_ffff) as u32,

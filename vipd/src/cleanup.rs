@@ -17,19 +17,19 @@ use crate::{
         runtime_dir::RuntimeDir,
     },
     dataplane,
-    host::{self, Host, Kind, Leftover},
+    host::{self, Host, Leftover, LeftoverKind},
 };
 
 /// Where a vipd keeps what it remembers.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub struct StateDirs {
     pub bpffs_dir: PathBuf,
     pub runtime_dir: PathBuf,
 }
 
 /// What has come of a cleanup.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct CleanupOutcome {
     pub removed: Vec<Leftover>,
     /// What is still there.
     pub left: Vec<Leftover>,
@@ -40,24 +40,24 @@ pub struct Outcome {
 /// What vipds that do not run any more have left here, in the order in which it is removed. Changes nothing. Needs a tokio runtime.
 ///
 /// A vipd that runs has made the same: look for one before.
-pub async fn survey(places: &Places) -> Result<Vec<Leftover>> {
+pub async fn survey(places: &StateDirs) -> Result<Vec<Leftover>> {
     let mut found =
         host::leftovers(&places.runtime_dir).await.context("look at routes, rules and addresses")?;
     found.extend(dataplane::leftovers(&places.bpffs_dir).context("look at pinned programs")?);
     let files = host::saved_files(&places.runtime_dir).chain(RuntimeDir::leftovers(&places.runtime_dir));
     found.extend(files.map(|path| {
         let path = path.display();
-        Leftover::new(Kind::File, format!("file {path}"), format!("rm {path}"))
+        Leftover::new(LeftoverKind::File, format!("file {path}"), format!("rm {path}"))
     }));
     Ok(found)
 }
 
-/// Removes all of it. With `dry_run` it is only looked at, and [`Outcome::left`] is what is there. Needs a tokio runtime.
+/// Removes all of it. With `dry_run` it is only looked at, and [`CleanupOutcome::left`] is what is there. Needs a tokio runtime.
 ///
 /// # Errors
 ///
 /// [`Running`]: a vipd runs, and nothing was touched. Anything else could not be looked at.
-pub async fn clean(places: &Places, dry_run: bool) -> Result<Outcome> {
+pub async fn clean(places: &StateDirs, dry_run: bool) -> Result<CleanupOutcome> {
     let missing = dataplane::missing_capabilities();
     if !missing.is_empty() {
         bail!("cleanup needs {}: run it as root", missing.join(", "));
@@ -65,16 +65,16 @@ pub async fn clean(places: &Places, dry_run: bool) -> Result<Outcome> {
     let _locks = Locks::take(places)?;
     let found = survey(places).await?;
     if dry_run || found.is_empty() {
-        return Ok(Outcome { left: found, ..Outcome::default() });
+        return Ok(CleanupOutcome { left: found, ..CleanupOutcome::default() });
     }
     let mut problems = Vec::new();
     remove(places, &mut problems).await?;
     let left = survey(places).await?;
     let removed = found.into_iter().filter(|had| !left.iter().any(|has| has.what == had.what)).collect();
-    Ok(Outcome { removed, left, problems })
+    Ok(CleanupOutcome { removed, left, problems })
 }
 
-async fn remove(places: &Places, problems: &mut Vec<String>) -> Result<()> {
+async fn remove(places: &StateDirs, problems: &mut Vec<String>) -> Result<()> {
     let mut note = |result: Result<()>| problems.extend(result.err().map(|error| format!("{error:#}")));
     let (mut host, _links) = Host::open(&places.runtime_dir)?;
     note(host.remove_all().await);
@@ -112,7 +112,7 @@ struct Locks {
 }
 
 impl Locks {
-    fn take(places: &Places) -> Result<Self> {
+    fn take(places: &StateDirs) -> Result<Self> {
         // It is not made for this.
         let runtime = match places.runtime_dir.symlink_metadata() {
             Ok(_) => Some(RuntimeDir::lock_alone(&places.runtime_dir)?),

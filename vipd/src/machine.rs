@@ -34,17 +34,17 @@ impl Source {
     ///
     /// The file cannot be read, or what it says cannot be run.
     pub fn load(&self) -> Result<Loaded, Failure> {
-        vipd_config::load(&self.path, &Machine::new(self.config_id.as_deref()), self.unsupported)
+        vipd_config::load(&self.path, &ThisMachine::new(self.config_id.as_deref()), self.unsupported)
     }
 }
 
 /// This machine.
 #[derive(Clone, Debug)]
-pub struct Machine {
+pub struct ThisMachine {
     pub config_id: String,
 }
 
-impl Machine {
+impl ThisMachine {
     /// With the host's name, up to its first dot, for the id: keepalived's default.
     pub fn new(config_id: Option<&str>) -> Self {
         let name = || {
@@ -55,7 +55,7 @@ impl Machine {
     }
 }
 
-impl Outside for Machine {
+impl Outside for ThisMachine {
     fn config_id(&self) -> &str {
         &self.config_id
     }

@@ -17,11 +17,11 @@ use tokio::{
     task::LocalSet,
 };
 use vipd_control::{
-    Command, Differences, Request, Response, Role,
+    Differences, PendingRequest, Request, Response, Role,
     events::{self, Journal},
     model::Status,
     serve,
-    status::View,
+    status::StatusView,
 };
 
 /// The server takes at most as much for one request, and nothing after one that is longer.
@@ -155,19 +155,21 @@ fn is_too_long(request: &[u8]) -> bool {
     request.len() == MAX_REQUEST_BYTES && !request.ends_with(b"\n")
 }
 
-async fn obey(mut inbox: mpsc::Receiver<Command>) {
+async fn obey(mut inbox: mpsc::Receiver<PendingRequest>) {
     while let Some(command) = inbox.recv().await {
         match command {
-            Command::Status(reply) => drop(reply.send(Status::default())),
-            Command::Reload(reply) | Command::Compare(reply) => drop(reply.send(Ok(Differences::default()))),
-            Command::HandOver { reply, .. }
-            | Command::Drain(reply)
-            | Command::Undrain(reply)
-            | Command::Upgrade(reply) => {
+            PendingRequest::Status(reply) => drop(reply.send(Status::default())),
+            PendingRequest::Reload(reply) | PendingRequest::Compare(reply) => {
+                drop(reply.send(Ok(Differences::default())))
+            }
+            PendingRequest::HandOver { reply, .. }
+            | PendingRequest::Drain(reply)
+            | PendingRequest::Undrain(reply)
+            | PendingRequest::Upgrade(reply) => {
                 drop(reply.send(Ok(String::new())));
             }
-            Command::Stop(reply) | Command::Leave(reply) => drop(reply.send(())),
-            Command::Replace(replacement) => drop(replacement.refusal.send(String::new())),
+            PendingRequest::Stop(reply) | PendingRequest::Leave(reply) => drop(reply.send(())),
+            PendingRequest::Replace(replacement) => drop(replacement.refusal.send(String::new())),
         }
     }
 }
@@ -189,7 +191,7 @@ fn parse_as_client(octets: &[u8]) {
         match response {
             Response::Status(status) => {
                 for (long, width) in [(false, None), (true, None), (false, Some(0)), (false, Some(40))] {
-                    let view = View { instances: Vec::new(), long, width };
+                    let view = StatusView { instances: Vec::new(), long, width };
                     view.render(&mut Vec::new(), &status).expect("memory can be written to");
                 }
             }

@@ -11,7 +11,7 @@ use vipd_common::{
 };
 use vipd_core::{
     coordinator::{FaultReason, Input},
-    lease_manager::{LeaseManager, Report},
+    lease_manager::{AdvertReport, LeaseManager},
     time::Instant,
     vrrp::{Advert, InstanceId, Settings},
 };
@@ -56,7 +56,7 @@ pub struct Kernel {
     pub records: Vec<InstanceRecord>,
     /// Whether adverts of the router are looked at.
     known: Vec<bool>,
-    pub ring: VecDeque<Report>,
+    pub ring: VecDeque<AdvertReport>,
     ring_size: usize,
 }
 
@@ -146,7 +146,7 @@ impl Kernel {
                 return Verdict::Unreported;
             }
             let generation = record.generation.wrapping_add(1);
-            self.ring.push_back(Report {
+            self.ring.push_back(AdvertReport {
                 instance: InstanceId(packet.instance as u16),
                 generation,
                 before: Instant::from_nanos(record.heard_ns),

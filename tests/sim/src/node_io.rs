@@ -3,7 +3,7 @@
 
 use vipd_common::{Priority, abi::mapped, types::ChecksumForm};
 use vipd_core::{
-    lease_manager::{Heard, Node, Report, Transition},
+    lease_manager::{AdvertReport, Heard, Node, Transition},
     time::Instant,
     vrrp::{InstanceId, Rank},
 };
@@ -106,7 +106,7 @@ impl Node for NodeIo<'_> {
         }
     }
 
-    fn next_report(&mut self) -> Option<Report> {
+    fn next_report(&mut self) -> Option<AdvertReport> {
         if !self.is_alive() {
             return None;
         }

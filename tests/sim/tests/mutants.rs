@@ -44,8 +44,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a fence that failed counts as done",
         file: WAITING,
-        from: "if done { (Fence::Done, now) } else { (Fence::Failed, now + wait) };",
-        to: "if done { (Fence::Done, now) } else { (Fence::Done, now + wait) };",
+        from: "if done { (FenceState::Done, now) } else { (FenceState::Failed, now + wait) };",
+        to: "if done { (FenceState::Done, now) } else { (FenceState::Done, now + wait) };",
     },
     Mutant {
         name: "the answer to an earlier question counts",

@@ -23,7 +23,7 @@ use crate::{
 /// The effective configuration, each value with its place in a comment; passwords are masked.
 pub fn explain(config: &Config, origins: &Origins) -> String {
     let mut text = String::new();
-    for Line { depth, text: words, from, instance, .. } in lines(config, origins, false) {
+    for ExplainedLine { depth, text: words, from, instance, .. } in lines(config, origins, false) {
         let statement = "    ".repeat(depth) + &showable(&words);
         let _ = match from {
             From::Nowhere => writeln!(text, "{statement}"),
@@ -40,12 +40,12 @@ pub fn explain(config: &Config, origins: &Origins) -> String {
 
 /// The same without comments, but with the passwords, so not to be shown: reading it gives the same configuration.
 pub fn print(config: &Config, origins: &Origins) -> String {
-    let line = |line: Line| "\t".repeat(line.depth) + &line.text + "\n";
+    let line = |line: ExplainedLine| "\t".repeat(line.depth) + &line.text + "\n";
     lines(config, origins, true).into_iter().map(line).collect()
 }
 
 /// A statement, or the `}` of a block.
-pub(crate) struct Line {
+pub(crate) struct ExplainedLine {
     depth: usize,
     /// Empty on a line of a block of lines, and on a `}`.
     pub keyword: &'static str,
@@ -76,14 +76,14 @@ pub(crate) enum From {
 }
 
 struct Printer {
-    lines: Vec<Line>,
+    lines: Vec<ExplainedLine>,
     depth: usize,
     instance: Option<usize>,
     secrets: bool,
 }
 
 /// The lines of the configuration; passwords are masked unless `secrets`.
-pub(crate) fn lines(config: &Config, origins: &Origins, secrets: bool) -> Vec<Line> {
+pub(crate) fn lines(config: &Config, origins: &Origins, secrets: bool) -> Vec<ExplainedLine> {
     let mut printer = Printer { lines: Vec::new(), depth: 0, instance: None, secrets };
     printer.global(config, origins);
     for (i, instance) in config.instances.iter().enumerate() {
@@ -104,7 +104,7 @@ impl Printer {
 
     fn push(&mut self, keyword: &'static str, text: String, kind: LineKind, from: From) {
         let (depth, instance) = (self.depth, self.instance);
-        self.lines.push(Line { depth, keyword, text, kind, from, instance, served: true });
+        self.lines.push(ExplainedLine { depth, keyword, text, kind, from, instance, served: true });
     }
 
     fn statement(&mut self, Statement { keyword, values, inside, place, served }: &Statement) {
@@ -116,7 +116,7 @@ impl Printer {
         let place = if *served { place.to_owned() } else { format!("{place}, not served") };
         let (depth, instance) = (self.depth, self.instance);
         let (text, from) = (words.join(" ") + open, From::Place(place));
-        self.lines.push(Line { depth, keyword, text, kind, from, instance, served: *served });
+        self.lines.push(ExplainedLine { depth, keyword, text, kind, from, instance, served: *served });
         if let Some(inside) = inside {
             self.depth += 1;
             inside.iter().for_each(|statement| self.statement(statement));

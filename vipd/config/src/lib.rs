@@ -41,7 +41,7 @@ pub use model::{
     instance::{Auth, HeartbeatLink, Instance, LeasePolicy, WantedState},
     listen::MetricsListen,
     mail::Mail,
-    notify::{Deleted, Fifo, Notify, Told},
+    notify::{Deleted, Fifo, Notify, NotifySettings},
     route::{Hop, RouteKind, RuleAction, VirtualRoute, VirtualRule},
     tracking::{
         LinkDelay, ParamMatch, Script, Track, TrackLine, Tracked, TrackedFile, TrackedProcess, Tracking,

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{Response, send};
-use crate::events::{Journal, Wanted};
+use crate::events::{EventFilter, Journal};
 
 /// Sends the kept events, then new ones, until the client sends another request or hangs up.
 ///
@@ -16,7 +16,7 @@ use crate::events::{Journal, Wanted};
 /// is dropped after [`super::ANSWER_TIMEOUT`].
 pub(super) async fn follow(
     journal: &Journal,
-    wanted: Wanted,
+    wanted: EventFilter,
     read: &mut BufReader<ReadHalf<'_>>,
     write: &mut WriteHalf<'_>,
 ) -> io::Result<()> {
@@ -57,7 +57,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::events::{Batch, Record};
+    use crate::events::{EventRange, Record};
 
     fn record() -> Record {
         let text = |text: &str| text.to_owned();
@@ -78,7 +78,7 @@ mod tests {
             let following = spawn_local(async move {
                 let (read, mut write) = server.split();
                 let mut read = BufReader::new(read);
-                follow(&its, Wanted::default(), &mut read, &mut write).await.unwrap();
+                follow(&its, EventFilter::default(), &mut read, &mut write).await.unwrap();
                 let mut next = String::new();
                 read.read_line(&mut next).await.unwrap();
                 next
@@ -93,7 +93,8 @@ mod tests {
             while last < EVENTS {
                 let mut line = String::new();
                 client.read_line(&mut line).await.unwrap();
-                let Ok(Response::Events(Batch { lost: missed, events })) = serde_json::from_str(&line) else {
+                let Ok(Response::Events(EventRange { lost: missed, events })) = serde_json::from_str(&line)
+                else {
                     panic!("{line}");
                 };
                 (lost, seen) = (lost + missed, seen + events.len() as u64);

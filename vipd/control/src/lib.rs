@@ -1,7 +1,7 @@
 //! The control sockets: unix sockets, one JSON object a line each way, permissions 0660. One may do everything, the one beside it
 //! ([`status_socket`]) only shows.
 //!
-//! [`serve`] runs on the daemon's main thread and never touches the engine: a request becomes a [`Command`] in a bounded
+//! [`serve`] runs on the daemon's main thread and never touches the engine: a request becomes a [`PendingRequest`] in a bounded
 //! queue, or is answered from the [`Journal`]. A client that sends or reads slowly, or sends too much, delays only its own
 //! connection.
 
@@ -37,8 +37,8 @@ pub use client::{ClientError, connect, follow, request};
 pub use difference::{Difference, Differences};
 use model::Status;
 
-use events::{Batch, Journal, Wanted};
-use places::{Full, Place, Places};
+use events::{EventFilter, EventRange, Journal};
+use places::{ClientSlot, ClientSlots, Full};
 use vipd_system::files;
 
 /// A request is shorter than this.
@@ -96,7 +96,7 @@ pub enum Request {
     /// The kept events; with `follow` also new ones, until the next request.
     Events {
         #[serde(flatten)]
-        wanted: Wanted,
+        wanted: EventFilter,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         follow: bool,
     },
@@ -146,7 +146,7 @@ pub enum Response {
     Stopped,
     /// The descriptors of the locks come with it.
     Replaced,
-    Events(Batch),
+    Events(EventRange),
     /// A reload was rejected; nothing has changed.
     Refused {
         message: String,
@@ -158,7 +158,7 @@ pub enum Response {
 
 /// A request on its way to the daemon.
 #[derive(Debug)]
-pub enum Command {
+pub enum PendingRequest {
     Status(oneshot::Sender<Status>),
     Reload(oneshot::Sender<Result<Differences, Unapplied>>),
     Compare(oneshot::Sender<Result<Differences, Unapplied>>),
@@ -208,9 +208,14 @@ pub fn bind(path: &Path) -> Result<UnixListener> {
 }
 
 /// Accepts connections for ever. Aborted with the daemon; a connection cut short loses an answer, nothing else.
-pub async fn serve(listener: UnixListener, role: Role, commands: mpsc::Sender<Command>, journal: Journal) {
+pub async fn serve(
+    listener: UnixListener,
+    role: Role,
+    commands: mpsc::Sender<PendingRequest>,
+    journal: Journal,
+) {
     let name = if role == Role::Everything { "control" } else { "status" };
-    let places = Places::new(name, CONNECTIONS);
+    let places = ClientSlots::new(name, CONNECTIONS);
     loop {
         match listener.accept().await {
             Ok((stream, _)) => match places.take(&stream) {
@@ -247,8 +252,8 @@ async fn refuse(mut stream: UnixStream, full: Full) {
 async fn connection(
     stream: UnixStream,
     role: Role,
-    place: Place,
-    commands: mpsc::Sender<Command>,
+    place: ClientSlot,
+    commands: mpsc::Sender<PendingRequest>,
     journal: Journal,
 ) {
     tokio::select! {
@@ -260,8 +265,8 @@ async fn connection(
 async fn converse(
     mut stream: UnixStream,
     role: Role,
-    place: &Place,
-    commands: &mpsc::Sender<Command>,
+    place: &ClientSlot,
+    commands: &mpsc::Sender<PendingRequest>,
     journal: &Journal,
 ) {
     let (read, mut write) = stream.split();
@@ -315,7 +320,7 @@ async fn send(response: &Response, write: &mut WriteHalf<'_>) -> io::Result<()> 
 async fn answer(
     request: serde_json::Result<Request>,
     role: Role,
-    commands: &mpsc::Sender<Command>,
+    commands: &mpsc::Sender<PendingRequest>,
     journal: &Journal,
 ) -> Response {
     match request {
@@ -324,21 +329,21 @@ async fn answer(
         }
         Ok(Request::Status) => {
             let (reply, status) = oneshot::channel();
-            match commands.send(Command::Status(reply)).await {
+            match commands.send(PendingRequest::Status(reply)).await {
                 Ok(()) => status.await.map_or_else(|_| gone(), |status| Response::Status(Box::new(status))),
                 Err(_) => gone(),
             }
         }
-        Ok(Request::Reload) => reloaded(commands, Command::Reload, Response::Reloaded).await,
-        Ok(Request::Compare) => reloaded(commands, Command::Compare, Response::Compared).await,
+        Ok(Request::Reload) => reloaded(commands, PendingRequest::Reload, Response::Reloaded).await,
+        Ok(Request::Compare) => reloaded(commands, PendingRequest::Compare, Response::Compared).await,
         Ok(Request::HandOver { instance, to }) => {
-            done(commands, |reply| Command::HandOver { instance, to, reply }).await
+            done(commands, |reply| PendingRequest::HandOver { instance, to, reply }).await
         }
-        Ok(Request::Drain) => done(commands, Command::Drain).await,
-        Ok(Request::Undrain) => done(commands, Command::Undrain).await,
-        Ok(Request::Stop) => end(commands, Command::Stop).await,
-        Ok(Request::Leave) => end(commands, Command::Leave).await,
-        Ok(Request::Upgrade) => done(commands, Command::Upgrade).await,
+        Ok(Request::Drain) => done(commands, PendingRequest::Drain).await,
+        Ok(Request::Undrain) => done(commands, PendingRequest::Undrain).await,
+        Ok(Request::Stop) => end(commands, PendingRequest::Stop).await,
+        Ok(Request::Leave) => end(commands, PendingRequest::Leave).await,
+        Ok(Request::Upgrade) => done(commands, PendingRequest::Upgrade).await,
         Ok(Request::Replace { .. }) => unreachable!("it is answered where the connection is"),
         Ok(Request::Events { wanted, .. }) => Response::Events(journal.read(&wanted)),
         Err(error) => Response::Error { message: format!("{NOT_A_REQUEST}: {error}") },
@@ -346,7 +351,11 @@ async fn answer(
 }
 
 /// Has the process at the other end take over; returns why it does not.
-async fn replace(pins: String, stream: &UnixStream, commands: &mpsc::Sender<Command>) -> Option<String> {
+async fn replace(
+    pins: String,
+    stream: &UnixStream,
+    commands: &mpsc::Sender<PendingRequest>,
+) -> Option<String> {
     let peer = match stream.peer_cred() {
         Ok(peer) => peer,
         Err(error) => return Some(error.to_string()),
@@ -362,7 +371,7 @@ async fn replace(pins: String, stream: &UnixStream, commands: &mpsc::Sender<Comm
     let (refusal, refused) = oneshot::channel();
     let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
     let replacement = Replacement { connection, pid, pins, refusal };
-    match commands.send(Command::Replace(replacement)).await {
+    match commands.send(PendingRequest::Replace(replacement)).await {
         Ok(()) => refused.await.ok(),
         Err(_) => Some("the daemon is stopping".into()),
     }
@@ -370,8 +379,8 @@ async fn replace(pins: String, stream: &UnixStream, commands: &mpsc::Sender<Comm
 
 /// Sends a command about the configuration in its file.
 async fn reloaded(
-    commands: &mpsc::Sender<Command>,
-    command: impl FnOnce(oneshot::Sender<Result<Differences, Unapplied>>) -> Command,
+    commands: &mpsc::Sender<PendingRequest>,
+    command: impl FnOnce(oneshot::Sender<Result<Differences, Unapplied>>) -> PendingRequest,
     response: impl FnOnce(Differences) -> Response,
 ) -> Response {
     let (reply, done) = oneshot::channel();
@@ -388,8 +397,8 @@ async fn reloaded(
 
 /// Sends a command that succeeds, or fails with a reason.
 async fn done(
-    commands: &mpsc::Sender<Command>,
-    command: impl FnOnce(oneshot::Sender<Result<String, String>>) -> Command,
+    commands: &mpsc::Sender<PendingRequest>,
+    command: impl FnOnce(oneshot::Sender<Result<String, String>>) -> PendingRequest,
 ) -> Response {
     let (reply, answer) = oneshot::channel();
     match commands.send(command(reply)).await {
@@ -404,8 +413,8 @@ async fn done(
 
 /// Sends a stop. The channel and the connection close with the daemon, which is the reply.
 async fn end(
-    commands: &mpsc::Sender<Command>,
-    command: impl FnOnce(oneshot::Sender<()>) -> Command,
+    commands: &mpsc::Sender<PendingRequest>,
+    command: impl FnOnce(oneshot::Sender<()>) -> PendingRequest,
 ) -> Response {
     let (reply, ended) = oneshot::channel();
     match commands.send(command(reply)).await {

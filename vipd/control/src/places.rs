@@ -1,4 +1,4 @@
-//! Places for clients: a limit on connections. When all are taken, a new client gets the place of the client that has been idle for
+//! ClientSlots for clients: a limit on connections. When all are taken, a new client gets the place of the client that has been idle for
 //! longest, so that idle clients keep nobody out.
 
 use std::{cell::RefCell, os::fd::AsRawFd, rc::Rc};
@@ -13,14 +13,14 @@ const RESERVE: u64 = 64;
 
 /// The places of one server, on one thread.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub struct ClientSlots {
     server: &'static str,
     limit: usize,
-    taken: Rc<RefCell<Taken>>,
+    taken: Rc<RefCell<TakenSlot>>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct TakenSlot {
     /// The oldest first.
     places: Vec<Entry>,
     /// The last number.
@@ -40,10 +40,10 @@ struct Entry {
 
 /// A client's place; dropping it frees the place.
 #[derive(Debug)]
-pub struct Place {
+pub struct ClientSlot {
     number: u64,
     given_up: Rc<Notify>,
-    taken: Rc<RefCell<Taken>>,
+    taken: Rc<RefCell<TakenSlot>>,
 }
 
 /// Why a client gets no place.
@@ -58,7 +58,7 @@ pub enum Full {
     Descriptors(u64, u64),
 }
 
-impl Places {
+impl ClientSlots {
     /// `server`: `control` or `metrics`.
     pub fn new(server: &'static str, limit: usize) -> Self {
         Self { server, limit, taken: Rc::default() }
@@ -70,7 +70,7 @@ impl Places {
     /// # Errors
     ///
     /// Every other client waits for an answer, or almost no descriptors are left.
-    pub fn take(&self, client: &impl AsRawFd) -> Result<Place, Full> {
+    pub fn take(&self, client: &impl AsRawFd) -> Result<ClientSlot, Full> {
         let mut taken = self.taken.borrow_mut();
         let (scarce, exhausted) = descriptors(client);
         let full = (taken.places.len() >= self.limit).then_some(Full::Clients(self.limit)).or(scarce);
@@ -85,10 +85,10 @@ impl Places {
         let (number, given_up) = (taken.number, Rc::new(Notify::new()));
         let idle_since = Some(Instant::now());
         taken.places.push(Entry { number, idle_since, given_up: Rc::clone(&given_up) });
-        Ok(Place { number, given_up, taken: Rc::clone(&self.taken) })
+        Ok(ClientSlot { number, given_up, taken: Rc::clone(&self.taken) })
     }
 
-    fn say(&self, taken: &mut Taken, why: Full) {
+    fn say(&self, taken: &mut TakenSlot, why: Full) {
         taken.away += 1;
         let now = Instant::now();
         if taken.said_at.is_some_and(|at| now < at + SAY_EVERY) {
@@ -106,7 +106,7 @@ impl Places {
     }
 }
 
-impl Place {
+impl ClientSlot {
     /// The client waits for an answer from now on: it keeps its place.
     pub fn is_served(&self) {
         self.set(None);
@@ -130,7 +130,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ClientSlot {
     fn drop(&mut self) {
         self.taken.borrow_mut().places.retain(|entry| entry.number != self.number);
     }
@@ -152,7 +152,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_longest_idle_makes_room_and_one_that_waits_for_an_answer_does_not() {
-        let places = Places::new("test", 3);
+        let places = ClientSlots::new("test", 3);
         let client = std::io::stdin();
         let mut taken = Vec::new();
         for _ in 0..3 {
@@ -171,7 +171,7 @@ mod tests {
         drop(taken);
         // What is dropped is free, and what was given up is not freed twice.
         let more: Vec<_> = (0..2).map(|_| places.take(&client).unwrap()).collect();
-        more.iter().for_each(Place::is_served);
+        more.iter().for_each(ClientSlot::is_served);
         assert_eq!(places.take(&client).unwrap_err(), Full::Clients(3));
     }
 }

@@ -15,7 +15,7 @@ fn with_server<F: Future<Output = ()>>(name: &str, test: impl FnOnce(PathBuf) ->
             let mut unanswered = Vec::new();
             while let Some(command) = inbox.recv().await {
                 match command {
-                    Command::Status(reply) => reply.send(Status::default()).unwrap(),
+                    PendingRequest::Status(reply) => reply.send(Status::default()).unwrap(),
                     // Never answered.
                     command => unanswered.push(command),
                 }

@@ -31,7 +31,7 @@ pub trait Node {
     /// Stores 0 in the lease word, whatever it says.
     fn release(&mut self, instance: InstanceId);
     /// The next advert that XDP reports and that was not taken yet.
-    fn next_report(&mut self) -> Option<Report>;
+    fn next_report(&mut self) -> Option<AdvertReport>;
     /// XDP's stamp.
     fn heard(&mut self, instance: InstanceId) -> Heard;
     /// Has XDP report the next advert, whatever it says.
@@ -62,7 +62,7 @@ pub trait Node {
     fn finished(&mut self);
 }
 
-/// When the advert that the last [`Report`] described was heard last.
+/// When the advert that the last [`AdvertReport`] described was heard last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard {
     /// Generation of the record of XDP that the stamp belongs to.
@@ -73,7 +73,7 @@ pub struct Heard {
 
 /// An advert that XDP reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct AdvertReport {
     /// The instance that the advert is for.
     pub instance: InstanceId,
     /// Of XDP's record after this advert: a stamp of another generation is of an advert that is still to be reported.
@@ -253,14 +253,14 @@ impl LeaseManager {
         }
     }
 
-    fn report(&mut self, report: &Report, node: &mut impl Node) {
+    fn report(&mut self, report: &AdvertReport, node: &mut impl Node) {
         self.take_in(report, node);
         self.act(node);
     }
 
     /// Tells the election of an advert.
-    fn take_in(&mut self, report: &Report, node: &mut impl Node) {
-        let Report { instance, generation, before, advert, revoked } = *report;
+    fn take_in(&mut self, report: &AdvertReport, node: &mut impl Node) {
+        let AdvertReport { instance, generation, before, advert, revoked } = *report;
         let Some(holding) = self.holdings.get_mut(&instance) else { return };
         if std::mem::replace(&mut holding.generation, generation).wrapping_add(1) == generation {
             // The stamp is gone: of the advert before, this is the last that will be known.

@@ -32,7 +32,7 @@ impl Mode {
 
 /// Which of them is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum WantedHook {
     /// Native XDP, or else tc.
     Any,
     /// Native XDP or nothing.

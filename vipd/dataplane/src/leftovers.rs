@@ -20,7 +20,7 @@ use super::{
 use vipd_system::{
     Problems,
     interface_names::name_of,
-    leftover::{Kind, Leftover},
+    leftover::{Leftover, LeftoverKind},
     processes::Process,
 };
 
@@ -54,7 +54,7 @@ pub fn leftovers(bpffs: &Path) -> Result<Vec<Leftover>> {
             _ => format!(" and {programs} verified programs"),
         };
         let what = format!("{others} pinned maps{programs} in {}", dir.display());
-        found.push(Leftover::new(Kind::Pins, what, fix));
+        found.push(Leftover::new(LeftoverKind::Pins, what, fix));
     }
     let unpinned = our_filters()?.into_iter().filter(|(ifindex, _)| !filters.contains(ifindex));
     found.extend(unpinned.map(|(_, name)| {
@@ -62,7 +62,7 @@ pub fn leftovers(bpffs: &Path) -> Result<Vec<Leftover>> {
             "tc filter del dev {name} ingress pref {FILTER_PRIORITY} handle {:#x} bpf",
             u32::from(FILTER_HANDLE)
         );
-        Leftover::new(Kind::Program, format!("tc filter of {name}, whose pin is gone"), fix)
+        Leftover::new(LeftoverKind::Program, format!("tc filter of {name}, whose pin is gone"), fix)
     }));
     Ok(found)
 }
@@ -154,7 +154,7 @@ fn program(path: &Path, pin: Pin, ifindex: u32) -> Leftover {
             format!("tc filter del dev {name} ingress pref {FILTER_PRIORITY}; rm {}", path.display())
         }
     };
-    Leftover::new(Kind::Program, what, fix)
+    Leftover::new(LeftoverKind::Program, what, fix)
 }
 
 /// Filters of vipd's (before Linux 6.6) at interfaces of this network namespace. They outlive a BPF file system that was unmounted, and

@@ -37,7 +37,7 @@ use vipd_common::abi::{Counters, InstanceCounters, RingEvent, VipKey};
 use vipd_system::XdpState;
 use zerocopy::FromBytes;
 
-pub use attachment::{Attached, Attachment, Mode, Wanted};
+pub use attachment::{Attached, Attachment, Mode, WantedHook};
 pub use clock::{ClockDiffers, compare_clock};
 pub use leftovers::{leftovers, remove_leftovers, user_of_pins};
 use pages::{BloomFilterPage, ReplyPage};
@@ -50,7 +50,7 @@ pub use programs::try_load;
 pub use refusal::NATIVE_MTU;
 pub use tables::Contents;
 use tables::Tables;
-pub use verification::{Refused, Verified};
+pub use verification::{LoadRefused, Verified};
 
 /// The oldest kernel that vipd is written for, as major and minor version.
 pub const OLDEST_KERNEL: (u32, u32) = (6, 1);
@@ -187,7 +187,7 @@ impl Dataplane {
     ///
     /// # Errors
     ///
-    /// Pinned maps that do not fit, a mount that is missing, or [`Refused`] by the kernel. Maps that were not there before
+    /// Pinned maps that do not fit, a mount that is missing, or [`LoadRefused`] by the kernel. Maps that were not there before
     /// are then unpinned again; those of a predecessor stay.
     pub fn load(bpffs: &Path, log: bool) -> Result<(Self, Events)> {
         let dataplane = Self::load_beside(bpffs, log)?;
@@ -298,7 +298,7 @@ impl Dataplane {
         ifindex: u32,
         mtu: u32,
         present: Option<XdpState>,
-        wanted: Wanted,
+        wanted: WantedHook,
     ) -> Result<(Attached, Attachment)> {
         self.programs.attach(interface, ifindex, mtu, present, wanted)
     }

@@ -79,16 +79,16 @@ impl<T> Drop for Mapping<T> {
 pub struct LeasePage(Mapping<u64>);
 
 /// A word that XDP reads and writes as well.
-struct Shared<'a>(&'a AtomicU64);
+struct SharedWord<'a>(&'a AtomicU64);
 
 impl LeasePage {
     pub(super) fn new(fd: impl AsFd) -> io::Result<Self> {
         Mapping::new(fd, MAX_LEASES).map(Self)
     }
 
-    fn word(&self, slot: u32) -> Shared<'_> {
+    fn word(&self, slot: u32) -> SharedWord<'_> {
         // SAFETY: an aligned word that lives as long as `self`; the kernel's side also only loads and stores whole words.
-        Shared(unsafe { AtomicU64::from_ptr(self.0.slot(slot)) })
+        SharedWord(unsafe { AtomicU64::from_ptr(self.0.slot(slot)) })
     }
 
     /// The word as it stands; 0 if nobody holds the lease.
@@ -112,7 +112,7 @@ impl LeasePage {
     }
 }
 
-impl LeaseWord for Shared<'_> {
+impl LeaseWord for SharedWord<'_> {
     fn load(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }

@@ -38,7 +38,7 @@ pub fn bpffs(path: &Path) -> Result<Dir> {
     if let Ok((parent, name)) = Dir::of(path)
         && is_bpffs(&parent)
     {
-        return own(&parent, name, Shared::IfSticky).map(|dir| dir.0);
+        return own(&parent, name, Sharing::IfSticky).map(|dir| dir.0);
     }
     let dir = Dir::open(path)?;
     if !is_bpffs(&dir) {
@@ -56,7 +56,7 @@ pub fn bpffs(path: &Path) -> Result<Dir> {
             path = path.display()
         );
     }
-    if !is_ours(&fstat(&dir)?, Shared::IfSticky) {
+    if !is_ours(&fstat(&dir)?, Sharing::IfSticky) {
         bail!(
             "others may write to {path} (mode {:04o}), and could take vipd's pins away; `chmod 0700 {path}`",
             mode & 0o7777,
@@ -69,7 +69,7 @@ pub fn bpffs(path: &Path) -> Result<Dir> {
 /// The directory of that name in one that is ours, made if it is not there; what is not ours gives way. Also what that was, and
 /// where it is now.
 pub fn of_vipd(parent: &Dir, name: &str) -> Result<Dir> {
-    let (dir, displaced) = own(parent, name.as_ref(), Shared::Never)?;
+    let (dir, displaced) = own(parent, name.as_ref(), Sharing::Never)?;
     if let Some(displaced) = displaced {
         rescue(&displaced, &dir);
         // Nothing to keep.
@@ -80,23 +80,23 @@ pub fn of_vipd(parent: &Dir, name: &str) -> Result<Dir> {
 
 /// Whether something that was looked at, no link followed, is a directory of ours where nobody else may write.
 pub fn is_own(found: &FileStat) -> bool {
-    is_ours(found, Shared::Never)
+    is_ours(found, Sharing::Never)
 }
 
 /// Whether everybody may make files in a directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shared {
+enum Sharing {
     Never,
     /// They may not take away what is not theirs.
     IfSticky,
 }
 
-fn is_ours(found: &FileStat, shared: Shared) -> bool {
+fn is_ours(found: &FileStat, shared: Sharing) -> bool {
     let mode = found.st_mode;
     let by_others = others_may_write(mode, found.st_gid);
     kind(mode) == SFlag::S_IFDIR
         && found.st_uid == Uid::effective().as_raw()
-        && (!by_others || shared == Shared::IfSticky && mode & 0o1000 != 0)
+        && (!by_others || shared == Sharing::IfSticky && mode & 0o1000 != 0)
 }
 
 fn is_bpffs(dir: impl AsFd) -> bool {
@@ -104,7 +104,7 @@ fn is_bpffs(dir: impl AsFd) -> bool {
 }
 
 /// The directory of that name, and one that had the name before and was moved aside.
-fn own(parent: &Dir, name: &OsStr, shared: Shared) -> Result<(Dir, Option<Dir>)> {
+fn own(parent: &Dir, name: &OsStr, shared: Sharing) -> Result<(Dir, Option<Dir>)> {
     let path = parent.path().join(name);
     let context = || format!("make the pin directory {}", path.display());
     let mut displaced = None;

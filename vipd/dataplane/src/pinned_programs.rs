@@ -21,7 +21,7 @@ const PREFIX: &str = "program-";
 
 /// A program as this vipd has it.
 #[derive(Clone, Copy, Debug)]
-pub struct Candidate<'o> {
+pub struct PinnedCandidate<'o> {
     /// As `bpftool prog show` prints it.
     pub name: &'static str,
     /// Of `enum bpf_prog_type`.
@@ -29,7 +29,7 @@ pub struct Candidate<'o> {
     pub object: &'o [u8],
 }
 
-impl Candidate<'_> {
+impl PinnedCandidate<'_> {
     /// Where it is pinned, verified; `None`: it is not, or what is there is not it.
     pub fn find(&self, pins: &PinDir) -> Option<PathBuf> {
         let begin = self.begin(pins).ok()?;

@@ -20,12 +20,12 @@ use tokio::io::{Interest, unix::AsyncFd};
 use vipd_system::XdpState;
 
 use super::{
-    attachment::{self, Attached, Attachment, FILTER_HANDLE, FILTER_PRIORITY, Mode, Pin, Wanted},
+    attachment::{self, Attached, Attachment, FILTER_HANDLE, FILTER_PRIORITY, Mode, Pin, WantedHook},
     clsact,
-    pinned_programs::{self, Candidate},
+    pinned_programs::{self, PinnedCandidate},
     pins::PinDir,
     refusal, sys,
-    verification::{Refused, Verified},
+    verification::{LoadRefused, Verified},
 };
 
 /// The programs, built by `cargo xtask build-ebpf` and embedded (see build.rs).
@@ -129,17 +129,17 @@ impl Programs {
         ifindex: u32,
         mtu: u32,
         present: Option<XdpState>,
-        wanted: Wanted,
+        wanted: WantedHook,
     ) -> Result<(Attached, Attachment)> {
         let reason = match wanted {
-            Wanted::Tc(reason) => reason,
-            Wanted::Native | Wanted::Any => match self.attach_xdp(interface, ifindex, mtu, present) {
+            WantedHook::Tc(reason) => reason,
+            WantedHook::Native | WantedHook::Any => match self.attach_xdp(interface, ifindex, mtu, present) {
                 Ok(attached) => {
                     self.remove_pins(ifindex, &Pin::TC)?;
                     self.attached.insert(ifindex, Mode::Native);
                     return Ok((attached, Attachment { mode: Mode::Native, reason: None }));
                 }
-                Err(error) if wanted == Wanted::Any => format!("{error:#}"),
+                Err(error) if wanted == WantedHook::Any => format!("{error:#}"),
                 Err(error) => return Err(error),
             },
         };
@@ -173,7 +173,7 @@ impl Programs {
     }
 
     fn ready_xdp(&mut self) -> Result<Ready<Xdp>> {
-        let candidate = Candidate { name: XDP_PROGRAM, kind: XDP_KIND, object: &self.object };
+        let candidate = PinnedCandidate { name: XDP_PROGRAM, kind: XDP_KIND, object: &self.object };
         let open = |pin: PathBuf| {
             let program =
                 Xdp::from_pin(&pin, XdpAttachType::Interface).context("open the pinned XDP program")?;
@@ -202,7 +202,7 @@ impl Programs {
     }
 
     fn ready_tc(&mut self) -> Result<Ready<SchedClassifier>> {
-        let candidate = Candidate { name: TC_PROGRAM, kind: TC_KIND, object: TC_OBJECT };
+        let candidate = PinnedCandidate { name: TC_PROGRAM, kind: TC_KIND, object: TC_OBJECT };
         let open = |pin: PathBuf| {
             let program = SchedClassifier::from_pin(&pin).context("open the pinned tc program")?;
             Ok(Ready { program, pin })
@@ -380,7 +380,7 @@ impl Programs {
 ///
 /// # Errors
 ///
-/// [`Refused`] by the kernel; anything else is an object that does not fit this vipd.
+/// [`LoadRefused`] by the kernel; anything else is an object that does not fit this vipd.
 pub fn try_load() -> Result<Vec<Verified>> {
     let mut xdp = load_object(XDP_OBJECT, None, false)?;
     let mut tc = load_object(TC_OBJECT, None, false)?;
@@ -407,7 +407,7 @@ pub(super) fn verified_xdp(object: &mut Ebpf) -> Result<&mut Xdp> {
     let program = object.program_mut(XDP_PROGRAM).context("the XDP object has no program")?;
     let program: &mut Xdp = program.try_into()?;
     if program.fd().is_err() {
-        unless_interrupted(|| program.load()).map_err(|error| Refused::of_program(XDP_PROGRAM, error))?;
+        unless_interrupted(|| program.load()).map_err(|error| LoadRefused::of_program(XDP_PROGRAM, error))?;
     }
     Ok(program)
 }
@@ -416,7 +416,7 @@ pub(super) fn verified_tc(object: &mut Ebpf) -> Result<&mut SchedClassifier> {
     let program = object.program_mut(TC_PROGRAM).context("the tc object has no program")?;
     let program: &mut SchedClassifier = program.try_into()?;
     if program.fd().is_err() {
-        unless_interrupted(|| program.load()).map_err(|error| Refused::of_program(TC_PROGRAM, error))?;
+        unless_interrupted(|| program.load()).map_err(|error| LoadRefused::of_program(TC_PROGRAM, error))?;
     }
     Ok(program)
 }
@@ -428,7 +428,7 @@ pub(super) fn load_object(object: &[u8], pins: Option<&PinDir>, log: bool) -> Re
     for (name, path) in pins.iter().flat_map(|pins| pins.maps()) {
         loader.map_pin_path(name, path);
     }
-    loader.override_global(aya_log::LEVEL, &level, true).load(object).map_err(Refused::of_object)
+    loader.override_global(aya_log::LEVEL, &level, true).load(object).map_err(LoadRefused::of_object)
 }
 
 /// Passes what a program logs on to `tracing`, with the rest of the log.

@@ -1,6 +1,6 @@
 //! What the kernel answers to the program itself: how far its verifier walked, or why it does not load.
 //!
-//! Loading fails before anything is attached. [`Refused`] says in one paragraph which kernel refused what, what that means and
+//! Loading fails before anything is attached. [`LoadRefused`] says in one paragraph which kernel refused what, what that means and
 //! what to do; the verifier's log, hundreds of lines long, stays apart from the text.
 
 use std::{fmt, io, path::PathBuf};
@@ -31,7 +31,7 @@ impl Verified {
 
 /// The kernel does not load a program or its maps.
 #[derive(Debug)]
-pub struct Refused {
+pub struct LoadRefused {
     /// One sentence without a full stop.
     what: String,
     /// One sentence without a full stop.
@@ -46,7 +46,7 @@ struct VerifierLog {
     path: Option<Result<PathBuf, String>>,
 }
 
-impl Refused {
+impl LoadRefused {
     /// What the kernel answered, with the last lines of the verifier's log if there is one.
     pub fn what(&self) -> String {
         let last = self.log.as_ref().map(|log| last_lines(&log.text));
@@ -69,7 +69,7 @@ impl Refused {
         self
     }
 
-    /// The error of an object: [`Refused`] if the kernel does not make one of its maps.
+    /// The error of an object: [`LoadRefused`] if the kernel does not make one of its maps.
     pub(super) fn of_object(error: EbpfError) -> anyhow::Error {
         match error {
             EbpfError::MapError(MapError::CreateError { name, io_error }) => {
@@ -79,7 +79,7 @@ impl Refused {
         }
     }
 
-    /// The error of a program: [`Refused`] if the kernel does not load it.
+    /// The error of a program: [`LoadRefused`] if the kernel does not load it.
     pub(super) fn of_program(program: &str, error: ProgramError) -> anyhow::Error {
         match error {
             ProgramError::LoadError { io_error, verifier_log } => {
@@ -161,7 +161,7 @@ impl Refused {
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for LoadRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}. ", self.what())?;
         if let Some(VerifierLog { text, path: Some(path) }) = &self.log {
@@ -176,7 +176,7 @@ impl fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for LoadRefused {}
 
 /// As `uname` has it: release, build, architecture.
 fn kernel() -> String {

@@ -26,7 +26,7 @@ use rtnetlink::{
 use vipd_common::Family;
 use vipd_system::{
     Problems,
-    leftover::{Kind, Leftover},
+    leftover::{Leftover, LeftoverKind},
 };
 
 use super::{
@@ -74,20 +74,22 @@ impl EarlierVersion {
             found.extend(rules.stale.iter().map(|(preference, _)| {
                 let what = format!("IPv{number} rule {preference} protocol {PROTOCOL_TAG}");
                 let fix = format!("ip -{number} rule del pref {preference} protocol {PROTOCOL_TAG}");
-                Leftover::new(Kind::Rule, what, fix)
+                Leftover::new(LeftoverKind::Rule, what, fix)
             }));
             if rules.moved.is_some() {
                 let what = format!("IPv{number} rule {PREF_LOCAL_MOVED}: lookup local, which belongs at 0");
                 let fix = format!(
                     "ip -{number} rule add pref 0 lookup local; ip -{number} rule del pref {PREF_LOCAL_MOVED}"
                 );
-                found.push(Leftover::new(Kind::Rule, what, fix));
+                found.push(Leftover::new(LeftoverKind::Rule, what, fix));
             }
         }
         if supported(Family::V6) {
             for (vip, _) in self.addresses(handle).await? {
                 let fix = format!("ip address del {vip}/128 dev lo");
-                found.push(Leftover::new(Kind::Address, format!("address {vip}/128 on lo"), fix).answering());
+                found.push(
+                    Leftover::new(LeftoverKind::Address, format!("address {vip}/128 on lo"), fix).answering(),
+                );
             }
         }
         Ok(found)

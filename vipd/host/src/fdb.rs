@@ -33,10 +33,10 @@ use super::{
 pub(super) type Wanted<'a> = BTreeMap<&'a str, (u32, BTreeSet<MacAddr>)>;
 
 /// What was added: by interface name. The kernel's list says not who added what, and macvlans of others are on it too.
-type Added = BTreeMap<String, Filter>;
+type Added = BTreeMap<String, MacFilter>;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Filter {
+struct MacFilter {
     /// An interface may have another name by now. 0: by an earlier version.
     #[serde(default)]
     ifindex: u32,
@@ -49,7 +49,7 @@ pub(super) struct Filters {
     saved: Saved<Added>,
 }
 
-enum Outcome {
+enum FdbOutcome {
     Added,
     Present,
     Refused(rtnetlink::Error),
@@ -64,7 +64,7 @@ impl Filters {
 
     /// The MACs that were added and not removed, each with its interface's name of now.
     pub fn macs(&self) -> Result<Vec<(String, MacAddr)>> {
-        let of = |(name, filter): (String, Filter)| {
+        let of = |(name, filter): (String, MacFilter)| {
             filter.macs.into_iter().map(move |mac| (name.clone(), MacAddr(mac)))
         };
         Ok(Self::by_current_names(&self.saved.load()?)?.into_iter().flat_map(of).collect())
@@ -112,7 +112,7 @@ async fn admit(
     interface: &str,
     ifindex: u32,
     macs: &BTreeSet<MacAddr>,
-    filter: &mut Filter,
+    filter: &mut MacFilter,
     admitted: &mut Vec<String>,
 ) -> Result<()> {
     for mac in macs {
@@ -124,20 +124,20 @@ async fn admit(
             continue;
         }
         match add(handle, ifindex, *mac).await {
-            Outcome::Added => {
+            FdbOutcome::Added => {
                 filter.macs.insert(mac.0);
                 admitted.push(name(interface, *mac));
             }
             // Ours of an earlier time if the file has it, else somebody else's. But what a bridge has learned of a master's
             // adverts would keep frames from this host when it is master itself.
-            Outcome::Present => {
+            FdbOutcome::Present => {
                 if !filter.macs.contains(&mac.0) && is_bridge(handle, ifindex).await? {
                     let replaced = request(handle, ifindex, *mac).replace().execute().await;
                     replaced.map_err(|error| refusal(&name(interface, *mac), &error))?;
                     filter.macs.insert(mac.0);
                 }
             }
-            Outcome::Refused(error) if is_the_drivers(&error) => {
+            FdbOutcome::Refused(error) if is_the_drivers(&error) => {
                 if promiscuous(handle, ifindex).await? {
                     continue;
                 }
@@ -149,7 +149,7 @@ async fn admit(
                 filter.promiscuous = true;
                 admitted.push(format!("promiscuous mode of {interface}"));
             }
-            Outcome::Refused(error) => return Err(refusal(&name(interface, *mac), &error)),
+            FdbOutcome::Refused(error) => return Err(refusal(&name(interface, *mac), &error)),
         }
     }
     Ok(())
@@ -159,7 +159,7 @@ async fn admit(
 async fn withdraw(
     handle: &Handle,
     interface: &str,
-    filter: &mut Filter,
+    filter: &mut MacFilter,
     keep: Option<&BTreeSet<MacAddr>>,
 ) -> Result<()> {
     let keeps = |mac: &MacAddr| keep.is_some_and(|macs| macs.contains(mac));
@@ -193,11 +193,11 @@ async fn withdraw(
     Ok(())
 }
 
-async fn add(handle: &Handle, ifindex: u32, mac: MacAddr) -> Outcome {
+async fn add(handle: &Handle, ifindex: u32, mac: MacAddr) -> FdbOutcome {
     match request(handle, ifindex, mac).execute().await {
-        Ok(()) => Outcome::Added,
-        Err(error) if errno(&error) == Some(libc::EEXIST) => Outcome::Present,
-        Err(error) => Outcome::Refused(error),
+        Ok(()) => FdbOutcome::Added,
+        Err(error) if errno(&error) == Some(libc::EEXIST) => FdbOutcome::Present,
+        Err(error) => FdbOutcome::Refused(error),
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
 use vipd_common::Family;
 use vipd_system::{
     interface_names::name_of,
-    leftover::{Kind, Leftover},
+    leftover::{Leftover, LeftoverKind},
 };
 
 /// All of the host's, in the order in which it is undone.
@@ -33,11 +33,11 @@ pub(super) async fn all(
         let (name, bits) = (interface(ifindex), full_length(family(vip)));
         let what = format!("address {vip}/{bits} on {name} (vip_visible)");
         let fix = format!("ip address del {vip}/{bits} dev {name}");
-        found.push(Leftover::new(Kind::VisibleAddress, what, fix).answering());
+        found.push(Leftover::new(LeftoverKind::VisibleAddress, what, fix).answering());
     }
     for rule in virtual_rules::named(handle).await? {
         let fix = format!("ip {} rule del protocol {}", flag(rule.family), super::VIRTUAL_TAG);
-        found.push(Leftover::new(Kind::VirtualRule, format!("virtual rule {}", rule.text), fix));
+        found.push(Leftover::new(LeftoverKind::VirtualRule, format!("virtual rule {}", rule.text), fix));
     }
     for route in virtual_routes::named(handle).await? {
         let fix = format!(
@@ -46,10 +46,10 @@ pub(super) async fn all(
             route.table,
             super::VIRTUAL_TAG
         );
-        found.push(Leftover::new(Kind::VirtualRoute, format!("virtual route {}", route.text), fix));
+        found.push(Leftover::new(LeftoverKind::VirtualRoute, format!("virtual route {}", route.text), fix));
     }
     for key in routes::list(handle).await?.into_keys() {
-        let route = Leftover::new(Kind::Route, key.name(), key.removal());
+        let route = Leftover::new(LeftoverKind::Route, key.name(), key.removal());
         found.push(if key.is_local() { route.answering() } else { route });
     }
     found.extend(earlier.leftovers(handle).await?);
@@ -59,20 +59,20 @@ pub(super) async fn all(
             0 => format!("bridge fdb del {mac} dev {name} self"),
             _ => format!("ip maddress del {mac} dev {name}"),
         };
-        found.push(Leftover::new(Kind::MacFilter, what, fix));
+        found.push(Leftover::new(LeftoverKind::MacFilter, what, fix));
     }
     for name in filters.promiscuous()? {
         let fix = format!("ip link set dev {name} promisc off");
-        found.push(Leftover::new(Kind::Promiscuous, format!("promiscuous mode of {name}"), fix));
+        found.push(Leftover::new(LeftoverKind::Promiscuous, format!("promiscuous mode of {name}"), fix));
     }
     for (name, on) in rx_vlan.changed()? {
         let (now, before) = if on { ("off", "on") } else { ("on", "off") };
         let what = format!("rxvlan {now} of {name}, which was {before}");
-        found.push(Leftover::new(Kind::RxVlan, what, format!("ethtool -K {name} rxvlan {before}")));
+        found.push(Leftover::new(LeftoverKind::RxVlan, what, format!("ethtool -K {name} rxvlan {before}")));
     }
     for (name, value, original) in sysctls.changed()? {
         let what = format!("sysctl {name}={value}, which was {original}");
-        found.push(Leftover::new(Kind::Sysctl, what, format!("sysctl -w {name}={original}")));
+        found.push(Leftover::new(LeftoverKind::Sysctl, what, format!("sysctl -w {name}={original}")));
     }
     Ok(found)
 }

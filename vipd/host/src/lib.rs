@@ -52,17 +52,18 @@ use vipd_common::wire::eth::MacAddr;
 pub use ethtool::SharedQueues;
 pub use leftovers::{leftovers, saved_files};
 pub use links::{
-    Controller, ETHERNET, LinkAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState, is_within,
+    Controller, ETHERNET, InterfaceAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState,
+    is_within,
 };
 pub use local::is_local;
 pub use neighbour_tables::NeighbourTable;
 pub use plan::{Plan, PlannedFilter, PlannedInstance, PlannedLink};
 pub use repairs::{Repair, Repairs};
 pub use survey::{BridgeState, Survey, SurveyedLink, SurveyedRule};
-pub use unusable::Unusable;
+pub use unusable::UnusableInterface;
 pub use vipd_system::{
     Problems, XdpState,
-    leftover::{Kind, Leftover},
+    leftover::{Leftover, LeftoverKind},
 };
 pub use virtual_rules::DEFAULT_PREFERENCE;
 

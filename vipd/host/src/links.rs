@@ -41,7 +41,7 @@ pub struct LinkState {
     /// Administratively up alone.
     pub enabled: bool,
     /// IPv4, then IPv6, each in the kernel's order: its first primary IPv4 one is what routes take as source.
-    pub addresses: Vec<LinkAddress>,
+    pub addresses: Vec<InterfaceAddress>,
     /// Of a VLAN sub-interface whose parent is in this network namespace.
     pub vlan: Option<VlanState>,
     /// Link-layer type (ARPHRD_*): [`ETHERNET`], or one without Ethernet frames.
@@ -98,7 +98,7 @@ pub struct VlanState {
 
 /// An address of a link that can be used now: not one that is tentative, unless optimistically, or a duplicate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkAddress {
+pub struct InterfaceAddress {
     pub address: IpAddr,
     pub prefix_len: u8,
     /// IPv6: a temporary one (RFC 8981).
@@ -308,7 +308,7 @@ fn vlan_state(attributes: &[LinkAttribute]) -> Option<VlanState> {
     Some(VlanState { parent: parent?, id, stag })
 }
 
-pub(super) fn address(message: &AddressMessage) -> Option<LinkAddress> {
+pub(super) fn address(message: &AddressMessage) -> Option<InterfaceAddress> {
     // A VIP, perhaps another instance's: nobody's own address.
     if is_for_show(message) {
         return None;
@@ -328,7 +328,7 @@ pub(super) fn address(message: &AddressMessage) -> Option<LinkAddress> {
     if tentative || flags.contains(AddressFlags::Dadfailed) {
         return None;
     }
-    Some(LinkAddress {
+    Some(InterfaceAddress {
         // With a peer IFA_ADDRESS is the peer's; IFA_LOCAL is always ours, and missing on most IPv6 addresses.
         address: local.or(address)?,
         prefix_len: message.header.prefix_len,

@@ -18,7 +18,7 @@ use vipd_system::{Problems, resources::is_shortage};
 type Originals = BTreeMap<String, Original>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Written")]
+#[serde(from = "SettingState")]
 struct Original {
     on: bool,
     /// An interface may have another name by now.
@@ -28,7 +28,7 @@ struct Original {
 /// As it is in the file.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum SettingState {
     Original {
         on: bool,
         ifindex: u32,
@@ -37,11 +37,11 @@ enum Written {
     Setting(bool),
 }
 
-impl From<Written> for Original {
-    fn from(written: Written) -> Self {
+impl From<SettingState> for Original {
+    fn from(written: SettingState) -> Self {
         match written {
-            Written::Original { on, ifindex } => Self { on, ifindex },
-            Written::Setting(on) => Self { on, ifindex: 0 },
+            SettingState::Original { on, ifindex } => Self { on, ifindex },
+            SettingState::Setting(on) => Self { on, ifindex: 0 },
         }
     }
 }

@@ -12,7 +12,7 @@ use vipd_config::{VirtualRoute, VirtualRule};
 use super::{
     fdb,
     netlink::{FAMILIES, family},
-    routes::{Key, Routes, Target},
+    routes::{Key, RouteTarget, Routes},
     visible::Visible,
 };
 
@@ -77,7 +77,7 @@ impl PlannedInstance {
     pub(super) fn local_routes(&self) -> Routes {
         let routes = self.links.iter().flat_map(|link| {
             link.vips.iter().map(|vip| {
-                let target = Target::Local { oif: link.ifindex, src: link.source(family(*vip)) };
+                let target = RouteTarget::Local { oif: link.ifindex, src: link.source(family(*vip)) };
                 (Key::local(*vip, link.ifindex), target)
             })
         });

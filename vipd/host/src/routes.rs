@@ -38,10 +38,10 @@ pub(super) struct Key {
     metric: u32,
 }
 
-pub(super) type Routes = BTreeMap<Key, Target>;
+pub(super) type Routes = BTreeMap<Key, RouteTarget>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum RouteTarget {
     /// `local VIP dev OIF scope host src SRC`.
     Local { oif: u32, src: Option<IpAddr> },
     /// Tagged as ours but of another shape: by a hand or another version. Replaced or removed.
@@ -116,7 +116,7 @@ pub(super) async fn ensure(
 /// down or gone.
 pub(super) async fn put(
     handle: &Handle,
-    wanted: impl IntoIterator<Item = (&Key, &Target)>,
+    wanted: impl IntoIterator<Item = (&Key, &RouteTarget)>,
 ) -> Result<(Vec<String>, usize)> {
     stream::iter(wanted)
         .map(|(&key, &target)| async move { Ok(add(handle, key, target).await?.then(|| key.name())) })
@@ -129,7 +129,10 @@ pub(super) async fn put(
         .await
 }
 
-pub(super) async fn remove(handle: &Handle, routes: impl IntoIterator<Item = (Key, Target)>) -> Result<()> {
+pub(super) async fn remove(
+    handle: &Handle,
+    routes: impl IntoIterator<Item = (Key, RouteTarget)>,
+) -> Result<()> {
     stream::iter(routes)
         .map(|(key, target)| async move {
             match handle.route().del(message(key, target)).execute().await {
@@ -145,7 +148,7 @@ pub(super) async fn remove(handle: &Handle, routes: impl IntoIterator<Item = (Ke
 }
 
 /// Adds or replaces one route; `false` if the link is down or gone.
-async fn add(handle: &Handle, key: Key, target: Target) -> Result<bool> {
+async fn add(handle: &Handle, key: Key, target: RouteTarget) -> Result<bool> {
     match handle.route().add(message(key, target)).replace().execute().await {
         Ok(()) => Ok(true),
         Err(error) if matches!(errno(&error), Some(libc::ENETDOWN | libc::ENODEV)) => Ok(false),
@@ -153,7 +156,7 @@ async fn add(handle: &Handle, key: Key, target: Target) -> Result<bool> {
     }
 }
 
-fn message(key: Key, target: Target) -> RouteMessage {
+fn message(key: Key, target: RouteTarget) -> RouteMessage {
     let family = family(key.vip);
     let mut message = RouteMessage::default();
     message.header.address_family = address_family(family);
@@ -165,12 +168,12 @@ fn message(key: Key, target: Target) -> RouteMessage {
         attributes.push(RouteAttribute::Priority(key.metric));
     }
     (message.header.kind, message.header.scope) = match target {
-        Target::Local { oif, src } => {
+        RouteTarget::Local { oif, src } => {
             attributes.push(RouteAttribute::Oif(oif));
             attributes.extend(src.map(|src| RouteAttribute::PrefSource(src.into())));
             (RouteType::Local, RouteScope::Host)
         }
-        Target::Foreign { oif, kind, scope } => {
+        RouteTarget::Foreign { oif, kind, scope } => {
             if oif != 0 {
                 attributes.push(RouteAttribute::Oif(oif));
             }
@@ -180,7 +183,7 @@ fn message(key: Key, target: Target) -> RouteMessage {
     message
 }
 
-fn parse(message: &RouteMessage) -> Option<(Key, Target)> {
+fn parse(message: &RouteMessage) -> Option<(Key, RouteTarget)> {
     let header = &message.header;
     let (mut table, mut vip, mut oif, mut src, mut metric) = (u32::from(header.table), None, 0, None, 0);
     for attribute in &message.attributes {
@@ -197,8 +200,8 @@ fn parse(message: &RouteMessage) -> Option<(Key, Target)> {
     let v6 = family(vip) == Family::V6;
     // IPv6 routes have no scope.
     let target = match (header.kind, header.scope) {
-        (RouteType::Local, scope) if v6 || scope == RouteScope::Host => Target::Local { oif, src },
-        (kind, scope) => Target::Foreign { oif, kind, scope },
+        (RouteType::Local, scope) if v6 || scope == RouteScope::Host => RouteTarget::Local { oif, src },
+        (kind, scope) => RouteTarget::Foreign { oif, kind, scope },
     };
     Some((Key { table, vip, metric }, target))
 }

@@ -5,7 +5,7 @@ use super::links::{Controller, ETHERNET, LinkState};
 /// Why an interface cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("interface {interface} {why}: {remedy}")]
-pub struct Unusable {
+pub struct UnusableInterface {
     pub interface: String,
     /// What is said of the interface.
     pub why: String,
@@ -14,17 +14,17 @@ pub struct Unusable {
 
 impl LinkState {
     /// Whether VIPs can be on it: it carries Ethernet, and hands what comes in to the host itself.
-    pub fn usable(&self) -> Result<(), Unusable> {
+    pub fn usable(&self) -> Result<(), UnusableInterface> {
         let Some((why, remedy)) = self.obstacle() else { return Ok(()) };
-        Err(Unusable { interface: self.name.clone(), why, remedy })
+        Err(UnusableInterface { interface: self.name.clone(), why, remedy })
     }
 
     /// Whether it receives frames to a virtual MAC.
-    pub fn takes_virtual_mac(&self) -> Result<(), Unusable> {
+    pub fn takes_virtual_mac(&self) -> Result<(), UnusableInterface> {
         if !self.own_mac_only {
             return Ok(());
         }
-        Err(Unusable {
+        Err(UnusableInterface {
             interface: self.name.clone(),
             why: format!(
                 "is a {}, which receives frames to its own MAC only, and so none to a virtual MAC (use_vmac)",

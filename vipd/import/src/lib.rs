@@ -1,6 +1,6 @@
 //! Reads ldirectord.cf, ha.cf, haresources and authkeys, and writes one keepalived.conf for vipd, which is the same on both nodes.
 //!
-//! Nothing is dropped without a [`Note`]. The crate opens no file: names are resolved and paths looked up through [`Outside`].
+//! Nothing is dropped without a [`Note`]. The crate opens no file: names are resolved and paths looked up through [`ImportHost`].
 
 #![warn(missing_docs)]
 
@@ -12,20 +12,20 @@ mod write;
 
 use std::net::IpAddr;
 
-pub use note::{Note, Severity};
-pub use text::Text;
+pub use note::{Note, NoteSeverity};
+pub use text::SourceText;
 
 /// The files to be read. Each is optional; without any of them there is nothing to write.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     /// ldirectord.cf, and further files of `execute` or of `ldirectord::FILE`.
-    pub ldirectord: Vec<Text>,
+    pub ldirectord: Vec<SourceText>,
     /// ha.cf.
-    pub ha: Option<Text>,
+    pub ha: Option<SourceText>,
     /// haresources.
-    pub haresources: Option<Text>,
+    pub haresources: Option<SourceText>,
     /// authkeys.
-    pub authkeys: Option<Text>,
+    pub authkeys: Option<SourceText>,
 }
 
 impl Files {
@@ -36,7 +36,7 @@ impl Files {
 }
 
 /// What the import asks of the machine.
-pub trait Outside {
+pub trait ImportHost {
     /// The first address of a host, of the family asked for.
     fn resolve(&self, host: &str, ipv6: bool) -> Option<IpAddr>;
     /// The port of a service in /etc/services.
@@ -55,7 +55,7 @@ pub struct Import {
 }
 
 /// Reads the files and writes the configuration.
-pub fn import(files: &Files, outside: &dyn Outside) -> Import {
+pub fn import(files: &Files, outside: &dyn ImportHost) -> Import {
     let mut notes = Vec::new();
     let mut directors = Vec::new();
     for text in &files.ldirectord {
@@ -78,12 +78,12 @@ pub fn import(files: &Files, outside: &dyn Outside) -> Import {
     });
     let order = |file: &str| files.names().position(|name| name == file);
     notes.sort_by_key(|note| (order(&note.file), note.line, note.column));
-    let refused = notes.iter().any(|note| note.severity == Severity::Error);
+    let refused = notes.iter().any(|note| note.severity == NoteSeverity::Error);
     Import { configuration: if refused { String::new() } else { configuration }, notes }
 }
 
 /// The files that `ldirectord::FILE` of haresources names, each once.
-pub fn director_files(haresources: &Text) -> Vec<String> {
+pub fn director_files(haresources: &SourceText) -> Vec<String> {
     let mut files = Vec::new();
     for group in heartbeat::haresources::read(haresources, &mut Vec::new()) {
         for file in group.directors {

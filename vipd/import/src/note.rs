@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use crate::text::Place;
+use crate::text::TextPlace;
 
 /// How much a note matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
+pub enum NoteSeverity {
     /// The line is written in another form, or needs none.
     Notice,
     /// The line has no equal and is left out, or means something else.
@@ -25,7 +25,7 @@ pub struct Note {
     /// From 1, in characters; 0 for the line as a whole.
     pub column: u32,
     /// How much it matters.
-    pub severity: Severity,
+    pub severity: NoteSeverity,
     /// What is the matter.
     pub message: String,
     /// What to do, where something is to be done.
@@ -33,8 +33,8 @@ pub struct Note {
 }
 
 impl Note {
-    pub(crate) fn new(severity: Severity, place: &Place, message: impl Into<String>) -> Self {
-        let Place { file, line, column } = place.clone();
+    pub(crate) fn new(severity: NoteSeverity, place: &TextPlace, message: impl Into<String>) -> Self {
+        let TextPlace { file, line, column } = place.clone();
         Self { file, line, column, severity, message: message.into(), help: None }
     }
 
@@ -44,7 +44,7 @@ impl Note {
     }
 }
 
-impl fmt::Display for Severity {
+impl fmt::Display for NoteSeverity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Notice => "notice",
@@ -71,23 +71,23 @@ impl fmt::Display for Note {
     }
 }
 
-/// Notes of one severity at one place; what most readers need.
-pub(crate) trait Notes {
-    fn error(&mut self, place: &Place, message: impl Into<String>, help: impl Into<String>);
-    fn warning(&mut self, place: &Place, message: impl Into<String>, help: impl Into<String>);
-    fn notice(&mut self, place: &Place, message: impl Into<String>);
+/// NoteSink of one severity at one place; what most readers need.
+pub(crate) trait NoteSink {
+    fn error(&mut self, place: &TextPlace, message: impl Into<String>, help: impl Into<String>);
+    fn warning(&mut self, place: &TextPlace, message: impl Into<String>, help: impl Into<String>);
+    fn notice(&mut self, place: &TextPlace, message: impl Into<String>);
 }
 
-impl Notes for Vec<Note> {
-    fn error(&mut self, place: &Place, message: impl Into<String>, help: impl Into<String>) {
-        self.push(Note::new(Severity::Error, place, message).help(help));
+impl NoteSink for Vec<Note> {
+    fn error(&mut self, place: &TextPlace, message: impl Into<String>, help: impl Into<String>) {
+        self.push(Note::new(NoteSeverity::Error, place, message).help(help));
     }
 
-    fn warning(&mut self, place: &Place, message: impl Into<String>, help: impl Into<String>) {
-        self.push(Note::new(Severity::Warning, place, message).help(help));
+    fn warning(&mut self, place: &TextPlace, message: impl Into<String>, help: impl Into<String>) {
+        self.push(Note::new(NoteSeverity::Warning, place, message).help(help));
     }
 
-    fn notice(&mut self, place: &Place, message: impl Into<String>) {
-        self.push(Note::new(Severity::Notice, place, message));
+    fn notice(&mut self, place: &TextPlace, message: impl Into<String>) {
+        self.push(Note::new(NoteSeverity::Notice, place, message));
     }
 }

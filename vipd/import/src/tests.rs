@@ -5,7 +5,7 @@ use super::*;
 /// A machine with one name, one service and one script.
 struct Small;
 
-impl Outside for Small {
+impl ImportHost for Small {
     fn resolve(&self, host: &str, ipv6: bool) -> Option<IpAddr> {
         (host == "web1").then(|| if ipv6 { "2001:db8::11" } else { "10.0.0.11" }.parse().unwrap())
     }
@@ -19,8 +19,8 @@ impl Outside for Small {
     }
 }
 
-fn text(contents: &str) -> Text {
-    Text { name: "/etc/ha.d/file".to_owned(), contents: contents.to_owned() }
+fn text(contents: &str) -> SourceText {
+    SourceText { name: "/etc/ha.d/file".to_owned(), contents: contents.to_owned() }
 }
 
 fn director(contents: &str) -> Import {
@@ -74,7 +74,7 @@ fn directives_of_a_service_have_their_keywords() {
     ] {
         let found = director(&format!("{SERVICE}    {directive}\n"));
         assert!(
-            !found.notes.iter().any(|note| note.severity == Severity::Error),
+            !found.notes.iter().any(|note| note.severity == NoteSeverity::Error),
             "{directive}: {:?}",
             found.notes
         );
@@ -143,7 +143,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ("virtual=10.0.0.1:80\n    request=index.html\n", 2, 13, "a text in double quotes is expected"),
     ] {
         let found = director(contents);
-        let note = found.notes.iter().find(|note| note.severity == Severity::Error);
+        let note = found.notes.iter().find(|note| note.severity == NoteSeverity::Error);
         let note = note.unwrap_or_else(|| panic!("{contents:?}: {:?}", found.notes));
         assert_eq!((note.line, note.column, note.message.as_str()), (line, column, message), "{contents:?}");
         assert_eq!(found.configuration, "", "a configuration in spite of an error");
@@ -162,7 +162,7 @@ fn every_directive_without_an_equal_is_named() {
     ] {
         let found = director(&format!("{name}\n{SERVICE}"));
         assert!(
-            found.notes.iter().any(|note| note.severity == Severity::Warning && note.line == 1),
+            found.notes.iter().any(|note| note.severity == NoteSeverity::Warning && note.line == 1),
             "{name}: {:?}",
             found.notes
         );
@@ -170,7 +170,7 @@ fn every_directive_without_an_equal_is_named() {
     for name in ["logfile=\"local0\"", "supervised", "fork=yes", "autoreload=no", "cleanstop=yes"] {
         let found = director(&format!("{name}\n{SERVICE}"));
         let note = found.notes.iter().find(|note| note.line == 1).unwrap_or_else(|| panic!("{name}"));
-        assert_eq!(note.severity, Severity::Notice, "{name}");
+        assert_eq!(note.severity, NoteSeverity::Notice, "{name}");
     }
 }
 
@@ -242,7 +242,7 @@ fn storage_and_pacemaker_are_refused() {
     assert_eq!(resources(&format!("{HA}crm respawn\n"), "a 10.0.0.9/24/eth0\n").configuration, "");
     // The seed's page has lost its blanks.
     let glued = resources("logfile/var/log/ha-log\nnode a\nnode b\n", "a 10.0.0.9/24/eth0\n");
-    let note = glued.notes.iter().find(|note| note.severity == Severity::Error).unwrap();
+    let note = glued.notes.iter().find(|note| note.severity == NoteSeverity::Error).unwrap();
     assert_eq!((note.line, note.column), (1, 1), "{note}");
 }
 
@@ -257,7 +257,7 @@ fn keys_are_read_past() {
     let files = Files { authkeys: Some(text("auth 1\n1 sha1 tr0ub4dor\n")), ..Files::default() };
     let found = import(&files, &Small);
     assert!(!format!("{found:?}").contains("tr0ub4dor"));
-    assert!(found.notes.iter().any(|note| note.severity == Severity::Warning && note.line == 2));
+    assert!(found.notes.iter().any(|note| note.severity == NoteSeverity::Warning && note.line == 2));
 }
 
 proptest! {
@@ -271,7 +271,7 @@ proptest! {
             authkeys: Some(text(&ha)),
         };
         let found = import(&files, &Small);
-        let refused = found.notes.iter().any(|note| note.severity == Severity::Error);
+        let refused = found.notes.iter().any(|note| note.severity == NoteSeverity::Error);
         prop_assert_eq!(refused, found.configuration.is_empty());
     }
 

@@ -2,7 +2,7 @@
 
 /// A file that is read: its name for messages, and its contents.
 #[derive(Clone, Debug)]
-pub struct Text {
+pub struct SourceText {
     /// The name for messages.
     pub name: String,
     /// The contents.
@@ -11,7 +11,7 @@ pub struct Text {
 
 /// Where something stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct TextPlace {
     pub file: String,
     /// From 1.
     pub line: u32,
@@ -19,7 +19,7 @@ pub(crate) struct Place {
     pub column: u32,
 }
 
-impl Place {
+impl TextPlace {
     /// The same line at a column from 0, in octets of `line`.
     pub fn at(&self, line: &str, octet: usize) -> Self {
         let column = line.get(..octet).map_or(0, |before| before.chars().count());
@@ -33,25 +33,25 @@ impl Place {
     }
 }
 
-impl Text {
+impl SourceText {
     /// The lines with their places.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = (Place, &str)> {
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (TextPlace, &str)> {
         (1..).zip(self.contents.lines()).map(|(line, text)| {
             let text = text.strip_suffix('\r').unwrap_or(text);
-            (Place { file: self.name.clone(), line, column: 0 }, text)
+            (TextPlace { file: self.name.clone(), line, column: 0 }, text)
         })
     }
 }
 
 /// A word and the octet at which it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Word<'t> {
+pub(crate) struct TextWord<'t> {
     pub text: &'t str,
     pub at: usize,
 }
 
 /// Words between blanks; double quotes keep blanks, and are left out.
-pub(crate) fn words(line: &str) -> Vec<Word<'_>> {
+pub(crate) fn words(line: &str) -> Vec<TextWord<'_>> {
     let mut words = Vec::new();
     let mut rest = 0;
     while let Some(start) = line[rest..].find(|c: char| !c.is_whitespace()).map(|n| rest + n) {
@@ -65,7 +65,7 @@ pub(crate) fn words(line: &str) -> Vec<Word<'_>> {
                 (&line[start..end], end)
             }
         };
-        words.push(Word { text, at: start });
+        words.push(TextWord { text, at: start });
         rest = end;
     }
     words

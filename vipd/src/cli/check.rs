@@ -10,7 +10,7 @@ use super::{Exit, chosen::Chosen};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Findings<'f> {
+struct CheckFindings<'f> {
     /// The file that was read first.
     configuration: String,
     /// Why it is this one: `given`, `running`, `unit` or `keepalived`.
@@ -19,11 +19,11 @@ struct Findings<'f> {
     warnings: usize,
     notices: usize,
     /// In the order of the file.
-    diagnostics: Vec<Finding<'f>>,
+    diagnostics: Vec<CheckFinding<'f>>,
 }
 
 #[derive(Debug, Serialize)]
-struct Finding<'f> {
+struct CheckFinding<'f> {
     file: &'f str,
     /// From 1.
     line: u32,
@@ -39,9 +39,9 @@ struct Finding<'f> {
     help: Option<&'f str>,
 }
 
-/// Form of the output.
+/// OutputForm of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum OutputForm {
     People,
     Json,
     /// The configuration, then the diagnostics.
@@ -49,7 +49,7 @@ pub enum Form {
 }
 
 /// Prints the diagnostics of a configuration; the exit code is that of the worst one.
-pub fn check(chosen: &Chosen, form: Form, strict: bool) -> (Exit, io::Result<()>) {
+pub fn check(chosen: &Chosen, form: OutputForm, strict: bool) -> (Exit, io::Result<()>) {
     let (explained, diagnostics) = match chosen.source.load() {
         Ok(loaded) => (vipd_config::explain(&loaded.config, &loaded.origins), loaded.warnings),
         Err(failure) => (String::new(), failure.diagnostics),
@@ -63,23 +63,23 @@ pub fn check(chosen: &Chosen, form: Form, strict: bool) -> (Exit, io::Result<()>
     (exit, print(chosen, form, &explained, &diagnostics))
 }
 
-fn print(chosen: &Chosen, form: Form, explained: &str, diagnostics: &[Diagnostic]) -> io::Result<()> {
+fn print(chosen: &Chosen, form: OutputForm, explained: &str, diagnostics: &[Diagnostic]) -> io::Result<()> {
     let count = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
     let [errors, warnings, notices] = [Severity::Error, Severity::Warning, Severity::Notice].map(count);
     let counts = [(errors, "error"), (warnings, "warning"), (notices, "notice")];
     match form {
-        Form::Json => {
+        OutputForm::Json => {
             let diagnostics = diagnostics.iter().map(finding).collect();
             let (configuration, chosen) = (chosen.source.path.display().to_string(), chosen.why.name());
-            let findings = Findings { configuration, chosen, errors, warnings, notices, diagnostics };
+            let findings = CheckFindings { configuration, chosen, errors, warnings, notices, diagnostics };
             let mut text = serde_json::to_vec_pretty(&findings)?;
             text.push(b'\n');
             io::stdout().write_all(&text)
         }
         // Colours only where they are seen, and not with NO_COLOR.
-        Form::People => people(anstream::stdout().lock(), chosen, diagnostics, counts),
+        OutputForm::People => people(anstream::stdout().lock(), chosen, diagnostics, counts),
         // What is explained can be redirected by itself.
-        Form::Explain => {
+        OutputForm::Explain => {
             io::stdout().write_all(explained.as_bytes())?;
             people(anstream::stderr().lock(), chosen, diagnostics, counts)
         }
@@ -104,9 +104,9 @@ fn people(
     writeln!(out, "{chosen}: {verdict}")
 }
 
-fn finding(diagnostic: &Diagnostic) -> Finding<'_> {
+fn finding(diagnostic: &Diagnostic) -> CheckFinding<'_> {
     let Diagnostic { severity, code, file, line, column, message, width, notes, hint, .. } = diagnostic;
-    Finding {
+    CheckFinding {
         file,
         line: *line,
         column: *column,

@@ -7,16 +7,16 @@ use serde::Serialize;
 use tokio::runtime;
 
 use super::{Exit, print_json};
-pub use crate::cleanup::Places;
+pub use crate::cleanup::StateDirs;
 use crate::{
-    cleanup::{Outcome, clean},
+    cleanup::{CleanupOutcome, clean},
     daemon::{journal, locks::Running},
     host::Leftover,
 };
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Report<'o> {
+struct CleanupReport<'o> {
     dry_run: bool,
     removed: &'o [Leftover],
     /// With `dry_run` what would be removed.
@@ -25,7 +25,7 @@ struct Report<'o> {
 }
 
 /// Removes what a dead vipd has left, and prints it; the exit code says whether anything is left.
-pub fn cleanup(places: &Places, dry_run: bool, json: bool) -> Result<Exit> {
+pub fn cleanup(places: &StateDirs, dry_run: bool, json: bool) -> Result<Exit> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let outcome = match runtime.block_on(clean(places, dry_run)) {
         Ok(outcome) => outcome,
@@ -40,9 +40,9 @@ pub fn cleanup(places: &Places, dry_run: bool, json: bool) -> Result<Exit> {
             Err(error) => return Err(error),
         },
     };
-    let Outcome { removed, left, problems } = &outcome;
+    let CleanupOutcome { removed, left, problems } = &outcome;
     let printed = if json {
-        print_json(&Report { dry_run, removed, left, problems })
+        print_json(&CleanupReport { dry_run, removed, left, problems })
     } else {
         people(&mut io::stdout().lock(), &outcome, dry_run)
     };
@@ -57,7 +57,7 @@ pub fn cleanup(places: &Places, dry_run: bool, json: bool) -> Result<Exit> {
 
 fn people(
     out: &mut impl Write,
-    Outcome { removed, left, problems }: &Outcome,
+    CleanupOutcome { removed, left, problems }: &CleanupOutcome,
     dry_run: bool,
 ) -> io::Result<()> {
     for Leftover { what, .. } in removed {

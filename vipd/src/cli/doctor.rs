@@ -13,11 +13,11 @@ use super::{
     Exit,
     chosen::{Chosen, Why},
 };
-use crate::doctor::{Facts, Finding, Level, Places, judge};
+use crate::doctor::{FactSources, Facts, Finding, Level, judge};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Report<'f> {
+struct DoctorReport<'f> {
     /// The configuration that was read.
     configuration: String,
     /// Why it is this one: `given`, `running`, `unit` or `keepalived`.
@@ -35,15 +35,20 @@ pub fn doctor(
     json: bool,
     strict: bool,
 ) -> Result<Exit> {
-    let places = &Places { source: chosen.source.clone(), bpffs_dir, runtime_dir };
+    let places = &FactSources { source: chosen.source.clone(), bpffs_dir, runtime_dir };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let findings = judge(&runtime.block_on(Facts::gather(places)));
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     let (problems, warnings) = (count(Level::Problem), count(Level::Warning));
     let printed = if json {
         let configuration = chosen.source.path.display().to_string();
-        let report =
-            Report { configuration, chosen: chosen.why.name(), problems, warnings, findings: &findings };
+        let report = DoctorReport {
+            configuration,
+            chosen: chosen.why.name(),
+            problems,
+            warnings,
+            findings: &findings,
+        };
         let mut text = serde_json::to_vec_pretty(&report)?;
         text.push(b'\n');
         io::stdout().write_all(&text)

@@ -11,15 +11,15 @@ use super::{
 use crate::{
     control::{
         self, ClientError, Request, Response,
-        events::{NAMES, Wanted, render},
-        status::{View, find::nearest},
+        events::{EventFilter, NAMES, render},
+        status::{StatusView, find::nearest},
     },
     daemon::{clock, journal},
 };
 
 /// Which events.
 #[derive(Debug, Args)]
-pub struct Choice {
+pub struct EventChoice {
     /// Keep printing new events, over restarts of vipd too
     #[arg(short, long)]
     follow: bool,
@@ -53,8 +53,8 @@ fn name(text: &str) -> Result<String, String> {
 }
 
 /// Prints the events that were chosen.
-pub fn events(socket: &Path, choice: Choice) -> Exit {
-    let Choice { follow, json, since, until, event, instance } = choice;
+pub fn events(socket: &Path, choice: EventChoice) -> Exit {
+    let EventChoice { follow, json, since, until, event, instance } = choice;
     if let Some(Err(exit)) = instance.as_deref().map(|name| is_known(socket, name)) {
         return exit;
     }
@@ -65,7 +65,7 @@ pub fn events(socket: &Path, choice: Choice) -> Exit {
         None => (None, None),
     };
     let until_unix_ms = until.map(|until| until.unix_ms(now));
-    let wanted = Wanted { since, instance, event, since_unix_ms, until_unix_ms };
+    let wanted = EventFilter { since, instance, event, since_unix_ms, until_unix_ms };
     if follow {
         return follow_on(socket, wanted, json);
     }
@@ -79,9 +79,9 @@ pub fn events(socket: &Path, choice: Choice) -> Exit {
 fn is_known(socket: &Path, name: &str) -> Result<(), Exit> {
     let ask = |request: &Request| control::request(socket, request).map_err(not_answered);
     let Response::Status(status) = ask(&Request::Status)? else { return Ok(()) };
-    let view = View { instances: vec![name.to_owned()], long: false, width: None };
+    let view = StatusView { instances: vec![name.to_owned()], long: false, width: None };
     let Err(unknown) = view.select(*status) else { return Ok(()) };
-    let wanted = Wanted { instance: Some(name.to_owned()), ..Wanted::default() };
+    let wanted = EventFilter { instance: Some(name.to_owned()), ..EventFilter::default() };
     match ask(&Request::Events { wanted, follow: false })? {
         Response::Events(batch) if batch.events.is_empty() => Err(fail(&unknown.into())),
         _ => Ok(()),
@@ -89,7 +89,7 @@ fn is_known(socket: &Path, name: &str) -> Result<(), Exit> {
 }
 
 /// Follows the events until this program is ended. When vipd goes it says so, and goes on when vipd is back.
-fn follow_on(socket: &Path, mut wanted: Wanted, json: bool) -> Exit {
+fn follow_on(socket: &Path, mut wanted: EventFilter, json: bool) -> Exit {
     // The time and the number of the last event that was printed.
     let mut last: Option<(u64, u64)> = None;
     // vipd has answered, and is gone since.
@@ -120,7 +120,7 @@ fn follow_on(socket: &Path, mut wanted: Wanted, json: bool) -> Exit {
         }
         if let Some((time, _)) = last {
             // It may count from the beginning again, so that its numbers say nothing.
-            wanted = Wanted { since: None, since_unix_ms: Some(time), ..wanted };
+            wanted = EventFilter { since: None, since_unix_ms: Some(time), ..wanted };
         }
         thread::sleep(LOOK_EVERY);
     }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
-use vipd_import::{Files, Import, Note, Outside, Severity, Text};
+use vipd_import::{Files, Import, ImportHost, Note, NoteSeverity, SourceText};
 
 use super::{Exit, print_json};
 
@@ -73,10 +73,10 @@ pub fn import(args: &Args) -> Result<Exit> {
             writeln!(err, "{note}")?;
         }
         let count = |severity| notes.iter().filter(|note| note.severity == severity).count();
-        let [errors, warnings] = [Severity::Error, Severity::Warning].map(count);
+        let [errors, warnings] = [NoteSeverity::Error, NoteSeverity::Warning].map(count);
         writeln!(err, "{errors} errors, {warnings} warnings")?;
         match &args.output {
-            _ if worst == Some(Severity::Error) => {
+            _ if worst == Some(NoteSeverity::Error) => {
                 writeln!(err, "no configuration is written: correct the errors in a copy of the files")?;
             }
             Some(path) => OpenOptions::new()
@@ -89,8 +89,8 @@ pub fn import(args: &Args) -> Result<Exit> {
         }
     }
     Ok(match worst {
-        Some(Severity::Error) => Exit::Usage,
-        Some(Severity::Warning) if args.strict => Exit::Failure,
+        Some(NoteSeverity::Error) => Exit::Usage,
+        Some(NoteSeverity::Warning) if args.strict => Exit::Failure,
         _ => Exit::Success,
     })
 }
@@ -105,7 +105,7 @@ fn shown(note: &Note) -> ImportNote<'_> {
 fn open(args: &Args) -> Result<Files> {
     let named = !args.ldirectord.is_empty()
         || [&args.ha, &args.haresources, &args.authkeys].iter().any(|file| file.is_some());
-    let choose = |given: &Option<PathBuf>, name: &str| -> Result<Option<Text>> {
+    let choose = |given: &Option<PathBuf>, name: &str| -> Result<Option<SourceText>> {
         match given {
             Some(path) => text(path).map(Some),
             None if named => Ok(None),
@@ -139,19 +139,22 @@ fn open(args: &Args) -> Result<Files> {
     Ok(files)
 }
 
-fn text(path: &Path) -> Result<Text> {
+fn text(path: &Path) -> Result<SourceText> {
     let contents = fs::read(path).with_context(|| format!("read {}", path.display()))?;
-    Ok(Text { name: path.display().to_string(), contents: String::from_utf8_lossy(&contents).into_owned() })
+    Ok(SourceText {
+        name: path.display().to_string(),
+        contents: String::from_utf8_lossy(&contents).into_owned(),
+    })
 }
 
-fn present(path: &Path) -> Result<Option<Text>> {
+fn present(path: &Path) -> Result<Option<SourceText>> {
     if path.exists() { text(path).map(Some) } else { Ok(None) }
 }
 
 /// Names, services and scripts of this host.
 struct ThisHost;
 
-impl Outside for ThisHost {
+impl ImportHost for ThisHost {
     fn resolve(&self, host: &str, ipv6: bool) -> Option<IpAddr> {
         let addresses = (host, 0).to_socket_addrs().ok()?;
         addresses.map(|address| address.ip()).find(|address| address.is_ipv6() == ipv6)

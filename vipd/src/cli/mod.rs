@@ -27,14 +27,14 @@ use chosen::Choice;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 pub use clap_complete::{Generator, Shell};
 pub use completions::completions;
-use monitor::Verdict;
+use monitor::MonitoringResult;
 use serde::Serialize;
-use vipd_control::status::{self, View};
+use vipd_control::status::{self, StatusView};
 
 use crate::{
     control::{self, ClientError, Request, Response, model::Status},
     daemon::{self, journal, runtime_dir},
-    events::Wanted,
+    events::EventFilter,
     metrics,
 };
 
@@ -86,15 +86,15 @@ status --check has the codes of a monitoring plugin: 0 ok, 1 warning, 2 critical
 #[command(name = "vipd", version, after_help = AFTER_HELP)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run in the foreground until `vipd stop`, SIGTERM, SIGINT or SIGQUIT
     Run {
         #[command(flatten)]
-        source: Source,
+        source: SourceArgs,
         #[command(flatten)]
         pins: Pins,
         #[command(flatten)]
@@ -114,7 +114,7 @@ enum Command {
         log_xdp: bool,
         /// Where the eBPF program runs, for interfaces without an xdp_mode in the configuration
         #[arg(long, value_name = "MODE", value_enum, default_value_t)]
-        xdp_mode: XdpMode,
+        xdp_mode: XdpModeArg,
         /// Serve Prometheus metrics at /metrics on IP:PORT or unix:PATH, without a login
         #[arg(long, value_name = "ADDR")]
         metrics_listen: Option<metrics::Listen>,
@@ -235,7 +235,7 @@ enum Command {
     /// Show the journal of events: state changes, conflicts, checks, reloads. docs/operate/events.md lists all events
     Events {
         #[command(flatten)]
-        choice: events::Choice,
+        choice: events::EventChoice,
         #[command(flatten)]
         runtime: Runtime,
     },
@@ -309,7 +309,7 @@ enum Command {
 
 /// `xdp_mode` on the command line.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum XdpMode {
+enum XdpModeArg {
     /// Native XDP where the driver sees every frame, else tc ingress
     #[default]
     Auto,
@@ -319,12 +319,12 @@ enum XdpMode {
     Tc,
 }
 
-impl From<XdpMode> for vipd_config::XdpMode {
-    fn from(mode: XdpMode) -> Self {
+impl From<XdpModeArg> for vipd_config::XdpMode {
+    fn from(mode: XdpModeArg) -> Self {
         match mode {
-            XdpMode::Auto => Self::Auto,
-            XdpMode::Native => Self::Native,
-            XdpMode::Tc => Self::Tc,
+            XdpModeArg::Auto => Self::Auto,
+            XdpModeArg::Native => Self::Native,
+            XdpModeArg::Tc => Self::Tc,
         }
     }
 }
@@ -352,7 +352,7 @@ impl Runtime {
 
 /// Which configuration, and how it is read.
 #[derive(Debug, Args)]
-struct Source {
+struct SourceArgs {
     /// Configuration file, in keepalived's language
     #[arg(short = 'f', long, value_name = "FILE", default_value = "/etc/keepalived/keepalived.conf")]
     config: PathBuf,
@@ -364,8 +364,8 @@ struct Source {
     allow_unsupported: bool,
 }
 
-impl From<Source> for crate::machine::Source {
-    fn from(Source { config, config_id, allow_unsupported }: Source) -> Self {
+impl From<SourceArgs> for crate::machine::Source {
+    fn from(SourceArgs { config, config_id, allow_unsupported }: SourceArgs) -> Self {
         let unsupported = if allow_unsupported {
             vipd_config::Unsupported::Ignored
         } else {
@@ -384,7 +384,7 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        Command::Run {
+        CliCommand::Run {
             source,
             pins,
             runtime,
@@ -408,12 +408,12 @@ pub fn main() -> ExitCode {
             replace,
             invocation: daemon::Invocation::of_this_process(),
         }),
-        Command::Init { options } => init::init(options),
-        Command::Check { choice, runtime, explain, json, strict } => {
+        CliCommand::Init { options } => init::init(options),
+        CliCommand::Check { choice, runtime, explain, json, strict } => {
             let form = match (json, explain) {
-                (true, _) => check::Form::Json,
-                (_, true) => check::Form::Explain,
-                _ => check::Form::People,
+                (true, _) => check::OutputForm::Json,
+                (_, true) => check::OutputForm::Explain,
+                _ => check::OutputForm::People,
             };
             let chosen = choice.choose(&runtime.socket());
             match check::check(&chosen, form, strict) {
@@ -422,56 +422,56 @@ pub fn main() -> ExitCode {
                 (exit, _) => exit,
             }
         }
-        Command::Doctor { choice, pins, runtime, json, strict } => {
+        CliCommand::Doctor { choice, pins, runtime, json, strict } => {
             let chosen = choice.choose(&runtime.socket());
             match doctor::doctor(chosen, pins.bpffs_dir, runtime.runtime_dir, json, strict) {
                 Ok(exit) => exit,
                 Err(error) => fail(&error),
             }
         }
-        Command::Cleanup { pins, runtime, dry_run, json } => {
-            let places = cleanup::Places { bpffs_dir: pins.bpffs_dir, runtime_dir: runtime.runtime_dir };
+        CliCommand::Cleanup { pins, runtime, dry_run, json } => {
+            let places = cleanup::StateDirs { bpffs_dir: pins.bpffs_dir, runtime_dir: runtime.runtime_dir };
             match cleanup::cleanup(&places, dry_run, json) {
                 Ok(exit) => exit,
                 Err(error) => fail(&error),
             }
         }
-        Command::Status { schema: true, .. } => {
+        CliCommand::Status { schema: true, .. } => {
             shown(print_json(&schemars::schema_for!(Status)).map_err(Into::into))
         }
-        Command::Status { instances, check: true, runtime, .. } => {
+        CliCommand::Status { instances, check: true, runtime, .. } => {
             return monitored(&runtime, instances);
         }
-        Command::Status { instances, long, json, schema: false, check: false, runtime } => {
-            let view = View { instances, long, width: terminal_width() };
+        CliCommand::Status { instances, long, json, schema: false, check: false, runtime } => {
+            let view = StatusView { instances, long, width: terminal_width() };
             ask(&runtime.socket(), &Request::Status, |response| match response {
                 Response::Status(status) => show_status(&view, *status, json),
                 _ => Ok(()),
             })
         }
-        Command::Where { address, runtime } => located(&runtime, &address.to_string(), false),
-        Command::IsMaster { instance, quiet, runtime } => located(&runtime, &instance, quiet),
-        Command::Top { interval, runtime } => match top::run(&runtime.socket(), interval) {
+        CliCommand::Where { address, runtime } => located(&runtime, &address.to_string(), false),
+        CliCommand::IsMaster { instance, quiet, runtime } => located(&runtime, &instance, quiet),
+        CliCommand::Top { interval, runtime } => match top::run(&runtime.socket(), interval) {
             Ok(never) => match never {},
             Err(error) => fail(&error),
         },
-        Command::Events { choice, runtime } => events::events(&runtime.socket(), choice),
-        Command::Reload { dry_run, json, exit_code, runtime } => {
+        CliCommand::Events { choice, runtime } => events::events(&runtime.socket(), choice),
+        CliCommand::Reload { dry_run, json, exit_code, runtime } => {
             let socket = runtime.socket();
             reload::reload(&socket, dry_run, json, exit_code)
         }
-        Command::Handover { instance, to, runtime } => done(&runtime, &Request::HandOver { instance, to }),
-        Command::Drain { runtime } => done(&runtime, &Request::Drain),
-        Command::Undrain { runtime } => done(&runtime, &Request::Undrain),
-        Command::Upgrade { runtime } => done(&runtime, &Request::Upgrade),
-        Command::Import { args } => match import::import(&args) {
+        CliCommand::Handover { instance, to, runtime } => done(&runtime, &Request::HandOver { instance, to }),
+        CliCommand::Drain { runtime } => done(&runtime, &Request::Drain),
+        CliCommand::Undrain { runtime } => done(&runtime, &Request::Undrain),
+        CliCommand::Upgrade { runtime } => done(&runtime, &Request::Upgrade),
+        CliCommand::Import { args } => match import::import(&args) {
             Ok(exit) => exit,
             Err(error) => fail(&error),
         },
-        Command::Completions { shell } => {
+        CliCommand::Completions { shell } => {
             shown(io::stdout().write_all(&completions(shell)).map_err(Into::into))
         }
-        Command::Stop { for_restart, runtime } => {
+        CliCommand::Stop { for_restart, runtime } => {
             let request = if for_restart { Request::Leave } else { Request::Stop };
             ask(&runtime.socket(), &request, |_| Ok(()))
         }
@@ -522,15 +522,15 @@ fn monitored(runtime: &Runtime, instances: Vec<String>) -> ExitCode {
         Ok(Response::Status(status)) => {
             // Without events only an address conflict is not seen.
             let events =
-                control::request(&socket, &Request::Events { wanted: Wanted::default(), follow: false });
+                control::request(&socket, &Request::Events { wanted: EventFilter::default(), follow: false });
             let events = if let Ok(Response::Events(batch)) = events { batch.events } else { Vec::new() };
-            match (View { instances, ..View::default() }).select(*status) {
-                Ok(status) => Verdict::of(&status, whole, &events),
-                Err(unknown) => Verdict::unknown(&unknown),
+            match (StatusView { instances, ..StatusView::default() }).select(*status) {
+                Ok(status) => MonitoringResult::of(&status, whole, &events),
+                Err(unknown) => MonitoringResult::unknown(&unknown),
             }
         }
-        Ok(_) => Verdict::unknown(&"vipd has answered another question"),
-        Err(error) => Verdict::of_silence(error),
+        Ok(_) => MonitoringResult::unknown(&"vipd has answered another question"),
+        Err(error) => MonitoringResult::of_silence(error),
     };
     // The exit code counts, whoever reads the line.
     let _ = writeln!(io::stdout(), "{verdict}");
@@ -570,7 +570,7 @@ fn located(runtime: &Runtime, wanted: &str, quiet: bool) -> Exit {
 }
 
 /// Prints a status: for people, or with `json` for machines.
-fn show_status(view: &View, status: Status, json: bool) -> anyhow::Result<()> {
+fn show_status(view: &StatusView, status: Status, json: bool) -> anyhow::Result<()> {
     let status = view.select(status)?;
     match json {
         true => print_json(&status)?,

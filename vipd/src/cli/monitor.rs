@@ -21,14 +21,14 @@ const CONFLICT_MS: u64 = 3_600_000;
 /// How well a node is, as an exit code of a monitoring plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Health {
+pub enum ServiceState {
     Ok = 0,
     Warning = 1,
     Critical = 2,
     Unknown = 3,
 }
 
-impl fmt::Display for Health {
+impl fmt::Display for ServiceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ok => "OK",
@@ -39,22 +39,22 @@ impl fmt::Display for Health {
     }
 }
 
-impl From<Health> for ExitCode {
-    fn from(health: Health) -> Self {
+impl From<ServiceState> for ExitCode {
+    fn from(health: ServiceState) -> Self {
         Self::from(health as u8)
     }
 }
 
 /// What is said of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    pub health: Health,
+pub struct MonitoringResult {
+    pub health: ServiceState,
     text: String,
     /// Empty, or what follows the bar.
     performance: String,
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for MonitoringResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A bar begins performance data, and there is one line only.
         let text = self.text.replace('|', "/").split_whitespace().collect::<Vec<_>>().join(" ");
@@ -63,24 +63,24 @@ impl fmt::Display for Verdict {
     }
 }
 
-impl Verdict {
-    fn without_a_status(health: Health, text: String) -> Self {
+impl MonitoringResult {
+    fn without_a_status(health: ServiceState, text: String) -> Self {
         Self { health, text, performance: String::new() }
     }
 
     /// Of what cannot be asked for, such as an instance that is not there.
     pub fn unknown(why: &dyn fmt::Display) -> Self {
-        Self::without_a_status(Health::Unknown, why.to_string())
+        Self::without_a_status(ServiceState::Unknown, why.to_string())
     }
 
     /// Of a vipd that has not answered: without one the node serves nothing, unless only the right to ask is missing.
     pub fn of_silence(error: ClientError) -> Self {
         let health = match &error {
-            ClientError::NotRunning(_) | ClientError::Unresponsive { .. } => Health::Critical,
+            ClientError::NotRunning(_) | ClientError::Unresponsive { .. } => ServiceState::Critical,
             ClientError::Io { source, .. } if source.kind() == std::io::ErrorKind::TimedOut => {
-                Health::Critical
+                ServiceState::Critical
             }
-            _ => Health::Unknown,
+            _ => ServiceState::Unknown,
         };
         Self::without_a_status(health, format!("{:#}", anyhow::Error::new(error)))
     }
@@ -92,7 +92,7 @@ impl Verdict {
         problems.extend(conflicts(status, events));
         // Stable: the worst first, each kind in the order of the configuration.
         problems.sort_by_key(|(health, _)| std::cmp::Reverse(*health));
-        let health = problems.first().map_or(Health::Ok, |(health, _)| *health);
+        let health = problems.first().map_or(ServiceState::Ok, |(health, _)| *health);
         let texts: Vec<String> = problems.into_iter().map(|(_, text)| text).collect();
         let text = match texts.split_at(texts.len().min(TOLD)) {
             ([], _) => states(status),
@@ -103,13 +103,13 @@ impl Verdict {
     }
 }
 
-type Problem = (Health, String);
+type Problem = (ServiceState, String);
 
 fn of_node(status: &Status, whole: bool) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut warn = |is: bool, text: String| {
         if is {
-            problems.push((Health::Warning, text));
+            problems.push((ServiceState::Warning, text));
         }
     };
     warn(status.drained, "the node is drained".into());
@@ -125,31 +125,35 @@ fn of_node(status: &Status, whole: bool) -> Vec<Problem> {
 fn of_instance(i: &InstanceStatus) -> Vec<Problem> {
     let name = &i.name;
     let mut problems = Vec::new();
-    let mut add = |health: Health, is: bool, text: String| {
+    let mut add = |health: ServiceState, is: bool, text: String| {
         if is {
             problems.push((health, format!("{name}: {text}")));
         }
     };
     let reason = i.reason.as_deref().unwrap_or("no reason given");
-    add(Health::Critical, i.state == "FAULT", format!("FAULT for {} ({reason})", age(i.in_state_ms)));
-    add(Health::Critical, i.split_brain, "split brain, another router acts as the owner too".into());
+    add(ServiceState::Critical, i.state == "FAULT", format!("FAULT for {} ({reason})", age(i.in_state_ms)));
+    add(ServiceState::Critical, i.split_brain, "split brain, another router acts as the owner too".into());
     let without_lease = i.state == "MASTER" && i.lease_remaining_ms.is_none();
-    add(Health::Critical, without_lease, "MASTER without a lease, its VIPs are not answered".into());
+    add(ServiceState::Critical, without_lease, "MASTER without a lease, its VIPs are not answered".into());
     let waits = !matches!(i.state.as_str(), "MASTER" | "BACKUP" | "FAULT");
-    add(Health::Warning, waits, format!("{} for {}", i.state, age(i.in_state_ms)));
+    add(ServiceState::Warning, waits, format!("{} for {}", i.state, age(i.in_state_ms)));
     add(
-        Health::Warning,
+        ServiceState::Warning,
         i.state == "BACKUP" && i.master.is_none(),
         "BACKUP, and no master has been heard".into(),
     );
-    add(Health::Warning, i.handed_over, "handed over, it ranks last".into());
+    add(ServiceState::Warning, i.handed_over, "handed over, it ranks last".into());
     let differs = i.mismatches.join(", ");
-    add(Health::Warning, !i.mismatches.is_empty(), format!("other routers differ in {differs}"));
+    add(ServiceState::Warning, !i.mismatches.is_empty(), format!("other routers differ in {differs}"));
     let late = i.lease_margin_least_us.is_some_and(|us| us / 1000 < i.advert_interval_ms);
-    add(Health::Warning, late, "the lease nearly ran out in the last two minutes".into());
+    add(ServiceState::Warning, late, "the lease nearly ran out in the last two minutes".into());
     for LineStatus { interface, state, sends_fail, .. } in &i.lines {
-        add(Health::Warning, i.state != "FAULT" && state != "up", format!("line {interface} is {state}"));
-        add(Health::Warning, *sends_fail, format!("adverts do not leave on {interface}"));
+        add(
+            ServiceState::Warning,
+            i.state != "FAULT" && state != "up",
+            format!("line {interface} is {state}"),
+        );
+        add(ServiceState::Warning, *sends_fail, format!("adverts do not leave on {interface}"));
     }
     problems
 }
@@ -172,7 +176,7 @@ fn conflicts(status: &Status, events: &[Record]) -> Vec<Problem> {
         let ago = now.saturating_sub(last.time_unix_ms);
         (ago < CONFLICT_MS).then(|| {
             let (vip, mac) = (text(last, "vip"), text(last, "their_mac"));
-            (Health::Critical, format!("{}: {mac} claimed {vip} {} ago", i.name, age(ago)))
+            (ServiceState::Critical, format!("{}: {mac} claimed {vip} {} ago", i.name, age(ago)))
         })
     };
     status.instances.iter().filter_map(of).collect()
@@ -232,14 +236,14 @@ mod tests {
         status
     }
 
-    fn said(status: &Status) -> (Health, String) {
-        let verdict = Verdict::of(status, true, &[]);
+    fn said(status: &Status) -> (ServiceState, String) {
+        let verdict = MonitoringResult::of(status, true, &[]);
         (verdict.health, verdict.text)
     }
 
     #[test]
     fn the_line_is_one_with_performance_data() {
-        let verdict = Verdict::of(&healthy(), true, &[]);
+        let verdict = MonitoringResult::of(&healthy(), true, &[]);
         assert_eq!(
             verdict.to_string(),
             "VIPD OK - 2 instances: 1 MASTER, 1 BACKUP | instances=2 master=1 backup=1 fault=0;;0 became_master=2c \
@@ -249,7 +253,7 @@ mod tests {
         let mut odd = healthy();
         odd.instances[0].name = "a|b\nc".into();
         odd.instances[0].handed_over = true;
-        let line = Verdict::of(&odd, true, &[]).to_string();
+        let line = MonitoringResult::of(&odd, true, &[]).to_string();
         assert!(line.starts_with("VIPD WARNING - a/b c: handed over, it ranks last | "), "{line}");
         assert_eq!((line.lines().count(), line.matches('|').count()), (1, 1));
     }
@@ -257,43 +261,55 @@ mod tests {
     #[test]
     fn each_problem_has_its_severity() {
         type Change = fn(&mut Status);
-        let cases: &[(Change, Health, &str)] = &[
-            (|_| {}, Health::Ok, "2 instances: 1 MASTER, 1 BACKUP"),
-            (|s| s.instances.truncate(1), Health::Ok, "1 instance: 1 MASTER"),
+        let cases: &[(Change, ServiceState, &str)] = &[
+            (|_| {}, ServiceState::Ok, "2 instances: 1 MASTER, 1 BACKUP"),
+            (|s| s.instances.truncate(1), ServiceState::Ok, "1 instance: 1 MASTER"),
             (
                 |s| s.instances.push(samples::fault("VI_F", 7)),
-                Health::Critical,
+                ServiceState::Critical,
                 "VI_F: FAULT for 5s (link down); VI_F: other routers differ in interval",
             ),
             (
                 |s| s.instances[0].split_brain = true,
-                Health::Critical,
+                ServiceState::Critical,
                 "VI_1: split brain, another router acts as the owner too",
             ),
             (
                 |s| s.instances[0].lease_remaining_ms = None,
-                Health::Critical,
+                ServiceState::Critical,
                 "VI_1: MASTER without a lease, its VIPs are not answered",
             ),
-            (|s| s.drained = true, Health::Warning, "the node is drained"),
-            (|s| s.real_time = false, Health::Warning, "vipd has no real-time scheduling"),
-            (|s| s.tracked = samples::status().tracked, Health::Warning, "vrrp_track_process haproxy fails"),
-            (|s| s.instances[1].state = "INIT".into(), Health::Warning, "VI_6: INIT for 1h 0m"),
-            (|s| s.instances[1].master = None, Health::Warning, "VI_6: BACKUP, and no master has been heard"),
-            (|s| s.instances[1].handed_over = true, Health::Warning, "VI_6: handed over, it ranks last"),
+            (|s| s.drained = true, ServiceState::Warning, "the node is drained"),
+            (|s| s.real_time = false, ServiceState::Warning, "vipd has no real-time scheduling"),
+            (
+                |s| s.tracked = samples::status().tracked,
+                ServiceState::Warning,
+                "vrrp_track_process haproxy fails",
+            ),
+            (|s| s.instances[1].state = "INIT".into(), ServiceState::Warning, "VI_6: INIT for 1h 0m"),
+            (
+                |s| s.instances[1].master = None,
+                ServiceState::Warning,
+                "VI_6: BACKUP, and no master has been heard",
+            ),
+            (
+                |s| s.instances[1].handed_over = true,
+                ServiceState::Warning,
+                "VI_6: handed over, it ranks last",
+            ),
             (
                 |s| s.instances[1].mismatches = vec!["interval".into(), "version".into()],
-                Health::Warning,
+                ServiceState::Warning,
                 "VI_6: other routers differ in interval, version",
             ),
             (
                 |s| s.instances[0].lease_margin_least_us = Some(999_999),
-                Health::Warning,
+                ServiceState::Warning,
                 "VI_1: the lease nearly ran out in the last two minutes",
             ),
             (
                 |s| s.instances[0].lines = samples::master("", 1).lines,
-                Health::Warning,
+                ServiceState::Warning,
                 "VI_1: line eth1 is down",
             ),
             (
@@ -305,7 +321,7 @@ mod tests {
                         ..s.instances[0].lines[1].clone()
                     };
                 },
-                Health::Warning,
+                ServiceState::Warning,
                 "VI_1: adverts do not leave on eth1",
             ),
         ];
@@ -322,7 +338,7 @@ mod tests {
         status.drained = true;
         status.instances[1].split_brain = true;
         let (health, text) = said(&status);
-        assert_eq!(health, Health::Critical);
+        assert_eq!(health, ServiceState::Critical);
         assert!(text.starts_with("VI_6: split brain") && text.ends_with("the node is drained"), "{text}");
         status.instances = (1..=20).map(|n| samples::fault(&format!("F{n}"), n)).collect();
         let (_, text) = said(&status);
@@ -336,8 +352,8 @@ mod tests {
     fn what_is_tracked_counts_only_for_the_whole_node() {
         let mut status = healthy();
         status.tracked = samples::status().tracked;
-        assert_eq!(Verdict::of(&status, false, &[]).health, Health::Ok);
-        assert_eq!(Verdict::of(&status, true, &[]).health, Health::Warning);
+        assert_eq!(MonitoringResult::of(&status, false, &[]).health, ServiceState::Ok);
+        assert_eq!(MonitoringResult::of(&status, true, &[]).health, ServiceState::Warning);
     }
 
     #[test]
@@ -356,13 +372,13 @@ mod tests {
                 .collect::<BTreeMap<_, _>>(),
         };
         for (events, health) in [
-            (vec![conflict(7_000_000, "VI_1"), conflict(90_000, "VI_1")], Health::Critical),
-            (vec![conflict(3_599_999, "VI_1")], Health::Critical),
-            (vec![conflict(3_600_001, "VI_1")], Health::Ok),
-            (vec![conflict(0, "VI_9")], Health::Ok),
-            (vec![Record { event: "rival_heard".into(), ..conflict(0, "VI_1") }], Health::Ok),
+            (vec![conflict(7_000_000, "VI_1"), conflict(90_000, "VI_1")], ServiceState::Critical),
+            (vec![conflict(3_599_999, "VI_1")], ServiceState::Critical),
+            (vec![conflict(3_600_001, "VI_1")], ServiceState::Ok),
+            (vec![conflict(0, "VI_9")], ServiceState::Ok),
+            (vec![Record { event: "rival_heard".into(), ..conflict(0, "VI_1") }], ServiceState::Ok),
         ] {
-            let verdict = Verdict::of(&status, true, &events);
+            let verdict = MonitoringResult::of(&status, true, &events);
             assert_eq!(verdict.health, health, "{events:?}: {verdict}");
             if events.len() == 2 {
                 assert_eq!(verdict.text, "VI_1: 02:00:00:00:00:09 claimed 10.0.0.3 1m 30s ago");
@@ -374,13 +390,13 @@ mod tests {
     fn without_an_answer() {
         let io = |kind| ClientError::Io { path: PathBuf::from("/s"), source: io::Error::from(kind) };
         for (error, health) in [
-            (ClientError::NotRunning(PathBuf::from("/s")), Health::Critical),
-            (ClientError::Unresponsive { pid: Some(7) }, Health::Critical),
-            (io(io::ErrorKind::TimedOut), Health::Critical),
-            (io(io::ErrorKind::PermissionDenied), Health::Unknown),
-            (ClientError::Refused("the daemon is stopping".into()), Health::Unknown),
+            (ClientError::NotRunning(PathBuf::from("/s")), ServiceState::Critical),
+            (ClientError::Unresponsive { pid: Some(7) }, ServiceState::Critical),
+            (io(io::ErrorKind::TimedOut), ServiceState::Critical),
+            (io(io::ErrorKind::PermissionDenied), ServiceState::Unknown),
+            (ClientError::Refused("the daemon is stopping".into()), ServiceState::Unknown),
         ] {
-            let verdict = Verdict::of_silence(error);
+            let verdict = MonitoringResult::of_silence(error);
             assert_eq!(verdict.health, health, "{verdict}");
             assert!(!verdict.to_string().contains('|'));
         }

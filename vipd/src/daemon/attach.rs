@@ -10,7 +10,7 @@ use vipd_config::{XdpMode, XdpModes};
 
 use super::{messages::AttachmentModes, router::Router};
 use crate::{
-    dataplane::{Attached, Attachment, Dataplane, Mode, Wanted},
+    dataplane::{Attached, Attachment, Dataplane, Mode, WantedHook},
     host::{Host, LinkState, Repairs, SharedQueues},
     interface_names::name_of,
 };
@@ -154,21 +154,21 @@ async fn attach_to(
     let mut wanted = wanted(&link, wire, mode)?;
     let mut falls_back = false;
     let present = present.filter(|_| dataplane.is_attached(ifindex));
-    let stays_at_tc = wanted == Wanted::Any && present.is_some_and(|present| present.mode == Mode::Tc);
-    if !matches!(wanted, Wanted::Tc(_))
+    let stays_at_tc = wanted == WantedHook::Any && present.is_some_and(|present| present.mode == Mode::Tc);
+    if !matches!(wanted, WantedHook::Tc(_))
         && !stays_at_tc
         && let Err(error) = host.set_rx_vlan(interface, false)
     {
         // A NIC that strips tags shows XDP two VLANs that look alike.
         match wanted {
-            Wanted::Native => return Err(error),
-            _ => (wanted, falls_back) = (Wanted::Tc(format!("{error:#}")), true),
+            WantedHook::Native => return Err(error),
+            _ => (wanted, falls_back) = (WantedHook::Tc(format!("{error:#}")), true),
         }
     }
     if let Some(present) = present.filter(|present| fits(present, &wanted)) {
         return Ok(present.clone());
     }
-    let prefers_native = wanted == Wanted::Any || falls_back;
+    let prefers_native = wanted == WantedHook::Any || falls_back;
     // With a program attached the answer is another.
     let shared_queues = SharedQueues::of(interface, link.xdp.is_some_and(|xdp| !xdp.generic));
     let (attached, attachment) = dataplane.attach(interface, ifindex, link.mtu, link.xdp, wanted)?;
@@ -192,11 +192,11 @@ async fn attach_to(
 }
 
 /// Whether what is attached is what is wanted.
-fn fits(present: &Attachment, wanted: &Wanted) -> bool {
+fn fits(present: &Attachment, wanted: &WantedHook) -> bool {
     match wanted {
-        Wanted::Any => true,
-        Wanted::Native => present.mode == Mode::Native,
-        Wanted::Tc(_) => present.mode == Mode::Tc,
+        WantedHook::Any => true,
+        WantedHook::Native => present.mode == Mode::Native,
+        WantedHook::Tc(_) => present.mode == Mode::Tc,
     }
 }
 
@@ -222,7 +222,7 @@ fn report(interface: &str, attached: Attached, attachment: &Attachment, prefers_
 }
 
 /// Which hook an interface wants.
-fn wanted(link: &LinkState, wire: &WireUse<'_>, mode: XdpMode) -> Result<Wanted> {
+fn wanted(link: &LinkState, wire: &WireUse<'_>, mode: XdpMode) -> Result<WantedHook> {
     let stacked = link.kind.as_deref().filter(|kind| *kind != "veth");
     let unsuited = match stacked {
         Some("vlan") => Some("the tag of a VLAN interface is gone before XDP would see the frame".to_owned()),
@@ -236,15 +236,15 @@ fn wanted(link: &LinkState, wire: &WireUse<'_>, mode: XdpMode) -> Result<Wanted>
         (XdpMode::Tc, _) if wire.tagged => {
             bail!("{name} cannot have xdp_mode tc: a VLAN interface on it has xdp_mode native")
         }
-        (XdpMode::Tc, _) => Ok(Wanted::Tc("xdp_mode tc".to_owned())),
-        (XdpMode::Auto, _) if !wire.tagged && link.veth => Ok(Wanted::Tc(VETH.to_owned())),
-        (XdpMode::Auto, Some(reason)) if !wire.tagged => Ok(Wanted::Tc(reason)),
-        (XdpMode::Auto, None) if !wire.tagged => Ok(Wanted::Any),
+        (XdpMode::Tc, _) => Ok(WantedHook::Tc("xdp_mode tc".to_owned())),
+        (XdpMode::Auto, _) if !wire.tagged && link.veth => Ok(WantedHook::Tc(VETH.to_owned())),
+        (XdpMode::Auto, Some(reason)) if !wire.tagged => Ok(WantedHook::Tc(reason)),
+        (XdpMode::Auto, None) if !wire.tagged => Ok(WantedHook::Any),
         // What is on the VLAN interface has xdp_mode native.
         (XdpMode::Native | XdpMode::Auto, Some(reason)) => {
             bail!("{name} cannot have xdp_mode native: {reason}; `xdp_mode auto` and `xdp_mode tc` work")
         }
-        (XdpMode::Native | XdpMode::Auto, None) => Ok(Wanted::Native),
+        (XdpMode::Native | XdpMode::Auto, None) => Ok(WantedHook::Native),
     }
 }
 
@@ -293,9 +293,9 @@ mod tests {
             let link = LinkState { kind: kind.map(str::to_owned), veth, ..LinkState::absent("eth0") };
             let wire = WireUse { interface: "eth0", tagged, virtual_mac };
             let name = |mode| match wanted(&link, &wire, mode) {
-                Ok(Wanted::Any) => ANY,
-                Ok(Wanted::Native) => "native",
-                Ok(Wanted::Tc(reason)) => {
+                Ok(WantedHook::Any) => ANY,
+                Ok(WantedHook::Native) => "native",
+                Ok(WantedHook::Tc(reason)) => {
                     assert!(!reason.is_empty());
                     "tc"
                 }

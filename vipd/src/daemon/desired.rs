@@ -11,7 +11,7 @@ use vipd_common::{
 
 use super::{
     host_plan,
-    router::{HeartbeatLink, Router, RouterIdentity, Wire, index_entries, peer_entries, vip_entries},
+    router::{HeartbeatPort, IngressPoint, Router, RouterIdentity, index_entries, peer_entries, vip_entries},
     sockets::Sockets,
 };
 use crate::{
@@ -33,8 +33,8 @@ pub struct Desired {
 #[derive(Debug)]
 pub struct Found {
     /// With its VIPs: its own first.
-    pub links: Vec<(LinkState, Wire)>,
-    pub heartbeats: Vec<HeartbeatLink>,
+    pub links: Vec<(LinkState, IngressPoint)>,
+    pub heartbeats: Vec<HeartbeatPort>,
 }
 
 impl Desired {
@@ -186,7 +186,7 @@ mod tests {
         let mut config = loaded.unwrap_or_else(|failure| panic!("{failure}")).config;
         config.instances = std::iter::repeat_n(config.instances.remove(0), instances).collect();
         let found = || {
-            let wire = Wire { interface: "eth0".into(), ifindex: 7, vlan: 0 };
+            let wire = IngressPoint { interface: "eth0".into(), ifindex: 7, vlan: 0 };
             let link = LinkState { ifindex: 7, ..LinkState::absent("eth0") };
             Found { links: vec![(link, wire)], heartbeats: Vec::new() }
         };

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     desired::Found,
-    router::{HeartbeatLink, Wire, fit, interfaces},
+    router::{HeartbeatPort, IngressPoint, fit, interfaces},
 };
 use crate::{
     host::{Host, LinkError, LinkState},
@@ -73,26 +73,26 @@ impl LookUp<'_> {
                 );
                 absent(name)
             });
-            heartbeats.push(HeartbeatLink::new(state, wire));
+            heartbeats.push(HeartbeatPort::new(state, wire));
         }
         Ok(Found { links, heartbeats })
     }
 
-    async fn interface(&self, name: &str) -> Result<(LinkState, Wire)> {
+    async fn interface(&self, name: &str) -> Result<(LinkState, IngressPoint)> {
         let state = self.host.link(name).await?;
         let wire = match self.modes.of_interface(name) {
             XdpMode::Native => self.wire_below(&state).await?,
             // tc sees frames on the interface itself.
             XdpMode::Auto | XdpMode::Tc => {
-                Wire { interface: name.to_owned(), ifindex: state.ifindex, vlan: 0 }
+                IngressPoint { interface: name.to_owned(), ifindex: state.ifindex, vlan: 0 }
             }
         };
         Ok((self.delays.settled(state), wire))
     }
 
     /// Follows a VLAN interface down to the one whose driver its frames come in by.
-    async fn wire_below(&self, state: &LinkState) -> Result<Wire> {
-        let mut wire = Wire { interface: state.name.clone(), ifindex: state.ifindex, vlan: 0 };
+    async fn wire_below(&self, state: &LinkState) -> Result<IngressPoint> {
+        let mut wire = IngressPoint { interface: state.name.clone(), ifindex: state.ifindex, vlan: 0 };
         let mut vlan = state.vlan;
         let mut tags = 0;
         while let Some(tag) = vlan {
@@ -108,6 +108,6 @@ impl LookUp<'_> {
     }
 }
 
-fn absent(name: &str) -> (LinkState, Wire) {
-    (LinkState::absent(name), Wire { interface: name.to_owned(), ifindex: 0, vlan: 0 })
+fn absent(name: &str) -> (LinkState, IngressPoint) {
+    (LinkState::absent(name), IngressPoint { interface: name.to_owned(), ifindex: 0, vlan: 0 })
 }

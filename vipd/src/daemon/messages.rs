@@ -28,7 +28,7 @@ pub type AttachmentModes = HashMap<u32, Attachment>;
 
 /// What the main thread tells the engine thread.
 #[derive(Debug)]
-pub enum Message {
+pub enum EngineMessage {
     /// An interface or its addresses changed, or it is gone.
     Link(LinkChange),
     /// The interfaces of this host have these MACs now.
@@ -90,9 +90,9 @@ pub enum End {
     Replaced,
 }
 
-/// Nothing is heard of the master of an instance's group: it is to be fenced, and [`Message::Fenced`] the answer.
+/// Nothing is heard of the master of an instance's group: it is to be fenced, and [`EngineMessage::Fenced`] the answer.
 #[derive(Clone, Copy, Debug)]
-pub struct Fence {
+pub struct FenceRequest {
     pub instance: InstanceId,
     pub round: u64,
 }

@@ -40,7 +40,7 @@ use tokio::{runtime, task::LocalSet};
 use self::{event_log::EventLog, exclusive::Exclusive, phases::Phases};
 pub use self::{
     options::Options,
-    upgrade::{Invocation, Reason},
+    upgrade::{Invocation, UpgradeReason},
 };
 use crate::resources;
 

@@ -128,7 +128,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{daemon::router::Wire, host::LinkState};
+    use crate::{daemon::router::IngressPoint, host::LinkState};
 
     /// Routers of instances `name vrid`, with numbers from 0 on.
     fn routers(instances: &[(&str, u8)], group: &[&str]) -> Vec<Router> {
@@ -146,7 +146,7 @@ mod tests {
         );
         let loaded = loaded.unwrap_or_else(|failure| panic!("{failure}"));
         let link = || {
-            let wire = Wire { interface: "eth0".into(), ifindex: 7, vlan: 0 };
+            let wire = IngressPoint { interface: "eth0".into(), ifindex: 7, vlan: 0 };
             vec![(LinkState { ifindex: 7, ..LinkState::absent("eth0") }, wire)]
         };
         let numbered = |(number, spec)| {

@@ -10,13 +10,15 @@ use tokio::{
 
 use super::{
     clock,
-    control::{Control, Drained, EngineHandle, OwnMacs, Reload, Signals, Sources, Succession, Tracking},
+    control::{
+        Control, Drained, EngineHandle, OwnMacs, Reload, Signals, Sources, Succession, TrackingResults,
+    },
     desired::Desired,
     engine,
     event_log::EventLog,
     exclusive::Exclusive,
     interfaces::LookUp,
-    messages::{DesiredHostStates, End, Fence, MESSAGES, Message},
+    messages::{DesiredHostStates, End, EngineMessage, FenceRequest, MESSAGES},
     options::Options,
     outcome::OnRefusal,
     phases::Phases,
@@ -30,7 +32,7 @@ use super::{
 use crate::{
     beside, capabilities,
     control::{self, Role},
-    dataplane::{self, Dataplane, Events, Pinned, Refused},
+    dataplane::{self, Dataplane, Events, LoadRefused, Pinned},
     events::Journal,
     host::{Host, LinkEvents},
     metrics,
@@ -74,10 +76,11 @@ pub async fn serve(
         beside::warn(&config);
     }
     let used = desired.routers().iter().flat_map(Router::present_ports).map(|port| port.name).collect();
-    let tracking = Tracking::start(&config, &accounts, delays, used, &host).await;
-    let parts = Parts { config, origins, status_socket, accounts, tracking, signals, links_rx, commands_rx };
+    let tracking = TrackingResults::start(&config, &accounts, delays, used, &host).await;
+    let parts =
+        StartParts { config, origins, status_socket, accounts, tracking, signals, links_rx, commands_rx };
     phases.end("interfaces");
-    let run = Run { options, exclusive, phases, parts };
+    let run = DaemonRun { options, exclusive, phases, parts };
     let (result, stops, installed) = match incumbent {
         Some(incumbent) => run.after(incumbent, desired, host, (servers, log)).await?,
         None => run.alone(desired, host, metrics, servers).await?,
@@ -99,7 +102,7 @@ pub async fn serve(
 /// What answers others: the control socket and the metrics.
 struct Servers {
     tasks: JoinSet<()>,
-    commands_tx: mpsc::Sender<control::Command>,
+    commands_tx: mpsc::Sender<control::PendingRequest>,
 }
 
 impl Servers {
@@ -132,29 +135,29 @@ async fn endpoint(options: &Options, config: &Config) -> Result<Option<metrics::
 }
 
 /// What was opened before anything was changed.
-struct Parts {
+struct StartParts {
     config: Config,
     origins: Origins,
     status_socket: StatusSocket,
     accounts: Accounts,
-    tracking: Tracking,
+    tracking: TrackingResults,
     signals: Signals,
     links_rx: LinkEvents,
-    commands_rx: mpsc::Receiver<control::Command>,
+    commands_rx: mpsc::Receiver<control::PendingRequest>,
 }
 
 /// What has come of a run: how it has ended, who waits for the end, and what there is to be removed.
 type Ran = (Result<End>, Vec<oneshot::Sender<()>>, Installed);
 
 /// A run that begins.
-struct Run<'r> {
+struct DaemonRun<'r> {
     options: &'r Options,
     exclusive: &'r Exclusive,
     phases: &'r Phases,
-    parts: Parts,
+    parts: StartParts,
 }
 
-/// What the election begins with, beside [`Parts`].
+/// What the election begins with, beside [`StartParts`].
 struct Beginning {
     sockets: Sockets,
     host_states: DesiredHostStates,
@@ -166,18 +169,18 @@ struct Beginning {
 }
 
 /// The main thread's ends of what the engine thread was given, and the thread.
-struct Begun {
+struct BegunEngine {
     engine: (JoinHandle<()>, oneshot::Receiver<Result<End>>),
-    messages_tx: mpsc::Sender<Message>,
+    messages_tx: mpsc::Sender<EngineMessage>,
     host_states_rx: watch::Receiver<DesiredHostStates>,
     notices_rx: mpsc::UnboundedReceiver<Notice>,
-    fences_rx: mpsc::UnboundedReceiver<Fence>,
+    fences_rx: mpsc::UnboundedReceiver<FenceRequest>,
     is_unattached: bool,
     drained: Drained,
     own_macs: OwnMacs,
 }
 
-impl Run<'_> {
+impl DaemonRun<'_> {
     /// Installs what is desired, then runs the election until it is over: no other vipd runs.
     async fn alone(
         self,
@@ -200,7 +203,12 @@ impl Run<'_> {
         Ok((result, stops, installed))
     }
 
-    async fn install(&self, desired: Desired, installed: &mut Installed, events: Events) -> Result<Begun> {
+    async fn install(
+        &self,
+        desired: Desired,
+        installed: &mut Installed,
+        events: Events,
+    ) -> Result<BegunEngine> {
         let modes = self.options.xdp_modes(&self.parts.config);
         let mut outcome = installed.reconcile(desired, &modes, Masters::Inherited, OnRefusal::Stop).await?;
         self.phases.end_with(&outcome.phases);
@@ -266,7 +274,7 @@ impl Run<'_> {
         incumbent: &Incumbent,
         desired: &mut Desired,
         installed: &mut Installed,
-    ) -> Result<Begun, Untaken> {
+    ) -> Result<BegunEngine, Untaken> {
         let modes = self.options.xdp_modes(&self.parts.config);
         let drained = Drained::new(&self.options.state_dir);
         let before = Untaken::Before;
@@ -303,7 +311,12 @@ impl Run<'_> {
     }
 
     /// Has the engine thread begin the election.
-    fn begin(&self, engine: engine::Waiting, beginning: Beginning, installed: &Installed) -> Result<Begun> {
+    fn begin(
+        &self,
+        engine: engine::Waiting,
+        beginning: Beginning,
+        installed: &Installed,
+    ) -> Result<BegunEngine> {
         let Beginning { sockets, host_states, events, is_unattached, drained, own_macs } = beginning;
         let (messages_tx, messages_rx) = mpsc::channel(MESSAGES);
         let (host_states_tx, host_states_rx) = watch::channel(host_states);
@@ -312,7 +325,7 @@ impl Run<'_> {
         let is_drained = drained.is_set()?;
         let results = self.parts.tracking.results();
         let with_result = |router: &Router| Some((router.clone(), *results.get(router.position())?));
-        let engine = engine.start(engine::Parts {
+        let engine = engine.start(engine::EngineParts {
             pages: installed.pages().clone(),
             events,
             routers: installed.routers().iter().filter_map(with_result).collect(),
@@ -327,7 +340,7 @@ impl Run<'_> {
         });
         self.phases.end("engine");
         report_start(self.options, self.parts.config.instances.len(), is_drained, self.phases);
-        Ok(Begun {
+        Ok(BegunEngine {
             engine,
             messages_tx,
             host_states_rx,
@@ -342,16 +355,16 @@ impl Run<'_> {
     /// Serves until the election has ended. `anew`: the program and the host are still as another vipd had them.
     async fn control(
         self,
-        begun: Begun,
+        begun: BegunEngine,
         notifier: Notifier,
         mut servers: Servers,
         installed: &mut Installed,
         anew: bool,
     ) -> (Result<End>, Vec<oneshot::Sender<()>>) {
         let Self { options, exclusive, parts, .. } = self;
-        let Parts { config, origins, status_socket, accounts, tracking, signals, links_rx, commands_rx } =
+        let StartParts { config, origins, status_socket, accounts, tracking, signals, links_rx, commands_rx } =
             parts;
-        let Begun { host_states_rx, notices_rx, fences_rx, .. } = begun;
+        let BegunEngine { host_states_rx, notices_rx, fences_rx, .. } = begun;
         let (thread, end_rx) = begun.engine;
         let sources =
             Sources { signals, links_rx, commands_rx, host_states_rx, notices_rx, fences_rx, end_rx };
@@ -474,7 +487,7 @@ fn load_beside(options: &Options) -> Result<Dataplane> {
 
 /// Has the verifier's log, if there is one, put into a file of the runtime directory.
 fn keep_verifier_log(error: anyhow::Error, dir: &RuntimeDir) -> anyhow::Error {
-    match error.downcast::<Refused>() {
+    match error.downcast::<LoadRefused>() {
         Ok(refused) => refused.kept(|log| dir.keep(runtime_dir::VERIFIER_LOG, log)).into(),
         Err(error) => error,
     }

@@ -72,7 +72,7 @@ impl Incumbent {
         // A new connection has room for a line.
         let sent = self.stream.try_write(&line).context("send the request to the running vipd")?;
         ensure!(sent == line.len(), "the control socket takes no request");
-        let mut answer = Answer::default();
+        let mut answer = SuccessionAnswer::default();
         match timeout(PATIENCE, self.read(&mut answer)).await {
             Ok(read) => read.context("read the answer of the running vipd")?,
             Err(_) => {
@@ -100,14 +100,14 @@ impl Incumbent {
 
     /// Waits until it has ended; not for long.
     pub async fn gone(self) {
-        let mut answer = Answer::default();
+        let mut answer = SuccessionAnswer::default();
         if timeout(END, self.read(&mut answer)).await.is_err() {
             tracing::warn!(pid = self.pid, "the replaced vipd has not ended yet");
         }
     }
 
     /// Reads up to the end of the line, or of the connection.
-    async fn read(&self, answer: &mut Answer) -> io::Result<()> {
+    async fn read(&self, answer: &mut SuccessionAnswer) -> io::Result<()> {
         while !answer.is_whole() {
             let received = self.stream.async_io(Interest::READABLE, || answer.receive(&self.stream)).await;
             match received {
@@ -124,12 +124,12 @@ impl Incumbent {
 
 /// An answer as far as it has come in.
 #[derive(Debug, Default)]
-struct Answer {
+struct SuccessionAnswer {
     text: Vec<u8>,
     locks: Vec<OwnedFd>,
 }
 
-impl Answer {
+impl SuccessionAnswer {
     fn is_whole(&self) -> bool {
         self.text.ends_with(b"\n") || self.text.len() >= MOST_OCTETS
     }

@@ -101,9 +101,9 @@ impl Started {
 
 /// Where a successor says why it does not take over.
 #[derive(Debug)]
-pub struct Reason(File);
+pub struct UpgradeReason(File);
 
-impl Reason {
+impl UpgradeReason {
     /// `None`: this process is no successor that another vipd has started. To be called before anything else is started.
     pub fn of_this_process() -> Option<Self> {
         env::var_os(MARK)?;

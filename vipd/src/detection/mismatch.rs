@@ -10,10 +10,10 @@ use crate::time::Instant;
 
 /// The counters of one instance at one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Sample {
+pub struct CounterSample {
     pub counters: InstanceCounters,
     /// The last advert that failed a check, if any has.
-    pub refused: Option<Refused>,
+    pub refused: Option<RefusedAdvert>,
     /// Adverts of other virtual routers, on any interface.
     pub foreign: u64,
     /// Whether this master has heard nobody while another station claims its VIPs: only then adverts of other virtual routers matter.
@@ -22,7 +22,7 @@ pub struct Sample {
 
 /// An advert that failed a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedAdvert {
     pub source: IpAddr,
     /// The check: a number of [`InstanceCount`](vipd_common::abi::InstanceCount).
     pub reason: u32,
@@ -31,30 +31,30 @@ pub struct Refused {
 }
 
 /// The mismatches.
-struct Kind {
+struct MismatchKind {
     what: &'static str,
-    count: fn(&Sample) -> u64,
+    count: fn(&CounterSample) -> u64,
     /// Only of an instance that hears nobody.
     of_deaf: bool,
     fix: &'static str,
 }
 
-impl Kind {
+impl MismatchKind {
     /// Whether one advert that fails this check makes the count rise.
     fn counts(&self, reason: u32) -> bool {
         let mut counters = [0u64; InstanceCounters::NAMES.len()];
         let Some(counter) = counters.get_mut(reason as usize) else { return false };
         *counter = 1;
         let counters = zerocopy::transmute!(counters);
-        (self.count)(&Sample { counters, refused: None, foreign: 0, deaf: false }) > 0
+        (self.count)(&CounterSample { counters, refused: None, foreign: 0, deaf: false }) > 0
     }
 }
 
-const fn kind(what: &'static str, count: fn(&Sample) -> u64, fix: &'static str) -> Kind {
-    Kind { what, count, of_deaf: false, fix }
+const fn kind(what: &'static str, count: fn(&CounterSample) -> u64, fix: &'static str) -> MismatchKind {
+    MismatchKind { what, count, of_deaf: false, fix }
 }
 
-const KINDS: &[Kind] = &[
+const KINDS: &[MismatchKind] = &[
     kind(
         "password",
         |s| s.counters.auth_failures,
@@ -110,7 +110,7 @@ const KINDS: &[Kind] = &[
         |s| s.counters.own_source,
         "adverts arrive from this router's own address: another machine has the address, or the network has a loop",
     ),
-    Kind {
+    MismatchKind {
         what: "vrid",
         count: |s| s.foreign,
         of_deaf: true,
@@ -120,9 +120,9 @@ const KINDS: &[Kind] = &[
 
 /// A report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub enum MismatchFinding {
     /// `count` adverts do not fit, since the last report; the last one, if it was discarded and is known.
-    Seen { what: &'static str, fix: &'static str, count: u64, last: Option<Refused> },
+    Seen { what: &'static str, fix: &'static str, count: u64, last: Option<RefusedAdvert> },
     /// There were no more, after `count` in all; it took `lasted` from the first to the last.
     Over { what: &'static str, count: u64, lasted: Duration },
 }
@@ -148,7 +148,13 @@ struct GoingOn {
 
 impl Mismatches {
     /// Compares the counters of an instance with the last ones. A mismatch that has stood still for `quiet` is over. The first call only records.
-    pub fn look(&mut self, instance: &str, sample: &Sample, quiet: Duration, now: Instant) -> Vec<Finding> {
+    pub fn look(
+        &mut self,
+        instance: &str,
+        sample: &CounterSample,
+        quiet: Duration,
+        now: Instant,
+    ) -> Vec<MismatchFinding> {
         let counts: Vec<u64> = KINDS.iter().map(|kind| (kind.count)(sample)).collect();
         let Some(watched) = self.0.get_mut(instance) else {
             let going_on = vec![None; KINDS.len()];
@@ -179,23 +185,28 @@ impl Mismatches {
 }
 
 fn step(
-    kind: &Kind,
+    kind: &MismatchKind,
     risen: u64,
-    refused: Option<Refused>,
+    refused: Option<RefusedAdvert>,
     going_on: &mut Option<GoingOn>,
     quiet: Duration,
     now: Instant,
-) -> Option<Finding> {
-    let Kind { what, fix, .. } = *kind;
+) -> Option<MismatchFinding> {
+    let MismatchKind { what, fix, .. } = *kind;
     if risen > 0 {
         let new = GoingOn { began: now, last: now, count: 0, rate_limiter: RateLimiter::default() };
         let it = going_on.get_or_insert(new);
         (it.last, it.count) = (now, it.count.saturating_add(risen));
         let last = refused.filter(|refused| kind.counts(refused.reason));
-        return it.rate_limiter.note(risen, now).map(|count| Finding::Seen { what, fix, count, last });
+        return it.rate_limiter.note(risen, now).map(|count| MismatchFinding::Seen {
+            what,
+            fix,
+            count,
+            last,
+        });
     }
     let over = going_on.take_if(|it| now.saturating_since(it.last) >= quiet)?;
-    Some(Finding::Over { what, count: over.count, lasted: over.last.saturating_since(over.began) })
+    Some(MismatchFinding::Over { what, count: over.count, lasted: over.last.saturating_since(over.began) })
 }
 
 #[cfg(test)]
@@ -229,12 +240,12 @@ mod tests {
             ("own_source", "own_address"),
         ] {
             let mut mismatches = Mismatches::default();
-            let sample = |counters| Sample { counters, refused: None, foreign: 0, deaf: false };
+            let sample = |counters| CounterSample { counters, refused: None, foreign: 0, deaf: false };
             assert_eq!(mismatches.look("A", &sample(InstanceCounters::default()), QUIET, at(100)), []);
             let mut numbers = [0u64; InstanceCounters::NAMES.len()];
             numbers[InstanceCounters::NAMES.iter().position(|name| *name == counter).unwrap()] = 3;
             let findings = mismatches.look("A", &sample(zerocopy::transmute!(numbers)), QUIET, at(105));
-            let [Finding::Seen { what: found, fix, count: 3, last: None }] = findings[..] else {
+            let [MismatchFinding::Seen { what: found, fix, count: 3, last: None }] = findings[..] else {
                 panic!("{findings:?}")
             };
             assert_eq!(found, what, "{counter}");
@@ -246,18 +257,24 @@ mod tests {
     /// The sender is named if the last advert that was discarded is one of those that are told of.
     #[test]
     fn the_sender_is_named() {
-        let refused =
-            |reason: InstanceCount| Refused { source: [10, 0, 0, 6].into(), reason: reason as u32, ttl: 64 };
+        let refused = |reason: InstanceCount| RefusedAdvert {
+            source: [10, 0, 0, 6].into(),
+            reason: reason as u32,
+            ttl: 64,
+        };
         for (reason, named) in [(InstanceCount::IpTtlErrors, true), (InstanceCount::AuthFailures, false)] {
             let mut mismatches = Mismatches::default();
             let mut look = |ip_ttl_errors, s| {
                 let counters = InstanceCounters { ip_ttl_errors, ..InstanceCounters::default() };
-                let sample = Sample { counters, refused: Some(refused(reason)), foreign: 0, deaf: false };
+                let sample =
+                    CounterSample { counters, refused: Some(refused(reason)), foreign: 0, deaf: false };
                 mismatches.look("A", &sample, QUIET, at(s))
             };
             look(0, 100);
             let findings = look(1, 105);
-            let [Finding::Seen { what: "ttl", last, .. }] = findings[..] else { panic!("{findings:?}") };
+            let [MismatchFinding::Seen { what: "ttl", last, .. }] = findings[..] else {
+                panic!("{findings:?}")
+            };
             assert_eq!(last, named.then_some(refused(reason)));
         }
     }
@@ -270,11 +287,11 @@ mod tests {
         for s in (100..300).step_by(5) {
             count += u64::from((110..=200).contains(&s));
             let counters = InstanceCounters { auth_failures: count, ..InstanceCounters::default() };
-            let sample = Sample { counters, refused: None, foreign: 0, deaf: false };
+            let sample = CounterSample { counters, refused: None, foreign: 0, deaf: false };
             for finding in mismatches.look("A", &sample, QUIET, at(s)) {
                 told.push(match finding {
-                    Finding::Seen { count, .. } => (s, count, None),
-                    Finding::Over { count, lasted, .. } => (s, count, Some(lasted.as_secs())),
+                    MismatchFinding::Seen { count, .. } => (s, count, None),
+                    MismatchFinding::Over { count, lasted, .. } => (s, count, Some(lasted.as_secs())),
                 });
             }
         }
@@ -286,7 +303,8 @@ mod tests {
     fn others_adverts_count_only_for_one_that_hears_nobody() {
         let mut mismatches = Mismatches::default();
         let mut look = |foreign, deaf, s| {
-            let sample = Sample { counters: InstanceCounters::default(), refused: None, foreign, deaf };
+            let sample =
+                CounterSample { counters: InstanceCounters::default(), refused: None, foreign, deaf };
             mismatches.look("A", &sample, QUIET, at(s)).len()
         };
         for (foreign, deaf, s, findings) in
@@ -303,7 +321,7 @@ mod tests {
         let mut look = |checksum_errors, s| {
             let counters = InstanceCounters { checksum_errors, ..InstanceCounters::default() };
             mismatches
-                .look("A", &Sample { counters, refused: None, foreign: 0, deaf: false }, QUIET, at(s))
+                .look("A", &CounterSample { counters, refused: None, foreign: 0, deaf: false }, QUIET, at(s))
                 .len()
         };
         assert_eq!([look(9, 100), look(0, 105), look(1, 110)], [0, 0, 1]);

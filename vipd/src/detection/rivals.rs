@@ -54,7 +54,7 @@ const QUIET_AT_LEAST: Duration = Duration::from_secs(3);
 
 /// A report about a rival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub enum RivalFinding {
     /// The first sign: mostly the rival is about to give way.
     Seen,
     /// The rival does not give way.
@@ -97,7 +97,7 @@ impl Rivals {
         rival: Rival,
         evidence: Evidence,
         now: Instant,
-    ) -> Option<Finding> {
+    ) -> Option<RivalFinding> {
         let mut first = false;
         let episode = self.0.entry(instance).or_insert_with(|| {
             first = true;
@@ -136,9 +136,9 @@ impl Rivals {
         if decides && !episode.split && episode.signs >= signs && now.saturating_since(episode.began) >= span
         {
             episode.split = true;
-            return Some(Finding::SplitBrain);
+            return Some(RivalFinding::SplitBrain);
         }
-        first.then_some(Finding::Seen)
+        first.then_some(RivalFinding::Seen)
     }
 
     /// The instance is no longer master; its split brains are over.
@@ -191,7 +191,7 @@ impl Episode {
 mod tests {
     use super::*;
     use Evidence::{Advert, Claim};
-    use Finding::{Seen, SplitBrain};
+    use RivalFinding::{Seen, SplitBrain};
 
     const ONE: InstanceId = InstanceId(1);
     const SECOND: Duration = Duration::from_secs(1);

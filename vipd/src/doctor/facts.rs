@@ -15,7 +15,7 @@ use crate::{
 /// A host, a configuration, and the running vipd if there is one.
 #[derive(Debug)]
 pub struct Facts {
-    pub machine: Machine,
+    pub machine: MachineFacts,
     /// Its diagnostics have the path of the file.
     pub configuration: Result<Loaded, Failure>,
     pub running: Option<Status>,
@@ -49,7 +49,7 @@ pub struct Facts {
 
 /// The machine and what vipd may do on it.
 #[derive(Clone, Debug)]
-pub struct Machine {
+pub struct MachineFacts {
     /// As `uname -r` and `uname -v`.
     pub release: String,
     pub version: String,
@@ -71,12 +71,12 @@ pub struct Machine {
     pub clocksource: Option<String>,
     /// Whether this process has another boot-time clock than BPF programs; `None`: it is not known.
     pub clock: Option<Result<(), ClockDiffers>>,
-    pub programs: Programs,
+    pub programs: ProgramSupport,
 }
 
 /// Whether the kernel loads vipd's eBPF programs.
 #[derive(Clone, Debug)]
-pub enum Programs {
+pub enum ProgramSupport {
     Loaded(Vec<Verified>),
     /// The kernel's answer, and the remedy.
     Refused {

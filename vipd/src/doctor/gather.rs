@@ -12,9 +12,9 @@ use nix::sys::{
     statfs::{BPF_FS_MAGIC, statfs},
     utsname::uname,
 };
-use vipd_config::{Command, Config, Fence, Fifo, Notify, Told};
+use vipd_config::{Command, Config, Fence, Fifo, Notify, NotifySettings};
 
-use super::{Broken, Facts, InterfaceSettings, Machine, Programs, Unanswered};
+use super::{Broken, Facts, InterfaceSettings, MachineFacts, ProgramSupport, Unanswered};
 use crate::{
     beside::{self, KEEPALIVED, Speaker},
     cleanup,
@@ -23,7 +23,7 @@ use crate::{
         model::{ArbiterStatus, Status},
     },
     daemon::{clock, runtime_dir},
-    dataplane::{self, Refused},
+    dataplane::{self, LoadRefused},
     host::Survey,
     machine::Source,
     processes::{self, Process},
@@ -33,21 +33,21 @@ use crate::{
 
 /// Where to find the facts.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub struct FactSources {
     pub source: Source,
     pub bpffs_dir: PathBuf,
     pub runtime_dir: PathBuf,
 }
 
-impl From<&Places> for cleanup::Places {
-    fn from(places: &Places) -> Self {
+impl From<&FactSources> for cleanup::StateDirs {
+    fn from(places: &FactSources) -> Self {
         Self { bpffs_dir: places.bpffs_dir.clone(), runtime_dir: places.runtime_dir.clone() }
     }
 }
 
 impl Facts {
     /// Needs a tokio runtime. Asks the targets of arbiters if no vipd runs; otherwise it changes and sends nothing.
-    pub async fn gather(places: &Places) -> Self {
+    pub async fn gather(places: &FactSources) -> Self {
         let (running, unanswered) = match status(&places.runtime_dir) {
             Ok(running) => (running, None),
             Err(unanswered) => (None, Some(unanswered)),
@@ -61,7 +61,7 @@ impl Facts {
         }
         let left = match (&running, &unanswered) {
             (Some(_), _) | (_, Some(_)) => Ok(Vec::new()),
-            (None, None) => cleanup::survey(&cleanup::Places::from(places)).await,
+            (None, None) => cleanup::survey(&cleanup::StateDirs::from(places)).await,
         };
         let leftovers = left.map_err(|error| format!("{error:#}"));
         let ruleset = scripts::read("nft", &["-j", "list", "ruleset"], PATIENCE).await;
@@ -105,14 +105,14 @@ fn status(runtime_dir: &Path) -> Result<Option<Status>, Unanswered> {
 }
 
 /// The limits and capabilities are those of vipd, or of this process if none runs.
-fn machine(bpffs_dir: &Path, vipd: Option<u32>) -> Machine {
+fn machine(bpffs_dir: &Path, vipd: Option<u32>) -> MachineFacts {
     let process = Process::of(vipd);
     let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
     let (release, version) = uname().map_or_else(
         |_| Default::default(),
         |name| (name.release().to_string_lossy().into_owned(), name.version().to_string_lossy().into_owned()),
     );
-    Machine {
+    MachineFacts {
         release,
         version,
         bpffs: statfs(bpffs_dir).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
@@ -139,16 +139,18 @@ fn machine(bpffs_dir: &Path, vipd: Option<u32>) -> Machine {
 }
 
 /// Loads the programs as a test, if this process may; nothing is attached, pinned or left loaded.
-fn programs() -> Programs {
+fn programs() -> ProgramSupport {
     let missing = dataplane::missing_capabilities();
     if !missing.is_empty() {
-        return Programs::Untried(format!("this command runs without {}", missing.join(", ")));
+        return ProgramSupport::Untried(format!("this command runs without {}", missing.join(", ")));
     }
     match dataplane::try_load() {
-        Ok(verified) => Programs::Loaded(verified),
-        Err(error) => match error.downcast_ref::<Refused>() {
-            Some(refused) => Programs::Refused { what: refused.what(), fix: refused.remedy().to_owned() },
-            None => Programs::Untried(format!("{error:#}")),
+        Ok(verified) => ProgramSupport::Loaded(verified),
+        Err(error) => match error.downcast_ref::<LoadRefused>() {
+            Some(refused) => {
+                ProgramSupport::Refused { what: refused.what(), fix: refused.remedy().to_owned() }
+            }
+            None => ProgramSupport::Untried(format!("{error:#}")),
         },
     }
 }
@@ -192,7 +194,7 @@ fn broken(config: &Config) -> Vec<Broken> {
     for script in config.tracking().scripts {
         commands.push((format!("vrrp_script {}", script.name), script.command));
     }
-    for Told { name, notify, .. } in config.told() {
+    for NotifySettings { name, notify, .. } in config.told() {
         let Notify { master, backup, fault, stop, deleted, lower_heard, any, conflict } = notify;
         let deleted = deleted.and_then(|deleted| deleted.0);
         let all = [

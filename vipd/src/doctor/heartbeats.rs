@@ -3,7 +3,7 @@
 use vipd_config::Instance;
 
 use super::{Facts, Findings};
-use crate::host::Unusable;
+use crate::host::UnusableInterface;
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
     for instance in facts.instances() {
@@ -44,7 +44,7 @@ fn link(facts: &Facts, instance: &Instance, name: &str, findings: &mut Findings)
             "correct the name (ip link); vipd uses the link as soon as it exists",
         );
     };
-    if let Err(Unusable { why, remedy, .. }) = link.state.usable() {
+    if let Err(UnusableInterface { why, remedy, .. }) = link.state.usable() {
         let what = format!("the heartbeat link {name} of {of} {why}: vipd does not use it");
         return findings.warning(name, "heartbeat", what, remedy);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Facts, Findings, Machine, Programs};
+use super::{Facts, Findings, MachineFacts, ProgramSupport};
 use crate::dataplane::{OLDEST_KERNEL, Verified};
 
 const KERNEL: &str = "kernel";
@@ -21,7 +21,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
     preemption(facts, findings);
 }
 
-fn release(Machine { release, .. }: &Machine, findings: &mut Findings) {
+fn release(MachineFacts { release, .. }: &MachineFacts, findings: &mut Findings) {
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let (major, minor) = OLDEST_KERNEL;
@@ -33,7 +33,7 @@ fn release(Machine { release, .. }: &Machine, findings: &mut Findings) {
     }
 }
 
-fn bpffs(Machine { bpffs_dir, bpffs, bpffs_shared, .. }: &Machine, findings: &mut Findings) {
+fn bpffs(MachineFacts { bpffs_dir, bpffs, bpffs_shared, .. }: &MachineFacts, findings: &mut Findings) {
     let dir = bpffs_dir.display();
     match (bpffs, bpffs_shared) {
         (true, None) => findings.ok(KERNEL, "bpffs", format!("a BPF file system is at {dir}")),
@@ -51,7 +51,7 @@ fn bpffs(Machine { bpffs_dir, bpffs, bpffs_shared, .. }: &Machine, findings: &mu
     }
 }
 
-fn capabilities(Machine { capabilities, .. }: &Machine, findings: &mut Findings) {
+fn capabilities(MachineFacts { capabilities, .. }: &MachineFacts, findings: &mut Findings) {
     let has = |number: u32| capabilities & (1 << number) != 0;
     let missing = |wanted: &[(&'static str, u32)]| {
         let lacks = |(_, number): &&(&str, u32)| {
@@ -84,17 +84,17 @@ fn capabilities(Machine { capabilities, .. }: &Machine, findings: &mut Findings)
 }
 
 /// Whether the kernel loads the programs: verifiers differ from version to version.
-fn programs(Machine { programs, .. }: &Machine, findings: &mut Findings) {
+fn programs(MachineFacts { programs, .. }: &MachineFacts, findings: &mut Findings) {
     match programs {
-        Programs::Loaded(verified) => {
+        ProgramSupport::Loaded(verified) => {
             for Verified { program, instructions } in verified {
                 let walked = instructions.map(|count| format!(": its verifier walked {count} instructions"));
                 let what = format!("the kernel loads {program}{}", walked.unwrap_or_default());
                 findings.ok(KERNEL, "program", what);
             }
         }
-        Programs::Refused { what, fix } => findings.problem(KERNEL, "program", what, fix),
-        Programs::Untried(why) => {
+        ProgramSupport::Refused { what, fix } => findings.problem(KERNEL, "program", what, fix),
+        ProgramSupport::Untried(why) => {
             findings.skipped(
                 KERNEL,
                 "program",
@@ -104,7 +104,7 @@ fn programs(Machine { programs, .. }: &Machine, findings: &mut Findings) {
     }
 }
 
-fn jit(Machine { jit, .. }: &Machine, findings: &mut Findings) {
+fn jit(MachineFacts { jit, .. }: &MachineFacts, findings: &mut Findings) {
     match jit {
         Some(0) => findings.warning(
             KERNEL,
@@ -119,7 +119,7 @@ fn jit(Machine { jit, .. }: &Machine, findings: &mut Findings) {
     }
 }
 
-fn memory(Machine { memlock, capabilities, .. }: &Machine, findings: &mut Findings) {
+fn memory(MachineFacts { memlock, capabilities, .. }: &MachineFacts, findings: &mut Findings) {
     match memlock {
         Some(limit) if capabilities & (1 << IPC_LOCK) == 0 && *limit < LOCKED => {
             let what = format!("RLIMIT_MEMLOCK is {limit} octets: too little to lock memory");
@@ -130,7 +130,7 @@ fn memory(Machine { memlock, capabilities, .. }: &Machine, findings: &mut Findin
 }
 
 fn real_time(facts: &Facts, findings: &mut Findings) {
-    let Machine { capabilities, rtprio, .. } = &facts.machine;
+    let MachineFacts { capabilities, rtprio, .. } = &facts.machine;
     let fix =
         "CAP_SYS_NICE, or LimitRTPRIO=60 in the unit; in a container also a real-time budget of its cgroup";
     match &facts.running {
@@ -145,7 +145,7 @@ fn real_time(facts: &Facts, findings: &mut Findings) {
     }
 }
 
-fn clock(Machine { clocksource, .. }: &Machine, findings: &mut Findings) {
+fn clock(MachineFacts { clocksource, .. }: &MachineFacts, findings: &mut Findings) {
     match clocksource.as_deref() {
         Some(slow @ ("hpet" | "acpi_pm" | "jiffies" | "refined-jiffies" | "pit")) => {
             let what = format!("the clock source is {slow}: reading the clock is slow or coarse");
@@ -158,7 +158,7 @@ fn clock(Machine { clocksource, .. }: &Machine, findings: &mut Findings) {
 }
 
 /// Of this command; a vipd that runs has compared them when it was started.
-fn time_namespace(Machine { clock, .. }: &Machine, findings: &mut Findings) {
+fn time_namespace(MachineFacts { clock, .. }: &MachineFacts, findings: &mut Findings) {
     match clock {
         Some(Ok(())) => findings.ok(KERNEL, "time-namespace", "vipd and its programs have the same clock"),
         Some(Err(differs)) => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Facts, Findings};
-use crate::host::{Kind, Leftover};
+use crate::host::{Leftover, LeftoverKind};
 
 const ABOUT: &str = "vipd";
 const CHECK: &str = "leftovers";
@@ -13,7 +13,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
         return;
     }
     let left = match &facts.leftovers {
-        Ok(left) => left.iter().filter(|left| left.kind != Kind::File).collect::<Vec<&Leftover>>(),
+        Ok(left) => left.iter().filter(|left| left.kind != LeftoverKind::File).collect::<Vec<&Leftover>>(),
         Err(why) => {
             return findings.skipped(
                 ABOUT,
@@ -41,7 +41,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
 
 /// `1 program, 2 routes`.
 fn counted(left: &[&Leftover]) -> String {
-    let mut counts: BTreeMap<(Kind, &str, &str), usize> = BTreeMap::new();
+    let mut counts: BTreeMap<(LeftoverKind, &str, &str), usize> = BTreeMap::new();
     for one in left {
         let (one_of, many) = words(one.kind);
         *counts.entry((one.kind, one_of, many)).or_default() += 1;
@@ -53,20 +53,20 @@ fn counted(left: &[&Leftover]) -> String {
     counted.collect::<Vec<_>>().join(", ")
 }
 
-fn words(kind: Kind) -> (&'static str, &'static str) {
+fn words(kind: LeftoverKind) -> (&'static str, &'static str) {
     match kind {
-        Kind::VisibleAddress => ("address of vip_visible", "addresses of vip_visible"),
-        Kind::VirtualRule => ("virtual rule", "virtual rules"),
-        Kind::VirtualRoute => ("virtual route", "virtual routes"),
-        Kind::Route => ("route", "routes"),
-        Kind::Rule => ("rule", "rules"),
-        Kind::Address => ("address on lo", "addresses on lo"),
-        Kind::MacFilter => ("MAC filter entry", "MAC filter entries"),
-        Kind::Promiscuous => ("promiscuous interface", "promiscuous interfaces"),
-        Kind::RxVlan => ("rxvlan setting", "rxvlan settings"),
-        Kind::Sysctl => ("sysctl", "sysctls"),
-        Kind::Program => ("program", "programs"),
-        Kind::Pins => ("pin directory", "pin directories"),
-        Kind::File => ("file", "files"),
+        LeftoverKind::VisibleAddress => ("address of vip_visible", "addresses of vip_visible"),
+        LeftoverKind::VirtualRule => ("virtual rule", "virtual rules"),
+        LeftoverKind::VirtualRoute => ("virtual route", "virtual routes"),
+        LeftoverKind::Route => ("route", "routes"),
+        LeftoverKind::Rule => ("rule", "rules"),
+        LeftoverKind::Address => ("address on lo", "addresses on lo"),
+        LeftoverKind::MacFilter => ("MAC filter entry", "MAC filter entries"),
+        LeftoverKind::Promiscuous => ("promiscuous interface", "promiscuous interfaces"),
+        LeftoverKind::RxVlan => ("rxvlan setting", "rxvlan settings"),
+        LeftoverKind::Sysctl => ("sysctl", "sysctls"),
+        LeftoverKind::Program => ("program", "programs"),
+        LeftoverKind::Pins => ("pin directory", "pin directories"),
+        LeftoverKind::File => ("file", "files"),
     }
 }

@@ -9,7 +9,7 @@ use super::{Facts, Findings};
 use crate::{
     control::model::ProgramHook,
     dataplane::NATIVE_MTU,
-    host::{SurveyedLink, Unusable, is_local},
+    host::{SurveyedLink, UnusableInterface, is_local},
 };
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
@@ -55,7 +55,7 @@ fn usable(link: &SurveyedLink, instances: &[&Instance], findings: &mut Findings)
     let taken = || if virtual_mac { link.state.takes_virtual_mac() } else { Ok(()) };
     match link.state.usable().and_then(|()| taken()) {
         Ok(()) => true,
-        Err(Unusable { interface, why, remedy }) => {
+        Err(UnusableInterface { interface, why, remedy }) => {
             findings.problem(&interface, "usable", format!("it {why}: vipd refuses it"), remedy);
             false
         }

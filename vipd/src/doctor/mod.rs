@@ -23,8 +23,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-pub use facts::{Broken, Facts, InterfaceSettings, Machine, Programs, Unanswered};
-pub use gather::Places;
+pub use facts::{Broken, Facts, InterfaceSettings, MachineFacts, ProgramSupport, Unanswered};
+pub use gather::FactSources;
 
 /// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -19,8 +19,8 @@ use crate::{
     control::model::{ArbiterStatus, InstanceStatus, Status, TargetStatus},
     dataplane::{ClockDiffers, Verified},
     host::{
-        BridgeState, Controller, Kind, Leftover, LinkAddress, LinkState, SharedQueues, Survey, SurveyedLink,
-        SurveyedRule, VlanState, XdpState,
+        BridgeState, Controller, InterfaceAddress, Leftover, LeftoverKind, LinkState, SharedQueues, Survey,
+        SurveyedLink, SurveyedRule, VlanState, XdpState,
     },
 };
 
@@ -36,7 +36,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn link(ifindex: u32, name: &str, address: &str) -> SurveyedLink {
-    let address = LinkAddress { address: ip(address), prefix_len: 24, secondary: false };
+    let address = InterfaceAddress { address: ip(address), prefix_len: 24, secondary: false };
     let state = LinkState { ifindex, mtu: 1500, up: true, enabled: true, ..LinkState::absent(name) };
     SurveyedLink {
         state: LinkState { addresses: vec![address], ..state },
@@ -66,7 +66,7 @@ fn instance() -> InstanceStatus {
 fn idle() -> Facts {
     let settings = InterfaceSettings::default();
     Facts {
-        machine: Machine {
+        machine: MachineFacts {
             release: "6.1.0-37-amd64".to_owned(),
             version: "#1 SMP PREEMPT_DYNAMIC Debian 6.1.140-1".to_owned(),
             bpffs_dir: "/sys/fs/bpf".into(),
@@ -79,7 +79,10 @@ fn idle() -> Facts {
             jit: Some(1),
             clocksource: Some("tsc".to_owned()),
             clock: Some(Ok(())),
-            programs: Programs::Loaded(vec![Verified { program: "vipd_xdp", instructions: Some(175_000) }]),
+            programs: ProgramSupport::Loaded(vec![Verified {
+                program: "vipd_xdp",
+                instructions: Some(175_000),
+            }]),
         },
         configuration: parse(CONFIG),
         running: None,

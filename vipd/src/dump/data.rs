@@ -27,7 +27,7 @@ pub fn data(config: &Config, status: &Status) -> String {
         notified(&mut text, &instance, mailed);
     }
     groups(&mut text, config, status);
-    let tracked = Watched { config, status, tracking: &tracking };
+    let tracked = TrackedObjects { config, status, tracking: &tracking };
     tracked.scripts(&mut text);
     tracked.files(&mut text);
     tracked.processes(&mut text);
@@ -230,13 +230,13 @@ fn group_state(states: &[&str]) -> &'static str {
 }
 
 /// The tracked objects and their states.
-struct Watched<'w> {
+struct TrackedObjects<'w> {
     config: &'w Config,
     status: &'w Status,
     tracking: &'w Tracking,
 }
 
-impl Watched<'_> {
+impl TrackedObjects<'_> {
     fn scripts(&self, text: &mut Text) {
         text.heading("VRRP Scripts", &self.tracking.scripts);
         for (i, script) in self.tracking.scripts.iter().enumerate() {

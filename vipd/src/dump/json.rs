@@ -22,7 +22,8 @@ pub fn json(config: &Config, status: &Status, version: u8) -> String {
     let text = if version == 1 {
         serde_json::to_string(&vrrp)
     } else {
-        let track_process = tracking.processes.iter().map(|process| Process::of(process, status)).collect();
+        let track_process =
+            tracking.processes.iter().map(|process| ProcessJson::of(process, status)).collect();
         serde_json::to_string(&Whole { vrrp, track_process })
     };
     text.expect("strings, numbers, lists and structs of them can be written")
@@ -32,7 +33,7 @@ pub fn json(config: &Config, status: &Status, version: u8) -> String {
 #[derive(Serialize)]
 struct Whole {
     vrrp: Vec<Vrrp>,
-    track_process: Vec<Process>,
+    track_process: Vec<ProcessJson>,
 }
 
 /// One element of version 1.
@@ -77,7 +78,7 @@ struct Data {
     smtp_alert: bool,
     notify_deleted: bool,
     #[serde(flatten)]
-    scripts: Scripts,
+    scripts: NotifyScripts,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     vips: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -87,7 +88,7 @@ struct Data {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     vrules: Vec<String>,
     #[serde(flatten)]
-    tracked: Names,
+    tracked: TrackedNames,
     auth_type: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_data: Option<&'static str>,
@@ -95,7 +96,7 @@ struct Data {
 
 /// The notify scripts.
 #[derive(Serialize)]
-struct Scripts {
+struct NotifyScripts {
     #[serde(skip_serializing_if = "Option::is_none")]
     script_backup: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,7 +115,7 @@ struct Scripts {
 
 /// What an instance tracks.
 #[derive(Default, Serialize)]
-struct Names {
+struct TrackedNames {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     track_ifp: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -125,7 +126,7 @@ struct Names {
 
 /// One `vrrp_track_process`.
 #[derive(Serialize)]
-struct Process {
+struct ProcessJson {
     process: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     parameters: Option<String>,
@@ -184,19 +185,19 @@ impl Data {
             version: own.version as u8,
             smtp_alert: mailed,
             notify_deleted: own.notify.deleted.is_some(),
-            scripts: Scripts::of(&own.notify),
+            scripts: NotifyScripts::of(&own.notify),
             vips: shown.vips(),
             evips: shown.excluded(),
             vroutes: shown.routes(),
             vrules: shown.rules(),
-            tracked: Names::of(tracking, *place),
+            tracked: TrackedNames::of(tracking, *place),
             auth_type,
             auth_data,
         }
     }
 }
 
-impl Scripts {
+impl NotifyScripts {
     fn of(notify: &Notify) -> Self {
         Self {
             script_backup: script(notify.backup.as_ref()),
@@ -210,7 +211,7 @@ impl Scripts {
     }
 }
 
-impl Names {
+impl TrackedNames {
     fn of(tracking: &Tracking, instance: usize) -> Self {
         let mut names = Self::default();
         for track in &tracking.instances[instance] {
@@ -226,7 +227,7 @@ impl Names {
     }
 }
 
-impl Process {
+impl ProcessJson {
     fn of(process: &TrackedProcess, status: &Status) -> Self {
         let mut tracked = status.tracked.iter().filter(|tracked| tracked.keyword == "vrrp_track_process");
         let parameters = process.words.get(1..).unwrap_or_default();

@@ -28,9 +28,9 @@ use crate::{
     files,
 };
 
-/// Kind of a dump.
+/// DumpKind of a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum DumpKind {
     /// SIGUSR1.
     Data,
     /// SIGUSR2.
@@ -44,25 +44,25 @@ pub enum Kind {
 /// # Errors
 ///
 /// The file cannot be written: the error has its path and the reason. An existing file is left alone.
-pub fn write(kind: Kind, config: &Config, status: &Status) -> Result<PathBuf> {
+pub fn write(kind: DumpKind, config: &Config, status: &Status) -> Result<PathBuf> {
     let dumps = &config.dumps;
     let path = path(kind, dumps, &env::temp_dir());
     let text = match kind {
-        Kind::Data => data(config, status),
-        Kind::Stats => stats(config, status),
-        Kind::Json => json(config, status, dumps.json_version),
+        DumpKind::Data => data(config, status),
+        DumpKind::Stats => stats(config, status),
+        DumpKind::Json => json(config, status, dumps.json_version),
     };
     files::replace(&path, &text, MODE)?;
     Ok(path)
 }
 
 /// Where a dump goes; `temp` is the directory for temporary files.
-pub fn path(kind: Kind, dumps: &Dumps, temp: &Path) -> PathBuf {
+pub fn path(kind: DumpKind, dumps: &Dumps, temp: &Path) -> PathBuf {
     let (given, instance, extension) = match kind {
-        Kind::Data => (&dumps.data_file, dumps.instance.as_ref(), "data"),
+        DumpKind::Data => (&dumps.data_file, dumps.instance.as_ref(), "data"),
         // keepalived 2.2.7 puts the instance into the name of the other only, and exporters look for these where they always are.
-        Kind::Stats => (&dumps.stats_file, None, "stats"),
-        Kind::Json => (&dumps.json_file, None, "json"),
+        DumpKind::Stats => (&dumps.stats_file, None, "stats"),
+        DumpKind::Json => (&dumps.json_file, None, "json"),
     };
     let name = match (given, instance) {
         (Some(given), _) => given.clone(),

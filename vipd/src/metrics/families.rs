@@ -12,18 +12,18 @@ use crate::{
 
 /// A metric with all of its samples.
 #[derive(Debug)]
-pub struct Family {
+pub struct MetricFamily {
     /// Name without `vipd_`, unit and suffix of the kind.
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// Whether the unit is seconds; else there is none.
     pub seconds: bool,
     pub help: &'static str,
-    source: Source,
+    source: SampleSource,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     Gauge,
     Counter,
     Info,
@@ -31,29 +31,29 @@ pub enum Kind {
 
 /// A value with the names and values of its labels.
 #[derive(Debug)]
-pub struct Sample {
+pub struct MetricSample {
     pub labels: Vec<(&'static str, String)>,
-    pub value: Value,
+    pub value: MetricValue,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value {
+pub enum MetricValue {
     Whole(u64),
     Real(f64),
 }
 
 /// The values of the labels, and the value.
-type Labelled = (Vec<String>, Value);
+type Labelled = (Vec<String>, MetricValue);
 
 /// Where samples come from.
 #[derive(Debug)]
-enum Source {
+enum SampleSource {
     /// One.
-    Daemon(fn(&Status) -> Value),
+    Daemon(fn(&Status) -> MetricValue),
     /// Some, each with these labels.
     DaemonBy(&'static [&'static str], fn(&Status) -> Vec<Labelled>),
     /// One for each instance for which there is a value.
-    Instance(fn(&InstanceStatus) -> Option<Value>),
+    Instance(fn(&InstanceStatus) -> Option<MetricValue>),
     /// Some for each instance, each with these labels too.
     InstanceBy(&'static [&'static str], fn(&InstanceStatus) -> Vec<Labelled>),
 }
@@ -81,9 +81,9 @@ pub struct Metric {
     /// Without the unit, and what the kind appends.
     pub name: String,
     pub unit: Option<Unit>,
-    pub kind: Kind,
+    pub kind: MetricKind,
     pub help: &'static str,
-    pub samples: Vec<Sample>,
+    pub samples: Vec<MetricSample>,
 }
 
 impl Metric {
@@ -93,21 +93,21 @@ impl Metric {
     }
 }
 
-fn full_name(name: &str, unit: Option<Unit>, kind: Kind) -> String {
+fn full_name(name: &str, unit: Option<Unit>, kind: MetricKind) -> String {
     let unit = match unit {
         Some(Unit::Seconds) => "_seconds",
         Some(Unit::Bytes) => "_bytes",
         None => "",
     };
     let suffix = match kind {
-        Kind::Gauge => "",
-        Kind::Counter => "_total",
-        Kind::Info => "_info",
+        MetricKind::Gauge => "",
+        MetricKind::Counter => "_total",
+        MetricKind::Info => "_info",
     };
     format!("{name}{unit}{suffix}")
 }
 
-impl Family {
+impl MetricFamily {
     fn unit(&self) -> Option<Unit> {
         self.seconds.then_some(Unit::Seconds)
     }
@@ -128,24 +128,24 @@ impl Family {
     #[cfg(test)]
     pub fn labels(&self) -> Vec<&'static str> {
         match self.source {
-            Source::Daemon(_) => Vec::new(),
-            Source::DaemonBy(labels, _) => labels.to_vec(),
-            Source::Instance(_) => INSTANCE_LABELS.to_vec(),
-            Source::InstanceBy(labels, _) => [&INSTANCE_LABELS, labels].concat(),
+            SampleSource::Daemon(_) => Vec::new(),
+            SampleSource::DaemonBy(labels, _) => labels.to_vec(),
+            SampleSource::Instance(_) => INSTANCE_LABELS.to_vec(),
+            SampleSource::InstanceBy(labels, _) => [&INSTANCE_LABELS, labels].concat(),
         }
     }
 
-    fn samples(&self, status: &Status) -> Vec<Sample> {
+    fn samples(&self, status: &Status) -> Vec<MetricSample> {
         match self.source {
-            Source::Daemon(value) => vec![Sample { labels: Vec::new(), value: value(status) }],
-            Source::DaemonBy(names, samples) => {
+            SampleSource::Daemon(value) => vec![MetricSample { labels: Vec::new(), value: value(status) }],
+            SampleSource::DaemonBy(names, samples) => {
                 samples(status).into_iter().map(|sample| labelled(Vec::new(), names, sample)).collect()
             }
-            Source::Instance(value) => {
-                let sample = |i| Some(Sample { labels: identity(i), value: value(i)? });
+            SampleSource::Instance(value) => {
+                let sample = |i| Some(MetricSample { labels: identity(i), value: value(i)? });
                 status.instances.iter().filter_map(sample).collect()
             }
-            Source::InstanceBy(names, samples) => {
+            SampleSource::InstanceBy(names, samples) => {
                 let of = |i| samples(i).into_iter().map(move |sample| labelled(identity(i), names, sample));
                 status.instances.iter().flat_map(of).collect()
             }
@@ -153,7 +153,7 @@ impl Family {
     }
 }
 
-impl Kind {
+impl MetricKind {
     pub fn metric_type(self) -> MetricType {
         match self {
             Self::Gauge => MetricType::Gauge,
@@ -172,45 +172,45 @@ fn labelled(
     mut labels: Vec<(&'static str, String)>,
     names: &[&'static str],
     (values, value): Labelled,
-) -> Sample {
+) -> MetricSample {
     labels.extend(names.iter().copied().zip(values));
-    Sample { labels, value }
+    MetricSample { labels, value }
 }
 
-const fn gauge(name: &'static str, help: &'static str, source: Source) -> Family {
-    Family { name, kind: Kind::Gauge, seconds: false, help, source }
+const fn gauge(name: &'static str, help: &'static str, source: SampleSource) -> MetricFamily {
+    MetricFamily { name, kind: MetricKind::Gauge, seconds: false, help, source }
 }
 
-const fn seconds(name: &'static str, help: &'static str, source: Source) -> Family {
-    Family { name, kind: Kind::Gauge, seconds: true, help, source }
+const fn seconds(name: &'static str, help: &'static str, source: SampleSource) -> MetricFamily {
+    MetricFamily { name, kind: MetricKind::Gauge, seconds: true, help, source }
 }
 
-const fn counter(name: &'static str, help: &'static str, source: Source) -> Family {
-    Family { name, kind: Kind::Counter, seconds: false, help, source }
+const fn counter(name: &'static str, help: &'static str, source: SampleSource) -> MetricFamily {
+    MetricFamily { name, kind: MetricKind::Counter, seconds: false, help, source }
 }
 
-const fn info(name: &'static str, help: &'static str, source: Source) -> Family {
-    Family { name, kind: Kind::Info, seconds: false, help, source }
+const fn info(name: &'static str, help: &'static str, source: SampleSource) -> MetricFamily {
+    MetricFamily { name, kind: MetricKind::Info, seconds: false, help, source }
 }
 
-fn whole(n: u64) -> Value {
-    Value::Whole(n)
+fn whole(n: u64) -> MetricValue {
+    MetricValue::Whole(n)
 }
 
-fn yes(yes: bool) -> Value {
-    Value::Whole(yes.into())
+fn yes(yes: bool) -> MetricValue {
+    MetricValue::Whole(yes.into())
 }
 
-fn ms(ms: u64) -> Value {
-    Value::Real(Duration::from_millis(ms).as_secs_f64())
+fn ms(ms: u64) -> MetricValue {
+    MetricValue::Real(Duration::from_millis(ms).as_secs_f64())
 }
 
-fn us(us: u64) -> Value {
-    Value::Real(Duration::from_micros(us).as_secs_f64())
+fn us(us: u64) -> MetricValue {
+    MetricValue::Real(Duration::from_micros(us).as_secs_f64())
 }
 
 /// A value for each target of an arbiter that has one.
-fn of_targets(status: &Status, value: fn(&TargetStatus) -> Option<Value>) -> Vec<Labelled> {
+fn of_targets(status: &Status, value: fn(&TargetStatus) -> Option<MetricValue>) -> Vec<Labelled> {
     let of = |arbiter: &ArbiterStatus| {
         let name = arbiter.name.clone();
         let sample = move |t: &TargetStatus| Some((vec![name.clone(), t.target.clone()], value(t)?));
@@ -220,30 +220,34 @@ fn of_targets(status: &Status, value: fn(&TargetStatus) -> Option<Value>) -> Vec
 }
 
 /// Every metric that is served.
-pub const ALL: &[Family] = &[
+pub const ALL: &[MetricFamily] = &[
     info(
         "build",
         "The version of vipd.",
-        Source::DaemonBy(&["version"], |s| vec![(vec![s.version.clone()], whole(1))]),
+        SampleSource::DaemonBy(&["version"], |s| vec![(vec![s.version.clone()], whole(1))]),
     ),
-    seconds("uptime", "Time since the election began to run.", Source::Daemon(|s| ms(s.uptime_ms))),
+    seconds("uptime", "Time since the election began to run.", SampleSource::Daemon(|s| ms(s.uptime_ms))),
     gauge(
         "real_time",
         "1 if the engine thread has real-time scheduling, else 0.",
-        Source::Daemon(|s| yes(s.real_time)),
+        SampleSource::Daemon(|s| yes(s.real_time)),
     ),
-    gauge("drained", "1 if the node is drained (`vipd drain`), else 0.", Source::Daemon(|s| yes(s.drained))),
+    gauge(
+        "drained",
+        "1 if the node is drained (`vipd drain`), else 0.",
+        SampleSource::Daemon(|s| yes(s.drained)),
+    ),
     counter(
         "xdp_frames",
         "Frames by the action of the eBPF program; adverts of an instance are counted for the instance.",
-        Source::DaemonBy(&["kind"], |s| {
+        SampleSource::DaemonBy(&["kind"], |s| {
             s.counters.iter().map(|(kind, count)| (vec![kind.clone()], whole(*count))).collect()
         }),
     ),
     gauge(
         "tracked_well",
         "1 if the check succeeds, enough processes run or the arbiter is reached, else 0; absent for files, and before the first result.",
-        Source::DaemonBy(&["keyword", "name"], |s| {
+        SampleSource::DaemonBy(&["keyword", "name"], |s| {
             let well = |t: &TrackedStatus| Some((vec![t.keyword.clone(), t.name.clone()], yes(t.well?)));
             s.tracked.iter().filter_map(well).collect()
         }),
@@ -251,9 +255,9 @@ pub const ALL: &[Family] = &[
     gauge(
         "tracked_value",
         "The number in a tracked file.",
-        Source::DaemonBy(&["keyword", "name"], |s| {
+        SampleSource::DaemonBy(&["keyword", "name"], |s| {
             let value = |t: &TrackedStatus| {
-                Some((vec![t.keyword.clone(), t.name.clone()], Value::Real(t.value?.into())))
+                Some((vec![t.keyword.clone(), t.name.clone()], MetricValue::Real(t.value?.into())))
             };
             s.tracked.iter().filter_map(value).collect()
         }),
@@ -261,7 +265,7 @@ pub const ALL: &[Family] = &[
     gauge(
         "arbiter_reached",
         "1 if enough targets of an arbiter answer, else 0; absent before the first result.",
-        Source::DaemonBy(&["name"], |s| {
+        SampleSource::DaemonBy(&["name"], |s| {
             let reached = |a: &ArbiterStatus| Some((vec![a.name.clone()], yes(a.reached?)));
             s.arbiters.iter().filter_map(reached).collect()
         }),
@@ -269,17 +273,17 @@ pub const ALL: &[Family] = &[
     gauge(
         "arbiter_target_answers",
         "1 if a target answered the last request, else 0; absent before the first.",
-        Source::DaemonBy(&["name", "target"], |s| of_targets(s, |target| Some(yes(target.answers?)))),
+        SampleSource::DaemonBy(&["name", "target"], |s| of_targets(s, |target| Some(yes(target.answers?)))),
     ),
     seconds(
         "arbiter_target_rtt",
         "Round-trip time of a target's last answer; absent if there was none.",
-        Source::DaemonBy(&["name", "target"], |s| of_targets(s, |target| Some(us(target.rtt_us?)))),
+        SampleSource::DaemonBy(&["name", "target"], |s| of_targets(s, |target| Some(us(target.rtt_us?)))),
     ),
     info(
         "instance",
         "Configuration of an instance.",
-        Source::InstanceBy(&["version", "lease", "xdp_mode", "sync_group"], |i| {
+        SampleSource::InstanceBy(&["version", "lease", "xdp_mode", "sync_group"], |i| {
             let group = i.sync_group.clone().unwrap_or_default();
             vec![(
                 vec![i.version.to_string(), i.lease.clone(), i.xdp_mode.name().to_owned(), group],
@@ -290,7 +294,7 @@ pub const ALL: &[Family] = &[
     gauge(
         "instance_state",
         "1 for the current state of the instance, 0 for the others.",
-        Source::InstanceBy(&["state"], |i| {
+        SampleSource::InstanceBy(&["state"], |i| {
             let states = STATES.iter().map(|state| state.as_str());
             states.map(|state| (vec![state.to_owned()], yes(state == i.state))).collect()
         }),
@@ -298,22 +302,22 @@ pub const ALL: &[Family] = &[
     seconds(
         "instance_in_state",
         "Time since the state was entered.",
-        Source::Instance(|i| Some(ms(i.in_state_ms))),
+        SampleSource::Instance(|i| Some(ms(i.in_state_ms))),
     ),
     gauge(
         "instance_priority",
         "Effective priority, with the weights of failed checks applied.",
-        Source::Instance(|i| Some(whole(i.priority.into()))),
+        SampleSource::Instance(|i| Some(whole(i.priority.into()))),
     ),
     gauge(
         "instance_handed_over",
         "1 if the priority is the lowest because of vipd handover or vipd drain, else 0.",
-        Source::Instance(|i| Some(yes(i.handed_over))),
+        SampleSource::Instance(|i| Some(yes(i.handed_over))),
     ),
     gauge(
         "line_state",
         "1 for the current state of a link for adverts (up, down, absent or lost), 0 for the others.",
-        Source::InstanceBy(&["line", "state"], |i| {
+        SampleSource::InstanceBy(&["line", "state"], |i| {
             let states = |line: &LineStatus| {
                 let (line, now) = (line.interface.clone(), line.state.clone());
                 LINE_STATES.map(move |state| (vec![line.clone(), state.to_owned()], yes(state == now)))
@@ -324,7 +328,7 @@ pub const ALL: &[Family] = &[
     counter(
         "line_send_errors",
         "Adverts not sent on a link because of a socket error.",
-        Source::InstanceBy(&["line"], |i| {
+        SampleSource::InstanceBy(&["line"], |i| {
             let errors = |line: &LineStatus| (vec![line.interface.clone()], whole(line.send_errors));
             i.lines.iter().map(errors).collect()
         }),
@@ -332,65 +336,69 @@ pub const ALL: &[Family] = &[
     gauge(
         "instance_split_brain",
         "1 while another router acts as the owner too, else 0.",
-        Source::Instance(|i| Some(yes(i.split_brain))),
+        SampleSource::Instance(|i| Some(yes(i.split_brain))),
     ),
     counter(
         "instance_split_brains",
         "Split brains so far.",
-        Source::Instance(|i| Some(whole(i.split_brains))),
+        SampleSource::Instance(|i| Some(whole(i.split_brains))),
     ),
     counter(
         "instance_address_conflicts",
         "Claims of an owned VIP by other stations; at most one a second is counted.",
-        Source::Instance(|i| Some(whole(i.address_conflicts))),
+        SampleSource::Instance(|i| Some(whole(i.address_conflicts))),
     ),
     gauge(
         "instance_mismatch",
         "1 for each current mismatch with other routers, see the event mismatch in docs/operate/events.md.",
-        Source::InstanceBy(&["what"], |i| {
+        SampleSource::InstanceBy(&["what"], |i| {
             i.mismatches.iter().map(|what| (vec![what.clone()], whole(1))).collect()
         }),
     ),
     counter(
         "instance_became_master",
         "Transitions to MASTER.",
-        Source::Instance(|i| Some(whole(i.became_master))),
+        SampleSource::Instance(|i| Some(whole(i.became_master))),
     ),
     counter(
         "instance_released_master",
         "Transitions from MASTER.",
-        Source::Instance(|i| Some(whole(i.released_master))),
+        SampleSource::Instance(|i| Some(whole(i.released_master))),
     ),
     seconds(
         "instance_advert_interval",
         "Time between two adverts of this node.",
-        Source::Instance(|i| Some(ms(i.advert_interval_ms))),
+        SampleSource::Instance(|i| Some(ms(i.advert_interval_ms))),
     ),
-    counter("instance_adverts_sent", "Adverts sent.", Source::Instance(|i| Some(whole(i.adverts_sent)))),
+    counter(
+        "instance_adverts_sent",
+        "Adverts sent.",
+        SampleSource::Instance(|i| Some(whole(i.adverts_sent))),
+    ),
     counter(
         "instance_adverts_received",
         "Valid adverts received.",
-        Source::Instance(|i| Some(whole(i.adverts_received))),
+        SampleSource::Instance(|i| Some(whole(i.adverts_received))),
     ),
     counter(
         "instance_priority_zero_sent",
         "Goodbyes (adverts with priority 0) sent.",
-        Source::Instance(|i| Some(whole(i.priority_zero_sent))),
+        SampleSource::Instance(|i| Some(whole(i.priority_zero_sent))),
     ),
     counter(
         "instance_priority_zero_received",
         "Valid goodbyes (adverts with priority 0) received.",
-        Source::Instance(|i| Some(whole(i.priority_zero_received))),
+        SampleSource::Instance(|i| Some(whole(i.priority_zero_received))),
     ),
     counter(
         "instance_send_errors",
         "Adverts not sent because of a socket error.",
-        Source::Instance(|i| Some(whole(i.send_errors))),
+        SampleSource::Instance(|i| Some(whole(i.send_errors))),
     ),
     counter(
         "instance_discards",
         "Adverts discarded, by reason.",
-        Source::InstanceBy(&["reason"], |i| {
+        SampleSource::InstanceBy(&["reason"], |i| {
             // All of them: a counter that first appears with its first increase hides that from rate().
             let reasons = InstanceCounters::NAMES[InstanceCounters::FIRST_DISCARD..].iter();
             let count = |reason| whole(i.discards.get(reason).copied().unwrap_or_default());
@@ -400,48 +408,48 @@ pub const ALL: &[Family] = &[
     counter(
         "instance_address_list_differs",
         "Valid adverts with another address list than this node's.",
-        Source::Instance(|i| Some(whole(i.address_list_differs))),
+        SampleSource::Instance(|i| Some(whole(i.address_list_differs))),
     ),
     seconds(
         "instance_advert_lateness_max",
         "Greatest delay of an advert behind its schedule since the start.",
-        Source::Instance(|i| Some(us(i.advert_lateness_max_us))),
+        SampleSource::Instance(|i| Some(us(i.advert_lateness_max_us))),
     ),
     seconds(
         "instance_last_advert_age",
         "Time since the last valid advert of another router; absent if there was none.",
-        Source::Instance(|i| i.last_adv_age_ms.map(ms)),
+        SampleSource::Instance(|i| i.last_adv_age_ms.map(ms)),
     ),
     seconds(
         "instance_master_down",
         "Time until this backup takes over without an advert; absent in other states.",
-        Source::Instance(|i| i.master_down_in_ms.map(ms)),
+        SampleSource::Instance(|i| i.master_down_in_ms.map(ms)),
     ),
     seconds(
         "instance_lease_length",
         "Length of the lease after a renewal.",
-        Source::Instance(|i| Some(ms(i.lease_length_ms))),
+        SampleSource::Instance(|i| Some(ms(i.lease_length_ms))),
     ),
     seconds(
         "instance_lease_remaining",
         "Time left of the lease; 0 if the eBPF program does not answer for the VIPs.",
-        Source::Instance(|i| Some(ms(i.lease_remaining_ms.unwrap_or_default()))),
+        SampleSource::Instance(|i| Some(ms(i.lease_remaining_ms.unwrap_or_default()))),
     ),
     seconds(
         "instance_lease_margin_least",
         "Minimum of the lease time left at a renewal, over the last one to two minutes; 0 after a lapse; absent without a \
          renewal.",
-        Source::Instance(|i| i.lease_margin_least_us.map(us)),
+        SampleSource::Instance(|i| i.lease_margin_least_us.map(us)),
     ),
     counter(
         "instance_leases_revoked",
         "Leases that the eBPF program revoked because another router took over.",
-        Source::Instance(|i| Some(whole(i.leases_revoked))),
+        SampleSource::Instance(|i| Some(whole(i.leases_revoked))),
     ),
     gauge(
         "vip_owned",
         "1 for each VIP that this node owns, which is that XDP answers for it, 0 for the others.",
-        Source::InstanceBy(&["vip"], |i| {
+        SampleSource::InstanceBy(&["vip"], |i| {
             let owned = i.lease_remaining_ms.is_some();
             let vips: BTreeSet<IpAddr> = i.vips.iter().chain(&i.vips_excluded).copied().collect();
             vips.into_iter().map(|vip| (vec![vip.to_string()], yes(owned))).collect()
@@ -450,7 +458,7 @@ pub const ALL: &[Family] = &[
     counter(
         "vip_answers",
         "ARP requests and Neighbor Solicitations answered for a VIP.",
-        Source::InstanceBy(&["vip"], |i| {
+        SampleSource::InstanceBy(&["vip"], |i| {
             i.vip_answers.iter().map(|(vip, count)| (vec![vip.to_string()], whole(*count))).collect()
         }),
     ),

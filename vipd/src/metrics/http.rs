@@ -20,10 +20,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{format::Format, listen::Listener, process::Process, text};
+use super::{format::Format, listen::Listener, process::ProcessMetrics, text};
 use crate::{
-    control::{Command, model::Status},
-    places::{Place, Places},
+    control::{PendingRequest, model::Status},
+    places::{ClientSlot, ClientSlots},
 };
 
 /// Connections at once. Each may hold an answer that its client is slow to read.
@@ -38,8 +38,8 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
 const BUFFER_BYTES: usize = 8192;
 
 /// Answers scrapes for ever. Aborted with the daemon; a connection cut short loses an answer, nothing else.
-pub async fn serve(listener: Listener, commands: mpsc::Sender<Command>) {
-    let places = Places::new("metrics", CONNECTIONS);
+pub async fn serve(listener: Listener, commands: mpsc::Sender<PendingRequest>) {
+    let places = ClientSlots::new("metrics", CONNECTIONS);
     loop {
         let accepted = match &listener {
             Listener::Tcp(listener) => {
@@ -62,8 +62,8 @@ pub async fn serve(listener: Listener, commands: mpsc::Sender<Command>) {
 /// Serves a client, or closes its connection if there is no place for it; `places` says so.
 fn begin(
     stream: impl AsyncRead + AsyncWrite + AsRawFd + Unpin + 'static,
-    places: &Places,
-    commands: &mpsc::Sender<Command>,
+    places: &ClientSlots,
+    commands: &mpsc::Sender<PendingRequest>,
 ) {
     if let Ok(place) = places.take(&stream) {
         spawn_local(connection(stream, commands.clone(), place));
@@ -73,8 +73,8 @@ fn begin(
 /// Serves one request; the place is free again afterwards.
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    commands: mpsc::Sender<Command>,
-    place: Place,
+    commands: mpsc::Sender<PendingRequest>,
+    place: ClientSlot,
 ) {
     let connection = http1::Builder::new()
         .keep_alive(false)
@@ -101,7 +101,7 @@ async fn connection(
     }
 }
 
-async fn answer(request: &Request<Incoming>, commands: &mpsc::Sender<Command>) -> Response<String> {
+async fn answer(request: &Request<Incoming>, commands: &mpsc::Sender<PendingRequest>) -> Response<String> {
     if request.uri().path() != "/metrics" {
         return plain(StatusCode::NOT_FOUND, "the metrics are at /metrics\n");
     }
@@ -115,7 +115,7 @@ async fn answer(request: &Request<Incoming>, commands: &mpsc::Sender<Command>) -
     let format = Format::accepted(accept);
     match timeout(STATUS_TIMEOUT, status(commands)).await {
         Ok(Some(status)) => {
-            let text = text::encode(format, &status, &Process::of_self());
+            let text = text::encode(format, &status, &ProcessMetrics::of_self());
             let mut response = respond(StatusCode::OK, format.content_type(), text);
             response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
             response
@@ -126,9 +126,9 @@ async fn answer(request: &Request<Incoming>, commands: &mpsc::Sender<Command>) -
 }
 
 /// Asks the daemon; `None` if it is ending.
-async fn status(commands: &mpsc::Sender<Command>) -> Option<Status> {
+async fn status(commands: &mpsc::Sender<PendingRequest>) -> Option<Status> {
     let (reply, status) = oneshot::channel();
-    commands.send(Command::Status(reply)).await.ok()?;
+    commands.send(PendingRequest::Status(reply)).await.ok()?;
     status.await.ok()
 }
 

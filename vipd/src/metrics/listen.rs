@@ -25,7 +25,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::control::Command;
+use crate::control::PendingRequest;
 use crate::files::{self, Dir};
 
 /// What `--metrics-listen` says.
@@ -110,7 +110,7 @@ impl Endpoint {
     }
 
     /// Serves scrapes as soon as the port is bound.
-    pub async fn serve(self, commands: mpsc::Sender<Command>) {
+    pub async fn serve(self, commands: mpsc::Sender<PendingRequest>) {
         let listener = match self.bound {
             Some(listener) => listener,
             None => loop {

@@ -7,11 +7,11 @@ use nix::{
     unistd::{SysconfVar, sysconf},
 };
 
-use super::families::{Kind, Metric, Sample, Unit, Value};
+use super::families::{Metric, MetricKind, MetricSample, MetricValue, Unit};
 
 /// What this process is and uses; what could not be read is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Process {
+pub struct ProcessMetrics {
     stat: Option<Stat>,
     /// Seconds since 1970.
     booted: Option<u64>,
@@ -51,7 +51,7 @@ impl FromStr for Stat {
     }
 }
 
-impl Process {
+impl ProcessMetrics {
     /// This one, now.
     pub fn of_self() -> Self {
         let configured =
@@ -87,14 +87,14 @@ pub struct ProcessFamily {
     /// Without `process_`, the unit, and what the kind appends.
     name: &'static str,
     unit: Option<Unit>,
-    kind: Kind,
+    kind: MetricKind,
     help: &'static str,
-    value: fn(&Process) -> Option<Value>,
+    value: fn(&ProcessMetrics) -> Option<MetricValue>,
 }
 
 impl ProcessFamily {
-    pub fn metric(&self, process: &Process) -> Metric {
-        let sample = |value| Sample { labels: Vec::new(), value };
+    pub fn metric(&self, process: &ProcessMetrics) -> Metric {
+        let sample = |value| MetricSample { labels: Vec::new(), value };
         Metric {
             name: format!("process_{}", self.name),
             unit: self.unit,
@@ -108,9 +108,9 @@ impl ProcessFamily {
 const fn family(
     name: &'static str,
     unit: Option<Unit>,
-    kind: Kind,
+    kind: MetricKind,
     help: &'static str,
-    value: fn(&Process) -> Option<Value>,
+    value: fn(&ProcessMetrics) -> Option<MetricValue>,
 ) -> ProcessFamily {
     ProcessFamily { name, unit, kind, help, value }
 }
@@ -120,27 +120,33 @@ pub const ALL: &[ProcessFamily] = &[
     family(
         "start_time",
         Some(Unit::Seconds),
-        Kind::Gauge,
+        MetricKind::Gauge,
         "When the process was started, since 1970.",
         |p| {
             let booted = f64::from(u32::try_from(p.booted?).ok()?);
-            Some(Value::Real(booted + p.seconds(p.stat?.start_ticks)))
+            Some(MetricValue::Real(booted + p.seconds(p.stat?.start_ticks)))
         },
     ),
-    family("cpu", Some(Unit::Seconds), Kind::Counter, "User and system time of all threads.", |p| {
-        Some(Value::Real(p.seconds(p.stat?.cpu_ticks)))
+    family("cpu", Some(Unit::Seconds), MetricKind::Counter, "User and system time of all threads.", |p| {
+        Some(MetricValue::Real(p.seconds(p.stat?.cpu_ticks)))
     }),
-    family("resident_memory", Some(Unit::Bytes), Kind::Gauge, "Resident memory, without BPF maps.", |p| {
-        Some(Value::Whole(p.stat?.resident_pages.saturating_mul(p.page_bytes)))
+    family(
+        "resident_memory",
+        Some(Unit::Bytes),
+        MetricKind::Gauge,
+        "Resident memory, without BPF maps.",
+        |p| Some(MetricValue::Whole(p.stat?.resident_pages.saturating_mul(p.page_bytes))),
+    ),
+    family("virtual_memory", Some(Unit::Bytes), MetricKind::Gauge, "Virtual memory.", |p| {
+        Some(MetricValue::Whole(p.stat?.virtual_bytes))
     }),
-    family("virtual_memory", Some(Unit::Bytes), Kind::Gauge, "Virtual memory.", |p| {
-        Some(Value::Whole(p.stat?.virtual_bytes))
+    family("open_fds", None, MetricKind::Gauge, "Open file descriptors.", |p| {
+        p.open_fds.map(MetricValue::Whole)
     }),
-    family("open_fds", None, Kind::Gauge, "Open file descriptors.", |p| p.open_fds.map(Value::Whole)),
-    family("max_fds", None, Kind::Gauge, "The limit of open file descriptors.", |p| {
-        p.max_fds.map(Value::Whole)
+    family("max_fds", None, MetricKind::Gauge, "The limit of open file descriptors.", |p| {
+        p.max_fds.map(MetricValue::Whole)
     }),
-    family("threads", None, Kind::Gauge, "Threads.", |p| Some(Value::Whole(p.stat?.threads))),
+    family("threads", None, MetricKind::Gauge, "Threads.", |p| Some(MetricValue::Whole(p.stat?.threads))),
 ];
 
 #[cfg(test)]
@@ -151,7 +157,7 @@ mod tests {
     fn a_line_of_the_kernel_is_read() {
         let text = "4711 (vi) pd (x) S 1 4711 4711 0 -1 4194560 5000 0 3 0 250 150 0 0 20 0 3 0 90000 123456789 2048 \
                     18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
-        let process = Process {
+        let process = ProcessMetrics {
             stat: text.parse().ok(),
             booted: booted("cpu  1 2 3\nbtime 1700000000\nprocesses 9\n"),
             open_fds: Some(20),
@@ -167,13 +173,13 @@ mod tests {
             })
             .collect();
         let expect = [
-            ("process_start_time_seconds", Some(Value::Real(1_700_000_900.0))),
-            ("process_cpu_seconds_total", Some(Value::Real(4.0))),
-            ("process_resident_memory_bytes", Some(Value::Whole(8_388_608))),
-            ("process_virtual_memory_bytes", Some(Value::Whole(123_456_789))),
-            ("process_open_fds", Some(Value::Whole(20))),
+            ("process_start_time_seconds", Some(MetricValue::Real(1_700_000_900.0))),
+            ("process_cpu_seconds_total", Some(MetricValue::Real(4.0))),
+            ("process_resident_memory_bytes", Some(MetricValue::Whole(8_388_608))),
+            ("process_virtual_memory_bytes", Some(MetricValue::Whole(123_456_789))),
+            ("process_open_fds", Some(MetricValue::Whole(20))),
             ("process_max_fds", None),
-            ("process_threads", Some(Value::Whole(3))),
+            ("process_threads", Some(MetricValue::Whole(3))),
         ];
         assert_eq!(values, expect.map(|(name, value)| (name.to_owned(), value)));
         for broken in
@@ -185,14 +191,14 @@ mod tests {
 
     #[test]
     fn this_process_says_all() {
-        let process = Process::of_self();
+        let process = ProcessMetrics::of_self();
         for family in ALL {
             let metric = family.metric(&process);
             let value = metric.samples.first().map(|sample| sample.value);
             let positive = match value {
-                Some(Value::Whole(n)) => n > 0,
+                Some(MetricValue::Whole(n)) => n > 0,
                 // A test may have used less than a tick.
-                Some(Value::Real(x)) => x >= 0.0,
+                Some(MetricValue::Real(x)) => x >= 0.0,
                 None => false,
             };
             assert!(positive, "{} is {value:?}", metric.full_name());

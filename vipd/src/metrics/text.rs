@@ -9,14 +9,14 @@ use prometheus_client::{
 };
 
 use super::{
-    families::{ALL, Kind, Metric, Sample, Unit, Value},
+    families::{ALL, Metric, MetricKind, MetricSample, MetricValue, Unit},
     format::Format,
-    process::{self, Process},
+    process::{self, ProcessMetrics},
 };
 use crate::control::model::Status;
 
 /// Writes every metric from a status and the process.
-pub fn encode(format: Format, status: &Status, process: &Process) -> String {
+pub fn encode(format: Format, status: &Status, process: &ProcessMetrics) -> String {
     let of_status = ALL.iter().map(|family| family.metric(status));
     let metrics = of_status.chain(process::ALL.iter().map(|family| family.metric(process))).collect();
     match format {
@@ -27,16 +27,16 @@ pub fn encode(format: Format, status: &Status, process: &Process) -> String {
 
 fn open_metrics(metrics: Vec<Metric>) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Snapshot(metrics)));
+    registry.register_collector(Box::new(MetricSnapshot(metrics)));
     let mut out = String::new();
     text::encode(&mut out, &registry).expect("memory can be written to");
     out
 }
 
 #[derive(Debug)]
-struct Snapshot(Vec<Metric>);
+struct MetricSnapshot(Vec<Metric>);
 
-impl Collector for Snapshot {
+impl Collector for MetricSnapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for Metric { name, unit, kind, help, samples } in &self.0 {
             let unit = unit.map(|unit| match unit {
@@ -44,17 +44,21 @@ impl Collector for Snapshot {
                 Unit::Bytes => registry::Unit::Bytes,
             });
             let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), kind.metric_type())?;
-            for Sample { labels, value } in samples {
+            for MetricSample { labels, value } in samples {
                 match (kind, value) {
-                    (Kind::Info, _) => metric.encode_info(labels)?,
-                    (Kind::Counter, Value::Whole(n)) => {
+                    (MetricKind::Info, _) => metric.encode_info(labels)?,
+                    (MetricKind::Counter, MetricValue::Whole(n)) => {
                         metric.encode_family(labels)?.encode_counter::<NoLabelSet, _, f64>(n, None)?;
                     }
-                    (Kind::Counter, Value::Real(x)) => {
+                    (MetricKind::Counter, MetricValue::Real(x)) => {
                         metric.encode_family(labels)?.encode_counter::<NoLabelSet, _, f64>(x, None)?;
                     }
-                    (Kind::Gauge, Value::Whole(n)) => metric.encode_family(labels)?.encode_gauge(n)?,
-                    (Kind::Gauge, Value::Real(x)) => metric.encode_family(labels)?.encode_gauge(x)?,
+                    (MetricKind::Gauge, MetricValue::Whole(n)) => {
+                        metric.encode_family(labels)?.encode_gauge(n)?
+                    }
+                    (MetricKind::Gauge, MetricValue::Real(x)) => {
+                        metric.encode_family(labels)?.encode_gauge(x)?
+                    }
                 }
             }
         }
@@ -76,13 +80,13 @@ fn classic(metrics: Vec<Metric>) -> String {
 fn classic_metric(out: &mut String, metric: &Metric) -> fmt::Result {
     let name = metric.full_name();
     let kind = match metric.kind {
-        Kind::Counter => "counter",
+        MetricKind::Counter => "counter",
         // The classic format has no type for it.
-        Kind::Gauge | Kind::Info => "gauge",
+        MetricKind::Gauge | MetricKind::Info => "gauge",
     };
     writeln!(out, "# HELP {name} {}", metric.help.replace('\\', "\\\\").replace('\n', "\\n"))?;
     writeln!(out, "# TYPE {name} {kind}")?;
-    for Sample { labels, value } in &metric.samples {
+    for MetricSample { labels, value } in &metric.samples {
         out.push_str(&name);
         for (n, (label, value)) in labels.iter().enumerate() {
             let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
@@ -90,8 +94,8 @@ fn classic_metric(out: &mut String, metric: &Metric) -> fmt::Result {
         }
         out.push_str(if labels.is_empty() { " " } else { "} " });
         match value {
-            Value::Whole(n) => writeln!(out, "{n}")?,
-            Value::Real(x) => writeln!(out, "{x}")?,
+            MetricValue::Whole(n) => writeln!(out, "{n}")?,
+            MetricValue::Real(x) => writeln!(out, "{x}")?,
         }
     }
     Ok(())

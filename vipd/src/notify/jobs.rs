@@ -2,17 +2,17 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use super::{Change, ConflictKind, Scripts};
+use super::{Change, ConflictKind, RunnableScripts};
 use crate::coordinator::StateName;
 
 /// Changes that wait for the scripts of one instance or group. Of more, only the newest of each kind is kept, so that slow scripts
 /// learn the current state.
 pub const JOBS: usize = 16;
 
-/// Scripts to run. They are those of the configuration at the time of the change.
+/// RunnableScripts to run. They are those of the configuration at the time of the change.
 #[derive(Debug)]
 pub struct Job {
-    pub scripts: Rc<Scripts>,
+    pub scripts: Rc<RunnableScripts>,
     pub change: Change,
     pub priority: u8,
     /// Name of the instance that has changed.
@@ -21,7 +21,7 @@ pub struct Job {
 
 /// Of two jobs of the same kind the newer one replaces the older one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum News {
+enum JobKind {
     State,
     /// The end of an instance; its last state before is delivered too.
     End,
@@ -32,7 +32,7 @@ enum News {
     AddressConflict,
 }
 
-impl News {
+impl JobKind {
     fn of(change: Change) -> Self {
         match change {
             Change::State(StateName::Stopped) | Change::Deleted => Self::End,
@@ -48,10 +48,10 @@ impl News {
 }
 
 impl Job {
-    fn news(&self) -> (News, Option<&str>) {
-        let news = News::of(self.change);
+    fn news(&self) -> (JobKind, Option<&str>) {
+        let news = JobKind::of(self.change);
         // A group has one state, and is told of each instance's conflicts.
-        let of_instance = matches!(news, News::SplitBrain | News::AddressConflict);
+        let of_instance = matches!(news, JobKind::SplitBrain | JobKind::AddressConflict);
         (news, of_instance.then_some(self.instance.as_str()))
     }
 }
@@ -74,7 +74,7 @@ mod tests {
     use crate::notify::Conflict;
 
     fn kept(changes: &[(Change, &str)]) -> Vec<(Change, String)> {
-        let scripts = Rc::new(Scripts::none());
+        let scripts = Rc::new(RunnableScripts::none());
         let job = |(change, instance): &(Change, &str)| Job {
             scripts: Rc::clone(&scripts),
             change: *change,

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    Conflict, Kind,
+    Conflict, NotifyKind,
     queue::{Queue, Queued, drop_oldest, queue},
     smtp::Server,
 };
@@ -84,24 +84,28 @@ impl Mailer {
     }
 
     /// Queues a message if the instance or sync group has mail.
-    pub fn tell(&self, kind: Kind, name: &str, state: StateName) {
+    pub fn tell(&self, kind: NotifyKind, name: &str, state: StateName) {
         let (wanted, what) = match kind {
-            Kind::Instance => (&self.mail.instances, "VRRP Instance"),
-            Kind::Group => (&self.mail.groups, "VRRP Group"),
+            NotifyKind::Instance => (&self.mail.instances, "VRRP Instance"),
+            NotifyKind::Group => (&self.mail.groups, "VRRP Group"),
         };
         if !wanted.contains(name) || state == StateName::Fault && self.mail.without_faults {
             return;
         }
         let body = match (kind, state) {
-            (Kind::Instance, StateName::Master) => "=> VRRP Instance is now owning VRRP VIPs <=",
-            (Kind::Instance, StateName::Backup) => "=> VRRP Instance is nolonger owning VRRP VIPs <=",
-            (Kind::Instance, StateName::Fault) => "=> VRRP Instance is in FAULT state <=",
-            (Kind::Instance, StateName::Stopped) => "=> VRRP Instance has been stopped <=",
-            (Kind::Group, StateName::Master) => "=> All VRRP group instances are now in MASTER state <=",
-            (Kind::Group, StateName::Backup) => "=> All VRRP group instances are now in BACKUP state <=",
-            (Kind::Group, StateName::Fault) => "=> All VRRP group instances are now in FAULT state <=",
-            (Kind::Group, StateName::Stopped) => "=> All VRRP group instances have been stopped <=",
-            (Kind::Instance | Kind::Group, StateName::Init) => return,
+            (NotifyKind::Instance, StateName::Master) => "=> VRRP Instance is now owning VRRP VIPs <=",
+            (NotifyKind::Instance, StateName::Backup) => "=> VRRP Instance is nolonger owning VRRP VIPs <=",
+            (NotifyKind::Instance, StateName::Fault) => "=> VRRP Instance is in FAULT state <=",
+            (NotifyKind::Instance, StateName::Stopped) => "=> VRRP Instance has been stopped <=",
+            (NotifyKind::Group, StateName::Master) => {
+                "=> All VRRP group instances are now in MASTER state <="
+            }
+            (NotifyKind::Group, StateName::Backup) => {
+                "=> All VRRP group instances are now in BACKUP state <="
+            }
+            (NotifyKind::Group, StateName::Fault) => "=> All VRRP group instances are now in FAULT state <=",
+            (NotifyKind::Group, StateName::Stopped) => "=> All VRRP group instances have been stopped <=",
+            (NotifyKind::Instance | NotifyKind::Group, StateName::Init) => return,
         };
         self.send(&format!("{what} {name} - Entering {state} state"), body.to_owned());
     }

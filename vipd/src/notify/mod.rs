@@ -17,7 +17,7 @@ use tokio::{
     task::{JoinHandle, JoinSet, spawn_local},
     time::{Instant, sleep, timeout, timeout_at},
 };
-use vipd_config::{Config, Deleted, Fifo, Told};
+use vipd_config::{Config, Deleted, Fifo, NotifySettings};
 
 pub use conflict::{Conflict, ConflictKind};
 
@@ -30,7 +30,7 @@ use self::{
 use crate::{
     coordinator::StateName,
     resources::{PATIENCE, is_shortage},
-    scripts::{Accounts, Executable, Outcome},
+    scripts::{Accounts, Executable, ScriptOutcome},
 };
 
 /// Something about an instance has changed.
@@ -76,7 +76,7 @@ impl Change {
 #[derive(Debug)]
 pub struct Notifier {
     /// By kind and name. As many as there are instances and groups.
-    listeners: BTreeMap<(Kind, String), Listener>,
+    listeners: BTreeMap<(NotifyKind, String), Recipient>,
     /// Last state and priority of each instance.
     states: BTreeMap<String, (StateName, u8)>,
     fifos: Vec<(Fifo, Writer)>,
@@ -84,12 +84,12 @@ pub struct Notifier {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum NotifyKind {
     Group,
     Instance,
 }
 
-impl Kind {
+impl NotifyKind {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Group => "GROUP",
@@ -100,19 +100,19 @@ impl Kind {
 
 /// An instance or a group with its scripts, which run one after the other.
 #[derive(Debug)]
-struct Listener {
-    told: Told,
+struct Recipient {
+    told: NotifySettings,
     /// Last state of a group.
     state: Option<StateName>,
-    scripts: Rc<Scripts>,
+    scripts: Rc<RunnableScripts>,
     jobs: Queue<Job>,
     runner: JoinHandle<()>,
 }
 
 /// The scripts of an instance or group that can be run.
 #[derive(Debug)]
-struct Scripts {
-    kind: Kind,
+struct RunnableScripts {
+    kind: NotifyKind,
     name: String,
     master: Option<Executable>,
     backup: Option<Executable>,
@@ -179,11 +179,11 @@ impl Notifier {
         self.states.retain(|name, _| config.instances.iter().any(|instance| instance.name == *name));
         if states && config.fifo_writes_states_on_reload {
             for (name, (state, priority)) in &self.states {
-                self.write(Kind::Instance, name, Change::State(*state), *priority);
+                self.write(NotifyKind::Instance, name, Change::State(*state), *priority);
             }
             for ((kind, name), listener) in &self.listeners {
-                if let (Kind::Group, Some(state)) = (kind, listener.state) {
-                    self.write(Kind::Group, name, Change::State(state), 0);
+                if let (NotifyKind::Group, Some(state)) = (kind, listener.state) {
+                    self.write(NotifyKind::Group, name, Change::State(state), 0);
                 }
             }
         }
@@ -192,14 +192,14 @@ impl Notifier {
     fn listen(&mut self, config: &Config, accounts: &Accounts) {
         let mut before = mem::take(&mut self.listeners);
         for told in config.told() {
-            let kind = if told.members.is_some() { Kind::Group } else { Kind::Instance };
+            let kind = if told.members.is_some() { NotifyKind::Group } else { NotifyKind::Instance };
             let key = (kind, told.name.clone());
-            let scripts = Rc::new(Scripts::of(kind, &told, accounts));
+            let scripts = Rc::new(RunnableScripts::of(kind, &told, accounts));
             let listener = match before.remove(&key) {
-                Some(listener) => Listener { told, scripts, ..listener },
+                Some(listener) => Recipient { told, scripts, ..listener },
                 None => {
                     let (jobs, queued) = queue(JOBS, keep_newest, "scripts", told.name.clone());
-                    Listener { told, state: None, scripts, jobs, runner: spawn_local(run(queued)) }
+                    Recipient { told, state: None, scripts, jobs, runner: spawn_local(run(queued)) }
                 }
             };
             self.listeners.insert(key, listener);
@@ -213,7 +213,7 @@ impl Notifier {
             self.states.insert(instance, (state, priority));
             return;
         }
-        let key = (Kind::Instance, instance.clone());
+        let key = (NotifyKind::Instance, instance.clone());
         let Some(listener) = self.listeners.get(&key) else { return };
         if change == Change::Deleted && listener.told.notify.deleted.is_none() {
             // As keepalived.
@@ -225,21 +225,21 @@ impl Notifier {
             return;
         }
         listener.run(change, priority, &instance);
-        self.write(Kind::Instance, &instance, change, priority);
+        self.write(NotifyKind::Instance, &instance, change, priority);
         if let Change::Conflict(conflict) = &change {
             self.mailer.iter().for_each(|mailer| mailer.tell_of_conflict(&instance, conflict));
-            let is_its = |listener: &&Listener| listener.told.members().any(|name| name == instance);
+            let is_its = |listener: &&Recipient| listener.told.members().any(|name| name == instance);
             self.listeners.values().filter(is_its).for_each(|group| group.run(change, priority, &instance));
         }
         let Change::State(state) = change else { return };
-        self.mailer.iter().for_each(|mailer| mailer.tell(Kind::Instance, &instance, state));
+        self.mailer.iter().for_each(|mailer| mailer.tell(NotifyKind::Instance, &instance, state));
         self.states.insert(instance.clone(), (state, priority));
         self.tell_group(&instance);
     }
 
     /// A group has the state that all of its members have.
     fn tell_group(&mut self, member: &str) {
-        let is_its = |listener: &&mut Listener| listener.told.members().any(|name| name == member);
+        let is_its = |listener: &&mut Recipient| listener.told.members().any(|name| name == member);
         let Some(group) = self.listeners.values_mut().find(is_its) else { return };
         let states: Vec<_> = group.told.members().map(|name| Some(self.states.get(name)?.0)).collect();
         let Some(Some(state)) = states.first().copied() else { return };
@@ -248,11 +248,11 @@ impl Notifier {
         }
         group.run(Change::State(state), 0, member);
         let name = group.told.name.clone();
-        self.write(Kind::Group, &name, Change::State(state), 0);
-        self.mailer.iter().for_each(|mailer| mailer.tell(Kind::Group, &name, state));
+        self.write(NotifyKind::Group, &name, Change::State(state), 0);
+        self.mailer.iter().for_each(|mailer| mailer.tell(NotifyKind::Group, &name, state));
     }
 
-    fn write(&self, kind: Kind, name: &str, change: Change, priority: u8) {
+    fn write(&self, kind: NotifyKind, name: &str, change: Change, priority: u8) {
         let Some(word) = change.word() else { return };
         let kind = kind.as_str();
         let line = format!("{kind} \"{name}\" {word} {priority}\n");
@@ -266,7 +266,7 @@ impl Notifier {
         self.listeners.values().for_each(|listener| listener.jobs.close());
         let end = Instant::now() + STOP;
         let mut late = JoinSet::new();
-        for ((_, name), Listener { jobs, mut runner, .. }) in self.listeners {
+        for ((_, name), Recipient { jobs, mut runner, .. }) in self.listeners {
             match timeout_at(end, &mut runner).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
@@ -307,7 +307,7 @@ fn open(fifo: Fifo, accounts: &Accounts) -> Option<(Fifo, Writer)> {
     Some((fifo, writer))
 }
 
-impl Listener {
+impl Recipient {
     fn run(&self, change: Change, priority: u8, instance: &str) {
         if change == Change::LowerHeard && self.scripts.lower_waits.replace(true) {
             return;
@@ -324,8 +324,8 @@ async fn run(mut jobs: Queued<Job>) {
     }
 }
 
-impl Scripts {
-    fn of(kind: Kind, told: &Told, accounts: &Accounts) -> Self {
+impl RunnableScripts {
+    fn of(kind: NotifyKind, told: &NotifySettings, accounts: &Accounts) -> Self {
         let resolve = |command: Option<&vipd_config::Command>| {
             let executable = accounts.resolve(command?);
             if let Err(error) = &executable {
@@ -354,7 +354,7 @@ impl Scripts {
     #[cfg(test)]
     fn none() -> Self {
         Self {
-            kind: Kind::Instance,
+            kind: NotifyKind::Instance,
             name: String::new(),
             master: None,
             backup: None,
@@ -437,7 +437,7 @@ impl Scripts {
                 ended
             }
         };
-        let outcome = ended.map_or_else(Outcome::NotRun, Outcome::Exited);
+        let outcome = ended.map_or_else(ScriptOutcome::NotRun, ScriptOutcome::Exited);
         if !outcome.is_success() {
             tracing::warn!(
                 target: "vipd::event",

@@ -17,7 +17,7 @@ pub struct Queued<T>(Rc<Shared<T>>);
 
 #[derive(Debug)]
 struct Shared<T> {
-    state: RefCell<State<T>>,
+    state: RefCell<QueueState<T>>,
     /// A new entry, or the end.
     changed: Notify,
     limit: usize,
@@ -30,7 +30,7 @@ struct Shared<T> {
 }
 
 #[derive(Debug)]
-struct State<T> {
+struct QueueState<T> {
     items: VecDeque<T>,
     closed: bool,
     /// Dropped since the last event.
@@ -45,7 +45,7 @@ pub fn queue<T>(
     to: &'static str,
     name: String,
 ) -> (Queue<T>, Queued<T>) {
-    let state = State { items: VecDeque::new(), closed: false, dropped: 0, said_at: None };
+    let state = QueueState { items: VecDeque::new(), closed: false, dropped: 0, said_at: None };
     let shared = Shared { state: RefCell::new(state), changed: Notify::new(), limit, thin, to, name };
     let shared = Rc::new(shared);
     (Queue(Rc::clone(&shared)), Queued(shared))
@@ -109,7 +109,7 @@ impl<T> Queued<T> {
 }
 
 impl<T> Shared<T> {
-    fn thin(&self, state: &mut State<T>) {
+    fn thin(&self, state: &mut QueueState<T>) {
         let before = state.items.len();
         (self.thin)(&mut state.items, self.limit);
         let dropped = before.saturating_sub(state.items.len());
@@ -117,7 +117,7 @@ impl<T> Shared<T> {
     }
 
     /// Reports dropped entries: the first time at once, then now and then, and at the end.
-    fn say(&self, state: &mut State<T>, is_over: bool) {
+    fn say(&self, state: &mut QueueState<T>, is_over: bool) {
         let now = Instant::now();
         if state.dropped == 0 || !is_over && state.said_at.is_some_and(|at| now < at + SAY_EVERY) {
             return;

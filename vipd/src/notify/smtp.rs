@@ -46,7 +46,7 @@ pub struct Server {
 
 /// Why a message is not sent.
 #[derive(Debug, thiserror::Error)]
-pub enum Unsent {
+pub enum MailUnsent {
     #[error("the mail server cannot be reached: {0}")]
     Unreachable(io::Error),
     #[error("no connection to the mail server within {} s", .0.as_secs_f32())]
@@ -63,16 +63,17 @@ impl Server {
     /// # Errors
     ///
     /// The server cannot be reached, refuses the message, or exceeds a bound.
-    pub async fn send(&self, message: &Message) -> Result<(), Unsent> {
+    pub async fn send(&self, message: &Message) -> Result<(), MailUnsent> {
         let session = (self.limit * REPLIES).max(SESSION);
-        timeout(session, self.session(message)).await.map_err(|_| Unsent::Unfinished(session))?
+        timeout(session, self.session(message)).await.map_err(|_| MailUnsent::Unfinished(session))?
     }
 
-    async fn session(&self, message: &Message) -> Result<(), Unsent> {
+    async fn session(&self, message: &Message) -> Result<(), MailUnsent> {
         let connected = timeout(self.limit, TcpStream::connect((self.host.as_str(), self.port))).await;
-        let stream = connected.map_err(|_| Unsent::Unconnected(self.limit))?.map_err(Unsent::Unreachable)?;
+        let stream =
+            connected.map_err(|_| MailUnsent::Unconnected(self.limit))?.map_err(MailUnsent::Unreachable)?;
         let bounded = Box::new(Bounded::new(stream, self.limit));
-        let refused = |error: lettre::transport::smtp::Error| Unsent::Refused(describe(&error));
+        let refused = |error: lettre::transport::smtp::Error| MailUnsent::Refused(describe(&error));
         let mut connection =
             AsyncSmtpConnection::connect_with_transport(bounded, &self.helo).await.map_err(refused)?;
         connection.send(message.envelope(), &message.formatted()).await.map_err(refused)?;
@@ -206,7 +207,7 @@ mod tests {
 
     /// What a session with a server comes to that says `greeting`, then `again` as often as it is taken, and how many octets of
     /// it were taken at most.
-    async fn talk(greeting: &'static [u8], again: &'static [u8]) -> (Result<(), Unsent>, usize) {
+    async fn talk(greeting: &'static [u8], again: &'static [u8]) -> (Result<(), MailUnsent>, usize) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Server {
             host: "127.0.0.1".into(),

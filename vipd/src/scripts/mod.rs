@@ -26,21 +26,21 @@ pub use child::RunAs;
 use child::{Guard, Setup};
 
 pub use output::{Unread, read};
-pub use resolve::{Accounts, Executable, Unusable, executable};
+pub use resolve::{Accounts, Executable, UnusableCommand, executable};
 
 /// Time for a command to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Result of a run.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum ScriptOutcome {
     Exited(ExitStatus),
     /// It took too long; it and its process group were ended.
     TimedOut,
     NotRun(io::Error),
 }
 
-impl Outcome {
+impl ScriptOutcome {
     /// The error if the command was not run because of a shortage of the host: it may succeed later.
     pub fn shortage(&self) -> Option<&io::Error> {
         match self {
@@ -50,13 +50,13 @@ impl Outcome {
     }
 }
 
-impl Outcome {
+impl ScriptOutcome {
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Exited(status) if status.success())
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for ScriptOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(status) => match (status.code(), status.signal()) {
@@ -79,7 +79,7 @@ impl Executable {
         let checked =
             self.secure.then(|| secure::check(&self.path)).transpose().map_err(|why| match why {
                 // Says nothing of the file, and whoever asked tries again.
-                Unusable::Unreadable { error, .. } if resources::is_shortage(&error) => error,
+                UnusableCommand::Unreadable { error, .. } if resources::is_shortage(&error) => error,
                 why => io::Error::other(why),
             })?;
         let program = checked.as_ref().map_or(&self.path, |checked| &checked.program);
@@ -101,10 +101,10 @@ impl Executable {
     }
 
     /// Runs it until it ends, or for `limit`.
-    pub async fn run(&self, limit: Duration) -> Outcome {
+    pub async fn run(&self, limit: Duration) -> ScriptOutcome {
         let mut child = match self.spawn(&[]) {
             Ok(child) => child,
-            Err(error) => return Outcome::NotRun(error),
+            Err(error) => return ScriptOutcome::NotRun(error),
         };
         let group = Group::of(&child);
         let ended = timeout(limit, child.wait()).await;
@@ -114,8 +114,8 @@ impl Executable {
         // What it has started and left running is meant to be.
         group.leave();
         match ended {
-            Ok(ended) => ended.map_or_else(Outcome::NotRun, Outcome::Exited),
-            Err(_) => Outcome::TimedOut,
+            Ok(ended) => ended.map_or_else(ScriptOutcome::NotRun, ScriptOutcome::Exited),
+            Err(_) => ScriptOutcome::TimedOut,
         }
     }
 }

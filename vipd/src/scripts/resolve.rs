@@ -22,7 +22,7 @@ pub struct Executable {
 
 /// Why a command cannot be run.
 #[derive(Debug, Error)]
-pub enum Unusable {
+pub enum UnusableCommand {
     #[error("there is no user `{0}`")]
     NoUser(String),
     #[error("there is no group `{0}`")]
@@ -48,7 +48,7 @@ pub struct Accounts {
 const DEFAULT_USER: &str = "keepalived_script";
 
 impl Accounts {
-    pub fn new(policy: &ScriptPolicy) -> Result<Self, Unusable> {
+    pub fn new(policy: &ScriptPolicy) -> Result<Self, UnusableCommand> {
         let default = match &policy.account {
             Some(account) => Some(look_up(account)?),
             None => look_up(&Account { user: DEFAULT_USER.to_owned(), group: None }).ok(),
@@ -59,11 +59,11 @@ impl Accounts {
     }
 
     /// Owner of a file made for commands; `None`: the user of vipd.
-    pub fn owner(&self, account: Option<&Account>) -> Result<Option<(Uid, Gid)>, Unusable> {
+    pub fn owner(&self, account: Option<&Account>) -> Result<Option<(Uid, Gid)>, UnusableCommand> {
         Ok(self.run_as(account)?.map(|account| (account.uid, account.gid)))
     }
 
-    fn run_as(&self, account: Option<&Account>) -> Result<Option<RunAs>, Unusable> {
+    fn run_as(&self, account: Option<&Account>) -> Result<Option<RunAs>, UnusableCommand> {
         match account {
             Some(account) => Ok(Some(look_up(account)?).filter(|_| Uid::effective().is_root())),
             None => Ok(self.default.clone()),
@@ -71,7 +71,7 @@ impl Accounts {
     }
 
     /// The executable of a command.
-    pub fn resolve(&self, command: &Command) -> Result<Executable, Unusable> {
+    pub fn resolve(&self, command: &Command) -> Result<Executable, UnusableCommand> {
         let account = self.run_as(command.account.as_ref())?;
         let first = command.words.first().map(String::as_str).unwrap_or_default();
         let (path, arguments) = match executable(first)? {
@@ -88,12 +88,12 @@ impl Accounts {
     }
 }
 
-fn look_up(account: &Account) -> Result<RunAs, Unusable> {
-    let no_user = || Unusable::NoUser(account.user.clone());
+fn look_up(account: &Account) -> Result<RunAs, UnusableCommand> {
+    let no_user = || UnusableCommand::NoUser(account.user.clone());
     let user = User::from_name(&account.user).ok().flatten().ok_or_else(no_user)?;
     let gid = match &account.group {
         Some(name) => {
-            let no_group = || Unusable::NoGroup(name.clone());
+            let no_group = || UnusableCommand::NoGroup(name.clone());
             Group::from_name(name).ok().flatten().ok_or_else(no_group)?.gid
         }
         None => user.gid,
@@ -105,15 +105,19 @@ fn look_up(account: &Account) -> Result<RunAs, Unusable> {
 }
 
 /// The file of a command; `None` if there is none.
-pub fn executable(word: &str) -> Result<Option<PathBuf>, Unusable> {
+pub fn executable(word: &str) -> Result<Option<PathBuf>, UnusableCommand> {
     if word.contains('/') && !word.starts_with(['<', '>']) {
         let path = PathBuf::from(word);
         if path.is_relative() {
-            return Err(Unusable::Relative(path));
+            return Err(UnusableCommand::Relative(path));
         }
         let metadata =
-            fs::metadata(&path).map_err(|error| Unusable::Unreadable { path: path.clone(), error })?;
-        return if is_executable(&metadata) { Ok(Some(path)) } else { Err(Unusable::NotExecutable(path)) };
+            fs::metadata(&path).map_err(|error| UnusableCommand::Unreadable { path: path.clone(), error })?;
+        return if is_executable(&metadata) {
+            Ok(Some(path))
+        } else {
+            Err(UnusableCommand::NotExecutable(path))
+        };
     }
     let path = env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
     let found = env::split_paths(&path).map(|dir| dir.join(word)).find(|path| {
@@ -146,15 +150,15 @@ mod tests {
             (shell.path, shell.arguments),
             ("/bin/sh".into(), vec!["-c".into(), "</dev/null cat".into()])
         );
-        assert!(matches!(resolve(&["/nowhere/x"]), Err(Unusable::Unreadable { .. })));
-        assert!(matches!(resolve(&["/etc/passwd"]), Err(Unusable::NotExecutable(_))));
-        assert!(matches!(resolve(&["/etc"]), Err(Unusable::NotExecutable(_))));
+        assert!(matches!(resolve(&["/nowhere/x"]), Err(UnusableCommand::Unreadable { .. })));
+        assert!(matches!(resolve(&["/etc/passwd"]), Err(UnusableCommand::NotExecutable(_))));
+        assert!(matches!(resolve(&["/etc"]), Err(UnusableCommand::NotExecutable(_))));
         for relative in ["./check", "bin/sh", "../bin/sh"] {
-            assert!(matches!(resolve(&[relative]), Err(Unusable::Relative(_))), "{relative}");
+            assert!(matches!(resolve(&[relative]), Err(UnusableCommand::Relative(_))), "{relative}");
         }
         let account = Some(Account { user: "no-such-user".into(), group: None });
         let unknown = Command { account, ..command(&["sh"]) };
-        assert!(matches!(accounts.resolve(&unknown), Err(Unusable::NoUser(_))));
+        assert!(matches!(accounts.resolve(&unknown), Err(UnusableCommand::NoUser(_))));
     }
 
     #[test]
@@ -175,7 +179,7 @@ mod tests {
         mode(0o755);
         policy("root").resolve(&words).unwrap();
         mode(0o757);
-        assert!(matches!(policy("root").resolve(&words), Err(Unusable::Insecure { .. })));
+        assert!(matches!(policy("root").resolve(&words), Err(UnusableCommand::Insecure { .. })));
         let as_nobody = policy("nobody").resolve(&words).unwrap();
         assert!(!as_nobody.secure && as_nobody.account.unwrap().uid.as_raw() != 0);
         fs::remove_dir_all(&dir).unwrap();

@@ -21,7 +21,7 @@ use std::{
 
 use nix::{fcntl::OFlag, sys::stat::fstat};
 
-use super::resolve::Unusable;
+use super::resolve::UnusableCommand;
 use crate::files::{self, Walk};
 
 /// A file that only root may change, ready to be run.
@@ -39,14 +39,14 @@ const INTERPRETERS_MAX: usize = 5;
 /// Octets that the kernel reads to determine the format of a file.
 const HEAD_LEN: u64 = 256;
 
-pub(super) fn check(path: &Path) -> Result<Checked, Unusable> {
+pub(super) fn check(path: &Path) -> Result<Checked, UnusableCommand> {
     let (walk, head) = look(path)?;
     if head.starts_with(b"\x7fELF") {
         let fd = walk.into_fd();
         let program = format!("/proc/self/fd/{}", fd.as_raw_fd()).into();
         return Ok(Checked { program, same: None, _fd: Some(fd) });
     }
-    let unreadable = |error: io::Error| Unusable::Unreadable { path: path.to_owned(), error };
+    let unreadable = |error: io::Error| UnusableCommand::Unreadable { path: path.to_owned(), error };
     let found = fstat(walk.fd()).map_err(|error| unreadable(error.into()))?;
     let name = CString::new(path.as_os_str().as_bytes()).map_err(|error| unreadable(error.into()))?;
     let mut interpreter = interpreter(&head);
@@ -58,17 +58,17 @@ pub(super) fn check(path: &Path) -> Result<Checked, Unusable> {
 }
 
 /// Walks to an executable file, and reads its first octets.
-fn look(path: &Path) -> Result<(Walk, Vec<u8>), Unusable> {
-    let unreadable = |path: &Path, error| Unusable::Unreadable { path: path.to_owned(), error };
+fn look(path: &Path) -> Result<(Walk, Vec<u8>), UnusableCommand> {
+    let unreadable = |path: &Path, error| UnusableCommand::Unreadable { path: path.to_owned(), error };
     if path.is_relative() {
-        return Err(Unusable::Relative(path.to_owned()));
+        return Err(UnusableCommand::Relative(path.to_owned()));
     }
     let walk = Walk::to(path).map_err(|stuck| unreadable(&stuck.path, stuck.error))?;
     if let Some((part, why)) = walk.open_to_others() {
-        return Err(Unusable::Insecure { path: part.path.clone(), why });
+        return Err(UnusableCommand::Insecure { path: part.path.clone(), why });
     }
     if !walk.end().is_file() || !walk.end().is_executable() {
-        return Err(Unusable::NotExecutable(path.to_owned()));
+        return Err(UnusableCommand::NotExecutable(path.to_owned()));
     }
     let mut head = Vec::new();
     files::reopen(walk.fd(), OFlag::O_RDONLY)

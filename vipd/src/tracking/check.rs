@@ -8,7 +8,7 @@ use vipd_config::Script;
 use super::{counter::Counter, result::Health};
 use crate::{
     resources::PATIENCE,
-    scripts::{Executable, Outcome},
+    scripts::{Executable, ScriptOutcome},
 };
 
 /// Runs a check for ever, and starts in `health`.
@@ -45,7 +45,7 @@ pub async fn watch(script: Script, executable: Executable, health: Health, tell:
     }
 }
 
-fn log(name: &str, health: Health, outcome: &Outcome) {
+fn log(name: &str, health: Health, outcome: &ScriptOutcome) {
     if health == Health::Well {
         tracing::info!(target: "vipd::event", event = "check_recovered", script = name, "check succeeded");
     } else {

@@ -93,11 +93,11 @@ fn read(file: &TrackedFile) -> Option<(i32, Option<String>)> {
 }
 
 /// The directory of a file, watched: files are replaced as often as they are written.
-struct Directory(AsyncFd<Watch>);
+struct Directory(AsyncFd<FileWatch>);
 
-struct Watch(Inotify);
+struct FileWatch(Inotify);
 
-impl AsRawFd for Watch {
+impl AsRawFd for FileWatch {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
         use std::os::fd::AsFd;
         self.0.as_fd().as_raw_fd()
@@ -114,7 +114,7 @@ impl Directory {
             | AddWatchFlags::IN_DELETE;
         inotify.add_watch(dir, events).with_context(|| format!("cannot watch {}", dir.display()))?;
         // SAFETY: the descriptor is owned by what is registered, and never changed.
-        let watch = unsafe { AsyncFd::register_with_interest(Watch(inotify), Interest::READABLE) };
+        let watch = unsafe { AsyncFd::register_with_interest(FileWatch(inotify), Interest::READABLE) };
         Ok(Self(watch?))
     }
 

@@ -59,7 +59,7 @@ struct Teller {
 }
 
 impl Teller {
-    fn next<T: Into<Told>>(&mut self) -> (u64, impl Fn(T) + use<T>) {
+    fn next<T: Into<NewsContent>>(&mut self) -> (u64, impl Fn(T) + use<T>) {
         self.number += 1;
         let (number, news) = (self.number, self.news.clone());
         (number, move |told: T| _ = news.send(News { number, told: told.into() }))
@@ -89,18 +89,18 @@ impl<T> Drop for Watch<T> {
 #[derive(Debug)]
 pub struct News {
     number: u64,
-    told: Told,
+    told: NewsContent,
 }
 
 /// Contents of news.
 #[derive(Debug)]
-pub enum Told {
+pub enum NewsContent {
     Health(Health),
     /// The targets of an arbiter, after each round.
     Targets(Vec<TargetState>),
 }
 
-impl From<Health> for Told {
+impl From<Health> for NewsContent {
     fn from(health: Health) -> Self {
         Self::Health(health)
     }
@@ -286,8 +286,8 @@ impl Tracker {
     pub fn take(&mut self, news: News) -> Vec<(usize, TrackingResult)> {
         let News { number, told } = news;
         let health = match told {
-            Told::Health(health) => health,
-            Told::Targets(targets) => {
+            NewsContent::Health(health) => health,
+            NewsContent::Targets(targets) => {
                 // It may be of what is watched no longer, here and below.
                 if self.arbiters.iter().any(|watch| watch.number == number) {
                     self.targets.insert(number, targets);

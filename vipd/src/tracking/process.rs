@@ -32,7 +32,7 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(Health)) {
             Err(_) => sleep(POLL).await,
         }
     };
-    let mut events = Events::listen().inspect_err(|error| {
+    let mut events = ProcessEvents::listen().inspect_err(|error| {
         tracing::warn!(process = process.name, %error, "no process events: vipd reads /proc twice a second");
     });
     // What came in before it listened.
@@ -76,14 +76,14 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(Health)) {
                 }
             }
             changed = next(&mut events) => match changed {
-                Ok(Event::Exited(pid)) => _ = pids.remove(&pid),
-                Ok(Event::Changed(pid)) => match is(&process, pid) {
+                Ok(ProcessEvent::Exited(pid)) => _ = pids.remove(&pid),
+                Ok(ProcessEvent::Changed(pid)) => match is(&process, pid) {
                     Ok(true) => _ = pids.insert(pid),
                     Ok(false) => _ = pids.remove(&pid),
                     // The host is short of something: what is known stands, until all are looked at.
                     Err(_) => again_at = Some(Instant::now() + POLL),
                 },
-                Ok(Event::Missed) => match scan(&process) {
+                Ok(ProcessEvent::Missed) => match scan(&process) {
                     Ok(found) => pids = found,
                     Err(_) => again_at = Some(Instant::now() + POLL),
                 },
@@ -97,20 +97,20 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(Health)) {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Event {
+enum ProcessEvent {
     /// A process has started, or runs another program.
     Changed(u32),
     Exited(u32),
-    /// Events were lost.
+    /// ProcessEvents were lost.
     Missed,
 }
 
-async fn next(events: &mut io::Result<Events>) -> io::Result<Event> {
+async fn next(events: &mut io::Result<ProcessEvents>) -> io::Result<ProcessEvent> {
     match events {
         Ok(events) => events.next().await,
         Err(_) => {
             sleep(POLL).await;
-            Ok(Event::Missed)
+            Ok(ProcessEvent::Missed)
         }
     }
 }
@@ -183,12 +183,12 @@ fn cut(name: &str) -> &str {
 }
 
 /// The kernel's process events (`linux/cn_proc.h`).
-struct Events {
+struct ProcessEvents {
     socket: TokioSocket,
     buffer: Vec<u8>,
 }
 
-impl Events {
+impl ProcessEvents {
     fn listen() -> io::Result<Self> {
         let mut socket = TokioSocket::new(NETLINK_CONNECTOR)?;
         socket.socket_mut().bind(&SocketAddr::new(0, CN_IDX_PROC))?;
@@ -196,7 +196,7 @@ impl Events {
         Ok(Self { socket, buffer: Vec::with_capacity(BUFFER) })
     }
 
-    async fn next(&mut self) -> io::Result<Event> {
+    async fn next(&mut self) -> io::Result<ProcessEvent> {
         loop {
             self.buffer.clear();
             match self.socket.recv_from(&mut self.buffer).await {
@@ -207,7 +207,7 @@ impl Events {
                     }
                 }
                 Ok(_) => {}
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(Event::Missed),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(ProcessEvent::Missed),
                 Err(error) => return Err(error),
             }
         }
@@ -231,17 +231,17 @@ fn subscription() -> Vec<u8> {
 }
 
 /// The event of a message, if it concerns a process and not a thread.
-fn parse(message: &[u8]) -> Option<Event> {
+fn parse(message: &[u8]) -> Option<ProcessEvent> {
     let event = message.get(HEADERS..)?;
     let word = |at: usize| Some(u32::from_ne_bytes(event.get(at..at + 4)?.try_into().ok()?));
     // `what`, `cpu` and `timestamp_ns`, and then what the event is about.
     let about = |nth: usize| word(16 + 4 * nth);
     match word(0)? {
-        PROC_EVENT_FORK => (about(2)? == about(3)?).then(|| about(3).map(Event::Changed))?,
+        PROC_EVENT_FORK => (about(2)? == about(3)?).then(|| about(3).map(ProcessEvent::Changed))?,
         PROC_EVENT_EXEC | PROC_EVENT_COMM => {
-            (about(0)? == about(1)?).then(|| about(1).map(Event::Changed))?
+            (about(0)? == about(1)?).then(|| about(1).map(ProcessEvent::Changed))?
         }
-        PROC_EVENT_EXIT => (about(0)? == about(1)?).then(|| about(1).map(Event::Exited))?,
+        PROC_EVENT_EXIT => (about(0)? == about(1)?).then(|| about(1).map(ProcessEvent::Exited))?,
         _ => None,
     }
 }
@@ -326,10 +326,10 @@ mod tests {
             about.iter().for_each(|word| message.extend(word.to_ne_bytes()));
             message
         };
-        assert_eq!(parse(&message(PROC_EVENT_FORK, &[1, 1, 7, 7])), Some(Event::Changed(7)));
+        assert_eq!(parse(&message(PROC_EVENT_FORK, &[1, 1, 7, 7])), Some(ProcessEvent::Changed(7)));
         assert_eq!(parse(&message(PROC_EVENT_FORK, &[1, 1, 8, 7])), None, "a thread");
-        assert_eq!(parse(&message(PROC_EVENT_EXEC, &[7, 7])), Some(Event::Changed(7)));
-        assert_eq!(parse(&message(PROC_EVENT_EXIT, &[7, 7, 0, 17])), Some(Event::Exited(7)));
+        assert_eq!(parse(&message(PROC_EVENT_EXEC, &[7, 7])), Some(ProcessEvent::Changed(7)));
+        assert_eq!(parse(&message(PROC_EVENT_EXIT, &[7, 7, 0, 17])), Some(ProcessEvent::Exited(7)));
         assert_eq!(parse(&message(0, &[0])), None);
         assert_eq!(parse(&[0; 20]), None);
     }
@@ -337,13 +337,13 @@ mod tests {
     /// The kernel's own events, where it sends them.
     #[tokio::test]
     async fn the_kernel_tells_of_processes() {
-        let mut events = match Events::listen() {
+        let mut events = match ProcessEvents::listen() {
             Ok(events) => events,
             Err(error) => return vipd_tests::skip(format_args!("no process events: {error}")),
         };
         let mut child = tokio::process::Command::new("/bin/true").spawn().unwrap();
         let pid = child.id().unwrap();
-        for wanted in [Event::Changed(pid), Event::Exited(pid)] {
+        for wanted in [ProcessEvent::Changed(pid), ProcessEvent::Exited(pid)] {
             let told = async { while events.next().await.unwrap() != wanted {} };
             tokio::time::timeout(Duration::from_secs(60), told).await.unwrap();
         }

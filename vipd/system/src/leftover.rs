@@ -5,7 +5,7 @@ use serde::Serialize;
 /// What a thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum LeftoverKind {
     VisibleAddress,
     VirtualRule,
     VirtualRoute,
@@ -26,7 +26,7 @@ pub enum Kind {
 /// One thing that a vipd has left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Leftover {
-    pub kind: Kind,
+    pub kind: LeftoverKind,
     /// As an operator would name it.
     pub what: String,
     /// The command that undoes it.
@@ -37,7 +37,7 @@ pub struct Leftover {
 }
 
 impl Leftover {
-    pub fn new(kind: Kind, what: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub fn new(kind: LeftoverKind, what: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { kind, what: what.into(), fix: fix.into(), answers: false }
     }
 

@@ -30,14 +30,14 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use state::{Next, Top};
+use state::{KeyEffect, Top};
 use vipd_control::{ClientError, Request, Response, request, status::interval};
 
 /// Shows the status of a vipd again and again. `vipd top` runs this program; it is apart so that the daemon, which locks its memory,
 /// contains no terminal view
 #[derive(Debug, Parser)]
 #[command(name = "vipd-top", version)]
-struct Arguments {
+struct TopArguments {
     /// Control socket of the vipd
     #[arg(long, value_name = "PATH")]
     socket: PathBuf,
@@ -47,7 +47,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let Arguments { socket, interval } = Arguments::parse();
+    let TopArguments { socket, interval } = TopArguments::parse();
     match run(&socket, interval) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -108,7 +108,7 @@ async fn watch(mut terminal: DefaultTerminal, socket: &Path, interval: Duration)
                 }
             }
             event = events.next() => match event {
-                Some(Ok(Event::Key(key))) if top.press(key) == Next::End => return Ok(()),
+                Some(Ok(Event::Key(key))) if top.press(key) == KeyEffect::End => return Ok(()),
                 // A terminal of another size is drawn anew.
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(error).context("read keys"),

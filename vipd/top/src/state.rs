@@ -51,7 +51,7 @@ pub enum Sort {
 
 /// Effect of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum KeyEffect {
     Go,
     End,
 }
@@ -143,23 +143,23 @@ impl Top {
     }
 
     /// Takes a key.
-    pub fn press(&mut self, key: KeyEvent) -> Next {
+    pub fn press(&mut self, key: KeyEvent) -> KeyEffect {
         if key.kind == KeyEventKind::Release {
-            return Next::Go;
+            return KeyEffect::Go;
         }
         if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
-            return Next::End;
+            return KeyEffect::End;
         }
         if self.filter.editing && self.filter.type_key(key.code) {
-            return Next::Go;
+            return KeyEffect::Go;
         }
         match key.code {
-            KeyCode::Char('q') => return Next::End,
+            KeyCode::Char('q') => return KeyEffect::End,
             KeyCode::Char('?') => self.help = !self.help,
             KeyCode::Esc if self.help => self.help = false,
             KeyCode::Esc if self.filter.is_on() => self.filter.clear(),
             KeyCode::Esc if self.enlarged => self.enlarged = false,
-            KeyCode::Esc => return Next::End,
+            KeyCode::Esc => return KeyEffect::End,
             KeyCode::Char('/') => self.filter.editing = true,
             KeyCode::Char('f') => self.filter.next_state(),
             KeyCode::Enter => self.enlarged = !self.enlarged,
@@ -173,7 +173,7 @@ impl Top {
             KeyCode::End => self.move_by(isize::MAX),
             _ => {}
         }
-        Next::Go
+        KeyEffect::Go
     }
 
     fn move_by(&mut self, rows: isize) {

@@ -10,7 +10,7 @@ use ratatui::{
 
 use super::{
     draw, interval,
-    state::{Next, Top},
+    state::{KeyEffect, Top},
 };
 use vipd_control::model::{Status, samples};
 
@@ -45,7 +45,7 @@ fn lines(buffer: &Buffer) -> Vec<String> {
     (0..buffer.area.height).map(|y| row(y).trim_end().to_owned()).collect()
 }
 
-fn press(top: &mut Top, codes: &[KeyCode]) -> Next {
+fn press(top: &mut Top, codes: &[KeyCode]) -> KeyEffect {
     codes.iter().map(|code| top.press(KeyEvent::new(*code, KeyModifiers::NONE))).last().unwrap()
 }
 
@@ -201,7 +201,7 @@ fn a_search_and_a_state_leave_few() {
     press(&mut top, &[KeyCode::Char('q'), KeyCode::Backspace, KeyCode::Enter]);
     assert_eq!(selected(&top), "site_3_with_a_name_that_is_rather_long");
     assert!(lines(&picture(&top, 80, 24)).join("").contains("┌ site_3_with_a"));
-    assert_eq!(press(&mut top, &[KeyCode::Esc]), Next::Go, "the search ends first");
+    assert_eq!(press(&mut top, &[KeyCode::Esc]), KeyEffect::Go, "the search ends first");
     assert_eq!((order(&top).len(), selected(&top)), (60, "VI_1"));
 
     press(&mut top, &[KeyCode::Char('f'), KeyCode::Char('f'), KeyCode::Char('f')]);
@@ -214,7 +214,7 @@ fn a_search_and_a_state_leave_few() {
     press(&mut top, &[KeyCode::Down, KeyCode::End]);
     press(&mut top, &[KeyCode::Char('f'), KeyCode::Char('/'), KeyCode::Char('v'), KeyCode::Down]);
     assert_eq!(selected(&top), "VI_6", "arrows work while a search is typed");
-    assert_eq!(top.press(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), Next::End);
+    assert_eq!(top.press(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), KeyEffect::End);
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn help_covers_the_rest_and_goes() {
         }
     }
     picture(&top, 5, 2);
-    assert_eq!(press(&mut top, &[KeyCode::Esc]), Next::Go);
+    assert_eq!(press(&mut top, &[KeyCode::Esc]), KeyEffect::Go);
     assert!(!lines(&picture(&top, 80, 24)).join("").contains("closes"));
 }
 
@@ -290,14 +290,14 @@ fn keys_sort() {
 #[test]
 fn keys_enlarge_and_end() {
     let mut top = top();
-    assert_eq!(press(&mut top, &[KeyCode::Enter]), Next::Go);
+    assert_eq!(press(&mut top, &[KeyCode::Enter]), KeyEffect::Go);
     let (large, lines) = (top.enlarged, lines(&picture(&top, 120, 28)));
     assert!(large && lines[7].starts_with("┌ VI_1"), "{lines:?}");
-    assert_eq!(press(&mut top, &[KeyCode::Esc]), Next::Go, "back to the small one");
-    assert_eq!(press(&mut top, &[KeyCode::Esc]), Next::End);
-    assert_eq!(press(&mut top, &[KeyCode::Char('q')]), Next::End);
-    assert_eq!(top.press(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), Next::End);
-    assert_eq!(press(&mut top, &[KeyCode::Char('c')]), Next::Go);
+    assert_eq!(press(&mut top, &[KeyCode::Esc]), KeyEffect::Go, "back to the small one");
+    assert_eq!(press(&mut top, &[KeyCode::Esc]), KeyEffect::End);
+    assert_eq!(press(&mut top, &[KeyCode::Char('q')]), KeyEffect::End);
+    assert_eq!(top.press(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), KeyEffect::End);
+    assert_eq!(press(&mut top, &[KeyCode::Char('c')]), KeyEffect::Go);
 }
 
 #[test]

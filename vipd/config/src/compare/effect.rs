@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use vipd_common::{Family, Version};
 
-use super::{Change, tree::Node};
+use super::{Change, tree::TreeNode};
 use crate::model::{config::Config, group::SyncGroup, instance::Instance};
 
 /// What a virtual router is on the wire: another one begins anew.
@@ -21,7 +21,7 @@ pub fn is_same_instance(before: &Instance, after: &Instance, old: &Config, new: 
 }
 
 /// Whether the block of this head says the same in both, however it is written. `false` may be wrong.
-pub fn is_same_block(block: &Node, before: &Config, after: &Config) -> bool {
+pub fn is_same_block(block: &TreeNode, before: &Config, after: &Config) -> bool {
     let head = block.head();
     let name = head.strip_prefix(block.keyword()).unwrap_or_default().trim().trim_matches('"');
     fn same<T: PartialEq>(before: &[T], after: &[T], is_it: impl Fn(&T) -> bool) -> bool {

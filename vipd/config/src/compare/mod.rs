@@ -8,7 +8,7 @@ mod tree;
 
 use std::{collections::BTreeSet, fmt};
 
-use tree::{Node, Pairs};
+use tree::{Pairs, TreeNode};
 
 use crate::{
     lower::origins::Origins,
@@ -44,10 +44,10 @@ pub struct Comparison {
 pub fn compare(before: (&Config, &Origins), after: (&Config, &Origins)) -> Comparison {
     let (old, new) = (tree::read(before.0, before.1), tree::read(after.0, after.1));
     let mut comparing = Comparing { before: before.0, after: after.0, changes: Vec::new() };
-    let is_instance = |node: &Node| node.keyword() == "vrrp_instance";
-    let others = |nodes: &[Node]| nodes.iter().filter(|node| !is_instance(node)).cloned().collect();
+    let is_instance = |node: &TreeNode| node.keyword() == "vrrp_instance";
+    let others = |nodes: &[TreeNode]| nodes.iter().filter(|node| !is_instance(node)).cloned().collect();
     comparing.blocks(others(&old), others(&new));
-    let instances = |nodes: Vec<Node>| nodes.into_iter().filter(is_instance).collect();
+    let instances = |nodes: Vec<TreeNode>| nodes.into_iter().filter(is_instance).collect();
     comparing.instances(instances(old), instances(new));
     let Comparing { mut changes, .. } = comparing;
     for change in &mut changes {
@@ -65,13 +65,13 @@ struct Comparing<'c> {
 
 /// Where a change is.
 #[derive(Clone, Default)]
-struct Place {
+struct ComparedPlace {
     instance: Option<String>,
     block: String,
     keywords: Vec<String>,
 }
 
-impl Place {
+impl ComparedPlace {
     fn inside(&self, keyword: &str) -> Self {
         let mut inside = self.clone();
         inside.keywords.extend(Some(keyword.to_owned()).filter(|keyword| !keyword.is_empty()));
@@ -81,9 +81,9 @@ impl Place {
 
 impl Comparing<'_> {
     /// The blocks at the top level, but for the instances.
-    fn blocks(&mut self, before: Vec<Node>, after: Vec<Node>) {
+    fn blocks(&mut self, before: Vec<TreeNode>, after: Vec<TreeNode>) {
         let Pairs { changed, gone, fresh } = Pairs::of(before, after);
-        let at = |node: &Node| Place { block: node.head(), ..Place::default() };
+        let at = |node: &TreeNode| ComparedPlace { block: node.head(), ..ComparedPlace::default() };
         for (before, after) in changed {
             if !effect::is_same_block(&before, self.before, self.after) {
                 self.inside(&at(&after), &before, &after);
@@ -98,16 +98,16 @@ impl Comparing<'_> {
     }
 
     /// A block that only one of the two has; of one that holds lines each line counts.
-    fn whole(&mut self, place: &Place, before: Option<&Node>, after: Option<&Node>) {
+    fn whole(&mut self, place: &ComparedPlace, before: Option<&TreeNode>, after: Option<&TreeNode>) {
         let Some(node) = before.or(after) else { return };
         if node.holds_lines() || node.keyword() == "global_defs" {
             let empty = node.emptied();
             return self.inside(place, before.unwrap_or(&empty), after.unwrap_or(&empty));
         }
-        self.add(place, before.map(Node::summary), after.map(Node::summary));
+        self.add(place, before.map(TreeNode::summary), after.map(TreeNode::summary));
     }
 
-    fn inside(&mut self, place: &Place, before: &Node, after: &Node) {
+    fn inside(&mut self, place: &ComparedPlace, before: &TreeNode, after: &TreeNode) {
         let Pairs { changed, gone, fresh } = Pairs::of(before.children(), after.children());
         for (before, after) in changed {
             let place = place.inside(after.keyword());
@@ -123,12 +123,14 @@ impl Comparing<'_> {
             let (before, after) = if is_fresh { (None, Some(node)) } else { (Some(node), None) };
             match node.is_block() {
                 true => self.whole(&place, before, after),
-                false => self.add(&place, before.map(Node::shown_value), after.map(Node::shown_value)),
+                false => {
+                    self.add(&place, before.map(TreeNode::shown_value), after.map(TreeNode::shown_value))
+                }
             }
         }
     }
 
-    fn instances(&mut self, before: Vec<Node>, after: Vec<Node>) {
+    fn instances(&mut self, before: Vec<TreeNode>, after: Vec<TreeNode>) {
         let (old, new) = (self.before, self.after);
         let pairs = pair(old, new);
         for (position, (instance, node)) in new.instances.iter().zip(&after).enumerate() {
@@ -155,15 +157,15 @@ impl Comparing<'_> {
         }
     }
 
-    fn add(&mut self, place: &Place, before: Option<String>, after: Option<String>) {
-        let Place { instance, block, keywords } = place.clone();
+    fn add(&mut self, place: &ComparedPlace, before: Option<String>, after: Option<String>) {
+        let ComparedPlace { instance, block, keywords } = place.clone();
         let keyword = keywords.join(" ");
         self.changes.push(Change { instance, place: block, keyword, before, after, effect: None });
     }
 }
 
-fn at(instance: &Instance) -> Place {
-    Place { instance: Some(instance.name.clone()), block: word(&instance.name), keywords: Vec::new() }
+fn at(instance: &Instance) -> ComparedPlace {
+    ComparedPlace { instance: Some(instance.name.clone()), block: word(&instance.name), keywords: Vec::new() }
 }
 
 /// For each later instance the position of the earlier one that it was: by name, or else by what it is on the wire.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    explain::{From, Line, LineKind, lines},
+    explain::{ExplainedLine, From, LineKind, lines},
     lower::origins::{DEFAULT, Origins},
     model::config::Config,
     schema::table,
@@ -12,7 +12,7 @@ use crate::{
 
 /// A statement and what its braces hold.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub struct TreeNode {
     keyword: &'static str,
     /// What follows the keyword, in one spelling, with secrets.
     value: String,
@@ -20,13 +20,13 @@ pub struct Node {
     shown: String,
     is_default: bool,
     /// Where it has braces.
-    inside: Option<Vec<Node>>,
+    inside: Option<Vec<TreeNode>>,
 }
 
 /// The blocks at the top level that vipd acts on.
-pub fn read(config: &Config, origins: &Origins) -> Vec<Node> {
+pub fn read(config: &Config, origins: &Origins) -> Vec<TreeNode> {
     let both = lines(config, origins, true).into_iter().zip(lines(config, origins, false));
-    let mut open: Vec<Node> = Vec::new();
+    let mut open: Vec<TreeNode> = Vec::new();
     let mut nodes = Vec::new();
     // What stands in a block that vipd does not act on goes with the block.
     let mut unserved = 0;
@@ -38,7 +38,7 @@ pub fn read(config: &Config, origins: &Origins) -> Vec<Node> {
             unserved -= usize::from(closes);
             continue;
         }
-        let done = if closes { open.pop() } else { Some(Node::of(&line, &masked)) };
+        let done = if closes { open.pop() } else { Some(TreeNode::of(&line, &masked)) };
         let Some(done) = done else { continue };
         if opens {
             open.push(done);
@@ -52,10 +52,10 @@ pub fn read(config: &Config, origins: &Origins) -> Vec<Node> {
     nodes
 }
 
-impl Node {
-    fn of(line: &Line, masked: &Line) -> Self {
+impl TreeNode {
+    fn of(line: &ExplainedLine, masked: &ExplainedLine) -> Self {
         let keyword = table::meaning(line.keyword);
-        let value = |line: &Line| {
+        let value = |line: &ExplainedLine| {
             let text = line.text.strip_suffix(" {").filter(|_| line.kind == LineKind::Opens);
             let text = text.unwrap_or(&line.text);
             text.strip_prefix(line.keyword).unwrap_or(text).trim().to_owned()
@@ -163,38 +163,38 @@ impl Node {
 #[derive(Debug)]
 pub struct Pairs {
     /// What was, and what it has become.
-    pub changed: Vec<(Node, Node)>,
-    pub gone: Vec<Node>,
-    pub fresh: Vec<Node>,
+    pub changed: Vec<(TreeNode, TreeNode)>,
+    pub gone: Vec<TreeNode>,
+    pub fresh: Vec<TreeNode>,
 }
 
 impl Pairs {
-    pub fn of(before: Vec<Node>, after: Vec<Node>) -> Self {
+    pub fn of(before: Vec<TreeNode>, after: Vec<TreeNode>) -> Self {
         let mut known: BTreeMap<String, usize> = BTreeMap::new();
         for node in &before {
             *known.entry(node.canonical()).or_default() += 1;
         }
-        let mut take = |node: &Node| match known.get_mut(&node.canonical()).filter(|count| **count > 0) {
+        let mut take = |node: &TreeNode| match known.get_mut(&node.canonical()).filter(|count| **count > 0) {
             Some(count) => {
                 *count -= 1;
                 false
             }
             None => true,
         };
-        let fresh: Vec<Node> = after.into_iter().filter(|node| take(node)).collect();
+        let fresh: Vec<TreeNode> = after.into_iter().filter(|node| take(node)).collect();
         // What is left over of each is gone.
-        let mut left = |node: &Node| match known.get_mut(&node.canonical()).filter(|count| **count > 0) {
+        let mut left = |node: &TreeNode| match known.get_mut(&node.canonical()).filter(|count| **count > 0) {
             Some(count) => {
                 *count -= 1;
                 true
             }
             None => false,
         };
-        let gone: Vec<Node> = before.into_iter().filter(|node| left(node)).collect();
+        let gone: Vec<TreeNode> = before.into_iter().filter(|node| left(node)).collect();
         Self::pair(gone, fresh)
     }
 
-    fn pair(gone: Vec<Node>, fresh: Vec<Node>) -> Self {
+    fn pair(gone: Vec<TreeNode>, fresh: Vec<TreeNode>) -> Self {
         let mut by_key: HashMap<(&str, String), (Vec<usize>, Vec<usize>)> = HashMap::new();
         for (at, node) in gone.iter().enumerate() {
             by_key.entry(node.key()).or_default().0.push(at);
@@ -212,7 +212,7 @@ impl Pairs {
         let paired = |(old, new): (&usize, &usize)| Some((gone.get(*old)?.clone(), fresh.get(*new)?.clone()));
         let changed = pairs.iter().filter_map(paired).collect();
         let is_paired = |at: &usize| pairs.values().any(|new| new == at);
-        let keep = |nodes: &[Node], is_left: &dyn Fn(&usize) -> bool| {
+        let keep = |nodes: &[TreeNode], is_left: &dyn Fn(&usize) -> bool| {
             let left = nodes.iter().enumerate().filter(|(at, _)| is_left(at));
             left.map(|(_, node)| node.clone()).collect()
         };

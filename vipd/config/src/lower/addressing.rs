@@ -8,7 +8,7 @@ use std::{
 use vipd_common::Family;
 
 use super::{
-    context::Context,
+    context::LowerContext,
     given::{Draft, Given, Spanned},
 };
 use crate::{
@@ -22,8 +22,8 @@ pub fn family(given: &Given) -> Family {
     given.vips.first().map_or(Family::V4, |first| words::family_of(first.value.address))
 }
 
-pub fn check_vips(cx: &mut Context<'_>) {
-    let Context { draft: Draft { given, title, .. }, family, report, .. } = cx;
+pub fn check_vips(cx: &mut LowerContext<'_>) {
+    let LowerContext { draft: Draft { given, title, .. }, family, report, .. } = cx;
     let family = *family;
     let block = given.seen_at("virtual_ipaddress");
     if let Some(block) = block.filter(|_| given.vips.is_empty() && !given.partial) {
@@ -76,11 +76,11 @@ pub fn vips(given: &[Spanned<Vip>], interface: &str) -> Vec<Vip> {
     vips
 }
 
-pub fn source(cx: &mut Context<'_>) -> Option<IpAddr> {
+pub fn source(cx: &mut LowerContext<'_>) -> Option<IpAddr> {
     let unicast = cx.seen_at("unicast_peer").is_some();
     let (unicast_source, multicast_source) =
         (cx.values.address("unicast_src_ip"), cx.values.address("mcast_src_ip"));
-    let Context { family, report, .. } = cx;
+    let LowerContext { family, report, .. } = cx;
     let family = *family;
     if let (Some(unicast), Some(multicast)) = (&unicast_source, &multicast_source)
         && unicast.value != multicast.value
@@ -108,7 +108,7 @@ pub fn source(cx: &mut Context<'_>) -> Option<IpAddr> {
     Some(source.value)
 }
 
-pub fn group(cx: &mut Context<'_>) -> IpAddr {
+pub fn group(cx: &mut LowerContext<'_>) -> IpAddr {
     let family = cx.family;
     if let Some(group) = cx.values.address("mcast_dst_ip") {
         of_family("group", &group, family, cx.report);
@@ -130,13 +130,13 @@ pub fn group(cx: &mut Context<'_>) -> IpAddr {
     cx.global.values.address(keyword).map_or(default, |group| group.value)
 }
 
-pub fn unicast(cx: &mut Context<'_>) -> Option<Unicast> {
+pub fn unicast(cx: &mut LowerContext<'_>) -> Option<Unicast> {
     let Some(block) = cx.seen_at("unicast_peer") else {
         unicast_without_peers(cx);
         return None;
     };
     let own = cx.values.address("unicast_src_ip").or(cx.values.address("mcast_src_ip"));
-    let Context { draft: Draft { given, .. }, values, family, report, .. } = cx;
+    let LowerContext { draft: Draft { given, .. }, values, family, report, .. } = cx;
     if given.peers.is_empty() && !given.partial {
         // keepalived multicasts then, with a word in its log; whoever wrote the block meant something else.
         let hint = "list the other routers, one address a line, or remove the block to use multicast";
@@ -174,7 +174,7 @@ pub fn unicast(cx: &mut Context<'_>) -> Option<Unicast> {
     })
 }
 
-fn unicast_without_peers(cx: &mut Context<'_>) {
+fn unicast_without_peers(cx: &mut LowerContext<'_>) {
     let given = &cx.draft.given;
     if given.partial {
         return;

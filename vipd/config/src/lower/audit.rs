@@ -11,7 +11,7 @@ use crate::{
     source::Outside,
     syntax::{
         diagnostic::{Code, Diagnostic, Severity},
-        parser::Node,
+        parser::SyntaxNode,
         report::{Report, fit},
         span::Word,
     },
@@ -39,8 +39,8 @@ const NAMED: usize = 8;
 const DEFAULT_USER: &str = "keepalived_script";
 
 /// Reports commands that are relative paths, and those that root runs and others may change.
-pub fn commands(tree: &[Node], outside: &dyn Outside, report: &mut Report) {
-    let global: Vec<&Node> = blocks(tree, "global_defs").flat_map(children).collect();
+pub fn commands(tree: &[SyntaxNode], outside: &dyn Outside, report: &mut Report) {
+    let global: Vec<&SyntaxNode> = blocks(tree, "global_defs").flat_map(children).collect();
     let default = global.iter().rev().find(|node| is(node, "script_user")).and_then(|node| word(node, 1));
     let secure = global.iter().any(|node| is(node, "enable_script_security"));
     let default = match default {
@@ -81,7 +81,7 @@ pub fn commands(tree: &[Node], outside: &dyn Outside, report: &mut Report) {
 }
 
 /// Reports passwords in files that every user may read.
-pub fn passwords(tree: &[Node], outside: &dyn Outside, report: &mut Report) {
+pub fn passwords(tree: &[SyntaxNode], outside: &dyn Outside, report: &mut Report) {
     let mut given = Vec::new();
     find(tree, "auth_pass", &mut given);
     let mut told = BTreeSet::new();
@@ -96,7 +96,7 @@ pub fn passwords(tree: &[Node], outside: &dyn Outside, report: &mut Report) {
 }
 
 /// Reports interfaces that `xdp_mode` names and nothing uses: a misspelt one has the mode of all others.
-pub fn unused_interfaces(tree: &[Node], config: &Config, report: &mut Report) {
+pub fn unused_interfaces(tree: &[SyntaxNode], config: &Config, report: &mut Report) {
     // What an instance with an error would have used is not known.
     if report.has_errors() {
         return;
@@ -158,7 +158,7 @@ fn diagnostic(file: &str, part: &Path, why: &str) -> Diagnostic {
 }
 
 /// Every command, and the user that is named with it.
-fn named(tree: &[Node]) -> Vec<(&Word, Option<&str>)> {
+fn named(tree: &[SyntaxNode]) -> Vec<(&Word, Option<&str>)> {
     let mut named = Vec::new();
     for node in BLOCKS.iter().copied().flat_map(|block| blocks(tree, block)).flat_map(children) {
         if COMMANDS.iter().any(|keyword| is(node, keyword)) {
@@ -173,24 +173,24 @@ fn named(tree: &[Node]) -> Vec<(&Word, Option<&str>)> {
     named
 }
 
-fn blocks<'t>(tree: &'t [Node], keyword: &'static str) -> impl Iterator<Item = &'t Node> {
+fn blocks<'t>(tree: &'t [SyntaxNode], keyword: &'static str) -> impl Iterator<Item = &'t SyntaxNode> {
     tree.iter().filter(move |node| is(node, keyword))
 }
 
-fn children(node: &Node) -> impl Iterator<Item = &Node> {
+fn children(node: &SyntaxNode) -> impl Iterator<Item = &SyntaxNode> {
     node.block.iter().flatten()
 }
 
-fn is(node: &Node, keyword: &str) -> bool {
+fn is(node: &SyntaxNode, keyword: &str) -> bool {
     word(node, 0) == Some(keyword)
 }
 
-fn word(node: &Node, at: usize) -> Option<&str> {
+fn word(node: &SyntaxNode, at: usize) -> Option<&str> {
     node.words.get(at).map(|word| &*word.text)
 }
 
 /// The keyword of every statement of that name, however deep.
-fn find<'t>(tree: &'t [Node], keyword: &str, found: &mut Vec<&'t Word>) {
+fn find<'t>(tree: &'t [SyntaxNode], keyword: &str, found: &mut Vec<&'t Word>) {
     for node in tree {
         if is(node, keyword) {
             found.extend(node.words.first());

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// One instance on its way into the model.
-pub struct Context<'c> {
+pub struct LowerContext<'c> {
     /// As the file has it.
     pub draft: &'c Draft,
     pub global: &'c Given,
@@ -25,7 +25,7 @@ pub struct Context<'c> {
     pub report: &'c mut Report,
 }
 
-impl<'c> Context<'c> {
+impl<'c> LowerContext<'c> {
     pub fn new(draft: &'c Draft, global: &'c Given, family: Family, report: &'c mut Report) -> Self {
         Self {
             draft,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{context::Context, notify::command_of};
+use super::{context::LowerContext, notify::command_of};
 use crate::{
     model::fence::Fence,
     schema::statement::{Statement, find, seconds},
@@ -18,7 +18,7 @@ pub fn fence(statements: &[Statement]) -> Option<Fence> {
 }
 
 /// What means nothing without the script.
-pub fn check(cx: &mut Context<'_>) {
+pub fn check(cx: &mut LowerContext<'_>) {
     for keyword in ["fence_timeout", "fence_failed"] {
         let alone = cx.seen_at("fence_script").is_none();
         if let Some(at) = cx.seen_at(keyword).filter(|_| alone) {

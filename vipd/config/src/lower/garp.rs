@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::context::Context;
+use super::context::LowerContext;
 use crate::model::garp::Garp;
 
-pub fn garp(cx: &Context<'_>) -> Garp {
+pub fn garp(cx: &LowerContext<'_>) -> Garp {
     let (own, global) = (&cx.values, &cx.global.values);
     let octet = |keyword: &str, default: u8| own.octet(keyword).unwrap_or(default);
     let time = |keyword: &str, default: Duration| own.seconds(keyword).map_or(default, |time| time.value);

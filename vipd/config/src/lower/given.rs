@@ -14,7 +14,7 @@ use crate::{
     },
     schema::{keyword::Block, statement::Statement, table, value::Value, words::Network},
     syntax::{
-        parser::Node,
+        parser::SyntaxNode,
         span::{Span, Word},
     },
 };
@@ -94,8 +94,8 @@ pub struct PlacedArbiter {
 /// A block that was read by grammars.
 pub struct Section<'s> {
     /// The statement that the block belongs to.
-    pub node: &'s Node,
-    pub children: &'s [Node],
+    pub node: &'s SyntaxNode,
+    pub children: &'s [SyntaxNode],
     pub given: &'s Given,
     /// The statement's keyword and name as a message calls it.
     pub title: &'s str,

@@ -8,15 +8,15 @@ use super::{
 };
 use crate::{
     schema::{
-        grammar::{self, Arg, Kind, Problem},
-        keyword::{Block, Engine, Inside, Keyword, Status},
+        grammar::{self, Arg, Problem, WordKind},
+        keyword::{Block, Engine, Inside, Keyword, Support},
         statement::Statement,
         table,
         value::Value,
     },
     syntax::{
         diagnostic::Code,
-        parser::{Node, title},
+        parser::{SyntaxNode, title},
         span::Word,
     },
 };
@@ -25,7 +25,7 @@ impl Lowering<'_> {
     /// The statement of `node`, whose keyword stands in `block`; `served`: there is an engine for it.
     pub fn section(
         &mut self,
-        node: &Node,
+        node: &SyntaxNode,
         keyword: &'static Keyword,
         (takes, inside): (&[Arg], Inside),
         block: Block,
@@ -56,7 +56,13 @@ impl Lowering<'_> {
     }
 
     /// The statements in a block, and the defaults of those that are not there.
-    fn inside(&mut self, node: &Node, children: &[Node], block: Block, served: bool) -> Vec<Statement> {
+    fn inside(
+        &mut self,
+        node: &SyntaxNode,
+        children: &[SyntaxNode],
+        block: Block,
+        served: bool,
+    ) -> Vec<Statement> {
         let title = title(&node.words, self.report);
         let place = format!("in {}", title.trim_matches('`'));
         let mut given = Given::default();
@@ -66,7 +72,7 @@ impl Lowering<'_> {
                 continue;
             };
             match table::find(block, &first.text) {
-                Some(keyword @ Keyword { status: Status::Grammar { takes, inside, engine }, .. }) => {
+                Some(keyword @ Keyword { status: Support::Grammar { takes, inside, engine }, .. }) => {
                     self.mark_seen(keyword, first, &mut given);
                     if let Engine::Missing(advice) = engine
                         && served
@@ -76,7 +82,7 @@ impl Lowering<'_> {
                     let statement = self.section(child, keyword, (takes, *inside), block, served);
                     given.statements.extend(statement);
                 }
-                Some(keyword @ Keyword { status: Status::NoEffect { reason, takes }, .. }) => {
+                Some(keyword @ Keyword { status: Support::NoEffect { reason, takes }, .. }) => {
                     self.notice(keyword, first.span, reason);
                     self.words(takes, &child.words, 1, block);
                 }
@@ -93,7 +99,7 @@ impl Lowering<'_> {
                 let message = format!("{title} has no `{}`", row.name);
                 self.report.error(Code::MissingKeyword, head.span, message);
             }
-            if let (Some(default), Status::Grammar { takes, .. }) = (row.default, &row.status) {
+            if let (Some(default), Support::Grammar { takes, .. }) = (row.default, &row.status) {
                 let words: Vec<&str> = default.split(' ').collect();
                 let values = grammar::read(takes, &words).0.into_iter().map(|(_, value)| value).collect();
                 let keyword = row.name;
@@ -107,7 +113,7 @@ impl Lowering<'_> {
     fn lines(
         &mut self,
         head: &Word,
-        children: &[Node],
+        children: &[SyntaxNode],
         args: &[Arg],
         (keyword, block): (&Keyword, Block),
         served: bool,
@@ -170,7 +176,7 @@ impl Lowering<'_> {
         match problem {
             Problem::Missing => {
                 let last = words.last().unwrap_or(first);
-                let name = matches!(args, [Arg::One(Kind::Name), ..]);
+                let name = matches!(args, [Arg::One(WordKind::Name), ..]);
                 let (code, what) =
                     if name { (Code::MissingName, "a name") } else { (Code::MissingValue, "a value") };
                 let message = format!("{} needs {what}", self.report.quote(last));

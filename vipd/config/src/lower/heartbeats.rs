@@ -3,14 +3,14 @@
 use vipd_common::abi::MAX_HEARTBEATS;
 
 use super::{
-    context::Context,
+    context::LowerContext,
     given::{Draft, Spanned},
     tracking::weight,
 };
 use crate::{
     model::instance::HeartbeatLink,
     schema::statement::{Statement, text},
-    syntax::{diagnostic::Code, parser::Node},
+    syntax::{diagnostic::Code, parser::SyntaxNode},
 };
 
 pub const KEYWORD: &str = "heartbeat_interface";
@@ -26,14 +26,14 @@ pub fn links(statements: &[Statement]) -> Vec<HeartbeatLink> {
 }
 
 /// The interfaces that a block names, and where.
-pub fn named(block: &Node) -> impl Iterator<Item = Spanned<String>> {
+pub fn named(block: &SyntaxNode) -> impl Iterator<Item = Spanned<String>> {
     let lines = block.block.iter().flatten().filter(|line| !line.unsupported);
     lines.filter_map(|line| line.words.first()).map(|word| Spanned::new(word.text.clone(), word))
 }
 
 /// Whether the links are links of their own, and adverts of this instance can go over them.
-pub fn check(cx: &mut Context<'_>) {
-    let Context { draft: Draft { given, title, .. }, report, .. } = cx;
+pub fn check(cx: &mut LowerContext<'_>) {
+    let LowerContext { draft: Draft { given, title, .. }, report, .. } = cx;
     let Some(block) = given.seen_at(KEYWORD) else { return };
     if given.seen_at("unicast_peer").is_some() {
         let hint =

@@ -6,7 +6,7 @@ use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
 
 use super::{
     addressing,
-    context::Context,
+    context::LowerContext,
     fence::{self, fence},
     garp::garp,
     given::{Draft, Given, Spanned},
@@ -24,7 +24,7 @@ use crate::{
 /// `None`: it cannot be built; then `report` says why.
 pub fn instance(draft: &Draft, global: &Given, report: &mut Report) -> Option<Instance> {
     let given = &draft.given;
-    let mut cx = Context::new(draft, global, addressing::family(given), report);
+    let mut cx = LowerContext::new(draft, global, addressing::family(given), report);
     let cx = &mut cx;
     let accepts = settle(cx);
     let (preempt, preempt_delay) = preemption(cx);
@@ -84,7 +84,7 @@ pub fn instance(draft: &Draft, global: &Given, report: &mut Report) -> Option<In
 }
 
 /// Finds out what other values depend on; returns whether the instance accepts packets unless told.
-fn settle(cx: &mut Context<'_>) -> bool {
+fn settle(cx: &mut LowerContext<'_>) -> bool {
     check_needed(cx);
     cx.version = version(cx);
     let accepts = strict::apply(cx);
@@ -94,7 +94,7 @@ fn settle(cx: &mut Context<'_>) -> bool {
     accepts
 }
 
-fn check_needed(cx: &mut Context<'_>) {
+fn check_needed(cx: &mut LowerContext<'_>) {
     let Draft { given, title, name_at, .. } = cx.draft;
     for (keyword, hint) in NEEDED {
         if given.seen_at(keyword).is_none() && !given.partial {
@@ -104,14 +104,14 @@ fn check_needed(cx: &mut Context<'_>) {
     }
 }
 
-fn check_tracked_source(cx: &mut Context<'_>, source: Option<IpAddr>) {
+fn check_tracked_source(cx: &mut LowerContext<'_>, source: Option<IpAddr>) {
     if let Some(at) = cx.seen_at("track_src_ip").filter(|_| source.is_none()) {
         let hint = "name the address with `mcast_src_ip` or `unicast_src_ip`";
         cx.report.warning(Code::Ignored, at, "`track_src_ip` is ignored without a source address", hint);
     }
 }
 
-fn lease(cx: &Context<'_>) -> LeasePolicy {
+fn lease(cx: &LowerContext<'_>) -> LeasePolicy {
     match cx.values.word("lease") {
         Some(Spanned { value: "strict", .. }) => LeasePolicy::Strict,
         _ => LeasePolicy::Overlap,
@@ -119,13 +119,13 @@ fn lease(cx: &Context<'_>) -> LeasePolicy {
 }
 
 /// 0 is `off`.
-fn self_probe(cx: &Context<'_>) -> Option<Duration> {
+fn self_probe(cx: &LowerContext<'_>) -> Option<Duration> {
     let seconds = cx.values.number("self_probe").map_or(30, |given| given.value);
     (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }
 
 /// IPv6 forces version 3, as in keepalived; what the instance itself says must agree.
-fn version(cx: &mut Context<'_>) -> Version {
+fn version(cx: &mut LowerContext<'_>) -> Version {
     if cx.family == Family::V6 {
         let own = cx.draft.given.values.number("version");
         if let Some(version) = own.filter(|version| version.value == 2) {
@@ -143,7 +143,7 @@ fn version(cx: &mut Context<'_>) -> Version {
 }
 
 /// Whether the VIPs have the virtual MAC, and whether adverts have the interface's all the same.
-fn virtual_mac(cx: &mut Context<'_>) -> (bool, bool) {
+fn virtual_mac(cx: &mut LowerContext<'_>) -> (bool, bool) {
     let base = cx.values.at("vmac_xmit_base");
     let Some(use_vmac) = cx.values.at("use_vmac") else {
         if let Some(base) = base {
@@ -165,7 +165,7 @@ fn virtual_mac(cx: &mut Context<'_>) -> (bool, bool) {
     (true, base.is_some())
 }
 
-fn accept(cx: &mut Context<'_>, default: bool) -> bool {
+fn accept(cx: &mut LowerContext<'_>, default: bool) -> bool {
     let given = cx.values.flag("accept");
     let is_given = given.is_some();
     let Some(off) = given.filter(|accept| !accept.value) else {
@@ -190,7 +190,7 @@ fn accept(cx: &mut Context<'_>, default: bool) -> bool {
     false
 }
 
-fn checksum(cx: &mut Context<'_>) -> ChecksumForm {
+fn checksum(cx: &mut LowerContext<'_>) -> ChecksumForm {
     if cx.family == Family::V6 {
         let own = cx.draft.given.values.flag("v3_checksum_as_v2");
         if let Some(as_v2) = own.filter(|as_v2| as_v2.value) {
@@ -209,7 +209,7 @@ fn checksum(cx: &mut Context<'_>) -> ChecksumForm {
     if message_only { ChecksumForm::MessageOnly } else { ChecksumForm::PseudoHeader }
 }
 
-fn priority(cx: &mut Context<'_>) -> Priority {
+fn priority(cx: &mut LowerContext<'_>) -> Priority {
     match (cx.values.octet("priority"), cx.values.at("state")) {
         (Some(priority), _) => Priority::new(priority),
         (None, Some(state)) if cx.wanted == WantedState::Master => {
@@ -229,7 +229,7 @@ fn priority(cx: &mut Context<'_>) -> Priority {
 }
 
 /// keepalived drops the same combinations, so the same file means the same under both.
-fn preemption(cx: &mut Context<'_>) -> (bool, Duration) {
+fn preemption(cx: &mut LowerContext<'_>) -> (bool, Duration) {
     let master = cx.wanted == WantedState::Master;
     let mut preempt = true;
     if let Some(nopreempt) = cx.values.at("nopreempt") {
@@ -267,7 +267,7 @@ fn preemption(cx: &mut Context<'_>) -> (bool, Duration) {
     }
 }
 
-fn advert_interval(cx: &mut Context<'_>) -> Duration {
+fn advert_interval(cx: &mut LowerContext<'_>) -> Duration {
     let Some(Spanned { value, span }) = cx.values.seconds("advert_int") else {
         return Duration::from_secs(1);
     };
@@ -304,7 +304,7 @@ fn advert_interval(cx: &mut Context<'_>) -> Duration {
     value
 }
 
-fn authentication(cx: &mut Context<'_>) -> Auth {
+fn authentication(cx: &mut LowerContext<'_>) -> Auth {
     let Some(block) = cx.seen_at("authentication").filter(|_| !cx.is_without_authentication) else {
         return Auth::None;
     };

@@ -10,14 +10,14 @@ use super::{
 use crate::{
     model::address::{UnicastPeer, Vip},
     schema::{
-        keyword::{Block, Form, Keyword, Status},
+        keyword::{Block, Keyword, KeywordForm, Support},
         table, words as readers,
     },
-    syntax::{diagnostic::Code, parser::Node, span::Word},
+    syntax::{diagnostic::Code, parser::SyntaxNode, span::Word},
 };
 
 impl Lowering<'_> {
-    pub fn line(&mut self, line: &Node, block: Block, given: &mut Given) {
+    pub fn line(&mut self, line: &SyntaxNode, block: Block, given: &mut Given) {
         let Some(first) = line.words.first().filter(|_| !line.unsupported) else {
             given.partial = true;
             return;
@@ -123,27 +123,27 @@ impl Lowering<'_> {
                 continue;
             };
             let values = match &keyword.status {
-                Status::NotYet(advice) => {
+                Support::NotYet(advice) => {
                     line.partial = true;
                     return self.not_yet(word, advice);
                 }
-                Status::Refused(reason) => {
+                Support::Refused(reason) => {
                     line.partial = true;
                     return self.refused(word, reason);
                 }
                 // A line's words have setters.
-                Status::Grammar { .. } => 0,
-                Status::NoEffect { reason, takes } => {
+                Support::Grammar { .. } => 0,
+                Support::NoEffect { reason, takes } => {
                     self.notice(keyword, word.span, reason);
                     self.words(takes, &words[..words.len().min(1 + takes.len())], 1, block);
                     takes.len()
                 }
-                Status::Supported(form) => {
+                Support::Supported(form) => {
                     let values = form.values();
                     // As in `mtu lock 1400`.
-                    let value = rest.first().filter(|_| matches!(form, Form::Whole { .. }));
+                    let value = rest.first().filter(|_| matches!(form, KeywordForm::Whole { .. }));
                     let known = value.and_then(|value| Some((value, table::find(block, &value.text)?)));
-                    if let Some((value, Keyword { status: Status::NotYet(advice), .. })) = known {
+                    if let Some((value, Keyword { status: Support::NotYet(advice), .. })) = known {
                         line.partial = true;
                         return self.not_yet(value, advice);
                     }

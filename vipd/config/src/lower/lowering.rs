@@ -10,7 +10,7 @@ use crate::{
     },
     syntax::{
         diagnostic::Code,
-        parser::Node,
+        parser::SyntaxNode,
         report::Report,
         span::{Span, Word},
     },
@@ -59,7 +59,7 @@ impl Lowering<'_> {
         }
     }
 
-    pub fn takes_no_block(&mut self, node: &Node, first: &Word) {
+    pub fn takes_no_block(&mut self, node: &SyntaxNode, first: &Word) {
         if node.block.is_some() {
             let message = format!("{} takes no block", self.report.quote(first));
             self.report.error(Code::TakesNoBlock, first.span, message);

@@ -32,7 +32,7 @@ use std::collections::HashSet;
 use crate::{
     model::config::Config,
     schema::keyword::Block,
-    syntax::{diagnostic::Code, parser::Node, report::Report, span::Span},
+    syntax::{diagnostic::Code, parser::SyntaxNode, report::Report, span::Span},
 };
 pub use audit::{
     commands as audit_commands, files as audit_files, passwords as audit_passwords,
@@ -44,7 +44,7 @@ pub use lowering::Unsupported;
 use origins::Origins;
 
 /// Everything wrong goes to `report`; the configuration is of use only if there were no errors.
-pub fn lower(tree: &[Node], unsupported: Unsupported, report: &mut Report) -> (Config, Origins) {
+pub fn lower(tree: &[SyntaxNode], unsupported: Unsupported, report: &mut Report) -> (Config, Origins) {
     let mut lowering = Lowering {
         report,
         unsupported,

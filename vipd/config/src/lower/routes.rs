@@ -15,7 +15,7 @@ use crate::{
         route::{Hop, RouteKind, RuleAction, VirtualRoute, VirtualRule},
     },
     schema::{
-        keyword::{Block, Status},
+        keyword::{Block, Support},
         table,
         words::{self as readers, Network},
     },
@@ -32,7 +32,7 @@ impl Lowering<'_> {
         let at_nexthop = words.iter().filter(|word| word.text == "nexthop").map(|word| word.span);
         let mut parts = words.split(|word| word.text == "nexthop");
         let route = self.part(parts.next().unwrap_or_default(), first, Block::Route);
-        let mut hops: Vec<Part> =
+        let mut hops: Vec<RoutePart> =
             parts.zip(at_nexthop).map(|(part, at)| self.part(part, at, Block::Hop)).collect();
         let partial = route.words.partial || hops.iter().any(|hop| hop.words.partial);
         let Some(to) = route.words.values.network("to") else {
@@ -98,7 +98,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn hop(&mut self, part: &Part, family: Family) -> Hop {
+    fn hop(&mut self, part: &RoutePart, family: Family) -> Hop {
         let line = &part.words.values;
         let named = ["via", "dev"].iter().any(|word| part.words.seen_at(word).is_some());
         if !named && !part.words.partial {
@@ -212,7 +212,7 @@ impl Lowering<'_> {
     }
 
     /// Reads the words of a route or of one `nexthop`.
-    fn part(&mut self, words: &[Word], at: Span, block: Block) -> Part {
+    fn part(&mut self, words: &[Word], at: Span, block: Block) -> RoutePart {
         let mut gateway = None;
         let mut kept = Vec::with_capacity(words.len());
         for (i, word) in words.iter().enumerate() {
@@ -225,7 +225,7 @@ impl Lowering<'_> {
         }
         let mut read = Given::default();
         self.options(&kept, block, &mut read);
-        Part { words: read, gateway, at }
+        RoutePart { words: read, gateway, at }
     }
 
     /// Takes a word that is no keyword as the destination of a route, if it looks like one.
@@ -236,7 +236,7 @@ impl Lowering<'_> {
             return false;
         };
         self.mark_seen(to, word, line);
-        if let Status::Supported(form) = &to.status {
+        if let Support::Supported(form) = &to.status {
             let statement = [Word { text: to.name.to_owned(), span: word.span }, word.clone()];
             values::set(to, form, &statement, block, line, self.report);
         }
@@ -245,7 +245,7 @@ impl Lowering<'_> {
 }
 
 /// What a route says up to the first `nexthop`, or one `nexthop`.
-struct Part {
+struct RoutePart {
     words: Given,
     /// Which family the gateway is said to have.
     gateway: Option<Family>,
@@ -254,7 +254,7 @@ struct Part {
 }
 
 /// `default` has the family of the addresses around it, else IPv4, as `ip route` has it.
-fn route_family(line: &Values, to: &Spanned<Network>, hops: &[Part]) -> Family {
+fn route_family(line: &Values, to: &Spanned<Network>, hops: &[RoutePart]) -> Family {
     if let Network::Prefix { address, .. } = to.value {
         return readers::family_of(address);
     }

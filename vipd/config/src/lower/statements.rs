@@ -8,18 +8,18 @@ use super::{
 };
 use crate::{
     schema::{
-        keyword::{Block, Engine, Form, Status},
+        keyword::{Block, Engine, KeywordForm, Support},
         table,
     },
     syntax::{
         diagnostic::Code,
-        parser::{Node, title},
+        parser::{SyntaxNode, title},
         span::Word,
     },
 };
 
 impl Lowering<'_> {
-    pub fn statements(&mut self, nodes: &[Node], block: Block, place: &str, given: &mut Given) {
+    pub fn statements(&mut self, nodes: &[SyntaxNode], block: Block, place: &str, given: &mut Given) {
         for node in nodes {
             match node.words.first() {
                 Some(first) if !node.unsupported => self.statement(node, first, block, place, given),
@@ -28,19 +28,19 @@ impl Lowering<'_> {
         }
     }
 
-    fn statement(&mut self, node: &Node, first: &Word, block: Block, place: &str, given: &mut Given) {
+    fn statement(&mut self, node: &SyntaxNode, first: &Word, block: Block, place: &str, given: &mut Given) {
         let Some(keyword) = table::find(block, &first.text) else {
             return self.unknown(first, block, place, given);
         };
         match &keyword.status {
-            Status::NotYet(advice) => self.not_yet(first, advice),
-            Status::Refused(reason) => self.refused(first, reason),
-            Status::NoEffect { reason, takes } => {
+            Support::NotYet(advice) => self.not_yet(first, advice),
+            Support::Refused(reason) => self.refused(first, reason),
+            Support::NoEffect { reason, takes } => {
                 self.notice(keyword, first.span, reason);
                 self.takes_no_block(node, first);
                 self.words(takes, &node.words, 1, block);
             }
-            Status::Grammar { takes, inside, engine } => {
+            Support::Grammar { takes, inside, engine } => {
                 self.mark_seen(keyword, first, given);
                 match engine {
                     Engine::Missing(advice) => self.no_engine(first, advice),
@@ -54,10 +54,10 @@ impl Lowering<'_> {
                     given.heartbeat_links.extend(heartbeats::named(node));
                 }
             }
-            Status::Supported(form) => {
+            Support::Supported(form) => {
                 self.mark_seen(keyword, first, given);
                 match (form, &node.block) {
-                    (Form::Block(inside), children) => {
+                    (KeywordForm::Block(inside), children) => {
                         self.enter(*inside, node, children.as_deref().unwrap_or_default(), given, place);
                     }
                     (_, Some(_)) => self.takes_no_block(node, first),
@@ -67,7 +67,14 @@ impl Lowering<'_> {
         }
     }
 
-    fn enter(&mut self, block: Block, node: &Node, children: &[Node], given: &mut Given, place: &str) {
+    fn enter(
+        &mut self,
+        block: Block,
+        node: &SyntaxNode,
+        children: &[SyntaxNode],
+        given: &mut Given,
+        place: &str,
+    ) {
         match block {
             Block::GlobalDefs => {
                 values::trailing(&node.words, 1, Block::Root, self.report);
@@ -95,7 +102,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn instance(&mut self, node: &Node, children: &[Node]) {
+    fn instance(&mut self, node: &SyntaxNode, children: &[SyntaxNode]) {
         values::trailing(&node.words, 2, Block::Root, self.report);
         let Some(keyword) = node.words.first() else { return };
         let name = node.words.get(1).filter(|name| !name.text.is_empty());

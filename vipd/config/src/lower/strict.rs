@@ -2,19 +2,19 @@
 
 use vipd_common::Version;
 
-use super::context::Context;
+use super::context::LowerContext;
 use crate::{
     schema::value::Value,
     syntax::{diagnostic::Code, span::Span},
 };
 
 /// Takes back what `vrrp_strict` does not allow; returns whether the instance accepts packets unless told.
-pub fn apply(cx: &mut Context<'_>) -> bool {
+pub fn apply(cx: &mut LowerContext<'_>) -> bool {
     let Some(strict) = cx.values.flag("strict_mode").filter(|strict| strict.value) else {
         return true;
     };
     let authentication = cx.seen_at("authentication");
-    let Context { draft, values, version, report, .. } = cx;
+    let LowerContext { draft, values, version, report, .. } = cx;
     let mut ignored = |span: Span, what: &str, hint: &str| {
         report.warning(Code::Ignored, span, format!("{what} is ignored with `vrrp_strict`"), hint);
     };

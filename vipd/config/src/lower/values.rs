@@ -4,7 +4,7 @@ use super::{given::Given, vmac};
 use crate::{
     schema::{
         form::expectation,
-        keyword::{Block, Form, Keyword},
+        keyword::{Block, Keyword, KeywordForm},
         table,
         value::Value,
     },
@@ -15,7 +15,7 @@ use crate::{
 /// Sets what the statement `words` says; `words` starts with `keyword` itself.
 pub fn set(
     keyword: &Keyword,
-    form: &Form,
+    form: &KeywordForm,
     words: &[Word],
     block: Block,
     into: &mut Given,
@@ -25,23 +25,23 @@ pub fn set(
     let value = words.get(1).filter(|word| !word.text.is_empty());
     match (form, value) {
         // Their inside is read by `lower`.
-        (Form::Block(_), _) => {}
-        (Form::Bare, _) => {
+        (KeywordForm::Block(_), _) => {}
+        (KeywordForm::Bare, _) => {
             into.values.set(keyword.means, Value::Flag(true), first.span);
             rest(words, 1, block, into, report);
         }
-        (Form::Stands(word), _) => {
+        (KeywordForm::Stands(word), _) => {
             into.values.set(keyword.means, Value::Word(word), first.span);
             rest(words, 1, block, into, report);
         }
-        (Form::Flag | Form::NotFlag, None) => {
-            into.values.set(keyword.means, Value::Flag(matches!(form, Form::Flag)), first.span);
+        (KeywordForm::Flag | KeywordForm::NotFlag, None) => {
+            into.values.set(keyword.means, Value::Flag(matches!(form, KeywordForm::Flag)), first.span);
         }
-        (Form::Vmac, _) => {
+        (KeywordForm::Vmac, _) => {
             into.values.set(keyword.means, Value::Flag(true), first.span);
             vmac::words(&words[1..], report);
         }
-        (Form::IncludeCheck, _) => {
+        (KeywordForm::IncludeCheck, _) => {
             for word in words[1..].iter().filter(|word| !is_include_check(&word.text)) {
                 let message = format!("unknown check {} after {}", report.quote(word), report.quote(first));
                 let hint = "known are readable, match, wildcard_match and brace_match, each with `+`, `-` or nothing before it";
@@ -52,7 +52,9 @@ pub fn set(
             let message = format!("{} needs a value", report.quote(first));
             report.error_hint(Code::MissingValue, first.span, message, expectation(keyword, form));
         }
-        (Form::Flag | Form::NotFlag, Some(word)) if table::find(block, &word.text).is_some() => {
+        (KeywordForm::Flag | KeywordForm::NotFlag, Some(word))
+            if table::find(block, &word.text).is_some() =>
+        {
             rest(words, 1, block, into, report);
         }
         (form, Some(word)) => match form.read(&word.text) {

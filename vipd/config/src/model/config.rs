@@ -9,7 +9,7 @@ use super::{
     instance::Instance,
     listen::MetricsListen,
     mail::Mail,
-    notify::{Fifo, Notify, Told},
+    notify::{Fifo, Notify, NotifySettings},
     route::{VirtualRoute, VirtualRule},
     tracking::{LinkDelay, Script, Track, TrackLine, Tracked, TrackedFile, TrackedProcess, Tracking, Tracks},
     weight::Weight,
@@ -76,12 +76,12 @@ impl Config {
     }
 
     /// Every instance and every sync group, and who is told of its changes.
-    pub fn told(&self) -> Vec<Told> {
+    pub fn told(&self) -> Vec<NotifySettings> {
         let instance = |instance: &Instance| {
             let of_group = self.group_of(&instance.name).and_then(|group| group.notify_priority_changes);
             let own = &instance.notify;
             let conflict = own.conflict.as_ref().or(self.notify_conflict.as_ref()).cloned();
-            Told {
+            NotifySettings {
                 name: instance.name.clone(),
                 notify: Notify { conflict, ..own.clone() },
                 priorities: instance
@@ -91,7 +91,7 @@ impl Config {
                 members: None,
             }
         };
-        let group = |group: &SyncGroup| Told {
+        let group = |group: &SyncGroup| NotifySettings {
             name: group.name.clone(),
             notify: group.notify.clone(),
             priorities: false,

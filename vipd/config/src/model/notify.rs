@@ -4,7 +4,7 @@ use super::command::{Account, Command};
 
 /// Who is told of changes, and who is run then: of an instance, or of a sync group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct NotifySettings {
     pub name: String,
     pub notify: Notify,
     /// Changes of its priority are written to the FIFOs.
@@ -48,7 +48,7 @@ pub struct Fifo {
     pub reader: Option<Command>,
 }
 
-impl Told {
+impl NotifySettings {
     /// Of a group: the names of its members.
     pub fn members(&self) -> impl Iterator<Item = &str> {
         self.members.iter().flatten().map(String::as_str)

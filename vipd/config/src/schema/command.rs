@@ -1,7 +1,7 @@
 //! Commands: keepalived reads the line of a script keyword as a shell would, and then the word after the keyword once more.
 
 /// A word on a line, and where it starts and ends, in characters.
-pub struct Word {
+pub struct CommandWord {
     pub text: String,
     pub start: usize,
     pub end: usize,
@@ -10,7 +10,7 @@ pub struct Word {
 }
 
 /// The words of a line after a script keyword, up to a brace outside quotes.
-pub fn words(line: &[char]) -> Vec<Word> {
+pub fn words(line: &[char]) -> Vec<CommandWord> {
     let mut words = Vec::new();
     let mut at = 0;
     while let Some(c) = line.get(at) {
@@ -28,7 +28,7 @@ pub fn words(line: &[char]) -> Vec<Word> {
 }
 
 /// The word that starts at `start`; it ends before a character for which `ends`, outside quotes.
-fn word(line: &[char], start: usize, ends: fn(char) -> bool) -> Word {
+fn word(line: &[char], start: usize, ends: fn(char) -> bool) -> CommandWord {
     let mut text = String::new();
     let mut quote = None;
     let mut at = start;
@@ -46,7 +46,7 @@ fn word(line: &[char], start: usize, ends: fn(char) -> bool) -> Word {
         }
         at += 1;
     }
-    Word { text, start, end: at, unclosed: quote.map(|(_, at)| at) }
+    CommandWord { text, start, end: at, unclosed: quote.map(|(_, at)| at) }
 }
 
 /// What a backslash and the characters after it stand for, and how many of them it takes.

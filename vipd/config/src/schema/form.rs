@@ -5,12 +5,12 @@ use std::time::Duration;
 use vipd_common::Family;
 
 use super::{
-    keyword::{Block, Form, Keyword},
+    keyword::{Block, Keyword, KeywordForm},
     value::Value,
     words,
 };
 
-impl Form {
+impl KeywordForm {
     /// The value of a word.
     ///
     /// # Errors
@@ -59,41 +59,41 @@ impl Form {
 }
 
 /// What the keyword wants, for a hint.
-pub fn expectation(keyword: &Keyword, form: &Form) -> String {
+pub fn expectation(keyword: &Keyword, form: &KeywordForm) -> String {
     let default =
         keyword.default.map_or(String::new(), |default| format!("; without the keyword it is {default}"));
     format!("`{}` takes {}{default}", keyword.name, wants(form))
 }
 
 /// What follows a keyword of the form.
-pub fn wants(form: &Form) -> String {
+pub fn wants(form: &KeywordForm) -> String {
     match form {
-        Form::Block(Block::Instance) => "a name, and a block".to_owned(),
-        Form::Block(_) => "a block".to_owned(),
-        Form::Bare | Form::Stands(_) => "nothing".to_owned(),
-        Form::Flag | Form::NotFlag => "`on`, `off` or nothing, which means `on`".to_owned(),
-        Form::Text => "one word, or text in double quotes".to_owned(),
-        Form::Choice(of) => format!("one of {}", of.join(", ")),
-        Form::Whole { min, max } => format!("a whole number, {min} to {max}"),
-        Form::Seconds { max_s } => format!("whole seconds, 0 to {max_s}"),
-        Form::Decimal { min_us, max_us } => {
+        KeywordForm::Block(Block::Instance) => "a name, and a block".to_owned(),
+        KeywordForm::Block(_) => "a block".to_owned(),
+        KeywordForm::Bare | KeywordForm::Stands(_) => "nothing".to_owned(),
+        KeywordForm::Flag | KeywordForm::NotFlag => "`on`, `off` or nothing, which means `on`".to_owned(),
+        KeywordForm::Text => "one word, or text in double quotes".to_owned(),
+        KeywordForm::Choice(of) => format!("one of {}", of.join(", ")),
+        KeywordForm::Whole { min, max } => format!("a whole number, {min} to {max}"),
+        KeywordForm::Seconds { max_s } => format!("whole seconds, 0 to {max_s}"),
+        KeywordForm::Decimal { min_us, max_us } => {
             format!("{} to {} seconds", words::seconds(*min_us), words::seconds(*max_us))
         }
-        Form::Interface => {
+        KeywordForm::Interface => {
             format!("1 to {} bytes without blank, `/` and `:`", words::INTERFACE_NAME_LEN_MAX)
         }
-        Form::Unicast => "a unicast address".to_owned(),
-        Form::Multicast(Some(Family::V4)) => "an IPv4 address in 224.0.0.0/4".to_owned(),
-        Form::Multicast(Some(Family::V6)) => "an IPv6 address in ff02::/16".to_owned(),
-        Form::Multicast(None) => "an address in 224.0.0.0/4 or ff02::/16".to_owned(),
-        Form::Network => "`ADDRESS/LENGTH` or `default`".to_owned(),
-        Form::Named { of, min, max } => {
+        KeywordForm::Unicast => "a unicast address".to_owned(),
+        KeywordForm::Multicast(Some(Family::V4)) => "an IPv4 address in 224.0.0.0/4".to_owned(),
+        KeywordForm::Multicast(Some(Family::V6)) => "an IPv6 address in ff02::/16".to_owned(),
+        KeywordForm::Multicast(None) => "an address in 224.0.0.0/4 or ff02::/16".to_owned(),
+        KeywordForm::Network => "`ADDRESS/LENGTH` or `default`".to_owned(),
+        KeywordForm::Named { of, min, max } => {
             let names: Vec<_> = of.iter().map(|(name, _)| *name).collect();
             format!("a number, {min} to {max}, or one of {}", names.join(", "))
         }
-        Form::Mark => "`VALUE` or `VALUE/MASK`, decimal or with `0x`".to_owned(),
-        Form::Vmac => "nothing; what keepalived lets follow has no effect".to_owned(),
-        Form::IncludeCheck => {
+        KeywordForm::Mark => "`VALUE` or `VALUE/MASK`, decimal or with `0x`".to_owned(),
+        KeywordForm::Vmac => "nothing; what keepalived lets follow has no effect".to_owned(),
+        KeywordForm::IncludeCheck => {
             "nothing, or some of readable, match, wildcard_match and brace_match, each with `+`, `-` or nothing before it"
                 .to_owned()
         }

@@ -12,13 +12,13 @@ use crate::model::listen::MetricsListen;
 /// A part of what follows a keyword, in order.
 #[derive(Debug)]
 pub enum Arg {
-    One(Kind),
+    One(WordKind),
     /// Nothing, or one.
-    Opt(Kind),
+    Opt(WordKind),
     /// One or more, to the end of the line.
-    Many(Kind),
+    Many(WordKind),
     /// Any number, to the end of the line.
-    Any(Kind),
+    Any(WordKind),
     /// Any of these words, each once and with what follows it, in any order, to the end of the line.
     Named(&'static [(&'static str, &'static [Arg])]),
     /// If the next word is one of these it and what follows it, else the rest.
@@ -27,7 +27,7 @@ pub enum Arg {
 
 /// What one word is.
 #[derive(Debug)]
-pub enum Kind {
+pub enum WordKind {
     Text,
     /// Never shown.
     Secret,
@@ -155,7 +155,7 @@ impl Reader<'_> {
         self.args(args)
     }
 
-    fn one(&mut self, kind: &Kind) -> Result<(), Problem> {
+    fn one(&mut self, kind: &WordKind) -> Result<(), Problem> {
         let word = self.word().ok_or(Problem::Missing)?;
         let value = kind.read(word).map_err(|problem| Problem::Bad(self.at, problem))?;
         self.values.push((self.at, value));
@@ -168,7 +168,7 @@ impl Reader<'_> {
     }
 }
 
-impl Kind {
+impl WordKind {
     fn read(&self, text: &str) -> Result<Value, String> {
         Ok(match self {
             Self::Text | Self::Name | Self::Of(_) if text.is_empty() => return Err("is empty".to_owned()),

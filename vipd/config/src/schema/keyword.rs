@@ -22,12 +22,12 @@ pub struct Keyword {
     pub required: bool,
     /// May stand more than once, and all count; otherwise the last one does. Of blocks it goes without saying.
     pub many: bool,
-    pub status: Status,
+    pub status: Support,
 }
 
 #[derive(Debug)]
-pub enum Status {
-    Supported(Form),
+pub enum Support {
+    Supported(KeywordForm),
     /// Has no meaning under vipd; why.
     NoEffect {
         reason: &'static str,
@@ -70,7 +70,7 @@ pub enum Inside {
 
 /// What follows a keyword.
 #[derive(Debug)]
-pub enum Form {
+pub enum KeywordForm {
     Block(Block),
     /// Nothing.
     Bare,
@@ -169,14 +169,16 @@ impl Keyword {
     /// The block this keyword opens, if its inside is read.
     pub fn opens(&self) -> Option<Block> {
         match self.status {
-            Status::Supported(Form::Block(block)) => Some(block),
-            Status::Grammar { inside: Inside::Statements(block) | Inside::LinesOf(block), .. } => Some(block),
+            Support::Supported(KeywordForm::Block(block)) => Some(block),
+            Support::Grammar { inside: Inside::Statements(block) | Inside::LinesOf(block), .. } => {
+                Some(block)
+            }
             _ => None,
         }
     }
 }
 
-impl Form {
+impl KeywordForm {
     /// How many words a line's keyword of this form takes after itself.
     pub fn values(&self) -> usize {
         usize::from(!matches!(self, Self::Block(_) | Self::Bare | Self::Stands(_) | Self::IncludeCheck))

@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    grammar::{Arg, Kind},
-    keyword::{Block, Keyword, Status},
+    grammar::{Arg, WordKind},
+    keyword::{Block, Keyword, Support},
     rows::{checkers, global, groups, instance, lines, lvs, root, tracking},
 };
 
@@ -141,7 +141,7 @@ pub fn is_command(name: &str) -> bool {
         use Arg::{Many, One, Opt};
         named(|takes| {
             let first = takes.first();
-            matches!(first, Some(One(Kind::Command) | Opt(Kind::Command) | Many(Kind::ShellWord)))
+            matches!(first, Some(One(WordKind::Command) | Opt(WordKind::Command) | Many(WordKind::ShellWord)))
         })
     });
     COMMANDS.contains(name)
@@ -173,14 +173,14 @@ fn edit_distance(a: &str, b: &str) -> usize {
 /// Whether a secret may follow a keyword of this name, somewhere.
 pub fn has_secret(name: &str) -> bool {
     static SECRETS: LazyLock<HashSet<&str>> =
-        LazyLock::new(|| named(|takes| takes.iter().any(|arg| matches!(arg, Arg::One(Kind::Secret)))));
+        LazyLock::new(|| named(|takes| takes.iter().any(|arg| matches!(arg, Arg::One(WordKind::Secret)))));
     SECRETS.contains(name)
 }
 
 /// Whether a keyword of this name is a switch, which is on if nothing follows it.
 pub fn is_switch(name: &str) -> bool {
     static SWITCHES: LazyLock<HashSet<&str>> =
-        LazyLock::new(|| named(|takes| matches!(takes, [Arg::Opt(Kind::Flag)])));
+        LazyLock::new(|| named(|takes| matches!(takes, [Arg::Opt(WordKind::Flag)])));
     SWITCHES.contains(name)
 }
 
@@ -196,7 +196,7 @@ pub fn is_many(name: &str) -> bool {
 pub fn meaning<'n>(name: &'n str) -> &'n str {
     static MEANINGS: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| {
         let is_synonym =
-            |row: &&Keyword| row.name != row.means && matches!(row.status, Status::Grammar { .. });
+            |row: &&Keyword| row.name != row.means && matches!(row.status, Support::Grammar { .. });
         let all = ALL.iter().flat_map(|block| rows(*block)).filter(is_synonym);
         all.map(|row| (row.name, row.means)).collect()
     });
@@ -205,7 +205,7 @@ pub fn meaning<'n>(name: &'n str) -> &'n str {
 
 /// The names, in all blocks, of rows with such a grammar.
 fn named(grammar: fn(&[Arg]) -> bool) -> HashSet<&'static str> {
-    let is = |keyword: &&Keyword| matches!(keyword.status, Status::Grammar { takes, .. } if grammar(takes));
+    let is = |keyword: &&Keyword| matches!(keyword.status, Support::Grammar { takes, .. } if grammar(takes));
     ALL.iter().flat_map(|block| rows(*block)).filter(is).map(|keyword| keyword.name).collect()
 }
 

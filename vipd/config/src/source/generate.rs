@@ -11,16 +11,16 @@ use crate::syntax::{diagnostic::Code, report::fit};
 #[derive(Debug, PartialEq, Eq)]
 struct Generator {
     names: Vec<String>,
-    values: Values,
+    values: GeneratedValues,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Values {
+enum GeneratedValues {
     Sequence { start: i64, step: i64, count: i64, hexadecimal: bool },
     List(Vec<Vec<String>>),
 }
 
-impl Values {
+impl GeneratedValues {
     /// Made as they are asked for: a line may hold many generators of many values.
     fn at(&self, index: i64) -> Option<Vec<String>> {
         match self {
@@ -135,7 +135,7 @@ fn sequence(arguments: &str, hexadecimal: bool) -> Result<Generator, String> {
     if step == 0 || (end - start).signum() * step.signum() < 0 {
         return Err(format!("from {start} by {step} one does not come to {end}"));
     }
-    let values = Values::Sequence { start, step, count: (end - start) / step + 1, hexadecimal };
+    let values = GeneratedValues::Sequence { start, step, count: (end - start) / step + 1, hexadecimal };
     Ok(Generator { names: vec![named(name)?], values })
 }
 
@@ -149,7 +149,7 @@ fn list(arguments: &str) -> Result<Generator, String> {
     if let Some(group) = values.iter().find(|group| group.len() != names.len()) {
         return Err(format!("{} values for {} names", group.len(), names.len()));
     }
-    Ok(Generator { names, values: Values::List(values.to_vec()) })
+    Ok(Generator { names, values: GeneratedValues::List(values.to_vec()) })
 }
 
 /// What stands between commas; in braces, each of what stands between commas there.

@@ -15,14 +15,14 @@ use crate::syntax::{
 
 /// An `include` line.
 #[derive(Clone, Copy, Debug)]
-pub struct Form {
+pub struct IncludeLine {
     /// Besides what `include_check` says.
     checks: Checks,
     /// Characters of the keyword.
     len: usize,
 }
 
-pub fn form(text: &str) -> Option<Form> {
+pub fn form(text: &str) -> Option<IncludeLine> {
     let keyword = text.split(|c: char| c.is_whitespace() || c == '"').next()?;
     let readable = Checks { readable: true, ..Checks::default() };
     let checks = match keyword {
@@ -34,11 +34,11 @@ pub fn form(text: &str) -> Option<Form> {
         "includea" => Checks::ALL,
         _ => return None,
     };
-    Some(Form { checks, len: keyword.len() })
+    Some(IncludeLine { checks, len: keyword.len() })
 }
 
 impl Expander<'_> {
-    pub(super) fn include(&mut self, form: Form, mapped: MappedLine, origin: &Origin) {
+    pub(super) fn include(&mut self, form: IncludeLine, mapped: MappedLine, origin: &Origin) {
         let all = mapped.len();
         let span = self.span(&mapped, 0, all, origin);
         let mut mapped = mapped;

@@ -10,12 +10,13 @@ use crate::schema::{command, table};
 pub fn lex(lines: Vec<span::Line>, report: &mut Report) -> Vec<Item> {
     let mut items = Vec::new();
     for span::Line { id, text, columns } in lines {
-        Line { id, columns, chars: text.chars().collect(), at: 0, words: Vec::new() }.lex(&mut items, report);
+        LexedLine { id, columns, chars: text.chars().collect(), at: 0, words: Vec::new() }
+            .lex(&mut items, report);
     }
     items
 }
 
-struct Line {
+struct LexedLine {
     id: u32,
     columns: Columns,
     chars: Vec<char>,
@@ -24,7 +25,7 @@ struct Line {
     words: Vec<Word>,
 }
 
-impl Line {
+impl LexedLine {
     fn lex(mut self, items: &mut Vec<Item>, report: &mut Report) {
         while let Some(c) = self.peek(0) {
             let start = self.at;
@@ -51,7 +52,7 @@ impl Line {
 
     fn shell_words(&mut self, report: &mut Report) {
         let from = self.at;
-        for command::Word { text, start, end, unclosed } in command::words(&self.chars[from..]) {
+        for command::CommandWord { text, start, end, unclosed } in command::words(&self.chars[from..]) {
             self.at = from + end;
             if let Some(quote) = unclosed {
                 self.unclosed(from + quote, report);

@@ -12,16 +12,16 @@ use crate::schema::{keyword::Block, table};
 
 /// A statement and, where braces follow it, the statements inside.
 #[derive(Debug)]
-pub struct Node {
+pub struct SyntaxNode {
     /// Empty only if `unsupported`.
     pub words: Vec<Word>,
-    pub block: Option<Vec<Node>>,
+    pub block: Option<Vec<SyntaxNode>>,
     /// Already reported, and its meaning is unknown: it may have held any keyword.
     pub unsupported: bool,
 }
 
 /// Returns the statements at the top level.
-pub fn parse(items: Vec<Item>, report: &mut Report) -> Vec<Node> {
+pub fn parse(items: Vec<Item>, report: &mut Report) -> Vec<SyntaxNode> {
     let count = |brace: fn(&Item) -> bool| items.iter().filter(|item| brace(item)).count();
     let opened = count(|item| matches!(item, Item::Open(_)));
     let unclosed = opened.saturating_sub(count(|item| matches!(item, Item::Close(_))));
@@ -55,17 +55,17 @@ pub fn parse(items: Vec<Item>, report: &mut Report) -> Vec<Node> {
 
 struct Parser<'p> {
     report: &'p mut Report,
-    top: Vec<Node>,
-    open: Vec<Open>,
+    top: Vec<SyntaxNode>,
+    open: Vec<OpenBlock>,
     /// `{` without a `}`, in all of the file, that were not found yet.
     unclosed: usize,
 }
 
 /// A block whose `}` has not come yet.
-struct Open {
-    node: Node,
+struct OpenBlock {
+    node: SyntaxNode,
     at: Span,
-    children: Vec<Node>,
+    children: Vec<SyntaxNode>,
     /// `None`: nothing is known about the keywords inside.
     inside: Option<Block>,
 }
@@ -85,7 +85,7 @@ impl Parser<'_> {
         let misses_brace = !opens
             && self.inside().and_then(|block| table::find(block, &first.text)).is_some_and(|k| k.block);
         let inside = self.block_of(&first.text);
-        let node = Node { words, block: None, unsupported: false };
+        let node = SyntaxNode { words, block: None, unsupported: false };
         if misses_brace {
             self.report.error_hint(
                 Code::MissingBrace,
@@ -93,7 +93,7 @@ impl Parser<'_> {
                 format!("{name} lacks its `{{`"),
                 "put `{` at the end of the line",
             );
-            self.open.push(Open { node, at: first.span, children: Vec::new(), inside });
+            self.open.push(OpenBlock { node, at: first.span, children: Vec::new(), inside });
         } else {
             self.push(node);
         }
@@ -105,14 +105,14 @@ impl Parser<'_> {
         let Some(node) = header else {
             let hint = "put the keyword of the block before it, or remove it";
             self.report.error_hint(Code::StrayBrace, brace, "stray `{`: no keyword stands before it", hint);
-            let node = Node { words: Vec::new(), block: None, unsupported: true };
-            self.open.push(Open { node, at: brace, children: Vec::new(), inside: None });
+            let node = SyntaxNode { words: Vec::new(), block: None, unsupported: true };
+            self.open.push(OpenBlock { node, at: brace, children: Vec::new(), inside: None });
             return;
         };
         let first = node.words.first();
         let inside = first.filter(|_| !node.unsupported).and_then(|word| self.block_of(&word.text));
         let at = first.map_or(brace, |word| word.span);
-        self.open.push(Open { node, at, children: Vec::new(), inside });
+        self.open.push(OpenBlock { node, at, children: Vec::new(), inside });
     }
 
     fn close_brace(&mut self, brace: Span) {
@@ -122,7 +122,7 @@ impl Parser<'_> {
         }
     }
 
-    fn end(mut self) -> Vec<Node> {
+    fn end(mut self) -> Vec<SyntaxNode> {
         self.report_unclosed(0, "at the end of the file");
         self.close_all();
         self.top
@@ -171,11 +171,11 @@ impl Parser<'_> {
         self.unclosed > 0 && !table::rows(inside).is_empty() && !is_here(inside) && is_here(around)
     }
 
-    fn push(&mut self, node: Node) {
+    fn push(&mut self, node: SyntaxNode) {
         self.siblings().push(node);
     }
 
-    fn siblings(&mut self) -> &mut Vec<Node> {
+    fn siblings(&mut self) -> &mut Vec<SyntaxNode> {
         match self.open.last_mut() {
             Some(open) => &mut open.children,
             None => &mut self.top,

@@ -18,7 +18,7 @@ pub struct Report {
     places: Vec<Place>,
     /// Logical line to the first column that must not be shown.
     hidden: BTreeMap<u32, u32>,
-    findings: Vec<Finding>,
+    findings: Vec<Reported>,
     /// By severity.
     found: [usize; 3],
     /// Where the first is of those that are not kept, and how many they are.
@@ -46,7 +46,7 @@ pub enum Via {
     Definition { name: String, file: u32, line: u32, outer: Option<Rc<Via>> },
 }
 
-struct Finding {
+struct Reported {
     severity: Severity,
     code: Code,
     span: Span,
@@ -211,12 +211,13 @@ impl Report {
     pub fn finish(mut self) -> Vec<Diagnostic> {
         if let Some((span, count)) = self.more {
             let message = format!("{count} more like these are not shown");
-            let finding = Finding { severity: Severity::Notice, code: Code::More, span, message, hint: None };
+            let finding =
+                Reported { severity: Severity::Notice, code: Code::More, span, message, hint: None };
             self.findings.push(finding);
         }
         let mut findings = std::mem::take(&mut self.findings);
         // A password may look like a name that is not defined.
-        let hidden = |f: &Finding| self.hidden.get(&f.span.line).is_some_and(|from| f.span.column >= *from);
+        let hidden = |f: &Reported| self.hidden.get(&f.span.line).is_some_and(|from| f.span.column >= *from);
         findings.retain(|f| (f.severity, f.code) != (Severity::Warning, Code::UndefinedName) || !hidden(f));
         findings.sort_by_key(|finding| (finding.span.line, finding.span.column));
         findings.into_iter().map(|finding| self.diagnostic(finding)).collect()
@@ -233,11 +234,11 @@ impl Report {
             }
             return;
         }
-        self.findings.push(Finding { severity, code, span, message, hint });
+        self.findings.push(Reported { severity, code, span, message, hint });
     }
 
-    fn diagnostic(&self, finding: Finding) -> Diagnostic {
-        let Finding { severity, code, span, message, hint } = finding;
+    fn diagnostic(&self, finding: Reported) -> Diagnostic {
+        let Reported { severity, code, span, message, hint } = finding;
         let Span { line, column, width } = span;
         let place = self.place(line);
         let text = place.map_or("", |place| &*place.source);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
 
 use super::{check, instance, ip, parse, vip, with};
-use crate::{Auth, Config, Garp, Instance, LeasePolicy, Notify, Told, Tracks, Vip, WantedState};
+use crate::{Auth, Config, Garp, Instance, LeasePolicy, Notify, NotifySettings, Tracks, Vip, WantedState};
 
 /// Seed 000, section 2.1.3: the master's file.
 const LB01: &str = "! Configuration File for keepalived
@@ -308,7 +308,7 @@ fn conflicts_are_told_to_the_instances_own_script_or_to_that_of_all() {
         let group = "vrrp_sync_group G {\ngroup {\nVI_1\n}\nnotify_conflict /bin/group\n}\n";
         let loaded = parse(&(global.to_owned() + &with(own) + group)).unwrap();
         let told = loaded.config.told();
-        let words = |of: &Told| of.notify.conflict.as_ref().map(|command| command.words.clone());
+        let words = |of: &NotifySettings| of.notify.conflict.as_ref().map(|command| command.words.clone());
         let expect = expect.map(|words| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
         assert_eq!(words(&told[0]), expect, "{global}, {own}");
         assert_eq!(words(&told[1]), Some(vec!["/bin/group".to_owned()]), "the group's own only");

@@ -5,7 +5,7 @@ use std::{fmt::Write, fs, path::Path};
 use crate::schema::{
     form::wants,
     grammar,
-    keyword::{Engine, Inside, Keyword, Status},
+    keyword::{Engine, Inside, Keyword, Support},
     table::{ALL, called, rows},
 };
 
@@ -45,20 +45,20 @@ fn document() -> String {
         let title = if statements { format!("In {title}") } else { format!("On {title}") };
         let _ = writeln!(text, "\n## {}", title.replacen("In the top", "At the top", 1));
         let of =
-            |wanted: fn(&Status) -> bool| rows(block).iter().filter(move |keyword| wanted(&keyword.status));
-        let served = |status: &Status| match status {
-            Status::Supported(_) => true,
-            Status::Grammar { engine, .. } => !matches!(engine, Engine::Missing(_) | Engine::Needed(_)),
+            |wanted: fn(&Support) -> bool| rows(block).iter().filter(move |keyword| wanted(&keyword.status));
+        let served = |status: &Support| match status {
+            Support::Supported(_) => true,
+            Support::Grammar { engine, .. } => !matches!(engine, Engine::Missing(_) | Engine::Needed(_)),
             _ => false,
         };
         table(&mut text, "", of(served));
-        let missing = |status: &Status| {
-            matches!(status, Status::Grammar { engine: Engine::Missing(_) | Engine::Needed(_), .. })
+        let missing = |status: &Support| {
+            matches!(status, Support::Grammar { engine: Engine::Missing(_) | Engine::Needed(_), .. })
         };
         table(&mut text, "No engine yet", of(missing));
-        section(&mut text, "No effect", of(|status| matches!(status, Status::NoEffect { .. })));
-        section(&mut text, "Not supported yet", of(|status| matches!(status, Status::NotYet(_))));
-        section(&mut text, "Not supported", of(|status| matches!(status, Status::Refused(_))));
+        section(&mut text, "No effect", of(|status| matches!(status, Support::NoEffect { .. })));
+        section(&mut text, "Not supported yet", of(|status| matches!(status, Support::NotYet(_))));
+        section(&mut text, "Not supported", of(|status| matches!(status, Support::Refused(_))));
     }
     text
 }
@@ -72,8 +72,8 @@ fn table(text: &mut String, title: &str, keywords: impl Iterator<Item = &'static
             let _ = writeln!(text, "\n{title}| keyword | takes | default |\n|---|---|---|");
         }
         let takes = match &keyword.status {
-            Status::Supported(form) => wants(form),
-            Status::Grammar { takes, inside, engine } => {
+            Support::Supported(form) => wants(form),
+            Support::Grammar { takes, inside, engine } => {
                 if let Engine::Missing(advice) | Engine::Needed(advice) = engine
                     && !advices.contains(advice)
                 {
@@ -113,7 +113,7 @@ fn table(text: &mut String, title: &str, keywords: impl Iterator<Item = &'static
 fn section(text: &mut String, title: &str, keywords: impl Iterator<Item = &'static Keyword>) {
     let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
     for keyword in keywords {
-        let (Status::NoEffect { reason, .. } | Status::NotYet(reason) | Status::Refused(reason)) =
+        let (Support::NoEffect { reason, .. } | Support::NotYet(reason) | Support::Refused(reason)) =
             &keyword.status
         else {
             continue;

@@ -4,8 +4,8 @@ use super::{table::sample, *};
 use crate::{
     Config, TrackLine, Weight, explain, print,
     schema::{
-        grammar::{Arg, Kind},
-        keyword::{Block, Engine, Inside, Keyword, Status},
+        grammar::{Arg, WordKind},
+        keyword::{Block, Engine, Inside, Keyword, Support},
         statement::Statement,
         table::{ALL, rows},
     },
@@ -94,7 +94,7 @@ fn rows_without_engine() -> Vec<(Block, &'static Keyword, String, String, u32)> 
     for block in ALL {
         for keyword in rows(*block) {
             // Those that are always refused are in `table`.
-            let Status::Grammar { takes, inside, engine } = keyword.status else { continue };
+            let Support::Grammar { takes, inside, engine } = keyword.status else { continue };
             if matches!(engine, Engine::Needed(_)) || *block == Block::AuthHmac {
                 continue;
             }
@@ -108,7 +108,7 @@ fn rows_without_engine() -> Vec<(Block, &'static Keyword, String, String, u32)> 
                 Inside::Statements(block) => {
                     let required = rows(block).iter().filter(|row| row.required);
                     let of = |row: &Keyword| match row.status {
-                        Status::Grammar { takes, inside: Inside::Nothing, .. } => {
+                        Support::Grammar { takes, inside: Inside::Nothing, .. } => {
                             format!("{}{}\n", row.name, sample(takes))
                         }
                         _ if row.name == "url" => "url {\npath /\n}\n".to_owned(),
@@ -155,7 +155,7 @@ pub fn with_and_without() -> Vec<(Block, &'static str, String, String)> {
     };
     let mut all = Vec::new();
     for (block, keyword, text, line, _) in rows_without_engine() {
-        let Status::Grammar { engine, .. } = keyword.status else { continue };
+        let Support::Grammar { engine, .. } = keyword.status else { continue };
         if !served(engine, block) {
             continue;
         }
@@ -214,9 +214,13 @@ fn none_takes_a_word_more() {
     for (block, keyword, text, line, number) in rows_without_engine() {
         // They take every word.
         let takes_all = |arg: &Arg| {
-            matches!(arg, Arg::Many(Kind::Text | Kind::ShellWord) | Arg::Any(Kind::Text | Kind::Interface))
+            matches!(
+                arg,
+                Arg::Many(WordKind::Text | WordKind::ShellWord)
+                    | Arg::Any(WordKind::Text | WordKind::Interface)
+            )
         };
-        if matches!(keyword.status, Status::Grammar { takes: [.., last], .. } if takes_all(last)) {
+        if matches!(keyword.status, Support::Grammar { takes: [.., last], .. } if takes_all(last)) {
             continue;
         }
         let first = line.lines().next().unwrap();

@@ -6,8 +6,8 @@ use vipd_common::Family;
 
 use super::{findings, parse, with};
 use crate::schema::{
-    grammar::{Arg, Kind},
-    keyword::{Block, Engine, Form, Inside, Keyword, Status},
+    grammar::{Arg, WordKind},
+    keyword::{Block, Engine, Inside, Keyword, KeywordForm, Support},
     table::{ALL, find, rows},
 };
 
@@ -25,13 +25,13 @@ fn keywords_are_unique_in_their_block() {
 #[test]
 fn a_block_that_is_read_by_grammars_has_rows_with_grammars() {
     let inside = |keyword: &Keyword| match keyword.status {
-        Status::Grammar { inside: Inside::Statements(block), .. } => Some(block),
+        Support::Grammar { inside: Inside::Statements(block), .. } => Some(block),
         _ => None,
     };
     for block in ALL.iter().flat_map(|block| rows(*block)).filter_map(inside) {
         for keyword in rows(block) {
             assert!(
-                matches!(keyword.status, Status::Grammar { .. } | Status::NoEffect { .. }),
+                matches!(keyword.status, Support::Grammar { .. } | Support::NoEffect { .. }),
                 "{block:?}: {}",
                 keyword.name
             );
@@ -90,34 +90,34 @@ fn place(block: Block, line: &str) -> Option<(String, &'static str)> {
 
 /// Words that the grammar takes, the optional ones too, with a blank before each.
 pub fn sample(args: &[Arg]) -> String {
-    let kind = |kind: &Kind| match kind {
-        Kind::Text | Kind::Secret | Kind::ShellWord => "text".to_owned(),
-        Kind::Name | Kind::Of(_) => "VI_1".to_owned(),
-        Kind::Interface => "eth8".to_owned(),
-        Kind::Whole { min, max } => 7.clamp(*min, *max).to_string(),
-        Kind::Seconds { .. } | Kind::Millis { .. } => "7.5".to_owned(),
-        Kind::Flag => "off".to_owned(),
-        Kind::Choice(of) => of[of.len() - 1].to_owned(),
-        Kind::Address => "10.9.9.9".to_owned(),
-        Kind::Station => "10.9.9.9".to_owned(),
-        Kind::Service => "10.9.9.9:80".to_owned(),
-        Kind::Range => "10.9.9.9-20".to_owned(),
-        Kind::Netmask => "255.255.255.0".to_owned(),
-        Kind::Hex => "0aff".to_owned(),
-        Kind::StatusCodes => "200-204".to_owned(),
-        Kind::Command => "\"/bin/true 'a b' c\"".to_owned(),
-        Kind::Account => "root".to_owned(),
-        Kind::Listen => "127.0.0.1:9812".to_owned(),
+    let kind = |kind: &WordKind| match kind {
+        WordKind::Text | WordKind::Secret | WordKind::ShellWord => "text".to_owned(),
+        WordKind::Name | WordKind::Of(_) => "VI_1".to_owned(),
+        WordKind::Interface => "eth8".to_owned(),
+        WordKind::Whole { min, max } => 7.clamp(*min, *max).to_string(),
+        WordKind::Seconds { .. } | WordKind::Millis { .. } => "7.5".to_owned(),
+        WordKind::Flag => "off".to_owned(),
+        WordKind::Choice(of) => of[of.len() - 1].to_owned(),
+        WordKind::Address => "10.9.9.9".to_owned(),
+        WordKind::Station => "10.9.9.9".to_owned(),
+        WordKind::Service => "10.9.9.9:80".to_owned(),
+        WordKind::Range => "10.9.9.9-20".to_owned(),
+        WordKind::Netmask => "255.255.255.0".to_owned(),
+        WordKind::Hex => "0aff".to_owned(),
+        WordKind::StatusCodes => "200-204".to_owned(),
+        WordKind::Command => "\"/bin/true 'a b' c\"".to_owned(),
+        WordKind::Account => "root".to_owned(),
+        WordKind::Listen => "127.0.0.1:9812".to_owned(),
     };
     let named = |names: &[(&str, &[Arg])]| -> String {
         names.iter().map(|(name, args)| format!(" {name}{}", sample(args))).collect()
     };
     let arg = |arg: &Arg| match arg {
         Arg::One(of) | Arg::Opt(of) => format!(" {}", kind(of)),
-        Arg::Many(Kind::Of(_)) => " VI_1".to_owned(),
+        Arg::Many(WordKind::Of(_)) => " VI_1".to_owned(),
         // All different.
-        Arg::Many(Kind::Station) => " 10.9.9.9 fe80::9%eth0".to_owned(),
-        Arg::Many(Kind::Service) => " 10.9.9.9:80 [fe80::9%eth0]:80".to_owned(),
+        Arg::Many(WordKind::Station) => " 10.9.9.9 fe80::9%eth0".to_owned(),
+        Arg::Many(WordKind::Service) => " 10.9.9.9:80 [fe80::9%eth0]:80".to_owned(),
         Arg::Many(of) | Arg::Any(of) => format!(" {} {}", kind(of), kind(of)),
         Arg::Named(names) => named(names),
         Arg::Either(_, other) => sample(other),
@@ -131,15 +131,15 @@ fn what_is_not_supported_is_never_silent() {
         for keyword in rows(block) {
             let name = keyword.name;
             let (values, severity, message) = match keyword.status {
-                Status::Supported(_) => continue,
-                Status::NotYet(_) => (String::new(), "error", "is not supported yet"),
-                Status::Refused(_) => (String::new(), "error", "is not supported"),
-                Status::NoEffect { takes, .. } => (sample(takes), "notice", "has no effect"),
+                Support::Supported(_) => continue,
+                Support::NotYet(_) => (String::new(), "error", "is not supported yet"),
+                Support::Refused(_) => (String::new(), "error", "is not supported"),
+                Support::NoEffect { takes, .. } => (sample(takes), "notice", "has no effect"),
                 // Those of blocks without an engine are, with their blocks.
-                Status::Grammar { takes, engine: Engine::Missing(_) | Engine::Needed(_), .. } => {
+                Support::Grammar { takes, engine: Engine::Missing(_) | Engine::Needed(_), .. } => {
                     (sample(takes), "error", "is not supported yet")
                 }
-                Status::Grammar { .. } => continue,
+                Support::Grammar { .. } => continue,
             };
             let braces = if keyword.block { " {\n}" } else { "" };
             let Some((text, at)) = place(block, &format!("{name}{values}{braces}")) else {
@@ -173,12 +173,12 @@ pub fn with_and_without() -> Vec<(Block, &'static str, String, String)> {
     let mut all = Vec::new();
     for block in ALL.iter().copied() {
         for keyword in rows(block) {
-            let Status::Supported(form) = &keyword.status else {
+            let Support::Supported(form) = &keyword.status else {
                 continue;
             };
             let name = keyword.name;
             let value = match (name, form) {
-                (_, Form::Block(_) | Form::IncludeCheck) => continue,
+                (_, KeywordForm::Block(_) | KeywordForm::IncludeCheck) => continue,
                 // These mean the default or are checked, and change nothing by themselves.
                 ("preempt" | "accept" | "auth_type" | "interface" | "virtual_router_id", _) => {
                     continue;
@@ -186,22 +186,25 @@ pub fn with_and_without() -> Vec<(Block, &'static str, String, String)> {
                 // These exclude what the file has, or say what it says: see `routes`.
                 ("type" | "unicast" | "blackhole" | "unreachable" | "prohibit" | "throw", _) => continue,
                 ("inet" | "inet6", _) => continue,
-                (_, Form::Bare | Form::Stands(_)) => "",
-                ("check_unicast_src" | "vrrp_check_unicast_src", Form::Flag) => "off",
-                (_, Form::Flag | Form::NotFlag) => "on",
-                (_, Form::Text) => "text",
-                ("state", Form::Choice(_)) => "MASTER",
-                (_, Form::Choice(_)) => "strict",
-                (_, Form::Whole { max: 3, .. }) => "3",
+                (_, KeywordForm::Bare | KeywordForm::Stands(_)) => "",
+                ("check_unicast_src" | "vrrp_check_unicast_src", KeywordForm::Flag) => "off",
+                (_, KeywordForm::Flag | KeywordForm::NotFlag) => "on",
+                (_, KeywordForm::Text) => "text",
+                ("state", KeywordForm::Choice(_)) => "MASTER",
+                (_, KeywordForm::Choice(_)) => "strict",
+                (_, KeywordForm::Whole { max: 3, .. }) => "3",
                 // Not before the `local` rule.
-                ("preference" | "priority" | "order", Form::Whole { .. }) => "177",
-                (_, Form::Whole { .. } | Form::Seconds { .. } | Form::Decimal { .. }) => "77",
-                (_, Form::Unicast | Form::Network) => "10.7.7.7",
-                (_, Form::Multicast(Some(Family::V6))) => "ff02::77",
-                (_, Form::Multicast(_)) => "224.7.7.7",
-                (_, Form::Interface) => "eth7",
-                (_, Form::Named { .. } | Form::Mark) => "77",
-                (_, Form::Vmac) => "",
+                ("preference" | "priority" | "order", KeywordForm::Whole { .. }) => "177",
+                (
+                    _,
+                    KeywordForm::Whole { .. } | KeywordForm::Seconds { .. } | KeywordForm::Decimal { .. },
+                ) => "77",
+                (_, KeywordForm::Unicast | KeywordForm::Network) => "10.7.7.7",
+                (_, KeywordForm::Multicast(Some(Family::V6))) => "ff02::77",
+                (_, KeywordForm::Multicast(_)) => "224.7.7.7",
+                (_, KeywordForm::Interface) => "eth7",
+                (_, KeywordForm::Named { .. } | KeywordForm::Mark) => "77",
+                (_, KeywordForm::Vmac) => "",
             };
             let line = format!("{name} {value}");
             let Some((text, _)) = place(block, &line) else {
@@ -234,13 +237,13 @@ fn global_keywords_mean_what_the_instances_mean() {
     let mut compared = 0;
     for keyword in rows(Block::GlobalDefs) {
         let own = find(Block::Instance, keyword.name.trim_start_matches("vrrp_"));
-        let (Status::Supported(form), Some(own)) = (&keyword.status, own) else {
+        let (Support::Supported(form), Some(own)) = (&keyword.status, own) else {
             continue;
         };
         let value = match form {
-            Form::Choice(_) => "strict",
-            Form::Flag => "on",
-            Form::Whole { max: 3, .. } => "3",
+            KeywordForm::Choice(_) => "strict",
+            KeywordForm::Flag => "on",
+            KeywordForm::Whole { max: 3, .. } => "3",
             _ => "77",
         };
         let file = |global: &str, own: &str| {

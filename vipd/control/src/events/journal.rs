@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use super::{Batch, Collected, KEPT, Record, Wanted, Writer};
+use super::{Collected, EventFilter, EventRange, KEPT, Record, StoreWriter};
 
 /// Most followers at once.
 const FOLLOWERS: usize = 16;
@@ -22,13 +22,13 @@ struct Kept {
     last: u64,
     news: broadcast::Sender<Rc<Record>>,
     /// Where they are written to disk, if anywhere.
-    writer: Option<Writer>,
+    writer: Option<StoreWriter>,
 }
 
 /// New events for one follower.
 #[derive(Debug)]
 pub struct Followed {
-    wanted: Wanted,
+    wanted: EventFilter,
     news: broadcast::Receiver<Rc<Record>>,
 }
 
@@ -40,7 +40,7 @@ impl Default for Journal {
 
 impl Journal {
     /// With the events of before, whose numbers go on; new ones go to `writer` too.
-    pub fn new(before: Vec<Record>, writer: Option<Writer>) -> Self {
+    pub fn new(before: Vec<Record>, writer: Option<StoreWriter>) -> Self {
         let (news, _) = broadcast::channel(WAITING);
         let last = before.last().map_or(0, |last| last.seq);
         let records = before.into_iter().map(Rc::new).collect();
@@ -79,23 +79,23 @@ impl Journal {
     }
 
     /// The kept events that match.
-    pub fn read(&self, wanted: &Wanted) -> Batch {
+    pub fn read(&self, wanted: &EventFilter) -> EventRange {
         let kept = self.0.borrow();
         let oldest = kept.records.front().map_or(kept.last + 1, |record| record.seq);
         let records = kept.records.iter().filter(|record| wanted.has(record));
-        Batch {
+        EventRange {
             lost: wanted.since.map_or(0, |since| oldest.saturating_sub(since.saturating_add(1))),
             events: records.map(|record| Record::clone(record)).collect(),
         }
     }
 
     /// The same, and new events; `None` if there are too many followers.
-    pub fn follow(&self, wanted: Wanted) -> Option<(Batch, Followed)> {
+    pub fn follow(&self, wanted: EventFilter) -> Option<(EventRange, Followed)> {
         let batch = self.read(&wanted);
         let kept = self.0.borrow();
         let news = (kept.news.receiver_count() < FOLLOWERS).then(|| kept.news.subscribe())?;
         // Their numbers go on from the batch's, whatever was asked for.
-        Some((batch, Followed { wanted: Wanted { since: None, ..wanted }, news }))
+        Some((batch, Followed { wanted: EventFilter { since: None, ..wanted }, news }))
     }
 }
 
@@ -106,14 +106,14 @@ impl Followed {
     }
 
     /// The next event that matches, or the number of events that were dropped for this slow follower; `None` at the end.
-    pub async fn next(&mut self) -> Option<Batch> {
+    pub async fn next(&mut self) -> Option<EventRange> {
         loop {
             match self.news.recv().await {
                 Ok(record) if self.wanted.has(&record) => {
-                    return Some(Batch { lost: 0, events: vec![Record::clone(&record)] });
+                    return Some(EventRange { lost: 0, events: vec![Record::clone(&record)] });
                 }
                 Ok(_) => {}
-                Err(RecvError::Lagged(lost)) => return Some(Batch { lost, events: Vec::new() }),
+                Err(RecvError::Lagged(lost)) => return Some(EventRange { lost, events: Vec::new() }),
                 Err(RecvError::Closed) => return None,
             }
         }

@@ -21,7 +21,7 @@ use tracing::{Level, Metadata};
 pub use collector::{Collected, Collector, collector};
 pub use journal::{Followed, Journal};
 pub use names::NAMES;
-pub use store::{Store, Writer};
+pub use store::{Store, StoreWriter};
 pub use text::render;
 
 /// What goes on (clients that are turned away, news that is skipped) is one event in this time, with the number.
@@ -52,7 +52,7 @@ pub struct Record {
 
 /// Filter for events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wanted {
+pub struct EventFilter {
     /// Only events after this number; absent: all that are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
@@ -72,12 +72,12 @@ pub struct Wanted {
 
 /// Events, and how many before them are no longer kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Batch {
+pub struct EventRange {
     pub lost: u64,
     pub events: Vec<Record>,
 }
 
-impl Wanted {
+impl EventFilter {
     fn has(&self, record: &Record) -> bool {
         let of = |name: &String| record.fields.get("instance").is_some_and(|value| value == name);
         self.since.is_none_or(|since| record.seq > since)

@@ -41,13 +41,13 @@ const SEQ_MAX: u64 = 1 << 53;
 /// Writes events to disk until it is dropped.
 #[derive(Debug)]
 pub struct Store {
-    writer: Writer,
+    writer: StoreWriter,
     ended: Receiver<()>,
 }
 
 /// The end of the queue that events are put into.
 #[derive(Clone, Debug)]
-pub struct Writer {
+pub struct StoreWriter {
     lines: SyncSender<String>,
     lost: Arc<AtomicU64>,
 }
@@ -62,7 +62,7 @@ impl Store {
     pub fn open(dir: &Path, prepare: fn()) -> Result<(Vec<Record>, Self)> {
         let dir = Dir::private(dir, 0o755).context("open the state directory")?;
         let records = read(&dir);
-        let files = Files::open(dir).context("open the file of events")?;
+        let files = EventFiles::open(dir).context("open the file of events")?;
         let (lines, waiting) = mpsc::sync_channel(WAITING);
         let (ending, ended) = mpsc::channel();
         let lost = Arc::new(AtomicU64::new(0));
@@ -72,10 +72,10 @@ impl Store {
             write(files, &waiting, &dropped);
             drop(ending);
         })?;
-        Ok((records, Self { writer: Writer { lines, lost }, ended }))
+        Ok((records, Self { writer: StoreWriter { lines, lost }, ended }))
     }
 
-    pub fn writer(&self) -> Writer {
+    pub fn writer(&self) -> StoreWriter {
         self.writer.clone()
     }
 
@@ -89,7 +89,7 @@ impl Store {
     }
 }
 
-impl Writer {
+impl StoreWriter {
     /// Puts an event into the queue, if there is room.
     pub fn write(&self, record: &Record) {
         let line = serde_json::to_string(record).expect("an event has only string keys");
@@ -139,7 +139,7 @@ fn tail(dir: &Dir, name: &str) -> io::Result<Vec<u8>> {
 
 /// The file that is written to.
 #[derive(Debug)]
-struct Files {
+struct EventFiles {
     dir: Dir,
     current: File,
     bytes: u64,
@@ -148,7 +148,7 @@ struct Files {
     torn: bool,
 }
 
-impl Files {
+impl EventFiles {
     fn open(dir: Dir) -> io::Result<Self> {
         let text = tail(&dir, CURRENT).or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -184,7 +184,7 @@ impl Files {
 }
 
 /// Writes until all senders are gone.
-fn write(mut files: Files, waiting: &Receiver<String>, dropped: &AtomicU64) {
+fn write(mut files: EventFiles, waiting: &Receiver<String>, dropped: &AtomicU64) {
     // While the disk refuses: how many it has refused.
     let mut refused: Option<u64> = None;
     while let Ok(first) = waiting.recv() {
@@ -347,7 +347,7 @@ mod tests {
     fn what_a_full_disk_refuses_is_counted_and_the_rest_goes_on() {
         let dir = Scratch::new("full");
         fs::create_dir(&dir.0).unwrap();
-        let mut files = Files::open(Dir::open(&dir.0).unwrap()).unwrap();
+        let mut files = EventFiles::open(Dir::open(&dir.0).unwrap()).unwrap();
         let current =
             std::mem::replace(&mut files.current, File::options().write(true).open("/dev/full").unwrap());
         let error = files.add("lost").unwrap_err();

@@ -83,8 +83,11 @@ fn the_journal_keeps_the_last_thousand() {
         journal.add(record("test", Some(if n % 2 == 0 { "A" } else { "B" })));
     }
     let read = |since, instance: Option<&str>| {
-        let Batch { lost, events } =
-            journal.read(&Wanted { since, instance: instance.map(str::to_owned), ..Wanted::default() });
+        let EventRange { lost, events } = journal.read(&EventFilter {
+            since,
+            instance: instance.map(str::to_owned),
+            ..EventFilter::default()
+        });
         (lost, events.first().map(|event| event.seq), events.len())
     };
     for (since, instance, expect) in [
@@ -108,12 +111,12 @@ fn events_are_chosen_by_name_and_time_and_numbers_go_on_from_those_of_before() {
     let journal = Journal::new([3, 7].map(before).to_vec(), None);
     journal.add(Record { time_unix_ms: 80, ..record("after", None) });
     let read =
-        |wanted: Wanted| journal.read(&wanted).events.iter().map(|event| event.seq).collect::<Vec<_>>();
-    assert_eq!(read(Wanted::default()), [3, 7, 8]);
-    assert_eq!(read(Wanted { event: Some("before".into()), ..Wanted::default() }), [3, 7]);
-    assert_eq!(read(Wanted { since_unix_ms: Some(70), ..Wanted::default() }), [7, 8]);
-    assert_eq!(read(Wanted { until_unix_ms: Some(70), ..Wanted::default() }), [3]);
-    let both = Wanted { since_unix_ms: Some(31), until_unix_ms: Some(80), ..Wanted::default() };
+        |wanted: EventFilter| journal.read(&wanted).events.iter().map(|event| event.seq).collect::<Vec<_>>();
+    assert_eq!(read(EventFilter::default()), [3, 7, 8]);
+    assert_eq!(read(EventFilter { event: Some("before".into()), ..EventFilter::default() }), [3, 7]);
+    assert_eq!(read(EventFilter { since_unix_ms: Some(70), ..EventFilter::default() }), [7, 8]);
+    assert_eq!(read(EventFilter { until_unix_ms: Some(70), ..EventFilter::default() }), [3]);
+    let both = EventFilter { since_unix_ms: Some(31), until_unix_ms: Some(80), ..EventFilter::default() };
     assert_eq!(read(both), [7]);
 }
 
@@ -121,9 +124,9 @@ fn events_are_chosen_by_name_and_time_and_numbers_go_on_from_those_of_before() {
 fn who_follows_is_told_of_what_is_wanted() {
     let journal = Journal::default();
     journal.add(record("before", None));
-    let wanted = Wanted { since: Some(1), instance: Some("A".to_owned()), ..Wanted::default() };
+    let wanted = EventFilter { since: Some(1), instance: Some("A".to_owned()), ..EventFilter::default() };
     let (batch, mut followed) = journal.follow(wanted).unwrap();
-    assert_eq!(batch, Batch::default());
+    assert_eq!(batch, EventRange::default());
     for instance in [None, Some("B"), Some("A")] {
         journal.add(record("after", instance));
     }
@@ -137,21 +140,21 @@ fn who_follows_is_told_of_what_is_wanted() {
 #[test]
 fn a_slow_follower_loses_the_oldest() {
     let journal = Journal::default();
-    let (_, mut followed) = journal.follow(Wanted::default()).unwrap();
+    let (_, mut followed) = journal.follow(EventFilter::default()).unwrap();
     for _ in 0..1030 {
         journal.add(record("test", None));
     }
-    assert_eq!(block_on(followed.next()), Some(Batch { lost: 6, events: Vec::new() }));
+    assert_eq!(block_on(followed.next()), Some(EventRange { lost: 6, events: Vec::new() }));
     assert_eq!(block_on(followed.next()).unwrap().events[0].seq, 7);
 }
 
 #[test]
 fn the_number_of_followers_is_bounded() {
     let journal = Journal::default();
-    let mut following: Vec<_> = (0..16).map(|_| journal.follow(Wanted::default()).unwrap()).collect();
-    assert!(journal.follow(Wanted::default()).is_none());
+    let mut following: Vec<_> = (0..16).map(|_| journal.follow(EventFilter::default()).unwrap()).collect();
+    assert!(journal.follow(EventFilter::default()).is_none());
     following.pop();
-    assert!(journal.follow(Wanted::default()).is_some(), "one has gone");
+    assert!(journal.follow(EventFilter::default()).is_some(), "one has gone");
 }
 
 /// `docs/operate/events.md` lists exactly what the code emits: names, levels and fields.

@@ -4,11 +4,11 @@ use std::{fmt::Write as _, io};
 
 use serde_json::{Value, json};
 
-use super::{Batch, Record};
+use super::{EventRange, Record};
 use vipd_system::calendar::date;
 
 /// Writes a line for each event, and one before them if some were lost.
-pub fn render(out: &mut impl io::Write, batch: &Batch, json: bool) -> io::Result<()> {
+pub fn render(out: &mut impl io::Write, batch: &EventRange, json: bool) -> io::Result<()> {
     if batch.lost > 0 {
         match json {
             true => writeln!(out, "{}", json!({ "lost": batch.lost }))?,
@@ -77,7 +77,7 @@ mod tests {
             message: "state changed".into(),
             fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         };
-        let batch = Batch { lost: 3, events: vec![record] };
+        let batch = EventRange { lost: 3, events: vec![record] };
         let text = |json| {
             let mut out = Vec::new();
             render(&mut out, &batch, json).unwrap();

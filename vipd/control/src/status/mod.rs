@@ -23,7 +23,7 @@ pub const WARN: Style = AnsiColor::Yellow.on_default();
 
 /// What is to be shown of a status.
 #[derive(Clone, Debug, Default)]
-pub struct View {
+pub struct StatusView {
     /// Only these instances, by name or VIP; all if there are none.
     pub instances: Vec<String>,
     /// Details, however many there are.
@@ -32,7 +32,7 @@ pub struct View {
     pub width: Option<usize>,
 }
 
-impl View {
+impl StatusView {
     /// Leaves only the instances that are asked for, in the order of the configuration.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
-use super::{View, age};
+use super::{StatusView, age};
 use crate::model::{Status, samples};
 
-fn shown(view: &View, status: Status) -> String {
+fn shown(view: &StatusView, status: Status) -> String {
     let mut out = Vec::new();
     view.render(&mut out, &view.select(status).unwrap()).unwrap();
     let text = String::from_utf8(out).unwrap();
@@ -16,7 +16,7 @@ fn many() -> Status {
 
 #[test]
 fn a_few_instances_are_shown_in_full() {
-    let text = shown(&View::default(), samples::status());
+    let text = shown(&StatusView::default(), samples::status());
     let expected = "\
 vipd 0.1.0 on lb01.example.net, pid 4711, up 1d 2h
 router_id lb01, configuration /etc/vipd/vipd.conf
@@ -73,7 +73,7 @@ arbiter gw: reached, 1 of 2 answer, quorum 1, isolated_action fault
 
 #[test]
 fn many_instances_are_a_table() {
-    let text = shown(&View::default(), many());
+    let text = shown(&StatusView::default(), many());
     let expected = "
 INSTANCE       STATE   FOR    PRIO  INTERFACE  VRID  MASTER    UNTIL          VIPS               ADVERTS
 VI_1           MASTER  1m 1s  150   eth0       51    10.0.0.5  lease 3.2s     10.0.0.3 10.0.0.4  600 out, 0 in   1 revoked
@@ -87,7 +87,7 @@ VI_9           BACKUP  1h 0m  100   eth0       9     fe80::6   takeover 2.6s  20
 
 /// The rows of a table that is shown on a terminal of this width.
 fn rows(width: usize, status: Status) -> Vec<String> {
-    let text = shown(&View { width: Some(width), ..View::default() }, status);
+    let text = shown(&StatusView { width: Some(width), ..StatusView::default() }, status);
     let rows = text.lines().skip_while(|line| !line.starts_with("INSTANCE") && !line.starts_with("IN"));
     rows.take_while(|line| !line.is_empty()).map(str::to_owned).collect()
 }
@@ -131,19 +131,19 @@ fn no_row_is_wider_than_the_terminal_and_a_pipe_has_all() {
         assert!(rows[0].contains("INTERFACE  VRID") && rows[0].contains("VIPS"), "{width}: {}", rows[0]);
         assert!(rows[2].contains("10.0.0.1 10") && rows[2].contains('…'), "{width}: {}", rows[2]);
     }
-    let piped = shown(&View::default(), status);
+    let piped = shown(&StatusView::default(), status);
     assert!(piped.contains("10.0.0.39 10.0.0.40") && !piped.contains('…'), "{piped}");
 }
 
 #[test]
 fn details_are_shown_of_those_asked_for_and_on_demand_of_all() {
-    let view = View { instances: vec!["VI_9".into(), "10.0.0.7".into()], ..View::default() };
+    let view = StatusView { instances: vec!["VI_9".into(), "10.0.0.7".into()], ..StatusView::default() };
     let text = shown(&view, many());
     let heads: Vec<_> = text.lines().filter(|line| line.contains(" for ")).collect();
     assert_eq!(heads, ["VI_F: FAULT for 5s (link down)", "VI_9: BACKUP for 1h 0m (interface ready)"]);
     assert!(!text.contains("tracked"), "{text}");
 
-    let text = shown(&View { long: true, ..View::default() }, many());
+    let text = shown(&StatusView { long: true, ..StatusView::default() }, many());
     assert_eq!(text.lines().filter(|line| line.contains(" for ")).count(), 5, "{text}");
     assert!(
         text.ends_with(
@@ -158,7 +158,7 @@ fn of_many_vips_some_are_listed() {
     let mut status = samples::status();
     status.instances.truncate(1);
     status.instances[0].vips = (1..=20).map(|n| std::net::Ipv4Addr::new(10, 0, 0, n).into()).collect();
-    let text = shown(&View::default(), status);
+    let text = shown(&StatusView::default(), status);
     let row = "             10.0.0.10  10.0.0.11  10.0.0.12\n             and 8 more\n";
     assert!(text.contains(row) && !text.contains("10.0.0.13"), "{text}");
 }

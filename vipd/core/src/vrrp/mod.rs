@@ -38,4 +38,4 @@ pub(crate) mod tests;
 pub use action::{Action, FaultReason, GroupId, InstanceId, Rank, Reason, StateName};
 pub use event::{Advert, Event, Peer};
 pub use machine::{Counters, MAX_ACTIONS, Machine, Snapshot};
-pub use settings::{GarpTiming, LeasePolicy, Settings, Shared};
+pub use settings::{GarpTiming, GroupSettings, LeasePolicy, Settings};

@@ -34,12 +34,12 @@ pub struct Settings {
     /// A takeover because nothing is heard waits until the former master is fenced.
     pub fence: bool,
     /// Set by [`Settings::share`] for the members of a sync group.
-    pub shared: Option<Shared>,
+    pub shared: Option<GroupSettings>,
 }
 
 /// What the members of a sync group have in common, since one lease covers them all: the longest of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shared {
+pub struct GroupSettings {
     /// Longest advert interval of a member.
     pub advert_interval: Duration,
     /// Longest lease of a member.
@@ -53,7 +53,7 @@ impl Settings {
     pub fn share(members: &mut [Self]) {
         members.iter_mut().for_each(|member| member.shared = None);
         let longest = |of: fn(&Self) -> Duration| members.iter().map(of).max().unwrap_or_default();
-        let shared = (members.len() > 1).then(|| Shared {
+        let shared = (members.len() > 1).then(|| GroupSettings {
             advert_interval: longest(|member| member.advert_interval),
             lease_length: longest(Self::lease_length),
             leaving_bound: longest(Self::leaving_bound),

@@ -46,8 +46,8 @@ fn pins(name: &str) -> Option<(PathBuf, PinDir)> {
     }
 }
 
-fn refused(error: anyhow::Error) -> Refused {
-    error.downcast::<Refused>().expect("the kernel refuses it")
+fn refused(error: anyhow::Error) -> LoadRefused {
+    error.downcast::<LoadRefused>().expect("the kernel refuses it")
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_program_is_tried_without_a_trace() {
 #[test]
 fn a_log_that_cannot_be_kept_is_said() {
     let error = io::Error::from_raw_os_error(libc::EINVAL);
-    let refused = Refused::by_verifier("p", &error, &[], "R1 is bad\n".to_owned());
+    let refused = LoadRefused::by_verifier("p", &error, &[], "R1 is bad\n".to_owned());
     let shown = refused.kept(|_| Err::<PathBuf, _>("the disk is full")).to_string();
     assert!(shown.contains("The whole log could not be kept: the disk is full. "), "{shown}");
 }
@@ -126,7 +126,7 @@ fn each_error_number_has_a_sentence_and_a_remedy() {
         (ENOTSUPP, &[], "lacks what vipd uses", "CONFIG_BPF_JIT"),
         (libc::EIO, &[], "EIO: I/O error", "report"),
     ] {
-        let refused = Refused::new("the BPF map LEASES", &io::Error::from_raw_os_error(errno), missing);
+        let refused = LoadRefused::new("the BPF map LEASES", &io::Error::from_raw_os_error(errno), missing);
         let shown = refused.to_string();
         assert!(shown.contains("does not load the BPF map LEASES"), "{shown}");
         assert!(refused.what().contains(words) && refused.remedy().contains(remedy), "{shown}");
@@ -138,7 +138,7 @@ fn each_error_number_has_a_sentence_and_a_remedy() {
 #[test]
 fn a_missing_capability_is_named_beside_the_log() {
     let error = io::Error::from_raw_os_error(libc::EACCES);
-    let refused = Refused::by_verifier("p", &error, &["CAP_PERFMON"], "R1 leaks addr\n".to_owned());
+    let refused = LoadRefused::by_verifier("p", &error, &["CAP_PERFMON"], "R1 leaks addr\n".to_owned());
     assert!(refused.remedy().starts_with("Without CAP_PERFMON the verifier accepts less"), "{refused}");
     assert!(refused.what().ends_with("the verifier's last words: `R1 leaks addr`"), "{refused}");
 }

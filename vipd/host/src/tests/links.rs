@@ -17,7 +17,7 @@ fn links_are_read_and_changes_heard() {
     in_namespace("links", async |dir| {
         let (host, mut events) = Host::open(&dir).unwrap();
         let link = host.link("v0").await.unwrap();
-        let address = |s, secondary| LinkAddress { address: addr(s), prefix_len: 24, secondary };
+        let address = |s, secondary| InterfaceAddress { address: addr(s), prefix_len: 24, secondary };
         // Its IPv6 address is still tentative.
         assert_eq!(link.addresses, [address("10.0.0.1", false), address("10.0.0.2", true)]);
         assert_eq!(link.primary_v4(), Some(Ipv4Addr::new(10, 0, 0, 1)));
@@ -41,7 +41,7 @@ fn links_are_read_and_changes_heard() {
         until(&|c| state(c).is_some_and(|s| s.addresses.len() >= 3)).await;
         // The end of duplicate address detection is heard.
         let is_link_local =
-            |a: &LinkAddress| matches!(a.address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+            |a: &InterfaceAddress| matches!(a.address, IpAddr::V6(v6) if v6.is_unicast_link_local());
         until(&|c| state(c).is_some_and(|s| s.addresses.iter().any(is_link_local))).await;
         // The peer going down takes the carrier.
         ip("link set v1 down");
@@ -121,13 +121,13 @@ fn only_usable_addresses_are_listed() {
             vec![AddressAttribute::Address(addr("2001:db8::1")), AddressAttribute::Flags(flags)];
         address(&message)
     };
-    let usable = LinkAddress { address: addr("2001:db8::1"), prefix_len: 64, secondary: false };
+    let usable = InterfaceAddress { address: addr("2001:db8::1"), prefix_len: 64, secondary: false };
     let rows = [
         (AddressFlags::Permanent, Some(usable)),
         (AddressFlags::Tentative, None),
         (AddressFlags::Tentative | AddressFlags::Optimistic, Some(usable)),
         (AddressFlags::Dadfailed | AddressFlags::Permanent, None),
-        (AddressFlags::Secondary, Some(LinkAddress { secondary: true, ..usable })),
+        (AddressFlags::Secondary, Some(InterfaceAddress { secondary: true, ..usable })),
     ];
     for (flags, expected) in rows {
         assert_eq!(with(flags), expected, "{flags:?}");

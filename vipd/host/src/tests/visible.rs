@@ -35,7 +35,7 @@ fn a_masters_vips_are_shown_and_a_backups_are_not() {
         assert_eq!(shown(), SHOWN);
         // Or another instance on the link would take one for its own address.
         let link = host.link("v0").await.unwrap();
-        let is_vip = |a: &LinkAddress| vips.iter().any(|vip| a.address == addr(vip));
+        let is_vip = |a: &InterfaceAddress| vips.iter().any(|vip| a.address == addr(vip));
         assert!(!link.addresses.iter().any(is_vip), "{:?}", link.addresses);
         assert!(ip("-4 addr show dev v0").contains("deprecated"), "{}", ip("-4 addr show dev v0"));
         assert!(ip("route get 10.0.0.9").contains("src 10.0.0.1"), "it is picked as a source");

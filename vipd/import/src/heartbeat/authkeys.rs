@@ -1,11 +1,11 @@
 //! authkeys: read only to say that VRRP has no equal. No key appears anywhere.
 
 use crate::{
-    note::{Note, Notes as _},
-    text::{Text, words},
+    note::{Note, NoteSink as _},
+    text::{SourceText, words},
 };
 
-pub(crate) fn read(text: &Text, notes: &mut Vec<Note>) {
+pub(crate) fn read(text: &SourceText, notes: &mut Vec<Note>) {
     for (place, line) in text.lines() {
         let words = words(line);
         match words.first() {

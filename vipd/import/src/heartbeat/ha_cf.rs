@@ -3,8 +3,8 @@
 use std::{net::IpAddr, time::Duration};
 
 use crate::{
-    note::{Note, Notes as _},
-    text::{Place, Text, Word, words},
+    note::{Note, NoteSink as _},
+    text::{SourceText, TextPlace, TextWord, words},
 };
 
 /// What of ha.cf has an equal.
@@ -12,14 +12,14 @@ use crate::{
 pub(crate) struct Ha {
     pub nodes: Vec<String>,
     /// `keepalive`.
-    pub interval: Option<(Duration, Place)>,
+    pub interval: Option<(Duration, TextPlace)>,
     /// `deadtime`.
-    pub dead_time: Option<(Duration, Place)>,
-    pub initial: Option<(Duration, Place)>,
+    pub dead_time: Option<(Duration, TextPlace)>,
+    pub initial: Option<(Duration, TextPlace)>,
     pub paths: Vec<Path>,
     /// `auto_failback off`.
     pub stay: bool,
-    pub arbiters: Vec<Arbiter>,
+    pub arbiters: Vec<PingGroup>,
     /// `deadping`.
     pub dead_ping: Option<Duration>,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Ha {
 /// A way that heartbeats take.
 #[derive(Clone, Debug)]
 pub(crate) struct Path {
-    pub place: Place,
+    pub place: TextPlace,
     pub interface: String,
     /// Of `ucast`.
     pub peer: Option<IpAddr>,
@@ -35,8 +35,8 @@ pub(crate) struct Path {
 
 /// `ping`: each address on its own; `ping_group`: any of them.
 #[derive(Clone, Debug)]
-pub(crate) struct Arbiter {
-    pub place: Place,
+pub(crate) struct PingGroup {
+    pub place: TextPlace,
     pub name: String,
     pub addresses: Vec<IpAddr>,
 }
@@ -69,7 +69,7 @@ const NEEDLESS: &[&str] = &[
     "quorum",
 ];
 
-pub(crate) fn read(text: &Text, notes: &mut Vec<Note>) -> Ha {
+pub(crate) fn read(text: &SourceText, notes: &mut Vec<Note>) -> Ha {
     let mut ha = Ha::default();
     for (place, line) in text.lines() {
         let list = words(line.split('#').next().unwrap_or_default());
@@ -79,8 +79,8 @@ pub(crate) fn read(text: &Text, notes: &mut Vec<Note>) -> Ha {
     }
     if ha.nodes.len() < 2 {
         notes.push(Note::new(
-            crate::Severity::Warning,
-            &Place { file: text.name.clone(), line: 0, column: 0 },
+            crate::NoteSeverity::Warning,
+            &TextPlace { file: text.name.clone(), line: 0, column: 0 },
             "fewer than two nodes are named",
         ));
     }
@@ -88,7 +88,14 @@ pub(crate) fn read(text: &Text, notes: &mut Vec<Note>) -> Ha {
 }
 
 impl Ha {
-    fn take(&mut self, place: &Place, line: &str, head: Word<'_>, rest: &[Word<'_>], notes: &mut Vec<Note>) {
+    fn take(
+        &mut self,
+        place: &TextPlace,
+        line: &str,
+        head: TextWord<'_>,
+        rest: &[TextWord<'_>],
+        notes: &mut Vec<Note>,
+    ) {
         let argument = rest.first().map_or("", |word| word.text);
         let at = rest.first().map_or_else(|| place.at(line, head.at), |word| place.at(line, word.at));
         match head.text {
@@ -134,7 +141,7 @@ impl Ha {
         }
     }
 
-    fn failback(&mut self, word: &str, argument: &str, at: &Place, notes: &mut Vec<Note>) {
+    fn failback(&mut self, word: &str, argument: &str, at: &TextPlace, notes: &mut Vec<Note>) {
         let yes = match argument.to_ascii_lowercase().as_str() {
             "true" | "on" | "yes" | "y" | "1" => true,
             "false" | "off" | "no" | "n" | "0" => false,
@@ -148,7 +155,14 @@ impl Ha {
         self.stay = if word == "nice_failback" { yes } else { !yes };
     }
 
-    fn path(&mut self, place: &Place, line: &str, head: Word<'_>, rest: &[Word<'_>], notes: &mut Vec<Note>) {
+    fn path(
+        &mut self,
+        place: &TextPlace,
+        line: &str,
+        head: TextWord<'_>,
+        rest: &[TextWord<'_>],
+        notes: &mut Vec<Note>,
+    ) {
         let interfaces = if head.text == "bcast" { rest } else { rest.get(..1).unwrap_or_default() };
         if interfaces.is_empty() {
             notes.error(
@@ -184,7 +198,14 @@ impl Ha {
         }
     }
 
-    fn ping(&mut self, place: &Place, line: &str, head: Word<'_>, rest: &[Word<'_>], notes: &mut Vec<Note>) {
+    fn ping(
+        &mut self,
+        place: &TextPlace,
+        line: &str,
+        head: TextWord<'_>,
+        rest: &[TextWord<'_>],
+        notes: &mut Vec<Note>,
+    ) {
         let (name, words) = match (head.text, rest.split_first()) {
             ("ping_group", Some((name, words))) => (Some(name.text), words),
             _ => (None, rest),
@@ -201,18 +222,18 @@ impl Ha {
             }
         }
         if let Some(name) = name {
-            self.arbiters.push(Arbiter { place: place.clone(), name: name.to_owned(), addresses });
+            self.arbiters.push(PingGroup { place: place.clone(), name: name.to_owned(), addresses });
         } else {
             self.arbiters.extend(addresses.into_iter().map(|address| {
                 let name = format!("ping_{address}").replace([':', '.'], "_");
-                Arbiter { place: place.clone(), name, addresses: vec![address] }
+                PingGroup { place: place.clone(), name, addresses: vec![address] }
             }));
         }
     }
 }
 
 /// Seconds, with decimals, or milliseconds.
-fn time(text: &str, at: &Place, notes: &mut Vec<Note>) -> Option<Duration> {
+fn time(text: &str, at: &TextPlace, notes: &mut Vec<Note>) -> Option<Duration> {
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 1_000.0),
         None => (text.strip_suffix('s').unwrap_or(text), 1.0),

@@ -3,18 +3,18 @@
 use std::net::IpAddr;
 
 use crate::{
-    note::{Note, Notes as _},
-    text::{Place, Text, Word, words},
+    note::{Note, NoteSink as _},
+    text::{SourceText, TextPlace, TextWord, words},
 };
 
 /// One logical line.
 #[derive(Clone, Debug)]
-pub(crate) struct Group {
-    pub place: Place,
+pub(crate) struct ResourceGroup {
+    pub place: TextPlace,
     pub node: String,
-    pub addresses: Vec<Address>,
+    pub addresses: Vec<ResourceAddress>,
     /// Scripts in their order, with their arguments.
-    pub scripts: Vec<Script>,
+    pub scripts: Vec<ResourceScript>,
     /// Files of `ldirectord::FILE`, `ldirectord.cf` where none is named.
     pub directors: Vec<String>,
     pub mail: Vec<String>,
@@ -22,8 +22,8 @@ pub(crate) struct Group {
 
 /// An address as it was given.
 #[derive(Clone, Debug)]
-pub(crate) struct Address {
-    pub place: Place,
+pub(crate) struct ResourceAddress {
+    pub place: TextPlace,
     pub address: IpAddr,
     pub prefix: Option<u8>,
     pub interface: Option<String>,
@@ -32,14 +32,14 @@ pub(crate) struct Address {
 
 /// A script of /etc/ha.d/resource.d or /etc/init.d.
 #[derive(Clone, Debug)]
-pub(crate) struct Script {
-    pub place: Place,
+pub(crate) struct ResourceScript {
+    pub place: TextPlace,
     pub name: String,
     pub arguments: Vec<String>,
 }
 
-pub(crate) fn read(text: &Text, notes: &mut Vec<Note>) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
+pub(crate) fn read(text: &SourceText, notes: &mut Vec<Note>) -> Vec<ResourceGroup> {
+    let mut groups: Vec<ResourceGroup> = Vec::new();
     let mut goes_on = false;
     for (place, line) in text.lines() {
         let without = line.split('#').next().unwrap_or_default().trim_end();
@@ -51,7 +51,7 @@ pub(crate) fn read(text: &Text, notes: &mut Vec<Note>) -> Vec<Group> {
         let resources = match (goes_on, list.split_first()) {
             (true, _) => &list[..],
             (false, Some((node, rest))) => {
-                groups.push(Group {
+                groups.push(ResourceGroup {
                     place: place.clone(),
                     node: node.text.to_owned(),
                     addresses: Vec::new(),
@@ -73,8 +73,8 @@ pub(crate) fn read(text: &Text, notes: &mut Vec<Note>) -> Vec<Group> {
     groups
 }
 
-impl Group {
-    fn resource(&mut self, place: &Place, word: Word<'_>, notes: &mut Vec<Note>) {
+impl ResourceGroup {
+    fn resource(&mut self, place: &TextPlace, word: TextWord<'_>, notes: &mut Vec<Note>) {
         // `::` divides a name from its arguments, and is a part of IPv6 addresses.
         if let Some(address) = bare_address(word.text) {
             self.address(place, address, notes);
@@ -103,7 +103,7 @@ impl Group {
                 format!("{name} moves storage between nodes"),
                 "storage needs fencing that a VIP does not: leave it to Pacemaker, and take the resource out of a copy of the file",
             ),
-            _ => self.scripts.push(Script {
+            _ => self.scripts.push(ResourceScript {
                 place: place.clone(),
                 name: name.to_owned(),
                 arguments: parts.map(str::to_owned).collect(),
@@ -112,7 +112,7 @@ impl Group {
     }
 
     /// `ADDRESS[/LEN[/INTERFACE[/BROADCAST]]]`, the last two in either order.
-    fn address(&mut self, place: &Place, text: &str, notes: &mut Vec<Note>) {
+    fn address(&mut self, place: &TextPlace, text: &str, notes: &mut Vec<Note>) {
         let mut parts = text.split('/');
         let first = parts.next().unwrap_or_default();
         let Ok(address) = first.parse::<IpAddr>() else {
@@ -120,7 +120,7 @@ impl Group {
             return;
         };
         let mut found =
-            Address { place: place.clone(), address, prefix: None, interface: None, broadcast: None };
+            ResourceAddress { place: place.clone(), address, prefix: None, interface: None, broadcast: None };
         for part in parts.filter(|part| !part.is_empty()) {
             let most = if address.is_ipv4() { 32 } else { 128 };
             if let (None, Ok(prefix)) = (found.prefix, part.parse::<u8>()) {

@@ -1,20 +1,20 @@
 //! The directives of ldirectord.cf, global and of a service.
 
 use super::{
-    Server,
-    value::{self, Value},
+    RealServer,
+    value::{self, DirectiveValue},
 };
 use crate::{
-    Outside,
-    note::{Note, Notes as _},
-    text::Place,
+    ImportHost,
+    note::{Note, NoteSink as _},
+    text::TextPlace,
 };
 
 /// A value and where it was given.
 #[derive(Clone, Debug)]
-pub(crate) struct Given<T> {
+pub(crate) struct Stated<T> {
     pub value: T,
-    pub place: Place,
+    pub place: TextPlace,
 }
 
 /// Where a directive stands.
@@ -40,35 +40,35 @@ pub(crate) enum Check {
 
 /// What was given. Times are seconds.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Fields {
-    pub check_timeout: Option<Given<u32>>,
-    pub negotiate_timeout: Option<Given<u32>>,
-    pub check_interval: Option<Given<u32>>,
-    pub check_count: Option<Given<u32>>,
-    pub failure_count: Option<Given<u32>>,
-    pub fallback: Option<Given<Server>>,
-    pub fallback_command: Option<Given<String>>,
-    pub quiescent: Option<Given<bool>>,
-    pub email_to: Option<Given<Vec<String>>>,
-    pub email_from: Option<Given<String>>,
-    pub smtp: Option<Given<String>>,
-    pub scheduler: Option<Given<String>>,
-    pub scheduler_flags: Option<Given<String>>,
-    pub persistent: Option<Given<u32>>,
-    pub netmask: Option<Given<String>>,
-    pub protocol: Option<Given<String>>,
-    pub one_packet: Option<Given<bool>>,
-    pub check: Option<Given<Check>>,
-    pub service: Option<Given<String>>,
-    pub check_port: Option<Given<u32>>,
-    pub request: Option<Given<String>>,
-    pub receive: Option<Given<String>>,
-    pub http_method: Option<Given<String>>,
-    pub virtual_host: Option<Given<String>>,
-    pub login: Option<Given<String>>,
-    pub database: Option<Given<String>>,
-    pub check_command: Option<Given<String>>,
-    pub service_name: Option<Given<String>>,
+pub(crate) struct Directives {
+    pub check_timeout: Option<Stated<u32>>,
+    pub negotiate_timeout: Option<Stated<u32>>,
+    pub check_interval: Option<Stated<u32>>,
+    pub check_count: Option<Stated<u32>>,
+    pub failure_count: Option<Stated<u32>>,
+    pub fallback: Option<Stated<RealServer>>,
+    pub fallback_command: Option<Stated<String>>,
+    pub quiescent: Option<Stated<bool>>,
+    pub email_to: Option<Stated<Vec<String>>>,
+    pub email_from: Option<Stated<String>>,
+    pub smtp: Option<Stated<String>>,
+    pub scheduler: Option<Stated<String>>,
+    pub scheduler_flags: Option<Stated<String>>,
+    pub persistent: Option<Stated<u32>>,
+    pub netmask: Option<Stated<String>>,
+    pub protocol: Option<Stated<String>>,
+    pub one_packet: Option<Stated<bool>>,
+    pub check: Option<Stated<Check>>,
+    pub service: Option<Stated<String>>,
+    pub check_port: Option<Stated<u32>>,
+    pub request: Option<Stated<String>>,
+    pub receive: Option<Stated<String>>,
+    pub http_method: Option<Stated<String>>,
+    pub virtual_host: Option<Stated<String>>,
+    pub login: Option<Stated<String>>,
+    pub database: Option<Stated<String>>,
+    pub check_command: Option<Stated<String>>,
+    pub service_name: Option<Stated<String>>,
 }
 
 const SERVICE_ONLY: &[&str] = &[
@@ -132,19 +132,19 @@ const WITHOUT_EQUAL: &[(&str, Option<&str>)] = &[
 macro_rules! put {
     ($field:expr, $value:expr, $given:expr) => {
         if let Some(value) = $given {
-            $field = Some(Given { value, place: $value.place.clone() });
+            $field = Some(Stated { value, place: $value.place.clone() });
         }
     };
 }
 
-impl Fields {
+impl Directives {
     /// Takes a directive, or says in the notes what is wrong with it.
     pub(super) fn take(
         &mut self,
         name: &str,
-        value: &Value<'_>,
+        value: &DirectiveValue<'_>,
         scope: Scope,
-        outside: &dyn Outside,
+        outside: &dyn ImportHost,
         ipv6: bool,
         notes: &mut Vec<Note>,
     ) {
@@ -174,7 +174,7 @@ impl Fields {
     }
 
     /// How servers are checked.
-    fn checking(&mut self, name: &str, value: &Value<'_>, notes: &mut Vec<Note>) -> bool {
+    fn checking(&mut self, name: &str, value: &DirectiveValue<'_>, notes: &mut Vec<Note>) -> bool {
         match name {
             "checktimeout" => put!(self.check_timeout, value, value.number(1, notes)),
             "negotiatetimeout" => put!(self.negotiate_timeout, value, value.number(1, notes)),
@@ -208,7 +208,7 @@ impl Fields {
     }
 
     /// How a service is served.
-    fn service(&mut self, name: &str, value: &Value<'_>, notes: &mut Vec<Note>) -> bool {
+    fn service(&mut self, name: &str, value: &DirectiveValue<'_>, notes: &mut Vec<Note>) -> bool {
         match name {
             "scheduler" => put!(self.scheduler, value, Some(value.text.to_owned())),
             "schedflags" => put!(self.scheduler_flags, value, value.quoted(false, notes)),
@@ -227,8 +227,8 @@ impl Fields {
     fn alerts(
         &mut self,
         name: &str,
-        value: &Value<'_>,
-        outside: &dyn Outside,
+        value: &DirectiveValue<'_>,
+        outside: &dyn ImportHost,
         ipv6: bool,
         notes: &mut Vec<Note>,
     ) -> bool {
@@ -253,7 +253,7 @@ impl Fields {
     }
 }
 
-fn without_equal(name: &str, value: &Value<'_>, remedy: Option<&str>, notes: &mut Vec<Note>) {
+fn without_equal(name: &str, value: &DirectiveValue<'_>, remedy: Option<&str>, notes: &mut Vec<Note>) {
     // What says only what vipd does anyway is no loss.
     let nothing_lost = remedy.is_none()
         || matches!(
@@ -271,7 +271,7 @@ fn without_equal(name: &str, value: &Value<'_>, remedy: Option<&str>, notes: &mu
     }
 }
 
-fn protocol(value: &Value<'_>, notes: &mut Vec<Note>) -> Option<String> {
+fn protocol(value: &DirectiveValue<'_>, notes: &mut Vec<Note>) -> Option<String> {
     if ["tcp", "udp", "fwm"].contains(&value.text) {
         return Some(value.text.to_owned());
     }
@@ -279,7 +279,7 @@ fn protocol(value: &Value<'_>, notes: &mut Vec<Note>) -> Option<String> {
     None
 }
 
-fn check_type(value: &Value<'_>, notes: &mut Vec<Note>) -> Option<Check> {
+fn check_type(value: &DirectiveValue<'_>, notes: &mut Vec<Note>) -> Option<Check> {
     Some(match value.text {
         "negotiate" | "combined" => Check::Negotiate,
         "connect" => Check::Connect,

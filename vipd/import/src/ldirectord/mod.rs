@@ -8,36 +8,36 @@ mod value;
 
 use std::net::IpAddr;
 
-pub(crate) use fields::{Check, Fields, Given};
+pub(crate) use fields::{Check, Directives, Stated};
 
 use crate::{
-    Outside,
-    note::{Note, Notes as _},
-    text::{Place, Text},
+    ImportHost,
+    note::{Note, NoteSink as _},
+    text::{SourceText, TextPlace},
 };
 
 /// A file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Director {
-    pub fields: Fields,
+    pub fields: Directives,
     pub services: Vec<Service>,
 }
 
 /// A `virtual` or `virtual6`.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
-    pub place: Place,
+    pub place: TextPlace,
     /// As the file has it.
     pub given: String,
-    pub key: Key,
+    pub key: ServiceKey,
     pub ipv6: bool,
-    pub fields: Fields,
-    pub servers: Vec<Server>,
+    pub fields: Directives,
+    pub servers: Vec<RealServer>,
 }
 
 /// What a service is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Key {
+pub(crate) enum ServiceKey {
     Address(IpAddr, u16),
     Fwmark(u32),
 }
@@ -52,8 +52,8 @@ pub(crate) enum Forwarding {
 
 /// A `real`, or the fallback. A range is several.
 #[derive(Clone, Debug)]
-pub(crate) struct Server {
-    pub place: Place,
+pub(crate) struct RealServer {
+    pub place: TextPlace,
     /// The host's name, where the file has no address.
     pub name: Option<String>,
     pub address: IpAddr,
@@ -68,7 +68,7 @@ pub(crate) struct Server {
 }
 
 /// Reads a file. What is not understood is an error among the notes, and left out.
-pub(crate) fn read(text: &Text, outside: &dyn Outside, notes: &mut Vec<Note>) -> Director {
+pub(crate) fn read(text: &SourceText, outside: &dyn ImportHost, notes: &mut Vec<Note>) -> Director {
     let mut director = Director::default();
     let mut current: Option<Service> = None;
     for (place, line) in text.lines() {
@@ -91,7 +91,7 @@ pub(crate) fn read(text: &Text, outside: &dyn Outside, notes: &mut Vec<Note>) ->
             );
             continue;
         };
-        let value = value::Value { place: place.clone(), line, at: start + given.1, text: given.0 };
+        let value = value::DirectiveValue { place: place.clone(), line, at: start + given.1, text: given.0 };
         match (&mut current, name) {
             (Some(service), "real" | "real6") => {
                 service.servers.extend(value::servers(&value, service.ipv6, outside, notes));
@@ -116,7 +116,7 @@ pub(crate) fn read(text: &Text, outside: &dyn Outside, notes: &mut Vec<Note>) ->
                     }
                     let given = value.text.to_owned();
                     current =
-                        Some(Service { place, given, key, ipv6, fields: Fields::default(), servers: Vec::new() });
+                        Some(Service { place, given, key, ipv6, fields: Directives::default(), servers: Vec::new() });
                 }
             }
             (None, _) if inside => notes.error(

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Forwarding, Key, Server};
+use super::{Forwarding, RealServer, ServiceKey};
 use crate::{
-    Outside,
-    note::{Note, Notes as _},
-    text::{Place, words},
+    ImportHost,
+    note::{Note, NoteSink as _},
+    text::{TextPlace, words},
 };
 
 /// The most servers that one range may have.
@@ -14,8 +14,8 @@ const RANGE: u32 = 1024;
 
 /// A value, and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Value<'t> {
-    pub place: Place,
+pub(super) struct DirectiveValue<'t> {
+    pub place: TextPlace,
     /// All of the line, for columns.
     pub line: &'t str,
     /// The octet of the line at which the value starts.
@@ -23,8 +23,8 @@ pub(super) struct Value<'t> {
     pub text: &'t str,
 }
 
-impl Value<'_> {
-    pub fn start(&self) -> Place {
+impl DirectiveValue<'_> {
+    pub fn start(&self) -> TextPlace {
         self.place.at(self.line, self.at)
     }
 
@@ -71,17 +71,17 @@ impl Value<'_> {
 
 /// The key of a service.
 pub(super) fn key(
-    value: &Value<'_>,
+    value: &DirectiveValue<'_>,
     ipv6: bool,
-    outside: &dyn Outside,
+    outside: &dyn ImportHost,
     notes: &mut Vec<Note>,
-) -> Option<Key> {
+) -> Option<ServiceKey> {
     if let Ok(mark) = value.text.parse::<u32>() {
         if mark == 0 {
             notes.error(&value.start(), "a firewall mark is a number from 1 on", "write the mark");
             return None;
         }
-        return Some(Key::Fwmark(mark));
+        return Some(ServiceKey::Fwmark(mark));
     }
     let place = value.start();
     let (host, port) = host_and_port(value.text);
@@ -94,16 +94,16 @@ pub(super) fn key(
         return None;
     };
     let (address, _) = address(host, ipv6, &place, outside, notes)?;
-    Some(Key::Address(address, self::port(port, &place, outside, notes)?))
+    Some(ServiceKey::Address(address, self::port(port, &place, outside, notes)?))
 }
 
 /// The servers of a `real` line, or of a `fallback`.
 pub(super) fn servers(
-    value: &Value<'_>,
+    value: &DirectiveValue<'_>,
     ipv6: bool,
-    outside: &dyn Outside,
+    outside: &dyn ImportHost,
     notes: &mut Vec<Note>,
-) -> Vec<Server> {
+) -> Vec<RealServer> {
     let (before, texts) = match value.text.find('"') {
         Some(at) => (&value.text[..at], Some(&value.text[at..])),
         None => (value.text, None),
@@ -115,7 +115,7 @@ pub(super) fn servers(
     };
     let place = value.place.at(value.line, value.at + head.at);
     let Some((range, port)) = addresses(head.text, ipv6, &place, outside, notes) else { return Vec::new() };
-    let mut server = Server {
+    let mut server = RealServer {
         place: value.place.clone(),
         name: None,
         address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -142,11 +142,11 @@ pub(super) fn servers(
         server.request = parts.next();
         server.receive = parts.next();
     }
-    range.into_iter().map(|(address, name)| Server { address, name, ..server.clone() }).collect()
+    range.into_iter().map(|(address, name)| RealServer { address, name, ..server.clone() }).collect()
 }
 
 /// Whether a word of a `real` line is understood.
-fn option(word: &str, server: &mut Server) -> bool {
+fn option(word: &str, server: &mut RealServer) -> bool {
     match word {
         "gate" => server.forwarding = Some(Forwarding::Gate),
         "masq" => server.forwarding = Some(Forwarding::Masq),
@@ -174,8 +174,8 @@ type Named = (IpAddr, Option<String>);
 fn addresses(
     text: &str,
     ipv6: bool,
-    place: &Place,
-    outside: &dyn Outside,
+    place: &TextPlace,
+    outside: &dyn ImportHost,
     notes: &mut Vec<Note>,
 ) -> Option<(Vec<Named>, Option<u16>)> {
     let (first, rest) = match text.split_once("->") {
@@ -216,8 +216,8 @@ fn host_and_port(text: &str) -> (&str, Option<&str>) {
 fn address(
     host: &str,
     ipv6: bool,
-    place: &Place,
-    outside: &dyn Outside,
+    place: &TextPlace,
+    outside: &dyn ImportHost,
     notes: &mut Vec<Note>,
 ) -> Option<Named> {
     let parsed = if ipv6 {
@@ -246,7 +246,7 @@ fn is_name(host: &str) -> bool {
     !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
 }
 
-fn port(text: &str, place: &Place, outside: &dyn Outside, notes: &mut Vec<Note>) -> Option<u16> {
+fn port(text: &str, place: &TextPlace, outside: &dyn ImportHost, notes: &mut Vec<Note>) -> Option<u16> {
     let port = text.parse().ok().or_else(|| outside.port(text, "tcp")).or_else(|| outside.port(text, "udp"));
     if port.is_none() {
         notes.error(

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::{Output, services::protocol};
 use crate::{
-    ldirectord::{Check, Fields, Key, Server, Service},
-    note::{Note, Notes as _},
+    ldirectord::{Check, Directives, RealServer, Service, ServiceKey},
+    note::{Note, NoteSink as _},
 };
 
 /// Ports by which ldirectord knows a service.
@@ -32,10 +32,10 @@ const PORTS: &[(u16, &str)] = &[
 ];
 
 /// What the checkers of one server are made of.
-struct Checked<'s> {
+struct CheckTarget<'s> {
     service: &'s Service,
-    server: &'s Server,
-    global: &'s Fields,
+    server: &'s RealServer,
+    global: &'s Directives,
     /// Where the check goes: `checkport`, else the server's port, else the service's.
     port: u16,
     /// That of the server, to which a checker goes by itself.
@@ -44,20 +44,20 @@ struct Checked<'s> {
 
 pub(super) fn write(
     service: &Service,
-    server: &Server,
-    global: &Fields,
+    server: &RealServer,
+    global: &Directives,
     notes: &mut Vec<Note>,
     out: &mut Output,
 ) {
     let own_port = server.port.filter(|port| *port > 0).or(match service.key {
-        Key::Address(_, port) => Some(port),
-        Key::Fwmark(_) => None,
+        ServiceKey::Address(_, port) => Some(port),
+        ServiceKey::Fwmark(_) => None,
     });
     let name = service_name(service, own_port);
     let given = service.fields.check_port.as_ref().and_then(|given| u16::try_from(given.value).ok());
     let known = PORTS.iter().find(|(_, known)| *known == name).map(|(port, _)| *port);
     let port = given.filter(|port| *port > 0).or(own_port).or(known).unwrap_or(0);
-    let checked = Checked { service, server, global, port, own_port };
+    let checked = CheckTarget { service, server, global, port, own_port };
     let kind = service.fields.check.as_ref().map_or(Check::Negotiate, |given| given.value);
     match kind {
         Check::Negotiate => checked.negotiate(&name, None, notes, out),
@@ -76,16 +76,16 @@ pub(super) fn write(
 fn service_name(service: &Service, port: Option<u16>) -> String {
     match (&service.fields.service, service.key) {
         (Some(given), _) => given.value.clone(),
-        (None, Key::Fwmark(_)) => "none".to_owned(),
-        (None, Key::Address(_, virtual_port)) => {
+        (None, ServiceKey::Fwmark(_)) => "none".to_owned(),
+        (None, ServiceKey::Address(_, virtual_port)) => {
             let port = port.unwrap_or(virtual_port);
             PORTS.iter().find(|(known, _)| *known == port).map_or("none", |(_, name)| *name).to_owned()
         }
     }
 }
 
-impl Checked<'_> {
-    fn number(&self, field: impl for<'f> Fn(&'f Fields) -> Option<u32>) -> Option<u32> {
+impl CheckTarget<'_> {
+    fn number(&self, field: impl for<'f> Fn(&'f Directives) -> Option<u32>) -> Option<u32> {
         field(&self.service.fields).or_else(|| field(self.global))
     }
 
@@ -151,8 +151,8 @@ impl Checked<'_> {
         let place = command.map_or(&self.service.place, |given| &given.place);
         let command = command.map_or("/bin/true", |given| &given.value);
         let (address, port) = match self.service.key {
-            Key::Address(address, port) => (address.to_string(), port),
-            Key::Fwmark(mark) => (mark.to_string(), 0),
+            ServiceKey::Address(address, port) => (address.to_string(), port),
+            ServiceKey::Fwmark(mark) => (mark.to_string(), 0),
         };
         let perl = if perl { "/usr/bin/perl " } else { "" };
         let (real, real_port) = (self.server.address, self.own_port.unwrap_or(0));
@@ -169,7 +169,7 @@ impl Checked<'_> {
         &self,
         command: &str,
         timeout: u32,
-        place: &crate::text::Place,
+        place: &crate::text::TextPlace,
         notes: &mut Vec<Note>,
         out: &mut Output,
     ) {

@@ -7,19 +7,19 @@ mod vrrp;
 use std::fmt::Display;
 
 use crate::{
-    Outside,
-    heartbeat::{ha_cf::Ha, haresources::Group},
+    ImportHost,
+    heartbeat::{ha_cf::Ha, haresources::ResourceGroup},
     ldirectord::Director,
-    note::{Note, Notes as _},
-    text::{Place, quoted},
+    note::{Note, NoteSink as _},
+    text::{TextPlace, quoted},
 };
 
 /// The whole configuration.
 pub(crate) fn configuration(
     directors: &[Director],
     ha: Option<&Ha>,
-    groups: Option<&[Group]>,
-    outside: &dyn Outside,
+    groups: Option<&[ResourceGroup]>,
+    outside: &dyn ImportHost,
     notes: &mut Vec<Note>,
 ) -> String {
     let mut out = Output::default();
@@ -38,7 +38,7 @@ pub(crate) fn configuration(
 fn globals(
     directors: &[Director],
     ha: Option<&Ha>,
-    groups: Option<&[Group]>,
+    groups: Option<&[ResourceGroup]>,
     notes: &mut Vec<Note>,
     out: &mut Output,
 ) {
@@ -71,7 +71,7 @@ fn globals(
     if !recipients.is_empty() {
         out.open("notification_email", None);
         for to in recipients {
-            out.value(&[to], &Place { file: String::new(), line: 0, column: 0 }, notes);
+            out.value(&[to], &TextPlace { file: String::new(), line: 0, column: 0 }, notes);
         }
         out.close();
         let from = fields.iter().find_map(|fields| fields.email_from.as_ref());
@@ -101,7 +101,7 @@ impl Output {
     }
 
     /// A statement of words, each in quotes where it needs them.
-    fn value(&mut self, words: &[&str], place: &Place, notes: &mut Vec<Note>) {
+    fn value(&mut self, words: &[&str], place: &TextPlace, notes: &mut Vec<Note>) {
         let mut line = String::new();
         for word in words {
             match quoted(word) {
@@ -119,7 +119,7 @@ impl Output {
         self.line(line.trim_start());
     }
 
-    fn open(&mut self, head: &str, from: Option<&Place>) {
+    fn open(&mut self, head: &str, from: Option<&TextPlace>) {
         if self.depth == 0 {
             self.text.push('\n');
         }

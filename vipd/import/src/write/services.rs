@@ -2,17 +2,17 @@
 
 use super::{Output, checks};
 use crate::{
-    ldirectord::{Director, Fields, Forwarding, Given, Key, Server, Service},
-    note::{Note, Notes as _},
+    ldirectord::{Directives, Director, Forwarding, RealServer, Service, ServiceKey, Stated},
+    note::{Note, NoteSink as _},
     text::printable,
 };
 
 /// A directive of a service, else that of the file.
 pub(super) fn either<'f, T>(
-    service: &'f Fields,
-    global: &'f Fields,
-    field: impl Fn(&'f Fields) -> Option<&'f Given<T>>,
-) -> Option<&'f Given<T>> {
+    service: &'f Directives,
+    global: &'f Directives,
+    field: impl Fn(&'f Directives) -> Option<&'f Stated<T>>,
+) -> Option<&'f Stated<T>> {
     field(service).or_else(|| field(global))
 }
 
@@ -20,8 +20,8 @@ pub(super) fn write(director: &Director, notes: &mut Vec<Note>, out: &mut Output
     for service in &director.services {
         let global = &director.fields;
         let head = match service.key {
-            Key::Address(address, port) => format!("virtual_server {address} {port}"),
-            Key::Fwmark(mark) => format!("virtual_server fwmark {mark}"),
+            ServiceKey::Address(address, port) => format!("virtual_server {address} {port}"),
+            ServiceKey::Fwmark(mark) => format!("virtual_server fwmark {mark}"),
         };
         out.open(&head, Some(&service.place));
         if let Some(name) = &service.fields.service_name {
@@ -39,9 +39,9 @@ pub(super) fn write(director: &Director, notes: &mut Vec<Note>, out: &mut Output
 pub(super) fn protocol(service: &Service) -> &str {
     match (&service.fields.protocol, service.key) {
         (Some(given), _) => &given.value,
-        (None, Key::Fwmark(_)) => "fwm",
-        (None, Key::Address(_, 53)) => "udp",
-        (None, Key::Address(..)) => "tcp",
+        (None, ServiceKey::Fwmark(_)) => "fwm",
+        (None, ServiceKey::Address(_, 53)) => "udp",
+        (None, ServiceKey::Address(..)) => "tcp",
     }
 }
 
@@ -59,7 +59,7 @@ fn common_method(service: &Service) -> &'static str {
     method(first.unwrap_or(Forwarding::Gate))
 }
 
-fn write_service(service: &Service, global: &Fields, notes: &mut Vec<Note>, out: &mut Output) {
+fn write_service(service: &Service, global: &Directives, notes: &mut Vec<Note>, out: &mut Output) {
     let fields = &service.fields;
     let interval =
         either(fields, global, |fields| fields.check_interval.as_ref()).map_or(10, |given| given.value);
@@ -110,8 +110,8 @@ fn write_service(service: &Service, global: &Fields, notes: &mut Vec<Note>, out:
     }
     if let Some(given) = either(fields, global, |fields| fields.fallback_command.as_ref()) {
         let address = match service.key {
-            Key::Address(address, port) => format!("{address}:{port}"),
-            Key::Fwmark(mark) => mark.to_string(),
+            ServiceKey::Address(address, port) => format!("{address}:{port}"),
+            ServiceKey::Fwmark(mark) => mark.to_string(),
         };
         for (word, verb) in [("quorum_down", "start"), ("quorum_up", "stop")] {
             let command = format!("{} {verb} {address} {}", given.value, protocol(service));
@@ -120,11 +120,11 @@ fn write_service(service: &Service, global: &Fields, notes: &mut Vec<Note>, out:
     }
 }
 
-fn fallback(service: &Service, given: &Given<Server>, out: &mut Output) {
+fn fallback(service: &Service, given: &Stated<RealServer>, out: &mut Output) {
     let server = &given.value;
     let own = match service.key {
-        Key::Address(_, port) => Some(port),
-        Key::Fwmark(_) => None,
+        ServiceKey::Address(_, port) => Some(port),
+        ServiceKey::Fwmark(_) => None,
     };
     match server.port.filter(|port| *port > 0).or(own) {
         Some(port) => out.line(format!("sorry_server {} {port}    # fallback", server.address)),
@@ -139,8 +139,8 @@ fn fallback(service: &Service, given: &Given<Server>, out: &mut Output) {
 
 fn write_server(
     service: &Service,
-    server: &Server,
-    global: &Fields,
+    server: &RealServer,
+    global: &Directives,
     notes: &mut Vec<Note>,
     out: &mut Output,
 ) {
@@ -156,8 +156,8 @@ fn write_server(
     }
     let given = server.port.filter(|port| *port > 0);
     let port = given.or(match service.key {
-        Key::Address(_, port) => Some(port),
-        Key::Fwmark(_) => None,
+        ServiceKey::Address(_, port) => Some(port),
+        ServiceKey::Fwmark(_) => None,
     });
     let head = match port {
         Some(port) => format!("real_server {} {port}", server.address),

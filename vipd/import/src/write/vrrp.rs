@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use super::Output;
 use crate::{
-    Outside,
+    ImportHost,
     heartbeat::{
         ha_cf::Ha,
-        haresources::{Address, Group, Script},
+        haresources::{ResourceAddress, ResourceGroup, ResourceScript},
     },
-    note::{Note, Notes as _},
+    note::{Note, NoteSink as _},
 };
 
 /// What heartbeat does where ha.cf says nothing.
@@ -22,18 +22,18 @@ const ADVERTS: u128 = 100;
 const FIRST_VRID: u8 = 51;
 
 /// The addresses of a group on one interface and of one family.
-struct Instance<'g> {
+struct VrrpInstance<'g> {
     name: String,
     interface: String,
     /// The interface is a definition that has to be filled in.
     unknown: bool,
-    addresses: Vec<&'g Address>,
+    addresses: Vec<&'g ResourceAddress>,
 }
 
 pub(super) fn write(
-    groups: &[Group],
+    groups: &[ResourceGroup],
     ha: Option<&Ha>,
-    outside: &dyn Outside,
+    outside: &dyn ImportHost,
     notes: &mut Vec<Note>,
     out: &mut Output,
 ) {
@@ -90,7 +90,7 @@ pub(super) fn write(
     }
 }
 
-fn check_nodes(groups: &[Group], ha: &Ha, notes: &mut Vec<Note>) {
+fn check_nodes(groups: &[ResourceGroup], ha: &Ha, notes: &mut Vec<Note>) {
     for group in groups {
         if !ha.nodes.is_empty() && !ha.nodes.contains(&group.node) {
             notes.error(
@@ -111,7 +111,7 @@ fn check_nodes(groups: &[Group], ha: &Ha, notes: &mut Vec<Note>) {
     }
 }
 
-fn group_name(group: &Group, number: usize) -> String {
+fn group_name(group: &ResourceGroup, number: usize) -> String {
     format!("VG_{}_{number}", name(&group.node))
 }
 
@@ -122,12 +122,12 @@ fn name(text: &str) -> String {
 
 /// The addresses by interface and family, in the order of the line.
 fn instances<'g>(
-    group: &'g Group,
+    group: &'g ResourceGroup,
     number: Option<usize>,
     notes: &mut Vec<Note>,
     out: &mut Output,
-) -> Vec<Instance<'g>> {
-    let mut found: Vec<Instance<'g>> = Vec::new();
+) -> Vec<VrrpInstance<'g>> {
+    let mut found: Vec<VrrpInstance<'g>> = Vec::new();
     let mut defined = BTreeMap::new();
     for address in &group.addresses {
         let ipv6 = address.address.is_ipv6();
@@ -147,7 +147,7 @@ fn instances<'g>(
             }
             format!("${definition}")
         });
-        let same = |instance: &&mut Instance<'_>| {
+        let same = |instance: &&mut VrrpInstance<'_>| {
             instance.interface == interface && instance.addresses[0].address.is_ipv6() == ipv6
         };
         if let Some(instance) = found.iter_mut().find(same) {
@@ -157,13 +157,13 @@ fn instances<'g>(
         let suffix = number.map_or_else(String::new, |number| format!("_{number}"));
         let family = if ipv6 { "_v6" } else { "" };
         let name = format!("VI_{}{family}{suffix}", name(interface.trim_start_matches('$')));
-        found.push(Instance { name, interface, unknown, addresses: vec![address] });
+        found.push(VrrpInstance { name, interface, unknown, addresses: vec![address] });
     }
     found
 }
 
 /// The network of an address, for the name of a definition: /24 and /64 where no length is given.
-fn network(address: &Address) -> String {
+fn network(address: &ResourceAddress) -> String {
     match address.address {
         IpAddr::V4(ip) => {
             let [a, b, c, _] = ip.octets();
@@ -178,12 +178,12 @@ fn network(address: &Address) -> String {
 
 #[expect(clippy::too_many_arguments, reason = "an instance is made of all of them")]
 fn write_instance(
-    group: &Group,
-    instance: &Instance<'_>,
+    group: &ResourceGroup,
+    instance: &VrrpInstance<'_>,
     vrid: u8,
     single: bool,
     ha: Option<&Ha>,
-    outside: &dyn Outside,
+    outside: &dyn ImportHost,
     notes: &mut Vec<Note>,
     out: &mut Output,
 ) {
@@ -231,7 +231,7 @@ fn timing(ha: Option<&Ha>, out: &mut Output) {
 }
 
 /// Paths on other interfaces, and the peer on this one.
-fn paths(instance: &Instance<'_>, ha: Option<&Ha>, notes: &mut Vec<Note>, out: &mut Output) {
+fn paths(instance: &VrrpInstance<'_>, ha: Option<&Ha>, notes: &mut Vec<Note>, out: &mut Output) {
     let paths = ha.map_or(&[][..], |ha| &ha.paths);
     let peers: Vec<_> = paths
         .iter()
@@ -268,7 +268,13 @@ fn paths(instance: &Instance<'_>, ha: Option<&Ha>, notes: &mut Vec<Note>, out: &
 }
 
 /// What a lone instance has, or its sync group.
-fn common(group: &Group, ha: Option<&Ha>, outside: &dyn Outside, notes: &mut Vec<Note>, out: &mut Output) {
+fn common(
+    group: &ResourceGroup,
+    ha: Option<&Ha>,
+    outside: &dyn ImportHost,
+    notes: &mut Vec<Note>,
+    out: &mut Output,
+) {
     let arbiters: Vec<_> = ha
         .map_or(&[][..], |ha| &ha.arbiters)
         .iter()
@@ -287,7 +293,7 @@ fn common(group: &Group, ha: Option<&Ha>, outside: &dyn Outside, notes: &mut Vec
     if group.scripts.is_empty() {
         return;
     }
-    let run = |script: &Script, verb: &str| {
+    let run = |script: &ResourceScript, verb: &str| {
         let mut words = vec![path(script, outside)];
         words.extend(script.arguments.iter().cloned());
         words.push(verb.to_owned());
@@ -319,7 +325,7 @@ fn common(group: &Group, ha: Option<&Ha>, outside: &dyn Outside, notes: &mut Vec
 }
 
 /// Where heartbeat looks for a script.
-fn path(script: &Script, outside: &dyn Outside) -> String {
+fn path(script: &ResourceScript, outside: &dyn ImportHost) -> String {
     if script.name.starts_with('/') {
         return script.name.clone();
     }
@@ -330,13 +336,13 @@ fn path(script: &Script, outside: &dyn Outside) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::Place;
+    use crate::text::TextPlace;
 
     #[test]
     fn names_are_words() {
         assert_eq!(name("node1.example"), "node1_example");
-        let place = Place { file: String::new(), line: 1, column: 0 };
-        let address = Address {
+        let place = TextPlace { file: String::new(), line: 1, column: 0 };
+        let address = ResourceAddress {
             place,
             address: "192.168.2.200".parse().unwrap(),
             prefix: None,

@@ -16,10 +16,10 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use survey::Interface;
-use text::{Answers, Node};
+use text::{Answers, NodeText};
 
 use super::{Exit, fail};
-use crate::{daemon::clock, files, machine::Machine};
+use crate::{daemon::clock, files, machine::ThisMachine};
 use vipd_config::{Severity, Unsupported};
 
 /// The VRID that is proposed first.
@@ -27,7 +27,7 @@ const FIRST_VRID: u8 = 51;
 
 /// Answers that are given beforehand.
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct InitOptions {
     /// Interface that gets the VIPs; asked for, or the only one with addresses
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
@@ -61,7 +61,7 @@ pub struct Options {
 }
 
 /// Asks, writes, and says what is next.
-pub fn init(options: Options) -> Exit {
+pub fn init(options: InitOptions) -> Exit {
     match write(&options) {
         Ok(said) => {
             // The files are there, whoever reads the rest.
@@ -72,7 +72,7 @@ pub fn init(options: Options) -> Exit {
     }
 }
 
-fn write(options: &Options) -> Result<String> {
+fn write(options: &InitOptions) -> Result<String> {
     let output = &options.output;
     let mut name = output.file_name().context("--output names no file")?.to_owned();
     name.push(".peer");
@@ -88,8 +88,8 @@ fn write(options: &Options) -> Result<String> {
         existing.join(" and ")
     );
     let answers = Asking::new(options).answers(options)?;
-    let files =
-        [(output, Node::This), (&peer, Node::Other)].map(|(path, node)| (path, text::file(&answers, node)));
+    let files = [(output, NodeText::This), (&peer, NodeText::Other)]
+        .map(|(path, node)| (path, text::file(&answers, node)));
     let mut said = String::new();
     for (path, text) in &files {
         said += &check(path, text)?;
@@ -119,7 +119,7 @@ fn write(options: &Options) -> Result<String> {
 ///
 /// It has errors.
 fn check(path: &Path, text: &str) -> Result<String> {
-    let loaded = vipd_config::parse(path, text, &Machine::new(None), Unsupported::Refused);
+    let loaded = vipd_config::parse(path, text, &ThisMachine::new(None), Unsupported::Refused);
     let loaded = loaded.context("nothing is written: the answers do not make a configuration")?;
     let warnings = loaded.warnings.iter().filter(|warning| warning.severity == Severity::Warning);
     Ok(warnings.map(|warning| format!("{warning}\n")).collect())
@@ -131,11 +131,11 @@ struct Asking {
 }
 
 impl Asking {
-    fn new(options: &Options) -> Self {
+    fn new(options: &InitOptions) -> Self {
         Self { is_interactive: !options.yes && io::stdin().is_terminal() && io::stdout().is_terminal() }
     }
 
-    fn answers(&self, options: &Options) -> Result<Answers> {
+    fn answers(&self, options: &InitOptions) -> Result<Answers> {
         let interfaces = survey::interfaces().context("look for interfaces")?;
         let interface = self.interface(options, &interfaces)?;
         let vips = self.vips(options, &interface)?;
@@ -186,7 +186,7 @@ impl Asking {
         }
     }
 
-    fn interface(&self, options: &Options, interfaces: &[Interface]) -> Result<Interface> {
+    fn interface(&self, options: &InitOptions, interfaces: &[Interface]) -> Result<Interface> {
         let names: Vec<String> = interfaces.iter().map(described).collect();
         let there = if names.is_empty() { "there is none".to_owned() } else { names.join(", ") };
         let find = |name: &str| {
@@ -206,7 +206,7 @@ impl Asking {
         answer.with_context(|| format!("--interface is needed: {there}"))
     }
 
-    fn vips(&self, options: &Options, interface: &Interface) -> Result<Vec<(IpAddr, u8)>> {
+    fn vips(&self, options: &InitOptions, interface: &Interface) -> Result<Vec<(IpAddr, u8)>> {
         let read = |text: &str| {
             let words = text.split([' ', ',']).filter(|word| !word.is_empty());
             words.map(|word| vip(word, interface)).collect::<Result<Vec<_>>>()
@@ -221,7 +221,7 @@ impl Asking {
         Ok(vips)
     }
 
-    fn unicast(&self, options: &Options, interface: &Interface) -> Result<Option<(IpAddr, IpAddr)>> {
+    fn unicast(&self, options: &InitOptions, interface: &Interface) -> Result<Option<(IpAddr, IpAddr)>> {
         let read = |text: &str| match text {
             "" => Ok(None),
             text => text.parse().map(Some).context("not an IP address"),
@@ -241,7 +241,7 @@ impl Asking {
         Ok(Some((own, peer)))
     }
 
-    fn vrid(&self, options: &Options, interface: &Interface, is_v6: bool) -> Result<u8> {
+    fn vrid(&self, options: &InitOptions, interface: &Interface, is_v6: bool) -> Result<u8> {
         let heard = match options.listen {
             0 => BTreeMap::new(),
             seconds => {

@@ -18,18 +18,18 @@ pub struct Answers {
 
 /// One of the two nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Node {
+pub enum NodeText {
     /// Has the VIPs while it is well.
     This,
     Other,
 }
 
 /// The file of a node.
-pub fn file(answers: &Answers, node: Node) -> String {
+pub fn file(answers: &Answers, node: NodeText) -> String {
     let mut text = String::new();
     let (this, other, priority) = match node {
-        Node::This => ("This node's", "the other node's is the .peer file", HIGH),
-        Node::Other => ("The other node's", "it becomes the same path there", LOW),
+        NodeText::This => ("This node's", "the other node's is the .peer file", HIGH),
+        NodeText::Other => ("The other node's", "it becomes the same path there", LOW),
     };
     line(&mut text, &format!("# {this} configuration of vipd, by `vipd init`; {other}."));
     line(&mut text, "# Every keyword: /usr/share/doc/vipd/reference/config.md. `vipd check` finds mistakes.");
@@ -65,13 +65,13 @@ pub fn file(answers: &Answers, node: Node) -> String {
     text + "}\n"
 }
 
-fn statements(answers: &Answers, node: Node, priority: u8) -> Vec<(&'static str, String)> {
+fn statements(answers: &Answers, node: NodeText, priority: u8) -> Vec<(&'static str, String)> {
     let mut all = vec![
         ("The state before the first election; the priorities decide.", "state BACKUP".to_owned()),
         (
             match node {
-                Node::This => "Where the VIPs are served and adverts are exchanged.",
-                Node::Other => {
+                NodeText::This => "Where the VIPs are served and adverts are exchanged.",
+                NodeText::Other => {
                     "Where the VIPs are served and adverts are exchanged: adjust it if it has another name there."
                 }
             },
@@ -83,8 +83,8 @@ fn statements(answers: &Answers, node: Node, priority: u8) -> Vec<(&'static str,
         ),
         (
             match node {
-                Node::This => "Higher than the other node's: this node has the VIPs while it is well.",
-                Node::Other => {
+                NodeText::This => "Higher than the other node's: this node has the VIPs while it is well.",
+                NodeText::Other => {
                     "Lower than the other node's: this node has the VIPs while the other is not well."
                 }
             },
@@ -97,7 +97,7 @@ fn statements(answers: &Answers, node: Node, priority: u8) -> Vec<(&'static str,
         ),
     ];
     if let Some((own, other)) = answers.unicast {
-        let (own, other) = if node == Node::This { (own, other) } else { (other, own) };
+        let (own, other) = if node == NodeText::This { (own, other) } else { (other, own) };
         all.push(("Adverts go from this address of this node", format!("unicast_src_ip {own}")));
         all.push((
             "to the other node alone, not to a multicast group.",
@@ -146,7 +146,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn read(answers: &Answers, node: Node) -> Config {
+    fn read(answers: &Answers, node: NodeText) -> Config {
         let text = file(answers, node);
         let loaded = vipd_config::parse(Path::new("vipd.conf"), &text, &Nothing, Unsupported::Refused)
             .unwrap_or_else(|failure| panic!("{text}\n{failure}"));
@@ -162,7 +162,7 @@ mod tests {
                 for check in [None, Some("/usr/bin/pgrep -x nginx".to_owned())] {
                     let (interface, name, vips) = ("eth0".to_owned(), "VI_1".to_owned(), vips.clone());
                     let answers = Answers { interface, vips, name, vrid: 52, unicast, check };
-                    let [this, other] = [Node::This, Node::Other].map(|node| read(&answers, node));
+                    let [this, other] = [NodeText::This, NodeText::Other].map(|node| read(&answers, node));
                     let [a, b] = [&this, &other].map(|config| &config.instances[0]);
                     assert!(a.priority.get() > b.priority.get());
                     assert_eq!((a.vrid, &a.vips, a.version), (b.vrid, &b.vips, b.version));
@@ -174,7 +174,7 @@ mod tests {
         }
         let v6 = vec![(ip("fe80::3"), 64), (ip("2001:db8::3"), 64)];
         let (interface, name) = ("eth0".to_owned(), "VI_1".to_owned());
-        read(&Answers { interface, vips: v6, name, vrid: 52, unicast: None, check: None }, Node::Other);
+        read(&Answers { interface, vips: v6, name, vrid: 52, unicast: None, check: None }, NodeText::Other);
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         let vips = vec![(ip("10.0.0.3"), 24)];
         let answers =
             Answers { interface: "eth0".into(), vips, name: "VI_1".into(), vrid: 52, unicast, check };
-        let text = file(&answers, Node::This);
+        let text = file(&answers, NodeText::This);
         let lines: Vec<&str> = text.lines().collect();
         for pair in lines.windows(2) {
             let is_statement = pair[1].starts_with("    ") && !pair[1].trim_start().starts_with(['#', '}']);

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use tokio::sync::oneshot;
 
 use super::{
-    super::messages::{Message, Reply},
+    super::messages::{EngineMessage, Reply},
     engine_handle::EngineHandle,
 };
 use crate::files;
@@ -41,7 +41,7 @@ impl Drain {
             return;
         }
         let (drained, done) = oneshot::channel();
-        engine.send(Message::Drain(drained)).await;
+        engine.send(EngineMessage::Drain(drained)).await;
         self.under_way = Some((done, reply));
     }
 
@@ -70,7 +70,7 @@ impl Drain {
             let _ = reply.send(Err("ended by `vipd undrain`".into()));
         }
         match self.drained.unset() {
-            Ok(()) => engine.send(Message::Undrain(reply)).await,
+            Ok(()) => engine.send(EngineMessage::Undrain(reply)).await,
             Err(error) => _ = reply.send(Err(format!("{error:#}"))),
         }
     }

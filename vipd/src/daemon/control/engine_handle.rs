@@ -2,20 +2,20 @@
 
 use tokio::sync::mpsc;
 
-use super::super::messages::Message;
+use super::super::messages::EngineMessage;
 
 /// Sends messages to the engine thread.
 #[derive(Clone, Debug)]
-pub struct EngineHandle(mpsc::Sender<Message>);
+pub struct EngineHandle(mpsc::Sender<EngineMessage>);
 
 impl EngineHandle {
     /// The handle that sends by this end of the channel.
-    pub fn new(messages_tx: mpsc::Sender<Message>) -> Self {
+    pub fn new(messages_tx: mpsc::Sender<EngineMessage>) -> Self {
         Self(messages_tx)
     }
 
     /// Sends one; waits while the engine thread is frozen.
-    pub async fn send(&self, message: Message) {
+    pub async fn send(&self, message: EngineMessage) {
         // An engine that has ended is noticed by its end, not here.
         let _ = self.0.send(message).await;
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tokio::task::{JoinHandle, spawn_local};
 
 use super::{
-    super::messages::{Fence, Message},
+    super::messages::{EngineMessage, FenceRequest},
     engine_handle::EngineHandle,
 };
 use crate::{coordinator::InstanceId, scripts::Accounts};
@@ -24,7 +24,7 @@ impl Fences {
     /// Starts a fence, in place of one that the same instance has asked for before. `None`: it has none any more.
     pub fn start(
         &mut self,
-        Fence { instance, round }: Fence,
+        FenceRequest { instance, round }: FenceRequest,
         fence: Option<(&vipd_config::Instance, vipd_config::Fence)>,
         accounts: &Accounts,
         engine: EngineHandle,
@@ -47,7 +47,7 @@ impl Fences {
                 // A reload has taken it away.
                 None => true,
             };
-            engine.send(Message::Fenced { instance, round, done }).await;
+            engine.send(EngineMessage::Fenced { instance, round, done }).await;
         });
         if let Some(before) = self.0.insert(instance, task) {
             before.abort();

@@ -13,7 +13,7 @@ use super::super::{
 use crate::{
     coordinator::StateName,
     dataplane::Pages,
-    detection::{Limits, MismatchFinding, Mismatches, Refused, Sample, Silence},
+    detection::{CounterSample, Limits, MismatchFinding, Mismatches, RefusedAdvert, Silence},
     notify::{Change, Notice},
     time::Instant,
 };
@@ -76,10 +76,13 @@ impl MisconfigurationMonitor {
             tell_of_silence(router, foreign > 0);
         }
         let refused = pages.instances().refused(router.id().slot());
-        let refused =
-            refused.map(|(source, reason, ttl)| Refused { source: router::address(source), reason, ttl });
+        let refused = refused.map(|(source, reason, ttl)| RefusedAdvert {
+            source: router::address(source),
+            reason,
+            ttl,
+        });
         let deaf = silence.is_deaf(patience, now);
-        let sample = Sample { counters, refused, foreign, deaf };
+        let sample = CounterSample { counters, refused, foreign, deaf };
         for finding in mismatches.look(name, &sample, QUIET.max(interval * 4), now) {
             let told = match finding {
                 MismatchFinding::Seen { what, .. } => limits.begins((name.to_owned(), what), finding, now),

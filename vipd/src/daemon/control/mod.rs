@@ -28,25 +28,25 @@ use self::{
     fence::Fences,
     links::LinkEventLog,
     misconfiguration::MisconfigurationMonitor,
-    reload::{Begun, Parts, RemovalReason, Reply},
+    reload::{Begun, ReloadParts, RemovalReason, Reply},
     service_manager::ServiceManager,
-    signals::Request,
+    signals::SignalRequest,
     source_addresses::SourceAddresses,
     sources::{at, ticks},
-    status::{ControlStatus, Node, merge},
-    tracking::{ChangedResults, Due},
+    status::{ControlStatus, NodeIdentity, merge},
+    tracking::{ChangedResults, DueChange},
 };
 pub use self::{
     drain::Drained, engine_handle::EngineHandle, own_macs::OwnMacs, reload::Reload, signals::Signals,
-    sources::Sources, succession::Succession, tracking::Tracking,
+    sources::Sources, succession::Succession, tracking::TrackingResults,
 };
 use super::{
-    messages::{End, Fence, Message},
+    messages::{End, EngineMessage, FenceRequest},
     reconcile::Installed,
     router::{Port, Router, spec_in_force},
 };
 use crate::{
-    control::{Command, model::Status},
+    control::{PendingRequest, model::Status},
     coordinator::StateName,
     dump,
     host::{LinkChange, LinkState},
@@ -60,7 +60,7 @@ pub struct Control<'m> {
     engine: EngineHandle,
     installed: &'m mut Installed,
     reload: Reload,
-    tracking: Tracking,
+    tracking: TrackingResults,
     notifier: Notifier,
     own_macs: OwnMacs,
     fences: Fences,
@@ -101,7 +101,7 @@ impl<'m> Control<'m> {
         engine: EngineHandle,
         installed: &'m mut Installed,
         reload: Reload,
-        tracking: Tracking,
+        tracking: TrackingResults,
         notifier: Notifier,
         (own_macs, drained, succession): (OwnMacs, Drained, Succession<'m>),
     ) -> Self {
@@ -184,48 +184,48 @@ impl<'m> Control<'m> {
         }
     }
 
-    async fn signal(&mut self, request: Request) {
+    async fn signal(&mut self, request: SignalRequest) {
         match request {
-            Request::Stop(why) => self.stop(why).await,
-            Request::Leave(why) => self.leave(why).await,
-            Request::Reload => self.want_reload(None).await,
-            Request::Dump(kind) => self.dump(kind).await,
+            SignalRequest::Stop(why) => self.stop(why).await,
+            SignalRequest::Leave(why) => self.leave(why).await,
+            SignalRequest::Reload => self.want_reload(None).await,
+            SignalRequest::Dump(kind) => self.dump(kind).await,
         }
     }
 
     /// Returns how the election has ended, if the command was its end.
-    async fn command(&mut self, command: Command) -> Option<End> {
+    async fn command(&mut self, command: PendingRequest) -> Option<End> {
         match command {
-            Command::Status(reply) => {
+            PendingRequest::Status(reply) => {
                 if let Some(status) = self.status().await {
                     // A client that has hung up wants no answer.
                     let _ = reply.send(status);
                 }
             }
-            Command::Reload(reply) => self.want_reload(Some(reply)).await,
-            Command::Compare(reply) => {
+            PendingRequest::Reload(reply) => self.want_reload(Some(reply)).await,
+            PendingRequest::Compare(reply) => {
                 let (reload, parts) = self.parts();
                 // Who asked may be gone.
                 let _ = reply.send(reload.compare(&parts).await);
             }
-            Command::HandOver { instance, to, reply } => {
-                self.engine.send(Message::HandOver { instance, to, reply }).await;
+            PendingRequest::HandOver { instance, to, reply } => {
+                self.engine.send(EngineMessage::HandOver { instance, to, reply }).await;
             }
-            Command::Drain(reply) => self.drain.begin(reply, &self.engine).await,
-            Command::Undrain(reply) => self.drain.undo(reply, &self.engine).await,
-            Command::Stop(reply) => {
+            PendingRequest::Drain(reply) => self.drain.begin(reply, &self.engine).await,
+            PendingRequest::Undrain(reply) => self.drain.undo(reply, &self.engine).await,
+            PendingRequest::Stop(reply) => {
                 self.stops.push(reply);
                 self.stop("request").await;
             }
-            Command::Leave(reply) => {
+            PendingRequest::Leave(reply) => {
                 self.stops.push(reply);
                 self.leave("request").await;
             }
-            Command::Upgrade(reply) => {
+            PendingRequest::Upgrade(reply) => {
                 let busy = self.busy();
                 self.succession.start(reply, busy);
             }
-            Command::Replace(replacement) => {
+            PendingRequest::Replace(replacement) => {
                 let (busy, Self { succession, installed, engine, manager, .. }) = (self.busy(), self);
                 return succession.pass_on(replacement, busy, installed, engine, manager).await;
             }
@@ -247,18 +247,18 @@ impl<'m> Control<'m> {
     /// The whole status; `None` if the engine has ended.
     async fn status(&self) -> Option<Status> {
         let (reply, status) = oneshot::channel();
-        self.engine.send(Message::Status(reply)).await;
+        self.engine.send(EngineMessage::Status(reply)).await;
         let engine = status.await.ok()?;
         let control = ControlStatus::of(self.installed, &self.tracking, &self.monitor);
         Some(merge(
             engine,
             control,
-            Node::of(self.reload.source(), self.reload.config().router_id.as_deref()),
+            NodeIdentity::of(self.reload.source(), self.reload.config().router_id.as_deref()),
         ))
     }
 
     /// Writes the state where tools for keepalived look for it.
-    async fn dump(&self, kind: dump::Kind) {
+    async fn dump(&self, kind: dump::DumpKind) {
         let Some(status) = self.status().await else { return };
         let mut config = self.reload.config().clone();
         for router in self.installed.routers() {
@@ -272,7 +272,7 @@ impl<'m> Control<'m> {
         }
     }
 
-    fn fence(&mut self, fence: Fence) {
+    fn fence(&mut self, fence: FenceRequest) {
         let spec = self.installed.routers().iter().find(|router| router.id() == fence.instance);
         let wanted = spec.map(Router::spec).and_then(|spec| Some((spec, spec.fence.clone()?)));
         self.fences.start(fence, wanted, self.reload.accounts(), self.engine.clone());
@@ -284,13 +284,13 @@ impl<'m> Control<'m> {
         self.installed.apply(&states).await;
     }
 
-    async fn tracked(&mut self, due: Due) {
+    async fn tracked(&mut self, due: DueChange) {
         match due {
-            Due::News(news) => {
+            DueChange::News(news) => {
                 let changed = self.tracking.take(news);
                 self.tell_results(changed).await;
             }
-            Due::Link => {
+            DueChange::Link => {
                 while let Some(change) = self.tracking.take_held() {
                     self.link_changed(change).await;
                 }
@@ -301,14 +301,14 @@ impl<'m> Control<'m> {
     async fn tell_results(&self, changed: ChangedResults) {
         for (position, result) in changed {
             if let Some(router) = self.installed.routers().get(position) {
-                self.engine.send(Message::Tracked { instance: router.id(), result }).await;
+                self.engine.send(EngineMessage::Tracked { instance: router.id(), result }).await;
             }
         }
     }
 
     async fn link(&mut self, change: LinkChange) {
         if self.own_macs.follow(&change) {
-            self.engine.send(Message::OwnMacs(self.own_macs.all())).await;
+            self.engine.send(EngineMessage::OwnMacs(self.own_macs.all())).await;
         }
         let settled = self.tracking.pass(change.clone());
         self.link_changed(settled).await;
@@ -358,7 +358,7 @@ impl<'m> Control<'m> {
             self.reload.want_rebuild_later();
         }
         self.links.follow(self.installed.routers());
-        self.engine.send(Message::Link(change)).await;
+        self.engine.send(EngineMessage::Link(change)).await;
         self.change_host().await;
     }
 
@@ -383,7 +383,7 @@ impl<'m> Control<'m> {
         let refusing = self.installed.attach_again(&self.reload.modes_in_force()).await;
         for ifindex in refusing {
             // Nobody is master of what nothing answers for.
-            self.engine.send(Message::Link(LinkChange::Gone { ifindex })).await;
+            self.engine.send(EngineMessage::Link(LinkChange::Gone { ifindex })).await;
             self.reload.want_rebuild_later();
         }
     }
@@ -449,8 +449,8 @@ impl<'m> Control<'m> {
         }
     }
 
-    fn parts(&mut self) -> (&mut Reload, Parts<'_>) {
-        let parts = Parts {
+    fn parts(&mut self) -> (&mut Reload, ReloadParts<'_>) {
+        let parts = ReloadParts {
             installed: self.installed,
             tracking: &mut self.tracking,
             notifier: &mut self.notifier,
@@ -479,7 +479,7 @@ impl<'m> Control<'m> {
         tracing::info!(target: "vipd::event", event = "stopping", why, "stopping: handing over");
         self.stopping = true;
         self.manager.stopping("handing over");
-        self.engine.send(Message::Shutdown).await;
+        self.engine.send(EngineMessage::Shutdown).await;
     }
 
     async fn leave(&mut self, why: &str) {
@@ -495,7 +495,7 @@ impl<'m> Control<'m> {
             "stopping: the VIPs are left to the next vipd"
         );
         self.manager.stopping("leaving the VIPs to the next vipd");
-        self.engine.send(Message::Leave).await;
+        self.engine.send(EngineMessage::Leave).await;
     }
 }
 

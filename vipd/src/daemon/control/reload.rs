@@ -23,7 +23,7 @@ use super::{
     super::{
         desired::Desired,
         interfaces::LookUp,
-        messages::{Apply, DesiredHostStates, Message},
+        messages::{Apply, DesiredHostStates, EngineMessage},
         outcome::{OnRefusal, Outcome},
         reconcile::{Installed, Masters},
         router::Router,
@@ -33,7 +33,7 @@ use super::{
     differences,
     engine_handle::EngineHandle,
     links::LinkEventLog,
-    tracking::Tracking,
+    tracking::TrackingResults,
 };
 use crate::{
     control::{Differences, Unapplied},
@@ -110,9 +110,9 @@ pub enum Begun {
 
 /// What a reload acts on.
 #[derive(Debug)]
-pub struct Parts<'a> {
+pub struct ReloadParts<'a> {
     pub installed: &'a mut Installed,
-    pub tracking: &'a mut Tracking,
+    pub tracking: &'a mut TrackingResults,
     pub notifier: &'a mut Notifier,
     pub engine: &'a EngineHandle,
     pub host_states: &'a watch::Receiver<DesiredHostStates>,
@@ -224,7 +224,7 @@ impl Reload {
     }
 
     /// Does everything that may be refused, and has the engine hand over what goes.
-    pub async fn begin(&mut self, replies: Option<Vec<Reply>>, parts: &mut Parts<'_>) -> Begun {
+    pub async fn begin(&mut self, replies: Option<Vec<Reply>>, parts: &mut ReloadParts<'_>) -> Begun {
         let begun = match &replies {
             Some(_) => self.read(parts).await,
             None => self.prepare((self.config.clone(), self.origins.clone()), true, parts).await,
@@ -269,7 +269,7 @@ impl Reload {
         }
     }
 
-    async fn read(&self, parts: &mut Parts<'_>) -> Result<UnderWay> {
+    async fn read(&self, parts: &mut ReloadParts<'_>) -> Result<UnderWay> {
         let path = self.source.path.display();
         tracing::info!(config = %path, "reloading");
         let loaded = self.load()?;
@@ -297,7 +297,7 @@ impl Reload {
 
     /// What a reload would change, or why it would be refused; changes nothing. Only what the kernel says to the program on an
     /// interface that is new is not asked.
-    pub async fn compare(&self, parts: &Parts<'_>) -> Result<Differences, Unapplied> {
+    pub async fn compare(&self, parts: &ReloadParts<'_>) -> Result<Differences, Unapplied> {
         let compared = async {
             let loaded = self.load()?;
             Accounts::new(&loaded.config.script_policy).context("script_user")?;
@@ -314,7 +314,7 @@ impl Reload {
     }
 
     /// What a configuration comes to on the interfaces as they are.
-    async fn desire(&self, config: &Config, rebuild: bool, parts: &Parts<'_>) -> Result<Desired> {
+    async fn desire(&self, config: &Config, rebuild: bool, parts: &ReloadParts<'_>) -> Result<Desired> {
         let links = parts.installed.routers().iter().flat_map(Router::links);
         let absent: BTreeSet<&str> = links.filter(|link| !link.exists()).map(|link| link.name()).collect();
         let dynamic = config.dynamic_interfaces;
@@ -327,7 +327,7 @@ impl Reload {
         &self,
         (config, origins): (Config, Origins),
         rebuild: bool,
-        parts: &mut Parts<'_>,
+        parts: &mut ReloadParts<'_>,
     ) -> Result<UnderWay> {
         let accounts = Accounts::new(&config.script_policy).context("script_user")?;
         status_socket::group(&config)?;
@@ -346,7 +346,7 @@ impl Reload {
         let instances: BTreeSet<_> = gone.iter().map(|router| router.id()).collect();
         let (reply, handed_over) = oneshot::channel();
         if !instances.is_empty() {
-            parts.engine.send(Message::Remove { instances, reply }).await;
+            parts.engine.send(EngineMessage::Remove { instances, reply }).await;
         }
         Ok(UnderWay { config, origins, comparison, accounts, desired, removals, handed_over, replies: None })
     }
@@ -359,7 +359,7 @@ impl Reload {
         &self,
         config: &Config,
         may_be_missing: &dyn Fn(&str) -> bool,
-        parts: &Parts<'_>,
+        parts: &ReloadParts<'_>,
     ) -> Result<Desired> {
         let modes = &self.xdp_modes(config);
         let (host, delays) = (parts.installed.host(), parts.tracking.delays());
@@ -368,7 +368,7 @@ impl Reload {
     }
 
     /// Everything else; returns whether it is one that somebody has asked for.
-    pub async fn finish(&mut self, parts: &mut Parts<'_>) -> bool {
+    pub async fn finish(&mut self, parts: &mut ReloadParts<'_>) -> bool {
         let Some(mut under_way) = self.under_way.take() else { return false };
         if !under_way.removals.is_empty() {
             // Links may have changed while it waited, which was told to the former routers.
@@ -409,7 +409,7 @@ impl Reload {
         &mut self,
         under_way: UnderWay,
         is_reload: bool,
-        parts: &mut Parts<'_>,
+        parts: &mut ReloadParts<'_>,
     ) -> Outcome {
         let UnderWay { config, origins, accounts, desired, .. } = under_way;
         let modes = self.xdp_modes(&config);
@@ -455,7 +455,7 @@ impl Reload {
     /// Puts back what somebody else has removed of what is in force; returns what that was.
     ///
     /// Nothing while a reload is under way: that does the same.
-    pub async fn repair(&mut self, parts: &mut Parts<'_>) -> Repairs {
+    pub async fn repair(&mut self, parts: &mut ReloadParts<'_>) -> Repairs {
         let desired = parts.installed.desired().filter(|_| !self.is_under_way()).cloned();
         let Some(desired) = desired else { return Repairs::default() };
         let (modes, states) = (self.xdp_modes(&self.config), parts.host_states.borrow().clone());
@@ -472,7 +472,7 @@ impl Reload {
 }
 
 /// Tells the election of what is in force now, and the log of its interfaces.
-async fn tell_engine(outcome: &mut Outcome, parts: &mut Parts<'_>) {
+async fn tell_engine(outcome: &mut Outcome, parts: &mut ReloadParts<'_>) {
     let routers = parts.installed.routers();
     let (reply, applied) = oneshot::channel();
     let apply = Apply {
@@ -481,7 +481,7 @@ async fn tell_engine(outcome: &mut Outcome, parts: &mut Parts<'_>) {
         attachments: parts.installed.attachment_modes().clone(),
         reply,
     };
-    parts.engine.send(Message::Apply(Box::new(apply))).await;
+    parts.engine.send(EngineMessage::Apply(Box::new(apply))).await;
     // Closing a packet socket waits for a grace period: here, not in the engine's thread.
     drop(applied.await);
     parts.links.follow(routers);

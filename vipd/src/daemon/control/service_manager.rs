@@ -27,7 +27,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::super::messages::Message;
+use super::super::messages::EngineMessage;
 use crate::coordinator::StateName;
 
 /// The daemon's side, on the main thread.
@@ -65,7 +65,7 @@ impl ServiceManager {
     }
 
     /// The next message for the engine. May be dropped while it waits.
-    pub async fn next(&mut self) -> Message {
+    pub async fn next(&mut self) -> EngineMessage {
         if !self.present {
             return pending().await;
         }
@@ -80,7 +80,7 @@ impl ServiceManager {
                 sleep_until(at).await;
                 let (reply, answer) = oneshot::channel();
                 (self.ask_at, self.answer) = (None, Some(answer));
-                return Message::Ping(reply);
+                return EngineMessage::Ping(reply);
             } else {
                 return pending().await;
             }

@@ -19,14 +19,14 @@ pub struct Signals {
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug)]
-pub enum Request {
+pub enum SignalRequest {
     /// Hand everything over and end; by this signal.
     Stop(&'static str),
     /// End, and leave the VIPs to the next vipd; by this signal.
     Leave(&'static str),
     Reload,
     /// Write the state where tools for keepalived look for it.
-    Dump(dump::Kind),
+    Dump(dump::DumpKind),
 }
 
 impl Signals {
@@ -46,15 +46,15 @@ impl Signals {
     }
 
     /// The next one. May be dropped while it waits.
-    pub async fn next(&mut self) -> Request {
+    pub async fn next(&mut self) -> SignalRequest {
         tokio::select! {
-            _ = self.terminate.recv() => Request::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Request::Stop("SIGINT"),
-            _ = self.quit.recv() => Request::Leave("SIGQUIT"),
-            _ = self.hangup.recv() => Request::Reload,
-            _ = self.data.recv() => Request::Dump(dump::Kind::Data),
-            _ = self.stats.recv() => Request::Dump(dump::Kind::Stats),
-            _ = self.json.recv() => Request::Dump(dump::Kind::Json),
+            _ = self.terminate.recv() => SignalRequest::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => SignalRequest::Stop("SIGINT"),
+            _ = self.quit.recv() => SignalRequest::Leave("SIGQUIT"),
+            _ = self.hangup.recv() => SignalRequest::Reload,
+            _ = self.data.recv() => SignalRequest::Dump(dump::DumpKind::Data),
+            _ = self.stats.recv() => SignalRequest::Dump(dump::DumpKind::Stats),
+            _ = self.json.recv() => SignalRequest::Dump(dump::DumpKind::Json),
         }
     }
 }

@@ -9,10 +9,10 @@ use tokio::{
 };
 
 use super::{
-    super::messages::{DesiredHostStates, End, Fence},
+    super::messages::{DesiredHostStates, End, FenceRequest},
     signals::Signals,
 };
-use crate::{control::Command, host::LinkEvents, notify::Notice};
+use crate::{control::PendingRequest, host::LinkEvents, notify::Notice};
 
 /// How the engine thread has ended.
 pub type EngineEnd = oneshot::Receiver<Result<End>>;
@@ -22,12 +22,12 @@ pub type EngineEnd = oneshot::Receiver<Result<End>>;
 pub struct Sources {
     pub signals: Signals,
     pub links_rx: LinkEvents,
-    pub commands_rx: mpsc::Receiver<Command>,
+    pub commands_rx: mpsc::Receiver<PendingRequest>,
     pub host_states_rx: watch::Receiver<DesiredHostStates>,
     /// Changes of state.
     pub notices_rx: mpsc::UnboundedReceiver<Notice>,
     /// Masters that are to be fenced.
-    pub fences_rx: mpsc::UnboundedReceiver<Fence>,
+    pub fences_rx: mpsc::UnboundedReceiver<FenceRequest>,
     pub end_rx: EngineEnd,
 }
 

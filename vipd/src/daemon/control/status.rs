@@ -15,7 +15,7 @@ use super::{
         router::Router,
     },
     misconfiguration::MisconfigurationMonitor,
-    tracking::Tracking,
+    tracking::TrackingResults,
 };
 use crate::{
     control::model::{ArbiterStatus, InstanceStatus, SCHEMA, Status, TrackedStatus},
@@ -51,7 +51,7 @@ struct ControlInstanceStatus {
 
 impl ControlStatus {
     /// What is known now.
-    pub fn of(installed: &Installed, tracking: &Tracking, monitor: &MisconfigurationMonitor) -> Self {
+    pub fn of(installed: &Installed, tracking: &TrackingResults, monitor: &MisconfigurationMonitor) -> Self {
         let instance = |router: &Router| ControlInstanceStatus {
             vip_answers: installed.answers(router),
             mismatches: monitor.going_on(router.name()),
@@ -70,7 +70,7 @@ impl ControlStatus {
 
 /// On which host the daemon runs, and what it was given.
 #[derive(Debug)]
-pub struct Node {
+pub struct NodeIdentity {
     host: String,
     router_id: Option<String>,
     config_file: String,
@@ -78,7 +78,7 @@ pub struct Node {
     allow_unsupported: bool,
 }
 
-impl Node {
+impl NodeIdentity {
     /// As it is now.
     pub fn of(source: &Source, router_id: Option<&str>) -> Self {
         // An empty path, which was never read, has no absolute form.
@@ -94,7 +94,7 @@ impl Node {
 }
 
 /// The status that is shown.
-pub fn merge(engine: EngineStatus, mut control: ControlStatus, node: Node) -> Status {
+pub fn merge(engine: EngineStatus, mut control: ControlStatus, node: NodeIdentity) -> Status {
     let instance = |instance: EngineInstanceStatus| {
         let known = control.instances.remove(&instance.id);
         known.map_or_else(|| instance.status.clone(), |known| complete(&instance, known))

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::{
     super::{
         exclusive::Exclusive,
-        messages::{End, Message, Reply},
+        messages::{End, EngineMessage, Reply},
         reconcile::Installed,
         succession::Successor,
         upgrade::{Invocation, Started},
@@ -64,7 +64,7 @@ impl<'m> Succession<'m> {
         };
         let (reply, passed_on) = oneshot::channel();
         let successor = Successor { connection, locks };
-        engine.send(Message::Replace { successor, reply }).await;
+        engine.send(EngineMessage::Replace { successor, reply }).await;
         match passed_on.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {

@@ -13,7 +13,7 @@ use vipd_config::Config;
 
 /// The tracker and the delays.
 #[derive(Debug)]
-pub struct Tracking {
+pub struct TrackingResults {
     tracker: Tracker,
     delays: LinkDelays,
 }
@@ -21,16 +21,16 @@ pub struct Tracking {
 /// The results that have changed, by the place of the instance in the configuration.
 pub type ChangedResults = Vec<(usize, TrackingResult)>;
 
-/// Something for [`Tracking::take`].
+/// Something for [`TrackingResults::take`].
 #[derive(Debug)]
-pub enum Due {
+pub enum DueChange {
     /// Something that is tracked is another way.
     News(News),
     /// A change of a link has been held back for long enough.
     Link,
 }
 
-impl Tracking {
+impl TrackingResults {
     /// Starts to watch; to be called on a `LocalSet`. `used`: the interfaces of instances, whose links are looked at with those
     /// that are tracked.
     pub async fn start(
@@ -94,7 +94,7 @@ impl Tracking {
     }
 
     /// What is next. May be dropped while it waits.
-    pub async fn next(&mut self) -> Due {
+    pub async fn next(&mut self) -> DueChange {
         let held = self.delays.next();
         let held = async {
             match held {
@@ -103,8 +103,8 @@ impl Tracking {
             }
         };
         tokio::select! {
-            Some(news) = self.tracker.next() => Due::News(news),
-            () = held => Due::Link,
+            Some(news) = self.tracker.next() => DueChange::News(news),
+            () = held => DueChange::Link,
         }
     }
 

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use vipd_common::{Priority, wire::eth::MacAddr};
 
 use super::{
-    conflicts::{ConflictCounts, Fact, News},
+    conflicts::{ConflictCounts, ConflictNews, Fact},
     instance::EngineInstance,
 };
 use crate::{
@@ -34,21 +34,21 @@ pub fn tell(fact: &Fact, instance: &EngineInstance, is_over: bool, counts: Confl
     let (untold, ago) = fact.late.map(|late| (late.untold, late.ago)).unzip();
     let ago_ms = ago.map(millis);
     match fact.news {
-        News::Rival(rival) => {
+        ConflictNews::Rival(rival) => {
             tell_of_rival(instance, &rival, (untold, ago_ms), is_over);
             None
         }
-        News::SplitBrain(rival, vip) => {
+        ConflictNews::SplitBrain(rival, vip) => {
             tell_of_split_brain(instance, &rival, vip, untold);
             let vip = vip.unwrap_or_else(|| first_vip(instance));
             Some(conflict(instance, ConflictKind::SplitBrain, vip, rival.mac, Some(rival.address)))
         }
-        News::SplitBrainOver(over) => {
+        ConflictNews::SplitBrainOver(over) => {
             tell_of_end(instance, &over, untold);
             let (vip, Rival { mac, address, .. }) = (first_vip(instance), over.rival);
             Some(conflict(instance, ConflictKind::SplitBrainOver, vip, mac, Some(address)))
         }
-        News::Claim { vip, mac, address } => {
+        ConflictNews::Claim { vip, mac, address } => {
             let claimed = if is_over { CLAIMED } else { CLAIMS };
             tracing::warn!(
                 target: "vipd::event",
@@ -65,7 +65,7 @@ pub fn tell(fact: &Fact, instance: &EngineInstance, is_over: bool, counts: Confl
             );
             (!is_over).then(|| conflict(instance, ConflictKind::AddressConflict, vip, mac, address))
         }
-        News::LowerHeard => (!is_over).then_some(Change::LowerHeard),
+        ConflictNews::LowerHeard => (!is_over).then_some(Change::LowerHeard),
     }
 }
 

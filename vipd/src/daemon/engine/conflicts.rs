@@ -29,13 +29,13 @@ pub struct Conflicts {
     rivals: Rivals,
     probes: Probes,
     contests: Contests,
-    limits: Limits<(InstanceId, Kind), News>,
-    watched: BTreeMap<InstanceId, Watched>,
+    limits: Limits<(InstanceId, LimitKind), ConflictNews>,
+    watched: BTreeMap<InstanceId, WatchedInstance>,
 }
 
 /// What is watched for one instance.
 #[derive(Debug, Default)]
-struct Watched {
+struct WatchedInstance {
     is_master: bool,
     /// Whose adverts were heard, by the MAC; the latest last.
     peers: Vec<(MacAddr, IpAddr)>,
@@ -73,7 +73,7 @@ pub struct Claim {
 
 /// What has a limit of its own for each instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum LimitKind {
     Rival,
     SplitBrain,
     Claim,
@@ -82,7 +82,7 @@ enum Kind {
 
 /// What is to be told of the wire's doing.
 #[derive(Clone, Copy, Debug)]
-pub enum News {
+pub enum ConflictNews {
     Rival(Rival),
     /// With what the rival claims, if that is how it was found.
     SplitBrain(Rival, Option<IpAddr>),
@@ -95,27 +95,27 @@ pub enum News {
     LowerHeard,
 }
 
-impl News {
-    fn kind(&self) -> Kind {
+impl ConflictNews {
+    fn kind(&self) -> LimitKind {
         match self {
-            Self::Rival(_) => Kind::Rival,
-            Self::SplitBrain(..) | Self::SplitBrainOver(_) => Kind::SplitBrain,
-            Self::Claim { .. } => Kind::Claim,
-            Self::LowerHeard => Kind::LowerHeard,
+            Self::Rival(_) => LimitKind::Rival,
+            Self::SplitBrain(..) | Self::SplitBrainOver(_) => LimitKind::SplitBrain,
+            Self::Claim { .. } => LimitKind::Claim,
+            Self::LowerHeard => LimitKind::LowerHeard,
         }
     }
 }
 
-/// News of an instance.
+/// ConflictNews of an instance.
 #[derive(Clone, Copy, Debug)]
 pub struct Fact {
     pub instance: InstanceId,
-    pub news: News,
+    pub news: ConflictNews,
     /// Of news that had to wait.
     pub late: Option<Late>,
 }
 
-impl Watched {
+impl WatchedInstance {
     fn met(&mut self, mac: MacAddr, address: IpAddr) {
         if self.peers.last() == Some(&(mac, address)) {
             return;
@@ -187,7 +187,7 @@ impl Conflicts {
         match self.rivals.seen(instance, rival, Evidence::Advert(interval), situation.now)? {
             // Of a router that this one has just taken over from, they are the last.
             RivalFinding::Seen if situation.is_new => None,
-            RivalFinding::Seen => self.happened(instance, News::Rival(rival), situation.now),
+            RivalFinding::Seen => self.happened(instance, ConflictNews::Rival(rival), situation.now),
             RivalFinding::SplitBrain => self.split_brain(instance, rival, None, situation.now),
         }
     }
@@ -201,7 +201,7 @@ impl Conflicts {
         let address = watched.address_of(mac);
         let mut facts = Vec::new();
         if watched.claims.note(mac, now) {
-            facts.extend(self.happened(instance, News::Claim { vip, mac, address }, now));
+            facts.extend(self.happened(instance, ConflictNews::Claim { vip, mac, address }, now));
         }
         // A router of ours that answers for our VIPs and is not heard.
         if let Some(address) = address {
@@ -238,35 +238,37 @@ impl Conflicts {
         now: Instant,
     ) -> Option<Fact> {
         self.watched.entry(instance).or_default().counts.split_brains += 1;
-        self.happened(instance, News::SplitBrain(rival, vip), now)
+        self.happened(instance, ConflictNews::SplitBrain(rival, vip), now)
     }
 
     fn split_brain_over(&mut self, over: Over, now: Instant) -> Option<Fact> {
-        let key = (over.instance, Kind::SplitBrain);
-        let news = self.limits.ends(&key, News::SplitBrainOver(over), now)?;
+        let key = (over.instance, LimitKind::SplitBrain);
+        let news = self.limits.ends(&key, ConflictNews::SplitBrainOver(over), now)?;
         Some(Fact { instance: over.instance, news, late: None })
     }
 
     /// Whether what is told late is so no more.
     pub fn is_over(&self, fact: &Fact) -> bool {
         let Some(late) = fact.late else {
-            return matches!(fact.news, News::LowerHeard) && !self.is_master(fact.instance);
+            return matches!(fact.news, ConflictNews::LowerHeard) && !self.is_master(fact.instance);
         };
         match fact.news {
-            News::Rival(_) => !self.rivals.is_rivalled(fact.instance),
+            ConflictNews::Rival(_) => !self.rivals.is_rivalled(fact.instance),
             // The end of a split brain that was not told is told in its place.
-            News::SplitBrain(..) | News::SplitBrainOver(_) => false,
-            News::Claim { .. } | News::LowerHeard => !self.is_master(fact.instance) || !late.goes_on(),
+            ConflictNews::SplitBrain(..) | ConflictNews::SplitBrainOver(_) => false,
+            ConflictNews::Claim { .. } | ConflictNews::LowerHeard => {
+                !self.is_master(fact.instance) || !late.goes_on()
+            }
         }
     }
 
     /// A master has heard a router that it beats.
     pub fn heard_lower(&mut self, instance: InstanceId, now: Instant) -> Option<Fact> {
-        self.happened(instance, News::LowerHeard, now)
+        self.happened(instance, ConflictNews::LowerHeard, now)
     }
 
     /// What is to be told of it now; nothing if so much was told that it has to wait.
-    fn happened(&mut self, instance: InstanceId, news: News, now: Instant) -> Option<Fact> {
+    fn happened(&mut self, instance: InstanceId, news: ConflictNews, now: Instant) -> Option<Fact> {
         let news = self.limits.begins((instance, news.kind()), news, now)?;
         Some(Fact { instance, news, late: None })
     }

@@ -15,7 +15,9 @@ use vipd_common::{Priority, wire::eth::MacAddr};
 use super::{
     super::{
         clock,
-        messages::{Apply, AttachmentModes, DesiredHostStates, End, EngineStatus, Fence, Message},
+        messages::{
+            Apply, AttachmentModes, DesiredHostStates, End, EngineMessage, EngineStatus, FenceRequest,
+        },
         router::{Router, record},
         sockets::Sockets,
         succession::Successor,
@@ -42,15 +44,15 @@ use crate::{
 
 /// What the engine thread starts from. The data plane is filled, but for what [`Apply`] brings, and attached.
 #[derive(Debug)]
-pub struct Parts {
+pub struct EngineParts {
     pub pages: Pages,
     pub events: Events,
     pub routers: Vec<(Router, TrackingResult)>,
     pub sockets: Sockets,
-    pub messages_rx: mpsc::Receiver<Message>,
+    pub messages_rx: mpsc::Receiver<EngineMessage>,
     pub host_states_tx: watch::Sender<DesiredHostStates>,
     pub notices_tx: mpsc::UnboundedSender<Notice>,
-    pub fences_tx: mpsc::UnboundedSender<Fence>,
+    pub fences_tx: mpsc::UnboundedSender<FenceRequest>,
     /// The node was drained before, and is until that is undone.
     pub drained: bool,
     /// The MACs of this host's interfaces.
@@ -64,7 +66,7 @@ pub struct EngineLoop {
     lease_manager: LeaseManager,
     io: EngineIo,
     timer: Timer,
-    messages_rx: mpsc::Receiver<Message>,
+    messages_rx: mpsc::Receiver<EngineMessage>,
     attachments: AttachmentModes,
     granted: Granted,
     started: Instant,
@@ -81,8 +83,8 @@ pub struct EngineLoop {
 
 impl EngineLoop {
     /// To be called on the engine thread's runtime.
-    pub fn new(parts: Parts, granted: Granted) -> Result<Self> {
-        let Parts { pages, events, routers, sockets, own_macs, .. } = parts;
+    pub fn new(parts: EngineParts, granted: Granted) -> Result<Self> {
+        let EngineParts { pages, events, routers, sockets, own_macs, .. } = parts;
         // SAFETY: the ring owns its descriptor and never changes it.
         let events = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) };
         let events = events.context("watch the event ring")?;
@@ -141,7 +143,7 @@ impl EngineLoop {
                 expired = self.timer.expired() => expired.context("wait for the timer")?,
                 message = self.messages_rx.recv(), if !self.headless => match message {
                     // Nothing after it: another vipd's engine runs.
-                    Some(Message::Replace { successor, reply }) => {
+                    Some(EngineMessage::Replace { successor, reply }) => {
                         if self.replace(&successor, reply) {
                             return Ok(End::Replaced);
                         }
@@ -185,49 +187,51 @@ impl EngineLoop {
         self.lease_manager.input(input, &mut self.io);
     }
 
-    fn message(&mut self, message: Message) {
+    fn message(&mut self, message: EngineMessage) {
         match message {
-            Message::Link(LinkChange::State(link)) => self.link(&link),
-            Message::Link(LinkChange::Gone { ifindex }) => self.link_gone(ifindex),
-            Message::OwnMacs(macs) => self.io.set_own_macs(macs),
-            Message::Tracked { instance, result } => {
+            EngineMessage::Link(LinkChange::State(link)) => self.link(&link),
+            EngineMessage::Link(LinkChange::Gone { ifindex }) => self.link_gone(ifindex),
+            EngineMessage::OwnMacs(macs) => self.io.set_own_macs(macs),
+            EngineMessage::Tracked { instance, result } => {
                 if self.io.instances().contains_key(&instance) {
                     self.tracking_results.insert(instance, result);
                     self.update_priority(instance);
                 }
             }
-            Message::Remove { instances, reply } => self.remove(instances, reply),
-            Message::Apply(apply) => self.apply(*apply),
-            Message::HandOver { instance, to, reply } => {
+            EngineMessage::Remove { instances, reply } => self.remove(instances, reply),
+            EngineMessage::Apply(apply) => self.apply(*apply),
+            EngineMessage::HandOver { instance, to, reply } => {
                 let all = candidates(&self.lease_manager, &self.io, |_| true);
                 let steps = self.handovers.hand_over(&all, &instance, to, reply, clock::now());
                 self.do_steps(steps);
             }
-            Message::Drain(reply) => {
+            EngineMessage::Drain(reply) => {
                 let all = candidates(&self.lease_manager, &self.io, |_| true);
                 let steps = self.handovers.drain(&all, reply, clock::now());
                 self.do_steps(steps);
             }
-            Message::Undrain(reply) => {
+            EngineMessage::Undrain(reply) => {
                 let all = candidates(&self.lease_manager, &self.io, |_| true);
                 let steps = self.handovers.undrain(&all, reply);
                 self.do_steps(steps);
             }
-            Message::Fenced { instance, round, done } => self.input(Input::Fenced { instance, round, done }),
-            Message::Status(reply) => {
+            EngineMessage::Fenced { instance, round, done } => {
+                self.input(Input::Fenced { instance, round, done })
+            }
+            EngineMessage::Status(reply) => {
                 // A client that has hung up wants no answer.
                 let _ = reply.send(self.status());
             }
-            Message::Ping(reply) => {
+            EngineMessage::Ping(reply) => {
                 let ids = self.lease_manager.ids().into_iter();
                 let snapshots = ids.filter_map(|instance| self.lease_manager.snapshot(instance));
                 // Who asked may be gone.
                 let _ = reply.send(snapshots.map(|snapshot| snapshot.state).collect());
             }
             // It is served where it ends the loop.
-            Message::Replace { .. } => {}
-            Message::Shutdown => self.input(Input::Shutdown),
-            Message::Leave => {
+            EngineMessage::Replace { .. } => {}
+            EngineMessage::Shutdown => self.input(Input::Shutdown),
+            EngineMessage::Leave => {
                 self.lease_manager.leave(&mut self.io);
                 self.left = true;
             }
@@ -413,7 +417,7 @@ impl EngineLoop {
     }
 
     fn status(&self) -> EngineStatus {
-        let known = status::Known {
+        let known = status::StatusInputs {
             pages: self.io.pages(),
             conflicts: self.io.conflicts(),
             handovers: &self.handovers,

@@ -14,7 +14,7 @@ use super::super::router;
 use crate::{
     coordinator::{Advert, InstanceId},
     dataplane::{Deferred, InstancePage},
-    lease_manager::Report,
+    lease_manager::AdvertReport,
     time::Instant,
 };
 
@@ -56,9 +56,9 @@ pub struct HeardAdvert {
 
 impl HeardAdvert {
     /// As the election is told of it.
-    pub fn report(&self, instance: InstanceId) -> Report {
+    pub fn report(&self, instance: InstanceId) -> AdvertReport {
         let Self { advert, revoked, generation, before, .. } = *self;
-        Report { instance, generation, before, advert, revoked }
+        AdvertReport { instance, generation, before, advert, revoked }
     }
 }
 

@@ -17,12 +17,12 @@ pub const PERIOD: Duration = Duration::from_millis(500);
 
 /// The links of one router, by their numbers: 0 is its own interface.
 #[derive(Debug)]
-pub struct HeartbeatLinks(Vec<HeartbeatLink>);
+pub struct HeartbeatLinks(Vec<LinkMonitor>);
 
 #[derive(Debug)]
-struct HeartbeatLink {
+struct LinkMonitor {
     interface: String,
-    health: Health,
+    health: LinkHealth,
     /// XDP's stamps from before are another line's.
     began: Instant,
     /// From when on adverts are waited for.
@@ -32,7 +32,7 @@ struct HeartbeatLink {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
+enum LinkHealth {
     Down,
     /// For all that is known.
     Well,
@@ -42,7 +42,7 @@ enum Health {
 
 /// A line as its link and XDP's stamp have it.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct LinkSeen {
     up: bool,
     heard: Instant,
 }
@@ -56,7 +56,7 @@ struct Wait {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum News {
+enum HeartbeatNews {
     Down,
     Up,
     Lost,
@@ -65,10 +65,10 @@ enum News {
 
 impl HeartbeatLinks {
     pub fn new(router: &Router, now: Instant) -> Self {
-        let line = |name: String| HeartbeatLink {
+        let line = |name: String| LinkMonitor {
             interface: name,
             // What is not so is news of the first look.
-            health: Health::Well,
+            health: LinkHealth::Well,
             began: now,
             since: now,
             sends_fail: false,
@@ -87,45 +87,52 @@ impl HeartbeatLinks {
         }
     }
 
-    fn compare(&mut self, seen: &[Seen], wait: Option<Wait>, now: Instant) -> Vec<(usize, News)> {
+    fn compare(
+        &mut self,
+        seen: &[LinkSeen],
+        wait: Option<Wait>,
+        now: Instant,
+    ) -> Vec<(usize, HeartbeatNews)> {
         let mut news = Vec::new();
         for (i, (line, seen)) in self.0.iter_mut().zip(seen).enumerate() {
             match (line.health, seen.up) {
-                (Health::Well | Health::Lost, false) => {
-                    line.health = Health::Down;
-                    news.push((i, News::Down));
+                (LinkHealth::Well | LinkHealth::Lost, false) => {
+                    line.health = LinkHealth::Down;
+                    news.push((i, HeartbeatNews::Down));
                 }
-                (Health::Down, true) => {
-                    (line.health, line.since) = (Health::Well, now);
-                    news.push((i, News::Up));
+                (LinkHealth::Down, true) => {
+                    (line.health, line.since) = (LinkHealth::Well, now);
+                    news.push((i, HeartbeatNews::Up));
                 }
-                (Health::Down, false) | (Health::Well | Health::Lost, true) => {}
+                (LinkHealth::Down, false) | (LinkHealth::Well | LinkHealth::Lost, true) => {}
             }
             match wait {
                 Some(wait) => line.since = line.since.max(wait.since),
                 // Nothing is to be heard, and what was lost may be well by now.
-                None if line.health == Health::Lost => (line.health, line.since) = (Health::Well, now),
+                None if line.health == LinkHealth::Lost => {
+                    (line.health, line.since) = (LinkHealth::Well, now)
+                }
                 None => line.since = now,
             }
         }
         let Some(Wait { patience, .. }) = wait else { return news };
-        let heard = |line: &HeartbeatLink, seen: &Seen| Some(seen.heard).filter(|at| *at >= line.since);
+        let heard = |line: &LinkMonitor, seen: &LinkSeen| Some(seen.heard).filter(|at| *at >= line.since);
         let latest = self.0.iter().zip(seen).filter_map(|(line, seen)| heard(line, seen)).max();
         let is_delivered = latest.is_some_and(|at| now.saturating_since(at) < patience);
         for (i, (line, seen)) in self.0.iter_mut().zip(seen).enumerate() {
             let at = heard(line, seen);
             match line.health {
-                Health::Lost if at.is_some() => {
-                    line.health = Health::Well;
-                    news.push((i, News::Heard));
+                LinkHealth::Lost if at.is_some() => {
+                    line.health = LinkHealth::Well;
+                    news.push((i, HeartbeatNews::Heard));
                 }
-                Health::Well
+                LinkHealth::Well
                     if is_delivered && now.saturating_since(at.unwrap_or(line.since)) >= patience =>
                 {
-                    (line.health, line.since) = (Health::Lost, now);
-                    news.push((i, News::Lost));
+                    (line.health, line.since) = (LinkHealth::Lost, now);
+                    news.push((i, HeartbeatNews::Lost));
                 }
-                Health::Down | Health::Well | Health::Lost => {}
+                LinkHealth::Down | LinkHealth::Well | LinkHealth::Lost => {}
             }
         }
         news
@@ -189,8 +196,8 @@ impl HeartbeatLinks {
             let state = match link.health {
                 _ if port.ifindex == 0 => "absent",
                 _ if !seen.up => "down",
-                Health::Lost => "lost",
-                Health::Well | Health::Down => "up",
+                LinkHealth::Lost => "lost",
+                LinkHealth::Well | LinkHealth::Down => "up",
             };
             let heard = Some(seen.heard).filter(|at| is_backup && *at >= link.began);
             status.push(LineStatus {
@@ -206,10 +213,10 @@ impl HeartbeatLinks {
     }
 }
 
-fn seen(router: &Router, instances: &InstancePage) -> Vec<Seen> {
+fn seen(router: &Router, instances: &InstancePage) -> Vec<LinkSeen> {
     let heard = |number| instances.line_heard(router.id().slot(), number);
     let ports = router.advert_ports().enumerate();
-    ports.map(|(number, port)| Seen { up: port.exists() && port.up, heard: heard(number) }).collect()
+    ports.map(|(number, port)| LinkSeen { up: port.exists() && port.up, heard: heard(number) }).collect()
 }
 
 fn tell_sent(instance: &str, interface: &str, error: Option<&io::Error>) {
@@ -232,25 +239,25 @@ fn tell_sent(instance: &str, interface: &str, error: Option<&io::Error>) {
     }
 }
 
-fn tell(instance: &str, interface: &str, number: usize, news: News) {
+fn tell(instance: &str, interface: &str, number: usize, news: HeartbeatNews) {
     match news {
         // That its own interface is down is told by its state.
-        News::Down | News::Up if number == 0 => {}
-        News::Down => tracing::warn!(
+        HeartbeatNews::Down | HeartbeatNews::Up if number == 0 => {}
+        HeartbeatNews::Down => tracing::warn!(
             target: "vipd::event",
             event = "heartbeat_down",
             instance,
             interface,
             "a heartbeat link is down"
         ),
-        News::Up => tracing::info!(
+        HeartbeatNews::Up => tracing::info!(
             target: "vipd::event",
             event = "heartbeat_up",
             instance,
             interface,
             "a heartbeat link is up"
         ),
-        News::Lost => {
+        HeartbeatNews::Lost => {
             let what = match number {
                 0 => {
                     "the instance's own interface, only on a heartbeat line: the VIP may be out of reach there"
@@ -265,7 +272,7 @@ fn tell(instance: &str, interface: &str, number: usize, news: News) {
                 "no adverts on {what}"
             );
         }
-        News::Heard => tracing::info!(
+        HeartbeatNews::Heard => tracing::info!(
             target: "vipd::event",
             event = "heartbeat_heard",
             instance,

@@ -21,7 +21,7 @@ use vipd_common::{
 use super::{
     super::{
         clock,
-        messages::{DesiredHostStates, Fence},
+        messages::{DesiredHostStates, FenceRequest},
         router::octets,
         sockets::Sockets,
     },
@@ -36,7 +36,7 @@ use crate::{
     announce::AnnouncedAddress,
     coordinator::{InstanceId, Reason, StateName},
     dataplane::{Events, Pages},
-    lease_manager::{Heard, Node, Report, Transition},
+    lease_manager::{AdvertReport, Heard, Node, Transition},
     notify::{Change, Notice},
     time::Instant,
     vrrp::Rank,
@@ -65,7 +65,7 @@ pub struct EngineIo {
 pub struct Outputs {
     pub host_states_tx: watch::Sender<DesiredHostStates>,
     pub notices_tx: mpsc::UnboundedSender<Notice>,
-    pub fences_tx: mpsc::UnboundedSender<Fence>,
+    pub fences_tx: mpsc::UnboundedSender<FenceRequest>,
 }
 
 impl EngineIo {
@@ -221,7 +221,7 @@ impl EngineIo {
     }
 
     /// The advert that an event reports. Anything else it may tell of is dealt with here.
-    fn read(&mut self, event: &RingEvent) -> Option<Report> {
+    fn read(&mut self, event: &RingEvent) -> Option<AdvertReport> {
         let id = events::instance(event)?;
         let instances = self.instances.len();
         // One that was removed meanwhile is nobody's.
@@ -239,7 +239,7 @@ impl EngineIo {
         }
     }
 
-    fn heard_advert(&mut self, id: InstanceId, heard: HeardAdvert) -> Option<Report> {
+    fn heard_advert(&mut self, id: InstanceId, heard: HeardAdvert) -> Option<AdvertReport> {
         let HeardAdvert { advert, mac, revoked, .. } = heard;
         let source = advert.source;
         let instance = self.instances.get_mut(&id)?;
@@ -259,7 +259,7 @@ impl EngineIo {
     }
 
     /// An advert that XDP has deferred, since others had come too fast: the newest of its instance.
-    fn next_deferred(&mut self) -> Option<Report> {
+    fn next_deferred(&mut self) -> Option<AdvertReport> {
         let now = clock::now();
         if self.all_deferred.take_due(self.instances.len(), now) {
             self.instances.values_mut().for_each(|instance| instance.cursor().hasten(true));
@@ -370,7 +370,7 @@ impl Node for EngineIo {
         self.pages.leases().release(self.group(id));
     }
 
-    fn next_report(&mut self) -> Option<Report> {
+    fn next_report(&mut self) -> Option<AdvertReport> {
         while let Some(event) = self.events.get_mut().pop() {
             if let Some(report) = self.read(&event) {
                 return Some(report);
@@ -464,7 +464,7 @@ impl Node for EngineIo {
 
     fn fence(&mut self, id: InstanceId, round: u64) {
         // Without the main thread there is nobody to fence, and this one ends.
-        let _ = self.outputs.fences_tx.send(Fence { instance: id, round });
+        let _ = self.outputs.fences_tx.send(FenceRequest { instance: id, round });
     }
 
     fn removed(&mut self, id: InstanceId) {

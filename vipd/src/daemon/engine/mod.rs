@@ -26,7 +26,7 @@ use anyhow::{Context, Result};
 use tokio::{runtime, sync::oneshot};
 
 use self::engine_loop::EngineLoop;
-pub use self::engine_loop::Parts;
+pub use self::engine_loop::EngineParts;
 pub use self::realtime::Urgent;
 use super::messages::End;
 
@@ -37,13 +37,13 @@ type EndRx = oneshot::Receiver<Result<End>>;
 #[derive(Debug)]
 pub struct Waiting {
     thread: JoinHandle<()>,
-    parts_tx: oneshot::Sender<Parts>,
+    parts_tx: oneshot::Sender<EngineParts>,
     end_rx: EndRx,
 }
 
 impl Waiting {
     /// Has it begin the election. The channel says how that has ended.
-    pub fn start(self, parts: Parts) -> (JoinHandle<()>, EndRx) {
+    pub fn start(self, parts: EngineParts) -> (JoinHandle<()>, EndRx) {
         // A thread that has ended says so at its end.
         let _ = self.parts_tx.send(parts);
         (self.thread, self.end_rx)

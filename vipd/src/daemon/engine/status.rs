@@ -23,7 +23,7 @@ use crate::{
 
 /// What the status of an instance is made of, besides the instance.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
+pub struct StatusInputs<'a> {
     pub pages: &'a Pages,
     pub conflicts: &'a Conflicts,
     pub handovers: &'a Handovers,
@@ -40,7 +40,7 @@ pub fn counters(pages: &Pages) -> BTreeMap<String, u64> {
     counters.iter().map(|(name, value)| (name.into(), value)).collect()
 }
 
-impl Known<'_> {
+impl StatusInputs<'_> {
     /// What this thread knows of an instance.
     pub fn instance(&self, instance: &EngineInstance, snapshot: &Snapshot) -> EngineInstanceStatus {
         let router = instance.router();

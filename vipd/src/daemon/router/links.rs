@@ -8,11 +8,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use vipd_common::wire::eth::MacAddr;
 
 use super::addresses;
-use crate::host::{LinkState, Unusable};
+use crate::host::{LinkState, UnusableInterface};
 
 /// Where the program sees an interface's frames: on the interface itself, or a VLAN's on its parent, tagged (`xdp_mode native`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Wire {
+pub struct IngressPoint {
     pub interface: String,
     pub ifindex: u32,
     /// As in `abi::VipKey::vlan`.
@@ -27,7 +27,7 @@ pub struct RouterLink {
     ifindex: u32,
     /// Why the interface that is there cannot be used.
     refused: Option<String>,
-    wire: Wire,
+    wire: IngressPoint,
     /// The interface's own.
     mac: MacAddr,
     up: bool,
@@ -44,13 +44,13 @@ pub struct RouterLink {
 
 /// An interface that adverts go over besides the router's own.
 #[derive(Clone, Debug, PartialEq)]
-pub struct HeartbeatLink {
+pub struct HeartbeatPort {
     name: String,
     /// 0: there is no such interface now, or none that can be used.
     ifindex: u32,
     /// The interface that is there cannot be used.
     refused: bool,
-    wire: Wire,
+    wire: IngressPoint,
     mac: MacAddr,
     up: bool,
 }
@@ -63,7 +63,7 @@ pub struct Port<'r> {
     pub ifindex: u32,
     /// The interface that is there cannot be used.
     pub refused: bool,
-    pub wire: &'r Wire,
+    pub wire: &'r IngressPoint,
     pub up: bool,
     /// Frames to the router's virtual MAC come in here.
     pub virtual_mac: bool,
@@ -71,7 +71,12 @@ pub struct Port<'r> {
 
 impl RouterLink {
     /// `own`: the interface of the router's adverts.
-    pub(super) fn new(spec: &vipd_config::Instance, own: bool, state: &LinkState, wire: Wire) -> Self {
+    pub(super) fn new(
+        spec: &vipd_config::Instance,
+        own: bool,
+        state: &LinkState,
+        wire: IngressPoint,
+    ) -> Self {
         let on_it =
             |vip: &&vipd_config::Vip| vip.interface.as_ref().unwrap_or(&spec.interface) == &state.name;
         let on_it = || spec.vips.iter().chain(&spec.excluded).filter(on_it);
@@ -114,7 +119,7 @@ impl RouterLink {
     }
 
     /// Where the program sees its frames.
-    pub fn wire(&self) -> &Wire {
+    pub fn wire(&self) -> &IngressPoint {
         &self.wire
     }
 
@@ -202,9 +207,9 @@ impl RouterLink {
     }
 }
 
-impl HeartbeatLink {
+impl HeartbeatPort {
     /// The link as its interface is now.
-    pub fn new(state: LinkState, wire: Wire) -> Self {
+    pub fn new(state: LinkState, wire: IngressPoint) -> Self {
         let refused = state.usable().is_err();
         let (ifindex, up) = if refused { (0, false) } else { (state.ifindex, state.up) };
         Self { name: state.name, ifindex, refused, wire, mac: state.mac, up }
@@ -221,7 +226,7 @@ impl HeartbeatLink {
     }
 
     /// Where the program sees its frames.
-    pub fn wire(&self) -> &Wire {
+    pub fn wire(&self) -> &IngressPoint {
         &self.wire
     }
 
@@ -289,7 +294,7 @@ impl Port<'_> {
 }
 
 /// Whether an interface can have the part that it has in an instance.
-pub fn fit(spec: &vipd_config::Instance, state: &LinkState) -> Result<(), Unusable> {
+pub fn fit(spec: &vipd_config::Instance, state: &LinkState) -> Result<(), UnusableInterface> {
     state.usable()?;
     if spec.use_vmac && spec.interface == state.name { state.takes_virtual_mac() } else { Ok(()) }
 }

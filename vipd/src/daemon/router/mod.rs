@@ -12,6 +12,6 @@ mod virtual_router;
 pub use addresses::{address, octets};
 pub use announcements::{announced, pace};
 pub use identity::RouterIdentity;
-pub use links::{HeartbeatLink, Port, RouterLink, Wire, fit, interfaces};
+pub use links::{HeartbeatPort, IngressPoint, Port, RouterLink, fit, interfaces};
 pub use records::{index_entries, peer_entries, record, spec_in_force, vip_entries};
 pub use virtual_router::Router;

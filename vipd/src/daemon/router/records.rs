@@ -9,7 +9,7 @@ use vipd_common::abi::{
 
 use super::{
     addresses::{list_digest, octets},
-    links::Wire,
+    links::IngressPoint,
     virtual_router::Router,
 };
 use crate::{dataplane::Identity, host::is_within, time::nanos};
@@ -44,7 +44,7 @@ pub fn vip_entries(router: &Router) -> impl Iterator<Item = (VipKey, VipEntry)> 
     let flags = if router.spec().accept { 0 } else { vip_flag::NO_ACCEPT };
     let (lease_slot, instance) = (router.lease().slot(), router.id().slot());
     router.answering().flat_map(move |(link, mac)| {
-        let Wire { ifindex, vlan, .. } = *link.wire();
+        let IngressPoint { ifindex, vlan, .. } = *link.wire();
         let entry = VipEntry { lease_slot, instance, reply_slot: 0, mac: mac.0, flags, reserved: 0 };
         link.vips().iter().map(move |vip| (VipKey { ifindex, vlan, address: octets(*vip) }, entry))
     })

@@ -11,7 +11,7 @@ use vipd_common::{
 use super::*;
 use crate::{
     coordinator::{GroupId, InstanceId},
-    host::{LinkAddress, LinkState},
+    host::{InterfaceAddress, LinkState},
 };
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 5]);
@@ -34,7 +34,7 @@ fn spec(lines: &str, vips: &str) -> vipd_config::Instance {
 
 fn link(name: &str, ifindex: u32, mac: MacAddr, addresses: &[&str]) -> LinkState {
     let address =
-        |text: &&str| LinkAddress { address: text.parse().unwrap(), prefix_len: 24, secondary: false };
+        |text: &&str| InterfaceAddress { address: text.parse().unwrap(), prefix_len: 24, secondary: false };
     LinkState {
         ifindex,
         mac,
@@ -46,8 +46,8 @@ fn link(name: &str, ifindex: u32, mac: MacAddr, addresses: &[&str]) -> LinkState
     }
 }
 
-fn untagged(state: LinkState) -> (LinkState, Wire) {
-    let wire = Wire { interface: state.name.clone(), ifindex: state.ifindex, vlan: 0 };
+fn untagged(state: LinkState) -> (LinkState, IngressPoint) {
+    let wire = IngressPoint { interface: state.name.clone(), ifindex: state.ifindex, vlan: 0 };
     (state, wire)
 }
 
@@ -141,7 +141,7 @@ fn d04_d05_who_accepts() {
 /// a VLAN's frames come in on its parent, tagged.
 #[test]
 fn r25_a_vlan_is_part_of_every_key() {
-    let wire = Wire { interface: "eth0".into(), ifindex: 2, vlan: 10 << 12 | 20 };
+    let wire = IngressPoint { interface: "eth0".into(), ifindex: 2, vlan: 10 << 12 | 20 };
     let spec = vipd_config::Instance { interface: "eth0.10.20".into(), ..spec("", "10.0.0.3") };
     let router = Router::new(0, spec, vec![(link("eth0.10.20", 9, MAC, &["10.0.0.5"]), wire)], Vec::new());
     assert_eq!((router.key().ifindex, router.key().vlan), (2, 10 << 12 | 20));
@@ -225,10 +225,10 @@ fn a_peer_is_on_the_link_or_is_not() {
 fn a_heartbeat_line_carries_adverts_only() {
     let spec = spec("use_vmac\n    heartbeat_interface {\n eth1\n eth2\n }", "10.0.0.3\n 10.1.0.3 dev eth3");
     let (eth1, eth3) = (link("eth1", 8, OTHER_MAC, &["10.9.0.5"]), link("eth3", 9, MAC, &["10.1.0.5"]));
-    let tagged = Wire { interface: "eth1".into(), ifindex: 2, vlan: 30 };
-    let absent = Wire { interface: "eth2".into(), ifindex: 0, vlan: 0 };
+    let tagged = IngressPoint { interface: "eth1".into(), ifindex: 2, vlan: 30 };
+    let absent = IngressPoint { interface: "eth2".into(), ifindex: 0, vlan: 0 };
     let heartbeats =
-        vec![HeartbeatLink::new(eth1.clone(), tagged), HeartbeatLink::new(LinkState::absent("eth2"), absent)];
+        vec![HeartbeatPort::new(eth1.clone(), tagged), HeartbeatPort::new(LinkState::absent("eth2"), absent)];
     let links = vec![untagged(link("eth0", 7, MAC, &["10.0.0.5"])), untagged(eth3)];
     let mut router = Router::new(0, spec, links, heartbeats);
     router.number(InstanceId(4), GroupId(4));

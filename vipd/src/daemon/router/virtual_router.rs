@@ -7,7 +7,7 @@ use vipd_common::{Version, abi::InstanceKey, wire::eth::MacAddr};
 use super::{
     addresses,
     identity::RouterIdentity,
-    links::{HeartbeatLink, Port, RouterLink, Wire},
+    links::{HeartbeatPort, IngressPoint, Port, RouterLink},
 };
 use crate::{
     host::{LinkState, is_local},
@@ -23,7 +23,7 @@ pub struct Router {
     /// Its own interface, then those that single VIPs name.
     links: Vec<RouterLink>,
     /// What its adverts go over besides its own interface.
-    heartbeats: Vec<HeartbeatLink>,
+    heartbeats: Vec<HeartbeatPort>,
     /// The primary address: what adverts are sent from (RFC 9568 1.7).
     address: Option<IpAddr>,
     /// The subnets of its own interface.
@@ -46,8 +46,8 @@ impl Router {
     pub fn new(
         position: usize,
         spec: vipd_config::Instance,
-        links: Vec<(LinkState, Wire)>,
-        heartbeats: Vec<HeartbeatLink>,
+        links: Vec<(LinkState, IngressPoint)>,
+        heartbeats: Vec<HeartbeatPort>,
     ) -> Self {
         let own = links.first().map(|(state, _)| state);
         // Where nothing can be known of a source on another interface, it counts as there.
@@ -214,7 +214,7 @@ impl Router {
     }
 
     /// What its adverts go over besides its own interface.
-    pub fn heartbeats(&self) -> &[HeartbeatLink] {
+    pub fn heartbeats(&self) -> &[HeartbeatPort] {
         &self.heartbeats
     }
 
@@ -227,7 +227,7 @@ impl Router {
 
     /// Whether a heartbeat link carries adverts now, and there is an address to send them from.
     pub fn has_heartbeat(&self) -> bool {
-        self.address.is_some() && self.heartbeats.iter().any(HeartbeatLink::carries)
+        self.address.is_some() && self.heartbeats.iter().any(HeartbeatPort::carries)
     }
 
     /// Its interfaces with VIPs that are there.
@@ -239,7 +239,7 @@ impl Router {
     pub fn ports(&self) -> impl Iterator<Item = Port<'_>> {
         let links = self.links.iter().enumerate();
         let links = links.map(|(i, link)| link.port(i == 0 && self.spec.use_vmac));
-        links.chain(self.heartbeats.iter().map(HeartbeatLink::port))
+        links.chain(self.heartbeats.iter().map(HeartbeatPort::port))
     }
 
     /// Those of [`Self::ports`] that are there.
@@ -261,7 +261,7 @@ impl Router {
 
     /// Its key in the index of instances.
     pub fn key(&self) -> InstanceKey {
-        let Wire { ifindex, vlan, .. } = *self.link().wire();
+        let IngressPoint { ifindex, vlan, .. } = *self.link().wire();
         InstanceKey {
             ifindex,
             vlan,

@@ -41,7 +41,7 @@ fn the_machine() {
             (
                 "a kernel that refuses the program",
                 |f| {
-                    f.machine.programs = Programs::Refused {
+                    f.machine.programs = ProgramSupport::Refused {
                         what: "Linux 6.1.0 refuses vipd_xdp".to_owned(),
                         fix: "boot another".to_owned(),
                     };
@@ -190,7 +190,7 @@ fn what_a_vipd_has_left() {
                         these VIPs, whoever serves them now";
     fn leave(facts: &mut Facts) {
         let left = |kind| Leftover::new(kind, "that", "this");
-        let kinds = [Kind::Program, Kind::Route, Kind::File, Kind::Route];
+        let kinds = [LeftoverKind::Program, LeftoverKind::Route, LeftoverKind::File, LeftoverKind::Route];
         facts.leftovers = Ok(kinds.map(left).to_vec());
     }
     fn beside(facts: &mut Facts, pid: Option<u32>) {
@@ -202,7 +202,11 @@ fn what_a_vipd_has_left() {
         idle,
         &[
             ("routes and a program", leave, &[LEFT]),
-            ("a file alone", |f| f.leftovers = Ok(vec![Leftover::new(Kind::File, "that", "this")]), &[]),
+            (
+                "a file alone",
+                |f| f.leftovers = Ok(vec![Leftover::new(LeftoverKind::File, "that", "this")]),
+                &[],
+            ),
             ("another runtime directory", |f| beside(f, Some(7)), &[]),
             ("a container", |f| beside(f, None), &[]),
             ("not looked at", |f| f.leftovers = Err("no right".to_owned()), &[]),
@@ -245,9 +249,10 @@ fn what_the_kernel_says_to_the_program() {
         of_program(&facts),
         ["ok: the kernel loads vipd_xdp: its verifier walked 175000 instructions"]
     );
-    facts.machine.programs = Programs::Loaded(vec![Verified { program: "vipd_xdp", instructions: None }]);
+    facts.machine.programs =
+        ProgramSupport::Loaded(vec![Verified { program: "vipd_xdp", instructions: None }]);
     assert_eq!(of_program(&facts), ["ok: the kernel loads vipd_xdp"]);
-    facts.machine.programs = Programs::Untried("this command runs without CAP_BPF".to_owned());
+    facts.machine.programs = ProgramSupport::Untried("this command runs without CAP_BPF".to_owned());
     assert_eq!(
         of_program(&facts),
         ["skipped: not tested whether the kernel loads vipd's programs: this command runs without CAP_BPF"]

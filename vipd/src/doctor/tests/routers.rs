@@ -108,7 +108,7 @@ fn a_vipd_that_cannot_be_asked() {
                     f.unanswered = Some(Unanswered::Unresponsive(
                         "vipd (pid 7) does not answer: stopped or hung".to_owned(),
                     ));
-                    f.leftovers = Ok(vec![Leftover::new(Kind::Route, "its own", "leave it")]);
+                    f.leftovers = Ok(vec![Leftover::new(LeftoverKind::Route, "its own", "leave it")]);
                 },
                 &["vipd: problem: vipd (pid 7) does not answer: stopped or hung"],
             ),

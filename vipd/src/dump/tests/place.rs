@@ -10,7 +10,7 @@ use vipd_config::Dumps;
 
 use super::{Nothing, Unsupported, parse};
 use crate::{
-    dump::{Kind, MODE, path},
+    dump::{DumpKind, MODE, path},
     files,
 };
 
@@ -23,7 +23,7 @@ fn dumps(global: &str, root: &str) -> Dumps {
 
 #[test]
 fn dumps_go_where_the_configuration_says() {
-    let all = [Kind::Data, Kind::Stats, Kind::Json];
+    let all = [DumpKind::Data, DumpKind::Stats, DumpKind::Json];
     for (global, root, expect) in [
         ("", "", ["/t/keepalived.data", "/t/keepalived.stats", "/t/keepalived.json"]),
         ("", "instance one", ["/t/keepalived.data", "/t/keepalived.stats", "/t/keepalived.json"]),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::metrics::{
     families::ALL,
-    process::{self, Process},
+    process::{self, ProcessMetrics},
 };
 
 fn dashboard() -> Value {
@@ -36,7 +36,7 @@ fn words(expression: &str) -> impl Iterator<Item = &str> {
 
 /// Every metric that is served, as a query names it.
 fn served() -> BTreeSet<String> {
-    let of_process = process::ALL.iter().map(|family| family.metric(&Process::default()).full_name());
+    let of_process = process::ALL.iter().map(|family| family.metric(&ProcessMetrics::default()).full_name());
     ALL.iter().map(|family| family.full_name()).chain(of_process).collect()
 }
 

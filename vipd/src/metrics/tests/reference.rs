@@ -5,8 +5,8 @@ use std::{fmt::Write, fs, path::Path};
 use vipd_common::abi::{Counters, InstanceCounters};
 
 use crate::metrics::{
-    families::{ALL, INSTANCE_LABELS, Kind},
-    process::{self, Process},
+    families::{ALL, INSTANCE_LABELS, MetricKind},
+    process::{self, ProcessMetrics},
 };
 
 const HEAD: &str = "\
@@ -80,8 +80,8 @@ fn rules() -> String {
 /// What the process says of itself.
 fn process_rows(text: &mut String) {
     for family in process::ALL {
-        let metric = family.metric(&Process::default());
-        let kind = if metric.kind == Kind::Counter { "counter" } else { "gauge" };
+        let metric = family.metric(&ProcessMetrics::default());
+        let kind = if metric.kind == MetricKind::Counter { "counter" } else { "gauge" };
         let _ = writeln!(text, "| `{}` | {kind} |  | {} |", metric.full_name(), metric.help);
     }
 }
@@ -89,9 +89,9 @@ fn process_rows(text: &mut String) {
 fn rows(text: &mut String, wanted: impl Fn(&[&str]) -> bool, known: usize) {
     for family in ALL.iter().filter(|family| wanted(&family.labels())) {
         let kind = match family.kind {
-            Kind::Gauge => "gauge",
-            Kind::Counter => "counter",
-            Kind::Info => "info",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Counter => "counter",
+            MetricKind::Info => "info",
         };
         let labels: Vec<String> = family.labels()[known..].iter().map(|label| format!("`{label}`")).collect();
         let _ =

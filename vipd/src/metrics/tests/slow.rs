@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use crate::{
-    control::{Command, model::Status},
+    control::{PendingRequest, model::Status},
     metrics::{Listen, http::serve, listen::Listener},
 };
 
@@ -22,7 +22,7 @@ fn a_scraper_is_served_while_slow_clients_hold_on() {
         let (commands, mut inbox) = mpsc::channel(1);
         spawn_local(serve(listener, commands));
         spawn_local(async move {
-            while let Some(Command::Status(reply)) = inbox.recv().await {
+            while let Some(PendingRequest::Status(reply)) = inbox.recv().await {
                 reply.send(Status::default()).unwrap();
             }
         });

@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 
 use crate::{
     control::model::{Status, samples},
-    metrics::{families::ALL, format::Format, process::Process, text},
+    metrics::{families::ALL, format::Format, process::ProcessMetrics, text},
 };
 
 fn encoded(format: Format, status: &Status) -> String {
-    text::encode(format, status, &Process::of_self())
+    text::encode(format, status, &ProcessMetrics::of_self())
 }
 
 fn lines() -> Vec<String> {

@@ -18,7 +18,7 @@ use crate::resources::is_shortage;
 
 /// Why a target has not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Silence {
+pub enum NoAnswer {
     #[error("no answer within the timeout")]
     Late,
     /// A reply of this host itself says nothing about the network.
@@ -33,7 +33,7 @@ pub enum Silence {
     NotAsked(String),
 }
 
-impl From<io::Error> for Silence {
+impl From<io::Error> for NoAnswer {
     fn from(error: io::Error) -> Self {
         if is_shortage(&error) { Self::NotAsked(error.to_string()) } else { Self::Failed(error.to_string()) }
     }
@@ -43,7 +43,7 @@ impl From<io::Error> for Silence {
 ///
 /// A station answers with an echo, a service by accepting a connection, which is closed at once. A refused connection is no
 /// answer: a machine is there, but not the service.
-pub async fn ask(target: &Target, limit: Duration) -> Result<Duration, Silence> {
+pub async fn ask(target: &Target, limit: Duration) -> Result<Duration, NoAnswer> {
     let to = socket_address(target)?;
     let begin = Instant::now();
     let question = async {
@@ -52,20 +52,20 @@ pub async fn ask(target: &Target, limit: Duration) -> Result<Duration, Silence> 
             Some(_) => connect(to).await,
         }
     };
-    let answered = timeout(limit, question).await.map_err(|_| Silence::Late)?;
+    let answered = timeout(limit, question).await.map_err(|_| NoAnswer::Late)?;
     answered.map(|()| begin.elapsed())
 }
 
-async fn connect(to: SocketAddr) -> Result<(), Silence> {
+async fn connect(to: SocketAddr) -> Result<(), NoAnswer> {
     let stream = TcpStream::connect(to).await?;
-    if stream.local_addr()?.ip() == to.ip() { Err(Silence::Own) } else { Ok(()) }
+    if stream.local_addr()?.ip() == to.ip() { Err(NoAnswer::Own) } else { Ok(()) }
 }
 
-fn socket_address(target: &Target) -> Result<SocketAddr, Silence> {
+fn socket_address(target: &Target) -> Result<SocketAddr, NoAnswer> {
     let port = target.port.unwrap_or(0);
     match (target.address, &target.zone) {
         (IpAddr::V6(address), Some(zone)) => {
-            let no_interface = |_| Silence::NoInterface(zone.clone());
+            let no_interface = |_| NoAnswer::NoInterface(zone.clone());
             // Each time: it may have come, or be another one.
             let index = if_nametoindex(zone.as_str()).map_err(no_interface)?;
             Ok(SocketAddrV6::new(address, port, 0, index).into())

@@ -11,15 +11,15 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use tokio::net::UdpSocket;
 use vipd_common::wire::checksum::Checksum;
 
-use super::Silence;
+use super::NoAnswer;
 
 /// Waits for the answer to one echo request.
-pub async fn ask(to: SocketAddr) -> Result<(), Silence> {
+pub async fn ask(to: SocketAddr) -> Result<(), NoAnswer> {
     let socket = open(to.ip())?;
     // Now it hears of that station only.
     socket.connect(to).await?;
     if socket.local_addr()?.ip() == to.ip() {
-        return Err(Silence::Own);
+        return Err(NoAnswer::Own);
     }
     let question = Echo::random();
     socket.send(&question.request(to.is_ipv4())).await?;

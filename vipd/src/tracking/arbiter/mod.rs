@@ -6,20 +6,20 @@ mod echo;
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::{Told, counter::Counter, result::Health};
+use super::{NewsContent, counter::Counter, result::Health};
 use crate::resources::PATIENCE;
 
 use ask::ask;
 use vipd_config::{Arbiter, Target};
 
-pub use ask::Silence;
+pub use ask::NoAnswer;
 
 /// State of one target.
 #[derive(Clone, Debug)]
 pub struct TargetState {
     pub target: Target,
     /// Round-trip time of the last answer, or why there was none; `None` before the first request.
-    pub last: Option<Result<Duration, Silence>>,
+    pub last: Option<Result<Duration, NoAnswer>>,
     pub answered_at: Option<Instant>,
     pub asked: u64,
     pub answered: u64,
@@ -31,15 +31,15 @@ impl TargetState {
     }
 
     /// Whether it counts as answering. A target that could not be asked keeps its result for a while.
-    fn counts(&self, answer: &Result<Duration, Silence>) -> bool {
+    fn counts(&self, answer: &Result<Duration, NoAnswer>) -> bool {
         match answer {
             Ok(_) => true,
-            Err(Silence::NotAsked(_)) => self.answered_at.is_some_and(|at| at.elapsed() < PATIENCE),
+            Err(NoAnswer::NotAsked(_)) => self.answered_at.is_some_and(|at| at.elapsed() < PATIENCE),
             Err(_) => false,
         }
     }
 
-    fn take(&mut self, arbiter: &str, answer: Result<Duration, Silence>) {
+    fn take(&mut self, arbiter: &str, answer: Result<Duration, NoAnswer>) {
         self.asked += 1;
         if answer.is_ok() {
             self.answered += 1;
@@ -85,7 +85,7 @@ impl Round {
 }
 
 /// Asks for ever, and starts in `health`.
-pub async fn watch(arbiter: Arbiter, health: Health, tell: impl Fn(Told)) {
+pub async fn watch(arbiter: Arbiter, health: Health, tell: impl Fn(NewsContent)) {
     let mut counter = Counter::of_arbiter(&arbiter, health);
     let mut states: Vec<TargetState> = arbiter.targets.iter().cloned().map(TargetState::new).collect();
     let mut next = Instant::now();
@@ -100,10 +100,10 @@ pub async fn watch(arbiter: Arbiter, health: Health, tell: impl Fn(Told)) {
             states[i].take(&arbiter.name, answer);
             if let Some(health) = result.and_then(|reached| counter.take(reached)) {
                 report(&arbiter, &round, health);
-                tell(Told::Health(health));
+                tell(NewsContent::Health(health));
             }
         }
-        tell(Told::Targets(states.clone()));
+        tell(NewsContent::Targets(states.clone()));
         // After a standstill one round is enough.
         next = (next + arbiter.interval).max(Instant::now());
     }
@@ -163,7 +163,7 @@ mod tests {
         assert!(!state.counts(&Err(short().into())), "it was never reached");
         state.take("test", Ok(Duration::from_millis(1)));
         assert!(state.counts(&Err(short().into())));
-        assert!(!state.counts(&Err(Silence::Late)));
+        assert!(!state.counts(&Err(NoAnswer::Late)));
         state.answered_at = Instant::now().checked_sub(PATIENCE);
         assert!(!state.counts(&Err(short().into())), "for so long it was not reached");
     }

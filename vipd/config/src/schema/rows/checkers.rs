@@ -4,7 +4,7 @@ use super::common::*;
 use crate::schema::{
     grammar::{
         Arg::{self, Many, Named, One, Opt},
-        Kind::{Address, Choice, Hex, Interface, Of, StatusCodes, Text, Whole},
+        WordKind::{Address, Choice, Hex, Interface, Of, StatusCodes, Text, Whole},
     },
     keyword::{Block, Inside::Statements, Keyword},
 };
@@ -60,7 +60,7 @@ pub const URL: &[Keyword] = &[
 ];
 
 pub const MISC_CHECK: &[Keyword] = &[
-    has("misc_path", &[One(crate::schema::grammar::Kind::Command)]).required(),
+    has("misc_path", &[One(crate::schema::grammar::WordKind::Command)]).required(),
     has("misc_timeout", SECONDS),
     has("misc_dynamic", NOTHING),
     has("user", ACCOUNT),

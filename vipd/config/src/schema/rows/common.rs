@@ -5,29 +5,29 @@
 use crate::{
     model::xdp::XdpMode,
     schema::{
-        grammar::{Arg, Kind},
-        keyword::{Block, Engine, Form, Inside, Keyword, Status},
+        grammar::{Arg, WordKind},
+        keyword::{Block, Engine, Inside, Keyword, KeywordForm, Support},
     },
 };
 
 use Arg::{Any, Many, Named, One, Opt};
-use Kind::{Account, Command, Flag, Name, Of, Text, Whole};
+use WordKind::{Account, Command, Flag, Name, Of, Text, Whole};
 
 pub const fn block(name: &'static str, block: Block) -> Keyword {
-    row(name, true, Status::Supported(Form::Block(block)))
+    row(name, true, Support::Supported(KeywordForm::Block(block)))
 }
 
-pub const fn value(name: &'static str, default: Option<&'static str>, form: Form) -> Keyword {
-    Keyword { default, ..row(name, false, Status::Supported(form)) }
+pub const fn value(name: &'static str, default: Option<&'static str>, form: KeywordForm) -> Keyword {
+    Keyword { default, ..row(name, false, Support::Supported(form)) }
 }
 
 pub const fn no_effect(name: &'static str, takes: &'static [Arg], reason: &'static str) -> Keyword {
-    row(name, false, Status::NoEffect { reason, takes })
+    row(name, false, Support::NoEffect { reason, takes })
 }
 
 /// Without an engine.
 pub const fn later(name: &'static str, takes: &'static [Arg], advice: &'static str) -> Keyword {
-    row(name, false, Status::Grammar { takes, inside: Inside::Nothing, engine: Engine::Missing(advice) })
+    row(name, false, Support::Grammar { takes, inside: Inside::Nothing, engine: Engine::Missing(advice) })
 }
 
 /// Without an engine, with braces.
@@ -37,17 +37,17 @@ pub const fn later_block(
     inside: Inside,
     advice: &'static str,
 ) -> Keyword {
-    row(name, true, Status::Grammar { takes, inside, engine: Engine::Missing(advice) })
+    row(name, true, Support::Grammar { takes, inside, engine: Engine::Missing(advice) })
 }
 
 /// With an engine.
 pub const fn does(name: &'static str, takes: &'static [Arg]) -> Keyword {
-    row(name, false, Status::Grammar { takes, inside: Inside::Nothing, engine: Engine::Present })
+    row(name, false, Support::Grammar { takes, inside: Inside::Nothing, engine: Engine::Present })
 }
 
 /// With an engine, with braces.
 pub const fn does_block(name: &'static str, takes: &'static [Arg], inside: Inside) -> Keyword {
-    row(name, true, Status::Grammar { takes, inside, engine: Engine::Present })
+    row(name, true, Support::Grammar { takes, inside, engine: Engine::Present })
 }
 
 /// Without an engine, and not to be done without.
@@ -58,26 +58,26 @@ pub const fn needed(
     advice: &'static str,
 ) -> Keyword {
     let block = !matches!(inside, Inside::Nothing);
-    row(name, block, Status::Grammar { takes, inside, engine: Engine::Needed(advice) })
+    row(name, block, Support::Grammar { takes, inside, engine: Engine::Needed(advice) })
 }
 
 pub const NOTHING_INSIDE: Inside = Inside::Nothing;
 
 /// Inside a block that is read by grammars.
 pub const fn has(name: &'static str, takes: &'static [Arg]) -> Keyword {
-    row(name, false, Status::Grammar { takes, inside: Inside::Nothing, engine: Engine::OfBlock })
+    row(name, false, Support::Grammar { takes, inside: Inside::Nothing, engine: Engine::OfBlock })
 }
 
 pub const fn has_block(name: &'static str, takes: &'static [Arg], inside: Inside) -> Keyword {
-    row(name, true, Status::Grammar { takes, inside, engine: Engine::OfBlock })
+    row(name, true, Support::Grammar { takes, inside, engine: Engine::OfBlock })
 }
 
 /// A word of a line that would mean something else without it.
 pub const fn not_yet(name: &'static str, advice: &'static str) -> Keyword {
-    row(name, false, Status::NotYet(advice))
+    row(name, false, Support::NotYet(advice))
 }
 
-const fn row(name: &'static str, block: bool, status: Status) -> Keyword {
+const fn row(name: &'static str, block: bool, status: Support) -> Keyword {
     Keyword {
         name,
         means: name,
@@ -121,12 +121,12 @@ impl Keyword {
 }
 
 /// Sets what `means` sets.
-pub const fn synonym(name: &'static str, means: &'static str, form: Form) -> Keyword {
+pub const fn synonym(name: &'static str, means: &'static str, form: KeywordForm) -> Keyword {
     value(name, None, form).means(means)
 }
 
 pub const fn refused(name: &'static str, reason: &'static str) -> Keyword {
-    row(name, false, Status::Refused(reason))
+    row(name, false, Support::Refused(reason))
 }
 
 pub const NOTHING: &[Arg] = &[];
@@ -135,9 +135,9 @@ pub const MAYBE_TEXT: &[Arg] = &[Opt(Text)];
 pub const TEXTS: &[Arg] = &[Many(Text)];
 pub const NAME: &[Arg] = &[One(Name)];
 pub const SWITCH: &[Arg] = &[Opt(Flag)];
-pub const INTERFACE: &[Arg] = &[One(Kind::Interface)];
-pub const INTERFACES: &[Arg] = &[Many(Kind::Interface)];
-pub const ADDRESS: &[Arg] = &[One(Kind::Address)];
+pub const INTERFACE: &[Arg] = &[One(WordKind::Interface)];
+pub const INTERFACES: &[Arg] = &[Many(WordKind::Interface)];
+pub const ADDRESS: &[Arg] = &[One(WordKind::Address)];
 /// With the user and group that it runs as.
 pub const COMMAND: &[Arg] = &[One(Command), Opt(Account), Opt(Account)];
 pub const MAYBE_COMMAND: &[Arg] = &[Opt(Command), Opt(Account), Opt(Account)];
@@ -149,16 +149,16 @@ pub const PORT: &[Arg] = &[One(Whole { min: 0, max: 65_535 })];
 pub const COUNT: &[Arg] = &[One(ANY)];
 pub const INSTANCES: &[Arg] = &[Many(Of("vrrp_instance"))];
 /// Seconds that nobody exceeds.
-pub const SECONDS: &[Arg] = &[One(Kind::Seconds { min_us: 0, max_us: 1_000_000_000_000 })];
+pub const SECONDS: &[Arg] = &[One(WordKind::Seconds { min_us: 0, max_us: 1_000_000_000_000 })];
 /// Every whole number that keepalived stores.
-pub const ANY: Kind = Whole { min: 0, max: u32::MAX as i64 };
+pub const ANY: WordKind = Whole { min: 0, max: u32::MAX as i64 };
 
 /// Lines of `track_*` in an instance or a group.
 pub const TRACK_SCRIPT: &[Arg] = &[One(Of("vrrp_script")), WEIGHT_253];
-pub const TRACK_INTERFACE: &[Arg] = &[One(Kind::Interface), WEIGHT_253];
+pub const TRACK_INTERFACE: &[Arg] = &[One(WordKind::Interface), WEIGHT_253];
 /// Without a weight nothing depends on it.
 pub const HEARTBEAT_INTERFACE: &[Arg] =
-    &[One(Kind::Interface), Named(&[("weight", &[One(Whole { min: -253, max: 253 })])])];
+    &[One(WordKind::Interface), Named(&[("weight", &[One(Whole { min: -253, max: 253 })])])];
 pub const TRACKED_FILE: &[Arg] = &[One(Of("track_file")), WEIGHT_254];
 pub const TRACKED_PROCESS: &[Arg] = &[One(Of("vrrp_track_process")), WEIGHT_254];
 pub const TRACK_ARBITER: &[Arg] = &[One(Of("arbiter"))];
@@ -169,10 +169,10 @@ const WEIGHT_254: Arg =
     Named(&[("weight", &[One(Whole { min: -254, max: 254 })]), ("reverse", NOTHING), ("noreverse", NOTHING)]);
 
 /// Seconds, or `off`.
-pub const SELF_PROBE: Form = Form::Named { of: &[("off", 0)], min: 1, max: DAY_S };
+pub const SELF_PROBE: KeywordForm = KeywordForm::Named { of: &[("off", 0)], min: 1, max: DAY_S };
 
 /// Where the program runs, on these interfaces; without one on all that no other line names.
-pub const XDP_MODE: &[Arg] = &[One(Kind::Choice(XdpMode::NAMES)), Any(Kind::Interface)];
+pub const XDP_MODE: &[Arg] = &[One(WordKind::Choice(XdpMode::NAMES)), Any(WordKind::Interface)];
 
 pub const LEASES: &[&str] = &["strict", "overlap"];
 pub const DAY_S: u32 = 86_400;

@@ -6,12 +6,12 @@ use super::common::*;
 use crate::schema::{
     grammar::{
         Arg::{self, Named, One, Opt},
-        Kind,
+        WordKind,
     },
-    keyword::{Form, Inside::Lines, Keyword},
+    keyword::{Inside::Lines, Keyword, KeywordForm},
 };
 
-use Form::{Choice, Decimal, Flag, Multicast, Seconds, Text, Whole};
+use KeywordForm::{Choice, Decimal, Flag, Multicast, Seconds, Text, Whole};
 
 /// What instances take from here unless they say it themselves has the name of this row in theirs, as `global`.
 pub const GLOBAL_DEFS: &[Keyword] = &[
@@ -33,7 +33,7 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     value("v3_checksum_as_v2", Some("off"), Flag),
     value("vrrp_check_unicast_src", Some("on"), Flag),
     value("vrrp_strict", Some("off"), Flag),
-    value("include_check", None, Form::IncludeCheck),
+    value("include_check", None, KeywordForm::IncludeCheck),
     // vipd's own; keepalived has no lease.
     value("lease", Some("overlap"), Choice(LEASES)),
     // vipd's own as well: keepalived looks for no rival that is silent.
@@ -41,11 +41,11 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     does("notify_conflict", COMMAND),
     // And this: keepalived has no program in the kernel.
     does("xdp_mode", XDP_MODE).many(),
-    does("metrics_listen", &[One(Kind::Listen)]),
-    does("status_group", &[One(Kind::Account)]),
+    does("metrics_listen", &[One(WordKind::Listen)]),
+    does("status_group", &[One(WordKind::Account)]),
     does_block("notification_email", NOTHING, Lines(TEXTS)),
     does("notification_email_from", TEXT),
-    does("smtp_server", &[One(Kind::Text), Opt(Kind::Whole { min: 1, max: 65_535 })]),
+    does("smtp_server", &[One(WordKind::Text), Opt(WordKind::Whole { min: 1, max: 65_535 })]),
     does("smtp_helo_name", TEXT),
     does("smtp_connect_timeout", SECONDS),
     does("smtp_alert", SWITCH),
@@ -62,8 +62,8 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     later("shutdown_script_timeout", SCRIPT_TIMEOUT, SCRIPT),
     later("use_symlink_paths", SWITCH, SCRIPT),
     later("set_supplementary_groups", NOTHING, SCRIPT),
-    no_effect("max_auto_priority", &[Opt(Kind::Whole { min: -1, max: 99 })], SCHEDULING),
-    no_effect("min_auto_priority_delay", &[One(Kind::Whole { min: 1, max: 10_000_000 })], SCHEDULING),
+    no_effect("max_auto_priority", &[Opt(WordKind::Whole { min: -1, max: 99 })], SCHEDULING),
+    no_effect("min_auto_priority_delay", &[One(WordKind::Whole { min: 1, max: 10_000_000 })], SCHEDULING),
     no_effect("vrrp_priority", NICE, SCHEDULING),
     no_effect("checker_priority", NICE, SCHEDULING),
     no_effect("bfd_priority", NICE, SCHEDULING),
@@ -88,7 +88,7 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     no_effect("checker_process_name", TEXT, ONE_PROCESS),
     no_effect("lvs_process_name", TEXT, ONE_PROCESS),
     no_effect("bfd_process_name", TEXT, ONE_PROCESS),
-    no_effect("umask", &[Arg::Any(Kind::Text)], "what vipd makes is for its owner, or its group, alone"),
+    no_effect("umask", &[Arg::Any(WordKind::Text)], "what vipd makes is for its owner, or its group, alone"),
     no_effect("random_seed", COUNT, "`_RANDOM` takes its numbers from the kernel"),
     no_effect("tmp_config_directory", TEXT, "vipd keeps the configuration in memory"),
     later("config_save_dir", TEXT, REMOVE),
@@ -106,7 +106,7 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     later("vrrp_delay_after_boot", SECONDS, REMOVE),
     later("log_unknown_vrids", NOTHING, REMOVE),
     no_effect("disable_local_igmp", NOTHING, "vipd joins the group on the interfaces of its instances only"),
-    does("dynamic_interfaces", &[Opt(Kind::Choice(&["allow_if_changes"]))]),
+    does("dynamic_interfaces", &[Opt(WordKind::Choice(&["allow_if_changes"]))]),
     later("default_interface", INTERFACE, STATIC),
     no_effect("vrrp_rx_bufs_policy", TEXT, BUFFERS),
     no_effect("vrrp_rx_bufs_multiplier", COUNT, BUFFERS),
@@ -116,8 +116,8 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     no_effect("vrrp_netlink_monitor_rcv_bufs_force", SWITCH, BUFFERS),
     no_effect("process_monitor_rcv_bufs", COUNT, BUFFERS),
     no_effect("process_monitor_rcv_bufs_force", SWITCH, BUFFERS),
-    no_effect("vrrp_iptables", &[Opt(Kind::Text), Opt(Kind::Text)], NO_FIREWALL),
-    no_effect("vrrp_ipsets", &[Arg::Any(Kind::Text)], NO_FIREWALL),
+    no_effect("vrrp_iptables", &[Opt(WordKind::Text), Opt(WordKind::Text)], NO_FIREWALL),
+    no_effect("vrrp_ipsets", &[Arg::Any(WordKind::Text)], NO_FIREWALL),
     no_effect("nftables", MAYBE_TEXT, NO_FIREWALL),
     no_effect("nftables_priority", PRIORITY, NO_FIREWALL),
     no_effect("nftables_ifindex", NOTHING, NO_FIREWALL),
@@ -159,7 +159,7 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     later("enable_dbus", NOTHING, REMOVE),
     later("dbus_service_name", TEXT, REMOVE),
     later("dbus_no_interface_name", NOTHING, REMOVE),
-    does("json_version", &[One(Kind::Whole { min: 1, max: 2 })]),
+    does("json_version", &[One(WordKind::Whole { min: 1, max: 2 })]),
     does("data_use_instance", SWITCH),
     does("state_dump_file", TEXT),
     does("stats_dump_file", TEXT),
@@ -170,30 +170,30 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     later("reload_file", MAYBE_TEXT, REMOVE),
 ];
 
-const SCRIPT_TIMEOUT: &[Arg] = &[One(Kind::Whole { min: 1, max: 1_000 })];
-const NICE: &[Arg] = &[One(Kind::Whole { min: -20, max: 19 })];
-const REAL_TIME: &[Arg] = &[One(Kind::Whole { min: 1, max: 99 })];
-const CPUS: &[Arg] = &[Arg::Many(Kind::Whole { min: 0, max: 1_023 })];
-const PRIORITY: &[Arg] = &[One(Kind::Whole { min: i32::MIN as i64, max: i32::MAX as i64 })];
-const FLUSH: &[Arg] = &[Opt(Kind::Choice(&["VS"]))];
+const SCRIPT_TIMEOUT: &[Arg] = &[One(WordKind::Whole { min: 1, max: 1_000 })];
+const NICE: &[Arg] = &[One(WordKind::Whole { min: -20, max: 19 })];
+const REAL_TIME: &[Arg] = &[One(WordKind::Whole { min: 1, max: 99 })];
+const CPUS: &[Arg] = &[Arg::Many(WordKind::Whole { min: 0, max: 1_023 })];
+const PRIORITY: &[Arg] = &[One(WordKind::Whole { min: i32::MIN as i64, max: i32::MAX as i64 })];
+const FLUSH: &[Arg] = &[Opt(WordKind::Choice(&["VS"]))];
 /// 31 days.
-const LVS_TIMEOUT: &[Arg] = &[One(Kind::Whole { min: 0, max: 31 * DAY_S as i64 })];
+const LVS_TIMEOUT: &[Arg] = &[One(WordKind::Whole { min: 0, max: 31 * DAY_S as i64 })];
 const LVS_SYNC: &[Arg] = &[
-    One(Kind::Interface),
+    One(WordKind::Interface),
     Arg::Either(
         &[
-            ("inst", &[One(Kind::Of("vrrp_instance")), LVS_SYNC_REST]),
+            ("inst", &[One(WordKind::Of("vrrp_instance")), LVS_SYNC_REST]),
             ("id", &[One(LVS_OCTET), LVS_SYNC_REST]),
             ("maxlen", &[One(LVS_PORT), LVS_SYNC_REST]),
             ("port", &[One(LVS_PORT), LVS_SYNC_REST]),
             ("ttl", &[One(LVS_OCTET), LVS_SYNC_REST]),
-            ("group", &[One(Kind::Address), LVS_SYNC_REST]),
+            ("group", &[One(WordKind::Address), LVS_SYNC_REST]),
         ],
-        &[Opt(Kind::Of("vrrp_instance")), LVS_SYNC_REST],
+        &[Opt(WordKind::Of("vrrp_instance")), LVS_SYNC_REST],
     ),
 ];
-const LVS_OCTET: Kind = Kind::Whole { min: 0, max: 255 };
-const LVS_PORT: Kind = Kind::Whole { min: 0, max: 65_535 };
+const LVS_OCTET: WordKind = WordKind::Whole { min: 0, max: 255 };
+const LVS_PORT: WordKind = WordKind::Whole { min: 0, max: 65_535 };
 const LVS_SYNC_REST: Arg = Named(&[
     ("id", OCTET),
     ("maxlen", PORT),
@@ -204,7 +204,7 @@ const LVS_SYNC_REST: Arg = Named(&[
 ]);
 /// Seconds, for all interfaces if so said.
 pub const EXTRA: &[Arg] = &[Arg::Either(&[("all", DAY)], DAY)];
-const DAY: &[Arg] = &[One(Kind::Whole { min: 0, max: DAY_S as i64 })];
+const DAY: &[Arg] = &[One(WordKind::Whole { min: 0, max: DAY_S as i64 })];
 
 const AFFINITY: &str = "set it where vipd is started, as with CPUAffinity= of systemd";
 const ONE_PROCESS: &str = "vipd is one process";

@@ -4,7 +4,7 @@ use super::common::*;
 use crate::schema::{
     grammar::{
         Arg::{self, Named, One, Opt},
-        Kind::{self, Interface, Seconds},
+        WordKind::{self, Interface, Seconds},
     },
     keyword::{Inside::Lines, Keyword},
 };
@@ -40,7 +40,7 @@ pub const GARP_GROUP: &[Keyword] = &[
 
 /// Seconds before a link counts as down, and as up.
 pub const DELAY_LINE: &[Arg] = &[One(Interface), One(DELAY), Opt(DELAY)];
-const DELAY: Kind = Seconds { min_us: 0, max_us: 255_000_000 };
+const DELAY: WordKind = Seconds { min_us: 0, max_us: 255_000_000 };
 pub const LINKBEAT_LINE: &[Arg] =
     &[One(Interface), Named(&[("MII", NOTHING), ("ETHTOOL", NOTHING), ("IOCTL", NOTHING)])];
 const PACING: &[Arg] = &[One(Seconds { min_us: 0, max_us: 1_000_000_000 })];

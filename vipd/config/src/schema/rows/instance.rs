@@ -7,16 +7,18 @@ use super::{
 use crate::schema::{
     grammar::{
         Arg::{self, One, Opt},
-        Kind,
+        WordKind,
     },
     keyword::{
-        Block, Form,
+        Block,
         Inside::{Lines, Statements},
-        Keyword,
+        Keyword, KeywordForm,
     },
 };
 
-use Form::{Bare, Choice, Decimal, Flag, Interface, Multicast, NotFlag, Seconds, Text, Unicast, Vmac, Whole};
+use KeywordForm::{
+    Bare, Choice, Decimal, Flag, Interface, Multicast, NotFlag, Seconds, Text, Unicast, Vmac, Whole,
+};
 
 pub const INSTANCE: &[Keyword] = &[
     value("state", Some("BACKUP"), Choice(STATES)),
@@ -90,9 +92,9 @@ pub const INSTANCE: &[Keyword] = &[
     does("vip_visible", SWITCH),
     does("fence_script", COMMAND),
     does("fence_timeout", FENCE_TIMEOUT),
-    does("fence_failed", &[One(Kind::Choice(&["wait", "take_over"]))]),
+    does("fence_failed", &[One(WordKind::Choice(&["wait", "take_over"]))]),
     refused("use_vmac_addr", "write `use_vmac`: the virtual MAC is for all addresses of an instance"),
-    no_effect("use_ipvlan", &[Arg::Any(Kind::Text)], NO_INTERFACE),
+    no_effect("use_ipvlan", &[Arg::Any(WordKind::Text)], NO_INTERFACE),
     no_effect("garp_extra_if", EXTRA, NO_INTERFACE),
     no_effect("vmac_garp_intvl", EXTRA, NO_INTERFACE),
     needed("auth_hmac", NOTHING, Statements(Block::AuthHmac), REMOVE),
@@ -110,7 +112,7 @@ pub const INSTANCE: &[Keyword] = &[
     no_effect("promote_secondaries", NOTHING, NO_ADDRESS),
     no_effect(
         "debug",
-        &[One(Kind::Whole { min: 0, max: 4 })],
+        &[One(WordKind::Whole { min: 0, max: 4 })],
         "how much vipd logs is set when it is started",
     ),
 ];
@@ -119,19 +121,19 @@ pub const AUTHENTICATION: &[Keyword] =
     &[value("auth_type", None, Choice(AUTH_TYPES)), value("auth_pass", None, Text)];
 
 pub const AUTH_HMAC: &[Keyword] = &[
-    has("key", &[One(OCTET_FROM_1), One(Kind::Secret)]),
+    has("key", &[One(OCTET_FROM_1), One(WordKind::Secret)]),
     has("active_key", &[One(OCTET_FROM_1)]),
-    has("anti_replay", &[One(Kind::Choice(&["time", "monotonic"]))]),
+    has("anti_replay", &[One(WordKind::Choice(&["time", "monotonic"]))]),
     has("time_window", COUNT),
-    has("mode", &[One(Kind::Choice(&["enforce", "permissive", "receive-only"]))]),
+    has("mode", &[One(WordKind::Choice(&["enforce", "permissive", "receive-only"]))]),
 ];
-const OCTET_FROM_1: Kind = Kind::Whole { min: 1, max: 255 };
+const OCTET_FROM_1: WordKind = WordKind::Whole { min: 1, max: 255 };
 
 /// Bursts that `vrrp_min_garp` makes one.
 const MIN_GARP: &[&str] = &["vrrp_min_garp"];
 /// In steps of a millisecond.
-const FENCE_TIMEOUT: &[Arg] = &[One(Kind::Seconds { min_us: 100_000, max_us: 3_600_000_000 })];
+const FENCE_TIMEOUT: &[Arg] = &[One(WordKind::Seconds { min_us: 100_000, max_us: 3_600_000_000 })];
 const STATES: &[&str] = &["MASTER", "BACKUP"];
 const AUTH_TYPES: &[&str] = &["PASS", "AH"];
-const LATE: &[Arg] = &[Opt(Kind::Whole { min: 1, max: 254 })];
+const LATE: &[Arg] = &[Opt(WordKind::Whole { min: 1, max: 254 })];
 const LATE_TIMER: &str = "vipd steps down when it wakes up without its lease";

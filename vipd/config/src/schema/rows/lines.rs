@@ -1,9 +1,9 @@
 //! The rows of what may stand on a line of addresses, peers, routes or rules.
 
 use super::common::*;
-use crate::schema::keyword::{Form, Keyword};
+use crate::schema::keyword::{Keyword, KeywordForm};
 
-use Form::{Bare, Choice, Interface, Mark, Named, Network, Stands, Unicast, Whole};
+use KeywordForm::{Bare, Choice, Interface, Mark, Named, Network, Stands, Unicast, Whole};
 
 pub const VIP_OPTION: &[Keyword] = &[
     value("dev", None, Interface),
@@ -143,8 +143,9 @@ pub const RULE: &[Keyword] = &[
 ];
 
 /// 0 is no table. Names of `rt_tables` differ from machine to machine, numbers do not.
-const TABLE: Form = Named { of: &[("main", 254), ("local", 255), ("default", 253)], min: 1, max: u32::MAX };
-const NUMBER: Form = Whole { min: 0, max: u32::MAX };
+const TABLE: KeywordForm =
+    Named { of: &[("main", 254), ("local", 255), ("default", 253)], min: 1, max: u32::MAX };
+const NUMBER: KeywordForm = Whole { min: 0, max: u32::MAX };
 /// `rtnetlink.h`.
 const SCOPES: &[(&str, u32)] =
     &[("global", 0), ("universe", 0), ("site", 200), ("link", 253), ("host", 254), ("nowhere", 255)];

@@ -4,7 +4,7 @@ use super::common::*;
 use crate::schema::{
     grammar::{
         Arg::{self, Either, Named, One, Opt},
-        Kind::{self, Address, Choice, Netmask, Of, Range, Whole},
+        WordKind::{self, Address, Choice, Netmask, Of, Range, Whole},
     },
     keyword::{Block, Inside::Statements, Keyword},
 };
@@ -90,10 +90,10 @@ pub const REAL_SERVER: &[Keyword] = &[
 ];
 
 pub const SSL: &[Keyword] =
-    &[has("password", &[One(Kind::Secret)]), has("ca", TEXT), has("certificate", TEXT), has("key", TEXT)];
+    &[has("password", &[One(WordKind::Secret)]), has("ca", TEXT), has("certificate", TEXT), has("key", TEXT)];
 
-const MARK: Kind = Whole { min: 1, max: u32::MAX as i64 };
-pub const PORT_NUMBER: Kind = Whole { min: 0, max: 65_535 };
+const MARK: WordKind = Whole { min: 1, max: u32::MAX as i64 };
+pub const PORT_NUMBER: WordKind = Whole { min: 0, max: 65_535 };
 const WEIGHT: &[Arg] = &[One(Whole { min: 0, max: i32::MAX as i64 })];
 const SERVER: &[Arg] = &[One(Address), Opt(PORT_NUMBER)];
 const ALGORITHM: &[Arg] = &[One(Choice(&[

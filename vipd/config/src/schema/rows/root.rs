@@ -2,7 +2,7 @@
 
 use super::{common::*, groups, lvs};
 use crate::schema::{
-    grammar::{Arg::One, Kind::Whole},
+    grammar::{Arg::One, WordKind::Whole},
     keyword::{
         Block,
         Inside::{Lines, LinesOf, Statements},

@@ -4,7 +4,9 @@ use super::common::*;
 use crate::schema::{
     grammar::{
         Arg::{self, Many, Named, One, Opt},
-        Kind::{Address, Choice, Command, Flag, Millis, Seconds, Service, ShellWord, Station, Text, Whole},
+        WordKind::{
+            Address, Choice, Command, Flag, Millis, Seconds, Service, ShellWord, Station, Text, Whole,
+        },
     },
     keyword::Keyword,
 };

@@ -27,12 +27,12 @@ pub(super) struct Backup {
     pub on_expiry: Reason,
     /// The timer was found to be late, and set once more.
     pub reprieved: bool,
-    pub fence: Fence,
+    pub fence: FenceState,
 }
 
 /// Whether a master that is not heard any more is known to serve no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fence {
+pub(super) enum FenceState {
     Unknown,
     /// The timer has fired, and waits for the answer to this question.
     Asked(u64),
@@ -55,7 +55,7 @@ impl Backup {
             preempt_at: None,
             on_expiry: Reason::MasterDown,
             reprieved: false,
-            fence: Fence::Unknown,
+            fence: FenceState::Unknown,
         }
     }
 
@@ -76,7 +76,7 @@ impl Backup {
             return self;
         }
         self.began = self.began.min(advert.received_at);
-        if let Fence::Asked(_) = std::mem::replace(&mut self.fence, Fence::Unknown) {
+        if let FenceState::Asked(_) = std::mem::replace(&mut self.fence, FenceState::Unknown) {
             // The timer fired before the question, and is not late now.
             self.down_at = self.down_at.max(advert.received_at);
         }
@@ -154,9 +154,10 @@ impl Backup {
         }
         let wait = Self { preempt_at: self.preempt_at.filter(|_| settings.preempts()), ..self };
         let mut wait = wait.with_priority(settings, before.priority, now);
-        if before.fence && !settings.fence && matches!(wait.fence, Fence::Asked(_) | Fence::Failed) {
+        if before.fence && !settings.fence && matches!(wait.fence, FenceState::Asked(_) | FenceState::Failed)
+        {
             // The timer had fired before the first question: it has waited long enough.
-            (wait.fence, wait.down_at) = (Fence::Unknown, now);
+            (wait.fence, wait.down_at) = (FenceState::Unknown, now);
         }
         wait
     }

@@ -23,12 +23,12 @@ pub(super) struct Master {
     pub refresh_announce: Option<Instant>,
     /// It has said goodbye, and is the master again with its next advert if nobody takes over before.
     pub yielding: bool,
-    pub rival: Rival,
+    pub rival: RivalLimits,
 }
 
 /// What rivals make a master do, and how often it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rival {
+pub(super) struct RivalLimits {
     /// From when on an advert may be answered at once.
     advert_after: Instant,
     /// An advert that came too early for `advert_after` and is sent then, unless another goes out before.
@@ -54,7 +54,7 @@ impl Master {
             second_announce: after(now, settings.garp.master_delay, settings.garp.master_repeat),
             refresh_announce: after(now, settings.garp.master_refresh, settings.garp.master_refresh_repeat),
             yielding: false,
-            rival: Rival {
+            rival: RivalLimits {
                 advert_after: now,
                 trailing_advert: None,
                 // The takeover itself announces.
@@ -143,7 +143,7 @@ impl Master {
     }
 }
 
-impl Rival {
+impl RivalLimits {
     /// Whether an advert may be sent at once because of a rival; if so, the next not before the spacing has passed.
     ///
     /// One that may not is sent when it may, so that no rival goes without an answer.

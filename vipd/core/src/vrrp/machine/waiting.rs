@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     Machine,
-    backup::{Backup, Fence},
+    backup::{Backup, FenceState},
     state::State,
 };
 use crate::{
@@ -57,21 +57,22 @@ impl Machine {
 
     /// Whether it is a backup that takes over only when its master is fenced, and that is not done.
     pub fn wants_fence(&self) -> bool {
-        let silent = |backup: Backup| backup.on_expiry == Reason::MasterDown && backup.fence != Fence::Done;
+        let silent =
+            |backup: Backup| backup.on_expiry == Reason::MasterDown && backup.fence != FenceState::Done;
         self.settings.fence && matches!(self.state, State::Backup(backup) if silent(backup))
     }
 
     /// A backup that waits for the answer to question `round`, or to none.
     pub fn await_fence(&mut self, round: u64) {
         if let State::Backup(backup) = &mut self.state {
-            backup.fence = Fence::Asked(round);
+            backup.fence = FenceState::Asked(round);
         }
     }
 
     /// The question it waits for the answer to, if nothing was heard since it was put.
     pub fn awaits_fence(&self) -> Option<u64> {
         match self.state {
-            State::Backup(Backup { fence: Fence::Asked(round), .. }) => Some(round),
+            State::Backup(Backup { fence: FenceState::Asked(round), .. }) => Some(round),
             _ => None,
         }
     }
@@ -81,7 +82,7 @@ impl Machine {
         if let State::Backup(backup) = &mut self.state {
             let wait = self.settings.master_down_interval(backup.interval);
             (backup.fence, backup.down_at) =
-                if done { (Fence::Done, now) } else { (Fence::Failed, now + wait) };
+                if done { (FenceState::Done, now) } else { (FenceState::Failed, now + wait) };
         }
     }
 }

@@ -10,9 +10,9 @@ fn at(ms: u64) -> Instant {
 }
 
 fn lines(count: usize) -> HeartbeatLinks {
-    let line = |i: usize| HeartbeatLink {
+    let line = |i: usize| LinkMonitor {
         interface: format!("eth{i}"),
-        health: Health::Well,
+        health: LinkHealth::Well,
         began: at(0),
         since: at(0),
         sends_fail: false,
@@ -22,12 +22,12 @@ fn lines(count: usize) -> HeartbeatLinks {
 }
 
 /// A line that is up, with an advert heard then.
-fn heard(ms: u64) -> Seen {
-    Seen { up: true, heard: at(ms) }
+fn heard(ms: u64) -> LinkSeen {
+    LinkSeen { up: true, heard: at(ms) }
 }
 
-const SILENT: Seen = Seen { up: true, heard: Instant::from_nanos(0) };
-const DOWN: Seen = Seen { up: false, heard: Instant::from_nanos(0) };
+const SILENT: LinkSeen = LinkSeen { up: true, heard: Instant::from_nanos(0) };
+const DOWN: LinkSeen = LinkSeen { up: false, heard: Instant::from_nanos(0) };
 
 fn backup(since_ms: u64) -> Option<Wait> {
     Some(Wait { since: at(since_ms), patience: PATIENCE })
@@ -39,11 +39,21 @@ fn a_line_is_lost_when_only_others_deliver() {
     for (what, now, seen, news) in [
         ("all deliver", 1_000, [heard(900), heard(900), heard(900)], &[][..]),
         ("two are silent, not for long", 3_800, [heard(3_700), heard(900), heard(900)], &[]),
-        ("for long", 3_900, [heard(3_800), heard(900), heard(900)], &[(1, News::Lost), (2, News::Lost)]),
+        (
+            "for long",
+            3_900,
+            [heard(3_800), heard(900), heard(900)],
+            &[(1, HeartbeatNews::Lost), (2, HeartbeatNews::Lost)],
+        ),
         ("it is told once", 7_000, [heard(6_900), heard(900), heard(900)], &[]),
-        ("one delivers again", 8_000, [heard(7_900), heard(7_900), heard(900)], &[(1, News::Heard)]),
-        ("the first falls silent", 12_000, [heard(7_900), heard(11_900), heard(900)], &[(0, News::Lost)]),
-        ("all are back", 13_000, [heard(12_900); 3], &[(0, News::Heard), (2, News::Heard)]),
+        ("one delivers again", 8_000, [heard(7_900), heard(7_900), heard(900)], &[(1, HeartbeatNews::Heard)]),
+        (
+            "the first falls silent",
+            12_000,
+            [heard(7_900), heard(11_900), heard(900)],
+            &[(0, HeartbeatNews::Lost)],
+        ),
+        ("all are back", 13_000, [heard(12_900); 3], &[(0, HeartbeatNews::Heard), (2, HeartbeatNews::Heard)]),
     ] {
         assert_eq!(lines.compare(&seen, backup(0), at(now)), news, "{what}");
     }
@@ -57,37 +67,43 @@ fn a_silent_master_loses_no_line() {
     assert_eq!(lines.compare(&[heard(900), heard(900)], backup(0), at(10_000)), []);
     // It speaks again, and is heard on one line a little earlier.
     assert_eq!(lines.compare(&[heard(11_000), heard(900)], backup(10_500), at(11_000)), []);
-    assert_eq!(lines.compare(&[heard(14_000), heard(900)], backup(10_500), at(14_000)), [(1, News::Lost)]);
+    assert_eq!(
+        lines.compare(&[heard(14_000), heard(900)], backup(10_500), at(14_000)),
+        [(1, HeartbeatNews::Lost)]
+    );
 }
 
 #[test]
 fn a_line_that_was_never_heard_has_its_time() {
     let mut lines = lines(2);
     assert_eq!(lines.compare(&[heard(2_900), SILENT], backup(0), at(2_900)), []);
-    assert_eq!(lines.compare(&[heard(3_000), SILENT], backup(0), at(3_000)), [(1, News::Lost)]);
+    assert_eq!(lines.compare(&[heard(3_000), SILENT], backup(0), at(3_000)), [(1, HeartbeatNews::Lost)]);
 }
 
 #[test]
 fn a_line_that_is_down_is_not_lost_and_begins_anew_when_it_is_up() {
     let mut lines = lines(2);
-    assert_eq!(lines.compare(&[heard(100), DOWN], backup(0), at(200)), [(1, News::Down)]);
+    assert_eq!(lines.compare(&[heard(100), DOWN], backup(0), at(200)), [(1, HeartbeatNews::Down)]);
     assert_eq!(lines.compare(&[heard(9_000), DOWN], backup(0), at(9_000)), []);
-    assert_eq!(lines.compare(&[heard(9_100), SILENT], backup(0), at(9_100)), [(1, News::Up)]);
+    assert_eq!(lines.compare(&[heard(9_100), SILENT], backup(0), at(9_100)), [(1, HeartbeatNews::Up)]);
     assert_eq!(lines.compare(&[heard(12_000), SILENT], backup(0), at(12_000)), []);
-    assert_eq!(lines.compare(&[heard(12_100), SILENT], backup(0), at(12_100)), [(1, News::Lost)]);
-    assert_eq!(lines.compare(&[heard(12_200), DOWN], backup(0), at(12_200)), [(1, News::Down)]);
+    assert_eq!(lines.compare(&[heard(12_100), SILENT], backup(0), at(12_100)), [(1, HeartbeatNews::Lost)]);
+    assert_eq!(lines.compare(&[heard(12_200), DOWN], backup(0), at(12_200)), [(1, HeartbeatNews::Down)]);
 }
 
 /// A master hears nobody; what it knew as a backup is forgotten without a word.
 #[test]
 fn only_a_backup_misses_adverts() {
     let mut lines = lines(2);
-    assert_eq!(lines.compare(&[heard(3_000), SILENT], backup(0), at(3_000)), [(1, News::Lost)]);
+    assert_eq!(lines.compare(&[heard(3_000), SILENT], backup(0), at(3_000)), [(1, HeartbeatNews::Lost)]);
     assert_eq!(lines.compare(&[heard(3_000), SILENT], None, at(4_000)), []);
     assert_eq!(lines.compare(&[heard(3_000), SILENT], None, at(60_000)), []);
     // A backup again: from then on.
     assert_eq!(lines.compare(&[heard(62_900), SILENT], backup(60_000), at(62_900)), []);
-    assert_eq!(lines.compare(&[heard(63_000), SILENT], backup(60_000), at(63_000)), [(1, News::Lost)]);
+    assert_eq!(
+        lines.compare(&[heard(63_000), SILENT], backup(60_000), at(63_000)),
+        [(1, HeartbeatNews::Lost)]
+    );
 }
 
 #[test]
