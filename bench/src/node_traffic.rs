@@ -25,7 +25,7 @@ const PART: &str = "Traffic through a node";
 const NODE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
 const SERVER: Ipv4Addr = Ipv4Addr::new(172, 16, 7, 100);
 /// Of one measurement.
-const SPAN: Duration = Duration::from_secs(2);
+const SPAN: Duration = Duration::from_secs(1);
 
 /// What the node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
         for role in [Role::Master, Role::Backup] {
             let versions = Version::in_turns(options, run)?;
             let mut fronts: Vec<Option<&Version>> = versions.iter().map(Some).chain([None]).collect();
-            let first = run % fronts.len();
+            let first = (run + std::process::id() as usize) % fronts.len();
             fronts.rotate_left(first);
             for version in fronts {
                 measure(version, role, report)?;

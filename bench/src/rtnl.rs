@@ -3,8 +3,8 @@
 use std::{
     fmt::Write,
     fs,
-    path::{Path, PathBuf},
-    process::Stdio,
+    path::Path,
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,8 +19,9 @@ use vipd_tests::Node;
 /// Links that one process makes and removes before the next one starts.
 const LINKS: usize = 500;
 /// Routes that are added and removed to see how long the lock takes to come.
-const ROUTES: usize = 20;
-const KINDS: [&str; 2] = ["dummy", "veth"];
+const ROUTES: usize = 250;
+/// A loop each. Every kernel of the lab makes veths.
+const LOOPS: [&str; 2] = ["one", "two"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lock {
@@ -51,19 +52,19 @@ pub struct Busy {
 }
 
 impl Busy {
-    /// One loop for each kind of link, in the namespace of the node.
+    /// In the namespace of the node.
     fn start(node: &Node) -> Result<Self> {
         let mut busy = Self { stop: Arc::default(), threads: Vec::new() };
-        for kind in KINDS {
-            let file = node.dir().join(format!("links-{kind}"));
-            fs::write(&file, links(kind, LINKS))?;
+        for name in LOOPS {
+            let file = node.dir().join(format!("links-{name}"));
+            fs::write(&file, links(name, LINKS))?;
             let stop = Arc::clone(&busy.stop);
-            busy.threads.push(node.ns().spawn("rtnl", move || make_and_remove(&file, &stop))?);
+            busy.threads.push(node.ns().spawn("rtnl", move || make_and_remove(name, &file, &stop))?);
         }
         // So that both are at it.
         thread::sleep(Duration::from_millis(50));
         for thread in &busy.threads {
-            ensure!(!thread.is_finished(), "a loop of links has ended: can the node make dummy and veth?");
+            ensure!(!thread.is_finished(), "a loop of links has ended: does this kernel make veths?");
         }
         Ok(busy)
     }
@@ -78,11 +79,11 @@ impl Drop for Busy {
     }
 }
 
-fn make_and_remove(file: &PathBuf, stop: &AtomicBool) -> Result<()> {
+fn make_and_remove(name: &str, file: &Path, stop: &AtomicBool) -> Result<()> {
     while !stop.load(Ordering::Relaxed) {
         // In the namespace that this thread is in.
-        let mut command = std::process::Command::new("ip");
-        let mut child = command.arg("-batch").arg(file).stdout(Stdio::null()).spawn().context("ip")?;
+        let mut child =
+            Command::new("ip").arg("-batch").arg(file).stdout(Stdio::null()).spawn().context("ip")?;
         let status = loop {
             if let Some(status) = child.try_wait()? {
                 break status;
@@ -90,8 +91,7 @@ fn make_and_remove(file: &PathBuf, stop: &AtomicBool) -> Result<()> {
             if stop.load(Ordering::Relaxed) {
                 child.kill()?;
                 child.wait()?;
-                // It may have been between the two.
-                return Ok(());
+                return remove(name);
             }
             thread::sleep(Duration::from_millis(5));
         };
@@ -100,12 +100,19 @@ fn make_and_remove(file: &PathBuf, stop: &AtomicBool) -> Result<()> {
     Ok(())
 }
 
-/// What `ip -batch` does. A link that an end in the middle has left goes first.
-fn links(kind: &str, count: usize) -> String {
+/// Removes what a loop has left that was ended between the two: a link goes with its peer.
+fn remove(name: &str) -> Result<()> {
+    let mut command = Command::new("ip");
+    // Mostly there is none.
+    command.args(["link", "delete", &format!("{name}-peer")]).stderr(Stdio::null()).status().context("ip")?;
+    Ok(())
+}
+
+/// What `ip -batch` does.
+fn links(name: &str, count: usize) -> String {
     let mut text = String::new();
     for i in 0..count {
-        let peer = if kind == "veth" { format!(" peer name {kind}-peer") } else { String::new() };
-        let _ = writeln!(text, "link add {kind}-{i} type {kind}{peer}\nlink delete {kind}-{i}");
+        let _ = writeln!(text, "link add {name}-{i} type veth peer name {name}-peer\nlink delete {name}-{i}");
     }
     text
 }
@@ -133,9 +140,9 @@ mod tests {
 
     #[test]
     fn each_link_is_made_and_removed() {
-        assert_eq!(links("dummy", 1), "link add dummy-0 type dummy\nlink delete dummy-0\n");
-        let veth = links("veth", 2);
-        assert_eq!(veth.lines().count(), 4);
-        assert!(veth.starts_with("link add veth-0 type veth peer name veth-peer\n"), "{veth}");
+        let text = links("one", 2);
+        assert_eq!(text.lines().count(), 4);
+        let first = "link add one-0 type veth peer name one-peer\nlink delete one-0\n";
+        assert!(text.starts_with(first), "{text}");
     }
 }

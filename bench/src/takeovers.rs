@@ -139,7 +139,7 @@ impl<'a> Pair<'a> {
     fn play(&mut self, end: End, lock: Lock, what: &str, report: &mut Report) -> Result<()> {
         let (old, new) = (self.master, 1 - self.master);
         // Announcements are over, and the backup has forgotten its start.
-        thread::sleep(self.interval * 5 + Duration::from_millis(self.vips.len() as u64 / 5));
+        thread::sleep(self.interval * 3 + Duration::from_millis(self.vips.len() as u64 / 5));
         let busy = lock.start(self.lab.node("links"))?;
         let route = route_takes(self.lab.node("client"))?;
         report.add(PART, what, self.version.name, "a route added or removed by ip", "ms", route);

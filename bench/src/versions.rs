@@ -24,13 +24,13 @@ pub struct Version {
 }
 
 impl Version {
-    /// In the order of a run: not always the same first.
+    /// In the order of a run: not always the same first, also where each run is a process that goes on from the one before.
     pub fn in_turns(options: &Options, run: usize) -> Result<Vec<Self>> {
         let mut versions = vec![Self::new(AFTER, vipd()?)?];
         if let Some(before) = &options.before {
             versions.insert(0, Self::new(BEFORE, before.clone())?);
         }
-        let first = run % versions.len();
+        let first = (run + std::process::id() as usize) % versions.len();
         versions.rotate_left(first);
         Ok(versions)
     }
