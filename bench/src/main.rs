@@ -18,6 +18,7 @@ mod report;
 mod routers;
 mod rtnl;
 mod scale;
+mod start;
 mod stress;
 mod takeovers;
 mod traffic;
@@ -80,6 +81,8 @@ enum Part {
     Outage,
     /// Takeover, start and memory by the number of VIPs
     Scale,
+    /// A start by its parts, and for how long adverts stop with a restart and a replacement
+    Start,
     /// CPU time and wake-ups of the daemons by the number of virtual routers
     Cpu,
     /// Takeovers with nothing wrong but that the machine is busy, one watch for each load
@@ -109,6 +112,7 @@ fn main() -> Result<()> {
         match part {
             Part::Outage => outage::run(&args.options, &mut report),
             Part::Scale => scale::run(&args.options, &mut report),
+            Part::Start => start::run(&args.options, &mut report),
             Part::Cpu => cpu::run(&args.options, &mut report),
             Part::FalseFailovers => stress::run(&args.options, &mut report),
             Part::Adversary => adversary::run(&args.options, &mut report),

@@ -120,7 +120,7 @@ fn a_killed_vipd_leaves_nothing(extra: &str, expected: &[&str]) -> Result<()> {
         "sysctl net.ipv6.ip_nonlocal_bind=1, which was 0",
         "MAC 01:00:5e:00:00:12 in the filter of eth0",
         "sysctl net.ipv4.conf.all.arp_ignore=1, which was 0",
-        "pinned maps in",
+        "pinned maps",
         "vipd.sock",
         "vipd.pid",
     ];

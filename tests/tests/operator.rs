@@ -1,213 +1,312 @@
-//! An operator's questions to a pair: where a VIP is, whether this node is the master, whether a monitoring system is to worry; and
-//! which configuration is looked at when none is named.
+//! What an operator asks beside the status: what a reload would change, what has happened before a restart, who may see it, and
+//! how to begin.
+
+#![allow(clippy::disallowed_methods, reason = "tests measure")]
 
 mod support;
 
 use std::{
-    fs,
-    process::{Command, Output},
+    env, fs,
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
+    path::Path,
+    process::{self, Output},
 };
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use support::{Bed, HIGH, LOW, SOON, VIP, node_conf};
-use vipd_tests::{vipd_bin, wait_for};
+use support::*;
+use vipd_tests::{Daemon, wait_for};
 
-/// Exit code, standard output, standard error.
-type Told = (i32, String, String);
-
-fn told(output: Output) -> Result<Told> {
-    let code = output.status.code().with_context(|| format!("{output:?}"))?;
-    Ok((code, String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
+fn text(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-fn ask(bed: &Bed, node: &str, arguments: &[&str]) -> Result<Told> {
-    told(bed.lab.node(node).vipd_ask(&bed.vipd, arguments).output()?)
-}
-
+/// The dry run says what the reload says, applies nothing, and refuses what the reload refuses.
 #[test]
-fn both_nodes_say_where_the_vip_is() -> Result<()> {
+fn a_dry_run_says_what_a_reload_changes() -> Result<()> {
     let Some(bed) = Bed::new()? else { return Ok(()) };
-    let vip = VIP.to_string();
-    for arguments in [&["where", &vip][..], &["is-master", "VI_1"], &["is-master", &vip]] {
-        let (code, out, err) = ask(&bed, "lb01", arguments)?;
+    let lb01 = bed.lb01();
+    let check = |path: &str| format!("vrrp_script chk {{\n script {path}\n interval 0.2\n}}\n");
+    let before = check("/bin/true") + &node_conf(HIGH, "track_script {\n chk\n }");
+    let _lb01 = bed.start("lb01", &before)?;
+    bed.wait("lb01", "MASTER")?;
+    let dry_run = |conf: &str, more: &[&str]| -> Result<(Option<i32>, String, String)> {
+        lb01.write_vipd_conf(conf)?;
+        Ok(text(&bed.ask("lb01", &[&["reload", "--dry-run"], more].concat()).output()?))
+    };
+
+    let moved = format!(
+        "# a comment\n\n{}\n",
+        before.replace("state BACKUP", "").replace("interface eth0", "interface eth0\nstate BACKUP")
+    );
+    let (code, out, _) = dry_run(&moved, &["--exit-code"])?;
+    ensure!(code == Some(0) && out == "1 instances: 0 changed, 0 added, 0 removed\n", "{code:?} {out}");
+    let said = bed.reloaded("lb01", &moved)?;
+    ensure!(said == out, "a reload says something else: {said}");
+
+    let after = moved
+        .replace("script /bin/true", "script \"/bin/test 1 = 1\"")
+        .replace("priority 150", "priority 140");
+    let after = after.replace("virtual_ipaddress {", "virtual_ipaddress {\n10.0.0.40");
+    let (code, out, err) = dry_run(&after, &[])?;
+    let expect = "~ vrrp_script chk script \"/bin/true\" → \"/bin/test '1' '=' '1'\"  (the check begins anew)\n\
+                  + VI_1 virtual_ipaddress 10.0.0.40/32\n\
+                  ~ VI_1 priority 150 → 140  (may start an election)\n\
+                  1 instances: 1 changed, 0 added, 0 removed; 1 other change\n";
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(|line| line.replace('\'', "")).collect();
+        lines.sort();
+        lines
+    };
+    ensure!(code == Some(0) && sorted(&out) == sorted(expect), "{code:?} {err}\n{out}");
+    ensure!(dry_run(&after, &["--exit-code"])?.0 == Some(1));
+    let (_, json, _) = dry_run(&after, &["--json"])?;
+    let json: Value = serde_json::from_str(&json)?;
+    let priority =
+        json["changes"].as_array().and_then(|all| all.iter().find(|change| change["keyword"] == "priority"));
+    let priority = priority.with_context(|| json.to_string())?;
+    ensure!(
+        priority["kind"] == "changed"
+            && priority["instance"] == INSTANCE
+            && priority["before"] == "150"
+            && priority["after"] == "140",
+        "{priority}"
+    );
+    // Nothing was applied.
+    let status = bed.status("lb01")?;
+    ensure!(
+        status["priority"] == 150 && status["vips"].as_array().is_some_and(|vips| vips.len() == 1),
+        "{status}"
+    );
+
+    let wrong = after.replace("priority 140", "prioritty 140");
+    let (code, _, err) = dry_run(&wrong, &[])?;
+    ensure!(
+        code == Some(6) && err.contains("did you mean `priority`?") && err.contains("rejected"),
+        "{code:?} {err}"
+    );
+    let (code, _, err) = dry_run(&after.replace("interface eth0", "interface eth9"), &[])?;
+    ensure!(code == Some(6) && err.contains("interface eth9 does not exist"), "{code:?} {err}");
+
+    let said = bed.reloaded("lb01", &after)?;
+    ensure!(said == out, "a reload says something else: {said}");
+    let reloaded = bed.wait_event("lb01", "reloaded", |fields| fields["changes"].is_string())?;
+    ensure!(
+        reloaded["fields"]["changes"].as_str().is_some_and(|c| c.contains("priority 150 → 140")),
+        "{reloaded}"
+    );
+    ensure!(bed.status("lb01")?["priority"] == 140);
+    Ok(())
+}
+
+/// The events of before a restart are there with their numbers and times, and who follows them goes on.
+#[test]
+fn events_outlive_the_daemon() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let mut vipd = bed.start("lb01", &node_conf(HIGH, ""))?;
+    bed.wait("lb01", "MASTER")?;
+    let before = bed.events("lb01", &[])?;
+    let (out, err) = (lb01.dir().join("followed"), lb01.dir().join("said"));
+    let mut command = lb01.command("sh");
+    command.args(["-c", "exec \"$@\" 2>\"$0\""]).arg(&err).arg(&bed.vipd);
+    command.args(["events", "--follow", "--json", "--runtime-dir"]).arg(lb01.runtime_dir());
+    let mut follower = Daemon::start("vipd events", &mut command, &out)?;
+    wait_for("the follower", SOON, || follower.log().contains("MASTER"))?;
+
+    bed.told("lb01", &["stop", "--for-restart"])?;
+    ensure!(vipd.wait(SOON)?.success());
+    let file = lb01.state_dir().join("events.jsonl");
+    let metadata = fs::metadata(&file)?;
+    ensure!(metadata.permissions().mode() & 0o777 == 0o600, "{metadata:?}");
+    wait_for("the follower to say so", SOON, || {
+        fs::read_to_string(&err).is_ok_and(|said| said.contains("has gone"))
+    })?;
+    // As after a power failure.
+    let mut torn = fs::read_to_string(&file)?;
+    let lines = torn.lines().count();
+    torn.push_str("{\"seq\":9999,\"time_unix_");
+    fs::write(&file, torn)?;
+
+    let mut vipd = bed.restart("lb01")?;
+    lb01.wait_ready(&bed.vipd, SOON)?;
+    bed.wait("lb01", "MASTER")?;
+    let after = bed.events("lb01", &[])?;
+    ensure!(after[..before.len()] == before[..], "{before:#?}\n{after:#?}");
+    ensure!(after.iter().zip(1..).all(|(event, seq)| event["seq"] == seq), "numbers go on: {after:#?}");
+    let started: Vec<&Value> = after.iter().filter(|event| event["event"] == "started").collect();
+    ensure!(started.len() == 2 && started[1]["seq"].as_u64() == Some(lines as u64 + 1), "{after:#?}");
+
+    // By time and by name, and wrong ones with what to write.
+    let since = |time: &str| bed.events("lb01", &["--since", time]).map(|events| events.len());
+    ensure!(since("1h")? == after.len() && since("today")? > 0 && since("2100-01-01")? == 0);
+    ensure!(bed.events("lb01", &["--until", "2020-01-01"])?.is_empty());
+    ensure!(bed.events("lb01", &["--event", "started"])?.len() == 2);
+    for (arguments, expect) in
+        [(["--event", "state_chnged"], "did you mean state_changed?"), (["--since", "5m1h"], "10m, 1h30m")]
+    {
+        let (code, _, err) = text(&bed.ask("lb01", &[&["events"], &arguments[..]].concat()).output()?);
+        ensure!(code == Some(2) && err.contains(expect), "{code:?} {err}");
+    }
+
+    // Each event once, over the restart.
+    wait_for("the follower to be back", SOON, || {
+        follower.log().lines().count() == bed.events("lb01", &[]).map_or(0, |events| events.len())
+    })?;
+    let followed: Vec<Value> =
+        follower.log().lines().map(serde_json::from_str).collect::<serde_json::Result<_>>()?;
+    ensure!(followed == bed.events("lb01", &[])?, "{followed:#?}");
+    ensure!(fs::read_to_string(&err)?.contains("is back"));
+    ensure!(follower.is_running());
+    lb01.stop_vipd(&bed.vipd)?;
+    ensure!(vipd.wait(SOON)?.success());
+    Ok(())
+}
+
+/// A member of the group sees the status and changes nothing; who is in no group is told what to do.
+#[test]
+fn a_group_may_see_and_change_nothing() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    // The directories of labs are root's alone: what others are to reach is put elsewhere.
+    let dir = env::temp_dir().join(format!("vipd-roles-{}", process::id()));
+    fs::create_dir_all(&dir)?;
+    let result = group(&bed, &dir);
+    fs::remove_dir_all(&dir)?;
+    result.with_context(|| fs::read_to_string(lb01.vipd_log()).unwrap_or_default())
+}
+
+fn group(bed: &Bed, dir: &Path) -> Result<()> {
+    const NOGROUP: u32 = 65534;
+    let lb01 = bed.lb01();
+    fs::copy(&bed.vipd, dir.join("vipd"))?;
+    let run = dir.join("run");
+    let conf =
+        |group: &str| node_conf(HIGH, "").replacen("vrrp_version 3", &format!("vrrp_version 3\n{group}"), 1);
+    lb01.write_vipd_conf(&conf("status_group nogroup"))?;
+    let mut command = lb01.command(&bed.vipd);
+    command.arg("run").arg("-f").arg(lb01.vipd_conf()).arg("--bpffs-dir").arg(lb01.bpffs_dir());
+    command.arg("--runtime-dir").arg(&run).arg("--state-dir").arg(lb01.state_dir()).arg("--xdp-mode=native");
+    let mut daemon = Daemon::start("vipd", &mut command, &lb01.vipd_log())?;
+    let socket = run.join("status.sock");
+    wait_for("the socket", SOON, || socket.exists() || !daemon.is_running())?;
+    let ask = |gid: u32, arguments: &[&str]| -> Result<(Option<i32>, String, String)> {
+        let mut command = lb01.command("setpriv");
+        command.args(["--reuid=65533", &format!("--regid={gid}"), "--clear-groups"]).arg(dir.join("vipd"));
+        Ok(text(&command.args(arguments).arg("--runtime-dir").arg(&run).output()?))
+    };
+    wait_for("the group to be served", SOON, || {
+        ask(NOGROUP, &["status"]).is_ok_and(|(code, ..)| code == Some(0))
+    })?;
+    let metadata = fs::symlink_metadata(&socket)?;
+    ensure!(
+        metadata.file_type().is_socket() && metadata.mode() & 0o777 == 0o660 && metadata.gid() == NOGROUP,
+        "{metadata:?}"
+    );
+    let events = ask(NOGROUP, &["events"])?;
+    ensure!(events.0 == Some(0) && events.1.contains("started"), "{events:?}");
+    for arguments in [&["where", "10.0.0.3"][..], &["is-master", INSTANCE], &["status", "--check"]] {
+        let (code, _, err) = ask(NOGROUP, arguments)?;
+        ensure!(code.is_some_and(|code| code <= 1) && err.is_empty(), "{arguments:?}: {code:?} {err}");
+    }
+    for arguments in [
+        &["reload"][..],
+        &["reload", "--dry-run"],
+        &["stop"],
+        &["drain"],
+        &["undrain"],
+        &["handover", INSTANCE],
+    ] {
+        let (code, _, err) = ask(NOGROUP, arguments)?;
         ensure!(
-            code == 3 && out.is_empty() && err.contains("no vipd is running"),
-            "{arguments:?}: {code} {out} {err}"
+            code == Some(1) && err.contains("only root may change") && err.lines().count() == 1,
+            "{arguments:?}: {code:?} {err}"
         );
     }
-    ensure!(ask(&bed, "lb01", &["is-master", "VI_1", "--quiet"])? == (3, String::new(), String::new()));
-    let (code, out, err) = ask(&bed, "lb01", &["status", "--check"])?;
+    ensure!(daemon.is_running());
+    // Who is in no group.
+    let (code, _, err) = ask(65533, &["status"])?;
     ensure!(
-        code == 2 && out.starts_with("VIPD CRITICAL - no vipd is running") && err.is_empty(),
-        "{code} {out} {err}"
+        code == Some(1) && err.contains("join the group nogroup") && err.lines().count() == 1,
+        "{code:?} {err}"
     );
 
-    let _first = bed.start("lb01", &node_conf(HIGH, ""))?;
-    bed.wait("lb01", "MASTER")?;
-    let mut second = bed.start("lb02", &node_conf(LOW, ""))?;
-    bed.wait("lb02", "BACKUP")?;
-    // Whose advert was heard.
-    wait_for("lb02 to know the master", SOON, || bed.status("lb02").is_ok_and(|i| i["master"].is_object()))?;
-
-    let master = format!("{vip} is here: VI_1 (vrid 51 on eth0) has been MASTER for ");
-    let (code, out, err) = ask(&bed, "lb01", &["where", &vip])?;
-    ensure!(code == 0 && err.is_empty(), "{code} {err}");
-    ensure!(out.starts_with(&master) && out.ends_with(&format!(", priority {HIGH}\n")), "{out}");
-    let address = bed.lb01().ip().context("an address")?;
-    let (code, out, err) = ask(&bed, "lb02", &["where", &vip])?;
-    ensure!(code == 1 && err.is_empty(), "{code} {err}");
-    ensure!(
-        out.starts_with(&format!("{vip} is not here: VI_1 (vrid 51 on eth0) has been BACKUP for ")),
-        "{out}"
-    );
-    ensure!(out.contains(&format!("the master is {address} with priority {HIGH}, last heard 0.")), "{out}");
-
-    for (node, expect) in [("lb01", 0), ("lb02", 1)] {
-        for wanted in ["VI_1", &vip] {
-            let (code, out, err) = ask(&bed, node, &["is-master", wanted])?;
-            ensure!(
-                code == expect && out.starts_with(wanted) && err.is_empty(),
-                "{node} {wanted}: {code} {out} {err}"
-            );
-            let quiet = ask(&bed, node, &["is-master", wanted, "--quiet"])?;
-            ensure!(quiet == (expect, String::new(), String::new()), "{node} {wanted}: {quiet:?}");
-        }
-    }
-    let (code, out, err) = ask(&bed, "lb01", &["is-master", "VI_2"])?;
-    ensure!(code == 2 && out.is_empty() && err.contains("(did you mean VI_1?)"), "{code} {out} {err}");
-    ensure!(ask(&bed, "lb01", &["is-master", "VI_2", "-q"])? == (2, String::new(), String::new()));
-    let (code, _, err) = ask(&bed, "lb01", &["where", "10.0.0.99"])?;
-    ensure!(code == 2 && err.contains(&format!("the VIPs are {vip}")), "{code} {err}");
-    let (code, _, err) = ask(&bed, "lb01", &["where", "VI_1"])?;
-    ensure!(code == 2 && err.contains("--help"), "an address is wanted: {code} {err}");
-
-    // A frozen vipd says nothing, which is not that it is no master.
-    second.sigstop()?;
-    let frozen = ask(&bed, "lb02", &["is-master", "VI_1", "--quiet"])?;
-    let (code, out, _) = ask(&bed, "lb02", &["status", "--check"])?;
-    second.sigcont()?;
-    ensure!(frozen == (3, String::new(), String::new()), "{frozen:?}");
-    ensure!(code == 2 && out.starts_with("VIPD CRITICAL - "), "{code} {out}");
-    Ok(())
-}
-
-#[test]
-fn a_monitoring_system_gets_one_line_and_its_code() -> Result<()> {
-    let Some(bed) = Bed::new()? else { return Ok(()) };
-    let flag = bed.lb01().dir().join("healthy");
-    fs::write(&flag, "")?;
-    let check = format!(
-        "vrrp_script chk {{\n    script \"/usr/bin/test -e {}\"\n    interval 1\n    weight -2\n    user root\n}}\n",
-        flag.display()
-    );
-    let conf = check + &node_conf(HIGH, "track_script {\n chk\n }");
-    let _first = bed.start("lb01", &conf)?;
-    bed.wait("lb01", "MASTER")?;
-    let _second = bed.start("lb02", &node_conf(LOW, ""))?;
-    bed.wait("lb02", "BACKUP")?;
-    let mut last = String::new();
-    let mut is = |node: &str, more: &[&str], code: i32, start: &str| -> Result<()> {
-        let mut arguments = vec!["status", "--check"];
-        arguments.extend(more);
-        let said = || {
-            ask(&bed, node, &arguments).is_ok_and(|(found, out, err)| {
-                last = format!("{found}: {out}{err}");
-                found == code && out.starts_with(start) && out.lines().count() == 1 && err.is_empty()
-            })
-        };
-        wait_for(format_args!("{node}: {start}"), SOON, said).with_context(|| last.clone()).map(drop)
+    // A reload changes the group, and refuses one that there is not.
+    let reload = |conf: &str| -> Result<(Option<i32>, String, String)> {
+        lb01.write_vipd_conf(conf)?;
+        Ok(text(&lb01.command(&bed.vipd).args(["reload", "--runtime-dir"]).arg(&run).output()?))
     };
-    is("lb01", &[], 0, "VIPD OK - 1 instance: 1 MASTER | instances=1 master=1 backup=0 fault=0;;0 ")?;
-    is("lb02", &[], 0, "VIPD OK - 1 instance: 1 BACKUP | instances=1 master=0 backup=1 fault=0;;0 ")?;
-    is("lb02", &["VI_9"], 3, "VIPD UNKNOWN - no instance is called VI_9 (did you mean VI_1?)")?;
-
-    fs::remove_file(&flag)?;
-    is("lb01", &[], 1, "VIPD WARNING - vrrp_script chk fails | ")?;
-    is("lb01", &["VI_1"], 0, "VIPD OK - 1 instance")?;
-    fs::write(&flag, "")?;
-    is("lb01", &[], 0, "VIPD OK - ")?;
-
-    bed.told("lb01", &["drain"])?;
-    is("lb01", &[], 1, "VIPD WARNING - the node is drained; VI_1: handed over, it ranks last | ")?;
-    bed.told("lb01", &["undrain"])?;
-    is("lb01", &[], 0, "VIPD OK - ")?;
-
-    bed.lb01().exec(&["ip", "link", "set", "eth0", "down"])?;
-    is("lb01", &[], 2, "VIPD CRITICAL - VI_1: FAULT for ")?;
-    bed.lb01().exec(&["ip", "link", "set", "eth0", "up"])?;
-    is("lb01", &["10.0.0.3"], 0, "VIPD OK - ")
-}
-
-#[test]
-fn status_names_the_node_and_the_file() -> Result<()> {
-    let Some(bed) = Bed::new()? else { return Ok(()) };
-    let lb01 = bed.lb01();
-    let conf = node_conf(HIGH, "").replace("global_defs {\n", "global_defs {\n    router_id blue\n");
-    let _daemon = bed.start("lb01", &conf)?;
-    bed.wait("lb01", "MASTER")?;
-    let host = fs::read_to_string("/proc/sys/kernel/hostname")?;
-    let (host, file) = (host.trim(), lb01.vipd_conf());
-    let (_, out, _) = ask(&bed, "lb01", &["status"])?;
-    let mut lines = out.lines();
-    let first = lines.next().unwrap_or_default();
-    ensure!(first.contains(&format!(" on {host}, pid ")) && first.starts_with("vipd "), "{out}");
-    ensure!(lines.next() == Some(&*format!("router_id blue, configuration {}", file.display())), "{out}");
-    let (_, out, _) = ask(&bed, "lb01", &["status", "--json"])?;
-    let json: Value = serde_json::from_str(&out)?;
-    ensure!(json["host"] == host && json["router_id"] == "blue", "{out}");
-    ensure!(json["config_file"] == file.to_str().context("a path in UTF-8")?, "{out}");
-    Ok(())
-}
-
-#[test]
-fn check_and_doctor_read_the_file_of_the_running_vipd() -> Result<()> {
-    let Some(bed) = Bed::new()? else { return Ok(()) };
-    let lb01 = bed.lb01();
-    let mut daemon = bed.start("lb01", &node_conf(HIGH, ""))?;
-    bed.wait("lb01", "MASTER")?;
-    let file = lb01.vipd_conf();
-    let chosen = format!("{} (the file of the running vipd, pid {})", file.display(), daemon.pid());
-    let (code, out, err) = ask(&bed, "lb01", &["check"])?;
-    ensure!(code == 0 && out.contains(&format!("{chosen}: ")), "{code} {out} {err}");
-    let (_, out, _) = ask(&bed, "lb01", &["check", "--json"])?;
-    let json: Value = serde_json::from_str(&out)?;
-    ensure!(json["chosen"] == "running" && json["configuration"] == file.to_str().context("UTF-8")?, "{out}");
-    let (_, out, err) = ask(&bed, "lb01", &["doctor"])?;
-    ensure!(out.lines().next() == Some(&*chosen), "{out} {err}");
-    let (_, out, _) = ask(&bed, "lb01", &["doctor", "--json"])?;
-    let json: Value = serde_json::from_str(&out)?;
-    ensure!(json["chosen"] == "running", "{out}");
-
-    // What it was given counts, not what the file says by now.
-    lb01.write_vipd_conf("nonsense\n")?;
-    let (code, out, _) = ask(&bed, "lb01", &["check"])?;
-    ensure!(code == 2 && out.contains(&chosen), "{code} {out}");
-    daemon.sigterm()?;
-    ensure!(daemon.wait(SOON)?.success(), "{}", daemon.log());
-    let (_, out, _) = ask(&bed, "lb01", &["check", "--json"])?;
-    let json: Value = serde_json::from_str(&out)?;
-    // Which of the two depends on the machine; each is an absolute path of /etc.
-    let expect = [("unit", "/etc/vipd/vipd.conf"), ("keepalived", "/etc/keepalived/keepalived.conf")];
+    let (code, out, err) = reload(&conf("status_group no-such-group"))?;
+    ensure!(code == Some(6) && err.contains("there is no group no-such-group"), "{code:?} {out} {err}");
+    let (code, out, err) = reload(&conf("status_group root"))?;
     ensure!(
-        expect.iter().any(|(why, path)| json["chosen"] == *why && json["configuration"] == *path),
-        "{out}"
+        code == Some(0) && out.contains("~ global_defs status_group nogroup → root"),
+        "{code:?} {out} {err}"
     );
-    let (_, out, _) = ask(&bed, "lb01", &["check"])?;
-    ensure!(out.contains("no vipd is running"), "{out}");
+    let (code, _, err) = ask(NOGROUP, &["status"])?;
+    ensure!(code == Some(1) && err.contains("status_group"), "{code:?} {err}");
+    daemon.sigterm()?;
+    ensure!(daemon.wait(SOON)?.success() && !socket.exists(), "{}", daemon.log());
     Ok(())
 }
 
+/// Both files pass the check, nothing is overwritten, and the virtual router of another node is avoided.
 #[test]
-fn completions_are_printed_for_each_shell() -> Result<()> {
-    for (shell, part) in
-        [("bash", "complete -F _vipd"), ("zsh", "#compdef vipd"), ("fish", "complete -c vipd")]
-    {
-        let (code, out, err) = told(Command::new(vipd_bin()?).args(["completions", shell]).output()?)?;
-        ensure!(code == 0 && err.is_empty() && out.contains(part), "{shell}: {code} {err} {out}");
-        ensure!(out.contains("is-master") && out.contains("runtime-dir"), "{shell}: {out}");
+fn a_pair_begins_with_init() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    let conf = lb01.dir().join("begun").join("vipd.conf");
+    let peer = conf.with_file_name("vipd.conf.peer");
+    let init = |arguments: &[&str]| -> Result<(Option<i32>, String, String)> {
+        let mut command = lb01.command(&bed.vipd);
+        Ok(text(&command.arg("init").args(arguments).arg("--output").arg(&conf).output()?))
+    };
+    let (code, _, err) = init(&["--listen", "0"])?;
+    ensure!(code == Some(1) && err.contains("--vip is needed"), "{code:?} {err}");
+    let (code, _, err) = init(&["--listen", "0", "--vip", "10.0.0.3", "--interface", "eth7"])?;
+    ensure!(
+        code == Some(1) && err.contains("no interface eth7") && err.contains("eth0 (10.0.0.5/24"),
+        "{code:?} {err}"
+    );
+    ensure!(!conf.exists() && !peer.exists());
+
+    // Another node has the first VRID that is proposed.
+    let _lb02 = bed.start("lb02", &node_conf(LOW, ""))?;
+    bed.wait("lb02", "MASTER")?;
+    let (code, out, err) = init(&["--vip", "10.0.0.50", "--check", "/bin/true"])?;
+    ensure!(
+        code == Some(0) && err.contains("10.0.0.6 advertises virtual router 51 on eth0"),
+        "{code:?} {out} {err}"
+    );
+    ensure!(out.contains("scp ") && out.contains("vipd run -f"), "{out}");
+    for (path, priority) in [(&conf, "priority 150"), (&peer, "priority 100")] {
+        let text = fs::read_to_string(path)?;
+        for line in
+            ["virtual_router_id 52", "10.0.0.50/24", "interface eth0", "script \"/bin/true\"", priority]
+        {
+            ensure!(text.contains(line), "no {line} in\n{text}");
+        }
+        let output = lb01.command(&bed.vipd).args(["check", "-f"]).arg(path).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
-    let (code, _, err) = told(Command::new(vipd_bin()?).args(["completions", "tcsh"]).output()?)?;
-    ensure!(code == 2 && err.contains("possible values"), "{code} {err}");
+    let written = fs::read_to_string(&conf)?;
+    let (code, _, err) = init(&["--vip", "10.0.0.60", "--listen", "0"])?;
+    ensure!(
+        code == Some(1) && err.contains("--force") && fs::read_to_string(&conf)? == written,
+        "{code:?} {err}"
+    );
+    let (code, _, err) =
+        init(&["--vip", "10.0.0.60", "--listen", "0", "--force", "--peer", "10.0.0.6", "--vrid", "77"])?;
+    ensure!(code == Some(0), "{err}");
+    let (this, other) = (fs::read_to_string(&conf)?, fs::read_to_string(&peer)?);
+    ensure!(this.contains("unicast_src_ip 10.0.0.5") && this.contains("virtual_router_id 77"), "{this}");
+    ensure!(other.contains("unicast_src_ip 10.0.0.6") && other.contains("        10.0.0.5"), "{other}");
+
+    // What was written runs.
+    lb01.write_vipd_conf(&written)?;
+    let _lb01 = bed.restart("lb01")?;
+    lb01.wait_ready(&bed.vipd, SOON)?;
+    bed.wait("lb01", "MASTER")?;
     Ok(())
 }

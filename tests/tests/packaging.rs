@@ -112,3 +112,37 @@ fn the_page_about_bpftool_is_complete() -> Result<()> {
     }
     Ok(())
 }
+
+/// The numbers are those that vipd's routes and rules carry, and iproute2 reads the file.
+#[test]
+fn the_names_of_protocols_are_those_of_the_routes() -> Result<()> {
+    let text = read("vipd/dist/rt_protos.conf")?;
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let source = read("vipd/host/src/lib.rs")?;
+    for (name, number, tag) in
+        [("vipd", "118", "PROTOCOL_TAG: u8 = b'v'"), ("vipd_virtual", "119", "VIRTUAL_TAG: u8 = b'w'")]
+    {
+        ensure!(rows.contains(&vec![number, name]), "{name} is not in {rows:?}");
+        ensure!(source.contains(tag), "{name} has another number");
+    }
+    ensure!((b'v', b'w') == (118, 119) && rows.len() == 2, "{rows:?}");
+    if find_program("ip").is_none() || !nix::unistd::Uid::effective().is_root() {
+        skip("iproute2 or root is missing");
+        return Ok(());
+    }
+    // In namespaces of its own, with another /etc/iproute2.
+    let script = "mount -t tmpfs none /etc/iproute2 && mkdir /etc/iproute2/rt_protos.d && ip link set lo up && \
+                  { ! ip route show table all proto vipd 2>/dev/null || exit 9; } && \
+                  cp \"$0\" /etc/iproute2/rt_protos.d/vipd.conf && \
+                  ip route add local 10.9.8.7/32 dev lo table local proto 118 && ip route show table all proto vipd";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--net", "sh", "-c", script]).arg(repository().join("vipd/dist/rt_protos.conf"));
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(said.contains("10.9.8.7"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}

@@ -107,6 +107,27 @@ fn the_manager_hears_of_start_states_reloads_and_the_stop() -> Result<()> {
     Ok(())
 }
 
+/// The next vipd is the service's main process before this one ends, and speaks for it from then on.
+#[test]
+fn an_upgrade_names_the_next_main_process() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    bed.lb01().write_vipd_conf(&node_conf(HIGH, ""))?;
+    let (manager, mut daemon) = Manager::start(&bed)?;
+    let ready = manager.wait("READY=1", 0)?;
+    bed.wait("lb01", "MASTER")?;
+    bed.told("lb01", &["upgrade"])?;
+    let named = manager.wait("MAINPID=", ready)?;
+    ensure!(daemon.wait(SOON)?.success());
+    let again = manager.wait("READY=1", named)?;
+    manager.wait("WATCHDOG=1", again)?;
+    bed.lb01().wait_ready(&bed.vipd, SOON)?;
+    let pid = fs::read_to_string(bed.lb01().runtime_dir().join("vipd.pid"))?;
+    let heard = manager.heard()?;
+    ensure!(heard[named - 1] == format!("MAINPID={}", pid.trim()), "{heard:?}");
+    ensure!(!heard[..named].contains(&"STOPPING=1".to_owned()), "{heard:?}");
+    bed.told("lb01", &["stop"]).map(drop)
+}
+
 /// `<N>`, then no time.
 fn is_for_the_journal(line: &str) -> bool {
     let rest = line.strip_prefix('<').and_then(|rest| rest.split_once('>'));

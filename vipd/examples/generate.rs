@@ -105,7 +105,7 @@ const SIGNALS: [(&str, &str); 6] = [
     ("SIGRTMIN+2", "Write state and counters to /tmp/keepalived.json."),
 ];
 
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 12] = [
     (
         "/etc/vipd/vipd.conf",
         "What vipd.service runs with; without it the service does not start. vipd check and vipd doctor read it if no vipd runs.",
@@ -116,9 +116,15 @@ const FILES: [(&str, &str); 9] = [
     ),
     ("/etc/default/vipd", "Options and environment of vipd.service."),
     ("/run/vipd/vipd.sock", "The control socket. Who may write to it may stop vipd."),
+    (
+        "/run/vipd/status.sock",
+        "The socket that only shows. Members of its group, vipd or status_group, see status and events.",
+    ),
     ("/run/vipd/vipd.pid", "The process id."),
     ("/run/vipd/vipd.lock", "The lock of the runtime directory, mode 0600."),
     ("/run/vipd/locks/", "The locks of network namespaces, mode 0700: each has one vipd."),
+    ("/var/lib/vipd/drained", "Says that the node is drained."),
+    ("/var/lib/vipd/events.jsonl, events.old.jsonl", "The last events, mode 0600."),
     (
         "/sys/fs/bpf/vipd/",
         "The pinned maps and links; /usr/share/doc/vipd/reference/bpftool.md explains them.",

@@ -17,7 +17,7 @@ use tokio::{
     task::LocalSet,
 };
 use vipd_control::{
-    Command, Request, Response,
+    Command, Differences, Request, Response, Role,
     events::{self, Journal},
     model::Status,
     serve,
@@ -45,7 +45,7 @@ impl Server {
         let tasks = LocalSet::new();
         let (commands, inbox) = mpsc::channel(1);
         let guard = runtime.enter();
-        tasks.spawn_local(serve(listener.try_into()?, commands, Journal::default()));
+        tasks.spawn_local(serve(listener.try_into()?, Role::Everything, commands, Journal::default()));
         tasks.spawn_local(obey(inbox));
         drop(guard);
         Ok(Self { runtime, tasks, address })
@@ -120,12 +120,16 @@ macro_rules! request_rows {
 
 request_rows! {
     "status": Request::Status => Response::Status(_),
-    "reload": Request::Reload => Response::Reloaded { .. },
+    "reload": Request::Reload => Response::Reloaded(..),
+    "compare": Request::Compare => Response::Compared(..),
     "hand_over": Request::HandOver { .. } => Response::Done { .. },
     "drain": Request::Drain => Response::Done { .. },
     "undrain": Request::Undrain => Response::Done { .. },
     "stop": Request::Stop => Response::Stopped,
     "leave": Request::Leave => Response::Stopped,
+    // Here a takeover is refused, for there is nothing to take over.
+    "replace": Request::Replace { .. } => Response::Error { .. },
+    "upgrade": Request::Upgrade => Response::Done { .. },
     // The client has shut its end down, so one that follows ends after the first batch.
     "events": Request::Events { .. } => Response::Events(_),
 }
@@ -155,11 +159,15 @@ async fn obey(mut inbox: mpsc::Receiver<Command>) {
     while let Some(command) = inbox.recv().await {
         match command {
             Command::Status(reply) => drop(reply.send(Status::default())),
-            Command::Reload(reply) => drop(reply.send(Ok(String::new()))),
-            Command::HandOver { reply, .. } | Command::Drain(reply) | Command::Undrain(reply) => {
+            Command::Reload(reply) | Command::Compare(reply) => drop(reply.send(Ok(Differences::default()))),
+            Command::HandOver { reply, .. }
+            | Command::Drain(reply)
+            | Command::Undrain(reply)
+            | Command::Upgrade(reply) => {
                 drop(reply.send(Ok(String::new())));
             }
             Command::Stop(reply) | Command::Leave(reply) => drop(reply.send(())),
+            Command::Replace(replacement) => drop(replacement.refusal.send(String::new())),
         }
     }
 }

@@ -44,7 +44,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a fence that failed counts as done",
         file: WAITING,
-        from: "if done { (Fence::Done, now) } else { (Fence::Unknown, now + wait) };",
+        from: "if done { (Fence::Done, now) } else { (Fence::Failed, now + wait) };",
         to: "if done { (Fence::Done, now) } else { (Fence::Done, now + wait) };",
     },
     Mutant {

@@ -23,7 +23,7 @@ use crate::{
 /// The effective configuration, each value with its place in a comment; passwords are masked.
 pub fn explain(config: &Config, origins: &Origins) -> String {
     let mut text = String::new();
-    for Line { depth, words, from, instance } in lines(config, origins, false) {
+    for Line { depth, text: words, from, instance, .. } in lines(config, origins, false) {
         let statement = "    ".repeat(depth) + &showable(&words);
         let _ = match from {
             From::Nowhere => writeln!(text, "{statement}"),
@@ -40,20 +40,35 @@ pub fn explain(config: &Config, origins: &Origins) -> String {
 
 /// The same without comments, but with the passwords, so not to be shown: reading it gives the same configuration.
 pub fn print(config: &Config, origins: &Origins) -> String {
-    let line = |line: Line| "\t".repeat(line.depth) + &line.words + "\n";
+    let line = |line: Line| "\t".repeat(line.depth) + &line.text + "\n";
     lines(config, origins, true).into_iter().map(line).collect()
 }
 
 /// A statement, or the `}` of a block.
-struct Line {
+pub(crate) struct Line {
     depth: usize,
-    words: String,
-    from: From,
+    /// Empty on a line of a block of lines, and on a `}`.
+    pub keyword: &'static str,
+    pub text: String,
+    pub kind: LineKind,
+    pub from: From,
     instance: Option<usize>,
+    /// Whether vipd does what it says.
+    pub served: bool,
+}
+
+/// What a line is to the lines around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LineKind {
+    Statement,
+    /// Ends in `{`.
+    Opens,
+    /// `}`.
+    Closes,
 }
 
 /// What is said about where a line comes from.
-enum From {
+pub(crate) enum From {
     Nowhere,
     /// The place of the first of these that was given.
     Keywords(Vec<&'static str>),
@@ -67,7 +82,8 @@ struct Printer {
     secrets: bool,
 }
 
-fn lines(config: &Config, origins: &Origins, secrets: bool) -> Vec<Line> {
+/// The lines of the configuration; passwords are masked unless `secrets`.
+pub(crate) fn lines(config: &Config, origins: &Origins, secrets: bool) -> Vec<Line> {
     let mut printer = Printer { lines: Vec::new(), depth: 0, instance: None, secrets };
     printer.global(config, origins);
     for (i, instance) in config.instances.iter().enumerate() {
@@ -78,28 +94,29 @@ fn lines(config: &Config, origins: &Origins, secrets: bool) -> Vec<Line> {
 }
 
 impl Printer {
-    fn line(&mut self, keyword: Option<&'static str>, words: String) {
-        self.line_of(keyword.map(instead).unwrap_or_default(), words);
+    fn line(&mut self, keyword: &'static str, words: String) {
+        self.line_of(keyword, instead(keyword), words);
     }
 
-    fn line_of(&mut self, keywords: Vec<&'static str>, words: String) {
-        let from = if keywords.is_empty() { From::Nowhere } else { From::Keywords(keywords) };
-        self.line_from(from, words);
+    fn line_of(&mut self, keyword: &'static str, places: Vec<&'static str>, words: String) {
+        self.push(keyword, words, LineKind::Statement, From::Keywords(places));
     }
 
-    fn line_from(&mut self, from: From, words: String) {
+    fn push(&mut self, keyword: &'static str, text: String, kind: LineKind, from: From) {
         let (depth, instance) = (self.depth, self.instance);
-        self.lines.push(Line { depth, words, from, instance });
+        self.lines.push(Line { depth, keyword, text, kind, from, instance, served: true });
     }
 
     fn statement(&mut self, Statement { keyword, values, inside, place, served }: &Statement) {
         let values = values.iter().map(|value| value.print(self.secrets));
-        let keyword = Some((*keyword).to_owned()).filter(|keyword| !keyword.is_empty());
-        let words: Vec<String> = keyword.into_iter().chain(values).collect();
-        let open = if inside.is_some() { " {" } else { "" };
+        let first = Some((*keyword).to_owned()).filter(|keyword| !keyword.is_empty());
+        let words: Vec<String> = first.into_iter().chain(values).collect();
+        let (kind, open) = if inside.is_some() { (LineKind::Opens, " {") } else { (LineKind::Statement, "") };
         let place = place.as_deref().unwrap_or(DEFAULT);
         let place = if *served { place.to_owned() } else { format!("{place}, not served") };
-        self.line_from(From::Place(place), words.join(" ") + open);
+        let (depth, instance) = (self.depth, self.instance);
+        let (text, from) = (words.join(" ") + open, From::Place(place));
+        self.lines.push(Line { depth, keyword, text, kind, from, instance, served: *served });
         if let Some(inside) = inside {
             self.depth += 1;
             inside.iter().for_each(|statement| self.statement(statement));
@@ -108,41 +125,43 @@ impl Printer {
     }
 
     fn value(&mut self, keyword: &'static str, value: impl std::fmt::Display) {
-        self.line(Some(keyword), format!("{keyword} {value}"));
+        self.line(keyword, format!("{keyword} {value}"));
     }
 
     /// A value that another keyword may have given.
     fn value_or_of(&mut self, keyword: &'static str, other: &'static str, value: impl std::fmt::Display) {
-        self.line_of(vec![keyword, other], format!("{keyword} {value}"));
+        self.line_of(keyword, vec![keyword, other], format!("{keyword} {value}"));
     }
 
     fn bare(&mut self, keyword: &'static str, given: bool) {
         if given {
-            self.line(Some(keyword), keyword.to_owned());
+            self.line(keyword, keyword.to_owned());
         }
     }
 
-    fn open(&mut self, words: String, keyword: Option<&'static str>) {
-        self.line(keyword, words + " {");
+    fn open(&mut self, keyword: &'static str, words: &str, from: From) {
+        self.push(keyword, format!("{words} {{"), LineKind::Opens, from);
         self.depth += 1;
     }
 
     fn close(&mut self) {
         self.depth -= 1;
-        self.line(None, "}".to_owned());
+        self.push("", "}".to_owned(), LineKind::Closes, From::Nowhere);
     }
 
     /// A block of lines, if there are any.
     fn block<T>(&mut self, keyword: &'static str, items: &[T], line: impl Fn(&T) -> String) {
         if !items.is_empty() {
-            self.open(keyword.to_owned(), Some(keyword));
-            items.iter().for_each(|item| self.line(None, line(item)));
+            self.open(keyword, keyword, From::Keywords(instead(keyword)));
+            for item in items {
+                self.push("", line(item), LineKind::Statement, From::Nowhere);
+            }
             self.close();
         }
     }
 
     fn global(&mut self, config: &Config, origins: &Origins) {
-        self.open("global_defs".to_owned(), None);
+        self.open("global_defs", "global_defs", From::Nowhere);
         if let Some(id) = &config.router_id {
             self.value("router_id", word(id));
         }
@@ -160,7 +179,8 @@ impl Printer {
     }
 
     fn instance(&mut self, instance: &Instance, statements: &[Statement]) {
-        self.open(format!("vrrp_instance {}", word(&instance.name)), None);
+        let head = format!("vrrp_instance {}", word(&instance.name));
+        self.open("vrrp_instance", &head, From::Nowhere);
         self.value("state", if instance.wanted == WantedState::Master { "MASTER" } else { "BACKUP" });
         self.value("interface", word(&instance.interface));
         self.value("virtual_router_id", instance.vrid.get());
@@ -199,7 +219,7 @@ impl Printer {
 
     fn authentication(&mut self, auth: &Auth) {
         let Auth::Pass(octets) = auth else { return };
-        self.open("authentication".to_owned(), Some("authentication"));
+        self.open("authentication", "authentication", From::Keywords(instead("authentication")));
         self.value("auth_type", "PASS");
         let pass = String::from_utf8_lossy(octets);
         let pass = if self.secrets { word(pass.trim_end_matches('\0')) } else { "****".to_owned() };

@@ -10,8 +10,10 @@
 //! - `schema`: the keywords, a row each: what may follow, what absence means, whether vipd does it;
 //! - `lower`: the tree against the schema, to the model;
 //! - `model`: the configuration as vipd uses it, plain values;
-//! - `explain`: the model as the language has it, each value with its place.
+//! - `explain`: the model as the language has it, each value with its place;
+//! - `compare`: how two configurations differ, by the lines of `explain`.
 
+mod compare;
 mod explain;
 mod lower;
 mod model;
@@ -24,6 +26,7 @@ mod tests;
 
 use std::path::Path;
 
+pub use compare::{Change, Comparison, compare};
 pub use explain::{explain, print, route, rule};
 pub use lower::{Unsupported, origins::Origins};
 pub use model::{
@@ -36,6 +39,7 @@ pub use model::{
     garp::Garp,
     group::SyncGroup,
     instance::{Auth, HeartbeatLink, Instance, LeasePolicy, WantedState},
+    listen::MetricsListen,
     mail::Mail,
     notify::{Deleted, Fifo, Notify, Told},
     route::{Hop, RouteKind, RuleAction, VirtualRoute, VirtualRule},

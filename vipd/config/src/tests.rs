@@ -3,6 +3,7 @@
 mod addressing;
 mod arbiters;
 mod audit;
+mod compare;
 mod expand;
 mod explain;
 mod heartbeats;

@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("source", &["syntax"]),
     ("lower", &["source", "syntax", "schema", "model"]),
     ("explain", &["lower", "syntax", "schema", "model"]),
+    ("compare", &["explain", "lower", "syntax", "schema", "model"]),
 ];
 
 /// The path of a module, from the root of the crate.

@@ -5,7 +5,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
-        unix::net::UnixStream,
+        unix::{fs::MetadataExt, net::UnixStream},
     },
     path::{Path, PathBuf},
     time::Duration,
@@ -16,11 +16,13 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         socket::{
-            AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket,
+            AddressFamily, SockFlag, SockType, UnixAddr, connect as connect_to, getsockopt, setsockopt,
+            socket,
             sockopt::{PeerCredentials, SendTimeout},
         },
         time::{TimeVal, TimeValLike},
     },
+    unistd::{Gid, Group},
 };
 
 use super::{Request, Response};
@@ -50,6 +52,9 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
+    /// The socket is not for this user.
+    #[error("you may not ask vipd over {}: Permission denied; {remedy}", path.display())]
+    NotAllowed { path: PathBuf, remedy: String },
     #[error("{0}")]
     Refused(String),
     #[error("reload rejected; the running configuration is unchanged{separator}{0}", separator = if .0.contains('\n') { "\n" } else { ": " })]
@@ -73,6 +78,13 @@ pub fn request(path: &Path, request: &Request) -> Result<Response, ClientError> 
         return Err(io_error(path, io::Error::new(io::ErrorKind::UnexpectedEof, ended)));
     }
     read(path, &answer)
+}
+
+/// Connects, for what is more than one request; also returns the id of the vipd that listens, if it is known here.
+pub fn connect(path: &Path) -> Result<(UnixStream, Option<u32>), ClientError> {
+    let stream = connected_or_why(path, false)?;
+    let pid = peer_pid(&stream);
+    Ok((stream, pid))
 }
 
 /// Sends one request, and passes each line of the reply to `take`, until vipd ends or `take` fails.
@@ -104,14 +116,19 @@ fn wait_for_answer(path: &Path, stream: &UnixStream) -> Result<(), ClientError> 
     if is_there(IDLE_TIMEOUT) {
         return Ok(());
     }
-    let pid = getsockopt(stream, PeerCredentials).ok().and_then(|peer| u32::try_from(peer.pid()).ok());
-    match pid.filter(|pid| *pid != 0) {
+    match peer_pid(stream) {
         // Whoever listens there is not seen from here.
         None => Ok(()),
         Some(pid) if does_nothing(pid, is_there) => Err(ClientError::Unresponsive { pid: Some(pid) }),
         Some(_) if is_there(STATUS_TIMEOUT.saturating_sub(IDLE_TIMEOUT)) => Ok(()),
         Some(_) => Err(io_error(path, no_answer())),
     }
+}
+
+/// The id of the process that listens; `None` if it is not seen from here.
+fn peer_pid(stream: &UnixStream) -> Option<u32> {
+    let peer = getsockopt(stream, PeerCredentials).ok()?;
+    u32::try_from(peer.pid()).ok().filter(|pid| *pid != 0)
 }
 
 /// Whether no thread of a process runs or waits for the kernel, at any of a few looks, and no answer comes meanwhile.
@@ -146,7 +163,27 @@ fn no_answer() -> io::Error {
 }
 
 fn ask(path: &Path, request: &Request) -> Result<UnixStream, ClientError> {
-    let mut stream = connected(path).map_err(|error| match error {
+    let mut stream = connected_or_why(path, request.only_shows())?;
+    let mut line = serde_json::to_vec(request).map_err(|error| io_error(path, error.into()))?;
+    line.push(b'\n');
+    stream.write_all(&line).map_err(|source| io_error(path, source))?;
+    Ok(stream)
+}
+
+fn connected_or_why(path: &Path, shows: bool) -> Result<UnixStream, ClientError> {
+    let stream = match connected(path) {
+        // The socket beside it may be for this user.
+        Err(Errno::EACCES) if shows => {
+            connected(&super::status_socket(path)).map_err(|error| match error {
+                // An earlier vipd has none.
+                Errno::ENOENT | Errno::ECONNREFUSED => Errno::EACCES,
+                error => error,
+            })
+        }
+        stream => stream,
+    };
+    stream.map_err(|error| match error {
+        Errno::EACCES => not_allowed(path, shows),
         Errno::ENOENT | Errno::ECONNREFUSED => ClientError::NotRunning(path.to_owned()),
         // It has not taken the connections before this one.
         Errno::EAGAIN => match pid_beside(path) {
@@ -154,11 +191,27 @@ fn ask(path: &Path, request: &Request) -> Result<UnixStream, ClientError> {
             pid => ClientError::Unresponsive { pid },
         },
         _ => io_error(path, error.into()),
-    })?;
-    let mut line = serde_json::to_vec(request).map_err(|error| io_error(path, error.into()))?;
-    line.push(b'\n');
-    stream.write_all(&line).map_err(|source| io_error(path, source))?;
-    Ok(stream)
+    })
+}
+
+fn not_allowed(path: &Path, shows: bool) -> ClientError {
+    let remedy = match (shows, group_of(&super::status_socket(path))) {
+        (false, _) => "use sudo: only root may change what vipd does".to_owned(),
+        (true, Some(group)) if group != "root" => format!("join the group {group}, or use sudo"),
+        (true, _) => "use sudo, or have root set `status_group` in global_defs".to_owned(),
+    };
+    ClientError::NotAllowed { path: path.to_owned(), remedy }
+}
+
+/// The name of the group of a file.
+fn group_of(path: &Path) -> Option<String> {
+    let gid = fs::symlink_metadata(path).ok()?.gid();
+    Some(
+        Group::from_gid(Gid::from_raw(gid))
+            .ok()
+            .flatten()
+            .map_or_else(|| gid.to_string(), |group| group.name),
+    )
 }
 
 /// Connects with a time limit, which std has not.
@@ -166,7 +219,7 @@ fn connected(path: &Path) -> nix::Result<UnixStream> {
     let socket: OwnedFd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     let limit = TimeVal::milliseconds(i64::try_from(IDLE_TIMEOUT.as_millis()).unwrap_or(i64::MAX));
     setsockopt(&socket, SendTimeout, &limit)?;
-    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    connect_to(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(socket.into())
 }
 

@@ -1,10 +1,12 @@
-//! The control socket: a unix socket, one JSON object a line each way, permissions 0660.
+//! The control sockets: unix sockets, one JSON object a line each way, permissions 0660. One may do everything, the one beside it
+//! ([`status_socket`]) only shows.
 //!
 //! [`serve`] runs on the daemon's main thread and never touches the engine: a request becomes a [`Command`] in a bounded
 //! queue, or is answered from the [`Journal`]. A client that sends or reads slowly, or sends too much, delays only its own
 //! connection.
 
 mod client;
+mod difference;
 pub mod events;
 mod follow;
 pub mod model;
@@ -13,10 +15,16 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -25,7 +33,8 @@ use tokio::{
     time::timeout,
 };
 
-pub use client::{ClientError, follow, request};
+pub use client::{ClientError, connect, follow, request};
+pub use difference::{Difference, Differences};
 use model::Status;
 
 use events::{Batch, Journal, Wanted};
@@ -43,6 +52,19 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_millis(100);
 /// Connections at once. Further clients take the places of idle ones.
 const CONNECTIONS: usize = 64;
 
+/// What the clients of a socket may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Everything,
+    /// Nothing that changes anything: [`Request::only_shows`].
+    Show,
+}
+
+/// Path of the socket that only shows, beside the one for everything.
+pub fn status_socket(path: &Path) -> PathBuf {
+    path.with_file_name("status.sock")
+}
+
 /// A request; a connection may carry several in turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
@@ -50,6 +72,8 @@ pub enum Request {
     Status,
     /// Reload the configuration. Answered when it is in force or rejected.
     Reload,
+    /// Say what a reload would change. Changes nothing.
+    Compare,
     /// Hand over one instance with its sync group. Answered when the successor is heard, or when no backup has taken over.
     HandOver {
         instance: String,
@@ -62,6 +86,13 @@ pub enum Request {
     Stop,
     /// Exit at once, and leave the VIPs answered until the leases end, for the next vipd.
     Leave,
+    /// Leave the VIPs to the process that asks, which has prepared everything: the answer passes the locks on. `pins` is the place of
+    /// the pins that it has found.
+    Replace {
+        pins: String,
+    },
+    /// Start the installed program in the place of this one. Answered when it has taken over, or has failed.
+    Upgrade,
     /// The kept events; with `follow` also new ones, until the next request.
     Events {
         #[serde(flatten)]
@@ -69,6 +100,24 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         follow: bool,
     },
+}
+
+impl Request {
+    /// Whether it shows what vipd does, and changes nothing. What a reload would change shows files that may be root's alone.
+    pub fn only_shows(&self) -> bool {
+        match self {
+            Self::Status | Self::Events { .. } => true,
+            Self::Reload
+            | Self::Compare
+            | Self::HandOver { .. }
+            | Self::Drain
+            | Self::Undrain
+            | Self::Upgrade
+            | Self::Replace { .. }
+            | Self::Stop
+            | Self::Leave => false,
+        }
+    }
 }
 
 /// Target of a handover.
@@ -87,14 +136,16 @@ pub enum To {
 pub enum Response {
     Status(Box<Status>),
     /// What has changed.
-    Reloaded {
-        what: String,
-    },
+    Reloaded(Differences),
+    /// What a reload would change.
+    Compared(Differences),
     /// Done, in words.
     Done {
         what: String,
     },
     Stopped,
+    /// The descriptors of the locks come with it.
+    Replaced,
     Events(Batch),
     /// A reload was rejected; nothing has changed.
     Refused {
@@ -109,13 +160,31 @@ pub enum Response {
 #[derive(Debug)]
 pub enum Command {
     Status(oneshot::Sender<Status>),
-    Reload(oneshot::Sender<Result<String, Unapplied>>),
+    Reload(oneshot::Sender<Result<Differences, Unapplied>>),
+    Compare(oneshot::Sender<Result<Differences, Unapplied>>),
     HandOver { instance: String, to: To, reply: oneshot::Sender<Result<String, String>> },
     Drain(oneshot::Sender<Result<String, String>>),
     Undrain(oneshot::Sender<Result<String, String>>),
     Stop(oneshot::Sender<()>),
     Leave(oneshot::Sender<()>),
+    Replace(Replacement),
+    Upgrade(oneshot::Sender<Result<String, String>>),
 }
+
+/// A process that asks to take over.
+#[derive(Debug)]
+pub struct Replacement {
+    /// Of the request; the answer goes there if it takes over.
+    pub connection: OwnedFd,
+    pub pid: Option<u32>,
+    /// The place of the pins that it has found.
+    pub pins: String,
+    /// Why it does not take over; dropped if it does.
+    pub refusal: oneshot::Sender<String>,
+}
+
+/// What the answer to an unknown request begins with.
+pub const NOT_A_REQUEST: &str = "not a request";
 
 /// Why a configuration is not in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,13 +208,20 @@ pub fn bind(path: &Path) -> Result<UnixListener> {
 }
 
 /// Accepts connections for ever. Aborted with the daemon; a connection cut short loses an answer, nothing else.
-pub async fn serve(listener: UnixListener, commands: mpsc::Sender<Command>, journal: Journal) {
-    let places = Places::new("control", CONNECTIONS);
+pub async fn serve(listener: UnixListener, role: Role, commands: mpsc::Sender<Command>, journal: Journal) {
+    let name = if role == Role::Everything { "control" } else { "status" };
+    let places = Places::new(name, CONNECTIONS);
     loop {
         match listener.accept().await {
             Ok((stream, _)) => match places.take(&stream) {
                 Ok(place) => {
-                    tokio::task::spawn_local(connection(stream, place, commands.clone(), journal.clone()));
+                    tokio::task::spawn_local(connection(
+                        stream,
+                        role,
+                        place,
+                        commands.clone(),
+                        journal.clone(),
+                    ));
                     // Whose place it was closes its connection before the next is accepted.
                     tokio::task::yield_now().await;
                 }
@@ -168,15 +244,22 @@ async fn refuse(mut stream: UnixStream, full: Full) {
     let _ = timeout(REFUSAL_TIMEOUT, send(&response, &mut write)).await;
 }
 
-async fn connection(stream: UnixStream, place: Place, commands: mpsc::Sender<Command>, journal: Journal) {
+async fn connection(
+    stream: UnixStream,
+    role: Role,
+    place: Place,
+    commands: mpsc::Sender<Command>,
+    journal: Journal,
+) {
     tokio::select! {
-        () = converse(stream, &place, &commands, &journal) => {}
+        () = converse(stream, role, &place, &commands, &journal) => {}
         () = place.given_up() => tracing::debug!("another client gets the place of an idle one"),
     }
 }
 
 async fn converse(
     mut stream: UnixStream,
+    role: Role,
     place: &Place,
     commands: &mpsc::Sender<Command>,
     journal: &Journal,
@@ -203,8 +286,15 @@ async fn converse(
             Ok(Request::Events { wanted, follow: true }) => {
                 follow::follow(journal, wanted, &mut read, &mut write).await
             }
+            Ok(Request::Replace { pins }) if role == Role::Everything => {
+                match replace(pins, write.as_ref(), commands).await {
+                    Some(message) => send(&Response::Error { message }, &mut write).await,
+                    // It has its answer. The end of the connection says that this process has ended.
+                    None => return std::future::pending().await,
+                }
+            }
             request => {
-                let response = answer(request, commands, journal).await;
+                let response = answer(request, role, commands, journal).await;
                 place.is_waited_for();
                 send(&response, &mut write).await
             }
@@ -224,10 +314,14 @@ async fn send(response: &Response, write: &mut WriteHalf<'_>) -> io::Result<()> 
 
 async fn answer(
     request: serde_json::Result<Request>,
+    role: Role,
     commands: &mpsc::Sender<Command>,
     journal: &Journal,
 ) -> Response {
     match request {
+        Ok(request) if role == Role::Show && !request.only_shows() => {
+            Response::Error { message: SHOWS.into() }
+        }
         Ok(Request::Status) => {
             let (reply, status) = oneshot::channel();
             match commands.send(Command::Status(reply)).await {
@@ -235,18 +329,8 @@ async fn answer(
                 Err(_) => gone(),
             }
         }
-        Ok(Request::Reload) => {
-            let (reply, done) = oneshot::channel();
-            match commands.send(Command::Reload(reply)).await {
-                Ok(()) => match done.await {
-                    Ok(Ok(what)) => Response::Reloaded { what },
-                    Ok(Err(Unapplied::Refused(message))) => Response::Refused { message },
-                    Ok(Err(Unapplied::InPart(message))) => Response::Error { message },
-                    Err(_) => gone(),
-                },
-                Err(_) => gone(),
-            }
-        }
+        Ok(Request::Reload) => reloaded(commands, Command::Reload, Response::Reloaded).await,
+        Ok(Request::Compare) => reloaded(commands, Command::Compare, Response::Compared).await,
         Ok(Request::HandOver { instance, to }) => {
             done(commands, |reply| Command::HandOver { instance, to, reply }).await
         }
@@ -254,8 +338,51 @@ async fn answer(
         Ok(Request::Undrain) => done(commands, Command::Undrain).await,
         Ok(Request::Stop) => end(commands, Command::Stop).await,
         Ok(Request::Leave) => end(commands, Command::Leave).await,
+        Ok(Request::Upgrade) => done(commands, Command::Upgrade).await,
+        Ok(Request::Replace { .. }) => unreachable!("it is answered where the connection is"),
         Ok(Request::Events { wanted, .. }) => Response::Events(journal.read(&wanted)),
-        Err(error) => Response::Error { message: format!("not a request: {error}") },
+        Err(error) => Response::Error { message: format!("{NOT_A_REQUEST}: {error}") },
+    }
+}
+
+/// Has the process at the other end take over; returns why it does not.
+async fn replace(pins: String, stream: &UnixStream, commands: &mpsc::Sender<Command>) -> Option<String> {
+    let peer = match stream.peer_cred() {
+        Ok(peer) => peer,
+        Err(error) => return Some(error.to_string()),
+    };
+    // The locks are for nobody else, not even for a group that may stop vipd.
+    if peer.uid() != Uid::effective().as_raw() {
+        return Some(format!("uid {} may not take over", peer.uid()));
+    }
+    let connection = match stream.as_fd().try_clone_to_owned() {
+        Ok(connection) => connection,
+        Err(error) => return Some(error.to_string()),
+    };
+    let (refusal, refused) = oneshot::channel();
+    let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
+    let replacement = Replacement { connection, pid, pins, refusal };
+    match commands.send(Command::Replace(replacement)).await {
+        Ok(()) => refused.await.ok(),
+        Err(_) => Some("the daemon is stopping".into()),
+    }
+}
+
+/// Sends a command about the configuration in its file.
+async fn reloaded(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<Result<Differences, Unapplied>>) -> Command,
+    response: impl FnOnce(Differences) -> Response,
+) -> Response {
+    let (reply, done) = oneshot::channel();
+    if commands.send(command(reply)).await.is_err() {
+        return gone();
+    }
+    match done.await {
+        Ok(Ok(differences)) => response(differences),
+        Ok(Err(Unapplied::Refused(message))) => Response::Refused { message },
+        Ok(Err(Unapplied::InPart(message))) => Response::Error { message },
+        Err(_) => gone(),
     }
 }
 
@@ -289,6 +416,8 @@ async fn end(
         Err(_) => gone(),
     }
 }
+
+const SHOWS: &str = "this socket only shows: what changes something needs vipd.sock, which is root's";
 
 fn gone() -> Response {
     Response::Error { message: "the daemon is stopping".into() }

@@ -5,12 +5,12 @@ use tokio::task::{LocalSet, spawn_local};
 use super::*;
 
 /// Runs a server that answers a status, and a test that gets its path.
-fn with_server<F: Future<Output = ()>>(name: &str, test: impl FnOnce(std::path::PathBuf) -> F) {
+fn with_server<F: Future<Output = ()>>(name: &str, test: impl FnOnce(PathBuf) -> F) {
     let path = std::env::temp_dir().join(format!("vipd-control-{name}-{}.sock", std::process::id()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let (commands, mut inbox) = mpsc::channel(1);
-        spawn_local(serve(bind(&path).unwrap(), commands, Journal::default()));
+        spawn_local(serve(bind(&path).unwrap(), role_of(name), commands, Journal::default()));
         spawn_local(async move {
             let mut unanswered = Vec::new();
             while let Some(command) = inbox.recv().await {
@@ -24,6 +24,31 @@ fn with_server<F: Future<Output = ()>>(name: &str, test: impl FnOnce(std::path::
         test(path.clone()).await;
     });
     let _ = fs::remove_file(&path);
+}
+
+/// A test whose name begins so has a socket that only shows.
+fn role_of(name: &str) -> Role {
+    if name.starts_with("shows") { Role::Show } else { Role::Everything }
+}
+
+/// Every request that changes something is refused in a sentence, and the connection goes on.
+#[test]
+fn a_socket_that_only_shows_changes_nothing() {
+    with_server("shows", async |path| {
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        for request in ["reload", "compare", "drain", "undrain", "stop", "leave"] {
+            let line = format!("{{\"command\":\"{request}\"}}\n");
+            match ask(&mut stream, line.as_bytes()).await {
+                Some(Response::Error { message }) => assert!(message.contains("only shows"), "{message}"),
+                other => panic!("{request}: {other:?}"),
+            }
+        }
+        let handover = b"{\"command\":\"hand_over\",\"instance\":\"VI_1\",\"to\":\"backup\"}\n";
+        assert!(matches!(ask(&mut stream, handover).await, Some(Response::Error { .. })));
+        assert!(matches!(ask(&mut stream, STATUS).await, Some(Response::Status(_))));
+        let events = ask(&mut stream, b"{\"command\":\"events\"}\n").await;
+        assert!(matches!(events, Some(Response::Events(_))), "{events:?}");
+    });
 }
 
 async fn ask(stream: &mut UnixStream, text: &[u8]) -> Option<Response> {

@@ -13,6 +13,7 @@ use nix::{errno::Errno, net::if_::if_nameindex, sys::stat::lstat};
 use super::{
     attachment::{FILTER_HANDLE, FILTER_PRIORITY, Pin},
     clsact, pin_dirs,
+    pinned_programs::is_program,
     predecessor::Predecessor,
     sys,
 };
@@ -31,7 +32,7 @@ use vipd_system::{
 pub fn leftovers(bpffs: &Path) -> Result<Vec<Leftover>> {
     let (mut found, mut filters) = (Vec::new(), BTreeSet::new());
     for dir in versions(bpffs)? {
-        let mut others = 0;
+        let (mut others, mut programs) = (0, 0);
         for path in entries(&dir)? {
             match attachment(&path) {
                 Some((pin, ifindex)) => {
@@ -40,11 +41,19 @@ pub fn leftovers(bpffs: &Path) -> Result<Vec<Leftover>> {
                     }
                     found.push(program(&path, pin, ifindex));
                 }
+                None if path.file_name().and_then(|name| name.to_str()).is_some_and(is_program) => {
+                    programs += 1
+                }
                 None => others += 1,
             }
         }
         let fix = format!("rm -r {}", dir.display());
-        let what = format!("{others} pinned maps in {}", dir.display());
+        let programs = match programs {
+            0 => String::new(),
+            1 => " and a verified program".to_owned(),
+            _ => format!(" and {programs} verified programs"),
+        };
+        let what = format!("{others} pinned maps{programs} in {}", dir.display());
         found.push(Leftover::new(Kind::Pins, what, fix));
     }
     let unpinned = our_filters()?.into_iter().filter(|(ifindex, _)| !filters.contains(ifindex));

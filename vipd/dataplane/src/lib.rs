@@ -9,6 +9,7 @@ mod extack;
 mod leftovers;
 mod pages;
 mod pin_dirs;
+mod pinned_programs;
 mod pins;
 mod predecessor;
 mod privileges;
@@ -26,9 +27,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use aya::{
-    Ebpf,
     maps::{Map, MapData, PerCpuArray, PerCpuValues, RingBuf},
     programs::{SchedClassifier, Xdp},
     util::nr_cpus,
@@ -67,6 +67,8 @@ pub enum Pinned {
 
 /// The programs, where they are attached, and their tables.
 pub struct Dataplane {
+    /// Nobody has used the maps before.
+    is_fresh: bool,
     programs: Programs,
     tables: Tables,
     pages: Pages,
@@ -178,62 +180,104 @@ impl Dataplane {
         PinDir::open(bpffs)?.remove()
     }
 
-    /// Reads the programs; their maps are those pinned under `bpffs`, or new ones pinned there. Nothing is attached yet, and the
-    /// kernel verifies a program when it is attached first.
+    /// Opens the maps that are pinned under `bpffs`, or makes new ones and pins them there. Nothing is attached yet, and the kernel
+    /// verifies a program when it is attached first, unless a pinned one is the same.
     ///
-    /// Events that a predecessor left unread are discarded. With `log` the programs' own diagnostics are compiled in and
-    /// go to the log, by a task on the current thread's runtime.
+    /// With `log` the programs' own diagnostics are compiled in and go to the log, by a task on the current thread's runtime.
     ///
     /// # Errors
     ///
     /// Pinned maps that do not fit, a mount that is missing, or [`Refused`] by the kernel. Maps that were not there before
     /// are then unpinned again; those of a predecessor stay.
     pub fn load(bpffs: &Path, log: bool) -> Result<(Self, Events)> {
+        let dataplane = Self::load_beside(bpffs, log)?;
+        let events = dataplane.events()?;
+        Ok((dataplane, events))
+    }
+
+    /// As [`Self::load`], without the events: a predecessor may still run and read them.
+    pub fn load_beside(bpffs: &Path, log: bool) -> Result<Self> {
         let pins = PinDir::open(bpffs)?;
+        pins.remove_unused()?;
         let adopts = pins.check()?;
-        let loaded = Self::load_into(pins.clone(), adopts, log);
-        if loaded.is_err()
-            && !adopts
-            && let Err(error) = pins.withdraw()
-        {
+        let loaded = Self::load_into(pins.clone(), !adopts, log);
+        if loaded.is_err() && !adopts {
+            Self::withdraw_from(&pins);
+        }
+        loaded
+    }
+
+    /// Whether the maps were made by this process.
+    pub fn is_fresh(&self) -> bool {
+        self.is_fresh
+    }
+
+    /// Unpins the maps if they were made for nothing; those of a predecessor stay.
+    pub fn withdraw(&self) {
+        if self.is_fresh {
+            Self::withdraw_from(self.programs.pins());
+        }
+    }
+
+    /// What tells the place of the pins from any other on this host.
+    pub fn place(&self) -> Result<String> {
+        self.programs.pins().identity().context("look at the pin directory")
+    }
+
+    fn withdraw_from(pins: &PinDir) {
+        if let Err(error) = pins.withdraw() {
             tracing::warn!(
                 error = format!("{error:#}"),
                 "the maps of a program that was not loaded could not be unpinned"
             );
         }
-        loaded
     }
 
-    fn load_into(pins: PinDir, adopts: bool, log: bool) -> Result<(Self, Events)> {
+    fn load_into(pins: PinDir, is_fresh: bool, log: bool) -> Result<Self> {
         let mut programs = Programs::new(pins.clone(), log)?;
-        if adopts {
-            // A predecessor that is attached goes on if the kernel refuses this version.
-            programs.verify_attached()?;
-        }
-        let ebpf = programs.maps();
-
-        let leases = LeasePage::new(map_fd(ebpf, "LEASES")?).context("map LEASES into memory")?;
-        let instances = InstancePage::new(map_fd(ebpf, "INSTANCES")?).context("map INSTANCES into memory")?;
-        let mut active = [0; 4];
-        let active = sys::lookup(map_fd(ebpf, "VIPS")?, 0, &mut active)
-            .context("read VIPS")?
-            .then(|| Tables::which(u32::from_ne_bytes(active), &pins))
-            .transpose()?;
+        // A predecessor that is attached goes on if the kernel refuses this version.
+        programs.verify_attached()?;
+        let array = |name: &str| {
+            MapData::from_pin(pins.path().join(name)).with_context(|| format!("open map {name}"))
+        };
+        let leases = LeasePage::new(array("LEASES")?.fd()).context("map LEASES into memory")?;
+        let instances = InstancePage::new(array("INSTANCES")?.fd()).context("map INSTANCES into memory")?;
         let tables = Tables::new(
-            active,
-            take(ebpf, "VIPS")?,
-            [take(ebpf, "VIPS_A")?, take(ebpf, "VIPS_B")?],
-            BloomFilterPage::new(map_fd(ebpf, "BLOOM_FILTER")?).context("map BLOOM_FILTER into memory")?,
-            ReplyPage::new(map_fd(ebpf, "VIP_REPLIES")?).context("map VIP_REPLIES into memory")?,
-            take(ebpf, "INSTANCE_INDEX")?,
-            take(ebpf, "PEERS")?,
+            Self::active_table(&pins)?,
+            open(&pins, "VIPS")?,
+            [open(&pins, "VIPS_A")?, open(&pins, "VIPS_B")?],
+            BloomFilterPage::new(array("BLOOM_FILTER")?.fd()).context("map BLOOM_FILTER into memory")?,
+            ReplyPage::new(array("VIP_REPLIES")?.fd()).context("map VIP_REPLIES into memory")?,
+            open(&pins, "INSTANCE_INDEX")?,
+            open(&pins, "PEERS")?,
         )?;
-        let mut events = Events(take(ebpf, "EVENTS")?);
-        while events.pop().is_some() {}
-        let counters = take(ebpf, "COUNTERS")?;
-        let instance_counters = Mutex::new(take(ebpf, "INSTANCE_COUNTERS")?);
+        let counters = open(&pins, "COUNTERS")?;
+        let instance_counters = Mutex::new(open(&pins, "INSTANCE_COUNTERS")?);
         let pages = Pages(Arc::new(Maps { leases, instances, counters, instance_counters }));
-        Ok((Self { programs, tables, pages }, events))
+        Ok(Self { is_fresh, programs, tables, pages })
+    }
+
+    /// Which of the two tables of VIPs is in force.
+    fn active_table(pins: &PinDir) -> Result<Option<usize>> {
+        let pointer = MapData::from_pin(pins.path().join("VIPS")).context("open map VIPS")?;
+        let mut active = [0; 4];
+        let is_set = sys::lookup(pointer.fd(), 0, &mut active).context("read VIPS")?;
+        is_set.then(|| Tables::which(u32::from_ne_bytes(active), pins)).transpose()
+    }
+
+    /// Takes note of what a predecessor has changed since [`Self::load_beside`]; it is to have ended.
+    pub fn refresh(&mut self) -> Result<()> {
+        let active = Self::active_table(self.programs.pins())?;
+        self.tables.follow(active)
+    }
+
+    /// The events of the program from now on: those that a predecessor left unread are discarded.
+    ///
+    /// The ring has one reader: nobody else may read it any more.
+    pub fn events(&self) -> Result<Events> {
+        let mut events = Events(open(self.programs.pins(), "EVENTS")?);
+        while events.pop().is_some() {}
+        Ok(events)
     }
 
     /// What vipds of other versions have left; to be removed when the program is attached.
@@ -302,6 +346,11 @@ impl Dataplane {
         self.tables.replace(contents)
     }
 
+    /// Whether the tables hold exactly this already.
+    pub fn holds(&self, contents: &Contents) -> Result<bool> {
+        self.tables.hold(contents)
+    }
+
     /// ARP requests and Neighbor Solicitations for a VIP that were replied to since it is in the table; 0 if it is not.
     pub fn replies(&self, vip: &VipKey) -> u64 {
         self.tables.replies().read(vip)
@@ -318,18 +367,12 @@ impl Dataplane {
     }
 }
 
-fn take<M>(ebpf: &mut Ebpf, name: &str) -> Result<M>
+/// A pinned map; all of them are, once the object was read.
+fn open<M>(pins: &PinDir, name: &str) -> Result<M>
 where
     M: TryFrom<Map>,
     M::Error: std::error::Error + Send + Sync + 'static,
 {
-    let map = ebpf.take_map(name).with_context(|| format!("the XDP object has no map {name}"))?;
-    M::try_from(map).with_context(|| format!("use map {name}"))
-}
-
-fn map_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>> {
-    match ebpf.map(name) {
-        Some(Map::Array(map) | Map::ArrayOfMaps(map)) => Ok(map.fd().as_fd()),
-        _ => bail!("the BPF object has no array {name}"),
-    }
+    let map = MapData::from_pin(pins.path().join(name)).and_then(Map::from_map_data);
+    M::try_from(map.with_context(|| format!("open map {name}"))?).with_context(|| format!("use map {name}"))
 }

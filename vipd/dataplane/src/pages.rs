@@ -135,6 +135,11 @@ impl BloomFilterPage {
         Mapping::new(fd, bloom::WORDS as u32).map(Self)
     }
 
+    /// Whether exactly these bits are set.
+    pub fn is(&self, bits: &bloom::Bits) -> bool {
+        self.words().zip(bits).all(|(word, bits)| word.load(Ordering::Acquire) == *bits)
+    }
+
     /// Sets the bits that are set in `bits`, and leaves the others.
     pub fn add(&self, bits: &bloom::Bits) {
         for (word, bits) in self.words().zip(bits) {

@@ -3,10 +3,11 @@
 use std::{
     ffi::OsStr,
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use super::{attachment::Pin, pin_dirs};
+use super::{attachment::Pin, pin_dirs, pinned_programs};
 use anyhow::{Context, Result, bail};
 use aya::maps::{MapInfo, MapType};
 use nix::sys::stat::lstat;
@@ -119,6 +120,13 @@ const MAPS: [Shape; 13] = [
     },
 ];
 
+/// The version in the directory's name. Builds for tests can be told to take themselves for another version with the same maps: an upgrade
+/// is then one from the other.
+fn version() -> u32 {
+    let told = std::env::var("VIPD_TEST_ABI").ok().filter(|_| cfg!(debug_assertions));
+    told.and_then(|version| version.parse().ok()).unwrap_or(ABI_VERSION)
+}
+
 /// `<bpffs>/vipd/v<ABI_VERSION>`.
 #[derive(Clone, Debug)]
 pub struct PinDir(PathBuf);
@@ -131,12 +139,26 @@ impl PinDir {
     /// If `bpffs` is not on a mounted BPF file system, or others may take away what is in it.
     pub fn open(bpffs: &Path) -> Result<Self> {
         let vipd = pin_dirs::of_vipd(&pin_dirs::bpffs(bpffs)?, "vipd")?;
-        let dir = pin_dirs::of_vipd(&vipd, &format!("v{ABI_VERSION}"))?;
+        let dir = pin_dirs::of_vipd(&vipd, &format!("v{}", version()))?;
         Ok(Self(dir.path().to_owned()))
     }
 
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// What tells the directory of all versions' pins from any other on this host, whatever path leads to it.
+    pub fn identity(&self) -> io::Result<String> {
+        let parent = fs::metadata(self.0.parent().unwrap_or(&self.0))?;
+        Ok(format!("{}:{}", parent.dev(), parent.ino()))
+    }
+
+    /// Unpins maps of this version that nobody uses while another version's program is attached: an upgrade to this version was given up.
+    pub fn remove_unused(&self) -> Result<()> {
+        if self.attachments()?.is_empty() && !self.kinds_of_all_versions()?.is_empty() {
+            self.unpin_maps()?;
+        }
+        Ok(())
     }
 
     /// The pin directories of other versions.
@@ -196,6 +218,17 @@ impl PinDir {
         Ok(pins)
     }
 
+    /// The kinds of attachments that any version has pinned.
+    pub fn kinds_of_all_versions(&self) -> io::Result<Vec<Pin>> {
+        let mut kinds = Vec::new();
+        for dir in self.others()?.iter().chain([&self.0]) {
+            for entry in fs::read_dir(dir)? {
+                kinds.extend(entry?.file_name().to_str().and_then(Pin::parse).map(|(pin, _)| pin));
+            }
+        }
+        Ok(kinds)
+    }
+
     /// Checks every pinned map against the layout this program was built with. The kernel does not, and neither does aya.
     ///
     /// Returns whether there is anything to adopt.
@@ -238,7 +271,7 @@ impl PinDir {
         pin.detach(&self.attachment(pin, ifindex), ifindex)
     }
 
-    /// Removes attachments, then maps, then the directories: the program detaches and the kernel frees everything.
+    /// Removes attachments, then programs and maps, then the directories: the program detaches and the kernel frees everything.
     pub fn remove(&self) -> Result<()> {
         for (pin, ifindex) in self.attachments().context("list pinned attachments")? {
             self.detach(pin, ifindex)?;
@@ -249,7 +282,7 @@ impl PinDir {
         Ok(())
     }
 
-    /// Removes maps that were pinned for nothing, and the directories if that leaves them empty; attached links stay.
+    /// Removes programs and maps that were pinned for nothing, and the directories if that leaves them empty; attached links stay.
     pub fn withdraw(&self) -> Result<()> {
         self.unpin_maps()?;
         if fs::remove_dir(&self.0).is_ok() {
@@ -259,6 +292,7 @@ impl PinDir {
     }
 
     fn unpin_maps(&self) -> Result<()> {
+        pinned_programs::remove_others(self, &[])?;
         for (_, path) in self.maps() {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

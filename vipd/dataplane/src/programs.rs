@@ -1,6 +1,6 @@
 //! The two programs, XDP's and tc's, on one set of maps: loaded when they are needed, attached, taken over.
 
-use std::{collections::HashMap, fs, mem};
+use std::{borrow::Cow, collections::HashMap, fs, mem, path::PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use aya::{
@@ -15,12 +15,14 @@ use aya::{
     sys::SyscallError,
 };
 use aya_log::EbpfLogger;
+use aya_obj::programs::XdpAttachType;
 use tokio::io::{Interest, unix::AsyncFd};
 use vipd_system::XdpState;
 
 use super::{
     attachment::{self, Attached, Attachment, FILTER_HANDLE, FILTER_PRIORITY, Mode, Pin, Wanted},
     clsact,
+    pinned_programs::{self, Candidate},
     pins::PinDir,
     refusal, sys,
     verification::{Refused, Verified},
@@ -34,36 +36,41 @@ pub(super) static TC_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VIPD_B
 /// Names of the programs, as `bpftool prog show` prints them.
 pub(super) const XDP_PROGRAM: &str = "vipd_xdp";
 const TC_PROGRAM: &str = "vipd_tc";
+/// Their types, of `enum bpf_prog_type`.
+const XDP_KIND: u32 = 6;
+const TC_KIND: u32 = 3;
 /// As libbpf.
 const LOAD_ATTEMPTS: usize = 5;
 
 /// The programs, and where they are attached.
 pub struct Programs {
-    xdp: Ebpf,
-    /// Whether the kernel has verified it, and its log is read if it is to be.
-    xdp_is_ready: bool,
-    /// `None`: no interface needed it yet.
-    tc: Option<Ebpf>,
+    object: Cow<'static, [u8]>,
+    /// Read to make the maps, and not verified yet.
+    read: Option<Ebpf>,
+    /// Verified, by this process or by one before. `None`: no interface needed it yet.
+    xdp: Option<Ready<Xdp>>,
+    tc: Option<Ready<SchedClassifier>>,
     log: bool,
     pins: PinDir,
     attached: HashMap<u32, Mode>,
 }
 
+/// A program that the kernel has verified.
+struct Ready<P> {
+    program: P,
+    pin: PathBuf,
+}
+
 impl Programs {
-    /// Reads the XDP program, with which all maps are made or adopted. The kernel has verified nothing yet.
+    /// The XDP program, with the maps that are pinned, or else with new ones. The kernel has verified nothing yet.
     pub fn new(pins: PinDir, log: bool) -> Result<Self> {
-        Self::of(XDP_OBJECT, pins, log)
+        Self::of(Cow::Borrowed(XDP_OBJECT), pins, log)
     }
 
     /// With another XDP object.
-    pub(super) fn of(xdp: &[u8], pins: PinDir, log: bool) -> Result<Self> {
-        let xdp = load_object(xdp, Some(&pins), log)?;
-        Ok(Self { xdp, xdp_is_ready: false, tc: None, log, pins, attached: HashMap::new() })
-    }
-
-    /// What the maps are taken from.
-    pub fn maps(&mut self) -> &mut Ebpf {
-        &mut self.xdp
+    pub(super) fn of(object: Cow<'static, [u8]>, pins: PinDir, log: bool) -> Result<Self> {
+        let read = if pins.check()? { None } else { Some(load_object(&object, Some(&pins), log)?) };
+        Ok(Self { object, read, xdp: None, tc: None, log, pins, attached: HashMap::new() })
     }
 
     pub fn pins(&self) -> &PinDir {
@@ -144,7 +151,7 @@ impl Programs {
         Ok((attached, Attachment { mode: Mode::Tc, reason: Some(reason) }))
     }
 
-    /// Detaches from interfaces that are not among `ifindexes`, whoever has pinned the attachment.
+    /// Detaches from interfaces that are not among `ifindexes`, whoever has pinned the attachment; unpins programs that are in no use.
     pub fn detach_others(&mut self, ifindexes: &[u32]) -> Result<()> {
         for (pin, ifindex) in self.pins.attachments()? {
             if !ifindexes.contains(&ifindex) {
@@ -152,44 +159,82 @@ impl Programs {
                 self.pins.detach(pin, ifindex)?;
             }
         }
-        Ok(())
+        let in_use = self.xdp.iter().map(|ready| &ready.pin).chain(self.tc.iter().map(|ready| &ready.pin));
+        pinned_programs::remove_others(&self.pins, &in_use.collect::<Vec<_>>())
     }
 
     /// The XDP program, verified.
     pub fn xdp(&mut self) -> Result<&mut Xdp> {
-        if !self.xdp_is_ready {
-            verified_xdp(&mut self.xdp)?;
-            self.xdp_is_ready = true;
-            if self.log {
-                forward_log(EbpfLogger::init_with_logger(&mut self.xdp, Forward)?)?;
-            }
+        let ready = match self.xdp.take() {
+            Some(ready) => ready,
+            None => self.ready_xdp()?,
+        };
+        Ok(&mut self.xdp.insert(ready).program)
+    }
+
+    fn ready_xdp(&mut self) -> Result<Ready<Xdp>> {
+        let candidate = Candidate { name: XDP_PROGRAM, kind: XDP_KIND, object: &self.object };
+        let open = |pin: PathBuf| {
+            let program =
+                Xdp::from_pin(&pin, XdpAttachType::Interface).context("open the pinned XDP program")?;
+            Ok(Ready { program, pin })
+        };
+        if let Some(pin) = (!self.log).then(|| candidate.find(&self.pins)).flatten() {
+            return open(pin);
         }
-        verified_xdp(&mut self.xdp)
+        let mut object = match self.read.take() {
+            Some(object) => object,
+            None => load_object(&self.object, Some(&self.pins), self.log)?,
+        };
+        let program = verified_xdp(&mut object)?;
+        let pin = candidate.place(&self.pins, &program.info()?)?;
+        program.pin(&pin).context("pin the XDP program")?;
+        self.opened(open(pin), object)
     }
 
     /// The tc program, verified.
     pub fn tc(&mut self) -> Result<&mut SchedClassifier> {
-        let tc = match self.tc.take() {
-            Some(tc) => tc,
-            None => {
-                let mut tc = load_object(TC_OBJECT, Some(&self.pins), self.log)?;
-                verified_tc(&mut tc)?;
-                if self.log {
-                    forward_log(EbpfLogger::init_with_logger(&mut tc, Forward)?)?;
-                }
-                tc
-            }
+        let ready = match self.tc.take() {
+            Some(ready) => ready,
+            None => self.ready_tc()?,
         };
-        verified_tc(self.tc.insert(tc))
+        Ok(&mut self.tc.insert(ready).program)
     }
 
-    /// Has the kernel verify what a predecessor has attached.
+    fn ready_tc(&mut self) -> Result<Ready<SchedClassifier>> {
+        let candidate = Candidate { name: TC_PROGRAM, kind: TC_KIND, object: TC_OBJECT };
+        let open = |pin: PathBuf| {
+            let program = SchedClassifier::from_pin(&pin).context("open the pinned tc program")?;
+            Ok(Ready { program, pin })
+        };
+        if let Some(pin) = (!self.log).then(|| candidate.find(&self.pins)).flatten() {
+            return open(pin);
+        }
+        let mut object = load_object(TC_OBJECT, Some(&self.pins), self.log)?;
+        let program = verified_tc(&mut object)?;
+        let pin = candidate.place(&self.pins, &program.info()?)?;
+        program.pin(&pin).context("pin the tc program")?;
+        self.opened(open(pin), object)
+    }
+
+    /// Has the log of a program read, if it has one. Only this process knows the map that it comes through, so the program is for no
+    /// other.
+    fn opened<P>(&self, ready: Result<Ready<P>>, mut object: Ebpf) -> Result<Ready<P>> {
+        let ready = ready?;
+        if self.log {
+            fs::remove_file(&ready.pin).with_context(|| format!("unpin {}", ready.pin.display()))?;
+            forward_log(EbpfLogger::init_with_logger(&mut object, Forward)?)?;
+        }
+        Ok(ready)
+    }
+
+    /// Has the kernel verify what a predecessor of any version has attached, before anything is changed.
     pub fn verify_attached(&mut self) -> Result<()> {
-        let pins = self.pins.attachments()?;
-        if pins.iter().any(|(pin, _)| *pin == Pin::Xdp) {
+        let kinds = self.pins.kinds_of_all_versions().context("list pinned attachments")?;
+        if kinds.contains(&Pin::Xdp) {
             self.xdp()?;
         }
-        if pins.iter().any(|(pin, _)| Pin::TC.contains(pin)) {
+        if kinds.iter().any(|pin| Pin::TC.contains(pin)) {
             self.tc()?;
         }
         Ok(())

@@ -20,9 +20,17 @@ pub struct Replies {
 impl Replies {
     /// With `table`, that of a predecessor, what it has counted goes on.
     pub fn new(page: ReplyPage, table: Option<&VipTable>) -> Result<Self> {
+        let mut replies = Self { page, slots: Slots::new() };
+        replies.read_again(table)?;
+        Ok(replies)
+    }
+
+    /// The counts are now those of `table`, which another process has filled.
+    pub fn read_again(&mut self, table: Option<&VipTable>) -> Result<()> {
         let entries = table.into_iter().flat_map(|table| table.iter());
         let slots = entries.map(|entry| entry.map(|(key, entry)| (key, entry.reply_slot)));
-        Ok(Self { page, slots: slots.collect::<Result<_, _>>().context("read the table of VIPs")? })
+        self.slots = slots.collect::<Result<_, _>>().context("read the table of VIPs")?;
+        Ok(())
     }
 
     /// Since the VIP is in the table; 0 if it is not.

@@ -98,6 +98,55 @@ pub fn interface_of_pinned_link(path: &Path) -> io::Result<u32> {
     if result == 0 { Ok(info.ifindex) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The ids of the maps that a pinned program uses.
+///
+/// aya's `ProgramInfo::map_ids` opens the program by its id, for which the kernel asks CAP_SYS_ADMIN.
+pub fn maps_of_pinned_program(path: &Path) -> io::Result<Vec<u32>> {
+    /// More than any program of vipd uses.
+    const MOST: usize = 64;
+    /// The part of `union bpf_attr` for `BPF_OBJ_GET_INFO_BY_FD`.
+    #[repr(C)]
+    struct InfoAttr {
+        bpf_fd: u32,
+        info_len: u32,
+        info: u64,
+    }
+    /// `struct bpf_prog_info` as far as it is of interest; the kernel writes no more than it is told the length of.
+    #[derive(Default)]
+    #[repr(C)]
+    struct ProgramInfo {
+        kind: u32,
+        id: u32,
+        tag: [u8; 8],
+        lengths: [u32; 2],
+        instructions: [u64; 2],
+        load_time: u64,
+        created_by_uid: u32,
+        map_count: u32,
+        maps: u64,
+    }
+    let program = pinned(path)?;
+    let mut ids = [0_u32; MOST];
+    let mut info =
+        ProgramInfo { map_count: MOST as u32, maps: ids.as_mut_ptr() as u64, ..ProgramInfo::default() };
+    let attr = InfoAttr {
+        bpf_fd: u32::try_from(program.as_raw_fd()).map_err(io::Error::other)?,
+        info_len: size_of::<ProgramInfo>() as u32,
+        info: (&raw mut info) as u64,
+    };
+    // SAFETY: `attr` is all of the attributes that the command has, `info` as long as it says, and there is room for as many ids as it
+    // says; all outlive the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attr, size_of::<InfoAttr>())
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let count = usize::try_from(info.map_count).map_err(io::Error::other)?;
+    let ids = ids.get(..count).ok_or_else(|| io::Error::other(format!("it uses {count} maps")))?;
+    Ok(ids.to_vec())
+}
+
 /// Opens what is pinned there.
 fn pinned(path: &Path) -> io::Result<OwnedFd> {
     /// The part of `union bpf_attr` for `BPF_OBJ_GET`.

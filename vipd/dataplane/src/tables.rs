@@ -65,6 +65,12 @@ impl Tables {
         Ok(Self { pointer, tables, active, bloom_filter, replies, index, peers })
     }
 
+    /// Takes note of which of the tables another process has put in force.
+    pub fn follow(&mut self, active: Option<usize>) -> Result<()> {
+        self.active = active;
+        self.replies.read_again(active.map(|active| &self.tables[active]))
+    }
+
     pub fn replies(&self) -> &Replies {
         &self.replies
     }
@@ -77,6 +83,18 @@ impl Tables {
             }
         }
         bail!("VIPS points to map {id}, which is neither VIPS_A nor VIPS_B");
+    }
+
+    /// Whether they hold exactly this, and nothing is left of a swap that was cut short.
+    pub fn hold(&self, contents: &Contents) -> Result<bool> {
+        let Some(active) = self.active else { return Ok(false) };
+        let as_counted =
+            |wanted: &VipEntry, there: &VipEntry| VipEntry { reply_slot: there.reply_slot, ..*wanted };
+        Ok(holds(&self.tables[active], &contents.vips, as_counted)?
+            && self.tables[1 - active].keys().next().is_none()
+            && self.bloom_filter.is(&bloom_filter_of(&contents.vips))
+            && holds(&self.index, &contents.index, |wanted, _| *wanted)?
+            && holds(&self.peers, &contents.peers, |wanted, _| *wanted)?)
     }
 
     /// Fills the table that is not in use, points to it, then empties the other; then the index and the peers, entry by
@@ -103,6 +121,18 @@ impl Tables {
             .with_context(|| format!("fill the table of at most {MAX_PEERS} unicast peers"))?;
         bring_to(&mut self.index, &contents.index).context("fill the index of virtual routers")
     }
+}
+
+/// Whether `map` holds exactly `wanted`; `adapt` takes from an entry that is there what is not compared.
+fn holds<K, V>(map: &HashMap<MapData, K, V>, wanted: &[(K, V)], adapt: impl Fn(&V, &V) -> V) -> Result<bool>
+where
+    K: Pod + Eq + std::hash::Hash,
+    V: Pod + PartialEq,
+{
+    let there: std::collections::HashMap<K, V> = map.iter().collect::<Result<_, _>>()?;
+    let keys: HashSet<&K> = wanted.iter().map(|(key, _)| key).collect();
+    let is_there = |(key, value): &(K, V)| there.get(key).is_some_and(|found| *found == adapt(value, found));
+    Ok(there.len() == keys.len() && wanted.iter().all(is_there))
 }
 
 /// Makes `map` hold exactly `wanted`, without a moment at which an entry that stays is missing.

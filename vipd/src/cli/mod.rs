@@ -5,16 +5,20 @@ mod chosen;
 mod cleanup;
 mod completions;
 mod doctor;
+mod events;
 mod import;
+mod init;
 mod locate;
 mod monitor;
+mod reload;
 mod top;
+mod when;
 
 use std::{
     io::{self, IsTerminal, Write},
     net::IpAddr,
     os::fd::AsRawFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -30,7 +34,7 @@ use vipd_control::status::{self, View};
 use crate::{
     control::{self, ClientError, Request, Response, model::Status},
     daemon::{self, journal, runtime_dir},
-    events::{self, Wanted},
+    events::Wanted,
     metrics,
 };
 
@@ -51,6 +55,8 @@ pub enum Exit {
     Unresponsive = 5,
     /// The configuration cannot be read or has errors.
     Config = 6,
+    /// The running vipd is of a version that does not know the request.
+    TooOld = 7,
 }
 
 impl From<Exit> for ExitCode {
@@ -64,13 +70,15 @@ Exit codes:
   0  success
   1  failure: the host or the kernel refused something; check --strict: there are warnings;
      doctor: there is a problem, or with --strict a warning; cleanup: something is left;
-     where, is-master: this node does not own the VIP or the instance
+     where, is-master: this node does not own the VIP or the instance;
+     reload --dry-run --exit-code: something would change
   2  bad arguments; check: the configuration has errors; where, is-master: no instance has that name or VIP
-  3  no vipd is running (status, events, reload, handover, drain, undrain, stop; top waits for one);
+  3  no vipd is running (status, events, reload, handover, drain, undrain, upgrade, stop; top waits for one);
      where, is-master: nor when it does not answer
   4  a vipd is running (cleanup)
-  5  a vipd runs and does not answer: it is stopped, or hangs (status, events)
+  5  a vipd runs and does not answer: it is stopped, or hangs (status, events, run --replace)
   6  the configuration cannot be read or has errors (run, reload)
+  7  the running vipd is of an earlier version, which cannot be replaced while it runs (upgrade)
 status --check has the codes of a monitoring plugin: 0 ok, 1 warning, 2 critical, 3 unknown.";
 
 /// Keeps a virtual IP alive across machines: VRRP with an eBPF data plane.
@@ -110,6 +118,18 @@ enum Command {
         /// Serve Prometheus metrics at /metrics on IP:PORT or unix:PATH, without a login
         #[arg(long, value_name = "ADDR")]
         metrics_listen: Option<metrics::Listen>,
+        /// Take over from the vipd that runs with this runtime directory, if one does, without a gap: prepare everything beside it, then
+        /// have it end. If anything fails before, it goes on
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Ask for what a pair of nodes needs, and write the configurations of both, each line explained
+    ///
+    /// On a terminal it asks for what is not given, and proposes what it finds. Without one --vip has to be given, and what else
+    /// cannot be found. Exit codes: 0 written; 1 nothing is written; 2 bad arguments.
+    Init {
+        #[command(flatten)]
+        options: init::Options,
     },
     /// Check a configuration and the files it includes: print every error, warning and notice at once
     ///
@@ -214,22 +234,27 @@ enum Command {
     },
     /// Show the journal of events: state changes, conflicts, checks, reloads. docs/operate/events.md lists all events
     Events {
-        /// Keep printing new events
-        #[arg(short, long)]
-        follow: bool,
-        /// Print each event as one JSON object on a line
-        #[arg(long)]
-        json: bool,
-        /// Only events after this number
-        #[arg(long, value_name = "SEQ")]
-        since: Option<u64>,
-        /// Only events of this instance
-        instance: Option<String>,
+        #[command(flatten)]
+        choice: events::Choice,
         #[command(flatten)]
         runtime: Runtime,
     },
-    /// Check the configuration again and apply it, like SIGHUP; wait for the result. An error changes nothing
+    /// Check the configuration again and apply it, like SIGHUP; wait for the result, and print what has changed. An error changes
+    /// nothing
+    ///
+    /// A line for each change: + what is new, - what is gone, ~ what has another value, and in parentheses what follows from it.
+    /// A comment, a moved line and another spelling of a value are no changes. Exit codes: 0 in force, or with --dry-run
+    /// acceptable; 1 a part was refused by the kernel, or with --exit-code there are changes; 3 no vipd is running; 6 rejected.
     Reload {
+        /// Only print what would change, and what would be rejected; apply nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Print one JSON object: what, and of each change kind, instance, place, keyword, before, after, effect, text
+        #[arg(long)]
+        json: bool,
+        /// Exit with 1 if something would change, as git diff does
+        #[arg(long, requires = "dry_run")]
+        exit_code: bool,
         #[command(flatten)]
         runtime: Runtime,
     },
@@ -253,6 +278,12 @@ enum Command {
     },
     /// End `vipd drain` and every `vipd handover`: use the configured priorities again
     Undrain {
+        #[command(flatten)]
+        runtime: Runtime,
+    },
+    /// Replace the running vipd by a new process without a gap: the installed program, with the same arguments. The running one
+    /// goes on if the new one fails
+    Upgrade {
         #[command(flatten)]
         runtime: Runtime,
     },
@@ -312,6 +343,13 @@ struct Runtime {
     runtime_dir: PathBuf,
 }
 
+impl Runtime {
+    /// Path of the control socket.
+    fn socket(&self) -> PathBuf {
+        runtime_dir::socket(&self.runtime_dir)
+    }
+}
+
 /// Which configuration, and how it is read.
 #[derive(Debug, Args)]
 struct Source {
@@ -356,6 +394,7 @@ pub fn main() -> ExitCode {
             log_xdp,
             xdp_mode,
             metrics_listen,
+            replace,
         } => run(daemon::Options {
             source: source.into(),
             bpffs_dir: pins.bpffs_dir,
@@ -366,14 +405,17 @@ pub fn main() -> ExitCode {
             log_xdp,
             xdp_mode: xdp_mode.into(),
             metrics_listen,
+            replace,
+            invocation: daemon::Invocation::of_this_process(),
         }),
+        Command::Init { options } => init::init(options),
         Command::Check { choice, runtime, explain, json, strict } => {
             let form = match (json, explain) {
                 (true, _) => check::Form::Json,
                 (_, true) => check::Form::Explain,
                 _ => check::Form::People,
             };
-            let chosen = choice.choose(&runtime_dir::socket(&runtime.runtime_dir));
+            let chosen = choice.choose(&runtime.socket());
             match check::check(&chosen, form, strict) {
                 (_, Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => fail(&error.into()),
                 // Printed, or the reader has seen enough.
@@ -381,7 +423,7 @@ pub fn main() -> ExitCode {
             }
         }
         Command::Doctor { choice, pins, runtime, json, strict } => {
-            let chosen = choice.choose(&runtime_dir::socket(&runtime.runtime_dir));
+            let chosen = choice.choose(&runtime.socket());
             match doctor::doctor(chosen, pins.bpffs_dir, runtime.runtime_dir, json, strict) {
                 Ok(exit) => exit,
                 Err(error) => fail(&error),
@@ -402,35 +444,26 @@ pub fn main() -> ExitCode {
         }
         Command::Status { instances, long, json, schema: false, check: false, runtime } => {
             let view = View { instances, long, width: terminal_width() };
-            ask(&runtime, &Request::Status, |response| match response {
+            ask(&runtime.socket(), &Request::Status, |response| match response {
                 Response::Status(status) => show_status(&view, *status, json),
                 _ => Ok(()),
             })
         }
         Command::Where { address, runtime } => located(&runtime, &address.to_string(), false),
         Command::IsMaster { instance, quiet, runtime } => located(&runtime, &instance, quiet),
-        Command::Top { interval, runtime } => {
-            match top::run(&runtime_dir::socket(&runtime.runtime_dir), interval) {
-                Ok(never) => match never {},
-                Err(error) => fail(&error),
-            }
+        Command::Top { interval, runtime } => match top::run(&runtime.socket(), interval) {
+            Ok(never) => match never {},
+            Err(error) => fail(&error),
+        },
+        Command::Events { choice, runtime } => events::events(&runtime.socket(), choice),
+        Command::Reload { dry_run, json, exit_code, runtime } => {
+            let socket = runtime.socket();
+            reload::reload(&socket, dry_run, json, exit_code)
         }
-        Command::Events { follow, json, since, instance, runtime } => {
-            match instance.as_deref().map_or(Ok(()), |name| is_known(&runtime, name)) {
-                Ok(()) => {
-                    let request = Request::Events { wanted: Wanted { since, instance }, follow };
-                    show_events(&runtime, &request, follow, json)
-                }
-                Err(exit) => exit,
-            }
-        }
-        Command::Reload { runtime } => ask(&runtime, &Request::Reload, |response| match response {
-            Response::Reloaded { what } => Ok(writeln!(io::stdout(), "{what}")?),
-            _ => Ok(()),
-        }),
         Command::Handover { instance, to, runtime } => done(&runtime, &Request::HandOver { instance, to }),
         Command::Drain { runtime } => done(&runtime, &Request::Drain),
         Command::Undrain { runtime } => done(&runtime, &Request::Undrain),
+        Command::Upgrade { runtime } => done(&runtime, &Request::Upgrade),
         Command::Import { args } => match import::import(&args) {
             Ok(exit) => exit,
             Err(error) => fail(&error),
@@ -440,24 +473,33 @@ pub fn main() -> ExitCode {
         }
         Command::Stop { for_restart, runtime } => {
             let request = if for_restart { Request::Leave } else { Request::Stop };
-            ask(&runtime, &request, |_| Ok(()))
+            ask(&runtime.socket(), &request, |_| Ok(()))
         }
     }
     .into()
 }
 
 fn run(options: daemon::Options) -> Exit {
-    match daemon::run(&options) {
-        Ok(()) => Exit::Success,
-        Err(error) => match error.downcast_ref::<vipd_config::Failure>() {
-            Some(failure) => {
-                journal::complain(&failure.to_string());
-                Exit::Config
-            }
-            None => fail(&error),
-        },
+    let reason = daemon::Reason::of_this_process();
+    let Err(error) = daemon::run(&options) else { return Exit::Success };
+    if let Some(reason) = reason {
+        reason.tell(&format!("{error:#}"));
+    }
+    match (error.downcast_ref::<vipd_config::Failure>(), error.downcast_ref::<ClientError>()) {
+        (Some(failure), _) => {
+            journal::complain(&failure.to_string());
+            Exit::Config
+        }
+        (None, Some(ClientError::Unresponsive { .. })) => {
+            journal::complain(&format!("vipd: {error:#}; it was not replaced. {UNRESPONSIVE_REMEDY}"));
+            Exit::Unresponsive
+        }
+        (None, _) => fail(&error),
     }
 }
+
+const UNRESPONSIVE_REMEDY: &str = "To end it, kill it with SIGKILL; its leases run out by themselves, and a vipd that starts before goes \
+                                   on with them.";
 
 /// Columns of the terminal that standard output is.
 fn terminal_width() -> Option<usize> {
@@ -474,7 +516,7 @@ fn terminal_width() -> Option<usize> {
 
 /// `status --check`: prints one line, and exits as a monitoring system reads it.
 fn monitored(runtime: &Runtime, instances: Vec<String>) -> ExitCode {
-    let socket = runtime_dir::socket(&runtime.runtime_dir);
+    let socket = runtime.socket();
     let whole = instances.is_empty();
     let verdict = match control::request(&socket, &Request::Status) {
         Ok(Response::Status(status)) => {
@@ -502,7 +544,7 @@ fn located(runtime: &Runtime, wanted: &str, quiet: bool) -> Exit {
             journal::complain(&format!("vipd: {error:#}"));
         }
     };
-    let status = match control::request(&runtime_dir::socket(&runtime.runtime_dir), &Request::Status) {
+    let status = match control::request(&runtime.socket(), &Request::Status) {
         Ok(Response::Status(status)) => status,
         Ok(_) => {
             complain(&anyhow::anyhow!("vipd has answered another question"));
@@ -546,42 +588,14 @@ fn print_json(value: &impl Serialize) -> io::Result<()> {
 
 /// Sends a request and prints the result.
 fn done(runtime: &Runtime, request: &Request) -> Exit {
-    ask(runtime, request, |response| match response {
+    ask(&runtime.socket(), request, |response| match response {
         Response::Done { what } => Ok(writeln!(io::stdout(), "{what}")?),
         _ => Ok(()),
     })
 }
 
-/// Whether there is an instance of that name, or was one since the events that are kept began.
-fn is_known(runtime: &Runtime, name: &str) -> Result<(), Exit> {
-    let socket = runtime_dir::socket(&runtime.runtime_dir);
-    let ask = |request: &Request| control::request(&socket, request).map_err(not_answered);
-    let Response::Status(status) = ask(&Request::Status)? else { return Ok(()) };
-    let view = View { instances: vec![name.to_owned()], long: false, width: None };
-    let Err(unknown) = view.select(*status) else { return Ok(()) };
-    let wanted = Wanted { since: None, instance: Some(name.to_owned()) };
-    match ask(&Request::Events { wanted, follow: false })? {
-        Response::Events(batch) if batch.events.is_empty() => Err(fail(&unknown.into())),
-        _ => Ok(()),
-    }
-}
-
-fn show_events(runtime: &Runtime, request: &Request, follow: bool, json: bool) -> Exit {
-    let show = |response| match response {
-        Response::Events(batch) => events::render(&mut io::stdout().lock(), &batch, json),
-        _ => Ok(()),
-    };
-    if !follow {
-        return ask(runtime, request, |response| Ok(show(response)?));
-    }
-    match control::follow(&runtime_dir::socket(&runtime.runtime_dir), request, show) {
-        Ok(result) => shown(result.map_err(Into::into)),
-        Err(error) => not_answered(error),
-    }
-}
-
-fn ask(runtime: &Runtime, request: &Request, show: impl FnOnce(Response) -> anyhow::Result<()>) -> Exit {
-    match control::request(&runtime_dir::socket(&runtime.runtime_dir), request) {
+fn ask(socket: &Path, request: &Request, show: impl FnOnce(Response) -> anyhow::Result<()>) -> Exit {
+    match control::request(socket, request) {
         Ok(response) => shown(show(response)),
         Err(error) => not_answered(error),
     }
@@ -596,6 +610,12 @@ fn not_answered(error: ClientError) -> Exit {
         ClientError::Unresponsive { .. } => {
             journal::complain(&format!("vipd: {error}"));
             Exit::Unresponsive
+        }
+        ClientError::Refused(message) if message.starts_with(control::NOT_A_REQUEST) => {
+            journal::complain(
+                "vipd: the running vipd is of a version that does not know this request; restart it",
+            );
+            Exit::TooOld
         }
         ClientError::Unchanged(_) => {
             journal::complain(&format!("vipd: {error}"));

@@ -63,6 +63,15 @@ impl CarryOver {
         }
     }
 
+    /// Releases what the predecessor's program has revoked since.
+    pub fn release_revoked(&self, pages: &Pages) {
+        for Carried { predecessor, from, deadline, lease } in &self.carried {
+            if self.predecessors[*predecessor].lease(*from).is_ok_and(|now| now != *deadline) {
+                pages.leases().release(lease.slot());
+            }
+        }
+    }
+
     /// Ends it when this version's program is attached everywhere: until then the predecessor's may have revoked what was
     /// carried over.
     pub fn finish(&mut self, pages: &Pages) -> Result<()> {

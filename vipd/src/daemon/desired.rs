@@ -88,6 +88,12 @@ impl Desired {
         &self.routers
     }
 
+    /// With these routers alone.
+    pub fn only(mut self, kept: impl FnMut(&Router) -> bool) -> Self {
+        self.routers.retain(kept);
+        self
+    }
+
     /// To number them, and for nothing else.
     pub fn routers_mut(&mut self) -> &mut [Router] {
         &mut self.routers

@@ -6,23 +6,24 @@
 //! The lock of a network namespace is named by the namespace's inode, in a directory of `/run`. A vipd in a container may have another
 //! `/run` and the same network, so a fanout group of a packet socket is the lock once more: the kernel keeps such groups for each network
 //! namespace, and takes CAP_NET_RAW for a packet socket.
+//!
+//! A vipd that is replaced passes the descriptors on: a lock of flock(2) belongs to the open file, so there is no moment at which nobody
+//! has it. From then on the locks are none of this process's business, and it removes no file of theirs.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read, Write},
-    mem,
+    fs::{self, File, TryLockError},
+    io::{self, Read},
+    iter, mem,
     os::{
         fd::{AsRawFd, FromRawFd, OwnedFd},
-        unix::fs::MetadataExt,
+        unix::fs::{FileExt, MetadataExt},
     },
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use anyhow::{Context, Result, ensure};
-use nix::{
-    fcntl::{Flock, FlockArg, OFlag},
-    libc,
-};
+use nix::{fcntl::OFlag, libc};
 
 use crate::{files::Dir, socket_filter::drop_all};
 
@@ -33,11 +34,24 @@ const DIR: &str = "/run/vipd/locks";
 /// Only its owner may open a lock.
 const MODE: u32 = 0o600;
 
+/// Whether this process has passed its locks on to the vipd that replaces it.
+static PASSED_ON: AtomicBool = AtomicBool::new(false);
+
+/// Takes note that the locks are another vipd's now: of all that this process was alone with, it removes nothing any more.
+pub fn note_passed_on() {
+    PASSED_ON.store(true, Ordering::Release);
+}
+
+/// Whether the locks are another vipd's now.
+pub fn are_passed_on() -> bool {
+    PASSED_ON.load(Ordering::Acquire)
+}
+
 /// A file that this process has locked.
 #[derive(Debug)]
 pub struct FileLock {
     path: PathBuf,
-    _file: Flock<File>,
+    file: File,
 }
 
 /// Why there is no lock.
@@ -52,35 +66,54 @@ impl FileLock {
     /// Takes the lock of that name in a private directory, without waiting.
     pub fn take(dir: &Dir, name: &str) -> Result<Self, Unlocked> {
         let path = dir.path().join(name);
-        let mut file = loop {
+        let file = loop {
             let file = Self::open(dir, name).map_err(Unlocked::Failed)?;
-            let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => lock,
-                Err((mut file, nix::Error::EWOULDBLOCK)) => {
+            let mut lock = file;
+            match lock.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
                     let mut pid = String::new();
                     // Who holds it is for the message only.
-                    let _ = file.read_to_string(&mut pid);
+                    let _ = lock.read_to_string(&mut pid);
                     return Err(Unlocked::Held(pid.trim().to_owned()));
                 }
-                Err((_, error)) => {
+                Err(TryLockError::Error(error)) => {
                     let error = anyhow::Error::from(error).context(format!("lock {}", path.display()));
                     return Err(Unlocked::Failed(error));
                 }
-            };
+            }
             // A vipd that has just stopped has removed the file it had locked: that lock is worth nothing.
-            if dir
-                .stat(name.as_ref())
-                .is_ok_and(|named| lock.metadata().is_ok_and(|held| held.ino() == named.st_ino))
-            {
+            if is_named(&lock, dir, name) {
                 break lock;
             }
         };
-        let write = |file: &mut File| {
-            file.set_len(0)?;
-            writeln!(file, "{}", std::process::id())
-        };
-        write(&mut file).with_context(|| format!("write {}", path.display())).map_err(Unlocked::Failed)?;
-        Ok(Self { path, _file: file })
+        let lock = Self { path, file };
+        lock.sign().map_err(Unlocked::Failed)?;
+        Ok(lock)
+    }
+
+    /// The lock of that name, which another process has passed on, and whose id is still in it.
+    pub fn passed_on(dir: &Dir, name: &str, descriptor: OwnedFd) -> Result<Self> {
+        let lock = Self { path: dir.path().join(name), file: descriptor.into() };
+        let path = lock.path.display();
+        ensure!(is_named(&lock.file, dir, name), "the lock that was passed on is not {path}");
+        // It is locked already by whoever has the same open file.
+        lock.file.try_lock().with_context(|| format!("{path} was passed on, and is not locked"))?;
+        Ok(lock)
+    }
+
+    /// To be passed on.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.file.try_clone().map(Into::into)
+    }
+
+    /// Puts the id of this process into it.
+    pub fn sign(&self) -> Result<()> {
+        let Self { path, file } = self;
+        let pid = format!("{}\n", std::process::id());
+        file.set_len(0)
+            .and_then(|()| file.write_all_at(pid.as_bytes(), 0))
+            .with_context(|| format!("write {}", path.display()))
     }
 
     fn open(dir: &Dir, name: &str) -> Result<File> {
@@ -98,12 +131,23 @@ impl FileLock {
         Ok(file)
     }
 
-    /// Removes the file, while it is still locked.
+    /// Removes the file, while it is still locked; not if it was passed on.
     pub fn remove(&self) {
+        if are_passed_on() {
+            return;
+        }
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(path = %self.path.display(), %error, "not removed");
         }
     }
+}
+
+/// Whether a file is the one that has this name.
+fn is_named(file: &File, dir: &Dir, name: &str) -> bool {
+    let named = dir.stat(name.as_ref());
+    named.is_ok_and(|named| {
+        file.metadata().is_ok_and(|held| (held.dev(), held.ino()) == (named.st_dev, named.st_ino))
+    })
 }
 
 /// Another vipd holds a lock.
@@ -125,7 +169,7 @@ impl Running {
 #[derive(Debug)]
 pub struct HostLock {
     file: FileLock,
-    _group: Option<OwnedFd>,
+    group: Option<OwnedFd>,
 }
 
 impl HostLock {
@@ -135,10 +179,7 @@ impl HostLock {
     ///
     /// Another vipd runs in the network namespace, with another runtime directory.
     pub fn take() -> Result<Self> {
-        let namespace = fs::metadata("/proc/thread-self/ns/net").context("look at the network namespace")?;
-        Dir::private(Path::new(PARENT), 0o755)?;
-        let dir = Dir::private(Path::new(DIR), 0o700)?;
-        let name = format!("net-{}-{}", namespace.dev(), namespace.ino());
+        let (dir, name) = Self::place()?;
         let file = match FileLock::take(&dir, &name) {
             Ok(file) => file,
             Err(Unlocked::Held(pid)) => {
@@ -160,7 +201,31 @@ impl HostLock {
                 None
             }
         };
-        Ok(Self { file, _group: group })
+        Ok(Self { file, group })
+    }
+
+    /// The lock of this process's network namespace, which another process has passed on.
+    pub fn passed_on(file: OwnedFd, group: Option<OwnedFd>) -> Result<Self> {
+        let (dir, name) = Self::place()?;
+        Ok(Self { file: FileLock::passed_on(&dir, &name, file)?, group })
+    }
+
+    /// Puts the id of this process into it.
+    pub fn sign(&self) -> Result<()> {
+        self.file.sign()
+    }
+
+    /// To be passed on: the file, and the socket of the fanout group if there is one.
+    pub fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
+        let group = self.group.iter().map(OwnedFd::try_clone);
+        iter::once(self.file.descriptor()).chain(group).collect()
+    }
+
+    fn place() -> Result<(Dir, String)> {
+        let namespace = fs::metadata("/proc/thread-self/ns/net").context("look at the network namespace")?;
+        Dir::private(Path::new(PARENT), 0o755)?;
+        let name = format!("net-{}-{}", namespace.dev(), namespace.ino());
+        Ok((Dir::private(Path::new(DIR), 0o700)?, name))
     }
 }
 
@@ -241,6 +306,29 @@ mod tests {
         fs::set_permissions(path.join("lock"), fs::Permissions::from_mode(0o644)).unwrap();
         let Err(Unlocked::Failed(error)) = FileLock::take(&dir, "lock") else { panic!("others may open it") };
         assert!(error.to_string().contains("mode 0600"), "{error}");
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_passed_on_is_held_all_the_time() {
+        let path = std::env::temp_dir().join(format!("vipd-passed-{}", std::process::id()));
+        let dir = Dir::private(&path, 0o700).unwrap();
+        let lock = FileLock::take(&dir, "lock").unwrap();
+        let passed = lock.descriptor().unwrap();
+        drop(lock);
+        assert!(
+            matches!(FileLock::take(&dir, "lock"), Err(Unlocked::Held(_))),
+            "it went with its first holder"
+        );
+        let taken = FileLock::passed_on(&dir, "lock", passed).unwrap();
+        assert!(matches!(FileLock::take(&dir, "lock"), Err(Unlocked::Held(_))));
+        // Another open file of the same name, and another file.
+        let other = File::open(path.join("lock")).unwrap();
+        assert!(FileLock::passed_on(&dir, "lock", other.into()).is_err(), "it is not the one that is locked");
+        let other = FileLock::take(&dir, "other").unwrap().descriptor().unwrap();
+        assert!(FileLock::passed_on(&dir, "lock", other).is_err(), "it is another lock");
+        drop(taken);
+        FileLock::take(&dir, "lock").unwrap();
         fs::remove_dir_all(&path).unwrap();
     }
 

@@ -1,11 +1,14 @@
 //! What the two threads tell each other: values and channel ends.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    io,
+};
 
 use tokio::sync::oneshot;
 use vipd_common::wire::eth::MacAddr;
 
-use super::{router::Router, sockets::Sockets};
+use super::{router::Router, sockets::Sockets, succession::Successor};
 use crate::{
     control::{To, model::InstanceStatus},
     coordinator::{InstanceId, Reason, StateName},
@@ -52,6 +55,8 @@ pub enum Message {
     Shutdown,
     /// Finish at once and leave every lease to the next vipd.
     Leave,
+    /// The same, for one that runs already; answered when it has taken over, or if it is gone: then nothing has changed.
+    Replace { successor: Successor, reply: oneshot::Sender<io::Result<()>> },
 }
 
 /// The engine thread's part of the status.
@@ -81,6 +86,8 @@ pub enum End {
     Finished,
     /// Leases, tables, routes and the attached program are to stand for the next vipd.
     Left,
+    /// As `Left`, and the next vipd runs already: nothing is to be done any more that it does too.
+    Replaced,
 }
 
 /// Nothing is heard of the master of an instance's group: it is to be fenced, and [`Message::Fenced`] the answer.

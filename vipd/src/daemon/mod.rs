@@ -12,6 +12,8 @@ pub mod clock;
 mod control;
 mod desired;
 mod engine;
+mod event_log;
+mod exclusive;
 mod host_plan;
 mod host_state;
 mod interfaces;
@@ -22,19 +24,23 @@ mod messages;
 mod numbering;
 mod options;
 mod outcome;
+mod phases;
 mod reconcile;
 mod router;
 pub mod runtime_dir;
 mod sockets;
 mod start;
+mod status_socket;
+mod succession;
+mod upgrade;
 
 use anyhow::{Context, Result, bail};
 use tokio::{runtime, task::LocalSet};
 
-pub use self::options::Options;
-use self::{
-    locks::HostLock,
-    runtime_dir::{PidFile, RuntimeDir},
+use self::{event_log::EventLog, exclusive::Exclusive, phases::Phases};
+pub use self::{
+    options::Options,
+    upgrade::{Invocation, Reason},
 };
 use crate::resources;
 
@@ -44,6 +50,7 @@ use crate::resources;
 ///
 /// [`vipd_config::Failure`] if the configuration is refused; anything else is the environment's.
 pub fn run(options: &Options) -> Result<()> {
+    let phases = Phases::begin();
     let loaded = options.source.load()?;
     let (_logging, collected) = logging::start();
     resources::raise_descriptors();
@@ -53,28 +60,18 @@ pub fn run(options: &Options) -> Result<()> {
     if loaded.config.instances.is_empty() {
         bail!("{} has no vrrp_instance: there is nothing to do", options.source.path.display());
     }
-    let dir = RuntimeDir::lock(&options.runtime_dir)?;
-    // Before `dir`, which a waiting successor takes first.
-    let locked = HostLock::take().and_then(|lock| {
-        let pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
-        Ok((lock, pid_file))
-    });
-    let locks = match locked {
-        Ok((host, pid_file)) => (pid_file, host),
-        Err(error) => {
-            dir.clean();
-            return Err(error);
-        }
-    };
+    let exclusive = Exclusive::take(options)?;
+    phases.end("configuration and locks");
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let local = LocalSet::new();
-    let result = local.block_on(&runtime, start::serve(options, loaded.config, &dir, collected));
-    // The pid file first.
-    drop(locks);
-    dir.clean();
-    drop(dir);
+    let mut log = EventLog::new(&options.state_dir, collected);
+    let configuration = (loaded.config, loaded.origins);
+    let result =
+        local.block_on(&runtime, start::serve(options, configuration, &exclusive, &phases, &mut log));
+    exclusive.release();
     // With it end the connections of those who asked for the stop: now another vipd may start.
     drop(local);
+    log.finish();
     // A look-up of a mail server's name may go on for as long as the resolver likes.
     runtime.shutdown_background();
     result

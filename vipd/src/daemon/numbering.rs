@@ -51,7 +51,9 @@ pub fn keep(old: &[Router], new: &mut [Router], kept: &[Option<InstanceId>]) -> 
 
 /// Numbers the routers as the pinned maps have it: the same virtual router keeps the slot that a predecessor on this node had for
 /// it, so that its lease goes on. Leases of others, and of sync groups that are not what they were, are released.
-pub fn adopt(routers: &mut [Router], instances: &InstancePage, leases: &LeasePage) -> Result<()> {
+///
+/// Returns which of them the predecessor had.
+pub fn adopt(routers: &mut [Router], instances: &InstancePage, leases: &LeasePage) -> Result<Vec<bool>> {
     let heads: Vec<InstanceHead> = (0..MAX_INSTANCES).map(|slot| instances.head(slot)).collect();
     let known = |router: &Router| (0..).zip(&heads).find(|(_, head)| head.key == router.key());
     let kept: Vec<Option<InstanceId>> = routers
@@ -65,12 +67,17 @@ pub fn adopt(routers: &mut [Router], instances: &InstancePage, leases: &LeasePag
         router.number(router.id(), lease);
     }
     keep_leases_of_groups(routers, &heads);
+    // One look for all slots: nobody advertises while this runs.
+    let mut sharing: HashMap<u32, usize> = HashMap::new();
+    for head in heads.iter().filter(|head| head.key.vrid != 0) {
+        *sharing.entry(head.lease_slot).or_default() += 1;
+    }
     for (slot, head) in (0..).zip(&heads) {
         if !routers.iter().any(|router| router.id().slot() == slot) {
             instances.clear(slot);
         }
         let members = || routers.iter().filter(|router| router.lease().slot() == slot);
-        let then = heads.iter().filter(|head| head.lease_slot == slot && head.key.vrid != 0).count();
+        let then = sharing.get(&slot).copied().unwrap_or_default();
         let is_same = |router: &Router| {
             heads[usize::from(router.id().0)] == InstanceHead { key: router.key(), lease_slot: slot }
         };
@@ -80,7 +87,7 @@ pub fn adopt(routers: &mut [Router], instances: &InstancePage, leases: &LeasePag
             leases.release(slot);
         }
     }
-    Ok(())
+    Ok(kept.iter().map(Option::is_some).collect())
 }
 
 /// A sync group that had another of its members' slots for its lease keeps that one.

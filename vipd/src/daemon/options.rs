@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::upgrade::Invocation;
 use crate::metrics;
 
 /// What `vipd run` is given.
@@ -20,6 +21,10 @@ pub struct Options {
     /// How the program is attached where the configuration does not say it.
     pub xdp_mode: vipd_config::XdpMode,
     pub metrics_listen: Option<metrics::Listen>,
+    /// Take over from a vipd that runs.
+    pub replace: bool,
+    /// How this process was started, to start its successor.
+    pub invocation: Invocation,
 }
 
 impl Options {

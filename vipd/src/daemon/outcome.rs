@@ -4,8 +4,10 @@ use std::fmt;
 
 use anyhow::Result;
 
-use super::{attach::Lost, messages::DesiredHostStates, router::Router, sockets::Sockets};
-use crate::{coordinator::InstanceId, host::Repairs};
+use super::{
+    attach::Lost, clock, messages::DesiredHostStates, phases::Phase, router::Router, sockets::Sockets,
+};
+use crate::{coordinator::InstanceId, host::Repairs, time::Instant};
 
 /// What is done when the kernel refuses a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct Outcome {
     pub is_unattached: bool,
     /// If other ones are needed than before.
     pub sockets: Option<Sockets>,
+    /// How long the steps have taken.
+    pub phases: Vec<Phase>,
     /// How the host is for each instance.
     pub host_states: DesiredHostStates,
 }
@@ -77,13 +81,22 @@ impl fmt::Display for Changes {
 #[derive(Debug)]
 pub struct Steps {
     pub on_refusal: OnRefusal,
+    /// Since when the present one is under way.
+    since: Instant,
     pub outcome: Outcome,
 }
 
 impl Steps {
     /// None is done yet.
     pub fn new(on_refusal: OnRefusal) -> Self {
-        Self { on_refusal, outcome: Outcome::default() }
+        Self { on_refusal, since: clock::now(), outcome: Outcome::default() }
+    }
+
+    /// A step has ended, and the next begins.
+    pub fn end(&mut self, name: &'static str) {
+        let now = clock::now();
+        self.outcome.phases.push((name, now.saturating_since(self.since)));
+        self.since = now;
     }
 
     /// What a step has made; `None`: it was refused, and the rest is done all the same.

@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     coordinator::InstanceId,
-    dataplane::{Contents, Dataplane, Pages},
+    dataplane::{Contents, Dataplane, Events, Pages},
     denial,
     host::{Host, LinkChange, multicast::Memberships},
 };
@@ -62,12 +62,16 @@ pub struct Installed {
     host_state: HostState,
     /// In force. `None`: nothing yet, and what is there is a predecessor's.
     desired: Option<Desired>,
+    /// Taken over from another version's vipd, whose program still serves it.
+    unattached: Option<Desired>,
     /// What the sockets of the engine thread were opened for.
     opened: Option<BTreeSet<(u32, Option<IpAddr>)>>,
     /// What the tables hold.
     tables: Option<Contents>,
     /// Something was refused when they were filled last.
     tables_unsure: bool,
+    /// Local routes of VIPs may stand that the tables do not have.
+    routes_unsure: bool,
     /// When the host is to be asked again.
     retry_at: Option<Instant>,
 }
@@ -93,9 +97,11 @@ impl Installed {
             memberships: None,
             host_state: HostState::default(),
             desired: None,
+            unattached: None,
             opened: None,
             tables: None,
             tables_unsure: false,
+            routes_unsure: true,
             retry_at: None,
         })
     }
@@ -175,16 +181,20 @@ impl Installed {
         loop {
             self.swap_tables(&desired, &mut steps).await?;
             self.carry_over.begin(desired.routers(), self.dataplane.pages());
+            steps.end("tables");
             if !self.attach(&mut desired, modes, &mut steps).await? {
                 break;
             }
         }
         self.retire(&desired, &mut steps)?;
+        steps.end("attach");
         steps.outcome.changes = Changes::of(self.routers(), desired.routers(), &kept);
         self.host_state.plan(desired.plan());
         self.desired = Some(desired);
         self.change_host(masters, &mut steps).await?;
+        steps.end("host");
         self.open(&mut steps)?;
+        steps.end("sockets");
         Ok(steps.outcome)
     }
 
@@ -192,10 +202,7 @@ impl Installed {
     fn number(&self, desired: &mut Desired, steps: &mut Steps) -> Result<Vec<Option<InstanceId>>> {
         let pages = self.dataplane.pages();
         let Some(before) = &self.desired else {
-            numbering::adopt(desired.routers_mut(), pages.instances(), pages.leases())?;
-            for router in desired.routers() {
-                pages.instances().write(router.id().slot(), &record(router));
-            }
+            self.adopt(desired)?;
             return Ok(vec![None; desired.routers().len()]);
         };
         let kept = numbering::pair(before.routers(), desired.routers());
@@ -208,15 +215,34 @@ impl Installed {
         Ok(kept)
     }
 
+    /// Numbers what nobody runs yet; returns which of them a predecessor had.
+    fn adopt(&self, desired: &mut Desired) -> Result<Vec<bool>> {
+        let pages = self.dataplane.pages();
+        let known = numbering::adopt(desired.routers_mut(), pages.instances(), pages.leases())?;
+        for router in desired.routers() {
+            pages.instances().write(router.id().slot(), &record(router));
+        }
+        Ok(known)
+    }
+
     /// Steps 2 and 3.
     async fn swap_tables(&mut self, desired: &Desired, steps: &mut Steps) -> Result<()> {
         let mut contents = desired.tables();
-        if !self.tables_unsure && self.tables.as_ref() == Some(&contents) {
+        let is_filled = !self.tables_unsure && self.tables.as_ref() == Some(&contents);
+        if is_filled && !self.routes_unsure {
             return Ok(());
         }
+        self.routes_unsure = false;
         if let Err(error) = self.host.remove_stale(&desired.plan()).await {
             steps.note::<()>(Err(error.context("remove routes of former VIPs")))?;
             contents.keep(self.tables.as_ref().map(|tables| tables.vips.clone()).unwrap_or_default());
+            self.routes_unsure = true;
+        } else if is_filled {
+            return Ok(());
+        } else if self.tables.is_none() && self.dataplane.holds(&contents).unwrap_or(false) {
+            // By a predecessor: a swap waits for the kernel.
+            self.tables = Some(contents);
+            return Ok(());
         }
         self.tables_unsure = true;
         if steps.note(self.dataplane.replace_tables(&contents))?.is_some() {
@@ -292,6 +318,98 @@ impl Installed {
             (self.opened, steps.outcome.sockets) = (Some(needs), Some(sockets));
         }
         Ok(())
+    }
+
+    /// Prepares everything for a takeover from a vipd that runs, without a change that it could notice: groups are joined and sockets
+    /// opened, and maps that nobody uses yet are filled.
+    ///
+    /// # Errors
+    ///
+    /// What was made goes with this process, but for the maps: see [`Self::withdraw`].
+    pub fn prepare_takeover(&mut self, desired: &mut Desired) -> Result<Sockets> {
+        if self.dataplane.is_fresh() {
+            self.adopt(desired)?;
+            let contents = desired.tables();
+            self.dataplane.replace_tables(&contents)?;
+            self.tables = Some(contents);
+        }
+        let groups = desired.groups();
+        let joined = Memberships::join(groups.iter().copied())
+            .map_err(denial::of_raw_socket)
+            .context("join the multicast groups of adverts and VIPs")?;
+        self.memberships = Some((joined, groups));
+        let sockets = Sockets::open(desired.routers())?;
+        self.opened = Some(desired.sockets());
+        Ok(sockets)
+    }
+
+    /// Takes over what the vipd before has left a moment ago, for the election to begin with: those of its routers that are still
+    /// desired, which its tables and its program serve on. Of another version's vipd only the masters: until
+    /// [`Self::follow_takeover`] nothing is heard by this version's program. Returns how the host is for each.
+    ///
+    /// Everything else is for [`Self::reconcile`], while the election goes on.
+    pub fn take_over(&mut self, mut desired: Desired) -> Result<DesiredHostStates> {
+        if self.dataplane.is_fresh() {
+            self.carry_over.begin(desired.routers(), self.dataplane.pages());
+            self.unattached = Some(desired.clone());
+            let pages = self.dataplane.pages();
+            desired = desired.only(|router| is_owner(router, pages));
+        } else {
+            let known = self.adopt(&mut desired)?;
+            let mut known = known.into_iter();
+            let goes_on: BTreeSet<InstanceId> =
+                desired.routers().iter().filter(|_| known.next() == Some(true)).map(Router::id).collect();
+            // One of a sync group with a new member would be master without it.
+            let is_whole = |router: &Router| {
+                let members = desired.routers().iter().filter(|member| member.lease() == router.lease());
+                members.map(Router::id).all(|id| goes_on.contains(&id))
+            };
+            let whole: BTreeSet<InstanceId> =
+                desired.routers().iter().filter(|router| is_whole(router)).map(Router::id).collect();
+            let pages = self.dataplane.pages();
+            for router in desired.routers().iter().filter(|router| !whole.contains(&router.id())) {
+                pages.leases().release(router.lease().slot());
+                pages.instances().clear(router.id().slot());
+            }
+            desired = desired.only(|router| whole.contains(&router.id()));
+        }
+        let states = inherited(desired.routers(), self.dataplane.pages());
+        self.desired = Some(desired);
+        Ok(states)
+    }
+
+    /// Has this version's program take the place of another version's, while its last lease lasts.
+    pub async fn follow_takeover(&mut self, modes: &XdpModes) -> Result<()> {
+        let Some(mut desired) = self.unattached.take() else { return Ok(()) };
+        let mut steps = Steps::new(OnRefusal::GoOn);
+        self.swap_tables(&desired, &mut steps).await?;
+        self.carry_over.release_revoked(self.dataplane.pages());
+        self.attach(&mut desired, modes, &mut steps).await?;
+        self.retire(&desired, &mut steps)?;
+        for problem in steps.outcome.problems {
+            tracing::error!(problem, "a part of the takeover was refused; vipd tries again");
+        }
+        Ok(())
+    }
+
+    /// Takes note of the tables of the vipd before, which has ended.
+    pub fn refresh(&mut self) -> Result<()> {
+        if self.dataplane.is_fresh() { Ok(()) } else { self.dataplane.refresh() }
+    }
+
+    /// The events of the program from now on; nobody else may read them any more.
+    pub fn events(&self) -> Result<Events> {
+        self.dataplane.events()
+    }
+
+    /// What tells the place of the pins from any other.
+    pub fn place_of_pins(&self) -> Result<String> {
+        self.dataplane.place()
+    }
+
+    /// Removes maps that were made for a takeover that does not come.
+    pub fn withdraw(&self) {
+        self.dataplane.withdraw();
     }
 
     /// Takes note of a link of ours: its MAC goes into the table of VIPs, its addresses into routes, and its subnets decide
@@ -382,12 +500,16 @@ impl Installed {
     }
 }
 
+/// Whether its lease stands.
+fn is_owner(router: &Router, pages: &Pages) -> bool {
+    pages.leases().read(router.lease().slot()) > clock::now()
+}
+
 /// Each instance whose lease stands is a master: the mastership of the vipd before this one goes on, and its VIPs stay local. An
 /// address owner waits for nobody.
 fn inherited(routers: &[Router], pages: &Pages) -> DesiredHostStates {
-    let is_master = |router: &Router| pages.leases().read(router.lease().slot()) > clock::now();
     let state = |router: &Router| DesiredHostState {
-        master: is_master(router),
+        master: is_owner(router, pages),
         takes_over: router.spec().priority.is_owner(),
         masters_heard: 0,
     };

@@ -1,14 +1,19 @@
 //! The runtime directory, whose lock makes this the only vipd in it: the pid, the control socket's place.
 
 use std::{
+    cell::OnceCell,
     fs,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
 
-use super::locks::{FileLock, Running, Unlocked};
-use crate::files::{self, Dir};
+use super::locks::{self, FileLock, Running, Unlocked};
+use crate::{
+    control::status_socket,
+    files::{self, Dir},
+};
 
 /// Name of the control socket in the runtime directory.
 const SOCKET: &str = "vipd.sock";
@@ -37,6 +42,9 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
+        if locks::are_passed_on() {
+            return;
+        }
         // As it was written: through no link of somebody else.
         let removed = Dir::of(&self.0).and_then(|(dir, name)| Ok(dir.remove(name)?));
         if let Err(error) = removed {
@@ -49,7 +57,8 @@ impl Drop for PidFile {
 #[derive(Debug)]
 pub struct RuntimeDir {
     dir: PathBuf,
-    lock: FileLock,
+    /// Not there while another vipd still has it.
+    lock: OnceCell<FileLock>,
 }
 
 impl RuntimeDir {
@@ -60,15 +69,43 @@ impl RuntimeDir {
     /// Another vipd runs with the same directory; its pid is named. The directory is one where others may make files.
     pub fn lock(dir: &Path) -> Result<Self> {
         let locked = Self::lock_alone(dir)?;
-        files::replace(&dir.join(PID_FILE), &format!("{}\n", std::process::id()), 0o644)?;
+        locked.sign()?;
         Ok(locked)
+    }
+
+    /// That of a vipd that runs, which is to pass its lock on.
+    pub fn of_another(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), lock: OnceCell::new() }
+    }
+
+    /// Takes the lock that was passed on; to be [signed](Self::sign).
+    pub fn take_over(&self, lock: OwnedFd) -> Result<()> {
+        let opened = Dir::private(&self.dir, 0o755).context("open the runtime directory")?;
+        let lock = FileLock::passed_on(&opened, LOCK, lock)?;
+        // It is taken over once.
+        let _ = self.lock.set(lock);
+        Ok(())
+    }
+
+    /// The lock, to be passed on.
+    pub fn descriptor(&self) -> Result<OwnedFd> {
+        let lock = self.lock.get().context("the runtime directory is not locked")?;
+        Ok(lock.descriptor()?)
+    }
+
+    /// Puts the id of this process where others look for it.
+    pub fn sign(&self) -> Result<()> {
+        if let Some(lock) = self.lock.get() {
+            lock.sign()?;
+        }
+        files::replace(&self.dir.join(PID_FILE), &format!("{}\n", std::process::id()), 0o644)
     }
 
     /// As [`Self::lock`], but leaves the id of the vipd that had it, and its socket.
     pub fn lock_alone(dir: &Path) -> Result<Self> {
         let opened = Dir::private(dir, 0o755).context("open the runtime directory")?;
         match FileLock::take(&opened, LOCK) {
-            Ok(lock) => Ok(Self { dir: dir.to_owned(), lock }),
+            Ok(lock) => Ok(Self { dir: dir.to_owned(), lock: lock.into() }),
             Err(Unlocked::Held(pid)) => {
                 let message = format!("vipd already runs with {}, as pid {pid}", dir.display());
                 Err(Running::new(Some(&pid), message).into())
@@ -93,22 +130,27 @@ impl RuntimeDir {
     /// What a vipd leaves in a runtime directory, beside what is saved of the host.
     pub fn leftovers(dir: &Path) -> impl Iterator<Item = PathBuf> {
         let paths = [SOCKET, PID_FILE, VERIFIER_LOG].map(|name| dir.join(name));
-        paths.into_iter().filter(|path| path.symlink_metadata().is_ok())
+        paths.into_iter().chain([status_socket(&socket(dir))]).filter(|path| path.symlink_metadata().is_ok())
     }
 
     /// Removes the lock's file, which says nothing once its holder has ended.
     pub fn unlock(self) {
-        self.lock.remove();
+        if let Some(lock) = self.lock.get() {
+            lock.remove();
+        }
     }
 
     /// Removes what this process made in the directory. The lock goes last, with the process.
     pub fn clean(&self) {
-        for path in [socket(&self.dir), self.dir.join(PID_FILE)] {
+        // Without the lock all of it is another vipd's.
+        let Some(lock) = self.lock.get().filter(|_| !locks::are_passed_on()) else { return };
+        let socket = socket(&self.dir);
+        for path in [status_socket(&socket), socket, self.dir.join(PID_FILE)] {
             if let Err(error) = fs::remove_file(&path) {
                 tracing::debug!(path = %path.display(), %error, "not removed");
             }
         }
-        self.lock.remove();
+        lock.remove();
     }
 }
 

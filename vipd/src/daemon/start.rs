@@ -1,6 +1,6 @@
 //! The start: what is opened, in which order, and who is told of whom; and the end, its reverse.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::Path, thread::JoinHandle};
 
 use anyhow::{Context, Result, anyhow};
 use tokio::{
@@ -10,65 +10,83 @@ use tokio::{
 
 use super::{
     clock,
-    control::{Control, Drained, EngineHandle, OwnMacs, Reload, Signals, Sources, Tracking},
+    control::{Control, Drained, EngineHandle, OwnMacs, Reload, Signals, Sources, Succession, Tracking},
     desired::Desired,
     engine,
+    event_log::EventLog,
+    exclusive::Exclusive,
     interfaces::LookUp,
-    messages::{End, MESSAGES},
+    messages::{DesiredHostStates, End, Fence, MESSAGES, Message},
     options::Options,
     outcome::OnRefusal,
+    phases::Phases,
     reconcile::{Installed, Masters},
     router::Router,
     runtime_dir::{self, RuntimeDir},
+    sockets::Sockets,
+    status_socket::StatusSocket,
+    succession::Incumbent,
 };
 use crate::{
-    beside, capabilities, control,
+    beside, capabilities,
+    control::{self, Role},
     dataplane::{self, Dataplane, Events, Pinned, Refused},
-    events::{Collected, Journal},
+    events::Journal,
     host::{Host, LinkEvents},
     metrics,
-    notify::Notifier,
+    notify::{Notice, Notifier},
     scripts::Accounts,
     tracking::LinkDelays,
 };
-use vipd_config::Config;
+use vipd_config::{Config, Origins};
 
 /// Runs the daemon until it is stopped. On return nothing of what was made is left, unless it was to be left to the next vipd.
-pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collected: Collected) -> Result<()> {
-    let journal = Journal::default();
-    // Ends with the daemon's other tasks, when the runtime does.
-    tokio::task::spawn_local(journal.clone().keep(collected));
+pub async fn serve(
+    options: &Options,
+    (config, origins): (Config, Origins),
+    exclusive: &Exclusive,
+    phases: &Phases,
+    log: &mut EventLog<'_>,
+) -> Result<()> {
+    let dir = exclusive.dir();
+    let socket = runtime_dir::socket(dir.path());
+    let status_socket = StatusSocket::beside(&socket);
     // From here on a signal stops in order, whenever it comes, and so does a request: it waits until the start is over.
     let signals = Signals::new()?;
     let (commands_tx, commands_rx) = mpsc::channel(MESSAGES);
-    let mut servers = JoinSet::new();
-    let listener = control::bind(&runtime_dir::socket(dir.path()))?;
-    servers.spawn_local(control::serve(listener, commands_tx.clone(), journal));
-    let metrics = match &options.metrics_listen {
-        Some(listen) => Some(metrics::Endpoint::new(listen).await?),
-        None => None,
+    let mut servers = Servers { tasks: JoinSet::new(), commands_tx };
+    let mut metrics = None;
+    let incumbent = match exclusive.replaces() {
+        Some(_) => Some(Incumbent::connect(&socket)?),
+        None => {
+            servers.listen(&socket, &status_socket, log.begin())?;
+            status_socket.give(&config)?;
+            metrics = endpoint(options, &config).await?;
+            None
+        }
     };
-    let (mut host, links_rx) = Host::open(dir.path())?;
+    let (host, links_rx) = Host::open(dir.path())?;
     let accounts = Accounts::new(&config.script_policy).context("script_user")?;
     let delays = LinkDelays::new(config.link_delays.clone());
     let desired = look_up(options, &config, &host, &delays).await?;
     warn_of_addresses(desired.routers(), &host).await?;
-    beside::warn(&config);
+    if incumbent.is_none() {
+        beside::warn(&config);
+    }
     let used = desired.routers().iter().flat_map(Router::present_ports).map(|port| port.name).collect();
     let tracking = Tracking::start(&config, &accounts, delays, used, &host).await;
-    let notifier = Notifier::start(&config, &accounts);
-    let (dataplane, events) = load(options, dir, &mut host).await?;
-    // Not before: nobody is to wait long for a scrape.
-    if let Some(metrics) = metrics {
-        servers.spawn_local(metrics.serve(commands_tx));
-    }
-    let mut installed = Installed::new(host, dataplane)?;
-    let parts = Parts { config, accounts, tracking, notifier, signals, links_rx, commands_rx, events };
-    let ended = run(options, desired, parts, servers, &mut installed).await;
-    let (result, stops) = ended.unwrap_or_else(|error| (Err(error), Vec::new()));
+    let parts = Parts { config, origins, status_socket, accounts, tracking, signals, links_rx, commands_rx };
+    phases.end("interfaces");
+    let run = Run { options, exclusive, phases, parts };
+    let (result, stops, installed) = match incumbent {
+        Some(incumbent) => run.after(incumbent, desired, host, (servers, log)).await?,
+        None => run.alone(desired, host, metrics, servers).await?,
+    };
+    // The task of the journal takes the last events meanwhile.
+    tokio::task::yield_now().await;
     let result = result.map_err(|error| keep_verifier_log(error, dir));
-    if matches!(result, Ok(End::Left)) {
-        // All of it is pinned or in the kernel: the next vipd finds it.
+    if matches!(result, Ok(End::Left | End::Replaced)) {
+        // All of it is pinned or in the kernel: the next vipd finds it, or has it.
         return Ok(());
     }
     // The reverse of the start.
@@ -78,78 +96,323 @@ pub async fn serve(options: &Options, config: Config, dir: &RuntimeDir, collecte
     result.map(drop).and(removed)
 }
 
+/// What answers others: the control socket and the metrics.
+struct Servers {
+    tasks: JoinSet<()>,
+    commands_tx: mpsc::Sender<control::Command>,
+}
+
+impl Servers {
+    fn listen(&mut self, socket: &Path, status_socket: &StatusSocket, journal: Journal) -> Result<()> {
+        let for_everything = control::bind(socket)?;
+        let (all, show) = (Role::Everything, Role::Show);
+        self.tasks.spawn_local(control::serve(
+            for_everything,
+            all,
+            self.commands_tx.clone(),
+            journal.clone(),
+        ));
+        let for_status = status_socket.bind()?;
+        self.tasks.spawn_local(control::serve(for_status, show, self.commands_tx.clone(), journal));
+        Ok(())
+    }
+
+    fn serve_metrics(&mut self, metrics: Option<metrics::Endpoint>) {
+        if let Some(metrics) = metrics {
+            self.tasks.spawn_local(metrics.serve(self.commands_tx.clone()));
+        }
+    }
+}
+
+async fn endpoint(options: &Options, config: &Config) -> Result<Option<metrics::Endpoint>> {
+    match metrics_listen(options, config) {
+        Some(listen) => metrics::Endpoint::new(&listen).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// What was opened before anything was changed.
 struct Parts {
     config: Config,
+    origins: Origins,
+    status_socket: StatusSocket,
     accounts: Accounts,
     tracking: Tracking,
-    notifier: Notifier,
     signals: Signals,
     links_rx: LinkEvents,
     commands_rx: mpsc::Receiver<control::Command>,
-    events: Events,
 }
 
-/// Installs what is desired, then runs the election until it is over.
-async fn run(
-    options: &Options,
-    desired: Desired,
+/// What has come of a run: how it has ended, who waits for the end, and what there is to be removed.
+type Ran = (Result<End>, Vec<oneshot::Sender<()>>, Installed);
+
+/// A run that begins.
+struct Run<'r> {
+    options: &'r Options,
+    exclusive: &'r Exclusive,
+    phases: &'r Phases,
     parts: Parts,
-    mut servers: JoinSet<()>,
-    installed: &mut Installed,
-) -> Result<(Result<End>, Vec<oneshot::Sender<()>>)> {
-    let Parts { config, accounts, tracking, notifier, signals, links_rx, commands_rx, events } = parts;
-    let modes = options.xdp_modes(&config);
-    let mut outcome = installed.reconcile(desired, &modes, Masters::Inherited, OnRefusal::Stop).await?;
-    let (messages_tx, messages_rx) = mpsc::channel(MESSAGES);
-    let (host_states_tx, host_states_rx) = watch::channel(outcome.host_states);
-    let (notices_tx, notices_rx) = mpsc::unbounded_channel();
-    let (fences_tx, fences_rx) = mpsc::unbounded_channel();
-    let drained = Drained::new(&options.state_dir);
-    let is_drained = drained.is_set()?;
-    let own_macs = OwnMacs::new(installed.host().macs().await?);
-    report_start(options, installed.routers(), is_drained);
-    let engine_parts = engine::Parts {
-        pages: installed.pages().clone(),
-        events,
-        routers: installed.routers().iter().cloned().zip(tracking.results().iter().copied()).collect(),
-        sockets: outcome.sockets.take().unwrap_or_default(),
-        messages_rx,
-        host_states_tx,
-        notices_tx,
-        fences_tx,
-        drained: is_drained,
-        own_macs: own_macs.all(),
-        attachments: installed.attachment_modes().clone(),
-    };
-    // The engine thread, and all that is started from now on, begins with what is left.
-    if let Err(error) = capabilities::drop_unneeded() {
-        tracing::warn!(%error, "unneeded capabilities could not be dropped");
-    }
-    let (engine, end_rx) = engine::spawn(engine_parts, config.real_time_priority)?;
-    let sources = Sources { signals, links_rx, commands_rx, host_states_rx, notices_rx, fences_rx, end_rx };
-    let source = options.source.clone();
-    let reload = Reload::new(source, options.xdp_mode, config, accounts, outcome.is_unattached);
-    let handle = EngineHandle::new(messages_tx);
-    let control = Control::new(sources, handle, installed, reload, tracking, notifier, (own_macs, drained));
-    let ended = control.run().await;
-    if engine.join().is_err() {
-        return Err(anyhow!("the engine thread panicked; leases run out by themselves"));
-    }
-    // Their sockets are closed before another vipd may start.
-    servers.shutdown().await;
-    Ok(ended.finish().await)
 }
 
-fn report_start(options: &Options, routers: &[Router], is_drained: bool) {
+/// What the election begins with, beside [`Parts`].
+struct Beginning {
+    sockets: Sockets,
+    host_states: DesiredHostStates,
+    events: Events,
+    /// An interface did not take the program.
+    is_unattached: bool,
+    drained: Drained,
+    own_macs: OwnMacs,
+}
+
+/// The main thread's ends of what the engine thread was given, and the thread.
+struct Begun {
+    engine: (JoinHandle<()>, oneshot::Receiver<Result<End>>),
+    messages_tx: mpsc::Sender<Message>,
+    host_states_rx: watch::Receiver<DesiredHostStates>,
+    notices_rx: mpsc::UnboundedReceiver<Notice>,
+    fences_rx: mpsc::UnboundedReceiver<Fence>,
+    is_unattached: bool,
+    drained: Drained,
+    own_macs: OwnMacs,
+}
+
+impl Run<'_> {
+    /// Installs what is desired, then runs the election until it is over: no other vipd runs.
+    async fn alone(
+        self,
+        desired: Desired,
+        mut host: Host,
+        metrics: Option<metrics::Endpoint>,
+        mut servers: Servers,
+    ) -> Result<Ran> {
+        let notifier = Notifier::start(&self.parts.config, &self.parts.accounts);
+        let (dataplane, events) = load(self.options, self.exclusive.dir(), &mut host).await?;
+        // Not before: nobody is to wait long for a scrape.
+        servers.serve_metrics(metrics);
+        self.phases.end("load");
+        let mut installed = Installed::new(host, dataplane)?;
+        let begun = match self.install(desired, &mut installed, events).await {
+            Ok(begun) => begun,
+            Err(error) => return Ok((Err(error), Vec::new(), installed)),
+        };
+        let (result, stops) = self.control(begun, notifier, servers, &mut installed, false).await;
+        Ok((result, stops, installed))
+    }
+
+    async fn install(&self, desired: Desired, installed: &mut Installed, events: Events) -> Result<Begun> {
+        let modes = self.options.xdp_modes(&self.parts.config);
+        let mut outcome = installed.reconcile(desired, &modes, Masters::Inherited, OnRefusal::Stop).await?;
+        self.phases.end_with(&outcome.phases);
+        let beginning = Beginning {
+            sockets: outcome.sockets.take().unwrap_or_default(),
+            host_states: outcome.host_states,
+            events,
+            is_unattached: outcome.is_unattached,
+            drained: Drained::new(&self.options.state_dir),
+            own_macs: OwnMacs::new(installed.host().macs().await?),
+        };
+        let engine = self.engine()?;
+        self.begin(engine, beginning, installed)
+    }
+
+    /// Prepares everything beside the vipd that runs, has it end, and runs the election from then on.
+    ///
+    /// # Errors
+    ///
+    /// The vipd that runs goes on as if nothing had been.
+    async fn after(
+        self,
+        incumbent: Incumbent,
+        mut desired: Desired,
+        host: Host,
+        (mut servers, log): (Servers, &mut EventLog<'_>),
+    ) -> Result<Ran> {
+        let dataplane =
+            load_beside(self.options).map_err(|error| keep_verifier_log(error, self.exclusive.dir()))?;
+        self.phases.end("load");
+        let mut installed = Installed::new(host, dataplane)?;
+        let begun = match self.take_over(&incumbent, &mut desired, &mut installed).await {
+            Ok(begun) => begun,
+            Err(Untaken::Before(error)) => {
+                installed.withdraw();
+                return Err(error);
+            }
+            Err(Untaken::After(error)) => return Ok((Err(error), Vec::new(), installed)),
+        };
+        tracing::info!(target: "vipd::event", event = "took_over", pid = incumbent.pid(), "took over from a vipd that ran");
+        let signed = self.exclusive.sign(self.options.pid_file.as_deref());
+        // Two must not serve the same FIFOs and ports, or write the same file of events.
+        incumbent.gone().await;
+        let socket = runtime_dir::socket(self.exclusive.dir().path());
+        let ready = servers.listen(&socket, &self.parts.status_socket, log.begin());
+        let given = self.parts.status_socket.give(&self.parts.config);
+        let ready = signed.and(ready).and(given).and_then(|()| installed.refresh());
+        match endpoint(self.options, &self.parts.config).await {
+            Ok(metrics) => servers.serve_metrics(metrics),
+            Err(error) => tracing::error!(error = format!("{error:#}"), "metrics are not served"),
+        }
+        if let Err(error) = ready {
+            // There is nobody to go back to.
+            tracing::error!(error = format!("{error:#}"), "a part of the takeover was refused");
+        }
+        let notifier = Notifier::start(&self.parts.config, &self.parts.accounts);
+        let (result, stops) = self.control(begun, notifier, servers, &mut installed, true).await;
+        Ok((result, stops, installed))
+    }
+
+    async fn take_over(
+        &self,
+        incumbent: &Incumbent,
+        desired: &mut Desired,
+        installed: &mut Installed,
+    ) -> Result<Begun, Untaken> {
+        let modes = self.options.xdp_modes(&self.parts.config);
+        let drained = Drained::new(&self.options.state_dir);
+        let before = Untaken::Before;
+        let sockets = installed.prepare_takeover(desired).map_err(before)?;
+        let own_macs = OwnMacs::new(installed.host().macs().await.map_err(before)?);
+        let place = installed.place_of_pins().map_err(before)?;
+        let engine = self.engine().map_err(before)?;
+        self.phases.end("sockets");
+        // From the answer on nobody sends adverts until the engine begins.
+        let _urgent = engine::Urgent::begin();
+        let locks = incumbent.take_over(place).await.map_err(before)?;
+        self.phases.end("request");
+        let after = Untaken::After;
+        self.exclusive.take_over(locks).map_err(after)?;
+        let host_states = installed.take_over(std::mem::take(desired)).map_err(after)?;
+        let events = installed.events().map_err(after)?;
+        let beginning = Beginning { sockets, host_states, events, is_unattached: false, drained, own_macs };
+        let begun = self.begin(engine, beginning, installed).map_err(after)?;
+        if let Err(error) = installed.follow_takeover(&modes).await {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "a part of the takeover was refused; vipd tries again"
+            );
+        }
+        Ok(begun)
+    }
+
+    /// The engine thread, with nothing to do yet. It, and all that is started from now on, begins with the capabilities that are left.
+    fn engine(&self) -> Result<engine::Waiting> {
+        if let Err(error) = capabilities::drop_unneeded() {
+            tracing::warn!(%error, "unneeded capabilities could not be dropped");
+        }
+        engine::spawn(self.parts.config.real_time_priority)
+    }
+
+    /// Has the engine thread begin the election.
+    fn begin(&self, engine: engine::Waiting, beginning: Beginning, installed: &Installed) -> Result<Begun> {
+        let Beginning { sockets, host_states, events, is_unattached, drained, own_macs } = beginning;
+        let (messages_tx, messages_rx) = mpsc::channel(MESSAGES);
+        let (host_states_tx, host_states_rx) = watch::channel(host_states);
+        let (notices_tx, notices_rx) = mpsc::unbounded_channel();
+        let (fences_tx, fences_rx) = mpsc::unbounded_channel();
+        let is_drained = drained.is_set()?;
+        let results = self.parts.tracking.results();
+        let with_result = |router: &Router| Some((router.clone(), *results.get(router.position())?));
+        let engine = engine.start(engine::Parts {
+            pages: installed.pages().clone(),
+            events,
+            routers: installed.routers().iter().filter_map(with_result).collect(),
+            sockets,
+            messages_rx,
+            host_states_tx,
+            notices_tx,
+            fences_tx,
+            drained: is_drained,
+            own_macs: own_macs.all(),
+            attachments: installed.attachment_modes().clone(),
+        });
+        self.phases.end("engine");
+        report_start(self.options, self.parts.config.instances.len(), is_drained, self.phases);
+        Ok(Begun {
+            engine,
+            messages_tx,
+            host_states_rx,
+            notices_rx,
+            fences_rx,
+            is_unattached,
+            drained,
+            own_macs,
+        })
+    }
+
+    /// Serves until the election has ended. `anew`: the program and the host are still as another vipd had them.
+    async fn control(
+        self,
+        begun: Begun,
+        notifier: Notifier,
+        mut servers: Servers,
+        installed: &mut Installed,
+        anew: bool,
+    ) -> (Result<End>, Vec<oneshot::Sender<()>>) {
+        let Self { options, exclusive, parts, .. } = self;
+        let Parts { config, origins, status_socket, accounts, tracking, signals, links_rx, commands_rx } =
+            parts;
+        let Begun { host_states_rx, notices_rx, fences_rx, .. } = begun;
+        let (thread, end_rx) = begun.engine;
+        let sources =
+            Sources { signals, links_rx, commands_rx, host_states_rx, notices_rx, fences_rx, end_rx };
+        let mut reload = Reload::new(
+            (options.source.clone(), options.xdp_mode),
+            (config, origins),
+            accounts,
+            status_socket,
+            begun.is_unattached,
+        );
+        if anew {
+            reload.want_rebuild();
+        }
+        let handle = EngineHandle::new(begun.messages_tx);
+        let succession = Succession::new(exclusive, options.invocation.clone());
+        let state = (begun.own_macs, begun.drained, succession);
+        let control = Control::new(sources, handle, installed, reload, tracking, notifier, state);
+        let ended = control.run().await;
+        if thread.join().is_err() {
+            return (Err(anyhow!("the engine thread panicked; leases run out by themselves")), Vec::new());
+        }
+        // Their sockets are closed before another vipd may start.
+        servers.tasks.shutdown().await;
+        ended.finish().await
+    }
+}
+
+/// A takeover that did not come about.
+enum Untaken {
+    /// The vipd that runs goes on.
+    Before(anyhow::Error),
+    /// It has ended.
+    After(anyhow::Error),
+}
+
+/// Where metrics are served: the command line counts before the configuration.
+fn metrics_listen(options: &Options, config: &Config) -> Option<metrics::Listen> {
+    let configured = config.metrics_listen.clone().map(metrics::Listen::from);
+    match (&options.metrics_listen, &configured) {
+        (Some(option), Some(keyword)) if option != keyword => {
+            tracing::warn!(
+                used = %option,
+                unused = %keyword,
+                "metrics_listen has no effect beside --metrics-listen"
+            );
+        }
+        _ => {}
+    }
+    options.metrics_listen.clone().or(configured)
+}
+
+fn report_start(options: &Options, instances: usize, is_drained: bool, phases: &Phases) {
     if is_drained {
         tracing::warn!("the node is drained: every instance has priority 1 until `vipd undrain`");
     }
     tracing::info!(
         target: "vipd::event",
         event = "started",
-        instances = routers.len(),
+        instances,
         config = %options.source.path.display(),
+        phases = %phases,
         "started"
     );
 }
@@ -199,6 +462,14 @@ async fn load(options: &Options, dir: &RuntimeDir, host: &mut Host) -> Result<(D
         }
     }
     Dataplane::load(&options.bpffs_dir, options.log_xdp).map_err(|error| keep_verifier_log(error, dir))
+}
+
+/// As [`load`], beside a vipd that runs, and without a change that it could notice.
+fn load_beside(options: &Options) -> Result<Dataplane> {
+    if let Pinned::Misfits(reason) = Dataplane::inspect(&options.bpffs_dir)? {
+        return Err(reason.context("the pins of the running vipd do not match; restart it instead"));
+    }
+    Dataplane::load_beside(&options.bpffs_dir, options.log_xdp)
 }
 
 /// Has the verifier's log, if there is one, put into a file of the runtime directory.

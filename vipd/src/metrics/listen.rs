@@ -50,6 +50,15 @@ impl FromStr for Listen {
     }
 }
 
+impl From<vipd_config::MetricsListen> for Listen {
+    fn from(listen: vipd_config::MetricsListen) -> Self {
+        match listen {
+            vipd_config::MetricsListen::Tcp(address) => Self::Tcp(address),
+            vipd_config::MetricsListen::Unix(path) => Self::Unix(path.into()),
+        }
+    }
+}
+
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -22,7 +22,7 @@ pub fn build(stage: &Path, dir: &Path, depends: &str) -> Result<PathBuf> {
     let architecture =
         sh::output(Command::new("dpkg").arg("--print-architecture")).context("dpkg is missing")?;
     let debian = stage.join("DEBIAN");
-    fs::write(debian.join("conffiles"), "/etc/default/vipd\n")?;
+    fs::write(debian.join("conffiles"), "/etc/default/vipd\n/etc/iproute2/rt_protos.d/vipd.conf\n")?;
     fs::write(debian.join("md5sums"), md5sums(stage)?)?;
     fs::write(debian.join("control"), control(&architecture, depends, kibibytes(stage)?))?;
     let package = dir.join(format!("vipd_{VERSION}_{architecture}.deb"));

@@ -15,6 +15,8 @@ use crate::sh;
 const FILES: &[(&str, &str, u32)] = &[
     ("vipd/dist/vipd.service", "usr/lib/systemd/system/vipd.service", 0o644),
     ("vipd/dist/vipd.default", "etc/default/vipd", 0o644),
+    ("vipd/dist/vipd.sysusers", "usr/lib/sysusers.d/vipd.conf", 0o644),
+    ("vipd/dist/rt_protos.conf", "etc/iproute2/rt_protos.d/vipd.conf", 0o644),
     ("vipd/dist/vipd.conf.example", "usr/share/doc/vipd/examples/vipd.conf", 0o644),
     ("vipd/dist/strict.conf", "usr/share/doc/vipd/examples/strict.conf", 0o644),
     ("vipd/dist/copyright", "usr/share/doc/vipd/copyright", 0o644),

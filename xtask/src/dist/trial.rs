@@ -24,6 +24,8 @@ const PERIOD: Duration = Duration::from_millis(2);
 const LATE: Duration = Duration::from_millis(200);
 /// Adverts every 2 s: the lease outlasts a restart on a busy machine.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// How often each way is gone at the shortest interval.
+const SHORT_RUNS: usize = 10;
 const CONF: &str = "/etc/vipd/vipd.conf";
 
 pub fn run(package: &Path) -> Result<()> {
@@ -61,9 +63,11 @@ impl Trial<'_> {
         self.start()?;
         self.reload()?;
         self.go_on("systemctl restart", || self.machine.exec(&["systemctl", "restart", "vipd"]).map(drop))?;
+        self.go_on("vipd upgrade", || self.machine.exec(&["vipd", "upgrade"]).map(drop))?;
         self.go_on("dpkg --install, again", || self.dpkg_install().map(drop))?;
         self.go_on("kill -9 of the daemon", || self.kill("KILL"))?;
         self.refused_upgrade()?;
+        self.at_10_ms()?;
         self.strict()?;
         self.hang()?;
         self.stop()?;
@@ -144,6 +148,38 @@ impl Trial<'_> {
         })
     }
 
+    /// What each way costs at the shortest interval, on this machine as it is now. The peer takes the interval from the adverts.
+    fn at_10_ms(&self) -> Result<()> {
+        let good = fs::read_to_string(self.machine.path(CONF))?;
+        self.write_conf(&good.replace(&format!("advert_int {}", INTERVAL.as_secs()), "advert_int 0.01"))?;
+        self.machine.exec(&["systemctl", "reload", "vipd"])?;
+        let taken = || -> Result<u64> {
+            let taken = self.peer_status()?["instances"][0]["became_master"].as_u64();
+            taken.context("the peer's status has no became_master")
+        };
+        for (what, command) in [
+            ("nothing", &["true"][..]),
+            ("vipd upgrade", &["vipd", "upgrade"]),
+            ("dpkg --install", &["dpkg", "--install", "/mnt/vipd.deb"]),
+            ("systemctl restart", &["systemctl", "restart", "vipd"]),
+        ] {
+            let (began, before) = (Instant::now(), taken()?);
+            for _ in 0..SHORT_RUNS {
+                self.machine.exec(command)?;
+                self.wait_master()?;
+            }
+            sleep(LATE);
+            let (asked, lost) = self.lost(began, Instant::now() - LATE);
+            let taken = taken()? - before;
+            say(&format!(
+                "{what}, {SHORT_RUNS} times at 10 ms: {lost} of {asked} questions lost, the peer took over {taken} times"
+            ));
+        }
+        self.write_conf(&good)?;
+        self.machine.exec(&["systemctl", "reload", "vipd"])?;
+        self.wait_master()
+    }
+
     /// The stricter drop-in, for those who have no scripts, and a group that may use the socket.
     fn strict(&self) -> Result<()> {
         let place = "/etc/systemd/system/vipd.service.d/strict.conf";
@@ -156,6 +192,7 @@ impl Trial<'_> {
             self.machine.exec(&["systemctl", "restart", "vipd"]).map(drop)
         })?;
         ensure!(self.status()?["real_time"] == true, "no real-time scheduling with strict.conf");
+        self.go_on("vipd upgrade with strict.conf", || self.machine.exec(&["vipd", "upgrade"]).map(drop))?;
         let as_nobody = |group: &str| {
             self.machine.run(&[
                 "setpriv",

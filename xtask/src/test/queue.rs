@@ -26,8 +26,12 @@ use crate::sh;
 /// A test that takes longer has hung; the slowest takes minutes.
 const HUNG: Duration = Duration::from_secs(1800);
 /// How often the long tier does what tests do again and again.
-const MANY: [(&str, &str); 3] =
-    [("VIPD_RESTARTS", "300"), ("VIPD_HANDOVERS", "40"), ("VIPD_RELOADS", "1000")];
+const MANY: [(&str, &str); 4] = [
+    ("VIPD_RESTARTS", "300"),
+    ("VIPD_REPLACEMENTS", "100"),
+    ("VIPD_HANDOVERS", "40"),
+    ("VIPD_RELOADS", "1000"),
+];
 /// Of tests outside labs.
 const NICE: libc::c_int = 19;
 

@@ -14,6 +14,7 @@ use crate::{
         config::Config,
         dump::Dumps,
         instance::Instance,
+        listen::MetricsListen,
         xdp::{XdpMode, XdpModes},
     },
     schema::{
@@ -65,6 +66,9 @@ pub fn config(
         dumps: dumps(own, &top.statements),
         xdp_modes: xdp_modes(own),
         dynamic_interfaces: given("dynamic_interfaces"),
+        metrics_listen: find(own, "metrics_listen")
+            .and_then(|given| MetricsListen::parse(text(&given.values, 0))),
+        status_group: find(own, "status_group").map(|given| text(&given.values, 0).to_owned()),
         real_time_priority: number_of(own, "vrrp_rt_priority").and_then(|given| u8::try_from(given).ok()),
         static_addresses: statics.vips.into_iter().map(|vip| vip.value).collect(),
         static_routes: statics.routes,

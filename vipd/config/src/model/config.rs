@@ -7,6 +7,7 @@ use super::{
     dump::Dumps,
     group::SyncGroup,
     instance::Instance,
+    listen::MetricsListen,
     mail::Mail,
     notify::{Fifo, Notify, Told},
     route::{VirtualRoute, VirtualRule},
@@ -51,6 +52,10 @@ pub struct Config {
     pub xdp_modes: XdpModes,
     /// `dynamic_interfaces`: whether interfaces may be missing when vipd starts. Off unless given.
     pub dynamic_interfaces: bool,
+    /// `metrics_listen`: where metrics are served; `None`: only where `vipd run --metrics-listen` says.
+    pub metrics_listen: Option<MetricsListen>,
+    /// `status_group`: the group whose members may see the status; `None`: `vipd`, if there is such a group.
+    pub status_group: Option<String>,
     /// `vrrp_rt_priority`: SCHED_FIFO priority of the election, 1 to 99; `None`: vipd's own.
     pub real_time_priority: Option<u8>,
     /// `static_ipaddress`, `static_routes` and `static_rules`, which nothing serves yet.

@@ -7,6 +7,7 @@ use super::{
     value::{Secret, Value},
     words,
 };
+use crate::model::listen::MetricsListen;
 
 /// A part of what follows a keyword, in order.
 #[derive(Debug)]
@@ -70,6 +71,8 @@ pub enum Kind {
     Command,
     /// A user or a group of the system.
     Account,
+    /// `IP:PORT` or `unix:PATH`.
+    Listen,
 }
 
 /// What is wrong with words.
@@ -211,6 +214,12 @@ impl Kind {
                 Value::Text(text.to_owned())
             }
             Self::Command => Value::Command(command::split(text)?),
+            Self::Listen => {
+                let listen = MetricsListen::parse(text).ok_or(
+                    "is not IP:PORT, as in 127.0.0.1:9812 or [::1]:9812, or unix: and an absolute path",
+                )?;
+                Value::Text(listen.to_string())
+            }
             Self::Account => {
                 let possible = |c: char| c.is_alphanumeric() || "._@-".contains(c);
                 if text.is_empty() || !text.chars().all(possible) {
@@ -250,6 +259,7 @@ impl Kind {
             Self::StatusCodes => "status codes as in `200` or `200-299`".to_owned(),
             Self::Command => "a command, in double quotes if it has arguments".to_owned(),
             Self::Account => "a user or group".to_owned(),
+            Self::Listen => "`IP:PORT` or `unix:PATH`".to_owned(),
         }
     }
 }

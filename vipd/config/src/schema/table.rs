@@ -2,7 +2,10 @@
 //!
 //! A keyword that is not in a table is a mistake in the file; one that is there but not supported is refused with advice.
 
-use std::{collections::HashSet, sync::LazyLock};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
 
 use super::{
     grammar::{Arg, Kind},
@@ -172,6 +175,32 @@ pub fn has_secret(name: &str) -> bool {
     static SECRETS: LazyLock<HashSet<&str>> =
         LazyLock::new(|| named(|takes| takes.iter().any(|arg| matches!(arg, Arg::One(Kind::Secret)))));
     SECRETS.contains(name)
+}
+
+/// Whether a keyword of this name is a switch, which is on if nothing follows it.
+pub fn is_switch(name: &str) -> bool {
+    static SWITCHES: LazyLock<HashSet<&str>> =
+        LazyLock::new(|| named(|takes| matches!(takes, [Arg::Opt(Kind::Flag)])));
+    SWITCHES.contains(name)
+}
+
+/// Whether all statements of a keyword of this name count, not the last one alone.
+pub fn is_many(name: &str) -> bool {
+    static MANY: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+        ALL.iter().flat_map(|block| rows(*block)).filter(|row| row.many).map(|row| row.name).collect()
+    });
+    MANY.contains(name)
+}
+
+/// The keyword that a keyword of this name and with a grammar stands for: its own name unless it is a synonym.
+pub fn meaning<'n>(name: &'n str) -> &'n str {
+    static MEANINGS: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| {
+        let is_synonym =
+            |row: &&Keyword| row.name != row.means && matches!(row.status, Status::Grammar { .. });
+        let all = ALL.iter().flat_map(|block| rows(*block)).filter(is_synonym);
+        all.map(|row| (row.name, row.means)).collect()
+    });
+    MEANINGS.get(name).copied().unwrap_or(name)
 }
 
 /// The names, in all blocks, of rows with such a grammar.

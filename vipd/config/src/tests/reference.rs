@@ -33,7 +33,7 @@ or *not* supported is always refused. Nothing is passed over in silence.
 - An empty `unicast_peer` is an error; keepalived falls back to multicast.
 - Unicast adverts are heard from peers only: `check_unicast_src` is on, keepalived's is off. Without `min_ttl` and `max_ttl` an IPv4 peer on the
   link must come with a TTL of 255, unless `unicast_ttl` is below that here; other peers may come with any.
-- vipd's own are `lease`, `self_probe`, `xdp_mode` and `notify_conflict` ([configure.md](../operate/configure.md#keywords-of-vipds-own)),
+- vipd's own are `lease`, `self_probe`, `xdp_mode`, `metrics_listen`, `status_group` and `notify_conflict` ([configure.md](../operate/configure.md#keywords-of-vipds-own)),
   `heartbeat_interface` ([heartbeat.md](../operate/heartbeat.md)), `arbiter` and `track_arbiter` ([arbitration.md](../operate/arbitration.md)),
   `fence_script`, `fence_timeout`, `fence_failed` and `vip_visible` ([maintenance.md](../operate/maintenance.md)).
 ";

@@ -146,15 +146,14 @@ fn each_is_read_with_all_that_it_takes() {
     }
 }
 
-/// What is served and read by a grammar is a value of the model, or it would be read for nothing.
-#[test]
-fn each_that_is_served_changes_the_model() {
+/// For each keyword that is served and read by a grammar its block and name, a file with it and a file without.
+pub fn with_and_without() -> Vec<(Block, &'static str, String, String)> {
     let served = |engine: Engine, block: Block| match engine {
         Engine::Present => true,
         Engine::OfBlock => SERVED.contains(&block),
         _ => false,
     };
-    let (mut compared, mut unused) = (0, Vec::new());
+    let mut all = Vec::new();
     for (block, keyword, text, line, _) in rows_without_engine() {
         let Status::Grammar { engine, .. } = keyword.status else { continue };
         if !served(engine, block) {
@@ -163,16 +162,25 @@ fn each_that_is_served_changes_the_model() {
         // Off is what most switches are without a word.
         let on = line.replace(" off", " on");
         let file = |line_now: &str| dressed(keyword.name, &text.replacen(&line, line_now, 1));
-        let (with, without) = (file(&on), file(""));
+        all.push((block, keyword.name, file(&on), file("")));
+    }
+    all
+}
+
+/// What is served and read by a grammar is a value of the model, or it would be read for nothing.
+#[test]
+fn each_that_is_served_changes_the_model() {
+    let all = with_and_without();
+    let mut unused = Vec::new();
+    for (block, name, with, without) in &all {
         let config = |text: &str| parse_all(text).map(|loaded| without_lines(loaded.config));
-        let with = config(&with).unwrap_or_else(|failure| panic!("{with}\n{failure}"));
-        if Ok(with) == config(&without) {
-            unused.push((block, keyword.name));
+        let with = config(with).unwrap_or_else(|failure| panic!("{with}\n{failure}"));
+        if Ok(with) == config(without) {
+            unused.push((*block, *name));
         }
-        compared += 1;
     }
     assert_eq!(unused, []);
-    assert!(compared > 70, "{compared}");
+    assert!(all.len() > 70, "{}", all.len());
 }
 
 fn without_lines(mut config: Config) -> Config {

@@ -107,6 +107,7 @@ pub fn sample(args: &[Arg]) -> String {
         Kind::StatusCodes => "200-204".to_owned(),
         Kind::Command => "\"/bin/true 'a b' c\"".to_owned(),
         Kind::Account => "root".to_owned(),
+        Kind::Listen => "127.0.0.1:9812".to_owned(),
     };
     let named = |names: &[(&str, &[Arg])]| -> String {
         names.iter().map(|(name, args)| format!(" {name}{}", sample(args))).collect()
@@ -167,9 +168,9 @@ fn every_default_is_what_absence_means() {
     }
 }
 
-/// A value that nothing reads shows here; what each sets exactly is in `model`.
-#[test]
-fn every_supported_keyword_changes_the_configuration_or_is_a_pure_switch() {
+/// For each supported keyword that sets something its block and name, a file with it and a file without.
+pub fn with_and_without() -> Vec<(Block, &'static str, String, String)> {
+    let mut all = Vec::new();
     for block in ALL.iter().copied() {
         for keyword in rows(block) {
             let Status::Supported(form) = &keyword.status else {
@@ -211,10 +212,19 @@ fn every_supported_keyword_changes_the_configuration_or_is_a_pure_switch() {
                 &format!("{name} {value}"),
                 if name == "auth_pass" { "auth_pass other" } else { "" },
             );
-            let (with, without) = (parse(&text).unwrap().config, parse(&base).unwrap().config);
-            assert_ne!(with, without, "{block:?} {name}");
-            assert!(findings(&base).is_empty(), "{name}: {:?}", findings(&base));
+            all.push((block, name, text, base));
         }
+    }
+    all
+}
+
+/// A value that nothing reads shows here; what each sets exactly is in `model`.
+#[test]
+fn every_supported_keyword_changes_the_configuration_or_is_a_pure_switch() {
+    for (block, name, text, base) in with_and_without() {
+        let (with, without) = (parse(&text).unwrap().config, parse(&base).unwrap().config);
+        assert_ne!(with, without, "{block:?} {name}");
+        assert!(findings(&base).is_empty(), "{name}: {:?}", findings(&base));
     }
 }
 

@@ -4,10 +4,8 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use super::{Batch, Collected, Record, Wanted};
+use super::{Batch, Collected, KEPT, Record, Wanted, Writer};
 
-/// Events that are kept.
-const KEPT: usize = 1000;
 /// Most followers at once.
 const FOLLOWERS: usize = 16;
 /// Events that wait for a slow follower; older ones are dropped for it.
@@ -23,6 +21,8 @@ struct Kept {
     /// The number of the last.
     last: u64,
     news: broadcast::Sender<Rc<Record>>,
+    /// Where they are written to disk, if anywhere.
+    writer: Option<Writer>,
 }
 
 /// New events for one follower.
@@ -34,12 +34,19 @@ pub struct Followed {
 
 impl Default for Journal {
     fn default() -> Self {
-        let (news, _) = broadcast::channel(WAITING);
-        Self(Rc::new(RefCell::new(Kept { records: VecDeque::new(), last: 0, news })))
+        Self::new(Vec::new(), None)
     }
 }
 
 impl Journal {
+    /// With the events of before, whose numbers go on; new ones go to `writer` too.
+    pub fn new(before: Vec<Record>, writer: Option<Writer>) -> Self {
+        let (news, _) = broadcast::channel(WAITING);
+        let last = before.last().map_or(0, |last| last.seq);
+        let records = before.into_iter().map(Rc::new).collect();
+        Self(Rc::new(RefCell::new(Kept { records, last, news, writer })))
+    }
+
     /// Keeps collected events, for ever. Aborted with the daemon.
     pub async fn keep(self, mut collected: Collected) {
         while let Some((record, lost)) = collected.next().await {
@@ -60,7 +67,10 @@ impl Journal {
         let mut kept = self.0.borrow_mut();
         kept.last += 1;
         let record = Rc::new(Record { seq: kept.last, ..record });
-        if kept.records.len() == KEPT {
+        if let Some(writer) = &kept.writer {
+            writer.write(&record);
+        }
+        if kept.records.len() >= KEPT {
             kept.records.pop_front();
         }
         kept.records.push_back(Rc::clone(&record));

@@ -83,7 +83,8 @@ fn the_journal_keeps_the_last_thousand() {
         journal.add(record("test", Some(if n % 2 == 0 { "A" } else { "B" })));
     }
     let read = |since, instance: Option<&str>| {
-        let Batch { lost, events } = journal.read(&Wanted { since, instance: instance.map(str::to_owned) });
+        let Batch { lost, events } =
+            journal.read(&Wanted { since, instance: instance.map(str::to_owned), ..Wanted::default() });
         (lost, events.first().map(|event| event.seq), events.len())
     };
     for (since, instance, expect) in [
@@ -102,10 +103,25 @@ fn the_journal_keeps_the_last_thousand() {
 }
 
 #[test]
+fn events_are_chosen_by_name_and_time_and_numbers_go_on_from_those_of_before() {
+    let before = |seq| Record { seq, time_unix_ms: seq * 10, ..record("before", None) };
+    let journal = Journal::new([3, 7].map(before).to_vec(), None);
+    journal.add(Record { time_unix_ms: 80, ..record("after", None) });
+    let read =
+        |wanted: Wanted| journal.read(&wanted).events.iter().map(|event| event.seq).collect::<Vec<_>>();
+    assert_eq!(read(Wanted::default()), [3, 7, 8]);
+    assert_eq!(read(Wanted { event: Some("before".into()), ..Wanted::default() }), [3, 7]);
+    assert_eq!(read(Wanted { since_unix_ms: Some(70), ..Wanted::default() }), [7, 8]);
+    assert_eq!(read(Wanted { until_unix_ms: Some(70), ..Wanted::default() }), [3]);
+    let both = Wanted { since_unix_ms: Some(31), until_unix_ms: Some(80), ..Wanted::default() };
+    assert_eq!(read(both), [7]);
+}
+
+#[test]
 fn who_follows_is_told_of_what_is_wanted() {
     let journal = Journal::default();
     journal.add(record("before", None));
-    let wanted = Wanted { since: Some(1), instance: Some("A".to_owned()) };
+    let wanted = Wanted { since: Some(1), instance: Some("A".to_owned()), ..Wanted::default() };
     let (batch, mut followed) = journal.follow(wanted).unwrap();
     assert_eq!(batch, Batch::default());
     for instance in [None, Some("B"), Some("A")] {
@@ -170,6 +186,7 @@ fn the_page_lists_every_event() {
         assert_eq!(*fields, sorted(listed), "fields of {name}");
     }
     assert!(listed.is_empty(), "listed, and never emitted: {listed:?}");
+    assert_eq!(emitted.keys().map(String::as_str).collect::<Vec<_>>(), NAMES, "in `names`");
 }
 
 fn sorted(mut words: Vec<String>) -> Vec<String> {

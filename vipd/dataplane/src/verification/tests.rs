@@ -53,7 +53,7 @@ fn refused(error: anyhow::Error) -> Refused {
 #[test]
 fn a_refused_program_is_one_paragraph() {
     let Some((_, pins)) = pins("refused") else { return };
-    let mut programs = Programs::of(&spoiled(READ_OUTSIDE), pins.clone(), false).expect("maps");
+    let mut programs = Programs::of(spoiled(READ_OUTSIDE).into(), pins.clone(), false).expect("maps");
     let refused = refused(programs.xdp().map(drop).expect_err("it is spoiled"));
     drop(programs);
     pins.remove().expect("unpinned");

@@ -3,6 +3,7 @@
 //! What takes time is done here, so that the engine thread never waits for it.
 
 mod attachments;
+mod differences;
 mod drain;
 mod engine_handle;
 mod fence;
@@ -15,6 +16,7 @@ mod signals;
 mod source_addresses;
 mod sources;
 mod status;
+mod succession;
 mod tracking;
 
 use anyhow::{Context, Result};
@@ -36,7 +38,7 @@ use self::{
 };
 pub use self::{
     drain::Drained, engine_handle::EngineHandle, own_macs::OwnMacs, reload::Reload, signals::Signals,
-    sources::Sources, tracking::Tracking,
+    sources::Sources, succession::Succession, tracking::Tracking,
 };
 use super::{
     messages::{End, Fence, Message},
@@ -68,6 +70,7 @@ pub struct Control<'m> {
     detached: DetachedEventLog,
     source_addresses: SourceAddresses,
     manager: ServiceManager,
+    succession: Succession<'m>,
     /// Whether the handover has begun.
     stopping: bool,
     /// Clients that wait for the stop. They are answered by the end of the connection, when everything is removed.
@@ -100,7 +103,7 @@ impl<'m> Control<'m> {
         reload: Reload,
         tracking: Tracking,
         notifier: Notifier,
-        (own_macs, drained): (OwnMacs, Drained),
+        (own_macs, drained, succession): (OwnMacs, Drained, Succession<'m>),
     ) -> Self {
         let mut links = LinkEventLog::default();
         links.follow(installed.routers());
@@ -119,6 +122,7 @@ impl<'m> Control<'m> {
             detached: DetachedEventLog::default(),
             source_addresses: SourceAddresses::default(),
             manager: ServiceManager::new(),
+            succession,
             stopping: false,
             stops: Vec::new(),
         }
@@ -134,13 +138,20 @@ impl<'m> Control<'m> {
     }
 
     async fn serve(&mut self) -> Result<End> {
+        // What a takeover has left to do.
+        self.do_wanted().await;
         let mut counters = ticks(misconfiguration::PERIOD);
         let mut attachments = ticks(attachments::PERIOD);
         loop {
             tokio::select! {
                 ended = &mut self.sources.end_rx => return ended.context(NO_WORD)?,
                 request = self.sources.signals.next() => self.signal(request).await,
-                Some(command) = self.sources.commands_rx.recv() => self.command(command).await,
+                Some(command) = self.sources.commands_rx.recv() => {
+                    if let Some(end) = self.command(command).await {
+                        return Ok(end);
+                    }
+                }
+                reason = self.succession.failed() => self.succession.tell_failure(&reason),
                 due = self.tracking.next() => self.tracked(due).await,
                 Some(notice) = self.sources.notices_rx.recv() => self.tell(notice),
                 Some(fence) = self.sources.fences_rx.recv() => self.fence(fence),
@@ -182,7 +193,8 @@ impl<'m> Control<'m> {
         }
     }
 
-    async fn command(&mut self, command: Command) {
+    /// Returns how the election has ended, if the command was its end.
+    async fn command(&mut self, command: Command) -> Option<End> {
         match command {
             Command::Status(reply) => {
                 if let Some(status) = self.status().await {
@@ -191,6 +203,11 @@ impl<'m> Control<'m> {
                 }
             }
             Command::Reload(reply) => self.want_reload(Some(reply)).await,
+            Command::Compare(reply) => {
+                let (reload, parts) = self.parts();
+                // Who asked may be gone.
+                let _ = reply.send(reload.compare(&parts).await);
+            }
             Command::HandOver { instance, to, reply } => {
                 self.engine.send(Message::HandOver { instance, to, reply }).await;
             }
@@ -204,6 +221,26 @@ impl<'m> Control<'m> {
                 self.stops.push(reply);
                 self.leave("request").await;
             }
+            Command::Upgrade(reply) => {
+                let busy = self.busy();
+                self.succession.start(reply, busy);
+            }
+            Command::Replace(replacement) => {
+                let (busy, Self { succession, installed, engine, manager, .. }) = (self.busy(), self);
+                return succession.pass_on(replacement, busy, installed, engine, manager).await;
+            }
+        }
+        None
+    }
+
+    /// What has to be over before another vipd may take over.
+    fn busy(&self) -> Option<&'static str> {
+        if self.stopping {
+            Some("vipd is stopping")
+        } else if self.reload.is_under_way() {
+            Some("a reload waits for removed instances to be handed over; try again")
+        } else {
+            None
         }
     }
 

@@ -27,20 +27,28 @@ use super::{
         outcome::{OnRefusal, Outcome},
         reconcile::{Installed, Masters},
         router::Router,
+        status_socket::{self, StatusSocket},
     },
     attachments::DetachedEventLog,
+    differences,
     engine_handle::EngineHandle,
     links::LinkEventLog,
     tracking::Tracking,
 };
-use crate::{control::Unapplied, host::Repairs, machine::Source, notify::Notifier, scripts::Accounts};
-use vipd_config::{Config, Failure, XdpMode, XdpModes};
+use crate::{
+    control::{Differences, Unapplied},
+    host::Repairs,
+    machine::Source,
+    notify::Notifier,
+    scripts::Accounts,
+};
+use vipd_config::{Comparison, Config, Failure, Loaded, Origins, XdpMode, XdpModes, compare};
 
 /// Wait before what the kernel has refused is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Who asked for a reload is told what has become of it.
-pub type Reply = oneshot::Sender<Result<String, Unapplied>>;
+pub type Reply = oneshot::Sender<Result<Differences, Unapplied>>;
 
 /// The configuration in force, and what is to be done about it when nothing else is under way: one of each is enough.
 #[derive(Debug)]
@@ -50,7 +58,10 @@ pub struct Reload {
     xdp_mode: XdpMode,
     /// In force, or what the reload that is under way began with.
     config: Config,
+    /// Of `config`: what to compare the next one with.
+    origins: Origins,
     accounts: Accounts,
+    status_socket: StatusSocket,
     /// The configuration is to be read again, and these are to be told.
     reload: Option<Vec<Reply>>,
     /// An interface is another one now, or gone, or back.
@@ -64,6 +75,9 @@ pub struct Reload {
 #[derive(Debug)]
 struct UnderWay {
     config: Config,
+    origins: Origins,
+    /// What it changes.
+    comparison: Comparison,
     accounts: Accounts,
     desired: Desired,
     /// Of those that go, by name.
@@ -109,14 +123,25 @@ pub struct Parts<'a> {
 impl Reload {
     /// The configuration that the daemon has started with. `unattached`: an interface did not take the program.
     pub fn new(
-        source: Source,
-        xdp_mode: XdpMode,
-        config: Config,
+        (source, xdp_mode): (Source, XdpMode),
+        (config, origins): (Config, Origins),
         accounts: Accounts,
+        status_socket: StatusSocket,
         unattached: bool,
     ) -> Self {
         let again_at = unattached.then(|| Instant::now() + RETRY);
-        Self { source, xdp_mode, config, accounts, reload: None, rebuild: false, again_at, under_way: None }
+        Self {
+            source,
+            xdp_mode,
+            config,
+            origins,
+            accounts,
+            status_socket,
+            reload: None,
+            rebuild: false,
+            again_at,
+            under_way: None,
+        }
     }
 
     /// How the program is attached, by the configuration in force.
@@ -202,7 +227,7 @@ impl Reload {
     pub async fn begin(&mut self, replies: Option<Vec<Reply>>, parts: &mut Parts<'_>) -> Begun {
         let begun = match &replies {
             Some(_) => self.read(parts).await,
-            None => self.prepare(self.config.clone(), true, parts).await,
+            None => self.prepare((self.config.clone(), self.origins.clone()), true, parts).await,
         };
         match begun {
             Ok(begun) => {
@@ -247,27 +272,67 @@ impl Reload {
     async fn read(&self, parts: &mut Parts<'_>) -> Result<UnderWay> {
         let path = self.source.path.display();
         tracing::info!(config = %path, "reloading");
-        let loaded = self.source.load()?;
+        let loaded = self.load()?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        if loaded.config.instances.is_empty() {
-            bail!("{path} has no vrrp_instance; `vipd stop` ends them all");
+        for (keyword, is_changed) in [
+            ("vrrp_rt_priority", loaded.config.real_time_priority != self.config.real_time_priority),
+            ("metrics_listen", loaded.config.metrics_listen != self.config.metrics_listen),
+        ] {
+            if is_changed {
+                tracing::warn!("a changed {keyword} needs a restart");
+            }
         }
-        if loaded.config.real_time_priority != self.config.real_time_priority {
-            tracing::warn!("a changed vrrp_rt_priority needs a restart");
-        }
-        self.prepare(loaded.config, false, parts).await
+        self.prepare((loaded.config, loaded.origins), false, parts).await
     }
 
-    /// Everything that may be refused. On an error nothing has changed.
-    async fn prepare(&self, config: Config, rebuild: bool, parts: &mut Parts<'_>) -> Result<UnderWay> {
-        let accounts = Accounts::new(&config.script_policy).context("script_user")?;
+    fn load(&self) -> Result<Loaded> {
+        let loaded = self.source.load()?;
+        if loaded.config.instances.is_empty() {
+            bail!("{} has no vrrp_instance; `vipd stop` ends them all", self.source.path.display());
+        }
+        Ok(loaded)
+    }
+
+    /// What a reload would change, or why it would be refused; changes nothing. Only what the kernel says to the program on an
+    /// interface that is new is not asked.
+    pub async fn compare(&self, parts: &Parts<'_>) -> Result<Differences, Unapplied> {
+        let compared = async {
+            let loaded = self.load()?;
+            Accounts::new(&loaded.config.script_policy).context("script_user")?;
+            status_socket::group(&loaded.config)?;
+            self.desire(&loaded.config, false, parts).await?;
+            Ok(differences::differences(&self.changes(&loaded.config, &loaded.origins)))
+        };
+        compared.await.map_err(|error: anyhow::Error| Unapplied::Refused(format!("{error:#}")))
+    }
+
+    /// How a configuration differs from the one in force.
+    fn changes(&self, config: &Config, origins: &Origins) -> Comparison {
+        compare((&self.config, &self.origins), (config, origins))
+    }
+
+    /// What a configuration comes to on the interfaces as they are.
+    async fn desire(&self, config: &Config, rebuild: bool, parts: &Parts<'_>) -> Result<Desired> {
         let links = parts.installed.routers().iter().flat_map(Router::links);
         let absent: BTreeSet<&str> = links.filter(|link| !link.exists()).map(|link| link.name()).collect();
         let dynamic = config.dynamic_interfaces;
         let may_be_missing = |name: &str| rebuild || dynamic || absent.contains(name);
-        let desired = self.look_up(&config, &may_be_missing, parts).await?;
+        self.look_up(config, &may_be_missing, parts).await
+    }
+
+    /// Everything that may be refused. On an error nothing has changed.
+    async fn prepare(
+        &self,
+        (config, origins): (Config, Origins),
+        rebuild: bool,
+        parts: &mut Parts<'_>,
+    ) -> Result<UnderWay> {
+        let accounts = Accounts::new(&config.script_policy).context("script_user")?;
+        status_socket::group(&config)?;
+        let desired = self.desire(&config, rebuild, parts).await?;
+        let comparison = if rebuild { Comparison::default() } else { self.changes(&config, &origins) };
         if !rebuild {
             parts.installed.prepare(&desired, &self.xdp_modes(&config)).await?;
         }
@@ -283,7 +348,7 @@ impl Reload {
         if !instances.is_empty() {
             parts.engine.send(Message::Remove { instances, reply }).await;
         }
-        Ok(UnderWay { config, accounts, desired, removals, handed_over, replies: None })
+        Ok(UnderWay { config, origins, comparison, accounts, desired, removals, handed_over, replies: None })
     }
 
     fn xdp_modes(&self, config: &Config) -> XdpModes {
@@ -319,18 +384,20 @@ impl Reload {
             }
         }
         let replies = under_way.replies.take();
+        let comparison = replies.is_some().then(|| std::mem::take(&mut under_way.comparison));
         let outcome = self.come_into_force(under_way, replies.is_some(), parts).await;
         if outcome.is_unattached {
             self.want_rebuild_later();
         }
-        self.report(&outcome, replies.is_some());
+        self.report(&outcome, comparison.as_ref());
         let is_reload = replies.is_some();
         for reply in replies.into_iter().flatten() {
-            let (what, problems) = (&outcome.changes, &outcome.problems);
+            let differences = comparison.as_ref().map(differences::differences).unwrap_or_default();
+            let problems = &outcome.problems;
             let answer = if problems.is_empty() {
-                Ok(what.to_string())
+                Ok(differences)
             } else {
-                Err(Unapplied::InPart(format!("{what}; but {}", problems.join("; "))))
+                Err(Unapplied::InPart(format!("{differences}; but {}", problems.join("; "))))
             };
             // Who asked may be gone.
             let _ = reply.send(answer);
@@ -344,7 +411,7 @@ impl Reload {
         is_reload: bool,
         parts: &mut Parts<'_>,
     ) -> Outcome {
-        let UnderWay { config, accounts, desired, .. } = under_way;
+        let UnderWay { config, origins, accounts, desired, .. } = under_way;
         let modes = self.xdp_modes(&config);
         let states = parts.host_states.borrow().clone();
         let mut outcome = reconcile(desired, &modes, &states, parts.installed, parts.detached).await;
@@ -353,12 +420,16 @@ impl Reload {
         parts.tracking.reload(&config, &accounts, used, parts.installed.host()).await;
         tell_engine(&mut outcome, parts).await;
         parts.notifier.reload(&config, &accounts, is_reload).await;
-        (self.config, self.accounts) = (config, accounts);
+        if let Err(error) = self.status_socket.give(&config) {
+            outcome.problems.push(format!("{error:#}"));
+        }
+        (self.config, self.origins, self.accounts) = (config, origins, accounts);
         outcome
     }
 
-    fn report(&mut self, outcome: &Outcome, is_reload: bool) {
-        let what = outcome.changes.to_string();
+    /// `comparison`: of a reload; without one interfaces have changed.
+    fn report(&mut self, outcome: &Outcome, comparison: Option<&Comparison>) {
+        let what = comparison.map_or_else(|| outcome.changes.to_string(), ToString::to_string);
         if !outcome.problems.is_empty() {
             tracing::error!(
                 target: "vipd::event",
@@ -368,8 +439,14 @@ impl Reload {
                 "the new configuration is in force in part; vipd tries again"
             );
             self.want_rebuild_later();
-        } else if is_reload {
-            tracing::info!(target: "vipd::event", event = "reloaded", what, "the new configuration is in force");
+        } else if let Some(comparison) = comparison {
+            tracing::info!(
+                target: "vipd::event",
+                event = "reloaded",
+                what,
+                changes = differences::first(comparison),
+                "the new configuration is in force"
+            );
         } else if outcome.changes.any() {
             tracing::info!(target: "vipd::event", event = "interfaces_changed", what, "interfaces changed");
         }
@@ -389,7 +466,7 @@ impl Reload {
         if outcome.is_unattached {
             self.want_rebuild_later();
         }
-        self.report(&outcome, false);
+        self.report(&outcome, None);
         outcome.repairs
     }
 }

@@ -109,6 +109,11 @@ impl ServiceManager {
         self.changed();
     }
 
+    /// Another process is the service's main one from now on.
+    pub fn main_is(&self, pid: u32) {
+        self.tell(&[NotifyState::MainPid(pid)]);
+    }
+
     /// The end has begun, and takes its time.
     pub fn stopping(&mut self, how: &str) {
         self.phase = Phase::Stopping;

@@ -1,6 +1,9 @@
 //! The engine thread's loop: events in, timers, messages of the main thread, actions out. It ends when the election has finished.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use anyhow::{Context, Result};
 use tokio::{
@@ -15,6 +18,7 @@ use super::{
         messages::{Apply, AttachmentModes, DesiredHostStates, End, EngineStatus, Fence, Message},
         router::{Router, record},
         sockets::Sockets,
+        succession::Successor,
     },
     handover::{Candidate, Handovers, Step},
     heartbeat,
@@ -102,6 +106,14 @@ impl EngineLoop {
             heartbeats_at: None,
             removals: None,
         };
+        let short = |router: &&Router| !granted.real_time && router.is_short();
+        for router in routers.iter().map(|(router, _)| router).filter(short) {
+            tracing::warn!(
+                instance = router.name(),
+                interval_ms = router.spec().advert_interval.as_millis(),
+                "an advert interval this short needs real-time scheduling: expect false failovers under load"
+            );
+        }
         engine.configure(routers);
         Ok(engine)
     }
@@ -128,6 +140,12 @@ impl EngineLoop {
                 ready = self.io.wait_for_events() => ready.context("wait for events")?,
                 expired = self.timer.expired() => expired.context("wait for the timer")?,
                 message = self.messages_rx.recv(), if !self.headless => match message {
+                    // Nothing after it: another vipd's engine runs.
+                    Some(Message::Replace { successor, reply }) => {
+                        if self.replace(&successor, reply) {
+                            return Ok(End::Replaced);
+                        }
+                    }
                     Some(message) => self.message(message),
                     // The main thread is gone, which it never is before us: hand over rather than run headless.
                     None => {
@@ -206,12 +224,24 @@ impl EngineLoop {
                 // Who asked may be gone.
                 let _ = reply.send(snapshots.map(|snapshot| snapshot.state).collect());
             }
+            // It is served where it ends the loop.
+            Message::Replace { .. } => {}
             Message::Shutdown => self.input(Input::Shutdown),
             Message::Leave => {
                 self.lease_manager.leave(&mut self.io);
                 self.left = true;
             }
         }
+    }
+
+    /// Renews every lease and has another vipd take over; returns whether it does.
+    fn replace(&mut self, successor: &Successor, reply: oneshot::Sender<io::Result<()>>) -> bool {
+        self.lease_manager.leave(&mut self.io);
+        let passed_on = successor.pass_on();
+        let is_replaced = passed_on.is_ok();
+        // The main thread waits for it, unless it has failed.
+        let _ = reply.send(passed_on);
+        is_replaced
     }
 
     fn remove(&mut self, instances: BTreeSet<InstanceId>, reply: oneshot::Sender<()>) {

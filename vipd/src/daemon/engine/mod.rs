@@ -27,28 +27,44 @@ use tokio::{runtime, sync::oneshot};
 
 use self::engine_loop::EngineLoop;
 pub use self::engine_loop::Parts;
-use super::{messages::End, router::Router};
+pub use self::realtime::Urgent;
+use super::messages::End;
 
-/// Starts the thread, with this real-time priority if it is one that is asked for. The channel says how the election has ended.
-pub fn spawn(parts: Parts, priority: Option<u8>) -> Result<(JoinHandle<()>, oneshot::Receiver<Result<End>>)> {
+/// How the election has ended, when it has.
+type EndRx = oneshot::Receiver<Result<End>>;
+
+/// The thread, scheduled and with its memory locked, before there is anything to do for it.
+#[derive(Debug)]
+pub struct Waiting {
+    thread: JoinHandle<()>,
+    parts_tx: oneshot::Sender<Parts>,
+    end_rx: EndRx,
+}
+
+impl Waiting {
+    /// Has it begin the election. The channel says how that has ended.
+    pub fn start(self, parts: Parts) -> (JoinHandle<()>, EndRx) {
+        // A thread that has ended says so at its end.
+        let _ = self.parts_tx.send(parts);
+        (self.thread, self.end_rx)
+    }
+}
+
+/// Makes the thread, with this real-time priority if it is one that is asked for.
+pub fn spawn(priority: Option<u8>) -> Result<Waiting> {
     let (end_tx, end_rx) = oneshot::channel();
+    let (parts_tx, parts_rx) = oneshot::channel();
     let thread = thread::Builder::new().name("engine".into()).spawn(move || {
         let granted = realtime::request(priority);
-        let short = |router: &&Router| !granted.real_time && router.is_short();
-        for router in parts.routers.iter().map(|(router, _)| router).filter(short) {
-            tracing::warn!(
-                instance = router.name(),
-                interval_ms = router.spec().advert_interval.as_millis(),
-                "an advert interval this short needs real-time scheduling: expect false failovers under load"
-            );
-        }
-        let result = runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()
-            .context("start the engine's runtime")
-            .and_then(|runtime| runtime.block_on(async { EngineLoop::new(parts, granted)?.run().await }));
+        let runtime = runtime::Builder::new_current_thread().enable_io().build();
+        // There is nothing to do if the main thread has failed.
+        let Ok(parts) = parts_rx.blocking_recv() else { return };
+        let result = runtime.context("start the engine's runtime").and_then(|runtime| {
+            let engine = runtime.block_on(async { EngineLoop::new(parts, granted) })?;
+            runtime.block_on(engine.run())
+        });
         // Nobody waits any more if the main thread has failed.
         let _ = end_tx.send(result);
     });
-    Ok((thread.context("start the engine thread")?, end_rx))
+    Ok(Waiting { thread: thread.context("start the engine thread")?, parts_tx, end_rx })
 }

@@ -13,13 +13,34 @@ pub struct Granted {
     pub locked_memory: bool,
 }
 
+/// Real-time scheduling of the calling thread for a while: another vipd's engine has just ended, and this one's has not begun.
+#[derive(Debug)]
+pub struct Urgent(());
+
+impl Urgent {
+    /// From now until it is dropped, where that is permitted.
+    pub fn begin() -> Self {
+        schedule(libc::SCHED_FIFO, PRIORITY);
+        Self(())
+    }
+}
+
+impl Drop for Urgent {
+    fn drop(&mut self) {
+        schedule(libc::SCHED_OTHER, 0);
+    }
+}
+
+/// Schedules the calling thread; threads that it starts fall back to normal scheduling. Returns whether it is permitted.
+fn schedule(policy: i32, priority: u8) -> bool {
+    let parameters = libc::sched_param { sched_priority: priority.into() };
+    // SAFETY: a valid structure that outlives the call; 0 is the calling thread.
+    unsafe { libc::sched_setscheduler(0, policy | libc::SCHED_RESET_ON_FORK, &raw const parameters) == 0 }
+}
+
 /// Asks for SCHED_FIFO for the calling thread and locks the process's memory; a refusal is logged, not fatal.
 pub fn request(priority: Option<u8>) -> Granted {
-    let parameters = libc::sched_param { sched_priority: priority.unwrap_or(PRIORITY).into() };
-    // Threads that this one starts fall back to normal scheduling.
-    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
-    // SAFETY: a valid structure that outlives the call; 0 is the calling thread.
-    let real_time = unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) } == 0;
+    let real_time = schedule(libc::SCHED_FIFO, priority.unwrap_or(PRIORITY));
     if !real_time {
         let error = std::io::Error::last_os_error();
         tracing::warn!(%error, "no real-time scheduling: adverts may be late under load (CAP_SYS_NICE)");

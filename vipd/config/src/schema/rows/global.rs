@@ -40,7 +40,9 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     value("self_probe", Some("30"), SELF_PROBE),
     does("notify_conflict", COMMAND),
     // And this: keepalived has no program in the kernel.
-    does("xdp_mode", XDP_MODE),
+    does("xdp_mode", XDP_MODE).many(),
+    does("metrics_listen", &[One(Kind::Listen)]),
+    does("status_group", &[One(Kind::Account)]),
     does_block("notification_email", NOTHING, Lines(TEXTS)),
     does("notification_email_from", TEXT),
     does("smtp_server", &[One(Kind::Text), Opt(Kind::Whole { min: 1, max: 65_535 })]),

@@ -60,6 +60,22 @@ fn a_fence_that_fails_is_tried_again_after_another_wait() {
 }
 
 #[test]
+fn a_reload_that_removes_the_fence_ends_the_wait() {
+    for failed in [false, true] {
+        let mut coordinator = asking();
+        let later = START + DOWN + Duration::from_secs(1);
+        if failed {
+            coordinator.handle(answer(1, false), later);
+        }
+        // With the lower priority the skew time is longer, which counts no more.
+        let settings = settings(99);
+        coordinator.handle(Input::Configure { instance: InstanceId(0), group: GroupId(0), settings }, later);
+        run(&mut coordinator, later + Duration::from_nanos(1));
+        assert_eq!(states(&coordinator), [StateName::Master], "the last fence failed: {failed}");
+    }
+}
+
+#[test]
 fn whoever_is_heard_meanwhile_makes_the_answer_void() {
     let mut coordinator = asking();
     let later = START + DOWN + Duration::from_secs(1);

@@ -36,6 +36,8 @@ pub(super) enum Fence {
     Unknown,
     /// The timer has fired, and waits for the answer to this question.
     Asked(u64),
+    /// The answer was that it may still serve; the timer runs until the next question.
+    Failed,
     Done,
 }
 
@@ -150,12 +152,13 @@ impl Backup {
             let wait = Self { master: self.master, interval, ..Self::new(settings, self.address, now) };
             return Self { down_at: now + settings.master_down_interval(interval), ..wait };
         }
-        let mut wait = Self { preempt_at: self.preempt_at.filter(|_| settings.preempts()), ..self };
-        if before.fence && !settings.fence && matches!(wait.fence, Fence::Asked(_)) {
-            // It has waited long enough.
+        let wait = Self { preempt_at: self.preempt_at.filter(|_| settings.preempts()), ..self };
+        let mut wait = wait.with_priority(settings, before.priority, now);
+        if before.fence && !settings.fence && matches!(wait.fence, Fence::Asked(_) | Fence::Failed) {
+            // The timer had fired before the first question: it has waited long enough.
             (wait.fence, wait.down_at) = (Fence::Unknown, now);
         }
-        wait.with_priority(settings, before.priority, now)
+        wait
     }
 
     /// Whether a master of lower priority heard at `at` is to be left alone for now.

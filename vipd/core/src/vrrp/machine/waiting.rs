@@ -81,7 +81,7 @@ impl Machine {
         if let State::Backup(backup) = &mut self.state {
             let wait = self.settings.master_down_interval(backup.interval);
             (backup.fence, backup.down_at) =
-                if done { (Fence::Done, now) } else { (Fence::Unknown, now + wait) };
+                if done { (Fence::Done, now) } else { (Fence::Failed, now + wait) };
         }
     }
 }
