@@ -325,6 +325,8 @@ impl DaemonRun<'_> {
         let is_drained = drained.is_set()?;
         let results = self.parts.tracking.results();
         let with_result = |router: &Router| Some((router.clone(), *results.get(router.position())?));
+        // Before the election, whose first event comes at once.
+        report_start(self.options, self.parts.config.instances.len(), is_drained, self.phases);
         let engine = engine.start(engine::EngineParts {
             pages: installed.pages().clone(),
             events,
@@ -339,7 +341,6 @@ impl DaemonRun<'_> {
             attachments: installed.attachment_modes().clone(),
         });
         self.phases.end("engine");
-        report_start(self.options, self.parts.config.instances.len(), is_drained, self.phases);
         Ok(BegunEngine {
             engine,
             messages_tx,
