@@ -9,7 +9,6 @@ use vipd_common::{
 };
 
 use crate::{
-    Verdict,
     address::Address,
     claim,
     count::{count, count_reply},
@@ -17,11 +16,12 @@ use crate::{
     global,
     hook::{Context, Raw},
     ownership,
+    verdict::{Ruling, Verdict},
 };
 
 #[inline(always)]
-pub fn handle(ctx: &Context) -> Option<Verdict> {
-    global::verdict(handle_arp(ctx.raw()))
+pub fn handle(ctx: &Context) -> Ruling {
+    Ruling::from_number(handle_arp(ctx.raw()))
 }
 
 #[unsafe(no_mangle)]
@@ -31,7 +31,7 @@ pub extern "C" fn handle_arp(ctx: *mut Raw) -> u32 {
 }
 
 #[inline(always)]
-fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
+fn decide(ctx: &Context, link: &Link) -> Option<Ruling> {
     let packet = view::<Packet>(ctx, link.network)?;
     if !packet.is_ipv4_over_ethernet() {
         return None;
@@ -44,8 +44,7 @@ fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
                 return claim::handle(&vip, target, packet.sender_mac().0, Verdict::Drop);
             }
             if !vip.owned {
-                count(Count::ArpGated);
-                return Some(Verdict::Drop);
+                return Some(Verdict::Drop.because(count(Count::ArpGated)));
             }
             return reply(ctx, link.network, &vip.entry);
         }
@@ -58,7 +57,7 @@ fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
 
 /// Turns the request into the reply, in place.
 #[inline(always)]
-fn reply(ctx: &Context, offset: usize, vip: &VipEntry) -> Option<Verdict> {
+fn reply(ctx: &Context, offset: usize, vip: &VipEntry) -> Option<Ruling> {
     let mac = MacAddr(vip.mac);
     let packet = view_mut::<Packet>(ctx, offset)?;
     let requester = packet.sender_mac();
@@ -73,7 +72,7 @@ fn reply(ctx: &Context, offset: usize, vip: &VipEntry) -> Option<Verdict> {
     let ethernet = view_mut::<eth::Header>(ctx, 0)?;
     ethernet.set_destination(requester);
     ethernet.set_source(mac);
-    count(Count::ArpReplies);
+    let reason = count(Count::ArpReplies);
     count_reply(vip);
-    Some(Verdict::Tx)
+    Some(Verdict::Tx.because(reason))
 }

@@ -1,8 +1,15 @@
 //! Other stations that say they have one of our VIPs, whether by ARP or by Neighbor Advertisement.
 
-use vipd_common::abi::{Count, RingEvent, event_kind};
+use vipd_common::abi::{Count, Reason, RingEvent, event_kind};
 
-use crate::{Verdict, address::Address, count::count, events, log, maps::INSTANCES, ownership::FoundVip};
+use crate::{
+    address::Address,
+    count::count,
+    events, log,
+    maps::INSTANCES,
+    ownership::FoundVip,
+    verdict::{Ruling, Verdict},
+};
 
 /// One conflict event per instance in this time (RFC 5227 2.4: DEFEND_INTERVAL is 10 s; an operator wants to know sooner).
 const CONFLICT_EVENT_NS: u64 = 1_000_000_000;
@@ -11,20 +18,19 @@ const CONFLICT_EVENT_NS: u64 = 1_000_000_000;
 ///
 /// Of a VIP we own, it is one. Of one we do not own it is the master's announcement.
 #[inline(always)]
-pub fn handle(vip: &FoundVip, address: Address, mac: [u8; 6], otherwise: Verdict) -> Option<Verdict> {
+pub fn handle(vip: &FoundVip, address: Address, mac: [u8; 6], otherwise: Verdict) -> Option<Ruling> {
     if mac == vip.entry.mac {
         // Our own announcement, looped back, or a peer with the same virtual MAC.
-        return Some(otherwise);
+        return Some(otherwise.because(Reason::NONE));
     }
     if !vip.owned {
-        count(Count::VipClaimsSeen);
-        return Some(otherwise);
+        return Some(otherwise.because(count(Count::VipClaimsSeen)));
     }
-    count(Count::VipConflicts);
+    let reason = count(Count::VipConflicts);
     let [a, b, c, d, e, f] = mac;
     let mac = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
     report_conflict(vip.entry.instance, address.upper, address.lower, mac);
-    Some(Verdict::Drop)
+    Some(Verdict::Drop.because(reason))
 }
 
 /// Tells the daemon, unless it has just been told. Says whether it did, since a global function has to return something.

@@ -2,24 +2,26 @@
 
 use core::arch::asm;
 
-use vipd_common::abi::{Count, Counters, InstanceCount, InstanceCounters, VipEntry};
+use vipd_common::abi::{Count, Counters, InstanceCount, InstanceCounters, Reason, VipEntry};
 
 use crate::maps::{COUNTERS, INSTANCE_COUNTERS, VIP_REPLIES};
 
-/// Adds one to a counter that belongs to no instance.
+/// Adds one to a counter that belongs to no instance. The counter is the reason for a verdict.
 #[inline(always)]
-pub fn count(slot: Count) {
+pub fn count(slot: Count) -> Reason {
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
         bump(counters.cast(), slot as usize, size_of::<Counters>() / 8);
     }
+    Reason::of(slot)
 }
 
-/// Adds one to a counter of instance slot `instance`.
+/// Adds one to a counter of instance slot `instance`. The counter is the reason for a verdict.
 #[inline(always)]
-pub fn count_instance(instance: u32, slot: InstanceCount) {
+pub fn count_instance(instance: u32, slot: InstanceCount) -> Reason {
     if let Some(counters) = INSTANCE_COUNTERS.get_ptr_mut(instance) {
         bump(counters.cast(), slot as usize, size_of::<InstanceCounters>() / 8);
     }
+    Reason::of_instance(slot)
 }
 
 /// Adds one to the replies of a VIP: its ARP replies and solicited Neighbor Advertisements.
@@ -28,7 +30,9 @@ pub fn count_reply(vip: &VipEntry) {
     match VIP_REPLIES.get_ptr_mut(vip.reply_slot) {
         // SAFETY: an aligned word of the map; other CPUs and the daemon use atomic operations on it too.
         Some(replies) => unsafe { add_atomically(replies, 1) },
-        None => count(Count::DanglingEntries),
+        None => {
+            count(Count::DanglingEntries);
+        }
     }
 }
 

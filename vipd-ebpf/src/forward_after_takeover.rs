@@ -17,12 +17,12 @@ use vipd_common::{
 };
 
 use crate::{
-    Verdict,
     count::{add_atomically, count},
     events,
     frame::{Link, view, view_mut},
     hook::Context,
     maps::INSTANCES,
+    verdict::{Ruling, Verdict},
 };
 
 /// For so long after the lease was taken back.
@@ -33,7 +33,7 @@ const MAX_PACKETS: u64 = 16_384;
 /// Forwards an IP packet to the router that has taken the virtual router `slot` from us; `None` if none just has.
 /// `to_virtual_mac`: its frame is known to be addressed to the virtual MAC.
 #[inline(always)]
-pub fn forward(ctx: &Context, link: &Link, slot: u32, to_virtual_mac: bool) -> Option<Verdict> {
+pub fn forward(ctx: &Context, link: &Link, slot: u32, to_virtual_mac: bool) -> Option<Ruling> {
     let ours = INSTANCES.get_ptr_mut(slot)?;
     // SAFETY: fields of a map value; plain data in any state.
     let (head, mac, successor, successor_of_ns) =
@@ -56,21 +56,18 @@ pub fn forward(ctx: &Context, link: &Link, slot: u32, to_virtual_mac: bool) -> O
     unsafe {
         let forwarded = &raw mut (*ours).forwarded;
         if *forwarded >= MAX_PACKETS {
-            count(Count::ForwardAfterTakeoverOverBudget);
-            return Some(Verdict::Drop);
+            return Some(Verdict::Drop.because(count(Count::ForwardAfterTakeoverOverBudget)));
         }
         add_atomically(forwarded, 1);
     }
     if !spend_hop(ctx, link)? {
-        count(Count::ForwardAfterTakeoverTtlExceeded);
-        return Some(Verdict::Drop);
+        return Some(Verdict::Drop.because(count(Count::ForwardAfterTakeoverTtlExceeded)));
     }
     let ethernet = view_mut::<eth::Header>(ctx, 0)?;
     ethernet.set_destination(MacAddr(successor));
     // Not the client's: the switch would look for it here.
     ethernet.set_source(MacAddr(mac));
-    count(Count::ForwardAfterTakeoverSent);
-    Some(Verdict::Tx)
+    Some(Verdict::Tx.because(count(Count::ForwardAfterTakeoverSent)))
 }
 
 /// Takes one from the packet's TTL or hop limit; false if that was the last.

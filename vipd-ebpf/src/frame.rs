@@ -11,7 +11,12 @@ use vipd_common::{
     wire::{View, eth},
 };
 
-use crate::{Verdict, address::Address, count::count, hook::Context};
+use crate::{
+    address::Address,
+    count::count,
+    hook::Context,
+    verdict::{Ruling, Verdict},
+};
 
 /// Octets before the network header, at most: Ethernet and two VLAN tags.
 pub const MAX_NETWORK: usize = eth::HEADER + 2 * size_of::<eth::Tag>();
@@ -118,14 +123,13 @@ impl Link {
     /// With three VLANs it is in none where VIPs are. With fewer, one of the tags names no VLAN: the kernel would take it off and
     /// deliver what is behind it, which is not read here. Nobody sends such frames but to get past this program.
     #[inline(always)]
-    pub fn judge_deep_tags(&self, ctx: &Context) -> Option<Verdict> {
+    pub fn judge_deep_tags(&self, ctx: &Context) -> Option<Ruling> {
         // As many tags as are read stand before it.
         let id = view::<eth::Tag>(ctx, MAX_NETWORK)?.vlan_id();
         if id != 0 && self.vlan > u32::from(eth::MAX_VLAN_ID) {
             return None;
         }
-        count(Count::ExcessTags);
-        Some(Verdict::Drop)
+        Some(Verdict::Drop.because(count(Count::ExcessTags)))
     }
 
     #[inline(always)]

@@ -5,24 +5,15 @@
 //! passed to it is any number to the verifier, and LLVM leaves checks out that the verifier would have to see.
 
 use crate::{
-    Verdict,
     frame::Link,
     hook::{Context, Raw},
+    verdict::Ruling,
 };
-
-/// No verdict, as a number: not one of `Verdict`'s.
-const UNDECIDED: u32 = 0;
 
 /// The body of a global function: `decide` on the frame.
 #[inline(always)]
-pub fn enter(ctx: *mut Raw, decide: impl FnOnce(&Context, &Link) -> Option<Verdict>) -> u32 {
+pub fn enter(ctx: *mut Raw, decide: impl FnOnce(&Context, &Link) -> Option<Ruling>) -> u32 {
     let ctx = &Context::new(ctx);
-    let verdict = Link::parse(ctx).and_then(|link| decide(ctx, &link));
-    verdict.map_or(UNDECIDED, |verdict| verdict as u32)
-}
-
-/// What a global function returned.
-#[inline(always)]
-pub fn verdict(number: u32) -> Option<Verdict> {
-    [Verdict::Drop, Verdict::Pass, Verdict::Tx].into_iter().find(|verdict| *verdict as u32 == number)
+    let ruling = Link::parse(ctx).and_then(|link| decide(ctx, &link));
+    ruling.unwrap_or(Ruling::NONE).number()
 }

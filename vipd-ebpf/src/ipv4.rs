@@ -10,27 +10,32 @@ use vipd_common::{
 };
 
 use crate::{
-    Verdict,
     address::Address,
+    capture::Watch,
     count::count,
     frame::{Link, read, view},
     hook::Context,
     ownership,
+    verdict::Ruling,
     vrrp::{self, Envelope},
 };
 
 #[inline(always)]
-pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
+pub fn handle(ctx: &Context, link: &Link, watch: &mut Watch) -> Option<Ruling> {
     let header = view::<Header>(ctx, link.network)?;
     if !header.is_well_formed() {
         return None;
     }
     // Before the VIPs: the primary address of an address owner, to which its unicast peers send, is one of them.
     if header.protocol() == PROTOCOL_VRRP {
-        if header.is_fragment() {
-            count(Count::AdvertFragments);
-        } else if let Some(verdict) = vrrp::handle(ctx) {
-            return Some(verdict);
+        watch.begin(ctx);
+        let ruling = if header.is_fragment() {
+            Ruling::undecided(count(Count::AdvertFragments))
+        } else {
+            vrrp::handle(ctx)
+        };
+        if let Some(ruling) = watch.hear(ruling) {
+            return Some(ruling);
         }
     }
     // Looked at again, as in `ipv6`.

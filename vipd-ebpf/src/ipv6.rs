@@ -15,14 +15,15 @@ use vipd_common::{
 };
 
 use crate::{
-    Verdict,
     address::Address,
+    capture::Watch,
     count::count,
     frame::{Link, MAX_NETWORK, read_behind, view},
     global,
     hook::{Context, Raw},
     ndp,
     ownership::{self, FoundVip},
+    verdict::{Ruling, Verdict},
     vrrp::{self, Envelope},
 };
 
@@ -34,7 +35,7 @@ const OFFSET_MASK: usize = 0x3fff;
 const _: () = assert!(MAX_NETWORK + HEADER + MAX_EXTENSION_HEADERS * 2048 <= OFFSET_MASK);
 
 #[inline(always)]
-pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
+pub fn handle(ctx: &Context, link: &Link, watch: &mut Watch) -> Option<Ruling> {
     // Not the addresses yet: a packet that is cut off, and says that it has extension headers, is dropped below.
     let header = view::<Head>(ctx, link.network)?;
     if !header.is_well_formed() {
@@ -43,20 +44,23 @@ pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
     let mut accept_always = false;
     match header.next_header() {
         NEXT_HEADER_ICMPV6 if ndp::is_about_neighbors(ctx, link) => {
-            if let Some(verdict) = ndp::handle(ctx) {
-                return Some(verdict);
+            watch.begin(ctx);
+            if let Some(ruling) = watch.hear(ndp::handle(ctx)) {
+                return Some(ruling);
             }
             // RFC 9568 6.4.3: Neighbor Discovery is processed whatever Accept_Mode says.
             accept_always = true;
         }
         PROTOCOL_VRRP => {
-            if let Some(verdict) = vrrp::handle(ctx) {
-                return Some(verdict);
+            watch.begin(ctx);
+            if let Some(ruling) = watch.hear(vrrp::handle(ctx)) {
+                return Some(ruling);
             }
         }
         HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS => {
-            if let Some(verdict) = global::verdict(handle_extended(ctx.raw())) {
-                return Some(verdict);
+            watch.begin(ctx);
+            if let Some(ruling) = watch.hear(Ruling::from_number(handle_extended(ctx.raw()))) {
+                return Some(ruling);
             }
         }
         _ => {}
@@ -100,16 +104,15 @@ pub extern "C" fn handle_extended(ctx: *mut Raw) -> u32 {
 /// The verdict on headers that are not within reach: cut off, or beyond an XDP frame's first buffer. The kernel may read them. It ignores
 /// Neighbor Discovery in fragments (RFC 6980).
 #[inline(always)]
-pub fn unread(fragment: bool) -> Option<Verdict> {
+pub fn unread(fragment: bool) -> Option<Ruling> {
     if fragment {
         return None;
     }
-    count(Count::ExcessExtensionHeaders);
-    Some(Verdict::Drop)
+    Some(Verdict::Drop.because(count(Count::ExcessExtensionHeaders)))
 }
 
 #[inline(always)]
-fn look_behind_extensions(ctx: &Context, link: &Link) -> Option<Verdict> {
+fn look_behind_extensions(ctx: &Context, link: &Link) -> Option<Ruling> {
     let mut kind = view::<Head>(ctx, link.network)?.next_header();
     let mut offset = link.network + HEADER;
     let mut fragment = false;
@@ -137,15 +140,15 @@ fn look_behind_extensions(ctx: &Context, link: &Link) -> Option<Verdict> {
     }
     match kind {
         // Nobody sends such adverts; one that does should show.
-        PROTOCOL_VRRP => {
-            count(if fragment { Count::AdvertFragments } else { Count::AdvertExtensionHeaders });
-            None
-        }
+        PROTOCOL_VRRP => Some(Ruling::undecided(count(if fragment {
+            Count::AdvertFragments
+        } else {
+            Count::AdvertExtensionHeaders
+        }))),
         // RFC 6980 has fragments ignored, and the kernel does.
         NEXT_HEADER_ICMPV6 if !fragment => ndp::judge_extended(ctx, link, offset),
         HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS if !later_fragment => {
-            count(Count::ExcessExtensionHeaders);
-            Some(Verdict::Drop)
+            Some(Verdict::Drop.because(count(Count::ExcessExtensionHeaders)))
         }
         _ => None,
     }

@@ -9,6 +9,7 @@
 #![feature(asm_experimental_arch)]
 
 mod arp;
+mod capture;
 mod claim;
 mod count;
 mod events;
@@ -23,41 +24,46 @@ mod log;
 mod maps;
 mod ndp;
 mod ownership;
+mod verdict;
 mod vmac;
 mod vrrp;
 
+use capture::Watch;
 use hook::Context;
-use vipd_common::{address, wire::eth};
-
-/// What becomes of a frame that is ours to judge. The numbers are for `global`, and 0 is none of them.
-#[derive(Clone, Copy)]
-#[repr(u32)]
-pub enum Verdict {
-    Drop = 1,
-    Pass,
-    /// Send it back where it came from.
-    Tx,
-}
+use verdict::{Ruling, Verdict};
+use vipd_common::{abi::Reason, address, wire::eth};
 
 /// The verdict on any frame.
 #[inline(always)]
 pub fn verdict(ctx: &Context) -> Verdict {
+    let mut watch = Watch::new();
     // Open for traffic: what cannot be read as one of ours passes.
-    decide(ctx).unwrap_or(Verdict::Pass)
+    let verdict = match decide(ctx, &mut watch) {
+        Some(Ruling { verdict: Some(verdict), reason }) => verdict.because(reason),
+        _ => Verdict::Pass.because(Reason::NONE),
+    };
+    watch.end(ctx, verdict);
+    verdict.verdict.unwrap_or(Verdict::Pass)
 }
 
 #[inline(always)]
-fn decide(ctx: &Context) -> Option<Verdict> {
+fn decide(ctx: &Context, watch: &mut Watch) -> Option<Ruling> {
     let link = frame::Link::parse(ctx)?;
     // What is not dropped here has the interface's own address now, and is handled on as any frame.
-    if let Some(verdict) = vmac::handle(ctx, &link) {
-        return Some(verdict);
+    if let Some(ruling) = vmac::handle(ctx, &link, watch) {
+        return Some(ruling);
     }
     match link.ethertype {
-        eth::ETHERTYPE_ARP => arp::handle(ctx),
-        eth::ETHERTYPE_IPV4 => ipv4::handle(ctx, &link),
-        eth::ETHERTYPE_IPV6 => ipv6::handle(ctx, &link),
-        ethertype if eth::is_tag(ethertype) => link.judge_deep_tags(ctx),
+        eth::ETHERTYPE_ARP => {
+            watch.begin(ctx);
+            watch.hear(arp::handle(ctx))
+        }
+        eth::ETHERTYPE_IPV4 => ipv4::handle(ctx, &link, watch),
+        eth::ETHERTYPE_IPV6 => ipv6::handle(ctx, &link, watch),
+        ethertype if eth::is_tag(ethertype) => {
+            watch.begin(ctx);
+            link.judge_deep_tags(ctx)
+        }
         _ => None,
     }
 }

@@ -5,9 +5,9 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use vipd_common::abi::{
-    Counters, EVENT_RING_BYTES, IndexEntry, InstanceCounters, InstanceKey, InstanceRecord, MAX_INDEX,
-    MAX_INSTANCES, MAX_LEASES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, REPLY_SLOTS, RingEvent, VipEntry,
-    VipKey,
+    CAPTURE_RING_BYTES, CaptureLease, CapturedFrame, Counters, EVENT_RING_BYTES, IndexEntry,
+    InstanceCounters, InstanceKey, InstanceRecord, MAX_INDEX, MAX_INSTANCES, MAX_LEASES, MAX_PEERS, MAX_VIPS,
+    PeerEntry, PeerKey, REPLY_SLOTS, RingEvent, VipEntry, VipKey,
 };
 use vipd_common::bloom::Bits;
 
@@ -76,3 +76,16 @@ pub static INSTANCE_COUNTERS: PerCpuArray<InstanceCounters, { MAX_INSTANCES as u
 /// each VIP that is read; requests for one VIP seldom come in on two CPUs at once.
 #[btf_map]
 pub static VIP_REPLIES: Array<u64, { REPLY_SLOTS as usize }, BPF_F_MMAPABLE> = Array::new();
+
+/// One entry: until when adverts, ARP and Neighbor Discovery are captured, and how many frames found `CAPTURED` full. The time is written by
+/// the daemon, through its mapping, while a client asks; it is 0 else, and the program writes 0 when it has passed.
+#[btf_map]
+pub static CAPTURE: Array<CaptureLease, 1, BPF_F_MMAPABLE> = Array::new();
+
+/// One entry: the frame that is being captured, before its verdict is known. Written and read here, 288 octets for each CPU.
+#[btf_map]
+pub static CAPTURED_FRAME: PerCpuArray<CapturedFrame, 1> = PerCpuArray::new();
+
+/// Captured frames, for the daemon. See `CAPTURE_RING_BYTES` for what happens when it is full.
+#[btf_map]
+pub static CAPTURED: RingBuf<CapturedFrame, { CAPTURE_RING_BYTES as usize }> = RingBuf::new();

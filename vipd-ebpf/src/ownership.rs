@@ -3,18 +3,18 @@
 use core::ptr;
 
 use vipd_common::{
-    abi::{Count, VipEntry, vip_flag},
+    abi::{Count, Reason, VipEntry, vip_flag},
     bloom,
 };
 
 use crate::{
-    Verdict,
     address::Address,
     count::count,
     events, forward_after_takeover,
     frame::Link,
     hook::Context,
     maps::{BLOOM_FILTER, LEASES, VIPS},
+    verdict::{Ruling, Verdict},
 };
 
 /// A VIP's table entry and whether this node owns it.
@@ -47,21 +47,19 @@ fn may_be_vip(address: Address) -> bool {
 
 /// The verdict on an IP packet to a VIP; `accept_always` if Accept_Mode is not to be asked.
 #[inline(always)]
-pub fn gate(ctx: &Context, link: &Link, vip: &FoundVip, accept_always: bool) -> Verdict {
+pub fn gate(ctx: &Context, link: &Link, vip: &FoundVip, accept_always: bool) -> Ruling {
     if !vip.owned {
-        if let Some(verdict) = forward_after_takeover::forward(ctx, link, vip.entry.instance, false) {
-            return verdict;
+        if let Some(ruling) = forward_after_takeover::forward(ctx, link, vip.entry.instance, false) {
+            return ruling;
         }
         // RFC 9568 6.4.2: a backup does not accept packets to the virtual address.
-        count(Count::IpGated);
-        return Verdict::Drop;
+        return Verdict::Drop.because(count(Count::IpGated));
     }
     // RFC 9568 6.4.3: nor does a master that is not the address owner, if Accept_Mode is False.
     if vip.entry.flags & vip_flag::NO_ACCEPT != 0 && !accept_always {
-        count(Count::IpNotAccepted);
-        return Verdict::Drop;
+        return Verdict::Drop.because(count(Count::IpNotAccepted));
     }
-    Verdict::Pass
+    Verdict::Pass.because(Reason::NONE)
 }
 
 /// The lease word in `slot`.

@@ -8,18 +8,20 @@ use vipd_common::{
 };
 
 use crate::{
-    Verdict,
+    capture::Watch,
     count::count,
     forward_after_takeover,
     frame::{Link, view, view_mut},
     hook::Context,
     instance, ownership,
+    verdict::{Ruling, Verdict},
 };
 
 /// Drops the frame, or makes it one to the interface's own MAC and leaves the verdict to others.
 #[inline(always)]
-pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
-    let (family, vrid) = view::<eth::Header>(ctx, 0)?.destination().of_virtual_router()?;
+pub fn handle(ctx: &Context, link: &Link, watch: &mut Watch) -> Option<Ruling> {
+    let virtual_mac = view::<eth::Header>(ctx, 0)?.destination();
+    let (family, vrid) = virtual_mac.of_virtual_router()?;
     let (entry, instance) = instance::find(link, family, vrid)?;
     if entry.line != OWN_INTERFACE {
         return None;
@@ -32,16 +34,16 @@ pub fn handle(ctx: &Context, link: &Link) -> Option<Verdict> {
     }
     if !ownership::owned(lease_slot) {
         if matches!(link.ethertype, ETHERTYPE_IPV4 | ETHERTYPE_IPV6)
-            && let Some(verdict) = forward_after_takeover::forward(ctx, link, entry.slot, true)
+            && let Some(ruling) = forward_after_takeover::forward(ctx, link, entry.slot, true)
         {
-            return Some(verdict);
+            return Some(ruling);
         }
+        watch.begin(ctx);
         // RFC 9568 6.4.2: a backup discards them.
-        count(Count::VmacGated);
-        return Some(Verdict::Drop);
+        return Some(Verdict::Drop.because(count(Count::VmacGated)));
     }
     view_mut::<eth::Header>(ctx, 0)?.set_destination(MacAddr(mac));
     ctx.accept();
-    count(Count::VmacRewritten);
+    watch.readdressed(virtual_mac, count(Count::VmacRewritten));
     None
 }

@@ -18,6 +18,7 @@ use tokio::{
 };
 use vipd_control::{
     Differences, PendingRequest, Request, Response, Role,
+    capture::Captures,
     events::{self, Journal},
     model::Status,
     serve,
@@ -45,7 +46,8 @@ impl Server {
         let tasks = LocalSet::new();
         let (commands, inbox) = mpsc::channel(1);
         let guard = runtime.enter();
-        tasks.spawn_local(serve(listener.try_into()?, Role::Everything, commands, Journal::default()));
+        let (role, journal) = (Role::Everything, Journal::default());
+        tasks.spawn_local(serve(listener.try_into()?, role, commands, journal, Captures::default()));
         tasks.spawn_local(obey(inbox));
         drop(guard);
         Ok(Self { runtime, tasks, address })
@@ -132,6 +134,8 @@ request_rows! {
     "upgrade": Request::Upgrade => Response::Done { .. },
     // The client has shut its end down, so one that follows ends after the first batch.
     "events": Request::Events { .. } => Response::Events(_),
+    // No program is loaded here.
+    "capture": Request::Capture => Response::Error { .. },
 }
 
 /// The names of the requests that the server reads in these octets.

@@ -11,6 +11,7 @@ const HOOK: Hook = Hook::Xdp;
 mod adverts;
 mod adverts6;
 mod bench;
+mod capture;
 mod forward_after_takeover;
 mod frames;
 mod heartbeats;

@@ -63,7 +63,7 @@ fn maps_are_adopted_if_they_fit_and_refused_if_not() {
     assert!(Dataplane::load(bpffs, false).is_err(), "nor is it loaded with it");
 
     std::fs::remove_file(pins.join("LEASES")).expect("unpin");
-    misfit("LEASES is missing among 12 pinned maps");
+    misfit("LEASES is missing among 15 pinned maps");
 
     Dataplane::discard(bpffs).expect("removed");
     assert!(!bpffs.exists());

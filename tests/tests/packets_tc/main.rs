@@ -11,6 +11,8 @@ mod adverts;
 mod adverts6;
 #[path = "../packets/bench.rs"]
 mod bench;
+#[path = "../packets/capture.rs"]
+mod capture;
 #[path = "../packets/forward_after_takeover.rs"]
 mod forward_after_takeover;
 #[path = "../packets/frames.rs"]

@@ -10,6 +10,7 @@
 //! Addresses are 16 octets in network order; IPv4 is mapped (`::ffff:a.b.c.d`, RFC 4291 2.5.5.2), so one key serves both
 //! families. Times are nanoseconds on the boot-time clock (`CLOCK_BOOTTIME`, `bpf_ktime_get_boot_ns`).
 
+mod capture;
 mod counters;
 mod digest;
 mod events;
@@ -22,6 +23,10 @@ mod records;
 mod vips;
 
 pub use crate::wire::vrrp::auth_type;
+pub use capture::{
+    CAPTURE_OCTETS, CAPTURE_RING_BYTES, CAPTURED_HEADER, CaptureLease, CapturedFrame, Reason, capture_flag,
+    verdict,
+};
 pub use counters::{Count, Counters, InstanceCount, InstanceCounters};
 pub use digest::{ADDRESS_DIGEST_MASK, address_digest, address_digest_v6};
 pub use events::{
@@ -35,7 +40,7 @@ pub use records::{InstanceHead, InstanceRecord, MAX_INSTANCES, instance_flag};
 pub use vips::{MAX_VIPS, REPLY_SLOTS, VipEntry, VipKey, vip_flag};
 
 /// Part of the pin directory's name: `<bpffs>/vipd/v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;
 
 /// IPv4 address mapped into the 16 octets the maps use.
 pub const fn mapped(v4: [u8; 4]) -> [u8; 16] {

@@ -5,14 +5,19 @@
 
 use aya_ebpf::{
     bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC},
-    helpers::{bpf_redirect, bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_pull_data},
+    helpers::{
+        bpf_redirect, bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_pull_data,
+    },
     macros::classifier,
     programs::TcContext,
 };
 
-use vipd_common::wire::{eth, ipv6, ndp};
+use vipd_common::{
+    abi::capture_flag,
+    wire::{eth, ipv6, ndp},
+};
 
-use crate::{Verdict, frame::MAX_NETWORK};
+use crate::{frame::MAX_NETWORK, verdict::Verdict};
 
 /// What global functions take.
 pub type Raw = __sk_buff;
@@ -82,6 +87,26 @@ impl Context {
                 bpf_skb_pull_data(self.0, wanted.min((*self.0).len));
             }
         }
+    }
+
+    /// Octets of the frame, wherever they are.
+    #[inline(always)]
+    pub fn length(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.0).len }
+    }
+
+    /// Copies the frame's first `octets` octets, wherever they are.
+    #[inline(always)]
+    pub fn load(&self, to: *mut u8, octets: u32) -> Option<()> {
+        // SAFETY: as above; the verifier checks that there is room.
+        (unsafe { bpf_skb_load_bytes(self.0.cast(), 0, to.cast(), octets) } == 0).then_some(())
+    }
+
+    /// What a captured frame says of the hook.
+    #[inline(always)]
+    pub fn capture_flags(&self) -> u32 {
+        capture_flag::TC
     }
 
     /// Makes the frame `length` octets long. What it gains is zero.

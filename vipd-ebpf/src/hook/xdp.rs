@@ -2,12 +2,12 @@
 
 use aya_ebpf::{
     bindings::{xdp_action, xdp_md},
-    helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len},
+    helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     macros::xdp,
     programs::XdpContext,
 };
 
-use crate::Verdict;
+use crate::verdict::Verdict;
 
 /// What global functions take.
 pub type Raw = xdp_md;
@@ -58,6 +58,26 @@ impl Context {
     /// beyond the first counts as missing.
     #[inline(always)]
     pub fn linearize(&self) {}
+
+    /// Octets of the frame, in all of its buffers.
+    #[inline(always)]
+    pub fn length(&self) -> u32 {
+        // SAFETY: a helper on the frame that this run is about.
+        unsafe { bpf_xdp_get_buff_len(self.0) as u32 }
+    }
+
+    /// Copies the frame's first `octets` octets, from whatever buffers they are in.
+    #[inline(always)]
+    pub fn load(&self, to: *mut u8, octets: u32) -> Option<()> {
+        // SAFETY: as above; the verifier checks that there is room.
+        (unsafe { bpf_xdp_load_bytes(self.0, 0, to.cast(), octets) } == 0).then_some(())
+    }
+
+    /// What a captured frame says of the hook.
+    #[inline(always)]
+    pub fn capture_flags(&self) -> u32 {
+        0
+    }
 
     /// Makes the frame `length` octets long. What it gains holds whatever was there.
     #[inline(always)]

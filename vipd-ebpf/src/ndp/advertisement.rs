@@ -10,19 +10,19 @@ use vipd_common::{
 };
 
 use crate::{
-    Verdict,
     address::Address,
     count::count,
     frame::{Link, view, view_mut},
     global,
     hook::{Context, Raw},
+    verdict::{Ruling, Verdict},
 };
 
 /// Advertises `mac` for the target of the solicitation: to `solicitor`, unless it has no address yet. The VLAN tags stay.
 #[inline(always)]
-pub fn send(ctx: &Context, mac: MacAddr, solicitor: MacAddr) -> Option<Verdict> {
+pub fn send(ctx: &Context, mac: MacAddr, solicitor: MacAddr) -> Ruling {
     let word = |MacAddr([a, b, c, d, e, f])| u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-    global::verdict(advertise_neighbor(ctx.raw(), word(mac), word(solicitor)))
+    Ruling::from_number(advertise_neighbor(ctx.raw(), word(mac), word(solicitor)))
 }
 
 #[unsafe(no_mangle)]
@@ -36,7 +36,7 @@ pub extern "C" fn advertise_neighbor(ctx: *mut Raw, mac: u64, solicitor: u64) ->
 }
 
 #[inline(always)]
-fn build(ctx: &Context, link: &Link, mac: MacAddr, solicitor: MacAddr) -> Option<Verdict> {
+fn build(ctx: &Context, link: &Link, mac: MacAddr, solicitor: MacAddr) -> Option<Ruling> {
     let source = view::<ipv6::Header>(ctx, link.network)?.source_words();
     let target = view::<Header>(ctx, link.network + ipv6::HEADER)?.target_words();
     // RFC 4861 7.2.4: a solicitation from the unspecified address is answered to all nodes, by what is not solicited.
@@ -49,6 +49,5 @@ fn build(ctx: &Context, link: &Link, mac: MacAddr, solicitor: MacAddr) -> Option
     let ethernet = view_mut::<eth::Header>(ctx, 0)?;
     ethernet.set_destination(to_mac);
     ethernet.set_source(mac);
-    count(Count::NdReplies);
-    Some(Verdict::Tx)
+    Some(Verdict::Tx.because(count(Count::NdReplies)))
 }

@@ -4,7 +4,7 @@ mod advertisement;
 mod message;
 
 use vipd_common::{
-    abi::Count,
+    abi::{Count, Reason},
     wire::{
         eth::{self, MacAddr},
         ipv6::HEADER,
@@ -13,12 +13,13 @@ use vipd_common::{
 };
 
 use crate::{
-    Verdict, claim,
+    claim,
     count::{count, count_reply},
     frame::{Link, read_behind, view},
     global,
     hook::{Context, Raw},
     ipv6,
+    verdict::{Ruling, Verdict},
 };
 
 /// Whether the ICMPv6 message is a Neighbor Solicitation or Advertisement.
@@ -31,23 +32,24 @@ pub fn is_about_neighbors(ctx: &Context, link: &Link) -> bool {
 ///
 /// The kernel would process it. Nobody sends Neighbor Discovery so: what is about a VIP is neither answered nor let through.
 #[inline(always)]
-pub fn judge_extended(ctx: &Context, link: &Link, offset: usize) -> Option<Verdict> {
+pub fn judge_extended(ctx: &Context, link: &Link, offset: usize) -> Option<Ruling> {
     let Some(kind) = read_behind::<Type>(ctx, offset) else { return ipv6::unread(false) };
     let kind = kind.kind()?;
     let Some(header) = read_behind::<Header>(ctx, offset) else { return ipv6::unread(false) };
     let target = header.target_words();
     let vip = ipv6::find_vip(link, target)?;
-    count(Count::NdExtensionHeaders);
+    let reason = count(Count::NdExtensionHeaders);
     if kind == Kind::Solicitation {
-        return Some(Verdict::Drop);
+        return Some(Verdict::Drop.because(reason));
     }
-    claim::handle(&vip, target, view::<eth::Header>(ctx, 0)?.source().0, Verdict::Drop)
+    let ruling = claim::handle(&vip, target, view::<eth::Header>(ctx, 0)?.source().0, Verdict::Drop)?;
+    Some(if ruling.reason == Reason::NONE { Verdict::Drop.because(reason) } else { ruling })
 }
 
 /// The verdict on one of these if its target is a VIP.
 #[inline(always)]
-pub fn handle(ctx: &Context) -> Option<Verdict> {
-    global::verdict(handle_neighbor(ctx.raw()))
+pub fn handle(ctx: &Context) -> Ruling {
+    Ruling::from_number(handle_neighbor(ctx.raw()))
 }
 
 #[unsafe(no_mangle)]
@@ -57,7 +59,7 @@ pub extern "C" fn handle_neighbor(ctx: *mut Raw) -> u32 {
 }
 
 #[inline(always)]
-fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
+fn decide(ctx: &Context, link: &Link) -> Option<Ruling> {
     ctx.linearize();
     let header = view::<Header>(ctx, link.network + HEADER)?;
     let target = header.target_words();
@@ -65,21 +67,21 @@ fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
     let vip = ipv6::find_vip(link, target)?;
     if solicitation && !vip.owned {
         // RFC 9568 6.4.2: a backup must not respond.
-        count(Count::NdGated);
-        return Some(Verdict::Drop);
+        return Some(Verdict::Drop.because(count(Count::NdGated)));
     }
     let Some(link_address) = message::check(ctx) else {
-        count(Count::NdInvalid);
-        return Some(Verdict::Drop);
+        return Some(Verdict::Drop.because(count(Count::NdInvalid)));
     };
     let mac = match link_address {
         Some(mac) => mac,
         None => view::<eth::Header>(ctx, 0)?.source(),
     };
     if solicitation {
-        let verdict = advertisement::send(ctx, MacAddr(vip.entry.mac), mac)?;
-        count_reply(&vip.entry);
-        return Some(verdict);
+        let ruling = advertisement::send(ctx, MacAddr(vip.entry.mac), mac);
+        if ruling.verdict.is_some() {
+            count_reply(&vip.entry);
+        }
+        return Some(ruling);
     }
     claim::handle(&vip, target, mac.0, Verdict::Pass)
 }

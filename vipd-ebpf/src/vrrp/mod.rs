@@ -9,19 +9,19 @@ mod record;
 
 use vipd_common::{
     Family,
-    abi::{Count, IndexEntry, InstanceCount},
+    abi::{Count, IndexEntry, InstanceCount, Reason},
     types::ChecksumForm,
     wire::{eth::ETHERTYPE_IPV6, vrrp::Head},
 };
 
 use crate::{
-    Verdict,
     address::Address,
     count::{count, count_instance},
     frame::{Link, view},
     global,
     hook::{Context, Raw},
     instance, ipv4, ipv6,
+    verdict::{Ruling, Verdict},
 };
 
 /// What IP says of an advert.
@@ -53,8 +53,8 @@ struct ValidAdvert {
 
 /// The verdict on an advert of one of our virtual routers.
 #[inline(always)]
-pub fn handle(ctx: &Context) -> Option<Verdict> {
-    global::verdict(handle_advert(ctx.raw()))
+pub fn handle(ctx: &Context) -> Ruling {
+    Ruling::from_number(handle_advert(ctx.raw()))
 }
 
 #[unsafe(no_mangle)]
@@ -64,7 +64,7 @@ pub extern "C" fn handle_advert(ctx: *mut Raw) -> u32 {
 }
 
 #[inline(always)]
-fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
+fn decide(ctx: &Context, link: &Link) -> Option<Ruling> {
     ctx.linearize();
     let envelope = &match link.ethertype {
         ETHERTYPE_IPV6 => ipv6::envelope(ctx, link.network)?,
@@ -74,33 +74,30 @@ fn decide(ctx: &Context, link: &Link) -> Option<Verdict> {
     let vrid =
         if envelope.length >= size_of::<Head>() { view::<Head>(ctx, envelope.message)?.vrid() } else { 0 };
     let Some((IndexEntry { slot, line }, instance)) = instance::find(link, envelope.family, vrid) else {
-        count_foreign(check::foreign(ctx, envelope));
-        return None;
+        return Some(Ruling::undecided(count_foreign(check::foreign(ctx, envelope))));
     };
     // SAFETY: the daemon's half of the value; each field is read once, and a mixture of two states of the daemon can
     // only misjudge an advert that arrived while it was changing its mind.
     match check::ours(ctx, envelope, slot, unsafe { &*instance }) {
         Err(reason) => {
-            count_instance(slot, reason);
             record::refuse(instance, envelope, reason);
-            Some(Verdict::Drop)
+            Some(Verdict::Drop.because(count_instance(slot, reason)))
         }
         Ok(advert) if advert.to_deaf_owner => {
-            count_instance(slot, InstanceCount::LocalOwner);
             // SAFETY: as above.
             record::relieve(unsafe { &*instance }, envelope.source, &advert);
-            Some(Verdict::Drop)
+            Some(Verdict::Drop.because(count_instance(slot, InstanceCount::LocalOwner)))
         }
         Ok(advert) => {
-            record::accept(ctx, (slot, line), instance, envelope.source, &advert);
-            Some(Verdict::Pass)
+            let reason = record::accept(ctx, (slot, line), instance, envelope.source, &advert);
+            Some(Verdict::Pass.because(reason))
         }
     }
 }
 
 /// Counts an advert of a virtual router that is not ours.
 #[inline(always)]
-fn count_foreign(verdict: Result<ValidAdvert, InstanceCount>) {
+fn count_foreign(verdict: Result<ValidAdvert, InstanceCount>) -> Reason {
     count(match verdict {
         Err(InstanceCount::IpTtlErrors) => Count::ForeignIpTtlErrors,
         Err(InstanceCount::PacketLengthErrors) => Count::ForeignPacketLengthErrors,
@@ -109,5 +106,5 @@ fn count_foreign(verdict: Result<ValidAdvert, InstanceCount>) {
         Err(InstanceCount::AddrCountZero) => Count::ForeignAddrCountZero,
         Err(_) => Count::ForeignChecksumErrors,
         Ok(_) => Count::VridErrors,
-    });
+    })
 }

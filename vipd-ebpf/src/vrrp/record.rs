@@ -5,7 +5,7 @@ use core::ptr;
 use vipd_common::{
     abi::{
         ALL_EVENTS_BURST, ALL_EVENTS_PERIOD_NS, EVENT_BURST, EVENT_PERIOD_NS, InstanceCount, InstanceRecord,
-        LINES, OWN_INTERFACE, RingEvent, deferring, event_kind,
+        LINES, OWN_INTERFACE, Reason, RingEvent, deferring, event_kind,
     },
     rival::{RivalAdvert, Tenure},
     types::ChecksumForm,
@@ -18,7 +18,7 @@ use crate::{
     maps::EVENTS_PAID, ownership,
 };
 
-/// Takes note of a valid advert, revokes our lease if it has to be, and tells the daemon what is new.
+/// Takes note of a valid advert, revokes our lease if it has to be, and tells the daemon what is new. The counter that says most of it.
 #[inline(always)]
 pub fn accept(
     ctx: &Context,
@@ -26,16 +26,16 @@ pub fn accept(
     instance: *mut InstanceRecord,
     source: Address,
     advert: &ValidAdvert,
-) {
+) -> Reason {
     // SAFETY: the program's half of the value. Two CPUs may write it at once; the generation then differs from what one
     // of the events carries, and the daemon disregards a stamp whose generation it has not been told of.
     let record = unsafe { &mut *instance };
     let now = events::now();
     // Of the line, not of the election: whatever becomes of the advert.
     record.line_heard_ns[line as usize & (LINES - 1)] = now;
-    count_instance(slot, InstanceCount::AdvertsReceived);
+    let mut reason = count_instance(slot, InstanceCount::AdvertsReceived);
     if advert.priority == 0 {
-        count_instance(slot, InstanceCount::PriorityZeroReceived);
+        reason = count_instance(slot, InstanceCount::PriorityZeroReceived);
     }
     if record.version == 3 {
         count_instance(
@@ -65,7 +65,7 @@ pub fn accept(
     let mac = view::<eth::Header>(ctx, 0).map_or([0; 6], |header| header.source().0);
     if tenure == Tenure::Lost {
         forward_after_takeover::revoked(record.head.lease_slot, until, now);
-        count_instance(slot, InstanceCount::LeasesRevoked);
+        reason = count_instance(slot, InstanceCount::LeasesRevoked);
         log::revoked(slot, source, advert.priority);
     }
     // On another line it has another MAC, and serves nobody.
@@ -100,11 +100,12 @@ pub fn accept(
             record.events_paid_ns = paid_before.0;
             pay_for_all(paid_before.1);
             count_instance(slot, InstanceCount::EventsLost);
-            return;
+            return reason;
         }
         rival.describe(record, event.generation, now);
     }
     record.heard_ns = now;
+    reason
 }
 
 /// Whether an event may be sent now: two token buckets, in time, of the instance and of all together.

@@ -2,9 +2,10 @@
 //! ([`status_socket`]) only shows.
 //!
 //! [`serve`] runs on the daemon's main thread and never touches the engine: a request becomes a [`PendingRequest`] in a bounded
-//! queue, or is answered from the [`Journal`]. A client that sends or reads slowly, or sends too much, delays only its own
+//! queue, or is answered from the [`Journal`] or the [`Captures`]. A client that sends or reads slowly, or sends too much, delays only its own
 //! connection.
 
+pub mod capture;
 mod client;
 mod difference;
 pub mod events;
@@ -37,6 +38,7 @@ pub use client::{ClientError, connect, follow, request};
 pub use difference::{Difference, Differences};
 use model::Status;
 
+use capture::Captures;
 use events::{EventFilter, EventRange, Journal};
 use places::{ClientSlot, ClientSlots, Full};
 use vipd_system::files;
@@ -100,10 +102,13 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         follow: bool,
     },
+    /// Adverts, ARP and Neighbor Discovery with the program's verdict, until the next request.
+    Capture,
 }
 
 impl Request {
-    /// Whether it shows what vipd does, and changes nothing. What a reload would change shows files that may be root's alone.
+    /// Whether it shows what vipd does, and changes nothing. What a reload would change shows files that may be root's alone,
+    /// and frames may have passwords in them.
     pub fn only_shows(&self) -> bool {
         match self {
             Self::Status | Self::Events { .. } => true,
@@ -113,6 +118,7 @@ impl Request {
             | Self::Drain
             | Self::Undrain
             | Self::Upgrade
+            | Self::Capture
             | Self::Replace { .. }
             | Self::Stop
             | Self::Leave => false,
@@ -147,6 +153,9 @@ pub enum Response {
     /// The descriptors of the locks come with it.
     Replaced,
     Events(EventRange),
+    /// Frames that come in from now on are captured.
+    Capturing,
+    Captured(capture::Batch),
     /// A reload was rejected; nothing has changed.
     Refused {
         message: String,
@@ -213,6 +222,7 @@ pub async fn serve(
     role: Role,
     commands: mpsc::Sender<PendingRequest>,
     journal: Journal,
+    captures: Captures,
 ) {
     let name = if role == Role::Everything { "control" } else { "status" };
     let places = ClientSlots::new(name, CONNECTIONS);
@@ -220,13 +230,8 @@ pub async fn serve(
         match listener.accept().await {
             Ok((stream, _)) => match places.take(&stream) {
                 Ok(place) => {
-                    tokio::task::spawn_local(connection(
-                        stream,
-                        role,
-                        place,
-                        commands.clone(),
-                        journal.clone(),
-                    ));
+                    let answering = (commands.clone(), journal.clone(), captures.clone());
+                    tokio::task::spawn_local(connection(stream, role, place, answering));
                     // Whose place it was closes its connection before the next is accepted.
                     tokio::task::yield_now().await;
                 }
@@ -249,15 +254,12 @@ async fn refuse(mut stream: UnixStream, full: Full) {
     let _ = timeout(REFUSAL_TIMEOUT, send(&response, &mut write)).await;
 }
 
-async fn connection(
-    stream: UnixStream,
-    role: Role,
-    place: ClientSlot,
-    commands: mpsc::Sender<PendingRequest>,
-    journal: Journal,
-) {
+/// What requests are answered from.
+type Answering = (mpsc::Sender<PendingRequest>, Journal, Captures);
+
+async fn connection(stream: UnixStream, role: Role, place: ClientSlot, answering: Answering) {
     tokio::select! {
-        () = converse(stream, role, &place, &commands, &journal) => {}
+        () = converse(stream, role, &place, &answering) => {}
         () = place.given_up() => tracing::debug!("another client gets the place of an idle one"),
     }
 }
@@ -266,8 +268,7 @@ async fn converse(
     mut stream: UnixStream,
     role: Role,
     place: &ClientSlot,
-    commands: &mpsc::Sender<PendingRequest>,
-    journal: &Journal,
+    (commands, journal, captures): &Answering,
 ) {
     let (read, mut write) = stream.split();
     let mut read = BufReader::new(read);
@@ -290,6 +291,9 @@ async fn converse(
         let answered = match serde_json::from_slice(&line) {
             Ok(Request::Events { wanted, follow: true }) => {
                 follow::follow(journal, wanted, &mut read, &mut write).await
+            }
+            Ok(Request::Capture) if role == Role::Everything => {
+                capture::serve(captures, &mut read, &mut write).await
             }
             Ok(Request::Replace { pins }) if role == Role::Everything => {
                 match replace(pins, write.as_ref(), commands).await {
@@ -346,6 +350,7 @@ async fn answer(
         Ok(Request::Upgrade) => done(commands, PendingRequest::Upgrade).await,
         Ok(Request::Replace { .. }) => unreachable!("it is answered where the connection is"),
         Ok(Request::Events { wanted, .. }) => Response::Events(journal.read(&wanted)),
+        Ok(Request::Capture) => unreachable!("it is answered where the connection is"),
         Err(error) => Response::Error { message: format!("{NOT_A_REQUEST}: {error}") },
     }
 }

@@ -10,7 +10,13 @@ fn with_server<F: Future<Output = ()>>(name: &str, test: impl FnOnce(PathBuf) ->
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let (commands, mut inbox) = mpsc::channel(1);
-        spawn_local(serve(bind(&path).unwrap(), role_of(name), commands, Journal::default()));
+        spawn_local(serve(
+            bind(&path).unwrap(),
+            role_of(name),
+            commands,
+            Journal::default(),
+            Captures::default(),
+        ));
         spawn_local(async move {
             let mut unanswered = Vec::new();
             while let Some(command) = inbox.recv().await {
@@ -36,7 +42,7 @@ fn role_of(name: &str) -> Role {
 fn a_socket_that_only_shows_changes_nothing() {
     with_server("shows", async |path| {
         let mut stream = UnixStream::connect(&path).await.unwrap();
-        for request in ["reload", "compare", "drain", "undrain", "stop", "leave"] {
+        for request in ["reload", "compare", "drain", "undrain", "capture", "stop", "leave"] {
             let line = format!("{{\"command\":\"{request}\"}}\n");
             match ask(&mut stream, line.as_bytes()).await {
                 Some(Response::Error { message }) => assert!(message.contains("only shows"), "{message}"),

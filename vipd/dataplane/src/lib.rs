@@ -3,6 +3,7 @@
 //! The only crate that knows aya. It decides nothing: who owns what comes from the engine, through [`LeasePage`].
 
 mod attachment;
+mod capture;
 mod clock;
 mod clsact;
 mod extack;
@@ -38,9 +39,10 @@ use vipd_system::XdpState;
 use zerocopy::FromBytes;
 
 pub use attachment::{Attached, Attachment, Mode, WantedHook};
+pub use capture::FrameRing;
 pub use clock::{ClockDiffers, compare_clock};
 pub use leftovers::{leftovers, remove_leftovers, user_of_pins};
-use pages::{BloomFilterPage, ReplyPage};
+use pages::{BloomFilterPage, CapturePage, ReplyPage};
 pub use pages::{Deferred, Identity, InstancePage, LeasePage};
 use pins::PinDir;
 pub use predecessor::Predecessor;
@@ -278,6 +280,16 @@ impl Dataplane {
         let mut events = Events(open(self.programs.pins(), "EVENTS")?);
         while events.pop().is_some() {}
         Ok(events)
+    }
+
+    /// The captured frames from now on; a capture that a predecessor left running ends.
+    ///
+    /// The ring has one reader: nobody else may read it any more.
+    pub fn frames(&self) -> Result<FrameRing> {
+        let pins = self.programs.pins();
+        let lease = MapData::from_pin(pins.path().join("CAPTURE")).context("open map CAPTURE")?;
+        let page = CapturePage::new(lease.fd()).context("map CAPTURE into memory")?;
+        Ok(FrameRing::new(page, open(pins, "CAPTURED")?))
     }
 
     /// What vipds of other versions have left; to be removed when the program is attached.

@@ -1,4 +1,4 @@
-//! The maps that are mapped into this process: lease words, instances, the Bloom filter of VIPs, and replies by VIP. All `unsafe` of the daemon's data plane is
+//! The maps that are mapped into this process: lease words, instances, the Bloom filter of VIPs, replies by VIP, and the lease on the capture. All `unsafe` of the daemon's data plane is
 //! in here and in `sys`.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 use vipd_common::{
-    abi::{InstanceHead, InstanceRecord, MAX_INSTANCES, MAX_LEASES, REPLY_SLOTS, RingEvent},
+    abi::{CaptureLease, InstanceHead, InstanceRecord, MAX_INSTANCES, MAX_LEASES, REPLY_SLOTS, RingEvent},
     bloom,
     lease::{self, LeaseWord},
 };
@@ -180,6 +180,30 @@ impl ReplyPage {
     fn word(&self, slot: u32) -> &AtomicU64 {
         // SAFETY: an aligned word that lives as long as `self`; the program adds to it atomically.
         unsafe { AtomicU64::from_ptr(self.0.slot(slot)) }
+    }
+}
+
+/// Until when frames are captured, and how many were lost.
+#[derive(Debug)]
+pub struct CapturePage(Mapping<CaptureLease>);
+
+impl CapturePage {
+    pub(super) fn new(fd: impl AsFd) -> io::Result<Self> {
+        Mapping::new(fd, 1).map(Self)
+    }
+
+    /// Has frames captured until then; at time 0, none.
+    pub fn set(&self, until: Instant) {
+        let lease = self.0.slot(0);
+        // SAFETY: an aligned word that lives as long as `self`; the program only loads and stores whole words.
+        unsafe { AtomicU64::from_ptr(&raw mut (*lease).until_ns) }.store(until.as_nanos(), Ordering::Release);
+    }
+
+    /// Frames that found the ring full, since the map was made.
+    pub fn lost(&self) -> u64 {
+        let lease = self.0.slot(0);
+        // SAFETY: as above; the program adds to it atomically.
+        unsafe { AtomicU64::from_ptr(&raw mut (*lease).lost) }.load(Ordering::Relaxed)
     }
 }
 

@@ -13,9 +13,9 @@ use aya::maps::{MapInfo, MapType};
 use nix::sys::stat::lstat;
 use vipd_common::{
     abi::{
-        ABI_VERSION, Counters, EVENT_RING_BYTES, IndexEntry, InstanceCounters, InstanceKey, InstanceRecord,
-        MAX_INDEX, MAX_INSTANCES, MAX_LEASES, MAX_PEERS, MAX_VIPS, PeerEntry, PeerKey, REPLY_SLOTS, VipEntry,
-        VipKey,
+        ABI_VERSION, CAPTURE_RING_BYTES, CaptureLease, CapturedFrame, Counters, EVENT_RING_BYTES, IndexEntry,
+        InstanceCounters, InstanceKey, InstanceRecord, MAX_INDEX, MAX_INSTANCES, MAX_LEASES, MAX_PEERS,
+        MAX_VIPS, PeerEntry, PeerKey, REPLY_SLOTS, VipEntry, VipKey,
     },
     bloom::Bits,
 };
@@ -34,7 +34,7 @@ struct Shape {
 }
 
 /// Every map of the program (`vipd-ebpf/src/maps.rs`).
-const MAPS: [Shape; 13] = [
+const MAPS: [Shape; 16] = [
     Shape {
         name: "LEASES",
         kind: MapType::Array,
@@ -117,6 +117,30 @@ const MAPS: [Shape; 13] = [
         value: 8,
         entries: REPLY_SLOTS,
         flags: BPF_F_MMAPABLE,
+    },
+    Shape {
+        name: "CAPTURE",
+        kind: MapType::Array,
+        key: 4,
+        value: size_of::<CaptureLease>(),
+        entries: 1,
+        flags: BPF_F_MMAPABLE,
+    },
+    Shape {
+        name: "CAPTURED_FRAME",
+        kind: MapType::PerCpuArray,
+        key: 4,
+        value: size_of::<CapturedFrame>(),
+        entries: 1,
+        flags: 0,
+    },
+    Shape {
+        name: "CAPTURED",
+        kind: MapType::RingBuf,
+        key: 0,
+        value: 0,
+        entries: CAPTURE_RING_BYTES,
+        flags: 0,
     },
 ];
 

@@ -1,5 +1,6 @@
 //! The command line: arguments, exit codes, rendering.
 
+mod capture;
 mod check;
 mod chosen;
 mod cleanup;
@@ -73,7 +74,7 @@ Exit codes:
      where, is-master: this node does not own the VIP or the instance;
      reload --dry-run --exit-code: something would change
   2  bad arguments; check: the configuration has errors; where, is-master: no instance has that name or VIP
-  3  no vipd is running (status, events, reload, handover, drain, undrain, upgrade, stop; top waits for one);
+  3  no vipd is running (status, events, capture, reload, handover, drain, undrain, upgrade, stop; top waits for one);
      where, is-master: nor when it does not answer
   4  a vipd is running (cleanup)
   5  a vipd runs and does not answer: it is stopped, or hangs (status, events, run --replace)
@@ -236,6 +237,15 @@ enum CliCommand {
     Events {
         #[command(flatten)]
         choice: events::EventChoice,
+        #[command(flatten)]
+        runtime: Runtime,
+    },
+    /// Show adverts, ARP and Neighbor Discovery as they come in, with what the eBPF program did: answered, dropped, passed, and why
+    ///
+    /// tcpdump on this node does not see what the program answers or drops. Ends with Ctrl-C. What vipd itself sends, tcpdump sees.
+    Capture {
+        #[command(flatten)]
+        options: capture::Options,
         #[command(flatten)]
         runtime: Runtime,
     },
@@ -460,6 +470,7 @@ pub fn main() -> ExitCode {
             let socket = runtime.socket();
             reload::reload(&socket, dry_run, json, exit_code)
         }
+        CliCommand::Capture { options, runtime } => capture::capture(&runtime.socket(), &options),
         CliCommand::Handover { instance, to, runtime } => done(&runtime, &Request::HandOver { instance, to }),
         CliCommand::Drain { runtime } => done(&runtime, &Request::Drain),
         CliCommand::Undrain { runtime } => done(&runtime, &Request::Undrain),

@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     coordinator::InstanceId,
-    dataplane::{Contents, Dataplane, Events, Pages},
+    dataplane::{Contents, Dataplane, Events, FrameRing, Pages},
     denial,
     host::{Host, LinkChange, multicast::Memberships},
 };
@@ -400,6 +400,11 @@ impl Installed {
     /// The events of the program from now on; nobody else may read them any more.
     pub fn events(&self) -> Result<Events> {
         self.dataplane.events()
+    }
+
+    /// The captured frames from now on; nobody else may read them any more.
+    pub fn frames(&self) -> Result<FrameRing> {
+        self.dataplane.frames()
     }
 
     /// What tells the place of the pins from any other.

@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::{
+    captured_frames::CapturedFrames,
     clock,
     control::{
         Control, Drained, EngineHandle, OwnMacs, Reload, Signals, Sources, Succession, TrackingResults,
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     beside, capabilities,
-    control::{self, Role},
+    control::{self, Role, capture::Captures},
     dataplane::{self, Dataplane, Events, LoadRefused, Pinned},
     events::Journal,
     host::{Host, LinkEvents},
@@ -56,7 +57,7 @@ pub async fn serve(
     // From here on a signal stops in order, whenever it comes, and so does a request: it waits until the start is over.
     let signals = Signals::new()?;
     let (commands_tx, commands_rx) = mpsc::channel(MESSAGES);
-    let mut servers = Servers { tasks: JoinSet::new(), commands_tx };
+    let mut servers = Servers { tasks: JoinSet::new(), commands_tx, captures: Captures::default() };
     let mut metrics = None;
     let incumbent = match exclusive.replaces() {
         Some(_) => Some(Incumbent::connect(&socket)?),
@@ -103,21 +104,26 @@ pub async fn serve(
 struct Servers {
     tasks: JoinSet<()>,
     commands_tx: mpsc::Sender<control::PendingRequest>,
+    captures: Captures,
 }
 
 impl Servers {
     fn listen(&mut self, socket: &Path, status_socket: &StatusSocket, journal: Journal) -> Result<()> {
-        let for_everything = control::bind(socket)?;
-        let (all, show) = (Role::Everything, Role::Show);
-        self.tasks.spawn_local(control::serve(
-            for_everything,
-            all,
-            self.commands_tx.clone(),
-            journal.clone(),
-        ));
-        let for_status = status_socket.bind()?;
-        self.tasks.spawn_local(control::serve(for_status, show, self.commands_tx.clone(), journal));
+        let sockets = [(control::bind(socket)?, Role::Everything), (status_socket.bind()?, Role::Show)];
+        for (listener, role) in sockets {
+            let (commands, journal, captures) =
+                (self.commands_tx.clone(), journal.clone(), self.captures.clone());
+            self.tasks.spawn_local(control::serve(listener, role, commands, journal, captures));
+        }
         Ok(())
+    }
+
+    /// The program runs for this vipd alone.
+    fn serve_captures(&self, installed: &Installed) {
+        match installed.frames() {
+            Ok(frames) => self.captures.set_source(Box::new(CapturedFrames::new(frames))),
+            Err(error) => tracing::error!(error = format!("{error:#}"), "`vipd capture` is not served"),
+        }
     }
 
     fn serve_metrics(&mut self, metrics: Option<metrics::Endpoint>) {
@@ -362,6 +368,7 @@ impl DaemonRun<'_> {
         installed: &mut Installed,
         anew: bool,
     ) -> (Result<End>, Vec<oneshot::Sender<()>>) {
+        servers.serve_captures(installed);
         let Self { options, exclusive, parts, .. } = self;
         let StartParts { config, origins, status_socket, accounts, tracking, signals, links_rx, commands_rx } =
             parts;

@@ -22,7 +22,7 @@ pub use collector::{Collected, Collector, collector};
 pub use journal::{Followed, Journal};
 pub use names::NAMES;
 pub use store::{Store, StoreWriter};
-pub use text::render;
+pub use text::{render, time_us};
 
 /// What goes on (clients that are turned away, news that is skipped) is one event in this time, with the number.
 pub const SAY_EVERY: Duration = Duration::from_secs(60);

@@ -8,6 +8,7 @@ pub const NAMES: &[&str] = &[
     "advert_sent_again",
     "arbiter_isolated",
     "arbiter_reached",
+    "capture_started",
     "check_failed",
     "check_not_run",
     "check_recovered",

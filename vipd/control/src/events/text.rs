@@ -50,10 +50,18 @@ fn show(value: &Value) -> String {
 
 /// As RFC 3339 has it, in UTC.
 fn time(unix_ms: u64) -> String {
-    let (s, ms) = (unix_ms / 1_000, unix_ms % 1_000);
-    let (year, month, day) = date(s / 86_400);
-    let (hour, minute, second) = (s / 3_600 % 24, s / 60 % 60, s % 60);
-    format!("{year}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z", month + 1)
+    format!("{}.{:03}Z", second(unix_ms / 1_000), unix_ms % 1_000)
+}
+
+/// The same, of microseconds.
+pub fn time_us(unix_us: u64) -> String {
+    format!("{}.{:06}Z", second(unix_us / 1_000_000), unix_us % 1_000_000)
+}
+
+fn second(unix_s: u64) -> String {
+    let (year, month, day) = date(unix_s / 86_400);
+    let (hour, minute, second) = (unix_s / 3_600 % 24, unix_s / 60 % 60, unix_s % 60);
+    format!("{year}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}", month + 1)
 }
 
 #[cfg(test)]
