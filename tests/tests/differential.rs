@@ -29,6 +29,12 @@ const DIFFERENCES: &[(&str, Takes, &str, &str)] = &[
         "vipd depends on no route, keepalived asks for `no_track`",
     ),
     (
+        "own/weights.conf",
+        Takes::Vipd,
+        "duplicate track_script good",
+        "keepalived runs with the first line, and so does vipd, with a warning",
+    ),
+    (
         "own/wrong-arguments.conf",
         Takes::Keepalived,
         "unexpected `-x`",
@@ -106,7 +112,7 @@ const REFUSED_BY_BOTH: &[(&str, &str)] = &[
     ("seeds/000-described.conf", "unknown word `Virtual` after an address"),
     ("samples/keepalived.conf.SSL_GET", "auth_type AH is not supported"),
     ("samples/keepalived.conf.conditional_conf", "`vrrp_script check_VI_0` has no `script`"),
-    ("samples/keepalived.conf.vrrp.lvs_syncd", "unknown keyword `VI_2`"),
+    ("samples/keepalived.conf.vrrp.lvs_syncd", "`VI_2` stands outside of `group { }`"),
     ("samples/keepalived.conf.vrrp.routes", "write each way as `nexthop via ADDRESS`"),
     ("samples/keepalived.conf.vrrp.rules", "`192.168.100./24` is not an IP address"),
 ];

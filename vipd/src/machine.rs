@@ -1,14 +1,19 @@
 //! The configuration of this machine: where it is, and what it asks of the machine ([`vipd_config::Outside`]).
 
 use std::{
+    cell::OnceCell,
+    collections::HashMap,
     env, fs,
     hash::{BuildHasher, RandomState},
     io,
     path::{Path, PathBuf},
 };
 
-use nix::unistd::{Uid, User};
-use vipd_config::{Failure, Loaded, Outside, Unsupported};
+use nix::{
+    ifaddrs::getifaddrs,
+    unistd::{Uid, User},
+};
+use vipd_config::{Failure, Interface, Loaded, Outside, Unsupported};
 
 use crate::{
     files::{self, Open, Part, Walk},
@@ -34,7 +39,7 @@ impl Source {
     ///
     /// The file cannot be read, or what it says cannot be run.
     pub fn load(&self) -> Result<Loaded, Failure> {
-        vipd_config::load(&self.path, &ThisMachine::new(self.config_id.as_deref()), self.unsupported)
+        vipd_config::load(&self.path, &ThisMachine::new(self.config_id.as_deref()), self.unsupported.clone())
     }
 }
 
@@ -42,6 +47,8 @@ impl Source {
 #[derive(Clone, Debug)]
 pub struct ThisMachine {
     pub config_id: String,
+    /// What was found when an interface was asked for first.
+    interfaces: OnceCell<HashMap<String, Interface>>,
 }
 
 impl ThisMachine {
@@ -51,7 +58,7 @@ impl ThisMachine {
             let name = nix::unistd::gethostname().unwrap_or_default();
             name.to_string_lossy().split('.').next().unwrap_or_default().to_owned()
         };
-        Self { config_id: config_id.map_or_else(name, str::to_owned) }
+        Self { config_id: config_id.map_or_else(name, str::to_owned), interfaces: OnceCell::new() }
     }
 }
 
@@ -103,6 +110,20 @@ impl Outside for ThisMachine {
         scripts::executable(word).ok()?
     }
 
+    fn lacks_program(&self, word: &str) -> bool {
+        use scripts::UnusableCommand::{NotExecutable, Unreadable};
+        match scripts::executable(word) {
+            Err(NotExecutable(_)) => true,
+            // Another user than root may not be able to look.
+            Err(Unreadable { error, .. }) => error.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
+    fn interface(&self, name: &str) -> Option<Interface> {
+        self.interfaces.get_or_init(interfaces).get(name).cloned()
+    }
+
     fn open_to_others(&self, path: &Path) -> Option<(PathBuf, String)> {
         open_to_others(path, |_| true)
     }
@@ -122,6 +143,44 @@ impl Outside for ThisMachine {
         let number = RandomState::new().hash_one(0) % span;
         min + u32::try_from(number).unwrap_or(0)
     }
+}
+
+/// The interfaces of this network namespace; none if they cannot be listed.
+fn interfaces() -> HashMap<String, Interface> {
+    let mut interfaces: HashMap<String, Interface> = HashMap::new();
+    for found in getifaddrs().into_iter().flatten() {
+        let interface = interfaces.entry(found.interface_name).or_default();
+        let Some(address) = found.address else { continue };
+        if let Some(link) = address.as_link_addr() {
+            if link.hatype() != libc::ARPHRD_ETHER {
+                let what = match link.hatype() {
+                    libc::ARPHRD_LOOPBACK => "loopback".to_owned(),
+                    other => format!("link type {other}"),
+                };
+                let obstacle = format!("carries no Ethernet ({what}), and so no ARP or Neighbor Discovery");
+                interface.obstacle = Some(obstacle);
+            }
+        } else if let Some(v4) = address.as_sockaddr_in() {
+            let mask = found
+                .netmask
+                .as_ref()
+                .and_then(|mask| mask.as_sockaddr_in())
+                .map_or(u32::MAX, |mask| mask.ip().to_bits());
+            interface.addresses.push((v4.ip().into(), length(mask.leading_ones())));
+        } else if let Some(v6) = address.as_sockaddr_in6() {
+            let mask = found
+                .netmask
+                .as_ref()
+                .and_then(|mask| mask.as_sockaddr_in6())
+                .map_or(u128::MAX, |mask| mask.ip().to_bits());
+            interface.addresses.push((v6.ip().into(), length(mask.leading_ones())));
+        }
+    }
+    interfaces
+}
+
+fn length(ones: u32) -> u8 {
+    u8::try_from(ones).unwrap_or(u8::MAX)
 }
 
 /// What everybody may write to counts where everybody can come.

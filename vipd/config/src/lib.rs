@@ -43,6 +43,7 @@ pub use model::{
     mail::Mail,
     notify::{Deleted, Fifo, Notify, NotifySettings},
     route::{Hop, RouteKind, RuleAction, VirtualRoute, VirtualRule},
+    startup::{Startup, TimedCommand},
     tracking::{
         LinkDelay, ParamMatch, Script, Track, TrackLine, Tracked, TrackedFile, TrackedProcess, Tracking,
         Tracks,
@@ -50,7 +51,7 @@ pub use model::{
     weight::Weight,
     xdp::{XdpMode, XdpModes},
 };
-pub use source::{Nothing, Outside};
+pub use source::{Interface, Nothing, Outside};
 pub use syntax::diagnostic::{Code, Diagnostic, Failure, Severity};
 
 use syntax::{lexer, parser, report::Report};
@@ -94,6 +95,7 @@ pub fn parse(
     lower::audit_commands(&tree, outside, &mut report);
     lower::audit_passwords(&tree, outside, &mut report);
     lower::audit_unused_interfaces(&tree, &config, &mut report);
+    lower::audit_links(&tree, &config, outside, &mut report);
     let failed = report.has_errors();
     let mut diagnostics = lower::audit_files(report.files(), outside);
     diagnostics.extend(report.finish());

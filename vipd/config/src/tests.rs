@@ -15,6 +15,8 @@ mod routes;
 mod sections;
 mod strict;
 mod table;
+mod taken;
+mod worst;
 
 use std::{net::IpAddr, path::Path};
 

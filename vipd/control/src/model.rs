@@ -41,6 +41,9 @@ pub struct Status {
     /// Whether the daemon was given `--allow-unsupported`.
     #[serde(default)]
     pub allow_unsupported: bool,
+    /// The keywords that were named with it; empty: all are allowed, or none.
+    #[serde(default)]
+    pub allow_unsupported_only: Vec<String>,
     /// Time since the election began to run.
     pub uptime_ms: u64,
     /// Whether the engine thread runs under SCHED_FIFO.

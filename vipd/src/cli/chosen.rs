@@ -29,9 +29,10 @@ pub struct Choice {
     /// host's name up to its first dot
     #[arg(short = 'i', long, value_name = "ID")]
     config_id: Option<String>,
-    /// Ignore unsupported features (load balancing, BFD, SNMP, DBus and more) with a warning, instead of refusing the file; also in force if the running vipd was given it and its file is read
-    #[arg(long)]
-    allow_unsupported: bool,
+    /// Ignore unsupported features (load balancing, BFD, static addresses and more) with a warning, instead of refusing the file; also in force if the running vipd was given it and its file is read. With
+    /// keywords only those: `--allow-unsupported=virtual_server,bfd_instance`
+    #[arg(long, value_name = "KEYWORD,...", require_equals = true, value_parser = unsupported)]
+    allow_unsupported: Option<Option<Unsupported>>,
 }
 
 /// A configuration, and why it is this one.
@@ -108,13 +109,18 @@ impl Choice {
         ask: impl FnOnce() -> Result<Status, String>,
         exists: impl Fn(&Path) -> bool,
     ) -> Chosen {
-        let Self { config, mut config_id, mut allow_unsupported } = self;
+        let Self { config, mut config_id, allow_unsupported } = self;
+        let mut unsupported = allowed(allow_unsupported);
         let (path, why) = match config {
             Some(path) => (path, Why::Given),
             None => match ask() {
                 Ok(status) if !status.config_file.is_empty() => {
                     config_id = config_id.or(status.config_id);
-                    allow_unsupported |= status.allow_unsupported;
+                    if unsupported == Unsupported::Refused && status.allow_unsupported {
+                        // A running vipd of another version may allow what this one does not know.
+                        let only = status.allow_unsupported_only.iter().map(String::as_str);
+                        unsupported = Unsupported::named(only).unwrap_or(Unsupported::Ignored);
+                    }
                     (status.config_file.into(), Why::Running(status.pid))
                 }
                 silence => {
@@ -129,9 +135,18 @@ impl Choice {
                 }
             },
         };
-        let unsupported = if allow_unsupported { Unsupported::Ignored } else { Unsupported::Refused };
         Chosen { source: Source { path, config_id, unsupported }, why }
     }
+}
+
+/// What follows `--allow-unsupported=`.
+pub fn unsupported(text: &str) -> Result<Unsupported, String> {
+    Unsupported::named(text.split(','))
+}
+
+/// What `--allow-unsupported`, given or not, allows.
+pub fn allowed(given: Option<Option<Unsupported>>) -> Unsupported {
+    given.map_or(Unsupported::Refused, |only| only.unwrap_or(Unsupported::Ignored))
 }
 
 #[cfg(test)]
@@ -140,7 +155,7 @@ mod tests {
     use crate::control::model::samples;
 
     fn choice(file: Option<&str>) -> Choice {
-        Choice { config: file.map(Into::into), config_id: None, allow_unsupported: false }
+        Choice { config: file.map(Into::into), config_id: None, allow_unsupported: None }
     }
 
     #[test]

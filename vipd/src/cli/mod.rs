@@ -30,6 +30,7 @@ pub use clap_complete::{Generator, Shell};
 pub use completions::completions;
 use monitor::MonitoringResult;
 use serde::Serialize;
+use vipd_config::Unsupported;
 use vipd_control::status::{self, StatusView};
 
 use crate::{
@@ -369,18 +370,15 @@ struct SourceArgs {
     /// Name of this machine for lines that start with `@ID`; default: the host name up to its first dot
     #[arg(short = 'i', long, value_name = "ID")]
     config_id: Option<String>,
-    /// Ignore unsupported features (load balancing, BFD, SNMP, DBus and more) with a warning, instead of refusing the file
-    #[arg(long)]
-    allow_unsupported: bool,
+    /// Ignore unsupported features (load balancing, BFD, static addresses and more) with a warning, instead of refusing the file. With
+    /// keywords only those: `--allow-unsupported=virtual_server,bfd_instance`
+    #[arg(long, value_name = "KEYWORD,...", require_equals = true, value_parser = chosen::unsupported)]
+    allow_unsupported: Option<Option<Unsupported>>,
 }
 
 impl From<SourceArgs> for crate::machine::Source {
     fn from(SourceArgs { config, config_id, allow_unsupported }: SourceArgs) -> Self {
-        let unsupported = if allow_unsupported {
-            vipd_config::Unsupported::Ignored
-        } else {
-            vipd_config::Unsupported::Refused
-        };
+        let unsupported = chosen::allowed(allow_unsupported);
         Self { path: config, config_id, unsupported }
     }
 }

@@ -33,9 +33,10 @@ mod sockets;
 mod start;
 mod status_socket;
 mod succession;
+mod timed_script;
 mod upgrade;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio::{runtime, task::LocalSet};
 
 use self::{event_log::EventLog, exclusive::Exclusive, phases::Phases};
@@ -57,9 +58,6 @@ pub fn run(options: &Options) -> Result<()> {
     resources::raise_descriptors();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
-    }
-    if loaded.config.instances.is_empty() {
-        bail!("{} has no vrrp_instance: there is nothing to do", options.source.path.display());
     }
     let exclusive = Exclusive::take(options)?;
     phases.end("configuration and locks");

@@ -1,6 +1,6 @@
 //! The start: what is opened, in which order, and who is told of whom; and the end, its reverse.
 
-use std::{net::IpAddr, path::Path, thread::JoinHandle};
+use std::{net::IpAddr, path::Path, thread::JoinHandle, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
 use tokio::{
@@ -12,7 +12,8 @@ use super::{
     captured_frames::CapturedFrames,
     clock,
     control::{
-        Control, Drained, EngineHandle, OwnMacs, Reload, Signals, Sources, Succession, TrackingResults,
+        Control, Drained, EngineHandle, Finish, OwnMacs, Reload, Signals, Sources, Succession,
+        TrackingResults,
     },
     desired::Desired,
     engine,
@@ -29,6 +30,7 @@ use super::{
     sockets::Sockets,
     status_socket::StatusSocket,
     succession::Incumbent,
+    timed_script::TimedScript,
 };
 use crate::{
     beside, capabilities,
@@ -41,7 +43,7 @@ use crate::{
     scripts::Accounts,
     tracking::LinkDelays,
 };
-use vipd_config::{Config, Origins};
+use vipd_config::{Config, Origins, Startup};
 
 /// Runs the daemon until it is stopped. On return nothing of what was made is left, unless it was to be left to the next vipd.
 pub async fn serve(
@@ -70,6 +72,15 @@ pub async fn serve(
     };
     let (host, links_rx) = Host::open(dir.path())?;
     let accounts = Accounts::new(&config.script_policy).context("script_user")?;
+    // Who takes over from a vipd that runs does not start anew.
+    let mut delay = Duration::ZERO;
+    if incumbent.is_none() {
+        let script = TimedScript::resolve("startup_script", config.startup.script.as_ref(), &accounts);
+        if let Some(script) = script {
+            script.run().await;
+        }
+        delay = startup_delay(&config.startup);
+    }
     let delays = LinkDelays::new(config.link_delays.clone());
     let desired = look_up(options, &config, &host, &delays).await?;
     warn_of_addresses(desired.routers(), &host).await?;
@@ -77,12 +88,12 @@ pub async fn serve(
         beside::warn(&config);
     }
     let used = desired.routers().iter().flat_map(Router::present_ports).map(|port| port.name).collect();
-    let tracking = TrackingResults::start(&config, &accounts, delays, used, &host).await;
+    let tracking = TrackingResults::start(&config, &accounts, delays, used, &host, delay).await;
     let parts =
         StartParts { config, origins, status_socket, accounts, tracking, signals, links_rx, commands_rx };
     phases.end("interfaces");
     let run = DaemonRun { options, exclusive, phases, parts };
-    let (result, stops, installed) = match incumbent {
+    let ((result, stops, shutdown), installed) = match incumbent {
         Some(incumbent) => run.after(incumbent, desired, host, (servers, log)).await?,
         None => run.alone(desired, host, metrics, servers).await?,
     };
@@ -95,6 +106,9 @@ pub async fn serve(
     }
     // The reverse of the start.
     let removed = installed.remove().await;
+    if let Some(script) = shutdown {
+        script.run().await;
+    }
     // Now who asked for the stop is answered.
     drop(stops);
     result.map(drop).and(removed)
@@ -153,7 +167,7 @@ struct StartParts {
 }
 
 /// What has come of a run: how it has ended, who waits for the end, and what there is to be removed.
-type Ran = (Result<End>, Vec<oneshot::Sender<()>>, Installed);
+type Ran = (Finish, Installed);
 
 /// A run that begins.
 struct DaemonRun<'r> {
@@ -203,10 +217,10 @@ impl DaemonRun<'_> {
         let mut installed = Installed::new(host, dataplane)?;
         let begun = match self.install(desired, &mut installed, events).await {
             Ok(begun) => begun,
-            Err(error) => return Ok((Err(error), Vec::new(), installed)),
+            Err(error) => return Ok((failed(error), installed)),
         };
-        let (result, stops) = self.control(begun, notifier, servers, &mut installed, false).await;
-        Ok((result, stops, installed))
+        let finish = self.control(begun, notifier, servers, &mut installed, false).await;
+        Ok((finish, installed))
     }
 
     async fn install(
@@ -252,7 +266,7 @@ impl DaemonRun<'_> {
                 installed.withdraw();
                 return Err(error);
             }
-            Err(Untaken::After(error)) => return Ok((Err(error), Vec::new(), installed)),
+            Err(Untaken::After(error)) => return Ok((failed(error), installed)),
         };
         tracing::info!(target: "vipd::event", event = "took_over", pid = incumbent.pid(), "took over from a vipd that ran");
         let signed = self.exclusive.sign(self.options.pid_file.as_deref());
@@ -271,8 +285,8 @@ impl DaemonRun<'_> {
             tracing::error!(error = format!("{error:#}"), "a part of the takeover was refused");
         }
         let notifier = Notifier::start(&self.parts.config, &self.parts.accounts);
-        let (result, stops) = self.control(begun, notifier, servers, &mut installed, true).await;
-        Ok((result, stops, installed))
+        let finish = self.control(begun, notifier, servers, &mut installed, true).await;
+        Ok((finish, installed))
     }
 
     async fn take_over(
@@ -367,7 +381,7 @@ impl DaemonRun<'_> {
         mut servers: Servers,
         installed: &mut Installed,
         anew: bool,
-    ) -> (Result<End>, Vec<oneshot::Sender<()>>) {
+    ) -> Finish {
         servers.serve_captures(installed);
         let Self { options, exclusive, parts, .. } = self;
         let StartParts { config, origins, status_socket, accounts, tracking, signals, links_rx, commands_rx } =
@@ -392,12 +406,17 @@ impl DaemonRun<'_> {
         let control = Control::new(sources, handle, installed, reload, tracking, notifier, state);
         let ended = control.run().await;
         if thread.join().is_err() {
-            return (Err(anyhow!("the engine thread panicked; leases run out by themselves")), Vec::new());
+            return failed(anyhow!("the engine thread panicked; leases run out by themselves"));
         }
         // Their sockets are closed before another vipd may start.
         servers.tasks.shutdown().await;
         ended.finish().await
     }
+}
+
+/// The end of a run that could not begin, or that broke off.
+fn failed(error: anyhow::Error) -> Finish {
+    (Err(error), Vec::new(), None)
 }
 
 /// A takeover that did not come about.
@@ -422,6 +441,19 @@ fn metrics_listen(options: &Options, config: &Config) -> Option<metrics::Listen>
         _ => {}
     }
     options.metrics_listen.clone().or(configured)
+}
+
+/// How long the instances wait before they begin.
+fn startup_delay(startup: &Startup) -> Duration {
+    let since_boot = Duration::from_nanos(clock::now().as_nanos());
+    let delay = startup.delay.max(startup.delay_after_boot.saturating_sub(since_boot));
+    if !delay.is_zero() {
+        tracing::info!(
+            delay_ms = delay.as_millis(),
+            "the startup delay: no instance begins before it is over"
+        );
+    }
+    delay
 }
 
 fn report_start(options: &Options, instances: usize, is_drained: bool, phases: &Phases) {

@@ -8,6 +8,7 @@ use std::{
 use vipd_common::Family;
 
 use super::{
+    audit_links,
     context::LowerContext,
     given::{Draft, Given, Spanned},
 };
@@ -43,6 +44,11 @@ pub fn check_vips(cx: &mut LowerContext<'_>) {
         let hint =
             format!("move all {own} addresses to virtual_ipaddress_excluded, or give them a vrrp_instance");
         report.error_hint(Code::MixedFamilies, vip.span, message, hint);
+    }
+    for Spanned { value: vip, span } in given.vips.iter().chain(&given.excluded) {
+        if let Some(what) = audit_links::reserved(vip.address, [(vip.address, vip.prefix_len)].into_iter()) {
+            audit_links::no_host(*span, vip.address, &what, report);
+        }
     }
     let most = match family {
         Family::V4 => VIPS_MAX,

@@ -32,9 +32,14 @@ const COMMANDS: &[&str] = &[
     "notify_fifo_script",
     "vrrp_notify_fifo_script",
     "fence_script",
+    "startup_script",
+    "shutdown_script",
 ];
 /// Interfaces that a hint names at most.
 const NAMED: usize = 8;
+/// What a shell does not take for an argument.
+const SHELL_SIGNS: &[&str] = &["|", "||", "&&", "&", ";", ">", ">>", "<"];
+const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"];
 /// Who runs commands unless it is said, if there is such a user.
 const DEFAULT_USER: &str = "keepalived_script";
 
@@ -58,6 +63,13 @@ pub fn commands(tree: &[SyntaxNode], outside: &dyn Outside, report: &mut Report)
             report.error_hint(Code::BadValue, written.span, message, hint);
             continue;
         }
+        if outside.lacks_program(program) {
+            let message =
+                format!("`{}` is no executable file on this machine: vipd does not run it", fit(program));
+            let hint = "correct the path, or put the script there and make it executable with `chmod a+x`";
+            report.warning(Code::Advice, written.span, message, hint);
+        }
+        without_shell(&words, written, outside, report);
         if user.map_or(default, |user| outside.uid(user)) != Some(0) {
             continue;
         }
@@ -78,6 +90,25 @@ pub fn commands(tree: &[SyntaxNode], outside: &dyn Outside, report: &mut Report)
         };
         report.warning(Code::Insecure, written.span, message, hint);
     }
+}
+
+/// Reports what only a shell would read, in a command that is run without one: as in keepalived, where the first word is a file.
+fn without_shell(words: &[String], written: &Word, outside: &dyn Outside, report: &mut Report) {
+    let [program, arguments @ ..] = words else { return };
+    let is_shell = program.rsplit('/').next().is_some_and(|name| SHELLS.contains(&name));
+    if is_shell || !(program.starts_with('/') || outside.program(program).is_some()) {
+        return;
+    }
+    let is_sign = |word: &&String| {
+        SHELL_SIGNS.contains(&word.as_str())
+            || [">", "<", "2>", "&>", "$(", "`"].iter().any(|sign| word.starts_with(sign))
+    };
+    let Some(sign) = arguments.iter().find(is_sign) else { return };
+    let message =
+        format!("`{}` is an argument of `{}` here: no shell reads this command", fit(sign), fit(program));
+    let hint =
+        format!("write `\"/bin/sh -c '{}'\"`, or put the command into a script", fit(&words.join(" ")));
+    report.warning(Code::Advice, written.span, message, hint);
 }
 
 /// Reports passwords in files that every user may read.

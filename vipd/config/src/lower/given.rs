@@ -1,7 +1,7 @@
 //! What a file says, block by block and value by value: each is in range by itself, whether they fit together is not known yet.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     net::IpAddr,
     time::Duration,
 };
@@ -11,6 +11,7 @@ use crate::{
         address::{UnicastPeer, Vip},
         arbiter::Target,
         route::{VirtualRoute, VirtualRule},
+        weighing::TrackKind,
     },
     schema::{keyword::Block, statement::Statement, table, value::Value, words::Network},
     syntax::{
@@ -31,6 +32,8 @@ pub struct Given {
     pub rules: Vec<VirtualRule>,
     /// Of `heartbeat_interface`.
     pub heartbeat_links: Vec<Spanned<String>>,
+    /// What the lines of `track_*` blocks name.
+    pub tracked: Vec<PlacedTrack>,
     /// What was read by a grammar, in the order of the file.
     pub statements: Vec<Statement>,
     /// What was given, whether or not its value could be used.
@@ -59,6 +62,10 @@ impl Seen {
         self.0.entry(means).and_modify(|(_, last)| *last = span).or_insert((span, span));
     }
 
+    pub fn has(&self, means: &str) -> bool {
+        self.0.contains_key(means)
+    }
+
     pub fn last(&self) -> impl Iterator<Item = (&'static str, Span)> {
         self.0.iter().map(|(means, (_, last))| (*means, *last))
     }
@@ -78,10 +85,39 @@ pub struct Draft {
 #[derive(Debug, Default)]
 pub struct Names {
     pub given: HashMap<(&'static str, String), Span>,
-    pub wanted: Vec<(&'static str, Word)>,
+    pub wanted: Vec<WantedName>,
+    /// Of blocks whose keyword is misspelt.
+    pub misspelt: HashSet<(&'static str, String)>,
+    /// Blocks whose name is taken, with what to say of each.
+    pub again: Vec<(Span, String, String)>,
     /// Of sync groups.
     pub members: HashMap<String, Span>,
     pub arbiters: Vec<PlacedArbiter>,
+    pub groups: Vec<PlacedGroup>,
+}
+
+/// A name that is asked for.
+#[derive(Debug)]
+pub struct WantedName {
+    /// The keyword that opens a block of that name.
+    pub of: &'static str,
+    pub word: Word,
+    /// What asks for it is ignored.
+    pub is_ignored: bool,
+}
+
+/// A line of a `track_*` block where the file has it.
+#[derive(Clone, Debug)]
+pub struct PlacedTrack {
+    pub kind: TrackKind,
+    pub name: Word,
+}
+
+/// What a sync group tracks, where the file has it.
+#[derive(Debug)]
+pub struct PlacedGroup {
+    pub name: String,
+    pub tracked: Vec<PlacedTrack>,
 }
 
 /// An arbiter where the file has it.

@@ -7,7 +7,7 @@ use super::{
     given::{Draft, Given},
     groups::group,
     mail::{self, mail},
-    notify, tracking,
+    notify, startup, tracking,
 };
 use crate::{
     model::{
@@ -65,6 +65,7 @@ pub fn config(
         fifo_writes_states_on_reload: given("fifo_write_vrrp_states_on_reload"),
         dumps: dumps(own, &top.statements),
         xdp_modes: xdp_modes(own),
+        startup: startup::startup(own),
         dynamic_interfaces: given("dynamic_interfaces"),
         metrics_listen: find(own, "metrics_listen")
             .and_then(|given| MetricsListen::parse(text(&given.values, 0))),

@@ -2,13 +2,13 @@
 
 use super::{
     arbiters,
-    given::{Given, Section},
+    given::{Given, PlacedGroup, Section, Seen, WantedName},
     lowering::Lowering,
-    servers, tracking, values,
+    servers, tracked, tracking, values,
 };
 use crate::{
     schema::{
-        grammar::{self, Arg, Problem, WordKind},
+        grammar::{self, Arg, INSTANCES, Problem, WordKind},
         keyword::{Block, Engine, Inside, Keyword, Support},
         statement::Statement,
         table,
@@ -39,7 +39,7 @@ impl Lowering<'_> {
         let children = node.block.as_deref().unwrap_or_default();
         let inside = match inside {
             Inside::Nothing => {
-                self.takes_no_block(node, first);
+                self.takes_no_block(keyword, node, first);
                 None
             }
             Inside::Statements(inside) => Some(self.inside(node, children, inside, served)),
@@ -74,20 +74,30 @@ impl Lowering<'_> {
             match table::find(block, &first.text) {
                 Some(keyword @ Keyword { status: Support::Grammar { takes, inside, engine }, .. }) => {
                     self.mark_seen(keyword, first, &mut given);
-                    if let Engine::Missing(advice) = engine
-                        && served
-                    {
-                        self.no_engine(first, advice);
+                    let is_ignored = matches!(engine, Engine::Missing(_)) && served;
+                    if let (Engine::Missing(advice), true) = (engine, served) {
+                        self.no_engine(keyword, first, advice);
+                        self.report.ignored(true);
                     }
                     let statement = self.section(child, keyword, (takes, *inside), block, served);
+                    if is_ignored {
+                        self.report.ignored(false);
+                    }
                     given.statements.extend(statement);
                 }
                 Some(keyword @ Keyword { status: Support::NoEffect { reason, takes }, .. }) => {
                     self.notice(keyword, first.span, reason);
                     self.words(takes, &child.words, 1, block);
                 }
+                Some(keyword @ Keyword { status: Support::Dropped { instead, takes }, .. }) => {
+                    self.dropped(keyword, first.span, instead);
+                    self.words(takes, &child.words, 1, block);
+                }
                 Some(_) => {}
-                None => self.unknown(first, block, &place, &mut given),
+                None if block == Block::SyncGroup && self.is_bare_member(child) => {
+                    given.statements.extend(self.bare_member(child, &mut given.seen));
+                }
+                None => self.unknown(child, first, block, &place, &mut given),
             }
         }
         let Some(head) = node.words.first() else { return given.statements };
@@ -110,6 +120,48 @@ impl Lowering<'_> {
         given.statements
     }
 
+    /// A line of a sync group that is nothing but words, none of them a keyword: it names instances.
+    fn is_bare_member(&self, line: &SyntaxNode) -> bool {
+        let is_known = |word: &Word| table::find(Block::SyncGroup, &word.text).is_some();
+        let first = line.words.first().map(|word| word.text.as_str()).unwrap_or_default();
+        let misspelt = table::nearest(Block::SyncGroup, first).is_some() && line.words.len() > 1;
+        line.block.is_none() && !misspelt && !line.words.iter().any(is_known)
+    }
+
+    /// Says once that instances stand in a block of their own, and takes them for what they are.
+    fn bare_member(&mut self, line: &SyntaxNode, seen: &mut Seen) -> Option<Statement> {
+        let first = line.words.first()?;
+        let of_it = |name: &Word| self.report.quote(name);
+        if !seen.has("group") {
+            let message = format!("{} stands outside of `group {{ }}`", of_it(first));
+            let hint = format!(
+                "write `group {{` before the names of the instances, each on a line, and `}}` behind them"
+            );
+            self.report.error_hint(Code::UnknownKeyword, first.span, message, hint);
+        }
+        seen.add("group", first.span);
+        self.members(&line.words);
+        let values = self.words(INSTANCES, &line.words, 0, Block::SyncGroup);
+        let place = Some(self.report.describe(first.span));
+        let names = Statement { keyword: "", values, inside: None, place: place.clone(), served: true };
+        Some(Statement {
+            keyword: "group",
+            values: Vec::new(),
+            inside: Some(vec![names]),
+            place,
+            served: true,
+        })
+    }
+
+    /// A line in a block of lines with braces of its own.
+    fn line_without_block(&mut self, line: &SyntaxNode, first: &Word) {
+        if line.block.is_some() {
+            let message = format!("{} takes no block", self.report.quote(first));
+            let hint = "remove the `{` and its `}`: each line of the block stands alone";
+            self.report.error_hint(Code::TakesNoBlock, first.span, message, hint);
+        }
+    }
+
     fn lines(
         &mut self,
         head: &Word,
@@ -128,7 +180,7 @@ impl Lowering<'_> {
         let mut lines = Vec::new();
         for line in children.iter().filter(|line| !line.unsupported) {
             let Some(first) = line.words.first() else { continue };
-            self.takes_no_block(line, first);
+            self.line_without_block(line, first);
             if (keyword.name, block) == ("group", Block::SyncGroup) {
                 self.members(&line.words);
             }
@@ -146,11 +198,15 @@ impl Lowering<'_> {
 
     /// The values in `words` from `skip` on.
     pub fn words(&mut self, args: &[Arg], words: &[Word], skip: usize, block: Block) -> Vec<Value> {
+        if skip == 1 && values::equals(words, self.report) {
+            return Vec::new();
+        }
         let texts: Vec<&str> = words.iter().skip(skip).map(|word| word.text.as_str()).collect();
         let (found, problem) = grammar::read(args, &texts);
         for (i, value) in &found {
             if let (Value::Of(keyword, _), Some(word)) = (value, words.get(skip + i)) {
-                self.names.wanted.push((keyword, word.clone()));
+                let is_ignored = self.report.is_ignored();
+                self.names.wanted.push(WantedName { of: keyword, word: word.clone(), is_ignored });
             }
         }
         if let Some(problem) = problem {
@@ -191,7 +247,18 @@ impl Lowering<'_> {
                     Some(before) => format!("{} {shown} {problem}", self.report.bare(before)),
                     None => format!("{shown} {problem}"),
                 };
-                self.report.error_hint(Code::BadValue, word.span, message, takes);
+                let reads = |text: &str| {
+                    let mut texts: Vec<&str> =
+                        words.iter().skip(skip).map(|word| word.text.as_str()).collect();
+                    texts[i] = text;
+                    !matches!(grammar::read(args, &texts).1, Some(Problem::Bad(at, _)) if at <= i)
+                };
+                let hint = values::mended(word, reads, self.report).unwrap_or(takes);
+                self.report.error_hint(Code::BadValue, word.span, message, hint);
+            }
+            // As keepalived: it is a switch whatever follows it.
+            Problem::Extra(0) if skip == 1 && args.is_empty() && !is_keyword(block, words.get(1)) => {
+                values::switch_is_on(words, self.report);
             }
             Problem::Extra(i) if skip > 0 && is_keyword(block, words.get(skip + i)) => {
                 values::trailing(words, skip + i, block, self.report);
@@ -215,6 +282,12 @@ impl Lowering<'_> {
     /// What must fit together in a block.
     fn check_section(&mut self, block: Block, section: &Section<'_>) {
         match block {
+            Block::SyncGroup => {
+                let tracked: Vec<_> = section.children.iter().flat_map(tracked::placed).collect();
+                tracked::check_repeated(&tracked, self.report);
+                let name = section.node.words.get(1).map(|name| name.text.clone()).unwrap_or_default();
+                self.names.groups.push(PlacedGroup { name, tracked });
+            }
             Block::TrackProcess => tracking::check_process(section, self.report),
             Block::Arbiter => self.names.arbiters.extend(arbiters::check_block(section, self.report)),
             Block::VirtualServer => servers::check(section, self.report),

@@ -30,7 +30,7 @@ pub fn group(block: &Statement) -> SyncGroup {
 /// What the members of a group must have in common; `members`: where each is named.
 pub fn check(config: &Config, members: &HashMap<String, Span>, report: &mut Report) {
     for group in &config.sync_groups {
-        if !group.tracking_weight && group.members.len() > 1 {
+        if !group.tracking_weight {
             for instance in config.members(group).filter(|instance| instance.weighs_heartbeats()) {
                 let Some(at) = members.get(&instance.name) else { continue };
                 let message = format!("the weights of heartbeat interfaces of {} are ignored", instance.name);

@@ -10,7 +10,7 @@ use super::{
     fence::{self, fence},
     garp::garp,
     given::{Draft, Given, Spanned},
-    heartbeats, notify, strict, tracking,
+    heartbeats, notify, strict, tracked, tracking,
 };
 use crate::{
     model::instance::{Auth, Instance, LeasePolicy, WantedState},
@@ -35,18 +35,26 @@ pub fn instance(draft: &Draft, global: &Given, report: &mut Report) -> Option<In
     let group = addressing::group(cx);
     check_tracked_source(cx, source);
     fence::check(cx);
+    tracked::check_own(cx);
     let unicast = addressing::unicast(cx);
     heartbeats::check(cx);
     let (use_vmac, vmac_xmit_base) = virtual_mac(cx);
     let accept = accept(cx, accepts);
     let checksum = checksum(cx);
-    let interface = cx.values.text("interface")?.value;
+    let interface = cx.values.text("interface")?;
+    if interface.value == LOOPBACK {
+        let hint = "name the interface of the network that the VIPs are in";
+        let message = "interface lo carries no Ethernet (loopback), and so no ARP or Neighbor Discovery: use an Ethernet interface";
+        cx.report.error_hint(Code::BadValue, interface.span, message, hint);
+    }
+    let interface = interface.value;
     let vrid = cx.values.octet("virtual_router_id").and_then(Vrid::new)?;
     let statements = &given.statements;
     Some(Instance {
         name: draft.name.clone(),
         vips: addressing::vips(&given.vips, &interface),
         excluded: addressing::vips(&given.excluded, &interface),
+        tracks: tracking::tracks_of(statements, &interface),
         interface,
         vrid,
         version: cx.version,
@@ -72,7 +80,6 @@ pub fn instance(draft: &Draft, global: &Given, report: &mut Report) -> Option<In
         lease: lease(cx),
         self_probe: self_probe(cx),
         heartbeat_links: heartbeats::links(statements),
-        tracks: tracking::tracks(statements),
         tracks_interface: !is_on(statements, "dont_track_primary"),
         tracks_source: find(statements, "track_src_ip").is_some(),
         vip_visible: is_on(statements, "vip_visible"),
@@ -350,6 +357,8 @@ fn authentication(cx: &mut LowerContext<'_>) -> Auth {
     Auth::Pass(octets)
 }
 
+/// The one interface that every machine has, and that no VIP can be on.
+const LOOPBACK: &str = "lo";
 /// RFC 2338 5.3.10: eight octets of authentication data.
 const AUTH_LEN: usize = 8;
 

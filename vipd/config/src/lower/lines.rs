@@ -25,7 +25,8 @@ impl Lowering<'_> {
         if line.block.is_some() {
             given.partial = true;
             let message = format!("{} takes no block", self.report.quote(first));
-            self.report.error(Code::TakesNoBlock, first.span, message);
+            let hint = "remove the `{` and its `}`: each line of the block stands alone";
+            self.report.error_hint(Code::TakesNoBlock, first.span, message, hint);
         } else {
             match block {
                 Block::UnicastPeer => self.peer_line(&line.words, given),
@@ -79,7 +80,11 @@ impl Lowering<'_> {
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Option<(&'w Word, T, Given)> {
         let (first, rest) = words.split_first()?;
-        let value = read(&first.text);
+        let text = match options {
+            Block::PeerOption => values::without_length(first, self.report),
+            _ => &first.text,
+        };
+        let value = read(text);
         if let Err(problem) = &value {
             let message = format!("{} {problem}", self.report.quote(first));
             if table::find(Block::Instance, &first.text).is_some() {
@@ -98,10 +103,12 @@ impl Lowering<'_> {
                 }
                 (true, _) => self.report.error_hint(Code::BadValue, first.span, message, "remove the zone"),
                 (false, _) => {
-                    let hint = match options {
+                    let example = match options {
                         Block::VipOption => "as in `10.0.0.3/24` or `2001:db8::3/64`",
                         _ => "as in `10.0.0.2` or `2001:db8::2`",
                     };
+                    let hint = values::mended(first, |text| read(text).is_ok(), self.report);
+                    let hint = hint.unwrap_or_else(|| example.to_owned());
                     self.report.error_hint(Code::BadValue, first.span, message, hint);
                 }
             }
@@ -132,7 +139,7 @@ impl Lowering<'_> {
                     return self.refused(word, reason);
                 }
                 // A line's words have setters.
-                Support::Grammar { .. } => 0,
+                Support::Grammar { .. } | Support::Dropped { .. } => 0,
                 Support::NoEffect { reason, takes } => {
                     self.notice(keyword, word.span, reason);
                     self.words(takes, &words[..words.len().min(1 + takes.len())], 1, block);
@@ -175,8 +182,16 @@ impl Lowering<'_> {
             );
             return;
         }
+        let is_interface = block == Block::VipOption
+            && readers::interface(&word.text).is_ok()
+            && word.text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && word.text.ends_with(|c: char| c.is_ascii_digit());
         let hint = match table::nearest(block, &word.text) {
             Some(meant) => format!("did you mean `{}`?", meant.name),
+            None if matches!(&*word.text, "," | ";") => {
+                format!("remove the {shown}: each address stands on its line")
+            }
+            None if is_interface => format!("for an interface write `dev {}`", self.report.bare(word)),
             None => "a comment starts with `#`".to_owned(),
         };
         self.report.error_hint(Code::UnknownWord, word.span, format!("unknown word {shown} {place}"), hint);

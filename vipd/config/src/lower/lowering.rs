@@ -2,11 +2,16 @@
 
 use std::collections::HashSet;
 
-use super::given::{Draft, Given, Names};
+use super::{
+    given::{Draft, Given, Names},
+    unsupported::Unsupported,
+};
 use crate::{
     schema::{
-        keyword::{Block, Keyword},
-        table,
+        form::expectation,
+        grammar,
+        keyword::{Block, Inside, Keyword, Support},
+        obsolete, table,
     },
     syntax::{
         diagnostic::Code,
@@ -15,15 +20,6 @@ use crate::{
         span::{Span, Word},
     },
 };
-
-/// What becomes of a statement that vipd has no engine for yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unsupported {
-    /// An error.
-    Refused,
-    /// A warning.
-    Ignored,
-}
 
 /// What is known while a tree is read.
 pub struct Lowering<'l> {
@@ -39,42 +35,83 @@ pub struct Lowering<'l> {
 }
 
 impl Lowering<'_> {
-    pub fn unknown(&mut self, word: &Word, block: Block, place: &str, given: &mut Given) {
+    pub fn unknown(&mut self, node: &SyntaxNode, word: &Word, block: Block, place: &str, given: &mut Given) {
+        if let Some(advice) = obsolete::advice(&word.text) {
+            let message = format!("{} has no effect: keepalived has dropped it", self.report.quote(word));
+            return self.report.warning(Code::NoEffect, word.span, message, advice);
+        }
         let message = format!("unknown keyword {} {place}", self.report.quote(word));
+        let hint = self.what_was_meant(node, word, block, given);
+        match hint {
+            Some(hint) => self.report.error_hint(Code::UnknownKeyword, word.span, message, hint),
+            None => self.report.error(Code::UnknownKeyword, word.span, message),
+        }
+    }
+
+    /// What an unknown keyword was to be. What was meant was given: it is not called missing as well.
+    fn what_was_meant(
+        &mut self,
+        node: &SyntaxNode,
+        word: &Word,
+        block: Block,
+        given: &mut Given,
+    ) -> Option<String> {
+        // As in `weight=0`.
+        if let Some((name, value)) = word.text.split_once('=')
+            && let Some(meant) = table::find(block, name)
+        {
+            given.seen.add(meant.means, word.span);
+            return Some(match value {
+                "" => "remove the `=`".to_owned(),
+                _ => format!("write `{} {}` without the `=`", meant.name, self.report.bare_as(word, value)),
+            });
+        }
         // An exact keyword of another block says more than a similar one of this block.
         if let Some(home) = table::home_of(&word.text, block) {
-            let message_hint = format!("{} belongs in {home}", self.report.quote(word));
-            self.report.error_hint(Code::UnknownKeyword, word.span, message, message_hint);
-        } else if let Some(meant) = table::nearest(block, &word.text) {
-            // What was meant was given: do not call it missing as well.
-            given.seen.add(meant.means, word.span);
-            self.report.error_hint(
-                Code::UnknownKeyword,
-                word.span,
-                message,
-                format!("did you mean `{}`?", meant.name),
-            );
-        } else {
-            self.report.error(Code::UnknownKeyword, word.span, message);
+            return Some(format!("{} belongs in {home}", self.report.quote(word)));
         }
+        let meant = table::nearest(block, &word.text)?;
+        given.seen.add(meant.means, word.span);
+        // What its block is called is known then.
+        if let (Some(name), true) = (node.words.get(1), node.block.is_some() && block == Block::Root) {
+            self.names.given.entry((meant.means, name.text.clone())).or_insert(name.span);
+            self.names.misspelt.insert((meant.means, name.text.clone()));
+        }
+        Some(format!("did you mean `{}`?", meant.name))
     }
 
-    pub fn takes_no_block(&mut self, node: &SyntaxNode, first: &Word) {
+    pub fn takes_no_block(&mut self, keyword: &Keyword, node: &SyntaxNode, first: &Word) {
         if node.block.is_some() {
             let message = format!("{} takes no block", self.report.quote(first));
-            self.report.error(Code::TakesNoBlock, first.span, message);
+            let takes = match &keyword.status {
+                Support::Supported(form) => expectation(keyword, form),
+                Support::NoEffect { takes, .. }
+                | Support::Dropped { takes, .. }
+                | Support::Grammar { takes, inside: Inside::Nothing, .. } => {
+                    format!("`{}` takes {}", keyword.name, grammar::wants(takes))
+                }
+                _ => "it stands alone".to_owned(),
+            };
+            let hint = format!("remove the `{{` and its `}}`: {takes}");
+            self.report.error_hint(Code::TakesNoBlock, first.span, message, hint);
         }
     }
 
-    pub fn no_engine(&mut self, word: &Word, advice: &str) {
-        match self.unsupported {
-            Unsupported::Refused => {
-                self.not_yet(word, &format!("{advice}; `--allow-unsupported` ignores it"));
-            }
-            Unsupported::Ignored => {
-                let message = format!("{} is not supported yet, and is ignored", self.report.quote(word));
-                self.report.warning(Code::NotSupportedYet, word.span, message, advice);
-            }
+    pub fn no_engine(&mut self, keyword: &Keyword, word: &Word, advice: &str) {
+        if self.unsupported.allows(keyword) {
+            let message = format!("{} is not supported yet, and is ignored", self.report.quote(word));
+            self.report.warning(Code::NotSupportedYet, word.span, message, advice);
+        } else {
+            let name = keyword.means;
+            self.not_yet(word, &format!("{advice}; `--allow-unsupported={name}` ignores it"));
+        }
+    }
+
+    /// Ignored, and what to do instead; once per file.
+    pub fn dropped(&mut self, keyword: &Keyword, span: Span, instead: &str) {
+        if self.noticed.insert(keyword.name) {
+            let message = format!("`{}` is ignored", keyword.name);
+            self.report.warning(Code::NoEffect, span, message, instead);
         }
     }
 

@@ -3,6 +3,7 @@
 mod addressing;
 mod arbiters;
 mod audit;
+mod audit_links;
 mod context;
 mod fence;
 mod garp;
@@ -20,10 +21,13 @@ mod notify;
 pub mod origins;
 mod routes;
 mod servers;
+mod startup;
 mod statements;
 mod strict;
+mod tracked;
 mod tracking;
 mod unique;
+mod unsupported;
 mod values;
 mod vmac;
 
@@ -38,10 +42,11 @@ pub use audit::{
     commands as audit_commands, files as audit_files, passwords as audit_passwords,
     unused_interfaces as audit_unused_interfaces,
 };
+pub use audit_links::links as audit_links;
 use given::{Given, Names};
 use lowering::Lowering;
-pub use lowering::Unsupported;
 use origins::Origins;
+pub use unsupported::Unsupported;
 
 /// Everything wrong goes to `report`; the configuration is of use only if there were no errors.
 pub fn lower(tree: &[SyntaxNode], unsupported: Unsupported, report: &mut Report) -> (Config, Origins) {
@@ -56,6 +61,7 @@ pub fn lower(tree: &[SyntaxNode], unsupported: Unsupported, report: &mut Report)
     };
     let mut top = Given::default();
     lowering.statements(tree, Block::Root, "at the top level", &mut top);
+    lowering.check_taken();
     lowering.check_names(&top);
     let Lowering { report, global, statics, drafts, names, .. } = lowering;
     unique::check(&drafts, report);
@@ -69,6 +75,7 @@ pub fn lower(tree: &[SyntaxNode], unsupported: Unsupported, report: &mut Report)
     let instances = drafts.iter().filter_map(|draft| instance::instance(draft, &global, report)).collect();
     let config = global::config(&global, &top, statics, &drafts, instances);
     groups::check(&config, &names.members, report);
+    tracked::check_weights(&config, &drafts, &names.groups, report);
     arbiters::check(&config, &names.arbiters, report);
     let origins = Origins::new(global, top, drafts, report);
     (config, origins)

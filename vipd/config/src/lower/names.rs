@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeSet, HashSet, hash_map::Entry};
 
-use super::{given::Given, lowering::Lowering};
+use super::{
+    given::{Given, WantedName},
+    lowering::Lowering,
+    unique,
+};
 use crate::{
     schema::{keyword::Keyword, table},
     syntax::{diagnostic::Code, report::fit, span::Word},
@@ -29,8 +33,20 @@ impl Lowering<'_> {
             Entry::Occupied(entry) => {
                 let hint = format!("the other is on {}", self.report.line_of(*entry.get(), name.span));
                 let message = format!("{} is there already", self.report.quote_pair(first, name));
-                self.report.error_hint(Code::Duplicate, name.span, message, hint);
+                self.names.again.push((name.span, message, hint));
             }
+        }
+    }
+
+    /// Says of every block whose name is taken that it is, unless the file has the configuration of two machines: then that is said of
+    /// the first instance that comes a second time, and all else follows from it.
+    pub fn check_taken(&mut self) {
+        let again = std::mem::take(&mut self.names.again);
+        if unique::is_of_two_machines(&self.drafts) {
+            return;
+        }
+        for (span, message, hint) in again {
+            self.report.error_hint(Code::Duplicate, span, message, hint);
         }
     }
 
@@ -47,10 +63,14 @@ impl Lowering<'_> {
         }
         let mut used = HashSet::new();
         let mut unknown = 0;
-        for (of, word) in &wanted {
+        for WantedName { of, word, is_ignored } in &wanted {
             let key = (*of, word.text.clone());
             if given.contains_key(&key) {
                 used.insert(key);
+                continue;
+            }
+            // Of what could not be read something is said already.
+            if self.report.is_silent(word.span.line) {
                 continue;
             }
             unknown += 1;
@@ -66,10 +86,17 @@ impl Lowering<'_> {
                 None => format!("add a {}, or remove this", self.report.quote_named(of, word)),
             };
             let message = format!("no `{of}` is called {}", self.report.quote(word));
-            self.report.error_hint(Code::UnknownName, word.span, message, hint);
+            if *is_ignored {
+                self.report.warning(Code::UnknownName, word.span, message, hint);
+            } else {
+                self.report.error_hint(Code::UnknownName, word.span, message, hint);
+            }
         }
-        let mut unused: Vec<_> =
-            given.iter().filter(|(key, _)| TRACKED.contains(&key.0) && !used.contains(key)).collect();
+        let mut unused: Vec<_> = given
+            .iter()
+            .filter(|(key, _)| TRACKED.contains(&key.0) && !used.contains(key))
+            .filter(|(key, _)| !self.names.misspelt.contains(key))
+            .collect();
         unused.sort_by_key(|(_, span)| (span.line, span.column));
         for ((of, name), span) in unused {
             let word = Word { text: name.clone(), span: *span };

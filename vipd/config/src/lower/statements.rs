@@ -4,7 +4,7 @@ use super::{
     given::{Draft, Given},
     heartbeats,
     lowering::Lowering,
-    values,
+    tracked, values,
 };
 use crate::{
     schema::{
@@ -30,29 +30,45 @@ impl Lowering<'_> {
 
     fn statement(&mut self, node: &SyntaxNode, first: &Word, block: Block, place: &str, given: &mut Given) {
         let Some(keyword) = table::find(block, &first.text) else {
-            return self.unknown(first, block, place, given);
+            return self.unknown(node, first, block, place, given);
         };
         match &keyword.status {
             Support::NotYet(advice) => self.not_yet(first, advice),
             Support::Refused(reason) => self.refused(first, reason),
             Support::NoEffect { reason, takes } => {
                 self.notice(keyword, first.span, reason);
-                self.takes_no_block(node, first);
+                self.takes_no_block(keyword, node, first);
                 self.words(takes, &node.words, 1, block);
+            }
+            Support::Dropped { instead, takes } => {
+                self.dropped(keyword, first.span, instead);
+                self.takes_no_block(keyword, node, first);
+                self.report.ignored(true);
+                self.words(takes, &node.words, 1, block);
+                self.report.ignored(false);
             }
             Support::Grammar { takes, inside, engine } => {
                 self.mark_seen(keyword, first, given);
                 match engine {
-                    Engine::Missing(advice) => self.no_engine(first, advice),
+                    Engine::Missing(advice) => self.no_engine(keyword, first, advice),
                     Engine::Needed(advice) => self.not_yet(first, advice),
                     Engine::Present | Engine::OfBlock => {}
                 }
                 let served = *engine == Engine::Present;
+                // What is ignored may be wrong.
+                let is_ignored = matches!(engine, Engine::Missing(_));
+                if is_ignored {
+                    self.report.ignored(true);
+                }
                 let statement = self.section(node, keyword, (takes, *inside), block, served);
+                if is_ignored {
+                    self.report.ignored(false);
+                }
                 given.statements.extend(statement);
                 if keyword.name == heartbeats::KEYWORD {
                     given.heartbeat_links.extend(heartbeats::named(node));
                 }
+                given.tracked.extend(tracked::placed(node));
             }
             Support::Supported(form) => {
                 self.mark_seen(keyword, first, given);
@@ -60,7 +76,7 @@ impl Lowering<'_> {
                     (KeywordForm::Block(inside), children) => {
                         self.enter(*inside, node, children.as_deref().unwrap_or_default(), given, place);
                     }
-                    (_, Some(_)) => self.takes_no_block(node, first),
+                    (_, Some(_)) => self.takes_no_block(keyword, node, first),
                     (form, None) => values::set(keyword, form, &node.words, block, given, self.report),
                 }
             }

@@ -1,5 +1,7 @@
 //! `vrrp_strict`: what goes beyond the RFCs is taken back, as keepalived does, and said.
 
+use std::time::Duration;
+
 use vipd_common::Version;
 
 use super::context::LowerContext;
@@ -38,6 +40,9 @@ pub fn apply(cx: &mut LowerContext<'_>) -> bool {
             values.remove(keyword);
         }
     }
+    // As keepalived: a master that discards an advert announces nothing because of it.
+    values.set("garp_lower_prio_delay", Value::Seconds(Duration::ZERO), strict.span);
+    values.set("garp_lower_prio_repeat", Value::Number(0), strict.span);
     // RFC 3768 6.4.3: a master discards an advert of lower priority in silence.
     values.set("lower_prio_no_advert", Value::Flag(true), strict.span);
     let priority = values.octet("priority");

@@ -1,5 +1,7 @@
 //! What instances depend on: `vrrp_script`, `track_file`, `vrrp_track_process`, `interface_up_down_delays` and the `track_*` blocks.
 
+use std::collections::HashSet;
+
 use super::{
     given::Section,
     notify::{account, command_of},
@@ -21,9 +23,11 @@ use crate::{
 pub fn tracks(statements: &[Statement]) -> Tracks {
     let lines = |keyword: &str| -> Vec<TrackLine> {
         let blocks = statements.iter().filter(|block| block.keyword == keyword);
+        let mut names = HashSet::new();
         let line =
             |line: &Statement| TrackLine { name: text(&line.values, 0).to_owned(), weight: weight(line) };
-        blocks.flat_map(Statement::lines).map(line).collect()
+        // As keepalived: of several lines about the same the first counts.
+        blocks.flat_map(Statement::lines).map(line).filter(|line| names.insert(line.name.clone())).collect()
     };
     Tracks {
         scripts: lines("track_script"),
@@ -32,6 +36,13 @@ pub fn tracks(statements: &[Statement]) -> Tracks {
         processes: lines("track_process"),
         arbiters: lines("track_arbiter"),
     }
+}
+
+/// The same of an instance on an interface, which keepalived does not track a second time.
+pub fn tracks_of(statements: &[Statement], interface: &str) -> Tracks {
+    let mut tracks = tracks(statements);
+    tracks.interfaces.retain(|line| line.name != interface);
+    tracks
 }
 
 /// `vrrp_script`.

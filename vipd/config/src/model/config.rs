@@ -11,7 +11,9 @@ use super::{
     mail::Mail,
     notify::{Fifo, Notify, NotifySettings},
     route::{VirtualRoute, VirtualRule},
+    startup::Startup,
     tracking::{LinkDelay, Script, Track, TrackLine, Tracked, TrackedFile, TrackedProcess, Tracking, Tracks},
+    weighing::{TrackKind, Weighing},
     weight::Weight,
     xdp::XdpModes,
 };
@@ -21,8 +23,7 @@ use super::{
 pub struct Config {
     /// `router_id`.
     pub router_id: Option<String>,
-    /// `vrrp_instance`, in the order of the file. Names are unique, and so is (interface, family, vrid), except among unicast
-    /// instances that have no peer in common.
+    /// `vrrp_instance`, in the order of the file. Names are unique, and so is (interface, family, vrid).
     pub instances: Vec<Instance>,
     /// `vrrp_sync_group`.
     pub sync_groups: Vec<SyncGroup>,
@@ -50,6 +51,7 @@ pub struct Config {
     pub mail: Option<Mail>,
     pub dumps: Dumps,
     pub xdp_modes: XdpModes,
+    pub startup: Startup,
     /// `dynamic_interfaces`: whether interfaces may be missing when vipd starts. Off unless given.
     pub dynamic_interfaces: bool,
     /// `metrics_listen`: where metrics are served; `None`: only where `vipd run --metrics-listen` says.
@@ -104,52 +106,86 @@ impl Config {
     pub fn tracking(&self) -> Tracking {
         let mut tracking = Tracking::default();
         for instance in &self.instances {
-            let mut tracks = self.tracks(&instance.tracks, &mut tracking);
-            let group = self.group_of(&instance.name);
-            if group.is_none_or(|group| group.tracking_weight || group.members.len() == 1) {
+            let weighing = self.weighing(instance);
+            let group = self.group_of(&instance.name).map(|group| &group.tracks);
+            // As keepalived: what both track counts as the group says.
+            let own = group.map_or_else(|| instance.tracks.clone(), |group| instance.tracks.without(group));
+            let mut tracks = self.tracks(&own, weighing, &mut tracking);
+            if weighing == Weighing::Counts {
                 tracks.extend(instance.heartbeat_links.iter().filter_map(|link| {
                     Some(Track { what: Tracked::Interface(link.interface.clone()), weight: link.weight? })
                 }));
-            } else {
-                // As keepalived: a weight that moved one of them alone would do nothing.
-                tracks.iter_mut().for_each(|track| track.weight.value = 0);
             }
             if let Some(group) = group {
-                tracks.extend(self.tracks(&group.tracks, &mut tracking));
+                let weighing = if weighing == Weighing::Group { Weighing::Counts } else { weighing };
+                let own = |track: &Track| matches!(&track.what, Tracked::Interface(name) if *name == instance.interface);
+                let of_group = self.tracks(group, weighing, &mut tracking);
+                tracks.extend(of_group.into_iter().filter(|track| !own(track)));
             }
             tracking.instances.push(tracks);
         }
         tracking
     }
 
-    fn tracks(&self, tracks: &Tracks, into: &mut Tracking) -> Vec<Track> {
-        let track = |line: &TrackLine, found: Option<(Tracked, Weight)>| {
-            let (what, default) = found?;
-            Some(Track { what, weight: line.weight.unwrap_or(default) })
+    /// Whether the weights of what an instance tracks itself count.
+    pub fn weighing(&self, instance: &Instance) -> Weighing {
+        let group = self.group_of(&instance.name);
+        match group {
+            _ if instance.priority.is_owner() => Weighing::Owner,
+            Some(group) if !group.tracking_weight => Weighing::Group,
+            _ => Weighing::Counts,
+        }
+    }
+
+    /// The weight of what a line tracks, as if weights counted; `None`: there is no such thing, or it changes nothing.
+    pub fn weight(&self, kind: TrackKind, line: &TrackLine) -> Option<Weight> {
+        let default = match kind {
+            TrackKind::Script => self.scripts.iter().find(|script| script.name == line.name)?.weight,
+            TrackKind::Interface => Weight::default(),
+            TrackKind::File => self.files.iter().find(|file| file.name == line.name)?.weight,
+            TrackKind::Process => self.processes.iter().find(|process| process.name == line.name)?.weight,
+            TrackKind::Arbiter => self.arbiters.iter().find(|arbiter| arbiter.name == line.name)?.weight()?,
         };
-        let scripts = tracks.scripts.iter().filter_map(|line| {
-            let script = self.scripts.iter().find(|script| script.name == line.name)?;
-            track(line, Some((Tracked::Script(place(&mut into.scripts, script)), script.weight)))
-        });
-        let mut found: Vec<Track> = scripts.collect();
-        found.extend(tracks.interfaces.iter().filter_map(|line| {
-            track(line, Some((Tracked::Interface(line.name.clone()), Weight::default())))
-        }));
-        found.extend(tracks.files.iter().filter_map(|line| {
-            let file = self.files.iter().find(|file| file.name == line.name)?;
-            track(line, Some((Tracked::File(place(&mut into.files, file)), file.weight)))
-        }));
-        found.extend(tracks.processes.iter().filter_map(|line| {
-            let process = self.processes.iter().find(|process| process.name == line.name)?;
-            track(line, Some((Tracked::Process(place(&mut into.processes, process)), process.weight)))
-        }));
-        found.extend(tracks.arbiters.iter().filter_map(|line| {
-            let arbiter = self.arbiters.iter().find(|arbiter| arbiter.name == line.name)?;
-            let at = place(&mut into.arbiters, arbiter);
-            // One that is only asked changes nothing.
-            track(line, Some((Tracked::Arbiter(at), arbiter.weight()?)))
-        }));
+        Some(line.weight.unwrap_or(default))
+    }
+
+    fn tracks(&self, tracks: &Tracks, weighing: Weighing, into: &mut Tracking) -> Vec<Track> {
+        let mut found = Vec::new();
+        for kind in TrackKind::ALL {
+            for line in tracks.of(kind) {
+                let weight = self.weight(kind, line).and_then(|weight| weighing.of(kind, weight));
+                // An arbiter that changes nothing is asked all the same.
+                if (weight.is_some() || kind == TrackKind::Arbiter)
+                    && let Some(what) = self.tracked(kind, &line.name, into)
+                {
+                    found.extend(weight.map(|weight| Track { what, weight }));
+                }
+            }
+        }
         found
+    }
+
+    /// Something tracked, which is watched from now on.
+    fn tracked(&self, kind: TrackKind, name: &str, into: &mut Tracking) -> Option<Tracked> {
+        Some(match kind {
+            TrackKind::Script => {
+                let script = self.scripts.iter().find(|script| script.name == name)?;
+                Tracked::Script(place(&mut into.scripts, script))
+            }
+            TrackKind::Interface => Tracked::Interface(name.to_owned()),
+            TrackKind::File => {
+                let file = self.files.iter().find(|file| file.name == name)?;
+                Tracked::File(place(&mut into.files, file))
+            }
+            TrackKind::Process => {
+                let process = self.processes.iter().find(|process| process.name == name)?;
+                Tracked::Process(place(&mut into.processes, process))
+            }
+            TrackKind::Arbiter => {
+                let arbiter = self.arbiters.iter().find(|arbiter| arbiter.name == name)?;
+                Tracked::Arbiter(place(&mut into.arbiters, arbiter))
+            }
+        })
     }
 }
 

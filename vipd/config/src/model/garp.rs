@@ -15,9 +15,11 @@ pub struct Garp {
     pub master_refresh: Option<Duration>,
     /// `garp_master_refresh_repeat`: as `master_repeat`, of a refresh burst. 1 unless given.
     pub master_refresh_repeat: u8,
-    /// `garp_lower_prio_delay`: as `master_delay`, after an advert of lower priority was heard. `master_delay` unless given.
+    /// `garp_lower_prio_delay`: as `master_delay`, after an advert of lower priority was heard. `vrrp_garp_master_delay` unless given,
+    /// none with `vrrp_strict`.
     pub lower_prio_delay: Option<Duration>,
-    /// `garp_lower_prio_repeat`: as `master_repeat`, after an advert of lower priority was heard. `master_repeat` unless given.
+    /// `garp_lower_prio_repeat`: as `master_repeat`, after an advert of lower priority was heard; 0: no packet. `vrrp_garp_master_repeat`
+    /// unless given, 0 with `vrrp_strict`.
     pub lower_prio_repeat: u8,
     /// `vrrp_garp_interval`: between two gratuitous ARPs on an interface, in microseconds up to 1,000 s; zero: no pacing, which
     /// is the default.

@@ -15,6 +15,8 @@ pub mod listen;
 pub mod mail;
 pub mod notify;
 pub mod route;
+pub mod startup;
 pub mod tracking;
+pub mod weighing;
 pub mod weight;
 pub mod xdp;

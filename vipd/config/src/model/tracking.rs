@@ -1,8 +1,8 @@
 //! What instances depend on besides their interfaces.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
-use super::{arbiter::Arbiter, command::Command, weight::Weight};
+use super::{arbiter::Arbiter, command::Command, weighing::TrackKind, weight::Weight};
 
 /// What is to be watched, and what each instance makes of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -114,7 +114,7 @@ pub enum Tracked {
     Interface(String),
 }
 
-/// What an instance or a sync group tracks, as its blocks name it.
+/// What an instance or a sync group tracks, as its blocks name it: each once, and never the own interface of the instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tracks {
     /// `track_script`: names of [`Script`]s.
@@ -127,6 +127,34 @@ pub struct Tracks {
     pub processes: Vec<TrackLine>,
     /// `track_arbiter`: names of [`Arbiter`]s.
     pub arbiters: Vec<TrackLine>,
+}
+
+impl Tracks {
+    /// Without what `other` tracks too.
+    pub fn without(&self, other: &Self) -> Self {
+        let rest = |own: &[TrackLine], other: &[TrackLine]| {
+            let names: HashSet<&str> = other.iter().map(|line| line.name.as_str()).collect();
+            own.iter().filter(|line| !names.contains(line.name.as_str())).cloned().collect()
+        };
+        Self {
+            scripts: rest(&self.scripts, &other.scripts),
+            interfaces: rest(&self.interfaces, &other.interfaces),
+            files: rest(&self.files, &other.files),
+            processes: rest(&self.processes, &other.processes),
+            arbiters: rest(&self.arbiters, &other.arbiters),
+        }
+    }
+
+    /// Those of a kind.
+    pub fn of(&self, kind: TrackKind) -> &[TrackLine] {
+        match kind {
+            TrackKind::Script => &self.scripts,
+            TrackKind::Interface => &self.interfaces,
+            TrackKind::File => &self.files,
+            TrackKind::Process => &self.processes,
+            TrackKind::Arbiter => &self.arbiters,
+        }
+    }
 }
 
 /// A line of a `track_*` block.

@@ -37,7 +37,7 @@ impl KeywordForm {
                     format!("is out of range: {} to {} s", seconds(*min_us), seconds(*max_us))
                 })?)
             }
-            Self::Unicast => Value::Address(words::unicast(text)?),
+            Self::Unicast | Self::Source => Value::Address(words::unicast(text)?),
             Self::Interface => Value::Text(words::interface(text)?),
             Self::Multicast(family) => Value::Address(words::multicast(text, *family)?),
             Self::Network => Value::Network(words::network(text)?),
@@ -82,7 +82,7 @@ pub fn wants(form: &KeywordForm) -> String {
         KeywordForm::Interface => {
             format!("1 to {} bytes without blank, `/` and `:`", words::INTERFACE_NAME_LEN_MAX)
         }
-        KeywordForm::Unicast => "a unicast address".to_owned(),
+        KeywordForm::Unicast | KeywordForm::Source => "a unicast address".to_owned(),
         KeywordForm::Multicast(Some(Family::V4)) => "an IPv4 address in 224.0.0.0/4".to_owned(),
         KeywordForm::Multicast(Some(Family::V6)) => "an IPv6 address in ff02::/16".to_owned(),
         KeywordForm::Multicast(None) => "an address in 224.0.0.0/4 or ff02::/16".to_owned(),

@@ -25,6 +25,9 @@ pub enum Arg {
     Either(&'static [(&'static str, &'static [Arg])], &'static [Arg]),
 }
 
+/// Names of instances.
+pub const INSTANCES: &[Arg] = &[Arg::Many(WordKind::Of("vrrp_instance"))];
+
 /// What one word is.
 #[derive(Debug)]
 pub enum WordKind {

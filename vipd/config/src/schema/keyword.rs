@@ -33,6 +33,11 @@ pub enum Support {
         reason: &'static str,
         takes: &'static [Arg],
     },
+    /// keepalived does it, vipd does not, and all else means the same without it: ignored with a warning. What to do instead.
+    Dropped {
+        instead: &'static str,
+        takes: &'static [Arg],
+    },
     /// Read by a grammar, and kept as it is.
     Grammar {
         takes: &'static [Arg],
@@ -99,6 +104,8 @@ pub enum KeywordForm {
     Interface,
     /// An address of either family.
     Unicast,
+    /// The same; a prefix length behind it is ignored, as keepalived does.
+    Source,
     /// `None`: of either family.
     Multicast(Option<Family>),
     /// `ADDR[/LEN]` or `default`.

@@ -6,6 +6,8 @@ pub mod command;
 pub mod form;
 pub mod grammar;
 pub mod keyword;
+pub mod mend;
+pub mod obsolete;
 mod rows;
 pub mod statement;
 pub mod table;

@@ -21,6 +21,17 @@ impl Expander<'_> {
             let hint = "names start with a letter; those with `_` are keepalived's own";
             return self.report.error_hint(Code::Definition, span, message, hint);
         }
+        if let Definition::Text(value) = &definition
+            && uses(value, name)
+        {
+            let span = self.whole(origin);
+            self.hide_value(span, origin);
+            let message = format!("`${name}` is defined by itself");
+            let hint = format!("write its value; of an environment variable it is `${{_ENV {name}}}`");
+            self.report.error_hint(Code::Definition, span, message, hint);
+            self.definitions.insert(name.to_owned(), Definition::Wrong);
+            return;
+        }
         self.definitions.insert(name.to_owned(), definition);
     }
 
@@ -36,7 +47,7 @@ impl Expander<'_> {
         let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
         match self.definitions.get(name)? {
             Definition::Body(body) => Some(Rc::clone(body)),
-            Definition::Text(_) => None,
+            Definition::Text(_) | Definition::Wrong => None,
         }
     }
 
@@ -66,6 +77,12 @@ impl Expander<'_> {
         let mut at = 0;
         while at < mapped.len() {
             let name = Name::read(mapped, at);
+            if let Some(name) =
+                name.as_ref().filter(|name| name.delimited && matches!(&*name.text, "_HASH" | "_BANG"))
+                && self.cut_comment(mapped, at, name.end, origin)
+            {
+                return true;
+            }
             let Some((end, value)) =
                 name.and_then(|name| Some((name.end, self.value(&name, mapped, at, origin)?)))
             else {
@@ -120,7 +137,8 @@ impl Expander<'_> {
                 }
                 Some(value.unwrap_or_default())
             }
-            (_, None) => None,
+            // Of what is wrong with it something is said already.
+            (_, None | Some(Definition::Wrong)) => None,
             (_, Some(Definition::Text(value))) => Some(value),
             (text, Some(Definition::Body(_))) => {
                 let span = self.span(mapped, at, name.end, origin);
@@ -150,6 +168,12 @@ impl Expander<'_> {
             }
         };
         Some(self.outside.random(min, max).to_string())
+    }
+
+    /// Whether a line has a name that is defined wrongly.
+    pub(super) fn has_wrong(&self, mapped: &MappedLine) -> bool {
+        let is_wrong = |name: &Name| matches!(self.definitions.get(&name.text), Some(Definition::Wrong));
+        (0..mapped.len()).any(|at| Name::read(mapped, at).as_ref().is_some_and(is_wrong))
     }
 
     /// Names that nobody has defined, and the columns that they stand in.
@@ -209,6 +233,12 @@ impl Name {
         let delimited = mapped.char(end).is_none_or(|c| c.is_whitespace() || c == ',');
         (!text.is_empty()).then_some(Self { text, arguments: Vec::new(), end, delimited })
     }
+}
+
+/// Whether a value has the name in it.
+fn uses(value: &str, name: &str) -> bool {
+    let value = MappedLine::written(value);
+    (0..value.len()).any(|at| Name::read(&value, at).is_some_and(|read| read.delimited && read.text == name))
 }
 
 pub fn is_name(text: &str) -> bool {

@@ -24,8 +24,17 @@ pub struct Expander<'e> {
     pub characters: usize,
     /// Lines, files and values of generators, whether or not a line came of them.
     pub steps: usize,
-    /// There was more than there may be.
+    /// There was more than there may be, or what is no configuration at all.
     pub exhausted: bool,
+    pub told: Told,
+}
+
+/// What is said once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
+    pub template: bool,
+    pub comment: bool,
+    pub sign: bool,
 }
 
 /// Where a line comes from.
@@ -43,6 +52,8 @@ pub enum Definition {
     Text(String),
     /// Lines to be read where the name stands alone.
     Body(Rc<[BodyLine]>),
+    /// It cannot be replaced, and something is said of it already.
+    Wrong,
 }
 
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 mod checks;
 mod define;
 mod expander;
+mod foreign;
 mod generate;
 mod include;
 mod outside;
@@ -21,8 +22,8 @@ use crate::syntax::{
 use checks::Checks;
 pub use checks::is_check as is_include_check;
 use define::{blank_before_equals, continues, definition, without_backslash};
-use expander::{BodyLine, Definition, Expander, Origin, REPLACEMENTS_MAX};
-pub use outside::{Nothing, Outside};
+use expander::{BodyLine, Definition, Expander, Origin, REPLACEMENTS_MAX, Told};
+pub use outside::{Interface, Nothing, Outside};
 use source_map::MappedLine;
 
 /// All logical lines of the file at `path`, whose text is `text`, and of what it includes.
@@ -38,6 +39,7 @@ pub fn expand(path: &Path, text: &str, outside: &dyn Outside, report: &mut Repor
         characters: 0,
         steps: 0,
         exhausted: false,
+        told: Told::default(),
     };
     expander.file(path, text, None);
     // What is wrong with a part of a file says nothing.
@@ -138,12 +140,16 @@ impl Expander<'_> {
             return;
         }
         self.characters += mapped.len();
+        let (becomes, is_written) = (mapped.text().trim_end().to_owned(), mapped.is_written());
+        let line = self.place(origin, (!is_written).then_some(becomes));
+        let Some(mapped) = self.without_foreign(mapped, line) else { return };
+        if self.has_wrong(&mapped) {
+            self.report.silence(line);
+        }
         let undefined = self.undefined(&mapped);
         let generator = generate::position(&mapped).map(|at| mapped.columns(at, at + 4));
         let (text, columns) = mapped.into_line();
         let text = text.trim_end().to_owned();
-        let becomes = (!columns.is_written()).then(|| text.clone());
-        let line = self.place(origin, becomes);
         if let Some((column, width)) = generator {
             let span = Span { line, column, width };
             let message = "a generator in the middle of a line is none";

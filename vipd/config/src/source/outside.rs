@@ -2,8 +2,18 @@
 
 use std::{
     io,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
+
+/// An interface of the machine that a configuration is read on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// Why no VIP can be on it, as the rest of a sentence about it; `None`: one can.
+    pub obstacle: Option<String>,
+    /// Its addresses with the lengths of their prefixes.
+    pub addresses: Vec<(IpAddr, u8)>,
+}
 
 pub trait Outside {
     /// What `@id` is compared with.
@@ -23,6 +33,14 @@ pub trait Outside {
     }
     /// The file that is run for the first word of a command.
     fn program(&self, _word: &str) -> Option<PathBuf> {
+        None
+    }
+    /// Whether the first word of a command names a file that is not there, or cannot be run.
+    fn lacks_program(&self, _word: &str) -> bool {
+        false
+    }
+    /// An interface of the machine; `None`: there is none of that name, or nobody can say.
+    fn interface(&self, _name: &str) -> Option<Interface> {
         None
     }
     /// The first directory, link or file on the way to a file that others than root may change, and how they may.

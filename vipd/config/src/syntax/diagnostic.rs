@@ -27,7 +27,8 @@ pub struct Diagnostic {
     pub hint: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The file cannot be run.
     Error,
@@ -80,6 +81,8 @@ pub enum Code {
     Definition,
     /// A `$NAME` that nobody has defined.
     UndefinedName,
+    /// What another program should have replaced, or run.
+    Template,
     /// A `~SEQ` or `~LST` that generates nothing.
     Generator,
     /// More lines than anybody could mean.
@@ -158,6 +161,7 @@ impl Code {
             Self::Include => "include",
             Self::Definition => "definition",
             Self::UndefinedName => "undefined-name",
+            Self::Template => "template",
             Self::Generator => "generator",
             Self::TooManyLines => "too-many-lines",
             Self::UnknownKeyword => "unknown-keyword",

@@ -31,6 +31,11 @@ impl LexedLine {
             let start = self.at;
             match c {
                 _ if self.after_command_keyword() && !matches!(c, '{' | '}') => self.shell_words(report),
+                '{' if self.template_len() > 0 => {
+                    self.at += self.template_len();
+                    let text = self.chars[start..self.at].iter().collect();
+                    self.push(text, start, report);
+                }
                 '{' | '}' => {
                     self.at += 1;
                     self.end_statement(items);
@@ -111,6 +116,16 @@ impl LexedLine {
         self.push(text, start, report);
     }
 
+    /// Length of a template `{{ X }}` that starts here, of which `source` has told; 0: there is none.
+    fn template_len(&self) -> usize {
+        let rest = self.chars.get(self.at..).unwrap_or_default();
+        if !rest.starts_with(&['{', '{']) {
+            return 0;
+        }
+        let rest = &rest[..rest.len().min(TEMPLATE_LEN_MAX)];
+        rest.windows(2).position(|pair| pair == ['}', '}']).map_or(0, |end| end + 2)
+    }
+
     /// Length of the name in a `${NAME}` that starts here; 0: there is none.
     fn name_len(&self) -> usize {
         let name = self.chars.get(self.at + 2..).unwrap_or_default();
@@ -146,3 +161,6 @@ impl LexedLine {
         Span { line: self.id, column, width }
     }
 }
+
+/// Longer ones are read as braces.
+const TEMPLATE_LEN_MAX: usize = 200;

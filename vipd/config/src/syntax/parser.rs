@@ -8,7 +8,10 @@ use super::{
     report::Report,
     span::{Item, Span, Word},
 };
-use crate::schema::{keyword::Block, table};
+use crate::schema::{
+    keyword::{Block, Inside, KeywordForm, Support},
+    table,
+};
 
 /// A statement and, where braces follow it, the statements inside.
 #[derive(Debug)]
@@ -68,6 +71,8 @@ struct OpenBlock {
     children: Vec<SyntaxNode>,
     /// `None`: nothing is known about the keywords inside.
     inside: Option<Block>,
+    /// It holds lines, not statements.
+    lines: bool,
 }
 
 impl Parser<'_> {
@@ -85,6 +90,10 @@ impl Parser<'_> {
         let misses_brace = !opens
             && self.inside().and_then(|block| table::find(block, &first.text)).is_some_and(|k| k.block);
         let inside = self.block_of(&first.text);
+        if misses_brace && self.is_nameless(&first.text) && words.len() > 1 {
+            self.line_in_head(words, &first);
+            return false;
+        }
         let node = SyntaxNode { words, block: None, unsupported: false };
         if misses_brace {
             self.report.error_hint(
@@ -93,7 +102,8 @@ impl Parser<'_> {
                 format!("{name} lacks its `{{`"),
                 "put `{` at the end of the line",
             );
-            self.open.push(OpenBlock { node, at: first.span, children: Vec::new(), inside });
+            let lines = self.holds_lines(&first.text);
+            self.open.push(OpenBlock { node, at: first.span, children: Vec::new(), inside, lines });
         } else {
             self.push(node);
         }
@@ -106,19 +116,56 @@ impl Parser<'_> {
             let hint = "put the keyword of the block before it, or remove it";
             self.report.error_hint(Code::StrayBrace, brace, "stray `{`: no keyword stands before it", hint);
             let node = SyntaxNode { words: Vec::new(), block: None, unsupported: true };
-            self.open.push(OpenBlock { node, at: brace, children: Vec::new(), inside: None });
+            self.open.push(OpenBlock { node, at: brace, children: Vec::new(), inside: None, lines: false });
             return;
         };
         let first = node.words.first();
         let inside = first.filter(|_| !node.unsupported).and_then(|word| self.block_of(&word.text));
         let at = first.map_or(brace, |word| word.span);
-        self.open.push(OpenBlock { node, at, children: Vec::new(), inside });
+        let lines = first.is_some_and(|word| self.holds_lines(&word.text));
+        self.open.push(OpenBlock { node, at, children: Vec::new(), inside, lines });
+    }
+
+    /// A block that takes no name, with what belongs into it on the line of its keyword: as in `track_interface eth0`.
+    fn line_in_head(&mut self, words: Vec<Word>, first: &Word) {
+        let keyword = self.report.quote(first);
+        let shown: Vec<String> = words[1..].iter().map(|word| self.report.bare(word)).collect();
+        let message = format!("{keyword} is a block: `{}` does not stand on its line", shown.join(" "));
+        let hint = format!(
+            "write `{} {{`, then `{}`, then `}}`, each on a line of its own",
+            self.report.bare(first),
+            shown.join(" ")
+        );
+        let at = words.get(1).map_or(first.span, |word| word.span);
+        self.report.error_hint(Code::MissingBrace, at, message, hint);
+        // All that is wrong with the line comes of it.
+        self.report.silence(at.line);
+        let line = SyntaxNode { words: words[1..].to_vec(), block: None, unsupported: false };
+        self.push(SyntaxNode { words: vec![first.clone()], block: Some(vec![line]), unsupported: false });
     }
 
     fn close_brace(&mut self, brace: Span) {
+        self.close_inner(brace);
         if !self.close_one() {
             let hint = "remove it, or add the `{` that it ends";
             self.report.error_hint(Code::StrayBrace, brace, "stray `}`: no block is open here", hint);
+        }
+    }
+
+    /// A `}` that stands below the keyword of an outer block, and left of the block that is open: where one is missing, it is the
+    /// inner one's.
+    fn close_inner(&mut self, brace: Span) {
+        let [outer @ .., inner] = &self.open[..] else { return };
+        let below = |open: &OpenBlock| open.at.column == brace.column && open.at.line != brace.line;
+        let Some(closed) = outer.iter().rposition(below) else { return };
+        if self.unclosed == 0 || inner.at.column <= brace.column || inner.at.line == brace.line {
+            return;
+        }
+        let title = title(&outer[closed].node.words, self.report);
+        let when = format!("before the `}}` of {title} on line {}", self.report.number(brace));
+        self.report_unclosed(closed + 1, &when);
+        while self.open.len() > closed + 1 {
+            self.close_one();
         }
     }
 
@@ -166,9 +213,14 @@ impl Parser<'_> {
     /// A keyword of the block around this one and not of this one, where a `}` is missing somewhere.
     fn ends_block(&self, first: &Word) -> bool {
         let [.., around, open] = &self.open[..] else { return false };
-        let (Some(around), Some(inside)) = (around.inside, open.inside) else { return false };
+        let Some(around) = around.inside else { return false };
         let is_here = |block| table::find(block, &first.text).is_some();
-        self.unclosed > 0 && !table::rows(inside).is_empty() && !is_here(inside) && is_here(around)
+        let may_hold = match open.inside {
+            _ if open.lines => false,
+            Some(inside) => table::rows(inside).is_empty() || is_here(inside),
+            None => true,
+        };
+        self.unclosed > 0 && !may_hold && is_here(around)
     }
 
     fn push(&mut self, node: SyntaxNode) {
@@ -185,6 +237,26 @@ impl Parser<'_> {
     /// The block being read, if its keywords are known.
     fn inside(&self) -> Option<Block> {
         self.open.last().map_or(Some(Block::Root), |open| open.inside)
+    }
+
+    /// Whether the block of a keyword takes no name.
+    fn is_nameless(&self, keyword: &str) -> bool {
+        let row = self.inside().and_then(|block| table::find(block, keyword));
+        row.is_some_and(|row| match &row.status {
+            Support::Supported(KeywordForm::Block(block)) => *block != Block::Instance,
+            Support::Grammar { takes, .. } => takes.is_empty(),
+            _ => false,
+        })
+    }
+
+    /// Whether the block of a keyword holds lines.
+    fn holds_lines(&self, keyword: &str) -> bool {
+        let row = self.inside().and_then(|block| table::find(block, keyword));
+        row.is_some_and(|row| match &row.status {
+            Support::Supported(KeywordForm::Block(block)) => table::rows(*block).is_empty(),
+            Support::Grammar { inside: Inside::Lines(_) | Inside::LinesOf(_), .. } => true,
+            _ => false,
+        })
     }
 
     fn block_of(&self, keyword: &str) -> Option<Block> {

@@ -3,7 +3,10 @@
 //! Passwords are masked here and nowhere else: words of the file enter a message through [`Report::quote`], and a shown line
 //! through [`Report::finish`]. What is wrong before there are words (`expand`) enters by [`fit`]: names, paths and numbers.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use super::{
     diagnostic::{Code, Diagnostic, Severity},
@@ -21,6 +24,10 @@ pub struct Report {
     findings: Vec<Reported>,
     /// By severity.
     found: [usize; 3],
+    /// What is read is ignored: what is wrong with it is no error. How often it was said.
+    ignored: usize,
+    /// Logical lines of which all is said.
+    silent: BTreeSet<u32>,
     /// Where the first is of those that are not kept, and how many they are.
     more: Option<(Span, usize)>,
 }
@@ -154,6 +161,11 @@ impl Report {
         format!("`{keyword} {}`", self.bare(name))
     }
 
+    /// Another text in the place of a word, fit for a message.
+    pub fn bare_as(&self, word: &Word, text: &str) -> String {
+        self.bare(&Word { text: text.to_owned(), span: word.span })
+    }
+
     /// A word of the file fit for a message.
     pub fn bare(&self, word: &Word) -> String {
         let end = word.span.column + word.span.width;
@@ -203,6 +215,26 @@ impl Report {
         *from = column.min(*from);
     }
 
+    /// From here on, or no longer: what is read is ignored, so that errors in it are warnings.
+    pub fn ignored(&mut self, is_ignored: bool) {
+        self.ignored = if is_ignored { self.ignored + 1 } else { self.ignored.saturating_sub(1) };
+    }
+
+    /// Whether what is read is ignored.
+    pub fn is_ignored(&self) -> bool {
+        self.ignored > 0
+    }
+
+    /// Nothing more is to be said of a logical line.
+    pub fn silence(&mut self, line: u32) {
+        self.silent.insert(line);
+    }
+
+    /// Whether nothing more is to be said of a logical line.
+    pub fn is_silent(&self, line: u32) -> bool {
+        self.silent.contains(&line)
+    }
+
     pub fn has_errors(&self) -> bool {
         self.findings.iter().any(|finding| finding.severity == Severity::Error)
     }
@@ -224,6 +256,10 @@ impl Report {
     }
 
     fn add(&mut self, severity: Severity, code: Code, span: Span, message: String, hint: Option<String>) {
+        if self.silent.contains(&span.line) {
+            return;
+        }
+        let severity = if self.ignored > 0 { severity.max(Severity::Warning) } else { severity };
         // Each severity by itself: a thousand warnings must not hide an error.
         let found = &mut self.found[severity as usize];
         *found += 1;

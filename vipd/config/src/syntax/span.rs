@@ -51,11 +51,6 @@ pub struct Run {
 pub struct Columns(pub Vec<Run>);
 
 impl Columns {
-    /// Every character is where it was written, though some before it may be gone.
-    pub fn is_written(&self) -> bool {
-        self.0.len() <= 1 && self.0.iter().all(|run| run.width.is_none())
-    }
-
     /// The column and the width of what was written for the characters from `from` up to `to`, counted from 0.
     pub fn span(&self, from: u32, to: u32) -> (u32, u32) {
         let (first, _) = self.of(from);

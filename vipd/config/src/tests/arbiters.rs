@@ -246,7 +246,8 @@ fn an_arbiter_that_is_too_slow_is_told_of() {
     assert_eq!(findings(&text), [""; 0]);
     let found = findings(&(text + group));
     assert!(
-        found[0].contains("a backup of VI_2 takes over after 2.609 to 3.609 s") && found.len() == 1,
+        found[0].contains("a backup of VI_2 takes over after 2.609 to 3.609 s")
+            && found[1..] == ["7:1: warning: the sync group tracks `gw` too: this line is ignored"],
         "{found:?}"
     );
     // Only what has them give up the addresses has to be fast.

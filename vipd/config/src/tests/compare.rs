@@ -30,12 +30,10 @@ const LEADS: &[(&str, usize)] = &[
     ("vrrp_version", 2),
     // Other keywords take their value from these.
     ("vrrp_min_garp", 4),
-    ("garp_master_delay", 2),
-    ("garp_master_repeat", 2),
     ("vrrp_garp_master_delay", 2),
     ("vrrp_garp_master_repeat", 2),
-    ("vrrp_strict", 2),
-    ("strict_mode", 2),
+    ("vrrp_strict", 4),
+    ("strict_mode", 4),
     // What a line begins with: it is another line.
     ("Route to", 2),
     ("Rule not", 2),

@@ -111,7 +111,7 @@ fn lines_become_what_keepalived_makes_of_them() {
         ("$I= \\\n i $N\n$O= \\\n $N=1 \\\n $I \\\n $N=2 \\\n $I\n$O", &["i 1", "i 2"]),
         ("$A=1\n$A=2\nx $A", &["x 2"]),
         // keepalived's own.
-        ("x ${_INSTANCE} $_PWD ${_HASH}1 ${_BANG} \"${_HASH}\"", &["x lb01 /etc/. #1 ! \"#\""]),
+        ("x ${_INSTANCE} $_PWD \"${_HASH}1 ${_BANG}\"", &["x lb01 /etc/. \"#1 !\""]),
         ("x ${_RANDOM 4 8} ${_ENV VIP}", &["x 6 10.9.9.9"]),
         // Generators.
         ("~SEQ(i, 3) 10.0.0.${i}", &["10.0.0.1", "10.0.0.2", "10.0.0.3"]),
@@ -207,7 +207,8 @@ fn what_is_wrong_with_them() {
         ),
         ("$1=x", &["2:1: error: `$1` cannot be defined"]),
         ("$_PWD=x", &["2:1: error: `$_PWD` cannot be defined"]),
-        ("$A=${A}\npriority $A", &["3:1: error: the definitions on this line do not come to an end"]),
+        ("$A=${A}\npriority $A", &["2:1: error: `$A` is defined by itself"]),
+        ("$A=$B\n$B=$A\npriority $A", &["4:1: error: the definitions on this line do not come to an end"]),
         ("$A= \\\n$A\n$A", &["3:1: error: definitions and generators are nested deeper than 64"]),
         (
             "$B= \\\nx\npriority $B",
@@ -216,7 +217,7 @@ fn what_is_wrong_with_them() {
                 "4:1: error: `priority` needs a value",
             ],
         ),
-        ("$A=~SEQ(i,1) $A\n$A", &["3:1: error: definitions and generators are nested deeper than 64"]),
+        ("$A=~SEQ(i,1) $A\n$A", &["2:1: error: `$A` is defined by itself"]),
         ("$A = 3", &["2:4: error: a blank before the `=` of a definition"]),
         (
             "priority $_INSTANCE/",
@@ -352,6 +353,27 @@ fn names_that_do_not_end_are_read_in_no_time() {
     };
     let (all, plain) = (spent(&text), spent(&text.replace("${${", "abcd")));
     assert!(all < 20 * plain, "{all:?} against {plain:?}");
+}
+
+/// keepalived 2.2.7 reads what follows as a comment: files are switched by it.
+#[test]
+fn a_definition_may_start_a_comment() {
+    let comment = "a comment starts here: the rest of this line, and of others like it, is not read";
+    let text = format!(
+        "$OFF=${{_HASH}}\n$OFF what is off\n{}",
+        with("${OFF} priority 1000\n  $OFF }\npriority 90 $OFF 80")
+    );
+    assert_eq!(findings(&text), [format!("2:1: warning: {comment}")]);
+    assert_eq!(parse(&text).unwrap().config.instances[0].priority.get(), 90);
+    // Within a word it is what the manual page says.
+    let text = "global_defs {\nrouter_id a${_HASH}b\n}\n".to_owned() + &with("");
+    let within = "within a word this is a character; keepalived 2.2 starts a comment here";
+    assert_eq!(findings(&text), [format!("2:12: warning: {within}")]);
+    assert_eq!(parse(&text).unwrap().config.router_id.as_deref(), Some("a#b"));
+    // In quotes it is one for both.
+    let text = "global_defs {\nrouter_id \"${_HASH}b\"\n}\n".to_owned() + &with("");
+    assert_eq!(parse(&text).unwrap().config.router_id.as_deref(), Some("#b"));
+    assert_eq!(findings(&text), [""; 0]);
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn every_value_has_its_place() {
     };
     assert_eq!(line("priority"), "priority 7 # k.conf:6");
     assert_eq!(line("version"), "version 2 # k.conf:2, vrrp_version");
-    assert_eq!(line("garp_lower_prio_delay"), "garp_lower_prio_delay 2 # k.conf:12, garp_master_delay");
+    assert_eq!(line("garp_lower_prio_delay"), "garp_lower_prio_delay 5 # default");
     assert_eq!(line("garp_master_delay"), "garp_master_delay 2 # k.conf:12");
     assert_eq!(line("advert_int"), "advert_int 1 # default");
     assert_eq!(line("auth_pass"), "auth_pass **** # k.conf:9");

@@ -190,7 +190,9 @@ fn each_names_the_fix() {
         (
             "an address twice",
             with("") + &with("").replace("VI_1", "VI_2").replace("51", "52"),
-            &["14:1: error: address 10.0.0.3 is on line 6 already; remove one, on every router of the group"],
+            &[
+                "14:1: error: address 10.0.0.3 is on line 6 already; an address has one owner, and two instances may have two: remove one, on every router of the group",
+            ],
         ),
         (
             "a password too long",

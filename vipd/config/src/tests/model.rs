@@ -157,9 +157,10 @@ fn keywords_change_what_they_should() {
         ("", "advert_int 255", |i| i.advert_interval = Duration::from_secs(255)),
         ("", "nopreempt", |i| i.preempt = false),
         ("", "preempt_delay 2.5", |i| i.preempt_delay = Duration::from_millis(2500)),
-        ("", "garp_master_delay 0", |i| (i.garp.master_delay, i.garp.lower_prio_delay) = (None, None)),
+        ("", "garp_master_delay 0", |i| i.garp.master_delay = None),
+        ("vrrp_garp_master_delay 0", "", |i| (i.garp.master_delay, i.garp.lower_prio_delay) = (None, None)),
         ("", "garp_master_repeat 2\ngarp_lower_prio_repeat 0", |i| {
-            (i.garp.master_repeat, i.garp.lower_prio_repeat) = (2, 1);
+            (i.garp.master_repeat, i.garp.lower_prio_repeat) = (2, 0);
         }),
         ("", "garp_lower_prio_delay 9", |i| i.garp.lower_prio_delay = Some(Duration::from_secs(9))),
         ("", "garp_master_refresh 60\ngarp_master_refresh_repeat 2", |i| {
@@ -177,7 +178,7 @@ fn keywords_change_what_they_should() {
         ("vrrp_garp_interval 0", "", |_| {}),
         ("vrrp_gna_interval 0.5", "", |i| i.garp.gna_interval = Duration::from_millis(500)),
         ("vrrp_garp_master_repeat 3", "garp_master_repeat 4", |i| {
-            (i.garp.master_repeat, i.garp.lower_prio_repeat) = (4, 4);
+            (i.garp.master_repeat, i.garp.lower_prio_repeat) = (4, 3);
         }),
         ("vrrp_mcast_group4 224.0.0.99", "", |i| i.group = "224.0.0.99".parse().unwrap()),
         ("vrrp_down_timer_adverts 5", "", |i| i.down_timer_adverts = 5),
@@ -195,8 +196,8 @@ fn keywords_change_what_they_should() {
             (i.version, i.checksum) = (Version::V3, ChecksumForm::PseudoHeader);
             i.advert_interval = Duration::from_millis(40_950);
         }),
-        ("", "virtual_ipaddress_excluded {\n10.0.1.0/24 dev eth0\n10.0.1.9\n}", |i| {
-            i.excluded = vec![vip("10.0.1.0", 24), vip("10.0.1.9", 32)];
+        ("", "virtual_ipaddress_excluded {\n10.0.1.1/24 dev eth0\n10.0.1.9\n}", |i| {
+            i.excluded = vec![vip("10.0.1.1", 24), vip("10.0.1.9", 32)];
         }),
         ("", "authentication {\nauth_type PASS\nauth_pass \"a b#c{$d\"\n}", |i| {
             i.auth = Auth::Pass(*b"a b#c{$d")

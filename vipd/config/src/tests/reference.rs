@@ -15,17 +15,21 @@ const HEAD: &str = "\
 Made from the keyword table by `VIPD_WRITE_DOCS=1 cargo test -p vipd-config --lib reference`; a test compares. The language itself (comments,
 includes, conditions, definitions, generators) is keepalived's; [configure.md](../operate/configure.md#the-language) has the exceptions.
 
-What is marked *no effect* is read, checked and mentioned, and changes nothing. What has *no engine yet* is read and checked as well,
-and refused, by line and column, with the advice given here; `--allow-unsupported` makes that a warning and ignores it. What is *not yet*
-or *not* supported is always refused. Nothing is passed over in silence.
+What is marked *no effect* is read, checked and mentioned, and changes nothing. What is *ignored with a warning* keepalived does and vipd
+does not; the warning says what to use instead. What has *no engine yet* is read and refused, by line and column, with the advice given
+here; `--allow-unsupported` makes that a warning and ignores it, `--allow-unsupported=KEYWORD,...` only what it names. Mistakes within what
+is ignored are warnings. What is *not yet* or *not* supported is always refused. Nothing is passed over in silence.
 
 ## What differs from keepalived
 
-- An unknown keyword, a word that is left over, a value out of range or a name that nothing bears is an error here. keepalived 2.2.7
-  logs it and runs with the rest, reads the block of an unknown keyword as part of the block around it, and drops the words after
-  `script COMMAND` unless they are in quotes.
+- An unknown keyword, a word that is left over behind a value, a value out of range or a name that nothing bears is an error here. keepalived
+  2.2.7 logs it and runs with the rest, reads the block of an unknown keyword as part of the block around it, and drops the words after
+  `script COMMAND` unless they are in quotes. A word behind a switch (`nopreempt 1`) is ignored with a warning, as there.
+- `lvs_id`, `nat_mask`, `net_mask` and `nb_get_retry`, which keepalived has dropped, are ignored with a warning wherever they stand.
 - `global_defs` counts wherever it stands. In keepalived it does not for the instances before it.
-- An address may stand once in a file. keepalived advertises it twice.
+- An address may stand once in a file: it has one owner, and the host's route to it leads to one interface. keepalived advertises it twice.
+- Two virtual routers of a family on one interface need different ids, unicast ones too. keepalived tells those of different peers apart.
+- `accept off` is off. keepalived 2.2.7 reads it as `accept`.
 - Without a prefix length an address is a host, as there; vipd puts none on an interface, so what only says how (`label`, `brd` and so
   on) has no effect. `ip address` does not list VIPs: `vipd status` does.
 - An advert is taken whatever addresses it lists, and those that differ are counted: `skip_check_adv_addr` has no effect.
@@ -57,6 +61,7 @@ fn document() -> String {
         };
         table(&mut text, "No engine yet", of(missing));
         section(&mut text, "No effect", of(|status| matches!(status, Support::NoEffect { .. })));
+        section(&mut text, "Ignored with a warning", of(|status| matches!(status, Support::Dropped { .. })));
         section(&mut text, "Not supported yet", of(|status| matches!(status, Support::NotYet(_))));
         section(&mut text, "Not supported", of(|status| matches!(status, Support::Refused(_))));
     }
@@ -113,8 +118,10 @@ fn table(text: &mut String, title: &str, keywords: impl Iterator<Item = &'static
 fn section(text: &mut String, title: &str, keywords: impl Iterator<Item = &'static Keyword>) {
     let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
     for keyword in keywords {
-        let (Support::NoEffect { reason, .. } | Support::NotYet(reason) | Support::Refused(reason)) =
-            &keyword.status
+        let (Support::NoEffect { reason, .. }
+        | Support::Dropped { instead: reason, .. }
+        | Support::NotYet(reason)
+        | Support::Refused(reason)) = &keyword.status
         else {
             continue;
         };

@@ -49,7 +49,8 @@ fn what_goes_beyond_the_rfcs_is_taken_back() {
             ignored("17:1", "`vmac_xmit_base`"),
         ]
     );
-    let plain = "state BACKUP\npriority 100\nuse_vmac\naccept off\nlower_prio_no_advert";
+    let plain = "state BACKUP\npriority 100\nuse_vmac\naccept off\nlower_prio_no_advert\n\
+                 garp_lower_prio_delay 0\ngarp_lower_prio_repeat 0";
     let without_line = |instance: Instance| Instance { line: 0, ..instance };
     assert_eq!(without_line(instance(&strict(lines))), without_line(instance(&with(plain))));
 }

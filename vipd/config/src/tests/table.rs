@@ -31,7 +31,10 @@ fn a_block_that_is_read_by_grammars_has_rows_with_grammars() {
     for block in ALL.iter().flat_map(|block| rows(*block)).filter_map(inside) {
         for keyword in rows(block) {
             assert!(
-                matches!(keyword.status, Support::Grammar { .. } | Support::NoEffect { .. }),
+                matches!(
+                    keyword.status,
+                    Support::Grammar { .. } | Support::NoEffect { .. } | Support::Dropped { .. }
+                ),
                 "{block:?}: {}",
                 keyword.name
             );
@@ -135,6 +138,7 @@ fn what_is_not_supported_is_never_silent() {
                 Support::NotYet(_) => (String::new(), "error", "is not supported yet"),
                 Support::Refused(_) => (String::new(), "error", "is not supported"),
                 Support::NoEffect { takes, .. } => (sample(takes), "notice", "has no effect"),
+                Support::Dropped { takes, .. } => (sample(takes), "warning", "is ignored"),
                 // Those of blocks without an engine are, with their blocks.
                 Support::Grammar { takes, engine: Engine::Missing(_) | Engine::Needed(_), .. } => {
                     (sample(takes), "error", "is not supported yet")
@@ -199,7 +203,7 @@ pub fn with_and_without() -> Vec<(Block, &'static str, String, String)> {
                     _,
                     KeywordForm::Whole { .. } | KeywordForm::Seconds { .. } | KeywordForm::Decimal { .. },
                 ) => "77",
-                (_, KeywordForm::Unicast | KeywordForm::Network) => "10.7.7.7",
+                (_, KeywordForm::Unicast | KeywordForm::Source | KeywordForm::Network) => "10.7.7.7",
                 (_, KeywordForm::Multicast(Some(Family::V6))) => "ff02::77",
                 (_, KeywordForm::Multicast(_)) => "224.7.7.7",
                 (_, KeywordForm::Interface) => "eth7",
@@ -243,6 +247,7 @@ fn global_keywords_mean_what_the_instances_mean() {
         let value = match form {
             KeywordForm::Choice(_) => "strict",
             KeywordForm::Flag => "on",
+            KeywordForm::Bare => "",
             KeywordForm::Whole { max: 3, .. } => "3",
             _ => "77",
         };
@@ -250,7 +255,13 @@ fn global_keywords_mean_what_the_instances_mean() {
             dress(keyword.name, &(format!("global_defs {{ {global} }}\n") + &with(own)))
         };
         let global = file(&format!("{} {value}", keyword.name), "");
-        let own = file("", &format!("{} {value}", own.name));
+        // As keepalived: after an advert of lower priority the global value counts.
+        let also = match own.name {
+            "garp_master_delay" => "\ngarp_lower_prio_delay 77",
+            "garp_master_repeat" => "\ngarp_lower_prio_repeat 77",
+            _ => "",
+        };
+        let own = file("", &format!("{} {value}{also}", own.name));
         let (global, own) = (parse(&global).unwrap().config, parse(&own).unwrap().config);
         assert_eq!(global, own, "{}", keyword.name);
         compared += 1;

@@ -46,6 +46,7 @@ pub fn status() -> Status {
         config_file: "/etc/vipd/vipd.conf".into(),
         config_id: None,
         allow_unsupported: false,
+        allow_unsupported_only: Vec::new(),
         uptime_ms: 93_600_000,
         real_time: true,
         drained: false,

@@ -44,6 +44,7 @@ use super::{
     messages::{End, EngineMessage, FenceRequest},
     reconcile::Installed,
     router::{Port, Router, spec_in_force},
+    timed_script::TimedScript,
 };
 use crate::{
     control::{PendingRequest, model::Status},
@@ -83,14 +84,19 @@ pub struct Ended {
     pub end: Result<End>,
     /// To be dropped when everything is removed.
     pub stops: Vec<oneshot::Sender<()>>,
+    /// `shutdown_script` of the configuration that was in force last.
+    pub shutdown: Option<TimedScript>,
     notifier: Notifier,
 }
 
+/// How a run has ended, who waits for the end, and what is run after it.
+pub type Finish = (Result<End>, Vec<oneshot::Sender<()>>, Option<TimedScript>);
+
 impl Ended {
     /// Tells those who are to know, and ends what was started for it.
-    pub async fn finish(self) -> (Result<End>, Vec<oneshot::Sender<()>>) {
+    pub async fn finish(self) -> Finish {
         self.notifier.finish().await;
-        (self.end, self.stops)
+        (self.end, self.stops, self.shutdown)
     }
 }
 
@@ -134,7 +140,9 @@ impl<'m> Control<'m> {
         while let Ok(notice) = self.sources.notices_rx.try_recv() {
             self.tell(notice);
         }
-        Ended { end, stops: self.stops, notifier: self.notifier }
+        let shutdown = &self.reload.config().startup.shutdown_script;
+        let shutdown = TimedScript::resolve("shutdown_script", shutdown.as_ref(), self.reload.accounts());
+        Ended { end, stops: self.stops, shutdown, notifier: self.notifier }
     }
 
     async fn serve(&mut self) -> Result<End> {
@@ -289,6 +297,11 @@ impl<'m> Control<'m> {
             DueChange::News(news) => {
                 let changed = self.tracking.take(news);
                 self.tell_results(changed).await;
+            }
+            DueChange::Begin => {
+                tracing::info!("the startup delay is over");
+                let results = self.tracking.begin();
+                self.tell_results(results).await;
             }
             DueChange::Link => {
                 while let Some(change) = self.tracking.take_held() {

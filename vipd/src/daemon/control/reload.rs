@@ -289,7 +289,8 @@ impl Reload {
 
     fn load(&self) -> Result<Loaded> {
         let loaded = self.source.load()?;
-        if loaded.config.instances.is_empty() {
+        // As keepalived a vipd may have nothing to do, but it does not come to that by an empty file.
+        if loaded.config.instances.is_empty() && !self.config.instances.is_empty() {
             bail!("{} has no vrrp_instance; `vipd stop` ends them all", self.source.path.display());
         }
         Ok(loaded)
@@ -476,7 +477,7 @@ async fn tell_engine(outcome: &mut Outcome, parts: &mut ReloadParts<'_>) {
     let routers = parts.installed.routers();
     let (reply, applied) = oneshot::channel();
     let apply = Apply {
-        routers: routers.iter().cloned().zip(parts.tracking.results().iter().copied()).collect(),
+        routers: routers.iter().cloned().zip(parts.tracking.results()).collect(),
         sockets: outcome.sockets.take(),
         attachments: parts.installed.attachment_modes().clone(),
         reply,

@@ -76,6 +76,7 @@ pub struct NodeIdentity {
     config_file: String,
     config_id: Option<String>,
     allow_unsupported: bool,
+    allow_unsupported_only: Vec<String>,
 }
 
 impl NodeIdentity {
@@ -88,7 +89,11 @@ impl NodeIdentity {
             router_id: router_id.map(str::to_owned),
             config_file: file.display().to_string(),
             config_id: source.config_id.clone(),
-            allow_unsupported: source.unsupported == Unsupported::Ignored,
+            allow_unsupported: source.unsupported != Unsupported::Refused,
+            allow_unsupported_only: match &source.unsupported {
+                Unsupported::Only(names) => names.iter().cloned().collect(),
+                Unsupported::Refused | Unsupported::Ignored => Vec::new(),
+            },
         }
     }
 }
@@ -115,6 +120,7 @@ pub fn merge(engine: EngineStatus, mut control: ControlStatus, node: NodeIdentit
         config_file: node.config_file,
         config_id: node.config_id,
         allow_unsupported: node.allow_unsupported,
+        allow_unsupported_only: node.allow_unsupported_only,
     }
 }
 

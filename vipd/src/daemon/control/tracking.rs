@@ -1,6 +1,6 @@
 //! What instances track, and the delays with which the main thread believes in changes of links.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use tokio::time::Instant;
 
@@ -16,6 +16,8 @@ use vipd_config::Config;
 pub struct TrackingResults {
     tracker: Tracker,
     delays: LinkDelays,
+    /// `vrrp_startup_delay`: until then no instance begins, but one that has inherited its lease.
+    begins_at: Option<Instant>,
 }
 
 /// The results that have changed, by the place of the instance in the configuration.
@@ -28,6 +30,8 @@ pub enum DueChange {
     News(News),
     /// A change of a link has been held back for long enough.
     Link,
+    /// The instances may begin.
+    Begin,
 }
 
 impl TrackingResults {
@@ -39,8 +43,10 @@ impl TrackingResults {
         delays: LinkDelays,
         used: Vec<&str>,
         host: &Host,
+        begins_after: Duration,
     ) -> Self {
-        let mut tracking = Self { tracker: Tracker::start(config, accounts), delays };
+        let begins_at = (!begins_after.is_zero()).then(|| Instant::now() + begins_after);
+        let mut tracking = Self { tracker: Tracker::start(config, accounts), delays, begins_at };
         let tracked = tracking.interfaces();
         let tracked = tracked.iter().map(String::as_str);
         for name in tracked.chain(used) {
@@ -89,8 +95,23 @@ impl TrackingResults {
     }
 
     /// The result of each instance, in the order of the configuration.
-    pub fn results(&self) -> &[TrackingResult] {
-        self.tracker.results()
+    pub fn results(&self) -> Vec<TrackingResult> {
+        self.tracker.results().iter().map(|result| self.held(*result)).collect()
+    }
+
+    /// A result as the election is to know it: before the startup delay is over none is known.
+    fn held(&self, result: TrackingResult) -> TrackingResult {
+        TrackingResult { known: result.known && self.begins_at.is_none(), ..result }
+    }
+
+    fn all_held(&self, changed: ChangedResults) -> ChangedResults {
+        changed.into_iter().map(|(position, result)| (position, self.held(result))).collect()
+    }
+
+    /// The startup delay is over; returns the results that the election did not know.
+    pub fn begin(&mut self) -> ChangedResults {
+        self.begins_at = None;
+        self.results().into_iter().enumerate().collect()
     }
 
     /// What is next. May be dropped while it waits.
@@ -102,15 +123,24 @@ impl TrackingResults {
                 None => std::future::pending().await,
             }
         };
+        let begins_at = self.begins_at;
+        let begins = async {
+            match begins_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             Some(news) = self.tracker.next() => DueChange::News(news),
             () = held => DueChange::Link,
+            () = begins => DueChange::Begin,
         }
     }
 
     /// Takes note of what is tracked.
     pub fn take(&mut self, news: News) -> ChangedResults {
-        self.tracker.take(news)
+        let changed = self.tracker.take(news);
+        self.all_held(changed)
     }
 
     /// A change of a link as the others are to know it by now.
@@ -125,7 +155,8 @@ impl TrackingResults {
 
     /// A link has changed, for all who know of delays.
     pub fn link(&mut self, change: &LinkChange) -> ChangedResults {
-        self.tracker.link(change)
+        let changed = self.tracker.link(change);
+        self.all_held(changed)
     }
 
     /// Keyword, name and health of each tracked object with a block.

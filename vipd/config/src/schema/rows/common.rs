@@ -25,6 +25,11 @@ pub const fn no_effect(name: &'static str, takes: &'static [Arg], reason: &'stat
     row(name, false, Support::NoEffect { reason, takes })
 }
 
+/// Ignored with a warning, which says what to do instead.
+pub const fn dropped(name: &'static str, takes: &'static [Arg], instead: &'static str) -> Keyword {
+    row(name, false, Support::Dropped { instead, takes })
+}
+
 /// Without an engine.
 pub const fn later(name: &'static str, takes: &'static [Arg], advice: &'static str) -> Keyword {
     row(name, false, Support::Grammar { takes, inside: Inside::Nothing, engine: Engine::Missing(advice) })
@@ -147,7 +152,7 @@ pub const ACCOUNT: &[Arg] = &[One(Account), Opt(Account)];
 pub const OCTET: &[Arg] = &[One(Whole { min: 0, max: 255 })];
 pub const PORT: &[Arg] = &[One(Whole { min: 0, max: 65_535 })];
 pub const COUNT: &[Arg] = &[One(ANY)];
-pub const INSTANCES: &[Arg] = &[Many(Of("vrrp_instance"))];
+pub use crate::schema::grammar::INSTANCES;
 /// Seconds that nobody exceeds.
 pub const SECONDS: &[Arg] = &[One(WordKind::Seconds { min_us: 0, max_us: 1_000_000_000_000 })];
 /// Every whole number that keepalived stores.
@@ -179,7 +184,12 @@ pub const DAY_S: u32 = 86_400;
 
 pub const REMOVE: &str = "remove it, or stay with keepalived on this machine until vipd has it";
 pub const LVS: &str = "leave load balancing to a keepalived of its own, without vrrp_instance";
-pub const SCRIPT: &str = "remove it: vipd does not run it yet";
+pub const LVS_ONLY: &str =
+    "it is about load balancing, which vipd leaves to a keepalived without vrrp_instance";
+pub const SNMP: &str = "vipd has no SNMP: `--metrics-listen` serves the figures, `vipd status --json` and `vipd events` print them";
+pub const TRAPS: &str =
+    "vipd has no SNMP: `vipd events --follow --json` and notify scripts tell of every change";
+pub const DBUS: &str = "vipd has no D-Bus: `vipd events --follow --json` and notify scripts tell of every change, `vipd status --json` of the state";
 pub const STATIC: &str = "configure it with the system's network tools";
 pub const TRACK: &str = "remove it: vipd has no BFD yet";
 

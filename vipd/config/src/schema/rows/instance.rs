@@ -2,7 +2,7 @@
 
 use super::{
     common::*,
-    global::{EXTRA, NO_COMPARISON},
+    global::{EXTRA, NO_COMPARISON, ONE_MORE_ADVERT},
 };
 use crate::schema::{
     grammar::{
@@ -17,7 +17,7 @@ use crate::schema::{
 };
 
 use KeywordForm::{
-    Bare, Choice, Decimal, Flag, Interface, Multicast, NotFlag, Seconds, Text, Unicast, Vmac, Whole,
+    Bare, Choice, Decimal, Flag, Interface, Multicast, NotFlag, Seconds, Source, Text, Vmac, Whole,
 };
 
 pub const INSTANCE: &[Keyword] = &[
@@ -35,9 +35,9 @@ pub const INSTANCE: &[Keyword] = &[
     value("nopreempt", None, Bare),
     value("preempt", None, Bare),
     value("preempt_delay", Some("0"), Decimal { min_us: 0, max_us: 1_000_000_000 }),
-    value("mcast_src_ip", None, Unicast),
+    value("mcast_src_ip", None, Source),
     value("mcast_dst_ip", None, Multicast(None)),
-    value("unicast_src_ip", None, Unicast),
+    value("unicast_src_ip", None, Source),
     block("unicast_peer", Block::UnicastPeer),
     value("unicast_ttl", Some("255"), Whole { min: 0, max: 255 }),
     value("check_unicast_src", Some("on"), Flag).global("vrrp_check_unicast_src"),
@@ -56,10 +56,10 @@ pub const INSTANCE: &[Keyword] = &[
         .global("vrrp_garp_master_refresh_repeat"),
     value("garp_lower_prio_delay", None, Seconds { max_s: DAY_S })
         .global("vrrp_garp_lower_prio_delay")
-        .instead(&["garp_master_delay", "vrrp_garp_master_delay", "vrrp_min_garp"]),
+        .instead(&["vrrp_garp_master_delay", "vrrp_min_garp"]),
     value("garp_lower_prio_repeat", None, Whole { min: 0, max: 255 })
         .global("vrrp_garp_lower_prio_repeat")
-        .instead(&["garp_master_repeat", "vrrp_garp_master_repeat", "vrrp_min_garp"]),
+        .instead(&["vrrp_garp_master_repeat", "vrrp_min_garp"]),
     value("down_timer_adverts", Some("3"), Whole { min: 1, max: 100 }).global("vrrp_down_timer_adverts"),
     value("lower_prio_no_advert", Some("off"), Flag).global("vrrp_lower_prio_no_advert"),
     value("v3_checksum_as_v2", Some("off"), Flag).global("v3_checksum_as_v2"),
@@ -102,12 +102,12 @@ pub const INSTANCE: &[Keyword] = &[
     no_effect("skip_check_adv_addr", SWITCH, NO_COMPARISON),
     no_effect("timer_expired_backup", LATE, LATE_TIMER),
     no_effect("thread_timer_expired", LATE, LATE_TIMER),
-    later("higher_prio_send_advert", SWITCH, REMOVE),
+    no_effect("higher_prio_send_advert", SWITCH, ONE_MORE_ADVERT),
     later("owner_ignore_adverts", SWITCH, REMOVE),
     no_effect("kernel_rx_buf_size", COUNT, BUFFERS),
     needed("vrf", TEXT, NOTHING_INSIDE, REMOVE),
     no_effect("linkbeat_use_polling", NOTHING, NETLINK),
-    later("lvs_sync_daemon_interface", INTERFACE, LVS),
+    dropped("lvs_sync_daemon_interface", INTERFACE, LVS_ONLY),
     no_effect("native_ipv6", NOTHING, "keepalived ignores it too"),
     no_effect("promote_secondaries", NOTHING, NO_ADDRESS),
     no_effect(

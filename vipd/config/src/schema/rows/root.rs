@@ -32,7 +32,7 @@ pub const ROOT: &[Keyword] = &[
     later_block("linkbeat_interfaces", NOTHING, Lines(groups::LINKBEAT_LINE), REMOVE),
     no_effect("linkbeat_use_polling", NOTHING, NETLINK),
     needed("net_namespace", TEXT, NOTHING_INSIDE, "start vipd in the namespace, with `nsenter --net=`"),
-    later("net_namespace_ipvs", MAYBE_TEXT, LVS),
+    dropped("net_namespace_ipvs", MAYBE_TEXT, LVS_ONLY),
     no_effect("namespace_with_ipsets", NOTHING, NO_FIREWALL),
     does("instance", TEXT),
     no_effect("use_pid_dir", NOTHING, "vipd's pid is in its runtime directory, and where `--pid` says"),
