@@ -159,6 +159,13 @@ fn members(config: &Config, group: &SyncGroup) -> BTreeSet<Wire> {
 fn of_global(keyword: &str) -> Option<&'static str> {
     match keyword {
         "vrrp_rt_priority" | "metrics_listen" => Some("needs a restart"),
+        start
+            if start.starts_with("startup_")
+                || start == "vrrp_startup_delay"
+                || start == "vrrp_delay_after_boot" =>
+        {
+            Some("counts at the next start")
+        }
         "xdp_mode" => Some("the program is attached anew where its mode changes"),
         notifies
             if notifies.starts_with("notify")
