@@ -49,7 +49,7 @@ fn nothing_running_exits_3() -> Result<()> {
     let dir = Scratch::new("nothing")?;
     let missing = dir.0.join("missing");
     for dir in [&dir.0, &missing] {
-        for command in [&["status"][..], &["status", "--json"], &["stop"]] {
+        for command in [&["status"][..], &["status", "--json"], &["cluster"], &["stop"]] {
             let (code, out, err) = vipd(&[command, &["--runtime-dir", text(dir)]].concat())?;
             ensure!(code == 3, "{command:?}: {code}, {out}, {err}");
             ensure!(out.is_empty() && err.contains(text(dir)), "{command:?}: {out:?}, {err:?}");

@@ -56,7 +56,7 @@ fn a_bad_reload_changes_nothing_and_says_why() -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(6), "{output:?}");
     for words in [
-        "reload rejected; the running configuration is unchanged",
+        "reload rejected: 1 error; the running configuration is unchanged",
         "vipd.conf:7:2",
         "`pirority`",
         "did you mean `priority`?",

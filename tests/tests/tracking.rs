@@ -73,7 +73,7 @@ fn a_check_without_weight_is_a_fault() -> Result<()> {
     fs::remove_file(&flag)?;
     bed.wait("lb02", "MASTER")?;
     let status = bed.status("lb01")?;
-    ensure!(status["state"] == "FAULT" && status["reason"] == "vrrp_script chk failed", "{status}");
+    ensure!(status["state"] == "FAULT" && status["reason"] == "check chk failed (exit code 1)", "{status}");
     ensure!(adverts(&listener).iter().any(|heard| heard.from == LB01 && heard.priority == 0), "no goodbye");
     ensure!(bed.status("lb01")?["lease_remaining_ms"].is_null());
     Ok(())

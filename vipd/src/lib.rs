@@ -6,6 +6,7 @@ pub mod beside;
 pub mod capabilities;
 pub mod cleanup;
 pub mod cli;
+pub mod cluster;
 pub mod daemon;
 mod denial;
 pub mod detection;

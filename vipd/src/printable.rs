@@ -6,9 +6,14 @@ const KEPT: usize = 512;
 /// A text from another program for the log, an event or a terminal. Control characters are escaped, so that it forges no line and moves
 /// no cursor; a long text is cut.
 pub fn printable(text: &str) -> String {
+    printable_to(text, KEPT)
+}
+
+/// The same of at most so many characters.
+pub fn printable_to(text: &str, most: usize) -> String {
     let mut kept = String::new();
     for (n, character) in text.chars().enumerate() {
-        if n == KEPT {
+        if n == most {
             kept.push_str(" [...]");
             break;
         }

@@ -127,11 +127,12 @@ request_rows! {
     "hand_over": Request::HandOver { .. } => Response::Done { .. },
     "drain": Request::Drain => Response::Done { .. },
     "undrain": Request::Undrain => Response::Done { .. },
-    "stop": Request::Stop => Response::Stopped,
+    "stop": Request::Stop { .. } => Response::Stopped,
     "leave": Request::Leave => Response::Stopped,
     // Here a takeover is refused, for there is nothing to take over.
     "replace": Request::Replace { .. } => Response::Error { .. },
     "upgrade": Request::Upgrade => Response::Done { .. },
+    "log": Request::Log { .. } => Response::Done { .. },
     // The client has shut its end down, so one that follows ends after the first batch.
     "events": Request::Events { .. } => Response::Events(_),
     // No program is loaded here.
@@ -169,10 +170,12 @@ async fn obey(mut inbox: mpsc::Receiver<PendingRequest>) {
             PendingRequest::HandOver { reply, .. }
             | PendingRequest::Drain(reply)
             | PendingRequest::Undrain(reply)
-            | PendingRequest::Upgrade(reply) => {
+            | PendingRequest::Upgrade(reply)
+            | PendingRequest::Log { reply, .. } => {
                 drop(reply.send(Ok(String::new())));
             }
-            PendingRequest::Stop(reply) | PendingRequest::Leave(reply) => drop(reply.send(())),
+            PendingRequest::Stop(stop) => drop(stop),
+            PendingRequest::Leave(reply) => drop(reply.send(())),
             PendingRequest::Replace(replacement) => drop(replacement.refusal.send(String::new())),
         }
     }

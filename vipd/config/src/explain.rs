@@ -209,6 +209,7 @@ impl Printer {
         self.value("lower_prio_no_advert", on(instance.lower_prio_no_advert));
         self.value("lease", if instance.lease == LeasePolicy::Strict { "strict" } else { "overlap" });
         self.value("self_probe", instance.self_probe.map_or("off".to_owned(), seconds));
+        self.value("cluster_report", instance.cluster_report.map_or("off".to_owned(), seconds));
         self.block("virtual_ipaddress", &instance.vips, vip);
         self.block("virtual_ipaddress_excluded", &instance.excluded, vip);
         self.block("virtual_routes", &instance.virtual_routes, route);

@@ -39,6 +39,7 @@ pub use model::{
     garp::Garp,
     group::SyncGroup,
     instance::{Auth, HeartbeatLink, Instance, LeasePolicy, WantedState},
+    key::ReportKey,
     listen::MetricsListen,
     mail::Mail,
     notify::{Deleted, Fifo, Notify, NotifySettings},

@@ -11,6 +11,7 @@ mod language;
 mod mistakes;
 mod model;
 mod reference;
+mod reports;
 mod routes;
 mod sections;
 mod strict;

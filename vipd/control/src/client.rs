@@ -33,6 +33,10 @@ use vipd_system::processes::Process;
 const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
 /// After this long a vipd that does nothing at all is not waited for. One that runs, or waits for the kernel, may be on a busy machine.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(1500);
+/// A stop that takes longer says what it waits for.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
+/// Between two looks at a stop before that.
+const STOP_LOOK: Duration = Duration::from_millis(100);
 /// Looks at what it does, so far apart.
 const LOOKS: u32 = 4;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
@@ -57,8 +61,8 @@ pub enum ClientError {
     NotAllowed { path: PathBuf, remedy: String },
     #[error("{0}")]
     Refused(String),
-    #[error("reload rejected; the running configuration is unchanged{separator}{0}", separator = if .0.contains('\n') { "\n" } else { ": " })]
-    Unchanged(String),
+    #[error("{message}\nreload rejected: {errors}; the running configuration is unchanged")]
+    Unchanged { message: String, errors: String },
 }
 
 /// Sends one request and waits for its answer.
@@ -69,7 +73,7 @@ pub fn request(path: &Path, request: &Request) -> Result<Response, ClientError> 
         stream.set_read_timeout(Some(STATUS_TIMEOUT)).map_err(|source| io_error(path, source))?;
     }
     let answer = read_line(&mut BufReader::new(&mut stream)).map_err(|source| io_error(path, source))?;
-    if answer.is_empty() && matches!(request, Request::Stop | Request::Leave) {
+    if answer.is_empty() && matches!(request, Request::Stop { .. } | Request::Leave) {
         // The daemon was gone before it could say so.
         return Ok(Response::Stopped);
     }
@@ -85,6 +89,75 @@ pub fn connect(path: &Path) -> Result<(UnixStream, Option<u32>), ClientError> {
     let stream = connected_or_why(path, false)?;
     let pid = peer_pid(&stream);
     Ok((stream, pid))
+}
+
+/// Sends a stop, and waits for its end, however long that takes. After [`STOP_PATIENCE`] it tells what is waited for.
+pub fn stop(path: &Path, request: &Request, tell: impl FnMut(&str)) -> Result<(), ClientError> {
+    let stream = ask(path, request)?;
+    let mut read_from = BufReader::new(&stream);
+    let mut waiting = Waiting { tell, waits_for: None, patience: STOP_PATIENCE, is_frozen: false };
+    loop {
+        if read_from.buffer().is_empty() && !waiting.patience.is_zero() && !is_readable(&stream, STOP_LOOK) {
+            waiting.goes_on(&stream);
+            continue;
+        }
+        let line = read_line(&mut read_from).map_err(|source| io_error(path, source))?;
+        // The daemon may be gone before it could say so.
+        if line.is_empty() {
+            return Ok(());
+        }
+        let Response::Waiting { what } = read(path, &line)? else { return Ok(()) };
+        waiting.is_for(what);
+    }
+}
+
+/// A stop that takes a while.
+struct Waiting<F> {
+    tell: F,
+    waits_for: Option<String>,
+    /// What is left of it.
+    patience: Duration,
+    /// The daemon did nothing at all.
+    is_frozen: bool,
+}
+
+impl<F: FnMut(&str)> Waiting<F> {
+    /// Nothing was heard for [`STOP_LOOK`].
+    fn goes_on(&mut self, stream: &UnixStream) {
+        self.patience = self.patience.saturating_sub(STOP_LOOK);
+        if !self.patience.is_zero() {
+            return;
+        }
+        if let Some(what) = &self.waits_for {
+            return (self.tell)(what);
+        }
+        let frozen = peer_pid(stream).filter(|pid| does_nothing(*pid, |time| is_readable(stream, time)));
+        self.is_frozen = frozen.is_some();
+        match frozen {
+            Some(pid) => (self.tell)(&format!(
+                "vipd (pid {pid}) does not answer: stopped or hung. It stops when it goes on, unless this command is ended before"
+            )),
+            None => (self.tell)("vipd is busy, and has not come to the request yet"),
+        }
+    }
+
+    /// The daemon says what it waits for.
+    fn is_for(&mut self, what: String) {
+        if std::mem::take(&mut self.is_frozen) {
+            (self.tell)("vipd answers again");
+        }
+        if self.patience.is_zero() && self.waits_for.as_ref() != Some(&what) {
+            (self.tell)(&what);
+        }
+        self.waits_for = Some(what);
+    }
+}
+
+fn is_readable(stream: &UnixStream, timeout: Duration) -> bool {
+    let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+    // A signal that comes meanwhile is as good as a look in vain.
+    poll(&mut fds, timeout).is_ok_and(|count| count > 0)
 }
 
 /// Sends one request, and passes each line of the reply to `take`, until vipd ends or `take` fails.
@@ -107,12 +180,7 @@ pub fn follow(
 
 /// Waits until there is something to read, for as long as the vipd at the other end does something.
 fn wait_for_answer(path: &Path, stream: &UnixStream) -> Result<(), ClientError> {
-    let is_there = |timeout: Duration| {
-        let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        // A signal that comes meanwhile is as good as a look in vain.
-        poll(&mut fds, timeout).is_ok_and(|count| count > 0)
-    };
+    let is_there = |timeout: Duration| is_readable(stream, timeout);
     if is_there(IDLE_TIMEOUT) {
         return Ok(());
     }
@@ -183,7 +251,7 @@ fn connected_or_why(path: &Path, shows: bool) -> Result<UnixStream, ClientError>
         stream => stream,
     };
     stream.map_err(|error| match error {
-        Errno::EACCES => not_allowed(path, shows),
+        Errno::EACCES | Errno::EPERM => not_allowed(path, shows),
         Errno::ENOENT | Errno::ECONNREFUSED => ClientError::NotRunning(path.to_owned()),
         // It has not taken the connections before this one.
         Errno::EAGAIN => match pid_beside(path) {
@@ -237,7 +305,7 @@ fn pid_beside(path: &Path) -> Option<u32> {
 fn read(path: &Path, line: &str) -> Result<Response, ClientError> {
     match serde_json::from_str(line) {
         Ok(Response::Error { message }) => Err(ClientError::Refused(message)),
-        Ok(Response::Refused { message }) => Err(ClientError::Unchanged(message)),
+        Ok(Response::Refused { message, errors }) => Err(ClientError::Unchanged { message, errors }),
         Ok(response) => Ok(response),
         Err(error) => Err(io_error(path, error.into())),
     }

@@ -9,7 +9,9 @@ pub mod capture;
 mod client;
 mod difference;
 pub mod events;
+pub mod explain;
 mod follow;
+mod hangup;
 pub mod model;
 pub mod places;
 pub mod status;
@@ -34,7 +36,7 @@ use tokio::{
     time::timeout,
 };
 
-pub use client::{ClientError, connect, follow, request};
+pub use client::{ClientError, connect, follow, request, stop as request_stop};
 pub use difference::{Difference, Differences};
 use model::Status;
 
@@ -51,6 +53,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A refused client has this long to read the reason.
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(100);
+/// What a stop waits for, to be told to a client.
+const PROGRESS: usize = 8;
 /// Connections at once. Further clients take the places of idle ones.
 const CONNECTIONS: usize = 64;
 
@@ -85,7 +89,11 @@ pub enum Request {
     Drain,
     Undrain,
     /// Hand everything over, remove everything, exit. Answered when the handover is over.
-    Stop,
+    Stop {
+        /// Whether the client wants to know what is waited for, in [`Response::Waiting`].
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        progress: bool,
+    },
     /// Exit at once, and leave the VIPs answered until the leases end, for the next vipd.
     Leave,
     /// Leave the VIPs to the process that asks, which has prepared everything: the answer passes the locks on. `pins` is the place of
@@ -95,6 +103,11 @@ pub enum Request {
     },
     /// Start the installed program in the place of this one. Answered when it has taken over, or has failed.
     Upgrade,
+    /// Log at another level from now on; without one, say the present level.
+    Log {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        level: Option<LogLevel>,
+    },
     /// The kept events; with `follow` also new ones, until the next request.
     Events {
         #[serde(flatten)]
@@ -107,11 +120,11 @@ pub enum Request {
 }
 
 impl Request {
-    /// Whether it shows what vipd does, and changes nothing. What a reload would change shows files that may be root's alone,
+    /// Whether it shows what vipd does, and changes nothing: then it does not matter whether the client is still there. What a reload would change shows files that may be root's alone,
     /// and frames may have passwords in them.
     pub fn only_shows(&self) -> bool {
         match self {
-            Self::Status | Self::Events { .. } => true,
+            Self::Status | Self::Events { .. } | Self::Log { level: None } => true,
             Self::Reload
             | Self::Compare
             | Self::HandOver { .. }
@@ -120,7 +133,8 @@ impl Request {
             | Self::Upgrade
             | Self::Capture
             | Self::Replace { .. }
-            | Self::Stop
+            | Self::Stop { .. }
+            | Self::Log { .. }
             | Self::Leave => false,
         }
     }
@@ -134,6 +148,21 @@ pub enum To {
     Backup,
     /// The node with the highest configured priority: ends priority 1
     Preferred,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    /// Each advert, timer and decision of the election
+    Debug,
+    /// Also what the libraries say
+    Trace,
+    /// As at the start: RUST_LOG, or info
+    Default,
 }
 
 /// A reply.
@@ -152,6 +181,10 @@ pub enum Response {
     Stopped,
     /// The descriptors of the locks come with it.
     Replaced,
+    /// A stop is on its way, and waits for this. More follows.
+    Waiting {
+        what: String,
+    },
     Events(EventRange),
     /// Frames that come in from now on are captured.
     Capturing,
@@ -159,6 +192,9 @@ pub enum Response {
     /// A reload was rejected; nothing has changed.
     Refused {
         message: String,
+        /// How many errors there are, in words; empty from an older vipd.
+        #[serde(default)]
+        errors: String,
     },
     Error {
         message: String,
@@ -174,10 +210,44 @@ pub enum PendingRequest {
     HandOver { instance: String, to: To, reply: oneshot::Sender<Result<String, String>> },
     Drain(oneshot::Sender<Result<String, String>>),
     Undrain(oneshot::Sender<Result<String, String>>),
-    Stop(oneshot::Sender<()>),
+    Stop(Stop),
     Leave(oneshot::Sender<()>),
     Replace(Replacement),
     Upgrade(oneshot::Sender<Result<String, String>>),
+    Log { level: Option<LogLevel>, reply: oneshot::Sender<Result<String, String>> },
+}
+
+/// A client that waits for a stop; dropping it is the answer.
+#[derive(Debug)]
+pub struct Stop {
+    reply: oneshot::Sender<()>,
+    progress: mpsc::Sender<String>,
+}
+
+impl Stop {
+    /// Says what is waited for.
+    pub fn waits_for(&self, what: &str) {
+        // The client may be gone, or not read.
+        let _ = self.progress.try_send(what.to_owned());
+    }
+}
+
+impl PendingRequest {
+    /// Whether nobody waits for the answer any more: the client has ended before vipd came to its request.
+    pub fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Status(reply) => reply.is_closed(),
+            Self::Reload(reply) | Self::Compare(reply) => reply.is_closed(),
+            Self::HandOver { reply, .. }
+            | Self::Drain(reply)
+            | Self::Undrain(reply)
+            | Self::Upgrade(reply)
+            | Self::Log { reply, .. } => reply.is_closed(),
+            Self::Stop(Stop { reply, .. }) | Self::Leave(reply) => reply.is_closed(),
+            // Locks are passed on to nobody who has ended.
+            Self::Replace(replacement) => replacement.refusal.is_closed(),
+        }
+    }
 }
 
 /// A process that asks to take over.
@@ -198,8 +268,8 @@ pub const NOT_A_REQUEST: &str = "not a request";
 /// Why a configuration is not in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unapplied {
-    /// Nothing has changed.
-    Refused(String),
+    /// Nothing has changed; so many errors, in words.
+    Refused { message: String, errors: String },
     /// The kernel has refused a part of it; vipd tries again.
     InPart(String),
 }
@@ -292,18 +362,35 @@ async fn converse(
             Ok(Request::Events { wanted, follow: true }) => {
                 follow::follow(journal, wanted, &mut read, &mut write).await
             }
-            Ok(Request::Capture) if role == Role::Everything => {
-                capture::serve(captures, &mut read, &mut write).await
+            Ok(request) if role == Role::Show && !request.only_shows() => {
+                send(&Response::Error { message: SHOWS.into() }, &mut write).await
             }
-            Ok(Request::Replace { pins }) if role == Role::Everything => {
+            Ok(Request::Capture) => capture::serve(captures, &mut read, &mut write).await,
+            Ok(Request::Replace { pins }) => {
                 match replace(pins, write.as_ref(), commands).await {
                     Some(message) => send(&Response::Error { message }, &mut write).await,
                     // It has its answer. The end of the connection says that this process has ended.
                     None => return std::future::pending().await,
                 }
             }
+            Ok(request) if !request.only_shows() => {
+                let client: &UnixStream = read.get_ref().as_ref();
+                if hangup::is_gone(client) {
+                    tracing::warn!(
+                        ?request,
+                        "a request is not obeyed: its client has ended before vipd came to it"
+                    );
+                    return;
+                }
+                let response = tokio::select! {
+                    response = change(request, commands, &mut write) => response,
+                    () = hangup::hung_up(client) => return,
+                };
+                place.is_waited_for();
+                send(&response, &mut write).await
+            }
             request => {
-                let response = answer(request, role, commands, journal).await;
+                let response = answer(request, commands, journal).await;
                 place.is_waited_for();
                 send(&response, &mut write).await
             }
@@ -321,37 +408,50 @@ async fn send(response: &Response, write: &mut WriteHalf<'_>) -> io::Result<()> 
     timeout(ANSWER_TIMEOUT, write.write_all(&line)).await?
 }
 
+/// Answers a question.
 async fn answer(
     request: serde_json::Result<Request>,
-    role: Role,
     commands: &mpsc::Sender<PendingRequest>,
     journal: &Journal,
 ) -> Response {
     match request {
-        Ok(request) if role == Role::Show && !request.only_shows() => {
-            Response::Error { message: SHOWS.into() }
-        }
-        Ok(Request::Status) => {
+        Ok(Request::Events { wanted, .. }) => Response::Events(journal.read(&wanted)),
+        Ok(Request::Log { level }) => done(commands, |reply| PendingRequest::Log { level, reply }).await,
+        Ok(_) => {
             let (reply, status) = oneshot::channel();
             match commands.send(PendingRequest::Status(reply)).await {
                 Ok(()) => status.await.map_or_else(|_| gone(), |status| Response::Status(Box::new(status))),
                 Err(_) => gone(),
             }
         }
-        Ok(Request::Reload) => reloaded(commands, PendingRequest::Reload, Response::Reloaded).await,
-        Ok(Request::Compare) => reloaded(commands, PendingRequest::Compare, Response::Compared).await,
-        Ok(Request::HandOver { instance, to }) => {
+        Err(error) => Response::Error { message: format!("{NOT_A_REQUEST}: {error}") },
+    }
+}
+
+/// Does what changes something. Dropping it gives a request up that vipd has not come to.
+async fn change(
+    request: Request,
+    commands: &mpsc::Sender<PendingRequest>,
+    write: &mut WriteHalf<'_>,
+) -> Response {
+    match request {
+        Request::Reload => reloaded(commands, PendingRequest::Reload, Response::Reloaded).await,
+        Request::Compare => reloaded(commands, PendingRequest::Compare, Response::Compared).await,
+        Request::HandOver { instance, to } => {
             done(commands, |reply| PendingRequest::HandOver { instance, to, reply }).await
         }
-        Ok(Request::Drain) => done(commands, PendingRequest::Drain).await,
-        Ok(Request::Undrain) => done(commands, PendingRequest::Undrain).await,
-        Ok(Request::Stop) => end(commands, PendingRequest::Stop).await,
-        Ok(Request::Leave) => end(commands, PendingRequest::Leave).await,
-        Ok(Request::Upgrade) => done(commands, PendingRequest::Upgrade).await,
-        Ok(Request::Replace { .. }) => unreachable!("it is answered where the connection is"),
-        Ok(Request::Events { wanted, .. }) => Response::Events(journal.read(&wanted)),
-        Ok(Request::Capture) => unreachable!("it is answered where the connection is"),
-        Err(error) => Response::Error { message: format!("{NOT_A_REQUEST}: {error}") },
+        Request::Drain => done(commands, PendingRequest::Drain).await,
+        Request::Undrain => done(commands, PendingRequest::Undrain).await,
+        Request::Upgrade => done(commands, PendingRequest::Upgrade).await,
+        Request::Log { level } => done(commands, |reply| PendingRequest::Log { level, reply }).await,
+        Request::Stop { progress } => stop(commands, progress, write).await,
+        Request::Leave => {
+            let (reply, ended) = oneshot::channel();
+            end(commands, PendingRequest::Leave(reply), ended).await
+        }
+        Request::Status | Request::Events { .. } | Request::Capture | Request::Replace { .. } => {
+            unreachable!("it is answered elsewhere")
+        }
     }
 }
 
@@ -394,9 +494,28 @@ async fn reloaded(
     }
     match done.await {
         Ok(Ok(differences)) => response(differences),
-        Ok(Err(Unapplied::Refused(message))) => Response::Refused { message },
+        Ok(Err(Unapplied::Refused { message, errors })) => Response::Refused { message, errors },
         Ok(Err(Unapplied::InPart(message))) => Response::Error { message },
         Err(_) => gone(),
+    }
+}
+
+/// Sends a stop, and tells the client what it waits for if `tells`.
+async fn stop(commands: &mpsc::Sender<PendingRequest>, tells: bool, write: &mut WriteHalf<'_>) -> Response {
+    let (reply, ended) = oneshot::channel();
+    let (progress, mut waits) = mpsc::channel(PROGRESS);
+    let ended = end(commands, PendingRequest::Stop(Stop { reply, progress }), ended);
+    tokio::pin!(ended);
+    loop {
+        tokio::select! {
+            response = &mut ended => return response,
+            Some(what) = waits.recv() => {
+                // A client that does not read loses nothing but this.
+                if tells && send(&Response::Waiting { what }, write).await.is_err() {
+                    return ended.await;
+                }
+            }
+        }
     }
 }
 
@@ -419,10 +538,10 @@ async fn done(
 /// Sends a stop. The channel and the connection close with the daemon, which is the reply.
 async fn end(
     commands: &mpsc::Sender<PendingRequest>,
-    command: impl FnOnce(oneshot::Sender<()>) -> PendingRequest,
+    command: PendingRequest,
+    ended: oneshot::Receiver<()>,
 ) -> Response {
-    let (reply, ended) = oneshot::channel();
-    match commands.send(command(reply)).await {
+    match commands.send(command).await {
         Ok(()) => {
             let _ = ended.await;
             Response::Stopped

@@ -51,6 +51,9 @@ pub struct Status {
     /// Whether the node is drained: every instance has the lowest priority until `vipd undrain`.
     #[serde(default)]
     pub drained: bool,
+    /// The reports between the nodes of the cluster (`cluster_report`).
+    #[serde(default)]
+    pub cluster_reports: ReportsStatus,
     /// The virtual routers, in the order of the configuration.
     pub instances: Vec<InstanceStatus>,
     /// Counters of the eBPF program that belong to no instance, by name; all of them.
@@ -61,6 +64,9 @@ pub struct Status {
     /// The arbiters with their targets.
     #[serde(default)]
     pub arbiters: Vec<ArbiterStatus>,
+    /// Notify scripts that have run, with the last run of each.
+    #[serde(default)]
+    pub notify_scripts: Vec<NotifyStatus>,
 }
 
 /// One virtual router.
@@ -76,6 +82,12 @@ pub struct InstanceStatus {
     pub in_state_ms: u64,
     /// Reason of the last transition, in words; `null` before the first.
     pub reason: Option<String>,
+    /// The same as a word for programs, such as `master_down` or `fault_tracked`; `null` before the first transition.
+    #[serde(default)]
+    pub reason_code: Option<String>,
+    /// Everything that keeps the instance in FAULT; empty if nothing does.
+    #[serde(default)]
+    pub faults: Vec<FaultStatus>,
     /// Name of the `vrrp_sync_group`; `null` without one.
     pub sync_group: Option<String>,
     /// Interface of the adverts.
@@ -90,10 +102,28 @@ pub struct InstanceStatus {
     pub virtual_mac: Option<String>,
     /// Unicast destinations of the adverts; empty with multicast.
     pub unicast_peers: Vec<IpAddr>,
+    /// Whether the instance is in FAULT while the link of its interface is down (not with `dont_track_primary`).
+    #[serde(default)]
+    pub tracks_interface: bool,
     /// Whether this host accepts packets to the VIPs while it is master.
     pub accept: bool,
     /// Effective priority, with the weights of failed checks applied.
     pub priority: u8,
+    /// Priority in the configuration.
+    #[serde(default)]
+    pub base_priority: u8,
+    /// Everything that the instance tracks, with what it adds to the priority.
+    #[serde(default)]
+    pub tracks: Vec<TrackStatus>,
+    /// Whether a backup replaces a master of lower priority (not with `nopreempt`).
+    #[serde(default)]
+    pub preempt: bool,
+    /// `preempt_delay`.
+    #[serde(default)]
+    pub preempt_delay_ms: u64,
+    /// How long this backup still tolerates a master of lower priority; `null` if it does not wait.
+    #[serde(default)]
+    pub preempt_delay_left_ms: Option<u64>,
     /// Whether the priority is the lowest because of `vipd handover` or `vipd drain`.
     #[serde(default)]
     pub handed_over: bool,
@@ -105,6 +135,12 @@ pub struct InstanceStatus {
     pub address: Option<IpAddr>,
     /// The known master: this node, or the router heard last; `null` without one.
     pub master: Option<MasterStatus>,
+    /// Time since the adverts of the known master began; `null` if this node is the master, or none is known.
+    #[serde(default)]
+    pub master_since_ms: Option<u64>,
+    /// Of a master: the router heard before it became master; `null` if none was.
+    #[serde(default)]
+    pub predecessor: Option<MasterStatus>,
     /// `overlap` or `strict`.
     pub lease: String,
     /// Time left of the lease: the eBPF program answers for the VIPs so long without a renewal; `null` if it does not answer.
@@ -182,6 +218,9 @@ pub struct InstanceStatus {
     /// Links for adverts: the instance's own interface first, then its heartbeat links.
     #[serde(default)]
     pub lines: Vec<LineStatus>,
+    /// The nodes of the virtual router, as far as they are known: this node first.
+    #[serde(default)]
+    pub nodes: Vec<NodeStatus>,
 }
 
 /// Where the program runs for an instance.
@@ -227,8 +266,86 @@ pub struct LineStatus {
     pub sends_fail: bool,
 }
 
+/// A node of a virtual router.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeStatus {
+    /// `self`: this node; `report`: by its own reports; `advert`: the master, by its adverts alone; `peer`: a `unicast_peer` of which
+    /// nothing is heard. Texts of a report are those of another node; control characters in them are escaped.
+    pub known_by: String,
+    /// Whether its reports are signed with `cluster_report_key`.
+    pub signed: bool,
+    /// Whether three of its reports in a row have not come: everything else is as it was then.
+    pub lost: bool,
+    /// Source address of its adverts and reports; `null` while it has none.
+    pub address: Option<IpAddr>,
+    /// Name of the host; `null` if it is not known.
+    pub host: Option<String>,
+    /// `router_id`; `null` if it is not known, or there is none.
+    pub router_id: Option<String>,
+    /// Version of vipd; `null` if it is not known.
+    pub version: Option<String>,
+    /// State of the instance there; `null` if it is not known.
+    pub state: Option<String>,
+    /// Time since the state was entered; `null` if it is not known.
+    pub in_state_ms: Option<u64>,
+    /// Effective priority; `null` if it is not known.
+    pub priority: Option<u8>,
+    /// Priority in its configuration; `null` if it is not known.
+    pub base_priority: Option<u8>,
+    /// Whether the node is drained.
+    pub drained: bool,
+    /// Whether the priority is the lowest because of `vipd handover` or `vipd drain`.
+    pub handed_over: bool,
+    /// What keeps the instance in FAULT there; `null` if nothing does.
+    pub faults: Option<String>,
+    /// Whether it sees another router act as the owner too.
+    pub split_brain: bool,
+    /// Claims of an owned VIP by other stations that it has seen.
+    pub address_conflicts: u64,
+    /// What it sees other routers differ in; `null` if there is nothing.
+    pub mismatches: Option<String>,
+    /// Whom it takes for the master; `null` if it knows none.
+    pub master: Option<IpAddr>,
+    /// Its links for adverts.
+    pub links: Vec<NodeLinkStatus>,
+    /// Time since its last report, or its last advert; `null` of this node, and if there was none.
+    pub heard_ms_ago: Option<u64>,
+    /// Time between two of its reports, or adverts; `null` of this node, and if it is not known.
+    pub interval_ms: Option<u64>,
+}
+
+/// A link for adverts of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeLinkStatus {
+    /// Name of the interface there.
+    pub interface: String,
+    /// Whether it is a heartbeat link.
+    pub heartbeat: bool,
+    /// As in `LineStatus`.
+    pub state: String,
+}
+
+/// The reports between the nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReportsStatus {
+    /// Number of instances with `cluster_report`; with 0 nothing is sent or heard.
+    pub instances: u64,
+    /// Whether this node signs its reports and asks for signatures (`cluster_report_key`).
+    pub signed: bool,
+    /// Why reports cannot be heard or sent; `null` if they can.
+    pub problem: Option<String>,
+    /// Datagrams sent.
+    pub sent: u64,
+    /// Datagrams not sent because of a socket error.
+    pub send_errors: u64,
+    /// Datagrams received, believed or not.
+    pub received: u64,
+    /// Datagrams that were not believed, by reason; all reasons.
+    pub refused: BTreeMap<String, u64>,
+}
+
 /// The master.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MasterStatus {
     /// Primary address.
     pub address: IpAddr,
@@ -236,8 +353,75 @@ pub struct MasterStatus {
     pub priority: u8,
 }
 
+/// Something that keeps an instance in FAULT.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FaultStatus {
+    /// `interface_down`, `interface_off`, `no_interface`, `interface_refused`, `no_address`, `no_source`, `check`, `file`, `process`,
+    /// `interface` (a tracked one), `arbiter` or `group`.
+    pub kind: String,
+    /// What it is, in words.
+    pub what: String,
+    /// What has to happen for it to end, in words.
+    pub ends_when: String,
+}
+
+/// Something that an instance tracks, and what it does to the instance now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TrackStatus {
+    /// Keyword of its block; `interface` of an interface.
+    pub keyword: String,
+    /// Name of the block or interface.
+    pub name: String,
+    /// Weight; 0: a failure puts the instance in FAULT. Of a file: the factor of its number.
+    pub weight: i32,
+    /// Whether success and failure change places.
+    pub reverse: bool,
+    /// What it adds to the priority now.
+    pub adds: i64,
+    /// Whether it puts the instance in FAULT now.
+    pub fault: bool,
+    /// As in `TrackedStatus`; of an interface whether it is up.
+    pub well: Option<bool>,
+    /// How it is, in words.
+    pub state: String,
+}
+
+/// The last run of a command.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunStatus {
+    /// What came of it, in words: `exit code 1`.
+    pub outcome: String,
+    /// Whether it exited with 0.
+    pub succeeded: bool,
+    /// Exit code; `null` if it had none.
+    pub exit_code: Option<i32>,
+    /// Signal that ended it; `null` if none did.
+    pub signal: Option<i32>,
+    /// Whether it took longer than its time limit.
+    pub timed_out: bool,
+    /// Milliseconds since its end.
+    pub ended_ms_ago: u64,
+    /// Time until the next run; 0 while it runs; `null` if none is planned.
+    pub next_in_ms: Option<u64>,
+    /// The last lines that it printed, with control characters escaped; at most 5 lines of 200 characters.
+    pub output: Vec<String>,
+}
+
+/// A notify script that has run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotifyStatus {
+    /// `INSTANCE` or `GROUP`.
+    pub kind: String,
+    /// Name of the instance or sync group.
+    pub name: String,
+    /// Path of the script.
+    pub script: String,
+    /// Its last run that has ended.
+    pub run: RunStatus,
+}
+
 /// A `vrrp_script`, `track_file`, `vrrp_track_process` or `arbiter`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrackedStatus {
     /// Keyword of the block.
     pub keyword: String,
@@ -247,6 +431,18 @@ pub struct TrackedStatus {
     pub well: Option<bool>,
     /// The number in a tracked file; else `null`.
     pub value: Option<i32>,
+    /// Time since `well` or `value` became what it is; `null` before the first result.
+    #[serde(default)]
+    pub in_state_ms: Option<u64>,
+    /// Last run of a check; `null` if there was none.
+    #[serde(default)]
+    pub run: Option<RunStatus>,
+    /// Number of processes of a `vrrp_track_process`; else `null`.
+    #[serde(default)]
+    pub count: Option<u64>,
+    /// Why it cannot be watched, or why a file counts as 0; `null` if there is no problem.
+    #[serde(default)]
+    pub problem: Option<String>,
 }
 
 /// An `arbiter`.

@@ -4,6 +4,7 @@ mod capture;
 mod check;
 mod chosen;
 mod cleanup;
+mod cluster;
 mod completions;
 mod doctor;
 mod events;
@@ -16,6 +17,7 @@ mod top;
 mod when;
 
 use std::{
+    collections::BTreeSet,
     io::{self, IsTerminal, Write},
     net::IpAddr,
     os::fd::AsRawFd,
@@ -34,7 +36,12 @@ use vipd_config::Unsupported;
 use vipd_control::status::{self, StatusView};
 
 use crate::{
-    control::{self, ClientError, Request, Response, model::Status},
+    cluster::ClusterView,
+    control::{
+        self, ClientError, Request, Response,
+        explain::{self, Explanation},
+        model::Status,
+    },
     daemon::{self, journal, runtime_dir},
     events::EventFilter,
     metrics,
@@ -75,7 +82,8 @@ Exit codes:
      where, is-master: this node does not own the VIP or the instance;
      reload --dry-run --exit-code: something would change
   2  bad arguments; check: the configuration has errors; where, is-master: no instance has that name or VIP
-  3  no vipd is running (status, events, capture, reload, handover, drain, undrain, upgrade, stop; top waits for one);
+  3  no vipd is running (status, cluster, events, capture, reload, handover, drain, undrain, upgrade, stop;
+     top waits for one);
      where, is-master: nor when it does not answer
   4  a vipd is running (cleanup)
   5  a vipd runs and does not answer: it is stopped, or hangs (status, events, run --replace)
@@ -114,10 +122,13 @@ enum CliCommand {
         /// Also log the eBPF program's own diagnostics of revocations and conflicts
         #[arg(long)]
         log_xdp: bool,
+        /// How log lines are written; at the level of `vipd log`, or of RUST_LOG
+        #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+        log_format: journal::Form,
         /// Where the eBPF program runs, for interfaces without an xdp_mode in the configuration
         #[arg(long, value_name = "MODE", value_enum, default_value_t)]
         xdp_mode: XdpModeArg,
-        /// Serve Prometheus metrics at /metrics on IP:PORT or unix:PATH, without a login
+        /// Serve Prometheus metrics at /metrics and a status page at / on IP:PORT or unix:PATH, without a login
         #[arg(long, value_name = "ADDR")]
         metrics_listen: Option<metrics::Listen>,
         /// Take over from the vipd that runs with this runtime directory, if one does, without a gap: prepare everything beside it, then
@@ -205,6 +216,30 @@ enum CliCommand {
         #[command(flatten)]
         runtime: Runtime,
     },
+    /// Say why an instance is master, or why not: priority, weights, checks and their output, the master, and what would change it
+    Explain {
+        /// Explain only these instances: names, or VIPs of theirs
+        #[arg(value_name = "NAME|IP")]
+        instances: Vec<String>,
+        /// Print a JSON array with an object for each instance; docs/reference/status.md describes it
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        runtime: Runtime,
+    },
+    /// Show every node of each virtual router: who is master, priorities, faults, versions, links
+    ///
+    /// Other nodes are known by what they report with `cluster_report`, or else by their adverts alone. docs/operate/cluster.md
+    Cluster {
+        /// Show only these instances: names, or VIPs of theirs
+        #[arg(value_name = "NAME|IP")]
+        instances: Vec<String>,
+        /// Print one JSON object: for each virtual router its problems and nodes
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        runtime: Runtime,
+    },
     /// Say where a VIP is: its instance, interface and state on this node, and who is the master as far as this node knows
     ///
     /// Exit codes: 0 it is here; 1 it is not; 2 no instance has it; 3 no vipd answers.
@@ -289,6 +324,13 @@ enum CliCommand {
     },
     /// End `vipd drain` and every `vipd handover`: use the configured priorities again
     Undrain {
+        #[command(flatten)]
+        runtime: Runtime,
+    },
+    /// Log at another level until the next restart; without LEVEL, print the present one
+    Log {
+        #[arg(value_enum)]
+        level: Option<control::LogLevel>,
         #[command(flatten)]
         runtime: Runtime,
     },
@@ -400,6 +442,7 @@ pub fn main() -> ExitCode {
             pid_file,
             wait_for_interfaces,
             log_xdp,
+            log_format,
             xdp_mode,
             metrics_listen,
             replace,
@@ -411,6 +454,7 @@ pub fn main() -> ExitCode {
             pid_file,
             wait_for_interfaces,
             log_xdp,
+            log_format,
             xdp_mode: xdp_mode.into(),
             metrics_listen,
             replace,
@@ -457,6 +501,19 @@ pub fn main() -> ExitCode {
                 _ => Ok(()),
             })
         }
+        CliCommand::Explain { instances, json, runtime } => {
+            ask(&runtime.socket(), &Request::Status, |response| match response {
+                Response::Status(status) => explained(&status, &instances, json),
+                _ => Ok(()),
+            })
+        }
+        CliCommand::Cluster { instances, json, runtime } => {
+            let view = StatusView { instances, ..StatusView::default() };
+            ask(&runtime.socket(), &Request::Status, |response| match response {
+                Response::Status(status) => show_cluster(&view, *status, json),
+                _ => Ok(()),
+            })
+        }
         CliCommand::Where { address, runtime } => located(&runtime, &address.to_string(), false),
         CliCommand::IsMaster { instance, quiet, runtime } => located(&runtime, &instance, quiet),
         CliCommand::Top { interval, runtime } => match top::run(&runtime.socket(), interval) {
@@ -473,6 +530,7 @@ pub fn main() -> ExitCode {
         CliCommand::Drain { runtime } => done(&runtime, &Request::Drain),
         CliCommand::Undrain { runtime } => done(&runtime, &Request::Undrain),
         CliCommand::Upgrade { runtime } => done(&runtime, &Request::Upgrade),
+        CliCommand::Log { level, runtime } => done(&runtime, &Request::Log { level }),
         CliCommand::Import { args } => match import::import(&args) {
             Ok(exit) => exit,
             Err(error) => fail(&error),
@@ -481,8 +539,12 @@ pub fn main() -> ExitCode {
             shown(io::stdout().write_all(&completions(shell)).map_err(Into::into))
         }
         CliCommand::Stop { for_restart, runtime } => {
-            let request = if for_restart { Request::Leave } else { Request::Stop };
-            ask(&runtime.socket(), &request, |_| Ok(()))
+            let request = if for_restart { Request::Leave } else { Request::Stop { progress: true } };
+            let tell = |what: &str| journal::complain(&format!("vipd stop: {what}"));
+            match control::request_stop(&runtime.socket(), &request, tell) {
+                Ok(()) => Exit::Success,
+                Err(error) => not_answered(error),
+            }
         }
     }
     .into()
@@ -494,17 +556,30 @@ fn run(options: daemon::Options) -> Exit {
     if let Some(reason) = reason {
         reason.tell(&format!("{error:#}"));
     }
-    match (error.downcast_ref::<vipd_config::Failure>(), error.downcast_ref::<ClientError>()) {
+    let complain = |text: &str| journal::complain_as(options.log_format, text);
+    let failure = error.downcast_ref::<vipd_config::Failure>();
+    let exit = match (failure, error.downcast_ref::<ClientError>()) {
         (Some(failure), _) => {
-            journal::complain(&failure.to_string());
+            match options.log_format {
+                journal::Form::Text => complain(&failure.to_string()),
+                journal::Form::Json => {
+                    failure.diagnostics.iter().for_each(|diagnostic| complain(&diagnostic.summary()));
+                }
+            }
             Exit::Config
         }
         (None, Some(ClientError::Unresponsive { .. })) => {
-            journal::complain(&format!("vipd: {error:#}; it was not replaced. {UNRESPONSIVE_REMEDY}"));
+            complain(&format!("vipd: {error:#}; it was not replaced. {UNRESPONSIVE_REMEDY}"));
             Exit::Unresponsive
         }
-        (None, _) => fail(&error),
-    }
+        (None, _) => {
+            complain(&format!("vipd: {error:#}"));
+            Exit::Failure
+        }
+    };
+    let count = failure.map_or_else(|| "1 error".to_owned(), vipd_config::Failure::count);
+    complain(&format!("vipd: not started: {count}"));
+    exit
 }
 
 const UNRESPONSIVE_REMEDY: &str = "To end it, kill it with SIGKILL; its leases run out by themselves, and a vipd that starts before goes \
@@ -589,6 +664,39 @@ fn show_status(view: &StatusView, status: Status, json: bool) -> anyhow::Result<
     Ok(())
 }
 
+/// Explains the instances that are asked for, or all.
+fn explained(status: &Status, wanted: &[String], json: bool) -> anyhow::Result<()> {
+    let mut positions = BTreeSet::new();
+    for name in wanted {
+        positions.extend(status::find::find(status, name)?);
+    }
+    let all = 0..status.instances.len();
+    let asked = all.filter(|at| wanted.is_empty() || positions.contains(at));
+    let explanations: Vec<Explanation> = asked.filter_map(|at| explain::explain(status, at)).collect();
+    if json {
+        return Ok(print_json(&explanations)?);
+    }
+    let mut out = anstream::stdout().lock();
+    for (n, explanation) in explanations.iter().enumerate() {
+        if n > 0 {
+            writeln!(out)?;
+        }
+        explain::text::render(&mut out, explanation)?;
+    }
+    Ok(())
+}
+
+/// Prints the cluster as a status has it.
+fn show_cluster(view: &StatusView, status: Status, json: bool) -> anyhow::Result<()> {
+    let status = view.select(status)?;
+    let cluster = ClusterView::of(&status);
+    match json {
+        true => print_json(&cluster)?,
+        false => cluster::render(&mut anstream::stdout().lock(), &cluster)?,
+    }
+    Ok(())
+}
+
 fn print_json(value: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_vec_pretty(value)?;
     text.push(b'\n');
@@ -626,8 +734,8 @@ fn not_answered(error: ClientError) -> Exit {
             );
             Exit::TooOld
         }
-        ClientError::Unchanged(_) => {
-            journal::complain(&format!("vipd: {error}"));
+        ClientError::Unchanged { .. } => {
+            journal::complain(&error.to_string());
             Exit::Config
         }
         _ => fail(&error.into()),

@@ -26,3 +26,9 @@ pub fn unix_ns() -> u64 {
 fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
 }
+
+/// Microseconds since 1970; decides nothing but whether a signed report of another node is a recent one.
+pub fn unix_us() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX)
+}

@@ -11,7 +11,7 @@ use vipd_common::wire::eth::MacAddr;
 use super::{router::Router, sockets::Sockets, succession::Successor};
 use crate::{
     control::{To, model::InstanceStatus},
-    coordinator::{InstanceId, Reason, StateName},
+    coordinator::{InstanceId, StateName},
     dataplane::Attachment,
     host::{LinkChange, Ownership},
     tracking::TrackingResult,
@@ -74,7 +74,6 @@ pub struct EngineStatus {
 #[derive(Debug)]
 pub struct EngineInstanceStatus {
     pub id: InstanceId,
-    pub last_reason: Option<Reason>,
     /// What the main thread knows is empty in it.
     pub status: InstanceStatus,
 }

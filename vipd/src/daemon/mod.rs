@@ -15,6 +15,7 @@ mod desired;
 mod engine;
 mod event_log;
 mod exclusive;
+mod findings;
 mod host_plan;
 mod host_state;
 mod interfaces;
@@ -54,19 +55,17 @@ use crate::resources;
 pub fn run(options: &Options) -> Result<()> {
     let phases = Phases::begin();
     let loaded = options.source.load()?;
-    let (_logging, collected) = logging::start();
+    let (_logging, collected, levels) = logging::start(options.log_format);
     resources::raise_descriptors();
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
+    findings::log(&loaded.warnings);
     let exclusive = Exclusive::take(options)?;
     phases.end("configuration and locks");
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let local = LocalSet::new();
     let mut log = EventLog::new(&options.state_dir, collected);
     let configuration = (loaded.config, loaded.origins);
-    let result =
-        local.block_on(&runtime, start::serve(options, configuration, &exclusive, &phases, &mut log));
+    let served = start::serve(options, configuration, &exclusive, &phases, (&mut log, levels));
+    let result = local.block_on(&runtime, served);
     exclusive.release();
     // With it end the connections of those who asked for the stop: now another vipd may start.
     drop(local);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::upgrade::Invocation;
+use super::{journal::Form, upgrade::Invocation};
 use crate::metrics;
 
 /// What `vipd run` is given.
@@ -18,6 +18,7 @@ pub struct Options {
     /// Whether the start goes on without an interface that is missing or unfit, whatever the configuration says.
     pub wait_for_interfaces: bool,
     pub log_xdp: bool,
+    pub log_format: Form,
     /// How the program is attached where the configuration does not say it.
     pub xdp_mode: vipd_config::XdpMode,
     pub metrics_listen: Option<metrics::Listen>,

@@ -12,7 +12,7 @@ use super::{
     captured_frames::CapturedFrames,
     clock,
     control::{
-        Control, Drained, EngineHandle, Finish, OwnMacs, Reload, Signals, Sources, Succession,
+        Control, Drained, EngineHandle, Finish, OwnMacs, Reload, Signals, Sources, Stops, Succession,
         TrackingResults,
     },
     desired::Desired,
@@ -20,6 +20,7 @@ use super::{
     event_log::EventLog,
     exclusive::Exclusive,
     interfaces::LookUp,
+    logging::Levels,
     messages::{DesiredHostStates, End, EngineMessage, FenceRequest, MESSAGES},
     options::Options,
     outcome::OnRefusal,
@@ -33,7 +34,7 @@ use super::{
     timed_script::TimedScript,
 };
 use crate::{
-    beside, capabilities,
+    beside, capabilities, cluster,
     control::{self, Role, capture::Captures},
     dataplane::{self, Dataplane, Events, LoadRefused, Pinned},
     events::Journal,
@@ -51,7 +52,7 @@ pub async fn serve(
     (config, origins): (Config, Origins),
     exclusive: &Exclusive,
     phases: &Phases,
-    log: &mut EventLog<'_>,
+    (log, levels): (&mut EventLog<'_>, Levels),
 ) -> Result<()> {
     let dir = exclusive.dir();
     let socket = runtime_dir::socket(dir.path());
@@ -89,8 +90,17 @@ pub async fn serve(
     }
     let used = desired.routers().iter().flat_map(Router::present_ports).map(|port| port.name).collect();
     let tracking = TrackingResults::start(&config, &accounts, delays, used, &host, delay).await;
-    let parts =
-        StartParts { config, origins, status_socket, accounts, tracking, signals, links_rx, commands_rx };
+    let parts = StartParts {
+        config,
+        origins,
+        status_socket,
+        accounts,
+        tracking,
+        signals,
+        links_rx,
+        commands_rx,
+        levels,
+    };
     phases.end("interfaces");
     let run = DaemonRun { options, exclusive, phases, parts };
     let ((result, stops, shutdown), installed) = match incumbent {
@@ -105,6 +115,7 @@ pub async fn serve(
         return Ok(());
     }
     // The reverse of the start.
+    stops.wait_for("removing programs, routes and settings");
     let removed = installed.remove().await;
     if let Some(script) = shutdown {
         script.run().await;
@@ -164,6 +175,7 @@ struct StartParts {
     signals: Signals,
     links_rx: LinkEvents,
     commands_rx: mpsc::Receiver<control::PendingRequest>,
+    levels: Levels,
 }
 
 /// What has come of a run: how it has ended, who waits for the end, and what there is to be removed.
@@ -344,7 +356,7 @@ impl DaemonRun<'_> {
         let (fences_tx, fences_rx) = mpsc::unbounded_channel();
         let is_drained = drained.is_set()?;
         let results = self.parts.tracking.results();
-        let with_result = |router: &Router| Some((router.clone(), *results.get(router.position())?));
+        let with_result = |router: &Router| Some((router.clone(), results.get(router.position())?.clone()));
         // Before the election, whose first event comes at once.
         report_start(self.options, self.parts.config.instances.len(), is_drained, self.phases);
         let engine = engine.start(engine::EngineParts {
@@ -384,8 +396,19 @@ impl DaemonRun<'_> {
     ) -> Finish {
         servers.serve_captures(installed);
         let Self { options, exclusive, parts, .. } = self;
-        let StartParts { config, origins, status_socket, accounts, tracking, signals, links_rx, commands_rx } =
-            parts;
+        let StartParts {
+            config,
+            origins,
+            status_socket,
+            accounts,
+            tracking,
+            signals,
+            links_rx,
+            commands_rx,
+            levels,
+        } = parts;
+        let (cluster, reporter) = cluster::new(servers.commands_tx.clone(), clock::unix_us);
+        servers.tasks.spawn_local(reporter.serve());
         let BegunEngine { host_states_rx, notices_rx, fences_rx, .. } = begun;
         let (thread, end_rx) = begun.engine;
         let sources =
@@ -403,7 +426,8 @@ impl DaemonRun<'_> {
         let handle = EngineHandle::new(begun.messages_tx);
         let succession = Succession::new(exclusive, options.invocation.clone());
         let state = (begun.own_macs, begun.drained, succession);
-        let control = Control::new(sources, handle, installed, reload, tracking, notifier, state);
+        let watching = (levels, cluster);
+        let control = Control::new(sources, handle, installed, reload, tracking, notifier, state, watching);
         let ended = control.run().await;
         if thread.join().is_err() {
             return failed(anyhow!("the engine thread panicked; leases run out by themselves"));
@@ -416,7 +440,7 @@ impl DaemonRun<'_> {
 
 /// The end of a run that could not begin, or that broke off.
 fn failed(error: anyhow::Error) -> Finish {
-    (Err(error), Vec::new(), None)
+    (Err(error), Stops::default(), None)
 }
 
 /// A takeover that did not come about.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vipd_config::TimedCommand;
 
-use crate::scripts::{Accounts, Executable};
+use crate::scripts::{Accounts, Executable, OUTPUT_SEPARATOR, Run};
 
 /// A command that can be run, and how long it may take.
 #[derive(Debug)]
@@ -35,11 +35,11 @@ impl TimedScript {
     pub async fn run(self) {
         let Self { keyword, executable, timeout } = self;
         tracing::info!(keyword, path = %executable.path.display(), "the script runs");
-        let outcome = executable.run(timeout).await;
+        let Run { outcome, output } = executable.run(timeout).await;
         if outcome.is_success() {
             tracing::info!(keyword, "the script has ended");
         } else {
-            tracing::warn!(keyword, %outcome, "the script has failed");
+            tracing::warn!(keyword, %outcome, output = output.join(OUTPUT_SEPARATOR), "the script has failed");
         }
     }
 }

@@ -32,10 +32,10 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
         findings.warning("vipd", "drained", what, "vipd undrain, when the maintenance is over");
     }
     in_force(facts, status, findings);
-    for (i, instance) in facts.instances().iter().enumerate() {
-        let Some(status) = facts.status_of(instance) else { continue };
+    // All that run, whatever the file has.
+    for status in &status.instances {
         state(status, findings);
-        hears(facts, (i, instance, status), findings);
+        hears(facts, status, findings);
         sends(status, findings);
     }
 }
@@ -87,16 +87,13 @@ fn state(status: &InstanceStatus, findings: &mut Findings) {
     }
 }
 
-fn hears(
-    facts: &Facts,
-    (position, instance, status): (usize, &Instance, &InstanceStatus),
-    findings: &mut Findings,
-) {
+fn hears(facts: &Facts, status: &InstanceStatus, findings: &mut Findings) {
     let InstanceStatus { name, state, discards, .. } = status;
+    let position = facts.instances().iter().position(|instance| instance.name == *name);
     let place = |keyword: &'static str| {
         let loaded = facts.configuration.as_ref().ok();
-        let place = loaded.and_then(|loaded| loaded.origins.place(position, keyword));
-        place.unwrap_or_else(|| format!("not in the file of {}", instance.name))
+        let place = loaded.and_then(|loaded| loaded.origins.place(position?, keyword));
+        place.unwrap_or_else(|| format!("not in the file of {name}"))
     };
     for (reason, count) in discards.iter().filter(|(_, count)| **count > 0) {
         let Discard { what, keyword, fix } = discard(reason);
@@ -112,8 +109,21 @@ fn hears(
     }
     if status.split_brain {
         let what = "another router acts as the owner too, and does not give way";
-        let fix = "see whether adverts pass between the two: switches, packet filters, and what was dropped (discards)";
+        let fix = match discards.is_empty() {
+            true => "see whether adverts pass between the two: switches, packet filters",
+            false => {
+                "adverts of the other router arrive here and are refused: mend what the discards above name"
+            }
+        };
         findings.problem(name, "split-brain", what, fix);
+    } else if status.split_brains > 0 {
+        let what = format!("split brains since the start: {}, none now", status.split_brains);
+        findings.warning(
+            name,
+            "split-brain",
+            what,
+            format!("vipd events {name}: split_brain names the rival"),
+        );
     }
     if status.address_conflicts > 0 {
         let what = format!(
@@ -136,8 +146,12 @@ fn hears(
         "BACKUP" if status.adverts_received > 0 => {
             findings.ok(name, "heard", format!("{} adverts were heard", status.adverts_received));
         }
+        "BACKUP" if !discards.is_empty() => {
+            let what = "this backup has received no valid advert: those that arrived were refused";
+            findings.warning(name, "heard", what, "mend what the discards above name");
+        }
         "BACKUP" => {
-            let what = "this backup has received no valid advert";
+            let what = "this backup has received no advert";
             let fix = "wait for its takeover. If another node is master, adverts do not arrive here: see multicast above";
             findings.warning(name, "heard", what, fix);
         }

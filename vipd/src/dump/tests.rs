@@ -119,6 +119,7 @@ fn status() -> Status {
         name: name.to_owned(),
         well,
         value,
+        ..TrackedStatus::default()
     };
     Status {
         instances: vec![master, backup],

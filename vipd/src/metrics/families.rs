@@ -6,7 +6,9 @@ use prometheus_client::metrics::MetricType;
 use vipd_common::abi::InstanceCounters;
 
 use crate::{
-    control::model::{ArbiterStatus, InstanceStatus, LineStatus, Status, TargetStatus, TrackedStatus},
+    control::model::{
+        ArbiterStatus, InstanceStatus, LineStatus, Status, TargetStatus, TrackStatus, TrackedStatus,
+    },
     coordinator::StateName,
 };
 
@@ -280,6 +282,27 @@ pub const ALL: &[MetricFamily] = &[
         "Round-trip time of a target's last answer; absent if there was none.",
         SampleSource::DaemonBy(&["name", "target"], |s| of_targets(s, |target| Some(us(target.rtt_us?)))),
     ),
+    counter(
+        "cluster_reports_sent",
+        "Reports of this node to the others sent (`cluster_report`), in datagrams.",
+        SampleSource::Daemon(|s| whole(s.cluster_reports.sent)),
+    ),
+    counter(
+        "cluster_reports_received",
+        "Reports received, believed or not, in datagrams.",
+        SampleSource::Daemon(|s| whole(s.cluster_reports.received)),
+    ),
+    counter(
+        "cluster_reports_refused",
+        "Reports that were not believed, by reason; see docs/operate/cluster.md.",
+        SampleSource::DaemonBy(&["reason"], |s| {
+            s.cluster_reports
+                .refused
+                .iter()
+                .map(|(reason, count)| (vec![reason.clone()], whole(*count)))
+                .collect()
+        }),
+    ),
     info(
         "instance",
         "Configuration of an instance.",
@@ -310,6 +333,24 @@ pub const ALL: &[MetricFamily] = &[
         SampleSource::Instance(|i| Some(whole(i.priority.into()))),
     ),
     gauge(
+        "instance_base_priority",
+        "Priority in the configuration, without weights.",
+        SampleSource::Instance(|i| Some(whole(i.base_priority.into()))),
+    ),
+    gauge(
+        "instance_tracked_weight",
+        "What a tracked check, file, process, interface or arbiter adds to the priority now.",
+        SampleSource::InstanceBy(&["keyword", "name"], |i| {
+            // One may be tracked twice, by the instance and by its sync group.
+            let mut sums = std::collections::BTreeMap::new();
+            for TrackStatus { keyword, name, adds, .. } in &i.tracks {
+                *sums.entry(vec![keyword.clone(), name.clone()]).or_insert(0i64) += adds;
+            }
+            let real = |sum: i64| MetricValue::Real(i32::try_from(sum).unwrap_or(i32::MAX).into());
+            sums.into_iter().map(|(labels, sum)| (labels, real(sum))).collect()
+        }),
+    ),
+    gauge(
         "instance_handed_over",
         "1 if the priority is the lowest because of vipd handover or vipd drain, else 0.",
         SampleSource::Instance(|i| Some(yes(i.handed_over))),
@@ -331,6 +372,17 @@ pub const ALL: &[MetricFamily] = &[
         SampleSource::InstanceBy(&["line"], |i| {
             let errors = |line: &LineStatus| (vec![line.interface.clone()], whole(line.send_errors));
             i.lines.iter().map(errors).collect()
+        }),
+    ),
+    gauge(
+        "instance_nodes",
+        "Other nodes that report themselves (`cluster_report`): heard, or lost when three reports in a row have not come.",
+        SampleSource::InstanceBy(&["state"], |i| {
+            let reported = || i.nodes.iter().filter(|node| node.known_by == "report");
+            let count = |lost| whole(reported().filter(|node| node.lost == lost).count() as u64);
+            [("heard", count(false)), ("lost", count(true))]
+                .map(|(state, count)| (vec![state.to_owned()], count))
+                .into()
         }),
     ),
     gauge(

@@ -1,4 +1,4 @@
-//! The part of HTTP/1.1 that a scrape needs: GET and HEAD of /metrics, one request a connection.
+//! The part of HTTP/1.1 that a scrape and the status page need: GET and HEAD, one request a connection.
 //!
 //! Runs on the daemon's main thread. A slow or wrong connection costs only its own time and one of [`CONNECTIONS`]; a further
 //! connection takes the place of the slowest.
@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{format::Format, listen::Listener, process::ProcessMetrics, text};
+use super::{format::Format, listen::Listener, page, process::ProcessMetrics, text};
 use crate::{
     control::{PendingRequest, model::Status},
     places::{ClientSlot, ClientSlots},
@@ -102,8 +102,10 @@ async fn connection(
 }
 
 async fn answer(request: &Request<Incoming>, commands: &mpsc::Sender<PendingRequest>) -> Response<String> {
-    if request.uri().path() != "/metrics" {
-        return plain(StatusCode::NOT_FOUND, "the metrics are at /metrics\n");
+    let path = request.uri().path();
+    let file = page::file(path);
+    if file.is_none() && !matches!(path, "/metrics" | "/page.json") {
+        return plain(StatusCode::NOT_FOUND, "the metrics are at /metrics, the status page is at /\n");
     }
     // hyper sends the head of an answer to HEAD only, with the length that the body would have.
     if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -111,18 +113,30 @@ async fn answer(request: &Request<Incoming>, commands: &mpsc::Sender<PendingRequ
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    let accept = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let format = Format::accepted(accept);
+    if let Some((content_type, text)) = file {
+        return of_page(content_type, text.to_owned());
+    }
     match timeout(STATUS_TIMEOUT, status(commands)).await {
-        Ok(Some(status)) => {
-            let text = text::encode(format, &status, &ProcessMetrics::of_self());
-            let mut response = respond(StatusCode::OK, format.content_type(), text);
-            response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
-            response
-        }
+        Ok(Some(status)) if path == "/page.json" => of_page("application/json", page::data(&status)),
+        Ok(Some(status)) => metrics(request, &status),
         Ok(None) => plain(StatusCode::SERVICE_UNAVAILABLE, "vipd is stopping\n"),
         Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "vipd does not answer\n"),
     }
+}
+
+fn metrics(request: &Request<Incoming>, status: &Status) -> Response<String> {
+    let accept = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Format::accepted(accept);
+    let text = text::encode(format, status, &ProcessMetrics::of_self());
+    let mut response = respond(StatusCode::OK, format.content_type(), text);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+fn of_page(content_type: &'static str, text: String) -> Response<String> {
+    let mut response = respond(StatusCode::OK, content_type, text);
+    page::secure(response.headers_mut());
+    response
 }
 
 /// Asks the daemon; `None` if it is ending.

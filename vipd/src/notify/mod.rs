@@ -11,7 +11,14 @@ mod smtp;
 #[cfg(test)]
 mod tests;
 
-use std::{cell::Cell, collections::BTreeMap, mem, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    mem,
+    path::PathBuf,
+    rc::Rc,
+    time::Duration,
+};
 
 use tokio::{
     task::{JoinHandle, JoinSet, spawn_local},
@@ -28,9 +35,10 @@ use self::{
     queue::{Queue, Queued, queue},
 };
 use crate::{
+    control::model::NotifyStatus,
     coordinator::StateName,
     resources::{PATIENCE, is_shortage},
-    scripts::{Accounts, Executable, ScriptOutcome},
+    scripts::{Accounts, Executable, LastRun, OUTPUT_SEPARATOR, Run, ScriptOutcome, Tail},
 };
 
 /// Something about an instance has changed.
@@ -105,9 +113,18 @@ struct Recipient {
     /// Last state of a group.
     state: Option<StateName>,
     scripts: Rc<RunnableScripts>,
+    runs: Runs,
+    running: Running,
     jobs: Queue<Job>,
     runner: JoinHandle<()>,
 }
+
+/// The last run of each script of an instance or group, by its path; the newest last.
+type Runs = Rc<RefCell<Vec<(PathBuf, LastRun)>>>;
+/// The script that an instance or group waits for.
+type Running = Rc<RefCell<Option<PathBuf>>>;
+/// RunnableScripts of one instance or group whose runs are kept: as many as there are keywords, and some of before a reload.
+const RUNS: usize = 12;
 
 /// The scripts of an instance or group that can be run.
 #[derive(Debug)]
@@ -124,6 +141,8 @@ struct RunnableScripts {
     lower_waits: Cell<bool>,
     conflict: Option<Executable>,
     any: Option<Executable>,
+    runs: Runs,
+    running: Running,
 }
 
 /// A script that takes longer is logged; the next one still waits for it.
@@ -194,12 +213,17 @@ impl Notifier {
         for told in config.told() {
             let kind = if told.members.is_some() { NotifyKind::Group } else { NotifyKind::Instance };
             let key = (kind, told.name.clone());
-            let scripts = Rc::new(RunnableScripts::of(kind, &told, accounts));
-            let listener = match before.remove(&key) {
+            let before = before.remove(&key);
+            let runs = before.as_ref().map(|listener| Rc::clone(&listener.runs)).unwrap_or_default();
+            let running = before.as_ref().map(|listener| Rc::clone(&listener.running)).unwrap_or_default();
+            let kept = (Rc::clone(&runs), Rc::clone(&running));
+            let scripts = Rc::new(RunnableScripts::of(kind, &told, accounts, kept));
+            let listener = match before {
                 Some(listener) => Recipient { told, scripts, ..listener },
                 None => {
                     let (jobs, queued) = queue(JOBS, keep_newest, "scripts", told.name.clone());
-                    Recipient { told, state: None, scripts, jobs, runner: spawn_local(run(queued)) }
+                    let runner = spawn_local(run(queued));
+                    Recipient { told, state: None, scripts, runs, running, jobs, runner }
                 }
             };
             self.listeners.insert(key, listener);
@@ -250,6 +274,28 @@ impl Notifier {
         let name = group.told.name.clone();
         self.write(NotifyKind::Group, &name, Change::State(state), 0);
         self.mailer.iter().for_each(|mailer| mailer.tell(NotifyKind::Group, &name, state));
+    }
+
+    /// The last run of each script.
+    pub fn runs(&self) -> Vec<NotifyStatus> {
+        let of = |((kind, name), listener): (&(NotifyKind, String), &Recipient)| {
+            let status = |(path, run): &(PathBuf, LastRun)| NotifyStatus {
+                kind: kind.as_str().to_owned(),
+                name: name.clone(),
+                script: path.display().to_string(),
+                run: run.status(None),
+            };
+            listener.runs.borrow().iter().map(status).collect::<Vec<_>>()
+        };
+        self.listeners.iter().flat_map(of).collect()
+    }
+
+    /// The scripts that run now: `/etc/vipd/notify.sh of VI_1`.
+    pub fn running(&self) -> Vec<String> {
+        let of = |((_, name), listener): (&(NotifyKind, String), &Recipient)| {
+            Some(format!("{} of {name}", listener.running.borrow().as_ref()?.display()))
+        };
+        self.listeners.iter().filter_map(of).collect()
     }
 
     fn write(&self, kind: NotifyKind, name: &str, change: Change, priority: u8) {
@@ -325,7 +371,12 @@ async fn run(mut jobs: Queued<Job>) {
 }
 
 impl RunnableScripts {
-    fn of(kind: NotifyKind, told: &NotifySettings, accounts: &Accounts) -> Self {
+    fn of(
+        kind: NotifyKind,
+        told: &NotifySettings,
+        accounts: &Accounts,
+        (runs, running): (Runs, Running),
+    ) -> Self {
         let resolve = |command: Option<&vipd_config::Command>| {
             let executable = accounts.resolve(command?);
             if let Err(error) = &executable {
@@ -347,6 +398,8 @@ impl RunnableScripts {
             lower_waits: Cell::new(false),
             conflict: resolve(notify.conflict.as_ref()),
             any: resolve(notify.any.as_ref()),
+            runs,
+            running,
         }
     }
 
@@ -365,6 +418,8 @@ impl RunnableScripts {
             lower_waits: Cell::new(false),
             conflict: None,
             any: None,
+            runs: Runs::default(),
+            running: Running::default(),
         }
     }
 
@@ -400,11 +455,17 @@ impl RunnableScripts {
     }
 
     async fn run_one(&self, script: &Executable, arguments: &[&str]) {
+        self.running.replace(Some(script.path.clone()));
+        self.run_to_its_end(script, arguments).await;
+        self.running.replace(None);
+    }
+
+    async fn run_to_its_end(&self, script: &Executable, arguments: &[&str]) {
         let (name, path) = (&self.name, script.path.display());
         let end = Instant::now() + PATIENCE;
-        let mut child = loop {
-            match script.spawn(arguments) {
-                Ok(child) => break child,
+        let (mut child, mut tail) = loop {
+            match script.spawn_heard(arguments) {
+                Ok(started) => break started,
                 // The host is short of descriptors, say. That it is told late is better than never.
                 Err(error) if is_shortage(&error) && Instant::now() < end => sleep(AGAIN).await,
                 Err(error) => {
@@ -419,11 +480,11 @@ impl RunnableScripts {
                 }
             }
         };
-        let ended = match timeout(LONG, child.wait()).await {
+        let ended = match heard(timeout(LONG, child.wait()), &mut tail).await {
             Ok(ended) => ended,
             Err(_) => {
                 tracing::warn!(name, script = %path, seconds = LONG.as_secs(), "a notify script is still running");
-                let Ok(ended) = timeout(BESIDE, child.wait()).await else {
+                let Ok(ended) = heard(timeout(BESIDE, child.wait()), &mut tail).await else {
                     let seconds = (LONG + BESIDE).as_secs();
                     return tracing::warn!(
                         target: "vipd::event",
@@ -438,15 +499,36 @@ impl RunnableScripts {
             }
         };
         let outcome = ended.map_or_else(ScriptOutcome::NotRun, ScriptOutcome::Exited);
+        let run = Run { outcome, output: tail.finish() };
+        self.keep(script, LastRun::of(&run));
+        let Run { outcome, output } = run;
         if !outcome.is_success() {
+            let output = (!output.is_empty()).then(|| output.join(OUTPUT_SEPARATOR));
             tracing::warn!(
                 target: "vipd::event",
                 event = "notify_failed",
                 name,
                 script = %path,
                 %outcome,
+                output,
                 "a notify script failed"
             );
         }
+    }
+
+    fn keep(&self, script: &Executable, run: LastRun) {
+        let mut runs = self.runs.borrow_mut();
+        runs.retain(|(path, _)| *path != script.path);
+        runs.push((script.path.clone(), run));
+        let surplus = runs.len().saturating_sub(RUNS);
+        runs.drain(..surplus);
+    }
+}
+
+/// Waits for a command, and reads what it prints meanwhile.
+async fn heard<T>(ended: impl Future<Output = T>, tail: &mut Tail) -> T {
+    tokio::select! {
+        ended = ended => ended,
+        () = tail.read() => unreachable!("it reads for ever"),
     }
 }

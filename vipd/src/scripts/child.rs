@@ -20,7 +20,7 @@ use nix::{
         signal::{Signal, kill},
         stat::Mode,
     },
-    unistd::{Gid, Pid, Uid, pipe2, setgroups, setresgid, setresuid, setsid},
+    unistd::{ForkResult, Gid, Pid, Uid, fork, pipe2, setgroups, setresgid, setresuid, setsid},
 };
 
 use crate::{capabilities, resources};
@@ -85,6 +85,24 @@ impl Guard {
 }
 
 impl Setup {
+    /// Call it in the child of a command that is to be nobody's child, and to outlive vipd: the child itself ends at once.
+    ///
+    /// # Errors
+    ///
+    /// A step failed; the command does not run.
+    pub fn outliving() -> io::Result<()> {
+        // SAFETY: both go on with async-signal-safe calls only.
+        match unsafe { fork() }? {
+            // SAFETY: nothing of the parent is touched.
+            ForkResult::Parent { .. } => unsafe { libc::_exit(0) },
+            ForkResult::Child => {}
+        }
+        setsid()?;
+        restore_oom_score();
+        capabilities::clear_inherited()?;
+        close_descriptors()
+    }
+
     /// Call it in the child.
     ///
     /// # Errors
@@ -164,7 +182,7 @@ mod tests {
         let arguments = ["-c", script].map(str::to_owned).to_vec();
         let executable = Executable { path: "/bin/sh".into(), arguments, account: None, secure: false };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let outcome = runtime.block_on(executable.run(Duration::from_secs(60)));
+        let outcome = runtime.block_on(executable.run(Duration::from_secs(60))).outcome;
         assert!(outcome.is_success(), "{outcome}");
     }
 
@@ -202,7 +220,7 @@ mod tests {
             let arguments = vec!["-c".to_owned(), script];
             let executable = Executable { path: "/bin/sh".into(), arguments, account, secure: false };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let outcome = runtime.block_on(executable.run(Duration::from_secs(60)));
+            let outcome = runtime.block_on(executable.run(Duration::from_secs(60))).outcome;
             assert!(outcome.is_success(), "{executable:?}: {outcome}");
         }
         assert_eq!(own(), score.to_str().unwrap(), "vipd's own stays");

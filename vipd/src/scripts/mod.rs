@@ -1,13 +1,15 @@
 //! Runs the commands of the configuration: with their user, in a process group of their own, and with a time limit.
 
 mod child;
+mod last_run;
 mod output;
 mod resolve;
 mod secure;
+mod tail;
 
 use std::{
     fmt, io,
-    os::unix::process::ExitStatusExt,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -25,18 +27,28 @@ use crate::resources;
 pub use child::RunAs;
 use child::{Guard, Setup};
 
+pub use last_run::{LastRun, OUTPUT_SEPARATOR, with_output};
 pub use output::{Unread, read};
 pub use resolve::{Accounts, Executable, UnusableCommand, executable};
+pub use tail::Tail;
 
 /// Time for a command to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// A run that is over.
+#[derive(Debug)]
+pub struct Run {
+    pub outcome: ScriptOutcome,
+    /// The last lines that it has printed; see [`Tail::finish`].
+    pub output: Vec<String>,
+}
 
 /// Result of a run.
 #[derive(Debug)]
 pub enum ScriptOutcome {
     Exited(ExitStatus),
-    /// It took too long; it and its process group were ended.
-    TimedOut,
+    /// It took longer than this; it and its process group were ended.
+    TimedOut(Duration),
     NotRun(io::Error),
 }
 
@@ -45,12 +57,13 @@ impl ScriptOutcome {
     pub fn shortage(&self) -> Option<&io::Error> {
         match self {
             Self::NotRun(error) => Some(error).filter(|error| resources::is_shortage(error)),
-            Self::Exited(_) | Self::TimedOut => None,
+            Self::Exited(_) | Self::TimedOut(_) => None,
         }
     }
 }
 
 impl ScriptOutcome {
+    /// Whether it has exited with 0.
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Exited(status) if status.success())
     }
@@ -64,18 +77,27 @@ impl fmt::Display for ScriptOutcome {
                 (None, Some(signal)) => write!(f, "ended by signal {signal}"),
                 (None, None) => write!(f, "{status}"),
             },
-            Self::TimedOut => f.write_str("timed out"),
+            Self::TimedOut(limit) => write!(f, "timed out after {} s", limit.as_secs_f64()),
             Self::NotRun(error) => write!(f, "cannot be run: {error}"),
         }
     }
 }
 
 impl Executable {
-    /// Starts it with more arguments, in a process group of its own; it ends with vipd.
-    ///
+    /// Starts it with more arguments, in a process group of its own; it ends with vipd. What it prints is thrown away.
+    pub fn spawn(&self, arguments: &[&str]) -> io::Result<Child> {
+        self.spawn_with(arguments, None)
+    }
+
+    /// The same, and the end of what it prints.
+    pub fn spawn_heard(&self, arguments: &[&str]) -> io::Result<(Child, Tail)> {
+        let (tail, output) = Tail::new(self.account.as_ref())?;
+        Ok((self.spawn_with(arguments, Some(output))?, tail))
+    }
+
     /// It inherits no capability and no file. With `enable_script_security` the path is checked again, because it may have changed since the
     /// configuration was read.
-    pub fn spawn(&self, arguments: &[&str]) -> io::Result<Child> {
+    fn spawn_with(&self, arguments: &[&str], output: Option<OwnedFd>) -> io::Result<Child> {
         let checked =
             self.secure.then(|| secure::check(&self.path)).transpose().map_err(|why| match why {
                 // Says nothing of the file, and whoever asked tries again.
@@ -86,6 +108,9 @@ impl Executable {
         let mut command = Command::new(program);
         command.arg0(&self.path).args(&self.arguments).args(arguments).current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if let Some(output) = output {
+            command.stdout(output.try_clone()?).stderr(output);
+        }
         // What a shell, the dynamic linker or another vipd would be led astray by: it is vipd that the service manager watches.
         for variable in
             ["IFS", "LD_PRELOAD", "LD_LIBRARY_PATH", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]
@@ -101,22 +126,26 @@ impl Executable {
     }
 
     /// Runs it until it ends, or for `limit`.
-    pub async fn run(&self, limit: Duration) -> ScriptOutcome {
-        let mut child = match self.spawn(&[]) {
-            Ok(child) => child,
-            Err(error) => return ScriptOutcome::NotRun(error),
+    pub async fn run(&self, limit: Duration) -> Run {
+        let (mut child, mut tail) = match self.spawn_heard(&[]) {
+            Ok(started) => started,
+            Err(error) => return Run { outcome: ScriptOutcome::NotRun(error), output: Vec::new() },
         };
         let group = Group::of(&child);
-        let ended = timeout(limit, child.wait()).await;
+        let ended = tokio::select! {
+            ended = timeout(limit, child.wait()) => ended,
+            () = tail.read() => unreachable!("it reads for ever"),
+        };
         if ended.is_err() {
             end(&mut child).await;
         }
         // What it has started and left running is meant to be.
         group.leave();
-        match ended {
+        let outcome = match ended {
             Ok(ended) => ended.map_or_else(ScriptOutcome::NotRun, ScriptOutcome::Exited),
-            Err(_) => ScriptOutcome::TimedOut,
-        }
+            Err(_) => ScriptOutcome::TimedOut(limit),
+        };
+        Run { outcome, output: tail.finish() }
     }
 }
 

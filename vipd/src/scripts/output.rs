@@ -90,7 +90,7 @@ async fn take(pipe: Option<impl AsyncRead + Unpin>, kept: usize) -> io::Result<O
 }
 
 /// Finds a tool in the system's directories, never through PATH: root may run this with another user's PATH.
-fn system_tool(program: &str) -> Option<PathBuf> {
+pub(super) fn system_tool(program: &str) -> Option<PathBuf> {
     SYSTEM.iter().map(|dir| Path::new(dir).join(program)).find(|path| path.is_file())
 }
 

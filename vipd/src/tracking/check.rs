@@ -5,24 +5,24 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use vipd_config::Script;
 
-use super::{counter::Counter, result::Health};
+use super::{NewsContent, counter::Counter, result::Health};
 use crate::{
     resources::PATIENCE,
-    scripts::{Executable, ScriptOutcome},
+    scripts::{Executable, LastRun, OUTPUT_SEPARATOR, Run},
 };
 
 /// Runs a check for ever, and starts in `health`.
 ///
 /// A check that cannot be run because of a shortage of the host says nothing about the service: it is tried again each second, and has
 /// failed after [`PATIENCE`], or after three intervals if that is longer.
-pub async fn watch(script: Script, executable: Executable, health: Health, tell: impl Fn(Health)) {
+pub async fn watch(script: Script, executable: Executable, health: Health, tell: impl Fn(NewsContent)) {
     let mut counter = Counter::of_script(&script, health);
     let mut next = Instant::now();
     let mut short_since = None;
     loop {
         sleep_until(next).await;
-        let outcome = executable.run(script.timeout).await;
-        match outcome.shortage() {
+        let run = executable.run(script.timeout).await;
+        match run.outcome.shortage() {
             Some(error) => {
                 let now = Instant::now();
                 let since = *short_since.get_or_insert_with(|| {
@@ -36,20 +36,29 @@ pub async fn watch(script: Script, executable: Executable, health: Health, tell:
             }
             None => short_since = None,
         }
-        if let Some(health) = counter.take(outcome.is_success()) {
-            log(&script.name, health, &outcome);
-            tell(health);
-        }
         // A run that took longer than the interval takes the place of those that it has delayed.
         next = (next + script.interval).max(Instant::now() + SHORTEST_PAUSE.min(script.interval));
+        tell(NewsContent::Run(LastRun::of(&run), next));
+        if let Some(health) = counter.take(run.outcome.is_success()) {
+            log(&script.name, health, &run);
+            tell(NewsContent::Health(health));
+        }
     }
 }
 
-fn log(name: &str, health: Health, outcome: &ScriptOutcome) {
+fn log(name: &str, health: Health, Run { outcome, output }: &Run) {
+    let output = (!output.is_empty()).then(|| output.join(OUTPUT_SEPARATOR));
     if health == Health::Well {
         tracing::info!(target: "vipd::event", event = "check_recovered", script = name, "check succeeded");
     } else {
-        tracing::warn!(target: "vipd::event", event = "check_failed", script = name, %outcome, "check failed");
+        tracing::warn!(
+            target: "vipd::event",
+            event = "check_failed",
+            script = name,
+            %outcome,
+            output,
+            "check failed"
+        );
     }
 }
 

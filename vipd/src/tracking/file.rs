@@ -10,7 +10,7 @@ use tokio::{
 };
 use vipd_config::TrackedFile;
 
-use super::result::Health;
+use super::{NewsContent, result::Health};
 use crate::{files, resources::is_shortage};
 
 /// Wait between two reads of a file whose directory cannot be watched.
@@ -30,7 +30,7 @@ pub fn init(file: &TrackedFile) -> Result<()> {
 }
 
 /// Watches a file for ever.
-pub async fn watch(file: TrackedFile, tell: impl Fn(Health)) {
+pub async fn watch(file: TrackedFile, tell: impl Fn(NewsContent)) {
     let mut told = None;
     let mut complained = None;
     let mut look = || {
@@ -41,6 +41,7 @@ pub async fn watch(file: TrackedFile, tell: impl Fn(Health)) {
             if let Some(wrong) = &wrong {
                 tracing::warn!(file = file.name, path = file.path, wrong, "the tracked file counts as 0");
             }
+            tell(NewsContent::Problem(wrong.clone()));
             complained = wrong;
         }
         if told.replace(value) != Some(value) {
@@ -51,7 +52,7 @@ pub async fn watch(file: TrackedFile, tell: impl Fn(Health)) {
                 value,
                 "the value of the tracked file changed"
             );
-            tell(Health::Value(value));
+            tell(NewsContent::Health(Health::Value(value)));
         }
     };
     let mut watched = Directory::of(Path::new(&file.path)).inspect_err(|error| {

@@ -5,6 +5,7 @@ mod arbiter_status;
 mod check;
 mod counter;
 mod delay;
+mod detail;
 mod file;
 mod process;
 mod result;
@@ -14,20 +15,21 @@ use std::collections::HashMap;
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_local},
+    time::Instant,
 };
 use vipd_common::Priority;
-use vipd_config::{
-    Arbiter, Config, Script, ScriptPolicy, Track, Tracked, TrackedFile, TrackedProcess, Weight,
-};
+use vipd_config::{Arbiter, Config, Script, ScriptPolicy, Track, Tracked, TrackedFile, TrackedProcess};
 
 pub use arbiter::TargetState;
 pub use arbiter_status::arbiter_status;
 pub use delay::LinkDelays;
-pub use result::{Health, TrackingResult};
+pub use detail::{Detail, Effect};
+use result::Part;
+pub use result::{Fault, Health, TrackingResult};
 
 use crate::{
     host::LinkChange,
-    scripts::{Accounts, Executable},
+    scripts::{Accounts, Executable, LastRun},
 };
 
 /// The tracked objects, and the tracking result of each instance.
@@ -59,10 +61,10 @@ struct Teller {
 }
 
 impl Teller {
-    fn next<T: Into<NewsContent>>(&mut self) -> (u64, impl Fn(T) + use<T>) {
+    fn next(&mut self) -> (u64, impl Fn(NewsContent) + use<>) {
         self.number += 1;
         let (number, news) = (self.number, self.news.clone());
-        (number, move |told: T| _ = news.send(News { number, told: told.into() }))
+        (number, move |told| _ = news.send(News { number, told }))
     }
 }
 
@@ -73,6 +75,7 @@ struct Watch<T> {
     /// Number in its news; unique.
     number: u64,
     health: Health,
+    detail: Detail,
     /// `None`: it cannot be watched, and is ignored.
     task: Option<JoinHandle<()>>,
 }
@@ -98,12 +101,22 @@ pub enum NewsContent {
     Health(Health),
     /// The targets of an arbiter, after each round.
     Targets(Vec<TargetState>),
+    /// A run of a check, and when the next one is due.
+    Run(LastRun, Instant),
+    /// How many processes there are.
+    Count(usize),
+    /// Why a file counts as 0.
+    Problem(Option<String>),
 }
 
-impl From<Health> for NewsContent {
-    fn from(health: Health) -> Self {
-        Self::Health(health)
-    }
+/// State of a tracked object with a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'t> {
+    /// Keyword of its block.
+    pub keyword: &'static str,
+    pub name: &'t str,
+    pub health: Health,
+    pub detail: &'t Detail,
 }
 
 /// State of an arbiter.
@@ -151,13 +164,15 @@ impl Tracker {
             scripts,
             same_policy,
             |script| &script.name,
-            |script, health| {
+            |script, known| {
                 let unknown = if script.init_fail { Health::Unwell } else { Health::Unknown };
-                let health = health.unwrap_or(unknown);
+                let (health, mut detail) = known.unwrap_or((unknown, Detail::default()));
                 let (number, tell) = teller.next();
-                let task = resolve(accounts, &script)
+                let executable = resolve(accounts, &script);
+                detail.problem = executable.as_ref().err().cloned();
+                let task = executable
                     .map(|executable| spawn_local(check::watch(script.clone(), executable, health, tell)));
-                Watch { what: script, number, health, task }
+                Watch { what: script, number, health, detail, task: task.ok() }
             },
         );
         renew(
@@ -165,7 +180,7 @@ impl Tracker {
             files,
             true,
             |file| &file.name,
-            |file, health| {
+            |file, known| {
                 if let Err(error) = file::init(&file) {
                     tracing::warn!(
                         file = file.name,
@@ -175,7 +190,8 @@ impl Tracker {
                 }
                 let (number, tell) = teller.next();
                 let task = Some(spawn_local(file::watch(file.clone(), tell)));
-                Watch { what: file, number, health: health.unwrap_or(Health::Unknown), task }
+                let (health, detail) = known.unwrap_or_else(unknown);
+                Watch { what: file, number, health, detail, task }
             },
         );
         renew(
@@ -183,10 +199,11 @@ impl Tracker {
             processes,
             true,
             |process| &process.name,
-            |process, health| {
+            |process, known| {
                 let (number, tell) = teller.next();
                 let task = Some(spawn_local(process::watch(process.clone(), tell)));
-                Watch { what: process, number, health: health.unwrap_or(Health::Unknown), task }
+                let (health, detail) = known.unwrap_or_else(unknown);
+                Watch { what: process, number, health, detail, task }
             },
         );
         renew(
@@ -194,11 +211,11 @@ impl Tracker {
             arbiters,
             true,
             |arbiter| &arbiter.name,
-            |arbiter, health| {
-                let health = health.unwrap_or(Health::Unknown);
+            |arbiter, known| {
+                let (health, detail) = known.unwrap_or_else(unknown);
                 let (number, tell) = teller.next();
                 let task = Some(spawn_local(arbiter::watch(arbiter.clone(), health, tell)));
-                Watch { what: arbiter, number, health, task }
+                Watch { what: arbiter, number, health, detail, task }
             },
         );
         self.targets.retain(|number, _| self.arbiters.iter().any(|watch| watch.number == *number));
@@ -223,12 +240,13 @@ impl Tracker {
         &self.results
     }
 
-    /// Keyword, name and health of each tracked object with a block.
-    pub fn healths(&self) -> impl Iterator<Item = (&'static str, &str, Health)> {
-        let scripts = self.scripts.iter().map(|w| ("vrrp_script", w.what.name.as_str(), w.health));
-        let files = self.files.iter().map(|w| ("track_file", w.what.name.as_str(), w.health));
-        let processes = self.processes.iter().map(|w| ("vrrp_track_process", w.what.name.as_str(), w.health));
-        let arbiters = self.arbiters.iter().map(|w| ("arbiter", w.what.name.as_str(), w.health));
+    /// Each tracked object with a block.
+    pub fn all(&self) -> impl Iterator<Item = Known<'_>> {
+        let scripts = self.scripts.iter().map(|watch| watch.known("vrrp_script", &watch.what.name));
+        let files = self.files.iter().map(|watch| watch.known("track_file", &watch.what.name));
+        let processes =
+            self.processes.iter().map(|watch| watch.known("vrrp_track_process", &watch.what.name));
+        let arbiters = self.arbiters.iter().map(|watch| watch.known("arbiter", &watch.what.name));
         scripts.chain(files).chain(processes).chain(arbiters)
     }
 
@@ -241,34 +259,48 @@ impl Tracker {
         })
     }
 
-    /// Names of the unreached arbiters that put an instance, by its place in the configuration, into FAULT.
-    pub fn isolated_by(&self, instance: usize) -> impl Iterator<Item = &str> {
+    /// What everything that an instance tracks does to it, by its place in the configuration.
+    pub fn effects(&self, instance: usize) -> Vec<Effect> {
         let tracks = self.instances.get(instance).into_iter().flat_map(|(_, tracks)| tracks);
-        tracks.filter_map(|track| Some(self.unreached(track)?.what.name.as_str()))
+        tracks.map(|track| self.effect(track)).collect()
     }
 
-    /// What an instance tracks, by its place in the configuration, and is in FAULT for: how it is in words.
-    pub fn faults(&self, instance: usize) -> Vec<String> {
-        let tracks = self.instances.get(instance).into_iter().flat_map(|(_, tracks)| tracks);
-        let fault = |track: &Track| {
-            let (health, weight) = self.health(track);
-            let (kind, name) = match &track.what {
-                Tracked::Script(i) => ("vrrp_script", &self.scripts[*i].what.name),
-                Tracked::File(i) => ("track_file", &self.files[*i].what.name),
-                Tracked::Process(i) => ("vrrp_track_process", &self.processes[*i].what.name),
-                Tracked::Arbiter(i) => ("arbiter", &self.arbiters[*i].what.name),
-                Tracked::Interface(name) => ("interface", name),
-            };
-            let result = TrackingResult::of(Priority::new(100), [(health, weight)].into_iter());
-            let how = match (health, weight.reverse) {
-                (Health::Value(value), _) => format!("has the value {value}"),
-                (_, true) => "succeeded, and is reversed".to_owned(),
-                (_, false) if matches!(track.what, Tracked::Interface(_)) => "is down".to_owned(),
-                (_, false) => "failed".to_owned(),
-            };
-            result.fault.then(|| format!("{kind} {name} {how}"))
+    fn effect(&self, track: &Track) -> Effect {
+        let health = self.health(track);
+        let (keyword, name, state) = match &track.what {
+            Tracked::Script(i) => {
+                let Watch { what, detail, .. } = &self.scripts[*i];
+                ("vrrp_script", &what.name, detail::of_script(&what.name, health, detail))
+            }
+            Tracked::File(i) => {
+                let Watch { what, detail, .. } = &self.files[*i];
+                ("track_file", &what.name, detail::of_file(&what.name, health, detail))
+            }
+            Tracked::Process(i) => {
+                let Watch { what, detail, .. } = &self.processes[*i];
+                ("vrrp_track_process", &what.name, detail::of_process(what, health, detail))
+            }
+            Tracked::Arbiter(i) => {
+                let name = &self.arbiters[*i].what.name;
+                ("arbiter", name, detail::of_arbiter(name, health))
+            }
+            Tracked::Interface(name) => ("interface", name, detail::of_interface(name, health)),
         };
-        tracks.filter_map(fault).collect()
+        let Part { fault, adds, .. } = Part::of(health, track.weight);
+        let reversed = if track.weight.reverse { " (reversed)" } else { "" };
+        Effect {
+            keyword,
+            name: name.clone(),
+            weight: track.weight,
+            adds,
+            fault,
+            well: match health {
+                Health::Well => Some(true),
+                Health::Unwell => Some(false),
+                Health::Unknown | Health::Value(_) => None,
+            },
+            state: state + reversed,
+        }
     }
 
     /// The arbiter, if it is unreached and that is a fault.
@@ -285,24 +317,44 @@ impl Tracker {
     /// Takes note, and returns the tracking results that have changed, by their place in the configuration.
     pub fn take(&mut self, news: News) -> Vec<(usize, TrackingResult)> {
         let News { number, told } = news;
-        let health = match told {
-            NewsContent::Health(health) => health,
-            NewsContent::Targets(targets) => {
-                // It may be of what is watched no longer, here and below.
-                if self.arbiters.iter().any(|watch| watch.number == number) {
-                    self.targets.insert(number, targets);
-                }
-                return Vec::new();
+        if let NewsContent::Targets(targets) = told {
+            // It may be of what is watched no longer, here and below.
+            if self.arbiters.iter().any(|watch| watch.number == number) {
+                self.targets.insert(number, targets);
             }
-        };
-        let healths = self.scripts.iter_mut().map(|w| (w.number, &mut w.health));
-        let healths = healths.chain(self.files.iter_mut().map(|w| (w.number, &mut w.health)));
-        let healths = healths.chain(self.processes.iter_mut().map(|w| (w.number, &mut w.health)));
-        let mut healths = healths.chain(self.arbiters.iter_mut().map(|w| (w.number, &mut w.health)));
-        if let Some((_, known)) = healths.find(|(of, _)| *of == number) {
-            *known = health;
+            return Vec::new();
         }
-        self.changes()
+        let Some((known, detail)) = self.watch_mut(number) else { return Vec::new() };
+        match told {
+            NewsContent::Health(health) => {
+                *known = health;
+                detail.changed(health, Instant::now());
+                self.changes()
+            }
+            NewsContent::Run(run, next) => {
+                detail.run = Some((run, next));
+                Vec::new()
+            }
+            NewsContent::Count(count) => {
+                detail.count = Some(count);
+                Vec::new()
+            }
+            NewsContent::Problem(problem) => {
+                detail.problem = problem;
+                Vec::new()
+            }
+            NewsContent::Targets(_) => Vec::new(),
+        }
+    }
+
+    /// The watch of a number: its health, and what else is known.
+    fn watch_mut(&mut self, number: u64) -> Option<(&mut Health, &mut Detail)> {
+        let scripts = self.scripts.iter_mut().map(Watch::parts);
+        let files = self.files.iter_mut().map(Watch::parts);
+        let processes = self.processes.iter_mut().map(Watch::parts);
+        let arbiters = self.arbiters.iter_mut().map(Watch::parts);
+        let mut all = scripts.chain(files).chain(processes).chain(arbiters);
+        all.find(|(of, ..)| *of == number).map(|(_, health, detail)| (health, detail))
     }
 
     /// A link has changed; as [`Self::take`].
@@ -337,30 +389,54 @@ impl Tracker {
         let now = self.judge();
         let before = std::mem::replace(&mut self.results, now);
         let changed = |(i, (before, now)): (usize, (TrackingResult, &TrackingResult))| {
-            (before != *now).then_some((i, *now))
+            (before != *now).then(|| (i, now.clone()))
         };
         before.into_iter().zip(&self.results).enumerate().filter_map(changed).collect()
     }
 
-    fn health(&self, track: &Track) -> (Health, Weight) {
-        let health = match &track.what {
+    fn health(&self, track: &Track) -> Health {
+        match &track.what {
             Tracked::Script(i) => self.scripts[*i].health,
             Tracked::File(i) => self.files[*i].health,
             Tracked::Process(i) => self.processes[*i].health,
             Tracked::Arbiter(i) => self.arbiters[*i].health,
             Tracked::Interface(name) if is_up(&self.interfaces, name) => Health::Well,
             Tracked::Interface(_) => Health::Unwell,
-        };
-        (health, track.weight)
+        }
     }
 
     fn judge(&self) -> Vec<TrackingResult> {
-        let result = |(base, tracks): &(Priority, Vec<Track>)| TrackingResult {
-            isolated: tracks.iter().any(|track| self.unreached(track).is_some()),
-            ..TrackingResult::of(*base, tracks.iter().map(|track| self.health(track)))
+        let result = |(base, tracks): &(Priority, Vec<Track>)| {
+            let parts = tracks.iter().map(|track| Part::of(self.health(track), track.weight));
+            let effects: Vec<Effect> = tracks.iter().map(|track| self.effect(track)).collect();
+            let faults = effects.iter().filter(|effect| effect.fault).map(Effect::as_fault);
+            let weights = effects.iter().filter(|effect| effect.adds != 0);
+            let weights: Vec<String> =
+                weights.map(|Effect { state, adds, .. }| format!("{state}: {adds:+}")).collect();
+            TrackingResult {
+                isolated: tracks.iter().any(|track| self.unreached(track).is_some()),
+                faults: faults.collect(),
+                weights: weights.join(", ").into(),
+                ..TrackingResult::of(*base, parts)
+            }
         };
         self.instances.iter().map(result).collect()
     }
+}
+
+impl<T> Watch<T> {
+    fn known<'w>(&'w self, keyword: &'static str, name: &'w str) -> Known<'w> {
+        Known { keyword, name, health: self.health, detail: &self.detail }
+    }
+
+    fn parts(&mut self) -> (u64, &mut Health, &mut Detail) {
+        (self.number, &mut self.health, &mut self.detail)
+    }
+}
+
+/// What is known of an object that is new.
+fn unknown() -> (Health, Detail) {
+    (Health::Unknown, Detail::default())
 }
 
 /// An unknown interface is down.
@@ -369,13 +445,13 @@ fn is_up(interfaces: &HashMap<String, (u32, bool)>, name: &str) -> bool {
 }
 
 /// Replaces `watches` by those of `wanted`, in its order. With `may_stay` unchanged ones stay; changed and new ones are started, with the
-/// health of the old one of the same name.
+/// health of the old one of the same name, and what else is known of it.
 fn renew<T: PartialEq>(
     watches: &mut Vec<Watch<T>>,
     wanted: Vec<T>,
     may_stay: bool,
     name: fn(&T) -> &str,
-    mut begin: impl FnMut(T, Option<Health>) -> Watch<T>,
+    mut begin: impl FnMut(T, Option<(Health, Detail)>) -> Watch<T>,
 ) {
     let mut before = std::mem::take(watches);
     for what in wanted {
@@ -384,17 +460,19 @@ fn renew<T: PartialEq>(
             Some(at) => before.swap_remove(at),
             None => {
                 let called = before.iter().find(|watch| name(&watch.what) == name(&what));
-                let health = called.map(|watch| watch.health);
-                begin(what, health)
+                let known = called.map(|watch| (watch.health, watch.detail.clone()));
+                begin(what, known)
             }
         });
     }
 }
 
-fn resolve(accounts: &Accounts, script: &Script) -> Option<Executable> {
-    let executable = accounts.resolve(&script.command);
-    if let Err(error) = &executable {
+/// # Errors
+///
+/// It cannot be run, in words.
+fn resolve(accounts: &Accounts, script: &Script) -> Result<Executable, String> {
+    accounts.resolve(&script.command).map_err(|error| {
         tracing::error!(script = script.name, %error, "the check cannot be run: it is ignored");
-    }
-    executable.ok()
+        error.to_string()
+    })
 }

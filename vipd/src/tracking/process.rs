@@ -13,7 +13,7 @@ use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocol
 use tokio::time::{Instant, sleep, sleep_until};
 use vipd_config::{ParamMatch, TrackedProcess};
 
-use super::result::Health;
+use super::{NewsContent, result::Health};
 use crate::resources::is_shortage;
 
 /// Wait between two reads of `/proc` without events.
@@ -24,7 +24,7 @@ const COMMAND: u64 = 64 << 10;
 const COMM_LEN: usize = 15;
 
 /// Watches for ever.
-pub async fn watch(process: TrackedProcess, tell: impl Fn(Health)) {
+pub async fn watch(process: TrackedProcess, tell: impl Fn(NewsContent)) {
     // Before it listens: the first look, whose absence would count as no process at all.
     let mut pids = loop {
         match scan(&process) {
@@ -42,7 +42,11 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(Health)) {
         Err(_) => again_at = Some(Instant::now() + POLL),
     }
     let (mut told, mut wanted, mut at) = (None, Health::Unknown, Instant::now());
+    let mut counted = None;
     loop {
+        if counted.replace(pids.len()) != Some(pids.len()) {
+            tell(NewsContent::Count(pids.len()));
+        }
         let health = judge(&process, pids.len());
         if health != wanted {
             wanted = health;
@@ -66,7 +70,7 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(Health)) {
                     "processes"
                 );
                 told = Some(wanted);
-                tell(wanted);
+                tell(NewsContent::Health(wanted));
             }
             () = sleep_until(again_at.unwrap_or(at)), if again_at.is_some() => {
                 again_at = None;

@@ -1,5 +1,7 @@
 //! What becomes of an instance's priority by what it tracks.
 
+use std::sync::Arc;
+
 use vipd_common::Priority;
 use vipd_config::Weight;
 
@@ -15,7 +17,7 @@ pub enum Health {
 }
 
 /// What the election is told of all that an instance tracks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackingResult {
     /// Whether all that could put it in FAULT has been looked at.
     pub known: bool,
@@ -23,39 +25,68 @@ pub struct TrackingResult {
     /// Whether the fault is, among others, that an arbiter is not reached.
     pub isolated: bool,
     pub priority: Priority,
+    /// What puts it in FAULT.
+    pub faults: Arc<[Fault]>,
+    /// What moves the priority, in words: `check chk_nginx failed (exit code 1): -60`.
+    pub weights: Arc<str>,
+}
+
+/// Something that keeps an instance from taking part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Name for programs, which stays as it is.
+    pub kind: &'static str,
+    /// `check chk_nginx failed (exit code 1)`.
+    pub what: String,
+    /// `check chk_nginx succeeds`.
+    pub ends_when: String,
+}
+
+/// What one tracked object does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Whether it has been looked at, or could not put the instance in FAULT.
+    pub known: bool,
+    pub fault: bool,
+    /// What it adds to the priority.
+    pub adds: i64,
+}
+
+impl Part {
+    pub fn of(health: Health, Weight { value, reverse }: Weight) -> Self {
+        let weight = i64::from(value);
+        let (fault, adds) = match health {
+            Health::Unknown => return Self { known: value != 0, fault: false, adds: 0 },
+            Health::Value(number) => {
+                let number = i64::from(number) * if reverse { -1 } else { 1 };
+                let product = number * weight;
+                (product <= FILE_FAULT || value == 0 && number != 0, product)
+            }
+            Health::Well | Health::Unwell => match ((health == Health::Well) != reverse, value) {
+                (true, 1..) | (false, ..0) => (false, weight),
+                (false, 0) => (true, 0),
+                _ => (false, 0),
+            },
+        };
+        Self { known: true, fault, adds }
+    }
 }
 
 impl TrackingResult {
     /// Of an instance that tracks nothing.
     pub fn untracked(priority: Priority) -> Self {
-        Self { known: true, fault: false, isolated: false, priority }
+        let (faults, weights) = (Arc::default(), Arc::from(""));
+        Self { known: true, fault: false, isolated: false, priority, faults, weights }
     }
 
-    pub fn of(base: Priority, tracks: impl Iterator<Item = (Health, Weight)>) -> Self {
+    /// Of all that it tracks, without words.
+    pub fn of(base: Priority, parts: impl Iterator<Item = Part>) -> Self {
         let mut result = Self::untracked(base);
         let mut sum = 0i64;
-        for (health, Weight { value, reverse }) in tracks {
-            let weight = i64::from(value);
-            let well = match health {
-                Health::Unknown => {
-                    result.known &= value != 0;
-                    continue;
-                }
-                Health::Value(number) => {
-                    let number = i64::from(number) * if reverse { -1 } else { 1 };
-                    let product = number * weight;
-                    result.fault |= product <= FILE_FAULT || value == 0 && number != 0;
-                    sum += product;
-                    continue;
-                }
-                Health::Well => !reverse,
-                Health::Unwell => reverse,
-            };
-            match (well, value) {
-                (true, 1..) | (false, ..0) => sum += weight,
-                (false, 0) => result.fault = true,
-                _ => {}
-            }
+        for Part { known, fault, adds } in parts {
+            result.known &= known;
+            result.fault |= fault;
+            sum += adds;
         }
         // What owns the addresses is not weighed.
         if !base.is_owner() {
@@ -77,9 +108,8 @@ mod tests {
     fn result(base: u8, tracks: &[(Health, i32, bool)]) -> (bool, bool, u8) {
         let tracks = tracks
             .iter()
-            .map(|(health, value, reverse)| (*health, Weight { value: *value, reverse: *reverse }));
-        let TrackingResult { known, fault, isolated: _, priority } =
-            TrackingResult::of(Priority::new(base), tracks);
+            .map(|(health, value, reverse)| Part::of(*health, Weight { value: *value, reverse: *reverse }));
+        let TrackingResult { known, fault, priority, .. } = TrackingResult::of(Priority::new(base), tracks);
         (known, fault, priority.get())
     }
 

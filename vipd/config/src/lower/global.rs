@@ -7,7 +7,7 @@ use super::{
     given::{Draft, Given},
     groups::group,
     mail::{self, mail},
-    notify, startup, tracking,
+    notify, reports, startup, tracking,
 };
 use crate::{
     model::{
@@ -71,6 +71,7 @@ pub fn config(
             .and_then(|given| MetricsListen::parse(text(&given.values, 0))),
         status_group: find(own, "status_group").map(|given| text(&given.values, 0).to_owned()),
         real_time_priority: number_of(own, "vrrp_rt_priority").and_then(|given| u8::try_from(given).ok()),
+        cluster_report_key: reports::key(own),
         static_addresses: statics.vips.into_iter().map(|vip| vip.value).collect(),
         static_routes: statics.routes,
         static_rules: statics.rules,

@@ -79,6 +79,7 @@ pub fn instance(draft: &Draft, global: &Given, report: &mut Report) -> Option<In
         lower_prio_no_advert: cx.values.is_on("lower_prio_no_advert", false),
         lease: lease(cx),
         self_probe: self_probe(cx),
+        cluster_report: cluster_report(cx),
         heartbeat_links: heartbeats::links(statements),
         tracks_interface: !is_on(statements, "dont_track_primary"),
         tracks_source: find(statements, "track_src_ip").is_some(),
@@ -128,6 +129,12 @@ fn lease(cx: &LowerContext<'_>) -> LeasePolicy {
 /// 0 is `off`.
 fn self_probe(cx: &LowerContext<'_>) -> Option<Duration> {
     let seconds = cx.values.number("self_probe").map_or(30, |given| given.value);
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+}
+
+/// 0 is `off`.
+fn cluster_report(cx: &LowerContext<'_>) -> Option<Duration> {
+    let seconds = cx.values.number("cluster_report").map_or(0, |given| given.value);
     (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }
 

@@ -19,6 +19,7 @@ mod mail;
 mod names;
 mod notify;
 pub mod origins;
+mod reports;
 mod routes;
 mod servers;
 mod startup;
@@ -77,6 +78,7 @@ pub fn lower(tree: &[SyntaxNode], unsupported: Unsupported, report: &mut Report)
     groups::check(&config, &names.members, report);
     tracked::check_weights(&config, &drafts, &names.groups, report);
     arbiters::check(&config, &names.arbiters, report);
+    reports::check(tree, &config, report);
     let origins = Origins::new(global, top, drafts, report);
     (config, origins)
 }

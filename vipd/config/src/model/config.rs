@@ -7,6 +7,7 @@ use super::{
     dump::Dumps,
     group::SyncGroup,
     instance::Instance,
+    key::ReportKey,
     listen::MetricsListen,
     mail::Mail,
     notify::{Fifo, Notify, NotifySettings},
@@ -60,6 +61,8 @@ pub struct Config {
     pub status_group: Option<String>,
     /// `vrrp_rt_priority`: SCHED_FIFO priority of the election, 1 to 99; `None`: vipd's own.
     pub real_time_priority: Option<u8>,
+    /// `cluster_report_key`: what the nodes sign their reports with; `None`: they do not sign them.
+    pub cluster_report_key: Option<ReportKey>,
     /// `static_ipaddress`, `static_routes` and `static_rules`, which nothing serves yet.
     pub static_addresses: Vec<Vip>,
     pub static_routes: Vec<VirtualRoute>,

@@ -69,6 +69,9 @@ pub struct Instance {
     /// `self_probe`: how often a master asks the wire for its own VIPs; in whole seconds, 1 to
     /// 86,400; `None`: never. 30 s unless given.
     pub self_probe: Option<Duration>,
+    /// `cluster_report`: how often this node reports its state of the virtual router to the other nodes; in whole seconds, 1 to 3,600;
+    /// `None`: never, which it is unless given.
+    pub cluster_report: Option<Duration>,
     /// `lease`. `Overlap` unless given.
     pub lease: LeasePolicy,
     /// `heartbeat_interface`: links that adverts go out of and are heard on besides `interface`, all different;

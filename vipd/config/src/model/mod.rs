@@ -11,6 +11,7 @@ pub mod fence;
 pub mod garp;
 pub mod group;
 pub mod instance;
+pub mod key;
 pub mod listen;
 pub mod mail;
 pub mod notify;

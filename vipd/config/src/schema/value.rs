@@ -42,6 +42,13 @@ impl fmt::Debug for Secret {
     }
 }
 
+impl Secret {
+    /// What it is, for those who use it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Value {
     /// As the language has it; a secret only if it may be seen.
     pub fn print(&self, secrets: bool) -> String {

@@ -218,6 +218,13 @@ impl Diagnostic {
         renderer.render(&[group])
     }
 
+    /// On one line: place, message and hint.
+    pub fn summary(&self) -> String {
+        let Self { file, line, column, message, hint, .. } = self;
+        let hint = hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        format!("{file}:{line}:{column}: {message}{hint}")
+    }
+
     fn snippet(&self) -> Snippet<'_, Annotation<'_>> {
         let from = octets(&self.source, self.caret.saturating_sub(1));
         let to = octets(&self.source, self.caret.saturating_sub(1).saturating_add(self.width)).max(from);
@@ -261,6 +268,14 @@ impl Failure {
             hint: None,
         };
         Self { diagnostics: vec![diagnostic] }
+    }
+
+    /// How many errors there are, in words: `2 errors`.
+    pub fn count(&self) -> String {
+        match self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count() {
+            1 => "1 error".to_owned(),
+            count => format!("{count} errors"),
+        }
     }
 
     /// The first error on one line, and how many more there are.

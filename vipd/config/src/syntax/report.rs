@@ -190,7 +190,8 @@ impl Report {
                     let Some(first) = words.first() else { continue };
                     header = first.text.starts_with("auth") || first.text == "SSL";
                     if !blocks.last().copied().unwrap_or(false) {
-                        if table::has_secret(&first.text) {
+                        let misspelt = first.text.starts_with(KEY_KEYWORD) && first.text != KEY_KEYWORD;
+                        if table::has_secret(&first.text) || misspelt {
                             self.hide(first.span.line, first.span.column + first.span.width);
                         }
                         continue;
@@ -345,6 +346,8 @@ fn columns(text: &str) -> u32 {
 /// Of one severity: nobody reads more.
 const FINDINGS_MAX: usize = 1_000;
 const PASSWORD_KEYWORD: &str = "auth_pass";
+/// The keywords of a key that nodes share begin so.
+const KEY_KEYWORD: &str = "cluster_report";
 /// Steps of a trail that are shown.
 const TRAIL_MAX: usize = 6;
 const MASK: &str = "****";

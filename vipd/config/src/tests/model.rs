@@ -67,6 +67,7 @@ fn lb(router_id: &str, wanted: WantedState, priority: u8) -> Config {
         checksum: ChecksumForm::MessageOnly,
         lower_prio_no_advert: false,
         lease: LeasePolicy::Overlap,
+        cluster_report: None,
         self_probe: Some(Duration::from_secs(30)),
         heartbeat_links: Vec::new(),
         tracks: Tracks::default(),

@@ -13,6 +13,8 @@ pub const NAMES: &[&str] = &[
     "check_not_run",
     "check_recovered",
     "clients_turned_away",
+    "cluster_reports_heard",
+    "cluster_reports_not_heard",
     "drained",
     "events_lost",
     "events_not_stored",

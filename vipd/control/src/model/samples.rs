@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use vipd_common::abi::Counters;
 
 use super::{
-    ArbiterStatus, InstanceStatus, LineStatus, MasterStatus, ProgramHook, SCHEMA, Status, TargetStatus,
+    ArbiterStatus, FaultStatus, InstanceStatus, LineStatus, MasterStatus, NodeLinkStatus, NodeStatus,
+    NotifyStatus, ProgramHook, ReportsStatus, RunStatus, SCHEMA, Status, TargetStatus, TrackStatus,
     TrackedStatus,
 };
 
@@ -17,6 +18,7 @@ pub fn status() -> Status {
         name: name.into(),
         well,
         value,
+        ..TrackedStatus::default()
     };
     let target = |target: &str, answers, rtt_us, problem: Option<&str>| TargetStatus {
         target: target.into(),
@@ -50,6 +52,7 @@ pub fn status() -> Status {
         uptime_ms: 93_600_000,
         real_time: true,
         drained: false,
+        cluster_reports: ReportsStatus::default(),
         instances: vec![master("VI_1", 51), backup("VI_6", 6), fault("VI_F", 7)],
         counters: counters.iter().map(|(name, count)| (name.to_owned(), count)).collect(),
         tracked: vec![
@@ -59,6 +62,40 @@ pub fn status() -> Status {
             tracked("vrrp_script", "new", None, None),
         ],
         arbiters: vec![arbiter],
+        notify_scripts: vec![NotifyStatus {
+            kind: "INSTANCE".into(),
+            name: "VI_1".into(),
+            script: "/etc/vipd/notify.sh".into(),
+            run: run("exit code 0", Some(0), &["moved"]),
+        }],
+    }
+}
+
+/// A run that ended 200 ms ago; the next one begins in 800 ms.
+pub fn run(outcome: &str, exit_code: Option<i32>, output: &[&str]) -> RunStatus {
+    RunStatus {
+        outcome: outcome.into(),
+        succeeded: exit_code == Some(0),
+        exit_code,
+        ended_ms_ago: 200,
+        next_in_ms: Some(800),
+        output: output.iter().map(|line| (*line).to_owned()).collect(),
+        ..RunStatus::default()
+    }
+}
+
+/// Something that an instance tracks.
+pub fn track(keyword: &str, name: &str, weight: i32, well: bool) -> TrackStatus {
+    let adds = if well == (weight > 0) { weight.into() } else { 0 };
+    TrackStatus {
+        keyword: keyword.into(),
+        name: name.into(),
+        weight,
+        adds,
+        fault: weight == 0 && !well,
+        well: Some(well),
+        state: format!("{name} is {}", if well { "well" } else { "not well" }),
+        ..TrackStatus::default()
     }
 }
 
@@ -69,6 +106,8 @@ pub fn master(name: &str, vrid: u8) -> InstanceStatus {
         reason: Some("no advert from a master".into()),
         sync_group: Some("G".into()),
         priority: 150,
+        base_priority: 150,
+        tracks: vec![track("vrrp_script", "chk_nginx", -60, true)],
         master: Some(MasterStatus { address: ip("10.0.0.5"), priority: 150 }),
         lease_remaining_ms: Some(3_250),
         lease_margin_least_us: Some(2_987_654),
@@ -104,6 +143,7 @@ pub fn backup(name: &str, vrid: u8) -> InstanceStatus {
         master_down_in_ms: Some(2_600),
         last_adv_source: Some(ip("fe80::6")),
         last_adv_age_ms: Some(1_009),
+        master_since_ms: Some(3_599_000),
         vips: vec![ip("2001:db8::100")],
         vip_answers: BTreeMap::from([(ip("2001:db8::100"), 0)]),
         adverts_received: 3_600,
@@ -117,6 +157,12 @@ pub fn fault(name: &str, vrid: u8) -> InstanceStatus {
         state: "FAULT".into(),
         in_state_ms: 5_000,
         reason: Some("link down".into()),
+        reason_code: Some("fault_link_down".into()),
+        faults: vec![FaultStatus {
+            kind: "interface_down".into(),
+            what: "interface eth0 is down".into(),
+            ends_when: "interface eth0 is up".into(),
+        }],
         address: None,
         vips: vec![ip("10.0.0.7")],
         send_errors: 2,
@@ -137,6 +183,9 @@ fn instance(name: &str, vrid: u8) -> InstanceStatus {
         family: "ipv4".into(),
         accept: true,
         priority: 100,
+        base_priority: 100,
+        preempt: true,
+        tracks_interface: true,
         advert_interval_ms: 1_000,
         master_advert_interval_ms: 1_000,
         address: Some(ip("10.0.0.5")),
@@ -153,4 +202,104 @@ fn instance(name: &str, vrid: u8) -> InstanceStatus {
 
 fn ip(text: &str) -> std::net::IpAddr {
     text.parse().expect("a sample is well written")
+}
+
+/// A cluster: VI_1 has a node in FAULT and one that is lost, of VI_6 the master is known by its adverts.
+pub fn cluster() -> Status {
+    let mut status = status();
+    status.cluster_reports = reports();
+    let nodes = [vec![this_node(&status, 0), faulty(), lost()], vec![this_node(&status, 1), by_advert()]];
+    for (instance, nodes) in status.instances.iter_mut().zip(nodes) {
+        instance.nodes = nodes;
+    }
+    status
+}
+
+fn reports() -> ReportsStatus {
+    let refused = [("hop_limit", 4), ("signature", 3), ("replayed", 0)];
+    ReportsStatus {
+        instances: 3,
+        signed: true,
+        problem: None,
+        sent: 120,
+        send_errors: 0,
+        received: 240,
+        refused: refused.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
+    }
+}
+
+/// What an instance of a status is on this node.
+pub fn this_node(status: &Status, instance: usize) -> NodeStatus {
+    let i = &status.instances[instance];
+    let links = i.lines.iter().map(|line| NodeLinkStatus {
+        interface: line.interface.clone(),
+        heartbeat: line.heartbeat,
+        state: line.state.clone(),
+    });
+    NodeStatus {
+        known_by: "self".into(),
+        address: i.address,
+        host: Some(status.host.clone()),
+        router_id: status.router_id.clone(),
+        version: Some(status.version.clone()),
+        state: Some(i.state.clone()),
+        in_state_ms: Some(i.in_state_ms),
+        priority: Some(i.priority),
+        base_priority: Some(i.base_priority),
+        master: i.master.as_ref().map(|master| master.address),
+        links: links.collect(),
+        ..NodeStatus::default()
+    }
+}
+
+/// A node that reports itself.
+pub fn reported(host: &str, address: &str, state: &str, priority: u8) -> NodeStatus {
+    let link = NodeLinkStatus { interface: "eth0".into(), heartbeat: false, state: "up".into() };
+    NodeStatus {
+        known_by: "report".into(),
+        signed: true,
+        address: Some(ip(address)),
+        host: Some(host.into()),
+        version: Some("0.1.0".into()),
+        state: Some(state.into()),
+        in_state_ms: Some(10_000),
+        priority: Some(priority),
+        base_priority: Some(priority),
+        master: Some(ip("10.0.0.5")),
+        links: vec![link],
+        heard_ms_ago: Some(2_000),
+        interval_ms: Some(5_000),
+        ..NodeStatus::default()
+    }
+}
+
+fn faulty() -> NodeStatus {
+    NodeStatus {
+        version: Some("0.2.0".into()),
+        base_priority: Some(140),
+        drained: true,
+        handed_over: true,
+        faults: Some("check chk_nginx failed (exit code 1)".into()),
+        ..reported("lb02.example.net", "10.0.0.6", "FAULT", 90)
+    }
+}
+
+fn lost() -> NodeStatus {
+    NodeStatus {
+        lost: true,
+        heard_ms_ago: Some(120_000),
+        ..reported("lb03.example.net", "10.0.0.7", "BACKUP", 120)
+    }
+}
+
+fn by_advert() -> NodeStatus {
+    NodeStatus {
+        known_by: "advert".into(),
+        address: Some(ip("fe80::6")),
+        state: Some("MASTER".into()),
+        priority: Some(200),
+        heard_ms_ago: Some(1_009),
+        interval_ms: Some(1_000),
+        ..NodeStatus::default()
+    }
 }

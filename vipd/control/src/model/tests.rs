@@ -6,6 +6,7 @@ use schemars::schema_for;
 use serde_json::Value;
 
 use super::{SCHEMA, Status, samples};
+use crate::explain::Explanation;
 
 const HEAD: &str = "\
 # Output of `vipd status --json`
@@ -22,6 +23,11 @@ meaning; such a change is another version. If `vipd status` is newer than the da
 
 ";
 
+const EXPLAIN: &str = "# `vipd explain --json`
+
+A JSON array with an object for each instance that was asked for. The same compatibility holds, also for new values of `kind`.
+";
+
 fn schema() -> Value {
     serde_json::to_value(schema_for!(Status)).unwrap()
 }
@@ -30,7 +36,16 @@ fn document() -> String {
     let schema = schema();
     let mut text = HEAD.to_owned() + &format!("Version: {SCHEMA}.\n");
     section(&mut text, "The object", &schema);
-    for (name, definition) in schema["$defs"].as_object().unwrap() {
+    let definitions = schema["$defs"].as_object().unwrap();
+    for (name, definition) in definitions {
+        section(&mut text, &format!("`{name}`"), definition);
+    }
+    text += EXPLAIN;
+    let explain = serde_json::to_value(schema_for!(Explanation)).unwrap();
+    section(&mut text, "An object of `vipd explain --json`", &explain);
+    let own =
+        explain["$defs"].as_object().unwrap().iter().filter(|(name, _)| !definitions.contains_key(*name));
+    for (name, definition) in own.filter(|(_, definition)| definition["properties"].is_object()) {
         section(&mut text, &format!("`{name}`"), definition);
     }
     text
@@ -93,7 +108,9 @@ fn status_reference_is_that_of_the_schema() {
 #[test]
 fn the_schema_is_that_of_what_is_serialised() {
     let schema = schema();
-    compare(&serde_json::to_value(samples::status()).unwrap(), &schema, &schema, "status");
+    for status in [samples::status(), samples::cluster()] {
+        compare(&serde_json::to_value(status).unwrap(), &schema, &schema, "status");
+    }
 }
 
 fn compare(found: &Value, wanted: &Value, root: &Value, path: &str) {

@@ -44,12 +44,11 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
     if let Some(group) = &i.sync_group {
         row(out, "sync group", group)?;
     }
-    let last = if i.handed_over { " (handed over: lowest priority)" } else { "" };
-    row(out, "priority", format_args!("{}{last}, adverts every {} ms", i.priority, i.advert_interval_ms))?;
-    match &i.master {
-        Some(master) => row(out, "master", format_args!("{} priority {}", master.address, master.priority))?,
-        None => row(out, "master", "none heard")?,
+    for (n, fault) in i.faults.iter().enumerate() {
+        row(out, if n == 0 { "fault" } else { "" }, format_args!("{WARN}{}{WARN:#}", fault.what))?;
     }
+    priority(out, i)?;
+    master(out, i)?;
     if let Some(ms) = i.lease_remaining_ms {
         let least = i.lease_margin_least_us.map(|us| format!(", recent minimum {}", tenths(us / 1000)));
         let of = format_args!(
@@ -87,6 +86,17 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
             format_args!("{WARN}split brain: another router acts as the owner too{WARN:#}"),
         )?;
     }
+    if !i.split_brain && i.split_brains > 0 {
+        let times = if i.split_brains == 1 { "once".to_owned() } else { format!("{} times", i.split_brains) };
+        row(
+            out,
+            "conflict",
+            format_args!(
+                "{WARN}split brain {times} since the start, over now: vipd events {}{WARN:#}",
+                i.name
+            ),
+        )?;
+    }
     if i.address_conflicts > 0 {
         let times = match i.address_conflicts {
             1 => "once".to_owned(),
@@ -114,6 +124,32 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn priority(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
+    let last = if i.handed_over { " (handed over: lowest priority)" } else { "" };
+    // An older vipd does not say it.
+    let configured = Some(i.base_priority).filter(|base| *base != 0 && *base != i.priority);
+    let configured = configured.map(|base| format!(" (configured {base})")).unwrap_or_default();
+    let interval = i.advert_interval_ms;
+    row(out, "priority", format_args!("{}{configured}{last}, adverts every {interval} ms", i.priority))?;
+    for track in i.tracks.iter().filter(|track| track.adds != 0) {
+        row(out, "", format_args!("{:+} {}", track.adds, track.state))?;
+    }
+    if !i.preempt && i.base_priority != 0 {
+        row(out, "nopreempt", "a running master of lower priority is left alone")?;
+    }
+    if let Some(left) = i.preempt_delay_left_ms {
+        row(out, "preempt", format_args!("preempt_delay ends in {}", tenths(left)))?;
+    }
+    Ok(())
+}
+
+fn master(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
+    let Some(master) = &i.master else { return row(out, "master", "none heard") };
+    let since = i.master_since_ms.filter(|_| i.state != "MASTER");
+    let since = since.map(|ms| format!(", for {}", age(ms))).unwrap_or_default();
+    row(out, "master", format_args!("{} priority {}{since}", master.address, master.priority))
 }
 
 /// A line that adverts go over.
@@ -196,7 +232,7 @@ pub fn tracked(out: &mut impl Write, tracked: &[TrackedStatus]) -> io::Result<()
     }
     writeln!(out, "\n{BOLD}tracked{BOLD:#}")?;
     let width = tracked.iter().map(|t| t.name.chars().count()).max().unwrap_or_default();
-    for TrackedStatus { keyword, name, well, value } in tracked {
+    for TrackedStatus { keyword, name, well, value, .. } in tracked {
         let (style, how) = match (well, value) {
             (Some(true), _) => (style_of("MASTER"), "ok".to_owned()),
             (Some(false), _) => (style_of("FAULT"), "failed".to_owned()),

@@ -10,7 +10,10 @@ use std::{collections::BTreeSet, io, time::Duration};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::model::{InstanceStatus, Status};
+use crate::{
+    explain::text as explained,
+    model::{InstanceStatus, Status},
+};
 pub use find::Unknown;
 pub use table::cut;
 
@@ -66,10 +69,22 @@ impl StatusView {
             details::arbiters(out, &status.arbiters)?;
         }
         if self.long {
+            scripts(out, status)?;
             details::counters(out, &status.counters)?;
         }
         Ok(())
     }
+}
+
+/// What checks and notify scripts have said in their last run.
+fn scripts(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
+    let checks: Vec<_> = status.tracked.iter().filter(|tracked| tracked.run.is_some()).collect();
+    if checks.is_empty() && status.notify_scripts.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{BOLD}last runs{BOLD:#}")?;
+    checks.into_iter().try_for_each(|check| explained::tracked(out, check))?;
+    status.notify_scripts.iter().try_for_each(|notify| explained::notify(out, notify))
 }
 
 fn header(out: &mut impl io::Write, status: &Status) -> io::Result<()> {

@@ -38,7 +38,7 @@ VI_1: MASTER for 1m 1s (no advert from a master)
 VI_6: BACKUP for 1h 0m (interface ready)
   router     vrid 6 on eth0, VRRPv3, XDP native
   priority   100, adverts every 1000 ms
-  master     fe80::6 priority 200
+  master     fe80::6 priority 200, for 59m 59s
   takeover   in 2.6s without an advert
   mac        00:00:5e:00:02:06
   peers      fe80::6
@@ -50,6 +50,7 @@ VI_6: BACKUP for 1h 0m (interface ready)
 VI_F: FAULT for 5s (link down)
   router     vrid 7 on eth0, VRRPv2, tc ingress
   not native xdp_mode tc
+  fault      interface eth0 is down
   priority   100, adverts every 1000 ms
   master     none heard
   vips       10.0.0.7
@@ -139,18 +140,61 @@ fn no_row_is_wider_than_the_terminal_and_a_pipe_has_all() {
 fn details_are_shown_of_those_asked_for_and_on_demand_of_all() {
     let view = StatusView { instances: vec!["VI_9".into(), "10.0.0.7".into()], ..StatusView::default() };
     let text = shown(&view, many());
-    let heads: Vec<_> = text.lines().filter(|line| line.contains(" for ")).collect();
+    let is_head = |line: &&str| !line.starts_with(' ') && line.contains(" for ");
+    let heads: Vec<_> = text.lines().filter(is_head).collect();
     assert_eq!(heads, ["VI_F: FAULT for 5s (link down)", "VI_9: BACKUP for 1h 0m (interface ready)"]);
     assert!(!text.contains("tracked"), "{text}");
 
     let text = shown(&StatusView { long: true, ..StatusView::default() }, many());
-    assert_eq!(text.lines().filter(|line| line.contains(" for ")).count(), 5, "{text}");
+    assert_eq!(text.lines().filter(is_head).count(), 5, "{text}");
     assert!(
         text.ends_with(
             "\ncounters of all instances\n  arp_gated      12\n  arp_replies    70000\n  vip_conflicts  3\n"
         ),
         "{text}"
     );
+}
+
+#[test]
+fn a_priority_says_where_it_comes_from() {
+    let mut status = samples::status();
+    status.instances.truncate(1);
+    let i = &mut status.instances[0];
+    let mut check = samples::track("vrrp_script", "chk_nginx", -60, false);
+    check.state = "check chk_nginx failed (exit code 1): connection refused".into();
+    i.tracks = vec![check, samples::track("interface", "eth1", -5, true)];
+    (i.priority, i.preempt, i.split_brains) = (90, false, 2);
+    i.preempt_delay_left_ms = Some(4_200);
+    let text = shown(&StatusView::default(), status);
+    let rows = "\
+  priority   90 (configured 150), adverts every 1000 ms
+             -60 check chk_nginx failed (exit code 1): connection refused
+  nopreempt  a running master of lower priority is left alone
+  preempt    preempt_delay ends in 4.2s
+  master     10.0.0.5 priority 150
+";
+    assert!(text.contains(rows), "{text}");
+    assert!(
+        text.contains("  conflict   split brain 2 times since the start, over now: vipd events VI_1\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_scripts_have_printed_is_shown_on_demand() {
+    let mut status = samples::status();
+    status.tracked[0].run = Some(samples::run("exit code 1", Some(1), &["line one", "connection refused"]));
+    let text = shown(&StatusView { long: true, ..StatusView::default() }, status.clone());
+    let rows = "
+last runs
+  check      chk_nginx: ok; last run 0.2s ago: exit code 1, next run in 0.8s
+             | line one
+             | connection refused
+  notify     /etc/vipd/notify.sh of VI_1: exit code 0, 200ms ago
+             | moved
+";
+    assert!(text.contains(rows), "{text}");
+    assert!(!shown(&StatusView::default(), status).contains("last runs"));
 }
 
 #[test]

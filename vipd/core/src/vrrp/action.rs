@@ -207,6 +207,38 @@ pub enum Reason {
     NoSuccessor,
 }
 
+impl Reason {
+    /// Its name for programs, which stays as it is.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Inherited => "inherited",
+            Self::Owner => "owner",
+            Self::MasterDown => "master_down",
+            Self::MasterLeft => "master_left",
+            Self::Preempting => "preempting",
+            Self::BetterMaster => "better_master",
+            Self::Superseded => "superseded",
+            Self::LeaseLapsed => "lease_lapsed",
+            Self::LeaseRevoked => "lease_revoked",
+            Self::Group => "group",
+            Self::SendFailed => "send_failed",
+            Self::Fault(FaultReason::LinkDown) => "fault_link_down",
+            Self::Fault(FaultReason::CutOff) => "fault_cut_off",
+            Self::Fault(FaultReason::NoInterface) => "fault_no_interface",
+            Self::Fault(FaultReason::Refused) => "fault_refused",
+            Self::Fault(FaultReason::NoAddress) => "fault_no_address",
+            Self::Fault(FaultReason::NoSource) => "fault_no_source",
+            Self::Fault(FaultReason::Tracked) => "fault_tracked",
+            Self::Fault(FaultReason::Isolated) => "fault_isolated",
+            Self::Fault(FaultReason::Group) => "fault_group",
+            Self::Shutdown => "shutdown",
+            Self::HandedOver => "handed_over",
+            Self::NoSuccessor => "no_successor",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

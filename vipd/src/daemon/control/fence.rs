@@ -8,7 +8,10 @@ use super::{
     super::messages::{EngineMessage, FenceRequest},
     engine_handle::EngineHandle,
 };
-use crate::{coordinator::InstanceId, scripts::Accounts};
+use crate::{
+    coordinator::InstanceId,
+    scripts::{Accounts, Run, with_output},
+};
 
 /// The fences that are under way. Dropping it ends them.
 #[derive(Debug, Default)]
@@ -39,8 +42,9 @@ impl Fences {
                         instance = name,
                         "no advert from the master: fencing it"
                     );
-                    let outcome = executable.run(fence.timeout).await;
-                    let result = if outcome.is_success() { Ok(()) } else { Err(outcome.to_string()) };
+                    let Run { outcome, output } = executable.run(fence.timeout).await;
+                    let result =
+                        if outcome.is_success() { Ok(()) } else { Err(with_output(&outcome, &output)) };
                     is_done(&name, &fence, result)
                 }
                 Some((name, Err(error), fence)) => is_done(&name, &fence, Err(error.to_string())),

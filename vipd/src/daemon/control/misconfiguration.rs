@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use vipd_common::abi::InstanceCounters;
+
 use super::super::{
     clock,
     router::{self, Router},
@@ -73,7 +75,8 @@ impl MisconfigurationMonitor {
         let silence = silences.entry(name.to_owned()).or_default();
         let patience = router.settings().master_down_interval(interval) * 3;
         if silence.look(counters.adverts_received, patience, now) && !router.spec().priority.is_owner() {
-            tell_of_silence(router, foreign > 0);
+            let discards = counters.iter().skip(InstanceCounters::FIRST_DISCARD);
+            tell_of_silence(router, foreign > 0, discards.map(|(_, count)| count).sum());
         }
         let refused = pages.instances().refused(router.id().slot());
         let refused = refused.map(|(source, reason, ttl)| RefusedAdvert {
@@ -93,17 +96,24 @@ impl MisconfigurationMonitor {
     }
 }
 
-fn tell_of_silence(router: &Router, other_routers: bool) {
+/// `refused`: adverts for the instance that came in and were refused.
+fn tell_of_silence(router: &Router, other_routers: bool, refused: u64) {
+    let what = if refused > 0 { REFUSED } else { SILENT };
     tracing::info!(
         target: "vipd::event",
         event = "peer_never_heard",
         instance = router.name(),
         unicast = router.spec().unicast.is_some(),
         other_routers,
-        "master, and no other router was ever heard: so it is if this is the first to run, or the only one; if another is \
-         master too, look for a firewall (protocol 112), IGMP snooping without a querier, another VRID"
+        refused,
+        "{what}"
     );
 }
+
+const SILENT: &str = "master, and no other router was ever heard: so it is if this is the first to run, or the only one; if another is \
+                      master too, look for a firewall (protocol 112), IGMP snooping without a querier, another VRID";
+const REFUSED: &str = "master, and no valid advert was ever heard: adverts of another router arrive and are refused, see the event \
+                       mismatch and `vipd doctor`";
 
 /// `untold`: it stands for so many.
 fn tell_of_mismatch(name: &str, finding: MismatchFinding, untold: Option<u64>) {

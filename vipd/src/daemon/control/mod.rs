@@ -11,6 +11,7 @@ mod links;
 mod misconfiguration;
 mod own_macs;
 mod reload;
+mod reports;
 mod service_manager;
 mod signals;
 mod source_addresses;
@@ -41,13 +42,15 @@ pub use self::{
     sources::Sources, succession::Succession, tracking::TrackingResults,
 };
 use super::{
+    logging::Levels,
     messages::{End, EngineMessage, FenceRequest},
     reconcile::Installed,
     router::{Port, Router, spec_in_force},
     timed_script::TimedScript,
 };
 use crate::{
-    control::{PendingRequest, model::Status},
+    cluster::Cluster,
+    control::{PendingRequest, Stop, model::Status},
     coordinator::StateName,
     dump,
     host::{LinkChange, LinkState},
@@ -72,10 +75,14 @@ pub struct Control<'m> {
     source_addresses: SourceAddresses,
     manager: ServiceManager,
     succession: Succession<'m>,
+    cluster: Cluster,
     /// Whether the handover has begun.
     stopping: bool,
     /// Clients that wait for the stop. They are answered by the end of the connection, when everything is removed.
-    stops: Vec<oneshot::Sender<()>>,
+    stops: Vec<Stop>,
+    /// The same for those who asked for a stop before a restart.
+    leavers: Vec<oneshot::Sender<()>>,
+    levels: Levels,
 }
 
 /// What is left when the engine has ended.
@@ -83,18 +90,36 @@ pub struct Control<'m> {
 pub struct Ended {
     pub end: Result<End>,
     /// To be dropped when everything is removed.
-    pub stops: Vec<oneshot::Sender<()>>,
+    pub stops: Stops,
     /// `shutdown_script` of the configuration that was in force last.
     pub shutdown: Option<TimedScript>,
     notifier: Notifier,
 }
 
+/// Clients that wait for the end; dropping it answers them.
+#[derive(Debug, Default)]
+pub struct Stops {
+    stops: Vec<Stop>,
+    _leavers: Vec<oneshot::Sender<()>>,
+}
+
+impl Stops {
+    /// Tells them what is waited for.
+    pub fn wait_for(&self, what: &str) {
+        self.stops.iter().for_each(|stop| stop.waits_for(what));
+    }
+}
+
 /// How a run has ended, who waits for the end, and what is run after it.
-pub type Finish = (Result<End>, Vec<oneshot::Sender<()>>, Option<TimedScript>);
+pub type Finish = (Result<End>, Stops, Option<TimedScript>);
 
 impl Ended {
     /// Tells those who are to know, and ends what was started for it.
     pub async fn finish(self) -> Finish {
+        let running = self.notifier.running();
+        if !running.is_empty() {
+            self.stops.wait_for(&format!("waiting for notify scripts: {}", running.join(", ")));
+        }
         self.notifier.finish().await;
         (self.end, self.stops, self.shutdown)
     }
@@ -110,6 +135,7 @@ impl<'m> Control<'m> {
         tracking: TrackingResults,
         notifier: Notifier,
         (own_macs, drained, succession): (OwnMacs, Drained, Succession<'m>),
+        (levels, cluster): (Levels, Cluster),
     ) -> Self {
         let mut links = LinkEventLog::default();
         links.follow(installed.routers());
@@ -129,8 +155,11 @@ impl<'m> Control<'m> {
             source_addresses: SourceAddresses::default(),
             manager: ServiceManager::new(),
             succession,
+            cluster,
             stopping: false,
             stops: Vec::new(),
+            leavers: Vec::new(),
+            levels,
         }
     }
 
@@ -142,7 +171,8 @@ impl<'m> Control<'m> {
         }
         let shutdown = &self.reload.config().startup.shutdown_script;
         let shutdown = TimedScript::resolve("shutdown_script", shutdown.as_ref(), self.reload.accounts());
-        Ended { end, stops: self.stops, shutdown, notifier: self.notifier }
+        let stops = Stops { stops: self.stops, _leavers: self.leavers };
+        Ended { end, stops, shutdown, notifier: self.notifier }
     }
 
     async fn serve(&mut self) -> Result<End> {
@@ -182,6 +212,7 @@ impl<'m> Control<'m> {
                 _ = attachments.tick() => {
                     self.check_attachments().await;
                     self.check_sources().await;
+                    self.cluster.follow(reports::plan(self.installed.routers(), self.reload.config()));
                 }
                 () = at(self.reload.again_at()) => {
                     self.reload.want_rebuild();
@@ -203,6 +234,10 @@ impl<'m> Control<'m> {
 
     /// Returns how the election has ended, if the command was its end.
     async fn command(&mut self, command: PendingRequest) -> Option<End> {
+        if command.is_abandoned() {
+            tracing::warn!("a request is not obeyed: its client has ended before vipd came to it");
+            return None;
+        }
         match command {
             PendingRequest::Status(reply) => {
                 if let Some(status) = self.status().await {
@@ -221,12 +256,13 @@ impl<'m> Control<'m> {
             }
             PendingRequest::Drain(reply) => self.drain.begin(reply, &self.engine).await,
             PendingRequest::Undrain(reply) => self.drain.undo(reply, &self.engine).await,
-            PendingRequest::Stop(reply) => {
-                self.stops.push(reply);
+            PendingRequest::Stop(stop) => {
+                stop.waits_for(&self.handover_words());
+                self.stops.push(stop);
                 self.stop("request").await;
             }
             PendingRequest::Leave(reply) => {
-                self.stops.push(reply);
+                self.leavers.push(reply);
                 self.leave("request").await;
             }
             PendingRequest::Upgrade(reply) => {
@@ -236,6 +272,10 @@ impl<'m> Control<'m> {
             PendingRequest::Replace(replacement) => {
                 let (busy, Self { succession, installed, engine, manager, .. }) = (self.busy(), self);
                 return succession.pass_on(replacement, busy, installed, engine, manager).await;
+            }
+            PendingRequest::Log { level, reply } => {
+                // Who asked may be gone.
+                let _ = reply.send(self.levels.set(level));
             }
         }
         None
@@ -257,12 +297,11 @@ impl<'m> Control<'m> {
         let (reply, status) = oneshot::channel();
         self.engine.send(EngineMessage::Status(reply)).await;
         let engine = status.await.ok()?;
-        let control = ControlStatus::of(self.installed, &self.tracking, &self.monitor);
-        Some(merge(
-            engine,
-            control,
-            NodeIdentity::of(self.reload.source(), self.reload.config().router_id.as_deref()),
-        ))
+        let control = ControlStatus::of(self.installed, &self.tracking, &self.monitor, &self.notifier);
+        let node = NodeIdentity::of(self.reload.source(), self.reload.config().router_id.as_deref());
+        let mut status = merge(engine, control, node);
+        self.cluster.fill(&mut status);
+        Some(status)
     }
 
     /// Writes the state where tools for keepalived look for it.
@@ -493,6 +532,23 @@ impl<'m> Control<'m> {
         self.stopping = true;
         self.manager.stopping("handing over");
         self.engine.send(EngineMessage::Shutdown).await;
+    }
+
+    /// What a stop waits for, in words.
+    fn handover_words(&self) -> String {
+        let states = self.sources.host_states_rx.borrow();
+        let is_master = |router: &&Router| states.get(&router.id()).is_some_and(|state| state.master);
+        let masters: Vec<&Router> = self.installed.routers().iter().filter(is_master).collect();
+        let bound = masters.iter().map(|router| router.settings().leaving_bound()).max();
+        let names: Vec<&str> = masters.iter().map(|router| router.name()).collect();
+        match bound {
+            Some(bound) => format!(
+                "handing over {}: waiting for a successor, at most {:.1} s",
+                names.join(", "),
+                bound.as_secs_f64()
+            ),
+            None => "removing programs, routes and settings".to_owned(),
+        }
     }
 
     async fn leave(&mut self, why: &str) {

@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     super::{
         desired::Desired,
+        findings,
         interfaces::LookUp,
         messages::{Apply, DesiredHostStates, EngineMessage},
         outcome::{OnRefusal, Outcome},
@@ -244,10 +245,11 @@ impl Reload {
 
     fn refuse(&mut self, failed: &anyhow::Error, replies: Option<Vec<Reply>>) {
         let error = format!("{failed:#}");
+        let failure = failed.downcast_ref::<Failure>();
+        let count = failure.map_or_else(|| "1 error".to_owned(), Failure::count);
         match replies {
             Some(_) => {
                 // Each has lines of its own.
-                let failure = failed.downcast_ref::<Failure>();
                 for diagnostic in failure.iter().flat_map(|failure| &failure.diagnostics) {
                     tracing::error!("{diagnostic}");
                 }
@@ -255,7 +257,7 @@ impl Reload {
                     target: "vipd::event",
                     event = "reload_refused",
                     error = failure.map_or_else(|| error.clone(), Failure::summary),
-                    "reload rejected; the running configuration is unchanged"
+                    "reload rejected: {count}; the running configuration is unchanged"
                 );
             }
             None => {
@@ -265,7 +267,7 @@ impl Reload {
         }
         for reply in replies.into_iter().flatten() {
             // Who asked may be gone.
-            let _ = reply.send(Err(Unapplied::Refused(error.clone())));
+            let _ = reply.send(Err(refused(failed)));
         }
     }
 
@@ -273,9 +275,7 @@ impl Reload {
         let path = self.source.path.display();
         tracing::info!(config = %path, "reloading");
         let loaded = self.load()?;
-        for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
-        }
+        findings::log(&loaded.warnings);
         for (keyword, is_changed) in [
             ("vrrp_rt_priority", loaded.config.real_time_priority != self.config.real_time_priority),
             ("metrics_listen", loaded.config.metrics_listen != self.config.metrics_listen),
@@ -306,7 +306,7 @@ impl Reload {
             self.desire(&loaded.config, false, parts).await?;
             Ok(differences::differences(&self.changes(&loaded.config, &loaded.origins)))
         };
-        compared.await.map_err(|error: anyhow::Error| Unapplied::Refused(format!("{error:#}")))
+        compared.await.map_err(|error| refused(&error))
     }
 
     /// How a configuration differs from the one in force.
@@ -470,6 +470,13 @@ impl Reload {
         self.report(&outcome, None);
         outcome.repairs
     }
+}
+
+/// Why nothing has changed, for who asked.
+fn refused(error: &anyhow::Error) -> Unapplied {
+    let failure = error.downcast_ref::<Failure>();
+    let errors = failure.map_or_else(|| "1 error".to_owned(), Failure::count);
+    Unapplied::Refused { message: format!("{error:#}"), errors }
 }
 
 /// Tells the election of what is in force now, and the log of its interfaces.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use nix::unistd::gethostname;
+use tokio::time::Instant;
 
 use super::{
     super::{
@@ -18,10 +19,14 @@ use super::{
     tracking::TrackingResults,
 };
 use crate::{
-    control::model::{ArbiterStatus, InstanceStatus, SCHEMA, Status, TrackedStatus},
-    coordinator::{FaultReason, InstanceId, Reason},
+    control::model::{
+        ArbiterStatus, InstanceStatus, NotifyStatus, ReportsStatus, SCHEMA, Status, TrackStatus,
+        TrackedStatus,
+    },
+    coordinator::InstanceId,
     machine::Source,
-    tracking::{Health, arbiter_status},
+    notify::Notifier,
+    tracking::{Effect, Health, Known, arbiter_status},
 };
 use vipd_config::Unsupported;
 
@@ -31,6 +36,7 @@ pub struct ControlStatus {
     instances: HashMap<InstanceId, ControlInstanceStatus>,
     tracked: Vec<TrackedStatus>,
     arbiters: Vec<ArbiterStatus>,
+    notify_scripts: Vec<NotifyStatus>,
 }
 
 /// What the main thread knows of an instance.
@@ -39,30 +45,26 @@ struct ControlInstanceStatus {
     /// The requests about each VIP that were answered.
     vip_answers: BTreeMap<IpAddr, u64>,
     mismatches: Vec<String>,
-    /// Why an interface that it depends on cannot be used.
-    refusal: Option<String>,
-    /// What is to be done about a source address that is missing.
-    missing_source: Option<String>,
-    /// The arbiters that are not reached.
-    isolated_by: Vec<String>,
-    /// What it tracks and puts it in FAULT.
-    faults: Vec<String>,
+    tracks: Vec<TrackStatus>,
 }
 
 impl ControlStatus {
     /// What is known now.
-    pub fn of(installed: &Installed, tracking: &TrackingResults, monitor: &MisconfigurationMonitor) -> Self {
+    pub fn of(
+        installed: &Installed,
+        tracking: &TrackingResults,
+        monitor: &MisconfigurationMonitor,
+        notifier: &Notifier,
+    ) -> Self {
         let instance = |router: &Router| ControlInstanceStatus {
             vip_answers: installed.answers(router),
             mismatches: monitor.going_on(router.name()),
-            refusal: router.refusal().map(str::to_owned),
-            missing_source: router.missing_source(),
-            isolated_by: tracking.isolated_by(router.position()).map(str::to_owned).collect(),
-            faults: tracking.faults(router.position()),
+            tracks: tracking.effects(router.position()).into_iter().map(track).collect(),
         };
         Self {
             instances: installed.routers().iter().map(|router| (router.id(), instance(router))).collect(),
-            tracked: tracking.healths().map(tracked).collect(),
+            tracked: tracking.all().map(tracked).collect(),
+            notify_scripts: notifier.runs(),
             arbiters: tracking.arbiters().map(|a| arbiter_status(a.arbiter, a.health, a.targets)).collect(),
         }
     }
@@ -115,42 +117,35 @@ pub fn merge(engine: EngineStatus, mut control: ControlStatus, node: NodeIdentit
         counters: engine.counters,
         tracked: control.tracked,
         arbiters: control.arbiters,
+        notify_scripts: control.notify_scripts,
         host: node.host,
         router_id: node.router_id,
         config_file: node.config_file,
         config_id: node.config_id,
         allow_unsupported: node.allow_unsupported,
         allow_unsupported_only: node.allow_unsupported_only,
+        cluster_reports: ReportsStatus::default(),
     }
 }
 
 fn complete(engine: &EngineInstanceStatus, control: ControlInstanceStatus) -> InstanceStatus {
-    // The election knows that it is in fault, not why.
-    let detail = match engine.last_reason {
-        Some(Reason::Fault(FaultReason::Isolated)) if !control.isolated_by.is_empty() => {
-            Some(format!("arbiter {}", control.isolated_by.join(", ")))
-        }
-        Some(Reason::Fault(FaultReason::Refused)) => control.refusal,
-        Some(Reason::Fault(FaultReason::NoSource)) => control.missing_source,
-        _ => None,
-    };
-    let reason = engine.last_reason.map(|reason| match detail {
-        _ if reason == Reason::Fault(FaultReason::Tracked) && !control.faults.is_empty() => {
-            control.faults.join(", ")
-        }
-        Some(detail) => format!("{reason}: {detail}"),
-        None => reason.to_string(),
-    });
     InstanceStatus {
-        reason,
         vip_answers: control.vip_answers,
         mismatches: control.mismatches,
+        tracks: control.tracks,
         ..engine.status.clone()
     }
 }
 
+fn track(effect: Effect) -> TrackStatus {
+    let Effect { keyword, name, weight, adds, fault, well, state } = effect;
+    let (weight, reverse) = (weight.value, weight.reverse);
+    TrackStatus { keyword: keyword.to_owned(), name, weight, reverse, adds, fault, well, state }
+}
+
 /// How something is that is tracked by a name.
-fn tracked((keyword, name, health): (&str, &str, Health)) -> TrackedStatus {
+fn tracked(Known { keyword, name, health, detail }: Known<'_>) -> TrackedStatus {
+    let millis = |since: Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
     TrackedStatus {
         keyword: keyword.to_owned(),
         name: name.to_owned(),
@@ -160,5 +155,9 @@ fn tracked((keyword, name, health): (&str, &str, Health)) -> TrackedStatus {
             Health::Unknown | Health::Value(_) => None,
         },
         value: if let Health::Value(number) = health { Some(number) } else { None },
+        in_state_ms: detail.since.map(millis),
+        run: detail.run.as_ref().map(|(run, next)| run.status(Some(*next))),
+        count: detail.count.and_then(|count| u64::try_from(count).ok()),
+        problem: detail.problem.clone(),
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     host::{Host, LinkChange},
     scripts::Accounts,
-    tracking::{Arbitration, Health, LinkDelays, News, Tracker, TrackingResult},
+    tracking::{Arbitration, Effect, Known, LinkDelays, News, Tracker, TrackingResult},
 };
 use vipd_config::Config;
 
@@ -96,7 +96,7 @@ impl TrackingResults {
 
     /// The result of each instance, in the order of the configuration.
     pub fn results(&self) -> Vec<TrackingResult> {
-        self.tracker.results().iter().map(|result| self.held(*result)).collect()
+        self.tracker.results().iter().map(|result| self.held(result.clone())).collect()
     }
 
     /// A result as the election is to know it: before the startup delay is over none is known.
@@ -159,9 +159,9 @@ impl TrackingResults {
         self.all_held(changed)
     }
 
-    /// Keyword, name and health of each tracked object with a block.
-    pub fn healths(&self) -> impl Iterator<Item = (&'static str, &str, Health)> {
-        self.tracker.healths()
+    /// Each tracked object with a block.
+    pub fn all(&self) -> impl Iterator<Item = Known<'_>> {
+        self.tracker.all()
     }
 
     /// The arbiters that are asked.
@@ -169,13 +169,8 @@ impl TrackingResults {
         self.tracker.arbiters()
     }
 
-    /// Names of the unreached arbiters that put an instance, by its place in the configuration, into FAULT.
-    pub fn isolated_by(&self, position: usize) -> impl Iterator<Item = &str> {
-        self.tracker.isolated_by(position)
-    }
-
-    /// What an instance tracks, by its place in the configuration, and is in FAULT for.
-    pub fn faults(&self, position: usize) -> Vec<String> {
-        self.tracker.faults(position)
+    /// What everything that an instance tracks does to it, by its place in the configuration.
+    pub fn effects(&self, position: usize) -> Vec<Effect> {
+        self.tracker.effects(position)
     }
 }

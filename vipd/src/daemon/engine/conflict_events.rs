@@ -23,14 +23,30 @@ const SILENT: (&str, &str) = (
     "its adverts do not come in: it is cut off, or its daemon was killed and has left the address on its interface",
 );
 
+const REFUSED: (&str, &str) = (
+    "claims",
+    "adverts arrive here and are refused: the event mismatch says what differs, such as the password",
+);
+
 const RIVAL_IS_HEARD: &str =
     "another router advertises that this one beats: it has not heard this one for a while";
 const CLAIMS: &str = "another station claims a VIP";
 const CLAIMED: &str = "another station has claimed a VIP";
 const RIVAL_WAS_HEARD: &str = "another router has advertised that this one beats, and does no more";
 
+/// What else is known when a fact is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// It is over meanwhile.
+    pub is_over: bool,
+    pub counts: ConflictCounts,
+    /// Adverts for the instance have come in, and were refused.
+    pub refuses: bool,
+}
+
 /// Logs it; returns whom it is to be told as. Of what is over no script is run, and no mail sent.
-pub fn tell(fact: &Fact, instance: &EngineInstance, is_over: bool, counts: ConflictCounts) -> Option<Change> {
+pub fn tell(fact: &Fact, instance: &EngineInstance, seen: Seen) -> Option<Change> {
+    let Seen { is_over, counts, refuses } = seen;
     let (untold, ago) = fact.late.map(|late| (late.untold, late.ago)).unzip();
     let ago_ms = ago.map(millis);
     match fact.news {
@@ -39,7 +55,12 @@ pub fn tell(fact: &Fact, instance: &EngineInstance, is_over: bool, counts: Confl
             None
         }
         ConflictNews::SplitBrain(rival, vip) => {
-            tell_of_split_brain(instance, &rival, vip, untold);
+            let found = match (vip, refuses) {
+                (None, _) => HEARD,
+                (Some(_), true) => REFUSED,
+                (Some(_), false) => SILENT,
+            };
+            tell_of_split_brain(instance, &rival, found, untold);
             let vip = vip.unwrap_or_else(|| first_vip(instance));
             Some(conflict(instance, ConflictKind::SplitBrain, vip, rival.mac, Some(rival.address)))
         }
@@ -89,9 +110,13 @@ fn tell_of_rival(
     );
 }
 
-/// `vip`: what the rival claims, if that is how it was found.
-fn tell_of_split_brain(instance: &EngineInstance, rival: &Rival, vip: Option<IpAddr>, untold: Option<u64>) {
-    let (by, hint) = if vip.is_some() { SILENT } else { HEARD };
+/// `by`: how it was found, with what to look for.
+fn tell_of_split_brain(
+    instance: &EngineInstance,
+    rival: &Rival,
+    (by, hint): (&str, &str),
+    untold: Option<u64>,
+) {
     tracing::error!(
         target: "vipd::event",
         event = "split_brain",

@@ -26,7 +26,7 @@ use super::{
     heartbeat,
     instance::EngineInstance,
     io::{EngineIo, Outputs},
-    readiness::fault,
+    readiness::{fault, faults},
     realtime::Granted,
     status,
     timer::Timer,
@@ -137,6 +137,7 @@ impl EngineLoop {
                 self.heartbeats_at,
             ];
             let next = next.into_iter().flatten().min();
+            tracing::debug!(in_ms = next.map(|at| at.millis_since(clock::now())), "next timer");
             self.timer.set(next).context("set the timer")?;
             tokio::select! {
                 ready = self.io.wait_for_events() => ready.context("wait for events")?,
@@ -343,6 +344,7 @@ impl EngineLoop {
     fn update_priority(&mut self, id: InstanceId) {
         let Some(result) = self.tracking_results.get(&id) else { return };
         let priority = self.handovers.priority(id, result.priority);
+        let weights = std::sync::Arc::clone(&result.weights);
         let Some(instance) = self.io.instance_mut(id) else { return };
         let before = instance.rank(priority);
         self.input(Input::Priority { instance: id, priority });
@@ -354,6 +356,8 @@ impl EngineLoop {
                 instance = self.io.instances()[&id].name(),
                 from = before.get(),
                 to = priority.get(),
+                configured = self.io.instances()[&id].router().spec().priority.get(),
+                weights = (!weights.is_empty()).then_some(&*weights),
                 "priority changed"
             );
             self.io.notice(id, Change::Priority(state));
@@ -363,10 +367,11 @@ impl EngineLoop {
 
     /// Tells the election whether an instance can take part, by its links and by what it tracks.
     fn update_readiness(&mut self, id: InstanceId) {
-        let (Some(result), Some(instance)) = (self.tracking_results.get(&id), self.io.instances().get(&id))
+        let (Some(result), Some(instance)) = (self.tracking_results.get(&id), self.io.instance_mut(id))
         else {
             return;
         };
+        instance.set_faults(faults(instance.router(), result));
         let router = instance.router();
         // A mastership that is inherited does not wait for the first result of a check.
         let waits = !result.known && self.lease_manager.lease_written(id) == Instant::default();
@@ -376,6 +381,7 @@ impl EngineLoop {
             (None, Some(_)) if waits => return,
             (None, Some(address)) => Input::Ready { instance: id, address },
         };
+        tracing::debug!(instance = self.io.instances()[&id].name(), ?input, "whether it can take part");
         self.input(input);
     }
 
@@ -418,7 +424,7 @@ impl EngineLoop {
 
     fn status(&self) -> EngineStatus {
         let known = status::StatusInputs {
-            pages: self.io.pages(),
+            io: &self.io,
             conflicts: self.io.conflicts(),
             handovers: &self.handovers,
             attachments: &self.attachments,

@@ -15,8 +15,14 @@ use super::{
     windowed_minimum::WindowedMinimum,
 };
 use crate::{
-    announce::AnnouncedAddress, coordinator::StateName, dataplane::InstancePage, detection::RateLimiter,
-    host::LinkState, time::Instant, vrrp::GroupId,
+    announce::AnnouncedAddress,
+    coordinator::{Advert, StateName},
+    dataplane::InstancePage,
+    detection::RateLimiter,
+    host::LinkState,
+    time::Instant,
+    tracking::Fault,
+    vrrp::GroupId,
 };
 
 /// RFC 5227 2.4 (c): a VIP is defended against a claim that is no rival's once in this time.
@@ -28,7 +34,11 @@ pub struct EngineInstance {
     router: Router,
     announced: Arc<[AnnouncedAddress]>,
     /// Whose adverts were heard last.
-    master: Option<IpAddr>,
+    heard: Option<HeardRouter>,
+    /// Whose adverts were heard last before it became master.
+    predecessor: Option<HeardRouter>,
+    /// Everything that keeps it from taking part.
+    faults: Vec<Fault>,
     defended_at: Option<Instant>,
     /// When the state was entered.
     since: Instant,
@@ -49,6 +59,16 @@ pub struct EngineInstance {
     cursor: EventCursor,
 }
 
+/// Another router that was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeardRouter {
+    pub address: IpAddr,
+    /// In its last advert.
+    pub priority: Priority,
+    /// When the first of its adverts in a row was heard.
+    pub since: Instant,
+}
+
 /// Adverts that were sent, or not.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SendCounts {
@@ -63,7 +83,9 @@ impl EngineInstance {
         Self {
             announced: announced(&router),
             heartbeats: HeartbeatLinks::new(&router, clock::now()),
-            master: None,
+            heard: None,
+            predecessor: None,
+            faults: Vec::new(),
             defended_at: None,
             since: clock::now(),
             since_unix_ms: clock::unix_ms(),
@@ -156,14 +178,44 @@ impl EngineInstance {
         (self.since, self.since_unix_ms) = (clock::now(), clock::unix_ms());
         if state == StateName::Master {
             // Whoever is heard next is a new master to the kernel.
-            self.master = None;
+            self.predecessor = self.heard.take();
         }
     }
 
     /// Takes note of whose adverts are heard; returns whether that is another router than before.
-    pub fn hear(&mut self, source: IpAddr) -> bool {
-        // Not by its MAC, which is another on each link.
-        self.master.replace(source) != Some(source)
+    pub fn hear(&mut self, advert: &Advert) -> bool {
+        let (address, priority) = (advert.source, advert.priority);
+        match &mut self.heard {
+            // Not by its MAC, which is another on each link.
+            Some(heard) if heard.address == address => {
+                heard.priority = priority;
+                false
+            }
+            _ => {
+                self.heard = Some(HeardRouter { address, priority, since: advert.received_at });
+                true
+            }
+        }
+    }
+
+    /// Whose adverts were heard last; since it is master, if it is.
+    pub fn heard(&self) -> Option<HeardRouter> {
+        self.heard
+    }
+
+    /// Whose adverts were heard last before it became master.
+    pub fn predecessor(&self) -> Option<HeardRouter> {
+        self.predecessor
+    }
+
+    /// Everything that keeps it from taking part.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// Takes note of everything that keeps it from taking part.
+    pub fn set_faults(&mut self, faults: Vec<Fault>) {
+        self.faults = faults;
     }
 
     /// Whether a change of state is one of a takeover that ends where it begins, and is told to nobody. `fails`: an advert of the

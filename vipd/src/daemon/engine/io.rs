@@ -13,7 +13,7 @@ use tokio::{
 };
 use vipd_common::{
     Priority,
-    abi::{RingEvent, deferring},
+    abi::{InstanceCounters, RingEvent, deferring},
     types::ChecksumForm,
     wire::eth::MacAddr,
 };
@@ -29,16 +29,17 @@ use super::{
     conflicts::{Claim, Conflicts, Fact, Situation},
     deferred::AllDeferred,
     events::{self, HeardAdvert, Said},
-    instance::EngineInstance,
+    instance::{EngineInstance, HeardRouter},
     wire::Wire,
 };
 use crate::{
     announce::AnnouncedAddress,
-    coordinator::{InstanceId, Reason, StateName},
+    coordinator::{FaultReason, InstanceId, Reason, StateName},
     dataplane::{Events, Pages},
     lease_manager::{AdvertReport, Heard, Node, Transition},
     notify::{Change, Notice},
     time::Instant,
+    tracking::Fault,
     vrrp::Rank,
 };
 
@@ -185,6 +186,53 @@ impl EngineIo {
         let _ = self.outputs.notices_tx.send(notice);
     }
 
+    /// Why an instance is in its state, with the names of what is concerned.
+    pub fn reason_text(&self, id: InstanceId, reason: Reason) -> String {
+        let Some(instance) = self.instances.get(&id) else { return reason.to_string() };
+        let named = match reason {
+            Reason::Fault(FaultReason::Tracked | FaultReason::Group) => {
+                let faults: Vec<String> = self.faults(id).into_iter().map(|fault| fault.what).collect();
+                return if faults.is_empty() { reason.to_string() } else { faults.join(", ") };
+            }
+            Reason::Fault(FaultReason::Isolated) => {
+                let faults = instance.faults().iter().filter(|fault| fault.kind == "arbiter");
+                let names: Vec<&str> =
+                    faults.filter_map(|f| f.what.strip_suffix(" is not reached")).collect();
+                Some(names.join(", ")).filter(|names| !names.is_empty())
+            }
+            Reason::Fault(FaultReason::Refused) => instance.router().refusal().map(str::to_owned),
+            Reason::Fault(FaultReason::NoSource) => instance.router().missing_source(),
+            Reason::Preempting => {
+                let named =
+                    |heard: HeardRouter| format!("{} (priority {})", heard.address, heard.priority.get());
+                instance.predecessor().map(named)
+            }
+            _ => None,
+        };
+        named.map_or_else(|| reason.to_string(), |named| format!("{reason}: {named}"))
+    }
+
+    /// Everything that keeps an instance from taking part; that of its sync group if it has no fault of its own.
+    pub fn faults(&self, id: InstanceId) -> Vec<Fault> {
+        let instance = self.instance(id);
+        if !instance.faults().is_empty() {
+            return instance.faults().to_vec();
+        }
+        let members = self.instances.values().filter(|other| other.lease() == instance.lease());
+        let faulty = members.filter(|member| !member.faults().is_empty());
+        let named = |member: &EngineInstance| {
+            let (name, faults) = (member.name(), member.faults());
+            let whats: Vec<&str> = faults.iter().map(|fault| fault.what.as_str()).collect();
+            let ends: Vec<&str> = faults.iter().map(|fault| fault.ends_when.as_str()).collect();
+            Fault {
+                kind: "group",
+                what: format!("sync group member {name} is in FAULT: {}", whats.join(", ")),
+                ends_when: ends.join(" and "),
+            }
+        };
+        faulty.map(named).collect()
+    }
+
     fn instance(&self, id: InstanceId) -> &EngineInstance {
         self.instances.get(&id).expect(KNOWN)
     }
@@ -206,9 +254,16 @@ impl EngineIo {
     fn tell(&self, fact: Fact) {
         let Some(instance) = self.instances.get(&fact.instance) else { return };
         let (is_over, counts) = (self.conflicts.is_over(&fact), self.conflicts.counts(fact.instance));
-        if let Some(change) = conflict_events::tell(&fact, instance, is_over, counts) {
+        let seen = conflict_events::Seen { is_over, counts, refuses: self.refuses_adverts(fact.instance) };
+        if let Some(change) = conflict_events::tell(&fact, instance, seen) {
             self.notice(fact.instance, change);
         }
+    }
+
+    /// Whether adverts for an instance have come in and were refused.
+    fn refuses_adverts(&self, id: InstanceId) -> bool {
+        let counters = self.pages.instance_counters(id.slot()).unwrap_or_default();
+        counters.iter().skip(InstanceCounters::FIRST_DISCARD).any(|(_, count)| count > 0)
     }
 
     /// Whether a change of state is one of a takeover that ends where it begins, and is told to nobody: an advert of the group
@@ -247,7 +302,16 @@ impl EngineIo {
             tracing::debug!(instance = instance.name(), %source, "an advert of no peer is not heard");
             return None;
         }
-        if instance.hear(source) {
+        tracing::debug!(
+            instance = instance.name(),
+            %source,
+            priority = advert.priority.get(),
+            interval = ?advert.interval,
+            %mac,
+            revoked,
+            "advert received, another than the last"
+        );
+        if instance.hear(&advert) {
             let states_tx = &self.outputs.host_states_tx;
             states_tx.send_modify(|states| states.entry(id).or_default().masters_heard += 1);
         }
@@ -355,6 +419,11 @@ impl Node for EngineIo {
 
     fn acquire(&mut self, id: InstanceId, until: Instant) {
         self.pages.leases().acquire(self.group(id), until);
+        tracing::debug!(
+            instance = self.instance(id).name(),
+            length_ms = until.millis_since(clock::now()),
+            "lease acquired"
+        );
     }
 
     fn renew(&mut self, id: InstanceId, from: Instant, until: Instant) -> bool {
@@ -363,11 +432,19 @@ impl Node for EngineIo {
         if until > from {
             self.known_mut(id).lease_margin().note(from.saturating_since(now), now);
         }
-        self.pages.leases().renew(self.group(id), from, until).is_ok()
+        let renewed = self.pages.leases().renew(self.group(id), from, until).is_ok();
+        tracing::debug!(
+            instance = self.instance(id).name(),
+            length_ms = until.millis_since(now),
+            renewed,
+            "lease renewed"
+        );
+        renewed
     }
 
     fn release(&mut self, id: InstanceId) {
         self.pages.leases().release(self.group(id));
+        tracing::debug!(instance = self.instance(id).name(), "lease released");
     }
 
     fn next_report(&mut self) -> Option<AdvertReport> {
@@ -384,7 +461,13 @@ impl Node for EngineIo {
         let instance = self.known_mut(id);
         // Whoever asks is to have it all: what XDP holds back is the next report.
         instance.cursor().hasten(any_may_be);
-        self.pages.instances().heard(id.slot())
+        let heard = self.pages.instances().heard(id.slot());
+        tracing::debug!(
+            instance = self.instance(id).name(),
+            last_ms_ago = (heard.at != Instant::default()).then(|| clock::now().millis_since(heard.at)),
+            "looked when the last advert came, since the down timer is near its end"
+        );
+        heard
     }
 
     fn resync(&mut self, id: InstanceId) {
@@ -392,6 +475,12 @@ impl Node for EngineIo {
     }
 
     fn publish(&mut self, id: InstanceId, rank: Rank) {
+        tracing::debug!(
+            instance = self.instance(id).name(),
+            priority = rank.priority.get(),
+            takes_part = rank.participating,
+            "rank for comparing adverts"
+        );
         let primary = self.instance(id).router().address().map_or([0; 16], octets);
         self.pages.instances().rank(id.slot(), rank.priority.get(), primary);
     }
@@ -399,11 +488,22 @@ impl Node for EngineIo {
     fn send(&mut self, id: InstanceId, priority: Priority, checksum: ChecksumForm) -> bool {
         let instance = self.instances.get_mut(&id).expect(KNOWN);
         let sent = self.wire.advertise(instance.router(), priority, checksum);
-        instance.note_sent(sent, priority)
+        let counts = instance.note_sent(sent, priority);
+        let router = instance.router();
+        tracing::debug!(
+            instance = instance.name(),
+            source = router.address().map(tracing::field::display),
+            priority = priority.get(),
+            interval = ?router.spec().advert_interval,
+            sent = counts,
+            "advert sent"
+        );
+        counts
     }
 
     fn announce(&mut self, id: InstanceId, repeat: u8) {
         let instance = self.instances.get(&id).expect(KNOWN);
+        tracing::debug!(instance = instance.name(), repeat, "announcing the VIPs");
         self.wire.announce(instance, repeat, clock::now());
     }
 
@@ -417,6 +517,11 @@ impl Node for EngineIo {
     }
 
     fn prepare(&mut self, id: InstanceId, takes_over: bool) {
+        tracing::debug!(
+            instance = self.instance(id).name(),
+            takes_over,
+            "about to take over, or not any more"
+        );
         self.outputs.host_states_tx.send_if_modified(|states| {
             let state = states.entry(id).or_default();
             mem::replace(&mut state.takes_over, takes_over) != takes_over
@@ -430,18 +535,20 @@ impl Node for EngineIo {
         }
         let (master, master_priority) = master.unzip();
         let instance = self.known_mut(id);
+        instance.enter(to);
+        let why = self.reason_text(id, reason);
+        let instance = self.known_mut(id);
         tracing::info!(
             target: "vipd::event",
             event = "state_changed",
             instance = instance.name(),
             %from,
             %to,
-            %reason,
+            reason = why,
             master = master.map(tracing::field::display),
             master_priority = master_priority.map(tracing::field::display),
             "state changed"
         );
-        instance.enter(to);
         if reason == Reason::LeaseLapsed {
             let since = instance.since();
             instance.lease_margin().note(Duration::ZERO, since);

@@ -11,20 +11,22 @@ use super::{
     },
     conflicts::Conflicts,
     handover::Handovers,
-    instance::EngineInstance,
+    instance::{EngineInstance, HeardRouter},
+    io::EngineIo,
 };
 use crate::{
-    control::model::{InstanceStatus, MasterStatus, ProgramHook},
+    control::model::{FaultStatus, InstanceStatus, MasterStatus, ProgramHook},
     coordinator::{Reason, Snapshot, StateName},
     dataplane::{Mode, Pages},
     time::Instant,
-    vrrp::{LeasePolicy, Settings},
+    tracking::Fault,
+    vrrp::{LeasePolicy, Peer, Settings},
 };
 
 /// What the status of an instance is made of, besides the instance.
 #[derive(Clone, Copy, Debug)]
 pub struct StatusInputs<'a> {
-    pub pages: &'a Pages,
+    pub io: &'a EngineIo,
     pub conflicts: &'a Conflicts,
     pub handovers: &'a Handovers,
     pub attachments: &'a AttachmentModes,
@@ -44,7 +46,8 @@ impl StatusInputs<'_> {
     /// What this thread knows of an instance.
     pub fn instance(&self, instance: &EngineInstance, snapshot: &Snapshot) -> EngineInstanceStatus {
         let router = instance.router();
-        let Self { pages, now, .. } = *self;
+        let Self { now, .. } = *self;
+        let pages = self.io.pages();
         let slot = router.id().slot();
         let counters = pages.instance_counters(slot).unwrap_or_default();
         // A record of a router that had the slot before is no advert of ours.
@@ -54,7 +57,15 @@ impl StatusInputs<'_> {
         let attachment = self.attachments.get(&router.link().wire().ifindex);
         let status = InstanceStatus {
             since_unix_ms: instance.since_unix_ms(),
+            reason: snapshot.last_reason.map(|reason| self.io.reason_text(router.id(), reason)),
+            faults: self.io.faults(router.id()).into_iter().map(fault).collect(),
             priority: Priority::get(snapshot.priority),
+            master: master(instance, snapshot, heard, now),
+            master_since_ms: instance.heard().map(|heard| now.millis_since(heard.since)),
+            predecessor: instance
+                .predecessor()
+                .map(as_master)
+                .filter(|_| snapshot.state == StateName::Master),
             handed_over: self.handovers.ranks_last(router.id()),
             lease_margin_least_us: instance.least_lease_margin(now).map(|margin| whole(margin.as_micros())),
             master_down_in_ms: down_at(snapshot, router.settings(), heard).map(|at| at.millis_since(now)),
@@ -83,8 +94,39 @@ impl StatusInputs<'_> {
             xdp_mode_reason: attachment.and_then(|attachment| attachment.reason.clone()),
             ..configured(instance.router(), elected(instance.router(), snapshot, pages, now))
         };
-        EngineInstanceStatus { id: router.id(), last_reason: snapshot.last_reason, status }
+        EngineInstanceStatus { id: router.id(), status }
     }
+}
+
+/// The master: this node, or the router that is followed; of an instance in FAULT the router that still advertises.
+fn master(
+    instance: &EngineInstance,
+    snapshot: &Snapshot,
+    heard: Option<Instant>,
+    now: Instant,
+) -> Option<MasterStatus> {
+    let router = instance.router();
+    let of = |peer: Peer| MasterStatus { address: peer.address, priority: peer.priority.get() };
+    match snapshot.state {
+        StateName::Master => {
+            let own = |address| MasterStatus { address, priority: snapshot.priority.get() };
+            router.address().map(own)
+        }
+        StateName::Init | StateName::Fault => {
+            let last = snapshot.last_heard.filter(|last| !last.priority.is_leaving())?;
+            let until = heard? + router.settings().master_down_interval(last.interval);
+            (until > now).then(|| of(last))
+        }
+        StateName::Backup | StateName::Stopped => snapshot.master.map(of),
+    }
+}
+
+fn fault(Fault { kind, what, ends_when }: Fault) -> FaultStatus {
+    FaultStatus { kind: kind.to_owned(), what, ends_when }
+}
+
+fn as_master(heard: HeardRouter) -> MasterStatus {
+    MasterStatus { address: heard.address, priority: heard.priority.get() }
 }
 
 /// What its configuration and its interfaces say, added to what the election says.
@@ -98,8 +140,12 @@ fn configured(router: &Router, elected: InstanceStatus) -> InstanceStatus {
             Family::V4 => "ipv4".into(),
             Family::V6 => "ipv6".into(),
         },
+        base_priority: spec.priority.get(),
+        preempt: router.settings().preempts(),
+        preempt_delay_ms: whole(router.settings().preempt_delay().as_millis()),
         virtual_mac: router.virtual_mac().map(|mac| mac.to_string()),
         unicast_peers: spec.unicast.iter().flat_map(|u| &u.peers).map(|peer| peer.address).collect(),
+        tracks_interface: spec.tracks_interface,
         accept: spec.accept,
         vrid: spec.vrid.get(),
         version: spec.version as u8,
@@ -118,20 +164,14 @@ fn configured(router: &Router, elected: InstanceStatus) -> InstanceStatus {
 
 /// What the election says, and the lease.
 fn elected(router: &Router, snapshot: &Snapshot, pages: &Pages, now: Instant) -> InstanceStatus {
-    let own = |address| MasterStatus { address, priority: snapshot.priority.get() };
-    let followed = snapshot.master;
-    let master = match snapshot.state {
-        StateName::Master => router.address().map(own),
-        _ => followed.map(|peer| MasterStatus { address: peer.address, priority: peer.priority.get() }),
-    };
     let lease = pages.leases().read(router.lease().slot());
     let down_interval = router.settings().master_down_interval(snapshot.interval);
     InstanceStatus {
         state: snapshot.state.to_string(),
         in_state_ms: now.millis_since(snapshot.since),
-        reason: snapshot.last_reason.map(|reason| reason.to_string()),
+        reason_code: snapshot.last_reason.map(|reason| reason.code().to_owned()),
+        preempt_delay_left_ms: snapshot.preempt_at.filter(|at| *at > now).map(|at| at.millis_since(now)),
         master_advert_interval_ms: whole(snapshot.interval.as_millis()),
-        master,
         lease_remaining_ms: (lease > now).then(|| lease.millis_since(now)),
         fencing: snapshot.fencing,
         master_down_interval_cs: whole(down_interval.as_millis() / 10),

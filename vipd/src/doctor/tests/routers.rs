@@ -45,7 +45,7 @@ fn what_runs() {
             (
                 "it hears nobody",
                 |f| vi_1(f).adverts_received = 0,
-                &["VI_1: warning: this backup has received no valid advert"],
+                &["VI_1: warning: this backup has received no advert"],
             ),
             (
                 "another password",

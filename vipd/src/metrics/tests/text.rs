@@ -10,7 +10,7 @@ fn encoded(format: Format, status: &Status) -> String {
 }
 
 fn lines() -> Vec<String> {
-    encoded(Format::OpenMetrics, &samples::status()).lines().map(str::to_owned).collect()
+    encoded(Format::OpenMetrics, &samples::cluster()).lines().map(str::to_owned).collect()
 }
 
 #[track_caller]

@@ -176,6 +176,9 @@ const WEIGHT_254: Arg =
 /// Seconds, or `off`.
 pub const SELF_PROBE: KeywordForm = KeywordForm::Named { of: &[("off", 0)], min: 1, max: DAY_S };
 
+/// Seconds, or `off`.
+pub const CLUSTER_REPORT: KeywordForm = KeywordForm::Named { of: &[("off", 0)], min: 1, max: 3_600 };
+
 /// Where the program runs, on these interfaces; without one on all that no other line names.
 pub const XDP_MODE: &[Arg] = &[One(WordKind::Choice(XdpMode::NAMES)), Any(WordKind::Interface)];
 

@@ -39,6 +39,9 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     // vipd's own as well: keepalived looks for no rival that is silent.
     value("self_probe", Some("30"), SELF_PROBE),
     does("notify_conflict", COMMAND),
+    // keepalived's nodes tell each other nothing but adverts.
+    value("cluster_report", Some("off"), CLUSTER_REPORT),
+    does("cluster_report_key", &[One(WordKind::Secret)]),
     // And this: keepalived has no program in the kernel.
     does("xdp_mode", XDP_MODE).many(),
     does("metrics_listen", &[One(WordKind::Listen)]),

@@ -68,6 +68,7 @@ pub const INSTANCE: &[Keyword] = &[
     synonym("no_accept", "accept", NotFlag),
     value("lease", Some("overlap"), Choice(LEASES)).global("lease"),
     value("self_probe", Some("30"), SELF_PROBE).global("self_probe"),
+    value("cluster_report", Some("off"), CLUSTER_REPORT).global("cluster_report"),
     no_effect("unicast_fault_no_peer", NOTHING, "vipd refuses an empty `unicast_peer` anyway"),
     refused("old_unicast_checksum", "remove it: vipd speaks to no keepalived older than 1.3.7"),
     does_block("track_script", NOTHING, Lines(TRACK_SCRIPT)),

@@ -46,6 +46,10 @@ pub struct Snapshot {
     pub master: Option<Peer>,
     /// Source of the last advert of another router, whatever came of it.
     pub last_source: Option<IpAddr>,
+    /// That advert's sender, as it was advertised.
+    pub last_heard: Option<Peer>,
+    /// Until when a backup tolerates a master of lower priority (`preempt_delay`); `None` if it does not.
+    pub preempt_at: Option<Instant>,
     /// The interval in use: the one learned as a backup, our own otherwise.
     pub interval: Duration,
     /// When the lease of a master ends; `None` in other states.
@@ -81,6 +85,8 @@ impl Machine {
             address: self.state.address(),
             master,
             last_source: self.last_heard.map(|advert| advert.source),
+            last_heard: self.last_heard.as_ref().map(Peer::from),
+            preempt_at: if let State::Backup(backup) = self.state { backup.preempt_at } else { None },
             interval,
             lease_until: self.lease_until(),
             fencing: self.awaits_fence().is_some(),

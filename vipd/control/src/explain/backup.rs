@@ -1,0 +1,131 @@
+//! Why a backup is not the master.
+
+use super::{
+    Cause, Kind, cause, discards,
+    priority::{gains, weighed},
+    seconds,
+};
+use crate::model::{InstanceStatus, MasterStatus, Status};
+
+pub fn why(status: &Status, i: &InstanceStatus) -> Vec<Cause> {
+    let mut why = Vec::new();
+    if status.drained {
+        let what = format!("the node is drained: priority {} instead of {}", i.priority, weighed(i, 0));
+        why.push(cause(Kind::Drained, what));
+    } else if i.handed_over {
+        let what = format!("it was handed over: priority {} instead of {}", i.priority, weighed(i, 0));
+        why.push(cause(Kind::HandedOver, what));
+    }
+    match &i.master {
+        Some(master) => why.push(by_master(i, master)),
+        None => why.extend(discards(i)),
+    }
+    if i.reason_code.as_deref() == Some("send_failed") {
+        let what = "the first advert of its last takeover did not leave: the event advert_not_sent has the kernel's reason";
+        why.push(cause(Kind::SendFailed, what));
+    }
+    if i.fencing {
+        why.push(cause(Kind::Fencing, "no advert of the master comes, and fence_script has not ended yet"));
+    } else if i.master.is_none() {
+        let after = match i.master_down_in_ms {
+            Some(ms) => format!("no master is heard: it takes over in {} without an advert", seconds(ms)),
+            None => "no master is heard".into(),
+        };
+        why.push(cause(Kind::Waiting, after));
+    }
+    why.extend(by_group(status, i));
+    why
+}
+
+fn by_master(i: &InstanceStatus, master: &MasterStatus) -> Cause {
+    let MasterStatus { address, priority } = master;
+    let own = i.priority;
+    if *priority > own {
+        return cause(
+            Kind::LowerPriority,
+            format!("{address} is master with priority {priority}, and this node has {own}"),
+        );
+    }
+    if *priority == own {
+        let what = format!(
+            "{address} is master with the same priority {own}: a master is replaced only by a higher priority"
+        );
+        return cause(Kind::EqualPriority, what);
+    }
+    let lower = format!("{address} is master with the lower priority {priority}, this node has {own}");
+    if !i.preempt {
+        return cause(Kind::Nopreempt, format!("{lower}; nopreempt leaves a running master alone"));
+    }
+    match i.preempt_delay_left_ms {
+        Some(left) => {
+            let (delay, left) = (seconds(i.preempt_delay_ms), seconds(left));
+            cause(Kind::PreemptDelay, format!("{lower}; preempt_delay of {delay} ends in {left}"))
+        }
+        None => {
+            let within = i.master_down_in_ms.map(|ms| format!(" within {}", seconds(ms))).unwrap_or_default();
+            cause(Kind::Waiting, format!("{lower}: it takes over{within}"))
+        }
+    }
+}
+
+/// Members of a sync group take over together, when each of them would.
+fn by_group<'s>(status: &'s Status, i: &'s InstanceStatus) -> impl Iterator<Item = Cause> + 's {
+    let others = status.instances.iter().filter(|other| other.name != i.name);
+    let members = others.filter(|other| i.sync_group.is_some() && other.sync_group == i.sync_group);
+    members.filter_map(|member| {
+        let master = member.master.as_ref().filter(|_| member.state == "BACKUP")?;
+        let waits = master.priority >= member.priority || !member.preempt;
+        let what = format!(
+            "sync group member {} follows {} with priority {}, its own is {}: members take over together",
+            member.name, master.address, master.priority, member.priority
+        );
+        waits.then(|| cause(Kind::SyncGroup, what))
+    })
+}
+
+pub fn changes_when(status: &Status, i: &InstanceStatus) -> Vec<String> {
+    let down = seconds(i.master_down_interval_cs.saturating_mul(10));
+    let Some(master) = &i.master else { return Vec::new() };
+    let mut changes = Vec::new();
+    let silent = format!("{} stops or hands over, or no advert of it comes for {down}", master.address);
+    if i.preempt {
+        changes.extend(by_priority(status, i, master.priority));
+    }
+    changes.push(silent);
+    changes
+}
+
+/// The ways to a priority above that of the master.
+fn by_priority(status: &Status, i: &InstanceStatus, above: u8) -> Vec<String> {
+    let rises = format!("the priority rises above {above}");
+    if status.drained || i.handed_over {
+        let ends = match status.drained {
+            true => "after `vipd undrain`".to_owned(),
+            false => format!("after `vipd handover {} --to preferred`", i.name),
+        };
+        let is = weighed(i, 0);
+        let enough = if is > above { "" } else { ", which is not enough" };
+        return vec![format!("{rises}: {ends} it is {is}{enough}")];
+    }
+    if i.priority > above {
+        return Vec::new();
+    }
+    let gains = gains(i);
+    let alone = gains.iter().filter(|gain| weighed(i, gain.by) > above);
+    let mut ways: Vec<String> = alone
+        .map(|gain| format!("{rises}: when {} it is {} ({:+})", gain.when, weighed(i, gain.by), gain.by))
+        .collect();
+    let all: i64 = gains.iter().map(|gain| gain.by).sum();
+    if ways.is_empty() && weighed(i, all) > above {
+        let when: Vec<&str> = gains.iter().map(|gain| gain.when.as_str()).collect();
+        ways.push(format!("{rises}: when {} it is {} ({all:+})", when.join(" and "), weighed(i, all)));
+    }
+    if ways.is_empty() {
+        let limit = match i.tracks.is_empty() {
+            true => "it tracks nothing",
+            false => "nothing that it tracks adds enough",
+        };
+        ways.push(format!("{rises} ({limit}), or that of the master falls below {}", i.priority));
+    }
+    ways
+}
