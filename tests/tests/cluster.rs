@@ -280,7 +280,7 @@ fn wrong_forged_and_many_reports_harm_nobody() -> Result<()> {
 
     let client = cluster.lab.node("client");
     let send = |ttl: u32, datagrams: &[Vec<u8>]| -> Result<UdpSocket> {
-        let sent = client.ns().run(|| -> Result<UdpSocket> {
+        client.ns().run(|| -> Result<UdpSocket> {
             let address: IpAddr = CLIENT.parse()?;
             let socket = UdpSocket::bind((address, PORT))?;
             socket.set_multicast_ttl_v4(ttl)?;
@@ -288,8 +288,7 @@ fn wrong_forged_and_many_reports_harm_nobody() -> Result<()> {
                 socket.send_to(datagram, ("224.0.0.18", PORT))?;
             }
             Ok(socket)
-        })?;
-        sent
+        })?
     };
     // A report that would be one, were it signed: of lb02's instance, with the state MASTER.
     let mut unsigned = b"VIPR\x01\x00\x00\x01".to_vec();

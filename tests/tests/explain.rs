@@ -1,6 +1,8 @@
 //! Why a node is, or is not, the master: the answers of `vipd explain` and `vipd status` on real pairs, what checks and notify scripts
 //! have printed, the level of the log, and a stop.
 
+#![allow(clippy::disallowed_methods, reason = "tests measure")]
+
 mod support;
 
 use std::{

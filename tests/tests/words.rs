@@ -64,7 +64,7 @@ fn types(text: &str) -> Vec<&str> {
 }
 
 /// Names with several definitions, and where these are.
-fn ambiguous<'f>(files: &'f [(String, String)]) -> BTreeMap<&'f str, BTreeSet<&'f str>> {
+fn ambiguous(files: &[(String, String)]) -> BTreeMap<&str, BTreeSet<&str>> {
     let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (path, text) in files {
         if path.starts_with(FORMATS) {

@@ -425,9 +425,8 @@ impl DaemonRun<'_> {
         }
         let handle = EngineHandle::new(begun.messages_tx);
         let succession = Succession::new(exclusive, options.invocation.clone());
-        let state = (begun.own_macs, begun.drained, succession);
-        let watching = (levels, cluster);
-        let control = Control::new(sources, handle, installed, reload, tracking, notifier, state, watching);
+        let state = (begun.own_macs, begun.drained, succession, levels, cluster);
+        let control = Control::new(sources, handle, installed, reload, tracking, notifier, state);
         let ended = control.run().await;
         if thread.join().is_err() {
             return failed(anyhow!("the engine thread panicked; leases run out by themselves"));

@@ -60,7 +60,11 @@ fn globals(config: &Config) -> (Config, Option<(Duration, Duration)>) {
         &mut globals;
     instances.clear();
     sync_groups.clear();
-    (scripts.clear(), files.clear(), processes.clear(), arbiters.clear(), link_delays.clear());
+    scripts.clear();
+    files.clear();
+    processes.clear();
+    arbiters.clear();
+    link_delays.clear();
     (globals, pacing)
 }
 

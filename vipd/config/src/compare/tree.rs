@@ -195,7 +195,7 @@ impl Pairs {
     }
 
     fn pair(gone: Vec<TreeNode>, fresh: Vec<TreeNode>) -> Self {
-        let mut by_key: HashMap<(&str, String), (Vec<usize>, Vec<usize>)> = HashMap::new();
+        let mut by_key: HashMap<_, (Vec<usize>, Vec<usize>)> = HashMap::new();
         for (at, node) in gone.iter().enumerate() {
             by_key.entry(node.key()).or_default().0.push(at);
         }

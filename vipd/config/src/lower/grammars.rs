@@ -134,9 +134,9 @@ impl Lowering<'_> {
         let of_it = |name: &Word| self.report.quote(name);
         if !seen.has("group") {
             let message = format!("{} stands outside of `group {{ }}`", of_it(first));
-            let hint = format!(
-                "write `group {{` before the names of the instances, each on a line, and `}}` behind them"
-            );
+            let hint =
+                "write `group {` before the names of the instances, each on a line, and `}` behind them"
+                    .to_owned();
             self.report.error_hint(Code::UnknownKeyword, first.span, message, hint);
         }
         seen.add("group", first.span);

@@ -1,9 +1,6 @@
 //! What must be unique in a file: names of instances, virtual routers on a link, addresses.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    net::IpAddr,
-};
+use std::collections::{HashMap, hash_map::Entry};
 
 use vipd_common::Family;
 
@@ -102,7 +99,7 @@ fn routers(drafts: &[Draft], report: &mut Report) {
 }
 
 fn addresses(drafts: &[Draft], report: &mut Report) {
-    let mut addresses: HashMap<(IpAddr, Option<String>), (Span, usize, Option<String>)> = HashMap::new();
+    let mut addresses: HashMap<_, (Span, usize, Option<String>)> = HashMap::new();
     for (i, Draft { given, .. }) in drafts.iter().enumerate() {
         let own = given.values.text("interface").map(|interface| interface.value);
         for Spanned { value: vip, span } in given.vips.iter().chain(&given.excluded) {

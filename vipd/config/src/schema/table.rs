@@ -193,7 +193,7 @@ pub fn is_many(name: &str) -> bool {
 }
 
 /// The keyword that a keyword of this name and with a grammar stands for: its own name unless it is a synonym.
-pub fn meaning<'n>(name: &'n str) -> &'n str {
+pub fn meaning(name: &str) -> &str {
     static MEANINGS: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| {
         let is_synonym =
             |row: &&Keyword| row.name != row.means && matches!(row.status, Support::Grammar { .. });

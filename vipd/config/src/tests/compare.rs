@@ -13,8 +13,11 @@ fn changes(before: &str, after: &str) -> Vec<String> {
     between(&read(before), &read(after)).changes.iter().map(ToString::to_string).collect()
 }
 
+/// What is replaced by what.
+type Edits<'e> = &'e [(&'e str, &'e str)];
+
 /// `before` with some of its text replaced.
-fn edited(before: &str, edits: &[(&str, &str)]) -> String {
+fn edited(before: &str, edits: Edits<'_>) -> String {
     edits.iter().fold(before.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "no {from} in\n{text}");
         text.replacen(from, to, 1)
@@ -77,7 +80,7 @@ fn two() -> String {
 #[test]
 fn what_changes_is_said_with_its_place_and_its_effect() {
     let before = two();
-    let rows: &[(&[(&str, &str)], &[&str])] = &[
+    let rows: &[(Edits<'_>, &[&str])] = &[
         (&[("10.0.0.3\n", "10.0.0.3\n10.0.0.9/24\n")], &["+ VI_1 virtual_ipaddress 10.0.0.9/24"]),
         (
             &[("script /a", "script /b")],

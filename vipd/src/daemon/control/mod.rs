@@ -134,8 +134,7 @@ impl<'m> Control<'m> {
         reload: Reload,
         tracking: TrackingResults,
         notifier: Notifier,
-        (own_macs, drained, succession): (OwnMacs, Drained, Succession<'m>),
-        (levels, cluster): (Levels, Cluster),
+        (own_macs, drained, succession, levels, cluster): (OwnMacs, Drained, Succession<'m>, Levels, Cluster),
     ) -> Self {
         let mut links = LinkEventLog::default();
         links.follow(installed.routers());
