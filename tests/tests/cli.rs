@@ -103,7 +103,7 @@ fn check_says_how_bad_a_file_is() -> Result<()> {
     let (conf, part) = (dir.0.join("k.conf"), dir.0.join("part.conf"));
     fs::write(&part, "@lb01 priority $PRIO\n@^lb01 priority 9OO\n")?;
     let good =
-        "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n10.0.0.3\n}\n";
+        "vrrp_instance VI_1 {\ninterface lan0\nvirtual_router_id 51\nvirtual_ipaddress {\n10.0.0.3\n}\n";
     let check = |more: &[&str]| vipd(&[&["check", "-f", text(&conf)], more].concat());
     fs::write(&conf, format!("$PRIO=150\n{good}include part.conf\n}}\n"))?;
     let (code, out, err) = check(&["-i", "lb01"])?;

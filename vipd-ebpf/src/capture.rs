@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use vipd_common::{
     abi::{
-        CAPTURE_OCTETS, CAPTURE_RING_BYTES, CAPTURED_HEADER, CaptureLease, CapturedFrame, Reason,
+        CAPTURE_OCTETS, CAPTURE_RING_BYTES, CAPTURED_HEADER, CaptureLease, CapturedFrame, CapturedReason,
         capture_flag, verdict,
     },
     wire::{
@@ -39,20 +39,20 @@ const UNREAD: u64 = 0;
 const ROOM: u64 = 2 * (size_of::<CapturedFrame>() as u64 + 8);
 
 /// What is captured of the frame of this run.
-pub struct Watch {
+pub struct FrameWatch {
     /// Not 0: the frame is in `CAPTURED_FRAME` of this CPU.
     begun: u32,
     /// The virtual MAC that the frame was addressed to before it was readdressed; 0: it was not. Not captured before that instead: `begun`
     /// would be kept over the whole of the path of all traffic, which costs 5 ns, and this is not.
     virtual_mac: u64,
     /// Why nobody has judged it so far.
-    reason: Reason,
+    reason: CapturedReason,
 }
 
-impl Watch {
+impl FrameWatch {
     #[inline(always)]
     pub fn new() -> Self {
-        Self { begun: 0, virtual_mac: 0, reason: Reason::NONE }
+        Self { begun: 0, virtual_mac: 0, reason: CapturedReason::NONE }
     }
 
     /// To be called once, before anything is made of a frame that is an advert, ARP or Neighbor Discovery, and where a frame that may be
@@ -69,7 +69,7 @@ impl Watch {
 
     /// The frame was addressed to a virtual MAC, and is not any more.
     #[inline(always)]
-    pub fn readdressed(&mut self, MacAddr([a, b, c, d, e, f]): MacAddr, reason: Reason) {
+    pub fn readdressed(&mut self, MacAddr([a, b, c, d, e, f]): MacAddr, reason: CapturedReason) {
         (self.virtual_mac, self.reason) = (u64::from_le_bytes([a, b, c, d, e, f, 0, 0]), reason);
     }
 
@@ -79,7 +79,7 @@ impl Watch {
         if ruling.verdict.is_some() {
             return Some(ruling);
         }
-        if ruling.reason != Reason::NONE {
+        if ruling.reason != CapturedReason::NONE {
             self.reason = ruling.reason;
         }
         None
@@ -91,7 +91,7 @@ impl Watch {
         if self.begun == 0 {
             return;
         }
-        let reason = if ruling.reason == Reason::NONE { self.reason } else { ruling.reason };
+        let reason = if ruling.reason == CapturedReason::NONE { self.reason } else { ruling.reason };
         capture_ruling(ctx.raw(), Ruling { reason, ..ruling }.number());
     }
 }
@@ -193,7 +193,7 @@ pub extern "C" fn capture_ruling(ctx: *mut Raw, number: u32) -> u32 {
     // SAFETY: as in `copy_frame`.
     let frame = unsafe { &mut *frame };
     let [verdict, reason, ..] = number.to_le_bytes();
-    if frame.flags & capture_flag::EXTENDED != 0 && reason == Reason::NONE.number() {
+    if frame.flags & capture_flag::EXTENDED != 0 && reason == CapturedReason::NONE.number() {
         return 0;
     }
     (frame.verdict, frame.reason) = (verdict, reason);

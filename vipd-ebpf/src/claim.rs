@@ -1,6 +1,6 @@
 //! Other stations that say they have one of our VIPs, whether by ARP or by Neighbor Advertisement.
 
-use vipd_common::abi::{Count, Reason, RingEvent, event_kind};
+use vipd_common::abi::{CapturedReason, Count, RingEvent, event_kind};
 
 use crate::{
     address::Address,
@@ -21,7 +21,7 @@ const CONFLICT_EVENT_NS: u64 = 1_000_000_000;
 pub fn handle(vip: &FoundVip, address: Address, mac: [u8; 6], otherwise: Verdict) -> Option<Ruling> {
     if mac == vip.entry.mac {
         // Our own announcement, looped back, or a peer with the same virtual MAC.
-        return Some(otherwise.because(Reason::NONE));
+        return Some(otherwise.because(CapturedReason::NONE));
     }
     if !vip.owned {
         return Some(otherwise.because(count(Count::VipClaimsSeen)));

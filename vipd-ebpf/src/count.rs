@@ -2,26 +2,26 @@
 
 use core::arch::asm;
 
-use vipd_common::abi::{Count, Counters, InstanceCount, InstanceCounters, Reason, VipEntry};
+use vipd_common::abi::{CapturedReason, Count, Counters, InstanceCount, InstanceCounters, VipEntry};
 
 use crate::maps::{COUNTERS, INSTANCE_COUNTERS, VIP_REPLIES};
 
 /// Adds one to a counter that belongs to no instance. The counter is the reason for a verdict.
 #[inline(always)]
-pub fn count(slot: Count) -> Reason {
+pub fn count(slot: Count) -> CapturedReason {
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
         bump(counters.cast(), slot as usize, size_of::<Counters>() / 8);
     }
-    Reason::of(slot)
+    CapturedReason::of(slot)
 }
 
 /// Adds one to a counter of instance slot `instance`. The counter is the reason for a verdict.
 #[inline(always)]
-pub fn count_instance(instance: u32, slot: InstanceCount) -> Reason {
+pub fn count_instance(instance: u32, slot: InstanceCount) -> CapturedReason {
     if let Some(counters) = INSTANCE_COUNTERS.get_ptr_mut(instance) {
         bump(counters.cast(), slot as usize, size_of::<InstanceCounters>() / 8);
     }
-    Reason::of_instance(slot)
+    CapturedReason::of_instance(slot)
 }
 
 /// Adds one to the replies of a VIP: its ARP replies and solicited Neighbor Advertisements.

@@ -11,7 +11,7 @@ use vipd_common::{
 
 use crate::{
     address::Address,
-    capture::Watch,
+    capture::FrameWatch,
     count::count,
     frame::{Link, read, view},
     hook::Context,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 #[inline(always)]
-pub fn handle(ctx: &Context, link: &Link, watch: &mut Watch) -> Option<Ruling> {
+pub fn handle(ctx: &Context, link: &Link, watch: &mut FrameWatch) -> Option<Ruling> {
     let header = view::<Header>(ctx, link.network)?;
     if !header.is_well_formed() {
         return None;

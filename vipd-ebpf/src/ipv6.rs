@@ -16,7 +16,7 @@ use vipd_common::{
 
 use crate::{
     address::Address,
-    capture::Watch,
+    capture::FrameWatch,
     count::count,
     frame::{Link, MAX_NETWORK, read_behind, view},
     global,
@@ -35,7 +35,7 @@ const OFFSET_MASK: usize = 0x3fff;
 const _: () = assert!(MAX_NETWORK + HEADER + MAX_EXTENSION_HEADERS * 2048 <= OFFSET_MASK);
 
 #[inline(always)]
-pub fn handle(ctx: &Context, link: &Link, watch: &mut Watch) -> Option<Ruling> {
+pub fn handle(ctx: &Context, link: &Link, watch: &mut FrameWatch) -> Option<Ruling> {
     // Not the addresses yet: a packet that is cut off, and says that it has extension headers, is dropped below.
     let header = view::<Head>(ctx, link.network)?;
     if !header.is_well_formed() {

@@ -28,26 +28,26 @@ mod verdict;
 mod vmac;
 mod vrrp;
 
-use capture::Watch;
+use capture::FrameWatch;
 use hook::Context;
 use verdict::{Ruling, Verdict};
-use vipd_common::{abi::Reason, address, wire::eth};
+use vipd_common::{abi::CapturedReason, address, wire::eth};
 
 /// The verdict on any frame.
 #[inline(always)]
 pub fn verdict(ctx: &Context) -> Verdict {
-    let mut watch = Watch::new();
+    let mut watch = FrameWatch::new();
     // Open for traffic: what cannot be read as one of ours passes.
     let verdict = match decide(ctx, &mut watch) {
         Some(Ruling { verdict: Some(verdict), reason }) => verdict.because(reason),
-        _ => Verdict::Pass.because(Reason::NONE),
+        _ => Verdict::Pass.because(CapturedReason::NONE),
     };
     watch.end(ctx, verdict);
     verdict.verdict.unwrap_or(Verdict::Pass)
 }
 
 #[inline(always)]
-fn decide(ctx: &Context, watch: &mut Watch) -> Option<Ruling> {
+fn decide(ctx: &Context, watch: &mut FrameWatch) -> Option<Ruling> {
     let link = frame::Link::parse(ctx)?;
     // What is not dropped here has the interface's own address now, and is handled on as any frame.
     if let Some(ruling) = vmac::handle(ctx, &link, watch) {

@@ -3,7 +3,7 @@
 use core::ptr;
 
 use vipd_common::{
-    abi::{Count, Reason, VipEntry, vip_flag},
+    abi::{CapturedReason, Count, VipEntry, vip_flag},
     bloom,
 };
 
@@ -59,7 +59,7 @@ pub fn gate(ctx: &Context, link: &Link, vip: &FoundVip, accept_always: bool) -> 
     if vip.entry.flags & vip_flag::NO_ACCEPT != 0 && !accept_always {
         return Verdict::Drop.because(count(Count::IpNotAccepted));
     }
-    Verdict::Pass.because(Reason::NONE)
+    Verdict::Pass.because(CapturedReason::NONE)
 }
 
 /// The lease word in `slot`.

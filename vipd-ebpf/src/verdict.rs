@@ -1,6 +1,6 @@
 //! What the program decides on a frame, and the counter that says why.
 
-use vipd_common::abi::{Reason, verdict};
+use vipd_common::abi::{CapturedReason, verdict};
 
 /// What becomes of a frame that is ours to judge. The numbers are for `global` and the capture, and 0 is none of them.
 #[derive(Clone, Copy)]
@@ -15,7 +15,7 @@ pub enum Verdict {
 impl Verdict {
     /// The verdict with the counter that says why.
     #[inline(always)]
-    pub fn because(self, reason: Reason) -> Ruling {
+    pub fn because(self, reason: CapturedReason) -> Ruling {
         Ruling { verdict: Some(self), reason }
     }
 }
@@ -24,7 +24,7 @@ impl Verdict {
 #[derive(Clone, Copy)]
 pub struct Ruling {
     pub verdict: Option<Verdict>,
-    pub reason: Reason,
+    pub reason: CapturedReason,
 }
 
 /// Bits below the reason in a ruling's number.
@@ -32,11 +32,11 @@ const VERDICT_BITS: u32 = 8;
 
 impl Ruling {
     /// The frame is not ours to judge.
-    pub const NONE: Self = Self { verdict: None, reason: Reason::NONE };
+    pub const NONE: Self = Self { verdict: None, reason: CapturedReason::NONE };
 
     /// Counted, and left to what judges next.
     #[inline(always)]
-    pub fn undecided(reason: Reason) -> Self {
+    pub fn undecided(reason: CapturedReason) -> Self {
         Self { verdict: None, reason }
     }
 
@@ -51,6 +51,6 @@ impl Ruling {
         let low = number & ((1 << VERDICT_BITS) - 1);
         let verdict =
             [Verdict::Drop, Verdict::Pass, Verdict::Tx].into_iter().find(|verdict| *verdict as u32 == low);
-        Self { verdict, reason: Reason::from_number((number >> VERDICT_BITS) as u8) }
+        Self { verdict, reason: CapturedReason::from_number((number >> VERDICT_BITS) as u8) }
     }
 }

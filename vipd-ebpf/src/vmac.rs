@@ -8,7 +8,7 @@ use vipd_common::{
 };
 
 use crate::{
-    capture::Watch,
+    capture::FrameWatch,
     count::count,
     forward_after_takeover,
     frame::{Link, view, view_mut},
@@ -19,7 +19,7 @@ use crate::{
 
 /// Drops the frame, or makes it one to the interface's own MAC and leaves the verdict to others.
 #[inline(always)]
-pub fn handle(ctx: &Context, link: &Link, watch: &mut Watch) -> Option<Ruling> {
+pub fn handle(ctx: &Context, link: &Link, watch: &mut FrameWatch) -> Option<Ruling> {
     let virtual_mac = view::<eth::Header>(ctx, 0)?.destination();
     let (family, vrid) = virtual_mac.of_virtual_router()?;
     let (entry, instance) = instance::find(link, family, vrid)?;

@@ -13,7 +13,7 @@ use nix::{
     ifaddrs::getifaddrs,
     unistd::{Uid, User},
 };
-use vipd_config::{Failure, Interface, Loaded, Outside, Unsupported};
+use vipd_config::{Failure, HostInterface, Loaded, Outside, Unsupported};
 
 use crate::{
     files::{self, Open, Part, Walk},
@@ -48,7 +48,7 @@ impl Source {
 pub struct ThisMachine {
     pub config_id: String,
     /// What was found when an interface was asked for first.
-    interfaces: OnceCell<HashMap<String, Interface>>,
+    interfaces: OnceCell<HashMap<String, HostInterface>>,
 }
 
 impl ThisMachine {
@@ -120,7 +120,7 @@ impl Outside for ThisMachine {
         }
     }
 
-    fn interface(&self, name: &str) -> Option<Interface> {
+    fn interface(&self, name: &str) -> Option<HostInterface> {
         self.interfaces.get_or_init(interfaces).get(name).cloned()
     }
 
@@ -146,8 +146,8 @@ impl Outside for ThisMachine {
 }
 
 /// The interfaces of this network namespace; none if they cannot be listed.
-fn interfaces() -> HashMap<String, Interface> {
-    let mut interfaces: HashMap<String, Interface> = HashMap::new();
+fn interfaces() -> HashMap<String, HostInterface> {
+    let mut interfaces: HashMap<String, HostInterface> = HashMap::new();
     for found in getifaddrs().into_iter().flatten() {
         let interface = interfaces.entry(found.interface_name).or_default();
         let Some(address) = found.address else { continue };

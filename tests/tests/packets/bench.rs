@@ -11,9 +11,9 @@ use aya::{
     programs::TestRunOptions,
 };
 use vipd_common::abi::{
-    ABI_VERSION, ADDRESS_DIGEST_MASK, CAPTURE_OCTETS, CapturedFrame, Counters, IndexEntry, InstanceCounters,
-    InstanceHead, InstanceKey, InstanceRecord, OWN_INTERFACE, PeerEntry, PeerKey, Reason, RingEvent,
-    VipEntry, VipKey, address_digest, address_digest_v6, capture_flag, mapped,
+    ABI_VERSION, ADDRESS_DIGEST_MASK, CAPTURE_OCTETS, CapturedFrame, CapturedReason, Counters, IndexEntry,
+    InstanceCounters, InstanceHead, InstanceKey, InstanceRecord, OWN_INTERFACE, PeerEntry, PeerKey,
+    RingEvent, VipEntry, VipKey, address_digest, address_digest_v6, capture_flag, mapped,
 };
 use vipd_core::time::Instant;
 use vipd_dataplane::{Contents, Dataplane, Events, FrameRing, Identity};
@@ -258,7 +258,7 @@ fn agrees(captured: &CapturedFrame, frame: &[u8], outcome: &Outcome, moved: &[(&
     let octets = &frame[..frame.len().min(CAPTURE_OCTETS)];
     assert_eq!(&captured.octets[..captured.captured as usize], octets);
     assert_eq!((captured.length as usize, captured.ifindex), (frame.len(), IFINDEX));
-    match Reason::from_number(captured.reason).name() {
+    match CapturedReason::from_number(captured.reason).name() {
         Some(reason) => assert!(moved.iter().any(|(name, _)| *name == reason), "{reason} of {moved:?}"),
         // Readdressed, and of no interest otherwise; or a bug that is counted beside the verdict.
         None => assert!(

@@ -3,7 +3,7 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-use vipd_common::abi::{CAPTURE_OCTETS, Reason, verdict};
+use vipd_common::abi::{CAPTURE_OCTETS, CapturedReason, verdict};
 
 use crate::{
     bench::{Bench, VIP, XDP_TX, identity, now},
@@ -28,7 +28,7 @@ fn question() -> Vec<u8> {
 fn captured(bench: &mut Bench, frame: &[u8]) -> Vec<(u8, Option<&'static str>)> {
     bench.run(frame);
     let frames = std::iter::from_fn(|| bench.frames().pop());
-    frames.map(|frame| (frame.verdict, Reason::from_number(frame.reason).name())).collect()
+    frames.map(|frame| (frame.verdict, CapturedReason::from_number(frame.reason).name())).collect()
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn only_what_it_is_for_is_captured_and_not_all_of_a_long_frame() {
     let found = bench.frames().pop().expect("captured");
     assert_eq!((found.length as usize, found.captured as usize), (frame.len(), CAPTURE_OCTETS));
     assert_eq!(found.octets[..], frame[..CAPTURE_OCTETS]);
-    assert_eq!(Reason::from_number(found.reason).name(), Some("packet_length_errors"));
+    assert_eq!(CapturedReason::from_number(found.reason).name(), Some("packet_length_errors"));
 }
 
 /// A ring that nobody reads costs no answer, and the loss is counted.

@@ -37,7 +37,7 @@ pub struct CapturedFrame {
     pub removed_tag: u16,
     /// One of [`verdict`].
     pub verdict: u8,
-    /// A [`Reason`].
+    /// A [`CapturedReason`].
     pub reason: u8,
     /// One of [`capture_flag`].
     pub flags: u32,
@@ -68,12 +68,12 @@ pub mod capture_flag {
 
 /// The counter that says why a verdict was given, as one octet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reason(u8);
+pub struct CapturedReason(u8);
 
 /// Reasons from here on are counters of an instance.
 const OF_INSTANCE: u8 = 128;
 
-impl Reason {
+impl CapturedReason {
     /// The frame concerns no VIP and no virtual router.
     pub const NONE: Self = Self(0);
 
@@ -128,16 +128,16 @@ mod tests {
     #[test]
     fn a_reason_names_its_counter() {
         for (reason, name) in [
-            (Reason::NONE, None),
-            (Reason::of(Count::ArpReplies), Some("arp_replies")),
-            (Reason::of(Count::DanglingEntries), Some("dangling_entries")),
-            (Reason::of_instance(InstanceCount::AdvertsReceived), Some("adverts_received")),
-            (Reason::of_instance(InstanceCount::UnknownPeer), Some("unknown_peer")),
-            (Reason::from_number(127), None),
-            (Reason::from_number(255), None),
+            (CapturedReason::NONE, None),
+            (CapturedReason::of(Count::ArpReplies), Some("arp_replies")),
+            (CapturedReason::of(Count::DanglingEntries), Some("dangling_entries")),
+            (CapturedReason::of_instance(InstanceCount::AdvertsReceived), Some("adverts_received")),
+            (CapturedReason::of_instance(InstanceCount::UnknownPeer), Some("unknown_peer")),
+            (CapturedReason::from_number(127), None),
+            (CapturedReason::from_number(255), None),
         ] {
             assert_eq!(reason.name(), name);
-            assert_eq!(Reason::from_number(reason.number()), reason);
+            assert_eq!(CapturedReason::from_number(reason.number()), reason);
         }
     }
 }

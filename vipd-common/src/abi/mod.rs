@@ -24,8 +24,8 @@ mod vips;
 
 pub use crate::wire::vrrp::auth_type;
 pub use capture::{
-    CAPTURE_OCTETS, CAPTURE_RING_BYTES, CAPTURED_HEADER, CaptureLease, CapturedFrame, Reason, capture_flag,
-    verdict,
+    CAPTURE_OCTETS, CAPTURE_RING_BYTES, CAPTURED_HEADER, CaptureLease, CapturedFrame, CapturedReason,
+    capture_flag, verdict,
 };
 pub use counters::{Count, Counters, InstanceCount, InstanceCounters};
 pub use digest::{ADDRESS_DIGEST_MASK, address_digest, address_digest_v6};

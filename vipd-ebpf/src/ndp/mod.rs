@@ -4,7 +4,7 @@ mod advertisement;
 mod message;
 
 use vipd_common::{
-    abi::{Count, Reason},
+    abi::{CapturedReason, Count},
     wire::{
         eth::{self, MacAddr},
         ipv6::HEADER,
@@ -43,7 +43,7 @@ pub fn judge_extended(ctx: &Context, link: &Link, offset: usize) -> Option<Rulin
         return Some(Verdict::Drop.because(reason));
     }
     let ruling = claim::handle(&vip, target, view::<eth::Header>(ctx, 0)?.source().0, Verdict::Drop)?;
-    Some(if ruling.reason == Reason::NONE { Verdict::Drop.because(reason) } else { ruling })
+    Some(if ruling.reason == CapturedReason::NONE { Verdict::Drop.because(reason) } else { ruling })
 }
 
 /// The verdict on one of these if its target is a VIP.

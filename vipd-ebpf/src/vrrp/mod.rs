@@ -9,7 +9,7 @@ mod record;
 
 use vipd_common::{
     Family,
-    abi::{Count, IndexEntry, InstanceCount, Reason},
+    abi::{CapturedReason, Count, IndexEntry, InstanceCount},
     types::ChecksumForm,
     wire::{eth::ETHERTYPE_IPV6, vrrp::Head},
 };
@@ -97,7 +97,7 @@ fn decide(ctx: &Context, link: &Link) -> Option<Ruling> {
 
 /// Counts an advert of a virtual router that is not ours.
 #[inline(always)]
-fn count_foreign(verdict: Result<ValidAdvert, InstanceCount>) -> Reason {
+fn count_foreign(verdict: Result<ValidAdvert, InstanceCount>) -> CapturedReason {
     count(match verdict {
         Err(InstanceCount::IpTtlErrors) => Count::ForeignIpTtlErrors,
         Err(InstanceCount::PacketLengthErrors) => Count::ForeignPacketLengthErrors,

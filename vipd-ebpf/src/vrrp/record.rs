@@ -4,8 +4,8 @@ use core::ptr;
 
 use vipd_common::{
     abi::{
-        ALL_EVENTS_BURST, ALL_EVENTS_PERIOD_NS, EVENT_BURST, EVENT_PERIOD_NS, InstanceCount, InstanceRecord,
-        LINES, OWN_INTERFACE, Reason, RingEvent, deferring, event_kind,
+        ALL_EVENTS_BURST, ALL_EVENTS_PERIOD_NS, CapturedReason, EVENT_BURST, EVENT_PERIOD_NS, InstanceCount,
+        InstanceRecord, LINES, OWN_INTERFACE, RingEvent, deferring, event_kind,
     },
     rival::{RivalAdvert, Tenure},
     types::ChecksumForm,
@@ -26,7 +26,7 @@ pub fn accept(
     instance: *mut InstanceRecord,
     source: Address,
     advert: &ValidAdvert,
-) -> Reason {
+) -> CapturedReason {
     // SAFETY: the program's half of the value. Two CPUs may write it at once; the generation then differs from what one
     // of the events carries, and the daemon disregards a stamp whose generation it has not been told of.
     let record = unsafe { &mut *instance };

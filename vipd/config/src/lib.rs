@@ -52,7 +52,7 @@ pub use model::{
     weight::Weight,
     xdp::{XdpMode, XdpModes},
 };
-pub use source::{Interface, Nothing, Outside};
+pub use source::{HostInterface, Nothing, Outside};
 pub use syntax::diagnostic::{Code, Diagnostic, Failure, Severity};
 
 use syntax::{lexer, parser, report::Report};

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::{self, error::RecvError};
 
 pub(super) use connection::serve;
-pub use frame::{Direction, Frame, Verdict, hex};
+pub use frame::{CapturedVerdict, Direction, ShownFrame, hex};
 
 /// Time between two looks at what is captured.
 const PERIOD: Duration = Duration::from_millis(10);
@@ -37,7 +37,7 @@ pub trait Source: fmt::Debug {
     /// Frames that found no room, ever.
     fn lost(&self) -> u64;
     /// Takes the oldest frame, if there is one.
-    fn pop(&mut self) -> Option<Frame>;
+    fn pop(&mut self) -> Option<ShownFrame>;
     /// Now, in nanoseconds since 1970.
     fn time_unix_ns(&self) -> u64;
 }
@@ -49,7 +49,7 @@ pub struct Batch {
     pub time_unix_ns: u64,
     /// Frames lost right before these.
     pub lost: u64,
-    pub frames: Vec<Frame>,
+    pub frames: Vec<ShownFrame>,
 }
 
 /// A batch with the number of frames before it, captured or lost, since the capture began.
@@ -57,7 +57,7 @@ pub struct Batch {
 struct Numbered {
     before: u64,
     time_unix_ns: u64,
-    frames: Vec<Frame>,
+    frames: Vec<ShownFrame>,
 }
 
 /// The captures of all clients; all users are on one thread.
@@ -154,7 +154,7 @@ impl State {
             return false;
         }
         source.renew();
-        let frames: Vec<Frame> = std::iter::from_fn(|| source.pop()).take(AT_ONCE).collect();
+        let frames: Vec<ShownFrame> = std::iter::from_fn(|| source.pop()).take(AT_ONCE).collect();
         let (lost, time_unix_ns) = (source.lost(), source.time_unix_ns());
         let newly_lost = lost.wrapping_sub(self.lost);
         self.lost = lost;

@@ -95,7 +95,7 @@ pub fn connect(path: &Path) -> Result<(UnixStream, Option<u32>), ClientError> {
 pub fn stop(path: &Path, request: &Request, tell: impl FnMut(&str)) -> Result<(), ClientError> {
     let stream = ask(path, request)?;
     let mut read_from = BufReader::new(&stream);
-    let mut waiting = Waiting { tell, waits_for: None, patience: STOP_PATIENCE, is_frozen: false };
+    let mut waiting = StopWait { tell, waits_for: None, patience: STOP_PATIENCE, is_frozen: false };
     loop {
         if read_from.buffer().is_empty() && !waiting.patience.is_zero() && !is_readable(&stream, STOP_LOOK) {
             waiting.goes_on(&stream);
@@ -112,7 +112,7 @@ pub fn stop(path: &Path, request: &Request, tell: impl FnMut(&str)) -> Result<()
 }
 
 /// A stop that takes a while.
-struct Waiting<F> {
+struct StopWait<F> {
     tell: F,
     waits_for: Option<String>,
     /// What is left of it.
@@ -121,7 +121,7 @@ struct Waiting<F> {
     is_frozen: bool,
 }
 
-impl<F: FnMut(&str)> Waiting<F> {
+impl<F: FnMut(&str)> StopWait<F> {
     /// Nothing was heard for [`STOP_LOOK`].
     fn goes_on(&mut self, stream: &UnixStream) {
         self.patience = self.patience.saturating_sub(STOP_LOOK);

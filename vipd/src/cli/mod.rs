@@ -281,7 +281,7 @@ enum CliCommand {
     /// tcpdump on this node does not see what the program answers or drops. Ends with Ctrl-C. What vipd itself sends, tcpdump sees.
     Capture {
         #[command(flatten)]
-        options: capture::Options,
+        options: capture::CaptureOptions,
         #[command(flatten)]
         runtime: Runtime,
     },

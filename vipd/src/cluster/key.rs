@@ -13,39 +13,39 @@ use super::wire::{SIGNATURE, mapped};
 
 /// The key, ready for use.
 #[derive(Clone)]
-pub struct Key(Hmac<Sha256>);
+pub struct SigningKey(Hmac<Sha256>);
 
 /// From whom to whom a report is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Path {
+pub struct ReportPath {
     pub source: IpAddr,
     pub destination: IpAddr,
 }
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Key(****)")
     }
 }
 
-impl Key {
+impl SigningKey {
     pub fn new(key: &ReportKey) -> Self {
         Self(Hmac::new_from_slice(key.reveal()).expect("HMAC takes a key of any length"))
     }
 
     /// Appends the signature.
-    pub fn sign(&self, path: Path, datagram: &mut Vec<u8>) {
+    pub fn sign(&self, path: ReportPath, datagram: &mut Vec<u8>) {
         let tag = self.over(path, datagram).finalize().into_bytes();
         datagram.extend(tag);
     }
 
     /// Whether the datagram ends in the signature of what is before it. Takes the same time for every wrong one.
-    pub fn verifies(&self, path: Path, datagram: &[u8]) -> bool {
+    pub fn verifies(&self, path: ReportPath, datagram: &[u8]) -> bool {
         let Some(end) = datagram.len().checked_sub(SIGNATURE) else { return false };
         self.over(path, &datagram[..end]).verify_slice(&datagram[end..]).is_ok()
     }
 
-    fn over(&self, path: Path, octets: &[u8]) -> Hmac<Sha256> {
+    fn over(&self, path: ReportPath, octets: &[u8]) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
         mac.update(b"vipd cluster report 1");
         mac.update(&mapped(path.source).octets());

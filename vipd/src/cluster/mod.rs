@@ -16,7 +16,7 @@ mod task;
 mod view;
 mod wire;
 
-pub use segment::{Destination, Peer, Segment};
+pub use segment::{Destination, ReportPeer, Segment};
 pub use status::without_output;
-pub use task::{Cluster, Plan, Reporter, new};
+pub use task::{Cluster, ReportPlan, Reporter, new};
 pub use view::{ClusterView, RouterView, masters, name as node_name, problems};

@@ -11,9 +11,9 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    key::{Key, Path},
+    key::{ReportPath, SigningKey},
     segment::{Arrival, Segment},
-    wire::{Malformed, Record, Report, Sender},
+    wire::{Malformed, NodeReport, Record, Sender},
 };
 
 /// Nodes of a virtual router that are kept.
@@ -94,14 +94,14 @@ impl Refusal {
 
 /// A node, as it has last reported itself.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub struct ReportedNode {
     pub address: IpAddr,
     pub sender: Sender,
     pub record: Record,
     pub heard_at: Instant,
 }
 
-impl Node {
+impl ReportedNode {
     /// Whether it is silent for too long.
     pub fn is_lost(&self, now: Instant) -> bool {
         now.duration_since(self.heard_at) > Duration::from_secs(self.sender.interval_s.into()) * MISSED
@@ -113,7 +113,7 @@ impl Node {
 pub struct Nodes {
     segments: Vec<Segment>,
     /// By the instance.
-    nodes: HashMap<String, Vec<Node>>,
+    nodes: HashMap<String, Vec<ReportedNode>>,
     /// The last time of sending of each who signs, by address and interface.
     senders: HashMap<(IpAddr, u32), u64>,
     received: u64,
@@ -140,7 +140,7 @@ impl Nodes {
         &mut self,
         arrival: Arrival,
         datagram: &[u8],
-        key: Option<&Key>,
+        key: Option<&SigningKey>,
         now: Instant,
         now_unix_us: u64,
     ) -> Result<(), Refusal> {
@@ -158,9 +158,9 @@ impl Nodes {
         &mut self,
         arrival: Arrival,
         datagram: &[u8],
-        key: Option<&Key>,
+        key: Option<&SigningKey>,
         now_unix_us: u64,
-    ) -> Result<Report, Refusal> {
+    ) -> Result<NodeReport, Refusal> {
         if self.segments.iter().any(|segment| segment.source == Some(arrival.source)) {
             return Err(Refusal::OwnAddress);
         }
@@ -171,7 +171,7 @@ impl Nodes {
         if arrival.hop_limit < least {
             return Err(Refusal::HopLimit);
         }
-        let report = Report::parse(datagram).map_err(|malformed| match malformed {
+        let report = NodeReport::parse(datagram).map_err(|malformed| match malformed {
             Malformed::Version => Refusal::Version,
             Malformed::Format => Refusal::Malformed,
         })?;
@@ -190,11 +190,11 @@ impl Nodes {
         &mut self,
         arrival: Arrival,
         datagram: &[u8],
-        key: &Key,
+        key: &SigningKey,
         sent: u64,
         now: u64,
     ) -> Result<(), Refusal> {
-        let path = Path { source: arrival.source, destination: arrival.destination };
+        let path = ReportPath { source: arrival.source, destination: arrival.destination };
         if !key.verifies(path, datagram) {
             return Err(Refusal::Signature);
         }
@@ -216,8 +216,14 @@ impl Nodes {
         Ok(())
     }
 
-    fn keep(&mut self, arrival: Arrival, report: Report, has_key: bool, now: Instant) -> Result<(), Refusal> {
-        let Report { sender, records } = report;
+    fn keep(
+        &mut self,
+        arrival: Arrival,
+        report: NodeReport,
+        has_key: bool,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let NodeReport { sender, records } = report;
         let (mut known, mut is_full) = (false, false);
         for record in records {
             let hears = |segment: &&Segment| {
@@ -228,7 +234,8 @@ impl Nodes {
             let Some(segment) = self.segments.iter().find(hears) else { continue };
             known = true;
             let nodes = self.nodes.entry(segment.name.clone()).or_default();
-            let node = Node { address: arrival.source, sender: sender.clone(), record, heard_at: now };
+            let node =
+                ReportedNode { address: arrival.source, sender: sender.clone(), record, heard_at: now };
             is_full |= !put(nodes, node, now);
         }
         match (known, is_full) {
@@ -239,7 +246,7 @@ impl Nodes {
     }
 
     /// The nodes of an instance, in the order of their addresses.
-    pub fn of(&self, instance: &str, now: Instant) -> Vec<&Node> {
+    pub fn of(&self, instance: &str, now: Instant) -> Vec<&ReportedNode> {
         let nodes = self.nodes.get(instance).into_iter().flatten();
         let mut nodes: Vec<_> = nodes.filter(|node| now.duration_since(node.heard_at) < REMEMBERED).collect();
         nodes.sort_by_key(|node| node.address);
@@ -260,7 +267,7 @@ impl Nodes {
 }
 
 /// Puts a node in its place; `false` if there is none.
-fn put(nodes: &mut Vec<Node>, node: Node, now: Instant) -> bool {
+fn put(nodes: &mut Vec<ReportedNode>, node: ReportedNode, now: Instant) -> bool {
     if let Some(known) = nodes.iter_mut().find(|known| known.address == node.address) {
         *known = node;
         return true;

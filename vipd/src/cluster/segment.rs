@@ -23,12 +23,12 @@ pub struct Segment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
     Group(IpAddr),
-    Peers(Vec<Peer>),
+    Peers(Vec<ReportPeer>),
 }
 
 /// Another node that reports go to and come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
+pub struct ReportPeer {
     pub address: IpAddr,
     /// TTL or hop limit that the configuration asks for.
     pub min_ttl: Option<u8>,

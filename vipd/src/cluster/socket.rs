@@ -19,7 +19,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 use vipd_common::Family;
 
-use super::{key::Path, segment::Arrival, wire::MAX_DATAGRAM};
+use super::{key::ReportPath, segment::Arrival, wire::MAX_DATAGRAM};
 
 /// Source and destination port of reports.
 pub const PORT: u16 = 9_813;
@@ -78,7 +78,7 @@ impl ReportSocket {
     /// # Errors
     ///
     /// What the kernel says, a full queue too: a report that cannot go now does not go.
-    pub fn send(&self, path: Path, ifindex: u32, datagram: &[u8]) -> io::Result<()> {
+    pub fn send(&self, path: ReportPath, ifindex: u32, datagram: &[u8]) -> io::Result<()> {
         let fd = self.socket.get_ref().as_raw_fd();
         let octets = [IoSlice::new(datagram)];
         match (path.source, path.destination) {

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use vipd_common::Family;
 
 use super::{
-    nodes::{Node, Nodes},
-    wire::{Link, MAX_LINKS, Record, Sender},
+    nodes::{Nodes, ReportedNode},
+    wire::{MAX_LINKS, Record, ReportedLink, Sender},
 };
 use crate::{
     control::model::{InstanceStatus, NodeLinkStatus, NodeStatus, Status},
@@ -47,7 +47,9 @@ pub fn record(i: &InstanceStatus) -> Option<Record> {
         master: i.master.as_ref().map(|master| master.address),
         faults: faults(i),
         mismatches: i.mismatches.join(", "),
-        links: links.filter_map(|line| Link::new(&line.interface, line.heartbeat, &line.state)).collect(),
+        links: links
+            .filter_map(|line| ReportedLink::new(&line.interface, line.heartbeat, &line.state))
+            .collect(),
     })
 }
 
@@ -130,11 +132,11 @@ fn this_node(status: &Status, i: &InstanceStatus) -> NodeStatus {
     }
 }
 
-fn reported(node: &Node, now: Instant) -> NodeStatus {
-    let Node { address, sender, record, heard_at } = node;
+fn reported(node: &ReportedNode, now: Instant) -> NodeStatus {
+    let ReportedNode { address, sender, record, heard_at } = node;
     let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     let heard_ms = u64::try_from(now.duration_since(*heard_at).as_millis()).unwrap_or(u64::MAX);
-    let link = |link: &Link| NodeLinkStatus {
+    let link = |link: &ReportedLink| NodeLinkStatus {
         interface: link.interface.clone(),
         heartbeat: link.heartbeat,
         state: link.state.to_owned(),

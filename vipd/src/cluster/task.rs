@@ -11,7 +11,7 @@ use vipd_common::Family;
 use vipd_config::ReportKey;
 
 use super::{
-    key::{Key, Path},
+    key::{ReportPath, SigningKey},
     nodes::Nodes,
     segment::{Destination, Segment},
     socket::{PORT, ReportSocket},
@@ -32,7 +32,7 @@ const AGAIN: u64 = 5;
 
 /// What is to be reported and heard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct ReportPlan {
     /// The virtual routers with `cluster_report`.
     pub segments: Vec<Segment>,
     pub key: Option<ReportKey>,
@@ -40,7 +40,7 @@ pub struct Plan {
 
 /// What both sides know.
 #[derive(Debug, Default)]
-struct Shared {
+struct SharedReports {
     nodes: Nodes,
     sent: u64,
     send_errors: u64,
@@ -50,29 +50,29 @@ struct Shared {
 /// The main loop's end: says what is to be reported, and asks for what was heard.
 #[derive(Debug)]
 pub struct Cluster {
-    plan_tx: watch::Sender<Plan>,
-    shared: Rc<RefCell<Shared>>,
+    plan_tx: watch::Sender<ReportPlan>,
+    shared: Rc<RefCell<SharedReports>>,
 }
 
 /// The task's end.
 #[derive(Debug)]
 pub struct Reporter {
-    plan_rx: watch::Receiver<Plan>,
-    shared: Rc<RefCell<Shared>>,
+    plan_rx: watch::Receiver<ReportPlan>,
+    shared: Rc<RefCell<SharedReports>>,
     commands: mpsc::Sender<PendingRequest>,
     /// The wall clock, in microseconds since 1970.
     unix_us: fn() -> u64,
     start: u64,
     sockets: Vec<ReportSocket>,
-    key: Option<Key>,
+    key: Option<SigningKey>,
     last_sent_us: u64,
     ticks: u64,
 }
 
 /// Both ends. `unix_us` is the wall clock.
 pub fn new(commands: mpsc::Sender<PendingRequest>, unix_us: fn() -> u64) -> (Cluster, Reporter) {
-    let (plan_tx, plan_rx) = watch::channel(Plan::default());
-    let shared = Rc::<RefCell<Shared>>::default();
+    let (plan_tx, plan_rx) = watch::channel(ReportPlan::default());
+    let shared = Rc::<RefCell<SharedReports>>::default();
     let reporter = Reporter {
         plan_rx,
         shared: shared.clone(),
@@ -89,7 +89,7 @@ pub fn new(commands: mpsc::Sender<PendingRequest>, unix_us: fn() -> u64) -> (Clu
 
 impl Cluster {
     /// Says what is to be reported and heard from now on.
-    pub fn follow(&self, plan: Plan) {
+    pub fn follow(&self, plan: ReportPlan) {
         self.plan_tx.send_if_modified(|known| {
             let changed = *known != plan;
             *known = plan;
@@ -130,7 +130,7 @@ impl Reporter {
 
     fn apply(&mut self) {
         let plan = self.plan_rx.borrow_and_update().clone();
-        self.key = plan.key.as_ref().map(Key::new);
+        self.key = plan.key.as_ref().map(SigningKey::new);
         self.shared.borrow_mut().nodes.follow(&plan.segments);
         self.sockets.retain(|socket| plan.segments.iter().any(|segment| segment.family == socket.family()));
         self.bind(&plan.segments);
@@ -172,7 +172,7 @@ impl Reporter {
 
     async fn tick(&mut self) {
         self.ticks += 1;
-        let Plan { segments, .. } = self.plan_rx.borrow().clone();
+        let ReportPlan { segments, .. } = self.plan_rx.borrow().clone();
         if self.shared.borrow().problem.is_some() && self.ticks.is_multiple_of(AGAIN) {
             self.bind(&segments);
         }
@@ -223,7 +223,7 @@ fn family(address: IpAddr) -> Family {
 }
 
 /// A path, its interface, and the interval of the reports that take it.
-type Way = (Path, u32, u16);
+type Way = (ReportPath, u32, u16);
 
 /// The records of each way.
 fn batches(due: &[Segment], status: &Status) -> Vec<(Way, Vec<Record>)> {
@@ -242,13 +242,19 @@ fn batches(due: &[Segment], status: &Status) -> Vec<(Way, Vec<Record>)> {
             batches.entry((source, destination, ifindex, interval_s)).or_default().push(record.clone());
         }
     }
-    let way =
-        |(source, destination, ifindex, interval_s)| (Path { source, destination }, ifindex, interval_s);
+    let way = |(source, destination, ifindex, interval_s)| {
+        (ReportPath { source, destination }, ifindex, interval_s)
+    };
     batches.into_iter().map(|(key, records)| (way(key), records)).collect()
 }
 
 /// Takes in up to [`BURST`] datagrams, then rests. Whoever sends more than that keeps other reports out, and nothing else.
-async fn hear(sockets: &[ReportSocket], key: Option<&Key>, shared: &RefCell<Shared>, unix_us: fn() -> u64) {
+async fn hear(
+    sockets: &[ReportSocket],
+    key: Option<&SigningKey>,
+    shared: &RefCell<SharedReports>,
+    unix_us: fn() -> u64,
+) {
     let mut buffers = [[0; MAX_DATAGRAM + 1]; 2];
     for _ in 0..BURST {
         let [first, second] = &mut buffers;

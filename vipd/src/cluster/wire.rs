@@ -45,7 +45,7 @@ const LINK_STATES: [&str; 4] = ["up", "down", "absent", "lost"];
 
 /// A report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct NodeReport {
     pub sender: Sender,
     pub records: Vec<Record>,
 }
@@ -85,12 +85,12 @@ pub struct Record {
     /// What other routers differ in.
     pub mismatches: String,
     /// At most [`MAX_LINKS`].
-    pub links: Vec<Link>,
+    pub links: Vec<ReportedLink>,
 }
 
 /// A link for adverts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub struct ReportedLink {
     pub interface: String,
     pub heartbeat: bool,
     /// One of `up`, `down`, `absent` and `lost`.
@@ -106,7 +106,7 @@ pub enum Malformed {
     Format,
 }
 
-impl Link {
+impl ReportedLink {
     /// `None` if the state is none that there is.
     pub fn new(interface: &str, heartbeat: bool, state: &str) -> Option<Self> {
         let state = LINK_STATES.into_iter().find(|known| *known == state)?;
@@ -114,7 +114,7 @@ impl Link {
     }
 }
 
-impl Report {
+impl NodeReport {
     /// Reads the part of a datagram before its signature. `octets` is the whole datagram.
     ///
     /// # Errors
@@ -124,7 +124,7 @@ impl Report {
         if octets.len() > MAX_DATAGRAM || octets.get(..4) != Some(&MAGIC) {
             return Err(Malformed::Format);
         }
-        let mut reader = Reader(&octets[4..]);
+        let mut reader = ReportReader(&octets[4..]);
         if reader.octet()? != VERSION {
             return Err(Malformed::Version);
         }
@@ -214,9 +214,9 @@ impl Record {
         octets
     }
 
-    fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn parse(reader: &mut ReportReader<'_>) -> Result<Self, Malformed> {
         let length = u16::from_be_bytes(reader.array()?);
-        let mut own = Reader(reader.take(length.into())?);
+        let mut own = ReportReader(reader.take(length.into())?);
         let family = match own.octet()? {
             4 => Family::V4,
             6 => Family::V6,
@@ -248,13 +248,13 @@ impl Record {
                 .map(|address| address.to_canonical()),
             faults,
             mismatches,
-            links: (0..count).map(|_| Link::parse(&mut own)).collect::<Result<_, _>>()?,
+            links: (0..count).map(|_| ReportedLink::parse(&mut own)).collect::<Result<_, _>>()?,
         })
     }
 }
 
-impl Link {
-    fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+impl ReportedLink {
+    fn parse(reader: &mut ReportReader<'_>) -> Result<Self, Malformed> {
         let [heartbeat, state] = reader.array()?;
         let state = *LINK_STATES.get(usize::from(state)).ok_or(Malformed::Format)?;
         Ok(Self { interface: reader.text(INTERFACE)?, heartbeat: heartbeat != 0, state })
@@ -277,9 +277,9 @@ fn put(octets: &mut Vec<u8>, text: &str, most: usize) {
 }
 
 /// What is left of a datagram.
-struct Reader<'d>(&'d [u8]);
+struct ReportReader<'d>(&'d [u8]);
 
-impl<'d> Reader<'d> {
+impl<'d> ReportReader<'d> {
     fn take(&mut self, length: usize) -> Result<&'d [u8], Malformed> {
         let (taken, rest) = self.0.split_at_checked(length).ok_or(Malformed::Format)?;
         self.0 = rest;

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use vipd_common::{
-    abi::{CapturedFrame, Reason, capture_flag, verdict},
+    abi::{CapturedFrame, CapturedReason, capture_flag, verdict},
     wire::eth::{self, MacAddr},
 };
 
 use super::clock;
 use crate::{
-    control::capture::{Direction, Frame, Source, Verdict},
+    control::capture::{CapturedVerdict, Direction, ShownFrame, Source},
     dataplane::FrameRing,
     interface_names,
 };
@@ -42,7 +42,7 @@ impl Source for CapturedFrames {
         self.0.lost()
     }
 
-    fn pop(&mut self) -> Option<Frame> {
+    fn pop(&mut self) -> Option<ShownFrame> {
         let frame = self.0.pop()?;
         let age_ns = clock::now().as_nanos().saturating_sub(frame.at_ns);
         Some(on_the_wire(&frame, clock::unix_ns().saturating_sub(age_ns)))
@@ -54,7 +54,7 @@ impl Source for CapturedFrames {
 }
 
 /// The frame as it was on the wire, with the tag that the NIC or the kernel had removed.
-fn on_the_wire(captured: &CapturedFrame, time_unix_ns: u64) -> Frame {
+fn on_the_wire(captured: &CapturedFrame, time_unix_ns: u64) -> ShownFrame {
     let mut octets = captured.octets[..captured.octets.len().min(captured.captured as usize)].to_vec();
     let mut length = captured.length;
     let tag = 2 * size_of::<MacAddr>();
@@ -65,16 +65,16 @@ fn on_the_wire(captured: &CapturedFrame, time_unix_ns: u64) -> Frame {
         length = length.saturating_add(4);
     }
     let name = interface_names::name_of(captured.ifindex).ok().flatten();
-    Frame {
+    ShownFrame {
         time_unix_ns,
         interface: name.unwrap_or_else(|| format!("#{}", captured.ifindex)),
         direction: if captured.flags & capture_flag::SENT == 0 { Direction::In } else { Direction::Out },
         verdict: match captured.verdict {
-            verdict::DROP => Verdict::Dropped,
-            verdict::TX => Verdict::Sent,
-            _ => Verdict::Passed,
+            verdict::DROP => CapturedVerdict::Dropped,
+            verdict::TX => CapturedVerdict::Sent,
+            _ => CapturedVerdict::Passed,
         },
-        reason: Reason::from_number(captured.reason).name().map(str::to_owned),
+        reason: CapturedReason::from_number(captured.reason).name().map(str::to_owned),
         tc: captured.flags & capture_flag::TC != 0,
         length,
         octets,
@@ -98,17 +98,17 @@ mod tests {
             captured: 60,
             removed_tag: 0,
             verdict: verdict::TX,
-            reason: Reason::of(Count::ArpReplies).number(),
+            reason: CapturedReason::of(Count::ArpReplies).number(),
             flags: 0,
             reserved: 0,
             octets,
         };
         let frame = on_the_wire(&untagged, 7);
-        let expected = Frame {
+        let expected = ShownFrame {
             time_unix_ns: 7,
             interface: "lo".into(),
             direction: Direction::In,
-            verdict: Verdict::Sent,
+            verdict: CapturedVerdict::Sent,
             reason: Some("arp_replies".into()),
             tc: false,
             length: 300,

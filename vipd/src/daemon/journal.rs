@@ -82,8 +82,8 @@ impl Lines {
         Self { form, journal }
     }
 
-    fn write_text(self, level: Level, fields: &Fields, writer: &mut Writer<'_>) -> fmt::Result {
-        let Fields { message, others } = fields;
+    fn write_text(self, level: Level, fields: &LineFields, writer: &mut Writer<'_>) -> fmt::Result {
+        let LineFields { message, others } = fields;
         let mut lines: Vec<&str> = message.lines().collect();
         if lines.is_empty() {
             lines.push("");
@@ -114,7 +114,7 @@ impl Lines {
         write!(writer, "{dim:#} {colour}{level:>5}{colour:#} ")
     }
 
-    fn write_json(self, level: Level, fields: Fields, writer: &mut Writer<'_>) -> fmt::Result {
+    fn write_json(self, level: Level, fields: LineFields, writer: &mut Writer<'_>) -> fmt::Result {
         let mut time = String::new();
         SystemTime.format_time(&mut Writer::new(&mut time))?;
         let mut object = Map::new();
@@ -140,7 +140,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut fields = Fields::default();
+        let mut fields = LineFields::default();
         event.record(&mut fields);
         let level = *event.metadata().level();
         match self.form {
@@ -152,13 +152,13 @@ where
 
 /// The fields of an event, in their order.
 #[derive(Default)]
-struct Fields {
+struct LineFields {
     message: String,
     /// With whether it was given as text, not as something that has a text.
     others: Vec<(&'static str, Value, bool)>,
 }
 
-impl Fields {
+impl LineFields {
     fn add(&mut self, field: &Field, value: Value, is_text: bool) {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
@@ -169,7 +169,7 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for LineFields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.add(field, value.into(), false);
     }

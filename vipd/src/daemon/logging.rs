@@ -32,18 +32,18 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Levels {
     handle: reload::Handle<EnvFilter, Registry>,
-    present: Level,
+    present: LogSetting,
 }
 
 /// What is logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Level {
+enum LogSetting {
     Of(LogLevel),
     /// Directives of `RUST_LOG`.
     Directives(String),
 }
 
-impl Level {
+impl LogSetting {
     /// That of `RUST_LOG`, or info.
     fn at_start() -> Self {
         let given = env::var("RUST_LOG").unwrap_or_default();
@@ -91,7 +91,7 @@ impl Levels {
     /// Logging has ended.
     pub fn set(&mut self, level: Option<LogLevel>) -> Result<String, String> {
         let Some(level) = level else { return Ok(self.present.name().to_owned()) };
-        let level = if level == LogLevel::Default { Level::at_start() } else { Level::Of(level) };
+        let level = if level == LogLevel::Default { LogSetting::at_start() } else { LogSetting::Of(level) };
         self.handle
             .reload(level.filter())
             .map_err(|error| format!("the level cannot be changed: {error}"))?;
@@ -105,7 +105,7 @@ impl Levels {
 /// is left.
 pub fn start(form: Form) -> (WorkerGuard, Collected, Levels) {
     let (writer, guard) = tracing_appender::non_blocking(Unprivileged::new(io::stderr()));
-    let level = Level::at_start();
+    let level = LogSetting::at_start();
     let (filter, handle) = reload::Layer::new(level.filter());
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)

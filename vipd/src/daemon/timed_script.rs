@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vipd_config::TimedCommand;
 
-use crate::scripts::{Accounts, Executable, OUTPUT_SEPARATOR, Run};
+use crate::scripts::{Accounts, Executable, OUTPUT_SEPARATOR, ScriptRun};
 
 /// A command that can be run, and how long it may take.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl TimedScript {
     pub async fn run(self) {
         let Self { keyword, executable, timeout } = self;
         tracing::info!(keyword, path = %executable.path.display(), "the script runs");
-        let Run { outcome, output } = executable.run(timeout).await;
+        let ScriptRun { outcome, output } = executable.run(timeout).await;
         if outcome.is_success() {
             tracing::info!(keyword, "the script has ended");
         } else {

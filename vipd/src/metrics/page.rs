@@ -65,16 +65,16 @@ struct Page<'s> {
     real_time: bool,
     drained: bool,
     cluster_reports: &'s ReportsStatus,
-    instances: Vec<Instance<'s>>,
-    tracked: Vec<Tracked<'s>>,
+    instances: Vec<PageInstance<'s>>,
+    tracked: Vec<PageTracked<'s>>,
     arbiters: &'s [ArbiterStatus],
 }
 
 #[derive(Debug, Serialize)]
-struct Instance<'s> {
+struct PageInstance<'s> {
     /// The worst of its problems.
-    level: Level,
-    problems: Vec<Problem>,
+    level: PageLevel,
+    problems: Vec<PageProblem>,
     name: &'s str,
     state: &'s str,
     in_state_ms: u64,
@@ -90,7 +90,7 @@ struct Instance<'s> {
     priority: u8,
     base_priority: u8,
     handed_over: bool,
-    tracks: Vec<Track<'s>>,
+    tracks: Vec<PageTrack<'s>>,
     advert_interval_ms: u64,
     master: Option<&'s MasterStatus>,
     last_adv_age_ms: Option<u64>,
@@ -114,14 +114,14 @@ struct Instance<'s> {
 
 /// Something that an instance tracks.
 #[derive(Debug, Serialize)]
-struct Track<'s> {
+struct PageTrack<'s> {
     adds: i64,
     fault: bool,
     state: &'s str,
 }
 
 #[derive(Debug, Serialize)]
-struct Tracked<'s> {
+struct PageTracked<'s> {
     keyword: &'s str,
     name: &'s str,
     well: Option<bool>,
@@ -135,15 +135,15 @@ struct Tracked<'s> {
 /// How bad something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Level {
+enum PageLevel {
     Ok,
     Warning,
     Critical,
 }
 
 #[derive(Debug, Serialize)]
-struct Problem {
-    level: Level,
+struct PageProblem {
+    level: PageLevel,
     text: String,
 }
 
@@ -158,18 +158,18 @@ impl<'s> Page<'s> {
             real_time: status.real_time,
             drained: status.drained,
             cluster_reports: &status.cluster_reports,
-            instances: status.instances.iter().map(|i| Instance::of(i, reports)).collect(),
-            tracked: status.tracked.iter().map(Tracked::of).collect(),
+            instances: status.instances.iter().map(|i| PageInstance::of(i, reports)).collect(),
+            tracked: status.tracked.iter().map(PageTracked::of).collect(),
             arbiters: &status.arbiters,
         }
     }
 }
 
-impl<'s> Instance<'s> {
+impl<'s> PageInstance<'s> {
     fn of(i: &'s InstanceStatus, reports: bool) -> Self {
         let problems = problems(i, reports);
         Self {
-            level: problems.iter().map(|problem| problem.level).max().unwrap_or(Level::Ok),
+            level: problems.iter().map(|problem| problem.level).max().unwrap_or(PageLevel::Ok),
             problems,
             name: &i.name,
             state: &i.state,
@@ -186,7 +186,7 @@ impl<'s> Instance<'s> {
             priority: i.priority,
             base_priority: i.base_priority,
             handed_over: i.handed_over,
-            tracks: i.tracks.iter().map(Track::of).collect(),
+            tracks: i.tracks.iter().map(PageTrack::of).collect(),
             advert_interval_ms: i.advert_interval_ms,
             master: i.master.as_ref(),
             last_adv_age_ms: i.last_adv_age_ms,
@@ -210,13 +210,13 @@ impl<'s> Instance<'s> {
     }
 }
 
-impl<'s> Track<'s> {
+impl<'s> PageTrack<'s> {
     fn of(track: &'s TrackStatus) -> Self {
         Self { adds: track.adds, fault: track.fault, state: cluster::without_output(&track.state) }
     }
 }
 
-impl<'s> Tracked<'s> {
+impl<'s> PageTracked<'s> {
     fn of(tracked: &'s TrackedStatus) -> Self {
         Self {
             keyword: &tracked.keyword,
@@ -231,30 +231,30 @@ impl<'s> Tracked<'s> {
 }
 
 /// What is wrong with an instance: here, then in the cluster.
-fn problems(i: &InstanceStatus, reports: bool) -> Vec<Problem> {
+fn problems(i: &InstanceStatus, reports: bool) -> Vec<PageProblem> {
     let mut problems = Vec::new();
     let mut add = |level, is: bool, text: String| {
         if is {
-            problems.push(Problem { level, text });
+            problems.push(PageProblem { level, text });
         }
     };
     let without_lease = i.state == "MASTER" && i.lease_remaining_ms.is_none();
-    add(Level::Critical, without_lease, "MASTER without a lease: its VIPs are not answered".into());
-    add(Level::Critical, i.xdp_mode == ProgramHook::Nowhere, "the eBPF program is not attached".into());
+    add(PageLevel::Critical, without_lease, "MASTER without a lease: its VIPs are not answered".into());
+    add(PageLevel::Critical, i.xdp_mode == ProgramHook::Nowhere, "the eBPF program is not attached".into());
     for line in &i.lines {
         let what = if line.heartbeat { "heartbeat link" } else { "link" };
-        add(Level::Warning, line.state != "up", format!("{what} {} is {}", line.interface, line.state));
-        add(Level::Warning, line.sends_fail, format!("adverts do not leave by {}", line.interface));
+        add(PageLevel::Warning, line.state != "up", format!("{what} {} is {}", line.interface, line.state));
+        add(PageLevel::Warning, line.sends_fail, format!("adverts do not leave by {}", line.interface));
     }
     let claimed = format!("other stations have claimed a VIP {} times", i.address_conflicts);
-    add(Level::Warning, i.address_conflicts > 0, claimed);
-    add(Level::Warning, i.handed_over, "handed over: lowest priority".into());
+    add(PageLevel::Warning, i.address_conflicts > 0, claimed);
+    add(PageLevel::Warning, i.handed_over, "handed over: lowest priority".into());
     let masters = cluster::masters(i).len();
     for text in cluster::problems(i, reports) {
         let of_owners = masters != 1 && (text.starts_with("no node") || text.contains(" masters: "));
         let is_critical =
             of_owners || text.contains(" is in FAULT") || text.ends_with("act as the owner too");
-        add(if is_critical { Level::Critical } else { Level::Warning }, true, text);
+        add(if is_critical { PageLevel::Critical } else { PageLevel::Warning }, true, text);
     }
     problems
 }

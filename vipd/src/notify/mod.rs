@@ -38,7 +38,7 @@ use crate::{
     control::model::NotifyStatus,
     coordinator::StateName,
     resources::{PATIENCE, is_shortage},
-    scripts::{Accounts, Executable, LastRun, OUTPUT_SEPARATOR, Run, ScriptOutcome, Tail},
+    scripts::{Accounts, Executable, LastRun, OUTPUT_SEPARATOR, ScriptOutcome, ScriptRun, Tail},
 };
 
 /// Something about an instance has changed.
@@ -499,9 +499,9 @@ impl RunnableScripts {
             }
         };
         let outcome = ended.map_or_else(ScriptOutcome::NotRun, ScriptOutcome::Exited);
-        let run = Run { outcome, output: tail.finish() };
+        let run = ScriptRun { outcome, output: tail.finish() };
         self.keep(script, LastRun::of(&run));
-        let Run { outcome, output } = run;
+        let ScriptRun { outcome, output } = run;
         if !outcome.is_success() {
             let output = (!output.is_empty()).then(|| output.join(OUTPUT_SEPARATOR));
             tracing::warn!(

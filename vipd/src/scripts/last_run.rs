@@ -4,7 +4,7 @@ use std::{fmt, os::unix::process::ExitStatusExt, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Run, ScriptOutcome};
+use super::{ScriptOutcome, ScriptRun};
 use crate::control::model::RunStatus;
 
 /// Between the lines of an output in an event.
@@ -27,7 +27,7 @@ pub struct LastRun {
 
 impl LastRun {
     /// Of a run that has just ended.
-    pub fn of(run: &Run) -> Self {
+    pub fn of(run: &ScriptRun) -> Self {
         let status = if let ScriptOutcome::Exited(status) = &run.outcome { Some(status) } else { None };
         Self {
             outcome: run.outcome.to_string(),

@@ -37,7 +37,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// A run that is over.
 #[derive(Debug)]
-pub struct Run {
+pub struct ScriptRun {
     pub outcome: ScriptOutcome,
     /// The last lines that it has printed; see [`Tail::finish`].
     pub output: Vec<String>,
@@ -126,10 +126,10 @@ impl Executable {
     }
 
     /// Runs it until it ends, or for `limit`.
-    pub async fn run(&self, limit: Duration) -> Run {
+    pub async fn run(&self, limit: Duration) -> ScriptRun {
         let (mut child, mut tail) = match self.spawn_heard(&[]) {
             Ok(started) => started,
-            Err(error) => return Run { outcome: ScriptOutcome::NotRun(error), output: Vec::new() },
+            Err(error) => return ScriptRun { outcome: ScriptOutcome::NotRun(error), output: Vec::new() },
         };
         let group = Group::of(&child);
         let ended = tokio::select! {
@@ -145,7 +145,7 @@ impl Executable {
             Ok(ended) => ended.map_or_else(ScriptOutcome::NotRun, ScriptOutcome::Exited),
             Err(_) => ScriptOutcome::TimedOut(limit),
         };
-        Run { outcome, output: tail.finish() }
+        ScriptRun { outcome, output: tail.finish() }
     }
 }
 

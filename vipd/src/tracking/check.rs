@@ -8,7 +8,7 @@ use vipd_config::Script;
 use super::{NewsContent, counter::Counter, result::Health};
 use crate::{
     resources::PATIENCE,
-    scripts::{Executable, LastRun, OUTPUT_SEPARATOR, Run},
+    scripts::{Executable, LastRun, OUTPUT_SEPARATOR, ScriptRun},
 };
 
 /// Runs a check for ever, and starts in `health`.
@@ -38,7 +38,7 @@ pub async fn watch(script: Script, executable: Executable, health: Health, tell:
         }
         // A run that took longer than the interval takes the place of those that it has delayed.
         next = (next + script.interval).max(Instant::now() + SHORTEST_PAUSE.min(script.interval));
-        tell(NewsContent::Run(LastRun::of(&run), next));
+        tell(NewsContent::ScriptRun(LastRun::of(&run), next));
         if let Some(health) = counter.take(run.outcome.is_success()) {
             log(&script.name, health, &run);
             tell(NewsContent::Health(health));
@@ -46,7 +46,7 @@ pub async fn watch(script: Script, executable: Executable, health: Health, tell:
     }
 }
 
-fn log(name: &str, health: Health, Run { outcome, output }: &Run) {
+fn log(name: &str, health: Health, ScriptRun { outcome, output }: &ScriptRun) {
     let output = (!output.is_empty()).then(|| output.join(OUTPUT_SEPARATOR));
     if health == Health::Well {
         tracing::info!(target: "vipd::event", event = "check_recovered", script = name, "check succeeded");

@@ -24,7 +24,7 @@ pub use arbiter::TargetState;
 pub use arbiter_status::arbiter_status;
 pub use delay::LinkDelays;
 pub use detail::{Detail, Effect};
-use result::Part;
+use result::TrackedEffect;
 pub use result::{Fault, Health, TrackingResult};
 
 use crate::{
@@ -102,7 +102,7 @@ pub enum NewsContent {
     /// The targets of an arbiter, after each round.
     Targets(Vec<TargetState>),
     /// A run of a check, and when the next one is due.
-    Run(LastRun, Instant),
+    ScriptRun(LastRun, Instant),
     /// How many processes there are.
     Count(usize),
     /// Why a file counts as 0.
@@ -111,7 +111,7 @@ pub enum NewsContent {
 
 /// State of a tracked object with a block.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'t> {
+pub struct HealthDetail<'t> {
     /// Keyword of its block.
     pub keyword: &'static str,
     pub name: &'t str,
@@ -241,7 +241,7 @@ impl Tracker {
     }
 
     /// Each tracked object with a block.
-    pub fn all(&self) -> impl Iterator<Item = Known<'_>> {
+    pub fn all(&self) -> impl Iterator<Item = HealthDetail<'_>> {
         let scripts = self.scripts.iter().map(|watch| watch.known("vrrp_script", &watch.what.name));
         let files = self.files.iter().map(|watch| watch.known("track_file", &watch.what.name));
         let processes =
@@ -286,7 +286,7 @@ impl Tracker {
             }
             Tracked::Interface(name) => ("interface", name, detail::of_interface(name, health)),
         };
-        let Part { fault, adds, .. } = Part::of(health, track.weight);
+        let TrackedEffect { fault, adds, .. } = TrackedEffect::of(health, track.weight);
         let reversed = if track.weight.reverse { " (reversed)" } else { "" };
         Effect {
             keyword,
@@ -331,7 +331,7 @@ impl Tracker {
                 detail.changed(health, Instant::now());
                 self.changes()
             }
-            NewsContent::Run(run, next) => {
+            NewsContent::ScriptRun(run, next) => {
                 detail.run = Some((run, next));
                 Vec::new()
             }
@@ -407,7 +407,7 @@ impl Tracker {
 
     fn judge(&self) -> Vec<TrackingResult> {
         let result = |(base, tracks): &(Priority, Vec<Track>)| {
-            let parts = tracks.iter().map(|track| Part::of(self.health(track), track.weight));
+            let parts = tracks.iter().map(|track| TrackedEffect::of(self.health(track), track.weight));
             let effects: Vec<Effect> = tracks.iter().map(|track| self.effect(track)).collect();
             let faults = effects.iter().filter(|effect| effect.fault).map(Effect::as_fault);
             let weights = effects.iter().filter(|effect| effect.adds != 0);
@@ -425,8 +425,8 @@ impl Tracker {
 }
 
 impl<T> Watch<T> {
-    fn known<'w>(&'w self, keyword: &'static str, name: &'w str) -> Known<'w> {
-        Known { keyword, name, health: self.health, detail: &self.detail }
+    fn known<'w>(&'w self, keyword: &'static str, name: &'w str) -> HealthDetail<'w> {
+        HealthDetail { keyword, name, health: self.health, detail: &self.detail }
     }
 
     fn parts(&mut self) -> (u64, &mut Health, &mut Detail) {

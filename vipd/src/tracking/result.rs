@@ -44,7 +44,7 @@ pub struct Fault {
 
 /// What one tracked object does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct TrackedEffect {
     /// Whether it has been looked at, or could not put the instance in FAULT.
     pub known: bool,
     pub fault: bool,
@@ -52,7 +52,7 @@ pub struct Part {
     pub adds: i64,
 }
 
-impl Part {
+impl TrackedEffect {
     pub fn of(health: Health, Weight { value, reverse }: Weight) -> Self {
         let weight = i64::from(value);
         let (fault, adds) = match health {
@@ -80,10 +80,10 @@ impl TrackingResult {
     }
 
     /// Of all that it tracks, without words.
-    pub fn of(base: Priority, parts: impl Iterator<Item = Part>) -> Self {
+    pub fn of(base: Priority, parts: impl Iterator<Item = TrackedEffect>) -> Self {
         let mut result = Self::untracked(base);
         let mut sum = 0i64;
-        for Part { known, fault, adds } in parts {
+        for TrackedEffect { known, fault, adds } in parts {
             result.known &= known;
             result.fault |= fault;
             sum += adds;
@@ -106,9 +106,9 @@ mod tests {
     use Health::{Unknown, Unwell, Value, Well};
 
     fn result(base: u8, tracks: &[(Health, i32, bool)]) -> (bool, bool, u8) {
-        let tracks = tracks
-            .iter()
-            .map(|(health, value, reverse)| Part::of(*health, Weight { value: *value, reverse: *reverse }));
+        let tracks = tracks.iter().map(|(health, value, reverse)| {
+            TrackedEffect::of(*health, Weight { value: *value, reverse: *reverse })
+        });
         let TrackingResult { known, fault, priority, .. } = TrackingResult::of(Priority::new(base), tracks);
         (known, fault, priority.get())
     }

@@ -7,7 +7,7 @@ use std::{collections::HashMap, net::IpAddr};
 use crate::{
     model::{address::Prefix, config::Config, instance::Instance},
     schema::words,
-    source::{Interface, Outside},
+    source::{HostInterface, Outside},
     syntax::{
         diagnostic::Code,
         parser::SyntaxNode,
@@ -20,7 +20,7 @@ use crate::{
 pub fn links(tree: &[SyntaxNode], config: &Config, outside: &dyn Outside, report: &mut Report) {
     let instances: HashMap<&str, &Instance> =
         config.instances.iter().map(|instance| (instance.name.as_str(), instance)).collect();
-    let mut known: HashMap<String, Option<Interface>> = HashMap::new();
+    let mut known: HashMap<String, Option<HostInterface>> = HashMap::new();
     for node in tree.iter().filter(|node| is(node, "vrrp_instance")) {
         let name = node.words.get(1).map(|name| name.text.as_str()).unwrap_or_default();
         let Some(instance) = instances.get(name) else { continue };
@@ -93,7 +93,7 @@ fn unusable(word: &Word, obstacle: &str, report: &mut Report) {
 }
 
 /// Whether the interface has networks of the family, and the address is in none. A link-local one is at home everywhere.
-fn is_outside(vip: IpAddr, interface: &Interface) -> bool {
+fn is_outside(vip: IpAddr, interface: &HostInterface) -> bool {
     let of_family =
         |(address, _): &&(IpAddr, u8)| address.is_ipv4() == vip.is_ipv4() && !words::is_link_local(*address);
     let mut networks = interface.addresses.iter().filter(of_family).peekable();
@@ -103,9 +103,9 @@ fn is_outside(vip: IpAddr, interface: &Interface) -> bool {
 }
 
 /// Says it of the first VIP of an instance that brings no network of its own, and of the first that does.
-fn outside_of_subnets(outsiders: &[(Span, (IpAddr, u8), String, Interface)], report: &mut Report) {
+fn outside_of_subnets(outsiders: &[(Span, (IpAddr, u8), String, HostInterface)], report: &mut Report) {
     for hosts in [true, false] {
-        let is_host = |(_, (vip, len), ..): &&(Span, (IpAddr, u8), String, Interface)| {
+        let is_host = |(_, (vip, len), ..): &&(Span, (IpAddr, u8), String, HostInterface)| {
             (*len == if vip.is_ipv4() { 32 } else { 128 }) == hosts
         };
         let mut of_kind = outsiders.iter().filter(is_host);

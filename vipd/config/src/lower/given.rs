@@ -37,7 +37,7 @@ pub struct Given {
     /// What was read by a grammar, in the order of the file.
     pub statements: Vec<Statement>,
     /// What was given, whether or not its value could be used.
-    pub seen: Seen,
+    pub seen: GivenPlaces,
     /// Part of the block could not be read, so what is missing may be there.
     pub partial: bool,
 }
@@ -55,9 +55,9 @@ pub struct Spanned<T> {
 
 /// Where keywords were given first and last, by their `means`.
 #[derive(Clone, Debug, Default)]
-pub struct Seen(HashMap<&'static str, (Span, Span)>);
+pub struct GivenPlaces(HashMap<&'static str, (Span, Span)>);
 
-impl Seen {
+impl GivenPlaces {
     pub fn add(&mut self, means: &'static str, span: Span) {
         self.0.entry(means).and_modify(|(_, last)| *last = span).or_insert((span, span));
     }

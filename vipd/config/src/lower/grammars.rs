@@ -2,7 +2,7 @@
 
 use super::{
     arbiters,
-    given::{Given, PlacedGroup, Section, Seen, WantedName},
+    given::{Given, GivenPlaces, PlacedGroup, Section, WantedName},
     lowering::Lowering,
     servers, tracked, tracking, values,
 };
@@ -129,7 +129,7 @@ impl Lowering<'_> {
     }
 
     /// Says once that instances stand in a block of their own, and takes them for what they are.
-    fn bare_member(&mut self, line: &SyntaxNode, seen: &mut Seen) -> Option<Statement> {
+    fn bare_member(&mut self, line: &SyntaxNode, seen: &mut GivenPlaces) -> Option<Statement> {
         let first = line.words.first()?;
         let of_it = |name: &Word| self.report.quote(name);
         if !seen.has("group") {

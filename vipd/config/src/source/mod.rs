@@ -23,7 +23,7 @@ use checks::Checks;
 pub use checks::is_check as is_include_check;
 use define::{blank_before_equals, continues, definition, without_backslash};
 use expander::{BodyLine, Definition, Expander, Origin, REPLACEMENTS_MAX, Told};
-pub use outside::{Interface, Nothing, Outside};
+pub use outside::{HostInterface, Nothing, Outside};
 use source_map::MappedLine;
 
 /// All logical lines of the file at `path`, whose text is `text`, and of what it includes.

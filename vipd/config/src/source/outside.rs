@@ -8,7 +8,7 @@ use std::{
 
 /// An interface of the machine that a configuration is read on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Interface {
+pub struct HostInterface {
     /// Why no VIP can be on it, as the rest of a sentence about it; `None`: one can.
     pub obstacle: Option<String>,
     /// Its addresses with the lengths of their prefixes.
@@ -40,7 +40,7 @@ pub trait Outside {
         false
     }
     /// An interface of the machine; `None`: there is none of that name, or nobody can say.
-    fn interface(&self, _name: &str) -> Option<Interface> {
+    fn interface(&self, _name: &str) -> Option<HostInterface> {
         None
     }
     /// The first directory, link or file on the way to a file that others than root may change, and how they may.

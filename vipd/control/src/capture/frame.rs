@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 /// A captured frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Frame {
+pub struct ShownFrame {
     pub time_unix_ns: u64,
     /// Name of the interface that the program runs on; `#` and its index if it has gone.
     pub interface: String,
     pub direction: Direction,
-    pub verdict: Verdict,
+    pub verdict: CapturedVerdict,
     /// The counter that says why; `None`: the frame concerns no VIP and no virtual router.
     pub reason: Option<String>,
     /// Whether the program runs at tc ingress.
@@ -32,7 +32,7 @@ pub enum Direction {
 /// What the program decided on the frame that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum CapturedVerdict {
     Dropped,
     /// To the kernel, and to other programs.
     Passed,

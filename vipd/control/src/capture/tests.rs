@@ -12,7 +12,7 @@ struct Ring(Rc<RefCell<Contents>>);
 struct Contents {
     is_on: bool,
     lost: u64,
-    frames: VecDeque<Frame>,
+    frames: VecDeque<ShownFrame>,
 }
 
 impl Source for Ring {
@@ -30,7 +30,7 @@ impl Source for Ring {
         self.0.borrow().lost
     }
 
-    fn pop(&mut self) -> Option<Frame> {
+    fn pop(&mut self) -> Option<ShownFrame> {
         self.0.borrow_mut().frames.pop_front()
     }
 
@@ -52,12 +52,12 @@ impl Ring {
     }
 }
 
-fn frame() -> Frame {
-    Frame {
+fn frame() -> ShownFrame {
+    ShownFrame {
         time_unix_ns: 1,
         interface: "eth0".into(),
         direction: Direction::In,
-        verdict: Verdict::Sent,
+        verdict: CapturedVerdict::Sent,
         reason: Some("arp_replies".into()),
         tc: false,
         length: 300,
@@ -137,8 +137,8 @@ fn a_frame_is_a_line_of_json() {
     let json = serde_json::to_string(&frame()).unwrap();
     assert!(json.contains(r#""verdict":"sent","reason":"arp_replies""#), "{json}");
     assert!(json.contains(r#""octets":"0aff""#), "{json}");
-    assert_eq!(serde_json::from_str::<Frame>(&json).unwrap(), frame());
+    assert_eq!(serde_json::from_str::<ShownFrame>(&json).unwrap(), frame());
     for odd in ["0af", "0ag0", "0aé"] {
-        assert!(serde_json::from_str::<Frame>(&json.replace("0aff", odd)).is_err(), "{odd}");
+        assert!(serde_json::from_str::<ShownFrame>(&json.replace("0aff", odd)).is_err(), "{odd}");
     }
 }

@@ -7,7 +7,7 @@ use crate::control::{model::InstanceStatus, status::find::vips};
 
 /// Which frames are shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Filter {
+pub enum CaptureFilter {
     All,
     /// Adverts of one virtual router, and what is about its VIPs.
     Instance {
@@ -20,7 +20,7 @@ pub enum Filter {
     Address(IpAddr),
 }
 
-impl Filter {
+impl CaptureFilter {
     pub fn of_instance(i: &InstanceStatus) -> Self {
         let mut interfaces = vec![i.interface.clone()];
         interfaces.extend(i.lines.iter().map(|line| line.interface.clone()));
@@ -33,7 +33,7 @@ impl Filter {
             Self::All => true,
             Self::Address(address) => about(&decoded.packet).contains(address),
             Self::Instance { vrid, is_ipv6, interfaces, vips } => match &decoded.packet {
-                Packet::Advert(advert) => {
+                Packet::DecodedAdvert(advert) => {
                     advert.vrid == *vrid
                         && advert.source.is_ipv6() == *is_ipv6
                         // What is tagged came in on the interface below that of the virtual router.
@@ -49,7 +49,7 @@ impl Filter {
 fn about(packet: &Packet) -> Vec<IpAddr> {
     match packet {
         Packet::ArpRequest(arp) | Packet::ArpReply(arp) => vec![arp.sender.into(), arp.target.into()],
-        Packet::Advert(advert) => {
+        Packet::DecodedAdvert(advert) => {
             let mut about = advert.addresses.clone();
             about.extend([advert.source, advert.destination]);
             about
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn what_is_shown() {
         let vip: IpAddr = "10.9.0.50".parse().unwrap();
-        let instance = |vrid, interface: &str, vips: &[IpAddr]| Filter::Instance {
+        let instance = |vrid, interface: &str, vips: &[IpAddr]| CaptureFilter::Instance {
             vrid,
             is_ipv6: false,
             interfaces: vec![interface.into()],
@@ -82,19 +82,24 @@ mod tests {
             octets
         };
         for (what, filter, octets, expected) in [
-            ("everything", &Filter::All, samples::advert(), true),
+            ("everything", &CaptureFilter::All, samples::advert(), true),
             ("its adverts", &ours, samples::advert(), true),
             ("another VRID", &instance(52, "eth0", &[vip]), samples::advert(), false),
             ("another interface", &instance(51, "eth1", &[vip]), samples::advert(), false),
             ("on the interface below a VLAN", &instance(51, "eth0.10", &[vip]), tagged, true),
             ("about its VIP", &ours, samples::arp_request(), true),
             ("about another", &instance(51, "eth0", &[]), samples::arp_request(), false),
-            ("about an address", &Filter::Address(vip), samples::arp_request(), true),
-            ("listing an address", &Filter::Address(vip), samples::advert(), true),
-            ("from an address", &Filter::Address("10.9.0.2".parse().unwrap()), samples::advert(), true),
+            ("about an address", &CaptureFilter::Address(vip), samples::arp_request(), true),
+            ("listing an address", &CaptureFilter::Address(vip), samples::advert(), true),
+            (
+                "from an address",
+                &CaptureFilter::Address("10.9.0.2".parse().unwrap()),
+                samples::advert(),
+                true,
+            ),
             (
                 "another address",
-                &Filter::Address("10.9.0.99".parse().unwrap()),
+                &CaptureFilter::Address("10.9.0.99".parse().unwrap()),
                 samples::arp_request(),
                 false,
             ),

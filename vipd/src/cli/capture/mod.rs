@@ -19,14 +19,14 @@ use serde::Serialize;
 use vipd_common::abi::{Counters, InstanceCounters};
 
 use self::{
-    filter::Filter,
+    filter::CaptureFilter,
     packet::{Decoded, Packet, decode},
 };
 use super::{Exit, fail, not_answered, shown};
 use crate::{
     control::{
         self, Request, Response,
-        capture::{Batch, Direction, Frame, Verdict, hex},
+        capture::{Batch, CapturedVerdict, Direction, ShownFrame, hex},
         model::Status,
         status::find,
     },
@@ -35,7 +35,7 @@ use crate::{
 
 /// What is captured, and how it is shown.
 #[derive(Debug, Default, clap::Args)]
-pub struct Options {
+pub struct CaptureOptions {
     /// Show only adverts of this instance and what is about its VIPs; or only what is from, to or about an address
     #[arg(value_name = "NAME|IP")]
     wanted: Option<String>,
@@ -59,11 +59,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// Captures until enough is captured or the reader has seen enough.
-pub fn capture(socket: &Path, options: &Options) -> Exit {
-    let filter = match options.wanted.as_deref().map_or(Ok(Filter::All), |wanted| filter_of(socket, wanted)) {
-        Ok(filter) => filter,
-        Err(exit) => return exit,
-    };
+pub fn capture(socket: &Path, options: &CaptureOptions) -> Exit {
+    let filter =
+        match options.wanted.as_deref().map_or(Ok(CaptureFilter::All), |wanted| filter_of(socket, wanted)) {
+            Ok(filter) => filter,
+            Err(exit) => return exit,
+        };
     let mut capture = match Capture::new(options, filter) {
         Ok(capture) => capture,
         Err(error) => return fail(&error),
@@ -84,33 +85,33 @@ pub fn capture(socket: &Path, options: &Options) -> Exit {
 }
 
 /// An instance of that name; else an address, whether or not it is a VIP.
-fn filter_of(socket: &Path, wanted: &str) -> Result<Filter, Exit> {
+fn filter_of(socket: &Path, wanted: &str) -> Result<CaptureFilter, Exit> {
     let status: Box<Status> = match control::request(socket, &Request::Status).map_err(not_answered)? {
         Response::Status(status) => status,
         _ => return Err(fail(&anyhow::anyhow!("vipd has answered another question"))),
     };
     let named = status.instances.iter().find(|i| i.name == wanted);
     match (named, wanted.parse::<IpAddr>()) {
-        (Some(instance), _) => Ok(Filter::of_instance(instance)),
-        (None, Ok(address)) => Ok(Filter::Address(address)),
+        (Some(instance), _) => Ok(CaptureFilter::of_instance(instance)),
+        (None, Ok(address)) => Ok(CaptureFilter::Address(address)),
         (None, Err(_)) => match find::find(&status, wanted) {
             Err(unknown) => Err(fail(&unknown.into())),
-            Ok(_) => Ok(Filter::All),
+            Ok(_) => Ok(CaptureFilter::All),
         },
     }
 }
 
 /// Where the frames go.
-enum Output {
+enum CaptureOutput {
     Lines,
     Json,
-    File(pcapng::Writer<BufWriter<Box<dyn Write>>>),
+    File(pcapng::PcapngWriter<BufWriter<Box<dyn Write>>>),
 }
 
 /// A capture under way.
 struct Capture {
-    filter: Filter,
-    output: Output,
+    filter: CaptureFilter,
+    output: CaptureOutput,
     count: Option<u64>,
     duration: Option<Duration>,
     /// By the daemon's clock, since 1970.
@@ -126,7 +127,7 @@ struct Shown<'f> {
     time_unix_ns: u64,
     interface: &'f str,
     direction: Direction,
-    verdict: Verdict,
+    verdict: CapturedVerdict,
     reason: Option<&'f str>,
     meaning: Option<&'static str>,
     length: u32,
@@ -136,19 +137,19 @@ struct Shown<'f> {
 }
 
 impl Capture {
-    fn new(options: &Options, filter: Filter) -> anyhow::Result<Self> {
+    fn new(options: &CaptureOptions, filter: CaptureFilter) -> anyhow::Result<Self> {
         let output = match &options.write {
-            None if options.json => Output::Json,
-            None => Output::Lines,
+            None if options.json => CaptureOutput::Json,
+            None => CaptureOutput::Lines,
             Some(path) => {
                 let file: Box<dyn Write> = if path.as_os_str() == "-" {
                     Box::new(io::stdout())
                 } else {
                     Box::new(File::create(path).with_context(|| format!("create {}", path.display()))?)
                 };
-                let mut writer = pcapng::Writer::new(BufWriter::new(file))?;
+                let mut writer = pcapng::PcapngWriter::new(BufWriter::new(file))?;
                 writer.flush()?;
-                Output::File(writer)
+                CaptureOutput::File(writer)
             }
         };
         let (count, duration) = (options.count, options.duration);
@@ -161,10 +162,12 @@ impl Capture {
         if batch.lost > 0 {
             self.lost += batch.lost;
             match self.output {
-                Output::Lines => writeln!(out, "({} frames lost)", batch.lost)?,
-                Output::Json => writeln!(out, "{}", serde_json::json!({ "lost": batch.lost }))?,
+                CaptureOutput::Lines => writeln!(out, "({} frames lost)", batch.lost)?,
+                CaptureOutput::Json => writeln!(out, "{}", serde_json::json!({ "lost": batch.lost }))?,
                 // Told at the end, and when it happens to whoever watches.
-                Output::File(_) => super::journal::complain(&format!("vipd: {} frames lost", batch.lost)),
+                CaptureOutput::File(_) => {
+                    super::journal::complain(&format!("vipd: {} frames lost", batch.lost))
+                }
             }
         }
         for frame in &batch.frames {
@@ -186,17 +189,17 @@ impl Capture {
         self.flush(out)
     }
 
-    fn show(&mut self, out: &mut impl Write, frame: &Frame, decoded: &Decoded) -> io::Result<()> {
+    fn show(&mut self, out: &mut impl Write, frame: &ShownFrame, decoded: &Decoded) -> io::Result<()> {
         match &mut self.output {
-            Output::Lines => writeln!(out, "{}", line(frame, decoded)),
-            Output::Json => writeln!(out, "{}", serde_json::to_string(&Shown::of(frame, decoded))?),
-            Output::File(writer) => writer.add(frame, &words(frame)),
+            CaptureOutput::Lines => writeln!(out, "{}", line(frame, decoded)),
+            CaptureOutput::Json => writeln!(out, "{}", serde_json::to_string(&Shown::of(frame, decoded))?),
+            CaptureOutput::File(writer) => writer.add(frame, &words(frame)),
         }
     }
 
     fn flush(&mut self, out: &mut impl Write) -> io::Result<()> {
         match &mut self.output {
-            Output::File(writer) => writer.flush(),
+            CaptureOutput::File(writer) => writer.flush(),
             _ => out.flush(),
         }
     }
@@ -213,7 +216,7 @@ impl Capture {
 }
 
 impl<'f> Shown<'f> {
-    fn of(frame: &'f Frame, decoded: &'f Decoded) -> Self {
+    fn of(frame: &'f ShownFrame, decoded: &'f Decoded) -> Self {
         Self {
             time_unix_ns: frame.time_unix_ns,
             interface: &frame.interface,
@@ -237,16 +240,16 @@ fn meaning(reason: &str) -> Option<&'static str> {
 }
 
 /// The verdict in words, with the counter that says why.
-fn words(frame: &Frame) -> String {
+fn words(frame: &ShownFrame) -> String {
     let reason = frame.reason.as_deref();
     let is_answer = matches!(reason, Some("arp_replies" | "nd_replies"));
     let words = match (frame.direction, frame.verdict) {
         (Direction::Out, _) if is_answer => "the program's answer",
         (Direction::Out, _) => "sent on by the program",
-        (Direction::In, Verdict::Dropped) => "dropped",
-        (Direction::In, Verdict::Passed) => "passed",
-        (Direction::In, Verdict::Sent) if is_answer => "answered",
-        (Direction::In, Verdict::Sent) => "sent on",
+        (Direction::In, CapturedVerdict::Dropped) => "dropped",
+        (Direction::In, CapturedVerdict::Passed) => "passed",
+        (Direction::In, CapturedVerdict::Sent) if is_answer => "answered",
+        (Direction::In, CapturedVerdict::Sent) => "sent on",
     };
     match reason {
         Some(reason) if frame.direction == Direction::In => format!("{words} ({reason})"),
@@ -255,7 +258,7 @@ fn words(frame: &Frame) -> String {
 }
 
 /// `TIME INTERFACE [vlan ID] in|out PACKET: VERDICT (REASON)`.
-fn line(frame: &Frame, decoded: &Decoded) -> String {
+fn line(frame: &ShownFrame, decoded: &Decoded) -> String {
     let vlans: String = decoded.vlans.iter().map(|id| format!(" vlan {id}")).collect();
     let direction = match frame.direction {
         Direction::In => "in ",

@@ -40,7 +40,7 @@ pub struct Decoded {
 pub enum Packet {
     ArpRequest(Arp),
     ArpReply(Arp),
-    Advert(Advert),
+    DecodedAdvert(DecodedAdvert),
     NeighborSolicitation(Neighbor),
     NeighborAdvertisement(Neighbor),
     Other,
@@ -55,7 +55,7 @@ pub struct Arp {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Advert {
+pub struct DecodedAdvert {
     pub source: IpAddr,
     pub destination: IpAddr,
     /// TTL or hop limit.
@@ -181,7 +181,7 @@ fn advert(
 ) -> Option<Packet> {
     let (header, list) = vrrp::Header::new_prefix(message).ok()?;
     let addresses = list.chunks_exact(address_length).take(header.count().into()).filter_map(address);
-    Some(Packet::Advert(Advert {
+    Some(Packet::DecodedAdvert(DecodedAdvert {
         source,
         destination,
         hop_limit,
@@ -224,7 +224,7 @@ impl fmt::Display for Decoded {
             Packet::ArpReply(arp) => {
                 write!(f, "ARP, Reply {} is-at {} to {}", arp.sender, arp.sender_mac, arp.target)
             }
-            Packet::Advert(advert) => advert.fmt(f),
+            Packet::DecodedAdvert(advert) => advert.fmt(f),
             Packet::NeighborSolicitation(neighbor) => {
                 write!(f, "ND, Solicitation who-has {} tell {}", neighbor.target, neighbor.source)?;
                 neighbor.link_address.map_or(Ok(()), |mac| write!(f, " ({mac})"))
@@ -247,7 +247,7 @@ impl fmt::Display for Decoded {
     }
 }
 
-impl fmt::Display for Advert {
+impl fmt::Display for DecodedAdvert {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { source, destination, hop_limit, version, vrid, priority, interval_cs, addresses } = self;
         write!(

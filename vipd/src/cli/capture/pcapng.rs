@@ -6,7 +6,7 @@
 
 use std::io::{self, Write};
 
-use crate::control::capture::{Direction, Frame, Verdict};
+use crate::control::capture::{CapturedVerdict, Direction, ShownFrame};
 
 const SECTION: u32 = 0x0a0d_0d0a;
 const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
@@ -32,13 +32,13 @@ const OF_XDP: u8 = 2;
 
 /// A file that is being written.
 #[derive(Debug)]
-pub struct Writer<W> {
+pub struct PcapngWriter<W> {
     out: W,
     /// In the order of their numbers.
     interfaces: Vec<String>,
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Write> PcapngWriter<W> {
     /// Begins the file.
     pub fn new(mut out: W) -> io::Result<Self> {
         let mut body = Vec::new();
@@ -53,7 +53,7 @@ impl<W: Write> Writer<W> {
     }
 
     /// Adds a frame, with a comment.
-    pub fn add(&mut self, frame: &Frame, comment: &str) -> io::Result<()> {
+    pub fn add(&mut self, frame: &ShownFrame, comment: &str) -> io::Result<()> {
         let interface = self.interface(&frame.interface)?;
         let mut body = Vec::new();
         body.extend(interface.to_le_bytes());
@@ -95,15 +95,15 @@ impl<W: Write> Writer<W> {
 }
 
 /// What the program returned to the kernel, as the kernel numbers it.
-fn verdict(frame: &Frame) -> [u8; 9] {
+fn verdict(frame: &ShownFrame) -> [u8; 9] {
     // linux/bpf.h (enum xdp_action) and linux/pkt_cls.h (TC_ACT_*).
     let action: i64 = match (frame.tc, frame.verdict) {
-        (false, Verdict::Dropped) => 1,
-        (false, Verdict::Passed) => 2,
-        (false, Verdict::Sent) => 3,
-        (true, Verdict::Dropped) => 2,
-        (true, Verdict::Passed) => -1,
-        (true, Verdict::Sent) => 7,
+        (false, CapturedVerdict::Dropped) => 1,
+        (false, CapturedVerdict::Passed) => 2,
+        (false, CapturedVerdict::Sent) => 3,
+        (true, CapturedVerdict::Dropped) => 2,
+        (true, CapturedVerdict::Passed) => -1,
+        (true, CapturedVerdict::Sent) => 7,
     };
     let mut value = [0; 9];
     value[0] = if frame.tc { OF_TC } else { OF_XDP };
@@ -157,12 +157,16 @@ mod tests {
     /// By the draft; that tshark reads the same is seen in tests/tests/capture.rs.
     #[test]
     fn the_octets_of_a_file() {
-        let mut writer = Writer::new(Vec::new()).unwrap();
-        let frame =
-            Frame { time_unix_ns: 0x1_0000_0002, octets: vec![0xab; 61], length: 300, ..samples::frame() };
+        let mut writer = PcapngWriter::new(Vec::new()).unwrap();
+        let frame = ShownFrame {
+            time_unix_ns: 0x1_0000_0002,
+            octets: vec![0xab; 61],
+            length: 300,
+            ..samples::frame()
+        };
         writer.add(&frame, "why").unwrap();
-        writer.add(&Frame { direction: Direction::Out, tc: true, ..frame.clone() }, "").unwrap();
-        writer.add(&Frame { interface: "eth1".into(), ..frame }, "").unwrap();
+        writer.add(&ShownFrame { direction: Direction::Out, tc: true, ..frame.clone() }, "").unwrap();
+        writer.add(&ShownFrame { interface: "eth1".into(), ..frame }, "").unwrap();
         let file = writer.out;
         let blocks = blocks(&file);
         let kinds: Vec<u32> = blocks.iter().map(|(kind, _)| *kind).collect();

@@ -1,6 +1,6 @@
 //! Captured frames for tests.
 
-use crate::control::capture::{Direction, Frame, Verdict};
+use crate::control::capture::{CapturedVerdict, Direction, ShownFrame};
 
 /// `ether(dst='ff:ff:ff:ff:ff:ff', src='02:00:00:00:00:09') / ARP who-has 10.9.0.50 tell 10.9.0.9`.
 pub fn arp_request() -> Vec<u8> {
@@ -30,12 +30,12 @@ pub fn solicitation() -> Vec<u8> {
 }
 
 /// The ARP request, answered.
-pub fn frame() -> Frame {
-    Frame {
+pub fn frame() -> ShownFrame {
+    ShownFrame {
         time_unix_ns: 1_709_251_199_001_002_003,
         interface: "eth0".into(),
         direction: Direction::In,
-        verdict: Verdict::Sent,
+        verdict: CapturedVerdict::Sent,
         reason: Some("arp_replies".into()),
         tc: false,
         length: 42,

@@ -1,12 +1,12 @@
 use super::*;
 
-fn shown(frame: &Frame) -> String {
+fn shown(frame: &ShownFrame) -> String {
     line(frame, &decode(&frame.octets).unwrap())
 }
 
 #[test]
 fn lines() {
-    let sent = Frame {
+    let sent = ShownFrame {
         direction: Direction::Out,
         octets: {
             let mut octets = samples::arp_request();
@@ -16,15 +16,19 @@ fn lines() {
         },
         ..samples::frame()
     };
-    let advert = Frame {
-        verdict: Verdict::Dropped,
+    let advert = ShownFrame {
+        verdict: CapturedVerdict::Dropped,
         reason: Some("ip_ttl_errors".into()),
         octets: samples::advert(),
         ..samples::frame()
     };
-    let solicitation =
-        Frame { verdict: Verdict::Passed, reason: None, octets: samples::solicitation(), ..samples::frame() };
-    let other = Frame { reason: Some("excess_tags".into()), octets: vec![7; 14], ..advert.clone() };
+    let solicitation = ShownFrame {
+        verdict: CapturedVerdict::Passed,
+        reason: None,
+        octets: samples::solicitation(),
+        ..samples::frame()
+    };
+    let other = ShownFrame { reason: Some("excess_tags".into()), octets: vec![7; 14], ..advert.clone() };
     // `date -u -d @1709251199`.
     for (frame, text) in [
         (
@@ -75,7 +79,11 @@ fn frames_that_are_cut_off_are_shown_as_far_as_they_go() {
 
 #[test]
 fn json() {
-    let frame = Frame { verdict: Verdict::Dropped, reason: Some("arp_gated".into()), ..samples::frame() };
+    let frame = ShownFrame {
+        verdict: CapturedVerdict::Dropped,
+        reason: Some("arp_gated".into()),
+        ..samples::frame()
+    };
     let decoded = decode(&frame.octets).unwrap();
     let json = serde_json::to_value(Shown::of(&frame, &decoded)).unwrap();
     for (name, value) in [
@@ -96,13 +104,14 @@ fn json() {
 fn a_capture_ends_after_its_count_or_its_time() {
     let batch =
         |time_unix_ns, frames| Batch { time_unix_ns, lost: 0, frames: vec![samples::frame(); frames] };
-    let capture = |options: &Options| Capture::new(options, Filter::All).unwrap();
-    let mut counted = capture(&Options { count: Some(3), ..Options::default() });
+    let capture = |options: &CaptureOptions| Capture::new(options, CaptureFilter::All).unwrap();
+    let mut counted = capture(&CaptureOptions { count: Some(3), ..CaptureOptions::default() });
     counted.take(&batch(0, 2)).unwrap();
     assert_eq!(counted.take(&batch(0, 2)).unwrap_err().kind(), io::ErrorKind::Interrupted);
     assert!(counted.is_done);
     assert_eq!(counted.summary(), ": 3 frames, 0 lost");
-    let mut timed = capture(&Options { duration: Some(Duration::from_secs(2)), ..Options::default() });
+    let mut timed =
+        capture(&CaptureOptions { duration: Some(Duration::from_secs(2)), ..CaptureOptions::default() });
     timed.take(&batch(1_000_000_000, 1)).unwrap();
     timed.take(&batch(2_900_000_000, 0)).unwrap();
     assert!(!timed.is_done);

@@ -3,7 +3,7 @@ use vipd_config::ReportKey;
 
 use super::*;
 use crate::cluster::{
-    segment::{Destination, Peer},
+    segment::{Destination, ReportPeer},
     wire::{MAX_DATAGRAM, SIGNATURE, datagrams, tests::record},
 };
 
@@ -26,7 +26,7 @@ fn multicast(name: &str, vrid: u8, ifindex: u32) -> Segment {
 }
 
 fn unicast(vrid: u8, peer: &str, min_ttl: Option<u8>, on_link: bool) -> Segment {
-    let peer = Peer { address: ip(peer), min_ttl, on_link };
+    let peer = ReportPeer { address: ip(peer), min_ttl, on_link };
     Segment { to: Destination::Peers(vec![peer]), ..multicast("VI_U", vrid, 2) }
 }
 
@@ -34,7 +34,7 @@ fn arrival(source: &str) -> Arrival {
     Arrival { source: ip(source), destination: ip("224.0.0.18"), ifindex: 2, hop_limit: 255 }
 }
 
-fn report(vrid: u8, sent_unix_us: u64, key: Option<(&Key, Path)>) -> Vec<u8> {
+fn report(vrid: u8, sent_unix_us: u64, key: Option<(&SigningKey, ReportPath)>) -> Vec<u8> {
     let sender = Sender {
         signed: key.is_some(),
         interval_s: 5,
@@ -49,8 +49,8 @@ fn report(vrid: u8, sent_unix_us: u64, key: Option<(&Key, Path)>) -> Vec<u8> {
     datagram
 }
 
-fn key(text: &str) -> Key {
-    Key::new(&ReportKey::new(text).unwrap())
+fn key(text: &str) -> SigningKey {
+    SigningKey::new(&ReportKey::new(text).unwrap())
 }
 
 fn nodes(segments: &[Segment]) -> Nodes {
@@ -59,8 +59,8 @@ fn nodes(segments: &[Segment]) -> Nodes {
     nodes
 }
 
-fn path(arrival: Arrival) -> Path {
-    Path { source: arrival.source, destination: arrival.destination }
+fn path(arrival: Arrival) -> ReportPath {
+    ReportPath { source: arrival.source, destination: arrival.destination }
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn sender() -> Sender {
 }
 
 pub(in crate::cluster) fn record(vrid: u8) -> Record {
-    let link = |interface: &str, heartbeat, state| Link::new(interface, heartbeat, state).unwrap();
+    let link = |interface: &str, heartbeat, state| ReportedLink::new(interface, heartbeat, state).unwrap();
     Record {
         family: Family::V4,
         vrid,
@@ -44,7 +44,7 @@ fn a_report_is_read_as_it_was_written() {
     };
     let records = vec![record(1), v6, without];
     let [datagram] = &datagrams(&sender(), &records)[..] else { panic!("one datagram") };
-    assert_eq!(Report::parse(datagram), Ok(Report { sender: sender(), records }));
+    assert_eq!(NodeReport::parse(datagram), Ok(NodeReport { sender: sender(), records }));
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn each_datagram_is_complete_and_leaves_room_for_a_signature() {
     for mut datagram in datagrams(&sender, &records) {
         datagram.extend([0; SIGNATURE]);
         assert!(datagram.len() <= MAX_DATAGRAM);
-        let report = Report::parse(&datagram).unwrap();
+        let report = NodeReport::parse(&datagram).unwrap();
         assert_eq!(report.sender, sender);
         read.extend(report.records);
     }
@@ -67,7 +67,7 @@ fn each_datagram_is_complete_and_leaves_room_for_a_signature() {
 fn a_long_text_is_cut_at_a_character_and_a_control_character_is_escaped() {
     let long = Record { faults: "ä".repeat(500), mismatches: "a\u{1b}[2J\r\nb\u{202e}".into(), ..record(1) };
     let [datagram] = &datagrams(&sender(), &[long])[..] else { panic!("one datagram") };
-    let read = &Report::parse(datagram).unwrap().records[0];
+    let read = &NodeReport::parse(datagram).unwrap().records[0];
     assert_eq!(read.faults, "ä".repeat(100));
     assert_eq!(read.mismatches, "a\\u{1b}[2J\\r\\nb\\u{202e}");
 }
@@ -80,7 +80,7 @@ fn a_longer_record_is_read() {
     let length = u16::from_be_bytes([datagram[at], datagram[at + 1]]) + 3;
     datagram[at..at + 2].copy_from_slice(&length.to_be_bytes());
     datagram.extend([1, 2, 3]);
-    assert_eq!(Report::parse(&datagram).unwrap().records, [record(1)]);
+    assert_eq!(NodeReport::parse(&datagram).unwrap().records, [record(1)]);
 }
 
 #[test]
@@ -110,10 +110,10 @@ fn what_is_no_report_is_refused() {
         ("more than a datagram has", [&good[..], &[0; MAX_DATAGRAM]].concat(), Malformed::Format),
         ("a signature that is not there", changed(5, SIGNED), Malformed::Format),
     ] {
-        assert_eq!(Report::parse(&octets), Err(expect), "{what}");
+        assert_eq!(NodeReport::parse(&octets), Err(expect), "{what}");
     }
     for end in 0..good.len() {
-        assert!(Report::parse(&good[..end]).is_err(), "cut at {end}");
+        assert!(NodeReport::parse(&good[..end]).is_err(), "cut at {end}");
     }
 }
 
@@ -139,7 +139,7 @@ fn hostile_octets_do_no_harm() {
                 _ => octets[at] ^= 1 << random.u8(..8),
             }
         }
-        let Ok(report) = Report::parse(&octets) else { continue };
+        let Ok(report) = NodeReport::parse(&octets) else { continue };
         taken += 1;
         for record in &report.records {
             assert!(record.links.len() <= MAX_LINKS && record.vrid > 0);
@@ -149,7 +149,8 @@ fn hostile_octets_do_no_harm() {
         // What was taken can be sent on, and is the same then, but for what a cut leaves of an escaped text.
         for datagram in datagrams(&report.sender, &report.records) {
             assert!(
-                datagram.len() <= MAX_DATAGRAM && (report.sender.signed || Report::parse(&datagram).is_ok())
+                datagram.len() <= MAX_DATAGRAM
+                    && (report.sender.signed || NodeReport::parse(&datagram).is_ok())
             );
         }
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     coordinator::InstanceId,
-    scripts::{Accounts, Run, with_output},
+    scripts::{Accounts, ScriptRun, with_output},
 };
 
 /// The fences that are under way. Dropping it ends them.
@@ -42,7 +42,7 @@ impl Fences {
                         instance = name,
                         "no advert from the master: fencing it"
                     );
-                    let Run { outcome, output } = executable.run(fence.timeout).await;
+                    let ScriptRun { outcome, output } = executable.run(fence.timeout).await;
                     let result =
                         if outcome.is_success() { Ok(()) } else { Err(with_output(&outcome, &output)) };
                     is_done(&name, &fence, result)

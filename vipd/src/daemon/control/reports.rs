@@ -2,14 +2,17 @@
 
 use super::super::router::Router;
 use crate::{
-    cluster::{Destination, Peer, Plan, Segment},
+    cluster::{Destination, ReportPeer, ReportPlan, Segment},
     host::is_within,
 };
 use vipd_config::Config;
 
 /// The virtual routers that report.
-pub fn plan(routers: &[Router], config: &Config) -> Plan {
-    Plan { segments: routers.iter().filter_map(segment).collect(), key: config.cluster_report_key.clone() }
+pub fn plan(routers: &[Router], config: &Config) -> ReportPlan {
+    ReportPlan {
+        segments: routers.iter().filter_map(segment).collect(),
+        key: config.cluster_report_key.clone(),
+    }
 }
 
 fn segment(router: &Router) -> Option<Segment> {
@@ -22,7 +25,7 @@ fn segment(router: &Router) -> Option<Segment> {
             unicast
                 .peers
                 .iter()
-                .map(|peer| Peer {
+                .map(|peer| ReportPeer {
                     address: peer.address,
                     min_ttl: peer.min_ttl,
                     on_link: is_on_link(peer.address),

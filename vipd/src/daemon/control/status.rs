@@ -26,7 +26,7 @@ use crate::{
     coordinator::InstanceId,
     machine::Source,
     notify::Notifier,
-    tracking::{Effect, Health, Known, arbiter_status},
+    tracking::{Effect, Health, HealthDetail, arbiter_status},
 };
 use vipd_config::Unsupported;
 
@@ -144,7 +144,7 @@ fn track(effect: Effect) -> TrackStatus {
 }
 
 /// How something is that is tracked by a name.
-fn tracked(Known { keyword, name, health, detail }: Known<'_>) -> TrackedStatus {
+fn tracked(HealthDetail { keyword, name, health, detail }: HealthDetail<'_>) -> TrackedStatus {
     let millis = |since: Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
     TrackedStatus {
         keyword: keyword.to_owned(),

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     host::{Host, LinkChange},
     scripts::Accounts,
-    tracking::{Arbitration, Effect, Known, LinkDelays, News, Tracker, TrackingResult},
+    tracking::{Arbitration, Effect, HealthDetail, LinkDelays, News, Tracker, TrackingResult},
 };
 use vipd_config::Config;
 
@@ -160,7 +160,7 @@ impl TrackingResults {
     }
 
     /// Each tracked object with a block.
-    pub fn all(&self) -> impl Iterator<Item = Known<'_>> {
+    pub fn all(&self) -> impl Iterator<Item = HealthDetail<'_>> {
         self.tracker.all()
     }
 
