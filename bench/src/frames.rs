@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use vipd_tests::{Mac, probe::decode::pseudo_checksum};
 
 const VRRP: u8 = 112;
+const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 const ADVERTS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -96,11 +97,35 @@ pub fn neighbour_advert(from: Mac, source: Ipv6Addr, address: Ipv6Addr) -> Vec<u
     frame
 }
 
+/// An echo request over IPv4, to the station.
+pub fn echo_request(from: Mac, source: Ipv4Addr, station: Mac, target: Ipv4Addr) -> Vec<u8> {
+    let mut message = vec![8, 0, 0, 0, 0x76, 0x69, 0, 1];
+    let sum = checksum(&message);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+
+    let mut frame = ethernet(station.0, from, 0x0800);
+    frame.extend([0x45, 0, 0, 20 + message.len() as u8, 0, 1, 0, 0, 64, ICMP, 0, 0]);
+    frame.extend(source.octets());
+    frame.extend(target.octets());
+    let sum = checksum(&frame[14..34]);
+    frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    frame.extend(message);
+    frame
+}
+
+/// The address that an echo reply of the station is from, if the frame is one.
+pub fn echo_reply(frame: &[u8], station: Mac) -> Option<Ipv4Addr> {
+    let header = frame.get(..35)?;
+    let is_reply =
+        header[6..12] == station.0 && header[12..15] == [8, 0, 0x45] && header[23] == ICMP && header[34] == 0;
+    is_reply.then(|| Ipv4Addr::new(header[26], header[27], header[28], header[29]))
+}
+
 fn ethernet(to: [u8; 6], from: Mac, ethertype: u16) -> Vec<u8> {
     [&to[..], &from.0, &ethertype.to_be_bytes()].concat()
 }
 
-/// Of an IPv4 header whose checksum is zero.
+/// Of an IPv4 header or an ICMP message whose checksum is zero.
 fn checksum(header: &[u8]) -> u16 {
     let sum: u32 = header.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
     let folded = (sum & 0xffff) + (sum >> 16);
@@ -137,5 +162,19 @@ mod tests {
         }
         assert_eq!(advert(Some(Wrong::Truncated)).len(), 14 + 20 + 6);
         assert_eq!(checksum(&advert(None)[14..34]), 0);
+    }
+
+    #[test]
+    fn an_echo_request_is_sound_and_only_its_reply_is_a_reply() {
+        let (me, station) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
+        let (source, target) = (Ipv4Addr::new(10, 0, 0, 100), Ipv4Addr::new(10, 1, 0, 1));
+        let request = echo_request(me, source, station, target);
+        assert_eq!((checksum(&request[14..34]), checksum(&request[34..])), (0, 0));
+        assert_eq!(echo_reply(&request, me), None, "a request");
+        let mut reply = echo_request(station, target, me, source);
+        reply[34] = 0;
+        assert_eq!(echo_reply(&reply, station), Some(target));
+        assert_eq!(echo_reply(&reply, me), None, "of another station");
+        assert_eq!(echo_reply(&reply[..30], station), None);
     }
 }

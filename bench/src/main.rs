@@ -11,15 +11,20 @@ mod filter;
 mod flood;
 mod frames;
 mod load;
+mod node_traffic;
 mod outage;
 mod ping;
 mod report;
 mod routers;
+mod rtnl;
 mod scale;
 mod start;
 mod stress;
+mod takeovers;
 mod traffic;
+mod versions;
 mod wire;
+mod witness;
 mod xdp_cost;
 
 use std::path::PathBuf;
@@ -40,6 +45,9 @@ struct Args {
     /// Where to write results.json, results.md and the plots
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
+    /// Add to the values that are there of an earlier run, instead of replacing them: for a machine that is quiet for minutes only
+    #[arg(long)]
+    add: bool,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -53,6 +61,18 @@ pub struct Options {
     /// Advert intervals, in milliseconds
     #[arg(long, value_delimiter = ',', default_values_t = [1000, 100, 10])]
     pub intervals: Vec<u64>,
+    /// Another vipd, an earlier one, to measure in turns with this one: for `owner-routes` and `node-traffic`
+    #[arg(long, value_name = "VIPD")]
+    pub before: Option<PathBuf>,
+    /// Numbers of VIPs for `owner-routes`
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 1_000, 10_000])]
+    pub vips: Vec<u32>,
+    /// The advert interval for `owner-routes`, in milliseconds
+    #[arg(long, default_value_t = 200)]
+    pub advert: u64,
+    /// How often the client of `owner-routes` asks for each VIP, in microseconds: an emulated machine cannot as often
+    #[arg(long, default_value_t = 250)]
+    pub ask_every: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -75,12 +95,19 @@ enum Part {
     ArpRate,
     /// TCP and UDP throughput with and without vipd in front
     Traffic,
+    /// Takeovers by the number of VIPs, prepared and not, with an idle and a busy rtnl lock; two versions with --before
+    OwnerRoutes,
+    /// TCP and UDP to a node, to its VIP and through it, as a master and as a backup; two versions with --before
+    NodeTraffic,
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
     let parts = if args.parts.is_empty() { Part::value_variants() } else { &args.parts };
     let mut report = Report::new();
+    if args.add {
+        report.go_on(&args.out)?;
+    }
     for part in parts {
         match part {
             Part::Outage => outage::run(&args.options, &mut report),
@@ -92,6 +119,8 @@ fn main() -> Result<()> {
             Part::XdpCost => xdp_cost::run(&mut report),
             Part::ArpRate => arp::run(&args.options, &mut report),
             Part::Traffic => traffic::run(&args.options, &mut report),
+            Part::OwnerRoutes => takeovers::run(&args.options, &mut report),
+            Part::NodeTraffic => node_traffic::run(&args.options, &mut report),
         }
         .with_context(|| format!("{part:?}"))?;
         // After each part, so that an end in the middle loses little.

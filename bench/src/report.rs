@@ -5,6 +5,10 @@ use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+/// The names of two versions that are compared, for the column of their ratio.
+pub const BEFORE: &str = "before";
+pub const AFTER: &str = "after";
+
 /// Everything that was measured, each part of it in one run of the bench.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Report {
@@ -54,6 +58,16 @@ impl Figure {
         let values = self.sorted();
         (values.first().copied().unwrap_or(f64::NAN), values.last().copied().unwrap_or(f64::NAN))
     }
+
+    fn cell(&self) -> String {
+        let (least, greatest) = self.spread();
+        format!("{} ({}-{})", short(self.median()), short(least), short(greatest))
+    }
+
+    /// Of the medians; `None` where the other one is nothing.
+    fn ratio_to(&self, other: &Self) -> Option<f64> {
+        (other.median() > 0.0).then(|| self.median() / other.median())
+    }
 }
 
 impl Report {
@@ -91,17 +105,32 @@ impl Report {
         self.notes.push(Note { part: part.into(), text });
     }
 
+    /// Goes on from what was measured earlier into `dir`, if it was on this machine: what is added comes to those values.
+    pub fn go_on(&mut self, dir: &Path) -> Result<()> {
+        let earlier = Self::read(dir)?;
+        if earlier.machine == self.machine {
+            *self = earlier;
+        }
+        Ok(())
+    }
+
+    /// What is in `dir`; nothing, if nothing is.
+    fn read(dir: &Path) -> Result<Self> {
+        let json = dir.join("results.json");
+        match fs::read(&json) {
+            Ok(text) => serde_json::from_slice(&text)
+                .with_context(|| format!("{} is not of this bench; remove it", json.display())),
+            Err(_) => Ok(Self::default()),
+        }
+    }
+
     /// Writes `results.json`, `results.md` and a plot of each part into `dir`.
     ///
     /// Parts that were not measured this time stay as they are there, if they are of the same machine.
     pub fn write(&self, dir: &Path) -> Result<()> {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let json = dir.join("results.json");
-        let earlier = match fs::read(&json) {
-            Ok(text) => serde_json::from_slice(&text)
-                .with_context(|| format!("{} is not of this bench; remove it", json.display()))?,
-            Err(_) => Self::default(),
-        };
+        let earlier = Self::read(dir)?;
         if !earlier.machine.is_empty() && earlier.machine != self.machine {
             eprintln!("{} was of another machine ({}) and goes", json.display(), earlier.machine);
         }
@@ -142,26 +171,31 @@ impl Report {
         for part in self.parts() {
             let figures: Vec<&Figure> = self.figures.iter().filter(|f| f.part == part).collect();
             let daemons = distinct(figures.iter().map(|f| f.daemon.as_str()));
+            // Two versions are compared.
+            let compares = [BEFORE, AFTER].iter().all(|version| daemons.contains(version));
             let _ = write!(text, "\n## {part}\n\n| | |");
             daemons.iter().for_each(|daemon| {
                 let _ = write!(text, " {daemon} |");
             });
-            let _ = writeln!(text, " runs |\n|---|---|{}---|", "---|".repeat(daemons.len()));
-            let rows = distinct(figures.iter().map(|f| (f.what.as_str(), f.metric.as_str())));
-            for (what, metric) in rows {
-                let of = |daemon: &&str| {
-                    figures.iter().find(|f| f.what == what && f.metric == metric && f.daemon == *daemon)
+            let (ratio, line) = if compares { (" after / before |", "---|") } else { ("", "") };
+            let _ = writeln!(text, "{ratio} runs |\n|---|---|{line}{}---|", "---|".repeat(daemons.len()));
+            for (what, metric) in distinct(figures.iter().map(|f| (f.what.as_str(), f.metric.as_str()))) {
+                let of = |daemon: &str| {
+                    figures
+                        .iter()
+                        .copied()
+                        .find(|f| f.what == what && f.metric == metric && f.daemon == daemon)
                 };
                 let unit = figures.iter().find(|f| f.metric == metric).map_or("", |f| f.unit.as_str());
-                let runs = daemons.iter().filter_map(of).map(|f| f.values.len()).max().unwrap_or(0);
+                let runs =
+                    daemons.iter().filter_map(|daemon| of(daemon)).map(|f| f.values.len()).max().unwrap_or(0);
                 let _ = write!(text, "| {what} | {metric}, {unit} |");
                 for daemon in &daemons {
-                    let cell = of(daemon).map_or(String::new(), |figure| {
-                        let (least, greatest) = figure.spread();
-                        let median = figure.median();
-                        format!("{} ({}-{})", short(median), short(least), short(greatest))
-                    });
-                    let _ = write!(text, " {cell} |");
+                    let _ = write!(text, " {} |", of(daemon).map_or(String::new(), Figure::cell));
+                }
+                if compares {
+                    let ratio = of(BEFORE).zip(of(AFTER)).and_then(|(before, after)| after.ratio_to(before));
+                    let _ = write!(text, " {} |", ratio.map_or(String::new(), short));
                 }
                 let _ = writeln!(text, " {runs} |");
             }
@@ -261,6 +295,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn two_versions_are_compared() {
+        let mut report = Report { machine: "m".into(), ..Report::default() };
+        report.add("Takeovers", "kill -9", BEFORE, "late", "ms", 4.0);
+        report.add("Takeovers", "kill -9", AFTER, "late", "ms", 1.0);
+        report.add("Takeovers", "kill -9", BEFORE, "lost", "echoes", 0.0);
+        report.add("Takeovers", "kill -9", AFTER, "lost", "echoes", 2.0);
+        let text = report.markdown();
+        assert!(
+            text.contains("| | | before | after | after / before | runs |\n|---|---|---|---|---|---|"),
+            "{text}"
+        );
+        assert!(text.contains("| 4.00 (4.00-4.00) | 1.00 (1.00-1.00) | 0.250 | 1 |"), "{text}");
+        assert!(
+            text.contains("| 0 (0-0) | 2.00 (2.00-2.00) |  | 1 |"),
+            "nothing is divided by nothing: {text}"
+        );
+    }
+
+    #[test]
     fn a_table_has_medians_spreads_and_a_column_for_each_daemon() {
         let mut report = Report { machine: "m".into(), ..Report::default() };
         for (daemon, values) in [("vipd", [1.0, 3.0, 2.0]), ("keepalived", [40.0, 10.0, 20.0])] {
@@ -272,6 +325,21 @@ mod tests {
         assert!(text.contains("| | | vipd | keepalived | runs |"), "{text}");
         assert!(text.contains("| kill -9 | gap, ms | 2.00 (1.00-3.00) | 20.0 (10.0-40.0) | 3 |"), "{text}");
         assert!(report.plot("Outage").contains("keepalived"));
+    }
+
+    #[test]
+    fn a_later_run_adds_to_the_values_of_an_earlier_one_on_the_same_machine() {
+        let dir = std::env::temp_dir().join(format!("vipd-bench-report-{}", std::process::id()));
+        let measured = |machine: &str, value| {
+            let mut report = Report { machine: machine.into(), ..Report::default() };
+            report.go_on(&dir).unwrap();
+            report.add("Outage", "kill -9", "vipd", "gap", "ms", value);
+            report.write(&dir).unwrap();
+            report.figures[0].values.clone()
+        };
+        let values = [measured("m", 1.0), measured("m", 2.0), measured("another", 3.0)];
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(values, [vec![1.0], vec![1.0, 2.0], vec![3.0]]);
     }
 
     #[test]

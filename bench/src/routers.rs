@@ -67,7 +67,7 @@ impl Spec {
     }
 
     /// The configuration of vipd and of keepalived.
-    fn conf(&self, priority: u8) -> String {
+    pub fn conf(&self, priority: u8) -> String {
         let mut text = String::from("global_defs {\n vrrp_version 3\n vrrp_garp_master_refresh 0\n");
         if let Some(priority) = self.rt_priority {
             let _ = writeln!(text, " vrrp_rt_priority {priority}");

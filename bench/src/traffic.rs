@@ -35,12 +35,12 @@ use crate::{
 
 const PART: &str = "Traffic";
 const NODE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
-const PORT: u16 = 5001;
+pub const PORT: u16 = 5001;
 /// Of one measurement.
 const SPAN: Duration = Duration::from_secs(3);
 const STRAGGLERS: Duration = Duration::from_millis(100);
 /// Octets of a UDP message that makes the least Ethernet frame.
-const SMALL: usize = 18;
+pub const SMALL: usize = 18;
 const BLOCK: usize = 256 * 1024;
 
 /// What stands before the node's kernel.
@@ -77,9 +77,9 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
             let standing = front.set(node)?;
             for (target, name) in [(NODE, "the node's own address"), (VIP, "a VIP of the node")] {
                 let target = SocketAddrV4::new(target, PORT);
-                let gbits = tcp(node.ns(), client.ns(), target)?;
+                let gbits = tcp(node.ns(), client.ns(), target, SPAN)?;
                 report.add(PART, &format!("TCP to {name}"), front.name(), "received", "Gbit/s", gbits);
-                let (sent, received) = udp(node.ns(), client.ns(), target)?;
+                let (sent, received) = udp(node.ns(), client.ns(), target, SPAN)?;
                 let what = format!("UDP, {SMALL} octets, to {name}");
                 report.add(PART, &what, front.name(), "packets sent", "1/s", sent);
                 report.add(PART, &what, front.name(), "packets received", "1/s", received);
@@ -130,7 +130,7 @@ impl Front {
 }
 
 /// Gbit/s of payload that arrived, on one connection.
-fn tcp(node: &Netns, client: &Netns, target: SocketAddrV4) -> Result<f64> {
+pub fn tcp(node: &Netns, client: &Netns, target: SocketAddrV4, span: Duration) -> Result<f64> {
     let listener = node.run(|| TcpListener::bind(target))??;
     let receiver = node.spawn("tcp-receiver", move || -> Result<f64> {
         let (mut stream, _) = listener.accept()?;
@@ -149,7 +149,7 @@ fn tcp(node: &Netns, client: &Netns, target: SocketAddrV4) -> Result<f64> {
             TcpStream::connect_timeout(&target.into(), Duration::from_secs(5)).context("connect")?;
         let block = vec![0; BLOCK];
         let begin = Instant::now();
-        while begin.elapsed() < SPAN {
+        while begin.elapsed() < span {
             stream.write_all(&block)?;
         }
         Ok(())
@@ -158,7 +158,7 @@ fn tcp(node: &Netns, client: &Netns, target: SocketAddrV4) -> Result<f64> {
 }
 
 /// Packets per second that were sent, and that arrived.
-fn udp(node: &Netns, client: &Netns, target: SocketAddrV4) -> Result<(f64, f64)> {
+pub fn udp(node: &Netns, client: &Netns, target: SocketAddrV4, span: Duration) -> Result<(f64, f64)> {
     let socket = node.run(|| UdpSocket::bind(target))??;
     setsockopt(&socket, sockopt::RcvBufForce, &(16 << 20)).context("SO_RCVBUFFORCE")?;
     socket.set_read_timeout(Some(Duration::from_millis(20)))?;
@@ -168,7 +168,7 @@ fn udp(node: &Netns, client: &Netns, target: SocketAddrV4) -> Result<(f64, f64)>
     let sent = client.run(|| -> Result<_> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         socket.connect(target)?;
-        flood(&socket, &[vec![0; SMALL]], None, SPAN)
+        flood(&socket, &[vec![0; SMALL]], None, span)
     })??;
     thread::sleep(STRAGGLERS);
     stop.store(true, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::{Interface, Outside, Track, Tracked, Weight};
+use crate::{HostInterface, Outside, Track, Tracked, Weight};
 
 const SCRIPTS: &str = "vrrp_script bad {\nscript /x\nweight -20\n}\nvrrp_script plain {\nscript /x\n}\n\
     track_file f1 {\nfile /f\n}\ntrack_file f2 {\nfile /f\nweight 2\n}\nvrrp_track_process p {\nprocess x\nweight -30\n}\n";
@@ -222,13 +222,13 @@ impl Outside for Machine {
     fn lacks_program(&self, word: &str) -> bool {
         word.starts_with("/gone")
     }
-    fn interface(&self, name: &str) -> Option<Interface> {
+    fn interface(&self, name: &str) -> Option<HostInterface> {
         match name {
             "eth0" => {
-                Some(Interface { obstacle: None, addresses: vec![(ip("10.0.0.5"), 24), (ip("fe80::5"), 64)] })
+                Some(HostInterface { obstacle: None, addresses: vec![(ip("10.0.0.5"), 24), (ip("fe80::5"), 64)] })
             }
             "tun0" => {
-                Some(Interface { obstacle: Some("carries no Ethernet".to_owned()), addresses: Vec::new() })
+                Some(HostInterface { obstacle: Some("carries no Ethernet".to_owned()), addresses: Vec::new() })
             }
             _ => None,
         }
