@@ -224,12 +224,14 @@ impl Outside for Machine {
     }
     fn interface(&self, name: &str) -> Option<HostInterface> {
         match name {
-            "eth0" => {
-                Some(HostInterface { obstacle: None, addresses: vec![(ip("10.0.0.5"), 24), (ip("fe80::5"), 64)] })
-            }
-            "tun0" => {
-                Some(HostInterface { obstacle: Some("carries no Ethernet".to_owned()), addresses: Vec::new() })
-            }
+            "eth0" => Some(HostInterface {
+                obstacle: None,
+                addresses: vec![(ip("10.0.0.5"), 24), (ip("fe80::5"), 64)],
+            }),
+            "tun0" => Some(HostInterface {
+                obstacle: Some("carries no Ethernet".to_owned()),
+                addresses: Vec::new(),
+            }),
             _ => None,
         }
     }
