@@ -192,6 +192,8 @@ fn dumped(node: &Node, file: &Path) -> Result<Values> {
     }
     command.stdin(Stdio::null());
     let log = node.dir().join("values.log");
+    // What the one before has said.
+    let _ = fs::remove_file(&log);
     let mut daemon = Daemon::start("keepalived", &mut command, &log)?.signal_group();
     // One that refuses its file ends, or never comes to its routers.
     let runs = wait_for("keepalived to run", SOON, || {
@@ -203,7 +205,7 @@ fn dumped(node: &Node, file: &Path) -> Result<Values> {
     if !daemon.is_running() || !daemon.log().contains("Startup complete") {
         return Ok(Values::new());
     }
-    ensure!(pid.exists(), "keepalived has no pid file");
+    ensure!(pid.exists(), "{}: keepalived has no pid file: {}", file.display(), daemon.log());
     let main = fs::read_to_string(&pid)?.trim().parse::<i32>()?;
     // SAFETY: no pointers; a child of ours that has not been waited for.
     ensure!(unsafe { libc::kill(main, libc::SIGUSR1) } == 0, "keepalived cannot be signalled");

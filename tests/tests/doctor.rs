@@ -33,7 +33,9 @@ fn doctor(bed: &Bed, more: &[&str]) -> Result<(i32, Vec<String>, Value)> {
 }
 
 fn expect(bed: &Bed, expected: &[&str]) -> Result<()> {
-    let (code, found, json) = doctor(bed, &[])?;
+    let (code, mut found, json) = doctor(bed, &[])?;
+    // A busy machine is late.
+    found.retain(|finding| !finding.ends_with("lateness warning"));
     ensure!(found == expected, "{found:?}, expected {expected:?}\n{json:#}");
     let problems = json["problems"].as_u64().context("problems")?;
     ensure!(
@@ -119,7 +121,7 @@ fn a_node_that_runs_and_what_breaks_it() -> Result<()> {
     vipd_tests::wait_for("the advert to be dropped", SOON, || {
         bed.status("lb01").is_ok_and(|status| status["discards"]["ip_ttl_errors"] == 1)
     })?;
-    expect(&bed, &["configuration script problem", "VI_1 discards problem"])
+    expect(&bed, &["configuration file warning", "configuration script problem", "VI_1 discards problem"])
 }
 
 /// Adverts to peers go through the packet filter; those to a group do not.

@@ -468,9 +468,11 @@ fn an_address_that_cannot_be_had_is_an_error_at_start() -> Result<()> {
         let mut daemon = start(&bed, "lb01", &node_conf(HIGH, ""), &listen)?;
         let (status, log) = (daemon.wait(SOON)?, daemon.log());
         ensure!(status.code() == Some(1), "{listen}: {status}, {log}");
-        let line = log.lines().last().unwrap_or_default();
+        let line = log.lines().rev().nth(1).unwrap_or_default();
         ensure!(
-            line.contains(&format!("serve metrics on {listen}")) && line.contains(why),
+            log.ends_with("vipd: not started: 1 error\n")
+                && line.contains(&format!("serve metrics on {listen}"))
+                && line.contains(why),
             "{listen}: {log}"
         );
         ensure!(!pins(lb01).exists(), "{listen}: pins are left");

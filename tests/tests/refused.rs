@@ -19,7 +19,6 @@ struct Kind {
 }
 
 const KINDS: &[Kind] = &[
-    Kind { name: "lo", made: "link set lo up", said: "carries no Ethernet (loopback)" },
     Kind { name: "tun0", made: "tuntap add dev tun0 mode tun", said: "carries no Ethernet (tun)" },
     Kind {
         name: "eth1",

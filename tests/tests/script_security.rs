@@ -8,7 +8,6 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, chown, symlink},
     path::Path,
-    process::Command,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -185,7 +184,7 @@ fn check_tells_of_what_others_may_change() -> Result<()> {
     let his = script(lb01, "nobodys/check", "exit 0")?;
     let (conf, part) = (lb01.dir().join("checked.conf"), lb01.dir().join("part.conf"));
     let said = |conf: &Path, strict: bool| -> Result<(Option<i32>, String)> {
-        let mut command = Command::new(&bed.vipd);
+        let mut command = lb01.command(&bed.vipd);
         command.args(["check", "-f"]).arg(conf).args(strict.then_some("--strict"));
         let output = command.output()?;
         Ok((output.status.code(), String::from_utf8(output.stdout)?))

@@ -38,7 +38,7 @@ pub async fn watch(script: Script, executable: Executable, health: Health, tell:
         }
         // A run that took longer than the interval takes the place of those that it has delayed.
         next = (next + script.interval).max(Instant::now() + SHORTEST_PAUSE.min(script.interval));
-        tell(NewsContent::ScriptRun(LastRun::of(&run), next));
+        tell(NewsContent::Run(LastRun::of(&run), next));
         if let Some(health) = counter.take(run.outcome.is_success()) {
             log(&script.name, health, &run);
             tell(NewsContent::Health(health));

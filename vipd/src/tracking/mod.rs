@@ -102,7 +102,7 @@ pub enum NewsContent {
     /// The targets of an arbiter, after each round.
     Targets(Vec<TargetState>),
     /// A run of a check, and when the next one is due.
-    ScriptRun(LastRun, Instant),
+    Run(LastRun, Instant),
     /// How many processes there are.
     Count(usize),
     /// Why a file counts as 0.
@@ -331,7 +331,7 @@ impl Tracker {
                 detail.changed(health, Instant::now());
                 self.changes()
             }
-            NewsContent::ScriptRun(run, next) => {
+            NewsContent::Run(run, next) => {
                 detail.run = Some((run, next));
                 Vec::new()
             }

@@ -33,7 +33,7 @@ impl CaptureFilter {
             Self::All => true,
             Self::Address(address) => about(&decoded.packet).contains(address),
             Self::Instance { vrid, is_ipv6, interfaces, vips } => match &decoded.packet {
-                Packet::DecodedAdvert(advert) => {
+                Packet::Advert(advert) => {
                     advert.vrid == *vrid
                         && advert.source.is_ipv6() == *is_ipv6
                         // What is tagged came in on the interface below that of the virtual router.
@@ -49,7 +49,7 @@ impl CaptureFilter {
 fn about(packet: &Packet) -> Vec<IpAddr> {
     match packet {
         Packet::ArpRequest(arp) | Packet::ArpReply(arp) => vec![arp.sender.into(), arp.target.into()],
-        Packet::DecodedAdvert(advert) => {
+        Packet::Advert(advert) => {
             let mut about = advert.addresses.clone();
             about.extend([advert.source, advert.destination]);
             about

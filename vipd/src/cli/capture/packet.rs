@@ -40,7 +40,7 @@ pub struct Decoded {
 pub enum Packet {
     ArpRequest(Arp),
     ArpReply(Arp),
-    DecodedAdvert(DecodedAdvert),
+    Advert(DecodedAdvert),
     NeighborSolicitation(Neighbor),
     NeighborAdvertisement(Neighbor),
     Other,
@@ -181,7 +181,7 @@ fn advert(
 ) -> Option<Packet> {
     let (header, list) = vrrp::Header::new_prefix(message).ok()?;
     let addresses = list.chunks_exact(address_length).take(header.count().into()).filter_map(address);
-    Some(Packet::DecodedAdvert(DecodedAdvert {
+    Some(Packet::Advert(DecodedAdvert {
         source,
         destination,
         hop_limit,
@@ -224,7 +224,7 @@ impl fmt::Display for Decoded {
             Packet::ArpReply(arp) => {
                 write!(f, "ARP, Reply {} is-at {} to {}", arp.sender, arp.sender_mac, arp.target)
             }
-            Packet::DecodedAdvert(advert) => advert.fmt(f),
+            Packet::Advert(advert) => advert.fmt(f),
             Packet::NeighborSolicitation(neighbor) => {
                 write!(f, "ND, Solicitation who-has {} tell {}", neighbor.target, neighbor.source)?;
                 neighbor.link_address.map_or(Ok(()), |mac| write!(f, " ({mac})"))
