@@ -68,12 +68,6 @@ fn an_xdp_program_that_is_detached_is_attached_again() -> Result<()> {
     is_mended("native", detach)
 }
 
-/// The pin is what holds a link: without it the kernel detaches the program.
-#[test]
-fn a_pin_that_is_removed_is_a_program_that_is_detached() -> Result<()> {
-    is_mended("native", |lb01| Ok(fs::remove_file(attachment(lb01)?)?))
-}
-
 /// The repair is a look at all that is in force: what else has gone with the program is put back with it.
 #[test]
 fn what_else_was_removed_is_put_back_with_the_program() -> Result<()> {

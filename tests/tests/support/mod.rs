@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod echo;
 #[path = "../packets/frames.rs"]
 pub mod frames;
 pub mod host_state;
@@ -154,7 +155,12 @@ impl Bed {
 
     fn with(nodes: impl FnOnce(Builder) -> Builder) -> Result<Option<Self>> {
         let Some((lab, permit)) = lab(nodes)? else { return Ok(None) };
-        Ok(Some(Self { lab, vipd: vipd_bin()?, _permit: permit }))
+        Self::of(lab, permit).map(Some)
+    }
+
+    /// In a lab that is there, of which lb01, lb02 and client are nodes.
+    pub fn of(lab: Lab, permit: Permit) -> Result<Self> {
+        Ok(Self { lab, vipd: vipd_bin()?, _permit: permit })
     }
 
     pub fn lb01(&self) -> &Node {

@@ -67,6 +67,15 @@ pub struct Status {
     /// Notify scripts that have run, with the last run of each.
     #[serde(default)]
     pub notify_scripts: Vec<NotifyStatus>,
+    /// Objects of this host that another program removed or changed and vipd has put back, by kind; all kinds.
+    #[serde(default)]
+    pub host_repairs: BTreeMap<String, u64>,
+    /// The latest of them, the oldest first; at most 16.
+    #[serde(default)]
+    pub latest_repairs: Vec<RepairStatus>,
+    /// What the host refuses of what vipd needs on it; `null` if it refuses nothing.
+    #[serde(default)]
+    pub host_problem: Option<String>,
 }
 
 /// One virtual router.
@@ -344,6 +353,17 @@ pub struct ReportsStatus {
     pub refused: BTreeMap<String, u64>,
 }
 
+/// What was put back at one time.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct RepairStatus {
+    /// `address`, `file`, `filter`, `membership`, `offload`, `pin`, `program`, `route`, `rule` or `sysctl`.
+    pub kind: String,
+    /// The objects; of many, the first three and how many more.
+    pub what: String,
+    /// Milliseconds since then.
+    pub ago_ms: u64,
+}
+
 /// The master.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MasterStatus {
@@ -356,7 +376,7 @@ pub struct MasterStatus {
 /// Something that keeps an instance in FAULT.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FaultStatus {
-    /// `interface_down`, `interface_off`, `no_interface`, `interface_refused`, `no_address`, `no_source`, `check`, `file`, `process`,
+    /// `interface_down`, `interface_off`, `no_interface`, `interface_refused`, `no_address`, `no_source`, `unserved`, `check`, `file`, `process`,
     /// `interface` (a tracked one), `arbiter` or `group`.
     pub kind: String,
     /// What it is, in words.

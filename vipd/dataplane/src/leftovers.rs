@@ -134,7 +134,9 @@ fn attachment(path: &Path) -> Option<(Pin, u32)> {
 /// A program, where its pin says that it is.
 fn program(path: &Path, pin: Pin, ifindex: u32) -> Leftover {
     let on = match pin {
-        Pin::Xdp | Pin::Tcx if !path.is_symlink() => sys::interface_of_pinned_link(path).unwrap_or(ifindex),
+        Pin::Xdp | Pin::Tcx if !path.is_symlink() => {
+            sys::pinned(path).and_then(sys::interface_of_link).unwrap_or(ifindex)
+        }
         _ => ifindex,
     };
     let kind = match pin {

@@ -334,6 +334,15 @@ impl Dataplane {
         self.programs.forget(ifindex);
     }
 
+    /// Pins again what somebody has unpinned; returns what that was.
+    ///
+    /// # Errors
+    ///
+    /// There is no BPF file system any more, say: what is attached serves for as long as this process.
+    pub fn keep_pins(&mut self) -> Result<Vec<String>> {
+        self.programs.keep_pins()
+    }
+
     /// Detaches from interfaces that are not among `ifindexes`, whoever has pinned the attachment.
     pub fn detach_others(&mut self, ifindexes: &[u32]) -> Result<()> {
         self.programs.detach_others(ifindexes)

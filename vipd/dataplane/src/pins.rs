@@ -167,6 +167,17 @@ impl PinDir {
         Ok(Self(dir.path().to_owned()))
     }
 
+    /// Makes the directories again if somebody has removed them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn make_again(&self) -> Result<()> {
+        let bpffs =
+            self.0.parent().and_then(Path::parent).context("the pin directory is in a directory of vipd")?;
+        Self::open(bpffs).map(drop)
+    }
+
     pub fn path(&self) -> &Path {
         &self.0
     }

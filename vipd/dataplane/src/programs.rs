@@ -1,6 +1,12 @@
 //! The two programs, XDP's and tc's, on one set of maps: loaded when they are needed, attached, taken over.
 
-use std::{borrow::Cow, collections::HashMap, fs, mem, path::PathBuf};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fs, io, mem,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 use aya::{
@@ -52,7 +58,16 @@ pub struct Programs {
     tc: Option<Ready<SchedClassifier>>,
     log: bool,
     pins: PinDir,
-    attached: HashMap<u32, Mode>,
+    attached: HashMap<u32, Held>,
+    /// The maps by their names: a pin that somebody removes is made again of them.
+    maps: Vec<(&'static str, OwnedFd)>,
+}
+
+/// What was attached to an interface, beside what is pinned of it.
+struct Held {
+    pin: Pin,
+    /// With a link: who removes its pin does not detach it.
+    link: Option<OwnedFd>,
 }
 
 /// A program that the kernel has verified.
@@ -70,7 +85,9 @@ impl Programs {
     /// With another XDP object.
     pub(super) fn of(object: Cow<'static, [u8]>, pins: PinDir, log: bool) -> Result<Self> {
         let read = if pins.check()? { None } else { Some(load_object(&object, Some(&pins), log)?) };
-        Ok(Self { object, read, xdp: None, tc: None, log, pins, attached: HashMap::new() })
+        let maps = pins.maps().map(|(name, path)| Ok((name, sys::pinned(&path)?)));
+        let maps = maps.collect::<io::Result<_>>().context("open the pinned maps")?;
+        Ok(Self { object, read, xdp: None, tc: None, log, pins, attached: HashMap::new(), maps })
     }
 
     pub fn pins(&self) -> &PinDir {
@@ -87,22 +104,13 @@ impl Programs {
     ///
     /// If the kernel does not say it, for want of descriptors or memory.
     pub fn is_in_place(&mut self, ifindex: u32) -> Result<bool> {
-        let pins: &[Pin] = match self.attached.get(&ifindex) {
-            None => return Ok(false),
-            Some(Mode::Native) => &[Pin::Xdp],
-            Some(Mode::Tc) => &Pin::TC,
-        };
-        // Whoever removes the pin of a link detaches it.
-        let Some(&pin) = pins.iter().find(|pin| self.pins.attachment(**pin, ifindex).exists()) else {
-            return Ok(false);
-        };
-        match pin {
-            Pin::Xdp | Pin::Tcx => {
-                let path = self.pins.attachment(pin, ifindex);
-                let on = sys::interface_of_pinned_link(&path);
-                Ok(on.with_context(|| format!("look at the link {}", path.display()))? == ifindex)
+        match self.attached.get(&ifindex) {
+            None => Ok(false),
+            Some(Held { link: Some(link), .. }) => {
+                let on = sys::interface_of_link(link);
+                Ok(on.with_context(|| format!("look at the link of interface {ifindex}"))? == ifindex)
             }
-            Pin::Filter | Pin::Qdisc => {
+            Some(Held { link: None, .. }) => {
                 let id = self.tc()?.info().context("look at the tc program")?.id();
                 let found = clsact::has_program(ifindex, FILTER_PRIORITY, FILTER_HANDLE.into(), id);
                 found.with_context(|| format!("look at the tc filter of interface {ifindex}"))
@@ -135,8 +143,9 @@ impl Programs {
             WantedHook::Tc(reason) => reason,
             WantedHook::Native | WantedHook::Any => match self.attach_xdp(interface, ifindex, mtu, present) {
                 Ok(attached) => {
+                    self.attached.remove(&ifindex);
                     self.remove_pins(ifindex, &Pin::TC)?;
-                    self.attached.insert(ifindex, Mode::Native);
+                    self.hold(ifindex, Mode::Native)?;
                     return Ok((attached, Attachment { mode: Mode::Native, reason: None }));
                 }
                 Err(error) if wanted == WantedHook::Any => format!("{error:#}"),
@@ -146,9 +155,71 @@ impl Programs {
         let attached = self.attach_tc(interface, ifindex).with_context(|| {
             format!("attach the program to {interface} at tc ingress (instead of native XDP: {reason})")
         })?;
+        self.attached.remove(&ifindex);
         self.remove_pins(ifindex, &[Pin::Xdp])?;
-        self.attached.insert(ifindex, Mode::Tc);
+        self.hold(ifindex, Mode::Tc)?;
         Ok((attached, Attachment { mode: Mode::Tc, reason: Some(reason) }))
+    }
+
+    /// Takes note of what was attached and pinned.
+    fn hold(&mut self, ifindex: u32, mode: Mode) -> Result<()> {
+        let pins: &[Pin] = if mode == Mode::Native { &[Pin::Xdp] } else { &Pin::TC };
+        let pin = pins.iter().copied().find(|pin| self.pins.attachment(*pin, ifindex).exists());
+        let pin = pin.with_context(|| format!("what is attached to interface {ifindex} is not pinned"))?;
+        let link =
+            matches!(pin, Pin::Xdp | Pin::Tcx).then(|| sys::pinned(&self.pins.attachment(pin, ifindex)));
+        let link = link.transpose().with_context(|| format!("open the link of interface {ifindex}"))?;
+        self.attached.insert(ifindex, Held { pin, link });
+        Ok(())
+    }
+
+    /// Pins again what somebody has unpinned; returns what that was. What is attached stays attached without its pin, but for as long
+    /// as this process.
+    ///
+    /// # Errors
+    ///
+    /// There is no BPF file system any more, say.
+    pub fn keep_pins(&mut self) -> Result<Vec<String>> {
+        let gone =
+            |path: &Path| path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let attached = self.attached.iter().map(|(ifindex, held)| (*ifindex, held.pin));
+        let attached: Vec<_> = attached
+            .map(|(ifindex, pin)| (ifindex, self.pins.attachment(pin, ifindex)))
+            .filter(|(_, path)| gone(path))
+            .collect();
+        let maps: Vec<_> = self.pins.maps().filter(|(_, path)| gone(path)).collect();
+        // One with a log is for no other process.
+        let kept = |pin: &PathBuf| !self.log && gone(pin);
+        let xdp = self.xdp.as_mut().filter(|ready| kept(&ready.pin));
+        let tc = self.tc.as_mut().filter(|ready| kept(&ready.pin));
+        if attached.is_empty() && maps.is_empty() && xdp.is_none() && tc.is_none() {
+            return Ok(Vec::new());
+        }
+        self.pins.make_again().context("pin again what somebody has unpinned")?;
+        let mut pinned = Vec::new();
+        let context = |path: &Path| format!("pin {}", path.display());
+        for (name, path) in maps {
+            if let Some((_, map)) = self.maps.iter().find(|(of, _)| *of == name) {
+                sys::pin(map, &path).with_context(|| context(&path))?;
+                pinned.push(format!("pin {}", path.display()));
+            }
+        }
+        if let Some(Ready { program, pin }) = xdp {
+            program.pin(&*pin).with_context(|| context(pin))?;
+            pinned.push(format!("pin {}", pin.display()));
+        }
+        if let Some(Ready { program, pin }) = tc {
+            program.pin(&*pin).with_context(|| context(pin))?;
+            pinned.push(format!("pin {}", pin.display()));
+        }
+        for (ifindex, path) in attached {
+            match self.attached.get(&ifindex).and_then(|held| held.link.as_ref()) {
+                Some(link) => sys::pin(link, &path).with_context(|| context(&path))?,
+                None => self.tc()?.pin(&path).with_context(|| context(&path))?,
+            }
+            pinned.push(format!("pin {}", path.display()));
+        }
+        Ok(pinned)
     }
 
     /// Detaches from interfaces that are not among `ifindexes`, whoever has pinned the attachment; unpins programs that are in no use.
@@ -159,6 +230,8 @@ impl Programs {
                 self.pins.detach(pin, ifindex)?;
             }
         }
+        // A link without a pin goes with its descriptor.
+        self.attached.retain(|ifindex, _| ifindexes.contains(ifindex));
         let in_use = self.xdp.iter().map(|ready| &ready.pin).chain(self.tc.iter().map(|ready| &ready.pin));
         pinned_programs::remove_others(&self.pins, &in_use.collect::<Vec<_>>())
     }

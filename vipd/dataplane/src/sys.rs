@@ -11,6 +11,7 @@ use std::{
 };
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
+const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_LINK_DETACH: libc::c_int = 34;
@@ -63,8 +64,8 @@ pub fn detach_pinned_link(path: &Path) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The index of the interface that a pinned link of XDP or tcx is attached to; 0 if it was detached, or the interface is gone.
-pub fn interface_of_pinned_link(path: &Path) -> io::Result<u32> {
+/// The index of the interface that a link of XDP or tcx is attached to; 0 if it was detached, or the interface is gone.
+pub fn interface_of_link(link: impl AsFd) -> io::Result<u32> {
     /// The part of `union bpf_attr` for `BPF_OBJ_GET_INFO_BY_FD`.
     #[repr(C)]
     struct InfoAttr {
@@ -84,10 +85,9 @@ pub fn interface_of_pinned_link(path: &Path) -> io::Result<u32> {
         ifindex: u32,
         rest: u32,
     }
-    let link = pinned(path)?;
     let mut info = LinkInfo::default();
     let attr = InfoAttr {
-        bpf_fd: u32::try_from(link.as_raw_fd()).map_err(io::Error::other)?,
+        bpf_fd: u32::try_from(link.as_fd().as_raw_fd()).map_err(io::Error::other)?,
         info_len: size_of::<LinkInfo>() as u32,
         info: (&raw mut info) as u64,
     };
@@ -147,15 +147,27 @@ pub fn maps_of_pinned_program(path: &Path) -> io::Result<Vec<u32>> {
     Ok(ids.to_vec())
 }
 
+/// The part of `union bpf_attr` for `BPF_OBJ_GET` and `BPF_OBJ_PIN`.
+#[repr(C)]
+struct ObjectAttr {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+}
+
+/// Pins a map, program or link.
+pub fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let bpf_fd = u32::try_from(object.as_fd().as_raw_fd()).map_err(io::Error::other)?;
+    let attr = ObjectAttr { pathname: path.as_ptr() as u64, bpf_fd, file_flags: 0 };
+    // SAFETY: the path outlives the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_PIN, &raw const attr, size_of::<ObjectAttr>()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Opens what is pinned there.
-fn pinned(path: &Path) -> io::Result<OwnedFd> {
-    /// The part of `union bpf_attr` for `BPF_OBJ_GET`.
-    #[repr(C)]
-    struct ObjectAttr {
-        pathname: u64,
-        bpf_fd: u32,
-        file_flags: u32,
-    }
+pub fn pinned(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let attr = ObjectAttr { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
     // SAFETY: the path outlives the call.

@@ -20,7 +20,7 @@ use rtnetlink::{
         AddressFamily,
         address::{AddressAttribute, AddressMessage},
         route::RouteProtocol,
-        rule::{RuleAction, RuleAttribute, RuleMessage},
+        rule::{RuleAttribute, RuleMessage},
     },
 };
 use vipd_common::Family;
@@ -30,8 +30,8 @@ use vipd_system::{
 };
 
 use super::{
-    PROTOCOL_TAG,
-    netlink::{FAMILIES, LOOPBACK, address_family, errno, explain, supported},
+    PROTOCOL_TAG, default_rules,
+    netlink::{FAMILIES, LOOPBACK, errno, explain, supported},
     routes::TABLE_LOCAL,
     saved::Saved,
     visible::is_for_show,
@@ -51,6 +51,11 @@ impl EarlierVersion {
 
     pub fn new(state_dir: &Path) -> Self {
         Self { addresses: Saved::new(state_dir, Self::FILE) }
+    }
+
+    /// Writes the file again if somebody has removed it.
+    pub fn restore_file(&self) -> Result<Option<String>> {
+        self.addresses.restore()
     }
 
     /// Removes them; the host has a rule `lookup local` at every moment. Goes on after an error.
@@ -177,26 +182,13 @@ async fn remove_rules(handle: &Handle, family: Family) -> Result<()> {
     let Some(moved) = moved else { return Ok(()) };
     if !original {
         let mut request = handle.rule().add();
-        *request.message_mut() = lookup_local(family);
+        *request.message_mut() = default_rules::rule(family, 0, TABLE_LOCAL);
         match request.execute().await {
             Err(error) if errno(&error) == Some(libc::EEXIST) => {}
             result => result.map_err(|error| explain("rule 0: lookup local", &error))?,
         }
     }
     delete(handle, moved).await
-}
-
-/// The kernel's own rule.
-fn lookup_local(family: Family) -> RuleMessage {
-    let mut message = RuleMessage::default();
-    message.header.family = address_family(family);
-    message.header.action = RuleAction::ToTable;
-    message.attributes = vec![
-        RuleAttribute::Priority(0),
-        RuleAttribute::Table(TABLE_LOCAL),
-        RuleAttribute::Protocol(RouteProtocol::Kernel),
-    ];
-    message
 }
 
 async fn delete(handle: &Handle, message: RuleMessage) -> Result<()> {

@@ -21,7 +21,7 @@ use rtnetlink::{
 };
 use serde::{Deserialize, Serialize};
 use vipd_common::wire::eth::MacAddr;
-use vipd_system::Problems;
+use vipd_system::{Problems, interface_names::name_of};
 
 use super::{
     links, mc_filter,
@@ -47,6 +47,8 @@ struct MacFilter {
 #[derive(Debug)]
 pub(super) struct Filters {
     saved: Saved<Added>,
+    /// The interfaces whose filter was refused at the last call, and why.
+    refused: Vec<(String, String)>,
 }
 
 enum FdbOutcome {
@@ -59,7 +61,7 @@ impl Filters {
     pub const FILE: &str = "virtual_macs.json";
 
     pub fn new(state_dir: &Path) -> Self {
-        Self { saved: Saved::new(state_dir, Self::FILE) }
+        Self { saved: Saved::new(state_dir, Self::FILE), refused: Vec::new() }
     }
 
     /// The MACs that were added and not removed, each with its interface's name of now.
@@ -81,10 +83,21 @@ impl Filters {
         by_current_names(saved.clone(), |filter| filter.ifindex)
     }
 
+    /// Writes the file again if somebody has removed it.
+    pub fn restore_file(&self) -> Result<Option<String>> {
+        self.saved.restore()
+    }
+
+    /// The interfaces whose filter was refused at the last [`Self::apply`], and why.
+    pub fn refused(&self) -> &[(String, String)] {
+        &self.refused
+    }
+
     /// Adds what is missing of `wanted`, and removes what was added earlier and is not wanted. Goes on after an error.
     /// Returns what was missing.
-    pub async fn apply(&self, handle: &Handle, wanted: &Wanted<'_>) -> Result<Vec<String>> {
+    pub async fn apply(&mut self, handle: &Handle, wanted: &Wanted<'_>) -> Result<Vec<String>> {
         let mut admitted = Vec::new();
+        self.refused.clear();
         let before = self.saved.load()?;
         let mut added = Self::by_current_names(&before)?;
         let mut problems = Problems::default();
@@ -95,7 +108,14 @@ impl Filters {
         for (&interface, (ifindex, macs)) in wanted {
             let filter = added.entry(interface.to_owned()).or_default();
             filter.ifindex = *ifindex;
-            problems.note(admit(handle, interface, *ifindex, macs, filter, &mut admitted).await);
+            let result = admit(handle, interface, *ifindex, macs, filter, &mut admitted).await;
+            // One that is gone is told of otherwise.
+            if let Err(error) = &result
+                && !matches!(name_of(*ifindex), Ok(None))
+            {
+                self.refused.push((interface.to_owned(), format!("{error:#}")));
+            }
+            problems.note(result);
         }
         added.retain(|_, filter| !filter.macs.is_empty() || filter.promiscuous);
         // Remembered after it is made: a crash between the two leaves a NIC that hears a little too much, the other order

@@ -9,13 +9,8 @@ use anyhow::{Context, Result};
 use rtnetlink::Handle;
 
 use super::{
-    earlier::EarlierVersion,
-    fdb::Filters,
-    netlink::{family, full_length},
-    offload::RxVlan,
-    routes,
-    sysctl::Sysctls,
-    virtual_routes, virtual_rules, visible,
+    earlier::EarlierVersion, fdb::Filters, offload::RxVlan, routes, sysctl::Sysctls, virtual_routes,
+    virtual_rules, visible,
 };
 use vipd_common::Family;
 use vipd_system::{
@@ -29,8 +24,8 @@ pub(super) async fn all(
     (earlier, filters, rx_vlan, sysctls): (&EarlierVersion, &Filters, &RxVlan, &Sysctls),
 ) -> Result<Vec<Leftover>> {
     let mut found = Vec::new();
-    for (ifindex, vip) in visible::list(handle).await? {
-        let (name, bits) = (interface(ifindex), full_length(family(vip)));
+    for (ifindex, vip, bits) in visible::list(handle).await? {
+        let name = interface(ifindex);
         let what = format!("address {vip}/{bits} on {name} (vip_visible)");
         let fix = format!("ip address del {vip}/{bits} dev {name}");
         found.push(Leftover::new(LeftoverKind::VisibleAddress, what, fix).answering());

@@ -2,12 +2,13 @@
 //! membership.
 //!
 //! The only crate that knows rtnetlink. It decides nothing about mastership, and touches the addresses of an interface
-//! other than `lo` only for `vip_visible`. Whatever it makes is tagged with [`PROTOCOL_TAG`] or [`VIRTUAL_TAG`], or remembered in a file
+//! other than `lo` only for `vip_visible` and for VIPs in subnets of their own. Whatever it makes is tagged with [`PROTOCOL_TAG`] or [`VIRTUAL_TAG`], or remembered in a file
 //! of the runtime directory where the kernel keeps no tag; leftovers of a crash are recognised by that.
 //!
 //! [`Host::open`] spawns two tasks on the current runtime that carry netlink messages. They end when [`Host`] and
 //! [`LinkEvents`] are dropped; they hold no state of ours, so ending them at any point is safe.
 
+mod default_rules;
 mod earlier;
 mod ethtool;
 mod fdb;
@@ -30,6 +31,7 @@ mod unusable;
 mod virtual_routes;
 mod virtual_rules;
 mod visible;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -41,13 +43,15 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use default_rules::DefaultRules;
 use earlier::EarlierVersion;
 use fdb::Filters;
+use netlink::supported;
 use offload::RxVlan;
 use plan::Instances;
 use rtnetlink::Handle;
 use sysctl::Sysctls;
-use vipd_common::wire::eth::MacAddr;
+use vipd_common::{Family, wire::eth::MacAddr};
 
 pub use ethtool::SharedQueues;
 pub use leftovers::{leftovers, saved_files};
@@ -66,6 +70,7 @@ pub use vipd_system::{
     leftover::{Leftover, LeftoverKind},
 };
 pub use virtual_rules::DEFAULT_PREFERENCE;
+pub use watch::HostWatch;
 
 /// Protocol number of every route, rule and address that vipd makes for VIPs ('v'); `ip route show table all proto 118`
 /// lists the routes.
@@ -92,11 +97,16 @@ pub struct Host {
     earlier: EarlierVersion,
     filters: Filters,
     rx_vlan: RxVlan,
+    default_rules: DefaultRules,
     instances: Instances,
     /// Whose VIPs are addresses of this host.
     local: BTreeSet<u16>,
     /// Those of them that own their VIPs.
     masters: BTreeSet<u16>,
+    /// Why those instances cannot have what their VIPs are served by, as far as it was tried.
+    refused: BTreeMap<u16, String>,
+    /// Those of which [`Self::install`] has found such a thing missing.
+    deprived: BTreeSet<u16>,
 }
 
 impl Host {
@@ -112,9 +122,12 @@ impl Host {
             earlier: EarlierVersion::new(state_dir),
             filters: Filters::new(state_dir),
             rx_vlan: RxVlan::new(state_dir),
+            default_rules: DefaultRules::default(),
             instances: Instances::default(),
             local: BTreeSet::new(),
             masters: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            deprived: BTreeSet::new(),
         };
         Ok((host, events))
     }
@@ -137,32 +150,131 @@ impl Host {
     /// Call it after XDP is attached and its maps are filled (I4), and again whenever an interface of the plan came up
     /// or changed its addresses: the kernel drops routes with their link or source address. A link that is down gets
     /// its routes then. Idempotent; returns what was missing. Only VIPs that were made [local](Self::set) have routes.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses; the rest is done all the same, and [`Self::refused`] has whom it concerns.
     pub async fn install(&mut self, plan: &Plan) -> Result<Repairs> {
         let mut repairs = Repairs::default();
+        let mut problems = Problems::default();
         self.instances = Instances::check(plan)?;
         self.local.retain(|key| self.instances.0.contains_key(key));
         self.masters.retain(|key| self.instances.0.contains_key(key));
+        (self.refused, self.deprived) = Default::default();
         let families = self.instances.families();
-        repairs.note_all("sysctl", self.sysctls.raise(&families)?);
-        repairs.note_all("filter", self.filters.apply(&self.handle, &self.instances.filters()).await?);
+        problems.note(self.keep_files(&mut repairs));
+        for family in families.iter().copied().filter(|family| supported(*family)) {
+            problems.note(self.keep_rules(family, &mut repairs).await);
+        }
+        problems.note(self.sysctls.raise(&families).map(|raised| repairs.note_all("sysctl", raised)));
+        problems.note(self.keep_filters(&mut repairs).await);
+        problems.note(self.keep_routes(&mut repairs).await);
+        // I4: not while local routes of former VIPs stand.
+        problems.note(self.sysctls.restore_others(&families));
+        problems.into_result().map(|()| repairs)
+    }
 
-        let handle = &self.handle;
-        let existing = routes::list(handle).await?;
-        let local = self.instances.local_routes(&self.local);
-        let (added, skipped) = routes::ensure(handle, &local, &existing).await?;
-        repairs.note_all("route", added);
-        if skipped > 0 {
-            tracing::info!(
-                routes = skipped,
+    async fn keep_rules(&mut self, family: Family, repairs: &mut Repairs) -> Result<()> {
+        match self.default_rules.keep(&self.handle, family).await {
+            Ok(restored) => {
+                if !restored.is_empty() {
+                    self.deprived.extend(self.instances.of_family(family));
+                }
+                repairs.note_all("rule", restored);
+                Ok(())
+            }
+            Err(error) => {
+                for key in self.instances.of_family(family) {
+                    self.refused.insert(key, format!("{error:#}"));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn keep_filters(&mut self, repairs: &mut Repairs) -> Result<()> {
+        let applied = self.filters.apply(&self.handle, &self.instances.filters()).await;
+        for (interface, error) in self.filters.refused() {
+            for key in self.instances.of_filter(interface) {
+                self.refused.insert(key, error.clone());
+            }
+        }
+        applied.map(|admitted| repairs.note_all("filter", admitted))
+    }
+
+    async fn keep_routes(&mut self, repairs: &mut Repairs) -> Result<()> {
+        let mut problems = Problems::default();
+        let existing = routes::list(&self.handle).await?;
+        let wanted = self.instances.routes(&self.local);
+        let mut made = routes::ensure(&self.handle, &wanted, &existing).await;
+        self.note_whose(&made);
+        repairs.note_all("route", made.added.iter().map(routes::Key::name));
+        if made.skipped > 0 {
+            tracing::debug!(
+                routes = made.skipped,
                 "some links are down: their VIP routes are added when the links are up"
             );
         }
+        problems.note(made.error().map_or(Ok(()), Err));
         // After the new ones: an owner whose earlier vipd had made them otherwise has one at every moment.
-        self.earlier.remove(handle).await?;
-        routes::remove(handle, existing.into_iter().filter(|(key, _)| !local.contains_key(key))).await?;
-        // I4: not while local routes of former VIPs stand.
-        self.sysctls.restore_others(&families)?;
-        Ok(repairs)
+        problems.note(self.earlier.remove(&self.handle).await);
+        let others = existing.into_iter().filter(|(key, _)| !wanted.contains_key(key));
+        problems.note(routes::remove(&self.handle, others).await);
+        problems.into_result()
+    }
+
+    /// Takes note of whose routes were missing, and whose were refused.
+    fn note_whose(&mut self, made: &routes::MadeRoutes) {
+        if made.added.is_empty() && made.refused.is_empty() {
+            return;
+        }
+        for (instance, keys) in self.instances.keys_of_routes(&self.local) {
+            if made.added.iter().any(|key| keys.contains(key)) {
+                self.deprived.insert(instance);
+            }
+            if let Some((_, error)) = made.refused.iter().find(|(key, _)| keys.contains(key)) {
+                self.refused.entry(instance).or_insert_with(|| format!("{error:#}"));
+            }
+        }
+    }
+
+    /// Takes note of what the files say that a predecessor has left, which has ended: somebody may remove them.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read for want of descriptors or memory.
+    pub fn recall(&self) -> Result<()> {
+        self.keep_files(&mut Repairs::default())
+    }
+
+    /// Writes again what somebody has removed of the files that say how the host was.
+    fn keep_files(&self, repairs: &mut Repairs) -> Result<()> {
+        let mut problems = Problems::default();
+        let files = [
+            self.sysctls.restore_file(),
+            self.filters.restore_file(),
+            self.rx_vlan.restore_file(),
+            self.earlier.restore_file(),
+        ];
+        for file in files {
+            problems.note(file.map(|restored| repairs.note_all("file", restored)));
+        }
+        problems.into_result()
+    }
+
+    /// Why instances cannot have what their VIPs are served by: routes, the filter of a NIC, the rule that looks them up.
+    pub fn refused(&self) -> &BTreeMap<u16, String> {
+        &self.refused
+    }
+
+    /// The instances of which the last [`Self::install`] has found such a thing missing.
+    pub fn deprived(&self) -> &BTreeSet<u16> {
+        &self.deprived
+    }
+
+    /// Whether [`Self::install`] has left something for a while later.
+    pub fn waits(&self) -> bool {
+        self.default_rules.waits()
     }
 
     /// Removes the local routes and addresses of an earlier run for VIPs that `plan` does not have.
@@ -172,9 +284,10 @@ impl Host {
     pub async fn remove_stale(&mut self, plan: &Plan) -> Result<()> {
         let planned = Instances::check(plan)?;
         visible::remove_stale(&self.handle, &planned.visible(None)).await?;
-        let vips = planned.vips();
+        let (vips, possible) = (planned.vips(), planned.possible_routes());
         let existing = routes::list(&self.handle).await?;
-        routes::remove(&self.handle, existing.into_iter().filter(|(key, _)| !vips.contains(&key.vip))).await
+        let is_former = |key: &routes::Key| !vips.contains(&key.address) && !possible.contains(key);
+        routes::remove(&self.handle, existing.into_iter().filter(|(key, _)| is_former(key))).await
     }
 
     /// Makes an instance's VIPs addresses of this host, or of no concern to it.
@@ -189,12 +302,43 @@ impl Host {
         let Some(instance) = self.instances.0.get(&key) else {
             return Ok(());
         };
-        let routes = instance.local_routes();
-        match ownership {
-            Ownership::None => routes::remove(&self.handle, routes).await,
+        let (local, own) = (instance.local_routes(), instance.connected_routes());
+        // Of several instances with VIPs in one subnet the first that is left has the route.
+        let mut connected = self.instances.connected_routes(&self.local);
+        connected.retain(|key, _| own.contains_key(key));
+        let result = match ownership {
+            Ownership::None => {
+                let mut made = routes::put(&self.handle, &connected).await;
+                let gone = own.into_iter().filter(|(key, _)| !connected.contains_key(key));
+                let mut problems = Problems::default();
+                problems.note(made.error().map_or(Ok(()), Err));
+                problems.note(routes::remove(&self.handle, gone).await);
+                problems.note(routes::remove(&self.handle, local).await);
+                problems.into_result()
+            }
             // A link that is down gets its routes by `install`.
-            Ownership::Prepared | Ownership::Master => routes::put(&self.handle, &routes).await.map(drop),
+            Ownership::Prepared | Ownership::Master => {
+                let mut made = routes::put(&self.handle, local.iter().chain(&connected)).await;
+                made.error().map_or(Ok(()), Err)
+            }
+        };
+        match &result {
+            Err(error) if ownership != Ownership::None => {
+                self.refused.insert(key, format!("{error:#}"));
+            }
+            _ => _ = self.refused.remove(&key),
         }
+        result
+    }
+
+    /// Tries whether the VIPs of an instance that does not own them could be addresses of this host, and leaves them as they were:
+    /// [`Self::refused`] has the answer.
+    pub async fn probe(&mut self, key: u16) -> Result<()> {
+        let tried = self.set(key, Ownership::Prepared).await;
+        let refused = self.refused.get(&key).cloned();
+        self.set(key, Ownership::None).await?;
+        self.refused.extend(refused.map(|refused| (key, refused)));
+        tried
     }
 
     /// Turns the stripping of VLAN tags on reception on or off; [`remove_all`](Self::remove_all) restores it.
@@ -224,6 +368,7 @@ impl Host {
         self.instances = Instances::default();
         self.local.clear();
         self.masters.clear();
+        (self.refused, self.deprived) = Default::default();
         let mut problems = Problems::default();
         problems.note(self.sync_virtual().await.map(drop));
         let removed = match routes::list(&self.handle).await {

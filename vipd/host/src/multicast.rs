@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeSet,
-    io,
-    net::IpAddr,
+    fs, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    path::Path,
     ptr,
 };
 
@@ -61,6 +62,54 @@ impl Memberships {
         sockets.push(socket);
         Ok(())
     }
+}
+
+/// Those of the groups that the kernel does not have on their link, although it does multicast there: with an interface that was away
+/// its groups are lost.
+pub fn missing(wanted: &BTreeSet<(u32, IpAddr)>) -> io::Result<Vec<(u32, IpAddr)>> {
+    let mut joined = BTreeSet::new();
+    for (file, parse) in [("igmp", igmp as Parse), ("igmp6", igmp6 as Parse)] {
+        match fs::read_to_string(Path::new("/proc/thread-self/net").join(file)) {
+            Ok(text) => joined.extend(parse(&text)),
+            // The kernel has no such family.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let links: BTreeSet<(u32, bool)> =
+        joined.iter().map(|(ifindex, group)| (*ifindex, group.is_ipv4())).collect();
+    let is_missing = |wanted: &&(u32, IpAddr)| {
+        !joined.contains(*wanted) && links.contains(&(wanted.0, wanted.1.is_ipv4()))
+    };
+    Ok(wanted.iter().filter(is_missing).copied().collect())
+}
+
+/// The groups of each link, by a file of `/proc/net`.
+type Parse = fn(&str) -> Vec<(u32, IpAddr)>;
+
+/// A line with a link's index, then one for each group, in octets of the machine's order.
+fn igmp(text: &str) -> Vec<(u32, IpAddr)> {
+    let (mut ifindex, mut groups) = (0, Vec::new());
+    for line in text.lines().skip(1) {
+        let first = line.split_whitespace().next().unwrap_or_default();
+        if !line.starts_with(char::is_whitespace) {
+            ifindex = first.parse().unwrap_or_default();
+        } else if let Ok(group) = u32::from_str_radix(first, 16) {
+            groups.push((ifindex, Ipv4Addr::from(group.to_ne_bytes()).into()));
+        }
+    }
+    groups
+}
+
+/// A line for each group: the link's index and name, the group.
+fn igmp6(text: &str) -> Vec<(u32, IpAddr)> {
+    let group = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let ifindex = fields.next()?.parse().ok()?;
+        let group = u128::from_str_radix(fields.nth(1)?, 16).ok()?;
+        Some((ifindex, Ipv6Addr::from(group).into()))
+    };
+    text.lines().filter_map(group).collect()
 }
 
 #[cfg(test)]

@@ -58,6 +58,11 @@ impl RxVlan {
         Self { saved: Saved::new(state_dir, Self::FILE) }
     }
 
+    /// Writes the file again if somebody has removed it.
+    pub fn restore_file(&self) -> Result<Option<String>> {
+        self.saved.restore()
+    }
+
     /// The interfaces whose setting is another than before vipd, and what it was.
     pub fn changed(&self) -> Result<Vec<(String, bool)>> {
         let differs = |(name, original): &(String, Original)| get(name).is_ok_and(|now| now != original.on);

@@ -11,7 +11,7 @@ use vipd_config::{VirtualRoute, VirtualRule};
 
 use super::{
     fdb,
-    netlink::{FAMILIES, family},
+    netlink::{FAMILIES, family, full_length},
     routes::{Key, RouteTarget, Routes},
     visible::Visible,
 };
@@ -57,6 +57,10 @@ pub struct PlannedLink {
     pub source_v4: Option<Ipv4Addr>,
     pub source_v6: Option<Ipv6Addr>,
     pub vips: Vec<IpAddr>,
+    /// Subnets in which the interface has no address: a VIP in each, and the length of its prefix.
+    pub connected: Vec<(IpAddr, u8)>,
+    /// Whether the kernel may name a VIP of `connected` in its own ARP requests, with the MAC of the interface.
+    pub announces_own_mac: bool,
 }
 
 impl PlannedLink {
@@ -82,6 +86,37 @@ impl PlannedInstance {
             })
         });
         routes.collect()
+    }
+
+    /// The ways to its VIPs' subnets.
+    pub(super) fn connected_routes(&self) -> Routes {
+        let mut routes = Routes::new();
+        for link in &self.links {
+            for &(vip, len) in &link.connected {
+                let target =
+                    RouteTarget::Connected { oif: link.ifindex, src: Some(vip).filter(IpAddr::is_ipv4) };
+                routes.entry(Key::connected(vip, len)).or_insert(target);
+            }
+        }
+        routes
+    }
+
+    /// Its VIPs that are addresses of their interfaces while it is master.
+    fn visible(&self) -> Visible {
+        let needed = |link: &PlannedLink| {
+            let of = |(vip, len): &(IpAddr, u8)| (link.ifindex, *vip, *len);
+            let v4 = link.connected.iter().filter(|(vip, _)| link.announces_own_mac && vip.is_ipv4());
+            v4.map(of).collect::<Visible>()
+        };
+        let mut visible: Visible = self.links.iter().flat_map(needed).collect();
+        for link in self.links.iter().filter(|_| self.visible) {
+            for vip in &link.vips {
+                if !visible.iter().any(|(ifindex, shown, _)| (ifindex, shown) == (&link.ifindex, vip)) {
+                    visible.insert((link.ifindex, *vip, full_length(family(*vip))));
+                }
+            }
+        }
+        visible
     }
 }
 
@@ -114,10 +149,54 @@ impl Instances {
         FAMILIES.into_iter().filter(has).collect()
     }
 
-    /// The local routes of those instances.
-    pub fn local_routes(&self, of: &BTreeSet<u16>) -> Routes {
+    /// The local routes of those instances, and their connected ones.
+    pub fn routes(&self, of: &BTreeSet<u16>) -> Routes {
         let owned = self.0.iter().filter(|(key, _)| of.contains(key));
-        owned.flat_map(|(_, instance)| instance.local_routes()).collect()
+        let mut routes = self.connected_routes(of);
+        routes.extend(owned.flat_map(|(_, instance)| instance.local_routes()));
+        routes
+    }
+
+    /// The connected routes of those instances: several may have VIPs in one subnet, and the first has the route.
+    pub fn connected_routes(&self, of: &BTreeSet<u16>) -> Routes {
+        let mut routes = Routes::new();
+        for instance in self.0.iter().filter(|(key, _)| of.contains(key)).map(|(_, instance)| instance) {
+            for (key, target) in instance.connected_routes() {
+                routes.entry(key).or_insert(target);
+            }
+        }
+        routes
+    }
+
+    /// The keys of all routes that an instance may have.
+    pub fn possible_routes(&self) -> BTreeSet<Key> {
+        let of = |instance: &PlannedInstance| {
+            instance.local_routes().into_keys().chain(instance.connected_routes().into_keys())
+        };
+        self.0.values().flat_map(of).collect()
+    }
+
+    /// The keys of the routes of each of those instances.
+    pub fn keys_of_routes(&self, of: &BTreeSet<u16>) -> Vec<(u16, BTreeSet<Key>)> {
+        let keys = |instance: &PlannedInstance| {
+            instance.local_routes().into_keys().chain(instance.connected_routes().into_keys()).collect()
+        };
+        let those = self.0.iter().filter(|(key, _)| of.contains(key));
+        those.map(|(key, instance)| (*key, keys(instance))).collect()
+    }
+
+    /// The instances with VIPs of a family.
+    pub fn of_family(&self, family: Family) -> impl Iterator<Item = u16> {
+        let has = move |instance: &PlannedInstance| instance.links.iter().any(|link| link.has(family));
+        self.0.iter().filter(move |(_, instance)| has(instance)).map(|(key, _)| *key)
+    }
+
+    /// The instances that need the filter of an interface.
+    pub fn of_filter<'a>(&'a self, interface: &'a str) -> impl Iterator<Item = u16> + 'a {
+        let has = move |instance: &PlannedInstance| {
+            instance.filters.iter().any(|filter| filter.interface == interface)
+        };
+        self.0.iter().filter(move |(_, instance)| has(instance)).map(|(key, _)| *key)
     }
 
     /// Every VIP, whoever owns it.
@@ -134,13 +213,10 @@ impl Instances {
         wanted
     }
 
-    /// The VIPs that are shown as addresses while their instance is master; of `masters`, or of all.
+    /// The VIPs that are addresses of their interfaces while their instance is master; of `masters`, or of all.
     pub fn visible(&self, masters: Option<&BTreeSet<u16>>) -> Visible {
-        let shown = self.0.iter().filter(|(key, instance)| {
-            instance.visible && masters.is_none_or(|masters| masters.contains(key))
-        });
-        let links = shown.flat_map(|(_, instance)| &instance.links);
-        links.flat_map(|link| link.vips.iter().map(|vip| (link.ifindex, *vip))).collect()
+        let shown = self.0.iter().filter(|(key, _)| masters.is_none_or(|masters| masters.contains(key)));
+        shown.flat_map(|(_, instance)| instance.visible()).collect()
     }
 
     /// The masters' virtual routes and rules.

@@ -16,7 +16,7 @@ pub struct Repair {
 }
 
 impl Repair {
-    /// `route`, `rule`, `address`, `sysctl`, `filter`, `offload` or `program`.
+    /// One of [`Repairs::KINDS`].
     pub fn kind(&self) -> &'static str {
         self.kind
     }
@@ -29,12 +29,17 @@ impl fmt::Display for Repair {
 }
 
 impl Repairs {
+    /// Every kind.
+    pub const KINDS: [&str; 10] =
+        ["address", "file", "filter", "membership", "offload", "pin", "program", "route", "rule", "sysctl"];
+
     /// Takes note of something that was missing and is there now.
     pub fn note(&mut self, kind: &'static str, name: String) {
         self.0.push(Repair { kind, name });
     }
 
-    pub(super) fn note_all(&mut self, kind: &'static str, names: impl IntoIterator<Item = String>) {
+    /// As [`Self::note`], for several.
+    pub fn note_all(&mut self, kind: &'static str, names: impl IntoIterator<Item = String>) {
         self.0.extend(names.into_iter().map(|name| Repair { kind, name }));
     }
 

@@ -1,13 +1,19 @@
-//! The local routes of VIPs. They stand on the node that owns a VIP, and on one that is about to.
+//! The local routes of VIPs, and the connected routes of their prefixes. They stand on the node that owns a VIP, and on one that is about
+//! to.
 //!
 //! ```text
 //! local 10.0.0.100 dev eth0 table local proto 118 scope host src 10.0.0.1 metric 118
 //! local 2001:db8::100 dev eth0 table local proto 118 src 2001:db8::1 metric 118
 //! local fe80::100 dev eth0 table local proto 118 metric 2      the kernel takes its packets from that link only
+//! 192.0.2.0/24 dev eth1 proto 118 scope link src 192.0.2.10 metric 118
 //! ```
 //!
 //! With a metric of their own they stand beside the route that the kernel makes for an address of an interface, whoever comes and goes
 //! first. The source is an address of the interface: a socket that the host connects to its own VIP outlives the mastership.
+//!
+//! A connected route is that of a prefix (`192.0.2.10/24`) in which the interface has no address: without it the host cannot answer its
+//! clients there, nor reach a gateway. Its source is the VIP, as with an address on the interface. The kernel takes for the source of
+//! an IPv6 route only an address of an interface, which the VIP is not.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -18,6 +24,7 @@ use rtnetlink::{
     packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
 };
 use vipd_common::Family;
+use vipd_config::Prefix;
 
 use super::{
     PROTOCOL_TAG,
@@ -26,6 +33,8 @@ use super::{
 
 /// The kernel's table of local addresses.
 pub(super) const TABLE_LOCAL: u32 = 255;
+/// The kernel's table of everything else.
+pub(super) const TABLE_MAIN: u32 = 254;
 
 /// What the metric of a VIP's route is, but for link-local ones.
 const METRIC: u32 = PROTOCOL_TAG as u32;
@@ -33,7 +42,9 @@ const METRIC: u32 = PROTOCOL_TAG as u32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     table: u32,
-    pub vip: IpAddr,
+    /// The VIP, or the first address of its prefix.
+    pub address: IpAddr,
+    len: u8,
     /// The index of the link of a link-local VIP, which several links may have: the kernel tells routes apart by destination and metric.
     metric: u32,
 }
@@ -44,6 +55,8 @@ pub(super) type Routes = BTreeMap<Key, RouteTarget>;
 pub(super) enum RouteTarget {
     /// `local VIP dev OIF scope host src SRC`.
     Local { oif: u32, src: Option<IpAddr> },
+    /// `PREFIX dev OIF scope link src SRC`.
+    Connected { oif: u32, src: Option<IpAddr> },
     /// Tagged as ours but of another shape: by a hand or another version. Replaced or removed.
     Foreign { oif: u32, kind: RouteType, scope: RouteScope },
 }
@@ -55,26 +68,31 @@ impl Key {
 
     /// The command that removes the route.
     pub fn removal(&self) -> String {
-        let Self { table, vip, metric } = self;
-        let (family, bits) = (family(*vip), full_length(family(*vip)));
-        let number = if family == Family::V4 { 4 } else { 6 };
+        let Self { table, address, len, metric } = self;
+        let number = if family(*address) == Family::V4 { 4 } else { 6 };
         let kind = if self.is_local() { "local " } else { "" };
         let metric = if *metric == 0 { String::new() } else { format!(" metric {metric}") };
-        format!("ip -{number} route del {kind}{vip}/{bits} table {table}{metric} protocol {PROTOCOL_TAG}")
+        format!("ip -{number} route del {kind}{address}/{len} table {table}{metric} protocol {PROTOCOL_TAG}")
     }
 
     /// The local route of a VIP on a link.
     pub fn local(vip: IpAddr, ifindex: u32) -> Self {
         let is_link_local = matches!(vip, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        Self { table: TABLE_LOCAL, vip, metric: if is_link_local { ifindex } else { METRIC } }
+        let metric = if is_link_local { ifindex } else { METRIC };
+        Self { table: TABLE_LOCAL, address: vip, len: full_length(family(vip)), metric }
+    }
+
+    /// The connected route of a VIP's prefix.
+    pub fn connected(vip: IpAddr, len: u8) -> Self {
+        Self { table: TABLE_MAIN, address: Prefix::new(vip, len).address, len, metric: METRIC }
     }
 
     pub fn name(&self) -> String {
-        let Self { table, vip, metric } = self;
-        let bits = full_length(family(*vip));
+        let Self { table, address, len, metric } = self;
         match *table {
-            TABLE_LOCAL => format!("route local {vip}/{bits} metric {metric} in table local"),
-            table => format!("route {vip}/{bits} in table {table}"),
+            TABLE_LOCAL => format!("route local {address}/{len} metric {metric} in table local"),
+            TABLE_MAIN => format!("route {address}/{len} metric {metric}"),
+            table => format!("route {address}/{len} in table {table}"),
         }
     }
 }
@@ -91,7 +109,7 @@ pub(super) async fn list(handle: &Handle) -> Result<Routes> {
         while let Some(message) = dump.next().await {
             let message = message.map_err(|error| explain("list of routes", &error))?;
             if message.header.protocol == TAG
-                && message.header.destination_prefix_length == full_length(family)
+                && message.header.address_family == address_family(family)
                 && let Some((key, target)) = parse(&message)
             {
                 routes.insert(key, target);
@@ -101,32 +119,54 @@ pub(super) async fn list(handle: &Handle) -> Result<Routes> {
     Ok(routes)
 }
 
+/// What has come of routes that are to exist.
+#[derive(Debug, Default)]
+pub(super) struct MadeRoutes {
+    /// Those that were missing, by their names.
+    pub added: Vec<Key>,
+    /// How many are not there, since their link is down or gone.
+    pub skipped: usize,
+    pub refused: Vec<(Key, anyhow::Error)>,
+}
+
+impl MadeRoutes {
+    /// The first refusal, if there is one.
+    pub fn error(&mut self) -> Option<anyhow::Error> {
+        (!self.refused.is_empty()).then(|| self.refused.swap_remove(0).1)
+    }
+}
+
 /// Makes every route of `wanted` exist; `existing` ones that match are not touched.
 ///
-/// On a link that is down the kernel takes no routes: those are skipped and counted. Returns what was missing, and how many.
-pub(super) async fn ensure(
-    handle: &Handle,
-    wanted: &Routes,
-    existing: &Routes,
-) -> Result<(Vec<String>, usize)> {
+/// On a link that is down the kernel takes no routes: those are skipped.
+pub(super) async fn ensure(handle: &Handle, wanted: &Routes, existing: &Routes) -> MadeRoutes {
     put(handle, wanted.iter().filter(|(key, target)| existing.get(key) != Some(target))).await
 }
 
-/// Makes every route of `wanted` exist, without a look at what there is; returns their names, and how many are not, since their link is
-/// down or gone.
+/// Makes every route of `wanted` exist, without a look at what there is. Goes on after a refusal.
+///
+/// Those of VIPs come first: the source of a connected route has to be a local address.
 pub(super) async fn put(
     handle: &Handle,
     wanted: impl IntoIterator<Item = (&Key, &RouteTarget)>,
-) -> Result<(Vec<String>, usize)> {
-    stream::iter(wanted)
-        .map(|(&key, &target)| async move { Ok(add(handle, key, target).await?.then(|| key.name())) })
-        .buffer_unordered(IN_FLIGHT)
-        .try_fold((Vec::new(), 0), async |(mut added, skipped), name: Option<String>| {
-            let skipped = skipped + usize::from(name.is_none());
-            added.extend(name);
-            Ok((added, skipped))
-        })
-        .await
+) -> MadeRoutes {
+    let (local, connected): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(key, _)| key.is_local());
+    let mut made = MadeRoutes::default();
+    for routes in [local, connected] {
+        made = stream::iter(routes)
+            .map(|(&key, &target)| async move { (key, add(handle, key, target).await) })
+            .buffer_unordered(IN_FLIGHT)
+            .fold(made, async |mut made, (key, added)| {
+                match added {
+                    Ok(true) => made.added.push(key),
+                    Ok(false) => made.skipped += 1,
+                    Err(error) => made.refused.push((key, error)),
+                }
+                made
+            })
+            .await;
+    }
+    made
 }
 
 pub(super) async fn remove(
@@ -157,53 +197,62 @@ async fn add(handle: &Handle, key: Key, target: RouteTarget) -> Result<bool> {
 }
 
 fn message(key: Key, target: RouteTarget) -> RouteMessage {
-    let family = family(key.vip);
+    let family = family(key.address);
     let mut message = RouteMessage::default();
     message.header.address_family = address_family(family);
-    message.header.destination_prefix_length = full_length(family);
+    message.header.destination_prefix_length = key.len;
     message.header.protocol = TAG;
     let attributes = &mut message.attributes;
-    attributes.extend([RouteAttribute::Table(key.table), RouteAttribute::Destination(key.vip.into())]);
+    attributes.extend([RouteAttribute::Table(key.table), RouteAttribute::Destination(key.address.into())]);
     if key.metric != 0 {
         attributes.push(RouteAttribute::Priority(key.metric));
     }
-    (message.header.kind, message.header.scope) = match target {
-        RouteTarget::Local { oif, src } => {
-            attributes.push(RouteAttribute::Oif(oif));
-            attributes.extend(src.map(|src| RouteAttribute::PrefSource(src.into())));
-            (RouteType::Local, RouteScope::Host)
+    let (oif, src);
+    (message.header.kind, message.header.scope, oif, src) = match target {
+        RouteTarget::Local { oif, src } => (RouteType::Local, RouteScope::Host, oif, src),
+        RouteTarget::Connected { oif, src } if family == Family::V4 => {
+            (RouteType::Unicast, RouteScope::Link, oif, src)
         }
-        RouteTarget::Foreign { oif, kind, scope } => {
-            if oif != 0 {
-                attributes.push(RouteAttribute::Oif(oif));
-            }
-            (kind, scope)
-        }
+        // IPv6 routes have no scope.
+        RouteTarget::Connected { oif, src } => (RouteType::Unicast, RouteScope::Universe, oif, src),
+        RouteTarget::Foreign { oif, kind, scope } => (kind, scope, oif, None),
     };
+    if oif != 0 {
+        attributes.push(RouteAttribute::Oif(oif));
+    }
+    attributes.extend(src.map(|src| RouteAttribute::PrefSource(src.into())));
     message
 }
 
 fn parse(message: &RouteMessage) -> Option<(Key, RouteTarget)> {
     let header = &message.header;
-    let (mut table, mut vip, mut oif, mut src, mut metric) = (u32::from(header.table), None, 0, None, 0);
+    let (mut table, mut address, mut oif, mut src, mut metric) = (u32::from(header.table), None, 0, None, 0);
+    let mut is_plain = true;
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Table(id) => table = *id,
-            RouteAttribute::Destination(address) => vip = ip(address),
-            RouteAttribute::PrefSource(address) => src = ip(address),
+            RouteAttribute::Destination(to) => address = ip(to),
+            RouteAttribute::PrefSource(from) => src = ip(from),
             RouteAttribute::Oif(index) => oif = *index,
             RouteAttribute::Priority(priority) => metric = *priority,
+            RouteAttribute::Gateway(_) | RouteAttribute::Via(_) | RouteAttribute::MultiPath(_) => {
+                is_plain = false;
+            }
             _ => {}
         }
     }
-    let vip = vip?;
-    let v6 = family(vip) == Family::V6;
+    let address = address?;
+    let len = header.destination_prefix_length;
+    let v6 = family(address) == Family::V6;
     // IPv6 routes have no scope.
     let target = match (header.kind, header.scope) {
         (RouteType::Local, scope) if v6 || scope == RouteScope::Host => RouteTarget::Local { oif, src },
+        (RouteType::Unicast, scope) if is_plain && (v6 || scope == RouteScope::Link) => {
+            RouteTarget::Connected { oif, src }
+        }
         (kind, scope) => RouteTarget::Foreign { oif, kind, scope },
     };
-    Some((Key { table, vip, metric }, target))
+    Some((Key { table, address, len, metric }, target))
 }
 
 /// The IP address of a route's attribute.

@@ -4,8 +4,8 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    marker::PhantomData,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::{Context, Result};
@@ -49,15 +49,40 @@ pub(super) fn by_current_names<T>(
 }
 
 /// One file with one value; no file means the default one.
+///
+/// Somebody may remove the file while vipd runs: what this process has read or written last counts then.
 #[derive(Debug)]
 pub(super) struct Saved<T> {
     file: PathBuf,
-    value: PhantomData<T>,
+    known: Mutex<Option<T>>,
 }
 
-impl<T: Serialize + DeserializeOwned + Default + PartialEq> Saved<T> {
+impl<T: Serialize + DeserializeOwned + Default + PartialEq + Clone> Saved<T> {
     pub fn new(state_dir: &Path, name: &str) -> Self {
-        Self { file: state_dir.join(name), value: PhantomData }
+        Self { file: state_dir.join(name), known: Mutex::new(None) }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<T>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the file again if somebody has removed or damaged it; its name then. The first time it reads what a predecessor has saved.
+    pub fn restore(&self) -> Result<Option<String>> {
+        let known = self.known().clone();
+        if known.is_none() {
+            self.load()?;
+        }
+        let Some(value) = known.filter(|value| *value != T::default()) else { return Ok(None) };
+        let is_there = match fs::read_to_string(&self.file) {
+            Ok(text) => serde_json::from_str::<T>(&text).is_ok(),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        };
+        // The directory is put back first, by others.
+        if is_there || self.file.parent().is_some_and(|dir| !dir.exists()) {
+            return Ok(None);
+        }
+        self.save(&value)?;
+        Ok(Some(format!("file {}", self.file.display())))
     }
 
     /// What was saved. A file that cannot be read is reported, and is as none: that must not keep a VIP from working.
@@ -69,24 +94,31 @@ impl<T: Serialize + DeserializeOwned + Default + PartialEq> Saved<T> {
     pub fn load(&self) -> Result<T> {
         let text = match fs::read_to_string(&self.file) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(T::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(self.known().clone().unwrap_or_default());
+            }
             Err(error) if is_shortage(&error) => {
                 return Err(error).with_context(|| format!("read {}", self.file.display()));
             }
             Err(error) => {
                 tracing::warn!(file = %self.file.display(), %error, "cannot read the saved host settings");
-                return Ok(T::default());
+                return Ok(self.known().clone().unwrap_or_default());
             }
         };
-        Ok(serde_json::from_str(&text).unwrap_or_else(|error| {
-            tracing::warn!(file = %self.file.display(), %error, "the saved host settings are damaged: they are not restored");
-            T::default()
-        }))
+        let mut known = self.known();
+        match serde_json::from_str::<T>(&text) {
+            Ok(value) => *known = Some(value),
+            Err(error) => {
+                tracing::warn!(file = %self.file.display(), %error, "the saved host settings are damaged: what this vipd knows of them is restored");
+            }
+        }
+        Ok(known.clone().unwrap_or_default())
     }
 
     /// Replaces the file at once; the default value removes it.
     pub fn save(&self, value: &T) -> Result<()> {
         let context = || format!("save {}", self.file.display());
+        *self.known() = Some(value.clone());
         if *value == T::default() {
             return match fs::remove_file(&self.file) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).with_context(context),

@@ -54,11 +54,17 @@ impl Sysctls {
         Self { saved: Saved::new(state_dir, Self::FILE), root: PathBuf::from("/proc/sys/net") }
     }
 
+    /// Writes the file again if somebody has removed it.
+    pub fn restore_file(&self) -> Result<Option<String>> {
+        self.saved.restore()
+    }
+
     /// Raises the settings that VIPs of `families` need, of every interface, also of those that are still to come. Returns those that
     /// were not raised.
     pub fn raise(&self, families: &[Family]) -> Result<Vec<String>> {
         let mut raised = Vec::new();
-        let mut originals = self.originals()?;
+        let before = self.originals()?;
+        let mut originals = before.clone();
         let mut changes = Vec::new();
         for setting in SETTINGS.iter().filter(|setting| families.contains(&setting.family)) {
             let value = self.read(setting.dir, setting.name)?;
@@ -70,7 +76,9 @@ impl Sysctls {
             }
         }
         // First remembered, then changed: a crash between the two loses nothing.
-        self.saved.save(&originals)?;
+        if originals != before {
+            self.saved.save(&originals)?;
+        }
         for setting in changes {
             self.write(setting.dir, setting.name, setting.minimum)?;
             raised.push(title(setting.dir, setting.name));
@@ -106,7 +114,8 @@ impl Sysctls {
     }
 
     fn restore_those(&self, which: impl Fn(&str, &str) -> bool) -> Result<()> {
-        let mut originals = self.originals()?;
+        let before = self.originals()?;
+        let mut originals = before.clone();
         for (dir, values) in &mut originals {
             for (name, original) in std::mem::take(values) {
                 if which(dir, &name) {
@@ -117,7 +126,7 @@ impl Sysctls {
             }
         }
         originals.retain(|_, values| !values.is_empty());
-        self.saved.save(&originals)
+        if originals == before { Ok(()) } else { self.saved.save(&originals) }
     }
 
     fn restore(&self, dir: &str, name: &str, original: u32) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod ipv4;
 mod ipv6;
+mod kept;
 mod links;
 mod multicast;
 mod nic;
@@ -70,6 +71,8 @@ async fn plan(host: &Host, vips: &[&str], visible: bool) -> Plan {
         source_v4: link.primary_v4(),
         source_v6: None,
         vips: vips.iter().map(|vip| addr(vip)).collect(),
+        connected: Vec::new(),
+        announces_own_mac: true,
     };
     let instance = PlannedInstance {
         key: 3,

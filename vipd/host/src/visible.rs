@@ -1,17 +1,25 @@
-//! `vip_visible`: a master's VIPs as addresses of their interface, for those who look there.
+//! A master's VIPs as addresses of their interface: with `vip_visible` for those who look there, and where the interface has no other
+//! address in a VIP's subnet.
 //!
 //! ```text
 //! inet 10.0.0.3/32 dev eth0 scope global deprecated noprefixroute proto 119
+//! inet 192.0.2.10/24 dev eth1 scope global deprecated noprefixroute proto 119
 //! ```
 //!
-//! For show: nothing depends on them, and XDP is the one who answers. They follow mastership with the virtual routes, bear
-//! the same tag, and go before XDP does, since the kernel would answer for them (I4).
+//! XDP is the one who answers. They follow mastership with the virtual routes, bear the same tag, and go before XDP does, since the
+//! kernel would answer for them (I4). The second kind is what the kernel sends its own ARP requests from: routers ignore one from outside
+//! of their subnet. IPv6 solicits from its link-local address and needs none.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Repairs, VIRTUAL_TAG,
-    netlink::{FAMILIES, address_family, errno, explain, family, full_length, supported},
+    netlink::{FAMILIES, address_family, errno, explain, family, supported},
 };
 use anyhow::Result;
 use futures_util::StreamExt;
@@ -21,10 +29,10 @@ use rtnetlink::{
         AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
     },
 };
-use vipd_system::Problems;
+use vipd_system::{Problems, interface_names::name_of};
 
-/// Addresses, each with the index of its interface.
-pub(super) type Visible = BTreeSet<(u32, IpAddr)>;
+/// Addresses, each with the index of its interface and the length of its prefix.
+pub(super) type Visible = BTreeSet<(u32, IpAddr, u8)>;
 
 /// Makes the tagged addresses be `wanted`. Goes on after an error.
 pub(super) async fn sync(handle: &Handle, wanted: &Visible, repairs: &mut Repairs) -> Result<()> {
@@ -71,15 +79,17 @@ pub(super) async fn list(handle: &Handle) -> Result<Visible> {
                 AddressAttribute::Address(address) => Some(*address),
                 _ => None,
             });
-            visible.extend(local.filter(|_| is_for_show(&message)).map(|vip| (message.header.index, vip)));
+            let len = message.header.prefix_len;
+            visible
+                .extend(local.filter(|_| is_for_show(&message)).map(|vip| (message.header.index, vip, len)));
         }
     }
     Ok(visible)
 }
 
-async fn add(handle: &Handle, (ifindex, vip): (u32, IpAddr)) -> Result<()> {
-    let mut request = handle.address().add(ifindex, vip, full_length(family(vip)));
-    *request.message_mut() = message(ifindex, vip);
+async fn add(handle: &Handle, (ifindex, vip, len): (u32, IpAddr, u8)) -> Result<()> {
+    let mut request = handle.address().add(ifindex, vip, len);
+    *request.message_mut() = message(ifindex, vip, len);
     match request.execute().await {
         // An interface that is gone shows nothing.
         Err(error) if matches!(errno(&error), Some(libc::EEXIST | libc::ENODEV)) => Ok(()),
@@ -88,21 +98,43 @@ async fn add(handle: &Handle, (ifindex, vip): (u32, IpAddr)) -> Result<()> {
     }
 }
 
-async fn delete(handle: &Handle, (ifindex, vip): (u32, IpAddr)) -> Result<()> {
-    match handle.address().del(message(ifindex, vip)).execute().await {
+async fn delete(handle: &Handle, (ifindex, vip, len): (u32, IpAddr, u8)) -> Result<()> {
+    // The kernel takes an address that came later in the same subnet for a secondary one, and would remove it with the first.
+    let _others_stay = (vip.is_ipv4() && len < 32).then(|| Promotion::of(ifindex));
+    match handle.address().del(message(ifindex, vip, len)).execute().await {
         Err(error) if matches!(errno(&error), Some(libc::EADDRNOTAVAIL | libc::ENODEV)) => Ok(()),
         Err(error) => Err(explain(&format!("address {vip} for show"), &error)),
         Ok(()) => Ok(()),
     }
 }
 
-fn message(ifindex: u32, vip: IpAddr) -> AddressMessage {
+/// `promote_secondaries` of an interface is on for as long as this.
+struct Promotion(Option<PathBuf>);
+
+impl Promotion {
+    fn of(ifindex: u32) -> Self {
+        let Ok(Some(name)) = name_of(ifindex) else { return Self(None) };
+        let file = Path::new("/proc/sys/net/ipv4/conf").join(name).join("promote_secondaries");
+        let is_off = fs::read_to_string(&file).is_ok_and(|value| value.trim() == "0");
+        Self(Some(file).filter(|file| is_off && fs::write(file, "1").is_ok()))
+    }
+}
+
+impl Drop for Promotion {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.0.as_ref().map(|file| fs::write(file, "0")) {
+            tracing::debug!(%error, "promote_secondaries stays on");
+        }
+    }
+}
+
+fn message(ifindex: u32, vip: IpAddr, len: u8) -> AddressMessage {
     // Deprecated, so that nothing picks a VIP as its source.
     let mut lifetime = CacheInfo::default();
     lifetime.ifa_valid = u32::MAX;
     let mut message = AddressMessage::default();
     message.header.family = address_family(family(vip));
-    message.header.prefix_len = full_length(family(vip));
+    message.header.prefix_len = len;
     message.header.scope = AddressScope::Universe;
     message.header.index = ifindex;
     let nodad = if vip.is_ipv6() { AddressFlags::Nodad } else { AddressFlags::empty() };

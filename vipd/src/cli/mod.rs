@@ -135,6 +135,9 @@ enum CliCommand {
         /// have it end. If anything fails before, it goes on
         #[arg(long)]
         replace: bool,
+        /// Seconds between two looks at what was made on the host
+        #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = look_period, hide = true)]
+        look_period: Duration,
     },
     /// Ask for what a pair of nodes needs, and write the configurations of both, each line explained
     ///
@@ -425,6 +428,14 @@ impl From<SourceArgs> for crate::machine::Source {
     }
 }
 
+/// A time of at least 100 ms.
+fn look_period(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_millis(100);
+    let seconds = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    let period = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    if period < SHORTEST { Err(format!("expected at least {SHORTEST:?}")) } else { Ok(period) }
+}
+
 /// The command line as clap knows it: what manual pages and completions are made from (`examples/generate.rs`).
 pub fn command() -> clap::Command {
     Arguments::command()
@@ -446,6 +457,7 @@ pub fn main() -> ExitCode {
             xdp_mode,
             metrics_listen,
             replace,
+            look_period,
         } => run(daemon::Options {
             source: source.into(),
             bpffs_dir: pins.bpffs_dir,
@@ -459,6 +471,7 @@ pub fn main() -> ExitCode {
             metrics_listen,
             replace,
             invocation: daemon::Invocation::of_this_process(),
+            look_period,
         }),
         CliCommand::Init { options } => init::init(options),
         CliCommand::Check { choice, runtime, explain, json, strict } => {

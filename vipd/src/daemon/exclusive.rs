@@ -1,12 +1,16 @@
 //! What makes this process the only vipd of its runtime directory and of its network namespace: taken at the start, or passed on by the
 //! vipd that it replaces.
 
-use std::{cell::OnceCell, os::fd::OwnedFd, path::Path};
+use std::{
+    cell::{Cell, OnceCell},
+    os::fd::OwnedFd,
+    path::Path,
+};
 
 use anyhow::{Context, Result, bail};
 
 use super::{
-    locks::{HostLock, Running},
+    locks::{self, HostLock, Running},
     options::Options,
     runtime_dir::{PidFile, RuntimeDir},
 };
@@ -19,6 +23,8 @@ pub struct Exclusive {
     dir: RuntimeDir,
     /// They are still another vipd's, whose id this is.
     replaces: Option<String>,
+    /// Descriptors of the locks are on their way to a successor.
+    is_passing_on: Cell<bool>,
 }
 
 impl Exclusive {
@@ -33,7 +39,7 @@ impl Exclusive {
             Err(error) if options.replace => return Self::of_another(options, error),
             Err(error) => return Err(error),
         };
-        let exclusive = Self { pid_file: OnceCell::new(), host: OnceCell::new(), dir, replaces: None };
+        let exclusive = Self::of(dir, None);
         let host = HostLock::take().and_then(|host| {
             let _ = exclusive.host.set(host);
             exclusive.write_pid_file(options.pid_file.as_deref())
@@ -60,7 +66,12 @@ impl Exclusive {
             },
         }
         let dir = RuntimeDir::of_another(&options.runtime_dir);
-        Ok(Self { pid_file: OnceCell::new(), host: OnceCell::new(), dir, replaces: Some(pid) })
+        Ok(Self::of(dir, Some(pid)))
+    }
+
+    fn of(dir: RuntimeDir, replaces: Option<String>) -> Self {
+        let (pid_file, host, is_passing_on) = (OnceCell::new(), OnceCell::new(), Cell::new(false));
+        Self { pid_file, host, dir, replaces, is_passing_on }
     }
 
     /// The id of the vipd that still has the locks.
@@ -96,11 +107,42 @@ impl Exclusive {
         self.write_pid_file(pid_file)
     }
 
-    /// The locks, to be passed on.
+    /// Makes again what somebody has removed of the locks and of what says who has them; returns what was missing.
+    ///
+    /// A lock that is made again is another file. So nothing is made while descriptors are passed on: the successor does it.
+    ///
+    /// # Errors
+    ///
+    /// Another vipd has taken the place meanwhile.
+    pub fn restore(&self) -> Result<Vec<String>> {
+        if self.is_passing_on() {
+            return Ok(Vec::new());
+        }
+        let mut restored = self.dir.restore()?;
+        if let Some(host) = self.host.get() {
+            restored.extend(host.restore()?);
+        }
+        Ok(restored)
+    }
+
+    /// The locks, to be passed on, unless [that fails](Self::retain).
     pub fn descriptors(&self) -> Result<Vec<OwnedFd>> {
+        // A successor takes over no lock that has lost its name.
+        self.restore()?;
         let mut locks = vec![self.dir.descriptor()?];
         locks.extend(self.host.get().context("the network namespace is not locked")?.descriptors()?);
+        self.is_passing_on.set(true);
         Ok(locks)
+    }
+
+    /// Whether the locks are on their way to a successor, or have reached it.
+    pub fn is_passing_on(&self) -> bool {
+        self.is_passing_on.get() || locks::are_passed_on()
+    }
+
+    /// The locks were not passed on after all.
+    pub fn retain(&self) {
+        self.is_passing_on.set(false);
     }
 
     /// Gives all of it up, unless it was passed on.

@@ -7,16 +7,19 @@ use crate::host::{Plan, PlannedFilter, PlannedInstance, PlannedLink};
 
 /// What the host is asked to make for these routers.
 pub fn plan(routers: &[Router]) -> Plan {
-    let link = |link: &RouterLink| PlannedLink {
+    let link = |router: &Router, link: &RouterLink| PlannedLink {
         ifindex: link.ifindex(),
         interface: link.name().to_owned(),
         source_v4: link.source_v4(),
         source_v6: link.source_v6(),
         vips: link.vips().to_vec(),
+        connected: link.unconnected().to_vec(),
+        // The virtual MAC is that of the instance's own interface.
+        announces_own_mac: router.virtual_mac().is_none() || link.ifindex() != router.link().ifindex(),
     };
     let instance = |router: &Router| PlannedInstance {
         key: router.id().0,
-        links: router.present().map(link).collect(),
+        links: router.present().map(|present| link(router, present)).collect(),
         filters: filters(router),
         routes: router.spec().virtual_routes.clone(),
         rules: router.spec().virtual_rules.clone(),

@@ -1,23 +1,29 @@
 //! The host's routes, rules and addresses as the election has them: what of the desired state is in place, and what is not yet.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Error, Result};
 
 use super::messages::{DesiredHostState, DesiredHostStates};
 use crate::{
     coordinator::InstanceId,
-    host::{Host, LinkChange, Plan, Problems, Repairs},
+    host::{Host, LinkChange, Ownership, Plan, Problems, Repairs},
 };
 
 /// Brings the host in line with a plan and with the state that is desired of each instance.
 #[derive(Debug, Default)]
 pub struct HostState {
     plan: Plan,
+    /// Whether there was one: until then all that is there is a predecessor's.
+    is_planned: bool,
     /// The states that the host is in.
     applied: DesiredHostStates,
     /// Whether the routes of VIPs are to be looked at, whatever is desired.
     routes_unsure: bool,
     /// Whether virtual routes and rules are to be looked at.
     virtual_unsure: bool,
+    /// Those whose VIPs this host could not serve, so that they do not own them: whether it can by now is tried.
+    tried: BTreeSet<u16>,
 }
 
 /// What has come of a step that goes on after an error.
@@ -43,10 +49,20 @@ impl Applied {
 impl HostState {
     /// Another plan, or the same that is to be looked at again: its instances are masters or not as they were.
     pub fn plan(&mut self, plan: Plan) {
-        self.plan = plan;
+        (self.plan, self.is_planned) = (plan, true);
         let keys: Vec<u16> = self.plan.instances.iter().map(|instance| instance.key).collect();
         self.applied.retain(|id, _| keys.contains(&id.0));
         (self.routes_unsure, self.virtual_unsure) = (true, true);
+    }
+
+    /// What was made is to be looked at, whatever is desired.
+    pub fn look_again(&mut self) {
+        (self.routes_unsure, self.virtual_unsure) = (self.is_planned, self.is_planned);
+    }
+
+    /// Whether the VIPs of these instances could be served is to be tried by each [`Self::apply`].
+    pub fn try_to_serve(&mut self, keys: BTreeSet<u16>) {
+        self.tried = keys;
     }
 
     /// Whether the change is one of an interface in use, for VIPs or by a virtual route.
@@ -75,6 +91,11 @@ impl HostState {
                     repairs.append(missing);
                 }
                 Err(error) => problems.note(Err(error)),
+            }
+        }
+        for key in &self.tried {
+            if desired.get(&InstanceId(*key)).copied().unwrap_or_default().ownership() == Ownership::None {
+                problems.note(host.probe(*key).await);
             }
         }
         let mut virtual_routes = Ok(());

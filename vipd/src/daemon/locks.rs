@@ -11,6 +11,7 @@
 //! has it. From then on the locks are none of this process's business, and it removes no file of theirs.
 
 use std::{
+    cell::RefCell,
     fs::{self, File, TryLockError},
     io::{self, Read},
     iter, mem,
@@ -131,6 +132,15 @@ impl FileLock {
         Ok(file)
     }
 
+    /// Whether the file that is locked is the one of that name: somebody may have removed it.
+    pub fn is_in_place(&self) -> bool {
+        let named = fs::symlink_metadata(&self.path);
+        named.is_ok_and(|named| {
+            let held = self.file.metadata();
+            held.is_ok_and(|held| (held.dev(), held.ino()) == (named.dev(), named.ino()))
+        })
+    }
+
     /// Removes the file, while it is still locked; not if it was passed on.
     pub fn remove(&self) {
         if are_passed_on() {
@@ -168,7 +178,7 @@ impl Running {
 /// The lock of a network namespace.
 #[derive(Debug)]
 pub struct HostLock {
-    file: FileLock,
+    file: RefCell<FileLock>,
     group: Option<OwnedFd>,
 }
 
@@ -179,15 +189,7 @@ impl HostLock {
     ///
     /// Another vipd runs in the network namespace, with another runtime directory.
     pub fn take() -> Result<Self> {
-        let (dir, name) = Self::place()?;
-        let file = match FileLock::take(&dir, &name) {
-            Ok(file) => file,
-            Err(Unlocked::Held(pid)) => {
-                let message = format!("another vipd, pid {pid}, {RUNS_HERE}");
-                return Err(Running::new(Some(&pid), message).into());
-            }
-            Err(Unlocked::Failed(error)) => return Err(error.context("lock the network namespace")),
-        };
+        let file = Self::take_file()?;
         let group = match fanout_group() {
             Ok(group) => Some(group),
             Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
@@ -201,24 +203,39 @@ impl HostLock {
                 None
             }
         };
-        Ok(Self { file, group })
+        Ok(Self { file: RefCell::new(file), group })
     }
 
     /// The lock of this process's network namespace, which another process has passed on.
     pub fn passed_on(file: OwnedFd, group: Option<OwnedFd>) -> Result<Self> {
         let (dir, name) = Self::place()?;
-        Ok(Self { file: FileLock::passed_on(&dir, &name, file)?, group })
+        Ok(Self { file: RefCell::new(FileLock::passed_on(&dir, &name, file)?), group })
     }
 
     /// Puts the id of this process into it.
     pub fn sign(&self) -> Result<()> {
-        self.file.sign()
+        self.file.borrow().sign()
     }
 
     /// To be passed on: the file, and the socket of the fanout group if there is one.
     pub fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
         let group = self.group.iter().map(OwnedFd::try_clone);
-        iter::once(self.file.descriptor()).chain(group).collect()
+        iter::once(self.file.borrow().descriptor()).chain(group).collect()
+    }
+
+    /// Takes the lock's file again if somebody has removed it; its name then. The group of the packet socket is held meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Another vipd has taken the place meanwhile.
+    pub fn restore(&self) -> Result<Option<String>> {
+        if self.file.borrow().is_in_place() {
+            return Ok(None);
+        }
+        let lock = Self::take_file()?;
+        let name = format!("file {}", lock.path.display());
+        self.file.replace(lock);
+        Ok(Some(name))
     }
 
     fn place() -> Result<(Dir, String)> {
@@ -227,11 +244,23 @@ impl HostLock {
         let name = format!("net-{}-{}", namespace.dev(), namespace.ino());
         Ok((Dir::private(Path::new(DIR), 0o700)?, name))
     }
+
+    fn take_file() -> Result<FileLock> {
+        let (dir, name) = Self::place()?;
+        match FileLock::take(&dir, &name) {
+            Ok(file) => Ok(file),
+            Err(Unlocked::Held(pid)) => {
+                let message = format!("another vipd, pid {pid}, {RUNS_HERE}");
+                Err(Running::new(Some(&pid), message).into())
+            }
+            Err(Unlocked::Failed(error)) => Err(error.context("lock the network namespace")),
+        }
+    }
 }
 
 impl Drop for HostLock {
     fn drop(&mut self) {
-        self.file.remove();
+        self.file.borrow().remove();
     }
 }
 

@@ -35,6 +35,8 @@ pub enum EngineMessage {
     OwnMacs(BTreeSet<MacAddr>),
     /// What an instance tracks has another result.
     Tracked { instance: InstanceId, result: TrackingResult },
+    /// The instances whose VIPs this host cannot serve, all of them, and why.
+    Unserved(BTreeMap<InstanceId, String>),
     /// Hand these over, and forget them; answered when they are gone.
     Remove { instances: BTreeSet<InstanceId>, reply: oneshot::Sender<()> },
     /// Another configuration, of which those are gone already that it does not have.

@@ -20,6 +20,7 @@ mod host_plan;
 mod host_state;
 mod interfaces;
 pub mod journal;
+mod kept_files;
 pub mod locks;
 mod logging;
 mod messages;
@@ -36,6 +37,8 @@ mod status_socket;
 mod succession;
 mod timed_script;
 mod upgrade;
+
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use tokio::{runtime, task::LocalSet};
@@ -58,7 +61,7 @@ pub fn run(options: &Options) -> Result<()> {
     let (_logging, collected, levels) = logging::start(options.log_format);
     resources::raise_descriptors();
     findings::log(&loaded.warnings);
-    let exclusive = Exclusive::take(options)?;
+    let exclusive = Rc::new(Exclusive::take(options)?);
     phases.end("configuration and locks");
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let local = LocalSet::new();
@@ -66,7 +69,10 @@ pub fn run(options: &Options) -> Result<()> {
     let configuration = (loaded.config, loaded.origins);
     let served = start::serve(options, configuration, &exclusive, &phases, (&mut log, levels));
     let result = local.block_on(&runtime, served);
-    exclusive.release();
+    // The tasks refer to it without holding it.
+    if let Some(exclusive) = Rc::into_inner(exclusive) {
+        exclusive.release();
+    }
     // With it end the connections of those who asked for the stop: now another vipd may start.
     drop(local);
     log.finish();

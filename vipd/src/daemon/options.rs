@@ -1,6 +1,6 @@
 //! What `vipd run` is given.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use super::{journal::Form, upgrade::Invocation};
 use crate::metrics;
@@ -26,6 +26,8 @@ pub struct Options {
     pub replace: bool,
     /// How this process was started, to start its successor.
     pub invocation: Invocation,
+    /// Between two looks at what was made on the host.
+    pub look_period: Duration,
 }
 
 impl Options {

@@ -42,7 +42,10 @@ use crate::{
     coordinator::InstanceId,
     dataplane::{Contents, Dataplane, Events, FrameRing, Pages},
     denial,
-    host::{Host, LinkChange, multicast::Memberships},
+    host::{
+        Host, LinkChange, Problems, Repairs,
+        multicast::{self, Memberships},
+    },
 };
 use vipd_config::XdpModes;
 
@@ -74,6 +77,10 @@ pub struct Installed {
     routes_unsure: bool,
     /// When the host is to be asked again.
     retry_at: Option<Instant>,
+    /// What it has refused.
+    refusal: Option<String>,
+    /// What of the pins and memberships could not be put back at the last look.
+    unkept: Option<String>,
 }
 
 /// Who is master here, which decides how the host is.
@@ -103,6 +110,8 @@ impl Installed {
             tables_unsure: false,
             routes_unsure: true,
             retry_at: None,
+            refusal: None,
+            unkept: None,
         })
     }
 
@@ -392,8 +401,9 @@ impl Installed {
         Ok(())
     }
 
-    /// Takes note of the tables of the vipd before, which has ended.
+    /// Takes note of the tables of the vipd before, which has ended, and of how the host was before it.
     pub fn refresh(&mut self) -> Result<()> {
+        self.host.recall()?;
         if self.dataplane.is_fresh() { Ok(()) } else { self.dataplane.refresh() }
     }
 
@@ -451,10 +461,58 @@ impl Installed {
     }
 
     fn note_applied(&mut self, applied: Applied) {
-        self.retry_at = applied.error().map(|error| {
-            tracing::error!("the host's routes or rules could not be changed; vipd tries again: {error:#}");
-            Instant::now() + HOST_RETRY
-        });
+        let refusal = applied.error().map(|error| format!("{error:#}"));
+        self.retry_at = refusal.as_ref().map(|_| Instant::now() + HOST_RETRY);
+        if let Some(error) = refusal.as_ref().filter(|_| refusal != self.refusal) {
+            tracing::error!(
+                "the host's routes, rules or settings could not be changed; vipd tries again: {error}"
+            );
+        }
+        self.refusal = refusal;
+    }
+
+    /// Looks at all that was made on the host, and puts back what somebody else has removed or changed: what has never been in place is
+    /// none of it. `states` are those of the election now: nothing is put back that it does not want any more.
+    pub async fn look(&mut self, states: &DesiredHostStates) -> Repairs {
+        // What is not done yet is no repair.
+        let applied = self.host_state.apply(&mut self.host, states).await;
+        self.note_applied(applied);
+        self.host_state.look_again();
+        let mut applied = self.host_state.apply(&mut self.host, states).await;
+        let mut repairs = std::mem::take(&mut applied.repairs);
+        self.note_applied(applied);
+        let mut problems = Problems::default();
+        problems.note(self.keep_memberships(&mut repairs));
+        problems.note(self.dataplane.keep_pins().map(|pinned| repairs.note_all("pin", pinned)));
+        self.unkept = problems.into_result().err().map(|error| format!("{error:#}"));
+        repairs
+    }
+
+    fn keep_memberships(&mut self, repairs: &mut Repairs) -> Result<()> {
+        let Some((_, groups)) = &self.memberships else { return Ok(()) };
+        let missing = multicast::missing(groups).context("look at the multicast groups")?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let joined = Memberships::join(groups.iter().copied())
+            .map_err(denial::of_raw_socket)
+            .context("join the multicast groups of adverts and VIPs")?;
+        let still = multicast::missing(groups).unwrap_or_default();
+        let name = |(ifindex, group): (u32, IpAddr)| format!("membership of {group} on interface {ifindex}");
+        repairs.note_all("membership", missing.into_iter().filter(|group| !still.contains(group)).map(name));
+        self.memberships = Some((joined, groups.clone()));
+        Ok(())
+    }
+
+    /// What could not be made or put back on the host.
+    pub fn problem(&self) -> Option<String> {
+        let problems: Vec<_> = [&self.refusal, &self.unkept].into_iter().flatten().cloned().collect();
+        (!problems.is_empty()).then(|| problems.join("; "))
+    }
+
+    /// Whether the VIPs of these instances could be served is to be tried by each [`Self::apply`].
+    pub fn try_to_serve(&mut self, keys: BTreeSet<u16>) {
+        self.host_state.try_to_serve(keys);
     }
 
     /// Looks whether the program is where it was attached; [`Self::reconcile`] attaches it again where it is not.

@@ -1,7 +1,7 @@
 //! The runtime directory, whose lock makes this the only vipd in it: the pid, the control socket's place.
 
 use std::{
-    cell::OnceCell,
+    cell::RefCell,
     fs,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -58,7 +58,7 @@ impl Drop for PidFile {
 pub struct RuntimeDir {
     dir: PathBuf,
     /// Not there while another vipd still has it.
-    lock: OnceCell<FileLock>,
+    lock: RefCell<Option<FileLock>>,
 }
 
 impl RuntimeDir {
@@ -75,27 +75,26 @@ impl RuntimeDir {
 
     /// That of a vipd that runs, which is to pass its lock on.
     pub fn of_another(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), lock: OnceCell::new() }
+        Self { dir: dir.to_owned(), lock: RefCell::new(None) }
     }
 
     /// Takes the lock that was passed on; to be [signed](Self::sign).
     pub fn take_over(&self, lock: OwnedFd) -> Result<()> {
         let opened = Dir::private(&self.dir, 0o755).context("open the runtime directory")?;
         let lock = FileLock::passed_on(&opened, LOCK, lock)?;
-        // It is taken over once.
-        let _ = self.lock.set(lock);
+        self.lock.replace(Some(lock));
         Ok(())
     }
 
     /// The lock, to be passed on.
     pub fn descriptor(&self) -> Result<OwnedFd> {
-        let lock = self.lock.get().context("the runtime directory is not locked")?;
-        Ok(lock.descriptor()?)
+        let lock = self.lock.borrow();
+        Ok(lock.as_ref().context("the runtime directory is not locked")?.descriptor()?)
     }
 
     /// Puts the id of this process where others look for it.
     pub fn sign(&self) -> Result<()> {
-        if let Some(lock) = self.lock.get() {
+        if let Some(lock) = &*self.lock.borrow() {
             lock.sign()?;
         }
         files::replace(&self.dir.join(PID_FILE), &format!("{}\n", std::process::id()), 0o644)
@@ -105,13 +104,34 @@ impl RuntimeDir {
     pub fn lock_alone(dir: &Path) -> Result<Self> {
         let opened = Dir::private(dir, 0o755).context("open the runtime directory")?;
         match FileLock::take(&opened, LOCK) {
-            Ok(lock) => Ok(Self { dir: dir.to_owned(), lock: lock.into() }),
+            Ok(lock) => Ok(Self { dir: dir.to_owned(), lock: RefCell::new(Some(lock)) }),
             Err(Unlocked::Held(pid)) => {
                 let message = format!("vipd already runs with {}, as pid {pid}", dir.display());
                 Err(Running::new(Some(&pid), message).into())
             }
             Err(Unlocked::Failed(error)) => Err(error),
         }
+    }
+
+    /// Makes the directory, its lock and the file with this process's id again if somebody has removed them; returns what was missing.
+    ///
+    /// # Errors
+    ///
+    /// Another vipd has taken the place meanwhile.
+    pub fn restore(&self) -> Result<Vec<String>> {
+        let mut restored = Vec::new();
+        let mut note = |name: &str| restored.push(format!("file {}", self.dir.join(name).display()));
+        if !self.lock.borrow().as_ref().is_some_and(FileLock::is_in_place) {
+            let Self { lock, .. } = Self::lock_alone(&self.dir)?;
+            self.lock.swap(&lock);
+            note(LOCK);
+        }
+        let pid = self.dir.join(PID_FILE);
+        if pid.symlink_metadata().is_err() {
+            files::replace(&pid, &format!("{}\n", std::process::id()), 0o644)?;
+            note(PID_FILE);
+        }
+        Ok(restored)
     }
 
     pub fn path(&self) -> &Path {
@@ -135,7 +155,7 @@ impl RuntimeDir {
 
     /// Removes the lock's file, which says nothing once its holder has ended.
     pub fn unlock(self) {
-        if let Some(lock) = self.lock.get() {
+        if let Some(lock) = &*self.lock.borrow() {
             lock.remove();
         }
     }
@@ -143,7 +163,8 @@ impl RuntimeDir {
     /// Removes what this process made in the directory. The lock goes last, with the process.
     pub fn clean(&self) {
         // Without the lock all of it is another vipd's.
-        let Some(lock) = self.lock.get().filter(|_| !locks::are_passed_on()) else { return };
+        let lock = self.lock.borrow();
+        let Some(lock) = lock.as_ref().filter(|_| !locks::are_passed_on()) else { return };
         let socket = socket(&self.dir);
         for path in [status_socket(&socket), socket, self.dir.join(PID_FILE)] {
             if let Err(error) = fs::remove_file(&path) {

@@ -1,6 +1,11 @@
 //! The start: what is opened, in which order, and who is told of whom; and the end, its reverse.
 
-use std::{net::IpAddr, path::Path, thread::JoinHandle, time::Duration};
+use std::{
+    net::IpAddr,
+    rc::{Rc, Weak},
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow};
 use tokio::{
@@ -13,13 +18,14 @@ use super::{
     clock,
     control::{
         Control, Drained, EngineHandle, Finish, OwnMacs, Reload, Signals, Sources, Stops, Succession,
-        TrackingResults,
+        TrackingResults, Upkeep,
     },
     desired::Desired,
     engine,
     event_log::EventLog,
     exclusive::Exclusive,
     interfaces::LookUp,
+    kept_files::KeptFiles,
     logging::Levels,
     messages::{DesiredHostStates, End, EngineMessage, FenceRequest, MESSAGES},
     options::Options,
@@ -35,10 +41,10 @@ use super::{
 };
 use crate::{
     beside, capabilities, cluster,
-    control::{self, Role, capture::Captures},
+    control::{self, capture::Captures},
     dataplane::{self, Dataplane, Events, LoadRefused, Pinned},
     events::Journal,
-    host::{Host, LinkEvents},
+    host::{Host, LinkEvents, Repairs},
     metrics,
     notify::{Notice, Notifier},
     scripts::Accounts,
@@ -50,7 +56,7 @@ use vipd_config::{Config, Origins, Startup};
 pub async fn serve(
     options: &Options,
     (config, origins): (Config, Origins),
-    exclusive: &Exclusive,
+    exclusive: &Rc<Exclusive>,
     phases: &Phases,
     (log, levels): (&mut EventLog<'_>, Levels),
 ) -> Result<()> {
@@ -60,12 +66,19 @@ pub async fn serve(
     // From here on a signal stops in order, whenever it comes, and so does a request: it waits until the start is over.
     let signals = Signals::new()?;
     let (commands_tx, commands_rx) = mpsc::channel(MESSAGES);
-    let mut servers = Servers { tasks: JoinSet::new(), commands_tx, captures: Captures::default() };
+    let (repairs_tx, repairs_rx) = mpsc::channel(MESSAGES);
+    let mut servers = Servers {
+        tasks: JoinSet::new(),
+        commands_tx,
+        captures: Captures::default(),
+        exclusive: Rc::downgrade(exclusive),
+        repairs: (repairs_tx, options.look_period),
+    };
     let mut metrics = None;
     let incumbent = match exclusive.replaces() {
         Some(_) => Some(Incumbent::connect(&socket)?),
         None => {
-            servers.listen(&socket, &status_socket, log.begin())?;
+            servers.listen(&status_socket, log.begin())?;
             status_socket.give(&config)?;
             metrics = endpoint(options, &config).await?;
             None
@@ -100,6 +113,7 @@ pub async fn serve(
         links_rx,
         commands_rx,
         levels,
+        repairs_rx,
     };
     phases.end("interfaces");
     let run = DaemonRun { options, exclusive, phases, parts };
@@ -130,17 +144,21 @@ struct Servers {
     tasks: JoinSet<()>,
     commands_tx: mpsc::Sender<control::PendingRequest>,
     captures: Captures,
+    /// Whose files are kept.
+    exclusive: Weak<Exclusive>,
+    /// Who hears what was put back, and how often to look.
+    repairs: (mpsc::Sender<(Repairs, Duration)>, Duration),
 }
 
 impl Servers {
-    fn listen(&mut self, socket: &Path, status_socket: &StatusSocket, journal: Journal) -> Result<()> {
-        let sockets = [(control::bind(socket)?, Role::Everything), (status_socket.bind()?, Role::Show)];
-        for (listener, role) in sockets {
-            let (commands, journal, captures) =
-                (self.commands_tx.clone(), journal.clone(), self.captures.clone());
-            self.tasks.spawn_local(control::serve(listener, role, commands, journal, captures));
-        }
-        Ok(())
+    /// Serves the sockets and keeps the files of the runtime directory. What cannot be made now is tried again.
+    fn listen(&mut self, status_socket: &StatusSocket, journal: Journal) -> Result<()> {
+        let answering = (self.commands_tx.clone(), journal, self.captures.clone());
+        let mut kept = KeptFiles::new(self.exclusive.clone(), status_socket.clone(), answering);
+        let made = kept.make();
+        let (repairs_tx, period) = self.repairs.clone();
+        self.tasks.spawn_local(kept.keep(repairs_tx, period));
+        made.map(drop)
     }
 
     /// The program runs for this vipd alone.
@@ -176,6 +194,7 @@ struct StartParts {
     links_rx: LinkEvents,
     commands_rx: mpsc::Receiver<control::PendingRequest>,
     levels: Levels,
+    repairs_rx: mpsc::Receiver<(Repairs, Duration)>,
 }
 
 /// What has come of a run: how it has ended, who waits for the end, and what there is to be removed.
@@ -284,8 +303,7 @@ impl DaemonRun<'_> {
         let signed = self.exclusive.sign(self.options.pid_file.as_deref());
         // Two must not serve the same FIFOs and ports, or write the same file of events.
         incumbent.gone().await;
-        let socket = runtime_dir::socket(self.exclusive.dir().path());
-        let ready = servers.listen(&socket, &self.parts.status_socket, log.begin());
+        let ready = servers.listen(&self.parts.status_socket, log.begin());
         let given = self.parts.status_socket.give(&self.parts.config);
         let ready = signed.and(ready).and(given).and_then(|()| installed.refresh());
         match endpoint(self.options, &self.parts.config).await {
@@ -406,13 +424,22 @@ impl DaemonRun<'_> {
             links_rx,
             commands_rx,
             levels,
+            repairs_rx,
         } = parts;
         let (cluster, reporter) = cluster::new(servers.commands_tx.clone(), clock::unix_us);
         servers.tasks.spawn_local(reporter.serve());
         let BegunEngine { host_states_rx, notices_rx, fences_rx, .. } = begun;
         let (thread, end_rx) = begun.engine;
-        let sources =
-            Sources { signals, links_rx, commands_rx, host_states_rx, notices_rx, fences_rx, end_rx };
+        let sources = Sources {
+            signals,
+            links_rx,
+            commands_rx,
+            host_states_rx,
+            notices_rx,
+            fences_rx,
+            repairs_rx,
+            end_rx,
+        };
         let mut reload = Reload::new(
             (options.source.clone(), options.xdp_mode),
             (config, origins),
@@ -425,7 +452,8 @@ impl DaemonRun<'_> {
         }
         let handle = EngineHandle::new(begun.messages_tx);
         let succession = Succession::new(exclusive, options.invocation.clone());
-        let state = (begun.own_macs, begun.drained, succession, levels, cluster);
+        let upkeep = Upkeep::new(options.look_period);
+        let state = (begun.own_macs, begun.drained, succession, upkeep, levels, cluster);
         let control = Control::new(sources, handle, installed, reload, tracking, notifier, state);
         let ended = control.run().await;
         if thread.join().is_err() {

@@ -1,6 +1,10 @@
 //! The socket that only shows, and whose it is: those in its group see the status without being root.
 
-use std::path::{Path, PathBuf};
+use std::{
+    cell::Cell,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use anyhow::{Context, Result};
 use nix::{
@@ -15,19 +19,32 @@ use crate::{control, files::Dir};
 /// The group unless `status_group` names one, if there is such a group: packages make it.
 const DEFAULT_GROUP: &str = "vipd";
 
-/// The socket in a runtime directory.
+/// The socket in a runtime directory; clones are the same one.
 #[derive(Clone, Debug)]
-pub struct StatusSocket(PathBuf);
+pub struct StatusSocket {
+    path: PathBuf,
+    /// Whose it is to be.
+    group: Rc<Cell<Option<Gid>>>,
+}
 
 impl StatusSocket {
     /// The one beside the socket for everything.
     pub fn beside(control: &Path) -> Self {
-        Self(control::status_socket(control))
+        Self { path: control::status_socket(control), group: Rc::default() }
     }
 
-    /// Makes it.
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes it, for the group that it was [given](Self::give) to last.
     pub fn bind(&self) -> Result<UnixListener> {
-        control::bind(&self.0)
+        let listener = control::bind(&self.path)?;
+        if let Some(Err(error)) = self.group.get().map(|group| self.give_to(group)) {
+            tracing::warn!(error = format!("{error:#}"), "the status socket stays root's");
+        }
+        Ok(listener)
     }
 
     /// Gives it to the group that the configuration says.
@@ -37,10 +54,15 @@ impl StatusSocket {
     /// `status_group` cannot be given the socket.
     pub fn give(&self, config: &Config) -> Result<()> {
         let group = group(config)?;
-        let given = self.give_to(group.unwrap_or_else(Gid::effective));
+        let group = group.unwrap_or_else(Gid::effective);
+        self.group.set(Some(group));
+        let given = self.give_to(group);
         match &config.status_group {
             Some(name) => given.with_context(|| {
-                format!("status_group: {} cannot be given to the group {name} (CAP_CHOWN?)", self.0.display())
+                format!(
+                    "status_group: {} cannot be given to the group {name} (CAP_CHOWN?)",
+                    self.path.display()
+                )
             }),
             None => {
                 if let Err(error) = given {
@@ -52,7 +74,7 @@ impl StatusSocket {
     }
 
     fn give_to(&self, group: Gid) -> Result<()> {
-        let (dir, name) = Dir::of(&self.0)?;
+        let (dir, name) = Dir::of(&self.path)?;
         Ok(fchownat(&dir, name, None, Some(group), AtFlags::AT_SYMLINK_NOFOLLOW)?)
     }
 }

@@ -15,6 +15,7 @@ mod routers;
 mod routing;
 mod services;
 mod unicast;
+mod upkeep;
 
 #[cfg(test)]
 mod tests;
@@ -72,6 +73,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     heartbeats::judge(facts, &mut findings);
     unicast::judge(facts, &mut findings);
     routing::judge(facts, &mut findings);
+    upkeep::judge(facts, &mut findings);
     services::judge(facts, &mut findings);
     firewall::judge(facts, &mut findings);
     leftovers::judge(facts, &mut findings);

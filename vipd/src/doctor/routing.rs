@@ -81,7 +81,9 @@ fn reverse_path(facts: &Facts, name: &str, instances: &[&Instance], findings: &m
     };
     let vips = instances.iter().flat_map(|i| {
         let on_it = |vip: &&vipd_config::Vip| vip.interface.as_ref().unwrap_or(&i.interface) == name;
-        i.vips.iter().chain(&i.excluded).filter(on_it).map(|vip| vip.address)
+        // The connected route of a prefix is there while this node is the owner.
+        let has_no_prefix = |vip: &&vipd_config::Vip| vip.prefix_len == 32;
+        i.vips.iter().chain(&i.excluded).filter(on_it).filter(has_no_prefix).map(|vip| vip.address)
     });
     let strange: Vec<String> =
         vips.filter(|vip| vip.is_ipv4() && !covered(*vip)).map(|vip| vip.to_string()).collect();
@@ -96,8 +98,10 @@ fn reverse_path(facts: &Facts, name: &str, instances: &[&Instance], findings: &m
             "rp_filter is 1 (strict), and {} is in no network of {name}: packets of clients in its network are dropped",
             strange.join(", ")
         );
-        let fix =
-            format!("give {name} an address in that network, or sysctl -w net.ipv4.conf.{name}.rp_filter=2");
+        let fix = format!(
+            "write the VIP with the length of its prefix (ADDRESS/LENGTH), give {name} an address in that network, or sysctl -w \
+             net.ipv4.conf.{name}.rp_filter=2"
+        );
         findings.warning(name, "rp-filter", what, fix);
     }
 }

@@ -16,7 +16,7 @@ use vipd_config::{Nothing, Unsupported};
 use super::*;
 use crate::{
     beside::{Speaker, VirtualRouter},
-    control::model::{ArbiterStatus, InstanceStatus, Status, TargetStatus},
+    control::model::{ArbiterStatus, InstanceStatus, RepairStatus, Status, TargetStatus},
     dataplane::{ClockDiffers, Verified},
     host::{
         BridgeState, Controller, InterfaceAddress, Leftover, LeftoverKind, LinkState, SharedQueues, Survey,

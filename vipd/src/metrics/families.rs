@@ -246,6 +246,18 @@ pub const ALL: &[MetricFamily] = &[
             s.counters.iter().map(|(kind, count)| (vec![kind.clone()], whole(*count))).collect()
         }),
     ),
+    counter(
+        "host_repairs",
+        "Objects of this host that another program removed or changed and vipd has put back, by kind.",
+        SampleSource::DaemonBy(&["kind"], |s| {
+            s.host_repairs.iter().map(|(kind, count)| (vec![kind.clone()], whole(*count))).collect()
+        }),
+    ),
+    gauge(
+        "host_refused",
+        "1 while the host refuses something that vipd needs on it, else 0.",
+        SampleSource::Daemon(|s| yes(s.host_problem.is_some())),
+    ),
     gauge(
         "tracked_well",
         "1 if the check succeeds, enough processes run or the arbiter is reached, else 0; absent for files, and before the first result.",

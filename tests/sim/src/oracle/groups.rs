@@ -76,6 +76,7 @@ impl World {
             FaultReason::NoAddress
             | FaultReason::NoSource
             | FaultReason::NoInterface
+            | FaultReason::Unserved
             | FaultReason::Refused
             | FaultReason::CutOff
             | FaultReason::Isolated => false,

@@ -6,8 +6,8 @@ use vipd_common::abi::Counters;
 
 use super::{
     ArbiterStatus, FaultStatus, InstanceStatus, LineStatus, MasterStatus, NodeLinkStatus, NodeStatus,
-    NotifyStatus, ProgramHook, ReportsStatus, RunStatus, SCHEMA, Status, TargetStatus, TrackStatus,
-    TrackedStatus,
+    NotifyStatus, ProgramHook, RepairStatus, ReportsStatus, RunStatus, SCHEMA, Status, TargetStatus,
+    TrackStatus, TrackedStatus,
 };
 
 /// VI_1 is the master, VI_6 a backup, VI_F in fault; something of each kind is tracked.
@@ -68,6 +68,13 @@ pub fn status() -> Status {
             script: "/etc/vipd/notify.sh".into(),
             run: run("exit code 0", Some(0), &["moved"]),
         }],
+        host_repairs: BTreeMap::from([("route".into(), 2), ("sysctl".into(), 0)]),
+        latest_repairs: vec![RepairStatus {
+            kind: "route".into(),
+            what: "route local 10.0.0.3/32 metric 118 in table local".into(),
+            ago_ms: 4_000,
+        }],
+        host_problem: None,
     }
 }
 

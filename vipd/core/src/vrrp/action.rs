@@ -152,6 +152,8 @@ pub enum FaultReason {
     NoAddress,
     /// The address that adverts are configured to come from is missing.
     NoSource,
+    /// The host cannot keep what packets to the VIPs need, such as their routes: nobody would reach them here. As `Tracked`.
+    Unserved,
     /// A script, file, process or interface that is tracked without a weight failed. The link is up: a master says goodbye.
     Tracked,
     /// Too few of an arbiter's targets answer. As `Tracked`: whoever still hears us is told.
@@ -165,7 +167,7 @@ impl FaultReason {
     pub fn adverts_leave(self) -> bool {
         match self {
             Self::LinkDown | Self::NoInterface | Self::Refused | Self::NoAddress | Self::NoSource => false,
-            Self::CutOff | Self::Tracked | Self::Isolated | Self::Group => true,
+            Self::CutOff | Self::Unserved | Self::Tracked | Self::Isolated | Self::Group => true,
         }
     }
 }
@@ -229,6 +231,7 @@ impl Reason {
             Self::Fault(FaultReason::Refused) => "fault_refused",
             Self::Fault(FaultReason::NoAddress) => "fault_no_address",
             Self::Fault(FaultReason::NoSource) => "fault_no_source",
+            Self::Fault(FaultReason::Unserved) => "fault_unserved",
             Self::Fault(FaultReason::Tracked) => "fault_tracked",
             Self::Fault(FaultReason::Isolated) => "fault_isolated",
             Self::Fault(FaultReason::Group) => "fault_group",
@@ -260,6 +263,7 @@ impl fmt::Display for Reason {
             Self::Fault(FaultReason::Refused) => "the interface cannot be used",
             Self::Fault(FaultReason::NoAddress) => "no usable address on the interface",
             Self::Fault(FaultReason::NoSource) => "the source address of the adverts is missing",
+            Self::Fault(FaultReason::Unserved) => "this host cannot serve the VIPs",
             Self::Fault(FaultReason::Tracked) => "a tracked check failed",
             Self::Fault(FaultReason::Isolated) => "isolated",
             Self::Fault(FaultReason::Group) => "another instance of the sync group is in fault",

@@ -50,6 +50,8 @@ async fn planned_link(host: &Host, name: &str, vips: &[&str]) -> PlannedLink {
         source_v4: None,
         source_v6: global.or(Some(source)),
         vips: vips.iter().map(|vip| addr(vip)).collect(),
+        connected: Vec::new(),
+        announces_own_mac: true,
     }
 }
 

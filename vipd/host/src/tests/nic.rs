@@ -14,6 +14,8 @@ async fn plan(host: &Host, name: &str, macs: &[MacAddr]) -> Plan {
             source_v4: None,
             source_v6: None,
             vips: Vec::new(),
+            connected: Vec::new(),
+            announces_own_mac: true,
         }],
         filters: vec![PlannedFilter { ifindex: link.ifindex, interface: name.to_owned(), mac: *mac }],
         routes: Vec::new(),

@@ -117,6 +117,8 @@ async fn plan(host: &Host, routes: Vec<VirtualRoute>, rules: Vec<VirtualRule>) -
         source_v4: link.primary_v4(),
         source_v6: None,
         vips: vec![addr("10.0.0.100")],
+        connected: Vec::new(),
+        announces_own_mac: true,
     };
     let instance =
         PlannedInstance { key: 3, links: vec![link], filters: Vec::new(), routes, rules, visible: false };

@@ -59,23 +59,26 @@ impl DetachedEventLog {
     }
 }
 
-/// Turns the stripping of VLAN tags off again where somebody has turned it on. Where it stays on, native XDP has to go: returns
-/// whether there is such an interface.
+/// Turns the stripping of VLAN tags off again where somebody has turned it on: returns those interfaces, and whether there is one where
+/// it stays on, so that native XDP has to go.
 ///
 /// A NIC that strips tags shows XDP the frames of all VLANs as untagged ones. Then an advert of one VLAN deposes the master of
 /// another, or two masters do not hear each other.
-pub fn keep_rx_vlan_off(installed: &mut Installed, of: Option<&str>) -> bool {
-    let mut any_lost = false;
+pub fn keep_rx_vlan_off(installed: &mut Installed, of: Option<&str>) -> (Vec<String>, bool) {
+    let (mut restored, mut any_lost) = (Vec::new(), false);
     let native = installed.native_interfaces();
     for interface in native.iter().filter(|name| of.is_none_or(|of| of == *name)) {
         match installed.keep_rx_vlan_off(interface) {
             Ok(false) => {}
-            Ok(true) => tracing::warn!(
-                target: "vipd::event",
-                event = "rx_vlan_restored",
-                interface,
-                "another program turned on the stripping of VLAN tags (rxvlan); vipd has turned it off again"
-            ),
+            Ok(true) => {
+                tracing::warn!(
+                    target: "vipd::event",
+                    event = "rx_vlan_restored",
+                    interface,
+                    "another program turned on the stripping of VLAN tags (rxvlan); vipd has turned it off again"
+                );
+                restored.push(interface.clone());
+            }
             Err(error) => {
                 tracing::error!(
                     target: "vipd::event",
@@ -88,5 +91,5 @@ pub fn keep_rx_vlan_off(installed: &mut Installed, of: Option<&str>) -> bool {
             }
         }
     }
-    any_lost
+    (restored, any_lost)
 }

@@ -19,9 +19,10 @@ mod sources;
 mod status;
 mod succession;
 mod tracking;
+mod upkeep;
 
 use anyhow::{Context, Result};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use self::{
     attachments::{DetachedEventLog, keep_rx_vlan_off},
@@ -39,7 +40,7 @@ use self::{
 };
 pub use self::{
     drain::Drained, engine_handle::EngineHandle, own_macs::OwnMacs, reload::Reload, signals::Signals,
-    sources::Sources, succession::Succession, tracking::TrackingResults,
+    sources::Sources, succession::Succession, tracking::TrackingResults, upkeep::Upkeep,
 };
 use super::{
     logging::Levels,
@@ -73,6 +74,7 @@ pub struct Control<'m> {
     links: LinkEventLog,
     detached: DetachedEventLog,
     source_addresses: SourceAddresses,
+    upkeep: Upkeep,
     manager: ServiceManager,
     succession: Succession<'m>,
     cluster: Cluster,
@@ -125,6 +127,9 @@ impl Ended {
     }
 }
 
+/// What the main thread has of its own.
+type ControlState<'m> = (OwnMacs, Drained, Succession<'m>, Upkeep, Levels, Cluster);
+
 impl<'m> Control<'m> {
     /// Nothing is served yet.
     pub fn new(
@@ -134,7 +139,7 @@ impl<'m> Control<'m> {
         reload: Reload,
         tracking: TrackingResults,
         notifier: Notifier,
-        (own_macs, drained, succession, levels, cluster): (OwnMacs, Drained, Succession<'m>, Levels, Cluster),
+        (own_macs, drained, succession, upkeep, levels, cluster): ControlState<'m>,
     ) -> Self {
         let mut links = LinkEventLog::default();
         links.follow(installed.routers());
@@ -152,6 +157,7 @@ impl<'m> Control<'m> {
             links,
             detached: DetachedEventLog::default(),
             source_addresses: SourceAddresses::default(),
+            upkeep,
             manager: ServiceManager::new(),
             succession,
             cluster,
@@ -191,6 +197,7 @@ impl<'m> Control<'m> {
                 reason = self.succession.failed() => self.succession.tell_failure(&reason),
                 due = self.tracking.next() => self.tracked(due).await,
                 Some(notice) = self.sources.notices_rx.recv() => self.tell(notice),
+                Some((repairs, missing)) = self.sources.repairs_rx.recv() => self.upkeep.tell(&repairs, missing),
                 Some(fence) = self.sources.fences_rx.recv() => self.fence(fence),
                 answer = self.drain.answer() => self.drain.finish(answer),
                 message = self.manager.next() => self.engine.send(message).await,
@@ -204,6 +211,7 @@ impl<'m> Control<'m> {
                 },
                 Ok(()) = self.sources.host_states_rx.changed() => self.change_host().await,
                 () = at(self.installed.retry_at()) => self.change_host().await,
+                () = self.upkeep.due() => self.look_at_host().await,
                 _ = counters.tick() => {
                     self.monitor.check(self.installed.routers(), self.installed.pages());
                     self.check_offloads(None).await;
@@ -296,7 +304,8 @@ impl<'m> Control<'m> {
         let (reply, status) = oneshot::channel();
         self.engine.send(EngineMessage::Status(reply)).await;
         let engine = status.await.ok()?;
-        let control = ControlStatus::of(self.installed, &self.tracking, &self.monitor, &self.notifier);
+        let control =
+            ControlStatus::of(self.installed, &self.tracking, &self.monitor, &self.notifier, &self.upkeep);
         let node = NodeIdentity::of(self.reload.source(), self.reload.config().router_id.as_deref());
         let mut status = merge(engine, control, node);
         self.cluster.fill(&mut status);
@@ -328,6 +337,29 @@ impl<'m> Control<'m> {
     async fn change_host(&mut self) {
         let states = self.sources.host_states_rx.borrow_and_update().clone();
         self.installed.apply(&states).await;
+        self.tell_unserved().await;
+    }
+
+    /// Puts back what somebody has removed of what vipd made on this host.
+    async fn look_at_host(&mut self) {
+        let began = self.upkeep.begin();
+        let states = self.sources.host_states_rx.borrow_and_update().clone();
+        let repairs = self.installed.look(&states).await;
+        let host = self.installed.host();
+        self.upkeep.looked((began, Instant::now()), &repairs, host.deprived(), host.waits());
+        self.tell_unserved().await;
+    }
+
+    /// Has the election know whose VIPs this host cannot serve: nobody is to be master of what nobody reaches.
+    async fn tell_unserved(&mut self) {
+        let problem = self.installed.problem();
+        if let Some(unserved) = self.upkeep.refused(problem, self.installed.host().refused(), Instant::now())
+        {
+            let why = |id| (id, self.upkeep.why_unserved(id).unwrap_or_default().to_owned());
+            let unserved = unserved.into_iter().map(why).collect();
+            self.engine.send(EngineMessage::Unserved(unserved)).await;
+        }
+        self.installed.try_to_serve(self.upkeep.to_be_tried());
     }
 
     async fn tracked(&mut self, due: DueChange) {
@@ -417,13 +449,16 @@ impl<'m> Control<'m> {
     async fn check_attachments(&mut self) {
         let lost = self.installed.find_lost().await;
         self.detached.lost(&lost);
+        for lost in &lost {
+            self.upkeep.count("program", 1, &format!("program on {} ({})", lost.interface, lost.mode));
+        }
         if !lost.is_empty() && (self.stopping || self.reload.is_under_way()) {
             self.attach_again().await;
         } else if !lost.is_empty() {
             let (reload, mut parts) = self.parts();
-            for repair in reload.repair(&mut parts).await.iter() {
-                tracing::info!(kind = repair.kind(), "put back on this host: {repair}");
-            }
+            let repairs = reload.repair(&mut parts).await;
+            self.upkeep.tell(&repairs, attachments::PERIOD);
+            self.tell_unserved().await;
         }
         self.detached.found(self.installed);
     }
@@ -449,7 +484,11 @@ impl<'m> Control<'m> {
     }
 
     async fn check_offloads(&mut self, of: Option<&str>) {
-        if keep_rx_vlan_off(self.installed, of) {
+        let (restored, is_lost) = keep_rx_vlan_off(self.installed, of);
+        for interface in restored {
+            self.upkeep.count("offload", 1, &format!("rxvlan off on {interface}"));
+        }
+        if is_lost {
             // Attaching looks at the setting: tc takes over, or the instances there are in fault.
             self.reload.want_rebuild();
             self.do_wanted().await;

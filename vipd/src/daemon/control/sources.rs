@@ -12,7 +12,11 @@ use super::{
     super::messages::{DesiredHostStates, End, FenceRequest},
     signals::Signals,
 };
-use crate::{control::PendingRequest, host::LinkEvents, notify::Notice};
+use crate::{
+    control::PendingRequest,
+    host::{LinkEvents, Repairs},
+    notify::Notice,
+};
 
 /// How the engine thread has ended.
 pub type EngineEnd = oneshot::Receiver<Result<End>>;
@@ -28,6 +32,8 @@ pub struct Sources {
     pub notices_rx: mpsc::UnboundedReceiver<Notice>,
     /// Masters that are to be fenced.
     pub fences_rx: mpsc::UnboundedReceiver<FenceRequest>,
+    /// Files of the runtime directory that were put back, and for how long they were missing at most.
+    pub repairs_rx: mpsc::Receiver<(Repairs, Duration)>,
     pub end_rx: EngineEnd,
 }
 

@@ -17,11 +17,12 @@ use super::{
     },
     misconfiguration::MisconfigurationMonitor,
     tracking::TrackingResults,
+    upkeep::Upkeep,
 };
 use crate::{
     control::model::{
-        ArbiterStatus, InstanceStatus, NotifyStatus, ReportsStatus, SCHEMA, Status, TrackStatus,
-        TrackedStatus,
+        ArbiterStatus, InstanceStatus, NotifyStatus, RepairStatus, ReportsStatus, SCHEMA, Status,
+        TrackStatus, TrackedStatus,
     },
     coordinator::InstanceId,
     machine::Source,
@@ -37,6 +38,9 @@ pub struct ControlStatus {
     tracked: Vec<TrackedStatus>,
     arbiters: Vec<ArbiterStatus>,
     notify_scripts: Vec<NotifyStatus>,
+    host_repairs: BTreeMap<String, u64>,
+    latest_repairs: Vec<RepairStatus>,
+    host_problem: Option<String>,
 }
 
 /// What the main thread knows of an instance.
@@ -55,6 +59,7 @@ impl ControlStatus {
         tracking: &TrackingResults,
         monitor: &MisconfigurationMonitor,
         notifier: &Notifier,
+        upkeep: &Upkeep,
     ) -> Self {
         let instance = |router: &Router| ControlInstanceStatus {
             vip_answers: installed.answers(router),
@@ -66,6 +71,9 @@ impl ControlStatus {
             tracked: tracking.all().map(tracked).collect(),
             notify_scripts: notifier.runs(),
             arbiters: tracking.arbiters().map(|a| arbiter_status(a.arbiter, a.health, a.targets)).collect(),
+            host_repairs: upkeep.counts(),
+            latest_repairs: upkeep.latest(),
+            host_problem: upkeep.problem().map(str::to_owned),
         }
     }
 }
@@ -118,6 +126,9 @@ pub fn merge(engine: EngineStatus, mut control: ControlStatus, node: NodeIdentit
         tracked: control.tracked,
         arbiters: control.arbiters,
         notify_scripts: control.notify_scripts,
+        host_repairs: control.host_repairs,
+        latest_repairs: control.latest_repairs,
+        host_problem: control.host_problem,
         host: node.host,
         router_id: node.router_id,
         config_file: node.config_file,

@@ -68,6 +68,7 @@ impl<'m> Succession<'m> {
         match passed_on.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
+                self.exclusive.retain();
                 tracing::warn!(pid, %error, "another vipd did not wait for the takeover: this one continues");
                 return None;
             }

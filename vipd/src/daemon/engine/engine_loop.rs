@@ -74,6 +74,8 @@ pub struct EngineLoop {
     /// Nobody sends messages any more.
     headless: bool,
     tracking_results: BTreeMap<InstanceId, TrackingResult>,
+    /// Those whose VIPs this host cannot serve, and why.
+    unserved: BTreeMap<InstanceId, String>,
     handovers: Handovers,
     /// When the heartbeat links of instances are to be looked at; `None`: no instance has any.
     heartbeats_at: Option<Instant>,
@@ -104,6 +106,7 @@ impl EngineLoop {
             left: false,
             headless: false,
             tracking_results: BTreeMap::new(),
+            unserved: BTreeMap::new(),
             handovers: Handovers::new(parts.drained),
             heartbeats_at: None,
             removals: None,
@@ -197,6 +200,13 @@ impl EngineLoop {
                 if self.io.instances().contains_key(&instance) {
                     self.tracking_results.insert(instance, result);
                     self.update_priority(instance);
+                }
+            }
+            EngineMessage::Unserved(unserved) => {
+                let before = std::mem::replace(&mut self.unserved, unserved);
+                let all: BTreeSet<_> = before.into_keys().chain(self.unserved.keys().copied()).collect();
+                for instance in all {
+                    self.update_readiness(instance);
                 }
             }
             EngineMessage::Remove { instances, reply } => self.remove(instances, reply),
@@ -371,11 +381,12 @@ impl EngineLoop {
         else {
             return;
         };
-        instance.set_faults(faults(instance.router(), result));
+        let unserved = self.unserved.get(&id);
+        instance.set_faults(faults(instance.router(), result, unserved.map(String::as_str)));
         let router = instance.router();
         // A mastership that is inherited does not wait for the first result of a check.
         let waits = !result.known && self.lease_manager.lease_written(id) == Instant::default();
-        let input = match (fault(router, result), router.address()) {
+        let input = match (fault(router, result, unserved.is_some()), router.address()) {
             (Some(reason), _) => Input::Fault { instance: id, reason },
             (None, None) => Input::Fault { instance: id, reason: FaultReason::NoAddress },
             (None, Some(_)) if waits => return,

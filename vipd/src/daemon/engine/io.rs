@@ -200,6 +200,11 @@ impl EngineIo {
                     faults.filter_map(|f| f.what.strip_suffix(" is not reached")).collect();
                 Some(names.join(", ")).filter(|names| !names.is_empty())
             }
+            Reason::Fault(FaultReason::Unserved) => {
+                let faults = instance.faults().iter().filter(|fault| fault.kind == "unserved");
+                let whats: Vec<&str> = faults.map(|fault| fault.what.as_str()).collect();
+                return if whats.is_empty() { reason.to_string() } else { whats.join(", ") };
+            }
             Reason::Fault(FaultReason::Refused) => instance.router().refusal().map(str::to_owned),
             Reason::Fault(FaultReason::NoSource) => instance.router().missing_source(),
             Reason::Preempting => {

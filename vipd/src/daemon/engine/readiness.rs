@@ -1,4 +1,4 @@
-//! Whether an instance can take part in the election, by its links, its address and what it tracks. PURE.
+//! Whether an instance can take part in the election, by its links, its address, its host and what it tracks. PURE.
 
 use vipd_common::Family;
 
@@ -8,8 +8,8 @@ use crate::{
     tracking::{Fault, TrackingResult},
 };
 
-/// Why a router cannot take part.
-pub fn fault(router: &Router, result: &TrackingResult) -> Option<FaultReason> {
+/// Why a router cannot take part. `is_unserved`: the host cannot keep what packets to its VIPs need.
+pub fn fault(router: &Router, result: &TrackingResult, is_unserved: bool) -> Option<FaultReason> {
     Some(match router.address() {
         _ if !router.is_up() && router.has_heartbeat() => FaultReason::CutOff,
         _ if router.refusal().is_some() => FaultReason::Refused,
@@ -17,14 +17,15 @@ pub fn fault(router: &Router, result: &TrackingResult) -> Option<FaultReason> {
         _ if !router.is_up() => FaultReason::LinkDown,
         None if router.spec().source.is_some() => FaultReason::NoSource,
         None => FaultReason::NoAddress,
+        Some(_) if is_unserved => FaultReason::Unserved,
         Some(_) if result.isolated => FaultReason::Isolated,
         Some(_) if result.fault => FaultReason::Tracked,
         Some(_) => return None,
     })
 }
 
-/// Everything that keeps a router from taking part.
-pub fn faults(router: &Router, result: &TrackingResult) -> Vec<Fault> {
+/// Everything that keeps a router from taking part. `unserved`: why the host cannot keep what packets to its VIPs need.
+pub fn faults(router: &Router, result: &TrackingResult, unserved: Option<&str>) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (i, link) in router.links().iter().enumerate() {
         let (own, name) = (i == 0, link.name());
@@ -46,6 +47,11 @@ pub fn faults(router: &Router, result: &TrackingResult) -> Vec<Fault> {
     if router.address().is_none() && router.link().exists() {
         faults.push(no_address(router));
     }
+    faults.extend(unserved.map(|why| Fault {
+        kind: "unserved",
+        what: format!("this host cannot serve the VIPs: {why}"),
+        ends_when: "this host can serve them".into(),
+    }));
     faults.extend(result.faults.iter().cloned());
     faults
 }

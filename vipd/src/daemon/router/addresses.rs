@@ -10,7 +10,7 @@ use vipd_common::{
     abi::{address_digest, address_digest_v6, mapped},
 };
 
-use crate::host::{LinkState, is_local};
+use crate::host::{LinkState, is_local, is_within};
 
 /// 16 octets as the maps have them.
 pub fn octets(address: IpAddr) -> [u8; 16] {
@@ -69,6 +69,29 @@ pub(super) fn sources(
     let v6 = || real().filter_map(|address| if let IpAddr::V6(v6) = address { Some(v6) } else { None });
     let v4 = real().find_map(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None });
     (v4, v6().find(|v6| !v6.is_unicast_link_local()).or_else(|| v6().next()))
+}
+
+/// The subnets of VIPs in which their interface has no address: a VIP in each, and the length of its prefix. A VIP without a prefix has
+/// no subnet, and every interface has that of link-local addresses.
+pub(super) fn unconnected(
+    spec: &vipd_config::Instance,
+    vips: &[IpAddr],
+    state: &LinkState,
+) -> Vec<(IpAddr, u8)> {
+    let mut found: Vec<(IpAddr, u8)> = Vec::new();
+    let configured = spec.vips.iter().chain(&spec.excluded).filter(|vip| vips.contains(&vip.address));
+    for (vip, len) in configured.map(|vip| (vip.address, vip.prefix_len)) {
+        let is_alone = len == if vip.is_ipv4() { 32 } else { 128 };
+        let is_link_local = matches!(vip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let mut subnets =
+            state.addresses.iter().map(|own| (own.address, own.prefix_len)).chain(found.clone());
+        let is_connected =
+            subnets.any(|(address, length)| length <= len && is_within(vip, (address, length)));
+        if !is_alone && !is_link_local && !is_connected {
+            found.push((vip, len));
+        }
+    }
+    found
 }
 
 /// The sum of the addresses in adverts, as XDP compares it.

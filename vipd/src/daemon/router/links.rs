@@ -40,6 +40,8 @@ pub struct RouterLink {
     source_v6: Option<Ipv6Addr>,
     /// Those in adverts first.
     vips: Vec<IpAddr>,
+    /// Subnets of VIPs in which the interface has no address.
+    unconnected: Vec<(IpAddr, u8)>,
 }
 
 /// An interface that adverts go over besides the router's own.
@@ -92,7 +94,9 @@ impl RouterLink {
             source_v4: None,
             source_v6: None,
             vips: on_it().map(|vip| vip.address).collect(),
+            unconnected: Vec::new(),
         };
+        link.unconnected = addresses::unconnected(spec, &link.vips, state);
         (link.source_v4, link.source_v6) = addresses::sources(spec, state);
         link.judge(spec, state);
         link
@@ -158,6 +162,11 @@ impl RouterLink {
         &self.vips
     }
 
+    /// Subnets of VIPs in which the interface has no address: a VIP in each, and the length of its prefix.
+    pub fn unconnected(&self) -> &[(IpAddr, u8)] {
+        &self.unconnected
+    }
+
     pub(super) fn port(&self, virtual_mac: bool) -> Port<'_> {
         Port {
             name: &self.name,
@@ -172,10 +181,15 @@ impl RouterLink {
     /// Takes note of the interface as it is now; returns whether anything about it is new.
     pub(super) fn update(&mut self, spec: &vipd_config::Instance, state: &LinkState) -> bool {
         let before = (self.mac, self.up, self.enabled, self.source_v4, self.source_v6);
-        (self.mac, self.up, self.enabled) = (state.mac, state.up, state.enabled);
+        let unconnected = addresses::unconnected(spec, &self.vips, state);
+        let is_connected_otherwise = unconnected != self.unconnected;
+        (self.mac, self.up, self.enabled, self.unconnected) =
+            (state.mac, state.up, state.enabled, unconnected);
         (self.source_v4, self.source_v6) = addresses::sources(spec, state);
         self.judge(spec, state);
-        before != (self.mac, self.up, self.enabled, self.source_v4, self.source_v6) || !self.exists()
+        before != (self.mac, self.up, self.enabled, self.source_v4, self.source_v6)
+            || is_connected_otherwise
+            || !self.exists()
     }
 
     /// The interface of this index is gone, or of no use; returns whether it is this one or the one below it.

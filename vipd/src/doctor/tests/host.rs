@@ -286,3 +286,34 @@ fn services_that_listen_on_each_address() {
         ],
     );
 }
+
+/// As the running vipd has seen it.
+#[test]
+fn what_others_change_on_the_host() {
+    fn repair(ago_ms: u64) -> RepairStatus {
+        RepairStatus { kind: "route".to_owned(), what: "route local 10.0.0.3/32".to_owned(), ago_ms }
+    }
+    fn status(facts: &mut Facts) -> &mut Status {
+        facts.running.as_mut().unwrap()
+    }
+    check(
+        running,
+        &[
+            ("more than an hour ago", |f| status(f).latest_repairs = vec![repair(3_600_000)], &[]),
+            (
+                "just now",
+                |f| status(f).latest_repairs = vec![repair(9_000), repair(4_200)],
+                &[
+                    "host: warning: another program removes or changes what vipd needs on this host: in the last hour vipd has put back something 2 times, last route local 10.0.0.3/32 4 s ago",
+                ],
+            ),
+            (
+                "a refusal",
+                |f| status(f).host_problem = Some("route local 10.0.0.3/32: Permission denied".to_owned()),
+                &[
+                    "host: problem: the host refuses what vipd needs on it: route local 10.0.0.3/32: Permission denied",
+                ],
+            ),
+        ],
+    );
+}

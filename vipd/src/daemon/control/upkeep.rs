@@ -1,0 +1,354 @@
+//! What vipd made on this host it keeps there: when to look, what was put back, and what could not be.
+//!
+//! A look comes when the kernel tells of a removal ([`HostWatch`]), and in a period without a word. Notifications that come together are
+//! one look: the next one waits for [`LEAST`], and for long enough that looks cost no more than a twentieth of the main thread's time.
+//! Somebody who removes things again and again makes the wait longer, up to the period, so that a fight costs no more than the looks
+//! that come anyway.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep_until};
+
+use super::super::clock;
+use crate::{
+    control::model::RepairStatus,
+    coordinator::InstanceId,
+    detection::{Limits, RateLimiter},
+    host::{HostWatch, Repairs},
+};
+
+/// Between two looks.
+const LEAST: Duration = Duration::from_millis(100);
+/// A look that took so long is followed by a wait this many times as long.
+const SHARE: u32 = 20;
+/// A repair so soon after another one is the same fight.
+const AGAIN: Duration = Duration::from_secs(10);
+/// Repairs in a row that nobody has to wait for; each one after them doubles the wait.
+const PATIENT: u32 = 5;
+/// With so many, nobody can count on the VIPs here.
+const HOPELESS: u32 = 12;
+/// For so long an instance that nobody can count on is in FAULT.
+const GIVEN_UP: Duration = Duration::from_secs(60);
+/// What is left for a while later is looked at so soon.
+const SHORTLY: Duration = Duration::from_secs(1);
+/// A refusal that stands so long is a fault; the kernel is asked again every second.
+const REFUSED: Duration = Duration::from_millis(900);
+/// Repairs that the status shows.
+const SHOWN: usize = 16;
+/// Objects that an event names.
+const NAMED: usize = 3;
+
+/// When to look at the host, and what came of it.
+#[derive(Debug)]
+pub struct Upkeep {
+    /// `None`: there is the timer alone.
+    watch: Option<HostWatch>,
+    period: Duration,
+    looked_at: Instant,
+    /// The next look without a word.
+    look_at: Instant,
+    /// The next look, whoever tells of what.
+    not_before: Instant,
+    fight: Fight,
+    counts: BTreeMap<&'static str, u64>,
+    latest: VecDeque<Repaired>,
+    limits: Limits<&'static str, Report>,
+    /// Objects of each kind that were put back and not told yet.
+    untold: BTreeMap<&'static str, u64>,
+    problem: Problem,
+    /// Since when the host has refused what an instance needs, and why.
+    refused: BTreeMap<u16, (Instant, String)>,
+    /// Instances that are given up until then, and why.
+    given_up: BTreeMap<u16, (Instant, String)>,
+    /// What the engine was told last.
+    unserved: BTreeSet<InstanceId>,
+}
+
+/// Somebody removes again and again what is put back.
+#[derive(Debug, Default)]
+struct Fight {
+    in_a_row: u32,
+    last: Option<Instant>,
+    limiter: RateLimiter,
+}
+
+/// What cannot be put back.
+#[derive(Debug, Default)]
+struct Problem {
+    now: Option<String>,
+    told: bool,
+    limiter: RateLimiter,
+}
+
+/// What an event tells of.
+#[derive(Debug)]
+struct Report {
+    what: String,
+    missing: Duration,
+}
+
+#[derive(Debug)]
+struct Repaired {
+    kind: &'static str,
+    what: String,
+    at: Instant,
+}
+
+impl Upkeep {
+    /// Looks every `period` from now on. Needs a tokio runtime.
+    pub fn new(period: Duration) -> Self {
+        let watch = HostWatch::open().inspect_err(|error| {
+            tracing::warn!(%error, "the kernel's notifications cannot be heard: vipd looks at the host every {period:?}");
+        });
+        let now = Instant::now();
+        Self {
+            watch: watch.ok(),
+            period,
+            looked_at: now,
+            look_at: now + period,
+            not_before: now,
+            fight: Fight::default(),
+            counts: Repairs::KINDS.iter().map(|kind| (*kind, 0)).collect(),
+            latest: VecDeque::new(),
+            limits: Limits::default(),
+            untold: BTreeMap::new(),
+            problem: Problem::default(),
+            refused: BTreeMap::new(),
+            given_up: BTreeMap::new(),
+            unserved: BTreeSet::new(),
+        }
+    }
+
+    /// Waits until a look is due. May be dropped while it waits.
+    pub async fn due(&self) {
+        let told = async {
+            match &self.watch {
+                Some(watch) if watch.removed().await.is_ok() => sleep_until(self.not_before).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep_until(self.look_at) => {}
+            () = told => {}
+        }
+    }
+
+    /// A look begins: what is told from now on is for the next one.
+    pub fn begin(&self) -> Instant {
+        if let Some(watch) = &self.watch {
+            watch.drain();
+        }
+        Instant::now()
+    }
+
+    /// A look that took from then to then has found and put back these, of which some were needed by the instances in `deprived`. `waits`: there is
+    /// something for a while later.
+    pub fn looked(
+        &mut self,
+        (began, now): (Instant, Instant),
+        repairs: &Repairs,
+        deprived: &BTreeSet<u16>,
+        waits: bool,
+    ) {
+        self.tell(repairs, now.saturating_duration_since(self.looked_at));
+        self.fight.follow(!repairs.is_empty(), now);
+        let costs = now.saturating_duration_since(began) * SHARE;
+        let mut wait = LEAST.max(costs);
+        if let Some(longer) = self.fight.wait().map(|longer| longer.min(self.period)) {
+            wait = wait.max(longer);
+            self.tell_fight(repairs, wait, now);
+        }
+        if self.fight.in_a_row >= HOPELESS {
+            for key in deprived {
+                let why = format!(
+                    "somebody removes again and again what vipd puts back: {}",
+                    named(repairs.iter())
+                );
+                self.given_up.insert(*key, (now + GIVEN_UP, why));
+            }
+        }
+        self.looked_at = now;
+        self.not_before = now + wait;
+        let without_a_word = if waits { self.period.min(SHORTLY) } else { self.period };
+        self.look_at = now + without_a_word.max(costs);
+    }
+
+    /// Tells of what was put back, by kind.
+    pub fn tell(&mut self, repairs: &Repairs, missing: Duration) {
+        let mut kinds: BTreeMap<&'static str, Vec<_>> = BTreeMap::new();
+        for repair in repairs.iter() {
+            kinds.entry(repair.kind()).or_default().push(repair);
+        }
+        for (kind, repairs) in kinds {
+            let what = named(repairs.iter().copied());
+            let times = repairs.len() as u64;
+            self.count(kind, times, &what);
+            *self.untold.entry(kind).or_default() += times;
+            if let Some(report) = self.limits.begins(kind, Report { what, missing }, clock::now()) {
+                report.tell(kind, self.untold.remove(kind).unwrap_or_default());
+            }
+        }
+        for (kind, report, _) in self.limits.take_due(clock::now()) {
+            report.tell(kind, self.untold.remove(kind).unwrap_or_default());
+        }
+    }
+
+    /// Counts what was put back and is told otherwise.
+    pub fn count(&mut self, kind: &'static str, times: u64, what: &str) {
+        *self.counts.entry(kind).or_default() += times;
+        if self.latest.len() == SHOWN {
+            self.latest.pop_front();
+        }
+        self.latest.push_back(Repaired { kind, what: what.to_owned(), at: Instant::now() });
+    }
+
+    fn tell_fight(&mut self, repairs: &Repairs, wait: Duration, now: Instant) {
+        if self.fight.last == Some(now)
+            && let Some(count) = self.fight.limiter.note(1, clock::now())
+        {
+            tracing::warn!(
+                target: "vipd::event",
+                event = "host_contested",
+                what = named(repairs.iter()),
+                count,
+                wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                "another program removes again and again what vipd puts back; vipd puts it back less often"
+            );
+        }
+    }
+
+    /// Takes note of what the kernel refuses, or no longer does; `refused` are the instances that cannot be served for it. Returns all
+    /// that cannot be served, if they are others than before.
+    pub fn refused(
+        &mut self,
+        problem: Option<String>,
+        refused: &BTreeMap<u16, String>,
+        now: Instant,
+    ) -> Option<BTreeSet<InstanceId>> {
+        self.problem.tell(problem);
+        let mut before = mem::take(&mut self.refused);
+        self.refused = refused
+            .iter()
+            .map(|(key, why)| (*key, (before.remove(key).map_or(now, |(since, _)| since), why.clone())))
+            .collect();
+        self.given_up.retain(|_, (until, _)| now < *until);
+        let stand =
+            self.refused.iter().filter(|(_, (since, _))| now.saturating_duration_since(*since) >= REFUSED);
+        let unserved: BTreeSet<_> = stand
+            .map(|(key, _)| InstanceId(*key))
+            .chain(self.given_up.keys().copied().map(InstanceId))
+            .collect();
+        if unserved == self.unserved {
+            return None;
+        }
+        self.unserved.clone_from(&unserved);
+        Some(unserved)
+    }
+
+    /// Those whose VIPs the host has refused to serve: whether it can by now is to be tried.
+    pub fn to_be_tried(&self) -> BTreeSet<u16> {
+        let refused = self.unserved.iter().map(|instance| instance.0);
+        refused.filter(|key| self.refused.contains_key(key)).collect()
+    }
+
+    /// Why this host cannot serve the VIPs of an instance.
+    pub fn why_unserved(&self, instance: InstanceId) -> Option<&str> {
+        let refused = self.refused.get(&instance.0).or_else(|| self.given_up.get(&instance.0));
+        refused.filter(|_| self.unserved.contains(&instance)).map(|(_, why)| why.as_str())
+    }
+
+    /// How often something of each kind was put back.
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        self.counts.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect()
+    }
+
+    /// The latest repairs, the oldest first.
+    pub fn latest(&self) -> Vec<RepairStatus> {
+        let status = |repaired: &Repaired| RepairStatus {
+            kind: repaired.kind.to_owned(),
+            what: repaired.what.clone(),
+            ago_ms: u64::try_from(repaired.at.elapsed().as_millis()).unwrap_or(u64::MAX),
+        };
+        self.latest.iter().map(status).collect()
+    }
+
+    /// What cannot be put back.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.now.as_deref()
+    }
+}
+
+impl Report {
+    fn tell(self, kind: &'static str, count: u64) {
+        tracing::warn!(
+            target: "vipd::event",
+            event = "host_repaired",
+            kind,
+            what = self.what,
+            count,
+            missing_at_most_ms = u64::try_from(self.missing.as_millis()).unwrap_or(u64::MAX),
+            "another program removed or changed what vipd needs on this host; vipd has put it back"
+        );
+    }
+}
+
+impl Fight {
+    fn follow(&mut self, is_repaired: bool, now: Instant) {
+        let goes_on = self.last.is_some_and(|last| now.saturating_duration_since(last) < AGAIN);
+        if is_repaired {
+            self.in_a_row = if goes_on { self.in_a_row.saturating_add(1) } else { 1 };
+            self.last = Some(now);
+        } else if !goes_on {
+            self.in_a_row = 0;
+        }
+    }
+
+    /// How long whoever removes things again and again is to wait.
+    fn wait(&self) -> Option<Duration> {
+        let more = self.in_a_row.checked_sub(PATIENT).filter(|more| *more > 0)?;
+        Some(LEAST * 2u32.saturating_pow(more.min(10)))
+    }
+}
+
+impl Problem {
+    fn tell(&mut self, problem: Option<String>) {
+        match &problem {
+            Some(reason) => {
+                if let Some(count) = self.limiter.note(1, clock::now()) {
+                    tracing::error!(
+                        target: "vipd::event",
+                        event = "host_refused",
+                        reason,
+                        count,
+                        "the host refuses what vipd needs on it; vipd tries again"
+                    );
+                    self.told = true;
+                }
+            }
+            None if mem::take(&mut self.told) => {
+                tracing::info!(
+                    target: "vipd::event",
+                    event = "host_restored",
+                    "the host has everything again that vipd needs on it"
+                );
+            }
+            None => {}
+        }
+        self.now = problem;
+    }
+}
+
+/// The first of them by their names, and how many more there are.
+fn named<'a>(repairs: impl Iterator<Item = &'a crate::host::Repair>) -> String {
+    let names: Vec<String> = repairs.map(ToString::to_string).collect();
+    let more = names.len().saturating_sub(NAMED);
+    let named = names[..names.len() - more].join(", ");
+    if more > 0 { format!("{named} and {more} more") } else { named }
+}
