@@ -17,6 +17,8 @@ mod judge;
 mod model;
 mod notice;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 pub use backend::{
     Backend, KernelBackend, OperationFailure, Reconcile, Reconciler, TableOperation, TableService,
@@ -28,7 +30,7 @@ pub use judge::{
     TargetReason, TargetView,
 };
 pub use model::{
-    BalanceConfig, CheckWeight, ForwardMethod, HttpProtocol, HttpUrl, NoticeCommand, Persistence,
+    BalanceConfig, CheckWeight, ForwardMethod, HttpProtocol, HttpUrl, NoticeCommand, Persistence, ProbeId,
     ProbeOutcome, ProbePeer, ProbeSpec, ProbeUse, Scheduler, SchedulerFlags, ServiceAddress, ServiceFault,
     ServiceId, ServiceSettings, ServiceTarget, SorryServer, TargetId, TlsSettings, TransportProtocol,
     TunnelChecksum, TunnelEncapsulation, VirtualServer,
