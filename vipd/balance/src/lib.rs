@@ -26,8 +26,8 @@ pub use backend::{
 };
 pub use desired::{DesiredChange, DesiredService, DesiredTable, DesiredTarget};
 pub use judge::{
-    DrainScope, Judge, JudgeEvent, JudgeOutput, KnownVerdict, ProbeNeed, ProbePause, ServiceView,
-    TargetReason, TargetView,
+    DrainScope, Judge, JudgeEvent, JudgeOutput, JudgedService, JudgedTarget, KnownVerdict, ProbeNeed,
+    ProbePause, TargetReason,
 };
 pub use model::{
     BalanceConfig, CheckWeight, ForwardMethod, HttpProtocol, HttpUrl, NoticeCommand, Persistence, ProbeId,

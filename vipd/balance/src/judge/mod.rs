@@ -25,7 +25,7 @@ use self::{
 };
 pub use self::{
     probes::{KnownVerdict, ProbeNeed, ProbePause},
-    view::{ServiceView, TargetReason, TargetView},
+    view::{JudgedService, JudgedTarget, TargetReason},
 };
 use crate::{
     desired::{DesiredChange, DesiredTable, differences},
@@ -227,7 +227,7 @@ impl Judge {
     }
 
     /// The services and why each target is in or out, in the order of the configuration.
-    pub fn views(&self) -> impl Iterator<Item = ServiceView<'_>> {
+    pub fn views(&self) -> impl Iterator<Item = JudgedService<'_>> {
         self.services.iter().map(view::of)
     }
 

@@ -11,7 +11,7 @@ use crate::model::{ServiceId, TargetId};
 
 /// A service as status shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceView<'a> {
+pub struct JudgedService<'a> {
     /// Which.
     pub id: &'a ServiceId,
     /// It has its quorum.
@@ -27,12 +27,12 @@ pub struct ServiceView<'a> {
     /// `min_alive` is not reached, so failed targets serve too.
     pub failed_serve: bool,
     /// The targets, in the order of the configuration.
-    pub targets: Vec<TargetView<'a>>,
+    pub targets: Vec<JudgedTarget<'a>>,
 }
 
 /// A target as status shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetView<'a> {
+pub struct JudgedTarget<'a> {
     /// Which.
     pub id: TargetId,
     /// No check has failed.
@@ -94,9 +94,9 @@ impl fmt::Display for TargetReason<'_> {
     }
 }
 
-pub(super) fn of(service: &LiveService) -> ServiceView<'_> {
+pub(super) fn of(service: &LiveService) -> JudgedService<'_> {
     let targets = service.targets.iter().map(|target| target_view(service, target));
-    ServiceView {
+    JudgedService {
         id: service.id(),
         quorum_up: service.quorum_up,
         live_weight: service.live_weight(),
@@ -108,7 +108,7 @@ pub(super) fn of(service: &LiveService) -> ServiceView<'_> {
     }
 }
 
-fn target_view<'a>(service: &'a LiveService, target: &'a LiveTarget) -> TargetView<'a> {
+fn target_view<'a>(service: &'a LiveService, target: &'a LiveTarget) -> JudgedTarget<'a> {
     let published = service.published.as_ref().and_then(|published| published.targets.get(&target.config.id));
     let weight = published.filter(|there| !there.sorry).map(|there| there.weight);
     let full_weight = target.effective_weight();
@@ -131,5 +131,5 @@ fn target_view<'a>(service: &'a LiveService, target: &'a LiveTarget) -> TargetVi
         (DrainState::No, None) if weight != Some(full_weight) => TargetReason::Ramp,
         (DrainState::No, None) => TargetReason::Serves,
     };
-    TargetView { id: target.config.id, alive: target.alive, weight, full_weight, reason }
+    JudgedTarget { id: target.config.id, alive: target.alive, weight, full_weight, reason }
 }
