@@ -18,6 +18,13 @@ enum Judgement {
 }
 
 /// A check and its state.
+///
+/// ```text
+///                    fail: the first run, or more than `retry` in a row
+///  start ------> up -------------------------------------------------> down <--- start, `alpha`
+///                ^ (fail, forgiven: next run after `delay_before_retry`) |
+///                +------- pass: the first run, or `rise` in a row -------+
+/// ```
 #[derive(Clone, Debug)]
 pub(super) struct LiveCheck {
     pub(super) spec: ProbeUse,
@@ -25,7 +32,7 @@ pub(super) struct LiveCheck {
     pub(super) up: bool,
     /// It has had a result.
     pub(super) has_run: bool,
-    /// Failures in a row while it is up, at most `retry`: those were forgiven.
+    /// Failures in a row while it is up: those were forgiven.
     failures: u32,
     /// When the last of them came.
     counted_at: Option<Instant>,
@@ -61,20 +68,20 @@ impl LiveCheck {
 
     /// The same check after a reload: intervals and retries may differ, and what it has said stands.
     pub(super) fn reloaded(self, spec: ProbeUse) -> Self {
-        // One more failure is enough if the new `retry` has been used up already.
-        Self { failures: self.failures.min(spec.retry), spec, ..self }
+        // One more failure is enough if they are more than the new `retry` already.
+        Self { spec, ..self }
     }
 
-    /// Takes a result. Returns whether `up` changed.
+    /// Takes a result. Returns whether that may change anything for the target: most results do not.
     pub(super) fn handle(&mut self, outcome: &ProbeOutcome, now: Instant) -> bool {
-        let before = self.up;
+        let before = (self.up, self.has_run, self.value);
         match self.judge(outcome) {
             Judgement::Nothing => return false,
             Judgement::Pass { value } => self.passed(value),
             Judgement::Fail { why } => self.failed(why, now),
         }
         self.has_run = true;
-        before != self.up
+        before != (self.up, self.has_run, self.value)
     }
 
     fn passed(&mut self, value: Option<i64>) {

@@ -2,6 +2,23 @@
 //!
 //! A state by event table. It has no clock and sends nothing: [`Judge::handle`] takes an event, [`Judge::poll_output`] gives what follows,
 //! differences of desired state first and notices after them.
+//!
+//! | event | what changes | table | notices |
+//! |---|---|---|---|
+//! | start | checks are up, with `alpha` down | each live target; at 0 if inhibited; the sorry server if there is no quorum | quorum |
+//! | probe passed | its checks come up, `rise` permitting | a target whose checks are all up enters, unless the sorry server serves | target up, quorum up |
+//! | probe failed | its checks go down, `retry` permitting | a target with a failed check leaves, or has weight 0 if inhibited | target down, quorum down |
+//! | probe not sent | nothing | | |
+//! | a number of MISC_CHECK or FILE_CHECK | the target's weight | its weight, if it serves | weight, quorum |
+//! | quorum lost | | the sorry server enters, then the others leave; without one nothing changes | quorum down |
+//! | quorum gained | | the live targets enter, then the sorry server leaves | quorum up |
+//! | live share below `min_alive` | | failed targets serve too, unless there is a sorry server and no quorum | failed targets serve |
+//! | drain | counts no more for the quorum | weight 0; at the deadline it leaves | draining, drained, quorum |
+//! | undrain | counts again | enters with the first step of its ramp | undrained, quorum |
+//! | VIP owned, lost | whether the probes of a service with `ha_suspend` count | | |
+//! | time | the step of a ramp, the end of a drain | weights | drained |
+//! | reload | what is gone, kept and new; verdicts stand | the difference | target down and up, weight, quorum |
+//! | stop | | everything leaves | with `omega`: all targets and quorums down |
 
 mod check;
 mod probes;
@@ -253,8 +270,11 @@ impl Judge {
             }
             let target = &mut service.targets[user.target];
             let check = &mut target.checks[user.check];
-            check.handle(&outcome, now);
+            let changed = check.handle(&outcome, now);
             down |= !check.up;
+            if !changed {
+                continue;
+            }
             let told = target.judge(now);
             let target = &service.targets[user.target];
             let told = told.map(|up| service.target_notice(target, up, target.cause(up, Some(user.check))));

@@ -67,6 +67,8 @@ pub enum HttpProtocol {
 pub struct TlsSettings {
     /// Server name indication, `enable_sni` and `sni_name`.
     pub server_name: Option<String>,
+    /// `certificate` and `key` of the `SSL` block, by their paths: what this host shows to the server.
+    pub client_certificate: Option<(String, String)>,
     /// vipd's `verify`: the file of certification authorities, empty for the system's; `None`: no verification, as keepalived.
     pub verify: Option<String>,
 }
@@ -113,7 +115,8 @@ pub enum ProbeSpec {
         /// Where to.
         peer: ProbePeer,
     },
-    /// HTTP_GET and SSL_GET. A run gets all URLs, one after the other, and fails with the first that fails.
+    /// HTTP_GET and SSL_GET. A run gets all URLs, one after the other, and fails with the first that fails. keepalived gets one URL in each period,
+    /// so it needs as many periods as there are URLs to find a failure.
     Http {
         /// Where to.
         peer: ProbePeer,
@@ -121,6 +124,8 @@ pub enum ProbeSpec {
         tls: Option<TlsSettings>,
         /// `http_protocol`.
         protocol: HttpProtocol,
+        /// HEAD in place of GET: ldirectord's `httpmethod`.
+        head: bool,
         /// At least one.
         urls: Vec<HttpUrl>,
     },

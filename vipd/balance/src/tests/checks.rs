@@ -100,6 +100,20 @@ fn a_shared_probe_that_comes_sooner_takes_nothing_out_sooner() {
             ("fail 11", "12=1", "11 down"),
         ],
     );
+    // A success ends the row, and with it the wait.
+    play(
+        "a new row",
+        service([patient(11, 1), web(12)]),
+        ("11=1 12=1", "quorum up"),
+        &[
+            ("pass 11", "11=1 12=1", ""),
+            ("fail 11", "11=1 12=1", ""),
+            ("pass 11", "11=1 12=1", ""),
+            ("fail 11", "11=1 12=1", ""),
+            ("wait 1", "11=1 12=1", ""),
+            ("fail 11", "12=1", "11 down"),
+        ],
+    );
 }
 
 #[test]

@@ -124,6 +124,7 @@ fn reasons_and_mails_name_the_check() {
         peer: ProbePeer::new(([10, 0, 0, 11], 8080).into()),
         tls,
         protocol: HttpProtocol::V1_0,
+        head: false,
         urls: vec![HttpUrl::new("/test.html")],
     };
     for (spec, outcome, reason, body) in [

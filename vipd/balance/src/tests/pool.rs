@@ -262,6 +262,24 @@ fn a_returning_target_gets_its_weight_in_steps() {
 }
 
 #[test]
+fn at_the_start_no_weight_rises_with_alpha_neither() {
+    let check = crate::ProbeUse { alpha: true, ..super::tcp(11) };
+    let target = ServiceTarget { checks: vec![check], ..heavy(11, 100) };
+    let server = VirtualServer { ramp: Duration::from_secs(10), ..service([target]) };
+    play(
+        "alpha",
+        server,
+        ("", ""),
+        &[
+            ("wait 5", "", ""),
+            ("pass 11", "11=100", "11 up, quorum up"),
+            ("fail 11", "", "11 down, quorum down"),
+            ("pass 11", "11=10", "11 up, quorum up"),
+        ],
+    );
+}
+
+#[test]
 fn a_rising_weight_counts_in_full_for_the_quorum() {
     let ramp = Duration::from_secs(10);
     let server = VirtualServer { ramp, quorum: 100, sorry: sorry(99), ..service([heavy(11, 100)]) };
