@@ -1,7 +1,7 @@
-//! From what is in a data plane's table to what is desired: compared, never assumed.
+//! Compares the table of a data plane with the desired one, and makes the operations that lead there.
 //!
-//! keepalived takes EEXIST for success, so a weight that a crashed predecessor left stays. Here the table is read at the start and after every
-//! failure, whatever the failure was, and differences are made from what was read.
+//! keepalived takes EEXIST for success, so a weight that a crashed predecessor left stays. A [`Reconciler`] reads the table at the start
+//! and after every failure, EEXIST included.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -15,7 +15,7 @@ use crate::{
     model::{ForwardMethod, ServiceAddress, ServiceSettings, TargetId},
 };
 
-/// A data plane that forwards: how its table gets to what is desired. Pure; somebody else sends the operations.
+/// A data plane that forwards. Pure: its methods make operations, and the daemon sends them.
 pub trait Backend {
     /// Its table, as it was read.
     type Present;
@@ -25,16 +25,16 @@ pub trait Backend {
     /// Why it cannot serve a service as asked, in lower case; `None`: it can.
     fn refusal(&self, service: &DesiredService) -> Option<String>;
 
-    /// Takes note of what has been desired: those services are its own, and may be removed when they are desired no more.
+    /// Takes note of desired services: it owns them, and removes them when they are no longer desired.
     fn adopt(&mut self, desired: &DesiredTable);
 
     /// The operations that lead from `present` to `desired`, in order. None if they are equal.
     fn compare(&self, present: &Self::Present, desired: &DesiredTable) -> Vec<Self::Operation>;
 
-    /// What an operation that succeeded made of the table.
+    /// Updates the known table after an operation succeeded.
     fn applied(&self, present: &mut Self::Present, operation: &Self::Operation);
 
-    /// The service that an operation is about. If one fails, later ones about the same service are not tried before the table was read again.
+    /// The service that an operation is about. After a failure, later ones about it wait until the table was read again.
     fn about(&self, operation: &Self::Operation) -> ServiceAddress;
 }
 
@@ -43,7 +43,7 @@ pub trait Backend {
 pub struct TableTarget {
     /// 0 to 2^31 - 1.
     pub weight: u32,
-    /// How packets get there; `None`: it is an address of this host, which the kernel serves itself whatever was asked.
+    /// How packets get there; `None`: an address of this host. The kernel delivers locally there, and ignores the requested method.
     pub forward: Option<ForwardMethod>,
     /// Connections above which it gets no new one; 0: no limit.
     pub upper_threshold: u32,
@@ -138,7 +138,7 @@ impl TableOperation {
     }
 }
 
-/// The kernel's IPVS: whatever is desired, it can do. Services of others in its table are left alone.
+/// The kernel's IPVS, which can serve every service of the model. It leaves services alone that vipd has never desired.
 #[derive(Clone, Debug, Default)]
 pub struct KernelBackend {
     /// Services that vipd has made or taken over.
@@ -146,12 +146,12 @@ pub struct KernelBackend {
 }
 
 impl KernelBackend {
-    /// A backend that owns `own` already: what an earlier vipd made. With `lvs_flush` that is everything in the table.
+    /// A backend that owns the services `own` of an earlier vipd. With `lvs_flush` these are all in the table.
     pub fn new(own: impl IntoIterator<Item = ServiceAddress>) -> Self {
         Self { own: own.into_iter().collect() }
     }
 
-    /// What it owns, to be kept over a restart.
+    /// The services that it owns, to be kept over a restart.
     pub const fn own(&self) -> &BTreeSet<ServiceAddress> {
         &self.own
     }
@@ -206,7 +206,7 @@ impl Backend for KernelBackend {
     }
 }
 
-/// One service: what serves more comes before what serves less, so that it is never empty in between.
+/// One service: greater weights come before smaller ones and removals, so that it is never empty in between.
 fn compare_service(
     service: ServiceAddress,
     present: Option<&TableService>,
@@ -253,7 +253,7 @@ pub enum OperationFailure {
     Refused(String),
 }
 
-/// What a [`Reconciler`] wants done. One thing at a time.
+/// The next act that a [`Reconciler`] asks for. One at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reconcile<O> {
     /// Read the table, then call [`Reconciler::handle_read`].
@@ -262,7 +262,7 @@ pub enum Reconcile<O> {
     Apply(O),
 }
 
-/// Brings a backend's table to what is desired, through failures and through what others do to it.
+/// Brings a backend's table to the desired one, also through failures and changes by others.
 ///
 /// ```text
 ///            +------------- desired changed ---------------+
@@ -284,7 +284,7 @@ pub struct Reconciler<B: Backend> {
     /// Rounds in a row that failed.
     rounds: u32,
     wait_until: Option<Instant>,
-    /// What is desired has not been compared with `present` yet.
+    /// The desired table has not been compared with `present` yet.
     stale: bool,
 }
 
@@ -308,7 +308,7 @@ impl<B: Backend> Reconciler<B> {
         &self.backend
     }
 
-    /// What is desired has changed. It is tried at once, even after failures.
+    /// The desired table has changed. The reconciler acts at once, even after failures.
     pub fn handle_desired(&mut self) {
         (self.stale, self.wait_until) = (true, None);
     }
@@ -337,12 +337,12 @@ impl<B: Backend> Reconciler<B> {
                     self.backend.applied(present, &operation);
                 }
             }
-            // Exists and Missing too: what is there is not what was thought to be there.
+            // Exists and Missing too: the table is not as it was known.
             Err(_) => _ = self.failed.insert(self.backend.about(&operation)),
         }
     }
 
-    /// What is to be done next; `None`: nothing, until something is handled or [`poll_timeout`](Self::poll_timeout) has come.
+    /// The next act; `None`: nothing before the next `handle_*` or [`poll_timeout`](Self::poll_timeout).
     pub fn poll(&mut self, desired: &DesiredTable, now: Instant) -> Option<Reconcile<B::Operation>> {
         if self.awaited.is_some() || self.wait_until.is_some_and(|until| now < until) {
             return None;

@@ -1,4 +1,4 @@
-//! What is to be in the table of services, and how it differs from what was to be there before.
+//! The desired table of services, and differences of two of them.
 
 use std::collections::BTreeMap;
 
@@ -22,11 +22,11 @@ pub struct DesiredTarget {
 /// A service that is to be in the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DesiredService {
-    /// What it is reached by.
+    /// Its addresses.
     pub addresses: Vec<ServiceAddress>,
     /// Scheduler, flags, persistence.
     pub settings: ServiceSettings,
-    /// Its targets; who is not among them is not to be there.
+    /// All its targets: others are to be removed.
     pub targets: BTreeMap<TargetId, DesiredTarget>,
 }
 
@@ -44,7 +44,7 @@ pub enum DesiredChange {
     AddService {
         /// Which.
         service: ServiceId,
-        /// What it is reached by.
+        /// Its addresses.
         addresses: Vec<ServiceAddress>,
         /// Scheduler, flags, persistence.
         settings: ServiceSettings,
@@ -136,7 +136,7 @@ impl FromIterator<(ServiceId, DesiredService)> for DesiredTable {
     }
 }
 
-/// What leads from `old` to `new` of one service: more weight first, then less, then removals.
+/// The changes from `old` to `new` of one service: more weight first, then less, then removals.
 pub(crate) fn differences(
     service: &ServiceId,
     old: Option<&DesiredService>,
@@ -159,7 +159,7 @@ pub(crate) fn differences(
     }
     let nobody = BTreeMap::new();
     let before = old.map_or(&nobody, |old| &old.targets);
-    // What serves comes before what serves less or no more: DEVIATION from keepalived's order, which empties the service for an instant.
+    // DEVIATION: targets enter before others leave. keepalived's order empties the service for an instant.
     for raised in [true, false] {
         for (&target, &desired) in &new.targets {
             let was = before.get(&target);

@@ -1,7 +1,7 @@
-//! Load balancing as functions of time and input: what a probe's result means for a target, a service and its sorry server.
+//! Load balancing as functions of time and input: the typed configuration, the judge of targets and quorums, the comparison of tables.
 //!
-//! No clock, no input or output, and nothing of the configuration language. The daemon sends the probes and says what came of them, the
-//! [`Judge`] says what is to be in the table, and a [`Backend`] brings the table there.
+//! No clock, no input or output, and nothing of the configuration language. The daemon sends the probes and reports their outcomes. The
+//! [`Judge`] decides the content of the table. A [`Backend`] compares the table with it.
 //!
 //! ```text
 //!  BalanceConfig --Reload--+                              +--Change--> DesiredTable --> Backend::compare --> operations
@@ -13,14 +13,14 @@
 //!
 //! A configuration of keepalived's means the same here, but for these:
 //!
-//! - Equal probes are sent once, at the shortest interval that any user asks for. Each user counts its own retries, and a failure that comes
-//!   sooner than its `delay_before_retry` is not counted.
-//! - A probe that has a verdict needs no new run: not after a reload, not for a further service, not after a restart.
-//! - Who comes serves before who goes leaves, so a service is never empty in between. keepalived removes the sorry server first.
+//! - Equal probes are sent once, at the shortest interval that any user asks for. Each user counts its own retries, and skips a
+//!   failure that comes sooner than its `delay_before_retry`.
+//! - A verdict survives a reload and a restart, and holds for every further service with the same probe.
+//! - Targets enter before others leave, so a service is never empty in between. keepalived removes the sorry server first.
 //! - The quorum is gained with all targets at the latest, also if `quorum` + `hysteresis` is above the sum of their weights.
-//! - A table is compared with what is desired: an old weight, a stranger among the targets and changed thresholds are put right. EEXIST and
-//!   ENOENT are failures, after which the table is read again.
-//! - A failed target's weight by `misc_dynamic` is forgotten.
+//! - The table is compared with the desired one: old weights, unknown targets and changed thresholds are corrected. EEXIST and
+//!   ENOENT are failures, and the table is read again.
+//! - A failed check forgets its weight of `misc_dynamic`.
 //! - There is one mail for each change of a target, as with keepalived's `no_checker_emails`, never one for each check.
 //! - A run of HTTP_GET gets all of its URLs.
 

@@ -1,4 +1,4 @@
-//! What is to be told of a change: commands, FIFO lines and mails as keepalived has them, and events.
+//! Notices of changes: commands, FIFO lines and mails as keepalived has them, and events.
 
 use std::fmt;
 
@@ -56,7 +56,7 @@ pub enum BalanceNotice {
         cause: QuorumCause,
         /// Sum of the live weights.
         weight: u64,
-        /// What was to be reached to gain it, or to keep it.
+        /// The weight that gains it, or that keeps it.
         threshold: u64,
         /// `quorum_up` or `quorum_down`.
         command: Option<NoticeCommand>,

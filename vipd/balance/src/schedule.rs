@@ -45,13 +45,13 @@ enum TurnPhase {
 }
 
 impl Schedule {
-    /// A schedule without probes. `jitter_percent`, 0 to 100: by up to how much a period is shortened, so that probes do not come in bursts.
+    /// A schedule without probes. `jitter_percent`, 0 to 100: by up to how much a period is shortened, against bursts.
     /// Pauses before a retry are exact.
     pub fn new(jitter_percent: u8) -> Self {
         Self { probes: BTreeMap::new(), due: BTreeSet::new(), jitter_percent: jitter_percent.min(100) }
     }
 
-    /// Takes over which probes are wanted. What stays keeps its turn; what is new starts with a spread over its `warmup`.
+    /// Takes the wanted probes over. A known probe keeps its turn. A new one starts with a spread over its `warmup`.
     pub fn sync<'a>(&mut self, needs: impl IntoIterator<Item = ProbeNeed<'a>>, now: Instant) {
         let mut before = std::mem::take(&mut self.probes);
         self.due.clear();
@@ -85,7 +85,7 @@ impl Schedule {
         Some(id)
     }
 
-    /// A run has ended at `now`, and was judged. `pause` is what [`Judge::pause`](crate::Judge::pause) says. A probe that does not run is
+    /// A run has ended at `now`, and was judged. `pause` comes from [`Judge::pause`](crate::Judge::pause). A probe that does not run is
     /// ignored: it is no longer wanted.
     pub fn ended(&mut self, id: ProbeId, pause: ProbePause, now: Instant) {
         let jitter_percent = self.jitter_percent;

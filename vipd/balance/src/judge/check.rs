@@ -5,7 +5,7 @@ use vipd_core::time::Instant;
 use super::probes::KnownVerdict;
 use crate::model::{CheckWeight, ProbeId, ProbeOutcome, ProbeUse};
 
-/// What an outcome means to one user of the probe.
+/// The meaning of an outcome for one user of the probe.
 enum Judgement {
     Pass {
         value: Option<i64>,
@@ -32,20 +32,20 @@ pub(super) struct LiveCheck {
     pub(super) up: bool,
     /// It has had a result.
     pub(super) has_run: bool,
-    /// Failures in a row while it is up: those were forgiven.
+    /// Failures in a row while it is up, all forgiven.
     failures: u32,
     /// When the last of them came.
     counted_at: Option<Instant>,
     /// Successes in a row while it is down.
     successes: u32,
-    /// What it says of the weight: with [`CheckWeight::ExitCode`] the weight itself, with [`CheckWeight::File`] the number in the file.
+    /// With [`CheckWeight::ExitCode`] the wanted weight, with [`CheckWeight::File`] the number in the file.
     value: Option<i64>,
     /// Why it failed last.
     pub(super) why: String,
 }
 
 impl LiveCheck {
-    /// A check that starts. `known`: what the probe has said to others, or to an earlier vipd. `serving`: its target is there and alive.
+    /// A check that starts. `known`: the probe's verdict, from other users or an earlier vipd. `serving`: its target is kept and alive.
     pub(super) fn new(spec: ProbeUse, id: ProbeId, known: Option<&KnownVerdict>, serving: bool) -> Self {
         let mut check = Self {
             // A target that serves is not taken out for a check that is new: the check has no verdict yet.
@@ -66,7 +66,7 @@ impl LiveCheck {
         check
     }
 
-    /// The same check after a reload: intervals and retries may differ, and what it has said stands.
+    /// The same check after a reload. Intervals and retries may differ; its verdict stands.
     pub(super) fn reloaded(self, spec: ProbeUse) -> Self {
         // One more failure is enough if they are more than the new `retry` already.
         Self { spec, ..self }
@@ -137,7 +137,7 @@ impl LiveCheck {
         }
     }
 
-    /// What this check adds to a target's configured weight.
+    /// The part that this check adds to a target's configured weight.
     pub(super) fn weight_part(&self, configured: u32) -> i64 {
         match (self.value, self.spec.weight) {
             (None, _) | (Some(_), CheckWeight::None) => 0,

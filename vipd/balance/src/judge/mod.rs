@@ -1,7 +1,7 @@
-//! The judge: what a probe's result, a lease, an operator, a reload and time mean for targets, quorums and sorry servers.
+//! The judge: effects of probes, leases, operators, reloads and time on targets, quorums and sorry servers.
 //!
-//! A state by event table. It has no clock and sends nothing: [`Judge::handle`] takes an event, [`Judge::poll_output`] gives what follows,
-//! differences of desired state first and notices after them.
+//! A state by event table. It has no clock and sends nothing: [`Judge::handle`] takes an event, [`Judge::poll_output`] gives the outputs:
+//! differences of desired state first, then notices.
 //!
 //! | event | what changes | table | notices |
 //! |---|---|---|---|
@@ -17,7 +17,7 @@
 //! | undrain | counts again | enters with the first step of its ramp | undrained, quorum |
 //! | VIP owned, lost | whether the probes of a service with `ha_suspend` count | | |
 //! | time | the step of a ramp, the end of a drain | weights | drained |
-//! | reload | what is gone, kept and new; verdicts stand | the difference | target down and up, weight, quorum |
+//! | reload | services and targets go, stay or start; verdicts stand | the difference | target down and up, weight, quorum |
 //! | stop | | everything leaves | with `omega`: all targets and quorums down |
 
 mod check;
@@ -69,16 +69,16 @@ impl DrainScope {
     }
 }
 
-/// What the judge is told.
+/// Input of the judge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JudgeEvent {
-    /// A configuration, the first or another. What has been found out about unchanged probes stands.
+    /// A configuration, the first or another. Verdicts of unchanged probes stand.
     Reload(BalanceConfig),
     /// A run of a probe has ended. A probe that is no longer wanted is ignored.
     Probed {
         /// Which.
         probe: ProbeId,
-        /// What came of it.
+        /// Its outcome.
         outcome: ProbeOutcome,
     },
     /// This node owns an address, or no longer: `ha_suspend` follows it.
@@ -104,7 +104,7 @@ pub enum JudgeEvent {
     Stop,
 }
 
-/// What follows.
+/// Output of the judge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JudgeOutput {
     /// The table is to differ.
@@ -117,7 +117,7 @@ pub enum JudgeOutput {
 
 /// Judges all services.
 ///
-/// Call [`handle`](Self::handle) or [`handle_timeout`](Self::handle_timeout), then [`poll_output`](Self::poll_output) until it gives `None`.
+/// Call [`handle`](Self::handle) or [`handle_timeout`](Self::handle_timeout), then [`poll_output`](Self::poll_output) until `None`.
 ///
 /// ```
 /// use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -159,7 +159,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// A judge without services. `known`: what an earlier vipd found out, for the first configuration.
+    /// A judge without services. `known`: verdicts of an earlier vipd, for the first configuration.
     pub fn new(known: impl IntoIterator<Item = KnownVerdict>) -> Self {
         Self {
             services: Vec::new(),
@@ -198,7 +198,7 @@ impl Judge {
         self.services.iter().filter_map(|service| service.due).min()
     }
 
-    /// The next thing that follows from what was handled.
+    /// The next output.
     pub fn poll_output(&mut self) -> Option<JudgeOutput> {
         self.outputs.pop_front()
     }
@@ -231,7 +231,7 @@ impl Judge {
         self.services.iter().filter_map(published).collect()
     }
 
-    /// What has been found out, to be kept over a restart.
+    /// The verdicts, to be kept over a restart.
     pub fn known(&self) -> impl Iterator<Item = &KnownVerdict> {
         self.probes.iter().filter_map(|(_, probe)| probe.known.as_ref())
     }
@@ -331,7 +331,7 @@ impl Judge {
         });
     }
 
-    /// Does something to the targets in `scope`, with the `drain_timeout` of their service; `notice` of those for which `act` says so.
+    /// Calls `act` for the targets in `scope`, with the `drain_timeout` of their service. Where it returns true, `notice` is put out.
     fn for_targets(
         &mut self,
         scope: &DrainScope,
@@ -385,7 +385,7 @@ impl Judge {
         }
     }
 
-    /// Judges a service anew, and puts out what follows: the differences, then `notices` and those of the service.
+    /// Judges a service anew, and puts out the differences, then `notices` and those of the service.
     fn settle(&mut self, index: usize, mut notices: Vec<BalanceNotice>, cause: QuorumCause, now: Instant) {
         let service = &mut self.services[index];
         notices.extend(service.advance(now));
@@ -409,7 +409,7 @@ impl Judge {
         self.outputs.extend(notices.into_iter().map(JudgeOutput::Notice));
     }
 
-    /// What holds after every event.
+    /// Asserts the invariants, in debug builds.
     fn check_invariants(&self) {
         if !cfg!(debug_assertions) {
             return;

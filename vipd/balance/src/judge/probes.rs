@@ -1,4 +1,4 @@
-//! The probes that are wanted, who uses them, and what they have said.
+//! The wanted probes, their users and their verdicts.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,12 +8,12 @@ use std::{
 
 use crate::model::{ProbeId, ProbeOutcome, ProbeSpec};
 
-/// What a probe has said, as it counts: a failure that is still forgiven does not.
+/// The verdict of a probe. A failure that all users forgive is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownVerdict {
     /// Which probe.
     pub probe: ProbeSpec,
-    /// What came of it.
+    /// The outcome that made the verdict.
     pub outcome: ProbeOutcome,
 }
 
@@ -22,7 +22,7 @@ pub struct KnownVerdict {
 pub struct ProbeNeed<'a> {
     /// Which, over reloads too.
     pub id: ProbeId,
-    /// What is sent.
+    /// Its content.
     pub spec: &'a ProbeSpec,
     /// The smallest `delay_loop` of its users.
     pub period: Duration,
@@ -109,7 +109,7 @@ impl ProbeSet {
         self.live.values_mut().for_each(|probe| probe.users.clear());
     }
 
-    /// Forgets the probes that nobody uses any more, with what they have said.
+    /// Forgets the probes without users, and their verdicts.
     pub(super) fn drop_unused(&mut self) {
         self.inherited.clear();
         let ids = &mut self.ids;

@@ -1,4 +1,4 @@
-//! Another configuration: what is gone goes first, what stays keeps its verdicts, what is new starts.
+//! Reload: removed services go first, kept ones keep their verdicts, new ones start.
 
 use std::collections::BTreeMap;
 
@@ -103,7 +103,7 @@ impl Judge {
         self.enter(service, farewells, QuorumCause::Change, now);
     }
 
-    /// Puts a service among the others, its checks among the users of their probes, and what follows out.
+    /// Adds a service to the others and its checks to the users of their probes, then judges it.
     fn enter(
         &mut self,
         mut service: LiveService,

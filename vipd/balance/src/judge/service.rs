@@ -1,4 +1,4 @@
-//! One service: quorum, sorry server, and what is to be in the table.
+//! One service: quorum, sorry server, and its part of the desired table.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,7 +35,7 @@ pub(super) struct LiveService {
     pub(super) failed_serve: bool,
     /// `ha_suspend`: no address is owned here.
     pub(super) suspended: bool,
-    /// What has been asked for last.
+    /// As it was last put out.
     pub(super) published: Option<DesiredService>,
     /// When time changes something.
     pub(super) due: Option<Instant>,
@@ -80,13 +80,13 @@ impl LiveService {
         self.config.sorry.filter(|_| !self.quorum_up)
     }
 
-    /// What is to be reached to gain the quorum, or to keep it.
+    /// The weight that gains the quorum, or that keeps it.
     fn threshold(&self, up: bool) -> u64 {
         let (quorum, hysteresis) = (self.effective_quorum, u64::from(self.config.hysteresis));
         if up {
             return quorum.saturating_sub(hysteresis);
         }
-        // DEVIATION: never above what all targets together have. keepalived's quorum would be lost for good.
+        // DEVIATION: at most the weight of all targets. keepalived's quorum would be lost for good.
         (quorum + hysteresis).min(self.total_weight.max(1))
     }
 
@@ -175,7 +175,7 @@ impl LiveService {
         }
     }
 
-    /// What is to be in the table.
+    /// Its part of the desired table.
     pub(super) fn desired(&self, now: Instant) -> DesiredService {
         let mut targets: BTreeMap<_, _> =
             self.leaving.iter().map(|(&id, leaving)| (id, leaving.desired)).collect();

@@ -109,7 +109,7 @@ impl LiveTarget {
         }
     }
 
-    /// The configured weight and what the checks add, within 0 to 2^31 - 1.
+    /// The configured weight and the parts of the checks, within 0 to 2^31 - 1.
     pub(super) fn effective_weight(&self) -> u32 {
         let configured = self.config.weight;
         let parts = self.checks.iter().map(|check| check.weight_part(configured));
@@ -117,7 +117,7 @@ impl LiveTarget {
         u32::try_from(sum.clamp(0, i64::from(MAX_WEIGHT))).unwrap_or(0)
     }
 
-    /// What it counts for the quorum: nothing while it is down or drained. A rising weight counts in full.
+    /// Its weight for the quorum: 0 while it is down or drained. A rising weight counts in full.
     pub(super) fn live_weight(&self) -> u64 {
         let counts = self.alive && self.drain == DrainState::No;
         if counts { u64::from(self.effective_weight()) } else { 0 }

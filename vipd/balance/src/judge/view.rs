@@ -39,7 +39,7 @@ pub struct JudgedTarget<'a> {
     pub alive: bool,
     /// In the table; `None`: it is not there.
     pub weight: Option<u32>,
-    /// The configured weight with what checks say of it.
+    /// The configured weight and the parts that checks add.
     pub full_weight: u32,
     /// Why.
     pub reason: TargetReason<'a>,

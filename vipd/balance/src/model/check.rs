@@ -1,10 +1,10 @@
-//! What a target asks of a probe, and what a probe can say.
+//! Checks of a target: uses of probes, and the outcomes of probes.
 
 use std::time::Duration;
 
 use super::ProbeSpec;
 
-/// What came of one run of a probe.
+/// Outcome of one run of a probe.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ProbeOutcome {
     /// The target answered as it should.
@@ -19,7 +19,7 @@ pub enum ProbeOutcome {
     NotSent(String),
 }
 
-/// What a probe's number does to a target's weight.
+/// Effect of a probe's number on a target's weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CheckWeight {
     /// Nothing.
@@ -39,9 +39,9 @@ pub enum CheckWeight {
 /// One check of a target: a probe, and how its results are counted. Targets with equal probes share them, each counts for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeUse {
-    /// What is sent.
+    /// The probe, which equal checks share.
     pub probe: ProbeSpec,
-    /// What its number does to the weight.
+    /// Effect of the probe's number.
     pub weight: CheckWeight,
     /// `alpha`: the check counts as failed until it has passed once.
     pub alpha: bool,
@@ -51,14 +51,14 @@ pub struct ProbeUse {
     pub rise: u32,
     /// `delay_loop`: pause between runs. From 1 us.
     pub delay_loop: Duration,
-    /// `delay_before_retry`: pause after a failure that is forgiven. Failures that come sooner, because the probe is shared, are not counted.
+    /// `delay_before_retry`: pause after a failure that is forgiven. Sooner failures of a shared probe do not count.
     pub delay_before_retry: Duration,
     /// `warmup`: the first run comes after [`FIRST_PROBE_DELAY`](crate::FIRST_PROBE_DELAY) and a part of this.
     pub warmup: Duration,
 }
 
 impl ProbeUse {
-    /// A check with keepalived's defaults for its kind.
+    /// A check with keepalived's defaults for its kind. The `delay_before_retry` of DNS_CHECK is its `delay_loop`: set both.
     pub fn new(probe: ProbeSpec) -> Self {
         let delay_loop = Duration::from_secs(60);
         let (retry, delay_before_retry) = match &probe {

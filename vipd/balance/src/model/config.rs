@@ -1,4 +1,4 @@
-//! All services, checked: what a [`Judge`](crate::Judge) takes.
+//! All services, checked: the input of a [`Judge`](crate::Judge).
 
 use std::{collections::BTreeSet, fmt};
 

@@ -1,4 +1,4 @@
-//! Probes. A probe is identified by what it sends, where to and what it expects: equal ones are sent once, whoever uses them.
+//! Probes. Content, peer and expectation identify a probe: equal probes are sent once for all their users.
 
 use std::{
     fmt,
@@ -67,7 +67,7 @@ pub enum HttpProtocol {
 pub struct TlsSettings {
     /// Server name indication, `enable_sni` and `sni_name`.
     pub server_name: Option<String>,
-    /// `certificate` and `key` of the `SSL` block, by their paths: what this host shows to the server.
+    /// `certificate` and `key` of the `SSL` block, by their paths.
     pub client_certificate: Option<(String, String)>,
     /// vipd's `verify`: the file of certification authorities, empty for the system's; `None`: no verification, as keepalived.
     pub verify: Option<String>,
@@ -107,7 +107,7 @@ impl HttpUrl {
     }
 }
 
-/// A probe by what it sends, where to and what it expects. Intervals and retries are those of its users.
+/// A probe: its content, its peer and its expectation. Its users have intervals and retries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ProbeSpec {
     /// TCP_CHECK: a handshake.
@@ -115,8 +115,8 @@ pub enum ProbeSpec {
         /// Where to.
         peer: ProbePeer,
     },
-    /// HTTP_GET and SSL_GET. A run gets all URLs, one after the other, and fails with the first that fails. keepalived gets one URL in each period,
-    /// so it needs as many periods as there are URLs to find a failure.
+    /// HTTP_GET and SSL_GET. A run gets all URLs, one after the other, and fails with the first that fails. keepalived gets one URL
+    /// in each period.
     Http {
         /// Where to.
         peer: ProbePeer,
@@ -171,7 +171,7 @@ pub enum ProbeSpec {
         udp: bool,
         /// Over TLS.
         tls: Option<TlsSettings>,
-        /// What is sent.
+        /// The octets to send.
         send: Vec<u8>,
         /// The regular expression that the answer must match; `None`: any answer.
         expect: Option<String>,

@@ -1,4 +1,4 @@
-//! `virtual_server`: a service, what it is reached by, and how its targets are chosen.
+//! `virtual_server`: a service, its addresses, and how a target is chosen.
 
 use std::{fmt, net::IpAddr, time::Duration};
 
@@ -28,7 +28,7 @@ impl TransportProtocol {
     }
 }
 
-/// What packets of a service have in common. A service of a group has several of these.
+/// The packets of a service: by destination or by mark. A service of a group has several addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ServiceAddress {
     /// Destination address, protocol and port.
@@ -158,7 +158,8 @@ impl Scheduler {
     }
 }
 
-/// `flag-1` to `flag-3`, bits 3 to 5 of the kernel's service flags. `sh-fallback`, `mh-fallback` are the first, `sh-port`, `mh-port` the second.
+/// `flag-1` to `flag-3`, bits 3 to 5 of the kernel's service flags. The first is `sh-fallback` and
+/// `mh-fallback`, the second `sh-port` and `mh-port`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SchedulerFlags {
     /// `flag-1`; with sh and mh: a connection whose target has weight 0 gets another.
@@ -169,13 +170,13 @@ pub struct SchedulerFlags {
     pub third: bool,
 }
 
-/// `persistence_timeout` and what belongs to it: a client stays with its target.
+/// `persistence_timeout`, `_granularity`, `_engine`: a client stays with its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Persistence {
     /// `persistence_timeout`, in whole seconds: 1 to 2,678,400 (31 days); 360 without a value.
     pub timeout_s: u32,
-    /// `persistence_granularity` of IPv4: the mask of client addresses, in host byte order, all ones unless given. Of IPv6: the prefix length,
-    /// 1 to 128, 128 unless given.
+    /// `persistence_granularity` of IPv4: the mask of client addresses, in host byte order, all ones unless given. Of IPv6: the prefix
+    /// length, 1 to 128, 128 unless given.
     pub granularity: u32,
     /// `persistence_engine sip`: by Call-ID. The kernel has no other engine.
     pub sip: bool,
@@ -192,7 +193,7 @@ impl Persistence {
     }
 }
 
-/// What a data plane is told of a service, besides addresses and targets.
+/// Settings of a service for the data plane, besides addresses and targets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ServiceSettings {
     /// `lb_algo`.
@@ -230,7 +231,7 @@ pub struct SorryServer {
 pub struct VirtualServer {
     /// Identity.
     pub id: ServiceId,
-    /// What it is reached by: one, or the entries of its group with ranges written out.
+    /// One address, or the entries of its group with ranges written out.
     pub addresses: Vec<ServiceAddress>,
     /// Scheduler, flags, persistence.
     pub settings: ServiceSettings,
@@ -254,8 +255,8 @@ pub struct VirtualServer {
     pub ramp: Duration,
     /// vipd's `min_alive`, 0 to 100 percent: while fewer of the targets are alive, failed ones serve too; 0: never.
     pub min_alive: u8,
-    /// vipd's `drain_timeout`: a drained target, or one that a reload removes, keeps its connections for this time; `None`: drained ones for ever,
-    /// removed ones not at all, as with keepalived.
+    /// vipd's `drain_timeout`: a drained target, or one that a reload removes, keeps its connections for this time. `None`:
+    /// drained ones for ever, removed ones not at all, as with keepalived.
     pub drain_timeout: Option<Duration>,
     /// The targets, in the order of the configuration.
     pub targets: Vec<ServiceTarget>,

@@ -93,7 +93,7 @@ pub struct ServiceTarget {
     pub id: TargetId,
     /// `lvs_method`; the service's unless given.
     pub forward: ForwardMethod,
-    /// `weight`, 0 to 2^31 - 1; the service's unless given, and 1 unless that is. What checks say is added.
+    /// `weight`, 0 to 2^31 - 1; the service's unless given, and 1 unless that is. Checks add to it.
     pub weight: u32,
     /// `uthreshold`: connections above which the target gets no new one; 0: no limit.
     pub upper_threshold: u32,

@@ -119,6 +119,14 @@ fn quorum_and_hysteresis() {
         ("11=3 12=1", "quorum up"),
         &[("fail 12", "11=3", "12 down, quorum down"), ("pass 12", "11=3 12=1", "12 up, quorum up")],
     );
+    // Without any weight there is no quorum, whatever the hysteresis.
+    let server = VirtualServer { quorum: 10, hysteresis: 9, ..service([heavy(11, 3), web(12)]) };
+    play(
+        "hysteresis above the lowered quorum",
+        server,
+        ("11=3 12=1", "quorum up"),
+        &[("fail 11", "12=1", "11 down"), ("fail 12", "", "12 down, quorum down")],
+    );
     // DEVIATION: what cannot be exceeded need not be.
     let server = VirtualServer { quorum: 2, hysteresis: 1, ..service([web(11), web(12)]) };
     play(
@@ -333,6 +341,17 @@ fn min_alive_uses_nothing_that_was_never_checked() {
         server,
         ("", ""),
         &[("pass 11", "11=1", "11 up, quorum up"), ("fail 12", "11=1 12=1", "12 down, failed serve on 1/2")],
+    );
+    let server = VirtualServer { min_alive: 100, ..service([web(11), alpha(12), web(13)]) };
+    play(
+        "one of three",
+        server,
+        ("11=1 13=1", "quorum up"),
+        &[
+            ("fail 11", "11=1 13=1", "11 down, failed serve on 1/2"),
+            ("pass 12", "11=1 12=1 13=1", "12 up"),
+            ("pass 11", "11=1 12=1 13=1", "11 up, failed serve off 3/3"),
+        ],
     );
 }
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Play, ServiceTarget, at, heavy, id, probe, sorry, tcp, vip};
+use super::{Play, ServiceTarget, at, backend::FakeKernel, heavy, id, probe, sorry, tcp, vip};
 use crate::{
-    BalanceConfig, DesiredTable, DrainScope, ForwardMethod, Judge, JudgeEvent, JudgeOutput, ProbeOutcome,
-    ProbeUse, ServiceTarget as Target, SorryServer, VirtualServer,
+    Backend, BalanceConfig, DesiredTable, DrainScope, ForwardMethod, Judge, JudgeEvent, JudgeOutput,
+    KernelBackend, ProbeOutcome, ProbeUse, ServiceAddress, SorryServer, TableService, VirtualServer,
 };
 
 /// Targets 11 to 16 in two services.
@@ -33,7 +33,7 @@ fn check(n: u8) -> impl Strategy<Value = ProbeUse> {
     })
 }
 
-fn target(n: u8) -> impl Strategy<Value = Target> {
+fn target(n: u8) -> impl Strategy<Value = ServiceTarget> {
     let checks = prop_oneof![
         5 => check(n).prop_map(|check| vec![check]),
         1 => Just(Vec::new()),
@@ -204,6 +204,48 @@ proptest! {
             }
         }
         prop_assert_eq!(table, judge.desired());
+    }
+
+    /// From whatever is there, no operation fails, and no service that serves before and after is empty in between.
+    #[test]
+    fn operations_lead_from_any_table_to_the_desired_one(
+        before in servers(),
+        after in servers(),
+        acts in proptest::collection::vec(act(), 0..30),
+        weight in 0..3u32,
+    ) {
+        let backend = KernelBackend::new([vip(1), vip(2)]);
+        let mut play = Play::new(before);
+        let mut kernel = FakeKernel::default();
+        for operation in backend.compare(&kernel.table, &play.table) {
+            prop_assert_eq!(kernel.apply(&operation), Ok(()));
+        }
+        // What somebody else left.
+        if let Some(row) = kernel.table.values_mut().next().and_then(|service| service.targets.values_mut().next()) {
+            (row.weight, row.forward) = (weight, None);
+        }
+        play.reload(after);
+        for act in &acts {
+            perform(&mut play, act);
+        }
+        let serves = |kernel: &FakeKernel| -> Vec<ServiceAddress> {
+            let serving = |service: &&TableService| service.targets.values().any(|row| row.weight > 0);
+            kernel.table.iter().filter(|(_, service)| serving(service)).map(|(&address, _)| address).collect()
+        };
+        let (start, mut known) = (serves(&kernel), kernel.table.clone());
+        let operations = backend.compare(&kernel.table, &play.table);
+        let mut states = Vec::new();
+        for operation in &operations {
+            prop_assert_eq!(kernel.apply(operation), Ok(()), "{:?}", operation);
+            backend.applied(&mut known, operation);
+            states.push(serves(&kernel));
+        }
+        prop_assert_eq!(&known, &kernel.table);
+        prop_assert_eq!(backend.compare(&kernel.table, &play.table), []);
+        let end = serves(&kernel);
+        for address in start.iter().filter(|address| end.contains(address)) {
+            prop_assert!(states.iter().all(|state| state.contains(address)), "{} is empty in between", address);
+        }
     }
 
     /// An independent reading of retry and rise for one check: strings of results.
