@@ -284,7 +284,7 @@ pub struct Reconciler<B: Backend> {
     /// Rounds in a row that failed.
     rounds: u32,
     wait_until: Option<Instant>,
-    /// The desired table has not been compared with `present` yet.
+    /// The desired table has not been compared with `present` yet. Always so while there is none.
     stale: bool,
 }
 
@@ -323,7 +323,7 @@ impl<B: Backend> Reconciler<B> {
     pub fn handle_read(&mut self, read: Result<B::Present, OperationFailure>, now: Instant) {
         self.awaited = None;
         match read {
-            Ok(present) => (self.present, self.stale) = (Some(present), true),
+            Ok(present) => self.present = Some(present),
             Err(_) => self.fail_round(now, Duration::from_secs(1)),
         }
     }

@@ -293,7 +293,7 @@ fn a_change_needs_no_reading_while_nothing_fails() {
 fn a_service_that_is_refused_delays_no_other_and_is_tried_again_ever_later() {
     let mut second = service([web(12)]);
     (second.id, second.addresses) = (id(2), vec![vip(2)]);
-    let play = Play::new(vec![service([web(11)]), second]);
+    let mut play = Play::new(vec![service([web(11)]), second]);
     let mut kernel = FakeKernel::default();
     let mut reconciler = Reconciler::new(KernelBackend::default());
     let refuse = |operation: &TableOperation| {
@@ -316,6 +316,14 @@ fn a_service_that_is_refused_delays_no_other_and_is_tried_again_ever_later() {
     let done = settle(&mut reconciler, &mut kernel, &play.table, now, never);
     assert_eq!(done, ["read", "new service", "new 11=1"]);
     assert!(reconciler.is_settled() && reconciler.poll_timeout().is_none());
+    // After a round without a failure the next one is again the first.
+    let mut once = true;
+    play.step("fail 11");
+    reconciler.handle_desired();
+    let done = settle(&mut reconciler, &mut kernel, &play.table, now, |_| {
+        std::mem::take(&mut once).then_some(OperationFailure::Missing)
+    });
+    assert_eq!(done, ["del 11!", "read", "del 11"]);
 }
 
 #[test]

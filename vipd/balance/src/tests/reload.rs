@@ -253,7 +253,8 @@ fn a_removed_target_keeps_its_connections_for_drain_timeout() {
     let (_, weights, news) = reloaded(service([web(11), web(12)]), &[], service([web(12)]));
     assert_eq!((weights.as_str(), news.as_str()), ("12=1", "11 down"));
     // A drain's own deadline stands.
-    let (mut play, ..) = reloaded(both(), &["drain 11 5"], server(vec![web(12)]));
+    let (mut play, _, news) = reloaded(both(), &["drain 11 5"], server(vec![web(12)]));
+    assert_eq!(news, "11 down", "it drains already");
     play.steps("own deadline", &[("wait 5", "12=1", "11 drained")]);
 }
 
