@@ -286,7 +286,10 @@ impl Judge {
             ProbeOutcome::Failed(_) => down,
             ProbeOutcome::Passed | ProbeOutcome::Exited(_) | ProbeOutcome::Value(_) => true,
         };
-        if let Some(probe) = self.probes.get_mut(id).filter(|_| verdict) {
+        if verdict
+            && let Some(probe) = self.probes.get_mut(id)
+            && probe.known.as_ref().is_none_or(|known| known.outcome != outcome)
+        {
             let spec = (*probe.spec).clone();
             probe.known = Some(KnownVerdict { probe: spec, outcome });
         }
