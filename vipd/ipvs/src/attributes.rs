@@ -286,9 +286,13 @@ mod tests {
 
     #[test]
     fn names_fit_the_kernels_arrays() {
-        for (name, fits) in
-            [("", false), ("wlc", true), ("fifteen-octets-", true), ("sixteen-octets--", false), ("a\0", false)]
-        {
+        for (name, fits) in [
+            ("", false),
+            ("wlc", true),
+            ("fifteen-octets-", true),
+            ("sixteen-octets--", false),
+            ("a\0", false),
+        ] {
             assert_eq!(KernelName::<15>::new(name).is_some(), fits, "{name:?}");
         }
         let parsed = |value| KernelName::<15>::parse("it", value).map(|name| name.to_string());

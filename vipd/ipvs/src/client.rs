@@ -84,7 +84,8 @@ impl<C: KernelChannel> IpvsClient<C> {
     /// [`IpvsError`]
     pub fn info(&mut self) -> Result<IpvsInfo, IpvsError> {
         let request = IpvsRequest::new(IpvsCommand::GetInfo, Vec::new());
-        let found = self.ask("read the version of IPVS", request, GET, IpvsCommand::SetInfo, IpvsInfo::parse)?;
+        let found =
+            self.ask("read the version of IPVS", request, GET, IpvsCommand::SetInfo, IpvsInfo::parse)?;
         Ok(found.into_iter().next().ok_or(MalformedReply::Empty)?)
     }
 

@@ -10,8 +10,9 @@ use crate::{
     sync_daemon::SyncDaemon,
 };
 
-/// Why the kernel could not be asked, or its answer not be understood. After any of these but [`Self::NoIpvs`] and
-/// [`Self::Refused`], some of the steps that were on their way may have been applied: read the table.
+/// Why the kernel could not be asked, or its answer not be understood. Some of the steps that were on their way may have been
+/// applied: read the table. After [`Self::TimedOut`], [`Self::Socket`] and [`Self::Malformed`] open another client for that, as
+/// answers may still wait in the socket.
 #[derive(Debug, thiserror::Error)]
 pub enum IpvsError {
     /// The kernel does not have the family: the module is neither there nor could it be loaded.
@@ -37,7 +38,7 @@ pub enum IpvsError {
         /// The kernel's error number.
         source: io::Error,
     },
-    /// The answer has not come within 10 s. The socket may still get it: open another client.
+    /// The answer has not come within 10 s.
     #[error("the kernel has not answered within 10 s")]
     TimedOut,
     /// A call on the socket failed; `ENOBUFS`: answers were lost.

@@ -105,7 +105,8 @@ pub(crate) const CONTROLLER: u16 = 16;
 
 /// The request for the id of a family. The kernel loads the module of one that it does not have, if it may.
 pub(crate) fn family_request(name: &str, sequence: u32) -> Vec<u8> {
-    let request = GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![GenlCtrlAttrs::FamilyName(name.into())] };
+    let request =
+        GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![GenlCtrlAttrs::FamilyName(name.into())] };
     serialized(GenlMessage::from_payload(request).into(), GET, sequence)
 }
 

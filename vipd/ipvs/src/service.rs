@@ -11,8 +11,8 @@ use vipd_common::Family;
 
 use crate::{
     attributes::{
-        AttributeList, KernelName, MalformedReply, Values, address_octets, attribute, family_number, family_of,
-        octets_of, parse_address, parse_family,
+        AttributeList, KernelName, MalformedReply, Values, address_octets, attribute, family_number,
+        family_of, octets_of, parse_address, parse_family,
     },
     stats::StatsView,
     step::Unfit,

@@ -123,7 +123,10 @@ mod tests {
     fn both_widths_are_read() {
         let wide: Vec<_> = (1..=10).map(|n| attribute(n, (u64::from(n) << 40).to_ne_bytes())).collect();
         let stats = TrafficStats::parse(&StatsView::new_checked(&octets_of(&wide)).unwrap());
-        assert_eq!((stats.connections, stats.octets_out, stats.octets_out_per_s), (1 << 40, 5 << 40, 10 << 40));
+        assert_eq!(
+            (stats.connections, stats.octets_out, stats.octets_out_per_s),
+            (1 << 40, 5 << 40, 10 << 40)
+        );
         let narrow = |n: u16| match n {
             4 | 5 => attribute(n, u64::from(n).to_ne_bytes()),
             n => attribute(n, u32::from(n).to_ne_bytes()),

@@ -180,7 +180,9 @@ impl fmt::Display for IpvsStep {
             Self::Zero(None) => f.write_str("zero all statistics"),
             Self::Flush => f.write_str("delete all services"),
             Self::SetTimeouts(_) => f.write_str("set the timeouts"),
-            Self::StartDaemon(daemon) => write!(f, "start the {} sync daemon on {}", daemon.role, daemon.interface),
+            Self::StartDaemon(daemon) => {
+                write!(f, "start the {} sync daemon on {}", daemon.role, daemon.interface)
+            }
             Self::StopDaemon(role) => write!(f, "stop the {role} sync daemon"),
         }
     }

@@ -120,7 +120,8 @@ impl SyncDaemon {
         }
         // The kernel would clamp it without a word, and never have what was asked for.
         let least = if self.role == SyncRole::Backup { MIN_BACKUP_LENGTH } else { 1 };
-        let most = if self.group.is_some_and(|group| group.is_ipv6()) { MAX_LENGTH_V6 } else { MAX_LENGTH_V4 };
+        let most =
+            if self.group.is_some_and(|group| group.is_ipv6()) { MAX_LENGTH_V6 } else { MAX_LENGTH_V4 };
         match self.max_length {
             Some(length) if !(least..=most).contains(&length.get()) => {
                 Err(Unfit::SyncLength { length: length.get(), least, most })
