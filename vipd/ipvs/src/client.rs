@@ -1,6 +1,9 @@
 //! The client: asks one thing after another on one socket, and sends steps in batches.
 
-use std::{collections::BTreeSet, io};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    io,
+};
 
 use crate::{
     attributes::{AttributeList, MalformedReply},
@@ -186,7 +189,7 @@ impl<C: KernelChannel> IpvsClient<C> {
     /// Applies steps in order, and says of each what came of it. A step that is refused does not stop those after it.
     ///
     /// At most [`IN_FLIGHT`] steps are on their way at any time. If the kernel says that something is there already, the client reads
-    /// it: [`StepResult::AlreadyThere`] or [`Refusal::Exists`].
+    /// what is there after these: [`StepResult::AlreadyThere`] or [`Refusal::Exists`].
     ///
     /// # Errors
     ///
@@ -199,12 +202,13 @@ impl<C: KernelChannel> IpvsClient<C> {
             if errnos.contains(&Ok(libc::ENOENT)) {
                 self.check_family()?;
             }
+            let mut destinations = BTreeMap::new();
             for (step, errno) in batch.iter().zip(errnos) {
                 results.push(match errno {
                     Err(unfit) => Err(unfit.into()),
                     Ok(0) => Ok(StepResult::Done),
                     Ok(libc::EPERM) => return Err(IpvsError::NotPermitted),
-                    Ok(libc::EEXIST) => self.compare_existing(step)?,
+                    Ok(libc::EEXIST) => self.compare_existing(step, &mut destinations)?,
                     Ok(errno) => Err(refusal(step, errno)),
                 });
             }
@@ -244,8 +248,12 @@ impl<C: KernelChannel> IpvsClient<C> {
         Ok(errnos)
     }
 
-    /// What is there where the step was to make something.
-    fn compare_existing(&mut self, step: &IpvsStep) -> Result<Result<StepResult, Refusal>, IpvsError> {
+    /// What is there where the step was to make something. Destinations of a service are read once for a batch.
+    fn compare_existing(
+        &mut self,
+        step: &IpvsStep,
+        read: &mut BTreeMap<VirtualServiceKey, Vec<ServedDestination>>,
+    ) -> Result<Result<StepResult, Refusal>, IpvsError> {
         let (existing, is_wanted) = match step {
             IpvsStep::NewService(wanted) => match self.service(&wanted.key)? {
                 Some(served) => {
@@ -255,8 +263,11 @@ impl<C: KernelChannel> IpvsClient<C> {
                 None => (Existing::Gone, false),
             },
             IpvsStep::NewDestination { service, destination: wanted } => {
-                let found = self.destinations(service)?;
-                match found.iter().find(|served| served.destination.key == wanted.key) {
+                let destinations = match read.entry(*service) {
+                    Entry::Occupied(entry) => entry.into_mut(),
+                    Entry::Vacant(entry) => entry.insert(self.destinations(service)?),
+                };
+                match destinations.iter().find(|served| served.destination.key == wanted.key) {
                     Some(served) => {
                         (Existing::Destination(served.destination), served.destination == *wanted)
                     }

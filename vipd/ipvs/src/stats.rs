@@ -52,7 +52,8 @@ impl StatsView {
 
 /// What a service or a destination has had to do since it was made or zeroed.
 ///
-/// The kernel estimates the rates every 2 s, as a weighted mean (`ip_vs_est.c`), unless the sysctl `run_estimation` is 0.
+/// The kernel sums the numbers up every 2 s, and estimates the rates then, as a weighted mean (`ip_vs_est.c`): what is read is up to
+/// 2 s old.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrafficStats {
     /// Connections that were scheduled.

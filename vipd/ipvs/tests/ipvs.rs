@@ -10,6 +10,7 @@ use std::{
     panic,
     process::Command,
     thread,
+    time::Duration,
 };
 
 use nix::sched::{CloneFlags, unshare};
@@ -17,7 +18,7 @@ use vipd_common::Family;
 use vipd_ipvs::{
     Destination, DestinationKey, Existing, ForwardingMethod, GueChecksum, IN_FLIGHT, IpvsClient, IpvsError,
     IpvsStep, IpvsTable, IpvsTimeouts, KernelName, PersistenceMask, Refusal, ServiceFlags, ServiceProtocol,
-    StepResult, SyncDaemon, SyncRole, Tunnel, VirtualService, VirtualServiceKey,
+    StepResult, SyncDaemon, SyncRole, TrafficStats, Tunnel, VirtualService, VirtualServiceKey,
 };
 
 /// Runs a test in a fresh namespace with `lo` and a veth pair `v0` and `v1`, all up, and a client there.
@@ -25,9 +26,11 @@ fn in_namespace(test: impl FnOnce(&mut IpvsClient) + Send) {
     if !nix::unistd::geteuid().is_root() {
         return vipd_tests::skip("making a network namespace needs root");
     }
+    let name = thread::current().name().unwrap_or_default().to_owned();
     let outcome = thread::scope(|scope| {
-        scope
-            .spawn(|| {
+        thread::Builder::new()
+            .name(name)
+            .spawn_scoped(scope, || {
                 // Only this thread changes namespace; its children inherit it.
                 unshare(CloneFlags::CLONE_NEWNET).unwrap();
                 let mut client = match IpvsClient::open() {
@@ -47,6 +50,7 @@ fn in_namespace(test: impl FnOnce(&mut IpvsClient) + Send) {
                 }
                 test(&mut client);
             })
+            .unwrap()
             .join()
     });
     if let Err(failure) = outcome {
@@ -237,7 +241,7 @@ fn what_is_set_is_read() {
             "TCP  10.1.0.3:443 sed",
             "  -> 10.1.0.12:8443               Masq    3      0          0",
             "UDP  10.1.0.3:5060 rr persistent 30 pe sip",
-            "UDP  [2001:db8::3]:53 mh ops (flag-1,flag-2)",
+            "UDP  [2001:db8::3]:53 mh (mh-fallback,mh-port) ops",
             "SCTP [2001:db8::3]:9 sh persistent 300 mask 64",
             "FWM  7 wrr",
             "FWM  7 IPv6 fo",
@@ -329,7 +333,7 @@ fn what_the_kernel_refuses_is_named() {
 #[test]
 fn many_steps_fit_the_socket() {
     in_namespace(|client| {
-        let ports = 1..=200;
+        let ports = 1..=40;
         let mut services: Vec<_> = ports
             .map(|port| {
                 let of = |last: u8| destination(&format!("10.1.1.{last}"), port, ForwardingMethod::Route, 1);
@@ -338,12 +342,12 @@ fn many_steps_fit_the_socket() {
             .collect();
         services.sort_by_key(|(service, _)| service.key);
         let steps = steps_for(&services);
-        assert!(steps.len() == 200 * 51 && steps.len() > 100 * IN_FLIGHT);
+        assert!(steps.len() == 40 * 51 && steps.len() > 50 * IN_FLIGHT);
         apply(client, &steps);
         assert_eq!(set(&client.read_table().unwrap()), services);
-        // Every one is refused, and the kernel's answers have the requests.
-        let errors = client.apply(&steps).unwrap();
-        assert!(errors.iter().all(|result| matches!(result, Ok(StepResult::AlreadyThere))));
+        // The kernel refuses every one of them.
+        let results = client.apply(&steps).unwrap();
+        assert!(results.iter().all(|result| matches!(result, Ok(StepResult::AlreadyThere))));
         apply(client, &[IpvsStep::Flush]);
     });
 }
@@ -411,14 +415,19 @@ fn connections_are_counted() {
         // What this host sends to the service is scheduled too.
         let connection = TcpStream::connect("10.1.0.3:8080").unwrap();
         let (_accepted, _) = server.accept().unwrap();
-        let table = client.read_table().unwrap();
-        let [served] = &table.services[..] else { panic!("{table:?}") };
-        let [destination] = served.destinations[..] else { panic!("{table:?}") };
-        for stats in [served.stats, destination.stats] {
-            assert_eq!(stats.connections, 1, "{stats:?}");
-            assert!(stats.packets_in >= 2 && stats.octets_in >= 80, "{stats:?}");
-        }
-        assert_eq!((destination.connections.active, destination.connections.inactive), (1, 0));
+        let served = |client: &mut IpvsClient| client.read_table().unwrap().services.pop().unwrap();
+        let connections = served(client).destinations[0].connections;
+        assert_eq!((connections.active, connections.inactive), (1, 0));
+        // The kernel sums statistics up every 2 s.
+        let counted = |stats: TrafficStats| {
+            stats.connections == 1 && stats.packets_in >= 2 && stats.octets_in >= 80 && stats.packets_out >= 1
+        };
+        let limit = Duration::from_secs(60);
+        vipd_tests::wait_for("the statistics of one connection", limit, || {
+            let served = served(client);
+            counted(served.stats) && counted(served.destinations[0].stats)
+        })
+        .unwrap();
         drop(connection);
         apply(client, &[IpvsStep::Zero(Some(tcp(8080)))]);
         let stats = client.service(&tcp(8080)).unwrap().unwrap().stats;

@@ -289,6 +289,21 @@ fn what_is_there_already_is_compared() {
 }
 
 #[test]
+fn destinations_are_read_once_for_a_batch() {
+    let mut client = client();
+    let mut steps = vec![IpvsStep::NewService(service(80))];
+    steps.extend(
+        (1..20).map(|last| IpvsStep::NewDestination { service: key(80), destination: destination(last, 1) }),
+    );
+    client.apply(&steps).unwrap();
+    let before = client.channel.sent.len();
+    let results = client.apply(&steps).unwrap();
+    assert!(results.iter().all(|result| matches!(result, Ok(StepResult::AlreadyThere))), "{results:?}");
+    // The steps, the service, its destinations.
+    assert_eq!(client.channel.sent[before..], [20, 1, 1]);
+}
+
+#[test]
 fn what_is_gone_again_is_not_taken_for_there() {
     let mut client = client();
     for step in [
@@ -296,7 +311,7 @@ fn what_is_gone_again_is_not_taken_for_there() {
         IpvsStep::NewDestination { service: key(80), destination: destination(1, 1) },
         IpvsStep::StartDaemon(daemon(7)),
     ] {
-        match client.compare_existing(&step).unwrap() {
+        match client.compare_existing(&step, &mut BTreeMap::new()).unwrap() {
             Err(Refusal::Exists(existing)) => assert_eq!(*existing, Existing::Gone),
             other => panic!("{other:?}"),
         }
