@@ -146,9 +146,9 @@ impl<const MAX: usize> fmt::Debug for KernelName<MAX> {
 
 /// Reads values of attributes, and says which has a wrong length.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Values(pub &'static str);
+pub(crate) struct AttributeReader(pub &'static str);
 
-impl Values {
+impl AttributeReader {
     /// A value of a fixed length.
     pub fn fixed<const N: usize>(self, attribute: u16, value: &[u8]) -> Result<[u8; N], MalformedReply> {
         value.try_into().map_err(|_| self.length(attribute, value))

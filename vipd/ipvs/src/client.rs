@@ -7,8 +7,8 @@ use std::{
 
 use crate::{
     attributes::{AttributeList, MalformedReply},
-    destination::{Destination, DestinationView},
-    error::{Existing, IpvsError, Refusal, StepResult},
+    destination::{DestinationView, IpvsDestination},
+    error::{Existing, IpvsError, StepRefusal, StepResult},
     info::IpvsInfo,
     message::{
         CHANGE, CONTROLLER, DUMP, FAMILY, GET, IpvsCommand, IpvsRequest, ReplyFrame, ReplyFrames, family_id,
@@ -153,7 +153,7 @@ impl<C: KernelChannel> IpvsClient<C> {
         self.ask("read the destinations of a service", request, DUMP, IpvsCommand::NewDest, |attributes| {
             let view = DestinationView::new_checked(nested(attributes, IpvsRequest::DEST)?)?;
             Ok(ServedDestination {
-                destination: Destination::parse(&view, family)?,
+                destination: IpvsDestination::parse(&view, family)?,
                 connections: view.connections(),
                 stats: view.stats().as_ref().map(TrafficStats::parse).unwrap_or_default(),
             })
@@ -189,12 +189,12 @@ impl<C: KernelChannel> IpvsClient<C> {
     /// Applies steps in order, and says of each what came of it. A step that is refused does not stop those after it.
     ///
     /// At most [`IN_FLIGHT`] steps are on their way at any time. If the kernel says that something is there already, the client reads
-    /// what is there after these: [`StepResult::AlreadyThere`] or [`Refusal::Exists`].
+    /// what is there after these: [`StepResult::AlreadyThere`] or [`StepRefusal::Exists`].
     ///
     /// # Errors
     ///
     /// [`IpvsError`], after which nobody knows which steps were applied.
-    pub fn apply(&mut self, steps: &[IpvsStep]) -> Result<Vec<Result<StepResult, Refusal>>, IpvsError> {
+    pub fn apply(&mut self, steps: &[IpvsStep]) -> Result<Vec<Result<StepResult, StepRefusal>>, IpvsError> {
         let mut results = Vec::with_capacity(steps.len());
         for batch in steps.chunks(IN_FLIGHT) {
             let errnos = self.exchange(batch)?;
@@ -253,7 +253,7 @@ impl<C: KernelChannel> IpvsClient<C> {
         &mut self,
         step: &IpvsStep,
         read: &mut BTreeMap<VirtualServiceKey, Vec<ServedDestination>>,
-    ) -> Result<Result<StepResult, Refusal>, IpvsError> {
+    ) -> Result<Result<StepResult, StepRefusal>, IpvsError> {
         let (existing, is_wanted) = match step {
             IpvsStep::NewService(wanted) => match self.service(&wanted.key)? {
                 Some(served) => {
@@ -285,7 +285,11 @@ impl<C: KernelChannel> IpvsClient<C> {
             }
             other => return Ok(Err(refusal(other, libc::EEXIST))),
         };
-        Ok(if is_wanted { Ok(StepResult::AlreadyThere) } else { Err(Refusal::Exists(Box::new(existing))) })
+        Ok(if is_wanted {
+            Ok(StepResult::AlreadyThere)
+        } else {
+            Err(StepRefusal::Exists(Box::new(existing)))
+        })
     }
 
     /// Looks the family up again.
@@ -403,16 +407,18 @@ fn read_service(attributes: AttributeList<'_>) -> Result<ServedService, Malforme
 }
 
 /// What an error number means for a step.
-fn refusal(step: &IpvsStep, errno: i32) -> Refusal {
+fn refusal(step: &IpvsStep, errno: i32) -> StepRefusal {
     match (step, errno) {
-        (IpvsStep::NewService(service) | IpvsStep::SetService(service), libc::ENOENT) => Refusal::NoModule {
-            scheduler: service.scheduler.clone(),
-            persistence_engine: service.persistence_engine.clone(),
-        },
-        (IpvsStep::SetDestination { .. } | IpvsStep::DeleteDestination { .. }, libc::ENOENT) => {
-            Refusal::NoDestination
+        (IpvsStep::NewService(service) | IpvsStep::SetService(service), libc::ENOENT) => {
+            StepRefusal::NoModule {
+                scheduler: service.scheduler.clone(),
+                persistence_engine: service.persistence_engine.clone(),
+            }
         }
-        (IpvsStep::StopDaemon(_), libc::ESRCH) => Refusal::NotRunning,
+        (IpvsStep::SetDestination { .. } | IpvsStep::DeleteDestination { .. }, libc::ENOENT) => {
+            StepRefusal::NoDestination
+        }
+        (IpvsStep::StopDaemon(_), libc::ESRCH) => StepRefusal::NotRunning,
         (
             IpvsStep::SetService(_)
             | IpvsStep::DeleteService(_)
@@ -421,9 +427,9 @@ fn refusal(step: &IpvsStep, errno: i32) -> Refusal {
             | IpvsStep::DeleteDestination { .. }
             | IpvsStep::Zero(Some(_)),
             libc::ESRCH,
-        ) => Refusal::NoService,
-        (IpvsStep::StartDaemon(daemon), libc::ENODEV) => Refusal::NoInterface(daemon.interface.clone()),
-        (_, errno) => Refusal::Kernel(io::Error::from_raw_os_error(errno)),
+        ) => StepRefusal::NoService,
+        (IpvsStep::StartDaemon(daemon), libc::ENODEV) => StepRefusal::NoInterface(daemon.interface.clone()),
+        (_, errno) => StepRefusal::Kernel(io::Error::from_raw_os_error(errno)),
     }
 }
 

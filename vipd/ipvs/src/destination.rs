@@ -11,7 +11,7 @@ use vipd_common::Family;
 
 use crate::{
     attributes::{
-        AttributeList, MalformedReply, Values, address_octets, attribute, family_number, family_of,
+        AttributeList, AttributeReader, MalformedReply, address_octets, attribute, family_number, family_of,
         octets_of, parse_address, parse_family,
     },
     stats::StatsView,
@@ -138,7 +138,7 @@ impl Tunnel {
 
 /// A destination of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Destination {
+pub struct IpvsDestination {
     /// What it is known by.
     pub key: DestinationKey,
     /// How packets get there.
@@ -151,7 +151,7 @@ pub struct Destination {
     pub lower_threshold: u32,
 }
 
-impl Destination {
+impl IpvsDestination {
     /// A destination without thresholds.
     pub const fn new(key: DestinationKey, forwarding: ForwardingMethod, weight: u32) -> Self {
         Self { key, forwarding, weight, upper_threshold: 0, lower_threshold: 0 }
@@ -311,7 +311,7 @@ impl DestinationView {
     }
 }
 
-const DESTINATION: Values = Values("a destination");
+const DESTINATION: AttributeReader = AttributeReader("a destination");
 
 /// The kernel has a signed number.
 const MAX_WEIGHT: u32 = i32::MAX.cast_unsigned();

@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use crate::{
     attributes::{KernelName, MalformedReply},
-    destination::Destination,
+    destination::IpvsDestination,
     service::VirtualService,
     step::Unfit,
     sync_daemon::SyncDaemon,
@@ -69,7 +69,7 @@ pub enum Existing {
     /// A service with this key.
     Service(VirtualService),
     /// A destination with this key.
-    Destination(Destination),
+    Destination(IpvsDestination),
     /// A sync daemon of this role.
     Daemon(SyncDaemon),
     /// It is gone again since.
@@ -78,7 +78,7 @@ pub enum Existing {
 
 /// Why the kernel did not apply a step, or why the step was not sent.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum StepRefusal {
     /// It was not sent.
     #[error(transparent)]
     Unfit(#[from] Unfit),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::attributes::{AttributeList, MalformedReply, Values};
+use crate::attributes::{AttributeList, AttributeReader, MalformedReply};
 
 /// The kernel's IPVS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl fmt::Display for IpvsInfo {
     }
 }
 
-const INFO: Values = Values("the information");
+const INFO: AttributeReader = AttributeReader("the information");
 
 // IPVS_INFO_ATTR_*
 const VERSION: u16 = 1;

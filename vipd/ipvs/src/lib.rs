@@ -2,7 +2,7 @@
 //! reads the table and applies steps to it.
 //!
 //! Every nest of the format has a checked view of its octets, whose accessors cannot fail, and a type with typed fields that parses
-//! it and emits it: [`VirtualService`], [`Destination`], [`TrafficStats`], [`SyncDaemon`], [`IpvsTimeouts`], [`IpvsInfo`].
+//! it and emits it: [`VirtualService`], [`IpvsDestination`], [`TrafficStats`], [`SyncDaemon`], [`IpvsTimeouts`], [`IpvsInfo`].
 //! [`IpvsStep`] is one change; [`IpvsClient`] sends steps and says of each what came of it.
 //!
 //! What to change is decided elsewhere. This crate has no clock, no thread and no state but its socket. It never takes EEXIST for
@@ -29,9 +29,9 @@ mod timeouts;
 pub use attributes::{AttributeList, KernelName, MalformedReply};
 pub use client::{IN_FLIGHT, IpvsClient};
 pub use destination::{
-    ConnectionCounts, Destination, DestinationKey, DestinationView, ForwardingMethod, GueChecksum, Tunnel,
+    ConnectionCounts, DestinationKey, DestinationView, ForwardingMethod, GueChecksum, IpvsDestination, Tunnel,
 };
-pub use error::{Existing, IpvsError, Refusal, StepResult};
+pub use error::{Existing, IpvsError, StepRefusal, StepResult};
 pub use info::IpvsInfo;
 pub use message::{IpvsCommand, IpvsRequest, ReplyFrame, ReplyFrames};
 pub use service::{

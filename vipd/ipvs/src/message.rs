@@ -10,7 +10,7 @@ use netlink_packet_generic::{
     ctrl::{GenlCtrl, GenlCtrlCmd, nlas::GenlCtrlAttrs},
 };
 
-use crate::attributes::{AttributeList, MalformedReply, Values};
+use crate::attributes::{AttributeList, AttributeReader, MalformedReply};
 
 /// Commands of the family (`IPVS_CMD_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ pub(crate) fn family_request(name: &str, sequence: u32) -> Vec<u8> {
 ///
 /// The decoder of netlink-packet-generic refuses attributes that it does not know, as later kernels may send.
 pub(crate) fn family_id(attributes: AttributeList<'_>) -> Result<u16, MalformedReply> {
-    let controller = Values("the family");
+    let controller = AttributeReader("the family");
     let value = attributes.find(CTRL_ATTR_FAMILY_ID).ok_or(controller.missing(CTRL_ATTR_FAMILY_ID))?;
     controller.u16(CTRL_ATTR_FAMILY_ID, value)
 }

@@ -11,7 +11,7 @@ use vipd_common::Family;
 
 use crate::{
     attributes::{
-        AttributeList, KernelName, MalformedReply, Values, address_octets, attribute, family_number,
+        AttributeList, AttributeReader, KernelName, MalformedReply, address_octets, attribute, family_number,
         family_of, octets_of, parse_address, parse_family,
     },
     stats::StatsView,
@@ -258,10 +258,10 @@ impl VirtualService {
     pub fn parse(view: &ServiceView<'_>) -> Result<Self, MalformedReply> {
         let family = parse_family(view.family)?;
         let key = match view.identity {
-            Identity::Mark(mark) => {
+            ServiceIdentity::Mark(mark) => {
                 VirtualServiceKey::Mark { family, mark: NonZeroU32::new(mark).ok_or(MalformedReply::Mark)? }
             }
-            Identity::Address { protocol, address, port } => VirtualServiceKey::Address {
+            ServiceIdentity::Address { protocol, address, port } => VirtualServiceKey::Address {
                 protocol: ServiceProtocol::from_number(protocol),
                 address: parse_address(family, address),
                 port,
@@ -316,7 +316,7 @@ impl VirtualService {
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceView<'a> {
     family: u16,
-    identity: Identity,
+    identity: ServiceIdentity,
     scheduler: &'a [u8],
     engine: Option<&'a [u8]>,
     flags: u32,
@@ -326,7 +326,7 @@ pub struct ServiceView<'a> {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Identity {
+enum ServiceIdentity {
     Mark(u32),
     Address { protocol: u16, address: [u8; 16], port: u16 },
 }
@@ -364,8 +364,8 @@ impl<'a> ServiceView<'a> {
         }
         let missing = |number| SERVICE.missing(number);
         let identity = match mark {
-            Some(mark) => Identity::Mark(mark),
-            None => Identity::Address {
+            Some(mark) => ServiceIdentity::Mark(mark),
+            None => ServiceIdentity::Address {
                 protocol: protocol.ok_or(missing(PROTOCOL))?,
                 address: address.ok_or(missing(ADDR))?,
                 port: port.ok_or(missing(PORT))?,
@@ -394,7 +394,7 @@ impl<'a> ServiceView<'a> {
     }
 }
 
-const SERVICE: Values = Values("a service");
+const SERVICE: AttributeReader = AttributeReader("a service");
 
 /// The kernel multiplies by HZ, at most 1,000, in 32 bits.
 const MAX_TIMEOUT_S: u32 = u32::MAX / 1000;

@@ -1,6 +1,6 @@
 //! Statistics of a service or a destination.
 
-use crate::attributes::{AttributeList, MalformedReply, Values};
+use crate::attributes::{AttributeList, AttributeReader, MalformedReply};
 
 /// The view of an `IPVS_*_ATTR_STATS64` nest, or of an `IPVS_*_ATTR_STATS` nest of a kernel before 4.1.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +108,7 @@ impl TrafficStats {
     }
 }
 
-const STATS: Values = Values("statistics");
+const STATS: AttributeReader = AttributeReader("statistics");
 
 // IPVS_STATS_ATTR_*, the first of ten and those that always have 64 bits.
 const CONNECTIONS: u16 = 1;

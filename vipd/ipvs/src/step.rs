@@ -6,7 +6,7 @@ use netlink_packet_core::DefaultNla;
 
 use crate::{
     attributes::nest,
-    destination::{Destination, DestinationKey},
+    destination::{DestinationKey, IpvsDestination},
     message::{IpvsCommand, IpvsRequest},
     service::{VirtualService, VirtualServiceKey},
     sync_daemon::{SyncDaemon, SyncRole},
@@ -29,14 +29,14 @@ pub enum IpvsStep {
         /// The service.
         service: VirtualServiceKey,
         /// The destination.
-        destination: Destination,
+        destination: IpvsDestination,
     },
     /// Changes everything of a destination but its key.
     SetDestination {
         /// The service.
         service: VirtualServiceKey,
         /// The destination.
-        destination: Destination,
+        destination: IpvsDestination,
     },
     /// Removes a destination. Its connections are not ended: their packets find no server, or another with the sysctl
     /// `expire_nodest_conn`.
@@ -155,7 +155,7 @@ fn whole_service(service: &VirtualService) -> Result<Vec<DefaultNla>, Unfit> {
 
 fn whole_destination(
     service: &VirtualServiceKey,
-    destination: &Destination,
+    destination: &IpvsDestination,
 ) -> Result<Vec<DefaultNla>, Unfit> {
     destination.check(service.family())?;
     Ok(vec![service_key(service), nest(IpvsRequest::DEST, &destination.attributes())])

@@ -10,7 +10,7 @@ use std::{
 use netlink_packet_core::DefaultNla;
 
 use crate::{
-    attributes::{AttributeList, KernelName, MalformedReply, Values, attribute, octets_of},
+    attributes::{AttributeList, AttributeReader, KernelName, MalformedReply, attribute, octets_of},
     step::Unfit,
 };
 
@@ -199,7 +199,7 @@ const MIN_BACKUP_LENGTH: u16 = 1024;
 const MAX_LENGTH_V4: u16 = 65_507;
 const MAX_LENGTH_V6: u16 = 65_487;
 
-const DAEMON: Values = Values("a sync daemon");
+const DAEMON: AttributeReader = AttributeReader("a sync daemon");
 
 // IPVS_DAEMON_ATTR_*
 const STATE: u16 = 1;

@@ -1,7 +1,7 @@
 //! What the kernel has, as the client reads it.
 
 use crate::{
-    destination::{ConnectionCounts, Destination},
+    destination::{ConnectionCounts, IpvsDestination},
     service::{VirtualService, VirtualServiceKey},
     stats::TrafficStats,
     sync_daemon::SyncDaemon,
@@ -41,7 +41,7 @@ pub struct ServedService {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServedDestination {
     /// What was set.
-    pub destination: Destination,
+    pub destination: IpvsDestination,
     /// The connections there are now.
     pub connections: ConnectionCounts,
     /// What it has had to do.

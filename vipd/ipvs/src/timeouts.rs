@@ -3,7 +3,7 @@
 use netlink_packet_core::DefaultNla;
 
 use crate::{
-    attributes::{AttributeList, MalformedReply, Values, attribute},
+    attributes::{AttributeList, AttributeReader, MalformedReply, attribute},
     step::Unfit,
 };
 
@@ -56,7 +56,7 @@ impl IpvsTimeouts {
     }
 }
 
-const CONFIG: Values = Values("the timeouts");
+const CONFIG: AttributeReader = AttributeReader("the timeouts");
 
 /// The kernel multiplies by HZ, at most 1,000, in 31 bits.
 const MAX_S: u32 = i32::MAX.cast_unsigned() / 1000;

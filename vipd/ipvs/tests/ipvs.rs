@@ -16,9 +16,9 @@ use std::{
 use nix::sched::{CloneFlags, unshare};
 use vipd_common::Family;
 use vipd_ipvs::{
-    Destination, DestinationKey, Existing, ForwardingMethod, GueChecksum, IN_FLIGHT, IpvsClient, IpvsError,
-    IpvsStep, IpvsTable, IpvsTimeouts, KernelName, PersistenceMask, Refusal, ServiceFlags, ServiceProtocol,
-    StepResult, SyncDaemon, SyncRole, TrafficStats, Tunnel, VirtualService, VirtualServiceKey,
+    DestinationKey, Existing, ForwardingMethod, GueChecksum, IN_FLIGHT, IpvsClient, IpvsDestination,
+    IpvsError, IpvsStep, IpvsTable, IpvsTimeouts, KernelName, PersistenceMask, ServiceFlags, ServiceProtocol,
+    StepRefusal, StepResult, SyncDaemon, SyncRole, TrafficStats, Tunnel, VirtualService, VirtualServiceKey,
 };
 
 /// Runs a test in a fresh namespace with `lo` and a veth pair `v0` and `v1`, all up, and a client there.
@@ -90,8 +90,8 @@ fn tcp(port: u16) -> VirtualServiceKey {
     key(ServiceProtocol::Tcp, "10.1.0.3", port)
 }
 
-fn destination(address: &str, port: u16, forwarding: ForwardingMethod, weight: u32) -> Destination {
-    Destination::new(DestinationKey { address: ip(address), port }, forwarding, weight)
+fn destination(address: &str, port: u16, forwarding: ForwardingMethod, weight: u32) -> IpvsDestination {
+    IpvsDestination::new(DestinationKey { address: ip(address), port }, forwarding, weight)
 }
 
 /// Applies steps that the kernel is to take.
@@ -106,15 +106,15 @@ fn apply(client: &mut IpvsClient, steps: &[IpvsStep]) {
 }
 
 /// The result of one step.
-fn one(client: &mut IpvsClient, step: IpvsStep) -> Result<StepResult, Refusal> {
+fn one(client: &mut IpvsClient, step: IpvsStep) -> Result<StepResult, StepRefusal> {
     client.apply(&[step]).unwrap().pop().unwrap()
 }
 
 /// The steps that make a table from nothing. The first destination of a service is made last.
-fn steps_for(services: &[(VirtualService, Vec<Destination>)]) -> Vec<IpvsStep> {
-    let of = |(service, destinations): &(VirtualService, Vec<Destination>)| {
+fn steps_for(services: &[(VirtualService, Vec<IpvsDestination>)]) -> Vec<IpvsStep> {
+    let of = |(service, destinations): &(VirtualService, Vec<IpvsDestination>)| {
         let key = service.key;
-        let new = move |destination: &Destination| IpvsStep::NewDestination {
+        let new = move |destination: &IpvsDestination| IpvsStep::NewDestination {
             service: key,
             destination: *destination,
         };
@@ -125,7 +125,7 @@ fn steps_for(services: &[(VirtualService, Vec<Destination>)]) -> Vec<IpvsStep> {
 }
 
 /// What was set, in the order of the keys.
-fn set(table: &IpvsTable) -> Vec<(VirtualService, Vec<Destination>)> {
+fn set(table: &IpvsTable) -> Vec<(VirtualService, Vec<IpvsDestination>)> {
     let mut services: Vec<_> = table
         .services
         .iter()
@@ -139,7 +139,7 @@ fn set(table: &IpvsTable) -> Vec<(VirtualService, Vec<Destination>)> {
 }
 
 /// Services with every option, in the order of the keys.
-fn every_option() -> Vec<(VirtualService, Vec<Destination>)> {
+fn every_option() -> Vec<(VirtualService, Vec<IpvsDestination>)> {
     let gue = |checksum| Tunnel::Gue { port: NonZeroU16::new(6080).unwrap(), checksum };
     let tunnel = ForwardingMethod::Tunnel;
     let mark = |family, mark| VirtualServiceKey::Mark { family, mark: NonZeroU32::new(mark).unwrap() };
@@ -156,7 +156,7 @@ fn every_option() -> Vec<(VirtualService, Vec<Destination>)> {
                 destination("10.1.0.17", 80, tunnel(Tunnel::Gre { checksum: false }), 1),
                 destination("10.1.0.16", 80, tunnel(gue(GueChecksum::Remote)), 1),
                 destination("10.1.0.15", 80, tunnel(gue(GueChecksum::Full)), 1),
-                Destination {
+                IpvsDestination {
                     upper_threshold: 100,
                     lower_threshold: 50,
                     ..destination("10.1.0.14", 80, tunnel(gue(GueChecksum::None)), 7)
@@ -266,7 +266,7 @@ fn what_is_set_is_read() {
             timeout_s: 0,
             ..VirtualService::new(key(ServiceProtocol::Udp, "10.1.0.3", 5060), name("sh"))
         };
-        let moved = Destination {
+        let moved = IpvsDestination {
             upper_threshold: 9,
             lower_threshold: 3,
             ..destination("10.1.0.14", 80, ForwardingMethod::Route, 0)
@@ -305,28 +305,28 @@ fn what_the_kernel_refuses_is_named() {
         assert_eq!(one(client, new(first)).unwrap(), StepResult::AlreadyThere);
         let other = VirtualService { scheduler: name("wlc"), ..service.clone() };
         match one(client, IpvsStep::NewService(other)) {
-            Err(Refusal::Exists(existing)) => assert_eq!(*existing, Existing::Service(service)),
+            Err(StepRefusal::Exists(existing)) => assert_eq!(*existing, Existing::Service(service)),
             other => panic!("{other:?}"),
         }
-        match one(client, new(Destination { weight: 5, ..first })) {
-            Err(Refusal::Exists(existing)) => assert_eq!(*existing, Existing::Destination(first)),
+        match one(client, new(IpvsDestination { weight: 5, ..first })) {
+            Err(StepRefusal::Exists(existing)) => assert_eq!(*existing, Existing::Destination(first)),
             other => panic!("{other:?}"),
         }
         let unknown = VirtualService::new(tcp(81), name("none-such"));
         let refused = one(client, IpvsStep::NewService(unknown));
-        assert!(matches!(refused, Err(Refusal::NoModule { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(StepRefusal::NoModule { .. })), "{refused:?}");
         let second = DestinationKey { address: ip("10.1.0.12"), port: 80 };
         let refused = one(client, IpvsStep::DeleteDestination { service: tcp(80), destination: second });
-        assert!(matches!(refused, Err(Refusal::NoDestination)), "{refused:?}");
+        assert!(matches!(refused, Err(StepRefusal::NoDestination)), "{refused:?}");
         let refused = one(client, IpvsStep::DeleteService(tcp(81)));
-        assert!(matches!(refused, Err(Refusal::NoService)), "{refused:?}");
+        assert!(matches!(refused, Err(StepRefusal::NoService)), "{refused:?}");
         let refused = one(client, IpvsStep::NewDestination { service: tcp(81), destination: first });
-        assert!(matches!(refused, Err(Refusal::NoService)), "{refused:?}");
+        assert!(matches!(refused, Err(StepRefusal::NoService)), "{refused:?}");
         let elsewhere = SyncDaemon::new(SyncRole::Backup, name("v9"), 1);
         let refused = one(client, IpvsStep::StartDaemon(elsewhere));
-        assert!(matches!(refused, Err(Refusal::NoInterface(_))), "{refused:?}");
+        assert!(matches!(refused, Err(StepRefusal::NoInterface(_))), "{refused:?}");
         let refused = one(client, IpvsStep::StopDaemon(SyncRole::Backup));
-        assert!(matches!(refused, Err(Refusal::NotRunning)), "{refused:?}");
+        assert!(matches!(refused, Err(StepRefusal::NotRunning)), "{refused:?}");
     });
 }
 
@@ -391,7 +391,7 @@ fn timeouts_and_daemons_are_set() {
         assert_eq!(ipvsadm("-Ln --daemon").as_deref().unwrap_or(listed), listed);
         assert_eq!(one(client, IpvsStep::StartDaemon(master.clone())).unwrap(), StepResult::AlreadyThere);
         match one(client, IpvsStep::StartDaemon(SyncDaemon { sync_id: 53, ..master })) {
-            Err(Refusal::Exists(existing)) => assert_eq!(*existing, Existing::Daemon(whole)),
+            Err(StepRefusal::Exists(existing)) => assert_eq!(*existing, Existing::Daemon(whole)),
             other => panic!("{other:?}"),
         }
         apply(client, &[IpvsStep::StopDaemon(SyncRole::Master), IpvsStep::StopDaemon(SyncRole::Backup)]);

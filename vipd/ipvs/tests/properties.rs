@@ -1,5 +1,7 @@
 //! What holds for every input: what is emitted parses to the same, and no octets make the decoder or the client panic.
 
+#![allow(clippy::unwrap_used, reason = "all of it is a test")]
+
 mod vectors;
 
 use std::{
@@ -12,10 +14,10 @@ use proptest::prelude::*;
 use vectors::octets;
 use vipd_common::Family;
 use vipd_ipvs::{
-    AttributeList, Destination, DestinationKey, DestinationView, ForwardingMethod, GueChecksum, IpvsClient,
-    IpvsError, IpvsInfo, IpvsStep, IpvsTimeouts, KernelChannel, KernelName, PersistenceMask, ReplyFrame,
-    ReplyFrames, ServiceFlags, ServiceProtocol, ServiceView, StatsView, SyncDaemon, SyncDaemonView, SyncRole,
-    Tunnel, VirtualService, VirtualServiceKey,
+    AttributeList, DestinationKey, DestinationView, ForwardingMethod, GueChecksum, IpvsClient,
+    IpvsDestination, IpvsError, IpvsInfo, IpvsStep, IpvsTimeouts, KernelChannel, KernelName, PersistenceMask,
+    ReplyFrame, ReplyFrames, ServiceFlags, ServiceProtocol, ServiceView, StatsView, SyncDaemon,
+    SyncDaemonView, SyncRole, Tunnel, VirtualService, VirtualServiceKey,
 };
 
 fn address() -> impl Strategy<Value = IpAddr> {
@@ -73,7 +75,7 @@ fn tunnel() -> impl Strategy<Value = Tunnel> {
     ]
 }
 
-fn destination() -> impl Strategy<Value = Destination> {
+fn destination() -> impl Strategy<Value = IpvsDestination> {
     let forwarding = prop_oneof![
         Just(ForwardingMethod::Masquerade),
         Just(ForwardingMethod::Local),
@@ -82,7 +84,7 @@ fn destination() -> impl Strategy<Value = Destination> {
         Just(ForwardingMethod::Bypass),
     ];
     (address(), any::<u16>(), forwarding, any::<[u32; 3]>()).prop_map(
-        |(address, port, forwarding, [weight, upper_threshold, lower_threshold])| Destination {
+        |(address, port, forwarding, [weight, upper_threshold, lower_threshold])| IpvsDestination {
             key: DestinationKey { address, port },
             forwarding,
             weight,
@@ -126,7 +128,7 @@ proptest! {
         let octets = destination.emit();
         let view = DestinationView::new_checked(&octets).unwrap();
         let service = if is_v6 { Family::V6 } else { Family::V4 };
-        prop_assert_eq!(Destination::parse(&view, service), Ok(destination));
+        prop_assert_eq!(IpvsDestination::parse(&view, service), Ok(destination));
     }
 
     #[test]
@@ -163,7 +165,7 @@ fn read_attributes(
         let service = ServiceView::new_checked(nest).and_then(|view| VirtualService::parse(&view));
         *services += usize::from(service.is_ok());
         let destination =
-            DestinationView::new_checked(nest).and_then(|view| Destination::parse(&view, Family::V4));
+            DestinationView::new_checked(nest).and_then(|view| IpvsDestination::parse(&view, Family::V4));
         *destinations += usize::from(destination.is_ok());
         let daemon = SyncDaemonView::new_checked(nest).and_then(|view| SyncDaemon::parse(&view));
         *daemons += usize::from(daemon.is_ok());

@@ -16,7 +16,7 @@ use crate::{
 struct Kernel {
     /// The id of the family; `None`: no IPVS.
     family: Option<u16>,
-    services: Vec<(VirtualService, Vec<Destination>)>,
+    services: Vec<(VirtualService, Vec<IpvsDestination>)>,
     daemons: Vec<SyncDaemon>,
     /// Whether the caller lacks CAP_NET_ADMIN.
     forbids: bool,
@@ -116,7 +116,7 @@ impl Kernel {
             || VirtualService::parse(&ServiceView::new_checked(attributes.find(1).unwrap()).unwrap());
         let destination = |family| {
             let view = DestinationView::new_checked(attributes.find(2).unwrap()).unwrap();
-            Destination::parse(&view, family).unwrap()
+            IpvsDestination::parse(&view, family).unwrap()
         };
         match (command, place) {
             (1, Some(_)) => return libc::EEXIST,
@@ -201,9 +201,9 @@ fn service(port: u16) -> VirtualService {
     VirtualService::new(key(port), KernelName::new("wlc").unwrap())
 }
 
-fn destination(last: u8, weight: u32) -> Destination {
+fn destination(last: u8, weight: u32) -> IpvsDestination {
     let key = DestinationKey { address: [10, 0, 0, last].into(), port: 80 };
-    Destination::new(key, ForwardingMethod::Route, weight)
+    IpvsDestination::new(key, ForwardingMethod::Route, weight)
 }
 
 fn daemon(sync_id: u8) -> SyncDaemon {
@@ -211,7 +211,7 @@ fn daemon(sync_id: u8) -> SyncDaemon {
 }
 
 /// The result of one step.
-fn apply(client: &mut IpvsClient<Kernel>, step: IpvsStep) -> Result<StepResult, Refusal> {
+fn apply(client: &mut IpvsClient<Kernel>, step: IpvsStep) -> Result<StepResult, StepRefusal> {
     client.apply(&[step]).unwrap().pop().unwrap()
 }
 
@@ -231,7 +231,7 @@ fn steps_are_sent_in_batches_and_answered_in_order() {
     for (index, result) in results.iter().enumerate() {
         match result {
             Ok(StepResult::Done) if index != 50 => {}
-            Err(Refusal::NoService) if index == 50 => {}
+            Err(StepRefusal::NoService) if index == 50 => {}
             other => panic!("{index}: {other:?}"),
         }
     }
@@ -278,7 +278,7 @@ fn what_is_there_already_is_compared() {
         assert_eq!(apply(&mut client, first).unwrap(), StepResult::Done);
         assert_eq!(apply(&mut client, same).unwrap(), StepResult::AlreadyThere);
         match apply(&mut client, differs) {
-            Err(Refusal::Exists(existing)) => assert_eq!(*existing, present),
+            Err(StepRefusal::Exists(existing)) => assert_eq!(*existing, present),
             other => panic!("{other:?}"),
         }
     }
@@ -312,7 +312,7 @@ fn what_is_gone_again_is_not_taken_for_there() {
         IpvsStep::StartDaemon(daemon(7)),
     ] {
         match client.compare_existing(&step, &mut BTreeMap::new()).unwrap() {
-            Err(Refusal::Exists(existing)) => assert_eq!(*existing, Existing::Gone),
+            Err(StepRefusal::Exists(existing)) => assert_eq!(*existing, Existing::Gone),
             other => panic!("{other:?}"),
         }
     }
@@ -361,7 +361,7 @@ fn what_the_kernel_could_not_take_is_not_sent() {
     let mask = |mask| VirtualService { mask, ..v6_service.clone() };
     let new = |service, destination| IpvsStep::NewDestination { service, destination };
     let heavy = destination(1, 1 << 31);
-    let thresholds = Destination { lower_threshold: 2, upper_threshold: 1, ..destination(1, 1) };
+    let thresholds = IpvsDestination { lower_threshold: 2, upper_threshold: 1, ..destination(1, 1) };
     let late = IpvsTimeouts { udp_s: 2_147_484, ..IpvsTimeouts::default() };
     let length = |role, max_length, group: Option<&str>| SyncDaemon {
         role,
@@ -432,7 +432,7 @@ fn a_module_that_was_loaded_again_is_no_missing_destination() {
     client.channel.family = Some(ID + 1);
     assert!(matches!(client.apply(std::slice::from_ref(&step)), Err(IpvsError::Reloaded)));
     // With the new id the answer means what it says.
-    assert!(matches!(apply(&mut client, step.clone()), Err(Refusal::NoService)));
+    assert!(matches!(apply(&mut client, step.clone()), Err(StepRefusal::NoService)));
     client.channel.family = Some(ID);
     assert!(matches!(client.services(), Err(IpvsError::Reloaded)));
     client.channel.family = None;

@@ -14,9 +14,10 @@ use vipd_common::Family;
 
 use super::*;
 use crate::{
-    ConnectionCounts, Destination, DestinationKey, DestinationView, ForwardingMethod, GueChecksum, IpvsInfo,
-    IpvsStep, IpvsTimeouts, KernelName, PersistenceMask, ServiceFlags, ServiceProtocol, ServiceView,
-    SyncDaemon, SyncDaemonView, SyncRole, TrafficStats, Tunnel, VirtualService, VirtualServiceKey,
+    ConnectionCounts, DestinationKey, DestinationView, ForwardingMethod, GueChecksum, IpvsDestination,
+    IpvsInfo, IpvsStep, IpvsTimeouts, KernelName, PersistenceMask, ServiceFlags, ServiceProtocol,
+    ServiceView, SyncDaemon, SyncDaemonView, SyncRole, TrafficStats, Tunnel, VirtualService,
+    VirtualServiceKey,
 };
 
 fn ip(text: &str) -> IpAddr {
@@ -52,14 +53,14 @@ fn sh() -> VirtualService {
     VirtualService { flags: ServiceFlags::SCHEDULER_2, ..VirtualService::new(tcp(), name("sh")) }
 }
 
-fn destination(address: &str, port: u16, forwarding: ForwardingMethod, weight: u32) -> Destination {
-    Destination::new(DestinationKey { address: ip(address), port }, forwarding, weight)
+fn destination(address: &str, port: u16, forwarding: ForwardingMethod, weight: u32) -> IpvsDestination {
+    IpvsDestination::new(DestinationKey { address: ip(address), port }, forwarding, weight)
 }
 
-fn gue() -> Destination {
+fn gue() -> IpvsDestination {
     let port = NonZeroU16::new(6080).unwrap();
     let tunnel = Tunnel::Gue { port, checksum: GueChecksum::None };
-    Destination {
+    IpvsDestination {
         upper_threshold: 100,
         lower_threshold: 50,
         ..destination("10.1.0.12", 80, ForwardingMethod::Tunnel(tunnel), 7)
@@ -80,7 +81,7 @@ fn master() -> SyncDaemon {
     SyncDaemon { group: Some(ip("ff02::99")), ..SyncDaemon::new(SyncRole::Master, name("d0"), 52) }
 }
 
-/// Values by the numbers that lead to them. The first-level attributes 1 to 3 are nests.
+/// AttributeReader by the numbers that lead to them. The first-level attributes 1 to 3 are nests.
 fn flat(body: &[u8]) -> BTreeMap<(u16, u16), Vec<u8>> {
     let mut found = BTreeMap::new();
     for (number, value) in AttributeList::new_checked(body).unwrap().iter() {
@@ -120,7 +121,7 @@ fn requests_are_those_of_ipvsadm() {
         IpvsStep::NewService(sip()),
         IpvsStep::StartDaemon(backup()),
         IpvsStep::StartDaemon(master()),
-        IpvsStep::SetDestination { service: tcp(), destination: Destination { weight: 0, ..direct } },
+        IpvsStep::SetDestination { service: tcp(), destination: IpvsDestination { weight: 0, ..direct } },
         IpvsStep::SetService(sh()),
         IpvsStep::DeleteDestination { service: tcp(), destination: direct.key },
         IpvsStep::Zero(Some(tcp())),
@@ -234,7 +235,7 @@ fn recorded_destinations_are_read() {
             let view = DestinationView::new_checked(attributes.find(IpvsRequest::DEST).unwrap()).unwrap();
             // The family stands in the answer.
             for service in [Family::V4, Family::V6] {
-                assert_eq!(Destination::parse(&view, service), Ok(expected));
+                assert_eq!(IpvsDestination::parse(&view, service), Ok(expected));
             }
             assert_eq!(view.connections(), ConnectionCounts::default());
             assert_eq!(TrafficStats::parse(&view.stats().unwrap()), TrafficStats::default());
@@ -402,7 +403,7 @@ fn services_that_are_none_are_refused() {
 
 #[test]
 fn destinations_that_are_none_are_refused() {
-    let parse = |octets: &[u8]| Destination::parse(&DestinationView::new_checked(octets)?, Family::V4);
+    let parse = |octets: &[u8]| IpvsDestination::parse(&DestinationView::new_checked(octets)?, Family::V4);
     let octets = gue().emit();
     let fixed = [1, 2, 3, 4, 5, 6, 11, 13, 14, 15];
     check_attributes("a destination", &octets, &[1, 2, 3, 4, 5, 6], &fixed, parse);

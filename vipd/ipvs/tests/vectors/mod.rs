@@ -231,6 +231,6 @@ pub const DEL_DEST_NO_SERVICE: &[&str] = &[
 
 /// The octets of a message.
 pub fn octets(hex: &str) -> Vec<u8> {
-    let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
     (0..hex.len()).step_by(2).map(digit).collect()
 }
