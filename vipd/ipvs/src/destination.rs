@@ -143,9 +143,9 @@ pub struct IpvsDestination {
     pub key: DestinationKey,
     /// How packets get there.
     pub forwarding: ForwardingMethod,
-    /// Its share, 0 to 2,147,483,647. 0: no new connection, and established ones go on.
+    /// Its share of new connections, 0 to 2,147,483,647. 0: none, and established ones go on.
     pub weight: u32,
-    /// Above this number of connections it gets no new one, 0 for no limit.
+    /// With this number of connections it gets no new one; 0 for no limit.
     pub upper_threshold: u32,
     /// Below this number of connections it gets new ones again, at most the upper threshold. 0: three quarters of that.
     pub lower_threshold: u32,

@@ -38,8 +38,8 @@ pub enum IpvsStep {
         /// The destination.
         destination: IpvsDestination,
     },
-    /// Removes a destination. Its connections are not ended: their packets find no server, or another with the sysctl
-    /// `expire_nodest_conn`.
+    /// Removes a destination. The kernel keeps its connections and drops their packets; with the sysctl `expire_nodest_conn` it ends
+    /// them.
     DeleteDestination {
         /// The service.
         service: VirtualServiceKey,
