@@ -189,7 +189,7 @@ impl<C: KernelChannel> IpvsClient<C> {
     /// Applies steps in order, and says of each what came of it. A step that is refused does not stop those after it.
     ///
     /// At most [`IN_FLIGHT`] steps are on their way at any time. If the kernel says that something is there already, the client reads
-    /// what is there after these: [`StepResult::AlreadyThere`] or [`StepRefusal::Exists`].
+    /// what is there after these: [`StepResult::AlreadyThere`], [`StepRefusal::Exists`] or [`StepRefusal::Vanished`].
     ///
     /// # Errors
     ///
@@ -254,41 +254,32 @@ impl<C: KernelChannel> IpvsClient<C> {
         step: &IpvsStep,
         read: &mut BTreeMap<VirtualServiceKey, Vec<ServedDestination>>,
     ) -> Result<Result<StepResult, StepRefusal>, IpvsError> {
-        let (existing, is_wanted) = match step {
-            IpvsStep::NewService(wanted) => match self.service(&wanted.key)? {
-                Some(served) => {
-                    let is_wanted = served.service == *wanted;
-                    (Existing::Service(served.service), is_wanted)
-                }
-                None => (Existing::Gone, false),
-            },
+        let found = match step {
+            IpvsStep::NewService(wanted) => self.service(&wanted.key)?.map(|served| {
+                let is_wanted = served.service == *wanted;
+                (Existing::Service(served.service), is_wanted)
+            }),
             IpvsStep::NewDestination { service, destination: wanted } => {
                 let destinations = match read.entry(*service) {
                     Entry::Occupied(entry) => entry.into_mut(),
                     Entry::Vacant(entry) => entry.insert(self.destinations(service)?),
                 };
-                match destinations.iter().find(|served| served.destination.key == wanted.key) {
-                    Some(served) => {
-                        (Existing::Destination(served.destination), served.destination == *wanted)
-                    }
-                    None => (Existing::Gone, false),
-                }
+                let found = destinations.iter().find(|served| served.destination.key == wanted.key);
+                found.map(|served| (Existing::Destination(served.destination), served.destination == *wanted))
             }
             IpvsStep::StartDaemon(wanted) => {
-                match self.daemons()?.into_iter().find(|daemon| daemon.role == wanted.role) {
-                    Some(daemon) => {
-                        let is_wanted = daemon.meets(wanted);
-                        (Existing::Daemon(daemon), is_wanted)
-                    }
-                    None => (Existing::Gone, false),
-                }
+                let found = self.daemons()?.into_iter().find(|daemon| daemon.role == wanted.role);
+                found.map(|daemon| {
+                    let is_wanted = daemon.meets(wanted);
+                    (Existing::Daemon(daemon), is_wanted)
+                })
             }
             other => return Ok(Err(refusal(other, libc::EEXIST))),
         };
-        Ok(if is_wanted {
-            Ok(StepResult::AlreadyThere)
-        } else {
-            Err(StepRefusal::Exists(Box::new(existing)))
+        Ok(match found {
+            Some((_, true)) => Ok(StepResult::AlreadyThere),
+            Some((existing, false)) => Err(StepRefusal::Exists(Box::new(existing))),
+            None => Err(StepRefusal::Vanished),
         })
     }
 

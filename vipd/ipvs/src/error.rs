@@ -72,8 +72,6 @@ pub enum Existing {
     Destination(IpvsDestination),
     /// A sync daemon of this role.
     Daemon(SyncDaemon),
-    /// It is gone again since.
-    Gone,
 }
 
 /// Why the kernel did not apply a step, or why the step was not sent.
@@ -85,6 +83,9 @@ pub enum StepRefusal {
     /// EEXIST: what is there differs from what was to be made, and stays as it is.
     #[error("it is there already, and differs")]
     Exists(Box<Existing>),
+    /// EEXIST, and when the client read what was there, others had removed it.
+    #[error("it was there already, and is gone since")]
+    Vanished,
     /// ESRCH: there is no such service.
     #[error("no such service")]
     NoService,
