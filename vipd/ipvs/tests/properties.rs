@@ -253,7 +253,7 @@ fn lie() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn no_octets_make_the_decoder_panic(octets in prop::collection::vec(any::<u8>(), 0..200)) {
