@@ -377,8 +377,10 @@ const ONLY_USERS: &[(&str, &[&str])] = &[
     ("aya", &["vipd-dataplane"]),
     ("aya-log", &["vipd-dataplane"]),
     ("rtnetlink", &["vipd-host"]),
-    // Filters of tc, and the kernel's news of processes.
-    ("netlink-sys", &["vipd", "vipd-dataplane"]),
+    // Filters of tc, the kernel's news of processes, and IPVS.
+    ("netlink-sys", &["vipd", "vipd-dataplane", "vipd-ipvs"]),
+    ("netlink-packet-core", &["vipd-ipvs"]),
+    ("netlink-packet-generic", &["vipd-ipvs"]),
     ("ratatui", &["vipd-top"]),
     ("crossterm", &["vipd-top"]),
     ("hyper", &["vipd"]),
@@ -395,6 +397,7 @@ const APART: &[(&str, &[&str])] = &[
     ("vipd-announce", &["aya", "rtnetlink", "ratatui", "hyper", "tokio"]),
     ("vipd-dataplane", &["rtnetlink", "ratatui", "hyper", "vipd-host"]),
     ("vipd-host", &["aya", "ratatui", "hyper", "vipd-dataplane"]),
+    ("vipd-ipvs", &["aya", "rtnetlink", "ratatui", "hyper", "vipd-config", "vipd-dataplane", "vipd-host"]),
     ("vipd-properties", &["ratatui", "rtnetlink", "hyper", "vipd"]),
 ];
 
