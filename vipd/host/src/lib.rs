@@ -8,6 +8,7 @@
 //! [`Host::open`] spawns two tasks on the current runtime that carry netlink messages. They end when [`Host`] and
 //! [`LinkEvents`] are dropped; they hold no state of ours, so ending them at any point is safe.
 
+mod batch;
 mod default_rules;
 mod earlier;
 mod ethtool;
@@ -43,6 +44,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use batch::BatchSocket;
 use default_rules::DefaultRules;
 use earlier::EarlierVersion;
 use fdb::Filters;
@@ -93,6 +95,7 @@ pub enum Ownership {
 #[derive(Debug)]
 pub struct Host {
     handle: Handle,
+    batch: BatchSocket,
     sysctls: Sysctls,
     earlier: EarlierVersion,
     filters: Filters,
@@ -118,6 +121,7 @@ impl Host {
         let events = LinkEvents::subscribe(handle.clone()).context("netlink notifications")?;
         let host = Self {
             handle,
+            batch: BatchSocket::open()?,
             sysctls: Sysctls::new(state_dir),
             earlier: EarlierVersion::new(state_dir),
             filters: Filters::new(state_dir),
@@ -206,7 +210,7 @@ impl Host {
         let mut problems = Problems::default();
         let existing = routes::list(&self.handle).await?;
         let wanted = self.instances.routes(&self.local);
-        let mut made = routes::ensure(&self.handle, &wanted, &existing).await;
+        let mut made = routes::ensure(&mut self.batch, &wanted, &existing).await;
         self.note_whose(&made);
         repairs.note_all("route", made.added.iter().map(routes::Key::name));
         if made.skipped > 0 {
@@ -219,7 +223,7 @@ impl Host {
         // After the new ones: an owner whose earlier vipd had made them otherwise has one at every moment.
         problems.note(self.earlier.remove(&self.handle).await);
         let others = existing.into_iter().filter(|(key, _)| !wanted.contains_key(key));
-        problems.note(routes::remove(&self.handle, others).await);
+        problems.note(routes::remove(&mut self.batch, others).await);
         problems.into_result()
     }
 
@@ -287,7 +291,7 @@ impl Host {
         let (vips, possible) = (planned.vips(), planned.possible_routes());
         let existing = routes::list(&self.handle).await?;
         let is_former = |key: &routes::Key| !vips.contains(&key.address) && !possible.contains(key);
-        routes::remove(&self.handle, existing.into_iter().filter(|(key, _)| is_former(key))).await
+        routes::remove(&mut self.batch, existing.into_iter().filter(|(key, _)| is_former(key))).await
     }
 
     /// Makes an instance's VIPs addresses of this host, or of no concern to it.
@@ -308,17 +312,17 @@ impl Host {
         connected.retain(|key, _| own.contains_key(key));
         let result = match ownership {
             Ownership::None => {
-                let mut made = routes::put(&self.handle, &connected).await;
+                let mut made = routes::put(&mut self.batch, &connected).await;
                 let gone = own.into_iter().filter(|(key, _)| !connected.contains_key(key));
                 let mut problems = Problems::default();
                 problems.note(made.error().map_or(Ok(()), Err));
-                problems.note(routes::remove(&self.handle, gone).await);
-                problems.note(routes::remove(&self.handle, local).await);
+                problems.note(routes::remove(&mut self.batch, gone).await);
+                problems.note(routes::remove(&mut self.batch, local).await);
                 problems.into_result()
             }
             // A link that is down gets its routes by `install`.
             Ownership::Prepared | Ownership::Master => {
-                let mut made = routes::put(&self.handle, local.iter().chain(&connected)).await;
+                let mut made = routes::put(&mut self.batch, local.iter().chain(&connected)).await;
                 made.error().map_or(Ok(()), Err)
             }
         };
@@ -372,7 +376,7 @@ impl Host {
         let mut problems = Problems::default();
         problems.note(self.sync_virtual().await.map(drop));
         let removed = match routes::list(&self.handle).await {
-            Ok(existing) => routes::remove(&self.handle, existing).await,
+            Ok(existing) => routes::remove(&mut self.batch, existing).await,
             Err(error) => Err(error),
         };
         let answers_for_none = removed.is_ok();

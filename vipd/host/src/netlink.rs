@@ -6,8 +6,6 @@ use anyhow::anyhow;
 use rtnetlink::packet_route::AddressFamily;
 use vipd_common::Family;
 
-/// Requests in flight: enough to hide the latency of an answer, few enough for the socket's buffer.
-pub(super) const IN_FLIGHT: usize = 32;
 /// Loopback has this index in every network namespace.
 pub(super) const LOOPBACK: u32 = 1;
 pub(super) const FAMILIES: [Family; 2] = [Family::V4, Family::V6];

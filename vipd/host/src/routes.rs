@@ -17,18 +17,23 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use anyhow::Result;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use anyhow::{Result, anyhow};
+use futures_util::StreamExt;
 use rtnetlink::{
     Handle,
-    packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
+    packet_core::{NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage},
+    packet_route::{
+        RouteNetlinkMessage,
+        route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
+    },
 };
 use vipd_common::Family;
 use vipd_config::Prefix;
 
 use super::{
     PROTOCOL_TAG,
-    netlink::{FAMILIES, IN_FLIGHT, address_family, errno, explain, family, full_length, supported},
+    batch::BatchSocket,
+    netlink::{FAMILIES, address_family, errno, explain, family, full_length, supported},
 };
 
 /// The kernel's table of local addresses.
@@ -139,61 +144,67 @@ impl MadeRoutes {
 /// Makes every route of `wanted` exist; `existing` ones that match are not touched.
 ///
 /// On a link that is down the kernel takes no routes: those are skipped.
-pub(super) async fn ensure(handle: &Handle, wanted: &Routes, existing: &Routes) -> MadeRoutes {
-    put(handle, wanted.iter().filter(|(key, target)| existing.get(key) != Some(target))).await
+pub(super) async fn ensure(batch: &mut BatchSocket, wanted: &Routes, existing: &Routes) -> MadeRoutes {
+    put(batch, wanted.iter().filter(|(key, target)| existing.get(key) != Some(target))).await
 }
 
 /// Makes every route of `wanted` exist, without a look at what there is. Goes on after a refusal.
 ///
 /// Those of VIPs come first: the source of a connected route has to be a local address.
 pub(super) async fn put(
-    handle: &Handle,
+    batch: &mut BatchSocket,
     wanted: impl IntoIterator<Item = (&Key, &RouteTarget)>,
 ) -> MadeRoutes {
     let (local, connected): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(key, _)| key.is_local());
+    let routes: Vec<_> = local.into_iter().chain(connected).map(|(key, target)| (*key, *target)).collect();
+    let flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE;
+    let request = |(key, target)| request(RouteNetlinkMessage::NewRoute(message(key, target)), flags);
     let mut made = MadeRoutes::default();
-    for routes in [local, connected] {
-        made = stream::iter(routes)
-            .map(|(&key, &target)| async move { (key, add(handle, key, target).await) })
-            .buffer_unordered(IN_FLIGHT)
-            .fold(made, async |mut made, (key, added)| {
-                match added {
-                    Ok(true) => made.added.push(key),
-                    Ok(false) => made.skipped += 1,
-                    Err(error) => made.refused.push((key, error)),
-                }
-                made
-            })
-            .await;
+    let mut answers = match batch.send(routes.iter().copied().map(request)).await {
+        Ok(refused) => refused.into_iter().peekable(),
+        Err(error) => {
+            let why = format!("{error:#}");
+            made.refused =
+                routes.into_iter().map(|(key, _)| (key, anyhow!("{}: {why}", key.name()))).collect();
+            return made;
+        }
+    };
+    for (place, (key, _)) in routes.into_iter().enumerate() {
+        match answers.next_if(|(refused, _)| *refused == place) {
+            None => made.added.push(key),
+            Some((_, error)) if matches!(errno(&error), Some(libc::ENETDOWN | libc::ENODEV)) => {
+                made.skipped += 1
+            }
+            Some((_, error)) => made.refused.push((key, explain(&key.name(), &error))),
+        }
     }
     made
 }
 
+/// Removes routes, whether they are there or not. Goes on after a refusal.
+///
+/// # Errors
+///
+/// The first refusal.
 pub(super) async fn remove(
-    handle: &Handle,
+    batch: &mut BatchSocket,
     routes: impl IntoIterator<Item = (Key, RouteTarget)>,
 ) -> Result<()> {
-    stream::iter(routes)
-        .map(|(key, target)| async move {
-            match handle.route().del(message(key, target)).execute().await {
-                // It went with its link or address.
-                Err(error) if matches!(errno(&error), Some(libc::ESRCH | libc::ENODEV)) => Ok(()),
-                Err(error) => Err(explain(&key.name(), &error)),
-                Ok(()) => Ok(()),
-            }
-        })
-        .buffer_unordered(IN_FLIGHT)
-        .try_collect::<()>()
-        .await
+    let routes: Vec<_> = routes.into_iter().collect();
+    let request = |(key, target)| request(RouteNetlinkMessage::DelRoute(message(key, target)), NLM_F_REQUEST);
+    let refused = batch.send(routes.iter().copied().map(request)).await?;
+    let is_there = |error: &rtnetlink::Error| !matches!(errno(error), Some(libc::ESRCH | libc::ENODEV));
+    // Others went with their link or address.
+    match refused.iter().find(|(_, error)| is_there(error)) {
+        Some((place, error)) => Err(explain(&routes[*place].0.name(), error)),
+        None => Ok(()),
+    }
 }
 
-/// Adds or replaces one route; `false` if the link is down or gone.
-async fn add(handle: &Handle, key: Key, target: RouteTarget) -> Result<bool> {
-    match handle.route().add(message(key, target)).replace().execute().await {
-        Ok(()) => Ok(true),
-        Err(error) if matches!(errno(&error), Some(libc::ENETDOWN | libc::ENODEV)) => Ok(false),
-        Err(error) => Err(explain(&key.name(), &error)),
-    }
+fn request(message: RouteNetlinkMessage, flags: u16) -> NetlinkMessage<RouteNetlinkMessage> {
+    let mut request = NetlinkMessage::from(message);
+    request.header.flags = flags;
+    request
 }
 
 fn message(key: Key, target: RouteTarget) -> RouteMessage {

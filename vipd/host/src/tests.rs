@@ -1,5 +1,6 @@
 //! Against the real kernel, each test in a network namespace of its own that ends with the test's thread.
 
+mod batches;
 mod ipv4;
 mod ipv6;
 mod kept;
