@@ -188,7 +188,10 @@ fn dumped(node: &Node, file: &Path) -> Result<Values> {
     let mut command = node.command("keepalived");
     command.args(["-n", "-G", "-l", "-D", "-P", "-i", "one", "-f"]).arg(file).env("TMPDIR", node.dir());
     for (flag, name) in [("-p", "keepalived.pid"), ("-r", "vrrp.pid"), ("-c", "c.pid"), ("-b", "b.pid")] {
-        command.arg(flag).arg(node.dir().join(name));
+        let path = node.dir().join(name);
+        // Of one that has crashed.
+        let _ = fs::remove_file(&path);
+        command.arg(flag).arg(path);
     }
     command.stdin(Stdio::null());
     let log = node.dir().join("values.log");
@@ -203,6 +206,11 @@ fn dumped(node: &Node, file: &Path) -> Result<Values> {
     });
     runs.with_context(|| format!("{}: {}", file.display(), daemon.log()))?;
     if !daemon.is_running() || !daemon.log().contains("Startup complete") {
+        println!("{}: keepalived does not run", file.display());
+        if daemon.is_running() {
+            daemon.sigterm()?;
+            daemon.wait(SOON)?;
+        }
         return Ok(Values::new());
     }
     ensure!(pid.exists(), "{}: keepalived has no pid file: {}", file.display(), daemon.log());

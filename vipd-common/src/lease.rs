@@ -34,6 +34,19 @@ pub fn renew(word: &impl LeaseWord, from: u64, to: u64) -> Result<(), u64> {
     word.compare_exchange(from, to)
 }
 
+/// Moves the deadline in the maps of another version, whose program is still attached, to what this version's says: `false` if that
+/// program has revoked the lease.
+pub fn follow(word: &impl LeaseWord, to: u64) -> bool {
+    let mut found = word.load();
+    while found != 0 {
+        match word.compare_exchange(found, to) {
+            Ok(()) => return true,
+            Err(now) => found = now,
+        }
+    }
+    false
+}
+
 /// Gives the lease up.
 pub fn release(word: &impl LeaseWord) {
     word.store(0);

@@ -91,6 +91,27 @@ fn what_xdp_has_revoked_is_not_renewed() {
     });
 }
 
+/// While a vipd of another version takes over, the program before may revoke: the lease does not come back there, and the daemon
+/// gets to know.
+#[test]
+fn what_the_former_program_has_revoked_does_not_follow() {
+    loom::model(|| {
+        let former = Arc::new(Model(AtomicU64::new(LEASE)));
+        let daemon = thread::spawn({
+            let former = former.clone();
+            move || {
+                let first = lease::follow(&*former, LEASE + INTERVAL);
+                first && lease::follow(&*former, LEASE + 2 * INTERVAL)
+            }
+        });
+        assert!(hear(&former, &rival(200), INTERVAL), "a live lease, and a better router");
+        assert!(!answers(&former, INTERVAL), "from the next frame on");
+        daemon.join().unwrap();
+        assert!(!answers(&former, INTERVAL), "nor later");
+        assert!(!lease::follow(&*former, LEASE + 3 * INTERVAL), "it is told at the next renewal");
+    });
+}
+
 /// Both CPUs hear an advert of the successor of a frozen daemon, which thaws at any moment.
 #[test]
 fn a_thawed_daemon_does_not_get_its_lease_back() {

@@ -43,7 +43,7 @@ pub use capture::FrameRing;
 pub use clock::{ClockDiffers, compare_clock};
 pub use leftovers::{leftovers, remove_leftovers, user_of_pins};
 use pages::{BloomFilterPage, CapturePage, ReplyPage};
-pub use pages::{Deferred, Identity, InstancePage, LeasePage};
+pub use pages::{Deferred, FormerLeases, FormerPage, Identity, InstancePage, LeasePage};
 use pins::PinDir;
 pub use predecessor::Predecessor;
 pub use privileges::missing_capabilities;

@@ -2,10 +2,14 @@
 //! in here and in `sys`.
 
 use std::{
+    collections::BTreeMap,
     io,
     os::fd::{AsFd, AsRawFd},
     ptr::{self, NonNull},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use vipd_common::{
@@ -76,19 +80,61 @@ impl<T> Drop for Mapping<T> {
 
 /// The lease words: who owns what, until when. See [`lease`] for the protocol.
 #[derive(Debug)]
-pub struct LeasePage(Mapping<u64>);
+pub struct LeasePage {
+    words: Mapping<u64>,
+    former: Mutex<FormerLeases>,
+}
+
+/// Leases in the maps of another version's vipd, whose program is still attached: they follow this version's, or they would lapse where
+/// attaching takes longer than a lease lasts.
+#[derive(Debug, Default)]
+pub struct FormerLeases(BTreeMap<u32, FormerLease>);
+
+/// The map, and the place in it.
+type FormerLease = (Arc<FormerPage>, u32);
+
+/// The lease words of another version's vipd.
+#[derive(Debug)]
+pub struct FormerPage(Mapping<u64>);
+
+impl FormerPage {
+    /// `slots`: how many the map has.
+    pub(super) fn new(fd: impl AsFd, slots: u32) -> io::Result<Self> {
+        Mapping::new(fd, slots).map(Self)
+    }
+}
+
+impl FormerLeases {
+    /// The lease in this version's `slot` was in that place.
+    pub fn add(&mut self, slot: u32, page: Arc<FormerPage>, from: u32) {
+        self.0.insert(slot, (page, from));
+    }
+}
 
 /// A word that XDP reads and writes as well.
 struct SharedWord<'a>(&'a AtomicU64);
 
 impl LeasePage {
     pub(super) fn new(fd: impl AsFd) -> io::Result<Self> {
-        Mapping::new(fd, MAX_LEASES).map(Self)
+        Ok(Self { words: Mapping::new(fd, MAX_LEASES)?, former: Mutex::default() })
+    }
+
+    /// Has those leases follow this version's from now on; an empty list ends it.
+    pub fn lead(&self, leases: FormerLeases) {
+        *self.former() = leases;
+    }
+
+    /// Whether the lease in another version's maps follows this one: not after it was acquired anew.
+    pub fn leads(&self, slot: u32) -> bool {
+        self.former().0.contains_key(&slot)
+    }
+
+    fn former(&self) -> MutexGuard<'_, FormerLeases> {
+        self.former.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn word(&self, slot: u32) -> SharedWord<'_> {
-        // SAFETY: an aligned word that lives as long as `self`; the kernel's side also only loads and stores whole words.
-        SharedWord(unsafe { AtomicU64::from_ptr(self.0.slot(slot)) })
+        shared(&self.words, slot)
     }
 
     /// The word as it stands; 0 if nobody holds the lease.
@@ -98,18 +144,35 @@ impl LeasePage {
 
     /// See [`lease::acquire`].
     pub fn acquire(&self, slot: u32, until: Instant) {
+        // A new lease, not the one that was carried over.
+        self.former().0.remove(&slot);
         lease::acquire(&self.word(slot), until.as_nanos());
     }
 
-    /// See [`lease::renew`].
+    /// See [`lease::renew`]; the lease has also been revoked if another version's program has.
     pub fn renew(&self, slot: u32, from: Instant, to: Instant) -> Result<(), Instant> {
+        let former = self.former();
+        if let Some((page, place)) = former.0.get(&slot)
+            && !lease::follow(&shared(&page.0, *place), to.as_nanos())
+        {
+            lease::release(&self.word(slot));
+            return Err(self.read(slot));
+        }
         lease::renew(&self.word(slot), from.as_nanos(), to.as_nanos()).map_err(Instant::from_nanos)
     }
 
     /// See [`lease::release`].
     pub fn release(&self, slot: u32) {
+        if let Some((page, place)) = self.former().0.get(&slot) {
+            lease::release(&shared(&page.0, *place));
+        }
         lease::release(&self.word(slot));
     }
+}
+
+fn shared(words: &Mapping<u64>, slot: u32) -> SharedWord<'_> {
+    // SAFETY: an aligned word that lives as long as the mapping; the kernel's side also only loads and stores whole words.
+    SharedWord(unsafe { AtomicU64::from_ptr(words.slot(slot)) })
 }
 
 impl LeaseWord for SharedWord<'_> {

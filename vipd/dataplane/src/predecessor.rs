@@ -9,7 +9,7 @@ use aya::maps::{MapData, MapInfo, MapType};
 use vipd_common::abi::InstanceHead;
 use zerocopy::FromBytes;
 
-use super::{attachment::Pin, pins::PinDir, sys};
+use super::{attachment::Pin, pages::FormerPage, pins::PinDir, sys};
 use vipd_core::time::Instant;
 use vipd_system::Problems;
 
@@ -52,6 +52,20 @@ impl Predecessor {
             }
         }
         Ok(leases)
+    }
+
+    /// All of its lease words, to be written too.
+    ///
+    /// # Errors
+    ///
+    /// If the map is not there, not as it was promised to be, or cannot be mapped.
+    pub fn page(&self) -> Result<FormerPage> {
+        let (leases, value_size) = self.array("LEASES")?;
+        if value_size != size_of::<u64>() {
+            bail!("{}: LEASES has values of {value_size} octets", self.0.display());
+        }
+        let slots = MapInfo::from_pin(self.0.join("LEASES"))?.max_entries();
+        FormerPage::new(leases.fd(), slots).with_context(|| format!("map {}/LEASES", self.0.display()))
     }
 
     /// One of its lease words.

@@ -1,12 +1,12 @@
 //! Leases of another version's maps: taken over when vipd is updated, so that a mastership goes on.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::{Context, Result};
 
 use super::{clock, router::Router};
 use crate::{
-    dataplane::{Pages, Predecessor},
+    dataplane::{FormerLeases, Pages, Predecessor},
     time::Instant,
     vrrp::GroupId,
 };
@@ -25,9 +25,10 @@ struct Carried {
     predecessor: usize,
     /// Where it was.
     from: u32,
-    deadline: Instant,
     /// Where it is now.
     lease: GroupId,
+    /// Whether the engine renews it where it was, too.
+    is_followed: bool,
 }
 
 impl CarryOver {
@@ -41,11 +42,19 @@ impl CarryOver {
     /// in the same slots.
     pub fn begin(&mut self, routers: &[Router], pages: &Pages) {
         let groups: BTreeSet<GroupId> = routers.iter().map(Router::lease).collect();
+        let mut former = FormerLeases::default();
         for (i, predecessor) in self.predecessors.iter().enumerate() {
             let held = predecessor.leases().unwrap_or_else(|error| {
                 tracing::warn!("the leases of an earlier version are discarded: {error:#}");
                 Vec::new()
             });
+            let page = match predecessor.page() {
+                Ok(page) => Some(Arc::new(page)),
+                Err(error) => {
+                    tracing::debug!("the leases of an earlier version are not renewed: {error:#}");
+                    None
+                }
+            };
             for lease in &groups {
                 let members = routers.iter().filter(|router| router.lease() == *lease);
                 let heads = members.map(|router| held.iter().find(|(head, _)| head.key == router.key()));
@@ -57,17 +66,24 @@ impl CarryOver {
                     continue;
                 }
                 pages.leases().acquire(slot, *deadline);
-                let (from, deadline) = (first.lease_slot, *deadline);
-                self.carried.push(Carried { predecessor: i, from, deadline, lease: *lease });
+                let from = first.lease_slot;
+                if let Some(page) = &page {
+                    former.add(slot, page.clone(), from);
+                }
+                let is_followed = page.is_some();
+                self.carried.push(Carried { predecessor: i, from, lease: *lease, is_followed });
             }
         }
+        pages.leases().lead(former);
     }
 
     /// Releases what the predecessor's program has revoked since.
     pub fn release_revoked(&self, pages: &Pages) {
-        for Carried { predecessor, from, deadline, lease } in &self.carried {
-            if self.predecessors[*predecessor].lease(*from).is_ok_and(|now| now != *deadline) {
-                pages.leases().release(lease.slot());
+        for carried in &self.carried {
+            if carried.is_the_same(pages)
+                && self.predecessors[carried.predecessor].lease(carried.from).is_ok_and(is_revoked)
+            {
+                pages.leases().release(carried.lease.slot());
             }
         }
     }
@@ -75,13 +91,27 @@ impl CarryOver {
     /// Ends it when this version's program is attached everywhere: until then the predecessor's may have revoked what was
     /// carried over.
     pub fn finish(&mut self, pages: &Pages) -> Result<()> {
-        for Carried { predecessor, from, deadline, lease } in self.carried.drain(..) {
-            let stands = self.predecessors[predecessor].lease(from).is_ok_and(|now| now == deadline);
-            if !stands {
-                pages.leases().release(lease.slot());
+        for carried in self.carried.drain(..) {
+            let stands =
+                self.predecessors[carried.predecessor].lease(carried.from).is_ok_and(|now| !is_revoked(now));
+            if carried.is_the_same(pages) && !stands {
+                pages.leases().release(carried.lease.slot());
             }
         }
+        pages.leases().lead(FormerLeases::default());
         let mut predecessors = self.predecessors.drain(..);
         predecessors.try_for_each(Predecessor::remove).context("remove an earlier version's pins")
     }
+}
+
+impl Carried {
+    /// Whether this node still holds the lease that was carried over, not another one that it has acquired since.
+    fn is_the_same(&self, pages: &Pages) -> bool {
+        !self.is_followed || pages.leases().leads(self.lease.slot())
+    }
+}
+
+/// Whether the program, or the engine as it gave the lease up, has written so.
+fn is_revoked(deadline: Instant) -> bool {
+    deadline == Instant::default()
 }
