@@ -243,6 +243,30 @@ fn keepalived_serves_after_a_cleanup() -> Result<()> {
     Ok(())
 }
 
+/// A program whose pins are in another directory is not overlooked.
+#[test]
+fn a_program_that_is_pinned_elsewhere_is_named() -> Result<()> {
+    for (mode, what) in [("native", "XDP program on eth0"), ("tc", "tc program on eth0")] {
+        let Some(bed) = Bed::new()? else { return Ok(()) };
+        let lb01 = bed.lb01();
+        let mut vipd =
+            bed.start("lb01", &format!("global_defs {{\n xdp_mode {mode}\n}}\n{}", node_conf(HIGH, "")))?;
+        bed.wait("lb01", "MASTER")?;
+        vipd.kill9()?;
+        let mut elsewhere = lb01.command(&bed.vipd);
+        elsewhere.arg("cleanup").arg("--runtime-dir").arg(lb01.runtime_dir());
+        elsewhere.arg("--bpffs-dir").arg(lb01.dir().join("elsewhere"));
+        let output = elsewhere.output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.code() == Some(1), "{mode}: {output:?}");
+        let line = format!("not removed  {what}, of a vipd with another --bpffs-dir");
+        ensure!(said.contains(&line) && said.contains("-> vipd cleanup --bpffs-dir DIR"), "{mode}: {said}");
+        let (code, json) = cleanup(&bed, "lb01", &[])?;
+        ensure!(code == 0 && has(&list(&json, "removed"), what), "{mode}: {json:#}");
+    }
+    Ok(())
+}
+
 /// What cannot be removed is named with the remedy, the rest goes, and a second cleanup finds it.
 #[test]
 fn a_part_that_cannot_be_removed_is_named() -> Result<()> {

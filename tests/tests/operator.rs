@@ -100,6 +100,56 @@ fn a_dry_run_says_what_a_reload_changes() -> Result<()> {
     Ok(())
 }
 
+/// A script that is not there puts nothing in FAULT, as with keepalived; but whoever reloads, asks or monitors is told.
+#[test]
+fn a_check_that_is_not_there_is_told() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let _vipd = bed.start("lb01", &node_conf(HIGH, ""))?;
+    bed.wait("lb01", "MASTER")?;
+    let check = "vrrp_script chk {\n script /no/such\n}\n";
+    bed.lb01().write_vipd_conf(&(check.to_owned() + &node_conf(HIGH, "track_script {\n chk\n }")))?;
+    for more in [&["reload", "--dry-run"][..], &["reload"]] {
+        let said = bed.told("lb01", more)?;
+        ensure!(said.contains("warning: ") && said.contains("/no/such"), "{said}");
+    }
+    ensure!(bed.state("lb01")? == "MASTER");
+    let said = bed.told("lb01", &["explain"])?;
+    ensure!(said.contains("the check chk of this node cannot be run, and counts for nothing: "), "{said}");
+    let output = bed.ask("lb01", &["status", "--check"]).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.code() == Some(1) && said.contains("vrrp_script chk is ignored"), "{output:?}");
+    Ok(())
+}
+
+/// Whoever would wait for a frozen vipd is told so, and the request is void.
+#[test]
+fn nobody_waits_for_a_frozen_daemon() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let mut vipd = bed.start("lb01", &node_conf(HIGH, ""))?;
+    bed.wait("lb01", "MASTER")?;
+    vipd.sigstop()?;
+    let frozen = [
+        &["drain"][..],
+        &["reload"],
+        &["reload", "--dry-run"],
+        &["handover", INSTANCE],
+        &["log", "debug"],
+        &["capture"],
+    ];
+    let outputs: Result<Vec<_>> =
+        frozen.iter().map(|argv| Ok((argv, bed.ask("lb01", argv).output()?))).collect();
+    vipd.sigcont()?;
+    for (argv, output) in outputs? {
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(5), "{argv:?}: {output:?}");
+        ensure!(error.contains("does not answer: stopped or hung"), "{argv:?}: {error}");
+    }
+    bed.wait("lb01", "MASTER")?;
+    ensure!(bed.status("lb01")?["priority"] == HIGH, "a request that was given up was obeyed");
+    ensure!(bed.events_named("lb01", "reloaded")?.is_empty(), "a request that was given up was obeyed");
+    Ok(())
+}
+
 /// The events of before a restart are there with their numbers and times, and who follows them goes on.
 #[test]
 fn events_outlive_the_daemon() -> Result<()> {

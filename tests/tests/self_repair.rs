@@ -617,6 +617,35 @@ fn a_vip_that_cannot_be_served_is_a_fault() -> Result<()> {
     check_single_owner(&case.prober.timeline(), &case.wire)
 }
 
+/// Somebody else's route or rule comes before vipd's, which stands: the kernel takes no packet to the VIP.
+#[test]
+fn a_route_that_comes_before_is_a_fault() -> Result<()> {
+    for (harm, remedy) in [
+        ("ip route add blackhole 10.0.0.3 table local", "ip route del blackhole 10.0.0.3 table local"),
+        ("ip rule add pref 0 to 10.0.0.3 unreachable", "ip rule del pref 0 to 10.0.0.3 unreachable"),
+    ] {
+        let Some(case) = Case::new("")? else { return Ok(()) };
+        let lb01 = case.lb01();
+        run(lb01, harm)?;
+        if harm.contains("rule") {
+            // The kernel's rule 0 comes first otherwise.
+            run(lb01, "ip rule add pref 1 lookup local")?;
+            run(lb01, "ip rule del pref 0 lookup local")?;
+        }
+        case.bed().wait("lb01", "FAULT")?;
+        case.bed().wait("lb02", "MASTER")?;
+        case.v4.wait("lb02")?;
+        let reason = case.bed().status("lb01")?["reason"].to_string();
+        println!("vipd said: {reason}");
+        ensure!(reason.contains("comes before the route local 10.0.0.3/32"), "{harm}: {reason}");
+        run(lb01, remedy)?;
+        case.bed().wait("lb01", "MASTER")?;
+        case.v4.wait("lb01")?;
+        check_single_owner(&case.prober.timeline(), &case.wire)?;
+    }
+    Ok(())
+}
+
 /// Somebody removes again and again: vipd says so, puts back less and less often, and another node serves.
 #[test]
 fn a_fight_is_bounded_and_told() -> Result<()> {

@@ -43,7 +43,8 @@ pub struct CleanupOutcome {
 pub async fn survey(places: &StateDirs) -> Result<Vec<Leftover>> {
     let mut found =
         host::leftovers(&places.runtime_dir).await.context("look at routes, rules and addresses")?;
-    found.extend(dataplane::leftovers(&places.bpffs_dir).context("look at pinned programs")?);
+    let xdp = host::xdp_programs().await?;
+    found.extend(dataplane::leftovers(&places.bpffs_dir, &xdp).context("look at pinned programs")?);
     let files = host::saved_files(&places.runtime_dir).chain(RuntimeDir::leftovers(&places.runtime_dir));
     found.extend(files.map(|path| {
         let path = path.display();

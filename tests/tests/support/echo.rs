@@ -1,5 +1,7 @@
 //! Who serves a VIP, as a client sees it: a UDP service on each node that says the node's name, and a client that asks it all the time.
 
+#![allow(clippy::disallowed_methods, reason = "tests measure")]
+
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     sync::{

@@ -71,6 +71,8 @@ pub fn request(path: &Path, request: &Request) -> Result<Response, ClientError> 
     if matches!(request, Request::Status | Request::Events { .. }) {
         wait_for_answer(path, &stream)?;
         stream.set_read_timeout(Some(STATUS_TIMEOUT)).map_err(|source| io_error(path, source))?;
+    } else {
+        not_while_frozen(path, &stream)?;
     }
     let answer = read_line(&mut BufReader::new(&mut stream)).map_err(|source| io_error(path, source))?;
     if answer.is_empty() && matches!(request, Request::Stop { .. } | Request::Leave) {
@@ -166,7 +168,9 @@ pub fn follow(
     request: &Request,
     mut take: impl FnMut(Response) -> io::Result<()>,
 ) -> Result<io::Result<()>, ClientError> {
-    let mut stream = BufReader::new(ask(path, request)?);
+    let stream = ask(path, request)?;
+    not_while_frozen(path, &stream)?;
+    let mut stream = BufReader::new(stream);
     loop {
         let line = read_line(&mut stream).map_err(|source| io_error(path, source))?;
         if line.is_empty() {
@@ -190,6 +194,22 @@ fn wait_for_answer(path: &Path, stream: &UnixStream) -> Result<(), ClientError> 
         Some(pid) if does_nothing(pid, is_there) => Err(ClientError::Unresponsive { pid: Some(pid) }),
         Some(_) if is_there(STATUS_TIMEOUT.saturating_sub(IDLE_TIMEOUT)) => Ok(()),
         Some(_) => Err(io_error(path, no_answer())),
+    }
+}
+
+/// Gives a request up that may take any time if the vipd at the other end is stopped: it does not obey who has ended.
+fn not_while_frozen(path: &Path, stream: &UnixStream) -> Result<(), ClientError> {
+    let is_stopped = |pid: &u32| {
+        let states = Process::of(Some(*pid)).thread_states();
+        !states.is_empty() && states.iter().all(|state| matches!(state, 'T' | 't'))
+    };
+    match peer_pid(stream).filter(is_stopped) {
+        // It may have been stopped by a debugger, for a moment.
+        Some(pid) if !is_readable(stream, STATUS_TIMEOUT) && is_stopped(&pid) => {
+            tracing::debug!(path = %path.display(), pid, "stopped");
+            Err(ClientError::Unresponsive { pid: Some(pid) })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -11,6 +11,9 @@ pub struct Differences {
     pub what: String,
     #[serde(default)]
     pub changes: Vec<Difference>,
+    /// What is strange in the configuration, a line each: `check` tells the same.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// One change.
@@ -32,9 +35,10 @@ pub struct Difference {
     pub text: String,
 }
 
-/// A line for each change, then the sum.
+/// A line for each warning, one for each change, then the sum.
 impl fmt::Display for Differences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.warnings.iter().try_for_each(|warning| writeln!(f, "warning: {warning}"))?;
         self.changes.iter().try_for_each(|change| writeln!(f, "{}", change.text))?;
         f.write_str(&self.what)
     }

@@ -1,13 +1,16 @@
 //! What vipds of whatever version have left attached and pinned: found, and removed, without making anything.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
-use aya::maps::MapInfo;
+use aya::{
+    maps::MapInfo,
+    programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_programs},
+};
 use nix::{errno::Errno, net::if_::if_nameindex, sys::stat::lstat};
 
 use super::{
@@ -15,6 +18,7 @@ use super::{
     clsact, pin_dirs,
     pinned_programs::is_program,
     predecessor::Predecessor,
+    programs::{TC_PROGRAM, XDP_PROGRAM},
     sys,
 };
 use vipd_system::{
@@ -24,18 +28,20 @@ use vipd_system::{
     processes::Process,
 };
 
-/// Everything of vipd's in a BPF file system and at this network namespace's interfaces, programs first.
+/// Everything of vipd's in a BPF file system and at this network namespace's interfaces, programs first. `xdp`: the ids of the XDP
+/// programs of the interfaces, by their indexes.
 ///
 /// # Errors
 ///
 /// What is there cannot be read.
-pub fn leftovers(bpffs: &Path) -> Result<Vec<Leftover>> {
-    let (mut found, mut filters) = (Vec::new(), BTreeSet::new());
+pub fn leftovers(bpffs: &Path, xdp: &BTreeMap<u32, u32>) -> Result<Vec<Leftover>> {
+    let (mut found, mut filters, mut pinned_on) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
     for dir in versions(bpffs)? {
         let (mut others, mut programs) = (0, 0);
         for path in entries(&dir)? {
             match attachment(&path) {
                 Some((pin, ifindex)) => {
+                    pinned_on.insert(ifindex);
                     if matches!(pin, Pin::Filter | Pin::Qdisc) {
                         filters.insert(ifindex);
                     }
@@ -64,6 +70,35 @@ pub fn leftovers(bpffs: &Path) -> Result<Vec<Leftover>> {
         );
         Leftover::new(LeftoverKind::Program, format!("tc filter of {name}, whose pin is gone"), fix)
     }));
+    found.extend(pinned_elsewhere(&pinned_on, xdp)?);
+    Ok(found)
+}
+
+/// Programs at interfaces that no pin of this BPF file system holds.
+fn pinned_elsewhere(pinned_on: &BTreeSet<u32>, xdp: &BTreeMap<u32, u32>) -> Result<Vec<Leftover>> {
+    let is_ours = |program: &ProgramInfo| matches!(program.name_as_str(), Some(XDP_PROGRAM | TC_PROGRAM));
+    let ours: BTreeSet<u32> =
+        loaded_programs().flatten().filter(is_ours).map(|program| program.id()).collect();
+    let mut found = Vec::new();
+    for interface in &if_nameindex().context("list interfaces")? {
+        let (ifindex, name) = (interface.index(), interface.name().to_string_lossy().into_owned());
+        if ours.is_empty() || pinned_on.contains(&ifindex) {
+            continue;
+        }
+        // A kernel before 6.6 has no tcx, and its filters are found by their number.
+        let tcx = SchedClassifier::query_tcx(&name, TcAttachType::Ingress);
+        let at_tc =
+            tcx.is_ok_and(|(_, programs)| programs.iter().any(|program| ours.contains(&program.id())));
+        for (kind, is_there) in
+            [("XDP", xdp.get(&ifindex).is_some_and(|id| ours.contains(id))), ("tc", at_tc)]
+        {
+            if is_there {
+                let what = format!("{kind} program on {name}, of a vipd with another --bpffs-dir");
+                let fix = "vipd cleanup --bpffs-dir DIR, with the directory of that vipd".to_owned();
+                found.push(Leftover::new(LeftoverKind::Program, what, fix));
+            }
+        }
+    }
     Ok(found)
 }
 

@@ -41,7 +41,7 @@ pub(super) static TC_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("VIPD_B
 
 /// Names of the programs, as `bpftool prog show` prints them.
 pub(super) const XDP_PROGRAM: &str = "vipd_xdp";
-const TC_PROGRAM: &str = "vipd_tc";
+pub(super) const TC_PROGRAM: &str = "vipd_tc";
 /// Their types, of `enum bpf_prog_type`.
 const XDP_KIND: u32 = 6;
 const TC_KIND: u32 = 3;

@@ -3,13 +3,16 @@
 //! Everything is recognised as [`Host::remove_all`](super::Host::remove_all) recognises it: by tag, or by the files of the runtime
 //! directory. Reads only.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use rtnetlink::Handle;
 
 use super::{
-    earlier::EarlierVersion, fdb::Filters, offload::RxVlan, routes, sysctl::Sysctls, virtual_routes,
+    earlier::EarlierVersion, fdb::Filters, links, offload::RxVlan, routes, sysctl::Sysctls, virtual_routes,
     virtual_rules, visible,
 };
 use vipd_common::Family;
@@ -106,6 +109,13 @@ impl super::Host {
         let saved = (&self.earlier, &self.filters, &self.rx_vlan, &self.sysctls);
         all(&self.handle, saved).await
     }
+}
+
+/// The ids of the XDP programs in this network namespace, by the index of their interface. Needs a tokio runtime.
+pub async fn xdp_programs() -> Result<BTreeMap<u32, u32>> {
+    let (connection, handle, _) = rtnetlink::new_connection().context("netlink route socket")?;
+    tokio::spawn(connection);
+    links::xdp_programs(&handle).await.context("list links")
 }
 
 /// As [`Host::leftovers`](super::Host::leftovers), for who has no [`Host`](super::Host). Needs a tokio runtime.

@@ -43,7 +43,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use batch::BatchSocket;
 use default_rules::DefaultRules;
 use earlier::EarlierVersion;
@@ -56,7 +56,7 @@ use sysctl::Sysctls;
 use vipd_common::{Family, wire::eth::MacAddr};
 
 pub use ethtool::SharedQueues;
-pub use leftovers::{leftovers, saved_files};
+pub use leftovers::{leftovers, saved_files, xdp_programs};
 pub use links::{
     Controller, ETHERNET, InterfaceAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState,
     is_within,
@@ -79,6 +79,9 @@ pub use watch::HostWatch;
 pub const PROTOCOL_TAG: u8 = b'v';
 /// Protocol number of `virtual_routes`, `virtual_rules` and the addresses of `vip_visible`.
 pub const VIRTUAL_TAG: u8 = b'w';
+
+/// Of so many VIPs of an instance the kernel is asked whether it takes them for its own.
+const ASKED_ROUTES: usize = 16;
 
 /// What this host is to an instance's VIPs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -224,7 +227,35 @@ impl Host {
         problems.note(self.earlier.remove(&self.handle).await);
         let others = existing.into_iter().filter(|(key, _)| !wanted.contains_key(key));
         problems.note(routes::remove(&mut self.batch, others).await);
+        if made.skipped == 0 {
+            for key in self.local.clone() {
+                problems.note(self.note_shadow(key).await);
+            }
+        }
         problems.into_result()
+    }
+
+    /// Takes note if the kernel does not take an instance's VIPs for its own, though their routes are there.
+    ///
+    /// # Errors
+    ///
+    /// What comes before them, or what the kernel refuses to say.
+    async fn note_shadow(&mut self, key: u16) -> Result<()> {
+        let Some(instance) = self.instances.0.get(&key) else { return Ok(()) };
+        let routes: Vec<_> =
+            instance.local_routes().into_keys().filter(routes::Key::is_local_everywhere).collect();
+        for route in routes.into_iter().take(ASKED_ROUTES) {
+            if let Some(answer) = routes::shadow(&self.handle, route.address).await? {
+                let why = format!(
+                    "another program's route or rule comes before the {}: see `ip route get {}`; {answer}",
+                    route.name(),
+                    route.address
+                );
+                self.refused.entry(key).or_insert_with(|| why.clone());
+                return Err(anyhow!(why));
+            }
+        }
+        Ok(())
     }
 
     /// Takes note of whose routes were missing, and whose were refused.
@@ -323,7 +354,11 @@ impl Host {
             // A link that is down gets its routes by `install`.
             Ownership::Prepared | Ownership::Master => {
                 let mut made = routes::put(&mut self.batch, local.iter().chain(&connected)).await;
-                made.error().map_or(Ok(()), Err)
+                match made.error() {
+                    Some(error) => Err(error),
+                    None if made.skipped == 0 => self.note_shadow(key).await,
+                    None => Ok(()),
+                }
             }
         };
         match &result {

@@ -170,6 +170,14 @@ pub(super) async fn macs(handle: &Handle) -> Result<BTreeMap<u32, MacAddr>, rtne
     links.map_ok(|link| (link.ifindex, link.mac)).try_collect().await
 }
 
+/// The XDP program of every interface that has one: its id, by the interface's index.
+pub(super) async fn xdp_programs(handle: &Handle) -> Result<BTreeMap<u32, u32>, rtnetlink::Error> {
+    let links = handle.link().get().execute().map_ok(|message| without_addresses(&message));
+    let programs =
+        links.try_filter_map(|link| async move { Ok(link.xdp.map(|xdp| (link.ifindex, xdp.program_id))) });
+    programs.try_collect().await
+}
+
 async fn complete(
     handle: &Handle,
     link: String,

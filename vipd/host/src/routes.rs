@@ -24,7 +24,9 @@ use rtnetlink::{
     packet_core::{NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage},
     packet_route::{
         RouteNetlinkMessage,
-        route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
+        route::{
+            RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+        },
     },
 };
 use vipd_common::Family;
@@ -33,7 +35,7 @@ use vipd_config::Prefix;
 use super::{
     PROTOCOL_TAG,
     batch::BatchSocket,
-    netlink::{FAMILIES, address_family, errno, explain, family, full_length, supported},
+    netlink::{FAMILIES, address_family, errno, explain, family, full_length, refusal, supported},
 };
 
 /// The kernel's table of local addresses.
@@ -90,6 +92,11 @@ impl Key {
     /// The connected route of a VIP's prefix.
     pub fn connected(vip: IpAddr, len: u8) -> Self {
         Self { table: TABLE_MAIN, address: Prefix::new(vip, len).address, len, metric: METRIC }
+    }
+
+    /// Whether a packet to it, from whatever interface, is for this host.
+    pub fn is_local_everywhere(&self) -> bool {
+        self.is_local() && !matches!(self.address, IpAddr::V6(v6) if v6.is_unicast_link_local())
     }
 
     pub fn name(&self) -> String {
@@ -198,6 +205,36 @@ pub(super) async fn remove(
     match refused.iter().find(|(_, error)| is_there(error)) {
         Some((place, error)) => Err(explain(&routes[*place].0.name(), error)),
         None => Ok(()),
+    }
+}
+
+/// Why the kernel does not take an address for its own although its local route is there: somebody's route or rule comes before it.
+pub(super) async fn shadow(handle: &Handle, address: IpAddr) -> Result<Option<String>> {
+    let family = family(address);
+    let mut question = RouteMessage::default();
+    question.header = RouteHeader {
+        address_family: address_family(family),
+        destination_prefix_length: full_length(family),
+        // A question has nothing else.
+        protocol: RouteProtocol::Unspec,
+        scope: RouteScope::Universe,
+        table: 0,
+        kind: RouteType::Unspec,
+        ..question.header
+    };
+    question.attributes.push(RouteAttribute::Destination(address.into()));
+    let mut answer = std::pin::pin!(handle.route().get(question).execute());
+    match answer.next().await {
+        Some(Ok(route)) if route.header.kind == RouteType::Local => Ok(None),
+        Some(Ok(route)) => Ok(Some(format!("it is of type {:?}", route.header.kind).to_lowercase())),
+        // What an unreachable, a blackhole and a prohibit route say.
+        Some(Err(error)) => match errno(&error) {
+            Some(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EINVAL | libc::EACCES) => {
+                Ok(Some(format!("its answer is: {:#}", refusal("no way", &error))))
+            }
+            _ => Err(explain(&format!("route to {address}"), &error)),
+        },
+        None => Ok(None),
     }
 }
 

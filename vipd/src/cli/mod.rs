@@ -47,6 +47,10 @@ use crate::{
     metrics,
 };
 
+/// How often, and how far apart, `vipd upgrade` looks for the new vipd: it has taken over, and makes its socket next.
+const UPGRADE_LOOKS: u32 = 200;
+const BETWEEN_UPGRADE_LOOKS: Duration = Duration::from_millis(25);
+
 /// Exit codes. Documented in `vipd --help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -247,6 +251,7 @@ enum CliCommand {
     ///
     /// Exit codes: 0 it is here; 1 it is not; 2 no instance has it; 3 no vipd answers.
     Where {
+        /// A VIP of the configuration
         #[arg(value_name = "IP")]
         address: IpAddr,
         #[command(flatten)]
@@ -256,6 +261,7 @@ enum CliCommand {
     ///
     /// Exit codes: 0 it is, and its lease runs; 1 it is not; 2 there is no such instance; 3 no vipd answers.
     IsMaster {
+        /// An instance, by its name or one of its VIPs
         #[arg(value_name = "NAME|IP")]
         instance: String,
         /// Print nothing, no error either
@@ -542,7 +548,7 @@ pub fn main() -> ExitCode {
         CliCommand::Handover { instance, to, runtime } => done(&runtime, &Request::HandOver { instance, to }),
         CliCommand::Drain { runtime } => done(&runtime, &Request::Drain),
         CliCommand::Undrain { runtime } => done(&runtime, &Request::Undrain),
-        CliCommand::Upgrade { runtime } => done(&runtime, &Request::Upgrade),
+        CliCommand::Upgrade { runtime } => upgrade(&runtime),
         CliCommand::Log { level, runtime } => done(&runtime, &Request::Log { level }),
         CliCommand::Import { args } => match import::import(&args) {
             Ok(exit) => exit,
@@ -722,6 +728,21 @@ fn done(runtime: &Runtime, request: &Request) -> Exit {
         Response::Done { what } => Ok(writeln!(io::stdout(), "{what}")?),
         _ => Ok(()),
     })
+}
+
+/// Upgrades, and waits until the new vipd answers: whoever asks next is not to be told that there is none.
+fn upgrade(runtime: &Runtime) -> Exit {
+    let exit = done(runtime, &Request::Upgrade);
+    if exit == Exit::Success {
+        for _ in 0..UPGRADE_LOOKS {
+            if control::request(&runtime.socket(), &Request::Status).is_ok() {
+                return exit;
+            }
+            std::thread::sleep(BETWEEN_UPGRADE_LOOKS);
+        }
+        journal::complain("vipd: the new vipd has taken over, and does not answer yet");
+    }
+    exit
 }
 
 fn ask(socket: &Path, request: &Request, show: impl FnOnce(Response) -> anyhow::Result<()>) -> Exit {

@@ -119,6 +119,10 @@ fn of_node(status: &Status, whole: bool) -> Vec<Problem> {
     {
         warn(true, format!("{keyword} {name} fails"));
     }
+    let ignored = |t: &&TrackedStatus| whole && t.keyword == "vrrp_script" && t.problem.is_some();
+    for TrackedStatus { keyword, name, problem, .. } in status.tracked.iter().filter(ignored) {
+        warn(true, format!("{keyword} {name} is ignored: {}", problem.as_deref().unwrap_or_default()));
+    }
     problems
 }
 

@@ -17,6 +17,14 @@ pub fn log(findings: &[Diagnostic]) {
     }
 }
 
+/// The warnings among findings, a line each.
+pub fn warnings(findings: &[Diagnostic]) -> Vec<String> {
+    let warnings = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Warning && finding.code != Code::NoEffect);
+    warnings.map(Diagnostic::summary).collect()
+}
+
 /// `3 keywords have no effect: a, b, c`; `None` if there are none.
 fn summary(findings: &[&Diagnostic]) -> Option<String> {
     let mut names: Vec<&str> = Vec::new();

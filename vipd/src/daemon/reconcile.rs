@@ -494,13 +494,24 @@ impl Installed {
         if missing.is_empty() {
             return Ok(());
         }
-        let joined = Memberships::join(groups.iter().copied())
-            .map_err(denial::of_raw_socket)
-            .context("join the multicast groups of adverts and VIPs")?;
-        let still = multicast::missing(groups).unwrap_or_default();
+        let groups = groups.clone();
+        let join = || {
+            Memberships::join(groups.iter().copied())
+                .map_err(denial::of_raw_socket)
+                .context("join the multicast groups of adverts and VIPs")
+        };
+        // Not a moment without those that are not missing.
+        self.memberships = Some((join()?, groups.clone()));
+        let mut still = multicast::missing(&groups).unwrap_or_default();
+        if !still.is_empty() {
+            // An interface without IPv6 for a moment has forgotten them; then the end of the former sockets, which did not know, is the
+            // end of the new membership too.
+            self.memberships = None;
+            self.memberships = Some((join()?, groups.clone()));
+            still = multicast::missing(&groups).unwrap_or_default();
+        }
         let name = |(ifindex, group): (u32, IpAddr)| format!("membership of {group} on interface {ifindex}");
         repairs.note_all("membership", missing.into_iter().filter(|group| !still.contains(group)).map(name));
-        self.memberships = Some((joined, groups.clone()));
         Ok(())
     }
 

@@ -99,7 +99,8 @@ fn hears(facts: &Facts, status: &InstanceStatus, findings: &mut Findings) {
         let Discard { what, keyword, fix } = discard(reason);
         let keyword =
             keyword.map(|keyword| format!(" (`{keyword}`: {})", place(keyword))).unwrap_or_default();
-        let what = format!("{count} adverts were dropped: {what}{keyword}");
+        let dropped = if *count == 1 { "advert was" } else { "adverts were" };
+        let what = format!("{count} {dropped} dropped: {what}{keyword}");
         // A master that drops adverts has a rival who does not hear it either, as likely as not.
         if state == "MASTER" {
             findings.problem(name, "discards", what, fix);

@@ -121,6 +121,8 @@ pub enum Kind {
     SendFailed,
     /// The first result of a check, or an interface, is waited for.
     Starting,
+    /// A check of the node cannot be run, and counts for nothing.
+    CheckIgnored,
     /// vipd is being stopped.
     Stopped,
     /// How this node became master.
@@ -136,7 +138,7 @@ pub enum Kind {
 /// Explains the instance at a position of the status; `None` if there is none.
 pub fn explain(status: &Status, position: usize) -> Option<Explanation> {
     let i = status.instances.get(position)?;
-    let (why, changes_when) = match i.state.as_str() {
+    let (mut why, changes_when) = match i.state.as_str() {
         "MASTER" => (master::why(i), master::changes_when(i)),
         "BACKUP" => (backup::why(status, i), backup::changes_when(status, i)),
         "FAULT" => (fault::why(i), fault::changes_when(i)),
@@ -146,6 +148,7 @@ pub fn explain(status: &Status, position: usize) -> Option<Explanation> {
         ),
         _ => (fault::why_not_started(i), Vec::new()),
     };
+    why.extend(ignored(status));
     let is_its = |t: &&TrackedStatus| i.tracks.iter().any(|of| of.keyword == t.keyword && of.name == t.name);
     let is_notified = |n: &&NotifyStatus| match n.kind.as_str() {
         "GROUP" => i.sync_group.as_deref() == Some(n.name.as_str()),
@@ -175,6 +178,16 @@ pub fn explain(status: &Status, position: usize) -> Option<Explanation> {
         changes_when,
         tracked: status.tracked.iter().filter(is_its).cloned().collect(),
         notify_scripts: status.notify_scripts.iter().filter(is_notified).cloned().collect(),
+    })
+}
+
+/// Checks that cannot be run: as in keepalived it is as if nobody tracked them, whichever instance does.
+fn ignored(status: &Status) -> impl Iterator<Item = Cause> {
+    status.tracked.iter().filter(|t| t.keyword == "vrrp_script").filter_map(|t| {
+        let problem = t.problem.as_ref()?;
+        let what =
+            format!("the check {} of this node cannot be run, and counts for nothing: {problem}", t.name);
+        Some(cause(Kind::CheckIgnored, &what))
     })
 }
 

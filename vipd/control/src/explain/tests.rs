@@ -53,6 +53,19 @@ fn a_lower_priority_is_explained_with_what_would_raise_it() {
 }
 
 #[test]
+fn a_check_that_cannot_be_run_is_named() {
+    let mut status = with(backup());
+    status.tracked[0] = TrackedStatus {
+        keyword: "vrrp_script".into(),
+        name: "chk_gone".into(),
+        problem: Some("/no/such: No such file or directory".into()),
+        ..status.tracked[0].clone()
+    };
+    let expect = "the check chk_gone of this node cannot be run, and counts for nothing: /no/such: No such file or directory";
+    assert_eq!(why(&status)[1..], [(Kind::CheckIgnored, expect.to_owned())]);
+}
+
+#[test]
 fn only_what_is_enough_is_named() {
     let low = |gain: i32, count: usize| {
         let track = |n| samples::track("vrrp_script", &format!("chk{n}"), -gain, false);

@@ -25,7 +25,7 @@ pub fn render(out: &mut impl Write, explanation: &Explanation) -> io::Result<()>
     master(out, explanation.master.as_ref())?;
     let head = match state.as_str() {
         "MASTER" => "ends when",
-        "FAULT" => "FAULT ends",
+        "FAULT" => "over when",
         _ => "MASTER if",
     };
     for (n, change) in changes_when.iter().enumerate() {

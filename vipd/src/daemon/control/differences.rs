@@ -8,8 +8,9 @@ use crate::control::{Difference, Differences};
 const LOGGED: usize = 16;
 
 /// For those who asked.
-pub fn differences(comparison: &Comparison) -> Differences {
-    Differences { what: comparison.to_string(), changes: comparison.changes.iter().map(difference).collect() }
+pub fn differences(comparison: &Comparison, warnings: Vec<String>) -> Differences {
+    let changes = comparison.changes.iter().map(difference).collect();
+    Differences { what: comparison.to_string(), changes, warnings }
 }
 
 fn difference(change: &Change) -> Difference {

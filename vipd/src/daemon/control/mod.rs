@@ -450,7 +450,12 @@ impl<'m> Control<'m> {
         let lost = self.installed.find_lost().await;
         self.detached.lost(&lost);
         for lost in &lost {
-            self.upkeep.count("program", 1, &format!("program on {} ({})", lost.interface, lost.mode));
+            let what = format!("program on {} ({})", lost.interface, lost.mode);
+            self.upkeep.count("program", 1, &what);
+            let is_there = |router: &&Router| router.present_ports().any(|port| port.ifindex == lost.ifindex);
+            let without_it: Vec<u16> =
+                self.installed.routers().iter().filter(is_there).map(|router| router.id().0).collect();
+            self.upkeep.deprive(without_it, &what, Instant::now());
         }
         if !lost.is_empty() && (self.stopping || self.reload.is_under_way()) {
             self.attach_again().await;

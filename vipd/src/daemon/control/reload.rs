@@ -79,6 +79,8 @@ struct UnderWay {
     origins: Origins,
     /// What it changes.
     comparison: Comparison,
+    /// Of the file.
+    warnings: Vec<String>,
     accounts: Accounts,
     desired: Desired,
     /// Of those that go, by name.
@@ -284,7 +286,9 @@ impl Reload {
                 tracing::warn!("a changed {keyword} needs a restart");
             }
         }
-        self.prepare((loaded.config, loaded.origins), false, parts).await
+        let warnings = findings::warnings(&loaded.warnings);
+        let begun = self.prepare((loaded.config, loaded.origins), false, parts).await?;
+        Ok(UnderWay { warnings, ..begun })
     }
 
     fn load(&self) -> Result<Loaded> {
@@ -304,7 +308,8 @@ impl Reload {
             Accounts::new(&loaded.config.script_policy).context("script_user")?;
             status_socket::group(&loaded.config)?;
             self.desire(&loaded.config, false, parts).await?;
-            Ok(differences::differences(&self.changes(&loaded.config, &loaded.origins)))
+            let warnings = findings::warnings(&loaded.warnings);
+            Ok(differences::differences(&self.changes(&loaded.config, &loaded.origins), warnings))
         };
         compared.await.map_err(|error| refused(&error))
     }
@@ -349,7 +354,17 @@ impl Reload {
         if !instances.is_empty() {
             parts.engine.send(EngineMessage::Remove { instances, reply }).await;
         }
-        Ok(UnderWay { config, origins, comparison, accounts, desired, removals, handed_over, replies: None })
+        Ok(UnderWay {
+            config,
+            origins,
+            comparison,
+            warnings: Vec::new(),
+            accounts,
+            desired,
+            removals,
+            handed_over,
+            replies: None,
+        })
     }
 
     fn xdp_modes(&self, config: &Config) -> XdpModes {
@@ -385,6 +400,7 @@ impl Reload {
             }
         }
         let replies = under_way.replies.take();
+        let warnings = std::mem::take(&mut under_way.warnings);
         let comparison = replies.is_some().then(|| std::mem::take(&mut under_way.comparison));
         let outcome = self.come_into_force(under_way, replies.is_some(), parts).await;
         if outcome.is_unattached {
@@ -393,7 +409,8 @@ impl Reload {
         self.report(&outcome, comparison.as_ref());
         let is_reload = replies.is_some();
         for reply in replies.into_iter().flatten() {
-            let differences = comparison.as_ref().map(differences::differences).unwrap_or_default();
+            let of = |comparison| differences::differences(comparison, warnings.clone());
+            let differences = comparison.as_ref().map(of).unwrap_or_default();
             let problems = &outcome.problems;
             let answer = if problems.is_empty() {
                 Ok(differences)

@@ -32,7 +32,7 @@ const SHARE: u32 = 20;
 const AGAIN: Duration = Duration::from_secs(10);
 /// Repairs in a row that nobody has to wait for; each one after them doubles the wait.
 const PATIENT: u32 = 5;
-/// With so many, nobody can count on the VIPs here.
+/// With so many of what an instance needs, nobody can count on its VIPs here.
 const HOPELESS: u32 = 12;
 /// For so long an instance that nobody can count on is in FAULT.
 const GIVEN_UP: Duration = Duration::from_secs(60);
@@ -65,6 +65,8 @@ pub struct Upkeep {
     problem: Problem,
     /// Since when the host has refused what an instance needs, and why.
     refused: BTreeMap<u16, (Instant, String)>,
+    /// How often in a row what an instance needs was missing, and when last.
+    deprived: BTreeMap<u16, (u32, Instant)>,
     /// Instances that are given up until then, and why.
     given_up: BTreeMap<u16, (Instant, String)>,
     /// What the engine was told last.
@@ -121,6 +123,7 @@ impl Upkeep {
             untold: BTreeMap::new(),
             problem: Problem::default(),
             refused: BTreeMap::new(),
+            deprived: BTreeMap::new(),
             given_up: BTreeMap::new(),
             unserved: BTreeSet::new(),
         }
@@ -165,19 +168,24 @@ impl Upkeep {
             wait = wait.max(longer);
             self.tell_fight(repairs, wait, now);
         }
-        if self.fight.in_a_row >= HOPELESS {
-            for key in deprived {
-                let why = format!(
-                    "somebody removes again and again what vipd puts back: {}",
-                    named(repairs.iter())
-                );
-                self.given_up.insert(*key, (now + GIVEN_UP, why));
-            }
-        }
+        self.deprive(deprived.iter().copied(), &named(repairs.iter()), now);
         self.looked_at = now;
         self.not_before = now + wait;
         let without_a_word = if waits { self.period.min(SHORTLY) } else { self.period };
         self.look_at = now + without_a_word.max(costs);
+    }
+
+    /// What these instances serve their VIPs by was found missing; one of which it is so again and again is given up.
+    pub fn deprive(&mut self, keys: impl IntoIterator<Item = u16>, what: &str, now: Instant) {
+        for key in keys {
+            let (in_a_row, last) = self.deprived.entry(key).or_insert((0, now));
+            let goes_on = now.saturating_duration_since(*last) < AGAIN;
+            (*in_a_row, *last) = (if goes_on { in_a_row.saturating_add(1) } else { 1 }, now);
+            if *in_a_row >= HOPELESS {
+                let why = format!("somebody removes again and again what vipd puts back: {what}");
+                self.given_up.insert(key, (now + GIVEN_UP, why));
+            }
+        }
     }
 
     /// Tells of what was put back, by kind.
