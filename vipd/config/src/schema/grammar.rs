@@ -15,6 +15,8 @@ pub enum Arg {
     One(WordKind),
     /// Nothing, or one.
     Opt(WordKind),
+    /// The same, but for a word that is one of these.
+    OptUnless(WordKind, &'static [&'static str]),
     /// One or more, to the end of the line.
     Many(WordKind),
     /// Any number, to the end of the line.
@@ -115,7 +117,10 @@ impl Reader<'_> {
             match arg {
                 Arg::One(kind) => self.one(kind)?,
                 Arg::Opt(kind) if self.word().is_some() => self.one(kind)?,
-                Arg::Opt(_) => {}
+                Arg::OptUnless(kind, names) if self.word().is_some_and(|word| !names.contains(&word)) => {
+                    self.one(kind)?;
+                }
+                Arg::Opt(_) | Arg::OptUnless(..) => {}
                 Arg::Many(kind) | Arg::Any(kind) => {
                     if matches!(arg, Arg::Many(_)) {
                         self.one(kind)?;
@@ -283,7 +288,7 @@ fn part(arg: &Arg) -> String {
     };
     match arg {
         Arg::One(kind) => kind.wants(),
-        Arg::Opt(kind) => format!("{} or nothing", kind.wants()),
+        Arg::Opt(kind) | Arg::OptUnless(kind, _) => format!("{} or nothing", kind.wants()),
         Arg::Many(kind) => format!("{}, once or more", kind.wants()),
         Arg::Any(kind) => format!("{}, any number", kind.wants()),
         Arg::Named(names) => format!("any of: {}", list(names)),
@@ -330,9 +335,8 @@ fn range(text: &str) -> Result<(), String> {
 
 fn netmask(text: &str) -> Result<(), String> {
     if text.contains('.') {
-        let mask: Ipv4Addr = text.parse().map_err(|_| "is not a mask".to_owned())?;
-        let contiguous = mask.to_bits().leading_ones() + mask.to_bits().trailing_zeros() >= 32;
-        return if contiguous { Ok(()) } else { Err("is not a mask: its ones are not in a row".to_owned()) };
+        // IPVS takes masks with holes too.
+        return text.parse::<Ipv4Addr>().map(drop).map_err(|_| "is not a mask".to_owned());
     }
     words::whole(text, 1, 128).map(drop)
 }

@@ -52,7 +52,9 @@ fn document() -> String {
             |wanted: fn(&Support) -> bool| rows(block).iter().filter(move |keyword| wanted(&keyword.status));
         let served = |status: &Support| match status {
             Support::Supported(_) => true,
-            Support::Grammar { engine, .. } => !matches!(engine, Engine::Missing(_) | Engine::Needed(_)),
+            Support::Grammar { engine, .. } => {
+                !matches!(engine, Engine::Missing(_) | Engine::Needed(_) | Engine::Unserved(_))
+            }
             _ => false,
         };
         table(&mut text, "", of(served));
@@ -60,6 +62,9 @@ fn document() -> String {
             matches!(status, Support::Grammar { engine: Engine::Missing(_) | Engine::Needed(_), .. })
         };
         table(&mut text, "No engine yet", of(missing));
+        let unserved =
+            |status: &Support| matches!(status, Support::Grammar { engine: Engine::Unserved(_), .. });
+        table(&mut text, "Read, and ignored with a warning until vipd balances load", of(unserved));
         section(&mut text, "No effect", of(|status| matches!(status, Support::NoEffect { .. })));
         section(&mut text, "Ignored with a warning", of(|status| matches!(status, Support::Dropped { .. })));
         section(&mut text, "Not supported yet", of(|status| matches!(status, Support::NotYet(_))));
@@ -79,7 +84,7 @@ fn table(text: &mut String, title: &str, keywords: impl Iterator<Item = &'static
         let takes = match &keyword.status {
             Support::Supported(form) => wants(form),
             Support::Grammar { takes, inside, engine } => {
-                if let Engine::Missing(advice) | Engine::Needed(advice) = engine
+                if let Engine::Missing(advice) | Engine::Needed(advice) | Engine::Unserved(advice) = engine
                     && !advices.contains(advice)
                 {
                     advices.push(advice);

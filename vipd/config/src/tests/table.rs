@@ -117,7 +117,7 @@ pub fn sample(args: &[Arg]) -> String {
         names.iter().map(|(name, args)| format!(" {name}{}", sample(args))).collect()
     };
     let arg = |arg: &Arg| match arg {
-        Arg::One(of) | Arg::Opt(of) => format!(" {}", kind(of)),
+        Arg::One(of) | Arg::Opt(of) | Arg::OptUnless(of, _) => format!(" {}", kind(of)),
         Arg::Many(WordKind::Of(_)) => " VI_1".to_owned(),
         // All different.
         Arg::Many(WordKind::Station) => " 10.9.9.9 fe80::9%eth0".to_owned(),
@@ -143,6 +143,9 @@ fn what_is_not_supported_is_never_silent() {
                 // Those of blocks without an engine are, with their blocks.
                 Support::Grammar { takes, engine: Engine::Missing(_) | Engine::Needed(_), .. } => {
                     (sample(takes), "error", "is not supported yet")
+                }
+                Support::Grammar { takes, engine: Engine::Unserved(_), .. } => {
+                    (sample(takes), "warning", "is ignored")
                 }
                 Support::Grammar { .. } => continue,
             };
