@@ -42,8 +42,8 @@ pub fn checked(services: Vec<PlacedService<'_>>, init_notices: bool, report: &mu
         addresses.extend(service.server.addresses.iter().map(|address| (*address, service.head.at())));
         sound.push(service.server);
     }
-    // Each fault was found above.
-    BalanceConfig::new(sound, init_notices).unwrap_or_default()
+    BalanceConfig::new(sound, init_notices)
+        .expect("each is sound by itself, and no identity or address stands twice")
 }
 
 impl PlacedService<'_> {

@@ -235,7 +235,7 @@ impl<'b> BalanceContext<'b> {
             self.report.warning(Code::Implied, head.value_at(0), message, hint);
         }
         if timeout.is_none() && granularity.is_none() && !every_port {
-            if let Some(engine) = engine {
+            if let Some(engine) = engine.filter(|engine| engine.choice().is_some()) {
                 let hint = "write `persistence_timeout`, or remove it";
                 self.ignored(engine, "the service has no persistence", hint);
             }
