@@ -1067,18 +1067,24 @@ fn changes_of_services_are_compared() {
     let rows: &[(&str, &str, &[&str])] = &[
         ("lb_algo rr", "lb_algo wrr", &["~ virtual_server 10.7.7.7 80 lb_algo rr → wrr"]),
         ("lb_algo rr", "lvs_sched rr", &[]),
-        ("weight 1", "weight 5", &["~ virtual_server 10.7.7.7 80 real_server weight 1 → 5"]),
+        (
+            "weight 1",
+            "weight 5",
+            &["~ virtual_server 10.7.7.7 80 real_server 10.7.7.8 80 weight 1 → 5  (for new connections)"],
+        ),
         (
             "connect_port 82",
             "connect_port 83",
-            &["~ virtual_server 10.7.7.7 80 real_server TCP_CHECK connect_port 82 → 83"],
+            &[
+                "~ virtual_server 10.7.7.7 80 real_server 10.7.7.8 80 TCP_CHECK connect_port 82 → 83  (another check: it counts from its first run on)",
+            ],
         ),
         (
             "real_server 10.7.7.8 80",
-            "quorum 1\nreal_server 10.7.7.9 80",
+            "real_server 10.7.7.9 80",
             &[
-                "- virtual_server 10.7.7.7 80 real_server { weight 1; TCP_CHECK { connect_port 81 }; TCP_CHECK { connect_port 82 } }",
-                "+ virtual_server 10.7.7.7 80 real_server { weight 1; TCP_CHECK { connect_port 81 }; TCP_CHECK { connect_port 82 } }",
+                "- virtual_server 10.7.7.7 80 real_server 10.7.7.8 80 { weight 1; TCP_CHECK { connect_port 81 }; TCP_CHECK { connect_port 82 } }  (leaves; with `drain_timeout` its connections may end first)",
+                "+ virtual_server 10.7.7.7 80 real_server 10.7.7.9 80 { weight 1; TCP_CHECK { connect_port 81 }; TCP_CHECK { connect_port 82 } }  (serves at once, unless `alpha` waits for its checks)",
             ],
         ),
     ];
@@ -1142,4 +1148,35 @@ fn ranges_of_addresses_stay_bounded() {
         .collect();
     assert_eq!(addresses.len(), 65_536);
     assert_eq!(config.balance.servers()[0].targets[0].id, TargetId::new(ip("10.200.0.1"), 80));
+}
+
+/// The samples that Debian ships with keepalived: each has its services, and nothing is wrong with them.
+#[test]
+fn keepaliveds_samples_lower() {
+    let dir = Path::new("/usr/share/doc/keepalived/samples");
+    let Ok(entries) = fs::read_dir(dir) else {
+        return eprintln!("skipped: there is no {}", dir.display());
+    };
+    let mut found = 0;
+    for entry in entries {
+        let path = entry.unwrap().path();
+        let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+        // Its groups are wrong, not its service.
+        if !text.contains("virtual_server ") || path.ends_with("keepalived.conf.vrrp.lvs_syncd") {
+            continue;
+        }
+        let loaded = parse_served(&text.replace("auth_type AH", "auth_type PASS"));
+        let loaded = loaded.unwrap_or_else(|failure| panic!("{}\n{failure}", path.display()));
+        let services = text.lines().filter(|line| line.starts_with("virtual_server ")).count();
+        assert_eq!(loaded.config.balance.servers().len(), services, "{}", path.display());
+        let others = loaded.warnings.iter().filter(|d| d.code != Code::NoInstance);
+        let others: Vec<&str> = others.map(|d| d.message.as_str()).collect();
+        let expect: &[&str] = match path.ends_with("keepalived.conf.fwmark") {
+            true => &["`protocol` is ignored: a firewall mark has every protocol"],
+            false => &[],
+        };
+        assert_eq!(others, expect, "{}", path.display());
+        found += 1;
+    }
+    assert!(found >= 15, "{found}");
 }

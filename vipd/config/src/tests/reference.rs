@@ -37,6 +37,12 @@ is ignored are warnings. What is *not yet* or *not* supported is always refused.
 - An empty `unicast_peer` is an error; keepalived falls back to multicast.
 - Unicast adverts are heard from peers only: `check_unicast_src` is on, keepalived's is off. Without `min_ttl` and `max_ttl` an IPv4 peer on the
   link must come with a TTL of 255, unless `unicast_ttl` is below that here; other peers may come with any.
+- In a `virtual_server` what keepalived logs and runs on with is a warning where the meaning is plain (`protocol` with a firewall mark, a port
+  that DR does not change, a server twice, `sh-port` before `lb_algo sh`), and an error where a part would be lost: an unknown scheduler or
+  group, a tunnel without its port, servers of another family, an address in two virtual servers.
+- `sorry_server` and `real_server` without a port have that of the virtual server. With `enable_sni` the URLs of each server name are a check.
+- vipd's own about load balancing are `rise`, `total_timeout`, `ramp`, `min_alive`, `drain_timeout`, `jitter`, `verify`, `http_method`, `expect`
+  of DNS_CHECK, and TEXT_CHECK: it connects, sends `send` and matches the answer with the regular expression `expect`.
 - vipd's own are `lease`, `self_probe`, `xdp_mode`, `metrics_listen`, `status_group` and `notify_conflict` ([configure.md](../operate/configure.md#keywords-of-vipds-own)),
   `heartbeat_interface` ([heartbeat.md](../operate/heartbeat.md)), `arbiter` and `track_arbiter` ([arbitration.md](../operate/arbitration.md)),
   `fence_script`, `fence_timeout`, `fence_failed` and `vip_visible` ([maintenance.md](../operate/maintenance.md)).
