@@ -1180,3 +1180,20 @@ fn keepaliveds_samples_lower() {
     }
     assert!(found >= 15, "{found}");
 }
+
+/// Commands of services are looked at as all others are, once they are run.
+#[test]
+fn commands_of_services_are_audited() {
+    let command = "notify_up scripts/up";
+    let text = tcp(
+        "quorum_up scripts/q",
+        &format!("{command}\nMISC_CHECK {{\nmisc_path scripts/check\nuser nobody\n}}"),
+    ) + "global_defs {\nlvs_notify_fifo /run/f\nlvs_notify_fifo_script scripts/fifo\n}\n"
+        + &with("");
+    let relative = |parsed| -> Vec<String> {
+        let found = diagnostics_of(parsed).into_iter().filter(|d| d.message.contains("scripts/"));
+        found.map(|d| format!("{}:{}: {}", d.line, d.column, d.severity)).collect()
+    };
+    assert_eq!(relative(parse_served(&text)), ["3:11: error", "5:11: error", "7:11: error", "14:24: error"]);
+    assert_eq!(relative(parse_all(&text)), [] as [&str; 0], "what is not run may be anywhere");
+}
