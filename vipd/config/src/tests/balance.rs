@@ -761,12 +761,12 @@ fn mistakes_have_their_place() {
         ),
         (
             tcp("", "SSL_GET {\nverify yes\nurl {\npath /\n}\n}"),
-            &["6:8: error: verify `yes` is neither a switch nor a path"],
+            &["6:8: error: verify `yes` is neither a switch nor a whole path"],
         ),
         (tcp("", "HTTP_GET {\n}"), &["5:1: error: `HTTP_GET` has no `url`"]),
         (
             tcp("", "HTTP_GET {\nurl {\npath /\ndigest 0aff\n}\n}"),
-            &["8:8: error: a digest of 2 octets"],
+            &["8:8: error: digest `0aff` is no MD5 sum of 32 hexadecimal digits"],
         ),
         (
             tcp("", "HTTP_GET {\nurl {\npath /\nregex_no_match\n}\n}"),
@@ -782,7 +782,7 @@ fn mistakes_have_their_place() {
         ),
         (tcp("", "UDP_CHECK {\npayload 0g\n}"), &["6:9: error: payload `0g` is not in octets"]),
         (tcp("", "UDP_CHECK {\npayload 0x\n}"), &["6:9: error: payload `0x` is not in octets"]),
-        (tcp("", "UDP_CHECK {\nrequire_reply 00 0\n}"), &["6:18: error: require_reply `0` is not in octets"]),
+        (tcp("", "UDP_CHECK {\nrequire_reply 00 0\n}"), &["6:18: error: `0` is not in octets"]),
         (
             tcp("", "UDP_CHECK {\nmin_reply_length 3\n}"),
             &["6:1: warning: `min_reply_length` is ignored: there is no `require_reply`"],
@@ -914,7 +914,7 @@ fn values_out_of_range_are_errors() {
             args.first(),
             Some(
                 Arg::One(
-                    WordKind::Whole { .. } | WordKind::Seconds { .. } | WordKind::Netmask | WordKind::Hex
+                    WordKind::Whole { .. } | WordKind::Seconds { .. } | WordKind::Netmask | WordKind::Md5
                 ) | Arg::Opt(WordKind::Whole { .. })
                     | Arg::Many(WordKind::StatusCodes)
             )

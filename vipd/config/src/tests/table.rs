@@ -107,10 +107,13 @@ pub fn sample(args: &[Arg]) -> String {
         WordKind::Service => "10.9.9.9:80".to_owned(),
         WordKind::Range => "10.9.9.9-20".to_owned(),
         WordKind::Netmask => "255.255.255.0".to_owned(),
-        WordKind::Hex => "0aff".to_owned(),
+        WordKind::Md5 => "0aff".repeat(8),
         WordKind::StatusCodes => "200-204".to_owned(),
         WordKind::Command => "\"/bin/true 'a b' c\"".to_owned(),
         WordKind::Account => "root".to_owned(),
+        WordKind::Octets => "0aff".to_owned(),
+        WordKind::OctetPattern => "xa1x".to_owned(),
+        WordKind::OnOrPath => "on".to_owned(),
         WordKind::Listen => "127.0.0.1:9812".to_owned(),
     };
     let named = |names: &[(&str, &[Arg])]| -> String {

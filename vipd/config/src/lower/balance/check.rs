@@ -6,14 +6,13 @@ use vipd_balance::{CheckWeight, ProbeSpec, ProbeUse};
 
 use super::{
     context::BalanceContext,
-    octets,
     peer::CheckScope,
     placed::{PlacedBlock, PlacedStatement},
 };
 use crate::{
     lower::notify,
     model::command::Account,
-    schema::{keyword::Block, value::Value},
+    schema::{keyword::Block, octets, value::Value},
     syntax::{diagnostic::Code, report::fit},
 };
 
@@ -91,22 +90,17 @@ impl<'b> BalanceContext<'b> {
 
     fn udp(&mut self, scope: &CheckScope<'b, '_>) -> Option<ProbeUse> {
         let peer = self.peer(scope, None, None)?;
-        let payload = match scope.check.find("payload") {
-            Some(payload) => {
-                let octets =
-                    self.octets(payload, octets::hexadecimal, "two hexadecimal digits for each octet")?;
-                octets.into_iter().flatten().collect()
-            }
-            None => Vec::new(),
+        let octets = |placed: PlacedStatement<'b>| {
+            let words = placed.statement.values.iter();
+            let pattern = |value: &Value| match value {
+                Value::Text(text) => octets::pattern(text),
+                _ => None,
+            };
+            words.filter_map(pattern).flatten().collect::<Vec<_>>()
         };
-        let reply = match scope.check.find("require_reply") {
-            Some(reply) => {
-                let wants = "two hexadecimal digits for each octet, `x` for any";
-                let octets = self.octets(reply, octets::pattern, wants)?;
-                Some(octets.into_iter().flatten().collect())
-            }
-            None => None,
-        };
+        let payload = scope.check.find("payload").map(octets).unwrap_or_default();
+        let payload = payload.into_iter().map(|(octet, _)| octet).collect();
+        let reply = scope.check.find("require_reply").map(octets);
         let length = |means: &str| scope.check.find(means).and_then(|placed| placed.port());
         let reply_octets =
             (length("min_reply_length").unwrap_or(0), length("max_reply_length").unwrap_or(255));
@@ -126,28 +120,6 @@ impl<'b> BalanceContext<'b> {
         Some(scope.uses(ProbeSpec::Udp { peer, payload, reply, reply_octets }, false))
     }
 
-    /// The words of a statement as octets.
-    fn octets<T>(
-        &mut self,
-        placed: PlacedStatement<'b>,
-        read: impl Fn(&str) -> Option<Vec<T>>,
-        wants: &str,
-    ) -> Option<Vec<Vec<T>>> {
-        let mut all = Vec::new();
-        for (i, value) in placed.statement.values.iter().enumerate() {
-            let Value::Text(text) = value else { continue };
-            let Some(octets) = read(text) else {
-                let keyword = placed.statement.keyword;
-                let message = format!("{keyword} `{}` is not in octets", fit(text));
-                let hint = format!("`{keyword}` takes {wants}");
-                self.report.error_hint(Code::BadValue, placed.value_at(i), message, hint);
-                return None;
-            };
-            all.push(octets);
-        }
-        Some(all)
-    }
-
     fn text(&mut self, scope: &CheckScope<'b, '_>) -> Option<ProbeUse> {
         let peer = self.peer(scope, None, None)?;
         let protocol = scope.check.find("protocol").and_then(|placed| placed.choice());
@@ -158,7 +130,7 @@ impl<'b> BalanceContext<'b> {
             }
         }
         let text = |means: &str| scope.check.find(means).and_then(|placed| placed.text()).map(str::to_owned);
-        let tls = if is_tls { Some(self.tls_of(&scope.check, text("sni_name"))?) } else { None };
+        let tls = is_tls.then(|| self.tls_of(&scope.check, text("sni_name")));
         let send = match scope.check.find("send") {
             Some(send) => match octets::escaped(send.text()?) {
                 Ok(octets) => octets,

@@ -4,13 +4,12 @@ use vipd_balance::{HttpProtocol, HttpUrl, ProbeSpec, ProbeUse, TlsSettings};
 
 use super::{
     context::BalanceContext,
-    octets,
     peer::CheckScope,
     placed::{PlacedBlock, PlacedStatement},
 };
 use crate::{
-    schema::{keyword::Block, value::Value},
-    syntax::{diagnostic::Code, report::fit},
+    schema::{keyword::Block, octets, value::Value},
+    syntax::diagnostic::Code,
 };
 
 impl<'b> BalanceContext<'b> {
@@ -35,21 +34,14 @@ impl<'b> BalanceContext<'b> {
         }
     }
 
-    /// TLS of a check; `None`: what it says is wrong.
-    pub fn tls_of(&mut self, check: &PlacedBlock<'b>, server_name: Option<String>) -> Option<TlsSettings> {
-        let verify = match check.find("verify").and_then(|placed| Some((placed, placed.text()?))) {
-            None | Some((_, "off")) => None,
-            Some((_, "on")) => Some(self.tls.authorities.clone().unwrap_or_default()),
-            Some((_, path)) if path.starts_with('/') => Some(path.to_owned()),
-            Some((placed, text)) => {
-                let message = format!("verify `{}` is neither a switch nor a path", fit(text));
-                let hint =
-                    "`verify` takes `on`, `off` or the whole path of a file of certification authorities";
-                self.report.error_hint(Code::BadValue, placed.value_at(0), message, hint);
-                return None;
-            }
+    /// TLS of a check.
+    pub fn tls_of(&self, check: &PlacedBlock<'b>, server_name: Option<String>) -> TlsSettings {
+        let verify = match check.find("verify").and_then(|placed| placed.text()) {
+            None | Some("off") => None,
+            Some("on") => Some(self.tls.authorities.clone().unwrap_or_default()),
+            Some(path) => Some(path.to_owned()),
         };
-        Some(TlsSettings { server_name, client_certificate: self.tls.client_certificate.clone(), verify })
+        TlsSettings { server_name, client_certificate: self.tls.client_certificate.clone(), verify }
     }
 
     /// One check for each server name among its URLs: a connection has one name.
@@ -80,13 +72,7 @@ impl<'b> BalanceContext<'b> {
         }
         let mut uses = Vec::new();
         for (name, urls) in by_name {
-            let tls = match is_tls {
-                true => match self.tls_of(&scope.check, name) {
-                    Some(tls) => Some(tls),
-                    None => return Vec::new(),
-                },
-                false => None,
-            };
+            let tls = is_tls.then(|| self.tls_of(&scope.check, name));
             let probe = ProbeSpec::Http { peer: peer.clone(), tls, protocol, head, urls };
             uses.push(scope.uses(probe, false));
         }
@@ -124,13 +110,7 @@ impl<'b> BalanceContext<'b> {
         }
         if let Some(digest) = inside.find("digest") {
             let octets = digest.text().and_then(octets::hexadecimal)?;
-            let Ok(md5) = <[u8; 16]>::try_from(octets.as_slice()) else {
-                let message = format!("a digest of {} octets", octets.len());
-                let hint = "an MD5 sum has 32 hexadecimal digits: `curl -s URL | md5sum`";
-                self.report.error_hint(Code::BadValue, digest.value_at(0), message, hint);
-                return None;
-            };
-            url.digest = Some(md5);
+            url.digest = Some(<[u8; 16]>::try_from(octets.as_slice()).ok()?);
         }
         let options = inside.find("regex_options");
         match inside.find("regex") {

@@ -9,7 +9,6 @@ mod faults;
 mod global;
 mod group;
 mod http;
-mod octets;
 mod peer;
 mod placed;
 mod service;

@@ -7,7 +7,9 @@ use super::{
 use crate::schema::{
     grammar::{
         Arg::{self, Many, Named, One, Opt},
-        WordKind::{Address, Choice, Hex, Interface, Of, StatusCodes, Text, Whole},
+        WordKind::{
+            Address, Choice, Interface, Md5, OctetPattern, Octets, Of, OnOrPath, StatusCodes, Text, Whole,
+        },
     },
     keyword::{Block, Inside::Statements, Keyword},
 };
@@ -45,7 +47,7 @@ pub const HTTP_GET: &[Keyword] = check!(
     has("enable_sni", NOTHING),
     has("sni_name", TEXT),
     // vipd's own: `on`, `off` or the file of certification authorities.
-    has("verify", TEXT).or("off"),
+    has("verify", VERIFY).or("off"),
     // vipd's own: keepalived knows GET only.
     has("http_method", &[One(Choice(&["GET", "HEAD"]))]).or("GET"),
     no_effect("fast_recovery", SWITCH, "each run of a check gets all of its URLs"),
@@ -56,7 +58,7 @@ pub const HTTP_GET: &[Keyword] = check!(
 pub const URL: &[Keyword] = &[
     has("path", TEXT).required(),
     // An MD5 sum, from `genhash`.
-    has("digest", &[One(Hex)]),
+    has("digest", &[One(Md5)]),
     has("status_code", &[Many(StatusCodes)]),
     has("virtualhost", TEXT),
     has("regex", TEXT),
@@ -116,15 +118,15 @@ pub const TEXT_CHECK: &[Keyword] = check!(
     // A regular expression; without it any answer will do.
     has("expect", TEXT),
     has("sni_name", TEXT),
-    has("verify", TEXT).or("off"),
+    has("verify", VERIFY).or("off"),
 );
 
 pub const PING_CHECK: &[Keyword] = check!(no_effect("connect_port", PORT, "an ICMP echo has no port"));
 
 pub const UDP_CHECK: &[Keyword] = check!(
     CONNECT_PORT,
-    has("payload", &[Many(Text)]),
-    has("require_reply", &[Arg::Any(Text)]),
+    has("payload", &[Many(Octets)]),
+    has("require_reply", &[Arg::Any(OctetPattern)]),
     has("min_reply_length", LENGTH).or("0"),
     has("max_reply_length", LENGTH).or("255"),
 );
@@ -145,6 +147,8 @@ pub const FILE_CHECK: &[Keyword] = &[
 pub const BFD_CHECK: &[Keyword] = &[has("name", &[One(Of("bfd_instance"))]).required(), has("alpha", SWITCH)];
 
 const CONNECT_PORT: Keyword = has("connect_port", PORT);
+/// The file of certification authorities; `on`: `ca` of `SSL`, else the system's.
+const VERIFY: &[Arg] = &[One(OnOrPath)];
 const LENGTH: &[Arg] = &[One(Whole { min: 0, max: 65_535 })];
 
 /// The types of records, and their numbers.
