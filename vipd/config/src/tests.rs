@@ -34,6 +34,11 @@ fn parse_all(text: &str) -> Result<Loaded, Failure> {
     super::parse(Path::new("k.conf"), text, &Nothing, Unsupported::Ignored)
 }
 
+/// As while the daemon does not balance load, and such a file is taken.
+fn parse_unserved(text: &str) -> Result<Loaded, Failure> {
+    super::parse_as(Path::new("k.conf"), text, &Nothing, Unsupported::Ignored, false)
+}
+
 /// As once the daemon balances load.
 fn parse_served(text: &str) -> Result<Loaded, Failure> {
     super::parse_as(Path::new("k.conf"), text, &Nothing, Unsupported::Ignored, true)

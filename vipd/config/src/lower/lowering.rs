@@ -39,7 +39,7 @@ pub struct Lowering<'l> {
 impl Lowering<'_> {
     /// Whether vipd does what a row says.
     pub fn in_force(&self, engine: Engine) -> Engine {
-        if self.balances { engine.once_balancing() } else { engine }
+        engine.in_force(self.balances)
     }
 
     pub fn unknown(&mut self, node: &SyntaxNode, word: &Word, block: Block, place: &str, given: &mut Given) {

@@ -64,8 +64,8 @@ pub enum Engine {
     OfBlock,
 }
 
-/// Whether the daemon balances load. While it does not, `virtual_server` and what belongs to it is refused, and `global_defs` about it
-/// is ignored, each with a warning where `--allow-unsupported` asks for it. The model has all of it either way.
+/// Whether the daemon balances load. While it does not, `virtual_server`, `virtual_server_group` and `SSL` are refused, or ignored with
+/// `--allow-unsupported`, and what `global_defs` says about them is ignored, each with a warning. The model has all of it either way.
 pub const BALANCES: bool = false;
 
 /// What to do while it does not.
@@ -74,10 +74,10 @@ pub const LVS_ONLY: &str =
     "it is about load balancing, which vipd leaves to a keepalived without vrrp_instance";
 
 impl Engine {
-    /// What it is once services are served.
-    pub fn once_balancing(self) -> Self {
+    /// What it is if services are served, or if they are not.
+    pub fn in_force(self, balances: bool) -> Self {
         match self {
-            Self::Missing(LVS) | Self::Unserved(LVS_ONLY) => Self::Present,
+            Self::Missing(LVS) | Self::Unserved(LVS_ONLY) if balances => Self::Present,
             engine => engine,
         }
     }

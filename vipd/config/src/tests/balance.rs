@@ -988,7 +988,8 @@ fn defaults_are_what_absence_means() {
 #[test]
 fn services_are_lowered_whether_they_are_refused_or_not() {
     let text = tcp("", "TCP_CHECK {\n}") + &with("");
-    let refused = parse(&text).unwrap_err();
+    let refused = crate::parse_as(Path::new("k.conf"), &text, &Nothing, Unsupported::Refused, false);
+    let refused = refused.unwrap_err();
     let errors: Vec<&str> = refused
         .diagnostics
         .iter()
@@ -996,7 +997,7 @@ fn services_are_lowered_whether_they_are_refused_or_not() {
         .map(|d| d.message.as_str())
         .collect();
     assert_eq!(errors, ["`virtual_server` is not supported yet"]);
-    let ignored = parse_all(&text).unwrap();
+    let ignored = parse_unserved(&text).unwrap();
     let told: Vec<String> = ignored.warnings.iter().map(|d| d.message.clone()).collect();
     assert_eq!(told, ["`virtual_server` is not supported yet, and is ignored"]);
     let served = parse_served(&text).unwrap();
@@ -1005,11 +1006,11 @@ fn services_are_lowered_whether_they_are_refused_or_not() {
     assert_eq!(served.config.balance.servers().len(), 1);
     // What is wrong is an error only in what is served.
     let wrong = tcp("", "lthreshold 5") + &with("");
-    assert_eq!(parse_all(&wrong).unwrap().config.balance.servers(), []);
+    assert_eq!(parse_unserved(&wrong).unwrap().config.balance.servers(), []);
     assert!(parse_served(&wrong).is_err());
     // One that is sound is not lost by one that is wrong.
     let both = tcp("", "lthreshold 5") + &tcp("", "").replace("10.7.7.7", "10.7.7.6") + &with("");
-    let servers = parse_all(&both).unwrap().config.balance.servers().to_vec();
+    let servers = parse_unserved(&both).unwrap().config.balance.servers().to_vec();
     assert_eq!(servers.iter().map(|server| server.id.to_string()).collect::<Vec<_>>(), ["[10.7.7.6]:tcp:80"]);
 }
 
@@ -1018,7 +1019,7 @@ fn services_are_lowered_whether_they_are_refused_or_not() {
 fn a_check_that_is_ignored_checks_nothing() {
     let text = tcp("", "BFD_CHECK {\nname b\n}") + "bfd_instance b {\nneighbor_ip 10.7.7.9\n}\n";
     assert_eq!(service(&text).targets[0].checks, []);
-    let refused = super::super::parse_as(
+    let refused = crate::parse_as(
         Path::new("k.conf"),
         &(text.clone() + &with("")),
         &Nothing,
@@ -1049,7 +1050,7 @@ fn each_value_in_force_is_explained() {
     ] {
         assert!(served.iter().any(|found| found == line), "no {line} in\n{served:#?}");
     }
-    let ignored = lines(&parse_all(&text).unwrap());
+    let ignored = lines(&parse_unserved(&text).unwrap());
     assert!(ignored.contains(&"lb_algo sh # k.conf:3, not served".to_owned()), "{ignored:#?}");
 }
 
@@ -1091,7 +1092,7 @@ fn changes_of_services_are_compared() {
     for (from, to, expect) in rows {
         assert_eq!(changes(&edit(from, to), parse_served), *expect, "{from} to {to}");
         assert_eq!(
-            changes(&edit(from, to), parse_all),
+            changes(&edit(from, to), parse_unserved),
             [] as [&str; 0],
             "what is not served makes no difference"
         );
@@ -1138,7 +1139,7 @@ fn ranges_of_addresses_stay_bounded() {
         format!("virtual_server group G{i} {{\nprotocol TCP\nreal_server 10.200.0.1 80 {{\n}}\n}}\n")
     };
     let text: String = (0..3).map(|i| group(i) + &server(i)).collect();
-    let config = parse_all(&(text + &with(""))).unwrap().config;
+    let config = parse_unserved(&(text + &with(""))).unwrap().config;
     let addresses: Vec<IpAddr> = config
         .balance
         .servers()
@@ -1195,5 +1196,5 @@ fn commands_of_services_are_audited() {
         found.map(|d| format!("{}:{}: {}", d.line, d.column, d.severity)).collect()
     };
     assert_eq!(relative(parse_served(&text)), ["3:11: error", "5:11: error", "7:11: error", "14:24: error"]);
-    assert_eq!(relative(parse_all(&text)), [] as [&str; 0], "what is not run may be anywhere");
+    assert_eq!(relative(parse_unserved(&text)), [] as [&str; 0], "what is not run may be anywhere");
 }

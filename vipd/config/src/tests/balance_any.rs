@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{parse_all, parse_served, with};
+use super::{parse_served, parse_unserved, with};
 use crate::{
     Config, print,
     schema::{
@@ -110,13 +110,13 @@ proptest! {
     /// What is lowered is the same whether it is served, if it is right; and what is printed says the same.
     #[test]
     fn services_are_lowered_or_reported(text in file()) {
-        let (ignored, served) = (parse_all(&text), parse_served(&text));
+        let (ignored, served) = (parse_unserved(&text), parse_served(&text));
         if let (Ok(ignored), Ok(served)) = (&ignored, &served) {
             prop_assert_eq!(&ignored.config, &served.config);
         }
         if let Ok(loaded) = ignored {
             let printed = print(&loaded.config, &loaded.origins);
-            let again = parse_all(&printed);
+            let again = parse_unserved(&printed);
             let again = again.map_err(|failure| TestCaseError::fail(format!("{printed}\n{failure}")))?;
             prop_assert_eq!(without_lines(again.config), without_lines(loaded.config), "{}", printed);
         }
@@ -131,7 +131,7 @@ fn some_of_them_are_right() {
     let mut servers = [0; 2];
     for _ in 0..60 {
         let text = file().new_tree(&mut runner).unwrap().current();
-        if let Ok(loaded) = parse_all(&text) {
+        if let Ok(loaded) = parse_unserved(&text) {
             servers[0] += 1;
             servers[1] += loaded.config.balance.servers().len();
         }

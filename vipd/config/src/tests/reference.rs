@@ -5,7 +5,7 @@ use std::{fmt::Write, fs, path::Path};
 use crate::schema::{
     form::wants,
     grammar,
-    keyword::{Engine, Inside, Keyword, Support},
+    keyword::{BALANCES, Engine, Inside, Keyword, Support},
     table::{ALL, called, rows},
 };
 
@@ -65,11 +65,11 @@ fn document() -> String {
         };
         table(&mut text, "", of(served));
         let missing = |status: &Support| {
-            matches!(status, Support::Grammar { engine: Engine::Missing(_) | Engine::Needed(_), .. })
+            let Support::Grammar { engine, .. } = status else { return false };
+            matches!(engine.in_force(BALANCES), Engine::Missing(_) | Engine::Needed(_))
         };
         table(&mut text, "No engine yet", of(missing));
-        let unserved =
-            |status: &Support| matches!(status, Support::Grammar { engine: Engine::Unserved(_), .. });
+        let unserved = |status: &Support| matches!(status, Support::Grammar { engine, .. } if matches!(engine.in_force(BALANCES), Engine::Unserved(_)));
         table(&mut text, "Read, and ignored with a warning until vipd balances load", of(unserved));
         section(&mut text, "No effect", of(|status| matches!(status, Support::NoEffect { .. })));
         section(&mut text, "Ignored with a warning", of(|status| matches!(status, Support::Dropped { .. })));
@@ -90,8 +90,9 @@ fn table(text: &mut String, title: &str, keywords: impl Iterator<Item = &'static
         let takes = match &keyword.status {
             Support::Supported(form) => wants(form),
             Support::Grammar { takes, inside, engine } => {
-                if let Engine::Missing(advice) | Engine::Needed(advice) | Engine::Unserved(advice) = engine
-                    && !advices.contains(advice)
+                if let Engine::Missing(advice) | Engine::Needed(advice) | Engine::Unserved(advice) =
+                    engine.in_force(BALANCES)
+                    && !advices.contains(&advice)
                 {
                     advices.push(advice);
                 }

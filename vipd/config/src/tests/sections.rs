@@ -144,7 +144,7 @@ fn each_is_read_with_all_that_it_takes() {
     let all = rows_without_engine();
     assert!(all.len() > 250, "{}", all.len());
     for (block, keyword, text, _, _) in all {
-        for parse in [parse_all, parse_served] {
+        for parse in [parse_unserved, parse_served] {
             let loaded = parse(&text)
                 .unwrap_or_else(|failure| panic!("{block:?} {}\n{text}\n{failure}", keyword.name));
             let printed = print(&loaded.config, &loaded.origins);
@@ -166,7 +166,7 @@ fn each_is_read_with_all_that_it_takes() {
 
 /// For each keyword that is served and read by a grammar its block and name, a file with it and a file without.
 pub fn with_and_without() -> Vec<(Block, &'static str, String, String)> {
-    let served = |engine: Engine, block: Block| match engine.once_balancing() {
+    let served = |engine: Engine, block: Block| match engine.in_force(true) {
         Engine::Present => true,
         Engine::OfBlock => SERVED.contains(&block),
         _ => false,

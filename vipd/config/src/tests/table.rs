@@ -7,7 +7,7 @@ use vipd_common::Family;
 use super::{findings, parse, with};
 use crate::schema::{
     grammar::{Arg, WordKind},
-    keyword::{Block, Engine, Inside, Keyword, KeywordForm, Support},
+    keyword::{BALANCES, Block, Engine, Inside, Keyword, KeywordForm, Support},
     table::{ALL, find, rows},
 };
 
@@ -144,13 +144,13 @@ fn what_is_not_supported_is_never_silent() {
                 Support::NoEffect { takes, .. } => (sample(takes), "notice", "has no effect"),
                 Support::Dropped { takes, .. } => (sample(takes), "warning", "is ignored"),
                 // Those of blocks without an engine are, with their blocks.
-                Support::Grammar { takes, engine: Engine::Missing(_) | Engine::Needed(_), .. } => {
-                    (sample(takes), "error", "is not supported yet")
-                }
-                Support::Grammar { takes, engine: Engine::Unserved(_), .. } => {
-                    (sample(takes), "warning", "is ignored")
-                }
-                Support::Grammar { .. } => continue,
+                Support::Grammar { takes, engine, .. } => match engine.in_force(BALANCES) {
+                    Engine::Missing(_) | Engine::Needed(_) => {
+                        (sample(takes), "error", "is not supported yet")
+                    }
+                    Engine::Unserved(_) => (sample(takes), "warning", "is ignored"),
+                    Engine::Present | Engine::OfBlock => continue,
+                },
             };
             let braces = if keyword.block { " {\n}" } else { "" };
             let Some((text, at)) = place(block, &format!("{name}{values}{braces}")) else {

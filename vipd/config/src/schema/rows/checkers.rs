@@ -7,9 +7,7 @@ use super::{
 use crate::schema::{
     grammar::{
         Arg::{self, Many, Named, One, Opt},
-        WordKind::{
-            Address, Choice, Interface, Md5, OctetPattern, Octets, Of, OnOrPath, StatusCodes, Text, Whole,
-        },
+        WordKind::{Address, Choice, Interface, Md5, OctetPattern, Octets, Of, OnOrPath, StatusCodes, Whole},
     },
     keyword::{Block, Inside::Statements, Keyword},
 };

@@ -6,7 +6,7 @@ use crate::{
     model::xdp::XdpMode,
     schema::{
         grammar::{Arg, WordKind},
-        keyword::{BALANCES, Block, Engine, Inside, Keyword, KeywordForm, Support},
+        keyword::{Block, Engine, Inside, Keyword, KeywordForm, Support},
     },
 };
 
@@ -55,15 +55,14 @@ pub const fn does_block(name: &'static str, takes: &'static [Arg], inside: Insid
     row(name, true, Support::Grammar { takes, inside, engine: Engine::Present })
 }
 
-/// Of load balancing, with braces.
+/// Of load balancing, with braces: in force while `BALANCES` says so.
 pub const fn balances_block(name: &'static str, takes: &'static [Arg], inside: Inside) -> Keyword {
-    let engine = if BALANCES { Engine::Present } else { Engine::Missing(LVS) };
-    row(name, true, Support::Grammar { takes, inside, engine })
+    row(name, true, Support::Grammar { takes, inside, engine: Engine::Missing(LVS) })
 }
 
-/// Of load balancing, in `global_defs`.
+/// The same in `global_defs`.
 pub const fn balances(name: &'static str, takes: &'static [Arg]) -> Keyword {
-    let engine = if BALANCES { Engine::Present } else { Engine::Unserved(LVS_ONLY) };
+    let engine = Engine::Unserved(LVS_ONLY);
     row(name, false, Support::Grammar { takes, inside: Inside::Nothing, engine })
 }
 
