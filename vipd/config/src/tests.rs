@@ -4,7 +4,6 @@ mod addressing;
 mod arbiters;
 mod audit;
 mod balance;
-mod balance_any;
 mod compare;
 mod expand;
 mod explain;

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-use super::table::sample;
+use crate::tests::table::sample;
 
 const NUMBERS: &[&str] = &["0", "1", "7", "80", "255", "65535", "4294967295", "-1", "0.5", "x", ""];
 const WORDS: &[&str] = &[
