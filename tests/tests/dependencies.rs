@@ -338,6 +338,8 @@ fn the_pure_crates_depend_on_nothing_that_does_io() -> Result<()> {
         (
             "vipd-config",
             &[
+                "vipd-balance",
+                "vipd-core",
                 "vipd-common",
                 "zerocopy",
                 "zerocopy-derive",

@@ -41,6 +41,7 @@ pub use model::{
     instance::{Auth, HeartbeatLink, Instance, LeasePolicy, WantedState},
     key::ReportKey,
     listen::MetricsListen,
+    lvs::{ConnectionSync, FlushScope, LvsSettings, LvsTimeouts},
     mail::Mail,
     notify::{Deleted, Fifo, Notify, NotifySettings},
     route::{Hop, RouteKind, RuleAction, VirtualRoute, VirtualRule},
@@ -55,6 +56,7 @@ pub use model::{
 pub use source::{HostInterface, Nothing, Outside};
 pub use syntax::diagnostic::{Code, Diagnostic, Failure, Severity};
 
+use schema::keyword::BALANCES;
 use syntax::{lexer, parser, report::Report};
 
 /// A configuration that can be run, and what its author may want to know about it.
@@ -87,13 +89,24 @@ pub fn parse(
     outside: &dyn Outside,
     unsupported: Unsupported,
 ) -> Result<Loaded, Failure> {
+    parse_as(path, text, outside, unsupported, BALANCES)
+}
+
+/// `balances`: whether services are served.
+fn parse_as(
+    path: &Path,
+    text: &str,
+    outside: &dyn Outside,
+    unsupported: Unsupported,
+    balances: bool,
+) -> Result<Loaded, Failure> {
     let mut report = Report::default();
     let lines = source::expand(path, text, outside, &mut report);
     let items = lexer::lex(lines, &mut report);
     report.hide_secrets(&items);
     let tree = parser::parse(items, &mut report);
-    let (config, origins) = lower::lower(&tree, unsupported, &mut report);
-    lower::audit_commands(&tree, outside, &mut report);
+    let (config, origins) = lower::lower(&tree, unsupported, balances, &mut report);
+    lower::audit_commands(&tree, outside, balances, &mut report);
     lower::audit_passwords(&tree, outside, &mut report);
     lower::audit_unused_interfaces(&tree, &config, &mut report);
     lower::audit_links(&tree, &config, outside, &mut report);

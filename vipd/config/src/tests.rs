@@ -3,6 +3,7 @@
 mod addressing;
 mod arbiters;
 mod audit;
+mod balance;
 mod compare;
 mod expand;
 mod explain;
@@ -30,6 +31,16 @@ fn parse(text: &str) -> Result<Loaded, Failure> {
 /// With what has no engine.
 fn parse_all(text: &str) -> Result<Loaded, Failure> {
     super::parse(Path::new("k.conf"), text, &Nothing, Unsupported::Ignored)
+}
+
+/// As while the daemon does not balance load, and such a file is taken.
+fn parse_unserved(text: &str) -> Result<Loaded, Failure> {
+    super::parse_as(Path::new("k.conf"), text, &Nothing, Unsupported::Ignored, false)
+}
+
+/// As once the daemon balances load.
+fn parse_served(text: &str) -> Result<Loaded, Failure> {
+    super::parse_as(Path::new("k.conf"), text, &Nothing, Unsupported::Ignored, true)
 }
 
 /// The whole file is right; returns its only instance.

@@ -69,6 +69,7 @@ fn directives_of_a_service_have_their_keywords() {
         ("checkport=8080", "connect_port 8080"),
         ("request=\"a b\"", "path \"/a b\""),
         ("receive=\"ok.*\"", "regex ok.*"),
+        ("httpmethod=HEAD", "http_method HEAD"),
         ("virtualhost=www.example.net", "virtualhost www.example.net"),
         ("schedflags=sh-port,sh-fallback", "sh-fallback"),
     ] {
@@ -112,7 +113,7 @@ fn servers_have_their_method_weight_and_limits() {
         "regex b",
         "real_server 10.0.0.12 81 {",
         "real_server 10.0.0.13 81 {",
-        "lb_kind TUN",
+        "lvs_method TUN",
         "lb_kind NAT",
     ] {
         assert!(lines.contains(&expected.to_owned()), "{expected}: {}", found.configuration);

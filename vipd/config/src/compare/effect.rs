@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use vipd_balance::{BalanceConfig, VirtualServer};
 use vipd_common::{Family, Version};
 
 use super::{Change, tree::TreeNode};
@@ -47,11 +48,18 @@ pub fn is_same_block(block: &TreeNode, before: &Config, after: &Config) -> bool 
 }
 
 /// What stands in `global_defs` and counts there.
-fn globals(config: &Config) -> (Config, Option<(Duration, Duration)>) {
+fn globals(config: &Config) -> (Config, Option<(Duration, Duration)>, Vec<bool>) {
     // How the bursts of all instances are spread is printed there.
     let pacing =
         config.instances.first().map(|instance| (instance.garp.interval, instance.garp.gna_interval));
+    // So is whether services are mailed.
+    let services = config.balance.servers();
+    let mailed = |server: &VirtualServer| {
+        [server.mail].into_iter().chain(server.targets.iter().map(|target| target.mail)).collect::<Vec<_>>()
+    };
+    let mailed = services.iter().flat_map(mailed).collect();
     let mut globals = config.clone();
+    globals.balance = BalanceConfig::new(Vec::new(), config.balance.init_notices()).unwrap_or_default();
     if let Some(mail) = &mut globals.mail {
         mail.instances.clear();
         mail.groups.clear();
@@ -65,7 +73,7 @@ fn globals(config: &Config) -> (Config, Option<(Duration, Duration)>) {
     processes.clear();
     arbiters.clear();
     link_delays.clear();
-    (globals, pacing)
+    (globals, pacing, mailed)
 }
 
 /// What follows from a change; `None`: nothing but the new value.
@@ -79,6 +87,7 @@ pub fn of(change: &Change, before: &Config, after: &Config) -> Option<&'static s
             _ if change.before.is_some() && change.after.is_some() => Some("the check begins anew"),
             _ => None,
         },
+        (None, "virtual_server") => of_service(change),
         (None, "global_defs") => of_global(keyword),
         _ => None,
     }
@@ -160,6 +169,31 @@ fn members(config: &Config, group: &SyncGroup) -> BTreeSet<Wire> {
     config.members(group).map(wire).collect()
 }
 
+fn of_service(change: &Change) -> Option<&'static str> {
+    let keywords = &change.keyword;
+    let last = keywords.rsplit(' ').next().unwrap_or_default();
+    // `real_server ADDRESS PORT`, with nothing behind it.
+    let is_port = last.starts_with(|c: char| c.is_ascii_digit()) || last.contains(':');
+    let is_server = keywords.starts_with("real_server ") && is_port;
+    match (last, &change.before, &change.after) {
+        ("", None, _) => {
+            Some("new service: its servers serve at once, unless `alpha` waits for their checks")
+        }
+        ("", _, None) => Some("the service ends, and its connections with it"),
+        (_, None, _) if is_server => Some("serves at once, unless `alpha` waits for its checks"),
+        (_, _, None) if is_server => Some("leaves; with `drain_timeout` its connections may end first"),
+        ("weight" | "uthreshold" | "lthreshold", ..) => Some("for new connections"),
+        ("smtp_alert" | "notify_up" | "notify_down" | "quorum_up" | "quorum_down", ..) => Some(NOTIFIES),
+        ("delay_loop" | "delay_before_retry" | "retry" | "rise" | "warmup", ..) => {
+            Some("the verdicts of the checks stay")
+        }
+        _ if keywords.contains("_CHECK") || keywords.contains("_GET") => {
+            Some("another check: it counts from its first run on")
+        }
+        _ => None,
+    }
+}
+
 fn of_global(keyword: &str) -> Option<&'static str> {
     match keyword {
         "vrrp_rt_priority" | "metrics_listen" => Some("needs a restart"),
@@ -174,6 +208,7 @@ fn of_global(keyword: &str) -> Option<&'static str> {
         notifies
             if notifies.starts_with("notify")
                 || notifies.starts_with("vrrp_notify")
+                || notifies.starts_with("lvs_notify")
                 || notifies.starts_with("notification")
                 || notifies.starts_with("smtp_")
                 || notifies == "no_email_faults" =>

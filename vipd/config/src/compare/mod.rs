@@ -110,7 +110,7 @@ impl Comparing<'_> {
     fn inside(&mut self, place: &ComparedPlace, before: &TreeNode, after: &TreeNode) {
         let Pairs { changed, gone, fresh } = Pairs::of(before.children(), after.children());
         for (before, after) in changed {
-            let place = place.inside(after.keyword());
+            let place = place.inside(&named(&after));
             match after.is_block() {
                 true => self.inside(&place, &before, &after),
                 false => self.add(&place, Some(before.value(&after)), Some(after.value(&before))),
@@ -119,7 +119,7 @@ impl Comparing<'_> {
         for (node, is_fresh) in
             gone.iter().map(|node| (node, false)).chain(fresh.iter().map(|node| (node, true)))
         {
-            let place = place.inside(node.keyword());
+            let place = place.inside(&named(node));
             let (before, after) = if is_fresh { (None, Some(node)) } else { (Some(node), None) };
             match node.is_block() {
                 true => self.whole(&place, before, after),
@@ -162,6 +162,11 @@ impl Comparing<'_> {
         let keyword = keywords.join(" ");
         self.changes.push(Change { instance, place: block, keyword, before, after, effect: None });
     }
+}
+
+/// A keyword, of a block with its name.
+fn named(node: &TreeNode) -> String {
+    if node.is_block() { node.head() } else { node.keyword().to_owned() }
 }
 
 fn at(instance: &Instance) -> ComparedPlace {

@@ -103,7 +103,7 @@ impl TreeNode {
         let mut children: Vec<Self> = Vec::new();
         let mut places: HashMap<(&str, &str), usize> = HashMap::new();
         for child in self.inside.iter().flatten() {
-            let one = !child.keyword.is_empty() && (child.is_block() || !table::is_many(child.keyword));
+            let one = !child.keyword.is_empty() && !table::is_many(child.keyword);
             let key = (child.keyword, if child.is_block() { child.value.as_str() } else { "" });
             match places.get(&key).and_then(|at| children.get_mut(*at)).filter(|_| one) {
                 Some(Self { inside: Some(inside), .. }) => {

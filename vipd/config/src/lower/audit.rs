@@ -35,6 +35,9 @@ const COMMANDS: &[&str] = &[
     "startup_script",
     "shutdown_script",
 ];
+/// The same in `global_defs`, `virtual_server` and `real_server`, about services.
+const COMMANDS_OF_SERVICES: &[&str] =
+    &["lvs_notify_fifo_script", "quorum_up", "quorum_down", "notify_up", "notify_down"];
 /// Interfaces that a hint names at most.
 const NAMED: usize = 8;
 /// What a shell does not take for an argument.
@@ -43,8 +46,10 @@ const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"];
 /// Who runs commands unless it is said, if there is such a user.
 const DEFAULT_USER: &str = "keepalived_script";
 
+/// `balances`: whether those of services are run.
+///
 /// Reports commands that are relative paths, and those that root runs and others may change.
-pub fn commands(tree: &[SyntaxNode], outside: &dyn Outside, report: &mut Report) {
+pub fn commands(tree: &[SyntaxNode], outside: &dyn Outside, balances: bool, report: &mut Report) {
     let global: Vec<&SyntaxNode> = blocks(tree, "global_defs").flat_map(children).collect();
     let default = global.iter().rev().find(|node| is(node, "script_user")).and_then(|node| word(node, 1));
     let secure = global.iter().any(|node| is(node, "enable_script_security"));
@@ -52,7 +57,9 @@ pub fn commands(tree: &[SyntaxNode], outside: &dyn Outside, report: &mut Report)
         Some(user) => outside.uid(user),
         None => Some(outside.uid(DEFAULT_USER).unwrap_or(0)),
     };
-    for (written, user) in named(tree) {
+    for (written, user) in
+        named(tree).into_iter().chain(named_by_services(tree).into_iter().filter(|_| balances))
+    {
         let Ok(words) = command::split(&written.text) else { continue };
         let Some(program) = words.first() else { continue };
         if program.contains('/') && !program.starts_with(['/', '<', '>']) {
@@ -200,6 +207,25 @@ fn named(tree: &[SyntaxNode]) -> Vec<(&Word, Option<&str>)> {
         let last = |keyword| children(script).filter(|node| is(node, keyword)).last();
         let user = last("user").and_then(|node| word(node, 1));
         named.extend(last("script").and_then(|node| node.words.get(1)).map(|command| (command, user)));
+    }
+    named
+}
+
+/// The same of services and their checks.
+fn named_by_services(tree: &[SyntaxNode]) -> Vec<(&Word, Option<&str>)> {
+    let mut named = Vec::new();
+    let mut inside: Vec<&SyntaxNode> =
+        blocks(tree, "virtual_server").chain(blocks(tree, "global_defs")).flat_map(children).collect();
+    let servers: Vec<&SyntaxNode> =
+        inside.iter().filter(|node| is(node, "real_server")).flat_map(|node| children(node)).collect();
+    inside.extend(&servers);
+    for node in inside.iter().filter(|node| COMMANDS_OF_SERVICES.iter().any(|keyword| is(node, keyword))) {
+        named.extend(node.words.get(1).map(|command| (command, word(node, 2))));
+    }
+    for check in servers.iter().filter(|node| is(node, "MISC_CHECK")) {
+        let last = |keyword| children(check).filter(|node| is(node, keyword)).last();
+        let user = last("user").and_then(|node| word(node, 1));
+        named.extend(last("misc_path").and_then(|node| node.words.get(1)).map(|command| (command, user)));
     }
     named
 }

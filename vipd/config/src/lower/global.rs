@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use vipd_balance::BalanceConfig;
+
 use super::{
     arbiters::arbiter,
+    balance,
     given::{Draft, Given},
     groups::group,
     mail::{self, mail},
@@ -23,7 +26,7 @@ use crate::{
     },
 };
 
-/// The configuration, but for what must fit together over several blocks.
+/// The configuration, but for what must fit together over several blocks, and without its services.
 pub fn config(
     global: &Given,
     top: &Given,
@@ -42,6 +45,8 @@ pub fn config(
     let mailed: BTreeSet<String> = mailed.map(|draft| draft.name.clone()).collect();
     Config {
         mail: mail(own, router_id.as_ref(), mailed, mailed_groups.collect()),
+        lvs: balance::settings(own, router_id.as_ref(), &instances),
+        balance: BalanceConfig::default(),
         router_id,
         instances,
         sync_groups: blocks("vrrp_sync_group").map(group).collect(),

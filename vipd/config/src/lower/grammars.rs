@@ -4,7 +4,7 @@ use super::{
     arbiters,
     given::{Given, GivenPlaces, PlacedGroup, Section, WantedName},
     lowering::Lowering,
-    servers, tracked, tracking, values,
+    tracked, tracking, values,
 };
 use crate::{
     schema::{
@@ -79,6 +79,7 @@ impl Lowering<'_> {
                         self.no_engine(keyword, first, advice);
                         self.report.ignored(true);
                     }
+                    let served = served && !is_ignored;
                     let statement = self.section(child, keyword, (takes, *inside), block, served);
                     if is_ignored {
                         self.report.ignored(false);
@@ -101,8 +102,11 @@ impl Lowering<'_> {
             }
         }
         let Some(head) = node.words.first() else { return given.statements };
+        let has_mark = node.words.get(1).is_some_and(|word| word.text == "fwmark");
         for row in table::rows(block).iter().filter(|row| row.name == row.means) {
-            if given.seen_at(row.means).is_some() {
+            // A firewall mark has every protocol.
+            let is_void = has_mark && (block, row.name) == (Block::VirtualServer, "protocol");
+            if given.seen_at(row.means).is_some() || is_void {
                 continue;
             }
             if row.required && !given.partial {
@@ -290,7 +294,6 @@ impl Lowering<'_> {
             }
             Block::TrackProcess => tracking::check_process(section, self.report),
             Block::Arbiter => self.names.arbiters.extend(arbiters::check_block(section, self.report)),
-            Block::VirtualServer => servers::check(section, self.report),
             _ => {}
         }
     }

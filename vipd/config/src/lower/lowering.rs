@@ -10,7 +10,7 @@ use crate::{
     schema::{
         form::expectation,
         grammar,
-        keyword::{Block, Inside, Keyword, Support},
+        keyword::{Block, Engine, Inside, Keyword, Support},
         obsolete, table,
     },
     syntax::{
@@ -25,6 +25,8 @@ use crate::{
 pub struct Lowering<'l> {
     pub report: &'l mut Report,
     pub unsupported: Unsupported,
+    /// Whether services are served.
+    pub balances: bool,
     pub global: Given,
     /// Of `static_ipaddress`, `static_routes` and `static_rules`.
     pub statics: Given,
@@ -35,6 +37,11 @@ pub struct Lowering<'l> {
 }
 
 impl Lowering<'_> {
+    /// Whether vipd does what a row says.
+    pub fn in_force(&self, engine: Engine) -> Engine {
+        engine.in_force(self.balances)
+    }
+
     pub fn unknown(&mut self, node: &SyntaxNode, word: &Word, block: Block, place: &str, given: &mut Given) {
         if let Some(advice) = obsolete::advice(&word.text) {
             let message = format!("{} has no effect: keepalived has dropped it", self.report.quote(word));

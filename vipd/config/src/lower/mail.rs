@@ -19,13 +19,8 @@ pub fn is_wanted(statements: &[Statement], global: &[Statement]) -> bool {
     switch.is_some_and(Statement::is_on)
 }
 
-/// `None`: nobody is to get any. `instances` and `groups`: the names of those whose changes are mailed.
-pub fn mail(
-    global: &[Statement],
-    router_id: Option<&String>,
-    instances: BTreeSet<String>,
-    groups: BTreeSet<String>,
-) -> Option<Mail> {
+/// How mail is sent, and to whom, without the names of those whose changes are mailed; `None`: nobody is to get any.
+pub fn settings(global: &[Statement], router_id: Option<&String>) -> Option<Mail> {
     let lines = find(global, "notification_email")?.lines();
     let words = lines.flat_map(|line| &line.values);
     let recipients: Vec<String> = words
@@ -33,8 +28,7 @@ pub fn mail(
         .collect();
     let server = find(global, "smtp_server")?;
     let given = |keyword| find(global, keyword).map(|given| text(&given.values, 0).to_owned());
-    let any = !instances.is_empty() || !groups.is_empty();
-    (!recipients.is_empty() && any).then(|| Mail {
+    (!recipients.is_empty()).then(|| Mail {
         recipients,
         from: given("notification_email_from"),
         server: text(&server.values, 0).to_owned(),
@@ -43,9 +37,20 @@ pub fn mail(
         timeout: find(global, "smtp_connect_timeout").and_then(|t| seconds(t, 0)).unwrap_or(TIMEOUT),
         router_id: router_id.cloned(),
         without_faults: find(global, "no_email_faults").is_some(),
-        instances,
-        groups,
+        instances: BTreeSet::new(),
+        groups: BTreeSet::new(),
     })
+}
+
+/// `None`: nobody is to get any. `instances` and `groups`: the names of those whose changes are mailed.
+pub fn mail(
+    global: &[Statement],
+    router_id: Option<&String>,
+    instances: BTreeSet<String>,
+    groups: BTreeSet<String>,
+) -> Option<Mail> {
+    let any = !instances.is_empty() || !groups.is_empty();
+    settings(global, router_id).filter(|_| any).map(|mail| Mail { instances, groups, ..mail })
 }
 
 const SMTP: u16 = 25;

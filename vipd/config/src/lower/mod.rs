@@ -4,6 +4,7 @@ mod addressing;
 mod arbiters;
 mod audit;
 mod audit_links;
+mod balance;
 mod context;
 mod fence;
 mod garp;
@@ -21,7 +22,6 @@ mod notify;
 pub mod origins;
 mod reports;
 mod routes;
-mod servers;
 mod startup;
 mod statements;
 mod strict;
@@ -50,10 +50,17 @@ use origins::Origins;
 pub use unsupported::Unsupported;
 
 /// Everything wrong goes to `report`; the configuration is of use only if there were no errors.
-pub fn lower(tree: &[SyntaxNode], unsupported: Unsupported, report: &mut Report) -> (Config, Origins) {
+/// `balances`: whether services are served.
+pub fn lower(
+    tree: &[SyntaxNode],
+    unsupported: Unsupported,
+    balances: bool,
+    report: &mut Report,
+) -> (Config, Origins) {
     let mut lowering = Lowering {
         report,
         unsupported,
+        balances,
         global: Given::default(),
         statics: Given::default(),
         drafts: Vec::new(),
@@ -74,7 +81,8 @@ pub fn lower(tree: &[SyntaxNode], unsupported: Unsupported, report: &mut Report)
     }
     // Only now, because `global_defs` counts wherever it stands.
     let instances = drafts.iter().filter_map(|draft| instance::instance(draft, &global, report)).collect();
-    let config = global::config(&global, &top, statics, &drafts, instances);
+    let mut config = global::config(&global, &top, statics, &drafts, instances);
+    config.balance = balance::services(tree, &top.statements, &global.statements, &config.files, report);
     groups::check(&config, &names.members, report);
     tracked::check_weights(&config, &drafts, &names.groups, report);
     arbiters::check(&config, &names.arbiters, report);

@@ -66,12 +66,16 @@ pub fn priority_changes(statements: &[Statement]) -> Option<bool> {
 
 /// `notify_fifo` and `vrrp_notify_fifo`.
 pub fn fifos(global: &[Statement]) -> Vec<Fifo> {
-    let fifo = |keyword: &str, reader: &str| {
-        let values = &find(global, keyword)?.values;
-        let owner = named(text(values, 1), text(values, 2));
-        Some(Fifo { path: text(values, 0).to_owned(), owner, reader: command_of(global, reader) })
-    };
-    let fifos =
-        [fifo("notify_fifo", "notify_fifo_script"), fifo("vrrp_notify_fifo", "vrrp_notify_fifo_script")];
+    let fifos = [
+        fifo(global, "notify_fifo", "notify_fifo_script"),
+        fifo(global, "vrrp_notify_fifo", "vrrp_notify_fifo_script"),
+    ];
     fifos.into_iter().flatten().collect()
+}
+
+/// A FIFO, and the command that reads it.
+pub fn fifo(global: &[Statement], keyword: &str, reader: &str) -> Option<Fifo> {
+    let values = &find(global, keyword)?.values;
+    let owner = named(text(values, 1), text(values, 2));
+    Some(Fifo { path: text(values, 0).to_owned(), owner, reader: command_of(global, reader) })
 }

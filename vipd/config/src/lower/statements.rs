@@ -49,14 +49,16 @@ impl Lowering<'_> {
             }
             Support::Grammar { takes, inside, engine } => {
                 self.mark_seen(keyword, first, given);
+                let engine = self.in_force(*engine);
                 match engine {
                     Engine::Missing(advice) => self.no_engine(keyword, first, advice),
                     Engine::Needed(advice) => self.not_yet(first, advice),
+                    Engine::Unserved(instead) => self.dropped(keyword, first.span, instead),
                     Engine::Present | Engine::OfBlock => {}
                 }
-                let served = *engine == Engine::Present;
+                let served = engine == Engine::Present;
                 // What is ignored may be wrong.
-                let is_ignored = matches!(engine, Engine::Missing(_));
+                let is_ignored = matches!(engine, Engine::Missing(_) | Engine::Unserved(_));
                 if is_ignored {
                     self.report.ignored(true);
                 }

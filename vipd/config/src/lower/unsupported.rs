@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::schema::{
-    keyword::{Engine, Keyword, Support},
+    keyword::{BALANCES, Engine, Keyword, Support},
     table::{ALL, closest, rows},
 };
 
@@ -22,7 +22,8 @@ impl Unsupported {
     /// The keywords that may be named.
     pub fn keywords() -> BTreeSet<&'static str> {
         let missing = |keyword: &&Keyword| {
-            matches!(keyword.status, Support::Grammar { engine: Engine::Missing(_), .. })
+            let Support::Grammar { engine, .. } = keyword.status else { return false };
+            matches!(engine.in_force(BALANCES), Engine::Missing(_))
         };
         ALL.iter().flat_map(|block| rows(*block)).filter(missing).map(|keyword| keyword.means).collect()
     }

@@ -1,5 +1,7 @@
 //! The whole of it, and what follows from its parts.
 
+use vipd_balance::BalanceConfig;
+
 use super::{
     address::Vip,
     arbiter::Arbiter,
@@ -9,6 +11,7 @@ use super::{
     instance::Instance,
     key::ReportKey,
     listen::MetricsListen,
+    lvs::LvsSettings,
     mail::Mail,
     notify::{Fifo, Notify, NotifySettings},
     route::{VirtualRoute, VirtualRule},
@@ -63,6 +66,11 @@ pub struct Config {
     pub real_time_priority: Option<u8>,
     /// `cluster_report_key`: what the nodes sign their reports with; `None`: they do not sign them.
     pub cluster_report_key: Option<ReportKey>,
+    /// `virtual_server`, in the order of the file. While the daemon does not balance, a file that has any is refused, or they are
+    /// ignored with a warning; they are here either way.
+    pub balance: BalanceConfig,
+    /// What `global_defs` says about them.
+    pub lvs: LvsSettings,
     /// `static_ipaddress`, `static_routes` and `static_rules`, which nothing serves yet.
     pub static_addresses: Vec<Vip>,
     pub static_routes: Vec<VirtualRoute>,

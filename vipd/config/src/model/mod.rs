@@ -13,6 +13,7 @@ pub mod group;
 pub mod instance;
 pub mod key;
 pub mod listen;
+pub mod lvs;
 pub mod mail;
 pub mod notify;
 pub mod route;

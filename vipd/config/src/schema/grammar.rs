@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use super::{
-    command,
+    command, octets,
     value::{Secret, Value},
     words,
 };
@@ -15,6 +15,8 @@ pub enum Arg {
     One(WordKind),
     /// Nothing, or one.
     Opt(WordKind),
+    /// The same, but for a word that is one of these.
+    OptUnless(WordKind, &'static [&'static str]),
     /// One or more, to the end of the line.
     Many(WordKind),
     /// Any number, to the end of the line.
@@ -64,8 +66,12 @@ pub enum WordKind {
     Range,
     /// A mask in dots, or a prefix length.
     Netmask,
+    /// An MD5 sum in hexadecimal.
+    Md5,
     /// Octets in hexadecimal.
-    Hex,
+    Octets,
+    /// The same, with `x` for a digit that may be any.
+    OctetPattern,
     /// Numbers and ranges of them, `200-299`.
     StatusCodes,
     /// A word of a command line.
@@ -76,6 +82,8 @@ pub enum WordKind {
     Account,
     /// `IP:PORT` or `unix:PATH`.
     Listen,
+    /// `on`, `off` or the path of a file.
+    OnOrPath,
 }
 
 /// What is wrong with words.
@@ -115,7 +123,10 @@ impl Reader<'_> {
             match arg {
                 Arg::One(kind) => self.one(kind)?,
                 Arg::Opt(kind) if self.word().is_some() => self.one(kind)?,
-                Arg::Opt(_) => {}
+                Arg::OptUnless(kind, names) if self.word().is_some_and(|word| !names.contains(&word)) => {
+                    self.one(kind)?;
+                }
+                Arg::Opt(_) | Arg::OptUnless(..) => {}
                 Arg::Many(kind) | Arg::Any(kind) => {
                     if matches!(arg, Arg::Many(_)) {
                         self.one(kind)?;
@@ -204,11 +215,9 @@ impl WordKind {
                 netmask(text)?;
                 Value::Text(text.to_owned())
             }
-            Self::Hex => {
-                let octets =
-                    text.len().is_multiple_of(2) && text.bytes().all(|digit| digit.is_ascii_hexdigit());
-                if !octets || text.is_empty() {
-                    return Err("is not an even number of hexadecimal digits".to_owned());
+            Self::Md5 => {
+                if text.len() != 32 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                    return Err("is no MD5 sum of 32 hexadecimal digits".to_owned());
                 }
                 Value::Text(text.to_owned())
             }
@@ -223,6 +232,13 @@ impl WordKind {
                 )?;
                 Value::Text(listen.to_string())
             }
+            Self::Octets if octets::hexadecimal(text).is_some() => Value::Text(text.to_owned()),
+            Self::OctetPattern if octets::pattern(text).is_some() => Value::Text(text.to_owned()),
+            Self::Octets | Self::OctetPattern => return Err("is not in octets".to_owned()),
+            Self::OnOrPath if matches!(text, "on" | "off") || text.starts_with('/') => {
+                Value::Text(text.to_owned())
+            }
+            Self::OnOrPath => return Err("is neither a switch nor a whole path".to_owned()),
             Self::Account => {
                 let possible = |c: char| c.is_alphanumeric() || "._@-".contains(c);
                 if text.is_empty() || !text.chars().all(possible) {
@@ -258,11 +274,14 @@ impl WordKind {
                 "an address, or several as in `10.0.0.1-5`, `10.0.0.1-10.0.1.5` or `10.0.0.8/29`".to_owned()
             }
             Self::Netmask => "a mask as in `255.255.255.0`, or a length, 1 to 128".to_owned(),
-            Self::Hex => "octets in hexadecimal".to_owned(),
+            Self::Md5 => "an MD5 sum of 32 hexadecimal digits".to_owned(),
             Self::StatusCodes => "status codes as in `200` or `200-299`".to_owned(),
             Self::Command => "a command, in double quotes if it has arguments".to_owned(),
             Self::Account => "a user or group".to_owned(),
             Self::Listen => "`IP:PORT` or `unix:PATH`".to_owned(),
+            Self::Octets => "octets of two hexadecimal digits".to_owned(),
+            Self::OctetPattern => "octets of two hexadecimal digits, `x` for any".to_owned(),
+            Self::OnOrPath => "`on`, `off` or the whole path of a file".to_owned(),
         }
     }
 }
@@ -283,7 +302,7 @@ fn part(arg: &Arg) -> String {
     };
     match arg {
         Arg::One(kind) => kind.wants(),
-        Arg::Opt(kind) => format!("{} or nothing", kind.wants()),
+        Arg::Opt(kind) | Arg::OptUnless(kind, _) => format!("{} or nothing", kind.wants()),
         Arg::Many(kind) => format!("{}, once or more", kind.wants()),
         Arg::Any(kind) => format!("{}, any number", kind.wants()),
         Arg::Named(names) => format!("any of: {}", list(names)),
@@ -330,9 +349,8 @@ fn range(text: &str) -> Result<(), String> {
 
 fn netmask(text: &str) -> Result<(), String> {
     if text.contains('.') {
-        let mask: Ipv4Addr = text.parse().map_err(|_| "is not a mask".to_owned())?;
-        let contiguous = mask.to_bits().leading_ones() + mask.to_bits().trailing_zeros() >= 32;
-        return if contiguous { Ok(()) } else { Err("is not a mask: its ones are not in a row".to_owned()) };
+        // IPVS takes masks with holes too.
+        return text.parse::<Ipv4Addr>().map(drop).map_err(|_| "is not a mask".to_owned());
     }
     words::whole(text, 1, 128).map(drop)
 }

@@ -58,8 +58,29 @@ pub enum Engine {
     Missing(&'static str),
     /// The same, and what it stands in would be something else without it: always refused.
     Needed(&'static str),
+    /// The model has it, and nothing acts on it yet; all else means the same without it: ignored with a warning. What to do instead.
+    Unserved(&'static str),
     /// As the block that it stands in.
     OfBlock,
+}
+
+/// Whether the daemon balances load. While it does not, `virtual_server`, `virtual_server_group` and `SSL` are refused, or ignored with
+/// `--allow-unsupported`, and what `global_defs` says about them is ignored, each with a warning. The model has all of it either way.
+pub const BALANCES: bool = false;
+
+/// What to do while it does not.
+pub const LVS: &str = "leave load balancing to a keepalived of its own, without vrrp_instance";
+pub const LVS_ONLY: &str =
+    "it is about load balancing, which vipd leaves to a keepalived without vrrp_instance";
+
+impl Engine {
+    /// What it is if services are served, or if they are not.
+    pub fn in_force(self, balances: bool) -> Self {
+        match self {
+            Self::Missing(LVS) | Self::Unserved(LVS_ONLY) if balances => Self::Present,
+            engine => engine,
+        }
+    }
 }
 
 /// What the braces after a keyword with a grammar hold.
@@ -160,6 +181,7 @@ pub enum Block {
     VirtualServer,
     RealServer,
     TcpCheck,
+    TextCheck,
     HttpGet,
     Url,
     MiscCheck,

@@ -8,6 +8,7 @@ pub mod grammar;
 pub mod keyword;
 pub mod mend;
 pub mod obsolete;
+pub mod octets;
 mod rows;
 pub mod statement;
 pub mod table;

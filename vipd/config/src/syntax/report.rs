@@ -12,7 +12,7 @@ use super::{
     diagnostic::{Code, Diagnostic, Severity},
     span::{Item, LINE_LEN_MAX, Span, Word},
 };
-use crate::schema::table;
+use crate::schema::{keyword::Block, table};
 
 #[derive(Default)]
 pub struct Report {
@@ -197,7 +197,11 @@ impl Report {
                         continue;
                     }
                     // Shown: keywords, and the type; what follows the last of them may be the password.
-                    let known = if first.text == "auth_type" { 2 } else { 0 };
+                    let known = match first.text.as_str() {
+                        "auth_type" => 2,
+                        first if table::find(Block::Ssl, first).is_some() => 1,
+                        _ => 0,
+                    };
                     let shown = |(i, word): &(usize, &Word)| *i < known || word.text.starts_with("auth");
                     let last = words.iter().enumerate().rfind(shown);
                     let from = last.map_or(first.span.column, |(_, word)| word.span.column + word.span.width);

@@ -5,7 +5,7 @@ use std::{fmt::Write, fs, path::Path};
 use crate::schema::{
     form::wants,
     grammar,
-    keyword::{Engine, Inside, Keyword, Support},
+    keyword::{BALANCES, Engine, Inside, Keyword, Support},
     table::{ALL, called, rows},
 };
 
@@ -37,6 +37,12 @@ is ignored are warnings. What is *not yet* or *not* supported is always refused.
 - An empty `unicast_peer` is an error; keepalived falls back to multicast.
 - Unicast adverts are heard from peers only: `check_unicast_src` is on, keepalived's is off. Without `min_ttl` and `max_ttl` an IPv4 peer on the
   link must come with a TTL of 255, unless `unicast_ttl` is below that here; other peers may come with any.
+- In a `virtual_server` what keepalived logs and runs on with is a warning where the meaning is plain (`protocol` with a firewall mark, a port
+  that DR does not change, a server twice, `sh-port` before `lb_algo sh`), and an error where a part would be lost: an unknown scheduler or
+  group, a tunnel without its port, servers of another family, an address in two virtual servers.
+- `sorry_server` and `real_server` without a port have that of the virtual server. With `enable_sni` the URLs of each server name are a check.
+- vipd's own about load balancing are `rise`, `total_timeout`, `ramp`, `min_alive`, `drain_timeout`, `jitter`, `verify`, `http_method`, `expect`
+  of DNS_CHECK, and TEXT_CHECK: it connects, sends `send` and matches the answer with the regular expression `expect`.
 - vipd's own are `lease`, `self_probe`, `xdp_mode`, `metrics_listen`, `status_group` and `notify_conflict` ([configure.md](../operate/configure.md#keywords-of-vipds-own)),
   `heartbeat_interface` ([heartbeat.md](../operate/heartbeat.md)), `arbiter` and `track_arbiter` ([arbitration.md](../operate/arbitration.md)),
   `fence_script`, `fence_timeout`, `fence_failed` and `vip_visible` ([maintenance.md](../operate/maintenance.md)).
@@ -52,14 +58,19 @@ fn document() -> String {
             |wanted: fn(&Support) -> bool| rows(block).iter().filter(move |keyword| wanted(&keyword.status));
         let served = |status: &Support| match status {
             Support::Supported(_) => true,
-            Support::Grammar { engine, .. } => !matches!(engine, Engine::Missing(_) | Engine::Needed(_)),
+            Support::Grammar { engine, .. } => {
+                !matches!(engine, Engine::Missing(_) | Engine::Needed(_) | Engine::Unserved(_))
+            }
             _ => false,
         };
         table(&mut text, "", of(served));
         let missing = |status: &Support| {
-            matches!(status, Support::Grammar { engine: Engine::Missing(_) | Engine::Needed(_), .. })
+            let Support::Grammar { engine, .. } = status else { return false };
+            matches!(engine.in_force(BALANCES), Engine::Missing(_) | Engine::Needed(_))
         };
         table(&mut text, "No engine yet", of(missing));
+        let unserved = |status: &Support| matches!(status, Support::Grammar { engine, .. } if matches!(engine.in_force(BALANCES), Engine::Unserved(_)));
+        table(&mut text, "Read, and ignored with a warning until vipd balances load", of(unserved));
         section(&mut text, "No effect", of(|status| matches!(status, Support::NoEffect { .. })));
         section(&mut text, "Ignored with a warning", of(|status| matches!(status, Support::Dropped { .. })));
         section(&mut text, "Not supported yet", of(|status| matches!(status, Support::NotYet(_))));
@@ -79,8 +90,9 @@ fn table(text: &mut String, title: &str, keywords: impl Iterator<Item = &'static
         let takes = match &keyword.status {
             Support::Supported(form) => wants(form),
             Support::Grammar { takes, inside, engine } => {
-                if let Engine::Missing(advice) | Engine::Needed(advice) = engine
-                    && !advices.contains(advice)
+                if let Engine::Missing(advice) | Engine::Needed(advice) | Engine::Unserved(advice) =
+                    engine.in_force(BALANCES)
+                    && !advices.contains(&advice)
                 {
                     advices.push(advice);
                 }

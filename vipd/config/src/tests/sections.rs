@@ -45,10 +45,24 @@ fn place(block: Block, lines: &str) -> Option<(String, u32)> {
         Block::TrackGroup => (format!("track_group G {{\n{lines}\n}}\n"), 2),
         Block::GarpGroup => (format!("garp_group {{\n{lines}\n}}\n"), 2),
         Block::AuthHmac => return Some((with(&format!("auth_hmac {{\n{lines}\n}}")), 3)),
-        Block::Ssl => (format!("SSL {{\n{lines}\n}}\n"), 2),
+        Block::Ssl => {
+            let beside = match lines.split(' ').next() {
+                Some("certificate") => "key /k",
+                Some("key") => "certificate /c",
+                _ => "",
+            };
+            let check = real("SSL_GET {\nverify on\nurl {\npath /\n}\n}");
+            (format!("SSL {{\n{lines}\n{beside}\n}}\n{check}"), 2)
+        }
+        Block::VirtualServer if lines.starts_with("ip_family") => {
+            let text = server(&format!("{lines}\nlb_kind TUN\nreal_server 10.7.7.8 80 {{\n}}"));
+            (text.replacen("10.7.7.7 80", "fwmark 7", 1), 2)
+        }
         Block::VirtualServer => (server(&format!("{lines}\nreal_server 10.7.7.8 80 {{\nweight 9\n}}")), 2),
+        Block::RealServer if lines.starts_with("lthreshold") => (real(&format!("{lines}\nuthreshold 9")), 3),
         Block::RealServer => (real(lines), 3),
         Block::TcpCheck => (check("TCP_CHECK", ""), 4),
+        Block::TextCheck => (check("TEXT_CHECK", ""), 4),
         Block::HttpGet => {
             (check("HTTP_GET", if lines.starts_with("url {") { "" } else { "url {\npath /\n}" }), 4)
         }
@@ -130,12 +144,16 @@ fn each_is_read_with_all_that_it_takes() {
     let all = rows_without_engine();
     assert!(all.len() > 250, "{}", all.len());
     for (block, keyword, text, _, _) in all {
-        let loaded = parse_all(&text)
-            .unwrap_or_else(|failure| panic!("{block:?} {}\n{text}\n{failure}", keyword.name));
-        let printed = print(&loaded.config, &loaded.origins);
-        let again = parse_all(&printed).unwrap_or_else(|failure| panic!("{printed}\n{failure}"));
-        assert_eq!(print(&again.config, &again.origins), printed);
-        assert!(again.origins.says_the_same_as(&loaded.origins), "{printed}");
+        for parse in [parse_unserved, parse_served] {
+            let loaded = parse(&text)
+                .unwrap_or_else(|failure| panic!("{block:?} {}\n{text}\n{failure}", keyword.name));
+            let printed = print(&loaded.config, &loaded.origins);
+            let again = parse(&printed).unwrap_or_else(|failure| panic!("{printed}\n{failure}"));
+            assert_eq!(print(&again.config, &again.origins), printed);
+            assert!(again.origins.says_the_same_as(&loaded.origins), "{printed}");
+            assert_eq!(without_lines(again.config), without_lines(loaded.config.clone()), "{printed}");
+        }
+        let loaded = parse_all(&text).expect("just read");
         // Lines of static blocks are printed as what they mean.
         let shown = explain(&loaded.config, &loaded.origins);
         assert!(
@@ -148,7 +166,7 @@ fn each_is_read_with_all_that_it_takes() {
 
 /// For each keyword that is served and read by a grammar its block and name, a file with it and a file without.
 pub fn with_and_without() -> Vec<(Block, &'static str, String, String)> {
-    let served = |engine: Engine, block: Block| match engine {
+    let served = |engine: Engine, block: Block| match engine.in_force(true) {
         Engine::Present => true,
         Engine::OfBlock => SERVED.contains(&block),
         _ => false,
@@ -160,8 +178,8 @@ pub fn with_and_without() -> Vec<(Block, &'static str, String, String)> {
             continue;
         }
         // Off is what most switches are without a word.
-        let on = line.replace(" off", " on");
-        let file = |line_now: &str| dressed(keyword.name, &text.replacen(&line, line_now, 1));
+        let on = filled(block, keyword.name, &line.replace(" off", " on"));
+        let file = |line_now: &str| dressed(block, keyword.name, &text.replacen(&line, line_now, 1));
         all.push((block, keyword.name, file(&on), file("")));
     }
     all
@@ -173,7 +191,7 @@ fn each_that_is_served_changes_the_model() {
     let all = with_and_without();
     let mut unused = Vec::new();
     for (block, name, with, without) in &all {
-        let config = |text: &str| parse_all(text).map(|loaded| without_lines(loaded.config));
+        let config = |text: &str| parse_served(text).map(|loaded| without_lines(loaded.config));
         let with = config(with).unwrap_or_else(|failure| panic!("{with}\n{failure}"));
         if Ok(with) == config(without) {
             unused.push((*block, *name));
@@ -189,13 +207,90 @@ fn without_lines(mut config: Config) -> Config {
 }
 
 /// Blocks whose keywords vipd acts on.
-const SERVED: &[Block] =
-    &[Block::SyncGroup, Block::Script, Block::TrackProcess, Block::TrackFile, Block::Arbiter];
+const SERVED: &[Block] = &[
+    Block::SyncGroup,
+    Block::Script,
+    Block::TrackProcess,
+    Block::TrackFile,
+    Block::Arbiter,
+    Block::Ssl,
+    Block::VirtualServer,
+    Block::RealServer,
+    Block::TcpCheck,
+    Block::TextCheck,
+    Block::HttpGet,
+    Block::Url,
+    Block::MiscCheck,
+    Block::SmtpCheck,
+    Block::SmtpHost,
+    Block::DnsCheck,
+    Block::PingCheck,
+    Block::UdpCheck,
+    Block::FileCheck,
+];
+/// A block with what it means nothing without.
+fn filled(block: Block, name: &str, line: &str) -> String {
+    const SERVER: &str = "real_server 10.7.7.8 80 {\nSSL_GET {\nurl {\npath /\n}\n}\n}";
+    let insides = |inside: &str| line.replacen("{\n", &format!("{{\n{inside}\n"), 1);
+    match (block, name) {
+        (Block::Root, "virtual_server") => insides(SERVER),
+        (Block::Root, "virtual_server_group") => {
+            format!("{line}\nvirtual_server group VI_1 {{\n{SERVER}\n}}")
+        }
+        (Block::Root, "SSL") => {
+            insides("certificate /c\nkey /k") + &format!("\nvirtual_server 10.7.7.7 80 {{\n{SERVER}\n}}")
+        }
+        (Block::SmtpCheck, "host") => insides("connect_ip 10.9.9.9"),
+        _ => line.to_owned(),
+    }
+}
+
 /// The file with what a keyword needs beside it to mean anything.
-fn dressed(name: &str, text: &str) -> String {
+fn dressed(block: Block, name: &str, text: &str) -> String {
     const MAIL: &str = "notification_email {\na@b\n}\nsmtp_server 10.7.7.7\n";
     let global = |lines: &str| format!("global_defs {{\n{lines}\n}}\n{text}");
+    let inside = |head: &str, lines: &str| text.replacen(head, &format!("{head}\n{lines}"), 1);
+    const SERVICE: &str = "virtual_server 10.7.7.7 80 {";
+    const SERVER: &str = "real_server 10.7.7.8 80 {";
+    const SSL: &str = "SSL_GET {\nenable_sni\nverify on\nurl {\npath /\n}\n}";
+    match (block, name) {
+        (Block::VirtualServer, "persistence_engine") => return inside(SERVICE, "persistence_timeout"),
+        (Block::VirtualServer, "sorry_server_inhibit" | "sorry_server_lvs_method") => {
+            return inside(SERVICE, "sorry_server 10.7.7.9");
+        }
+        (Block::VirtualServer, "hysteresis") => return inside(SERVICE, "quorum 9"),
+        (Block::VirtualServer, "sh-port" | "sh-fallback") => return inside(SERVICE, "lb_algo sh"),
+        (Block::VirtualServer, "mh-port" | "mh-fallback") => return inside(SERVICE, "lb_algo mh"),
+        (Block::VirtualServer, "weight") => return text.replacen("weight 9", "", 1),
+        (
+            Block::VirtualServer,
+            "alpha" | "virtualhost" | "delay_loop" | "retry" | "delay_before_retry" | "warmup"
+            | "connect_timeout" | "rise" | "total_timeout",
+        )
+        | (
+            Block::RealServer,
+            "alpha" | "virtualhost" | "delay_loop" | "retry" | "delay_before_retry" | "warmup"
+            | "connect_timeout" | "rise" | "total_timeout",
+        ) => return inside(SERVER, SSL),
+        (Block::RealServer, "smtp_alert") => return format!("global_defs {{\nsmtp_alert off\n}}\n{text}"),
+        (Block::TextCheck, "sni_name" | "verify") => return inside("TEXT_CHECK {", "protocol TLS"),
+        (Block::HttpGet, "enable_sni") => {
+            return inside("HTTP_GET {", "sni_name a").replace("HTTP_GET", "SSL_GET");
+        }
+        (Block::HttpGet, "sni_name" | "verify") => {
+            return inside("HTTP_GET {", "enable_sni").replace("HTTP_GET", "SSL_GET");
+        }
+        (Block::Url, regex) if regex.starts_with("regex_") => return inside("url {", "regex x"),
+        (Block::UdpCheck, "min_reply_length" | "max_reply_length") => {
+            return inside("UDP_CHECK {", "require_reply");
+        }
+        (Block::GlobalDefs, "smtp_alert_checker" | "rs_init_notifies") => {
+            return format!("{SERVICE}\nprotocol TCP\n{SERVER}\n}}\n}}\n{text}");
+        }
+        _ => {}
+    }
     match name {
+        "lvs_notify_fifo_script" => global("lvs_notify_fifo /run/f"),
         "smtp_alert" | "smtp_alert_vrrp" => global(MAIL),
         name if name.starts_with("smtp_") || name.contains("email") => global(&format!("{MAIL}smtp_alert")),
         "notify_fifo_script" => global("notify_fifo /run/f"),
@@ -337,14 +432,14 @@ fn names_must_be_there() {
 fn what_does_not_fit_together() {
     let servers = |head: &str| {
         format!(
-            "virtual_server 10.7.7.7 80 {{\n{head}\nreal_server 10.7.7.8 80 {{\n}}\nreal_server 2001:db8::1 80 {{\n}}\n}}\n"
+            "virtual_server 10.7.7.7 80 {{\n{head}\nprotocol TCP\nreal_server 10.7.7.8 80 {{\n}}\nreal_server 2001:db8::1 80 {{\n}}\n}}\n"
         )
     };
     let process = "vrrp_track_process p {\nprocess x\nquorum 5\nquorum_max 3\n}\n";
     let group = "vrrp_sync_group G {\ngroup {\nVI_1\n}\n}\n";
     let twice = "vrrp_sync_group G {\ngroup {\nVI_1\nVI_1\n}\n}\n";
     for (text, expected) in [
-        (servers(""), "5:13: warning: `2001:db8::1` is of another family than its virtual server"),
+        (servers(""), "6:13: warning: `2001:db8::1` is of another family than its virtual server"),
         (
             servers("quorum 3\nlb_kind TUN"),
             "2:1: warning: quorum 3 is above the weight of all real servers, 2",

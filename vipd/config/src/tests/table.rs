@@ -7,7 +7,7 @@ use vipd_common::Family;
 use super::{findings, parse, with};
 use crate::schema::{
     grammar::{Arg, WordKind},
-    keyword::{Block, Engine, Inside, Keyword, KeywordForm, Support},
+    keyword::{BALANCES, Block, Engine, Inside, Keyword, KeywordForm, Support},
     table::{ALL, find, rows},
 };
 
@@ -107,17 +107,20 @@ pub fn sample(args: &[Arg]) -> String {
         WordKind::Service => "10.9.9.9:80".to_owned(),
         WordKind::Range => "10.9.9.9-20".to_owned(),
         WordKind::Netmask => "255.255.255.0".to_owned(),
-        WordKind::Hex => "0aff".to_owned(),
+        WordKind::Md5 => "0aff".repeat(8),
         WordKind::StatusCodes => "200-204".to_owned(),
         WordKind::Command => "\"/bin/true 'a b' c\"".to_owned(),
         WordKind::Account => "root".to_owned(),
+        WordKind::Octets => "0aff".to_owned(),
+        WordKind::OctetPattern => "xa1x".to_owned(),
+        WordKind::OnOrPath => "on".to_owned(),
         WordKind::Listen => "127.0.0.1:9812".to_owned(),
     };
     let named = |names: &[(&str, &[Arg])]| -> String {
         names.iter().map(|(name, args)| format!(" {name}{}", sample(args))).collect()
     };
     let arg = |arg: &Arg| match arg {
-        Arg::One(of) | Arg::Opt(of) => format!(" {}", kind(of)),
+        Arg::One(of) | Arg::Opt(of) | Arg::OptUnless(of, _) => format!(" {}", kind(of)),
         Arg::Many(WordKind::Of(_)) => " VI_1".to_owned(),
         // All different.
         Arg::Many(WordKind::Station) => " 10.9.9.9 fe80::9%eth0".to_owned(),
@@ -141,10 +144,13 @@ fn what_is_not_supported_is_never_silent() {
                 Support::NoEffect { takes, .. } => (sample(takes), "notice", "has no effect"),
                 Support::Dropped { takes, .. } => (sample(takes), "warning", "is ignored"),
                 // Those of blocks without an engine are, with their blocks.
-                Support::Grammar { takes, engine: Engine::Missing(_) | Engine::Needed(_), .. } => {
-                    (sample(takes), "error", "is not supported yet")
-                }
-                Support::Grammar { .. } => continue,
+                Support::Grammar { takes, engine, .. } => match engine.in_force(BALANCES) {
+                    Engine::Missing(_) | Engine::Needed(_) => {
+                        (sample(takes), "error", "is not supported yet")
+                    }
+                    Engine::Unserved(_) => (sample(takes), "warning", "is ignored"),
+                    Engine::Present | Engine::OfBlock => continue,
+                },
             };
             let braces = if keyword.block { " {\n}" } else { "" };
             let Some((text, at)) = place(block, &format!("{name}{values}{braces}")) else {

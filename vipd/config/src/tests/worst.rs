@@ -307,6 +307,7 @@ warning[no-effect]: `lvs_id` has no effect: keepalived has dropped it
       nb_get_retry 3
     }
   }
+  protocol TCP
 }
 vrrp_instance VI_1 {
   interface eth0

@@ -267,14 +267,16 @@ impl CheckTarget<'_> {
     fn http(&self, tls: bool, every: Option<u32>, notes: &mut Vec<Note>, out: &mut Output) {
         let place = &self.server.place;
         let fields = &self.service.fields;
-        if let Some(given) = fields.http_method.as_ref().filter(|given| given.value != "GET") {
-            notes.warning(
+        out.open(if tls { "SSL_GET" } else { "HTTP_GET" }, None);
+        match fields.http_method.as_ref() {
+            Some(given) if given.value == "HEAD" => out.line("http_method HEAD"),
+            Some(given) if given.value != "GET" => notes.warning(
                 &given.place,
                 format!("httpmethod {} is sent as GET", given.value),
-                "the checker has GET only",
-            );
+                "the checker has GET and HEAD",
+            ),
+            _ => {}
         }
-        out.open(if tls { "SSL_GET" } else { "HTTP_GET" }, None);
         if tls {
             out.line("enable_sni");
         }

@@ -170,7 +170,7 @@ fn write_server(
     out.line(format!("weight {}", server.weight));
     let own = method(server.forwarding.unwrap_or(Forwarding::Gate));
     if own != common_method(service) {
-        out.line(format!("lb_kind {own}"));
+        out.line(format!("lvs_method {own}"));
     }
     if let Some(upper) = server.upper {
         out.line(format!("uthreshold {upper}"));

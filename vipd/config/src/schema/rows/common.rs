@@ -55,6 +55,17 @@ pub const fn does_block(name: &'static str, takes: &'static [Arg], inside: Insid
     row(name, true, Support::Grammar { takes, inside, engine: Engine::Present })
 }
 
+/// Of load balancing, with braces: in force while `BALANCES` says so.
+pub const fn balances_block(name: &'static str, takes: &'static [Arg], inside: Inside) -> Keyword {
+    row(name, true, Support::Grammar { takes, inside, engine: Engine::Missing(LVS) })
+}
+
+/// The same in `global_defs`.
+pub const fn balances(name: &'static str, takes: &'static [Arg]) -> Keyword {
+    let engine = Engine::Unserved(LVS_ONLY);
+    row(name, false, Support::Grammar { takes, inside: Inside::Nothing, engine })
+}
+
 /// Without an engine, and not to be done without.
 pub const fn needed(
     name: &'static str,
@@ -186,9 +197,9 @@ pub const LEASES: &[&str] = &["strict", "overlap"];
 pub const DAY_S: u32 = 86_400;
 
 pub const REMOVE: &str = "remove it, or stay with keepalived on this machine until vipd has it";
-pub const LVS: &str = "leave load balancing to a keepalived of its own, without vrrp_instance";
-pub const LVS_ONLY: &str =
-    "it is about load balancing, which vipd leaves to a keepalived without vrrp_instance";
+pub use crate::schema::keyword::{LVS, LVS_ONLY};
+pub const LOGGED_FAILURES: &str =
+    "vipd logs the failures that take a server out, not those that are forgiven";
 pub const SNMP: &str = "vipd has no SNMP: `--metrics-listen` serves the figures, `vipd status --json` and `vipd events` print them";
 pub const TRAPS: &str =
     "vipd has no SNMP: `vipd events --follow --json` and notify scripts tell of every change";

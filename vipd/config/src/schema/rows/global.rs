@@ -53,10 +53,10 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     does("smtp_connect_timeout", SECONDS),
     does("smtp_alert", SWITCH),
     does("smtp_alert_vrrp", SWITCH),
-    dropped("smtp_alert_checker", SWITCH, LVS_ONLY),
+    balances("smtp_alert_checker", SWITCH),
     does("no_email_faults", NOTHING),
-    dropped("no_checker_emails", NOTHING, LVS_ONLY),
-    dropped("checker_log_all_failures", SWITCH, LVS_ONLY),
+    no_effect("no_checker_emails", NOTHING, ONE_MAIL),
+    dropped("checker_log_all_failures", SWITCH, LOGGED_FAILURES),
     does("script_user", ACCOUNT),
     does("enable_script_security", NOTHING),
     does("startup_script", COMMAND),
@@ -140,22 +140,23 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     dropped("lvs_netlink_cmd_rcv_bufs_force", SWITCH, LVS_ONLY),
     dropped("lvs_netlink_monitor_rcv_bufs", COUNT, LVS_ONLY),
     dropped("lvs_netlink_monitor_rcv_bufs_force", SWITCH, LVS_ONLY),
-    dropped(
+    balances(
         "lvs_timeouts",
         &[Named(&[("tcp", LVS_TIMEOUT), ("tcpfin", LVS_TIMEOUT), ("udp", LVS_TIMEOUT)])],
-        LVS_ONLY,
     ),
-    dropped("lvs_flush", NOTHING, LVS_ONLY),
-    dropped("lvs_flush_on_stop", FLUSH, LVS_ONLY),
-    dropped("lvs_flush_onstop", FLUSH, LVS_ONLY).means("lvs_flush_on_stop"),
-    dropped("lvs_sync_daemon", LVS_SYNC, LVS_SYNC_DAEMON),
-    dropped("rs_init_notifies", NOTHING, LVS_ONLY),
+    balances("lvs_flush", NOTHING),
+    balances("lvs_flush_on_stop", FLUSH),
+    balances("lvs_flush_onstop", FLUSH).means("lvs_flush_on_stop"),
+    balances("lvs_sync_daemon", LVS_SYNC),
+    balances("rs_init_notifies", NOTHING),
+    // vipd's own: keepalived spreads the first run of a check only.
+    balances("jitter", JITTER),
     does("notify_fifo", FIFO),
     does("notify_fifo_script", COMMAND),
     does("vrrp_notify_fifo", FIFO),
     does("vrrp_notify_fifo_script", COMMAND),
-    dropped("lvs_notify_fifo", FIFO, LVS_ONLY),
-    dropped("lvs_notify_fifo_script", COMMAND, LVS_ONLY),
+    balances("lvs_notify_fifo", FIFO),
+    balances("lvs_notify_fifo_script", COMMAND),
     does("fifo_write_vrrp_states_on_reload", NOTHING),
     dropped("snmp_socket", TEXT, SNMP),
     dropped("enable_traps", NOTHING, TRAPS),
@@ -191,28 +192,19 @@ const FLUSH: &[Arg] = &[Opt(WordKind::Choice(&["VS"]))];
 const LVS_TIMEOUT: &[Arg] = &[One(WordKind::Whole { min: 0, max: 31 * DAY_S as i64 })];
 const LVS_SYNC: &[Arg] = &[
     One(WordKind::Interface),
-    Arg::Either(
-        &[
-            ("inst", &[One(WordKind::Of("vrrp_instance")), LVS_SYNC_REST]),
-            ("id", &[One(LVS_OCTET), LVS_SYNC_REST]),
-            ("maxlen", &[One(LVS_PORT), LVS_SYNC_REST]),
-            ("port", &[One(LVS_PORT), LVS_SYNC_REST]),
-            ("ttl", &[One(LVS_OCTET), LVS_SYNC_REST]),
-            ("group", &[One(WordKind::Address), LVS_SYNC_REST]),
-        ],
-        &[Opt(WordKind::Of("vrrp_instance")), LVS_SYNC_REST],
-    ),
+    Arg::OptUnless(WordKind::Of("vrrp_instance"), &["id", "maxlen", "port", "ttl", "group", "inst"]),
+    LVS_SYNC_REST,
 ];
-const LVS_OCTET: WordKind = WordKind::Whole { min: 0, max: 255 };
-const LVS_PORT: WordKind = WordKind::Whole { min: 0, max: 65_535 };
 const LVS_SYNC_REST: Arg = Named(&[
     ("id", OCTET),
     ("maxlen", PORT),
     ("port", PORT),
     ("ttl", OCTET),
     ("group", ADDRESS),
-    ("inst", INSTANCES),
+    ("inst", &[One(WordKind::Of("vrrp_instance"))]),
 ]);
+/// Percent; a period that shrinks further is no period.
+const JITTER: &[Arg] = &[One(WordKind::Whole { min: 0, max: 50 })];
 /// Seconds, for all interfaces if so said.
 pub const EXTRA: &[Arg] = &[Arg::Either(&[("all", DAY)], DAY)];
 const DAY: &[Arg] = &[One(WordKind::Whole { min: 0, max: DAY_S as i64 })];
@@ -220,7 +212,7 @@ const DAY: &[Arg] = &[One(WordKind::Whole { min: 0, max: DAY_S as i64 })];
 /// As keepalived takes it, and a week at most.
 const STARTUP_DELAY: &[Arg] = &[One(WordKind::Seconds { min_us: 0, max_us: 604_800_000_000 })];
 const AFFINITY: &str = "set it where vipd is started, as with CPUAffinity= of systemd";
-const LVS_SYNC_DAEMON: &str = "vipd synchronises no connections of IPVS: start `ipvsadm --start-daemon` in notify_master and notify_backup";
+const ONE_MAIL: &str = "vipd sends one mail for each change of a server, never one for each check";
 pub const ONE_MORE_ADVERT: &str = "a master that yields to a greater priority always sends one more advert";
 const ONE_PROCESS: &str = "vipd is one process";
 pub const NO_COMPARISON: &str = "vipd takes an advert whatever addresses it lists";

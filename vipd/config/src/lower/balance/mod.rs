@@ -1,0 +1,71 @@
+//! Load balancing: `virtual_server`, `virtual_server_group`, `SSL`, and what `global_defs` says about them.
+//!
+//! Everything is held beside the words that it was read from, so each finding has its place. A service that is wrong is left out; with
+//! an error nobody uses the rest either, but where all of it is ignored the errors are warnings.
+
+mod check;
+mod context;
+mod faults;
+mod global;
+mod group;
+mod http;
+mod peer;
+mod placed;
+mod service;
+mod target;
+
+use std::collections::{HashMap, HashSet};
+
+use vipd_balance::BalanceConfig;
+
+use crate::{
+    model::tracking::TrackedFile,
+    schema::statement::{Statement, find},
+    syntax::{parser::SyntaxNode, report::Report},
+};
+use context::{ADDRESSES_MAX, BalanceContext, TlsCommon};
+pub use global::settings;
+use placed::at_the_top;
+
+/// The services of a file; `statements`: those of the top level, which were read from `tree`.
+pub fn services(
+    tree: &[SyntaxNode],
+    statements: &[Statement],
+    global: &[Statement],
+    files: &[TrackedFile],
+    report: &mut Report,
+) -> BalanceConfig {
+    let mail = find(global, "smtp_alert_checker").or_else(|| find(global, "smtp_alert"));
+    let is_about = |statement: &&Statement| BLOCKS.contains(&statement.keyword);
+    let is_ignored = statements.iter().filter(is_about).any(|statement| !statement.served);
+    if is_ignored {
+        report.ignored(true);
+    }
+    let mut context = BalanceContext {
+        files,
+        groups: HashMap::new(),
+        grouped: HashSet::new(),
+        ordinals: HashMap::new(),
+        tls: TlsCommon::default(),
+        mail: mail.map(Statement::is_on),
+        addresses_left: ADDRESSES_MAX,
+        report,
+    };
+    for ssl in at_the_top(tree, statements, "SSL") {
+        context.tls(ssl);
+    }
+    for group in at_the_top(tree, statements, "virtual_server_group") {
+        context.group(group);
+    }
+    let placed: Vec<_> =
+        at_the_top(tree, statements, "virtual_server").filter_map(|server| context.service(server)).collect();
+    let init_notices = find(global, "rs_init_notifies").is_some();
+    let config = faults::checked(placed, init_notices, context.report);
+    if is_ignored {
+        report.ignored(false);
+    }
+    config
+}
+
+/// The blocks of load balancing.
+const BLOCKS: [&str; 3] = ["virtual_server", "virtual_server_group", "SSL"];
