@@ -98,7 +98,8 @@ impl Schedule {
     /// The last run was judged after it had [`ended`](Self::ended): its pause is another, from the same time on. A probe that runs is
     /// ignored: its next result is judged anew.
     pub fn set_pause(&mut self, id: ProbeId, pause: ProbePause) {
-        let Some(&ProbeTurn { phase: TurnPhase::Waiting { due }, from: Some(from), .. }) = self.probes.get(&id)
+        let Some(&ProbeTurn { phase: TurnPhase::Waiting { due }, from: Some(from), .. }) =
+            self.probes.get(&id)
         else {
             return;
         };

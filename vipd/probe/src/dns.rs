@@ -101,14 +101,17 @@ impl<'a> DnsAnswer<'a> {
                 let (primary, end) = self.name(start)?;
                 let (mailbox, end) = self.name(end)?;
                 let numbers = self.message.get(end..end + 20).ok_or("an SOA is cut off")?;
-                let number = |octets: &[u8]| octets.iter().fold(0_u32, |number, octet| number << 8 | u32::from(*octet));
+                let number = |octets: &[u8]| {
+                    octets.iter().fold(0_u32, |number, octet| number << 8 | u32::from(*octet))
+                };
                 let numbers = numbers.chunks(4).map(|octets| number(octets).to_string());
                 [primary, mailbox].into_iter().chain(numbers).collect()
             }
             TXT => {
                 let (mut text, mut rest) = (Vec::new(), octets);
                 while let Some((&length, after)) = rest.split_first() {
-                    let (string, after) = after.split_at_checked(usize::from(length)).ok_or("a TXT is cut off")?;
+                    let (string, after) =
+                        after.split_at_checked(usize::from(length)).ok_or("a TXT is cut off")?;
                     text.extend_from_slice(string);
                     rest = after;
                 }
@@ -127,7 +130,8 @@ impl<'a> DnsAnswer<'a> {
             match length {
                 0 => break,
                 1..=LABEL_MOST => {
-                    let label = self.message.get(at + 1..at + 1 + usize::from(length)).ok_or("a name is cut off")?;
+                    let label =
+                        self.message.get(at + 1..at + 1 + usize::from(length)).ok_or("a name is cut off")?;
                     name.extend(label.iter().map(|&octet| char::from(octet)));
                     name.push('.');
                     if name.chars().count() > NAME_MOST {
@@ -205,7 +209,8 @@ mod tests {
 
     #[test]
     fn a_query_is_as_rfc_1035_has_it() {
-        let expected = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01F\x03ISI\x04ARPA\x00\x00\x06\x00\x01";
+        let expected =
+            b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01F\x03ISI\x04ARPA\x00\x00\x06\x00\x01";
         assert_eq!(query(0x1234, "F.ISI.ARPA", SOA).unwrap(), expected);
         assert_eq!(query(0x1234, "F.ISI.ARPA.", SOA).unwrap(), expected);
         assert_eq!(query(1, ".", SOA).unwrap(), b"\0\x01\x01\0\0\x01\0\0\0\0\0\0\0\0\x06\0\x01");

@@ -98,7 +98,9 @@ fn read(path: &Path) -> (ProbeOutcome, String) {
             let why = error_text(&error);
             return (ProbeOutcome::NotSent(why.clone()), why);
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return zero("value 0: there is no file".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return zero("value 0: there is no file".to_owned());
+        }
         Err(error) => return zero(format!("value 0: the file cannot be read: {}", error_text(&error))),
     };
     let text = String::from_utf8_lossy(&octets);
@@ -123,7 +125,9 @@ impl AsRawFd for DirectoryWatch {
 impl Directories {
     /// The watch, if any, and whether it sees all directories.
     fn of(paths: &HashSet<&str>) -> (Option<Self>, bool) {
-        let Ok(inotify) = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC) else { return (None, false) };
+        let Ok(inotify) = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC) else {
+            return (None, false);
+        };
         let events = AddWatchFlags::IN_CLOSE_WRITE
             | AddWatchFlags::IN_MOVED_TO
             | AddWatchFlags::IN_MOVED_FROM

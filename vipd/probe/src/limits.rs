@@ -76,7 +76,8 @@ impl<'a> KeptAnswer<'a> {
         }
         while self.room.len() * ANSWER_UNIT < length {
             let room = self.limits.answers.clone().try_acquire_owned();
-            self.room.push(room.map_err(|_| ProbeFault::not_sent("no room for an answer: too many at once"))?);
+            self.room
+                .push(room.map_err(|_| ProbeFault::not_sent("no room for an answer: too many at once"))?);
         }
         self.octets.reserve_exact(self.room.len() * ANSWER_UNIT - self.octets.len());
         self.octets.extend_from_slice(octets);

@@ -16,8 +16,8 @@ use std::{
 
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::ast::{
-    self, AssertionKind, Ast, ClassPerlKind, ClassSetBinaryOp, ClassSetItem, Flag, FlagsItemKind, GroupKind, Position,
-    RepetitionKind, RepetitionRange, Span, Visitor,
+    self, AssertionKind, Ast, ClassPerlKind, ClassSetBinaryOp, ClassSetItem, Flag, FlagsItemKind, GroupKind,
+    Position, RepetitionKind, RepetitionRange, Span, Visitor,
 };
 
 /// Why a regular expression cannot be used.
@@ -54,8 +54,9 @@ pub fn lower_regex(pattern: &str, options: &[&str]) -> Result<String, PatternFau
                 let edits = PatternEdits::of(&pattern, Dollar::EndOnly, true)?;
                 pattern = edits.apply(&pattern);
             }
-            "dollar_endonly" | "auto_callout" | "never_ucp" | "never_utf" | "never_backslash_c" | "no_auto_capture"
-            | "no_auto_possess" | "no_dotstar_anchor" | "no_start_optimize" | "use_offset_limit" | "dupnames" => {}
+            "dollar_endonly" | "auto_callout" | "never_ucp" | "never_utf" | "never_backslash_c"
+            | "no_auto_capture" | "no_auto_possess" | "no_dotstar_anchor" | "no_start_optimize"
+            | "use_offset_limit" | "dupnames" => {}
             other => {
                 let what = format!("the option {other} is not supported");
                 return Err(PatternFault { pattern, what, column: None });
@@ -110,7 +111,9 @@ impl AnswerPattern {
         }
         // The first match is the one that starts first.
         let found = self.0.find_at(answer, least);
-        found.is_some_and(|found| most.is_none_or(|most| usize::try_from(most).is_ok_and(|most| found.start() <= most)))
+        found.is_some_and(|found| {
+            most.is_none_or(|most| usize::try_from(most).is_ok_and(|most| found.start() <= most))
+        })
     }
 }
 
@@ -165,8 +168,10 @@ impl PatternEdits {
             // Its messages begin with a capital of no name.
             fault(what, error.span().start)
         })?;
-        let reader = PatternReader { pattern, dollar, unicode, scopes: vec![Scope::default()], replaced: Vec::new() };
-        let replaced = ast::visit(&tree, reader).map_err(|(what, span)| fault(what.to_owned(), span.start))?;
+        let reader =
+            PatternReader { pattern, dollar, unicode, scopes: vec![Scope::default()], replaced: Vec::new() };
+        let replaced =
+            ast::visit(&tree, reader).map_err(|(what, span)| fault(what.to_owned(), span.start))?;
         Ok(Self { replaced })
     }
 
@@ -212,7 +217,9 @@ impl PatternReader<'_> {
                 FlagsItemKind::Flag(Flag::MultiLine) => scope.multiline = on,
                 FlagsItemKind::Flag(Flag::IgnoreWhitespace) => scope.extended = on,
                 FlagsItemKind::Flag(Flag::CaseInsensitive | Flag::DotMatchesNewLine | Flag::SwapGreed) => {}
-                FlagsItemKind::Flag(Flag::Unicode | Flag::CRLF) => return Err(("PCRE2 has no such flag", item.span)),
+                FlagsItemKind::Flag(Flag::Unicode | Flag::CRLF) => {
+                    return Err(("PCRE2 has no such flag", item.span));
+                }
             }
         }
         Ok(())
@@ -232,7 +239,9 @@ impl PatternReader<'_> {
             AssertionKind::WordBoundaryStart
             | AssertionKind::WordBoundaryEnd
             | AssertionKind::WordBoundaryStartHalf
-            | AssertionKind::WordBoundaryEndHalf => return Err((r"PCRE2 takes \b{...} for text", assertion.span)),
+            | AssertionKind::WordBoundaryEndHalf => {
+                return Err((r"PCRE2 takes \b{...} for text", assertion.span));
+            }
             AssertionKind::StartLine
             | AssertionKind::StartText
             | AssertionKind::EndText
@@ -291,7 +300,10 @@ impl Visitor for PatternReader<'_> {
             Ast::ClassBracketed(class) if self.scope().extended => {
                 let text = &self.pattern[class.span.start.offset..class.span.end.offset];
                 if text.contains(|c: char| c.is_whitespace() || c == '#') {
-                    return Err(("white space and # in a class with the flag x are not supported", class.span));
+                    return Err((
+                        "white space and # in a class with the flag x are not supported",
+                        class.span,
+                    ));
                 }
             }
             _ => {}

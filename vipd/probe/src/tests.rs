@@ -22,8 +22,8 @@ use tokio::{
 use vipd_balance::{ProbeOutcome, ProbePeer, ProbeSpec};
 
 use crate::{
-    ProbeScript, RunScript, ScriptEnd, ScriptFuture, checkers, context::ProbeContext, limits::ProbeLimits, net::TlsConfigs,
-    pattern::PatternCache,
+    ProbeScript, RunScript, ScriptEnd, ScriptFuture, checkers, context::ProbeContext, limits::ProbeLimits,
+    net::TlsConfigs, pattern::PatternCache,
 };
 
 /// Ends as its first word says.

@@ -126,17 +126,22 @@ impl ProbeTurns {
         self.shared.counts.probes.store(self.probes.len(), Relaxed);
         self.watch_files();
         let new = self.probes.values().filter(|probe| !before.contains_key(&probe.id));
-        let sessions: Vec<_> = new.filter(|probe| matches!(*probe.spec, ProbeSpec::Bfd { .. })).map(|probe| probe.id).collect();
+        let sessions: Vec<_> =
+            new.filter(|probe| matches!(*probe.spec, ProbeSpec::Bfd { .. })).map(|probe| probe.id).collect();
         for probe in sessions {
             self.report_not_sent(probe, "there are no BFD sessions".to_owned());
         }
     }
 
     fn watch_files(&mut self) {
-        let wanted: Vec<_> = self.probes.values().filter_map(|probe| match &*probe.spec {
-            ProbeSpec::File { path } => Some((probe.id, path.clone())),
-            _ => None,
-        }).collect();
+        let wanted: Vec<_> = self
+            .probes
+            .values()
+            .filter_map(|probe| match &*probe.spec {
+                ProbeSpec::File { path } => Some((probe.id, path.clone())),
+                _ => None,
+            })
+            .collect();
         if wanted == self.files.0 {
             return;
         }

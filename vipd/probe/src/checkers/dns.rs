@@ -17,7 +17,8 @@ pub(super) async fn check(
     expect: Option<&str>,
 ) -> Result<Words, ProbeFault> {
     let id = fastrand::u16(..);
-    let request = query(id, name, record).map_err(|why| ProbeFault::not_sent(format!("name {name:?}: {why}")))?;
+    let request =
+        query(id, name, record).map_err(|why| ProbeFault::not_sent(format!("name {name:?}: {why}")))?;
     let socket = net::datagram(peer)?;
     socket.send(&request).await.map_err(|error| ProbeFault::of_io(&error))?;
     match timeout(peer.connect_timeout, answer(&socket, id, record, expect)).await {

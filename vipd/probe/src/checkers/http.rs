@@ -2,7 +2,13 @@
 //!
 //! An answer ends where HTTP says. keepalived takes the octets of chunks for the body, and one that ends too soon for whole.
 
-use std::{error::Error as _, future::poll_fn, io, pin::pin};
+use std::{
+    error::Error as _,
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker, ready},
+};
 
 use hyper::{
     Error, Method, Request, Version,
@@ -12,6 +18,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use md5::{Digest, Md5};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use vipd_balance::{HttpProtocol, HttpUrl, ProbePeer, TlsSettings};
 
 use super::Words;
@@ -19,6 +26,7 @@ use crate::{
     context::ProbeContext,
     fault::{ProbeFault, error_text},
     limits::KeptAnswer,
+    net::ProbeStream,
 };
 
 pub(super) async fn check(
@@ -58,7 +66,8 @@ async fn get(
     url: &HttpUrl,
     context: &ProbeContext,
 ) -> Result<HttpAnswer, ProbeFault> {
-    let request = request(peer, protocol, head, url).map_err(|error| ProbeFault::not_sent(error.to_string()))?;
+    let request =
+        request(peer, protocol, head, url).map_err(|error| ProbeFault::not_sent(error.to_string()))?;
     let pattern = url.regex.as_ref().map(|pattern| context.patterns.get(pattern)).transpose();
     let pattern = pattern.map_err(|fault| ProbeFault::not_sent(fault.to_string()))?;
     let stream = context.tls.open(peer, tls).await?;
@@ -70,7 +79,7 @@ async fn get(
         .allow_obsolete_multiline_headers_in_responses(true)
         .allow_spaces_after_header_name_in_responses(true)
         .ignore_invalid_headers_in_responses(true)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(AnswerStream { stream, asked: false, reader: None }))
         .await;
     let (mut sender, connection) = handshake.map_err(|error| fault_of(&error))?;
     let exchange = async {
@@ -147,7 +156,7 @@ async fn read_body<'a>(
     context: &'a ProbeContext,
 ) -> Result<ReadBody<'a>, ProbeFault> {
     let (mut md5, mut octets, mut kept) = (Md5::new(), 0_u64, KeptAnswer::new(&context.limits, MATCHED_MOST));
-    while let Some(frame) = poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await {
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let Ok(data) = frame.map_err(|error| fault_of(&error))?.into_data() else { continue };
         octets = octets.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
         if keep {
@@ -163,6 +172,46 @@ async fn read_body<'a>(
         }
     }
     Ok(ReadBody { digest: md5.finalize().into(), octets, kept })
+}
+
+/// Reads only after something was written: hyper has no use for a server that speaks first, and keepalived takes that for the answer.
+struct AnswerStream {
+    stream: ProbeStream,
+    asked: bool,
+    reader: Option<Waker>,
+}
+
+impl AsyncRead for AnswerStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.asked {
+            self.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for AnswerStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
+        self.asked = true;
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        Poll::Ready(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 fn fault_of(error: &Error) -> ProbeFault {
@@ -189,7 +238,9 @@ fn hex(digest: [u8; 16]) -> String {
 }
 
 fn ranges(ranges: &[(u16, u16)]) -> String {
-    let range = |&(first, last): &(u16, u16)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let range = |&(first, last): &(u16, u16)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
     ranges.iter().map(range).collect::<Vec<_>>().join(" ")
 }
 

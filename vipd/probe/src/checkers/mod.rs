@@ -36,9 +36,12 @@ pub(crate) async fn run(spec: &ProbeSpec, context: &ProbeContext) -> (ProbeOutco
     };
     match result {
         Ok(words) => (ProbeOutcome::Passed, words),
-        Err(fault) => (fault.clone().into(), match fault {
-            ProbeFault::Failed(why) | ProbeFault::NotSent(why) => why.into(),
-        }),
+        Err(fault) => (
+            fault.clone().into(),
+            match fault {
+                ProbeFault::Failed(why) | ProbeFault::NotSent(why) => why.into(),
+            },
+        ),
     }
 }
 
@@ -50,7 +53,9 @@ async fn check(spec: &ProbeSpec, context: &ProbeContext) -> Result<Words, ProbeF
             http::check(peer, tls.as_ref(), *protocol, *head, urls, context).await
         }
         ProbeSpec::Smtp { peer, helo } => smtp::check(peer, helo).await,
-        ProbeSpec::Dns { peer, name, record, expect } => dns::check(peer, name, *record, expect.as_deref()).await,
+        ProbeSpec::Dns { peer, name, record, expect } => {
+            dns::check(peer, name, *record, expect.as_deref()).await
+        }
         ProbeSpec::Udp { peer, payload, reply, reply_octets } => {
             udp::check(peer, payload, reply.as_deref(), *reply_octets).await
         }

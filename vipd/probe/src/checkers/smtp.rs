@@ -36,7 +36,11 @@ async fn reply(
             match octet {
                 Ok(b'\n') => break,
                 Ok(octet) if line.len() < LINE_MOST => line.push(octet),
-                Ok(_) => return Err(ProbeFault::failed(format!("{what}: a line is longer than {LINE_MOST} octets"))),
+                Ok(_) => {
+                    return Err(ProbeFault::failed(format!(
+                        "{what}: a line is longer than {LINE_MOST} octets"
+                    )));
+                }
                 Err(ProbeFault::Failed(why)) => return Err(ProbeFault::failed(format!("{what}: {why}"))),
                 Err(fault) => return Err(fault),
             }

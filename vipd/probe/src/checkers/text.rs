@@ -26,7 +26,11 @@ pub(super) async fn check(
     let pattern = expect.map(|expect| context.patterns.get(expect)).transpose();
     let pattern = pattern.map_err(|fault| ProbeFault::not_sent(fault.to_string()))?;
     let pattern = pattern.as_deref();
-    if udp { by_datagram(peer, send, pattern).await } else { by_stream(peer, tls, send, pattern, context).await }
+    if udp {
+        by_datagram(peer, send, pattern).await
+    } else {
+        by_stream(peer, tls, send, pattern, context).await
+    }
 }
 
 /// Matches after each read, against all that has come so far: `$` may match before the rest comes.
@@ -65,13 +69,19 @@ async fn by_stream(
 }
 
 /// The first datagram decides.
-async fn by_datagram(peer: &ProbePeer, send: &[u8], pattern: Option<&AnswerPattern>) -> Result<Words, ProbeFault> {
+async fn by_datagram(
+    peer: &ProbePeer,
+    send: &[u8],
+    pattern: Option<&AnswerPattern>,
+) -> Result<Words, ProbeFault> {
     let socket = net::datagram(peer)?;
     socket.send(send).await.map_err(|error| ProbeFault::of_io(&error))?;
     let mut answer = vec![0; ANSWER_MOST];
     let length = match timeout(peer.connect_timeout, socket.recv(&mut answer)).await {
         Ok(received) => received.map_err(|error| ProbeFault::of_io(&error))?,
-        Err(_) => return Err(ProbeFault::failed(format!("no answer within {}", seconds(peer.connect_timeout)))),
+        Err(_) => {
+            return Err(ProbeFault::failed(format!("no answer within {}", seconds(peer.connect_timeout))));
+        }
     };
     let answer = &answer[..length];
     if pattern.is_none_or(|pattern| pattern.matches(answer, (0, None))) {

@@ -26,7 +26,9 @@ pub(super) async fn check(
     let received: io::Result<usize> = match timeout(peer.connect_timeout, socket.recv(&mut answer)).await {
         Ok(received) => received,
         Err(_) if reply.is_none() => return Ok("no ICMP error".into()),
-        Err(_) => return Err(ProbeFault::failed(format!("no answer within {}", seconds(peer.connect_timeout)))),
+        Err(_) => {
+            return Err(ProbeFault::failed(format!("no answer within {}", seconds(peer.connect_timeout))));
+        }
     };
     let length = received.map_err(|error| ProbeFault::of_io(&error))?;
     let Some(pattern) = reply else { return Ok(format!("{length} octets came").into()) };
@@ -37,9 +39,13 @@ pub(super) async fn check(
         return Err(ProbeFault::failed(format!("the answer has {length} octets, expected {least} at least")));
     }
     // Up to the shorter of both, as keepalived.
-    let differs = answer[..length].iter().zip(pattern).position(|(got, (octet, mask))| got & mask != octet & mask);
+    let differs =
+        answer[..length].iter().zip(pattern).position(|(got, (octet, mask))| got & mask != octet & mask);
     match differs {
-        Some(at) => Err(ProbeFault::failed(format!("octet {at} of the answer is {:#04x}, expected {:#04x}", answer[at], pattern[at].0))),
+        Some(at) => Err(ProbeFault::failed(format!(
+            "octet {at} of the answer is {:#04x}, expected {:#04x}",
+            answer[at], pattern[at].0
+        ))),
         None => Ok(format!("{length} octets came").into()),
     }
 }

@@ -6,5 +6,6 @@ mod tls;
 
 pub(crate) use self::{
     socket::{connect, datagram, icmp, within},
+    stream::ProbeStream,
     tls::TlsConfigs,
 };

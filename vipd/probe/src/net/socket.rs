@@ -22,9 +22,7 @@ pub(crate) async fn connect(peer: &ProbePeer) -> Result<TcpStream, ProbeFault> {
     let socket = TcpSocket::from_std_stream(socket.into());
     match timeout(peer.connect_timeout, socket.connect(peer.to)).await {
         Ok(connected) => connected.map_err(|error| ProbeFault::of_io(&error)),
-        Err(_) => {
-            Err(ProbeFault::failed(format!("no connection within {}", seconds(peer.connect_timeout))))
-        }
+        Err(_) => Err(ProbeFault::failed(format!("no connection within {}", seconds(peer.connect_timeout)))),
     }
 }
 
@@ -65,7 +63,8 @@ fn no_socket(error: io::Error) -> ProbeFault {
 }
 
 fn prepare(peer: &ProbePeer, kind: Type, protocol: Protocol) -> Result<Socket, ProbeFault> {
-    let socket = Socket::new(Domain::for_address(peer.to), kind.nonblocking(), Some(protocol)).map_err(no_socket)?;
+    let socket =
+        Socket::new(Domain::for_address(peer.to), kind.nonblocking(), Some(protocol)).map_err(no_socket)?;
     set_up(peer, &socket)?;
     Ok(socket)
 }
@@ -94,7 +93,10 @@ fn set_up(peer: &ProbePeer, socket: &Socket) -> Result<(), ProbeFault> {
         setup("set SO_REUSEADDR", socket.set_reuse_address(true))?;
     } else {
         // The port is chosen when the target is known: the same port serves many targets.
-        setup("set IP_BIND_ADDRESS_NO_PORT", setsockopt(socket, IpBindAddressNoPort, &true).map_err(Into::into))?;
+        setup(
+            "set IP_BIND_ADDRESS_NO_PORT",
+            setsockopt(socket, IpBindAddressNoPort, &true).map_err(Into::into),
+        )?;
     }
     setup(&format!("bind to {from}"), socket.bind(&from.into()))
 }

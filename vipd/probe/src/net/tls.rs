@@ -43,7 +43,11 @@ impl TlsConfigs {
     }
 
     /// A connection to `peer`, over TLS if `tls` says so.
-    pub(crate) async fn open(&self, peer: &ProbePeer, tls: Option<&TlsSettings>) -> Result<ProbeStream, ProbeFault> {
+    pub(crate) async fn open(
+        &self,
+        peer: &ProbePeer,
+        tls: Option<&TlsSettings>,
+    ) -> Result<ProbeStream, ProbeFault> {
         // Before the connection: files that cannot be read are no failure of the target.
         let config = match tls {
             Some(tls) => Some((tls, self.config(peer, tls).await?)),
@@ -62,7 +66,13 @@ impl TlsConfigs {
 
     async fn config(&self, peer: &ProbePeer, tls: &TlsSettings) -> Result<Arc<ClientConfig>, ProbeFault> {
         let files = (tls.client_certificate.clone(), tls.verify.clone());
-        let cell = self.made.lock().unwrap_or_else(PoisonError::into_inner).entry(files.clone()).or_default().clone();
+        let cell = self
+            .made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(files.clone())
+            .or_default()
+            .clone();
         let make = || async {
             match spawn_blocking(move || make(&files)).await {
                 Ok(made) => made.map(Arc::new).map_err(ProbeFault::NotSent),
@@ -102,7 +112,8 @@ fn make((client, verify): &TlsFiles) -> Result<ClientConfig, String> {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
             let chain = certificates(certificate)?;
-            let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("cannot read {key}: {error}"))?;
+            let key_der =
+                PrivateKeyDer::from_pem_file(key).map_err(|error| format!("cannot read {key}: {error}"))?;
             builder
                 .with_client_auth_cert(chain, key_der)
                 .map_err(|error| format!("{certificate} and {key} cannot be used: {error}"))?
@@ -171,8 +182,18 @@ impl ServerCertVerifier for AnyCertificate {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         use SignatureScheme::*;
         vec![
-            ECDSA_NISTP256_SHA256, ECDSA_NISTP384_SHA384, ECDSA_NISTP521_SHA512, ED25519, ED448, RSA_PSS_SHA256,
-            RSA_PSS_SHA384, RSA_PSS_SHA512, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PKCS1_SHA1,
+            ECDSA_NISTP256_SHA256,
+            ECDSA_NISTP384_SHA384,
+            ECDSA_NISTP521_SHA512,
+            ED25519,
+            ED448,
+            RSA_PSS_SHA256,
+            RSA_PSS_SHA384,
+            RSA_PSS_SHA512,
+            RSA_PKCS1_SHA256,
+            RSA_PKCS1_SHA384,
+            RSA_PKCS1_SHA512,
+            RSA_PKCS1_SHA1,
         ]
     }
 }

@@ -55,10 +55,15 @@ async fn an_answer_of_dns_needs_its_id_and_no_error() {
     })
     .await;
     assert_eq!(run(&dns(good, None)).await, (ProbeOutcome::Passed, "NOERROR, 2 records".to_owned()));
-    assert_eq!(run(&dns(good, Some("10.0.0.10"))).await, (ProbeOutcome::Passed, "NOERROR, 10.0.0.10".to_owned()));
+    assert_eq!(
+        run(&dns(good, Some("10.0.0.10"))).await,
+        (ProbeOutcome::Passed, "NOERROR, 10.0.0.10".to_owned())
+    );
     let why = r#"fail: no record is "10.0.0.2", but ["10.0.0.1", "10.0.0.10"]"#;
     assert_eq!(outcome(&dns(good, Some("10.0.0.2"))).await, why);
-    for (code, name) in [(1, "FORMERR"), (2, "SERVFAIL"), (3, "NXDOMAIN"), (4, "NOTIMP"), (5, "REFUSED"), (9, "RCODE 9")] {
+    for (code, name) in
+        [(1, "FORMERR"), (2, "SERVFAIL"), (3, "NXDOMAIN"), (4, "NOTIMP"), (5, "REFUSED"), (9, "RCODE 9")]
+    {
         let bad = datagrams(move |query| vec![answer(query, code, &[])]).await;
         assert_eq!(outcome(&dns(bad, None)).await, format!("fail: the answer is {name}"));
     }
@@ -72,8 +77,12 @@ async fn an_answer_of_dns_needs_its_id_and_no_error() {
     .await;
     let why = r#"fail: no record is "x", but ["10.0.0.1"]; the answer is truncated"#;
     assert_eq!(outcome(&dns(cut, Some("x"))).await, why);
-    let malformed = datagrams(move |query| vec![answer(query, 0, &[[10, 0, 0, 1]])[..query.len() + 5].to_vec()]).await;
-    assert_eq!(outcome(&dns(malformed, Some("10.0.0.1"))).await, "fail: the answer is malformed: a record is cut off");
+    let malformed =
+        datagrams(move |query| vec![answer(query, 0, &[[10, 0, 0, 1]])[..query.len() + 5].to_vec()]).await;
+    assert_eq!(
+        outcome(&dns(malformed, Some("10.0.0.1"))).await,
+        "fail: the answer is malformed: a record is cut off"
+    );
     let flood = datagrams(move |query| vec![query.to_vec(); 100]).await;
     assert_eq!(outcome(&dns(flood, None)).await, "fail: no answer within 0.5 s");
     let (to, _server) = silent().await;
@@ -125,7 +134,8 @@ async fn an_echo_passes() {
     }
     // Many at once: each finds its own.
     let pings = (0..100).map(|_| async {
-        let peer = ProbePeer { from: Some([127, 0, 0, 5].into()), ..impatient("127.0.0.1:0".parse().unwrap()) };
+        let peer =
+            ProbePeer { from: Some([127, 0, 0, 5].into()), ..impatient("127.0.0.1:0".parse().unwrap()) };
         outcome(&ProbeSpec::Ping { peer }).await
     });
     let mut set = tokio::task::JoinSet::new();
@@ -149,7 +159,11 @@ fn an_echo_passes_with_either_kind_of_socket() {
                     .unwrap();
                 for to in [SocketAddr::from(([127, 0, 0, 1], 0)), (Ipv6Addr::LOCALHOST, 0).into()] {
                     assert_eq!(crate::net::icmp(&impatient(to)).unwrap().1, raw, "{to} {range}");
-                    assert_eq!(outcome(&ProbeSpec::Ping { peer: impatient(to) }).await, "pass", "{to} {range}");
+                    assert_eq!(
+                        outcome(&ProbeSpec::Ping { peer: impatient(to) }).await,
+                        "pass",
+                        "{to} {range}"
+                    );
                 }
                 // A host that is not there: no route.
                 let peer = impatient(SocketAddr::from(([192, 0, 2, 1], 0)));

@@ -52,7 +52,11 @@ async fn the_request_is_keepaliveds() {
 async fn status_digest_and_regex_are_judged() {
     let (body, hash) = GENHASH;
     let ok = page(body);
-    let chunked = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n<html>vi\r\n{:x};x=y\r\n{}\r\n0\r\nA: b\r\n\r\n", body.len() - 8, &body[8..]);
+    let chunked = format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n<html>vi\r\n{:x};x=y\r\n{}\r\n0\r\nA: b\r\n\r\n",
+        body.len() - 8,
+        &body[8..]
+    );
     let length = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}more", body.len());
     let url = |change: &dyn Fn(&mut HttpUrl)| {
         let mut url = HttpUrl::new("/");
@@ -71,12 +75,27 @@ async fn status_digest_and_regex_are_judged() {
     for (what, answer, change, expect) in [
         ("any 2xx", ok.clone(), &(|_: &mut HttpUrl| {}) as &dyn Fn(&mut HttpUrl), "pass"),
         ("500", b"HTTP/1.0 500 No\r\n\r\n".to_vec(), &|_| {}, "fail: status 500, expected 200-299"),
-        ("wanted 500", b"HTTP/1.0 500 No\r\n\r\n".to_vec(), &|url| url.status = vec![(404, 404), (500, 599)], "pass"),
-        ("unwanted 200", ok.clone(), &|url| url.status = vec![(404, 404), (500, 599)], "fail: status 200, expected 404 500-599"),
+        (
+            "wanted 500",
+            b"HTTP/1.0 500 No\r\n\r\n".to_vec(),
+            &|url| url.status = vec![(404, 404), (500, 599)],
+            "pass",
+        ),
+        (
+            "unwanted 200",
+            ok.clone(),
+            &|url| url.status = vec![(404, 404), (500, 599)],
+            "fail: status 200, expected 404 500-599",
+        ),
         ("genhash", ok.clone(), &digested, "pass"),
         ("of chunks", chunked.into_bytes(), &digested, "pass"),
         ("up to Content-Length", length.into_bytes(), &digested, "pass"),
-        ("another digest", page("x"), &digested, &format!("fail: digest 9dd4e461268c8034f5c8564e155c67a6, expected {hash}")),
+        (
+            "another digest",
+            page("x"),
+            &digested,
+            &format!("fail: digest 9dd4e461268c8034f5c8564e155c67a6, expected {hash}"),
+        ),
         ("regex", ok.clone(), &regex("v.pd</html>$"), "pass"),
         ("no match", ok.clone(), &regex("^vipd"), "fail: the body does not match \"^vipd\""),
         ("no match wanted", ok.clone(), &not("^vipd"), "pass"),
@@ -86,7 +105,12 @@ async fn status_digest_and_regex_are_judged() {
         ("up to offset 6", ok.clone(), &offsets(0, Some(6)), "pass"),
         ("up to offset 5", ok.clone(), &offsets(0, Some(5)), "fail: the body does not match \"vipd\""),
         ("an odd header", lenient, &|_| {}, "pass"),
-        ("digest is judged before regex", ok, &|url| (url.digest, url.regex) = (Some([0; 16]), Some("none".to_owned())), &format!("fail: digest {hash}, expected {}", "0".repeat(32))),
+        (
+            "digest is judged before regex",
+            ok,
+            &|url| (url.digest, url.regex) = (Some([0; 16]), Some("none".to_owned())),
+            &format!("fail: digest {hash}, expected {}", "0".repeat(32)),
+        ),
     ] {
         let address = serve_answer(&answer).await;
         assert_eq!(outcome(&spec(impatient(address), vec![url(change)])).await, expect, "{what}");
@@ -107,7 +131,10 @@ async fn every_url_is_asked_for_until_one_fails() {
     })
     .await;
     let urls = |paths: &[&str]| paths.iter().map(|path| HttpUrl::new(path)).collect();
-    assert_eq!(run(&spec(impatient(address), urls(&["/a", "/b"]))).await, (ProbeOutcome::Passed, "2 URLs, 8 octets".to_owned()));
+    assert_eq!(
+        run(&spec(impatient(address), urls(&["/a", "/b"]))).await,
+        (ProbeOutcome::Passed, "2 URLs, 8 octets".to_owned())
+    );
     let all = spec(impatient(address), urls(&["/c", "/bad", "/d"]));
     assert_eq!(outcome(&all).await, "fail: /bad: status 503, expected 200-299");
     for expect in ["/a", "/b", "/c", "/bad"] {
@@ -165,7 +192,10 @@ async fn a_drip_ends_with_the_total_timeout() {
     // Without one a drip would never end.
     assert_eq!(crate::run_limit(&get(drip)), Duration::from_secs(60));
     let slow = ProbePeer { connect_timeout: Duration::from_secs(10), ..impatient(drip) };
-    assert_eq!(crate::run_limit(&spec(slow, vec![HttpUrl::new("/"), HttpUrl::new("/")])), Duration::from_secs(200));
+    assert_eq!(
+        crate::run_limit(&spec(slow, vec![HttpUrl::new("/"), HttpUrl::new("/")])),
+        Duration::from_secs(200)
+    );
 }
 
 /// Sends a start, and then the same for ever.
@@ -195,7 +225,8 @@ async fn endless_answers_cost_bounded_memory_and_time() {
     let (outcome_of, words) = run(&get(body)).await;
     assert_eq!(outcome_of, ProbeOutcome::Passed, "{words}");
     let mut url = HttpUrl { regex: Some("b".to_owned()), ..HttpUrl::new("/") };
-    let why = "fail: the answer is longer than the 1048576 octets that a regular expression is matched against";
+    let why =
+        "fail: the answer is longer than the 1048576 octets that a regular expression is matched against";
     assert_eq!(outcome(&spec(impatient(body), vec![url.clone()])).await, why);
     url.regex_no_match = true;
     assert_eq!(outcome(&spec(impatient(body), vec![url])).await, why);
@@ -207,7 +238,10 @@ async fn endless_answers_cost_bounded_memory_and_time() {
     assert!(long_chunk.starts_with("fail: "), "{long_chunk}");
     let informed = endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n").await;
     let peer = ProbePeer { total_timeout: Some(Duration::from_secs(1)), ..impatient(informed) };
-    assert_eq!(outcome(&spec(peer, vec![HttpUrl::new("/")])).await, "fail: the whole probe took longer than 1 s");
+    assert_eq!(
+        outcome(&spec(peer, vec![HttpUrl::new("/")])).await,
+        "fail: the whole probe took longer than 1 s"
+    );
 }
 
 #[tokio::test]
@@ -221,4 +255,17 @@ async fn without_room_for_its_body_a_probe_is_no_failure() {
     let small = serve_answer(&page(&"a".repeat(30_000))).await;
     let (outcome, _) = checkers::run(&spec(impatient(small), vec![url]), &context).await;
     assert_eq!(outcome, ProbeOutcome::Passed);
+}
+
+/// keepalived reads what comes after its request, however early it was sent.
+#[tokio::test]
+async fn a_server_that_speaks_first_is_heard() {
+    let early = serve(|mut stream| async move {
+        let _ = stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        read_request(&mut stream).await;
+    })
+    .await;
+    for _ in 0..20 {
+        assert_eq!(run(&get(early)).await, (ProbeOutcome::Passed, "HTTP 200, 2 octets".to_owned()));
+    }
 }

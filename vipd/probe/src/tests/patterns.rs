@@ -108,7 +108,8 @@ fn what_only_pcre2_has_is_refused_with_the_place() {
 
 #[test]
 fn options_stand_in_front() {
-    let lower = |pattern: &str, options: &[&str]| lower_regex(pattern, options).map_err(|fault| fault.to_string());
+    let lower =
+        |pattern: &str, options: &[&str]| lower_regex(pattern, options).map_err(|fault| fault.to_string());
     assert_eq!(lower("a$", &[]).unwrap(), "a$");
     assert_eq!(lower("a", &["caseless", "dotall", "utf", "ucp"]).unwrap(), "(*UTF)(*UCP)(?is)a");
     assert_eq!(lower("a$|(?m:b$)", &["dollar_endonly"]).unwrap(), r"a\z|(?m:b$)");

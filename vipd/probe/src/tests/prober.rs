@@ -11,8 +11,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 use vipd_balance::{
-    BalanceConfig, FIRST_PROBE_DELAY, ForwardMethod, Judge, JudgeEvent, ProbeId, ProbePause, ProbeUse, ServiceAddress,
-    ServiceId, ServiceTarget, TargetId, TransportProtocol, VirtualServer,
+    BalanceConfig, FIRST_PROBE_DELAY, ForwardMethod, Judge, JudgeEvent, ProbeId, ProbePause, ProbeUse,
+    ServiceAddress, ServiceId, ServiceTarget, TargetId, TransportProtocol, VirtualServer,
 };
 use vipd_core::time::{Instant, nanos};
 
@@ -26,7 +26,8 @@ fn now() -> Instant {
 /// A judge of services that have one target with these checks each.
 fn judge(services: Vec<Vec<ProbeUse>>) -> Judge {
     let servers = (1..).zip(services).map(|(port, checks)| {
-        let address = ServiceAddress::Socket { protocol: TransportProtocol::Tcp, address: [10, 9, 0, 1].into(), port };
+        let address =
+            ServiceAddress::Socket { protocol: TransportProtocol::Tcp, address: [10, 9, 0, 1].into(), port };
         let mut target = ServiceTarget::new(TargetId::new([10, 0, 0, 1].into(), port), ForwardMethod::Direct);
         target.checks = checks;
         let mut server = VirtualServer::new(ServiceId::Single(address), vec![address]);
@@ -85,15 +86,20 @@ async fn equal_probes_are_sent_once_and_in_turn() {
         assert!(pause >= PERIOD && pause < PERIOD * 5, "{pause:?}");
         before = report.ended;
     }
-    assert_eq!(counted.load(SeqCst), 6, "one for all three services");
     let load = prober.load();
-    assert_eq!((load.probes, load.runs, load.not_sent, load.sockets), (1, 6, 0, 0));
+    assert_eq!((load.probes, load.not_sent), (1, 0));
+    assert!(load.runs >= 6 && load.running <= 1 && load.sockets <= 1, "{load:?}");
     assert!(now().saturating_since(load.turned) < Duration::from_secs(5));
     // Dropped, it ends: nobody is connected to any more, and the channel is closed.
     drop(prober);
-    while reports.recv().await.is_some() {}
-    sleep(PERIOD * 3).await;
-    assert!(counted.load(SeqCst) <= 7);
+    let mut told = 6;
+    while reports.recv().await.is_some() {
+        told += 1;
+    }
+    sleep(PERIOD * 5).await;
+    // One for all three services; the last may have been given up.
+    let sent = counted.load(SeqCst);
+    assert!(sent == told || sent == told + 1, "{sent} sent, {told} told");
 }
 
 /// 1,000 targets whose handshake never ends, and hung servers of HTTP, hold up nobody else's verdict.
@@ -101,7 +107,9 @@ async fn equal_probes_are_sent_once_and_in_turn() {
 async fn a_thousand_dead_targets_delay_no_other() {
     let (full, _held) = full_queue_everywhere().await;
     let good = serve(|_| async {}).await;
-    let slow = |to| ProbeSpec::Tcp { peer: ProbePeer { connect_timeout: Duration::from_secs(20), ..ProbePeer::new(to) } };
+    let slow = |to| ProbeSpec::Tcp {
+        peer: ProbePeer { connect_timeout: Duration::from_secs(20), ..ProbePeer::new(to) },
+    };
     let dead = (0..1000).map(|n: u16| {
         let [high, low] = n.to_be_bytes();
         every(slow(SocketAddr::from(([127, 3, high, low], full.port()))), PERIOD)
@@ -144,7 +152,9 @@ async fn full_queue_everywhere() -> (SocketAddr, impl Sized) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut held = Vec::new();
     for _ in 0..2 {
-        held.extend(timeout(Duration::from_millis(300), TcpStream::connect(address)).await.into_iter().flatten());
+        held.extend(
+            timeout(Duration::from_millis(300), TcpStream::connect(address)).await.into_iter().flatten(),
+        );
     }
     (address, (socket, held))
 }
@@ -235,7 +245,11 @@ async fn first_runs_are_spread() {
     let checks = (1..=50).map(|n| {
         let peer = ProbePeer { from: Some([127, 0, 1, n].into()), ..ProbePeer::new(good) };
         let period = Duration::from_secs(2);
-        ProbeUse { delay_loop: Duration::from_secs(60), warmup: period, ..ProbeUse::new(ProbeSpec::Tcp { peer }) }
+        ProbeUse {
+            delay_loop: Duration::from_secs(60),
+            warmup: period,
+            ..ProbeUse::new(ProbeSpec::Tcp { peer })
+        }
     });
     let judge = judge(vec![checks.collect()]);
     let (prober, mut reports) = start(ProberSettings::new(now));

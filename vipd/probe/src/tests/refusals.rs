@@ -25,7 +25,8 @@ fn what_can_never_be_run_is_refused() {
     };
     let dns = |name: &str| ProbeSpec::Dns { peer: peer(), name: name.to_owned(), record: 6, expect: None };
     let smtp = |helo: &str| ProbeSpec::Smtp { peer: peer(), helo: helo.to_owned() };
-    let named = |name: &str| Some(TlsSettings { server_name: Some(name.to_owned()), ..TlsSettings::default() });
+    let named =
+        |name: &str| Some(TlsSettings { server_name: Some(name.to_owned()), ..TlsSettings::default() });
     let misc = |words: &[&str]| ProbeSpec::Misc {
         words: words.iter().map(|word| (*word).to_owned()).collect(),
         account: None,
@@ -77,7 +78,8 @@ async fn what_is_refused_is_not_sent() {
     let (to, mut peer) = (serve(|_| async {}).await, None);
     let url = HttpUrl { regex: Some("(?=a)".to_owned()), ..HttpUrl::new("/") };
     let peer = peer.get_or_insert(impatient(to)).clone();
-    let spec = ProbeSpec::Http { peer, tls: None, protocol: HttpProtocol::V1_0, head: false, urls: vec![url] };
+    let spec =
+        ProbeSpec::Http { peer, tls: None, protocol: HttpProtocol::V1_0, head: false, urls: vec![url] };
     let got = outcome(&spec).await;
     assert!(got.starts_with("not sent: regex \"(?=a)\": look-around"), "{got}");
 }

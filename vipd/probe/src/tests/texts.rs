@@ -59,7 +59,11 @@ async fn smtp_says_helo_and_quit() {
         ("220-a\r\n", "fail: banner: more than 100 lines"),
         ("220 a", "fail: banner: a line is longer than 1024 octets"),
     ] {
-        let address = serve(move |mut stream| async move { while stream.write_all(endless.as_bytes()).await.is_ok() {} }).await;
+        let address =
+            serve(
+                move |mut stream| async move { while stream.write_all(endless.as_bytes()).await.is_ok() {} },
+            )
+            .await;
         assert_eq!(outcome(&smtp(address)).await, expect);
     }
 }
@@ -98,7 +102,8 @@ async fn a_text_is_matched_as_it_comes() {
     assert_eq!(outcome(&text(banner, "", Some("-ERR"))).await, other);
     let silent = serve(|_| async {}).await;
     assert_eq!(outcome(&text(silent, "", None)).await, "fail: the connection was closed without an answer");
-    let endless = serve(|mut stream| async move { while stream.write_all(&[b'a'; 1000]).await.is_ok() {} }).await;
+    let endless =
+        serve(|mut stream| async move { while stream.write_all(&[b'a'; 1000]).await.is_ok() {} }).await;
     let why = "fail: the answer is longer than the 16384 octets that a regular expression is matched against";
     assert_eq!(outcome(&text(endless, "", Some("b"))).await, why);
 }
@@ -122,7 +127,10 @@ async fn a_text_over_udp_is_one_datagram() {
     };
     assert_eq!(outcome(&text(address, Some("^hello$"))).await, "pass");
     assert_eq!(outcome(&text(address, None)).await, "pass");
-    assert_eq!(outcome(&text(address, Some("bye"))).await, r#"fail: the answer does not match: 5 octets: "hello""#);
+    assert_eq!(
+        outcome(&text(address, Some("bye"))).await,
+        r#"fail: the answer does not match: 5 octets: "hello""#
+    );
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     assert_eq!(outcome(&text(silent.local_addr().unwrap(), None)).await, "fail: no answer within 0.5 s");
 }

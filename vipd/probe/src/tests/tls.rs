@@ -55,7 +55,8 @@ impl Certificates {
         let builder = if clients {
             let mut roots = RootCertStore::empty();
             roots.add(self.authority.der().clone()).unwrap();
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::new(default_provider()));
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::new(default_provider()));
             builder.with_client_cert_verifier(verifier.build().unwrap())
         } else {
             builder.with_no_client_auth()
@@ -90,7 +91,11 @@ fn ssl_get(to: SocketAddr, tls: TlsSettings) -> ProbeSpec {
 }
 
 fn named(name: Option<&str>, verify: Option<&str>) -> TlsSettings {
-    TlsSettings { server_name: name.map(str::to_owned), client_certificate: None, verify: verify.map(str::to_owned) }
+    TlsSettings {
+        server_name: name.map(str::to_owned),
+        client_certificate: None,
+        verify: verify.map(str::to_owned),
+    }
 }
 
 #[tokio::test]
@@ -157,14 +162,18 @@ async fn missing_files_are_no_verdict() {
     assert_eq!(got().await, "pass");
     context.tls.clear();
     assert!(got().await.starts_with("not sent: "));
-    let tls = TlsSettings { client_certificate: Some((certificates.path("ca.pem"), missing)), ..TlsSettings::default() };
+    let tls = TlsSettings {
+        client_certificate: Some((certificates.path("ca.pem"), missing)),
+        ..TlsSettings::default()
+    };
     assert!(outcome(&ssl_get(server, tls)).await.starts_with("not sent: cannot read "));
 }
 
 #[tokio::test]
 async fn what_is_no_tls_fails() {
     let secret = TlsSettings::default;
-    let plain = serve(|mut stream| async move { _ = stream.write_all(b"HTTP/1.0 400 Bad\r\n\r\n").await }).await;
+    let plain =
+        serve(|mut stream| async move { _ = stream.write_all(b"HTTP/1.0 400 Bad\r\n\r\n").await }).await;
     let got = outcome(&ssl_get(plain, secret())).await;
     assert!(got.starts_with("fail: TLS handshake: "), "{got}");
     let closes = serve(|_| async {}).await;
