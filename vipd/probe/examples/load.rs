@@ -120,7 +120,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         if report.outcome != ProbeOutcome::Passed {
             *failed.entry(format!("{:?}", report.outcome)).or_default() += 1;
         }
-        judge.handle(JudgeEvent::Probed { probe: report.probe, outcome: report.outcome }, at);
+        judge.handle(JudgeEvent::Probed { probe: report.probe, outcome: report.outcome }, report.ended);
         while judge.poll_output().is_some() {}
         if let Some(pause @ ProbePause::Retry(_)) = judge.pause(report.probe) {
             prober.set_pause(report.probe, pause);

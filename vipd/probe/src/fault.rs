@@ -47,6 +47,9 @@ impl From<ProbeFault> for ProbeOutcome {
 
 /// Text of an error in lower case, without the number that the standard library adds.
 pub(crate) fn error_text(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return "the connection was closed".to_owned();
+    }
     let text = match error.raw_os_error() {
         Some(code) => nix::errno::Errno::from_raw(code).desc().to_owned(),
         None => error.to_string(),

@@ -70,7 +70,8 @@ pub struct ProbeReport {
     pub latency: Duration,
     /// How late the run started; zero for files.
     pub late: Duration,
-    /// When the run ended.
+    /// When the run ended: the time for the judge, which compares it with `delay_before_retry`. The time at which the report is read is later
+    /// by more or less, and a retry may then seem to come too soon.
     pub ended: Instant,
 }
 

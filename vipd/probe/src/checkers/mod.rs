@@ -30,7 +30,9 @@ pub(crate) async fn run(spec: &ProbeSpec, context: &ProbeContext) -> (ProbeOutco
         return misc::run(words, account.as_ref(), *timeout, context).await;
     }
     let limit = run_limit(spec);
-    let result = match timeout(limit, check(spec, context)).await {
+    // UDP_CHECK has a single wait, and limits it by itself.
+    let slack = if matches!(spec, ProbeSpec::Udp { .. }) { Duration::from_secs(1) } else { Duration::ZERO };
+    let result = match timeout(limit + slack, check(spec, context)).await {
         Ok(result) => result,
         Err(_) => Err(ProbeFault::failed(format!("the whole probe took longer than {}", seconds(limit)))),
     };

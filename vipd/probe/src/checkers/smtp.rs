@@ -1,6 +1,11 @@
 //! SMTP_CHECK: banner 220, HELO 250, QUIT.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
+    time::timeout,
+};
 use vipd_balance::ProbePeer;
 
 use super::Words;
@@ -19,7 +24,7 @@ pub(super) async fn check(peer: &ProbePeer, helo: &str) -> Result<Words, ProbeFa
     expect(&hello, b"250", "answer to HELO")?;
     within(limit, stream.get_mut().write_all(b"QUIT\r\n")).await?;
     // Read so that the server sees an orderly end, and not judged.
-    let _ = reply(&mut stream, peer, "answer to QUIT").await;
+    let _ = timeout(FAREWELL, reply(&mut stream, peer, "answer to QUIT")).await;
     Ok(shown(&hello).into())
 }
 
@@ -66,6 +71,11 @@ fn shown(line: &[u8]) -> String {
     String::from_utf8_lossy(start).chars().filter(|c| !c.is_control()).collect()
 }
 
+/// Time for the answer to QUIT.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Most octets of a line.
 const LINE_MOST: usize = 1024;
+/// Most lines of a reply.
 const LINES_MOST: usize = 100;
+/// Most octets of a line that are told.
 const SHOWN_MOST: usize = 80;

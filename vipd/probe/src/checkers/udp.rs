@@ -17,17 +17,19 @@ pub(super) async fn check(
     reply: Option<&[(u8, u8)]>,
     (least, most): (u16, u16),
 ) -> Result<Words, ProbeFault> {
+    // The only wait. A silence as long as the shorter of both limits is success, and must not end as a run that took too long.
+    let limit = peer.total_timeout.map_or(peer.connect_timeout, |total| total.min(peer.connect_timeout));
     let socket = net::datagram(peer)?;
     let random: [u8; RANDOM_OCTETS] = std::array::from_fn(|_| fastrand::u8(..));
     let payload = if payload.is_empty() { &random[..] } else { payload };
-    within(peer.connect_timeout, socket.send(payload)).await?;
+    within(limit, socket.send(payload)).await?;
     // An octet more than is allowed: a longer answer is seen to be longer.
     let mut answer = vec![0; usize::from(most) + 1];
-    let received: io::Result<usize> = match timeout(peer.connect_timeout, socket.recv(&mut answer)).await {
+    let received: io::Result<usize> = match timeout(limit, socket.recv(&mut answer)).await {
         Ok(received) => received,
         Err(_) if reply.is_none() => return Ok("no ICMP error".into()),
         Err(_) => {
-            return Err(ProbeFault::failed(format!("no answer within {}", seconds(peer.connect_timeout))));
+            return Err(ProbeFault::failed(format!("no answer within {}", seconds(limit))));
         }
     };
     let length = received.map_err(|error| ProbeFault::of_io(&error))?;

@@ -16,9 +16,10 @@ use vipd_balance::ProbePeer;
 
 use crate::fault::{ProbeFault, seconds};
 
-/// A TCP connection to `peer`, within its `connect_timeout`.
+/// A TCP connection to `peer`, within its `connect_timeout`. What nobody has read yet is a [`RECEIVE_BUFFER`] at most.
 pub(crate) async fn connect(peer: &ProbePeer) -> Result<TcpStream, ProbeFault> {
     let socket = prepare(peer, Type::STREAM, Protocol::TCP)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER).map_err(no_socket)?;
     let socket = TcpSocket::from_std_stream(socket.into());
     match timeout(peer.connect_timeout, socket.connect(peer.to)).await {
         Ok(connected) => connected.map_err(|error| ProbeFault::of_io(&error)),
@@ -43,7 +44,7 @@ pub(crate) fn icmp(peer: &ProbePeer) -> Result<(UdpSocket, bool), ProbeFault> {
         Err(error) => return Err(no_socket(error)),
     };
     // The port of a ping socket is the echo's identifier.
-    set_up(&ProbePeer { from_port: None, ..peer.clone() }, &socket)?;
+    set_up(&ProbePeer { from_port: None, ..peer.clone() }, &socket, false)?;
     Ok((connected(peer, socket)?, raw))
 }
 
@@ -65,12 +66,12 @@ fn no_socket(error: io::Error) -> ProbeFault {
 fn prepare(peer: &ProbePeer, kind: Type, protocol: Protocol) -> Result<Socket, ProbeFault> {
     let socket =
         Socket::new(Domain::for_address(peer.to), kind.nonblocking(), Some(protocol)).map_err(no_socket)?;
-    set_up(peer, &socket)?;
+    set_up(peer, &socket, true)?;
     Ok(socket)
 }
 
 /// Binds and marks a socket as the configuration asks.
-fn set_up(peer: &ProbePeer, socket: &Socket) -> Result<(), ProbeFault> {
+fn set_up(peer: &ProbePeer, socket: &Socket, has_ports: bool) -> Result<(), ProbeFault> {
     let setup = |what: &str, result: io::Result<()>| {
         result.map_err(|error| ProbeFault::of_setup(&format!("cannot {what}"), &error))
     };
@@ -91,7 +92,7 @@ fn set_up(peer: &ProbePeer, socket: &Socket) -> Result<(), ProbeFault> {
     if peer.from_port.is_some() {
         // The last run's connection may still be in TIME-WAIT.
         setup("set SO_REUSEADDR", socket.set_reuse_address(true))?;
-    } else {
+    } else if has_ports {
         // The port is chosen when the target is known: the same port serves many targets.
         setup(
             "set IP_BIND_ADDRESS_NO_PORT",
@@ -105,3 +106,6 @@ fn connected(peer: &ProbePeer, socket: Socket) -> Result<UdpSocket, ProbeFault> 
     socket.connect(&peer.to.into()).map_err(|error| ProbeFault::of_io(&error))?;
     UdpSocket::from_std(socket.into()).map_err(no_socket)
 }
+
+/// Octets that a server may send ahead: without this limit the kernel takes megabytes of each.
+const RECEIVE_BUFFER: usize = 64 * 1024;

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    io,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -57,11 +56,9 @@ impl TlsConfigs {
         let Some((tls, config)) = config else { return Ok(ProbeStream::Plain(stream)) };
         let name = server_name(peer, tls)?;
         let stream = TlsConnector::from(config).connect(name, stream).await;
-        stream.map(|stream| ProbeStream::Tls(Box::new(stream))).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => ProbeFault::failed("TLS handshake: the connection was closed"),
-            io::ErrorKind::TimedOut => ProbeFault::failed(format!("TLS handshake: {error}")),
-            _ => ProbeFault::failed(format!("TLS handshake: {}", error_text(&error))),
-        })
+        let stream =
+            stream.map_err(|error| ProbeFault::failed(format!("TLS handshake: {}", error_text(&error))))?;
+        Ok(ProbeStream::Tls(Box::new(stream)))
     }
 
     async fn config(&self, peer: &ProbePeer, tls: &TlsSettings) -> Result<Arc<ClientConfig>, ProbeFault> {

@@ -173,7 +173,7 @@ async fn a_forgiven_failure_is_tried_again_soon() {
     for failures in 1..=4 {
         let report = next(&mut reports).await;
         assert_eq!(text(&report.outcome), "fail: connection refused");
-        judge.handle(JudgeEvent::Probed { probe: report.probe, outcome: report.outcome }, now());
+        judge.handle(JudgeEvent::Probed { probe: report.probe, outcome: report.outcome }, report.ended);
         let pause = judge.pause(id).unwrap();
         assert_eq!(matches!(pause, ProbePause::Retry(_)), failures < 4);
         prober.set_pause(id, pause);
