@@ -17,7 +17,7 @@
 //! | probe | passes | limits |
 //! |---|---|---|
 //! | TCP_CHECK | the handshake ends within `connect_timeout` | |
-//! | HTTP_GET, SSL_GET | status, MD5 of the body and regular expression of every URL | header 16 KiB, 256 lines; body 1 MiB if matched, 64 MiB if digested, else 1 MiB is read; 16,384 pieces |
+//! | HTTP_GET, SSL_GET | status, MD5 of the body and regular expression of every URL | header 16 KiB, 256 lines; body 1 MiB if matched, 64 MiB if digested, else 1 MiB is read; 4,096 pieces below 512 octets |
 //! | SMTP_CHECK | banner 220, `HELO` 250 | 100 lines of 1,024 octets a reply |
 //! | DNS_CHECK | an answer with the query's id and RCODE 0; with `expect` one of its records or fields is that text | 4,096 octets |
 //! | UDP_CHECK | an answer that fits; without `require_reply` no ICMP error within `connect_timeout` | |

@@ -168,8 +168,13 @@ impl PatternEdits {
             // Its messages begin with a capital of no name.
             fault(what, error.span().start)
         })?;
-        let reader =
-            PatternReader { pattern, dollar, unicode, scopes: vec![Scope::default()], replaced: Vec::new() };
+        let reader = PatternReader {
+            pattern,
+            dollar,
+            unicode,
+            scopes: vec![PatternScope::default()],
+            replaced: Vec::new(),
+        };
         let replaced =
             ast::visit(&tree, reader).map_err(|(what, span)| fault(what.to_owned(), span.start))?;
         Ok(Self { replaced })
@@ -188,7 +193,7 @@ impl PatternEdits {
 
 /// Flags in force.
 #[derive(Clone, Copy, Debug, Default)]
-struct Scope {
+struct PatternScope {
     multiline: bool,
     extended: bool,
 }
@@ -197,14 +202,14 @@ struct PatternReader<'a> {
     pattern: &'a str,
     dollar: Dollar,
     unicode: bool,
-    scopes: Vec<Scope>,
+    scopes: Vec<PatternScope>,
     replaced: Vec<(Span, &'static str)>,
 }
 
 type Unsupported = (&'static str, Span);
 
 impl PatternReader<'_> {
-    fn scope(&self) -> Scope {
+    fn scope(&self) -> PatternScope {
         self.scopes.last().copied().unwrap_or_default()
     }
 

@@ -1,6 +1,6 @@
 //! What cannot be probed, said when the configuration is read and not when the probe is due.
 
-use nix::libc::IFNAMSIZ;
+use libc::IFNAMSIZ;
 use tokio_rustls::rustls::pki_types::ServerName;
 use vipd_balance::{ProbePeer, ProbeSpec, TlsSettings};
 

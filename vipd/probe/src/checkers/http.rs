@@ -156,12 +156,14 @@ async fn read_body<'a>(
     context: &'a ProbeContext,
 ) -> Result<ReadBody<'a>, ProbeFault> {
     let (mut md5, mut octets, mut kept) = (Md5::new(), 0_u64, KeptAnswer::new(&context.limits, MATCHED_MOST));
-    let mut pieces = 0_u32;
+    let mut pieces = 0_u64;
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let Ok(data) = frame.map_err(|error| fault_of(&error))?.into_data() else { continue };
         pieces += 1;
-        if pieces > PIECES_MOST {
-            return Err(ProbeFault::failed(format!("the body comes in more than {PIECES_MOST} pieces")));
+        if pieces > PIECES_MOST + octets / PIECE_LEAST {
+            return Err(ProbeFault::failed(format!(
+                "the body comes in pieces of less than {PIECE_LEAST} octets"
+            )));
         }
         octets = octets.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
         if keep {
@@ -257,7 +259,9 @@ const HEADERS_MOST: usize = 256;
 const MATCHED_MOST: usize = 1 << 20;
 /// Most octets of a body whose digest is judged.
 const DIGEST_MOST: u64 = 64 << 20;
-/// Most pieces of a body: chunks of single octets cost a thousand times the work of greater ones.
-const PIECES_MOST: u32 = 16 * 1024;
+/// Pieces of a body that may be small: chunks of single octets cost a thousand times the work of greater ones.
+const PIECES_MOST: u64 = 4096;
+/// Octets that further ones have on average.
+const PIECE_LEAST: u64 = 512;
 /// Octets of a body that are read though nothing of it is judged; the rest is not waited for.
 const UNREAD_MOST: u64 = 1 << 20;

@@ -269,3 +269,22 @@ async fn a_server_that_speaks_first_is_heard() {
         assert_eq!(run(&get(early)).await, (ProbeOutcome::Passed, "HTTP 200, 2 octets".to_owned()));
     }
 }
+
+#[tokio::test]
+async fn chunks_of_single_octets_are_too_small() {
+    static CHUNKS: [u8; 6000] = {
+        let (chunk, mut chunks, mut at) = (*b"1\r\na\r\n", [0; 6000], 0);
+        while at < chunks.len() {
+            chunks[at] = chunk[at % chunk.len()];
+            at += 1;
+        }
+        chunks
+    };
+    let small = endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", &CHUNKS).await;
+    let started = tokio::time::Instant::now();
+    let why = "fail: the body comes in pieces of less than 512 octets";
+    assert_eq!(outcome(&get(small)).await, why);
+    let url = HttpUrl { regex: Some("b".to_owned()), ..HttpUrl::new("/") };
+    assert_eq!(outcome(&spec(impatient(small), vec![url])).await, why);
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+}
