@@ -13,6 +13,7 @@ use std::{
 };
 
 use nix::time::{ClockId, clock_gettime};
+use socket2::{Domain, Socket, Type};
 use vipd_balance::{
     BalanceConfig, ForwardMethod, Judge, JudgeEvent, ProbeId, ProbeOutcome, ProbePause, ProbeSpec, ProbeUse,
     ServiceAddress, ServiceId, ServiceTarget, TargetId, TransportProtocol, VirtualServer,
@@ -35,19 +36,20 @@ fn now() -> Instant {
         .map_or_else(|_| Instant::default(), |time| Instant::from_nanos(nanos(time.into())))
 }
 
-/// CPU time of the threads with this name: user and kernel.
-fn cpu(name: &str) -> Result<Duration, Box<dyn Error>> {
-    let mut ticks = 0;
+/// CPU time of the threads with this name, in user space and in the kernel.
+fn cpu(name: &str) -> Result<[Duration; 2], Box<dyn Error>> {
+    let mut ticks = [0, 0];
     for task in fs::read_dir("/proc/self/task")? {
         let stat = fs::read_to_string(task?.path().join("stat"))?;
         let (head, rest) = stat.rsplit_once(')').ok_or("no name")?;
         if head.ends_with(&format!("({name}")) {
             let fields: Vec<_> = rest.split_whitespace().collect();
-            ticks += fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+            ticks[0] += fields[11].parse::<u64>()?;
+            ticks[1] += fields[12].parse::<u64>()?;
         }
     }
     // USER_HZ is 100 wherever vipd runs.
-    Ok(Duration::from_millis(ticks * 10))
+    Ok(ticks.map(|ticks| Duration::from_millis(ticks * 10)))
 }
 
 fn judge(port: u16, targets: u32) -> Result<Judge, Box<dyn Error>> {
@@ -83,7 +85,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let targets = arguments.next().map_or(Ok(10_000), |targets| targets.parse::<u32>())?.min(60_000);
     let seconds = arguments.next().map_or(Ok(15), |seconds| seconds.parse::<u64>())?.clamp(1, 600);
-    let listener = Arc::new(TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?);
+    // With a queue for all: a server that is late would cost a second, the retransmission of SYN.
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    listener.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())?;
+    listener.listen(4096)?;
+    let listener = Arc::new(TcpListener::from(listener));
     let port = listener.local_addr()?.port();
     for _ in 0..2 {
         let listener = listener.clone();
@@ -128,7 +134,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let (start, probe_cpu, judge_cpu) = begun.ok_or("no report came")?;
     let took = now().saturating_since(start);
-    let share = |used: Duration, before: Duration| 100.0 * (used - before).as_secs_f64() / took.as_secs_f64();
+    let share = |used: [Duration; 2], before: [Duration; 2]| {
+        let [user, kernel] =
+            [0, 1].map(|part| 100.0 * (used[part] - before[part]).as_secs_f64() / took.as_secs_f64());
+        format!("{:.1} % of a core: {user:.1} % in user space, {kernel:.1} % in the kernel", user + kernel)
+    };
     gaps.sort();
     latencies.sort();
     let part = |sorted: &[Duration], percent: usize| {
@@ -141,8 +151,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         latencies.len(),
         latencies.len() as f64 / took.as_secs_f64()
     );
-    println!("CPU of the prober       {:.1} % of a core", share(cpu("vipd-probe")?, probe_cpu));
-    println!("CPU of judge and main   {:.1} % of a core", share(cpu("load")?, judge_cpu));
+    println!("CPU of the prober       {}", share(cpu("vipd-probe")?, probe_cpu));
+    println!("CPU of judge and main   {}", share(cpu("load")?, judge_cpu));
     println!(
         "latency of a probe      median {:?}, 99 % {:?}, longest {:?}",
         part(&latencies, 50),

@@ -16,7 +16,7 @@ use crate::{
 
 pub(super) async fn check(peer: &ProbePeer, helo: &str) -> Result<Words, ProbeFault> {
     let limit = peer.connect_timeout;
-    let mut stream = BufReader::with_capacity(LINE_MOST, net::connect(peer).await?);
+    let mut stream = BufReader::with_capacity(LINE_MOST, net::connect_to_read(peer).await?);
     let banner = reply(&mut stream, peer, "banner").await?;
     expect(&banner, b"220", "banner")?;
     within(limit, stream.get_mut().write_all(format!("HELO {helo}\r\n").as_bytes())).await?;

@@ -5,7 +5,7 @@ mod stream;
 mod tls;
 
 pub(crate) use self::{
-    socket::{connect, datagram, icmp, within},
+    socket::{connect, connect_to_read, datagram, icmp, within},
     stream::ProbeStream,
     tls::TlsConfigs,
 };

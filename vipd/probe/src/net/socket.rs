@@ -16,10 +16,19 @@ use vipd_balance::ProbePeer;
 
 use crate::fault::{ProbeFault, seconds};
 
-/// A TCP connection to `peer`, within its `connect_timeout`. What nobody has read yet is a [`RECEIVE_BUFFER`] at most.
+/// A TCP connection to `peer`, within its `connect_timeout`, to be closed at once.
 pub(crate) async fn connect(peer: &ProbePeer) -> Result<TcpStream, ProbeFault> {
+    finish(peer, prepare(peer, Type::STREAM, Protocol::TCP)?).await
+}
+
+/// The same to be read from. What nobody has read yet is a [`RECEIVE_BUFFER`] at most.
+pub(crate) async fn connect_to_read(peer: &ProbePeer) -> Result<TcpStream, ProbeFault> {
     let socket = prepare(peer, Type::STREAM, Protocol::TCP)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER).map_err(no_socket)?;
+    finish(peer, socket).await
+}
+
+async fn finish(peer: &ProbePeer, socket: Socket) -> Result<TcpStream, ProbeFault> {
     let socket = TcpSocket::from_std_stream(socket.into());
     match timeout(peer.connect_timeout, socket.connect(peer.to)).await {
         Ok(connected) => connected.map_err(|error| ProbeFault::of_io(&error)),

@@ -21,7 +21,7 @@ use tokio_rustls::{
 use vipd_balance::{ProbePeer, TlsSettings};
 
 use super::{
-    socket::connect,
+    socket::connect_to_read,
     stream::{ProbeStream, TimedStream},
 };
 use crate::fault::{ProbeFault, error_text, seconds};
@@ -52,7 +52,7 @@ impl TlsConfigs {
             Some(tls) => Some((tls, self.config(peer, tls).await?)),
             None => None,
         };
-        let stream = TimedStream::new(connect(peer).await?, peer.connect_timeout);
+        let stream = TimedStream::new(connect_to_read(peer).await?, peer.connect_timeout);
         let Some((tls, config)) = config else { return Ok(ProbeStream::Plain(stream)) };
         let name = server_name(peer, tls)?;
         let stream = TlsConnector::from(config).connect(name, stream).await;
