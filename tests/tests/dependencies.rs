@@ -385,10 +385,14 @@ const ONLY_USERS: &[(&str, &[&str])] = &[
     ("netlink-packet-generic", &["vipd-ipvs"]),
     ("ratatui", &["vipd-top"]),
     ("crossterm", &["vipd-top"]),
-    ("hyper", &["vipd"]),
-    ("hyper-util", &["vipd"]),
+    ("hyper", &["vipd", "vipd-probe"]),
+    ("hyper-util", &["vipd", "vipd-probe"]),
     ("lettre", &["vipd"]),
     ("prometheus-client", &["vipd"]),
+    ("tokio-rustls", &["vipd-probe"]),
+    ("rustls-native-certs", &["vipd-probe"]),
+    ("regex", &["vipd-probe"]),
+    ("md-5", &["vipd-probe"]),
 ];
 
 /// What must not get into a crate by way of another.
@@ -400,6 +404,7 @@ const APART: &[(&str, &[&str])] = &[
     ("vipd-dataplane", &["rtnetlink", "ratatui", "hyper", "vipd-host"]),
     ("vipd-host", &["aya", "ratatui", "hyper", "vipd-dataplane"]),
     ("vipd-ipvs", &["aya", "rtnetlink", "ratatui", "hyper", "vipd-config", "vipd-dataplane", "vipd-host"]),
+    ("vipd-probe", &["aya", "rtnetlink", "ratatui", "lettre", "vipd-config", "vipd-dataplane", "vipd-host", "vipd-ipvs"]),
     ("vipd-properties", &["ratatui", "rtnetlink", "hyper", "vipd"]),
 ];
 

@@ -85,23 +85,44 @@ impl Schedule {
         Some(id)
     }
 
-    /// A run has ended at `now`, and was judged. `pause` comes from [`Judge::pause`](crate::Judge::pause). A probe that does not run is
-    /// ignored: it is no longer wanted.
+    /// A run has ended at `now`. `pause` comes from [`Judge::pause`](crate::Judge::pause), or is that of a run that passed, if it is judged
+    /// later. A probe that does not run is ignored: it is no longer wanted.
     pub fn ended(&mut self, id: ProbeId, pause: ProbePause, now: Instant) {
-        let jitter_percent = self.jitter_percent;
-        let Some(turn) = self.probes.get_mut(&id) else { return };
+        let Some(turn) = self.probes.get(&id) else { return };
         let TurnPhase::Running { since } = turn.phase else { return };
         let from = if turn.counts_from_start { since } else { now };
-        let pause = match pause {
-            ProbePause::Retry(pause) => pause,
-            ProbePause::Loop(pause) => {
-                let most = part(pause, u64::MAX / 100 * u64::from(jitter_percent));
-                pause.saturating_sub(part(most, scatter(id.0, turn.runs)))
-            }
+        let due = (from + self.shortened(id, pause)).max(now);
+        self.wait(id, from, due);
+    }
+
+    /// The last run was judged after it had [`ended`](Self::ended): its pause is another, from the same time on. A probe that runs is
+    /// ignored: its next result is judged anew.
+    pub fn set_pause(&mut self, id: ProbeId, pause: ProbePause) {
+        let Some(&ProbeTurn { phase: TurnPhase::Waiting { due }, from: Some(from), .. }) =
+            self.probes.get(&id)
+        else {
+            return;
         };
-        let due = (from + pause).max(now);
+        self.due.remove(&(due, id));
+        self.wait(id, from, from + self.shortened(id, pause));
+    }
+
+    fn wait(&mut self, id: ProbeId, from: Instant, due: Instant) {
+        let Some(turn) = self.probes.get_mut(&id) else { return };
         (turn.phase, turn.from) = (TurnPhase::Waiting { due }, Some(from));
         self.due.insert((due, id));
+    }
+
+    /// A pause with its jitter.
+    fn shortened(&self, id: ProbeId, pause: ProbePause) -> Duration {
+        let runs = self.probes.get(&id).map_or(0, |turn| turn.runs);
+        match pause {
+            ProbePause::Retry(pause) => pause,
+            ProbePause::Loop(pause) => {
+                let most = part(pause, u64::MAX / 100 * u64::from(self.jitter_percent));
+                pause.saturating_sub(part(most, scatter(id.0, runs)))
+            }
+        }
     }
 
     /// When [`poll_due`](Self::poll_due) next has something.

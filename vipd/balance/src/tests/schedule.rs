@@ -175,3 +175,33 @@ fn files_and_sessions_are_not_scheduled() {
     schedule.sync(play.judge.probes(), ms(0));
     assert_eq!((play.judge.probes().count(), schedule.poll_timeout()), (1, None));
 }
+
+/// A run is judged after it has ended: its pause becomes another, counted from the same time.
+#[test]
+fn a_pause_is_changed_after_the_run() {
+    let play = probing(1, seconds(10));
+    let mut schedule = Schedule::new(50);
+    schedule.sync(play.judge.probes(), ms(0));
+    let id = play.judge.probes().next().unwrap().id;
+    // Before its first run there is no pause.
+    let first = schedule.poll_timeout().unwrap();
+    schedule.set_pause(id, ProbePause::Retry(seconds(1)));
+    assert_eq!(schedule.poll_timeout(), Some(first));
+    assert_eq!(schedule.poll_due(first), Some(id));
+    // While it runs neither.
+    schedule.set_pause(id, ProbePause::Retry(seconds(1)));
+    assert_eq!((schedule.running(), schedule.poll_timeout()), (1, None));
+    let end = first + seconds(3);
+    schedule.ended(id, ProbePause::Loop(seconds(10)), end);
+    let due = schedule.poll_timeout().unwrap();
+    assert!(due > end + seconds(4) && due <= end + seconds(10), "{due}");
+    for pause in [1, 60] {
+        schedule.set_pause(id, ProbePause::Retry(seconds(pause)));
+        assert_eq!((schedule.running(), schedule.poll_timeout()), (0, Some(end + seconds(pause))));
+    }
+    // The same jitter as before.
+    schedule.set_pause(id, ProbePause::Loop(seconds(10)));
+    assert_eq!(schedule.poll_timeout(), Some(due));
+    assert_eq!(schedule.poll_due(due), Some(id));
+    assert_eq!(schedule.poll_due(due), None);
+}
