@@ -404,7 +404,10 @@ const APART: &[(&str, &[&str])] = &[
     ("vipd-dataplane", &["rtnetlink", "ratatui", "hyper", "vipd-host"]),
     ("vipd-host", &["aya", "ratatui", "hyper", "vipd-dataplane"]),
     ("vipd-ipvs", &["aya", "rtnetlink", "ratatui", "hyper", "vipd-config", "vipd-dataplane", "vipd-host"]),
-    ("vipd-probe", &["aya", "rtnetlink", "ratatui", "lettre", "vipd-config", "vipd-dataplane", "vipd-host", "vipd-ipvs"]),
+    (
+        "vipd-probe",
+        &["aya", "rtnetlink", "ratatui", "lettre", "vipd-config", "vipd-dataplane", "vipd-host", "vipd-ipvs"],
+    ),
     ("vipd-properties", &["ratatui", "rtnetlink", "hyper", "vipd"]),
 ];
 

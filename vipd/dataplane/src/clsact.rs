@@ -194,10 +194,15 @@ mod tests {
         assert!(seen());
         // As a BPF file system leaves it that was unmounted.
         let nowhere = std::path::Path::new("/nonexistent");
-        let left = super::super::leftovers::leftovers(nowhere).unwrap();
+        let left = super::super::leftovers::leftovers(nowhere, &std::collections::BTreeMap::new()).unwrap();
         assert!(matches!(&left[..], [one] if one.what == "tc filter of v0, whose pin is gone"), "{left:?}");
         super::super::leftovers::remove_leftovers(nowhere).unwrap();
-        assert!(!seen() && super::super::leftovers::leftovers(nowhere).unwrap().is_empty());
+        assert!(
+            !seen()
+                && super::super::leftovers::leftovers(nowhere, &std::collections::BTreeMap::new())
+                    .unwrap()
+                    .is_empty()
+        );
         attach(&mut object);
         assert!(!has_program(ifindex, FILTER_PRIORITY + 1, FILTER_HANDLE.into(), id).unwrap());
         assert!(!has_program(ifindex, FILTER_PRIORITY, u32::from(FILTER_HANDLE) + 1, id).unwrap());
