@@ -264,7 +264,19 @@ fn preempt_delay_is_kept() -> Result<()> {
     let _lb01 = bed.start("lb01", &node_conf(HIGH, "preempt_delay 3"))?;
     let back = wait_advert(&listener, LB01, begin)?;
     println!("back {:?} after the start, {DELAY:?} asked for", back - begin);
-    ensure!(back - begin >= DELAY, "back after {:?}", back - begin);
+    // A master that stands still for its backup's down timer, as on a busy machine, is replaced whatever the delay.
+    let before: Vec<Instant> = adverts(&listener)
+        .iter()
+        .filter(|heard| heard.from == LB02 && heard.at < back)
+        .map(|heard| heard.at)
+        .collect();
+    let silence =
+        before.iter().zip(before.iter().skip(1).chain([&back])).map(|(one, next)| *next - *one).max();
+    if silence.is_some_and(|silence| silence > INTERVAL * 3) {
+        println!("the master stood still for {silence:?}");
+    } else {
+        ensure!(back - begin >= DELAY, "back after {:?}", back - begin);
+    }
     bed.wait("lb02", "BACKUP")?;
     check_single_owner(&prober.stop()?, &listener)
 }
