@@ -1,6 +1,10 @@
 //! Debian's keepalived on a node: the router that vipd's configuration and adverts have to agree with.
 
-use std::time::Duration;
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 
@@ -15,10 +19,14 @@ impl Node {
         // -n -G -l: in the foreground, no syslog, to the console (here the log): without a syslog daemon it
         // would otherwise write to the machine's console and stall.
         command.args(["-n", "-G", "-l", "-D", "-P", "-f"]).arg(&file);
-        for (flag, name) in [("-p", "keepalived.pid"), ("-r", "vrrp.pid"), ("-c", "checkers.pid")] {
-            command.arg(flag).arg(self.dir().join(name));
-        }
         let log = self.keepalived_log();
+        // What a killed one has left: its states are not those of this one, and its children may still be ending.
+        remove_if_there(&log)?;
+        for (flag, name) in [("-p", "keepalived.pid"), ("-r", "vrrp.pid"), ("-c", "checkers.pid")] {
+            let file = self.dir().join(name);
+            remove_if_there(&file)?;
+            command.arg(flag).arg(file);
+        }
         Ok(Daemon::start(&format!("keepalived on {}", self.name()), &mut command, &log)?.signal_group())
     }
 
@@ -41,7 +49,16 @@ impl Node {
         .with_context(|| std::fs::read_to_string(self.keepalived_log()).unwrap_or_default())
     }
 
-    fn keepalived_log(&self) -> std::path::PathBuf {
+    fn keepalived_log(&self) -> PathBuf {
         self.dir().join("keepalived.log")
+    }
+}
+
+fn remove_if_there(file: &Path) -> Result<()> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        _ => Ok(()),
     }
 }

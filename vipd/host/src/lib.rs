@@ -39,6 +39,7 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     net::IpAddr,
     path::Path,
 };
@@ -113,6 +114,8 @@ pub struct Host {
     refused: BTreeMap<u16, String>,
     /// Those of which [`Self::install`] has found such a thing missing.
     deprived: BTreeSet<u16>,
+    /// What was missing and is there now.
+    repairs: Repairs,
 }
 
 impl Host {
@@ -135,6 +138,7 @@ impl Host {
             masters: BTreeSet::new(),
             refused: BTreeMap::new(),
             deprived: BTreeSet::new(),
+            repairs: Repairs::default(),
         };
         Ok((host, events))
     }
@@ -156,19 +160,19 @@ impl Host {
     ///
     /// Call it after XDP is attached and its maps are filled (I4), and again whenever an interface of the plan came up
     /// or changed its addresses: the kernel drops routes with their link or source address. A link that is down gets
-    /// its routes then. Idempotent; returns what was missing. Only VIPs that were made [local](Self::set) have routes.
+    /// its routes then. Idempotent; [`Self::take_repairs`] has what was missing. Only VIPs that were made [local](Self::set) have routes.
     ///
     /// # Errors
     ///
     /// What the kernel refuses; the rest is done all the same, and [`Self::refused`] has whom it concerns.
-    pub async fn install(&mut self, plan: &Plan) -> Result<Repairs> {
-        let mut repairs = Repairs::default();
+    pub async fn install(&mut self, plan: &Plan) -> Result<()> {
         let mut problems = Problems::default();
         self.instances = Instances::check(plan)?;
         self.local.retain(|key| self.instances.0.contains_key(key));
         self.masters.retain(|key| self.instances.0.contains_key(key));
         (self.refused, self.deprived) = Default::default();
         let families = self.instances.families();
+        let mut repairs = mem::take(&mut self.repairs);
         problems.note(self.keep_files(&mut repairs));
         for family in families.iter().copied().filter(|family| supported(*family)) {
             problems.note(self.keep_rules(family, &mut repairs).await);
@@ -178,7 +182,8 @@ impl Host {
         problems.note(self.keep_routes(&mut repairs).await);
         // I4: not while local routes of former VIPs stand.
         problems.note(self.sysctls.restore_others(&families));
-        problems.into_result().map(|()| repairs)
+        self.repairs = repairs;
+        problems.into_result()
     }
 
     async fn keep_rules(&mut self, family: Family, repairs: &mut Repairs) -> Result<()> {
@@ -307,6 +312,12 @@ impl Host {
         &self.deprived
     }
 
+    /// What [`Self::install`] and [`Self::sync_virtual`] have found missing and made since the last call, also where something else was
+    /// refused.
+    pub fn take_repairs(&mut self) -> Repairs {
+        mem::take(&mut self.repairs)
+    }
+
     /// Whether [`Self::install`] has left something for a while later.
     pub fn waits(&self) -> bool {
         self.default_rules.waits()
@@ -409,7 +420,8 @@ impl Host {
         self.masters.clear();
         (self.refused, self.deprived) = Default::default();
         let mut problems = Problems::default();
-        problems.note(self.sync_virtual().await.map(drop));
+        problems.note(self.sync_virtual().await);
+        self.repairs = Repairs::default();
         let removed = match routes::list(&self.handle).await {
             Ok(existing) => routes::remove(&mut self.batch, existing).await,
             Err(error) => Err(error),
@@ -427,17 +439,17 @@ impl Host {
     }
 
     /// Makes the virtual routes and rules, and the VIPs that are shown as addresses, be those of the masters. What the kernel refuses
-    /// is named, the rest is made. Returns what was missing.
-    pub async fn sync_virtual(&self) -> Result<Repairs> {
-        let mut repairs = Repairs::default();
+    /// is named, the rest is made. [`Self::take_repairs`] has what was missing.
+    pub async fn sync_virtual(&mut self) -> Result<()> {
+        let repairs = &mut self.repairs;
         let (routes, rules) = self.instances.virtual_objects(&self.masters);
         let mut problems = Problems::default();
         let visible = self.instances.visible(Some(&self.masters));
-        problems.note(visible::sync(&self.handle, &visible, &mut repairs).await);
+        problems.note(visible::sync(&self.handle, &visible, repairs).await);
         // Rules never stand without their routes; and the kernel looks a new route's gateway up by the rules there are.
         problems.note(virtual_rules::remove_others(&self.handle, &rules).await);
-        problems.note(virtual_routes::sync(&self.handle, &routes, &mut repairs).await);
-        problems.note(virtual_rules::ensure(&self.handle, &rules, &mut repairs).await);
-        problems.into_result().map(|()| repairs)
+        problems.note(virtual_routes::sync(&self.handle, &routes, repairs).await);
+        problems.note(virtual_rules::ensure(&self.handle, &rules, repairs).await);
+        problems.into_result()
     }
 }

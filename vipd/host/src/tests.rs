@@ -23,6 +23,20 @@ use vipd_common::wire::eth::MacAddr;
 
 use super::*;
 
+/// Installs a plan; returns what was missing.
+async fn installed(host: &mut Host, plan: &Plan) -> Repairs {
+    host.take_repairs();
+    host.install(plan).await.unwrap();
+    host.take_repairs()
+}
+
+/// Makes the virtual objects those of the masters; returns what was missing.
+async fn synced(host: &mut Host) -> Repairs {
+    host.take_repairs();
+    host.sync_virtual().await.unwrap();
+    host.take_repairs()
+}
+
 /// Runs a test in a fresh namespace with `lo`, and a veth pair `v0` (10.0.0.1, 10.0.0.2 secondary) and `v1`, all up.
 /// The test gets an empty state directory.
 fn in_namespace<F: Future<Output = ()>>(name: &str, test: impl FnOnce(PathBuf) -> F + Send) {

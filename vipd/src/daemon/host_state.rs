@@ -81,17 +81,12 @@ impl HostState {
 
     /// Does what is missing. What fails is tried again by the next call, and holds up nothing else.
     pub async fn apply(&mut self, host: &mut Host, desired: &DesiredHostStates) -> Applied {
-        let mut repairs = Repairs::default();
         let mut problems = Problems::default();
         problems.note(self.follow_masters(host, desired).await);
         if self.routes_unsure {
-            match host.install(&self.plan).await {
-                Ok(missing) => {
-                    self.routes_unsure = false;
-                    repairs.append(missing);
-                }
-                Err(error) => problems.note(Err(error)),
-            }
+            let installed = host.install(&self.plan).await;
+            self.routes_unsure = installed.is_err();
+            problems.note(installed);
         }
         for key in &self.tried {
             if desired.get(&InstanceId(*key)).copied().unwrap_or_default().ownership() == Ownership::None {
@@ -100,15 +95,10 @@ impl HostState {
         }
         let mut virtual_routes = Ok(());
         if self.virtual_unsure {
-            match host.sync_virtual().await {
-                Ok(missing) => {
-                    self.virtual_unsure = false;
-                    repairs.append(missing);
-                }
-                Err(error) => virtual_routes = Err(error),
-            }
+            virtual_routes = host.sync_virtual().await;
+            self.virtual_unsure = virtual_routes.is_err();
         }
-        Applied { repairs, vips: problems.into_result(), virtual_routes }
+        Applied { repairs: host.take_repairs(), vips: problems.into_result(), virtual_routes }
     }
 
     async fn follow_masters(&mut self, host: &mut Host, desired: &DesiredHostStates) -> Result<()> {

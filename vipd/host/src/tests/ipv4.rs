@@ -216,12 +216,12 @@ fn what_somebody_has_removed_is_put_back_and_named() {
         let (mut host, _events) = Host::open(&dir).unwrap();
         let plan = plan(&host, &VIPS, true).await;
         host.set(3, Ownership::Master).await.unwrap();
-        assert!(!host.install(&plan).await.unwrap().is_empty(), "all of it is new");
-        assert!(host.install(&plan).await.unwrap().is_empty(), "all of it is there");
+        assert!(!installed(&mut host, &plan).await.is_empty(), "all of it is new");
+        assert!(installed(&mut host, &plan).await.is_empty(), "all of it is there");
         let before = our_routes();
         ip("route del local 10.0.0.100 dev v0 table local");
         fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "0").unwrap();
-        let repairs = host.install(&plan).await.unwrap();
+        let repairs = installed(&mut host, &plan).await;
         let mut names: Vec<String> =
             repairs.iter().map(|repair| format!("{}: {repair}", repair.kind())).collect();
         names.sort();
@@ -233,11 +233,11 @@ fn what_somebody_has_removed_is_put_back_and_named() {
             ]
         );
         assert_eq!(our_routes(), before);
-        assert!(host.install(&plan).await.unwrap().is_empty());
-        assert!(!host.sync_virtual().await.unwrap().is_empty(), "the VIPs are shown");
-        assert!(host.sync_virtual().await.unwrap().is_empty());
+        assert!(installed(&mut host, &plan).await.is_empty());
+        assert!(!synced(&mut host).await.is_empty(), "the VIPs are shown");
+        assert!(synced(&mut host).await.is_empty());
         ip("addr del 10.0.0.100/32 dev v0");
-        let repairs = host.sync_virtual().await.unwrap();
+        let repairs = synced(&mut host).await;
         let names: Vec<String> = repairs.iter().map(ToString::to_string).collect();
         assert_eq!(names, ["address 10.0.0.100 for show"]);
     });

@@ -38,12 +38,12 @@ fn what_is_removed_is_told_and_put_back_once() {
         ] {
             ip(harm);
             assert!(is_told(&watch).await, "{harm}");
-            let mut repairs = host.install(&plan).await.unwrap();
+            let mut repairs = installed(&mut host, &plan).await;
             assert_eq!(host.deprived().contains(&3), !harm.starts_with("addr"), "{harm}");
-            repairs.append(host.sync_virtual().await.unwrap());
+            repairs.append(synced(&mut host).await);
             assert_eq!(names(&repairs), [repaired], "{harm}");
             watch.drain();
-            assert!(host.install(&plan).await.unwrap().is_empty(), "{harm}, again");
+            assert!(installed(&mut host, &plan).await.is_empty(), "{harm}, again");
         }
         host.remove_all().await.unwrap();
     });
@@ -111,19 +111,19 @@ fn a_host_without_other_rules_than_local_gets_the_kernels_after_a_while() {
         host.install(&plan).await.unwrap();
         ip("rule flush");
         // Whoever has flushed them may be about to add others.
-        assert!(host.install(&plan).await.unwrap().is_empty() && host.waits());
+        assert!(installed(&mut host, &plan).await.is_empty() && host.waits());
         tokio::time::sleep(Duration::from_millis(1_100)).await;
         assert!(!host.waits());
-        let repairs = host.install(&plan).await.unwrap();
+        let repairs = installed(&mut host, &plan).await;
         assert_eq!(names(&repairs), ["IPv4 rule 32766: lookup main", "IPv4 rule 32767: lookup default"]);
         assert_eq!(ip("-4 rule"), before);
         // Not where there are others, and not a rule with a condition in the place of the kernel's.
         ip("rule add pref 50 lookup local");
         ip("rule del pref 0");
-        assert!(host.install(&plan).await.unwrap().is_empty());
+        assert!(installed(&mut host, &plan).await.is_empty());
         ip("rule add pref 40 from 10.0.0.1 lookup local");
         ip("rule del pref 50");
-        assert_eq!(names(&host.install(&plan).await.unwrap()), ["IPv4 rule 0: lookup local"]);
+        assert_eq!(names(&installed(&mut host, &plan).await), ["IPv4 rule 0: lookup local"]);
         host.remove_all().await.unwrap();
     });
 }
@@ -138,12 +138,12 @@ fn files_that_are_removed_are_written_again() {
         let file = dir.join("sysctls.json");
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::remove_file(&file).unwrap();
-        assert_eq!(names(&host.install(&plan).await.unwrap()), [format!("file {}", file.display())]);
+        assert_eq!(names(&installed(&mut host, &plan).await), [format!("file {}", file.display())]);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
         std::fs::write(&file, "damaged").unwrap();
         std::fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "0").unwrap();
         let repairs = [format!("file {}", file.display()), "sysctl net.ipv4.conf.all.arp_ignore".to_owned()];
-        assert_eq!(names(&host.install(&plan).await.unwrap()), repairs);
+        assert_eq!(names(&installed(&mut host, &plan).await), repairs);
         std::fs::remove_file(&file).unwrap();
         host.remove_all().await.unwrap();
         for (setting, value) in [("arp_ignore", "0"), ("arp_announce", "0")] {
@@ -207,10 +207,10 @@ fn connected_routes_follow_those_that_have_vips_in_their_subnet() {
         ] {
             host.set(key, ownership).await.unwrap();
             assert_eq!((route(), route6().len()), (wanted, wanted6), "{key} {ownership:?}");
-            assert!(host.install(&plan).await.unwrap().is_empty(), "{key} {ownership:?}: it is as wanted");
+            assert!(installed(&mut host, &plan).await.is_empty(), "{key} {ownership:?}: it is as wanted");
             host.remove_stale(&plan).await.unwrap();
             assert!(
-                host.install(&plan).await.unwrap().is_empty(),
+                installed(&mut host, &plan).await.is_empty(),
                 "{key} {ownership:?}: none is a former one's"
             );
         }

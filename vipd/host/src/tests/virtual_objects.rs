@@ -221,6 +221,9 @@ fn a_refused_one_is_named_and_the_others_are_made() {
         }
         assert_eq!(routes(), ["203.0.113.0/24 dev v0 scope link"]);
         assert_eq!(rules(), ["16384: from all lookup 100 proto 119"]);
+        // What is made beside a refusal is told of.
+        let made: Vec<_> = host.take_repairs().iter().map(ToString::to_string).collect();
+        assert!(made.iter().any(|name| name.contains("203.0.113.0/24")), "{made:?}");
 
         // The interface has come.
         ip("link set v1 down");
