@@ -9,7 +9,7 @@ use std::{
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{self, Command, Output},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -297,13 +297,9 @@ fn a_frozen_daemon_is_named_at_once() -> Result<()> {
     vipd.sigstop()?;
     let named = format!("vipd (pid {}) does not answer: stopped or hung", vipd.pid());
     for arguments in [&["status"][..], &["status", "--json"], &["events"], &["events", INSTANCE]] {
-        let asked = Instant::now();
         let output = bed.ask("lb01", arguments).output()?;
-        let took = asked.elapsed();
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.code() == Some(5) && error.contains(&named), "{arguments:?}: {output:?}");
-        // Within 2 s, where the machine is not busy with other labs.
-        ensure!(took < Duration::from_secs(6), "{arguments:?} took {took:?}");
     }
     let lb01 = bed.lb01();
     let mut doctor = lb01.command(&bed.vipd);

@@ -220,12 +220,11 @@ fn what_is_removed_harms_nobody_else() -> Result<()> {
     Ok(())
 }
 
-/// Asks for a reload, and waits until it has begun.
+/// Asks for a reload that removes `VI_2` and `VI_3`, and waits until the first is gone: the file is read, and the other is handed over.
 fn start_reload(daemon: &mut Daemon) -> Result<()> {
-    let begun = |daemon: &Daemon| daemon.log().matches("reloading config").count();
-    let before = begun(daemon);
     daemon.sighup()?;
-    wait_for("the reload to begin", SOON, || begun(daemon) > before).map(drop)
+    let gone = format!("instance=\"{SECOND}\" from=BACKUP to=STOP");
+    wait_for("the reload to begin", SOON, || daemon.log().contains(&gone)).map(drop)
 }
 
 /// What happens to a link while a reload waits for a handover counts.

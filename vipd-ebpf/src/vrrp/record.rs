@@ -33,32 +33,7 @@ pub fn accept(
     let now = events::now();
     // Of the line, not of the election: whatever becomes of the advert.
     record.line_heard_ns[line as usize & (LINES - 1)] = now;
-    let mut reason = count_instance(slot, InstanceCount::AdvertsReceived);
-    if advert.priority == 0 {
-        reason = count_instance(slot, InstanceCount::PriorityZeroReceived);
-    }
-    if record.version == 3 {
-        count_instance(
-            slot,
-            if advert.checksum == ChecksumForm::MessageOnly {
-                InstanceCount::ChecksumMessageOnly
-            } else {
-                InstanceCount::ChecksumPseudoHeader
-            },
-        );
-        if advert.interval_cs != record.interval_cs {
-            count_instance(slot, InstanceCount::IntervalDiffers);
-        }
-    }
-    let list_differs = advert.address_digest != record.address_list_digest;
-    if list_differs {
-        count_instance(slot, InstanceCount::AddressListDiffers);
-    }
-    // DEVIATION 7.1 (erratum 8300): noted, not discarded, since keepalived and FRR send such lists.
-    if advert.first_not_link_local {
-        count_instance(slot, InstanceCount::FirstAddrNotLinkLocal);
-    }
-
+    let mut reason = count_advert(slot, record, advert);
     let rival = rival(source, advert);
     let (tenure, until) = take_lease(record, |until| rival.tenure(record, until, now));
     // A frame that holds an advert holds an Ethernet header.
@@ -88,7 +63,7 @@ pub fn accept(
             priority: advert.priority,
             checksum: advert.checksum as u8,
             interval_cs: advert.interval_cs,
-            address_list_differs: u16::from(list_differs),
+            address_list_differs: u16::from(list_differs(record, advert)),
             deferring: budget.deferring,
         };
         if !budget.allows {
@@ -106,6 +81,38 @@ pub fn accept(
     }
     record.heard_ns = now;
     reason
+}
+
+/// Counts an advert and what is odd about it. The counter that says most of it.
+#[inline(always)]
+fn count_advert(slot: u32, record: &InstanceRecord, advert: &ValidAdvert) -> CapturedReason {
+    let mut reason = count_instance(slot, InstanceCount::AdvertsReceived);
+    if advert.priority == 0 {
+        reason = count_instance(slot, InstanceCount::PriorityZeroReceived);
+    }
+    if record.version == 3 {
+        let checksum = match advert.checksum {
+            ChecksumForm::MessageOnly => InstanceCount::ChecksumMessageOnly,
+            _ => InstanceCount::ChecksumPseudoHeader,
+        };
+        count_instance(slot, checksum);
+        if advert.interval_cs != record.interval_cs {
+            count_instance(slot, InstanceCount::IntervalDiffers);
+        }
+    }
+    if list_differs(record, advert) {
+        count_instance(slot, InstanceCount::AddressListDiffers);
+    }
+    // DEVIATION 7.1 (erratum 8300): noted, not discarded, since keepalived and FRR send such lists.
+    if advert.first_not_link_local {
+        count_instance(slot, InstanceCount::FirstAddrNotLinkLocal);
+    }
+    reason
+}
+
+#[inline(always)]
+fn list_differs(record: &InstanceRecord, advert: &ValidAdvert) -> bool {
+    advert.address_digest != record.address_list_digest
 }
 
 /// Whether an event may be sent now: two token buckets, in time, of the instance and of all together.

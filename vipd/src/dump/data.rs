@@ -7,7 +7,7 @@ use std::{fmt::Display, time::Duration};
 
 use vipd_common::{Family, Version};
 use vipd_config::{
-    Auth, Config, Instance, Mail, ParamMatch, SyncGroup, Track, Tracked, Tracking, UnicastPeer, Weight,
+    Auth, Config, Garp, Instance, Mail, ParamMatch, SyncGroup, Track, Tracked, Tracking, UnicastPeer, Weight,
 };
 
 use super::{MASK, Shown, deleted, quoted, script, shown, stamp::stamp};
@@ -86,13 +86,7 @@ fn settings(text: &mut Text, shown: &Shown, config: &Config) {
         let given = if own.source.is_some() { " (from configuration)" } else { "" };
         text.field("Using src_ip", format_args!("{address}{given}"));
     }
-    let garp = &own.garp;
-    text.field("Gratuitous ARP delay", whole_s(garp.master_delay));
-    text.field("Gratuitous ARP repeat", garp.master_repeat);
-    text.field("Gratuitous ARP refresh", whole_s(garp.master_refresh));
-    text.field("Gratuitous ARP refresh repeat", garp.master_refresh_repeat);
-    text.field("Gratuitous ARP lower priority delay", whole_s(garp.lower_prio_delay));
-    text.field("Gratuitous ARP lower priority repeat", garp.lower_prio_repeat);
+    garp(text, &own.garp);
     text.field("Down timer adverts", own.down_timer_adverts);
     text.field("Send advert after receive lower priority advert", !own.lower_prio_no_advert);
     // vipd has no `higher_prio_send_advert`.
@@ -101,6 +95,21 @@ fn settings(text: &mut Text, shown: &Shown, config: &Config) {
     text.field("Priority", own.priority.get());
     text.field("Effective priority", status.priority);
     text.field("Total priority", status.priority);
+    election(text, shown);
+    addresses(text, shown);
+}
+
+fn garp(text: &mut Text, garp: &Garp) {
+    text.field("Gratuitous ARP delay", whole_s(garp.master_delay));
+    text.field("Gratuitous ARP repeat", garp.master_repeat);
+    text.field("Gratuitous ARP refresh", whole_s(garp.master_refresh));
+    text.field("Gratuitous ARP refresh repeat", garp.master_refresh_repeat);
+    text.field("Gratuitous ARP lower priority delay", whole_s(garp.lower_prio_delay));
+    text.field("Gratuitous ARP lower priority repeat", garp.lower_prio_repeat);
+}
+
+/// How adverts are sent, and what is done by those of others.
+fn election(text: &mut Text, Shown { config: own, status, .. }: &Shown) {
     match own.version {
         Version::V2 => text.field("Advert interval", format_args!("{} sec", own.advert_interval.as_secs())),
         Version::V3 => {
@@ -128,7 +137,6 @@ fn settings(text: &mut Text, shown: &Shown, config: &Config) {
     if let Some(unicast) = &own.unicast {
         text.field("Unicast TTL", unicast.ttl);
     }
-    addresses(text, shown);
 }
 
 /// Lines without `=`.

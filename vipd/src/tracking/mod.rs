@@ -158,42 +158,9 @@ impl Tracker {
         let policy = config.script_policy.clone();
         let same_policy = self.policy == policy;
         self.policy = policy;
+        self.renew_scripts(scripts, same_policy, accounts);
+        self.renew_files(files);
         let Self { teller, .. } = self;
-        renew(
-            &mut self.scripts,
-            scripts,
-            same_policy,
-            |script| &script.name,
-            |script, known| {
-                let unknown = if script.init_fail { Health::Unwell } else { Health::Unknown };
-                let (health, mut detail) = known.unwrap_or((unknown, Detail::default()));
-                let (number, tell) = teller.next();
-                let executable = resolve(accounts, &script);
-                detail.problem = executable.as_ref().err().cloned();
-                let task = executable
-                    .map(|executable| spawn_local(check::watch(script.clone(), executable, health, tell)));
-                Watch { what: script, number, health, detail, task: task.ok() }
-            },
-        );
-        renew(
-            &mut self.files,
-            files,
-            true,
-            |file| &file.name,
-            |file, known| {
-                if let Err(error) = file::init(&file) {
-                    tracing::warn!(
-                        file = file.name,
-                        error = format!("{error:#}"),
-                        "the tracked file could not be initialised"
-                    );
-                }
-                let (number, tell) = teller.next();
-                let task = Some(spawn_local(file::watch(file.clone(), tell)));
-                let (health, detail) = known.unwrap_or_else(unknown);
-                Watch { what: file, number, health, detail, task }
-            },
-        );
         renew(
             &mut self.processes,
             processes,
@@ -225,6 +192,50 @@ impl Tracker {
         let priorities = config.instances.iter().map(|instance| instance.priority);
         self.instances = priorities.zip(instances.into_iter().map(of)).collect();
         self.results = self.judge();
+    }
+
+    /// `may_stay`: an unchanged script keeps its task.
+    fn renew_scripts(&mut self, scripts: Vec<Script>, may_stay: bool, accounts: &Accounts) {
+        let Self { teller, .. } = self;
+        renew(
+            &mut self.scripts,
+            scripts,
+            may_stay,
+            |script| &script.name,
+            |script, known| {
+                let unknown = if script.init_fail { Health::Unwell } else { Health::Unknown };
+                let (health, mut detail) = known.unwrap_or((unknown, Detail::default()));
+                let (number, tell) = teller.next();
+                let executable = resolve(accounts, &script);
+                detail.problem = executable.as_ref().err().cloned();
+                let task = executable
+                    .map(|executable| spawn_local(check::watch(script.clone(), executable, health, tell)));
+                Watch { what: script, number, health, detail, task: task.ok() }
+            },
+        );
+    }
+
+    fn renew_files(&mut self, files: Vec<TrackedFile>) {
+        let Self { teller, .. } = self;
+        renew(
+            &mut self.files,
+            files,
+            true,
+            |file| &file.name,
+            |file, known| {
+                if let Err(error) = file::init(&file) {
+                    tracing::warn!(
+                        file = file.name,
+                        error = format!("{error:#}"),
+                        "the tracked file could not be initialised"
+                    );
+                }
+                let (number, tell) = teller.next();
+                let task = Some(spawn_local(file::watch(file.clone(), tell)));
+                let (health, detail) = known.unwrap_or_else(unknown);
+                Watch { what: file, number, health, detail, task }
+            },
+        );
     }
 
     /// The interfaces whose links are tracked.

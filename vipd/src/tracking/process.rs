@@ -26,9 +26,9 @@ const COMM_LEN: usize = 15;
 /// Watches for ever.
 pub async fn watch(process: TrackedProcess, tell: impl Fn(NewsContent)) {
     // Before it listens: the first look, whose absence would count as no process at all.
-    let mut pids = loop {
+    let mut running = loop {
         match scan(&process) {
-            Ok(found) => break found,
+            Ok(pids) => break Running { process: &process, pids, again_at: None },
             Err(_) => sleep(POLL).await,
         }
     };
@@ -36,18 +36,15 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(NewsContent)) {
         tracing::warn!(process = process.name, %error, "no process events: vipd reads /proc twice a second");
     });
     // What came in before it listened.
-    let mut again_at: Option<Instant> = None;
-    match scan(&process) {
-        Ok(found) => pids.extend(found),
-        Err(_) => again_at = Some(Instant::now() + POLL),
-    }
+    running.look();
     let (mut told, mut wanted, mut at) = (None, Health::Unknown, Instant::now());
     let mut counted = None;
     loop {
-        if counted.replace(pids.len()) != Some(pids.len()) {
-            tell(NewsContent::Count(pids.len()));
+        let count = running.pids.len();
+        if counted.replace(count) != Some(count) {
+            tell(NewsContent::Count(count));
         }
-        let health = judge(&process, pids.len());
+        let health = judge(&process, count);
         if health != wanted {
             wanted = health;
             let delay = match (told, health) {
@@ -65,32 +62,16 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(NewsContent)) {
                     target: "vipd::event",
                     event = "tracked_process",
                     process = process.name,
-                    count = pids.len(),
+                    count,
                     well = wanted == Health::Well,
                     "processes"
                 );
                 told = Some(wanted);
                 tell(NewsContent::Health(wanted));
             }
-            () = sleep_until(again_at.unwrap_or(at)), if again_at.is_some() => {
-                again_at = None;
-                match scan(&process) {
-                    Ok(found) => pids = found,
-                    Err(_) => again_at = Some(Instant::now() + POLL),
-                }
-            }
+            () = sleep_until(running.again_at.unwrap_or(at)), if running.again_at.is_some() => running.look(),
             changed = next(&mut events) => match changed {
-                Ok(ProcessEvent::Exited(pid)) => _ = pids.remove(&pid),
-                Ok(ProcessEvent::Changed(pid)) => match is(&process, pid) {
-                    Ok(true) => _ = pids.insert(pid),
-                    Ok(false) => _ = pids.remove(&pid),
-                    // The host is short of something: what is known stands, until all are looked at.
-                    Err(_) => again_at = Some(Instant::now() + POLL),
-                },
-                Ok(ProcessEvent::Missed) => match scan(&process) {
-                    Ok(found) => pids = found,
-                    Err(_) => again_at = Some(Instant::now() + POLL),
-                },
+                Ok(event) => running.note(event),
                 Err(error) => {
                     tracing::warn!(process = process.name, %error, "process events ended: vipd reads /proc twice a second");
                     events = Err(error);
@@ -100,12 +81,42 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(NewsContent)) {
     }
 }
 
+/// The processes of the kind that run, as far as is known.
+struct Running<'a> {
+    process: &'a TrackedProcess,
+    pids: HashSet<u32>,
+    /// The host was short of something: what is known stands, and all are looked at again then.
+    again_at: Option<Instant>,
+}
+
+impl Running<'_> {
+    /// Looks at all processes.
+    fn look(&mut self) {
+        match scan(self.process) {
+            Ok(found) => (self.pids, self.again_at) = (found, None),
+            Err(_) => self.again_at = Some(Instant::now() + POLL),
+        }
+    }
+
+    fn note(&mut self, event: ProcessEvent) {
+        match event {
+            ProcessEvent::Exited(pid) => _ = self.pids.remove(&pid),
+            ProcessEvent::Changed(pid) => match is(self.process, pid) {
+                Ok(true) => _ = self.pids.insert(pid),
+                Ok(false) => _ = self.pids.remove(&pid),
+                Err(_) => self.again_at = Some(Instant::now() + POLL),
+            },
+            ProcessEvent::Missed => self.look(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ProcessEvent {
     /// A process has started, or runs another program.
     Changed(u32),
     Exited(u32),
-    /// ProcessEvents were lost.
+    /// Events were lost.
     Missed,
 }
 

@@ -55,6 +55,10 @@ fn with_peer(name: &str, test: impl FnOnce(u32, Far) + Send) {
                     mac: MacAddr([2, 0, 0, 0, 0, 2]),
                 };
                 setns(&near, CloneFlags::CLONE_NEWNET).unwrap();
+                // The kernel tells of the carrier from a work queue, on a busy machine a while later; until then it drops what is sent.
+                while run("ip", "link").contains("NO-CARRIER") {
+                    thread::sleep(Duration::from_millis(5));
+                }
                 test(if_nametoindex("v0").unwrap(), far);
             })
             .join()
@@ -83,9 +87,10 @@ fn ip(args: &str) {
     run("ip", args);
 }
 
-fn run(command: &str, args: &str) {
+fn run(command: &str, args: &str) -> String {
     let output = Command::new(command).args(args.split_whitespace()).output().unwrap();
     assert!(output.status.success(), "{command} {args}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn capture() -> OwnedFd {

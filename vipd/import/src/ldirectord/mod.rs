@@ -69,78 +69,93 @@ pub(crate) struct RealServer {
 
 /// Reads a file. What is not understood is an error among the notes, and left out.
 pub(crate) fn read(text: &SourceText, outside: &dyn ImportHost, notes: &mut Vec<Note>) -> Director {
-    let mut director = Director::default();
-    let mut current: Option<Service> = None;
+    let mut reader = Reader { director: Director::default(), current: None, outside, notes };
     for (place, line) in text.lines() {
-        let expanded = line.replace('\t', "    ");
-        let inside = expanded.starts_with("    ");
-        if current.is_some() && !inside {
-            director.services.extend(current.take());
+        reader.line(&place, line);
+    }
+    reader.finish()
+}
+
+struct Reader<'a> {
+    director: Director,
+    /// The service whose lines are read.
+    current: Option<Service>,
+    outside: &'a dyn ImportHost,
+    notes: &'a mut Vec<Note>,
+}
+
+impl Reader<'_> {
+    fn line(&mut self, place: &TextPlace, line: &str) {
+        let is_indented = line.replace('\t', "    ").starts_with("    ");
+        if !is_indented {
+            self.director.services.extend(self.current.take());
         }
         let trimmed = line.trim();
         if trimmed.is_empty() || trimmed.starts_with('#') {
-            continue;
+            return;
         }
         let start = line.len() - line.trim_start().len();
-        let line = if current.is_some() { without_comment(line) } else { line.trim_end() };
+        let line = if self.current.is_some() { without_comment(line) } else { line.trim_end() };
         let Some((name, given)) = assignment(&line[start..]) else {
-            notes.error(
+            self.notes.error(
                 &place.at(line, start),
                 "a line is `name = value`",
                 "write `name = value`, or put # before it",
             );
-            continue;
+            return;
         };
         let value = value::DirectiveValue { place: place.clone(), line, at: start + given.1, text: given.0 };
-        match (&mut current, name) {
+        let (outside, notes) = (self.outside, &mut *self.notes);
+        match (&mut self.current, name) {
             (Some(service), "real" | "real6") => {
                 service.servers.extend(value::servers(&value, service.ipv6, outside, notes));
             }
-            (Some(service), _) => service.fields.take(name, &value, fields::Scope::Service, outside, service.ipv6, notes),
-            (None, "virtual" | "virtual6") if inside => {
-                notes.error(
-                    &place.at(line, start),
-                    format!("`{name}` is indented, and no service is open"),
-                    "start the line of a service at its first column",
-                );
+            (Some(service), _) => {
+                service.fields.take(name, &value, fields::Scope::Service, outside, service.ipv6, notes);
             }
-            (None, "virtual" | "virtual6") => {
-                let ipv6 = name == "virtual6";
-                if let Some(key) = value::key(&value, ipv6, outside, notes) {
-                    if let Some(before) = director.services.iter().find(|service| service.key == key) {
-                        notes.error(
-                            &place,
-                            format!("{} is a service already, at line {}", value.text, before.place.line),
-                            "remove one of the two",
-                        );
-                    }
-                    let given = value.text.to_owned();
-                    current =
-                        Some(Service { place, given, key, ipv6, fields: Directives::default(), servers: Vec::new() });
-                }
-            }
-            (None, _) if inside => notes.error(
+            (None, "virtual" | "virtual6") if !is_indented => self.begin(&value, name == "virtual6"),
+            (None, _) if is_indented => notes.error(
                 &place.at(line, start),
                 format!("`{name}` is indented, and no service is open"),
-                "a blank line, or one that is indented by less than four blanks, ends a service: join the lines",
+                match name {
+                    "virtual" | "virtual6" => "start the line of a service at its first column",
+                    _ => "a blank line, or one that is indented by less than four blanks, ends a service: join the lines",
+                },
             ),
-            (None, _) => director.fields.take(name, &value, fields::Scope::Global, outside, false, notes),
+            (None, _) => self.director.fields.take(name, &value, fields::Scope::Global, outside, false, notes),
         }
     }
-    director.services.extend(current);
-    for service in &director.services {
-        if service.servers.is_empty()
-            && service.fields.fallback.is_none()
-            && director.fields.fallback.is_none()
-        {
-            notes.warning(
-                &service.place,
-                format!("{} has no real server and no fallback", service.given),
-                "keepalived and vipd ignore a virtual_server without a server",
+
+    fn begin(&mut self, value: &value::DirectiveValue<'_>, ipv6: bool) {
+        let Some(key) = value::key(value, ipv6, self.outside, self.notes) else { return };
+        if let Some(before) = self.director.services.iter().find(|service| service.key == key) {
+            self.notes.error(
+                &value.place,
+                format!("{} is a service already, at line {}", value.text, before.place.line),
+                "remove one of the two",
             );
         }
+        let (place, given) = (value.place.clone(), value.text.to_owned());
+        self.current =
+            Some(Service { place, given, key, ipv6, fields: Directives::default(), servers: Vec::new() });
     }
-    director
+
+    fn finish(mut self) -> Director {
+        self.director.services.extend(self.current);
+        for service in &self.director.services {
+            if service.servers.is_empty()
+                && service.fields.fallback.is_none()
+                && self.director.fields.fallback.is_none()
+            {
+                self.notes.warning(
+                    &service.place,
+                    format!("{} has no real server and no fallback", service.given),
+                    "keepalived and vipd ignore a virtual_server without a server",
+                );
+            }
+        }
+        self.director
+    }
 }
 
 /// The line up to its `#`, which ldirectord looks for inside quotes too.
