@@ -9,7 +9,6 @@ use std::{
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{self, Command, Output},
-    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
