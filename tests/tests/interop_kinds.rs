@@ -287,6 +287,29 @@ impl Pair {
             answer_after(Instant::now())?;
         }
         std::thread::sleep(KERNEL_DELAY);
+        // On a busy machine the other daemon and the kernel are late; what they do late they do not go on doing.
+        let mut alone = self.is_alone(name, mac, answer_after);
+        for _ in 0..2 {
+            let Err(error) = &alone else { break };
+            println!("{name} is not alone: {error:#}");
+            alone = self.is_alone(name, mac, answer_after);
+        }
+        alone?;
+        let vipd_runs = if self.vipd_on == BETTER { &self.better } else { &self.lesser };
+        if vipd_runs.is_some() {
+            let status = self.bed.status(self.vipd_on)?;
+            ensure!(status["discards"] == serde_json::json!({}), "{status}");
+        }
+        Ok(())
+    }
+
+    /// For several adverts' time one node answers for the VIP, and only it advertises.
+    fn is_alone(
+        &self,
+        name: &'static str,
+        mac: Mac,
+        answer_after: impl Fn(Instant) -> Result<Duration>,
+    ) -> Result<()> {
         let from = Instant::now();
         std::thread::sleep(INTERVAL * 6);
         let to = Instant::now();
@@ -319,11 +342,6 @@ impl Pair {
             let provoked =
                 self.wire.icmp_errors().into_iter().filter(|(s, _)| from < s.at && s.at < to).count();
             ensure!(provoked == 0, "{provoked} ICMP errors were provoked");
-        }
-        let vipd_runs = if self.vipd_on == BETTER { &self.better } else { &self.lesser };
-        if vipd_runs.is_some() {
-            let status = self.bed.status(self.vipd_on)?;
-            ensure!(status["discards"] == serde_json::json!({}), "{status}");
         }
         Ok(())
     }

@@ -311,6 +311,11 @@ fn keepalived_and_nginx_run_in_it() -> Result<()> {
     let (lb01, lb02) = (lab.node("lb01"), lab.node("lb02"));
     let arp = ArpProber::start(client, "eth0", &[VIP], Duration::from_millis(2))?;
     wait_for("lb01 to own the VIP", SOON, || arp.current_owner(VIP).is_some_and(|a| a.mac == lb01.mac()))?;
+    // On a busy machine both are masters for a moment at the start.
+    wait_for("lb02 to be a backup", SOON, || {
+        lb02.keepalived_state("VI_1").is_ok_and(|state| state.as_deref() == Some("BACKUP"))
+    })?;
+    let arp = ArpProber::start(client, "eth0", &[VIP], Duration::from_millis(2))?;
     let http =
         HttpProber::start(client, (VIP, 80).into(), Duration::from_millis(20), Duration::from_secs(1))?;
     let start = Instant::now();

@@ -86,7 +86,8 @@ impl Drop for Certificates {
 
 fn ssl_get(to: SocketAddr, tls: TlsSettings) -> ProbeSpec {
     let url = HttpUrl { regex: Some("^secret$".to_owned()), ..HttpUrl::new("/") };
-    let peer = ProbePeer { connect_timeout: Duration::from_secs(2), ..ProbePeer::new(to) };
+    // A busy machine takes its time for handshakes and files.
+    let peer = ProbePeer { connect_timeout: Duration::from_secs(30), ..ProbePeer::new(to) };
     ProbeSpec::Http { peer, tls: Some(tls), protocol: HttpProtocol::V1_0, head: false, urls: vec![url] }
 }
 
