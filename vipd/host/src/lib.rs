@@ -59,7 +59,7 @@ use vipd_common::{Family, wire::eth::MacAddr};
 pub use ethtool::SharedQueues;
 pub use leftovers::{leftovers, saved_files, xdp_programs};
 pub use links::{
-    Controller, ETHERNET, InterfaceAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState,
+    Arrivals, Controller, ETHERNET, InterfaceAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState,
     is_within,
 };
 pub use local::is_local;
@@ -149,6 +149,11 @@ impl Host {
 
     pub async fn link_by_index(&self, ifindex: u32) -> Result<LinkState, LinkError> {
         links::by_index(&self.handle, ifindex).await
+    }
+
+    /// What has come in at an interface so far.
+    pub async fn arrivals(&self, ifindex: u32) -> Result<Arrivals, LinkError> {
+        links::arrivals(&self.handle, ifindex).await
     }
 
     /// The MAC of every interface, by its index; all zero where there is none.

@@ -34,6 +34,7 @@ use super::{
     host_state::{Applied, HostState},
     messages::{AttachmentModes, DesiredHostState, DesiredHostStates},
     numbering,
+    others_before::{OthersBefore, Precedence},
     outcome::{Changes, OnRefusal, Outcome, Steps},
     router::{Router, address, record, vip_entries},
     sockets::Sockets,
@@ -60,6 +61,9 @@ pub struct Installed {
     dataplane: Dataplane,
     carry_over: CarryOver,
     attachments: Attachments,
+    others_before: OthersBefore,
+    /// Interfaces where others leave the program nothing, and why.
+    blind: BTreeMap<u32, String>,
     /// With the groups that were joined.
     memberships: Option<(Memberships, BTreeSet<(u32, IpAddr)>)>,
     host_state: HostState,
@@ -101,6 +105,8 @@ impl Installed {
             dataplane,
             carry_over,
             attachments: Attachments::default(),
+            others_before: OthersBefore::default(),
+            blind: BTreeMap::new(),
             memberships: None,
             host_state: HostState::default(),
             desired: None,
@@ -517,7 +523,8 @@ impl Installed {
 
     /// What could not be made or put back on the host.
     pub fn problem(&self) -> Option<String> {
-        let problems: Vec<_> = [&self.refusal, &self.unkept].into_iter().flatten().cloned().collect();
+        let problems = [&self.refusal, &self.unkept].into_iter().flatten().chain(self.blind.values());
+        let problems: Vec<_> = problems.cloned().collect();
         (!problems.is_empty()).then(|| problems.join("; "))
     }
 
@@ -529,6 +536,27 @@ impl Installed {
     /// Looks whether the program is where it was attached; [`Self::reconcile`] attaches it again where it is not.
     pub async fn find_lost(&mut self) -> Vec<Lost> {
         self.attachments.find_lost(&mut self.dataplane, &self.host).await
+    }
+
+    /// Looks at programs of others that come before vipd's, and puts vipd's before them where it can.
+    pub async fn look_before(&mut self, now: Instant) -> Precedence {
+        let Self { others_before, attachments, dataplane, host, .. } = self;
+        let found = others_before.look(attachments.modes(), dataplane, host, now).await;
+        self.blind.clone_from(&found.blind);
+        found
+    }
+
+    /// The instances whose VIPs this host cannot serve, and why.
+    pub fn refused(&self) -> BTreeMap<u16, String> {
+        let mut refused = self.host.refused().clone();
+        for (ifindex, why) in &self.blind {
+            let is_there =
+                |router: &&Router| router.present().any(|link| link.wire().ifindex == *ifindex);
+            for router in self.routers().iter().filter(is_there) {
+                refused.entry(router.id().0).or_insert_with(|| why.clone());
+            }
+        }
+        refused
     }
 
     /// Attaches it where it is not for what is in force, and changes nothing else; returns the interfaces that refuse it.

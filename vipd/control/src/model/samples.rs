@@ -6,7 +6,7 @@ use vipd_common::abi::Counters;
 
 use super::{
     ArbiterStatus, FaultStatus, InstanceStatus, LineStatus, MasterStatus, NodeLinkStatus, NodeStatus,
-    NotifyStatus, ProgramHook, RepairStatus, ReportsStatus, RunStatus, SCHEMA, Status, TargetStatus,
+    HostWarning, NotifyStatus, ProgramHook, RepairStatus, ReportsStatus, RunStatus, SCHEMA, Status, TargetStatus,
     TrackStatus, TrackedStatus,
 };
 
@@ -75,6 +75,12 @@ pub fn status() -> Status {
             ago_ms: 4_000,
         }],
         host_problem: None,
+        host_warnings: vec![HostWarning {
+            kind: "program_before".into(),
+            about: "eth0".into(),
+            what: "before vipd's program comes the XDP program filter with id 7".into(),
+            remedy: "see `bpftool net show dev eth0`".into(),
+        }],
     }
 }
 

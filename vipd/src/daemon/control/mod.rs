@@ -7,6 +7,7 @@ mod differences;
 mod drain;
 mod engine_handle;
 mod fence;
+mod host_warnings;
 mod links;
 mod misconfiguration;
 mod own_macs;
@@ -45,6 +46,7 @@ pub use self::{
 use super::{
     logging::Levels,
     messages::{End, EngineMessage, FenceRequest},
+    others_before::Precedence,
     reconcile::Installed,
     router::{Port, Router, spec_in_force},
     timed_script::TimedScript,
@@ -54,7 +56,7 @@ use crate::{
     control::{PendingRequest, Stop, model::Status},
     coordinator::StateName,
     dump,
-    host::{LinkChange, LinkState},
+    host::{LinkChange, LinkState, Repairs},
     notify::{Change, Notice, Notifier},
 };
 
@@ -353,8 +355,8 @@ impl<'m> Control<'m> {
     /// Has the election know whose VIPs this host cannot serve: nobody is to be master of what nobody reaches.
     async fn tell_unserved(&mut self) {
         let problem = self.installed.problem();
-        if let Some(unserved) = self.upkeep.refused(problem, self.installed.host().refused(), Instant::now())
-        {
+        let refused = self.installed.refused();
+        if let Some(unserved) = self.upkeep.refused(problem, &refused, Instant::now()) {
             let why = |id| (id, self.upkeep.why_unserved(id).unwrap_or_default().to_owned());
             let unserved = unserved.into_iter().map(why).collect();
             self.engine.send(EngineMessage::Unserved(unserved)).await;
@@ -466,6 +468,20 @@ impl<'m> Control<'m> {
             self.tell_unserved().await;
         }
         self.detached.found(self.installed);
+        self.check_precedence().await;
+    }
+
+    /// Looks at programs of others that come before vipd's.
+    async fn check_precedence(&mut self) {
+        let Precedence { moved, preceded, .. } = self.installed.look_before(Instant::now()).await;
+        let mut repairs = Repairs::default();
+        for (interface, others) in moved {
+            repairs.note("program", format!("first place of the program on {interface}, where {others} came before it"));
+        }
+        self.upkeep.tell(&repairs, attachments::PERIOD);
+        let warning = |(interface, others): (String, String)| attachments::preceded(interface, &others);
+        self.upkeep.warn(attachments::PRECEDED, preceded.into_iter().map(warning).collect());
+        self.tell_unserved().await;
     }
 
     /// Attaches the program for what runs, while a reload or a stop waits for successors: a handover takes seconds, in which the VIPs

@@ -16,9 +16,9 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
-use super::super::clock;
+use super::{super::clock, host_warnings::HostWarnings};
 use crate::{
-    control::model::RepairStatus,
+    control::model::{HostWarning, RepairStatus},
     coordinator::InstanceId,
     detection::{Limits, RateLimiter},
     host::{HostWatch, Repairs},
@@ -71,6 +71,7 @@ pub struct Upkeep {
     given_up: BTreeMap<u16, (Instant, String)>,
     /// What the engine was told last.
     unserved: BTreeSet<InstanceId>,
+    warnings: HostWarnings,
 }
 
 /// Somebody removes again and again what is put back.
@@ -126,6 +127,7 @@ impl Upkeep {
             deprived: BTreeMap::new(),
             given_up: BTreeMap::new(),
             unserved: BTreeSet::new(),
+            warnings: HostWarnings::default(),
         }
     }
 
@@ -285,6 +287,16 @@ impl Upkeep {
             ago_ms: u64::try_from(repaired.at.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
         self.latest.iter().map(status).collect()
+    }
+
+    /// What may harm the VIPs and is left as it is: all of one kind.
+    pub fn warn(&mut self, kind: &'static str, warnings: Vec<HostWarning>) {
+        self.warnings.set(kind, warnings);
+    }
+
+    /// All that may harm the VIPs and is left as it is.
+    pub fn warnings(&self) -> Vec<HostWarning> {
+        self.warnings.all()
     }
 
     /// What cannot be put back.
