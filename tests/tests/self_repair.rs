@@ -168,6 +168,82 @@ fn rules_that_others_have_moved_are_left_alone() -> Result<()> {
     case.is_served_by_master(since)
 }
 
+/// With rules of somebody's own beside `lookup local`, none of which leads anywhere.
+#[test]
+fn rules_that_lead_nowhere_do_not_keep_lookup_main_away() -> Result<()> {
+    let Some(case) = Case::new("")? else { return Ok(()) };
+    let lb01 = case.lb01();
+    case.is_mended("rule", "IPv4 rule 32766: lookup main", |lb01| {
+        run(lb01, "ip rule add pref 100 from 192.0.2.1 lookup 100")?;
+        run(lb01, "ip rule del pref 32766")?;
+        run(lb01, "ip rule del pref 32767")
+    })?;
+    ensure!(shows(lb01, "ip rule", "from 192.0.2.1 lookup 100"), "it is somebody else's");
+    Ok(())
+}
+
+// The way to the clients.
+
+/// All of vipd's own is in place, and nobody is answered.
+#[test]
+fn a_host_that_cannot_answer_its_subnet_is_a_fault() -> Result<()> {
+    let again = "ip route replace 10.0.0.0/16 dev eth0 proto kernel scope link src 10.0.0.5";
+    let rows: [(&str, &str, &str); 5] = [
+        ("ip route flush table main", again, "cannot answer clients in 10.0.0.0/16"),
+        ("ip route replace blackhole 10.0.0.0/16", again, "cannot answer clients in 10.0.0.0/16"),
+        (
+            "ip rule add pref 50 from 10.0.0.3 prohibit",
+            "ip rule del pref 50",
+            "ip -4 route get 10.0.0.4 from 10.0.0.3",
+        ),
+        (
+            "ip -6 route del 2001:db8::/64 dev eth0",
+            "ip -6 route add 2001:db8::/64 dev eth0 proto kernel metric 256",
+            "cannot answer clients in 2001:db8::/64",
+        ),
+        ("ip link set eth0 arp off", "ip link set eth0 arp on", "ip link set dev eth0 arp on"),
+    ];
+    let Some(case) = Case::new(EXCLUDED6)? else { return Ok(()) };
+    let (bed, lb01) = (case.bed(), case.lb01());
+    for (harm, remedy, words) in rows {
+        run(lb01, harm)?;
+        bed.wait("lb01", "FAULT").context(harm)?;
+        bed.wait("lb02", "MASTER")?;
+        case.v4.wait("lb02")?;
+        case.v6.wait("lb02")?;
+        let reason = bed.status("lb01")?["reason"].to_string();
+        println!("{harm}: vipd said: {reason}");
+        ensure!(reason.contains(words), "{harm}: {reason}");
+        let conf = lb01.vipd_conf().display().to_string();
+        let doctor = bed.ask("lb01", &["doctor", "-f", &conf]).output()?;
+        let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
+        ensure!(!doctor.status.success() && text.contains(words), "{harm}: {text}");
+        run(lb01, remedy)?;
+        bed.wait("lb01", "MASTER").context(remedy)?;
+        bed.wait("lb02", "BACKUP")?;
+        case.v4.wait("lb01")?;
+        case.v6.wait("lb01")?;
+    }
+    check_single_owner(&case.prober.timeline(), &case.wire)
+}
+
+/// A gateway on the same wire reaches them too: it is named, and no fault. Another route for the subnet is its operator's business.
+#[test]
+fn a_detour_to_the_clients_is_named_and_no_fault() -> Result<()> {
+    let Some(case) = Case::new("")? else { return Ok(()) };
+    let (bed, lb01, since) = (case.bed(), case.lb01(), Instant::now());
+    // The client forwards nothing; what it is asked itself comes over the gateway, which it is.
+    run(lb01, "ip route add default via 10.0.0.100 dev eth0")?;
+    run(lb01, "ip route del 10.0.0.0/16 dev eth0")?;
+    let event = bed.wait_event("lb01", "host_warning", |fields| fields["kind"] == "routes")?;
+    println!("vipd said: {event}");
+    run(lb01, "ip route add 10.0.0.0/16 dev eth0 metric 100")?;
+    bed.wait_event("lb01", "host_warning_over", |fields| fields["kind"] == "routes")?;
+    bed.wait("lb01", "MASTER")?;
+    ensure!(bed.events_named("lb01", "host_refused")?.is_empty());
+    case.is_served_by_master(since)
+}
+
 // Routes.
 
 #[test]

@@ -370,7 +370,7 @@ pub struct RepairStatus {
 /// What another program has changed on this host that may harm the VIPs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostWarning {
-    /// `program_before`, `rules` or `runtime_dir`.
+    /// `program_before`, `routes` or `runtime_dir`.
     pub kind: String,
     /// An interface, `IPv4`, `IPv6` or a path.
     pub about: String,

@@ -59,6 +59,9 @@ pub struct PlannedLink {
     pub vips: Vec<IpAddr>,
     /// Subnets in which the interface has no address: a VIP in each, and the length of its prefix.
     pub connected: Vec<(IpAddr, u8)>,
+    /// Subnets of the interface's own addresses with VIPs in them, whose clients are to be answered: an address of it in each, and the
+    /// length of the prefix. None while the link is down.
+    pub subnets: Vec<(IpAddr, u8)>,
     /// Whether the kernel may name a VIP of `connected` in its own ARP requests, with the MAC of the interface.
     pub announces_own_mac: bool,
 }

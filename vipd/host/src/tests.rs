@@ -87,6 +87,7 @@ async fn plan(host: &Host, vips: &[&str], visible: bool) -> Plan {
         source_v6: None,
         vips: vips.iter().map(|vip| addr(vip)).collect(),
         connected: Vec::new(),
+        subnets: Vec::new(),
         announces_own_mac: true,
     };
     let instance = PlannedInstance {

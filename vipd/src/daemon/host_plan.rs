@@ -14,6 +14,7 @@ pub fn plan(routers: &[Router]) -> Plan {
         source_v6: link.source_v6(),
         vips: link.vips().to_vec(),
         connected: link.unconnected().to_vec(),
+        subnets: if link.is_up() { link.subnets().to_vec() } else { Vec::new() },
         // The virtual MAC is that of the instance's own interface.
         announces_own_mac: router.virtual_mac().is_none() || link.ifindex() != router.link().ifindex(),
     };

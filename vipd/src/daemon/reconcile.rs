@@ -548,7 +548,7 @@ impl Installed {
 
     /// The instances whose VIPs this host cannot serve, and why.
     pub fn refused(&self) -> BTreeMap<u16, String> {
-        let mut refused = self.host.refused().clone();
+        let mut refused = self.host.refused();
         for (ifindex, why) in &self.blind {
             let is_there =
                 |router: &&Router| router.present().any(|link| link.wire().ifindex == *ifindex);

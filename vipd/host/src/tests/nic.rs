@@ -15,6 +15,7 @@ async fn plan(host: &Host, name: &str, macs: &[MacAddr]) -> Plan {
             source_v6: None,
             vips: Vec::new(),
             connected: Vec::new(),
+            subnets: Vec::new(),
             announces_own_mac: true,
         }],
         filters: vec![PlannedFilter { ifindex: link.ifindex, interface: name.to_owned(), mac: *mac }],

@@ -118,6 +118,7 @@ async fn plan(host: &Host, routes: Vec<VirtualRoute>, rules: Vec<VirtualRule>) -
         source_v6: None,
         vips: vec![addr("10.0.0.100")],
         connected: Vec::new(),
+        subnets: Vec::new(),
         announces_own_mac: true,
     };
     let instance =

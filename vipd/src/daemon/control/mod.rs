@@ -348,7 +348,9 @@ impl<'m> Control<'m> {
         let states = self.sources.host_states_rx.borrow_and_update().clone();
         let repairs = self.installed.look(&states).await;
         let host = self.installed.host();
+        let detours = host.detours().iter().map(|(interface, what)| upkeep::detour(interface, what)).collect();
         self.upkeep.looked((began, Instant::now()), &repairs, host.deprived(), host.waits());
+        self.upkeep.warn(upkeep::DETOURS, detours);
         self.tell_unserved().await;
     }
 

@@ -45,6 +45,19 @@ const SHOWN: usize = 16;
 /// Objects that an event names.
 const NAMED: usize = 3;
 
+/// Kind of the warnings about answers that take another way than the connected route.
+pub const DETOURS: &str = "routes";
+
+/// What to say of such an interface.
+pub fn detour(interface: &str, what: &str) -> HostWarning {
+    HostWarning {
+        kind: DETOURS.to_owned(),
+        about: interface.to_owned(),
+        what: what.to_owned(),
+        remedy: format!("see `ip route` and `ip rule`; `ip address` on {interface}, given anew, makes the connected route again"),
+    }
+}
+
 /// When to look at the host, and what came of it.
 #[derive(Debug)]
 pub struct Upkeep {

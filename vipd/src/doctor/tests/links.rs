@@ -160,7 +160,7 @@ fn interfaces() {
 }
 
 fn rule(preference: u32, looks_up_local: bool) -> SurveyedRule {
-    SurveyedRule { family: Family::V4, preference, looks_up_local }
+    SurveyedRule { family: Family::V4, preference, looks_up_local, looks_up_main: !looks_up_local }
 }
 
 #[test]
