@@ -86,13 +86,7 @@ impl Program {
         let ifindex = ns
             .run(|| nix::net::if_::if_nametoindex(ifname))?
             .with_context(|| format!("no interface {ifname} in {}", ns.name()))?;
-        let attr = LinkCreate {
-            prog_fd: fd_u32(&self.0),
-            ifindex,
-            attach_type,
-            flags,
-            rest: [0; 6],
-        };
+        let attr = LinkCreate { prog_fd: fd_u32(&self.0), ifindex, attach_type, flags, rest: [0; 6] };
         let fd = ns.run(|| bpf(BPF_LINK_CREATE, &attr))?;
         Ok(Link(fd.with_context(|| format!("cannot attach a program to {ifname} in {}", ns.name()))?))
     }

@@ -82,7 +82,10 @@ fn who_insists_on_the_first_place_and_drops_everything_is_a_fault() -> Result<()
     println!("vipd said: {reason}");
     ensure!(reason.contains("none reaches vipd's program") && reason.contains("the tc program"), "{reason}");
     let text = doctor(bed, lb01)?;
-    ensure!(text.contains("none reaches vipd's program") && text.contains("before vipd's program comes"), "{text}");
+    ensure!(
+        text.contains("none reaches vipd's program") && text.contains("before vipd's program comes"),
+        "{text}"
+    );
     drop(links);
     bed.wait("lb01", "MASTER")?;
     bed.wait("lb02", "BACKUP")?;

@@ -292,6 +292,11 @@ fn virtual_routes_and_rules_that_are_removed_are_put_back() -> Result<()> {
     let Some(case) = Case::new(extra)? else { return Ok(()) };
     let lb01 = case.lb01();
     wait_for("the virtual route", SOON, || shows(lb01, "ip route", "198.51.100.0/24"))?;
+    // Somebody's own in its place, which bears another protocol.
+    case.is_mended("route", "route 198.51.100.0/24", |lb01| {
+        run(lb01, "ip route replace 198.51.100.0/24 via 10.0.0.6 proto static")
+    })?;
+    ensure!(shows(lb01, "ip route", "198.51.100.0/24 via 10.0.0.100"), "{}", lb01.exec(&["ip", "route"])?);
     // The table is empty: the rule leads nowhere.
     case.is_mended("route", "route 198.51.100.0/24", |lb01| run(lb01, "ip route del 198.51.100.0/24"))?;
     case.is_mended("rule", "rule -4 from 10.0.0.3/32", |lb01| {
@@ -389,6 +394,11 @@ fn the_vips_interface_may_go_down_and_up() -> Result<()> {
     run(case.lb01(), "ip link set eth0 down")?;
     case.bed().wait("lb01", "FAULT")?;
     case.v4.wait("lb02")?;
+    // What is of the whole host stays, for services to bind to the VIPs.
+    let doctor =
+        case.bed().ask("lb01", &["doctor", "-f", &case.lb01().vipd_conf().display().to_string()]).output()?;
+    let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    ensure!(!doctor.contains("another program reset") && !doctor.contains("somebody has set"), "{doctor}");
     run(case.lb01(), "ip link set eth0 up")?;
     // As the network's configuration does: the kernel keeps the IPv4 address alone, and solicits nobody without a link-local one.
     for address in ["fe80::5/64", "2001:db8::5/64"] {
@@ -428,6 +438,9 @@ fn an_interface_may_be_deleted_and_made_anew() -> Result<()> {
         run(case.lb01(), "ip link del mv0")?;
         case.bed().wait("lb01", "FAULT")?;
         case.v4.wait("lb02")?;
+        sleep(LOOKS / 2);
+        ensure!(shows(case.lb01(), "sysctl net.ipv4.ip_nonlocal_bind", "= 1"), "no service binds meanwhile");
+        ensure!(shows(case.lb01(), "sysctl net.ipv4.conf.all.arp_ignore", "= 1"));
         up(case.lb01())?;
         case.bed().wait("lb01", "MASTER")?;
         case.v4.wait("lb01")?;
@@ -436,6 +449,65 @@ fn an_interface_may_be_deleted_and_made_anew() -> Result<()> {
     let since = Instant::now();
     sleep(INTERVAL * 4);
     case.v4.are_of("lb01", since)
+}
+
+/// Somebody renames it all the time: each is told of now and then.
+#[test]
+fn an_interface_that_is_renamed_again_and_again_floods_no_log() -> Result<()> {
+    let Some(case) = Case::new("")? else { return Ok(()) };
+    let lb01 = case.lb01();
+    let (lines, since) = (|| case.pair.lb01.log().lines().count(), Instant::now());
+    let before = lines();
+    let mut renames = 0;
+    while since.elapsed() < LOOKS {
+        // An interface that is up is renamed too (Linux 6.2); where not, it is put down for it.
+        for (from, to) in [("eth0", "eth7"), ("eth7", "eth0")] {
+            if run(lb01, &format!("ip link set {from} name {to}")).is_err() {
+                run(lb01, &format!("ip link set {from} down"))?;
+                run(lb01, &format!("ip link set {from} name {to}"))?;
+                run(lb01, &format!("ip link set {to} up"))?;
+            }
+            renames += 1;
+        }
+    }
+    sleep(LOOKS);
+    let told = lines() - before;
+    println!("{told} lines about {renames} renames:\n{}", case.pair.lb01.log());
+    ensure!(told < 80, "{told} lines about {renames} renames");
+    case.bed().wait("lb01", "MASTER")?;
+    case.bed().wait("lb02", "BACKUP")?;
+    case.v4.wait("lb01")
+}
+
+/// In the place of the runtime directory is something that is none.
+#[test]
+fn a_runtime_directory_that_cannot_be_made_again_is_told_of() -> Result<()> {
+    let Some(case) = Case::new("")? else { return Ok(()) };
+    let (lb01, bed, since) = (case.lb01(), case.bed(), Instant::now());
+    let dir = lb01.runtime_dir();
+    let aside = dir.with_extension("aside");
+    fs::rename(&dir, &aside)?;
+    fs::write(&dir, "no directory")?;
+    let lines = || case.pair.lb01.log().lines().count();
+    sleep(LOOKS);
+    let before = lines();
+    sleep(LOOKS);
+    let told = lines() - before;
+    println!("{told} lines in {LOOKS:?}:\n{}", case.pair.lb01.log());
+    ensure!(told < 5, "{told} lines in {LOOKS:?}");
+    let conf = lb01.vipd_conf().display().to_string();
+    let doctor = bed.ask("lb01", &["doctor", "-f", &conf]).output()?;
+    let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    println!("{text}");
+    ensure!(!doctor.status.success() && text.contains(&dir.display().to_string()), "{text}");
+    fs::remove_file(&dir)?;
+    lb01.wait_ready(&bed.vipd, SOON)?;
+    wait_for("the end of the warning", SOON, || {
+        lb01.status(&bed.vipd)
+            .is_ok_and(|status| status["host_warnings"].as_array().is_some_and(Vec::is_empty))
+    })?;
+    fs::remove_dir_all(&aside)?;
+    case.is_served_by_master(since)
 }
 
 #[test]
@@ -613,6 +685,23 @@ fn a_runtime_directory_that_is_wiped_is_made_again() -> Result<()> {
     lb01.stop_vipd(&case.bed().vipd)?;
     ensure!(shows(lb01, "sysctl net.ipv4.conf.all.arp_ignore", "= 0"), "the settings are not as they were");
     Ok(())
+}
+
+/// Before the vipd that runs has looked at its files.
+#[test]
+fn a_vipd_whose_runtime_directory_was_just_wiped_is_replaced() -> Result<()> {
+    let Some(mut case) = Case::new("")? else { return Ok(()) };
+    let lb01 = case.lb01();
+    fs::remove_dir_all(lb01.runtime_dir())?;
+    let mut command = lb01.vipd_run(&case.bed().vipd);
+    command.arg("--replace");
+    let next = Daemon::start("vipd on lb01, the next", &mut command, &lb01.vipd_log())?;
+    let status = case.pair.lb01.wait(SOON)?;
+    ensure!(status.success(), "{status}: {}", case.pair.lb01.log());
+    let since = Instant::now();
+    case.pair.lb01 = next;
+    case.lb01().wait_ready(&case.bed().vipd, SOON)?;
+    case.is_served_by_master(since)
 }
 
 /// A vipd that has taken over keeps what the one before had made, and passes on the locks that it has made again.

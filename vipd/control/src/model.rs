@@ -372,10 +372,11 @@ pub struct RepairStatus {
 pub struct HostWarning {
     /// `program_before`, `routes` or `runtime_dir`.
     pub kind: String,
-    /// An interface, `IPv4`, `IPv6` or a path.
+    /// An interface, or `runtime directory`.
     pub about: String,
     /// In words.
     pub what: String,
+    /// What to do about it.
     pub remedy: String,
 }
 

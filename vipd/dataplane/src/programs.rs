@@ -108,7 +108,8 @@ impl Programs {
             None => Ok(false),
             Some(Held { link: Some(link), .. }) => {
                 let info = sys::link_info(link);
-                Ok(info.with_context(|| format!("look at the link of interface {ifindex}"))?.ifindex == ifindex)
+                Ok(info.with_context(|| format!("look at the link of interface {ifindex}"))?.ifindex
+                    == ifindex)
             }
             Some(Held { link: None, .. }) => {
                 let id = self.tc()?.info().context("look at the tc program")?.id();

@@ -59,10 +59,10 @@ use sysctl::Sysctls;
 use vipd_common::{Family, wire::eth::MacAddr};
 
 pub use ethtool::SharedQueues;
-pub use leftovers::{leftovers, saved_files, xdp_programs};
+pub use leftovers::{leftovers, raised_settings, saved_files, xdp_programs};
 pub use links::{
-    Arrivals, Controller, ETHERNET, InterfaceAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState,
-    is_within,
+    Arrivals, Controller, ETHERNET, InterfaceAddress, LinkChange, LinkError, LinkEvents, LinkState,
+    VlanState, is_within,
 };
 pub use local::is_local;
 pub use neighbour_tables::NeighbourTable;
@@ -117,6 +117,7 @@ pub struct Host {
     /// Those of which [`Self::install`] has found such a thing missing.
     deprived: BTreeSet<u16>,
     ways: Ways,
+    virtual_places: virtual_routes::Places,
     /// What was missing and is there now.
     repairs: Repairs,
 }
@@ -155,6 +156,7 @@ impl Host {
             refused: BTreeMap::new(),
             deprived: BTreeSet::new(),
             ways: Ways::default(),
+            virtual_places: virtual_routes::Places::default(),
             repairs: Repairs::default(),
         };
         Ok((host, events))
@@ -299,7 +301,8 @@ impl Host {
                 for subnet in &link.subnets {
                     let asked = (subnet.0, subnet.1, link.ifindex);
                     if !ways.known.contains_key(&asked) {
-                        ways.known.insert(asked, reach::way(&self.handle, *subnet, link.ifindex, None).await?);
+                        ways.known
+                            .insert(asked, reach::way(&self.handle, *subnet, link.ifindex, None).await?);
                     }
                     match &ways.known[&asked] {
                         Way::Direct => {}
@@ -339,7 +342,8 @@ impl Host {
                 let is_soon = rules.lack_main(family) && self.ways.without.contains(&family);
                 let vip = link.vips.iter().find(|vip| is_within(**vip, *subnet));
                 let Some(vip) = vip.filter(|_| rules.are_custom(family) && !is_soon) else { continue };
-                if let Way::Missing(why) = reach::way(&self.handle, *subnet, link.ifindex, Some(*vip)).await? {
+                if let Way::Missing(why) = reach::way(&self.handle, *subnet, link.ifindex, Some(*vip)).await?
+                {
                     self.ways.missing.entry(key).or_insert_with(|| why.clone());
                     return Err(anyhow!(why));
                 }
@@ -544,7 +548,7 @@ impl Host {
         problems.note(visible::sync(&self.handle, &visible, repairs).await);
         // Rules never stand without their routes; and the kernel looks a new route's gateway up by the rules there are.
         problems.note(virtual_rules::remove_others(&self.handle, &rules).await);
-        problems.note(virtual_routes::sync(&self.handle, &routes, repairs).await);
+        problems.note(virtual_routes::sync(&self.handle, &routes, &mut self.virtual_places, repairs).await);
         problems.note(virtual_rules::ensure(&self.handle, &rules, repairs).await);
         problems.into_result()
     }

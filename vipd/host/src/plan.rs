@@ -30,6 +30,8 @@ pub struct Plan {
 pub struct PlannedInstance {
     /// Unique, below 1024.
     pub key: u16,
+    /// Those of its VIPs, whether their interfaces are there or not.
+    pub families: Vec<Family>,
     /// The instance's own interface first; then those of VIPs that live elsewhere.
     pub links: Vec<PlannedLink>,
     /// What its interfaces are to receive although it is not their own.
@@ -148,7 +150,8 @@ impl Instances {
 
     /// The families that there are VIPs of.
     pub fn families(&self) -> Vec<Family> {
-        let has = |family: &Family| self.links().any(|link| link.has(*family));
+        let planned = |family: &Family| self.0.values().any(|instance| instance.families.contains(family));
+        let has = |family: &Family| planned(family) || self.links().any(|link| link.has(*family));
         FAMILIES.into_iter().filter(has).collect()
     }
 

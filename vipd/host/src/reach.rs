@@ -147,7 +147,9 @@ async fn ask(
         }
         (_, Some(gateway)) => {
             let own = name(ifindex);
-            Ok(Way::Detour(format!("the connected route on {own} is gone: answers take the way over {gateway}")))
+            Ok(Way::Detour(format!(
+                "the connected route on {own} is gone: answers take the way over {gateway}"
+            )))
         }
         _ => Ok(Way::Direct),
     }
@@ -166,12 +168,7 @@ mod tests {
         let v6 = of("2001:db8::5", 64);
         assert_eq!(
             v6,
-            [
-                "2001:db8::4",
-                "2001:db8::1",
-                "2001:db8::7fff:ffff:ffff:ffff",
-                "2001:db8::ffff:ffff:ffff:fffe"
-            ]
+            ["2001:db8::4", "2001:db8::1", "2001:db8::7fff:ffff:ffff:ffff", "2001:db8::ffff:ffff:ffff:fffe"]
         );
     }
 }

@@ -92,6 +92,7 @@ async fn plan(host: &Host, vips: &[&str], visible: bool) -> Plan {
     };
     let instance = PlannedInstance {
         key: 3,
+        families: Vec::new(),
         links: vec![link],
         filters: Vec::new(),
         routes: Vec::new(),

@@ -66,7 +66,8 @@ impl LinkState {
         // A dummy has it from its making, and nobody behind it.
         if self.no_arp && kind != Some("dummy") {
             return Some((
-                "has ARP and Neighbor Discovery turned off: this host could answer no client there".to_owned(),
+                "has ARP and Neighbor Discovery turned off: this host could answer no client there"
+                    .to_owned(),
                 format!("ip link set dev {} arp on", self.name),
             ));
         }

@@ -48,6 +48,7 @@ use crate::{
         multicast::{self, Memberships},
     },
 };
+use vipd_common::abi::LINES;
 use vipd_config::XdpModes;
 
 /// Wait before the host is asked again to do what it has refused.
@@ -550,8 +551,7 @@ impl Installed {
     pub fn refused(&self) -> BTreeMap<u16, String> {
         let mut refused = self.host.refused();
         for (ifindex, why) in &self.blind {
-            let is_there =
-                |router: &&Router| router.present().any(|link| link.wire().ifindex == *ifindex);
+            let is_there = |router: &&Router| router.present().any(|link| link.wire().ifindex == *ifindex);
             for router in self.routers().iter().filter(is_there) {
                 refused.entry(router.id().0).or_insert_with(|| why.clone());
             }
@@ -584,6 +584,18 @@ impl Installed {
     /// Turns the stripping of VLAN tags off again if somebody has turned it on; returns whether somebody had.
     pub fn keep_rx_vlan_off(&mut self, interface: &str) -> Result<bool> {
         self.host.check_rx_vlan(interface)
+    }
+
+    /// Whether another node is heard as the master of an instance, on any of its lines.
+    pub fn hears_master(&self, instance: InstanceId) -> bool {
+        let Some(router) = self.desired.as_ref().and_then(|desired| desired.router(instance)) else {
+            return false;
+        };
+        let interval = router.spec().advert_interval;
+        let patience = router.settings().master_down_interval(interval);
+        let instances = self.pages().instances();
+        let heard = (0..LINES).map(|line| instances.line_heard(router.id().slot(), line)).max();
+        heard.is_some_and(|heard| clock::now().saturating_since(heard) < patience)
     }
 
     /// The requests about each VIP that were answered, on all interfaces that it is on.

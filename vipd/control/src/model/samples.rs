@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use vipd_common::abi::Counters;
 
 use super::{
-    ArbiterStatus, FaultStatus, InstanceStatus, LineStatus, MasterStatus, NodeLinkStatus, NodeStatus,
-    HostWarning, NotifyStatus, ProgramHook, RepairStatus, ReportsStatus, RunStatus, SCHEMA, Status, TargetStatus,
-    TrackStatus, TrackedStatus,
+    ArbiterStatus, FaultStatus, HostWarning, InstanceStatus, LineStatus, MasterStatus, NodeLinkStatus,
+    NodeStatus, NotifyStatus, ProgramHook, RepairStatus, ReportsStatus, RunStatus, SCHEMA, Status,
+    TargetStatus, TrackStatus, TrackedStatus,
 };
 
 /// VI_1 is the master, VI_6 a backup, VI_F in fault; something of each kind is tracked.

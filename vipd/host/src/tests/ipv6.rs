@@ -59,6 +59,7 @@ async fn planned_link(host: &Host, name: &str, vips: &[&str]) -> PlannedLink {
 fn plan(links: Vec<PlannedLink>) -> Plan {
     let instance = PlannedInstance {
         key: 3,
+        families: Vec::new(),
         links,
         filters: Vec::new(),
         routes: Vec::new(),

@@ -8,6 +8,7 @@ async fn plan(host: &Host, name: &str, macs: &[MacAddr]) -> Plan {
     let link = host.link(name).await.unwrap();
     let instance = |(key, mac): (u16, &MacAddr)| PlannedInstance {
         key,
+        families: Vec::new(),
         links: vec![PlannedLink {
             ifindex: link.ifindex,
             interface: name.to_owned(),

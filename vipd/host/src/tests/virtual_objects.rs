@@ -121,8 +121,15 @@ async fn plan(host: &Host, routes: Vec<VirtualRoute>, rules: Vec<VirtualRule>) -
         subnets: Vec::new(),
         announces_own_mac: true,
     };
-    let instance =
-        PlannedInstance { key: 3, links: vec![link], filters: Vec::new(), routes, rules, visible: false };
+    let instance = PlannedInstance {
+        key: 3,
+        families: Vec::new(),
+        links: vec![link],
+        filters: Vec::new(),
+        routes,
+        rules,
+        visible: false,
+    };
     Plan { instances: vec![instance] }
 }
 

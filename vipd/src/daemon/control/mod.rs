@@ -11,6 +11,7 @@ mod host_warnings;
 mod links;
 mod misconfiguration;
 mod own_macs;
+mod rebuild_pace;
 mod reload;
 mod reports;
 mod service_manager;
@@ -31,6 +32,7 @@ use self::{
     fence::Fences,
     links::LinkEventLog,
     misconfiguration::MisconfigurationMonitor,
+    rebuild_pace::{RebuildPace, RebuildTime},
     reload::{Begun, ReloadParts, RemovalReason, Reply},
     service_manager::ServiceManager,
     signals::SignalRequest,
@@ -54,7 +56,7 @@ use super::{
 use crate::{
     cluster::Cluster,
     control::{PendingRequest, Stop, model::Status},
-    coordinator::StateName,
+    coordinator::{InstanceId, StateName},
     dump,
     host::{LinkChange, LinkState, Repairs},
     notify::{Change, Notice, Notifier},
@@ -74,6 +76,7 @@ pub struct Control<'m> {
     drain: Drain,
     monitor: MisconfigurationMonitor,
     links: LinkEventLog,
+    rebuild_pace: RebuildPace,
     detached: DetachedEventLog,
     source_addresses: SourceAddresses,
     upkeep: Upkeep,
@@ -157,6 +160,7 @@ impl<'m> Control<'m> {
             drain: Drain::new(drained),
             monitor: MisconfigurationMonitor::default(),
             links,
+            rebuild_pace: RebuildPace::default(),
             detached: DetachedEventLog::default(),
             source_addresses: SourceAddresses::default(),
             upkeep,
@@ -199,7 +203,7 @@ impl<'m> Control<'m> {
                 reason = self.succession.failed() => self.succession.tell_failure(&reason),
                 due = self.tracking.next() => self.tracked(due).await,
                 Some(notice) = self.sources.notices_rx.recv() => self.tell(notice),
-                Some((repairs, missing)) = self.sources.repairs_rx.recv() => self.upkeep.tell(&repairs, missing),
+                Some(report) = self.sources.files_rx.recv() => self.upkeep.tell_of_files(report),
                 Some(fence) = self.sources.fences_rx.recv() => self.fence(fence),
                 answer = self.drain.answer() => self.drain.finish(answer),
                 message = self.manager.next() => self.engine.send(message).await,
@@ -348,7 +352,8 @@ impl<'m> Control<'m> {
         let states = self.sources.host_states_rx.borrow_and_update().clone();
         let repairs = self.installed.look(&states).await;
         let host = self.installed.host();
-        let detours = host.detours().iter().map(|(interface, what)| upkeep::detour(interface, what)).collect();
+        let detours =
+            host.detours().iter().map(|(interface, what)| upkeep::detour(interface, what)).collect();
         self.upkeep.looked((began, Instant::now()), &repairs, host.deprived(), host.waits());
         self.upkeep.warn(upkeep::DETOURS, detours);
         self.tell_unserved().await;
@@ -358,7 +363,9 @@ impl<'m> Control<'m> {
     async fn tell_unserved(&mut self) {
         let problem = self.installed.problem();
         let refused = self.installed.refused();
-        if let Some(unserved) = self.upkeep.refused(problem, &refused, Instant::now()) {
+        let is_served_elsewhere = |key| self.installed.hears_master(InstanceId(key));
+        let unserved = self.upkeep.refused(problem, &refused, is_served_elsewhere, Instant::now());
+        if let Some(unserved) = unserved {
             let why = |id| (id, self.upkeep.why_unserved(id).unwrap_or_default().to_owned());
             let unserved = unserved.into_iter().map(why).collect();
             self.engine.send(EngineMessage::Unserved(unserved)).await;
@@ -431,8 +438,19 @@ impl<'m> Control<'m> {
             self.follow(change).await;
         }
         if rebuilds {
-            self.reload.want_rebuild();
-            self.do_wanted().await;
+            self.rebuild_in_time().await;
+        }
+    }
+
+    /// Looks at the interfaces again, at once or a little later.
+    async fn rebuild_in_time(&mut self) {
+        match self.rebuild_pace.changed(Instant::now()) {
+            RebuildTime::Now => {
+                self.reload.want_rebuild();
+                self.do_wanted().await;
+            }
+            RebuildTime::In(wait) => self.reload.want_rebuild_in(wait),
+            RebuildTime::Due => {}
         }
     }
 
@@ -478,7 +496,10 @@ impl<'m> Control<'m> {
         let Precedence { moved, preceded, .. } = self.installed.look_before(Instant::now()).await;
         let mut repairs = Repairs::default();
         for (interface, others) in moved {
-            repairs.note("program", format!("first place of the program on {interface}, where {others} came before it"));
+            repairs.note(
+                "program",
+                format!("first place of the program on {interface}, where {others} came before it"),
+            );
         }
         self.upkeep.tell(&repairs, attachments::PERIOD);
         let warning = |(interface, others): (String, String)| attachments::preceded(interface, &others);

@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{
     control::model::{
-        ArbiterStatus, HostWarning, InstanceStatus, NotifyStatus, RepairStatus, ReportsStatus, SCHEMA, Status,
-        TrackStatus, TrackedStatus,
+        ArbiterStatus, HostWarning, InstanceStatus, NotifyStatus, RepairStatus, ReportsStatus, SCHEMA,
+        Status, TrackStatus, TrackedStatus,
     },
     coordinator::InstanceId,
     machine::Source,

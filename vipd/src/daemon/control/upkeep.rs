@@ -9,14 +9,17 @@
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
     mem,
     time::Duration,
 };
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{super::clock, host_warnings::HostWarnings};
+use super::{
+    super::{clock, kept_files::FilesReport},
+    host_warnings::HostWarnings,
+};
 use crate::{
     control::model::{HostWarning, RepairStatus},
     coordinator::InstanceId,
@@ -34,8 +37,16 @@ const AGAIN: Duration = Duration::from_secs(10);
 const PATIENT: u32 = 5;
 /// With so many of what an instance needs, nobody can count on its VIPs here.
 const HOPELESS: u32 = 12;
-/// For so long an instance that nobody can count on is in FAULT.
+/// For so long an instance that nobody can count on is in FAULT while another node serves its VIPs, and twice as long each time it is
+/// given up again: it preempts the other node with every attempt.
 const GIVEN_UP: Duration = Duration::from_secs(60);
+const GIVEN_UP_MOST: Duration = Duration::from_secs(600);
+/// And for so long while nobody serves them: VIPs with gaps are better than none. Twice as long each time too, so that two nodes with a
+/// fight each do not take them from each other all the time.
+const UNSERVED: Duration = Duration::from_secs(5);
+const UNSERVED_MOST: Duration = GIVEN_UP;
+/// An instance that was not given up for so long begins anew.
+const RELAPSE: Duration = Duration::from_secs(900);
 /// What is left for a while later is looked at so soon.
 const SHORTLY: Duration = Duration::from_secs(1);
 /// A refusal that stands so long is a fault; the kernel is asked again every second.
@@ -54,9 +65,14 @@ pub fn detour(interface: &str, what: &str) -> HostWarning {
         kind: DETOURS.to_owned(),
         about: interface.to_owned(),
         what: what.to_owned(),
-        remedy: format!("see `ip route` and `ip rule`; `ip address` on {interface}, given anew, makes the connected route again"),
+        remedy: format!(
+            "see `ip route` and `ip rule`; `ip address` on {interface}, given anew, makes the connected route again"
+        ),
     }
 }
+
+/// Kind of the warnings about files that cannot be put back.
+const FILES: &str = "runtime_dir";
 
 /// When to look at the host, and what came of it.
 #[derive(Debug)]
@@ -80,11 +96,21 @@ pub struct Upkeep {
     refused: BTreeMap<u16, (Instant, String)>,
     /// How often in a row what an instance needs was missing, and when last.
     deprived: BTreeMap<u16, (u32, Instant)>,
-    /// Instances that are given up until then, and why.
-    given_up: BTreeMap<u16, (Instant, String)>,
+    /// Instances that are given up, or were.
+    given_up: BTreeMap<u16, GivenUp>,
     /// What the engine was told last.
     unserved: BTreeSet<InstanceId>,
     warnings: HostWarnings,
+}
+
+/// An instance that nobody can count on.
+#[derive(Debug)]
+struct GivenUp {
+    since: Instant,
+    /// How often it was before, in a row.
+    before: u32,
+    /// `None`: it takes part again.
+    why: Option<String>,
 }
 
 /// Somebody removes again and again what is put back.
@@ -198,7 +224,8 @@ impl Upkeep {
             (*in_a_row, *last) = (if goes_on { in_a_row.saturating_add(1) } else { 1 }, now);
             if *in_a_row >= HOPELESS {
                 let why = format!("somebody removes again and again what vipd puts back: {what}");
-                self.given_up.insert(key, (now + GIVEN_UP, why));
+                self.deprived.remove(&key);
+                GivenUp::again(self.given_up.entry(key), why, now);
             }
         }
     }
@@ -221,6 +248,20 @@ impl Upkeep {
         for (kind, report, _) in self.limits.take_due(clock::now()) {
             report.tell(kind, self.untold.remove(kind).unwrap_or_default());
         }
+    }
+
+    /// Tells of the files of the runtime directory.
+    pub fn tell_of_files(&mut self, FilesReport { repairs, missing, problem }: FilesReport) {
+        self.tell(&repairs, missing);
+        let warning = |what| {
+            HostWarning {
+            kind: FILES.to_owned(),
+            about: "runtime directory".to_owned(),
+            what,
+            remedy: "remove what is in its place; vipd makes it again within seconds, and `vipd reload` and `vipd stop` reach it".to_owned(),
+        }
+        };
+        self.warn(FILES, problem.map(warning).into_iter().collect());
     }
 
     /// Counts what was put back and is told otherwise.
@@ -253,6 +294,7 @@ impl Upkeep {
         &mut self,
         problem: Option<String>,
         refused: &BTreeMap<u16, String>,
+        is_served_elsewhere: impl Fn(u16) -> bool,
         now: Instant,
     ) -> Option<BTreeSet<InstanceId>> {
         self.problem.tell(problem);
@@ -261,12 +303,15 @@ impl Upkeep {
             .iter()
             .map(|(key, why)| (*key, (before.remove(key).map_or(now, |(since, _)| since), why.clone())))
             .collect();
-        self.given_up.retain(|_, (until, _)| now < *until);
+        for (key, given_up) in &mut self.given_up {
+            given_up.follow(|| is_served_elsewhere(*key), now);
+        }
+        self.given_up.retain(|_, given_up| given_up.is_remembered(now));
         let stand =
             self.refused.iter().filter(|(_, (since, _))| now.saturating_duration_since(*since) >= REFUSED);
         let unserved: BTreeSet<_> = stand
             .map(|(key, _)| InstanceId(*key))
-            .chain(self.given_up.keys().copied().map(InstanceId))
+            .chain(self.given_up.iter().filter(|(_, is)| is.why.is_some()).map(|(key, _)| InstanceId(*key)))
             .collect();
         if unserved == self.unserved {
             return None;
@@ -283,8 +328,9 @@ impl Upkeep {
 
     /// Why this host cannot serve the VIPs of an instance.
     pub fn why_unserved(&self, instance: InstanceId) -> Option<&str> {
-        let refused = self.refused.get(&instance.0).or_else(|| self.given_up.get(&instance.0));
-        refused.filter(|_| self.unserved.contains(&instance)).map(|(_, why)| why.as_str())
+        let given_up = || self.given_up.get(&instance.0)?.why.as_deref();
+        let why = self.refused.get(&instance.0).map(|(_, why)| why.as_str()).or_else(given_up);
+        why.filter(|_| self.unserved.contains(&instance))
     }
 
     /// How often something of each kind was put back.
@@ -329,6 +375,32 @@ impl Report {
             missing_at_most_ms = u64::try_from(self.missing.as_millis()).unwrap_or(u64::MAX),
             "another program removed or changed what vipd needs on this host; vipd has put it back"
         );
+    }
+}
+
+impl GivenUp {
+    fn again(entry: Entry<'_, u16, Self>, why: String, now: Instant) {
+        let before = match &entry {
+            Entry::Occupied(known) if known.get().why.is_some() => return,
+            Entry::Occupied(known) => known.get().before + 1,
+            Entry::Vacant(_) => 0,
+        };
+        entry.insert_entry(Self { since: now, before, why: Some(why) });
+    }
+
+    /// Ends it in time.
+    fn follow(&mut self, is_served_elsewhere: impl Fn() -> bool, now: Instant) {
+        let waited = now.saturating_duration_since(self.since);
+        let times = 2_u32.saturating_pow(self.before);
+        let least = UNSERVED.saturating_mul(times).min(UNSERVED_MOST);
+        let most = GIVEN_UP.saturating_mul(times).min(GIVEN_UP_MOST);
+        if self.why.is_some() && waited >= least && (waited >= most || !is_served_elsewhere()) {
+            self.why = None;
+        }
+    }
+
+    fn is_remembered(&self, now: Instant) -> bool {
+        self.why.is_some() || now.saturating_duration_since(self.since) < RELAPSE
     }
 }
 

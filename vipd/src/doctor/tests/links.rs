@@ -181,6 +181,13 @@ fn routing() {
             &[],
         ),
         (
+            "no rule for what is not local",
+            |f| f.survey.as_mut().unwrap().rules = vec![rule(0, true), rule(7, true)],
+            &[
+                "rules: warning: IPv4 has no policy rule `lookup main`: this host uses none of the routes that `ip -4 route` shows",
+            ],
+        ),
+        (
             "no rule for local addresses",
             |f| f.survey.as_mut().unwrap().rules = vec![rule(32_766, false)],
             &[
