@@ -82,6 +82,11 @@ impl Case {
         self.bed().lb01()
     }
 
+    /// Adverts of lb01 with priority 0 that the client has seen.
+    fn wire_goodbyes(&self) -> usize {
+        adverts(&self.wire).iter().filter(|advert| advert.from == LB01 && advert.priority == 0).count()
+    }
+
     /// Does something to the master; vipd puts it back, says so and counts it, and the master serves on, alone.
     fn is_mended(&self, kind: &str, what: &str, harm: impl FnOnce(&Node) -> Result<()>) -> Result<Instant> {
         let since = Instant::now();
@@ -449,6 +454,37 @@ fn an_interface_may_be_deleted_and_made_anew() -> Result<()> {
     let since = Instant::now();
     sleep(INTERVAL * 4);
     case.v4.are_of("lb01", since)
+}
+
+/// The peer does not wait for its timer: a goodbye leaves while it can.
+#[test]
+fn a_master_whose_interface_or_address_is_taken_says_goodbye() -> Result<()> {
+    let rows = [
+        ("ip address del 10.0.0.5/16 dev eth0", "ip address add 10.0.0.5/16 dev eth0"),
+        ("ip link set eth0 arp off", "ip link set eth0 arp on"),
+        ("ip link set eth0 name eth7", "ip link set eth7 name eth0"),
+    ];
+    let Some(case) = Case::new("")? else { return Ok(()) };
+    let (bed, lb01) = (case.bed(), case.lb01());
+    for (harm, remedy) in rows {
+        let before = case.wire_goodbyes();
+        if let Err(error) = run(lb01, harm) {
+            vipd_tests::skip(format_args!("{harm} is refused while the interface is up: {error:#}"));
+            continue;
+        }
+        bed.wait("lb02", "MASTER").context(harm)?;
+        bed.wait("lb01", "FAULT")?;
+        case.v4.wait("lb02")?;
+        let reason = bed.status("lb02")?["reason"].to_string();
+        ensure!(reason.contains("master left"), "{harm}: {reason}");
+        ensure!(case.wire_goodbyes() > before, "{harm}: no goodbye on the wire");
+        ensure!(bed.events_named("lb01", "advert_not_sent")?.is_empty(), "{harm}");
+        run(lb01, remedy)?;
+        bed.wait("lb01", "MASTER").context(remedy)?;
+        bed.wait("lb02", "BACKUP")?;
+        case.v4.wait("lb01")?;
+    }
+    check_single_owner(&case.prober.timeline(), &case.wire)
 }
 
 /// Somebody renames it all the time: each is told of now and then.
@@ -893,6 +929,32 @@ fn ten_thousand_vips_are_looked_after() -> Result<()> {
     wait_for("the route", SOON, || shows(bed.lb01(), "ip route show table local 10.0.130.7", "10.0.130.7"))?;
     println!("put back within {:?}", began.elapsed());
     bed.wait_event("lb01", "host_repaired", |fields| fields["count"] == 1).map(drop)
+}
+
+/// What was told of is looked at in time, however many VIPs there are and however often something is told.
+#[test]
+fn a_thousand_vips_are_repaired_in_time() -> Result<()> {
+    let Some(bed) = Bed::dual()? else { return Ok(()) };
+    let vips: String =
+        (0..1_000u32).map(|n| format!("        {}\n", std::net::Ipv4Addr::from(0x0a00_8000 + n))).collect();
+    let extra = format!("virtual_ipaddress_excluded {{\n{vips}    }}");
+    let _vipd = bed.start("lb01", &node_conf(HIGH, &extra))?;
+    bed.wait("lb01", "MASTER")?;
+    sleep(LOOKS);
+    let lb01 = bed.lb01();
+    let mut gone = Vec::new();
+    for n in 0..5 {
+        // A look without a word may just have begun.
+        sleep(Duration::from_millis(300 * n));
+        run(lb01, "ip route del local 10.0.130.7 dev eth0 table local")?;
+        let began = Instant::now();
+        wait_for("the route", SOON, || shows(lb01, "ip route show table local 10.0.130.7", "10.0.130.7"))?;
+        gone.push(began.elapsed());
+    }
+    println!("put back within {gone:?}");
+    gone.sort();
+    ensure!(gone[2] < Duration::from_secs(1), "{gone:?}");
+    Ok(())
 }
 
 /// Only a value that the option takes.

@@ -351,10 +351,15 @@ impl<'m> Control<'m> {
         let began = self.upkeep.begin();
         let states = self.sources.host_states_rx.borrow_and_update().clone();
         let repairs = self.installed.look(&states).await;
+        let cost = began.cost();
+        tracing::debug!(
+            processor_us = u64::try_from(cost.as_micros()).unwrap_or(u64::MAX),
+            "looked at the host"
+        );
         let host = self.installed.host();
         let detours =
             host.detours().iter().map(|(interface, what)| upkeep::detour(interface, what)).collect();
-        self.upkeep.looked((began, Instant::now()), &repairs, host.deprived(), host.waits());
+        self.upkeep.looked((cost, Instant::now()), &repairs, host.deprived(), host.waits());
         self.upkeep.warn(upkeep::DETOURS, detours);
         self.tell_unserved().await;
     }

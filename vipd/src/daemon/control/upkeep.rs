@@ -1,7 +1,8 @@
 //! What vipd made on this host it keeps there: when to look, what was put back, and what could not be.
 //!
 //! A look comes when the kernel tells of a removal ([`HostWatch`]), and in a period without a word. Notifications that come together are
-//! one look: the next one waits for [`LEAST`], and for long enough that looks cost no more than a twentieth of the main thread's time.
+//! one look: the next one waits for [`LEAST`], and for long enough that looks cost no more than a twentieth of a processor, but no longer
+//! than [`MOST`], lest a VIP be gone for seconds where there are thousands.
 //! Somebody who removes things again and again makes the wait longer, up to the period, so that a fight costs no more than the looks
 //! that come anyway.
 
@@ -29,8 +30,10 @@ use crate::{
 
 /// Between two looks.
 const LEAST: Duration = Duration::from_millis(100);
-/// A look that took so long is followed by a wait this many times as long.
+/// A look that took so much of a processor is followed by a wait this many times as long.
 const SHARE: u32 = 20;
+/// For so long at most a look waits that somebody's removal asks for.
+const MOST: Duration = Duration::from_millis(500);
 /// A repair so soon after another one is the same fight.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Repairs in a row that nobody has to wait for; each one after them doubles the wait.
@@ -113,6 +116,19 @@ struct GivenUp {
     why: Option<String>,
 }
 
+/// When a look began. A busy machine makes it long, and not dear: what counts is its part of a processor.
+#[derive(Clone, Copy, Debug)]
+pub struct LookStart {
+    processor: Duration,
+}
+
+impl LookStart {
+    /// What it has cost so far.
+    pub fn cost(self) -> Duration {
+        clock::thread_processor_time().saturating_sub(self.processor)
+    }
+}
+
 /// Somebody removes again and again what is put back.
 #[derive(Debug, Default)]
 struct Fight {
@@ -185,26 +201,26 @@ impl Upkeep {
     }
 
     /// A look begins: what is told from now on is for the next one.
-    pub fn begin(&self) -> Instant {
+    pub fn begin(&self) -> LookStart {
         if let Some(watch) = &self.watch {
             watch.drain();
         }
-        Instant::now()
+        LookStart { processor: clock::thread_processor_time() }
     }
 
-    /// A look that took from then to then has found and put back these, of which some were needed by the instances in `deprived`. `waits`: there is
+    /// A look that is over now, and took so much of a processor, has found and put back these, of which some were needed by the instances in `deprived`. `waits`: there is
     /// something for a while later.
     pub fn looked(
         &mut self,
-        (began, now): (Instant, Instant),
+        (cost, now): (Duration, Instant),
         repairs: &Repairs,
         deprived: &BTreeSet<u16>,
         waits: bool,
     ) {
         self.tell(repairs, now.saturating_duration_since(self.looked_at));
         self.fight.follow(!repairs.is_empty(), now);
-        let costs = now.saturating_duration_since(began) * SHARE;
-        let mut wait = LEAST.max(costs);
+        let costs = cost * SHARE;
+        let mut wait = costs.clamp(LEAST, MOST);
         if let Some(longer) = self.fight.wait().map(|longer| longer.min(self.period)) {
             wait = wait.max(longer);
             self.tell_fight(repairs, wait, now);

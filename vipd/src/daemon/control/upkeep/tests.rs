@@ -23,7 +23,7 @@ fn a_fight_costs_no_more_than_the_looks_that_come_anyway() {
         let mut now = Instant::now();
         let mut waits = Vec::new();
         for _ in 0..14 {
-            upkeep.looked((now, now), &repairs(&["route"]), &BTreeSet::from([7]), false);
+            upkeep.looked((Duration::ZERO, now), &repairs(&["route"]), &BTreeSet::from([7]), false);
             waits.push((upkeep.not_before - now).as_millis());
             now = upkeep.not_before;
         }
@@ -36,12 +36,16 @@ fn a_fight_costs_no_more_than_the_looks_that_come_anyway() {
         assert!(upkeep.why_unserved(InstanceId(7)).is_some_and(|why| why.contains("again and again")));
         assert_eq!(upkeep.to_be_tried(), BTreeSet::new());
         now += GIVEN_UP;
-        upkeep.looked((now, now), &Repairs::default(), &BTreeSet::new(), false);
+        upkeep.looked((Duration::ZERO, now), &Repairs::default(), &BTreeSet::new(), false);
         assert_eq!(upkeep.fight.wait(), None);
         assert_eq!(upkeep.refused(None, &none, elsewhere, now), Some(BTreeSet::new()));
-        // A look of 50 ms is followed by a second without one, so that looks take a twentieth of the time.
-        upkeep.looked((now, now + Duration::from_millis(50)), &Repairs::default(), &BTreeSet::new(), false);
-        assert_eq!(upkeep.not_before - now, Duration::from_millis(1_050));
+        // A look of 20 ms is followed by 400 ms without one, so that looks take a twentieth of the time; but nobody waits for seconds.
+        for (cost, wait) in [(1, 100), (20, 400), (200, 500)] {
+            let cost = Duration::from_millis(cost);
+            upkeep.looked((cost, now), &Repairs::default(), &BTreeSet::new(), false);
+            assert_eq!(upkeep.not_before - now, Duration::from_millis(wait));
+        }
+        assert_eq!(upkeep.look_at - now, Duration::from_secs(4), "without a word it may cost no more");
     });
 }
 
