@@ -39,7 +39,7 @@ mod watch;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     mem,
     net::IpAddr,
     path::Path,
@@ -299,12 +299,13 @@ impl Host {
         for (key, instance) in &self.instances.0 {
             for link in &instance.links {
                 for subnet in &link.subnets {
-                    let asked = (subnet.0, subnet.1, link.ifindex);
-                    if !ways.known.contains_key(&asked) {
-                        ways.known
-                            .insert(asked, reach::way(&self.handle, *subnet, link.ifindex, None).await?);
-                    }
-                    match &ways.known[&asked] {
+                    let way = match ways.known.entry((subnet.0, subnet.1, link.ifindex)) {
+                        Entry::Occupied(known) => known.into_mut(),
+                        Entry::Vacant(unknown) => {
+                            unknown.insert(reach::way(&self.handle, *subnet, link.ifindex, None).await?)
+                        }
+                    };
+                    match &*way {
                         Way::Direct => {}
                         Way::Detour(what) => _ = ways.detours.insert(link.interface.clone(), what.clone()),
                         Way::Missing(why) => {

@@ -68,7 +68,7 @@ fn samples((own, len): (IpAddr, u8)) -> [IpAddr; SAMPLES] {
     let hosts = 1_u128.checked_shl(u32::from(full.saturating_sub(len))).unwrap_or(0).wrapping_sub(1);
     let network = own_bits & !hosts;
     // The last address of an IPv4 subnet is its broadcast address.
-    let bits = [own_bits ^ 1, network | 1, network | hosts / 2, network | hosts.saturating_sub(1)];
+    let bits = [own_bits ^ 1, network | 1, network | (hosts / 2), network | hosts.saturating_sub(1)];
     bits.map(|bits| match own {
         IpAddr::V4(_) => Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or_default()).into(),
         IpAddr::V6(_) => Ipv6Addr::from_bits(bits).into(),
