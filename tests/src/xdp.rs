@@ -56,6 +56,22 @@ impl Program {
         Self::load_as(BPF_PROG_TYPE_SCHED_CLS, &[0xffff_ffff_0000_00b7, 0x95], 0)
     }
 
+    /// Lets no frame pass.
+    pub fn drop() -> Result<Self> {
+        Self::verdict(XDP_DROP)
+    }
+
+    /// Lets no frame pass, at tc ingress.
+    pub fn drop_at_tc() -> Result<Self> {
+        // mov r0, TC_ACT_SHOT; exit
+        Self::load_as(BPF_PROG_TYPE_SCHED_CLS, &[0x0000_0002_0000_00b7, 0x95], 0)
+    }
+
+    /// Attaches at tc ingress to an interface of a namespace, before all that is there (Linux 6.6).
+    pub fn attach_first_at_tc(&self, ns: &Netns, ifname: &str) -> Result<Link> {
+        self.attach_as(ns, ifname, BPF_TCX_INGRESS, BPF_F_BEFORE)
+    }
+
     /// Sends every frame back unchanged out of the interface it came in by.
     pub fn reflect() -> Result<Self> {
         Self::verdict(XDP_TX)
@@ -63,18 +79,16 @@ impl Program {
 
     /// Attaches natively to an interface of a namespace.
     pub fn attach(&self, ns: &Netns, ifname: &str) -> Result<Link> {
+        self.attach_as(ns, ifname, BPF_XDP, XDP_FLAGS_DRV_MODE)
+    }
+
+    fn attach_as(&self, ns: &Netns, ifname: &str, attach_type: u32, flags: u32) -> Result<Link> {
         let ifindex = ns
             .run(|| nix::net::if_::if_nametoindex(ifname))?
             .with_context(|| format!("no interface {ifname} in {}", ns.name()))?;
-        let attr = LinkCreate {
-            prog_fd: fd_u32(&self.0),
-            ifindex,
-            attach_type: BPF_XDP,
-            flags: XDP_FLAGS_DRV_MODE,
-            rest: [0; 6],
-        };
+        let attr = LinkCreate { prog_fd: fd_u32(&self.0), ifindex, attach_type, flags, rest: [0; 6] };
         let fd = ns.run(|| bpf(BPF_LINK_CREATE, &attr))?;
-        Ok(Link(fd.with_context(|| format!("cannot attach XDP to {ifname} in {}", ns.name()))?))
+        Ok(Link(fd.with_context(|| format!("cannot attach a program to {ifname} in {}", ns.name()))?))
     }
 
     /// Runs it `repeat` times over a frame, without an interface; returns the mean time of one run, as the kernel has it.
@@ -190,5 +204,8 @@ const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 const BPF_XDP: u32 = 37;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+const BPF_TCX_INGRESS: u32 = 46;
+const BPF_F_BEFORE: u32 = 1 << 3;
+const XDP_DROP: i32 = 1;
 const XDP_PASS: i32 = 2;
 const XDP_TX: i32 = 3;

@@ -142,6 +142,19 @@ fn a_killed_vipd_leaves_nothing(extra: &str, expected: &[&str]) -> Result<()> {
     let output = command(&bed, "lb01", &[], &[])?;
     let said = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success() && said.starts_with("nothing to do"), "{output:?}");
+    // With the file the knowledge is gone of what the settings were.
+    let mut vipd = bed.start("lb01", &everything(extra))?;
+    bed.wait("lb01", "MASTER")?;
+    vipd.kill9()?;
+    fs::remove_dir_all(lb01.runtime_dir())?;
+    let output = command(&bed, "lb01", &[], &[])?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    for name in
+        ["ipv4.conf.all.arp_ignore = 1", "ipv4.conf.all.arp_announce = 2", "ipv4.ip_nonlocal_bind = 1"]
+    {
+        ensure!(said.contains(&format!("not known    whether net.{name}")), "{said}");
+    }
+    ensure!(output.status.success() && said.contains("nothing else of vipd is left"), "{said}");
     // And a vipd starts as on a new host.
     let _vipd = bed.start("lb01", &everything(extra))?;
     bed.wait("lb01", "MASTER")

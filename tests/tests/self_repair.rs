@@ -82,6 +82,11 @@ impl Case {
         self.bed().lb01()
     }
 
+    /// Adverts of lb01 with priority 0 that the client has seen.
+    fn wire_goodbyes(&self) -> usize {
+        adverts(&self.wire).iter().filter(|advert| advert.from == LB01 && advert.priority == 0).count()
+    }
+
     /// Does something to the master; vipd puts it back, says so and counts it, and the master serves on, alone.
     fn is_mended(&self, kind: &str, what: &str, harm: impl FnOnce(&Node) -> Result<()>) -> Result<Instant> {
         let since = Instant::now();
@@ -168,6 +173,82 @@ fn rules_that_others_have_moved_are_left_alone() -> Result<()> {
     case.is_served_by_master(since)
 }
 
+/// With rules of somebody's own beside `lookup local`, none of which leads anywhere.
+#[test]
+fn rules_that_lead_nowhere_do_not_keep_lookup_main_away() -> Result<()> {
+    let Some(case) = Case::new("")? else { return Ok(()) };
+    let lb01 = case.lb01();
+    case.is_mended("rule", "IPv4 rule 32766: lookup main", |lb01| {
+        run(lb01, "ip rule add pref 100 from 192.0.2.1 lookup 100")?;
+        run(lb01, "ip rule del pref 32766")?;
+        run(lb01, "ip rule del pref 32767")
+    })?;
+    ensure!(shows(lb01, "ip rule", "from 192.0.2.1 lookup 100"), "it is somebody else's");
+    Ok(())
+}
+
+// The way to the clients.
+
+/// All of vipd's own is in place, and nobody is answered.
+#[test]
+fn a_host_that_cannot_answer_its_subnet_is_a_fault() -> Result<()> {
+    let again = "ip route replace 10.0.0.0/16 dev eth0 proto kernel scope link src 10.0.0.5";
+    let rows: [(&str, &str, &str); 5] = [
+        ("ip route flush table main", again, "cannot answer clients in 10.0.0.0/16"),
+        ("ip route replace blackhole 10.0.0.0/16", again, "cannot answer clients in 10.0.0.0/16"),
+        (
+            "ip rule add pref 50 from 10.0.0.3 prohibit",
+            "ip rule del pref 50",
+            "ip -4 route get 10.0.0.4 from 10.0.0.3",
+        ),
+        (
+            "ip -6 route del 2001:db8::/64 dev eth0",
+            "ip -6 route add 2001:db8::/64 dev eth0 proto kernel metric 256",
+            "cannot answer clients in 2001:db8::/64",
+        ),
+        ("ip link set eth0 arp off", "ip link set eth0 arp on", "ip link set dev eth0 arp on"),
+    ];
+    let Some(case) = Case::new(EXCLUDED6)? else { return Ok(()) };
+    let (bed, lb01) = (case.bed(), case.lb01());
+    for (harm, remedy, words) in rows {
+        run(lb01, harm)?;
+        bed.wait("lb01", "FAULT").context(harm)?;
+        bed.wait("lb02", "MASTER")?;
+        case.v4.wait("lb02")?;
+        case.v6.wait("lb02")?;
+        let reason = bed.status("lb01")?["reason"].to_string();
+        println!("{harm}: vipd said: {reason}");
+        ensure!(reason.contains(words), "{harm}: {reason}");
+        let conf = lb01.vipd_conf().display().to_string();
+        let doctor = bed.ask("lb01", &["doctor", "-f", &conf]).output()?;
+        let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
+        ensure!(!doctor.status.success() && text.contains(words), "{harm}: {text}");
+        run(lb01, remedy)?;
+        bed.wait("lb01", "MASTER").context(remedy)?;
+        bed.wait("lb02", "BACKUP")?;
+        case.v4.wait("lb01")?;
+        case.v6.wait("lb01")?;
+    }
+    check_single_owner(&case.prober.timeline(), &case.wire)
+}
+
+/// A gateway on the same wire reaches them too: it is named, and no fault. Another route for the subnet is its operator's business.
+#[test]
+fn a_detour_to_the_clients_is_named_and_no_fault() -> Result<()> {
+    let Some(case) = Case::new("")? else { return Ok(()) };
+    let (bed, lb01, since) = (case.bed(), case.lb01(), Instant::now());
+    // The client forwards nothing; what it is asked itself comes over the gateway, which it is.
+    run(lb01, "ip route add default via 10.0.0.100 dev eth0")?;
+    run(lb01, "ip route del 10.0.0.0/16 dev eth0")?;
+    let event = bed.wait_event("lb01", "host_warning", |fields| fields["kind"] == "routes")?;
+    println!("vipd said: {event}");
+    run(lb01, "ip route add 10.0.0.0/16 dev eth0 metric 100")?;
+    bed.wait_event("lb01", "host_warning_over", |fields| fields["kind"] == "routes")?;
+    bed.wait("lb01", "MASTER")?;
+    ensure!(bed.events_named("lb01", "host_refused")?.is_empty());
+    case.is_served_by_master(since)
+}
+
 // Routes.
 
 #[test]
@@ -216,6 +297,11 @@ fn virtual_routes_and_rules_that_are_removed_are_put_back() -> Result<()> {
     let Some(case) = Case::new(extra)? else { return Ok(()) };
     let lb01 = case.lb01();
     wait_for("the virtual route", SOON, || shows(lb01, "ip route", "198.51.100.0/24"))?;
+    // Somebody's own in its place, which bears another protocol.
+    case.is_mended("route", "route 198.51.100.0/24", |lb01| {
+        run(lb01, "ip route replace 198.51.100.0/24 via 10.0.0.6 proto static")
+    })?;
+    ensure!(shows(lb01, "ip route", "198.51.100.0/24 via 10.0.0.100"), "{}", lb01.exec(&["ip", "route"])?);
     // The table is empty: the rule leads nowhere.
     case.is_mended("route", "route 198.51.100.0/24", |lb01| run(lb01, "ip route del 198.51.100.0/24"))?;
     case.is_mended("rule", "rule -4 from 10.0.0.3/32", |lb01| {
@@ -313,6 +399,11 @@ fn the_vips_interface_may_go_down_and_up() -> Result<()> {
     run(case.lb01(), "ip link set eth0 down")?;
     case.bed().wait("lb01", "FAULT")?;
     case.v4.wait("lb02")?;
+    // What is of the whole host stays, for services to bind to the VIPs.
+    let doctor =
+        case.bed().ask("lb01", &["doctor", "-f", &case.lb01().vipd_conf().display().to_string()]).output()?;
+    let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    ensure!(!doctor.contains("another program reset") && !doctor.contains("somebody has set"), "{doctor}");
     run(case.lb01(), "ip link set eth0 up")?;
     // As the network's configuration does: the kernel keeps the IPv4 address alone, and solicits nobody without a link-local one.
     for address in ["fe80::5/64", "2001:db8::5/64"] {
@@ -352,6 +443,9 @@ fn an_interface_may_be_deleted_and_made_anew() -> Result<()> {
         run(case.lb01(), "ip link del mv0")?;
         case.bed().wait("lb01", "FAULT")?;
         case.v4.wait("lb02")?;
+        sleep(LOOKS / 2);
+        ensure!(shows(case.lb01(), "sysctl net.ipv4.ip_nonlocal_bind", "= 1"), "no service binds meanwhile");
+        ensure!(shows(case.lb01(), "sysctl net.ipv4.conf.all.arp_ignore", "= 1"));
         up(case.lb01())?;
         case.bed().wait("lb01", "MASTER")?;
         case.v4.wait("lb01")?;
@@ -360,6 +454,96 @@ fn an_interface_may_be_deleted_and_made_anew() -> Result<()> {
     let since = Instant::now();
     sleep(INTERVAL * 4);
     case.v4.are_of("lb01", since)
+}
+
+/// The peer does not wait for its timer: a goodbye leaves while it can.
+#[test]
+fn a_master_whose_interface_or_address_is_taken_says_goodbye() -> Result<()> {
+    let rows = [
+        ("ip address del 10.0.0.5/16 dev eth0", "ip address add 10.0.0.5/16 dev eth0"),
+        ("ip link set eth0 arp off", "ip link set eth0 arp on"),
+        ("ip link set eth0 name eth7", "ip link set eth7 name eth0"),
+    ];
+    let Some(case) = Case::new("")? else { return Ok(()) };
+    let (bed, lb01) = (case.bed(), case.lb01());
+    for (harm, remedy) in rows {
+        let before = case.wire_goodbyes();
+        if let Err(error) = run(lb01, harm) {
+            vipd_tests::skip(format_args!("{harm} is refused while the interface is up: {error:#}"));
+            continue;
+        }
+        bed.wait("lb02", "MASTER").context(harm)?;
+        bed.wait("lb01", "FAULT")?;
+        case.v4.wait("lb02")?;
+        let reason = bed.status("lb02")?["reason"].to_string();
+        ensure!(reason.contains("master left"), "{harm}: {reason}");
+        ensure!(case.wire_goodbyes() > before, "{harm}: no goodbye on the wire");
+        ensure!(bed.events_named("lb01", "advert_not_sent")?.is_empty(), "{harm}");
+        run(lb01, remedy)?;
+        bed.wait("lb01", "MASTER").context(remedy)?;
+        bed.wait("lb02", "BACKUP")?;
+        case.v4.wait("lb01")?;
+    }
+    check_single_owner(&case.prober.timeline(), &case.wire)
+}
+
+/// Somebody renames it all the time: each is told of now and then.
+#[test]
+fn an_interface_that_is_renamed_again_and_again_floods_no_log() -> Result<()> {
+    let Some(case) = Case::new("")? else { return Ok(()) };
+    let lb01 = case.lb01();
+    let (lines, since) = (|| case.pair.lb01.log().lines().count(), Instant::now());
+    let before = lines();
+    let mut renames = 0;
+    while since.elapsed() < LOOKS {
+        // An interface that is up is renamed too (Linux 6.2); where not, it is put down for it.
+        for (from, to) in [("eth0", "eth7"), ("eth7", "eth0")] {
+            if run(lb01, &format!("ip link set {from} name {to}")).is_err() {
+                run(lb01, &format!("ip link set {from} down"))?;
+                run(lb01, &format!("ip link set {from} name {to}"))?;
+                run(lb01, &format!("ip link set {to} up"))?;
+            }
+            renames += 1;
+        }
+    }
+    sleep(LOOKS);
+    let told = lines() - before;
+    println!("{told} lines about {renames} renames:\n{}", case.pair.lb01.log());
+    ensure!(told < 80, "{told} lines about {renames} renames");
+    case.bed().wait("lb01", "MASTER")?;
+    case.bed().wait("lb02", "BACKUP")?;
+    case.v4.wait("lb01")
+}
+
+/// In the place of the runtime directory is something that is none.
+#[test]
+fn a_runtime_directory_that_cannot_be_made_again_is_told_of() -> Result<()> {
+    let Some(case) = Case::new("")? else { return Ok(()) };
+    let (lb01, bed, since) = (case.lb01(), case.bed(), Instant::now());
+    let dir = lb01.runtime_dir();
+    let aside = dir.with_extension("aside");
+    fs::rename(&dir, &aside)?;
+    fs::write(&dir, "no directory")?;
+    let lines = || case.pair.lb01.log().lines().count();
+    sleep(LOOKS);
+    let before = lines();
+    sleep(LOOKS);
+    let told = lines() - before;
+    println!("{told} lines in {LOOKS:?}:\n{}", case.pair.lb01.log());
+    ensure!(told < 5, "{told} lines in {LOOKS:?}");
+    let conf = lb01.vipd_conf().display().to_string();
+    let doctor = bed.ask("lb01", &["doctor", "-f", &conf]).output()?;
+    let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    println!("{text}");
+    ensure!(!doctor.status.success() && text.contains(&dir.display().to_string()), "{text}");
+    fs::remove_file(&dir)?;
+    lb01.wait_ready(&bed.vipd, SOON)?;
+    wait_for("the end of the warning", SOON, || {
+        lb01.status(&bed.vipd)
+            .is_ok_and(|status| status["host_warnings"].as_array().is_some_and(Vec::is_empty))
+    })?;
+    fs::remove_dir_all(&aside)?;
+    case.is_served_by_master(since)
 }
 
 #[test]
@@ -537,6 +721,23 @@ fn a_runtime_directory_that_is_wiped_is_made_again() -> Result<()> {
     lb01.stop_vipd(&case.bed().vipd)?;
     ensure!(shows(lb01, "sysctl net.ipv4.conf.all.arp_ignore", "= 0"), "the settings are not as they were");
     Ok(())
+}
+
+/// Before the vipd that runs has looked at its files.
+#[test]
+fn a_vipd_whose_runtime_directory_was_just_wiped_is_replaced() -> Result<()> {
+    let Some(mut case) = Case::new("")? else { return Ok(()) };
+    let lb01 = case.lb01();
+    fs::remove_dir_all(lb01.runtime_dir())?;
+    let mut command = lb01.vipd_run(&case.bed().vipd);
+    command.arg("--replace");
+    let next = Daemon::start("vipd on lb01, the next", &mut command, &lb01.vipd_log())?;
+    let status = case.pair.lb01.wait(SOON)?;
+    ensure!(status.success(), "{status}: {}", case.pair.lb01.log());
+    let since = Instant::now();
+    case.pair.lb01 = next;
+    case.lb01().wait_ready(&case.bed().vipd, SOON)?;
+    case.is_served_by_master(since)
 }
 
 /// A vipd that has taken over keeps what the one before had made, and passes on the locks that it has made again.
@@ -728,6 +929,32 @@ fn ten_thousand_vips_are_looked_after() -> Result<()> {
     wait_for("the route", SOON, || shows(bed.lb01(), "ip route show table local 10.0.130.7", "10.0.130.7"))?;
     println!("put back within {:?}", began.elapsed());
     bed.wait_event("lb01", "host_repaired", |fields| fields["count"] == 1).map(drop)
+}
+
+/// What was told of is looked at in time, however many VIPs there are and however often something is told.
+#[test]
+fn a_thousand_vips_are_repaired_in_time() -> Result<()> {
+    let Some(bed) = Bed::dual()? else { return Ok(()) };
+    let vips: String =
+        (0..1_000u32).map(|n| format!("        {}\n", std::net::Ipv4Addr::from(0x0a00_8000 + n))).collect();
+    let extra = format!("virtual_ipaddress_excluded {{\n{vips}    }}");
+    let _vipd = bed.start("lb01", &node_conf(HIGH, &extra))?;
+    bed.wait("lb01", "MASTER")?;
+    sleep(LOOKS);
+    let lb01 = bed.lb01();
+    let mut gone = Vec::new();
+    for n in 0..5 {
+        // A look without a word may just have begun.
+        sleep(Duration::from_millis(300 * n));
+        run(lb01, "ip route del local 10.0.130.7 dev eth0 table local")?;
+        let began = Instant::now();
+        wait_for("the route", SOON, || shows(lb01, "ip route show table local 10.0.130.7", "10.0.130.7"))?;
+        gone.push(began.elapsed());
+    }
+    println!("put back within {gone:?}");
+    gone.sort();
+    ensure!(gone[2] < Duration::from_secs(1), "{gone:?}");
+    Ok(())
 }
 
 /// Only a value that the option takes.

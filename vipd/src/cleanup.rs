@@ -35,6 +35,8 @@ pub struct CleanupOutcome {
     pub left: Vec<Leftover>,
     /// What the kernel said to what was not removed.
     pub problems: Vec<String>,
+    /// What a vipd may have left, or somebody else made: it is not known, and not touched.
+    pub unknown: Vec<String>,
 }
 
 /// What vipds that do not run any more have left here, in the order in which it is removed. Changes nothing. Needs a tokio runtime.
@@ -65,14 +67,15 @@ pub async fn clean(places: &StateDirs, dry_run: bool) -> Result<CleanupOutcome> 
     }
     let _locks = Locks::take(places)?;
     let found = survey(places).await?;
+    let unknown = host::raised_settings(&places.runtime_dir)?;
     if dry_run || found.is_empty() {
-        return Ok(CleanupOutcome { left: found, ..CleanupOutcome::default() });
+        return Ok(CleanupOutcome { left: found, unknown, ..CleanupOutcome::default() });
     }
     let mut problems = Vec::new();
     remove(places, &mut problems).await?;
     let left = survey(places).await?;
     let removed = found.into_iter().filter(|had| !left.iter().any(|has| has.what == had.what)).collect();
-    Ok(CleanupOutcome { removed, left, problems })
+    Ok(CleanupOutcome { removed, left, problems, unknown })
 }
 
 async fn remove(places: &StateDirs, problems: &mut Vec<String>) -> Result<()> {

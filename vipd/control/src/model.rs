@@ -76,6 +76,9 @@ pub struct Status {
     /// What the host refuses of what vipd needs on it; `null` if it refuses nothing.
     #[serde(default)]
     pub host_problem: Option<String>,
+    /// What other programs have changed on this host that may harm the VIPs, and that vipd leaves as it is.
+    #[serde(default)]
+    pub host_warnings: Vec<HostWarning>,
 }
 
 /// One virtual router.
@@ -362,6 +365,19 @@ pub struct RepairStatus {
     pub what: String,
     /// Milliseconds since then.
     pub ago_ms: u64,
+}
+
+/// What another program has changed on this host that may harm the VIPs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HostWarning {
+    /// `program_before`, `routes` or `runtime_dir`.
+    pub kind: String,
+    /// An interface, or `runtime directory`.
+    pub about: String,
+    /// In words.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
 }
 
 /// The master.

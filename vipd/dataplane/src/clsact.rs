@@ -79,14 +79,31 @@ fn has_filter_of(ifindex: u32, priority: u16, handle: u32, program: Option<u32>)
     Ok(found)
 }
 
+/// The ids of the programs of ingress filters that a frame meets before the filter of this priority and handle: the kernel lists them in
+/// the order in which it runs them.
+pub fn programs_before(ifindex: u32, priority: u16, handle: u32) -> io::Result<Vec<u32>> {
+    let (mut before, mut is_behind) = (Vec::new(), false);
+    request(RTM_GETTFILTER, NLM_F_REQUEST | NLM_F_DUMP, ifindex, INGRESS, |kind, body| {
+        is_behind |= kind == RTM_NEWTFILTER && is_filter(body, priority, handle, None);
+        if kind == RTM_NEWTFILTER && !is_behind {
+            before.extend(program_of(body));
+        }
+    })?;
+    Ok(if is_behind { before } else { Vec::new() })
+}
+
+/// The id of the program of a filter.
+fn program_of(body: &[u8]) -> Option<u32> {
+    let options = body.get(TC_MESSAGE..).and_then(|rest| attribute(rest, TCA_OPTIONS))?;
+    Some(u32::from_ne_bytes(attribute(options, TCA_BPF_ID)?.try_into().ok()?))
+}
+
 /// Whether the body of an RTM_NEWTFILTER message, `struct tcmsg` and its attributes, is that filter; `None`: with any program.
 fn is_filter(body: &[u8], priority: u16, handle: u32, program: Option<u32>) -> bool {
     let word = |at: usize| Some(u32::from_ne_bytes(body.get(at..at + 4)?.try_into().ok()?));
     // The upper half of tcm_info is the priority.
     let is_it = word(8) == Some(handle) && word(16).is_some_and(|info| info >> 16 == u32::from(priority));
-    let options = body.get(TC_MESSAGE..).and_then(|rest| attribute(rest, TCA_OPTIONS));
-    let id = options.and_then(|options| attribute(options, TCA_BPF_ID));
-    is_it && program.is_none_or(|program| id == Some(&program.to_ne_bytes()[..]))
+    is_it && program.is_none_or(|program| program_of(body) == Some(program))
 }
 
 /// The value of the first attribute of a kind.
@@ -158,7 +175,7 @@ mod tests {
 
     use aya::programs::{
         TcAttachType,
-        tc::{NlOptions, TcAttachOptions},
+        tc::{NlOptions, TcAttachOptions, TcHandle},
     };
     use nix::{net::if_::if_nametoindex, sched::CloneFlags};
 
@@ -172,6 +189,25 @@ mod tests {
         let words: Vec<&str> = command.split_whitespace().collect();
         let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Somebody's filter of the same priority is put before those that are there, and vipd's before it again.
+    fn comes_first(ifindex: u32, object: &mut aya::Ebpf) {
+        let before = || programs_before(ifindex, FILTER_PRIORITY, FILTER_HANDLE.into()).unwrap();
+        assert!(before().is_empty());
+        let id = verified_tc(object).unwrap().info().unwrap().id();
+        let add = |handle: TcHandle, object: &mut aya::Ebpf| {
+            let options = NlOptions { priority: FILTER_PRIORITY, handle, classid: None };
+            let options = TcAttachOptions::Netlink(options);
+            let program = verified_tc(object).unwrap();
+            let link = program.attach_with_options("v0", TcAttachType::Ingress, options).unwrap();
+            std::mem::forget(program.take_link(link).unwrap());
+        };
+        add(TcHandle::new(0, 7), object);
+        assert_eq!(before(), [id]);
+        drop(super::super::attachment::filter("v0").unwrap());
+        add(FILTER_HANDLE, object);
+        assert!(before().is_empty());
     }
 
     /// In a network namespace that ends with the test's thread.
@@ -210,6 +246,7 @@ mod tests {
             !has_program(ifindex, FILTER_PRIORITY, FILTER_HANDLE.into(), id + 1).unwrap(),
             "another program"
         );
+        comes_first(ifindex, &mut object);
         run("tc filter del dev v0 ingress");
         assert!(!seen(), "the filter is gone");
         attach(&mut object);

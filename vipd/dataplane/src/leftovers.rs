@@ -170,7 +170,7 @@ fn attachment(path: &Path) -> Option<(Pin, u32)> {
 fn program(path: &Path, pin: Pin, ifindex: u32) -> Leftover {
     let on = match pin {
         Pin::Xdp | Pin::Tcx if !path.is_symlink() => {
-            sys::pinned(path).and_then(sys::interface_of_link).unwrap_or(ifindex)
+            sys::pinned(path).and_then(sys::link_info).map_or(ifindex, |info| info.ifindex)
         }
         _ => ifindex,
     };

@@ -12,6 +12,7 @@ mod pages;
 mod pin_dirs;
 mod pinned_programs;
 mod pins;
+mod precedence;
 mod predecessor;
 mod privileges;
 mod programs;
@@ -45,6 +46,8 @@ pub use leftovers::{leftovers, remove_leftovers, user_of_pins};
 use pages::{BloomFilterPage, CapturePage, ReplyPage};
 pub use pages::{Deferred, FormerLeases, FormerPage, Identity, InstancePage, LeasePage};
 use pins::PinDir;
+use precedence::ArrivalCounters;
+pub use precedence::OtherProgram;
 pub use predecessor::Predecessor;
 pub use privileges::missing_capabilities;
 use programs::Programs;
@@ -74,6 +77,7 @@ pub struct Dataplane {
     programs: Programs,
     tables: Tables,
     pages: Pages,
+    arrivals: ArrivalCounters,
 }
 
 /// What the election works with: the memory that it shares with the program, and the counters.
@@ -256,7 +260,7 @@ impl Dataplane {
         let counters = open(&pins, "COUNTERS")?;
         let instance_counters = Mutex::new(open(&pins, "INSTANCE_COUNTERS")?);
         let pages = Pages(Arc::new(Maps { leases, instances, counters, instance_counters }));
-        Ok(Self { is_fresh, programs, tables, pages })
+        Ok(Self { is_fresh, programs, tables, pages, arrivals: ArrivalCounters::default() })
     }
 
     /// Which of the two tables of VIPs is in force.
@@ -331,7 +335,54 @@ impl Dataplane {
 
     /// Takes note that what was attached there is not in place any more; [`Self::attach`] attaches it anew.
     pub fn forget(&mut self, ifindex: u32) {
+        self.arrivals.stop(ifindex);
         self.programs.forget(ifindex);
+    }
+
+    /// The programs of others that a frame meets at tc ingress of an interface before vipd's, in their order; none where vipd is at XDP.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not say it.
+    pub fn others_before(&self, ifindex: u32) -> Result<Vec<OtherProgram>> {
+        self.arrivals.others_before(ifindex, &self.programs)
+    }
+
+    /// The programs of others at tcx ingress of an interface that is below one of vipd's.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not say it.
+    pub fn others_at(&self, ifindex: u32) -> Result<Vec<OtherProgram>> {
+        let own = self.programs.ids();
+        let all = sys::tcx_ingress(ifindex).context("look at the programs at tc ingress")?;
+        let others = all.into_iter().filter(|(id, _)| !own.contains(id));
+        Ok(others.map(|(id, _)| OtherProgram::new("tc", id)).collect())
+    }
+
+    /// Attaches the program at tc ingress anew, before the programs that have come in front of it.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses; then the program may be attached nowhere.
+    pub fn move_to_front(&mut self, interface: &str, ifindex: u32) -> Result<()> {
+        self.arrivals.stop(ifindex);
+        self.programs.move_to_front(interface, ifindex)
+    }
+
+    /// The frames that have reached the program at tc ingress since this was asked first; `None`: the kernel has no place to count at
+    /// (before Linux 6.6). To be [ended](Self::stop_counting).
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn count_arrivals(&mut self, ifindex: u32) -> Result<Option<u64>> {
+        self.arrivals.count(ifindex, &self.programs)
+    }
+
+    /// Ends [`Self::count_arrivals`], and begins with zero.
+    pub fn stop_counting(&mut self, ifindex: u32) {
+        self.arrivals.stop(ifindex);
     }
 
     /// Pins again what somebody has unpinned; returns what that was.

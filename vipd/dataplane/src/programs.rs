@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs, io, mem,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -30,7 +30,7 @@ use super::{
     clsact,
     pinned_programs::{self, PinnedCandidate},
     pins::PinDir,
-    refusal, sys,
+    precedence, refusal, sys,
     verification::{LoadRefused, Verified},
 };
 
@@ -107,14 +107,68 @@ impl Programs {
         match self.attached.get(&ifindex) {
             None => Ok(false),
             Some(Held { link: Some(link), .. }) => {
-                let on = sys::interface_of_link(link);
-                Ok(on.with_context(|| format!("look at the link of interface {ifindex}"))? == ifindex)
+                let info = sys::link_info(link);
+                Ok(info.with_context(|| format!("look at the link of interface {ifindex}"))?.ifindex
+                    == ifindex)
             }
             Some(Held { link: None, .. }) => {
                 let id = self.tc()?.info().context("look at the tc program")?.id();
                 let found = clsact::has_program(ifindex, FILTER_PRIORITY, FILTER_HANDLE.into(), id);
                 found.with_context(|| format!("look at the tc filter of interface {ifindex}"))
             }
+        }
+    }
+
+    /// The link of the program at tc ingress of an interface, if there is one (Linux 6.6).
+    pub fn tcx_link(&self, ifindex: u32) -> Option<&OwnedFd> {
+        self.attached.get(&ifindex).filter(|held| held.pin == Pin::Tcx)?.link.as_ref()
+    }
+
+    /// The ids of the programs at tc ingress of an interface that a frame meets before vipd's, in their order; none where vipd is at XDP.
+    pub fn before(&self, ifindex: u32) -> Result<Vec<u32>> {
+        let before = match self.attached.get(&ifindex) {
+            Some(Held { pin: Pin::Tcx, link: Some(link) }) => precedence::before_link(ifindex, link),
+            Some(Held { link: None, .. }) => {
+                clsact::programs_before(ifindex, FILTER_PRIORITY, FILTER_HANDLE.into())
+            }
+            _ => Ok(Vec::new()),
+        };
+        before.with_context(|| format!("look at the programs at tc ingress of interface {ifindex}"))
+    }
+
+    /// The ids of the programs of this process that the kernel has verified.
+    pub fn ids(&self) -> BTreeSet<u32> {
+        let xdp = self.xdp.as_ref().and_then(|ready| ready.program.info().ok());
+        let tc = self.tc.as_ref().and_then(|ready| ready.program.info().ok());
+        xdp.into_iter().chain(tc).map(|info| info.id()).collect()
+    }
+
+    /// Attaches the program at tc ingress anew, before the programs that have come in front of it. A link has one place for as long as it
+    /// lives, and the kernel takes no second link of a program: for some microseconds the interface is without.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses: the program may be detached then.
+    pub fn move_to_front(&mut self, interface: &str, ifindex: u32) -> Result<()> {
+        match self.attached.get(&ifindex) {
+            Some(Held { pin: Pin::Tcx, link: Some(link) }) => {
+                sys::detach_link(link).with_context(|| format!("detach the tc link of {interface}"))?;
+                let path = self.pins.attachment(Pin::Tcx, ifindex);
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(error).with_context(|| format!("unpin {}", path.display()));
+                    }
+                    _ => {}
+                }
+                self.attached.remove(&ifindex);
+                self.attach_tc(interface, ifindex)?;
+                self.hold(ifindex, Mode::Tc)
+            }
+            Some(Held { link: None, .. }) => {
+                drop(attachment::filter(interface)?);
+                self.make_filter(interface)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -420,19 +474,19 @@ impl Programs {
         // First remembered, then made.
         let path = self.pins.attachment(pin, ifindex);
         self.tc()?.pin(&path).with_context(|| format!("pin the tc program of {interface}"))?;
-        let options = NlOptions { priority: FILTER_PRIORITY, handle: FILTER_HANDLE, classid: None };
-        let result = self.tc()?.attach_with_options(
-            interface,
-            TcAttachType::Ingress,
-            TcAttachOptions::Netlink(options),
-        );
-        match result {
-            Ok(id) => self.keep_filter(id),
-            Err(error) => {
-                self.pins.detach(pin, ifindex)?;
-                Err(anyhow!(error).context("add a tc filter"))
-            }
+        if let Err(error) = self.make_filter(interface) {
+            self.pins.detach(pin, ifindex)?;
+            return Err(error);
         }
+        Ok(())
+    }
+
+    /// The kernel puts it before the filters of its priority that are there.
+    fn make_filter(&mut self, interface: &str) -> Result<()> {
+        let options = NlOptions { priority: FILTER_PRIORITY, handle: FILTER_HANDLE, classid: None };
+        let options = TcAttachOptions::Netlink(options);
+        let made = self.tc()?.attach_with_options(interface, TcAttachType::Ingress, options);
+        self.keep_filter(made.context("add a tc filter")?)
     }
 
     /// Has a filter stay when this process ends.

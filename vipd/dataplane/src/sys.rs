@@ -10,11 +10,22 @@ use std::{
     path::Path,
 };
 
+const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
+const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_PROG_QUERY: libc::c_int = 16;
+const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_LINK_DETACH: libc::c_int = 34;
+
+// include/uapi/linux/bpf.h.
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
+const BPF_TCX_INGRESS: u32 = 46;
+const BPF_F_BEFORE: u32 = 1 << 3;
+const BPF_F_LINK: u32 = 1 << 13;
 
 /// The part of `union bpf_attr` that map element commands use (include/uapi/linux/bpf.h).
 #[repr(C)]
@@ -57,15 +68,38 @@ pub fn lookup(map: impl AsFd, index: u32, value: &mut [u8]) -> io::Result<bool> 
 ///
 /// Removing the pin is not enough: the kernel lets go of a pinned link in a work queue, some time later.
 pub fn detach_pinned_link(path: &Path) -> io::Result<()> {
-    let link = pinned(path)?;
-    let attr = u32::try_from(link.as_raw_fd()).map_err(io::Error::other)?;
+    detach_link(pinned(path)?)
+}
+
+/// Detaches a link, whether it is pinned or not; returns when it is done.
+pub fn detach_link(link: impl AsFd) -> io::Result<()> {
+    let attr = number(&link)?;
     // SAFETY: `attr` is all of the attributes that the command has.
     let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_DETACH, &raw const attr, size_of::<u32>()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The index of the interface that a link of XDP or tcx is attached to; 0 if it was detached, or the interface is gone.
-pub fn interface_of_link(link: impl AsFd) -> io::Result<u32> {
+/// The number of a descriptor, as the attributes of bpf(2) have it.
+pub fn number(fd: &impl AsFd) -> io::Result<u32> {
+    u32::try_from(fd.as_fd().as_raw_fd()).map_err(io::Error::other)
+}
+
+/// What the kernel says of a link of XDP or tcx: `struct bpf_link_info` as far as it is of interest; the kernel writes no more than it is
+/// told the length of.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct LinkInfo {
+    kind: u32,
+    pub id: u32,
+    pub prog_id: u32,
+    padding: u32,
+    /// The first field of `xdp` and of `tcx`; 0 if it was detached, or the interface is gone.
+    pub ifindex: u32,
+    rest: u32,
+}
+
+/// What the kernel says of a link of XDP or tcx.
+pub fn link_info(link: impl AsFd) -> io::Result<LinkInfo> {
     /// The part of `union bpf_attr` for `BPF_OBJ_GET_INFO_BY_FD`.
     #[repr(C)]
     struct InfoAttr {
@@ -73,21 +107,9 @@ pub fn interface_of_link(link: impl AsFd) -> io::Result<u32> {
         info_len: u32,
         info: u64,
     }
-    /// `struct bpf_link_info` as far as it is of interest; the kernel writes no more than it is told the length of.
-    #[derive(Default)]
-    #[repr(C)]
-    struct LinkInfo {
-        kind: u32,
-        id: u32,
-        prog_id: u32,
-        padding: u32,
-        /// The first field of `xdp` and of `tcx`.
-        ifindex: u32,
-        rest: u32,
-    }
     let mut info = LinkInfo::default();
     let attr = InfoAttr {
-        bpf_fd: u32::try_from(link.as_fd().as_raw_fd()).map_err(io::Error::other)?,
+        bpf_fd: number(&link)?,
         info_len: size_of::<LinkInfo>() as u32,
         info: (&raw mut info) as u64,
     };
@@ -95,7 +117,145 @@ pub fn interface_of_link(link: impl AsFd) -> io::Result<u32> {
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attr, size_of::<InfoAttr>())
     };
-    if result == 0 { Ok(info.ifindex) } else { Err(io::Error::last_os_error()) }
+    if result == 0 { Ok(info) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The programs at tcx ingress of an interface, in the order in which they run: the id of each, and that of its link (0: it has none).
+/// aya's `query_tcx` opens each by its id, for which the kernel asks CAP_SYS_ADMIN. Empty where the kernel has no tcx (before Linux 6.6).
+pub fn tcx_ingress(ifindex: u32) -> io::Result<Vec<(u32, u32)>> {
+    /// More than the kernel lets an interface have (BPF_MPROG_MAX).
+    const MOST: usize = 64;
+    /// The part of `union bpf_attr` for `BPF_PROG_QUERY`.
+    #[repr(C)]
+    struct QueryAttr {
+        target: u32,
+        attach_type: u32,
+        query_flags: u32,
+        attach_flags: u32,
+        prog_ids: u64,
+        count: u32,
+        padding: u32,
+        prog_attach_flags: u64,
+        link_ids: u64,
+        link_attach_flags: u64,
+        revision: u64,
+    }
+    let (mut programs, mut links) = ([0_u32; MOST], [0_u32; MOST]);
+    let mut attr = QueryAttr {
+        target: ifindex,
+        attach_type: BPF_TCX_INGRESS,
+        query_flags: 0,
+        attach_flags: 0,
+        prog_ids: programs.as_mut_ptr() as u64,
+        count: MOST as u32,
+        padding: 0,
+        prog_attach_flags: 0,
+        link_ids: links.as_mut_ptr() as u64,
+        link_attach_flags: 0,
+        revision: 0,
+    };
+    // SAFETY: `attr` is all of the attributes that the command has, and there is room for as many ids as it says; all outlive the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut attr, size_of::<QueryAttr>()) };
+    if result != 0 {
+        return match io::Error::last_os_error() {
+            error if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOENT)) => Ok(Vec::new()),
+            error => Err(error),
+        };
+    }
+    let count = usize::try_from(attr.count).map_err(io::Error::other)?;
+    Ok(programs.into_iter().zip(links).take(count).collect())
+}
+
+/// Makes an array of one element that is `value_size` octets long, and zero.
+pub fn create_array(value_size: usize) -> io::Result<OwnedFd> {
+    /// The part of `union bpf_attr` for `BPF_MAP_CREATE`.
+    #[repr(C)]
+    struct MapAttr {
+        map_type: u32,
+        key_size: u32,
+        value_size: u32,
+        max_entries: u32,
+        map_flags: u32,
+    }
+    let value_size = u32::try_from(value_size).map_err(io::Error::other)?;
+    made(
+        BPF_MAP_CREATE,
+        &MapAttr { map_type: BPF_MAP_TYPE_ARRAY, key_size: 4, value_size, max_entries: 1, map_flags: 0 },
+    )
+}
+
+/// Has the kernel verify a classifier of these instructions.
+pub fn load_classifier(instructions: &[u64]) -> io::Result<OwnedFd> {
+    /// The part of `union bpf_attr` for `BPF_PROG_LOAD`.
+    #[repr(C)]
+    struct ProgramAttr {
+        prog_type: u32,
+        insn_cnt: u32,
+        insns: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log_buf: u64,
+        kern_version: u32,
+        prog_flags: u32,
+        prog_name: [u8; 16],
+    }
+    let insn_cnt = u32::try_from(instructions.len()).map_err(io::Error::other)?;
+    made(
+        BPF_PROG_LOAD,
+        &ProgramAttr {
+            prog_type: BPF_PROG_TYPE_SCHED_CLS,
+            insn_cnt,
+            insns: instructions.as_ptr() as u64,
+            license: c"MIT".as_ptr() as u64,
+            log_level: 0,
+            log_size: 0,
+            log_buf: 0,
+            kern_version: 0,
+            prog_flags: 0,
+            prog_name: *b"vipd_arrivals\0\0\0",
+        },
+    )
+}
+
+/// Attaches a classifier at tcx ingress, right before another link there; returns its link.
+pub fn attach_before(program: impl AsFd, ifindex: u32, link: impl AsFd) -> io::Result<OwnedFd> {
+    /// The part of `union bpf_attr` for `BPF_LINK_CREATE` with tcx.
+    #[repr(C)]
+    struct LinkAttr {
+        prog_fd: u32,
+        target_ifindex: u32,
+        attach_type: u32,
+        flags: u32,
+        relative_fd: u32,
+        padding: u32,
+        expected_revision: u64,
+    }
+    made(
+        BPF_LINK_CREATE,
+        &LinkAttr {
+            prog_fd: number(&program)?,
+            target_ifindex: ifindex,
+            attach_type: BPF_TCX_INGRESS,
+            flags: BPF_F_BEFORE | BPF_F_LINK,
+            relative_fd: number(&link)?,
+            padding: 0,
+            expected_revision: 0,
+        },
+    )
+}
+
+/// What a command that makes something returns: a descriptor of it.
+fn made<A>(command: libc::c_int, attr: &A) -> io::Result<OwnedFd> {
+    // SAFETY: `attr` is a zero-padded prefix of `union bpf_attr` of the size that is passed, and what it points to outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<A>()) };
+    let fd = libc::c_int::try_from(fd).map_err(io::Error::other)?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// The ids of the maps that a pinned program uses.

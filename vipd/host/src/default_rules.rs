@@ -8,9 +8,10 @@
 //!
 //! They are not vipd's, and a host may have others in their place. What is put back is what no host can do without: `lookup local` where
 //! no rule looks it up for all packets, at once; and the two behind it where there is nothing but `lookup local`, as `ip rule flush`
-//! leaves it. The latter waits for [`PATIENCE`], since who flushes the rules may be about to add others.
+//! leaves it, or where others stand, but none looks up `main`, and the host has no way to the clients of its VIPs. The latter waits for
+//! [`PATIENCE`], since who flushes the rules may be about to add others.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Result;
 use futures_util::StreamExt;
@@ -38,27 +39,38 @@ const BEHIND_LOCAL: [(u32, u32); 2] = [(32_766, TABLE_MAIN), (32_767, TABLE_DEFA
 /// Keeps them.
 #[derive(Debug, Default)]
 pub(super) struct DefaultRules {
-    /// Since when a family has nothing but `lookup local`.
+    /// Since when a family has nothing but `lookup local`, or no way without `lookup main`.
     bare_since: [Option<Instant>; 2],
+    /// Whether a family has rules that are not the kernel's own.
+    custom: [bool; 2],
+    /// Whether none of them looks up `main` for all packets.
+    lacks_main: [bool; 2],
+    /// Whether the host cannot answer the clients of its VIPs.
+    no_way: [bool; 2],
 }
 
 /// What a family's rules have.
 #[derive(Debug, Default)]
 struct FoundRules {
     local: bool,
+    main: bool,
     others: bool,
+    /// Any but the kernel's own.
+    custom: bool,
 }
 
 impl DefaultRules {
     /// Puts back what a family cannot do without. Returns what was missing.
     pub async fn keep(&mut self, handle: &Handle, family: Family) -> Result<Vec<String>> {
         let found = FoundRules::of(handle, family).await?;
+        let of = usize::from(family == Family::V6);
+        (self.custom[of], self.lacks_main[of]) = (found.custom, !found.main);
         let mut restored = Vec::new();
         if !found.local {
             restored.extend(add(handle, family, 0, TABLE_LOCAL).await?);
         }
-        let bare_since = &mut self.bare_since[usize::from(family == Family::V6)];
-        if found.others {
+        let bare_since = &mut self.bare_since[of];
+        if found.others && (found.main || !self.no_way[of]) {
             *bare_since = None;
         } else if bare_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
             for (preference, table) in BEHIND_LOCAL {
@@ -66,8 +78,29 @@ impl DefaultRules {
                     restored.extend(add(handle, family, preference, table).await?);
                 }
             }
+            self.lacks_main[of] = false;
         }
         Ok(restored)
+    }
+
+    /// Takes note of the families in which this host cannot answer the clients of its VIPs.
+    pub fn note_ways(&mut self, without: &BTreeSet<Family>) {
+        for (of, family) in [Family::V4, Family::V6].into_iter().enumerate() {
+            self.no_way[of] = without.contains(&family);
+            if self.lacks_main[of] && self.no_way[of] {
+                self.bare_since[of].get_or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    /// Whether no rule of a family looks up `main` for all packets.
+    pub fn lack_main(&self, family: Family) -> bool {
+        self.lacks_main[usize::from(family == Family::V6)]
+    }
+
+    /// Whether a family has rules that may treat one source otherwise than another.
+    pub fn are_custom(&self, family: Family) -> bool {
+        self.custom[usize::from(family == Family::V6)]
     }
 
     /// Whether something is missing that is put back in a while.
@@ -88,18 +121,22 @@ impl FoundRules {
             let message = match message {
                 // The kernel has no policy rules: it looks up `local` and `main`.
                 Err(error) if matches!(errno(&error), Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT)) => {
-                    return Ok(Self { local: true, others: true });
+                    return Ok(Self { local: true, main: true, others: true, custom: false });
                 }
                 message => message.map_err(|error| explain("list of rules", &error))?,
             };
             if message.header.family != address_family(family) {
                 continue;
             }
-            if looks_up(&message) == Some(TABLE_LOCAL) {
-                found.local |= is_for_all(&message);
+            let (table, is_for_all) = (looks_up(&message), is_for_all(&message));
+            if table == Some(TABLE_LOCAL) {
+                found.local |= is_for_all;
             } else {
                 found.others = true;
+                found.main |= is_for_all && table == Some(TABLE_MAIN);
             }
+            let is_usual = matches!(table, Some(TABLE_LOCAL | TABLE_MAIN | TABLE_DEFAULT));
+            found.custom |= !(is_for_all && is_usual);
         }
         Ok(found)
     }

@@ -21,6 +21,13 @@ use vipd_system::{
     leftover::{Leftover, LeftoverKind},
 };
 
+/// Settings that are as a vipd sets them, of which the runtime directory does not say what they were: whether one has set them is not
+/// known.
+pub fn raised_settings(state_dir: &Path) -> Result<Vec<String>> {
+    let raised = Sysctls::new(state_dir).unaccounted()?;
+    Ok(raised.into_iter().map(|(name, value)| format!("{name} = {value}")).collect())
+}
+
 /// All of the host's, in the order in which it is undone.
 pub(super) async fn all(
     handle: &Handle,

@@ -23,6 +23,7 @@ mod neighbour_tables;
 mod netlink;
 mod offload;
 mod plan;
+mod reach;
 mod repairs;
 mod routes;
 mod saved;
@@ -38,7 +39,7 @@ mod watch;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     mem,
     net::IpAddr,
     path::Path,
@@ -52,15 +53,16 @@ use fdb::Filters;
 use netlink::supported;
 use offload::RxVlan;
 use plan::Instances;
+use reach::Way;
 use rtnetlink::Handle;
 use sysctl::Sysctls;
 use vipd_common::{Family, wire::eth::MacAddr};
 
 pub use ethtool::SharedQueues;
-pub use leftovers::{leftovers, saved_files, xdp_programs};
+pub use leftovers::{leftovers, raised_settings, saved_files, xdp_programs};
 pub use links::{
-    Controller, ETHERNET, InterfaceAddress, LinkChange, LinkError, LinkEvents, LinkState, VlanState,
-    is_within,
+    Arrivals, Controller, ETHERNET, InterfaceAddress, LinkChange, LinkError, LinkEvents, LinkState,
+    VlanState, is_within,
 };
 pub use local::is_local;
 pub use neighbour_tables::NeighbourTable;
@@ -114,8 +116,23 @@ pub struct Host {
     refused: BTreeMap<u16, String>,
     /// Those of which [`Self::install`] has found such a thing missing.
     deprived: BTreeSet<u16>,
+    ways: Ways,
+    virtual_places: virtual_routes::Places,
     /// What was missing and is there now.
     repairs: Repairs,
+}
+
+/// How this host answers the clients of its VIPs, as the last look has found it.
+#[derive(Debug, Default)]
+struct Ways {
+    /// By an address in a subnet, the length of the prefix, and the interface.
+    known: BTreeMap<(IpAddr, u8, u32), Way>,
+    /// The instances whose clients cannot be answered, and why.
+    missing: BTreeMap<u16, String>,
+    /// The families of those.
+    without: BTreeSet<Family>,
+    /// By the interface.
+    detours: BTreeMap<String, String>,
 }
 
 impl Host {
@@ -138,6 +155,8 @@ impl Host {
             masters: BTreeSet::new(),
             refused: BTreeMap::new(),
             deprived: BTreeSet::new(),
+            ways: Ways::default(),
+            virtual_places: virtual_routes::Places::default(),
             repairs: Repairs::default(),
         };
         Ok((host, events))
@@ -149,6 +168,11 @@ impl Host {
 
     pub async fn link_by_index(&self, ifindex: u32) -> Result<LinkState, LinkError> {
         links::by_index(&self.handle, ifindex).await
+    }
+
+    /// What has come in at an interface so far.
+    pub async fn arrivals(&self, ifindex: u32) -> Result<Arrivals, LinkError> {
+        links::arrivals(&self.handle, ifindex).await
     }
 
     /// The MAC of every interface, by its index; all zero where there is none.
@@ -263,6 +287,77 @@ impl Host {
         Ok(())
     }
 
+    /// Takes note of the instances whose clients this host cannot answer: [`Self::refused`] has them. To be called after
+    /// [`install`](Self::install).
+    ///
+    /// # Errors
+    ///
+    /// The first of them, or what the kernel refuses to say.
+    pub async fn look_at_ways(&mut self) -> Result<()> {
+        let mut ways = Ways::default();
+        let mut problems = Problems::default();
+        for (key, instance) in &self.instances.0 {
+            for link in &instance.links {
+                for subnet in &link.subnets {
+                    let way = match ways.known.entry((subnet.0, subnet.1, link.ifindex)) {
+                        Entry::Occupied(known) => known.into_mut(),
+                        Entry::Vacant(unknown) => {
+                            unknown.insert(reach::way(&self.handle, *subnet, link.ifindex, None).await?)
+                        }
+                    };
+                    match &*way {
+                        Way::Direct => {}
+                        Way::Detour(what) => _ = ways.detours.insert(link.interface.clone(), what.clone()),
+                        Way::Missing(why) => {
+                            let family = netlink::family(subnet.0);
+                            ways.without.insert(family);
+                            // Soon it is there again, or that is refused.
+                            if !self.default_rules.lack_main(family) {
+                                ways.missing.entry(*key).or_insert_with(|| why.clone());
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        self.default_rules.note_ways(&ways.without);
+        problems.note(ways.missing.values().next().map_or(Ok(()), |why| Err(anyhow!(why.clone()))));
+        self.ways = ways;
+        for key in self.local.clone() {
+            problems.note(self.note_way_of_vip(key).await);
+        }
+        problems.into_result()
+    }
+
+    /// Takes note if rules lead the answers of an instance's own VIPs nowhere.
+    ///
+    /// # Errors
+    ///
+    /// That, or what the kernel refuses to say.
+    async fn note_way_of_vip(&mut self, key: u16) -> Result<()> {
+        let Some(instance) = self.instances.0.get(&key) else { return Ok(()) };
+        for link in &instance.links {
+            for subnet in &link.subnets {
+                let (family, rules) = (netlink::family(subnet.0), &self.default_rules);
+                // Without any way `lookup main` is about to be there again.
+                let is_soon = rules.lack_main(family) && self.ways.without.contains(&family);
+                let vip = link.vips.iter().find(|vip| is_within(**vip, *subnet));
+                let Some(vip) = vip.filter(|_| rules.are_custom(family) && !is_soon) else { continue };
+                if let Way::Missing(why) = reach::way(&self.handle, *subnet, link.ifindex, Some(*vip)).await?
+                {
+                    self.ways.missing.entry(key).or_insert_with(|| why.clone());
+                    return Err(anyhow!(why));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The interfaces whose clients are answered by a detour, and which.
+    pub fn detours(&self) -> &BTreeMap<String, String> {
+        &self.ways.detours
+    }
+
     /// Takes note of whose routes were missing, and whose were refused.
     fn note_whose(&mut self, made: &routes::MadeRoutes) {
         if made.added.is_empty() && made.refused.is_empty() {
@@ -302,9 +397,12 @@ impl Host {
         problems.into_result()
     }
 
-    /// Why instances cannot have what their VIPs are served by: routes, the filter of a NIC, the rule that looks them up.
-    pub fn refused(&self) -> &BTreeMap<u16, String> {
-        &self.refused
+    /// Why instances cannot have what their VIPs are served by: routes, the filter of a NIC, the rule that looks them up, a way back to
+    /// their clients.
+    pub fn refused(&self) -> BTreeMap<u16, String> {
+        let mut refused = self.ways.missing.clone();
+        refused.extend(self.refused.clone());
+        refused
     }
 
     /// The instances of which the last [`Self::install`] has found such a thing missing.
@@ -384,7 +482,10 @@ impl Host {
     /// Tries whether the VIPs of an instance that does not own them could be addresses of this host, and leaves them as they were:
     /// [`Self::refused`] has the answer.
     pub async fn probe(&mut self, key: u16) -> Result<()> {
-        let tried = self.set(key, Ownership::Prepared).await;
+        let mut tried = self.set(key, Ownership::Prepared).await;
+        if tried.is_ok() {
+            tried = self.note_way_of_vip(key).await;
+        }
         let refused = self.refused.get(&key).cloned();
         self.set(key, Ownership::None).await?;
         self.refused.extend(refused.map(|refused| (key, refused)));
@@ -418,7 +519,7 @@ impl Host {
         self.instances = Instances::default();
         self.local.clear();
         self.masters.clear();
-        (self.refused, self.deprived) = Default::default();
+        (self.refused, self.deprived, self.ways) = Default::default();
         let mut problems = Problems::default();
         problems.note(self.sync_virtual().await);
         self.repairs = Repairs::default();
@@ -448,7 +549,7 @@ impl Host {
         problems.note(visible::sync(&self.handle, &visible, repairs).await);
         // Rules never stand without their routes; and the kernel looks a new route's gateway up by the rules there are.
         problems.note(virtual_rules::remove_others(&self.handle, &rules).await);
-        problems.note(virtual_routes::sync(&self.handle, &routes, repairs).await);
+        problems.note(virtual_routes::sync(&self.handle, &routes, &mut self.virtual_places, repairs).await);
         problems.note(virtual_rules::ensure(&self.handle, &rules, repairs).await);
         problems.into_result()
     }

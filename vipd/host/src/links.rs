@@ -40,6 +40,8 @@ pub struct LinkState {
     pub up: bool,
     /// Administratively up alone.
     pub enabled: bool,
+    /// The kernel asks nobody for a MAC there (IFF_NOARP): it has no way to answer a client.
+    pub no_arp: bool,
     /// IPv4, then IPv6, each in the kernel's order: its first primary IPv4 one is what routes take as source.
     pub addresses: Vec<InterfaceAddress>,
     /// Of a VLAN sub-interface whose parent is in this network namespace.
@@ -58,6 +60,16 @@ pub struct LinkState {
     /// A macvlan or macvtap that receives frames to no other MAC than its own: any but one with `mode passthru`.
     pub own_mac_only: bool,
     pub xdp: Option<XdpState>,
+}
+
+/// What comes in at an interface, and what is below it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrivals {
+    /// Frames that its driver has received, as it counts them.
+    pub received: u64,
+    pub xdp: Option<XdpState>,
+    /// The index of the parent of a VLAN interface.
+    pub parent: Option<u32>,
 }
 
 /// Whether an address is in a subnet, given by an address in it and the length of the prefix.
@@ -124,6 +136,7 @@ impl LinkState {
             mtu: 0,
             up: false,
             enabled: false,
+            no_arp: false,
             addresses: Vec::new(),
             vlan: None,
             arphrd: ETHERNET,
@@ -178,6 +191,28 @@ pub(super) async fn xdp_programs(handle: &Handle) -> Result<BTreeMap<u32, u32>, 
     programs.try_collect().await
 }
 
+/// One message, without addresses.
+pub(super) async fn arrivals(handle: &Handle, ifindex: u32) -> Result<Arrivals, LinkError> {
+    let link = || format!("index {ifindex}");
+    let mut request = std::pin::pin!(handle.link().get().match_index(ifindex).execute());
+    let message = match request.next().await {
+        Some(Ok(message)) => message,
+        Some(Err(error)) if errno(&error) == Some(libc::ENODEV) => return Err(LinkError::NotFound(link())),
+        Some(Err(source)) => return Err(LinkError::Netlink { link: link(), source }),
+        None => return Err(LinkError::NotFound(link())),
+    };
+    let state = without_addresses(&message);
+    let received = message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Stats64(counters) => Some(counters.rx_packets),
+        _ => None,
+    });
+    Ok(Arrivals {
+        received: received.unwrap_or_default(),
+        xdp: state.xdp,
+        parent: state.vlan.map(|vlan| vlan.parent),
+    })
+}
+
 async fn complete(
     handle: &Handle,
     link: String,
@@ -221,6 +256,7 @@ pub(super) fn without_addresses(message: &LinkMessage) -> LinkState {
         mtu: 0,
         up: message.header.flags.contains(needed),
         enabled: message.header.flags.contains(LinkFlags::Up),
+        no_arp: message.header.flags.contains(LinkFlags::Noarp),
         addresses: Vec::new(),
         vlan: vlan_state(&message.attributes),
         arphrd: message.header.link_layer_type.into(),

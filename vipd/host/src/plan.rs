@@ -30,6 +30,8 @@ pub struct Plan {
 pub struct PlannedInstance {
     /// Unique, below 1024.
     pub key: u16,
+    /// Those of its VIPs, whether their interfaces are there or not.
+    pub families: Vec<Family>,
     /// The instance's own interface first; then those of VIPs that live elsewhere.
     pub links: Vec<PlannedLink>,
     /// What its interfaces are to receive although it is not their own.
@@ -59,6 +61,9 @@ pub struct PlannedLink {
     pub vips: Vec<IpAddr>,
     /// Subnets in which the interface has no address: a VIP in each, and the length of its prefix.
     pub connected: Vec<(IpAddr, u8)>,
+    /// Subnets of the interface's own addresses with VIPs in them, whose clients are to be answered: an address of it in each, and the
+    /// length of the prefix. None while the link is down.
+    pub subnets: Vec<(IpAddr, u8)>,
     /// Whether the kernel may name a VIP of `connected` in its own ARP requests, with the MAC of the interface.
     pub announces_own_mac: bool,
 }
@@ -145,7 +150,8 @@ impl Instances {
 
     /// The families that there are VIPs of.
     pub fn families(&self) -> Vec<Family> {
-        let has = |family: &Family| self.links().any(|link| link.has(*family));
+        let planned = |family: &Family| self.0.values().any(|instance| instance.families.contains(family));
+        let has = |family: &Family| planned(family) || self.links().any(|link| link.has(*family));
         FAMILIES.into_iter().filter(has).collect()
     }
 

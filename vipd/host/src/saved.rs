@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    error::Error,
     fs, io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -55,11 +56,13 @@ pub(super) fn by_current_names<T>(
 pub(super) struct Saved<T> {
     file: PathBuf,
     known: Mutex<Option<T>>,
+    /// Why it could not be read, as was told last.
+    told: Mutex<Option<String>>,
 }
 
 impl<T: Serialize + DeserializeOwned + Default + PartialEq + Clone> Saved<T> {
     pub fn new(state_dir: &Path, name: &str) -> Self {
-        Self { file: state_dir.join(name), known: Mutex::new(None) }
+        Self { file: state_dir.join(name), known: Mutex::new(None), told: Mutex::new(None) }
     }
 
     fn known(&self) -> MutexGuard<'_, Option<T>> {
@@ -75,10 +78,10 @@ impl<T: Serialize + DeserializeOwned + Default + PartialEq + Clone> Saved<T> {
         let Some(value) = known.filter(|value| *value != T::default()) else { return Ok(None) };
         let is_there = match fs::read_to_string(&self.file) {
             Ok(text) => serde_json::from_str::<T>(&text).is_ok(),
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
+            Err(error) => !is_absent(&error),
         };
         // The directory is put back first, by others.
-        if is_there || self.file.parent().is_some_and(|dir| !dir.exists()) {
+        if is_there || self.file.parent().is_some_and(|dir| !dir.is_dir()) {
             return Ok(None);
         }
         self.save(&value)?;
@@ -94,25 +97,39 @@ impl<T: Serialize + DeserializeOwned + Default + PartialEq + Clone> Saved<T> {
     pub fn load(&self) -> Result<T> {
         let text = match fs::read_to_string(&self.file) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if is_absent(&error) => {
                 return Ok(self.known().clone().unwrap_or_default());
             }
             Err(error) if is_shortage(&error) => {
                 return Err(error).with_context(|| format!("read {}", self.file.display()));
             }
             Err(error) => {
-                tracing::warn!(file = %self.file.display(), %error, "cannot read the saved host settings");
+                self.tell(Some((&error, "cannot read the saved host settings")));
                 return Ok(self.known().clone().unwrap_or_default());
             }
         };
         let mut known = self.known();
         match serde_json::from_str::<T>(&text) {
-            Ok(value) => *known = Some(value),
-            Err(error) => {
-                tracing::warn!(file = %self.file.display(), %error, "the saved host settings are damaged: what this vipd knows of them is restored");
+            Ok(value) => {
+                *known = Some(value);
+                self.tell(None);
             }
+            Err(error) => self.tell(Some((
+                &error,
+                "the saved host settings are damaged: what this vipd knows of them is restored",
+            ))),
         }
         Ok(known.clone().unwrap_or_default())
+    }
+
+    /// Tells of what is wrong with the file when it is another thing than before: it is read with every look.
+    fn tell(&self, problem: Option<(&dyn Error, &str)>) {
+        let now = problem.map(|(error, _)| error.to_string());
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((error, what)) = problem.filter(|_| *told != now) {
+            tracing::warn!(file = %self.file.display(), %error, "{what}");
+        }
+        *told = now;
     }
 
     /// Replaces the file at once; the default value removes it.
@@ -121,13 +138,18 @@ impl<T: Serialize + DeserializeOwned + Default + PartialEq + Clone> Saved<T> {
         *self.known() = Some(value.clone());
         if *value == T::default() {
             return match fs::remove_file(&self.file) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).with_context(context),
+                Err(error) if !is_absent(&error) => Err(error).with_context(context),
                 _ => Ok(()),
             };
         }
         let text = serde_json::to_string_pretty(value).with_context(context)?;
         files::replace(&self.file, &text, 0o600).with_context(context)
     }
+}
+
+/// Whether there is no such file, nor perhaps its directory: a file may be in the place of that.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 #[cfg(test)]

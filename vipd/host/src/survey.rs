@@ -19,7 +19,7 @@ use super::{
     neighbour_tables::{self, NeighbourTable},
     netlink::{FAMILIES, LOOPBACK, supported},
     offload,
-    routes::TABLE_LOCAL,
+    routes::{TABLE_LOCAL, TABLE_MAIN},
 };
 
 /// What there is on this host.
@@ -58,6 +58,8 @@ pub struct SurveyedRule {
     pub preference: u32,
     /// `lookup local`.
     pub looks_up_local: bool,
+    /// `lookup main`.
+    pub looks_up_main: bool,
 }
 
 impl Survey {
@@ -133,5 +135,10 @@ fn rule(family: Family, attributes: &[RuleAttribute]) -> SurveyedRule {
             _ => {}
         }
     }
-    SurveyedRule { family, preference, looks_up_local: table == Some(TABLE_LOCAL) }
+    SurveyedRule {
+        family,
+        preference,
+        looks_up_local: table == Some(TABLE_LOCAL),
+        looks_up_main: table == Some(TABLE_MAIN),
+    }
 }

@@ -113,6 +113,18 @@ impl Sysctls {
         Ok(changed)
     }
 
+    /// Settings as vipd raises them, of which no value from before is saved: by a vipd whose file is gone, or by somebody else.
+    pub fn unaccounted(&self) -> Result<Vec<(String, u32)>> {
+        let known = self.originals()?;
+        let is_raised = |setting: &&Setting| {
+            let is_saved = known.get(setting.dir).is_some_and(|values| values.contains_key(setting.name));
+            !is_saved && self.read(setting.dir, setting.name).is_ok_and(|value| value == setting.minimum)
+        };
+        let title = |setting: &Setting| format!("net.{}.{}", setting.dir.replace('/', "."), setting.name);
+        let raised = SETTINGS.iter().filter(is_raised);
+        Ok(raised.map(|setting| (title(setting), setting.minimum)).collect())
+    }
+
     fn restore_those(&self, which: impl Fn(&str, &str) -> bool) -> Result<()> {
         let before = self.originals()?;
         let mut originals = before.clone();

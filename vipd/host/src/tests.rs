@@ -87,10 +87,12 @@ async fn plan(host: &Host, vips: &[&str], visible: bool) -> Plan {
         source_v6: None,
         vips: vips.iter().map(|vip| addr(vip)).collect(),
         connected: Vec::new(),
+        subnets: Vec::new(),
         announces_own_mac: true,
     };
     let instance = PlannedInstance {
         key: 3,
+        families: Vec::new(),
         links: vec![link],
         filters: Vec::new(),
         routes: Vec::new(),

@@ -63,6 +63,14 @@ impl LinkState {
             }
             _ => {}
         }
+        // A dummy has it from its making, and nobody behind it.
+        if self.no_arp && kind != Some("dummy") {
+            return Some((
+                "has ARP and Neighbor Discovery turned off: this host could answer no client there"
+                    .to_owned(),
+                format!("ip link set dev {} arp on", self.name),
+            ));
+        }
         if self.keeps_tag {
             return Some((
                 "is a VLAN with reorder_hdr off, which leaves the tag in the frames it receives".to_owned(),
@@ -155,6 +163,10 @@ mod tests {
                 LinkState { keeps_tag: true, ..kind("vlan", ETHERNET) },
                 "is a VLAN with reorder_hdr off, which leaves the tag in the frames it receives: ip link set dev eth1 type vlan reorder_hdr on",
             ),
+            (
+                LinkState { no_arp: true, ..LinkState::absent("eth1") },
+                "has ARP and Neighbor Discovery turned off: this host could answer no client there: ip link set dev eth1 arp on",
+            ),
             (enslaved(None, "eth0"), "is a port of eth0, which gets what comes in: use eth0"),
         ];
         for (link, expected) in rows {
@@ -165,5 +177,7 @@ mod tests {
         {
             assert_eq!(kind(usable, ETHERNET).usable(), Ok(()), "{usable}");
         }
+        let dummy = LinkState { no_arp: true, ..kind("dummy", ETHERNET) };
+        assert_eq!(dummy.usable(), Ok(()));
     }
 }

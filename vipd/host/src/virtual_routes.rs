@@ -1,9 +1,9 @@
 //! `virtual_routes`: routes of the operator's that follow mastership.
 //!
 //! They bear a protocol number of their own, so that leftovers are recognised and never taken for the routes to VIPs. A
-//! route of somebody else's is never replaced.
+//! route of somebody else's is never replaced, but for one that was put in the place of vipd's.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
@@ -47,8 +47,20 @@ struct ResolvedHop {
     onlink: bool,
 }
 
+/// What the kernel tells routes apart by: destination, table and metric.
+type Place = ((IpAddr, u8), u32, u32);
+
+/// The places where this process has seen its routes, so that what is there instead has taken their place.
+#[derive(Debug, Default)]
+pub(super) struct Places(BTreeSet<Place>);
+
 /// Makes the tagged routes be `wanted`: deletes the others, adds what is missing. Goes on after an error.
-pub(super) async fn sync(handle: &Handle, wanted: &[&VirtualRoute], repairs: &mut Repairs) -> Result<()> {
+pub(super) async fn sync(
+    handle: &Handle,
+    wanted: &[&VirtualRoute],
+    places: &mut Places,
+    repairs: &mut Repairs,
+) -> Result<()> {
     let existing = list(handle).await?;
     let mut problems = Problems::default();
     let mut resolved = Vec::new();
@@ -58,6 +70,8 @@ pub(super) async fn sync(handle: &Handle, wanted: &[&VirtualRoute], repairs: &mu
             Err(error) => problems.note(Err(error)),
         }
     }
+    let is_wanted = |place: &Place| resolved.iter().any(|(_, want)| want.place() == *place);
+    places.0.retain(is_wanted);
     let mut kept = Vec::new();
     for have in existing {
         if resolved.iter().any(|(_, want)| want.is_met_by(&have)) {
@@ -68,8 +82,13 @@ pub(super) async fn sync(handle: &Handle, wanted: &[&VirtualRoute], repairs: &mu
     }
     for (route, want) in resolved {
         if !kept.iter().any(|have| want.is_met_by(have)) {
-            let added =
-                add(handle, &want).await.map_err(|error| explain(&format!("route {}", shown(route)), &error));
+            let mut added = add(handle, &want, false).await;
+            if matches!(&added, Err(error) if errno(error) == Some(libc::EEXIST))
+                && places.0.contains(&want.place())
+            {
+                added = add(handle, &want, true).await;
+            }
+            let added = added.map_err(|error| explain(&format!("route {}", shown(route)), &error));
             if added.is_ok() {
                 repairs.note("route", format!("route {}", shown(route)));
                 // The same route of another instance needs no second.
@@ -78,6 +97,7 @@ pub(super) async fn sync(handle: &Handle, wanted: &[&VirtualRoute], repairs: &mu
             problems.note(added);
         }
     }
+    places.0.extend(kept.iter().map(Resolved::place));
     problems.into_result()
 }
 
@@ -108,8 +128,10 @@ pub(super) async fn named(handle: &Handle) -> Result<Vec<Named>> {
     Ok(list(handle).await?.into_iter().map(named).collect())
 }
 
-async fn add(handle: &Handle, route: &Resolved) -> Result<(), rtnetlink::Error> {
-    handle.route().add(route.message()).execute().await
+/// `replaces`: what is in its place goes.
+async fn add(handle: &Handle, route: &Resolved, replaces: bool) -> Result<(), rtnetlink::Error> {
+    let request = handle.route().add(route.message());
+    if replaces { request.replace().execute().await } else { request.execute().await }
 }
 
 async fn delete(handle: &Handle, route: &Resolved) -> Result<()> {
@@ -167,6 +189,10 @@ fn resolve_hop(hop: &Hop) -> Result<ResolvedHop> {
 }
 
 impl Resolved {
+    fn place(&self) -> Place {
+        (self.destination, self.table, self.metric)
+    }
+
     /// Whether the kernel's route is the one that is wanted.
     fn is_met_by(&self, have: &Self) -> bool {
         let hop = |want: &ResolvedHop, have: &ResolvedHop| {

@@ -22,6 +22,8 @@ struct CleanupReport<'o> {
     /// With `dry_run` what would be removed.
     left: &'o [Leftover],
     problems: &'o [String],
+    /// Settings as vipd sets them, of which nothing is saved.
+    unknown: &'o [String],
 }
 
 /// Removes what a dead vipd has left, and prints it; the exit code says whether anything is left.
@@ -40,9 +42,9 @@ pub fn cleanup(places: &StateDirs, dry_run: bool, json: bool) -> Result<Exit> {
             Err(error) => return Err(error),
         },
     };
-    let CleanupOutcome { removed, left, problems } = &outcome;
+    let CleanupOutcome { removed, left, problems, unknown } = &outcome;
     let printed = if json {
-        print_json(&CleanupReport { dry_run, removed, left, problems })
+        print_json(&CleanupReport { dry_run, removed, left, problems, unknown })
     } else {
         people(&mut io::stdout().lock(), &outcome, dry_run)
     };
@@ -57,7 +59,7 @@ pub fn cleanup(places: &StateDirs, dry_run: bool, json: bool) -> Result<Exit> {
 
 fn people(
     out: &mut impl Write,
-    CleanupOutcome { removed, left, problems }: &CleanupOutcome,
+    CleanupOutcome { removed, left, problems, unknown }: &CleanupOutcome,
     dry_run: bool,
 ) -> io::Result<()> {
     for Leftover { what, .. } in removed {
@@ -73,7 +75,12 @@ fn people(
     for problem in problems {
         writeln!(out, "             {problem}")?;
     }
-    if removed.is_empty() && left.is_empty() {
+    for setting in unknown {
+        writeln!(out, "not known    whether {setting} is a vipd's: nothing is saved of what it was before")?;
+    }
+    if left.is_empty() && !unknown.is_empty() {
+        writeln!(out, "nothing else of vipd is left in this network namespace")?;
+    } else if removed.is_empty() && left.is_empty() {
         writeln!(out, "nothing to do: no vipd has left anything in this network namespace")?;
     } else if left.is_empty() {
         writeln!(out, "nothing of vipd is left in this network namespace")?;

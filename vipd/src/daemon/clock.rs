@@ -32,3 +32,8 @@ pub fn unix_us() -> u64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX)
 }
+
+/// Time that this thread has had of processors, its system calls included; decides nothing but how often something is done.
+pub fn thread_processor_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Into::into)
+}

@@ -5,6 +5,8 @@ use std::{
     cell::{Cell, OnceCell},
     os::fd::OwnedFd,
     path::Path,
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +16,10 @@ use super::{
     options::Options,
     runtime_dir::{PidFile, RuntimeDir},
 };
+
+/// How often a vipd to be replaced is looked for, and the pause between: longer than between its looks at its own files.
+const PATIENCE: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The locks, and what says who has them. Dropped in this order: a waiting successor takes the runtime directory first.
 #[derive(Debug)]
@@ -34,6 +40,23 @@ impl Exclusive {
     ///
     /// [`Running`]: another vipd has them.
     pub fn take(options: &Options) -> Result<Self> {
+        let mut taken = Self::take_now(options);
+        for _ in 0..PATIENCE {
+            // With --replace a vipd that runs has its runtime directory locked, unless somebody has just wiped that.
+            match &taken {
+                Err(error) if options.replace && error.is::<Running>() => {}
+                _ => return taken,
+            }
+            thread::sleep(PAUSE);
+            taken = Self::take_now(options);
+        }
+        let dir = options.runtime_dir.display();
+        taken.with_context(|| {
+            format!("there is no vipd to replace with {dir}: it is another one's, or was wiped, and vipd makes it again within seconds")
+        })
+    }
+
+    fn take_now(options: &Options) -> Result<Self> {
         let dir = match RuntimeDir::lock(&options.runtime_dir) {
             Ok(dir) => dir,
             Err(error) if options.replace => return Self::of_another(options, error),

@@ -1,6 +1,6 @@
 //! From the routers to what the host is asked to make. PURE.
 
-use vipd_common::wire::eth::MacAddr;
+use vipd_common::{Family, wire::eth::MacAddr};
 
 use super::router::{Router, RouterLink};
 use crate::host::{Plan, PlannedFilter, PlannedInstance, PlannedLink};
@@ -14,11 +14,13 @@ pub fn plan(routers: &[Router]) -> Plan {
         source_v6: link.source_v6(),
         vips: link.vips().to_vec(),
         connected: link.unconnected().to_vec(),
+        subnets: if link.is_up() { link.subnets().to_vec() } else { Vec::new() },
         // The virtual MAC is that of the instance's own interface.
         announces_own_mac: router.virtual_mac().is_none() || link.ifindex() != router.link().ifindex(),
     };
     let instance = |router: &Router| PlannedInstance {
         key: router.id().0,
+        families: families(router),
         links: router.present().map(|present| link(router, present)).collect(),
         filters: filters(router),
         routes: router.spec().virtual_routes.clone(),
@@ -26,6 +28,14 @@ pub fn plan(routers: &[Router]) -> Plan {
         visible: router.spec().vip_visible,
     };
     Plan { instances: routers.iter().map(instance).collect() }
+}
+
+/// Those of its VIPs. What they need of the whole host stays while an interface is away, for services to bind to them.
+fn families(router: &Router) -> Vec<Family> {
+    let vips = || router.spec().vips.iter().chain(&router.spec().excluded);
+    let v4 = vips().any(|vip| vip.address.is_ipv4()).then_some(Family::V4);
+    let v6 = vips().any(|vip| vip.address.is_ipv6()).then_some(Family::V6);
+    v4.into_iter().chain(v6).collect()
 }
 
 /// The virtual MAC, and the MAC of the adverts' group wherever adverts come in: a master whose daemon is dead has to hear its

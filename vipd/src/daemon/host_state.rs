@@ -20,6 +20,8 @@ pub struct HostState {
     applied: DesiredHostStates,
     /// Whether the routes of VIPs are to be looked at, whatever is desired.
     routes_unsure: bool,
+    /// Whether the ways to the clients are to be looked at.
+    ways_unsure: bool,
     /// Whether virtual routes and rules are to be looked at.
     virtual_unsure: bool,
     /// Those whose VIPs this host could not serve, so that they do not own them: whether it can by now is tried.
@@ -52,12 +54,13 @@ impl HostState {
         (self.plan, self.is_planned) = (plan, true);
         let keys: Vec<u16> = self.plan.instances.iter().map(|instance| instance.key).collect();
         self.applied.retain(|id, _| keys.contains(&id.0));
-        (self.routes_unsure, self.virtual_unsure) = (true, true);
+        (self.routes_unsure, self.ways_unsure, self.virtual_unsure) = (true, true, true);
     }
 
     /// What was made is to be looked at, whatever is desired.
     pub fn look_again(&mut self) {
-        (self.routes_unsure, self.virtual_unsure) = (self.is_planned, self.is_planned);
+        let unsure = self.is_planned;
+        (self.routes_unsure, self.ways_unsure, self.virtual_unsure) = (unsure, unsure, unsure);
     }
 
     /// Whether the VIPs of these instances could be served is to be tried by each [`Self::apply`].
@@ -87,6 +90,11 @@ impl HostState {
             let installed = host.install(&self.plan).await;
             self.routes_unsure = installed.is_err();
             problems.note(installed);
+        }
+        if self.ways_unsure {
+            let looked = host.look_at_ways().await;
+            self.ways_unsure = looked.is_err();
+            problems.note(looked);
         }
         for key in &self.tried {
             if desired.get(&InstanceId(*key)).copied().unwrap_or_default().ownership() == Ownership::None {

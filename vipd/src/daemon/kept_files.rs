@@ -20,6 +20,16 @@ use crate::{
     host::Repairs,
 };
 
+/// What has come of a look at the files.
+#[derive(Debug)]
+pub struct FilesReport {
+    pub repairs: Repairs,
+    /// Since the look before.
+    pub missing: Duration,
+    /// Why files cannot be put back.
+    pub problem: Option<String>,
+}
+
 /// What requests are answered from.
 pub type Answering = (mpsc::Sender<PendingRequest>, Journal, Captures);
 
@@ -65,7 +75,7 @@ impl KeptFiles {
 
     /// Serves the sockets for ever, and every `period` puts back what somebody has removed. Aborted with the daemon, as
     /// [`control::serve`].
-    pub async fn keep(mut self, repairs_tx: mpsc::Sender<(Repairs, Duration)>, period: Duration) {
+    pub async fn keep(mut self, reports_tx: mpsc::Sender<FilesReport>, period: Duration) {
         let mut refused = None;
         loop {
             tokio::select! {
@@ -74,16 +84,12 @@ impl KeptFiles {
                 () = sleep(period) => {}
             }
             let mut repairs = Repairs::default();
-            let restored = self.restore(&mut repairs);
-            if !repairs.is_empty() {
+            let problem = self.restore(&mut repairs).err().map(|error| format!("{error:#}"));
+            if !repairs.is_empty() || problem != refused {
+                refused.clone_from(&problem);
                 // Full: the main thread has enough to tell. Closed: the daemon is about to end.
-                let _ = repairs_tx.try_send((repairs, period));
+                let _ = reports_tx.try_send(FilesReport { repairs, missing: period, problem });
             }
-            let error = restored.err().map(|error| format!("{error:#}"));
-            if let Some(error) = error.as_ref().filter(|_| error != refused) {
-                tracing::error!(error, "files of the runtime directory cannot be put back; vipd tries again");
-            }
-            refused = error;
         }
     }
 

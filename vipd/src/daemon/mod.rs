@@ -26,6 +26,7 @@ mod logging;
 mod messages;
 mod numbering;
 mod options;
+mod others_before;
 mod outcome;
 mod phases;
 mod reconcile;

@@ -34,6 +34,7 @@ use super::{
     host_state::{Applied, HostState},
     messages::{AttachmentModes, DesiredHostState, DesiredHostStates},
     numbering,
+    others_before::{OthersBefore, Precedence},
     outcome::{Changes, OnRefusal, Outcome, Steps},
     router::{Router, address, record, vip_entries},
     sockets::Sockets,
@@ -47,6 +48,7 @@ use crate::{
         multicast::{self, Memberships},
     },
 };
+use vipd_common::abi::LINES;
 use vipd_config::XdpModes;
 
 /// Wait before the host is asked again to do what it has refused.
@@ -60,6 +62,9 @@ pub struct Installed {
     dataplane: Dataplane,
     carry_over: CarryOver,
     attachments: Attachments,
+    others_before: OthersBefore,
+    /// Interfaces where others leave the program nothing, and why.
+    blind: BTreeMap<u32, String>,
     /// With the groups that were joined.
     memberships: Option<(Memberships, BTreeSet<(u32, IpAddr)>)>,
     host_state: HostState,
@@ -101,6 +106,8 @@ impl Installed {
             dataplane,
             carry_over,
             attachments: Attachments::default(),
+            others_before: OthersBefore::default(),
+            blind: BTreeMap::new(),
             memberships: None,
             host_state: HostState::default(),
             desired: None,
@@ -517,7 +524,8 @@ impl Installed {
 
     /// What could not be made or put back on the host.
     pub fn problem(&self) -> Option<String> {
-        let problems: Vec<_> = [&self.refusal, &self.unkept].into_iter().flatten().cloned().collect();
+        let problems = [&self.refusal, &self.unkept].into_iter().flatten().chain(self.blind.values());
+        let problems: Vec<_> = problems.cloned().collect();
         (!problems.is_empty()).then(|| problems.join("; "))
     }
 
@@ -529,6 +537,26 @@ impl Installed {
     /// Looks whether the program is where it was attached; [`Self::reconcile`] attaches it again where it is not.
     pub async fn find_lost(&mut self) -> Vec<Lost> {
         self.attachments.find_lost(&mut self.dataplane, &self.host).await
+    }
+
+    /// Looks at programs of others that come before vipd's, and puts vipd's before them where it can.
+    pub async fn look_before(&mut self, now: Instant) -> Precedence {
+        let Self { others_before, attachments, dataplane, host, .. } = self;
+        let found = others_before.look(attachments.modes(), dataplane, host, now).await;
+        self.blind.clone_from(&found.blind);
+        found
+    }
+
+    /// The instances whose VIPs this host cannot serve, and why.
+    pub fn refused(&self) -> BTreeMap<u16, String> {
+        let mut refused = self.host.refused();
+        for (ifindex, why) in &self.blind {
+            let is_there = |router: &&Router| router.present().any(|link| link.wire().ifindex == *ifindex);
+            for router in self.routers().iter().filter(is_there) {
+                refused.entry(router.id().0).or_insert_with(|| why.clone());
+            }
+        }
+        refused
     }
 
     /// Attaches it where it is not for what is in force, and changes nothing else; returns the interfaces that refuse it.
@@ -556,6 +584,18 @@ impl Installed {
     /// Turns the stripping of VLAN tags off again if somebody has turned it on; returns whether somebody had.
     pub fn keep_rx_vlan_off(&mut self, interface: &str) -> Result<bool> {
         self.host.check_rx_vlan(interface)
+    }
+
+    /// Whether another node is heard as the master of an instance, on any of its lines.
+    pub fn hears_master(&self, instance: InstanceId) -> bool {
+        let Some(router) = self.desired.as_ref().and_then(|desired| desired.router(instance)) else {
+            return false;
+        };
+        let interval = router.spec().advert_interval;
+        let patience = router.settings().master_down_interval(interval);
+        let instances = self.pages().instances();
+        let heard = (0..LINES).map(|line| instances.line_heard(router.id().slot(), line)).max();
+        heard.is_some_and(|heard| clock::now().saturating_since(heard) < patience)
     }
 
     /// The requests about each VIP that were answered, on all interfaces that it is on.

@@ -25,7 +25,7 @@ use super::{
     event_log::EventLog,
     exclusive::Exclusive,
     interfaces::LookUp,
-    kept_files::KeptFiles,
+    kept_files::{FilesReport, KeptFiles},
     logging::Levels,
     messages::{DesiredHostStates, End, EngineMessage, FenceRequest, MESSAGES},
     options::Options,
@@ -44,7 +44,7 @@ use crate::{
     control::{self, capture::Captures},
     dataplane::{self, Dataplane, Events, LoadRefused, Pinned},
     events::Journal,
-    host::{Host, LinkEvents, Repairs},
+    host::{Host, LinkEvents},
     metrics,
     notify::{Notice, Notifier},
     scripts::Accounts,
@@ -66,13 +66,13 @@ pub async fn serve(
     // From here on a signal stops in order, whenever it comes, and so does a request: it waits until the start is over.
     let signals = Signals::new()?;
     let (commands_tx, commands_rx) = mpsc::channel(MESSAGES);
-    let (repairs_tx, repairs_rx) = mpsc::channel(MESSAGES);
+    let (files_tx, files_rx) = mpsc::channel(MESSAGES);
     let mut servers = Servers {
         tasks: JoinSet::new(),
         commands_tx,
         captures: Captures::default(),
         exclusive: Rc::downgrade(exclusive),
-        repairs: (repairs_tx, options.look_period),
+        repairs: (files_tx, options.look_period),
     };
     let mut metrics = None;
     let incumbent = match exclusive.replaces() {
@@ -113,7 +113,7 @@ pub async fn serve(
         links_rx,
         commands_rx,
         levels,
-        repairs_rx,
+        files_rx,
     };
     phases.end("interfaces");
     let run = DaemonRun { options, exclusive, phases, parts };
@@ -147,7 +147,7 @@ struct Servers {
     /// Whose files are kept.
     exclusive: Weak<Exclusive>,
     /// Who hears what was put back, and how often to look.
-    repairs: (mpsc::Sender<(Repairs, Duration)>, Duration),
+    repairs: (mpsc::Sender<FilesReport>, Duration),
 }
 
 impl Servers {
@@ -156,8 +156,8 @@ impl Servers {
         let answering = (self.commands_tx.clone(), journal, self.captures.clone());
         let mut kept = KeptFiles::new(self.exclusive.clone(), status_socket.clone(), answering);
         let made = kept.make();
-        let (repairs_tx, period) = self.repairs.clone();
-        self.tasks.spawn_local(kept.keep(repairs_tx, period));
+        let (files_tx, period) = self.repairs.clone();
+        self.tasks.spawn_local(kept.keep(files_tx, period));
         made.map(drop)
     }
 
@@ -194,7 +194,7 @@ struct StartParts {
     links_rx: LinkEvents,
     commands_rx: mpsc::Receiver<control::PendingRequest>,
     levels: Levels,
-    repairs_rx: mpsc::Receiver<(Repairs, Duration)>,
+    files_rx: mpsc::Receiver<FilesReport>,
 }
 
 /// What has come of a run: how it has ended, who waits for the end, and what there is to be removed.
@@ -424,7 +424,7 @@ impl DaemonRun<'_> {
             links_rx,
             commands_rx,
             levels,
-            repairs_rx,
+            files_rx,
         } = parts;
         let (cluster, reporter) = cluster::new(servers.commands_tx.clone(), clock::unix_us);
         servers.tasks.spawn_local(reporter.serve());
@@ -437,7 +437,7 @@ impl DaemonRun<'_> {
             host_states_rx,
             notices_rx,
             fences_rx,
-            repairs_rx,
+            files_rx,
             end_rx,
         };
         let mut reload = Reload::new(

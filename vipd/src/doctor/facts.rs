@@ -19,6 +19,8 @@ pub struct Facts {
     /// Its diagnostics have the path of the file.
     pub configuration: Result<Loaded, Failure>,
     pub running: Option<Status>,
+    /// What is in the place of the runtime directory or of its socket, so that no vipd can be reached there.
+    pub runtime_dir: Result<(), String>,
     /// Why one that seems to run could not be asked.
     pub unanswered: Option<Unanswered>,
     /// Or the reason why it failed.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -86,10 +86,24 @@ impl Facts {
             leftovers,
             broken: config.map(broken).unwrap_or_default(),
             arbiters: arbiters(config, running.as_ref()).await,
+            runtime_dir: runtime_dir(&places.runtime_dir),
             running,
             unanswered,
             configuration,
         }
+    }
+}
+
+/// Whether a vipd can be reached there. That nothing is there is no obstacle.
+fn runtime_dir(dir: &Path) -> Result<(), String> {
+    let socket = runtime_dir::socket(dir);
+    let kind = |path: &Path| path.metadata().ok().map(|found| found.file_type());
+    if kind(dir).is_some_and(|kind| !kind.is_dir()) {
+        return Err(format!("{} is no directory", dir.display()));
+    }
+    match kind(&socket) {
+        Some(kind) if !kind.is_socket() => Err(format!("{} is no socket", socket.display())),
+        _ => Ok(()),
     }
 }
 

@@ -9,6 +9,11 @@ use crate::{
 };
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
+    if let Err(what) = &facts.runtime_dir {
+        let what = format!("{what}: a vipd that runs cannot be asked, reloaded or stopped there");
+        let fix = "remove it, and see who made it; a vipd that runs makes its directory and socket again within seconds";
+        findings.problem("vipd", "runtime-dir", what, fix);
+    }
     match &facts.unanswered {
         None => {}
         Some(Unanswered::Unreachable(why)) => {

@@ -120,6 +120,15 @@ fn rules(facts: &Facts, findings: &mut Findings) {
             findings.problem("rules", "rules", what, fix);
             continue;
         };
+        if !of_family.iter().any(|rule| rule.looks_up_main) {
+            let what = format!(
+                "IPv{number} has no policy rule `lookup main`: this host uses none of the routes that `ip -{number} route` shows"
+            );
+            let fix = format!(
+                "ip -{number} rule add preference 32766 lookup main, unless other rules lead to all of the clients"
+            );
+            findings.warning("rules", "rules-main", what, fix);
+        }
         if first.preference < local.preference {
             let what = format!(
                 "IPv{number} has a policy rule of preference {} before `lookup local` ({}): packets to a VIP may take another way",

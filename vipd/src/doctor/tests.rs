@@ -16,7 +16,7 @@ use vipd_config::{Nothing, Unsupported};
 use super::*;
 use crate::{
     beside::{Speaker, VirtualRouter},
-    control::model::{ArbiterStatus, InstanceStatus, RepairStatus, Status, TargetStatus},
+    control::model::{ArbiterStatus, HostWarning, InstanceStatus, RepairStatus, Status, TargetStatus},
     dataplane::{ClockDiffers, Verified},
     host::{
         BridgeState, Controller, InterfaceAddress, Leftover, LeftoverKind, LinkState, SharedQueues, Survey,
@@ -86,6 +86,7 @@ fn idle() -> Facts {
         },
         configuration: parse(CONFIG),
         running: None,
+        runtime_dir: Ok(()),
         unanswered: None,
         survey: Ok(Survey {
             links: vec![link(2, "eth0", "10.0.0.5")],

@@ -17,6 +17,9 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
             fix,
         );
     }
+    for warning in &status.host_warnings {
+        findings.warning(&warning.about, "host-warns", warning.what.clone(), warning.remedy.clone());
+    }
     let lately: Vec<_> = status.latest_repairs.iter().filter(|repair| repair.ago_ms < LATELY_MS).collect();
     let Some(latest) = lately.last() else {
         findings.ok(

@@ -28,7 +28,7 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(NewsContent)) {
     // Before it listens: the first look, whose absence would count as no process at all.
     let mut running = loop {
         match scan(&process) {
-            Ok(pids) => break Running { process: &process, pids, again_at: None },
+            Ok(pids) => break RunningProcesses { process: &process, pids, again_at: None },
             Err(_) => sleep(POLL).await,
         }
     };
@@ -82,14 +82,14 @@ pub async fn watch(process: TrackedProcess, tell: impl Fn(NewsContent)) {
 }
 
 /// The processes of the kind that run, as far as is known.
-struct Running<'a> {
+struct RunningProcesses<'a> {
     process: &'a TrackedProcess,
     pids: HashSet<u32>,
     /// The host was short of something: what is known stands, and all are looked at again then.
     again_at: Option<Instant>,
 }
 
-impl Running<'_> {
+impl RunningProcesses<'_> {
     /// Looks at all processes.
     fn look(&mut self) {
         match scan(self.process) {

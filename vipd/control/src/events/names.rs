@@ -32,6 +32,8 @@ pub const NAMES: &[&str] = &[
     "host_refused",
     "host_repaired",
     "host_restored",
+    "host_warning",
+    "host_warning_over",
     "interface_found",
     "interface_lost",
     "interface_refused",

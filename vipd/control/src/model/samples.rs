@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use vipd_common::abi::Counters;
 
 use super::{
-    ArbiterStatus, FaultStatus, InstanceStatus, LineStatus, MasterStatus, NodeLinkStatus, NodeStatus,
-    NotifyStatus, ProgramHook, RepairStatus, ReportsStatus, RunStatus, SCHEMA, Status, TargetStatus,
-    TrackStatus, TrackedStatus,
+    ArbiterStatus, FaultStatus, HostWarning, InstanceStatus, LineStatus, MasterStatus, NodeLinkStatus,
+    NodeStatus, NotifyStatus, ProgramHook, RepairStatus, ReportsStatus, RunStatus, SCHEMA, Status,
+    TargetStatus, TrackStatus, TrackedStatus,
 };
 
 /// VI_1 is the master, VI_6 a backup, VI_F in fault; something of each kind is tracked.
@@ -75,6 +75,12 @@ pub fn status() -> Status {
             ago_ms: 4_000,
         }],
         host_problem: None,
+        host_warnings: vec![HostWarning {
+            kind: "program_before".into(),
+            about: "eth0".into(),
+            what: "before vipd's program comes the XDP program filter with id 7".into(),
+            remedy: "see `bpftool net show dev eth0`".into(),
+        }],
     }
 }
 

@@ -12,7 +12,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::{
     explain::text as explained,
-    model::{InstanceStatus, Status},
+    model::{HostWarning, InstanceStatus, Status},
 };
 pub use find::Unknown;
 pub use table::cut;
@@ -104,6 +104,12 @@ fn header(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
     let given: Vec<String> = id.into_iter().chain(file).collect();
     if !given.is_empty() {
         writeln!(out, "{}", given.join(", "))?;
+    }
+    if let Some(problem) = &status.host_problem {
+        writeln!(out, "{WARN}refused by this host{WARN:#}: {problem}")?;
+    }
+    for HostWarning { about, what, remedy, .. } in &status.host_warnings {
+        writeln!(out, "{WARN}warning{WARN:#}: {about}: {what}; {remedy}")?;
     }
     if status.drained {
         writeln!(out, "{WARN}drained{WARN:#}: every instance has the lowest priority until `vipd undrain`")?;

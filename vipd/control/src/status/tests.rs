@@ -20,6 +20,7 @@ fn a_few_instances_are_shown_in_full() {
     let expected = "\
 vipd 0.1.0 on lb01.example.net, pid 4711, up 1d 2h
 router_id lb01, configuration /etc/vipd/vipd.conf
+warning: eth0: before vipd's program comes the XDP program filter with id 7; see `bpftool net show dev eth0`
 
 VI_1: MASTER for 1m 1s (no advert from a master)
   router     vrid 51 on eth0, VRRPv2, XDP native

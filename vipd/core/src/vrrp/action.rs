@@ -163,10 +163,12 @@ pub enum FaultReason {
 }
 
 impl FaultReason {
-    /// Whether adverts can leave and be heard all the same.
+    /// Whether an advert may leave and be heard all the same. An interface that has another name is there, and an address that was deleted
+    /// a moment ago is known: a goodbye says that nobody is to wait. What cannot be sent is not.
     pub fn adverts_leave(self) -> bool {
         match self {
-            Self::LinkDown | Self::NoInterface | Self::Refused | Self::NoAddress | Self::NoSource => false,
+            Self::LinkDown => false,
+            Self::NoInterface | Self::Refused | Self::NoAddress | Self::NoSource => true,
             Self::CutOff | Self::Unserved | Self::Tracked | Self::Isolated | Self::Group => true,
         }
     }

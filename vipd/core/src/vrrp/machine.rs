@@ -309,7 +309,7 @@ impl Machine {
                 // a process that is held up after it would answer beside its successor.
                 out.release();
                 if reason.adverts_leave() {
-                    // Of a link or an address that is gone no goodbye, unless another line carries it.
+                    // Of a link that is down no goodbye, unless another line carries it.
                     self.say_goodbye(out);
                 }
                 Next::to(State::Fault, Reason::Fault(reason))

@@ -51,6 +51,7 @@ async fn planned_link(host: &Host, name: &str, vips: &[&str]) -> PlannedLink {
         source_v6: global.or(Some(source)),
         vips: vips.iter().map(|vip| addr(vip)).collect(),
         connected: Vec::new(),
+        subnets: Vec::new(),
         announces_own_mac: true,
     }
 }
@@ -58,6 +59,7 @@ async fn planned_link(host: &Host, name: &str, vips: &[&str]) -> PlannedLink {
 fn plan(links: Vec<PlannedLink>) -> Plan {
     let instance = PlannedInstance {
         key: 3,
+        families: Vec::new(),
         links,
         filters: Vec::new(),
         routes: Vec::new(),

@@ -248,3 +248,58 @@ fn groups_that_are_not_joined_are_found() {
         drop(joined);
     });
 }
+
+/// Whoever owns the VIP: a backup that cannot answer is no backup.
+#[test]
+fn a_subnet_without_a_way_is_a_refusal_until_it_has_one() {
+    in_namespace("ways", async |dir| {
+        let (mut host, _events) = Host::open(&dir).unwrap();
+        let mut plan = plan(&host, &["10.0.0.100"], false).await;
+        plan.instances[0].links[0].subnets = vec![(addr("10.0.0.1"), 24)];
+        for ownership in [Ownership::None, Ownership::Master] {
+            host.set(3, ownership).await.unwrap();
+            host.install(&plan).await.unwrap();
+            host.look_at_ways().await.unwrap();
+            for (harm, remedy) in [
+                ("route del 10.0.0.0/24 dev v0", "route add 10.0.0.0/24 dev v0"),
+                ("route add unreachable 10.0.0.0/30", "route del unreachable 10.0.0.0/30"),
+                // The one that the default route leaves by is not the VIP's.
+                ("route add default dev lo", "route del default dev lo"),
+            ] {
+                if harm.contains("default") {
+                    ip("route del 10.0.0.0/24 dev v0");
+                }
+                ip(harm);
+                let refused = format!("{:#}", host.look_at_ways().await.unwrap_err());
+                assert!(refused.contains("cannot answer clients in 10.0.0.0/24"), "{harm}: {refused}");
+                assert!(host.refused().contains_key(&3), "{harm}");
+                ip(remedy);
+                if harm.contains("default") {
+                    ip("route add 10.0.0.0/24 dev v0");
+                }
+                host.look_at_ways().await.unwrap();
+                assert!(host.refused().is_empty(), "{remedy}");
+            }
+        }
+        // Rules are asked with the VIP as the source.
+        ip("rule add pref 9 from 10.0.0.100 unreachable");
+        host.install(&plan).await.unwrap();
+        assert!(format!("{:#}", host.look_at_ways().await.unwrap_err()).contains("from 10.0.0.100"));
+        host.set(3, Ownership::None).await.unwrap();
+        host.look_at_ways().await.unwrap();
+        host.probe(3).await.unwrap_err();
+        assert!(host.refused().contains_key(&3));
+        // Others may route the subnet as they like: it is asked what there is, and no more.
+        ip("rule del pref 9");
+        ip("route add 10.0.0.0/24 via 10.0.0.9 dev v0 metric 9 onlink");
+        ip("route del 10.0.0.0/24 dev v0 scope link");
+        host.install(&plan).await.unwrap();
+        host.look_at_ways().await.unwrap();
+        assert!(host.detours().is_empty());
+        ip("route del 10.0.0.0/24");
+        ip("route add default via 10.0.0.9 dev v0 onlink");
+        host.look_at_ways().await.unwrap();
+        assert_eq!(host.detours().keys().collect::<Vec<_>>(), ["v0"]);
+        host.remove_all().await.unwrap();
+    });
+}

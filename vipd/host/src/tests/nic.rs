@@ -8,6 +8,7 @@ async fn plan(host: &Host, name: &str, macs: &[MacAddr]) -> Plan {
     let link = host.link(name).await.unwrap();
     let instance = |(key, mac): (u16, &MacAddr)| PlannedInstance {
         key,
+        families: Vec::new(),
         links: vec![PlannedLink {
             ifindex: link.ifindex,
             interface: name.to_owned(),
@@ -15,6 +16,7 @@ async fn plan(host: &Host, name: &str, macs: &[MacAddr]) -> Plan {
             source_v6: None,
             vips: Vec::new(),
             connected: Vec::new(),
+            subnets: Vec::new(),
             announces_own_mac: true,
         }],
         filters: vec![PlannedFilter { ifindex: link.ifindex, interface: name.to_owned(), mac: *mac }],

@@ -118,10 +118,18 @@ async fn plan(host: &Host, routes: Vec<VirtualRoute>, rules: Vec<VirtualRule>) -
         source_v6: None,
         vips: vec![addr("10.0.0.100")],
         connected: Vec::new(),
+        subnets: Vec::new(),
         announces_own_mac: true,
     };
-    let instance =
-        PlannedInstance { key: 3, links: vec![link], filters: Vec::new(), routes, rules, visible: false };
+    let instance = PlannedInstance {
+        key: 3,
+        families: Vec::new(),
+        links: vec![link],
+        filters: Vec::new(),
+        routes,
+        rules,
+        visible: false,
+    };
     Plan { instances: vec![instance] }
 }
 

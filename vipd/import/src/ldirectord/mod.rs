@@ -69,14 +69,14 @@ pub(crate) struct RealServer {
 
 /// Reads a file. What is not understood is an error among the notes, and left out.
 pub(crate) fn read(text: &SourceText, outside: &dyn ImportHost, notes: &mut Vec<Note>) -> Director {
-    let mut reader = Reader { director: Director::default(), current: None, outside, notes };
+    let mut reader = DirectorReader { director: Director::default(), current: None, outside, notes };
     for (place, line) in text.lines() {
         reader.line(&place, line);
     }
     reader.finish()
 }
 
-struct Reader<'a> {
+struct DirectorReader<'a> {
     director: Director,
     /// The service whose lines are read.
     current: Option<Service>,
@@ -84,7 +84,7 @@ struct Reader<'a> {
     notes: &'a mut Vec<Note>,
 }
 
-impl Reader<'_> {
+impl DirectorReader<'_> {
     fn line(&mut self, place: &TextPlace, line: &str) {
         let is_indented = line.replace('\t', "    ").starts_with("    ");
         if !is_indented {

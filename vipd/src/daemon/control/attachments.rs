@@ -9,10 +9,27 @@ use std::{
 };
 
 use super::super::{attach::Lost, clock, reconcile::Installed};
-use crate::detection::RateLimiter;
+use crate::{control::model::HostWarning, detection::RateLimiter};
 
 /// Between two looks. Each is one or two system calls for an interface.
 pub const PERIOD: Duration = Duration::from_secs(1);
+
+/// Kind of the warnings about programs that come before vipd's.
+pub const PRECEDED: &str = "program_before";
+
+/// What to say of an interface where others come first.
+pub fn preceded(interface: String, others: &str) -> HostWarning {
+    HostWarning {
+        what: format!(
+            "before vipd's program comes {others}: frames that it keeps or sends elsewhere never reach vipd"
+        ),
+        remedy: format!(
+            "see `bpftool net show dev {interface}`, and have that program let ARP, Neighbor Discovery, VRRP and the VIPs' packets pass"
+        ),
+        kind: PRECEDED.to_owned(),
+        about: interface,
+    }
+}
 
 /// Who does it again and again is told of now and then, and so is the end of it.
 #[derive(Debug, Default)]

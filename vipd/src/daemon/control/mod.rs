@@ -7,9 +7,11 @@ mod differences;
 mod drain;
 mod engine_handle;
 mod fence;
+mod host_warnings;
 mod links;
 mod misconfiguration;
 mod own_macs;
+mod rebuild_pace;
 mod reload;
 mod reports;
 mod service_manager;
@@ -30,6 +32,7 @@ use self::{
     fence::Fences,
     links::LinkEventLog,
     misconfiguration::MisconfigurationMonitor,
+    rebuild_pace::{RebuildPace, RebuildTime},
     reload::{Begun, ReloadParts, RemovalReason, Reply},
     service_manager::ServiceManager,
     signals::SignalRequest,
@@ -45,6 +48,7 @@ pub use self::{
 use super::{
     logging::Levels,
     messages::{End, EngineMessage, FenceRequest},
+    others_before::Precedence,
     reconcile::Installed,
     router::{Port, Router, spec_in_force},
     timed_script::TimedScript,
@@ -52,9 +56,9 @@ use super::{
 use crate::{
     cluster::Cluster,
     control::{PendingRequest, Stop, model::Status},
-    coordinator::StateName,
+    coordinator::{InstanceId, StateName},
     dump,
-    host::{LinkChange, LinkState},
+    host::{LinkChange, LinkState, Repairs},
     notify::{Change, Notice, Notifier},
 };
 
@@ -72,6 +76,7 @@ pub struct Control<'m> {
     drain: Drain,
     monitor: MisconfigurationMonitor,
     links: LinkEventLog,
+    rebuild_pace: RebuildPace,
     detached: DetachedEventLog,
     source_addresses: SourceAddresses,
     upkeep: Upkeep,
@@ -155,6 +160,7 @@ impl<'m> Control<'m> {
             drain: Drain::new(drained),
             monitor: MisconfigurationMonitor::default(),
             links,
+            rebuild_pace: RebuildPace::default(),
             detached: DetachedEventLog::default(),
             source_addresses: SourceAddresses::default(),
             upkeep,
@@ -197,7 +203,7 @@ impl<'m> Control<'m> {
                 reason = self.succession.failed() => self.succession.tell_failure(&reason),
                 due = self.tracking.next() => self.tracked(due).await,
                 Some(notice) = self.sources.notices_rx.recv() => self.tell(notice),
-                Some((repairs, missing)) = self.sources.repairs_rx.recv() => self.upkeep.tell(&repairs, missing),
+                Some(report) = self.sources.files_rx.recv() => self.upkeep.tell_of_files(report),
                 Some(fence) = self.sources.fences_rx.recv() => self.fence(fence),
                 answer = self.drain.answer() => self.drain.finish(answer),
                 message = self.manager.next() => self.engine.send(message).await,
@@ -345,16 +351,26 @@ impl<'m> Control<'m> {
         let began = self.upkeep.begin();
         let states = self.sources.host_states_rx.borrow_and_update().clone();
         let repairs = self.installed.look(&states).await;
+        let cost = began.cost();
+        tracing::debug!(
+            processor_us = u64::try_from(cost.as_micros()).unwrap_or(u64::MAX),
+            "looked at the host"
+        );
         let host = self.installed.host();
-        self.upkeep.looked((began, Instant::now()), &repairs, host.deprived(), host.waits());
+        let detours =
+            host.detours().iter().map(|(interface, what)| upkeep::detour(interface, what)).collect();
+        self.upkeep.looked((cost, Instant::now()), &repairs, host.deprived(), host.waits());
+        self.upkeep.warn(upkeep::DETOURS, detours);
         self.tell_unserved().await;
     }
 
     /// Has the election know whose VIPs this host cannot serve: nobody is to be master of what nobody reaches.
     async fn tell_unserved(&mut self) {
         let problem = self.installed.problem();
-        if let Some(unserved) = self.upkeep.refused(problem, self.installed.host().refused(), Instant::now())
-        {
+        let refused = self.installed.refused();
+        let is_served_elsewhere = |key| self.installed.hears_master(InstanceId(key));
+        let unserved = self.upkeep.refused(problem, &refused, is_served_elsewhere, Instant::now());
+        if let Some(unserved) = unserved {
             let why = |id| (id, self.upkeep.why_unserved(id).unwrap_or_default().to_owned());
             let unserved = unserved.into_iter().map(why).collect();
             self.engine.send(EngineMessage::Unserved(unserved)).await;
@@ -427,8 +443,19 @@ impl<'m> Control<'m> {
             self.follow(change).await;
         }
         if rebuilds {
-            self.reload.want_rebuild();
-            self.do_wanted().await;
+            self.rebuild_in_time().await;
+        }
+    }
+
+    /// Looks at the interfaces again, at once or a little later.
+    async fn rebuild_in_time(&mut self) {
+        match self.rebuild_pace.changed(Instant::now()) {
+            RebuildTime::Now => {
+                self.reload.want_rebuild();
+                self.do_wanted().await;
+            }
+            RebuildTime::In(wait) => self.reload.want_rebuild_in(wait),
+            RebuildTime::Due => {}
         }
     }
 
@@ -466,6 +493,23 @@ impl<'m> Control<'m> {
             self.tell_unserved().await;
         }
         self.detached.found(self.installed);
+        self.check_precedence().await;
+    }
+
+    /// Looks at programs of others that come before vipd's.
+    async fn check_precedence(&mut self) {
+        let Precedence { moved, preceded, .. } = self.installed.look_before(Instant::now()).await;
+        let mut repairs = Repairs::default();
+        for (interface, others) in moved {
+            repairs.note(
+                "program",
+                format!("first place of the program on {interface}, where {others} came before it"),
+            );
+        }
+        self.upkeep.tell(&repairs, attachments::PERIOD);
+        let warning = |(interface, others): (String, String)| attachments::preceded(interface, &others);
+        self.upkeep.warn(attachments::PRECEDED, preceded.into_iter().map(warning).collect());
+        self.tell_unserved().await;
     }
 
     /// Attaches the program for what runs, while a reload or a stop waits for successors: a handover takes seconds, in which the VIPs

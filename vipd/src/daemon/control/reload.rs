@@ -179,7 +179,13 @@ impl Reload {
 
     /// The kernel has refused something: interfaces are to be looked at again in a while.
     pub fn want_rebuild_later(&mut self) {
-        self.again_at = Some(Instant::now() + RETRY);
+        self.want_rebuild_in(RETRY);
+    }
+
+    /// Interfaces are to be looked at again by then.
+    pub fn want_rebuild_in(&mut self, wait: Duration) {
+        let at = Instant::now() + wait;
+        self.again_at = Some(self.again_at.map_or(at, |known| known.min(at)));
     }
 
     /// When [`Self::want_rebuild`] is wanted; not while a reload is under way.

@@ -9,14 +9,13 @@ use tokio::{
 };
 
 use super::{
-    super::messages::{DesiredHostStates, End, FenceRequest},
+    super::{
+        kept_files::FilesReport,
+        messages::{DesiredHostStates, End, FenceRequest},
+    },
     signals::Signals,
 };
-use crate::{
-    control::PendingRequest,
-    host::{LinkEvents, Repairs},
-    notify::Notice,
-};
+use crate::{control::PendingRequest, host::LinkEvents, notify::Notice};
 
 /// How the engine thread has ended.
 pub type EngineEnd = oneshot::Receiver<Result<End>>;
@@ -33,7 +32,7 @@ pub struct Sources {
     /// Masters that are to be fenced.
     pub fences_rx: mpsc::UnboundedReceiver<FenceRequest>,
     /// Files of the runtime directory that were put back, and for how long they were missing at most.
-    pub repairs_rx: mpsc::Receiver<(Repairs, Duration)>,
+    pub files_rx: mpsc::Receiver<FilesReport>,
     pub end_rx: EngineEnd,
 }
 

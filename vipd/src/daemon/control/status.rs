@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{
     control::model::{
-        ArbiterStatus, InstanceStatus, NotifyStatus, RepairStatus, ReportsStatus, SCHEMA, Status,
-        TrackStatus, TrackedStatus,
+        ArbiterStatus, HostWarning, InstanceStatus, NotifyStatus, RepairStatus, ReportsStatus, SCHEMA,
+        Status, TrackStatus, TrackedStatus,
     },
     coordinator::InstanceId,
     machine::Source,
@@ -41,6 +41,7 @@ pub struct ControlStatus {
     host_repairs: BTreeMap<String, u64>,
     latest_repairs: Vec<RepairStatus>,
     host_problem: Option<String>,
+    host_warnings: Vec<HostWarning>,
 }
 
 /// What the main thread knows of an instance.
@@ -74,6 +75,7 @@ impl ControlStatus {
             host_repairs: upkeep.counts(),
             latest_repairs: upkeep.latest(),
             host_problem: upkeep.problem().map(str::to_owned),
+            host_warnings: upkeep.warnings(),
         }
     }
 }
@@ -129,6 +131,7 @@ pub fn merge(engine: EngineStatus, mut control: ControlStatus, node: NodeIdentit
         host_repairs: control.host_repairs,
         latest_repairs: control.latest_repairs,
         host_problem: control.host_problem,
+        host_warnings: control.host_warnings,
         host: node.host,
         router_id: node.router_id,
         config_file: node.config_file,

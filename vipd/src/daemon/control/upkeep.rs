@@ -1,7 +1,8 @@
 //! What vipd made on this host it keeps there: when to look, what was put back, and what could not be.
 //!
 //! A look comes when the kernel tells of a removal ([`HostWatch`]), and in a period without a word. Notifications that come together are
-//! one look: the next one waits for [`LEAST`], and for long enough that looks cost no more than a twentieth of the main thread's time.
+//! one look: the next one waits for [`LEAST`], and for long enough that looks cost no more than a twentieth of a processor, but no longer
+//! than [`MOST`], lest a VIP be gone for seconds where there are thousands.
 //! Somebody who removes things again and again makes the wait longer, up to the period, so that a fight costs no more than the looks
 //! that come anyway.
 
@@ -9,16 +10,19 @@
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
     mem,
     time::Duration,
 };
 
 use tokio::time::{Instant, sleep_until};
 
-use super::super::clock;
+use super::{
+    super::{clock, kept_files::FilesReport},
+    host_warnings::HostWarnings,
+};
 use crate::{
-    control::model::RepairStatus,
+    control::model::{HostWarning, RepairStatus},
     coordinator::InstanceId,
     detection::{Limits, RateLimiter},
     host::{HostWatch, Repairs},
@@ -26,16 +30,26 @@ use crate::{
 
 /// Between two looks.
 const LEAST: Duration = Duration::from_millis(100);
-/// A look that took so long is followed by a wait this many times as long.
+/// A look that took so much of a processor is followed by a wait this many times as long.
 const SHARE: u32 = 20;
+/// For so long at most a look waits that somebody's removal asks for.
+const MOST: Duration = Duration::from_millis(500);
 /// A repair so soon after another one is the same fight.
 const AGAIN: Duration = Duration::from_secs(10);
 /// Repairs in a row that nobody has to wait for; each one after them doubles the wait.
 const PATIENT: u32 = 5;
 /// With so many of what an instance needs, nobody can count on its VIPs here.
 const HOPELESS: u32 = 12;
-/// For so long an instance that nobody can count on is in FAULT.
+/// For so long an instance that nobody can count on is in FAULT while another node serves its VIPs, and twice as long each time it is
+/// given up again: it preempts the other node with every attempt.
 const GIVEN_UP: Duration = Duration::from_secs(60);
+const GIVEN_UP_MOST: Duration = Duration::from_secs(600);
+/// And for so long while nobody serves them: VIPs with gaps are better than none. Twice as long each time too, so that two nodes with a
+/// fight each do not take them from each other all the time.
+const UNSERVED: Duration = Duration::from_secs(5);
+const UNSERVED_MOST: Duration = GIVEN_UP;
+/// An instance that was not given up for so long begins anew.
+const RELAPSE: Duration = Duration::from_secs(900);
 /// What is left for a while later is looked at so soon.
 const SHORTLY: Duration = Duration::from_secs(1);
 /// A refusal that stands so long is a fault; the kernel is asked again every second.
@@ -44,6 +58,24 @@ const REFUSED: Duration = Duration::from_millis(900);
 const SHOWN: usize = 16;
 /// Objects that an event names.
 const NAMED: usize = 3;
+
+/// Kind of the warnings about answers that take another way than the connected route.
+pub const DETOURS: &str = "routes";
+
+/// What to say of such an interface.
+pub fn detour(interface: &str, what: &str) -> HostWarning {
+    HostWarning {
+        kind: DETOURS.to_owned(),
+        about: interface.to_owned(),
+        what: what.to_owned(),
+        remedy: format!(
+            "see `ip route` and `ip rule`; `ip address` on {interface}, given anew, makes the connected route again"
+        ),
+    }
+}
+
+/// Kind of the warnings about files that cannot be put back.
+const FILES: &str = "runtime_dir";
 
 /// When to look at the host, and what came of it.
 #[derive(Debug)]
@@ -67,10 +99,34 @@ pub struct Upkeep {
     refused: BTreeMap<u16, (Instant, String)>,
     /// How often in a row what an instance needs was missing, and when last.
     deprived: BTreeMap<u16, (u32, Instant)>,
-    /// Instances that are given up until then, and why.
-    given_up: BTreeMap<u16, (Instant, String)>,
+    /// Instances that are given up, or were.
+    given_up: BTreeMap<u16, GivenUp>,
     /// What the engine was told last.
     unserved: BTreeSet<InstanceId>,
+    warnings: HostWarnings,
+}
+
+/// An instance that nobody can count on.
+#[derive(Debug)]
+struct GivenUp {
+    since: Instant,
+    /// How often it was before, in a row.
+    before: u32,
+    /// `None`: it takes part again.
+    why: Option<String>,
+}
+
+/// When a look began. A busy machine makes it long, and not dear: what counts is its part of a processor.
+#[derive(Clone, Copy, Debug)]
+pub struct LookStart {
+    processor: Duration,
+}
+
+impl LookStart {
+    /// What it has cost so far.
+    pub fn cost(self) -> Duration {
+        clock::thread_processor_time().saturating_sub(self.processor)
+    }
 }
 
 /// Somebody removes again and again what is put back.
@@ -126,6 +182,7 @@ impl Upkeep {
             deprived: BTreeMap::new(),
             given_up: BTreeMap::new(),
             unserved: BTreeSet::new(),
+            warnings: HostWarnings::default(),
         }
     }
 
@@ -144,26 +201,26 @@ impl Upkeep {
     }
 
     /// A look begins: what is told from now on is for the next one.
-    pub fn begin(&self) -> Instant {
+    pub fn begin(&self) -> LookStart {
         if let Some(watch) = &self.watch {
             watch.drain();
         }
-        Instant::now()
+        LookStart { processor: clock::thread_processor_time() }
     }
 
-    /// A look that took from then to then has found and put back these, of which some were needed by the instances in `deprived`. `waits`: there is
+    /// A look that is over now, and took so much of a processor, has found and put back these, of which some were needed by the instances in `deprived`. `waits`: there is
     /// something for a while later.
     pub fn looked(
         &mut self,
-        (began, now): (Instant, Instant),
+        (cost, now): (Duration, Instant),
         repairs: &Repairs,
         deprived: &BTreeSet<u16>,
         waits: bool,
     ) {
         self.tell(repairs, now.saturating_duration_since(self.looked_at));
         self.fight.follow(!repairs.is_empty(), now);
-        let costs = now.saturating_duration_since(began) * SHARE;
-        let mut wait = LEAST.max(costs);
+        let costs = cost * SHARE;
+        let mut wait = costs.clamp(LEAST, MOST);
         if let Some(longer) = self.fight.wait().map(|longer| longer.min(self.period)) {
             wait = wait.max(longer);
             self.tell_fight(repairs, wait, now);
@@ -183,7 +240,8 @@ impl Upkeep {
             (*in_a_row, *last) = (if goes_on { in_a_row.saturating_add(1) } else { 1 }, now);
             if *in_a_row >= HOPELESS {
                 let why = format!("somebody removes again and again what vipd puts back: {what}");
-                self.given_up.insert(key, (now + GIVEN_UP, why));
+                self.deprived.remove(&key);
+                GivenUp::again(self.given_up.entry(key), why, now);
             }
         }
     }
@@ -206,6 +264,20 @@ impl Upkeep {
         for (kind, report, _) in self.limits.take_due(clock::now()) {
             report.tell(kind, self.untold.remove(kind).unwrap_or_default());
         }
+    }
+
+    /// Tells of the files of the runtime directory.
+    pub fn tell_of_files(&mut self, FilesReport { repairs, missing, problem }: FilesReport) {
+        self.tell(&repairs, missing);
+        let warning = |what| {
+            HostWarning {
+            kind: FILES.to_owned(),
+            about: "runtime directory".to_owned(),
+            what,
+            remedy: "remove what is in its place; vipd makes it again within seconds, and `vipd reload` and `vipd stop` reach it".to_owned(),
+        }
+        };
+        self.warn(FILES, problem.map(warning).into_iter().collect());
     }
 
     /// Counts what was put back and is told otherwise.
@@ -238,6 +310,7 @@ impl Upkeep {
         &mut self,
         problem: Option<String>,
         refused: &BTreeMap<u16, String>,
+        is_served_elsewhere: impl Fn(u16) -> bool,
         now: Instant,
     ) -> Option<BTreeSet<InstanceId>> {
         self.problem.tell(problem);
@@ -246,12 +319,15 @@ impl Upkeep {
             .iter()
             .map(|(key, why)| (*key, (before.remove(key).map_or(now, |(since, _)| since), why.clone())))
             .collect();
-        self.given_up.retain(|_, (until, _)| now < *until);
+        for (key, given_up) in &mut self.given_up {
+            given_up.follow(|| is_served_elsewhere(*key), now);
+        }
+        self.given_up.retain(|_, given_up| given_up.is_remembered(now));
         let stand =
             self.refused.iter().filter(|(_, (since, _))| now.saturating_duration_since(*since) >= REFUSED);
         let unserved: BTreeSet<_> = stand
             .map(|(key, _)| InstanceId(*key))
-            .chain(self.given_up.keys().copied().map(InstanceId))
+            .chain(self.given_up.iter().filter(|(_, is)| is.why.is_some()).map(|(key, _)| InstanceId(*key)))
             .collect();
         if unserved == self.unserved {
             return None;
@@ -268,8 +344,9 @@ impl Upkeep {
 
     /// Why this host cannot serve the VIPs of an instance.
     pub fn why_unserved(&self, instance: InstanceId) -> Option<&str> {
-        let refused = self.refused.get(&instance.0).or_else(|| self.given_up.get(&instance.0));
-        refused.filter(|_| self.unserved.contains(&instance)).map(|(_, why)| why.as_str())
+        let given_up = || self.given_up.get(&instance.0)?.why.as_deref();
+        let why = self.refused.get(&instance.0).map(|(_, why)| why.as_str()).or_else(given_up);
+        why.filter(|_| self.unserved.contains(&instance))
     }
 
     /// How often something of each kind was put back.
@@ -285,6 +362,16 @@ impl Upkeep {
             ago_ms: u64::try_from(repaired.at.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
         self.latest.iter().map(status).collect()
+    }
+
+    /// What may harm the VIPs and is left as it is: all of one kind.
+    pub fn warn(&mut self, kind: &'static str, warnings: Vec<HostWarning>) {
+        self.warnings.set(kind, warnings);
+    }
+
+    /// All that may harm the VIPs and is left as it is.
+    pub fn warnings(&self) -> Vec<HostWarning> {
+        self.warnings.all()
     }
 
     /// What cannot be put back.
@@ -304,6 +391,32 @@ impl Report {
             missing_at_most_ms = u64::try_from(self.missing.as_millis()).unwrap_or(u64::MAX),
             "another program removed or changed what vipd needs on this host; vipd has put it back"
         );
+    }
+}
+
+impl GivenUp {
+    fn again(entry: Entry<'_, u16, Self>, why: String, now: Instant) {
+        let before = match &entry {
+            Entry::Occupied(known) if known.get().why.is_some() => return,
+            Entry::Occupied(known) => known.get().before + 1,
+            Entry::Vacant(_) => 0,
+        };
+        entry.insert_entry(Self { since: now, before, why: Some(why) });
+    }
+
+    /// Ends it in time.
+    fn follow(&mut self, is_served_elsewhere: impl Fn() -> bool, now: Instant) {
+        let waited = now.saturating_duration_since(self.since);
+        let times = 2_u32.saturating_pow(self.before);
+        let least = UNSERVED.saturating_mul(times).min(UNSERVED_MOST);
+        let most = GIVEN_UP.saturating_mul(times).min(GIVEN_UP_MOST);
+        if self.why.is_some() && waited >= least && (waited >= most || !is_served_elsewhere()) {
+            self.why = None;
+        }
+    }
+
+    fn is_remembered(&self, now: Instant) -> bool {
+        self.why.is_some() || now.saturating_duration_since(self.since) < RELAPSE
     }
 }
 

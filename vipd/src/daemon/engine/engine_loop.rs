@@ -35,6 +35,7 @@ use crate::{
     coordinator::{FaultReason, Input, InstanceId, StateName},
     dataplane::{Events, Pages},
     host::{LinkChange, LinkState},
+    interface_names::name_of,
     lease_manager::{LeaseManager, Node as _},
     notify::{Change, Notice},
     time::Instant,
@@ -331,19 +332,40 @@ impl EngineLoop {
         for id in self.lease_manager.ids() {
             let (instances, pages) = self.io.instances_mut();
             let Some(instance) = instances.get_mut(&id) else { continue };
+            let former = instance.router().clone();
             let Some(has_new_mac) = instance.update(link) else { continue };
             if has_new_mac {
                 pages.instances().set_mac(id.slot(), instance.router().link().mac().0);
                 // Everyone has the old one in their caches.
                 self.announce(id);
             }
-            self.update_readiness(id);
+            self.update_readiness_after(id, former);
         }
+    }
+
+    /// As [`Self::update_readiness`], with a goodbye by the ways of before if there are none any more.
+    fn update_readiness_after(&mut self, id: InstanceId, former: Router) {
+        let note = |io: &mut EngineIo, former| {
+            if let Some(instance) = io.instance_mut(id) {
+                instance.remember_former(former);
+            }
+        };
+        note(&mut self.io, Some(former));
+        self.update_readiness(id);
+        note(&mut self.io, None);
     }
 
     fn link_gone(&mut self, ifindex: u32) {
         for id in self.lease_manager.ids() {
-            if self.io.instance_mut(id).is_some_and(|instance| instance.gone(ifindex)) {
+            let Some(instance) = self.io.instance_mut(id) else { continue };
+            let former = instance.router().clone();
+            if !instance.gone(ifindex) {
+                continue;
+            }
+            // It may only have another name.
+            if matches!(name_of(ifindex), Ok(Some(_))) {
+                self.update_readiness_after(id, former);
+            } else {
                 self.update_readiness(id);
             }
         }

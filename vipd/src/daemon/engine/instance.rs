@@ -39,6 +39,8 @@ pub struct EngineInstance {
     predecessor: Option<HeardRouter>,
     /// Everything that keeps it from taking part.
     faults: Vec<Fault>,
+    /// The router before a change of an interface.
+    former: Option<Router>,
     defended_at: Option<Instant>,
     /// When the state was entered.
     since: Instant,
@@ -86,6 +88,7 @@ impl EngineInstance {
             heard: None,
             predecessor: None,
             faults: Vec::new(),
+            former: None,
             defended_at: None,
             since: clock::now(),
             since_unix_ms: clock::unix_ms(),
@@ -107,6 +110,22 @@ impl EngineInstance {
         self.heartbeats.renew(&router, clock::now());
         (self.router, self.announced) = (router, addresses);
         is_another
+    }
+
+    /// As it was before the change that is being told of: a goodbye leaves by it.
+    pub fn remember_former(&mut self, former: Option<Router>) {
+        self.former = former;
+    }
+
+    /// By what an advert of this priority leaves; `None`: by nothing.
+    pub fn outlet(&self, priority: Priority) -> Option<&Router> {
+        if !priority.is_leaving() {
+            return Some(&self.router);
+        }
+        let leaves = |router: &&Router| {
+            router.address().is_some() && (router.link().exists() || router.has_heartbeat())
+        };
+        Some(&self.router).filter(leaves).or_else(|| self.former.as_ref().filter(leaves))
     }
 
     /// Takes note of an interface; `None` if nothing about it is new, else whether a MAC is.

@@ -94,6 +94,21 @@ pub(super) fn unconnected(
     found
 }
 
+/// The subnets with VIPs in which their interface has an address: that address, and the length of the prefix. Not those that are one
+/// address or two, nor that of link-local addresses.
+pub(super) fn subnets(vips: &[IpAddr], state: &LinkState) -> Vec<(IpAddr, u8)> {
+    let mut found: Vec<(IpAddr, u8)> = Vec::new();
+    for (own, len) in state.addresses.iter().map(|own| (own.address, own.prefix_len)) {
+        let has_clients = len < if own.is_ipv4() { 31 } else { 127 };
+        let is_link_local = matches!(own, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let is_new = !found.iter().any(|known| known.1 == len && is_within(own, *known));
+        if has_clients && !is_link_local && is_new && vips.iter().any(|vip| is_within(*vip, (own, len))) {
+            found.push((own, len));
+        }
+    }
+    found
+}
+
 /// The sum of the addresses in adverts, as XDP compares it.
 pub(super) fn list_digest(spec: &vipd_config::Instance) -> u64 {
     spec.vips.iter().fold(0u64, |sum, vip| sum.wrapping_add(digest(vip.address)))

@@ -42,6 +42,8 @@ pub struct RouterLink {
     vips: Vec<IpAddr>,
     /// Subnets of VIPs in which the interface has no address.
     unconnected: Vec<(IpAddr, u8)>,
+    /// Subnets of VIPs in which the interface has an address.
+    subnets: Vec<(IpAddr, u8)>,
 }
 
 /// An interface that adverts go over besides the router's own.
@@ -95,7 +97,9 @@ impl RouterLink {
             source_v6: None,
             vips: on_it().map(|vip| vip.address).collect(),
             unconnected: Vec::new(),
+            subnets: Vec::new(),
         };
+        link.subnets = addresses::subnets(&link.vips, state);
         link.unconnected = addresses::unconnected(spec, &link.vips, state);
         (link.source_v4, link.source_v6) = addresses::sources(spec, state);
         link.judge(spec, state);
@@ -167,6 +171,11 @@ impl RouterLink {
         &self.unconnected
     }
 
+    /// Subnets with VIPs in which the interface has an address: that address, and the length of the prefix.
+    pub fn subnets(&self) -> &[(IpAddr, u8)] {
+        &self.subnets
+    }
+
     pub(super) fn port(&self, virtual_mac: bool) -> Port<'_> {
         Port {
             name: &self.name,
@@ -186,6 +195,7 @@ impl RouterLink {
         (self.mac, self.up, self.enabled, self.unconnected) =
             (state.mac, state.up, state.enabled, unconnected);
         (self.source_v4, self.source_v6) = addresses::sources(spec, state);
+        self.subnets = addresses::subnets(&self.vips, state);
         self.judge(spec, state);
         before != (self.mac, self.up, self.enabled, self.source_v4, self.source_v6)
             || is_connected_otherwise

@@ -314,6 +314,24 @@ fn what_others_change_on_the_host() {
                     "host: problem: the host refuses what vipd needs on it: route local 10.0.0.3/32: Permission denied",
                 ],
             ),
+            (
+                "something that vipd leaves as it is",
+                |f| {
+                    status(f).host_warnings = vec![HostWarning {
+                        about: "eth0".to_owned(),
+                        what: "before vipd's program comes the tc program with id 7".to_owned(),
+                        ..HostWarning::default()
+                    }]
+                },
+                &["eth0: warning: before vipd's program comes the tc program with id 7"],
+            ),
+            (
+                "a file in the place of the runtime directory",
+                |f| f.runtime_dir = Err("/run/vipd is no directory".to_owned()),
+                &[
+                    "vipd: problem: /run/vipd is no directory: a vipd that runs cannot be asked, reloaded or stopped there",
+                ],
+            ),
         ],
     );
 }

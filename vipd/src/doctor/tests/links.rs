@@ -160,7 +160,7 @@ fn interfaces() {
 }
 
 fn rule(preference: u32, looks_up_local: bool) -> SurveyedRule {
-    SurveyedRule { family: Family::V4, preference, looks_up_local }
+    SurveyedRule { family: Family::V4, preference, looks_up_local, looks_up_main: !looks_up_local }
 }
 
 #[test]
@@ -179,6 +179,13 @@ fn routing() {
             "the kernel's rules",
             |f| f.survey.as_mut().unwrap().rules = vec![rule(0, true), rule(90, false), rule(32_766, false)],
             &[],
+        ),
+        (
+            "no rule for what is not local",
+            |f| f.survey.as_mut().unwrap().rules = vec![rule(0, true), rule(7, true)],
+            &[
+                "rules: warning: IPv4 has no policy rule `lookup main`: this host uses none of the routes that `ip -4 route` shows",
+            ],
         ),
         (
             "no rule for local addresses",

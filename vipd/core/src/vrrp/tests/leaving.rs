@@ -45,9 +45,17 @@ fn f29_f30_link_and_address_changes() {
     rig.event(Event::Ready { address: ip("192.0.2.200") }, t + ms(1));
     assert_eq!(rig.hear(advert(100, t + ms(300))), "adv100+", "F-30: the new address breaks the tie");
     rig.sent.clear();
-    rig.event(Event::Fault { reason: FaultReason::NoAddress }, t + ms(400));
+    rig.event(Event::Fault { reason: FaultReason::LinkDown }, t + ms(400));
     rig.run(t + secs(60));
     assert_eq!(rig.sent, [], "F-29");
+    // The wire is there: an address that was deleted, an interface that has another name.
+    for reason in [FaultReason::NoAddress, FaultReason::NoInterface, FaultReason::Refused] {
+        let (mut rig, t) = Rig::master(settings(100));
+        rig.sent.clear();
+        rig.event(Event::Fault { reason }, t + ms(400));
+        rig.run(t + secs(60));
+        assert_eq!(rig.sent, [(t + ms(400), 0)], "F-29, {reason:?}");
+    }
     assert_eq!(rig.event(Event::Ready { address: own() }, t + secs(60)), "pub100 BACKUP:Started");
     assert_eq!(rig.down_at(), t + secs(60) + DOWN);
 }

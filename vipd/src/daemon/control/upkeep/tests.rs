@@ -23,7 +23,7 @@ fn a_fight_costs_no_more_than_the_looks_that_come_anyway() {
         let mut now = Instant::now();
         let mut waits = Vec::new();
         for _ in 0..14 {
-            upkeep.looked((now, now), &repairs(&["route"]), &BTreeSet::from([7]), false);
+            upkeep.looked((Duration::ZERO, now), &repairs(&["route"]), &BTreeSet::from([7]), false);
             waits.push((upkeep.not_before - now).as_millis());
             now = upkeep.not_before;
         }
@@ -31,16 +31,56 @@ fn a_fight_costs_no_more_than_the_looks_that_come_anyway() {
         assert!(waits[7..].iter().all(|wait| *wait <= 2_000), "{waits:?}");
         // Nobody can count on the VIPs here: another node is to have them for a while.
         let none = BTreeMap::new();
-        assert_eq!(upkeep.refused(None, &none, now), Some(BTreeSet::from([InstanceId(7)])));
+        let elsewhere = |_| true;
+        assert_eq!(upkeep.refused(None, &none, elsewhere, now), Some(BTreeSet::from([InstanceId(7)])));
         assert!(upkeep.why_unserved(InstanceId(7)).is_some_and(|why| why.contains("again and again")));
         assert_eq!(upkeep.to_be_tried(), BTreeSet::new());
         now += GIVEN_UP;
-        upkeep.looked((now, now), &Repairs::default(), &BTreeSet::new(), false);
+        upkeep.looked((Duration::ZERO, now), &Repairs::default(), &BTreeSet::new(), false);
         assert_eq!(upkeep.fight.wait(), None);
-        assert_eq!(upkeep.refused(None, &none, now), Some(BTreeSet::new()));
-        // A look of 50 ms is followed by a second without one, so that looks take a twentieth of the time.
-        upkeep.looked((now, now + Duration::from_millis(50)), &Repairs::default(), &BTreeSet::new(), false);
-        assert_eq!(upkeep.not_before - now, Duration::from_millis(1_050));
+        assert_eq!(upkeep.refused(None, &none, elsewhere, now), Some(BTreeSet::new()));
+        // A look of 20 ms is followed by 400 ms without one, so that looks take a twentieth of the time; but nobody waits for seconds.
+        for (cost, wait) in [(1, 100), (20, 400), (200, 500)] {
+            let cost = Duration::from_millis(cost);
+            upkeep.looked((cost, now), &Repairs::default(), &BTreeSet::new(), false);
+            assert_eq!(upkeep.not_before - now, Duration::from_millis(wait));
+        }
+        assert_eq!(upkeep.look_at - now, Duration::from_secs(4), "without a word it may cost no more");
+    });
+}
+
+/// How long it is, in seconds, each time that it is given up.
+#[test]
+fn who_is_given_up_comes_back_sooner_while_nobody_serves() {
+    in_runtime(async || {
+        for (is_served, expected) in [(false, [5, 10, 20, 40, 60, 60]), (true, [60, 120, 240, 480, 600, 600])]
+        {
+            let (mut upkeep, none) = (Upkeep::new(Duration::from_secs(2)), BTreeMap::new());
+            let mut now = Instant::now();
+            let mut fight = |now: &mut Instant| {
+                for _ in 0..HOPELESS {
+                    *now += LEAST;
+                    upkeep.deprive([7], "route", *now);
+                }
+                let begun = *now;
+                assert!(upkeep.refused(None, &none, |_| is_served, *now).is_some_and(|all| !all.is_empty()));
+                while upkeep.refused(None, &none, |_| is_served, *now).is_none() {
+                    *now += Duration::from_secs(1);
+                }
+                (*now - begun).as_secs()
+            };
+            assert_eq!([0; 6].map(|_| fight(&mut now)), expected, "{is_served}");
+            now += RELAPSE;
+            upkeep.refused(None, &none, |_| is_served, now);
+            assert!(upkeep.given_up.is_empty(), "it begins anew");
+        }
+        // The other node ends: it is not waited for any more.
+        let (mut upkeep, none, now) = (Upkeep::new(Duration::from_secs(2)), BTreeMap::new(), Instant::now());
+        (0..HOPELESS).for_each(|_| upkeep.deprive([7], "route", now));
+        upkeep.refused(None, &none, |_| true, now);
+        let later = now + UNSERVED;
+        assert_eq!(upkeep.refused(None, &none, |_| true, later), None);
+        assert_eq!(upkeep.refused(None, &none, |_| false, later), Some(BTreeSet::new()));
     });
 }
 
@@ -50,13 +90,13 @@ fn what_is_refused_for_a_second_is_a_fault_until_it_is_not() {
         let mut upkeep = Upkeep::new(Duration::from_secs(2));
         let mut now = Instant::now();
         let refused = BTreeMap::from([(3, "EPERM".to_owned())]);
-        let mut told = |now| upkeep.refused(Some("EPERM".into()), &refused, now);
+        let mut told = |now| upkeep.refused(Some("EPERM".into()), &refused, |_| false, now);
         assert_eq!(told(now), None, "it may be over in a moment");
         now += Duration::from_secs(1);
         assert_eq!(told(now), Some(BTreeSet::from([InstanceId(3)])));
         assert_eq!(told(now), None, "told once");
         assert_eq!((upkeep.to_be_tried(), upkeep.problem()), (BTreeSet::from([3]), Some("EPERM")));
-        assert_eq!(upkeep.refused(None, &BTreeMap::new(), now), Some(BTreeSet::new()));
+        assert_eq!(upkeep.refused(None, &BTreeMap::new(), |_| false, now), Some(BTreeSet::new()));
         assert_eq!((upkeep.why_unserved(InstanceId(3)), upkeep.problem()), (None, None));
     });
 }

@@ -95,7 +95,8 @@ impl Node for EngineIo {
 
     fn send(&mut self, id: InstanceId, priority: Priority, checksum: ChecksumForm) -> bool {
         let instance = self.instances.get_mut(&id).expect(KNOWN);
-        let sent = self.wire.advertise(instance.router(), priority, checksum);
+        let Some(router) = instance.outlet(priority) else { return false };
+        let sent = self.wire.advertise(router, priority, checksum);
         let counts = instance.note_sent(sent, priority);
         let router = instance.router();
         tracing::debug!(
