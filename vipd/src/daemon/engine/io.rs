@@ -219,9 +219,15 @@ impl EngineIo {
 
     /// Everything that keeps an instance from taking part; that of its sync group if it has no fault of its own.
     pub fn faults(&self, id: InstanceId) -> Vec<Fault> {
+        self.faults_since(id).into_iter().map(|(fault, _)| fault).collect()
+    }
+
+    /// The same, each with since when it is so.
+    pub fn faults_since(&self, id: InstanceId) -> Vec<(Fault, Option<Instant>)> {
         let instance = self.instance(id);
         if !instance.faults().is_empty() {
-            return instance.faults().to_vec();
+            let since = instance.faults_since().iter().copied().map(Some);
+            return instance.faults().iter().cloned().zip(since).collect();
         }
         let members = self.instances.values().filter(|other| other.lease() == instance.lease());
         let faulty = members.filter(|member| !member.faults().is_empty());
@@ -229,11 +235,12 @@ impl EngineIo {
             let (name, faults) = (member.name(), member.faults());
             let whats: Vec<&str> = faults.iter().map(|fault| fault.what.as_str()).collect();
             let ends: Vec<&str> = faults.iter().map(|fault| fault.ends_when.as_str()).collect();
-            Fault {
+            let fault = Fault {
                 kind: "group",
                 what: format!("sync group member {name} is in FAULT: {}", whats.join(", ")),
                 ends_when: ends.join(" and "),
-            }
+            };
+            (fault, member.faults_since().iter().copied().min())
         };
         faulty.map(named).collect()
     }
@@ -539,8 +546,9 @@ impl Node for EngineIo {
             return;
         }
         let (master, master_priority) = master.unzip();
-        let instance = self.known_mut(id);
-        instance.enter(to);
+        // To the world nothing has changed when a mastership goes on.
+        let inherited = reason == Reason::Inherited;
+        self.known_mut(id).enter(from, to, inherited);
         let why = self.reason_text(id, reason);
         let instance = self.known_mut(id);
         tracing::info!(
@@ -559,8 +567,6 @@ impl Node for EngineIo {
             instance.lease_margin().note(Duration::ZERO, since);
         }
         self.watch(id, to == StateName::Master);
-        // To the world nothing has changed when a mastership goes on.
-        let inherited = reason == Reason::Inherited;
         self.notice(id, if inherited { Change::Inherited(to) } else { Change::State(to) });
         self.outputs.host_states_tx.send_if_modified(|states| {
             let state = states.entry(id).or_default();
