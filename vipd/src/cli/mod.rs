@@ -150,6 +150,8 @@ enum CliCommand {
     Init {
         #[command(flatten)]
         options: init::InitOptions,
+        #[command(flatten)]
+        runtime: Runtime,
     },
     /// Check a configuration and the files it includes: print every error, warning and notice at once
     ///
@@ -479,7 +481,7 @@ pub fn main() -> ExitCode {
             invocation: daemon::Invocation::of_this_process(),
             look_period,
         }),
-        CliCommand::Init { options } => init::init(options),
+        CliCommand::Init { options, runtime } => init::init(options, &runtime.socket()),
         CliCommand::Check { choice, runtime, explain, json, strict } => {
             let form = match (json, explain) {
                 (true, _) => check::OutputForm::Json,
