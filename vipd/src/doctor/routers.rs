@@ -4,7 +4,8 @@ use vipd_config::Instance;
 
 use super::{Facts, Findings, Unanswered};
 use crate::{
-    control::model::{InstanceStatus, Status},
+    cluster::{Refusal, refusal_meaning},
+    control::model::{InstanceStatus, ReportsStatus, Status},
     vrrp::Reason,
 };
 
@@ -40,11 +41,39 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
             "vipd upgrade, or restart vipd: neither interrupts what it serves",
         );
     }
+    reports(status, findings);
     // All that run, whatever the file has.
     for status in &status.instances {
         state(status, findings);
         hears(facts, status, findings);
         sends(status, findings);
+    }
+}
+
+/// Reports between the nodes that come and are not believed.
+fn reports(status: &Status, findings: &mut Findings) {
+    let ReportsStatus { instances, refused, problem, .. } = &status.cluster_reports;
+    if let Some(problem) = problem {
+        let fix = "end the other process, or remove `cluster_report`";
+        findings.warning(
+            "vipd",
+            "cluster-reports",
+            format!("reports of other nodes are not heard: {problem}"),
+            fix,
+        );
+    }
+    for refusal in Refusal::ALL {
+        let count = refused.get(refusal.name()).copied().unwrap_or(0);
+        if let Some(meaning) = refusal_meaning(refusal).filter(|_| *instances > 0 && count > 0) {
+            let (what, fix) = meaning.split_once(": ").unwrap_or((meaning, "see `vipd cluster`"));
+            let what = format!("{count} reports of other nodes were refused since the start: {what}");
+            findings.warning(
+                "vipd",
+                "cluster-reports",
+                what,
+                format!("{fix}; the event cluster_report_refused names the sender"),
+            );
+        }
     }
 }
 

@@ -257,17 +257,21 @@ impl Reload {
     fn refuse(&mut self, failed: &anyhow::Error, replies: Option<Vec<Reply>>) {
         let error = format!("{failed:#}");
         let failure = failed.downcast_ref::<Failure>();
-        let count = failure.map_or_else(|| "1 error".to_owned(), Failure::count);
+        let count = findings::count(failed);
         match replies {
             Some(_) => {
                 // Each has lines of its own.
                 for diagnostic in failure.iter().flat_map(|failure| &failure.diagnostics) {
                     tracing::error!("{diagnostic}");
                 }
+                // So has each interface.
+                if failure.is_none() && error.contains('\n') {
+                    error.lines().for_each(|line| tracing::error!("{line}"));
+                }
                 tracing::error!(
                     target: "vipd::event",
                     event = "reload_refused",
-                    error = failure.map_or_else(|| error.clone(), Failure::summary),
+                    error = failure.map_or_else(|| error.replace('\n', "; "), Failure::summary),
                     "reload rejected: {count}; the running configuration is unchanged"
                 );
             }
@@ -498,9 +502,7 @@ impl Reload {
 
 /// Why nothing has changed, for who asked.
 fn refused(error: &anyhow::Error) -> Unapplied {
-    let failure = error.downcast_ref::<Failure>();
-    let errors = failure.map_or_else(|| "1 error".to_owned(), Failure::count);
-    Unapplied::Refused { message: format!("{error:#}"), errors }
+    Unapplied::Refused { message: format!("{error:#}"), errors: findings::count(error) }
 }
 
 /// Tells the election of what is in force now, and the log of its interfaces.

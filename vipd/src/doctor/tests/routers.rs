@@ -53,6 +53,26 @@ fn what_runs() {
                 ],
             ),
             (
+                "another key for reports",
+                |f| {
+                    let reports = &mut f.running.as_mut().unwrap().cluster_reports;
+                    reports.instances = 1;
+                    reports.refused = [("signature".to_owned(), 7), ("replayed".to_owned(), 2)].into();
+                },
+                &[
+                    "vipd: warning: 7 reports of other nodes were refused since the start: another cluster_report_key than this node's, or \
+                     the report was changed on the way",
+                ],
+            ),
+            (
+                "a restart is due",
+                |f| {
+                    f.running.as_mut().unwrap().restart_needed =
+                        vec!["metrics_listen needs a restart".to_owned()]
+                },
+                &["vipd: warning: metrics_listen needs a restart"],
+            ),
+            (
                 "it hears nobody",
                 |f| vi_1(f).adverts_received = 0,
                 &["VI_1: warning: this backup has received no advert"],
