@@ -89,12 +89,9 @@ fn a_dry_run_says_what_a_reload_changes() -> Result<()> {
     let (code, _, err) = dry_run(&after.replace("interface eth0", "interface eth9"), &[])?;
     ensure!(code == Some(6) && err.contains("interface eth9 does not exist"), "{code:?} {err}");
     // Each wrong interface is an error of its own.
-    let two =
-        after.clone() + &node_conf(LOW, "").replace(INSTANCE, "VI_2").replace("router_id 51", "router_id 52");
-    let two = two
-        .replace("interface eth0", "interface eth9")
-        .replacen("eth9", "eth8", 1)
-        .replace("10.0.0.3\n", "10.0.0.7\n");
+    let second = node_conf(LOW, "").replace(INSTANCE, "VI_2").replace("router_id 51", "router_id 52");
+    let second = second.replace("10.0.0.3\n", "10.0.0.7\n").replace("interface eth0", "interface eth9");
+    let two = after.replace("interface eth0", "interface eth8") + &second;
     let (code, _, err) = dry_run(&two, &[])?;
     ensure!(
         code == Some(6)

@@ -89,7 +89,6 @@ fn each_is_one_message_with_what_to_write() {
 fn brackets_and_quotes_have_their_uses() {
     for text in [
         "vrrp_script chk {\nscript \"[ -f /etc/passwd ]\"\n}\n".to_owned() + &with("track_script {\nchk\n}"),
-        "vrrp_script chk {\nscript \"/bin/test “ = ”\"\n}\n".to_owned() + &with("track_script {\nchk\n}"),
         "global_defs {\nrouter_id l’hôte\n}\n".to_owned() + &with(""),
         with("authentication {\nauth_type PASS\nauth_pass “a”\n}"),
     ] {
