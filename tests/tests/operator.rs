@@ -88,6 +88,18 @@ fn a_dry_run_says_what_a_reload_changes() -> Result<()> {
     );
     let (code, _, err) = dry_run(&after.replace("interface eth0", "interface eth9"), &[])?;
     ensure!(code == Some(6) && err.contains("interface eth9 does not exist"), "{code:?} {err}");
+    // Each wrong interface is an error of its own.
+    let second = node_conf(LOW, "").replace(INSTANCE, "VI_2").replace("router_id 51", "router_id 52");
+    let second = second.replace("10.0.0.3\n", "10.0.0.7\n").replace("interface eth0", "interface eth9");
+    let two = after.replace("interface eth0", "interface eth8") + &second;
+    let (code, _, err) = dry_run(&two, &[])?;
+    ensure!(
+        code == Some(6)
+            && err.contains("eth8 does not exist")
+            && err.contains("eth9 does not exist")
+            && err.contains("2 errors"),
+        "{code:?} {err}"
+    );
 
     let said = bed.reloaded("lb01", &after)?;
     ensure!(said == out, "a reload says something else: {said}");

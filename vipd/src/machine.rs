@@ -124,6 +124,11 @@ impl Outside for ThisMachine {
         self.interfaces.get_or_init(interfaces).get(name).cloned()
     }
 
+    fn lacks_interface(&self, name: &str) -> bool {
+        let interfaces = self.interfaces.get_or_init(interfaces);
+        !interfaces.is_empty() && !interfaces.contains_key(name)
+    }
+
     fn open_to_others(&self, path: &Path) -> Option<(PathBuf, String)> {
         open_to_others(path, |_| true)
     }

@@ -52,7 +52,7 @@ pub(crate) struct ExplainedLine {
     pub text: String,
     pub kind: LineKind,
     pub from: From,
-    instance: Option<usize>,
+    pub instance: Option<usize>,
     /// Whether vipd does what it says.
     pub served: bool,
 }

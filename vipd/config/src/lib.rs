@@ -57,7 +57,7 @@ pub use source::{HostInterface, Nothing, Outside};
 pub use syntax::diagnostic::{Code, Diagnostic, Failure, Severity};
 
 use schema::keyword::BALANCES;
-use syntax::{lexer, parser, report::Report};
+use syntax::{brackets, lexer, parser, report::Report};
 
 /// A configuration that can be run, and what its author may want to know about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,6 +104,7 @@ fn parse_as(
     let lines = source::expand(path, text, outside, &mut report);
     let items = lexer::lex(lines, &mut report);
     report.hide_secrets(&items);
+    let items = brackets::mend(items, &mut report);
     let tree = parser::parse(items, &mut report);
     let (config, origins) = lower::lower(&tree, unsupported, balances, &mut report);
     lower::audit_commands(&tree, outside, balances, &mut report);

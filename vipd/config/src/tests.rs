@@ -7,6 +7,7 @@ mod balance;
 mod compare;
 mod expand;
 mod explain;
+mod foreign;
 mod heartbeats;
 mod language;
 mod mistakes;

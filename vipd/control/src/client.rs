@@ -197,20 +197,25 @@ fn wait_for_answer(path: &Path, stream: &UnixStream) -> Result<(), ClientError> 
     }
 }
 
-/// Gives a request up that may take any time if the vipd at the other end is stopped: it does not obey who has ended.
+/// Waits for the answer to a request that may take any time, and gives it up if the vipd at the other end is stopped, or is later on: it
+/// does not obey who has ended.
 fn not_while_frozen(path: &Path, stream: &UnixStream) -> Result<(), ClientError> {
     let is_stopped = |pid: &u32| {
         let states = Process::of(Some(*pid)).thread_states();
         !states.is_empty() && states.iter().all(|state| matches!(state, 'T' | 't'))
     };
-    match peer_pid(stream).filter(is_stopped) {
-        // It may have been stopped by a debugger, for a moment.
-        Some(pid) if !is_readable(stream, STATUS_TIMEOUT) && is_stopped(&pid) => {
+    let Some(pid) = peer_pid(stream) else { return Ok(()) };
+    // Its threads are stopped one by one. By a debugger it may be for a moment.
+    let mut was_stopped = is_stopped(&pid);
+    while !is_readable(stream, STATUS_TIMEOUT) {
+        let is_still = is_stopped(&pid);
+        if was_stopped && is_still {
             tracing::debug!(path = %path.display(), pid, "stopped");
-            Err(ClientError::Unresponsive { pid: Some(pid) })
+            return Err(ClientError::Unresponsive { pid: Some(pid) });
         }
-        _ => Ok(()),
+        was_stopped = is_still;
     }
+    Ok(())
 }
 
 /// The id of the process that listens; `None` if it is not seen from here.

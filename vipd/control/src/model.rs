@@ -51,6 +51,9 @@ pub struct Status {
     /// Whether the node is drained: every instance has the lowest priority until `vipd undrain`.
     #[serde(default)]
     pub drained: bool,
+    /// Keywords that a reload has changed and whose new values count at the next start, each with both values in words; empty: none.
+    #[serde(default)]
+    pub restart_needed: Vec<String>,
     /// The reports between the nodes of the cluster (`cluster_report`).
     #[serde(default)]
     pub cluster_reports: ReportsStatus,
@@ -197,7 +200,13 @@ pub struct InstanceStatus {
     pub priority_zero_received: u64,
     /// Adverts not sent because of a socket error.
     pub send_errors: u64,
-    /// Transitions to MASTER.
+    /// Why the last advert has not left, or not to one of the peers; `null` if it has left, or none was to be sent.
+    #[serde(default)]
+    pub advert_error: Option<String>,
+    /// Whether the last advert has left for nobody, so that this node cannot be master.
+    #[serde(default)]
+    pub adverts_blocked: bool,
+    /// Transitions to MASTER; a takeover whose first advert does not leave is none.
     pub became_master: u64,
     /// Transitions from MASTER.
     pub released_master: u64,
@@ -206,7 +215,10 @@ pub struct InstanceStatus {
     /// Whether another router acts as the owner too and does not give way.
     #[serde(default)]
     pub split_brain: bool,
-    /// Split brains so far.
+    /// What keeps the two from hearing each other; `null` if it is not known, or there is no other.
+    #[serde(default)]
+    pub split_brain_cause: Option<String>,
+    /// Split brains that were found by adverts that are heard, or by claims, so far.
     #[serde(default)]
     pub split_brains: u64,
     /// Claims of an owned VIP by other stations; at most one a second is counted.
@@ -399,6 +411,9 @@ pub struct FaultStatus {
     pub what: String,
     /// What has to happen for it to end, in words.
     pub ends_when: String,
+    /// How long it has been so.
+    #[serde(default)]
+    pub since_ms: Option<u64>,
 }
 
 /// Something that an instance tracks, and what it does to the instance now.

@@ -115,10 +115,7 @@ pub fn remove_leftovers(bpffs: &Path) -> Result<()> {
         problems.note(removed.with_context(|| format!("remove the tc filter of {name}")));
     }
     // The directory for the versions may have something of the operator's in it, and the one above may be the operator's.
-    let mut dir = Some(bpffs.join("vipd"));
-    while let Some(path) = dir.filter(|path| fs::remove_dir(path).is_ok()) {
-        dir = path.parent().map(Path::to_owned);
-    }
+    pin_dirs::remove_empty(&bpffs.join("vipd"));
     problems.into_result()
 }
 

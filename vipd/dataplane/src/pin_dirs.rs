@@ -6,6 +6,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fs,
     hash::{BuildHasher, RandomState},
     io,
     os::fd::AsFd,
@@ -16,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use nix::{
     fcntl::RenameFlags,
     sys::{
-        stat::{FileStat, SFlag, fstat},
+        stat::{FileStat, SFlag, fstat, lstat},
         statfs::{BPF_FS_MAGIC, fstatfs},
     },
     unistd::Uid,
@@ -24,8 +25,11 @@ use nix::{
 
 use vipd_system::files::{Dir, kind, others_may_write};
 
-/// Of the directories that are made.
+/// Of the directories that are made below the one of `--bpffs-dir`.
 const MODE: u32 = 0o700;
+/// Of that one if it is made. The sticky bit changes nothing where root alone may write; it says whose the directory is, for who
+/// removes it: no operator makes one like that.
+const MADE: u32 = 0o1700;
 /// Tries against somebody who makes and removes directories of the same name all the time.
 const TRIES: usize = 100;
 
@@ -38,7 +42,7 @@ pub fn bpffs(path: &Path) -> Result<Dir> {
     if let Ok((parent, name)) = Dir::of(path)
         && is_bpffs(&parent)
     {
-        return own(&parent, name, Sharing::IfSticky).map(|dir| dir.0);
+        return own(&parent, name, (Sharing::IfSticky, MADE)).map(|dir| dir.0);
     }
     let dir = Dir::open(path)?;
     if !is_bpffs(&dir) {
@@ -66,10 +70,22 @@ pub fn bpffs(path: &Path) -> Result<Dir> {
     Ok(dir)
 }
 
+/// Removes the directory for the versions if it is empty, and then the one of `--bpffs-dir` if vipd has made it.
+pub fn remove_empty(of_versions: &Path) {
+    if fs::remove_dir(of_versions).is_err() {
+        return;
+    }
+    let made = |dir: &&Path| lstat(*dir).is_ok_and(|found| found.st_mode & 0o7777 == MADE);
+    if let Some(dir) = of_versions.parent().filter(made) {
+        // Something of the operator's may be in it.
+        let _ = fs::remove_dir(dir);
+    }
+}
+
 /// The directory of that name in one that is ours, made if it is not there; what is not ours gives way. Also what that was, and
 /// where it is now.
 pub fn of_vipd(parent: &Dir, name: &str) -> Result<Dir> {
-    let (dir, displaced) = own(parent, name.as_ref(), Sharing::Never)?;
+    let (dir, displaced) = own(parent, name.as_ref(), (Sharing::Never, MODE))?;
     if let Some(displaced) = displaced {
         rescue(&displaced, &dir);
         // Nothing to keep.
@@ -104,7 +120,7 @@ fn is_bpffs(dir: impl AsFd) -> bool {
 }
 
 /// The directory of that name, and one that had the name before and was moved aside.
-fn own(parent: &Dir, name: &OsStr, shared: Sharing) -> Result<(Dir, Option<Dir>)> {
+fn own(parent: &Dir, name: &OsStr, (shared, mode): (Sharing, u32)) -> Result<(Dir, Option<Dir>)> {
     let path = parent.path().join(name);
     let context = || format!("make the pin directory {}", path.display());
     let mut displaced = None;
@@ -117,8 +133,10 @@ fn own(parent: &Dir, name: &OsStr, shared: Sharing) -> Result<(Dir, Option<Dir>)
                     return Ok((dir, displaced));
                 }
             }
-            Ok(found) => displaced = displace(parent, name, &found).with_context(context)?.or(displaced),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match parent.make_dir(name, MODE) {
+            Ok(found) => {
+                displaced = displace(parent, name, &found, mode).with_context(context)?.or(displaced)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match parent.make_dir(name, mode) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(error).with_context(context);
                 }
@@ -135,9 +153,9 @@ fn own(parent: &Dir, name: &OsStr, shared: Sharing) -> Result<(Dir, Option<Dir>)
 }
 
 /// Puts a new directory in the place of what has the name. Returns what was there, if that is a directory.
-fn displace(parent: &Dir, name: &OsStr, found: &FileStat) -> Result<Option<Dir>> {
+fn displace(parent: &Dir, name: &OsStr, found: &FileStat, mode: u32) -> Result<Option<Dir>> {
     let aside = aside(name);
-    parent.make_dir(&aside, MODE)?;
+    parent.make_dir(&aside, mode)?;
     if let Err(error) = parent.rename(&aside, name, RenameFlags::RENAME_EXCHANGE) {
         parent.remove_dir(&aside)?;
         // Whoever has made it has removed it.

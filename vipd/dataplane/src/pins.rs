@@ -341,9 +341,6 @@ impl PinDir {
 
     /// The parents may hold other versions, or be the operator's.
     fn remove_empty_parents(&self) {
-        let mut parent = self.0.parent();
-        while let Some(dir) = parent.filter(|dir| fs::remove_dir(dir).is_ok()) {
-            parent = dir.parent();
-        }
+        self.0.parent().into_iter().for_each(pin_dirs::remove_empty);
     }
 }

@@ -1,7 +1,9 @@
 //! Which configuration `vipd check` and `vipd doctor` look at when none is given.
 
 use std::{
-    fmt,
+    ffi::OsStr,
+    fmt, fs,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -48,6 +50,8 @@ pub enum Why {
     Given,
     /// That of the running vipd, which has this process id.
     Running(u32),
+    /// That which a vipd was started with that does not answer, by its process.
+    Silent(u32),
     /// That of the unit, with the reason why no running vipd has named one.
     Unit(String),
     /// keepalived's, with the same reason.
@@ -59,7 +63,7 @@ impl Why {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Given => "given",
-            Self::Running(_) => "running",
+            Self::Running(_) | Self::Silent(_) => "running",
             Self::Unit(_) => "unit",
             Self::Keepalived(_) => "keepalived",
         }
@@ -71,6 +75,9 @@ impl fmt::Display for Why {
         match self {
             Self::Given => f.write_str("given with -f"),
             Self::Running(pid) => write!(f, "the file of the running vipd, pid {pid}"),
+            Self::Silent(pid) => {
+                write!(f, "the file that the running vipd, pid {pid}, was started with; it does not answer")
+            }
             Self::Unit(silence) => write!(f, "the file of vipd.service; {silence}"),
             Self::Keepalived(silence) => {
                 write!(f, "the file of keepalived; there is no {UNIT_FILE}, and {silence}")
@@ -93,15 +100,29 @@ impl fmt::Display for Chosen {
 impl Choice {
     /// Chooses, asking the vipd behind `socket` if no file is given.
     pub fn choose(self, socket: &Path) -> Chosen {
+        let mut silent = None;
         let ask = || match control::request(socket, &Request::Status) {
             Ok(Response::Status(status)) => Ok(*status),
             Ok(_) => Err("the running vipd has answered another question".to_owned()),
             Err(ClientError::NotRunning(_)) => Err("no vipd is running".to_owned()),
             Err(error) => {
+                if let ClientError::Unresponsive { pid } = &error {
+                    silent = *pid;
+                }
                 Err(format!("the running vipd cannot be asked for its own: {:#}", anyhow::Error::new(error)))
             }
         };
-        self.choose_from(ask, Path::exists)
+        let (is_given, given_id, given) =
+            (self.config.is_some(), self.config_id.clone(), self.allow_unsupported.clone());
+        let chosen = self.choose_from(ask, Path::exists);
+        match silent.filter(|_| !is_given).and_then(|pid| Some((pid, started_with(pid)?))) {
+            Some((pid, mut source)) => {
+                source.config_id = given_id.or(source.config_id);
+                source.unsupported = given.map_or(source.unsupported, |given| allowed(Some(given)));
+                Chosen { source, why: Why::Silent(pid) }
+            }
+            None => chosen,
+        }
     }
 
     fn choose_from(
@@ -137,6 +158,17 @@ impl Choice {
         };
         Chosen { source: Source { path, config_id, unsupported }, why }
     }
+}
+
+/// What a vipd reads, by the command line of its process: a frozen one says nothing.
+fn started_with(pid: u32) -> Option<Source> {
+    let process = Path::new("/proc").join(pid.to_string());
+    let words = fs::read(process.join("cmdline")).ok()?;
+    let words = words.strip_suffix(&[0]).unwrap_or(&words).split(|octet| *octet == 0);
+    let source = super::source_of(words.map(OsStr::from_bytes))?;
+    // A relative path begins where the process is.
+    let path = fs::read_link(process.join("cwd")).ok()?.join(&source.path);
+    Some(Source { path, ..source })
 }
 
 /// What follows `--allow-unsupported=`.

@@ -5,7 +5,7 @@ use std::{io, path::Path, thread, time::Duration};
 use clap::Args;
 
 use super::{
-    Exit, ask, fail, not_answered, shown,
+    Exit, ask, not_answered, shown,
     when::{Since, When},
 };
 use crate::{
@@ -83,7 +83,7 @@ fn is_known(socket: &Path, name: &str) -> Result<(), Exit> {
     let Err(unknown) = view.select(*status) else { return Ok(()) };
     let wanted = EventFilter { instance: Some(name.to_owned()), ..EventFilter::default() };
     match ask(&Request::Events { wanted, follow: false })? {
-        Response::Events(batch) if batch.events.is_empty() => Err(fail(&unknown.into())),
+        Response::Events(batch) if batch.events.is_empty() => Err(super::unknown(&unknown.into())),
         _ => Ok(()),
     }
 }

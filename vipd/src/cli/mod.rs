@@ -18,6 +18,7 @@ mod when;
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     io::{self, IsTerminal, Write},
     net::IpAddr,
     os::fd::AsRawFd,
@@ -85,7 +86,7 @@ Exit codes:
      doctor: there is a problem, or with --strict a warning; cleanup: something is left;
      where, is-master: this node does not own the VIP or the instance;
      reload --dry-run --exit-code: something would change
-  2  bad arguments; check: the configuration has errors; where, is-master: no instance has that name or VIP
+  2  bad arguments; check: the configuration has errors; no instance has the name or VIP that was given
   3  no vipd is running (status, cluster, events, capture, reload, handover, drain, undrain, upgrade, stop;
      top waits for one);
      where, is-master: nor when it does not answer
@@ -150,6 +151,8 @@ enum CliCommand {
     Init {
         #[command(flatten)]
         options: init::InitOptions,
+        #[command(flatten)]
+        runtime: Runtime,
     },
     /// Check a configuration and the files it includes: print every error, warning and notice at once
     ///
@@ -318,7 +321,8 @@ enum CliCommand {
     /// Afterwards this node has priority 1 for the instance. That ends when no other node is left and this node is master again, with
     /// `--to preferred`, or with a restart.
     Handover {
-        /// Name of the vrrp_instance
+        /// An instance, by its name or one of its VIPs
+        #[arg(value_name = "NAME|IP")]
         instance: String,
         /// Target of the handover
         #[arg(long, value_enum, default_value_t = control::To::Backup)]
@@ -447,6 +451,14 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
+/// The configuration that a command line names, if it is one of `vipd run`.
+fn source_of<'a>(words: impl Iterator<Item = &'a OsStr>) -> Option<crate::machine::Source> {
+    match Arguments::try_parse_from(words).ok()?.command {
+        CliCommand::Run { source, .. } => Some(source.into()),
+        _ => None,
+    }
+}
+
 /// Runs the command line's command.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -479,7 +491,7 @@ pub fn main() -> ExitCode {
             invocation: daemon::Invocation::of_this_process(),
             look_period,
         }),
-        CliCommand::Init { options } => init::init(options),
+        CliCommand::Init { options, runtime } => init::init(options, &runtime.socket()),
         CliCommand::Check { choice, runtime, explain, json, strict } => {
             let form = match (json, explain) {
                 (true, _) => check::OutputForm::Json,
@@ -545,7 +557,7 @@ pub fn main() -> ExitCode {
             reload::reload(&socket, dry_run, json, exit_code)
         }
         CliCommand::Capture { options, runtime } => capture::capture(&runtime.socket(), &options),
-        CliCommand::Handover { instance, to, runtime } => done(&runtime, &Request::HandOver { instance, to }),
+        CliCommand::Handover { instance, to, runtime } => hand_over(&runtime, instance, to),
         CliCommand::Drain { runtime } => done(&runtime, &Request::Drain),
         CliCommand::Undrain { runtime } => done(&runtime, &Request::Undrain),
         CliCommand::Upgrade { runtime } => upgrade(&runtime),
@@ -592,11 +604,11 @@ fn run(options: daemon::Options) -> Exit {
             Exit::Unresponsive
         }
         (None, _) => {
-            complain(&format!("vipd: {error:#}"));
+            format!("{error:#}").lines().for_each(|line| complain(&format!("vipd: {line}")));
             Exit::Failure
         }
     };
-    let count = failure.map_or_else(|| "1 error".to_owned(), vipd_config::Failure::count);
+    let count = daemon::error_count(&error);
     complain(&format!("vipd: not started: {count}"));
     exit
 }
@@ -665,10 +677,8 @@ fn located(runtime: &Runtime, wanted: &str, quiet: bool) -> Exit {
     match located {
         // The exit code counts, whoever reads the line.
         Ok((exit, _)) => exit,
-        Err(unknown) => {
-            complain(&unknown.into());
-            Exit::Usage
-        }
+        Err(_) if quiet => Exit::Usage,
+        Err(error) => unknown(&error.into()),
     }
 }
 
@@ -730,6 +740,29 @@ fn done(runtime: &Runtime, request: &Request) -> Exit {
     })
 }
 
+/// Hands an instance over that is named as every command names it.
+fn hand_over(runtime: &Runtime, wanted: String, to: control::To) -> Exit {
+    let status = match control::request(&runtime.socket(), &Request::Status) {
+        Ok(Response::Status(status)) => status,
+        Ok(_) => return fail(&anyhow::anyhow!("vipd has answered another question")),
+        Err(error) => return not_answered(error),
+    };
+    let found = match status::find::find(&status, &wanted) {
+        Ok(found) => found,
+        Err(error) => return unknown(&error.into()),
+    };
+    let names: Vec<&str> =
+        found.iter().filter_map(|at| Some(status.instances.get(*at)?.name.as_str())).collect();
+    match names[..] {
+        [name] => done(runtime, &Request::HandOver { instance: name.to_owned(), to }),
+        _ => {
+            let all = names.join(" and ");
+            fail(&anyhow::anyhow!("{wanted} is a VIP of {all}: name one of them"));
+            Exit::Usage
+        }
+    }
+}
+
 /// Upgrades, and waits until the new vipd answers: whoever asks next is not to be told that there is none.
 fn upgrade(runtime: &Runtime) -> Exit {
     let exit = done(runtime, &Request::Upgrade);
@@ -778,6 +811,7 @@ fn not_answered(error: ClientError) -> Exit {
 
 fn shown(result: anyhow::Result<()>) -> Exit {
     match result {
+        Err(error) if error.downcast_ref::<status::Unknown>().is_some() => unknown(&error),
         // A reader that has seen enough, as `vipd status | head -1`.
         Err(error)
             if error.downcast_ref::<io::Error>().is_none_or(|e| e.kind() != io::ErrorKind::BrokenPipe) =>
@@ -786,6 +820,12 @@ fn shown(result: anyhow::Result<()>) -> Exit {
         }
         _ => Exit::Success,
     }
+}
+
+/// Of a name or VIP that no instance has: every command that takes one ends like this, but for `status --check`.
+fn unknown(error: &anyhow::Error) -> Exit {
+    fail(error);
+    Exit::Usage
 }
 
 /// Prints the chain of causes once.

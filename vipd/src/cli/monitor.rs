@@ -4,7 +4,7 @@
 
 use std::{fmt, process::ExitCode};
 
-use super::status::{age, sum};
+use super::status::{age, fault_reason, sum};
 use crate::{
     control::{
         ClientError,
@@ -114,6 +114,9 @@ fn of_node(status: &Status, whole: bool) -> Vec<Problem> {
     };
     warn(status.drained, "the node is drained".into());
     warn(!status.real_time, "vipd has no real-time scheduling".into());
+    for what in &status.restart_needed {
+        warn(true, what.clone());
+    }
     for TrackedStatus { keyword, name, .. } in
         status.tracked.iter().filter(|t| whole && t.well == Some(false))
     {
@@ -134,11 +137,19 @@ fn of_instance(i: &InstanceStatus) -> Vec<Problem> {
             problems.push((health, format!("{name}: {text}")));
         }
     };
-    let reason = i.reason.as_deref().unwrap_or("no reason given");
+    let reason = fault_reason(i).unwrap_or_else(|| "no reason given".to_owned());
     add(ServiceState::Critical, i.state == "FAULT", format!("FAULT for {} ({reason})", age(i.in_state_ms)));
-    add(ServiceState::Critical, i.split_brain, "split brain, another router acts as the owner too".into());
+    let cause = i.split_brain_cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+    add(
+        ServiceState::Critical,
+        i.split_brain,
+        format!("split brain, another router acts as the owner too{cause}"),
+    );
     let without_lease = i.state == "MASTER" && i.lease_remaining_ms.is_none();
     add(ServiceState::Critical, without_lease, "MASTER without a lease, its VIPs are not answered".into());
+    if let Some((health, text)) = unsent(i) {
+        add(health, true, text);
+    }
     let waits = !matches!(i.state.as_str(), "MASTER" | "BACKUP" | "FAULT");
     add(ServiceState::Warning, waits, format!("{} for {}", i.state, age(i.in_state_ms)));
     add(
@@ -157,9 +168,33 @@ fn of_instance(i: &InstanceStatus) -> Vec<Problem> {
             i.state != "FAULT" && state != "up",
             format!("line {interface} is {state}"),
         );
-        add(ServiceState::Warning, *sends_fail, format!("adverts do not leave on {interface}"));
+        add(
+            ServiceState::Warning,
+            *sends_fail && !i.adverts_blocked,
+            format!("adverts do not leave on {interface}"),
+        );
     }
     problems
+}
+
+/// Adverts that do not leave. A backup has tried when it was to take over, and may yet hear a master since.
+fn unsent(i: &InstanceStatus) -> Option<Problem> {
+    let error = i.advert_error.as_deref()?;
+    let text = match (i.state.as_str(), &i.master) {
+        ("BACKUP", Some(_)) if i.adverts_blocked => {
+            format!("its last advert did not leave ({error}), it may be unable to take over")
+        }
+        ("BACKUP", None) if i.adverts_blocked => {
+            format!("its adverts do not leave ({error}), it cannot become MASTER")
+        }
+        (_, _) if i.adverts_blocked => format!("its adverts do not leave ({error})"),
+        // Of its links it is said below.
+        _ if i.lines.iter().any(|line| line.sends_fail) => return None,
+        _ => format!("an advert does not leave ({error})"),
+    };
+    let is_alone = i.state == "MASTER" || i.master.is_none();
+    let health = if i.adverts_blocked && is_alone { ServiceState::Critical } else { ServiceState::Warning };
+    Some((health, text))
 }
 
 /// A conflict is told by its event, which says when it was; the count does not.
@@ -240,6 +275,10 @@ mod tests {
         status
     }
 
+    fn block(i: &mut InstanceStatus) {
+        (i.adverts_blocked, i.advert_error) = (true, Some("Operation not permitted".into()));
+    }
+
     fn said(status: &Status) -> (ServiceState, String) {
         let verdict = MonitoringResult::of(status, true, &[]);
         (verdict.health, verdict.text)
@@ -279,11 +318,24 @@ mod tests {
                 "VI_1: split brain, another router acts as the owner too",
             ),
             (
+                |s| {
+                    s.instances[0].split_brain = true;
+                    s.instances[0].split_brain_cause = Some("make `advert_int` the same".into());
+                },
+                ServiceState::Critical,
+                "VI_1: split brain, another router acts as the owner too (make `advert_int` the same)",
+            ),
+            (
                 |s| s.instances[0].lease_remaining_ms = None,
                 ServiceState::Critical,
                 "VI_1: MASTER without a lease, its VIPs are not answered",
             ),
             (|s| s.drained = true, ServiceState::Warning, "the node is drained"),
+            (
+                |s| s.restart_needed = vec!["metrics_listen needs a restart".into()],
+                ServiceState::Warning,
+                "metrics_listen needs a restart",
+            ),
             (|s| s.real_time = false, ServiceState::Warning, "vipd has no real-time scheduling"),
             (
                 |s| s.tracked = samples::status().tracked,
@@ -327,6 +379,30 @@ mod tests {
                 },
                 ServiceState::Warning,
                 "VI_1: adverts do not leave on eth1",
+            ),
+            (
+                |s| block(&mut s.instances[0]),
+                ServiceState::Critical,
+                "VI_1: its adverts do not leave (Operation not permitted)",
+            ),
+            (
+                |s| {
+                    block(&mut s.instances[1]);
+                    s.instances[1].master = None;
+                },
+                ServiceState::Critical,
+                "VI_6: its adverts do not leave (Operation not permitted), it cannot become MASTER; VI_6: BACKUP, and no master has \
+                 been heard",
+            ),
+            (
+                |s| block(&mut s.instances[1]),
+                ServiceState::Warning,
+                "VI_6: its last advert did not leave (Operation not permitted), it may be unable to take over",
+            ),
+            (
+                |s| s.instances[0].advert_error = Some("to 10.0.0.6: Operation not permitted".into()),
+                ServiceState::Warning,
+                "VI_1: an advert does not leave (to 10.0.0.6: Operation not permitted)",
             ),
         ];
         for (change, health, text) in cases {

@@ -4,11 +4,12 @@
 //! the others. Nothing depends on it: the election has no import of this room, reports are never answered, and a wrong one is
 //! counted and forgotten.
 //!
-//! [`wire`] is the format, [`key`] the signature, [`segment`] says where reports go and come from, [`nodes`] what is believed, and
+//! [`wire`] is the format, [`key`] the signature, [`segment`] says where reports go and come from, [`nodes`] what is believed, [`refusals`] what is told of the rest, and
 //! [`status`] what becomes of it; [`view`] is the whole as it is shown. [`task`] does it, with the sockets of [`socket`].
 
 mod key;
 mod nodes;
+mod refusals;
 mod segment;
 mod socket;
 mod status;
@@ -16,6 +17,8 @@ mod task;
 mod view;
 mod wire;
 
+pub use nodes::Refusal;
+pub use refusals::meaning as refusal_meaning;
 pub use segment::{Destination, ReportPeer, Segment};
 pub use status::without_output;
 pub use task::{Cluster, ReportPlan, Reporter, new};

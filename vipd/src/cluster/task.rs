@@ -12,7 +12,8 @@ use vipd_config::ReportKey;
 
 use super::{
     key::{ReportPath, SigningKey},
-    nodes::Nodes,
+    nodes::{Nodes, Refusal},
+    refusals::RefusalLog,
     segment::{Destination, Segment},
     socket::{PORT, ReportSocket},
     status,
@@ -42,6 +43,7 @@ pub struct ReportPlan {
 #[derive(Debug, Default)]
 struct SharedReports {
     nodes: Nodes,
+    refusals: RefusalLog,
     sent: u64,
     send_errors: u64,
     problem: Option<String>,
@@ -269,9 +271,10 @@ async fn hear(
         match received {
             Ok(Some((arrival, length))) => {
                 let datagram = &buffers[number][..length];
-                let mut shared = shared.borrow_mut();
-                if let Err(refusal) = shared.nodes.take(arrival, datagram, key, Instant::now(), unix_us()) {
-                    tracing::debug!(source = %arrival.source, reason = refusal.name(), "a report is not believed");
+                let (mut shared, now) = (shared.borrow_mut(), Instant::now());
+                if let Err(refusal) = shared.nodes.take(arrival, datagram, key, now, unix_us()) {
+                    let told = shared.refusals.note(arrival.source, refusal, now);
+                    tell_of_refusal(arrival.source, refusal, told);
                 }
             }
             Ok(None) => {}
@@ -280,4 +283,20 @@ async fn hear(
         }
     }
     sleep(PAUSE).await;
+}
+
+/// `told`: what it means, and for how many it stands, if it is to be told.
+fn tell_of_refusal(source: IpAddr, refusal: Refusal, told: Option<(&'static str, u64)>) {
+    let reason = refusal.name();
+    tracing::debug!(%source, reason, "a report is not believed");
+    if let Some((what, count)) = told {
+        tracing::warn!(
+            target: "vipd::event",
+            event = "cluster_report_refused",
+            sender = %source,
+            reason,
+            count,
+            "reports of another node are not believed: {what}"
+        );
+    }
 }

@@ -96,7 +96,7 @@ pub fn problems(i: &InstanceStatus, reports: bool) -> Vec<String> {
         [_] => {}
         several => {
             let names: Vec<String> = several.iter().map(|node| distinct_name(i, node)).collect();
-            problems.push(format!("{} masters: {}", names.len(), names.join(", ")));
+            problems.push(format!("split brain: {} masters: {}", names.len(), names.join(", ")));
         }
     }
     for node in &i.nodes {
@@ -111,7 +111,9 @@ pub fn problems(i: &InstanceStatus, reports: bool) -> Vec<String> {
             problems.push(format!("{name} is in FAULT{why}"));
         }
         if node.split_brain {
-            problems.push(format!("{name} sees another router act as the owner too"));
+            let cause = i.split_brain_cause.as_ref().filter(|_| node.known_by == "self");
+            let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+            problems.push(format!("split brain: {name} sees another router act as the owner too{cause}"));
         }
         if let Some(what) = &node.mismatches {
             problems.push(format!("{name} sees other routers differ in {what}"));

@@ -1,6 +1,8 @@
 //! What a configuration that runs is told about, in the log.
 
-use vipd_config::{Code, Diagnostic, Severity};
+use vipd_config::{Code, Diagnostic, Failure, Severity};
+
+use super::interfaces::RefusedInterfaces;
 
 /// Logs the warnings, each with its lines, and in one line the keywords that have no effect.
 pub fn log(findings: &[Diagnostic]) {
@@ -14,6 +16,15 @@ pub fn log(findings: &[Diagnostic]) {
     }
     if let Some(text) = summary(&without_effect) {
         tracing::info!("{text}");
+    }
+}
+
+/// How many errors a refused configuration has: `2 errors`.
+pub fn count(error: &anyhow::Error) -> String {
+    match (error.downcast_ref::<Failure>(), error.downcast_ref::<RefusedInterfaces>()) {
+        (Some(failure), _) => failure.count(),
+        (None, Some(refused)) => refused.count(),
+        (None, None) => "1 error".to_owned(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Looks up the interfaces that a configuration names, as they are now.
 
-use std::path::Path;
+use std::{error::Error, fmt, path::Path};
 
 use anyhow::{Context, Result, ensure};
 
@@ -27,15 +27,42 @@ pub struct LookUp<'a> {
     pub delays: &'a LinkDelays,
 }
 
+/// Instances whose interfaces are missing, or cannot be used: a line for each.
+#[derive(Debug)]
+pub struct RefusedInterfaces(Vec<String>);
+
+impl RefusedInterfaces {
+    /// `2 errors`.
+    pub fn count(&self) -> String {
+        match self.0.len() {
+            1 => "1 error".to_owned(),
+            count => format!("{count} errors"),
+        }
+    }
+}
+
+impl fmt::Display for RefusedInterfaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl Error for RefusedInterfaces {}
+
 impl LookUp<'_> {
     /// The interfaces of every instance. One that `may_be_missing`, or be unfit, is waited for: its instances are in FAULT.
     pub async fn all(&self, config: &Config, may_be_missing: &dyn Fn(&str) -> bool) -> Result<Vec<Found>> {
-        let mut all = Vec::new();
+        let (mut all, mut refused) = (Vec::new(), Vec::new());
         for instance in &config.instances {
-            let place = || format!("{}:{}: instance {}", self.path.display(), instance.line, instance.name);
-            all.push(self.instance(instance, may_be_missing).await.with_context(place)?);
+            match self.instance(instance, may_be_missing).await {
+                Ok(found) => all.push(found),
+                Err(error) => {
+                    let place = format!("{}:{}", self.path.display(), instance.line);
+                    refused.push(format!("{place}: instance {}: {error:#}", instance.name));
+                }
+            }
         }
-        Ok(all)
+        if refused.is_empty() { Ok(all) } else { Err(RefusedInterfaces(refused).into()) }
     }
 
     async fn instance(&self, spec: &Instance, may_be_missing: &dyn Fn(&str) -> bool) -> Result<Found> {

@@ -248,7 +248,10 @@ impl HostLock {
     fn take_file() -> Result<FileLock> {
         let (dir, name) = Self::place()?;
         match FileLock::take(&dir, &name) {
-            Ok(file) => Ok(file),
+            Ok(file) => {
+                remove_stale(&dir, &name);
+                Ok(file)
+            }
             Err(Unlocked::Held(pid)) => {
                 let message = format!("another vipd, pid {pid}, {RUNS_HERE}");
                 Err(Running::new(Some(&pid), message).into())
@@ -261,6 +264,22 @@ impl HostLock {
 impl Drop for HostLock {
     fn drop(&mut self) {
         self.file.borrow().remove();
+    }
+}
+
+/// Removes the locks of network namespaces, but for `own`, that nobody holds: of vipds that were killed. Whoever takes one at the same
+/// moment finds that it has no name any more, and makes another.
+fn remove_stale(dir: &Dir, own: &str) {
+    let names = fs::read_dir(dir.path()).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    for name in names.filter_map(|name| name.into_string().ok()) {
+        if name == own || !name.starts_with("net-") {
+            continue;
+        }
+        let Ok(file) = dir.open_at(name.as_ref(), OFlag::O_RDWR | OFlag::O_NONBLOCK, MODE) else { continue };
+        if file.try_lock().is_ok() && is_named(&file, dir, &name) {
+            // Somebody else may sweep as well.
+            let _ = fs::remove_file(dir.path().join(&name));
+        }
     }
 }
 
@@ -335,6 +354,23 @@ mod tests {
         fs::set_permissions(path.join("lock"), fs::Permissions::from_mode(0o644)).unwrap();
         let Err(Unlocked::Failed(error)) = FileLock::take(&dir, "lock") else { panic!("others may open it") };
         assert!(error.to_string().contains("mode 0600"), "{error}");
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn locks_that_nobody_holds_are_removed() {
+        let path = std::env::temp_dir().join(format!("vipd-stale-{}", std::process::id()));
+        let dir = Dir::private(&path, 0o700).unwrap();
+        let (own, held) = (FileLock::take(&dir, "net-1").unwrap(), FileLock::take(&dir, "net-2").unwrap());
+        for left in ["net-3", "net-4", "other"] {
+            drop(FileLock::take(&dir, left).unwrap());
+        }
+        remove_stale(&dir, "net-1");
+        let mut names: Vec<_> =
+            fs::read_dir(&path).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, ["net-1", "net-2", "other"]);
+        drop((own, held));
         fs::remove_dir_all(&path).unwrap();
     }
 

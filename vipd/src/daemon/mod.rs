@@ -46,6 +46,7 @@ use tokio::{runtime, task::LocalSet};
 
 use self::{event_log::EventLog, exclusive::Exclusive, phases::Phases};
 pub use self::{
+    findings::count as error_count,
     options::Options,
     upgrade::{Invocation, UpgradeReason},
 };

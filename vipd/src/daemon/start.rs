@@ -17,8 +17,8 @@ use super::{
     captured_frames::CapturedFrames,
     clock,
     control::{
-        Control, Drained, EngineHandle, Finish, OwnMacs, Reload, Signals, Sources, Stops, Succession,
-        TrackingResults, Upkeep,
+        AtStart, Control, Drained, EngineHandle, Finish, OwnMacs, Reload, Signals, Sources, Stops,
+        Succession, TrackingResults, Upkeep,
     },
     desired::Desired,
     engine,
@@ -440,8 +440,9 @@ impl DaemonRun<'_> {
             files_rx,
             end_rx,
         };
+        let at_start = AtStart::of(&config, options.metrics_listen.is_some());
         let mut reload = Reload::new(
-            (options.source.clone(), options.xdp_mode),
+            (options.source.clone(), options.xdp_mode, at_start),
             (config, origins),
             accounts,
             status_socket,

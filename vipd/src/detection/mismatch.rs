@@ -30,10 +30,17 @@ pub struct RefusedAdvert {
     pub ttl: u8,
 }
 
+/// A router advertises as long as adverts of it were discarded so lately, and for four adverts: two looks and a little.
+const RIVAL_SPEAKS: Duration = Duration::from_secs(12);
+/// Adverts after so long a silence are those of another mastership.
+const RIVAL_FORGOTTEN: Duration = Duration::from_secs(60);
+
 /// The mismatches.
 struct MismatchKind {
     what: &'static str,
     count: fn(&CounterSample) -> u64,
+    /// Of these, adverts that were discarded and are another router's. Only masters advertise: to a master they are a rival's.
+    refused: fn(&CounterSample) -> u64,
     /// Only of an instance that hears nobody.
     of_deaf: bool,
     fix: &'static str,
@@ -51,7 +58,11 @@ impl MismatchKind {
 }
 
 const fn kind(what: &'static str, count: fn(&CounterSample) -> u64, fix: &'static str) -> MismatchKind {
-    MismatchKind { what, count, of_deaf: false, fix }
+    MismatchKind { what, count, refused: count, of_deaf: false, fix }
+}
+
+const fn not_refused(_: &CounterSample) -> u64 {
+    0
 }
 
 const KINDS: &[MismatchKind] = &[
@@ -70,16 +81,20 @@ const KINDS: &[MismatchKind] = &[
         |s| s.counters.version_errors,
         "adverts of another VRRP version are discarded: make `vrrp_version` the same on all routers",
     ),
-    kind(
-        "interval",
-        |s| s.counters.interval_mismatch + s.counters.interval_differs,
-        "adverts with another interval are discarded (version 2): make `advert_int` the same on all routers",
-    ),
-    kind(
-        "addresses",
-        |s| s.counters.address_list_differs,
-        "adverts list other addresses: make `virtual_ipaddress` the same on all routers",
-    ),
+    MismatchKind {
+        what: "interval",
+        count: |s| s.counters.interval_mismatch + s.counters.interval_differs,
+        refused: |s| s.counters.interval_mismatch,
+        of_deaf: false,
+        fix: "adverts with another interval are discarded (version 2): make `advert_int` the same on all routers",
+    },
+    MismatchKind {
+        what: "addresses",
+        count: |s| s.counters.address_list_differs,
+        refused: not_refused,
+        of_deaf: false,
+        fix: "adverts list other addresses: make `virtual_ipaddress` the same on all routers",
+    },
     kind(
         "checksum",
         |s| s.counters.checksum_errors,
@@ -105,14 +120,17 @@ const KINDS: &[MismatchKind] = &[
         |s| s.counters.local_owner,
         "another router advertises while this one is the address owner: priority 255 is for one router only",
     ),
-    kind(
-        "own_address",
-        |s| s.counters.own_source,
-        "adverts arrive from this router's own address: another machine has the address, or the network has a loop",
-    ),
+    MismatchKind {
+        what: "own_address",
+        count: |s| s.counters.own_source,
+        refused: not_refused,
+        of_deaf: false,
+        fix: "adverts arrive from this router's own address: another machine has the address, or the network has a loop",
+    },
     MismatchKind {
         what: "vrid",
         count: |s| s.foreign,
+        refused: not_refused,
         of_deaf: true,
         fix: "another station claims a VIP, and adverts arrive for another virtual router but never for this one: make `virtual_router_id` the same on all routers",
     },
@@ -135,7 +153,20 @@ pub struct Mismatches(BTreeMap<String, Watched>);
 struct Watched {
     /// As [`KINDS`].
     counts: Vec<u64>,
+    refused: Vec<u64>,
     going_on: Vec<Option<GoingOn>>,
+    rival: Option<RefusedRival>,
+}
+
+/// A router whose adverts are discarded.
+#[derive(Clone, Copy, Debug)]
+struct RefusedRival {
+    /// What it differs in.
+    fix: &'static str,
+    /// If it is known.
+    source: Option<IpAddr>,
+    last: Instant,
+    count: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -156,11 +187,13 @@ impl Mismatches {
         now: Instant,
     ) -> Vec<MismatchFinding> {
         let counts: Vec<u64> = KINDS.iter().map(|kind| (kind.count)(sample)).collect();
+        let refused: Vec<u64> = KINDS.iter().map(|kind| (kind.refused)(sample)).collect();
         let Some(watched) = self.0.get_mut(instance) else {
             let going_on = vec![None; KINDS.len()];
-            self.0.insert(instance.to_owned(), Watched { counts, going_on });
+            self.0.insert(instance.to_owned(), Watched { counts, going_on, rival: None, refused });
             return Vec::new();
         };
+        watched.note_refused(refused, sample.refused, now);
         let before = std::mem::replace(&mut watched.counts, counts);
         let rises = watched.counts.iter().zip(before).map(|(now, before)| now.saturating_sub(before));
         let rows = KINDS.iter().zip(rises).zip(&mut watched.going_on);
@@ -178,9 +211,34 @@ impl Mismatches {
         rows.filter(|(_, going_on)| going_on.is_some()).map(|(kind, _)| kind.what.to_owned()).collect()
     }
 
+    /// What a router differs in that advertises for the instance now, and whose adverts are discarded; `None` if there is none. One
+    /// advert is none: it may be a goodbye.
+    pub fn refused_rival(&self, instance: &str, interval: Duration, now: Instant) -> Option<String> {
+        let rival = self.0.get(instance)?.rival?;
+        let speaks = now.saturating_since(rival.last) < RIVAL_SPEAKS.max(interval * 4);
+        let from = rival.source.map(|source| format!("{source}: ")).unwrap_or_default();
+        (speaks && rival.count > 1).then(|| format!("{from}{}", rival.fix))
+    }
+
     /// Forgets instances that no longer exist.
     pub fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
         self.0.retain(|name, _| is_there(name));
+    }
+}
+
+impl Watched {
+    /// Takes note of how many adverts have been discarded, by kind.
+    fn note_refused(&mut self, refused: Vec<u64>, advert: Option<RefusedAdvert>, now: Instant) {
+        let before = std::mem::replace(&mut self.refused, refused);
+        for ((kind, refused), before) in KINDS.iter().zip(&self.refused).zip(before) {
+            let risen = refused.saturating_sub(before);
+            if risen > 0 {
+                let last = self.rival.filter(|rival| now.saturating_since(rival.last) < RIVAL_FORGOTTEN);
+                let count = last.map_or(0, |rival| rival.count).saturating_add(risen);
+                let source = advert.filter(|advert| kind.counts(advert.reason)).map(|advert| advert.source);
+                self.rival = Some(RefusedRival { fix: kind.fix, source, last: now, count });
+            }
+        }
     }
 }
 
@@ -311,6 +369,44 @@ mod tests {
             [(5, true, 100, 0), (9, false, 105, 0), (9, true, 110, 0), (10, true, 115, 1)]
         {
             assert_eq!(look(foreign, deaf, s), findings, "{s}");
+        }
+    }
+
+    /// Only masters advertise: who discards adverts has a rival, but for one that is no more.
+    #[test]
+    fn discarded_adverts_are_a_rivals() {
+        type Count = fn(u64) -> InstanceCounters;
+        const NONE: fn() -> InstanceCounters = InstanceCounters::default;
+        let cases: [(&str, Count, &[u64], Option<&str>); 5] = [
+            (
+                "another interval, version 2",
+                |n| InstanceCounters { interval_mismatch: n, ..NONE() },
+                &[0, 5],
+                Some("`advert_int`"),
+            ),
+            ("version 3 learns it", |n| InstanceCounters { interval_differs: n, ..NONE() }, &[0, 5], None),
+            ("other addresses", |n| InstanceCounters { address_list_differs: n, ..NONE() }, &[0, 5], None),
+            ("a goodbye, perhaps", |n| InstanceCounters { auth_failures: n, ..NONE() }, &[0, 1, 1], None),
+            (
+                "it is silent since",
+                |n| InstanceCounters { auth_failures: n, ..NONE() },
+                &[0, 5, 5, 5, 5],
+                None,
+            ),
+        ];
+        for (what, counters, counts, expect) in cases {
+            let mut mismatches = Mismatches::default();
+            let mut now = at(100);
+            for (s, count) in (100..).step_by(5).zip(counts) {
+                now = at(s);
+                let counters = counters(*count);
+                let sample = CounterSample { counters, refused: None, foreign: 0, deaf: false };
+                mismatches.look("A", &sample, QUIET, now);
+            }
+            let found = mismatches.refused_rival("A", Duration::from_secs(1), now);
+            let found = found.unwrap_or_default();
+            assert_eq!(found.is_empty(), expect.is_none(), "{what}: {found:?}");
+            assert!(found.contains(expect.unwrap_or_default()), "{what}: {found:?}");
         }
     }
 

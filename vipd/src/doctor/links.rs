@@ -35,7 +35,26 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
         multicast(facts, link, &own, findings);
         snooping(wire, &own, findings);
     }
+    tracked(facts, findings);
     leftovers(facts, findings);
+}
+
+/// Interfaces that are only tracked, and are not there.
+fn tracked(facts: &Facts, findings: &mut Findings) {
+    let groups = facts.config().map_or(&[][..], |config| &config.sync_groups);
+    let of_groups = groups.iter().map(|group| (&group.name, &group.tracks));
+    let all = facts.instances().iter().map(|instance| (&instance.name, &instance.tracks)).chain(of_groups);
+    for (who, line) in all.flat_map(|(who, tracks)| tracks.interfaces.iter().map(move |line| (who, line))) {
+        if facts.link(&line.name).is_none() {
+            let what = format!("no such interface: {who} tracks it, and counts it as down");
+            findings.warning(
+                &line.name,
+                "tracked",
+                what,
+                "correct the name in `track_interface` (ip link), or make the interface",
+            );
+        }
+    }
 }
 
 fn missing(facts: &Facts, name: &str, findings: &mut Findings) {

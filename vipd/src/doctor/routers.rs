@@ -4,7 +4,8 @@ use vipd_config::Instance;
 
 use super::{Facts, Findings, Unanswered};
 use crate::{
-    control::model::{InstanceStatus, Status},
+    cluster::{Refusal, refusal_meaning},
+    control::model::{InstanceStatus, ReportsStatus, Status},
     vrrp::Reason,
 };
 
@@ -37,11 +38,47 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
         findings.warning("vipd", "drained", what, "vipd undrain, when the maintenance is over");
     }
     in_force(facts, status, findings);
+    for what in &status.restart_needed {
+        findings.warning(
+            "vipd",
+            "restart",
+            what,
+            "vipd upgrade, or restart vipd: neither interrupts what it serves",
+        );
+    }
+    reports(status, findings);
     // All that run, whatever the file has.
     for status in &status.instances {
         state(status, findings);
         hears(facts, status, findings);
         sends(status, findings);
+    }
+}
+
+/// Reports between the nodes that come and are not believed.
+fn reports(status: &Status, findings: &mut Findings) {
+    let ReportsStatus { instances, refused, problem, .. } = &status.cluster_reports;
+    if let Some(problem) = problem {
+        let fix = "end the other process, or remove `cluster_report`";
+        findings.warning(
+            "vipd",
+            "cluster-reports",
+            format!("reports of other nodes are not heard: {problem}"),
+            fix,
+        );
+    }
+    for refusal in Refusal::ALL {
+        let count = refused.get(refusal.name()).copied().unwrap_or(0);
+        if let Some(meaning) = refusal_meaning(refusal).filter(|_| *instances > 0 && count > 0) {
+            let (what, fix) = meaning.split_once(": ").unwrap_or((meaning, "see `vipd cluster`"));
+            let what = format!("{count} reports of other nodes were refused since the start: {what}");
+            findings.warning(
+                "vipd",
+                "cluster-reports",
+                what,
+                format!("{fix}; the event cluster_report_refused names the sender"),
+            );
+        }
     }
 }
 
@@ -83,6 +120,15 @@ fn state(status: &InstanceStatus, findings: &mut Findings) {
     if state == "FAULT" {
         let fix = "see the findings about its interface, its checks and its arbiters";
         findings.problem(name, "state", format!("it is in FAULT: {reason}"), fix);
+    } else if let Some(error) = status.advert_error.as_ref().filter(|_| status.adverts_blocked) {
+        let what = match state.as_str() {
+            "BACKUP" => "it cannot take over",
+            _ => "it loses its lease",
+        };
+        let fix = "no route to a peer (ip route get PEER), a packet filter (see firewall above), a full queue: mend what the kernel \
+                   names";
+        let what = format!("it is {state} and its adverts do not leave ({error}): {what}");
+        findings.problem(name, "state", what, fix);
     } else if status.reason.as_ref() == Some(&Reason::SendFailed.to_string()) {
         let fix = "vipd's log (`advert_not_sent`) has the kernel's reason: no route to a peer (ip route get PEER), a packet \
                    filter (see firewall above), a full queue";
@@ -114,8 +160,11 @@ fn hears(facts: &Facts, status: &InstanceStatus, findings: &mut Findings) {
         }
     }
     if status.split_brain {
-        let what = "another router acts as the owner too, and does not give way";
+        let what = "split brain: another router acts as the owner too, and does not give way";
         let fix = match discards.is_empty() {
+            _ if status.split_brain_cause.is_some() => {
+                status.split_brain_cause.as_deref().unwrap_or_default()
+            }
             true => "see whether adverts pass between the two: switches, packet filters",
             false => {
                 "adverts of the other router arrive here and are refused: mend what the discards above name"

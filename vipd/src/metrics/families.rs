@@ -421,7 +421,7 @@ pub const ALL: &[MetricFamily] = &[
     ),
     counter(
         "instance_became_master",
-        "Transitions to MASTER.",
+        "Transitions to MASTER; a takeover whose first advert does not leave is none.",
         SampleSource::Instance(|i| Some(whole(i.became_master))),
     ),
     counter(

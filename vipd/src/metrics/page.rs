@@ -252,8 +252,7 @@ fn problems(i: &InstanceStatus, reports: bool) -> Vec<PageProblem> {
     let masters = cluster::masters(i).len();
     for text in cluster::problems(i, reports) {
         let of_owners = masters != 1 && (text.starts_with("no node") || text.contains(" masters: "));
-        let is_critical =
-            of_owners || text.contains(" is in FAULT") || text.ends_with("act as the owner too");
+        let is_critical = of_owners || text.contains(" is in FAULT") || text.starts_with("split brain: ");
         add(if is_critical { PageLevel::Critical } else { PageLevel::Warning }, true, text);
     }
     problems

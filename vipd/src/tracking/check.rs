@@ -1,6 +1,6 @@
 //! One `vrrp_script`: runs at its interval, and reports when it has risen or fallen.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 use vipd_config::Script;
@@ -17,6 +17,7 @@ use crate::{
 /// failed after [`PATIENCE`], or after three intervals if that is longer.
 pub async fn watch(script: Script, executable: Executable, health: Health, tell: impl Fn(NewsContent)) {
     let mut counter = Counter::of_script(&script, health);
+    let mut before = health;
     let mut next = Instant::now();
     let mut short_since = None;
     loop {
@@ -40,15 +41,18 @@ pub async fn watch(script: Script, executable: Executable, health: Health, tell:
         next = (next + script.interval).max(Instant::now() + SHORTEST_PAUSE.min(script.interval));
         tell(NewsContent::Run(LastRun::of(&run), next));
         if let Some(health) = counter.take(run.outcome.is_success()) {
-            log(&script.name, health, &run);
+            log(&script.name, mem::replace(&mut before, health), health, &run);
             tell(NewsContent::Health(health));
         }
     }
 }
 
-fn log(name: &str, health: Health, ScriptRun { outcome, output }: &ScriptRun) {
+fn log(name: &str, before: Health, health: Health, ScriptRun { outcome, output }: &ScriptRun) {
     let output = (!output.is_empty()).then(|| output.join(OUTPUT_SEPARATOR));
-    if health == Health::Well {
+    if health == Health::Well && before == Health::Unknown {
+        // It had not failed.
+        tracing::info!(script = name, "the first run of the check succeeded");
+    } else if health == Health::Well {
         tracing::info!(target: "vipd::event", event = "check_recovered", script = name, "check succeeded");
     } else {
         tracing::warn!(

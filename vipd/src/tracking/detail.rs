@@ -108,7 +108,11 @@ pub(super) fn of_arbiter(name: &str, health: Health) -> String {
     }
 }
 
-pub(super) fn of_interface(name: &str, health: Health) -> String {
-    let up = if health == Health::Well { "up" } else { "down" };
-    format!("interface {name} is {up}")
+/// `up`: whether its link is; `None`: there is no such interface.
+pub(super) fn of_interface(name: &str, up: Option<bool>) -> String {
+    match up {
+        Some(true) => format!("interface {name} is up"),
+        Some(false) => format!("interface {name} is down"),
+        None => format!("there is no interface {name}"),
+    }
 }

@@ -295,7 +295,10 @@ impl Tracker {
                 let name = &self.arbiters[*i].what.name;
                 ("arbiter", name, detail::of_arbiter(name, health))
             }
-            Tracked::Interface(name) => ("interface", name, detail::of_interface(name, health)),
+            Tracked::Interface(name) => {
+                let up = self.interfaces.get(name).map(|(_, up)| *up);
+                ("interface", name, detail::of_interface(name, up))
+            }
         };
         let TrackedEffect { fault, adds, .. } = TrackedEffect::of(health, track.weight);
         let reversed = if track.weight.reverse { " (reversed)" } else { "" };

@@ -138,9 +138,7 @@ fn is_renewed(name: &str, before: &Config, after: &Config) -> bool {
 
 fn of_group(change: &Change, keyword: &str, before: &Config, after: &Config) -> Option<&'static str> {
     match keyword {
-        "" | "group" if restarts(change, before, after) => {
-            Some("restarts the whole sync group: its instances are handed over, and begin in BACKUP")
-        }
+        "" | "group" if restarts(change, before, after) => Some(restart_of(change, before, after)),
         notifies if notifies.starts_with("notify") || notifies.starts_with("smtp_") => Some(NOTIFIES),
         tracks if tracks.starts_with("track_") || tracks == "sync_group_tracking_weight" => Some(PRIORITY),
         _ => None,
@@ -159,13 +157,35 @@ fn restarts(change: &Change, before: &Config, after: &Config) -> bool {
     find(before).is_some_and(|then| !has(after, &then)) || find(after).is_some_and(|now| !has(before, &now))
 }
 
+/// What becomes of the members of a group that others share from now on, or none: each that comes or goes has a line of its own.
+fn restart_of(change: &Change, before: &Config, after: &Config) -> &'static str {
+    let name = change.place.split_once(' ').map_or("", |(_, name)| name.trim_matches('"'));
+    let of = |config: &Config| -> BTreeSet<Wire> {
+        let group = config.sync_groups.iter().find(|group| group.name == name);
+        group.map(|group| members(config, group)).unwrap_or_default()
+    };
+    let all = |config: &Config| -> BTreeSet<Wire> { config.instances.iter().map(wire).collect() };
+    let (then, now) = (all(before), all(after));
+    let concerned: BTreeSet<Wire> = of(before).union(&of(after)).cloned().collect();
+    let stays = |member: &Wire| then.contains(member) && now.contains(member);
+    match (concerned.iter().filter(|member| stays(member)).count(), &change.after) {
+        (0, None) => "ends with its instances",
+        (0, Some(_)) => "a group of new virtual routers",
+        (count, _) if count == concerned.len() => {
+            "restarts the whole sync group: its instances are handed over, and begin in BACKUP"
+        }
+        _ => "restarts the instances of the group that stay: they are handed over, and begin in BACKUP",
+    }
+}
+
+fn wire(instance: &Instance) -> Wire {
+    (instance.interface.clone(), instance.family == Family::V6, instance.vrid.get())
+}
+
 /// What a virtual router is on the wire: its interface, whether it is IPv6, its VRID.
 type Wire = (String, bool, u8);
 
 fn members(config: &Config, group: &SyncGroup) -> BTreeSet<Wire> {
-    let wire = |instance: &Instance| {
-        (instance.interface.clone(), instance.family == Family::V6, instance.vrid.get())
-    };
     config.members(group).map(wire).collect()
 }
 

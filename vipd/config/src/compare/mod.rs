@@ -138,7 +138,7 @@ impl Comparing<'_> {
             let earlier = pairs.get(position).copied().flatten();
             let earlier = earlier.and_then(|at| Some((old.instances.get(at)?, before.get(at)?)));
             match earlier {
-                None => self.add(&place, None, Some(brief(instance))),
+                None => self.add(&place, None, Some(format!("vrrp_instance {}", node.summary()))),
                 Some((earlier, was)) => {
                     if earlier.name != instance.name {
                         let name = place.inside("vrrp_instance");
@@ -150,9 +150,9 @@ impl Comparing<'_> {
                 }
             }
         }
-        for (position, instance) in old.instances.iter().enumerate() {
+        for (position, (instance, node)) in old.instances.iter().zip(&before).enumerate() {
             if !pairs.contains(&Some(position)) {
-                self.add(&at(instance), Some(brief(instance)), None);
+                self.add(&at(instance), Some(format!("vrrp_instance {}", node.summary())), None);
             }
         }
     }
@@ -190,26 +190,6 @@ fn pair(before: &Config, after: &Config) -> Vec<Option<usize>> {
     }
     pairs
 }
-
-/// What an instance is, in a line.
-fn brief(instance: &Instance) -> String {
-    let vips = instance.vips.iter().chain(&instance.excluded);
-    let mut shown: Vec<String> =
-        vips.clone().take(BRIEF_VIPS).map(|vip| format!("{}/{}", vip.address, vip.prefix_len)).collect();
-    let more = vips.count().saturating_sub(BRIEF_VIPS);
-    shown.extend((more > 0).then(|| format!("and {more} more")));
-    let Instance { interface, vrid, priority, .. } = instance;
-    format!(
-        "vrrp_instance {{ interface {}; virtual_router_id {}; priority {}; virtual_ipaddress {} }}",
-        word(interface),
-        vrid.get(),
-        priority.get(),
-        shown.join(" ")
-    )
-}
-
-/// VIPs of a new instance that are shown.
-const BRIEF_VIPS: usize = 4;
 
 impl Comparison {
     /// Instances that come, that change and that go.

@@ -38,7 +38,7 @@ pub fn read(config: &Config, origins: &Origins) -> Vec<TreeNode> {
             unserved -= usize::from(closes);
             continue;
         }
-        let done = if closes { open.pop() } else { Some(TreeNode::of(&line, &masked)) };
+        let done = if closes { open.pop() } else { Some(TreeNode::of(&line, &masked, origins)) };
         let Some(done) = done else { continue };
         if opens {
             open.push(done);
@@ -53,7 +53,7 @@ pub fn read(config: &Config, origins: &Origins) -> Vec<TreeNode> {
 }
 
 impl TreeNode {
-    fn of(line: &ExplainedLine, masked: &ExplainedLine) -> Self {
+    fn of(line: &ExplainedLine, masked: &ExplainedLine, origins: &Origins) -> Self {
         let keyword = table::meaning(line.keyword);
         let value = |line: &ExplainedLine| {
             let text = line.text.strip_suffix(" {").filter(|_| line.kind == LineKind::Opens);
@@ -68,7 +68,13 @@ impl TreeNode {
             keyword,
             value: spelled(value(line)),
             shown: spelled(showable(&value(masked))),
-            is_default: matches!(&line.from, From::Place(place) if place == DEFAULT),
+            is_default: match &line.from {
+                From::Nowhere => false,
+                // Whoever reads what an instance is looks for its priority.
+                From::Keywords(_) if keyword == "priority" => false,
+                From::Keywords(keywords) => origins.of(line.instance, keywords) == DEFAULT,
+                From::Place(place) => place == DEFAULT,
+            },
             inside: (line.kind == LineKind::Opens).then(Vec::new),
         }
     }
@@ -129,14 +135,17 @@ impl TreeNode {
         self.inside.iter().flatten().any(|child| child.keyword.is_empty())
     }
 
-    /// What was given in its braces.
+    /// What was given in its braces; of many lines the first ones.
     pub fn summary(&self) -> String {
-        let given = self.children().into_iter().filter(|child| !child.is_default);
-        let given = given.map(|child| match child.is_block() {
+        let given: Vec<Self> = self.children().into_iter().filter(|child| !child.is_default).collect();
+        let most = if self.holds_lines() { SUMMED_LINES } else { given.len() };
+        let shown = given.iter().take(most).map(|child| match child.is_block() {
             true => format!("{} {}", child.head(), child.summary()),
             false => child.head(),
         });
-        format!("{{ {} }}", given.collect::<Vec<_>>().join("; "))
+        let more = given.len().saturating_sub(most);
+        let more = (more > 0).then(|| format!("and {more} more"));
+        format!("{{ {} }}", shown.chain(more).collect::<Vec<_>>().join("; "))
     }
 
     /// The same for two that say the same, in whatever order.
@@ -158,6 +167,9 @@ impl TreeNode {
         (self.keyword, value)
     }
 }
+
+/// Lines of a block, such as VIPs, that a summary has.
+const SUMMED_LINES: usize = 8;
 
 /// What two lists of nodes do not have in common.
 #[derive(Debug)]

@@ -20,7 +20,8 @@ use crate::{
 
 /// Of the VIPs in adverts; IPv4 where there are none.
 pub fn family(given: &Given) -> Family {
-    given.vips.first().map_or(Family::V4, |first| words::family_of(first.value.address))
+    let first = given.vips.first().map(|first| words::family_of(first.value.address));
+    given.first_family.or(first).unwrap_or(Family::V4)
 }
 
 pub fn check_vips(cx: &mut LowerContext<'_>) {

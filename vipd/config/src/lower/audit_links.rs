@@ -20,6 +20,7 @@ use crate::{
 pub fn links(tree: &[SyntaxNode], config: &Config, outside: &dyn Outside, report: &mut Report) {
     let instances: HashMap<&str, &Instance> =
         config.instances.iter().map(|instance| (instance.name.as_str(), instance)).collect();
+    tracked(tree, outside, report);
     let mut known: HashMap<String, Option<HostInterface>> = HashMap::new();
     for node in tree.iter().filter(|node| is(node, "vrrp_instance")) {
         let name = node.words.get(1).map(|name| name.text.as_str()).unwrap_or_default();
@@ -62,6 +63,20 @@ pub fn links(tree: &[SyntaxNode], config: &Config, outside: &dyn Outside, report
             }
         }
         outside_of_subnets(&outsiders, report);
+    }
+}
+
+/// Reports tracked interfaces that are not there. Of an instance's own `interface` a start says it.
+fn tracked(tree: &[SyntaxNode], outside: &dyn Outside, report: &mut Report) {
+    let blocks = tree.iter().filter(|node| is(node, "vrrp_instance") || is(node, "vrrp_sync_group"));
+    let tracks =
+        blocks.flat_map(|node| node.block.iter().flatten()).filter(|node| is(node, "track_interface"));
+    for word in tracks.flat_map(|node| node.block.iter().flatten()).filter_map(|line| line.words.first()) {
+        if outside.lacks_interface(&word.text) {
+            let message = format!("there is no interface {} on this machine", report.bare(word));
+            let hint = "correct the name (ip link); an interface that is not there counts as down";
+            report.warning(Code::Advice, word.span, message, hint);
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use vipd_common::Family;
+
 use crate::{
     model::{
         address::{UnicastPeer, Vip},
@@ -38,6 +40,8 @@ pub struct Given {
     pub statements: Vec<Statement>,
     /// What was given, whether or not its value could be used.
     pub seen: GivenPlaces,
+    /// Of the first line of `virtual_ipaddress`, whether or not its address could be read.
+    pub first_family: Option<Family>,
     /// Part of the block could not be read, so what is missing may be there.
     pub partial: bool,
 }

@@ -2,6 +2,8 @@
 //!
 //! A line is an address, or nothing, and then words of a table in `keywords`, each with its value.
 
+use vipd_common::Family;
+
 use super::{
     given::{Given, Spanned},
     lowering::Lowering,
@@ -11,10 +13,19 @@ use crate::{
     model::address::{UnicastPeer, Vip},
     schema::{
         keyword::{Block, Keyword, KeywordForm, Support},
+        mend::address_fault,
         table, words as readers,
     },
-    syntax::{diagnostic::Code, parser::SyntaxNode, span::Word},
+    syntax::{
+        diagnostic::Code,
+        parser::SyntaxNode,
+        report::fit,
+        span::{Span, Word},
+    },
 };
+
+/// Addresses of a list that a message names.
+const LISTED: usize = 4;
 
 impl Lowering<'_> {
     pub fn line(&mut self, line: &SyntaxNode, block: Block, given: &mut Given) {
@@ -39,6 +50,15 @@ impl Lowering<'_> {
 
     fn vip_line(&mut self, words: &[Word], block: Block, given: &mut Given) {
         let read = |text: &str| readers::prefix(text, readers::unicast);
+        if let Some(first) = words.first().filter(|_| block == Block::VirtualIpaddress) {
+            // One that cannot be read says it too.
+            let looks = match () {
+                () if first.text.contains(':') => Some(Family::V6),
+                () if first.text.starts_with(|c: char| c.is_ascii_digit()) => Some(Family::V4),
+                () => None,
+            };
+            given.first_family = given.first_family.or(looks);
+        }
         let Some((first, (address, prefix_len), line)) = self.address_line(words, Block::VipOption, read)
         else {
             given.partial = true;
@@ -85,6 +105,9 @@ impl Lowering<'_> {
             _ => &first.text,
         };
         let value = read(text);
+        if value.is_err() && self.is_list(words, &read) {
+            return None;
+        }
         if let Err(problem) = &value {
             let message = format!("{} {problem}", self.report.quote(first));
             if table::find(Block::Instance, &first.text).is_some() {
@@ -108,6 +131,7 @@ impl Lowering<'_> {
                         _ => "as in `10.0.0.2` or `2001:db8::2`",
                     };
                     let hint = values::mended(first, |text| read(text).is_ok(), self.report);
+                    let hint = hint.or_else(|| address_fault(text));
                     let hint = hint.unwrap_or_else(|| example.to_owned());
                     self.report.error_hint(Code::BadValue, first.span, message, hint);
                 }
@@ -116,6 +140,25 @@ impl Lowering<'_> {
         let mut line = Given::default();
         self.options(rest, options, &mut line);
         Some((first, value.ok()?, line))
+    }
+
+    /// Several addresses with commas between them; whether that is what stands here. It is told of once.
+    fn is_list<T>(&mut self, words: &[Word], read: impl Fn(&str) -> Result<T, String>) -> bool {
+        let (Some(first), Some(last)) = (words.first(), words.last()) else { return false };
+        let texts = words.iter().flat_map(|word| word.text.split([',', ';'])).filter(|text| !text.is_empty());
+        let addresses: Vec<&str> = texts.collect();
+        if addresses.len() < 2 || !addresses.iter().all(|text| read(text).is_ok()) {
+            return false;
+        }
+        let width = last.span.column.saturating_add(last.span.width).saturating_sub(first.span.column);
+        let at = Span { width: width.max(first.span.width), ..first.span };
+        let shown: Vec<String> =
+            addresses.iter().take(LISTED).map(|text| format!("`{}`", fit(text))).collect();
+        let more = addresses.len().saturating_sub(LISTED);
+        let more = if more > 0 { format!(" and the {more} others") } else { String::new() };
+        let hint = format!("put {}{more} each on a line of its own, without commas", shown.join(", "));
+        self.report.error_hint(Code::TwoStatements, at, "several addresses on one line", hint);
+        true
     }
 
     /// Reads words of `block` with their values up to the end of the line.

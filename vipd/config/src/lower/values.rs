@@ -95,7 +95,12 @@ pub fn equals(words: &[Word], report: &mut Report) -> bool {
         return false;
     }
     let hint = match value.first() {
-        Some(value) => format!("write {} without the `=`", report.quote_pair(first, value)),
+        Some(value) => {
+            let text = value.text.trim_end_matches([',', ';']);
+            let and = if text == value.text { "" } else { " and what ends the statement" };
+            let bare = report.bare_as(value, text);
+            format!("write `{} {bare}` without the `=`{and}", report.bare(first))
+        }
         None => "remove the `=`".to_owned(),
     };
     report.error_hint(Code::UnexpectedWord, equals.span, format!("`=` after {}", report.quote(first)), hint);

@@ -43,6 +43,10 @@ pub trait Outside {
     fn interface(&self, _name: &str) -> Option<HostInterface> {
         None
     }
+    /// Whether the machine has no interface of that name; `false` if nobody can say.
+    fn lacks_interface(&self, _name: &str) -> bool {
+        false
+    }
     /// The first directory, link or file on the way to a file that others than root may change, and how they may.
     fn open_to_others(&self, _path: &Path) -> Option<(PathBuf, String)> {
         None

@@ -27,6 +27,7 @@ struct LexedLine {
 
 impl LexedLine {
     fn lex(mut self, items: &mut Vec<Item>, report: &mut Report) {
+        self.straighten_quotes(report);
         while let Some(c) = self.peek(0) {
             let start = self.at;
             match c {
@@ -49,6 +50,38 @@ impl LexedLine {
             }
         }
         self.end_statement(items);
+    }
+
+    /// Quotes as word processors and web pages make them, around a word: read as they were meant, and told of once.
+    fn straighten_quotes(&mut self, report: &mut Report) {
+        let is_quote = |c: &char| matches!(c, '“' | '”' | '„' | '«' | '»' | '‘' | '’' | '‚');
+        let begins =
+            |at: usize| at == 0 || self.chars.get(at - 1).is_some_and(|c| c.is_whitespace() || *c == '{');
+        // A password may be of any characters.
+        let keyword: String =
+            self.chars.iter().skip_while(|c| c.is_whitespace()).take_while(|c| !c.is_whitespace()).collect();
+        if table::has_secret(&keyword) {
+            return;
+        }
+        let mut straight = false;
+        let first = (0..self.chars.len()).find(|at| {
+            let c = self.chars[*at];
+            straight ^= c == '"';
+            !straight && is_quote(&c) && begins(*at)
+        });
+        let Some(first) = first else { return };
+        let end = self.chars[first + 1..].iter().position(is_quote).map_or(first + 1, |len| first + len + 2);
+        let span = self.span(first, end);
+        report.error_hint(
+            Code::UnexpectedWord,
+            span,
+            "typographic quotes",
+            "write `\"` in the place of both: editors and web pages make them",
+        );
+        report.silence(span.line);
+        for c in self.chars[first..].iter_mut().filter(|c| is_quote(c)) {
+            *c = '"';
+        }
     }
 
     fn after_command_keyword(&self) -> bool {

@@ -257,6 +257,7 @@ impl Report {
         let hidden = |f: &Reported| self.hidden.get(&f.span.line).is_some_and(|from| f.span.column >= *from);
         findings.retain(|f| (f.severity, f.code) != (Severity::Warning, Code::UndefinedName) || !hidden(f));
         findings.sort_by_key(|finding| (finding.span.line, finding.span.column));
+        undefined_once(&mut findings);
         findings.into_iter().map(|finding| self.diagnostic(finding)).collect()
     }
 
@@ -320,6 +321,49 @@ impl Report {
             via = outer.as_deref();
         }
         trail
+    }
+}
+
+/// Leaves of each name that is not defined one finding: an error if a value is none because of it, and the errors about these values
+/// go.
+fn undefined_once(findings: &mut Vec<Reported>) {
+    let is_undefined = |f: &Reported| (f.severity, f.code) == (Severity::Warning, Code::UndefinedName);
+    let covers = |error: &Reported, name: &Reported| {
+        let (a, b) = (error.span, name.span);
+        a.line == b.line && a.column < b.column + b.width && b.column < a.column + a.width
+    };
+    let names: Vec<(String, Span)> =
+        findings.iter().filter(|f| is_undefined(f)).map(|f| (f.message.clone(), f.span)).collect();
+    let is_of_name = |f: &Reported| {
+        f.severity == Severity::Error
+            && f.code == Code::BadValue
+            && findings.iter().any(|name| is_undefined(name) && covers(f, name))
+    };
+    let wrong: Vec<bool> = findings.iter().map(is_of_name).collect();
+    let broken: BTreeSet<String> = findings
+        .iter()
+        .filter(|name| is_undefined(name))
+        .filter(|name| findings.iter().zip(&wrong).any(|(f, wrong)| *wrong && covers(f, name)))
+        .map(|name| name.message.clone())
+        .collect();
+    let mut wrong = wrong.into_iter();
+    findings.retain(|_| !wrong.next().unwrap_or(false));
+    let mut said = BTreeSet::new();
+    findings.retain(|f| !is_undefined(f) || said.insert(f.message.clone()));
+    for finding in findings.iter_mut().filter(|f| is_undefined(f)) {
+        let more =
+            names.iter().filter(|(name, span)| *name == finding.message && *span != finding.span).count();
+        let more = match more {
+            0 => String::new(),
+            1 => ", here and at 1 more place".to_owned(),
+            count => format!(", here and at {count} more places"),
+        };
+        let name = finding.message.split(" is not defined").next().unwrap_or_default().to_owned();
+        if broken.contains(&finding.message) {
+            (finding.severity, finding.message) = (Severity::Error, format!("{name} is not defined{more}"));
+        } else {
+            finding.message = format!("{name} is not defined, and stays as it is{more}");
+        }
     }
 }
 

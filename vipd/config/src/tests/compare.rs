@@ -130,8 +130,12 @@ fn what_changes_is_said_with_its_place_and_its_effect() {
     for (edits, expect) in rows {
         assert_eq!(changes(&before, &edited(&before, edits)), *expect, "{edits:?}");
     }
-    let added = with("").replace("VI_1", "VI_3").replace("51", "53").replace("10.0.0.3", "10.0.0.5");
-    let line = "VI_3 vrrp_instance { interface eth0; virtual_router_id 53; priority 100; virtual_ipaddress 10.0.0.5/32 }";
+    let added = with("nopreempt\nadvert_int 2")
+        .replace("VI_1", "VI_3")
+        .replace("51", "53")
+        .replace("10.0.0.3", "10.0.0.5");
+    let line = "VI_3 vrrp_instance { interface eth0; virtual_router_id 53; priority 100; advert_int 2; nopreempt; \
+                virtual_ipaddress { 10.0.0.5/32 } }";
     let more = before.clone() + &added;
     assert_eq!(changes(&before, &more), [format!("+ {line}  (new virtual router: begins in BACKUP)")]);
     assert_eq!(changes(&more, &before), [format!("- {line}  (is handed over, and ends)")]);
@@ -211,4 +215,42 @@ fn the_sum_counts_instances_and_all_else() {
         "2 instances: 1 changed, 0 added, 0 removed"
     );
     assert_eq!(sum(&before, &(CHECK.to_owned() + &with(""))), "1 instances: 0 changed, 0 added, 1 removed");
+}
+
+/// A line says what becomes of a group, and is contradicted by none about its members.
+#[test]
+fn what_becomes_of_a_group_is_said_of_the_members_that_stay() {
+    let group = "vrrp_sync_group G {\ngroup {\nVI_1\nVI_2\n}\n}\n";
+    let (one, both) = (CHECK.to_owned() + &with(""), two());
+    let grouped = both.clone() + group;
+    let other = with("").replace("VI_1", "VI_3").replace("51", "53").replace("10.0.0.3", "10.0.0.5");
+    let of_group = |before: &str, after: &str| -> Vec<String> {
+        let told = changes(before, after).into_iter().filter(|change| change.contains("vrrp_sync_group"));
+        told.map(|change| change.rsplit_once("  (").unwrap().1.to_owned()).collect()
+    };
+    let stay = "restarts the instances of the group that stay: they are handed over, and begin in BACKUP)";
+    assert_eq!(of_group(&grouped, &one), [stay]);
+    assert_eq!(of_group(&grouped, &(one.clone() + "vrrp_sync_group G {\ngroup {\nVI_1\n}\n}\n")), [stay]);
+    assert_eq!(of_group(&grouped, &other), ["ends with its instances)"]);
+    assert_eq!(of_group(&other, &grouped), ["a group of new virtual routers)"]);
+    let whole = "restarts the whole sync group: its instances are handed over, and begin in BACKUP)";
+    assert_eq!(of_group(&grouped, &both), [whole]);
+}
+
+/// Of what comes or goes everything that was written is shown, but for the end of a long list.
+#[test]
+fn a_new_instance_is_shown_with_all_that_was_written() {
+    let vips = (1..=12).map(|n| format!("10.0.0.{n}\n")).collect::<String>();
+    let new = with("use_vmac\npreempt_delay 5\nauthentication {\nauth_type PASS\nauth_pass S3cret\n}")
+        .replace("VI_1", "VI_9")
+        .replace("51", "59")
+        .replace("10.0.0.3\n", &vips);
+    let told = changes(&with(""), &(with("") + &new.replace("10.0.0.3", "10.0.0.33")));
+    let [line] = &told[..] else { panic!("{told:?}") };
+    for shown in
+        ["use_vmac", "preempt_delay 5", "auth_pass ****", "10.0.0.1/32; 10.0.0.2/32", "; and 4 more }"]
+    {
+        assert!(line.contains(shown), "no {shown} in {line}");
+    }
+    assert!(!line.contains("S3cret") && !line.contains("garp"), "{line}");
 }

@@ -222,6 +222,9 @@ impl Outside for Machine {
     fn lacks_program(&self, word: &str) -> bool {
         word.starts_with("/gone")
     }
+    fn lacks_interface(&self, name: &str) -> bool {
+        self.interface(name).is_none()
+    }
     fn interface(&self, name: &str) -> Option<HostInterface> {
         match name {
             "eth0" => Some(HostInterface {
@@ -256,6 +259,10 @@ fn a_file_is_seen_beside_the_machine() {
                 "6:1: warning: 10.7.7.7 is outside of the networks of eth0 (10.0.0.0/24), and so is 1 more",
                 "8:1: notice: 10.6.6.6/24 is outside of the networks of eth0 (10.0.0.0/24)",
             ],
+        ),
+        (
+            with("track_interface {\ntun0\neth7 weight 5\n}"),
+            &["4:1: warning: there is no interface eth7 on this machine"],
         ),
         (with("").replace("eth0", "tun0"), &["3:11: warning: interface tun0 carries no Ethernet"]),
         (

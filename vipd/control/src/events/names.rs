@@ -13,6 +13,7 @@ pub const NAMES: &[&str] = &[
     "check_not_run",
     "check_recovered",
     "clients_turned_away",
+    "cluster_report_refused",
     "cluster_reports_heard",
     "cluster_reports_not_heard",
     "drained",

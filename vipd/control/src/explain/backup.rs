@@ -17,17 +17,23 @@ pub fn why(status: &Status, i: &InstanceStatus) -> Vec<Cause> {
         why.push(cause(Kind::HandedOver, what));
     }
     match &i.master {
-        Some(master) => why.push(by_master(i, master)),
+        Some(master) => why.push(by_master(status, i, master)),
         None => why.extend(discards(i)),
     }
-    if i.reason_code.as_deref() == Some("send_failed") {
+    if let Some(error) = i.advert_error.as_ref().filter(|_| i.adverts_blocked) {
+        let what = format!("the first advert of its last takeover did not leave: {error}");
+        why.push(cause(Kind::SendFailed, what));
+    } else if i.reason_code.as_deref() == Some("send_failed") {
         let what = "the first advert of its last takeover did not leave: the event advert_not_sent has the kernel's reason";
         why.push(cause(Kind::SendFailed, what));
     }
     if i.fencing {
         why.push(cause(Kind::Fencing, "no advert of the master comes, and fence_script has not ended yet"));
     } else if i.master.is_none() {
-        let after = match i.master_down_in_ms {
+        let after = match takeover_in(status, i) {
+            _ if waits_for_group(status, i) => {
+                "no master is heard: it takes over when its sync group does".into()
+            }
             Some(ms) => format!("no master is heard: it takes over in {} without an advert", seconds(ms)),
             None => "no master is heard".into(),
         };
@@ -37,7 +43,26 @@ pub fn why(status: &Status, i: &InstanceStatus) -> Vec<Cause> {
     why
 }
 
-fn by_master(i: &InstanceStatus, master: &MasterStatus) -> Cause {
+/// Members of its sync group that are backups, and itself.
+fn backups<'s>(status: &'s Status, i: &'s InstanceStatus) -> impl Iterator<Item = &'s InstanceStatus> {
+    let is_member = move |other: &&InstanceStatus| i.sync_group.is_some() && other.sync_group == i.sync_group;
+    status.instances.iter().filter(move |other| other.name == i.name || is_member(other))
+}
+
+/// When it takes over without an advert: with the last of its sync group.
+fn takeover_in(status: &Status, i: &InstanceStatus) -> Option<u64> {
+    backups(status, i).filter_map(|member| member.master_down_in_ms).max()
+}
+
+/// Whether another member keeps the group from taking over: by the master that it follows, or since it is no backup.
+fn waits_for_group(status: &Status, i: &InstanceStatus) -> bool {
+    backups(status, i).filter(|member| member.name != i.name).any(|member| {
+        let follows = |master: &MasterStatus| master.priority >= member.priority || !member.preempt;
+        member.state != "BACKUP" || member.master.as_ref().is_some_and(follows)
+    })
+}
+
+fn by_master(status: &Status, i: &InstanceStatus, master: &MasterStatus) -> Cause {
     let MasterStatus { address, priority } = master;
     let own = i.priority;
     if *priority > own {
@@ -62,7 +87,11 @@ fn by_master(i: &InstanceStatus, master: &MasterStatus) -> Cause {
             cause(Kind::PreemptDelay, format!("{lower}; preempt_delay of {delay} ends in {left}"))
         }
         None => {
-            let within = i.master_down_in_ms.map(|ms| format!(" within {}", seconds(ms))).unwrap_or_default();
+            let within = match takeover_in(status, i) {
+                _ if waits_for_group(status, i) => " when its sync group does".to_owned(),
+                Some(ms) => format!(" within {}", seconds(ms)),
+                None => String::new(),
+            };
             cause(Kind::Waiting, format!("{lower}: it takes over{within}"))
         }
     }

@@ -1,14 +1,14 @@
 //! Why an instance cannot take part, or has not begun.
 
 use super::{Cause, Kind, cause};
-use crate::model::InstanceStatus;
+use crate::{model::InstanceStatus, status::fault_text};
 
 pub fn why(i: &InstanceStatus) -> Vec<Cause> {
     if i.faults.is_empty() {
         let reason = i.reason.clone().unwrap_or_else(|| "no reason is known".into());
         return vec![cause(Kind::Fault, reason)];
     }
-    i.faults.iter().map(|fault| cause(Kind::Fault, fault.what.as_str())).collect()
+    i.faults.iter().map(|fault| cause(Kind::Fault, fault_text(i, fault))).collect()
 }
 
 pub fn changes_when(i: &InstanceStatus) -> Vec<String> {

@@ -16,6 +16,10 @@ pub fn why(i: &InstanceStatus) -> Vec<Cause> {
     if i.handed_over {
         why.push(cause(Kind::HandedOver, "it is to be handed over, and no other router has taken over yet"));
     }
+    if let Some(error) = &i.advert_error {
+        let what = if i.adverts_blocked { "" } else { " everywhere" };
+        why.push(cause(Kind::SendFailed, format!("its last advert did not leave{what}: {error}")));
+    }
     why.push(rivals(i));
     why.extend(discards(i));
     why
@@ -48,7 +52,11 @@ fn rivals(i: &InstanceStatus) -> Cause {
     match recent {
         _ if i.split_brain => {
             let who = rival.map(|(source, _)| format!(": {source}")).unwrap_or_default();
-            cause(Kind::Rival, format!("another router acts as the owner too{who}: vipd events {}", i.name))
+            let see = match &i.split_brain_cause {
+                Some(cause) => cause.clone(),
+                None => format!("vipd events {}", i.name),
+            };
+            cause(Kind::Rival, format!("split brain, another router acts as the owner too{who}: {see}"))
         }
         Some((source, ms)) if ms < i.in_state_ms => {
             let ago = seconds(ms);

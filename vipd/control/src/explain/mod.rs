@@ -117,6 +117,8 @@ pub enum Kind {
     SyncGroup,
     /// Adverts arrive, and are refused.
     AdvertsRefused,
+    /// Adverts are heard, and say that the other router is configured differently.
+    Mismatch,
     /// Adverts do not leave.
     SendFailed,
     /// The first result of a check, or an interface, is waited for.
@@ -148,6 +150,7 @@ pub fn explain(status: &Status, position: usize) -> Option<Explanation> {
         ),
         _ => (fault::why_not_started(i), Vec::new()),
     };
+    why.extend(differs(i, &why));
     why.extend(ignored(status));
     let is_its = |t: &&TrackedStatus| i.tracks.iter().any(|of| of.keyword == t.keyword && of.name == t.name);
     let is_notified = |n: &&NotifyStatus| match n.kind.as_str() {
@@ -189,6 +192,18 @@ fn ignored(status: &Status) -> impl Iterator<Item = Cause> {
             format!("the check {} of this node cannot be run, and counts for nothing: {problem}", t.name);
         Some(cause(Kind::CheckIgnored, &what))
     })
+}
+
+/// What other routers differ in, unless it is among the causes already.
+fn differs(i: &InstanceStatus, why: &[Cause]) -> Option<Cause> {
+    if i.mismatches.is_empty() || why.iter().any(|cause| cause.kind == Kind::AdvertsRefused) {
+        return None;
+    }
+    let what = i.mismatches.join(", ");
+    Some(cause(
+        Kind::Mismatch,
+        format!("other routers differ in {what}: vipd events {} says what to make the same", i.name),
+    ))
 }
 
 fn known_master(i: &InstanceStatus) -> Option<MasterExplained> {

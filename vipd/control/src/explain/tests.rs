@@ -155,6 +155,10 @@ fn a_backup_without_a_master_says_what_it_waits_for() {
     assert_eq!(first(fencing).0, Kind::Fencing);
     let unsent = InstanceStatus { reason_code: Some("send_failed".into()), ..alone() };
     assert_eq!(first(unsent).0, Kind::SendFailed);
+    let error = Some("Operation not permitted".to_owned());
+    let blocked = InstanceStatus { adverts_blocked: true, advert_error: error, ..alone() };
+    let what = "the first advert of its last takeover did not leave: Operation not permitted";
+    assert_eq!(first(blocked), (Kind::SendFailed, what.to_owned()));
     // Another password is no silence.
     let mut refused = alone();
     refused.discards.insert("auth_failures".into(), 9);
@@ -184,12 +188,47 @@ fn the_member_that_holds_a_group_back_is_named() {
     assert!(why(&status).iter().all(|(kind, _)| *kind != Kind::SyncGroup));
 }
 
+/// Its own time is over, and that of another member is not, or the other does not take over at all.
+#[test]
+fn a_group_takes_over_together() {
+    let member = |name: &str, left: u64| InstanceStatus {
+        name: name.into(),
+        sync_group: Some("G".into()),
+        master: None,
+        master_down_in_ms: Some(left),
+        ..backup()
+    };
+    let mut status = with(member("VI_1", 0));
+    status.instances.push(member("VI_2", 1_500));
+    let waits = |text: &str| vec![(Kind::Waiting, format!("no master is heard: it takes over {text}"))];
+    assert_eq!(why(&status), waits("in 1.5 s without an advert"));
+    status.instances[1].state = "FAULT".into();
+    assert_eq!(why(&status), waits("when its sync group does"));
+    // A member of another group is none of its.
+    status.instances[1].sync_group = Some("H".into());
+    assert_eq!(why(&status), waits("in 0.0 s without an advert"));
+}
+
+#[test]
+fn a_difference_is_named_though_a_master_is_heard() {
+    let differs = |i: InstanceStatus| InstanceStatus { mismatches: vec!["addresses".into()], ..i };
+    let what = "other routers differ in addresses: vipd events VI_1 says what to make the same";
+    for i in [differs(backup()), differs(master())] {
+        assert!(why(&with(i)).contains(&(Kind::Mismatch, what.into())));
+    }
+    // Of adverts that are refused it is said with the refusal.
+    let mut refused = differs(InstanceStatus { master: None, ..backup() });
+    refused.discards.insert("auth_failures".into(), 9);
+    assert!(why(&with(refused)).iter().all(|(kind, _)| *kind != Kind::Mismatch));
+}
+
 #[test]
 fn every_fault_is_named_with_its_end() {
     let fault = |what: &str, ends_when: &str| FaultStatus {
         kind: "check".into(),
         what: what.into(),
         ends_when: ends_when.into(),
+        since_ms: None,
     };
     let faults = vec![
         fault("check chk failed (exit code 2): no route", "check chk succeeds"),
@@ -206,6 +245,11 @@ fn every_fault_is_named_with_its_end() {
     let whats: Vec<&str> = why.iter().map(|(_, what)| what.as_str()).collect();
     assert_eq!(whats, ["check chk failed (exit code 2): no route", "interface eth1 is down"]);
     assert!(why.iter().all(|(kind, _)| *kind == Kind::Fault));
+    // It has been in FAULT for an hour, and of the two causes one is new.
+    let mut aged = i();
+    (aged.faults[0].since_ms, aged.faults[1].since_ms) = (Some(3_600_100), Some(61_000));
+    let whats: Vec<String> = self::why(&with(aged)).into_iter().map(|(_, what)| what).collect();
+    assert_eq!(whats, ["check chk failed (exit code 2): no route", "interface eth1 is down, for 1m 1s"]);
     let ends = "check chk succeeds and interface eth1 is up: then it becomes ";
     assert_eq!(changes, [format!("{ends}the master: its priority 150 is above the 100 of 10.0.0.6")]);
     let then = |i| explained(&with(i)).1.remove(0);
@@ -309,7 +353,7 @@ fn a_master_with_a_rival_names_it() {
     let rival = "10.0.0.6 advertised 0.4 s ago with a lower priority or address";
     assert!(kinds(i.clone()).contains(&(Kind::Rival, rival.into())));
     i.split_brain = true;
-    let split = "another router acts as the owner too: 10.0.0.6: vipd events VI_1";
+    let split = "split brain, another router acts as the owner too: 10.0.0.6: vipd events VI_1";
     assert!(kinds(i.clone()).contains(&(Kind::Rival, split.into())));
     i.discards.insert("auth_failures".into(), 3);
     assert!(kinds(i.clone()).iter().any(|(kind, _)| *kind == Kind::AdvertsRefused));

@@ -16,7 +16,12 @@ pub fn render(out: &mut impl Write, explanation: &Explanation) -> io::Result<()>
     let Explanation { host, instance, state, in_state_ms, reason, why, changes_when, .. } = explanation;
     let style = style_of(state);
     let on = if host.is_empty() { String::new() } else { format!(" on {host}") };
-    let reason = reason.as_ref().map(|reason| format!(" {DIM}({reason}){DIM:#}")).unwrap_or_default();
+    // The causes of a FAULT are below, each with how long it has been.
+    let reason = reason
+        .as_ref()
+        .filter(|_| state != "FAULT" || why.len() < 2)
+        .map(|reason| format!(" {DIM}({reason}){DIM:#}"))
+        .unwrap_or_default();
     writeln!(out, "{BOLD}{instance}{BOLD:#}{on}: {style}{state}{style:#} for {}{reason}", age(*in_state_ms))?;
     for (n, cause) in why.iter().enumerate() {
         row(out, if n == 0 { "why" } else { "" }, &cause.what)?;

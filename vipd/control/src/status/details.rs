@@ -9,7 +9,7 @@ use std::{
 
 use anstyle::Style;
 
-use super::{BOLD, DIM, WARN, age, style_of, sum, tenths};
+use super::{BOLD, DIM, WARN, age, fault_reason, fault_text, style_of, sum, tenths};
 use crate::model::{
     ArbiterStatus, InstanceStatus, LineStatus, ProgramHook, Status, TargetStatus, TrackedStatus,
 };
@@ -35,7 +35,7 @@ fn hook(i: &InstanceStatus) -> &'static str {
 /// The block of one, with an empty line before it.
 pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
     let (name, state, style) = (&i.name, &i.state, style_of(&i.state));
-    let reason = i.reason.as_deref().map(|reason| format!(" {DIM}({reason}){DIM:#}")).unwrap_or_default();
+    let reason = shown_reason(i).map(|reason| format!(" {DIM}({reason}){DIM:#}")).unwrap_or_default();
     writeln!(out, "\n{BOLD}{name}{BOLD:#}: {style}{state}{style:#} for {}{reason}", age(i.in_state_ms))?;
     row(out, "router", format_args!("vrid {} on {}, VRRPv{}{}", i.vrid, i.interface, i.version, hook(i)))?;
     if let Some(reason) = &i.xdp_mode_reason {
@@ -45,7 +45,7 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
         row(out, "sync group", group)?;
     }
     for (n, fault) in i.faults.iter().enumerate() {
-        row(out, if n == 0 { "fault" } else { "" }, format_args!("{WARN}{}{WARN:#}", fault.what))?;
+        row(out, if n == 0 { "fault" } else { "" }, format_args!("{WARN}{}{WARN:#}", fault_text(i, fault)))?;
     }
     priority(out, i)?;
     master(out, i)?;
@@ -61,6 +61,8 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
         row(out, "lease", of)?;
     } else if i.fencing {
         row(out, "takeover", format_args!("{WARN}when fence_script has succeeded{WARN:#}"))?;
+    } else if i.master_down_in_ms == Some(0) && i.sync_group.is_some() {
+        row(out, "takeover", "when its sync group takes over")?;
     } else if let Some(ms) = i.master_down_in_ms {
         row(out, "takeover", format_args!("in {} without an advert", tenths(ms)))?;
     }
@@ -79,12 +81,20 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
     }
     row(out, "answered", format_args!("{} ARP and ND requests", sum(i.vip_answers.values())))?;
     row(out, "adverts", format_args!("{} sent, {} received", i.adverts_sent, i.adverts_received))?;
+    if let Some(error) = &i.advert_error {
+        let what =
+            if i.adverts_blocked { "the last did not leave" } else { "the last did not leave everywhere" };
+        row(out, "", format_args!("{WARN}{what}: {error}{WARN:#}"))?;
+    }
     if i.split_brain {
         row(
             out,
             "conflict",
             format_args!("{WARN}split brain: another router acts as the owner too{WARN:#}"),
         )?;
+        if let Some(cause) = &i.split_brain_cause {
+            row(out, "", format_args!("{WARN}{cause}{WARN:#}"))?;
+        }
     }
     if !i.split_brain && i.split_brains > 0 {
         let times = if i.split_brains == 1 { "once".to_owned() } else { format!("{} times", i.split_brains) };
@@ -124,6 +134,12 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The reason of the state; of a FAULT with several causes, or whose first cause is over, the causes below have it.
+fn shown_reason(i: &InstanceStatus) -> Option<&str> {
+    let is_whole = i.state != "FAULT" || fault_reason(i) == i.reason;
+    i.reason.as_deref().filter(|_| is_whole)
 }
 
 fn priority(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {

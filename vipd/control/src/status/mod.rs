@@ -12,10 +12,13 @@ use anstyle::{AnsiColor, Style};
 
 use crate::{
     explain::text as explained,
-    model::{HostWarning, InstanceStatus, Status},
+    model::{FaultStatus, HostWarning, InstanceStatus, Status},
 };
 pub use find::Unknown;
 pub use table::cut;
+
+/// Times that differ by less are one.
+const SAME_MOMENT_MS: u64 = 2_000;
 
 /// More instances than this make a table, unless details are asked for.
 const DETAILED: usize = 4;
@@ -114,7 +117,7 @@ fn header(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
     if status.drained {
         writeln!(out, "{WARN}drained{WARN:#}: every instance has the lowest priority until `vipd undrain`")?;
     }
-    Ok(())
+    status.restart_needed.iter().try_for_each(|what| writeln!(out, "{WARN}{what}{WARN:#}"))
 }
 
 /// The colour of a state.
@@ -125,6 +128,21 @@ pub fn style_of(state: &str) -> Style {
         "FAULT" => AnsiColor::Red.on_default().bold(),
         _ => DIM,
     }
+}
+
+/// What keeps an instance in FAULT, with how long unless that is as long as the FAULT.
+pub fn fault_text(i: &InstanceStatus, fault: &FaultStatus) -> String {
+    // A check has failed a moment before the state changes.
+    let later = fault.since_ms.filter(|ms| ms.abs_diff(i.in_state_ms) >= SAME_MOMENT_MS);
+    let since = later.map(|ms| format!(", for {}", age(ms))).unwrap_or_default();
+    format!("{}{since}", fault.what)
+}
+
+/// Why an instance is in FAULT: the reason of its state, or, if there are several or it is another one by now, each with its age.
+pub fn fault_reason(i: &InstanceStatus) -> Option<String> {
+    let texts: Vec<String> = i.faults.iter().map(|fault| fault_text(i, fault)).collect();
+    let is_plain = texts.iter().zip(&i.faults).all(|(text, fault)| *text == fault.what);
+    if texts.is_empty() || texts.len() == 1 && is_plain { i.reason.clone() } else { Some(texts.join("; ")) }
 }
 
 /// What is wrong with an instance, or was: in words, nothing if all is well.

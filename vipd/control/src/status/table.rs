@@ -127,6 +127,7 @@ fn together(widths: &[usize; COLUMNS]) -> usize {
 fn cells(i: &InstanceStatus) -> [String; COLUMNS] {
     let until = match (i.lease_remaining_ms, i.master_down_in_ms) {
         (Some(ms), _) => format!("lease {}", tenths(ms)),
+        (None, Some(0)) if i.sync_group.is_some() => "sync group".into(),
         (None, Some(ms)) => format!("takeover {}", tenths(ms)),
         (None, None) => "-".into(),
     };

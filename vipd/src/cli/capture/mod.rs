@@ -95,7 +95,7 @@ fn filter_of(socket: &Path, wanted: &str) -> Result<CaptureFilter, Exit> {
         (Some(instance), _) => Ok(CaptureFilter::of_instance(instance)),
         (None, Ok(address)) => Ok(CaptureFilter::Address(address)),
         (None, Err(_)) => match find::find(&status, wanted) {
-            Err(unknown) => Err(fail(&unknown.into())),
+            Err(unknown) => Err(super::unknown(&unknown.into())),
             Ok(_) => Ok(CaptureFilter::All),
         },
     }

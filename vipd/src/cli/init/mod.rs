@@ -1,11 +1,12 @@
 //! `vipd init`: asks, proposes what it finds, and writes the configurations of two nodes.
 
+mod ask;
 mod listen;
 mod survey;
 mod text;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, BufRead, IsTerminal, Write},
     net::IpAddr,
@@ -19,9 +20,16 @@ use survey::Interface;
 use text::{Answers, NodeText};
 
 use super::{Exit, fail};
-use crate::{daemon::clock, files, machine::ThisMachine};
+use crate::{
+    control::{self, ClientError, Request, Response, model::InstanceStatus},
+    daemon::clock,
+    files,
+    machine::ThisMachine,
+};
 use vipd_config::{Severity, Unsupported};
 
+/// How long a station has to answer for a VIP.
+const ASK_FOR: Duration = Duration::from_secs(1);
 /// The VRID that is proposed first.
 const FIRST_VRID: u8 = 51;
 
@@ -46,7 +54,7 @@ pub struct InitOptions {
     /// Name of the vrrp_instance
     #[arg(long, value_name = "NAME", default_value = "VI_1")]
     name: String,
-    /// Seconds to listen for virtual routers on the interface; 0: do not listen
+    /// Seconds to listen for virtual routers on the interface, after asking who has the VIPs; 0: do neither
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=60))]
     listen: u64,
     /// File for this node; the other node's is beside it, with .peer after its name
@@ -61,8 +69,10 @@ pub struct InitOptions {
 }
 
 /// Asks, writes, and says what is next.
-pub fn init(options: InitOptions) -> Exit {
-    match write(&options) {
+///
+/// `socket`: of a vipd that may run here.
+pub fn init(options: InitOptions, socket: &Path) -> Exit {
+    match write(&options, socket) {
         Ok(said) => {
             // The files are there, whoever reads the rest.
             let _ = write!(io::stdout(), "{said}");
@@ -72,7 +82,7 @@ pub fn init(options: InitOptions) -> Exit {
     }
 }
 
-fn write(options: &InitOptions) -> Result<String> {
+fn write(options: &InitOptions, socket: &Path) -> Result<String> {
     let output = &options.output;
     let mut name = output.file_name().context("--output names no file")?.to_owned();
     name.push(".peer");
@@ -87,7 +97,7 @@ fn write(options: &InitOptions) -> Result<String> {
         "there is {} already; --force replaces it, --output names another place",
         existing.join(" and ")
     );
-    let answers = Asking::new(options).answers(options)?;
+    let answers = Asking::new(options, running(socket)).answers(options)?;
     let files = [(output, NodeText::This), (&peer, NodeText::Other)]
         .map(|(path, node)| (path, text::file(&answers, node)));
     let mut said = String::new();
@@ -125,20 +135,38 @@ fn check(path: &Path, text: &str) -> Result<String> {
     Ok(warnings.map(|warning| format!("{warning}\n")).collect())
 }
 
+/// The instances of the vipd that runs here.
+fn running(socket: &Path) -> Vec<InstanceStatus> {
+    match control::request(socket, &Request::Status) {
+        Ok(Response::Status(status)) => status.instances,
+        Ok(_) | Err(ClientError::NotRunning(_)) => Vec::new(),
+        Err(error) => {
+            eprintln!(
+                "vipd: what the vipd that runs here serves is not known: {:#}",
+                anyhow::Error::new(error)
+            );
+            Vec::new()
+        }
+    }
+}
+
 /// Asks where somebody can answer.
 struct Asking {
     is_interactive: bool,
+    running: Vec<InstanceStatus>,
 }
 
 impl Asking {
-    fn new(options: &InitOptions) -> Self {
-        Self { is_interactive: !options.yes && io::stdin().is_terminal() && io::stdout().is_terminal() }
+    fn new(options: &InitOptions, running: Vec<InstanceStatus>) -> Self {
+        let is_interactive = !options.yes && io::stdin().is_terminal() && io::stdout().is_terminal();
+        Self { is_interactive, running }
     }
 
     fn answers(&self, options: &InitOptions) -> Result<Answers> {
         let interfaces = survey::interfaces().context("look for interfaces")?;
         let interface = self.interface(options, &interfaces)?;
         let vips = self.vips(options, &interface)?;
+        self.tell_owners(options, &interface, &vips);
         let is_v6 = vips.first().is_some_and(|(vip, _)| vip.is_ipv6());
         let unicast = self.unicast(options, &interface)?;
         let vrid = self.vrid(options, &interface, is_v6)?;
@@ -221,6 +249,35 @@ impl Asking {
         Ok(vips)
     }
 
+    /// Says who has one of the VIPs already: this host's vipd, or a station that answers for it. Nothing is refused: the pair may take
+    /// them over from others.
+    fn tell_owners(&self, options: &InitOptions, interface: &Interface, vips: &[(IpAddr, u8)]) {
+        for (vip, _) in vips {
+            for i in
+                self.running.iter().filter(|i| i.vips.iter().chain(&i.vips_excluded).any(|own| own == vip))
+            {
+                eprintln!(
+                    "vipd: {vip} is a VIP of {} already, in the vipd that runs here ({})",
+                    i.name, i.state
+                );
+            }
+        }
+        if options.listen == 0 {
+            return;
+        }
+        let addresses: Vec<IpAddr> = vips.iter().map(|(vip, _)| *vip).collect();
+        match ask::owners(interface, &addresses, ASK_FOR, clock::unix_ms) {
+            Ok(owners) => owners.iter().for_each(|(vip, mac)| {
+                eprintln!(
+                    "vipd: {mac} answers for {vip} on {}: somebody has it already; a VIP that another host has on its interface \
+                     is a conflict",
+                    interface.name
+                );
+            }),
+            Err(error) => eprintln!("vipd: whether somebody has the VIPs on {} is not known: {error}", interface.name),
+        }
+    }
+
     fn unicast(&self, options: &InitOptions, interface: &Interface) -> Result<Option<(IpAddr, IpAddr)>> {
         let read = |text: &str| match text {
             "" => Ok(None),
@@ -252,14 +309,27 @@ impl Asking {
                 })
             }
         };
+        let family = if is_v6 { "ipv6" } else { "ipv4" };
+        let own = self.running.iter().filter(|i| i.interface == interface.name && i.family == family);
+        let own: BTreeMap<u8, String> = own
+            .map(|i| (i.vrid, format!("the vipd that runs here has virtual router {} ({})", i.vrid, i.name)))
+            .collect();
+        own.values().for_each(|text| eprintln!("vipd: {text} on {}", interface.name));
         for (vrid, from) in &heard {
             eprintln!("vipd: {from} advertises virtual router {vrid} on {}", interface.name);
         }
+        let used: BTreeSet<u8> = own.keys().chain(heard.keys()).copied().collect();
         if let Some(vrid) = options.vrid {
+            if used.contains(&vrid) {
+                eprintln!(
+                    "vipd: virtual router {vrid} is in use on {}: only the nodes of one pair may have the same ID there",
+                    interface.name
+                );
+            }
             return Ok(vrid);
         }
         let proposal =
-            free(&heard).context("every virtual router ID is in use on this interface")?.to_string();
+            free(&used).context("every virtual router ID is in use on this interface")?.to_string();
         let read = |text: &str| match text.parse::<u8>() {
             Ok(vrid) if vrid > 0 => Ok(vrid),
             _ => bail!("expected 1 to 255"),
@@ -270,8 +340,8 @@ impl Asking {
 }
 
 /// The first VRID that nobody advertises, from [`FIRST_VRID`] on, and then from the beginning.
-fn free(heard: &BTreeMap<u8, IpAddr>) -> Option<u8> {
-    (FIRST_VRID..=255).chain(1..FIRST_VRID).find(|vrid| !heard.contains_key(vrid))
+fn free(used: &BTreeSet<u8>) -> Option<u8> {
+    (FIRST_VRID..=255).chain(1..FIRST_VRID).find(|vrid| !used.contains(vrid))
 }
 
 /// `eth0 (10.0.0.5/24)`.
@@ -314,7 +384,7 @@ mod tests {
     #[test]
     fn a_vip_has_the_length_of_its_subnet() {
         let addresses = vec![(ip("10.0.0.5"), 24), (ip("2001:db8::5"), 64)];
-        let interface = Interface { name: "eth0".into(), index: 2, addresses };
+        let interface = Interface { name: "eth0".into(), index: 2, mac: None, addresses };
         for (text, expect) in [
             ("10.0.0.3", Ok(("10.0.0.3", 24))),
             ("10.0.0.3/32", Ok(("10.0.0.3", 32))),
@@ -337,8 +407,7 @@ mod tests {
 
     #[test]
     fn a_free_vrid_is_proposed() {
-        let heard =
-            |vrids: &[u8]| vrids.iter().map(|vrid| (*vrid, ip("10.0.0.9"))).collect::<BTreeMap<_, _>>();
+        let heard = |vrids: &[u8]| vrids.iter().copied().collect::<BTreeSet<_>>();
         assert_eq!(free(&heard(&[])), Some(51));
         assert_eq!(free(&heard(&[51, 52, 54])), Some(53));
         let all: Vec<u8> = (1..=255).collect();

@@ -7,12 +7,14 @@ use nix::{
     ifaddrs::getifaddrs,
     net::if_::{InterfaceFlags, if_nametoindex},
 };
+use vipd_common::wire::eth::MacAddr;
 
 /// An interface that is up and has addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     pub name: String,
     pub index: u32,
+    pub mac: Option<MacAddr>,
     /// With the lengths of their prefixes.
     pub addresses: Vec<(IpAddr, u8)>,
 }
@@ -20,6 +22,7 @@ pub struct Interface {
 /// All of them, loopback ones aside.
 pub fn interfaces() -> Result<Vec<Interface>> {
     let mut found: BTreeMap<String, Interface> = BTreeMap::new();
+    let mut macs = BTreeMap::new();
     for entry in getifaddrs()? {
         let is_loopback = entry.flags.contains(InterfaceFlags::IFF_LOOPBACK);
         if is_loopback || !entry.flags.contains(InterfaceFlags::IFF_UP) {
@@ -30,13 +33,22 @@ pub fn interfaces() -> Result<Vec<Interface>> {
             let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
             v4.or_else(|| storage.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())))
         };
+        if let Some(mac) = entry.address.and_then(|a| a.as_link_addr().and_then(|link| link.addr())) {
+            macs.insert(entry.interface_name, MacAddr(mac));
+            continue;
+        }
         let (Some(own), Some(mask)) = (address(entry.address), address(entry.netmask)) else { continue };
         let name = entry.interface_name;
         let Ok(index) = if_nametoindex(name.as_str()) else { continue };
-        let interface = found.entry(name.clone()).or_insert(Interface { name, index, addresses: Vec::new() });
+        let interface =
+            found.entry(name.clone()).or_insert(Interface { name, index, mac: None, addresses: Vec::new() });
         interface.addresses.push((own, ones(mask)));
     }
-    Ok(found.into_values().collect())
+    let with_mac = |mut interface: Interface| {
+        interface.mac = macs.get(&interface.name).copied();
+        interface
+    };
+    Ok(found.into_values().map(with_mac).collect())
 }
 
 fn ones(mask: IpAddr) -> u8 {
@@ -73,7 +85,7 @@ mod tests {
     fn an_address_is_found_in_its_subnet() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let addresses = vec![(ip("192.168.1.5"), 24), (ip("10.0.0.5"), 8), (ip("2001:db8::5"), 64)];
-        let interface = Interface { name: "eth0".into(), index: 2, addresses };
+        let interface = Interface { name: "eth0".into(), index: 2, mac: None, addresses };
         for (other, expect) in [
             ("192.168.1.200", Some(("192.168.1.5", 24))),
             ("192.168.2.1", None),

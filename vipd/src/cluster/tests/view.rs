@@ -32,7 +32,7 @@ fn two_masters_are_named_and_a_report_from_before_a_takeover_is_none() {
     };
     // lb01 has been master for 61 s.
     let both = first(|nodes| nodes.push(master(90_000, 2_000)));
-    assert_eq!(problems(&both, true), ["2 masters: lb01.example.net, lb02"]);
+    assert_eq!(problems(&both, true), ["split brain: 2 masters: lb01.example.net, lb02"]);
     let before = first(|nodes| {
         nodes[0].in_state_ms = Some(1_000);
         nodes.push(master(90_000, 2_000));

@@ -50,6 +50,11 @@ impl MisconfigurationMonitor {
         self.mismatches.going_on(instance)
     }
 
+    /// What a router differs in that advertises for an instance and whose adverts are discarded.
+    pub fn refused_rival(&self, router: &Router) -> Option<String> {
+        self.mismatches.refused_rival(router.name(), router.spec().advert_interval, clock::now())
+    }
+
     /// Looks at the counters of all instances.
     pub fn check(&mut self, routers: &[Router], pages: &Pages) {
         let now = clock::now();

@@ -14,6 +14,7 @@ mod own_macs;
 mod rebuild_pace;
 mod reload;
 mod reports;
+mod restart;
 mod service_manager;
 mod signals;
 mod source_addresses;
@@ -42,8 +43,8 @@ use self::{
     tracking::{ChangedResults, DueChange},
 };
 pub use self::{
-    drain::Drained, engine_handle::EngineHandle, own_macs::OwnMacs, reload::Reload, signals::Signals,
-    sources::Sources, succession::Succession, tracking::TrackingResults, upkeep::Upkeep,
+    drain::Drained, engine_handle::EngineHandle, own_macs::OwnMacs, reload::Reload, restart::AtStart,
+    signals::Signals, sources::Sources, succession::Succession, tracking::TrackingResults, upkeep::Upkeep,
 };
 use super::{
     logging::Levels,
@@ -314,6 +315,7 @@ impl<'m> Control<'m> {
             ControlStatus::of(self.installed, &self.tracking, &self.monitor, &self.notifier, &self.upkeep);
         let node = NodeIdentity::of(self.reload.source(), self.reload.config().router_id.as_deref());
         let mut status = merge(engine, control, node);
+        status.restart_needed = self.reload.restart_needed();
         self.cluster.fill(&mut status);
         Some(status)
     }

@@ -34,6 +34,7 @@ use super::{
     differences,
     engine_handle::EngineHandle,
     links::LinkEventLog,
+    restart::AtStart,
     tracking::TrackingResults,
 };
 use crate::{
@@ -59,6 +60,8 @@ pub struct Reload {
     xdp_mode: XdpMode,
     /// In force, or what the reload that is under way began with.
     config: Config,
+    /// Of the configuration of the start, whatever is in force now.
+    at_start: AtStart,
     /// Of `config`: what to compare the next one with.
     origins: Origins,
     accounts: Accounts,
@@ -126,7 +129,7 @@ pub struct ReloadParts<'a> {
 impl Reload {
     /// The configuration that the daemon has started with. `unattached`: an interface did not take the program.
     pub fn new(
-        (source, xdp_mode): (Source, XdpMode),
+        (source, xdp_mode, at_start): (Source, XdpMode, AtStart),
         (config, origins): (Config, Origins),
         accounts: Accounts,
         status_socket: StatusSocket,
@@ -137,6 +140,7 @@ impl Reload {
             source,
             xdp_mode,
             config,
+            at_start,
             origins,
             accounts,
             status_socket,
@@ -160,6 +164,11 @@ impl Reload {
     /// The configuration in force.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Keywords of the configuration in force that count at the next start, in words.
+    pub fn restart_needed(&self) -> Vec<String> {
+        self.at_start.pending(&self.config).iter().map(ToString::to_string).collect()
     }
 
     /// Who runs scripts, by the configuration in force.
@@ -254,17 +263,21 @@ impl Reload {
     fn refuse(&mut self, failed: &anyhow::Error, replies: Option<Vec<Reply>>) {
         let error = format!("{failed:#}");
         let failure = failed.downcast_ref::<Failure>();
-        let count = failure.map_or_else(|| "1 error".to_owned(), Failure::count);
+        let count = findings::count(failed);
         match replies {
             Some(_) => {
                 // Each has lines of its own.
                 for diagnostic in failure.iter().flat_map(|failure| &failure.diagnostics) {
                     tracing::error!("{diagnostic}");
                 }
+                // So has each interface.
+                if failure.is_none() && error.contains('\n') {
+                    error.lines().for_each(|line| tracing::error!("{line}"));
+                }
                 tracing::error!(
                     target: "vipd::event",
                     event = "reload_refused",
-                    error = failure.map_or_else(|| error.clone(), Failure::summary),
+                    error = failure.map_or_else(|| error.replace('\n', "; "), Failure::summary),
                     "reload rejected: {count}; the running configuration is unchanged"
                 );
             }
@@ -284,16 +297,12 @@ impl Reload {
         tracing::info!(config = %path, "reloading");
         let loaded = self.load()?;
         findings::log(&loaded.warnings);
-        for (keyword, is_changed) in [
-            ("vrrp_rt_priority", loaded.config.real_time_priority != self.config.real_time_priority),
-            ("metrics_listen", loaded.config.metrics_listen != self.config.metrics_listen),
-        ] {
-            if is_changed {
-                tracing::warn!("a changed {keyword} needs a restart");
-            }
+        for pending in self.at_start.pending(&loaded.config) {
+            tracing::warn!("{pending}");
         }
-        let warnings = findings::warnings(&loaded.warnings);
-        let begun = self.prepare((loaded.config, loaded.origins), false, parts).await?;
+        let mut warnings = findings::warnings(&loaded.warnings);
+        let mut begun = self.prepare((loaded.config, loaded.origins), false, parts).await?;
+        warnings.extend(self.at_start.complete(&mut begun.comparison, &begun.config));
         Ok(UnderWay { warnings, ..begun })
     }
 
@@ -314,8 +323,10 @@ impl Reload {
             Accounts::new(&loaded.config.script_policy).context("script_user")?;
             status_socket::group(&loaded.config)?;
             self.desire(&loaded.config, false, parts).await?;
-            let warnings = findings::warnings(&loaded.warnings);
-            Ok(differences::differences(&self.changes(&loaded.config, &loaded.origins), warnings))
+            let mut warnings = findings::warnings(&loaded.warnings);
+            let mut comparison = self.changes(&loaded.config, &loaded.origins);
+            warnings.extend(self.at_start.complete(&mut comparison, &loaded.config));
+            Ok(differences::differences(&comparison, warnings))
         };
         compared.await.map_err(|error| refused(&error))
     }
@@ -497,9 +508,7 @@ impl Reload {
 
 /// Why nothing has changed, for who asked.
 fn refused(error: &anyhow::Error) -> Unapplied {
-    let failure = error.downcast_ref::<Failure>();
-    let errors = failure.map_or_else(|| "1 error".to_owned(), Failure::count);
-    Unapplied::Refused { message: format!("{error:#}"), errors }
+    Unapplied::Refused { message: format!("{error:#}"), errors: findings::count(error) }
 }
 
 /// Tells the election of what is in force now, and the log of its interfaces.

@@ -50,6 +50,8 @@ struct ControlInstanceStatus {
     /// The requests about each VIP that were answered.
     vip_answers: BTreeMap<IpAddr, u64>,
     mismatches: Vec<String>,
+    /// What a router differs in that advertises too, and whose adverts are discarded.
+    refused_rival: Option<String>,
     tracks: Vec<TrackStatus>,
 }
 
@@ -65,6 +67,7 @@ impl ControlStatus {
         let instance = |router: &Router| ControlInstanceStatus {
             vip_answers: installed.answers(router),
             mismatches: monitor.going_on(router.name()),
+            refused_rival: monitor.refused_rival(router),
             tracks: tracking.effects(router.position()).into_iter().map(track).collect(),
         };
         Self {
@@ -139,11 +142,17 @@ pub fn merge(engine: EngineStatus, mut control: ControlStatus, node: NodeIdentit
         allow_unsupported: node.allow_unsupported,
         allow_unsupported_only: node.allow_unsupported_only,
         cluster_reports: ReportsStatus::default(),
+        restart_needed: Vec::new(),
     }
 }
 
 fn complete(engine: &EngineInstanceStatus, control: ControlInstanceStatus) -> InstanceStatus {
+    // Only masters advertise, and each of the two discards what the other says.
+    let is_split =
+        engine.status.split_brain || engine.status.state == "MASTER" && control.refused_rival.is_some();
     InstanceStatus {
+        split_brain: is_split,
+        split_brain_cause: control.refused_rival.filter(|_| is_split),
         vip_answers: control.vip_answers,
         mismatches: control.mismatches,
         tracks: control.tracks,

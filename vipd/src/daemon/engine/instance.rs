@@ -41,6 +41,8 @@ pub struct EngineInstance {
     faults: Vec<Fault>,
     /// The router before a change of an interface.
     former: Option<Router>,
+    /// Since when, of each of them.
+    faults_since: Vec<Instant>,
     defended_at: Option<Instant>,
     /// When the state was entered.
     since: Instant,
@@ -53,6 +55,9 @@ pub struct EngineInstance {
     unsent_told: RateLimiter,
     /// The last advert has not left.
     is_unsent: bool,
+    /// Why, or why not to one of the peers.
+    advert_error: Option<String>,
+    masterships: Masterships,
     /// It has taken over for no time at all, which was told to nobody: its first advert has not left.
     is_untold: bool,
     heartbeats: HeartbeatLinks,
@@ -69,6 +74,13 @@ pub struct HeardRouter {
     pub priority: Priority,
     /// When the first of its adverts in a row was heard.
     pub since: Instant,
+}
+
+/// Masterships that others have heard of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Masterships {
+    pub begun: u64,
+    pub ended: u64,
 }
 
 /// Adverts that were sent, or not.
@@ -89,6 +101,7 @@ impl EngineInstance {
             predecessor: None,
             faults: Vec::new(),
             former: None,
+            faults_since: Vec::new(),
             defended_at: None,
             since: clock::now(),
             since_unix_ms: clock::unix_ms(),
@@ -96,6 +109,8 @@ impl EngineInstance {
             sent: SendCounts::default(),
             unsent_told: RateLimiter::default(),
             is_unsent: false,
+            advert_error: None,
+            masterships: Masterships::default(),
             is_untold: false,
             lease_margin: WindowedMinimum::default(),
             cursor: EventCursor::default(),
@@ -192,13 +207,29 @@ impl EngineInstance {
         now.saturating_since(self.since) < self.router.spec().advert_interval
     }
 
-    /// It is in another state from now on.
-    pub fn enter(&mut self, state: StateName) {
+    /// It is in another state from now on. `inherits`: a mastership of the vipd before goes on.
+    pub fn enter(&mut self, from: StateName, to: StateName, inherits: bool) {
         (self.since, self.since_unix_ms) = (clock::now(), clock::unix_ms());
-        if state == StateName::Master {
-            // Whoever is heard next is a new master to the kernel.
-            self.predecessor = self.heard.take();
+        self.masterships.ended += u64::from(from == StateName::Master);
+        if let Some(heard) = self.heard.as_mut().filter(|_| from == StateName::Master) {
+            // What it said beside this master, such as its last word when it yielded, was no mastership that lasts.
+            heard.since = self.since;
         }
+        match to {
+            StateName::Master => {
+                self.masterships.begun += u64::from(!inherits);
+                // Whoever is heard next is a new master to the kernel.
+                self.predecessor = self.heard.take();
+            }
+            // Of the way as it is when the fault is over nothing is known.
+            StateName::Fault => (self.is_unsent, self.advert_error) = (false, None),
+            StateName::Init | StateName::Backup | StateName::Stopped => {}
+        }
+    }
+
+    /// Masterships that others have heard of.
+    pub fn masterships(&self) -> Masterships {
+        self.masterships
     }
 
     /// Takes note of whose adverts are heard; returns whether that is another router than before.
@@ -207,6 +238,9 @@ impl EngineInstance {
         match &mut self.heard {
             // Not by its MAC, which is another on each link.
             Some(heard) if heard.address == address => {
+                if heard.priority.is_leaving() && !priority.is_leaving() {
+                    heard.since = advert.received_at;
+                }
                 heard.priority = priority;
                 false
             }
@@ -232,8 +266,21 @@ impl EngineInstance {
         &self.faults
     }
 
+    /// Since when it is kept from taking part, by each of [`Self::faults`].
+    pub fn faults_since(&self) -> &[Instant] {
+        &self.faults_since
+    }
+
     /// Takes note of everything that keeps it from taking part.
     pub fn set_faults(&mut self, faults: Vec<Fault>) {
+        let now = clock::now();
+        let since = |fault: &Fault| {
+            // In other words, such as another exit code, it is the same.
+            let known = self.faults.iter().zip(&self.faults_since);
+            let same = known.filter(|(of, _)| of.kind == fault.kind && of.ends_when == fault.ends_when);
+            same.map(|(_, since)| *since).next().unwrap_or(now)
+        };
+        self.faults_since = faults.iter().map(since).collect();
         self.faults = faults;
     }
 
@@ -250,6 +297,11 @@ impl EngineInstance {
         self.is_unsent
     }
 
+    /// Why the last advert has not left, or not to one of the peers.
+    pub fn advert_error(&self) -> Option<&str> {
+        self.advert_error.as_deref()
+    }
+
     /// Adverts that were sent, or not.
     pub fn sent(&self) -> SendCounts {
         self.sent
@@ -263,8 +315,22 @@ impl EngineInstance {
             self.sent.priority_zero += u64::from(priority.is_leaving());
         }
         self.is_unsent = !counts;
+        self.advert_error = match &sent {
+            Ok(Sent { unsent, .. }) => unsent.first().map(|unsent| self.unsent_text(unsent)),
+            Err(error) => Some(error.to_string()),
+        };
         self.tell_unsent(sent);
         counts
+    }
+
+    fn unsent_text(&self, Unsent { way, error }: &Unsent) -> String {
+        match way {
+            Way::Peer(peer) => format!("to {peer}: {error}"),
+            Way::Line(number) => {
+                let port = self.router.advert_ports().nth(*number);
+                format!("on {}: {error}", port.map_or("an interface", |port| port.name))
+            }
+        }
     }
 
     /// Tells of the ways by which an advert has not left.

@@ -210,9 +210,15 @@ impl EngineIo {
 
     /// Everything that keeps an instance from taking part; that of its sync group if it has no fault of its own.
     pub fn faults(&self, id: InstanceId) -> Vec<Fault> {
+        self.faults_since(id).into_iter().map(|(fault, _)| fault).collect()
+    }
+
+    /// The same, each with since when it is so.
+    pub fn faults_since(&self, id: InstanceId) -> Vec<(Fault, Option<Instant>)> {
         let instance = self.instance(id);
         if !instance.faults().is_empty() {
-            return instance.faults().to_vec();
+            let since = instance.faults_since().iter().copied().map(Some);
+            return instance.faults().iter().cloned().zip(since).collect();
         }
         let members = self.instances.values().filter(|other| other.lease() == instance.lease());
         let faulty = members.filter(|member| !member.faults().is_empty());
@@ -220,11 +226,12 @@ impl EngineIo {
             let (name, faults) = (member.name(), member.faults());
             let whats: Vec<&str> = faults.iter().map(|fault| fault.what.as_str()).collect();
             let ends: Vec<&str> = faults.iter().map(|fault| fault.ends_when.as_str()).collect();
-            Fault {
+            let fault = Fault {
                 kind: "group",
                 what: format!("sync group member {name} is in FAULT: {}", whats.join(", ")),
                 ends_when: ends.join(" and "),
-            }
+            };
+            (fault, member.faults_since().iter().copied().min())
         };
         faulty.map(named).collect()
     }

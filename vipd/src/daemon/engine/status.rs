@@ -58,7 +58,7 @@ impl StatusInputs<'_> {
         let status = InstanceStatus {
             since_unix_ms: instance.since_unix_ms(),
             reason: snapshot.last_reason.map(|reason| self.io.reason_text(router.id(), reason)),
-            faults: self.io.faults(router.id()).into_iter().map(fault).collect(),
+            faults: self.io.faults_since(router.id()).into_iter().map(|of| fault(of, now)).collect(),
             priority: Priority::get(snapshot.priority),
             master: master(instance, snapshot, heard, now),
             master_since_ms: instance.heard().map(|heard| now.millis_since(heard.since)),
@@ -75,6 +75,12 @@ impl StatusInputs<'_> {
             priority_zero_sent: instance.sent().priority_zero,
             priority_zero_received: counters.priority_zero_received,
             send_errors: instance.sent().errors,
+            advert_error: instance.advert_error().map(str::to_owned),
+            adverts_blocked: instance.is_unsent(),
+            // By the transitions that were told: the election itself counts takeovers whose first advert does not leave.
+            became_master: instance.masterships().begun,
+            released_master: instance.masterships().ended,
+            in_state_ms: now.millis_since(instance.since()),
             leases_revoked: counters.leases_revoked,
             split_brain: self.conflicts.is_split(router.id()),
             split_brains: conflicts.split_brains,
@@ -121,8 +127,9 @@ fn master(
     }
 }
 
-fn fault(Fault { kind, what, ends_when }: Fault) -> FaultStatus {
-    FaultStatus { kind: kind.to_owned(), what, ends_when }
+fn fault((Fault { kind, what, ends_when }, since): (Fault, Option<Instant>), now: Instant) -> FaultStatus {
+    let since_ms = since.map(|since| now.millis_since(since));
+    FaultStatus { kind: kind.to_owned(), what, ends_when, since_ms }
 }
 
 fn as_master(heard: HeardRouter) -> MasterStatus {
@@ -168,7 +175,6 @@ fn elected(router: &Router, snapshot: &Snapshot, pages: &Pages, now: Instant) ->
     let down_interval = router.settings().master_down_interval(snapshot.interval);
     InstanceStatus {
         state: snapshot.state.to_string(),
-        in_state_ms: now.millis_since(snapshot.since),
         reason_code: snapshot.last_reason.map(|reason| reason.code().to_owned()),
         preempt_delay_left_ms: snapshot.preempt_at.filter(|at| *at > now).map(|at| at.millis_since(now)),
         master_advert_interval_ms: whole(snapshot.interval.as_millis()),
@@ -178,8 +184,6 @@ fn elected(router: &Router, snapshot: &Snapshot, pages: &Pages, now: Instant) ->
         skew_time_us: whole(router.settings().skew_time(snapshot.interval).as_micros()),
         last_adv_source: snapshot.last_source,
         new_master_reason: new_master_reason(snapshot).into(),
-        became_master: snapshot.counters.became_master,
-        released_master: snapshot.counters.released_master,
         advert_lateness_max_us: whole(snapshot.counters.advert_lateness_max.as_micros()),
         ..InstanceStatus::default()
     }

@@ -20,7 +20,7 @@ fn what_runs() {
             (
                 "a split brain",
                 |f| vi_1(f).split_brain = true,
-                &["VI_1: problem: another router acts as the owner too, and does not give way"],
+                &["VI_1: problem: split brain: another router acts as the owner too, and does not give way"],
             ),
             (
                 "address conflicts",
@@ -41,6 +41,36 @@ fn what_runs() {
                 "it cannot take over",
                 |f| vi_1(f).reason = Some("first advert could not be sent".to_owned()),
                 &["VI_1: problem: it is BACKUP and cannot take over: first advert could not be sent"],
+            ),
+            (
+                "its adverts do not leave",
+                |f| {
+                    vi_1(f).adverts_blocked = true;
+                    vi_1(f).advert_error = Some("Operation not permitted".to_owned());
+                },
+                &[
+                    "VI_1: problem: it is BACKUP and its adverts do not leave (Operation not permitted): it cannot take over",
+                ],
+            ),
+            (
+                "another key for reports",
+                |f| {
+                    let reports = &mut f.running.as_mut().unwrap().cluster_reports;
+                    reports.instances = 1;
+                    reports.refused = [("signature".to_owned(), 7), ("replayed".to_owned(), 2)].into();
+                },
+                &[
+                    "vipd: warning: 7 reports of other nodes were refused since the start: another cluster_report_key than this node's, or \
+                     the report was changed on the way",
+                ],
+            ),
+            (
+                "a restart is due",
+                |f| {
+                    f.running.as_mut().unwrap().restart_needed =
+                        vec!["metrics_listen needs a restart".to_owned()]
+                },
+                &["vipd: warning: metrics_listen needs a restart"],
             ),
             (
                 "it hears nobody",

@@ -143,8 +143,9 @@ impl Node for EngineIo {
             return;
         }
         let (master, master_priority) = master.unzip();
-        let instance = self.known_mut(id);
-        instance.enter(to);
+        // To the world nothing has changed when a mastership goes on.
+        let inherited = reason == Reason::Inherited;
+        self.known_mut(id).enter(from, to, inherited);
         let why = self.reason_text(id, reason);
         let instance = self.known_mut(id);
         tracing::info!(
@@ -163,8 +164,6 @@ impl Node for EngineIo {
             instance.lease_margin().note(Duration::ZERO, since);
         }
         self.watch(id, to == StateName::Master);
-        // To the world nothing has changed when a mastership goes on.
-        let inherited = reason == Reason::Inherited;
         self.notice(id, if inherited { Change::Inherited(to) } else { Change::State(to) });
         self.outputs.host_states_tx.send_if_modified(|states| {
             let state = states.entry(id).or_default();
