@@ -27,6 +27,8 @@ pub struct EarlyTakeover {
     next_probe: Instant,
     /// R10: it has slept, and only listens until then.
     listens_until: Option<Instant>,
+    /// Its last probe.
+    spoke_at: Instant,
     /// Its own last look at the clock.
     looked_at: Option<Instant>,
     leaving: bool,
@@ -41,6 +43,7 @@ impl EarlyTakeover {
             groups: BTreeMap::new(),
             next_probe: Instant::default(),
             listens_until: None,
+            spoke_at: Instant::default(),
             looked_at: None,
             leaving: false,
         }
@@ -75,11 +78,12 @@ impl EarlyTakeover {
         for (peer, session) in &mut self.sessions {
             session.look(node.stamps(*peer), &self.timing, now);
         }
-        for (id, members) in leases.groups() {
-            let watch = self.groups.entry(id).or_default();
-            watch.look(&members, &mut self.sessions, &self.timing, self.leaving, leases, node, now);
+        let groups = leases.groups();
+        for (id, members) in &groups {
+            let watch = self.groups.entry(*id).or_default();
+            watch.look(members, &mut self.sessions, &self.timing, self.leaving, leases, node, now);
         }
-        self.groups.retain(|id, _| leases.groups().iter().any(|(there, _)| there == id));
+        self.groups.retain(|id, _| groups.iter().any(|(there, _)| there == id));
         if now >= self.next_probe {
             // In step with the last, unless some were missed.
             let next = self.next_probe + self.timing.interval;
@@ -97,6 +101,7 @@ impl EarlyTakeover {
             return;
         }
         let block = ProbeBlock::of(&self.timing, self.leaving, leases, node, at);
+        self.spoke_at = at;
         let mut sent = false;
         for (peer, session) in &mut self.sessions {
             if node.probe(*peer, at, &block) {
@@ -117,6 +122,8 @@ impl EarlyTakeover {
             self.listens_until.take().filter(|until| now.saturating_since(*until) < self.timing.interval);
         let until = match listened {
             Some(until) => until,
+            // One that probes and does not reach its arbiter has no beat, and is awake.
+            None if now.saturating_since(self.spoke_at) <= self.timing.interval * 2 => return None,
             None if node.is_sponsored(now) => return None,
             None => now + self.timing.interval * 2,
         };

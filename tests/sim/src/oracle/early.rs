@@ -82,6 +82,8 @@ pub struct EarlyLog {
     /// When each node's daemon has last read the clock for a probe that it sent.
     beats: Vec<Time>,
     reprobed: Vec<Time>,
+    /// When each node reached the arbiter again.
+    arbiter_back: Vec<Time>,
 }
 
 impl EarlyLog {
@@ -92,6 +94,7 @@ impl EarlyLog {
             claims: vec![vec![ClaimLog::default(); routers]; nodes],
             beats: vec![NEVER; nodes],
             reprobed: vec![NEVER; nodes],
+            arbiter_back: vec![NEVER; nodes],
         }
     }
 }
@@ -123,8 +126,9 @@ impl World {
     fn parted(&self, from: usize, to: usize, router: usize) -> Time {
         let missed = self.oracle.early.pairs[to][from].missed;
         let adverts = self.plan.members(router).map(|member| self.oracle.missed[from][to][member]).max();
-        let main = missed[0].max(adverts.unwrap_or(NEVER));
-        if self.plan.heartbeat { main.min(missed[1]) } else { main }
+        // An advert is missed when no line has carried it.
+        let frames = if self.plan.heartbeat { missed[0].min(missed[1]) } else { missed[0] };
+        frames.max(adverts.unwrap_or(NEVER))
     }
 
     pub fn heard_anything(&mut self, to: usize, from: usize) {
@@ -155,21 +159,29 @@ impl World {
     }
 
     pub fn heard_answer(&mut self, frame: &Frame) {
+        if std::env::var_os("SIM_BEATS").is_some() {
+            self.note(|_| format!("node {} hears an answer of {}", frame.to, frame.from));
+        }
         let (to, from) = (frame.to, frame.from);
         self.heard_anything(to, from);
         let (now, local) = (self.now, self.local(to));
         let Some(limit) = self.probes_of(to).map(|timing| 2 * detect(timing) - ANSWER_WAY_NS) else { return };
         let pair = self.pair(to, from);
         if local.saturating_since(pair.answered_local).as_nanos() >= u128::from(limit) {
-            pair.steady_since = Some(local);
+            pair.steady_since = None;
         }
         (pair.answered, pair.answered_local) = (now, local);
-        pair.steady_since.get_or_insert(local);
+        if now - pair.probed < limit / 2 {
+            pair.steady_since.get_or_insert(local);
+        }
     }
 
     pub fn heard_probe(&mut self, frame: &Frame) {
         let (to, from, now) = (frame.to, frame.from, self.now);
         self.heard_anything(to, from);
+        if std::env::var_os("SIM_BEATS").is_some() {
+            self.note(|_| format!("node {} hears a probe of {}", frame.to, frame.from));
+        }
         let Some(block) = &frame.block else { return };
         let td = self.probes_of(to).map_or(0, detect);
         let pair = self.pair(to, from);
@@ -226,6 +238,16 @@ impl World {
 
     pub fn beats(&mut self, node: usize, at: Instant) {
         self.oracle.early.beats[node] = self.nodes[node].clock.when(at).min(self.now);
+        if std::env::var_os("SIM_BEATS").is_some() {
+            self.note(|_| format!("node {node} beats"));
+        }
+    }
+
+    /// The arbiter has answered, after so long.
+    pub fn arbiter_answered(&mut self, node: usize, after: Time) {
+        if self.probes_of(node).is_some_and(|timing| after > 2 * ns(timing.interval)) {
+            self.oracle.early.arbiter_back[node] = self.now;
+        }
     }
 
     pub fn begins_to_probe_anew(&mut self, node: usize) {
@@ -396,6 +418,11 @@ impl World {
         SLACK + 2 * self.plan.network.wake.end
     }
 
+    /// When a process was last held up, or could not run: now, if it is in the middle of a turn.
+    fn last_disturbed(&self, node: usize) -> Time {
+        if self.nodes[node].in_turn { self.now } else { self.oracle.health[node].disturbed }
+    }
+
     /// Until when one that has claimed and the other that it outbids may both own; `None` if VRRP's bound is that of the two.
     pub(super) fn claim_overlaps_until(
         &self,
@@ -420,30 +447,34 @@ impl World {
             return None;
         }
         let (longest, wake) = (self.plan.network.longest(), self.wake());
-        let disturbed = self.oracle.health[claimant].disturbed;
+        let disturbed = self.last_disturbed(claimant);
         let lost = self.parted(claimant, other, router);
+        let speaks = |node: usize| self.nodes[node].can_run(self.now) && self.nodes[node].send_faults == 0;
+        if !speaks(claimant) && !speaks(other) {
+            // Leases and sponsors run out.
+            return None;
+        }
         // R3, R4: the claim's delay.
         let claim = first + longest + MICRO;
         // R10: who was silent for long listens before it answers again, and what it hears then ends it.
         let listened = since.saturating_sub(2 * interval);
         let until = if lost < first && since <= claim && disturbed < first {
             claim
+        } else if !speaks(claimant) {
+            // R4: the other says that it owns, to one whose daemon is silent.
+            let silent = self.oracle.early.beats[claimant] + td;
+            let said = self.parted(other, claimant, router).max(self.last_disturbed(other)).max(since);
+            silent.max(said) + 2 * interval + longest + wake
         } else if lost < listened && disturbed < listened && first + 2 * interval < listened {
             since
         } else {
             // The claim is repeated with each probe until it comes.
             let comes = lost.max(first).max(disturbed) + interval + longest + wake;
             // R5: or the other is heard.
-            let disturbed = disturbed.max(self.oracle.health[other].disturbed);
+            let disturbed = disturbed.max(self.last_disturbed(other));
             let back = self.parted(other, claimant, router).max(first).max(disturbed);
             let back = back + CHALLENGE + 6 * interval + longest + 2 * wake;
-            if self.nodes[claimant].can_run(self.now) {
-                comes.min(back)
-            } else {
-                // R4: the other says that it owns, to one whose daemon is silent.
-                let silent = self.oracle.early.beats[claimant] + td;
-                back.max(silent + 2 * interval + longest + wake)
-            }
+            if speaks(other) { comes.min(back) } else { comes }
         };
         // R9: one whose daemon does not speak, and that does not hear the claimant, answers no longer than either did.
         let pair = &self.oracle.early.pairs[other][claimant];
@@ -539,6 +570,7 @@ impl World {
             if self.plan.arbiter && !self.arbiter_was_reached(node, pair.heard) {
                 return None;
             }
+            due = due.max(self.oracle.early.arbiter_back[node] + interval + self.wake());
             let wait = (interval / 2).max(2 * MILLI);
             due = due.max(pair.heard + td + wait + skew + self.wake());
         }

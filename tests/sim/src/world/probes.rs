@@ -173,7 +173,8 @@ impl World {
 
     pub(super) fn arbiter_answers(&mut self, node: usize, life: u32, asked: Instant) {
         if self.nodes[node].life == life && self.reaches_arbiter(node) {
-            self.nodes[node].arbiter = asked;
+            let before = std::mem::replace(&mut self.nodes[node].arbiter, asked);
+            self.arbiter_answered(node, asked.saturating_since(before).as_nanos() as Time);
         }
     }
 }
