@@ -159,9 +159,6 @@ impl World {
     }
 
     pub fn heard_answer(&mut self, frame: &Frame) {
-        if std::env::var_os("SIM_BEATS").is_some() {
-            self.note(|_| format!("node {} hears an answer of {}", frame.to, frame.from));
-        }
         let (to, from) = (frame.to, frame.from);
         self.heard_anything(to, from);
         let (now, local) = (self.now, self.local(to));
@@ -179,9 +176,6 @@ impl World {
     pub fn heard_probe(&mut self, frame: &Frame) {
         let (to, from, now) = (frame.to, frame.from, self.now);
         self.heard_anything(to, from);
-        if std::env::var_os("SIM_BEATS").is_some() {
-            self.note(|_| format!("node {} hears a probe of {}", frame.to, frame.from));
-        }
         let Some(block) = &frame.block else { return };
         let td = self.probes_of(to).map_or(0, detect);
         let pair = self.pair(to, from);
@@ -238,9 +232,6 @@ impl World {
 
     pub fn beats(&mut self, node: usize, at: Instant) {
         self.oracle.early.beats[node] = self.nodes[node].clock.when(at).min(self.now);
-        if std::env::var_os("SIM_BEATS").is_some() {
-            self.note(|_| format!("node {node} beats"));
-        }
     }
 
     /// The arbiter has answered, after so long.
@@ -304,9 +295,9 @@ impl World {
         let steady = timing.steady.max(td * 2);
         let group = self.plan.groups[router];
         let disarmed_until = self.oracle.early.claims[node][group].disarmed_until;
-        let reads = &self.oracle.health[node].reads;
+        let reads = self.oracle.health[node].reads.clone();
         let (mut silent, mut armed, mut arbitrated) = (false, false, false);
-        for read in reads {
+        for read in &reads {
             let peers: Option<Vec<usize>> =
                 self.plan.members(router).map(|member| read.masters[member]).collect();
             let Some(peers) = peers else { continue };
@@ -316,7 +307,8 @@ impl World {
             });
             let Some(complete) = complete.collect::<Option<Vec<Instant>>>() else { continue };
             let complete = complete.into_iter().max().unwrap_or_default();
-            if read.local < complete {
+            let skew = self.early_skew(node, router, &peers, read.at);
+            if read.local < complete + skew {
                 continue;
             }
             silent = true;
@@ -336,6 +328,38 @@ impl World {
             self.fail(Cause::ClaimUnarmed { router, node });
         } else if !arbitrated {
             self.fail(Cause::ClaimUnarbitrated { router, node });
+        }
+    }
+
+    /// R1: how long the better backups that are alive are waited for.
+    fn early_skew(
+        &self,
+        node: usize,
+        router: usize,
+        masters: &[usize],
+        read_at: Time,
+    ) -> std::time::Duration {
+        let none = std::time::Duration::ZERO;
+        let Some(timing) = self.probes_of(node).filter(|_| self.now - read_at < MILLI / 10) else {
+            return none;
+        };
+        let group = self.plan.groups[router];
+        let own = (self.settings(node, group).priority, self.nodes[node].plan.address);
+        let better = (0..self.nodes.len()).filter(|other| *other != node && !masters.contains(other)).filter(
+            |other| {
+                let pair = &self.oracle.early.pairs[node][*other];
+                let flags = pair.block.as_ref().and_then(|block| {
+                    block.routers.iter().find(|flags| usize::from(flags.vrid.get()) == group + 1)
+                });
+                let is_better = flags.is_some_and(|flags| {
+                    flags.participates && (flags.priority, self.nodes[*other].plan.address) > own
+                });
+                is_better && self.now - pair.heard < detect(timing) - MILLI / 10
+            },
+        );
+        match better.count() as u32 {
+            0 => none,
+            count => std::time::Duration::from_micros(1500) * count + timing.detect() * 2,
         }
     }
 
@@ -418,6 +442,15 @@ impl World {
         SLACK + 2 * self.plan.network.wake.end
     }
 
+    /// When a daemon last spoke: with an arbiter, and reached it no more than two intervals before.
+    fn last_beat(&self, node: usize, interval: Time) -> Time {
+        let beat = self.oracle.early.beats[node];
+        if !self.plan.arbiter {
+            return beat;
+        }
+        beat.min(self.nodes[node].clock.when(self.nodes[node].arbiter) + 2 * interval)
+    }
+
     /// When a process was last held up, or could not run: now, if it is in the middle of a turn.
     fn last_disturbed(&self, node: usize) -> Time {
         if self.nodes[node].in_turn { self.now } else { self.oracle.health[node].disturbed }
@@ -478,13 +511,14 @@ impl World {
         };
         // R9: one whose daemon does not speak, and that does not hear the claimant, answers no longer than either did.
         let pair = &self.oracle.early.pairs[other][claimant];
-        let sponsored = self.oracle.early.beats[other].max(pair.sponsored) + td;
+        let beat = self.last_beat(other, interval);
+        let sponsored = beat.max(pair.sponsored) + td;
         // Unless the claimant has heard it, and is about to yield.
         let heard = self.oracle.early.pairs[claimant][other].heard;
         let yields = if heard > first { heard + CHALLENGE + 3 * interval + wake } else { first };
         let sponsored = sponsored.max(yields);
         // One that was alive then may have outlived the claimant's last probe: the way between them was dark.
-        let alive = self.oracle.early.beats[other] + MILLI > first;
+        let alive = beat + MILLI > first;
         let sponsored = if alive { Time::MAX } else { sponsored };
         Some(until.min(sponsored.max(claim)).max(if lost < first { claim } else { since }))
     }
