@@ -8,6 +8,7 @@ pub mod address;
 pub mod bloom;
 pub mod lease;
 pub mod rival;
+pub mod sponsor;
 pub mod types;
 
 pub mod wire;

@@ -62,6 +62,24 @@ impl RivalAdvert {
         if beats || is_stale(ours, until, now) { Tenure::Lost } else { Tenure::Kept }
     }
 
+    /// As [`tenure`](Self::tenure), of what a probe says of its sender: that it owns the VIPs, or claims them.
+    ///
+    /// With probes a daemon is known to be dead or frozen long before its last renewal is old: by its beat
+    /// ([`sponsor`](crate::sponsor)), which `beat_is_stale` says is older than a detection time.
+    #[inline(always)]
+    pub fn tenure_by_probe(
+        &self,
+        ours: &InstanceRecord,
+        until: u64,
+        beat_is_stale: bool,
+        now: u64,
+    ) -> Tenure {
+        match self.tenure(ours, until, now) {
+            Tenure::Kept if beat_is_stale && self.priority != 0 => Tenure::Lost,
+            tenure => tenure,
+        }
+    }
+
     /// As [`tenure`](Self::tenure), of an address owner over version 2: it discards every advert (RFC 3768 7.1), but one
     /// that is dead or frozen has a successor all the same.
     #[inline(always)]

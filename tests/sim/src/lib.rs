@@ -6,6 +6,7 @@
 //! what the nodes believe.
 
 pub mod clock;
+mod early;
 mod node;
 mod node_io;
 pub mod oracle;

@@ -26,6 +26,12 @@ struct Args {
     /// Run as many seeds as make so many simulated hours, instead of `--seeds`
     #[arg(long, conflicts_with_all = ["seed", "seeds"])]
     hours: Option<f64>,
+    /// Clusters that take over early, by probes
+    #[arg(long)]
+    early: bool,
+    /// Threads to run on; as many as there are cores unless given
+    #[arg(long)]
+    threads: Option<usize>,
     /// Lines of the story of a failure
     #[arg(long, default_value_t = 60)]
     lines: usize,
@@ -33,10 +39,16 @@ struct Args {
 
 const HOUR: f64 = 3.6e12;
 
+impl Args {
+    fn plan(&self) -> fn(u64) -> Plan {
+        if self.early { Plan::early } else { Plan::of }
+    }
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     match args.seed {
-        Some(seed) => tell(seed, usize::MAX),
+        Some(seed) => tell(args.plan()(seed), usize::MAX),
         None => run_many(&args),
     }
 }
@@ -44,10 +56,10 @@ fn main() -> ExitCode {
 #[allow(clippy::disallowed_methods, reason = "the throughput is measured on the real clock")]
 fn run_many(args: &Args) -> ExitCode {
     let begin = Instant::now();
-    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let seeds = if args.hours.is_some() { u64::MAX } else { args.first.saturating_add(args.seeds) };
     let limit = args.hours.map(|hours| (hours * HOUR) as Time);
-    let report = runner::run_all(args.first..seeds, limit, threads);
+    let report = runner::run_plans(args.plan(), args.first..seeds, limit, threads);
     let stats = &report.stats;
     let took = begin.elapsed().as_secs_f64();
     let hours = stats.simulated as f64 / HOUR;
@@ -68,25 +80,27 @@ fn run_many(args: &Args) -> ExitCode {
             if let Failure::Panicked = failure {
                 println!("seed {seed}: the code under test panicked, see above");
             }
-            tell(seed, args.lines);
-            println!("replay: cargo xtask sim --seed {seed}");
+            tell(args.plan()(seed), args.lines);
+            let early = if args.early { " --early" } else { "" };
+            println!("replay: cargo xtask sim --seed {seed}{early}");
             ExitCode::FAILURE
         }
     }
 }
 
 /// Runs one seed and prints the last `lines` of what happened.
-fn tell(seed: u64, lines: usize) -> ExitCode {
-    let plan = Plan::of(seed);
+fn tell(plan: Plan, lines: usize) -> ExitCode {
+    let seed = plan.seed;
     println!("seed {seed}: {:#?}", plan.network);
-    println!("groups {:?}", plan.groups);
+    println!("groups {:?}, arbiter {}, heartbeat {}", plan.groups, plan.arbiter, plan.heartbeat);
     for (i, node) in plan.nodes.iter().enumerate() {
         println!(
-            "node {i}: {:?}, {}, starts at {:.6}, {} ppm",
+            "node {i}: {:?}, {}, starts at {:.6}, {} ppm{}",
             node.kind,
             node.address,
             seconds(node.starts),
-            node.ppm
+            node.ppm,
+            node.probes.map_or(String::new(), |timing| format!(", probes {timing:?}")),
         );
         for (router, s) in node.instances.iter().enumerate() {
             println!(

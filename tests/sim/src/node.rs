@@ -7,10 +7,12 @@ use vipd_common::{
     abi::{InstanceRecord, mapped},
     address::Address,
     rival::{RivalAdvert, Tenure},
+    sponsor::EarlyBackup,
     types::ChecksumForm,
 };
 use vipd_core::{
     coordinator::{FaultReason, Input},
+    early::{EarlyTakeover, ProbeTiming},
     lease_manager::{AdvertReport, LeaseManager},
     time::Instant,
     vrrp::{Advert, InstanceId, Settings},
@@ -19,6 +21,7 @@ use zerocopy::FromZeros;
 
 use crate::{
     clock::{Clock, Time, ns},
+    early::{Line, Probes},
     peer::Peer,
     plan::{Kind, NodePlan},
 };
@@ -34,6 +37,7 @@ pub struct Packet {
     pub interval: std::time::Duration,
     pub checksum: ChecksumForm,
     pub sent: Time,
+    pub line: Line,
 }
 
 /// What XDP makes of an advert.
@@ -56,6 +60,7 @@ pub struct Kernel {
     pub records: Vec<InstanceRecord>,
     /// Whether adverts of the router are looked at.
     known: Vec<bool>,
+    pub probes: Probes,
     pub ring: VecDeque<AdvertReport>,
     ring_size: usize,
 }
@@ -68,6 +73,7 @@ impl Kernel {
             groups: groups.to_vec(),
             records: vec![InstanceRecord::new_zeroed(); groups.len()],
             known: vec![false; groups.len()],
+            probes: Probes::default(),
             ring: VecDeque::new(),
             ring_size,
         }
@@ -108,6 +114,21 @@ impl Kernel {
         self.known[instance] = false;
         // It is added again much later than what was heard of it is read.
         self.ring.retain(|report| usize::from(report.instance.0) != instance);
+    }
+
+    /// A probe says that its sender owns a router's addresses, or claims them: whether that has taken our lease.
+    pub fn hear_owner(&mut self, instance: usize, rival: &RivalAdvert, detect_ns: u64, now: Instant) -> bool {
+        if !self.known.get(instance).copied().unwrap_or(false) {
+            return false;
+        }
+        let word = &mut self.leases[self.groups[instance]];
+        let by = EarlyBackup { probe_ns: 0, detect_ns };
+        let stale = by.is_stale(self.probes.beat_ns, now.as_nanos());
+        let over = rival.tenure_by_probe(&self.records[instance], *word, stale, now.as_nanos()).is_over();
+        if over {
+            *word = 0;
+        }
+        over
     }
 
     /// `vipd-ebpf`'s checks as far as these packets can fail them, and what it does with a valid advert.
@@ -181,6 +202,7 @@ pub enum Message {
     },
     /// SIGHUP: the configuration may be another one.
     Reload,
+    Reprobe(ProbeTiming),
     /// A group, by its first router, is in the configuration no longer, or is again.
     Remove {
         group: usize,
@@ -245,6 +267,11 @@ pub struct Node {
     /// On the stack: it is in the middle of a turn.
     pub in_turn: bool,
     pub lease_manager: Option<LeaseManager>,
+    pub early: Option<EarlyTakeover>,
+    /// When the arbiter was asked what it has answered last.
+    pub arbiter: Instant,
+    /// There is a heartbeat line.
+    pub heartbeat: bool,
     pub presence: Vec<Presence>,
     /// It was told to hand everything over.
     pub stopping: bool,
@@ -284,6 +311,9 @@ impl Node {
             frozen_until: 0,
             in_turn: false,
             lease_manager: None,
+            early: None,
+            arbiter: Instant::default(),
+            heartbeat: false,
             mailbox: VecDeque::new(),
             told_link: false,
             told_well: vec![true; count],
@@ -307,6 +337,7 @@ impl Node {
     pub fn as_told(&self, instance: InstanceId) -> Input {
         match (self.told_link, self.told_well[usize::from(instance.0)]) {
             (true, true) => Input::Ready { instance, address: self.plan.address.into() },
+            (false, _) if self.heartbeat => Input::Fault { instance, reason: FaultReason::CutOff },
             (false, _) => Input::Fault { instance, reason: FaultReason::LinkDown },
             (true, false) => Input::Fault { instance, reason: FaultReason::Tracked },
         }
@@ -352,7 +383,8 @@ impl Node {
             return false;
         }
         if self.is_vipd() {
-            self.kernel.attached && self.clock.read(now).as_nanos() < self.kernel.lease(instance)
+            let local = self.clock.read(now).as_nanos();
+            self.kernel.attached && local < self.kernel.lease(instance) && self.kernel.probes.let_own(local)
         } else {
             self.peer.has_address(instance)
         }
@@ -364,13 +396,16 @@ impl Node {
             return None;
         }
         let local = self.clock.read(now).as_nanos();
-        let standing = self.kernel.leases.iter().filter(|until| **until > local);
-        standing.min().map(|until| self.clock.when(Instant::from_nanos(*until)))
+        let standing = self.kernel.leases.iter().copied().filter(|until| *until > local);
+        let stands = standing.clone().next().is_some();
+        let sponsors = self.kernel.probes.edges().filter(|at| stands && *at > local);
+        standing.chain(sponsors).min().map(|until| self.clock.when(Instant::from_nanos(until)))
     }
 
     /// Everything that a boot takes away.
     pub fn forget(&mut self) {
-        self.kernel = Kernel::new(&self.groups, self.plan.ring);
+        let probes = self.kernel.probes.cleared();
+        self.kernel = Kernel { probes, ..Kernel::new(&self.groups, self.plan.ring) };
         self.peer = Peer::new(self.settings.len());
     }
 

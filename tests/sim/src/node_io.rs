@@ -1,14 +1,18 @@
 //! What a process of the simulation acts on. Each clock reading and each effect may take its time, and the rest of the
 //! world goes on meanwhile: that is where a process is preempted, stopped or killed in the middle of a turn.
 
+use std::{net::IpAddr, sync::Arc};
+
 use vipd_common::{Priority, abi::mapped, types::ChecksumForm};
 use vipd_core::{
+    early::{PeerStamps, ProbeBlock, ProbeNode},
     lease_manager::{AdvertReport, Heard, Node, Transition},
     time::Instant,
     vrrp::{InstanceId, Rank},
 };
 
 use crate::{
+    early::{Frame, Line},
     node::{Message, Packet},
     oracle::Write,
     world::World,
@@ -160,6 +164,7 @@ impl Node for NodeIo<'_> {
             interval: settings.advert_interval,
             checksum,
             sent: self.world.now,
+            line: Line::Main,
         };
         self.world.broadcast(&packet);
         true
@@ -201,5 +206,57 @@ impl Node for NodeIo<'_> {
         if self.is_alive() {
             self.world.nodes[self.node].finished = true;
         }
+    }
+}
+
+impl NodeIo<'_> {
+    fn peer(&self, address: IpAddr) -> Option<usize> {
+        self.world.nodes.iter().position(|node| IpAddr::from(node.plan.address) == address)
+    }
+}
+
+impl ProbeNode for NodeIo<'_> {
+    fn stamps(&mut self, peer: IpAddr) -> PeerStamps {
+        let peer = self.peer(peer);
+        peer.map(|peer| self.world.nodes[self.node].kernel.probes.stamps[peer].clone()).unwrap_or_default()
+    }
+
+    fn probe(&mut self, peer: IpAddr, at: Instant, block: &Arc<ProbeBlock>) -> bool {
+        self.pass();
+        let Some(to) = self.peer(peer).filter(|_| self.is_alive()) else { return false };
+        let node = &self.world.nodes[self.node];
+        if node.send_faults > 0 {
+            self.world.send_failed(self.node);
+            return false;
+        }
+        let frame = Frame {
+            from: self.node,
+            to,
+            source: node.plan.address,
+            sent: self.world.now,
+            line: Line::Main,
+            at,
+            block: Some(block.clone()),
+        };
+        self.world.probes(&frame);
+        self.world.ask_arbiter(self.node);
+        self.world.send_frame(&frame);
+        true
+    }
+
+    fn beat(&mut self, at: Instant) {
+        self.pass();
+        if self.is_alive() {
+            self.world.nodes[self.node].kernel.probes.beat_ns = at.as_nanos();
+            self.world.beats(self.node, at);
+        }
+    }
+
+    fn is_sponsored(&mut self, now: Instant) -> bool {
+        self.world.nodes[self.node].kernel.probes.let_own(now.as_nanos())
+    }
+
+    fn arbiter(&mut self) -> Option<Instant> {
+        self.world.plan.arbiter.then(|| self.world.nodes[self.node].arbiter)
     }
 }

@@ -4,6 +4,7 @@
 //! timer arithmetic with the code it judges.
 
 mod actions;
+mod early;
 mod environment_log;
 mod groups;
 mod owners;
@@ -17,8 +18,11 @@ use vipd_core::{
     vrrp::{Reason, Settings, StateName},
 };
 
-use self::timing::is_deaf;
 pub use self::violation::{Cause, Violation};
+use self::{
+    early::{EarlyLog, Glimpse},
+    timing::is_deaf,
+};
 use crate::{
     clock::{Time, ns},
     world::World,
@@ -50,6 +54,8 @@ struct Burst {
 struct Track {
     state: StateName,
     since: Time,
+    /// When its process began with it.
+    began: Time,
     /// Why it is in that state, and which was before.
     reason: Option<Reason>,
     from: StateName,
@@ -61,8 +67,9 @@ struct Track {
     worse_from: Time,
     /// The interval that it follows, at the least and at the most.
     interval: (Time, Time),
-    /// Whom it follows.
+    /// Whom it follows, and since when.
     master: Option<usize>,
+    master_since: Time,
     /// Its priority and interval.
     master_says: Option<(Priority, Time)>,
     goodbye_at: Option<Time>,
@@ -71,6 +78,8 @@ struct Track {
     better_at: Time,
     revoked_at: Time,
     owned_since: Option<Time>,
+    /// When it last owned, if it does no more.
+    owned_until: Time,
     /// First advert since the lease was acquired.
     first_send: Option<Time>,
     /// It was held up between that and the lease.
@@ -89,6 +98,7 @@ struct Track {
     fence_round: u64,
     fenced_at: Time,
     last_send: Time,
+    last_priority: Priority,
     /// The lease word as the process last wrote it.
     lease_until: Instant,
     /// The same by its own adverts alone, whatever the others of its group have renewed.
@@ -104,6 +114,7 @@ impl Track {
         Self {
             state: StateName::Init,
             since: NEVER,
+            began: NEVER,
             reason: None,
             from: StateName::Init,
             low: NEVER,
@@ -112,12 +123,14 @@ impl Track {
             worse_from: NEVER,
             interval: (0, 0),
             master: None,
+            master_since: NEVER,
             master_says: None,
             goodbye_at: None,
             rival_at: NEVER,
             better_at: NEVER,
             revoked_at: NEVER,
             owned_since: None,
+            owned_until: NEVER,
             first_send: None,
             hesitated: false,
             weighed_at: NEVER,
@@ -129,6 +142,7 @@ impl Track {
             fence_round: 0,
             fenced_at: NEVER,
             last_send: NEVER,
+            last_priority: Priority::LEAVING,
             lease_until: Instant::default(),
             own_until: Instant::default(),
             adverts: 0,
@@ -146,6 +160,10 @@ struct Reading {
     local: Instant,
     /// Of each router, the earliest end of the wait.
     low: Vec<Time>,
+    /// Of each router, whom it follows; and what was heard of each host, if that is asked.
+    masters: Vec<Option<usize>>,
+    peers: Vec<Glimpse>,
+    arbiter: Instant,
 }
 
 /// One machine.
@@ -177,6 +195,7 @@ pub struct Oracle {
     overlaps: Vec<((usize, usize, usize), Time)>,
     ownerless: Vec<Option<Time>>,
     settled: Option<Vec<Vec<u64>>>,
+    early: EarlyLog,
 }
 
 impl Oracle {
@@ -188,6 +207,7 @@ impl Oracle {
             overlaps: Vec::new(),
             ownerless: vec![Some(0); routers],
             settled: None,
+            early: EarlyLog::new(nodes, routers),
         }
     }
 }

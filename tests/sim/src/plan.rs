@@ -1,12 +1,16 @@
 //! From a seed to a cluster, its network and its troubles.
 
+mod early;
 mod style;
 
 use std::{net::Ipv4Addr, ops::Range, time::Duration};
 
 use fastrand::Rng;
 use vipd_common::{Family, Priority, Version, Vrid, types::ChecksumForm};
-use vipd_core::vrrp::{GarpTiming, LeasePolicy, Settings};
+use vipd_core::{
+    early::ProbeTiming,
+    vrrp::{GarpTiming, LeasePolicy, Settings},
+};
 
 use self::style::Style;
 use crate::clock::{MICRO, MILLI, SECOND, Time, ns};
@@ -19,6 +23,10 @@ pub struct Plan {
     /// Of each router, the first of its sync group: itself if it is in none. The same on every node, as it must be.
     pub groups: Vec<usize>,
     pub network: Network,
+    /// Nodes ask an arbiter, which no link but theirs and `CutArbiter` parts from them, before they take over early.
+    pub arbiter: bool,
+    /// A second line between all nodes carries everything but the addresses.
+    pub heartbeat: bool,
     /// In order of time.
     pub faults: Vec<(Time, Fault)>,
     /// When every fault is over.
@@ -40,6 +48,8 @@ pub struct NodePlan {
     pub starts: Time,
     /// Events that XDP can leave before it finds the ring full.
     pub ring: usize,
+    /// It probes the others and answers them.
+    pub probes: Option<ProbeTiming>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +111,12 @@ pub enum Fault {
     HandOver { node: usize, router: usize, lowers: bool, for_: Time },
     /// No frame from one to the other, and nobody is told.
     Cut { from: usize, to: usize, for_: Time },
+    /// As `Cut`, on the heartbeat line.
+    CutHeartbeat { from: usize, to: usize, for_: Time },
+    /// No answer of the arbiter reaches it.
+    CutArbiter { node: usize, for_: Time },
+    /// Other intervals of probes for a process that runs.
+    Reprobe { node: usize, timing: ProbeTiming },
     /// No frames between those with a bit of `side` and those without.
     Partition { side: u32, for_: Time },
     /// Frames get lost at another rate.
@@ -126,11 +142,13 @@ impl Fault {
             | Self::Priority { for_, .. }
             | Self::HandOver { for_, .. }
             | Self::Cut { for_, .. }
+            | Self::CutHeartbeat { for_, .. }
+            | Self::CutArbiter { for_, .. }
             | Self::Partition { for_, .. }
             | Self::Loss { for_, .. }
             | Self::SendFails { for_, .. }
             | Self::Busy { for_, .. } => *for_,
-            Self::Reload { .. } => 0,
+            Self::Reload { .. } | Self::Reprobe { .. } => 0,
         }
     }
 
@@ -192,6 +210,7 @@ impl Plan {
                 clock: u64::from(i) * 1_000 * SECOND,
                 starts: SECOND,
                 ring: 4096,
+                probes: None,
             })
             .collect();
         let network = Network {
@@ -205,8 +224,9 @@ impl Plan {
             stall: 0,
             stall_at_most: 0,
         };
-        let faults = Vec::new();
-        Self { seed: 0, nodes, groups, network, faults, calm: SECOND, settled: SECOND, end: SECOND }.timed()
+        let (arbiter, heartbeat, faults) = (false, false, Vec::new());
+        let (calm, settled, end) = (SECOND, SECOND, SECOND);
+        Self { seed: 0, nodes, groups, network, arbiter, heartbeat, faults, calm, settled, end }.timed()
     }
 
     /// Makes one sync group of all routers.
@@ -302,6 +322,7 @@ impl Plan {
                 clock: rng.u64(SECOND..1_000_000 * SECOND),
                 starts: SECOND + if chance(&mut rng, 300_000) { rng.u64(0..8 * slow) } else { 0 },
                 ring: pick(&mut rng, &[4096, 4096, 4096, 16]),
+                probes: None,
             })
             .collect();
         let delay = rng.u64(10 * MICRO..fast / 16);
@@ -322,7 +343,19 @@ impl Plan {
         let begin = SECOND + 8 * slow;
         let span = (faults as u64 + 1) * rng.u64(slow / 2..8 * slow);
         let groups = style.groups.clone();
-        let plan = Self { seed, nodes, groups, network, faults: Vec::new(), calm: 0, settled: 0, end: 0 };
+        let (arbiter, heartbeat, none) = (false, false, Vec::new());
+        let plan = Self {
+            seed,
+            nodes,
+            groups,
+            network,
+            arbiter,
+            heartbeat,
+            faults: none,
+            calm: 0,
+            settled: 0,
+            end: 0,
+        };
         let mut times: Vec<Time> = (0..faults).map(|_| begin + rng.u64(0..span)).collect();
         times.sort_unstable();
         let turn = rng.usize(..=faults);

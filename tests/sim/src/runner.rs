@@ -56,6 +56,16 @@ pub enum Failure {
 
 /// Runs seeds until one fails, or all are run, or so many simulated nanoseconds have passed.
 pub fn run_all(seeds: Range<u64>, simulated: Option<Time>, threads: usize) -> Report {
+    run_plans(Plan::of, seeds, simulated, threads)
+}
+
+/// The same of plans that are made of seeds in another way.
+pub fn run_plans(
+    plan: fn(u64) -> Plan,
+    seeds: Range<u64>,
+    simulated: Option<Time>,
+    threads: usize,
+) -> Report {
     let next = AtomicU64::new(seeds.start);
     let enough = AtomicBool::new(false);
     let report = Mutex::new(Report::default());
@@ -67,7 +77,7 @@ pub fn run_all(seeds: Range<u64>, simulated: Option<Time>, threads: usize) -> Re
                     if seed >= seeds.end {
                         return;
                     }
-                    let outcome = run(Plan::of(seed));
+                    let outcome = run(plan(seed));
                     let mut report = report.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     report.seeds += 1;
                     let failure = match outcome {

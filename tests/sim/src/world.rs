@@ -2,12 +2,16 @@
 
 mod configuration;
 mod faults;
+mod probes;
+
+pub use self::probes::detect;
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use fastrand::Rng;
 use vipd_core::{
     coordinator::{Input, InstanceId},
+    early::EarlyTakeover,
     lease_manager::{LeaseManager, Node as _},
     time::Instant,
     vrrp::{Reason, StateName},
@@ -15,6 +19,7 @@ use vipd_core::{
 
 use crate::{
     clock::{MILLI, Time},
+    early::{Frame, Line, Probes},
     node::{Message, Node, Packet, Verdict},
     node_io::NodeIo,
     oracle::{Cause, Oracle, Violation},
@@ -29,6 +34,8 @@ const TURNS_AT_ONCE: u32 = 10_000;
 #[derive(Debug)]
 enum Item {
     Arrive { to: usize, packet: Packet },
+    Probe(Frame),
+    Arbiter { node: usize, life: u32, asked: Instant },
     Wake { node: usize },
     Tell { node: usize, life: u32, message: Message },
     Begin(Fault),
@@ -116,8 +123,10 @@ pub struct World {
     queue: BinaryHeap<Reverse<Entry>>,
     number: u64,
     rng: Rng,
-    /// Faults that keep frames of one node from another.
-    cuts: Vec<Vec<u32>>,
+    /// Faults that keep frames of one node from another, on each line.
+    cuts: [Vec<Vec<u32>>; 2],
+    /// Faults that keep a node from the arbiter.
+    arbiter_cuts: Vec<u32>,
     losses: Vec<u32>,
     /// When the newest advert that has come was sent, by sender, receiver and router.
     newest: Vec<Vec<Vec<Time>>>,
@@ -129,7 +138,11 @@ pub struct World {
 
 impl World {
     pub fn new(plan: Plan, logging: bool) -> Self {
-        let nodes: Vec<Node> = plan.nodes.iter().map(|node| Node::new(node, &plan.groups)).collect();
+        let mut nodes: Vec<Node> = plan.nodes.iter().map(|node| Node::new(node, &plan.groups)).collect();
+        for node in &mut nodes {
+            node.heartbeat = plan.heartbeat;
+            node.kernel.probes = Probes::new(node.plan.probes.is_some(), plan.nodes.len());
+        }
         let count = nodes.len();
         let mut world = Self {
             now: 0,
@@ -141,7 +154,8 @@ impl World {
             queue: BinaryHeap::new(),
             number: 0,
             rng: Rng::with_seed(plan.seed ^ 0x5eed),
-            cuts: vec![vec![0; count]; count],
+            cuts: [vec![vec![0; count]; count], vec![vec![0; count]; count]],
+            arbiter_cuts: vec![0; count],
             losses: Vec::new(),
             newest: vec![vec![vec![0; plan.nodes[0].instances.len()]; count]; count],
             spinning: (0, 0),
@@ -242,6 +256,8 @@ impl World {
     fn happen(&mut self, item: Item) {
         match item {
             Item::Arrive { to, packet } => self.arrive(to, &packet),
+            Item::Probe(frame) => self.arrive_probe(&frame),
+            Item::Arbiter { node, life, asked } => self.arbiter_answers(node, life, asked),
             Item::Wake { node } => {
                 if self.nodes[node].wakes_at == Some(self.now) {
                     self.nodes[node].wakes_at = None;
@@ -273,11 +289,15 @@ impl World {
             let network = &self.plan.network;
             let calm = self.now >= self.plan.calm;
             let loss = self.losses.last().copied().unwrap_or(if calm { 0 } else { network.loss });
-            let cut = self.cuts[packet.from][to] > 0;
+            let cut = self.cuts[0][packet.from][to] > 0;
+            let second = self.broadcast_by_heartbeat(packet, to);
             if cut || !self.nodes[packet.from].is_reachable() || chance(&mut self.rng, loss) {
-                self.lose(packet, to);
+                if !second {
+                    self.lose(packet, to);
+                }
                 continue;
             }
+            let network = &self.plan.network;
             let mut delay = network.delay + self.rng.u64(0..=network.jitter);
             if !calm && chance(&mut self.rng, network.late) {
                 delay += self.rng.u64(0..=network.lateness);
@@ -305,7 +325,7 @@ impl World {
 
     fn arrive(&mut self, to: usize, packet: &Packet) {
         self.in_flight -= 1;
-        if !self.nodes[to].is_reachable() {
+        if !self.is_reached(to, packet.line) {
             return self.lose(packet, to);
         }
         self.delivered += 1;
@@ -316,6 +336,7 @@ impl World {
             // It comes, but not when the invariants count on it.
             self.missed(packet, to);
         }
+        self.hears(to, packet.from);
         let now = self.local(to);
         let node = &mut self.nodes[to];
         if !node.is_vipd() {
@@ -386,6 +407,7 @@ impl World {
         node.life += 1;
         (node.running, node.frozen_until, node.in_turn) = (true, 0, false);
         (node.finished, node.left, node.stopping, node.lease_manager) = (false, false, false, None);
+        node.early = None;
         node.mailbox.clear();
         node.settings.clone_from(&node.configured);
         let (life, link) = (node.life, node.link());
@@ -407,6 +429,7 @@ impl World {
             if io.is_alive() {
                 self.nodes[i].in_turn = false;
                 self.nodes[i].lease_manager = Some(lease_manager);
+                self.begin_to_probe(i);
             } else {
                 return;
             }
@@ -427,7 +450,7 @@ impl World {
     fn kill(&mut self, i: usize) {
         let node = &mut self.nodes[i];
         node.life += 1;
-        (node.running, node.in_turn, node.lease_manager) = (false, false, None);
+        (node.running, node.in_turn, node.lease_manager, node.early) = (false, false, None, None);
         self.ended(i);
     }
 
@@ -448,11 +471,15 @@ impl World {
         }
         let life = node.life;
         let Some(mut lease_manager) = self.nodes[i].lease_manager.take() else { return };
+        let mut early = self.nodes[i].early.take();
         self.nodes[i].in_turn = true;
         self.turn_begins(i);
         let mut io = NodeIo { world: self, node: i, life };
         loop {
             while lease_manager.turn(&mut io) {}
+            if let Some(early) = &mut early {
+                early.turn(&mut lease_manager, &mut io);
+            }
             let Some(message) = io.next_message() else { break };
             match message {
                 Message::Link(up) => {
@@ -473,6 +500,12 @@ impl World {
                     lease_manager.input(Input::Priority { instance, priority }, &mut io);
                 }
                 Message::Reload => configuration::reload(&mut lease_manager, &mut io),
+                Message::Reprobe(timing) => {
+                    if let Some(early) = &mut early {
+                        io.world.reprobes(i, timing);
+                        early.configure(timing);
+                    }
+                }
                 Message::Remove { group } => configuration::remove(group, &mut lease_manager, &mut io),
                 Message::Add { group } => configuration::add(group, &mut lease_manager, &mut io),
                 Message::HandOver { router } => {
@@ -486,6 +519,7 @@ impl World {
                 }
                 Message::Shutdown => {
                     io.world.nodes[i].stopping = true;
+                    early.iter_mut().for_each(EarlyTakeover::leave);
                     lease_manager.input(Input::Shutdown, &mut io);
                 }
                 Message::Leave => {
@@ -503,12 +537,19 @@ impl World {
         if !io.is_alive() {
             return;
         }
-        let next = lease_manager.poll_timeout();
+        let next = lease_manager
+            .poll_timeout()
+            .into_iter()
+            .chain(early.as_ref().map(EarlyTakeover::poll_timeout))
+            .min();
         self.nodes[i].in_turn = false;
         let snapshots: Vec<_> =
             (0..self.nodes[i].settings.len()).map(|r| lease_manager.snapshot(InstanceId(r as u16))).collect();
         for router in 0..snapshots.len() {
             self.believes(i, router, &snapshots);
+            if lease_manager.claim(InstanceId(router as u16)).is_none() {
+                self.has_settled(i, router);
+            }
         }
         self.is_of_one_mind(i);
         if self.nodes[i].finished {
@@ -521,7 +562,7 @@ impl World {
             self.note(|_| format!("node {i} has left"));
             return self.kill(i);
         }
-        self.nodes[i].lease_manager = Some(lease_manager);
+        (self.nodes[i].lease_manager, self.nodes[i].early) = (Some(lease_manager), early);
         if let Some(next) = next {
             let at = if next <= now { self.now } else { self.nodes[i].clock.when(next) };
             let latency = self.rng.u64(self.plan.network.wake.clone());
@@ -549,6 +590,7 @@ impl World {
                 | Message::Tracked { .. }
                 | Message::Priority { .. }
                 | Message::Reload
+                | Message::Reprobe(_)
                 | Message::Remove { .. }
                 | Message::Add { .. }
                 | Message::HandOver { .. }
@@ -570,6 +612,7 @@ impl World {
                 interval: settings.advert_interval,
                 checksum: settings.checksum,
                 sent: now,
+                line: Line::Main,
             };
             self.broadcast(&packet);
         }

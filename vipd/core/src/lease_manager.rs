@@ -141,6 +141,36 @@ impl LeaseManager {
         self.coordinator.snapshot(instance)
     }
 
+    /// The instances by what they share a lease with.
+    pub fn groups(&self) -> Vec<(GroupId, Vec<InstanceId>)> {
+        self.coordinator.groups()
+    }
+
+    /// See [`Coordinator::outbids`].
+    pub fn outbids(&self, instance: InstanceId) -> Vec<IpAddr> {
+        self.coordinator.outbids(instance)
+    }
+
+    /// See [`Coordinator::is_free`].
+    pub fn is_free(&self, instance: InstanceId) -> bool {
+        self.coordinator.is_free(instance)
+    }
+
+    /// See [`Coordinator::heard_lately`].
+    pub fn heard_lately(&self, instance: InstanceId) -> [Option<Advert>; 2] {
+        self.coordinator.heard_lately(instance)
+    }
+
+    /// The claim of an instance that has outbid its master, while it stands.
+    pub fn claim(&self, instance: InstanceId) -> Option<Priority> {
+        self.coordinator.claim(instance)
+    }
+
+    /// The instance's settings, with the effective priority; `None` if there is no such instance.
+    pub fn settings(&self, instance: InstanceId) -> Option<Settings> {
+        self.coordinator.settings(instance)
+    }
+
     /// The lease word as last written; zero when released.
     pub fn lease_written(&self, instance: InstanceId) -> Instant {
         self.holdings.get(&instance).map_or(Instant::default(), |holding| self.leases[&holding.group].written)

@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod coordinator;
+pub mod early;
 pub mod lease_manager;
 pub mod time;
 pub mod vrrp;

@@ -35,6 +35,10 @@ impl World {
                 if master && was == Instant::default() {
                     self.fail(Cause::TakenBack { router, node });
                 }
+                let compared = self.nodes[node].kernel.records[router].priority;
+                if self.is_early() && compared != track.last_priority.get() {
+                    self.fail(Cause::ClaimUnpublished { router, node });
+                }
                 self.owns_anew(node, router, first);
             }
             Write::Renew => {
@@ -103,6 +107,8 @@ impl World {
     }
 
     pub fn announced(&mut self, node: usize, router: usize) {
+        let now = self.now;
+        self.oracle.early.claims[node][router].announced = now;
         let track = &self.oracle.tracks[node][router];
         let revoked = track.revoked_at >= self.oracle.health[node].turn_began;
         if self.nodes[node].kernel.lease(router) == 0 && !revoked {
@@ -127,6 +133,12 @@ impl World {
         if cause > 0 {
             return self.fail(Cause::TakeoverTooSoon { router, node, by: cause });
         }
+        match reason {
+            Reason::HostSilent => self.claims_rightly(node, router),
+            Reason::Orphaned => self.finds_orphan(node, router),
+            _ => {}
+        }
+        self.early_changed(node, router, to, reason);
         // What it takes for now it has read in this turn.
         let read_at = self.oracle.health[node].reads.first().map_or(now, |read| read.at);
         let drained = self.oracle.health[node].drained_before;
@@ -187,6 +199,7 @@ impl World {
         let settings = self.settings(node, router);
         let spell = track.since.min(health.turn_began).min(health.drained_before);
         let cause = match transition.reason {
+            Reason::HostSilent | Reason::Orphaned | Reason::ClaimUnheard => true,
             Reason::MasterDown | Reason::MasterLeft | Reason::Preempting => {
                 // With the question whether the master is fenced the silence was long enough.
                 let asked = transition.reason == Reason::MasterDown && track.fenced_at > spell;
@@ -204,12 +217,16 @@ impl World {
                 // Or held up for so long between the advert of its takeover and the lease that it let it be.
                 let local = |read: &Reading| read.local.as_nanos();
                 let turn = health.reads.last().map_or(0, local) - health.reads.first().map_or(0, local);
-                let given_up = turn >= ns(settings.advert_interval) && track.owned_since.is_none();
+                // Or, with a claim, for a millisecond.
+                let patience =
+                    ns(settings.advert_interval).min(if self.is_early() { MILLI } else { Time::MAX });
+                let given_up = turn >= patience && track.owned_since.is_none();
                 track.revoked_at >= spell || track.revoked_at >= track.since || given_up
             }
             Reason::LeaseLapsed => {
                 // Also one that was held up between its decision to take over and the wire.
-                health.reads.iter().any(|read| read.local >= track.own_until)
+                let unclaimed = self.is_early() && track.owned_since.is_none();
+                unclaimed || health.reads.iter().any(|read| read.local >= track.own_until)
             }
             Reason::SendFailed => health.send_failed >= health.turn_began,
             Reason::Group => self.another_stepped_down(node, router),

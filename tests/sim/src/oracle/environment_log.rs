@@ -27,6 +27,8 @@ impl World {
         let old = *self.track(node, router);
         *self.track(node, router) = Track {
             owned_since: old.owned_since,
+            owned_until: old.owned_until,
+            began: self.now,
             first_send: old.first_send,
             hesitated: old.hesitated,
             last_send: old.last_send,
@@ -40,6 +42,7 @@ impl World {
             burst: old.burst,
             ..Track::new()
         };
+        self.early_begins_anew(node, router);
     }
 
     pub fn ended(&mut self, node: usize) {
@@ -67,6 +70,7 @@ impl World {
             track.low = track.low.saturating_add(for_);
             track.high = track.high.saturating_add(for_);
         }
+        self.early_clock_stood(node, for_);
     }
 
     /// The machine can be reached again, or no longer.
@@ -145,7 +149,9 @@ impl World {
 
     pub fn read_clock(&mut self, node: usize) {
         let low = self.oracle.tracks[node].iter().map(|track| track.low).collect();
-        let reading = Reading { at: self.now, local: self.local(node), low };
+        let masters = self.oracle.tracks[node].iter().map(|track| track.master).collect();
+        let (peers, arbiter) = (self.glimpses(node), self.nodes[node].arbiter);
+        let reading = Reading { at: self.now, local: self.local(node), low, masters, peers, arbiter };
         self.oracle.health[node].reads.push(reading);
     }
 
@@ -168,6 +174,7 @@ impl World {
         }
         track.adverts += 1;
         track.last_send = now;
+        track.last_priority = packet.priority;
         track.own_until = own_until;
         track.first_send.get_or_insert(now);
         if now - track.burst.at > interval {
@@ -175,9 +182,13 @@ impl World {
         }
         track.burst.adverts += 1;
         let adverts = track.burst.adverts;
+        self.early_sent(node, router);
+        let track = self.track(node, router);
         // The period's two, and an answer each quarter of it; the first and the last words of a mastership.
         let changes = (track.changes - track.burst.changes) as u32;
-        if self.nodes[node].is_vipd() && adverts > 7 + 3 * changes {
+        // A claim is said three times, and its challenge, its return and its end once.
+        let claims = if self.is_early() { 8 + 6 * changes } else { 0 };
+        if self.nodes[node].is_vipd() && adverts > 7 + 3 * changes + claims {
             self.fail(Cause::Storm { router, node, adverts });
         }
     }
@@ -185,6 +196,11 @@ impl World {
     /// An advert does not come to `to`, or too late.
     pub fn missed(&mut self, packet: &Packet, to: usize) {
         self.oracle.missed[packet.from][to][packet.instance] = self.now;
+    }
+
+    /// As [`unheard`](Self::unheard), of a probe.
+    pub(super) fn unheard_probe(&mut self, node: usize, router: usize, was: u64) {
+        self.is_revoked(node, router, was);
     }
 
     /// An advert that the daemon is not told of has come to `to`, where the lease word was `was`.
@@ -228,6 +244,9 @@ impl World {
             return;
         }
         track.rival_at = now;
+        if track.master != Some(packet.from) {
+            track.master_since = now;
+        }
         let followed = track.master == Some(packet.from)
             && track.master_says.is_some_and(|(before, _)| before >= settings.priority);
         (track.master, track.master_says) = (Some(packet.from), Some((priority, heard)));

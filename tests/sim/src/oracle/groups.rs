@@ -72,13 +72,13 @@ impl World {
         let Node { told_link: link, told_well: well, .. } = &self.nodes[node];
         match reason {
             FaultReason::LinkDown => !link,
+            FaultReason::CutOff => !link && self.plan.heartbeat,
             // The simulated nodes have one line each, which is there; and to the election an arbiter is one more thing that is tracked.
             FaultReason::NoAddress
             | FaultReason::NoSource
             | FaultReason::NoInterface
             | FaultReason::Unserved
             | FaultReason::Refused
-            | FaultReason::CutOff
             | FaultReason::Isolated => false,
             FaultReason::Tracked => *link && !well[router],
             FaultReason::Group => {

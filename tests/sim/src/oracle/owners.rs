@@ -19,10 +19,13 @@ impl World {
                 return self.fail(Cause::TwoOwners { router, nodes: (a, b), for_, allowed });
             }
         }
+        self.claims_are_followed(to);
         for router in 0..self.oracle.ownerless.len() {
             let Some(since) = self.oracle.ownerless[router] else { continue };
             for node in 0..self.nodes.len() {
-                if self.should_own_by(node, router).is_some_and(|due| to > due) {
+                let due = self.should_own_by(node, router);
+                let early = due.and(self.should_take_over_by(node, router, since));
+                if due.into_iter().chain(early).min().is_some_and(|due| to > due) {
                     return self.fail(Cause::NoOwner { router, node, for_: to - since });
                 }
             }
@@ -31,6 +34,9 @@ impl World {
 
     /// Until when two that both own may; `None` if they cannot be blamed.
     fn may_overlap_until(&self, router: usize, a: usize, b: usize, since: Time) -> Option<Time> {
+        if let Some(until) = self.claim_overlaps_until(router, a, b, since) {
+            return Some(until);
+        }
         let members = || self.plan.members(router);
         let longest = self.plan.network.longest();
         let slow = members().map(|member| self.slowest(member)).max().unwrap_or(0);
@@ -202,7 +208,7 @@ impl World {
                 let track = &mut self.oracle.tracks[node][router];
                 match (owners.contains(&node), track.owned_since) {
                     (true, None) => track.owned_since = Some(now),
-                    (false, Some(_)) => track.owned_since = None,
+                    (false, Some(_)) => (track.owned_since, track.owned_until) = (None, now),
                     _ => {}
                 }
             }

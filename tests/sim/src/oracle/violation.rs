@@ -142,6 +142,51 @@ pub enum Cause {
         node: usize,
         adverts: u32,
     },
+    /// R1: before the master's host was silent for long enough, or asked often enough; R7: or known to own nothing.
+    ClaimTooSoon {
+        router: usize,
+        node: usize,
+    },
+    /// R2.
+    ClaimUnarmed {
+        router: usize,
+        node: usize,
+    },
+    /// R1: by one that does not reach the arbiter.
+    ClaimUnarbitrated {
+        router: usize,
+        node: usize,
+    },
+    /// R3: XDP compares adverts with another priority than the claim.
+    ClaimUnpublished {
+        router: usize,
+        node: usize,
+    },
+    /// R3.
+    ClaimNotRepeated {
+        router: usize,
+        node: usize,
+    },
+    /// R4: a probe that beats the owner has come, and it owns.
+    ClaimIgnored {
+        router: usize,
+        node: usize,
+    },
+    /// R5: a claim that was heard is given up.
+    YieldedToNobody {
+        router: usize,
+        node: usize,
+    },
+    /// R6.
+    ClaimKept {
+        router: usize,
+        node: usize,
+    },
+    /// R8.
+    ReturnUntold {
+        router: usize,
+        node: usize,
+    },
     /// Timers that do not advance.
     Spinning {
         node: usize,
@@ -176,6 +221,15 @@ impl Cause {
             Self::Miscounted { .. } => "miscounted",
             Self::FramesMiscounted => "frames-miscounted",
             Self::Storm { .. } => "storm",
+            Self::ClaimTooSoon { .. } => "claim-too-soon",
+            Self::ClaimUnarmed { .. } => "claim-unarmed",
+            Self::ClaimUnarbitrated { .. } => "claim-unarbitrated",
+            Self::ClaimUnpublished { .. } => "claim-unpublished",
+            Self::ClaimNotRepeated { .. } => "claim-not-repeated",
+            Self::ClaimIgnored { .. } => "claim-ignored",
+            Self::YieldedToNobody { .. } => "yielded-to-nobody",
+            Self::ClaimKept { .. } => "claim-kept",
+            Self::ReturnUntold { .. } => "return-untold",
             Self::Spinning { .. } => "spinning",
         }
     }

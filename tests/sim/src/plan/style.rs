@@ -16,8 +16,8 @@ pub struct Style {
     /// One interval for all, as the RFC asks.
     pub plain: bool,
     /// Some node speaks another version.
-    babel: bool,
-    owners: bool,
+    pub babel: bool,
+    pub owners: bool,
     fences: bool,
     /// See [`Plan::groups`].
     pub groups: Vec<usize>,

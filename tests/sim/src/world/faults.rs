@@ -98,7 +98,10 @@ impl World {
                 }
                 self.tell_soon(node, Message::HandOver { router });
             }
-            Fault::Cut { from, to, .. } => self.cuts[from][to] += 1,
+            Fault::Cut { from, to, .. } => self.cuts[0][from][to] += 1,
+            Fault::CutHeartbeat { from, to, .. } => self.cuts[1][from][to] += 1,
+            Fault::CutArbiter { node, .. } => self.cut_arbiter(node, true),
+            Fault::Reprobe { node, timing } => self.tell_soon(node, Message::Reprobe(timing)),
             Fault::Partition { side, .. } => self.part(side, true),
             Fault::Loss { share, .. } => self.losses.push(share),
             Fault::SendFails { node, .. } => self.nodes[node].send_faults += 1,
@@ -141,7 +144,7 @@ impl World {
                 }
                 self.start_again(*node, again);
             }
-            Fault::Reload { .. } => {}
+            Fault::Reload { .. } | Fault::Reprobe { .. } => {}
             Fault::Remove { node, router, .. } => {
                 let group = self.plan.groups[*router];
                 self.nodes[*node].removals[group] -= 1;
@@ -171,7 +174,9 @@ impl World {
                     self.unweighed(*node, member, LAST);
                 }
             }
-            Fault::Cut { from, to, .. } => self.cuts[*from][*to] -= 1,
+            Fault::Cut { from, to, .. } => self.cuts[0][*from][*to] -= 1,
+            Fault::CutHeartbeat { from, to, .. } => self.cuts[1][*from][*to] -= 1,
+            Fault::CutArbiter { node, .. } => self.cut_arbiter(*node, false),
             Fault::Partition { side, .. } => self.part(*side, false),
             Fault::Loss { share, .. } => {
                 if let Some(i) = self.losses.iter().position(|loss| loss == share) {
@@ -258,10 +263,14 @@ impl World {
     }
 
     fn part(&mut self, side: u32, cut: bool) {
+        // The arbiter is with those without a bit.
+        (0..self.nodes.len())
+            .filter(|node| side >> node & 1 == 1)
+            .for_each(|node| self.cut_arbiter(node, cut));
         for from in 0..self.nodes.len() {
             for to in 0..self.nodes.len() {
                 if (side >> from & 1) != (side >> to & 1) {
-                    let count = &mut self.cuts[from][to];
+                    let count = &mut self.cuts[0][from][to];
                     *count = if cut { *count + 1 } else { *count - 1 };
                 }
             }

@@ -6,6 +6,7 @@
 //!
 //! No clock, socket, task, map or log: the driver tells what happened and when, and does what the actions say.
 
+mod claim;
 #[cfg(test)]
 mod tests;
 
@@ -57,6 +58,13 @@ pub enum Input {
     HandOver { instance: InstanceId },
     /// Answer to [`Action::Fence`]: whether the former master is known to serve no more.
     Fenced { instance: InstanceId, round: u64, done: bool },
+    /// Take over the instance and its sync group by outbidding the masters that [`Coordinator::outbids`] names, unless the first advert
+    /// cannot be sent before `until`.
+    Claim { instance: InstanceId, reason: Reason, until: Instant },
+    /// Have each of the group advertise once more, and with `announce` announce its addresses.
+    Assert { instance: InstanceId, announce: bool },
+    /// The claim of the instance's group has done its work; `yields`: it was not heard, and the group is the other's.
+    Settle { instance: InstanceId, yields: bool },
     /// Hand everything over, then [`Action::Finished`].
     Shutdown,
 }
@@ -153,6 +161,11 @@ impl Coordinator {
                     self.tell(mate, Event::HandOver, now);
                 }
             }
+            Input::Claim { instance, reason, until } => self.claim_group(instance, reason, until, now),
+            Input::Assert { instance, announce } => {
+                self.tell_group(instance, Event::Assert { announce }, now)
+            }
+            Input::Settle { instance, yields } => self.tell_group(instance, Event::Settle { yields }, now),
             Input::Fenced { instance, round, done } => {
                 let members = self.group_members(instance);
                 // Whatever was heard since has ended the silence that it was about.

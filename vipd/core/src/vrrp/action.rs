@@ -189,6 +189,12 @@ pub enum Reason {
     MasterLeft,
     /// The master heard has a lower priority (RFC 8347 preempted).
     Preempting,
+    /// The master's host answers no probe and says nothing: it was outbid.
+    HostSilent,
+    /// The master's host is alive, and nobody owns the addresses.
+    Orphaned,
+    /// The master that was outbid goes on answering: it does not hear this router.
+    ClaimUnheard,
     /// A better master was heard.
     BetterMaster,
     /// A router that we beat took over while we were silent.
@@ -221,6 +227,9 @@ impl Reason {
             Self::MasterDown => "master_down",
             Self::MasterLeft => "master_left",
             Self::Preempting => "preempting",
+            Self::HostSilent => "host_silent",
+            Self::Orphaned => "orphaned",
+            Self::ClaimUnheard => "claim_unheard",
             Self::BetterMaster => "better_master",
             Self::Superseded => "superseded",
             Self::LeaseLapsed => "lease_lapsed",
@@ -253,6 +262,9 @@ impl fmt::Display for Reason {
             Self::MasterDown => "no advert from a master",
             Self::MasterLeft => "master left",
             Self::Preempting => "preempting a master of lower priority",
+            Self::HostSilent => "the master's host answers no probe",
+            Self::Orphaned => "the master's host is alive, and nobody owns the addresses",
+            Self::ClaimUnheard => "the master that was outbid does not hear this router",
             Self::BetterMaster => "better master heard",
             Self::Superseded => "another router took over while this one was silent",
             Self::LeaseLapsed => "lease lapsed",

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use vipd_common::{Priority, types::ChecksumForm};
 
-use super::{FaultReason, Settings};
+use super::{FaultReason, Reason, Settings};
 use crate::time::Instant;
 
 /// One valid advert of another router. Invalid ones and our own never get here: XDP drops them.
@@ -50,6 +50,12 @@ pub enum Event {
     AdvertFailed,
     /// Offer the mastership to any backup: if no backup takes over, it continues. Not for an address owner.
     HandOver,
+    /// Take over from the master that is followed by outbidding it, if the first advert leaves before `until`.
+    Claim { reason: Reason, until: Instant },
+    /// Say once more that this router is the master, whatever was said just now.
+    Assert { announce: bool },
+    /// The claim has done its work: back to the router's own priority. `yields`: it did not reach the master that it outbids.
+    Settle { yields: bool },
     /// Hand over and stop.
     Shutdown,
     /// Time has passed.

@@ -4,6 +4,7 @@
 //! be expressed. All of it is plain data: a step computes the next state from the present one.
 
 mod backup;
+mod claim;
 mod master;
 mod snapshot;
 mod state;
@@ -77,7 +78,11 @@ pub struct Machine {
     checksum: ChecksumForm,
     /// The advert that [`Event::Heard`] repeats, kept whatever the state: XDP reports only what changed.
     last_heard: Option<Advert>,
+    /// The last of another source than that.
+    heard_before: Option<Advert>,
     published: Rank,
+    /// What a master that has outbid another advertises instead of its own priority, if that is lower.
+    claim: Option<Priority>,
     last_reason: Option<Reason>,
     counters: Counters,
 }
@@ -92,7 +97,9 @@ impl Machine {
             state: State::Init { inherited: None },
             since: Instant::default(),
             last_heard: None,
+            heard_before: None,
             published: Rank::ABSENT,
+            claim: None,
             last_reason: None,
             counters: Counters::default(),
         }
@@ -119,6 +126,9 @@ impl Machine {
         match event {
             Event::Priority { priority } => self.set_priority(priority, now, &mut out),
             Event::Settings { settings } => self.set_settings(settings, now, &mut out),
+            Event::Claim { reason, until } => self.make_claim(reason, until, now, &mut out),
+            Event::Assert { announce } => self.assert_mastership(announce, &mut out),
+            Event::Settle { yields } => self.settle(yields, now, &mut out),
             _ => {
                 let next = self.step(event, now, &mut out);
                 self.enter(next, now, &mut out);
@@ -181,8 +191,15 @@ impl Machine {
     /// The transition table: every state and every event.
     fn step(&mut self, event: Event, now: Instant, out: &mut Out<'_>) -> Next {
         match (self.state, event) {
-            // Not by a table: see `set_priority` and `set_settings`.
-            (state, Event::Priority { .. } | Event::Settings { .. }) => Next::stay(state),
+            // Not by a table: see `set_priority`, `set_settings` and `claim`.
+            (
+                state,
+                Event::Priority { .. }
+                | Event::Settings { .. }
+                | Event::Claim { .. }
+                | Event::Assert { .. }
+                | Event::Settle { .. },
+            ) => Next::stay(state),
             (State::Init { .. }, Event::Inherited { lease_until }) => {
                 Next::stay(State::Init { inherited: Some(lease_until) })
             }
@@ -318,6 +335,7 @@ impl Machine {
             (State::Master(master), Event::HandOver) if !self.settings.priority.is_owner() => {
                 // DEVIATION 6.4.3: a goodbye of one that may advertise again. The lease is not shortened, since the
                 // mastership goes on if nobody takes over.
+                self.claim = None;
                 let state = State::Master(master.yielding(&self.settings, now));
                 self.publish(&state, out);
                 self.say_goodbye(out);
@@ -498,7 +516,7 @@ impl Machine {
         now: Instant,
         out: &mut Out<'_>,
     ) -> Next {
-        let better = advert.beats(&self.settings, master.address);
+        let better = advert.beats(&self.standing(), master.address);
         // A revocation from before we acquired the lease is of another mastership.
         let revoked = revoked && advert.received_at >= self.since;
         let void = advert.is_void(&self.settings, master.address);
@@ -577,7 +595,10 @@ impl Machine {
             self.counters.own_source_heard += 1;
             return;
         }
-        self.last_heard = Some(*advert);
+        if let Some(before) = self.last_heard.replace(*advert).filter(|before| before.source != advert.source)
+        {
+            self.heard_before = Some(before);
+        }
         let has_forms = self.settings.version == Version::V3 && self.settings.family == Family::V4;
         if has_forms
             && advert.checksum == ChecksumForm::MessageOnly
@@ -590,18 +611,21 @@ impl Machine {
     }
 
     fn advertise(&self, out: &mut Out<'_>) {
-        let (priority, checksum) = (self.settings.priority, self.checksum);
+        let (priority, checksum) = (self.standing().priority, self.checksum);
         let renew_for = Some(self.settings.lease_length());
         out.push(|instance| Action::Advertise { instance, priority, checksum, renew_for });
     }
 
     fn advertise_last(&self, out: &mut Out<'_>) {
-        let (priority, checksum) = (self.settings.priority, self.checksum);
+        let (priority, checksum) = (self.standing().priority, self.checksum);
         out.push(|instance| Action::Advertise { instance, priority, checksum, renew_for: None });
     }
 
     fn enter(&mut self, next: Next, now: Instant, out: &mut Out<'_>) {
         let from = self.state.name();
+        if !matches!(next.state, State::Master(_)) {
+            self.claim = None;
+        }
         self.publish(&next.state, out);
         self.state = next.state;
         if let Some(reason) = next.reason {
@@ -610,7 +634,7 @@ impl Machine {
             self.counters.released_master += u64::from(from == StateName::Master);
             let master = next.master.or(match self.state {
                 State::Backup(backup) => backup.master.map(|peer| (peer.address, peer.priority)),
-                State::Master(master) => Some((master.address, self.settings.priority)),
+                State::Master(master) => Some((master.address, self.standing().priority)),
                 State::Init { .. } | State::Fault | State::Leaving(_) | State::Stopped => None,
             });
             let to = self.state.name();
@@ -620,7 +644,7 @@ impl Machine {
 
     /// Tells XDP the rank of `state` unless it knows.
     fn publish(&mut self, state: &State, out: &mut Out<'_>) {
-        let rank = state.rank(&self.settings);
+        let rank = state.rank(&self.standing());
         if rank != self.published {
             self.published = rank;
             out.push(|instance| Action::Publish { instance, rank });
@@ -628,11 +652,16 @@ impl Machine {
     }
 
     fn check_invariants(&self) {
-        debug_assert_eq!(self.published, self.state.rank(&self.settings), "XDP knows another rank than ours");
+        debug_assert_eq!(
+            self.published,
+            self.state.rank(&self.standing()),
+            "XDP knows another rank than ours"
+        );
         debug_assert_eq!(self.published.participating, self.state.address().is_some());
         debug_assert_eq!(self.published.participating && self.published.priority.is_leaving(), {
             self.is_leaving() || self.is_yielding()
         });
+        debug_assert!(self.claim.is_none() || self.state() == StateName::Master, "only a master has claimed");
         if let State::Backup(backup) = self.state {
             debug_assert!(backup.preempt_at.is_none() || self.settings.preempts());
             debug_assert!(

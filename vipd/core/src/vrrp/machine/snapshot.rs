@@ -81,7 +81,7 @@ impl Machine {
             state: self.state.name(),
             leaving: self.is_leaving() || self.is_yielding(),
             since: self.since,
-            priority: self.settings.priority,
+            priority: self.standing().priority,
             address: self.state.address(),
             master,
             last_source: self.last_heard.map(|advert| advert.source),

@@ -1,0 +1,174 @@
+//! From a seed to a cluster that takes over early, and to troubles of the length of a few probes.
+
+use std::{net::Ipv4Addr, ops::Range, time::Duration};
+
+use fastrand::Rng;
+use vipd_common::Version;
+use vipd_core::early::ProbeTiming;
+
+use super::{Fault, Kind, Network, NodePlan, Plan, chance, pick, style, style::Style};
+use crate::clock::{MICRO, MILLI, SECOND, Time, ns};
+
+/// What the probes of one seed have in common.
+struct Rhythm {
+    timing: ProbeTiming,
+    detect: Time,
+    interval: Time,
+}
+
+impl Plan {
+    /// The plan of a seed in which nodes take over early.
+    pub fn early(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed ^ 0x0ea7_1e57);
+        let mut style = Style::of(&mut rng);
+        // A second is long in probes.
+        let slow = chance(&mut rng, 30_000);
+        style.version = Version::V3;
+        style.plain = chance(&mut rng, 950_000);
+        style.babel = false;
+        style.owners &= rng.bool();
+        let count = pick(&mut rng, &[2, 2, 2, 3, 3, 4]);
+        let instances = pick(&mut rng, &[1, 1, 1, 2, 3]);
+        style.group(&mut rng, instances, true);
+        let pace = |rng: &mut Rng| if slow { 1000 } else { pick(rng, &[50, 100, 100, 200]) };
+        let intervals: Vec<Duration> =
+            (0..instances).map(|_| Duration::from_millis(pace(&mut rng))).collect();
+        let rhythm = rhythm(&mut rng);
+        let nodes = (0..count).map(|i| node(&mut rng, &style, &intervals, &rhythm, i)).collect();
+        let arbiter = chance(&mut rng, 150_000);
+        let heartbeat = chance(&mut rng, 150_000);
+        let groups = style.groups.clone();
+        let (network, faults) = (network(&mut rng, &rhythm), Vec::new());
+        let plan =
+            Self { seed, nodes, groups, network, arbiter, heartbeat, faults, calm: 0, settled: 0, end: 0 };
+        let faults = troubles(&mut rng, &plan, &style, &intervals, &rhythm);
+        Self { faults, ..plan }.timed()
+    }
+
+    /// The same cluster with these probes on every node.
+    #[must_use]
+    pub fn probing(mut self, timing: ProbeTiming) -> Self {
+        self.network.delay = 100 * MICRO;
+        for node in &mut self.nodes {
+            node.probes = Some(timing);
+        }
+        self
+    }
+}
+
+fn rhythm(rng: &mut Rng) -> Rhythm {
+    let (interval, multiplier) = pick(rng, &[(3_300, 3), (3_300, 3), (3_300, 4), (5_000, 3), (10_000, 3)]);
+    let damping = Duration::from_millis(pick(rng, &[0, 300, 2000]));
+    let timing = ProbeTiming {
+        steady: Duration::from_millis(pick(rng, &[60, 100, 300])),
+        damping,
+        damping_max: damping * 4,
+        ..ProbeTiming::new(Duration::from_micros(interval), multiplier, true)
+    };
+    Rhythm { timing, detect: ns(timing.detect()), interval: ns(timing.interval) }
+}
+
+fn node(rng: &mut Rng, style: &Style, intervals: &[Duration], rhythm: &Rhythm, i: usize) -> NodePlan {
+    let measures = ProbeTiming { takes_over: false, ..rhythm.timing };
+    NodePlan {
+        kind: Kind::Vipd,
+        address: Ipv4Addr::new(192, 0, 2, 1 + i as u8),
+        instances: style.instances(rng, intervals, i),
+        ppm: rng.i32(-200..=200),
+        clock: rng.u64(SECOND..1_000_000 * SECOND),
+        starts: SECOND + if chance(rng, 200_000) { rng.u64(0..SECOND) } else { 0 },
+        ring: pick(rng, &[4096, 4096, 4096, 16]),
+        probes: match rng.u8(..20) {
+            0 => None,
+            1 => Some(measures),
+            _ => Some(rhythm.timing),
+        },
+    }
+}
+
+fn network(rng: &mut Rng, rhythm: &Rhythm) -> Network {
+    let stalls = pick(rng, &[0, 0, 1, 1, 2, 3]);
+    Network {
+        delay: rng.u64(20 * MICRO..250 * MICRO),
+        jitter: rng.u64(0..200 * MICRO),
+        loss: pick(rng, &[0, 0, 0, 0, 1_000, 20_000]),
+        duplicates: pick(rng, &[0, 0, 0, 10_000]),
+        late: pick(rng, &[0, 0, 0, 0, 1_000]),
+        lateness: 2 * rhythm.detect,
+        wake: 5 * MICRO..pick(rng, &[30 * MICRO, 100 * MICRO, 300 * MICRO]),
+        stall: [0, 20_000, 300, 100][stalls],
+        stall_at_most: [0, 10 * MICRO, rhythm.detect, 60 * MILLI][stalls],
+    }
+}
+
+fn troubles(
+    rng: &mut Rng,
+    plan: &Plan,
+    style: &Style,
+    intervals: &[Duration],
+    rhythm: &Rhythm,
+) -> Vec<(Time, Fault)> {
+    let slow = super::slowest(plan.nodes.iter().flat_map(|node| &node.instances));
+    let begin = 2 * SECOND + 6 * slow;
+    let most = pick(rng, &[1, 2, 4, 6]);
+    let spells = rng.usize(..=most);
+    let mut at = begin;
+    let mut list = Vec::new();
+    for _ in 0..spells {
+        at += rng.u64(slow / 4..6 * slow) + rng.u64(0..400 * MILLI);
+        // Several things that happen within a few probes of each other, most of them to the same two nodes.
+        let (a, b) = (rng.usize(..plan.nodes.len()), rng.usize(..plan.nodes.len()));
+        for _ in 0..pick(rng, &[1, 1, 2, 2, 3]) {
+            let when = at + rng.u64(0..3 * rhythm.detect);
+            let node = if rng.u8(..5) == 0 { rng.usize(..plan.nodes.len()) } else { pick(rng, &[a, b]) };
+            list.push((when, fault(rng, plan, style, intervals, rhythm, node, slow)));
+        }
+    }
+    list
+}
+
+fn fault(
+    rng: &mut Rng,
+    plan: &Plan,
+    style: &Style,
+    intervals: &[Duration],
+    rhythm: &Rhythm,
+    node: usize,
+    slow: Time,
+) -> Fault {
+    let count = plan.nodes.len();
+    let span = |rng: &mut Rng, range: Range<Time>| rng.u64(range);
+    let for_ = match rng.u8(..6) {
+        0 => span(rng, 0..rhythm.detect),
+        1 | 2 => span(rng, rhythm.detect / 2..2 * rhythm.detect),
+        3 => span(rng, 2 * rhythm.detect..8 * rhythm.detect),
+        4 => span(rng, 0..3 * slow),
+        _ => span(rng, 0..8 * slow),
+    };
+    let to = (node + rng.usize(1..count)) % count;
+    match rng.u8(..32) {
+        0..6 => Fault::Freeze { node, for_ },
+        6..9 => Fault::Pause { node, for_, clock_stops: rng.u8(..4) == 0 },
+        9 | 10 => Fault::Kill { node, for_ },
+        11 => Fault::Restart { node, for_: for_ / 4, instances: None },
+        12 | 13 => Fault::Crash { node, for_: for_.max(20 * MILLI) },
+        14 | 15 => Fault::LinkDown { node, for_ },
+        16..20 => Fault::Cut { from: node, to, for_ },
+        20 | 21 => Fault::Cut { from: to, to: node, for_ },
+        22 | 23 => Fault::Partition { side: rng.u32(1..1 << count), for_ },
+        24 if plan.heartbeat => Fault::CutHeartbeat { from: node, to, for_ },
+        24 | 25 if plan.arbiter => Fault::CutArbiter { node, for_ },
+        24 => Fault::Busy { node, for_, at_most: rng.u64(MILLI / 10..3 * rhythm.detect) },
+        25 => Fault::Reprobe { node, timing: reprobed(rng, rhythm) },
+        26 => Fault::Loss { share: pick(rng, &[50_000, 300_000]), for_ },
+        27 => Fault::SendFails { node, for_ },
+        _ => style::fault(rng, plan, style, intervals, slow),
+    }
+}
+
+/// Another interval: what the others keep, unless they are told the same.
+fn reprobed(rng: &mut Rng, rhythm: &Rhythm) -> ProbeTiming {
+    let factor = pick(rng, &[1, 2, 2, 3]);
+    let interval = Duration::from_nanos(rhythm.interval) * factor / pick(rng, &[1, 2]);
+    ProbeTiming { interval: interval.max(Duration::from_micros(3_300)), ..rhythm.timing }
+}

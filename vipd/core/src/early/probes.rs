@@ -1,0 +1,162 @@
+//! What probes say, what XDP stamps of a peer, and the node that early takeover acts on.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use vipd_common::{Family, Priority, Vrid};
+
+use crate::{
+    lease_manager::{LeaseManager, Node},
+    time::Instant,
+    vrrp::StateName,
+};
+
+/// The rhythm of probes, and how careful a takeover is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeTiming {
+    /// T: between two probes.
+    pub interval: Duration,
+    /// k: unanswered probes that are a silence.
+    pub multiplier: u8,
+    /// Whether a silence has this node take over (`act takeover`) or is only measured (`act no`).
+    pub takes_over: bool,
+    /// For how long both ends must have heard each other before silence counts, since whatever happened last.
+    pub steady: Duration,
+    /// For how long nothing is claimed after the first false alarm; it doubles with each.
+    pub damping: Duration,
+    /// The most that it becomes.
+    pub damping_max: Duration,
+}
+
+/// R1: how much later each backup of lower rank claims.
+const RANK_SKEW: Duration = Duration::from_micros(1500);
+
+impl ProbeTiming {
+    /// This rhythm with the product's care: a second of steadiness, half a minute to ten minutes of damping.
+    pub const fn new(interval: Duration, multiplier: u8, takes_over: bool) -> Self {
+        Self {
+            interval,
+            multiplier,
+            takes_over,
+            steady: Duration::from_secs(1),
+            damping: Duration::from_secs(30),
+            damping_max: Duration::from_secs(600),
+        }
+    }
+
+    /// Td: how long a silence lasts that is acted on.
+    pub fn detect(&self) -> Duration {
+        self.interval * u32::from(self.multiplier)
+    }
+
+    /// How long a probe may go without an answer.
+    pub fn answer_wait(&self) -> Duration {
+        (self.interval / 2).max(Duration::from_millis(2))
+    }
+
+    /// R2: the age of the last answer from which on the path to the master may have been cut long before the master fell silent.
+    pub fn answer_limit(&self) -> Duration {
+        (self.detect() * 2).saturating_sub(Duration::from_nanos(vipd_common::sponsor::ANSWER_WAY_NS))
+    }
+
+    /// How long after the silence a backup claims beside so many better ones that are alive.
+    pub fn early_skew(&self, better: u32) -> Duration {
+        let behind = if better > 0 { self.detect() * 2 } else { Duration::ZERO };
+        RANK_SKEW * better + behind
+    }
+}
+
+/// What a probe says of one virtual router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouterFlags {
+    /// Family of the router, which with the VRID is its name on the link.
+    pub family: Family,
+    /// Its VRID.
+    pub vrid: Vrid,
+    /// What its sender is compared as: its effective priority, or its claim.
+    pub priority: Priority,
+    /// Whether the sender is a backup, or the master.
+    pub participates: bool,
+    /// The sender owns the addresses.
+    pub owner: bool,
+    /// The sender has outbid the master, and the claim stands.
+    pub claim: bool,
+}
+
+/// What a probe says besides "answer me".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeBlock {
+    /// The sender's T.
+    pub interval: Duration,
+    /// The sender's k.
+    pub multiplier: u8,
+    /// The sender takes over early.
+    pub takes_over: bool,
+    /// The sender is on its way out (AdminDown).
+    pub leaving: bool,
+    /// The sender's virtual routers.
+    pub routers: Vec<RouterFlags>,
+}
+
+impl ProbeBlock {
+    /// What there is to say `now`.
+    pub fn of(
+        timing: &ProbeTiming,
+        leaving: bool,
+        leases: &LeaseManager,
+        node: &mut impl ProbeNode,
+        now: Instant,
+    ) -> Arc<Self> {
+        // One that nobody vouches for does not answer.
+        let sponsored = node.is_sponsored(now);
+        let flags = |instance| {
+            let (settings, snapshot) = (leases.settings(instance)?, leases.snapshot(instance)?);
+            let written = leases.lease_written(instance);
+            Some(RouterFlags {
+                family: settings.family,
+                vrid: settings.vrid,
+                priority: snapshot.priority,
+                participates: matches!(snapshot.state, StateName::Backup | StateName::Master),
+                // XDP may have revoked it, and that be still to be read.
+                owner: sponsored && now < written && node.lease(instance) == written,
+                claim: leases.claim(instance).is_some(),
+            })
+        };
+        let routers = leases.ids().into_iter().filter_map(flags).collect();
+        let ProbeTiming { interval, multiplier, takes_over, .. } = *timing;
+        Arc::new(Self { interval, multiplier, takes_over, leaving, routers })
+    }
+
+    /// What it says of a router; `None` if the sender has no such router.
+    pub fn router(&self, family: Family, vrid: Vrid) -> Option<&RouterFlags> {
+        self.routers.iter().find(|router| (router.family, router.vrid) == (family, vrid))
+    }
+}
+
+/// What XDP has stamped of a peer's host. Zero: never.
+#[derive(Clone, Debug, Default)]
+pub struct PeerStamps {
+    /// Anything at all: an answer, a probe, an advert, on whatever line.
+    pub heard: Instant,
+    /// The last answer to a probe of ours.
+    pub answered: Instant,
+    /// When the probe was sent that it answers, by our clock.
+    pub answers: Instant,
+    /// The last probe of its daemon.
+    pub probed: Instant,
+    /// What that said.
+    pub block: Option<Arc<ProbeBlock>>,
+}
+
+/// What early takeover acts on, beside what the lease manager does.
+pub trait ProbeNode: Node {
+    /// XDP's stamps of a peer's host.
+    fn stamps(&mut self, peer: IpAddr) -> PeerStamps;
+    /// Sends one probe, on every line; false if it has left on none. `at` comes back in the answer.
+    fn probe(&mut self, peer: IpAddr, at: Instant, block: &Arc<ProbeBlock>) -> bool;
+    /// R9: has XDP know that this daemon has spoken at `at`.
+    fn beat(&mut self, at: Instant);
+    /// R9: whether XDP finds somebody who vouches for this node, whatever its leases say.
+    fn is_sponsored(&mut self, now: Instant) -> bool;
+    /// When the arbiter was asked what it answered last, zero if it never has; `None` without an arbiter.
+    fn arbiter(&mut self) -> Option<Instant>;
+}
