@@ -5,6 +5,7 @@
 
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
+mod services;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use services::{
+    BalancingStatus, ProbesStatus, RealServerStatus, ServerCheckStatus, ServiceStatus, TrafficStatus,
+};
 
 /// Version of this model.
 pub const SCHEMA: u32 = 1;
@@ -76,6 +81,9 @@ pub struct Status {
     /// What the host refuses of what vipd needs on it; `null` if it refuses nothing.
     #[serde(default)]
     pub host_problem: Option<String>,
+    /// Load balancing; `null` without a `virtual_server`.
+    #[serde(default)]
+    pub balancing: Option<BalancingStatus>,
 }
 
 /// One virtual router.

@@ -136,6 +136,7 @@ pub fn merge(engine: EngineStatus, mut control: ControlStatus, node: NodeIdentit
         allow_unsupported: node.allow_unsupported,
         allow_unsupported_only: node.allow_unsupported_only,
         cluster_reports: ReportsStatus::default(),
+        balancing: None,
     }
 }
 
