@@ -14,6 +14,7 @@ mod locate;
 mod monitor;
 mod reload;
 mod top;
+mod unnoticed;
 mod when;
 
 use std::{

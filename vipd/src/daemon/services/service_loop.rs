@@ -364,7 +364,7 @@ impl<K: Ipvs> ServiceLoop<K> {
         }
         if self.lost_notices > 0 {
             let count = std::mem::take(&mut self.lost_notices);
-            tracing::error!(
+            tracing::warn!(
                 target: "vipd::event",
                 event = "notify_skipped",
                 to = "services",
