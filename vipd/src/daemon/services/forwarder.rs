@@ -11,11 +11,12 @@ use std::{
 use vipd_balance::{
     DesiredTable, KernelBackend, OperationFailure, Reconcile, Reconciler, ServiceAddress, TableOperation,
 };
-use vipd_ipvs::{
-    IpvsClient, IpvsError, IpvsStep, IpvsTable, IpvsTimeouts, StepRefusal, StepResult, SyncDaemon,
-};
+use vipd_ipvs::{IpvsClient, IpvsError, IpvsStep, IpvsTable, StepRefusal, StepResult};
 
-use super::{sync, table};
+use super::{
+    sync::{self, WantedIpvs},
+    table,
+};
 use crate::time::Instant;
 
 /// The kernel's IPVS, or a test's.
@@ -58,17 +59,6 @@ impl Ipvs for KernelIpvs {
         let mut results = self.with(|client| client.apply(std::slice::from_ref(step)))?;
         Ok(results.pop().unwrap_or(Err(StepRefusal::Vanished)))
     }
-}
-
-/// What is wanted of IPVS besides services.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WantedIpvs {
-    /// `lvs_timeouts`; 0: as it is.
-    pub timeouts: IpvsTimeouts,
-    /// The sync daemons that are to run.
-    pub daemons: Vec<SyncDaemon>,
-    /// Sync daemons are vipd's to stop, too.
-    pub owns_daemons: bool,
 }
 
 /// The kernel's table and what is desired of it.

@@ -13,6 +13,7 @@
 //! drops the packets before IPVS sees them.
 
 mod forwarder;
+mod messages;
 pub mod modules;
 mod probes;
 mod scope;
@@ -28,13 +29,7 @@ mod tests;
 mod told;
 
 use std::{
-    collections::BTreeSet,
-    net::IpAddr,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -45,12 +40,13 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::timeout,
 };
-use vipd_balance::{BalanceConfig, BalanceNotice};
-use vipd_config::{Config, LvsSettings, Unsupported};
+use vipd_balance::BalanceNotice;
+use vipd_config::{Config, Unsupported};
 use vipd_ipvs::{IpvsClient, IpvsError};
 
 use self::{
     forwarder::KernelIpvs,
+    messages::{Beat, ServicesConfig, ServicesMessage},
     service_loop::{LoopEnds, ServiceLoop},
     state::{KeptDrains, KeptServices},
 };
@@ -58,64 +54,9 @@ use super::clock;
 use crate::{
     control::{ServerDrain, model::BalancingStatus},
     scripts::Accounts,
-    time::Instant,
 };
 
-pub use self::state::STATE_FILE;
-
-/// What the main thread asks of the services' thread.
-#[derive(Debug)]
-enum ServicesMessage {
-    /// Another configuration.
-    Configure(Box<ServicesConfig>),
-    /// `vipd drain-server`, `undrain-server`.
-    Drain(ServerDrain),
-    Status(oneshot::Sender<BalancingStatus>),
-    /// Remove everything; answered when it is done.
-    Stop(oneshot::Sender<()>),
-    /// End, and leave everything to the next vipd.
-    Leave,
-}
-
-/// What the services' thread has of a configuration.
-#[derive(Debug)]
-struct ServicesConfig {
-    balance: BalanceConfig,
-    lvs: LvsSettings,
-    accounts: Arc<Accounts>,
-}
-
-impl ServicesConfig {
-    fn of(config: &Config, accounts: &Accounts) -> Self {
-        let (balance, lvs) = (config.balance.clone(), config.lvs.clone());
-        Self { balance, lvs, accounts: Arc::new(accounts.clone()) }
-    }
-}
-
-/// The VIPs of this node, and its roles.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Roles {
-    /// The VIPs of all instances.
-    pub vips: BTreeSet<IpAddr>,
-    /// Those that this node owns.
-    pub owned: BTreeSet<IpAddr>,
-    /// Names of the instances that are master.
-    pub masters: BTreeSet<String>,
-}
-
-/// When the thread last went through its loop; it does so once a second.
-#[derive(Clone, Debug, Default)]
-struct Beat(Arc<AtomicU64>);
-
-impl Beat {
-    fn turn(&self, now: Instant) {
-        self.0.store(now.as_nanos(), Relaxed);
-    }
-
-    fn since(&self, now: Instant) -> Duration {
-        now.saturating_since(Instant::from_nanos(self.0.load(Relaxed)))
-    }
-}
+pub use self::{messages::Roles, state::STATE_FILE};
 
 /// Where services keep what they remember, and how they are looked after.
 #[derive(Clone, Debug)]

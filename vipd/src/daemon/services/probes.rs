@@ -26,7 +26,7 @@ struct LastProbeRun {
 }
 
 /// The prober, if there is something to probe.
-pub struct Probes {
+pub struct ServerProbes {
     scripts: Arc<ProbeScripts>,
     jitter_percent: u8,
     running: Option<(Prober, mpsc::Receiver<ProbeReport>)>,
@@ -34,7 +34,7 @@ pub struct Probes {
     runs: HashMap<ProbeId, LastProbeRun>,
 }
 
-impl Probes {
+impl ServerProbes {
     /// Nothing is probed yet.
     pub fn new(scripts: Arc<ProbeScripts>) -> Self {
         Self { scripts, jitter_percent: 0, running: None, ids: HashMap::new(), runs: HashMap::new() }

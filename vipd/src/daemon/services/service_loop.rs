@@ -24,14 +24,15 @@ use vipd_ipvs::IpvsTimeouts;
 use vipd_probe::ProbeReport;
 
 use super::{
-    Beat, Roles, ServicesConfig, ServicesMessage,
-    forwarder::{Forwarder, Ipvs, WantedIpvs},
-    probes::Probes,
+    forwarder::{Forwarder, Ipvs},
+    messages::{Beat, Roles, ServicesConfig, ServicesMessage},
+    probes::ServerProbes,
     scope,
     scripts::ProbeScripts,
     state::{KeptDrain, KeptDrains, KeptServices},
     status::{self, Counted},
-    sync, sysctls, told,
+    sync::{self, WantedIpvs},
+    sysctls, table, told,
 };
 use crate::{
     control::{ServerDrain, model::BalancingStatus},
@@ -59,7 +60,7 @@ pub struct ServiceLoop<K> {
     desired: DesiredTable,
     forwarder: Forwarder<K>,
     scripts: Arc<ProbeScripts>,
-    probes: Probes,
+    probes: ServerProbes,
     roles: Roles,
     kept: KeptServices,
     drained: Vec<KeptDrain>,
@@ -86,7 +87,7 @@ impl<K: Ipvs> ServiceLoop<K> {
         if lvs.flush_at_start {
             // DEVIATION: keepalived empties the table. Here what is not configured goes, and what is goes on.
             match kernel.read() {
-                Ok(table) => own.extend(super::table::present(&table).into_keys()),
+                Ok(table) => own.extend(table::present(&table).into_keys()),
                 Err(error) => {
                     tracing::error!(%error, "lvs_flush: the table cannot be read, so only vipd's services are compared");
                 }
@@ -100,7 +101,7 @@ impl<K: Ipvs> ServiceLoop<K> {
             lvs: LvsSettings::default(),
             desired: DesiredTable::default(),
             forwarder: Forwarder::new(kernel, own),
-            probes: Probes::new(Arc::clone(&scripts)),
+            probes: ServerProbes::new(Arc::clone(&scripts)),
             scripts,
             roles,
             kept,

@@ -8,7 +8,7 @@ use vipd_balance::{
 };
 use vipd_ipvs::{ConnectionCounts, IpvsTable, ServedService, TrafficStats};
 
-use super::{probes::Probes, table};
+use super::{probes::ServerProbes, table};
 use crate::{
     control::model::{RealServerStatus, ServiceStatus, TrafficStatus},
     time::Instant,
@@ -81,7 +81,7 @@ pub fn service(
     judged: &JudgedService<'_>,
     counted: &Counted,
     refused: Option<&str>,
-    (probes, now): (&Probes, Instant),
+    (probes, now): (&ServerProbes, Instant),
     since: impl Fn(TargetId) -> (u64, u64),
 ) -> ServiceStatus {
     let target = |judged: &JudgedTarget<'_>| {
@@ -125,7 +125,7 @@ fn real_server(
     config: &ServiceTarget,
     judged: &JudgedTarget<'_>,
     counted: &Counted,
-    (probes, now): (&Probes, Instant),
+    (probes, now): (&ServerProbes, Instant),
 ) -> RealServerStatus {
     let (connections, traffic) = counted.targets.get(&config.id).copied().unwrap_or_default();
     RealServerStatus {

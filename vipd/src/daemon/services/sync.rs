@@ -6,9 +6,18 @@ use std::{
 };
 
 use vipd_config::ConnectionSync;
-use vipd_ipvs::{IpvsStep, KernelName, SyncDaemon, SyncRole};
+use vipd_ipvs::{IpvsStep, IpvsTimeouts, KernelName, SyncDaemon, SyncRole};
 
-use super::forwarder::WantedIpvs;
+/// What is wanted of IPVS besides services.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WantedIpvs {
+    /// `lvs_timeouts`; 0: as it is.
+    pub timeouts: IpvsTimeouts,
+    /// The sync daemons that are to run.
+    pub daemons: Vec<SyncDaemon>,
+    /// Sync daemons are vipd's to stop, too.
+    pub owns_daemons: bool,
+}
 
 /// The daemons that are to run while the instances `masters` are master: by the instance one of them, without one both.
 pub fn daemons(sync: &ConnectionSync, masters: &BTreeSet<String>) -> Vec<SyncDaemon> {

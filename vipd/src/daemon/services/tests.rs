@@ -24,8 +24,8 @@ use vipd_ipvs::{
 };
 
 use super::{
-    Beat, Roles, ServicesConfig, ServicesMessage,
     forwarder::Ipvs,
+    messages::{Beat, Roles, ServicesConfig, ServicesMessage},
     service_loop::{LoopEnds, ServiceLoop},
     state::{KeptDrains, KeptServices, STATE_FILE},
     table,
