@@ -13,12 +13,21 @@ use crate::{Daemon, Node, node::write_conf, wait_for};
 impl Node {
     /// Starts Debian's keepalived with `conf`, VRRP only.
     pub fn start_keepalived(&self, conf: &str) -> Result<Daemon> {
+        self.start_keepalived_as("-P", conf)
+    }
+
+    /// Starts Debian's keepalived with `conf`, load balancing only.
+    pub fn start_keepalived_checkers(&self, conf: &str) -> Result<Daemon> {
+        self.start_keepalived_as("-C", conf)
+    }
+
+    fn start_keepalived_as(&self, part: &str, conf: &str) -> Result<Daemon> {
         let file = self.dir().join("keepalived.conf");
         write_conf(&file, conf)?;
         let mut command = self.command("keepalived");
         // -n -G -l: in the foreground, no syslog, to the console (here the log): without a syslog daemon it
         // would otherwise write to the machine's console and stall.
-        command.args(["-n", "-G", "-l", "-D", "-P", "-f"]).arg(&file);
+        command.args(["-n", "-G", "-l", "-D", part, "-f"]).arg(&file);
         let log = self.keepalived_log();
         // What a killed one has left: its states are not those of this one, and its children may still be ending.
         remove_if_there(&log)?;

@@ -15,6 +15,7 @@ use crate::{
     daemon::{
         locks::{HostLock, Running},
         runtime_dir::RuntimeDir,
+        services,
     },
     dataplane,
     host::{self, Host, Leftover, LeftoverKind},
@@ -45,6 +46,9 @@ pub struct CleanupOutcome {
 pub async fn survey(places: &StateDirs) -> Result<Vec<Leftover>> {
     let mut found =
         host::leftovers(&places.runtime_dir).await.context("look at routes, rules and addresses")?;
+    let of_services = services::left(&places.runtime_dir).context("look at the services of IPVS")?;
+    let service = |(what, fix)| Leftover::new(LeftoverKind::Service, what, fix);
+    found.extend(of_services.into_iter().map(service));
     let xdp = host::xdp_programs().await?;
     found.extend(dataplane::leftovers(&places.bpffs_dir, &xdp).context("look at pinned programs")?);
     let files = host::saved_files(&places.runtime_dir).chain(RuntimeDir::leftovers(&places.runtime_dir));
@@ -82,6 +86,13 @@ async fn remove(places: &StateDirs, problems: &mut Vec<String>) -> Result<()> {
     let mut note = |result: Result<()>| problems.extend(result.err().map(|error| format!("{error:#}")));
     let (mut host, _links) = Host::open(&places.runtime_dir)?;
     note(host.remove_all().await);
+    let services = services::remove_left(&places.runtime_dir);
+    let of_services = match services {
+        Ok(refused) => refused,
+        Err(error) => vec![format!("{error:#}")],
+    };
+    let are_left = !of_services.is_empty();
+    of_services.into_iter().for_each(|refused| note(Err(anyhow::anyhow!(refused))));
     let of_host = host.leftovers().await?;
     if of_host.iter().any(|left| left.answers) {
         // I4.
@@ -93,8 +104,12 @@ async fn remove(places: &StateDirs, problems: &mut Vec<String>) -> Result<()> {
     }
     // What is saved is the only way back to what the host was before.
     let saved = host::saved_files(&places.runtime_dir).filter(|_| of_host.is_empty());
+    // What is known of services that are left is in such a file too.
+    let state = places.runtime_dir.join(services::STATE_FILE);
     for path in saved.chain(RuntimeDir::leftovers(&places.runtime_dir)) {
-        note(remove_file(&path));
+        if path != state || !are_left {
+            note(remove_file(&path));
+        }
     }
     Ok(())
 }

@@ -13,9 +13,11 @@ use nix::{
     ifaddrs::getifaddrs,
     unistd::{Uid, User},
 };
+use vipd_balance::ProbeSpec;
 use vipd_config::{Failure, HostInterface, Loaded, Outside, Unsupported};
 
 use crate::{
+    daemon::services::modules::{self, IpvsPresence},
     files::{self, Open, Part, Walk},
     scripts,
 };
@@ -108,6 +110,14 @@ impl Outside for ThisMachine {
 
     fn program(&self, word: &str) -> Option<PathBuf> {
         scripts::executable(word).ok()?
+    }
+
+    fn unfit_probe(&self, probe: &ProbeSpec) -> Option<String> {
+        vipd_probe::refusal(probe)
+    }
+
+    fn lacks_ipvs(&self) -> bool {
+        modules::presence() == IpvsPresence::Missing
     }
 
     fn lacks_program(&self, word: &str) -> bool {

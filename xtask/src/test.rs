@@ -66,6 +66,7 @@ pub fn test(args: &Args) -> Result<ExitCode> {
         if args.all {
             report.stage("cargo xtask chaos", chaos::test(built.program("vipd-chaos")?));
             report.stage("cargo xtask guest --matrix", guest::test_interfaces());
+            report.stage("cargo xtask guest balancing", guest::test_balancing());
             report.stage("cargo xtask fuzz", fuzz::test());
             report.stage("cargo xtask dist --try --guest", dist::test());
         }

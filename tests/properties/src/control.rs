@@ -127,6 +127,8 @@ request_rows! {
     "hand_over": Request::HandOver { .. } => Response::Done { .. },
     "drain": Request::Drain => Response::Done { .. },
     "undrain": Request::Undrain => Response::Done { .. },
+    "drain_server": Request::DrainServer { .. } => Response::Done { .. },
+    "undrain_server": Request::UndrainServer { .. } => Response::Done { .. },
     "stop": Request::Stop { .. } => Response::Stopped,
     "leave": Request::Leave => Response::Stopped,
     // Here a takeover is refused, for there is nothing to take over.
@@ -174,6 +176,7 @@ async fn obey(mut inbox: mpsc::Receiver<PendingRequest>) {
             | PendingRequest::Log { reply, .. } => {
                 drop(reply.send(Ok(String::new())));
             }
+            PendingRequest::DrainServer(drain) => drop(drain.reply.send(Ok(String::new()))),
             PendingRequest::Stop(stop) => drop(stop),
             PendingRequest::Leave(reply) => drop(reply.send(())),
             PendingRequest::Replace(replacement) => drop(replacement.refusal.send(String::new())),

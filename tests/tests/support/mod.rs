@@ -12,6 +12,7 @@ pub mod frames;
 pub mod host_state;
 pub mod nobody;
 pub mod served;
+pub mod web;
 
 use std::{
     fs,

@@ -106,7 +106,7 @@ fn parse_as(
     report.hide_secrets(&items);
     let items = brackets::mend(items, &mut report);
     let tree = parser::parse(items, &mut report);
-    let (config, origins) = lower::lower(&tree, unsupported, balances, &mut report);
+    let (config, origins) = lower::lower(&tree, unsupported, balances, outside, &mut report);
     lower::audit_commands(&tree, outside, balances, &mut report);
     lower::audit_passwords(&tree, outside, &mut report);
     lower::audit_unused_interfaces(&tree, &config, &mut report);

@@ -88,6 +88,20 @@ pub enum Request {
     /// Hand over all instances and keep priority 1 until `Undrain`, over restarts too. Answered like `HandOver`.
     Drain,
     Undrain,
+    /// Give a real server of load balancing no new connections, over restarts too. Names as an operator writes them: `10.9.0.1:80` and
+    /// `10.0.0.1:80`.
+    DrainServer {
+        service: String,
+        server: String,
+        /// When the rest of its connections is ended, in seconds from now; without it never, or as `drain_timeout` says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_s: Option<u64>,
+    },
+    /// The end of that.
+    UndrainServer {
+        service: String,
+        server: String,
+    },
     /// Hand everything over, remove everything, exit. Answered when the handover is over.
     Stop {
         /// Whether the client wants to know what is waited for, in [`Response::Waiting`].
@@ -130,6 +144,8 @@ impl Request {
             | Self::HandOver { .. }
             | Self::Drain
             | Self::Undrain
+            | Self::DrainServer { .. }
+            | Self::UndrainServer { .. }
             | Self::Upgrade
             | Self::Capture
             | Self::Replace { .. }
@@ -210,6 +226,7 @@ pub enum PendingRequest {
     HandOver { instance: String, to: To, reply: oneshot::Sender<Result<String, String>> },
     Drain(oneshot::Sender<Result<String, String>>),
     Undrain(oneshot::Sender<Result<String, String>>),
+    DrainServer(ServerDrain),
     Stop(Stop),
     Leave(oneshot::Sender<()>),
     Replace(Replacement),
@@ -243,12 +260,27 @@ impl PendingRequest {
             | Self::Undrain(reply)
             | Self::Upgrade(reply)
             | Self::Log { reply, .. } => reply.is_closed(),
+            Self::DrainServer(ServerDrain { reply, .. }) => reply.is_closed(),
             Self::Stop(Stop { reply, .. }) | Self::Leave(reply) => reply.is_closed(),
             // Locks are passed on to nobody who has ended.
             Self::Replace(replacement) => replacement.refusal.is_closed(),
         }
     }
 }
+
+/// A real server that is to be drained, or no longer.
+#[derive(Debug)]
+pub struct ServerDrain {
+    pub service: String,
+    pub server: String,
+    /// `None`: it is brought back.
+    pub drain: Option<DrainLimit>,
+    /// The result, or why there is none, in words.
+    pub reply: oneshot::Sender<Result<String, String>>,
+}
+
+/// When the connections of a drained server are ended; `None`: never, or as `drain_timeout` says.
+pub type DrainLimit = Option<Duration>;
 
 /// A process that asks to take over.
 #[derive(Debug)]
@@ -442,6 +474,16 @@ async fn change(
         }
         Request::Drain => done(commands, PendingRequest::Drain).await,
         Request::Undrain => done(commands, PendingRequest::Undrain).await,
+        Request::DrainServer { service, server, for_s } => {
+            let drain = Some(for_s.map(Duration::from_secs));
+            let pending = |reply| PendingRequest::DrainServer(ServerDrain { service, server, drain, reply });
+            done(commands, pending).await
+        }
+        Request::UndrainServer { service, server } => {
+            let pending =
+                |reply| PendingRequest::DrainServer(ServerDrain { service, server, drain: None, reply });
+            done(commands, pending).await
+        }
         Request::Upgrade => done(commands, PendingRequest::Upgrade).await,
         Request::Log { level } => done(commands, |reply| PendingRequest::Log { level, reply }).await,
         Request::Stop { progress } => stop(commands, progress, write).await,

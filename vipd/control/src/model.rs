@@ -5,6 +5,7 @@
 
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
+mod services;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use services::{
+    BalancingStatus, ProbesStatus, RealServerStatus, ServerCheckStatus, ServiceStatus, TrafficStatus,
+};
 
 /// Version of this model.
 pub const SCHEMA: u32 = 1;
@@ -82,6 +87,9 @@ pub struct Status {
     /// What other programs have changed on this host that may harm the VIPs, and that vipd leaves as it is.
     #[serde(default)]
     pub host_warnings: Vec<HostWarning>,
+    /// Load balancing; `null` without a `virtual_server`.
+    #[serde(default)]
+    pub balancing: Option<BalancingStatus>,
 }
 
 /// One virtual router.

@@ -6,7 +6,7 @@ use annotate_snippets::Renderer;
 use serde::Serialize;
 use vipd_config::{Diagnostic, Severity};
 
-use super::{Exit, chosen::Chosen};
+use super::{Exit, chosen::Chosen, unnoticed::unnoticed};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -51,7 +51,10 @@ pub enum OutputForm {
 /// Prints the diagnostics of a configuration; the exit code is that of the worst one.
 pub fn check(chosen: &Chosen, form: OutputForm, strict: bool) -> (Exit, io::Result<()>) {
     let (explained, diagnostics) = match chosen.source.load() {
-        Ok(loaded) => (vipd_config::explain(&loaded.config, &loaded.origins), loaded.warnings),
+        Ok(loaded) => {
+            let explained = vipd_config::explain(&loaded.config, &loaded.origins);
+            (explained + &unnoticed(&loaded.config.balance), loaded.warnings)
+        }
         Err(failure) => (String::new(), failure.diagnostics),
     };
     let has = |severity| diagnostics.iter().any(|d| d.severity == severity);

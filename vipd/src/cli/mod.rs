@@ -14,6 +14,7 @@ mod locate;
 mod monitor;
 mod reload;
 mod top;
+mod unnoticed;
 mod when;
 
 use std::{
@@ -87,7 +88,8 @@ Exit codes:
      where, is-master: this node does not own the VIP or the instance;
      reload --dry-run --exit-code: something would change
   2  bad arguments; check: the configuration has errors; no instance has the name or VIP that was given
-  3  no vipd is running (status, cluster, events, capture, reload, handover, drain, undrain, upgrade, stop;
+  3  no vipd is running (status, services, cluster, events, capture, reload, handover, drain, undrain,
+     drain-server, undrain-server, upgrade, stop;
      top waits for one);
      where, is-master: nor when it does not answer
   4  a vipd is running (cleanup)
@@ -340,6 +342,39 @@ enum CliCommand {
         #[command(flatten)]
         runtime: Runtime,
     },
+    /// Show the virtual servers: each real server with its weight, its state and why, connections and rates
+    Services {
+        /// Print one JSON object, as `balancing` in docs/reference/status.md
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        runtime: Runtime,
+    },
+    /// Give a real server no new connections until `vipd undrain-server`, over restarts too; says how many connections are left
+    DrainServer {
+        /// A virtual server: VIP:PORT, `fwmark N`, the name of a group, or as `vipd services --json` names it
+        #[arg(value_name = "VIP:PORT")]
+        service: String,
+        /// The real server: RIP:PORT, or an address for every port
+        #[arg(value_name = "RIP:PORT")]
+        server: String,
+        /// End the rest of its connections after this time, such as 90s, 10m or 2h; without it never, or as `drain_timeout` says
+        #[arg(long = "for", value_name = "TIME", value_parser = when::span)]
+        limit: Option<Duration>,
+        #[command(flatten)]
+        runtime: Runtime,
+    },
+    /// End `vipd drain-server`: the server gets new connections again if its checks pass
+    UndrainServer {
+        /// A virtual server, as for drain-server
+        #[arg(value_name = "VIP:PORT")]
+        service: String,
+        /// The real server
+        #[arg(value_name = "RIP:PORT")]
+        server: String,
+        #[command(flatten)]
+        runtime: Runtime,
+    },
     /// Log at another level until the next restart; without LEVEL, print the present one
     Log {
         #[arg(value_enum)]
@@ -425,7 +460,7 @@ struct SourceArgs {
     /// Name of this machine for lines that start with `@ID`; default: the host name up to its first dot
     #[arg(short = 'i', long, value_name = "ID")]
     config_id: Option<String>,
-    /// Ignore unsupported features (load balancing, BFD, static addresses and more) with a warning, instead of refusing the file. With
+    /// Ignore unsupported features (BFD, static addresses and more; load balancing where the kernel has no IPVS) with a warning, instead of refusing the file. With
     /// keywords only those: `--allow-unsupported=virtual_server,bfd_instance`
     #[arg(long, value_name = "KEYWORD,...", require_equals = true, value_parser = chosen::unsupported)]
     allow_unsupported: Option<Option<Unsupported>>,
@@ -560,6 +595,19 @@ pub fn main() -> ExitCode {
         CliCommand::Handover { instance, to, runtime } => hand_over(&runtime, instance, to),
         CliCommand::Drain { runtime } => done(&runtime, &Request::Drain),
         CliCommand::Undrain { runtime } => done(&runtime, &Request::Undrain),
+        CliCommand::Services { json, runtime } => {
+            ask(&runtime.socket(), &Request::Status, |response| match response {
+                Response::Status(status) => show_services(*status, json),
+                _ => Ok(()),
+            })
+        }
+        CliCommand::DrainServer { service, server, limit, runtime } => {
+            let for_s = limit.map(|limit| limit.as_secs());
+            done(&runtime, &Request::DrainServer { service, server, for_s })
+        }
+        CliCommand::UndrainServer { service, server, runtime } => {
+            done(&runtime, &Request::UndrainServer { service, server })
+        }
         CliCommand::Upgrade { runtime } => upgrade(&runtime),
         CliCommand::Log { level, runtime } => done(&runtime, &Request::Log { level }),
         CliCommand::Import { args } => match import::import(&args) {
@@ -711,6 +759,16 @@ fn explained(status: &Status, wanted: &[String], json: bool) -> anyhow::Result<(
             writeln!(out)?;
         }
         explain::text::render(&mut out, explanation)?;
+    }
+    Ok(())
+}
+
+/// Prints the services that a status has.
+fn show_services(status: Status, json: bool) -> anyhow::Result<()> {
+    let balancing = status.balancing.unwrap_or_default();
+    match json {
+        true => print_json(&balancing)?,
+        false => status::services::render(&mut anstream::stdout().lock(), &balancing)?,
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::status::{age, fault_reason, sum};
 use crate::{
     control::{
         ClientError,
-        model::{InstanceStatus, LineStatus, Status, TrackedStatus},
+        model::{BalancingStatus, InstanceStatus, LineStatus, RealServerStatus, Status, TrackedStatus},
     },
     events::Record,
 };
@@ -90,6 +90,7 @@ impl MonitoringResult {
         let mut problems = of_node(status, whole);
         problems.extend(status.instances.iter().flat_map(of_instance));
         problems.extend(conflicts(status, events));
+        problems.extend(status.balancing.iter().filter(|_| whole).flat_map(of_services));
         // Stable: the worst first, each kind in the order of the configuration.
         problems.sort_by_key(|(health, _)| std::cmp::Reverse(*health));
         let health = problems.first().map_or(ServiceState::Ok, |(health, _)| *health);
@@ -125,6 +126,32 @@ fn of_node(status: &Status, whole: bool) -> Vec<Problem> {
     let ignored = |t: &&TrackedStatus| whole && t.keyword == "vrrp_script" && t.problem.is_some();
     for TrackedStatus { keyword, name, problem, .. } in status.tracked.iter().filter(ignored) {
         warn(true, format!("{keyword} {name} is ignored: {}", problem.as_deref().unwrap_or_default()));
+    }
+    problems
+}
+
+fn of_services(balancing: &BalancingStatus) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = Vec::new();
+    if let Some(problem) = &balancing.problem {
+        problems.push((ServiceState::Critical, format!("services: {problem}")));
+    }
+    for service in &balancing.services {
+        let (name, all) = (service.title(), service.servers.len());
+        let up = service.servers.iter().filter(|server| server.is_well()).count();
+        let drained = |server: &&RealServerStatus| ["draining", "drained"].contains(&server.state.as_str());
+        let down = all - up - service.servers.iter().filter(drained).count();
+        if let Some(refused) = &service.refused {
+            problems.push((ServiceState::Critical, format!("{name}: {refused}")));
+        }
+        match (up, down) {
+            (0, _) if all > 0 => {
+                problems.push((ServiceState::Critical, format!("{name}: none of {all} servers is up")))
+            }
+            (_, 1..) => {
+                problems.push((ServiceState::Warning, format!("{name}: {up} of {all} servers are up")))
+            }
+            (_, 0) => {}
+        }
     }
     problems
 }
@@ -272,6 +299,7 @@ mod tests {
         status.instances.truncate(2);
         status.instances[0].lines.clear();
         status.tracked.retain(|t| t.well != Some(false));
+        status.balancing = None;
         status
     }
 
@@ -341,6 +369,11 @@ mod tests {
                 |s| s.tracked = samples::status().tracked,
                 ServiceState::Warning,
                 "vrrp_track_process haproxy fails",
+            ),
+            (
+                |s| s.balancing = Some(samples::balancing()),
+                ServiceState::Critical,
+                "fwmark 7: none of 1 servers is up; 10.0.0.3:80 TCP: 1 of 3 servers are up",
             ),
             (|s| s.instances[1].state = "INIT".into(), ServiceState::Warning, "VI_6: INIT for 1h 0m"),
             (

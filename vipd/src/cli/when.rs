@@ -1,6 +1,6 @@
 //! Times and numbers on the command line: `--since` and `--until` of `vipd events`. All times are UTC, as events show them.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 /// Where events begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,12 @@ impl FromStr for When {
         };
         read().ok_or_else(|| format!("expected a time: {WANTED}"))
     }
+}
+
+/// A length of time, as `90s`, `10m` or `1h30m`.
+pub fn span(text: &str) -> Result<Duration, String> {
+    let ms = ago(text).filter(|ms| *ms > 0);
+    ms.map(Duration::from_millis).ok_or_else(|| "expected a time, such as 90s, 10m or 1h30m".to_owned())
 }
 
 /// `10m`, `1h30m`: units that fall, each with a number.

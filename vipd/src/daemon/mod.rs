@@ -32,6 +32,7 @@ mod phases;
 mod reconcile;
 mod router;
 pub mod runtime_dir;
+pub mod services;
 mod sockets;
 mod start;
 mod status_socket;

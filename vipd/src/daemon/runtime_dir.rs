@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::locks::{self, FileLock, Running, Unlocked};
+use super::{
+    locks::{self, FileLock, Running, Unlocked},
+    services::STATE_FILE,
+};
 use crate::{
     control::status_socket,
     files::{self, Dir},
@@ -149,7 +152,7 @@ impl RuntimeDir {
 
     /// What a vipd leaves in a runtime directory, beside what is saved of the host.
     pub fn leftovers(dir: &Path) -> impl Iterator<Item = PathBuf> {
-        let paths = [SOCKET, PID_FILE, VERIFIER_LOG].map(|name| dir.join(name));
+        let paths = [SOCKET, PID_FILE, VERIFIER_LOG, STATE_FILE].map(|name| dir.join(name));
         paths.into_iter().chain([status_socket(&socket(dir))]).filter(|path| path.symlink_metadata().is_ok())
     }
 

@@ -34,6 +34,7 @@ use super::{
     reconcile::{Installed, Masters},
     router::Router,
     runtime_dir::{self, RuntimeDir},
+    services::{ServicePlaces, Services},
     sockets::Sockets,
     status_socket::StatusSocket,
     succession::Incumbent,
@@ -86,6 +87,13 @@ pub async fn serve(
     };
     let (host, links_rx) = Host::open(dir.path())?;
     let accounts = Accounts::new(&config.script_policy).context("script_user")?;
+    let places = ServicePlaces {
+        runtime_dir: dir.path().to_owned(),
+        state_dir: options.state_dir.clone(),
+        look_period: options.look_period,
+    };
+    let mut services = Services::new(places, &options.source.unsupported);
+    services.prepare(&config).await?;
     // Who takes over from a vipd that runs does not start anew.
     let mut delay = Duration::ZERO;
     if incumbent.is_none() {
@@ -109,6 +117,7 @@ pub async fn serve(
         status_socket,
         accounts,
         tracking,
+        services,
         signals,
         links_rx,
         commands_rx,
@@ -190,6 +199,7 @@ struct StartParts {
     status_socket: StatusSocket,
     accounts: Accounts,
     tracking: TrackingResults,
+    services: Services,
     signals: Signals,
     links_rx: LinkEvents,
     commands_rx: mpsc::Receiver<control::PendingRequest>,
@@ -420,6 +430,7 @@ impl DaemonRun<'_> {
             status_socket,
             accounts,
             tracking,
+            services,
             signals,
             links_rx,
             commands_rx,
@@ -454,7 +465,7 @@ impl DaemonRun<'_> {
         let handle = EngineHandle::new(begun.messages_tx);
         let succession = Succession::new(exclusive, options.invocation.clone());
         let upkeep = Upkeep::new(options.look_period);
-        let state = (begun.own_macs, begun.drained, succession, upkeep, levels, cluster);
+        let state = (begun.own_macs, begun.drained, succession, upkeep, levels, cluster, services);
         let control = Control::new(sources, handle, installed, reload, tracking, notifier, state);
         let ended = control.run().await;
         if thread.join().is_err() {

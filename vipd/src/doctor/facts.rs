@@ -8,6 +8,7 @@ use vipd_config::{Config, Failure, Instance, Loaded};
 use crate::{
     beside::Speaker,
     control::model::{ArbiterStatus, InstanceStatus, Status},
+    daemon::services::modules::IpvsPresence,
     dataplane::{ClockDiffers, Verified},
     host::{Leftover, Survey, SurveyedLink},
 };
@@ -27,6 +28,9 @@ pub struct Facts {
     pub survey: Result<Survey, String>,
     /// `net.ipv4.ip_nonlocal_bind` and that of IPv6, if it can be read.
     pub nonlocal_bind: [Option<bool>; 2],
+    /// `net.ipv4.ip_forward` and `net.ipv6.conf.all.forwarding`, if it can be read.
+    pub forwarding: [Option<bool>; 2],
+    pub ipvs: IpvsPresence,
     /// By the name of the interface, and `all`.
     pub settings: BTreeMap<String, InterfaceSettings>,
     /// Multicast groups that this host has joined, with the interface.

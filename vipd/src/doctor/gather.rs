@@ -22,7 +22,7 @@ use crate::{
         self, ClientError, Request, Response,
         model::{ArbiterStatus, Status},
     },
-    daemon::{clock, runtime_dir},
+    daemon::{clock, runtime_dir, services::modules},
     dataplane::{self, LoadRefused},
     host::Survey,
     machine::Source,
@@ -73,6 +73,10 @@ impl Facts {
                 let file = format!("/proc/sys/net/{family}/ip_nonlocal_bind");
                 Some(fs::read_to_string(file).ok()?.trim() != "0")
             }),
+            forwarding: ["ipv4/ip_forward", "ipv6/conf/all/forwarding"].map(|sysctl| {
+                Some(fs::read_to_string(format!("/proc/sys/net/{sysctl}")).ok()?.trim() != "0")
+            }),
+            ipvs: modules::presence(),
             settings: settings(),
             groups: processes::groups(),
             listeners: processes::listeners(),

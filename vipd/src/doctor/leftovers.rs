@@ -65,6 +65,7 @@ fn words(kind: LeftoverKind) -> (&'static str, &'static str) {
         LeftoverKind::Promiscuous => ("promiscuous interface", "promiscuous interfaces"),
         LeftoverKind::RxVlan => ("rxvlan setting", "rxvlan settings"),
         LeftoverKind::Sysctl => ("sysctl", "sysctls"),
+        LeftoverKind::Service => ("service of IPVS", "services of IPVS"),
         LeftoverKind::Program => ("program", "programs"),
         LeftoverKind::Pins => ("pin directory", "pin directories"),
         LeftoverKind::File => ("file", "files"),

@@ -3,6 +3,7 @@
 //! [`Facts::gather`] reads the host and changes nothing. [`judge`] is a function of these facts, without files, sockets or a clock. A fact
 //! that could not be read is a finding too: `skipped`, with the reason.
 
+mod balancing;
 mod configuration;
 mod facts;
 mod firewall;
@@ -75,6 +76,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     routing::judge(facts, &mut findings);
     upkeep::judge(facts, &mut findings);
     services::judge(facts, &mut findings);
+    balancing::judge(facts, &mut findings);
     firewall::judge(facts, &mut findings);
     leftovers::judge(facts, &mut findings);
     routers::judge(facts, &mut findings);

@@ -1,5 +1,6 @@
 //! Judgements of hosts that are made up: one that is well, and the same with one thing wrong.
 
+mod balancing;
 mod firewall;
 mod heartbeats;
 mod host;
@@ -17,6 +18,7 @@ use super::*;
 use crate::{
     beside::{Speaker, VirtualRouter},
     control::model::{ArbiterStatus, HostWarning, InstanceStatus, RepairStatus, Status, TargetStatus},
+    daemon::services::modules::IpvsPresence,
     dataplane::{ClockDiffers, Verified},
     host::{
         BridgeState, Controller, InterfaceAddress, Leftover, LeftoverKind, LinkState, SharedQueues, Survey,
@@ -94,6 +96,8 @@ fn idle() -> Facts {
             neighbour_tables: Vec::new(),
         }),
         nonlocal_bind: [Some(true); 2],
+        forwarding: [Some(true), Some(false)],
+        ipvs: IpvsPresence::Loaded,
         settings: BTreeMap::from([
             ("all".to_owned(), InterfaceSettings { arp_ignore: 1, arp_announce: 2, ..settings }),
             ("eth0".to_owned(), settings),

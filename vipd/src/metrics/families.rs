@@ -7,7 +7,8 @@ use vipd_common::abi::InstanceCounters;
 
 use crate::{
     control::model::{
-        ArbiterStatus, InstanceStatus, LineStatus, Status, TargetStatus, TrackStatus, TrackedStatus,
+        ArbiterStatus, InstanceStatus, LineStatus, ProbesStatus, RealServerStatus, ServiceStatus, Status,
+        TargetStatus, TrackStatus, TrackedStatus,
     },
     coordinator::StateName,
 };
@@ -221,6 +222,47 @@ fn of_targets(status: &Status, value: fn(&TargetStatus) -> Option<MetricValue>) 
     status.arbiters.iter().flat_map(of).collect()
 }
 
+/// A value for each virtual server.
+fn of_services(status: &Status, value: fn(&ServiceStatus) -> MetricValue) -> Vec<Labelled> {
+    let services = status.balancing.iter().flat_map(|balancing| &balancing.services);
+    services.map(|service| (vec![service.name.clone()], value(service))).collect()
+}
+
+/// A value for each real server of each virtual server that has one.
+fn of_servers(status: &Status, value: fn(&RealServerStatus) -> Option<MetricValue>) -> Vec<Labelled> {
+    let services = status.balancing.iter().flat_map(|balancing| &balancing.services);
+    let of = |service: &ServiceStatus| {
+        let name = service.name.clone();
+        let sample = move |s: &RealServerStatus| Some((vec![name.clone(), s.server.clone()], value(s)?));
+        service.servers.iter().filter_map(sample).collect::<Vec<_>>()
+    };
+    services.flat_map(of).collect()
+}
+
+/// What the probes do; nothing without services.
+fn of_probes(status: &Status, value: fn(&ProbesStatus) -> MetricValue) -> Vec<Labelled> {
+    status.balancing.iter().map(|balancing| (Vec::new(), value(&balancing.probes))).collect()
+}
+
+/// The last latency of each check of a real server.
+fn latencies(status: &Status) -> Vec<Labelled> {
+    let services = status.balancing.iter().flat_map(|balancing| &balancing.services);
+    let servers = services.flat_map(|service| service.servers.iter().map(move |server| (service, server)));
+    let checks = servers.flat_map(|(service, server)| {
+        let sample = move |check: &crate::control::model::ServerCheckStatus| {
+            let labels = vec![service.name.clone(), server.server.clone(), check.check.clone()];
+            Some((labels, us(check.latency_us?)))
+        };
+        server.checks.iter().filter_map(sample)
+    });
+    // Two checks of a server may be the same.
+    let unique: std::collections::BTreeMap<_, _> = checks.collect();
+    unique.into_iter().collect()
+}
+
+const SERVICE: &[&str] = &["service"];
+const SERVER: &[&str] = &["service", "server"];
+
 /// Every metric that is served.
 pub const ALL: &[MetricFamily] = &[
     info(
@@ -314,6 +356,90 @@ pub const ALL: &[MetricFamily] = &[
                 .map(|(reason, count)| (vec![reason.clone()], whole(*count)))
                 .collect()
         }),
+    ),
+    gauge(
+        "services_problem",
+        "1 while the kernel refuses something of load balancing, or has no IPVS, else 0; absent without virtual servers.",
+        SampleSource::DaemonBy(&[], |s| {
+            s.balancing.iter().map(|balancing| (Vec::new(), yes(balancing.problem.is_some()))).collect()
+        }),
+    ),
+    counter(
+        "services_repairs",
+        "Changes of vipd's services in the kernel by others that were put back.",
+        SampleSource::DaemonBy(&[], |s| {
+            s.balancing.iter().map(|balancing| (Vec::new(), whole(balancing.repairs))).collect()
+        }),
+    ),
+    counter(
+        "probes_sent",
+        "Probes of real servers sent. Equal checks share a probe.",
+        SampleSource::DaemonBy(&[], |s| of_probes(s, |probes| whole(probes.sent))),
+    ),
+    counter(
+        "probes_not_sent",
+        "Probes of real servers that this host could not send. They are no failures.",
+        SampleSource::DaemonBy(&[], |s| of_probes(s, |probes| whole(probes.not_sent))),
+    ),
+    seconds(
+        "probe_lateness",
+        "Greatest delay of a probe behind its schedule since the last scrape.",
+        SampleSource::DaemonBy(&[], |s| of_probes(s, |probes| us(probes.lateness_max_us))),
+    ),
+    gauge(
+        "service_quorum",
+        "1 if a virtual server has its quorum, else 0.",
+        SampleSource::DaemonBy(SERVICE, |s| of_services(s, |service| yes(service.quorum_up))),
+    ),
+    gauge(
+        "service_sorry",
+        "1 if the sorry server of a virtual server serves, else 0.",
+        SampleSource::DaemonBy(SERVICE, |s| of_services(s, |service| yes(service.sorry_serves))),
+    ),
+    gauge(
+        "service_live_weight",
+        "Sum of the weights of the real servers that are up and not drained.",
+        SampleSource::DaemonBy(SERVICE, |s| of_services(s, |service| whole(service.live_weight))),
+    ),
+    gauge(
+        "server_up",
+        "1 if no check of a real server fails and it is not drained, else 0.",
+        SampleSource::DaemonBy(SERVER, |s| of_servers(s, |server| Some(yes(server.is_well())))),
+    ),
+    gauge(
+        "server_weight",
+        "Weight of a real server in the kernel's table; absent if it is not there.",
+        SampleSource::DaemonBy(SERVER, |s| of_servers(s, |server| Some(whole(server.weight?.into())))),
+    ),
+    gauge(
+        "server_active_connections",
+        "Established connections of a real server.",
+        SampleSource::DaemonBy(SERVER, |s| of_servers(s, |server| Some(whole(server.active_connections)))),
+    ),
+    gauge(
+        "server_inactive_connections",
+        "Other connections of a real server.",
+        SampleSource::DaemonBy(SERVER, |s| of_servers(s, |server| Some(whole(server.inactive_connections)))),
+    ),
+    counter(
+        "server_connections",
+        "Connections of a real server so far, as the kernel counts them: from 0 when the server is taken out and comes back.",
+        SampleSource::DaemonBy(SERVER, |s| of_servers(s, |server| Some(whole(server.traffic.connections)))),
+    ),
+    counter(
+        "server_octets_in",
+        "Octets from clients to a real server, as the kernel counts them.",
+        SampleSource::DaemonBy(SERVER, |s| of_servers(s, |server| Some(whole(server.traffic.octets_in)))),
+    ),
+    counter(
+        "server_octets_out",
+        "Octets from a real server to clients; 0 with DR and TUN, whose answers do not pass this host.",
+        SampleSource::DaemonBy(SERVER, |s| of_servers(s, |server| Some(whole(server.traffic.octets_out)))),
+    ),
+    seconds(
+        "server_check_latency",
+        "Duration of the last run of a check of a real server; absent before the first.",
+        SampleSource::DaemonBy(&["service", "server", "check"], latencies),
     ),
     info(
         "instance",

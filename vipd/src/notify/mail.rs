@@ -33,8 +33,6 @@ const RETRIES: [Duration; 5] = [
 
 /// A server has at least this long to answer, whatever `smtp_connect_timeout` says.
 const SHORTEST_LIMIT: Duration = Duration::from_secs(1);
-/// Messages that wait. While the server accepts none, the oldest are dropped for new ones.
-const LETTERS: usize = 64;
 
 /// Sends mail in a task of its own.
 #[derive(Debug)]
@@ -61,9 +59,9 @@ struct Post {
 }
 
 impl Mailer {
-    /// `None` without recipients, or, with a log message, if an address is wrong.
-    pub fn start(config: &vipd_config::Config) -> Option<Self> {
-        let mail = config.mail.clone()?;
+    /// `None` without recipients, or, with a log message, if an address is wrong. At most so many `letters` wait.
+    pub fn start(mail: Option<&vipd_config::Mail>, letters: usize) -> Option<Self> {
+        let mail = mail.cloned()?;
         let post = Post::new(&mail)
             .inspect_err(|error| {
                 tracing::error!(
@@ -73,7 +71,7 @@ impl Mailer {
             })
             .ok()?;
         let server = format!("{}:{}", mail.server, mail.port);
-        let (letters, queued) = queue(LETTERS, drop_oldest, "mail", server);
+        let (letters, queued) = queue(letters, drop_oldest, "mail", server);
         let (ending, ended) = watch::channel(false);
         Some(Self { mail, letters, ending, task: spawn_local(post.run(queued, ended)) })
     }
@@ -117,7 +115,8 @@ impl Mailer {
         }
     }
 
-    fn send(&self, what: &str, body: String) {
+    /// Queues a message, with the name of the router before the subject.
+    pub fn send(&self, what: &str, body: String) {
         let router = self.mail.router_id.clone().unwrap_or_else(host_name);
         self.letters.push(Letter { subject: format!("[{router}] {what}"), body });
     }

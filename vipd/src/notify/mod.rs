@@ -7,6 +7,7 @@ mod fifo;
 mod jobs;
 mod mail;
 mod queue;
+mod services;
 mod smtp;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use tokio::{
     task::{JoinHandle, JoinSet, spawn_local},
     time::{Instant, sleep, timeout, timeout_at},
 };
+use vipd_balance::BalanceNotice;
 use vipd_config::{Config, Deleted, Fifo, NotifySettings};
 
 pub use conflict::{Conflict, ConflictKind};
@@ -33,6 +35,7 @@ use self::{
     jobs::{JOBS, Job, keep_newest},
     mail::Mailer,
     queue::{Queue, Queued, queue},
+    services::ServiceNotifier,
 };
 use crate::{
     control::model::NotifyStatus,
@@ -87,8 +90,12 @@ pub struct Notifier {
     listeners: BTreeMap<(NotifyKind, String), Recipient>,
     /// Last state and priority of each instance.
     states: BTreeMap<String, (StateName, u8)>,
+    /// Those of load balancing too.
     fifos: Vec<(Fifo, Writer)>,
+    /// Paths of the FIFOs that get lines about instances and groups.
+    instance_fifos: Vec<String>,
     mailer: Option<Mailer>,
+    services: ServiceNotifier,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,6 +158,8 @@ const LONG: Duration = Duration::from_secs(30);
 const BESIDE: Duration = Duration::from_secs(270);
 /// Wait before a script is started again if the host was short of resources.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Messages that wait. While the mail server accepts none, the oldest are dropped for new ones.
+const LETTERS: usize = 64;
 /// Time for the scripts and the mail of a stop, as in keepalived.
 const STOP: Duration = Duration::from_secs(if cfg!(test) { 10 } else { 1 });
 
@@ -161,10 +170,12 @@ impl Notifier {
             listeners: BTreeMap::new(),
             states: BTreeMap::new(),
             fifos: Vec::new(),
-            mailer: Mailer::start(config),
+            instance_fifos: Vec::new(),
+            mailer: Mailer::start(config.mail.as_ref(), LETTERS),
+            services: ServiceNotifier::start(config, accounts),
         };
         notifier.listen(config, accounts);
-        notifier.fifos = config.fifos.iter().cloned().filter_map(|fifo| open(fifo, accounts)).collect();
+        notifier.fifos = fifos(config).cloned().filter_map(|fifo| open(fifo, accounts)).collect();
         notifier
     }
 
@@ -175,7 +186,7 @@ impl Notifier {
         self.listen(config, accounts);
         let mut before = mem::take(&mut self.fifos);
         let mut new = Vec::new();
-        for fifo in config.fifos.iter().cloned() {
+        for fifo in fifos(config).cloned() {
             match before.iter().position(|(other, _)| *other == fifo) {
                 Some(same) => self.fifos.push(before.swap_remove(same)),
                 None => new.push(fifo),
@@ -193,8 +204,9 @@ impl Notifier {
         self.fifos.extend(new.into_iter().filter_map(|fifo| open(fifo, accounts)));
         if self.mailer.as_ref().map(Mailer::mail) != config.mail.as_ref() {
             // The old one sends what it has.
-            self.mailer = Mailer::start(config);
+            self.mailer = Mailer::start(config.mail.as_ref(), LETTERS);
         }
+        self.services.reload(config, accounts);
         self.states.retain(|name, _| config.instances.iter().any(|instance| instance.name == *name));
         if states && config.fifo_writes_states_on_reload {
             for (name, (state, priority)) in &self.states {
@@ -209,6 +221,7 @@ impl Notifier {
     }
 
     fn listen(&mut self, config: &Config, accounts: &Accounts) {
+        self.instance_fifos = config.fifos.iter().map(|fifo| fifo.path.clone()).collect();
         let mut before = mem::take(&mut self.listeners);
         for told in config.told() {
             let kind = if told.members.is_some() { NotifyKind::Group } else { NotifyKind::Instance };
@@ -261,6 +274,12 @@ impl Notifier {
         self.tell_group(&instance);
     }
 
+    /// Tells the receivers of a notice about a service.
+    pub fn tell_service(&mut self, notice: BalanceNotice) {
+        let fifos = self.fifos.iter().map(|(fifo, writer)| (fifo.path.as_str(), writer));
+        self.services.tell(notice, fifos);
+    }
+
     /// A group has the state that all of its members have.
     fn tell_group(&mut self, member: &str) {
         let is_its = |listener: &&mut Recipient| listener.told.members().any(|name| name == member);
@@ -295,14 +314,16 @@ impl Notifier {
         let of = |((_, name), listener): (&(NotifyKind, String), &Recipient)| {
             Some(format!("{} of {name}", listener.running.borrow().as_ref()?.display()))
         };
-        self.listeners.iter().filter_map(of).collect()
+        let of_services = self.services.running().into_iter().map(|about| format!("the command of {about}"));
+        self.listeners.iter().filter_map(of).chain(of_services).collect()
     }
 
     fn write(&self, kind: NotifyKind, name: &str, change: Change, priority: u8) {
         let Some(word) = change.word() else { return };
         let kind = kind.as_str();
         let line = format!("{kind} \"{name}\" {word} {priority}\n");
-        self.fifos.iter().for_each(|(_, fifo)| fifo.write(line.clone()));
+        let is_told = |(fifo, _): &&(Fifo, Writer)| self.instance_fifos.contains(&fifo.path);
+        self.fifos.iter().filter(is_told).for_each(|(_, fifo)| fifo.write(line.clone()));
     }
 
     /// Waits a second for running notifications, then ends the processes that vipd has started.
@@ -339,6 +360,7 @@ impl Notifier {
         if timeout(STOP, done).await.is_err() {
             tracing::warn!("notify scripts of the stop are still running");
         }
+        self.services.finish(end, STOP).await;
         if let Some(mailer) = self.mailer {
             mailer.finish(STOP).await;
         }
@@ -346,6 +368,13 @@ impl Notifier {
             fifo.finish(STOP).await;
         }
     }
+}
+
+/// All FIFOs of a configuration, each once.
+fn fifos(config: &Config) -> impl Iterator<Item = &Fifo> {
+    let of_services =
+        config.lvs.fifo.iter().filter(|own| config.fifos.iter().all(|fifo| fifo.path != own.path));
+    config.fifos.iter().chain(of_services)
 }
 
 fn open(fifo: Fifo, accounts: &Accounts) -> Option<(Fifo, Writer)> {
@@ -456,64 +485,10 @@ impl RunnableScripts {
 
     async fn run_one(&self, script: &Executable, arguments: &[&str]) {
         self.running.replace(Some(script.path.clone()));
-        self.run_to_its_end(script, arguments).await;
-        self.running.replace(None);
-    }
-
-    async fn run_to_its_end(&self, script: &Executable, arguments: &[&str]) {
-        let (name, path) = (&self.name, script.path.display());
-        let end = Instant::now() + PATIENCE;
-        let (mut child, mut tail) = loop {
-            match script.spawn_heard(arguments) {
-                Ok(started) => break started,
-                // The host is short of descriptors, say. That it is told late is better than never.
-                Err(error) if is_shortage(&error) && Instant::now() < end => sleep(AGAIN).await,
-                Err(error) => {
-                    return tracing::error!(
-                        target: "vipd::event",
-                        event = "notify_failed",
-                        name,
-                        script = %path,
-                        outcome = format!("cannot be run: {error}"),
-                        "a notify script cannot be run"
-                    );
-                }
-            }
-        };
-        let ended = match heard(timeout(LONG, child.wait()), &mut tail).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                tracing::warn!(name, script = %path, seconds = LONG.as_secs(), "a notify script is still running");
-                let Ok(ended) = heard(timeout(BESIDE, child.wait()), &mut tail).await else {
-                    let seconds = (LONG + BESIDE).as_secs();
-                    return tracing::warn!(
-                        target: "vipd::event",
-                        event = "notify_long",
-                        name,
-                        script = %path,
-                        seconds,
-                        "a notify script has not ended: the next one runs beside it"
-                    );
-                };
-                ended
-            }
-        };
-        let outcome = ended.map_or_else(ScriptOutcome::NotRun, ScriptOutcome::Exited);
-        let run = ScriptRun { outcome, output: tail.finish() };
-        self.keep(script, LastRun::of(&run));
-        let ScriptRun { outcome, output } = run;
-        if !outcome.is_success() {
-            let output = (!output.is_empty()).then(|| output.join(OUTPUT_SEPARATOR));
-            tracing::warn!(
-                target: "vipd::event",
-                event = "notify_failed",
-                name,
-                script = %path,
-                %outcome,
-                output,
-                "a notify script failed"
-            );
+        if let Some(run) = run_to_its_end(&self.name, script, arguments).await {
+            self.keep(script, run);
         }
+        self.running.replace(None);
     }
 
     fn keep(&self, script: &Executable, run: LastRun) {
@@ -523,6 +498,66 @@ impl RunnableScripts {
         let surplus = runs.len().saturating_sub(RUNS);
         runs.drain(..surplus);
     }
+}
+
+/// Runs a script until it has ended, or for so long that the next one may run; `None`: there is no result.
+async fn run_to_its_end(name: &str, script: &Executable, arguments: &[&str]) -> Option<LastRun> {
+    let path = script.path.display();
+    let end = Instant::now() + PATIENCE;
+    let (mut child, mut tail) = loop {
+        match script.spawn_heard(arguments) {
+            Ok(started) => break started,
+            // The host is short of descriptors, say. That it is told late is better than never.
+            Err(error) if is_shortage(&error) && Instant::now() < end => sleep(AGAIN).await,
+            Err(error) => {
+                tracing::error!(
+                    target: "vipd::event",
+                    event = "notify_failed",
+                    name,
+                    script = %path,
+                    outcome = format!("cannot be run: {error}"),
+                    "a notify script cannot be run"
+                );
+                return None;
+            }
+        }
+    };
+    let ended = match heard(timeout(LONG, child.wait()), &mut tail).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            tracing::warn!(name, script = %path, seconds = LONG.as_secs(), "a notify script is still running");
+            let Ok(ended) = heard(timeout(BESIDE, child.wait()), &mut tail).await else {
+                let seconds = (LONG + BESIDE).as_secs();
+                tracing::warn!(
+                    target: "vipd::event",
+                    event = "notify_long",
+                    name,
+                    script = %path,
+                    seconds,
+                    "a notify script has not ended: the next one runs beside it"
+                );
+                return None;
+            };
+            ended
+        }
+    };
+    let outcome = ended.map_or_else(ScriptOutcome::NotRun, ScriptOutcome::Exited);
+    let run = ScriptRun { outcome, output: tail.finish() };
+    let kept = LastRun::of(&run);
+    let ScriptRun { outcome, output } = run;
+    if !outcome.is_success() {
+        let output = (!output.is_empty()).then(|| output.join(OUTPUT_SEPARATOR));
+        tracing::warn!(
+            target: "vipd::event",
+            event = "notify_failed",
+            name,
+            script = %path,
+            %outcome,
+            output,
+            "a notify script failed"
+        );
+    }
+    Some(kept)
 }
 
 /// Waits for a command, and reads what it prints meanwhile.

@@ -112,3 +112,70 @@ fn a_stop_tells_the_last_state_and_the_stop() {
         assert_eq!(told, ["FAULT", "MASTER", "STOP"]);
     });
 }
+
+/// The commands of one server run in order, those of another do not wait for them; lines go to the FIFO of load balancing and to the general one,
+/// and not to that of VRRP.
+#[test]
+fn notices_of_services_reach_their_commands_and_fifos() {
+    let place = Place::new("services", "test $1 != slow || sleep 0.3\necho $1 >> $told");
+    run(async {
+        let script = place.0.join("notify.sh");
+        let fifo = |name: &str| place.0.join(name).display().to_string();
+        let text = format!(
+            "global_defs {{\n notify_fifo {}\n vrrp_notify_fifo {}\n lvs_notify_fifo {}\n}}\n\
+             virtual_server 10.9.0.1 80 {{\n protocol TCP\n lb_algo rr\n lb_kind NAT\n quorum_up \"{script} quorum\"\n\
+             real_server 10.0.0.1 80 {{\n notify_down \"{script} slow\"\n notify_up \"{script} up\"\n }}\n}}\n",
+            fifo("general"),
+            fifo("vrrp"),
+            fifo("lvs"),
+            script = script.display()
+        );
+        let loaded = vipd_config::parse(
+            &place.0.join("vipd.conf"),
+            &text,
+            &vipd_config::Nothing,
+            vipd_config::Unsupported::Refused,
+        );
+        let config = loaded.unwrap().config;
+        let mut notifier = Notifier::start(&config, &Accounts::new(&config.script_policy).unwrap());
+        let server = &config.balance.servers()[0];
+        let (service, target) = (server.id.clone(), &server.targets[0]);
+        let told = |up: bool, fifo: &str| BalanceNotice::Target {
+            service: service.clone(),
+            target: target.id,
+            up,
+            reason: String::new(),
+            command: if up { target.notify_up.clone() } else { target.notify_down.clone() },
+            fifo: fifo.to_owned(),
+            mail: None,
+        };
+        notifier.tell_service(told(false, "RS down"));
+        notifier.tell_service(told(true, "RS up"));
+        notifier.tell_service(BalanceNotice::Quorum {
+            service: service.clone(),
+            up: true,
+            cause: vipd_balance::QuorumCause::Change,
+            weight: 1,
+            threshold: 1,
+            command: server.quorum_up.clone(),
+            fifo: "VS up".to_owned(),
+            mail: None,
+        });
+        assert_eq!(notifier.running().len(), 2);
+        while place.told().len() < 3 {
+            sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(place.told(), ["quorum", "slow", "up"]);
+        for (name, expect) in
+            [("general", "RS down\nRS up\nVS up\n"), ("lvs", "RS down\nRS up\nVS up\n"), ("vrrp", "")]
+        {
+            let mut found = vec![0; 64];
+            let flags = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_NONBLOCK;
+            let fifo = nix::fcntl::open(&place.0.join(name), flags, nix::sys::stat::Mode::empty()).unwrap();
+            // A FIFO without lines has nothing to read yet.
+            let length = nix::unistd::read(&fifo, &mut found).unwrap_or(0);
+            assert_eq!(String::from_utf8_lossy(&found[..length]), expect, "{name}");
+        }
+        notifier.finish().await;
+    });
+}

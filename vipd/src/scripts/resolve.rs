@@ -38,7 +38,7 @@ pub enum UnusableCommand {
 }
 
 /// The default users.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Accounts {
     default: Option<RunAs>,
     secure: bool,

@@ -16,6 +16,8 @@ pub enum LeftoverKind {
     Promiscuous,
     RxVlan,
     Sysctl,
+    /// A virtual service, or a sync daemon, of IPVS.
+    Service,
     /// A program at an interface.
     Program,
     /// Pinned maps and programs.

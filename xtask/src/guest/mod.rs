@@ -47,6 +47,8 @@ const NIC_MODELS: [&str; 7] = [
     "e1000e",
     "vmxnet3",
 ];
+/// Load balancing, which takes a kernel with IPVS.
+const BALANCING: [&str; 2] = ["balancing", "balancing_differential"];
 /// The other kinds of interfaces, which need no NIC.
 const INTERFACES: &str = "interfaces";
 /// The file of the share that tests name what they skip in.
@@ -127,6 +129,16 @@ pub fn test() -> Result<bool> {
     }
     let images = images(&kernel::USUAL, false)?;
     let job = Job::Tests(binaries::build(&[Wanted::parse(SMOKE)])?);
+    Ok(boot_all(&images, &[], &job, TIMEOUT))
+}
+
+/// The part of `test --all`: load balancing by the kernel's IPVS.
+pub fn test_balancing() -> Result<bool> {
+    if !sh::is_root() {
+        return Ok(true);
+    }
+    let images = images(&kernel::USUAL, false)?;
+    let job = Job::Tests(binaries::build(&BALANCING.map(Wanted::parse))?);
     Ok(boot_all(&images, &[], &job, TIMEOUT))
 }
 

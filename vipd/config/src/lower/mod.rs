@@ -37,6 +37,7 @@ use std::collections::HashSet;
 use crate::{
     model::config::Config,
     schema::keyword::Block,
+    source::Outside,
     syntax::{diagnostic::Code, parser::SyntaxNode, report::Report, span::Span},
 };
 pub use audit::{
@@ -55,6 +56,7 @@ pub fn lower(
     tree: &[SyntaxNode],
     unsupported: Unsupported,
     balances: bool,
+    outside: &dyn Outside,
     report: &mut Report,
 ) -> (Config, Origins) {
     let mut lowering = Lowering {
@@ -74,7 +76,9 @@ pub fn lower(
     let Lowering { report, global, statics, drafts, names, .. } = lowering;
     unique::check(&drafts, report);
     // After an error it may be the instance that could not be read.
-    if drafts.is_empty() && !report.has_errors() {
+    let serves =
+        top.statements.iter().any(|statement| statement.keyword == "virtual_server" && statement.served);
+    if drafts.is_empty() && !serves && !report.has_errors() {
         let start = Span { line: 1, column: 1, width: 1 };
         let hint = "vipd serves no address until there is one";
         report.warning(Code::NoInstance, start, "no vrrp_instance in this file", hint);
@@ -82,7 +86,8 @@ pub fn lower(
     // Only now, because `global_defs` counts wherever it stands.
     let instances = drafts.iter().filter_map(|draft| instance::instance(draft, &global, report)).collect();
     let mut config = global::config(&global, &top, statics, &drafts, instances);
-    config.balance = balance::services(tree, &top.statements, &global.statements, &config.files, report);
+    config.balance =
+        balance::services(tree, &top.statements, &global.statements, &config.files, outside, report);
     groups::check(&config, &names.members, report);
     tracked::check_weights(&config, &drafts, &names.groups, report);
     arbiters::check(&config, &names.arbiters, report);

@@ -25,7 +25,8 @@ impl Unsupported {
             let Support::Grammar { engine, .. } = keyword.status else { return false };
             matches!(engine.in_force(BALANCES), Engine::Missing(_))
         };
-        ALL.iter().flat_map(|block| rows(*block)).filter(missing).map(|keyword| keyword.means).collect()
+        let missing = ALL.iter().flat_map(|block| rows(*block)).filter(missing).map(|keyword| keyword.means);
+        missing.chain(OF_THE_KERNEL).collect()
     }
 
     /// That one of these keywords may be ignored; of none: that every keyword may.
@@ -50,10 +51,18 @@ impl Unsupported {
 
     /// Whether a keyword without an engine is ignored.
     pub fn allows(&self, keyword: &Keyword) -> bool {
+        self.allows_word(keyword.means)
+    }
+
+    /// The same of a word: one that this kernel has no engine for.
+    pub fn allows_word(&self, keyword: &str) -> bool {
         match self {
             Self::Refused => false,
             Self::Ignored => true,
-            Self::Only(names) => names.contains(keyword.means),
+            Self::Only(names) => names.contains(keyword),
         }
     }
 }
+
+/// Served if the kernel has what it takes: IPVS.
+const OF_THE_KERNEL: [&str; 1] = ["virtual_server"];

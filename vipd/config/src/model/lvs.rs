@@ -15,8 +15,10 @@ pub struct LvsSettings {
     pub flush_on_stop: Option<FlushScope>,
     /// `lvs_sync_daemon`.
     pub sync: Option<ConnectionSync>,
-    /// `lvs_notify_fifo`, besides `notify_fifo`.
+    /// `lvs_notify_fifo`.
     pub fifo: Option<Fifo>,
+    /// Path of `notify_fifo`, one of [`Config::fifos`](super::config::Config::fifos), which gets the same lines.
+    pub general_fifo: Option<String>,
     /// How mail about services is sent; `None`: nobody is to get any. Each service and server says whether there is any.
     pub mail: Option<Mail>,
     /// vipd's `jitter`: by up to how much of it the period of a check is shortened, 0 to 50 percent. 10 unless given.
@@ -31,6 +33,7 @@ impl Default for LvsSettings {
             flush_on_stop: None,
             sync: None,
             fifo: None,
+            general_fifo: None,
             mail: None,
             jitter_percent: 10,
         }

@@ -66,7 +66,7 @@ pub enum Engine {
 
 /// Whether the daemon balances load. While it does not, `virtual_server`, `virtual_server_group` and `SSL` are refused, or ignored with
 /// `--allow-unsupported`, and what `global_defs` says about them is ignored, each with a warning. The model has all of it either way.
-pub const BALANCES: bool = false;
+pub const BALANCES: bool = true;
 
 /// What to do while it does not.
 pub const LVS: &str = "leave load balancing to a keepalived of its own, without vrrp_instance";

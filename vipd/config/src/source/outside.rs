@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use vipd_balance::ProbeSpec;
+
 /// An interface of the machine that a configuration is read on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostInterface {
@@ -54,6 +56,14 @@ pub trait Outside {
     /// The same of a file of the configuration, which may be the reader's own if that is not root.
     fn configuration_open_to_others(&self, _path: &Path) -> Option<(PathBuf, String)> {
         None
+    }
+    /// Why a probe of load balancing could never be run, in lower case; `None`: it can.
+    fn unfit_probe(&self, _probe: &ProbeSpec) -> Option<String> {
+        None
+    }
+    /// Whether the machine's kernel is known to have no IPVS.
+    fn lacks_ipvs(&self) -> bool {
+        false
     }
     /// Whether every user of the machine may read a file, and come to it.
     fn is_readable_by_all(&self, _path: &Path) -> bool {

@@ -443,7 +443,7 @@ fn what_does_not_fit_together() {
     let group = "vrrp_sync_group G {\ngroup {\nVI_1\n}\n}\n";
     let twice = "vrrp_sync_group G {\ngroup {\nVI_1\nVI_1\n}\n}\n";
     for (text, expected) in [
-        (servers(""), "6:13: warning: `2001:db8::1` is of another family than its virtual server"),
+        (servers(""), "6:13: error: `2001:db8::1` is of another family than its virtual server"),
         (
             servers("quorum 3\nlb_kind TUN"),
             "2:1: warning: quorum 3 is above the weight of all real servers, 2",

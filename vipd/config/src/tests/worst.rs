@@ -299,7 +299,7 @@ warning[no-effect]: `lvs_id` has no effect: keepalived has dropped it
 "#,
     ),
     (
-        "words that keepalived has dropped, in a block that is refused",
+        "words that keepalived has dropped",
         r#"virtual_server 10.1.0.9 80 {
   nat_mask 255.255.255.0
   real_server 10.1.0.7 80 {
@@ -318,14 +318,6 @@ vrrp_instance VI_1 {
 }
 "#,
         r#"
-error[not-supported-yet]: `virtual_server` is not supported yet
- --> k.conf:1:1
-  |
-1 | virtual_server 10.1.0.9 80 {
-  | ^^^^^^^^^^^^^^
-  |
-  = help: leave load balancing to a keepalived of its own, without vrrp_instance; `--allow-unsupported=virtual_server` ignores it
-
 warning[no-effect]: `nat_mask` has no effect: keepalived has dropped it
  --> k.conf:2:3
   |

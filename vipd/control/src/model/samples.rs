@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use vipd_common::abi::Counters;
 
 use super::{
-    ArbiterStatus, FaultStatus, HostWarning, InstanceStatus, LineStatus, MasterStatus, NodeLinkStatus,
-    NodeStatus, NotifyStatus, ProgramHook, RepairStatus, ReportsStatus, RunStatus, SCHEMA, Status,
-    TargetStatus, TrackStatus, TrackedStatus,
+    ArbiterStatus, BalancingStatus, FaultStatus, HostWarning, InstanceStatus, LineStatus, MasterStatus,
+    NodeLinkStatus, NodeStatus, NotifyStatus, ProbesStatus, ProgramHook, RealServerStatus, RepairStatus,
+    ReportsStatus, RunStatus, SCHEMA, ServerCheckStatus, ServiceStatus, Status, TargetStatus, TrackStatus,
+    TrackedStatus, TrafficStatus,
 };
 
 /// VI_1 is the master, VI_6 a backup, VI_F in fault; something of each kind is tracked.
@@ -82,6 +83,74 @@ pub fn status() -> Status {
             what: "before vipd's program comes the XDP program filter with id 7".into(),
             remedy: "see `bpftool net show dev eth0`".into(),
         }],
+        balancing: Some(balancing()),
+    }
+}
+
+/// A service with a server of each kind, and one whose sorry server serves.
+pub fn balancing() -> BalancingStatus {
+    let server = |server: &str, state: &str, reason: &str, weight, in_state_ms| RealServerStatus {
+        server: server.into(),
+        method: "NAT".into(),
+        state: state.into(),
+        reason: reason.into(),
+        since_unix_ms: 1_700_000_000_000,
+        in_state_ms,
+        weight,
+        full_weight: 1,
+        ..RealServerStatus::default()
+    };
+    let mut up = server("10.1.0.11:80", "up", "serves", Some(3), 7_200_000);
+    (up.full_weight, up.active_connections, up.inactive_connections) = (3, 42, 7);
+    up.traffic.connections_per_s = 12;
+    up.checks.push(ServerCheckStatus {
+        check: "HTTP_GET 10.1.0.11:80/".into(),
+        passed: Some(true),
+        words: "HTTP 200, 512 octets".into(),
+        latency_us: Some(1_500),
+        ran_ms_ago: Some(700),
+    });
+    let down = server("10.1.0.12:80", "down", "HTTP_GET: connection refused", None, 5_000);
+    let mut draining = server("10.1.0.13:80", "draining", "is drained", Some(0), 60_000);
+    draining.active_connections = 3;
+    let web = ServiceStatus {
+        name: "[10.0.0.3]:tcp:80".into(),
+        addresses: vec!["10.0.0.3:80".into()],
+        protocol: Some("tcp".into()),
+        scheduler: "wrr".into(),
+        quorum_up: true,
+        quorum: 1,
+        live_weight: 3,
+        traffic: TrafficStatus {
+            connections: 1_200,
+            connections_per_s: 12,
+            octets_in_per_s: 1_500,
+            octets_out_per_s: 64_000,
+            ..TrafficStatus::default()
+        },
+        servers: vec![up, down, draining],
+        ..ServiceStatus::default()
+    };
+    let mut unchecked = server("10.1.0.11:0", "unchecked", "not checked yet", None, 1_000);
+    unchecked.method = "DR".into();
+    let marked = ServiceStatus {
+        name: "FWM 7".into(),
+        addresses: vec!["fwmark 7".into()],
+        scheduler: "mh".into(),
+        persistence_s: Some(300),
+        quorum: 1,
+        sorry_server: Some("127.0.0.1:80".into()),
+        sorry_serves: true,
+        servers: vec![unchecked],
+        ..ServiceStatus::default()
+    };
+    BalancingStatus {
+        services: vec![web, marked],
+        settled: true,
+        repairs: 2,
+        sync_daemons: vec!["master on eth1".into()],
+        probes: ProbesStatus { probes: 3, running: 1, sent: 900, ..ProbesStatus::default() },
+        ..BalancingStatus::default()
     }
 }
 

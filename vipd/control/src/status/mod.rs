@@ -2,6 +2,7 @@
 
 mod details;
 pub mod find;
+pub mod services;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -68,6 +69,9 @@ impl StatusView {
             writeln!(out, "\n{DIM}details: vipd status NAME..., or --long{DIM:#}")?;
         }
         if self.instances.is_empty() {
+            if let Some(balancing) = &status.balancing {
+                services::lines(out, balancing)?;
+            }
             details::tracked(out, &status.tracked)?;
             details::arbiters(out, &status.arbiters)?;
         }

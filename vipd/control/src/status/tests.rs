@@ -60,6 +60,10 @@ VI_F: FAULT for 5s (link down)
   mismatch   other routers differ in interval
   not sent   2
 
+services
+  10.0.0.3:80 TCP          1 of 3 servers up
+  fwmark 7                 0 of 1 servers up, no quorum (0 of 1), sorry server 127.0.0.1:80 serves
+
 tracked
   chk_nginx  ok (vrrp_script)
   haproxy    failed (vrrp_track_process)

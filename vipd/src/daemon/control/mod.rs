@@ -52,6 +52,7 @@ use super::{
     others_before::Precedence,
     reconcile::Installed,
     router::{Port, Router, spec_in_force},
+    services::{Roles, Services},
     timed_script::TimedScript,
 };
 use crate::{
@@ -84,6 +85,7 @@ pub struct Control<'m> {
     manager: ServiceManager,
     succession: Succession<'m>,
     cluster: Cluster,
+    services: Services,
     /// Whether the handover has begun.
     stopping: bool,
     /// Clients that wait for the stop. They are answered by the end of the connection, when everything is removed.
@@ -134,7 +136,7 @@ impl Ended {
 }
 
 /// What the main thread has of its own.
-type ControlState<'m> = (OwnMacs, Drained, Succession<'m>, Upkeep, Levels, Cluster);
+type ControlState<'m> = (OwnMacs, Drained, Succession<'m>, Upkeep, Levels, Cluster, Services);
 
 impl<'m> Control<'m> {
     /// Nothing is served yet.
@@ -145,7 +147,7 @@ impl<'m> Control<'m> {
         reload: Reload,
         tracking: TrackingResults,
         notifier: Notifier,
-        (own_macs, drained, succession, upkeep, levels, cluster): ControlState<'m>,
+        (own_macs, drained, succession, upkeep, levels, cluster, services): ControlState<'m>,
     ) -> Self {
         let mut links = LinkEventLog::default();
         links.follow(installed.routers());
@@ -168,6 +170,7 @@ impl<'m> Control<'m> {
             manager: ServiceManager::new(),
             succession,
             cluster,
+            services,
             stopping: false,
             stops: Vec::new(),
             leavers: Vec::new(),
@@ -178,6 +181,7 @@ impl<'m> Control<'m> {
     /// Serves signals, commands, link changes and the host's rules until the engine has ended.
     pub async fn run(mut self) -> Ended {
         let end = self.serve().await;
+        self.end_services(&end).await;
         while let Ok(notice) = self.sources.notices_rx.try_recv() {
             self.tell(notice);
         }
@@ -188,6 +192,8 @@ impl<'m> Control<'m> {
     }
 
     async fn serve(&mut self) -> Result<End> {
+        self.follow_roles();
+        self.services.configure(self.reload.config(), self.reload.accounts()).await;
         // What a takeover has left to do.
         self.do_wanted().await;
         let mut counters = ticks(misconfiguration::PERIOD);
@@ -206,6 +212,7 @@ impl<'m> Control<'m> {
                 Some(notice) = self.sources.notices_rx.recv() => self.tell(notice),
                 Some(report) = self.sources.files_rx.recv() => self.upkeep.tell_of_files(report),
                 Some(fence) = self.sources.fences_rx.recv() => self.fence(fence),
+                notice = self.services.notice() => self.notifier.tell_service(notice),
                 answer = self.drain.answer() => self.drain.finish(answer),
                 message = self.manager.next() => self.engine.send(message).await,
                 change = self.sources.links_rx.recv() => match change {
@@ -227,6 +234,7 @@ impl<'m> Control<'m> {
                     self.check_attachments().await;
                     self.check_sources().await;
                     self.cluster.follow(reports::plan(self.installed.routers(), self.reload.config()));
+                    self.services.check(self.reload.config(), self.reload.accounts()).await;
                 }
                 () = at(self.reload.again_at()) => {
                     self.reload.want_rebuild();
@@ -270,6 +278,7 @@ impl<'m> Control<'m> {
             }
             PendingRequest::Drain(reply) => self.drain.begin(reply, &self.engine).await,
             PendingRequest::Undrain(reply) => self.drain.undo(reply, &self.engine).await,
+            PendingRequest::DrainServer(drain) => self.services.drain(drain),
             PendingRequest::Stop(stop) => {
                 stop.waits_for(&self.handover_words());
                 self.stops.push(stop);
@@ -317,6 +326,7 @@ impl<'m> Control<'m> {
         let mut status = merge(engine, control, node);
         status.restart_needed = self.reload.restart_needed();
         self.cluster.fill(&mut status);
+        status.balancing = self.services.status().await;
         Some(status)
     }
 
@@ -344,8 +354,38 @@ impl<'m> Control<'m> {
     /// Brings the host in line with what the election desires of it now.
     async fn change_host(&mut self) {
         let states = self.sources.host_states_rx.borrow_and_update().clone();
+        self.follow_roles();
         self.installed.apply(&states).await;
         self.tell_unserved().await;
+    }
+
+    /// Has load balancing know which VIPs are owned here.
+    fn follow_roles(&self) {
+        let states = self.sources.host_states_rx.borrow();
+        let mut roles = Roles::default();
+        for router in self.installed.routers() {
+            let vips = || router.links().iter().flat_map(|link| link.vips()).copied();
+            roles.vips.extend(vips());
+            if states.get(&router.id()).is_some_and(|state| state.master) {
+                roles.owned.extend(vips());
+                roles.masters.insert(router.name().to_owned());
+            }
+        }
+        self.services.set_roles(roles);
+    }
+
+    /// The VIPs are another node's, or the next vipd's.
+    async fn end_services(&mut self, end: &Result<End>) {
+        match end {
+            Ok(End::Left | End::Replaced) => self.services.leave().await,
+            Ok(End::Finished) | Err(_) => {
+                self.stops.iter().for_each(|stop| stop.waits_for("removing services"));
+                self.services.stop().await;
+            }
+        }
+        while let Some(notice) = self.services.try_notice() {
+            self.notifier.tell_service(notice);
+        }
     }
 
     /// Puts back what somebody has removed of what vipd made on this host.
@@ -585,7 +625,9 @@ impl<'m> Control<'m> {
             self.tell(notice);
         }
         let (reload, mut parts) = self.parts();
-        if reload.finish(&mut parts).await {
+        let is_reload = reload.finish(&mut parts).await;
+        self.follow_roles();
+        if is_reload {
             self.manager.reloaded();
         }
     }
@@ -599,6 +641,7 @@ impl<'m> Control<'m> {
             host_states: &self.sources.host_states_rx,
             links: &mut self.links,
             detached: &mut self.detached,
+            services: &mut self.services,
         };
         (&mut self.reload, parts)
     }

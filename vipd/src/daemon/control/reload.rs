@@ -28,6 +28,7 @@ use super::{
         outcome::{OnRefusal, Outcome},
         reconcile::{Installed, Masters},
         router::Router,
+        services::Services,
         status_socket::{self, StatusSocket},
     },
     attachments::DetachedEventLog,
@@ -124,6 +125,7 @@ pub struct ReloadParts<'a> {
     pub host_states: &'a watch::Receiver<DesiredHostStates>,
     pub links: &'a mut LinkEventLog,
     pub detached: &'a mut DetachedEventLog,
+    pub services: &'a mut Services,
 }
 
 impl Reload {
@@ -357,6 +359,7 @@ impl Reload {
         let desired = self.desire(&config, rebuild, parts).await?;
         let comparison = if rebuild { Comparison::default() } else { self.changes(&config, &origins) };
         if !rebuild {
+            parts.services.prepare(&config).await?;
             parts.installed.prepare(&desired, &self.xdp_modes(&config)).await?;
         }
         let gone = parts.installed.leaving(&desired);
@@ -455,6 +458,9 @@ impl Reload {
         parts.tracking.reload(&config, &accounts, used, parts.installed.host()).await;
         tell_engine(&mut outcome, parts).await;
         parts.notifier.reload(&config, &accounts, is_reload).await;
+        if is_reload {
+            parts.services.configure(&config, &accounts).await;
+        }
         if let Err(error) = self.status_socket.give(&config) {
             outcome.problems.push(format!("{error:#}"));
         }

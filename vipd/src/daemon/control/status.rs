@@ -143,6 +143,7 @@ pub fn merge(engine: EngineStatus, mut control: ControlStatus, node: NodeIdentit
         allow_unsupported_only: node.allow_unsupported_only,
         cluster_reports: ReportsStatus::default(),
         restart_needed: Vec::new(),
+        balancing: None,
     }
 }
 

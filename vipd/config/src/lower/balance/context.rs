@@ -12,12 +12,14 @@ use super::placed::PlacedStatement;
 use crate::{
     model::tracking::TrackedFile,
     schema::words,
+    source::Outside,
     syntax::{diagnostic::Code, report::Report},
 };
 
 /// What is known while services are lowered.
 pub struct BalanceContext<'b> {
     pub report: &'b mut Report,
+    pub outside: &'b dyn Outside,
     pub files: &'b [TrackedFile],
     pub groups: HashMap<&'b str, ServiceGroup<'b>>,
     /// The protocols that a group is served by already.

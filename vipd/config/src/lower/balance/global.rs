@@ -25,6 +25,7 @@ pub fn settings(global: &[Statement], router_id: Option<&String>, instances: &[I
         }),
         sync: find(global, "lvs_sync_daemon").and_then(|given| sync(given, instances)),
         fifo: notify::fifo(global, "lvs_notify_fifo", "lvs_notify_fifo_script"),
+        general_fifo: notify::fifo(global, "notify_fifo", "notify_fifo_script").map(|fifo| fifo.path),
         mail: mail::settings(global, router_id),
         jitter_percent: number_of(global, "jitter")
             .and_then(|percent| u8::try_from(percent).ok())

@@ -21,7 +21,8 @@ use vipd_balance::BalanceConfig;
 use crate::{
     model::tracking::TrackedFile,
     schema::statement::{Statement, find},
-    syntax::{parser::SyntaxNode, report::Report},
+    source::Outside,
+    syntax::{diagnostic::Code, parser::SyntaxNode, report::Report},
 };
 use context::{ADDRESSES_MAX, BalanceContext, TlsCommon};
 pub use global::settings;
@@ -33,6 +34,7 @@ pub fn services(
     statements: &[Statement],
     global: &[Statement],
     files: &[TrackedFile],
+    outside: &dyn Outside,
     report: &mut Report,
 ) -> BalanceConfig {
     let mail = find(global, "smtp_alert_checker").or_else(|| find(global, "smtp_alert"));
@@ -49,6 +51,7 @@ pub fn services(
         tls: TlsCommon::default(),
         mail: mail.map(Statement::is_on),
         addresses_left: ADDRESSES_MAX,
+        outside,
         report,
     };
     for ssl in at_the_top(tree, statements, "SSL") {
@@ -60,6 +63,12 @@ pub fn services(
     let placed: Vec<_> =
         at_the_top(tree, statements, "virtual_server").filter_map(|server| context.service(server)).collect();
     let init_notices = find(global, "rs_init_notifies").is_some();
+    if let Some(first) = placed.first().filter(|_| !is_ignored && outside.lacks_ipvs()) {
+        let hint = "load balancing is the kernel's: run one with IPVS (CONFIG_IP_VS), or `vipd run --allow-unsupported=virtual_server`, \
+                    which serves everything else";
+        let message = "this machine's kernel has no IPVS, and no module for it: vipd will not start";
+        context.report.warning(Code::NotSupported, first.head.at(), message, hint);
+    }
     let config = faults::checked(placed, init_notices, context.report);
     if is_ignored {
         report.ignored(false);

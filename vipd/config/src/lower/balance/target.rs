@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use vipd_balance::{
-    ForwardMethod, NoticeCommand, ServiceTarget, SorryServer, TargetId, TunnelChecksum, TunnelEncapsulation,
+    ForwardMethod, NoticeCommand, ProbeUse, ServiceTarget, SorryServer, TargetId, TunnelChecksum,
+    TunnelEncapsulation,
 };
 use vipd_common::Family;
 
@@ -188,9 +189,23 @@ impl<'b> BalanceContext<'b> {
                 address: id.address,
                 port: check_port,
             };
-            target.checks.extend(self.check(&scope));
+            target.checks.extend(self.fit_checks(&scope));
         }
         Some(target)
+    }
+
+    /// The checks of a block; what can never be run is an error.
+    fn fit_checks(&mut self, scope: &CheckScope<'b, '_>) -> Vec<ProbeUse> {
+        let mut checks = self.check(scope);
+        checks.retain(|check| {
+            let unfit = self.outside.unfit_probe(&check.probe);
+            if let Some(why) = &unfit {
+                let message = format!("this `{}` can never be run: {why}", scope.head.statement.keyword);
+                self.report.error(Code::BadValue, scope.head.at(), message);
+            }
+            unfit.is_none()
+        });
+        checks
     }
 
     /// `smtp_alert` of a block, else that of all services; `default`: where neither stands.

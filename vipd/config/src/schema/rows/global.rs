@@ -133,13 +133,13 @@ pub const GLOBAL_DEFS: &[Keyword] = &[
     no_effect("nftables_priority", PRIORITY, NO_FIREWALL),
     no_effect("nftables_ifindex", NOTHING, NO_FIREWALL),
     no_effect("nftables_counters", NOTHING, NO_FIREWALL),
-    dropped("nftables_ipvs", MAYBE_TEXT, LVS_ONLY),
-    dropped("nftables_ipvs_priority", PRIORITY, LVS_ONLY),
-    dropped("nftables_ipvs_start_fwmark", COUNT, LVS_ONLY),
-    dropped("lvs_netlink_cmd_rcv_bufs", COUNT, LVS_ONLY),
-    dropped("lvs_netlink_cmd_rcv_bufs_force", SWITCH, LVS_ONLY),
-    dropped("lvs_netlink_monitor_rcv_bufs", COUNT, LVS_ONLY),
-    dropped("lvs_netlink_monitor_rcv_bufs_force", SWITCH, LVS_ONLY),
+    dropped("nftables_ipvs", MAYBE_TEXT, NO_MARKS),
+    dropped("nftables_ipvs_priority", PRIORITY, NO_MARKS),
+    dropped("nftables_ipvs_start_fwmark", COUNT, NO_MARKS),
+    dropped("lvs_netlink_cmd_rcv_bufs", COUNT, LVS_BUFFERS),
+    dropped("lvs_netlink_cmd_rcv_bufs_force", SWITCH, LVS_BUFFERS),
+    dropped("lvs_netlink_monitor_rcv_bufs", COUNT, LVS_BUFFERS),
+    dropped("lvs_netlink_monitor_rcv_bufs_force", SWITCH, LVS_BUFFERS),
     balances(
         "lvs_timeouts",
         &[Named(&[("tcp", LVS_TIMEOUT), ("tcpfin", LVS_TIMEOUT), ("udp", LVS_TIMEOUT)])],
@@ -189,6 +189,9 @@ const CPUS: &[Arg] = &[Arg::Many(WordKind::Whole { min: 0, max: 1_023 })];
 const PRIORITY: &[Arg] = &[One(WordKind::Whole { min: i32::MIN as i64, max: i32::MAX as i64 })];
 const FLUSH: &[Arg] = &[Opt(WordKind::Choice(&["VS"]))];
 /// 31 days.
+const NO_MARKS: &str =
+    "each address of a group is a service of its own: no firewall marks and no rules are needed";
+const LVS_BUFFERS: &str = "vipd asks for a service at a time, which needs no larger buffers";
 const LVS_TIMEOUT: &[Arg] = &[One(WordKind::Whole { min: 0, max: 31 * DAY_S as i64 })];
 const LVS_SYNC: &[Arg] = &[
     One(WordKind::Interface),

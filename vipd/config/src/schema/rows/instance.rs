@@ -108,7 +108,7 @@ pub const INSTANCE: &[Keyword] = &[
     no_effect("kernel_rx_buf_size", COUNT, BUFFERS),
     needed("vrf", TEXT, NOTHING_INSIDE, REMOVE),
     no_effect("linkbeat_use_polling", NOTHING, NETLINK),
-    dropped("lvs_sync_daemon_interface", INTERFACE, LVS_ONLY),
+    dropped("lvs_sync_daemon_interface", INTERFACE, LVS_SYNC),
     no_effect("native_ipv6", NOTHING, "keepalived ignores it too"),
     no_effect("promote_secondaries", NOTHING, NO_ADDRESS),
     no_effect(
@@ -138,3 +138,4 @@ const STATES: &[&str] = &["MASTER", "BACKUP"];
 const AUTH_TYPES: &[&str] = &["PASS", "AH"];
 const LATE: &[Arg] = &[Opt(WordKind::Whole { min: 1, max: 254 })];
 const LATE_TIMER: &str = "vipd steps down when it wakes up without its lease";
+const LVS_SYNC: &str = "write `lvs_sync_daemon INTERFACE INSTANCE` in `global_defs`";

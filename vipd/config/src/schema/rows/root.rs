@@ -32,7 +32,7 @@ pub const ROOT: &[Keyword] = &[
     later_block("linkbeat_interfaces", NOTHING, Lines(groups::LINKBEAT_LINE), REMOVE),
     no_effect("linkbeat_use_polling", NOTHING, NETLINK),
     needed("net_namespace", TEXT, NOTHING_INSIDE, "start vipd in the namespace, with `nsenter --net=`"),
-    dropped("net_namespace_ipvs", MAYBE_TEXT, LVS_ONLY),
+    dropped("net_namespace_ipvs", MAYBE_TEXT, OTHER_NAMESPACE),
     no_effect("namespace_with_ipsets", NOTHING, NO_FIREWALL),
     does("instance", TEXT),
     no_effect("use_pid_dir", NOTHING, "vipd's pid is in its runtime directory, and where `--pid` says"),
@@ -42,3 +42,4 @@ pub const ROOT: &[Keyword] = &[
         "vipd has no child processes to wait for",
     ),
 ];
+const OTHER_NAMESPACE: &str = "services are those of the network namespace that vipd runs in";

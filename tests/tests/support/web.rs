@@ -1,0 +1,134 @@
+//! Web servers of a lab that say their names, a client that asks, and the kernel's table of services as it prints it.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{JoinHandle, sleep},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use vipd_tests::{Node, skip};
+
+/// A server of HTTP/1.0; it ends when it is dropped, and refuses connections from then on.
+#[derive(Debug)]
+pub struct WebServer {
+    ends: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<Result<()>>>>,
+}
+
+impl WebServer {
+    /// Serves `name` at an address of a node.
+    pub fn start(node: &Node, at: SocketAddr, name: &str) -> Result<Self> {
+        let (ends, name) = (Arc::new(AtomicBool::new(false)), name.to_owned());
+        let is_over = ends.clone();
+        let listener = node.ns().run(|| TcpListener::bind(at))?.with_context(|| format!("listen on {at}"))?;
+        listener.set_nonblocking(true)?;
+        let thread = node.ns().spawn("web", move || -> Result<()> {
+            while !is_over.load(Ordering::Relaxed) {
+                match listener.accept() {
+                    // A client, or a check that is gone already.
+                    Ok((stream, _)) => _ = answer(stream, &name),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        sleep(Duration::from_millis(5));
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Self { ends, thread: Some(thread) })
+    }
+}
+
+impl Drop for WebServer {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        match self.thread.take().map(JoinHandle::join) {
+            None | Some(Ok(Ok(Ok(())))) => {}
+            ended => eprintln!("a web server: {ended:?}"),
+        }
+    }
+}
+
+fn answer(mut stream: TcpStream, name: &str) -> Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let mut request = [0; 512];
+    let read = stream.read(&mut request)?;
+    if read > 0 {
+        write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len())?;
+    }
+    Ok(())
+}
+
+/// What a server says to a node; `None`: nobody does within `limit`.
+pub fn ask(node: &Node, to: SocketAddr, limit: Duration) -> Result<Option<String>> {
+    node.ns().run(move || -> Option<String> {
+        let mut stream = TcpStream::connect_timeout(&to, limit).ok()?;
+        stream.set_read_timeout(Some(limit)).ok()?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        Some(text.split("\r\n\r\n").nth(1)?.to_owned())
+    })
+}
+
+/// Whether the kernel has IPVS; its module is loaded for it. If it has none, the test is skipped.
+pub fn has_ipvs() -> bool {
+    let there = || Path::new("/proc/net/ip_vs").exists();
+    if !there() {
+        // What it says to a kernel without the module is of no interest.
+        let _ = Command::new("modprobe").arg("ip_vs").output();
+    }
+    if !there() {
+        skip("this kernel has no IPVS; Debian's has: cargo xtask guest --kernel debian-12 balancing");
+    }
+    there()
+}
+
+/// The services of a node's kernel: a line for each, and one for each server with its weight, in an order that does not depend on
+/// anything. Connections are left out.
+pub fn table(node: &Node) -> Result<Vec<String>> {
+    let text = node.exec(&["cat", "/proc/net/ip_vs"])?;
+    let mut services: Vec<(String, Vec<String>)> = Vec::new();
+    for line in text.lines().skip(3) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["->", server, method, weight, ..] => {
+                let (_, servers) = services.last_mut().with_context(|| text.clone())?;
+                servers.push(format!("  {} {method} {weight}", socket(server)?));
+            }
+            ["FWM", mark, rest @ ..] => {
+                let mark = u32::from_str_radix(mark, 16)?;
+                services.push((format!("FWM {mark} {}", rest.join(" ")), Vec::new()));
+            }
+            [protocol, service, rest @ ..] => {
+                services.push((format!("{protocol} {} {}", socket(service)?, rest.join(" ")), Vec::new()));
+            }
+            _ => {}
+        }
+    }
+    services.sort();
+    Ok(services
+        .into_iter()
+        .flat_map(|(service, mut servers)| {
+            servers.sort();
+            [vec![service], servers].concat()
+        })
+        .collect())
+}
+
+/// `0A000003:0050`.
+fn socket(text: &str) -> Result<SocketAddr> {
+    let (address, port) = text.split_once(':').with_context(|| text.to_owned())?;
+    ensure!(address.len() == 8, "{text}: no IPv4 address");
+    let address = u32::from_str_radix(address, 16)?;
+    Ok(SocketAddr::new(IpAddr::from(address.to_be_bytes()), u16::from_str_radix(port, 16)?))
+}
