@@ -245,6 +245,7 @@ impl Host {
         let mut made = routes::ensure(&mut self.batch, &wanted, &existing).await;
         self.note_whose(&made);
         repairs.note_all("route", made.added.iter().map(routes::Key::name));
+        made.refused.iter().for_each(|(key, _)| repairs.note_refused(key.name()));
         if made.skipped > 0 {
             tracing::debug!(
                 routes = made.skipped,
@@ -413,7 +414,7 @@ impl Host {
     /// What [`Self::install`] and [`Self::sync_virtual`] have found missing and made since the last call, also where something else was
     /// refused.
     pub fn take_repairs(&mut self) -> Repairs {
-        mem::take(&mut self.repairs)
+        self.repairs.take()
     }
 
     /// Whether [`Self::install`] has left something for a while later.

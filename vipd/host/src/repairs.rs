@@ -1,12 +1,16 @@
 //! What was missing in the host and has been put back.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt, mem};
 
 /// What a step found missing and made, in the order in which it was made.
 ///
 /// The first time all of it is new; asked again for the same, it is what somebody else has removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Repairs(Vec<Repair>);
+pub struct Repairs {
+    made: Vec<Repair>,
+    /// What the kernel has refused: it has not been there, and is no repair when it is made.
+    refused: BTreeSet<String>,
+}
 
 /// One thing that was missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,26 +39,38 @@ impl Repairs {
 
     /// Takes note of something that was missing and is there now.
     pub fn note(&mut self, kind: &'static str, name: String) {
-        self.0.push(Repair { kind, name });
+        if !self.refused.remove(&name) {
+            self.made.push(Repair { kind, name });
+        }
     }
 
     /// As [`Self::note`], for several.
     pub fn note_all(&mut self, kind: &'static str, names: impl IntoIterator<Item = String>) {
-        self.0.extend(names.into_iter().map(|name| Repair { kind, name }));
+        names.into_iter().for_each(|name| self.note(kind, name));
+    }
+
+    /// Takes note of something that was missing, and that the kernel refuses.
+    pub fn note_refused(&mut self, name: String) {
+        self.refused.insert(name);
+    }
+
+    /// What was noted, which is forgotten; what was refused is remembered.
+    pub fn take(&mut self) -> Self {
+        Self { made: mem::take(&mut self.made), refused: BTreeSet::new() }
     }
 
     /// Adds those of another step.
     pub fn append(&mut self, mut later: Self) {
-        self.0.append(&mut later.0);
+        self.made.append(&mut later.made);
     }
 
     /// Whether nothing was missing.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.made.is_empty()
     }
 
     /// What was missing.
     pub fn iter(&self) -> impl Iterator<Item = &Repair> {
-        self.0.iter()
+        self.made.iter()
     }
 }

@@ -67,7 +67,10 @@ pub(super) async fn sync(
     for route in wanted {
         match resolve(route) {
             Ok(kernel) => resolved.push((route, kernel)),
-            Err(error) => problems.note(Err(error)),
+            Err(error) => {
+                repairs.note_refused(format!("route {}", shown(route)));
+                problems.note(Err(error));
+            }
         }
     }
     let is_wanted = |place: &Place| resolved.iter().any(|(_, want)| want.place() == *place);
@@ -88,13 +91,18 @@ pub(super) async fn sync(
             {
                 added = add(handle, &want, true).await;
             }
-            let added = added.map_err(|error| explain(&format!("route {}", shown(route)), &error));
-            if added.is_ok() {
-                repairs.note("route", format!("route {}", shown(route)));
-                // The same route of another instance needs no second.
-                kept.push(want);
+            let name = format!("route {}", shown(route));
+            match added {
+                Ok(()) => {
+                    repairs.note("route", name);
+                    // The same route of another instance needs no second.
+                    kept.push(want);
+                }
+                Err(error) => {
+                    problems.note(Err(explain(&name, &error)));
+                    repairs.note_refused(name);
+                }
             }
-            problems.note(added);
         }
     }
     places.0.extend(kept.iter().map(Resolved::place));

@@ -43,8 +43,10 @@ pub(super) async fn ensure(handle: &Handle, wanted: &[&VirtualRule], repairs: &m
     for rule in wanted.iter().map(|rule| normal(rule)) {
         if !present.contains(&rule) {
             let added = add(handle, &rule).await;
-            if added.is_ok() {
-                repairs.note("rule", format!("rule {}", shown(&rule)));
+            let name = format!("rule {}", shown(&rule));
+            match &added {
+                Ok(()) => repairs.note("rule", name),
+                Err(_) => repairs.note_refused(name),
             }
             problems.note(added);
             // The same rule of another instance needs no second.

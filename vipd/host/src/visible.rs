@@ -43,8 +43,10 @@ pub(super) async fn sync(handle: &Handle, wanted: &Visible, repairs: &mut Repair
     }
     for missing in wanted.difference(&existing) {
         let added = add(handle, *missing).await;
-        if added.is_ok() {
-            repairs.note("address", format!("address {} for show", missing.1));
+        let name = format!("address {} for show", missing.1);
+        match &added {
+            Ok(()) => repairs.note("address", name),
+            Err(_) => repairs.note_refused(name),
         }
         problems.note(added);
     }

@@ -1,6 +1,6 @@
 //! The host's routes, rules and addresses as the election has them: what of the desired state is in place, and what is not yet.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, mem};
 
 use anyhow::{Error, Result};
 
@@ -24,6 +24,8 @@ pub struct HostState {
     ways_unsure: bool,
     /// Whether virtual routes and rules are to be looked at.
     virtual_unsure: bool,
+    /// Something else is desired than at the last [`Self::apply`].
+    is_new: bool,
     /// Those whose VIPs this host could not serve, so that they do not own them: whether it can by now is tried.
     tried: BTreeSet<u16>,
 }
@@ -31,7 +33,10 @@ pub struct HostState {
 /// What has come of a step that goes on after an error.
 #[derive(Debug)]
 pub struct Applied {
+    /// What was missing and is there now.
     pub repairs: Repairs,
+    /// Something else was desired than before: what was missing was never there.
+    pub is_new: bool,
     /// The routes, rules and addresses of VIPs.
     pub vips: Result<()>,
     /// Virtual routes and rules, without which a VIP is served all the same.
@@ -55,6 +60,7 @@ impl HostState {
         let keys: Vec<u16> = self.plan.instances.iter().map(|instance| instance.key).collect();
         self.applied.retain(|id, _| keys.contains(&id.0));
         (self.routes_unsure, self.ways_unsure, self.virtual_unsure) = (true, true, true);
+        self.is_new = true;
     }
 
     /// What was made is to be looked at, whatever is desired.
@@ -106,7 +112,8 @@ impl HostState {
             virtual_routes = host.sync_virtual().await;
             self.virtual_unsure = virtual_routes.is_err();
         }
-        Applied { repairs: host.take_repairs(), vips: problems.into_result(), virtual_routes }
+        let (repairs, is_new) = (host.take_repairs(), mem::take(&mut self.is_new));
+        Applied { repairs, is_new, vips: problems.into_result(), virtual_routes }
     }
 
     async fn follow_masters(&mut self, host: &mut Host, desired: &DesiredHostStates) -> Result<()> {
@@ -118,6 +125,7 @@ impl HostState {
             let applied: &mut DesiredHostState = self.applied.entry(id).or_default();
             if state.ownership() != applied.ownership() {
                 self.virtual_unsure |= state.master != applied.master;
+                self.is_new = true;
                 match host.set(instance.key, state.ownership()).await {
                     Ok(()) => (applied.master, applied.takes_over) = (state.master, state.takes_over),
                     // The others must not wait for this one.

@@ -84,6 +84,8 @@ pub struct Installed {
     retry_at: Option<Instant>,
     /// What it has refused.
     refusal: Option<String>,
+    /// What somebody else had removed and was put back since the last look.
+    repairs: Repairs,
     /// What of the pins and memberships could not be put back at the last look.
     unkept: Option<String>,
 }
@@ -118,6 +120,7 @@ impl Installed {
             routes_unsure: true,
             retry_at: None,
             refusal: None,
+            repairs: Repairs::default(),
             unkept: None,
         })
     }
@@ -467,7 +470,11 @@ impl Installed {
         self.note_applied(applied);
     }
 
-    fn note_applied(&mut self, applied: Applied) {
+    fn note_applied(&mut self, mut applied: Applied) {
+        let repairs = std::mem::take(&mut applied.repairs);
+        if !applied.is_new {
+            self.repairs.append(repairs);
+        }
         let refusal = applied.error().map(|error| format!("{error:#}"));
         self.retry_at = refusal.as_ref().map(|_| Instant::now() + HOST_RETRY);
         if let Some(error) = refusal.as_ref().filter(|_| refusal != self.refusal) {
@@ -482,12 +489,10 @@ impl Installed {
     /// none of it. `states` are those of the election now: nothing is put back that it does not want any more.
     pub async fn look(&mut self, states: &DesiredHostStates) -> Repairs {
         // What is not done yet is no repair.
-        let applied = self.host_state.apply(&mut self.host, states).await;
-        self.note_applied(applied);
+        self.apply(states).await;
         self.host_state.look_again();
-        let mut applied = self.host_state.apply(&mut self.host, states).await;
-        let mut repairs = std::mem::take(&mut applied.repairs);
-        self.note_applied(applied);
+        self.apply(states).await;
+        let mut repairs = std::mem::take(&mut self.repairs);
         let mut problems = Problems::default();
         problems.note(self.keep_memberships(&mut repairs));
         problems.note(self.dataplane.keep_pins().map(|pinned| repairs.note_all("pin", pinned)));
