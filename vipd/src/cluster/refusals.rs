@@ -15,10 +15,10 @@ const MAX_KNOWN: usize = 64;
 
 /// What has been told.
 #[derive(Debug, Default)]
-pub struct RefusalLog(BTreeMap<(IpAddr, Refusal), Told>);
+pub struct RefusalLog(BTreeMap<(IpAddr, Refusal), RefusalCount>);
 
 #[derive(Debug)]
-struct Told {
+struct RefusalCount {
     at: Instant,
     /// When the last one came.
     last: Instant,
@@ -47,7 +47,7 @@ impl RefusalLog {
         if self.0.len() == MAX_KNOWN {
             return None;
         }
-        self.0.insert(key, Told { at: now, last: now, untold: 0 });
+        self.0.insert(key, RefusalCount { at: now, last: now, untold: 0 });
         Some((what, 1))
     }
 

@@ -18,7 +18,7 @@ fn each_is_one_message_with_what_to_write() {
     let table: Vec<(String, Vec<String>)> = vec![
         (
             with("").replace("interface eth0", "interface = eth0;"),
-            vec!["3:11: `=` after `interface`: write `interface eth0` without the `=` and what ends the statement".into()],
+            vec!["3:11: `=` after `interface`: write `interface eth0` without the `=` and the `;`".into()],
         ),
         (
             with("").replace("{", "[").replace("}", "]"),
