@@ -142,3 +142,52 @@ fn the_clock_of_a_master_begins_with_its_mastership() -> Result<()> {
     ensure!(ms.is_some_and(|ms| ms <= elapsed), "{ms:?} ms, {elapsed} ms after the handover: {status}");
     Ok(())
 }
+
+/// What `--bpffs-dir` names is removed by a stop only if vipd has made it.
+#[test]
+fn a_pin_directory_of_the_operator_stays() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let dir = bed.lb01().bpffs_dir();
+    for is_operators in [false, true] {
+        if is_operators {
+            std::fs::create_dir(dir)?;
+        }
+        let mut vipd = bed.start("lb01", &node_conf(HIGH, ""))?;
+        bed.wait("lb01", "MASTER")?;
+        bed.told("lb01", &["stop"])?;
+        ensure!(vipd.wait(SOON)?.success(), "{}", vipd.log());
+        ensure!(dir.exists() == is_operators, "{} exists: {}", dir.display(), dir.exists());
+        ensure!(!dir.join("vipd").exists(), "pins are left");
+    }
+    std::fs::remove_dir(dir)?;
+    Ok(())
+}
+
+/// The first success of a check is no recovery, and whoever names an instance wrongly is told the same by every command.
+#[test]
+fn names_and_first_results_are_told_alike() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let check = "vrrp_script chk {\n script /bin/true\n interval 0.2\n}\n".to_owned();
+    let _vipd = bed.start("lb01", &(check + &node_conf(HIGH, "track_script {\n chk\n }")))?;
+    bed.wait("lb01", "MASTER")?;
+    ensure!(bed.events_named("lb01", "check_recovered")?.is_empty(), "it had not failed");
+    let wrong = "VI_2";
+    for arguments in [
+        &["status", wrong][..],
+        &["explain", wrong],
+        &["cluster", wrong],
+        &["events", wrong],
+        &["capture", wrong],
+        &["handover", wrong],
+        &["is-master", wrong],
+    ] {
+        let output = bed.ask("lb01", arguments).output()?;
+        let said = all(&output);
+        ensure!(output.status.code() == Some(2), "{arguments:?}: {output:?}");
+        ensure!(said.contains("no instance is called VI_2 (did you mean VI_1?)"), "{arguments:?}: {said}");
+    }
+    // By one of its VIPs, as everywhere.
+    let output = bed.ask("lb01", &["handover", &VIP.to_string()]).output()?;
+    ensure!(all(&output).contains("no backup has taken over: VI_1 stays MASTER here"), "{output:?}");
+    Ok(())
+}

@@ -365,7 +365,7 @@ fn what_is_wrong_is_said() -> Result<()> {
     };
     refused(&[], 3, "no vipd is running")?;
     let _vipd = start(&bed, "native")?;
-    refused(&["VI_2"], 1, "no instance is called VI_2")?;
+    refused(&["VI_2"], 2, "no instance is called VI_2")?;
     refused(&["--write", "/nowhere/x.pcapng"], 1, "create /nowhere/x.pcapng")?;
     refused(&["--count", "0"], 2, "--count")?;
     refused(&["--duration", "0"], 2, "a number of seconds above 0")?;

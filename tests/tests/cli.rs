@@ -235,12 +235,12 @@ fn status_shows_the_instances_asked_for() -> Result<()> {
     ensure!(code == 0 && out.contains("\nVI_2: ") && !out.contains("VI_1"), "{out}");
     let (code, out, err) = status(&["10.0.0.99"])?;
     ensure!(
-        code == 1 && out.is_empty() && err.contains("no instance has the VIP 10.0.0.99"),
+        code == 2 && out.is_empty() && err.contains("no instance has the VIP 10.0.0.99"),
         "{code}: {err}"
     );
     let (code, out, err) = status(&["VI_2", "VI_3"])?;
     ensure!(
-        code == 1 && out.is_empty() && err.contains("VI_3 (did you mean VI_1?); there is VI_1, VI_2"),
+        code == 2 && out.is_empty() && err.contains("VI_3 (did you mean VI_1?); there is VI_1, VI_2"),
         "{code}: {err}"
     );
     Ok(())
@@ -321,7 +321,7 @@ fn events_of_an_unknown_instance_are_an_error() -> Result<()> {
     for arguments in [&["events", "VI_2"][..], &["events", "--follow", "VI_2"]] {
         let output = bed.ask("lb01", arguments).output()?;
         let error = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.code() == Some(1), "{output:?}");
+        ensure!(output.status.code() == Some(2), "{output:?}");
         ensure!(error.contains("no instance is called VI_2 (did you mean VI_1?); there is VI_1"), "{error}");
     }
     ensure!(bed.told("lb01", &["events", INSTANCE])?.contains(INSTANCE));

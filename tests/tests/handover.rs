@@ -135,7 +135,7 @@ fn without_a_backup_it_stays() -> Result<()> {
     ensure!(status["state"] == "MASTER" && status["became_master"] == 1, "{status}");
 
     for (arguments, reason) in [
-        (&["handover", "VI_9"][..], "no vrrp_instance is called `VI_9`"),
+        (&["handover", "VI_9"][..], "no instance is called VI_9 (did you mean VI_1?)"),
         (&["handover", INSTANCE, "--to", "preferred"][..], ""),
     ] {
         let output = bed.ask("lb01", arguments).output()?;

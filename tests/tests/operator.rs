@@ -282,7 +282,7 @@ fn group(bed: &Bed, dir: &Path) -> Result<()> {
     ] {
         let (code, _, err) = ask(NOGROUP, arguments)?;
         ensure!(
-            code == Some(1) && err.contains("only root may change") && err.lines().count() == 1,
+            code == Some(1) && err.contains("use sudo: ") && err.lines().count() == 1,
             "{arguments:?}: {code:?} {err}"
         );
     }

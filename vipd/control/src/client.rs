@@ -256,7 +256,12 @@ fn no_answer() -> io::Error {
 }
 
 fn ask(path: &Path, request: &Request) -> Result<UnixStream, ClientError> {
-    let mut stream = connected_or_why(path, request.only_shows())?;
+    let mut stream = connected_or_why(path, request.only_shows()).map_err(|error| match error {
+        ClientError::NotAllowed { path, remedy } => {
+            ClientError::NotAllowed { path, remedy: only_for_root(request).map_or(remedy, str::to_owned) }
+        }
+        error => error,
+    })?;
     let mut line = serde_json::to_vec(request).map_err(|error| io_error(path, error.into()))?;
     line.push(b'\n');
     stream.write_all(&line).map_err(|source| io_error(path, source))?;
@@ -285,6 +290,15 @@ fn connected_or_why(path: &Path, shows: bool) -> Result<UnixStream, ClientError>
         },
         _ => io_error(path, error.into()),
     })
+}
+
+/// Why a request that changes nothing is for root alone.
+fn only_for_root(request: &Request) -> Option<&'static str> {
+    match request {
+        Request::Capture => Some("use sudo: only root may see the frames of this host"),
+        Request::Compare => Some("use sudo: what a reload would change shows files that may be root's alone"),
+        _ => None,
+    }
 }
 
 fn not_allowed(path: &Path, shows: bool) -> ClientError {

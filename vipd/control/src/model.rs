@@ -374,6 +374,10 @@ pub struct ReportsStatus {
     pub received: u64,
     /// Datagrams that were not believed, by reason; all reasons.
     pub refused: BTreeMap<String, u64>,
+    /// Nodes whose reports were not believed in the last two minutes since they are configured differently, each with what to do, in
+    /// words.
+    #[serde(default)]
+    pub refused_lately: Vec<String>,
 }
 
 /// What was put back at one time.

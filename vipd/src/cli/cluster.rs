@@ -29,6 +29,7 @@ pub fn render(out: &mut impl Write, view: &ClusterView<'_>) -> io::Result<()> {
     if let Some(problem) = &view.cluster_reports.problem {
         writeln!(out, "{WARN}{problem}{WARN:#}")?;
     }
+    view.cluster_reports.refused_lately.iter().try_for_each(|text| writeln!(out, "{WARN}{text}{WARN:#}"))?;
     let refused: u64 = view.cluster_reports.refused.values().sum();
     if refused > 0 {
         let reasons = view.cluster_reports.refused.iter().filter(|(_, count)| **count > 0);

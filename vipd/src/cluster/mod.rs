@@ -17,8 +17,6 @@ mod task;
 mod view;
 mod wire;
 
-pub use nodes::Refusal;
-pub use refusals::meaning as refusal_meaning;
 pub use segment::{Destination, ReportPeer, Segment};
 pub use status::without_output;
 pub use task::{Cluster, ReportPlan, Reporter, new};

@@ -107,6 +107,7 @@ impl Cluster {
         let reports = &mut status.cluster_reports;
         reports.instances = plan.segments.len() as u64;
         reports.signed = plan.key.is_some();
+        reports.refused_lately = shared.refusals.lately(Instant::now());
         reports.problem = shared.problem.clone();
         (reports.sent, reports.send_errors) = (shared.sent, shared.send_errors);
     }
@@ -296,7 +297,7 @@ fn tell_of_refusal(source: IpAddr, refusal: Refusal, told: Option<(&'static str,
             sender = %source,
             reason,
             count,
-            "reports of another node are not believed: {what}"
+            "reports of another node are not believed, they are {what}"
         );
     }
 }

@@ -217,7 +217,9 @@ impl Mismatches {
         let rival = self.0.get(instance)?.rival?;
         let speaks = now.saturating_since(rival.last) < RIVAL_SPEAKS.max(interval * 4);
         let from = rival.source.map(|source| format!("{source}: ")).unwrap_or_default();
-        (speaks && rival.count > 1).then(|| format!("{from}{}", rival.fix))
+        // It may be of another group, whose VIPs are others.
+        let other = "another group needs another `virtual_router_id`";
+        (speaks && rival.count > 1).then(|| format!("{from}{}; {other}", rival.fix))
     }
 
     /// Forgets instances that no longer exist.

@@ -4,7 +4,6 @@ use vipd_config::Instance;
 
 use super::{Facts, Findings, Unanswered};
 use crate::{
-    cluster::{Refusal, refusal_meaning},
     control::model::{InstanceStatus, ReportsStatus, Status},
     vrrp::Reason,
 };
@@ -57,7 +56,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
 
 /// Reports between the nodes that come and are not believed.
 fn reports(status: &Status, findings: &mut Findings) {
-    let ReportsStatus { instances, refused, problem, .. } = &status.cluster_reports;
+    let ReportsStatus { refused_lately, problem, .. } = &status.cluster_reports;
     if let Some(problem) = problem {
         let fix = "end the other process, or remove `cluster_report`";
         findings.warning(
@@ -67,18 +66,9 @@ fn reports(status: &Status, findings: &mut Findings) {
             fix,
         );
     }
-    for refusal in Refusal::ALL {
-        let count = refused.get(refusal.name()).copied().unwrap_or(0);
-        if let Some(meaning) = refusal_meaning(refusal).filter(|_| *instances > 0 && count > 0) {
-            let (what, fix) = meaning.split_once(": ").unwrap_or((meaning, "see `vipd cluster`"));
-            let what = format!("{count} reports of other nodes were refused since the start: {what}");
-            findings.warning(
-                "vipd",
-                "cluster-reports",
-                what,
-                format!("{fix}; the event cluster_report_refused names the sender"),
-            );
-        }
+    for text in refused_lately {
+        let (what, fix) = text.split_once(": ").unwrap_or((text, "see `vipd cluster`"));
+        findings.warning("vipd", "cluster-reports", what, fix);
     }
 }
 

@@ -79,7 +79,7 @@ fn everything_is_in_the_picture() {
         assert!(lines.iter().any(|line| line.contains(text)), "{text} is not in\n{}", lines.join("\n"))
     };
     has("┌ VI_1 ─");
-    has("│  vips       10.0.0.3 74000x");
+    has("│  vips       10.0.0.3 (74000 answers)");
     has("││arp_replies            75000        2500    │");
     has("││arp_gated              12           0       │");
     has("│haproxy: failed");

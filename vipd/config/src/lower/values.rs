@@ -97,7 +97,10 @@ pub fn equals(words: &[Word], report: &mut Report) -> bool {
     let hint = match value.first() {
         Some(value) => {
             let text = value.text.trim_end_matches([',', ';']);
-            let and = if text == value.text { "" } else { " and what ends the statement" };
+            let and = match value.text.get(text.len()..) {
+                None | Some("") => String::new(),
+                Some(end) => format!(" and the `{end}`"),
+            };
             let bare = report.bare_as(value, text);
             format!("write `{} {bare}` without the `=`{and}", report.bare(first))
         }

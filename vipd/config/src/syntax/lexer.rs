@@ -60,7 +60,8 @@ impl LexedLine {
         // A password may be of any characters.
         let keyword: String =
             self.chars.iter().skip_while(|c| c.is_whitespace()).take_while(|c| !c.is_whitespace()).collect();
-        if table::has_secret(&keyword) {
+        if keyword.starts_with("auth") || keyword.starts_with("cluster_report") || table::has_secret(&keyword)
+        {
             return;
         }
         let mut straight = false;

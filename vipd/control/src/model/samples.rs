@@ -309,6 +309,7 @@ fn reports() -> ReportsStatus {
         send_errors: 0,
         received: 240,
         refused: refused.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
+        refused_lately: Vec::new(),
     }
 }
 

@@ -126,11 +126,35 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
         let reasons: Vec<_> = i.discards.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         row(out, "discarded", format_args!("{WARN}{}{WARN:#}", reasons.join(", ")))?;
     }
-    for (name, count) in
-        [("revoked", i.leases_revoked), ("not sent", i.send_errors), ("other VIPs", i.address_list_differs)]
-    {
+    counted(out, i)
+}
+
+/// What has been counted that should not be, each in words.
+fn counted(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
+    let many = |count: u64, one: &str, more: &str| match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {more}"),
+    };
+    for (name, count, text) in [
+        (
+            "revoked",
+            i.leases_revoked,
+            many(
+                i.leases_revoked,
+                "time the eBPF program ended the lease",
+                "times the eBPF program ended the lease",
+            ),
+        ),
+        ("not sent", i.send_errors, many(i.send_errors, "advert", "adverts")),
+        (
+            "other VIPs",
+            i.address_list_differs,
+            many(i.address_list_differs, "advert that was heard", "adverts that were heard")
+                + " with other addresses than this node's `virtual_ipaddress`",
+        ),
+    ] {
         if count > 0 {
-            row(out, name, format_args!("{WARN}{count}{WARN:#}"))?;
+            row(out, name, format_args!("{WARN}{text}{WARN:#}"))?;
         }
     }
     Ok(())
@@ -195,7 +219,8 @@ fn vips(
             .iter()
             .map(|vip| match answers.get(vip) {
                 Some(0) | None => format!("{:<width$}", vip.to_string()),
-                Some(count) => format!("{:<width$} {DIM}{count}x{DIM:#}", vip.to_string()),
+                Some(1) => format!("{:<width$} {DIM}(1 answer){DIM:#}", vip.to_string()),
+                Some(count) => format!("{:<width$} {DIM}({count} answers){DIM:#}", vip.to_string()),
             })
             .collect();
         row(out, if n == 0 { name } else { "" }, cells.join("  ").trim_end())?;

@@ -152,14 +152,14 @@ pub fn fault_reason(i: &InstanceStatus) -> Option<String> {
 /// What is wrong with an instance, or was: in words, nothing if all is well.
 pub fn problems(i: &InstanceStatus) -> Vec<String> {
     [
-        (sum(i.discards.values()), "discarded"),
-        (i.leases_revoked, "revoked"),
-        (i.send_errors, "not sent"),
-        (i.address_list_differs, "with other VIPs"),
+        (sum(i.discards.values()), "advert", "discarded"),
+        (i.leases_revoked, "lease", "revoked"),
+        (i.send_errors, "advert", "not sent"),
+        (i.address_list_differs, "advert", "with other VIPs"),
     ]
     .into_iter()
-    .filter(|(count, _)| *count > 0)
-    .map(|(count, what)| format!("{count} {what}"))
+    .filter(|(count, ..)| *count > 0)
+    .map(|(count, of, what)| format!("{count} {of}{} {what}", if count == 1 { "" } else { "s" }))
     .collect()
 }
 

@@ -30,11 +30,11 @@ VI_1: MASTER for 1m 1s (no advert from a master)
   lease      3.2s of 4.0s left (overlap), recent minimum 2.9s
   link       eth0 (own): up
   link       eth1 (heartbeat): down
-  vips       10.0.0.3 69000x
-  excluded   10.0.0.4 1000x
+  vips       10.0.0.3 (69000 answers)
+  excluded   10.0.0.4 (1000 answers)
   answered   70000 ARP and ND requests
   adverts    600 sent, 0 received
-  revoked    1
+  revoked    1 time the eBPF program ended the lease
 
 VI_6: BACKUP for 1h 0m (interface ready)
   router     vrid 6 on eth0, VRRPv3, XDP native
@@ -58,7 +58,7 @@ VI_F: FAULT for 5s (link down)
   answered   0 ARP and ND requests
   adverts    0 sent, 0 received
   mismatch   other routers differ in interval
-  not sent   2
+  not sent   2 adverts
 
 services
   10.0.0.3:80 TCP          1 of 3 servers up
@@ -82,11 +82,11 @@ fn many_instances_are_a_table() {
     let text = shown(&StatusView::default(), many());
     let expected = "
 INSTANCE       STATE   FOR    PRIO  INTERFACE  VRID  MASTER    UNTIL          VIPS               ADVERTS
-VI_1           MASTER  1m 1s  150   eth0       51    10.0.0.5  lease 3.2s     10.0.0.3 10.0.0.4  600 out, 0 in   1 revoked
-VI_6           BACKUP  1h 0m  100   eth0       6     fe80::6   takeover 2.6s  2001:db8::100      0 out, 3600 in  12 discarded
-VI_F           FAULT   5s     100   eth0       7     -         -              10.0.0.7           0 out, 0 in     2 not sent
-a_longer_name  MASTER  1m 1s  150   eth0       8     10.0.0.5  lease 3.2s     10.0.0.3 10.0.0.4  600 out, 0 in   1 revoked
-VI_9           BACKUP  1h 0m  100   eth0       9     fe80::6   takeover 2.6s  2001:db8::100      0 out, 3600 in  12 discarded
+VI_1           MASTER  1m 1s  150   eth0       51    10.0.0.5  lease 3.2s     10.0.0.3 10.0.0.4  600 out, 0 in   1 lease revoked
+VI_6           BACKUP  1h 0m  100   eth0       6     fe80::6   takeover 2.6s  2001:db8::100      0 out, 3600 in  12 adverts discarded
+VI_F           FAULT   5s     100   eth0       7     -         -              10.0.0.7           0 out, 0 in     2 adverts not sent
+a_longer_name  MASTER  1m 1s  150   eth0       8     10.0.0.5  lease 3.2s     10.0.0.3 10.0.0.4  600 out, 0 in   1 lease revoked
+VI_9           BACKUP  1h 0m  100   eth0       9     fe80::6   takeover 2.6s  2001:db8::100      0 out, 3600 in  12 adverts discarded
 ";
     assert!(text.contains(expected), "{text}");
 }
@@ -104,7 +104,7 @@ fn a_table_is_cut_to_the_terminal() {
         (
             120,
             "INSTANCE       STATE   FOR    PRIO  INTERFACE  VRID  MASTER    UNTIL          VIPS",
-            "VI_1           MASTER  1m 1s  150   eth0       51    10.0.0.5  lease 3.2s     10.0.0.3 10.0.0.4  1 revoked",
+            "VI_1           MASTER  1m 1s  150   eth0       51    10.0.0.5  lease 3.2s     10.0.0.3 10.0.0.4  1 lease revoked",
         ),
         (
             80,

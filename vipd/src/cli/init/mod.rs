@@ -269,8 +269,8 @@ impl Asking {
         match ask::owners(interface, &addresses, ASK_FOR, clock::unix_ms) {
             Ok(owners) => owners.iter().for_each(|(vip, mac)| {
                 eprintln!(
-                    "vipd: {mac} answers for {vip} on {}: somebody has it already; a VIP that another host has on its interface \
-                     is a conflict",
+                    "vipd: {mac} answers for {vip} on {}: somebody has it already. A host that has it on its interface must give it up \
+                     before, as keepalived does when it is stopped",
                     interface.name
                 );
             }),

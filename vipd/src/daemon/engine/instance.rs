@@ -70,10 +70,12 @@ pub struct EngineInstance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeardRouter {
     pub address: IpAddr,
-    /// In its last advert.
+    /// In its last advert, but for a goodbye.
     pub priority: Priority,
     /// When the first of its adverts in a row was heard.
     pub since: Instant,
+    /// Its last advert was a goodbye.
+    pub has_left: bool,
 }
 
 /// Masterships that others have heard of.
@@ -238,14 +240,19 @@ impl EngineInstance {
         match &mut self.heard {
             // Not by its MAC, which is another on each link.
             Some(heard) if heard.address == address => {
-                if heard.priority.is_leaving() && !priority.is_leaving() {
+                if heard.has_left && !priority.is_leaving() {
                     heard.since = advert.received_at;
                 }
-                heard.priority = priority;
+                heard.has_left = priority.is_leaving();
+                // Of one that has said goodbye, what it had before.
+                if !heard.has_left {
+                    heard.priority = priority;
+                }
                 false
             }
             _ => {
-                self.heard = Some(HeardRouter { address, priority, since: advert.received_at });
+                let has_left = priority.is_leaving();
+                self.heard = Some(HeardRouter { address, priority, since: advert.received_at, has_left });
                 true
             }
         }

@@ -56,13 +56,10 @@ fn what_runs() {
                 "another key for reports",
                 |f| {
                     let reports = &mut f.running.as_mut().unwrap().cluster_reports;
-                    reports.instances = 1;
-                    reports.refused = [("signature".to_owned(), 7), ("replayed".to_owned(), 2)].into();
+                    reports.refused_lately =
+                        vec!["reports of 10.0.0.6 are signed with another key: mend it".to_owned()];
                 },
-                &[
-                    "vipd: warning: 7 reports of other nodes were refused since the start: another cluster_report_key than this node's, or \
-                     the report was changed on the way",
-                ],
+                &["vipd: warning: reports of 10.0.0.6 are signed with another key"],
             ),
             (
                 "a restart is due",
