@@ -313,8 +313,10 @@ impl Host {
                         ReturnPath::Missing(why) => {
                             let family = netlink::family(subnet.0);
                             ways.without.insert(family);
-                            // Soon it is there again, or that is refused.
-                            if !self.default_rules.lack_main(family) {
+                            let rules = &self.default_rules;
+                            // Without `lookup main` it is soon there again, or that is refused. With rules for sources those are asked
+                            // for whose VIPs are local; the others' are tried.
+                            if !rules.lack_main(family) && !rules.are_by_source(family) {
                                 ways.missing.entry(*key).or_insert_with(|| why.clone());
                             }
                         }
@@ -344,7 +346,7 @@ impl Host {
                 // Without any way `lookup main` is about to be there again.
                 let is_soon = rules.lack_main(family) && self.ways.without.contains(&family);
                 let vip = link.vips.iter().find(|vip| is_within(**vip, *subnet));
-                let Some(vip) = vip.filter(|_| rules.are_custom(family) && !is_soon) else { continue };
+                let Some(vip) = vip.filter(|_| rules.are_by_source(family) && !is_soon) else { continue };
                 if let ReturnPath::Missing(why) =
                     reach::way(&self.handle, *subnet, link.ifindex, Some(*vip)).await?
                 {

@@ -44,8 +44,7 @@ pub(super) async fn way(
     source: Option<IpAddr>,
 ) -> Result<ReturnPath> {
     let mut found = ReturnPath::Direct;
-    // With the VIP as the source only rules differ: one address tells.
-    for address in samples(subnet).into_iter().take(if source.is_some() { 1 } else { SAMPLES }) {
+    for address in samples(subnet) {
         match ask(handle, address, (subnet, ifindex), source).await? {
             ReturnPath::Direct => {}
             missing @ ReturnPath::Missing(_) => return Ok(missing),
