@@ -124,3 +124,48 @@ fn an_xdp_program_before_tc_is_named_and_one_that_drops_everything_is_a_fault() 
     bed.wait("lb02", "BACKUP")?;
     bed.wait_event("lb01", "host_restored", |_| true).map(drop)
 }
+
+/// vipd's own program on the parent of a VLAN interface is nobody else's; another one there comes before the VLAN interface's.
+#[test]
+fn the_parent_of_a_vlan_interface_is_looked_at() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    let lb01 = bed.lb01();
+    for command in [
+        "ip link add link eth0 name eth0.10 type vlan id 10",
+        "ip address add 10.10.0.5/24 dev eth0.10",
+        "ip link set eth0.10 up",
+    ] {
+        match lb01.exec(&command.split(' ').collect::<Vec<_>>()) {
+            Err(error) if error.to_string().contains("Unknown device type") => {
+                vipd_tests::skip("no VLANs in this kernel");
+                return Ok(());
+            }
+            made => made?,
+        };
+    }
+    let vlan = "vrrp_instance VI_2 {\n interface eth0.10\n virtual_router_id 52\n virtual_ipaddress {\n 10.10.0.3\n }\n}\n";
+    let both = format!("global_defs {{ xdp_mode auto eth0.10 }}\n{}{vlan}", node_conf(HIGH, ""));
+    let mut vipd = bed.start("lb01", &both)?;
+    let hooks = || -> Result<Vec<String>> {
+        let status = lb01.status(&bed.vipd)?;
+        let instances = status["instances"].as_array().cloned().unwrap_or_default();
+        Ok(instances
+            .iter()
+            .map(|instance| format!("{} {}", instance["state"], instance["xdp_mode"]))
+            .collect())
+    };
+    wait_for("both to be MASTER", SOON, || {
+        hooks().is_ok_and(|hooks| hooks == [r#""MASTER" "native""#, r#""MASTER" "tc""#])
+    })?;
+    sleep(Duration::from_secs(3));
+    ensure!(warnings(&bed).is_empty(), "{:?}", warnings(&bed));
+    lb01.stop_vipd(&bed.vipd)?;
+    vipd.wait(SOON)?;
+
+    lb01.write_vipd_conf(&format!("global_defs {{ xdp_mode auto eth0.10 }}\n{vlan}"))?;
+    let _vipd = bed.restart("lb01")?;
+    let _pass = Program::pass()?.attach(lb01.ns(), "eth0")?;
+    let event = bed.wait_event("lb01", "host_warning", |fields| fields["about"] == "eth0.10")?;
+    ensure!(event["fields"]["what"].as_str().is_some_and(|what| what.contains("the XDP program")), "{event}");
+    Ok(())
+}

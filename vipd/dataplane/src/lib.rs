@@ -360,6 +360,11 @@ impl Dataplane {
         Ok(others.map(|(id, _)| OtherProgram::new("tc", id)).collect())
     }
 
+    /// The XDP program with this id, unless it is vipd's own.
+    pub fn other_xdp(&self, id: u32) -> Option<OtherProgram> {
+        (!self.programs.ids().contains(&id)).then(|| OtherProgram::new("XDP", id))
+    }
+
     /// Attaches the program at tc ingress anew, before the programs that have come in front of it.
     ///
     /// # Errors

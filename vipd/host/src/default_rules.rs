@@ -41,8 +41,8 @@ const BEHIND_LOCAL: [(u32, u32); 2] = [(32_766, TABLE_MAIN), (32_767, TABLE_DEFA
 pub(super) struct DefaultRules {
     /// Since when a family has nothing but `lookup local`, or no way without `lookup main`.
     bare_since: [Option<Instant>; 2],
-    /// Whether a family has rules that are not the kernel's own.
-    custom: [bool; 2],
+    /// Whether a family has rules that are for some sources alone.
+    by_source: [bool; 2],
     /// Whether none of them looks up `main` for all packets.
     lacks_main: [bool; 2],
     /// Whether the host cannot answer the clients of its VIPs.
@@ -55,8 +55,8 @@ struct FoundRules {
     local: bool,
     main: bool,
     others: bool,
-    /// Any but the kernel's own.
-    custom: bool,
+    /// One that is for some sources alone.
+    by_source: bool,
 }
 
 impl DefaultRules {
@@ -64,7 +64,7 @@ impl DefaultRules {
     pub async fn keep(&mut self, handle: &Handle, family: Family) -> Result<Vec<String>> {
         let found = FoundRules::of(handle, family).await?;
         let of = usize::from(family == Family::V6);
-        (self.custom[of], self.lacks_main[of]) = (found.custom, !found.main);
+        (self.by_source[of], self.lacks_main[of]) = (found.by_source, !found.main);
         let mut restored = Vec::new();
         if !found.local {
             restored.extend(add(handle, family, 0, TABLE_LOCAL).await?);
@@ -98,9 +98,9 @@ impl DefaultRules {
         self.lacks_main[usize::from(family == Family::V6)]
     }
 
-    /// Whether a family has rules that may treat one source otherwise than another.
-    pub fn are_custom(&self, family: Family) -> bool {
-        self.custom[usize::from(family == Family::V6)]
+    /// Whether a family has rules that treat one source otherwise than another.
+    pub fn are_by_source(&self, family: Family) -> bool {
+        self.by_source[usize::from(family == Family::V6)]
     }
 
     /// Whether something is missing that is put back in a while.
@@ -121,7 +121,7 @@ impl FoundRules {
             let message = match message {
                 // The kernel has no policy rules: it looks up `local` and `main`.
                 Err(error) if matches!(errno(&error), Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT)) => {
-                    return Ok(Self { local: true, main: true, others: true, custom: false });
+                    return Ok(Self { local: true, main: true, others: true, by_source: false });
                 }
                 message => message.map_err(|error| explain("list of rules", &error))?,
             };
@@ -135,8 +135,8 @@ impl FoundRules {
                 found.others = true;
                 found.main |= is_for_all && table == Some(TABLE_MAIN);
             }
-            let is_usual = matches!(table, Some(TABLE_LOCAL | TABLE_MAIN | TABLE_DEFAULT));
-            found.custom |= !(is_for_all && is_usual);
+            found.by_source |=
+                message.attributes.iter().any(|attribute| matches!(attribute, RuleAttribute::Source(_)));
         }
         Ok(found)
     }

@@ -53,7 +53,7 @@ use fdb::Filters;
 use netlink::supported;
 use offload::RxVlan;
 use plan::Instances;
-use reach::Way;
+use reach::ReturnPath;
 use rtnetlink::Handle;
 use sysctl::Sysctls;
 use vipd_common::{Family, wire::eth::MacAddr};
@@ -116,7 +116,7 @@ pub struct Host {
     refused: BTreeMap<u16, String>,
     /// Those of which [`Self::install`] has found such a thing missing.
     deprived: BTreeSet<u16>,
-    ways: Ways,
+    ways: ReturnPaths,
     virtual_places: virtual_routes::Places,
     /// What was missing and is there now.
     repairs: Repairs,
@@ -124,9 +124,9 @@ pub struct Host {
 
 /// How this host answers the clients of its VIPs, as the last look has found it.
 #[derive(Debug, Default)]
-struct Ways {
+struct ReturnPaths {
     /// By an address in a subnet, the length of the prefix, and the interface.
-    known: BTreeMap<(IpAddr, u8, u32), Way>,
+    known: BTreeMap<(IpAddr, u8, u32), ReturnPath>,
     /// The instances whose clients cannot be answered, and why.
     missing: BTreeMap<u16, String>,
     /// The families of those.
@@ -155,7 +155,7 @@ impl Host {
             masters: BTreeSet::new(),
             refused: BTreeMap::new(),
             deprived: BTreeSet::new(),
-            ways: Ways::default(),
+            ways: ReturnPaths::default(),
             virtual_places: virtual_routes::Places::default(),
             repairs: Repairs::default(),
         };
@@ -295,7 +295,7 @@ impl Host {
     ///
     /// The first of them, or what the kernel refuses to say.
     pub async fn look_at_ways(&mut self) -> Result<()> {
-        let mut ways = Ways::default();
+        let mut ways = ReturnPaths::default();
         let mut problems = Problems::default();
         for (key, instance) in &self.instances.0 {
             for link in &instance.links {
@@ -307,13 +307,17 @@ impl Host {
                         }
                     };
                     match &*way {
-                        Way::Direct => {}
-                        Way::Detour(what) => _ = ways.detours.insert(link.interface.clone(), what.clone()),
-                        Way::Missing(why) => {
+                        ReturnPath::Direct => {}
+                        ReturnPath::Detour(what) => {
+                            _ = ways.detours.insert(link.interface.clone(), what.clone())
+                        }
+                        ReturnPath::Missing(why) => {
                             let family = netlink::family(subnet.0);
                             ways.without.insert(family);
-                            // Soon it is there again, or that is refused.
-                            if !self.default_rules.lack_main(family) {
+                            let rules = &self.default_rules;
+                            // Without `lookup main` it is soon there again, or that is refused. With rules for sources those are asked
+                            // for whose VIPs are local; the others' are tried.
+                            if !rules.lack_main(family) && !rules.are_by_source(family) {
                                 ways.missing.entry(*key).or_insert_with(|| why.clone());
                             }
                         }
@@ -343,8 +347,9 @@ impl Host {
                 // Without any way `lookup main` is about to be there again.
                 let is_soon = rules.lack_main(family) && self.ways.without.contains(&family);
                 let vip = link.vips.iter().find(|vip| is_within(**vip, *subnet));
-                let Some(vip) = vip.filter(|_| rules.are_custom(family) && !is_soon) else { continue };
-                if let Way::Missing(why) = reach::way(&self.handle, *subnet, link.ifindex, Some(*vip)).await?
+                let Some(vip) = vip.filter(|_| rules.are_by_source(family) && !is_soon) else { continue };
+                if let ReturnPath::Missing(why) =
+                    reach::way(&self.handle, *subnet, link.ifindex, Some(*vip)).await?
                 {
                     self.ways.missing.entry(key).or_insert_with(|| why.clone());
                     return Err(anyhow!(why));

@@ -24,7 +24,7 @@ use vipd_system::interface_names::name_of;
 
 /// How this host answers a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum ReturnPath {
     Direct,
     /// In words.
     Detour(String),
@@ -42,14 +42,13 @@ pub(super) async fn way(
     subnet: (IpAddr, u8),
     ifindex: u32,
     source: Option<IpAddr>,
-) -> Result<Way> {
-    let mut found = Way::Direct;
-    // With the VIP as the source only rules differ: one address tells.
-    for address in samples(subnet).into_iter().take(if source.is_some() { 1 } else { SAMPLES }) {
+) -> Result<ReturnPath> {
+    let mut found = ReturnPath::Direct;
+    for address in samples(subnet) {
         match ask(handle, address, (subnet, ifindex), source).await? {
-            Way::Direct => {}
-            missing @ Way::Missing(_) => return Ok(missing),
-            detour @ Way::Detour(_) => found = detour,
+            ReturnPath::Direct => {}
+            missing @ ReturnPath::Missing(_) => return Ok(missing),
+            detour @ ReturnPath::Detour(_) => found = detour,
         }
     }
     Ok(found)
@@ -80,7 +79,7 @@ async fn ask(
     address: IpAddr,
     ((own, len), ifindex): ((IpAddr, u8), u32),
     source: Option<IpAddr>,
-) -> Result<Way> {
+) -> Result<ReturnPath> {
     let mut question = RouteMessage::default();
     let header = &mut question.header;
     header.address_family = address_family(family(address));
@@ -99,7 +98,7 @@ async fn ask(
         let number = if own.is_ipv4() { 4 } else { 6 };
         let from = source.map(|source| format!(" from {source}")).unwrap_or_default();
         let subnet = vipd_config::Prefix::new(own, len);
-        Way::Missing(format!(
+        ReturnPath::Missing(format!(
             "this host cannot answer clients in {}/{len}: {what}; see `ip -{number} route get {address}{from}`, \
              `ip -{number} rule` and `ip -{number} route`",
             subnet.address
@@ -108,7 +107,7 @@ async fn ask(
     let mut answer = std::pin::pin!(handle.route().get(question).execute());
     let route = match answer.next().await {
         Some(Ok(route)) => route,
-        None => return Ok(Way::Direct),
+        None => return Ok(ReturnPath::Direct),
         Some(Err(error)) => {
             return match errno(&error) {
                 Some(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EINVAL | libc::EACCES) => {
@@ -121,7 +120,7 @@ async fn ask(
     match route.header.kind {
         // Another address of this host.
         RouteType::Local | RouteType::Broadcast | RouteType::Anycast | RouteType::Multicast => {
-            return Ok(Way::Direct);
+            return Ok(ReturnPath::Direct);
         }
         RouteType::Unicast => {}
         kind => return Ok(missing(format!("the route to {address} is of type {kind:?}").to_lowercase())),
@@ -137,7 +136,7 @@ async fn ask(
     }
     // Somebody has made a route for the subnet, or for a part of it; or rules lead elsewhere.
     if route.header.destination_prefix_length >= len || table != TABLE_MAIN {
-        return Ok(Way::Direct);
+        return Ok(ReturnPath::Direct);
     }
     let name = |index| name_of(index).ok().flatten().unwrap_or_else(|| format!("interface {index}"));
     match (oif, gateway) {
@@ -147,11 +146,11 @@ async fn ask(
         }
         (_, Some(gateway)) => {
             let own = name(ifindex);
-            Ok(Way::Detour(format!(
+            Ok(ReturnPath::Detour(format!(
                 "the connected route on {own} is gone: answers take the way over {gateway}"
             )))
         }
-        _ => Ok(Way::Direct),
+        _ => Ok(ReturnPath::Direct),
     }
 }
 

@@ -85,12 +85,13 @@ impl OthersBefore {
 async fn below(arrivals: &Arrivals, dataplane: &Dataplane, host: &Host) -> Vec<OtherProgram> {
     let mut others = Vec::new();
     if let Some(parent) = arrivals.parent {
+        // A parent may be an interface of vipd's too.
         if let Ok(Arrivals { xdp: Some(xdp), .. }) = host.arrivals(parent).await {
-            others.push(OtherProgram::new("XDP", xdp.program_id));
+            others.extend(dataplane.other_xdp(xdp.program_id));
         }
         others.extend(dataplane.others_at(parent).unwrap_or_default());
     }
-    others.extend(arrivals.xdp.map(|xdp| OtherProgram::new("XDP", xdp.program_id)));
+    others.extend(arrivals.xdp.and_then(|xdp| dataplane.other_xdp(xdp.program_id)));
     others
 }
 
