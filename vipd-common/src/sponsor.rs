@@ -10,8 +10,12 @@
 /// By how much a sponsor is given up before its detection time is over, besides what clocks differ by.
 pub const SPONSOR_MARGIN_NS: u64 = 300_000;
 
-/// More than an answer is on its way, until the engine thread of the asker has it. A backup whose last answer is older than two
-/// detection times less this does not take over early.
+/// For how many detection times the way to a master may have been dark before its backup takes over early. A backup whose last answer
+/// is so old, less [`ANSWER_WAY_NS`], leaves it to the down timer; and a daemon that has outlived the backup's last probe by so much needs no
+/// sponsor. Three: one is the silence itself, and a backup that is not the best waits.
+pub const DARK_DETECTIONS: u32 = 3;
+
+/// More than an answer is on its way, until the engine thread of the asker has it.
 pub const ANSWER_WAY_NS: u64 = 1_000_000;
 
 /// A backup that takes over early, as this node's program knows it.
@@ -58,8 +62,8 @@ impl EarlyBackup {
         is_fresh(beat_ns)
             || is_fresh(self.probe_ns)
             // Or the daemon has outlived the backup's last probe by so much that the backup, if it lives, has seen that no answer
-            // comes, and will not take over early any more. Two detection times: less would do if every probe of this daemon arrived.
-            || beat_ns > self.probe_ns.saturating_add(self.detect_ns.saturating_mul(2))
+            // comes, and will not take over early any more.
+            || beat_ns > self.probe_ns.saturating_add(self.detect_ns.saturating_mul(DARK_DETECTIONS.into()))
     }
 }
 
@@ -97,9 +101,9 @@ mod tests {
             // Given up before the detection time is over.
             (100 * ms, &[100 * ms], 109_690_000, true),
             (100 * ms, &[100 * ms], 109_700_000, false),
-            // The daemon outlived the last probe by two detection times.
-            (220 * ms, &[200 * ms], 900 * ms, false),
-            (220 * ms + 1, &[200 * ms], 900 * ms, true),
+            // The daemon outlived the last probe by three detection times.
+            (230 * ms, &[200 * ms], 900 * ms, false),
+            (230 * ms + 1, &[200 * ms], 900 * ms, true),
             // Each backup for itself.
             (100 * ms, &[105 * ms, 99 * ms], 112 * ms, false),
             (100 * ms, &[105 * ms, 80 * ms], 112 * ms, true),

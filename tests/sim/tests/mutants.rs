@@ -322,9 +322,12 @@ const COMPOUND: &[&[Mutant]] = &[&[
     },
 ]];
 
+/// More than enough for each.
+const SEEDS: u64 = 20_000;
+
 #[test]
 #[ignore = "long tier: builds the simulation once for each fault"]
 fn each_planted_fault_is_found() {
     let edits: Vec<_> = MUTANTS.iter().map(std::slice::from_ref).chain(COMPOUND.iter().copied()).collect();
-    each_is_found("mutants", &[], &edits);
+    each_is_found("mutants", &[], SEEDS, &edits);
 }

@@ -10,11 +10,14 @@ mod probes;
 mod session;
 mod watch;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 pub use self::probes::{PeerStamps, ProbeBlock, ProbeNode, ProbeTiming, RouterFlags};
 use self::{session::ProbeSession, watch::GroupWatch};
 use crate::{lease_manager::LeaseManager, time::Instant, vrrp::GroupId};
+
+/// At most so many times as often as it is configured to does a node probe because another one does.
+const MOST_OFTEN: u32 = 8;
 
 /// Probes to the hosts that run the same routers, and what follows from their answers.
 ///
@@ -86,10 +89,17 @@ impl EarlyTakeover {
         self.groups.retain(|id, _| groups.iter().any(|(there, _)| there == id));
         if now >= self.next_probe {
             // In step with the last, unless some were missed.
-            let next = self.next_probe + self.timing.interval;
-            self.next_probe = if next > now { next } else { now + self.timing.interval };
+            let (pace, next) = (self.pace(), self.next_probe + self.pace());
+            self.next_probe = if next > now { next } else { now + pace };
             self.probe(leases, node);
         }
+    }
+
+    /// R9: as often as the quickest early backup probes, whose detection time the beat must not outlast.
+    fn pace(&self) -> Duration {
+        let blocks = self.sessions.values().filter_map(|session| session.stamps.block.as_ref());
+        let paces = blocks.filter(|block| block.takes_over && !block.leaving).map(|block| block.interval);
+        paces.fold(self.timing.interval, Duration::min).max(self.timing.interval / MOST_OFTEN)
     }
 
     /// A probe to everyone, then the beat that says so.

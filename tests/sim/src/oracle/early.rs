@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use vipd_common::{Priority, sponsor::ANSWER_WAY_NS};
+use vipd_common::Priority;
 use vipd_core::{
     early::{ProbeBlock, ProbeTiming, RouterFlags},
     time::Instant,
@@ -69,6 +69,8 @@ pub struct ClaimLog {
     adverts: u32,
     /// When the master was heard again.
     returned: Option<Time>,
+    /// A probe of it came far later than frames do: what it says is not so any more.
+    misled: bool,
     pub announced: Time,
 }
 
@@ -162,13 +164,13 @@ impl World {
         let (to, from) = (frame.to, frame.from);
         self.heard_anything(to, from);
         let (now, local) = (self.now, self.local(to));
-        let Some(limit) = self.probes_of(to).map(|timing| 2 * detect(timing) - ANSWER_WAY_NS) else { return };
+        let Some(limit) = self.probes_of(to).map(|timing| 3 * detect(timing) - MILLI) else { return };
         let pair = self.pair(to, from);
         if local.saturating_since(pair.answered_local).as_nanos() >= u128::from(limit) {
             pair.steady_since = None;
         }
         (pair.answered, pair.answered_local) = (now, local);
-        if now - pair.probed < limit / 2 {
+        if now - pair.probed < limit / 3 {
             pair.steady_since.get_or_insert(local);
         }
     }
@@ -177,6 +179,10 @@ impl World {
         let (to, from, now) = (frame.to, frame.from, self.now);
         self.heard_anything(to, from);
         let Some(block) = &frame.block else { return };
+        if now - frame.sent > self.plan.network.longest() {
+            let claims = self.oracle.early.claims[to].iter_mut().filter(|claim| claim.master == from);
+            claims.for_each(|claim| claim.misled = true);
+        }
         let td = self.probes_of(to).map_or(0, detect);
         let pair = self.pair(to, from);
         let gap = now - pair.probed >= td;
@@ -291,8 +297,8 @@ impl World {
         };
         let td = timing.detect();
         let wait = (timing.interval / 2).max(std::time::Duration::from_millis(2));
-        let limit = td * 2 - std::time::Duration::from_nanos(ANSWER_WAY_NS);
-        let steady = timing.steady.max(td * 2);
+        let limit = td * 3 - std::time::Duration::from_millis(1);
+        let steady = timing.steady.max(td * 3);
         let group = self.plan.groups[router];
         let disarmed_until = self.oracle.early.claims[node][group].disarmed_until;
         let reads = self.oracle.health[node].reads.clone();
@@ -314,7 +320,7 @@ impl World {
             silent = true;
             let is_armed = peers.iter().all(|peer| {
                 let glimpse = &read.peers[*peer];
-                complete.saturating_since(glimpse.answered) < limit
+                read.local.saturating_since(glimpse.answered) < limit
                     && glimpse.steady_since.is_some_and(|since| read.local.saturating_since(since) >= steady)
             });
             armed |= is_armed && read.local >= disarmed_until;
@@ -359,7 +365,7 @@ impl World {
         );
         match better.count() as u32 {
             0 => none,
-            count => std::time::Duration::from_micros(1500) * count + timing.detect() * 2,
+            count => std::time::Duration::from_micros(1500) * count + timing.interval,
         }
     }
 
@@ -396,7 +402,16 @@ impl World {
         if to == StateName::Master && reason == Reason::HostSilent {
             let master = track.master.unwrap_or(usize::MAX);
             let (since, down_at) = (Some(now), track.low);
-            *log = ClaimLog { since, master, down_at, judged: false, adverts: 1, returned: None, ..*log };
+            *log = ClaimLog {
+                since,
+                master,
+                down_at,
+                judged: false,
+                adverts: 1,
+                returned: None,
+                misled: false,
+                ..*log
+            };
             self.early_weighed(node, router);
         } else if log.since.take().is_some() {
             self.early_weighed(node, router);
@@ -421,7 +436,7 @@ impl World {
     /// R5: one that gives its claim up has been heard in vain: the other owned after it had the time to hear the claim.
     fn yields_rightly(&mut self, node: usize, router: usize) {
         let log = self.oracle.early.claims[node][router];
-        let Some(since) = log.since else { return };
+        let Some(since) = log.since.filter(|_| !log.misled) else { return };
         let owned = (0..self.nodes.len()).filter(|other| *other != node).any(|other| {
             let track = &self.oracle.tracks[other][router];
             track.owned_since.is_some() || track.owned_until > since + CHALLENGE / 2
@@ -490,7 +505,8 @@ impl World {
         // R3, R4: the claim's delay.
         let claim = first + longest + MICRO;
         // R10: who was silent for long listens before it answers again, and what it hears then ends it.
-        let listened = since.saturating_sub(2 * interval);
+        let owned = |node: usize| self.oracle.tracks[node][router].owned_since.unwrap_or(since);
+        let (woke, listened) = (owned(other) > owned(claimant), since.saturating_sub(2 * interval));
         let until = if lost < first && since <= claim && disturbed < first {
             claim
         } else if !speaks(claimant) {
@@ -498,11 +514,13 @@ impl World {
             let silent = self.oracle.early.beats[claimant] + td;
             let said = self.parted(other, claimant, router).max(self.last_disturbed(other)).max(since);
             silent.max(said) + 2 * interval + longest + wake
-        } else if lost < listened && disturbed < listened && first + 2 * interval < listened {
+        } else if woke && lost < listened && disturbed < listened && first + 2 * interval < listened {
             since
         } else {
             // The claim is repeated with each probe until it comes.
-            let comes = lost.max(first).max(disturbed) + interval + longest + wake;
+            // Also by a claimant that has slept itself.
+            let from = if woke { first } else { first.max(since) };
+            let comes = lost.max(from).max(disturbed) + interval + longest + wake;
             // R5: or the other is heard.
             let disturbed = disturbed.max(self.last_disturbed(other));
             let back = self.parted(other, claimant, router).max(first).max(disturbed);
@@ -556,7 +574,7 @@ impl World {
             }
         }
         let others = self.nodes.len() as Time - 1;
-        let skew = 2 * td + others * 3 * MILLI / 2;
+        let skew = interval + others * 3 * MILLI / 2;
         Some(begins + td + skew + 3 * interval + self.wake())
     }
 
@@ -567,7 +585,7 @@ impl World {
         let group = self.plan.groups[router];
         let (td, interval) = (detect(&timing), ns(timing.interval));
         let others = self.nodes.len() as Time - 2;
-        let skew = if others > 0 { 2 * td + others * 3 * MILLI / 2 } else { 0 };
+        let skew = if others > 0 { interval + others * 3 * MILLI / 2 } else { 0 };
         let mut due = since;
         for member in members() {
             let track = &self.oracle.tracks[node][member];
@@ -583,7 +601,7 @@ impl World {
                 return None;
             }
             let pair = &self.oracle.early.pairs[node][peer];
-            let steady = ns(timing.steady).max(2 * td) + 3 * interval;
+            let steady = ns(timing.steady).max(3 * td) + 3 * interval;
             let began = track
                 .master_since
                 .max(self.oracle.early.reprobed[node])
@@ -645,7 +663,8 @@ impl World {
         }
         let told = |at: Time| log.announced >= at && self.oracle.tracks[node][router].last_send >= at;
         if let Some(returned) = log.returned.filter(|at| !told(*at))
-            && to > returned.max(calm) + interval + wake
+            // One that has slept listens first.
+            && to > (returned + interval).max(calm + 3 * interval) + wake
         {
             return Some(Cause::ReturnUntold { router, node });
         }
@@ -653,7 +672,7 @@ impl World {
         let quiet = pair.quiet_since[router].filter(|_| self.now - pair.probed <= 2 * interval)?;
         // Of a group only all of it tells.
         let alone = !self.plan.is_grouped(router);
-        let stays = alone && to > quiet.max(calm) + 7 * interval + wake;
+        let stays = alone && to > (quiet + 7 * interval).max(calm + 9 * interval) + wake;
         stays.then_some(Cause::ClaimKept { router, node })
     }
 }

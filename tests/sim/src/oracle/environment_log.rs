@@ -244,7 +244,9 @@ impl World {
             return;
         }
         track.rival_at = now;
-        if track.master != Some(packet.from) {
+        // Nobody outbids 254.
+        let claimable = track.master_says.is_none_or(|(says, _)| says.get() < 254);
+        if track.master != Some(packet.from) || !claimable {
             track.master_since = now;
         }
         let followed = track.master == Some(packet.from)

@@ -116,6 +116,10 @@ fn troubles(
     let mut list = Vec::new();
     for _ in 0..spells {
         at += rng.u64(slow / 4..6 * slow) + rng.u64(0..400 * MILLI);
+        if rng.u8(..4) == 0 {
+            coincidence(rng, plan, rhythm, at, &mut list);
+            continue;
+        }
         // Several things that happen within a few probes of each other, most of them to the same two nodes.
         let (a, b) = (rng.usize(..plan.nodes.len()), rng.usize(..plan.nodes.len()));
         for _ in 0..pick(rng, &[1, 1, 2, 2, 3]) {
@@ -125,6 +129,61 @@ fn troubles(
         }
     }
     list
+}
+
+/// Two or three things whose times fit each other, where the rules meet.
+fn coincidence(rng: &mut Rng, plan: &Plan, rhythm: &Rhythm, at: Time, list: &mut Vec<(Time, Fault)>) {
+    let count = plan.nodes.len();
+    let a = rng.usize(..count);
+    let b = (a + rng.usize(1..count)) % count;
+    let (td, interval) = (rhythm.detect, rhythm.interval);
+    let near = |rng: &mut Rng, at: Time| at + rng.u64(0..2 * interval);
+    let long = rng.u64(td..20 * td);
+    let cut = |from, to, for_| Fault::Cut { from, to, for_ };
+    match rng.u8(..7) {
+        // A backup that sleeps while its master's word gets lost.
+        0 => {
+            let for_ = rng.u64(2 * interval..td + interval);
+            list.push((at, Fault::Pause { node: b, for_, clock_stops: false }));
+            list.push((near(rng, at), cut(a, b, td + for_)));
+        }
+        // A daemon that freezes about as long after its way was cut as its sponsors count.
+        1 => {
+            list.push((at, cut(b, a, long + 4 * td)));
+            let froze = at + rng.u64(0..3 * td);
+            list.push((froze, Fault::Freeze { node: a, for_: long }));
+        }
+        // Both ways dark for about as long as a silence takes.
+        2 => {
+            let for_ = td + rng.u64(0..3 * interval);
+            list.push((at, cut(a, b, for_)));
+            list.push((near(rng, at), cut(b, a, for_)));
+        }
+        // A machine that sleeps a little longer than it is missed.
+        3 => {
+            list.push((
+                at,
+                Fault::Pause { node: a, for_: td + rng.u64(0..4 * td), clock_stops: rng.u8(..4) == 0 },
+            ));
+        }
+        // The claimant dies.
+        4 => {
+            list.push((at, cut(a, b, long)));
+            list.push((at, cut(b, a, long)));
+            list.push((at + td + rng.u64(0..2 * td), Fault::Kill { node: b, for_: long }));
+        }
+        // The way back stays dark, and the master freezes when it is heard again.
+        5 => {
+            list.push((at, cut(b, a, long + 6 * td)));
+            list.push((near(rng, at), cut(a, b, td + rng.u64(0..2 * td))));
+            list.push((at + 2 * td + rng.u64(0..2 * td), Fault::Freeze { node: a, for_: long }));
+        }
+        // A master that sleeps and cannot hear the claim at first.
+        _ => {
+            list.push((at, Fault::Freeze { node: a, for_: td + rng.u64(0..2 * td) }));
+            list.push((near(rng, at), cut(b, a, td + rng.u64(0..3 * td))));
+        }
+    }
 }
 
 fn fault(

@@ -17,29 +17,26 @@ pub struct Mutant {
     pub to: &'static str,
 }
 
-/// More than enough for each.
-const SEEDS: u64 = 20_000;
-
 /// Plants each of `faults`, of which the first edit has the name, in a copy in `target/<dir>`, and runs the simulation with `args`.
-pub fn each_is_found(dir: &str, args: &[&str], faults: &[&[Mutant]]) {
+pub fn each_is_found(dir: &str, args: &[&str], seeds: u64, faults: &[&[Mutant]]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
     let scratch = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from).join(dir);
     let copy = scratch.join("tree");
     let mut missed = Vec::new();
     // As it stands, so that what a mutant is caught by is not there without it.
     restore(&root, &copy);
-    assert_eq!(caught(&copy, &scratch, args, 500), None, "the copy is not sound");
+    assert_eq!(caught(&copy, &scratch, args, seeds / 40), None, "the copy is not sound");
     for edits in faults {
         let begin = Instant::now();
         let name = edits[0].name;
         let originals: Vec<_> = edits.iter().map(|edit| plant(&copy, edit)).collect();
-        match caught(&copy, &scratch, args, SEEDS) {
+        match caught(&copy, &scratch, args, seeds) {
             Some((seeds, cause)) => println!(
                 "{name:<62} {cause:<22} after {seeds:>5} seeds ({:.1} s)",
                 begin.elapsed().as_secs_f64()
             ),
             None => {
-                println!("{name:<62} NOT FOUND in {SEEDS} seeds");
+                println!("{name:<62} NOT FOUND in {seeds} seeds");
                 missed.push(name);
             }
         }

@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use vipd_common::{Family, Priority, Vrid};
+use vipd_common::{
+    Family, Priority, Vrid,
+    sponsor::{ANSWER_WAY_NS, DARK_DETECTIONS},
+};
 
 use crate::{
     lease_manager::{LeaseManager, Node},
@@ -55,12 +58,12 @@ impl ProbeTiming {
 
     /// R2: the age of the last answer from which on the path to the master may have been cut long before the master fell silent.
     pub fn answer_limit(&self) -> Duration {
-        (self.detect() * 2).saturating_sub(Duration::from_nanos(vipd_common::sponsor::ANSWER_WAY_NS))
+        (self.detect() * DARK_DETECTIONS).saturating_sub(Duration::from_nanos(ANSWER_WAY_NS))
     }
 
-    /// How long after the silence a backup claims beside so many better ones that are alive.
+    /// How long after the silence a backup claims beside so many better ones that are alive: their probes may end up to an interval later.
     pub fn early_skew(&self, better: u32) -> Duration {
-        let behind = if better > 0 { self.detect() * 2 } else { Duration::ZERO };
+        let behind = if better > 0 { self.interval } else { Duration::ZERO };
         RANK_SKEW * better + behind
     }
 }

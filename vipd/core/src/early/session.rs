@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use vipd_common::sponsor::DARK_DETECTIONS;
+
 use super::{PeerStamps, ProbeTiming};
 use crate::time::Instant;
 
@@ -68,8 +70,9 @@ impl ProbeSession {
 
     /// R2: whether silence, if it begins now, is that of the host and not of the way to it.
     pub fn is_armed(&self, timing: &ProbeTiming, now: Instant) -> bool {
-        self.up_since
-            .is_some_and(|since| now.saturating_since(since) >= timing.steady.max(timing.detect() * 2))
+        self.up_since.is_some_and(|since| {
+            now.saturating_since(since) >= timing.steady.max(timing.detect() * DARK_DETECTIONS)
+        })
     }
 
     /// Whether the peer's daemon was heard within a detection time.

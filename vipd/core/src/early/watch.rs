@@ -43,7 +43,7 @@ pub(super) struct GroupWatch {
 struct Silence {
     /// When that was seen.
     at: Instant,
-    /// R2, as it was then.
+    /// R2, at each look since.
     armed: bool,
 }
 
@@ -135,9 +135,10 @@ impl GroupWatch {
         // R1.
         let silent = |peer: &IpAddr| sessions.get(peer).is_some_and(|session| session.is_silent(timing, now));
         if !masters.is_empty() && masters.iter().all(silent) {
-            // R2, once: as it is when the silence is complete.
-            let armed = self.silence.is_none() && self.is_armed(masters, sessions, timing, now);
+            // R2: from when the silence is complete until the claim. Who waits may see the last answer grow too old meanwhile.
+            let armed = self.is_armed(masters, sessions, timing, now);
             let silence = self.silence.get_or_insert(Silence { at: now, armed });
+            silence.armed &= armed;
             self.orphaned_since = None;
             return silence.armed.then_some((silence.at, Reason::HostSilent));
         }

@@ -8,6 +8,7 @@ use super::*;
 use crate::time::Instant;
 
 mod backup;
+mod claim;
 mod configured;
 mod handover;
 mod inherited;
