@@ -370,5 +370,22 @@ fn a_pair_begins_with_init() -> Result<()> {
     let _lb01 = bed.restart("lb01")?;
     lb01.wait_ready(&bed.vipd, SOON)?;
     bed.wait("lb01", "MASTER")?;
+
+    // Who has a VIP already, and the virtual router of the vipd that runs here, are told of; nothing is refused.
+    let runtime = lb01.runtime_dir().display().to_string();
+    let (code, _, err) = init(&["--vip", "10.0.0.3", "--force", "--runtime-dir", &runtime])?;
+    for words in [
+        format!("{} answers for 10.0.0.3 on eth0", bed.lb02().mac()),
+        "the vipd that runs here has virtual router 52 (VI_1) on eth0".to_owned(),
+        "10.0.0.6 advertises virtual router 51 on eth0".to_owned(),
+    ] {
+        ensure!(code == Some(0) && err.contains(&words), "no {words} in {err}");
+    }
+    let text = fs::read_to_string(&conf)?;
+    ensure!(text.contains("virtual_router_id 53"), "{text}");
+    let arguments = ["--vip", "10.0.0.50", "--force", "--vrid", "52", "--runtime-dir", &runtime];
+    let (code, _, err) = init(&arguments)?;
+    ensure!(code == Some(0) && err.contains("virtual router 52 is in use on eth0"), "{err}");
+    ensure!(err.contains("10.0.0.50 is a VIP of VI_1 already, in the vipd that runs here (MASTER)"), "{err}");
     Ok(())
 }
