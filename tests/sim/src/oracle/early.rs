@@ -62,6 +62,8 @@ pub struct ClaimLog {
     judged: bool,
     false_alarms: u32,
     disarmed_until: Instant,
+    /// The same if all doubt is held against it.
+    perhaps_until: Instant,
     /// Adverts since the claim.
     adverts: u32,
     /// When the master was heard again.
@@ -140,6 +142,7 @@ impl World {
         for claim in self.oracle.early.claims[to].iter_mut().filter(|claim| claim.master == from) {
             if !claim.judged {
                 claim.judged = true;
+                claim.perhaps_until = local + std::time::Duration::from_nanos(most);
                 if now < claim.down_at {
                     // R2.
                     let damping = (damping << claim.false_alarms.min(20)).min(most);

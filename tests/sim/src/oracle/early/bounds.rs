@@ -206,7 +206,7 @@ impl World {
             let undisturbed = health.disturbed.max(health.deafened) + 2 * td < pair.heard;
             let known = began.max(track.since) + steady < pair.heard;
             let answered = pair.heard - pair.answered <= interval;
-            let damped = self.oracle.early.claims[node][group].disarmed_until > pair.heard_local;
+            let damped = self.oracle.early.claims[node][group].perhaps_until > pair.heard_local;
             // A probe of it that is still under way may be the first of a new word.
             if !is_steady || !undisturbed || !known || !answered || damped || block.leaving {
                 return None;
