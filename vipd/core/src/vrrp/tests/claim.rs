@@ -111,7 +111,8 @@ fn an_orphan_takes_over_at_its_own_priority() {
 
 #[test]
 fn the_end_of_a_mastership_is_the_end_of_its_claim() {
-    let ends: [(&str, fn(Instant) -> Event); 5] = [
+    type MakeEvent = fn(Instant) -> Event;
+    let ends: [(&str, MakeEvent); 5] = [
         ("lease lost", |_| Event::LeaseLost),
         ("group", |_| Event::Synced),
         ("fault", |_| Event::Fault { reason: FaultReason::Tracked }),
