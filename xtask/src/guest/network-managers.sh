@@ -150,7 +150,7 @@ networkd_steps() {
     networkd_again() { networkd_stop; networkd; }
     phase "systemd-networkd restarts" networkd_again
     phase "systemd-networkd ends" networkd_stop
-    grep -iE "v0: (Configured|State)|Remov|foreign" /run/networkd.log | sort | uniq -c | head -12 | sed 's/^/   networkd: /'
+    grep -E "v0: |Removing" /run/networkd.log | grep -iE "link state|state changed|unmanaged|remov|configuring|initialized" | cut -c1-200 | head -15 | sed 's/^/   networkd: /'
 }
 
 firewalld_steps() {
