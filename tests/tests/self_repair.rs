@@ -232,6 +232,19 @@ fn a_host_that_cannot_answer_its_subnet_is_a_fault() -> Result<()> {
     check_single_owner(&case.prober.timeline(), &case.wire)
 }
 
+/// vipd asks for the way to some addresses; doctor looks at all routes.
+#[test]
+fn a_blackhole_over_a_part_of_the_subnet_is_found_by_doctor() -> Result<()> {
+    let Some(case) = Case::new("")? else { return Ok(()) };
+    let (bed, lb01) = (case.bed(), case.lb01());
+    run(lb01, "ip route add blackhole 10.0.0.64/26")?;
+    let conf = lb01.vipd_conf().display().to_string();
+    let doctor = bed.ask("lb01", &["doctor", "-f", &conf]).output()?;
+    let text = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    ensure!(text.contains("the route to 10.0.0.64/26 leads nowhere"), "{text}");
+    Ok(())
+}
+
 /// A gateway on the same wire reaches them too: it is named, and no fault. Another route for the subnet is its operator's business.
 #[test]
 fn a_detour_to_the_clients_is_named_and_no_fault() -> Result<()> {

@@ -1,6 +1,6 @@
 //! All links and policy rules as they are, for who judges them and changes nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
@@ -8,6 +8,7 @@ use rtnetlink::{
     Handle, IpVersion,
     packet_route::{
         link::{InfoBridge, InfoData, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+        route::{RouteAttribute, RouteMessage, RouteType},
         rule::RuleAttribute,
     },
 };
@@ -17,9 +18,9 @@ use super::{
     ethtool::SharedQueues,
     links::{LinkState, address, without_addresses},
     neighbour_tables::{self, NeighbourTable},
-    netlink::{FAMILIES, LOOPBACK, supported},
+    netlink::{FAMILIES, LOOPBACK, address_family, supported},
     offload,
-    routes::{TABLE_LOCAL, TABLE_MAIN},
+    routes::{TABLE_LOCAL, TABLE_MAIN, ip},
 };
 
 /// What there is on this host.
@@ -28,6 +29,8 @@ pub struct Survey {
     /// With their addresses, but for those of `lo`.
     pub links: Vec<SurveyedLink>,
     pub rules: Vec<SurveyedRule>,
+    /// Destinations of the table `main` that are answered with nothing, or with an error: blackhole, unreachable and prohibit.
+    pub no_ways: Vec<(IpAddr, u8)>,
     pub neighbour_tables: Vec<NeighbourTable>,
 }
 
@@ -92,8 +95,35 @@ impl Survey {
             rules.extend(messages.iter().map(|message| rule(family, &message.attributes)));
         }
         let neighbour_tables = neighbour_tables::list(handle).await?;
-        Ok(Self { links: links.into_values().collect(), rules, neighbour_tables })
+        let mut no_ways = Vec::new();
+        for family in FAMILIES.into_iter().filter(|family| supported(*family)) {
+            for kind in [RouteType::BlackHole, RouteType::Unreachable, RouteType::Prohibit] {
+                no_ways.extend(destinations(handle, family, kind).await?);
+            }
+        }
+        Ok(Self { links: links.into_values().collect(), rules, no_ways, neighbour_tables })
     }
+}
+
+/// The destinations of the routes of one type in the table `main`. The kernel filters: strict checking is on.
+async fn destinations(handle: &Handle, family: Family, kind: RouteType) -> Result<Vec<(IpAddr, u8)>> {
+    let mut filter = RouteMessage::default();
+    filter.header.address_family = address_family(family);
+    filter.header.table = u8::try_from(TABLE_MAIN).unwrap_or_default();
+    filter.header.kind = kind;
+    let routes: Vec<RouteMessage> =
+        handle.route().get(filter).execute().try_collect().await.context("list routes")?;
+    let of_kind = routes
+        .iter()
+        .filter(|route| route.header.kind == kind && u32::from(route.header.table) == TABLE_MAIN);
+    let destination = |route: &RouteMessage| {
+        let to = route.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Destination(to) => ip(to),
+            _ => None,
+        })?;
+        Some((to, route.header.destination_prefix_length))
+    };
+    Ok(of_kind.filter_map(destination).collect())
 }
 
 impl SurveyedLink {

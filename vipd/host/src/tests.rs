@@ -14,7 +14,10 @@ use std::{
     future::Future,
     path::PathBuf,
     process::Command,
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -44,7 +47,10 @@ fn in_namespace<F: Future<Output = ()>>(name: &str, test: impl FnOnce(PathBuf) -
     if unsafe { libc::geteuid() } != 0 {
         return vipd_tests::skip(format_args!("{name}: making a network namespace needs root"));
     }
-    let dir = std::env::temp_dir().join(format!("vipd-host-{}-{name}", std::process::id()));
+    // Several tests may have one name.
+    static TESTS: AtomicU32 = AtomicU32::new(0);
+    let test_number = TESTS.fetch_add(1, Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("vipd-host-{}-{test_number}-{name}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let path = dir.clone();
     let outcome = thread::scope(|scope| {

@@ -6,14 +6,37 @@ use vipd_common::Family;
 use vipd_config::Instance;
 
 use super::{Facts, Findings, InterfaceSettings};
+use crate::host::is_within;
 
 pub fn judge(facts: &Facts, findings: &mut Findings) {
     for (name, instances) in facts.interfaces() {
         reverse_path(facts, name, &instances, findings);
     }
+    no_ways(facts, findings);
     arp(facts, findings);
     rules(facts, findings);
     nonlocal_bind(facts, findings);
+}
+
+/// A route over a part of a VIP's subnet that leads nowhere: a running vipd asks for the way to some addresses only.
+fn no_ways(facts: &Facts, findings: &mut Findings) {
+    let Ok(survey) = &facts.survey else { return };
+    for (name, instances) in facts.interfaces() {
+        let Some(link) = facts.link(name) else { continue };
+        let vips = || instances.iter().flat_map(|instance| instance.vips.iter().chain(&instance.excluded));
+        for subnet in link.state.subnets().filter(|subnet| vips().any(|vip| is_within(vip.address, *subnet)))
+        {
+            let is_part = |(to, len): &&(IpAddr, u8)| *len >= subnet.1 && is_within(*to, subnet);
+            for (to, len) in survey.no_ways.iter().filter(is_part) {
+                let what =
+                    format!("the route to {to}/{len} leads nowhere: clients of its VIPs there get no answer");
+                let fix = format!(
+                    "see `ip route show table main | grep -E 'blackhole|unreachable|prohibit'`, and remove {to}/{len}"
+                );
+                findings.warning(name, "no-way", what, fix);
+            }
+        }
+    }
 }
 
 /// vipd sets it while it has VIPs of the family.

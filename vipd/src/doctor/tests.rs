@@ -93,6 +93,7 @@ fn idle() -> Facts {
         survey: Ok(Survey {
             links: vec![link(2, "eth0", "10.0.0.5")],
             rules: Vec::new(),
+            no_ways: Vec::new(),
             neighbour_tables: Vec::new(),
         }),
         nonlocal_bind: [Some(true); 2],

@@ -181,6 +181,17 @@ fn routing() {
             &[],
         ),
         (
+            "blackholes",
+            |f| {
+                // Of a part of the subnet, of all of it, and of something else.
+                f.survey.as_mut().unwrap().no_ways =
+                    vec![(ip("10.0.0.64"), 26), (ip("10.0.0.0"), 8), (ip("192.0.2.0"), 24)]
+            },
+            &[
+                "eth0: warning: the route to 10.0.0.64/26 leads nowhere: clients of its VIPs there get no answer",
+            ],
+        ),
+        (
             "no rule for what is not local",
             |f| f.survey.as_mut().unwrap().rules = vec![rule(0, true), rule(7, true)],
             &[
