@@ -85,7 +85,7 @@ const ROWS: &[Row] = &[
         &[(Off("web1"), &[]), (Start, &[TWO]), (On("web1"), &[ONE, TWO]), (Stop, &[])],
     ),
     (
-        "weights of misc_dynamic, and a reload",
+        "weights of misc_dynamic, and a reload once: at a second one keepalived 2.2.7 makes them 0",
         "",
         "weight 5\n MISC_CHECK {\n misc_path \"/bin/sh DIR/check\"\n misc_timeout 5\n misc_dynamic\n user root\n }",
         &[
@@ -94,7 +94,20 @@ const ROWS: &[Row] = &[
             (Exit(1), &[]),
             (Exit(0), &["10.1.0.11:80 Masq 5", "10.1.0.12:80 Masq 5"]),
             (Replace("weight 5", "weight 7"), &["10.1.0.11:80 Masq 7", "10.1.0.12:80 Masq 7"]),
+            (Stop, &[]),
+        ],
+    ),
+    (
+        "reloads: weights, the scheduler, a server that is down meanwhile",
+        "",
+        "weight 5\n TCP_CHECK {\n connect_timeout 5\n retry 1\n delay_before_retry 1\n }",
+        &[
+            (Start, &["10.1.0.11:80 Masq 5", "10.1.0.12:80 Masq 5"]),
+            (Replace("weight 5", "weight 7"), &["10.1.0.11:80 Masq 7", "10.1.0.12:80 Masq 7"]),
             (Replace("lb_algo rr", "lb_algo wrr"), &["10.1.0.11:80 Masq 7", "10.1.0.12:80 Masq 7"]),
+            (Off("web1"), &["10.1.0.12:80 Masq 7"]),
+            (Replace("weight 7", "weight 3"), &["10.1.0.12:80 Masq 3"]),
+            (On("web1"), &["10.1.0.11:80 Masq 3", "10.1.0.12:80 Masq 3"]),
             (Stop, &[]),
         ],
     ),
