@@ -204,10 +204,12 @@ impl Match {
     }
 
     /// The lines that the reader of the FIFO has got, in order for each server and each service: which of two servers is checked first is chance.
+    /// What is told twice counts once: after a reload keepalived tells the state of a service again.
     fn told(&self, node: &Node) -> Vec<String> {
         let text = fs::read_to_string(node.dir().join("told")).unwrap_or_default();
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         lines.sort_by_key(|line| line.rsplit_once(' ').map(|(about, _)| about.to_owned()));
+        lines.dedup();
         lines
     }
 }
