@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use support::{
-    web::{WebServer, ask, has_ipvs, table},
+    web::{WebServer, ask, has_ipvs, is_loadable, table},
     *,
 };
 use vipd_tests::{Daemon, Lab, Node, wait_for};
@@ -311,4 +311,40 @@ fn connections_are_prepared_for_a_failover() -> Result<()> {
         ensure!(sloppy(node)? == "0", "sloppy_tcp is left on {node}");
     }
     Ok(())
+}
+
+/// On a kernel without IPVS a configuration with services is refused with what to do, and the rest is served if the operator says so.
+#[test]
+fn without_ipvs_services_are_refused_and_the_rest_is_served() -> Result<()> {
+    let Some(bed) = Bed::new()? else { return Ok(()) };
+    if is_loadable() {
+        vipd_tests::skip("this kernel has IPVS");
+        return Ok(());
+    }
+    let conf = node_conf(HIGH, "") + &web(&["web1"]);
+    let node = bed.lb01();
+    node.write_vipd_conf(&conf)?;
+    let mut refused = node.start_vipd(&bed.vipd)?;
+    let status = refused.wait(SOON)?;
+    let log = refused.log();
+    ensure!(
+        !status.success()
+            && log.contains("modprobe ip_vs")
+            && log.contains("--allow-unsupported=virtual_server"),
+        "{log}"
+    );
+    let mut command = node.vipd_run(&bed.vipd);
+    command.arg("--allow-unsupported=virtual_server");
+    let _daemon = Daemon::start("vipd on lb01", &mut command, &node.vipd_log())?;
+    bed.wait("lb01", "MASTER")?;
+    let problem = node.status(&bed.vipd)?["balancing"]["problem"].clone();
+    ensure!(problem.as_str().is_some_and(|problem| problem.contains("no IPVS")), "{problem}");
+    ensure!(bed.told("lb01", &["services"])?.contains("no IPVS"), "vipd services does not say why");
+    // A reload that brings services is refused too where nobody has said so.
+    bed.told("lb01", &["stop"])?;
+    let _plain = bed.start("lb01", &node_conf(HIGH, ""))?;
+    let reloaded = bed.reload("lb01", &conf)?;
+    let said = String::from_utf8_lossy(&reloaded.stderr).into_owned();
+    ensure!(!reloaded.status.success() && said.contains("modprobe ip_vs"), "{said}");
+    bed.wait("lb01", "MASTER")
 }

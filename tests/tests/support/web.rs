@@ -80,17 +80,23 @@ pub fn ask(node: &Node, to: SocketAddr, limit: Duration) -> Result<Option<String
     })
 }
 
-/// Whether the kernel has IPVS; its module is loaded for it. If it has none, the test is skipped.
-pub fn has_ipvs() -> bool {
+/// Whether the kernel has IPVS; its module is loaded for it.
+pub fn is_loadable() -> bool {
     let there = || Path::new("/proc/net/ip_vs").exists();
     if !there() {
         // What it says to a kernel without the module is of no interest.
         let _ = Command::new("modprobe").arg("ip_vs").output();
     }
-    if !there() {
+    there()
+}
+
+/// The same; without it the test is skipped.
+pub fn has_ipvs() -> bool {
+    let has = is_loadable();
+    if !has {
         skip("this kernel has no IPVS; Debian's has: cargo xtask guest --kernel debian-12 balancing");
     }
-    there()
+    has
 }
 
 /// The services of a node's kernel: a line for each, and one for each server with its weight, in an order that does not depend on

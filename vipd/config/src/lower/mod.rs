@@ -86,8 +86,8 @@ pub fn lower(
     // Only now, because `global_defs` counts wherever it stands.
     let instances = drafts.iter().filter_map(|draft| instance::instance(draft, &global, report)).collect();
     let mut config = global::config(&global, &top, statics, &drafts, instances);
-    config.balance =
-        balance::services(tree, &top.statements, &global.statements, &config.files, outside, report);
+    let known = (config.instances.as_slice(), config.files.as_slice());
+    config.balance = balance::services(tree, &top.statements, &global.statements, known, outside, report);
     groups::check(&config, &names.members, report);
     tracked::check_weights(&config, &drafts, &names.groups, report);
     arbiters::check(&config, &names.arbiters, report);

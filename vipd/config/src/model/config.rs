@@ -66,8 +66,7 @@ pub struct Config {
     pub real_time_priority: Option<u8>,
     /// `cluster_report_key`: what the nodes sign their reports with; `None`: they do not sign them.
     pub cluster_report_key: Option<ReportKey>,
-    /// `virtual_server`, in the order of the file. While the daemon does not balance, a file that has any is refused, or they are
-    /// ignored with a warning; they are here either way.
+    /// `virtual_server`, in the order of the file.
     pub balance: BalanceConfig,
     /// What `global_defs` says about them.
     pub lvs: LvsSettings,

@@ -76,7 +76,10 @@ pub struct Forwarder<K> {
     looks: bool,
     repaired: Vec<String>,
     refused: BTreeMap<ServiceAddress, String>,
+    /// Why the table cannot be read.
     problem: Option<String>,
+    /// Why timeouts or sync daemons are not as they are to be.
+    rest_problem: Option<String>,
 }
 
 impl<K: Ipvs> Forwarder<K> {
@@ -93,6 +96,7 @@ impl<K: Ipvs> Forwarder<K> {
             repaired: Vec::new(),
             refused: BTreeMap::new(),
             problem: None,
+            rest_problem: None,
         }
     }
 
@@ -188,7 +192,7 @@ impl<K: Ipvs> Forwarder<K> {
 
     /// Why the table cannot be read or changed at all, or why timeouts or sync daemons are not as they are to be.
     pub fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
+        self.problem.as_deref().or(self.rest_problem.as_deref())
     }
 
     /// Removes every service of the network namespace, whoever made it.
@@ -203,15 +207,18 @@ impl<K: Ipvs> Forwarder<K> {
             Ok(table) => {
                 self.reconciler.handle_read(Ok(table::present(&table)), now);
                 (self.table, self.read_at) = (table, Some(now));
-                self.say_problem(None);
+                self.problem = None;
                 if std::mem::take(&mut self.compares_rest) {
-                    self.keep_rest();
+                    let problem = self.keep_rest();
+                    say(&self.rest_problem, problem.as_ref());
+                    self.rest_problem = problem;
                 }
             }
             Err(error) => {
                 let error = chain(&error);
                 self.reconciler.handle_read(Err(OperationFailure::Refused(error.clone())), now);
-                self.say_problem(Some(error));
+                say(&self.problem, Some(&error));
+                self.problem = Some(error);
             }
         }
     }
@@ -266,22 +273,10 @@ impl<K: Ipvs> Forwarder<K> {
         self.looks = false;
     }
 
-    fn say_problem(&mut self, problem: Option<String>) {
-        if let Some(error) = &problem
-            && self.problem != problem
-        {
-            tracing::error!(
-                target: "vipd::event",
-                event = "services_not_kept",
-                error,
-                "the kernel's table of services cannot be kept; vipd tries again"
-            );
-        }
-        self.problem = problem;
-    }
-
-    /// Timeouts and sync daemons, as the table that was just read has them.
-    fn keep_rest(&mut self) {
+    /// Brings timeouts and sync daemons to what is wanted, from the table that was just read; returns why something is refused. The next look tries
+    /// again.
+    fn keep_rest(&mut self) -> Option<String> {
+        let mut problem = None;
         let mut steps = Vec::new();
         if !self.table.timeouts.meets(&self.wanted.timeouts) {
             steps.push(IpvsStep::SetTimeouts(self.wanted.timeouts));
@@ -298,9 +293,21 @@ impl<K: Ipvs> Forwarder<K> {
                 Ok(Err(refusal)) => format!("cannot {step}: {refusal}"),
                 Err(error) => format!("cannot {step}: {}", chain(&error)),
             };
-            // The next look tries again.
-            self.say_problem(Some(why));
+            problem = Some(why);
         }
+        problem
+    }
+}
+
+/// Told when it is new.
+fn say(known: &Option<String>, problem: Option<&String>) {
+    if let Some(error) = problem.filter(|problem| known.as_ref() != Some(*problem)) {
+        tracing::error!(
+            target: "vipd::event",
+            event = "services_not_kept",
+            error,
+            "the kernel's table of services cannot be kept; vipd tries again"
+        );
     }
 }
 

@@ -37,7 +37,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::{
     runtime::Builder,
-    sync::{mpsc, oneshot, watch},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
     time::timeout,
 };
 use vipd_balance::BalanceNotice;
@@ -225,8 +228,13 @@ impl Services {
             let why = self.lack.clone().unwrap_or_else(|| "there is no virtual server".to_owned());
             return drop(drain.reply.send(Err(why)));
         };
-        // With the message goes the reply, and who asked is told that the daemon is stopping.
-        let _ = running.messages_tx.try_send(ServicesMessage::Drain(drain));
+        let sent = running.messages_tx.try_send(ServicesMessage::Drain(drain));
+        if let Err(TrySendError::Full(message) | TrySendError::Closed(message)) = sent
+            && let ServicesMessage::Drain(ServerDrain { reply, .. }) = message
+        {
+            // Who asked may be gone.
+            let _ = reply.send(Err("the thread of services does not take requests".to_owned()));
+        }
     }
 
     /// Starts the thread again if it has ended, and tells if it hangs; to be called every second.

@@ -14,17 +14,21 @@ mod placed;
 mod service;
 mod target;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
 
-use vipd_balance::BalanceConfig;
+use vipd_balance::{BalanceConfig, ServiceAddress};
 
 use crate::{
-    model::tracking::TrackedFile,
+    model::{instance::Instance, tracking::TrackedFile},
     schema::statement::{Statement, find},
     source::Outside,
     syntax::{diagnostic::Code, parser::SyntaxNode, report::Report},
 };
 use context::{ADDRESSES_MAX, BalanceContext, TlsCommon};
+use faults::PlacedService;
 pub use global::settings;
 use placed::at_the_top;
 
@@ -33,7 +37,7 @@ pub fn services(
     tree: &[SyntaxNode],
     statements: &[Statement],
     global: &[Statement],
-    files: &[TrackedFile],
+    (instances, files): (&[Instance], &[TrackedFile]),
     outside: &dyn Outside,
     report: &mut Report,
 ) -> BalanceConfig {
@@ -69,11 +73,29 @@ pub fn services(
         let message = "this machine's kernel has no IPVS, and no module for it: vipd will not start";
         context.report.warning(Code::NotSupported, first.head.at(), message, hint);
     }
+    placed.iter().for_each(|service| suspended(service, instances, context.report));
     let config = faults::checked(placed, init_notices, context.report);
     if is_ignored {
         report.ignored(false);
     }
     config
+}
+
+/// `ha_suspend` follows the lease of the address.
+fn suspended(service: &PlacedService<'_>, instances: &[Instance], report: &mut Report) {
+    let is_vip = |address: IpAddr| {
+        let mut vips = instances.iter().flat_map(|instance| instance.vips.iter().chain(&instance.excluded));
+        vips.any(|vip| vip.address == address)
+    };
+    let addresses: Vec<IpAddr> =
+        service.server.addresses.iter().filter_map(ServiceAddress::address).collect();
+    // Of a firewall mark it is an error.
+    let has_none = !addresses.is_empty() && !addresses.into_iter().any(is_vip);
+    if let Some(placed) = service.block.find("ha_suspend").filter(|_| has_none) {
+        let message = "`ha_suspend` has no effect: no `vrrp_instance` has an address of this service";
+        let hint = "put the address into a `virtual_ipaddress`, or remove this";
+        report.warning(Code::NoEffect, placed.at(), message, hint);
+    }
 }
 
 /// The blocks of load balancing.
