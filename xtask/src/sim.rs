@@ -31,6 +31,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             "vipd-sim",
             "--test",
             "mutants",
+            "--test",
+            "early_mutants",
             "--",
             "--ignored",
             "--nocapture",

@@ -26,7 +26,7 @@ type Sessions = BTreeMap<IpAddr, ProbeSession>;
 pub(super) struct GroupWatch {
     /// The masters, one for each member, and since when.
     following: Option<(Vec<IpAddr>, Instant)>,
-    silence: Option<Silence>,
+    silence: Option<HostSilence>,
     /// When the skew of a silence is over.
     claims_at: Option<Instant>,
     /// Since when everybody who could own the addresses says that he does not.
@@ -40,7 +40,7 @@ pub(super) struct GroupWatch {
 
 /// All masters' hosts are silent.
 #[derive(Clone, Copy, Debug)]
-struct Silence {
+struct HostSilence {
     /// When that was seen.
     at: Instant,
     /// R2, at each look since.
@@ -137,7 +137,7 @@ impl GroupWatch {
         if !masters.is_empty() && masters.iter().all(silent) {
             // R2: from when the silence is complete until the claim. Who waits may see the last answer grow too old meanwhile.
             let armed = self.is_armed(masters, sessions, timing, now);
-            let silence = self.silence.get_or_insert(Silence { at: now, armed });
+            let silence = self.silence.get_or_insert(HostSilence { at: now, armed });
             silence.armed &= armed;
             self.orphaned_since = None;
             return silence.armed.then_some((silence.at, Reason::HostSilent));
