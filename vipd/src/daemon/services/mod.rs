@@ -308,7 +308,7 @@ pub fn remove_left(runtime_dir: &Path) -> Result<Vec<String>> {
     }
     let mut problems = Vec::new();
     if let Some(before) = &kept.sloppy_tcp
-        && let Err(error) = sysctls::set(before)
+        && let Err(error) = sysctls::restore(before)
         && error.kind() != std::io::ErrorKind::NotFound
     {
         problems.push(format!("write {before} to {}: {error}", sysctls::SLOPPY_TCP));

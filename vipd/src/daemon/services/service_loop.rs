@@ -57,6 +57,8 @@ pub struct ServiceLoop<K> {
     saved_at: Instant,
     look_at: Instant,
     repairs: u64,
+    /// Why `sloppy_tcp` cannot be set.
+    sloppy_problem: Option<String>,
     /// Notices that wait for the kernel.
     waiting: Vec<BalanceNotice>,
     lost_notices: u64,
@@ -99,6 +101,7 @@ impl<K: Ipvs> ServiceLoop<K> {
             saved_at: now,
             look_at: now + ends.look,
             repairs: 0,
+            sloppy_problem: None,
             waiting: Vec::new(),
             lost_notices: 0,
             ends,
@@ -257,23 +260,25 @@ impl<K: Ipvs> ServiceLoop<K> {
     }
 
     fn keep_sloppy_tcp(&mut self, wanted: bool) {
-        let set = match (wanted, self.kept.sloppy_tcp.clone()) {
-            (true, _) => sysctls::set("1").map(|before| {
-                // What was there first is to be put back.
-                if self.kept.sloppy_tcp.is_none() {
-                    self.kept.sloppy_tcp = before;
-                }
-            }),
-            (false, Some(before)) => sysctls::set(&before).map(|_| self.kept.sloppy_tcp = None),
+        let before = self.kept.sloppy_tcp.clone();
+        let set = match (wanted, &before) {
+            // What was there first is to be put back.
+            (true, Some(_)) => sysctls::set().map(drop),
+            (true, None) => sysctls::set().map(|was| self.kept.sloppy_tcp = was),
+            (false, Some(before)) => sysctls::restore(before).map(|()| self.kept.sloppy_tcp = None),
             (false, None) => return,
         };
-        if let Err(error) = set {
+        if before != self.kept.sloppy_tcp {
+            self.is_saved = false;
+        }
+        let problem = set.err().map(|error| error.to_string());
+        if let Some(error) = problem.as_ref().filter(|_| problem != self.sloppy_problem) {
             tracing::warn!(
-                %error,
+                error,
                 "sloppy_tcp of IPVS cannot be set: with mh and sh connections do not go on over a failover"
             );
         }
-        self.is_saved = false;
+        self.sloppy_problem = problem;
     }
 
     /// Brings the kernel to what the judge says, then tells; returns whether there is more to do at once.

@@ -23,11 +23,19 @@ pub fn wants_sloppy_tcp(config: &BalanceConfig) -> bool {
 }
 
 /// Sets it; returns what it was before, if that was something else.
-pub fn set(value: &str) -> io::Result<Option<String>> {
+pub fn set() -> io::Result<Option<String>> {
     let before = fs::read_to_string(SLOPPY_TCP)?.trim().to_owned();
-    if before == value {
+    if before == ON {
         return Ok(None);
     }
-    fs::write(SLOPPY_TCP, value)?;
+    fs::write(SLOPPY_TCP, ON)?;
     Ok(Some(before))
 }
+
+/// Puts back what was there before, unless somebody has set something else since.
+pub fn restore(before: &str) -> io::Result<()> {
+    if fs::read_to_string(SLOPPY_TCP)?.trim() == ON { fs::write(SLOPPY_TCP, before) } else { Ok(()) }
+}
+
+/// As vipd sets it.
+pub const ON: &str = "1";
