@@ -247,8 +247,9 @@ impl ProbeNode for NodeIo<'_> {
     fn beat(&mut self, at: Instant) {
         self.pass();
         if self.is_alive() {
+            let sponsored = self.is_sponsored(at);
             self.world.nodes[self.node].kernel.probes.beat_ns = at.as_nanos();
-            self.world.beats(self.node, at);
+            self.world.beats(self.node, at, sponsored);
         }
     }
 

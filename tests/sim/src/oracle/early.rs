@@ -83,6 +83,8 @@ pub struct EarlyLog {
     /// When each node's daemon has last read the clock for a probe that it sent.
     beats: Vec<Time>,
     reprobed: Vec<Time>,
+    /// When each node's process could last run again.
+    resumed: Vec<Time>,
     /// When each node reached the arbiter again.
     arbiter_back: Vec<Time>,
 }
@@ -95,6 +97,7 @@ impl EarlyLog {
             claims: vec![vec![ClaimLog::default(); routers]; nodes],
             beats: vec![NEVER; nodes],
             reprobed: vec![NEVER; nodes],
+            resumed: vec![NEVER; nodes],
             arbiter_back: vec![NEVER; nodes],
         }
     }
@@ -234,8 +237,24 @@ impl World {
         }
     }
 
-    pub fn beats(&mut self, node: usize, at: Instant) {
+    /// A daemon says that it has spoken at `at`; `sponsored`: somebody vouched for its node until then.
+    pub fn beats(&mut self, node: usize, at: Instant, sponsored: bool) {
+        let Some(timing) = self.probes_of(node).copied() else { return };
+        let (td, interval) = (detect(&timing), ns(timing.interval));
+        let early = &self.oracle.early;
+        let (before, resumed) = (early.beats[node], early.resumed[node]);
+        // R10: one that could not run since its last beat, and had nothing in its way but that.
+        let slept = before > NEVER && resumed > before + td && self.oracle.health[node].send_failed < before;
+        let soon = self.now + MILLI / 10 < resumed + 2 * interval;
+        if !sponsored && slept && soon && !self.plan.arbiter {
+            self.fail(Cause::SpokeTooSoon { node });
+        }
         self.oracle.early.beats[node] = self.nodes[node].clock.when(at).min(self.now);
+    }
+
+    /// A process can run again.
+    pub(super) fn early_resumed(&mut self, node: usize) {
+        self.oracle.early.resumed[node] = self.now;
     }
 
     /// The arbiter has answered, after so long.

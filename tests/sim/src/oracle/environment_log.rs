@@ -54,6 +54,7 @@ impl World {
     }
 
     pub fn resumed(&mut self, node: usize) {
+        self.early_resumed(node);
         self.oracle.health[node].disturbed = self.now;
     }
 

@@ -187,6 +187,10 @@ pub enum Cause {
         router: usize,
         node: usize,
     },
+    /// R10: slept, and answers before it has listened.
+    SpokeTooSoon {
+        node: usize,
+    },
     /// Timers that do not advance.
     Spinning {
         node: usize,
@@ -230,6 +234,7 @@ impl Cause {
             Self::YieldedToNobody { .. } => "yielded-to-nobody",
             Self::ClaimKept { .. } => "claim-kept",
             Self::ReturnUntold { .. } => "return-untold",
+            Self::SpokeTooSoon { .. } => "spoke-too-soon",
             Self::Spinning { .. } => "spinning",
         }
     }
