@@ -106,7 +106,7 @@ mod tests {
             (230 * ms + 1, &[200 * ms], 900 * ms, true),
             // Each backup for itself.
             (100 * ms, &[105 * ms, 99 * ms], 112 * ms, false),
-            (100 * ms, &[105 * ms, 80 * ms], 112 * ms, true),
+            (100 * ms, &[105 * ms, 60 * ms], 112 * ms, true),
             // A stamp of another CPU, a little later than this one's clock.
             (100 * ms, &[101 * ms], 100 * ms, true),
         ];

@@ -127,7 +127,7 @@ fn a_frozen_daemon_that_is_cut_off_has_no_second_owner() {
 /// The way to the master is cut long before its daemon freezes: the backup knows, and VRRP's timer stands alone.
 #[test]
 fn a_backup_that_gets_no_answers_leaves_it_to_vrrp() {
-    for after in [25 * MILLI, 100 * MILLI, 3 * SECOND] {
+    for after in [35 * MILLI, 100 * MILLI, 3 * SECOND] {
         let faults = [(0, cut(1, 0, FOR_GOOD)), (after, Fault::Freeze { node: 0, for_: FOR_GOOD })];
         let outcome = with(cluster(&[150, 100]), &faults, 10 * SECOND);
         assert_eq!((outcome.none, &outcome.masters[..]), (0, &[(1, Reason::MasterDown)][..]));

@@ -10,7 +10,6 @@ const PROBES: &str = "vipd/core/src/early/probes.rs";
 const WATCH: &str = "vipd/core/src/early/watch.rs";
 const EARLY: &str = "vipd/core/src/early.rs";
 const CLAIM: &str = "vipd/core/src/vrrp/machine/claim.rs";
-const MACHINE: &str = "vipd/core/src/vrrp/machine.rs";
 const RIVAL: &str = "vipd-common/src/rival.rs";
 const SPONSOR: &str = "vipd-common/src/sponsor.rs";
 
@@ -86,12 +85,6 @@ const MUTANTS: &[Mutant] = &[
         file: WATCH,
         from: "now >= claimed.at + *after)",
         to: "now >= claimed.at + *after * 10)",
-    },
-    Mutant {
-        name: "R3: XDP is told of the claim after the lease",
-        file: MACHINE,
-        from: "        let state = State::Master(Master::new(&self.settings, address, now));\n",
-        to: "        let state = State::Backup(Backup::new(&self.settings, address, now));\n        let claim = self.claim.take();\n        self.publish(&state, out);\n        self.claim = claim;\n        let state = State::Master(Master::new(&self.settings, address, now));\n",
     },
     Mutant {
         name: "R4: a claim in a probe takes no lease",
