@@ -169,5 +169,6 @@ fn hostile_servers_cost_bounded_memory_and_delay_no_other() {
     let gaps = goods.windows(2).map(|pair| pair[1].saturating_since(pair[0]));
     let longest = gaps.max().expect("the good one has passed twice");
     println!("longest pause of the good one: {longest:?}, {} verdicts", goods.len());
-    assert!(longest < Duration::from_secs(3), "{longest:?}");
+    // Behind the others it would have one verdict in the time of the test, or none. How many it has is the machine's.
+    assert!(goods.len() > 3, "{} verdicts, {longest:?}", goods.len());
 }

@@ -279,8 +279,8 @@ impl WordKind {
             Self::Command => "a command, in double quotes if it has arguments".to_owned(),
             Self::Account => "a user or group".to_owned(),
             Self::Listen => "`IP:PORT` or `unix:PATH`".to_owned(),
-            Self::Octets => "octets of two hexadecimal digits".to_owned(),
-            Self::OctetPattern => "octets of two hexadecimal digits, `x` for any".to_owned(),
+            Self::Octets => "octets of one or two hexadecimal digits".to_owned(),
+            Self::OctetPattern => "octets of one or two hexadecimal digits, `x` for any".to_owned(),
             Self::OnOrPath => "`on`, `off` or the whole path of a file".to_owned(),
         }
     }

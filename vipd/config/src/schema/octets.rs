@@ -11,13 +11,14 @@ fn nibble(digit: u8) -> Option<(u8, u8)> {
     }
 }
 
-/// Octets and their masks: two digits each, `x` for one that may be any.
+/// Octets and their masks: two digits each, `x` for one that may be any. As with keepalived one digit that is left is an octet.
 pub fn pattern(text: &str) -> Option<Vec<(u8, u8)>> {
     let pair = |pair: &[u8]| match pair {
         [high, low] => {
             let ((high, high_mask), (low, low_mask)) = (nibble(*high)?, nibble(*low)?);
             Some((high << 4 | low, high_mask << 4 | low_mask))
         }
+        [low] => nibble(*low).map(|(low, mask)| (low, 0xf0 | mask)),
         _ => None,
     };
     text.as_bytes().chunks(2).map(pair).collect()
@@ -55,4 +56,22 @@ pub fn escaped(text: &str) -> Result<Vec<u8>, String> {
     }
     octets.extend(rest.bytes());
     Ok(octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{hexadecimal, pattern};
+
+    /// The example of keepalived.conf(5).
+    #[test]
+    fn a_digit_that_is_left_is_an_octet() {
+        let octets: Vec<u8> = ["Ab12f", "3", "456", "546443123"]
+            .into_iter()
+            .flat_map(|word| hexadecimal(word).unwrap())
+            .collect();
+        assert_eq!(octets, [0xab, 0x12, 0x0f, 0x03, 0x45, 0x06, 0x54, 0x64, 0x43, 0x12, 0x03]);
+        assert_eq!(pattern("4x6"), Some(vec![(0x40, 0xf0), (6, 0xff)]));
+        assert_eq!(pattern("x"), Some(vec![(0, 0xf0)]));
+        assert_eq!((pattern("0g"), hexadecimal("0x")), (None, None));
+    }
 }

@@ -142,7 +142,7 @@ fn mistakes_have_their_place() {
         ),
         (tcp("", "UDP_CHECK {\npayload 0g\n}"), &["6:9: error: payload `0g` is not in octets"]),
         (tcp("", "UDP_CHECK {\npayload 0x\n}"), &["6:9: error: payload `0x` is not in octets"]),
-        (tcp("", "UDP_CHECK {\nrequire_reply 00 0\n}"), &["6:18: error: `0` is not in octets"]),
+        (tcp("", "UDP_CHECK {\nrequire_reply 00 g\n}"), &["6:18: error: `g` is not in octets"]),
         (
             tcp("", "UDP_CHECK {\nmin_reply_length 3\n}"),
             &["6:1: warning: `min_reply_length` is ignored: there is no `require_reply`"],
