@@ -1,7 +1,7 @@
 //! What the daemons cost while nothing happens: CPU time and wake-ups of master and backup. The kernel's own work on adverts,
 //! XDP's too, is in no process and not in here.
 
-use std::{fs, thread, time::Duration};
+use std::{collections::BTreeMap, fs, thread, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -36,6 +36,7 @@ fn watch(kind: Kind, interval: Duration, count: u8, report: &mut Report) -> Resu
         use_vmac: false,
         rt_priority: None,
         xdp_mode: None,
+        beside: None,
     };
     let mut master = Router::start(lab.node("lb01"), kind, &spec, 150)?;
     master.wait(lab.node("lb01"), "MASTER")?;
@@ -50,44 +51,79 @@ fn watch(kind: Kind, interval: Duration, count: u8, report: &mut Report) -> Resu
         let (before, after) = (before?, Usage::of(pid)?);
         let seconds = WATCH.as_secs_f64();
         let what = format!("{role}, {count} routers, adverts every {} ms", interval.as_millis());
-        let cpu = after.time.saturating_sub(before.time).as_secs_f64() / seconds * 100.0;
+        let Usage { time, switches } = after.since(before);
+        let cpu = time.as_secs_f64() / seconds * 100.0;
         report.add(PART, &what, kind.name(), "CPU", "% of a core", cpu);
-        let wakeups = after.switches.saturating_sub(before.switches) as f64 / seconds;
+        let wakeups = switches as f64 / seconds;
         report.add(PART, &what, kind.name(), "wake-ups", "per second", wakeups);
     }
     Ok(())
 }
 
-/// What a process, its threads and its children have used.
-struct Usage {
+/// What threads have used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
     /// On a CPU, in user and kernel mode.
-    time: Duration,
+    pub time: Duration,
     /// Voluntary context switches.
-    switches: u64,
+    pub switches: u64,
 }
 
 impl Usage {
+    /// Of a process, its threads and its children.
     fn of(pid: u32) -> Result<Self> {
-        let mut usage = Self { time: Duration::ZERO, switches: 0 };
-        usage.add(pid).with_context(|| format!("process {pid}"))?;
+        let threads = threads(pid)?;
+        let mut usage = Self::sum(&threads, |_| true);
+        for thread in threads.keys() {
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{thread}/children"));
+            for child in children.unwrap_or_default().split_whitespace() {
+                usage.add(Self::of(child.parse()?)?);
+            }
+        }
         Ok(usage)
     }
 
-    fn add(&mut self, pid: u32) -> Result<()> {
-        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-            let thread = thread?.path();
-            // Documentation/scheduler/sched-stats.rst: time on a CPU, in nanoseconds, comes first.
-            // A thread that has just ended is passed over.
-            let Ok(schedstat) = fs::read_to_string(thread.join("schedstat")) else { continue };
-            let time = schedstat.split(' ').next().context("schedstat")?;
-            self.time += Duration::from_nanos(time.parse()?);
-            let status = fs::read_to_string(thread.join("status")).unwrap_or_default();
-            let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            self.switches += switches.and_then(|n| n.trim().parse::<u64>().ok()).unwrap_or(0);
-            for child in fs::read_to_string(thread.join("children")).unwrap_or_default().split_whitespace() {
-                self.add(child.parse()?)?;
-            }
-        }
-        Ok(())
+    /// Of the threads with such names.
+    pub fn sum(threads: &BTreeMap<u32, Thread>, is_one: impl Fn(&str) -> bool) -> Self {
+        let mut usage = Self::default();
+        threads.values().filter(|thread| is_one(&thread.name)).for_each(|thread| usage.add(thread.usage));
+        usage
     }
+
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            time: self.time.saturating_sub(before.time),
+            switches: self.switches.saturating_sub(before.switches),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.time += other.time;
+        self.switches += other.switches;
+    }
+}
+
+#[derive(Debug)]
+pub struct Thread {
+    pub name: String,
+    pub usage: Usage,
+}
+
+/// The threads of a process; one that has just ended is passed over.
+pub fn threads(pid: u32) -> Result<BTreeMap<u32, Thread>> {
+    let mut threads = BTreeMap::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid}"))? {
+        let thread = thread?;
+        let read = |name| fs::read_to_string(thread.path().join(name));
+        let (Ok(name), Ok(schedstat), Ok(status)) = (read("comm"), read("schedstat"), read("status")) else {
+            continue;
+        };
+        // Documentation/scheduler/sched-stats.rst: time on a CPU, in nanoseconds, comes first.
+        let time = Duration::from_nanos(schedstat.split(' ').next().context("schedstat")?.parse()?);
+        let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        let switches = switches.and_then(|n| n.trim().parse().ok()).unwrap_or(0);
+        let of = Thread { name: name.trim().to_owned(), usage: Usage { time, switches } };
+        threads.insert(thread.file_name().to_string_lossy().parse()?, of);
+    }
+    Ok(threads)
 }

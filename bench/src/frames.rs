@@ -126,7 +126,7 @@ fn ethernet(to: [u8; 6], from: Mac, ethertype: u16) -> Vec<u8> {
 }
 
 /// Of an IPv4 header or an ICMP message whose checksum is zero.
-fn checksum(header: &[u8]) -> u16 {
+pub fn checksum(header: &[u8]) -> u16 {
     let sum: u32 = header.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     !((folded + (folded >> 16)) as u16)

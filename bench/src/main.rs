@@ -6,7 +6,11 @@
 
 mod adversary;
 mod arp;
+mod balancing;
+mod balancing_failover;
 mod cpu;
+mod detection;
+mod false_alarms;
 mod filter;
 mod flood;
 mod frames;
@@ -14,6 +18,7 @@ mod load;
 mod node_traffic;
 mod outage;
 mod ping;
+mod probe_cpu;
 mod report;
 mod routers;
 mod rtnl;
@@ -73,6 +78,15 @@ pub struct Options {
     /// How often the client of `owner-routes` asks for each VIP, in microseconds: an emulated machine cannot as often
     #[arg(long, default_value_t = 250)]
     pub ask_every: u64,
+    /// What `detection` does to a pair; everything if nothing is named
+    #[arg(long, value_delimiter = ',')]
+    pub faults: Vec<detection::Fault>,
+    /// Who is measured by `detection`; everybody if nobody is named
+    #[arg(long, value_delimiter = ',')]
+    pub contenders: Vec<detection::Contender>,
+    /// Virtual routers of the pair in `detection`
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    pub routers: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -83,10 +97,16 @@ enum Part {
     Scale,
     /// A start by its parts, and for how long adverts stop with a restart and a replacement
     Start,
+    /// How soon the death of a master's host, link or daemon is seen, at adverts of a second
+    Detection,
     /// CPU time and wake-ups of the daemons by the number of virtual routers
     Cpu,
+    /// CPU time of the threads of a master and a backup that probe, by the number of backups and of virtual routers
+    ProbeCpu,
     /// Takeovers with nothing wrong but that the machine is busy, one watch for each load
     FalseFailovers,
+    /// Hosts that are taken for dead while their machine is busy: probes and BFD, one watch for each load
+    FalseAlarms,
     /// What a stranger's floods do to a pair in service
     Adversary,
     /// The XDP program's time per frame
@@ -99,11 +119,22 @@ enum Part {
     OwnerRoutes,
     /// TCP and UDP to a node, to its VIP and through it, as a master and as a backup; two versions with --before
     NodeTraffic,
+    /// Load balancing: the removal of many servers, a reload under load; only if it is named, as it needs IPVS
+    Balancing,
+    /// Load balancing: connections that go on when a director is lost; only if it is named, as it needs IPVS
+    BalancingFailover,
+}
+
+impl Part {
+    fn needs_ipvs(self) -> bool {
+        matches!(self, Self::Balancing | Self::BalancingFailover)
+    }
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let parts = if args.parts.is_empty() { Part::value_variants() } else { &args.parts };
+    let usual = || Part::value_variants().iter().copied().filter(|part| !part.needs_ipvs()).collect();
+    let parts: Vec<Part> = if args.parts.is_empty() { usual() } else { args.parts.clone() };
     let mut report = Report::new();
     if args.add {
         report.go_on(&args.out)?;
@@ -113,7 +144,10 @@ fn main() -> Result<()> {
             Part::Outage => outage::run(&args.options, &mut report),
             Part::Scale => scale::run(&args.options, &mut report),
             Part::Start => start::run(&args.options, &mut report),
+            Part::Detection => detection::run(&args.options, &mut report),
             Part::Cpu => cpu::run(&args.options, &mut report),
+            Part::ProbeCpu => probe_cpu::run(&args.options, &mut report),
+            Part::FalseAlarms => false_alarms::run(&args.options, &mut report),
             Part::FalseFailovers => stress::run(&args.options, &mut report),
             Part::Adversary => adversary::run(&args.options, &mut report),
             Part::XdpCost => xdp_cost::run(&mut report),
@@ -121,6 +155,8 @@ fn main() -> Result<()> {
             Part::Traffic => traffic::run(&args.options, &mut report),
             Part::OwnerRoutes => takeovers::run(&args.options, &mut report),
             Part::NodeTraffic => node_traffic::run(&args.options, &mut report),
+            Part::Balancing => balancing::run(&args.options, &mut report),
+            Part::BalancingFailover => balancing_failover::run(&args.options, &mut report),
         }
         .with_context(|| format!("{part:?}"))?;
         // After each part, so that an end in the middle loses little.

@@ -1,4 +1,6 @@
 //! A client that asks a VIP for an ICMP echo, of either family, at a steady pace, through its kernel's neighbour cache as any client.
+//!
+//! It plays another machine: its threads run before everything else, so that what it is held up by is told from what nobody has answered.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -15,6 +17,10 @@ use anyhow::{Context, Result};
 use nix::sys::socket::{MsgFlags, SockaddrStorage, recv, sendto};
 use vipd_tests::Netns;
 
+/// Octets for replies that are still to be read: those of seconds.
+const BUFFER: libc::c_int = 16 << 20;
+/// Above vipd's own.
+const PRIORITY: libc::c_int = 60;
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REPLY: u8 = 0;
 const ECHO_REQUEST6: u8 = 128;
@@ -45,9 +51,11 @@ pub struct Echo {
 /// What a client saw in a span of time.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
-    /// From the last question answered before the longest time without an answer to the first one after it, less one period.
+    /// From the first question of the longest run that nobody has answered to the next one that somebody has.
     pub outage: Duration,
     pub lost: usize,
+    /// The longest time in which the client asked nothing, less one period. It was held up itself, and an outage may be longer by so much.
+    pub stall: Duration,
 }
 
 impl Pinger {
@@ -68,15 +76,10 @@ impl Pinger {
     /// What was seen of the questions asked from `from` on and until `to`.
     pub fn seen(&self, from: Instant, to: Instant, period: Duration) -> Seen {
         let record = self.shared.record.lock().unwrap_or_else(PoisonError::into_inner);
-        let within: Vec<&Echo> = record.iter().filter(|echo| from <= echo.sent && echo.sent < to).collect();
-        let answered: Vec<Instant> =
-            within.iter().filter(|echo| echo.answered.is_some()).map(|echo| echo.sent).collect();
-        let ends = [from].into_iter().chain(answered).chain([to]).collect::<Vec<_>>();
-        let longest = ends.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
-        Seen {
-            outage: longest.saturating_sub(period),
-            lost: within.iter().filter(|echo| echo.answered.is_none()).count(),
-        }
+        let within: Vec<Echo> =
+            record.iter().filter(|echo| from <= echo.sent && echo.sent < to).copied().collect();
+        drop(record);
+        seen(&within, to, period)
     }
 
     /// Whether the last `count` questions but one were all answered.
@@ -84,6 +87,19 @@ impl Pinger {
         let record = self.shared.record.lock().unwrap_or_else(PoisonError::into_inner);
         record.len() > count + 20
             && record[record.len() - count - 20..record.len() - 20].iter().all(|e| e.answered.is_some())
+    }
+}
+
+fn seen(echoes: &[Echo], to: Instant, period: Duration) -> Seen {
+    let is_lost = |echo: &Echo| echo.answered.is_none();
+    let runs = echoes.chunk_by(|a, b| is_lost(a) == is_lost(b));
+    let ends = runs.clone().skip(1).map(|next| next[0].sent).chain([to]);
+    let outages = runs.zip(ends).filter(|(run, _)| is_lost(&run[0])).map(|(run, end)| end - run[0].sent);
+    let pauses = echoes.windows(2).map(|pair| pair[1].sent - pair[0].sent);
+    Seen {
+        outage: outages.max().unwrap_or_default(),
+        lost: echoes.iter().filter(|echo| is_lost(echo)).count(),
+        stall: pauses.max().unwrap_or_default().saturating_sub(period),
     }
 }
 
@@ -127,6 +143,7 @@ fn set<T: Copy>(socket: &OwnedFd, level: libc::c_int, name: libc::c_int, value: 
 }
 
 fn ask(socket: &OwnedFd, target: IpAddr, period: Duration, shared: &Shared) -> Result<()> {
+    run_first();
     // SAFETY: a setting of this thread.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_000) };
     let to = SockaddrStorage::from(SocketAddr::new(target, 0));
@@ -139,10 +156,20 @@ fn ask(socket: &OwnedFd, target: IpAddr, period: Duration, shared: &Shared) -> R
         };
         // No neighbour, no link: a question that is not answered.
         let _ = sendto(socket.as_raw_fd(), &request(target, number), &to, MsgFlags::MSG_DONTWAIT);
-        next += period;
+        // Held up for a while: it asks on from here. A burst would overrun queues on its way.
+        next = (next + period).max(Instant::now());
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
     Ok(())
+}
+
+/// Has this thread run before all others that are not as urgent; where that is not permitted, it takes its turn.
+fn run_first() {
+    let parameters = libc::sched_param { sched_priority: PRIORITY };
+    // SAFETY: a setting of this thread, from a structure on the stack.
+    unsafe {
+        libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const parameters)
+    };
 }
 
 /// The number in identifier and sequence number. Over IPv6 the kernel writes a checksum of its own.
@@ -159,6 +186,9 @@ fn request(target: IpAddr, number: u32) -> [u8; 16] {
 fn listen(socket: &OwnedFd, shared: &Shared) -> Result<()> {
     let timeout = libc::timeval { tv_sec: 0, tv_usec: 50_000 };
     set(socket, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &timeout).context("SO_RCVTIMEO")?;
+    // Room for replies while the thread is held up all the same.
+    set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &BUFFER).context("SO_RCVBUFFORCE")?;
+    run_first();
     let mut buffer = [0; 2048];
     while !shared.stop.load(Ordering::Relaxed) {
         let Ok(length) = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) else { continue };
@@ -176,4 +206,27 @@ fn listen(socket: &OwnedFd, shared: &Shared) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_is_held_up_is_no_outage() {
+        let begin = Instant::now();
+        let at = |ms| begin + Duration::from_millis(ms);
+        let echo = |ms, is_answered: bool| Echo { sent: at(ms), answered: is_answered.then(|| at(ms)) };
+        let of = |echoes: &[Echo]| {
+            let seen = seen(echoes, at(100), Duration::from_millis(1));
+            (seen.outage.as_millis(), seen.lost, seen.stall.as_millis())
+        };
+        assert_eq!(of(&[]), (0, 0, 0));
+        assert_eq!(of(&[echo(0, true), echo(1, true), echo(61, true)]), (0, 0, 59));
+        assert_eq!(of(&[echo(0, true), echo(1, false), echo(2, false), echo(3, true)]), (2, 2, 0));
+        // One that nobody has answered, whenever the next was asked.
+        assert_eq!(of(&[echo(0, false), echo(1, true), echo(2, false), echo(7, true)]), (5, 2, 4));
+        // And one that goes on.
+        assert_eq!(of(&[echo(98, true), echo(99, false)]), (1, 1, 0));
+    }
 }

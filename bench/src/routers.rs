@@ -42,6 +42,39 @@ impl Kind {
     }
 }
 
+/// What watches the peer beside VRRP's timer, three in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    Nothing,
+    /// vipd's probes (`act takeover`), every 10 ms.
+    Probes,
+    /// The same, every 3.3 ms.
+    QuickProbes,
+    /// A BFD session, every 10 ms, whose end lets the backup take part: it is in FAULT while the session is up.
+    Bfd,
+}
+
+impl Beside {
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::Probes => " and probes, 10 ms",
+            Self::QuickProbes => " and probes, 3.3 ms",
+            Self::Bfd => " and BFD, 10 ms",
+        }
+    }
+
+    /// `probe` of an instance.
+    fn probe(self) -> Option<String> {
+        let interval = match self {
+            Self::Nothing | Self::Bfd => return None,
+            Self::Probes => "10",
+            Self::QuickProbes => "3.3",
+        };
+        Some(format!(" probe {{\n  interval {interval}\n  multiplier 3\n  act takeover\n }}\n"))
+    }
+}
+
 /// One or more virtual routers on one interface, version 3.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -53,12 +86,21 @@ pub struct Spec {
     pub rt_priority: Option<u8>,
     /// `xdp_mode` of vipd; the lab's own without it.
     pub xdp_mode: Option<&'static str>,
+    /// And the peer that is watched.
+    pub beside: Option<(Beside, Ipv4Addr)>,
 }
 
 impl Spec {
     /// One virtual router with one VIP.
     pub fn single(interval: Duration) -> Self {
-        Self { interval, vips: vec![vec![VIP.into()]], use_vmac: false, rt_priority: None, xdp_mode: None }
+        Self {
+            interval,
+            vips: vec![vec![VIP.into()]],
+            use_vmac: false,
+            rt_priority: None,
+            xdp_mode: None,
+            beside: None,
+        }
     }
 
     /// How long a backup of the priority waits.
@@ -76,6 +118,13 @@ impl Spec {
             let _ = writeln!(text, " xdp_mode {mode}");
         }
         text.push_str("}\n");
+        let tracked = self.beside.is_some_and(|(beside, _)| beside == Beside::Bfd);
+        if let Some((Beside::Bfd, peer)) = self.beside {
+            let _ = write!(
+                text,
+                "bfd_instance peer {{\n neighbor_ip {peer}\n min_rx 10\n min_tx 10\n multiplier 3\n}}\n"
+            );
+        }
         for (i, vips) in self.vips.iter().enumerate() {
             let vmac = if self.use_vmac { " use_vmac\n" } else { "" };
             let _ = write!(
@@ -95,6 +144,13 @@ impl Spec {
                     });
                     text.push_str(" }\n");
                 }
+            }
+            if let Some(probe) = self.beside.and_then(|(beside, _)| beside.probe()) {
+                text.push_str(&probe);
+            }
+            // The master tracks nothing: it would be in FAULT for as long as it has a backup.
+            if tracked && priority < 150 {
+                text.push_str(" track_bfd {\n  peer weight 0 reverse\n }\n");
             }
             text.push_str("}\n");
         }
@@ -119,10 +175,14 @@ impl Router {
             }
             Kind::Keepalived => {
                 // One that was killed leaves them, and where nobody reaps orphans they name what looks like processes.
-                for name in ["keepalived.pid", "vrrp.pid", "checkers.pid"] {
+                for name in ["keepalived.pid", "vrrp.pid", "checkers.pid", "bfd.pid"] {
                     let _ = fs::remove_file(node.dir().join(name));
                 }
-                Self::Keepalived(node.start_keepalived(&spec.conf(priority))?)
+                let conf = spec.conf(priority);
+                Self::Keepalived(match spec.beside {
+                    Some((Beside::Bfd, _)) => node.start_keepalived_whole(&conf)?,
+                    _ => node.start_keepalived(&conf)?,
+                })
             }
             Kind::Frr => Self::Frr(node.start_frr_vrrp(&VrrpSpec {
                 interface: "eth0",

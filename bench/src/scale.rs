@@ -52,8 +52,14 @@ fn takeover(kind: Kind, use_vmac: bool, count: u32, report: &mut Report) -> Resu
     let lab = routers::lab()?;
     let (lb01, lb02, client) = (lab.node("lb01"), lab.node("lb02"), lab.node("client"));
     let vips = vips(count);
-    let spec =
-        Spec { interval: INTERVAL, vips: vec![vips.clone()], use_vmac, rt_priority: None, xdp_mode: None };
+    let spec = Spec {
+        interval: INTERVAL,
+        vips: vec![vips.clone()],
+        use_vmac,
+        rt_priority: None,
+        xdp_mode: None,
+        beside: None,
+    };
     let daemon = match use_vmac {
         true => format!("{} with use_vmac", kind.name()),
         false => kind.name().into(),

@@ -72,7 +72,7 @@ impl Node {
         Ok(Frr { vrrpd, zebra, ns: self.ns().clone(), dir, macvlans })
     }
 
-    fn start_frr_daemon(&self, name: &str, dir: &Path) -> Result<Daemon> {
+    pub(crate) fn start_frr_daemon(&self, name: &str, dir: &Path) -> Result<Daemon> {
         let program = Path::new(DAEMONS).join(name);
         ensure!(program.is_file(), "{} is not installed; run: cargo xtask setup", program.display());
         let mut command = self.command(program);

@@ -13,25 +13,32 @@ use crate::{Daemon, Node, node::write_conf, wait_for};
 impl Node {
     /// Starts Debian's keepalived with `conf`, VRRP only.
     pub fn start_keepalived(&self, conf: &str) -> Result<Daemon> {
-        self.start_keepalived_as("-P", conf)
+        self.start_keepalived_as(&["-P"], conf)
     }
 
     /// Starts Debian's keepalived with `conf`, load balancing only.
     pub fn start_keepalived_checkers(&self, conf: &str) -> Result<Daemon> {
-        self.start_keepalived_as("-C", conf)
+        self.start_keepalived_as(&["-C"], conf)
     }
 
-    fn start_keepalived_as(&self, part: &str, conf: &str) -> Result<Daemon> {
+    /// Starts Debian's keepalived with `conf`: VRRP, load balancing and BFD, as far as it has them.
+    pub fn start_keepalived_whole(&self, conf: &str) -> Result<Daemon> {
+        self.start_keepalived_as(&[], conf)
+    }
+
+    fn start_keepalived_as(&self, part: &[&str], conf: &str) -> Result<Daemon> {
         let file = self.dir().join("keepalived.conf");
         write_conf(&file, conf)?;
         let mut command = self.command("keepalived");
         // -n -G -l: in the foreground, no syslog, to the console (here the log): without a syslog daemon it
         // would otherwise write to the machine's console and stall.
-        command.args(["-n", "-G", "-l", "-D", part, "-f"]).arg(&file);
+        command.args(["-n", "-G", "-l", "-D"]).args(part).arg("-f").arg(&file);
         let log = self.keepalived_log();
         // What a killed one has left: its states are not those of this one, and its children may still be ending.
         remove_if_there(&log)?;
-        for (flag, name) in [("-p", "keepalived.pid"), ("-r", "vrrp.pid"), ("-c", "checkers.pid")] {
+        for (flag, name) in
+            [("-p", "keepalived.pid"), ("-r", "vrrp.pid"), ("-c", "checkers.pid"), ("-b", "bfd.pid")]
+        {
             let file = self.dir().join(name);
             remove_if_there(&file)?;
             command.arg(flag).arg(file);

@@ -10,6 +10,7 @@
     reason = "the ban keeps clocks out of the daemon's pure core; a lab measures"
 )]
 
+mod bfd;
 pub mod frr;
 pub mod janitor;
 mod keepalived;
@@ -35,6 +36,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
+pub use bfd::FrrBfd;
 pub use lab::{Block, Builder, Lab};
 pub use netns::Netns;
 pub use node::Node;

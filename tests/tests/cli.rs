@@ -70,7 +70,7 @@ fn a_bad_configuration_exits_6() -> Result<()> {
         ("priority 256", 14, "256"),
         ("advert_int fast", 16, "fast"),
         ("version 2\n authentication {\n auth_type AH\n auth_pass 1111\n }", 0, "AH"),
-        ("track_bfd {\n chk\n }", 5, "not supported"),
+        ("no_virtual_ipaddress", 5, "not supported"),
     ] {
         lb01.write_vipd_conf(&good.replace("priority 150", bad))?;
         let mut daemon = bed.restart("lb01")?;

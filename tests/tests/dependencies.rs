@@ -462,3 +462,37 @@ fn crates_are_built_without_what_they_are_apart_from() -> Result<()> {
     }
     Ok(())
 }
+
+/// The fuzz targets have a lock file of their own, and `cargo xtask ci` builds them by it as it is.
+#[test]
+fn the_lock_file_of_the_fuzz_targets_knows_each_dependency() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let lock = fs::read_to_string(root.join("tests/fuzz/Cargo.lock"))?;
+    let locked: BTreeMap<&str, BTreeSet<&str>> =
+        lock.split("[[package]]").filter_map(locked_package).collect();
+    let metadata = metadata(&root)?;
+    let mut compared = 0;
+    for package in metadata["packages"].as_array().context("no packages")? {
+        let name = package["name"].as_str().context("no name")?;
+        let Some(locked) = locked.get(name) else { continue };
+        for dependency in package["dependencies"].as_array().context("no dependencies")? {
+            let is_plain = dependency["kind"].is_null() && dependency["optional"] == false;
+            let needed = dependency["name"].as_str().context("no name")?;
+            ensure!(
+                !is_plain || locked.contains(needed),
+                "tests/fuzz/Cargo.lock does not know that {name} needs {needed}: `cargo update --workspace` in tests/fuzz"
+            );
+            compared += 1;
+        }
+    }
+    ensure!(compared > 20, "{compared} dependencies compared");
+    Ok(())
+}
+
+/// Name and dependencies of one package of a lock file.
+fn locked_package(text: &str) -> Option<(&str, BTreeSet<&str>)> {
+    let name = text.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))?;
+    let (_, list) = text.split_once("dependencies = [").unwrap_or_default();
+    let elements = list.lines().filter_map(|line| line.strip_prefix(" \"")?.strip_suffix("\","));
+    Some((name, elements.filter_map(|element| element.split(' ').next()).collect()))
+}

@@ -46,6 +46,12 @@ const DIFFERENCES: &[(&str, Takes, &str, &str)] = &[
         "typographic quotes",
         "keepalived runs a command whose name begins with such a quote",
     ),
+    (
+        "seeds/000-lvs.conf",
+        Takes::Vipd,
+        "Unknown keyword 'nat_mask'",
+        "keywords of another age, which vipd ignores with a warning",
+    ),
     ("seeds/000-dual-lb01.conf", Takes::Vipd, "not found/accessible", SCRIPT),
     ("seeds/001-mail.conf", Takes::Vipd, "not found/accessible", SCRIPT),
     ("seeds/001-nginx.conf", Takes::Vipd, "not found/accessible", SCRIPT),

@@ -23,6 +23,7 @@ fn the_state_is_written_where_it_is_asked_for() -> Result<()> {
         stats.display(),
         json.display()
     );
+    let services = "virtual_server 10.0.0.3 80 {\n protocol TCP\n lb_algo rr\n lb_kind NAT\n real_server 10.0.0.9 80 {\n }\n}\n";
     let pid = dir.join("keepalived.pid");
     bed.lb01().write_vipd_conf(
         &(global
@@ -31,10 +32,13 @@ fn the_state_is_written_where_it_is_asked_for() -> Result<()> {
                 &format!(
                     "track_script {{\n works\n }}\n unicast_src_ip {LB01}\n unicast_peer {{\n {LB02}\n }}"
                 ),
-            )),
+            )
+            + services),
     )?;
     let mut command = bed.lb01().vipd_run(&bed.vipd);
-    let mut daemon = Daemon::start("vipd", command.arg("--pid").arg(&pid), &bed.lb01().vipd_log())?;
+    // Where the kernel has no IPVS the dump has what is configured.
+    command.arg("--allow-unsupported=virtual_server").arg("--pid").arg(&pid);
+    let mut daemon = Daemon::start("vipd", &mut command, &bed.lb01().vipd_log())?;
     bed.wait("lb01", "MASTER")?;
     ensure!(fs::read_to_string(&pid)?.trim() == daemon.pid().to_string());
     wait_for("the check", SOON, || bed.status("lb01").is_ok_and(|s| s["priority"] == HIGH + 2))?;
@@ -54,6 +58,11 @@ fn the_state_is_written_where_it_is_asked_for() -> Result<()> {
         "     10.0.0.6 min_ttl 255 max_ttl 255",
     ] {
         ensure!(data.lines().any(|found| found == line), "{line:?} is not in\n{data}");
+    }
+    let checkers = fs::read_to_string(dir.join("k_check.data"))?;
+    for line in [" VS VIP = 10.0.0.3, VPORT = 80", "   RIP = 10.0.0.9, RPORT = 80, WEIGHT = 1 EFF WEIGHT = 1"]
+    {
+        ensure!(checkers.lines().any(|found| found == line), "{line:?} is not in\n{checkers}");
     }
     let stats = fs::read_to_string(stats)?;
     ensure!(stats.contains("VRRP Instance: VI_1") && stats.contains("  Became master: 1"), "{stats}");

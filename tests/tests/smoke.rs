@@ -188,3 +188,35 @@ fn virtual_macs_move_with_their_sync_group() -> Result<()> {
     .with_context(|| format!("{:?} instead of {filters_before:?}", filters(bed.lb01())))?;
     Ok(())
 }
+
+/// Two vipds have a BFD session over each family, lose it with the wire, and get it back.
+#[test]
+fn sessions_of_bfd_come_up_and_go_down() -> Result<()> {
+    let Some(bed) = Bed::dual()? else { return Ok(()) };
+    let sessions = |four: &str, six: &str| {
+        let one = |name: &str, neighbor: &str| {
+            format!(
+                "bfd_instance {name} {{\nneighbor_ip {neighbor}\nmin_rx 500\nmin_tx 500\nmultiplier 20\nhoplimit 255\n}}\n"
+            )
+        };
+        one("four", four) + &one("six", six)
+    };
+    let _lb01 = bed.start("lb01", &(sessions("10.0.0.6", "2001:db8::6") + &node_conf(HIGH, "")))?;
+    let _lb02 = bed.start("lb02", &(sessions("10.0.0.5", "2001:db8::5") + &node_conf(LOW, "")))?;
+    let wait = |up: bool| {
+        wait_for(format_args!("both sessions of both nodes to be up: {up}"), SOON, || {
+            [bed.lb01(), bed.lb02()].into_iter().all(|node| {
+                let status = node.status(&bed.vipd).unwrap_or_default();
+                let sessions = status["bfd_sessions"].as_array().cloned().unwrap_or_default();
+                sessions.len() == 2 && sessions.iter().all(|session| (session["state"] == "Up") == up)
+            })
+        })
+    };
+    wait(true)?;
+    let heard = bed.lb01().status(&bed.vipd)?["bfd_sessions"][0].clone();
+    ensure!(heard["hears_by"] == "program" && heard["packets_refused"] == 0, "{heard}");
+    bed.lab.partition(&["lb01"], &["lb02"])?;
+    wait(false)?;
+    bed.lab.unblock_all()?;
+    wait(true).map(drop)
+}

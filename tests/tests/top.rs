@@ -178,7 +178,7 @@ fn a_small_terminal_is_searched_and_explained() -> Result<()> {
         ensure!(text.lines().all(|line| line.chars().count() <= columns.into()), "{text}");
 
         screen.keyboard.write_all(b"?")?;
-        screen.shows("search names, interfaces, groups, VIPs")?;
+        screen.shows("search names, interfaces, groups, addresses")?;
         screen.keyboard.write_all(b"?/10.0.4.4")?;
         screen.shows("1 of 6 shown (/10.0.4.4)")?;
         screen.shows("10.0.4.4 +1")?;

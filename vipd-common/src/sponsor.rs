@@ -7,6 +7,8 @@
 //!
 //! Nobody that takes over early is known: the lease alone counts, as ever.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
 /// By how much a sponsor is given up before its detection time is over, besides what clocks differ by.
 pub const SPONSOR_MARGIN_NS: u64 = 300_000;
 
@@ -19,23 +21,21 @@ pub const DARK_DETECTIONS: u32 = 3;
 pub const ANSWER_WAY_NS: u64 = 1_000_000;
 
 /// A backup that takes over early, as this node's program knows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 pub struct EarlyBackup {
-    /// When its last probe without a claim arrived; 0: none ever did.
+    /// When its last probe arrived; 0: none ever did.
     pub probe_ns: u64,
     /// After how long a silence it takes over, as that probe said: its interval times its multiplier.
     pub detect_ns: u64,
 }
 
 impl EarlyBackup {
-    /// Takes note of one of its probes. Only one without a claim vouches: who claims takes over.
+    /// Takes note of one of its probes, after what it says of routers: a claim has taken the lease of the router that is claimed, and
+    /// the probe vouches for the others.
     #[inline(always)]
-    pub fn hear(&mut self, takes_over: bool, claims: bool, detect_ns: u64, now: u64) {
-        if !takes_over {
-            *self = Self::default();
-        } else if !claims {
-            *self = Self { probe_ns: now, detect_ns };
-        }
+    pub fn hear(&mut self, takes_over: bool, detect_ns: u64, now: u64) {
+        *self = if takes_over { Self { probe_ns: now, detect_ns } } else { Self::default() };
     }
 
     /// The age at which a stamp is worth nothing any more: before the backup's detection time is over, by any two clocks that
@@ -63,7 +63,8 @@ impl EarlyBackup {
             || is_fresh(self.probe_ns)
             // Or the daemon has outlived the backup's last probe by so much that the backup, if it lives, has seen that no answer
             // comes, and will not take over early any more.
-            || beat_ns > self.probe_ns.saturating_add(self.detect_ns.saturating_mul(DARK_DETECTIONS.into()))
+            // (No detection time comes near overflow, and the program's target has no multiplication that notices one.)
+            || beat_ns > self.probe_ns.saturating_add(self.detect_ns.wrapping_mul(DARK_DETECTIONS.into()))
     }
 }
 

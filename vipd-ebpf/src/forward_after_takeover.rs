@@ -5,11 +5,11 @@
 //! wire, for as long as announcements take.
 //!
 //! Nobody can make a loop or a flood of it. Each forwarding costs a hop, one takeover forwards at most [`MAX_PACKETS`], and the
-//! next MAC comes from the advert that took the lease and from no later one.
+//! next MAC comes from the advert or the probe that took the lease and from no later one.
 
 use vipd_common::{
     abi::{Count, InstanceRecord},
-    rival::{RivalAdvert, Tenure},
+    rival::Tenure,
     wire::{
         eth::{self, MacAddr},
         ipv4, ipv6,
@@ -118,15 +118,21 @@ pub fn revoked(slot: u32, until: u64, now: u64) {
     }
 }
 
-/// Takes note of the router whose advert has taken the lease, at `mac` on the instance's own interface.
+/// Takes note of the router whose advert or probe has taken the lease, at `mac` on the instance's own interface. `tenure` says what that does to
+/// a lease word at a time.
 ///
 /// A sync group's lease is taken by the advert of one member, on one link. On another link the successor is the sender of the
 /// first advert there that would have taken the lease as well.
 #[inline(always)]
-pub fn note_successor(record: &mut InstanceRecord, rival: &RivalAdvert, mac: [u8; 6], now: u64) {
+pub fn note_successor(
+    record: &mut InstanceRecord,
+    mac: [u8; 6],
+    now: u64,
+    tenure: impl FnOnce(&InstanceRecord, u64, u64) -> Tenure,
+) {
     let Some(takeover) = recent_takeover(record.head.lease_slot, now) else { return };
     if record.successor_of_ns == takeover.at_ns
-        || rival.tenure(record, takeover.lease_until_ns, takeover.at_ns) != Tenure::Lost
+        || tenure(record, takeover.lease_until_ns, takeover.at_ns) != Tenure::Lost
     {
         return;
     }

@@ -5,17 +5,19 @@ use vipd_common::{
     abi::Count,
     wire::{
         checksum,
-        ipv4::{Header, MAX_HEADER, PROTOCOL_VRRP},
+        ipv4::{HEADER, Header, MAX_HEADER, PROTOCOL_VRRP},
+        udp::PROTOCOL_UDP,
     },
 };
 
 use crate::{
     address::Address,
+    bfd,
     capture::FrameWatch,
     count::count,
     frame::{Link, read, view},
     hook::Context,
-    ownership,
+    ownership, probe,
     verdict::Ruling,
     vrrp::{self, Envelope},
 };
@@ -37,6 +39,21 @@ pub fn handle(ctx: &Context, link: &Link, watch: &mut FrameWatch) -> Option<Ruli
         if let Some(ruling) = watch.hear(ruling) {
             return Some(ruling);
         }
+    }
+    // Nobody sends BFD with options: such packets are the kernel's.
+    if header.protocol() == PROTOCOL_UDP
+        && header.length() == HEADER
+        && !header.is_fragment()
+        && bfd::is_control(ctx, link.network + HEADER)
+        && let Some(ruling) = bfd::handle(ctx)
+    {
+        return Some(ruling);
+    }
+    if header.protocol() == PROTOCOL_UDP
+        && probe::is_on_port(ctx, link.network + HEADER)
+        && let Some(ruling) = probe::handle(ctx)
+    {
+        return Some(ruling);
     }
     // Looked at again, as in `ipv6`.
     let header = view::<Header>(ctx, link.network)?;
@@ -61,7 +78,7 @@ pub fn envelope(ctx: &Context, ip: usize) -> Option<Envelope> {
 
 /// The stack would check it; a program in front of the stack has to.
 #[inline(always)]
-fn checksum_ok(ctx: &Context, ip: usize, length: usize) -> bool {
+pub fn checksum_ok(ctx: &Context, ip: usize, length: usize) -> bool {
     let mut sum = 0u64;
     for i in 0..MAX_HEADER / 4 {
         if i * 4 >= length {

@@ -11,11 +11,13 @@ use vipd_common::{
             ROUTING,
         },
         ndp::NEXT_HEADER_ICMPV6,
+        udp::PROTOCOL_UDP,
     },
 };
 
 use crate::{
     address::Address,
+    bfd,
     capture::FrameWatch,
     count::count,
     frame::{Link, MAX_NETWORK, read_behind, view},
@@ -23,6 +25,7 @@ use crate::{
     hook::{Context, Raw},
     ndp,
     ownership::{self, FoundVip},
+    probe,
     verdict::{Ruling, Verdict},
     vrrp::{self, Envelope},
 };
@@ -57,9 +60,19 @@ pub fn handle(ctx: &Context, link: &Link, watch: &mut FrameWatch) -> Option<Ruli
                 return Some(ruling);
             }
         }
+        PROTOCOL_UDP if bfd::is_control(ctx, link.network + HEADER) => {
+            if let Some(ruling) = bfd::handle(ctx) {
+                return Some(ruling);
+            }
+        }
         HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS => {
             watch.begin(ctx);
             if let Some(ruling) = watch.hear(Ruling::from_number(handle_extended(ctx.raw()))) {
+                return Some(ruling);
+            }
+        }
+        PROTOCOL_UDP if probe::is_on_port(ctx, link.network + HEADER) => {
+            if let Some(ruling) = probe::handle(ctx) {
                 return Some(ruling);
             }
         }

@@ -16,3 +16,15 @@ pub fn conflict(instance: u32, address: Address, mac: [u8; 6]) {
 pub fn revoked(instance: u32, source: Address, priority: u8) {
     info!((), "instance {}: lease revoked by {:i}, priority {}", instance, source.octets(), priority);
 }
+
+/// As [`revoked`], in words of its own: one text for both would be a function of its own, which has no room on the stack below `handle_advert`.
+#[inline(always)]
+pub fn revoked_by_probe(instance: u32, source: Address, priority: u8) {
+    info!(
+        (),
+        "instance {}: lease revoked by a probe of {:i}, priority {}",
+        instance,
+        source.octets(),
+        priority
+    );
+}

@@ -9,9 +9,11 @@
 #![feature(asm_experimental_arch)]
 
 mod arp;
+mod bfd;
 mod capture;
 mod claim;
 mod count;
+mod early;
 mod events;
 mod forward_after_takeover;
 mod frame;
@@ -24,6 +26,7 @@ mod log;
 mod maps;
 mod ndp;
 mod ownership;
+mod probe;
 mod verdict;
 mod vmac;
 mod vrrp;

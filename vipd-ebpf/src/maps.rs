@@ -5,9 +5,10 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use vipd_common::abi::{
-    CAPTURE_RING_BYTES, CaptureLease, CapturedFrame, Counters, EVENT_RING_BYTES, IndexEntry,
-    InstanceCounters, InstanceKey, InstanceRecord, MAX_INDEX, MAX_INSTANCES, MAX_LEASES, MAX_PEERS, MAX_VIPS,
-    PeerEntry, PeerKey, REPLY_SLOTS, RingEvent, VipEntry, VipKey,
+    BFD_RING_BYTES, BfdEvent, BfdKey, BfdRecord, CAPTURE_RING_BYTES, CaptureLease, CapturedFrame, Counters,
+    EVENT_RING_BYTES, IndexEntry, InstanceCounters, InstanceKey, InstanceRecord, MAX_BFD_SESSIONS, MAX_INDEX,
+    MAX_INSTANCES, MAX_LEASES, MAX_PEERS, MAX_PROBE_INDEX, MAX_PROBE_PEERS, MAX_VIPS, PeerEntry, PeerKey,
+    ProbeEntry, ProbeKey, ProbedPeer, REPLY_SLOTS, RingEvent, Sponsors, VipEntry, VipKey,
 };
 use vipd_common::bloom::Bits;
 
@@ -54,6 +55,20 @@ pub static INSTANCE_INDEX: HashMap<InstanceKey, IndexEntry, { MAX_INDEX as usize
 #[btf_map]
 pub static PEERS: HashMap<PeerKey, PeerEntry, { MAX_PEERS as usize }, BPF_F_NO_PREALLOC> = HashMap::new();
 
+/// Two addresses on a link → slot of `PROBE_PEERS`. Written by the daemon; empty where nothing is probed.
+#[btf_map]
+pub static PROBE_INDEX: HashMap<ProbeKey, ProbeEntry, { MAX_PROBE_INDEX as usize }, BPF_F_NO_PREALLOC> =
+    HashMap::new();
+
+/// What the daemon says of a host that is probed, and what was heard of it. Written by the daemon and here, each its part.
+#[btf_map]
+pub static PROBE_PEERS: Array<ProbedPeer, { MAX_PROBE_PEERS as usize }, BPF_F_MMAPABLE> = Array::new();
+
+/// One entry: who vouches for this node's leases. The daemon writes its beat and which leases need one; the program writes when each backup
+/// that takes over early has last probed.
+#[btf_map]
+pub static SPONSORS: Array<Sponsors, 1, BPF_F_MMAPABLE> = Array::new();
+
 /// Changes, for the daemon. See `EVENT_RING_BYTES` for what happens when it is full.
 #[btf_map]
 pub static EVENTS: RingBuf<RingEvent, { EVENT_RING_BYTES as usize }> = RingBuf::new();
@@ -89,3 +104,16 @@ pub static CAPTURED_FRAME: PerCpuArray<CapturedFrame, 1> = PerCpuArray::new();
 /// Captured frames, for the daemon. See `CAPTURE_RING_BYTES` for what happens when it is full.
 #[btf_map]
 pub static CAPTURED: RingBuf<CapturedFrame, { CAPTURE_RING_BYTES as usize }> = RingBuf::new();
+
+/// Neighbor, our address, interface (of a single hop) and UDP port → slot of a BFD session. Written by the daemon's thread of BFD.
+#[btf_map]
+pub static BFD_INDEX: HashMap<BfdKey, u32, { MAX_BFD_SESSIONS as usize }> = HashMap::new();
+
+/// Slot → a BFD session: its identity (written by the daemon) and what was last heard (written here). A daemon that starts goes on with the
+/// sessions that its predecessor has left Up.
+#[btf_map]
+pub static BFD_SESSIONS: Array<BfdRecord, { MAX_BFD_SESSIONS as usize }, BPF_F_MMAPABLE> = Array::new();
+
+/// BFD packets that say something new, for the daemon's thread of BFD. See `BFD_RING_BYTES` for what happens when it is full.
+#[btf_map]
+pub static BFD_EVENTS: RingBuf<BfdEvent, { BFD_RING_BYTES as usize }> = RingBuf::new();

@@ -1,10 +1,11 @@
-//! Who owns a VIP now: the table of VIPs and the lease word, read together.
+//! Who owns a VIP now: the table of VIPs, the lease word and the lease's sponsors, read together.
 
 use core::ptr;
 
 use vipd_common::{
-    abi::{CapturedReason, Count, VipEntry, vip_flag},
+    abi::{CapturedReason, Count, InstanceRecord, VipEntry, vip_flag},
     bloom,
+    rival::Tenure,
 };
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     events, forward_after_takeover,
     frame::Link,
     hook::Context,
-    maps::{BLOOM_FILTER, LEASES, VIPS},
+    maps::{BLOOM_FILTER, LEASES, SPONSORS, VIPS},
     verdict::{Ruling, Verdict},
 };
 
@@ -72,13 +73,44 @@ pub fn lease(slot: u32) -> Option<*mut u64> {
     word
 }
 
-/// Whether this node owns the VIPs under the lease in `slot` now.
+/// Whether this node owns the VIPs under the lease in `slot` now: the lease stands, and if it needs a sponsor it has one.
 #[inline(always)]
 pub fn owned(slot: u32) -> bool {
-    match lease(slot) {
-        // SAFETY: an aligned 8-byte word of the map; the daemon stores to it with atomic operations.
-        Some(word) => events::now() < unsafe { ptr::read_volatile(word) },
-        // Closed for identity: doubt about owning a VIP means no answer.
-        None => false,
+    owns_lease(slot) != 0
+}
+
+/// [`owned`], as 1 or 0. A global function (see `global`): each question would be walked with all that follows otherwise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn owns_lease(slot: u32) -> u32 {
+    // Closed for identity: doubt about owning a VIP means no answer.
+    let (Some(word), Some(sponsors)) = (lease(slot), SPONSORS.get_ptr(0)) else { return 0 };
+    let now = events::now();
+    // SAFETY: an aligned 8-byte word of the map; the daemon stores to it with atomic operations.
+    let stands = || now < unsafe { ptr::read_volatile(word) };
+    // SAFETY: aligned words of the map; of a backup whose probe arrives meanwhile, either probe.
+    let sponsors = unsafe { &*sponsors };
+    if !stands() {
+        return 0;
     }
+    if !sponsors.covers(slot) {
+        return 1;
+    }
+    // The word once more: a probe with a claim takes the lease before it is stamped, and may be vouching for the other leases by now.
+    u32::from(sponsors.let_own(slot, now) && stands())
+}
+
+/// Takes the lease of one of our virtual routers back if it is over, by what `tenure` says of the lease word; and that word.
+#[inline(always)]
+pub fn take(ours: &InstanceRecord, tenure: impl FnOnce(u64) -> Tenure) -> (Tenure, u64) {
+    let Some(word) = lease(ours.head.lease_slot) else { return (Tenure::None, 0) };
+    // SAFETY: an aligned 8-byte word of the map; the daemon stores to it with atomic operations.
+    let until = unsafe { ptr::read_volatile(word) };
+    let tenure = tenure(until);
+    if tenure.is_over() {
+        // SAFETY: as above. A renewal that comes between is a compare-exchange against the old value: it fails, or it is
+        // overwritten here and the next one fails.
+        unsafe { ptr::write_volatile(word, 0) };
+    }
+    (tenure, until)
 }

@@ -17,13 +17,14 @@ pub mod metrics;
 pub mod notify;
 mod printable;
 pub mod scripts;
+pub mod stations;
 pub mod tracking;
 
 use printable::printable;
 use vipd_announce as announce;
 use vipd_control as control;
 use vipd_control::{events, places};
-pub use vipd_core::{coordinator, lease_manager, time, vrrp};
+pub use vipd_core::{bfd, coordinator, lease_manager, time, vrrp};
 use vipd_dataplane as dataplane;
 use vipd_host as host;
 use vipd_system::{files, interface_names, processes, resources, socket_filter};

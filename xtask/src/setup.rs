@@ -219,6 +219,9 @@ const LAB_PACKAGES: &[(&str, &str)] = &[
     ("libteam-utils", "sets up the lab's teams"),
     ("keepalived", "the other router of the interop tests"),
     ("frr", "the third router of the interop tests"),
+    ("ldirectord", "the other director of the tests of `vipd import`"),
+    ("ipvsadm", "empties the kernel's table between tests of load balancing"),
+    ("wrk", "the clients of the benchmarks of load balancing"),
     ("nginx-light", "the service on the VIP"),
     ("python3-aiosmtpd", "the mail server of the notification tests"),
     ("haproxy", "the other service on the VIP"),
@@ -240,6 +243,7 @@ const LAB_PACKAGES: &[(&str, &str)] = &[
 const SERVICES: &[(&str, &str)] = &[
     ("keepalived", "keepalived.service"),
     ("frr", "frr.service"),
+    ("ldirectord", "ldirectord.service"),
     ("nginx-light", "nginx.service"),
     ("haproxy", "haproxy.service"),
     ("prometheus", "prometheus.service"),

@@ -65,6 +65,8 @@ pub fn test(args: &Args) -> Result<ExitCode> {
         report.stage("cargo xtask guest", guest::test());
         if args.all {
             report.stage("cargo xtask chaos", chaos::test(built.program("vipd-chaos")?));
+            report.stage("cargo xtask guest --kernel debian-12-oldest --no-jit", guest::test_oldest());
+            report.stage("cargo xtask guest --pause", guest::test_pause());
             report.stage("cargo xtask guest --matrix", guest::test_interfaces());
             report.stage("cargo xtask guest balancing", guest::test_balancing());
             report.stage("cargo xtask fuzz", fuzz::test());

@@ -36,6 +36,10 @@ pub struct Frame {
 #[derive(Clone, Debug, Default)]
 pub struct Probes {
     pub enabled: bool,
+    /// The leases need a sponsor: the daemon takes over early itself, or its peers may believe so.
+    pub sponsored: bool,
+    /// Of each peer: whether the program has a place for it among the backups that take over early.
+    pub counted: Vec<bool>,
     pub stamps: Vec<PeerStamps>,
     pub backups: Vec<EarlyBackup>,
     pub beat_ns: u64,
@@ -45,6 +49,8 @@ impl Probes {
     pub fn new(enabled: bool, nodes: usize) -> Self {
         Self {
             enabled,
+            sponsored: false,
+            counted: vec![false; nodes],
             stamps: vec![PeerStamps::default(); nodes],
             backups: vec![EarlyBackup::default(); nodes],
             beat_ns: 0,
@@ -53,12 +59,12 @@ impl Probes {
 
     /// As after a boot.
     pub fn cleared(&self) -> Self {
-        Self::new(self.enabled, self.stamps.len())
+        Self { counted: self.counted.clone(), ..Self::new(self.enabled, self.stamps.len()) }
     }
 
     /// Whether a lease that stands counts.
     pub fn let_own(&self, now: u64) -> bool {
-        !self.enabled || is_sponsored(self.beat_ns, &self.backups, now)
+        !self.sponsored || is_sponsored(self.beat_ns, &self.backups, now)
     }
 
     /// When a sponsor may fall silent.
@@ -81,10 +87,9 @@ impl Probes {
 
     /// A probe of a peer's daemon. What it says of routers is looked at first.
     pub fn hear_probe(&mut self, from: usize, block: &Arc<ProbeBlock>, now: Instant) {
-        let claims = block.routers.iter().any(|router| router.claim);
         let detect_ns = ns(block.interval) * u64::from(block.multiplier);
-        let takes_over = block.takes_over && !block.leaving;
-        self.backups[from].hear(takes_over, claims, detect_ns, now.as_nanos());
+        let takes_over = block.takes_over && !block.leaving && self.counted[from];
+        self.backups[from].hear(takes_over, detect_ns, now.as_nanos());
         let stamps = &mut self.stamps[from];
         (stamps.heard, stamps.probed, stamps.block) = (now, now, Some(block.clone()));
     }

@@ -6,7 +6,7 @@ use clap::Parser;
 use vipd_sim::{
     clock::Time,
     plan::Plan,
-    runner::{self, Failure},
+    runner::{self, Batch, Failure},
     world::World,
 };
 
@@ -32,6 +32,9 @@ struct Args {
     /// Threads to run on; as many as there are cores unless given
     #[arg(long)]
     threads: Option<usize>,
+    /// Go on after a failure, and list every seed that fails with what it broke
+    #[arg(long, conflicts_with = "seed")]
+    keep_going: bool,
     /// Lines of the story of a failure
     #[arg(long, default_value_t = 60)]
     lines: usize,
@@ -59,7 +62,12 @@ fn run_many(args: &Args) -> ExitCode {
     let threads = args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let seeds = if args.hours.is_some() { u64::MAX } else { args.first.saturating_add(args.seeds) };
     let limit = args.hours.map(|hours| (hours * HOUR) as Time);
-    let report = runner::run_plans(args.plan(), args.first..seeds, limit, threads);
+    let batch = Batch { seeds: args.first..seeds, simulated: limit, threads, keep_going: args.keep_going };
+    let report = runner::run_batch(args.plan(), &batch, |seed, failure| match failure {
+        Failure::Broken(violation) if args.keep_going => println!("seed {seed}: {violation}"),
+        Failure::Panicked => println!("seed {seed}: the code under test panicked, see above"),
+        Failure::Broken(_) => {}
+    });
     let stats = &report.stats;
     let took = begin.elapsed().as_secs_f64();
     let hours = stats.simulated as f64 / HOUR;
@@ -76,10 +84,11 @@ fn run_many(args: &Args) -> ExitCode {
             println!("every invariant held");
             ExitCode::SUCCESS
         }
-        Some((seed, failure)) => {
-            if let Failure::Panicked = failure {
-                println!("seed {seed}: the code under test panicked, see above");
-            }
+        Some(_) if args.keep_going => {
+            println!("{} seeds failed", report.failures);
+            ExitCode::FAILURE
+        }
+        Some((seed, _)) => {
             tell(args.plan()(seed), args.lines);
             let early = if args.early { " --early" } else { "" };
             println!("replay: cargo xtask sim --seed {seed}{early}");

@@ -121,10 +121,13 @@ impl Kernel {
         if !self.known.get(instance).copied().unwrap_or(false) {
             return false;
         }
-        let word = &mut self.leases[self.groups[instance]];
+        let (word, record) = (&mut self.leases[self.groups[instance]], &self.records[instance]);
         let by = EarlyBackup { probe_ns: 0, detect_ns };
         let stale = by.is_stale(self.probes.beat_ns, now.as_nanos());
-        let over = rival.tenure_by_probe(&self.records[instance], *word, stale, now.as_nanos()).is_over();
+        // An address owner of version 2 is outranked by nobody.
+        let priority = if record.version == 2 && record.priority == 255 { 1 } else { rival.priority };
+        let rival = RivalAdvert { priority, ..*rival };
+        let over = rival.tenure_by_probe(record, *word, stale, now.as_nanos()).is_over();
         if over {
             *word = 0;
         }
@@ -270,6 +273,8 @@ pub struct Node {
     pub early: Option<EarlyTakeover>,
     /// When the arbiter was asked what it has answered last.
     pub arbiter: Instant,
+    /// When each peer was last probed.
+    pub probed_at: Vec<Instant>,
     /// There is a heartbeat line.
     pub heartbeat: bool,
     pub presence: Vec<Presence>,
@@ -313,6 +318,7 @@ impl Node {
             lease_manager: None,
             early: None,
             arbiter: Instant::default(),
+            probed_at: Vec::new(),
             heartbeat: false,
             mailbox: VecDeque::new(),
             told_link: false,
@@ -379,27 +385,36 @@ impl Node {
 
     /// Whether the world sees it answer for the address.
     pub fn owns(&self, instance: usize, now: Time) -> bool {
-        if !self.is_reachable() {
-            return false;
-        }
-        if self.is_vipd() {
-            let local = self.clock.read(now).as_nanos();
-            self.kernel.attached && local < self.kernel.lease(instance) && self.kernel.probes.let_own(local)
-        } else {
-            self.peer.has_address(instance)
-        }
+        self.answers(now).is_some_and(|answers| answers.owns(instance))
     }
 
-    /// The next moment at which a lease of it runs out.
-    pub fn next_expiry(&self, now: Time) -> Option<Time> {
+    /// What it answers for; `None` if for nothing.
+    pub fn answers(&self, now: Time) -> Option<Answers<'_>> {
+        if !self.is_reachable() {
+            return None;
+        }
+        if !self.is_vipd() {
+            return Some(Answers::OfPeer(&self.peer));
+        }
+        let local = self.clock.read(now).as_nanos();
+        let answers = self.kernel.attached && self.kernel.probes.let_own(local);
+        answers.then_some(Answers::OfKernel(&self.kernel, local))
+    }
+
+    /// The next moment at which a lease of it runs out, if that is no later than `to`.
+    pub fn next_expiry(&self, now: Time, to: Time) -> Option<Time> {
         if !self.is_reachable() || !self.kernel.attached {
             return None;
         }
         let local = self.clock.read(now).as_nanos();
-        let standing = self.kernel.leases.iter().copied().filter(|until| *until > local);
-        let stands = standing.clone().next().is_some();
-        let sponsors = self.kernel.probes.edges().filter(|at| stands && *at > local);
-        standing.chain(sponsors).min().map(|until| self.clock.when(Instant::from_nanos(until)))
+        let standing = self.kernel.leases.iter().copied().filter(|until| *until > local).min()?;
+        let sponsors = self.kernel.probes.edges().filter(|at| *at > local);
+        let first = sponsors.fold(standing, u64::min);
+        // A clock's time is dear to find.
+        if first > self.clock.read(to).as_nanos() {
+            return None;
+        }
+        Some(self.clock.when(Instant::from_nanos(first))).filter(|at| *at <= to)
     }
 
     /// Everything that a boot takes away.
@@ -431,5 +446,22 @@ impl Node {
             }
         }
         self.kernel.attached = true;
+    }
+}
+
+/// A node that answers for some addresses.
+#[derive(Clone, Copy, Debug)]
+pub enum Answers<'n> {
+    /// For those whose lease stands, at a time of its clock.
+    OfKernel(&'n Kernel, u64),
+    OfPeer(&'n Peer),
+}
+
+impl Answers<'_> {
+    pub fn owns(&self, instance: usize) -> bool {
+        match self {
+            Self::OfKernel(kernel, local) => *local < kernel.lease(instance),
+            Self::OfPeer(peer) => peer.has_address(instance),
+        }
     }
 }

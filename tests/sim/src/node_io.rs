@@ -5,8 +5,11 @@ use std::{net::IpAddr, sync::Arc};
 
 use vipd_common::{Priority, abi::mapped, types::ChecksumForm};
 use vipd_core::{
-    early::{PeerStamps, ProbeBlock, ProbeNode},
-    lease_manager::{AdvertReport, Heard, Node, Transition},
+    early::{
+        EarlyTakeover, HostId, PATIENT_FOR, PeerStamps, ProbeBlock, ProbeDeparture, ProbeNode, ProbeTiming,
+        RouterFlags, SLOW_PACE,
+    },
+    lease_manager::{AdvertReport, Heard, LeaseManager, Node, Transition},
     time::Instant,
     vrrp::{InstanceId, Rank},
 };
@@ -17,6 +20,9 @@ use crate::{
     oracle::Write,
     world::World,
 };
+
+/// All nodes are on one.
+pub const LINK: u32 = 0;
 
 pub struct NodeIo<'w> {
     pub world: &'w mut World,
@@ -215,20 +221,74 @@ impl NodeIo<'_> {
     }
 }
 
+impl NodeIo<'_> {
+    /// Has the program ask for sponsors before a probe may say so (`before`), or no more if nobody relies on it.
+    pub fn ask_for_sponsors(&mut self, early: &EarlyTakeover, before: bool) {
+        let asks = early.is_relied_on(self.local());
+        if self.is_alive() && asks == before {
+            self.world.nodes[self.node].kernel.probes.sponsored = asks;
+        }
+    }
+}
+
 impl ProbeNode for NodeIo<'_> {
-    fn stamps(&mut self, peer: IpAddr) -> PeerStamps {
-        let peer = self.peer(peer);
-        peer.map(|peer| self.world.nodes[self.node].kernel.probes.stamps[peer].clone()).unwrap_or_default()
+    type Said = Arc<ProbeBlock>;
+
+    fn link(&mut self, _instance: InstanceId) -> Option<u32> {
+        Some(LINK)
     }
 
-    fn probe(&mut self, peer: IpAddr, at: Instant, block: &Arc<ProbeBlock>) -> bool {
+    fn stamps(&mut self, peer: HostId) -> PeerStamps {
+        let Some(peer) = self.peer(peer.address) else { return PeerStamps::default() };
+        let probes = &self.world.nodes[self.node].kernel.probes;
+        PeerStamps { counted: probes.counted[peer], ..probes.stamps[peer].clone() }
+    }
+
+    fn say(
+        &mut self,
+        leases: &LeaseManager,
+        timing: &ProbeTiming,
+        leaving: bool,
+        at: Instant,
+    ) -> Arc<ProbeBlock> {
+        let sponsored = self.is_sponsored(at);
+        let of = |instance| RouterFlags::of(instance, leases, self.lease(instance), sponsored, at);
+        let routers = leases.ids().into_iter().filter_map(of).collect();
+        let ProbeTiming { interval, multiplier, takes_over, .. } = *timing;
+        Arc::new(ProbeBlock { interval, multiplier, takes_over, leaving, routers })
+    }
+
+    fn probe(
+        &mut self,
+        peer: HostId,
+        at: Instant,
+        block: &Arc<ProbeBlock>,
+        may_rest: bool,
+    ) -> ProbeDeparture {
         self.pass();
-        let Some(to) = self.peer(peer).filter(|_| self.is_alive()) else { return false };
+        let Some(to) = self.peer(peer.address).filter(|_| self.is_alive()) else {
+            return ProbeDeparture::Failed;
+        };
         let node = &self.world.nodes[self.node];
         if node.send_faults > 0 {
             self.world.send_failed(self.node);
-            return false;
+            return ProbeDeparture::Failed;
         }
+        let stamps = &node.kernel.probes.stamps[to];
+        let heard = stamps.answered.max(stamps.probed);
+        let is_heard = heard > Instant::default() && at.saturating_since(heard) <= PATIENT_FOR;
+        if may_rest && !is_heard && at.saturating_since(node.probed_at[to]) < SLOW_PACE {
+            self.world.ask_arbiter(self.node);
+            self.world.rests(self.node, to, at);
+            return ProbeDeparture::Resting;
+        }
+        self.world.nodes[self.node].probed_at[to] = at;
+        let node = &self.world.nodes[self.node];
+        let counted = node.kernel.probes.counted[to];
+        let mut said = ProbeBlock::clone(block);
+        said.takes_over &= counted;
+        let unlisted = node.plan.unlisted.map(|router| router + 1);
+        said.routers.retain(|flags| Some(usize::from(flags.vrid.get())) != unlisted);
         let frame = Frame {
             from: self.node,
             to,
@@ -236,12 +296,12 @@ impl ProbeNode for NodeIo<'_> {
             sent: self.world.now,
             line: Line::Main,
             at,
-            block: Some(block.clone()),
+            block: Some(Arc::new(said)),
         };
         self.world.probes(&frame);
         self.world.ask_arbiter(self.node);
         self.world.send_frame(&frame);
-        true
+        ProbeDeparture::Left
     }
 
     fn beat(&mut self, at: Instant) {

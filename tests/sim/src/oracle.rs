@@ -38,6 +38,8 @@ pub enum Write {
 
 /// Long ago.
 const NEVER: Time = 0;
+/// Long after the end.
+const NOT_YET: Time = Time::MAX / 2;
 
 /// Adverts within one interval.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +72,8 @@ struct Track {
     /// Whom it follows, and since when.
     master: Option<usize>,
     master_since: Time,
+    /// When it last turned to another, or to none.
+    followed_since: Time,
     /// Its priority and interval.
     master_says: Option<(Priority, Time)>,
     goodbye_at: Option<Time>,
@@ -124,6 +128,7 @@ impl Track {
             interval: (0, 0),
             master: None,
             master_since: NEVER,
+            followed_since: NEVER,
             master_says: None,
             goodbye_at: None,
             rival_at: NEVER,
@@ -154,7 +159,7 @@ impl Track {
 }
 
 /// A look of a process at its clock, and what it could have known then.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Reading {
     at: Time,
     local: Instant,
@@ -175,6 +180,8 @@ struct Health {
     deafened: Time,
     /// Its clock, as its process has read it in this turn.
     reads: Vec<Reading>,
+    /// What is to be used again.
+    read_before: Vec<Reading>,
     turn_began: Time,
     /// When the machine was last paused until.
     woke: Time,
@@ -194,6 +201,8 @@ pub struct Oracle {
     /// Since when two own a router's addresses.
     overlaps: Vec<((usize, usize, usize), Time)>,
     ownerless: Vec<Option<Time>>,
+    /// Who owns each router's addresses, a bit a node: as was seen last, and now.
+    owners: Vec<(u64, u64)>,
     settled: Option<Vec<Vec<u64>>>,
     early: EarlyLog,
 }
@@ -206,6 +215,7 @@ impl Oracle {
             missed: vec![vec![vec![NEVER; routers]; nodes]; nodes],
             overlaps: Vec::new(),
             ownerless: vec![Some(0); routers],
+            owners: vec![(0, 0); routers],
             settled: None,
             early: EarlyLog::new(nodes, routers),
         }

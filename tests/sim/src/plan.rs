@@ -50,6 +50,10 @@ pub struct NodePlan {
     pub ring: usize,
     /// It probes the others and answers them.
     pub probes: Option<ProbeTiming>,
+    /// So many of them can its program count among the backups that take over early.
+    pub backups: usize,
+    /// A router without `probe`: its probes do not list it.
+    pub unlisted: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,6 +214,8 @@ impl Plan {
                 clock: u64::from(i) * 1_000 * SECOND,
                 starts: SECOND,
                 ring: 4096,
+                backups: early::MAX_EARLY_BACKUPS,
+                unlisted: None,
                 probes: None,
             })
             .collect();
@@ -322,6 +328,8 @@ impl Plan {
                 clock: rng.u64(SECOND..1_000_000 * SECOND),
                 starts: SECOND + if chance(&mut rng, 300_000) { rng.u64(0..8 * slow) } else { 0 },
                 ring: pick(&mut rng, &[4096, 4096, 4096, 16]),
+                backups: early::MAX_EARLY_BACKUPS,
+                unlisted: None,
                 probes: None,
             })
             .collect();

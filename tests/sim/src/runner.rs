@@ -46,6 +46,19 @@ pub struct Report {
     pub stats: Stats,
     /// The least seed that failed, of those that were run.
     pub failed: Option<(u64, Failure)>,
+    /// How many have.
+    pub failures: u64,
+}
+
+/// Which seeds are run, and until when.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub seeds: Range<u64>,
+    /// Enough simulated nanoseconds.
+    pub simulated: Option<Time>,
+    pub threads: usize,
+    /// A seed that fails ends nothing.
+    pub keep_going: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -66,15 +79,20 @@ pub fn run_plans(
     simulated: Option<Time>,
     threads: usize,
 ) -> Report {
-    let next = AtomicU64::new(seeds.start);
+    run_batch(plan, &Batch { seeds, simulated, threads, keep_going: false }, |_, _| {})
+}
+
+/// Runs a batch, and tells of each failure when it is seen.
+pub fn run_batch(plan: fn(u64) -> Plan, batch: &Batch, tell: impl Fn(u64, &Failure) + Sync) -> Report {
+    let next = AtomicU64::new(batch.seeds.start);
     let enough = AtomicBool::new(false);
     let report = Mutex::new(Report::default());
     thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
+        for _ in 0..batch.threads.max(1) {
             scope.spawn(|| {
                 while !enough.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
+                    if seed >= batch.seeds.end {
                         return;
                     }
                     let outcome = run(plan(seed));
@@ -83,7 +101,7 @@ pub fn run_plans(
                     let failure = match outcome {
                         Outcome::Held(stats) => {
                             report.stats += stats;
-                            if simulated.is_some_and(|limit| report.stats.simulated >= limit) {
+                            if batch.simulated.is_some_and(|limit| report.stats.simulated >= limit) {
                                 enough.store(true, Ordering::Relaxed);
                             }
                             continue;
@@ -91,10 +109,14 @@ pub fn run_plans(
                         Outcome::Broken(violation) => Failure::Broken(violation),
                         Outcome::Panicked => Failure::Panicked,
                     };
+                    tell(seed, &failure);
+                    report.failures += 1;
                     if report.failed.as_ref().is_none_or(|(least, _)| seed < *least) {
                         report.failed = Some((seed, failure));
                     }
-                    enough.store(true, Ordering::Relaxed);
+                    if !batch.keep_going {
+                        enough.store(true, Ordering::Relaxed);
+                    }
                 }
             });
         }

@@ -139,9 +139,14 @@ pub struct World {
 impl World {
     pub fn new(plan: Plan, logging: bool) -> Self {
         let mut nodes: Vec<Node> = plan.nodes.iter().map(|node| Node::new(node, &plan.groups)).collect();
-        for node in &mut nodes {
+        for (this, node) in nodes.iter_mut().enumerate() {
             node.heartbeat = plan.heartbeat;
-            node.kernel.probes = Probes::new(node.plan.probes.is_some(), plan.nodes.len());
+            let count = plan.nodes.len();
+            node.probed_at = vec![Instant::default(); count];
+            node.kernel.probes = Probes::new(node.plan.probes.is_some(), count);
+            // The nearest.
+            let counted = &mut node.kernel.probes.counted;
+            (1..=node.plan.backups.min(count - 1)).for_each(|i| counted[(this + i) % count] = true);
         }
         let count = nodes.len();
         let mut world = Self {
@@ -237,9 +242,7 @@ impl World {
 
     /// Moves the time, with a look at each moment at which a lease runs out.
     fn advance(&mut self, to: Time) {
-        while let Some(expiry) =
-            self.nodes.iter().filter_map(|node| node.next_expiry(self.now)).min().filter(|at| *at <= to)
-        {
+        while let Some(expiry) = self.nodes.iter().filter_map(|node| node.next_expiry(self.now, to)).min() {
             self.pass_to(expiry.max(self.now));
             self.check();
         }
@@ -478,7 +481,9 @@ impl World {
         loop {
             while lease_manager.turn(&mut io) {}
             if let Some(early) = &mut early {
+                io.ask_for_sponsors(early, true);
                 early.turn(&mut lease_manager, &mut io);
+                io.ask_for_sponsors(early, false);
             }
             let Some(message) = io.next_message() else { break };
             match message {

@@ -13,7 +13,7 @@ use aya::{
 use vipd_common::abi::{
     ABI_VERSION, ADDRESS_DIGEST_MASK, CAPTURE_OCTETS, CapturedFrame, CapturedReason, Counters, IndexEntry,
     InstanceCounters, InstanceHead, InstanceKey, InstanceRecord, OWN_INTERFACE, PeerEntry, PeerKey,
-    RingEvent, VipEntry, VipKey, address_digest, address_digest_v6, capture_flag, mapped,
+    RingEvent, Sponsors, VipEntry, VipKey, address_digest, address_digest_v6, capture_flag, mapped,
 };
 use vipd_core::time::Instant;
 use vipd_dataplane::{Contents, Dataplane, Events, FrameRing, Identity};
@@ -177,6 +177,15 @@ impl Bench {
         let mut record = records.get(&SLOT, 0).expect("a record");
         change(&mut record);
         records.set(SLOT, record, 0).expect("written");
+    }
+
+    /// Changes what is known of sponsors as time and others would.
+    pub fn change_sponsors(&mut self, change: impl FnOnce(&mut Sponsors)) {
+        let map = MapData::from_pin(self.pin("SPONSORS")).expect("pinned");
+        let mut map = Array::<_, Sponsors>::try_from(Map::Array(map)).expect("an array");
+        let mut sponsors = map.get(&0, 0).expect("an entry");
+        change(&mut sponsors);
+        map.set(0, sponsors, 0).expect("written");
     }
 
     /// As if no event of any instance had been paid for.

@@ -9,10 +9,10 @@ use vipd_dataplane::{Dataplane, Pinned, Verified, try_load};
 
 use crate::bench::LEASE_SLOT;
 
-/// Instructions that the verifier may walk: half as many again as Linux 6.18 does. Other kernels' verifiers take other ways
+/// Instructions that the verifier may walk: a quarter more than Linux 6.18 does. Other kernels' verifiers take other ways
 /// through the same program. The kernel's limit is a million, which a budget leaves far away: a change that exceeds its budget
 /// has made the program costlier to verify than it looks.
-const BUDGETS: [(&str, u32); 2] = [("vipd_xdp", 262_000), ("vipd_tc", 262_000)];
+const BUDGETS: [(&str, u32); 2] = [("vipd_xdp", 320_000), ("vipd_tc", 320_000)];
 
 #[test]
 fn the_verifier_walks_no_more_instructions_than_the_budget() {
@@ -63,7 +63,7 @@ fn maps_are_adopted_if_they_fit_and_refused_if_not() {
     assert!(Dataplane::load(bpffs, false).is_err(), "nor is it loaded with it");
 
     std::fs::remove_file(pins.join("LEASES")).expect("unpin");
-    misfit("LEASES is missing among 15 pinned maps");
+    misfit("LEASES is missing among 21 pinned maps");
 
     Dataplane::discard(bpffs).expect("removed");
     assert!(!bpffs.exists());

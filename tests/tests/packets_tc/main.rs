@@ -11,8 +11,12 @@ mod adverts;
 mod adverts6;
 #[path = "../packets/bench.rs"]
 mod bench;
+#[path = "../packets/bfd.rs"]
+mod bfd;
 #[path = "../packets/capture.rs"]
 mod capture;
+#[path = "../packets/early.rs"]
+mod early;
 #[path = "../packets/forward_after_takeover.rs"]
 mod forward_after_takeover;
 #[path = "../packets/frames.rs"]
@@ -23,6 +27,8 @@ mod heartbeats;
 mod hook;
 #[path = "../packets/neighbors.rs"]
 mod neighbors;
+#[path = "../packets/probes.rs"]
+mod probes;
 #[path = "../packets/rows.rs"]
 mod rows;
 #[path = "../packets/storms.rs"]

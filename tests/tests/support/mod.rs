@@ -6,10 +6,13 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod backend;
+pub mod directors;
 pub mod echo;
 #[path = "../packets/frames.rs"]
 pub mod frames;
 pub mod host_state;
+pub mod letters;
 pub mod nobody;
 pub mod served;
 pub mod web;
@@ -288,6 +291,28 @@ impl Drop for Bed {
 fn said(output: Output) -> Result<String> {
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The rows whose names have a part that `VIPD_ROWS` names, with a comma between; all without it. `known`: the names of all rows of the file.
+///
+/// # Errors
+///
+/// A part is of no row: a run of nothing would pass.
+pub fn named_rows<'r, R>(
+    rows: &'r [R],
+    name: impl Fn(&R) -> &'static str,
+    known: &[&'static str],
+) -> Result<Vec<&'r R>> {
+    let named = std::env::var("VIPD_ROWS").unwrap_or_default();
+    let parts: Vec<&str> = named.split(',').filter(|part| !part.is_empty()).collect();
+    for part in &parts {
+        ensure!(
+            known.iter().any(|name| name.contains(part)),
+            "VIPD_ROWS: no row is called `{part}`: {known:#?}"
+        );
+    }
+    let wanted = |row: &&R| parts.is_empty() || parts.iter().any(|part| name(row).contains(part));
+    Ok(rows.iter().filter(wanted).collect())
 }
 
 /// How often something is done, unless the variable says so.

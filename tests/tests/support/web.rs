@@ -1,8 +1,9 @@
 //! Web servers of a lab that say their names, a client that asks, and the kernel's table of services as it prints it.
 
 use std::{
+    collections::BTreeSet,
     io::{ErrorKind, Read, Write},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::Path,
     process::Command,
     sync::{
@@ -80,6 +81,64 @@ pub fn ask(node: &Node, to: SocketAddr, limit: Duration) -> Result<Option<String
     })
 }
 
+/// A server of UDP that answers each datagram with its name; it ends when it is dropped.
+#[derive(Debug)]
+pub struct DatagramServer {
+    ends: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<Result<()>>>>,
+}
+
+impl DatagramServer {
+    /// Serves `name` at an address of a node.
+    pub fn start(node: &Node, at: SocketAddr, name: &str) -> Result<Self> {
+        let (ends, name) = (Arc::new(AtomicBool::new(false)), name.to_owned());
+        let is_over = ends.clone();
+        let socket = node.ns().run(|| UdpSocket::bind(at))?.with_context(|| format!("listen on {at}"))?;
+        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+        let thread = node.ns().spawn("datagrams", move || -> Result<()> {
+            while !is_over.load(Ordering::Relaxed) {
+                if let Ok((_, from)) = socket.recv_from(&mut [0; 8]) {
+                    // Without a route back there is nobody to tell.
+                    let _ = socket.send_to(name.as_bytes(), from);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Self { ends, thread: Some(thread) })
+    }
+}
+
+impl Drop for DatagramServer {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        match self.thread.take().map(JoinHandle::join) {
+            None | Some(Ok(Ok(Ok(())))) => {}
+            ended => eprintln!("a server of datagrams: {ended:?}"),
+        }
+    }
+}
+
+/// Who answers `times` datagrams from one port; `nobody` if one is not answered within `limit`.
+pub fn ask_datagrams(node: &Node, to: SocketAddr, times: usize, limit: Duration) -> Result<BTreeSet<String>> {
+    node.ns().run(move || -> Result<BTreeSet<String>> {
+        let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+        let socket = UdpSocket::bind((any, 0))?;
+        // An answer from another address is none.
+        socket.connect(to)?;
+        socket.set_read_timeout(Some(limit))?;
+        let mut reached = BTreeSet::new();
+        for _ in 0..times {
+            let mut name = [0; 16];
+            let answered = socket.send(b"?").and_then(|_| socket.recv(&mut name));
+            reached.insert(answered.map_or_else(
+                |_| "nobody".to_owned(),
+                |length| String::from_utf8_lossy(&name[..length]).into_owned(),
+            ));
+        }
+        Ok(reached)
+    })?
+}
+
 /// Whether the kernel has IPVS; its module is loaded for it.
 pub fn is_loadable() -> bool {
     let there = || Path::new("/proc/net/ip_vs").exists();
@@ -102,13 +161,17 @@ pub fn has_ipvs() -> bool {
 /// The services of a node's kernel: a line for each, and one for each server with its weight, in an order that does not depend on
 /// anything. Connections are left out.
 pub fn table(node: &Node) -> Result<Vec<String>> {
-    let text = node.exec(&["cat", "/proc/net/ip_vs"])?;
+    read_table(&node.exec(&["cat", "/proc/net/ip_vs"])?)
+}
+
+/// The same of what the kernel has printed.
+pub fn read_table(text: &str) -> Result<Vec<String>> {
     let mut services: Vec<(String, Vec<String>)> = Vec::new();
     for line in text.lines().skip(3) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             ["->", server, method, weight, ..] => {
-                let (_, servers) = services.last_mut().with_context(|| text.clone())?;
+                let (_, servers) = services.last_mut().with_context(|| text.to_owned())?;
                 servers.push(format!("  {} {method} {weight}", socket(server)?));
             }
             ["FWM", mark, rest @ ..] => {

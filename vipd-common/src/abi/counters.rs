@@ -87,6 +87,42 @@ counters! {
         foreign_invalid_type = ForeignInvalidType,
         foreign_addr_count_zero = ForeignAddrCountZero,
         foreign_checksum_errors = ForeignChecksumErrors,
+        /// Valid BFD control packets of configured sessions, taken from the kernel.
+        bfd_packets = BfdPackets,
+        /// Such packets that fail the check named, dropped. The IP header's checksum, or UDP's.
+        bfd_checksum_errors = BfdChecksumErrors,
+        /// BFD packets whose TTL or hop limit is less than the session takes (RFC 5881 5).
+        bfd_ttl_errors = BfdTtlErrors,
+        bfd_version_errors = BfdVersionErrors,
+        /// BFD packets shorter than they say, or than they may be.
+        bfd_length_errors = BfdLengthErrors,
+        /// BFD packets whose detection multiplier is 0.
+        bfd_multiplier_zero = BfdMultiplierZero,
+        bfd_multipoint = BfdMultipoint,
+        /// BFD packets whose My Discriminator is 0.
+        bfd_my_discriminator_zero = BfdMyDiscriminatorZero,
+        /// BFD packets whose Your Discriminator is not the session's: of a neighbor that has not heard of our restart.
+        bfd_your_discriminator_errors = BfdYourDiscriminatorErrors,
+        /// BFD packets whose Your Discriminator is 0 in a state that has to know it (RFC 5880 6.8.6).
+        bfd_state_errors = BfdStateErrors,
+        /// BFD packets with an authentication section: vipd has no authentication of BFD.
+        bfd_authentication_errors = BfdAuthenticationErrors,
+        /// Valid BFD packets that came too fast for the daemon, and were stamped only.
+        bfd_events_deferred = BfdEventsDeferred,
+        /// Valid BFD packets that found the ring full, and were stamped only.
+        bfd_events_lost = BfdEventsLost,
+        /// Probes of known hosts, answered with `XDP_TX`.
+        probes_reflected = ProbesReflected,
+        /// Answers to this node's probes, stamped and dropped.
+        probe_answers = ProbeAnswers,
+        /// Probes of hosts that are not known yet, dropped; the daemon is told of the newest.
+        probe_unknown_peers = ProbeUnknownPeers,
+        /// Probes and answers whose TTL or hop limit is not 255, dropped.
+        probe_ttl_errors = ProbeTtlErrors,
+        /// Probes and answers with a wrong length, checksum, version or field of BFD, dropped. UDP's checksum counts where a probe's list is new.
+        probe_malformed = ProbeMalformed,
+        /// Probes that came more than four times as fast as they said, dropped.
+        probes_over_rate = ProbesOverRate,
         /// Frames for VIPs whose table entry names an instance, lease or counter that does not exist: a bug of ours.
         dangling_entries = DanglingEntries,
     }

@@ -10,6 +10,7 @@
 //! Addresses are 16 octets in network order; IPv4 is mapped (`::ffff:a.b.c.d`, RFC 4291 2.5.5.2), so one key serves both
 //! families. Times are nanoseconds on the boot-time clock (`CLOCK_BOOTTIME`, `bpf_ktime_get_boot_ns`).
 
+mod bfd;
 mod capture;
 mod counters;
 mod digest;
@@ -19,10 +20,16 @@ mod leases;
 mod peers;
 #[cfg(feature = "user")]
 mod pod;
+mod probes;
 mod records;
+mod sponsors;
 mod vips;
 
 pub use crate::wire::vrrp::auth_type;
+pub use bfd::{
+    BFD_EVENT_BURST, BFD_EVENT_PERIOD_NS, BFD_OCTETS, BFD_RING_BYTES, BfdEvent, BfdKey, BfdRecord,
+    MAX_BFD_SESSIONS, check_bfd,
+};
 pub use capture::{
     CAPTURE_OCTETS, CAPTURE_RING_BYTES, CAPTURED_HEADER, CaptureLease, CapturedFrame, CapturedReason,
     capture_flag, verdict,
@@ -36,11 +43,16 @@ pub use events::{
 pub use index::{IndexEntry, InstanceKey, LINES, MAX_HEARTBEATS, MAX_INDEX, OWN_INTERFACE};
 pub use leases::MAX_LEASES;
 pub use peers::{MAX_PEERS, PeerEntry, PeerKey};
+pub use probes::{
+    MAX_PROBE_INDEX, MAX_PROBE_PEERS, NO_SPONSOR, PROBE_BURST, PROBE_MAX_NS, PROBE_MIN_NS, ProbeEntry,
+    ProbeKey, ProbedPeer, probe_flag,
+};
 pub use records::{InstanceHead, InstanceRecord, MAX_INSTANCES, instance_flag};
+pub use sponsors::{MAX_EARLY_BACKUPS, Sponsors};
 pub use vips::{MAX_VIPS, REPLY_SLOTS, VipEntry, VipKey, vip_flag};
 
 /// Part of the pin directory's name: `<bpffs>/vipd/v<ABI_VERSION>`.
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 10;
 
 /// IPv4 address mapped into the 16 octets the maps use.
 pub const fn mapped(v4: [u8; 4]) -> [u8; 16] {

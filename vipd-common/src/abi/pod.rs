@@ -1,8 +1,8 @@
 //! What aya may copy to and from maps.
 
 use super::{
-    Counters, IndexEntry, InstanceCounters, InstanceKey, InstanceRecord, PeerEntry, PeerKey, RingEvent,
-    VipEntry, VipKey,
+    BfdKey, BfdRecord, Counters, IndexEntry, InstanceCounters, InstanceKey, InstanceRecord, PeerEntry,
+    PeerKey, ProbeEntry, ProbeKey, ProbedPeer, RingEvent, Sponsors, VipEntry, VipKey,
 };
 
 // SAFETY: all are `#[repr(C)]` without padding (zerocopy's IntoBytes) and any bits are valid (FromBytes).
@@ -25,3 +25,15 @@ unsafe impl aya::Pod for RingEvent {}
 unsafe impl aya::Pod for Counters {}
 // SAFETY: as above.
 unsafe impl aya::Pod for InstanceCounters {}
+// SAFETY: as above.
+unsafe impl aya::Pod for BfdKey {}
+// SAFETY: as above.
+unsafe impl aya::Pod for BfdRecord {}
+// SAFETY: as above.
+unsafe impl aya::Pod for ProbeKey {}
+// SAFETY: as above.
+unsafe impl aya::Pod for ProbedPeer {}
+// SAFETY: as above.
+unsafe impl aya::Pod for ProbeEntry {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Sponsors {}

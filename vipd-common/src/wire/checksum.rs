@@ -70,6 +70,12 @@ pub fn fold(mut sum: u64) -> u64 {
     (sum & 0xffff) + (sum >> 16)
 }
 
+/// The checksum, in host order, of what it covers after one 16-bit word has become another (RFC 1624).
+#[inline(always)]
+pub fn adjusted(checksum: u16, before: u16, after: u16) -> u16 {
+    !(fold(u64::from(!checksum) + u64::from(!before) + u64::from(after)) as u16)
+}
+
 /// The checksum that makes `sum` right, as it is to be on the wire.
 #[inline(always)]
 pub fn of_words(sum: u64) -> [u8; 2] {

@@ -37,6 +37,12 @@ impl MacAddr {
         Self([a, b, c, d, family, vrid.get()])
     }
 
+    /// Whether it is a group's, or everybody's (IEEE 802.3 3.2.3).
+    #[inline(always)]
+    pub fn is_group(self) -> bool {
+        self.0[0] & 1 != 0
+    }
+
     /// The family and the VRID of the virtual router whose MAC this is; a VRID of 0 is no router's.
     #[inline(always)]
     pub fn of_virtual_router(self) -> Option<(Family, u8)> {

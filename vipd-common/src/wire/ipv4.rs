@@ -80,6 +80,12 @@ impl Header {
         Ipv4Addr::from_octets(self.destination)
     }
 
+    /// Exchanges source and destination, which keeps the checksum right.
+    #[inline(always)]
+    pub fn swap_addresses(&mut self) {
+        (self.source, self.destination) = (self.destination, self.source);
+    }
+
     /// Takes one from a TTL that is not 0, and keeps the checksum right (RFC 1624).
     #[inline(always)]
     pub fn decrement_ttl(&mut self) {

@@ -118,6 +118,12 @@ impl Header {
         zerocopy::transmute!(self.destination)
     }
 
+    /// Exchanges source and destination.
+    #[inline(always)]
+    pub fn swap_addresses(&mut self) {
+        (self.source, self.destination) = (self.destination, self.source);
+    }
+
     /// Takes one from a hop limit that is not 0.
     #[inline(always)]
     pub fn decrement_hop_limit(&mut self) {

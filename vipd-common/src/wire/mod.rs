@@ -12,11 +12,14 @@
 //! tests, and whoever reads a raw socket. The tests' own decoder (`tests/src/probe/decode.rs`) shares nothing with this.
 
 pub mod arp;
+pub mod bfd;
 pub mod checksum;
 pub mod eth;
 pub mod ipv4;
 pub mod ipv6;
 pub mod ndp;
+pub mod probe;
+pub mod udp;
 pub mod vrrp;
 
 use core::fmt;
@@ -56,6 +59,12 @@ pub enum Malformed {
     AuthType,
     /// The checksum is wrong.
     Checksum,
+    /// BFD's detection multiplier is 0.
+    Multiplier,
+    /// BFD's multipoint bit is set.
+    Multipoint,
+    /// The sender's BFD discriminator is 0.
+    Discriminator,
 }
 
 impl fmt::Display for Malformed {
@@ -70,11 +79,18 @@ impl fmt::Display for Malformed {
             Self::Vrid => "the virtual router identifier is 0",
             Self::AuthType => "the authentication type is unknown",
             Self::Checksum => "the checksum is wrong",
+            Self::Multiplier => "the detection multiplier is 0",
+            Self::Multipoint => "the multipoint bit is set",
+            Self::Discriminator => "the sender's discriminator is 0",
         })
     }
 }
 
 impl core::error::Error for Malformed {}
 
+#[cfg(test)]
+mod bfd_tests;
+#[cfg(test)]
+mod probe_tests;
 #[cfg(test)]
 mod tests;

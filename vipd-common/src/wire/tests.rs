@@ -22,7 +22,7 @@ const GROUP6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 const LINK_LOCAL_VIP: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x100);
 const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100);
 
-fn hex(octets: &[u8]) -> String {
+pub(super) fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
@@ -192,12 +192,12 @@ fn macs() {
     assert_eq!(MacAddr::of_multicast(group.into()).0, [0x33, 0x33, 0xff, 0x89, 0xab, 0xcd]);
 }
 
-fn unhex(hex: &str) -> Vec<u8> {
+pub(super) fn unhex(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
 /// `octets` with others at some places.
-fn changed(octets: &[u8], changes: &[(usize, u8)]) -> Vec<u8> {
+pub(super) fn changed(octets: &[u8], changes: &[(usize, u8)]) -> Vec<u8> {
     let mut octets = octets.to_vec();
     changes.iter().for_each(|(at, octet)| octets[*at] = *octet);
     octets

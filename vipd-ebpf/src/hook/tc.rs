@@ -14,7 +14,7 @@ use aya_ebpf::{
 
 use vipd_common::{
     abi::capture_flag,
-    wire::{eth, ipv6, ndp},
+    wire::{eth, ipv6, ndp, udp},
 };
 
 use crate::{frame::MAX_NETWORK, verdict::Verdict};
@@ -24,8 +24,10 @@ pub type Raw = __sk_buff;
 
 /// `PACKET_HOST` of linux/if_packet.h.
 const PACKET_HOST: u32 = 0;
-/// What has to be in the buffer's linear part before anything is read: the longest headers up to the type of an ICMPv6 message.
-const HEADERS: u32 = (MAX_NETWORK + ipv6::HEADER + size_of::<ndp::Type>()) as u32;
+/// What has to be in the buffer's linear part before anything is read: the longest headers up to the type of an ICMPv6 message, or to the end
+/// of a UDP header.
+const HEADERS: u32 = (MAX_NETWORK + ipv6::HEADER + udp::HEADER) as u32;
+const _: () = assert!(size_of::<ndp::Type>() <= udp::HEADER);
 
 /// A frame, and where it came in.
 pub struct Context(*mut Raw);
@@ -101,6 +103,13 @@ impl Context {
     pub fn load(&self, to: *mut u8, octets: u32) -> Option<()> {
         // SAFETY: as above; the verifier checks that there is room.
         (unsafe { bpf_skb_load_bytes(self.0.cast(), 0, to.cast(), octets) } == 0).then_some(())
+    }
+
+    /// Copies octets of the frame, wherever they are.
+    #[inline(always)]
+    pub fn load_at(&self, offset: u32, to: *mut u8, octets: u32) -> Option<()> {
+        // SAFETY: as above.
+        (unsafe { bpf_skb_load_bytes(self.0.cast(), offset, to.cast(), octets) } == 0).then_some(())
     }
 
     /// What a captured frame says of the hook.

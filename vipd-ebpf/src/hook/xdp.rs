@@ -73,6 +73,13 @@ impl Context {
         (unsafe { bpf_xdp_load_bytes(self.0, 0, to.cast(), octets) } == 0).then_some(())
     }
 
+    /// Copies octets of the frame, from whatever buffers they are in.
+    #[inline(always)]
+    pub fn load_at(&self, offset: u32, to: *mut u8, octets: u32) -> Option<()> {
+        // SAFETY: as above.
+        (unsafe { bpf_xdp_load_bytes(self.0, offset, to.cast(), octets) } == 0).then_some(())
+    }
+
     /// What a captured frame says of the hook.
     #[inline(always)]
     pub fn capture_flags(&self) -> u32 {

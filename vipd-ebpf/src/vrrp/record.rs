@@ -35,7 +35,7 @@ pub fn accept(
     record.line_heard_ns[line as usize & (LINES - 1)] = now;
     let mut reason = count_advert(slot, record, advert);
     let rival = rival(source, advert);
-    let (tenure, until) = take_lease(record, |until| rival.tenure(record, until, now));
+    let (tenure, until) = ownership::take(record, |until| rival.tenure(record, until, now));
     // A frame that holds an advert holds an Ethernet header.
     let mac = view::<eth::Header>(ctx, 0).map_or([0; 6], |header| header.source().0);
     if tenure == Tenure::Lost {
@@ -45,7 +45,9 @@ pub fn accept(
     }
     // On another line it has another MAC, and serves nobody.
     if line == OWN_INTERFACE {
-        forward_after_takeover::note_successor(record, &rival, mac, now);
+        forward_after_takeover::note_successor(record, mac, now, |ours, until, at| {
+            rival.tenure(ours, until, at)
+        });
     }
     if rival.is_to_be_reported(record, tenure, now) {
         let paid_before = (record.events_paid_ns, all_paid());
@@ -182,7 +184,7 @@ pub fn refuse(instance: *mut InstanceRecord, envelope: &Envelope, reason: Instan
 #[inline(always)]
 pub fn relieve(ours: &InstanceRecord, source: Address, advert: &ValidAdvert) {
     let (rival, now) = (rival(source, advert), events::now());
-    take_lease(ours, |until| rival.tenure_of_deaf_owner(ours, until, now));
+    ownership::take(ours, |until| rival.tenure_of_deaf_owner(ours, until, now));
 }
 
 #[inline(always)]
@@ -193,19 +195,4 @@ fn rival(source: Address, advert: &ValidAdvert) -> RivalAdvert {
         interval_cs: advert.interval_cs,
         checksum: advert.checksum as u8,
     }
-}
-
-/// Takes the lease back if it is over, by what `tenure` says of the lease word; and that word.
-#[inline(always)]
-fn take_lease(ours: &InstanceRecord, tenure: impl FnOnce(u64) -> Tenure) -> (Tenure, u64) {
-    let Some(word) = ownership::lease(ours.head.lease_slot) else { return (Tenure::None, 0) };
-    // SAFETY: an aligned 8-byte word of the map; the daemon stores to it with atomic operations.
-    let until = unsafe { ptr::read_volatile(word) };
-    let tenure = tenure(until);
-    if tenure.is_over() {
-        // SAFETY: as above. A renewal that comes between is a compare-exchange against the old value: it fails, or it is
-        // overwritten here and the next one fails.
-        unsafe { ptr::write_volatile(word, 0) };
-    }
-    (tenure, until)
 }

@@ -25,14 +25,15 @@ pub trait Backend {
     /// Why it cannot serve a service as asked, in lower case; `None`: it can.
     fn refusal(&self, service: &DesiredService) -> Option<String>;
 
-    /// Takes note of desired services: it owns them, and removes them when they are no longer desired.
-    fn adopt(&mut self, desired: &DesiredTable);
+    /// Takes note of desired services: it owns them, and removes them when they are no longer desired. What is neither desired nor in the table is
+    /// forgotten.
+    fn adopt(&mut self, present: &Self::Present, desired: &DesiredTable);
 
     /// The operations that lead from `present` to `desired`, in order. None if they are equal.
     fn compare(&self, present: &Self::Present, desired: &DesiredTable) -> Vec<Self::Operation>;
 
-    /// Updates the known table after an operation succeeded.
-    fn applied(&self, present: &mut Self::Present, operation: &Self::Operation);
+    /// Updates the known table after an operation succeeded, and forgets a service that was removed.
+    fn applied(&mut self, present: &mut Self::Present, operation: &Self::Operation);
 
     /// The service that an operation is about. After a failure, later ones about it wait until the table was read again.
     fn about(&self, operation: &Self::Operation) -> ServiceAddress;
@@ -138,10 +139,11 @@ impl TableOperation {
     }
 }
 
-/// The kernel's IPVS, which can serve every service of the model. It leaves services alone that vipd has never desired.
+/// The kernel's IPVS, which can serve every service of the model. It leaves services of others alone: also one that somebody makes where vipd's has
+/// been removed.
 #[derive(Clone, Debug, Default)]
 pub struct KernelBackend {
-    /// Services that vipd has made or taken over.
+    /// Services that vipd has made or taken over, and has not removed.
     own: BTreeSet<ServiceAddress>,
 }
 
@@ -165,7 +167,8 @@ impl Backend for KernelBackend {
         None
     }
 
-    fn adopt(&mut self, desired: &DesiredTable) {
+    fn adopt(&mut self, present: &Self::Present, desired: &DesiredTable) {
+        self.own.retain(|address| present.contains_key(address));
         self.own.extend(desired.services().values().flat_map(|service| &service.addresses));
     }
 
@@ -184,7 +187,7 @@ impl Backend for KernelBackend {
         operations
     }
 
-    fn applied(&self, present: &mut Self::Present, operation: &TableOperation) {
+    fn applied(&mut self, present: &mut Self::Present, operation: &TableOperation) {
         match *operation {
             TableOperation::NewTarget { service, target, row }
             | TableOperation::SetTarget { service, target, row } => {
@@ -197,7 +200,10 @@ impl Backend for KernelBackend {
             | TableOperation::SetService { service, settings } => {
                 present.entry(service).or_default().settings = settings;
             }
-            TableOperation::DelService { service } => _ = present.remove(&service),
+            TableOperation::DelService { service } => {
+                present.remove(&service);
+                self.own.remove(&service);
+            }
         }
     }
 
@@ -356,7 +362,7 @@ impl<B: Backend> Reconciler<B> {
                 return Some(Reconcile::Read);
             };
             if std::mem::take(&mut self.stale) {
-                self.backend.adopt(desired);
+                self.backend.adopt(present, desired);
                 self.queue = self.backend.compare(present, desired).into();
             }
             while let Some(operation) = self.queue.pop_front() {

@@ -59,7 +59,7 @@ impl Schedule {
             let turn = match before.remove(&need.id) {
                 Some(turn) => turn.with_period(need.period),
                 None => {
-                    let due = now + FIRST_PROBE_DELAY + part(need.warmup, spread(need.id.0));
+                    let due = now + FIRST_PROBE_DELAY + part(need.warmup, first_spread(need.id));
                     ProbeTurn {
                         counts_from_start: need.spec.counts_from_start(),
                         phase: TurnPhase::Waiting { due },
@@ -150,6 +150,11 @@ impl ProbeTurn {
 fn part(of: Duration, fraction: u64) -> Duration {
     let product = u128::from(nanos(of)) * u128::from(fraction);
     Duration::from_nanos(u64::try_from(product >> 64).unwrap_or(u64::MAX))
+}
+
+/// Of a first run: of the first probe too, which is the only one in a small configuration.
+const fn first_spread(id: ProbeId) -> u64 {
+    spread(id.0.wrapping_add(1))
 }
 
 /// The golden ratio's multiples, modulo 1: however many there are, they lie evenly.

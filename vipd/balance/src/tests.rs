@@ -126,7 +126,7 @@ impl Play {
     fn probed(&mut self, spec: &ProbeSpec, outcome: ProbeOutcome) {
         let found = self.judge.probes().find(|need| need.spec == spec).map(|need| need.id);
         if let Some(probe) = found {
-            self.handle(JudgeEvent::Probed { probe, outcome });
+            self.handle(JudgeEvent::Probed { probe, outcome, took: Duration::ZERO });
         }
     }
 

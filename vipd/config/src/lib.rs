@@ -32,6 +32,7 @@ pub use lower::{Unsupported, origins::Origins};
 pub use model::{
     address::{Prefix, Unicast, UnicastPeer, Vip},
     arbiter::{Arbiter, IsolatedAction, Target},
+    bfd::BfdInstance,
     command::{Account, Command, ScriptPolicy},
     config::Config,
     dump::Dumps,
@@ -44,6 +45,7 @@ pub use model::{
     lvs::{ConnectionSync, FlushScope, LvsSettings, LvsTimeouts},
     mail::Mail,
     notify::{Deleted, Fifo, Notify, NotifySettings},
+    probe::Probe,
     route::{Hop, RouteKind, RuleAction, VirtualRoute, VirtualRule},
     startup::{Startup, TimedCommand},
     tracking::{

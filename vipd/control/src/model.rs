@@ -3,6 +3,9 @@
 //! `vipd status --schema` and `docs/reference/status.md` contain the comments of the fields. Within one [`SCHEMA`] fields may be
 //! added, but none may be removed, or change its name or meaning.
 
+mod bfd;
+mod early;
+mod probes;
 #[cfg(any(test, feature = "samples"))]
 pub mod samples;
 mod services;
@@ -14,6 +17,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use bfd::BfdSessionStatus;
+pub use early::{EarlyArbiterStatus, EarlyBackupStatus, EarlyStatus, SponsorsStatus};
+pub use probes::{ProbedPeerStatus, ProbedRouterStatus};
 pub use services::{
     BalancingStatus, ProbesStatus, RealServerStatus, ServerCheckStatus, ServiceStatus, TrafficStatus,
 };
@@ -66,12 +72,15 @@ pub struct Status {
     pub instances: Vec<InstanceStatus>,
     /// Counters of the eBPF program that belong to no instance, by name; all of them.
     pub counters: BTreeMap<String, u64>,
-    /// Checks, files, processes and arbiters that instances track.
+    /// Checks, files, processes, arbiters and BFD sessions that instances track.
     #[serde(default)]
     pub tracked: Vec<TrackedStatus>,
     /// The arbiters with their targets.
     #[serde(default)]
     pub arbiters: Vec<ArbiterStatus>,
+    /// The sessions of BFD (`bfd_instance`), in the order of the configuration.
+    #[serde(default)]
+    pub bfd_sessions: Vec<BfdSessionStatus>,
     /// Notify scripts that have run, with the last run of each.
     #[serde(default)]
     pub notify_scripts: Vec<NotifyStatus>,
@@ -87,6 +96,12 @@ pub struct Status {
     /// What other programs have changed on this host that may harm the VIPs, and that vipd leaves as it is.
     #[serde(default)]
     pub host_warnings: Vec<HostWarning>,
+    /// The hosts that are probed (`probe`), and what their answers have shown.
+    #[serde(default)]
+    pub probes: Vec<ProbedPeerStatus>,
+    /// Who vouches for this node; `null` without `act takeover`.
+    #[serde(default)]
+    pub sponsors: Option<SponsorsStatus>,
     /// Load balancing; `null` without a `virtual_server`.
     #[serde(default)]
     pub balancing: Option<BalancingStatus>,
@@ -166,7 +181,8 @@ pub struct InstanceStatus {
     pub predecessor: Option<MasterStatus>,
     /// `overlap` or `strict`.
     pub lease: String,
-    /// Time left of the lease: the eBPF program answers for the VIPs so long without a renewal; `null` if it does not answer.
+    /// Time left of the lease: the eBPF program answers for the VIPs so long without a renewal; `null` if it does not answer. With
+    /// `act takeover` it needs a sponsor too, see `early`.
     pub lease_remaining_ms: Option<u64>,
     /// Length of the lease after a renewal.
     #[serde(default)]
@@ -253,6 +269,26 @@ pub struct InstanceStatus {
     /// The nodes of the virtual router, as far as they are known: this node first.
     #[serde(default)]
     pub nodes: Vec<NodeStatus>,
+    /// Early takeover; `null` if neither the instance nor another one on its interface has `act takeover`, and while nothing is probed.
+    #[serde(default)]
+    pub early: Option<EarlyStatus>,
+}
+
+impl InstanceStatus {
+    /// Whether this master has a lease and answers for no VIP, because nobody vouches for the node.
+    pub fn is_unvouched(&self) -> bool {
+        self.early.as_ref().is_some_and(|early| early.unvouched)
+    }
+
+    /// Whether a node that takes part is heard, and does not hear this one.
+    pub fn is_one_way(&self) -> bool {
+        self.early.as_ref().is_some_and(|early| !early.one_way.is_empty())
+    }
+
+    /// Whether the VIPs are answered here: a master whose lease has run out, or for which nobody vouches, owns nothing.
+    pub fn owns(&self) -> bool {
+        self.state == "MASTER" && self.lease_remaining_ms.is_some() && !self.is_unvouched()
+    }
 }
 
 /// Where the program runs for an instance.
@@ -332,6 +368,10 @@ pub struct NodeStatus {
     pub faults: Option<String>,
     /// Whether it sees another router act as the owner too.
     pub split_brain: bool,
+    /// Whether it is a master that answers for no VIP, because nobody vouches for it (`act takeover`).
+    pub unvouched: bool,
+    /// Whether it hears a node that does not hear it (`act takeover`).
+    pub one_way: bool,
     /// Claims of an owned VIP by other stations that it has seen.
     pub address_conflicts: u64,
     /// What it sees other routers differ in; `null` if there is nothing.

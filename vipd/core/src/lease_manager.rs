@@ -4,7 +4,11 @@
 //! from the value that was written last; no timer acts on old news; a process that wakes up without its lease sends nothing. It is
 //! written once, over a [`Node`]: the daemon's is the real one, the simulation's is made up.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use vipd_common::{Priority, types::ChecksumForm};
 
@@ -157,13 +161,25 @@ impl LeaseManager {
     }
 
     /// See [`Coordinator::heard_lately`].
-    pub fn heard_lately(&self, instance: InstanceId) -> [Option<Advert>; 2] {
+    pub fn heard_lately(&self, instance: InstanceId) -> impl Iterator<Item = &Advert> {
         self.coordinator.heard_lately(instance)
     }
 
     /// The claim of an instance that has outbid its master, while it stands.
     pub fn claim(&self, instance: InstanceId) -> Option<Priority> {
         self.coordinator.claim(instance)
+    }
+
+    /// Whether an instance was told that a peer is heard that does not hear it.
+    pub fn is_one_way(&self, instance: InstanceId) -> bool {
+        self.coordinator.is_one_way(instance)
+    }
+
+    /// Nobody is known any more that does not hear this node.
+    pub fn forget_one_way(&mut self, node: &mut impl Node) {
+        for instance in self.ids().into_iter().filter(|id| self.is_one_way(*id)).collect::<Vec<_>>() {
+            self.input(Input::OneWay { instance, one_way: false }, node);
+        }
     }
 
     /// The instance's settings, with the effective priority; `None` if there is no such instance.
@@ -257,6 +273,14 @@ impl LeaseManager {
         }
         self.prepare(now, node);
         left == 0
+    }
+
+    /// As [`Coordinator::suspect`]; the node prepares at once, or need not have.
+    pub fn suspect(&mut self, groups: BTreeSet<GroupId>, node: &mut impl Node) {
+        if self.coordinator.suspect(groups) {
+            let now = node.now();
+            self.prepare(now, node);
+        }
     }
 
     /// Has the node prepare for the takeovers that are about to come.

@@ -4,6 +4,7 @@
 
 #![warn(missing_docs)]
 
+pub mod bfd;
 pub mod coordinator;
 pub mod early;
 pub mod lease_manager;

@@ -3,6 +3,7 @@
 //! The only crate that knows aya. It decides nothing: who owns what comes from the engine, through [`LeasePage`].
 
 mod attachment;
+mod bfd;
 mod capture;
 mod clock;
 mod clsact;
@@ -15,6 +16,7 @@ mod pins;
 mod precedence;
 mod predecessor;
 mod privileges;
+mod probes;
 mod programs;
 mod refusal;
 mod replies;
@@ -40,16 +42,22 @@ use vipd_system::XdpState;
 use zerocopy::FromBytes;
 
 pub use attachment::{Attached, Attachment, Mode, WantedHook};
+pub use bfd::{BfdIdentity, BfdPlane};
 pub use capture::FrameRing;
 pub use clock::{ClockDiffers, compare_clock};
 pub use leftovers::{leftovers, remove_leftovers, user_of_pins};
+pub use pages::BfdPage;
 use pages::{BloomFilterPage, CapturePage, ReplyPage};
-pub use pages::{Deferred, FormerLeases, FormerPage, Identity, InstancePage, LeasePage};
+pub use pages::{
+    Deferred, FormerLeases, FormerPage, Identity, InstancePage, LeasePage, ProbePage, ProbeStamps,
+    SponsorPage,
+};
 use pins::PinDir;
 use precedence::ArrivalCounters;
 pub use precedence::OtherProgram;
 pub use predecessor::Predecessor;
 pub use privileges::missing_capabilities;
+pub use probes::ProbeTable;
 use programs::Programs;
 pub use programs::try_load;
 pub use refusal::NATIVE_MTU;
@@ -87,6 +95,8 @@ pub struct Pages(Arc<Maps>);
 struct Maps {
     leases: LeasePage,
     instances: InstancePage,
+    probes: ProbeTable,
+    sponsors: SponsorPage,
     counters: PerCpuArray<MapData, Counters>,
     /// Locked for a look, or to begin anew.
     instance_counters: Mutex<PerCpuArray<MapData, InstanceCounters>>,
@@ -107,6 +117,16 @@ impl Pages {
     /// The instances.
     pub fn instances(&self) -> &InstancePage {
         &self.0.instances
+    }
+
+    /// The peers that are probed.
+    pub fn probes(&self) -> &ProbeTable {
+        &self.0.probes
+    }
+
+    /// Who vouches for the leases.
+    pub fn sponsors(&self) -> &SponsorPage {
+        &self.0.sponsors
     }
 
     /// The counters that belong to no instance, summed over CPUs.
@@ -257,9 +277,13 @@ impl Dataplane {
             open(&pins, "INSTANCE_INDEX")?,
             open(&pins, "PEERS")?,
         )?;
+        let probes = ProbePage::new(array("PROBE_PEERS")?.fd()).context("map PROBE_PEERS into memory")?;
+        let probes = ProbeTable::new(open(&pins, "PROBE_INDEX")?, probes);
+        let sponsors = SponsorPage::new(array("SPONSORS")?.fd()).context("map SPONSORS into memory")?;
         let counters = open(&pins, "COUNTERS")?;
         let instance_counters = Mutex::new(open(&pins, "INSTANCE_COUNTERS")?);
-        let pages = Pages(Arc::new(Maps { leases, instances, counters, instance_counters }));
+        let pages =
+            Pages(Arc::new(Maps { leases, instances, probes, sponsors, counters, instance_counters }));
         Ok(Self { is_fresh, programs, tables, pages, arrivals: ArrivalCounters::default() })
     }
 
@@ -294,6 +318,15 @@ impl Dataplane {
         let lease = MapData::from_pin(pins.path().join("CAPTURE")).context("open map CAPTURE")?;
         let page = CapturePage::new(lease.fd()).context("map CAPTURE into memory")?;
         Ok(FrameRing::new(page, open(pins, "CAPTURED")?))
+    }
+
+    /// The sessions of BFD, and the packets that say something new from now on. The ring has one reader.
+    ///
+    /// # Errors
+    ///
+    /// A map that cannot be opened.
+    pub fn bfd(&self) -> Result<BfdPlane> {
+        BfdPlane::new(self.programs.pins())
     }
 
     /// What vipds of other versions have left; to be removed when the program is attached.

@@ -1,6 +1,10 @@
 //! The maps that are mapped into this process: lease words, instances, the Bloom filter of VIPs, replies by VIP, and the lease on the capture. All `unsafe` of the daemon's data plane is
 //! in here and in `sys`.
 
+mod bfd;
+mod probe_page;
+mod sponsor_page;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -14,13 +18,18 @@ use std::{
 
 use vipd_common::{
     abi::{CaptureLease, InstanceHead, InstanceRecord, MAX_INSTANCES, MAX_LEASES, REPLY_SLOTS, RingEvent},
+    address::Address,
     bloom,
     lease::{self, LeaseWord},
 };
 
+pub use bfd::{BfdIdentity, BfdPage};
 use zerocopy::FromZeros;
 
 use vipd_core::{lease_manager::Heard, time::Instant};
+
+pub use probe_page::{ProbePage, ProbeStamps};
+pub use sponsor_page::SponsorPage;
 
 /// A shared mapping of a `BPF_F_MMAPABLE` array of `T`.
 #[derive(Debug)]
@@ -441,6 +450,17 @@ impl InstancePage {
             return if event.generation == before { Ok(event) } else { Err(Deferred::Nothing) };
         }
         Err(Deferred::Changing)
+    }
+
+    /// Whose advert was heard last, and when. Of two at once it may be the one's time with the other's address.
+    pub fn last_advert(&self, slot: u32) -> (Address, Instant) {
+        let instance = self.0.slot(slot);
+        // SAFETY: an aligned 8-byte field that the program writes whole; octets in any state.
+        let (at, source) = unsafe {
+            let at = AtomicU64::from_ptr(&raw mut (*instance).heard_ns).load(Ordering::Acquire);
+            (at, (&raw const (*instance).source).read_volatile())
+        };
+        (Address::from_octets(source), Instant::from_nanos(at))
     }
 
     /// The program's stamp.

@@ -13,9 +13,11 @@ use aya::maps::{MapInfo, MapType};
 use nix::sys::stat::lstat;
 use vipd_common::{
     abi::{
-        ABI_VERSION, CAPTURE_RING_BYTES, CaptureLease, CapturedFrame, Counters, EVENT_RING_BYTES, IndexEntry,
-        InstanceCounters, InstanceKey, InstanceRecord, MAX_INDEX, MAX_INSTANCES, MAX_LEASES, MAX_PEERS,
-        MAX_VIPS, PeerEntry, PeerKey, REPLY_SLOTS, VipEntry, VipKey,
+        ABI_VERSION, BFD_RING_BYTES, BfdKey, BfdRecord, CAPTURE_RING_BYTES, CaptureLease, CapturedFrame,
+        Counters, EVENT_RING_BYTES, IndexEntry, InstanceCounters, InstanceKey, InstanceRecord,
+        MAX_BFD_SESSIONS, MAX_INDEX, MAX_INSTANCES, MAX_LEASES, MAX_PEERS, MAX_PROBE_INDEX, MAX_PROBE_PEERS,
+        MAX_VIPS, PeerEntry, PeerKey, ProbeEntry, ProbeKey, ProbedPeer, REPLY_SLOTS, Sponsors, VipEntry,
+        VipKey,
     },
     bloom::Bits,
 };
@@ -34,7 +36,7 @@ struct Shape {
 }
 
 /// Every map of the program (`vipd-ebpf/src/maps.rs`).
-const MAPS: [Shape; 16] = [
+const MAPS: [Shape; 22] = [
     Shape {
         name: "LEASES",
         kind: MapType::Array,
@@ -92,6 +94,30 @@ const MAPS: [Shape; 16] = [
         entries: MAX_PEERS,
         flags: BPF_F_NO_PREALLOC,
     },
+    Shape {
+        name: "PROBE_INDEX",
+        kind: MapType::Hash,
+        key: size_of::<ProbeKey>(),
+        value: size_of::<ProbeEntry>(),
+        entries: MAX_PROBE_INDEX,
+        flags: BPF_F_NO_PREALLOC,
+    },
+    Shape {
+        name: "PROBE_PEERS",
+        kind: MapType::Array,
+        key: 4,
+        value: size_of::<ProbedPeer>(),
+        entries: MAX_PROBE_PEERS,
+        flags: BPF_F_MMAPABLE,
+    },
+    Shape {
+        name: "SPONSORS",
+        kind: MapType::Array,
+        key: 4,
+        value: size_of::<Sponsors>(),
+        entries: 1,
+        flags: BPF_F_MMAPABLE,
+    },
     Shape { name: "EVENTS", kind: MapType::RingBuf, key: 0, value: 0, entries: EVENT_RING_BYTES, flags: 0 },
     Shape { name: "EVENTS_PAID", kind: MapType::Array, key: 4, value: 8, entries: 1, flags: 0 },
     Shape {
@@ -142,6 +168,23 @@ const MAPS: [Shape; 16] = [
         entries: CAPTURE_RING_BYTES,
         flags: 0,
     },
+    Shape {
+        name: "BFD_INDEX",
+        kind: MapType::Hash,
+        key: size_of::<BfdKey>(),
+        value: size_of::<u32>(),
+        entries: MAX_BFD_SESSIONS,
+        flags: 0,
+    },
+    Shape {
+        name: "BFD_SESSIONS",
+        kind: MapType::Array,
+        key: 4,
+        value: size_of::<BfdRecord>(),
+        entries: MAX_BFD_SESSIONS,
+        flags: BPF_F_MMAPABLE,
+    },
+    Shape { name: "BFD_EVENTS", kind: MapType::RingBuf, key: 0, value: 0, entries: BFD_RING_BYTES, flags: 0 },
 ];
 
 /// The version in the directory's name. Builds for tests can be told to take themselves for another version with the same maps: an upgrade

@@ -96,19 +96,26 @@ impl LoadRefused {
     }
 
     fn by_verifier(program: &str, error: &io::Error, missing: &[&str], text: String) -> Self {
-        let remedy = if missing.is_empty() {
-            "Boot a kernel that the README names as tried, and report this one with the log".to_owned()
-        } else {
-            format!(
-                "Without {} the verifier accepts less: run vipd as root, or {}",
-                missing.join(" and "),
-                ADD_TO_UNIT
+        let (why, remedy) = if text.contains(NO_BTF) {
+            (
+                "without BTF of its own its verifier does not know the types of the program's functions",
+                "Boot a kernel with CONFIG_DEBUG_INFO_BTF=y, as distributions build theirs; it has the file \
+                 /sys/kernel/btf/vmlinux"
+                    .to_owned(),
             )
+        } else {
+            let why = "its verifier did not find the program safe to run";
+            let remedy = if missing.is_empty() {
+                "Boot a kernel that the README names as tried, and report this one with the log".to_owned()
+            } else {
+                let missing = missing.join(" and ");
+                format!("Without {missing} the verifier accepts less: run vipd as root, or {ADD_TO_UNIT}")
+            };
+            (why, remedy)
         };
         Self {
             what: format!(
-                "{} refuses the BPF program {program}: its verifier did not find the program safe to run ({}), so \
-                 vipd does not start",
+                "{} refuses the BPF program {program}: {why} ({}), so vipd does not start",
                 kernel(),
                 name(error)
             ),
@@ -214,6 +221,9 @@ fn last_lines(log: &str) -> String {
     lines[shown..].iter().map(shorten).collect::<Vec<_>>().join(" ")
 }
 
+/// What btf_get_prog_ctx_type (kernel/bpf/btf.c) says to a function that is given the context, where CONFIG_DEBUG_INFO_BTF is off: the
+/// context is taken for memory then, and its first use is refused.
+const NO_BTF: &str = "btf_vmlinux is malformed";
 /// Enough for the instruction and the complaint about it.
 const LAST_LINES: usize = 3;
 /// The verifier prints the state of all registers behind an instruction.

@@ -11,8 +11,10 @@
 mod batch;
 mod default_rules;
 mod earlier;
+mod egress;
 mod ethtool;
 mod fdb;
+mod first_hop;
 mod leftovers;
 mod links;
 mod local;
@@ -58,7 +60,9 @@ use rtnetlink::Handle;
 use sysctl::Sysctls;
 use vipd_common::{Family, wire::eth::MacAddr};
 
+pub use egress::{Egress, EgressLookup};
 pub use ethtool::SharedQueues;
+pub use first_hop::{FirstHop, first_hops};
 pub use leftovers::{leftovers, raised_settings, saved_files, xdp_programs};
 pub use links::{
     Arrivals, Controller, ETHERNET, InterfaceAddress, LinkChange, LinkError, LinkEvents, LinkState,

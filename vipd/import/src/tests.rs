@@ -54,8 +54,10 @@ fn directives_of_a_service_have_their_keywords() {
         ("failurecount=3", "retry 2"),
         ("failurecount=3", "delay_before_retry 10"),
         ("checkinterval=4", "delay_loop 4"),
-        ("fallback=127.0.0.1:8080", "sorry_server 127.0.0.1 8080"),
+        ("fallback=127.0.0.1:8080", "sorry_server 127.0.0.1 80"),
+        ("fallback=10.0.0.9:8080 masq", "sorry_server 10.0.0.9 8080"),
         ("fallback=127.0.0.1", "sorry_server 127.0.0.1 80"),
+        ("fallback=127.0.0.1", "sorry_server_lvs_method DR"),
         ("fallback=10.0.0.9:80 gate", "sorry_server_lvs_method DR"),
         ("fallbackcommand=/bin/page", "quorum_down \"/bin/page start 10.0.0.1:80 tcp\""),
         ("fallbackcommand=/bin/page", "quorum_up \"/bin/page stop 10.0.0.1:80 tcp\""),
@@ -172,6 +174,33 @@ fn every_directive_without_an_equal_is_named() {
         let found = director(&format!("{name}\n{SERVICE}"));
         let note = found.notes.iter().find(|note| note.line == 1).unwrap_or_else(|| panic!("{name}"));
         assert_eq!(note.severity, NoteSeverity::Notice, "{name}");
+    }
+}
+
+#[test]
+fn a_fallback_that_loses_its_port_or_is_never_reached_is_named() {
+    for (fallback, message) in [
+        ("127.0.0.1:8080", "the port 8080 of the fallback 127.0.0.1 is left out: only masq changes the port"),
+        ("10.0.0.9:81 ipip", "the port 81 of the fallback 10.0.0.9 is left out: only masq changes the port"),
+        (
+            "127.0.0.1:8080 masq",
+            "the fallback 127.0.0.1 is never reached by masq: Linux forwards nothing to a loopback address",
+        ),
+    ] {
+        let found = director(&format!("{SERVICE}    fallback={fallback}\n"));
+        let notes: Vec<_> =
+            found.notes.iter().filter(|note| note.severity == NoteSeverity::Warning).collect();
+        assert_eq!(notes.len(), 1, "{fallback}: {notes:?}");
+        assert_eq!((notes[0].line, notes[0].message.as_str()), (3, message));
+        assert!(notes[0].help.is_some());
+    }
+    for fallback in ["127.0.0.1", "127.0.0.1:80 gate", "10.0.0.9:81 masq"] {
+        let found = director(&format!("{SERVICE}    fallback={fallback}\n"));
+        assert!(
+            found.notes.iter().all(|note| note.severity == NoteSeverity::Notice),
+            "{fallback}: {:?}",
+            found.notes
+        );
     }
 }
 

@@ -155,7 +155,7 @@ fn every_way_to_check_and_to_forward_lowers() {
     assert_eq!((weight, upper_threshold, lower_threshold), (5, 9, 2));
     let sorry = SorryServer {
         id: "127.0.0.1:80".parse::<std::net::SocketAddr>().unwrap().into(),
-        forward: ForwardMethod::Nat,
+        forward: ForwardMethod::Direct,
         inhibit: false,
     };
     assert_eq!(found.sorry, Some(sorry));

@@ -1,12 +1,15 @@
-//! 10,000 targets on loopback, a TCP_CHECK each second of each: the prober's share of a core, and the latest verdict.
+//! 10,000 targets, a TCP_CHECK each second of each: the prober's share of a core, and the latest verdict.
 //!
-//! `cargo run --release -p vipd-probe --example load [TARGETS] [SECONDS]`. The judge runs beside it, as in the daemon.
+//! `cargo run --release -p vipd-probe --example load [TARGETS] [SECONDS] [ADDRESS:PORT]`. The judge runs beside it, as in the daemon.
+//!
+//! The targets are on loopback, where the kernel does the servers' half of each connection in the prober's system calls, and charges the prober
+//! with it. With an address they are elsewhere: as many addresses from this one on, all with this port.
 
 use std::{
     collections::HashMap,
     error::Error,
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener},
     sync::Arc,
     thread,
     time::Duration,
@@ -52,7 +55,24 @@ fn cpu(name: &str) -> Result<[Duration; 2], Box<dyn Error>> {
     Ok(ticks.map(|ticks| Duration::from_millis(ticks * 10)))
 }
 
-fn judge(port: u16, targets: u32) -> Result<Judge, Box<dyn Error>> {
+/// Servers on all addresses of loopback; returns the first that is probed.
+fn serve() -> Result<SocketAddrV4, Box<dyn Error>> {
+    // With a queue for all: a server that is late would cost a second, the retransmission of SYN.
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    listener.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())?;
+    listener.listen(4096)?;
+    let listener = Arc::new(TcpListener::from(listener));
+    let port = listener.local_addr()?.port();
+    for _ in 0..2 {
+        let listener = listener.clone();
+        thread::Builder::new()
+            .name("server".to_owned())
+            .spawn(move || while let Ok(_accepted) = listener.accept() {})?;
+    }
+    Ok(SocketAddrV4::new(Ipv4Addr::new(127, 1, 0, 0), port))
+}
+
+fn judge(first: SocketAddrV4, targets: u32) -> Result<Judge, Box<dyn Error>> {
     let mut servers = Vec::new();
     for (at, chunk) in (0..targets).collect::<Vec<_>>().chunks(100).enumerate() {
         let port_of_service = u16::try_from(at + 1)?;
@@ -63,7 +83,7 @@ fn judge(port: u16, targets: u32) -> Result<Judge, Box<dyn Error>> {
         };
         let mut server = VirtualServer::new(ServiceId::Single(address), vec![address]);
         for target in chunk {
-            let to = SocketAddr::from((Ipv4Addr::from(0x7f01_0000 + target), port));
+            let to = SocketAddr::from((Ipv4Addr::from(u32::from(*first.ip()) + target), first.port()));
             let mut target = ServiceTarget::new(TargetId::from(to), ForwardMethod::Nat);
             target.checks.push(ProbeUse {
                 delay_loop: PERIOD,
@@ -85,19 +105,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let targets = arguments.next().map_or(Ok(10_000), |targets| targets.parse::<u32>())?.min(60_000);
     let seconds = arguments.next().map_or(Ok(15), |seconds| seconds.parse::<u64>())?.clamp(1, 600);
-    // With a queue for all: a server that is late would cost a second, the retransmission of SYN.
-    let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    listener.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())?;
-    listener.listen(4096)?;
-    let listener = Arc::new(TcpListener::from(listener));
-    let port = listener.local_addr()?.port();
-    for _ in 0..2 {
-        let listener = listener.clone();
-        thread::Builder::new()
-            .name("server".to_owned())
-            .spawn(move || while let Ok(_accepted) = listener.accept() {})?;
-    }
-    let mut judge = judge(port, targets)?;
+    let first = arguments.next().map_or_else(serve, |first| Ok(first.parse()?))?;
+    let mut judge = judge(first, targets)?;
     let (prober, mut reports) = Prober::start(ProberSettings::new(now), Arc::new(NoScripts))?;
     prober.set_probes(judge.probes());
     // Over the first runs, which are spread over a period.
@@ -126,7 +135,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         if report.outcome != ProbeOutcome::Passed {
             *failed.entry(format!("{:?}", report.outcome)).or_default() += 1;
         }
-        judge.handle(JudgeEvent::Probed { probe: report.probe, outcome: report.outcome }, report.ended);
+        judge.handle(
+            JudgeEvent::Probed { probe: report.probe, outcome: report.outcome, took: report.latency },
+            report.ended,
+        );
         while judge.poll_output().is_some() {}
         if let Some(pause @ ProbePause::Retry(_)) = judge.pause(report.probe) {
             prober.set_pause(report.probe, pause);

@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     collections::BTreeMap,
     fmt, io,
+    panic::resume_unwind,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -176,7 +177,13 @@ impl Prober {
         let context = Arc::new(ProbeContext { limits, tls, patterns, scripts });
         let turns = ProbeTurns::new(settings, shared.clone(), context.clone(), reports);
         let thread = thread::Builder::new().name("vipd-probe".to_owned()).spawn(move || {
-            runtime.block_on(turns.run());
+            // In a task of its own: a future of `block_on` itself is woken by a write to the event loop's descriptor, each time.
+            let turns = runtime.spawn(turns.run());
+            if let Err(error) = runtime.block_on(turns)
+                && let Ok(panic) = error.try_into_panic()
+            {
+                resume_unwind(panic);
+            }
             // Without waiting for a read of a file that hangs.
             runtime.shutdown_background();
         })?;

@@ -41,7 +41,8 @@ pub fn refusal(spec: &ProbeSpec) -> Option<String> {
             tls.as_ref().and_then(of_tls).or_else(|| expect.as_deref().and_then(of_pattern))
         }
         ProbeSpec::Misc { words, .. } => words.is_empty().then(|| "there is no command".to_owned()),
-        ProbeSpec::Bfd { .. } => Some("there are no BFD sessions".to_owned()),
+        // Its outcome comes from the session.
+        ProbeSpec::Bfd { .. } => None,
     }
 }
 

@@ -1,13 +1,13 @@
 //! The turns of the probes, on the prober's thread. A run is a task; this loop starts runs and waits for nothing of theirs.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use tokio::{
-    sync::mpsc,
+    sync::mpsc::{self, error::TrySendError},
     task::{AbortHandle, Id, JoinError, JoinSet, yield_now},
     time::sleep,
 };
@@ -29,12 +29,15 @@ pub(crate) struct ProbeTurns {
     reports: mpsc::Sender<ProbeReport>,
     schedule: Schedule,
     probes: BTreeMap<ProbeId, WantedProbe>,
-    /// Each task gives the time of its end; it has sent its report before.
-    runs: JoinSet<Instant>,
+    /// Each task gives its report.
+    runs: JoinSet<ProbeReport>,
     running: HashMap<Id, (ProbeId, AbortHandle)>,
+    /// Reports of runs that have ended, to be sent together: a daemon that sleeps is woken once for all. One for each probe at most, because a
+    /// probe's turn ends when its report is sent.
+    unsent: VecDeque<ProbeReport>,
     /// The files that are watched, and the task that does it.
     files: (Vec<(ProbeId, String)>, Option<AbortHandle>),
-    /// Tasks that are no runs: files, and reports of the loop's own.
+    /// Tasks that are no runs: those of files.
     others: JoinSet<()>,
 }
 
@@ -54,6 +57,7 @@ impl ProbeTurns {
             probes: BTreeMap::new(),
             runs: JoinSet::new(),
             running: HashMap::new(),
+            unsent: VecDeque::new(),
             files: (Vec::new(), None),
             others: JoinSet::new(),
         }
@@ -65,18 +69,19 @@ impl ProbeTurns {
 
     /// Runs until the daemon's end is dropped. Dropping it ends all tasks.
     pub(crate) async fn run(mut self) {
-        let shared = self.shared.clone();
+        let (shared, reports) = (self.shared.clone(), self.reports.clone());
         loop {
-            // Before the orders: a pause is for a run that has ended.
             while let Some(ended) = self.runs.try_join_next_with_id() {
                 self.ended(ended);
             }
             while self.others.try_join_next().is_some() {}
+            // Before the orders: a pause is for a probe whose turn has ended.
+            self.send_reports();
             if !self.take_orders() {
                 return;
             }
             let more = self.start_due();
-            shared.counts.running.store(self.running.len(), Relaxed);
+            shared.counts.running.store(self.running.len() + self.unsent.len(), Relaxed);
             shared.counts.turned_ns.store(self.now().as_nanos(), Relaxed);
             if more {
                 yield_now().await;
@@ -85,6 +90,8 @@ impl ProbeTurns {
             let wait = self.schedule.poll_timeout().map_or(TURN, |due| due.saturating_since(self.now()));
             tokio::select! {
                 Some(ended) = self.runs.join_next_with_id() => self.ended(ended),
+                // Until there is room, or nobody listens any more.
+                _ = reports.reserve(), if !self.unsent.is_empty() => {}
                 () = shared.ordered.notified() => {}
                 () = sleep(wait.min(TURN)) => {}
             }
@@ -107,7 +114,6 @@ impl ProbeTurns {
     }
 
     fn set_wanted(&mut self, wanted: Vec<WantedProbe>) {
-        let before = std::mem::take(&mut self.probes);
         self.probes = wanted.into_iter().map(|probe| (probe.id, probe)).collect();
         let needs = self.probes.values().map(|probe| ProbeNeed {
             id: probe.id,
@@ -121,16 +127,11 @@ impl ProbeTurns {
                 run.abort();
             }
         }
+        self.unsent.retain(|report| self.probes.contains_key(&report.probe));
         self.context.tls.clear();
         self.context.patterns.clear();
         self.shared.counts.probes.store(self.probes.len(), Relaxed);
         self.watch_files();
-        let new = self.probes.values().filter(|probe| !before.contains_key(&probe.id));
-        let sessions: Vec<_> =
-            new.filter(|probe| matches!(*probe.spec, ProbeSpec::Bfd { .. })).map(|probe| probe.id).collect();
-        for probe in sessions {
-            self.report_not_sent(probe, "there are no BFD sessions".to_owned());
-        }
     }
 
     fn watch_files(&mut self) {
@@ -175,18 +176,13 @@ impl ProbeTurns {
             let late = now.saturating_since(due.unwrap_or(now));
             self.shared.counts.note_late(late);
             self.shared.counts.runs.fetch_add(1, Relaxed);
-            let (spec, context, shared) = (probe.spec.clone(), self.context.clone(), self.shared.clone());
-            let (reports, clock) = (self.reports.clone(), self.settings.clock);
+            let (spec, context, clock) = (probe.spec.clone(), self.context.clone(), self.settings.clock);
             let run = async move {
                 let started = clock();
                 let (outcome, words) = checkers::run(&spec, &context).await;
                 let ended = clock();
-                if matches!(outcome, ProbeOutcome::NotSent(_)) {
-                    shared.counts.not_sent.fetch_add(1, Relaxed);
-                }
                 let latency = ended.saturating_since(started);
-                let _ = reports.send(ProbeReport { probe: id, outcome, words, latency, late, ended }).await;
-                ended
+                ProbeReport { probe: id, outcome, words, latency, late, ended }
             };
             let task = self.runs.spawn(run);
             self.running.insert(task.id(), (id, task));
@@ -194,35 +190,52 @@ impl ProbeTurns {
         true
     }
 
-    fn ended(&mut self, ended: Result<(Id, Instant), JoinError>) {
-        let (task, at) = match &ended {
-            Ok((task, at)) => (*task, *at),
-            Err(error) => (error.id(), self.now()),
+    fn ended(&mut self, ended: Result<(Id, ProbeReport), JoinError>) {
+        let task = match &ended {
+            Ok((task, _)) => *task,
+            Err(error) => error.id(),
         };
         let Some((id, _)) = self.running.remove(&task) else { return };
         let Some(probe) = self.probes.get(&id) else { return };
-        self.schedule.ended(id, ProbePause::Loop(probe.period), at);
-        if let Err(error) = ended
-            && error.is_panic()
-        {
-            // Our fault, and not the target's.
-            tracing::error!(probe = %probe.spec, %error, "a probe has panicked");
-            self.report_not_sent(id, "a fault of vipd ended the probe".to_owned());
+        let report = match ended {
+            Ok((_, report)) => report,
+            Err(error) if error.is_panic() => {
+                // Our fault, and not the target's.
+                tracing::error!(probe = %probe.spec, %error, "a probe has panicked");
+                self.not_sent(id, "a fault of vipd ended the probe".to_owned())
+            }
+            // It was given up, and is wanted again since.
+            Err(_) => return,
+        };
+        if matches!(report.outcome, ProbeOutcome::NotSent(_)) {
+            self.shared.counts.not_sent.fetch_add(1, Relaxed);
         }
+        self.unsent.push_back(report);
     }
 
-    fn report_not_sent(&mut self, probe: ProbeId, why: String) {
-        self.shared.counts.not_sent.fetch_add(1, Relaxed);
-        let report = ProbeReport {
+    fn not_sent(&self, probe: ProbeId, why: String) -> ProbeReport {
+        ProbeReport {
             probe,
             outcome: ProbeOutcome::NotSent(why.clone()),
             words: why.into(),
             latency: Duration::ZERO,
             late: Duration::ZERO,
             ended: self.now(),
-        };
-        let reports = self.reports.clone();
-        self.others.spawn(async move { _ = reports.send(report).await });
+        }
+    }
+
+    /// Sends what there is room for. What finds none waits, and its probes wait for their next turn.
+    fn send_reports(&mut self) {
+        while let Some(report) = self.unsent.pop_front() {
+            let (id, at) = (report.probe, report.ended);
+            if let Err(TrySendError::Full(report)) = self.reports.try_send(report) {
+                self.unsent.push_front(report);
+                return;
+            }
+            if let Some(probe) = self.probes.get(&id) {
+                self.schedule.ended(id, ProbePause::Loop(probe.period), at);
+            }
+        }
     }
 }
 

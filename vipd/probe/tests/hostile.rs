@@ -136,7 +136,8 @@ fn hostile_servers_cost_bounded_memory_and_delay_no_other() {
     let good = judge.probes().find(|need| need.spec.peer().unwrap().to == good_at).unwrap().id;
     let (mut seen, mut goods) = (BTreeMap::<String, u32>::new(), Vec::new());
     let until = now() + Duration::from_secs(12);
-    while now() < until {
+    // Behind the others the good one would have a verdict in 20 s. How many it has in 12 s is the machine's.
+    while now() < until || goods.len() < 4 && now() < until + Duration::from_secs(48) {
         let report = reports.blocking_recv().unwrap();
         let text = match report.outcome {
             ProbeOutcome::Passed => {
@@ -169,6 +170,5 @@ fn hostile_servers_cost_bounded_memory_and_delay_no_other() {
     let gaps = goods.windows(2).map(|pair| pair[1].saturating_since(pair[0]));
     let longest = gaps.max().expect("the good one has passed twice");
     println!("longest pause of the good one: {longest:?}, {} verdicts", goods.len());
-    // Behind the others it would have one verdict in the time of the test, or none. How many it has is the machine's.
     assert!(goods.len() > 3, "{} verdicts, {longest:?}", goods.len());
 }

@@ -6,7 +6,7 @@ use annotate_snippets::Renderer;
 use serde::Serialize;
 use vipd_config::{Diagnostic, Severity};
 
-use super::{Exit, chosen::Chosen, unnoticed::unnoticed};
+use super::{Exit, chosen::Chosen, replaced::replaced, unnoticed::unnoticed};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -53,7 +53,8 @@ pub fn check(chosen: &Chosen, form: OutputForm, strict: bool) -> (Exit, io::Resu
     let (explained, diagnostics) = match chosen.source.load() {
         Ok(loaded) => {
             let explained = vipd_config::explain(&loaded.config, &loaded.origins);
-            (explained + &unnoticed(&loaded.config.balance), loaded.warnings)
+            let times = replaced(&loaded.config) + &unnoticed(&loaded.config.balance);
+            (explained + &times, loaded.warnings)
         }
         Err(failure) => (String::new(), failure.diagnostics),
     };

@@ -31,8 +31,8 @@ pub struct Choice {
     /// host's name up to its first dot
     #[arg(short = 'i', long, value_name = "ID")]
     config_id: Option<String>,
-    /// Ignore unsupported features (load balancing, BFD, static addresses and more) with a warning, instead of refusing the file; also in force if the running vipd was given it and its file is read. With
-    /// keywords only those: `--allow-unsupported=virtual_server,bfd_instance`
+    /// Ignore unsupported features (load balancing, static addresses and more) with a warning, instead of refusing the file; also in force if the running vipd was given it and its file is read. With
+    /// keywords only those: `--allow-unsupported=virtual_server,static_routes`
     #[arg(long, value_name = "KEYWORD,...", require_equals = true, value_parser = unsupported)]
     allow_unsupported: Option<Option<Unsupported>>,
 }

@@ -20,26 +20,26 @@ pub fn locate(
 ) -> Result<(Exit, io::Result<()>), Unknown> {
     let found: Vec<&InstanceStatus> =
         find::find(status, wanted)?.into_iter().filter_map(|at| status.instances.get(at)).collect();
-    let exit = if found.iter().any(|i| owns(i)) { Exit::Success } else { Exit::Failure };
+    let exit = if found.iter().any(|i| i.owns()) { Exit::Success } else { Exit::Failure };
     let printed = found.iter().try_for_each(|i| writeln!(out, "{}", sentence(i, wanted)));
     Ok((exit, printed))
 }
 
-/// Whether the VIPs of an instance are answered here: a master whose lease has run out owns nothing.
-fn owns(i: &InstanceStatus) -> bool {
-    i.state == "MASTER" && i.lease_remaining_ms.is_some()
-}
-
 fn sentence(i: &InstanceStatus, wanted: &str) -> String {
     let InstanceStatus { name, vrid, interface, state, .. } = i;
-    let here = if owns(i) { "is here" } else { "is not here" };
+    let here = if i.owns() { "is here" } else { "is not here" };
     let router = format!(
         "{wanted} {here}: {name} (vrid {vrid} on {interface}) has been {state} for {}",
         age(i.in_state_ms)
     );
-    if owns(i) {
+    if i.owns() {
         let rival = if i.split_brain { "; SPLIT BRAIN: another router acts as the owner too" } else { "" };
         return format!("{router}, priority {}{rival}", i.priority);
+    }
+    if i.is_unvouched() && i.lease_remaining_ms.is_some() {
+        return format!(
+            "{router}, but nobody vouches for this node, so that it answers for no VIP: see `vipd status`"
+        );
     }
     if state == "MASTER" {
         return format!("{router}, but its lease has run out");
@@ -107,6 +107,19 @@ mod tests {
         status.instances[0].lease_remaining_ms = None;
         let (exit, text) = said(&status, "VI_1");
         assert!(exit == Exit::Failure && text.ends_with("for 1m 1s, but its lease has run out\n"), "{text}");
+    }
+
+    #[test]
+    fn a_master_that_nobody_vouches_for_owns_nothing() {
+        let (exit, text) = said(&samples::takes_over(), "VI_1");
+        assert_eq!((exit, text.contains("VI_1 is here")), (Exit::Success, true), "{text}");
+        let (exit, text) = said(&samples::unvouched(), "10.0.0.3");
+        assert_eq!(exit, Exit::Failure);
+        assert_eq!(
+            text,
+            "10.0.0.3 is not here: VI_1 (vrid 51 on eth0) has been MASTER for 1m 1s, but nobody vouches for this node, \
+             so that it answers for no VIP: see `vipd status`\n"
+        );
     }
 
     #[test]

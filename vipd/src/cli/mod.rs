@@ -13,6 +13,7 @@ mod init;
 mod locate;
 mod monitor;
 mod reload;
+mod replaced;
 mod top;
 mod unnoticed;
 mod when;
@@ -460,8 +461,8 @@ struct SourceArgs {
     /// Name of this machine for lines that start with `@ID`; default: the host name up to its first dot
     #[arg(short = 'i', long, value_name = "ID")]
     config_id: Option<String>,
-    /// Ignore unsupported features (BFD, static addresses and more; load balancing where the kernel has no IPVS) with a warning, instead of refusing the file. With
-    /// keywords only those: `--allow-unsupported=virtual_server,bfd_instance`
+    /// Ignore unsupported features (static addresses and more; load balancing where the kernel has no IPVS) with a warning, instead of refusing the file. With
+    /// keywords only those: `--allow-unsupported=virtual_server,static_routes`
     #[arg(long, value_name = "KEYWORD,...", require_equals = true, value_parser = chosen::unsupported)]
     allow_unsupported: Option<Option<Unsupported>>,
 }

@@ -174,6 +174,8 @@ fn of_instance(i: &InstanceStatus) -> Vec<Problem> {
     );
     let without_lease = i.state == "MASTER" && i.lease_remaining_ms.is_none();
     add(ServiceState::Critical, without_lease, "MASTER without a lease, its VIPs are not answered".into());
+    let unvouched = "MASTER, and nobody vouches for this node, its VIPs are not answered";
+    add(ServiceState::Critical, i.is_unvouched(), unvouched.into());
     if let Some((health, text)) = unsent(i) {
         add(health, true, text);
     }
@@ -352,6 +354,11 @@ mod tests {
                 },
                 ServiceState::Critical,
                 "VI_1: split brain, another router acts as the owner too (make `advert_int` the same)",
+            ),
+            (
+                |s| s.instances[0].early = samples::unvouched().instances[0].early.clone(),
+                ServiceState::Critical,
+                "VI_1: MASTER, and nobody vouches for this node, its VIPs are not answered",
             ),
             (
                 |s| s.instances[0].lease_remaining_ms = None,

@@ -115,6 +115,13 @@ pub fn problems(i: &InstanceStatus, reports: bool) -> Vec<String> {
             let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
             problems.push(format!("split brain: {name} sees another router act as the owner too{cause}"));
         }
+        if node.unvouched {
+            problems.push(format!("{name} is master and answers for no VIP: nobody vouches for it"));
+        }
+        if node.one_way {
+            problems
+                .push(format!("{name} hears a node that does not hear it: a way is dead in one direction"));
+        }
         if let Some(what) = &node.mismatches {
             problems.push(format!("{name} sees other routers differ in {what}"));
         }

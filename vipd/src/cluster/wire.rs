@@ -38,6 +38,8 @@ const DRAINED: u8 = 2;
 
 const HANDED_OVER: u8 = 1;
 const SPLIT_BRAIN: u8 = 2;
+const UNVOUCHED: u8 = 4;
+const ONE_WAY: u8 = 8;
 
 const STATES: [StateName; 5] =
     [StateName::Init, StateName::Backup, StateName::Master, StateName::Fault, StateName::Stopped];
@@ -76,6 +78,10 @@ pub struct Record {
     pub base_priority: u8,
     pub handed_over: bool,
     pub split_brain: bool,
+    /// A master that answers for nothing, because nobody vouches for it.
+    pub unvouched: bool,
+    /// A node is heard that does not hear it.
+    pub one_way: bool,
     pub address_conflicts: u32,
     pub in_state_s: u32,
     /// The known master.
@@ -194,8 +200,13 @@ impl Record {
     fn emit(&self) -> Vec<u8> {
         let mut octets = vec![0; 2];
         let state = STATES.iter().position(|state| *state == self.state).unwrap_or_default();
-        let flags =
-            if self.handed_over { HANDED_OVER } else { 0 } | if self.split_brain { SPLIT_BRAIN } else { 0 };
+        let said = [
+            (self.handed_over, HANDED_OVER),
+            (self.split_brain, SPLIT_BRAIN),
+            (self.unvouched, UNVOUCHED),
+            (self.one_way, ONE_WAY),
+        ];
+        let flags = said.iter().filter(|(is, _)| *is).fold(0, |flags, (_, flag)| flags | flag);
         octets.extend([self.family as u8, self.vrid, state as u8, self.priority, self.base_priority, flags]);
         octets.extend(self.address_conflicts.to_be_bytes());
         octets.extend(self.in_state_s.to_be_bytes());
@@ -241,6 +252,8 @@ impl Record {
             base_priority,
             handed_over: flags & HANDED_OVER != 0,
             split_brain: flags & SPLIT_BRAIN != 0,
+            unvouched: flags & UNVOUCHED != 0,
+            one_way: flags & ONE_WAY != 0,
             address_conflicts,
             in_state_s,
             master: Some(master)

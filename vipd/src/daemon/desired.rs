@@ -46,7 +46,11 @@ impl Desired {
     pub fn new(config: &Config, found: Vec<Found>) -> Result<Self> {
         let found = config.instances.iter().zip(found).enumerate();
         let router = |(position, (spec, Found { links, heartbeats })): (usize, (&_, _))| {
-            Router::new(position, Clone::clone(spec), links, heartbeats)
+            let mut router = Router::new(position, Clone::clone(spec), links, heartbeats);
+            if spec.probe.is_some_and(|probe| probe.takes_over) {
+                router.set_arbiters(config.isolating(router.name()).into_iter().cloned().collect());
+            }
+            router
         };
         let mut desired = Self { routers: found.map(router).collect() };
         for group in &config.sync_groups {

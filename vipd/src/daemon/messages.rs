@@ -10,7 +10,10 @@ use vipd_common::wire::eth::MacAddr;
 
 use super::{router::Router, sockets::Sockets, succession::Successor};
 use crate::{
-    control::{To, model::InstanceStatus},
+    control::{
+        To,
+        model::{InstanceStatus, ProbedPeerStatus, SponsorsStatus},
+    },
     coordinator::{InstanceId, StateName},
     dataplane::Attachment,
     host::{LinkChange, Ownership},
@@ -69,6 +72,8 @@ pub struct EngineStatus {
     pub drained: bool,
     /// In the order of the configuration.
     pub instances: Vec<EngineInstanceStatus>,
+    pub probes: Vec<ProbedPeerStatus>,
+    pub sponsors: Option<SponsorsStatus>,
     pub counters: BTreeMap<String, u64>,
 }
 

@@ -7,6 +7,7 @@
 //! start, for a reload, when interfaces change, and when somebody else has removed something.
 
 mod attach;
+pub mod bfd;
 mod captured_frames;
 mod carry_over;
 pub mod clock;

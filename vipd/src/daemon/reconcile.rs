@@ -41,7 +41,7 @@ use super::{
 };
 use crate::{
     coordinator::InstanceId,
-    dataplane::{Contents, Dataplane, Events, FrameRing, Pages},
+    dataplane::{BfdPlane, Contents, Dataplane, Events, FrameRing, Pages},
     denial,
     host::{
         Host, LinkChange, Problems, Repairs,
@@ -425,6 +425,11 @@ impl Installed {
     /// The captured frames from now on; nobody else may read them any more.
     pub fn frames(&self) -> Result<FrameRing> {
         self.dataplane.frames()
+    }
+
+    /// The sessions of BFD in the program; they have one user.
+    pub fn bfd(&self) -> Result<BfdPlane> {
+        self.dataplane.bfd()
     }
 
     /// What tells the place of the pins from any other.

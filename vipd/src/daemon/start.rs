@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{
+    bfd::BfdSessions,
     captured_frames::CapturedFrames,
     clock,
     control::{
@@ -92,7 +93,8 @@ pub async fn serve(
         state_dir: options.state_dir.clone(),
         look_period: options.look_period,
     };
-    let mut services = Services::new(places, &options.source.unsupported);
+    let bfd = BfdSessions::default();
+    let mut services = Services::new(places, &options.source.unsupported, bfd.states());
     services.prepare(&config).await?;
     // Who takes over from a vipd that runs does not start anew.
     let mut delay = Duration::ZERO;
@@ -110,7 +112,8 @@ pub async fn serve(
         beside::warn(&config);
     }
     let used = desired.routers().iter().flat_map(Router::present_ports).map(|port| port.name).collect();
-    let tracking = TrackingResults::start(&config, &accounts, delays, used, &host, delay).await;
+    let watched = (&accounts, bfd.states());
+    let tracking = TrackingResults::start(&config, watched, delays, used, &host, delay).await;
     let parts = StartParts {
         config,
         origins,
@@ -118,6 +121,7 @@ pub async fn serve(
         accounts,
         tracking,
         services,
+        bfd,
         signals,
         links_rx,
         commands_rx,
@@ -200,6 +204,7 @@ struct StartParts {
     accounts: Accounts,
     tracking: TrackingResults,
     services: Services,
+    bfd: BfdSessions,
     signals: Signals,
     links_rx: LinkEvents,
     commands_rx: mpsc::Receiver<control::PendingRequest>,
@@ -292,7 +297,7 @@ impl DaemonRun<'_> {
     /// The vipd that runs goes on as if nothing had been.
     async fn after(
         self,
-        incumbent: Incumbent,
+        mut incumbent: Incumbent,
         mut desired: Desired,
         host: Host,
         (mut servers, log): (Servers, &mut EventLog<'_>),
@@ -301,7 +306,7 @@ impl DaemonRun<'_> {
             load_beside(self.options).map_err(|error| keep_verifier_log(error, self.exclusive.dir()))?;
         self.phases.end("load");
         let mut installed = Installed::new(host, dataplane)?;
-        let begun = match self.take_over(&incumbent, &mut desired, &mut installed).await {
+        let begun = match self.take_over(&mut incumbent, &mut desired, &mut installed).await {
             Ok(begun) => begun,
             Err(Untaken::Before(error)) => {
                 installed.withdraw();
@@ -331,7 +336,7 @@ impl DaemonRun<'_> {
 
     async fn take_over(
         &self,
-        incumbent: &Incumbent,
+        incumbent: &mut Incumbent,
         desired: &mut Desired,
         installed: &mut Installed,
     ) -> Result<BegunEngine, Untaken> {
@@ -431,6 +436,7 @@ impl DaemonRun<'_> {
             accounts,
             tracking,
             services,
+            bfd,
             signals,
             links_rx,
             commands_rx,
@@ -465,7 +471,7 @@ impl DaemonRun<'_> {
         let handle = EngineHandle::new(begun.messages_tx);
         let succession = Succession::new(exclusive, options.invocation.clone());
         let upkeep = Upkeep::new(options.look_period);
-        let state = (begun.own_macs, begun.drained, succession, upkeep, levels, cluster, services);
+        let state = (begun.own_macs, begun.drained, succession, upkeep, levels, cluster, services, bfd);
         let control = Control::new(sources, handle, installed, reload, tracking, notifier, state);
         let ended = control.run().await;
         if thread.join().is_err() {

@@ -16,7 +16,7 @@
 use std::{
     io::{self, IoSlice, IoSliceMut},
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -43,6 +43,7 @@ const MOST_OCTETS: usize = 4096;
 /// The vipd that is to be replaced.
 #[derive(Debug)]
 pub struct Incumbent {
+    socket: PathBuf,
     stream: UnixStream,
     /// Its id, if it is one of this pid namespace.
     pid: Option<u32>,
@@ -53,7 +54,8 @@ impl Incumbent {
     pub fn connect(socket: &Path) -> Result<Self> {
         let (stream, pid) = control::connect(socket)?;
         stream.set_nonblocking(true).context("use the control socket")?;
-        Ok(Self { stream: UnixStream::from_std(stream).context("watch the control socket")?, pid })
+        let stream = UnixStream::from_std(stream).context("watch the control socket")?;
+        Ok(Self { socket: socket.to_owned(), stream, pid })
     }
 
     /// Its id, if it is known.
@@ -61,16 +63,22 @@ impl Incumbent {
         self.pid
     }
 
-    /// Asks it to end, and returns its locks, which this process has from now on.
+    /// Asks it to end, and returns its locks, which this process has from now on. Connects anew: it closes a connection without a request after a
+    /// while, and loading the program may take longer.
     ///
     /// # Errors
     ///
     /// It goes on as if it had not been asked, and cannot do otherwise later.
-    pub async fn take_over(&self, pins: String) -> Result<Vec<OwnedFd>> {
+    pub async fn take_over(&mut self, pins: String) -> Result<Vec<OwnedFd>> {
+        *self = Self::connect(&self.socket)?;
         let mut line = serde_json::to_vec(&Request::Replace { pins })?;
         line.push(b'\n');
-        // A new connection has room for a line.
-        let sent = self.stream.try_write(&line).context("send the request to the running vipd")?;
+        // A new connection has room for a line, once this runtime has looked at it.
+        let write = async {
+            self.stream.writable().await?;
+            self.stream.try_write(&line)
+        };
+        let sent = write.await.context("send the request to the running vipd")?;
         ensure!(sent == line.len(), "the control socket takes no request");
         let mut answer = SuccessionAnswer::default();
         match timeout(PATIENCE, self.read(&mut answer)).await {
@@ -184,5 +192,47 @@ impl Successor {
         }
         locks::note_passed_on();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader, Read, Write},
+        os::unix::net::UnixListener,
+    };
+
+    use super::*;
+
+    /// The running vipd closes a connection that says nothing for 5 s; loading the program of another ABI took longer on a slow machine.
+    #[test]
+    fn a_first_connection_that_was_closed_prevents_no_takeover() {
+        let dir = std::env::temp_dir().join(format!("vipd-succession-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let socket = dir.join("control");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _entered = runtime.enter();
+        let mut incumbent = Incumbent::connect(&socket).unwrap();
+        let running = std::thread::spawn(move || {
+            drop(listener.accept().unwrap());
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            let answer = serde_json::to_string(&Response::Replaced).unwrap();
+            stream.write_all(format!("{answer}\n").as_bytes()).unwrap();
+            line
+        });
+        // Closed by now: that is the end of the connection.
+        let mut octet = [0];
+        let closed = std::os::fd::AsFd::as_fd(&incumbent.stream).try_clone_to_owned().unwrap();
+        let mut closed = std::os::unix::net::UnixStream::from(closed);
+        closed.set_nonblocking(false).unwrap();
+        assert_eq!(closed.read(&mut octet).unwrap(), 0);
+        closed.set_nonblocking(true).unwrap();
+        let locks = runtime.block_on(incumbent.take_over("/sys/fs/bpf/vipd".into())).unwrap();
+        assert_eq!(locks.len(), 0);
+        assert!(running.join().unwrap().contains("/sys/fs/bpf/vipd"));
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -1,9 +1,10 @@
-//! Load balancing: the kernel's IPVS, forwarding, and the ways to the real servers as far as this host sees them.
+//! Load balancing: the kernel's IPVS and its modules, forwarding, and what the running vipd says of its services.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use vipd_balance::{ForwardMethod, ServiceAddress, VirtualServer};
-use vipd_config::{Config, Instance};
+use vipd_balance::{ForwardMethod, ServiceAddress, TargetId, VirtualServer};
+use vipd_common::Family;
+use vipd_config::Config;
 
 use super::{Facts, Findings};
 use crate::daemon::services::modules::IpvsPresence;
@@ -12,11 +13,7 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
     let Some(config) = facts.config().filter(|config| !config.balance.servers().is_empty()) else { return };
     kernel(facts, findings);
     forwarding(facts, config, findings);
-    for server in config.balance.servers() {
-        gateway(config, server, findings);
-        neighbours(facts, server, findings);
-        own(facts, server, findings);
-    }
+    vips(config, findings);
     served(facts, findings);
 }
 
@@ -39,21 +36,34 @@ fn kernel(facts: &Facts, findings: &mut Findings) {
             "IPVS is not loaded, and the modules of this kernel are not here (a container?): modprobe ip_vs on the host",
         ),
     }
+    // Without IPVS there is no scheduler either.
+    let missing = facts.missing_modules.iter().filter(|_| facts.ipvs != IpvsPresence::Missing);
+    for module in missing {
+        let what = format!("this kernel has no module {module}, which a virtual server needs");
+        let fix = "use another lb_algo, or a kernel that has the module (Debian: linux-image-amd64, not one of its cloud images)";
+        findings.problem("kernel", "ipvs-module", what, fix);
+    }
 }
 
-fn is_nat(server: &VirtualServer) -> bool {
-    server.targets.iter().any(|target| target.forward == ForwardMethod::Nat)
-        || server.sorry.is_some_and(|sorry| sorry.forward == ForwardMethod::Nat)
+/// The servers whose packets come back through this node; the sorry server is the last. One on loopback is this node.
+pub fn by_nat(server: &VirtualServer) -> impl Iterator<Item = TargetId> {
+    let targets = server.targets.iter().map(|target| (target.id, target.forward));
+    let all = targets.chain(server.sorry.map(|sorry| (sorry.id, sorry.forward)));
+    let by_nat = all.filter(|(_, forward)| *forward == ForwardMethod::Nat).map(|(id, _)| id);
+    by_nat.filter(|id| !id.address.is_loopback())
+}
+
+/// Whether a server of this family answers through this node.
+pub fn is_nat_of(server: &VirtualServer, family: Family) -> bool {
+    by_nat(server).any(|id| id.address.is_ipv4() == (family == Family::V4))
 }
 
 fn forwarding(facts: &Facts, config: &Config, findings: &mut Findings) {
     const CHECK: &str = "forwarding";
-    let families = [("ipv4", "net.ipv4.ip_forward", true), ("ipv6", "net.ipv6.conf.all.forwarding", false)];
-    for ((family, sysctl, is_v4), on) in families.into_iter().zip(facts.forwarding) {
-        let is_its = |server: &&VirtualServer| {
-            is_nat(server) && server.targets.iter().any(|target| target.id.address.is_ipv4() == is_v4)
-        };
-        match (config.balance.servers().iter().find(is_its), on) {
+    let families =
+        [("ipv4", "net.ipv4.ip_forward", Family::V4), ("ipv6", "net.ipv6.conf.all.forwarding", Family::V6)];
+    for ((family, sysctl, of), on) in families.into_iter().zip(facts.forwarding) {
+        match (config.balance.servers().iter().find(|server| is_nat_of(server, of)), on) {
             (Some(server), Some(false)) => findings.problem(
                 "sysctls",
                 CHECK,
@@ -72,93 +82,42 @@ fn forwarding(facts: &Facts, config: &Config, findings: &mut Findings) {
     }
 }
 
-/// The VIPs of the instance that has an address of the service, and of its sync group.
-fn lease<'c>(config: &'c Config, server: &VirtualServer) -> Option<(&'c Instance, BTreeSet<IpAddr>)> {
-    let vips = |instance: &'c Instance| {
-        instance.vips.iter().chain(&instance.excluded).map(|vip| vip.address).collect::<Vec<_>>()
+/// Modules of IPVS that a configuration needs besides `ip_vs`.
+pub fn modules(config: &Config) -> BTreeSet<String> {
+    let of = |server: &VirtualServer| {
+        let engine = server.settings.persistence.filter(|it| it.sip).map(|_| "ip_vs_pe_sip".to_owned());
+        engine.into_iter().chain([format!("ip_vs_{}", server.settings.scheduler.name())])
     };
-    let addresses: BTreeSet<IpAddr> = server.addresses.iter().filter_map(ServiceAddress::address).collect();
-    let owner = config.instances.iter().find(|it| vips(it).iter().any(|vip| addresses.contains(vip)))?;
-    let group = config.group_of(&owner.name);
-    let members = config.instances.iter().filter(|instance| {
-        instance.name == owner.name || group.is_some_and(|group| group.members.contains(&instance.name))
-    });
-    let all: BTreeSet<IpAddr> = members.flat_map(vips).collect();
-    Some((owner, &all - &addresses))
+    config.balance.servers().iter().flat_map(of).collect()
 }
 
-/// With NAT the servers' gateway has to move with the VIP.
-fn gateway(config: &Config, server: &VirtualServer, findings: &mut Findings) {
-    const CHECK: &str = "servers-gateway";
-    let Some((owner, others)) = lease(config, server).filter(|_| is_nat(server)) else { return };
-    let about = server.id.to_string();
-    let is_v4 = server.targets.first().is_none_or(|target| target.id.address.is_ipv4());
-    if others.iter().any(|vip| vip.is_ipv4() == is_v4) {
-        findings.ok(&about, CHECK, "another VIP moves with it: it can be the real servers' gateway");
-    } else {
-        findings.warning(
-            &about,
-            CHECK,
-            format!("its servers answer by NAT through this node, and {} has no other VIP for their gateway", owner.name),
-            "give the servers' network a VIP by a second vrrp_instance in one vrrp_sync_group with it, and make that VIP the servers' gateway",
-        );
-    }
-}
-
-/// Clients in the servers' network are answered past the director.
-fn neighbours(facts: &Facts, server: &VirtualServer, findings: &mut Findings) {
-    let Ok(survey) = &facts.survey else { return };
-    let vips: Vec<IpAddr> = server.addresses.iter().filter_map(ServiceAddress::address).collect();
-    let addresses = survey.links.iter().flat_map(|link| &link.state.addresses);
-    for network in addresses {
-        let holds = |address: IpAddr| is_within(address, network.address, network.prefix_len);
-        let beside = server
-            .targets
-            .iter()
-            .find(|target| target.forward == ForwardMethod::Nat && holds(target.id.address));
-        if let (Some(target), Some(vip)) = (beside, vips.iter().find(|vip| holds(**vip))) {
+/// Who gets the packets to an address that is no VIP, forwards them: no lease decides.
+fn vips(config: &Config, findings: &mut Findings) {
+    const CHECK: &str = "service-vip";
+    let vips: BTreeSet<IpAddr> = config
+        .instances
+        .iter()
+        .flat_map(|instance| instance.vips.iter().chain(&instance.excluded))
+        .map(|vip| vip.address)
+        .collect();
+    let mut are_vips = true;
+    for server in config.balance.servers() {
+        let mut addresses = server.addresses.iter().filter_map(ServiceAddress::address);
+        if let Some(address) = addresses.find(|address| !vips.contains(address)) {
+            are_vips = false;
             let what = format!(
-                "{} is in the network of the VIP {vip}: clients of that network are answered past this node, and drop the answer",
-                target.id
+                "{address} is no VIP of a vrrp_instance: each node forwards what it gets for it, also beside another"
             );
-            let fix = "put the servers into another network, or use DR";
-            findings.warning(&server.id.to_string(), "servers-network", what, fix);
-            return;
+            let fix = "make it a VIP (virtual_ipaddress), or see that packets to it reach one node only";
+            findings.warning(&server.id.to_string(), CHECK, what, fix);
         }
     }
-}
-
-pub(super) fn is_within(address: IpAddr, network: IpAddr, length: u8) -> bool {
-    match (address, network) {
-        (IpAddr::V4(address), IpAddr::V4(network)) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0);
-            address.to_bits() & mask == network.to_bits() & mask
-        }
-        (IpAddr::V6(address), IpAddr::V6(network)) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0);
-            address.to_bits() & mask == network.to_bits() & mask
-        }
-        _ => false,
-    }
-}
-
-/// A director that is a real server too: what another owner sends by DR or a tunnel is dropped.
-fn own(facts: &Facts, server: &VirtualServer, findings: &mut Findings) {
-    let Ok(survey) = &facts.survey else { return };
-    let addresses: BTreeSet<IpAddr> =
-        survey.links.iter().flat_map(|link| &link.state.addresses).map(|found| found.address).collect();
-    let is_own = |address: &IpAddr| addresses.contains(address);
-    let direct = |target: &&vipd_balance::ServiceTarget| {
-        !matches!(target.forward, ForwardMethod::Nat) && is_own(&target.id.address)
-    };
-    if let Some(target) = server.targets.iter().find(direct) {
-        let what = format!(
-            "the real server {} is this node: while another node owns the VIP, what that node sends here is dropped, because vipd drops packets \
-             for a VIP that it does not own",
-            target.id
+    if are_vips {
+        findings.ok(
+            "services",
+            CHECK,
+            "the addresses of the services are VIPs, which only their owner forwards",
         );
-        let fix = "use servers of their own, or NAT, or make each node serve itself alone as a sorry_server";
-        findings.problem(&server.id.to_string(), "director-is-server", what, fix);
     }
 }
 

@@ -10,7 +10,8 @@ use crate::{
     control::model::{ArbiterStatus, InstanceStatus, Status},
     daemon::services::modules::IpvsPresence,
     dataplane::{ClockDiffers, Verified},
-    host::{Leftover, Survey, SurveyedLink},
+    host::{FirstHop, Leftover, Survey, SurveyedLink},
+    stations::Stations,
 };
 
 /// A host, a configuration, and the running vipd if there is one.
@@ -31,6 +32,14 @@ pub struct Facts {
     /// `net.ipv4.ip_forward` and `net.ipv6.conf.all.forwarding`, if it can be read.
     pub forwarding: [Option<bool>; 2],
     pub ipvs: IpvsPresence,
+    /// `net.ipv4.vs.conntrack`; `None` while IPVS is not loaded.
+    pub ipvs_conntrack: Option<bool>,
+    /// Modules of IPVS that the configuration needs and the kernel does not have, as far as that can be seen.
+    pub missing_modules: Vec<String>,
+    /// Where the kernel sends packets to real servers and sorry servers; those without a way are left out.
+    pub first_hops: BTreeMap<IpAddr, FirstHop>,
+    /// Who answers for the VIPs and the real servers of services by DR, on this host's links; or why nobody was asked.
+    pub stations: Result<Stations, String>,
     /// By the name of the interface, and `all`.
     pub settings: BTreeMap<String, InterfaceSettings>,
     /// Multicast groups that this host has joined, with the interface.

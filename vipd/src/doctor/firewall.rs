@@ -52,25 +52,35 @@ pub fn judge(facts: &Facts, findings: &mut Findings) {
 }
 
 /// The relevant parts of `nft -j list ruleset`.
-struct Ruleset<'v> {
+pub struct Ruleset<'v> {
     /// Chains with a hook.
-    chains: Vec<Chain<'v>>,
+    pub chains: Vec<Chain<'v>>,
     /// Family, table, chain and expressions.
     rules: Vec<(&'v str, &'v str, &'v str, &'v [Value])>,
+    /// Named maps: family, table, name and elements.
+    maps: Vec<(&'v str, &'v str, &'v str, &'v [Value])>,
 }
 
-struct Chain<'v> {
+pub struct Chain<'v> {
     family: &'v str,
     table: &'v str,
-    chain: &'v str,
-    hook: &'v str,
+    pub chain: &'v str,
+    pub hook: &'v str,
     /// By its policy.
-    drops: bool,
+    pub drops: bool,
 }
 
 impl Chain<'_> {
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         format!("{} {} {}", self.family, self.table, self.chain)
+    }
+
+    /// Whether packets of a family pass it.
+    pub fn is_of(&self, family: Family) -> bool {
+        match family {
+            Family::V4 => matches!(self.family, "ip" | "inet"),
+            Family::V6 => matches!(self.family, "ip6" | "inet"),
+        }
     }
 
     fn concerns(&self, unicast: &[Family]) -> bool {
@@ -85,7 +95,7 @@ impl Chain<'_> {
 }
 
 impl<'v> Ruleset<'v> {
-    fn of(ruleset: &'v Value) -> Self {
+    pub fn of(ruleset: &'v Value) -> Self {
         let objects = ruleset["nftables"].as_array().map(Vec::as_slice).unwrap_or_default();
         let text = |object: &'v Value, key: &str| object[key].as_str().unwrap_or_default();
         let chain = |object: &'v Value| {
@@ -107,32 +117,60 @@ impl<'v> Ruleset<'v> {
                 rule["expr"].as_array()?.as_slice(),
             ))
         };
+        let map = |object: &'v Value| {
+            let map = object.get("map")?;
+            let elements = map["elem"].as_array()?.as_slice();
+            Some((text(map, "family"), text(map, "table"), text(map, "name"), elements))
+        };
         Self {
             chains: objects.iter().filter_map(chain).collect(),
             rules: objects.iter().filter_map(rule).collect(),
+            maps: objects.iter().filter_map(map).collect(),
         }
     }
 
+    /// The rules of one chain of the table that `of` is in.
+    pub fn chain(&self, of: &Chain<'v>, name: &str) -> impl Iterator<Item = &'v [Value]> {
+        let is_of = move |(family, table, chain, _): &&(&str, &str, &str, _)| {
+            *family == of.family && *table == of.table && *chain == name
+        };
+        self.rules.iter().filter(is_of).map(|(.., expressions)| *expressions)
+    }
+
+    /// The keys of a verdict map and their verdicts, of a map that is named or written in the rule.
+    pub fn verdicts(&self, of: &Chain<'v>, map: &'v Value) -> Vec<(&'v Value, &'v Value)> {
+        let data = &map["data"];
+        let elements = match data.as_str() {
+            Some(name) => {
+                let name = name.trim_start_matches('@');
+                let is_it = |(family, table, known, _): &&(&str, &str, &str, _)| {
+                    *family == of.family && *table == of.table && *known == name
+                };
+                self.maps.iter().find(is_it).map(|(.., elements)| *elements).unwrap_or_default()
+            }
+            None => data["set"].as_array().map(Vec::as_slice).unwrap_or_default(),
+        };
+        // A key may have a comment or counters of its own.
+        let key = |key: &'v Value| key.get("elem").and_then(|elem| elem.get("val")).unwrap_or(key);
+        elements.iter().map(|element| (key(&element[0]), &element[1])).collect()
+    }
+
     /// The rules of a chain and of the chains that it jumps to.
-    fn rules_of(&self, chain: &Chain<'v>) -> Vec<&'v [Value]> {
+    pub fn rules_of(&self, chain: &Chain<'v>) -> Vec<&'v [Value]> {
         let mut wanted = vec![chain.chain];
         let mut rules = Vec::new();
         let mut at = 0;
         while let Some(name) = wanted.get(at).copied() {
             at += 1;
-            let is_of = |(family, table, chain_name, _): &&(&str, &str, &str, _)| {
-                *family == chain.family && *table == chain.table && *chain_name == name
-            };
-            for (.., expressions) in self.rules.iter().filter(is_of) {
-                let jumps = expressions.iter().filter_map(|expression| {
-                    ["jump", "goto"].iter().find_map(|verb| expression[*verb]["target"].as_str())
-                });
-                for target in jumps {
+            for expressions in self.chain(chain, name) {
+                let maps = expressions.iter().filter_map(|expression| expression.get("vmap"));
+                let mapped = maps.flat_map(|map| self.verdicts(chain, map)).map(|(_, verdict)| verdict);
+                for (_, target) in expressions.iter().chain(mapped).filter_map(jump) {
                     if !wanted.contains(&target) {
                         wanted.push(target);
                     }
                 }
-                rules.push(*expressions);
+                rules.push(expressions);
             }
         }
         rules
@@ -151,7 +189,13 @@ impl<'v> Ruleset<'v> {
     }
 }
 
-fn has(rule: &[Value], verdicts: &[&str]) -> bool {
+/// The chain that a verdict leads to, and whether it comes back.
+pub fn jump(verdict: &Value) -> Option<(bool, &str)> {
+    let verbs = [("jump", true), ("goto", false)];
+    verbs.into_iter().find_map(|(verb, returns)| Some((returns, verdict[verb]["target"].as_str()?)))
+}
+
+pub fn has(rule: &[Value], verdicts: &[&str]) -> bool {
     rule.iter().any(|expression| verdicts.iter().any(|verdict| expression.get(*verdict).is_some()))
 }
 

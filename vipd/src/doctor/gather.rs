@@ -14,7 +14,9 @@ use nix::sys::{
 };
 use vipd_config::{Command, Config, Fence, Fifo, Notify, NotifySettings};
 
-use super::{Broken, Facts, InterfaceSettings, MachineFacts, ProgramSupport, Unanswered};
+use super::{
+    Broken, Facts, InterfaceSettings, MachineFacts, ProgramSupport, Unanswered, balancing, real_servers,
+};
 use crate::{
     beside::{self, KEEPALIVED, Speaker},
     cleanup,
@@ -24,7 +26,7 @@ use crate::{
     },
     daemon::{clock, runtime_dir, services::modules},
     dataplane::{self, LoadRefused},
-    host::Survey,
+    host::{Survey, first_hops},
     machine::Source,
     processes::{self, Process},
     scripts::{self, Accounts},
@@ -46,14 +48,22 @@ impl From<&FactSources> for cleanup::StateDirs {
 }
 
 impl Facts {
-    /// Needs a tokio runtime. Asks the targets of arbiters if no vipd runs; otherwise it changes and sends nothing.
+    /// Needs a tokio runtime. Asks the targets of arbiters if no vipd runs, and by ARP for the VIPs of services by DR; otherwise it changes and sends
+    /// nothing.
     pub async fn gather(places: &FactSources) -> Self {
+        let configuration = places.source.load();
+        let config = configuration.as_ref().ok().map(|loaded| &loaded.config);
+        let survey = Survey::take().await.map_err(|error| format!("{error:#}"));
+        // Before the status, which then has what vipd notices of the answers.
+        let first_hops = match config {
+            Some(config) => first_hops(real_servers::addresses(config)).await.unwrap_or_default(),
+            None => BTreeMap::new(),
+        };
+        let stations = real_servers::ask(config, survey.as_ref().ok(), &first_hops);
         let (running, unanswered) = match status(&places.runtime_dir) {
             Ok(running) => (running, None),
             Err(unanswered) => (None, Some(unanswered)),
         };
-        let configuration = places.source.load();
-        let config = configuration.as_ref().ok().map(|loaded| &loaded.config);
         let mut speakers = beside::speakers(running.as_ref().map(|status| status.pid));
         if unanswered.is_some() {
             // It is the one that was not asked.
@@ -68,7 +78,9 @@ impl Facts {
         let ruleset = ruleset.map_err(|error| error.to_string());
         Self {
             machine: machine(&places.bpffs_dir, running.as_ref().map(|status| status.pid)),
-            survey: Survey::take().await.map_err(|error| format!("{error:#}")),
+            survey,
+            first_hops,
+            stations,
             nonlocal_bind: ["ipv4", "ipv6"].map(|family| {
                 let file = format!("/proc/sys/net/{family}/ip_nonlocal_bind");
                 Some(fs::read_to_string(file).ok()?.trim() != "0")
@@ -77,6 +89,10 @@ impl Facts {
                 Some(fs::read_to_string(format!("/proc/sys/net/{sysctl}")).ok()?.trim() != "0")
             }),
             ipvs: modules::presence(),
+            ipvs_conntrack: fs::read_to_string("/proc/sys/net/ipv4/vs/conntrack")
+                .ok()
+                .map(|value| value.trim() != "0"),
+            missing_modules: modules::missing(config.map(balancing::modules).unwrap_or_default()),
             settings: settings(),
             groups: processes::groups(),
             listeners: processes::listeners(),

@@ -4,7 +4,10 @@
 //! that could not be read is a finding too: `skipped`, with the reason.
 
 mod balancing;
+mod bfd;
 mod configuration;
+mod conntrack;
+mod early;
 mod facts;
 mod firewall;
 mod gather;
@@ -12,6 +15,8 @@ mod heartbeats;
 mod kernel;
 mod leftovers;
 mod links;
+mod probes;
+mod real_servers;
 mod routers;
 mod routing;
 mod services;
@@ -72,11 +77,16 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     configuration::judge(facts, &mut findings);
     links::judge(facts, &mut findings);
     heartbeats::judge(facts, &mut findings);
+    bfd::judge(facts, &mut findings);
+    probes::judge(facts, &mut findings);
+    early::judge(facts, &mut findings);
     unicast::judge(facts, &mut findings);
     routing::judge(facts, &mut findings);
     upkeep::judge(facts, &mut findings);
     services::judge(facts, &mut findings);
     balancing::judge(facts, &mut findings);
+    real_servers::judge(facts, &mut findings);
+    conntrack::judge(facts, &mut findings);
     firewall::judge(facts, &mut findings);
     leftovers::judge(facts, &mut findings);
     routers::judge(facts, &mut findings);

@@ -1,10 +1,13 @@
 //! Judgements of hosts that are made up: one that is well, and the same with one thing wrong.
 
 mod balancing;
+mod bfd;
+mod early;
 mod firewall;
 mod heartbeats;
 mod host;
 mod links;
+mod probes;
 mod routers;
 mod unicast;
 
@@ -99,6 +102,10 @@ fn idle() -> Facts {
         nonlocal_bind: [Some(true); 2],
         forwarding: [Some(true), Some(false)],
         ipvs: IpvsPresence::Loaded,
+        ipvs_conntrack: Some(false),
+        missing_modules: Vec::new(),
+        first_hops: BTreeMap::new(),
+        stations: Ok(BTreeMap::new()),
         settings: BTreeMap::from([
             ("all".to_owned(), InterfaceSettings { arp_ignore: 1, arp_announce: 2, ..settings }),
             ("eth0".to_owned(), settings),

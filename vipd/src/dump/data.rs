@@ -3,14 +3,19 @@
 //! Exporters read the lines of an instance up to the first without `=`, so those come last, which they do not in
 //! keepalived 2.2.7. Features that vipd lacks have no line.
 
-use std::{fmt::Display, time::Duration};
+use std::time::Duration;
 
 use vipd_common::{Family, Version};
 use vipd_config::{
     Auth, Config, Garp, Instance, Mail, ParamMatch, SyncGroup, Track, Tracked, Tracking, UnicastPeer, Weight,
 };
 
-use super::{MASK, Shown, deleted, quoted, script, shown, stamp::stamp};
+use super::{
+    MASK, Shown, deleted,
+    lines::{Text, enabled, yes},
+    quoted, script, shown,
+    stamp::stamp,
+};
 use crate::control::model::{Status, TrackedStatus};
 
 /// The text of `keepalived.data`.
@@ -185,6 +190,7 @@ fn name<'t>(tracking: &'t Tracking, what: &'t Tracked) -> &'t str {
         Tracked::File(i) => &tracking.files[*i].name,
         Tracked::Process(i) => &tracking.processes[*i].name,
         Tracked::Arbiter(i) => &tracking.arbiters[*i].name,
+        Tracked::Bfd(i) => &tracking.sessions[*i].name,
     }
 }
 
@@ -324,52 +330,6 @@ impl TrackedObjects<'_> {
         let instances = self.config.instances.iter().zip(&self.tracking.instances);
         text.list("Tracking instances :", instances.filter_map(line));
     }
-}
-
-/// Lines, indented as keepalived does.
-#[derive(Default)]
-struct Text(String);
-
-impl Text {
-    fn line(&mut self, line: impl Display) {
-        self.0 += &format!("{line}\n");
-    }
-
-    fn heading(&mut self, title: &str, of: &[impl Sized]) {
-        if !of.is_empty() {
-            self.line(format_args!("------< {title} >------"));
-        }
-    }
-
-    /// A value of all instances, if there is one.
-    fn global(&mut self, name: &str, value: Option<impl Display>) {
-        if let Some(value) = value {
-            self.line(format_args!(" {name} = {value}"));
-        }
-    }
-
-    /// A value of an instance or of what is watched.
-    fn field(&mut self, name: &str, value: impl Display) {
-        self.line(format_args!("   {name} = {value}"));
-    }
-
-    /// A title and what is listed under it, unless that is nothing.
-    fn list(&mut self, title: &str, items: impl IntoIterator<Item = impl Display>) {
-        for (i, item) in items.into_iter().enumerate() {
-            if i == 0 {
-                self.line(format_args!("   {title}"));
-            }
-            self.line(format_args!("     {item}"));
-        }
-    }
-}
-
-fn enabled(on: bool) -> &'static str {
-    if on { "enabled" } else { "disabled" }
-}
-
-fn yes(yes: bool) -> &'static str {
-    if yes { "yes" } else { "no" }
 }
 
 fn weight(weight: Weight) -> String {

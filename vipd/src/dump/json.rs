@@ -220,7 +220,7 @@ impl TrackedNames {
                 Tracked::Script(i) => names.track_script.push(quoted(&tracking.scripts[*i].command.words)),
                 Tracked::Process(i) => names.track_process.push(tracking.processes[*i].name.clone()),
                 // keepalived has no field for it.
-                Tracked::File(_) | Tracked::Arbiter(_) => {}
+                Tracked::File(_) | Tracked::Arbiter(_) | Tracked::Bfd(_) => {}
             }
         }
         names

@@ -1,10 +1,12 @@
 //! The state in the files that keepalived writes on a signal, for exporters and scripts.
 //!
-//! `data`, `stats` and `json` turn a configuration and a status into text, without files or a clock; times are as old as the
+//! `data`, `checkers`, `stats` and `json` turn a configuration and a status into text, without files or a clock; times are as old as the
 //! status. Passwords are masked.
 
+mod checkers;
 mod data;
 mod json;
+mod lines;
 mod stamp;
 mod stats;
 #[cfg(test)]
@@ -19,6 +21,7 @@ use std::{
 use anyhow::Result;
 use vipd_config::{Command, Config, Dumps, Instance, Notify, Vip, WantedState};
 
+pub use checkers::checkers;
 pub use data::data;
 pub use json::json;
 pub use stats::stats;
@@ -39,7 +42,7 @@ pub enum DumpKind {
     Json,
 }
 
-/// Writes a dump and returns its path.
+/// Writes a dump and returns its path. With the data go those of the services, if there are any: keepalived's other process has a file for them.
 ///
 /// # Errors
 ///
@@ -47,6 +50,9 @@ pub enum DumpKind {
 pub fn write(kind: DumpKind, config: &Config, status: &Status) -> Result<PathBuf> {
     let dumps = &config.dumps;
     let path = path(kind, dumps, &env::temp_dir());
+    if kind == DumpKind::Data && !config.balance.servers().is_empty() {
+        files::replace(&of_checkers(&path), &checkers(config, status), MODE)?;
+    }
     let text = match kind {
         DumpKind::Data => data(config, status),
         DumpKind::Stats => stats(config, status),
@@ -71,6 +77,17 @@ pub fn path(kind: DumpKind, dumps: &Dumps, temp: &Path) -> PathBuf {
         (None, None) => format!("keepalived.{extension}"),
     };
     temp.join(name)
+}
+
+/// `keepalived_check.data` beside `keepalived.data`.
+fn of_checkers(data: &Path) -> PathBuf {
+    let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let (stem, extension) = (part(data.file_stem()), part(data.extension()));
+    let (stem, rest) = stem
+        .split_once('.')
+        .map_or((stem.as_str(), String::new()), |(stem, rest)| (stem, format!(".{rest}")));
+    let extension = if extension.is_empty() { extension } else { format!(".{extension}") };
+    data.with_file_name(format!("{stem}_check{rest}{extension}"))
 }
 
 /// An instance of the configuration with its status.

@@ -1,5 +1,6 @@
 //! The lines and fields that exporters read, as keepalived 2.2 has them, and where they go.
 
+mod checkers;
 mod place;
 mod text;
 

@@ -7,8 +7,8 @@ use vipd_common::abi::InstanceCounters;
 
 use crate::{
     control::model::{
-        ArbiterStatus, InstanceStatus, LineStatus, ProbesStatus, RealServerStatus, ServiceStatus, Status,
-        TargetStatus, TrackStatus, TrackedStatus,
+        ArbiterStatus, BfdSessionStatus, InstanceStatus, LineStatus, ProbedPeerStatus, ProbesStatus,
+        RealServerStatus, ServiceStatus, SponsorsStatus, Status, TargetStatus, TrackStatus, TrackedStatus,
     },
     coordinator::StateName,
 };
@@ -222,6 +222,24 @@ fn of_targets(status: &Status, value: fn(&TargetStatus) -> Option<MetricValue>) 
     status.arbiters.iter().flat_map(of).collect()
 }
 
+/// Labels of a session of BFD.
+const SESSION: &[&str] = &["session", "neighbor"];
+
+/// A value for each session of BFD that has one.
+fn of_sessions(status: &Status, value: fn(&BfdSessionStatus) -> Option<MetricValue>) -> Vec<Labelled> {
+    let labels = |session: &BfdSessionStatus| vec![session.name.clone(), session.neighbor.to_string()];
+    status.bfd_sessions.iter().filter_map(|session| Some((labels(session), value(session)?))).collect()
+}
+
+/// Labels of a host that is probed.
+const PROBED: &[&str] = &["interface", "peer"];
+
+/// A value for each host that is probed and has one.
+fn of_probed(status: &Status, value: fn(&ProbedPeerStatus) -> Option<MetricValue>) -> Vec<Labelled> {
+    let labels = |host: &ProbedPeerStatus| Some(vec![host.interface.clone(), host.peer?.to_string()]);
+    status.probes.iter().filter_map(|host| Some((labels(host)?, value(host)?))).collect()
+}
+
 /// A value for each virtual server.
 fn of_services(status: &Status, value: fn(&ServiceStatus) -> MetricValue) -> Vec<Labelled> {
     let services = status.balancing.iter().flat_map(|balancing| &balancing.services);
@@ -302,7 +320,7 @@ pub const ALL: &[MetricFamily] = &[
     ),
     gauge(
         "tracked_well",
-        "1 if the check succeeds, enough processes run or the arbiter is reached, else 0; absent for files, and before the first result.",
+        "1 if the check succeeds, enough processes run, the arbiter is reached or the BFD session is up, else 0; absent for files, and before the first result.",
         SampleSource::DaemonBy(&["keyword", "name"], |s| {
             let well = |t: &TrackedStatus| Some((vec![t.keyword.clone(), t.name.clone()], yes(t.well?)));
             s.tracked.iter().filter_map(well).collect()
@@ -335,6 +353,99 @@ pub const ALL: &[MetricFamily] = &[
         "arbiter_target_rtt",
         "Round-trip time of a target's last answer; absent if there was none.",
         SampleSource::DaemonBy(&["name", "target"], |s| of_targets(s, |target| Some(us(target.rtt_us?)))),
+    ),
+    gauge(
+        "bfd_session_up",
+        "1 if a BFD session is up, else 0.",
+        SampleSource::DaemonBy(SESSION, |s| of_sessions(s, |session| Some(yes(session.is_up())))),
+    ),
+    counter(
+        "bfd_session_downs",
+        "Times that a BFD session went from up to another state.",
+        SampleSource::DaemonBy(SESSION, |s| of_sessions(s, |session| Some(whole(session.downs)))),
+    ),
+    seconds(
+        "bfd_session_detection_time",
+        "Time without a packet after which a BFD session goes down; absent while nothing is heard.",
+        SampleSource::DaemonBy(SESSION, |s| of_sessions(s, |session| Some(us(session.detection_time_us?)))),
+    ),
+    counter(
+        "bfd_session_packets_sent",
+        "BFD packets of a session sent.",
+        SampleSource::DaemonBy(SESSION, |s| of_sessions(s, |session| Some(whole(session.packets_sent)))),
+    ),
+    counter(
+        "bfd_session_packets_received",
+        "Valid BFD packets of a session received.",
+        SampleSource::DaemonBy(SESSION, |s| of_sessions(s, |session| Some(whole(session.packets_received)))),
+    ),
+    counter(
+        "bfd_session_packets_refused",
+        "BFD packets of a session's neighbor that failed a check.",
+        SampleSource::DaemonBy(SESSION, |s| of_sessions(s, |session| Some(whole(session.packets_refused)))),
+    ),
+    gauge(
+        "probe_up",
+        "1 if a host that is probed answers, else 0.",
+        SampleSource::DaemonBy(PROBED, |s| of_probed(s, |host| Some(yes(host.state == "up")))),
+    ),
+    counter(
+        "probe_sent",
+        "Probes sent to a host while it answered.",
+        SampleSource::DaemonBy(PROBED, |s| of_probed(s, |host| Some(whole(host.sent)))),
+    ),
+    counter(
+        "probe_lost",
+        "Those that were not answered before the next.",
+        SampleSource::DaemonBy(PROBED, |s| of_probed(s, |host| Some(whole(host.lost)))),
+    ),
+    seconds(
+        "probe_round_trip_median",
+        "Median time from a probe to its answer, at most a quarter too long; absent without an answer.",
+        SampleSource::DaemonBy(PROBED, |s| of_probed(s, |host| Some(us(host.round_trip_median_us?)))),
+    ),
+    seconds(
+        "probe_round_trip_p99",
+        "The 99th percentile of that time, at most a quarter too long; absent without an answer.",
+        SampleSource::DaemonBy(PROBED, |s| of_probed(s, |host| Some(us(host.round_trip_p99_us?)))),
+    ),
+    seconds(
+        "probe_longest_silence",
+        "Longest time without an answer or a probe of a host that ended before VRRP would have replaced it.",
+        SampleSource::DaemonBy(PROBED, |s| of_probed(s, |host| Some(us(host.longest_silence_us)))),
+    ),
+    counter(
+        "probe_false_alarms",
+        "Silences of a host that a takeover by probes would have acted on, and that ended before VRRP would have replaced it.",
+        SampleSource::DaemonBy(PROBED, |s| of_probed(s, |host| Some(whole(host.false_alarms)))),
+    ),
+    counter(
+        "probe_late",
+        "Times this node itself was late by a probe interval or more.",
+        SampleSource::DaemonBy(PROBED, |s| of_probed(s, |host| Some(whole(host.late)))),
+    ),
+    gauge(
+        "early_vouched_for",
+        "1 if somebody vouches for this node, so that it may answer for VIPs with `act takeover`, else 0; absent without.",
+        SampleSource::DaemonBy(&[], |s| {
+            s.sponsors.iter().map(|sponsors| (Vec::new(), yes(sponsors.vouched_for))).collect()
+        }),
+    ),
+    seconds(
+        "early_beat_age",
+        "Time since this node's vipd last vouched for it, with its probes; absent without `act takeover`, and if it never has.",
+        SampleSource::DaemonBy(&[], |s| {
+            let age = |sponsors: &SponsorsStatus| Some((Vec::new(), ms(sponsors.beat_ms_ago?)));
+            s.sponsors.iter().filter_map(age).collect()
+        }),
+    ),
+    gauge(
+        "early_arbiter_reached",
+        "1 if an arbiter has answered what early takeover asked in the last two probe intervals, else 0.",
+        SampleSource::DaemonBy(&["name"], |s| {
+            let arbiters = s.sponsors.iter().flat_map(|sponsors| &sponsors.arbiters);
+            arbiters.map(|arbiter| (vec![arbiter.name.clone()], yes(arbiter.reached))).collect()
+        }),
     ),
     counter(
         "cluster_reports_sent",
@@ -533,6 +644,42 @@ pub const ALL: &[MetricFamily] = &[
         "Split brains so far.",
         SampleSource::Instance(|i| Some(whole(i.split_brains))),
     ),
+    gauge(
+        "early_armed",
+        "1 if a silence of the master's host has this backup take over (`act takeover`), else 0; absent without `act takeover`.",
+        SampleSource::Instance(|i| Some(yes(i.early.as_ref()?.armed))),
+    ),
+    gauge(
+        "early_claim",
+        "1 while the instance has outbid a silent master and advertises its claim, else 0; absent without `act takeover`.",
+        SampleSource::Instance(|i| Some(yes(i.early.as_ref()?.claims))),
+    ),
+    counter(
+        "early_claims",
+        "Takeovers because the master's host was silent.",
+        SampleSource::Instance(|i| Some(whole(i.early.as_ref()?.claims_made))),
+    ),
+    counter(
+        "early_claims_in_vain",
+        "Those that were given up because the master was alive and did not hear them.",
+        SampleSource::Instance(|i| Some(whole(i.early.as_ref()?.claims_in_vain))),
+    ),
+    counter(
+        "early_false_alarms",
+        "Takeovers after which the master was heard again before VRRP would have replaced it.",
+        SampleSource::Instance(|i| Some(whole(i.early.as_ref()?.false_alarms))),
+    ),
+    gauge(
+        "early_unvouched",
+        "1 if a master answers for no VIP, because nobody vouches for its node, else 0; absent without `act takeover`.",
+        SampleSource::Instance(|i| Some(yes(i.early.as_ref()?.unvouched))),
+    ),
+    gauge(
+        "early_one_way",
+        "1 if a node is heard that does not hear this one, so that the instance neither preempts nor claims, else 0; absent without \
+         `act takeover`.",
+        SampleSource::Instance(|i| i.early.as_ref().map(|_| yes(i.is_one_way()))),
+    ),
     counter(
         "instance_address_conflicts",
         "Claims of an owned VIP by other stations; at most one a second is counted.",
@@ -622,7 +769,7 @@ pub const ALL: &[MetricFamily] = &[
     ),
     seconds(
         "instance_lease_remaining",
-        "Time left of the lease; 0 if the eBPF program does not answer for the VIPs.",
+        "Time left of the lease; 0 if the eBPF program does not answer for the VIPs. See vipd_early_unvouched too.",
         SampleSource::Instance(|i| Some(ms(i.lease_remaining_ms.unwrap_or_default()))),
     ),
     seconds(
@@ -640,7 +787,7 @@ pub const ALL: &[MetricFamily] = &[
         "vip_owned",
         "1 for each VIP that this node owns, which is that XDP answers for it, 0 for the others.",
         SampleSource::InstanceBy(&["vip"], |i| {
-            let owned = i.lease_remaining_ms.is_some();
+            let owned = i.lease_remaining_ms.is_some() && !i.is_unvouched();
             let vips: BTreeSet<IpAddr> = i.vips.iter().chain(&i.vips_excluded).copied().collect();
             vips.into_iter().map(|vip| (vec![vip.to_string()], yes(owned))).collect()
         }),

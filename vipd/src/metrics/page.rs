@@ -3,6 +3,8 @@
 //! The data is a list of what may be seen by whoever reaches the port: what is not named here is not served. What checks and scripts
 //! print is not, nor any path.
 
+mod services;
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use hyper::{
@@ -14,6 +16,7 @@ use hyper::{
 };
 use serde::Serialize;
 
+use self::services::PageServices;
 use crate::{
     cluster,
     control::model::{
@@ -68,6 +71,7 @@ struct Page<'s> {
     instances: Vec<PageInstance<'s>>,
     tracked: Vec<PageTracked<'s>>,
     arbiters: &'s [ArbiterStatus],
+    balancing: Option<PageServices<'s>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -161,6 +165,7 @@ impl<'s> Page<'s> {
             instances: status.instances.iter().map(|i| PageInstance::of(i, reports)).collect(),
             tracked: status.tracked.iter().map(PageTracked::of).collect(),
             arbiters: &status.arbiters,
+            balancing: status.balancing.as_ref().map(PageServices::of),
         }
     }
 }
@@ -240,6 +245,8 @@ fn problems(i: &InstanceStatus, reports: bool) -> Vec<PageProblem> {
     };
     let without_lease = i.state == "MASTER" && i.lease_remaining_ms.is_none();
     add(PageLevel::Critical, without_lease, "MASTER without a lease: its VIPs are not answered".into());
+    let unvouched = "nobody vouches for this node: its VIPs are not answered";
+    add(PageLevel::Critical, i.is_unvouched(), unvouched.into());
     add(PageLevel::Critical, i.xdp_mode == ProgramHook::Nowhere, "the eBPF program is not attached".into());
     for line in &i.lines {
         let what = if line.heartbeat { "heartbeat link" } else { "link" };

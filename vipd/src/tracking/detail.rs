@@ -43,6 +43,7 @@ impl Effect {
             "vrrp_script" => "check",
             "track_file" => "file",
             "vrrp_track_process" => "process",
+            "bfd_instance" => "bfd",
             keyword => keyword,
         };
         let ends_when = if kind == "file" {
@@ -105,6 +106,18 @@ pub(super) fn of_arbiter(name: &str, health: Health) -> String {
         Health::Well | Health::Value(_) => format!("arbiter {name} is reached"),
         Health::Unwell => format!("arbiter {name} is not reached"),
         Health::Unknown => format!("arbiter {name} has no result yet"),
+    }
+}
+
+pub(super) fn of_session(name: &str, health: Health, detail: &Detail) -> String {
+    match (health, &detail.problem) {
+        (Health::Well | Health::Value(_), None) => format!("bfd session {name} is up"),
+        (Health::Well | Health::Value(_), Some(_)) => {
+            format!("bfd session {name} was up when the neighbor took it out of service")
+        }
+        (Health::Unwell, Some(why)) => format!("bfd session {name} is down ({why})"),
+        (Health::Unwell, None) => format!("bfd session {name} is down"),
+        (Health::Unknown, _) => format!("bfd session {name} has not begun yet"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Scripts, files, processes, links and arbiters that instances track. Watched on the main thread, so that no check delays the election.
+//! Scripts, files, processes, links, arbiters and sessions of BFD that instances track. Watched on the main thread, so that no check delays the election.
 
 pub mod arbiter;
 mod arbiter_status;
@@ -9,6 +9,7 @@ mod detail;
 mod file;
 mod process;
 mod result;
+mod session;
 
 use std::collections::HashMap;
 
@@ -18,7 +19,9 @@ use tokio::{
     time::Instant,
 };
 use vipd_common::Priority;
-use vipd_config::{Arbiter, Config, Script, ScriptPolicy, Track, Tracked, TrackedFile, TrackedProcess};
+use vipd_config::{
+    Arbiter, BfdInstance, Config, Script, ScriptPolicy, Track, Tracked, TrackedFile, TrackedProcess,
+};
 
 pub use arbiter::TargetState;
 pub use arbiter_status::arbiter_status;
@@ -26,6 +29,7 @@ pub use delay::LinkDelays;
 pub use detail::{Detail, Effect};
 use result::TrackedEffect;
 pub use result::{Fault, Health, TrackingResult};
+pub use session::{BfdStates, BfdStatesRx, BfdView};
 
 use crate::{
     host::LinkChange,
@@ -42,6 +46,9 @@ pub struct Tracker {
     files: Vec<Watch<TrackedFile>>,
     processes: Vec<Watch<TrackedProcess>>,
     arbiters: Vec<Watch<Arbiter>>,
+    sessions: Vec<Watch<BfdInstance>>,
+    /// How all sessions of BFD are.
+    session_states: BfdStatesRx,
     /// The targets of each arbiter, by the number of its watch.
     targets: HashMap<u64, Vec<TargetState>>,
     policy: ScriptPolicy,
@@ -132,7 +139,7 @@ impl Tracker {
     /// Starts to watch. Call it on a `LocalSet`.
     ///
     /// A script that cannot be run is ignored with a warning, as in keepalived.
-    pub fn start(config: &Config, accounts: &Accounts) -> Self {
+    pub fn start(config: &Config, accounts: &Accounts, session_states: BfdStatesRx) -> Self {
         let (sender, news) = mpsc::unbounded_channel();
         let mut tracker = Self {
             instances: Vec::new(),
@@ -140,6 +147,8 @@ impl Tracker {
             files: Vec::new(),
             processes: Vec::new(),
             arbiters: Vec::new(),
+            sessions: Vec::new(),
+            session_states,
             targets: HashMap::new(),
             policy: ScriptPolicy::default(),
             interfaces: HashMap::new(),
@@ -154,12 +163,14 @@ impl Tracker {
     /// Watches the objects of another configuration. Unchanged objects keep their task and their result; a changed object of the same
     /// name starts with the result of the old one.
     pub fn reload(&mut self, config: &Config, accounts: &Accounts) {
-        let vipd_config::Tracking { scripts, files, processes, arbiters, instances } = config.tracking();
+        let vipd_config::Tracking { scripts, files, processes, arbiters, sessions, instances } =
+            config.tracking();
         let policy = config.script_policy.clone();
         let same_policy = self.policy == policy;
         self.policy = policy;
         self.renew_scripts(scripts, same_policy, accounts);
         self.renew_files(files);
+        self.renew_sessions(sessions);
         let Self { teller, .. } = self;
         renew(
             &mut self.processes,
@@ -238,11 +249,31 @@ impl Tracker {
         );
     }
 
+    fn renew_sessions(&mut self, sessions: Vec<BfdInstance>) {
+        let Self { teller, session_states, .. } = self;
+        renew(
+            &mut self.sessions,
+            sessions,
+            true,
+            |session| &session.name,
+            |session, known| {
+                let (number, tell) = teller.next();
+                let watched = session::watch(session.name.clone(), session_states.clone(), tell);
+                let (health, detail) = known.unwrap_or_else(unknown);
+                Watch { what: session, number, health, detail, task: Some(spawn_local(watched)) }
+            },
+        );
+    }
+
     /// The interfaces whose links are tracked.
     pub fn interfaces(&self) -> impl Iterator<Item = &str> {
         self.instances.iter().flat_map(|(_, tracks)| tracks).filter_map(|track| match &track.what {
             Tracked::Interface(name) => Some(name.as_str()),
-            Tracked::Script(_) | Tracked::File(_) | Tracked::Process(_) | Tracked::Arbiter(_) => None,
+            Tracked::Script(_)
+            | Tracked::File(_)
+            | Tracked::Process(_)
+            | Tracked::Arbiter(_)
+            | Tracked::Bfd(_) => None,
         })
     }
 
@@ -258,7 +289,8 @@ impl Tracker {
         let processes =
             self.processes.iter().map(|watch| watch.known("vrrp_track_process", &watch.what.name));
         let arbiters = self.arbiters.iter().map(|watch| watch.known("arbiter", &watch.what.name));
-        scripts.chain(files).chain(processes).chain(arbiters)
+        let sessions = self.sessions.iter().map(|watch| watch.known("bfd_instance", &watch.what.name));
+        scripts.chain(files).chain(processes).chain(arbiters).chain(sessions)
     }
 
     /// The arbiters in use, in the order in which instances track them.
@@ -295,12 +327,16 @@ impl Tracker {
                 let name = &self.arbiters[*i].what.name;
                 ("arbiter", name, detail::of_arbiter(name, health))
             }
+            Tracked::Bfd(i) => {
+                let Watch { what, detail, .. } = &self.sessions[*i];
+                ("bfd_instance", &what.name, detail::of_session(&what.name, health, detail))
+            }
             Tracked::Interface(name) => {
                 let up = self.interfaces.get(name).map(|(_, up)| *up);
                 ("interface", name, detail::of_interface(name, up))
             }
         };
-        let TrackedEffect { fault, adds, .. } = TrackedEffect::of(health, track.weight);
+        let TrackedEffect { fault, adds, .. } = self.effect_on_priority(track);
         let reversed = if track.weight.reverse { " (reversed)" } else { "" };
         Effect {
             keyword,
@@ -367,7 +403,8 @@ impl Tracker {
         let files = self.files.iter_mut().map(Watch::parts);
         let processes = self.processes.iter_mut().map(Watch::parts);
         let arbiters = self.arbiters.iter_mut().map(Watch::parts);
-        let mut all = scripts.chain(files).chain(processes).chain(arbiters);
+        let sessions = self.sessions.iter_mut().map(Watch::parts);
+        let mut all = scripts.chain(files).chain(processes).chain(arbiters).chain(sessions);
         all.find(|(of, ..)| *of == number).map(|(_, health, detail)| (health, detail))
     }
 
@@ -414,14 +451,23 @@ impl Tracker {
             Tracked::File(i) => self.files[*i].health,
             Tracked::Process(i) => self.processes[*i].health,
             Tracked::Arbiter(i) => self.arbiters[*i].health,
+            Tracked::Bfd(i) => self.sessions[*i].health,
             Tracked::Interface(name) if is_up(&self.interfaces, name) => Health::Well,
             Tracked::Interface(_) => Health::Unwell,
         }
     }
 
+    fn effect_on_priority(&self, track: &Track) -> TrackedEffect {
+        let health = self.health(track);
+        match track.what {
+            Tracked::Bfd(_) => TrackedEffect::of_session(health, track.weight),
+            _ => TrackedEffect::of(health, track.weight),
+        }
+    }
+
     fn judge(&self) -> Vec<TrackingResult> {
         let result = |(base, tracks): &(Priority, Vec<Track>)| {
-            let parts = tracks.iter().map(|track| TrackedEffect::of(self.health(track), track.weight));
+            let parts = tracks.iter().map(|track| self.effect_on_priority(track));
             let effects: Vec<Effect> = tracks.iter().map(|track| self.effect(track)).collect();
             let faults = effects.iter().filter(|effect| effect.fault).map(Effect::as_fault);
             let weights = effects.iter().filter(|effect| effect.adds != 0);

@@ -72,6 +72,18 @@ impl TrackedEffect {
     }
 }
 
+impl TrackedEffect {
+    /// Of a session of BFD. As keepalived 2.2.7, measured: `reverse` negates a weight, while it exchanges up and down where there is none.
+    pub fn of_session(health: Health, weight: Weight) -> Self {
+        let value = i64::from(weight.value) * if weight.reverse { -1 } else { 1 };
+        match (health, weight.value) {
+            (_, 0) | (Health::Unknown | Health::Value(_), _) => Self::of(health, weight),
+            (Health::Well, 1..) | (Health::Unwell, ..0) => Self { known: true, fault: false, adds: value },
+            (Health::Well | Health::Unwell, _) => Self { known: true, fault: false, adds: 0 },
+        }
+    }
+}
+
 impl TrackingResult {
     /// Of an instance that tracks nothing.
     pub fn untracked(priority: Priority) -> Self {
@@ -111,6 +123,30 @@ mod tests {
         });
         let TrackingResult { known, fault, priority, .. } = TrackingResult::of(Priority::new(base), tracks);
         (known, fault, priority.get())
+    }
+
+    #[test]
+    fn weights_of_sessions_are_keepaliveds() {
+        for (health, value, reverse, expected) in [
+            (Unknown, 0, false, (false, false, 0)),
+            (Unknown, 20, false, (true, false, 0)),
+            (Well, 0, false, (true, false, 0)),
+            (Unwell, 0, false, (true, true, 0)),
+            (Well, 0, true, (true, true, 0)),
+            (Unwell, 0, true, (true, false, 0)),
+            (Well, 20, false, (true, false, 20)),
+            (Unwell, 20, false, (true, false, 0)),
+            (Well, -20, false, (true, false, 0)),
+            (Unwell, -20, false, (true, false, -20)),
+            (Well, 20, true, (true, false, -20)),
+            (Unwell, 20, true, (true, false, 0)),
+            (Well, -20, true, (true, false, 0)),
+            (Unwell, -20, true, (true, false, 20)),
+        ] {
+            let TrackedEffect { known, fault, adds } =
+                TrackedEffect::of_session(health, Weight { value, reverse });
+            assert_eq!((known, fault, adds), expected, "{health:?} {value} {reverse}");
+        }
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! vipd 0.1.0 on lb01  up 1d 2h  real-time            header: the daemon
-//! INSTANCE  STATE   FOR    PRIO  MASTER  LEASE ...   a row for each instance
+//! INSTANCE  STATE   FOR    PRIO  MASTER  LEASE ...   a row for each instance; or for each real server (`services`), or neighbor
 //! +- VI_1 ----------------+ +- XDP ---------------+  the selected one; what the program counts
-//! |                       | +- tracked -----------+
+//! |                       | +- tracked and probed -+
 //! q quit  ? help  / search ...                       footer: keys, or the search
 //! ```
 
@@ -13,17 +13,18 @@ use ratatui::{
     layout::{Constraint, Layout, Rect},
     style::{Color, Modifier, Style},
     text::{Line, Span},
-    widgets::{Block, Cell, Paragraph, Row, Table, TableState},
+    widgets::{Block, Cell, Paragraph, Row, Table},
 };
 
 use super::{
+    columns::{Column, DIM, column, table},
     filter::Filter,
-    help,
-    state::{Rates, Top, latest_us, part, states},
+    help, neighbors, services,
+    state::{Rates, Top, View, latest_us, part, states},
 };
 use vipd_control::{
-    model::{InstanceStatus, TrackedStatus},
-    status::{age, cut, details_of, tenths},
+    model::{InstanceStatus, ProbedPeerStatus, TrackedStatus},
+    status::{age, details_of, tenths},
 };
 
 /// Cells of the bar of a lease.
@@ -37,7 +38,6 @@ const COUNTERS: u16 = 46;
 /// Width below which the panels are not side by side: the selected instance is shown alone.
 const COLUMNS_FOR_TWO: u16 = 90;
 
-const DIM: Style = Style::new().add_modifier(Modifier::DIM);
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 
 pub fn draw(frame: &mut Frame<'_>, top: &Top) {
@@ -56,9 +56,16 @@ pub fn draw(frame: &mut Frame<'_>, top: &Top) {
     ]);
     let [head, table, panels, foot] = parts.areas(area);
     header(frame, head, top);
-    instances(frame, table, top);
-    if panels.height > 0 {
-        lower(frame, panels, top);
+    match top.view {
+        View::Routers => instances(frame, table, top),
+        View::Services => services::servers(frame, table, top),
+        View::Neighbors => neighbors::neighbors(frame, table, top),
+    }
+    match top.view {
+        _ if panels.height == 0 => {}
+        View::Routers => lower(frame, panels, top),
+        View::Services => services::details(frame, panels, top),
+        View::Neighbors => neighbors::details(frame, panels, top),
     }
     footer(frame, foot, top);
     if top.help {
@@ -88,13 +95,15 @@ fn header(frame: &mut Frame<'_>, area: Rect, top: &Top) {
             second.push(Span::styled("drained  ", Color::Yellow));
         }
         if top.filter.is_on() {
-            let (shown, all) = (top.instances().len(), status.instances.len());
+            let (shown, all) = top.shown();
             let text = format!("{shown} of {all} shown ({})  ", top.filter);
             second.push(Span::styled(text, Color::Yellow));
         }
         for (state, count) in states(status) {
             second.push(Span::styled(format!("{count} {state}  "), style_of(state)));
         }
+        second.extend(services::summary(status));
+        second.extend(neighbors::summary(status));
     } else {
         first.push(Span::styled("vipd top", BOLD));
     }
@@ -119,97 +128,39 @@ fn fitting<'t>(width: u16, parts: impl IntoIterator<Item = Span<'t>>) -> Vec<Spa
     line
 }
 
-/// A column of the table of instances.
-struct Column {
-    head: &'static str,
-    /// So that what changes does not push the others about.
-    least_width: usize,
-    /// On a terminal that is too narrow the last ones are left out.
-    rank: u8,
-    cell: fn(&InstanceStatus, &Rates, &Filter) -> Line<'static>,
+/// A row of the table of instances.
+struct InstanceRow<'t> {
+    instance: &'t InstanceStatus,
+    rates: Rates,
+    filter: &'t Filter,
 }
 
-const COLUMNS: [Column; 12] = [
-    column("INSTANCE", 8, 0, |i, _, _| i.name.clone().into()),
-    column("STATE", 6, 1, |i, _, _| Line::styled(i.state.clone(), style_of(&i.state))),
-    column("FOR", 8, 6, |i, _, _| age(i.in_state_ms).into()),
-    column("PRIO", 4, 4, |i, _, _| i.priority.to_string().into()),
-    column("MASTER", 6, 5, |i, _, _| i.master.as_ref().map_or("-".into(), |m| m.address.to_string()).into()),
-    column("LEASE", BAR + 8, 2, |i, _, _| lease(i)),
-    column("VIP", 15, 3, |i, _, filter| filter.vip(i).into()),
-    column("OUT/s", 7, 7, |_, rates, _| number(rates.sent).into()),
-    column("IN/s", 7, 8, |_, rates, _| number(rates.received).into()),
-    column("ARP+ND/s", 8, 9, |_, rates, _| number(rates.answered).into()),
-    column("REVOKED", 7, 11, |i, _, _| alarming(i.leases_revoked.to_string(), i.leases_revoked > 0)),
-    column("DISC/s", 7, 10, |_, rates, _| alarming(number(rates.discarded), rates.discarded > Some(0.0))),
-];
-
-/// A name or an address that is wider than this part of the terminal is cut where that keeps other columns.
-const WIDEST_PART: usize = 6;
-const WIDEST_LEAST: usize = 13;
-
-const fn column(
-    head: &'static str,
-    least_width: usize,
-    rank: u8,
-    cell: fn(&InstanceStatus, &Rates, &Filter) -> Line<'static>,
-) -> Column {
-    Column { head, least_width, rank, cell }
+fn columns<'t>() -> [Column<InstanceRow<'t>>; 12] {
+    [
+        column("INSTANCE", 8, 0, |row| row.instance.name.clone().into()),
+        column("STATE", 6, 1, |row| Line::styled(row.instance.state.clone(), style_of(&row.instance.state))),
+        column("FOR", 8, 6, |row| age(row.instance.in_state_ms).into()),
+        column("PRIO", 4, 4, |row| row.instance.priority.to_string().into()),
+        column("MASTER", 6, 5, |row| {
+            row.instance.master.as_ref().map_or("-".into(), |master| master.address.to_string()).into()
+        }),
+        column("LEASE", BAR + 8, 2, |row| lease(row.instance)),
+        column("VIP", 15, 3, |row| row.filter.vip(row.instance).into()),
+        column("OUT/s", 7, 7, |row| number(row.rates.sent).into()),
+        column("IN/s", 7, 8, |row| number(row.rates.received).into()),
+        column("ARP+ND/s", 8, 9, |row| number(row.rates.answered).into()),
+        column("REVOKED", 7, 11, |row| {
+            alarming(row.instance.leases_revoked.to_string(), row.instance.leases_revoked > 0)
+        }),
+        column("DISC/s", 7, 10, |row| alarming(number(row.rates.discarded), row.rates.discarded > Some(0.0))),
+    ]
 }
 
 fn instances(frame: &mut Frame<'_>, area: Rect, top: &Top) {
-    let shown: Vec<_> = top.instances().into_iter().map(|i| (i, top.rates(i))).collect();
-    let widest = (usize::from(area.width) / WIDEST_PART).max(WIDEST_LEAST);
-    let mut columns: Vec<_> = COLUMNS
-        .iter()
-        .map(|column| {
-            let cells: Vec<_> = shown.iter().map(|(i, rates)| (column.cell)(i, rates, &top.filter)).collect();
-            let natural = cells.iter().map(Line::width).max().unwrap_or_default().max(column.least_width);
-            (column, natural.min(widest).max(column.least_width), natural, cells.into_iter())
-        })
-        .collect();
-    // A column between each two.
-    let whole = usize::from(area.width) + 1;
-    while columns.iter().map(|(_, width, ..)| width + 1).sum::<usize>() > whole && columns.len() > 1 {
-        let last = columns.iter().map(|(column, ..)| column.rank).max().unwrap_or_default();
-        columns.retain(|(column, ..)| column.rank != last);
-    }
-    // What is left over is for what was cut.
-    let mut left = whole.saturating_sub(columns.iter().map(|(_, width, ..)| width + 1).sum());
-    for (_, width, natural, _) in &mut columns {
-        let more = left.min(natural.saturating_sub(*width));
-        *width += more;
-        left -= more;
-    }
-    let widths =
-        columns.iter().map(|(_, width, ..)| Constraint::Length(u16::try_from(*width).unwrap_or(u16::MAX)));
-    let (widths, heads): (Vec<_>, Vec<_>) =
-        widths.zip(columns.iter().map(|(column, ..)| column.head)).unzip();
-    let rows: Vec<_> = (0..shown.len())
-        .map(|_| {
-            let cells = columns
-                .iter_mut()
-                .filter_map(|(_, width, _, cells)| cells.next().map(|line| shortened(line, *width)));
-            Row::new(cells.collect::<Vec<_>>())
-        })
-        .collect();
-    let style = if top.trouble.is_some() { DIM } else { Style::new() };
-    let table = Table::new(rows, widths)
-        .header(Row::new(heads).style(Modifier::UNDERLINED))
-        .style(style)
-        .row_highlight_style(Modifier::REVERSED);
-    // The offset is found anew with each picture, so that the selected row is in it.
-    let mut state = TableState::new().with_selected(top.selected().map(|(at, _)| at));
-    frame.render_stateful_widget(table, area, &mut state);
-}
-
-/// A line that is no wider, with an ellipsis where it was cut.
-fn shortened(line: Line<'static>, width: usize) -> Line<'static> {
-    if line.width() <= width {
-        return line;
-    }
-    let text: String = line.spans.iter().map(|span| span.content.as_ref()).collect();
-    Line::styled(cut(&text, width), line.style)
+    let row = |instance| InstanceRow { instance, rates: top.rates(instance), filter: &top.filter };
+    let rows: Vec<_> = top.instances().into_iter().map(row).collect();
+    let selected = top.selected().map(|(at, _)| at);
+    table(frame, area, &columns(), &rows, selected, top.trouble.is_some());
 }
 
 fn alarming(text: String, alarm: bool) -> Line<'static> {
@@ -218,6 +169,9 @@ fn alarming(text: String, alarm: bool) -> Line<'static> {
 
 /// The lease of a master, the time until it takes over of a backup: how much of the whole is left.
 fn lease(i: &InstanceStatus) -> Line<'static> {
+    if i.is_unvouched() {
+        return Line::styled("unvouched", Color::Red);
+    }
     let (left, whole, colours) = match (i.lease_remaining_ms, i.master_down_in_ms) {
         (Some(left), _) => (left, i.lease_length_ms, [Color::Red, Color::Yellow, Color::Green]),
         (None, Some(left)) => (left, i.master_down_interval_cs.saturating_mul(10), [Color::Cyan; 3]),
@@ -249,13 +203,18 @@ fn lower(frame: &mut Frame<'_>, area: Rect, top: &Top) {
     let [left, right] = Layout::horizontal([Constraint::Min(40), Constraint::Length(COUNTERS)]).areas(area);
     details(frame, left, top);
     let tracked: &[TrackedStatus] = top.status().map_or(&[], |status| &status.tracked);
-    let rows = if tracked.is_empty() { 0 } else { tracked.len() + 2 };
+    let probed: &[ProbedPeerStatus] = top.status().map_or(&[], |status| &status.probes);
+    let lines = [tracked_lines(tracked), probed_lines(probed)].concat();
+    let rows = if lines.is_empty() { 0 } else { lines.len() + 2 };
     let rows = u16::try_from(rows).unwrap_or(u16::MAX).min(right.height / 2);
     let [above, below] = Layout::vertical([Constraint::Min(3), Constraint::Length(rows)]).areas(right);
     counters(frame, above, top);
     if rows > 0 {
         frame.render_widget(
-            Paragraph::new(tracked_lines(tracked)).block(Block::bordered().title(" tracked ")),
+            Paragraph::new(lines).block(Block::bordered().title(match probed.is_empty() {
+                true => " tracked ",
+                false => " tracked and probed ",
+            })),
             below,
         );
     }
@@ -294,6 +253,27 @@ fn tracked_lines(tracked: &[TrackedStatus]) -> Vec<Line<'_>> {
     unwell.into_iter().chain(others).map(tracked_line).collect()
 }
 
+/// A line for each host that is probed, those that do not answer first.
+fn probed_lines(probed: &[ProbedPeerStatus]) -> Vec<Line<'static>> {
+    let (silent, others): (Vec<_>, Vec<_>) = probed.iter().partition(|host| host.state != "up");
+    silent.into_iter().chain(others).map(probed_line).collect()
+}
+
+fn probed_line(host: &ProbedPeerStatus) -> Line<'static> {
+    let name = host.peer.map(|peer| peer.to_string()).unwrap_or_default();
+    let style = Style::from(if host.state == "up" { Color::Green } else { Color::Red });
+    let mut line = vec![Span::raw(format!("{name}: ")), Span::styled(host.state.clone(), style)];
+    line.extend(host.round_trip_last_us.map(|us| Span::raw(format!(" {}", lateness(us)))));
+    if host.takes_over {
+        line.push(if host.armed { Span::raw(" armed") } else { Span::styled(" not armed", Color::Yellow) });
+    }
+    if host.false_alarms > 0 {
+        let plural = if host.false_alarms == 1 { "" } else { "s" };
+        line.push(Span::styled(format!(" {} false alarm{plural}", host.false_alarms), Color::Yellow));
+    }
+    Line::from(line)
+}
+
 fn tracked_line(tracked: &TrackedStatus) -> Line<'_> {
     let (how, style) = match (tracked.well, tracked.value) {
         (Some(true), _) => ("ok".to_owned(), Style::from(Color::Green)),
@@ -317,17 +297,24 @@ fn footer(frame: &mut Frame<'_>, area: Rect, top: &Top) {
             "? help".to_owned(),
             "/ search".to_owned(),
             format!("f state: {}", top.filter.state_name()),
-            format!("s sort: {}{order}", top.sort.name()),
+            format!("s sort: {}{order}", top.sort_name()),
+            match top.next_view() {
+                next if next == top.view => String::new(),
+                View::Routers => "v routers".to_owned(),
+                View::Services => "v services".to_owned(),
+                View::Neighbors => "v neighbors".to_owned(),
+            },
             "enter details".to_owned(),
             "↑↓ select".to_owned(),
             "r reverse".to_owned(),
         ];
-        Line::from(fitting(area.width, parts.into_iter().map(Span::raw))).style(DIM)
+        let parts = parts.into_iter().filter(|part| !part.is_empty());
+        Line::from(fitting(area.width, parts.map(Span::raw))).style(DIM)
     };
     frame.render_widget(Paragraph::new(line), area);
 }
 
-fn style_of(state: &str) -> Style {
+pub fn style_of(state: &str) -> Style {
     match state {
         "MASTER" => Style::from(Color::Green).add_modifier(Modifier::BOLD),
         "BACKUP" => Style::from(Color::Cyan),

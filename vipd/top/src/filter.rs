@@ -1,10 +1,12 @@
-//! Which instances `vipd top` shows: those that a search finds, in the states that are chosen.
+//! Which instances, real servers or neighbors `vipd top` shows: those that a search finds, in the states that are chosen.
 
 use std::fmt;
 
 use crossterm::event::KeyCode;
 
 use vipd_control::{model::InstanceStatus, status::find::vips};
+
+use super::{neighbors::NeighborRow, services::ServerRow, state::View};
 
 /// A search is shorter than this: longer than any name or address is.
 const SEARCH_LEN_MAX: usize = 64;
@@ -17,6 +19,18 @@ pub struct Filter {
     /// Whether keys go into the search.
     pub editing: bool,
     state: States,
+    servers: ServerStates,
+    view: View,
+}
+
+/// The real servers, or neighbors, that are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum ServerStates {
+    #[default]
+    All,
+    /// Those that do not serve as they are to.
+    Unwell,
+    Well,
 }
 
 /// The states that are shown.
@@ -32,6 +46,31 @@ enum States {
 }
 
 impl Filter {
+    /// All that a view has.
+    pub fn of(view: View) -> Self {
+        Self { view, ..Self::default() }
+    }
+
+    /// Whether a real server is shown.
+    pub fn shows_server(&self, row: &ServerRow<'_>) -> bool {
+        let in_state = match self.servers {
+            ServerStates::All => true,
+            ServerStates::Unwell => !row.is_well(),
+            ServerStates::Well => row.is_well(),
+        };
+        in_state && (self.search.is_empty() || row.is_found_by(&self.search))
+    }
+
+    /// Whether a neighbor is shown.
+    pub fn shows_neighbor(&self, row: &NeighborRow<'_>) -> bool {
+        let in_state = match self.servers {
+            ServerStates::All => true,
+            ServerStates::Unwell => !row.is_well(),
+            ServerStates::Well => row.is_well(),
+        };
+        in_state && (self.search.is_empty() || row.is_found_by(&self.search))
+    }
+
     /// Whether an instance is shown.
     pub fn shows(&self, i: &InstanceStatus) -> bool {
         let in_state = match self.state {
@@ -68,11 +107,11 @@ impl Filter {
 
     /// Whether it may leave anything out.
     pub fn is_on(&self) -> bool {
-        !self.search.is_empty() || self.state != States::All
+        !self.search.is_empty() || self.state != States::All || self.servers != ServerStates::All
     }
 
     pub fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::of(self.view);
     }
 
     /// Takes a key of the search line; whether it was one.
@@ -94,6 +133,14 @@ impl Filter {
     }
 
     pub fn next_state(&mut self) {
+        if self.view != View::Routers {
+            self.servers = match self.servers {
+                ServerStates::All => ServerStates::Unwell,
+                ServerStates::Unwell => ServerStates::Well,
+                ServerStates::Well => ServerStates::All,
+            };
+            return;
+        }
         self.state = match self.state {
             States::All => States::Master,
             States::Master => States::Backup,
@@ -108,6 +155,11 @@ impl Filter {
     }
 
     pub fn state_name(&self) -> &'static str {
+        match self.servers {
+            ServerStates::All => {}
+            ServerStates::Unwell => return "not up",
+            ServerStates::Well => return "up",
+        }
         match self.state {
             States::All => "all",
             States::Master => "MASTER",
@@ -121,10 +173,11 @@ impl Filter {
 impl fmt::Display for Filter {
     /// What is chosen, such as `/web, MASTER`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.search.is_empty(), self.state) {
+        let is_every = self.state == States::All && self.servers == ServerStates::All;
+        match (self.search.is_empty(), is_every) {
             (true, _) => f.write_str(self.state_name()),
-            (false, States::All) => write!(f, "/{}", self.search),
-            (false, _) => write!(f, "/{}, {}", self.search, self.state_name()),
+            (false, true) => write!(f, "/{}", self.search),
+            (false, false) => write!(f, "/{}, {}", self.search, self.state_name()),
         }
     }
 }

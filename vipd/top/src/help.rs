@@ -8,12 +8,13 @@ use ratatui::{
     widgets::{Block, Clear, Paragraph},
 };
 
-const KEYS: [(&str, &str); 12] = [
+const KEYS: [(&str, &str); 13] = [
     ("q Ctrl-C", "quit"),
     ("↑ ↓ j k", "select; also PageUp, PageDown, Home, End"),
-    ("enter", "more or less of the selected instance"),
-    ("/", "search names, interfaces, groups, VIPs"),
-    ("f", "show all, MASTER, BACKUP, FAULT, others"),
+    ("v tab", "virtual routers, real servers, or neighbors"),
+    ("enter", "more or less of the selected row"),
+    ("/", "search names, interfaces, groups, addresses"),
+    ("f", "show all, or one state: MASTER, BACKUP, up ..."),
     ("s r", "sort by something else, reverse the order"),
     ("esc", "one step back: help, filter, details, quit"),
     ("?", "this help"),

@@ -1,12 +1,15 @@
 //! `vipd top`: the status, again and again, in a terminal.
 //!
-//! [`state`] has the last statuses and the user's choices (with [`filter`]), without a terminal or a clock; [`draw`] shows them, and
-//! [`help`] explains them. This file has the terminal, keys, signals, and the requests to the daemon. Each request has a thread of its own,
+//! [`state`] has the last statuses and the user's choices (with [`filter`]), without a terminal or a clock; [`draw`] shows them, with
+//! [`services`] and [`neighbors`] for the other views, and [`help`] explains them. This file has the terminal, keys, signals, and the requests to the daemon. Each request has a thread of its own,
 //! so that a daemon that hangs delays no key.
 
+mod columns;
 mod draw;
 mod filter;
 mod help;
+mod neighbors;
+mod services;
 mod state;
 #[cfg(test)]
 mod tests;

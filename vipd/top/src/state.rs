@@ -10,7 +10,11 @@ use std::{
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::filter::Filter;
+use super::{
+    filter::Filter,
+    neighbors::NeighborRow,
+    services::{ServerKey, ServerRow},
+};
 use vipd_control::{
     model::{InstanceStatus, Status},
     status::sum,
@@ -29,7 +33,12 @@ pub struct Top {
     pub trouble: Option<String>,
     /// By name, so that another order keeps the selection.
     selected: Option<String>,
+    selected_server: Option<ServerKey>,
+    selected_neighbor: Option<String>,
+    pub view: View,
     pub sort: Sort,
+    pub server_sort: ServerSort,
+    pub neighbor_sort: NeighborSort,
     pub reversed: bool,
     /// Whether the selected instance takes most of the room.
     pub enlarged: bool,
@@ -37,6 +46,33 @@ pub struct Top {
     pub filter: Filter,
     /// Whether the help covers the rest.
     pub help: bool,
+}
+
+/// What the table has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    #[default]
+    Routers,
+    Services,
+    /// BFD sessions and probed hosts.
+    Neighbors,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServerSort {
+    #[default]
+    Configuration,
+    Server,
+    State,
+    Connections,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NeighborSort {
+    #[default]
+    Configuration,
+    Name,
+    State,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,6 +155,80 @@ impl Top {
         instances.get(at).map(|i| (at, *i))
     }
 
+    pub fn has_services(&self) -> bool {
+        self.latest.as_ref().is_some_and(|status| status.balancing.is_some())
+    }
+
+    /// The real servers that are chosen, in the order that is.
+    pub fn servers(&self) -> Vec<ServerRow<'_>> {
+        let all = self.latest.iter().flat_map(ServerRow::all);
+        let mut rows: Vec<_> = all.filter(|row| self.filter.shows_server(row)).collect();
+        match self.server_sort {
+            ServerSort::Configuration => {}
+            ServerSort::Server => rows.sort_by_key(|row| row.server.map(|server| server.server.clone())),
+            ServerSort::State => rows.sort_by_key(ServerRow::state_rank),
+            ServerSort::Connections => rows.sort_by_key(|row| Reverse(row.connections())),
+        }
+        if self.reversed {
+            rows.reverse();
+        }
+        rows
+    }
+
+    /// The selected real server and its row; the first of those that are shown if it is not among them.
+    pub fn selected_server(&self) -> Option<(usize, ServerRow<'_>)> {
+        let rows = self.servers();
+        let is_it = |row: &ServerRow<'_>| Some(row.key()) == self.selected_server;
+        let at = rows.iter().position(is_it).unwrap_or_default();
+        rows.get(at).map(|row| (at, *row))
+    }
+
+    pub fn has_neighbors(&self) -> bool {
+        self.latest.as_ref().is_some_and(|status| !NeighborRow::all(status).is_empty())
+    }
+
+    /// The neighbors that are chosen, in the order that is.
+    pub fn neighbors(&self) -> Vec<NeighborRow<'_>> {
+        let all = self.latest.iter().flat_map(NeighborRow::all);
+        let mut rows: Vec<_> = all.filter(|row| self.filter.shows_neighbor(row)).collect();
+        match self.neighbor_sort {
+            NeighborSort::Configuration => {}
+            NeighborSort::Name => rows.sort_by_key(NeighborRow::name),
+            // Those with problems come first.
+            NeighborSort::State => rows.sort_by_key(NeighborRow::is_well),
+        }
+        if self.reversed {
+            rows.reverse();
+        }
+        rows
+    }
+
+    /// The selected neighbor and its row; the first of those that are shown if it is not among them.
+    pub fn selected_neighbor(&self) -> Option<(usize, NeighborRow<'_>)> {
+        let rows = self.neighbors();
+        let is_it = |row: &NeighborRow<'_>| Some(row.key()) == self.selected_neighbor;
+        let at = rows.iter().position(is_it).unwrap_or_default();
+        rows.get(at).map(|row| (at, *row))
+    }
+
+    /// Rows that are shown, and all that there are.
+    pub fn shown(&self) -> (usize, usize) {
+        let Some(status) = &self.latest else { return (0, 0) };
+        match self.view {
+            View::Routers => (self.instances().len(), status.instances.len()),
+            View::Services => (self.servers().len(), ServerRow::all(status).len()),
+            View::Neighbors => (self.neighbors().len(), NeighborRow::all(status).len()),
+        }
+    }
+
+    pub fn sort_name(&self) -> &'static str {
+        match self.view {
+            View::Routers => self.sort.name(),
+            View::Services => self.server_sort.name(),
+            View::Neighbors => self.neighbor_sort.name(),
+        }
+    }
+
     pub fn rates(&self, i: &InstanceStatus) -> Rates {
         let then = self.before.iter().flat_map(|before| &before.instances).find(|then| then.name == i.name);
         let rate = |of: fn(&InstanceStatus) -> u64| self.rate(then.map(of)?, of(i));
@@ -163,7 +273,12 @@ impl Top {
             KeyCode::Char('/') => self.filter.editing = true,
             KeyCode::Char('f') => self.filter.next_state(),
             KeyCode::Enter => self.enlarged = !self.enlarged,
+            KeyCode::Char('s') if self.view == View::Services => self.server_sort = self.server_sort.next(),
+            KeyCode::Char('s') if self.view == View::Neighbors => {
+                self.neighbor_sort = self.neighbor_sort.next();
+            }
             KeyCode::Char('s') => self.sort = self.sort.next(),
+            KeyCode::Char('v') | KeyCode::Tab => self.change_view(),
             KeyCode::Char('r') => self.reversed = !self.reversed,
             KeyCode::Up | KeyCode::Char('k') => self.move_by(-1),
             KeyCode::Down | KeyCode::Char('j') => self.move_by(1),
@@ -176,7 +291,36 @@ impl Top {
         KeyEffect::Go
     }
 
+    /// What is chosen of the one has no meaning for the other.
+    fn change_view(&mut self) {
+        self.view = self.next_view();
+        self.filter = Filter::of(self.view);
+    }
+
+    /// The view after this one, of those that have anything.
+    pub fn next_view(&self) -> View {
+        match self.view {
+            View::Routers if self.has_services() => View::Services,
+            View::Routers | View::Services if self.has_neighbors() => View::Neighbors,
+            View::Routers | View::Services | View::Neighbors => View::Routers,
+        }
+    }
+
     fn move_by(&mut self, rows: isize) {
+        if self.view == View::Services {
+            let at = self.selected_server().map_or(0, |(at, _)| at);
+            let keys: Vec<ServerKey> = self.servers().iter().map(ServerRow::key).collect();
+            let Some(last) = keys.len().checked_sub(1) else { return };
+            self.selected_server = Some(keys[at.saturating_add_signed(rows).min(last)].clone());
+            return;
+        }
+        if self.view == View::Neighbors {
+            let at = self.selected_neighbor().map_or(0, |(at, _)| at);
+            let keys: Vec<String> = self.neighbors().iter().map(NeighborRow::key).collect();
+            let Some(last) = keys.len().checked_sub(1) else { return };
+            self.selected_neighbor = Some(keys[at.saturating_add_signed(rows).min(last)].clone());
+            return;
+        }
         let at = self.selected().map_or(0, |(at, _)| at);
         let names: Vec<String> = self.instances().into_iter().map(|i| i.name.clone()).collect();
         let Some(last) = names.len().checked_sub(1) else { return };
@@ -195,6 +339,44 @@ impl Top {
         // Exact far beyond what is counted between two looks.
         let more = u32::try_from(now.checked_sub(then)?).unwrap_or(u32::MAX);
         Some(f64::from(more) / passed.as_secs_f64())
+    }
+}
+
+impl ServerSort {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Server => "server",
+            Self::State => "state",
+            Self::Connections => "connections",
+        }
+    }
+
+    fn next(self) -> Self {
+        match self {
+            Self::Configuration => Self::Server,
+            Self::Server => Self::State,
+            Self::State => Self::Connections,
+            Self::Connections => Self::Configuration,
+        }
+    }
+}
+
+impl NeighborSort {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Name => "name",
+            Self::State => "state",
+        }
+    }
+
+    fn next(self) -> Self {
+        match self {
+            Self::Configuration => Self::Name,
+            Self::Name => Self::State,
+            Self::State => Self::Configuration,
+        }
     }
 }
 

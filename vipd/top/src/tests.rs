@@ -64,7 +64,7 @@ fn everything_is_in_the_picture() {
     let lines = lines(&picture);
     let expected = [
         "vipd 0.1.0 on lb01.example.net  up 1d 2h  real-time  adverts at most 120 µs late  pid 4711",
-        "1 BACKUP  1 FAULT  1 MASTER",
+        "1 BACKUP  1 FAULT  1 MASTER  1 of 4 servers up  1 without quorum  2 of 3 neighbors up",
         "INSTANCE STATE  FOR      PRIO MASTER   LEASE              VIP             OUT/s   IN/s    ARP+ND/s REVOKED DISC/s",
         "VI_1     MASTER 1m 1s    150  10.0.0.5 ██▌······· 1.0s    10.0.0.3 +1     1.0     0       2500     1       0",
         "VI_6     BACKUP 1h 0m    100  fe80::6  ███████▏·· 2.6s    2001:db8::100   0       2.0     0        0       3.0",
@@ -73,7 +73,7 @@ fn everything_is_in_the_picture() {
     assert_eq!(&lines[..6], expected, "{}", lines.join("\n"));
     assert_eq!(
         lines[27],
-        "q quit  ? help  / search  f state: all  s sort: configuration  enter details  ↑↓ select  r reverse"
+        "q quit  ? help  / search  f state: all  s sort: configuration  v services  enter details  ↑↓ select  r reverse"
     );
     let has = |text: &str| {
         assert!(lines.iter().any(|line| line.contains(text)), "{text} is not in\n{}", lines.join("\n"))
@@ -89,6 +89,23 @@ fn everything_is_in_the_picture() {
     // A quarter of the lease is left.
     assert_eq!(colour(39, 3), Color::Yellow);
     assert!(picture[(0, 3)].modifier.contains(Modifier::REVERSED), "the first is selected");
+}
+
+#[test]
+fn probed_hosts_are_below_what_is_tracked() {
+    let mut top = Top::default();
+    let shown = |top: &Top| lines(&picture(top, 120, 28)).join("\n");
+    top.take(samples::status());
+    assert!(shown(&top).contains("│10.0.0.6: up 41 µs   "), "{}", shown(&top));
+    let mut status = samples::takes_over();
+    status.probes[0].false_alarms = 2;
+    top.take(status.clone());
+    assert!(shown(&top).contains("│10.0.0.6: up 41 µs armed 2 false alarms"), "{}", shown(&top));
+    (status.probes[0].state, status.probes[0].armed) = ("down".into(), false);
+    top.take(status);
+    assert!(shown(&top).contains("│10.0.0.6: down 41 µs not armed"), "{}", shown(&top));
+    top.take(samples::unvouched());
+    assert!(shown(&top).contains("10.0.0.5 unvouched "), "{}", shown(&top));
 }
 
 #[test]
@@ -218,6 +235,158 @@ fn a_search_and_a_state_leave_few() {
 }
 
 #[test]
+fn services_have_a_view_of_their_own() {
+    let mut top = top();
+    press(&mut top, &[KeyCode::Char('v')]);
+    let picture_of = picture(&top, 130, 28);
+    let text = lines(&picture_of);
+    let expected = [
+        "1 BACKUP  1 FAULT  1 MASTER  1 of 4 servers up  1 without quorum  2 of 3 neighbors up",
+        "SERVICE         SERVER       METHOD WEIGHT STATE     FOR    ACTIVE OTHER  CONNS/s IN/s     OUT/s    WHY",
+        "10.0.0.3:80 TCP 10.1.0.11:80 NAT    3      up        2h 0m  42     7      12      0 B      0 B      HTTP_GET: HTTP 200, 512 octets",
+        "10.0.0.3:80 TCP 10.1.0.12:80 NAT    -      down      5s     0      0      0       0 B      0 B      HTTP_GET: connection refused",
+        "10.0.0.3:80 TCP 10.1.0.13:80 NAT    0 of 1 draining  1m 0s  3      0      0       0 B      0 B      is drained",
+        "fwmark 7        10.1.0.11:0  DR     -      unchecked 1s     0      0      0       0 B      0 B      not checked yet",
+    ];
+    assert_eq!(&text[1..7], expected, "{}", text.join("\n"));
+    let colour = |y| picture_of[(43, y)].fg;
+    assert_eq!([colour(3), colour(4), colour(5)], [Color::Green, Color::Red, Color::Yellow]);
+    for part in [
+        "┌ 10.0.0.3:80 TCP ─",
+        "traffic    1200 connections, 12/s, in 1.5 kB/s, out 64.0 kB/s",
+        "check      HTTP_GET 10.1.0.11:80/ passed in 1500 µs, 700ms ago: HTTP 200, 512 octets",
+        "v neighbors",
+    ] {
+        assert!(text.join("\n").contains(part), "{part} is not in\n{}", text.join("\n"));
+    }
+    // A narrow terminal has what says why.
+    let narrow = lines(&picture(&top, 60, 15)).join("\n");
+    for head in ["SERVER", "STATE", "WHY"] {
+        assert!(narrow.contains(head), "{head} is not in\n{narrow}");
+    }
+    press(&mut top, &[KeyCode::End]);
+    let text = lines(&picture(&top, 130, 28)).join("\n");
+    for part in ["┌ fwmark 7 ─", "problem    sorry server 127.0.0.1:80 serves", "persistent 300 s"] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    for (width, height) in [(1, 1), (20, 3), (40, 10), (80, 24), (300, 100)] {
+        picture(&top, width, height);
+    }
+}
+
+/// The servers in the table, in order.
+fn servers(top: &Top) -> Vec<&str> {
+    top.servers().into_iter().filter_map(|row| Some(row.server?.server.as_str())).collect()
+}
+
+#[test]
+fn keys_find_sort_and_select_servers() {
+    let mut top = top();
+    press(&mut top, &[KeyCode::Tab]);
+    let (one, two, three, marked) = ("10.1.0.11:80", "10.1.0.12:80", "10.1.0.13:80", "10.1.0.11:0");
+    assert_eq!(servers(&top), [one, two, three, marked]);
+    let selected = |top: &Top| top.selected_server().unwrap().1.server.unwrap().server.clone();
+    press(&mut top, &[KeyCode::Down]);
+    assert_eq!(selected(&top), two);
+    for expect in [[marked, one, two, three], [two, marked, three, one], [one, three, two, marked]] {
+        press(&mut top, &[KeyCode::Char('s')]);
+        assert_eq!((servers(&top), selected(&top)), (expect.to_vec(), two.to_owned()), "{}", top.sort_name());
+    }
+    press(&mut top, &[KeyCode::Char('s'), KeyCode::Char('f')]);
+    assert_eq!(servers(&top), [two, three, marked], "those that are not up");
+    assert!(lines(&picture(&top, 130, 28))[1].starts_with("3 of 4 shown (not up)"));
+    press(&mut top, &[KeyCode::Char('f')]);
+    assert_eq!((servers(&top), selected(&top)), (vec![one], one.to_owned()));
+    press(&mut top, &[KeyCode::Char('f')]);
+    let typed = "/FWMARK".chars().map(KeyCode::Char).collect::<Vec<_>>();
+    press(&mut top, &typed);
+    assert_eq!(servers(&top), [marked]);
+    press(&mut top, &[KeyCode::Enter]);
+    // What is chosen here is not chosen there.
+    press(&mut top, &[KeyCode::Char('v')]);
+    assert_eq!(top.shown(), (3, 3));
+    press(&mut top, &[KeyCode::Char('v')]);
+    assert_eq!(order(&top), ["VI_1", "VI_6", "VI_F"]);
+    assert_eq!(top.shown(), (3, 3));
+}
+
+#[test]
+fn neighbors_have_a_view_of_their_own() {
+    let mut status = samples::status();
+    status.balancing = None;
+    let mut top = Top::default();
+    top.take(status);
+    press(&mut top, &[KeyCode::Char('v')]);
+    let picture_of = picture(&top, 130, 28);
+    let text = lines(&picture_of);
+    let expected = [
+        "1 BACKUP  1 FAULT  1 MASTER  2 of 3 neighbors up",
+        "NEIGHBOR  KIND  ADDRESS  STATE     EVERY    DETECTS  HEARD  WHY",
+        "uplink    bfd   10.0.0.6 Up        3.333 ms 10 ms    2ms    -",
+        "peer      bfd   10.0.0.6 Down      1000 ms  -        1m 1s  diagnostic 1: detection time expired",
+        "eth0 ipv4 probe 10.0.0.6 up        10 ms    30 ms    2ms    -",
+    ];
+    assert_eq!(&text[1..6], expected, "{}", text.join("\n"));
+    let colour = |y| picture_of[(25, y)].fg;
+    assert_eq!([colour(3), colour(4), colour(5)], [Color::Green, Color::Red, Color::Green]);
+    for part in ["┌ uplink ─", "counts as  up", "packets    6100 sent, 6099 received, 0 refused", "v routers"]
+    {
+        assert!(text.join("\n").contains(part), "{part} is not in\n{}", text.join("\n"));
+    }
+    press(&mut top, &[KeyCode::End]);
+    let text = lines(&picture(&top, 130, 28)).join("\n");
+    for part in
+        ["┌ eth0 ipv4 ─", "round trip 41 µs, median 40 µs, 99 % within 96 µs", "VRID 51, priority 100"]
+    {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    let names = |top: &Top| top.neighbors().iter().map(|row| row.name()).collect::<Vec<_>>();
+    press(&mut top, &[KeyCode::Char('s')]);
+    assert_eq!(names(&top), ["eth0 ipv4", "peer", "uplink"]);
+    press(&mut top, &[KeyCode::Char('s')]);
+    assert_eq!(names(&top), ["peer", "uplink", "eth0 ipv4"], "those with problems come first");
+    press(&mut top, &[KeyCode::Char('s'), KeyCode::Char('f')]);
+    assert_eq!(names(&top), ["peer"]);
+    press(&mut top, &[KeyCode::Char('f'), KeyCode::Char('f')]);
+    press(&mut top, &"/UPL".chars().map(KeyCode::Char).collect::<Vec<_>>());
+    assert_eq!((names(&top), top.shown()), (vec!["uplink".to_owned()], (1, 3)));
+    press(&mut top, &[KeyCode::Enter, KeyCode::Char('v')]);
+    assert_eq!((order(&top), top.shown()), (vec!["VI_1", "VI_6", "VI_F"], (3, 3)));
+    for (width, height) in [(1, 1), (20, 3), (40, 10), (80, 24), (300, 100)] {
+        press(&mut top, &[KeyCode::Char('v')]);
+        picture(&top, width, height);
+    }
+}
+
+#[test]
+fn without_services_there_is_no_view_of_them() {
+    let mut status = samples::status();
+    status.balancing = None;
+    (status.bfd_sessions, status.probes) = (Vec::new(), Vec::new());
+    let mut top = Top::default();
+    top.take(status.clone());
+    press(&mut top, &[KeyCode::Char('v')]);
+    let text = lines(&picture(&top, 120, 28));
+    assert_eq!(text[1], "1 BACKUP  1 FAULT  1 MASTER");
+    assert!(text[2].starts_with("INSTANCE") && !text[27].contains("services"), "{text:?}");
+    // They are gone while they are looked at; and the kernel lacks IPVS.
+    status.balancing = Some(samples::balancing());
+    top.take(status.clone());
+    press(&mut top, &[KeyCode::Char('v')]);
+    status.balancing = Some(vipd_control::model::BalancingStatus {
+        problem: Some("the kernel has no IPVS".into()),
+        ..Default::default()
+    });
+    top.take(status);
+    let text = lines(&picture(&top, 120, 28)).join("\n");
+    for part in ["services not served as configured", " no service ", "the kernel has no IPVS"] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    press(&mut top, &[KeyCode::Down, KeyCode::Enter, KeyCode::Char('v')]);
+    assert_eq!(order(&top), ["VI_1", "VI_6", "VI_F"]);
+}
+
+#[test]
 fn help_covers_the_rest_and_goes() {
     let mut top = many();
     press(&mut top, &[KeyCode::Char('?')]);
@@ -226,7 +395,8 @@ fn help_covers_the_rest_and_goes() {
         for text in [
             "vipd top: ? closes",
             "q Ctrl-C  quit",
-            "search names, interfaces, groups, VIPs",
+            "virtual routers, real servers, or neighbors",
+            "search names, interfaces, groups, addresses",
             "one step back: help, filter, details, quit",
             "adverts discarded; ARP+ND/s: replies  ",
         ] {
@@ -306,7 +476,7 @@ fn a_daemon_that_is_gone_is_said_to_be_and_its_return_seen() {
     top.is_in_trouble("no vipd is running".into());
     assert_eq!(lines(&picture(&top, 120, 28))[1], " no vipd is running; trying again");
     top.take(samples::status());
-    assert_eq!(lines(&picture(&top, 120, 28))[1], "1 BACKUP  1 FAULT  1 MASTER");
+    assert!(lines(&picture(&top, 120, 28))[1].starts_with("1 BACKUP  1 FAULT  1 MASTER"));
     top.is_kept_waiting();
     let text = lines(&picture(&top, 120, 28));
     assert_eq!(text[1], " vipd has not answered yet; what is shown is old; trying again");

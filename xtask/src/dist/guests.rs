@@ -51,17 +51,8 @@ pub fn run(package: &Path) -> Result<()> {
     let lab = Lab::builder().node("client", "10.0.0.100/24").build()?;
     let boot = |number: u8| -> Result<Node> {
         let name = format!("lb0{number}");
-        let (tap, mac) = (format!("tap-{name}"), Mac([0x52, 0x54, 0, 0x10, 0, number]));
-        for line in
-            [format!("tuntap add dev {tap} mode tap vnet_hdr"), format!("link set dev {tap} master br0 up")]
-        {
-            let output = lab.switch().command("ip").args(line.split(' ')).output()?;
-            ensure!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        let nic = Nic {
-            device: format!("virtio-net-pci,mac={mac}"),
-            network: format!("tap,ifname={tap},script=no,downscript=no"),
-        };
+        let (tap, mac) = (format!("tap-{name}"), Nic::mac(number));
+        let nic = Nic::plug(&lab, &tap, "virtio-net-pci", number)?;
         let guest = Guest::boot_disk(&name, &kernel, Disk { image: &image, netns: lab.switch() }, &[nic])?;
         say(&format!(
             "{name}: Linux {} booted in {:.0} s, systemd is its first process",

@@ -58,6 +58,13 @@ impl Apt {
             .with_context(|| format!("{metapackage} depends on no kernel:\n{depends}"))
     }
 
+    /// The package with the least number between these two parts of its name.
+    pub fn oldest(&self, before: &str, after: &str) -> Result<String> {
+        let names =
+            sh::output(self.command("apt-cache").args(["pkgnames", before])).context("apt-cache failed")?;
+        least(&names, before, after).with_context(|| format!("no package {before}NUMBER{after}"))
+    }
+
     /// Downloads a package into a directory that is empty, and returns the file.
     pub fn download(&self, package: &str, into: &Path) -> Result<PathBuf> {
         sh::run(self.command("apt-get").args(["--quiet", "download", package]).current_dir(into))?;
@@ -75,6 +82,13 @@ impl Apt {
         command.arg("--config-file").arg(&self.config).env("LC_ALL", "C");
         command
     }
+}
+
+/// Of names, one a line, the one with the least number between these two parts.
+fn least(names: &str, before: &str, after: &str) -> Option<String> {
+    let number = |name: &str| name.strip_prefix(before)?.strip_suffix(after)?.parse::<u32>().ok();
+    let numbers = names.lines().filter_map(number);
+    numbers.min().map(|number| format!("{before}{number}{after}"))
 }
 
 fn configuration(dir: &Path) -> String {
@@ -249,6 +263,13 @@ mod tests {
         for (what, machine, expect) in rows {
             assert_eq!(sources(&machine), expect, "{what}");
         }
+    }
+
+    #[test]
+    fn the_oldest_has_the_least_number() {
+        let names = "k-6.1.0-100-amd64\nk-6.1.0-47-cloud-amd64\nk-6.1.0-9-amd64-dbg\nk-6.1.0-47-amd64\n";
+        assert_eq!(least(names, "k-6.1.0-", "-amd64").as_deref(), Some("k-6.1.0-47-amd64"));
+        assert_eq!(least(names, "k-6.2.0-", "-amd64"), None);
     }
 
     #[test]

@@ -17,7 +17,10 @@ pub enum Kernel {
     /// The kernel of Debian 12 (6.1)
     #[value(name = "debian-12")]
     Debian12,
-    /// The same for clouds, with fewer drivers
+    /// The oldest kernel of Debian 12 that its mirrors still have
+    #[value(name = "debian-12-oldest")]
+    Debian12Oldest,
+    /// The kernel of Debian 12 for clouds, with fewer drivers
     #[value(name = "debian-12-cloud")]
     Debian12Cloud,
     /// The kernel of Debian 12's backports (6.12)
@@ -42,17 +45,19 @@ impl Kernel {
     pub fn name(self) -> &'static str {
         match self {
             Self::Debian12 => "debian-12",
+            Self::Debian12Oldest => "debian-12-oldest",
             Self::Debian12Cloud => "debian-12-cloud",
             Self::Backports => "backports",
         }
     }
 
-    /// The package that stands for the newest of its kind, and the suite where it is not the release's.
-    fn metapackage(self) -> (&'static str, Option<&'static str>) {
+    /// Its package.
+    fn package(self, apt: &Apt) -> Result<String> {
         match self {
-            Self::Debian12 => ("linux-image-amd64", None),
-            Self::Debian12Cloud => ("linux-image-cloud-amd64", None),
-            Self::Backports => ("linux-image-amd64", Some(BACKPORTS)),
+            Self::Debian12 => apt.kernel_of("linux-image-amd64", None),
+            Self::Debian12Oldest => apt.oldest("linux-image-6.1.0-", "-amd64"),
+            Self::Debian12Cloud => apt.kernel_of("linux-image-cloud-amd64", None),
+            Self::Backports => apt.kernel_of("linux-image-amd64", Some(BACKPORTS)),
         }
     }
 }
@@ -77,12 +82,11 @@ pub fn images(kernels: &[Kernel], newest: bool) -> Result<Vec<Image>> {
 
 /// Downloads and unpacks; what is at `place` is complete or not there.
 fn fetch(apt: &Apt, kernel: Kernel, place: &Path) -> Result<()> {
-    let (metapackage, suite) = kernel.metapackage();
-    let package = apt.kernel_of(metapackage, suite)?;
+    let package = kernel.package(apt)?;
     let release = package.strip_prefix("linux-image-").context("a kernel's package")?;
     let is_there = Image::open(kernel, place).is_ok_and(|image| image.release == release);
     if is_there {
-        eprintln!("guest: {} is {release}, which is the newest", kernel.name());
+        eprintln!("guest: {} is {release}, as before", kernel.name());
         return Ok(());
     }
     eprintln!("guest: {} is {package}: downloading 30 to 100 MB into {}", kernel.name(), place.display());

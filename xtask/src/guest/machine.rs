@@ -22,13 +22,17 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use vipd_tests::Netns;
 
 use super::{
     console, initramfs,
     kernel::Image,
+    monitor,
     shares::{self, FileSystem, Servers},
-    switch::Switch,
 };
 use crate::sh;
 
@@ -41,6 +45,8 @@ const POWER_OFF: Duration = Duration::from_secs(30);
 const SHUTDOWN: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_millis(50);
 const MEMORY: &str = "768M";
+/// The socket of qemu's monitor, in the share.
+const MONITOR: &str = "monitor.socket";
 
 /// A running guest.
 #[derive(Debug)]
@@ -63,6 +69,14 @@ pub struct Nic {
     pub device: String,
     /// What it is plugged into, as qemu's `-netdev` has it, such as `tap,ifname=tap0,script=no`.
     pub network: String,
+}
+
+/// What a guest's NICs are plugged into.
+#[derive(Debug, Clone, Copy)]
+pub struct Network<'a> {
+    /// The namespace that has the guest's taps.
+    pub netns: &'a Netns,
+    pub nics: &'a [Nic],
 }
 
 /// A disk to boot from, and where the guest's network is.
@@ -108,14 +122,14 @@ impl Guest {
     ///
     /// Once more if the first attempt fails: a processor that stands still for a while is more than some drivers
     /// and clocks bear during a boot.
-    pub fn boot(name: &str, image: &Image, switch: Option<&Switch>) -> Result<Self> {
-        Self::boot_once(name, image, switch).or_else(|error| {
+    pub fn boot(name: &str, image: &Image, network: Option<Network<'_>>) -> Result<Self> {
+        Self::boot_once(name, image, network).or_else(|error| {
             eprintln!("guest: {error:#}\nguest: booting {name} once more");
-            Self::boot_once(name, image, switch)
+            Self::boot_once(name, image, network)
         })
     }
 
-    fn boot_once(name: &str, image: &Image, switch: Option<&Switch>) -> Result<Self> {
+    fn boot_once(name: &str, image: &Image, network: Option<Network<'_>>) -> Result<Self> {
         let start = Instant::now();
         let share = make_share(name)?;
         fs::write(share.join("agent.sh"), include_str!("agent.sh"))?;
@@ -123,7 +137,7 @@ impl Guest {
         let wanted = [&["virtio_pci", "overlay"], file_system.modules()].concat();
         let initramfs = initramfs::pack(image, &share, include_str!("init.sh"), &wanted)?;
         let setpriv = || Command::new("setpriv");
-        let mut command = switch.map_or_else(setpriv, |switch| switch.netns().command("setpriv"));
+        let mut command = network.map_or_else(setpriv, |network| network.netns.command("setpriv"));
         qemu(&mut command, image, &initramfs, &share);
         command.args(["-smp", "2", "-m", MEMORY, "-no-reboot", "-append"]).arg(format!(
             "{KERNEL_OPTIONS} guest.kernel={} guest.shares={}",
@@ -131,7 +145,7 @@ impl Guest {
             file_system.name()
         ));
         let servers = file_system.serve(&mut command, &share, MEMORY)?;
-        let nics = switch.map(Switch::nics).unwrap_or_default();
+        let nics = network.map(|network| network.nics).unwrap_or_default();
         Self::start(name, command, servers, share, nics, (start, BOOT))
     }
 
@@ -204,6 +218,30 @@ impl Guest {
         ended?;
         let status = self.read("status");
         status.trim().parse().with_context(|| format!("{}: a script ended with {status:?}", self.name))
+    }
+
+    /// Pauses the machine. Its clock stands still until [`Guest::go_on`].
+    pub fn pause(&self) -> Result<()> {
+        monitor::execute(&self.share.join(MONITOR), "stop")
+    }
+
+    pub fn go_on(&self) -> Result<()> {
+        monitor::execute(&self.share.join(MONITOR), "cont")
+    }
+
+    /// Stops qemu itself. The clock of the machine runs on until [`Guest::thaw`], and jumps then.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        // Not reaped before this value is dropped, but for a guest that has ended: its number may be another's only then.
+        let qemu = Pid::from_raw(i32::try_from(self.qemu.id()).context("a process has a number")?);
+        kill(qemu, signal).with_context(|| format!("{signal} to the qemu of {}", self.name))
     }
 
     /// A file of the share, seen from here; in the guest it is in `/run/guest`.
@@ -284,6 +322,7 @@ fn qemu(command: &mut Command, image: &Image, initramfs: &Path, share: &Path) {
     command.args(["-nodefaults", "-no-user-config", "-display", "none"]);
     command.arg("-kernel").arg(&image.vmlinuz).arg("-initrd").arg(initramfs);
     command.arg("-serial").arg(format!("file:{}", share.join("console.log").display()));
+    command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", share.join(MONITOR).display()));
 }
 
 /// A new directory for what a guest and the host have in common.

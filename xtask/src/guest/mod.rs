@@ -9,6 +9,8 @@ mod console;
 mod initramfs;
 mod kernel;
 mod machine;
+mod monitor;
+mod pause;
 mod shares;
 mod switch;
 
@@ -24,7 +26,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use binaries::{Binary, Tally, Wanted};
 pub use kernel::{Image, Kernel, images};
-pub use machine::{Disk, Guest, Nic};
+pub use machine::{Disk, Guest, Network, Nic};
 use switch::Switch;
 
 use crate::{ebpf, setup, sh};
@@ -33,6 +35,8 @@ use crate::{ebpf, setup, sh};
 const TIMEOUT: Duration = Duration::from_secs(900);
 /// For the matrix of interfaces, which takes a quarter of an hour and more where the processors have other things to do.
 const MATRIX_TIMEOUT: Duration = Duration::from_secs(3600);
+/// For the rows of load balancing beside keepalived and ldirectord.
+const BALANCING_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The tests of every kernel.
 const SMOKE: &str = "smoke";
 /// The test of NICs, and the models it is run with: what qemu has that Debian's kernels have a driver for. Each is there three
@@ -48,9 +52,18 @@ const NIC_MODELS: [&str; 7] = [
     "vmxnet3",
 ];
 /// Load balancing, which takes a kernel with IPVS.
-const BALANCING: [&str; 2] = ["balancing", "balancing_differential"];
+const BALANCING: [&str; 6] = [
+    "balancing",
+    "balancing_kinds",
+    "balancing_successor",
+    "balancing_seeds",
+    "balancing_differential",
+    "balancing_ldirectord",
+];
 /// The other kinds of interfaces, which need no NIC.
 const INTERFACES: &str = "interfaces";
+/// Between two probes of a pair whose master is paused, in milliseconds: what an emulated machine holds.
+const PROBE_INTERVAL: &str = "50";
 /// The file of the share that tests name what they skip in.
 const SKIPPED: &str = "skipped";
 
@@ -69,9 +82,16 @@ pub struct Args {
     /// Run the matrix of interfaces instead of tests: every kind that a kernel makes, then every model of NIC
     #[arg(long, conflicts_with_all = ["tests", "script", "nics"])]
     matrix: bool,
+    /// Pause the machine of a master instead, 2 and 6 s, without probes and with `act takeover` and probes at this interval, and
+    /// tell for how long nobody and two answer for its VIP
+    #[arg(long, value_name = "MS", num_args = 0..=1, default_missing_value = PROBE_INTERVAL, conflicts_with_all = ["tests", "script", "nics", "matrix", "no_jit"])]
+    pause: Option<f64>,
     /// Run a bash script instead of tests; the machine's files are there, and what it writes is forgotten
     #[arg(long, value_name = "SCRIPT", conflicts_with = "tests")]
     script: Option<String>,
+    /// Have the tests' kernel interpret BPF programs, as with `net.core.bpf_jit_enable=0`
+    #[arg(long, conflicts_with_all = ["matrix", "script"])]
+    no_jit: bool,
     /// End what runs longer than this: a file of tests, or the script; the matrix has a limit of its own
     #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT.as_secs())]
     timeout: u64,
@@ -82,8 +102,14 @@ pub struct Args {
 /// What a guest is booted for.
 #[derive(Debug)]
 enum Job {
-    Tests(Vec<Binary>),
+    Tests { binaries: Vec<Binary>, jit: bool },
     Script(String),
+}
+
+impl Job {
+    fn tests(wanted: &[Wanted]) -> Result<Self> {
+        Ok(Self::Tests { binaries: binaries::build(wanted)?, jit: true })
+    }
 }
 
 /// What came of one kernel.
@@ -107,12 +133,20 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let held = matrix(&kernels)?;
         return Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
+    if let Some(interval) = args.pause {
+        ebpf::build()?;
+        // The figures of one kernel are enough, unless more are named.
+        let kernels = if args.kernels.is_empty() { &kernel::USUAL[..1] } else { &args.kernels };
+        let held = pause(kernels, interval)?;
+        return Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let job = match &args.script {
         Some(script) => Job::Script(script.clone()),
         None => {
             let tests = if args.tests.is_empty() { vec![SMOKE.to_owned()] } else { args.tests.clone() };
             ebpf::build()?;
-            Job::Tests(binaries::build(&tests.iter().map(|test| Wanted::parse(test)).collect::<Vec<_>>())?)
+            let wanted: Vec<_> = tests.iter().map(|test| Wanted::parse(test)).collect();
+            Job::Tests { binaries: binaries::build(&wanted)?, jit: !args.no_jit }
         }
     };
     let images = images(&kernels, args.newest)?;
@@ -128,7 +162,16 @@ pub fn test() -> Result<bool> {
         return Ok(true);
     }
     let images = images(&kernel::USUAL, false)?;
-    let job = Job::Tests(binaries::build(&[Wanted::parse(SMOKE)])?);
+    Ok(boot_all(&images, &[], &Job::tests(&[Wanted::parse(SMOKE)])?, TIMEOUT))
+}
+
+/// The part of `test --all`: the smoke set on the oldest kernel, which interprets the programs. No verifier of Debian's accepts less.
+pub fn test_oldest() -> Result<bool> {
+    if !sh::is_root() {
+        return Ok(true);
+    }
+    let images = images(&[Kernel::Debian12Oldest], false)?;
+    let job = Job::Tests { binaries: binaries::build(&[Wanted::parse(SMOKE)])?, jit: false };
     Ok(boot_all(&images, &[], &job, TIMEOUT))
 }
 
@@ -138,8 +181,7 @@ pub fn test_balancing() -> Result<bool> {
         return Ok(true);
     }
     let images = images(&kernel::USUAL, false)?;
-    let job = Job::Tests(binaries::build(&BALANCING.map(Wanted::parse))?);
-    Ok(boot_all(&images, &[], &job, TIMEOUT))
+    Ok(boot_all(&images, &[], &Job::tests(&BALANCING.map(Wanted::parse))?, BALANCING_TIMEOUT))
 }
 
 /// The part of `test --all`: every kind of interface and every model of NIC on the usual kernels.
@@ -150,12 +192,32 @@ pub fn test_interfaces() -> Result<bool> {
     matrix(&kernel::USUAL)
 }
 
+/// The part of `test --all`: the machine of a master is paused.
+pub fn test_pause() -> Result<bool> {
+    if !sh::is_root() {
+        return Ok(true);
+    }
+    pause(&kernel::USUAL[..1], PROBE_INTERVAL.parse()?)
+}
+
+/// Whether all was well.
+fn pause(kernels: &[Kernel], interval: f64) -> Result<bool> {
+    sh::run(sh::cargo().arg("build"))?;
+    let mut held = true;
+    for image in images(kernels, false)? {
+        for fault in pause::run(&image, interval)? {
+            held = false;
+            println!("FAIL {}: {fault}", image.kernel.name());
+        }
+    }
+    Ok(held)
+}
+
 /// Goes on after a failure; whether all was well.
 fn matrix(kernels: &[Kernel]) -> Result<bool> {
     let images = images(kernels, false)?;
-    let mut held =
-        boot_all(&images, &[], &Job::Tests(binaries::build(&[Wanted::parse(INTERFACES)])?), MATRIX_TIMEOUT);
-    let job = Job::Tests(binaries::build(&[Wanted::parse(NIC_TEST)])?);
+    let mut held = boot_all(&images, &[], &Job::tests(&[Wanted::parse(INTERFACES)])?, MATRIX_TIMEOUT);
+    let job = Job::tests(&[Wanted::parse(NIC_TEST)])?;
     for model in NIC_MODELS {
         println!("\n{model}");
         held &= boot_all(&images, &[model; 3].map(str::to_owned), &job, MATRIX_TIMEOUT);
@@ -193,7 +255,7 @@ fn attempt(report: &mut Report, image: &Image, nics: &[String], job: &Job, timeo
     let name = image.kernel.name();
     let say = |line: &str| println!("[{name}] {line}");
     let switch = if nics.is_empty() { None } else { Some(Switch::new(nics)?) };
-    let mut guest = Guest::boot(name, image, switch.as_ref())?;
+    let mut guest = Guest::boot(name, image, switch.as_ref().map(Switch::network))?;
     report.release.clone_from(&guest.release);
     report.booted_in = guest.booted_in;
     say(&format!("{} booted in {:.1} s", guest.release, guest.booted_in.as_secs_f64()));
@@ -204,9 +266,10 @@ fn attempt(report: &mut Report, image: &Image, nics: &[String], job: &Job, timeo
                 report.faults.push(format!("the script ended with {code}"));
             }
         }),
-        Job::Tests(binaries) => {
-            binaries.iter().try_for_each(|binary| run_binary(&mut guest, binary, nics, timeout, report, say))
-        }
+        Job::Tests { binaries, jit } => binaries.iter().try_for_each(|binary| {
+            let before = before_tests(nics, *jit);
+            run_binary(&mut guest, binary, &before, timeout, report, say)
+        }),
     };
     report.ran_for = start.elapsed();
     let skipped = fs::read_to_string(guest.shared(SKIPPED)).unwrap_or_default();
@@ -219,7 +282,7 @@ fn attempt(report: &mut Report, image: &Image, nics: &[String], job: &Job, timeo
 fn run_binary(
     guest: &mut Guest,
     binary: &Binary,
-    nics: &[String],
+    before: &str,
     timeout: Duration,
     report: &mut Report,
     say: impl Fn(&str),
@@ -230,9 +293,8 @@ fn run_binary(
     let script = format!(
         "cd '{}' || exit\n\
          export VIPD_REQUIRE_LAB=1 VIPD_SKIP_LOG=/run/guest/{SKIPPED}\n\
-         {}exec '{path}' --include-ignored {}\n",
+         {before}exec '{path}' --include-ignored {}\n",
         package.display(),
-        nics.first().map(|model| with_drivers(model)).unwrap_or_default(),
         filter.as_ref().map(|filter| format!("'{filter}'")).unwrap_or_default()
     );
     let mut tally = Tally::default();
@@ -252,6 +314,14 @@ fn run_binary(
         report.faults.push(format!("{file} ended with {code}"));
     }
     Ok(())
+}
+
+/// The script's lines before a file of tests.
+fn before_tests(nics: &[String], jit: bool) -> String {
+    let drivers = nics.first().map(|model| with_drivers(model)).unwrap_or_default();
+    // Debian's kernels permit it (CONFIG_BPF_JIT_ALWAYS_ON is off).
+    let interpreter = if jit { "" } else { "echo 0 >/proc/sys/net/core/bpf_jit_enable || exit\n" };
+    drivers + interpreter
 }
 
 /// What loads the drivers of the NICs, as udev would, and tells the tests which model there is.

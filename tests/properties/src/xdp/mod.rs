@@ -1,7 +1,9 @@
 //! The XDP and the tc program through `BPF_PROG_TEST_RUN`: what it does with a frame is what [`oracle`] allows.
 
+mod bfd;
 pub mod mutate;
 mod oracle;
+mod probes;
 mod routers;
 
 use std::{
@@ -18,11 +20,15 @@ use aya::{
     programs::{TestRunOptions, TestRunResult},
 };
 use vipd_common::abi::{
-    Counters, IndexEntry, InstanceCounters, InstanceHead, InstanceKey, PeerEntry, PeerKey, VipEntry, VipKey,
-    auth_type, instance_flag, mapped, vip_flag,
+    BfdKey, Counters, IndexEntry, InstanceCounters, InstanceHead, InstanceKey, PeerEntry, PeerKey,
+    ProbeEntry, ProbeKey, VipEntry, VipKey, auth_type, instance_flag, mapped, vip_flag,
+};
+use vipd_common::{
+    address::Address,
+    wire::bfd::{Diagnostic, SessionState},
 };
 use vipd_core::time::Instant;
-use vipd_dataplane::{Contents, Dataplane, Events, Identity};
+use vipd_dataplane::{BfdIdentity, BfdPlane, Contents, Dataplane, Events, Identity};
 
 use oracle::{Expected, INTERVAL_S};
 use routers::{MAC, ROUTERS, Router};
@@ -59,6 +65,7 @@ const OWNED_UNTIL: Duration = Duration::from_secs(365 * 86_400);
 pub struct Program {
     dataplane: Dataplane,
     events: Events,
+    bfd: BfdPlane,
     output: Vec<u8>,
     /// Values of all counters, as they were last read.
     counters: Vec<u64>,
@@ -73,15 +80,18 @@ impl Program {
             // While the maps are pinned: both programs are to share them.
             dataplane.xdp()?;
             dataplane.tc()?;
-            Ok((dataplane, events))
+            let bfd = sessions(&dataplane)?;
+            Ok((dataplane, events, bfd))
         });
         Dataplane::discard(&dir).context("unpin")?;
-        let (mut dataplane, events) = loaded?;
+        let (mut dataplane, events, bfd) = loaded?;
         for (slot, router) in (0..).zip(&ROUTERS) {
             dataplane.pages().instances().write(slot, &identity(slot, router));
         }
         dataplane.replace_tables(&contents())?;
-        let mut program = Self { dataplane, events, output: vec![0; MAX_FRAME + 256], counters: Vec::new() };
+        lead_to_peer(&dataplane)?;
+        let mut program =
+            Self { dataplane, events, bfd, output: vec![0; MAX_FRAME + 256], counters: Vec::new() };
         program.counters = program.read_counters();
         Ok(program)
     }
@@ -117,6 +127,8 @@ impl Program {
         run: impl FnOnce(&mut Dataplane, TestRunOptions<'_>) -> Result<TestRunResult>,
     ) {
         self.set_leases();
+        self.forget_peer();
+        let heard = self.heard();
         self.output.fill(0xa5);
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
@@ -141,10 +153,26 @@ impl Program {
             verdict => panic!("verdict {verdict} on {}", hex(frame)),
         }
         self.check_leases(expected, result.return_value, frame);
+        self.check_sessions(expected, &heard, frame);
         while let Some(event) = self.events.pop() {
             let about =
                 expected.advert_of == Some(event.instance) || expected.claim_of == Some(event.instance);
             assert!(about, "{event:?} after {}", hex(frame));
+        }
+    }
+
+    /// When each session was heard last.
+    fn heard(&self) -> Vec<Instant> {
+        (0..bfd::SESSIONS.len() as u32).map(|slot| self.bfd.page().heard(slot)).collect()
+    }
+
+    /// A valid packet stamps its session, and nothing else stamps any; only of such a packet the daemon is told.
+    fn check_sessions(&mut self, expected: &Expected, before: &[Instant], frame: &[u8]) {
+        for ((slot, before), after) in (0..).zip(before).zip(self.heard()) {
+            assert_eq!(after > *before, expected.bfd_of == Some(slot), "session {slot}: {}", hex(frame));
+        }
+        while let Some(event) = self.bfd.pop() {
+            assert_eq!(Some(event.slot), expected.bfd_of, "{event:?} after {}", hex(frame));
         }
     }
 
@@ -174,17 +202,66 @@ impl Program {
         }
     }
 
-    /// A valid advert takes the lease of its own virtual router if it beats us; nothing else does, and nothing gives one.
+    /// No probe has come yet, and the daemon speaks, for ever.
+    fn forget_peer(&self) {
+        let pages = self.dataplane.pages();
+        pages.probes().page().clear(PEER);
+        pages.probes().page().describe(PEER, probes::DISCRIMINATOR, 0);
+        pages.probes().page().set_sponsor(PEER, Some(BACKUP));
+        pages.sponsors().clear(BACKUP);
+        pages.sponsors().beat(Instant::default() + OWNED_UNTIL);
+    }
+
+    /// A valid advert takes the lease of its own virtual router if it beats us, and a probe takes what its sender owns or claims; nothing else
+    /// does, and nothing gives one.
     fn check_leases(&self, expected: &Expected, verdict: u32, frame: &[u8]) {
         for (slot, router) in (0..).zip(&ROUTERS) {
             let lease = self.dataplane.pages().leases().read(lease_slot(slot));
             // An advert too long to be read is dropped and does nothing.
-            let revoked = verdict == XDP_PASS && expected.revokes && expected.advert_of == Some(slot);
+            let revoked = verdict == XDP_PASS && expected.revokes && expected.advert_of == Some(slot)
+                || verdict == XDP_TX && expected.takes.contains(&slot);
             let held = router.owned && !revoked;
             let until = if held { Instant::default() + OWNED_UNTIL } else { Instant::default() };
             assert_eq!(lease, until, "slot {slot} after {}", hex(frame));
         }
     }
+}
+
+/// The sessions of BFD, each Up in its slot.
+fn sessions(dataplane: &Dataplane) -> Result<BfdPlane> {
+    let mut plane = dataplane.bfd()?;
+    for (slot, (local, remote, port, min_hop_limit)) in (0..).zip(bfd::SESSIONS) {
+        let ifindex = if port == 3784 { IFINDEX } else { 0 };
+        let family = if local.is_ipv4() { 4 } else { 6 };
+        let key = BfdKey { remote: octets(remote), local: octets(local), ifindex, vlan: 0, port, family };
+        let local_discriminator = bfd::DISCRIMINATOR;
+        let identity = BfdIdentity { key, local_discriminator, min_hop_limit, source_port: 49_152 };
+        plane.page().begin(slot, &identity);
+        plane.page().set_state(slot, SessionState::Up, Diagnostic::NONE, Instant::default());
+        plane.lead(&key, slot)?;
+    }
+    Ok(plane)
+}
+
+/// Slot of the peer that is probed, and which of the early backups it is.
+const PEER: u32 = 7;
+const BACKUP: u32 = 13;
+
+/// The peer's addresses lead to its slot, and all leases need a sponsor.
+fn lead_to_peer(dataplane: &Dataplane) -> Result<()> {
+    let address = |address| Address::from_octets(octets(address));
+    let entry = ProbeEntry { slot: PEER, mac: probes::LINK_MAC, reserved: [0; 2] };
+    for vlan in probes::VLANS {
+        for (local, peer) in probes::PAIRS {
+            let key = ProbeKey { ifindex: IFINDEX, vlan, local: address(local), peer: address(peer) };
+            dataplane.pages().probes().add(key, entry)?;
+        }
+    }
+    dataplane
+        .pages()
+        .sponsors()
+        .set_leases(&(0..ROUTERS.len() as u32).map(lease_slot).collect::<std::collections::BTreeSet<u32>>());
+    Ok(())
 }
 
 /// Not the slot, so that a mix-up of the two shows.

@@ -3,7 +3,11 @@
 
 use std::net::IpAddr;
 
-use super::routers::{MAC, ROUTERS, Router};
+use super::{
+    bfd::{DISCRIMINATOR, SESSIONS},
+    probes::{self, ANSWERED_TO, PAIRS, PORT, VLANS},
+    routers::{MAC, ROUTERS, Router},
+};
 use crate::internet_sum;
 
 const ARP: u16 = 0x0806;
@@ -19,7 +23,7 @@ pub fn mutate(
     seed: u32,
     octets: impl Fn(&mut [u8], usize, usize) -> usize,
 ) -> usize {
-    let mut random = Random(seed.into());
+    let mut random = Random::new(seed.into());
     let mut frame = data[..size].to_vec();
     for _ in 0..=random.below(2) {
         match random.below(16) {
@@ -46,9 +50,13 @@ pub fn mutate(
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -160,6 +168,11 @@ fn readdress(frame: &mut [u8], random: &mut Random) {
 
 /// A frame as somebody would send it, about one of our routers.
 fn template(random: &mut Random) -> Vec<u8> {
+    match random.below(16) {
+        0 | 1 => return session_packet(random),
+        2 | 3 => return probe(random),
+        _ => {}
+    }
     let router = random.router();
     let v6 = router.is_v6();
     let (vip, other) = (octets(random.of(router.vips).0), random.address(v6));
@@ -238,6 +251,11 @@ fn repair(frame: &mut [u8], length: bool) {
             let (source, destination) = (packet[12..16].to_vec(), packet[16..20].to_vec());
             let end = usize::from(u16::from_be_bytes([packet[2], packet[3]])).clamp(header, packet.len());
             let (protocol, message) = (packet[9], &mut packet[header..end]);
+            if protocol == 17 {
+                let size = (message.len() as u16).to_be_bytes();
+                let pseudo = [&source[..], &destination, &size, &[0, 17]].concat();
+                fill(message, 6, message.len(), &pseudo);
+            }
             if protocol == 112 {
                 let pseudo_header = message.first() == Some(&0x31);
                 let size = (message.len() as u16).to_be_bytes();
@@ -253,6 +271,7 @@ fn repair(frame: &mut [u8], length: bool) {
             let next = packet[6];
             let pseudo = [&packet[8..40], &(payload as u16).to_be_bytes(), &[0, next]].concat();
             match next {
+                17 => fill(&mut packet[40..], 6, payload, &pseudo),
                 58 => fill(&mut packet[40..], 2, payload, &pseudo),
                 112 => fill(&mut packet[40..], 6, payload, &pseudo),
                 _ => {}
@@ -260,6 +279,67 @@ fn repair(frame: &mut [u8], length: bool) {
         }
         _ => {}
     }
+}
+
+/// A packet of a session of BFD, mostly valid.
+fn session_packet(random: &mut Random) -> Vec<u8> {
+    let (local, remote, port, _) = random.of(&SESSIONS);
+    let mut frame = [&random.mac()[..], &random.mac()].concat();
+    let (local, remote) = (octets(local), octets(remote));
+    if local.len() == 4 {
+        frame.extend([8, 0, 0x45, 0xc0, 0, 0, 0, 1, 0, 0, random.of(&[255, 255, 254, 250, 64]), 17, 0, 0]);
+    } else {
+        frame.extend([0x86, 0xdd, 0x6c, 0, 0, 0, 0, 0, 17, 255]);
+    }
+    frame.extend([&remote[..], &local, &[0xc0, 0]].concat());
+    frame.extend(port.to_be_bytes());
+    frame.extend([0, 32, 0, 0]);
+    let state = random.of(&[0x00, 0x40, 0x80, 0xc0, 0xe0, 0xd0, 0xc4, 0xc1]);
+    frame.extend([0x20, state, random.of(&[3, 1, 0]), random.of(&[24, 24, 26, 23])]);
+    frame.extend([10, 11, 12, 13]);
+    frame.extend(random.of(&[DISCRIMINATOR, DISCRIMINATOR, 0, 9]).to_be_bytes());
+    frame.extend([0, 0, 0x27, 0x10, 0, 0, 0x27, 0x10, 0, 0, 0, 0]);
+    frame
+}
+
+/// A probe of the peer's, or an answer, with a list that is about our routers.
+pub fn probe(random: &mut Random) -> Vec<u8> {
+    let (local, remote) = random.of(&PAIRS);
+    let mut frame = [&random.mac()[..], &random.mac()].concat();
+    match random.of(&VLANS) {
+        0 => {}
+        vlan => frame.extend([&[0x81, 0], &(vlan as u16).to_be_bytes()[..]].concat()),
+    }
+    let (local, remote) = (octets(local), octets(remote));
+    if local.len() == 4 {
+        frame.extend([8, 0, 0x45, 0xc0, 0, 0, 0, 1, 0, 0, random.of(&[255, 255, 255, 254]), 17, 0, 0]);
+    } else {
+        frame.extend([0x86, 0xdd, 0x6c, 0, 0, 0, 0, 0, 17, 255]);
+    }
+    let routers = random.of(&[0, 1, 2, 3, 255]);
+    let is_answer = random.below(8) == 0;
+    let ports = if is_answer { [PORT, ANSWERED_TO] } else { [ANSWERED_TO, PORT] };
+    frame.extend([&remote[..], &local].concat());
+    frame.extend(ports.map(u16::to_be_bytes).concat());
+    frame.extend((52 + 4 * routers as u16).to_be_bytes());
+    frame.extend([0, 0, 0x20, if is_answer { 0xc0 } else { random.of(&[0xc2, 0xc2, 0xe2, 0xca, 0x02]) }]);
+    frame.extend([random.of(&[3, 3, 1, 255]), 24, 10, 11, 12, 13]);
+    frame.extend(probes::DISCRIMINATOR.to_be_bytes());
+    frame.extend(random.of(&[3_300u32, 3_300, 100, u32::MAX]).to_be_bytes());
+    frame.extend([0, 0, 3, 0xe8, 0, 0, 0, 0]);
+    frame.extend([b'v', b'i', b'p', b'd', 1, random.of(&[1, 1, 1, 0, 3]), routers as u8, 0]);
+    frame.extend([0, 0, 0, random.of(&[0, 1]), 0, 0, 0, 0, 0, 0, 0, random.octet()]);
+    for _ in 0..routers {
+        let family = random.of(&[4, 6]);
+        let vrid = if random.below(8) == 0 { random.octet() } else { random.router().vrid };
+        let rank = random.of(&[0, 1, 99, 100, 101, 255]);
+        let flags = if routers < 4 || random.below(16) == 0 { random.of(&[1, 3, 4, 7]) } else { 1 };
+        frame.extend([family, vrid, rank, flags]);
+    }
+    if random.below(8) > 0 {
+        repair(&mut frame, true);
+    }
+    frame
 }
 
 /// Writes the checksum over `octets[..end]` and `pseudo` at `at`.

@@ -4,7 +4,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::routers::{MAC, ROUTERS, Router};
+use super::{
+    bfd::Datagram,
+    probes::{self, Judgement},
+    routers::{MAC, ROUTERS, Router},
+};
 use crate::internet_sum;
 
 #[derive(Debug, Default)]
@@ -22,6 +26,10 @@ pub struct Expected {
     pub revokes: bool,
     /// Slot of the router whose VIP somebody says is his.
     pub claim_of: Option<u32>,
+    /// Slot of the BFD session that it is a valid packet of.
+    pub bfd_of: Option<u32>,
+    /// Slots of the routers whose leases it takes if it is answered, as a probe.
+    pub takes: Vec<u32>,
 }
 
 /// Test frames up to here are in one piece; of longer ones the program sees the start.
@@ -39,10 +47,7 @@ const EITHER: fn() -> Expected = || Expected { pass: true, drop: true, ..Expecte
 pub fn expect(frame: &[u8]) -> Expected {
     // What cannot be read passes.
     let Some(link) = Link::read(frame) else { return PASS() };
-    let virtual_mac = |router: &Router| {
-        router.use_vmac && router.vlan == link.vlan && router.virtual_mac() == link.destination
-    };
-    let readdressed = match ROUTERS.iter().find(|router| virtual_mac(router)) {
+    let readdressed = match ROUTERS.iter().find(|router| is_to_virtual_mac(router, &link)) {
         Some(router) if !router.owned => return DROP(),
         Some(_) => Some(MAC),
         None => None,
@@ -55,6 +60,10 @@ pub fn expect(frame: &[u8]) -> Expected {
         _ => None,
     };
     Expected { readdressed, ..expected.unwrap_or_else(PASS) }
+}
+
+fn is_to_virtual_mac(router: &Router, link: &Link<'_>) -> bool {
+    router.use_vmac && router.vlan == link.vlan && router.virtual_mac() == link.destination
 }
 
 struct Link<'a> {
@@ -186,7 +195,43 @@ fn ipv4(link: &Link<'_>) -> Option<Expected> {
         };
         return Some(advert.expect(link, router));
     }
+    if ip[9] == 17 && !fragment && header == 20 {
+        let datagram = Datagram {
+            source: Ipv4Addr::from(array::<4>(ip, 12)?).into(),
+            destination: Ipv4Addr::from(array::<4>(ip, 16)?).into(),
+            hop_limit: ip[8],
+            intact: internet_sum(&[&ip[..header]]) == 0xffff,
+            octets: &ip[header..],
+            length: length.saturating_sub(header),
+        };
+        if let Some(session) = datagram.session(link.vlan) {
+            return Some(bfd(session));
+        }
+        if let Some(judgement) = probes::judge(&datagram, link.vlan) {
+            return Some(probe(link, judgement));
+        }
+    }
     Some(vip?.packet(false))
+}
+
+/// A packet of a BFD session of ours never gets to the kernel.
+fn bfd((slot, is_valid): (u32, bool)) -> Expected {
+    Expected { bfd_of: is_valid.then_some(slot), ..DROP() }
+}
+
+/// A probe of the peer never gets to the kernel either: the answer has its addresses exchanged, and what follows the datagram as it came.
+fn probe(link: &Link<'_>, judgement: Judgement) -> Expected {
+    let Judgement::Answered(datagram, takes) = judgement else { return DROP() };
+    let ip = link.packet;
+    let (addresses, length, header) = if ip[0] >> 4 == 6 { (8, 16, 40) } else { (12, 4, 20) };
+    let is_readdressed = ROUTERS.iter().any(|router| is_to_virtual_mac(router, link));
+    let mac = probes::answering_mac(link.destination, is_readdressed);
+    let mut reply = link.answer(link.source, mac);
+    let (source, destination) = ip[addresses..addresses + 2 * length].split_at(length);
+    reply.extend([&ip[..addresses], destination, source, &datagram, &ip[header + datagram.len()..]].concat());
+    // What lies beyond the start of a long frame counts as missing.
+    let drop = link.frame.len() > LINEAR;
+    Expected { reply: Some(reply), takes, drop, ..Expected::default() }
 }
 
 fn ipv6(link: &Link<'_>) -> Option<Expected> {
@@ -221,6 +266,22 @@ fn ipv6(link: &Link<'_>) -> Option<Expected> {
             message: message.get(..length),
         };
         return Some(advert.expect(link, router));
+    }
+    if ip[6] == 17 {
+        let datagram = Datagram {
+            source: Ipv6Addr::from(array::<16>(ip, 8)?).into(),
+            destination: destination.into(),
+            hop_limit: ip[7],
+            intact: true,
+            octets: message,
+            length,
+        };
+        if let Some(session) = datagram.session(link.vlan) {
+            return Some(bfd(session));
+        }
+        if let Some(judgement) = probes::judge(&datagram, link.vlan) {
+            return Some(probe(link, judgement));
+        }
     }
     Some(link.vip(destination)?.packet(neighbor))
 }

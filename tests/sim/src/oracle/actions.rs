@@ -6,7 +6,7 @@ use vipd_core::{
     vrrp::{Reason, Snapshot, StateName},
 };
 
-use super::{Cause, Reading, Write, timing::*};
+use super::{Cause, NOT_YET, Reading, Write, timing::*};
 use crate::{
     clock::{MILLI, Time, ns},
     node::{Message, Presence},
@@ -151,8 +151,10 @@ impl World {
             let waited_for = down(&settings, own);
             // What is still to be read may set the timer back to when it came.
             let pending = track.heard_at >= drained;
-            if matches!(reason, Reason::BetterMaster | Reason::Superseded) || pending {
-                track.low = track.low.min(read_at + waited_for);
+            if matches!(reason, Reason::BetterMaster | Reason::Superseded | Reason::OneWay) || pending {
+                // R11: it follows the advert that it gives way to, which it has heard before.
+                let from = if reason == Reason::OneWay { track.heard_at } else { read_at };
+                track.low = track.low.min(from + waited_for);
                 let (low, high) = track.interval;
                 track.interval = (low.min(own), high.max(own));
                 track.high = (now + down(&settings, own.max(high))).max(track.high.min(now + waited_for));
@@ -163,6 +165,10 @@ impl World {
             }
         }
         let track = self.track(node, router);
+        if to == StateName::Backup && reason != Reason::BetterMaster {
+            // It follows whom it hears next.
+            (track.master_since, track.followed_since) = (NOT_YET, NOT_YET);
+        }
         let since = track.since;
         (track.state, track.since, track.reason, track.from) = (to, now, Some(reason), from);
         track.changes += 1;
@@ -200,6 +206,8 @@ impl World {
         let spell = track.since.min(health.turn_began).min(health.drained_before);
         let cause = match transition.reason {
             Reason::HostSilent | Reason::Orphaned | Reason::ClaimUnheard => true,
+            // R11.
+            Reason::OneWay => self.is_perhaps_one_way(node),
             Reason::MasterDown | Reason::MasterLeft | Reason::Preempting => {
                 // With the question whether the master is fenced the silence was long enough.
                 let asked = transition.reason == Reason::MasterDown && track.fenced_at > spell;

@@ -3,7 +3,7 @@
 use vipd_common::Version;
 use vipd_core::{time::Instant, vrrp::StateName};
 
-use super::{Burst, Reading, Track, timing::*};
+use super::{Burst, NOT_YET, Track, timing::*};
 use crate::{
     clock::{MICRO, Time, ns},
     node::{Message, Packet, Presence},
@@ -20,6 +20,7 @@ impl World {
         for router in 0..self.nodes[node].settings.len() {
             self.begins_anew(node, router, pinned);
         }
+        self.early_started(node, pinned);
     }
 
     /// What is known of a router on a node but for the kernel's part, if that goes on.
@@ -54,7 +55,6 @@ impl World {
     }
 
     pub fn resumed(&mut self, node: usize) {
-        self.early_resumed(node);
         self.oracle.health[node].disturbed = self.now;
     }
 
@@ -135,7 +135,7 @@ impl World {
     pub fn turn_begins(&mut self, node: usize) {
         let now = self.now;
         let health = &mut self.oracle.health[node];
-        health.reads.clear();
+        health.read_before.append(&mut health.reads);
         health.turn_began = now;
         health.drained_before = health.drained;
     }
@@ -149,10 +149,15 @@ impl World {
     }
 
     pub fn read_clock(&mut self, node: usize) {
-        let low = self.oracle.tracks[node].iter().map(|track| track.low).collect();
-        let masters = self.oracle.tracks[node].iter().map(|track| track.master).collect();
-        let (peers, arbiter) = (self.glimpses(node), self.nodes[node].arbiter);
-        let reading = Reading { at: self.now, local: self.local(node), low, masters, peers, arbiter };
+        let mut reading = self.oracle.health[node].read_before.pop().unwrap_or_default();
+        (reading.at, reading.local, reading.arbiter) = (self.now, self.local(node), self.nodes[node].arbiter);
+        let tracks = &self.oracle.tracks[node];
+        reading.low.clear();
+        reading.low.extend(tracks.iter().map(|track| track.low));
+        reading.masters.clear();
+        reading.masters.extend(tracks.iter().map(|track| track.master));
+        reading.peers.clear();
+        reading.peers.extend(self.glimpses(node));
         self.oracle.health[node].reads.push(reading);
     }
 
@@ -226,6 +231,7 @@ impl World {
         let own = self.nodes[to].plan.address;
         let (priority, heard) = (packet.priority, ns(packet.interval));
         self.is_revoked(to, router, was);
+        let one_way = self.is_perhaps_one_way(to);
         let track = self.track(to, router);
         if is_deaf(&settings) && track.goodbye_at.is_none() {
             return;
@@ -236,19 +242,26 @@ impl World {
                 return;
             }
             track.master = None;
+            track.followed_since = now;
             // A master that was frozen begins to wait at its own pace.
             let own = ns(settings.advert_interval);
             let master = track.state == StateName::Master;
             let fastest = if master { track.interval.0.min(own) } else { track.interval.0 };
             track.low = now + skew(&settings, fastest);
-            track.high = now + skew(&settings, track.interval.1);
+            // R11: it waits for one that may not be heard to leave.
+            let (skew, down) = (skew(&settings, track.interval.1), down(&settings, track.interval.1));
+            track.high = now + if one_way { down } else { skew };
             return;
         }
         track.rival_at = now;
         // Nobody outbids 254.
         let claimable = track.master_says.is_none_or(|(says, _)| says.get() < 254);
-        if track.master != Some(packet.from) || !claimable {
+        let anew = track.master != Some(packet.from) || track.followed_since == NOT_YET;
+        if anew || !claimable {
             track.master_since = now;
+        }
+        if anew {
+            track.followed_since = now;
         }
         let followed = track.master == Some(packet.from)
             && track.master_says.is_some_and(|(before, _)| before >= settings.priority);
@@ -267,6 +280,11 @@ impl World {
                 // It says that it is worse than it was.
                 track.worse_from = now + skew(&settings, track.interval.0);
                 track.low = track.low.min(track.worse_from);
+            }
+            if one_way {
+                // R11: tolerated or not.
+                track.interval = (track.interval.0.min(interval), track.interval.1.max(interval));
+                (track.low, track.high) = (track.low.min(due), track.high.max(due));
             }
         } else {
             // Tolerated or not.

@@ -39,6 +39,8 @@ impl World {
             if self.settings(node, member).preempt_delay.is_zero()
                 && track.weighed_at.max(track.configured_at) < health.woke
                 && first
+                // A timer that has fired and waits for the answer of a fence is not late.
+                && track.fence_round == 0
                 && health.woke > high.saturating_add(track.interval.1 * 5 / 4)
                 && read.at >= health.woke
             {

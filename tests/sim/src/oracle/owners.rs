@@ -13,7 +13,9 @@ impl World {
     pub fn time_passes(&mut self, to: Time) {
         for i in 0..self.oracle.overlaps.len() {
             let ((router, a, b), since) = self.oracle.overlaps[i];
-            let Some(until) = self.may_overlap_until(router, a, b, since) else { continue };
+            let until = self.may_overlap_until(router, a, b, since);
+            let given_way = self.one_way_overlaps_until(router, a, b, since);
+            let Some(until) = until.into_iter().chain(given_way).min() else { continue };
             if to > until {
                 let (for_, allowed) = (to - since, until.saturating_sub(since));
                 return self.fail(Cause::TwoOwners { router, nodes: (a, b), for_, allowed });
@@ -97,6 +99,11 @@ impl World {
         // The network carries everything: the later owner's first advert ends it, or the answer of one that has come back
         // to life in this very moment.
         let Some(first) = self.oracle.tracks[new][router].first_send else { return Some(general) };
+        // A goodbye may arrive after the advert of who is back at once. It may not answer a worse one before its next.
+        let back = &self.oracle.tracks[old][router];
+        if self.oracle.tracks[new][router].reason == Some(Reason::MasterLeft) && back.since + slow > first {
+            return Some(general);
+        }
         let last_send = self.latest(old, router, |track| track.last_send);
         // Unless an advert was on its way to it.
         if self.outwaited(router, old, new) && last_send + longest < first {
@@ -134,7 +141,7 @@ impl World {
     }
 
     /// The most adverts that anyone waits for, now or later.
-    fn most_patient(&self) -> Time {
+    pub(super) fn most_patient(&self) -> Time {
         let all = self.plan.configurations().flatten();
         all.map(|settings| Time::from(settings.down_timer_adverts)).max().unwrap_or(0)
     }
@@ -193,44 +200,56 @@ impl World {
         if self.violation.is_some() {
             return;
         }
-        let now = self.now;
-        for router in 0..self.oracle.ownerless.len() {
-            let owners: Vec<usize> =
-                (0..self.nodes.len()).filter(|node| self.nodes[*node].owns(router, now)).collect();
-            let first = self.plan.groups[router];
-            let apart = |node: &usize| owners.contains(node) != self.nodes[*node].owns(first, now);
-            if first != router
-                && let Some(node) = (0..self.nodes.len()).find(apart)
-            {
-                return self.fail(Cause::SplitGroup { router, node });
+        let mut owners = std::mem::take(&mut self.oracle.owners);
+        owners.iter_mut().for_each(|owners| owners.1 = 0);
+        for (node, answers) in self.nodes.iter().map(|node| node.answers(self.now)).enumerate() {
+            let Some(answers) = answers else { continue };
+            for (router, owners) in owners.iter_mut().enumerate() {
+                owners.1 |= u64::from(answers.owns(router)) << node;
             }
-            for node in 0..self.nodes.len() {
-                let track = &mut self.oracle.tracks[node][router];
-                match (owners.contains(&node), track.owned_since) {
-                    (true, None) => track.owned_since = Some(now),
-                    (false, Some(_)) => (track.owned_since, track.owned_until) = (None, now),
-                    _ => {}
-                }
+        }
+        for router in 0..owners.len() {
+            let apart = owners[router].1 ^ owners[self.plan.groups[router]].1;
+            if apart != 0 {
+                self.fail(Cause::SplitGroup { router, node: apart.trailing_zeros() as usize });
+                break;
             }
-            self.oracle.ownerless[router] = match (owners.is_empty(), self.oracle.ownerless[router]) {
-                (true, since) => since.or(Some(now)),
-                (false, _) => None,
-            };
-            let together = |a: usize, b: usize| owners.contains(&a) && owners.contains(&b);
-            let longest = &mut self.stats.longest_overlap;
-            self.oracle.overlaps.retain(|((of, a, b), since)| {
-                let goes_on = *of != router || together(*a, *b);
-                if !goes_on {
-                    *longest = (*longest).max(now - since);
-                }
-                goes_on
-            });
-            for (i, a) in owners.iter().enumerate() {
-                for b in &owners[i + 1..] {
-                    let key = (router, *a, *b);
-                    if !self.oracle.overlaps.iter().any(|(other, _)| *other == key) {
-                        self.oracle.overlaps.push((key, now));
-                    }
+            let (before, after) = owners[router];
+            if before != after {
+                self.owners_changed(router, after);
+                owners[router].0 = after;
+            }
+        }
+        self.oracle.owners = owners;
+    }
+
+    /// Others own a router's addresses now: each node has a bit.
+    fn owners_changed(&mut self, router: usize, owners: u64) {
+        let (now, count) = (self.now, self.nodes.len());
+        let owns = |node: usize| owners >> node & 1 == 1;
+        for node in 0..count {
+            let track = &mut self.oracle.tracks[node][router];
+            match (owns(node), track.owned_since) {
+                (true, None) => track.owned_since = Some(now),
+                (false, Some(_)) => (track.owned_since, track.owned_until) = (None, now),
+                _ => {}
+            }
+        }
+        self.oracle.ownerless[router] =
+            if owners == 0 { self.oracle.ownerless[router].or(Some(now)) } else { None };
+        let longest = &mut self.stats.longest_overlap;
+        self.oracle.overlaps.retain(|((of, a, b), since)| {
+            let goes_on = *of != router || owns(*a) && owns(*b);
+            if !goes_on {
+                *longest = (*longest).max(now - since);
+            }
+            goes_on
+        });
+        for a in (0..count).filter(|a| owns(*a)) {
+            for b in (a + 1..count).filter(|b| owns(*b)) {
+                let key = (router, a, b);
+                if !self.oracle.overlaps.iter().any(|(other, _)| *other == key) {
+                    self.oracle.overlaps.push((key, now));
                 }
             }
         }

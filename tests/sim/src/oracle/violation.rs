@@ -187,9 +187,19 @@ pub enum Cause {
         router: usize,
         node: usize,
     },
+    /// R9: a beat that is later than the probe that it stands for.
+    BeatTooLate {
+        node: usize,
+    },
     /// R10: slept, and answers before it has listened.
     SpokeTooSoon {
         node: usize,
+    },
+    /// R11: a peer is heard that does not hear the node, and the node preempts.
+    PreemptedOneWay {
+        router: usize,
+        node: usize,
+        peer: usize,
     },
     /// Timers that do not advance.
     Spinning {
@@ -234,7 +244,9 @@ impl Cause {
             Self::YieldedToNobody { .. } => "yielded-to-nobody",
             Self::ClaimKept { .. } => "claim-kept",
             Self::ReturnUntold { .. } => "return-untold",
+            Self::BeatTooLate { .. } => "beat-too-late",
             Self::SpokeTooSoon { .. } => "spoke-too-soon",
+            Self::PreemptedOneWay { .. } => "preempted-one-way",
             Self::Spinning { .. } => "spinning",
         }
     }

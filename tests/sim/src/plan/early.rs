@@ -9,6 +9,9 @@ use vipd_core::early::ProbeTiming;
 use super::{Fault, Kind, Network, NodePlan, Plan, chance, pick, style, style::Style};
 use crate::clock::{MICRO, MILLI, SECOND, Time, ns};
 
+/// More than there are nodes.
+pub const MAX_EARLY_BACKUPS: usize = 16;
+
 /// What the probes of one seed have in common.
 struct Rhythm {
     timing: ProbeTiming,
@@ -21,19 +24,23 @@ impl Plan {
     pub fn early(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed ^ 0x0ea7_1e57);
         let mut style = Style::of(&mut rng);
-        // A second is long in probes.
+        // A second is long in probes, and version 2 has nothing shorter.
+        style.version = if chance(&mut rng, 330_000) { Version::V2 } else { Version::V3 };
         let slow = chance(&mut rng, 30_000);
-        style.version = Version::V3;
         style.plain = chance(&mut rng, 950_000);
         style.babel = false;
         style.owners &= rng.bool();
         let count = pick(&mut rng, &[2, 2, 2, 3, 3, 4]);
         let instances = pick(&mut rng, &[1, 1, 1, 2, 3]);
         style.group(&mut rng, instances, true);
-        let pace = |rng: &mut Rng| if slow { 1000 } else { pick(rng, &[50, 100, 100, 200]) };
+        let pace = |rng: &mut Rng| match (style.version, slow) {
+            (Version::V2, true) => 2000,
+            (Version::V2, false) | (Version::V3, true) => 1000,
+            (Version::V3, false) => pick(rng, &[50, 100, 100, 200]),
+        };
         let intervals: Vec<Duration> =
             (0..instances).map(|_| Duration::from_millis(pace(&mut rng))).collect();
-        let rhythm = rhythm(&mut rng);
+        let rhythm = rhythm(&mut rng, style.version);
         let nodes = (0..count).map(|i| node(&mut rng, &style, &intervals, &rhythm, i)).collect();
         let arbiter = chance(&mut rng, 150_000);
         let heartbeat = chance(&mut rng, 150_000);
@@ -42,7 +49,9 @@ impl Plan {
         let plan =
             Self { seed, nodes, groups, network, arbiter, heartbeat, faults, calm: 0, settled: 0, end: 0 };
         let faults = troubles(&mut rng, &plan, &style, &intervals, &rhythm);
-        Self { faults, ..plan }.timed()
+        // With probes there is ten times as much to do in a second of rest.
+        let plan = Self { faults, ..plan }.timed();
+        Self { end: plan.settled + (plan.end - plan.settled) / 3, ..plan }
     }
 
     /// The same cluster with these probes on every node.
@@ -56,8 +65,12 @@ impl Plan {
     }
 }
 
-fn rhythm(rng: &mut Rng) -> Rhythm {
-    let (interval, multiplier) = pick(rng, &[(3_300, 3), (3_300, 3), (3_300, 4), (5_000, 3), (10_000, 3)]);
+fn rhythm(rng: &mut Rng, version: Version) -> Rhythm {
+    let (interval, multiplier) = match version {
+        // More seeds in the same time.
+        Version::V2 => pick(rng, &[(3_300, 3), (5_000, 4), (10_000, 3), (20_000, 3), (20_000, 3)]),
+        Version::V3 => pick(rng, &[(3_300, 3), (3_300, 3), (3_300, 4), (5_000, 3), (10_000, 3)]),
+    };
     let damping = Duration::from_millis(pick(rng, &[0, 300, 2000]));
     let timing = ProbeTiming {
         steady: Duration::from_millis(pick(rng, &[60, 100, 300])),
@@ -78,6 +91,8 @@ fn node(rng: &mut Rng, style: &Style, intervals: &[Duration], rhythm: &Rhythm, i
         clock: rng.u64(SECOND..1_000_000 * SECOND),
         starts: SECOND + if chance(rng, 200_000) { rng.u64(0..SECOND) } else { 0 },
         ring: pick(rng, &[4096, 4096, 4096, 16]),
+        unlisted: None,
+        backups: if chance(rng, 100_000) { 1 } else { MAX_EARLY_BACKUPS },
         probes: match rng.u8(..20) {
             0 => None,
             1 => Some(measures),
@@ -109,7 +124,8 @@ fn troubles(
     rhythm: &Rhythm,
 ) -> Vec<(Time, Fault)> {
     let slow = super::slowest(plan.nodes.iter().flat_map(|node| &node.instances));
-    let begin = 2 * SECOND + 6 * slow;
+    let starts = plan.nodes.iter().map(|node| node.starts).max().unwrap_or(0);
+    let begin = starts + 6 * slow + ns(rhythm.timing.steady) + SECOND / 10;
     let most = pick(rng, &[1, 2, 4, 6]);
     let spells = rng.usize(..=most);
     let mut at = begin;
@@ -229,5 +245,6 @@ fn fault(
 fn reprobed(rng: &mut Rng, rhythm: &Rhythm) -> ProbeTiming {
     let factor = pick(rng, &[1, 2, 2, 3]);
     let interval = Duration::from_nanos(rhythm.interval) * factor / pick(rng, &[1, 2]);
-    ProbeTiming { interval: interval.max(Duration::from_micros(3_300)), ..rhythm.timing }
+    let takes_over = rng.u8(..4) > 0;
+    ProbeTiming { interval: interval.max(Duration::from_micros(3_300)), takes_over, ..rhythm.timing }
 }

@@ -18,9 +18,13 @@ impl World {
         let end = self.now + fault.duration();
         let mut again = Again { life: None, was: 0 };
         match fault {
-            Fault::Freeze { node, .. } => {
-                let node = &mut self.nodes[node];
+            Fault::Freeze { node: i, .. } => {
+                let node = &mut self.nodes[i];
+                let ran = node.can_run(self.now);
                 node.frozen_until = node.frozen_until.max(end);
+                if ran {
+                    self.early_stopped(i);
+                }
             }
             Fault::Pause { node: i, .. } => {
                 let now = self.local(i);
@@ -28,6 +32,10 @@ impl World {
                 if node.paused.is_some() || !node.up {
                     return;
                 }
+                if node.can_run(self.now) {
+                    self.early_stopped(i);
+                }
+                let node = &mut self.nodes[i];
                 node.paused = Some(now);
                 again.was = node.life;
             }
@@ -114,8 +122,10 @@ impl World {
         self.note(|_| format!("over: {fault:?}"));
         match fault {
             Fault::Freeze { node, .. } => {
-                if self.nodes[*node].frozen_until <= self.now {
+                // One that was started since runs.
+                if self.nodes[*node].frozen_until == self.now {
                     self.resumed(*node);
+                    self.early_resumed(*node);
                     self.wake_soon(*node);
                 }
             }
@@ -132,6 +142,7 @@ impl World {
                     } else {
                         self.woke(*i);
                     }
+                    self.early_woke(*i, *clock_stops);
                     self.wake_soon(*i);
                 }
             }

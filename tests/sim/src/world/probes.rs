@@ -1,10 +1,8 @@
 //! Probes and their answers on the wire, the arbiter, and the heartbeat line.
 
-use std::net::IpAddr;
-
 use vipd_common::{address::Address, rival::RivalAdvert};
 use vipd_core::{
-    early::{EarlyTakeover, ProbeTiming},
+    early::{EarlyTakeover, HostId, ProbeTiming},
     time::Instant,
 };
 
@@ -12,7 +10,8 @@ use super::{Item, World};
 use crate::{
     clock::{Time, ns},
     early::{Frame, Line},
-    node::Packet,
+    node::{Node, Packet},
+    node_io::LINK,
     plan::chance,
 };
 
@@ -22,9 +21,15 @@ impl World {
         let Some(timing) = self.nodes[node].plan.probes else { return };
         let peers = self.nodes.iter().enumerate();
         let peers = peers.filter(|(i, other)| *i != node && other.plan.probes.is_some());
-        let peers: Vec<IpAddr> = peers.map(|(_, other)| other.plan.address.into()).collect();
-        self.nodes[node].early = Some(EarlyTakeover::new(timing, peers));
+        let host = |(_, other): (usize, &Node)| HostId { link: LINK, address: other.plan.address.into() };
+        let peers: Vec<HostId> = peers.map(host).collect();
+        let mut early = EarlyTakeover::new(timing, peers);
+        if self.nodes[node].kernel.probes.sponsored {
+            early.inherit();
+        }
+        self.nodes[node].early = Some(early);
         self.nodes[node].arbiter = Instant::default();
+        self.nodes[node].probed_at.fill(Instant::default());
     }
 
     /// A process is told of other intervals.
@@ -103,9 +108,10 @@ impl World {
             self.nodes[to].kernel.probes.hear_answer(from, frame.at, now);
             return self.heard_answer(frame);
         };
-        // R4: what it says of ownership is as good as an advert.
+        // R4: what it says of ownership is as good as an advert, between two that take over early.
         let detect_ns = ns(block.interval) * u64::from(block.multiplier);
-        for router in block.routers.iter().filter(|router| router.owner || router.claim) {
+        let counts = block.takes_over && !block.leaving && self.nodes[to].kernel.probes.sponsored;
+        for router in block.routers.iter().filter(|router| counts && (router.owner || router.claim)) {
             let instance = usize::from(router.vrid.get()) - 1;
             let rival = RivalAdvert {
                 source: Address::from_v4(frame.source.octets()),

@@ -72,7 +72,7 @@ impl LiveCheck {
         Self { spec, ..self }
     }
 
-    /// Takes a result. Returns whether that may change anything for the target: most results do not.
+    /// Takes a result, at the time that `delay_before_retry` is counted from. Returns whether that may change anything for the target: most results do not.
     pub(super) fn handle(&mut self, outcome: &ProbeOutcome, now: Instant) -> bool {
         let before = (self.up, self.has_run, self.value);
         match self.judge(outcome) {

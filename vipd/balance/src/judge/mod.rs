@@ -80,6 +80,8 @@ pub enum JudgeEvent {
         probe: ProbeId,
         /// Its outcome.
         outcome: ProbeOutcome,
+        /// How long the run took.
+        took: Duration,
     },
     /// This node owns an address, or no longer: `ha_suspend` follows it.
     Vip {
@@ -120,7 +122,7 @@ pub enum JudgeOutput {
 /// Call [`handle`](Self::handle) or [`handle_timeout`](Self::handle_timeout), then [`poll_output`](Self::poll_output) until `None`.
 ///
 /// ```
-/// use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+/// use std::{net::{IpAddr, Ipv4Addr, SocketAddr}, time::Duration};
 ///
 /// use vipd_balance::{
 ///     BalanceConfig, ForwardMethod, Judge, JudgeEvent, ProbeOutcome, ProbeSpec, ProbeUse, ServiceAddress, ServiceId,
@@ -146,7 +148,7 @@ pub enum JudgeOutput {
 ///
 /// let probe = judge.probes().next().expect("one check").id;
 /// let outcome = ProbeOutcome::Failed("connection refused".to_owned());
-/// judge.handle(JudgeEvent::Probed { probe, outcome }, now);
+/// judge.handle(JudgeEvent::Probed { probe, outcome, took: Duration::ZERO }, now);
 /// assert_eq!(judge.desired().services()[&ServiceId::Single(vip)].weight(), 0);
 /// # Ok::<(), (ServiceId, vipd_balance::ServiceFault)>(())
 /// ```
@@ -173,7 +175,7 @@ impl Judge {
     pub fn handle(&mut self, event: JudgeEvent, now: Instant) {
         match event {
             JudgeEvent::Reload(config) => self.reload(config, now),
-            JudgeEvent::Probed { probe, outcome } => self.probed(probe, outcome, now),
+            JudgeEvent::Probed { probe, outcome, took } => self.probed(probe, outcome, took, now),
             JudgeEvent::Vip { address, owned } => self.set_owned(address, owned),
             JudgeEvent::Drain { scope, until } => self.drain(&scope, until, now),
             JudgeEvent::Undrain { scope } => self.undrain(&scope, now),
@@ -257,11 +259,13 @@ impl Judge {
         })
     }
 
-    fn probed(&mut self, id: ProbeId, outcome: ProbeOutcome, now: Instant) {
+    fn probed(&mut self, id: ProbeId, outcome: ProbeOutcome, took: Duration, now: Instant) {
         let Some(probe) = self.probes.get(id) else { return };
+        // Runs are apart from start to start, or from end to start: never less than that is what `delay_before_retry` is compared with.
+        let counted_at = if probe.spec.counts_from_start() { now - took } else { now };
         let users = probe.users.clone();
         let mut notices: BTreeMap<usize, Vec<BalanceNotice>> = BTreeMap::new();
-        let mut down = false;
+        let mut counts = false;
         for user in users {
             let service = &mut self.services[user.service];
             if service.suspended {
@@ -270,8 +274,8 @@ impl Judge {
             }
             let target = &mut service.targets[user.target];
             let check = &mut target.checks[user.check];
-            let changed = check.handle(&outcome, now);
-            down |= !check.up;
+            let changed = check.handle(&outcome, counted_at);
+            counts |= !check.is_retrying();
             if !changed {
                 continue;
             }
@@ -283,8 +287,8 @@ impl Judge {
         // A failure that all users still forgive is no verdict.
         let verdict = match outcome {
             ProbeOutcome::NotSent(_) => false,
-            ProbeOutcome::Failed(_) => down,
-            ProbeOutcome::Passed | ProbeOutcome::Exited(_) | ProbeOutcome::Value(_) => true,
+            ProbeOutcome::Passed => true,
+            ProbeOutcome::Failed(_) | ProbeOutcome::Exited(_) | ProbeOutcome::Value(_) => counts,
         };
         if verdict
             && let Some(probe) = self.probes.get_mut(id)

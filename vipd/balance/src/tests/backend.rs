@@ -235,6 +235,33 @@ fn services_of_others_are_left_alone() {
     assert!(reconciler.is_settled() && reconciler.backend().own().contains(&vip(1)));
 }
 
+/// Whoever makes a service where vipd has removed its own, or somebody else has, keeps it.
+#[test]
+fn a_service_that_is_removed_is_forgotten() {
+    let mut second = service([web(11)]);
+    (second.id, second.addresses) = (id(2), vec![vip(2)]);
+    for removed_by_others in [false, true] {
+        let mut kernel = FakeKernel::default();
+        let mut reconciler = Reconciler::new(KernelBackend::new([vip(9)]));
+        let mut play = Play::new(vec![service([web(11)]), second.clone()]);
+        settle(&mut reconciler, &mut kernel, &play.table, NOW, never);
+        assert_eq!(*reconciler.backend().own(), [vip(1), vip(2)].into(), "vip(9) is not in the table");
+        if removed_by_others {
+            kernel.table.remove(&vip(2));
+        }
+        play.reload(vec![service([web(11)])]);
+        reconciler.handle_desired();
+        settle(&mut reconciler, &mut kernel, &play.table, NOW, never);
+        assert_eq!(*reconciler.backend().own(), [vip(1)].into());
+        for at in [2, 9] {
+            kernel.table.insert(vip(at), TableService::default());
+        }
+        reconciler.handle_doubt();
+        assert_eq!(settle(&mut reconciler, &mut kernel, &play.table, NOW, never), ["read"]);
+        assert_eq!(kernel.table.len(), 3, "services of others are gone");
+    }
+}
+
 /// keepalived's trap: after a crash NEW_DEST gets EEXIST, and the weight of before stays.
 #[test]
 fn what_exists_is_no_success() {

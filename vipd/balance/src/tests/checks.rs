@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ServiceTarget, at, file, heavy, misc, play, service, sorry, tcp, web};
+use super::{Play, ServiceTarget, at, file, heavy, misc, play, service, sorry, tcp, web};
 use crate::{CheckWeight, ForwardMethod, ProbeUse};
 
 fn alpha(n: u8) -> ServiceTarget {
@@ -114,6 +114,28 @@ fn a_shared_probe_that_comes_sooner_takes_nothing_out_sooner() {
             ("fail 11", "12=1", "11 down"),
         ],
     );
+}
+
+/// Commands start a second apart, and the second one fails faster: its end comes in less than `delay_before_retry`, and counts.
+#[test]
+fn a_command_that_fails_faster_than_before_is_counted() {
+    let check = ProbeUse { retry: 1, delay_before_retry: Duration::from_secs(1), ..ProbeUse::new(misc(11)) };
+    let mut play = Play::new(vec![service([ServiceTarget { checks: vec![check], ..web(11) }, web(12)])]);
+    let ends = |play: &mut Play, outcome: crate::ProbeOutcome, took: u64| {
+        let probe = play.judge.probes().find(|need| *need.spec == misc(11)).map(|need| need.id);
+        let took = Duration::from_millis(took);
+        play.handle(crate::JudgeEvent::Probed { probe: probe.expect("a probe"), outcome, took });
+    };
+    ends(&mut play, crate::ProbeOutcome::Exited(0), 50);
+    play.wait(Duration::from_secs(1));
+    ends(&mut play, crate::ProbeOutcome::Exited(1), 50);
+    // What is forgiven is no verdict, for the next vipd either.
+    assert!(play.judge.known().all(|known| known.outcome != crate::ProbeOutcome::Exited(1)));
+    play.wait(Duration::from_millis(980));
+    ends(&mut play, crate::ProbeOutcome::Exited(1), 30);
+    assert!(play.judge.known().any(|known| known.outcome == crate::ProbeOutcome::Exited(1)));
+    let alive: Vec<bool> = play.judge.views().flat_map(|it| it.targets).map(|target| target.alive).collect();
+    assert_eq!(alive, [false, true]);
 }
 
 #[test]
@@ -282,7 +304,11 @@ fn suspended_checks_do_nothing_and_their_verdicts_stand() {
     assert_eq!(play.judge.probes().count(), 0);
     assert_eq!(play.judge.pause(id), None);
     // A run that was under way.
-    play.handle(crate::JudgeEvent::Probed { probe: id, outcome: crate::ProbeOutcome::Passed });
+    play.handle(crate::JudgeEvent::Probed {
+        probe: id,
+        outcome: crate::ProbeOutcome::Passed,
+        took: Duration::ZERO,
+    });
     play.steps("resumed", &[("own", "12=1", ""), ("pass 11", "11=1 12=1", "11 up")]);
 }
 
@@ -292,7 +318,7 @@ fn a_suspended_group_follows_any_of_its_addresses() {
     server.id = crate::ServiceId::Group { name: "web".to_owned(), ordinal: 0 };
     server.addresses = vec![super::vip(1), super::vip(2)];
     server.ha_suspend = true;
-    let mut play = super::Play::new(vec![server]);
+    let mut play = Play::new(vec![server]);
     assert_eq!(play.judge.probes().count(), 0);
     let second = |owned| crate::JudgeEvent::Vip { address: [10, 9, 0, 2].into(), owned };
     play.handle(second(true));

@@ -214,7 +214,7 @@ proptest! {
         acts in proptest::collection::vec(act(), 0..30),
         weight in 0..3u32,
     ) {
-        let backend = KernelBackend::new([vip(1), vip(2)]);
+        let mut backend = KernelBackend::new([vip(1), vip(2)]);
         let mut play = Play::new(before);
         let mut kernel = FakeKernel::default();
         for operation in backend.compare(&kernel.table, &play.table) {

@@ -291,6 +291,10 @@ fn a_run_of_a_probe_that_is_gone_is_ignored() {
     play.reload(vec![service([web(12)])]);
     play.reload(vec![service([web(11), web(12)])]);
     play.news();
-    play.handle(JudgeEvent::Probed { probe: gone, outcome: ProbeOutcome::Failed("late".to_owned()) });
+    play.handle(JudgeEvent::Probed {
+        probe: gone,
+        outcome: ProbeOutcome::Failed("late".to_owned()),
+        took: Duration::ZERO,
+    });
     assert_eq!((play.weights().as_str(), play.news().as_str()), ("11=1 12=1", ""));
 }

@@ -211,7 +211,7 @@ impl World {
             self.running.iter().filter(|(_, (at, _))| *at <= self.now).map(|(&id, _)| id).collect();
         for probe in ended {
             let Some((_, outcome)) = self.running.remove(&probe) else { continue };
-            self.handle(JudgeEvent::Probed { probe, outcome });
+            self.handle(JudgeEvent::Probed { probe, outcome, took: Duration::ZERO });
             if let Some(pause) = self.judge.pause(probe) {
                 self.schedule.ended(probe, pause, self.now);
             }

@@ -36,6 +36,7 @@ pub fn is_same_block(block: &TreeNode, before: &Config, after: &Config) -> bool 
         "track_file" => same(&before.files, &after.files, |file| file.name == name),
         "vrrp_track_process" => same(&before.processes, &after.processes, |process| process.name == name),
         "arbiter" => same(&before.arbiters, &after.arbiters, |arbiter| arbiter.name == name),
+        "bfd_instance" => same(&before.bfd, &after.bfd, |session| session.name == name),
         "vrrp_sync_group" => {
             let is_mailed =
                 |config: &Config| config.mail.as_ref().is_some_and(|mail| mail.groups.contains(name));
@@ -64,7 +65,7 @@ fn globals(config: &Config) -> (Config, Option<(Duration, Duration)>, Vec<bool>)
         mail.instances.clear();
         mail.groups.clear();
     }
-    let Config { instances, sync_groups, scripts, files, processes, arbiters, link_delays, .. } =
+    let Config { instances, sync_groups, scripts, files, processes, arbiters, bfd, link_delays, .. } =
         &mut globals;
     instances.clear();
     sync_groups.clear();
@@ -72,6 +73,7 @@ fn globals(config: &Config) -> (Config, Option<(Duration, Duration)>, Vec<bool>)
     files.clear();
     processes.clear();
     arbiters.clear();
+    bfd.clear();
     link_delays.clear();
     (globals, pacing, mailed)
 }
@@ -87,9 +89,22 @@ pub fn of(change: &Change, before: &Config, after: &Config) -> Option<&'static s
             _ if change.before.is_some() && change.after.is_some() => Some("the check begins anew"),
             _ => None,
         },
+        (None, "bfd_instance") => of_session(change, keyword),
         (None, "virtual_server") => of_service(change),
         (None, "global_defs") => of_global(keyword),
         _ => None,
+    }
+}
+
+fn of_session(change: &Change, keyword: &str) -> Option<&'static str> {
+    match keyword {
+        "weight" => Some(PRIORITY),
+        "neighbor_ip" | "neighbour_ip" | "source_ip" | "multihop" => {
+            Some("another session, which begins Down")
+        }
+        "" if change.before.is_none() => Some("new session: begins Down"),
+        "" if change.after.is_none() => Some("the neighbor is told AdminDown"),
+        _ => Some("the session stays Up"),
     }
 }
 
@@ -116,9 +131,11 @@ fn of_instance(
         // Version 3 learns it from the adverts.
         ("advert_int", ..) if is_version_2(name, after) => Some(SAME),
         ("use_vmac", ..) => Some("another MAC address for the VIPs"),
-        ("track_script" | "track_interface" | "track_file" | "track_process" | "track_arbiter", ..) => {
-            Some(PRIORITY)
-        }
+        (
+            "track_script" | "track_interface" | "track_file" | "track_process" | "track_arbiter"
+            | "track_bfd",
+            ..,
+        ) => Some(PRIORITY),
         (notifies, ..) if notifies.starts_with("notify") || notifies.starts_with("smtp_") => Some(NOTIFIES),
         _ => None,
     }

@@ -45,10 +45,10 @@ pub fn compare(before: (&Config, &Origins), after: (&Config, &Origins)) -> Compa
     let (old, new) = (tree::read(before.0, before.1), tree::read(after.0, after.1));
     let mut comparing = Comparing { before: before.0, after: after.0, changes: Vec::new() };
     let is_instance = |node: &TreeNode| node.keyword() == "vrrp_instance";
-    let others = |nodes: &[TreeNode]| nodes.iter().filter(|node| !is_instance(node)).cloned().collect();
-    comparing.blocks(others(&old), others(&new));
-    let instances = |nodes: Vec<TreeNode>| nodes.into_iter().filter(is_instance).collect();
-    comparing.instances(instances(old), instances(new));
+    let (old_instances, old_others) = old.into_iter().partition(is_instance);
+    let (new_instances, new_others) = new.into_iter().partition(is_instance);
+    comparing.blocks(old_others, new_others);
+    comparing.instances(old_instances, new_instances);
     let Comparing { mut changes, .. } = comparing;
     for change in &mut changes {
         change.effect = effect::of(change, before.0, after.0);

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A statement and what its braces hold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreeNode {
     keyword: &'static str,
     /// What follows the keyword, in one spelling, with secrets.
@@ -181,7 +181,9 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    pub fn of(before: Vec<TreeNode>, after: Vec<TreeNode>) -> Self {
+    pub fn of(mut before: Vec<TreeNode>, mut after: Vec<TreeNode>) -> Self {
+        // Most configurations are as before at their beginning and their end, and the rest takes far longer to compare.
+        drop_same_ends(&mut before, &mut after);
         let mut known: BTreeMap<String, usize> = BTreeMap::new();
         for node in &before {
             *known.entry(node.canonical()).or_default() += 1;
@@ -234,4 +236,14 @@ impl Pairs {
             fresh: keep(&fresh, &|at| !is_paired(at)),
         }
     }
+}
+
+/// Removes from both what they begin with alike, and what they end with alike.
+fn drop_same_ends(before: &mut Vec<TreeNode>, after: &mut Vec<TreeNode>) {
+    let same = before.iter().zip(after.iter()).take_while(|(was, is)| was == is).count();
+    before.drain(..same);
+    after.drain(..same);
+    let same = before.iter().rev().zip(after.iter().rev()).take_while(|(was, is)| was == is).count();
+    before.truncate(before.len() - same);
+    after.truncate(after.len() - same);
 }

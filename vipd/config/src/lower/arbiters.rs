@@ -263,7 +263,7 @@ fn check_times(arbiter: &Arbiter, instance: &Instance, at: Span, report: &mut Re
 }
 
 /// To the millisecond, as one would write it.
-fn shown(time: Duration) -> String {
+pub fn shown(time: Duration) -> String {
     let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 1_000);
     words::seconds(ms * 1_000)
 }

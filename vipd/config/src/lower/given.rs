@@ -97,6 +97,7 @@ pub struct Names {
     /// Of sync groups.
     pub members: HashMap<String, Span>,
     pub arbiters: Vec<PlacedArbiter>,
+    pub sessions: Vec<PlacedBfd>,
     pub groups: Vec<PlacedGroup>,
 }
 
@@ -129,6 +130,14 @@ pub struct PlacedGroup {
 pub struct PlacedArbiter {
     pub name: Word,
     pub targets: Vec<(Target, Span)>,
+}
+
+/// A session of BFD where the file has it.
+#[derive(Debug)]
+pub struct PlacedBfd {
+    pub name: Word,
+    /// Where it says who alone it is for.
+    pub alone: Option<Span>,
 }
 
 /// A block that was read by grammars.

@@ -7,6 +7,7 @@ use vipd_balance::BalanceConfig;
 use super::{
     arbiters::arbiter,
     balance,
+    bfd::bfd,
     given::{Draft, Given},
     groups::group,
     mail::{self, mail},
@@ -59,6 +60,7 @@ pub fn config(
             .collect(),
         processes: blocks("vrrp_track_process").filter_map(tracking::process).collect(),
         arbiters: blocks("arbiter").filter_map(arbiter).collect(),
+        bfd: blocks("bfd_instance").filter_map(bfd).collect(),
         link_delays: blocks("interface_up_down_delays")
             .flat_map(Statement::lines)
             .filter_map(tracking::link_delay)

@@ -1,7 +1,7 @@
 //! Statements and blocks that are read by the grammar in their rows, checked, and kept.
 
 use super::{
-    arbiters,
+    arbiters, bfd,
     given::{Given, GivenPlaces, PlacedGroup, Section, WantedName},
     lowering::Lowering,
     tracked, tracking, values,
@@ -287,13 +287,15 @@ impl Lowering<'_> {
     fn check_section(&mut self, block: Block, section: &Section<'_>) {
         match block {
             Block::SyncGroup => {
-                let tracked: Vec<_> = section.children.iter().flat_map(tracked::placed).collect();
+                let blocks = section.children.iter();
+                let tracked: Vec<_> = blocks.flat_map(|block| tracked::placed(block, self.report)).collect();
                 tracked::check_repeated(&tracked, self.report);
                 let name = section.node.words.get(1).map(|name| name.text.clone()).unwrap_or_default();
                 self.names.groups.push(PlacedGroup { name, tracked });
             }
             Block::TrackProcess => tracking::check_process(section, self.report),
             Block::Arbiter => self.names.arbiters.extend(arbiters::check_block(section, self.report)),
+            Block::Bfd => self.names.sessions.extend(bfd::check_block(section, self.report)),
             _ => {}
         }
     }

@@ -10,7 +10,9 @@ use super::{
     fence::{self, fence},
     garp::garp,
     given::{Draft, Given, Spanned},
-    heartbeats, notify, strict, tracked, tracking,
+    heartbeats, notify,
+    probe::probe,
+    strict, tracked, tracking,
 };
 use crate::{
     model::instance::{Auth, Instance, LeasePolicy, WantedState},
@@ -87,6 +89,7 @@ pub fn instance(draft: &Draft, global: &Given, report: &mut Report) -> Option<In
         notify: notify::notify(statements),
         notify_priority_changes: notify::priority_changes(statements),
         fence: fence(statements),
+        probe: probe(statements),
         line: cx.report.number(draft.keyword_at),
     })
 }

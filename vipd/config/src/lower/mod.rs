@@ -5,6 +5,7 @@ mod arbiters;
 mod audit;
 mod audit_links;
 mod balance;
+mod bfd;
 mod context;
 mod fence;
 mod garp;
@@ -20,6 +21,7 @@ mod mail;
 mod names;
 mod notify;
 pub mod origins;
+mod probe;
 mod reports;
 mod routes;
 mod startup;
@@ -91,6 +93,8 @@ pub fn lower(
     groups::check(&config, &names.members, report);
     tracked::check_weights(&config, &drafts, &names.groups, report);
     arbiters::check(&config, &names.arbiters, report);
+    probe::check(&config, &drafts, report);
+    bfd::check(&config, &names.sessions, (&drafts, &names.groups), report);
     reports::check(tree, &config, report);
     let origins = Origins::new(global, top, drafts, report);
     (config, origins)

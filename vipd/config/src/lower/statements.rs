@@ -70,7 +70,7 @@ impl Lowering<'_> {
                 if keyword.name == heartbeats::KEYWORD {
                     given.heartbeat_links.extend(heartbeats::named(node));
                 }
-                given.tracked.extend(tracked::placed(node));
+                given.tracked.extend(tracked::placed(node, self.report));
             }
             Support::Supported(form) => {
                 self.mark_seen(keyword, first, given);

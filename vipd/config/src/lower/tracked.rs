@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{
     context::LowerContext,
     given::{Draft, PlacedGroup, PlacedTrack},
+    tracking,
 };
 use crate::{
     model::{
@@ -12,25 +13,50 @@ use crate::{
         instance::Instance,
         weighing::{TrackKind, Weighing},
     },
-    syntax::{diagnostic::Code, parser::SyntaxNode, report::Report, span::Span},
+    syntax::{
+        diagnostic::Code,
+        parser::SyntaxNode,
+        report::Report,
+        span::{Span, Word},
+    },
 };
 
 /// The blocks, and what their lines name.
-const BLOCKS: [(&str, TrackKind); 5] = [
+const BLOCKS: [(&str, TrackKind); 6] = [
     ("track_script", TrackKind::Script),
     ("track_interface", TrackKind::Interface),
     ("track_file", TrackKind::File),
     ("track_process", TrackKind::Process),
     ("track_arbiter", TrackKind::Arbiter),
+    ("track_bfd", TrackKind::Bfd),
 ];
 
-/// The names in a block, if it is one of those.
-pub fn placed(block: &SyntaxNode) -> impl Iterator<Item = PlacedTrack> {
+/// The names in a block, if it is one of those, without the lines that count for nothing because of their order; says so.
+pub fn placed(block: &SyntaxNode, report: &mut Report) -> Vec<PlacedTrack> {
     let keyword = block.words.first().map(|word| word.text.as_str()).unwrap_or_default();
-    let kind = BLOCKS.iter().find(|(name, _)| *name == keyword).map(|(_, kind)| *kind);
-    let lines = block.block.iter().flatten().filter(|line| !line.unsupported);
-    let names = lines.filter_map(|line| line.words.first());
-    names.filter_map(move |name| Some(PlacedTrack { kind: kind?, name: name.clone() }))
+    let Some((_, kind)) = BLOCKS.iter().find(|(name, _)| *name == keyword) else { return Vec::new() };
+    let mut tracked = Vec::new();
+    for line in block.block.iter().flatten().filter(|line| !line.unsupported) {
+        let Some(name) = line.words.first() else { continue };
+        match line.words.get(1).filter(|word| tracking::SIGNS.contains(&word.text.as_str())) {
+            Some(sign) => misplaced(name, sign, &line.words, report),
+            None => tracked.push(PlacedTrack { kind: *kind, name: name.clone() }),
+        }
+    }
+    tracked
+}
+
+/// As keepalived 2.2.7, which takes `reverse` behind a weight only, and drops the line otherwise.
+fn misplaced(name: &Word, sign: &Word, words: &[Word], report: &mut Report) {
+    let (shown, sign_shown) = (report.quote(name), report.quote(sign));
+    let is_weight = |pair: &&[Word]| pair[0].text == "weight";
+    let hint = match words.windows(2).find(is_weight).map(|pair| &pair[1]) {
+        Some(weight) => format!("write `weight {} {}`", weight.text, sign.text),
+        None if sign.text == "reverse" => "write the weight before it, as in `weight 0 reverse`".to_owned(),
+        None => "remove it".to_owned(),
+    };
+    let message = format!("{sign_shown} stands behind no weight, so {shown} is not tracked");
+    report.warning(Code::Ignored, sign.span, message, hint);
 }
 
 /// Of several lines about the same the first counts.
@@ -152,5 +178,6 @@ fn fault(kind: TrackKind) -> &'static str {
         TrackKind::File => "the group is in FAULT while the file has another value than 0",
         TrackKind::Interface => "the group is in FAULT while the interface is down",
         TrackKind::Script | TrackKind::Process | TrackKind::Arbiter => "the group is in FAULT while it fails",
+        TrackKind::Bfd => "the group is in FAULT while the session is down",
     }
 }

@@ -26,8 +26,13 @@ pub fn tracks(statements: &[Statement]) -> Tracks {
         let mut names = HashSet::new();
         let line =
             |line: &Statement| TrackLine { name: text(&line.values, 0).to_owned(), weight: weight(line) };
-        // As keepalived: of several lines about the same the first counts.
-        blocks.flat_map(Statement::lines).map(line).filter(|line| names.insert(line.name.clone())).collect()
+        // As keepalived: of several lines about the same the first counts, and one that is wrong is none.
+        blocks
+            .flat_map(Statement::lines)
+            .filter(|line| !is_misplaced(line))
+            .map(line)
+            .filter(|line| names.insert(line.name.clone()))
+            .collect()
     };
     Tracks {
         scripts: lines("track_script"),
@@ -35,8 +40,17 @@ pub fn tracks(statements: &[Statement]) -> Tracks {
         files: lines("track_file"),
         processes: lines("track_process"),
         arbiters: lines("track_arbiter"),
+        bfd: lines("track_bfd"),
     }
 }
+
+/// Whether a sign stands before the weight that it is about, or without one.
+fn is_misplaced(line: &Statement) -> bool {
+    matches!(line.values.get(1), Some(Value::Word(word)) if SIGNS.contains(word))
+}
+
+/// What may stand behind the weight of a line of `track_*`.
+pub const SIGNS: [&str; 2] = ["reverse", "noreverse"];
 
 /// The same of an instance on an interface, which keepalived does not track a second time.
 pub fn tracks_of(statements: &[Statement], interface: &str) -> Tracks {

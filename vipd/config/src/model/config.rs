@@ -1,10 +1,13 @@
 //! The whole of it, and what follows from its parts.
 
+use std::collections::BTreeSet;
+
 use vipd_balance::BalanceConfig;
 
 use super::{
     address::Vip,
-    arbiter::Arbiter,
+    arbiter::{Arbiter, IsolatedAction},
+    bfd::BfdInstance,
     command::{Command, ScriptPolicy},
     dump::Dumps,
     group::SyncGroup,
@@ -39,6 +42,8 @@ pub struct Config {
     pub processes: Vec<TrackedProcess>,
     /// `arbiter`, tracked or not.
     pub arbiters: Vec<Arbiter>,
+    /// `bfd_instance`, tracked or not. Names are unique.
+    pub bfd: Vec<BfdInstance>,
     /// `interface_up_down_delays`, a line for each interface.
     pub link_delays: Vec<LinkDelay>,
     pub script_policy: ScriptPolicy,
@@ -80,6 +85,18 @@ impl Config {
     /// The sync group of an instance.
     pub fn group_of(&self, instance: &str) -> Option<&SyncGroup> {
         self.sync_groups.iter().find(|group| group.members.iter().any(|member| member == instance))
+    }
+
+    /// The arbiters without which an instance is in FAULT: its own and its sync group's.
+    pub fn isolating(&self, instance: &str) -> Vec<&Arbiter> {
+        let own = self.instances.iter().filter(|known| known.name == instance).map(|known| &known.tracks);
+        let tracks = own.chain(self.group_of(instance).map(|group| &group.tracks));
+        let named: BTreeSet<&str> =
+            tracks.flat_map(|tracks| &tracks.arbiters).map(|line| line.name.as_str()).collect();
+        let isolates = |arbiter: &&Arbiter| {
+            arbiter.action == IsolatedAction::Fault && named.contains(arbiter.name.as_str())
+        };
+        self.arbiters.iter().filter(isolates).collect()
     }
 
     /// The members of a sync group in the order of the file.
@@ -155,6 +172,7 @@ impl Config {
             TrackKind::File => self.files.iter().find(|file| file.name == line.name)?.weight,
             TrackKind::Process => self.processes.iter().find(|process| process.name == line.name)?.weight,
             TrackKind::Arbiter => self.arbiters.iter().find(|arbiter| arbiter.name == line.name)?.weight()?,
+            TrackKind::Bfd => self.tracked_session(&line.name)?.weight,
         };
         Some(line.weight.unwrap_or(default))
     }
@@ -173,6 +191,11 @@ impl Config {
             }
         }
         found
+    }
+
+    /// A session that instances may track.
+    fn tracked_session(&self, name: &str) -> Option<&BfdInstance> {
+        self.bfd.iter().find(|session| session.name == name && session.for_vrrp)
     }
 
     /// Something tracked, which is watched from now on.
@@ -195,6 +218,7 @@ impl Config {
                 let arbiter = self.arbiters.iter().find(|arbiter| arbiter.name == name)?;
                 Tracked::Arbiter(place(&mut into.arbiters, arbiter))
             }
+            TrackKind::Bfd => Tracked::Bfd(place(&mut into.sessions, self.tracked_session(name)?)),
         })
     }
 }

@@ -9,6 +9,7 @@ use super::{
     fence::Fence,
     garp::Garp,
     notify::Notify,
+    probe::Probe,
     route::{VirtualRoute, VirtualRule},
     tracking::Tracks,
     weight::Weight,
@@ -88,6 +89,8 @@ pub struct Instance {
     /// `notify_priority_changes`: changes of its priority are written to the FIFOs; `None`: as its group or `global_defs` says.
     pub notify_priority_changes: Option<bool>,
     pub fence: Option<Fence>,
+    /// `probe`: `None`: nobody is probed, and nobody answered, which it is unless given.
+    pub probe: Option<Probe>,
     /// Where the block starts in its file.
     pub line: u32,
 }

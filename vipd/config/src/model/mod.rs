@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod arbiter;
+pub mod bfd;
 pub mod command;
 pub mod config;
 pub mod dump;
@@ -16,6 +17,7 @@ pub mod listen;
 pub mod lvs;
 pub mod mail;
 pub mod notify;
+pub mod probe;
 pub mod route;
 pub mod startup;
 pub mod tracking;

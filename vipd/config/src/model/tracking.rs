@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use super::{arbiter::Arbiter, command::Command, weighing::TrackKind, weight::Weight};
+use super::{arbiter::Arbiter, bfd::BfdInstance, command::Command, weighing::TrackKind, weight::Weight};
 
 /// What is to be watched, and what each instance makes of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,7 @@ pub struct Tracking {
     pub files: Vec<TrackedFile>,
     pub processes: Vec<TrackedProcess>,
     pub arbiters: Vec<Arbiter>,
+    pub sessions: Vec<BfdInstance>,
     /// In the order of the instances.
     pub instances: Vec<Vec<Track>>,
 }
@@ -111,6 +112,8 @@ pub enum Tracked {
     Process(usize),
     /// By its place in [`Tracking::arbiters`].
     Arbiter(usize),
+    /// By its place in [`Tracking::sessions`].
+    Bfd(usize),
     Interface(String),
 }
 
@@ -127,6 +130,8 @@ pub struct Tracks {
     pub processes: Vec<TrackLine>,
     /// `track_arbiter`: names of [`Arbiter`]s.
     pub arbiters: Vec<TrackLine>,
+    /// `track_bfd`: names of [`BfdInstance`]s.
+    pub bfd: Vec<TrackLine>,
 }
 
 impl Tracks {
@@ -142,6 +147,7 @@ impl Tracks {
             files: rest(&self.files, &other.files),
             processes: rest(&self.processes, &other.processes),
             arbiters: rest(&self.arbiters, &other.arbiters),
+            bfd: rest(&self.bfd, &other.bfd),
         }
     }
 
@@ -153,6 +159,7 @@ impl Tracks {
             TrackKind::File => &self.files,
             TrackKind::Process => &self.processes,
             TrackKind::Arbiter => &self.arbiters,
+            TrackKind::Bfd => &self.bfd,
         }
     }
 }

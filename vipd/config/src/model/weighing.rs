@@ -21,10 +21,12 @@ pub enum TrackKind {
     File,
     Process,
     Arbiter,
+    Bfd,
 }
 
 impl TrackKind {
-    pub const ALL: [Self; 5] = [Self::Script, Self::Interface, Self::File, Self::Process, Self::Arbiter];
+    pub const ALL: [Self; 6] =
+        [Self::Script, Self::Interface, Self::File, Self::Process, Self::Arbiter, Self::Bfd];
 }
 
 impl Weighing {
@@ -40,7 +42,8 @@ impl Weighing {
             _ if weight.value == 0 => Some(weight),
             (Self::Group, TrackKind::Interface | TrackKind::Arbiter) => Some(fault),
             (_, TrackKind::File) if weight.value == DEFAULT_OF_FILES => Some(fault),
-            (_, TrackKind::File | TrackKind::Script) | (Self::Owner, TrackKind::Interface) => None,
+            (_, TrackKind::File | TrackKind::Script | TrackKind::Bfd)
+            | (Self::Owner, TrackKind::Interface) => None,
         }
     }
 }

@@ -177,6 +177,7 @@ pub enum Block {
     GarpGroup,
     Bfd,
     AuthHmac,
+    Probe,
     Ssl,
     VirtualServer,
     RealServer,

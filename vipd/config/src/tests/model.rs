@@ -77,6 +77,7 @@ fn lb(router_id: &str, wanted: WantedState, priority: u8) -> Config {
         notify: Notify::default(),
         notify_priority_changes: None,
         fence: None,
+        probe: None,
         line: 7,
     };
     Config { router_id: Some(router_id.to_owned()), instances: vec![instance], ..Config::default() }

@@ -45,7 +45,8 @@ is ignored are warnings. What is *not yet* or *not* supported is always refused.
   of DNS_CHECK, and TEXT_CHECK: it connects, sends `send` and matches the answer with the regular expression `expect`.
 - vipd's own are `lease`, `self_probe`, `xdp_mode`, `metrics_listen`, `status_group` and `notify_conflict` ([configure.md](../operate/configure.md#keywords-of-vipds-own)),
   `heartbeat_interface` ([heartbeat.md](../operate/heartbeat.md)), `arbiter` and `track_arbiter` ([arbitration.md](../operate/arbitration.md)),
-  `fence_script`, `fence_timeout`, `fence_failed` and `vip_visible` ([maintenance.md](../operate/maintenance.md)).
+  `fence_script`, `fence_timeout`, `fence_failed` and `vip_visible` ([maintenance.md](../operate/maintenance.md)), and `interface` in
+  `bfd_instance` ([bfd.md](../operate/bfd.md)).
 ";
 
 fn document() -> String {

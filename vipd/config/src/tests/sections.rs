@@ -49,6 +49,7 @@ fn place(block: Block, lines: &str) -> Option<(String, u32)> {
         Block::TrackGroup => (format!("track_group G {{\n{lines}\n}}\n"), 2),
         Block::GarpGroup => (format!("garp_group {{\n{lines}\n}}\n"), 2),
         Block::AuthHmac => return Some((with(&format!("auth_hmac {{\n{lines}\n}}")), 3)),
+        Block::Probe => return Some((with(&format!("probe {{\n{lines}\n}}")), 3)),
         Block::Ssl => {
             let beside = match lines.split(' ').next() {
                 Some("certificate") => "key /k",
@@ -341,8 +342,8 @@ fn none_takes_a_word_more() {
 
 #[test]
 fn a_whole_block_is_refused_at_its_head_alone() {
-    let text = with("") + "bfd_instance b {\nneighbor_ip 10.9.9.9\nmultiplier 3\n}\n";
-    assert_eq!(findings(&text), ["9:1: error: `bfd_instance` is not supported yet"]);
+    let text = with("") + "track_group G {\ngroup {\nVI_1\n}\n}\n";
+    assert_eq!(findings(&text), ["9:1: error: `track_group` is not supported yet"]);
 }
 
 #[test]

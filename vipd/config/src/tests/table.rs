@@ -99,6 +99,7 @@ pub fn sample(args: &[Arg]) -> String {
         WordKind::Name | WordKind::Of(_) => "VI_1".to_owned(),
         WordKind::Interface => "eth8".to_owned(),
         WordKind::Whole { min, max } => 7.clamp(*min, *max).to_string(),
+        WordKind::Millis { min_us, .. } if *min_us > 7_500 => "1000.5".to_owned(),
         WordKind::Seconds { .. } | WordKind::Millis { .. } => "7.5".to_owned(),
         WordKind::Flag => "off".to_owned(),
         WordKind::Choice(of) => of[of.len() - 1].to_owned(),

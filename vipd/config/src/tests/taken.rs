@@ -24,6 +24,7 @@ fn tracked(text: &str) -> Vec<(&'static str, String, i32)> {
             Tracked::File(i) => ("file", tracking.files[*i].name.clone()),
             Tracked::Process(i) => ("process", tracking.processes[*i].name.clone()),
             Tracked::Arbiter(i) => ("arbiter", tracking.arbiters[*i].name.clone()),
+            Tracked::Bfd(i) => ("bfd", tracking.sessions[*i].name.clone()),
             Tracked::Interface(name) => ("interface", name.clone()),
         };
         (kind, name, *value)
@@ -67,6 +68,39 @@ fn weights_count_by_kind_in_sync_groups_and_for_owners() {
 fn what_is_ignored_is_not_run() {
     let text = SCRIPTS.to_owned() + &with("track_script {\nbad\n}") + &group("");
     assert_eq!(parse(&text).unwrap().config.tracking().scripts, []);
+}
+
+/// As keepalived 2.2.7, which says `unknown track script option reverse - ignoring` and drops the line, and not the word alone.
+#[test]
+fn a_sign_without_a_weight_before_it_ends_the_tracking() {
+    let text = SCRIPTS.to_owned()
+        + &with(
+            "track_script {\nplain reverse\nplain weight 0 reverse\n}\ntrack_interface {\neth1 noreverse\n}",
+        )
+        + &group("track_script {\nplain reverse weight 5\n}");
+    let found: Vec<String> =
+        findings(&text).into_iter().filter(|found| found.contains("behind no weight")).collect();
+    let line = 1 + text.lines().position(|line| line == "plain reverse").unwrap();
+    let of_group = 1 + text.lines().position(|line| line == "plain reverse weight 5").unwrap();
+    assert_eq!(
+        found,
+        [
+            format!("{line}:7: warning: `reverse` stands behind no weight, so `plain` is not tracked"),
+            format!("{}:6: warning: `noreverse` stands behind no weight, so `eth1` is not tracked", line + 4),
+            format!("{of_group}:7: warning: `reverse` stands behind no weight, so `plain` is not tracked"),
+        ]
+    );
+    // The second line about the script counts, since the first is none.
+    assert_eq!(tracked(&text), named(&[("script", "plain", 0)]));
+    let hints: Vec<String> = diagnostics_of(parse_all(&text))
+        .into_iter()
+        .filter(|found| found.message.contains("behind no"))
+        .filter_map(|found| found.hint)
+        .collect();
+    assert_eq!(
+        hints,
+        ["write the weight before it, as in `weight 0 reverse`", "remove it", "write `weight 5 reverse`"]
+    );
 }
 
 #[test]
@@ -172,19 +206,19 @@ fn what_nothing_depends_on_is_no_reason_to_refuse_a_file() {
 
 #[test]
 fn what_is_ignored_may_be_wrong() {
-    let session = "bfd_instance b {\nneighbor_ip nosuch\nfoo\n}\n";
+    let unserved = "track_group b {\nfoo\n}\n";
     let only = |names: &str| {
         let unsupported = Unsupported::named(names.split(',')).unwrap();
-        crate::parse(Path::new("k.conf"), &(session.to_owned() + &with("")), &Nothing, unsupported)
+        crate::parse(Path::new("k.conf"), &(unserved.to_owned() + &with("")), &Nothing, unsupported)
     };
-    assert!(only("bfd_instance").is_ok());
+    assert!(only("track_group").is_ok());
     let refused = only("virtual_server,static_routes").unwrap_err().diagnostics;
     let errors: Vec<&str> =
         refused.iter().filter(|d| d.severity == Severity::Error).map(|d| d.message.as_str()).collect();
-    assert_eq!(errors, ["`bfd_instance` is not supported yet"]);
+    assert_eq!(errors, ["`track_group` is not supported yet"]);
     assert_eq!(
         refused[0].hint.as_deref().unwrap().split("; ").last(),
-        Some("`--allow-unsupported=bfd_instance` ignores it")
+        Some("`--allow-unsupported=track_group` ignores it")
     );
     assert_eq!(Unsupported::named([]), Ok(Unsupported::Ignored));
     assert_eq!(
@@ -192,7 +226,10 @@ fn what_is_ignored_may_be_wrong() {
         "`virtual_servr` is no unsupported keyword; did you mean `virtual_server`?"
     );
     let known: BTreeSet<&str> = Unsupported::keywords();
-    assert!(known.contains("track_bfd") && !known.contains("enable_dbus"), "{known:?}");
+    assert!(
+        known.contains("track_group") && !known.contains("track_bfd") && !known.contains("enable_dbus"),
+        "{known:?}"
+    );
     // It is served unless the kernel has no IPVS.
     assert!(known.contains("virtual_server"), "{known:?}");
 }

@@ -40,6 +40,10 @@ pub fn why(status: &Status, i: &InstanceStatus) -> Vec<Cause> {
         why.push(cause(Kind::Waiting, after));
     }
     why.extend(by_group(status, i));
+    if let Some(reason) = i.early.as_ref().and_then(|early| early.unarmed_reason.as_ref()) {
+        let what = format!("silence of the master's host is not acted on (`act takeover`): {reason}");
+        why.push(cause(Kind::Unarmed, what));
+    }
     why
 }
 
@@ -81,6 +85,12 @@ fn by_master(status: &Status, i: &InstanceStatus, master: &MasterStatus) -> Caus
     if !i.preempt {
         return cause(Kind::Nopreempt, format!("{lower}; nopreempt leaves a running master alone"));
     }
+    if let Some(node) = i.early.as_ref().and_then(|early| early.one_way.first()) {
+        let what = format!(
+            "{lower}; {node} is heard and does not hear this node, which would be a second master beside it"
+        );
+        return cause(Kind::OneWay, what);
+    }
     match i.preempt_delay_left_ms {
         Some(left) => {
             let (delay, left) = (seconds(i.preempt_delay_ms), seconds(left));
@@ -116,9 +126,25 @@ pub fn changes_when(status: &Status, i: &InstanceStatus) -> Vec<String> {
     let down = seconds(i.master_down_interval_cs.saturating_mul(10));
     let Some(master) = &i.master else { return Vec::new() };
     let mut changes = Vec::new();
-    let silent = format!("{} stops or hands over, or no advert of it comes for {down}", master.address);
+    let one_way = i
+        .early
+        .as_ref()
+        .and_then(|early| early.one_way.first())
+        .filter(|_| i.preempt && master.priority < i.priority);
+    let silent = match one_way {
+        // An offer is waited for like a silence: it may be taken back.
+        Some(node) => {
+            changes.push(format!("the way from this node to {node} is back"));
+            format!("{} stops, or no advert of it comes for {down}", master.address)
+        }
+        None => format!("{} stops or hands over, or no advert of it comes for {down}", master.address),
+    };
     if i.preempt {
         changes.extend(by_priority(status, i, master.priority));
+    }
+    if let Some(early) = i.early.as_ref().filter(|early| early.armed) {
+        let after = f64::from(u32::try_from(early.acts_after_us).unwrap_or(u32::MAX)) / 1_000.0;
+        changes.push(format!("the host of {} answers no probe for {after} ms", master.address));
     }
     changes.push(silent);
     changes

@@ -13,6 +13,11 @@ pub fn why(i: &InstanceStatus) -> Vec<Cause> {
         why.push(cause(Kind::Owner, "the node owns the addresses (priority 255)"));
     }
     why.extend(became(i));
+    if i.is_unvouched() {
+        let what = "nobody vouches for this node (`act takeover`), so it answers for none of the VIPs: its arbiter is not reached, or \
+                    its probes do not leave, and a backup is silent";
+        why.push(cause(Kind::Unvouched, what));
+    }
     if i.handed_over {
         why.push(cause(Kind::HandedOver, "it is to be handed over, and no other router has taken over yet"));
     }
@@ -38,6 +43,9 @@ fn became(i: &InstanceStatus) -> Option<Cause> {
         ("master_left", None) => "the former master said goodbye".into(),
         ("preempting", Some((address, priority))) => {
             format!("it preempted {address} (priority {priority}) with its priority {}", i.priority)
+        }
+        ("host_silent", Some((address, priority))) => {
+            format!("the host of {address} (priority {priority}) answered no probe: it outbid the master")
         }
         ("inherited", _) => "vipd was started anew, and the lease of the vipd before it still stood".into(),
         _ => i.reason.clone()?,

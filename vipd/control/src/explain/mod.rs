@@ -103,6 +103,8 @@ pub enum Kind {
     EqualPriority,
     /// `nopreempt`.
     Nopreempt,
+    /// A node is heard that does not hear this one.
+    OneWay,
     /// `preempt_delay` is not over.
     PreemptDelay,
     /// The node is drained.
@@ -135,6 +137,10 @@ pub enum Kind {
     NoRival,
     /// Another router advertises too.
     Rival,
+    /// Nobody vouches for the node, so that it answers for nothing.
+    Unvouched,
+    /// A silence of the master's host is not acted on.
+    Unarmed,
 }
 
 /// Explains the instance at a position of the status; `None` if there is none.

@@ -1,7 +1,7 @@
 //! Every cause, from statuses that are made up.
 
 use super::*;
-use crate::model::{FaultStatus, MasterStatus, samples};
+use crate::model::{EarlyStatus, FaultStatus, MasterStatus, samples};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -125,6 +125,13 @@ fn preemption_is_explained() {
         (Kind::PreemptDelay, format!("{lower}; preempt_delay of 30.0 s ends in 4.2 s"))
     );
     assert_eq!(first(better()), (Kind::Waiting, format!("{lower}: it takes over within 2.6 s")));
+    let early = EarlyStatus { one_way: vec!["10.0.0.6".parse().unwrap()], ..EarlyStatus::default() };
+    let not_heard = with(InstanceStatus { early: Some(early), ..better() });
+    let (why, changes) = explained(&not_heard);
+    let what = "10.0.0.6 is heard and does not hear this node, which would be a second master beside it";
+    assert_eq!(why[0], (Kind::OneWay, format!("{lower}; {what}")));
+    assert_eq!(changes[0], "the way from this node to 10.0.0.6 is back");
+    assert!(changes[1].ends_with(" stops, or no advert of it comes for 3.6 s"), "{changes:?}");
 }
 
 #[test]

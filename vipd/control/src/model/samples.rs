@@ -1,14 +1,15 @@
 //! A made-up status, for tests of what shows one.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use vipd_common::abi::Counters;
 
 use super::{
-    ArbiterStatus, BalancingStatus, FaultStatus, HostWarning, InstanceStatus, LineStatus, MasterStatus,
-    NodeLinkStatus, NodeStatus, NotifyStatus, ProbesStatus, ProgramHook, RealServerStatus, RepairStatus,
-    ReportsStatus, RunStatus, SCHEMA, ServerCheckStatus, ServiceStatus, Status, TargetStatus, TrackStatus,
-    TrackedStatus, TrafficStatus,
+    ArbiterStatus, BalancingStatus, BfdSessionStatus, EarlyArbiterStatus, EarlyBackupStatus, EarlyStatus,
+    FaultStatus, HostWarning, InstanceStatus, LineStatus, MasterStatus, NodeLinkStatus, NodeStatus,
+    NotifyStatus, ProbedPeerStatus, ProbedRouterStatus, ProbesStatus, ProgramHook, RealServerStatus,
+    RepairStatus, ReportsStatus, RunStatus, SCHEMA, ServerCheckStatus, ServiceStatus, SponsorsStatus, Status,
+    TargetStatus, TrackStatus, TrackedStatus, TrafficStatus,
 };
 
 /// VI_1 is the master, VI_6 a backup, VI_F in fault; something of each kind is tracked.
@@ -64,6 +65,7 @@ pub fn status() -> Status {
             tracked("vrrp_script", "new", None, None),
         ],
         arbiters: vec![arbiter],
+        bfd_sessions: vec![bfd_session("uplink", true), bfd_session("peer", false)],
         notify_scripts: vec![NotifyStatus {
             kind: "INSTANCE".into(),
             name: "VI_1".into(),
@@ -83,8 +85,100 @@ pub fn status() -> Status {
             what: "before vipd's program comes the XDP program filter with id 7".into(),
             remedy: "see `bpftool net show dev eth0`".into(),
         }],
+        probes: vec![probed_host()],
+        sponsors: None,
         balancing: Some(balancing()),
     }
+}
+
+/// A host that has been probed for an hour.
+fn probed_host() -> ProbedPeerStatus {
+    ProbedPeerStatus {
+        interface: "eth0".into(),
+        family: "ipv4".into(),
+        local: "10.0.0.5".parse().ok(),
+        peer: "10.0.0.6".parse().ok(),
+        state: "up".into(),
+        interval_us: 10_000,
+        multiplier: 3,
+        replaced_after_ms: 3_600,
+        peer_interval_us: Some(10_000),
+        peer_multiplier: Some(3),
+        armed: true,
+        daemon_speaks: true,
+        daemon_heard_ms_ago: Some(4),
+        heard_ms_ago: Some(2),
+        measured_ms: 3_600_000,
+        sent: 360_000,
+        lost: 2,
+        answers: 359_998,
+        round_trip_last_us: Some(41),
+        round_trip_least_us: Some(22),
+        round_trip_median_us: Some(40),
+        round_trip_p99_us: Some(96),
+        round_trip_greatest_us: Some(2_822),
+        longest_silence_us: 10_012,
+        longest_silence_ms_ago: Some(600_000),
+        routers: vec![ProbedRouterStatus {
+            vrid: 51,
+            priority: 100,
+            participates: true,
+            ..Default::default()
+        }],
+        ..ProbedPeerStatus::default()
+    }
+}
+
+/// Early takeover of a backup, which would act.
+pub fn armed() -> EarlyStatus {
+    EarlyStatus {
+        armed: true,
+        acts_after_us: 30_000,
+        follows: vec![ip("10.0.0.6")],
+        needs_sponsor: true,
+        ..EarlyStatus::default()
+    }
+}
+
+/// A node that its vipd, a backup and an arbiter vouch for.
+pub fn sponsors() -> SponsorsStatus {
+    SponsorsStatus {
+        vouched_for: true,
+        beat_ms_ago: Some(4),
+        backups: vec![EarlyBackupStatus {
+            interface: "eth0".into(),
+            peer: Some(ip("10.0.0.6")),
+            probe_ms_ago: 3,
+            vouches: true,
+        }],
+        arbiters: vec![EarlyArbiterStatus { name: "gw".into(), reached: true, reached_ms_ago: Some(8) }],
+        ..SponsorsStatus::default()
+    }
+}
+
+/// The same as [`status`] with `act takeover`: VI_1 is a master that needs a sponsor, VI_6 a backup that would act.
+pub fn takes_over() -> Status {
+    let mut status = status();
+    status.instances[0].early = Some(EarlyStatus { armed: false, follows: Vec::new(), ..armed() });
+    status.instances[1].early = Some(armed());
+    (status.probes[0].takes_over, status.probes[0].peer_takes_over) = (true, true);
+    Status { sponsors: Some(sponsors()), ..status }
+}
+
+/// The same, and nobody vouches for the node.
+pub fn unvouched() -> Status {
+    let mut status = takes_over();
+    status.instances[0].early.iter_mut().for_each(|early| early.unvouched = true);
+    if let Some(sponsors) = &mut status.sponsors {
+        (sponsors.vouched_for, sponsors.unvouched_ms, sponsors.beat_ms_ago) =
+            (false, Some(7_000), Some(7_020));
+        sponsors.backups.iter_mut().for_each(|backup| (backup.vouches, backup.probe_ms_ago) = (false, 9_000));
+        let lost = |arbiter: &mut EarlyArbiterStatus| {
+            (arbiter.reached, arbiter.reached_ms_ago) = (false, Some(7_040));
+        };
+        sponsors.arbiters.iter_mut().for_each(lost);
+    }
+    status
 }
 
 /// A service with a server of each kind, and one whose sorry server serves.
@@ -386,5 +480,42 @@ fn by_advert() -> NodeStatus {
         heard_ms_ago: Some(1_009),
         interval_ms: Some(1_000),
         ..NodeStatus::default()
+    }
+}
+
+/// A session that is up, or was.
+fn bfd_session(name: &str, up: bool) -> BfdSessionStatus {
+    BfdSessionStatus {
+        name: name.into(),
+        neighbor: Ipv4Addr::new(10, 0, 0, 6).into(),
+        local: Some(Ipv4Addr::new(10, 0, 0, 5).into()),
+        multihop: false,
+        passive: false,
+        state: if up { "Up" } else { "Down" }.into(),
+        diagnostic: if up { 0 } else { 1 },
+        reason: (!up).then(|| "diagnostic 1: detection time expired".into()),
+        since_unix_ms: 1_767_225_600_000,
+        in_state_ms: 61_000,
+        was_up: true,
+        counts_as_up: up,
+        downs: if up { 0 } else { 1 },
+        remote_state: up.then(|| "Up".into()),
+        remote_diagnostic: 0,
+        local_discriminator: 7,
+        remote_discriminator: up.then_some(9),
+        transmit_interval_us: if up { 3_333 } else { 1_000_000 },
+        detection_time_us: up.then_some(10_000),
+        multiplier: 3,
+        remote_multiplier: up.then_some(3),
+        packets_sent: 6_100,
+        packets_received: 6_099,
+        packets_refused: 0,
+        refused_reason: None,
+        refused_hop_limit: None,
+        min_hop_limit: 255,
+        heard_ms_ago: Some(if up { 2 } else { 61_010 }),
+        hears_by: "program".into(),
+        problem: None,
+        remedy: None,
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use anstyle::Style;
 
-use super::{BOLD, DIM, WARN, age, fault_reason, fault_text, style_of, sum, tenths};
+use super::{BOLD, DIM, WARN, age, early, fault_reason, fault_text, style_of, sum, tenths};
 use crate::model::{
     ArbiterStatus, InstanceStatus, LineStatus, ProgramHook, Status, TargetStatus, TrackedStatus,
 };
@@ -65,6 +65,9 @@ pub fn instance(out: &mut impl Write, i: &InstanceStatus) -> io::Result<()> {
         row(out, "takeover", "when its sync group takes over")?;
     } else if let Some(ms) = i.master_down_in_ms {
         row(out, "takeover", format_args!("in {} without an advert", tenths(ms)))?;
+    }
+    for (n, line) in early::of_instance(i).into_iter().enumerate() {
+        row(out, if n == 0 { "early" } else { "" }, line)?;
     }
     for line in i.lines.iter().filter(|_| i.lines.len() > 1) {
         row(out, "link", line_text(line))?;

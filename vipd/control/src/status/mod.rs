@@ -1,7 +1,10 @@
 //! `vipd status` for people: details of a few instances, or a table of many.
 
+mod bfd;
 mod details;
+mod early;
 pub mod find;
+mod probes;
 pub mod services;
 mod table;
 #[cfg(test)]
@@ -15,6 +18,7 @@ use crate::{
     explain::text as explained,
     model::{FaultStatus, HostWarning, InstanceStatus, Status},
 };
+pub use bfd::micros;
 pub use find::Unknown;
 pub use table::cut;
 
@@ -23,6 +27,9 @@ const SAME_MOMENT_MS: u64 = 2_000;
 
 /// More instances than this make a table, unless details are asked for.
 const DETAILED: usize = 4;
+
+/// Said of a master that answers nothing although its lease stands.
+pub const UNVOUCHED: &str = "nobody vouches for this node: none of these VIPs is answered";
 
 pub const BOLD: Style = Style::new().bold();
 pub const DIM: Style = Style::new().dimmed();
@@ -74,6 +81,9 @@ impl StatusView {
             }
             details::tracked(out, &status.tracked)?;
             details::arbiters(out, &status.arbiters)?;
+            bfd::lines(out, &status.bfd_sessions)?;
+            probes::lines(out, &status.probes)?;
+            status.sponsors.iter().try_for_each(|sponsors| early::sponsors(out, sponsors))?;
         }
         if self.long {
             scripts(out, status)?;
@@ -118,6 +128,12 @@ fn header(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
     for HostWarning { about, what, remedy, .. } in &status.host_warnings {
         writeln!(out, "{WARN}warning{WARN:#}: {about}: {what}; {remedy}")?;
     }
+    let unvouched = status.instances.iter().filter(|i| i.is_unvouched());
+    let unvouched: Vec<&str> = unvouched.map(|i| i.name.as_str()).collect();
+    if !unvouched.is_empty() {
+        let names = unvouched.join(", ");
+        writeln!(out, "{WARN}nobody vouches for this node{WARN:#}: it answers for no VIP of {names}")?;
+    }
     if status.drained {
         writeln!(out, "{WARN}drained{WARN:#}: every instance has the lowest priority until `vipd undrain`")?;
     }
@@ -151,7 +167,8 @@ pub fn fault_reason(i: &InstanceStatus) -> Option<String> {
 
 /// What is wrong with an instance, or was: in words, nothing if all is well.
 pub fn problems(i: &InstanceStatus) -> Vec<String> {
-    [
+    let unvouched = i.is_unvouched().then(|| "not vouched for".to_owned());
+    let counted = [
         (sum(i.discards.values()), "advert", "discarded"),
         (i.leases_revoked, "lease", "revoked"),
         (i.send_errors, "advert", "not sent"),
@@ -159,8 +176,8 @@ pub fn problems(i: &InstanceStatus) -> Vec<String> {
     ]
     .into_iter()
     .filter(|(count, ..)| *count > 0)
-    .map(|(count, of, what)| format!("{count} {of}{} {what}", if count == 1 { "" } else { "s" }))
-    .collect()
+    .map(|(count, of, what)| format!("{count} {of}{} {what}", if count == 1 { "" } else { "s" }));
+    unvouched.into_iter().chain(counted).collect()
 }
 
 /// Of numbers that another process has said.

@@ -53,7 +53,7 @@ fn problem(out: &mut impl io::Write, balancing: &BalancingStatus) -> io::Result<
 }
 
 /// What is not as usual with a service.
-fn words(service: &ServiceStatus) -> Vec<String> {
+pub fn words(service: &ServiceStatus) -> Vec<String> {
     let quorum = !service.quorum_up && !service.servers.is_empty();
     [
         (quorum, format!("no quorum ({} of {})", service.live_weight, service.quorum)),
@@ -127,16 +127,20 @@ const HEADS: [&str; COLUMNS] =
     ["SERVER", "METHOD", "WEIGHT", "STATE", "FOR", "ACTIVE", "OTHER", "CONNS/S", "WHY"];
 const STATE: usize = 3;
 
-fn cells(server: &RealServerStatus) -> [String; COLUMNS] {
-    let weight = match server.weight {
+/// Its weight in the kernel's table, and the full one if that is another.
+pub fn weight(server: &RealServerStatus) -> String {
+    match server.weight {
         None => "-".to_owned(),
         Some(weight) if weight == server.full_weight => weight.to_string(),
         Some(weight) => format!("{weight} of {}", server.full_weight),
-    };
+    }
+}
+
+fn cells(server: &RealServerStatus) -> [String; COLUMNS] {
     [
         server.server.clone(),
         server.method.clone(),
-        weight,
+        weight(server),
         server.state.replace('_', " "),
         age(server.in_state_ms),
         server.active_connections.to_string(),
@@ -146,8 +150,8 @@ fn cells(server: &RealServerStatus) -> [String; COLUMNS] {
     ]
 }
 
-/// Of a server that is well, what its checks have said.
-fn why(server: &RealServerStatus) -> String {
+/// Why a server is in its state: of one that is up, what its checks have said.
+pub fn why(server: &RealServerStatus) -> String {
     if server.state != "up" {
         return server.reason.clone();
     }
@@ -159,7 +163,7 @@ fn why(server: &RealServerStatus) -> String {
 }
 
 /// `1.5 kB`.
-fn octets(count: u64) -> String {
+pub fn octets(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let (mut whole, mut tenth, mut unit) = (count, 0, 0);
     while whole >= 1000 && unit + 1 < UNITS.len() {

@@ -30,9 +30,9 @@ impl Coordinator {
         !members.is_empty() && members.iter().all(|id| self.members[id].machine.is_free())
     }
 
-    /// The adverts of other routers that an instance was told of last, of two sources.
-    pub fn heard_lately(&self, instance: InstanceId) -> [Option<Advert>; 2] {
-        self.members.get(&instance).map_or([None; 2], |member| member.machine.heard_lately())
+    /// The adverts of other routers that an instance was told of last, one of each source, the newest first.
+    pub fn heard_lately(&self, instance: InstanceId) -> impl Iterator<Item = &Advert> {
+        self.members.get(&instance).into_iter().flat_map(|member| member.machine.heard_lately())
     }
 
     /// The claim of an instance that has outbid its master, while it stands.
@@ -40,15 +40,24 @@ impl Coordinator {
         self.members.get(&instance).and_then(|member| member.machine.claim())
     }
 
+    /// Whether an instance was told that a peer is heard that does not hear it.
+    pub fn is_one_way(&self, instance: InstanceId) -> bool {
+        self.members.get(&instance).is_some_and(|member| member.machine.is_one_way())
+    }
+
     /// The instance's settings, with the effective priority; `None` if there is no such instance.
     pub fn settings(&self, instance: InstanceId) -> Option<Settings> {
         self.members.get(&instance).map(|member| member.machine.settings())
     }
 
+    fn can_bid(&self, members: &[InstanceId]) -> bool {
+        !members.is_empty() && members.iter().all(|id| self.members[id].machine.bids().is_some())
+    }
+
     pub(super) fn claim_group(&mut self, instance: InstanceId, reason: Reason, until: Instant, now: Instant) {
         let members = self.group_members(instance);
         if reason == Reason::Orphaned && !self.is_free(instance)
-            || reason != Reason::Orphaned && self.outbids(instance).is_empty()
+            || reason != Reason::Orphaned && !self.can_bid(&members)
         {
             return;
         }

@@ -58,6 +58,8 @@ pub enum Input {
     HandOver { instance: InstanceId },
     /// Answer to [`Action::Fence`]: whether the former master is known to serve no more.
     Fenced { instance: InstanceId, round: u64, done: bool },
+    /// The master of the instance was heard to be compared as this, otherwise than by an advert: the next claim outbids that too.
+    MasterRank { instance: InstanceId, priority: Priority },
     /// Take over the instance and its sync group by outbidding the masters that [`Coordinator::outbids`] names, unless the first advert
     /// cannot be sent before `until`.
     Claim { instance: InstanceId, reason: Reason, until: Instant },
@@ -65,6 +67,10 @@ pub enum Input {
     Assert { instance: InstanceId, announce: bool },
     /// The claim of the instance's group has done its work; `yields`: it was not heard, and the group is the other's.
     Settle { instance: InstanceId, yields: bool },
+    /// A peer is heard that does not hear the instance's group, or no such peer is any more: meanwhile it preempts no master of lower priority.
+    OneWay { instance: InstanceId, one_way: bool },
+    /// The other master whose advert the instance has heard last does not hear its group: the group is left to it.
+    GiveWay { instance: InstanceId },
     /// Hand everything over, then [`Action::Finished`].
     Shutdown,
 }
@@ -84,6 +90,8 @@ pub struct Coordinator {
     groups: BTreeMap<GroupId, Vec<InstanceId>>,
     /// Those that were told to prepare for their takeover.
     prepared: BTreeSet<GroupId>,
+    /// Those whose masters' hosts have begun to be silent.
+    suspects: BTreeSet<GroupId>,
     /// When those that are not are to be looked at again, by XDP's stamps.
     not_before: BTreeMap<GroupId, Instant>,
     actions: VecDeque<Action>,
@@ -161,11 +169,16 @@ impl Coordinator {
                     self.tell(mate, Event::HandOver, now);
                 }
             }
+            Input::MasterRank { instance, priority } => {
+                self.tell(instance, Event::MasterRank { priority }, now)
+            }
             Input::Claim { instance, reason, until } => self.claim_group(instance, reason, until, now),
             Input::Assert { instance, announce } => {
                 self.tell_group(instance, Event::Assert { announce }, now)
             }
             Input::Settle { instance, yields } => self.tell_group(instance, Event::Settle { yields }, now),
+            Input::OneWay { instance, one_way } => self.tell_group(instance, Event::OneWay { one_way }, now),
+            Input::GiveWay { instance } => self.tell_group(instance, Event::GiveWay, now),
             Input::Fenced { instance, round, done } => {
                 let members = self.group_members(instance);
                 // Whatever was heard since has ended the silence that it was about.
@@ -224,12 +237,16 @@ impl Coordinator {
     /// Says which groups are about to take over, and which are not any more. `heard` is XDP's stamp of an instance, if it is of the
     /// advert last reported: the election itself reads it when a down timer has fired, and is told nothing here.
     pub fn prepare(&mut self, now: Instant, mut heard: impl FnMut(InstanceId) -> Option<Instant>) {
-        if self.prepared.is_empty() && self.prepare_timeout().is_none_or(|at| at > now) {
+        if self.prepared.is_empty()
+            && self.suspects.is_empty()
+            && self.prepare_timeout().is_none_or(|at| at > now)
+        {
             return;
         }
         for (id, group) in &self.groups {
             let begins = self.begins_to_prepare(group, now, &mut heard);
-            let takes_over = self.is_held(group, None) || begins.is_some_and(|at| at <= now);
+            let suspects = self.suspects.contains(id) && self.prepare_at(group).is_some();
+            let takes_over = suspects || self.is_held(group, None) || begins.is_some_and(|at| at <= now);
             match begins.filter(|_| !takes_over) {
                 Some(at) => _ = self.not_before.insert(*id, at),
                 None => _ = self.not_before.remove(id),
@@ -240,6 +257,13 @@ impl Coordinator {
                 self.actions.extend(group.iter().map(prepare));
             }
         }
+    }
+
+    /// Takes note of the groups whose masters' hosts have begun to be silent; returns whether they are others than before. They may be outbid
+    /// soon: [`prepare`](Self::prepare).
+    pub fn suspect(&mut self, groups: BTreeSet<GroupId>) -> bool {
+        let before = std::mem::replace(&mut self.suspects, groups);
+        before != self.suspects
     }
 
     /// From when on the members of a group are about to take over, by the stamps too where they matter.
@@ -499,6 +523,7 @@ impl Coordinator {
             if let Some(member) = self.members.remove(instance) {
                 self.groups.remove(&member.group);
                 self.prepared.remove(&member.group);
+                self.suspects.remove(&member.group);
                 self.not_before.remove(&member.group);
             }
             self.actions.push_back(Action::Removed { instance: *instance });

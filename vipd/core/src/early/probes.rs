@@ -10,8 +10,28 @@ use vipd_common::{
 use crate::{
     lease_manager::{LeaseManager, Node},
     time::Instant,
-    vrrp::StateName,
+    vrrp::InstanceId,
 };
+
+/// A host that is probed: its address on one of this node's links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId {
+    /// The link, as [`ProbeNode::link`] numbers them.
+    pub link: u32,
+    /// The host's address there.
+    pub address: IpAddr,
+}
+
+/// What became of a probe that was due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeDeparture {
+    /// It has left, on one line at least.
+    Left,
+    /// It has left on none.
+    Failed,
+    /// None was wanted: nothing has been heard of the host for long.
+    Resting,
+}
 
 /// The rhythm of probes, and how careful a takeover is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +81,16 @@ impl ProbeTiming {
         (self.detect() * DARK_DETECTIONS).saturating_sub(Duration::from_nanos(ANSWER_WAY_NS))
     }
 
+    /// R2, R9: for how long both ends must have heard each other before a silence is acted on.
+    pub fn steadiness(&self) -> Duration {
+        self.steady.max(self.detect() * DARK_DETECTIONS)
+    }
+
+    /// R7, R9: whether a node that asked its arbiter what was answered last at `asked` reaches it; one without an arbiter has none to reach.
+    pub fn is_arbitrated(&self, asked: Option<Instant>, now: Instant) -> bool {
+        asked.is_none_or(|asked| now.saturating_since(asked) <= self.interval * 2)
+    }
+
     /// How long after the silence a backup claims beside so many better ones that are alive: their probes may end up to an interval later.
     pub fn early_skew(&self, better: u32) -> Duration {
         let behind = if better > 0 { self.interval } else { Duration::ZERO };
@@ -100,35 +130,32 @@ pub struct ProbeBlock {
     pub routers: Vec<RouterFlags>,
 }
 
-impl ProbeBlock {
-    /// What there is to say `now`.
+impl RouterFlags {
+    /// What there is to say of a router `now`; `lease` is its lease word. `None` if there is no such router.
+    ///
+    /// One that nobody vouches for (`sponsored`) does not answer.
     pub fn of(
-        timing: &ProbeTiming,
-        leaving: bool,
+        instance: InstanceId,
         leases: &LeaseManager,
-        node: &mut impl ProbeNode,
+        lease: Instant,
+        sponsored: bool,
         now: Instant,
-    ) -> Arc<Self> {
-        // One that nobody vouches for does not answer.
-        let sponsored = node.is_sponsored(now);
-        let flags = |instance| {
-            let (settings, snapshot) = (leases.settings(instance)?, leases.snapshot(instance)?);
-            let written = leases.lease_written(instance);
-            Some(RouterFlags {
-                family: settings.family,
-                vrid: settings.vrid,
-                priority: snapshot.priority,
-                participates: matches!(snapshot.state, StateName::Backup | StateName::Master),
-                // XDP may have revoked it, and that be still to be read.
-                owner: sponsored && now < written && node.lease(instance) == written,
-                claim: leases.claim(instance).is_some(),
-            })
-        };
-        let routers = leases.ids().into_iter().filter_map(flags).collect();
-        let ProbeTiming { interval, multiplier, takes_over, .. } = *timing;
-        Arc::new(Self { interval, multiplier, takes_over, leaving, routers })
+    ) -> Option<Self> {
+        let (settings, snapshot) = (leases.settings(instance)?, leases.snapshot(instance)?);
+        let written = leases.lease_written(instance);
+        Some(Self {
+            family: settings.family,
+            vrid: settings.vrid,
+            priority: snapshot.priority,
+            participates: super::takes_part(instance, leases),
+            // XDP may have revoked it, and that be still to be read.
+            owner: sponsored && now < written && lease == written,
+            claim: leases.claim(instance).is_some(),
+        })
     }
+}
 
+impl ProbeBlock {
     /// What it says of a router; `None` if the sender has no such router.
     pub fn router(&self, family: Family, vrid: Vrid) -> Option<&RouterFlags> {
         self.routers.iter().find(|router| (router.family, router.vrid) == (family, vrid))
@@ -148,14 +175,23 @@ pub struct PeerStamps {
     pub probed: Instant,
     /// What that said.
     pub block: Option<Arc<ProbeBlock>>,
+    /// R9: XDP counts the peer among the backups that take over early. Only then do probes to it say that this node does.
+    pub counted: bool,
 }
 
 /// What early takeover acts on, beside what the lease manager does.
 pub trait ProbeNode: Node {
+    /// What the probes of one moment say.
+    type Said;
+
+    /// The link that a router's adverts are heard on; `None` of one that is not taken over early.
+    fn link(&mut self, instance: InstanceId) -> Option<u32>;
     /// XDP's stamps of a peer's host.
-    fn stamps(&mut self, peer: IpAddr) -> PeerStamps;
-    /// Sends one probe, on every line; false if it has left on none. `at` comes back in the answer.
-    fn probe(&mut self, peer: IpAddr, at: Instant, block: &Arc<ProbeBlock>) -> bool;
+    fn stamps(&mut self, peer: HostId) -> PeerStamps;
+    /// What the probes of this moment are to say: [`RouterFlags::of`] for each router.
+    fn say(&mut self, leases: &LeaseManager, timing: &ProbeTiming, leaving: bool, at: Instant) -> Self::Said;
+    /// Sends one probe, on every line. `at` comes back in the answer. One to a peer that has not been heard for long rests, if it `may_rest`.
+    fn probe(&mut self, peer: HostId, at: Instant, said: &Self::Said, may_rest: bool) -> ProbeDeparture;
     /// R9: has XDP know that this daemon has spoken at `at`.
     fn beat(&mut self, at: Instant);
     /// R9: whether XDP finds somebody who vouches for this node, whatever its leases say.

@@ -195,6 +195,8 @@ pub enum Reason {
     Orphaned,
     /// The master that was outbid goes on answering: it does not hear this router.
     ClaimUnheard,
+    /// A router that does not hear this one is master.
+    OneWay,
     /// A better master was heard.
     BetterMaster,
     /// A router that we beat took over while we were silent.
@@ -230,6 +232,7 @@ impl Reason {
             Self::HostSilent => "host_silent",
             Self::Orphaned => "orphaned",
             Self::ClaimUnheard => "claim_unheard",
+            Self::OneWay => "one_way",
             Self::BetterMaster => "better_master",
             Self::Superseded => "superseded",
             Self::LeaseLapsed => "lease_lapsed",
@@ -265,6 +268,7 @@ impl fmt::Display for Reason {
             Self::HostSilent => "the master's host answers no probe",
             Self::Orphaned => "the master's host is alive, and nobody owns the addresses",
             Self::ClaimUnheard => "the master that was outbid does not hear this router",
+            Self::OneWay => "another master does not hear this router",
             Self::BetterMaster => "better master heard",
             Self::Superseded => "another router took over while this one was silent",
             Self::LeaseLapsed => "lease lapsed",

@@ -50,12 +50,18 @@ pub enum Event {
     AdvertFailed,
     /// Offer the mastership to any backup: if no backup takes over, it continues. Not for an address owner.
     HandOver,
+    /// The master that is followed was heard to be compared as this, otherwise than by an advert: the next claim outbids that too.
+    MasterRank { priority: Priority },
     /// Take over from the master that is followed by outbidding it, if the first advert leaves before `until`.
     Claim { reason: Reason, until: Instant },
     /// Say once more that this router is the master, whatever was said just now.
     Assert { announce: bool },
     /// The claim has done its work: back to the router's own priority. `yields`: it did not reach the master that it outbids.
     Settle { yields: bool },
+    /// A peer is heard that does not hear this router, or no such peer is any more: meanwhile no master of lower priority is preempted.
+    OneWay { one_way: bool },
+    /// The other master whose advert was heard last does not hear this router: it is left to it.
+    GiveWay,
     /// Hand over and stop.
     Shutdown,
     /// Time has passed.

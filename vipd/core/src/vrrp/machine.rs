@@ -6,6 +6,7 @@
 mod backup;
 mod claim;
 mod master;
+mod one_way;
 mod snapshot;
 mod state;
 mod waiting;
@@ -25,6 +26,9 @@ use crate::time::Instant;
 
 /// Most actions that one event causes.
 pub const MAX_ACTIONS: usize = 8;
+
+/// Of how many other routers the last advert is kept, besides the one heard last.
+const SOURCES: usize = 8;
 
 /// One virtual router.
 ///
@@ -78,11 +82,15 @@ pub struct Machine {
     checksum: ChecksumForm,
     /// The advert that [`Event::Heard`] repeats, kept whatever the state: XDP reports only what changed.
     last_heard: Option<Advert>,
-    /// The last of another source than that.
-    heard_before: Option<Advert>,
+    /// The last of each other source, oldest first: at most [`SOURCES`].
+    heard_before: Vec<Advert>,
     published: Rank,
     /// What a master that has outbid another advertises instead of its own priority, if that is lower.
     claim: Option<Priority>,
+    /// What the master was heard to be compared as, beside its adverts.
+    master_rank: Option<Priority>,
+    /// A peer is heard that does not hear this router (RFC 2328's 1-Way): as if Preempt_Mode were False.
+    one_way: bool,
     last_reason: Option<Reason>,
     counters: Counters,
 }
@@ -97,9 +105,11 @@ impl Machine {
             state: State::Init { inherited: None },
             since: Instant::default(),
             last_heard: None,
-            heard_before: None,
+            heard_before: Vec::new(),
             published: Rank::ABSENT,
             claim: None,
+            master_rank: None,
+            one_way: false,
             last_reason: None,
             counters: Counters::default(),
         }
@@ -126,9 +136,12 @@ impl Machine {
         match event {
             Event::Priority { priority } => self.set_priority(priority, now, &mut out),
             Event::Settings { settings } => self.set_settings(settings, now, &mut out),
+            Event::MasterRank { priority } => self.master_rank = Some(priority),
             Event::Claim { reason, until } => self.make_claim(reason, until, now, &mut out),
             Event::Assert { announce } => self.assert_mastership(announce, &mut out),
             Event::Settle { yields } => self.settle(yields, now, &mut out),
+            Event::OneWay { one_way } => self.set_one_way(one_way, now),
+            Event::GiveWay => self.give_way(now, &mut out),
             _ => {
                 let next = self.step(event, now, &mut out);
                 self.enter(next, now, &mut out);
@@ -191,14 +204,17 @@ impl Machine {
     /// The transition table: every state and every event.
     fn step(&mut self, event: Event, now: Instant, out: &mut Out<'_>) -> Next {
         match (self.state, event) {
-            // Not by a table: see `set_priority`, `set_settings` and `claim`.
+            // Not by a table: see `set_priority`, `set_settings`, `claim` and `one_way`.
             (
                 state,
                 Event::Priority { .. }
                 | Event::Settings { .. }
+                | Event::MasterRank { .. }
                 | Event::Claim { .. }
                 | Event::Assert { .. }
-                | Event::Settle { .. },
+                | Event::Settle { .. }
+                | Event::OneWay { .. }
+                | Event::GiveWay,
             ) => Next::stay(state),
             (State::Init { .. }, Event::Inherited { lease_until }) => {
                 Next::stay(State::Init { inherited: Some(lease_until) })
@@ -255,16 +271,22 @@ impl Machine {
                 // RFC 9568 6.4.1: no advert is processed in Initialize. No lease is held and no timer runs either.
                 state @ (State::Init { .. } | State::Fault | State::Stopped),
                 Event::Advert { .. }
-                | Event::Heard { .. }
                 | Event::LeaseLost
                 | Event::Synced
                 | Event::AdvertSent { .. }
                 | Event::AdvertFailed
                 | Event::Timeout,
             ) => Next::stay(state),
+            // Whoever is a backup soon is to know who was heard lately.
+            (state @ (State::Init { .. } | State::Fault | State::Stopped), Event::Heard { at }) => {
+                if let Some(advert) = self.last_heard.as_mut().filter(|advert| at > advert.received_at) {
+                    advert.received_at = at;
+                }
+                Next::stay(state)
+            }
 
             (State::Backup(backup), Event::Advert { advert, revoked: _ }) => {
-                Next::stay(State::Backup(backup.hear(&self.settings, &advert)))
+                Next::stay(State::Backup(self.heed(backup, &advert)))
             }
             (State::Backup(backup), Event::Heard { at }) => {
                 Next::stay(State::Backup(self.hear_again(backup, at)))
@@ -435,8 +457,9 @@ impl Machine {
             return;
         }
         let before = std::mem::replace(&mut self.settings.priority, priority);
+        let heeded = self.heeded();
         match &mut self.state {
-            State::Backup(backup) => *backup = backup.with_priority(&self.settings, before, now),
+            State::Backup(backup) => *backup = backup.with_priority(&heeded, before, now),
             // It says nothing until it has waited.
             State::Master(Master { yielding: true, .. }) => {}
             State::Master(master) => {
@@ -473,6 +496,7 @@ impl Machine {
                 return self.enter(next, now, out);
             }
             State::Backup(backup) => {
+                let [settings, before] = [settings, before].map(|settings| self.heeding(settings));
                 self.state = State::Backup(backup.with_settings(&settings, &before, now))
             }
             State::Master(master) => {
@@ -532,7 +556,7 @@ impl Machine {
             }
             // Whoever speaks is the successor.
             let backup = Backup::new(&self.settings, master.address, advert.received_at);
-            let backup = backup.hear(&self.settings, advert);
+            let backup = backup.hear(&self.heeded(), advert);
             return self.step_down(backup, Reason::HandedOver, out).with_master(advert);
         }
         if revoked || better {
@@ -543,7 +567,7 @@ impl Machine {
             }
             let reason = if better { Reason::BetterMaster } else { Reason::Superseded };
             let backup = Backup::new(&self.settings, master.address, advert.received_at);
-            return self.step_down(backup.hear(&self.settings, advert), reason, out);
+            return self.step_down(backup.hear(&self.heeded(), advert), reason, out);
         }
 
         if !advert.priority.is_leaving() && master.rival.may_tell(&self.settings, now) {
@@ -580,10 +604,11 @@ impl Machine {
 
     /// A backup's advert record was stamped again at `at`.
     fn hear_again(&mut self, backup: Backup, at: Instant) -> Backup {
+        let heeded = self.heeded();
         match &mut self.last_heard {
             Some(advert) if at > advert.received_at && at >= backup.began => {
                 advert.received_at = at;
-                backup.hear(&self.settings, advert)
+                backup.hear(&heeded, advert)
             }
             Some(_) | None => backup,
         }
@@ -597,7 +622,11 @@ impl Machine {
         }
         if let Some(before) = self.last_heard.replace(*advert).filter(|before| before.source != advert.source)
         {
-            self.heard_before = Some(before);
+            self.heard_before.retain(|other| ![before.source, advert.source].contains(&other.source));
+            if self.heard_before.len() == SOURCES {
+                self.heard_before.remove(0);
+            }
+            self.heard_before.push(before);
         }
         let has_forms = self.settings.version == Version::V3 && self.settings.family == Family::V4;
         if has_forms

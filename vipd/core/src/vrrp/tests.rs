@@ -14,6 +14,7 @@ mod handover;
 mod inherited;
 mod leaving;
 mod master;
+mod one_way;
 mod table;
 mod tracking;
 

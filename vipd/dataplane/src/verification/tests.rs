@@ -5,7 +5,10 @@ use std::path::Path;
 use super::*;
 use crate::{
     pins::PinDir,
-    programs::{Programs, XDP_OBJECT as OBJECT, XDP_PROGRAM as PROGRAM},
+    programs::{
+        Programs, TC_OBJECT, XDP_OBJECT as OBJECT, XDP_PROGRAM as PROGRAM, load_object, verified_tc,
+        verified_xdp,
+    },
     try_load,
 };
 
@@ -95,6 +98,17 @@ fn a_program_is_tried_without_a_trace() {
     assert!(!bpffs.exists());
 }
 
+/// `--log-xdp`: what is said then takes stack, of which all functions on the way have 512 octets together.
+#[test]
+fn the_programs_load_with_their_log_too() {
+    let Some((_, pins)) = pins("logged") else { return };
+    pins.withdraw().expect("nothing is there yet");
+    let mut xdp = load_object(OBJECT, None, true).expect("the maps are made");
+    verified_xdp(&mut xdp).expect("the XDP program loads");
+    let mut tc = load_object(TC_OBJECT, None, true).expect("the maps are made");
+    verified_tc(&mut tc).expect("the tc program loads");
+}
+
 #[test]
 fn a_log_that_cannot_be_kept_is_said() {
     let error = io::Error::from_raw_os_error(libc::EINVAL);
@@ -141,4 +155,20 @@ fn a_missing_capability_is_named_beside_the_log() {
     let refused = LoadRefused::by_verifier("p", &error, &["CAP_PERFMON"], "R1 leaks addr\n".to_owned());
     assert!(refused.remedy().starts_with("Without CAP_PERFMON the verifier accepts less"), "{refused}");
     assert!(refused.what().ends_with("the verifier's last words: `R1 leaks addr`"), "{refused}");
+}
+
+/// What Debian's User Mode Linux 6.1.176 says, which is built without BTF: neither the program nor the capabilities are to blame.
+#[test]
+fn a_kernel_without_btf_is_told_from_one_that_refuses_the_program() {
+    let log = "Validating capture_frame() func#1...\nbtf_vmlinux is malformed\n\
+               1817: (61) r1 = *(u32 *)(r7 +4)\nR7 invalid mem access 'mem_or_null'\n";
+    for missing in [&[][..], &["CAP_PERFMON"]] {
+        let error = io::Error::from_raw_os_error(libc::EACCES);
+        let refused = LoadRefused::by_verifier("p", &error, missing, log.to_owned());
+        assert!(
+            refused.what().contains("the BPF program p: without BTF of its own its verifier"),
+            "{refused}"
+        );
+        assert!(refused.remedy().starts_with("Boot a kernel with CONFIG_DEBUG_INFO_BTF=y"), "{refused}");
+    }
 }

@@ -135,3 +135,16 @@ fn only_usable_addresses_are_listed() {
         assert_eq!(with(flags), expected, "{flags:?}");
     }
 }
+
+/// By the routes of this moment: on a link, behind a router, nowhere.
+#[test]
+fn the_first_hop_to_an_address() {
+    in_namespace("hops", async |_| {
+        ip("route add 10.9.0.0/24 dev v0");
+        ip("route add 10.8.0.0/24 via 10.0.0.9 dev v0 onlink");
+        let asked = ["10.0.0.9", "10.9.0.11", "10.8.0.11", "10.7.0.11", "10.0.0.1"].map(addr);
+        let hops = first_hops(asked).await.unwrap();
+        let by_gateway: Vec<_> = asked.iter().map(|to| hops.get(to).map(|hop| hop.by_gateway)).collect();
+        assert_eq!(by_gateway, [Some(false), Some(false), Some(true), None, None]);
+    });
+}

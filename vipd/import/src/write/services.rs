@@ -106,7 +106,7 @@ fn write_service(service: &Service, global: &Directives, notes: &mut Vec<Note>, 
         out.line("smtp_alert");
     }
     if let Some(given) = either(fields, global, |fields| fields.fallback.as_ref()) {
-        fallback(service, given, out);
+        fallback(service, given, notes, out);
     }
     if let Some(given) = either(fields, global, |fields| fields.fallback_command.as_ref()) {
         let address = match service.key {
@@ -120,19 +120,42 @@ fn write_service(service: &Service, global: &Directives, notes: &mut Vec<Note>, 
     }
 }
 
-fn fallback(service: &Service, given: &Stated<RealServer>, out: &mut Output) {
+fn fallback(service: &Service, given: &Stated<RealServer>, notes: &mut Vec<Note>, out: &mut Output) {
     let server = &given.value;
+    let forwarding = server.forwarding.unwrap_or(Forwarding::Gate);
     let own = match service.key {
         ServiceKey::Address(_, port) => Some(port),
         ServiceKey::Fwmark(_) => None,
     };
-    match server.port.filter(|port| *port > 0).or(own) {
+    let mut port = server.port.filter(|port| *port > 0);
+    if let Some(lost) = port.filter(|port| forwarding != Forwarding::Masq && Some(*port) != own) {
+        port = None;
+        let help = match own {
+            Some(own) => format!(
+                "have the fallback listen on port {own}, or write `masq` behind a fallback of another host"
+            ),
+            None => "have the fallback listen on the ports that the rule marks".to_owned(),
+        };
+        let message = format!(
+            "the port {lost} of the fallback {} is left out: only masq changes the port",
+            server.address
+        );
+        notes.warning(&given.place, message, help);
+    }
+    if forwarding == Forwarding::Masq && server.address.is_loopback() {
+        let message = format!(
+            "the fallback {} is never reached by masq: Linux forwards nothing to a loopback address",
+            server.address
+        );
+        let help = "write `gate` behind it, and have the fallback listen on all addresses, at the port of the virtual service";
+        notes.warning(&given.place, message, help);
+    }
+    match port.or(own) {
         Some(port) => out.line(format!("sorry_server {} {port}    # fallback", server.address)),
         None => out.line(format!("sorry_server {}    # fallback", server.address)),
     }
-    // The node itself is served locally, whatever the method says.
-    let wanted = method(server.forwarding.unwrap_or(Forwarding::Gate));
-    if !server.address.is_loopback() && wanted != common_method(service) {
+    let wanted = method(forwarding);
+    if wanted != common_method(service) {
         out.line(format!("sorry_server_lvs_method {wanted}"));
     }
 }

@@ -94,3 +94,10 @@ async fn without_room_a_probe_says_so() {
     drop(held);
     assert_eq!(checkers::run(&ProbeSpec::tcp(address), &context).await.0, ProbeOutcome::Passed);
 }
+/// There may be 16,384 of them at once. The states of the other checkers come to 5 KB.
+#[tokio::test]
+async fn a_run_of_tcp_check_is_small() {
+    let (context, spec) = (context(), ProbeSpec::tcp(closed_port().await));
+    let octets = size_of_val(&checkers::run(&spec, &context));
+    assert!(octets < 1024, "{octets}");
+}

@@ -1,6 +1,5 @@
 //! `vipd init`: asks, proposes what it finds, and writes the configurations of two nodes.
 
-mod ask;
 mod listen;
 mod survey;
 mod text;
@@ -25,6 +24,7 @@ use crate::{
     daemon::clock,
     files,
     machine::ThisMachine,
+    stations::{self, AskedLink, Until},
 };
 use vipd_config::{Severity, Unsupported};
 
@@ -266,8 +266,10 @@ impl Asking {
             return;
         }
         let addresses: Vec<IpAddr> = vips.iter().map(|(vip, _)| *vip).collect();
-        match ask::owners(interface, &addresses, ASK_FOR, clock::unix_ms) {
-            Ok(owners) => owners.iter().for_each(|(vip, mac)| {
+        let Some(mac) = interface.mac else { return };
+        let link = AskedLink { index: interface.index, mac };
+        match stations::ask(link, &addresses, (ASK_FOR, Until::Answered), clock::unix_ms) {
+            Ok(owners) => owners.iter().flat_map(|(vip, of)| of.first().map(|mac| (vip, mac))).for_each(|(vip, mac)| {
                 eprintln!(
                     "vipd: {mac} answers for {vip} on {}: somebody has it already. A host that has it on its interface must give it up \
                      before, as keepalived does when it is stopped",

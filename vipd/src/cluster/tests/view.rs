@@ -42,6 +42,21 @@ fn two_masters_are_named_and_a_report_from_before_a_takeover_is_none() {
     assert_eq!(problems(&lost, true), ["lb02 is lost: no report for 70 s"]);
 }
 
+/// Early takeover: a master that is silent by itself, and a way that is dead in one direction.
+#[test]
+fn what_a_node_says_of_its_ways_is_named() {
+    let unvouched = first(|nodes| nodes[0].unvouched = true);
+    assert_eq!(
+        problems(&unvouched, false),
+        ["lb01.example.net is master and answers for no VIP: nobody vouches for it"]
+    );
+    let one_way = first(|nodes| nodes[0].one_way = true);
+    assert_eq!(
+        problems(&one_way, false),
+        ["lb01.example.net hears a node that does not hear it: a way is dead in one direction"]
+    );
+}
+
 #[test]
 fn nobody_else_and_no_master_are_problems() {
     assert_eq!(problems(&first(|_| {}), true), ["no other node is heard"]);

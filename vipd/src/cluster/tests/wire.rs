@@ -23,6 +23,8 @@ pub(in crate::cluster) fn record(vrid: u8) -> Record {
         base_priority: 150,
         handed_over: true,
         split_brain: true,
+        unvouched: false,
+        one_way: true,
         address_conflicts: 3,
         in_state_s: 61,
         master: Some("10.0.0.5".parse().unwrap()),
@@ -40,6 +42,8 @@ fn a_report_is_read_as_it_was_written() {
         faults: String::new(),
         links: Vec::new(),
         state: StateName::Master,
+        unvouched: true,
+        one_way: false,
         ..record(3)
     };
     let records = vec![record(1), v6, without];

@@ -47,6 +47,7 @@ pub use self::{
     signals::Signals, sources::Sources, succession::Succession, tracking::TrackingResults, upkeep::Upkeep,
 };
 use super::{
+    bfd::{BfdSessions, HeardInterfaces},
     logging::Levels,
     messages::{End, EngineMessage, FenceRequest},
     others_before::Precedence,
@@ -86,6 +87,7 @@ pub struct Control<'m> {
     succession: Succession<'m>,
     cluster: Cluster,
     services: Services,
+    bfd: BfdSessions,
     /// Whether the handover has begun.
     stopping: bool,
     /// Clients that wait for the stop. They are answered by the end of the connection, when everything is removed.
@@ -136,7 +138,7 @@ impl Ended {
 }
 
 /// What the main thread has of its own.
-type ControlState<'m> = (OwnMacs, Drained, Succession<'m>, Upkeep, Levels, Cluster, Services);
+type ControlState<'m> = (OwnMacs, Drained, Succession<'m>, Upkeep, Levels, Cluster, Services, BfdSessions);
 
 impl<'m> Control<'m> {
     /// Nothing is served yet.
@@ -147,7 +149,7 @@ impl<'m> Control<'m> {
         reload: Reload,
         tracking: TrackingResults,
         notifier: Notifier,
-        (own_macs, drained, succession, upkeep, levels, cluster, services): ControlState<'m>,
+        (own_macs, drained, succession, upkeep, levels, cluster, services, bfd): ControlState<'m>,
     ) -> Self {
         let mut links = LinkEventLog::default();
         links.follow(installed.routers());
@@ -171,6 +173,7 @@ impl<'m> Control<'m> {
             succession,
             cluster,
             services,
+            bfd,
             stopping: false,
             stops: Vec::new(),
             leavers: Vec::new(),
@@ -192,6 +195,7 @@ impl<'m> Control<'m> {
     }
 
     async fn serve(&mut self) -> Result<End> {
+        self.follow_bfd();
         self.follow_roles();
         self.services.configure(self.reload.config(), self.reload.accounts()).await;
         // What a takeover has left to do.
@@ -235,6 +239,7 @@ impl<'m> Control<'m> {
                     self.check_sources().await;
                     self.cluster.follow(reports::plan(self.installed.routers(), self.reload.config()));
                     self.services.check(self.reload.config(), self.reload.accounts()).await;
+                    self.check_bfd();
                 }
                 () = at(self.reload.again_at()) => {
                     self.reload.want_rebuild();
@@ -293,8 +298,16 @@ impl<'m> Control<'m> {
                 self.succession.start(reply, busy);
             }
             PendingRequest::Replace(replacement) => {
-                let (busy, Self { succession, installed, engine, manager, .. }) = (self.busy(), self);
-                return succession.pass_on(replacement, busy, installed, engine, manager).await;
+                let (busy, Self { succession, installed, engine, manager, services, .. }) =
+                    (self.busy(), self);
+                // Who is refused finds everything going on.
+                let (replacement, locks) = succession.admit(replacement, busy, installed)?;
+                services.hold().await;
+                let end = succession.pass_on((replacement, locks), engine, manager).await;
+                if end.is_none() {
+                    services.go_on().await;
+                }
+                return end;
             }
             PendingRequest::Log { level, reply } => {
                 // Who asked may be gone.
@@ -327,6 +340,7 @@ impl<'m> Control<'m> {
         status.restart_needed = self.reload.restart_needed();
         self.cluster.fill(&mut status);
         status.balancing = self.services.status().await;
+        status.bfd_sessions = self.bfd.status().await;
         Some(status)
     }
 
@@ -359,6 +373,17 @@ impl<'m> Control<'m> {
         self.tell_unserved().await;
     }
 
+    /// Has the sessions of BFD be those of the configuration.
+    fn follow_bfd(&mut self) {
+        let (installed, heard) = (&*self.installed, heard(self.installed));
+        self.bfd.configure(self.reload.config(), heard, || installed.bfd());
+    }
+
+    fn check_bfd(&mut self) {
+        let (installed, heard) = (&*self.installed, heard(self.installed));
+        self.bfd.check(self.reload.config(), heard, || installed.bfd());
+    }
+
     /// Has load balancing know which VIPs are owned here.
     fn follow_roles(&self) {
         let states = self.sources.host_states_rx.borrow();
@@ -377,8 +402,12 @@ impl<'m> Control<'m> {
     /// The VIPs are another node's, or the next vipd's.
     async fn end_services(&mut self, end: &Result<End>) {
         match end {
-            Ok(End::Left | End::Replaced) => self.services.leave().await,
+            Ok(End::Left | End::Replaced) => {
+                self.bfd.leave().await;
+                self.services.leave().await;
+            }
             Ok(End::Finished) | Err(_) => {
+                self.bfd.stop().await;
                 self.stops.iter().for_each(|stop| stop.waits_for("removing services"));
                 self.services.stop().await;
             }
@@ -628,6 +657,7 @@ impl<'m> Control<'m> {
         let is_reload = reload.finish(&mut parts).await;
         self.follow_roles();
         if is_reload {
+            self.follow_bfd();
             self.manager.reloaded();
         }
     }
@@ -701,3 +731,15 @@ impl<'m> Control<'m> {
 }
 
 const NO_WORD: &str = "the engine thread ended without a word";
+
+/// Where the program hears which interface.
+fn heard(installed: &Installed) -> HeardInterfaces {
+    let modes = installed.attachment_modes();
+    let mut heard: HeardInterfaces = modes.keys().map(|ifindex| (*ifindex, (*ifindex, 0))).collect();
+    for port in installed.routers().iter().flat_map(Router::present_ports) {
+        if modes.contains_key(&port.wire.ifindex) {
+            heard.insert(port.ifindex, (port.wire.ifindex, port.wire.vlan));
+        }
+    }
+    heard
+}

@@ -36,32 +36,40 @@ impl<'m> Succession<'m> {
         Self { exclusive, invocation, started: None }
     }
 
-    /// Leaves everything to a process that has prepared all of it, unless this one is `busy`. Returns how the election has ended, if
+    /// The locks for a process that may take over; refuses it while this one is `busy`, or if it would leave something behind. Nothing is changed.
+    pub fn admit(
+        &self,
+        replacement: Replacement,
+        busy: Option<&str>,
+        installed: &Installed,
+    ) -> Option<(Replacement, Vec<OwnedFd>)> {
+        let locks = match busy {
+            Some(busy) => Err(busy.to_owned()),
+            None => self.locks_for(&replacement.pins, installed),
+        };
+        match locks {
+            Ok(locks) => Some((replacement, locks)),
+            Err(why) => {
+                tracing::warn!(pid = replacement.pid, why, "another vipd was refused the takeover");
+                // It may be gone.
+                let _ = replacement.refusal.send(why);
+                None
+            }
+        }
+    }
+
+    /// Leaves everything to a process that has prepared all of it, and was [admitted](Self::admit). Returns how the election has ended, if
     /// it has.
     ///
     /// The main thread does nothing else meanwhile: once the successor has its answer, it does all of it.
     pub async fn pass_on(
         &mut self,
-        replacement: Replacement,
-        busy: Option<&str>,
-        installed: &Installed,
+        (replacement, locks): (Replacement, Vec<OwnedFd>),
         engine: &EngineHandle,
         manager: &ServiceManager,
     ) -> Option<End> {
-        let Replacement { connection, pid, pins, refusal } = replacement;
-        let locks = match busy {
-            Some(busy) => Err(busy.to_owned()),
-            None => self.locks_for(&pins, installed),
-        };
-        let locks = match locks {
-            Ok(locks) => locks,
-            Err(why) => {
-                tracing::warn!(pid, why, "another vipd was refused the takeover");
-                // It may be gone.
-                let _ = refusal.send(why);
-                return None;
-            }
-        };
+        // The answer of the connection's task comes with the end of this.
+        let Replacement { connection, pid, pins: _, refusal: _refusal } = replacement;
         let (reply, passed_on) = oneshot::channel();
         let successor = Successor { connection, locks };
         engine.send(EngineMessage::Replace { successor, reply }).await;

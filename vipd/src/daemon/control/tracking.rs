@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     host::{Host, LinkChange},
     scripts::Accounts,
-    tracking::{Arbitration, Effect, HealthDetail, LinkDelays, News, Tracker, TrackingResult},
+    tracking::{Arbitration, BfdStatesRx, Effect, HealthDetail, LinkDelays, News, Tracker, TrackingResult},
 };
 use vipd_config::Config;
 
@@ -39,14 +39,14 @@ impl TrackingResults {
     /// that are tracked.
     pub async fn start(
         config: &Config,
-        accounts: &Accounts,
+        (accounts, sessions): (&Accounts, BfdStatesRx),
         delays: LinkDelays,
         used: Vec<&str>,
         host: &Host,
         begins_after: Duration,
     ) -> Self {
         let begins_at = (!begins_after.is_zero()).then(|| Instant::now() + begins_after);
-        let mut tracking = Self { tracker: Tracker::start(config, accounts), delays, begins_at };
+        let mut tracking = Self { tracker: Tracker::start(config, accounts, sessions), delays, begins_at };
         let tracked = tracking.interfaces();
         let tracked = tracked.iter().map(String::as_str);
         for name in tracked.chain(used) {

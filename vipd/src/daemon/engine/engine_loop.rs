@@ -11,6 +11,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
 };
 use vipd_common::{Priority, wire::eth::MacAddr};
+use vipd_core::early::{EarlyTakeover, ProbeTiming};
 
 use super::{
     super::{
@@ -22,6 +23,7 @@ use super::{
         sockets::Sockets,
         succession::Successor,
     },
+    claim_events,
     handover::{Candidate, Handovers, Step},
     heartbeat,
     instance::EngineInstance,
@@ -80,6 +82,8 @@ pub struct EngineLoop {
     handovers: Handovers,
     /// When the heartbeat links of instances are to be looked at; `None`: no instance has any.
     heartbeats_at: Option<Instant>,
+    /// Takes over from silent hosts, where a router has `act takeover`.
+    early: Option<EarlyTakeover>,
     /// Those that are to go, and who waits for that.
     removals: Option<(BTreeSet<InstanceId>, oneshot::Sender<()>)>,
 }
@@ -110,6 +114,7 @@ impl EngineLoop {
             unserved: BTreeMap::new(),
             handovers: Handovers::new(parts.drained),
             heartbeats_at: None,
+            early: None,
             removals: None,
         };
         let short = |router: &&Router| !granted.real_time && router.is_short();
@@ -139,6 +144,8 @@ impl EngineLoop {
                 self.io.poll_timeout(),
                 self.handovers.poll_timeout(),
                 self.heartbeats_at,
+                self.io.probes().poll_timeout(),
+                self.early.as_ref().map(EarlyTakeover::poll_timeout),
             ];
             let next = next.into_iter().flatten().min();
             tracing::debug!(in_ms = next.map(|at| at.millis_since(clock::now())), "next timer");
@@ -170,6 +177,7 @@ impl EngineLoop {
         self.io.do_due();
         self.settle_handovers();
         self.check_heartbeats();
+        self.take_over_early();
         let instances = self.io.instances();
         if let Some((_, reply)) =
             self.removals.take_if(|(removed, _)| !removed.iter().any(|id| instances.contains_key(id)))
@@ -242,7 +250,12 @@ impl EngineLoop {
             }
             // It is served where it ends the loop.
             EngineMessage::Replace { .. } => {}
-            EngineMessage::Shutdown => self.input(Input::Shutdown),
+            EngineMessage::Shutdown => {
+                self.early.iter_mut().for_each(EarlyTakeover::leave);
+                let (probes, around) = self.io.probes_mut();
+                probes.leave(around.pages.probes());
+                self.input(Input::Shutdown);
+            }
             EngineMessage::Leave => {
                 self.lease_manager.leave(&mut self.io);
                 self.left = true;
@@ -293,6 +306,7 @@ impl EngineLoop {
             self.input(Input::Configure { instance, group, settings });
             changed.push((instance, is_announced_anew));
         }
+        self.io.probes_mut().0.configure();
         let any = self.io.instances().values().any(|instance| instance.heartbeats().any());
         self.heartbeats_at = any.then(|| self.heartbeats_at.unwrap_or(clock::now() + heartbeat::PERIOD));
         // Not before all members of a sync group are there.
@@ -438,6 +452,44 @@ impl EngineLoop {
         }
     }
 
+    /// Probes the hosts that run the same routers, and takes over from one that is silent.
+    fn take_over_early(&mut self) {
+        let (probes, around) = self.io.probes_mut();
+        let is_refreshed = probes.turn(&self.lease_manager, around);
+        let claims = |early: &EarlyTakeover| early.groups(clock::now()).any(|(_, group)| group.claims);
+        let timing = match (self.io.probes().early_timing(), &self.early) {
+            (Some(timing), _) => timing,
+            // A claim ends as ever where nobody is probed any more.
+            (None, Some(early)) if claims(early) => ProbeTiming { takes_over: false, ..early.timing() },
+            (None, _) => {
+                if self.early.take().is_some() {
+                    // Nobody says any more who hears whom.
+                    self.lease_manager.forget_one_way(&mut self.io);
+                }
+                return;
+            }
+        };
+        let hosts = || self.io.probes().early_hosts();
+        if let Some(early) = self.early.as_mut().filter(|_| is_refreshed) {
+            early.configure(timing);
+            early.set_peers(&hosts());
+        }
+        let early = self.early.get_or_insert_with(|| {
+            let mut early = EarlyTakeover::new(timing, hosts());
+            if self.io.probes().inherits() {
+                early.inherit();
+            }
+            early
+        });
+        early.turn(&mut self.lease_manager, &mut self.io);
+        while let Some((group, change)) = early.poll_change() {
+            let members = self.io.instances().values().filter(|instance| instance.lease() == group);
+            members.for_each(|instance| claim_events::tell(instance.name(), change));
+        }
+        let now = clock::now();
+        self.io.probes_mut().0.note_reliance(|host| early.relies(host, now));
+    }
+
     /// Looks at all heartbeat links, if it is time.
     fn check_heartbeats(&mut self) {
         let now = clock::now();
@@ -456,12 +508,15 @@ impl EngineLoop {
     }
 
     fn status(&self) -> EngineStatus {
+        let now = clock::now();
+        let early = self.early.iter().flat_map(|early| early.groups(now)).collect();
         let known = status::StatusInputs {
             io: &self.io,
             conflicts: self.io.conflicts(),
             handovers: &self.handovers,
             attachments: &self.attachments,
-            now: clock::now(),
+            early: &early,
+            now,
         };
         // As in the configuration.
         let mut instances: Vec<&EngineInstance> = self.io.instances().values().collect();
@@ -475,6 +530,8 @@ impl EngineLoop {
             real_time: self.granted.real_time,
             drained: self.handovers.is_drained(),
             instances: instances.into_iter().filter_map(status).collect(),
+            probes: self.io.probes().status(),
+            sponsors: self.io.probes().sponsors_status(self.io.pages(), now),
             counters: status::counters(self.io.pages()),
         }
     }

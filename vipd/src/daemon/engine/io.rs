@@ -1,5 +1,6 @@
 //! What the election acts on: the lease page, the packet sockets, the announcements and the state that is desired of the host.
 
+mod early;
 mod node;
 mod ring_events;
 
@@ -24,6 +25,7 @@ use super::{
     conflicts::{Conflicts, Fact, Situation},
     deferred::AllDeferred,
     instance::{EngineInstance, HeardRouter},
+    probes::{HostProbes, Surroundings},
     wire::Wire,
 };
 use crate::{
@@ -47,6 +49,7 @@ pub struct EngineIo {
     own_macs: BTreeSet<MacAddr>,
     /// Adverts that XDP has deferred, of whichever instance.
     all_deferred: AllDeferred,
+    probes: HostProbes,
     outputs: Outputs,
     /// The election has ended.
     is_finished: bool,
@@ -77,6 +80,7 @@ impl EngineIo {
             conflicts: Conflicts::default(),
             own_macs,
             all_deferred: AllDeferred::default(),
+            probes: HostProbes::default(),
             outputs,
             is_finished: false,
         }
@@ -105,6 +109,22 @@ impl EngineIo {
     /// The election is about to have one more.
     pub fn add(&mut self, id: InstanceId, instance: EngineInstance) {
         self.instances.insert(id, instance);
+    }
+
+    /// The hosts that are probed.
+    pub fn probes(&self) -> &HostProbes {
+        &self.probes
+    }
+
+    /// What they see of the election and of the program.
+    pub fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings { instances: &self.instances, pages: &self.pages }
+    }
+
+    /// The same, to be told of what has happened.
+    pub fn probes_mut(&mut self) -> (&mut HostProbes, Surroundings<'_>) {
+        let Self { probes, instances, pages, .. } = self;
+        (probes, Surroundings { instances, pages })
     }
 
     /// Others that act as owners.

@@ -4,6 +4,7 @@
 //! It never waits for anything but its own descriptors: the host's rules follow through a `watch` channel in which the latest state
 //! wins, and status answers go out through one-shot channels. Nobody aborts it: it ends when the election has finished.
 
+mod claim_events;
 mod conflict_events;
 mod conflicts;
 mod deferred;
@@ -13,6 +14,7 @@ mod handover;
 mod heartbeat;
 mod instance;
 mod io;
+mod probes;
 mod readiness;
 mod realtime;
 mod status;
@@ -27,7 +29,8 @@ use tokio::{runtime, sync::oneshot};
 
 use self::engine_loop::EngineLoop;
 pub use self::engine_loop::EngineParts;
-pub use self::realtime::Urgent;
+pub use self::realtime::{Urgent, rank_below, schedule_bfd};
+pub use self::timer::Timer;
 use super::messages::End;
 
 /// How the election has ended, when it has.

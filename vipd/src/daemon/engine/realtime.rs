@@ -38,6 +38,16 @@ fn schedule(policy: i32, priority: u8) -> bool {
     unsafe { libc::sched_setscheduler(0, policy | libc::SCHED_RESET_ON_FORK, &raw const parameters) == 0 }
 }
 
+/// The real-time priority of a thread that is to come right after the engine thread, which has this one if it is one that is asked for.
+pub fn rank_below(priority: Option<u8>) -> u8 {
+    priority.unwrap_or(PRIORITY).saturating_sub(1).max(1)
+}
+
+/// Asks for SCHED_FIFO for the calling thread, that of BFD; the engine thread has said if it is not permitted.
+pub fn schedule_bfd(priority: u8) {
+    schedule(libc::SCHED_FIFO, priority);
+}
+
 /// Asks for SCHED_FIFO for the calling thread and locks the process's memory; a refusal is logged, not fatal.
 pub fn request(priority: Option<u8>) -> Granted {
     let real_time = schedule(libc::SCHED_FIFO, priority.unwrap_or(PRIORITY));

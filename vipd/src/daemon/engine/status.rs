@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use vipd_common::{Family, Priority, abi::InstanceCounters};
+use vipd_core::early::GroupEarly;
 
 use super::{
     super::{
@@ -20,7 +21,7 @@ use crate::{
     dataplane::{Mode, Pages},
     time::Instant,
     tracking::Fault,
-    vrrp::{LeasePolicy, Peer, Settings},
+    vrrp::{GroupId, LeasePolicy, Peer, Settings},
 };
 
 /// What the status of an instance is made of, besides the instance.
@@ -30,6 +31,8 @@ pub struct StatusInputs<'a> {
     pub conflicts: &'a Conflicts,
     pub handovers: &'a Handovers,
     pub attachments: &'a AttachmentModes,
+    /// Early takeover, by lease.
+    pub early: &'a BTreeMap<GroupId, GroupEarly>,
     pub now: Instant,
 }
 
@@ -98,6 +101,10 @@ impl StatusInputs<'_> {
                 Mode::Tc => ProgramHook::Tc,
             }),
             xdp_mode_reason: attachment.and_then(|attachment| attachment.reason.clone()),
+            early: self.early.get(&instance.lease()).and_then(|group| {
+                let around = self.io.surroundings();
+                self.io.probes().early_status(instance, snapshot, group, around, now)
+            }),
             ..configured(instance.router(), elected(instance.router(), snapshot, pages, now))
         };
         EngineInstanceStatus { id: router.id(), status }

@@ -13,7 +13,7 @@ use crate::{
     host::{LinkState, is_local},
     vrrp::{GarpTiming, GroupId, InstanceId, LeasePolicy, Settings},
 };
-use vipd_config::Auth;
+use vipd_config::{Arbiter, Auth};
 
 /// One virtual router.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +34,8 @@ pub struct Router {
     sync_group: Option<String>,
     /// All of its sync group, itself too, in order; itself alone if it is in none.
     group_members: Vec<RouterIdentity>,
+    /// The arbiters that whoever takes it over early has to reach; none of one that is not taken over early.
+    arbiters: Vec<Arbiter>,
     /// Its number in the election, its slot of `INSTANCES`, and its key in the host's plan.
     id: InstanceId,
     /// Its slot of `LEASES`: that of the first of its sync group.
@@ -66,8 +68,19 @@ impl Router {
             group_members: vec![RouterIdentity::of(&spec)],
             id: InstanceId(0),
             lease: GroupId(0),
+            arbiters: Vec::new(),
             spec,
         }
+    }
+
+    /// Says which arbiters have to be reached by whoever takes it over early.
+    pub fn set_arbiters(&mut self, arbiters: Vec<Arbiter>) {
+        self.arbiters = arbiters;
+    }
+
+    /// Those arbiters; none of a router that is not taken over early.
+    pub fn arbiters(&self) -> &[Arbiter] {
+        &self.arbiters
     }
 
     /// Makes it a member of a sync group, whose members share `settings`.

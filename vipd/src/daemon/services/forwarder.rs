@@ -74,6 +74,10 @@ pub struct Forwarder<K> {
     compares_rest: bool,
     /// The round was begun by a look, and not by a wish.
     looks: bool,
+    /// A comparison may have made services vipd's that are not kept yet.
+    has_gained: bool,
+    /// Services that are kept may have been removed. There is no hurry: the next vipd finds that they are gone.
+    has_lost: bool,
     repaired: Vec<String>,
     refused: BTreeMap<ServiceAddress, String>,
     /// Why the table cannot be read.
@@ -93,6 +97,8 @@ impl<K: Ipvs> Forwarder<K> {
             read_at: None,
             compares_rest: true,
             looks: false,
+            has_gained: true,
+            has_lost: false,
             repaired: Vec::new(),
             refused: BTreeMap::new(),
             problem: None,
@@ -102,7 +108,7 @@ impl<K: Ipvs> Forwarder<K> {
 
     /// Services are to be otherwise.
     pub fn handle_desired(&mut self) {
-        self.looks = false;
+        (self.looks, self.has_gained) = (false, true);
         self.reconciler.handle_desired();
     }
 
@@ -124,12 +130,12 @@ impl<K: Ipvs> Forwarder<K> {
     }
 
     fn doubt(&mut self) {
-        self.compares_rest = true;
+        (self.compares_rest, self.has_gained) = (true, true);
         self.reconciler.handle_doubt();
     }
 
-    /// Does what is to be done now, at most `most` things; returns whether there is more. `keep` is called with the services that vipd owns before
-    /// anything is made of them.
+    /// Does what is to be done now, at most `most` things; returns whether there is more. `keep` is called with the services that vipd owns if they
+    /// may have changed: before anything is made of them, and when all is done.
     pub fn work(
         &mut self,
         desired: &DesiredTable,
@@ -143,12 +149,19 @@ impl<K: Ipvs> Forwarder<K> {
                 None => {
                     if self.reconciler.is_settled() {
                         self.settled();
+                        if self.has_gained || self.has_lost {
+                            (self.has_gained, self.has_lost) = (false, false);
+                            keep(self.reconciler.backend().own());
+                        }
                     }
                     return false;
                 }
                 Some(Reconcile::Read) => self.read(now),
                 Some(Reconcile::Apply(operation)) => {
-                    keep(self.reconciler.backend().own());
+                    if std::mem::take(&mut self.has_gained) {
+                        keep(self.reconciler.backend().own());
+                    }
+                    self.has_lost |= matches!(operation, TableOperation::DelService { .. });
                     self.apply(&operation);
                 }
             }
@@ -164,6 +177,11 @@ impl<K: Ipvs> Forwarder<K> {
     /// Whether the table is known to be as desired.
     pub fn is_settled(&self) -> bool {
         self.reconciler.is_settled() && !self.compares_rest
+    }
+
+    /// Whether no sync daemon is wanted, and none of vipd's is left.
+    pub fn has_no_daemons(&self) -> bool {
+        self.is_settled() && self.wanted.daemons.is_empty() && self.rest_problem.is_none()
     }
 
     /// The table as it was read last, and when.
@@ -203,6 +221,8 @@ impl<K: Ipvs> Forwarder<K> {
     }
 
     fn read(&mut self, now: Instant) {
+        // After a failure it is compared anew.
+        self.has_gained = true;
         match self.kernel.read() {
             Ok(table) => {
                 self.reconciler.handle_read(Ok(table::present(&table)), now);

@@ -30,6 +30,10 @@ pub enum ServicesMessage {
     Status(oneshot::Sender<BalancingStatus>),
     /// Remove everything; answered when it is done.
     Stop(oneshot::Sender<()>),
+    /// Do nothing, for a vipd that is to take over, until [`GoOn`](Self::GoOn) or the end; answered when all that is known is kept.
+    Hold(oneshot::Sender<()>),
+    /// It did not take over.
+    GoOn,
     /// End, and leave everything to the next vipd.
     Leave,
 }

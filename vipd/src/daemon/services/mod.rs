@@ -57,6 +57,7 @@ use super::clock;
 use crate::{
     control::{ServerDrain, model::BalancingStatus},
     scripts::Accounts,
+    tracking::BfdStatesRx,
 };
 
 pub use self::{messages::Roles, state::STATE_FILE};
@@ -80,6 +81,7 @@ pub struct Services {
     opened: Option<IpvsClient>,
     running: Option<RunningServices>,
     roles: watch::Sender<Roles>,
+    sessions: BfdStatesRx,
     notices: (mpsc::Sender<BalanceNotice>, mpsc::Receiver<BalanceNotice>),
     /// Why services are not served.
     lack: Option<String>,
@@ -95,13 +97,15 @@ struct RunningServices {
 
 impl Services {
     /// Nothing is served yet. `unsupported`: whether the rest is served where the kernel has no IPVS.
-    pub fn new(places: ServicePlaces, unsupported: &Unsupported) -> Self {
+    /// `sessions`: how those of BFD are, for BFD_CHECK.
+    pub fn new(places: ServicePlaces, unsupported: &Unsupported, sessions: BfdStatesRx) -> Self {
         Self {
             places,
             may_lack_ipvs: unsupported.allows_word(KEYWORD),
             opened: None,
             running: None,
             roles: watch::Sender::new(Roles::default()),
+            sessions,
             notices: mpsc::channel(NOTICES),
             lack: None,
             is_stuck: false,
@@ -166,6 +170,7 @@ impl Services {
             drains: KeptDrains::new(&self.places.state_dir),
             notices_tx: self.notices.0.clone(),
             beat: beat.clone(),
+            sessions: self.sessions.clone(),
             look: self.places.look_period.saturating_mul(LOOK_EVERY),
         };
         let (kernel, roles_rx) = (KernelIpvs::new(self.opened.take()), self.roles.subscribe());
@@ -272,12 +277,37 @@ impl Services {
         join(running.thread);
     }
 
+    /// Stands still for a vipd that is to take over, with all that is known of the servers kept for it.
+    pub async fn hold(&self) {
+        let Some(running) = &self.running else { return };
+        let (reply, held) = oneshot::channel();
+        // The queue may be full of what comes before.
+        let hold = async {
+            // A thread that has ended stands still.
+            if running.messages_tx.send(ServicesMessage::Hold(reply)).await.is_ok() {
+                let _ = held.await;
+            }
+        };
+        if timeout(ANSWER, hold).await.is_err() {
+            tracing::warn!(
+                "the thread of services does not answer: the next vipd may not know the latest verdicts"
+            );
+        }
+    }
+
+    /// The takeover has come to nothing.
+    pub async fn go_on(&self) {
+        if let Some(running) = &self.running {
+            // A thread that has ended is noticed by `check`, and one that hangs too.
+            let _ = timeout(ANSWER, running.messages_tx.send(ServicesMessage::GoOn)).await;
+        }
+    }
+
     /// Leaves the kernel's table, with all that is known of the servers, to the next vipd.
     pub async fn leave(&mut self) {
         let Some(running) = self.running.take() else { return };
-        if running.messages_tx.send(ServicesMessage::Leave).await.is_ok()
-            && running.beat.since(clock::now()) < STUCK
-        {
+        let sent = timeout(ANSWER, running.messages_tx.send(ServicesMessage::Leave)).await;
+        if matches!(sent, Ok(Ok(()))) && running.beat.since(clock::now()) < STUCK {
             join(running.thread);
         }
     }

@@ -57,16 +57,28 @@ pub fn presence() -> IpvsPresence {
         return IpvsPresence::Loaded;
     }
     let Some(dir) = modules_dir() else { return IpvsPresence::Unknown };
-    let has = |list: &str| -> io::Result<bool> {
-        let text = fs::read_to_string(Path::new(&dir).join(list))?;
-        Ok(text.lines().any(is_ip_vs))
-    };
-    match (has("modules.builtin"), has("modules.dep")) {
+    match (lists(&dir, "modules.builtin", MODULE), lists(&dir, "modules.dep", MODULE)) {
         (Ok(true), _) => IpvsPresence::Loaded,
         (_, Ok(true)) => IpvsPresence::Loadable,
         (_, Ok(false)) => IpvsPresence::Missing,
         (_, Err(_)) => IpvsPresence::Unknown,
     }
+}
+
+/// Those of these modules that the kernel neither has nor can load; none if that cannot be seen.
+pub fn missing(modules: impl IntoIterator<Item = String>) -> Vec<String> {
+    let Some(dir) = modules_dir() else { return Vec::new() };
+    let is_there = |name: &String| {
+        Path::new("/sys/module").join(name).exists()
+            || ["modules.builtin", "modules.dep"].iter().any(|list| lists(&dir, list, name).unwrap_or(true))
+    };
+    modules.into_iter().filter(|name| !is_there(name)).collect()
+}
+
+/// Whether a list of modules has one.
+fn lists(dir: &str, list: &str, module: &str) -> io::Result<bool> {
+    let text = fs::read_to_string(Path::new(dir).join(list))?;
+    Ok(text.lines().any(|line| is_module(line, module)))
 }
 
 fn modules_dir() -> Option<String> {
@@ -78,10 +90,10 @@ fn modules_dir() -> Option<String> {
 }
 
 /// A line of a list of modules: `kernel/net/netfilter/ipvs/ip_vs.ko.xz: kernel/...`.
-fn is_ip_vs(line: &str) -> bool {
+fn is_module(line: &str, module: &str) -> bool {
     let path = line.split(':').next().unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or_default();
-    name.split('.').next() == Some("ip_vs")
+    name.split('.').next() == Some(module)
 }
 
 /// A service, as `ipvsadm` is told it.
@@ -102,6 +114,7 @@ pub fn ipvsadm_words(key: &VirtualServiceKey) -> String {
     }
 }
 
+const MODULE: &str = "ip_vs";
 const LIMIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
@@ -117,7 +130,8 @@ mod tests {
             ("kernel/net/netfilter/ipvs/ip_vs_rr.ko: kernel/net/netfilter/ipvs/ip_vs.ko", false),
             ("", false),
         ] {
-            assert_eq!(is_ip_vs(line), expect, "{line}");
+            assert_eq!(is_module(line, MODULE), expect, "{line}");
         }
+        assert!(is_module("kernel/net/netfilter/ipvs/ip_vs_rr.ko.zst:", "ip_vs_rr"));
     }
 }

@@ -1,6 +1,7 @@
 //! The prober of the services' thread, and the last run of each probe.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     sync::Arc,
     time::Duration,
@@ -14,13 +15,14 @@ use super::{super::clock, scripts::ProbeScripts};
 use crate::{
     control::model::{ProbesStatus, ServerCheckStatus},
     time::Instant,
+    tracking::BfdStates,
 };
 
 /// What came of the last run of a probe.
 #[derive(Clone, Debug)]
 struct LastProbeRun {
     passed: Option<bool>,
-    words: String,
+    words: Cow<'static, str>,
     latency: Duration,
     ended: Instant,
 }
@@ -74,6 +76,20 @@ impl ServerProbes {
         std::future::pending().await
     }
 
+    /// What the checks of BFD come to: as in keepalived, a session that has not been up yet is down.
+    pub fn of_sessions(&self, states: &BfdStates, now: Instant) -> Vec<ProbeReport> {
+        let report = |(spec, probe): (&ProbeSpec, &ProbeId)| {
+            let ProbeSpec::Bfd { session } = spec else { return None };
+            let view = states.get(session)?;
+            let words = view.to_string();
+            let outcome =
+                if view.is_reached { ProbeOutcome::Passed } else { ProbeOutcome::Failed(words.clone()) };
+            let (latency, late) = (Duration::ZERO, Duration::ZERO);
+            Some(ProbeReport { probe: *probe, outcome, words: words.into(), latency, late, ended: now })
+        };
+        self.ids.iter().filter_map(report).collect()
+    }
+
     /// A report that waits.
     pub fn try_next(&mut self) -> Option<ProbeReport> {
         self.running.as_mut()?.1.try_recv().ok()
@@ -94,7 +110,7 @@ impl ServerProbes {
             // Whether that is a weight the check says.
             ProbeOutcome::Exited(_) | ProbeOutcome::NotSent(_) => None,
         };
-        self.runs.insert(probe, LastProbeRun { passed, words: words.into_owned(), latency, ended });
+        self.runs.insert(probe, LastProbeRun { passed, words, latency, ended });
     }
 
     /// A check, with the last run of its probe.
@@ -103,7 +119,7 @@ impl ServerProbes {
         ServerCheckStatus {
             check: spec.to_string(),
             passed: run.and_then(|run| run.passed),
-            words: run.map(|run| run.words.clone()).unwrap_or_default(),
+            words: run.map(|run| run.words.clone().into_owned()).unwrap_or_default(),
             latency_us: run.map(|run| u64::try_from(run.latency.as_micros()).unwrap_or(u64::MAX)),
             ran_ms_ago: run.map(|run| now.millis_since(run.ended)),
         }

@@ -8,7 +8,7 @@ mod requests;
 use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::sleep,
 };
 use vipd_balance::{
@@ -27,7 +27,7 @@ use super::{
     sync::{self, WantedIpvs},
     sysctls, table, told,
 };
-use crate::{daemon::clock, time::Instant};
+use crate::{daemon::clock, time::Instant, tracking::BfdStatesRx};
 
 /// Where it keeps what it remembers, and whom it tells.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct LoopEnds {
     pub drains: KeptDrains,
     pub notices_tx: mpsc::Sender<BalanceNotice>,
     pub beat: Beat,
+    /// How the sessions of BFD are.
+    pub sessions: BfdStatesRx,
     /// Between two looks at the kernel's table.
     pub look: Duration,
 }
@@ -86,6 +88,7 @@ impl<K: Ipvs> ServiceLoop<K> {
         }
         let now = clock::now();
         let scripts = Arc::new(ProbeScripts::new(accounts));
+        let before = kept.clone();
         let mut this = Self {
             judge: Judge::new(kept.verdicts(&balance)),
             config: BalanceConfig::default(),
@@ -108,7 +111,23 @@ impl<K: Ipvs> ServiceLoop<K> {
         };
         this.configure(balance, lvs, now);
         this.drain_again(now);
+        this.take_outputs(Some(&before));
+        this.tell_weights(&before);
         this
+    }
+
+    /// The file may give a target another weight than the vipd before has told.
+    fn tell_weights(&mut self, before: &KeptServices) {
+        for service in self.judge.views() {
+            for target in service.targets.iter().filter(|target| target.alive) {
+                let (to, id) = (target.full_weight, target.id);
+                let Some(told) = before.told(service.id, &id).filter(|told| told.weight != to) else {
+                    continue;
+                };
+                let service = service.id.clone();
+                self.waiting.push(BalanceNotice::Weight { service, target: id, from: told.weight, to });
+            }
+        }
     }
 
     /// Runs until it is told to stop, or to leave everything to the next vipd.
@@ -133,6 +152,12 @@ impl<K: Ipvs> ServiceLoop<K> {
                         let _ = reply.send(());
                         return;
                     }
+                    Some(ServicesMessage::Hold(reply)) => {
+                        if !self.hold(reply, &mut messages_rx).await {
+                            return;
+                        }
+                    }
+                    Some(ServicesMessage::GoOn) => {}
                     // Without a word the daemon has gone: the next vipd is to find everything.
                     Some(ServicesMessage::Leave) | None => return self.leave(),
                 },
@@ -140,10 +165,28 @@ impl<K: Ipvs> ServiceLoop<K> {
                     self.roles = roles_rx.borrow_and_update().clone();
                     self.follow_roles(clock::now());
                 }
+                Ok(()) = self.ends.sessions.changed() => self.hear_sessions(),
                 report = self.probes.next() => self.probed(report),
                 () = sleep(wait) => {}
             }
         }
+    }
+
+    /// Does nothing from now on, for a vipd that is to take over: it reads what is kept here, and nothing is found out or changed behind its back.
+    /// Returns whether this vipd goes on after all.
+    async fn hold(
+        &mut self,
+        reply: oneshot::Sender<()>,
+        messages_rx: &mut mpsc::Receiver<ServicesMessage>,
+    ) -> bool {
+        while !reply.is_closed() && self.work() {}
+        // Who waits no more has let the next vipd begin: what is kept is that one's.
+        if !reply.is_closed() {
+            self.save();
+        }
+        let _ = reply.send(());
+        // What is kept is the next vipd's to write: it may have begun.
+        matches!(messages_rx.recv().await, Some(ServicesMessage::GoOn))
     }
 
     /// How long nothing is to be done.
@@ -159,11 +202,23 @@ impl<K: Ipvs> ServiceLoop<K> {
         let mut next = Some(report);
         let mut left = REPORTS;
         while let Some(report) = next {
-            let event = JudgeEvent::Probed { probe: report.probe, outcome: report.outcome.clone() };
+            let event = JudgeEvent::Probed {
+                probe: report.probe,
+                outcome: report.outcome.clone(),
+                took: report.latency,
+            };
             self.judge.handle(event, report.ended);
             self.probes.judged(report, &self.judge);
             left -= 1;
             next = if left > 0 { self.probes.try_next() } else { None };
+        }
+    }
+
+    /// Has every BFD_CHECK be as its session is.
+    fn hear_sessions(&mut self) {
+        let states = self.ends.sessions.borrow_and_update().clone();
+        for report in self.probes.of_sessions(&states, clock::now()) {
+            self.probed(report);
         }
     }
 
@@ -194,6 +249,8 @@ impl<K: Ipvs> ServiceLoop<K> {
             });
             self.kept.since.insert(service, targets.collect());
         }
+        let since = &self.kept.since;
+        self.kept.quorums.retain(|service, _| since.contains_key(service));
         let config = &self.config;
         let is_there = |drain: &KeptDrain| {
             let servers = config.servers().iter().filter(|server| server.id.to_string() == drain.service);
@@ -290,10 +347,10 @@ impl<K: Ipvs> ServiceLoop<K> {
         if self.look_at <= now {
             self.look(now);
         }
-        self.take_outputs();
+        self.take_outputs(None);
         let (kept, dir, is_saved) = (&mut self.kept, &self.ends.runtime_dir, &mut self.is_saved);
         let mut keep = |own: &BTreeSet<ServiceAddress>| {
-            if own.len() != kept.services.len() {
+            if !kept.has_addresses(own) {
                 kept.set_addresses(own);
                 write(kept, dir);
                 *is_saved = false;
@@ -301,6 +358,7 @@ impl<K: Ipvs> ServiceLoop<K> {
         };
         let more = self.forwarder.work(&self.desired, OPERATIONS, clock::now, &mut keep);
         if !more {
+            self.forget_daemons();
             self.tell_repairs();
             self.tell_notices();
         }
@@ -308,6 +366,15 @@ impl<K: Ipvs> ServiceLoop<K> {
             self.save();
         }
         more
+    }
+
+    /// vipd's sync daemons are stopped: one that runs from now on is somebody else's.
+    fn forget_daemons(&mut self) {
+        if self.kept.syncs && self.lvs.sync.is_none() && self.forwarder.has_no_daemons() {
+            self.kept.syncs = false;
+            self.save();
+            self.want_rest();
+        }
     }
 
     fn look(&mut self, now: Instant) {
@@ -319,7 +386,8 @@ impl<K: Ipvs> ServiceLoop<K> {
         }
     }
 
-    fn take_outputs(&mut self) {
+    /// `before`: what the vipd before has told is not told again.
+    fn take_outputs(&mut self, before: Option<&KeptServices>) {
         let mut probes = false;
         while let Some(output) = self.judge.poll_output() {
             match output {
@@ -327,6 +395,10 @@ impl<K: Ipvs> ServiceLoop<K> {
                     self.desired.apply(change);
                     self.forwarder.handle_desired();
                 }
+                JudgeOutput::Notice(notice) if before.is_some_and(|before| before.has_told(&notice)) => {}
+                // From which weight, `tell_weights` knows better.
+                JudgeOutput::Notice(BalanceNotice::Weight { service, target, .. })
+                    if before.is_some_and(|before| before.told(&service, &target).is_some()) => {}
                 JudgeOutput::Notice(notice) => {
                     self.note(&notice);
                     self.waiting.push(notice);
@@ -337,16 +409,24 @@ impl<K: Ipvs> ServiceLoop<K> {
         }
         if probes {
             self.probes.follow(&self.judge, self.lvs.jitter_percent);
+            // New checks are to know their sessions.
+            self.ends.sessions.mark_changed();
         }
     }
 
-    /// Takes note of when a target has changed.
+    /// Takes note of when a target has changed, and of what is told of a quorum.
     fn note(&mut self, notice: &BalanceNotice) {
-        if let BalanceNotice::Target { service, target, .. } = notice
-            && let Some(targets) = self.kept.since.get_mut(&service.to_string())
-            && let Some(at) = targets.get_mut(&target.to_string())
-        {
-            *at = clock::unix_ms();
+        match notice {
+            BalanceNotice::Target { service, target, .. } => {
+                let targets = self.kept.since.get_mut(&service.to_string());
+                if let Some(at) = targets.and_then(|targets| targets.get_mut(&target.to_string())) {
+                    *at = clock::unix_ms();
+                }
+            }
+            BalanceNotice::Quorum { service, up, .. } => {
+                self.kept.quorums.insert(service.to_string(), *up);
+            }
+            _ => {}
         }
     }
 
@@ -388,6 +468,7 @@ impl<K: Ipvs> ServiceLoop<K> {
 impl<K: Ipvs> ServiceLoop<K> {
     fn save(&mut self) {
         self.kept.set_verdicts(self.judge.known());
+        self.kept.set_told(self.judge.views());
         write(&self.kept, &self.ends.runtime_dir);
         (self.is_saved, self.saved_at) = (true, clock::now());
     }
@@ -400,7 +481,7 @@ impl<K: Ipvs> ServiceLoop<K> {
     /// Removes what vipd has made, and tells of it where `omega` says so.
     fn stop(&mut self) {
         self.judge.handle(JudgeEvent::Stop, clock::now());
-        self.take_outputs();
+        self.take_outputs(None);
         let empty = WantedIpvs { owns_daemons: self.kept.syncs, ..WantedIpvs::default() };
         self.forwarder.handle_wanted(empty);
         let end = clock::now() + STOP;

@@ -4,7 +4,7 @@
 //! as good as none: checks are run anew, and what the kernel has is compared in any case.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -14,7 +14,8 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use vipd_balance::{
-    BalanceConfig, KnownVerdict, ProbeOutcome, ProbeSpec, ServiceAddress, TargetId, TransportProtocol,
+    BalanceConfig, BalanceNotice, JudgedService, JudgedTarget, KnownVerdict, ProbeOutcome, ProbeSpec,
+    ServiceAddress, ServiceId, TargetId, TargetReason, TransportProtocol,
 };
 use vipd_common::Family;
 
@@ -46,6 +47,29 @@ pub struct KeptServices {
     /// When a target has come up or gone down, in milliseconds since 1970: by service, then by target, as they are printed.
     #[serde(default)]
     pub since: BTreeMap<String, BTreeMap<String, u64>>,
+    /// How each target was, as it was told last: by service, then by target. An earlier vipd has kept none of it.
+    #[serde(default)]
+    told: BTreeMap<String, BTreeMap<String, ToldTarget>>,
+    /// Whether a service has its quorum, as it was told last; by service.
+    #[serde(default)]
+    pub quorums: BTreeMap<String, bool>,
+}
+
+/// What is known of a target by those who are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldTarget {
+    up: bool,
+    /// The configured weight and the parts that checks add.
+    pub weight: u32,
+    /// An operator has drained it.
+    draining: bool,
+}
+
+impl From<&JudgedTarget<'_>> for ToldTarget {
+    fn from(judged: &JudgedTarget<'_>) -> Self {
+        let draining = matches!(judged.reason, TargetReason::Draining | TargetReason::Drained);
+        Self { up: judged.alive, weight: judged.full_weight, draining }
+    }
 }
 
 /// An address of a service, as it is written.
@@ -112,6 +136,43 @@ impl KeptServices {
         !self.services.is_empty() || self.syncs || self.sloppy_tcp.is_some()
     }
 
+    /// Whether the vipd before has told the same already, of a target or a service that it had. The file may be another now.
+    pub fn has_told(&self, notice: &BalanceNotice) -> bool {
+        let knew = |service: &ServiceId, target: &TargetId, same: fn(&ToldTarget, u32) -> bool, weight| {
+            let targets = self.since.get(&service.to_string());
+            targets.is_some_and(|targets| targets.contains_key(&target.to_string()))
+                && self.told(service, target).is_none_or(|told| same(&told, weight))
+        };
+        match notice {
+            BalanceNotice::Target { service, target, up: false, .. } => {
+                knew(service, target, |told, _| !told.up, 0)
+            }
+            BalanceNotice::Weight { service, target, to, .. } => {
+                knew(service, target, |told, to| told.weight == to, *to)
+            }
+            BalanceNotice::Draining { service, target } => knew(service, target, |told, _| told.draining, 0),
+            BalanceNotice::Quorum { service, up, .. } => self.quorums.get(&service.to_string()) == Some(up),
+            BalanceNotice::Target { up: true, .. }
+            | BalanceNotice::FailedServe { .. }
+            | BalanceNotice::Drained { .. }
+            | BalanceNotice::Undrained { .. } => false,
+        }
+    }
+
+    /// How a target was, as it was told last.
+    pub fn told(&self, service: &ServiceId, target: &TargetId) -> Option<ToldTarget> {
+        self.told.get(&service.to_string())?.get(&target.to_string()).copied()
+    }
+
+    /// Takes note of how the targets are, all of which is told.
+    pub fn set_told<'a>(&mut self, judged: impl IntoIterator<Item = JudgedService<'a>>) {
+        let of = |service: JudgedService<'_>| {
+            let targets = service.targets.iter().map(|target| (target.id.to_string(), target.into()));
+            (service.id.to_string(), targets.collect())
+        };
+        self.told = judged.into_iter().map(of).collect();
+    }
+
     /// Writes it (mode 0600), in place of what is there.
     pub fn write(&self, dir: &Path) -> Result<()> {
         let text = serde_json::to_string(self).context("write the state of services")?;
@@ -131,6 +192,11 @@ impl KeptServices {
     /// The services as addresses.
     pub fn addresses(&self) -> impl Iterator<Item = ServiceAddress> {
         self.services.iter().map(ServiceAddress::from)
+    }
+
+    /// Whether these services are those that it has.
+    pub fn has_addresses(&self, addresses: &BTreeSet<ServiceAddress>) -> bool {
+        self.services.len() == addresses.len() && self.addresses().all(|known| addresses.contains(&known))
     }
 
     /// Takes note of the services.
@@ -271,7 +337,7 @@ fn this_boot() -> String {
 mod tests {
     use std::net::SocketAddr;
 
-    use vipd_balance::{ForwardMethod, ProbeUse, ServiceId, ServiceTarget, TargetId, VirtualServer};
+    use vipd_balance::{ForwardMethod, ProbeUse, ServiceTarget, VirtualServer};
 
     use super::*;
 

@@ -17,7 +17,7 @@ use vipd_balance::{
     BalanceConfig, BalanceNotice, ForwardMethod, ProbeUse, ServiceAddress, ServiceId, ServiceTarget,
     SorryServer, TargetId, TransportProtocol, VirtualServer,
 };
-use vipd_config::{ConnectionSync, LvsSettings, LvsTimeouts, ScriptPolicy};
+use vipd_config::{ConnectionSync, LvsSettings, LvsTimeouts, ScriptPolicy, Unsupported};
 use vipd_ipvs::{
     DestinationKey, Existing, IpvsDestination, IpvsError, IpvsStep, IpvsTable, ServedDestination,
     ServedService, StepRefusal, StepResult, SyncRole, VirtualServiceKey,
@@ -27,12 +27,13 @@ use super::{
     forwarder::Ipvs,
     messages::{Beat, Roles, ServicesConfig, ServicesMessage},
     service_loop::{LoopEnds, ServiceLoop},
-    state::{KeptDrains, KeptServices, STATE_FILE},
-    table,
+    state::{KeptDrain, KeptDrains, KeptServices, STATE_FILE},
+    table, {RunningServices, ServicePlaces, Services},
 };
 use crate::{
     control::{ServerDrain, model::BalancingStatus},
     scripts::Accounts,
+    tracking::BfdStates,
 };
 
 /// A kernel that does what IPVS does, without packets.
@@ -41,6 +42,8 @@ struct FakeIpvs {
     table: Arc<Mutex<IpvsTable>>,
     /// Steps that were applied.
     steps: Arc<AtomicUsize>,
+    /// How often it was read.
+    reads: Arc<AtomicUsize>,
 }
 
 impl FakeIpvs {
@@ -55,6 +58,7 @@ impl FakeIpvs {
 
 impl Ipvs for FakeIpvs {
     fn read(&mut self) -> Result<IpvsTable, IpvsError> {
+        self.reads.fetch_add(1, SeqCst);
         Ok(self.table.lock().unwrap().clone())
     }
 
@@ -179,6 +183,7 @@ impl Bench {
         let (notices_tx, notices_rx) = mpsc::channel(1024);
         let (roles, roles_rx) = watch::channel(Roles::default());
         let ends = LoopEnds {
+            sessions: watch::Sender::new(BfdStates::default()).subscribe(),
             runtime_dir: self.dir.clone(),
             drains: KeptDrains::new(&self.dir.join("state")),
             notices_tx,
@@ -299,6 +304,24 @@ fn a_server_that_fails_leaves_and_comes_back_and_the_sorry_server_serves_meanwhi
     assert!(!bench.has_state());
 }
 
+/// What vipd owns was written to the file after each service that went, and only a quarter of these was gone when the stop's time was over.
+#[test]
+fn a_stop_removes_a_thousand_services_in_time() {
+    let bench = Bench::new("thousand");
+    let of_number = |number| {
+        let mut server = service(SocketAddr::from(([10, 9, 0, 1], number)), &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        server.targets.iter_mut().for_each(|target| target.checks.clear());
+        server
+    };
+    let running = bench.start((1..=1000).map(of_number).collect(), LvsSettings::default());
+    wait("the services", || running.status().settled);
+    let left = || bench.kernel.table.lock().unwrap().services.len();
+    assert_eq!(left(), 1000);
+    running.stop();
+    assert_eq!(left(), 0);
+    assert!(!bench.has_state());
+}
+
 #[test]
 fn a_reload_touches_nothing_that_is_unchanged() {
     let bench = Bench::new("reload");
@@ -359,6 +382,111 @@ fn a_restart_takes_over_what_is_there_and_knows_who_was_dead() {
     assert!(bench.kernel.weights(foreign).is_some(), "what vipd has not made it leaves alone");
 }
 
+/// For a vipd that takes over: what this one knows is kept, it finds out nothing more, and the next one tells nothing twice.
+#[test]
+fn a_takeover_loses_no_verdict_and_tells_nothing_twice() {
+    let bench = Bench::new("takeover");
+    let ((first, one), (_, two)) = (listen(), listen());
+    let servers = || vec![service(vip(), &[one, two])];
+    let is = |weights: &[(u16, u32)]| bench.kernel.weights(vip()) == Some(weights.iter().copied().collect());
+    let running = bench.start(servers(), LvsSettings::default());
+    wait("the verdict", || is(&[(one, 1)]));
+    let since = running.status().services[0].servers[1].since_unix_ms;
+    let hold = |running: &Running| {
+        let (reply, held) = oneshot::channel();
+        running.send(ServicesMessage::Hold(reply));
+        held.blocking_recv().unwrap();
+    };
+    hold(&running);
+    drop(first);
+    thread::sleep(Duration::from_millis(300));
+    assert!(is(&[(one, 1)]), "a server was taken out behind the next vipd's back");
+    // It came to nothing.
+    running.send(ServicesMessage::GoOn);
+    wait("the next verdict", || is(&[]));
+    let _first = TcpListener::bind(("127.0.0.1", one)).unwrap();
+    wait("the return", || is(&[(one, 1)]));
+    hold(&running);
+    let next = bench.start(servers(), LvsSettings::default());
+    assert_eq!(next.status().services[0].servers[1].since_unix_ms, since, "it is down for as long as it was");
+    running.leave();
+    wait("the file of the next one", || !KeptServices::read(&bench.dir).since.is_empty());
+    assert!(is(&[(one, 1)]));
+    let told = next.stop();
+    assert_eq!(told, [], "the first vipd has told all of it");
+}
+
+/// The kept weight is that of the old file: the new one is news, and only that.
+#[test]
+fn a_restart_with_another_file_tells_what_is_new() {
+    let bench = Bench::new("edited");
+    let ((_first, one), (_second, two)) = (listen(), listen());
+    let servers = |weight: u32| {
+        let mut server = service(vip(), &[one, two]);
+        server.targets[0].weight = weight;
+        vec![server]
+    };
+    let running = bench.start(servers(1), LvsSettings::default());
+    wait("both", || bench.kernel.weights(vip()) == Some([(one, 1), (two, 1)].into()));
+    running.leave();
+    let running = bench.start(servers(5), LvsSettings::default());
+    wait("the weight", || bench.kernel.weights(vip()) == Some([(one, 5), (two, 1)].into()));
+    // An operator's word that the vipd before has not had.
+    running.leave();
+    let drained = |port: u16| KeptDrain {
+        service: ServiceId::Single(address(vip())).to_string(),
+        address: [127, 0, 0, 1].into(),
+        port,
+        until_unix_ms: None,
+    };
+    KeptDrains::new(&bench.dir.join("state")).write(&[drained(two)]).unwrap();
+    let mut running = bench.start(servers(5), LvsSettings::default());
+    wait("the drain", || bench.kernel.weights(vip()) == Some([(one, 5), (two, 0)].into()));
+    assert!(matches!(
+        running.notices_rx.blocking_recv(),
+        Some(BalanceNotice::Draining { target, .. }) if target.port == two
+    ));
+    running.leave();
+    let mut running = bench.start(servers(7), LvsSettings::default());
+    wait("the next weight", || bench.kernel.weights(vip()) == Some([(one, 7), (two, 0)].into()));
+    let told = running.notices_rx.blocking_recv();
+    let is_weight =
+        matches!(told, Some(BalanceNotice::Weight { target, from: 5, to: 7, .. }) if target.port == one);
+    assert!(is_weight, "{told:?}");
+    running.status();
+    assert_eq!(running.notices_rx.try_recv().ok(), None, "the drain is known");
+    running.stop();
+}
+
+/// Messages that wait leave no room: the takeover is not to begin before the thread stands still.
+#[test]
+fn a_full_queue_delays_a_hold_and_does_not_lose_it() {
+    let (messages_tx, mut messages_rx) = mpsc::channel(1);
+    let bench = Bench::new("full");
+    let places = ServicePlaces {
+        runtime_dir: bench.dir.clone(),
+        state_dir: bench.dir.join("state"),
+        look_period: Duration::from_secs(1),
+    };
+    let sessions = watch::Sender::new(BfdStates::default()).subscribe();
+    let mut services = Services::new(places, &Unsupported::Refused, sessions);
+    let thread = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(200));
+        while let Some(message) = messages_rx.blocking_recv() {
+            if let ServicesMessage::Hold(reply) = message {
+                reply.send(()).unwrap();
+                return;
+            }
+        }
+        panic!("the hold was lost");
+    });
+    messages_tx.try_send(ServicesMessage::GoOn).unwrap();
+    services.running = Some(RunningServices { messages_tx, thread, beat: Beat::default() });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(services.hold());
+    services.running.take().unwrap().thread.join().unwrap();
+}
+
 #[test]
 fn a_drain_says_what_is_wrong_and_ends_in_time() {
     let bench = Bench::new("drain");
@@ -388,6 +516,54 @@ fn what_others_change_is_put_back() {
     }
     wait("the count of repairs", || running.status().repairs >= 3);
     running.stop();
+}
+
+/// A service or sync daemon that somebody makes after vipd has removed its own is not vipd's: neither in this vipd, nor after a restart.
+#[test]
+fn what_vipd_has_removed_is_not_its_own_any_more() {
+    let bench = Bench::new("forgets");
+    let (_first, one) = listen();
+    let former = SocketAddr::from(([10, 9, 0, 2], 80));
+    let sync = ConnectionSync {
+        interface: "eth1".into(),
+        instance: None,
+        id: 51,
+        octets_max: None,
+        port: None,
+        ttl: None,
+        group: None,
+    };
+    let lvs = LvsSettings { sync: Some(sync), ..LvsSettings::default() };
+    let running = bench.start(vec![service(vip(), &[one]), service(former, &[one])], lvs);
+    let daemons = || bench.kernel.table.lock().unwrap().daemons.len();
+    let own = || {
+        let kept = KeptServices::read(&bench.dir);
+        (kept.addresses().collect::<Vec<_>>(), kept.syncs)
+    };
+    wait("both", || bench.kernel.weights(former).is_some() && daemons() == 2);
+    wait("their names in the file", || own() == (vec![address(vip()), address(former)], true));
+    let alone = || configuration(vec![service(vip(), &[one])], LvsSettings::default());
+    running.send(ServicesMessage::Configure(Box::new(alone())));
+    wait("the removal", || bench.kernel.weights(former).is_none() && daemons() == 0);
+    wait("one name in the file", || own() == (vec![address(vip())], false));
+    let by_hand = || {
+        let key = table::key_of(address(former)).unwrap();
+        let service = vipd_ipvs::VirtualService::new(key, vipd_ipvs::KernelName::new("rr").unwrap());
+        let eth9 = vipd_ipvs::KernelName::new("eth9").unwrap();
+        let daemon = vipd_ipvs::SyncDaemon::new(SyncRole::Backup, eth9, 7);
+        for step in [IpvsStep::NewService(service), IpvsStep::StartDaemon(daemon)] {
+            change(&mut bench.kernel.table.lock().unwrap(), &step).unwrap();
+        }
+    };
+    by_hand();
+    let looks = bench.kernel.reads.load(SeqCst);
+    wait("some looks", || bench.kernel.reads.load(SeqCst) > looks + 2);
+    running.leave();
+    let running = bench.start(vec![service(vip(), &[one])], LvsSettings::default());
+    wait("the start", || running.status().settled);
+    running.stop();
+    assert!(bench.kernel.weights(vip()).is_none() && bench.kernel.weights(former).is_some());
+    assert_eq!(daemons(), 1, "somebody else's");
 }
 
 #[test]

@@ -240,10 +240,73 @@
     at("tracked").replaceChildren(...content);
   };
 
+  const octets = (count) => {
+    for (const unit of ["B", "kB", "MB", "GB"]) {
+      if (count < 1000) return `${unit === "B" ? count : count.toFixed(1)} ${unit}`;
+      count /= 1000;
+    }
+    return `${count.toFixed(1)} TB`;
+  };
+  const SERVER_CLASS = { up: "ok", down: "critical", down_serving: "critical" };
+
+  const serverRow = (s) => {
+    const weight = s.weight === null ? "–" : s.weight === s.full_weight ? `${s.weight}` : `${s.weight} of ${s.full_weight}`;
+    return element("tr", "",
+      cell("Server", element("span", "mono", s.server), note(s.method)),
+      cell("State", element("span", `tag ${SERVER_CLASS[s.state] || "warning"}`, s.state.replace("_", " ")), ` ${age(s.in_state_ms)}`, s.why ? note(s.why) : null),
+      cell("Weight", weight),
+      cell("Active", `${s.active_connections}`),
+      cell("Other", `${s.inactive_connections}`),
+      cell("New/s", `${s.traffic.connections_per_s}`),
+      cell("In, out/s", `${octets(s.traffic.octets_in_per_s)}, ${octets(s.traffic.octets_out_per_s)}`));
+  };
+
+  const serviceCard = (s) => {
+    const key = `service ${s.name}`;
+    const card = element("details", `level-${s.level}`);
+    const well = s.servers.filter((server) => server.is_well).length;
+    const first = s.problems.find((p) => p.level === s.level);
+    card.open = opened.has(key) ? opened.get(key) : data.balancing.services.length <= OPEN_UP_TO;
+    card.addEventListener("toggle", () => opened.set(key, card.open));
+    card.append(
+      element("summary", "",
+        element("span", "name", s.title),
+        element("span", `tag ${s.level === "ok" ? "ok" : s.level}`, `${well} of ${s.servers.length} up`),
+        element("span", "vips", s.scheduler, s.persistence_s ? `, persistent ${s.persistence_s} s` : ""),
+        element("span", "master", `${s.traffic.connections_per_s} connections/s`),
+        element("span", "prio", ""),
+        element("span", "where dim", `weight ${s.live_weight}, quorum ${s.quorum}`),
+        first ? element("span", `problem text-${first.level}`, first.text) : null),
+      element("div", "body",
+        s.problems.length ? element("ul", "", ...problemsOf(s)) : null,
+        s.addresses.length > 1 ? element("p", "mono", s.addresses.join(", ")) : null,
+        s.sorry_server ? element("p", "dim", `sorry server ${s.sorry_server}`) : null,
+        table(["Server", "State", "Weight", "Active", "Other", "New/s", "In, out/s"], s.servers.map(serverRow))));
+    return card;
+  };
+
+  const drawServices = () => {
+    const balancing = data.balancing;
+    const content = [];
+    if (balancing && (balancing.services.length || balancing.problem)) {
+      content.push(element("h2", "", "Services"));
+      if (balancing.problem) content.push(element("p", "banner critical", `Not served as configured: ${balancing.problem}.`));
+      content.push(...balancing.services.map(serviceCard));
+    }
+    const holder = at("services");
+    const focused = [...holder.children].findIndex((card) => card.contains(document.activeElement));
+    holder.replaceChildren(...content);
+    const summary = focused >= 0 && content[focused] && content[focused].querySelector("summary");
+    if (summary) summary.focus();
+  };
+
   const drawHeader = () => {
-    const bad = data.instances.filter((i) => i.level === "critical").length;
-    const poor = data.instances.filter((i) => i.level === "warning").length;
-    const total = many(data.instances.length, "virtual router", "virtual routers");
+    const all = [...data.instances, ...(data.balancing ? data.balancing.services : [])];
+    const bad = all.filter((i) => i.level === "critical").length;
+    const poor = all.filter((i) => i.level === "warning").length;
+    const services = all.length - data.instances.length;
+    const total = many(data.instances.length, "virtual router", "virtual routers")
+      + (services ? ` and ${many(services, "service", "services")}` : "");
     const [level, text] = bad
       ? ["critical", `${bad} of ${total} critical`]
       : poor ? ["warning", `${poor} of ${total} with a warning`] : ["ok", `${total}, all is well`];
@@ -271,6 +334,7 @@
     at("tools").hidden = data.instances.length <= 1;
     drawFilters();
     drawInstances();
+    drawServices();
     drawTracked();
   };
 

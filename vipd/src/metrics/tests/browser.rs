@@ -80,6 +80,7 @@ impl Browser {
 fn one() -> Status {
     let mut status = samples::cluster();
     status.instances.truncate(1);
+    status.balancing = None;
     let first = &mut status.instances[0];
     first.lines[1].state = "up".into();
     first.nodes.truncate(1);
@@ -154,6 +155,18 @@ fn the_page_shows_every_state_in_a_browser() {
             one(),
             "",
             &["1 virtual router, all is well", "lb02.example.net", "10.0.0.3 (69000 answers)", "chk_nginx"][..],
+        ),
+        (
+            "services",
+            Status { balancing: Some(samples::balancing()), ..one() },
+            "",
+            &[
+                "1 of 1 virtual router and 2 services critical",
+                ">1 of 3 up<",
+                ">HTTP_GET: connection refused<",
+                ">10.1.0.12:80<",
+                "the sorry server serves",
+            ],
         ),
         (
             "sixty",

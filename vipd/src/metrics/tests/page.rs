@@ -67,6 +67,10 @@ fn what_scripts_print_and_paths_are_not_in_the_data() {
     status.instances[2].reason = Some(failed.into());
     status.instances[2].tracks = vec![samples::track("vrrp_script", "chk_nginx", 0, false)];
     status.instances[2].tracks[0].state = failed.into();
+    let service = &mut status.balancing.as_mut().unwrap().services[0];
+    service.servers[0].checks[0].check = "HTTP_GET 10.1.0.11:80/S3cret".into();
+    service.servers[0].checks[0].words = "HTTP 200: S3cret".into();
+    service.servers[1].reason = "HTTP_GET: /S3cret: status 503".into();
     let data = page::data(&status);
     assert!(data.contains("exit code 1") && !data.contains("S3cret"), "{data}");
 }
@@ -87,6 +91,27 @@ fn the_worst_problem_is_the_level() {
     assert_eq!(levels(&well), [level("VI_1", "ok")]);
     well.instances[0].lease_remaining_ms = None;
     assert_eq!(levels(&well), [level("VI_1", "critical")]);
+}
+
+#[test]
+fn services_have_their_servers_and_their_problems() {
+    let mut status = samples::cluster();
+    let services = |status: &Status| data(status)["balancing"]["services"].clone();
+    let shown = services(&status);
+    let [web, marked] = shown.as_array().unwrap().as_slice() else { panic!("{shown}") };
+    assert_eq!((&web["title"], &web["level"]), (&"10.0.0.3:80 TCP".into(), &"warning".into()));
+    assert_eq!(web["problems"][0]["text"], "1 of 3 servers are up");
+    let why = |server: usize| web["servers"][server]["why"].as_str().unwrap().to_owned();
+    assert_eq!([why(0), why(1)], ["HTTP_GET 1500 µs", "HTTP_GET: connection refused"]);
+    assert_eq!(web["servers"][1]["weight"], Value::Null);
+    assert_eq!((&marked["level"], &marked["sorry_serves"]), (&"critical".into(), &true.into()));
+    let texts: Vec<_> = marked["problems"].as_array().unwrap().iter().map(|it| it["text"].clone()).collect();
+    assert_eq!(texts, ["none of 1 servers is up", "no quorum (0 of 1)", "the sorry server serves"]);
+
+    status.balancing.as_mut().unwrap().services[0].servers.truncate(1);
+    assert_eq!(services(&status)[0]["level"], "ok");
+    status.balancing = None;
+    assert_eq!(data(&status)["balancing"], Value::Null);
 }
 
 /// A policy forbids what these files do not do; a mistake would show in a browser only.

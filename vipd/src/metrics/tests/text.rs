@@ -10,7 +10,10 @@ fn encoded(format: Format, status: &Status) -> String {
 }
 
 fn lines() -> Vec<String> {
-    encoded(Format::OpenMetrics, &samples::cluster()).lines().map(str::to_owned).collect()
+    let (mut status, early) = (samples::cluster(), samples::takes_over());
+    status.sponsors = early.sponsors;
+    status.instances.iter_mut().zip(early.instances).for_each(|(i, of)| i.early = of.early);
+    encoded(Format::OpenMetrics, &status).lines().map(str::to_owned).collect()
 }
 
 #[track_caller]
@@ -24,6 +27,11 @@ fn values_are_those_of_the_status_in_base_units() {
     has("vipd_build_info{version=\"0.1.0\"} 1");
     has("vipd_uptime_seconds{} 93600.0");
     has("vipd_real_time{} 1");
+    has("vipd_early_vouched_for{} 1");
+    has("vipd_early_beat_age_seconds{} 0.004");
+    has("vipd_early_arbiter_reached{name=\"gw\"} 1");
+    has("vipd_early_armed{vrrp_instance=\"VI_6\",interface=\"eth0\",vrid=\"6\",family=\"ipv6\"} 1");
+    has("vipd_early_unvouched{vrrp_instance=\"VI_1\",interface=\"eth0\",vrid=\"51\",family=\"ipv4\"} 0");
     has("vipd_xdp_frames_total{kind=\"arp_replies\"} 70000");
     has("vipd_xdp_frames_total{kind=\"nd_replies\"} 0");
     has("vipd_tracked_well{keyword=\"vrrp_script\",name=\"chk_nginx\"} 1");

@@ -61,7 +61,12 @@ async fn connect(to: SocketAddr) -> Result<(), NoAnswer> {
     if stream.local_addr()?.ip() == to.ip() { Err(NoAnswer::Own) } else { Ok(()) }
 }
 
-fn socket_address(target: &Target) -> Result<SocketAddr, NoAnswer> {
+/// Where a target is asked.
+///
+/// # Errors
+///
+/// [`NoAnswer::NoInterface`] of a link-local address whose interface is not there.
+pub fn socket_address(target: &Target) -> Result<SocketAddr, NoAnswer> {
     let port = target.port.unwrap_or(0);
     match (target.address, &target.zone) {
         (IpAddr::V6(address), Some(zone)) => {

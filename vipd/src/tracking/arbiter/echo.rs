@@ -35,25 +35,34 @@ pub async fn ask(to: SocketAddr) -> Result<(), NoAnswer> {
 
 /// tokio has no raw socket. A `UdpSocket` is a descriptor to send to and receive from, of whatever protocol.
 fn open(to: IpAddr) -> io::Result<UdpSocket> {
-    let (domain, protocol) = match to {
-        IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp),
-        IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6),
+    UdpSocket::from_std(raw_socket(to.is_ipv4())?)
+}
+
+/// A raw socket of ICMP or ICMPv6 that does not wait, as a descriptor to send to and receive from.
+///
+/// # Errors
+///
+/// Without CAP_NET_RAW, or without a descriptor.
+pub fn raw_socket(v4: bool) -> io::Result<StdUdpSocket> {
+    let (domain, protocol) = match v4 {
+        true => (AddressFamily::Inet, SockProtocol::Icmp),
+        false => (AddressFamily::Inet6, SockProtocol::IcmpV6),
     };
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let descriptor = socket(domain, SockType::Raw, flags, protocol)?;
-    UdpSocket::from_std(StdUdpSocket::from(descriptor))
+    Ok(StdUdpSocket::from(socket(domain, SockType::Raw, flags, protocol)?))
 }
 
 /// Contents that an answer must repeat. The data is random, so that replies to other programs are not mistaken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Echo {
+pub struct Echo {
     identifier: u16,
     sequence: u16,
     data: [u8; 16],
 }
 
 impl Echo {
-    fn random() -> Self {
+    /// Contents that nobody can guess.
+    pub fn random() -> Self {
         // Each `RandomState` has keys of its own.
         let [head, upper, lower] = [0, 1, 2].map(|n| RandomState::new().hash_one(n));
         let mut data = [0; 16];
@@ -63,7 +72,8 @@ impl Echo {
         Self { identifier: u16::from_ne_bytes([a, b]), sequence: u16::from_ne_bytes([c, d]), data }
     }
 
-    fn request(&self, v4: bool) -> [u8; MESSAGE] {
+    /// The request, for a raw socket.
+    pub fn request(&self, v4: bool) -> [u8; MESSAGE] {
         let mut message = self.message(if v4 { ECHO_REQUEST } else { ECHO_REQUEST_V6 });
         if v4 {
             // Of ICMPv6 the kernel fills it in, which knows the source.
@@ -84,7 +94,7 @@ impl Echo {
     }
 
     /// An IPv4 raw socket delivers the IP header too, with an unchecked ICMP checksum; an ICMPv6 one does neither.
-    fn is_answered_by(&self, packet: &[u8], v4: bool) -> bool {
+    pub fn is_answered_by(&self, packet: &[u8], v4: bool) -> bool {
         let message = if v4 {
             let Some(first) = packet.first() else { return false };
             let Some(message) = packet.get(usize::from(first & 0x0f) * 4..) else { return false };

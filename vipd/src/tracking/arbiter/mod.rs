@@ -12,7 +12,8 @@ use crate::resources::PATIENCE;
 use ask::ask;
 use vipd_config::{Arbiter, Target};
 
-pub use ask::NoAnswer;
+pub use ask::{NoAnswer, socket_address};
+pub use echo::{Echo, raw_socket};
 
 /// State of one target.
 #[derive(Clone, Debug)]

@@ -32,15 +32,6 @@ impl World {
         SLACK + 2 * self.plan.network.wake.end
     }
 
-    /// When a daemon last spoke: with an arbiter, and reached it no more than two intervals before.
-    fn last_beat(&self, node: usize, interval: Time) -> Time {
-        let beat = self.oracle.early.beats[node];
-        if !self.plan.arbiter {
-            return beat;
-        }
-        beat.min(self.nodes[node].clock.when(self.nodes[node].arbiter) + 2 * interval)
-    }
-
     /// When a process was last held up, or could not run: now, if it is in the middle of a turn.
     fn last_disturbed(&self, node: usize) -> Time {
         if self.nodes[node].in_turn { self.now } else { self.oracle.health[node].disturbed }
@@ -60,9 +51,34 @@ impl World {
             (None, Some(at)) => (b, a, at),
             _ => return None,
         };
+        if self.oracle.early.claims[claimant][router].master != other {
+            // Another backup, which the claim was not meant for.
+            return None;
+        }
+        if self.nodes[other].stopping && !self.nodes[other].kernel.probes.sponsored {
+            // R9: nobody relies on it any more. The lease of its goodbye needs no sponsor, and no probe takes it.
+            return None;
+        }
         let timing = self.probes_of(claimant)?;
-        self.probes_of(other)?;
-        let (interval, td) = (ns(timing.interval), detect(timing));
+        let theirs = ns(self.probes_of(other)?.interval);
+        let early = &self.oracle.early;
+        if early.stood[claimant] > early.pairs[claimant][other].answered {
+            // By its clock the last answer is younger than it is.
+            return None;
+        }
+        let rank =
+            |node: usize| (self.nodes[node].kernel.records[router].priority, self.nodes[node].plan.address);
+        let track = &self.oracle.tracks[other][router];
+        // Also by a configuration that its process was started with.
+        let weighed = track.weighed_at.max(track.configured_at).max(track.began);
+        let raised = weighed > early.pairs[claimant][other].probed;
+        if rank(claimant) < rank(other) && raised {
+            // It has outbid what it knew.
+            return None;
+        }
+        // Another rhythm since the claim does not undo what the first has led to.
+        let then = early.claims[claimant][router].rhythm;
+        let (interval, td) = (ns(timing.interval).max(then.0).max(theirs), detect(timing).max(then.1));
         let track = &self.oracle.tracks[claimant][router];
         let first = track.first_send.filter(|first| *first <= at)?;
         if self.oracle.tracks[other][router].first_send.is_some_and(|taken| taken >= first) {
@@ -70,10 +86,21 @@ impl World {
             return None;
         }
         let speaks = |node: usize| self.nodes[node].can_run(self.now) && self.nodes[node].send_faults == 0;
-        if !speaks(claimant) && !speaks(other) {
+        // Time passes in the middle of a turn only while a process is held up.
+        let is_silent = |node: usize| !speaks(node) || self.nodes[node].in_turn;
+        if is_silent(claimant) && is_silent(other) {
             // Leases and sponsors run out.
             return None;
         }
+        let takes_over = |node: usize| self.probes_of(node).is_some_and(|timing| timing.takes_over);
+        let heeded = |node: usize| takes_over(node) && !self.nodes[node].stopping;
+        if !heeded(claimant) || !speaks(claimant) && !heeded(other) {
+            // R4: what its probes say of ownership does not count.
+            return None;
+        }
+        // One that was worth more than the claim until now hears the next of its probes.
+        let weighed = self.oracle.tracks[other][router].weighed_at;
+        let since = if weighed > first { since.max(weighed) } else { since };
         let two = Two { router, claimant, other, since, first, interval, td };
         // R3, R4: the claim's delay.
         let claim = first + self.plan.network.longest() + MICRO;
@@ -117,7 +144,7 @@ impl World {
     /// R9: one whose daemon does not speak, and that does not hear the claimant, answers no longer than either did.
     fn sponsored_until(&self, two: &Two) -> Time {
         let Two { claimant, other, first, interval, td, .. } = *two;
-        let beat = self.last_beat(other, interval);
+        let beat = self.oracle.early.vouched[other];
         if beat + MILLI > first {
             // It was alive then, and may have outlived the claimant's last probe: the way between them was dark.
             return Time::MAX;
@@ -126,6 +153,60 @@ impl World {
         // Unless the claimant has heard it, and is about to yield.
         let heard = self.oracle.early.pairs[claimant][other].heard;
         if heard > first { sponsored.max(heard + CHALLENGE + 3 * interval + self.wake()) } else { sponsored }
+    }
+
+    /// R11: until when two that both own may, if one is heard by the other and does not hear it.
+    pub(in crate::oracle) fn one_way_overlaps_until(
+        &self,
+        router: usize,
+        a: usize,
+        b: usize,
+        since: Time,
+    ) -> Option<Time> {
+        let each = [(a, b), (b, a)].into_iter();
+        each.filter_map(|(node, deaf)| self.gives_way_by(node, deaf, router, since)).min()
+    }
+
+    /// R11: by when an owner gives way to another one that it hears, and that does not hear it: at the second advert of that which comes
+    /// once it is known. `None` if it need not.
+    fn gives_way_by(&self, node: usize, deaf: usize, router: usize, since: Time) -> Option<Time> {
+        let timing = self.probes_of(node).filter(|timing| timing.takes_over)?;
+        let pair = &self.oracle.early.pairs[node][deaf];
+        let block = pair.block.as_ref().filter(|block| !block.leaving)?;
+        let flags = block.routers.iter().find(|flags| usize::from(flags.vrid.get()) == router + 1)?;
+        let acts = |node: usize| {
+            let n = &self.nodes[node];
+            n.can_run(self.now) && !n.in_turn && n.send_faults == 0 && !n.stopping && n.mailbox.is_empty()
+        };
+        let waits = self.oracle.tracks[deaf][router].offered.is_some();
+        let claims = |node: usize| self.oracle.early.claims[node][router].since.is_some();
+        if !acts(node)
+            || !acts(deaf)
+            || waits
+            || claims(node)
+            || !flags.participates
+            || self.plan.is_grouped(router)
+            || self.settings(node, router).priority.is_owner()
+            || !self.speaks_one_language(router)
+        {
+            return None;
+        }
+        let health = |node: usize| &self.oracle.health[node];
+        let calm = |node: usize| {
+            let track = &self.oracle.tracks[node][router];
+            let health = health(node);
+            let probed = self.oracle.early.reprobed[node];
+            track.since.max(track.configured_at).max(health.disturbed).max(health.send_failed).max(probed)
+        };
+        let begins = since
+            .max(pair.deaf_since?)
+            .max(pair.rested)
+            .max(calm(node))
+            .max(calm(deaf))
+            .max(self.parted(deaf, node, router))
+            .max(self.oracle.early.stood[node]);
+        let knows = ns(timing.interval) * 2 + 3 * detect(timing);
+        Some(begins + knows + 2 * self.slowest(router) + self.plan.network.longest() + 2 * self.wake())
     }
 
     /// By when a healthy backup must have taken over early; `None` if it need not.
@@ -141,10 +222,21 @@ impl World {
 
     /// R7.
     fn is_missed_by(&self, node: usize, router: usize, since: Time) -> Option<Time> {
+        if self.was_perhaps_one_way(node) {
+            // R11.
+            return None;
+        }
         let timing = *self.probes_of(node)?;
         let (td, interval) = (detect(&timing), ns(timing.interval));
         let health = &self.oracle.health[node];
-        let mut begins = since.max(health.disturbed).max(health.deafened);
+        let reprobed = self.oracle.early.reprobed[node];
+        let mut begins = since.max(health.disturbed).max(health.deafened).max(reprobed);
+        if self.plan.arbiter {
+            if !self.arbiter_was_reached(node, self.now.saturating_sub(interval + interval / 2)) {
+                return None;
+            }
+            begins = begins.max(self.oracle.early.arbiter_back[node]);
+        }
         for member in self.plan.members(router) {
             let track = &self.oracle.tracks[node][member];
             let settings = self.settings(node, member);
@@ -155,7 +247,7 @@ impl World {
             {
                 return None;
             }
-            begins = begins.max(track.since).max(track.configured_at);
+            begins = begins.max(track.since).max(track.configured_at).max(track.followed_since);
             for other in (0..self.nodes.len()).filter(|other| *other != node) {
                 let pair = &self.oracle.early.pairs[node][other];
                 self.probes_of(other)?;
@@ -171,6 +263,10 @@ impl World {
     }
 
     fn should_claim_by(&self, node: usize, router: usize, since: Time) -> Option<Time> {
+        if self.was_perhaps_one_way(node) {
+            // R11.
+            return None;
+        }
         let timing = *self.probes_of(node)?;
         let members = || self.plan.members(router);
         let health = &self.oracle.health[node];
@@ -185,7 +281,8 @@ impl World {
             let (says, _) = track.master_says?;
             let theirs = self.probes_of(peer)?;
             let agreed = (theirs.interval, theirs.multiplier) == (timing.interval, timing.multiplier);
-            let claimable = timing.takes_over && agreed && says < Priority::new(254);
+            let counted = theirs.takes_over && self.counts(peer, node) && self.counts(node, peer);
+            let claimable = timing.takes_over && counted && agreed && says < Priority::new(254);
             if !claimable
                 || self.settings(node, member).fence
                 || self.settings(node, member).priority.is_owner()
@@ -199,6 +296,10 @@ impl World {
                 .max(self.oracle.early.reprobed[node])
                 .max(self.oracle.early.reprobed[peer]);
             let block = pair.block.as_ref()?;
+            let listed = block.routers.iter().find(|flags| usize::from(flags.vrid.get()) == member + 1)?;
+            if listed.priority >= Priority::new(254) {
+                return None;
+            }
             // R1, R2.
             let is_steady = pair.steady_since.is_some_and(|since| {
                 pair.heard_local.saturating_since(since).as_nanos() >= u128::from(steady)
@@ -217,6 +318,10 @@ impl World {
             due = due.max(self.oracle.early.arbiter_back[node] + interval + self.wake());
             let wait = (interval / 2).max(2 * MILLI);
             due = due.max(pair.heard + td + wait + skew + self.wake());
+            if due + self.wake() > pair.answered + 3 * td - MILLI {
+                // R2 leaves it to the down timer by then.
+                return None;
+            }
         }
         Some(due.max(since + self.wake()))
     }
@@ -250,15 +355,25 @@ impl World {
             return None;
         }
         let wake = self.wake();
-        if log.adverts < 3 && calm == since && to > since + 3 * MILLI + wake {
+        let hesitated = self.oracle.tracks[node][router].hesitated;
+        if log.adverts < 3 && calm == since && !hesitated && to > since + 3 * MILLI + wake {
             return Some(Cause::ClaimNotRepeated { router, node });
         }
         let told = |at: Time| log.announced >= at && self.oracle.tracks[node][router].last_send >= at;
-        if let Some(returned) = log.returned.filter(|at| !told(*at))
+        // It may be silent again before a process that could not run looks.
+        let heard = self.oracle.early.pairs[node].get(log.master).map_or(0, |pair| pair.heard);
+        let is_back = heard + detect(self.probes_of(node)?) > health.disturbed;
+        if let Some(returned) = log.returned.filter(|at| is_back && !told(*at))
             // One that has slept listens first.
             && to > (returned + interval).max(calm + 3 * interval) + wake
         {
             return Some(Cause::ReturnUntold { router, node });
+        }
+        // R6: whatever is heard of it, its lease is over.
+        let slowest = self.plan.members(router).map(|member| self.slowest(member)).max().unwrap_or(0);
+        let lease = slowest * (self.most_patient() + 1);
+        if to > (log.began + lease + lease / 1024).max(calm) + 12 * interval + CHALLENGE + wake {
+            return Some(Cause::ClaimKept { router, node });
         }
         let pair = self.oracle.early.pairs[node].get(log.master)?;
         let quiet = pair.quiet_since[router].filter(|_| self.now - pair.probed <= 2 * interval)?;

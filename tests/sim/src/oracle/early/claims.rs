@@ -9,7 +9,8 @@ use vipd_core::{
 
 use super::{Cause, ClaimLog, bounds::CHALLENGE};
 use crate::{
-    clock::{MILLI, Time, ns},
+    clock::{MILLI, SECOND, Time, ns},
+    oracle::Reading,
     world::{World, detect},
 };
 
@@ -44,8 +45,9 @@ impl World {
             silent = true;
             let is_armed = peers.iter().all(|peer| {
                 let glimpse = &read.peers[*peer];
-                read.local.saturating_since(glimpse.answered) < limit
-                    && glimpse.steady_since.is_some_and(|since| read.local.saturating_since(since) >= steady)
+                self.counts(node, *peer)
+                    && read.local.saturating_since(glimpse.answered) < limit
+                    && glimpse.perhaps_since.is_some_and(|since| read.local.saturating_since(since) >= steady)
             });
             armed |= is_armed && read.local >= disarmed_until;
             let heard = peers.iter().map(|peer| read.peers[*peer].heard).max().unwrap_or_default();
@@ -101,8 +103,12 @@ impl World {
             let owned = self.oracle.tracks[*other][router].owned_since;
             began < read_at && owned.is_some_and(|since| since + long < read_at)
         });
+        let reached =
+            |read: &Reading| read.local.saturating_since(read.arbiter).as_nanos() <= u128::from(2 * interval);
         if owner.is_some() || self.settings(node, router).fence {
             self.fail(Cause::ClaimTooSoon { router, node });
+        } else if self.plan.arbiter && !self.oracle.health[node].reads.iter().any(reached) {
+            self.fail(Cause::ClaimUnarbitrated { router, node });
         }
     }
 
@@ -118,16 +124,21 @@ impl World {
             return;
         }
 
-        if reason == Reason::ClaimUnheard {
-            self.yields_rightly(node, router);
+        match reason {
+            Reason::ClaimUnheard => self.yields_rightly(node, router),
+            Reason::Preempting => self.preempts_rightly(node, router),
+            _ => {}
         }
         let (now, track) = (self.now, self.oracle.tracks[node][router]);
+        let rhythm = self.probes_of(node).map_or((0, 0), |timing| (ns(timing.interval), detect(timing)));
         let log = &mut self.oracle.early.claims[node][router];
         if to == StateName::Master && reason == Reason::HostSilent {
             let master = track.master.unwrap_or(usize::MAX);
             let (since, down_at) = (Some(now), track.low);
             *log = ClaimLog {
                 since,
+                began: now,
+                rhythm,
                 master,
                 down_at,
                 judged: false,
@@ -138,6 +149,8 @@ impl World {
             };
             self.early_weighed(node, router);
         } else if log.since.take().is_some() {
+            // R3: a claim of which no advert has left is void, and no alarm.
+            log.judged |= track.last_send < log.began;
             self.early_weighed(node, router);
         }
     }
@@ -157,16 +170,86 @@ impl World {
         }
     }
 
-    /// R5: one that gives its claim up has been heard in vain: the other owned after it had the time to hear the claim.
+    /// R5: one that gives its claim up was not heard, as far as it can tell: the other has said that it owns, and answered nothing since
+    /// the claim; or was heard in vain: the other owned after it had the time to hear the claim.
     fn yields_rightly(&mut self, node: usize, router: usize) {
         let log = self.oracle.early.claims[node][router];
         let Some(since) = log.since.filter(|_| !log.misled) else { return };
+        // The challenge comes after the claim, and a word that has crossed it on the wire is no answer.
+        let hesitated = self.oracle.tracks[node][router].hesitated;
+        if self.now < since + CHALLENGE - MILLI / 10 && !hesitated {
+            return self.fail(Cause::YieldedToNobody { router, node });
+        }
+        let pair = self.oracle.early.pairs[node].get(log.master);
+        // It looks at what was heard with each probe.
+        let looked = self
+            .now
+            .saturating_sub(self.wake() + self.probes_of(node).map_or(0, |timing| ns(timing.interval)));
+        let said_no = router == self.plan.groups[router]
+            && pair.is_some_and(|pair| pair.quiet_since[router].is_some_and(|quiet| quiet < looked));
+        let looked_lately = self.oracle.health[node].disturbed < looked;
+        if said_no && looked_lately {
+            return self.fail(Cause::YieldedToNobody { router, node });
+        }
+        if pair.is_some_and(|pair| pair.answers < since && pair.owner_at[router] > since) {
+            return;
+        }
         let owned = (0..self.nodes.len()).filter(|other| *other != node).any(|other| {
             let track = &self.oracle.tracks[other][router];
             track.owned_since.is_some() || track.owned_until > since + CHALLENGE / 2
         });
         if !owned {
             self.fail(Cause::YieldedToNobody { router, node });
+        }
+    }
+
+    /// R11: whether a node that takes over early may find that somebody does not hear it.
+    pub(in crate::oracle) fn is_perhaps_one_way(&self, node: usize) -> bool {
+        let Some(timing) = self.probes_of(node).filter(|timing| timing.takes_over) else { return false };
+        let limit = 2 * detect(timing);
+        let others = (0..self.nodes.len()).filter(|peer| *peer != node);
+        others.map(|peer| &self.oracle.early.pairs[node][peer]).any(|pair| pair.answered + limit < self.now)
+    }
+
+    /// R11: whether it may have found that until so lately that it has still to find a silence.
+    pub(in crate::oracle) fn was_perhaps_one_way(&self, node: usize) -> bool {
+        let Some(timing) = self.probes_of(node).filter(|timing| timing.takes_over) else { return false };
+        let finds = 2 * detect(timing) + 10 * ns(timing.interval) + self.wake();
+        let ended = self.oracle.early.pairs[node].iter().map(|pair| pair.heard_us_again).max().unwrap_or(0);
+        self.is_perhaps_one_way(node) || self.now < ended + finds
+    }
+
+    /// R11: whoever it hears of those that take part hears it too, or has not been so for longer than it takes to find that out.
+    fn preempts_rightly(&mut self, node: usize, router: usize) {
+        let Some(timing) = self.probes_of(node).copied().filter(|timing| timing.takes_over) else { return };
+        if self.settings(node, router).priority.is_owner() || self.nodes[node].stopping {
+            return;
+        }
+        let interval = ns(timing.interval);
+        let notices = 2 * interval + self.wake();
+        let known = |since: Time| since + notices < self.now;
+        let early = &self.oracle.early;
+        let health = &self.oracle.health[node];
+        // What has not left is not answered: it counts from when it could ask.
+        let asked = health.disturbed.max(early.reprobed[node]).max(health.send_failed) + interval;
+        let asked_for_long = asked + 3 * detect(&timing);
+        if !known(asked_for_long) {
+            return;
+        }
+        let is_deaf = |peer: usize| {
+            let pair = &early.pairs[node][peer];
+            let takes_part = pair.block.as_ref().is_some_and(|block| {
+                let mut routers = block.routers.iter();
+                let flags = routers.find(|flags| usize::from(flags.vrid.get()) == router + 1);
+                block.takes_over && !block.leaving && flags.is_some_and(|flags| flags.participates)
+            });
+            let live = self.now - pair.probed + notices < 3 * SECOND;
+            let asked_for_long = asked_for_long.max(pair.rested + interval + 3 * detect(&timing));
+            takes_part && live && pair.probed > asked_for_long && pair.deaf_since.is_some_and(known)
+        };
+        let deaf = (0..self.nodes.len()).filter(|peer| *peer != node).find(|peer| is_deaf(*peer));
+        if let Some(peer) = deaf {
+            self.fail(Cause::PreemptedOneWay { router, node, peer });
         }
     }
 

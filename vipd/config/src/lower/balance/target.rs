@@ -239,6 +239,19 @@ impl<'b> BalanceContext<'b> {
             None => scope.forward,
         };
         let (id, _) = self.target_id(head, forward, scope)?;
+        if forward == ForwardMethod::Nat && id.address.is_loopback() {
+            let message = format!(
+                "`{}` is never reached: Linux forwards nothing to a loopback address by NAT",
+                id.address
+            );
+            let hint = "write `sorry_server_lvs_method DR` behind it, and have the service listen on all addresses, at the port of the virtual server";
+            self.report.warning(Code::Conflict, head.value_at(0), message, hint);
+        }
+        // Of a mark, the port is no real server's, where a check would need it.
+        if let Some(port) = head.port().filter(|port| *port > 0 && *port != id.port && scope.is_mark) {
+            let message = format!("port {port} is ignored: only NAT changes the port");
+            self.report.warning(Code::Ignored, head.value_at(1), message, "remove it");
+        }
         Some(SorryServer { id, forward, inhibit })
     }
 

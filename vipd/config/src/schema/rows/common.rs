@@ -205,7 +205,6 @@ pub const TRAPS: &str =
     "vipd has no SNMP: `vipd events --follow --json` and notify scripts tell of every change";
 pub const DBUS: &str = "vipd has no D-Bus: `vipd events --follow --json` and notify scripts tell of every change, `vipd status --json` of the state";
 pub const STATIC: &str = "configure it with the system's network tools";
-pub const TRACK: &str = "remove it: vipd has no BFD yet";
 
 pub const NO_INTERFACE: &str = "vipd makes no interface of its own";
 pub const NO_ADDRESS: &str = "vipd puts no address on the interface";

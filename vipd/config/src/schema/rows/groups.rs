@@ -16,7 +16,7 @@ pub const SYNC_GROUP: &[Keyword] = &[
     has_block("track_file", NOTHING, Lines(TRACKED_FILE)),
     has_block("track_process", NOTHING, Lines(TRACKED_PROCESS)),
     has_block("track_arbiter", NOTHING, Lines(TRACK_ARBITER)),
-    later_block("track_bfd", NOTHING, Lines(TRACK_BFD), TRACK),
+    has_block("track_bfd", NOTHING, Lines(TRACK_BFD)),
     has("notify_master", COMMAND),
     has("notify_backup", COMMAND),
     has("notify_fault", COMMAND),

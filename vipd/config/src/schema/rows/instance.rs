@@ -77,7 +77,7 @@ pub const INSTANCE: &[Keyword] = &[
     does_block("track_file", NOTHING, Lines(TRACKED_FILE)),
     does_block("track_process", NOTHING, Lines(TRACKED_PROCESS)),
     does_block("track_arbiter", NOTHING, Lines(TRACK_ARBITER)),
-    later_block("track_bfd", NOTHING, Lines(TRACK_BFD), TRACK),
+    does_block("track_bfd", NOTHING, Lines(TRACK_BFD)),
     does("track_src_ip", NOTHING),
     does("dont_track_primary", SWITCH),
     does("notify_master", COMMAND),
@@ -91,6 +91,7 @@ pub const INSTANCE: &[Keyword] = &[
     does("notify_priority_changes", SWITCH),
     does("smtp_alert", SWITCH),
     does("vip_visible", SWITCH),
+    does_block("probe", NOTHING, Statements(Block::Probe)),
     does("fence_script", COMMAND),
     does("fence_timeout", FENCE_TIMEOUT),
     does("fence_failed", &[One(WordKind::Choice(&["wait", "take_over"]))]),
@@ -128,6 +129,14 @@ pub const AUTH_HMAC: &[Keyword] = &[
     has("time_window", COUNT),
     has("mode", &[One(WordKind::Choice(&["enforce", "permissive", "receive-only"]))]),
 ];
+
+/// Nothing of keepalived's.
+pub const PROBE: &[Keyword] = &[
+    has("interval", &[One(WordKind::Millis { min_us: 1_000, max_us: 1_000_000 })]).or("10"),
+    has("multiplier", &[One(WordKind::Whole { min: 2, max: 255 })]).or("3"),
+    has("act", &[One(WordKind::Choice(&["takeover", "no"]))]).or("no"),
+];
+
 const OCTET_FROM_1: WordKind = WordKind::Whole { min: 1, max: 255 };
 
 /// Bursts that `vrrp_min_garp` makes one.

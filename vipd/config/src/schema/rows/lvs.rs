@@ -101,7 +101,7 @@ pub const REAL_SERVER: &[Keyword] = &[
     has_block("FILE_CHECK", NOTHING, Statements(Block::FileCheck)).many(),
     // vipd's own.
     has_block("TEXT_CHECK", NOTHING, Statements(Block::TextCheck)).many(),
-    later_block("BFD_CHECK", NOTHING, Statements(Block::BfdCheck), TRACK).many(),
+    has_block("BFD_CHECK", NOTHING, Statements(Block::BfdCheck)).many(),
     dropped("snmp_name", TEXT, SNMP),
 ];
 

@@ -20,7 +20,7 @@ pub const ROOT: &[Keyword] = &[
     does_block("arbiter", NAME, Statements(Block::Arbiter)),
     does_block("vrrp_sync_group", NAME, Statements(Block::SyncGroup)),
     later_block("track_group", NAME, Statements(Block::TrackGroup), REMOVE),
-    later_block("bfd_instance", NAME, Statements(Block::Bfd), TRACK),
+    does_block("bfd_instance", NAME, Statements(Block::Bfd)),
     balances_block("virtual_server", lvs::ADDRESS, Statements(Block::VirtualServer)),
     balances_block("virtual_server_group", NAME, Lines(lvs::GROUP_LINE)),
     balances_block("SSL", NOTHING, Statements(Block::Ssl)),

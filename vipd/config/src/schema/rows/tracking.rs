@@ -4,9 +4,7 @@ use super::common::*;
 use crate::schema::{
     grammar::{
         Arg::{self, Many, Named, One, Opt},
-        WordKind::{
-            Address, Choice, Command, Flag, Millis, Seconds, Service, ShellWord, Station, Text, Whole,
-        },
+        WordKind::{Address, Choice, Command, Flag, Millis, Seconds, Service, ShellWord, Station, Whole},
     },
     keyword::Keyword,
 };
@@ -69,9 +67,10 @@ pub const BFD: &[Keyword] = &[
     has("neighbor_ip", ADDRESS).required(),
     has("neighbour_ip", ADDRESS).means("neighbor_ip"),
     has("source_ip", &[One(Address)]),
+    has("interface", INTERFACE),
     has("min_rx", BFD_INTERVAL).or("10"),
     has("min_tx", BFD_INTERVAL).or("10"),
-    has("idle_tx", BFD_INTERVAL).or("1000"),
+    has("idle_tx", BFD_IDLE_INTERVAL).or("1000"),
     has("multiplier", &[One(Whole { min: 1, max: 255 })]).or("5"),
     has("passive", NOTHING),
     has("ttl", &[One(Whole { min: 1, max: 255 })]),
@@ -81,7 +80,6 @@ pub const BFD: &[Keyword] = &[
     has("weight", WEIGHT_253).or("0"),
     has("vrrp", NOTHING),
     has("checker", NOTHING),
-    has("name", &[One(Text)]),
 ];
 
 /// Weights are added to a priority of 1 to 254.
@@ -91,4 +89,6 @@ const WEIGHT_254: &[Arg] = &[One(Whole { min: -254, max: 254 }), Named(&[("rever
 const INTERVAL: &[Arg] = &[One(Seconds { min_us: 1_000, max_us: 1_000_000_000_000 })];
 const TIMES: &[Arg] = &[One(Whole { min: 1, max: i32::MAX as i64 })];
 const HOUR: &[Arg] = &[One(Seconds { min_us: 0, max_us: 3_600_000_000 })];
-const BFD_INTERVAL: &[Arg] = &[One(Millis { min_us: 1, max_us: 4_000_000_000 })];
+/// keepalived has them in microseconds of 32 bits.
+const BFD_INTERVAL: &[Arg] = &[One(Millis { min_us: 1_000, max_us: 4_294_967_000 })];
+const BFD_IDLE_INTERVAL: &[Arg] = &[One(Millis { min_us: 1_000_000, max_us: 4_294_967_000 })];

@@ -47,6 +47,19 @@ fn mistakes_have_their_place() {
             tcp("sorry_server 2001:db8::9 80", ""),
             &["3:14: error: `2001:db8::9` is of another family than its virtual server"],
         ),
+        (
+            tcp("sorry_server 127.0.0.1 80", ""),
+            &["3:14: warning: `127.0.0.1` is never reached: Linux forwards nothing to a loopback address by NAT"],
+        ),
+        (
+            tcp("sorry_server 127.0.0.1 81\nsorry_server_lvs_method DR", ""),
+            &["3:24: warning: port 81 is ignored: only NAT changes the port"],
+        ),
+        (tcp("sorry_server 127.0.0.1 80\nsorry_server_lvs_method DR", ""), &[]),
+        (
+            "virtual_server fwmark 7 {\nlb_kind DR\nsorry_server 127.0.0.1 81\nreal_server 10.7.7.8 {\n}\n}\n".to_owned(),
+            &["3:24: warning: port 81 is ignored: only NAT changes the port"],
+        ),
         (tcp("lb_kind TUN type gue", ""), &["3:18: error: gue needs a port"]),
         (tcp("lb_kind TUN csum", ""), &["3:13: error: ipip has no checksum"]),
         (tcp("", "lvs_method TUN type gre remcsum"), &["5:25: error: gre has no remote checksum offload"]),

@@ -32,20 +32,20 @@ fn services_are_lowered_whether_they_are_refused_or_not() {
     assert_eq!(servers.iter().map(|server| server.id.to_string()).collect::<Vec<_>>(), ["[10.7.7.6]:tcp:80"]);
 }
 
-/// A session of BFD that nobody watches would be a check that never fails.
 #[test]
-fn a_check_that_is_ignored_checks_nothing() {
-    let text = tcp("", "BFD_CHECK {\nname b\n}") + "bfd_instance b {\nneighbor_ip 10.7.7.9\n}\n";
-    assert_eq!(service(&text).targets[0].checks, []);
-    let refused = crate::parse_as(
-        Path::new("k.conf"),
-        &(text.clone() + &with("")),
-        &Nothing,
-        Unsupported::Refused,
-        true,
-    );
-    let refused = refused.unwrap_err().to_string();
-    assert!(refused.contains("`BFD_CHECK` is not supported yet"), "{refused}");
+fn a_session_of_bfd_is_a_check() {
+    let session = |who: &str| {
+        let check = tcp("", "BFD_CHECK {\nname b\n}");
+        format!("{check}bfd_instance b {{\nneighbor_ip 10.7.7.9\n{who}\n}}\n")
+    };
+    for who in ["", "checker", "checker\nvrrp"] {
+        let checks = service(&session(who)).targets.remove(0).checks;
+        assert_eq!(checks[0].probe, ProbeSpec::Bfd { session: "b".to_owned() }, "{who}");
+    }
+    let refused = parse_served(&(session("vrrp") + &with(""))).unwrap_err().to_string();
+    assert!(refused.contains("is for VRRP alone"), "{refused}");
+    let unknown = parse_served(&(tcp("", "BFD_CHECK {\nname b\n}") + &with(""))).unwrap_err().to_string();
+    assert!(unknown.contains("no `bfd_instance` is called `b`"), "{unknown}");
 }
 
 #[test]

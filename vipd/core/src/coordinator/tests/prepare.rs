@@ -53,6 +53,25 @@ fn a_master_that_is_heard_after_all_ends_it() {
     assert_eq!(coordinator.prepare_timeout(), Some(at + DOWN - LEAD));
 }
 
+/// Early takeover: the master's host has left a probe unanswered.
+#[test]
+fn a_backup_whose_masters_host_is_silent_prepares_at_once() {
+    let mut coordinator = backup();
+    let (group, now) = (GroupId(0), START + Duration::from_millis(100));
+    let suspects = BTreeSet::from([group]);
+    assert!(coordinator.suspect(suspects.clone()) && !coordinator.suspect(suspects));
+    coordinator.prepare(now, |_| None);
+    assert_eq!(prepared(&drain(&mut coordinator)), [(0, true)]);
+    coordinator.prepare(now, |_| Some(now));
+    assert_eq!(drain(&mut coordinator), [], "an advert that was heard before does not end it");
+    assert!(coordinator.suspect(BTreeSet::new()));
+    coordinator.prepare(now, |_| None);
+    assert_eq!(prepared(&drain(&mut coordinator)), [(0, false)]);
+    coordinator.suspect(BTreeSet::from([GroupId(9)]));
+    coordinator.prepare(now, |_| None);
+    assert_eq!(drain(&mut coordinator), [], "there is no such group");
+}
+
 #[test]
 fn a_goodbye_prepares_at_once() {
     let mut coordinator = backup();

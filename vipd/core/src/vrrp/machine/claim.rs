@@ -36,7 +36,20 @@ impl Machine {
 
     /// The master that a backup could outbid, and by what; `None` if there is none.
     pub fn outbids(&self) -> Option<(Peer, Priority)> {
-        let State::Backup(Backup { master: Some(master), address, .. }) = self.state else { return None };
+        let State::Backup(Backup { master: Some(master), .. }) = self.state else { return None };
+        Some((master, self.bid(master)?))
+    }
+
+    /// The same with what the master was heard to be compared as beside its adverts: its priority may have risen since the last.
+    pub fn bids(&self) -> Option<Priority> {
+        let (master, _) = self.outbids()?;
+        let heard = self.master_rank.unwrap_or(master.priority);
+        self.bid(Peer { priority: master.priority.max(heard), ..master })
+    }
+
+    /// What outbids a master; `None` if nothing that may be claimed does.
+    fn bid(&self, master: Peer) -> Option<Priority> {
+        let State::Backup(Backup { address, .. }) = self.state else { return None };
         if !self.is_free() {
             return None;
         }
@@ -48,7 +61,7 @@ impl Machine {
             HIGHEST => return None,
             priority => own.max(Priority::new(priority.get() + 1)),
         };
-        Some((master, claim))
+        Some(claim)
     }
 
     /// Whether it is a backup that may take over without a question.
@@ -58,9 +71,9 @@ impl Machine {
         !self.settings.fence && !matches!(fence, FenceState::Asked(_)) && !self.settings.priority.is_owner()
     }
 
-    /// The adverts of other routers that were reported last, of two sources.
-    pub fn heard_lately(&self) -> [Option<Advert>; 2] {
-        [self.last_heard, self.heard_before]
+    /// The adverts of other routers that were reported last, one of each source, the newest first.
+    pub fn heard_lately(&self) -> impl Iterator<Item = &Advert> {
+        self.last_heard.iter().chain(self.heard_before.iter().rev())
     }
 
     /// The advert goes first and the lease comes with it, as in every takeover.
@@ -72,8 +85,9 @@ impl Machine {
         let claim = match reason {
             // There is nobody to outbid.
             Reason::Orphaned => None,
-            _ => self.outbids().map(|(_, claim)| claim),
+            _ => self.bids(),
         };
+        self.master_rank = None;
         let ready = if reason == Reason::Orphaned { self.is_free() } else { claim.is_some() };
         if now >= until || !ready {
             return;

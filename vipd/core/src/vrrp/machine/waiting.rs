@@ -29,7 +29,7 @@ impl Machine {
     pub fn down_at_if_heard(&self, at: Instant) -> Option<Instant> {
         let State::Backup(backup) = self.state else { return None };
         let advert = self.last_heard.filter(|advert| at > advert.received_at && at >= backup.began);
-        let heard = advert.map(|advert| backup.hear(&self.settings, &Advert { received_at: at, ..advert }));
+        let heard = advert.map(|advert| backup.hear(&self.heeded(), &Advert { received_at: at, ..advert }));
         Some(heard.unwrap_or(backup).down_at)
     }
 

@@ -131,3 +131,26 @@ fn the_end_of_a_mastership_is_the_end_of_its_claim() {
     assert_eq!(rig.event(Event::HandOver, t + ms(5)), "pub0 adv0");
     assert_eq!(rig.run(t + ms(2500)), "pub100 adv100+");
 }
+
+/// R7 asks all who may be the master: the last advert of each source is kept.
+#[test]
+fn every_source_of_adverts_is_remembered() {
+    let mut rig = Rig::backup(settings(100));
+    for (i, source) in ["192.0.2.7", "192.0.2.8", "192.0.2.9", "192.0.2.8"].into_iter().enumerate() {
+        rig.hear(Advert { source: ip(source), ..advert(150, START + ms(1 + i as u64)) });
+    }
+    let sources: Vec<_> = rig.machine.heard_lately().map(|advert| advert.source).collect();
+    assert_eq!(sources, [ip("192.0.2.8"), ip("192.0.2.9"), ip("192.0.2.7")]);
+}
+
+/// XDP reports what has changed, and stamps the rest: a living master is one also for a router that was in FAULT meanwhile.
+#[test]
+fn a_source_that_was_heard_in_fault_was_heard_then() {
+    let mut rig = Rig::backup(settings(100));
+    rig.hear(Advert { source: ip("192.0.2.7"), ..advert(150, START + ms(1)) });
+    rig.event(Event::Fault { reason: FaultReason::Tracked }, START + ms(2));
+    rig.event(Event::Heard { at: START + ms(5000) }, START + ms(5001));
+    rig.hear(Advert { source: ip("192.0.2.8"), ..advert(50, START + ms(5002)) });
+    let times: Vec<_> = rig.machine.heard_lately().map(|advert| advert.received_at).collect();
+    assert_eq!(times, [START + ms(5002), START + ms(5000)]);
+}

@@ -1,7 +1,7 @@
-//! Who has an address on the link, asked for a moment.
+//! Who has an address on a link, asked for a moment: by `vipd init` and `vipd doctor`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::IpAddr,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
@@ -22,33 +22,52 @@ use vipd_common::wire::{
     ipv6, ndp,
 };
 
-use super::survey::Interface;
 use crate::announce::{AnnouncedAddress, PacketSocket, Question};
 
 /// ICMPv6 as the next header.
 const ICMPV6: u8 = 58;
 
-/// The addresses that a station on the link answers for, each with its MAC. Whoever asks is nobody: no cache changes.
+/// Who answers for each address on a link. One address may have several stations.
+pub type Stations = BTreeMap<IpAddr, BTreeSet<MacAddr>>;
+
+/// A link to ask on: its index, and this host's MAC there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskedLink {
+    pub index: u32,
+    pub mac: MacAddr,
+}
+
+/// When there is nothing more to hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Each address has a station.
+    Answered,
+    /// The time is over: a second station may answer later.
+    TimeIsOver,
+}
+
+/// The stations of the link that answer for these addresses. Whoever asks is nobody: no cache changes. What the eBPF program drops is not heard: of
+/// VIPs that this node owns it drops all answers, and tells of them as conflicts.
 ///
 /// # Errors
 ///
 /// Without CAP_NET_RAW.
-pub fn owners(
-    interface: &Interface,
+pub fn ask(
+    link: AskedLink,
     addresses: &[IpAddr],
-    time: Duration,
+    (time, until): (Duration, Until),
     now_ms: fn() -> u64,
-) -> io::Result<BTreeMap<IpAddr, MacAddr>> {
-    let Some(mac) = interface.mac else { return Ok(BTreeMap::new()) };
-    let ears = ears(interface.index)?;
-    let mouth = PacketSocket::open(interface.index)?;
+) -> io::Result<Stations> {
+    let AskedLink { index, mac } = link;
+    let ears = ears(index)?;
+    let mouth = PacketSocket::open(index)?;
     for &address in addresses {
-        mouth.send(Question::about(&AnnouncedAddress { ifindex: interface.index, mac, address }).as_ref())?;
+        mouth.send(Question::about(&AnnouncedAddress { ifindex: index, mac, address }).as_ref())?;
     }
-    let mut owners = BTreeMap::new();
+    let mut stations = Stations::new();
     let mut buffer = [0; 2048];
     let end = now_ms() + u64::try_from(time.as_millis()).unwrap_or(0);
-    while owners.len() < addresses.len() {
+    while until == Until::TimeIsOver || stations.len() < addresses.len() {
         let left = end.saturating_sub(now_ms());
         if left == 0 {
             break;
@@ -57,13 +76,18 @@ pub fn owners(
         match recv(ears.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
             Ok(length) => {
                 let answer = answer(buffer.get(..length).unwrap_or_default());
-                owners.extend(answer.filter(|(address, of)| addresses.contains(address) && *of != mac));
+                if let Some((address, of)) = answer
+                    && addresses.contains(&address)
+                    && of != mac
+                {
+                    stations.entry(address).or_default().insert(of);
+                }
             }
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(owners)
+    Ok(stations)
 }
 
 /// A packet socket that hears every frame of the interface.
