@@ -526,7 +526,6 @@ impl<'m> Control<'m> {
                 self.do_wanted().await;
             }
             RebuildTime::In(wait) => self.reload.want_rebuild_in(wait),
-            RebuildTime::Due => {}
         }
     }
 

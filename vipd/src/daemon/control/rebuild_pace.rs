@@ -30,16 +30,15 @@ pub struct RebuildPace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RebuildTime {
     Now,
+    /// Said for each change until then: another look may have come first, and forgotten the one that was due.
     In(Duration),
-    /// As was said before.
-    Due,
 }
 
 impl RebuildPace {
     /// An interface in use has changed.
     pub fn changed(&mut self, now: Instant) -> RebuildTime {
-        if self.until.is_some_and(|until| now < until) {
-            return RebuildTime::Due;
+        if let Some(until) = self.until.filter(|until| now < *until) {
+            return RebuildTime::In(until - now);
         }
         let goes_on = self.last.is_some_and(|last| now.saturating_duration_since(last) < AGAIN);
         (self.in_a_row, self.last) = (if goes_on { self.in_a_row.saturating_add(1) } else { 1 }, Some(now));
@@ -60,12 +59,16 @@ mod tests {
     #[tokio::test]
     async fn what_changes_all_the_time_is_looked_at_now_and_then() {
         let (mut pace, began) = (RebuildPace::default(), Instant::now());
-        let mut waits = Vec::new();
+        let (mut waits, mut due) = (Vec::new(), began);
         for n in 0..6_000 {
-            match pace.changed(began + Duration::from_millis(10) * n) {
+            let now = began + Duration::from_millis(10) * n;
+            match pace.changed(now) {
                 RebuildTime::Now => waits.push(0),
-                RebuildTime::In(wait) => waits.push(wait.as_millis()),
-                RebuildTime::Due => {}
+                RebuildTime::In(wait) if now < due => assert_eq!(now + wait, due, "the same one"),
+                RebuildTime::In(wait) => {
+                    waits.push(wait.as_millis());
+                    due = now + wait;
+                }
             }
         }
         assert_eq!(waits[..11], [0, 0, 0, 0, 0, 200, 400, 800, 1_600, 2_000, 2_000]);
