@@ -249,9 +249,10 @@ impl ProbeNode for NodeIo<'_> {
         leases: &LeaseManager,
         timing: &ProbeTiming,
         leaving: bool,
+        beats: bool,
         at: Instant,
     ) -> Arc<ProbeBlock> {
-        let sponsored = self.is_sponsored(at);
+        let sponsored = beats || self.is_sponsored(at);
         let of = |instance| RouterFlags::of(instance, leases, self.lease(instance), sponsored, at);
         let routers = leases.ids().into_iter().filter_map(of).collect();
         let ProbeTiming { interval, multiplier, takes_over, .. } = *timing;

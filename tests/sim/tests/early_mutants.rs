@@ -161,6 +161,12 @@ const MUTANTS: &[Mutant] = &[
         to: "            assert = Some(false);",
     },
     Mutant {
+        name: "R9: who owns by its beat says so with the next probe",
+        file: EARLY,
+        from: "node.say(leases, &self.timing, self.leaving, beats, at)",
+        to: "node.say(leases, &self.timing, self.leaving, false, at)",
+    },
+    Mutant {
         name: "R9: the lease alone counts",
         file: SPONSOR,
         from: "backups.iter().all(|backup| backup.lets_own(beat_ns, now))",
@@ -245,7 +251,7 @@ const RARE: &[Mutant] = &[
     Mutant {
         name: "R9: who claims one router does not vouch for another",
         file: EARLY,
-        from: "let said = node.say(leases, &self.timing, self.leaving, at);",
+        from: "let said = node.say(leases, &self.timing, self.leaving, beats, at);",
         to: "let claims = leases.ids().into_iter().any(|id| leases.claim(id).is_some());\n        let timing = ProbeTiming { takes_over: self.timing.takes_over && !claims, ..self.timing };\n        let said = node.say(leases, &timing, self.leaving, at);",
     },
     Mutant {

@@ -193,7 +193,10 @@ impl EarlyTakeover {
             self.next_probe = until.min(at + self.timing.interval / 2);
             return;
         }
-        let said = node.say(leases, &self.timing, self.leaving, at);
+        // With an arbiter the daemon vouches for this node only while it reaches it. Whom the beat makes an owner says so with the probe:
+        // a backup that hears of it an interval later may take an orphan meanwhile.
+        let beats = self.timing.is_arbitrated(node.arbiter(), at);
+        let said = node.say(leases, &self.timing, self.leaving, beats, at);
         self.spoke_at = at;
         // R4: a master that has slept hears of the claim with the next probe.
         let claimed: BTreeSet<HostId> = self.groups.values().flat_map(GroupWatch::claimed_from).collect();
@@ -211,8 +214,7 @@ impl EarlyTakeover {
         // Who rests takes over no more, and hears this daemon when it is back. But it does not make up for one that cannot be reached.
         let rests = departures.values().all(|departure| *departure == ProbeDeparture::Resting);
         let speaks = rests && !departures.is_empty() || !reached.is_empty();
-        // With an arbiter the daemon vouches for this node only while it reaches it.
-        if speaks && self.timing.is_arbitrated(node.arbiter(), at) {
+        if speaks && beats {
             node.beat(at);
         }
         // One that was held up on its way to the wire cannot have been answered sooner.

@@ -117,6 +117,8 @@ pub struct EarlyLog {
     vouched: Vec<Time>,
     /// What its last probe says of the time.
     probed_at: Vec<Instant>,
+    /// The last that has left.
+    said: Vec<Option<Frame>>,
     reprobed: Vec<Time>,
     /// When each node's process could last run again, after more than an interval; and since when it cannot.
     resumed: Vec<Time>,
@@ -137,6 +139,7 @@ impl EarlyLog {
             beats: vec![NEVER; nodes],
             vouched: vec![NEVER; nodes],
             probed_at: vec![Instant::default(); nodes],
+            said: vec![None; nodes],
             reprobed: vec![NEVER; nodes],
             resumed: vec![NEVER; nodes],
             stopped: vec![None; nodes],
@@ -304,6 +307,7 @@ impl World {
         let looked = self.oracle.health[frame.from].reads.first().map_or(frame.at, |read| read.local);
         self.pair(frame.from, frame.to).looked = looked;
         self.oracle.early.probed_at[frame.from] = frame.at;
+        self.oracle.early.said[frame.from] = Some(frame.clone());
         let Some(timing) = self.probes_of(frame.from) else { return };
         let (most, gap) = (usize::from(timing.multiplier), timing.interval * 2);
         let pair = self.pair(frame.from, frame.to);
@@ -335,6 +339,9 @@ impl World {
         if at > early.probed_at[node] {
             self.fail(Cause::BeatTooLate { node });
         }
+        if !sponsored {
+            self.says_what_it_owns(node, at);
+        }
         let early = &self.oracle.early;
         let (before, resumed) = (early.beats[node], early.resumed[node]);
         // R10: one that could not run since its last beat, and had nothing in its way but that.
@@ -348,6 +355,16 @@ impl World {
         self.oracle.early.beats[node] = beat;
         let vouched = if self.plan.arbiter { beat.min(reached) } else { beat };
         self.oracle.early.vouched[node] = self.oracle.early.vouched[node].max(vouched);
+    }
+
+    /// R9: who owns by its beat from now on has told that with it.
+    fn says_what_it_owns(&mut self, node: usize, at: Instant) {
+        let said = self.oracle.early.said[node].iter().filter(|frame| frame.at == at);
+        let said = said.filter_map(|frame| frame.block.as_ref()).flat_map(|block| &block.routers);
+        let mut untold = said.filter(|flags| !flags.owner).map(|flags| usize::from(flags.vrid.get()) - 1);
+        if let Some(router) = untold.find(|router| self.nodes[node].owns(*router, self.now)) {
+            self.fail(Cause::OwnedUntold { router, node });
+        }
     }
 
     /// A process that ran cannot run any more.

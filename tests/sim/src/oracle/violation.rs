@@ -191,6 +191,11 @@ pub enum Cause {
     BeatTooLate {
         node: usize,
     },
+    /// R9: a beat makes it an owner, and the probe that bears the beat says that it is none.
+    OwnedUntold {
+        router: usize,
+        node: usize,
+    },
     /// R10: slept, and answers before it has listened.
     SpokeTooSoon {
         node: usize,
@@ -245,6 +250,7 @@ impl Cause {
             Self::ClaimKept { .. } => "claim-kept",
             Self::ReturnUntold { .. } => "return-untold",
             Self::BeatTooLate { .. } => "beat-too-late",
+            Self::OwnedUntold { .. } => "owned-untold",
             Self::SpokeTooSoon { .. } => "spoke-too-soon",
             Self::PreemptedOneWay { .. } => "preempted-one-way",
             Self::Spinning { .. } => "spinning",

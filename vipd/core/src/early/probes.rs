@@ -109,7 +109,7 @@ pub struct RouterFlags {
     pub priority: Priority,
     /// Whether the sender is a backup, or the master.
     pub participates: bool,
-    /// The sender owns the addresses.
+    /// The sender owns the addresses, by the beat that comes with the probe if by nothing else.
     pub owner: bool,
     /// The sender has outbid the master, and the claim stands.
     pub claim: bool,
@@ -188,8 +188,15 @@ pub trait ProbeNode: Node {
     fn link(&mut self, instance: InstanceId) -> Option<u32>;
     /// XDP's stamps of a peer's host.
     fn stamps(&mut self, peer: HostId) -> PeerStamps;
-    /// What the probes of this moment are to say: [`RouterFlags::of`] for each router.
-    fn say(&mut self, leases: &LeaseManager, timing: &ProbeTiming, leaving: bool, at: Instant) -> Self::Said;
+    /// What the probes of this moment are to say: [`RouterFlags::of`] for each router. `beats`: a beat follows, if one of them leaves.
+    fn say(
+        &mut self,
+        leases: &LeaseManager,
+        timing: &ProbeTiming,
+        leaving: bool,
+        beats: bool,
+        at: Instant,
+    ) -> Self::Said;
     /// Sends one probe, on every line. `at` comes back in the answer. One to a peer that has not been heard for long rests, if it `may_rest`.
     fn probe(&mut self, peer: HostId, at: Instant, said: &Self::Said, may_rest: bool) -> ProbeDeparture;
     /// R9: has XDP know that this daemon has spoken at `at`.

@@ -18,9 +18,9 @@ impl ProbeNode for EngineIo {
         probes.early_stamps(peer, around)
     }
 
-    fn say(&mut self, leases: &LeaseManager, _timing: &ProbeTiming, leaving: bool, at: Instant) {
+    fn say(&mut self, leases: &LeaseManager, _timing: &ProbeTiming, leaving: bool, beats: bool, at: Instant) {
         let (probes, around) = self.probes_mut();
-        probes.say_early(leases, around, (leaving, at));
+        probes.say_early(leases, around, (leaving, beats, at));
     }
 
     fn probe(&mut self, peer: HostId, at: Instant, (): &(), may_rest: bool) -> ProbeDeparture {

@@ -80,13 +80,14 @@ impl HostProbes {
         &mut self,
         leases: &LeaseManager,
         around: Surroundings<'_>,
-        (is_leaving, now): (bool, Instant),
+        (is_leaving, beats, now): (bool, bool, Instant),
     ) {
         self.is_leaving |= is_leaving;
         self.arbiters.ask(now);
-        self.note_vouching(around, around.pages.sponsors().is_sponsored(now), now);
+        let is_sponsored = around.pages.sponsors().is_sponsored(now);
+        self.note_vouching(around, is_sponsored, now);
         for link in self.links.values_mut().filter(|link| link.is_early()) {
-            link.say(leases, around, &self.sponsors, now);
+            link.say(leases, around, (&self.sponsors, is_sponsored || beats), now);
         }
     }
 

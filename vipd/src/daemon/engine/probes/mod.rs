@@ -157,7 +157,8 @@ impl HostProbes {
                     continue;
                 }
                 if !std::mem::replace(&mut is_said, true) {
-                    link.say(leases, around, &self.sponsors, now);
+                    let is_sponsored = around.pages.sponsors().is_sponsored(now);
+                    link.say(leases, around, (&self.sponsors, is_sponsored), now);
                 }
                 let Self { is_leaving, outlets, .. } = self;
                 link.probe(*key, peer, *is_leaving, clock::now(), outlets);
@@ -383,8 +384,13 @@ impl ProbedLink {
     }
 
     /// What the next probes say of this node's routers; one that nobody vouches for does not answer.
-    fn say(&mut self, leases: &LeaseManager, around: Surroundings<'_>, places: &SponsorPlaces, now: Instant) {
-        let is_sponsored = places.leases().next().is_none() || around.pages.sponsors().is_sponsored(now);
+    fn say(
+        &mut self,
+        leases: &LeaseManager,
+        around: Surroundings<'_>,
+        (places, is_sponsored): (&SponsorPlaces, bool),
+        now: Instant,
+    ) {
         let of = |id: &InstanceId| {
             let slot = around.instances.get(id)?.lease().slot();
             let lease = around.pages.leases().read(slot);
