@@ -252,7 +252,7 @@ const RARE: &[Mutant] = &[
         name: "R9: who claims one router does not vouch for another",
         file: EARLY,
         from: "let said = node.say(leases, &self.timing, self.leaving, beats, at);",
-        to: "let claims = leases.ids().into_iter().any(|id| leases.claim(id).is_some());\n        let timing = ProbeTiming { takes_over: self.timing.takes_over && !claims, ..self.timing };\n        let said = node.say(leases, &timing, self.leaving, at);",
+        to: "let claims = leases.ids().into_iter().any(|id| leases.claim(id).is_some());\n        let timing = ProbeTiming { takes_over: self.timing.takes_over && !claims, ..self.timing };\n        let said = node.say(leases, &timing, self.leaving, beats, at);",
     },
     Mutant {
         name: "R9: a daemon that does not reach its arbiter vouches",
