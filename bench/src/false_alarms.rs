@@ -85,15 +85,13 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
         drop(hogs);
     }
     drop(pairs);
-    // The pair's own work is the load.
-    for contender in CONTENDERS.into_iter().filter(|it| matches!(it, Contender::Probes { acts: true, .. })) {
-        let mut pair = Pair::start(contender, INSTANCES)?;
-        pair.settle()?;
-        pair.begin()?;
-        thread::sleep(watch);
-        pair.tell(&format!("{INSTANCES} instances"), report)?;
-    }
-    Ok(())
+    // The pairs' own work is the load.
+    let acting = CONTENDERS.into_iter().filter(|it| matches!(it, Contender::Probes { acts: true, .. }));
+    let mut pairs = acting.map(|contender| Pair::start(contender, INSTANCES)).collect::<Result<Vec<_>>>()?;
+    pairs.iter().try_for_each(Pair::settle)?;
+    pairs.iter_mut().try_for_each(Pair::begin)?;
+    thread::sleep(watch);
+    pairs.iter_mut().try_for_each(|pair| pair.tell(&format!("{INSTANCES} instances"), report))
 }
 
 struct Pair {
