@@ -3,7 +3,7 @@
 
 mod planted;
 
-use planted::{Mutant, each_fails_a_story, each_is_found};
+use planted::{Mutant, each_fails_a_story, each_has_its_place, each_is_found};
 
 const SESSION: &str = "vipd/core/src/early/session.rs";
 const PROBES: &str = "vipd/core/src/early/probes.rs";
@@ -128,7 +128,7 @@ const MUTANTS: &[Mutant] = &[
         name: "R5: never yields",
         file: WATCH,
         from: "if claimed.is_in_vain(sessions, leases, now) {",
-        to: "if claimed.is_in_vain(first, sessions, leases, now) && now == Instant::default() {",
+        to: "if claimed.is_in_vain(sessions, leases, now) && now == Instant::default() {",
     },
     Mutant {
         name: "R6: the claim stands when the master has heard it",
@@ -257,7 +257,7 @@ const RARE: &[Mutant] = &[
     Mutant {
         name: "R9: a daemon that does not reach its arbiter vouches",
         file: EARLY,
-        from: "if speaks && self.timing.is_arbitrated(node.arbiter(), at) {",
+        from: "if speaks && beats {",
         to: "if speaks {",
     },
     Mutant {
@@ -276,6 +276,11 @@ const RARE: &[Mutant] = &[
 
 /// More than enough for each: a cluster that probes takes ten times as long as one that does not.
 const SEEDS: u64 = 4_000;
+
+#[test]
+fn each_fault_has_its_place() {
+    each_has_its_place(MUTANTS.iter().chain(RARE).map(std::slice::from_ref));
+}
 
 #[test]
 #[ignore = "long tier: builds the simulation once for each fault"]

@@ -4,7 +4,7 @@
 
 mod planted;
 
-use planted::{Mutant, each_is_found};
+use planted::{Mutant, each_has_its_place, each_is_found};
 
 const COORDINATOR: &str = "vipd/core/src/coordinator/mod.rs";
 const LEASE_MANAGER: &str = "vipd/core/src/lease_manager.rs";
@@ -324,6 +324,11 @@ const COMPOUND: &[&[Mutant]] = &[&[
 
 /// More than enough for each.
 const SEEDS: u64 = 20_000;
+
+#[test]
+fn each_fault_has_its_place() {
+    each_has_its_place(MUTANTS.iter().map(std::slice::from_ref).chain(COMPOUND.iter().copied()));
+}
 
 #[test]
 #[ignore = "long tier: builds the simulation once for each fault"]

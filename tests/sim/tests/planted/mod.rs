@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "all of it is a test")]
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -81,12 +82,32 @@ pub fn each_fails_a_story(dir: &str, test: &str, faults: &[Mutant]) {
     assert!(missed.is_empty(), "not found: {missed:?}");
 }
 
+/// The code that a fault takes the place of is there, so that it can be planted when its turn comes.
+pub fn each_has_its_place<'m>(faults: impl IntoIterator<Item = &'m [Mutant]>) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for edits in faults {
+        let mut sources = BTreeMap::new();
+        for edit in edits {
+            let read = || fs::read_to_string(root.join(edit.file)).unwrap();
+            let source = sources.entry(edit.file).or_insert_with(read);
+            *source = edit.of(source);
+        }
+    }
+}
+
+impl Mutant {
+    fn of(&self, source: &str) -> String {
+        let Self { name, file, from, to } = self;
+        assert_eq!(source.matches(from).count(), 1, "{name}: {from} is not in {file} once");
+        source.replace(from, to)
+    }
+}
+
 /// Makes an edit; returns the file and what stood in it.
-fn plant(copy: &Path, Mutant { name, file, from, to }: &Mutant) -> (PathBuf, String) {
-    let path = copy.join(file);
+fn plant(copy: &Path, edit: &Mutant) -> (PathBuf, String) {
+    let path = copy.join(edit.file);
     let source = fs::read_to_string(&path).unwrap();
-    assert_eq!(source.matches(from).count(), 1, "{name}: {from} is not in {file} once");
-    fs::write(&path, source.replace(from, to)).unwrap();
+    fs::write(&path, edit.of(&source)).unwrap();
     (path, source)
 }
 
