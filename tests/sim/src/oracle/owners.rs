@@ -183,14 +183,18 @@ impl World {
             return None;
         }
         let disturbed = self.oracle.health[node].disturbed;
+        let one_way = self.was_perhaps_one_way(node);
         let due = |member: usize| {
             let track = &self.oracle.tracks[node][member];
-            let slack = drift(track.high.saturating_sub(track.since)) + 3 * MILLI;
+            // R11: what is not preempted is followed, from its last advert on.
+            let followed = track.heard_at + down(self.settings(node, member), track.interval.1);
+            let high = if one_way { track.high.max(followed) } else { track.high };
+            let slack = drift(high.saturating_sub(track.since)) + 3 * MILLI;
             // A timer that is seen to have fired long ago waits for one more advert.
             let interval = track.interval.1;
             let late = disturbed > track.low;
             let reprieve = if late { interval + skew(self.settings(node, member), interval) } else { 0 };
-            track.high.max(disturbed.saturating_add(reprieve)).saturating_add(slack)
+            high.max(disturbed.saturating_add(reprieve)).saturating_add(slack)
         };
         self.plan.members(router).map(due).max()
     }

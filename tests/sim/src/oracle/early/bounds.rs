@@ -94,8 +94,11 @@ impl World {
         }
         let takes_over = |node: usize| self.probes_of(node).is_some_and(|timing| timing.takes_over);
         let heeded = |node: usize| takes_over(node) && !self.nodes[node].stopping;
-        if !heeded(claimant) || !speaks(claimant) && !heeded(other) {
-            // R4: what its probes say of ownership does not count.
+        if !heeded(claimant)
+            || !speaks(claimant) && !heeded(other)
+            || !self.nodes[other].kernel.probes.sponsored
+        {
+            // R4: what its probes say of ownership does not count, or not there.
             return None;
         }
         // One that was worth more than the claim until now hears the next of its probes.
@@ -131,8 +134,10 @@ impl World {
         if woke && lost < listened && disturbed < listened && first + 2 * interval < listened {
             return since;
         }
-        // The claim is repeated with each probe until it comes, also by a claimant that has slept itself.
-        let from = if woke { first } else { first.max(since) };
+        // The claim is repeated with each probe until it comes, also by a claimant that has slept itself. That one listens first (R10), and
+        // another backup may vouch for it meanwhile.
+        let slept = self.oracle.early.resumed[claimant] + 2 * interval;
+        let from = if woke { first } else { first.max(since).max(slept) };
         let comes = lost.max(from).max(disturbed) + interval + longest + wake;
         // R5: or the other is heard.
         let disturbed = disturbed.max(self.last_disturbed(other));
