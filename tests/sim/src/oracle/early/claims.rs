@@ -130,10 +130,12 @@ impl World {
             _ => {}
         }
         let (now, track) = (self.now, self.oracle.tracks[node][router]);
+        let read_at = self.oracle.health[node].reads.first().map_or(now, |read| read.at);
         let rhythm = self.probes_of(node).map_or((0, 0), |timing| (ns(timing.interval), detect(timing)));
         let log = &mut self.oracle.early.claims[node][router];
         if to == StateName::Master && reason == Reason::HostSilent {
-            let master = track.master.unwrap_or(usize::MAX);
+            // Not one whose first advert it has still to read.
+            let master = track.master.filter(|_| track.master_since <= read_at).unwrap_or(usize::MAX);
             let (since, down_at) = (Some(now), track.low);
             *log = ClaimLog {
                 since,
